@@ -1,0 +1,267 @@
+"""Models by name: found on disk first, safetensors only, in fp32, ready to be fine-tuned."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from course_utils.data import DATA
+from course_utils.session import find_device, home
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+NAMES = ("auto", "pocket", "gpt2", "smollm2")
+POCKET = DATA / "pocket-gpt2"
+GPT2_REPOS = ("openai-community/gpt2", "gpt2")
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+LORA_TARGETS = {
+    "gpt2": ["c_attn"],
+    "gpt_neox": ["query_key_value"],
+    "phi3": ["qkv_proj"],
+}
+QUERY_AND_VALUE = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo2",
+                   "smollm3", "phi", "opt", "gptj", "gpt_neo", "granite"}
+
+
+class ModelError(RuntimeError):
+    """A model that cannot be had or loaded: what was wrong, where, and what to do."""
+
+
+class Source(NamedTuple):
+    """Where a model is, and why it was chosen."""
+
+    kind: str  # pocket, gpt2, smollm2, folder or hub
+    place: Path | str  # a folder on disk, or the hub id that it would have to be downloaded from
+    why: str
+
+    @property
+    def name(self) -> str:
+        """What load_model takes to get the same model again."""
+        return self.kind if self.kind in NAMES else str(self.place)
+
+
+def load_model(
+    name: str = "auto", device: str | torch.device = "cpu"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A fresh model and its tokenizer: eval mode, fp32, dropout 0, a pad token (eos where it has none).
+
+    name: auto, pocket, gpt2, smollm2, a local folder or a hub id ("owner/name"). The hub is asked only for
+    what is not on disk. Raises ModelError.
+    """
+    source = resolve(name, device)
+    folder = source.place if isinstance(source.place, Path) else _download(source)
+    return _load_folder(folder, source.kind, device)
+
+
+def resolve(name: str = "auto", device: str | torch.device | None = None) -> Source:
+    """Where `name` is to be found: (kind, place, why). Loads and downloads nothing. Raises ModelError."""
+    if name == "auto":
+        return _choose(str(device or find_device()))
+    if name == "pocket":
+        return Source("pocket", POCKET, "shipped with the course")
+    if name == "gpt2":
+        return _find_gpt2() or Source("gpt2", GPT2_REPOS[0], "not on disk: loading it downloads 550 MB")
+    if name == "smollm2":
+        folder = home() / "models" / "smollm2"
+        if not folder.is_dir():
+            raise ModelError(f"smollm2 is not on disk (looked in {folder}). "
+                             "Get it with: python -m course_utils fetch smollm2")
+        return Source("smollm2", folder, "fetched before")
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return Source("folder", folder.resolve(), "a local folder")
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        raise _unknown(name)
+    if cached := _cached_folder(name):
+        return Source("hub", cached, "in the local hub cache")
+    return Source("hub", name, "not on disk: loading it downloads it")
+
+
+def _choose(device: str) -> Source:
+    if device == "cpu":
+        return Source("pocket", POCKET, "shipped; the default on a CPU")
+    if gpt2 := _find_gpt2():
+        return gpt2._replace(why=f"{gpt2.why}; the default with an accelerator")
+    return Source("pocket", POCKET, "shipped; gpt2 is not on disk: python -m course_utils fetch gpt2")
+
+
+def _find_gpt2() -> Source | None:
+    fetched = home() / "models" / "gpt2"
+    if fetched.is_dir():
+        return Source("gpt2", fetched, "fetched before")
+    for repo in GPT2_REPOS:
+        if folder := _cached_folder(repo):
+            return Source("gpt2", folder, "in the local hub cache")
+    return None
+
+
+def _cached_folder(repo: str) -> Path | None:
+    """The snapshot of a hub repository in the local cache, if its configuration and safetensors are there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(repo, "config.json")
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return folder if any(folder.glob("*.safetensors")) else None
+
+
+def _unknown(name: str) -> ModelError:
+    near = difflib.get_close_matches(name.lower(), NAMES, n=2, cutoff=0.5)
+    if "/" in name or "\\" in name or name.startswith((".", "~")):
+        what = f"There is no folder {Path(name).expanduser().resolve()}."
+    else:
+        what = f"Unknown model {name!r}." + (f" Did you mean {' or '.join(near)}?" if near else "")
+    return ModelError(f"{what} Choose {', '.join(NAMES)}, a local folder that exists, or a hub id of "
+                      "the form owner/name (MODEL in the first cell, or COURSE_MODEL).")
+
+
+def _download(source: Source) -> Path:
+    from course_utils.fetch import fetch_gpt2, fetch_hub
+
+    return fetch_gpt2() if source.kind == "gpt2" else fetch_hub(str(source.place))
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def wrong_checksums(folder: Path) -> list[str]:
+    """One line for each file that is missing or differs from the folder's checksums.json ({file: sha256})."""
+    listing = folder / "checksums.json"
+    if not listing.is_file():
+        return [f"{listing} is missing"]
+    faults = []
+    for file, expected in json.loads(listing.read_text()).items():
+        if not (folder / file).is_file():
+            faults.append(f"{folder / file} is missing")
+        elif sha256(folder / file) != expected:
+            faults.append(f"{folder / file} is damaged: its SHA-256 differs from checksums.json")
+    return faults
+
+
+def shipped_checksums_ok() -> bool:
+    """True if every file of the shipped pocket model is there and unchanged."""
+    return not wrong_checksums(POCKET)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ModelError unless `folder` holds a configuration and whole safetensors weights."""
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise ModelError(f"{folder} holds an adapter, not a model. Load the base model it was trained "
+                             "on, then the adapter with PeftModel.from_pretrained(base, folder).")
+        raise ModelError(f"{folder} holds no model: config.json is missing. "
+                         "Give a folder that save_pretrained wrote.")
+    index = folder / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    missing = [name for name in names if not (folder / name).is_file()]
+    if not missing:
+        return
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    if pickles and not index.is_file():
+        raise ModelError(f"{folder} has its weights only as a pickle ({pickles[0]}), and loading a pickle "
+                         "can run any code. Get the safetensors version, or convert it where you trust it: "
+                         "model.save_pretrained(folder).")
+    raise ModelError(f"{folder / missing[0]} is missing. Copy or fetch the model again.")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers without bars and warnings, which would end up in a notebook's output."""
+    from huggingface_hub.utils import are_progress_bars_disabled
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    if are_progress_bars_disabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
+
+def _load_folder(
+    folder: Path, kind: str, device: str | torch.device
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if kind == "pocket" and (faults := wrong_checksums(folder)):
+        raise ModelError(f"The shipped model is not whole: {'; '.join(faults)}. "
+                         f"Restore it with: git checkout -- {folder}")
+    check_folder(folder)
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    with _quiet():
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            prepare_config(config)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True,
+                trust_remote_code=False, output_loading_info=True,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except SafetensorError as fault:
+            raise ModelError(f"A weight file in {folder} is damaged ({fault}). "
+                             "Copy or fetch the model again.") from fault
+        except (OSError, ValueError, KeyError, RuntimeError) as fault:
+            raise ModelError(f"{folder} does not load as a causal language model: {fault}") from fault
+    if missing := sorted(info["missing_keys"]):
+        raise ModelError(f"The weights in {folder} lack {len(missing)} tensor(s) that config.json asks for, "
+                         f"first {missing[0]}. Copy or fetch the model again.")
+    prepare_tokenizer(tokenizer, folder)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model.to(device).eval(), tokenizer
+
+
+def prepare_config(config: object) -> None:
+    """Dropout 0 throughout, and for GPT-2's gelu_new the faster gelu_pytorch_tanh: the same function."""
+    for key, value in vars(config).items():
+        if isinstance(value, float) and (key.endswith("_pdrop") or "dropout" in key):
+            setattr(config, key, 0.0)
+    if config.model_type == "gpt2" and config.activation_function == "gelu_new":
+        config.activation_function = "gelu_pytorch_tanh"
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Padding on the right, with the end-of-text token where there is no pad token."""
+    if len(tokenizer) < 2:
+        raise ModelError(f"The tokenizer in {folder} is empty: tokenizer.json is missing or damaged. "
+                         "Copy or fetch the model again.")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+
+
+def default_lora_targets(model: PreTrainedModel) -> list[str]:
+    """Names of the modules that LoRA adapts by default: GPT-2's fused projection, others' query and value.
+
+    Raises ModelError, naming the candidates, for an architecture that is not in the table.
+    """
+    kind = model.config.model_type
+    if kind in LORA_TARGETS:
+        return list(LORA_TARGETS[kind])
+    if kind in QUERY_AND_VALUE:
+        return ["q_proj", "v_proj"]
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    layers = {name.rsplit(".", 1)[-1] for name, module in model.named_modules()
+              if isinstance(module, nn.Linear | Conv1D)} - {"lm_head"}
+    raise ModelError(f"No default LoRA targets are known for the architecture {kind!r}. "
+                     f"Give target_modules yourself; its linear layers are: {', '.join(sorted(layers))}.")

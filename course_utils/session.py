@@ -1,0 +1,173 @@
+"""What every notebook's first cell calls: the machine, the model, the scale, the seeds."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+SCALES = ("smoke", "quick", "full")
+
+
+def home() -> Path:
+    """Folder of the learner's own files (cache, models, progress): COURSE_HOME or the user's data folder."""
+    if "COURSE_HOME" in os.environ:
+        return Path(os.environ["COURSE_HOME"]).expanduser().resolve()
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir("finetuning-course"))
+
+
+def cores() -> int:
+    """Physical cores that this process may use: affinity and container quotas count."""
+    import psutil
+
+    count = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        count = min(count, len(os.sched_getaffinity(0)))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return count
+    return count if quota == "max" else max(1, min(count, round(int(quota) / int(period))))
+
+
+def memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or the container's limit."""
+    import psutil
+
+    total = psutil.virtual_memory().total
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        return total
+
+
+def find_device(wanted: str | None = None) -> torch.device:
+    """COURSE_DEVICE (or `wanted`) where given, else CUDA, else MPS, else the CPU.
+
+    Raises ValueError for a device that this machine's torch does not have.
+    """
+    import torch
+
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    wanted = wanted or os.environ.get("COURSE_DEVICE")
+    if not wanted:
+        return torch.device(next(kind for kind, there in has.items() if there))
+    kind, _, index = wanted.partition(":")
+    if kind not in has or (index and not index.isdigit()):
+        raise ValueError(f"COURSE_DEVICE={wanted}: choose one of {', '.join(has)} (or cuda:1 and so on).")
+    if not has[kind]:
+        usable = ", ".join(kind for kind, there in has.items() if there)
+        raise ValueError(f"COURSE_DEVICE={wanted}: torch {torch.__version__} finds no {kind} here. "
+                         f"Usable: {usable}. Unset COURSE_DEVICE to let the course choose.")
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        raise ValueError(f"COURSE_DEVICE={wanted}: there are {torch.cuda.device_count()} CUDA devices"
+                         ", counted from cuda:0.")
+    return torch.device(wanted)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One notebook's choices; made by `start`. Weights are fp32; autocast_dtype float32 means no autocast."""
+
+    model_name: str
+    scale: str
+    seed: int
+    device: torch.device
+    autocast_dtype: torch.dtype
+
+    def steps(self, quick: Any, full: Any, smoke: Any = 2) -> Any:
+        """The value for this session's scale: a number of steps, of examples, or anything else."""
+        return {"smoke": smoke, "quick": quick, "full": full}[self.scale]
+
+    def load_model(self) -> tuple:
+        """A fresh copy of the session's model, and its tokenizer: (model, tokenizer), eval mode, fp32."""
+        from course_utils.models import load_model
+
+        return load_model(self.model_name, self.device)
+
+    def autocast(self) -> AbstractContextManager:
+        """bf16 autocast where the device does bf16 well, else a context that does nothing."""
+        import torch
+
+        if self.autocast_dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.autocast_dtype)
+
+
+_current: Session | None = None
+
+
+def current() -> Session | None:
+    """The session that `start` made last in this process, or None."""
+    return _current
+
+
+def start(model: str = "auto", scale: str = "auto", seed: int = 0) -> Session:
+    """Choose device, model and scale, set threads and seeds, and print three lines that say so.
+
+    Raises ValueError for an unknown scale or device, ModelError for a model that is not to be had.
+    """
+    if scale not in ("auto", *SCALES):
+        raise ValueError(f"Unknown scale {scale!r}: choose auto, {', '.join(SCALES)} (SCALE in the first "
+                         "cell, or COURSE_SCALE).")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import numpy as np
+    import torch
+
+    from course_utils.models import resolve
+
+    device = find_device()
+    source = resolve(model, device)
+    scale = scale if scale != "auto" else ("quick" if device.type == "cpu" else "full")
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cores())
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    good_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    dtype = torch.bfloat16 if good_bf16 else torch.float32
+    global _current
+    _current = session = Session(source.name, scale, seed, device, dtype)
+    print(f"Machine: {_machine(session)}. Another device: COURSE_DEVICE=cpu|cuda|mps.")
+    print(f"Model:   {source.name} from {source.place} ({source.why}). "
+          'Another: MODEL = "pocket", "gpt2", "smollm2", a folder or a hub id.')
+    print(f"Scale:   {scale}, {_expected_time(session)}; seed {seed}. Another: SCALE = {_listed(SCALES)}.")
+    sys.stdout.flush()
+    return session
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f'"{name}"' for name in names[:-1]) + f' or "{names[-1]}"'
+
+
+def _machine(session: Session) -> str:
+    import torch
+
+    threads = torch.get_num_threads()
+    text = (f"{session.device}, {threads} CPU thread{'s' if threads > 1 else ''}, "
+            f"{memory() / 2**30:.0f} GiB of memory, torch {torch.__version__}")
+    if session.device.type == "cuda":
+        properties = torch.cuda.get_device_properties(session.device)
+        text = f"{properties.name} with {properties.total_memory / 2**30:.0f} GiB, {text}"
+    return text + (", bf16 autocast" if session.autocast_dtype == torch.bfloat16 else ", fp32")
+
+
+def _expected_time(session: Session) -> str:
+    if session.scale == "smoke":
+        return "seconds a lesson (the path only: results mean nothing)"
+    if session.device.type != "cpu":
+        return "minutes a lesson (not measured on an accelerator)"
+    if session.model_name != "pocket":
+        return "for the pocket model a minute or two a lesson; this one is many times slower on a CPU"
+    if session.scale == "quick":
+        return "up to a minute and a half a lesson on two cores"
+    return "about ten minutes a lesson on two cores (an estimate)"
