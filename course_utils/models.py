@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 NAMES = ("auto", "pocket", "gpt2", "smollm2")
 POCKET = DATA / "pocket-gpt2"
 GPT2_REPOS = ("openai-community/gpt2", "gpt2")
-HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 LORA_TARGETS = {
     "gpt2": ["c_attn"],
@@ -105,14 +104,14 @@ def _find_gpt2() -> Source | None:
 
 
 def _cached_folder(repo: str) -> Path | None:
-    """The snapshot of a hub repository in the local cache, if its configuration and safetensors are there."""
+    """The snapshot of a hub repository in the local cache, unless it is not there or not complete."""
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(repo, "config.json")
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    return folder if any(folder.glob("*.safetensors")) else None
+    return folder if not _missing_weights(folder) or _pickles(folder) else None
 
 
 def _unknown(name: str) -> ModelError:
@@ -164,19 +163,25 @@ def check_folder(folder: Path) -> None:
                              "on, then the adapter with PeftModel.from_pretrained(base, folder).")
         raise ModelError(f"{folder} holds no model: config.json is missing. "
                          "Give a folder that save_pretrained wrote.")
+    missing = _missing_weights(folder)
+    if missing == ["model.safetensors"] and (pickles := _pickles(folder)):
+        raise ModelError(f"{folder} has its weights only as a pickle ({pickles[0]}), and loading a pickle "
+                         "can run any code. Get the safetensors version, or convert it where you trust it: "
+                         "model.save_pretrained(folder).")
+    if missing:
+        raise ModelError(f"{folder / missing[0]} is missing. Copy or fetch the model again.")
+
+
+def _missing_weights(folder: Path) -> list[str]:
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.is_file():
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    missing = [name for name in names if not (folder / name).is_file()]
-    if not missing:
-        return
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-    if pickles and not index.is_file():
-        raise ModelError(f"{folder} has its weights only as a pickle ({pickles[0]}), and loading a pickle "
-                         "can run any code. Get the safetensors version, or convert it where you trust it: "
-                         "model.save_pretrained(folder).")
-    raise ModelError(f"{folder / missing[0]} is missing. Copy or fetch the model again.")
+    return [name for name in names if not (folder / name).is_file()]
+
+
+def _pickles(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
 
 
 @contextmanager

