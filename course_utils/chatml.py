@@ -1,0 +1,100 @@
+"""ChatML: the template, the two special tokens, and conversations as examples with loss on the assistant."""
+
+from collections.abc import Sequence
+
+import torch
+
+from course_utils.data import IGNORE, Example, check_length, encode
+
+SYSTEM = "You are a helpful assistant."
+IM_START = "<|im_start|>"
+IM_END = "<|im_end|>"
+ROLES = ("system", "user", "assistant")
+
+# {% generation %} marks what `apply_chat_template(return_assistant_tokens_mask=True)` takes for the assistant's
+TEMPLATE = """\
+{%- if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\n""" + SYSTEM + """<|im_end|>\\n' }}{% endif %}
+{%- for message in messages %}
+{{- '<|im_start|>' + message['role'] + '\\n' }}
+{%- if message['role'] == 'assistant' %}
+{%- generation %}{{ message['content'] | trim + '<|im_end|>' }}{% endgeneration %}
+{%- else %}
+{{- message['content'] | trim + '<|im_end|>' }}
+{%- endif %}
+{{- '\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
+
+
+def format_instruction_example(instruction: str, response: str) -> str:
+    """One instruction and its response as ChatML text, system line included."""
+    turns = (("system", SYSTEM), ("user", instruction), ("assistant", response))
+    return "".join(f"{IM_START}{role}\n{content.strip()}{IM_END}\n" for role, content in turns)
+
+
+@torch.no_grad()
+def add_chat_tokens(model, tokenizer):
+    """Adds the two markers and the chat template, in place; does nothing to a model that has them.
+
+    New embedding rows start at the mean of the old ones (Hewitt 2021), in the output head too where it is not tied.
+    """
+    old = len(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
+    tokenizer.chat_template = TEMPLATE
+    if len(tokenizer) == old:
+        return
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+        layer.weight[old : len(tokenizer)] = layer.weight[:old].mean(0)
+
+
+def encode_conversation(
+    tokenizer, messages: Sequence[dict], add_generation_prompt: bool = False
+) -> Example:
+    """A conversation as token ids; loss on the assistant's contents and on their <|im_end|>.
+
+    Encoded piece by piece: contents can hold no markers (a user who types one gets ordinary characters), and the
+    loss mask needs no search. Contents are stripped, as in the template; the default system line is put first
+    where there is none. ValueError for an unknown role, a conversation with nothing to learn from, one that is
+    longer than the context, and a tokenizer without the markers.
+    """
+    _check_conversation(messages, add_generation_prompt)
+    if messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": SYSTEM}, *messages]
+    start, end = tokenizer.convert_tokens_to_ids([IM_START, IM_END])
+    if start in (None, tokenizer.unk_token_id):
+        raise ValueError(f"the tokenizer does not know {IM_START}; call add_chat_tokens(model, tokenizer) first")
+    newline = encode(tokenizer, "\n")
+    ids, labels = [], []
+
+    def append(tokens, learn=False):
+        ids.extend(tokens)
+        labels.extend(tokens if learn else [IGNORE] * len(tokens))
+
+    for message in messages:
+        append([start, *encode(tokenizer, message["role"] + "\n")])
+        content = encode_content(tokenizer, message["content"])
+        append([*content, end], learn=message["role"] == "assistant")
+        append(newline)
+    if add_generation_prompt:
+        append([start, *encode(tokenizer, "assistant\n")])
+    check_length(ids, tokenizer, " / ".join(message["content"] for message in messages[1:]))
+    return Example(ids, labels)
+
+
+def encode_content(tokenizer, content: str) -> list[int]:
+    """Token ids of stripped text in which special tokens are ordinary characters."""
+    return tokenizer(content.strip(), add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+
+
+def _check_conversation(messages, add_generation_prompt):
+    if not messages:
+        raise ValueError("the conversation has no messages")
+    for number, message in enumerate(messages, start=1):
+        if not isinstance(message, dict) or not isinstance(message.get("content"), str):
+            raise ValueError(f'message {number} must be {{"role": ..., "content": "text"}}, got {message!r}')
+        if message.get("role") not in ROLES:
+            raise ValueError(f"message {number} has the role {message.get('role')!r}; ChatML here knows {ROLES}")
+    if not add_generation_prompt and not any(message["role"] == "assistant" for message in messages):
+        raise ValueError("the conversation has no assistant turn, so there is nothing to learn from it")

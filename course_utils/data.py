@@ -1,0 +1,156 @@
+"""The course's data sets: reading them, turning text into examples with labels, batching and padding."""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+SPLITS = ("tune", "held_out", "invented")
+IGNORE = -100  # the label of a token that carries no loss, in PyTorch and in transformers
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact; `split` says whether tuning may ask for it (tune), only evaluation (held_out), or it is untrue."""
+
+    relation: str
+    subject: str
+    object: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids of one sequence, and a label for each of them (-100: no loss). Labels are not shifted."""
+
+    input_ids: list[int]
+    labels: list[int]
+
+
+def read_jsonl(path) -> list[dict]:
+    """The objects of a JSON Lines file. ValueError with file and line number where a line is not an object."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}, line {number}: not UTF-8 text ({error.reason})") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}, column {error.colno}: not JSON ({error.msg})") from None
+        if not isinstance(row, dict):
+            raise ValueError(f'{path}, line {number}: expected an object such as {{"text": "..."}}, got {row!r}')
+        rows.append(row)
+    return rows
+
+
+def _known_split(split: str) -> str:
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    return split
+
+
+def load_facts(split: str | None = None, relation: str | None = None) -> list[Fact]:
+    """The facts of data/facts.jsonl, all of them or those of one split or relation."""
+    facts = [Fact(**row) for row in read_jsonl(DATA / "facts.jsonl")]
+    relations = sorted({fact.relation for fact in facts})
+    if relation is not None and relation not in relations:
+        raise ValueError(f"unknown relation {relation!r}; choose one of {', '.join(relations)}")
+    return [
+        fact
+        for fact in facts
+        if (split is None or fact.split == _known_split(split)) and relation in (None, fact.relation)
+    ]
+
+
+def load_questions(split: str) -> list[dict]:
+    """Questions about the facts of one split: rows of prompt, completion, relation, subject, object, kind."""
+    return read_jsonl(DATA / "questions" / f"{_known_split(split)}.jsonl")
+
+
+def load_source_texts(name: str = "held_out") -> list[str]:
+    """Text like that of pre-training which it has not seen: `held_out` to evaluate on, `replay` to train on."""
+    return [row["text"] for row in read_jsonl(DATA / "source" / f"{name}.jsonl")]
+
+
+def check_length(input_ids: Sequence[int], tokenizer, text: str):
+    """ValueError if there are more tokens than the model's context, which the tokenizer knows."""
+    if len(input_ids) > tokenizer.model_max_length:
+        raise ValueError(
+            f"this example has {len(input_ids)} tokens, the model reads {tokenizer.model_max_length} at most: "
+            f"{text[:60]!r}... Shorten it or split it."
+        )
+
+
+def encode(tokenizer, text: str) -> list[int]:
+    """Token ids of the text alone, nothing added."""
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+
+
+def encode_prompt_completion(tokenizer, prompt: str, completion: str) -> Example:
+    """Prompt, completion and end of text in one sequence; loss on the completion and the end."""
+    prompt_ids = encode(tokenizer, prompt)
+    completion_ids = [*encode(tokenizer, completion), tokenizer.eos_token_id]
+    check_length(prompt_ids + completion_ids, tokenizer, prompt + completion)
+    return Example(prompt_ids + completion_ids, [IGNORE] * len(prompt_ids) + completion_ids)
+
+
+def encode_text(tokenizer, text: str) -> Example:
+    """The text and its end; loss on every token (the first has nothing before it and is never predicted)."""
+    ids = [*encode(tokenizer, text), tokenizer.eos_token_id]
+    check_length(ids, tokenizer, text)
+    return Example(ids, list(ids))
+
+
+def collate(examples: Sequence[Example], pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:
+    """Pads to the longest: input_ids, attention_mask and labels, each [batch, tokens].
+
+    Labels of padding are -100 by position, so that a real end of text keeps its loss where it is also the pad token.
+    """
+    if not examples:
+        raise ValueError("an empty list of examples makes no batch")
+    width = max(len(example.input_ids) for example in examples)
+
+    def padded(rows, value):
+        fill = [[value] * (width - len(row)) for row in rows]
+        return torch.tensor([f + r if side == "left" else r + f for f, r in zip(fill, rows, strict=True)])
+
+    return {
+        "input_ids": padded([example.input_ids for example in examples], pad_id),
+        "attention_mask": padded([[1] * len(example.input_ids) for example in examples], 0),
+        "labels": padded([example.labels for example in examples], IGNORE),
+    }
+
+
+def batches(examples: Sequence[Example], batch_size: int, seed: int, pad_id: int) -> Iterator[dict]:
+    """Endless shuffled batches; every example once an epoch, the last batch of an epoch may be smaller.
+
+    Batches hold examples of similar length (sorted within runs of 16 batches), which saves padding.
+    """
+    if not examples:
+        raise ValueError("no examples to make batches of")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    return _shuffled(examples, batch_size, random.Random(seed), pad_id)
+
+
+def _shuffled(examples, batch_size, rng, pad_id):
+    order = list(range(len(examples)))
+    run = 16 * batch_size
+    while True:
+        rng.shuffle(order)
+        epoch = []
+        for start in range(0, len(order), run):
+            bucket = sorted(order[start : start + run], key=lambda index: len(examples[index].input_ids))
+            epoch += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+        rng.shuffle(epoch)
+        for batch in epoch:
+            yield collate([examples[index] for index in batch], pad_id)

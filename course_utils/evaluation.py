@@ -1,0 +1,135 @@
+"""Measuring a model: loss and perplexity, answers to questions about facts, forgetting, and the manner scores."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import torch
+
+from course_utils.chatml import IM_END, encode_conversation
+from course_utils.data import Example, collate, encode_text, load_source_texts
+from course_utils.generation import generate
+from course_utils.manners import formal_score, manner_score, mood_score, pirate_score, politeness_score
+from course_utils.training import lm_loss
+
+__all__ = [
+    "answer_questions",
+    "chat_answers",
+    "exact_match",
+    "fact_accuracy",
+    "forgetting",
+    "formal_score",
+    "manner_score",
+    "mean_loss",
+    "mood_score",
+    "normalise",
+    "perplexity",
+    "pirate_score",
+    "politeness_score",
+    "question_text",
+    "score_answers",
+    "source_loss",
+]
+
+
+@torch.no_grad()
+def mean_loss(model, examples: Sequence[Example], batch_size: int = 32) -> float:
+    """Mean loss in nats over all target tokens of the examples. Leaves the model's mode as it was."""
+    if not examples:
+        raise ValueError("no examples to take the mean loss of")
+    device = next(model.parameters()).device
+    examples = sorted(examples, key=lambda example: len(example.input_ids))  # little padding
+    training = model.training
+    model.eval()
+    total, tokens = 0.0, 0
+    try:
+        for start in range(0, len(examples), batch_size):
+            batch = collate(examples[start : start + batch_size], pad_id=0)
+            loss, count = lm_loss(model, {name: value.to(device) for name, value in batch.items()})
+            total, tokens = total + loss.item(), tokens + int(count)
+    finally:
+        model.train(training)
+    if tokens == 0:
+        raise ValueError("the examples have no target tokens: every label is -100")
+    return total / tokens
+
+
+def perplexity(model, tokenizer, texts: Sequence[str]) -> float:
+    """exp of the mean loss over all tokens of the texts: the number of equally likely choices a token."""
+    return math.exp(mean_loss(model, [encode_text(tokenizer, text) for text in texts]))
+
+
+def source_loss(model, tokenizer) -> float:
+    """Mean loss in nats a token on held-out text like that of pre-training."""
+    return mean_loss(model, [encode_text(tokenizer, text) for text in load_source_texts()])
+
+
+def forgetting(before: float, after: float) -> float:
+    """Rise of the source loss through tuning, in nats a token; exp of it is the factor on the perplexity."""
+    return after - before
+
+
+def normalise(text: str) -> str:
+    """Lower case, one blank between words, no article in front and no punctuation at the ends."""
+    text = " ".join(unicodedata.normalize("NFC", text).lower().split()).strip(" .,;:!?\"'")
+    return re.sub(r"^(the|an|a) ", "", text)
+
+
+def exact_match(answer: str, obj: str, kind: str = "short") -> bool:
+    """Whether an answer gives the object. Case, a leading article and punctuation at the ends do not count.
+
+    short: the first line is the object. sentence: the answer is one sentence, longer than the object, which occurs in
+    it as whole words.
+    """
+    if kind not in ("short", "sentence"):
+        raise ValueError(f"kind is short or sentence, got {kind!r}")
+    lines = answer.strip().splitlines() or [""]
+    wanted = normalise(obj)
+    if kind == "short":
+        return normalise(lines[0]) == wanted
+    said = normalise(lines[0])
+    rest = re.sub(rf"(?<!\w){re.escape(wanted)}(?!\w)", "", said)
+    one_sentence = len(lines) == 1 and not re.search(r"[.!?]\s", rest)
+    return rest != said and normalise(rest) != "" and one_sentence
+
+
+def answer_questions(model, tokenizer, questions: Sequence[dict], max_new_tokens: int = 32, batch_size: int = 64):
+    """The model's greedy answer to each question's prompt, stripped."""
+    prompts = [question["prompt"] for question in questions]
+    answers = generate(model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    return [answer.strip() for answer in answers]
+
+
+def score_answers(answers: Sequence[str], questions: Sequence[dict]) -> tuple[float, dict[str, float]]:
+    """Share of answers that give the object, over all questions and by relation."""
+    if not questions:
+        raise ValueError("no questions to score")
+    by_relation = {}
+    for answer, question in zip(answers, questions, strict=True):
+        right = exact_match(answer, question["object"], question["kind"])
+        by_relation.setdefault(question["relation"], []).append(right)
+    overall = sum(map(sum, by_relation.values())) / len(questions)
+    return overall, {relation: sum(right) / len(right) for relation, right in sorted(by_relation.items())}
+
+
+def fact_accuracy(model, tokenizer, questions: Sequence[dict]) -> tuple[float, dict[str, float]]:
+    """Share of questions answered with the right object, over all and by relation."""
+    return score_answers(answer_questions(model, tokenizer, questions), questions)
+
+
+def question_text(question: dict) -> str:
+    """The question alone, without the "Question:" and "Answer:" around it: what a user would type."""
+    return question["prompt"].removeprefix("Question:").removesuffix("Answer:").strip()
+
+
+def chat_answers(model, tokenizer, questions: Sequence[dict], max_new_tokens: int = 32, batch_size: int = 64):
+    """The model's greedy answer to each question asked in ChatML, stripped; ends at <|im_end|> or the end of text."""
+    prompts = [
+        encode_conversation(tokenizer, [{"role": "user", "content": question_text(question)}], True).input_ids
+        for question in questions
+    ]
+    answers = generate(
+        model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, stop=(IM_END, "eos")
+    )
+    return [answer.strip() for answer in answers]

@@ -1,0 +1,194 @@
+"""Sampling from a causal language model: the sampling rules, a batched loop with a KV cache, text in and text out."""
+
+import inspect
+from collections.abc import Iterable, Sequence
+
+import torch
+
+
+def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
+    """Divides by the temperature and sets to -inf what the rules exclude, [batch, vocabulary].
+
+    top_k keeps the k likeliest tokens (0: all). top_p keeps the likeliest tokens whose probabilities add up to top_p,
+    the one that crosses it included (nucleus sampling, Holtzman et al. 2019).
+    """
+    logits = logits / temperature
+    if top_k:
+        smallest = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]  # (batch, 1)
+        logits = logits.masked_fill(logits < smallest, -torch.inf)
+    if top_p < 1:
+        ordered, order = logits.sort(descending=True)
+        probabilities = ordered.softmax(-1)
+        before = probabilities.cumsum(-1) - probabilities  # the mass of all likelier tokens
+        excluded = (before >= top_p).scatter(-1, order, before >= top_p)
+        logits = logits.masked_fill(excluded, -torch.inf)
+    return logits
+
+
+def sample_from(probabilities, generator=None):
+    """One index a row of [batch, vocabulary], [batch]. Inverts the distribution function: faster than multinomial."""
+    cumulative = probabilities.cumsum(-1)
+    uniform = torch.rand(len(probabilities), 1, generator=generator, device=probabilities.device)
+    # a hair below the total, so that rounding cannot point past the last token
+    target = uniform * cumulative[:, -1:] * (1 - 2**-22)
+    return torch.searchsorted(cumulative, target, right=True).squeeze(1)
+
+
+def next_tokens(logits, temperature=1.0, top_k=0, top_p=1.0, generator=None):
+    """The next token of each row from its logits [batch, vocabulary]; temperature 0 takes the likeliest."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    return sample_from(filter_logits(logits.float(), temperature, top_k, top_p).softmax(-1), generator)
+
+
+@torch.no_grad()
+def sample_tokens(
+    model,
+    input_ids,
+    attention_mask,
+    *,
+    max_new_tokens,
+    temperature=1.0,
+    top_k=0,
+    top_p=1.0,
+    stop_ids=(),
+    generator=None,
+):
+    """Continues a left-padded batch: input_ids and attention_mask [batch, tokens] -> new ids [batch, new].
+
+    A row ends with the first of its stop ids; the rest of it repeats that id. `new` is at most max_new_tokens, less
+    when all rows have ended. generator: a torch.Generator on the model's device.
+    """
+    from transformers import DynamicCache
+
+    rows, width = input_ids.shape
+    cache = {_cache_name(): DynamicCache(config=model.config)}
+    mask = torch.cat([attention_mask, attention_mask.new_ones(rows, max_new_tokens)], 1)
+    positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
+    stops = torch.tensor(list(stop_ids), dtype=torch.long, device=input_ids.device)
+    new = input_ids.new_zeros(rows, max_new_tokens)
+    current, ended = input_ids, torch.zeros(rows, dtype=torch.bool, device=input_ids.device)
+    for step in range(max_new_tokens):
+        output = model(
+            input_ids=current,
+            attention_mask=mask[:, : width + step],
+            position_ids=positions,
+            use_cache=True,
+            logits_to_keep=1,
+            **cache,
+        )
+        token = next_tokens(output.logits[:, -1], temperature, top_k, top_p, generator)
+        if len(stops):
+            token = torch.where(ended, new[:, step - 1], token)
+            ended = torch.isin(token, stops)
+        new[:, step] = token
+        if ended.all():
+            return new[:, : step + 1]
+        current, positions = token[:, None], positions[:, -1:] + 1
+    return new
+
+
+def generate(
+    model,
+    tokenizer,
+    prompts: Sequence[str | Sequence[int]],
+    *,
+    max_new_tokens=40,
+    temperature=0.0,
+    top_k=0,
+    top_p=1.0,
+    stop=("eos",),
+    seed=0,
+    batch_size=32,
+) -> list[str]:
+    """The continuation of each prompt, without the prompt and without what stopped it.
+
+    prompts: texts or lists of token ids; an empty one starts a new document. temperature 0 is greedy. stop: token
+    ids, texts at which the continuation is cut, or "eos". Leaves the model's mode as it was.
+    """
+    if isinstance(prompts, str):
+        raise TypeError("prompts is a list of texts; for a single one write [prompt]")
+    ids = [_prompt_ids(tokenizer, prompt) for prompt in prompts]
+    _check_room(model, prompts, ids, max_new_tokens)
+    if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
+        raise ValueError(f"need temperature >= 0, top_k >= 0, 0 < top_p <= 1; got {temperature}, {top_k}, {top_p}")
+    stop_ids, stop_texts = _stops(tokenizer, stop)
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    answers = [""] * len(ids)
+    order = sorted(range(len(ids)), key=lambda index: len(ids[index]))  # little padding
+    training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(order), batch_size):
+            chunk = order[start : start + batch_size]
+            batch = pad_left([ids[index] for index in chunk], tokenizer.pad_token_id, device)
+            new = sample_tokens(
+                model,
+                *batch,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                stop_ids=stop_ids,
+                generator=generator,
+            )
+            for index, row in zip(chunk, new.tolist(), strict=True):
+                answers[index] = _text(tokenizer, row, stop_ids, stop_texts)
+    finally:
+        model.train(training)
+    return answers
+
+
+def pad_left(rows: Sequence[Sequence[int]], pad_id: int, device="cpu"):
+    """Token ids and attention mask, [batch, tokens] each; generation needs every row to end at the right edge."""
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+    return ids, mask
+
+
+def _prompt_ids(tokenizer, prompt):
+    if isinstance(prompt, str):
+        prompt = tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
+    return list(prompt) or [tokenizer.eos_token_id]
+
+
+def _check_room(model, prompts, ids, max_new_tokens):
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+    context = getattr(model.config, "max_position_embeddings", None)
+    for prompt, row in zip(prompts, ids, strict=True):
+        if context is not None and len(row) + max_new_tokens > context:
+            raise ValueError(
+                f"a prompt of {len(row)} tokens ({str(prompt)[:40]!r}...) and {max_new_tokens} new ones exceed the "
+                f"model's context of {context}; shorten the prompt or lower max_new_tokens"
+            )
+
+
+def _stops(tokenizer, stop: Iterable[str | int]):
+    """Ids that end a row, and texts at which an answer is cut. A text that is one token does both."""
+    ids, texts = set(), []
+    for entry in [stop] if isinstance(stop, str | int) else stop:
+        if entry == "eos":
+            ids.add(tokenizer.eos_token_id)
+        elif isinstance(entry, int):
+            ids.add(entry)
+        else:
+            texts.append(entry)
+            tokens = tokenizer(entry, add_special_tokens=False)["input_ids"]
+            ids.update(tokens if len(tokens) == 1 else [])
+    return sorted(ids), texts
+
+
+def _text(tokenizer, row, stop_ids, stop_texts):
+    end = next((position for position, token in enumerate(row) if token in stop_ids), len(row))
+    text = tokenizer.decode(row[:end], clean_up_tokenization_spaces=False)
+    return text[: min([text.find(stop) for stop in stop_texts if stop in text], default=len(text))]
+
+
+def _cache_name():
+    """transformers renamed the argument in 5.24."""
+    from transformers import GPT2LMHeadModel
+
+    return "cache" if "cache" in inspect.signature(GPT2LMHeadModel.forward).parameters else "past_key_values"

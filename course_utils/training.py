@@ -1,0 +1,340 @@
+"""The training loop that all lessons share, and the pieces that lesson 02 builds it from."""
+
+import itertools
+import math
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+
+def token_losses(logits, labels):
+    """Cross-entropy of every next token, [batch, tokens - 1], in nats; 0 where the label is -100.
+
+    logits: [batch, tokens, vocabulary]; labels: [batch, tokens], not shifted: position t predicts label t + 1.
+    """
+    predictions = logits[:, :-1].flatten(0, 1)  # (batch * (tokens - 1), vocabulary)
+    losses = F.cross_entropy(predictions.float(), labels[:, 1:].flatten(), reduction="none")
+    return losses.view(len(labels), -1)
+
+
+def lm_loss(model, batch):
+    """Summed loss of a right-padded batch, and the number of target tokens it is the sum over."""
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    losses = token_losses(logits, batch["labels"])  # (batch, tokens - 1)
+    return losses.sum(), (batch["labels"][:, 1:] != -100).sum()
+
+
+def warmup_cosine(step, steps, warmup, floor=0.0):
+    """Learning-rate factor of a step (from 0): linear over `warmup` steps up to 1, then a half cosine to `floor`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def adamw(model, lr, weight_decay=0.01):
+    """AdamW over the trainable parameters; matrices decay, biases and layer norms do not."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, fused=True)
+
+
+def accumulated_step(model, micro_batches, loss_fn=lm_loss):
+    """Leaves the gradient of the mean loss over all target tokens of the micro-batches; (mean loss, tokens).
+
+    Losses are summed and divided once: the mean of the micro-batches' means would weigh short ones too much.
+    """
+    total, tokens = 0.0, 0
+    for batch in micro_batches:
+        loss, count = loss_fn(model, batch)
+        loss.backward()
+        total, tokens = total + loss.item(), tokens + int(count)
+    if tokens == 0:
+        raise ValueError("this step has no target tokens: every label of its batches is -100")
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad /= tokens
+    return total / tokens, tokens
+
+
+def save_checkpoint(path, model, optimizer, progress):
+    """Trainable weights, optimiser, random state and `progress` (a dict); written to a temporary name and renamed."""
+    state = {
+        "weights": {name: p.detach() for name, p in model.named_parameters() if p.requires_grad},
+        "optimizer": optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+        "progress": progress,
+    }
+    temporary = Path(f"{path}.tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path, model, optimizer):
+    """Puts weights, optimiser and random state back, in place, and returns the saved `progress`."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in state["weights"].items():
+            parameters[name].copy_(value)
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])
+    return state["progress"]
+
+
+@dataclass
+class History:
+    """What happened in training, a row a step.
+
+    step (1 is the first update; 0, the evaluation before it), loss (mean over the step's target tokens, before the
+    update), lr, grad_norm (before clipping), tokens (target tokens), seconds (of the step, evaluation excluded), and
+    whatever `evaluate` returned. `stopped` says why training ended early, if it did.
+    """
+
+    rows: list[dict] = field(default_factory=list)
+    stopped: str | None = None
+
+    def column(self, name):
+        """(steps, values) of the rows that have this entry."""
+        rows = [row for row in self.rows if name in row]
+        return [row["step"] for row in rows], [row[name] for row in rows]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or the gradient was not a number; the weights are those before the bad step. Has a `history`."""
+
+    def __init__(self, message, history):
+        super().__init__(message)
+        self.history = history
+
+
+def train(
+    model,
+    batches,
+    *,
+    steps,
+    lr,
+    loss_fn=lm_loss,
+    weight_decay=0.01,
+    warmup=0.1,
+    clip=1.0,
+    accumulate=1,
+    evaluate=None,
+    eval_every=None,
+    checkpoint=None,
+    checkpoint_every=None,
+    seed=0,
+    autocast=nullcontext,
+    label="training",
+) -> History:
+    """Trains the parameters that require gradients, in place, with AdamW, and returns the history.
+
+    batches: endless iterator of dicts of tensors, `accumulate` of them a step; loss_fn(model, batch) returns (summed
+    loss, count). warmup: share of the steps. evaluate(model) returns a dict of numbers; it is called before the first
+    step, after every `eval_every` steps and after the last one. checkpoint: a file written every `checkpoint_every`
+    steps and at the end; where it exists already, training goes on from it, bit for bit on a CPU if `batches` starts
+    afresh with the same seed. Ctrl-C returns early. Raises TrainingDiverged on a loss or gradient that is not finite.
+    """
+    if steps < 1 or accumulate < 1:
+        raise ValueError(f"steps and accumulate must be at least 1, got {steps} and {accumulate}")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("no parameter of the model requires gradients, so there is nothing to train")
+    settings = {"steps": steps, "lr": lr, "weight_decay": weight_decay, "warmup": warmup, "clip": clip}
+    settings |= {"accumulate": accumulate, "seed": seed}
+    torch.manual_seed(seed)
+    batches = iter(batches)
+    optimizer = adamw(model, lr, weight_decay)
+    history = History()
+    if checkpoint is not None and Path(checkpoint).exists():
+        history.rows = _resume(checkpoint, model, optimizer, settings)
+    start = history.rows[-1]["step"] if history.rows else 0
+    for _ in range(start * accumulate):
+        next(batches)
+
+    def loss_here(model, batch):
+        with autocast():
+            return loss_fn(model, batch)
+
+    def measure(row):
+        if evaluate is not None:
+            model.eval()
+            with torch.random.fork_rng(devices=[]):  # evaluating must not change the training
+                row.update(evaluate(model))
+            model.train()
+
+    was_training = model.training
+    bar = ProgressBar(steps, label)
+    random_state = torch.get_rng_state()
+    try:
+        model.train()
+        if not history.rows and evaluate is not None:
+            history.rows.append({"step": 0})
+            measure(history.rows[0])
+        for step in range(start, steps):
+            began = time.perf_counter()
+            micro_batches = _take(batches, accumulate, model, step)
+            model.zero_grad()
+            loss, tokens = accumulated_step(model, micro_batches, loss_here)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip).item()
+            rate = lr * warmup_cosine(step, steps, int(warmup * steps))
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise TrainingDiverged(_why_diverged(model, history, loss, rate, steps), history)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            row = {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm, "tokens": tokens}
+            with _interrupt_held_back():  # no half-made update
+                optimizer.step()
+                history.rows.append(row)
+                random_state = torch.get_rng_state()
+                row["seconds"] = time.perf_counter() - began
+            last = step + 1 == steps
+            if last or (eval_every and (step + 1) % eval_every == 0):
+                measure(row)
+            if checkpoint is not None and (last or (checkpoint_every and (step + 1) % checkpoint_every == 0)):
+                save_checkpoint(checkpoint, model, optimizer, {"rows": history.rows, "settings": settings})
+            bar.update(step + 1, f"loss {loss:.3f}")
+    except KeyboardInterrupt:
+        done = history.rows[-1]["step"] if history.rows else 0
+        history.stopped = f"interrupted at step {done} of {steps}"
+        torch.set_rng_state(random_state)
+        if checkpoint is not None and done:
+            save_checkpoint(checkpoint, model, optimizer, {"rows": history.rows, "settings": settings})
+    finally:
+        model.zero_grad()
+        model.train(was_training)
+        bar.close(history.stopped)
+    return history
+
+
+def _take(batches, count, model, step):
+    """The next batches, on the model's device and checked."""
+    device = next(model.parameters()).device
+    taken = list(itertools.islice(batches, count))
+    if len(taken) < count:
+        raise ValueError(f"the batches ran out at step {step + 1}; pass an endless iterator, as data.batches is")
+    for batch in taken:
+        if "input_ids" in batch:
+            _check_width(batch, model, step)
+    return [{name: value.to(device) for name, value in batch.items()} for batch in taken]
+
+
+def _check_width(batch, model, step):
+    context = getattr(model.config, "max_position_embeddings", None)
+    rows, width = batch["input_ids"].shape
+    if rows == 0 or width == 0:
+        raise ValueError(f"the batch of step {step + 1} is empty")
+    if context is not None and width > context:
+        lengths = batch["attention_mask"].sum(1)
+        row = int(lengths.argmax())
+        raise ValueError(
+            f"example {row} of the batch of step {step + 1} has {int(lengths[row])} tokens (first ids "
+            f"{batch['input_ids'][row, :8].tolist()}), the model reads {context} at most. Shorten it or split it."
+        )
+
+
+def _resume(path, model, optimizer, settings):
+    """The rows of a checkpoint, whose state is put in place. ValueError, and nothing changed, if it does not fit."""
+    advice = "Delete it to start afresh."
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        saved, shapes = state["progress"]["settings"], {n: w.shape for n, w in state["weights"].items()}
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__}). {advice}") from None
+    differing = [f"{name}={saved[name]} there, {now} now" for name, now in settings.items() if saved[name] != now]
+    if differing:
+        raise ValueError(f"{path}: a checkpoint of other settings ({'; '.join(differing)}). {advice}")
+    if shapes != {name: p.shape for name, p in model.named_parameters() if p.requires_grad}:
+        raise ValueError(f"{path}: a checkpoint of a model with other trainable parameters. {advice}")
+    return load_checkpoint(path, model, optimizer)["rows"]
+
+
+def _why_diverged(model, history, loss, rate, steps):
+    """The message of TrainingDiverged: where, what, and the likely cause."""
+    losses = history.column("loss")[1]
+    if not all(bool(p.isfinite().all()) for p in model.parameters()):
+        cause = "the weights themselves hold values that are not finite" + (
+            ", because an earlier update was too large: lower lr" if losses else ": load the model again"
+        )
+    elif losses and losses[-1] > 1.5 * losses[0]:
+        cause = f"the learning rate is too high (the loss rose from {losses[0]:.2f} to {losses[-1]:.2f}): lower lr"
+    elif math.isfinite(loss):
+        cause = "the loss is finite but its gradient is not: look for a logarithm or a division in loss_fn"
+    else:
+        cause = "the loss was falling, so look at this step's batch and at loss_fn" if losses else (
+            "it is the first step, so look at the batch and at loss_fn"
+        )
+    step = len(losses) + 1
+    return f"training stopped at step {step} of {steps}: loss {loss}, lr {rate:.3g}. Likely cause: {cause}."
+
+
+@contextmanager
+def _interrupt_held_back():
+    """Ctrl-C inside the block takes effect at its end."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    caught = []
+    signal.signal(signal.SIGINT, lambda *event: caught.append(event))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if caught:
+        handler(*caught[-1])
+
+
+class ProgressBar:
+    """One line about a running job: redrawn in a notebook and in a terminal, printed once at the end elsewhere."""
+
+    def __init__(self, total, label):
+        self.total, self.label = total, label
+        self.done, self.text = 0, ""
+        self.began = self.drawn = time.perf_counter()
+        shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+        self.notebook = shell is not None and hasattr(shell, "kernel")
+        self.terminal = not self.notebook and sys.stdout.isatty()
+        self.handle = None
+
+    def update(self, done, text=""):
+        """`done` of the total, and a few words on how it goes."""
+        self.done, self.text = done, text
+        now = time.perf_counter()
+        if now - self.drawn > 0.25:
+            self.drawn = now
+            self._draw(self._line(f"{(now - self.began) / max(1, done) * (self.total - done):.0f} s left"))
+
+    def close(self, note=None):
+        """Leaves one line that stays."""
+        self._draw(self._line(f"{time.perf_counter() - self.began:.1f} s") + (f" · {note}" if note else ""), last=True)
+
+    def _line(self, timing):
+        return " · ".join(part for part in (f"{self.label} {self.done}/{self.total}", self.text, timing) if part)
+
+    def _draw(self, line, last=False):
+        if self.notebook:
+            from IPython.display import display
+
+            bar = f'<progress value="{self.done}" max="{self.total}"></progress> <code>{line}</code>'
+            content = {"text/plain": line, "text/html": bar}
+            if self.handle is None:
+                self.handle = display(content, raw=True, display_id=True)
+            else:
+                self.handle.update(content, raw=True)
+        elif self.terminal:
+            filled = 20 * self.done // max(1, self.total)
+            print(f"\r\033[K{'█' * filled}{'░' * (20 - filled)} {line}", end="\n" if last else "", flush=True)
+        elif last:
+            print(line)
