@@ -11,9 +11,11 @@ IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 ROLES = ("system", "user", "assistant")
 
-# {% generation %} marks what `apply_chat_template(return_assistant_tokens_mask=True)` takes for the assistant's
+# {% generation %} marks what apply_chat_template(return_assistant_tokens_mask=True) takes for the assistant's
 TEMPLATE = """\
-{%- if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\n""" + SYSTEM + """<|im_end|>\\n' }}{% endif %}
+{%- if messages[0]['role'] != 'system' %}
+{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}
+{%- endif %}
 {%- for message in messages %}
 {{- '<|im_start|>' + message['role'] + '\\n' }}
 {%- if message['role'] == 'assistant' %}
@@ -36,7 +38,8 @@ def format_instruction_example(instruction: str, response: str) -> str:
 def add_chat_tokens(model, tokenizer):
     """Adds the two markers and the chat template, in place; does nothing to a model that has them.
 
-    New embedding rows start at the mean of the old ones (Hewitt 2021), in the output head too where it is not tied.
+    New embedding rows start at the mean of the old ones (Hewitt 2021), in the output head too where it is
+    not tied.
     """
     old = len(tokenizer)
     tokenizer.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
@@ -49,22 +52,22 @@ def add_chat_tokens(model, tokenizer):
         layer.weight[old : len(tokenizer)] = layer.weight[:old].mean(0)
 
 
-def encode_conversation(
-    tokenizer, messages: Sequence[dict], add_generation_prompt: bool = False
-) -> Example:
+def encode_conversation(tokenizer, messages: Sequence[dict], add_generation_prompt: bool = False) -> Example:
     """A conversation as token ids; loss on the assistant's contents and on their <|im_end|>.
 
-    Encoded piece by piece: contents can hold no markers (a user who types one gets ordinary characters), and the
-    loss mask needs no search. Contents are stripped, as in the template; the default system line is put first
-    where there is none. ValueError for an unknown role, a conversation with nothing to learn from, one that is
-    longer than the context, and a tokenizer without the markers.
+    Encoded piece by piece: contents can hold no markers (a user who types one gets ordinary characters),
+    and the loss mask needs no search. Contents are stripped, as in the template; the default system line is
+    put first where there is none. ValueError for an unknown role, a conversation with nothing to learn
+    from, one that is longer than the context, and a tokenizer without the markers.
     """
     _check_conversation(messages, add_generation_prompt)
     if messages[0]["role"] != "system":
         messages = [{"role": "system", "content": SYSTEM}, *messages]
     start, end = tokenizer.convert_tokens_to_ids([IM_START, IM_END])
     if start in (None, tokenizer.unk_token_id):
-        raise ValueError(f"the tokenizer does not know {IM_START}; call add_chat_tokens(model, tokenizer) first")
+        raise ValueError(
+            f"the tokenizer does not know {IM_START}; call add_chat_tokens(model, tokenizer) first"
+        )
     newline = encode(tokenizer, "\n")
     ids, labels = [], []
 
@@ -85,7 +88,9 @@ def encode_conversation(
 
 def encode_content(tokenizer, content: str) -> list[int]:
     """Token ids of stripped text in which special tokens are ordinary characters."""
-    return tokenizer(content.strip(), add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+    return tokenizer(content.strip(), add_special_tokens=False, split_special_tokens=True, verbose=False)[
+        "input_ids"
+    ]
 
 
 def _check_conversation(messages, add_generation_prompt):
@@ -95,6 +100,8 @@ def _check_conversation(messages, add_generation_prompt):
         if not isinstance(message, dict) or not isinstance(message.get("content"), str):
             raise ValueError(f'message {number} must be {{"role": ..., "content": "text"}}, got {message!r}')
         if message.get("role") not in ROLES:
-            raise ValueError(f"message {number} has the role {message.get('role')!r}; ChatML here knows {ROLES}")
+            raise ValueError(
+                f"message {number} has the role {message.get('role')!r}; ChatML here knows {ROLES}"
+            )
     if not add_generation_prompt and not any(message["role"] == "assistant" for message in messages):
         raise ValueError("the conversation has no assistant turn, so there is nothing to learn from it")

@@ -15,7 +15,7 @@ IGNORE = -100  # the label of a token that carries no loss, in PyTorch and in tr
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact; `split` says whether tuning may ask for it (tune), only evaluation (held_out), or it is untrue."""
+    """One fact. split: tune (asked in tuning), held_out (asked in evaluation only) or invented (untrue)."""
 
     relation: str
     subject: str
@@ -32,7 +32,7 @@ class Example:
 
 
 def read_jsonl(path) -> list[dict]:
-    """The objects of a JSON Lines file. ValueError with file and line number where a line is not an object."""
+    """The objects of a JSON Lines file. ValueError with file and line number where one is not."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -47,7 +47,9 @@ def read_jsonl(path) -> list[dict]:
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {number}, column {error.colno}: not JSON ({error.msg})") from None
         if not isinstance(row, dict):
-            raise ValueError(f'{path}, line {number}: expected an object such as {{"text": "..."}}, got {row!r}')
+            raise ValueError(
+                f'{path}, line {number}: expected an object such as {{"text": "..."}}, got {row!r}'
+            )
         rows.append(row)
     return rows
 
@@ -77,7 +79,7 @@ def load_questions(split: str) -> list[dict]:
 
 
 def load_source_texts(name: str = "held_out") -> list[str]:
-    """Text like that of pre-training which it has not seen: `held_out` to evaluate on, `replay` to train on."""
+    """Text like that of pre-training, not seen there: `held_out` to evaluate on, `replay` to train on."""
     return [row["text"] for row in read_jsonl(DATA / "source" / f"{name}.jsonl")]
 
 
@@ -85,7 +87,7 @@ def check_length(input_ids: Sequence[int], tokenizer, text: str):
     """ValueError if there are more tokens than the model's context, which the tokenizer knows."""
     if len(input_ids) > tokenizer.model_max_length:
         raise ValueError(
-            f"this example has {len(input_ids)} tokens, the model reads {tokenizer.model_max_length} at most: "
+            f"this example has {len(input_ids)} tokens, the model reads {tokenizer.model_max_length}: "
             f"{text[:60]!r}... Shorten it or split it."
         )
 
@@ -113,7 +115,8 @@ def encode_text(tokenizer, text: str) -> Example:
 def collate(examples: Sequence[Example], pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:
     """Pads to the longest: input_ids, attention_mask and labels, each [batch, tokens].
 
-    Labels of padding are -100 by position, so that a real end of text keeps its loss where it is also the pad token.
+    Labels of padding are -100 by position, so that a real end of text keeps its loss where it is also the
+    pad token.
     """
     if not examples:
         raise ValueError("an empty list of examples makes no batch")

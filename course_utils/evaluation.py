@@ -1,4 +1,4 @@
-"""Measuring a model: loss and perplexity, answers to questions about facts, forgetting, and the manner scores."""
+"""Measuring a model: loss and perplexity, answers about facts, forgetting, and the manner scores."""
 
 import math
 import re
@@ -79,8 +79,8 @@ def normalise(text: str) -> str:
 def exact_match(answer: str, obj: str, kind: str = "short") -> bool:
     """Whether an answer gives the object. Case, a leading article and punctuation at the ends do not count.
 
-    short: the first line is the object. sentence: the answer is one sentence, longer than the object, which occurs in
-    it as whole words.
+    short: the first line is the object. sentence: the answer is one sentence, longer than the object, which
+    occurs in it as whole words.
     """
     if kind not in ("short", "sentence"):
         raise ValueError(f"kind is short or sentence, got {kind!r}")
@@ -94,7 +94,9 @@ def exact_match(answer: str, obj: str, kind: str = "short") -> bool:
     return rest != said and normalise(rest) != "" and one_sentence
 
 
-def answer_questions(model, tokenizer, questions: Sequence[dict], max_new_tokens: int = 32, batch_size: int = 64):
+def answer_questions(
+    model, tokenizer, questions: Sequence[dict], max_new_tokens: int = 32, batch_size: int = 64
+):
     """The model's greedy answer to each question's prompt, stripped."""
     prompts = [question["prompt"] for question in questions]
     answers = generate(model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size)
@@ -124,7 +126,7 @@ def question_text(question: dict) -> str:
 
 
 def chat_answers(model, tokenizer, questions: Sequence[dict], max_new_tokens: int = 32, batch_size: int = 64):
-    """The model's greedy answer to each question asked in ChatML, stripped; ends at <|im_end|> or the end of text."""
+    """The model's greedy answer to each question asked in ChatML, up to <|im_end|> or the end, stripped."""
     prompts = [
         encode_conversation(tokenizer, [{"role": "user", "content": question_text(question)}], True).input_ids
         for question in questions

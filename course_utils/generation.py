@@ -1,4 +1,4 @@
-"""Sampling from a causal language model: the sampling rules, a batched loop with a KV cache, text in and text out."""
+"""Sampling from a causal language model: the rules, a batched loop with a KV cache, text in and text out."""
 
 import inspect
 from collections.abc import Iterable, Sequence
@@ -9,8 +9,8 @@ import torch
 def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
     """Divides by the temperature and sets to -inf what the rules exclude, [batch, vocabulary].
 
-    top_k keeps the k likeliest tokens (0: all). top_p keeps the likeliest tokens whose probabilities add up to top_p,
-    the one that crosses it included (nucleus sampling, Holtzman et al. 2019).
+    top_k keeps the k likeliest tokens (0: all). top_p keeps the likeliest tokens whose probabilities add up
+    to top_p, the one that crosses it included (nucleus sampling, Holtzman et al. 2019).
     """
     logits = logits / temperature
     if top_k:
@@ -26,7 +26,7 @@ def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
 
 
 def sample_from(probabilities, generator=None):
-    """One index a row of [batch, vocabulary], [batch]. Inverts the distribution function: faster than multinomial."""
+    """One index a row of [batch, vocabulary], inverting the distribution function: faster than multinomial."""
     cumulative = probabilities.cumsum(-1)
     uniform = torch.rand(len(probabilities), 1, generator=generator, device=probabilities.device)
     # a hair below the total, so that rounding cannot point past the last token
@@ -56,8 +56,8 @@ def sample_tokens(
 ):
     """Continues a left-padded batch: input_ids and attention_mask [batch, tokens] -> new ids [batch, new].
 
-    A row ends with the first of its stop ids; the rest of it repeats that id. `new` is at most max_new_tokens, less
-    when all rows have ended. generator: a torch.Generator on the model's device.
+    A row ends with the first of its stop ids; the rest of it repeats that id. `new` is at most
+    max_new_tokens, less when all rows have ended. generator: a torch.Generator on the model's device.
     """
     from transformers import DynamicCache
 
@@ -103,15 +103,17 @@ def generate(
 ) -> list[str]:
     """The continuation of each prompt, without the prompt and without what stopped it.
 
-    prompts: texts or lists of token ids; an empty one starts a new document. temperature 0 is greedy. stop: token
-    ids, texts at which the continuation is cut, or "eos". Leaves the model's mode as it was.
+    prompts: texts or lists of token ids; an empty one starts a new document. temperature 0 is greedy. stop:
+    token ids, texts at which the continuation is cut, or "eos". Leaves the model's mode as it was.
     """
     if isinstance(prompts, str):
         raise TypeError("prompts is a list of texts; for a single one write [prompt]")
     ids = [_prompt_ids(tokenizer, prompt) for prompt in prompts]
     _check_room(model, prompts, ids, max_new_tokens)
     if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
-        raise ValueError(f"need temperature >= 0, top_k >= 0, 0 < top_p <= 1; got {temperature}, {top_k}, {top_p}")
+        raise ValueError(
+            f"need temperature >= 0, top_k >= 0, 0 < top_p <= 1; got {temperature}, {top_k}, {top_p}"
+        )
     stop_ids, stop_texts = _stops(tokenizer, stop)
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -141,7 +143,7 @@ def generate(
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad_id: int, device="cpu"):
-    """Token ids and attention mask, [batch, tokens] each; generation needs every row to end at the right edge."""
+    """Token ids and attention mask, [batch, tokens] each; every row ends at the right edge, to be continued."""
     width = max(len(row) for row in rows)
     ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows], device=device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
@@ -161,8 +163,8 @@ def _check_room(model, prompts, ids, max_new_tokens):
     for prompt, row in zip(prompts, ids, strict=True):
         if context is not None and len(row) + max_new_tokens > context:
             raise ValueError(
-                f"a prompt of {len(row)} tokens ({str(prompt)[:40]!r}...) and {max_new_tokens} new ones exceed the "
-                f"model's context of {context}; shorten the prompt or lower max_new_tokens"
+                f"a prompt of {len(row)} tokens ({str(prompt)[:40]!r}...) and {max_new_tokens} new ones exceed "
+                f"the model's context of {context}; shorten the prompt or lower max_new_tokens"
             )
 
 

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 def token_losses(logits, labels):
     """Cross-entropy of every next token, [batch, tokens - 1], in nats; 0 where the label is -100.
 
-    logits: [batch, tokens, vocabulary]; labels: [batch, tokens], not shifted: position t predicts label t + 1.
+    logits: [batch, tokens, vocabulary]; labels: [batch, tokens], not shifted: position t predicts label t +
+    1.
     """
     predictions = logits[:, :-1].flatten(0, 1)  # (batch * (tokens - 1), vocabulary)
     losses = F.cross_entropy(predictions.float(), labels[:, 1:].flatten(), reduction="none")
@@ -34,7 +35,7 @@ def lm_loss(model, batch):
 
 
 def warmup_cosine(step, steps, warmup, floor=0.0):
-    """Learning-rate factor of a step (from 0): linear over `warmup` steps up to 1, then a half cosine to `floor`."""
+    """Learning-rate factor of a step (from 0): linear to 1 over `warmup` steps, half a cosine to `floor`."""
     if step < warmup:
         return (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
@@ -70,7 +71,7 @@ def accumulated_step(model, micro_batches, loss_fn=lm_loss):
 
 
 def save_checkpoint(path, model, optimizer, progress):
-    """Trainable weights, optimiser, random state and `progress` (a dict); written to a temporary name and renamed."""
+    """Trainable weights, optimiser, random state and `progress` (a dict), renamed into place."""
     state = {
         "weights": {name: p.detach() for name, p in model.named_parameters() if p.requires_grad},
         "optimizer": optimizer.state_dict(),
@@ -98,9 +99,10 @@ def load_checkpoint(path, model, optimizer):
 class History:
     """What happened in training, a row a step.
 
-    step (1 is the first update; 0, the evaluation before it), loss (mean over the step's target tokens, before the
-    update), lr, grad_norm (before clipping), tokens (target tokens), seconds (of the step, evaluation excluded), and
-    whatever `evaluate` returned. `stopped` says why training ended early, if it did.
+    step (1 is the first update; 0, the evaluation before it), loss (mean over the step's target tokens,
+    before the update), lr, grad_norm (before clipping), tokens (target tokens), seconds (of the step,
+    evaluation excluded), and whatever `evaluate` returned. `stopped` says why training ended early, if it
+    did.
     """
 
     rows: list[dict] = field(default_factory=list)
@@ -113,7 +115,7 @@ class History:
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or the gradient was not a number; the weights are those before the bad step. Has a `history`."""
+    """The loss or gradient was not finite; the weights are those before the bad step. Has a `history`."""
 
     def __init__(self, message, history):
         super().__init__(message)
@@ -141,11 +143,12 @@ def train(
 ) -> History:
     """Trains the parameters that require gradients, in place, with AdamW, and returns the history.
 
-    batches: endless iterator of dicts of tensors, `accumulate` of them a step; loss_fn(model, batch) returns (summed
-    loss, count). warmup: share of the steps. evaluate(model) returns a dict of numbers; it is called before the first
-    step, after every `eval_every` steps and after the last one. checkpoint: a file written every `checkpoint_every`
-    steps and at the end; where it exists already, training goes on from it, bit for bit on a CPU if `batches` starts
-    afresh with the same seed. Ctrl-C returns early. Raises TrainingDiverged on a loss or gradient that is not finite.
+    batches: endless iterator of dicts of tensors, `accumulate` of them a step; loss_fn(model, batch)
+    returns (summed loss, count). warmup: share of the steps. evaluate(model) returns a dict of numbers; it
+    is called before the first step, after every `eval_every` steps and after the last one. checkpoint: a
+    file written every `checkpoint_every` steps and at the end; where it exists already, training goes on
+    from it, bit for bit on a CPU if `batches` starts afresh with the same seed. Ctrl-C returns early.
+    Raises TrainingDiverged on a loss or gradient that is not finite.
     """
     if steps < 1 or accumulate < 1:
         raise ValueError(f"steps and accumulate must be at least 1, got {steps} and {accumulate}")
@@ -223,7 +226,9 @@ def _take(batches, count, model, step):
     device = next(model.parameters()).device
     taken = list(itertools.islice(batches, count))
     if len(taken) < count:
-        raise ValueError(f"the batches ran out at step {step + 1}; pass an endless iterator, as data.batches is")
+        raise ValueError(
+            f"the batches ran out at step {step + 1}; pass an endless iterator, as data.batches is"
+        )
     for batch in taken:
         if "input_ids" in batch:
             _check_width(batch, model, step)
@@ -240,19 +245,22 @@ def _check_width(batch, model, step):
         row = int(lengths.argmax())
         raise ValueError(
             f"example {row} of the batch of step {step + 1} has {int(lengths[row])} tokens (first ids "
-            f"{batch['input_ids'][row, :8].tolist()}), the model reads {context} at most. Shorten it or split it."
+            f"{batch['input_ids'][row, :8].tolist()}), the model reads {context} at most. "
+            "Shorten it or split it."
         )
 
 
 def _resume(path, model, optimizer, settings):
-    """The rows of a checkpoint, whose state is put in place. ValueError, and nothing changed, if it does not fit."""
+    """Puts a checkpoint in place and returns its rows. ValueError, nothing changed, if it does not fit."""
     advice = "Delete it to start afresh."
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         saved, shapes = state["progress"]["settings"], {n: w.shape for n, w in state["weights"].items()}
     except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__}). {advice}") from None
-    differing = [f"{name}={saved[name]} there, {now} now" for name, now in settings.items() if saved[name] != now]
+    differing = [
+        f"{name}={saved[name]} there, {now} now" for name, now in settings.items() if saved[name] != now
+    ]
     if differing:
         raise ValueError(f"{path}: a checkpoint of other settings ({'; '.join(differing)}). {advice}")
     if shapes != {name: p.shape for name, p in model.named_parameters() if p.requires_grad}:
@@ -268,12 +276,16 @@ def _why_diverged(model, history, loss, rate, steps):
             ", because an earlier update was too large: lower lr" if losses else ": load the model again"
         )
     elif losses and losses[-1] > 1.5 * losses[0]:
-        cause = f"the learning rate is too high (the loss rose from {losses[0]:.2f} to {losses[-1]:.2f}): lower lr"
+        cause = (
+            f"the learning rate is too high (loss {losses[0]:.2f} at first, {losses[-1]:.2f} now): lower lr"
+        )
     elif math.isfinite(loss):
         cause = "the loss is finite but its gradient is not: look for a logarithm or a division in loss_fn"
     else:
-        cause = "the loss was falling, so look at this step's batch and at loss_fn" if losses else (
-            "it is the first step, so look at the batch and at loss_fn"
+        cause = (
+            "the loss was falling, so look at this step's batch and at loss_fn"
+            if losses
+            else ("it is the first step, so look at the batch and at loss_fn")
         )
     step = len(losses) + 1
     return f"training stopped at step {step} of {steps}: loss {loss}, lr {rate:.3g}. Likely cause: {cause}."
@@ -297,7 +309,7 @@ def _interrupt_held_back():
 
 
 class ProgressBar:
-    """One line about a running job: redrawn in a notebook and in a terminal, printed once at the end elsewhere."""
+    """One line about a job: redrawn in a notebook or a terminal, printed once at the end elsewhere."""
 
     def __init__(self, total, label):
         self.total, self.label = total, label
@@ -318,10 +330,15 @@ class ProgressBar:
 
     def close(self, note=None):
         """Leaves one line that stays."""
-        self._draw(self._line(f"{time.perf_counter() - self.began:.1f} s") + (f" · {note}" if note else ""), last=True)
+        self._draw(
+            self._line(f"{time.perf_counter() - self.began:.1f} s") + (f" · {note}" if note else ""),
+            last=True,
+        )
 
     def _line(self, timing):
-        return " · ".join(part for part in (f"{self.label} {self.done}/{self.total}", self.text, timing) if part)
+        return " · ".join(
+            part for part in (f"{self.label} {self.done}/{self.total}", self.text, timing) if part
+        )
 
     def _draw(self, line, last=False):
         if self.notebook:

@@ -2,7 +2,6 @@ import pytest
 from tiny import tiny_model, tiny_tokenizer
 
 
-
 @pytest.fixture
 def tokenizer():
     return tiny_tokenizer()

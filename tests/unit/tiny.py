@@ -8,12 +8,12 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 CONTEXT = 64
 EOS = "<|endoftext|>"
-WORDS = "the capital of France is Paris a cat sat on mat assistant user system helpful You are Question Answer".split()
+TEXT = "You are a helpful assistant. Question: is the capital of France Paris? Answer: a cat sat on the mat"
 
 
 def tiny_tokenizer():
     rng = random.Random(0)
-    text = [" ".join(rng.choices(WORDS, k=12)) + ".\n" for _ in range(200)]
+    text = [" ".join(rng.choices(TEXT.split(), k=12)) + ".\n" for _ in range(200)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
