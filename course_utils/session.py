@@ -74,6 +74,16 @@ def find_device(wanted: str | None = None) -> torch.device:
     return torch.device(wanted)
 
 
+def choose_scale(scale: str, device: torch.device) -> str:
+    """`scale`, where auto is quick on a CPU and full on an accelerator. Raises ValueError."""
+    if scale == "auto":
+        return "quick" if device.type == "cpu" else "full"
+    if scale not in SCALES:
+        raise ValueError(f"Unknown scale {scale!r}: choose auto, {', '.join(SCALES)} (SCALE in the first "
+                         "cell, or COURSE_SCALE).")
+    return scale
+
+
 @dataclass(frozen=True)
 class Session:
     """One notebook's choices; made by `start`. Weights are fp32; autocast_dtype float32 means no autocast."""
@@ -116,9 +126,6 @@ def start(model: str = "auto", scale: str = "auto", seed: int = 0) -> Session:
 
     Raises ValueError for an unknown scale or device, ModelError for a model that is not to be had.
     """
-    if scale not in ("auto", *SCALES):
-        raise ValueError(f"Unknown scale {scale!r}: choose auto, {', '.join(SCALES)} (SCALE in the first "
-                         "cell, or COURSE_SCALE).")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import numpy as np
     import torch
@@ -127,7 +134,7 @@ def start(model: str = "auto", scale: str = "auto", seed: int = 0) -> Session:
 
     device = find_device()
     source = resolve(model, device)
-    scale = scale if scale != "auto" else ("quick" if device.type == "cpu" else "full")
+    scale = choose_scale(scale, device)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cores())
     random.seed(seed)

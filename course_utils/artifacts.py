@@ -1,0 +1,51 @@
+"""What lessons hand on: made once, kept under home()/cache, made again when an input changes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import inspect
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from filelock import FileLock
+
+from course_utils.session import home
+
+
+def cached(name: str, inputs: dict[str, Any], make: Callable[[Path], None],
+           sources: Sequence[ModuleType] = ()) -> Path:
+    """The folder that make(folder) filled, from the cache where name, inputs and sources are the same.
+
+    inputs: all that the result depends on, as JSON values: model, scale, seed, checksums of the data.
+    sources: modules whose code makes the result. Several kernels may ask at once: one makes, the others wait.
+    Nothing is kept where make fails. Raises TypeError for inputs that are not JSON, OSError on a full disk.
+    """
+    key = hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode())
+    for module in sources:
+        key.update(inspect.getsource(module).encode())
+    folder = home() / "cache" / f"{name}-{key.hexdigest()[:16]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            print(f"Making {name} once; it will be kept in {folder}", flush=True)
+            _fill(Path(f"{folder}.part"), make)
+            Path(f"{folder}.part").replace(folder)
+    return folder
+
+
+def _fill(part: Path, make: Callable[[Path], None]) -> None:
+    shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
+    part.mkdir()
+    try:
+        make(part)
+    except BaseException as fault:
+        shutil.rmtree(part, ignore_errors=True)
+        if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
+            raise OSError(errno.ENOSPC, f"The disk is full: nothing was kept in {part.parent}. Free some "
+                                        "space, or set COURSE_HOME to a folder on another disk") from fault
+        raise
