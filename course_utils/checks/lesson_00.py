@@ -44,7 +44,7 @@ def _check_temperature(fn):
     if close(result.sum(-1), torch.ones(2)):
         raise Mistake("The rows sum to one: these are probabilities. Return logits; softmax comes after.")
     if close(result, logits * 2):
-        raise Mistake("At temperature 2 the logits move together, and yours move apart. Divide, not multiply.")
+        raise Mistake("At temperature 2 the logits move together; yours move apart. Divide, not multiply.")
     if close(result, logits):
         raise Mistake("At temperature 2 the logits came back unchanged.")
     if not close(result, logits / 2):
@@ -112,8 +112,8 @@ EXERCISES = [
             (lambda logits, temperature: logits.div_(temperature), "works in place"),
             (lambda logits, temperature: logits - temperature, "should become"),
         ],
-        hints=("A high temperature makes the tokens more alike, a low one makes the best stand out. The ratio "
-               "of two probabilities is exp of the difference of their logits: what makes that smaller?",
+        hints=("A high temperature makes the tokens more alike, a low one the best stand out. The ratio "
+               "of two probabilities is exp of the difference of their logits: what shrinks it?",
                "One operation on the whole tensor, [B, V] in and out. No softmax."),
     ),
     Exercise(

@@ -1,0 +1,89 @@
+"""Matplotlib figures in one style: colour-blind safe, axes labelled, titles that say the finding.
+
+Every drawing function makes one figure, or uses the axes given, and returns nothing: a cell may end with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, without its yellow, which is too light for lines on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+STYLE = {
+    "figure.figsize": (6.4, 3.4), "figure.dpi": 90, "savefig.dpi": 90, "figure.constrained_layout.use": True,
+    "figure.facecolor": "white", "axes.prop_cycle": mpl.cycler(color=COLOURS), "axes.grid": True,
+    "axes.axisbelow": True, "grid.color": "#E3E3E3", "axes.spines.top": False, "axes.spines.right": False,
+    "axes.titlesize": 11, "axes.titlelocation": "left", "axes.labelsize": 10, "legend.frameon": False,
+    "legend.fontsize": 9, "lines.linewidth": 1.8, "font.size": 10, "font.family": "DejaVu Sans",
+}
+mpl.rcParams.update(STYLE)
+
+
+def figure(title: str, xlabel: str, ylabel: str, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure and its axes (an array for several columns), titled and labelled."""
+    fig, axes = plt.subplots(1, columns, figsize=(6.4 if columns == 1 else 4.2 * columns, 3.4), **options)
+    for ax in [axes] if columns == 1 else axes:
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return fig, axes
+
+
+def lines(series: Mapping[str, tuple[Sequence, Sequence]], title: str, xlabel: str, ylabel: str,
+          logx: bool = False, logy: bool = False, ax: Axes | None = None) -> None:
+    """One line for each name in `series`: {name: (x, y)}."""
+    ax = ax or figure(title, xlabel, ylabel)[1]
+    for name, (x, y) in series.items():
+        ax.plot(x, y, marker="o" if len(x) <= 20 else None, markersize=4, label=name)
+    if logx:
+        ax.set_xscale("log")
+    if logy:
+        ax.set_yscale("log")
+    if len(series) > 1:
+        ax.legend()
+
+
+def bars(values: Mapping[str, float], title: str, xlabel: str, ax: Axes | None = None,
+         highlight: Sequence[str] = ()) -> None:
+    """Horizontal bars, the first on top, with their values; highlighted ones in the second colour."""
+    ax = ax or figure(title, xlabel, "")[1]
+    names = [printable(name) for name in values]
+    colours = [COLOURS[1] if name in highlight else COLOURS[0] for name in values]
+    drawn = ax.barh(range(len(names)), list(values.values()), color=colours)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.bar_label(drawn, fmt="%.3g", padding=3, fontsize=8)
+    ax.margins(x=0.12)
+
+
+def history(history: Any, title: str = "The loss falls", ax: Axes | None = None) -> None:
+    """Training loss by step, smoothed over the raw values, with the losses of the evaluations."""
+    steps, losses = history.column("loss")
+    ax = ax or figure(title, "step", "loss (nats a token)")[1]
+    ax.plot(steps, losses, color=COLOURS[0], alpha=0.25, linewidth=1)
+    ax.plot(steps, smooth(losses), color=COLOURS[0], label="training")
+    names = sorted({name for row in history.rows for name in row if name.endswith("loss") and name != "loss"})
+    for name, colour in zip(names, COLOURS[1:], strict=False):
+        ax.plot(*history.column(name), color=colour, marker="o", markersize=4, label=name.replace("_", " "))
+    ax.legend()
+
+
+def smooth(values: Sequence[float], share: float = 0.05) -> list[float]:
+    """Exponential moving average over about `share` of the run, without the start's bias."""
+    keep = 1 - 1 / max(1.0, share * len(values))
+    result, total, weight = [], 0.0, 0.0
+    for value in values:
+        total, weight = keep * total + (1 - keep) * value, keep * weight + (1 - keep)
+        result.append(total / weight)
+    return result
+
+
+def printable(token: str) -> str:
+    """A token's text for a label: blanks and line ends made visible, dollars not read as mathematics."""
+    return token.replace("\n", "\\n").replace(" ", "\u00b7").replace("$", r"\$")

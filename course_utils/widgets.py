@@ -1,0 +1,168 @@
+"""Thin controls over plain functions. A saved notebook keeps their first text and picture, no state."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def control(function: Callable[..., None], **values: Any) -> None:
+    """Controls for the function's arguments, and below them what it prints and draws.
+
+    A value is (low, high) or (low, high, step) for a slider, a sequence of strings or a dict for a choice, a
+    string for a text field, a bool for a box, or an ipywidget. Sliders and choices start at the argument's
+    default. Without a kernel a reader sees the text and the picture of the starting values.
+    """
+    import inspect
+
+    import ipywidgets
+    from IPython.display import publish_display_data
+
+    parameters = inspect.signature(function).parameters
+    controls = {name: _control(name, value, parameters[name].default) for name, value in values.items()}
+    output = ipywidgets.Output()
+
+    def show(*_: Any) -> None:
+        output.outputs = _outputs_of(function, {name: widget.value for name, widget in controls.items()})
+
+    for widget in controls.values():
+        widget.observe(show, names="value")
+    show()
+    box = ipywidgets.VBox([*controls.values(), output])
+    publish_display_data({**_static(output.outputs), WIDGET: box._repr_mimebundle_()[WIDGET]})
+
+
+def _control(name: str, value: Any, default: Any) -> Any:
+    import inspect
+
+    import ipywidgets
+
+    if isinstance(value, ipywidgets.Widget):
+        return value
+    start = {} if default is inspect.Parameter.empty else {"value": default}
+    common = {"description": name.replace("_", " "), "style": {"description_width": "120px"}}
+    if isinstance(value, bool):
+        return ipywidgets.Checkbox(value=value, **common)
+    if isinstance(value, str):
+        return ipywidgets.Text(value=value, continuous_update=False, layout={"width": "600px"}, **common)
+    numbers = isinstance(value, tuple) and all(isinstance(number, int | float) for number in value)
+    if numbers and len(value) in (2, 3):
+        whole = all(isinstance(number, int) for number in value)
+        kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
+        low, high, step = (*value, 1 if whole else (value[1] - value[0]) / 20)[:3]
+        common |= {"continuous_update": False, "layout": {"width": "420px"}}
+        return kind(min=low, max=high, step=step, **start, **common)
+    options = value if isinstance(value, Mapping) else list(value)
+    return ipywidgets.Dropdown(options=options, **start, **common)
+
+
+def _outputs_of(function: Callable[..., None], arguments: dict[str, Any]) -> tuple[dict, ...]:
+    """What the call prints and draws, as notebook outputs. An exception becomes a line of text."""
+    from IPython.utils.capture import capture_output
+
+    with capture_output() as captured:
+        try:
+            function(**arguments)
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}")
+        _show_figures()
+    outputs = [{"output_type": "display_data", "data": _encoded(output.data), "metadata": {}}
+               for output in captured.outputs]
+    if captured.stdout:
+        outputs.insert(0, {"output_type": "stream", "name": "stdout", "text": captured.stdout})
+    return tuple(outputs)
+
+
+def _show_figures() -> None:
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    for number in plt.get_fignums():
+        display(plt.figure(number))
+        plt.close(number)
+
+
+def _encoded(data: dict[str, Any]) -> dict[str, Any]:
+    return {mime: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+            for mime, value in data.items()}
+
+
+def _static(outputs: Sequence[dict]) -> dict[str, Any]:
+    """One display for a reader without a kernel: the text, and the first picture."""
+    text = "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+    pictures = [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    bundle = {"text/plain": text.strip() or "(a picture)"}
+    return {**bundle, "image/png": pictures[0]} if pictures else bundle
+
+
+def sampling(model: Any, tokenizer: Any, prompt: str = "The capital of France is", max_new_tokens: int = 20,
+             temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> None:
+    """Print a sampled continuation, and draw the ten most probable next tokens under the sampling rules."""
+    import torch
+
+    from course_utils import plots
+    from course_utils.generation import filter_logits, generate
+
+    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    text = generate(model, tokenizer, [prompt], max_new_tokens=max_new_tokens, seed=seed, **settings)[0]
+    print(f"{prompt}[{text}]")
+    ids = torch.tensor([tokenizer(prompt)["input_ids"]], device=model.device)
+    with torch.no_grad():
+        logits = model(ids).logits[:, -1].float()
+    if temperature == 0:
+        probabilities = torch.nn.functional.one_hot(logits[0].argmax(), logits.shape[-1]).float()
+    else:
+        probabilities = filter_logits(logits, temperature, top_k, top_p)[0].softmax(-1)
+    best = probabilities.topk(10)
+    left = int((probabilities > 0).sum())
+    tokens = [tokenizer.decode([token]) for token in best.indices.tolist()]
+    plots.bars(dict(zip(tokens, best.values.tolist(), strict=True)),
+               f"{left:,} tokens can come next; the ten most probable", "probability")
+
+
+def sampling_playground(model: Any, tokenizer: Any, prompt: str = "The capital of France is") -> None:
+    """Controls for `sampling`: prompt, temperature, top-k, top-p, seed."""
+
+    def show(prompt: str, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
+             seed: int = 0) -> None:
+        sampling(model, tokenizer, prompt, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+
+    control(show, prompt=prompt, temperature=(0.0, 2.0, 0.1), top_k=(0, 50), top_p=(0.05, 1.0, 0.05),
+            seed=(0, 20))
+
+
+def learning_rates(rows: Sequence[Mapping[str, float]], lr: float) -> None:
+    """Draw target loss and forgetting over the learning rate, mark one rate and print its values.
+
+    rows: {"lr", "target_loss", "forgetting"} each, in nats a token; the mean is taken over rows of one lr.
+    """
+    from course_utils import plots
+
+    rates = sorted({row["lr"] for row in rows})
+    means = {name: [sum(values) / len(values) for rate in rates
+                    if (values := [row[name] for row in rows if row["lr"] == rate])]
+             for name in ("target_loss", "forgetting")}
+    best = rates[means["target_loss"].index(min(means["target_loss"]))]
+    _, axes = plots.figure("Too low learns nothing; too high forgets", "learning rate", "", columns=2)
+    for ax, (name, values), label in zip(
+            axes, means.items(), ("loss on the task", "rise of the loss on the source text"), strict=True):
+        plots.lines({name: (rates, values)}, "", "", "", logx=True, ax=ax)
+        ax.set_ylabel(f"{label} (nats a token)")
+        ax.axvline(lr, color=plots.COLOURS[1], linestyle="--")
+        ax.plot([lr], [values[rates.index(lr)]], "o", color=plots.COLOURS[1])
+    index = rates.index(lr)
+    print(f"learning rate {lr:g}: loss on the task {means['target_loss'][index]:.3f}, forgetting "
+          f"{means['forgetting'][index]:+.3f}; lowest loss on the task at {best:g}")
+
+
+def learning_rate_picker(rows: Sequence[Mapping[str, float]], lr: float) -> None:
+    """A choice of the learning rates in `rows`, starting at lr, over `learning_rates`."""
+    rates = sorted({row["lr"] for row in rows})
+
+    def show(learning_rate: float = lr) -> None:
+        learning_rates(rows, learning_rate)
+
+    control(show, learning_rate={f"{rate:g}": rate for rate in rates})

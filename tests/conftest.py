@@ -1,0 +1,31 @@
+"""The conditions of every test, set before anything is imported and inherited by the kernels of nbval."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+from course_utils.notebooks import CONDITIONS
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    for name in [name for name in os.environ if name.startswith("COURSE_")]:
+        del os.environ[name]
+    _folder = tempfile.mkdtemp(prefix="course-tests-")
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    os.environ.update(
+        CONDITIONS,
+        COURSE_HOME=os.path.join(_folder, "home"),
+        IPYTHONDIR=os.path.join(_folder, "ipython"),
+        JUPYTER_CONFIG_DIR=os.path.join(_folder, "jupyter"),
+        TOKENIZERS_PARALLELISM="false",
+    )
+
+
+def pytest_configure(config):
+    """Share the cores among the workers; build matplotlib's font cache before a kernel reports it."""
+    if hasattr(config, "workerinput"):
+        return
+    workers = getattr(config.option, "numprocesses", None) or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    if config.getoption("nbval"):
+        import matplotlib.font_manager  # noqa: F401

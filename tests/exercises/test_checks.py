@@ -1,0 +1,245 @@
+"""What a learner sees of checks, hints, claims and predictions, and what is recorded."""
+
+import json
+import multiprocessing
+import random
+
+import pytest
+import torch
+
+from course_utils.checks import ClaimFailed, Mistake, check, claim, hint, predict, progress
+from course_utils.checks.lesson_00 import greedy_next_token
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("course_utils.session._current", None)
+    monkeypatch.setattr("course_utils.checks.exercises._hints_given", {})
+    return tmp_path / "home"
+
+
+def stub(logits):
+    """Says what it should do."""
+    ...
+
+
+def crash(logits):
+    position = 99
+    return logits[:, position].argmax(-1)
+
+
+def wrong(logits):
+    return logits.argmax(-1)
+
+
+def right(logits):
+    return logits[:, -1, :].argmax(-1)
+
+
+class StubOfAClass:
+    def __init__(self):
+        self.rank = 1
+
+    def forward(self, x): ...
+
+
+def test_stub_goes_on_with_the_reference(capsys):
+    assert check.greedy_next_token(stub) is greedy_next_token
+    out = capsys.readouterr().out
+    assert "not attempted" in out and 'hint("greedy_next_token")' in out
+    assert progress.summary()["00"]["exercises"] == {}
+
+
+def test_code_left_beside_the_dots_is_an_attempt(capsys):
+    def half(logits):
+        ...
+        return logits.argmax(-1)
+
+    check.greedy_next_token(half)
+    assert "after every position" in capsys.readouterr().out
+
+
+def test_a_class_with_an_empty_method_is_a_stub():
+    from course_utils.checks.exercises import is_stub
+
+    assert is_stub(StubOfAClass)
+    assert not is_stub(progress.FileLock)
+
+
+def test_right_answer_is_used_and_recorded(capsys):
+    assert check.greedy_next_token(right) is right
+    assert capsys.readouterr().out == "greedy_next_token: passed\n"
+    assert progress.summary()["00"]["passed"] == 1
+
+
+def test_wrong_answer_is_named_and_the_reference_used(capsys):
+    assert check.greedy_next_token(wrong) is greedy_next_token
+    assert "after every position" in capsys.readouterr().out
+    assert progress.summary()["00"]["exercises"] == {"greedy_next_token": {"attempts": 1, "status": "failed"}}
+
+
+def test_exception_is_one_line_with_its_place(capsys):
+    assert check.greedy_next_token(crash) is greedy_next_token
+    out = capsys.readouterr().out
+    line = crash.__code__.co_firstlineno + 2
+    assert f"stopped in line {line} with IndexError" in out
+    assert f"{line}: return logits[:, position].argmax(-1)" in out
+    assert "Traceback" not in out
+
+
+def test_passed_stays_passed_and_attempts_count():
+    check.greedy_next_token(right)
+    check.greedy_next_token(wrong)
+    assert progress.summary()["00"]["exercises"] == {"greedy_next_token": {"attempts": 2, "status": "passed"}}
+
+
+def test_solutions_are_put_in_and_failures_raise(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_SOLUTIONS", "1")
+    assert check.greedy_next_token(stub) is greedy_next_token
+    assert "passed" in capsys.readouterr().out
+    with pytest.raises(Mistake, match="after every position"):
+        check.greedy_next_token(wrong)
+    with pytest.raises(Mistake, match="IndexError"):
+        check.greedy_next_token(crash)
+    assert progress.summary()["00"]["passed"] == 0
+
+
+def test_a_check_leaves_random_numbers_alone():
+    def draws():
+        return torch.rand(1).item(), random.random()
+
+    torch.manual_seed(5)
+    random.seed(5)
+    expected = draws()
+    torch.manual_seed(5)
+    random.seed(5)
+    check.greedy_next_token(lambda logits: (torch.rand(3), random.random(), right(logits))[2])
+    assert draws() == expected
+
+
+def test_unknown_exercise_names_the_close_ones():
+    with pytest.raises(AttributeError, match="Did you mean greedy_next_token"):
+        check.greedy_token  # noqa: B018
+
+
+def test_hints_unfold_in_three_steps(capsys):
+    for _ in range(4):
+        hint("greedy_next_token")
+    out = capsys.readouterr().out
+    assert [f"hint {n} of 3" in out for n in (1, 2, 3)] == [True] * 3
+    assert out.count("return logits[:, -1].argmax(dim=-1)") == 2
+    assert progress.summary()["00"]["hints"] == {"greedy_next_token": {"steps": 3}}
+    hint("greedy_next_token", 1)
+    assert "hint 1 of 3" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="numbers 1"):
+        hint("greedy_next_token", 4)
+
+
+@pytest.mark.parametrize("bounds, holds", [
+    ({"at_most": 2}, True), ({"at_most": 1.5}, True), ({"at_most": 1.4}, False), ({"at_least": 1.5}, True),
+    ({"at_least": 1.6}, False), ({"at_least": 1, "at_most": 2}, True),
+    ({"at_least": 1.6, "at_most": 2}, False),
+    ({"equals": 1.5}, True), ({"equals": 1.6}, False), ({"equals": 1.6, "tolerance": 0.11}, True),
+])
+def test_claim_judges(bounds, holds, capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_STRICT", "0")
+    claim("it is so", torch.tensor(1.5), **bounds)
+    out = capsys.readouterr().out
+    assert out.startswith("Claim: it is so\nmeasured 1.5; ")
+    assert ("DOES NOT HOLD" not in out) == holds
+
+
+def test_claim_that_does_not_hold_raises_when_strict(capsys):
+    with pytest.raises(ClaimFailed, match="measured 3 nats, which should be at most 2 nats"):
+        claim("the loss is low", 3, at_most=2, unit="nats")
+    assert "DOES NOT HOLD" in capsys.readouterr().out
+
+
+def test_nan_holds_nowhere():
+    for bounds in ({"at_most": 1}, {"at_least": 1}, {"equals": 1.0}, {"equals": 1.0, "tolerance": 0.1}):
+        with pytest.raises(ClaimFailed):
+            claim("a number", float("nan"), **bounds)
+
+
+def test_claim_only_shows_at_smoke_scale_and_on_other_models(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_SCALE", "smoke")
+    claim("x", 3, at_most=2)
+    assert "not judged at smoke scale" in capsys.readouterr().out
+    monkeypatch.setenv("COURSE_SCALE", "full")
+    monkeypatch.setenv("COURSE_MODEL", "gpt2")
+    claim("x", 3, at_most=2)
+    assert "the bound is for pocket" in capsys.readouterr().out
+    with pytest.raises(ClaimFailed):
+        claim("x", 3, at_most=2, models=("pocket", "gpt2"))
+    with pytest.raises(ClaimFailed):
+        claim("x", 3, at_most=2, models="any")
+
+
+def test_claim_without_a_bound_is_an_error():
+    with pytest.raises(ValueError, match="needs at_most"):
+        claim("x", 3)
+
+
+def test_prediction_is_compared_and_recorded(capsys):
+    prediction = predict("Which is it?", ["a", "b"])
+    assert capsys.readouterr().out == "Your prediction: Which is it?\n  ( ) a\n  ( ) b\n"
+    prediction.reveal("b", because="it was measured")
+    assert capsys.readouterr().out == "Answer: b\nit was measured\n"
+    prediction.choose("a")
+    prediction.reveal("b")
+    assert "you predicted: a" in capsys.readouterr().out
+    prediction.choose("b")
+    prediction.reveal("b")
+    assert "as you predicted" in capsys.readouterr().out
+    recorded = progress.summary()[""]["predictions"]
+    assert recorded == {"Which is it?": {"choice": "b", "answer": "b", "right": True}}
+    with pytest.raises(ValueError, match="not among the options"):
+        prediction.reveal("c")
+
+
+def test_prediction_knows_its_lesson(monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/work/03_lora_from_scratch.ipynb")
+    predict("Q?", ["a", "b"]).choose("a")
+    assert progress.summary()["03"]["predictions"] == {"Q?": {"choice": "a"}}
+
+
+def _many(name):
+    for _ in range(20):
+        progress.record("exercises", "00", name, status="failed")
+
+
+def test_progress_survives_several_kernels():
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_many, args=(name,)) for name in ("a", "a", "b")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    rows = progress.summary()["00"]["exercises"]
+    assert (rows["a"]["attempts"], rows["b"]["attempts"]) == (40, 20)
+    assert [path.name for path in progress.path().parent.glob(".progress-*")] == []
+
+
+def test_damaged_progress_file_is_set_aside(own_home, capsys):
+    own_home.mkdir()
+    (own_home / "progress.json").write_text("{ not json")
+    check.greedy_next_token(right)
+    assert "was moved to" in capsys.readouterr().out
+    assert (own_home / "progress.damaged.json").read_text() == "{ not json"
+    assert json.loads((own_home / "progress.json").read_text())["lessons"]["00"]
+
+
+def test_home_that_cannot_be_written_costs_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "file" / "home"))
+    monkeypatch.setattr(progress, "_warned", False)
+    assert check.greedy_next_token(right) is right
+    assert check.greedy_next_token(right) is right
+    assert capsys.readouterr().out.count("Progress is not recorded") == 1
+
+
+def test_clear_forgets():
+    check.greedy_next_token(right)
+    progress.clear()
+    assert progress.summary()["00"]["passed"] == 0
