@@ -1,0 +1,65 @@
+# make lab opens the course; make help lists the rest.
+# PYTHON names another interpreter (3.11 or later): make lab PYTHON=python3.12
+PYTHON ?= python3
+LESSON ?=
+ARGS ?=
+PY = .venv/bin/python
+PARALLEL = -n 2 --dist loadfile
+PYTEST_OPTIONS = --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg $(PARALLEL)
+
+.PHONY: help .venv lab run test check lint bench sweeps notebooks
+
+help:
+	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
+	@echo "make run                  execute all lessons headless; ARGS='01 02 --scale smoke' and so on"
+	@echo "make test                 everything: lint, unit, parity, exercises, notebooks, browser"
+	@echo "make check                the tests without notebooks and browser (a minute)"
+	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
+	@echo "make bench, make sweeps   time the code against the libraries'; compute the stored results"
+	@echo "make lint                 ruff"
+	@echo "make .venv                the environment alone; PYTHON=python3.12 chooses the interpreter"
+
+.venv: .venv/.complete
+
+.venv/.complete: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "The course needs Python 3.11 or later, and '$(PYTHON)' is not one (or is not there)."; \
+	  echo "On Debian or Ubuntu: apt-get install python3 python3-venv. Another one: make $(MAKECMDGOALS) PYTHON=python3.12"; \
+	  exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: its modules venv and ensurepip are missing."; \
+	  echo "On Debian or Ubuntu: apt-get install $$($(PYTHON) -c 'import sys; print("python3.%d-venv" % sys.version_info[1])') (or python3-venv)"; \
+	  exit 1; }
+	@if [ -e .venv/bin/python ]; then \
+	  echo "Updating .venv: it is unfinished, or pyproject.toml has changed since."; \
+	else \
+	  echo "Making .venv with $$($(PYTHON) --version): a few minutes, and gigabytes with the CUDA build of torch (see README.md)."; \
+	  $(PYTHON) -m venv .venv; \
+	fi
+	$(PY) -m pip install --quiet -e '.[test,compare]'
+	@touch $@
+	@echo ".venv is ready."
+
+lab: .venv
+	@$(PY) -m course_utils lab $(ARGS)
+
+run: .venv
+	@$(PY) -m course_utils run $(ARGS)
+
+test: .venv
+	@$(PY) -m pytest tests notebooks $(PYTEST_OPTIONS) $(ARGS)
+
+check: .venv
+	@$(PY) -m pytest tests -m "not notebook and not browser" $(PARALLEL) $(ARGS)
+
+lint: .venv
+	@$(PY) -m ruff check .
+
+bench: .venv
+	@$(PY) -m course_utils bench $(ARGS)
+
+sweeps: .venv
+	@$(PY) -m course_utils sweeps $(ARGS)
+
+notebooks: .venv
+	@$(PY) -m course_utils.notebooks $(LESSON)
