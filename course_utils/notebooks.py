@@ -10,6 +10,7 @@ import argparse
 import ast
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -73,7 +74,7 @@ def execute(notebook: NotebookNode, cwd: Path = NOTEBOOKS) -> tuple[float, int]:
     where = {"metadata": {"path": str(cwd)}}
     client = NotebookClient(notebook, kernel_name="python3", timeout=None, resources=where)
     began = time.perf_counter()
-    with client.setup_kernel():
+    with client.setup_kernel(stderr=subprocess.DEVNULL):
         watch = _Watch(client.km.provisioner.pid)
         for index, cell in enumerate(notebook.cells):
             client.execute_cell(cell, index)
@@ -108,7 +109,7 @@ class _Watch(threading.Thread):
 
 
 def normalise(notebook: NotebookNode) -> NotebookNode:
-    """Make two runs save the same file, in place: counts, ids, metadata, streams; no widget state."""
+    """Make two runs save the same file, in place: counts, ids, metadata, streams; no widget state or paths."""
     language = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": language})
@@ -123,7 +124,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         if cell.execution_count is not None:
             count += 1
             cell.execution_count = count
-        cell.outputs = _joined(cell.outputs)
+        cell.outputs = [_without_paths(output) for output in _joined(cell.outputs)]
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = count
@@ -144,6 +145,15 @@ def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
         if output.output_type == "stream":
             output.text = re.sub(r"^.*\r(?=[^\n])", "", output.text, flags=re.MULTILINE)
     return result
+
+
+def _without_paths(output: NotebookNode) -> NotebookNode:
+    """Paths in the repository as seen from its root."""
+    for holder in (output, output.get("data", {})):
+        for key, text in holder.items():
+            if isinstance(text, str) and key.startswith("text"):
+                holder[key] = text.replace(f"{PACKAGE.parent}{os.sep}", "")
+    return output
 
 
 def write(notebook: NotebookNode, path: Path) -> None:

@@ -41,7 +41,7 @@ def good():
         return new_code_cell(source, metadata={"tags": list(tags)} if tags else {}, outputs=list(outputs))
 
     exercises = [code("def fn(x):\n    ...\nfn = check.fn(fn)", "exercise") for _ in range(3)]
-    cells = [code(PARAMETERS, "parameters"), code("session = start(MODEL, SCALE, SEED)", "nbval-ignore-output"),
+    cells = [code(PARAMETERS, "parameters"), code("start(MODEL, SCALE, SEED)", "nbval-ignore-output"),
              *exercises, code('claim("x", 1, at_most=2)'), code('p = predict("?", ["a", "b"])'),
              code("control(f)", "widget", "nbval-ignore-output")]
     for count, cell in enumerate(cells, 1):
