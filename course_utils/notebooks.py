@@ -109,7 +109,7 @@ class _Watch(threading.Thread):
 
 
 def normalise(notebook: NotebookNode) -> NotebookNode:
-    """Make two runs save the same file, in place: counts, ids, metadata, streams; no widget state or paths."""
+    """Make two runs save the same file, in place: ids, counts, metadata, streams, no widgets, no paths."""
     language = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": language})
