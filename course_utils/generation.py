@@ -26,7 +26,7 @@ def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
 
 
 def sample_from(probabilities, generator=None):
-    """One index a row of [batch, vocabulary], inverting the distribution function: faster than multinomial."""
+    """One index a row of [batch, vocabulary], by the inverse cumulative sum: faster than multinomial."""
     cumulative = probabilities.cumsum(-1)
     uniform = torch.rand(len(probabilities), 1, generator=generator, device=probabilities.device)
     # a hair below the total, so that rounding cannot point past the last token
@@ -143,7 +143,7 @@ def generate(
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad_id: int, device="cpu"):
-    """Token ids and attention mask, [batch, tokens] each; every row ends at the right edge, to be continued."""
+    """Token ids and attention mask, [batch, tokens] each; every row ends at the right edge."""
     width = max(len(row) for row in rows)
     ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows], device=device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
@@ -163,8 +163,8 @@ def _check_room(model, prompts, ids, max_new_tokens):
     for prompt, row in zip(prompts, ids, strict=True):
         if context is not None and len(row) + max_new_tokens > context:
             raise ValueError(
-                f"a prompt of {len(row)} tokens ({str(prompt)[:40]!r}...) and {max_new_tokens} new ones exceed "
-                f"the model's context of {context}; shorten the prompt or lower max_new_tokens"
+                f"a prompt of {len(row)} tokens ({str(prompt)[:40]!r}...) and {max_new_tokens} new ones are "
+                f"more than the model's context of {context}; shorten the prompt or lower max_new_tokens"
             )
 
 

@@ -206,14 +206,14 @@ def train(
             if last or (eval_every and (step + 1) % eval_every == 0):
                 measure(row)
             if checkpoint is not None and (last or (checkpoint_every and (step + 1) % checkpoint_every == 0)):
-                save_checkpoint(checkpoint, model, optimizer, {"rows": history.rows, "settings": settings})
+                _save(checkpoint, model, optimizer, {"rows": history.rows, "settings": settings})
             bar.update(step + 1, f"loss {loss:.3f}")
     except KeyboardInterrupt:
         done = history.rows[-1]["step"] if history.rows else 0
         history.stopped = f"interrupted at step {done} of {steps}"
         torch.set_rng_state(random_state)
         if checkpoint is not None and done:
-            save_checkpoint(checkpoint, model, optimizer, {"rows": history.rows, "settings": settings})
+            _save(checkpoint, model, optimizer, {"rows": history.rows, "settings": settings})
     finally:
         model.zero_grad()
         model.train(was_training)
@@ -250,6 +250,15 @@ def _check_width(batch, model, step):
         )
 
 
+def _save(path, model, optimizer, progress):
+    """save_checkpoint, leaving nothing half-written where it fails. Raises OSError."""
+    try:
+        save_checkpoint(path, model, optimizer, progress)
+    except (OSError, RuntimeError) as error:
+        Path(f"{path}.tmp").unlink(missing_ok=True)
+        raise OSError(f"{path}: the checkpoint could not be written ({error}); is the disk full?") from error
+
+
 def _resume(path, model, optimizer, settings):
     """Puts a checkpoint in place and returns its rows. ValueError, nothing changed, if it does not fit."""
     advice = "Delete it to start afresh."
@@ -271,22 +280,21 @@ def _resume(path, model, optimizer, settings):
 def _why_diverged(model, history, loss, rate, steps):
     """The message of TrainingDiverged: where, what, and the likely cause."""
     losses = history.column("loss")[1]
-    if not all(bool(p.isfinite().all()) for p in model.parameters()):
-        cause = "the weights themselves hold values that are not finite" + (
-            ", because an earlier update was too large: lower lr" if losses else ": load the model again"
-        )
-    elif losses and losses[-1] > 1.5 * losses[0]:
+    largest = max(float(p.detach().abs().max()) for p in model.parameters())  # nan where a weight is
+    if not losses:
+        cause = "it is the first step, so look at the batch and at loss_fn"
+        if not math.isfinite(largest):
+            cause = "the weights were not finite to begin with: load the model again"
+    elif not largest < 1e4:
+        cause = f"an update was too large (the largest weight is {largest:.3g} now): lower lr"
+    elif losses[-1] > 1.5 * losses[0]:
         cause = (
             f"the learning rate is too high (loss {losses[0]:.2f} at first, {losses[-1]:.2f} now): lower lr"
         )
     elif math.isfinite(loss):
-        cause = "the loss is finite but its gradient is not: look for a logarithm or a division in loss_fn"
+        cause = "the loss is finite and its gradient is not: look for a logarithm or a division in loss_fn"
     else:
-        cause = (
-            "the loss was falling, so look at this step's batch and at loss_fn"
-            if losses
-            else ("it is the first step, so look at the batch and at loss_fn")
-        )
+        cause = "the loss had not risen before, so look at this step's batch and at loss_fn"
     step = len(losses) + 1
     return f"training stopped at step {step} of {steps}: loss {loss}, lr {rate:.3g}. Likely cause: {cause}."
 

@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-CONTEXT = 64
+CONTEXT = 128
 EOS = "<|endoftext|>"
 TEXT = "You are a helpful assistant. Question: is the capital of France Paris? Answer: a cat sat on the mat"
 

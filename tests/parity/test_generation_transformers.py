@@ -1,0 +1,41 @@
+import pytest
+import torch
+from transformers import TopKLogitsWarper, TopPLogitsWarper
+
+from course_utils.generation import filter_logits, pad_left, sample_tokens
+
+PROMPTS = [
+    "a cat sat",
+    "Question: is the capital of France Paris?\nAnswer:",
+    "the",
+    "on the mat: a helpful cat",
+]
+
+
+@pytest.mark.parametrize("name", ["model", "llama"])
+@pytest.mark.parametrize("stop", [(), (0,), "some"])
+def test_greedy_equals_generate(name, stop, tokenizer, request):
+    model = request.getfixturevalue(name)
+    ids, mask = pad_left([tokenizer(prompt)["input_ids"] for prompt in PROMPTS], 0)
+    settings = {"input_ids": ids, "attention_mask": mask, "max_new_tokens": 20, "do_sample": False}
+    if stop == "some":
+        free = model.generate(**settings, eos_token_id=None, pad_token_id=0)[:, ids.shape[1] :]
+        stop = (int(free[0, 5]), int(free[1, 3]))
+    expected = model.generate(**settings, eos_token_id=list(stop) or None, pad_token_id=0)[:, ids.shape[1] :]
+    ours = sample_tokens(model, ids, mask, max_new_tokens=20, temperature=0, stop_ids=stop)
+    assert ours.shape == expected.shape
+    for mine, theirs in zip(ours.tolist(), expected.tolist(), strict=True):
+        end = next((i + 1 for i, token in enumerate(mine) if token in stop), len(mine))
+        assert mine[:end] == theirs[:end]
+
+
+@pytest.mark.parametrize("top_k", [1, 5, 50])
+def test_top_k_equals_transformers(top_k):
+    logits = torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(filter_logits(logits, top_k=top_k), TopKLogitsWarper(top_k)(None, logits))
+
+
+@pytest.mark.parametrize("top_p", [0.05, 0.3, 0.9, 0.999])
+def test_top_p_equals_transformers(top_p):
+    logits = 3 * torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(filter_logits(logits, top_p=top_p), TopPLogitsWarper(top_p)(None, logits))
