@@ -87,3 +87,29 @@ def smooth(values: Sequence[float], share: float = 0.05) -> list[float]:
 def printable(token: str) -> str:
     """A token's text for a label: blanks and line ends made visible, dollars not read as mathematics."""
     return token.replace("\n", "\\n").replace(" ", "\u00b7").replace("$", r"\$")
+
+
+def coloured_text(tokens: Sequence[str], losses: Sequence[float | None], title: str,
+                  ax: Axes | None = None, width: int = 72) -> None:
+    """A text on boxes coloured by each token's loss in nats, which stands below; None leaves one white."""
+    ax = ax or figure(title, "", "")[1]
+    colours, line, column = mpl.colormaps["Oranges"], 0, 0
+    for token, loss in zip(tokens, losses, strict=True):
+        text = printable(token)
+        length = max(len(text.replace(r"\$", "$")), 2.6)
+        if column and column + length > width:
+            line, column = line + 1, 0
+        shade = min((loss or 0) / 10, 1.0)
+        face = "white" if loss is None else colours(shade)
+        ax.add_patch(mpl.patches.Rectangle((column, line - 0.28), length - 0.1, 0.56, facecolor=face,
+                                           edgecolor="#BBBBBB", linewidth=0.5))
+        ax.text(column + length / 2, line, text, family="DejaVu Sans Mono", fontsize=9, ha="center",
+                va="center_baseline", color="white" if shade > 0.6 else "black")
+        if loss is not None:
+            ax.text(column + length / 2, line + 0.46, f"{loss:.1f}", fontsize=6, ha="center", va="center")
+        column += length
+        if token.endswith("\n"):
+            line, column = line + 1, 0
+    ax.set(xlim=(-0.5, width + 0.5), ylim=(max(line, 1) + 0.8, -0.6), xticks=[], yticks=[])
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
