@@ -11,7 +11,7 @@ from course_utils.chatml import IM_END, encode_conversation
 from course_utils.data import Example, collate, encode_text, load_source_texts
 from course_utils.generation import generate
 from course_utils.manners import formal_score, manner_score, mood_score, pirate_score, politeness_score
-from course_utils.training import lm_loss
+from course_utils.training import fast_lm_loss
 
 __all__ = [
     "answer_questions",
@@ -46,7 +46,7 @@ def mean_loss(model, examples: Sequence[Example], batch_size: int = 32) -> float
     try:
         for start in range(0, len(examples), batch_size):
             batch = collate(examples[start : start + batch_size], pad_id=0)
-            loss, count = lm_loss(model, {name: value.to(device) for name, value in batch.items()})
+            loss, count = fast_lm_loss(model, {name: value.to(device) for name, value in batch.items()})
             total, tokens = total + loss.item(), tokens + int(count)
     finally:
         model.train(training)

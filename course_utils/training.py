@@ -34,6 +34,19 @@ def lm_loss(model, batch):
     return losses.sum(), (batch["labels"][:, 1:] != -100).sum()
 
 
+def fast_lm_loss(model, batch):
+    """lm_loss, projecting onto the vocabulary only positions that predict a target in some row."""
+    targets = batch["labels"][:, 1:]  # (batch, tokens - 1)
+    scored = targets != -100
+    positions = scored.any(0).nonzero().squeeze(1)
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    logits = model(
+        **inputs, logits_to_keep=positions, use_cache=False
+    ).logits  # (batch, positions, vocabulary)
+    kept = targets[:, positions].flatten()
+    return F.cross_entropy(logits.flatten(0, 1).float(), kept, reduction="sum"), scored.sum()
+
+
 def warmup_cosine(step, steps, warmup, floor=0.0):
     """Learning-rate factor of a step (from 0): linear to 1 over `warmup` steps, half a cosine to `floor`."""
     if step < warmup:
@@ -128,7 +141,7 @@ def train(
     *,
     steps,
     lr,
-    loss_fn=lm_loss,
+    loss_fn=fast_lm_loss,
     weight_decay=0.01,
     warmup=0.1,
     clip=1.0,
@@ -144,11 +157,12 @@ def train(
     """Trains the parameters that require gradients, in place, with AdamW, and returns the history.
 
     batches: endless iterator of dicts of tensors, `accumulate` of them a step; loss_fn(model, batch)
-    returns (summed loss, count). warmup: share of the steps. evaluate(model) returns a dict of numbers; it
-    is called before the first step, after every `eval_every` steps and after the last one. checkpoint: a
-    file written every `checkpoint_every` steps and at the end; where it exists already, training goes on
-    from it, bit for bit on a CPU if `batches` starts afresh with the same seed. Ctrl-C returns early.
-    Raises TrainingDiverged on a loss or gradient that is not finite.
+    returns (summed loss, count). warmup: share of the steps. clip: bound on the gradient's norm (math.inf:
+    none). evaluate(model) returns a dict of numbers; it is called before the first step, after every
+    `eval_every` steps and after the last one. checkpoint: a file written every `checkpoint_every` steps and
+    at the end; where it exists already, training goes on from it, bit for bit on a CPU if `batches` starts
+    afresh with the same seed. Ctrl-C returns early. Raises TrainingDiverged on a loss or gradient that is
+    not finite.
     """
     if steps < 1 or accumulate < 1:
         raise ValueError(f"steps and accumulate must be at least 1, got {steps} and {accumulate}")
@@ -280,7 +294,7 @@ def _resume(path, model, optimizer, settings):
 def _why_diverged(model, history, loss, rate, steps):
     """The message of TrainingDiverged: where, what, and the likely cause."""
     losses = history.column("loss")[1]
-    largest = max(float(p.detach().abs().max()) for p in model.parameters())  # nan where a weight is
+    largest = float(torch.stack([p.detach().abs().max() for p in model.parameters()]).max())  # nan if one is
     if not losses:
         cause = "it is the first step, so look at the batch and at loss_fn"
         if not math.isfinite(largest):
