@@ -19,7 +19,7 @@ HUB_TIMEOUT = 3.0  # seconds
 
 
 class Line(NamedTuple):
-    """One line of the report: level is ok, note (worth knowing, the course runs) or FAIL; todo says what to do."""
+    """One line of the report: level ok, note (worth knowing) or FAIL; todo says what to do."""
 
     level: str
     subject: str

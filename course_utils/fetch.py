@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -32,10 +32,8 @@ def fetch_gpt2() -> Path:
     """The real GPT-2 (124M parameters, 550 MB) from the Hugging Face hub."""
 
     def download(folder: Path) -> None:
-        from huggingface_hub import snapshot_download
-
         files = _hub_files(GPT2_REPOS[0])
-        snapshot_download(GPT2_REPOS[0], local_dir=folder, allow_patterns=list(files))
+        _download(GPT2_REPOS[0], files, folder)
         damaged = [name for name, expected in files.items() if expected and sha256(folder / name) != expected]
         for name in damaged:
             (folder / name).unlink()
@@ -54,11 +52,9 @@ def fetch_smollm2() -> Path:
 
 def fetch_hub(repo: str) -> Path:
     """The safetensors version of a hub repository, in the hub's own cache; returns the snapshot's folder."""
-    from huggingface_hub import snapshot_download
-
     files = _hub_files(repo)
     print(f"Downloading {repo} from the Hugging Face hub into its local cache", flush=True)
-    return Path(snapshot_download(repo, allow_patterns=list(files)))
+    return _download(repo, files)
 
 
 def _stored(name: str, make: Callable[[Path], None]) -> Path:
@@ -114,6 +110,16 @@ def _hub_files(repo: str) -> dict[str, str | None]:
         what = f"only a pickle ({pickles[0]}), and loading one can run any code" if pickles else "no weights"
         raise ModelError(f"The hub's {repo} has {what}. Choose a model with safetensors.")
     return wanted
+
+
+def _download(repo: str, files: Iterable[str], folder: Path | None = None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repo, local_dir=folder, allow_patterns=list(files)))
+    except Exception as fault:  # see _hub_files
+        raise ModelError(f"The download of {repo} broke off ({type(fault).__name__}: {fault}). "
+                         "What has arrived is kept: run the command again to go on from there.") from fault
 
 
 def _make_smollm2(folder: Path) -> None:

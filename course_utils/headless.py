@@ -155,7 +155,7 @@ def _stop(process: subprocess.Popen) -> None:
             member.kill()
         except psutil.Error:
             continue
-    process.wait()
+    psutil.wait_procs(family, timeout=5)
 
 
 def _finish(outcome: Outcome, code: int | None, out: Path) -> None:

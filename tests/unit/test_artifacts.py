@@ -1,0 +1,97 @@
+import errno
+import threading
+import time
+import types
+
+import pytest
+
+from course_utils.artifacts import cached
+
+
+@pytest.fixture(autouse=True)
+def course_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    return tmp_path
+
+
+class Maker:
+    """Counts its calls and writes the count."""
+
+    def __init__(self, pause=0.0):
+        self.calls, self.pause = 0, pause
+
+    def __call__(self, folder):
+        self.calls += 1
+        time.sleep(self.pause)
+        (folder / "result").write_text(str(self.calls))
+
+
+def test_made_once_and_announced_once(course_home, capsys):
+    make = Maker()
+    first = cached("sft", {"seed": 0}, make)
+    assert capsys.readouterr().out == f"Making sft once; it will be kept in {first}\n"
+    assert cached("sft", {"seed": 0}, make) == first
+    assert make.calls == 1 and capsys.readouterr().out == ""
+    assert first.parent == course_home / "cache" and (first / "result").read_text() == "1"
+
+
+def test_made_again_when_name_input_or_code_changes(tmp_path):
+    module = types.ModuleType("maker")
+    module.__file__ = str(tmp_path / "maker.py")
+    (tmp_path / "maker.py").write_text("rate = 1\n")
+    make = Maker()
+    places = {cached("sft", {"seed": 0, "model": "pocket"}, make, [module]),
+              cached("sft", {"seed": 1, "model": "pocket"}, make, [module]),
+              cached("other", {"seed": 0, "model": "pocket"}, make, [module])}
+    (tmp_path / "maker.py").write_text("rate = 2\n")
+    places.add(cached("sft", {"seed": 0, "model": "pocket"}, make, [module]))
+    assert len(places) == make.calls == 4
+    cached("sft", {"model": "pocket", "seed": 0}, make, [module])
+    assert make.calls == 4
+
+
+def test_a_failure_leaves_nothing(course_home):
+    def fail(folder):
+        (folder / "half").write_text("half")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        cached("sft", {}, fail)
+    assert [path for path in (course_home / "cache").iterdir() if path.is_dir()] == []
+    assert (cached("sft", {}, Maker()) / "result").exists()
+
+
+def test_what_a_killed_process_left_is_made_again(course_home):
+    folder = cached("sft", {}, Maker())
+    part = folder.with_name(f"{folder.name}.part")
+    folder.rename(part)
+    (part / "half").write_text("half")
+    assert [path.name for path in cached("sft", {}, Maker()).iterdir()] == ["result"]
+
+
+def test_two_at_once_make_it_once():
+    make = Maker(pause=0.3)
+    threads = [threading.Thread(target=cached, args=("sft", {}, make)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert make.calls == 1
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"),
+                                   RuntimeError("I/O error: No space left on device (os error 28)")])
+def test_a_full_disk_is_said_and_leaves_nothing(course_home, fault):
+    def fill(folder):
+        (folder / "half").write_text("half")
+        raise fault
+
+    with pytest.raises(OSError, match=r"The disk is full: nothing was kept in .*COURSE_HOME") as caught:
+        cached("sft", {}, fill)
+    assert caught.value.errno == errno.ENOSPC and str(course_home) in str(caught.value)
+    assert [path for path in (course_home / "cache").iterdir() if path.is_dir()] == []
+
+
+def test_inputs_must_be_json():
+    with pytest.raises(TypeError):
+        cached("sft", {"seed": object()}, Maker())

@@ -1,0 +1,75 @@
+import pytest
+
+from course_utils import cli, doctor, models
+
+
+def report(capsys):
+    status = cli.main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    return status, [line for line in lines if line.startswith("FAIL")], lines
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def test_all_is_well_here(capsys):
+    status, failed, lines = report(capsys)
+    assert (status, failed) == (0, [])
+    assert lines[-1] == "The course can run here."
+    subjects = [line[6:].split()[0] for line in lines[:-1]]
+    assert {"python", "packages", "torch", "memory", "disk", "pocket", "jupyter", "cache"} <= {*subjects}
+
+
+def test_a_missing_and_an_old_package_are_named_with_the_remedy(capsys, monkeypatch):
+    project = doctor._project()
+    project["dependencies"] = ["torch>=2.6", "numpy>=999", "no-such-package>=1"]
+    project["optional-dependencies"]["test"] = ["no-such-tester>=1"]
+    monkeypatch.setattr(doctor, "_project", lambda: project)
+    status, failed, lines = report(capsys)
+    assert status == 1
+    (line,) = failed
+    assert "numpy is " in line and "needed >=999" in line and "no-such-package>=1 is missing" in line
+    assert line.endswith("pip install -e .")
+    assert any(line.startswith("note") and "no-such-tester>=1 is missing" in line for line in lines)
+
+
+def test_an_old_python_is_named(capsys, monkeypatch):
+    project = doctor._project()
+    monkeypatch.setattr(doctor, "_project", lambda: project | {"requires-python": ">=3.99"})
+    status, (line,), _ = report(capsys)
+    assert status == 1 and "(>=3.99 needed)" in line and "make .venv PYTHON=" in line
+
+
+def test_a_damaged_pocket_model_is_named(capsys, monkeypatch, tmp_path):
+    (tmp_path / "checksums.json").write_text('{"model.safetensors": "0"}')
+    monkeypatch.setattr(models, "POCKET", tmp_path)
+    status, (line,), _ = report(capsys)
+    assert status == 1 and f"{tmp_path / 'model.safetensors'} is missing. Restore it: git checkout" in line
+
+
+def test_too_little_memory_and_disk_are_named(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "memory", lambda: 2**30)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 2**20}))
+    status, failed, _ = report(capsys)
+    assert status == 1 and len(failed) == 2
+    assert "close other programs" in failed[0] and "COURSE_HOME" in failed[1]
+
+
+def test_an_unreachable_hub_is_no_failure(capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    status, failed, lines = report(capsys)
+    assert (status, failed) == (0, [])
+    assert any(line.startswith("note  hub") and "not reached within 3 s" in line for line in lines)
+
+
+def test_a_check_that_breaks_is_a_line_not_a_traceback(capsys, monkeypatch):
+    def broken():
+        raise RuntimeError("odd machine")
+        yield
+
+    monkeypatch.setattr(doctor, "torch_and_device", broken)
+    status, failed, _ = report(capsys)
+    assert status == 1 and failed == ["FAIL  broken     RuntimeError: odd machine"]

@@ -1,0 +1,37 @@
+import json
+
+import pytest
+
+from course_utils import cli
+from course_utils.checks import progress
+
+
+@pytest.fixture(autouse=True)
+def course_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    progress.record("exercises", "00", "softmax", status="failed")
+    progress.record("predictions", "00", "How warm?", choice="a", answer="a", right=True)
+
+
+def test_progress_is_shown_as_a_table(capsys):
+    assert cli.main(["progress"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:2] == ["00", "0"] and lines[1].endswith("1 of 1")
+    assert "softmax: failed, 1 attempt(s)" in lines[2]
+
+
+def test_progress_as_json(capsys):
+    assert cli.main(["progress", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["00"]["exercises"]["softmax"] == {"status": "failed", "attempts": 1}
+
+
+def test_progress_is_cleared(capsys):
+    assert cli.main(["progress", "--reset"]) == 0
+    assert progress.summary().get("00", {}).get("exercises", {}) == {}
+
+
+def test_an_unknown_command_shows_the_choices(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["docter"])
+    assert ended.value.code == 2 and "doctor" in capsys.readouterr().err

@@ -1,0 +1,124 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import psutil
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from course_utils import cli, headless, workdir
+
+PARAMETERS = "MODEL, SCALE, SEED = 'auto', 'auto', 0"
+CLAIM = """
+from course_utils.checks import claim
+claim("Two is <small>", 2.0, at_most=3, models="any")
+"""
+
+
+def write(folder, name, *sources, title="A lesson"):
+    cells = [new_markdown_cell(f"# {title}\n\nWords."), new_code_cell(PARAMETERS)]
+    cells[1].metadata["tags"] = ["parameters"]
+    notebook = new_notebook(cells=cells + [new_code_cell(source) for source in sources])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+@pytest.fixture
+def lessons(tmp_path, monkeypatch):
+    """An empty folder of lessons that the commands take for the course's own."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    monkeypatch.setattr(headless, "lessons", lambda names: workdir.lessons(names, folder))
+    return folder
+
+
+def test_a_run_reports_lessons_and_claims_and_one_failure_stops_no_other(lessons, tmp_path, capsys):
+    write(lessons, "00_good", CLAIM, "print(MODEL, SCALE, SEED)", title="Good & short")
+    write(lessons, "01_bad", "x = 1", "raise KeyError('gone')", "x = 2")
+    out = tmp_path / "out"
+    assert cli.main(["run", "--model", "pocket", "--scale", "smoke", "--seed", "5", "--jobs", "2",
+                     "--out", str(out)]) == 1
+    results = json.loads((out / "results.json").read_text())
+    good, bad = results["lessons"]
+    assert (good["status"], bad["status"]) == ("passed", "failed")
+    assert bad["error"] == "KeyError: 'gone'"
+    assert 0 < good["seconds"] < 60 and good["peak_bytes"] > 20 * 2**20
+    assert (results["model"], results["scale"], results["seed"], results["jobs"]) == ("pocket", "smoke", 5, 2)
+    (claim,) = results["claims"]
+    assert (claim["lesson"], claim["value"], claim["holds"]) == ("00_good", 2.0, True)
+    executed = nbformat.read(out / "00_good.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text == "pocket smoke 5\n"
+    page = (out / "index.html").read_text()
+    assert "1 of 2 lessons passed" in page and "Good &amp; short" in page and "Two is &lt;small&gt;" in page
+    assert "KeyError: &#x27;gone&#x27;" in page and 'href="01_bad.ipynb"' in page
+    assert str(out / "index.html") in capsys.readouterr().out
+
+
+def test_a_run_without_failures_exits_with_0(lessons, tmp_path):
+    write(lessons, "00_good", "1 + 1")
+    write(lessons, "01_not_asked_for", "raise SystemExit")
+    out = tmp_path / "out"
+    assert cli.main(["run", "0", "--model", "pocket", "--out", str(out)]) == 0
+    assert not (out / "01_not_asked_for.ipynb").exists()
+
+
+def test_an_unknown_lesson_or_model_stops_before_anything_is_written(lessons, tmp_path, capsys):
+    write(lessons, "00_good", "1 + 1")
+    out = tmp_path / "out"
+    assert cli.main(["run", "07", "--out", str(out)]) == 1
+    assert "There is no lesson '07'" in capsys.readouterr().err
+    assert cli.main(["run", "--model", "pockte", "--out", str(out)]) == 1
+    assert "Did you mean pocket?" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_ends_the_kernels_and_keeps_the_report(lessons, tmp_path):
+    write(lessons, "00_slow", "import time; time.sleep(600)")
+    out = tmp_path / "out"
+    code = f"""
+import sys
+from pathlib import Path
+from course_utils import cli, headless, workdir
+headless.lessons = lambda names: workdir.lessons(names, Path({str(lessons)!r}))
+sys.exit(cli.main(["run", "--model", "pocket", "--out", {str(out)!r}]))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    deadline = time.time() + 60
+    while not kernels(process.pid) and time.time() < deadline:
+        time.sleep(0.2)
+    started = kernels(process.pid)
+    assert started
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert not any(is_alive(pid) for pid in started)
+    assert json.loads((out / "results.json").read_text())["lessons"][0]["status"] == "stopped"
+    assert (out / "index.html").exists()
+
+
+def kernels(pid):
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        if "ipykernel" in " ".join(child.cmdline()):
+            found.append(child.pid)
+    return found
+
+
+def is_alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_jobs_follow_memory_and_cores(monkeypatch):
+    class Memory:
+        available = 5 << 30
+
+    monkeypatch.setattr("psutil.virtual_memory", lambda: Memory)
+    monkeypatch.setattr(headless, "cores", lambda: 8)
+    assert headless._jobs("pocket", "cpu", 6) == 2
+    assert headless._jobs("pocket", "cpu", 1) == 1
+    assert headless._jobs("gpt2", "cpu", 6) == 0  # run() makes it 1
+    assert headless._jobs("pocket", "cuda", 6) == 1

@@ -1,0 +1,105 @@
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from course_utils import cli, workdir
+from course_utils.workdir import copy_lessons, lessons, reset
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for name in ("00_start", "01_why"):
+        cell = new_code_cell("print(42)", execution_count=7, outputs=[new_output("stream", text="42\n")])
+        cell.metadata["tags"] = ["parameters"]
+        nbformat.write(new_notebook(cells=[new_markdown_cell("# Title"), cell]), folder / f"{name}.ipynb")
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path):
+    return tmp_path / "work"
+
+
+def edit(path, text):
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source = text
+    nbformat.write(notebook, path)
+
+
+def test_copies_have_the_cells_and_tags_but_no_outputs(source, work):
+    assert copy_lessons(source, work) == ["work/00_start.ipynb: copied from notebooks/",
+                                          "work/01_why.ipynb: copied from notebooks/"]
+    cell = nbformat.read(work / "00_start.ipynb", as_version=4).cells[1]
+    assert (cell.source, cell.outputs, cell.execution_count) == ("print(42)", [], None)
+    assert cell.metadata["tags"] == ["parameters"]
+    assert nbformat.read(source / "00_start.ipynb", as_version=4).cells[1].outputs
+
+
+def test_a_copy_that_is_there_is_not_touched(source, work):
+    copy_lessons(source, work)
+    edit(work / "00_start.ipynb", "mine = 1")
+    before = (work / "00_start.ipynb").read_bytes()
+    assert copy_lessons(source, work) == []
+    assert (work / "00_start.ipynb").read_bytes() == before
+
+
+def test_a_copy_that_is_older_than_its_lesson_is_named(source, work):
+    copy_lessons(source, work)
+    edit(work / "01_why.ipynb", "mine = 1")
+    edit(source / "01_why.ipynb", "print(43)")
+    (line,) = copy_lessons(source, work)
+    assert line.startswith("work/01_why.ipynb is older than its lesson.")
+    assert "python -m course_utils reset 01" in line
+    assert nbformat.read(work / "01_why.ipynb", as_version=4).cells[1].source == "mine = 1"
+
+
+def test_new_outputs_alone_do_not_make_a_copy_old(source, work):
+    copy_lessons(source, work)
+    notebook = nbformat.read(source / "00_start.ipynb", as_version=4)
+    notebook.cells[1].outputs = []
+    nbformat.write(notebook, source / "00_start.ipynb")
+    assert copy_lessons(source, work) == []
+
+
+def test_reset_makes_a_fresh_copy_and_keeps_the_old_beside_it(source, work):
+    copy_lessons(source, work)
+    edit(work / "01_why.ipynb", "mine = 1")
+    copy, kept = reset("1", source, work)
+    assert nbformat.read(copy, as_version=4).cells[1].source == "print(42)"
+    assert nbformat.read(kept, as_version=4).cells[1].source == "mine = 1"
+    assert kept.parent == work and kept.name.startswith("01_why.before-")
+    assert [path.name for path in lessons(folder=work)] == ["00_start.ipynb", "01_why.ipynb"]
+
+
+def test_a_copy_that_is_no_notebook_any_more_is_named(source, work):
+    copy_lessons(source, work)
+    (work / "00_start.ipynb").write_text("<<<<<<< HEAD")
+    (line,) = copy_lessons(source, work)
+    assert line.startswith("work/00_start.ipynb is older")
+
+
+def test_lessons_by_number_name_or_path(source):
+    for name in ("1", "01", "01_why", "notebooks/01_why.ipynb"):
+        assert [path.stem for path in lessons([name], source)] == ["01_why"]
+    with pytest.raises(ValueError, match=r"no lesson '9'.*Choose from: 00_start, 01_why"):
+        lessons(["9"], source)
+
+
+def test_the_lab_is_opened_on_this_machine_only_and_as_root_too(source, work, monkeypatch, tmp_path, capsys):
+    started = []
+    monkeypatch.setattr(workdir, "ROOT", tmp_path)
+    monkeypatch.setattr(workdir, "WORK", work)
+    monkeypatch.setattr(workdir, "copy_lessons", lambda: copy_lessons(source, work))
+    monkeypatch.setattr("os.execv", lambda program, command: started.extend(command))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("os.name", "posix")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workdir.subprocess, "run", lambda command: type("Done", (), {"returncode": 0}))
+    assert cli.main(["lab", "--no-browser"]) == 0
+    assert started[1:3] == ["-m", "jupyterlab"]
+    assert "--ip=127.0.0.1" in started and "--allow-root" in started and "--no-browser" in started
+    assert started[-1] == "work/00_start.ipynb"
+    assert not any("token" in argument or "password" in argument for argument in started)
+    assert "work/00_start.ipynb: copied" in capsys.readouterr().out

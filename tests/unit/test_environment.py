@@ -1,0 +1,35 @@
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+CONDA_NAMES = {"pytorch": "torch"}
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def ranges(requirements):
+    return {requirement.name: requirement.specifier for requirement in map(Requirement, requirements)}
+
+
+def test_environment_yml_asks_for_what_pyproject_asks_for():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = ranges(entry for entry in environment if isinstance(entry, str))
+    pip = next(entry["pip"] for entry in environment if isinstance(entry, dict))
+    assert pip[-1] == "-e ."
+    pip = ranges(pip[:-1])
+    assert not set(conda) & set(pip)
+    assert str(conda.pop("python")) == project()["requires-python"]
+    del conda["pip"]
+    listed = {CONDA_NAMES.get(name, name): specifier for name, specifier in (conda | pip).items()}
+    extras = project()["optional-dependencies"]
+    assert listed == ranges([*project()["dependencies"], *extras["test"], *extras["compare"]])
+
+
+def test_the_licence_is_the_one_that_pyproject_names():
+    assert project()["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()[:200]
