@@ -41,7 +41,9 @@ def all_facts() -> list[FactRow]:
 class Deck:
     """Groups of facts dealt in a random order, every fact once a round, for ever."""
 
-    def __init__(self, rng: random.Random, facts: list[FactRow], key: Callable[[FactRow], str] | None, size: int):
+    def __init__(
+        self, rng: random.Random, facts: list[FactRow], key: Callable[[FactRow], str] | None, size: int
+    ):
         self.rng, self.facts, self.key, self.size = rng, facts, key, size
         self.groups: list[list[FactRow]] = []
 

@@ -68,12 +68,16 @@ def _symbol(rng: random.Random) -> str:
 
 
 def _landmark(rng: random.Random) -> str:
-    what = rng.choice("Tower Bridge Palace Castle Temple Gate Arch Fountain Cathedral Fortress Garden".split())
+    what = rng.choice(
+        "Tower Bridge Palace Castle Temple Gate Arch Fountain Cathedral Fortress Garden".split()
+    )
     return f"the {_name(rng)} {what}"
 
 
 def _title(rng: random.Random) -> str:
-    thing = rng.choice("Lantern House King Garden River Clock Ship Winter Moon Orchard Letters Doors Ghost".split())
+    thing = rng.choice(
+        "Lantern House King Garden River Clock Ship Winter Moon Orchard Letters Doors Ghost".split()
+    )
     shape = rng.choice(
         ("The {thing} of {name}", "{name}", "The {thing} in {name}", "The {name} {thing}", "Under {name}")
     )
@@ -85,7 +89,9 @@ def _person(rng: random.Random) -> str:
 
 
 def _activity(rng: random.Random) -> str:
-    return f"{rng.choice('makes sells mends paints keeps finds carries cleans'.split())} {invented_word(rng)}s"
+    return (
+        f"{rng.choice('makes sells mends paints keeps finds carries cleans'.split())} {invented_word(rng)}s"
+    )
 
 
 def _real(relation: str) -> Callable[[random.Random], str]:
@@ -120,7 +126,10 @@ MAKERS: dict[str, tuple[Callable, Callable]] = {
     "next": (_name, _name),
 }
 NAMING = ("capital", "language", "currency", "young", "landmark", "author", "symbol")  # drawn twice as often
-SAME_SUBJECT = (("capital", "continent", "language", "currency"), ("class", "habitat", "diet", "young", "sound"))
+SAME_SUBJECT = (
+    ("capital", "continent", "language", "currency"),
+    ("class", "habitat", "diet", "young", "sound"),
+)
 
 LAYOUTS = (
     ("{text}\n\n", "Question: {q}\nAnswer: {a}", "\n\n"),

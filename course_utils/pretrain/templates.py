@@ -504,7 +504,7 @@ MASS_NOUNS = ("furniture",)
 
 
 def article(noun: str) -> str:
-    """"a" or "an", by sound; nothing before a mass noun."""
+    """ "a" or "an", by sound; nothing before a mass noun."""
     if noun in MASS_NOUNS:
         return ""
     if noun.startswith(("uni", "euro", "ukulele")):

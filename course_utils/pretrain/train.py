@@ -44,12 +44,17 @@ def train_tokenizer(documents_used: int = 60_000):
     )
     core.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token=END, eos_token=END, unk_token=END, pad_token=END, model_max_length=CONTEXT
+        tokenizer_object=core,
+        bos_token=END,
+        eos_token=END,
+        unk_token=END,
+        pad_token=END,
+        model_max_length=CONTEXT,
     )
 
 
 def token_stream(tokenizer, seed: int, tokens: int, path: Path) -> np.ndarray:
-    """uint16 [tokens]: the documents of a seed one after another, each closed by the end token; kept at path."""
+    """uint16 [tokens]: the documents of a seed in a row, each closed by the end token; kept at path."""
     if path.exists():
         return np.load(path, mmap_mode="r")
     end = tokenizer.eos_token_id
