@@ -7,14 +7,19 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from course_utils.models import GPT2_REPOS, PICKLES, ModelError, check_folder, sha256, wrong_checksums
 from course_utils.session import home
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+    from tqdm import tqdm
 
 HUB_TIMEOUT = 3.0  # seconds
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "LICENSE*", "README.md")
@@ -32,15 +37,13 @@ def fetch_gpt2() -> Path:
     """The real GPT-2 (124M parameters, 550 MB) from the Hugging Face hub."""
 
     def download(folder: Path) -> None:
-        files = _hub_files(GPT2_REPOS[0])
-        _download(GPT2_REPOS[0], files, folder)
-        damaged = [name for name, expected in files.items() if expected and sha256(folder / name) != expected]
-        for name in damaged:
-            (folder / name).unlink()
-        if damaged:
-            raise ModelError(f"{', '.join(damaged)} arrived damaged and was removed. "
-                             "Run the same command again.")
-        shutil.rmtree(folder / ".cache", ignore_errors=True)
+        from tqdm.auto import tqdm
+
+        repo = GPT2_REPOS[0]
+        files, revision = _hub_files(repo)
+        with tqdm(total=sum(file.size for file in files), unit="B", unit_scale=True, desc=repo) as bar:
+            for file in files:
+                _download(repo, revision, file, folder, bar)
 
     return _stored("gpt2", download)
 
@@ -52,9 +55,15 @@ def fetch_smollm2() -> Path:
 
 def fetch_hub(repo: str) -> Path:
     """The safetensors version of a hub repository, in the hub's own cache; returns the snapshot's folder."""
-    files = _hub_files(repo)
+    from huggingface_hub import snapshot_download
+
+    files, _ = _hub_files(repo)
     print(f"Downloading {repo} from the Hugging Face hub into its local cache", flush=True)
-    return _download(repo, files)
+    try:
+        return Path(snapshot_download(repo, allow_patterns=[file.rfilename for file in files]))
+    except Exception as fault:  # see _hub_files
+        raise ModelError(f"The download of {repo} broke off ({type(fault).__name__}: {fault}). "
+                         "Load it again: files that have arrived are kept.") from fault
 
 
 def _stored(name: str, make: Callable[[Path], None]) -> Path:
@@ -83,8 +92,8 @@ def _stored(name: str, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _hub_files(repo: str) -> dict[str, str | None]:
-    """{file: sha256 where the hub tells it} of what load_model needs from a repository. Raises ModelError."""
+def _hub_files(repo: str) -> tuple[list[RepoSibling], str]:
+    """What load_model needs of a repository's files, and the revision they belong to. Raises ModelError."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 
@@ -103,23 +112,41 @@ def _hub_files(repo: str) -> dict[str, str | None]:
         raise ModelError(f"{repo} is not on disk, and the Hugging Face hub was not reached within "
                          f"{HUB_TIMEOUT:.0f} s ({type(fault).__name__}). Check the network or proxy and try "
                          'again; MODEL = "pocket" needs no network.') from fault
-    wanted = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings
-              if "/" not in file.rfilename and any(fnmatch(file.rfilename, pattern) for pattern in HUB_FILES)}
-    if not any(name.endswith(".safetensors") for name in wanted):
+    wanted = [file for file in info.siblings if "/" not in file.rfilename
+              and any(fnmatch(file.rfilename, pattern) for pattern in HUB_FILES)]
+    if not any(file.rfilename.endswith(".safetensors") for file in wanted):
         pickles = [file.rfilename for file in info.siblings if file.rfilename.endswith(PICKLES)]
         what = f"only a pickle ({pickles[0]}), and loading one can run any code" if pickles else "no weights"
         raise ModelError(f"The hub's {repo} has {what}. Choose a model with safetensors.")
-    return wanted
+    return wanted, info.sha
 
 
-def _download(repo: str, files: Iterable[str], folder: Path | None = None) -> Path:
-    from huggingface_hub import snapshot_download
+def _download(repo: str, revision: str, file: RepoSibling, folder: Path, bar: tqdm) -> None:
+    """One file of a repository, resumed where an earlier call broke off (the hub's client begins again)."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import get_session
 
-    try:
-        return Path(snapshot_download(repo, local_dir=folder, allow_patterns=list(files)))
-    except Exception as fault:  # see _hub_files
-        raise ModelError(f"The download of {repo} broke off ({type(fault).__name__}: {fault}). "
-                         "What has arrived is kept: run the command again to go on from there.") from fault
+    path = folder / file.rfilename
+    part = path.with_name(f"{path.name}.part")
+    done = path.stat().st_size if path.is_file() else part.stat().st_size if part.is_file() else 0
+    bar.update(done)
+    if done < file.size:
+        url = hf_hub_url(repo, file.rfilename, revision=revision)
+        options = {"headers": {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}, "timeout": 30}
+        try:
+            with get_session().stream("GET", url, follow_redirects=True, **options) as answer:
+                answer.raise_for_status()
+                with part.open("ab" if answer.status_code == 206 else "wb") as target:
+                    for block in answer.iter_raw():
+                        bar.update(target.write(block))
+        except Exception as fault:  # see _hub_files
+            raise ModelError(f"The download of {repo} broke off ({type(fault).__name__}: {fault}). What has "
+                             "arrived is kept: run the command again to go on from there.") from fault
+    if part.is_file():
+        if file.lfs and sha256(part) != file.lfs.sha256:
+            part.unlink()
+            raise ModelError(f"{path} arrived damaged and was removed. Run the same command again.")
+        part.replace(path)
 
 
 def _make_smollm2(folder: Path) -> None:

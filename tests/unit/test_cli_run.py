@@ -46,7 +46,7 @@ def test_a_run_reports_lessons_and_claims_and_one_failure_stops_no_other(lessons
     good, bad = results["lessons"]
     assert (good["status"], bad["status"]) == ("passed", "failed")
     assert bad["error"] == "KeyError: 'gone'"
-    assert 0 < good["seconds"] < 60 and good["peak_bytes"] > 20 * 2**20
+    assert good["seconds"] > 0 and good["peak_bytes"] > 20 * 2**20
     assert (results["model"], results["scale"], results["seed"], results["jobs"]) == ("pocket", "smoke", 5, 2)
     (claim,) = results["claims"]
     assert (claim["lesson"], claim["value"], claim["holds"]) == ("00_good", 2.0, True)
@@ -88,13 +88,13 @@ headless.lessons = lambda names: workdir.lessons(names, Path({str(lessons)!r}))
 sys.exit(cli.main(["run", "--model", "pocket", "--out", {str(out)!r}]))
 """
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    deadline = time.time() + 60
+    deadline = time.time() + 120
     while not kernels(process.pid) and time.time() < deadline:
         time.sleep(0.2)
     started = kernels(process.pid)
     assert started
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=60) == 130
     assert not any(is_alive(pid) for pid in started)
     assert json.loads((out / "results.json").read_text())["lessons"][0]["status"] == "stopped"
     assert (out / "index.html").exists()

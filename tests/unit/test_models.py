@@ -208,7 +208,7 @@ def test_an_unreachable_hub_is_reported_within_seconds(course_home, monkeypatch)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         started = time.perf_counter()
         text = message("someone/something")
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 20
     assert "someone/something is not on disk, and the Hugging Face hub was not reached within 3 s" in text
     assert 'MODEL = "pocket" needs no network' in text
 
