@@ -405,7 +405,7 @@ def read_adapter(folder):
     if used or config.get("bias", "none") != "none":
         raise ValueError(f"{folder} uses {', '.join(used) or 'bias'}, unsupported here: load it with PEFT.")
     tensors = {}
-    for name in {key.removeprefix(PREFIX).rpartition(".lora_")[0] for key in loaded}:
+    for name in dict.fromkeys(key.removeprefix(PREFIX).rpartition(".lora_")[0] for key in loaded):
         A, B = (loaded.pop(f"{PREFIX}{name}.lora_{part}.weight", None) for part in "AB")
         if A is None or B is None:
             raise ValueError(f"{folder / WEIGHTS_FILE}: lora_A or lora_B is missing for layer {name!r}.")

@@ -62,7 +62,7 @@ def speed_up(model):
     return model
 
 
-def fast_lm_loss(model, batch):
+def scored_lm_loss(model, batch):
     """(summed loss, number of target tokens), as training.lm_loss gives them.
 
     Projects onto the vocabulary only the positions that predict a target (label not -100).

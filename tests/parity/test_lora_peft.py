@@ -9,7 +9,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from course_utils import lora
-from course_utils.lora_fast import fast_lm_loss, speed_up
+from course_utils.lora_fast import scored_lm_loss, speed_up
 
 peft = pytest.importorskip("peft")
 
@@ -140,7 +140,7 @@ def test_fast_path(base):
     model, targets = base
     theirs = peft_model(model, targets)
     ours = speed_up(ours_with_theirs(model, targets, theirs))
-    loss, count = fast_lm_loss(ours, {"input_ids": IDS, "attention_mask": MASK, "labels": LABELS})
+    loss, count = scored_lm_loss(ours, {"input_ids": IDS, "attention_mask": MASK, "labels": LABELS})
     (loss / count).backward()
     their_loss, their_grads = loss_and_gradients(theirs)
     torch.testing.assert_close((loss / count).detach(), their_loss, atol=1e-6, rtol=0)

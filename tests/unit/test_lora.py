@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from transformers.pytorch_utils import Conv1D
 
 from course_utils import lora
-from course_utils.lora_fast import FusedLoRALinear, fast_lm_loss, speed_up
+from course_utils.lora_fast import FusedLoRALinear, scored_lm_loss, speed_up
 
 
 def tiny_gpt2(seed=0):
@@ -448,7 +448,7 @@ def test_fast_step_gives_the_same_loss_and_gradients(case, right, training):
     model = adapted(make, targets).train(training)
     fast = speed_up(copy.deepcopy(model))
     loss, count = plain_loss(model, batch(right))
-    fast_loss, fast_count = fast_lm_loss(fast, batch(right))
+    fast_loss, fast_count = scored_lm_loss(fast, batch(right))
     assert fast_count == count
     torch.testing.assert_close(fast_loss / count, loss / count, atol=1e-6, rtol=0)
     (loss / count).backward()
