@@ -121,7 +121,7 @@ def sampling(model: Any, tokenizer: Any, prompt: str = "The capital of France is
     left = int((probabilities > 0).sum())
     tokens = [tokenizer.decode([token]) for token in best.indices.tolist()]
     plots.bars(dict(zip(tokens, best.values.tolist(), strict=True)),
-               f"{left:,} tokens can come next; the ten most probable", "probability")
+               f"{left:,} token{'s' if left > 1 else ''} can come next; the ten most probable", "probability")
 
 
 def sampling_playground(model: Any, tokenizer: Any, prompt: str = "The capital of France is") -> None:

@@ -1,0 +1,182 @@
+"""A real JupyterLab on a free port over a learner's copies of the lessons, and Chromium to drive it."""
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from course_utils.notebooks import NOTEBOOKS
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
+MINUTE = 60_000  # milliseconds
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    missing = None
+    try:
+        import playwright  # noqa: F401
+    except ImportError:
+        missing = "no Playwright: pip install -e '.[test]' (make .venv does)"
+    if CHROMIUM is None:
+        missing = "no Chromium found: apt-get install chromium (Debian, Ubuntu), or install Chrome"
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=missing))
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """(address, token, folder) of a running JupyterLab that serves copies of the lessons in work/."""
+    from course_utils.workdir import copy_lessons
+
+    folder = tmp_path_factory.mktemp("lab")
+    copy_lessons(NOTEBOOKS, folder / "work")
+    token = secrets.token_hex(8)
+    own = {"COURSE_HOME": "home", "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTERLAB_SETTINGS_DIR": "settings",
+           "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    environment = {**os.environ, **{name: str(folder / place) for name, place in own.items()}}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
+               "--port=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}",
+               "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+               "--LabApp.expose_app_in_browser=True"]
+    log = folder / "lab.log"
+    with log.open("w") as stream:
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=stream, stderr=stream)
+    try:
+        yield _address(server, log), token, folder
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _address(server, log):
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        match = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
+        if match:
+            urllib.request.urlopen(f"{match.group()}/api", timeout=30).close()
+            return match.group()
+        if server.poll() is not None:
+            break
+        time.sleep(0.2)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_lesson(lab, browser):
+    """Opens a lesson by the start of its name, in a page of its own, and returns a Notebook."""
+    address, token, folder = lab
+    contexts = []
+
+    def open_it(start):
+        name = next((folder / "work").glob(f"{start}*.ipynb")).name
+        contexts.append(browser.new_context(viewport={"width": 1200, "height": 1000}))
+        page = contexts[-1].new_page()
+        page.goto(f"{address}/lab/tree/work/{name}?token={token}&reset")
+        return Notebook(page)
+
+    yield open_it
+    for context in contexts:
+        context.close()
+
+
+class Notebook:
+    """A notebook open in JupyterLab: what the tests do with it. Cells are counted from 0, text cells too."""
+
+    def __init__(self, page):
+        self.page = page
+        page.set_default_timeout(2 * MINUTE)
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        self.wait_idle()
+
+    def wait_idle(self):
+        """Until the kernel is connected and has nothing to do."""
+        self.page.wait_for_function("""() => {
+            const context = window.jupyterapp.shell.currentWidget?.sessionContext;
+            return context?.isReady && context.session?.kernel?.status === 'idle';
+        }""", timeout=3 * MINUTE)
+
+    def run_all(self):
+        """Run All Cells, until every code cell has run or one has failed."""
+        self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.wait_for_function("""() => {
+            const cells = window.jupyterapp.shell.currentWidget.content.model.toJSON().cells
+                .filter(cell => cell.cell_type === 'code');
+            return cells.every(cell => cell.execution_count)
+                || cells.some(cell => cell.outputs.some(output => output.output_type === 'error'));
+        }""", timeout=5 * MINUTE)
+        self.wait_idle()
+
+    def cells(self):
+        """The notebook as the page holds it: a list of cells in the saved format."""
+        return self.page.evaluate("window.jupyterapp.shell.currentWidget.content.model.toJSON().cells")
+
+    def find(self, text):
+        """Number of the first code cell whose source contains the text."""
+        return next(index for index, cell in enumerate(self.cells())
+                    if cell["cell_type"] == "code" and text in "".join(cell["source"]))
+
+    def cell(self, index):
+        """The cell on the page, scrolled to."""
+        self.page.evaluate("""async index => {
+            const content = window.jupyterapp.shell.currentWidget.content;
+            content.activeCellIndex = index;
+            await content.scrollToItem(index, 'center');
+        }""", index)
+        cell = self.page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{index}']")
+        cell.wait_for()
+        return cell
+
+    def output(self, index):
+        """The text that the reader sees under a cell."""
+        return self.cell(index).locator(".jp-Cell-outputArea").inner_text()
+
+    def rewrite_and_run(self, index, source):
+        """Type a new source into a cell, press Shift-Enter, and wait until it has run."""
+        before = self.cells()[index]["execution_count"]
+        self.cell(index).locator(".cm-content").click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(source)
+        self.page.keyboard.press("Shift+Enter")
+        self.page.wait_for_function("""([index, before]) => {
+            const cell = window.jupyterapp.shell.currentWidget.content.model.cells.get(index);
+            return cell.executionCount && cell.executionCount !== before;
+        }""", arg=[index, before], timeout=3 * MINUTE)
+        self.wait_idle()
+
+    def set_slider(self, index, name, keys):
+        """Move the slider of that name by pressing keys on its handle, and wait for the new text."""
+        before = self.output(index)
+        slider = self.cell(index).locator(".widget-slider", has_text=name).first
+        slider.locator(".noUi-handle").focus()
+        for key in keys:
+            self.page.keyboard.press(key)
+        self.page.wait_for_function("""([index, before]) => document.querySelector(
+            `.jp-Notebook .jp-Cell[data-windowed-list-index='${index}'] .jp-Cell-outputArea`
+        ).innerText !== before""", arg=[index, before])
+        self.wait_idle()

@@ -1,0 +1,133 @@
+"""Controls show what the plain function prints and draws; without a kernel the first of it stays."""
+
+import base64
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+
+from course_utils import plots, widgets
+
+
+class Shell(InteractiveShell):
+    def enable_gui(self, gui=None):
+        """There are no windows here."""
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """The bundles that a cell displays, in an IPython shell of its own."""
+    bundles = []
+    shell = Shell.instance()
+    monkeypatch.setattr(shell.display_pub, "publish", lambda data, **_: bundles.append(data))
+    plt.switch_backend("module://matplotlib_inline.backend_inline")
+    shell.enable_matplotlib("inline")
+    yield bundles
+    plt.switch_backend("agg")
+    Shell.clear_instance()
+
+
+def picture(number=2, name="a", loud=False):
+    print(f"{name} {number} {'!' if loud else ''}".strip())
+    plots.bars({"x": number}, "title", "label")
+
+
+def children(monkeypatch):
+    """The controls and the output of the control made next."""
+    made = []
+    box = ipywidgets.VBox
+    monkeypatch.setattr(ipywidgets, "VBox", lambda parts: made.extend(parts) or box(parts))
+    return made
+
+
+def test_static_text_and_picture_stand_beside_the_controls(displayed):
+    widgets.control(picture, number=(1, 5), name=["a", "b"])
+    [bundle] = displayed
+    assert bundle["text/plain"] == "a 2"
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+    assert bundle[widgets.WIDGET]["model_id"]
+    assert plt.get_fignums() == []
+
+
+def test_turning_a_control_calls_the_function(displayed, monkeypatch):
+    parts = children(monkeypatch)
+    widgets.control(picture, number=(1, 5), name={"first": "a", "second": "b"}, loud=False)
+    number, name, loud, output = parts
+    assert (number.value, name.value, loud.value) == (2, "a", False)
+    number.value, name.value, loud.value = 4, "b", True
+    text, shown = output.outputs
+    assert text["text"] == "b 4 !\n"
+    assert shown["data"]["image/png"]
+
+
+def test_kinds_of_controls(displayed, monkeypatch):
+    parts = children(monkeypatch)
+
+    def show(whole=3, share=0.5, prompt="", rate=8):
+        print(whole, share, prompt, rate)
+
+    own = ipywidgets.IntText(7)
+    widgets.control(show, whole=(0, 10, 2), share=(0.0, 1.0), prompt="The cat", rate=own)
+    whole, share, prompt, rate, output = parts
+    assert isinstance(whole, ipywidgets.IntSlider) and (whole.min, whole.max, whole.step) == (0, 10, 2)
+    assert isinstance(share, ipywidgets.FloatSlider) and share.step == pytest.approx(0.05)
+    assert isinstance(prompt, ipywidgets.Text) and rate is own
+    assert output.outputs[0]["text"] == "3 0.5 The cat 7\n"
+    assert "image/png" not in displayed[0]
+
+
+def test_an_exception_is_a_line_and_the_control_lives_on(displayed, monkeypatch):
+    parts = children(monkeypatch)
+
+    def show(x=1):
+        print(6 // x)
+
+    widgets.control(show, x=(0, 3))
+    slider, output = parts
+    slider.value = 0
+    assert output.outputs[0]["text"].startswith("ZeroDivisionError")
+    slider.value = 2
+    assert output.outputs[0]["text"] == "3\n"
+
+
+def test_learning_rates_averages_seeds_and_names_the_best(displayed, monkeypatch):
+    parts = children(monkeypatch)
+    rows = [{"lr": lr, "target_loss": loss + shift, "forgetting": lr * 100}
+            for lr, loss in ((1e-4, 3.0), (1e-3, 1.0), (1e-2, 2.0)) for shift in (-0.5, 0.5)]
+    widgets.learning_rate_picker(rows, 1e-3)
+    choice, output = parts
+    assert output.outputs[0]["text"] == ("learning rate 0.001: loss on the task 1.000, forgetting +0.100; "
+                                         "lowest loss on the task at 0.001\n")
+    choice.value = 1e-2
+    assert "loss on the task 2.000, forgetting +1.000" in output.outputs[0]["text"]
+
+
+def test_sampling_shows_the_distribution_it_samples_from(displayed, monkeypatch, capsys):
+    class Tokenizer:
+        pad_token_id = 0
+
+        def __call__(self, text):
+            return {"input_ids": [1, 2]}
+
+        def decode(self, ids):
+            return f"t{ids[0]}"
+
+    class Model:
+        device = "cpu"
+
+        def __call__(self, ids):
+            logits = torch.tensor([0.5, 0.3, 0.2, *[1e-6] * 9]).log()
+            return type("Output", (), {"logits": logits.expand(1, 2, -1)})
+
+    monkeypatch.setattr("course_utils.generation.generate", lambda *_, **settings: [str(settings["top_k"])])
+    drawn = []
+    monkeypatch.setattr(plots, "bars", lambda values, title, label: drawn.append((values, title)))
+    widgets.sampling(Model(), Tokenizer(), "two words", top_k=2)
+    assert capsys.readouterr().out == "two words[2]\n"
+    values, title = drawn[0]
+    assert values["t0"] == pytest.approx(0.625) and values["t1"] == pytest.approx(0.375)
+    assert title.startswith("2 tokens")
+    widgets.sampling(Model(), Tokenizer(), "two words", temperature=0)
+    assert drawn[1][0]["t0"] == 1 and drawn[1][1].startswith("1 token ")
