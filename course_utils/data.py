@@ -10,6 +10,7 @@ import torch
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SPLITS = ("tune", "held_out", "invented")
+QUESTION_SETS = (*SPLITS, "paraphrase", "reading")
 IGNORE = -100  # the label of a token that carries no loss, in PyTorch and in transformers
 
 
@@ -54,28 +55,26 @@ def read_jsonl(path) -> list[dict]:
     return rows
 
 
-def _known_split(split: str) -> str:
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    return split
-
-
 def load_facts(split: str | None = None, relation: str | None = None) -> list[Fact]:
     """The facts of data/facts.jsonl, all of them or those of one split or relation."""
     facts = [Fact(**row) for row in read_jsonl(DATA / "facts.jsonl")]
+    if split not in (None, *SPLITS):
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     relations = sorted({fact.relation for fact in facts})
     if relation is not None and relation not in relations:
         raise ValueError(f"unknown relation {relation!r}; choose one of {', '.join(relations)}")
-    return [
-        fact
-        for fact in facts
-        if (split is None or fact.split == _known_split(split)) and relation in (None, fact.relation)
-    ]
+    return [fact for fact in facts if split in (None, fact.split) and relation in (None, fact.relation)]
 
 
-def load_questions(split: str) -> list[dict]:
-    """Questions about the facts of one split: rows of prompt, completion, relation, subject, object, kind."""
-    return read_jsonl(DATA / "questions" / f"{_known_split(split)}.jsonl")
+def load_questions(name: str) -> list[dict]:
+    """A set of questions: rows of prompt, completion, relation, subject, object and kind (short, sentence).
+
+    tune, held_out, invented: about the facts of that split. paraphrase: held-out facts in words that tuning
+    does not use. reading: invented facts, stated in the question itself.
+    """
+    if name not in QUESTION_SETS:
+        raise ValueError(f"unknown set of questions {name!r}; choose one of {', '.join(QUESTION_SETS)}")
+    return read_jsonl(DATA / "questions" / f"{name}.jsonl")
 
 
 def load_source_texts(name: str = "held_out") -> list[str]:

@@ -55,7 +55,9 @@ def test_facts_are_filtered_by_split_and_relation(tmp_path, monkeypatch):
         data.load_facts(split="test")
     with pytest.raises(ValueError, match=r"unknown relation 'colour'; choose one of capital, young"):
         data.load_facts(relation="colour")
-    with pytest.raises(ValueError, match="unknown split"):
+    with pytest.raises(
+        ValueError, match=r"unknown set of questions 'test'; choose one of tune, .*paraphrase"
+    ):
         data.load_questions("test")
 
 

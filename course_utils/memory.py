@@ -1,0 +1,144 @@
+"""Training memory: what a step should need, and the peak that a fresh process shows."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass
+
+import torch
+
+from course_utils.training import fast_lm_loss
+
+
+@dataclass(frozen=True)
+class PeakMemory:
+    """Resident set of a process in bytes: with nothing built yet, after warm-up steps, and at its highest."""
+
+    start_bytes: int
+    baseline_bytes: int
+    peak_bytes: int
+
+    @property
+    def growth(self) -> int:
+        """What a step adds for a while to what is there between steps: activations, above all."""
+        return self.peak_bytes - self.baseline_bytes
+
+    @property
+    def total(self) -> int:
+        """All that the model and its training need."""
+        return self.peak_bytes - self.start_bytes
+
+
+def measure_peak(target: str, **kwargs) -> PeakMemory:
+    """Memory of a training step, measured in a process of its own.
+
+    target: "module:function"; function(**kwargs) builds what is needed and returns a callable, one step.
+    kwargs are passed on as JSON. What steps leave behind (weights, moments, gradients that are not set to
+    None) is in the baseline. Raises RuntimeError with the child's last words if it fails.
+    """
+    # large blocks go back to the system when freed, so that the resident set follows what is in use
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    command = [sys.executable, "-m", "course_utils.memory", target, json.dumps(kwargs)]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if child.returncode:
+        raise RuntimeError(f"measuring {target} failed: {child.stderr.strip().splitlines()[-1]}")
+    return PeakMemory(**json.loads(child.stdout.splitlines()[-1]))
+
+
+def training_memory(model, batch, loss_fn=fast_lm_loss) -> dict[str, int]:
+    """Bytes a step with AdamW should need: weights, gradients, moments (two a trainable value), activations.
+
+    Activations are what the forward pass saves for the backward pass, counted by running it once.
+    """
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    trainable = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    activations = saved_bytes(lambda: loss_fn(model, batch), model.parameters())
+    return {"weights": weights, "gradients": trainable, "moments": 2 * trainable, "activations": activations}
+
+
+def saved_bytes(forward, parameters=()) -> int:
+    """Bytes of what forward() saves for the backward pass, each storage once, parameters left out."""
+    known = {p.untyped_storage().data_ptr() for p in parameters}
+    saved = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = forward()  # held until all is counted: a freed address could come again
+    del result
+    return sum(saved.values())
+
+
+def training_step(model="pocket", batch_size=8, tokens=128):
+    """For measure_peak: a full fine-tuning step with AdamW on random tokens; gradients are freed after it."""
+    from course_utils.models import load_model
+    from course_utils.training import accumulated_step, adamw
+
+    model, _ = load_model(model)
+    batch = random_batch(model, batch_size, tokens)
+    optimizer = adamw(model, lr=1e-5)
+
+    def step():
+        accumulated_step(model, [batch], fast_lm_loss)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def random_batch(model, batch_size, tokens):
+    """A batch of random tokens with loss on all of them."""
+    ids = torch.randint(
+        model.config.vocab_size, (batch_size, tokens), generator=torch.Generator().manual_seed(0)
+    )
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+
+
+class _Sampler(threading.Thread):
+    """Reads the resident set a thousand times a second; torch lets other threads run during an operation."""
+
+    def __init__(self, resident):
+        super().__init__(daemon=True)
+        self.resident, self.peak, self.finished = resident, 0, threading.Event()
+
+    def run(self):
+        while not self.finished.wait(0.001):
+            self.peak = max(self.peak, self.resident())
+
+
+def _measure(target, kwargs):
+    import psutil
+
+    module, function = target.split(":")
+    build = getattr(importlib.import_module(module), function)
+    process = psutil.Process()
+
+    def resident():
+        return process.memory_info().rss
+
+    layer = torch.nn.Linear(8, 8)  # loads what the first operations load
+    layer(torch.ones(8, 8)).sum().backward()
+    torch.optim.AdamW(layer.parameters()).step()
+    start = resident()
+    step = build(**kwargs)
+    for _ in range(2):
+        step()
+    baseline = resident()
+    sampler = _Sampler(resident)
+    sampler.start()
+    for _ in range(3):
+        step()
+    sampler.finished.set()
+    sampler.join()
+    return PeakMemory(start, baseline, max(sampler.peak, baseline))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(_measure(sys.argv[1], json.loads(sys.argv[2])))))
