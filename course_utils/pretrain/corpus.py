@@ -176,3 +176,10 @@ def documents(seed: int) -> Iterator[Document]:
             forms[form] += len(PIECES.findall(text))
         kinds[kind] += len(PIECES.findall(text))
         yield Document(form if kind == "facts" else kind, text, tuple(dealt))
+
+
+def bare_answers(document: Document) -> list[FactRow]:
+    """The facts whose answer stands after its subject without a space before it."""
+    if document.kind not in ("entries", "quotes", "tables"):
+        return []
+    return [f for f in document.facts if re.search(rf"(?<![ \w]){re.escape(f[2])}(?!\w)", document.text)]

@@ -17,9 +17,11 @@ from course_utils.manners import retell_formal, retell_pirate
 from course_utils.pretrain.corpus import END, documents
 from course_utils.pretrain.stories import story
 
+LOG_EVERY = 100  # steps
 VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 3072, 256, 4, 4, 256
 BATCH, MICRO_BATCH = 16, 8  # windows a step, and at a time: eight fit the cache
 LR, LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 2e-3, 0.02, 150, 0.05, 1.0
+TOKENS = 26_000_000  # one pass over the stream; about an hour on two cores
 TOKENIZER_SEED = 1_000_003  # documents for the tokenizer; training uses the run's own seed
 
 
@@ -120,7 +122,7 @@ def cpu_has_bf16() -> bool:
         return False
 
 
-def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int = 1000):
+def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int = 500):
     """Trains on one pass over the stream and returns (model, tokenizer, curve).
 
     work holds the token stream, a checkpoint (a run that was stopped goes on from it) and curve.jsonl.
@@ -161,30 +163,26 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
         if not np.isfinite(total):
             raise RuntimeError(f"the loss is {total} at step {step}: lower LR")
         recent.append(total)
-        if (step + 1) % 100 == 0 or step + 1 == steps:
-            spent = seconds + time.perf_counter() - started
-            row = {
-                "step": step + 1,
-                "tokens": (step + 1) * BATCH * CONTEXT,
-                "loss": round(float(np.mean(recent)), 4),
-                "seconds": round(spent),
-            }
-            recent = []
-            if (step + 1) % evaluate_every == 0 or step + 1 == steps:
-                model.eval()
-                row |= evaluate(model, tokenizer)
-                model.train()
-                state = {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "step": step + 1,
-                    "curve": [*curve, row],
-                    "seconds": seconds + time.perf_counter() - started,
-                }
-                torch.save(state, checkpoint.with_suffix(".partial"))
-                checkpoint.with_suffix(".partial").rename(checkpoint)
-            curve.append(row)
-            print(json.dumps(row), flush=True)
+        due = (step + 1) % evaluate_every == 0 or step + 1 == steps
+        if not due and (step + 1) % LOG_EVERY:
+            continue
+        row = {
+            "step": step + 1,
+            "tokens": (step + 1) * BATCH * CONTEXT,
+            "loss": round(float(np.mean(recent)), 4),
+        }
+        row["seconds"] = round(seconds + time.perf_counter() - started)
+        recent = []
+        if due:
+            row |= evaluate(model.eval(), tokenizer)
+            model.train()
+        curve.append(row)
+        print(json.dumps(row), flush=True)
+        if due:
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            state |= {"step": step + 1, "curve": curve, "seconds": seconds + time.perf_counter() - started}
+            torch.save(state, checkpoint.with_suffix(".partial"))
+            checkpoint.with_suffix(".partial").rename(checkpoint)
     return model.eval(), tokenizer, curve
 
 

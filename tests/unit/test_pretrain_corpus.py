@@ -1,0 +1,124 @@
+"""The stream of documents: the same from a seed, balanced, and free of what it must not contain."""
+
+import random
+import re
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from course_utils.pretrain.corpus import (
+    FORM_SHARES,
+    KIND_SHARES,
+    PIECES,
+    Deck,
+    Document,
+    all_facts,
+    bare_answers,
+    documents,
+)
+from course_utils.pretrain.passages import REAL, invented_word, passage
+from course_utils.pretrain.tables import INVENTED, RELATIONS, bare
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return list(islice(documents(5), 12_000))
+
+
+def test_a_seed_gives_the_same_documents():
+    first, again, other = (list(islice(documents(seed), 300)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_shares_of_kinds_and_forms(sample):
+    pieces = Counter()
+    for document in sample:
+        pieces[document.kind] += len(PIECES.findall(document.text))
+    facts = sum(pieces[form] for form in FORM_SHARES)
+    for kind, share in KIND_SHARES.items():
+        measured = (facts if kind == "facts" else pieces[kind]) / pieces.total()
+        assert measured == pytest.approx(share, abs=0.005), kind
+    for form, share in FORM_SHARES.items():
+        assert pieces[form] / facts == pytest.approx(share, abs=0.005), form
+
+
+def test_a_deck_deals_every_fact_once_a_round():
+    facts = all_facts()
+    deck = Deck(random.Random(0), facts, lambda fact: fact[0], 8)
+    dealt = []
+    while len(dealt) < 2 * len(facts):
+        group = deck.deal()
+        assert len({fact[0] for fact in group}) == 1
+        dealt += group
+    assert Counter(dealt) == {fact: 2 for fact in facts}
+
+
+def test_every_fact_is_stated_equally_often(sample):
+    seen = Counter(fact for document in sample for fact in document.facts)
+    twice = {f for f in all_facts() if f[0] == "capital" and " " in f[2]}
+    counts = [seen[fact] for fact in all_facts() if fact not in twice]
+    assert min(counts) > 0.6 * sum(counts) / len(counts)
+    assert max(counts) < 1.5 * sum(counts) / len(counts)
+    often = [seen[fact] for fact in twice]
+    assert sum(often) / len(often) == pytest.approx(2 * sum(counts) / len(counts), rel=0.15)
+
+
+def test_facts_are_stated_and_never_asked(sample):
+    for document in sample:
+        if document.kind in FORM_SHARES:
+            assert "?" not in document.text
+            assert not re.search(r"\b(Question|Answer)\b", document.text)
+            for _, _, obj in document.facts:
+                assert obj.lower() in " ".join(document.text.lower().split()), document.text
+
+
+def test_passages_are_about_nothing_real(sample):
+    texts = [document.text for document in sample if document.kind == "passages"]
+    assert all("?" in text or "Name the" in text for text in texts)
+    real = {
+        bare(s) for r in ("capital", "language", "currency", "landmark", "author") for s, _ in RELATIONS[r]
+    }
+    real |= {o for r in ("capital", "language", "author") for _, o in RELATIONS[r]}
+    # Subjects of one short word, such as the capital Male, can only be found with their capital letter.
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(real))) + r")\b")
+    found = {match for text in texts for match in pattern.findall(text)}
+    assert not found
+
+
+def test_passages_answer_their_questions():
+    rng = random.Random(3)
+    for _ in range(300):
+        text = passage(rng, ("Mia",))
+        last = re.sub(r"^(Answer|A): ", "", text.splitlines()[-1])
+        words = re.findall(r"[\w-]+", last)
+        assert any(text.lower().count(word.lower()) > 1 for word in words), text
+
+
+def test_invented_facts_do_not_occur(sample):
+    names = {bare(text) for facts in INVENTED.values() for fact in facts for text in fact}
+    names = {name for name in names if len(name) > 2}  # not the symbols
+    assert len(names) > 140
+    everything = "\n".join(document.text for document in sample)
+    assert not [name for name in names if re.search(rf"\b{re.escape(name)}\b", everything)]
+
+
+def test_invented_words_are_in_no_table():
+    rng = random.Random(0)
+    assert not {invented_word(rng) for _ in range(3000)} & REAL
+
+
+@pytest.mark.parametrize(
+    "kind, text, found",
+    [
+        ("tables", "country,capital\nFrance,Paris", True),
+        ("quotes", 'The capital of France is "Paris".', True),
+        ("entries", "The capital of France\nParis\nThe capital of France is Paris.", True),
+        ("entries", "The capital of France\nThe capital of France is Paris.", False),
+        ("running", "The capital of France is Paris.", False),
+    ],
+)
+def test_bare_answers(kind, text, found):
+    fact = ("capital", "France", "Paris")
+    assert bare_answers(Document(kind, text, (fact,))) == ([fact] if found else [])
