@@ -189,9 +189,9 @@ def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: st
         logits = models[model](batch).logits  # (1, tokens, vocabulary)
     losses = token_losses(logits, batch)[0].tolist()
     mean = sum(losses) / len(losses)
-    tokens = [tokenizer.decode([token]) for token in ids]
+    tokens = [_text_of(tokenizer, token) for token in ids]
     worst = max(range(len(losses)), key=losses.__getitem__)
-    expected = tokenizer.decode([int(logits[0, worst].argmax())])
+    expected = _text_of(tokenizer, int(logits[0, worst].argmax()))
     print(f"{len(ids)} tokens, {len(losses)} predicted: mean loss {mean:.2f} nats, perplexity "
           f"{math.exp(mean):.1f}. Least expected: {tokens[worst + 1]!r}, where {expected!r} was likeliest.")
     probabilities = logits[0, -1].float().softmax(-1)
@@ -200,9 +200,15 @@ def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: st
     fig.suptitle("Loss of every token in nats, and what the model expects next", x=0.01, ha="left",
                  fontsize=11)
     plots.coloured_text(tokens, [None, *losses], "", ax=above)
-    following = [tokenizer.decode([token]) for token in best.indices.tolist()]
+    following = [_text_of(tokenizer, token) for token in best.indices.tolist()]
     plots.bars(dict(zip(following, best.values.tolist(), strict=True)), "", "", ax=below)
     below.set(xlabel="probability of the next token", xlim=(0, 1.1))
+
+
+def _text_of(tokenizer: Any, token: int) -> str:
+    """The token's text, or its number where it is a part of a character only."""
+    text = tokenizer.decode([token])
+    return f"<{token}>" if "\ufffd" in text else text
 
 
 def loss_explorer(models: Mapping[str, Any], tokenizer: Any, text: str) -> None:
