@@ -103,8 +103,9 @@ def lab(arguments: list[str]) -> int:
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
-    first = lessons(folder=WORK)[:1]
-    command += [*arguments, *(str(path.relative_to(ROOT)) for path in first)]
+    for first in lessons(folder=WORK)[:1]:
+        command.append(f"--LabApp.default_url=/lab/tree/{first.relative_to(ROOT).as_posix()}")
+    command += arguments
     os.chdir(ROOT)
     if os.name == "posix":
         os.execv(command[0], command)  # so that Ctrl-C asks JupyterLab alone

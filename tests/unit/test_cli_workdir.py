@@ -100,6 +100,6 @@ def test_the_lab_is_opened_on_this_machine_only_and_as_root_too(source, work, mo
     assert cli.main(["lab", "--no-browser"]) == 0
     assert started[1:3] == ["-m", "jupyterlab"]
     assert "--ip=127.0.0.1" in started and "--allow-root" in started and "--no-browser" in started
-    assert started[-1] == "work/00_start.ipynb"
+    assert "--LabApp.default_url=/lab/tree/work/00_start.ipynb" in started
     assert not any("token" in argument or "password" in argument for argument in started)
     assert "work/00_start.ipynb: copied" in capsys.readouterr().out
