@@ -1,0 +1,195 @@
+"""Experiments of many runs: computed once, stored in data/results with their origin, drawn by the lessons."""
+
+import argparse
+import ast
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_utils.data import DATA
+
+RESULTS = DATA / "results"
+SWEEPS = {}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """run(point, seed) gives a dict of numbers, for all points and seeds. sources: modules that it depends on."""
+
+    name: str
+    points: list[dict]
+    seeds: Sequence[int]
+    run: Callable[[dict, int], dict]
+    sources: Sequence[str]
+
+
+def sweep(name: str, points: list[dict], sources: Sequence[str], seeds: Sequence[int] = range(5)):
+    """Decorator that registers run(point, seed) under a name."""
+
+    def register(run):
+        SWEEPS[name] = Sweep(name, points, seeds, run, sources)
+        return run
+
+    return register
+
+
+@sweep(
+    "learning_rate",
+    points=[{"lr": lr} for lr in (1e-6, 1e-5, 5e-5, 2e-4, 5e-4, 2e-3, 1e-2)],
+    sources=["course_utils.data", "course_utils.training", "course_utils.evaluation"],
+)
+def learning_rate(point: dict, seed: int) -> dict:
+    """Full fine-tuning on questions, 100 steps of 16: losses on held-out questions and on source text.
+
+    forgetting: rise of the source loss above the base model's.
+    """
+    from course_utils.data import (
+        batches,
+        encode_prompt_completion,
+        encode_text,
+        load_questions,
+        load_source_texts,
+    )
+    from course_utils.evaluation import forgetting, mean_loss
+    from course_utils.models import load_model
+    from course_utils.training import train
+
+    model, tokenizer = load_model("pocket")
+
+    def encoded(questions):
+        return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in questions]
+
+    held_out = encoded(random.Random(0).sample(load_questions("held_out"), 150))
+    source = [encode_text(tokenizer, text) for text in load_source_texts()[:60]]
+    before = mean_loss(model, source)
+    stream = batches(encoded(load_questions("tune")), 16, seed, tokenizer.pad_token_id)
+    history = train(
+        model, stream, steps=100, lr=point["lr"], seed=seed, label=f"lr {point['lr']:g}, seed {seed}"
+    )
+    after = mean_loss(model, source)
+    return {
+        "train_loss": statistics.mean(history.column("loss")[1][-20:]),
+        "target_loss": mean_loss(model, held_out),
+        "source_loss": after,
+        "forgetting": forgetting(before, after),
+    }
+
+
+def code_hash(modules: Sequence[str]) -> str:
+    """Of the modules' code without comments, docstrings and layout."""
+    digest = hashlib.sha256()
+    for name in modules:
+        tree = ast.parse(inspect.getsource(importlib.import_module(name)))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            match body:
+                case [ast.Expr(ast.Constant(str())), *_]:
+                    body[0].value.value = ""
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:16]
+
+
+def run_sweep(name: str, folder: Path = RESULTS) -> Path:
+    """Computes what the stored file lacks and returns the file, which is rewritten after every run.
+
+    Stored rows count only if the same code, run function included, made them from the same data and model.
+    """
+    chosen = _known(name)
+    path = folder / f"{name}.json"
+    origin = _origin(chosen)
+    stored = load_sweep(name, folder) if path.exists() else {}
+    same = all(stored.get(key) == origin[key] for key in ("code_hash", "data_hash"))
+    rows = stored["rows"] if same else []
+    made = {_key(row["point"], row["seed"]) for row in rows}
+    todo = [
+        (point, seed) for point in chosen.points for seed in chosen.seeds if _key(point, seed) not in made
+    ]
+    print(f"{name}: {len(rows)} runs stored, {len(todo)} to do")
+    for number, (point, seed) in enumerate(todo, start=1):
+        began = time.perf_counter()
+        result = chosen.run(point, seed)
+        rows.append({"point": point, "seed": seed, "result": result})
+        _write(path, {**origin, "rows": rows})
+        shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.items())
+        print(
+            f"{number}/{len(todo)} {point}, seed {seed}: {shown} ({time.perf_counter() - began:.0f} s)",
+            flush=True,
+        )
+    return path
+
+
+def load_sweep(name: str, folder: Path = RESULTS) -> dict:
+    """A stored sweep: its rows (point, seed, result), and the command, versions and code that made them."""
+    path = folder / f"{_known(name).name}.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; make it with: python -m course_utils sweeps {name}")
+    return json.loads(path.read_text())
+
+
+def recompute_point(name: str, index: int, folder: Path = RESULTS) -> tuple[dict, dict]:
+    """(stored result, result now) of one stored run."""
+    row = load_sweep(name, folder)["rows"][index]
+    return row["result"], _known(name).run(row["point"], row["seed"])
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """`python -m course_utils sweeps [NAME ...]`: all of them, or those named."""
+    parser = argparse.ArgumentParser("python -m course_utils sweeps", description="Compute stored results.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SWEEPS)}; default all")
+    for name in parser.parse_args(argv).names or SWEEPS:
+        run_sweep(name)
+    return 0
+
+
+def _known(name):
+    if name not in SWEEPS:
+        raise ValueError(f"unknown sweep {name!r}; choose one of {', '.join(SWEEPS)}")
+    return SWEEPS[name]
+
+
+def _key(point, seed):
+    return json.dumps([point, seed], sort_keys=True)
+
+
+def _origin(chosen):
+    import torch
+    import transformers
+
+    code = hashlib.sha256((code_hash(chosen.sources) + inspect.getsource(chosen.run)).encode())
+    data = hashlib.sha256()
+    for path in sorted(
+        [
+            *DATA.glob("questions/*.jsonl"),
+            *DATA.glob("source/*.jsonl"),
+            *DATA.glob("pocket-gpt2/*.safetensors"),
+        ]
+    ):
+        data.update(path.read_bytes())
+    return {
+        "command": f"python -m course_utils sweeps {chosen.name}",
+        "created_with": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "code_hash": code.hexdigest()[:16],
+        "data_hash": data.hexdigest()[:16],
+    }
+
+
+def _write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    rows = ",\n".join("  " + json.dumps(row) for row in content["rows"])
+    head = json.dumps({key: value for key, value in content.items() if key != "rows"}, indent=1)
+    temporary.write_text(head[:-2] + f',\n "rows": [\n{rows}\n ]\n}}\n')
+    os.replace(temporary, path)

@@ -1,0 +1,91 @@
+import json
+
+import pytest
+
+from course_utils import sweeps
+
+MODULE = "course_utils.sweeps"
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setattr(sweeps, "SWEEPS", {})
+    calls = []
+
+    @sweeps.sweep("toy", points=[{"x": 1}, {"x": 2}], sources=[MODULE], seeds=(0, 1))
+    def run(point, seed):
+        calls.append((point["x"], seed))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return {"y": point["x"] + 0.5 * seed, "none": None}
+
+    return calls
+
+
+def test_a_sweep_resumes_where_it_was_interrupted(toy, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.run_sweep("toy", tmp_path)
+    assert [row["seed"] for row in sweeps.load_sweep("toy", tmp_path)["rows"]] == [0, 1]
+    path = sweeps.run_sweep("toy", tmp_path)
+    assert toy == [(1, 0), (1, 1), (2, 0), (2, 0), (2, 1)]
+    stored = json.loads(path.read_text())
+    assert stored["rows"][3] == {"point": {"x": 2}, "seed": 1, "result": {"y": 2.5, "none": None}}
+    assert stored["command"] == "python -m course_utils sweeps toy"
+    assert {"python", "torch", "transformers"} == set(stored["created_with"])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["toy.json"]
+    sweeps.run_sweep("toy", tmp_path)
+    assert len(toy) == 5
+
+
+def test_rows_of_other_code_are_made_again(toy, tmp_path):
+    toy.append("past the interruption")
+    toy.append("past the interruption")
+    toy.append("past the interruption")
+    path = sweeps.run_sweep("toy", tmp_path)
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({**stored, "code_hash": "other"}))
+    sweeps.run_sweep("toy", tmp_path)
+    assert len(toy) == 3 + 4 + 4
+
+
+def test_a_stored_run_is_recomputed(toy, tmp_path):
+    toy.extend(["past the interruption"] * 3)
+    sweeps.run_sweep("toy", tmp_path)
+    stored, now = sweeps.recompute_point("toy", 2, tmp_path)
+    assert stored == now == {"y": 2.0, "none": None}
+
+
+def test_what_is_missing_is_named(toy, tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"toy\.json is missing; make it with: python -m course_utils sweeps toy"
+    ):
+        sweeps.load_sweep("toy", tmp_path)
+    with pytest.raises(ValueError, match="unknown sweep 'lr'; choose one of toy"):
+        sweeps.load_sweep("lr", tmp_path)
+
+
+def test_code_hash_sees_code_and_no_comments(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def hashed(name, text):
+        (tmp_path / f"{name}.py").write_text(text)
+        return sweeps.code_hash([name])
+
+    first = hashed("hashed_a", '"""Doc."""\n\ndef f(x):\n    """What it does."""\n    return x + 1\n')
+    assert first == hashed("hashed_b", '"""Other."""\ndef f(x):\n    "it does"\n    return (x + 1)  # more\n')
+    assert first != hashed("hashed_c", '"""Doc."""\n\ndef f(x):\n    """What it does."""\n    return x + 2\n')
+
+
+@pytest.mark.parametrize("name", sweeps.SWEEPS)
+def test_stored_sweeps_are_whole(name):
+    chosen = sweeps.SWEEPS[name]
+    rows = sweeps.load_sweep(name)["rows"]
+    assert [(row["point"], row["seed"]) for row in rows] == [
+        (p, s) for p in chosen.points for s in chosen.seeds
+    ]
+
+
+@pytest.mark.parametrize("name", sweeps.SWEEPS)
+def test_a_stored_point_comes_out_again(name):
+    stored, now = sweeps.recompute_point(name, len(sweeps.load_sweep(name)["rows"]) // 2)
+    assert now == {key: pytest.approx(value, rel=0.05) for key, value in stored.items()}
