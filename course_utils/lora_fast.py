@@ -1,7 +1,7 @@
 """A faster LoRA training step that computes the same values as lora.py with the transformers model.
 
-Portable operations only: a fused LoRA layer, the native tanh GELU, no mask tensor for right padding, and the
-vocabulary head at the scored positions only.
+Portable operations only: a fused LoRA layer, the native tanh GELU, no mask tensor for right padding, and a
+loss that projects only the scored positions onto the vocabulary and keeps no logits.
 """
 
 import torch
@@ -35,15 +35,18 @@ class LowRankLinear(torch.autograd.Function):
         return grad_x, None, None, grad_low.T @ x, ctx.scale * (grad.T @ low), None
 
 
+def _plain(layer, x):
+    """Whether a hand-written fp32 product gives what layer(x) would."""
+    same = x.dtype == torch.float32 and type(layer) in (nn.Linear, Conv1D) and layer.weight.dtype == x.dtype
+    return same and not torch.is_autocast_enabled(x.device.type)
+
+
 class FusedLoRALinear(LoRALinear):
-    """LoRALinear with the fused product; falls back where dropout, autocast or mixed dtypes are in use."""
+    """LoRALinear with the fused product; falls back where dropout, autocast or another dtype is in use."""
 
     def forward(self, x):
         original = self.original
-        plain = type(original) in (nn.Linear, Conv1D) and isinstance(self.dropout, nn.Identity)
-        if not (self.enabled and plain and x.dtype == original.weight.dtype == self.lora_A.dtype):
-            return super().forward(x)
-        if torch.is_autocast_enabled(x.device.type):
+        if not (self.enabled and isinstance(self.dropout, nn.Identity) and _plain(original, x)):
             return super().forward(x)
         weight = original.weight if isinstance(original, Conv1D) else original.weight.T  # (in, out)
         flat = x.flatten(0, -2)  # (n, in)
@@ -62,6 +65,37 @@ def speed_up(model):
     return model
 
 
+class FrozenHeadLoss(torch.autograd.Function):
+    """Summed cross-entropy of hidden [n, d] against targets [n] through a frozen head [vocab, d].
+
+    Nothing but hidden needs a gradient, so the forward pass computes it, a slice of rows at a time: no logits
+    are kept for the backward pass, and each exponential is taken once.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden, head, targets):
+        grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        rows = max(128, 2**20 // len(head))
+        loss = hidden.new_zeros(())
+        for start in range(0, len(hidden), rows):
+            part, target = hidden[start : start + rows], targets[start : start + rows, None]
+            logits = part @ head.T  # (rows, vocab)
+            largest = logits.amax(1, keepdim=True)
+            loss += (largest - logits.gather(1, target)).sum()
+            total = logits.sub_(largest).exp_().sum(1, keepdim=True)
+            loss += total.log().sum()
+            if grad is not None:
+                softmax = logits.div_(total)
+                softmax.scatter_add_(1, target, -torch.ones_like(total))
+                torch.mm(softmax, head, out=grad[start : start + rows])
+        ctx.save_for_backward(grad)
+        return loss
+
+    @staticmethod
+    def backward(ctx, grad_loss):
+        return grad_loss * ctx.saved_tensors[0], None, None
+
+
 def scored_lm_loss(model, batch):
     """(summed loss, number of target tokens), as training.lm_loss gives them.
 
@@ -74,5 +108,8 @@ def scored_lm_loss(model, batch):
     hidden = model.base_model(inputs_embeds=embedded, attention_mask=mask, use_cache=False).last_hidden_state
     targets = batch["labels"][:, 1:]  # (batch, tokens - 1)
     scored = targets != -100
-    logits = model.get_output_embeddings()(hidden[:, :-1][scored])  # (targets, vocab)
-    return F.cross_entropy(logits.float(), targets[scored], reduction="sum"), scored.sum()
+    hidden, targets = hidden[:, :-1][scored], targets[scored]  # (targets, d), (targets,)
+    head = model.get_output_embeddings()
+    if _plain(head, hidden) and head.bias is None and not head.weight.requires_grad:
+        return FrozenHeadLoss.apply(hidden, head.weight, targets), scored.sum()
+    return F.cross_entropy(head(hidden).float(), targets, reduction="sum"), scored.sum()

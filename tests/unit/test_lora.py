@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from transformers.pytorch_utils import Conv1D
 
 from course_utils import lora
-from course_utils.lora_fast import FusedLoRALinear, scored_lm_loss, speed_up
+from course_utils.lora_fast import FrozenHeadLoss, LowRankLinear, scored_lm_loss, speed_up
 
 
 def tiny_gpt2(seed=0):
@@ -461,16 +461,40 @@ def test_fast_step_gives_the_same_loss_and_gradients(case, right, training):
 
 
 @pytest.mark.parametrize("original", [nn.Linear(6, 10), nn.Linear(6, 10, bias=False), conv1d(6, 10)])
-def test_fused_gradients_against_finite_differences(original):
-    layer = lora.LoRALinear(original, rank=3).double()
-    layer.lora_B.data.normal_()
-    layer.__class__ = FusedLoRALinear
+def test_fused_product_against_finite_differences(original):
+    original = original.double()
+    weight = original.weight if isinstance(original, Conv1D) else original.weight.T
+    sizes = (7, 6), (3, 6), (10, 3)
+    x, A, B = (torch.randn(*size, dtype=torch.float64, requires_grad=True) for size in sizes)
 
     def function(x, A, B):
-        return torch.func.functional_call(layer, {"lora_A": A, "lora_B": B}, (x,))
+        return LowRankLinear.apply(x, weight.detach(), original.bias, A, B, 0.5)
 
-    x = torch.randn(2, 4, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(function, (x, layer.lora_A, layer.lora_B))
+    assert torch.autograd.gradcheck(function, (x, A, B))
+
+
+@pytest.mark.parametrize("rows", [1, 128, 300])
+def test_frozen_head_loss_is_the_cross_entropy(rows):
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(rows, 16, generator=generator).requires_grad_()
+    head = 3 * torch.randn(2**14, 16, generator=generator)
+    targets = torch.randint(2**14, (rows,), generator=generator)
+    expected = F.cross_entropy(hidden.double() @ head.T.double(), targets, reduction="sum")
+    (gradient,) = torch.autograd.grad(expected, hidden)
+    loss = FrozenHeadLoss.apply(hidden, head, targets)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    (0.5 * loss).backward()
+    torch.testing.assert_close(hidden.grad, 0.5 * gradient, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        assert FrozenHeadLoss.apply(hidden, head, targets) == loss
+
+
+def test_scored_loss_of_a_model_that_trains_its_head(case):
+    make, _ = case
+    model = make()
+    losses = [plain_loss(model, batch())[0], scored_lm_loss(model, batch())[0]]
+    gradients = [torch.autograd.grad(loss, model.get_output_embeddings().weight)[0] for loss in losses]
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-4, rtol=1e-4)
 
 
 def test_fused_layer_falls_back(case):
