@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -61,29 +62,32 @@ def _control(name: str, value: Any, default: Any) -> Any:
 
 
 def _outputs_of(function: Callable[..., None], arguments: dict[str, Any]) -> tuple[dict, ...]:
-    """What the call prints and draws, as notebook outputs. An exception becomes a line of text."""
+    """What the call prints, displays and draws, as notebook outputs. An exception becomes a line of text."""
+    import matplotlib.pyplot as plt
     from IPython.utils.capture import capture_output
 
+    before = plt.get_fignums()
     with capture_output() as captured:
         try:
             function(**arguments)
         except Exception as error:
             print(f"{type(error).__name__}: {error}")
-        _show_figures()
-    outputs = [{"output_type": "display_data", "data": _encoded(output.data), "metadata": {}}
-               for output in captured.outputs]
+    pictures = [{"image/png": _png(number)} for number in plt.get_fignums() if number not in before]
+    outputs = [{"output_type": "display_data", "data": data, "metadata": {}}
+               for data in [*(_encoded(output.data) for output in captured.outputs), *pictures]]
     if captured.stdout:
         outputs.insert(0, {"output_type": "stream", "name": "stdout", "text": captured.stdout})
     return tuple(outputs)
 
 
-def _show_figures() -> None:
+def _png(number: int) -> str:
+    """An open figure as base64; it is closed."""
     import matplotlib.pyplot as plt
-    from IPython.display import display
 
-    for number in plt.get_fignums():
-        display(plt.figure(number))
-        plt.close(number)
+    buffer = io.BytesIO()
+    plt.figure(number).savefig(buffer, format="png", bbox_inches="tight")
+    plt.close(number)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _encoded(data: dict[str, Any]) -> dict[str, Any]:

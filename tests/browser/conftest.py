@@ -14,9 +14,9 @@ import pytest
 
 from course_utils.notebooks import NOTEBOOKS
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
+CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), "")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 MINUTE = 60_000  # milliseconds
 
 
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items):
         import playwright  # noqa: F401
     except ImportError:
         missing = "no Playwright: pip install -e '.[test]' (make .venv does)"
-    if CHROMIUM is None:
+    if not CHROMIUM:
         missing = "no Chromium found: apt-get install chromium (Debian, Ubuntu), or install Chrome"
     for item in items:
         if here in item.path.parents:

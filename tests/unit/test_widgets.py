@@ -11,22 +11,14 @@ from IPython.core.interactiveshell import InteractiveShell
 from course_utils import plots, widgets
 
 
-class Shell(InteractiveShell):
-    def enable_gui(self, gui=None):
-        """There are no windows here."""
-
-
 @pytest.fixture
 def displayed(monkeypatch):
     """The bundles that a cell displays, in an IPython shell of its own."""
     bundles = []
-    shell = Shell.instance()
+    shell = InteractiveShell.instance()
     monkeypatch.setattr(shell.display_pub, "publish", lambda data, **_: bundles.append(data))
-    plt.switch_backend("module://matplotlib_inline.backend_inline")
-    shell.enable_matplotlib("inline")
     yield bundles
-    plt.switch_backend("agg")
-    Shell.clear_instance()
+    InteractiveShell.clear_instance()
 
 
 def picture(number=2, name="a", loud=False):
