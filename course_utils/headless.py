@@ -220,7 +220,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
        padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem }
 th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.number.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .passed, .holds { color: #00609c } .failed, .stopped, .broken { color: #b03000; font-weight: 600 }
 """
 
@@ -237,10 +237,10 @@ def page(results: dict) -> str:
 <p>{html.escape(settings)}; {results["seconds"]} s; {results["created"]}; {html.escape(versions)}.
 The same in machine-readable form: <a href="results.json">results.json</a>.</p>
 <h2>Lessons</h2>
-<table><tr><th>Lesson<th>Status<th>Time<th>Peak memory<th>Error</tr>
+<table><tr><th>Lesson<th>Status<th class="number">Time<th class="number">Peak memory<th>Error</tr>
 {"".join(_lesson_row(lesson) for lesson in results["lessons"])}</table>
 <h2>Claims</h2>
-<table><tr><th>Lesson<th>Claim<th>Measured<th>Bound<th>Holds</tr>
+<table><tr><th>Lesson<th>Claim<th class="number">Measured<th>Bound<th>Holds</tr>
 {"".join(_claim_row(claim) for claim in results["claims"])}</table>
 </html>
 """
