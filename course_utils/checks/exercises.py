@@ -75,8 +75,9 @@ def find(name: str) -> Exercise:
     import difflib
 
     if name not in registry():
-        close = difflib.get_close_matches(name, registry(), n=3) or sorted(registry())
-        raise AttributeError(f"There is no exercise {name!r}. Did you mean {' or '.join(close)}?")
+        near = difflib.get_close_matches(name, registry(), n=3)
+        advice = f"Did you mean {' or '.join(near)}?" if near else "dir(check) lists them."
+        raise AttributeError(f"There is no exercise {name!r}. {advice}")
     return registry()[name]
 
 
