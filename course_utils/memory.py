@@ -1,5 +1,6 @@
 """Training memory: what a step should need, and the peak that a fresh process shows."""
 
+import gc
 import importlib
 import json
 import os
@@ -15,7 +16,7 @@ from course_utils.training import fast_lm_loss
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """Resident set of a process in bytes: with nothing built yet, after warm-up steps, and at its highest."""
+    """Resident set in bytes: libraries loaded and nothing built, after warm-up steps, and at its highest."""
 
     start_bytes: int
     baseline_bytes: int
@@ -123,9 +124,8 @@ def _measure(target, kwargs):
     def resident():
         return process.memory_info().rss
 
-    layer = torch.nn.Linear(8, 8)  # loads what the first operations load
-    layer(torch.ones(8, 8)).sum().backward()
-    torch.optim.AdamW(layer.parameters()).step()
+    build(**kwargs)()  # loads the libraries and whatever the first operations set up
+    gc.collect()
     start = resident()
     step = build(**kwargs)
     for _ in range(2):

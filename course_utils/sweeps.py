@@ -23,7 +23,7 @@ SWEEPS = {}
 
 @dataclass(frozen=True)
 class Sweep:
-    """run(point, seed) gives a dict of numbers, for all points and seeds. sources: modules that it depends on."""
+    """run(point, seed) gives numbers by name, for all points and seeds. sources: modules it depends on."""
 
     name: str
     points: list[dict]
