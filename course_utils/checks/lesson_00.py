@@ -1,6 +1,8 @@
-"""Exercises of lesson 00: the next token."""
+"""Exercises of lesson 00: the next token, heads, entropy, min-p."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 
@@ -29,27 +31,58 @@ def _check_greedy(fn):
         raise Mistake(f"For the rows whose largest last logits stand at 3 and 4 you chose {ids.tolist()}.")
 
 
-def apply_temperature(logits, temperature):
-    """Logits whose softmax is the distribution at this temperature. logits [B, V] -> [B, V]."""
-    return logits / temperature
+def split_heads(x, heads):
+    """The columns of x cut into heads of equal size. x [B, T, D] -> [B, heads, T, D / heads]."""
+    batch, tokens, width = x.shape
+    return x.view(batch, tokens, heads, width // heads).transpose(1, 2)
 
 
-def _check_temperature(fn):
-    logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 3.0]])
-    before = logits.clone()
-    result = expect_tensor(fn(logits, 2.0), (2, 3))
-    if not close(logits, before):
-        raise Mistake("Your function changes the logits it is given: logits /= t works in place. "
-                      "Return a new tensor.")
-    if close(result.sum(-1), torch.ones(2)):
-        raise Mistake("The rows sum to one: these are probabilities. Return logits; softmax comes after.")
-    if close(result, logits * 2):
-        raise Mistake("At temperature 2 the logits move together; yours move apart. Divide, not multiply.")
-    if close(result, logits):
-        raise Mistake("At temperature 2 the logits came back unchanged.")
-    if not close(result, logits / 2):
-        raise Mistake(f"At temperature 2 the logits {before[0].tolist()} should become "
-                      f"{(before[0] / 2).tolist()}, and became {result[0].tolist()}.")
+def _check_split_heads(fn):
+    x = torch.arange(48.0).view(2, 3, 8)
+    result = fn(x, 2)
+    if isinstance(result, tuple | list):
+        raise Mistake("These are pieces in a list. Return one tensor, the heads as its second dimension.")
+    if isinstance(result, torch.Tensor) and result.shape == (2, 3, 2, 4):
+        raise Mistake("The heads come after the tokens, [B, T, heads, size]. Attention multiplies the last "
+                      "two dimensions, so tokens and size must stand last: exchange two dimensions.")
+    expect_tensor(result, (2, 2, 3, 4))
+    if close(result, x.view(2, 2, 3, 4)):
+        raise Mistake("The shape is right and the numbers are not where they belong: view goes through "
+                      "memory row by row, so tokens got mixed with heads. Cut the last dimension alone, "
+                      "then exchange two.")
+    if close(result, x.view(2, 3, 4, 2).permute(0, 3, 1, 2)):
+        raise Mistake("Each head got every second column. A head's columns are neighbours, 0 to 3 "
+                      "and 4 to 7 here.")
+    if not close(result, torch.stack([x[..., :4], x[..., 4:]], dim=1)):
+        raise Mistake(f"Of a row {x[0, 0].int().tolist()}, the first of two heads should get [0, 1, 2, 3]; "
+                      f"yours got {result[0, 0, 0].tolist()}.")
+
+
+def next_token_entropy(logits):
+    """Entropy of the next token in nats; a logit of -inf adds nothing. logits [B, V] -> [B]."""
+    probabilities = logits.softmax(dim=-1)
+    return -torch.xlogy(probabilities, probabilities).sum(dim=-1)  # xlogy(0, 0) is 0
+
+
+def _check_entropy(fn):
+    probabilities = torch.tensor([[0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3]])
+    expected = torch.tensor([1.5 * math.log(2), math.log(3)])
+    result = expect_tensor(fn(probabilities.log() + 1), (2,))
+    if close(result, -expected):
+        raise Mistake("The sign is missing: logarithms of probabilities are negative, an entropy is not.")
+    if close(result, expected / math.log(2)):
+        raise Mistake("These are bits (log2). Nats use the natural logarithm.")
+    if close(result, expected / 3):
+        raise Mistake("This is a mean over the vocabulary. The probabilities are the weights already: sum.")
+    if not close(result, expected):
+        raise Mistake("Three equally likely tokens have an entropy of ln 3 = 1.0986 nats, (1/2, 1/4, 1/4) "
+                      f"one of 1.0397; you have {result[1]:.4f} and {result[0]:.4f}. Is there a softmax "
+                      "first?")
+    if torch.isnan(fn(torch.tensor([[0.0, 0.0, -torch.inf]]))).any():
+        raise Mistake("A token with the logit -inf has probability 0, and 0 * log 0 gives nan. It should add "
+                      "nothing: torch.xlogy(p, p) is p log p with 0 at 0.")
+    if not close(fn(torch.tensor([[0.0, 0.0, -torch.inf]])), torch.tensor([math.log(2)])):
+        raise Mistake("Two equally likely tokens and an excluded one have an entropy of ln 2.")
 
 
 def min_p_filter(logits, min_p):
@@ -103,18 +136,34 @@ EXERCISES = [
                "logits[:, -1] has the shape [B, V]. argmax over the vocabulary leaves [B]."),
     ),
     Exercise(
-        name="apply_temperature", lesson="00", minutes=5, difficulty=1,
-        reference=apply_temperature, check=_check_temperature,
+        name="split_heads", lesson="00", minutes=10, difficulty=2,
+        reference=split_heads, check=_check_split_heads,
         wrong=[
-            (lambda logits, temperature: logits * temperature, "Divide, not multiply"),
-            (lambda logits, temperature: (logits / temperature).softmax(-1), "softmax comes after"),
-            (lambda logits, temperature: logits, "came back unchanged"),
-            (lambda logits, temperature: logits.div_(temperature), "works in place"),
-            (lambda logits, temperature: logits - temperature, "should become"),
+            (lambda x, heads: x.view(x.shape[0], heads, x.shape[1], -1), "row by row"),
+            (lambda x, heads: x.view(*x.shape[:2], heads, -1), "The heads come after the tokens"),
+            (lambda x, heads: x.view(*x.shape[:2], -1, heads).permute(0, 3, 1, 2), "every second column"),
+            (lambda x, heads: x.chunk(heads, dim=-1), "pieces in a list"),
+            (lambda x, heads: split_heads(x, heads).flip(1), "should get [0, 1, 2, 3]"),
         ],
-        hints=("A high temperature makes the tokens more alike, a low one the best stand out. The ratio "
-               "of two probabilities is exp of the difference of their logits: what shrinks it?",
-               "One operation on the whole tensor, [B, V] in and out. No softmax."),
+        hints=("Each token's row of D numbers is cut into pieces that lie next to each other, one for each "
+               "head. Then the heads move to where they act like a batch: attention never mixes them.",
+               "view [B, T, D] as [B, T, heads, D / heads], then transpose dimensions 1 and 2."),
+    ),
+    Exercise(
+        name="next_token_entropy", lesson="00", minutes=10, difficulty=2,
+        reference=next_token_entropy, check=_check_entropy,
+        wrong=[
+            (lambda logits: (logits.softmax(-1) * logits.log_softmax(-1)).sum(-1), "The sign is missing"),
+            (lambda logits: -(logits.softmax(-1) * logits.softmax(-1).log2()).sum(-1), "These are bits"),
+            (lambda logits: -(logits.softmax(-1) * logits.log_softmax(-1)).mean(-1), "sum."),
+            (lambda logits: -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1), "gives nan"),
+            (lambda logits: -(logits * logits.exp()).sum(-1), "softmax first"),
+            (lambda logits: -(logits.softmax(-1) * logits.log_softmax(-1)).sum(), "have the shape [2]"),
+        ],
+        hints=("Entropy is the mean surprise: each token's surprise, minus the logarithm of its probability, "
+               "weighted with that probability. A token that cannot come adds nothing.",
+               "probabilities p [B, V] by softmax; minus the sum of p log p over the vocabulary is [B]. "
+               "torch.xlogy(p, p) is p log p, and 0 where p is 0."),
     ),
     Exercise(
         name="min_p_filter", lesson="00", minutes=10, difficulty=2,
