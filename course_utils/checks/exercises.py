@@ -12,6 +12,7 @@ import linecache
 import os
 import pkgutil
 import random
+import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
@@ -114,11 +115,20 @@ def hint(name: str, step: int | None = None) -> None:
     progress.record("hints", exercise.lesson, name, steps=step)
 
 
+def _offer_hint() -> None:
+    """Let the learner call hint(...) as the verdict says, whether the notebook imports it or not."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is not None:
+        shell.user_ns.setdefault("hint", hint)
+
+
 def verdict(exercise: Exercise, fn: Callable) -> Callable:
     """Check fn, show the verdict, and return fn where it is right, else the reference.
 
     With COURSE_SOLUTIONS=1 the reference stands in for a stub, and a failed check raises Mistake.
     """
+    _offer_hint()
     solutions = os.environ.get("COURSE_SOLUTIONS") == "1"
     name = exercise.name
     if is_stub(fn):

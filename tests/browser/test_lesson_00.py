@@ -32,6 +32,8 @@ def test_a_learner_works_through_the_lesson(open_lesson, lab, shots):
     assert "not attempted yet" in notebook.output(exercise)
     notebook.rewrite_and_run(exercise, WRONG)
     assert "You chose a token after every position" in notebook.output(exercise)
+    notebook.rewrite_and_run(exercise, f'{WRONG}\nhint("greedy_next_token")')
+    assert "greedy_next_token, hint 1 of 3: the idea" in notebook.output(exercise)
     notebook.rewrite_and_run(exercise, CRASH)
     assert "Your code stopped in line 2 with AttributeError" in notebook.output(exercise)
     notebook.rewrite_and_run(exercise, RIGHT)
@@ -53,5 +55,5 @@ def test_a_learner_works_through_the_lesson(open_lesson, lab, shots):
     notebook.page.screenshot(path=shots / "prediction.png")
 
     progress = json.loads((lab[2] / "home" / "progress.json").read_text())["lessons"]["00"]
-    assert progress["exercises"]["greedy_next_token"] == {"attempts": 3, "status": "passed"}
+    assert progress["exercises"]["greedy_next_token"] == {"attempts": 4, "status": "passed"}
     assert len(progress["predictions"]) == 1
