@@ -152,7 +152,7 @@ def _block_way(ax: Axes, config: Any) -> None:
     _box(ax, 4.6, 10.3, 8.6, 1.0, "LayerNorm, then lm_head: wte again,\n"
                                   f"{width} $\\to$ {config.vocab_size:,}", "#E4E4E4")
     _box(ax, 4.6, 11.5, 8.6, 0.7, f"logits [B, T, {config.vocab_size:,}]", "white")
-    ax.text(1.75, 6.1, f"stream [B, T, {width}]", rotation=90, ha="right", va="center", fontsize=9)
+    ax.text(1.45, 6, f"stream [B, T, {width}]", rotation=90, ha="center", va="center", fontsize=9)
 
 
 def _attention_detail(ax: Axes, width: int, heads: int) -> None:
