@@ -101,6 +101,8 @@ def compare(ours: Callable, library: Callable, rounds: int) -> dict:
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils bench [WORD ...] [--json]`: all rows, or those whose name contains a word."""
+    import course_utils.bench_lora  # noqa: F401  registers its rows
+
     parser = argparse.ArgumentParser(
         "python -m course_utils bench", description="Time ours against the libraries'."
     )

@@ -5,25 +5,53 @@ import warnings
 
 import torch
 
+from course_utils.bench import row
 from course_utils.lora import Adapters, apply_lora, lora_layers, merge_lora, unmerge_lora
 from course_utils.lora_fast import scored_lm_loss, speed_up
+from course_utils.memory import random_batch
 
 TARGETS = ["c_attn"]
 RANK, ALPHA = 8, 16.0
 
 
-def lora_rows():
-    """{row name: setup}; setup() returns two callables that do the same work once, ours and the library's."""
-    return {
-        "LoRA step, pocket, every token scored": lambda: training_steps(pocket(), 8, 128),
-        "LoRA step, pocket, a quarter scored": lambda: training_steps(pocket(), 8, 128, 0.75),
-        "LoRA step, GPT-2 small, every token scored": lambda: training_steps(gpt2_small(), 2, 128),
-        "LoRA step, GPT-2 small, a quarter scored": lambda: training_steps(gpt2_small(), 2, 128, 0.75),
-        "adapter swap, pocket": lambda: swaps(pocket()),
-        "adapter swap, GPT-2 small": lambda: swaps(gpt2_small()),
-        "merge and unmerge, pocket": lambda: merges(pocket()),
-        "merge and unmerge, GPT-2 small": lambda: merges(gpt2_small()),
-    }
+@row("LoRA step against PEFT: pocket, 8 x 128, every token scored")
+def pocket_step():
+    return training_steps(pocket(), 8, 128)
+
+
+@row("LoRA step against PEFT: pocket, 8 x 128, a quarter scored")
+def pocket_step_quarter():
+    return training_steps(pocket(), 8, 128, prompt_share=0.75)
+
+
+@row("LoRA step against PEFT: GPT-2 small, 2 x 128, every token scored")
+def small_step():
+    return training_steps(gpt2_small(), 2, 128)
+
+
+@row("LoRA step against PEFT: GPT-2 small, 2 x 128, a quarter scored")
+def small_step_quarter():
+    return training_steps(gpt2_small(), 2, 128, prompt_share=0.75)
+
+
+@row("adapter swap against PEFT: pocket")
+def pocket_swap():
+    return swaps(pocket())
+
+
+@row("adapter swap against PEFT: GPT-2 small")
+def small_swap():
+    return swaps(gpt2_small())
+
+
+@row("merge and unmerge against PEFT: pocket")
+def pocket_merge():
+    return merges(pocket())
+
+
+@row("merge and unmerge against PEFT: GPT-2 small")
+def small_merge():
+    return merges(gpt2_small())
 
 
 def pocket():
@@ -51,13 +79,12 @@ def with_peft(model):
         return peft.get_peft_model(model, config)
 
 
-def random_batch(model, rows, tokens, prompt_share=0.0):
+def batch_of(model, rows, tokens, prompt_share=0.0):
     """A batch without padding; the labels of the first prompt_share of each row are -100."""
-    generator = torch.Generator().manual_seed(0)
-    input_ids = torch.randint(model.config.vocab_size, (rows, tokens), generator=generator)
-    labels = input_ids.clone()
-    labels[:, : round(tokens * prompt_share)] = -100
-    return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), "labels": labels}
+    batch = random_batch(model, rows, tokens)
+    batch["labels"] = batch["labels"].clone()
+    batch["labels"][:, : round(tokens * prompt_share)] = -100
+    return batch
 
 
 def one_step(model, batch, loss_of):
@@ -91,7 +118,7 @@ def their_step(model, batch):
 
 
 def training_steps(model, rows, tokens, prompt_share=0.0):
-    batch = random_batch(model, rows, tokens, prompt_share)
+    batch = batch_of(model, rows, tokens, prompt_share)
     return our_step(copy.deepcopy(model), batch), their_step(model, batch)
 
 
@@ -133,10 +160,10 @@ def merges(model):
 def our_step_gpt2_small():
     """For memory.measure_peak."""
     model = gpt2_small()
-    return our_step(model, random_batch(model, 2, 128))
+    return our_step(model, batch_of(model, 2, 128))
 
 
 def their_step_gpt2_small():
     """For memory.measure_peak."""
     model = gpt2_small()
-    return their_step(model, random_batch(model, 2, 128))
+    return their_step(model, batch_of(model, 2, 128))
