@@ -167,6 +167,7 @@ class RandomSubspace(nn.Module):
         sign = torch.randint(0, 2, (total,), generator=generator).mul_(2).sub_(1).to(device)
         self.sign = sign * math.sqrt(dimension / total)
         self.model = model.requires_grad_(False)
+        self.config = model.config
         self.z = nn.Parameter(torch.zeros(dimension, device=device))
         self.start = {name: p.detach().clone() for name, p in parameters.items()}
 

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from course_utils import lora_analysis as analysis
 from course_utils.lora import apply_lora, lora_layers, merge_lora, unwrap_lora
+from course_utils.training import train
 
 
 def tiny_gpt2(seed=0):
@@ -211,6 +213,7 @@ def dense_projection(space):
 class TwoLayers(nn.Module):
     def __init__(self):
         super().__init__()
+        self.config = None
         self.first, self.second = Conv1D(8, 6), nn.Linear(8, 1)
 
     def forward(self, x):
@@ -255,14 +258,8 @@ def test_subspace_trains_a_tied_model_through_z_alone():
     model = tiny_gpt2()
     space = analysis.RandomSubspace(model, 300)
     assert [name for name, p in space.named_parameters() if p.requires_grad] == ["z"]
-    optimiser = torch.optim.Adam([space.z], lr=0.05)
-    losses = []
-    for _ in range(20):
-        loss = space(input_ids=IDS, labels=IDS).loss
-        losses.append(loss.item())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+    batch = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS), "labels": IDS}
+    losses = train(space, itertools.repeat(batch), steps=20, lr=0.05).column("loss")[1]
     assert losses[-1] < losses[0] - 0.1
     with torch.no_grad():
         trained = space(input_ids=IDS).logits
