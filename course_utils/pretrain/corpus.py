@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from course_utils.pretrain.passages import passage
+from course_utils.pretrain.passages import passage, roll_call
 from course_utils.pretrain.stories import GENDER, story
 from course_utils.pretrain.tables import RELATIONS, bare
 from course_utils.pretrain.templates import FORMS, WRAPPERS, capitalise, embed, fill, object_last
@@ -23,6 +23,9 @@ FactRow = tuple[str, str, str]  # relation, subject, object
 END = "<|endoftext|>"
 KIND_SHARES = {"facts": 0.62, "stories": 0.31, "passages": 0.07}
 FORM_SHARES = {"running": 0.28, "wrapped": 0.24, "entries": 0.24, "quotes": 0.12, "tables": 0.12}
+# The second half of a run: copying and reading are learned late, and bare answers need many repetitions.
+LATE_KIND_SHARES = {"facts": 0.55, "stories": 0.26, "passages": 0.15, "lists": 0.04}
+LATE_FORM_SHARES = {"running": 0.24, "wrapped": 0.2, "entries": 0.24, "quotes": 0.16, "tables": 0.16}
 NAMES = tuple(sorted(GENDER))
 PIECES = re.compile(r"\w+|[^\w\s]|\n")  # words, marks and line ends: close to tokens, and needs no tokenizer
 
@@ -148,23 +151,29 @@ def _weighted() -> list[FactRow]:
     return facts + [fact for fact in facts if fact[0] == "capital" and " " in fact[2]]
 
 
-def documents(seed: int) -> Iterator[Document]:
-    """Endless documents; whichever kind and form is furthest below its share comes next."""
+def documents(seed: int, late: bool = False) -> Iterator[Document]:
+    """Endless documents; whichever kind and form is furthest below its share comes next.
+
+    late: the shares of the second half of a run.
+    """
     rng = random.Random(seed)
     facts = _weighted()
     mixed = {form: Deck(rng, facts, None, 5) for form in FORM_SHARES}
     by_relation = {form: Deck(rng, facts, lambda f: f[0], 8) for form in FORM_SHARES}
     by_subject = {form: Deck(rng, facts, lambda f: f[1], 5) for form in FORM_SHARES}
+    kind_shares, form_shares = (LATE_KIND_SHARES, LATE_FORM_SHARES) if late else (KIND_SHARES, FORM_SHARES)
     kinds, forms = Counter(), Counter()
     while True:
-        kind = min(KIND_SHARES, key=lambda k: kinds[k] / KIND_SHARES[k])
+        kind = min(kind_shares, key=lambda k: kinds[k] / kind_shares[k])
         dealt: list[FactRow] = []
         if kind == "stories":
             text = story(rng).text
         elif kind == "passages":
             text = passage(rng, NAMES)
+        elif kind == "lists":
+            text = roll_call(rng)
         else:
-            form = min(FORM_SHARES, key=lambda f: forms[f] / FORM_SHARES[f])
+            form = min(form_shares, key=lambda f: forms[f] / form_shares[f])
             draw = rng.random()
             if form == "tables" or draw < (0.6 if form == "quotes" else 0.25):
                 dealt = by_relation[form].deal()

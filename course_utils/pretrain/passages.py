@@ -143,6 +143,22 @@ LAYOUTS = (
 )
 
 
+ROLLS = (
+    "The list: {x}. The same list again: {x}.",
+    "We met {x}. Later we wrote to {x}.",
+    "She read aloud: {x}. He repeated: {x}.",
+    "On the wall stood {x}. On the door stood {x} as well.",
+    "{x}\n{x}",
+)
+
+
+def roll_call(rng: random.Random) -> str:
+    """Invented names, and the same names again: almost half of the tokens can only be copied."""
+    make = rng.choice((_name, _place, _town, _person, invented_word, _title))
+    names = [make(rng) for _ in range(rng.choice((2, 3, 4)))]
+    return rng.choice(ROLLS).format(x=rng.choice((", ", " and ", ", ")).join(names))
+
+
 def invented_facts(rng: random.Random, count: int) -> list[tuple[str, str, str]]:
     """(relation, subject, object) triples: about one thing, of one relation, or mixed."""
     shape = rng.random()

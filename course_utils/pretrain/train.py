@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
@@ -21,7 +22,8 @@ LOG_EVERY = 100  # steps
 VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 3072, 256, 4, 4, 256
 BATCH, MICRO_BATCH = 16, 8  # windows a step, and at a time: eight fit the cache
 LR, LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 2e-3, 0.02, 150, 0.05, 1.0
-TOKENS = 26_000_000  # one pass over the stream; about an hour on two cores
+TOKENS = 20_000_000  # one pass over the stream; about an hour on two cores
+LATE_FROM = 0.575  # share of the run after which the late mixture of documents begins
 TOKENIZER_SEED = 1_000_003  # documents for the tokenizer; training uses the run's own seed
 
 
@@ -61,13 +63,16 @@ def token_stream(tokenizer, seed: int, tokens: int, path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r")
     end = tokenizer.eos_token_id
     stream, filled = np.empty(tokens, dtype=np.uint16), 0
-    source = documents(seed)
-    while filled < tokens:
-        texts = [document.text for document in islice(source, 5000)]
-        for encoding in tokenizer.backend_tokenizer.encode_batch(texts):
-            ids = [*encoding.ids, end][: tokens - filled]
-            stream[filled : filled + len(ids)] = ids
-            filled += len(ids)
+    for source, stop in (
+        (documents(seed), int(LATE_FROM * tokens)),
+        (documents(seed + 1, late=True), tokens),
+    ):
+        while filled < stop:
+            texts = [document.text for document in islice(source, 5000)]
+            for encoding in tokenizer.backend_tokenizer.encode_batch(texts):
+                ids = [*encoding.ids, end][: stop - filled]
+                stream[filled : filled + len(ids)] = ids
+                filled += len(ids)
     partial = path.with_suffix(".partial.npy")
     np.save(partial, stream)
     partial.rename(path)
@@ -105,7 +110,7 @@ def _rate(step: int, steps: int) -> float:
     if step < WARMUP_STEPS:
         return LR * (step + 1) / WARMUP_STEPS
     share = (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)
-    return LR * (LR_FLOOR + (1 - LR_FLOOR) * 0.5 * (1 + np.cos(np.pi * share)))
+    return LR * (LR_FLOOR + (1 - LR_FLOOR) * 0.5 * (1 + math.cos(math.pi * share)))
 
 
 def _optimizer(model) -> torch.optim.Optimizer:
