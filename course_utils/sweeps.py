@@ -84,6 +84,99 @@ def learning_rate(point: dict, seed: int) -> dict:
     }
 
 
+LORA_RANKS = (1, 2, 4, 8, 16, 32, 64)
+
+
+@sweep(
+    "lora_rank",
+    points=[{"task": "questions", "lr": 1e-2, "rslora": False, "rank": rank} for rank in LORA_RANKS]
+    + [{"task": "questions", "lr": 1e-2, "rslora": True, "rank": rank} for rank in (4, 16, 64)]
+    + [{"task": "questions", "lr": 1e-3, "rslora": False, "rank": rank} for rank in (1, 4, 16, 64)]
+    + [{"task": "questions", "lr": 1e-3, "rslora": True, "rank": rank} for rank in (4, 16, 64)]
+    + [{"task": "invented", "lr": 1e-2, "rslora": False, "rank": rank} for rank in (1, 4, 16, 64)],
+    sources=[
+        "course_utils.data",
+        "course_utils.training",
+        "course_utils.evaluation",
+        "course_utils.lora",
+        "course_utils.lora_fast",
+    ],
+)
+def lora_rank(point: dict, seed: int) -> dict:
+    """LoRA on the default layers at alpha 16, batches of 16. loss: nats a token.
+
+    questions: 40 steps, loss on held-out questions. invented: 100 steps on the 84 short questions about
+    invented facts, and the loss on these themselves.
+    """
+    import torch
+
+    from course_utils.data import batches, load_questions
+    from course_utils.evaluation import mean_loss
+    from course_utils.lora import apply_lora
+    from course_utils.lora_fast import scored_lm_loss, speed_up
+    from course_utils.models import load_model
+    from course_utils.training import train
+
+    model, tokenizer = load_model("pocket")
+    if point["task"] == "questions":
+        steps, tune = 40, _encoded(tokenizer, load_questions("tune"))
+        scored = _encoded(tokenizer, random.Random(0).sample(load_questions("held_out"), 100))
+    else:
+        short = [row for row in load_questions("invented") if row["kind"] == "short"]
+        steps, tune = 100, _encoded(tokenizer, short)
+        scored = tune
+    torch.manual_seed(seed)
+    speed_up(apply_lora(model, point["rank"], 16.0, rslora=point["rslora"]))
+    stream = batches(tune, 16, seed, tokenizer.pad_token_id)
+    label = f"rank {point['rank']}, seed {seed}"
+    train(model, stream, steps=steps, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)
+    return {"loss": mean_loss(model, scored)}
+
+
+@sweep(
+    "random_subspace",
+    points=[
+        {"start": start, "dimension": d, "lr": lr}
+        for start, dimensions in (("pre-trained", (10, 100, 1000, 10_000)), ("random", (1000, 10_000)))
+        for d in dimensions
+        for lr in (0.03, 0.1, 0.3)
+    ],
+    sources=[
+        "course_utils.data",
+        "course_utils.training",
+        "course_utils.evaluation",
+        "course_utils.lora_analysis",
+    ],
+    seeds=range(2),
+)
+def random_subspace(point: dict, seed: int) -> dict:
+    """All weights tuned on questions within a random subspace, 40 steps of 16: loss on held-out questions."""
+    import torch
+
+    from course_utils.data import batches, load_questions
+    from course_utils.evaluation import mean_loss
+    from course_utils.lora_analysis import RandomSubspace
+    from course_utils.models import load_model
+    from course_utils.training import train
+
+    model, tokenizer = load_model("pocket")
+    if point["start"] == "random":
+        torch.manual_seed(seed)
+        model = type(model)(model.config).eval()
+    space = RandomSubspace(model, point["dimension"], seed)
+    stream = batches(_encoded(tokenizer, load_questions("tune")), 16, seed, tokenizer.pad_token_id)
+    label = f"{point['dimension']} dimensions, lr {point['lr']:g}, seed {seed}"
+    train(space, stream, steps=40, lr=point["lr"], seed=seed, label=label)
+    scored = _encoded(tokenizer, random.Random(0).sample(load_questions("held_out"), 100))
+    return {"loss": mean_loss(space.write_back(), scored)}
+
+
+def _encoded(tokenizer, questions):
+    from course_utils.data import encode_prompt_completion
+
+    return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in questions]
+
+
 def code_hash(modules: Sequence[str]) -> str:
     """Of the modules' code without comments, docstrings and layout."""
     digest = hashlib.sha256()
