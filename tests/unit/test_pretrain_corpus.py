@@ -10,6 +10,8 @@ import pytest
 from course_utils.pretrain.corpus import (
     FORM_SHARES,
     KIND_SHARES,
+    LATE_FORM_SHARES,
+    LATE_KIND_SHARES,
     PIECES,
     Deck,
     Document,
@@ -17,13 +19,23 @@ from course_utils.pretrain.corpus import (
     bare_answers,
     documents,
 )
-from course_utils.pretrain.passages import REAL, invented_word, passage
+from course_utils.pretrain.passages import REAL, invented_word, passage, roll_call
 from course_utils.pretrain.tables import INVENTED, RELATIONS, bare
 
 
 @pytest.fixture(scope="module")
-def sample():
-    return list(islice(documents(5), 12_000))
+def early():
+    return list(islice(documents(5), 8_000))
+
+
+@pytest.fixture(scope="module")
+def late():
+    return list(islice(documents(6, late=True), 8_000))
+
+
+@pytest.fixture(scope="module")
+def sample(early, late):
+    return early + late
 
 
 def test_a_seed_gives_the_same_documents():
@@ -32,15 +44,19 @@ def test_a_seed_gives_the_same_documents():
     assert first != other
 
 
-def test_shares_of_kinds_and_forms(sample):
+@pytest.mark.parametrize(
+    "part, kinds, forms",
+    [("early", KIND_SHARES, FORM_SHARES), ("late", LATE_KIND_SHARES, LATE_FORM_SHARES)],
+)
+def test_shares_of_kinds_and_forms(part, kinds, forms, request):
     pieces = Counter()
-    for document in sample:
+    for document in request.getfixturevalue(part):
         pieces[document.kind] += len(PIECES.findall(document.text))
-    facts = sum(pieces[form] for form in FORM_SHARES)
-    for kind, share in KIND_SHARES.items():
+    facts = sum(pieces[form] for form in forms)
+    for kind, share in kinds.items():
         measured = (facts if kind == "facts" else pieces[kind]) / pieces.total()
         assert measured == pytest.approx(share, abs=0.005), kind
-    for form, share in FORM_SHARES.items():
+    for form, share in forms.items():
         assert pieces[form] / facts == pytest.approx(share, abs=0.005), form
 
 
@@ -96,12 +112,20 @@ def test_passages_answer_their_questions():
         assert any(text.lower().count(word.lower()) > 1 for word in words), text
 
 
+def test_a_roll_call_repeats_its_names():
+    rng = random.Random(2)
+    for _ in range(100):
+        words = Counter(re.findall(r"\w+", roll_call(rng)))
+        assert sum(count >= 2 for count in words.values()) >= 2
+
+
 def test_invented_facts_do_not_occur(sample):
     names = {bare(text) for facts in INVENTED.values() for fact in facts for text in fact}
     names = {name for name in names if len(name) > 2}  # not the symbols
     assert len(names) > 140
     everything = "\n".join(document.text for document in sample)
-    assert not [name for name in names if re.search(rf"\b{re.escape(name)}\b", everything)]
+    inside = [name for name in names if name in everything]  # perhaps as a part of a longer word
+    assert not [name for name in inside if re.search(rf"\b{re.escape(name)}\b", everything)]
 
 
 def test_invented_words_are_in_no_table():

@@ -1,0 +1,78 @@
+"""The shipped pocket GPT-2: what the card promises, on samples small enough for every test run."""
+
+import json
+import random
+
+import pytest
+
+from course_utils.data import DATA, encode_prompt_completion, encode_text, load_source_texts, read_jsonl
+from course_utils.models import load_model
+from course_utils.pretrain.corpus import all_facts
+from course_utils.pretrain.evaluate import completed, completion, story_figures
+
+POCKET = DATA / "pocket-gpt2"
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return load_model("pocket")
+
+
+def test_size_and_shape(pocket):
+    model, tokenizer = pocket
+    assert sum(path.stat().st_size for path in POCKET.iterdir()) < 12e6
+    assert model.config.n_layer == 4 and model.config.n_embd == 256 and model.config.n_positions == 256
+    assert len(tokenizer) == model.config.vocab_size == 3072
+    assert model.lm_head.weight is model.transformer.wte.weight
+
+
+def test_the_tokenizer_is_like_gpt2s(pocket):
+    _, tokenizer = pocket
+    for text in ("Paris is the capital.\n\n\tfive  blanks\n", "naïve – 東京 \U0001f642", "<|im_start|>"):
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    assert tokenizer("Paris")["input_ids"] != tokenizer(" Paris")["input_ids"]
+    assert tokenizer.convert_tokens_to_ids("<|im_start|>") == tokenizer.unk_token_id
+    assert len(tokenizer("<|im_start|>")["input_ids"]) > 4
+    assert tokenizer.eos_token == "<|endoftext|>"
+
+
+def test_facts_are_completed(pocket):
+    facts = random.Random(7).sample(all_facts(), 150)
+    assert completion(*pocket, facts)["all"] >= 0.95
+
+
+@pytest.mark.parametrize(
+    "text, right",
+    [(" Paris.", True), (" the Paris,", True), (" Parisian", False), (" Lyon", False), ("Paris", True)],
+)
+def test_completed(text, right):
+    assert completed(text, "Paris") is right
+
+
+def test_the_evaluation_in_the_card_meets_its_bounds():
+    report = json.loads((POCKET / "evaluation.json").read_text())
+    assert report["completion"]["all"] >= 0.97
+    assert min(report["completion"].values()) >= 0.9
+    held_out = report["tuning"]["held_out"]
+    assert held_out["short"]["all"] >= 0.85
+    assert min(held_out["short"].values()) >= 0.7
+    assert held_out["sentence"]["all"] >= 0.75
+    assert report["tuning"]["invented"]["short"]["all"] == 0
+    assert report["tuning"]["reading"]["short"]["all"] >= 0.8
+    assert report["stories_consistent"] >= 0.9
+
+
+def test_stories_keep_their_characters(pocket):
+    share, stories = story_figures(*pocket, count=24, seed=3)
+    assert share >= 0.75
+    assert all(len(story) > 100 for story in stories)
+
+
+def test_questions_and_source_texts_fit_the_context(pocket):
+    _, tokenizer = pocket
+    for path in (DATA / "questions").glob("*.jsonl"):
+        for row in read_jsonl(path):
+            assert len(encode_prompt_completion(tokenizer, row["prompt"], row["completion"]).input_ids) < 150
+    for name in ("held_out", "replay"):
+        for text in load_source_texts(name):
+            encode_text(tokenizer, text)

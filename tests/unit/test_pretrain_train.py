@@ -1,0 +1,71 @@
+"""The pre-training run on a tiny model: it learns, and goes on from a checkpoint as if never stopped."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from course_utils.data import DATA
+from course_utils.models import wrong_checksums
+from course_utils.pretrain import train as module
+
+
+@pytest.fixture
+def small(monkeypatch):
+    tokenizer = AutoTokenizer.from_pretrained(DATA / "pocket-gpt2")
+    monkeypatch.setattr(module, "train_tokenizer", lambda: tokenizer)
+    for name, value in {
+        "WIDTH": 16,
+        "LAYERS": 1,
+        "HEADS": 2,
+        "WARMUP_STEPS": 1,
+        "BATCH": 4,
+        "MICRO_BATCH": 2,
+    }.items():
+        monkeypatch.setattr(module, name, value)
+    return tokenizer
+
+
+TOKENS = 4 * 4 * module.CONTEXT + 1  # four steps of four windows
+
+
+def test_a_stopped_run_ends_like_one_that_was_not(small, tmp_path):
+    whole, _, curve = module.pretrain(tmp_path / "whole", TOKENS, 0, lambda *_: {}, 2)
+
+    def stop_late(model, tokenizer, calls=[]):  # noqa: B006
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        module.pretrain(tmp_path / "halves", TOKENS, 0, stop_late, 2)
+    halves, _, again = module.pretrain(tmp_path / "halves", TOKENS, 0, lambda *_: {}, 2)
+    for a, b in zip(whole.parameters(), halves.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert [row["loss"] for row in curve] == [row["loss"] for row in again]
+    assert curve[-1]["step"] == 4 and curve[-1]["loss"] < curve[0]["loss"]
+
+
+def test_the_token_stream_is_the_corpus(small, tmp_path):
+    stream = module.token_stream(small, 3, 5000, tmp_path / "tokens.npy")
+    assert stream.dtype == np.uint16 and len(stream) == 5000
+    early, late = np.split(np.asarray(stream), [int(module.LATE_FROM * 5000)])
+    for part, source in ((early, module.documents(3)), (late, module.documents(4, late=True))):
+        texts = small.decode(part).split(module.END)
+        assert texts[:-1] == [next(source).text for _ in texts[:-1]]
+
+
+def test_export_writes_half_precision_and_sums(small, tmp_path):
+    torch.manual_seed(0)
+    model = module.new_model()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "README.md").write_text("stays")
+    module.export(model, small, tmp_path / "out")
+    assert not wrong_checksums(tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["n_embd"] == 16
+    assert (tmp_path / "out" / "README.md").read_text() == "stays"
+    assert model.dtype == torch.float32
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
