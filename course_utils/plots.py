@@ -92,25 +92,28 @@ def printable(token: str) -> str:
 def coloured_text(tokens: Sequence[str], losses: Sequence[float | None], title: str,
                   ax: Axes | None = None, width: int = 72) -> None:
     """A text on boxes coloured by each token's loss in nats, which stands below; None leaves one white."""
-    ax = ax or figure(title, "", "")[1]
-    colours, line, column = mpl.colormaps["Oranges"], 0, 0
-    for token, loss in zip(tokens, losses, strict=True):
-        text = printable(token)
-        length = max(len(text.replace(r"\$", "$")), 2.6)
+    texts = [printable(token) for token in tokens]
+    lengths = [max(len(text.replace(r"\$", "$")), 2.6) for text in texts]
+    places, line, column = [], 0, 0.0
+    for token, length in zip(tokens, lengths, strict=True):
         if column and column + length > width:
-            line, column = line + 1, 0
+            line, column = line + 1, 0.0
+        places.append((line, column))
+        line, column = (line + 1, 0.0) if token.endswith("\n") else (line, column + length)
+    lines = places[-1][0] + 1
+    if ax is None:
+        fig, ax = figure(title, "", "")
+        fig.set_figheight(0.5 + 0.55 * lines)
+    for text, length, loss, (line, column) in zip(texts, lengths, losses, places, strict=True):
         shade = min((loss or 0) / 10, 1.0)
-        face = "white" if loss is None else colours(shade)
+        face = "white" if loss is None else mpl.colormaps["Oranges"](shade)
         ax.add_patch(mpl.patches.Rectangle((column, line - 0.28), length - 0.1, 0.56, facecolor=face,
                                            edgecolor="#BBBBBB", linewidth=0.5))
         ax.text(column + length / 2, line, text, family="DejaVu Sans Mono", fontsize=9, ha="center",
                 va="center_baseline", color="white" if shade > 0.6 else "black")
         if loss is not None:
             ax.text(column + length / 2, line + 0.46, f"{loss:.1f}", fontsize=6, ha="center", va="center")
-        column += length
-        if token.endswith("\n"):
-            line, column = line + 1, 0
-    ax.set(xlim=(-0.5, width + 0.5), ylim=(max(line, 1) + 0.8, -0.6), xticks=[], yticks=[])
+    ax.set(xlim=(-0.5, width + 0.5), ylim=(lines - 0.3, -0.5), xticks=[], yticks=[])
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
 

@@ -203,7 +203,7 @@ def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: st
     fig, (above, below) = plots.plt.subplots(2, 1, figsize=(6.4, 4.2), height_ratios=[1.2, 1])
     fig.suptitle("Loss of every token in nats, and what the model expects next", x=0.01, ha="left",
                  fontsize=11)
-    plots.coloured_text(tokens, [None, *losses], "", ax=above)
+    plots.coloured_text(tokens, [None, *losses], "", ax=above, width=60)
     following = [_text_of(tokenizer, token) for token in best.indices.tolist()]
     plots.bars(dict(zip(following, best.values.tolist(), strict=True)), "", "", ax=below)
     below.set(xlabel="probability of the next token", xlim=(0, 1.1))
