@@ -30,9 +30,8 @@ def sample_from(probabilities, generator=None):
     """One index a row of [batch, vocabulary], by the inverse cumulative sum: faster than multinomial."""
     cumulative = probabilities.cumsum(-1)
     uniform = torch.rand(len(probabilities), 1, generator=generator, device=probabilities.device)
-    # a hair below the total, so that rounding cannot point past the last token
-    target = uniform * cumulative[:, -1:] * (1 - 2**-22)
-    return torch.searchsorted(cumulative, target, right=True).squeeze(1)
+    # right: of equal sums the last, so that a token of probability 0 is never drawn
+    return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True).squeeze(1)
 
 
 def next_tokens(logits, temperature=1.0, top_k=0, top_p=1.0, generator=None):

@@ -56,10 +56,10 @@ def test_sampling_follows_the_distribution():
     torch.testing.assert_close(shares, probabilities, atol=0.006, rtol=0)  # four standard deviations
 
 
-def test_sampling_never_leaves_the_vocabulary(monkeypatch):
-    monkeypatch.setattr(
-        torch, "rand", lambda *shape, **_: torch.full(shape, 1 - 2**-24)
-    )  # the largest rand gives
+def test_sampling_never_leaves_what_is_possible(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.zeros(shape))  # the smallest that rand gives
+    assert sample_from(torch.tensor([[0.0, 0.0, 0.7, 0.3]])).item() == 2
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 1 - 2**-24))  # and the largest
     for scale in (0.1, 1.0, 1.9999999):
         assert sample_from(torch.tensor([[0.3, 0.7, 0.0]]) * scale).item() == 1
 
