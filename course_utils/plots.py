@@ -264,6 +264,14 @@ def bands(series: Mapping[str, Mapping[float, Sequence[float]]], title: str, xla
     for name, line in zip(series, list(ax.lines)[-len(series):], strict=True):
         low, high = ([limit(values) for values in series[name].values()] for limit in (min, max))
         ax.fill_between(list(series[name]), low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    if logx:
+        log_ticks(ax, sorted({x for points in series.values() for x in points}))
+
+
+def log_ticks(ax: Axes, values: Sequence[float]) -> None:
+    """Put these values, as plain numbers, on a logarithmic x axis."""
+    ax.set_xticks(list(values), [f"{value:,}" for value in values])
+    ax.set_xticks([], minor=True)
 
 
 def energy_by_layer(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:

@@ -19,6 +19,8 @@ def test_bands_draw_means_and_ranges():
     heights = [tuple(area.get_paths()[0].get_extents().intervaly) for area in ax.collections]
     assert heights == [(1.0, 4.0), (8.0, 9.0)]
     assert ax.get_xscale() == "log" and ax.get_xlabel() == "x"
+    plt.gcf().canvas.draw()
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "8"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
 
 
