@@ -84,16 +84,19 @@ def learning_rate(point: dict, seed: int) -> dict:
     }
 
 
-LORA_RANKS = (1, 2, 4, 8, 16, 32, 64)
-
-
 @sweep(
     "lora_rank",
-    points=[{"task": "questions", "lr": 1e-2, "rslora": False, "rank": rank} for rank in LORA_RANKS]
-    + [{"task": "questions", "lr": 1e-2, "rslora": True, "rank": rank} for rank in (4, 16, 64)]
-    + [{"task": "questions", "lr": 1e-3, "rslora": False, "rank": rank} for rank in (1, 4, 16, 64)]
-    + [{"task": "questions", "lr": 1e-3, "rslora": True, "rank": rank} for rank in (4, 16, 64)]
-    + [{"task": "invented", "lr": 1e-2, "rslora": False, "rank": rank} for rank in (1, 4, 16, 64)],
+    points=[
+        {"task": task, "lr": lr, "rslora": rslora, "rank": rank}
+        for task, lr, rslora, ranks in (
+            ("questions", 1e-2, False, (1, 2, 4, 8, 16, 32, 64)),
+            ("questions", 1e-2, True, (4, 16, 64)),
+            ("questions", 1e-3, False, (1, 16, 64)),
+            ("questions", 1e-3, True, (16, 64)),
+            ("invented", 1e-2, False, (1, 8, 64)),
+        )
+        for rank in ranks
+    ],
     sources=[
         "course_utils.data",
         "course_utils.training",
@@ -136,10 +139,15 @@ def lora_rank(point: dict, seed: int) -> dict:
 @sweep(
     "random_subspace",
     points=[
-        {"start": start, "dimension": d, "lr": lr}
-        for start, dimensions in (("pre-trained", (10, 100, 1000, 10_000)), ("random", (1000, 10_000)))
-        for d in dimensions
-        for lr in (0.03, 0.1, 0.3)
+        {"start": start, "dimension": dimension, "lr": lr}
+        for start, dimension, rates in (
+            ("pre-trained", 10, (0.3, 1.0, 3.0)),
+            ("pre-trained", 100, (0.1, 0.3, 1.0)),
+            ("pre-trained", 1000, (0.03, 0.1, 0.3)),
+            ("pre-trained", 10_000, (0.01, 0.03, 0.1)),
+            ("random", 1000, (0.1, 0.3, 1.0)),
+        )
+        for lr in rates
     ],
     sources=[
         "course_utils.data",
