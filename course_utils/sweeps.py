@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import functools
 import hashlib
 import importlib
 import inspect
@@ -90,9 +91,9 @@ def learning_rate(point: dict, seed: int) -> dict:
         {"task": task, "lr": lr, "rslora": rslora, "rank": rank}
         for task, lr, rslora, ranks in (
             ("questions", 1e-2, False, (1, 2, 4, 8, 16, 32, 64)),
-            ("questions", 1e-2, True, (4, 16, 64)),
-            ("questions", 1e-3, False, (1, 16, 64)),
-            ("questions", 1e-3, True, (16, 64)),
+            ("questions", 1e-2, True, (16, 64)),
+            ("questions", 1e-3, False, (1, 64)),
+            ("questions", 1e-3, True, (64,)),
             ("invented", 1e-2, False, (1, 8, 64)),
         )
         for rank in ranks
@@ -108,12 +109,12 @@ def learning_rate(point: dict, seed: int) -> dict:
 def lora_rank(point: dict, seed: int) -> dict:
     """LoRA on the default layers at alpha 16, batches of 16. loss: nats a token.
 
-    questions: 40 steps, loss on held-out questions. invented: 100 steps on the 84 short questions about
+    questions: 30 steps, loss on held-out questions. invented: 90 steps on the 84 short questions about
     invented facts, and the loss on these themselves.
     """
     import torch
 
-    from course_utils.data import batches, load_questions
+    from course_utils.data import batches
     from course_utils.evaluation import mean_loss
     from course_utils.lora import apply_lora
     from course_utils.lora_fast import scored_lm_loss, speed_up
@@ -122,11 +123,9 @@ def lora_rank(point: dict, seed: int) -> dict:
 
     model, tokenizer = load_model("pocket")
     if point["task"] == "questions":
-        steps, tune = 40, _encoded(tokenizer, load_questions("tune"))
-        scored = _encoded(tokenizer, random.Random(0).sample(load_questions("held_out"), 100))
+        steps, tune, scored = 30, _encoded("tune"), _encoded("held_out", sample=100)
     else:
-        short = [row for row in load_questions("invented") if row["kind"] == "short"]
-        steps, tune = 100, _encoded(tokenizer, short)
+        steps, tune = 90, _encoded("invented", kind="short")
         scored = tune
     torch.manual_seed(seed)
     speed_up(apply_lora(model, point["rank"], 16.0, rslora=point["rslora"]))
@@ -161,7 +160,7 @@ def random_subspace(point: dict, seed: int) -> dict:
     """All weights tuned on questions within a random subspace, 40 steps of 16: loss on held-out questions."""
     import torch
 
-    from course_utils.data import batches, load_questions
+    from course_utils.data import batches
     from course_utils.evaluation import mean_loss
     from course_utils.lora_analysis import RandomSubspace
     from course_utils.models import load_model
@@ -172,16 +171,21 @@ def random_subspace(point: dict, seed: int) -> dict:
         torch.manual_seed(seed)
         model = type(model)(model.config).eval()
     space = RandomSubspace(model, point["dimension"], seed)
-    stream = batches(_encoded(tokenizer, load_questions("tune")), 16, seed, tokenizer.pad_token_id)
+    stream = batches(_encoded("tune"), 16, seed, tokenizer.pad_token_id)
     label = f"{point['dimension']} dimensions, lr {point['lr']:g}, seed {seed}"
     train(space, stream, steps=40, lr=point["lr"], seed=seed, label=label)
-    scored = _encoded(tokenizer, random.Random(0).sample(load_questions("held_out"), 100))
-    return {"loss": mean_loss(space.write_back(), scored)}
+    return {"loss": mean_loss(space.write_back(), _encoded("held_out", sample=100))}
 
 
-def _encoded(tokenizer, questions):
-    from course_utils.data import encode_prompt_completion
+@functools.cache
+def _encoded(name, kind=None, sample=None):
+    """A set of questions as the pocket model's examples: those of a kind, and a fixed sample of them."""
+    from course_utils.data import encode_prompt_completion, load_questions
+    from course_utils.models import load_model
 
+    tokenizer = load_model("pocket")[1]
+    questions = [row for row in load_questions(name) if kind in (None, row["kind"])]
+    questions = random.Random(0).sample(questions, sample) if sample else questions
     return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in questions]
 
 
