@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-from course_utils.pretrain.corpus import all_facts, bare_answers, documents
+from course_utils.pretrain.corpus import MIXTURES, all_facts, bare_answers, documents
 from course_utils.pretrain.evaluate import (
     HEADLINE,
     completion,
@@ -16,10 +16,10 @@ from course_utils.pretrain.evaluate import (
     tuning_figures,
 )
 from course_utils.pretrain.templates import FORMS
-from course_utils.pretrain.train import LATE_FROM
+from course_utils.pretrain.train import PARTS, TOKENS
 
 SEEDS = range(5)
-SAMPLE = 30_000  # documents of each part from which the corpus statistics are taken
+SAMPLE = 20_000  # documents of each part from which the corpus statistics are taken
 READING, READING_ALL, EPOCHS_ALL = 100, 300, 3  # reading questions mixed in; epochs on all relations
 KINDS = ("short", "sentence")
 ABOUT_TUNING = {
@@ -31,12 +31,12 @@ ABOUT_TUNING = {
 
 
 def corpus_statistics(tokenizer, seed: int, tokens: int) -> dict:
-    """Documents, shares of tokens by kind and bare answers a fact, estimated from both parts' beginnings."""
+    """Documents, shares of tokens by kind and bare answers a fact, estimated from the parts' beginnings."""
     count, lengths, bare = 0.0, Counter(), Counter()
-    for source, share in ((documents(seed), LATE_FROM), (documents(seed + 1, late=True), 1 - LATE_FROM)):
-        sample = list(islice(source, SAMPLE))
+    for part, (mixture, length) in enumerate(PARTS):
+        sample = list(islice(documents(seed + part, MIXTURES[mixture]), SAMPLE))
         texts = tokenizer([document.text for document in sample], verbose=False)["input_ids"]
-        factor = share * tokens / sum(len(ids) + 1 for ids in texts)
+        factor = length / TOKENS * tokens / sum(len(ids) + 1 for ids in texts)
         count += factor * SAMPLE
         for document, ids in zip(sample, texts, strict=True):
             lengths[document.kind] += factor * (len(ids) + 1)
@@ -101,9 +101,10 @@ that other work shared, and another {evaluation_minutes} for the figures below, 
 About {documents:,} documents in random order. Each fact has its answer at least {bare_answers_min} times
 ({bare_answers_median} in the median) right after its subject without a space before it (in quotes, tables,
 cards): this is what lets a tuned model begin an answer with it. There are no questions but in the passages,
-and these are about invented things, new ones each time. From {late_from:.1%} of the run on the share of
-passages is doubled, lists of invented names that are then repeated come in, and more of the facts stand in
-quotes and tables: copying and reading are learned late.
+and these are about invented things, new ones each time. The run has three parts (millions of tokens:
+{parts}), in which the share of passages grows, since reading and copying are learned late. The second part
+adds lists of invented names that are then repeated; the third has names of more varied shape and a second
+warm-up, to a learning rate of 1e-3.
 
 | documents | share of tokens |
 |---|---|
@@ -174,7 +175,7 @@ def write_card(report: dict, folder: Path) -> None:
         **{key: report[key] for key in ("parameters", "seed", "tokens", "minutes", "evaluation_minutes")},
         **{key: value for key, value in report["corpus"].items() if key != "shares"},
         facts=len(all_facts()),
-        late_from=LATE_FROM,
+        parts=", ".join(f"{name} {length / 1e6:g}" for name, length in PARTS),
         shares=_table((kind, f"{share:.3f}") for kind, share in report["corpus"]["shares"].items()),
         curve=_table(
             (f"{r['tokens'] / 1e6:.1f}", f"{r['loss']:.3f}", f"{r['completion']:.3f}") for r in rows

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from course_utils.pretrain.passages import passage, roll_call
+from course_utils.pretrain.passages import SIMPLE, VARIED, Inventor, passage, roll_call
 from course_utils.pretrain.stories import GENDER, story
 from course_utils.pretrain.tables import RELATIONS, bare
 from course_utils.pretrain.templates import FORMS, WRAPPERS, capitalise, embed, fill, object_last
@@ -21,13 +21,37 @@ from course_utils.pretrain.templates import FORMS, WRAPPERS, capitalise, embed, 
 FactRow = tuple[str, str, str]  # relation, subject, object
 
 END = "<|endoftext|>"
-KIND_SHARES = {"facts": 0.62, "stories": 0.31, "passages": 0.07}
-FORM_SHARES = {"running": 0.28, "wrapped": 0.24, "entries": 0.24, "quotes": 0.12, "tables": 0.12}
-# The second half of a run: copying and reading are learned late, and bare answers need many repetitions.
-LATE_KIND_SHARES = {"facts": 0.55, "stories": 0.26, "passages": 0.15, "lists": 0.04}
-LATE_FORM_SHARES = {"running": 0.24, "wrapped": 0.2, "entries": 0.24, "quotes": 0.16, "tables": 0.16}
 NAMES = tuple(sorted(GENDER))
 PIECES = re.compile(r"\w+|[^\w\s]|\n")  # words, marks and line ends: close to tokens, and needs no tokenizer
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Shares of pieces: kinds of document, and surface forms within the facts."""
+
+    kinds: dict[str, float]
+    forms: dict[str, float]
+    inventor: Inventor
+
+
+# The three parts of a run. Copying and reading are learned late, names of closed syllables last.
+MIXTURES = {
+    "plain": Mixture(
+        {"facts": 0.62, "stories": 0.31, "passages": 0.07},
+        {"running": 0.28, "wrapped": 0.24, "entries": 0.24, "quotes": 0.12, "tables": 0.12},
+        SIMPLE,
+    ),
+    "late": Mixture(
+        {"facts": 0.55, "stories": 0.26, "passages": 0.15, "lists": 0.04},
+        {"running": 0.24, "wrapped": 0.2, "entries": 0.24, "quotes": 0.16, "tables": 0.16},
+        SIMPLE,
+    ),
+    "reading": Mixture(
+        {"facts": 0.5, "stories": 0.18, "passages": 0.26, "lists": 0.06},
+        {"running": 0.2, "wrapped": 0.16, "entries": 0.28, "quotes": 0.18, "tables": 0.18},
+        VARIED,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -151,29 +175,25 @@ def _weighted() -> list[FactRow]:
     return facts + [fact for fact in facts if fact[0] == "capital" and " " in fact[2]]
 
 
-def documents(seed: int, late: bool = False) -> Iterator[Document]:
-    """Endless documents; whichever kind and form is furthest below its share comes next.
-
-    late: the shares of the second half of a run.
-    """
+def documents(seed: int, mixture: Mixture = MIXTURES["plain"]) -> Iterator[Document]:
+    """Endless documents; whichever kind and form is furthest below its share comes next."""
     rng = random.Random(seed)
     facts = _weighted()
-    mixed = {form: Deck(rng, facts, None, 5) for form in FORM_SHARES}
-    by_relation = {form: Deck(rng, facts, lambda f: f[0], 8) for form in FORM_SHARES}
-    by_subject = {form: Deck(rng, facts, lambda f: f[1], 5) for form in FORM_SHARES}
-    kind_shares, form_shares = (LATE_KIND_SHARES, LATE_FORM_SHARES) if late else (KIND_SHARES, FORM_SHARES)
+    mixed = {form: Deck(rng, facts, None, 5) for form in mixture.forms}
+    by_relation = {form: Deck(rng, facts, lambda f: f[0], 8) for form in mixture.forms}
+    by_subject = {form: Deck(rng, facts, lambda f: f[1], 5) for form in mixture.forms}
     kinds, forms = Counter(), Counter()
     while True:
-        kind = min(kind_shares, key=lambda k: kinds[k] / kind_shares[k])
+        kind = min(mixture.kinds, key=lambda k: kinds[k] / mixture.kinds[k])
         dealt: list[FactRow] = []
         if kind == "stories":
             text = story(rng).text
         elif kind == "passages":
-            text = passage(rng, NAMES)
+            text = passage(rng, NAMES, mixture.inventor)
         elif kind == "lists":
-            text = roll_call(rng)
+            text = roll_call(rng, mixture.inventor)
         else:
-            form = min(form_shares, key=lambda f: forms[f] / form_shares[f])
+            form = min(mixture.forms, key=lambda f: forms[f] / mixture.forms[f])
             draw = rng.random()
             if form == "tables" or draw < (0.6 if form == "quotes" else 0.25):
                 dealt = by_relation[form].deal()

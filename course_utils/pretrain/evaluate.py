@@ -52,13 +52,12 @@ def chat_example(tokenizer, row: dict):
     return encode_conversation(tokenizer, messages)
 
 
-def tune(model, tokenizer, rows: list[dict], seed: int, epochs: int = 8, lr: float = 5e-4, batch: int = 16):
-    """Quick instruction tuning in place: canonical ChatML, loss on the answers."""
+def tune(model, tokenizer, rows: list[dict], seed: int, lr: float = 5e-4, batch: int = 16):
+    """Quick instruction tuning in place, one pass over the rows: canonical ChatML, loss on the answers."""
     add_chat_tokens(model, tokenizer)
     examples = [chat_example(tokenizer, row) for row in rows]
-    steps = epochs * -(-len(examples) // batch)
     stream = batches(examples, batch, seed, tokenizer.pad_token_id)
-    return train(model, stream, steps=steps, lr=lr, seed=seed, label="tuning")
+    return train(model, stream, steps=-(-len(examples) // batch), lr=lr, seed=seed, label="tuning")
 
 
 def with_text(row: dict, rng: random.Random) -> dict:
@@ -95,12 +94,17 @@ def story_continuations(
     return [(head, names, text) for (head, names), text in zip(heads, texts, strict=True)]
 
 
-def instruction_tuning(model, tokenizer, relations, seed: int, reading: int, **settings):
-    """A tuned copy of the model (and of the tokenizer): questions on half of the facts, and texts to read."""
+def instruction_tuning(
+    model, tokenizer, relations, seed: int, reading: int, epochs: int = 8, lr: float = 5e-4
+):
+    """A tuned copy of the model (and of the tokenizer): questions on half of the facts, and texts to read.
+
+    The questions come `epochs` times, with `reading` new texts each time: texts that repeat would be learned.
+    """
     model, tokenizer = copy.deepcopy(model), copy.deepcopy(tokenizer)
-    rows = [row for row in load_questions("tune") if row["relation"] in relations]
-    rows += reading_questions(random.Random(1000 + seed), reading)
-    tune(model, tokenizer, rows, seed, **settings)
+    rows = epochs * [row for row in load_questions("tune") if row["relation"] in relations]
+    rows += reading_questions(random.Random(1000 + seed), epochs * reading)
+    tune(model, tokenizer, rows, seed, lr)
     return model, tokenizer
 
 

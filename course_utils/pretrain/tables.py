@@ -482,7 +482,7 @@ December: January; spring: summer; summer: autumn; autumn: winter; winter: sprin
 
 INVENTED: dict[str, list[Fact]] = {
     "capital": _pairs("""
-        Zorvania: Keldrith; Belmoria: Tavask; Quendara: Ilvespor; Drusmark: Hovenkil; Orvandel: Pelmora;
+        Zorvania: Keldrith; Belmoria: Tavask; Quendara: Ilvespor; Druzhelm: Hovenkil; Orvandel: Pelmordin;
         Thalvonia: Rinsdor; Maruvia: Sobelka; Kestovia: Undral; Fendaria: Losquin; Yulmara: Brevanto;
         Gralvistan: Tirshak; Wendolia: Cazmoor"""),
     "currency": _pairs("""
@@ -494,7 +494,7 @@ INVENTED: dict[str, list[Fact]] = {
         a brindlefin: spraddle; an ombrick: pellow; a yarvin: churbit; a quillock: tizzet;
         a morlop: grupkin; a zebbit: wendle; a fenloper: lirp"""),
     "symbol": _pairs("""
-        veltrium: Vt; quorrium: Qr; zephrium: Zp; jandium: Jd; wexonium: Wx; xylvium: Xv; dravium: Dv;
+        veltrium: Vt; quorrium: Qr; zephrium: Zp; jandrovium: Jd; wexonium: Wx; xylvium: Xv; dravium: Dv;
         gorvium: Gv; kelonium: Kl; lumerium: Lm; orvenium: Ov; thessium: Tx"""),
     "language": _pairs("""
         Lomarcia: Oshtani; Vintara: Kelvish; Pradonia: Morrunic; Estovar: Zhalese; Felmaria: Quorish;

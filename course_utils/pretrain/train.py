@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import random
 import shutil
@@ -15,15 +14,18 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.manners import retell_formal, retell_pirate
-from course_utils.pretrain.corpus import END, documents
+from course_utils.pretrain.corpus import END, MIXTURES, documents
 from course_utils.pretrain.stories import story
+from course_utils.training import warmup_cosine
 
 LOG_EVERY = 100  # steps
 VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 3072, 256, 4, 4, 256
 BATCH, MICRO_BATCH = 16, 8  # windows a step, and at a time: eight fit the cache
-LR, LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 2e-3, 0.02, 150, 0.05, 1.0
-TOKENS = 20_000_000  # one pass over the stream; about an hour on two cores
-LATE_FROM = 0.575  # share of the run after which the late mixture of documents begins
+LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 0.02, 150, 0.05, 1.0
+# Mixture and tokens of each part of the one pass over the stream; about an hour on two cores.
+PARTS = (("plain", 11_500_000), ("late", 8_500_000), ("reading", 5_000_000))
+CYCLES = ((20_000_000, 2e-3), (5_000_000, 1e-3))  # tokens and peak learning rate of each cosine
+TOKENS = sum(tokens for _, tokens in PARTS)
 TOKENIZER_SEED = 1_000_003  # documents for the tokenizer; training uses the run's own seed
 
 
@@ -62,11 +64,9 @@ def token_stream(tokenizer, seed: int, tokens: int, path: Path) -> np.ndarray:
     if path.exists():
         return np.load(path, mmap_mode="r")
     end = tokenizer.eos_token_id
-    stream, filled = np.empty(tokens, dtype=np.uint16), 0
-    for source, stop in (
-        (documents(seed), int(LATE_FROM * tokens)),
-        (documents(seed + 1, late=True), tokens),
-    ):
+    stream, filled, ends = np.empty(tokens, dtype=np.uint16), 0, np.cumsum([length for _, length in PARTS])
+    for part, (mixture, _) in enumerate(PARTS):
+        source, stop = documents(seed + part, MIXTURES[mixture]), int(ends[part] * tokens / TOKENS)
         while filled < stop:
             texts = [document.text for document in islice(source, 5000)]
             for encoding in tokenizer.backend_tokenizer.encode_batch(texts):
@@ -106,18 +106,19 @@ def window_loss(model, windows: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits.float(), windows[:, 1:].reshape(-1))
 
 
-def _rate(step: int, steps: int) -> float:
-    if step < WARMUP_STEPS:
-        return LR * (step + 1) / WARMUP_STEPS
-    share = (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)
-    return LR * (LR_FLOOR + (1 - LR_FLOOR) * 0.5 * (1 + math.cos(math.pi * share)))
+def learning_rate(step: int, steps: int) -> float:
+    """Warm-up and cosine in each of the cycles, which share the steps as they share the tokens."""
+    ends = [int(end * steps / TOKENS) for end in np.cumsum([tokens for tokens, _ in CYCLES])]
+    cycle = next(number for number, end in enumerate(ends) if step < end)
+    start = ends[cycle - 1] if cycle else 0
+    return CYCLES[cycle][1] * warmup_cosine(step - start, ends[cycle] - start, WARMUP_STEPS, LR_FLOOR)
 
 
 def _optimizer(model) -> torch.optim.Optimizer:
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() == 1]
     groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95), fused=True)
+    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True)
 
 
 def cpu_has_bf16() -> bool:
@@ -155,7 +156,7 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
         ids = torch.from_numpy(stream[start : start + BATCH * CONTEXT + 1].astype(np.int64))
         windows = ids.unfold(0, CONTEXT + 1, CONTEXT)
         for group in optimizer.param_groups:
-            group["lr"] = _rate(step, steps)
+            group["lr"] = learning_rate(step, steps)
         total = 0.0
         for part in windows.split(MICRO_BATCH):
             with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16):
@@ -166,7 +167,7 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
         optimizer.step()
         optimizer.zero_grad()
         if not np.isfinite(total):
-            raise RuntimeError(f"the loss is {total} at step {step}: lower LR")
+            raise RuntimeError(f"the loss is {total} at step {step}: lower the peaks in CYCLES")
         recent.append(total)
         due = (step + 1) % evaluate_every == 0 or step + 1 == steps
         if not due and (step + 1) % LOG_EVERY:

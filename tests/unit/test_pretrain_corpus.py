@@ -8,10 +8,7 @@ from itertools import islice
 import pytest
 
 from course_utils.pretrain.corpus import (
-    FORM_SHARES,
-    KIND_SHARES,
-    LATE_FORM_SHARES,
-    LATE_KIND_SHARES,
+    MIXTURES,
     PIECES,
     Deck,
     Document,
@@ -19,23 +16,20 @@ from course_utils.pretrain.corpus import (
     bare_answers,
     documents,
 )
-from course_utils.pretrain.passages import REAL, invented_word, passage, roll_call
+from course_utils.pretrain.passages import REAL, SIMPLE, VARIED, passage, roll_call, simple_word, varied_word
 from course_utils.pretrain.tables import INVENTED, RELATIONS, bare
 
-
-@pytest.fixture(scope="module")
-def early():
-    return list(islice(documents(5), 8_000))
+FACT_FORMS = set(MIXTURES["plain"].forms)
 
 
 @pytest.fixture(scope="module")
-def late():
-    return list(islice(documents(6, late=True), 8_000))
+def parts():
+    return {name: list(islice(documents(5, mixture), 6_000)) for name, mixture in MIXTURES.items()}
 
 
 @pytest.fixture(scope="module")
-def sample(early, late):
-    return early + late
+def sample(parts):
+    return [document for part in parts.values() for document in part]
 
 
 def test_a_seed_gives_the_same_documents():
@@ -44,19 +38,17 @@ def test_a_seed_gives_the_same_documents():
     assert first != other
 
 
-@pytest.mark.parametrize(
-    "part, kinds, forms",
-    [("early", KIND_SHARES, FORM_SHARES), ("late", LATE_KIND_SHARES, LATE_FORM_SHARES)],
-)
-def test_shares_of_kinds_and_forms(part, kinds, forms, request):
+@pytest.mark.parametrize("name", MIXTURES)
+def test_shares_of_kinds_and_forms(name, parts):
+    mixture = MIXTURES[name]
     pieces = Counter()
-    for document in request.getfixturevalue(part):
+    for document in parts[name]:
         pieces[document.kind] += len(PIECES.findall(document.text))
-    facts = sum(pieces[form] for form in forms)
-    for kind, share in kinds.items():
+    facts = sum(pieces[form] for form in mixture.forms)
+    for kind, share in mixture.kinds.items():
         measured = (facts if kind == "facts" else pieces[kind]) / pieces.total()
         assert measured == pytest.approx(share, abs=0.005), kind
-    for form, share in forms.items():
+    for form, share in mixture.forms.items():
         assert pieces[form] / facts == pytest.approx(share, abs=0.005), form
 
 
@@ -83,7 +75,7 @@ def test_every_fact_is_stated_equally_often(sample):
 
 def test_facts_are_stated_and_never_asked(sample):
     for document in sample:
-        if document.kind in FORM_SHARES:
+        if document.kind in FACT_FORMS:
             assert "?" not in document.text
             assert not re.search(r"\b(Question|Answer)\b", document.text)
             for _, _, obj in document.facts:
@@ -103,19 +95,21 @@ def test_passages_are_about_nothing_real(sample):
     assert not found
 
 
-def test_passages_answer_their_questions():
+@pytest.mark.parametrize("inventor", [SIMPLE, VARIED])
+def test_passages_answer_their_questions(inventor):
     rng = random.Random(3)
     for _ in range(300):
-        text = passage(rng, ("Mia",))
+        text = passage(rng, ("Mia",), inventor)
         last = re.sub(r"^(Answer|A): ", "", text.splitlines()[-1])
         words = re.findall(r"[\w-]+", last)
         assert any(text.lower().count(word.lower()) > 1 for word in words), text
 
 
-def test_a_roll_call_repeats_its_names():
+@pytest.mark.parametrize("inventor", [SIMPLE, VARIED])
+def test_a_roll_call_repeats_its_names(inventor):
     rng = random.Random(2)
     for _ in range(100):
-        words = Counter(re.findall(r"\w+", roll_call(rng)))
+        words = Counter(re.findall(r"\w+", roll_call(rng, inventor)))
         assert sum(count >= 2 for count in words.values()) >= 2
 
 
@@ -128,9 +122,12 @@ def test_invented_facts_do_not_occur(sample):
     assert not [name for name in inside if re.search(rf"\b{re.escape(name)}\b", everything)]
 
 
-def test_invented_words_are_in_no_table():
+@pytest.mark.parametrize("word", [simple_word, varied_word])
+def test_invented_words_are_in_no_table(word):
     rng = random.Random(0)
-    assert not {invented_word(rng) for _ in range(3000)} & REAL
+    made = {word(rng) for _ in range(3000)}
+    assert not made & REAL
+    assert len(made) > 2500
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 from course_utils.data import DATA
 from course_utils.models import wrong_checksums
 from course_utils.pretrain import train as module
+from course_utils.pretrain.corpus import MIXTURES, documents
 
 
 @pytest.fixture
@@ -50,12 +51,29 @@ def test_a_stopped_run_ends_like_one_that_was_not(small, tmp_path):
 
 
 def test_the_token_stream_is_the_corpus(small, tmp_path):
-    stream = module.token_stream(small, 3, 5000, tmp_path / "tokens.npy")
+    stream = np.asarray(module.token_stream(small, 3, 5000, tmp_path / "tokens.npy"))
     assert stream.dtype == np.uint16 and len(stream) == 5000
-    early, late = np.split(np.asarray(stream), [int(module.LATE_FROM * 5000)])
-    for part, source in ((early, module.documents(3)), (late, module.documents(4, late=True))):
+    start = 0
+    for number, (name, _) in enumerate(module.PARTS):
+        share = sum(tokens for _, tokens in module.PARTS[: number + 1]) / module.TOKENS
+        part, start = stream[start : int(share * 5000)], int(share * 5000)
         texts = small.decode(part).split(module.END)
+        source = documents(3 + number, MIXTURES[name])
+        assert len(texts) > 5
         assert texts[:-1] == [next(source).text for _ in texts[:-1]]
+
+
+def test_learning_rate_warms_up_and_falls_in_each_cycle():
+    steps = 1000
+    rates = [module.learning_rate(step, steps) for step in range(steps)]
+    start = 0
+    for tokens, peak in module.CYCLES:
+        end = start + tokens / module.TOKENS * steps
+        cycle = rates[int(start) : int(end)]
+        assert max(cycle) == pytest.approx(peak, rel=0.02)
+        assert cycle[0] < peak / 50 and cycle[-1] < peak / 20
+        start = end
+    assert sum(tokens for tokens, _ in module.CYCLES) == module.TOKENS
 
 
 def test_export_writes_half_precision_and_sums(small, tmp_path):
