@@ -153,7 +153,7 @@ def learning_rates(rows: Sequence[Mapping[str, float]], lr: float) -> None:
     best = rates[means["target_loss"].index(min(means["target_loss"]))]
     _, axes = plots.figure("Too low learns nothing; too high forgets", "learning rate", "", columns=2)
     for ax, (name, values), label in zip(
-            axes, means.items(), ("loss on the task", "rise of the loss on the source text"), strict=True):
+            axes, means.items(), ("loss on the task", "forgetting"), strict=True):
         plots.lines({name: (rates, values)}, "", "", "", logx=True, ax=ax)
         ax.set_ylabel(f"{label} (nats a token)")
         ax.axvline(lr, color=plots.COLOURS[1], linestyle="--")
