@@ -50,7 +50,7 @@ test: .venv
 	@$(PY) -m pytest tests notebooks $(PYTEST_OPTIONS) $(ARGS)
 
 check: .venv
-	@$(PY) -m pytest tests -m "not notebook and not browser" $(PARALLEL) $(ARGS)
+	@$(PY) -m pytest tests -m "not notebook and not browser and not seeds" $(PARALLEL) $(ARGS)
 
 lint: .venv
 	@$(PY) -m ruff check .
