@@ -49,17 +49,15 @@ def test_completed(text, right):
     assert completed(text, "Paris") is right
 
 
-def test_the_evaluation_in_the_card_meets_its_bounds():
+def test_the_figures_of_the_card_meet_their_bounds():
     report = json.loads((POCKET / "evaluation.json").read_text())
     assert report["completion"]["all"] >= 0.97
     assert min(report["completion"].values()) >= 0.9
-    held_out = report["tuning"]["held_out"]
-    assert held_out["short"]["all"] >= 0.85
-    assert min(held_out["short"].values()) >= 0.7
-    assert held_out["sentence"]["all"] >= 0.75
-    assert report["tuning"]["invented"]["short"]["all"] == 0
-    assert report["tuning"]["reading"]["short"]["all"] >= 0.8
-    assert report["stories_consistent"] >= 0.9
+    held_out, invented = report["tuning"]["held_out"], report["tuning"]["invented"]
+    assert held_out["short"]["all"] >= 0.75
+    assert held_out["sentence"]["all"] >= 0.85
+    assert invented["short"]["all"] == invented["sentence"]["all"] == 0
+    assert report["stories_consistent"] >= 0.85
 
 
 def test_stories_keep_their_characters(pocket):
