@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from course_utils.pretrain.passages import SIMPLE, VARIED, Inventor, passage, roll_call
+from course_utils.pretrain.passages import SIMPLE, Inventor, passage, roll_call
 from course_utils.pretrain.stories import GENDER, story
 from course_utils.pretrain.tables import RELATIONS, bare
 from course_utils.pretrain.templates import FORMS, WRAPPERS, capitalise, embed, fill, object_last
@@ -34,7 +34,7 @@ class Mixture:
     inventor: Inventor
 
 
-# The three parts of a run. Copying and reading are learned late, names of closed syllables last.
+# The two parts of a run. Copying and reading are learned late.
 MIXTURES = {
     "plain": Mixture(
         {"facts": 0.62, "stories": 0.31, "passages": 0.07},
@@ -45,11 +45,6 @@ MIXTURES = {
         {"facts": 0.55, "stories": 0.26, "passages": 0.15, "lists": 0.04},
         {"running": 0.24, "wrapped": 0.2, "entries": 0.24, "quotes": 0.16, "tables": 0.16},
         SIMPLE,
-    ),
-    "reading": Mixture(
-        {"facts": 0.5, "stories": 0.18, "passages": 0.26, "lists": 0.06},
-        {"running": 0.2, "wrapped": 0.16, "entries": 0.28, "quotes": 0.18, "tables": 0.18},
-        VARIED,
     ),
 }
 

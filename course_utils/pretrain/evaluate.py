@@ -95,7 +95,7 @@ def story_continuations(
 
 
 def instruction_tuning(
-    model, tokenizer, relations, seed: int, reading: int, epochs: int = 8, lr: float = 5e-4
+    model, tokenizer, relations, seed: int, reading: int, epochs: int = 8, lr: float = 3e-4
 ):
     """A tuned copy of the model (and of the tokenizer): questions on half of the facts, and texts to read.
 

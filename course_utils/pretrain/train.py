@@ -23,8 +23,8 @@ VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 3072, 256, 4, 4, 256
 BATCH, MICRO_BATCH = 16, 8  # windows a step, and at a time: eight fit the cache
 LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 0.02, 150, 0.05, 1.0
 # Mixture and tokens of each part of the one pass over the stream; about an hour on two cores.
-PARTS = (("plain", 11_500_000), ("late", 8_500_000), ("reading", 5_000_000))
-CYCLES = ((20_000_000, 2e-3), (5_000_000, 1e-3))  # tokens and peak learning rate of each cosine
+PARTS = (("plain", 11_500_000), ("late", 8_500_000))
+CYCLES = ((20_000_000, 2e-3),)  # tokens and peak learning rate of each cosine
 TOKENS = sum(tokens for _, tokens in PARTS)
 TOKENIZER_SEED = 1_000_003  # documents for the tokenizer; training uses the run's own seed
 
