@@ -151,7 +151,7 @@ def learning_rates(rows: Sequence[Mapping[str, float]], lr: float) -> None:
                     if (values := [row[name] for row in rows if row["lr"] == rate])]
              for name in ("target_loss", "forgetting")}
     best = rates[means["target_loss"].index(min(means["target_loss"]))]
-    _, axes = plots.figure("Too low learns nothing; too high forgets", "learning rate", "", columns=2)
+    _, axes = plots.figure("Too low learns little; too high forgets", "learning rate", "", columns=2)
     for ax, (name, values), label in zip(
             axes, means.items(), ("loss on the task", "forgetting"), strict=True):
         plots.lines({name: (rates, values)}, "", "", "", logx=True, ax=ax)
