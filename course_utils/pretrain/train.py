@@ -21,10 +21,9 @@ from course_utils.training import warmup_cosine
 LOG_EVERY = 100  # steps
 VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 3072, 256, 4, 4, 256
 BATCH, MICRO_BATCH = 16, 8  # windows a step, and at a time: eight fit the cache
-LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 0.02, 150, 0.05, 1.0
+LR, LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 2e-3, 0.02, 150, 0.05, 1.0
 # Mixture and tokens of each part of the one pass over the stream; about an hour on two cores.
 PARTS = (("plain", 11_500_000), ("late", 8_500_000))
-CYCLES = ((20_000_000, 2e-3),)  # tokens and peak learning rate of each cosine
 TOKENS = sum(tokens for _, tokens in PARTS)
 TOKENIZER_SEED = 1_000_003  # documents for the tokenizer; training uses the run's own seed
 
@@ -107,11 +106,7 @@ def window_loss(model, windows: torch.Tensor) -> torch.Tensor:
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Warm-up and cosine in each of the cycles, which share the steps as they share the tokens."""
-    ends = [int(end * steps / TOKENS) for end in np.cumsum([tokens for tokens, _ in CYCLES])]
-    cycle = next(number for number, end in enumerate(ends) if step < end)
-    start = ends[cycle - 1] if cycle else 0
-    return CYCLES[cycle][1] * warmup_cosine(step - start, ends[cycle] - start, WARMUP_STEPS, LR_FLOOR)
+    return LR * warmup_cosine(step, steps, WARMUP_STEPS, LR_FLOOR)
 
 
 def _optimizer(model) -> torch.optim.Optimizer:
@@ -167,7 +162,7 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
         optimizer.step()
         optimizer.zero_grad()
         if not np.isfinite(total):
-            raise RuntimeError(f"the loss is {total} at step {step}: lower the peaks in CYCLES")
+            raise RuntimeError(f"the loss is {total} at step {step}: lower LR")
         recent.append(total)
         due = (step + 1) % evaluate_every == 0 or step + 1 == steps
         if not due and (step + 1) % LOG_EVERY:

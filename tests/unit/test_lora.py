@@ -5,21 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from tiny import tiny_gpt2
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from course_utils import lora
 from course_utils.lora_fast import FrozenHeadLoss, LowRankLinear, scored_lm_loss, speed_up
-
-
-def tiny_gpt2(seed=0):
-    torch.manual_seed(seed)
-    config = GPT2Config(
-        n_layer=2, n_embd=32, n_head=2, vocab_size=64, n_positions=32, bos_token_id=0, eos_token_id=0,
-        attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0,
-    )  # fmt: skip
-    return GPT2LMHeadModel(config).eval()
 
 
 def tiny_llama(seed=0, attention_bias=False):

@@ -4,23 +4,13 @@ import math
 
 import pytest
 import torch
+from tiny import tiny_gpt2
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from course_utils import lora_analysis as analysis
 from course_utils.lora import apply_lora, lora_layers, merge_lora, unwrap_lora
 from course_utils.training import train
-
-
-def tiny_gpt2(seed=0):
-    torch.manual_seed(seed)
-    config = GPT2Config(
-        n_layer=2, n_embd=32, n_head=2, vocab_size=64, n_positions=32, bos_token_id=0, eos_token_id=0,
-        attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0,
-    )  # fmt: skip
-    return GPT2LMHeadModel(config).eval()
-
 
 IDS = torch.randint(1, 64, (3, 10), generator=torch.Generator().manual_seed(1))
 ATTENTION = [f"transformer.h.{i}.attn.{name}" for i in (0, 1) for name in ("c_attn", "c_proj")]
