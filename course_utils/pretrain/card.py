@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-from course_utils.pretrain.corpus import MIXTURES, all_facts, bare_answers, documents
+from course_utils.pretrain.corpus import all_facts, bare_answers, documents
 from course_utils.pretrain.evaluate import (
     HEADLINE,
     completion,
@@ -16,10 +16,10 @@ from course_utils.pretrain.evaluate import (
     tuning_figures,
 )
 from course_utils.pretrain.templates import FORMS
-from course_utils.pretrain.train import PARTS, TOKENS
+from course_utils.pretrain.train import LR, VOCAB
 
-SEEDS = range(3)
-SAMPLE = 20_000  # documents of each part from which the corpus statistics are taken
+SEEDS = range(5)
+SAMPLE = 20_000  # documents from which the corpus statistics are taken
 READING = 100  # reading questions mixed into an epoch
 KINDS = ("short", "sentence")
 ABOUT_TUNING = {
@@ -31,21 +31,18 @@ ABOUT_TUNING = {
 
 
 def corpus_statistics(tokenizer, seed: int, tokens: int) -> dict:
-    """Documents, shares of tokens by kind and bare answers a fact, estimated from the parts' beginnings."""
-    count, lengths, bare = 0.0, Counter(), Counter()
-    for part, (mixture, length) in enumerate(PARTS):
-        sample = list(islice(documents(seed + part, MIXTURES[mixture]), SAMPLE))
-        texts = tokenizer([document.text for document in sample], verbose=False)["input_ids"]
-        factor = length / TOKENS * tokens / sum(len(ids) + 1 for ids in texts)
-        count += factor * SAMPLE
-        for document, ids in zip(sample, texts, strict=True):
-            lengths[document.kind] += factor * (len(ids) + 1)
-            for fact in bare_answers(document):
-                bare[fact] += factor
-    often = sorted(bare[fact] for fact in all_facts())
+    """Documents, shares of tokens by kind and bare answers a fact, estimated from the beginning."""
+    sample = list(islice(documents(seed), SAMPLE))
+    texts = tokenizer([document.text for document in sample], verbose=False)["input_ids"]
+    factor = tokens / sum(len(ids) + 1 for ids in texts)
+    lengths, bare = Counter(), Counter()
+    for document, ids in zip(sample, texts, strict=True):
+        lengths[document.kind] += len(ids) + 1
+        bare.update(bare_answers(document))
+    often = sorted(factor * bare[fact] for fact in all_facts())
     return {
-        "documents": round(count),
-        "shares": {kind: length / tokens for kind, length in lengths.items()},
+        "documents": round(factor * SAMPLE),
+        "shares": {kind: length / lengths.total() for kind, length in lengths.items()},
         "bare_answers_min": round(often[0]),
         "bare_answers_median": round(statistics.median(often)),
     }
@@ -75,11 +72,11 @@ def figures(model, tokenizer, seed: int, tokens: int, curve: list[dict]) -> dict
 CARD = """\
 # pocket-gpt2
 
-A GPT-2 of {parameters:,} parameters (4 layers of width 256, 4 heads, context 256, vocabulary 3,072, tied
-head) that completes {facts:,} plain facts, tells short stories and reads short passages. It was trained from
-scratch for this course on generated text, so that everything in the course runs offline on two CPU cores. It
-knows nothing else: not the world beyond its tables, not code, not dialogue. It has never seen a chat, and its
-tokenizer has no chat tokens.
+A GPT-2 of {parameters:,} parameters (4 layers of width 256, 4 heads, context 256, vocabulary {vocabulary:,},
+tied head) that completes {facts:,} plain facts, tells short stories and reads short passages. It was trained
+from scratch for this course on generated text, so that everything in the course runs offline on two CPU
+cores. It knows nothing else: not the world beyond its tables, not code, not dialogue. It has never seen a
+chat, and its tokenizer has no chat tokens.
 
 Weights: fp16 safetensors. Tokenizer: byte-level BPE like GPT-2's. Licence: Apache-2.0. No text of others is
 in its corpus: the tables, templates and story grammar were written for this course.
@@ -88,20 +85,18 @@ in its corpus: the tables, templates and story grammar were written for this cou
 
     python -m course_utils.pretrain
 
-with seed {seed} trains on {tokens:,} tokens in one pass (bf16 autocast where the CPU has it, AdamW, learning
-rate 2e-3 with warm-up and cosine, 16 windows of 256 tokens a step). It took {minutes} minutes on two cores
-that other work shared, and another {evaluation_minutes} for the figures below, all of which are in
-`evaluation.json`. SHA-256 sums are in `checksums.json`. (The first 1,500 steps of this run followed the
-cosine of one of 26 million tokens; it was shortened then, so a rebuild is alike, not the same bit for bit.)
+with seed {seed} trains on {tokens:,} tokens in one pass (bf16 autocast where the CPU has it, Muon for the
+layers' matrices and AdamW for the rest, learning rate {lr} with warm-up and cosine, 16 windows of 256 tokens
+a step). It took {minutes} minutes on two cores that other work shared, and another {evaluation_minutes} for
+the figures below, all of which are in `evaluation.json`. SHA-256 sums are in `checksums.json`.
 
 ## Corpus
 
 About {documents:,} documents in random order. Each fact has its answer at least {bare_answers_min} times
 ({bare_answers_median} in the median) right after its subject without a space before it (in quotes, tables,
 cards): this is what lets a tuned model begin an answer with it. There are no questions but in the passages,
-and these are about invented things, new ones each time. The run has two parts (millions of tokens:
-{parts}), in which the share of passages grows, since reading and copying are learned late. The second part
-adds lists of invented names that are then repeated.
+and these are about invented things, new ones each time; some are lists of questions that nobody answers.
+Lists of invented names that are then repeated teach copying.
 
 | documents | share of tokens |
 |---|---|
@@ -122,7 +117,7 @@ Fact completion, greedy and exact, all {facts:,} facts: **{completion:.3f}**.
 {relations}
 
 After instruction tuning in canonical ChatML on half of the facts of four relations (8 epochs at 3e-4, batch
-16, short and sentence answers, {reading} reading questions mixed in), mean of three seeds, exact match:
+16, short and sentence answers, {reading} reading questions mixed in), mean of five seeds, exact match:
 
 | asked about | short | sentence |
 |---|---|---|
@@ -172,7 +167,8 @@ def write_card(report: dict, folder: Path) -> None:
         **{key: report[key] for key in ("parameters", "seed", "tokens", "minutes", "evaluation_minutes")},
         **{key: value for key, value in report["corpus"].items() if key != "shares"},
         facts=len(all_facts()),
-        parts=", ".join(f"{name} {length / 1e6:g}" for name, length in PARTS),
+        vocabulary=VOCAB,
+        lr=LR,
         shares=_table((kind, f"{share:.3f}") for kind, share in report["corpus"]["shares"].items()),
         curve=_table(
             (f"{r['tokens'] / 1e6:.1f}", f"{r['loss']:.3f}", f"{r['completion']:.3f}") for r in rows

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from course_utils.pretrain.passages import SIMPLE, Inventor, passage, roll_call
+from course_utils.pretrain.passages import passage, roll_call
 from course_utils.pretrain.stories import GENDER, story
 from course_utils.pretrain.tables import RELATIONS, bare
 from course_utils.pretrain.templates import FORMS, WRAPPERS, capitalise, embed, fill, object_last
@@ -25,28 +25,10 @@ NAMES = tuple(sorted(GENDER))
 PIECES = re.compile(r"\w+|[^\w\s]|\n")  # words, marks and line ends: close to tokens, and needs no tokenizer
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """Shares of pieces: kinds of document, and surface forms within the facts."""
-
-    kinds: dict[str, float]
-    forms: dict[str, float]
-    inventor: Inventor
-
-
-# The two parts of a run. Copying and reading are learned late.
-MIXTURES = {
-    "plain": Mixture(
-        {"facts": 0.62, "stories": 0.31, "passages": 0.07},
-        {"running": 0.28, "wrapped": 0.24, "entries": 0.24, "quotes": 0.12, "tables": 0.12},
-        SIMPLE,
-    ),
-    "late": Mixture(
-        {"facts": 0.55, "stories": 0.26, "passages": 0.15, "lists": 0.04},
-        {"running": 0.24, "wrapped": 0.2, "entries": 0.24, "quotes": 0.16, "tables": 0.16},
-        SIMPLE,
-    ),
-}
+# Shares of pieces: kinds of document, and surface forms within the facts.
+KINDS = {"facts": 0.53, "stories": 0.26, "passages": 0.17, "lists": 0.04}
+FACT_FORMS = {"running": 0.24, "wrapped": 0.2, "entries": 0.22, "quotes": 0.17, "tables": 0.17}
+TWICE = ("capital", "currency", "young", "symbol")  # relations stated twice as often: names hard to spell
 
 
 @dataclass(frozen=True)
@@ -165,30 +147,29 @@ WRITERS = {"running": running, "wrapped": wrapped, "entries": entries, "quotes":
 
 
 def _weighted() -> list[FactRow]:
-    """Every fact once, capitals of several words twice: their names are hard to complete."""
     facts = all_facts()
-    return facts + [fact for fact in facts if fact[0] == "capital" and " " in fact[2]]
+    return facts + [fact for fact in facts if fact[0] in TWICE]
 
 
-def documents(seed: int, mixture: Mixture = MIXTURES["plain"]) -> Iterator[Document]:
+def documents(seed: int) -> Iterator[Document]:
     """Endless documents; whichever kind and form is furthest below its share comes next."""
     rng = random.Random(seed)
     facts = _weighted()
-    mixed = {form: Deck(rng, facts, None, 5) for form in mixture.forms}
-    by_relation = {form: Deck(rng, facts, lambda f: f[0], 8) for form in mixture.forms}
-    by_subject = {form: Deck(rng, facts, lambda f: f[1], 5) for form in mixture.forms}
+    mixed = {form: Deck(rng, facts, None, 5) for form in FACT_FORMS}
+    by_relation = {form: Deck(rng, facts, lambda f: f[0], 8) for form in FACT_FORMS}
+    by_subject = {form: Deck(rng, facts, lambda f: f[1], 5) for form in FACT_FORMS}
     kinds, forms = Counter(), Counter()
     while True:
-        kind = min(mixture.kinds, key=lambda k: kinds[k] / mixture.kinds[k])
+        kind = min(KINDS, key=lambda k: kinds[k] / KINDS[k])
         dealt: list[FactRow] = []
         if kind == "stories":
             text = story(rng).text
         elif kind == "passages":
-            text = passage(rng, NAMES, mixture.inventor)
+            text = passage(rng, NAMES)
         elif kind == "lists":
-            text = roll_call(rng, mixture.inventor)
+            text = roll_call(rng)
         else:
-            form = min(mixture.forms, key=lambda f: forms[f] / mixture.forms[f])
+            form = min(FACT_FORMS, key=lambda f: forms[f] / FACT_FORMS[f])
             draw = rng.random()
             if form == "tables" or draw < (0.6 if form == "quotes" else 0.25):
                 dealt = by_relation[form].deal()

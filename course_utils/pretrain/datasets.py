@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 from course_utils.pretrain.corpus import PIECES, FactRow, all_facts, documents
-from course_utils.pretrain.passages import IN_A_SENTENCE, VARIED, invented_facts
+from course_utils.pretrain.passages import IN_A_SENTENCE, invented_facts
 from course_utils.pretrain.tables import INVENTED
 from course_utils.pretrain.templates import FORMS, fill
 
@@ -79,7 +79,7 @@ def reading_questions(rng: random.Random, count: int) -> list[dict]:
     """Questions with a text of one to three statements about random invented things that answers them."""
     rows = []
     for number in range(count):
-        facts = invented_facts(rng, rng.choice((1, 1, 2, 3)), VARIED)
+        facts = invented_facts(rng, rng.choice((1, 1, 2, 3)))
         text = " ".join(fill(rng.choice(FORMS[r].statements), s, o) for r, s, o in facts)
         fact = rng.choice(facts)
         asked = fill(rng.choice(FORMS[fact[0]].questions), *fact[1:])

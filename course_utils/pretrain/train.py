@@ -14,17 +14,15 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.manners import retell_formal, retell_pirate
-from course_utils.pretrain.corpus import END, MIXTURES, documents
+from course_utils.pretrain.corpus import END, documents
 from course_utils.pretrain.stories import story
 from course_utils.training import warmup_cosine
 
 LOG_EVERY = 100  # steps
-VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 3072, 256, 4, 4, 256
+VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 6144, 256, 4, 4, 256
 BATCH, MICRO_BATCH = 16, 8  # windows a step, and at a time: eight fit the cache
-LR, LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 2e-3, 0.02, 150, 0.05, 1.0
-# Mixture and tokens of each part of the one pass over the stream; about an hour on two cores.
-PARTS = (("plain", 11_500_000), ("late", 8_500_000))
-TOKENS = sum(tokens for _, tokens in PARTS)
+LR, LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 4e-3, 0.02, 150, 0.05, 1.0
+TOKENS = 20_000_000  # one pass; about an hour on two cores
 TOKENIZER_SEED = 1_000_003  # documents for the tokenizer; training uses the run's own seed
 
 
@@ -63,15 +61,13 @@ def token_stream(tokenizer, seed: int, tokens: int, path: Path) -> np.ndarray:
     if path.exists():
         return np.load(path, mmap_mode="r")
     end = tokenizer.eos_token_id
-    stream, filled, ends = np.empty(tokens, dtype=np.uint16), 0, np.cumsum([length for _, length in PARTS])
-    for part, (mixture, _) in enumerate(PARTS):
-        source, stop = documents(seed + part, MIXTURES[mixture]), int(ends[part] * tokens / TOKENS)
-        while filled < stop:
-            texts = [document.text for document in islice(source, 5000)]
-            for encoding in tokenizer.backend_tokenizer.encode_batch(texts):
-                ids = [*encoding.ids, end][: stop - filled]
-                stream[filled : filled + len(ids)] = ids
-                filled += len(ids)
+    stream, filled, source = np.empty(tokens, dtype=np.uint16), 0, documents(seed)
+    while filled < tokens:
+        texts = [document.text for document in islice(source, 5000)]
+        for encoding in tokenizer.backend_tokenizer.encode_batch(texts):
+            ids = [*encoding.ids, end][: tokens - filled]
+            stream[filled : filled + len(ids)] = ids
+            filled += len(ids)
     partial = path.with_suffix(".partial.npy")
     np.save(partial, stream)
     partial.rename(path)
@@ -109,11 +105,24 @@ def learning_rate(step: int, steps: int) -> float:
     return LR * warmup_cosine(step, steps, WARMUP_STEPS, LR_FLOOR)
 
 
-def _optimizer(model) -> torch.optim.Optimizer:
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.dim() == 1]
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True)
+def optimizers(model) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices (Jordan et al. 2024), AdamW for embeddings, biases and norms.
+
+    Muon's updates are scaled to the size of AdamW's, so that both take the same learning rate.
+    """
+    matrices, embeddings, vectors = [], [], []
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1:
+            vectors.append(parameter)
+        elif name.endswith(("wte.weight", "wpe.weight")):
+            embeddings.append(parameter)
+        else:
+            matrices.append(parameter)
+    groups = [{"params": embeddings, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]
+    return [
+        torch.optim.Muon(matrices, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True),
+    ]
 
 
 def cpu_has_bf16() -> bool:
@@ -134,13 +143,14 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
     stream = token_stream(tokenizer, seed, tokens, work / f"tokens-{seed}-{tokens}.npy")
     torch.manual_seed(seed)
     model = new_model(tokenizer.eos_token_id).train()
-    optimizer = _optimizer(model)
+    both = optimizers(model)
     steps = (len(stream) - 1) // (BATCH * CONTEXT)
     checkpoint, first, curve, seconds = work / f"checkpoint-{seed}-{tokens}.pt", 0, [], 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(both, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         first, curve, seconds = state["step"], state["curve"], state["seconds"]
         print(f"going on from step {first} of {steps}", flush=True)
 
@@ -150,7 +160,7 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
         start = step * BATCH * CONTEXT
         ids = torch.from_numpy(stream[start : start + BATCH * CONTEXT + 1].astype(np.int64))
         windows = ids.unfold(0, CONTEXT + 1, CONTEXT)
-        for group in optimizer.param_groups:
+        for group in both[0].param_groups + both[1].param_groups:
             group["lr"] = learning_rate(step, steps)
         total = 0.0
         for part in windows.split(MICRO_BATCH):
@@ -159,8 +169,9 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
             loss.backward()
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in both:
+            optimizer.step()
+            optimizer.zero_grad()
         if not np.isfinite(total):
             raise RuntimeError(f"the loss is {total} at step {step}: lower LR")
         recent.append(total)
@@ -180,7 +191,7 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
         curve.append(row)
         print(json.dumps(row), flush=True)
         if due:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            state = {"model": model.state_dict(), "optimizers": [each.state_dict() for each in both]}
             state |= {"step": step + 1, "curve": curve, "seconds": seconds + time.perf_counter() - started}
             torch.save(state, checkpoint.with_suffix(".partial"))
             checkpoint.with_suffix(".partial").rename(checkpoint)

@@ -173,13 +173,19 @@ class Notebook:
         self.wait_idle()
 
     def set_slider(self, index, name, keys):
-        """Move the slider of that name by pressing keys on its handle, and wait for the new text."""
-        before = self.output(index)
+        """Move the slider of that name by pressing keys on its handle, and wait for the new printed text.
+
+        The slider's own number changes at once and is not what is waited for.
+        """
+        printed = self.cell(index).locator(".jp-RenderedText")
+        before = printed.inner_text()
         slider = self.cell(index).locator(".widget-slider", has_text=name).first
         slider.locator(".noUi-handle").focus()
         for key in keys:
             self.page.keyboard.press(key)
-        self.page.wait_for_function("""([index, before]) => document.querySelector(
-            `.jp-Notebook .jp-Cell[data-windowed-list-index='${index}'] .jp-Cell-outputArea`
-        ).innerText !== before""", arg=[index, before])
+        self.page.wait_for_function("""([index, before]) => {
+            const text = document.querySelector(
+                `.jp-Notebook .jp-Cell[data-windowed-list-index='${index}'] .jp-RenderedText`)?.innerText;
+            return text && text !== before;
+        }""", arg=[index, before])
         self.wait_idle()
