@@ -1,0 +1,146 @@
+"""The KL penalty: exact divergence, its estimators from samples, penalties by token, and the coefficient.
+
+The policy is what is trained, the reference what it must stay near; KL(policy || reference) is the mean, over
+what the policy samples, of log policy - log reference, in nats.
+"""
+
+import torch
+
+
+def exact_kl(logits_current, logits_reference):
+    """KL(current || reference) over the vocabulary at every position: logits [..., V] -> [...], in nats."""
+    current, reference = logits_current.log_softmax(-1), logits_reference.log_softmax(-1)
+    # a token of probability 0 adds nothing, also where both logits are -inf
+    terms = torch.where(current > -torch.inf, current.exp() * (current - reference), 0.0)
+    return terms.sum(-1)
+
+
+def k1(log_probs_current, log_probs_reference):
+    """Estimate of the KL from log-probabilities of what the policy sampled: unbiased, often negative."""
+    return log_probs_current - log_probs_reference
+
+
+def k2(log_probs_current, log_probs_reference):
+    """Half the squared log-ratio (Schulman 2020): never negative, biased."""
+    return (log_probs_current - log_probs_reference).square() / 2
+
+
+def k3(log_probs_current, log_probs_reference):
+    """k1 plus ratio - 1, which is 0 on average (Schulman 2020): unbiased and never negative."""
+    log_ratio = log_probs_reference - log_probs_current
+    return log_ratio.expm1() - log_ratio
+
+
+ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
+
+
+def estimator_moments(logits_current, logits_reference, estimator):
+    """Exact mean, standard deviation and share of negative values of an estimator: [...] each.
+
+    Logits [..., V]; the sums run over the whole vocabulary, weighted by the policy, so nothing is sampled.
+    """
+    current, reference = logits_current.log_softmax(-1), logits_reference.log_softmax(-1)
+    probabilities, values = current.exp(), estimator(current, reference)  # (..., V) each
+    mean = (probabilities * values).sum(-1)
+    variance = (probabilities * (values - mean[..., None]).square()).sum(-1)
+    return mean, variance.sqrt(), (probabilities * (values < 0)).sum(-1)
+
+
+def token_log_probs(logits, tokens):
+    """Log-probability of each token: logits [..., T, V] of its own position, tokens [..., T] -> [..., T]."""
+    chosen = logits.gather(-1, tokens[..., None]).squeeze(-1)  # (..., T)
+    return chosen - logits.logsumexp(-1)
+
+
+def completion_logits(model, prompts, prompt_mask, completions):
+    """Logits that predict the completions' tokens, [batch, new, V], in fp32.
+
+    prompts and their mask [batch, tokens] are padded on the left, completions [batch, new] on the right: what
+    sample_tokens takes and gives.
+    """
+    new = completions.shape[1]
+    mask = torch.cat([prompt_mask, prompt_mask.new_ones(completions.shape)], 1)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    logits = model(
+        input_ids=torch.cat([prompts, completions], 1),
+        attention_mask=mask,
+        position_ids=positions,
+        logits_to_keep=new + 1,
+        use_cache=False,
+    ).logits
+    return logits[:, :-1].float()
+
+
+def completion_log_probs(model, prompts, prompt_mask, completions):
+    """Log-probability of each token of the completions, [batch, new]; arguments as in completion_logits."""
+    return token_log_probs(completion_logits(model, prompts, prompt_mask, completions), completions)
+
+
+def completion_mask(completions, stop_ids=()):
+    """True up to the first stop id of each row, itself included: [batch, new]."""
+    stops = torch.isin(completions, torch.tensor(list(stop_ids), device=completions.device))
+    return stops.cumsum(1) - stops.long() == 0
+
+
+def rlhf_kl_penalty(log_probs_current, log_probs_reference, kl_coeff=0.1, mask=None):
+    """Penalty of each generated token, kl_coeff * k1: [batch, tokens], zero where the mask is.
+
+    Ziegler et al. 2019 (arXiv 1909.08593). A sequence's penalty is the sum of its tokens', never the mean: that
+    would shrink with padding and with length.
+    """
+    _check_shapes(log_probs_current, log_probs_reference, mask)
+    penalty = kl_coeff * k1(log_probs_current, log_probs_reference)
+    return penalty if mask is None else torch.where(mask.bool(), penalty, 0.0)
+
+
+def rlhf_reward(reward_model_score, kl_penalty, token_kl_penalties):
+    """A sequence's total, [batch]: its score less the sum of its tokens' penalties [batch, tokens].
+
+    kl_penalty, [batch] or None, is that same sum under another name: it is compared, not subtracted again.
+    ValueError where it differs.
+    """
+    total = token_kl_penalties.sum(-1)
+    if kl_penalty is not None and not torch.allclose(torch.as_tensor(kl_penalty).to(total), total, atol=1e-4):
+        raise ValueError(
+            "kl_penalty is not the sum of each sequence's token_kl_penalties. Is it a mean, a sum over the "
+            "batch, or was another mask used? Pass None to take the sum."
+        )
+    return reward_model_score - total
+
+
+def _check_shapes(log_probs_current, log_probs_reference, mask):
+    shapes = {"log_probs_current": log_probs_current.shape, "log_probs_reference": log_probs_reference.shape}
+    if mask is not None:
+        shapes["mask"] = mask.shape
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+        raise ValueError(f"log-probabilities and mask must have one shape, [batch, tokens]; got {listed}")
+
+
+class FixedKL:
+    """A coefficient that stays as it is."""
+
+    def __init__(self, coefficient=0.1):
+        self.coefficient = coefficient
+
+    def update(self, kl):
+        return self.coefficient
+
+
+class AdaptiveKL:
+    """A coefficient that steers the KL to a target: beta <- beta * (1 + gain * error).
+
+    error is (kl - target) / target, clipped to [-clip, clip]. kl and target are of a sequence, in nats. Section
+    2.2 of Ziegler et al. 2019, whose gain is 0.1; their code writes it as batch size over a horizon.
+    """
+
+    def __init__(self, coefficient, target, gain=0.1, clip=0.2):
+        if coefficient <= 0 or target <= 0:
+            raise ValueError(f"coefficient and target must be above 0, got {coefficient} and {target}")
+        self.coefficient, self.target, self.gain, self.clip = coefficient, target, gain, clip
+
+    def update(self, kl):
+        """The coefficient for the next step, given the mean KL of this one's sequences."""
+        error = min(max((float(kl) - self.target) / self.target, -self.clip), self.clip)
+        self.coefficient *= 1 + self.gain * error
+        return self.coefficient
