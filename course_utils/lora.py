@@ -251,7 +251,7 @@ def set_adapter(model, adapter):
     ValueError where it does not fit. An optimiser made before a change of rank holds the old tensors.
     """
     layers = _unmerged_layers(model)
-    _check_fits(model, adapter)
+    check_fits(model, adapter)
     for name, layer in layers.items():
         n_in, n_out = layer_sizes(layer.original)
         zeros = layer.lora_A.new_zeros
@@ -270,7 +270,8 @@ def _copy_in(layer, name, value):
         setattr(layer, name, nn.Parameter(value.to(parameter).clone(), requires_grad=parameter.requires_grad))
 
 
-def _check_fits(model, adapter):
+def check_fits(model, adapter):
+    """ValueError unless the adapter's layers are in the model, in its sizes, and wrapped if any layer is."""
     modules = dict(model.named_modules())
     made_for = f" It was made for {adapter.base}." if adapter.base else ""
     for name, (A, B) in adapter.tensors.items():
@@ -315,7 +316,7 @@ class Adapters:
     def add(self, name, adapter=None):
         """Store an adapter, or what the model holds now, under a name; it replaces an earlier one."""
         adapter = adapter or get_adapter(self.model)
-        _check_fits(self.model, adapter)
+        check_fits(self.model, adapter)
         self.stored[name] = adapter
 
     def set(self, name):
@@ -345,27 +346,38 @@ def base_fingerprint(model, names):
     return digest.hexdigest()
 
 
-def save_adapter(model, folder):
-    """Write adapter_config.json and adapter_model.safetensors in PEFT's format; returns the folder."""
+def adapter_config(model):
+    """What adapter_config.json says of the adapter that the model holds, in PEFT's names."""
     layers = _unmerged_layers(model)
-    adapter = get_adapter(model)
-    config = {
+    first = next(iter(layers.values()))
+    return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": adapter.base,
-        "r": adapter.rank,
-        "lora_alpha": adapter.alpha,
-        "use_rslora": adapter.rslora,
-        "lora_dropout": getattr(next(iter(layers.values())).dropout, "p", 0.0),
+        "base_model_name_or_path": getattr(model, "name_or_path", None) or None,
+        "r": first.rank,
+        "lora_alpha": first.alpha,
+        "use_rslora": first.rslora,
+        "lora_dropout": getattr(first.dropout, "p", 0.0),
         "target_modules": _short_targets(model, list(layers)),
         "fan_in_fan_out": any(isinstance(layer.original, Conv1D) for layer in layers.values()),
         "bias": "none",
         "inference_mode": True,
     }
-    tensors = {}
-    for name, (A, B) in adapter.tensors.items():
-        tensors[f"{PREFIX}{name}.lora_A.weight"] = A.cpu().contiguous()
-        tensors[f"{PREFIX}{name}.lora_B.weight"] = B.cpu().contiguous()
+
+
+def peft_tensors(tensors):
+    """{layer: (A, B)} under the names of PEFT's file: {"base_model.model.LAYER.lora_A.weight": A, ...}."""
+    named = {}
+    for layer, (A, B) in tensors.items():
+        named[f"base_model.model.{layer}.lora_A.weight"] = A
+        named[f"base_model.model.{layer}.lora_B.weight"] = B
+    return named
+
+
+def save_adapter(model, folder):
+    """Write adapter_config.json and adapter_model.safetensors in PEFT's format; returns the folder."""
+    adapter, config = get_adapter(model), adapter_config(model)
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in peft_tensors(adapter.tensors).items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights_file, config_file = folder / f"{WEIGHTS_FILE}.part", folder / f"{CONFIG_FILE}.part"
@@ -423,7 +435,7 @@ def load_adapter(model, folder, check_base=True):
     Files that PEFT wrote do not record those: for them only layers and shapes are compared.
     """
     adapter = read_adapter(folder)
-    _check_fits(model, adapter)
+    check_fits(model, adapter)
     if check_base and adapter.fingerprint not in (None, base_fingerprint(model, adapter.tensors)):
         raise ValueError(
             f"The adapter in {folder} was trained on other weights than this model's"
