@@ -77,6 +77,54 @@ def load_questions(name: str) -> list[dict]:
     return read_jsonl(DATA / "questions" / f"{name}.jsonl")
 
 
+ROLES = ("system", "user", "assistant")
+
+
+def load_conversations(name="train") -> list[dict]:
+    """Rows with "messages", of data/conversations/NAME.jsonl or of a file of your own (a path in .jsonl).
+
+    train; held_out_facts and _reading, _tasks, _stories, _refusals, _turns, _system. The course's rows have
+    their "kind". Checks every line: ValueError with file, line and fault.
+    """
+    path = Path(name)
+    if path.suffix != ".jsonl":
+        path = DATA / "conversations" / f"{name}.jsonl"
+        if not path.is_file():
+            known = sorted(file.stem for file in path.parent.glob("*.jsonl") if file.stem != "story_prompts")
+            raise ValueError(f"unknown conversations {name!r}; choose {', '.join(known)}, or a .jsonl file")
+    rows = read_jsonl(path)
+    if not rows:
+        raise ValueError(f"{path}: the file has no conversations")
+    lines = [number for number, line in enumerate(path.read_bytes().split(b"\n"), start=1) if line.strip()]
+    for number, row in zip(lines, rows, strict=True):
+        if fault := conversation_fault(row.get("messages")):
+            raise ValueError(f"{path}, line {number}: {fault}")
+    return rows
+
+
+def load_story_prompts() -> list[dict]:
+    """Requests for stories that no training file has: rows of "prompt" (messages), mood, manners, names."""
+    return read_jsonl(DATA / "conversations" / "story_prompts.jsonl")
+
+
+def conversation_fault(messages) -> str | None:
+    """What is wrong with a conversation to train on, in words; None if nothing is."""
+    if not isinstance(messages, list) or not messages:
+        return f'expected "messages": [{{"role": ..., "content": ...}}, ...], got {str(messages)[:60]}'
+    for number, message in enumerate(messages, start=1):
+        if not isinstance(message, dict) or not isinstance(message.get("content"), str):
+            return f'message {number} must be {{"role": ..., "content": "text"}}, got {str(message)[:60]}'
+        if message.get("role") not in ROLES:
+            return f"message {number} has the role {message.get('role')!r}; ChatML here knows {ROLES}"
+        if message["role"] == "system" and number > 1:
+            return f"message {number} is a system line; only the first message can be one"
+        if not message["content"].strip():
+            return f"message {number} ({message['role']}) is empty"
+    if not any(message["role"] == "assistant" for message in messages):
+        return "the conversation has no assistant turn, so there is nothing to learn from it"
+    return None
+
+
 def load_source_texts(name: str = "held_out") -> list[str]:
     """Text like that of pre-training, not seen there: `held_out` to evaluate on, `replay` to train on."""
     return [row["text"] for row in read_jsonl(DATA / "source" / f"{name}.jsonl")]

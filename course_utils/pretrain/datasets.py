@@ -7,6 +7,7 @@ import json
 import random
 from pathlib import Path
 
+from course_utils.pretrain.conversations import card, conversations
 from course_utils.pretrain.corpus import PIECES, FactRow, all_facts, documents
 from course_utils.pretrain.passages import IN_A_SENTENCE, invented_facts
 from course_utils.pretrain.tables import INVENTED
@@ -114,8 +115,8 @@ statements and was never asked about any. {invented} more are `invented`: untrue
 The tables were typed for this course (`course_utils/pretrain/tables.py`) and checked by hand; they simplify
 where life is complicated (one language a country, one place an animal).
 
-Folders: `questions/` asks about these facts, `source/` holds text like that of pre-training, `pocket-gpt2/`
-the model, `results/` stored experiments.
+Folders: `questions/` asks about these facts, `conversations/` are chats to make an assistant from, `source/`
+holds text like that of pre-training, `pocket-gpt2/` the model, `results/` stored experiments.
 
 Made by `python -m course_utils.pretrain data`. Licence: Apache-2.0, like the course.
 """
@@ -171,6 +172,7 @@ def data_files() -> dict[str, str]:
     asked["paraphrase"] = questions(by_split["held_out"], paraphrase=True)
     asked["reading"] = reading_questions(random.Random(READING_SEED), READING_ROWS)
     source = {name: source_texts(name) for name in SOURCE_SEEDS}
+    chats = conversations(facts)
 
     def count(relation, split):
         return sum(row["relation"] == relation for row in by_split[split])
@@ -182,6 +184,7 @@ def data_files() -> dict[str, str]:
         {"facts.jsonl": _jsonl(facts)}
         | {f"questions/{name}.jsonl": _jsonl(rows) for name, rows in asked.items()}
         | {f"source/{name}.jsonl": _jsonl(rows) for name, rows in source.items()}
+        | {f"conversations/{name}.jsonl": _jsonl(rows) for name, rows in chats.items()}
         | {
             "README.md": FACTS_CARD.format(
                 facts=len(by_split["tune"] + by_split["held_out"]),
@@ -195,6 +198,7 @@ def data_files() -> dict[str, str]:
                 )
             ),
             "source/README.md": SOURCE_CARD.format(**{name: len(rows) for name, rows in source.items()}),
+            "conversations/README.md": card(chats),
         }
     )
 
