@@ -49,3 +49,36 @@ def _fill(part: Path, make: Callable[[Path], None]) -> None:
             raise OSError(errno.ENOSPC, f"The disk is full: nothing was kept in {part.parent}. Free some "
                                         "space, or set COURSE_HOME to a folder on another disk") from fault
         raise
+
+
+def sft_model(session) -> tuple:
+    """The instruction-tuned model of lesson 09 and its tokenizer: (model, tokenizer), eval mode.
+
+    Made once for a model, scale and seed, and loaded afresh at every call.
+    """
+    from course_utils import chatml, data, evaluation, sft, training
+    from course_utils.models import load_model, save_model
+
+    inputs = {
+        "model": session.model_name, "weights": weights_checksum(session), "scale": session.scale,
+        "seed": session.seed, "data": sft.data_checksum(),
+    }  # fmt: skip
+
+    def make(folder: Path) -> None:
+        model, tokenizer = session.load_model()
+        sft.assistant(session, model, tokenizer)
+        save_model(model, tokenizer, folder)
+
+    folder = cached("sft", inputs, make, [chatml, data, evaluation, sft, training])
+    return load_model(str(folder), session.device)
+
+
+def weights_checksum(session) -> str:
+    """SHA-256 over the weight files of the session's model; its name where they are not on disk yet."""
+    from course_utils.models import resolve, sha256
+
+    place = resolve(session.model_name, session.device).place
+    if not isinstance(place, Path):
+        return str(place)
+    sums = [sha256(path) for path in sorted(place.glob("*.safetensors"))]
+    return hashlib.sha256("".join(sums).encode()).hexdigest()

@@ -270,3 +270,10 @@ def default_lora_targets(model: PreTrainedModel) -> list[str]:
               if isinstance(module, nn.Linear | Conv1D)} - {"lm_head"}
     raise ModelError(f"No default LoRA targets are known for the architecture {kind!r}. "
                      f"Give target_modules yourself; its linear layers are: {', '.join(sorted(layers))}.")
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:
+    """Writes model and tokenizer into a folder that load_model takes; nothing is printed."""
+    with _quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)

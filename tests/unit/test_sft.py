@@ -1,0 +1,93 @@
+import re
+
+import pytest
+import torch
+
+from course_utils import artifacts, models, sft
+from course_utils.chatml import IM_END, IM_START, add_chat_tokens
+from course_utils.data import load_facts
+from course_utils.evaluation import mean_loss
+from course_utils.session import Session
+
+QUESTIONS = [
+    [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    for asked, answer in {
+        "Is the capital of France Paris?": "Paris",
+        "Is a cat a mat?": "a cat sat on the mat.",
+    }.items()
+]
+
+
+@pytest.fixture
+def tuned(model, tokenizer):
+    history = sft.instruction_tune(model, tokenizer, QUESTIONS, steps=60, lr=1e-2, batch_size=2)
+    return model, tokenizer, history
+
+
+def test_a_tuned_model_gives_its_answers_and_ends_them(tuned):
+    model, tokenizer, history = tuned
+    said = sft.replies(model, tokenizer, [messages[:1] for messages in QUESTIONS])
+    assert said == [sft.Reply(messages[1]["content"], True) for messages in QUESTIONS]
+    assert history.column("loss")[1][-1] < 0.1
+
+
+def test_replies_that_do_not_end_say_so(model, tokenizer):
+    add_chat_tokens(model, tokenizer)
+    with torch.no_grad():
+        model.transformer.wte.weight[tokenizer.convert_tokens_to_ids([IM_END, IM_START])] = 0
+    (said,) = sft.replies(model, tokenizer, [QUESTIONS[0][:1]], max_new_tokens=5)
+    assert said.text and not said.ended
+
+
+def test_end_of_text_is_not_the_terminator(tokenizer):
+    ends = tokenizer.eos_token_id
+    assert not sft._reply(tokenizer, [5, ends, ends], end=400).ended
+    assert sft._reply(tokenizer, [5, 400, 400], end=400) == sft.Reply(tokenizer.decode([5]).strip(), True)
+
+
+def test_no_room_for_the_reply(model, tokenizer):
+    add_chat_tokens(model, tokenizer)
+    with pytest.raises(ValueError, match="context of 128"):
+        sft.replies(model, tokenizer, [QUESTIONS[0][:1]], max_new_tokens=120)
+
+
+def test_loss_on_everything_is_on_every_token(model, tokenizer):
+    add_chat_tokens(model, tokenizer)
+    answers, everything = (sft.encode_all(tokenizer, QUESTIONS, flag) for flag in (False, True))
+    assert [example.input_ids for example in answers] == [example.labels for example in everything]
+    assert sum(label != -100 for label in answers[0].labels) < len(answers[0].labels) / 2
+    assert mean_loss(model, answers) != mean_loss(model, everything)
+
+
+def test_the_mixture_tells_no_fact_that_is_held_out():
+    told = {(messages[0]["content"], messages[1]["content"]) for messages in sft.mixture()}
+    for fact in load_facts("held_out"):
+        if fact.relation in sft.RELATIONS:
+            subject, obj = (re.compile(rf"\b{re.escape(word)}\b") for word in (fact.subject, fact.object))
+            assert not any(subject.search(asked) and obj.search(answer) for asked, answer in told), fact
+
+
+def test_sft_model_is_made_once_and_loads_as_it_was(monkeypatch, tmp_path, model, tokenizer, capsys):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    models.save_model(model, tokenizer, tmp_path / "base")
+    monkeypatch.setattr(sft, "mixture", lambda seed: QUESTIONS)
+    session = Session(str(tmp_path / "base"), "smoke", 0, torch.device("cpu"), torch.float32)
+    first, first_tokenizer = artifacts.sft_model(session)
+    assert "Making sft once" in capsys.readouterr().out
+    second, second_tokenizer = artifacts.sft_model(session)
+    assert "Making" not in capsys.readouterr().out
+    for before, after in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(before, after)
+    assert not torch.equal(first.transformer.wte.weight[:-2], model.transformer.wte.weight)
+    assert first_tokenizer.convert_tokens_to_ids([IM_START, IM_END]) == [len(tokenizer), len(tokenizer) + 1]
+    assert second_tokenizer.chat_template == first_tokenizer.chat_template
+
+
+def test_other_weights_give_another_sft_model(tmp_path, model, tokenizer):
+    session = Session(str(tmp_path), "smoke", 0, torch.device("cpu"), torch.float32)
+    models.save_model(model, tokenizer, tmp_path)
+    before = artifacts.weights_checksum(session)
+    with torch.no_grad():
+        model.transformer.wpe.weight += 1
+    models.save_model(model, tokenizer, tmp_path)
+    assert artifacts.weights_checksum(session) != before
