@@ -164,6 +164,17 @@ def reset_lora(model):
         nn.init.zeros_(layer.lora_B)
 
 
+def adapt_outputs(layer, parts):
+    """Let a fresh adapter change only these slices of a layer's outputs: B's other rows stay zero.
+
+    For a part of a fused projection: of GPT-2's c_attn the first third is the query, the last the value.
+    """
+    mask = torch.zeros_like(layer.lora_B)
+    for part in parts:
+        mask[part] = 1
+    layer.lora_B.register_hook(lambda grad: grad * mask)
+
+
 def merge_lora(model):
     """Put the effective weights into the original layers; the old ones are kept until unmerge or unwrap."""
     for layer in _unmerged_layers(model).values():

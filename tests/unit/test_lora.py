@@ -259,6 +259,21 @@ def test_training_moves_the_adapter_alone(case):
     assert all(torch.equal(dict(model.named_parameters())[n], p) for n, p in frozen.items())
 
 
+def test_a_part_of_the_outputs_alone():
+    model = lora.apply_lora(tiny_gpt2(), 4, 8.0, ["c_attn"])
+    for layer in lora.lora_layers(model).values():
+        lora.adapt_outputs(layer, [slice(0, 32), slice(64, 96)])  # query and value of width 32
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(3):
+        optimiser.zero_grad()
+        model(IDS, labels=IDS).loss.backward()
+        optimiser.step()
+    for layer in lora.lora_layers(model).values():
+        change = layer.weight - layer.original.weight  # (in, out)
+        assert change[:, 32:64].abs().max() == 0
+        assert change[:, :32].abs().max() > 0 and change[:, 64:].abs().max() > 0
+
+
 # --- named adapters
 
 
