@@ -1,0 +1,159 @@
+"""What a policy says, how likely it finds it, and how far it is from the reference: shared by PPO and DPO.
+
+A batch here is that of lesson 02: right-padded input_ids, attention_mask and labels [rows, tokens], labels
+-100 but on the answer. Per-token results are [rows, tokens - 1]: entry t belongs to token t + 1.
+"""
+
+import copy
+import math
+import re
+
+import torch
+import torch.nn.functional as F
+
+from course_utils.data import IGNORE, Example, collate
+from course_utils.generation import pad_left, sample_tokens
+from course_utils.training import token_losses
+
+
+def frozen_copy(model):
+    """The model as it is now, in eval mode and without gradients: a reference that stays where it is."""
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+def answer_mask(batch):
+    """1 where the next token belongs to the answer, [rows, tokens - 1]."""
+    return (batch["labels"][:, 1:] != IGNORE).float()
+
+
+def token_log_probs(model, batch):
+    """Log-probability of every token of the answer given all before it, [rows, tokens - 1]; 0 elsewhere."""
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return -token_losses(logits, batch["labels"])
+
+
+def fast_token_log_probs(model, batch):
+    """token_log_probs, without a mask tensor and with the vocabulary only where a token is scored."""
+    hidden = last_hidden(model, batch)[:, :-1]  # (rows, tokens - 1, width)
+    return scored_log_probs(model, hidden, batch["labels"])
+
+
+def last_hidden(model, batch):
+    """What the output head reads, [rows, tokens, width]. No mask: causality hides padding on the right."""
+    return model.base_model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
+
+
+def scored_log_probs(model, hidden, labels):
+    """Log-probabilities of the labelled tokens from hidden [rows, tokens - 1, width]; 0 elsewhere."""
+    targets = labels[:, 1:]
+    scored = targets != IGNORE
+    head = model.get_output_embeddings()
+    values = head_log_probs(head, hidden[scored], targets[scored])
+    return values.new_zeros(targets.shape).masked_scatter(scored, values)
+
+
+def head_log_probs(head, hidden, targets):
+    """log softmax(head(hidden))[target] for hidden [n, width] and targets [n]: [n], in fp32."""
+    plain = hidden.dtype == head.weight.dtype == torch.float32 and head.bias is None
+    frozen = not head.weight.requires_grad or not torch.is_grad_enabled()
+    if plain and frozen and not torch.is_autocast_enabled(hidden.device.type):
+        return FrozenHeadLogProbs.apply(hidden, head.weight, targets)
+    return -F.cross_entropy(head(hidden).float(), targets, reduction="none")
+
+
+class FrozenHeadLogProbs(torch.autograd.Function):
+    """Log-probabilities of targets [n] from hidden [n, d] through a frozen head [vocabulary, d].
+
+    Only hidden needs a gradient, head[target] - softmax @ head for each row. It is made in the forward
+    pass, a slice of rows at a time, so no logits are kept.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden, head, targets):
+        result = torch.empty_like(targets, dtype=hidden.dtype)
+        grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        rows = max(128, 2**20 // len(head))
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            logits = hidden[part] @ head.T  # (rows, vocabulary)
+            largest = logits.amax(1, keepdim=True)
+            chosen = logits.gather(1, targets[part, None])
+            total = logits.sub_(largest).exp_().sum(1, keepdim=True)
+            result[part] = (chosen - largest - total.log()).squeeze(1)
+            if grad is not None:
+                grad[part] = head[targets[part]] - logits.div_(total) @ head
+        ctx.save_for_backward(grad)
+        return result
+
+    @staticmethod
+    def backward(ctx, grad_result):
+        return grad_result[:, None] * ctx.saved_tensors[0], None, None
+
+
+@torch.no_grad()
+def rollout(model, prompts, *, max_new_tokens, stop_ids, pad_id, temperature=1.0, generator=None):
+    """One sampled answer for each prompt (a list of token ids), as a batch with labels on the answer.
+
+    An answer ends with the first of stop_ids, which belongs to it; "ended" [rows] is False where none came
+    within max_new_tokens.
+    """
+    ids, mask = pad_left(prompts, pad_id, next(model.parameters()).device)
+    new = sample_tokens(model, ids, mask, max_new_tokens=max_new_tokens, temperature=temperature,
+                        stop_ids=stop_ids, generator=generator)  # fmt: skip
+    stops, examples, ended = set(stop_ids), [], []
+    for prompt, row in zip(prompts, new.tolist(), strict=True):
+        end = next((place + 1 for place, token in enumerate(row) if token in stops), None)
+        examples.append(Example([*prompt, *row[:end]], [IGNORE] * len(prompt) + row[:end]))
+        ended.append(end is not None)
+    batch = {name: value.to(ids.device) for name, value in collate(examples, pad_id).items()}
+    return batch | {"ended": torch.tensor(ended, device=ids.device)}
+
+
+def answer_texts(tokenizer, batch):
+    """The answers of a batch as texts, without special tokens, stripped."""
+    rows = [[token for token in row if token != IGNORE] for row in batch["labels"].tolist()]
+    return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows]
+
+
+@torch.no_grad()
+def sequence_kl(policy, reference, batch):
+    """KL(policy || reference) of each answer in nats, [rows]: exact over the vocabulary at every position.
+
+    The mean over answers that the policy sampled estimates the KL of the two distributions over answers, with
+    less spread than the mean of the log-ratio.
+    """
+    scored = batch["labels"][:, 1:] != IGNORE
+    kl = torch.zeros(scored.shape, device=scored.device)
+    logs = [_scored_log_softmax(model, batch, scored) for model in (policy, reference)]
+    kl[scored] = (logs[0].exp() * (logs[0] - logs[1])).sum(-1)
+    return kl.sum(1)
+
+
+def _scored_log_softmax(model, batch, scored):
+    hidden = last_hidden(model, batch)[:, :-1][scored]
+    return model.get_output_embeddings()(hidden).float().log_softmax(-1)  # (n, vocabulary)
+
+
+def distinct_words(text):
+    """Share of different words among the words of a text; 1 for a text without any."""
+    words = re.findall(r"[a-z']+", text.lower())
+    return len(set(words)) / len(words) if words else 1.0
+
+
+def best_of_n_kl(n):
+    """What the KL of the best of n from the sampled distribution is at most, in nats: log n - (n - 1) / n."""
+    return math.log(n) - (n - 1) / n
+
+
+def best_of_n_mean(judge, scores, n):
+    """Mean score of the answer that `judge` likes best among n of the N of a prompt, over all such choices.
+
+    judge, scores [prompts, N]. With N > n this has far less spread than drawing n once (Nakano et al. 2021,
+    arXiv 2112.09332): in the judge's order, answer i (from 0) is the best in C(i, n - 1) of C(N, n) choices.
+    """
+    total = judge.shape[1]
+    if not 1 <= n <= total:
+        raise ValueError(f"the best of n needs 1 <= n <= {total} answers a prompt, got n = {n}")
+    weights = scores.new_tensor([math.comb(i, n - 1) / math.comb(total, n) for i in range(total)])
+    ordered = scores.gather(1, judge.argsort(1))
+    return (ordered * weights).sum(1).mean()
