@@ -85,10 +85,10 @@ def completion_mask(completions, stop_ids=()):
 def rlhf_kl_penalty(log_probs_current, log_probs_reference, kl_coeff=0.1, mask=None):
     """Penalty of each generated token, kl_coeff * k1: [batch, tokens], zero where the mask is.
 
-    Ziegler et al. 2019 (arXiv 1909.08593). A sequence's penalty is the sum of its tokens', never the mean: that
-    would shrink with padding and with length.
+    Ziegler et al. 2019 (arXiv 1909.08593). A sequence's penalty is the sum of its tokens', never the mean:
+    that would shrink with padding and with length.
     """
-    _check_shapes(log_probs_current, log_probs_reference, mask)
+    check_shapes(log_probs_current, log_probs_reference, mask)
     penalty = kl_coeff * k1(log_probs_current, log_probs_reference)
     return penalty if mask is None else torch.where(mask.bool(), penalty, 0.0)
 
@@ -108,7 +108,8 @@ def rlhf_reward(reward_model_score, kl_penalty, token_kl_penalties):
     return reward_model_score - total
 
 
-def _check_shapes(log_probs_current, log_probs_reference, mask):
+def check_shapes(log_probs_current, log_probs_reference, mask=None):
+    """ValueError unless all have one shape."""
     shapes = {"log_probs_current": log_probs_current.shape, "log_probs_reference": log_probs_reference.shape}
     if mask is not None:
         shapes["mask"] = mask.shape
@@ -130,8 +131,8 @@ class FixedKL:
 class AdaptiveKL:
     """A coefficient that steers the KL to a target: beta <- beta * (1 + gain * error).
 
-    error is (kl - target) / target, clipped to [-clip, clip]. kl and target are of a sequence, in nats. Section
-    2.2 of Ziegler et al. 2019, whose gain is 0.1; their code writes it as batch size over a horizon.
+    error is (kl - target) / target, clipped to [-clip, clip]. kl and target are of a sequence, in nats.
+    Section 2.2 of Ziegler et al. 2019, whose gain is 0.1; their code has it as batch size over a horizon.
     """
 
     def __init__(self, coefficient, target, gain=0.1, clip=0.2):
