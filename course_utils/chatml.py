@@ -1,15 +1,15 @@
 """ChatML: the template, the two special tokens, and conversations as examples with loss on the assistant."""
 
 from collections.abc import Sequence
+from html import escape
 
 import torch
 
-from course_utils.data import IGNORE, Example, check_length, encode
+from course_utils.data import IGNORE, ROLES, Example, check_length, encode
 
 SYSTEM = "You are a helpful assistant."
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
-ROLES = ("system", "user", "assistant")
 
 # {% generation %} marks what apply_chat_template(return_assistant_tokens_mask=True) takes for the assistant's
 TEMPLATE = """\
@@ -63,11 +63,7 @@ def encode_conversation(tokenizer, messages: Sequence[dict], add_generation_prom
     _check_conversation(messages, add_generation_prompt)
     if messages[0]["role"] != "system":
         messages = [{"role": "system", "content": SYSTEM}, *messages]
-    start, end = tokenizer.convert_tokens_to_ids([IM_START, IM_END])
-    if start in (None, tokenizer.unk_token_id):
-        raise ValueError(
-            f"the tokenizer does not know {IM_START}; call add_chat_tokens(model, tokenizer) first"
-        )
+    start, end = marker_ids(tokenizer)
     newline = encode(tokenizer, "\n")
     ids, labels = [], []
 
@@ -86,11 +82,78 @@ def encode_conversation(tokenizer, messages: Sequence[dict], add_generation_prom
     return Example(ids, labels)
 
 
+def marker_ids(tokenizer) -> tuple[int, int]:
+    """Ids of <|im_start|> and <|im_end|>. ValueError where they are no tokens."""
+    known = tokenizer.get_added_vocab()
+    for marker in (IM_START, IM_END):
+        if marker not in known:
+            raise ValueError(
+                f"the tokenizer does not know {marker}; call add_chat_tokens(model, tokenizer) first"
+            )
+    return known[IM_START], known[IM_END]
+
+
 def encode_content(tokenizer, content: str) -> list[int]:
     """Token ids of stripped text in which special tokens are ordinary characters."""
     return tokenizer(content.strip(), add_special_tokens=False, split_special_tokens=True, verbose=False)[
         "input_ids"
     ]
+
+
+def mask_prompt_tokens(
+    input_ids, tokenizer, assistant_token: str = f"{IM_START}assistant\n", attention_mask=None
+) -> torch.Tensor:
+    """Labels of encoded conversations, [batch, tokens] or [tokens] as the input: -100 but for the assistant.
+
+    Loss on every assistant content and on its <|im_end|>, in every turn and row; not on headers, the newline
+    after <|im_end|>, or padding on either side. assistant_token is the header after which an answer begins;
+    its first token must be special, so that no content can hold it (ValueError). attention_mask is needed
+    only where a conversation is cut off inside an answer.
+    """
+    ids = torch.as_tensor(input_ids)
+    header, (_, end) = encode(tokenizer, assistant_token), marker_ids(tokenizer)
+    if header[0] not in tokenizer.all_special_ids:
+        raise ValueError(f"{assistant_token!r} does not begin with a special token, so a user could type it")
+    learn = [_answers(row, header, end) for row in ids.reshape(-1, ids.shape[-1]).tolist()]
+    learn = torch.tensor(learn, device=ids.device).view(ids.shape)
+    if attention_mask is not None:
+        learn &= torch.as_tensor(attention_mask, device=ids.device).bool()
+    return ids.masked_fill(~learn, IGNORE)
+
+
+def _answers(ids, header, end):
+    """For every token whether it stands in an answer: after a header, up to and with the end marker."""
+    inside, learn = False, []
+    for position, token in enumerate(ids, start=1):
+        learn.append(inside)
+        if token == end:
+            inside = False
+        elif ids[max(0, position - len(header)) : position] == header:
+            inside = True
+    return learn
+
+
+def loss_text(tokenizer, example: Example) -> str:
+    """The decoded conversation with what carries loss between brackets ⟦ and ⟧."""
+    return "".join(f"⟦{text}⟧" if learn else text for learn, text in _runs(tokenizer, example))
+
+
+def loss_html(tokenizer, example: Example) -> str:
+    """The decoded conversation as HTML; what carries loss on blue, the rest grey. Markup in it is escaped."""
+    style = {True: "background:#BBDDF5;color:black", False: "color:#767676"}
+    runs = _runs(tokenizer, example)
+    spans = [f'<span style="{style[learn]}">{escape(text)}</span>' for learn, text in runs]
+    return f'<pre style="white-space:pre-wrap;margin:0">{"".join(spans)}</pre>'
+
+
+def _runs(tokenizer, example):
+    """(carries loss, text) of the longest stretches of one kind."""
+    runs = []
+    for token, label in zip(example.input_ids, example.labels, strict=True):
+        if not runs or runs[-1][0] != (label != IGNORE):
+            runs.append((label != IGNORE, []))
+        runs[-1][1].append(token)
+    return [(learn, tokenizer.decode(ids, clean_up_tokenization_spaces=False)) for learn, ids in runs]
 
 
 def _check_conversation(messages, add_generation_prompt):
