@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from course_utils.data import IGNORE, Example, collate
 from course_utils.generation import pad_left, sample_tokens
+from course_utils.kl import exact_kl
 from course_utils.training import token_losses
 
 
@@ -124,14 +125,13 @@ def sequence_kl(policy, reference, batch):
     """
     scored = batch["labels"][:, 1:] != IGNORE
     kl = torch.zeros(scored.shape, device=scored.device)
-    logs = [_scored_log_softmax(model, batch, scored) for model in (policy, reference)]
-    kl[scored] = (logs[0].exp() * (logs[0] - logs[1])).sum(-1)
+    kl[scored] = exact_kl(*(_scored_logits(model, batch, scored) for model in (policy, reference)))
     return kl.sum(1)
 
 
-def _scored_log_softmax(model, batch, scored):
-    hidden = last_hidden(model, batch)[:, :-1][scored]
-    return model.get_output_embeddings()(hidden).float().log_softmax(-1)  # (n, vocabulary)
+def _scored_logits(model, batch, scored):
+    hidden = last_hidden(model, batch)[:, :-1][scored]  # (n, width)
+    return model.get_output_embeddings()(hidden).float()  # (n, vocabulary)
 
 
 def distinct_words(text):

@@ -10,6 +10,7 @@ import random
 import torch
 from torch import nn
 
+from course_utils.kl import FixedKL, k3, rlhf_kl_penalty
 from course_utils.policies import (
     answer_mask,
     fast_token_log_probs,
@@ -36,7 +37,7 @@ def per_token_rewards(scores, log_probs, reference_log_probs, mask, beta):
 
     scores [rows]; the rest [rows, tokens].
     """
-    rewards = -beta * (log_probs - reference_log_probs) * mask
+    rewards = -rlhf_kl_penalty(log_probs, reference_log_probs, beta, mask)
     last = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1, keepdim=True)
     return rewards.scatter_add(1, last, scores[:, None].to(rewards.dtype))
 
@@ -79,9 +80,8 @@ def clipped_value_loss(values, old_values, returns, mask, clip=0.2):
 
 
 def approx_kl(log_probs, old_log_probs, mask):
-    """How far this update has moved from the policy that sampled, nats a token (k3, never negative)."""
-    log_ratio = log_probs - old_log_probs
-    return masked_mean(log_ratio.exp() - 1 - log_ratio, mask)
+    """KL(old || new) in nats a token, from what the old policy sampled: how far this update has moved."""
+    return masked_mean(k3(old_log_probs, log_probs), mask)
 
 
 def reinforce_advantages(returns):
@@ -104,12 +104,6 @@ def group_advantages(scores, group):
     grouped = scores.view(-1, group)
     centred = grouped - grouped.mean(1, keepdim=True)
     return (centred / (grouped.std(1, keepdim=True) + 1e-4)).flatten()
-
-
-def k3_penalty(log_probs, reference_log_probs):
-    """GRPO's KL term of each token, ref / policy - 1 - log(ref / policy), with its gradient."""
-    log_ratio = reference_log_probs - log_probs
-    return log_ratio.exp() - 1 - log_ratio
 
 
 class PolicyWithValue(nn.Module):
@@ -186,40 +180,53 @@ def _means(rows):
     return {name: sum(row[name] for row in rows) / len(rows) for name in (rows[0] if rows else ())}
 
 
-def train_ppo(model, reference, reward, prompts, *, iterations, beta, lr, max_new_tokens, stop_ids, pad_id,
-              batch_size=32, minibatch=16, epochs=2, clip=0.2, value_weight=0.1, kl_limit=0.1,
-              no_end_penalty=1.0, controller=None, on_iteration=None, seed=0, label="PPO"):  # fmt: skip
-    """Trains the model in place by PPO and returns a row of numbers for each iteration.
+def learn(
+    model, prompts, step, sampling, *, iterations, batch_size, group=1, seed=0, on_iteration=None, label
+):
+    """Samples `group` answers to each prompt and calls step(batch, rng) on them, again and again.
 
-    reference: frozen. reward(batch): the score of each answer, [rows], from a batch of policies.rollout.
-    prompts: lists of token ids. controller, if given, sets beta from the KL after every iteration: beta =
-    controller(beta, kl). on_iteration(number, row) is called after each; Ctrl-C returns what there is.
+    step updates the model and returns numbers; so does this, a row an iteration. sampling: what
+    policies.rollout takes beside model and prompts. on_iteration(row) is called after each iteration; Ctrl-C
+    returns the rows there are.
     """
-    device = next(model.parameters()).device
-    policy, rng = PolicyWithValue(model), random.Random(seed)
-    generator = torch.Generator(device).manual_seed(seed)
-    optimizer = torch.optim.Adam(policy.parameters(), lr=lr, fused=True)
-    history, bar = [], ProgressBar(iterations, label)
+    rng = random.Random(seed)
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    history, bar, note = [], ProgressBar(iterations, label), None
     try:
         for iteration in range(1, iterations + 1):
-            batch = rollout(
-                model, rng.choices(prompts, k=batch_size), max_new_tokens=max_new_tokens, stop_ids=stop_ids,
-                pad_id=pad_id, generator=generator,
-            )  # fmt: skip
-            batch, row = experience(policy, reference, reward, batch, beta, no_end_penalty)
-            row |= update(policy, optimizer, batch, rng, epochs=epochs, rows=minibatch, clip=clip,
-                          value_weight=value_weight, kl_limit=kl_limit)  # fmt: skip
-            if controller is not None:
-                beta = controller(beta, row["kl"])
-            history.append({"iteration": iteration} | row)
+            asked = [prompt for prompt in rng.choices(prompts, k=batch_size // group) for _ in range(group)]
+            batch = rollout(model, asked, generator=generator, **sampling)
+            history.append({"iteration": iteration, **step(batch, rng)})
             if on_iteration is not None:
-                on_iteration(iteration, history[-1])
-            bar.update(iteration, f"score {row['score']:.2f}, KL {row['kl']:.1f}")
+                on_iteration(history[-1])
+            bar.update(iteration, f"score {history[-1]['score']:.2f}, KL {history[-1]['kl']:.1f}")
     except KeyboardInterrupt:
-        bar.close(f"interrupted after {len(history)} iterations")
-        return history
-    bar.close()
+        note = f"interrupted after {len(history)} iterations"
+    bar.close(note)
     return history
+
+
+def train_ppo(model, reference, reward, prompts, sampling, *, iterations, beta, lr, batch_size=32, rows=16,
+              epochs=2, clip=0.2, value_weight=0.1, kl_limit=0.1, no_end_penalty=1.0, seed=0,
+              on_iteration=None, label="PPO"):  # fmt: skip
+    """Trains the model in place by PPO and returns a row of numbers for each iteration.
+
+    reference: frozen. reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token
+    ids. beta: a number, or a coefficient that is told the KL (kl.AdaptiveKL). The rest: see learn, update.
+    """
+    policy = PolicyWithValue(model)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=lr, fused=True)
+    controller = beta if hasattr(beta, "update") else FixedKL(beta)
+
+    def step(batch, rng):
+        batch, row = experience(policy, reference, reward, batch, controller.coefficient, no_end_penalty)
+        row |= update(policy, optimizer, batch, rng, epochs=epochs, rows=rows, clip=clip,
+                      value_weight=value_weight, kl_limit=kl_limit)  # fmt: skip
+        controller.update(row["kl"])
+        return row
+
+    return learn(model, prompts, step, sampling, iterations=iterations, batch_size=batch_size, seed=seed,
+                 on_iteration=on_iteration, label=label)  # fmt: skip
 
 
 METHODS = ("reinforce", "rloo", "grpo")
@@ -243,24 +250,19 @@ def group_loss(model, batch, method, beta, group):
     ratio = torch.exp(log_probs - log_probs.detach())  # 1, with the gradient of log_probs
     loss = -advantages[:, None] * ratio
     if method == "grpo":
-        loss = loss + beta * k3_penalty(log_probs, batch["reference"])
+        loss = loss + beta * k3(log_probs, batch["reference"])
     return masked_mean(loss, mask), {"score": batch["scores"].mean().item(), "kl": kl.mean().item()}
 
 
-def train_group(model, reference, reward, prompts, *, method, iterations, beta, lr, max_new_tokens, stop_ids,
-                pad_id, batch_size=32, group=4, no_end_penalty=1.0, on_iteration=None, seed=0):  # fmt: skip
+def train_group(model, reference, reward, prompts, sampling, *, method, iterations, beta, lr, batch_size=32,
+                group=4, no_end_penalty=1.0, seed=0, on_iteration=None):  # fmt: skip
     """train_ppo's relatives: `group` answers to each prompt, one update a batch, no value head."""
     if method not in METHODS:
         raise ValueError(f"method is one of {', '.join(METHODS)}, got {method!r}")
-    device = next(model.parameters()).device
     model.eval().requires_grad_(True)
-    rng, generator = random.Random(seed), torch.Generator(device).manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    history, bar = [], ProgressBar(iterations, method)
-    for iteration in range(1, iterations + 1):
-        asked = [prompt for prompt in rng.choices(prompts, k=batch_size // group) for _ in range(group)]
-        batch = rollout(model, asked, max_new_tokens=max_new_tokens, stop_ids=stop_ids, pad_id=pad_id,
-                        generator=generator)  # fmt: skip
+
+    def step(batch, rng):
         with torch.no_grad():
             batch["scores"] = penalise_no_end(reward(batch), batch["ended"], no_end_penalty)
             batch["reference"] = fast_token_log_probs(reference, batch)
@@ -269,9 +271,7 @@ def train_group(model, reference, reward, prompts, *, method, iterations, beta, 
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        history.append({"iteration": iteration} | row)
-        if on_iteration is not None:
-            on_iteration(iteration, history[-1])
-        bar.update(iteration, f"score {row['score']:.2f}, KL {row['kl']:.1f}")
-    bar.close()
-    return history
+        return row
+
+    return learn(model, prompts, step, sampling, iterations=iterations, batch_size=batch_size, group=group,
+                 seed=seed, on_iteration=on_iteration, label=method)  # fmt: skip

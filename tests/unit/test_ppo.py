@@ -8,6 +8,7 @@ from tiny import tiny_model
 
 from course_utils import ppo
 from course_utils.data import IGNORE
+from course_utils.kl import AdaptiveKL
 from course_utils.policies import answer_mask, fast_token_log_probs, frozen_copy, rollout
 
 MASK = torch.tensor([[0.0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]])
@@ -171,13 +172,6 @@ def test_leave_one_out_is_unbiased_and_the_group_mean_is_not():
     assert torch.allclose(estimates["mean"], true / 2, atol=1e-12)  # (k - 1) / k of it
 
 
-def test_k3_has_the_gradient_of_its_formula():
-    log_probs = torch.tensor([0.3], dtype=torch.double, requires_grad=True)
-    value = ppo.k3_penalty(log_probs, torch.tensor([0.1], dtype=torch.double))
-    assert value.item() == pytest.approx(math.exp(-0.2) - 1 + 0.2)
-    assert torch.autograd.grad(value, log_probs)[0].item() == pytest.approx(1 - math.exp(-0.2))
-
-
 def sampled(model, rows=6, generator=None):
     prompts = [[5, 6, 7], [8], [9, 10]] * (rows // 3)
     return rollout(model, prompts, max_new_tokens=8, stop_ids=range(0, 400, 9), pad_id=0,
@@ -215,7 +209,7 @@ def test_update_stops_where_the_policy_has_moved_too_far():
     settings = {"epochs": 4, "rows": 6, "clip": 0.2, "value_weight": 0.1}
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     row = ppo.update(policy, optimizer, batch, random.Random(0), **settings, kl_limit=1e-4)
-    assert row["stopped"] == 1 and row["moved"] == 0  # one step was made, seen too far at the second
+    assert row["stopped"] == 1 and row["moved"] < 1e-9  # one step was made, seen too far at the second
 
 
 def good_tokens(batch):
@@ -224,7 +218,8 @@ def good_tokens(batch):
     return (answer & (batch["labels"] % 2 == 0)).sum(1) / answer.sum(1)
 
 
-SETTINGS = {"max_new_tokens": 4, "stop_ids": [0], "pad_id": 0, "lr": 1e-2, "no_end_penalty": 0.0}
+SAMPLING = {"max_new_tokens": 4, "stop_ids": [0], "pad_id": 0}
+SETTINGS = {"lr": 1e-2, "no_end_penalty": 0.0}
 PROMPTS = [[5, 6], [7], [8, 9, 10]]
 
 
@@ -233,7 +228,9 @@ def test_ppo_learns_and_beta_holds_it_back():
     for beta in (0.0, 1.0):
         model = tiny_model()
         reference = frozen_copy(model)
-        rows = ppo.train_ppo(model, reference, good_tokens, PROMPTS, iterations=8, beta=beta, **SETTINGS)
+        rows = ppo.train_ppo(
+            model, reference, good_tokens, PROMPTS, SAMPLING, iterations=8, beta=beta, **SETTINGS
+        )
         ends[beta] = rows[-1]
         assert len(rows) == 8 and rows[0]["kl"] == pytest.approx(0, abs=1e-3)
         assert sum(p.requires_grad for p in reference.parameters()) == 0
@@ -244,15 +241,34 @@ def test_ppo_learns_and_beta_holds_it_back():
 @pytest.mark.parametrize("method", ppo.METHODS)
 def test_the_relatives_learn_too(method):
     model = tiny_model()
-    rows = ppo.train_group(model, frozen_copy(model), good_tokens, PROMPTS, method=method, iterations=10,
-                           beta=0.01, group=4, **SETTINGS)  # fmt: skip
+    rows = ppo.train_group(model, frozen_copy(model), good_tokens, PROMPTS, SAMPLING, method=method,
+                           iterations=10, beta=0.01, group=4, **SETTINGS)  # fmt: skip
     assert rows[-1]["score"] > rows[0]["score"] + 0.15
     with pytest.raises(ValueError, match="reinforce, rloo, grpo"):
-        ppo.train_group(model, model, good_tokens, PROMPTS, method="a", iterations=1, beta=0, **SETTINGS)
+        ppo.train_group(
+            model, model, good_tokens, PROMPTS, SAMPLING, method="a", iterations=1, beta=0, **SETTINGS
+        )
 
 
-def test_a_controller_sets_beta():
+def test_the_coefficient_may_follow_the_kl():
     model = tiny_model()
-    rows = ppo.train_ppo(model, frozen_copy(model), good_tokens, PROMPTS, iterations=3, beta=0.5,
-                         controller=lambda beta, kl: beta / 2, **SETTINGS)  # fmt: skip
-    assert [row["beta"] for row in rows] == [0.5, 0.25, 0.125]
+    beta = AdaptiveKL(0.5, target=1.0, gain=0.5, clip=1.0)
+    seen = []
+    rows = ppo.train_ppo(model, frozen_copy(model), good_tokens, PROMPTS, SAMPLING, iterations=3, beta=beta,
+                         on_iteration=seen.append, **SETTINGS)  # fmt: skip
+    assert seen == rows
+    for before, after in itertools.pairwise(rows):
+        error = min(max(before["kl"] - 1, -1), 1)
+        assert after["beta"] == pytest.approx(before["beta"] * (1 + 0.5 * error))
+
+
+def test_an_interrupt_keeps_what_there_is():
+    model = tiny_model()
+
+    def stop(row):
+        if row["iteration"] == 2:
+            raise KeyboardInterrupt
+
+    rows = ppo.train_ppo(model, frozen_copy(model), good_tokens, PROMPTS, SAMPLING, iterations=5, beta=0.1,
+                         on_iteration=stop, **SETTINGS)  # fmt: skip
+    assert [row["iteration"] for row in rows] == [1, 2]
