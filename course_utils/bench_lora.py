@@ -167,3 +167,20 @@ def their_step_gpt2_small():
     """For memory.measure_peak."""
     model = gpt2_small()
     return their_step(model, batch_of(model, 2, 128))
+
+
+def lora_training_step(model="pocket", batch_size=8, tokens=128):
+    """For memory.measure_peak: the step of memory.training_step with LoRA on the default layers."""
+    from course_utils.models import load_model
+    from course_utils.training import accumulated_step, adamw, fast_lm_loss
+
+    model = apply_lora(load_model(model)[0], RANK, ALPHA)
+    batch = random_batch(model, batch_size, tokens)
+    optimizer = adamw(model, lr=1e-5)
+
+    def step():
+        accumulated_step(model, [batch], fast_lm_loss)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step

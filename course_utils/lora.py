@@ -359,7 +359,7 @@ def base_fingerprint(model, names):
 
 def adapter_config(model):
     """What adapter_config.json says of the adapter that the model holds, in PEFT's names."""
-    layers = _unmerged_layers(model)
+    layers = lora_layers(model)
     first = next(iter(layers.values()))
     return {
         "peft_type": "LORA",
@@ -369,7 +369,7 @@ def adapter_config(model):
         "lora_alpha": first.alpha,
         "use_rslora": first.rslora,
         "lora_dropout": getattr(first.dropout, "p", 0.0),
-        "target_modules": _short_targets(model, list(layers)),
+        "target_modules": short_targets(model, list(layers)),
         "fan_in_fan_out": any(isinstance(layer.original, Conv1D) for layer in layers.values()),
         "bias": "none",
         "inference_mode": True,
@@ -388,18 +388,24 @@ def peft_tensors(tensors):
 def save_adapter(model, folder):
     """Write adapter_config.json and adapter_model.safetensors in PEFT's format; returns the folder."""
     adapter, config = get_adapter(model), adapter_config(model)
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in peft_tensors(adapter.tensors).items()}
+    return write_adapter_files(folder, config, peft_tensors(adapter.tensors), adapter.fingerprint)
+
+
+def write_adapter_files(folder, config, tensors, fingerprint):
+    """Both files of PEFT's format, each renamed into place when whole; returns the folder."""
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights_file, config_file = folder / f"{WEIGHTS_FILE}.part", folder / f"{CONFIG_FILE}.part"
-    save_file(tensors, weights_file, metadata={"format": "pt", "base_sha256": adapter.fingerprint})
+    save_file(tensors, weights_file, metadata={"format": "pt", "base_sha256": fingerprint})
     config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     os.replace(weights_file, folder / WEIGHTS_FILE)
     os.replace(config_file, folder / CONFIG_FILE)
     return folder
 
 
-def _short_targets(model, names):
+def short_targets(model, names):
+    """The shortest ends of these layers' names that no other layer's name has."""
     for parts in (1, 2):
         ends = sorted({".".join(name.split(".")[-parts:]) for name in names})
         if _matching(model, ends) == names:
@@ -409,6 +415,11 @@ def _short_targets(model, names):
 
 def read_adapter(folder):
     """The Adapter in a folder of PEFT's format; FileNotFoundError or ValueError where it cannot be read."""
+    return parse_adapter(folder, *read_adapter_files(folder))
+
+
+def read_adapter_files(folder):
+    """(configuration, tensors by name, fingerprint of the base or None); errors as read_adapter."""
     folder = Path(folder)
     for file in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():
@@ -417,9 +428,14 @@ def read_adapter(folder):
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         with safe_open(folder / WEIGHTS_FILE, "pt") as file:
             fingerprint = (file.metadata() or {}).get("base_sha256")
-            loaded = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return config, {key: file.get_tensor(key) for key in file.keys()}, fingerprint  # noqa: SIM118
     except (json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"The adapter in {folder} is damaged: {error}") from error
+
+
+def parse_adapter(folder, config, loaded, fingerprint):
+    """The Adapter of what read_adapter_files gave. ValueError for what only PEFT can do, and for strays."""
+    folder = Path(folder)
     if config.get("peft_type") != "LORA":
         raise ValueError(f"{folder} holds a {config.get('peft_type')} adapter; only LORA is supported.")
     extras = ["rank_pattern", "alpha_pattern", "modules_to_save", "trainable_token_indices", "lora_bias"]
@@ -427,7 +443,7 @@ def read_adapter(folder):
     used = [key for key in extras if config.get(key)]
     if used or config.get("bias", "none") != "none":
         raise ValueError(f"{folder} uses {', '.join(used) or 'bias'}, unsupported here: load it with PEFT.")
-    tensors = {}
+    tensors, loaded = {}, dict(loaded)
     for name in dict.fromkeys(key.removeprefix(PREFIX).rpartition(".lora_")[0] for key in loaded):
         A, B = (loaded.pop(f"{PREFIX}{name}.lora_{part}.weight", None) for part in "AB")
         if A is None or B is None:
@@ -445,7 +461,11 @@ def load_adapter(model, folder, check_base=True):
     ValueError where layers or shapes differ, or where the adapter was saved from other base weights.
     Files that PEFT wrote do not record those: for them only layers and shapes are compared.
     """
-    adapter = read_adapter(folder)
+    return install_adapter(model, read_adapter(folder), folder, check_base)
+
+
+def install_adapter(model, adapter, folder, check_base=True):
+    """load_adapter for an adapter that was read from the folder already."""
     check_fits(model, adapter)
     if check_base and adapter.fingerprint not in (None, base_fingerprint(model, adapter.tensors)):
         raise ValueError(
