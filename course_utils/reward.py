@@ -1,0 +1,320 @@
+"""Reward models: a language model's body with one number a sequence, trained on pairs (Bradley-Terry).
+
+Scores are read at the last real token, which the attention mask tells on either padding side, also where the
+pad token is the end of text. Only differences of scores mean anything; `centre` fixes their zero.
+"""
+
+import copy
+import os
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_utils.data import Example, collate
+from course_utils.training import History, train
+
+HEAD_FILE = "reward_head.safetensors"
+LEARNING_RATE = 5e-4
+BATCH = 16  # pairs
+EPOCHS = 2
+
+
+class RewardModel(nn.Module):
+    """A language model's body and a linear head on its last hidden state, less a centre."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(body.config.hidden_size, 1, bias=False)
+        nn.init.zeros_(self.head.weight)
+        self.register_buffer("centre", torch.zeros(()))
+
+    @property
+    def config(self):
+        return self.body.config
+
+    def forward(self, input_ids, attention_mask):
+        return score(self, input_ids, attention_mask)
+
+
+def last_token(attention_mask):
+    """Position of the last real token of each row, [batch]; attention_mask [batch, tokens], 1 where real."""
+    positions = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+    return (positions * attention_mask).argmax(1)
+
+
+def score(model, input_ids, attention_mask):
+    """One score a sequence, [batch], read at its last real token; padded on the left or on the right."""
+    position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
+    hidden = model.body(
+        input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+    ).last_hidden_state  # (batch, tokens, width)
+    rows = torch.arange(len(hidden), device=hidden.device)
+    last = hidden[rows, last_token(attention_mask)]  # (batch, width)
+    return model.head(last).squeeze(1) - model.centre
+
+
+def from_language_model(language_model) -> RewardModel:
+    """A reward model that starts from a copy of a causal model's body; all its scores are 0.
+
+    Trained are the last block, the final norm and the head; what is frozen below them needs no backward pass,
+    and its output can be computed once for all epochs.
+    """
+    model = RewardModel(copy.deepcopy(language_model.base_model))
+    model.to(next(language_model.parameters()).device)
+    model.body.requires_grad_(False)
+    for module in last_modules(model.body):
+        module.requires_grad_(True)
+    return model.eval()
+
+
+def last_modules(body) -> tuple[nn.Module, nn.Module]:
+    """The last transformer block of a body and the norm after it."""
+    blocks = next(
+        child for child in body.children()
+        if isinstance(child, nn.ModuleList) and len(child) == body.config.num_hidden_layers
+    )  # fmt: skip
+    norm = [child for child in body.children() if "norm" in type(child).__name__.lower()][-1]
+    return blocks[-1], norm
+
+
+def bradley_terry_loss(chosen, rejected, centring=0.0):
+    """Mean of -log sigmoid(chosen - rejected), scores [pairs] (Bradley and Terry 1952).
+
+    centring: weight of the mean square of the pair's sum, which keeps scores near 0 (Eisenstein et al., arXiv
+    2312.09244).
+    """
+    loss = -F.logsigmoid(chosen - rejected).mean()
+    return loss + centring * (chosen + rejected).square().mean()
+
+
+def pair_loss(model, batch):
+    """Summed Bradley-Terry loss of a batch of pairs, the chosen in its first half; the number of pairs."""
+    chosen, rejected = score(model, batch["input_ids"], batch["attention_mask"]).chunk(2)
+    return bradley_terry_loss(chosen, rejected) * len(chosen), len(chosen)
+
+
+Pairs = Sequence[tuple[Example, Example]]  # (chosen, rejected)
+
+
+def collate_pairs(pairs: Pairs, pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:
+    """Chosen answers in the first half of the batch, rejected ones in the second; [2 * pairs, tokens]."""
+    batch = collate([c for c, _ in pairs] + [r for _, r in pairs], pad_id, side)
+    return {name: batch[name] for name in ("input_ids", "attention_mask")}
+
+
+def pair_batches(pairs: Sequence, batch_size: int, seed: int, collate, length) -> Iterator[dict]:
+    """Endless shuffled batches of pairs of similar length; every pair once an epoch."""
+    rng = random.Random(seed)
+    order = list(range(len(pairs)))
+    run = 16 * batch_size
+    while True:
+        rng.shuffle(order)
+        epoch = []
+        for start in range(0, len(order), run):
+            bucket = sorted(order[start : start + run], key=lambda index: length(pairs[index]))
+            epoch += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+        rng.shuffle(epoch)
+        for batch in epoch:
+            yield collate([pairs[index] for index in batch])
+
+
+def fit(model, pairs: Pairs, *, pad_id: int, epochs: float = EPOCHS, lr: float = LEARNING_RATE,
+        seed: int = 0, batch_size: int = BATCH, **options) -> History:  # fmt: skip
+    """Trains the reward model on encoded pairs, in place, and centres it. options: of training.train."""
+    if not pairs:
+        raise ValueError("no pairs to train the reward model on")
+    options = {"label": "reward model", "lr": lr, "seed": seed, **options}
+    steps = max(1, round(epochs * len(pairs) / batch_size))
+    if can_reuse_states(model):
+        stored = state_pairs(model, pairs, pad_id)
+        stream = pair_batches(stored, batch_size, seed, collate_states, lambda pair: max(map(len, pair)))
+        history = train(model, stream, steps=steps, loss_fn=state_pair_loss, **options)
+    else:
+        stream = pair_batches(
+            pairs, batch_size, seed, lambda chunk: collate_pairs(chunk, pad_id),
+            lambda pair: max(len(example.input_ids) for example in pair),
+        )  # fmt: skip
+        history = train(model, stream, steps=steps, loss_fn=pair_loss, **options)
+    centre(model, [example for pair in pairs[:100] for example in pair], pad_id)
+    return history
+
+
+# ------------------------------------------------------- training the last block on stored states
+
+
+def can_reuse_states(model) -> bool:
+    """Whether the body is a plain GPT-2 frozen up to its last block, without dropout."""
+    from transformers import GPT2Model
+
+    body = model.body
+    if type(body) is not GPT2Model or body.config._attn_implementation != "sdpa":
+        return False
+    frozen = [body.wte, body.wpe, *body.h[:-1]]
+    plain = body.config.scale_attn_weights and not body.config.scale_attn_by_inverse_layer_idx
+    dropout = any(module.p > 0 for module in body.modules() if isinstance(module, nn.Dropout))
+    trained = any(p.requires_grad for module in frozen for p in module.parameters())
+    return plain and not dropout and not trained
+
+
+@torch.no_grad()
+def frozen_states(
+    model, examples: Sequence[Example], pad_id: int, batch_size: int = 64
+) -> list[torch.Tensor]:
+    """What goes into the last block, for each example [tokens, width]."""
+    body, device = model.body, next(model.parameters()).device
+    order = sorted(range(len(examples)), key=lambda index: len(examples[index].input_ids))
+    result = [None] * len(examples)
+    for start in range(0, len(order), batch_size):
+        chunk = order[start : start + batch_size]
+        ids = collate([examples[index] for index in chunk], pad_id)["input_ids"].to(device)
+        x = body.wte(ids) + body.wpe(torch.arange(ids.shape[1], device=device))  # (batch, tokens, width)
+        for block in body.h[:-1]:
+            x = block(x)  # padding is on the right, where causal attention never looks
+        for index, row in zip(chunk, x, strict=True):
+            result[index] = row[: len(examples[index].input_ids)].clone()
+    return result
+
+
+def state_pairs(model, pairs: Pairs, pad_id: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What goes into the last block for the chosen and the rejected answer of each pair."""
+    states = frozen_states(model, [example for pair in pairs for example in pair], pad_id)
+    return list(zip(states[::2], states[1::2], strict=True))
+
+
+def collate_states(pairs) -> dict[str, torch.Tensor]:
+    """Stored states of pairs: states [2 * pairs, tokens, width], the chosen first, and attention_mask."""
+    rows = [chosen for chosen, _ in pairs] + [rejected for _, rejected in pairs]
+    lengths = torch.tensor([len(row) for row in rows])
+    states = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    mask = (torch.arange(states.shape[1]) < lengths[:, None]).long()
+    return {"states": states, "attention_mask": mask.to(states.device)}
+
+
+def score_states(model, states, attention_mask):
+    """The score from what goes into the last block [batch, tokens, width], of which one position is needed.
+
+    Keys and values of all tokens, the query and all that follows for the last real token alone.
+    """
+    body, heads = model.body, model.config.n_head
+    block, attention = body.h[-1], body.h[-1].attn
+    rows = torch.arange(len(states), device=states.device)
+    last = last_token(attention_mask)
+    width = states.shape[-1]
+    weight, bias = attention.c_attn.weight, attention.c_attn.bias
+    normed = block.ln_1(states)
+    query = normed[rows, last] @ weight[:, :width] + bias[:width]  # (batch, width)
+    both = normed @ weight[:, width:] + bias[width:]  # (batch, tokens, 2 * width)
+    key, value = both.view(*both.shape[:2], 2, heads, -1).permute(2, 0, 3, 1, 4)
+    mixed = F.scaled_dot_product_attention(
+        query.view(len(states), heads, 1, -1), key, value, attn_mask=attention_mask.bool()[:, None, None]
+    )  # (batch, heads, 1, width / heads)
+    x = states[rows, last] + attention.c_proj(mixed.reshape(len(states), width))
+    x = x + block.mlp(block.ln_2(x))
+    return model.head(body.ln_f(x)).squeeze(1) - model.centre
+
+
+def state_pair_loss(model, batch):
+    """pair_loss on stored states."""
+    chosen, rejected = score_states(model, batch["states"], batch["attention_mask"]).chunk(2)
+    return bradley_terry_loss(chosen, rejected) * len(chosen), len(chosen)
+
+
+@torch.no_grad()
+def scores(model, examples: Sequence[Example], pad_id: int, batch_size: int = 64) -> torch.Tensor:
+    """The score of each example, [examples], on the CPU. Leaves the model's mode as it was."""
+    device = next(model.parameters()).device
+    order = sorted(range(len(examples)), key=lambda index: len(examples[index].input_ids))
+    result = torch.zeros(len(examples))
+    training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(order), batch_size):
+            chunk = order[start : start + batch_size]
+            batch = collate([examples[index] for index in chunk], pad_id)
+            inputs = (batch[name].to(device) for name in ("input_ids", "attention_mask"))
+            result[chunk] = score(model, *inputs).float().cpu()
+    finally:
+        model.train(training)
+    return result
+
+
+def pair_scores(model, pairs: Pairs, pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of the chosen and of the rejected answers, [pairs] each."""
+    both = scores(model, [c for c, _ in pairs] + [r for _, r in pairs], pad_id)
+    chosen, rejected = both.chunk(2)
+    return chosen, rejected
+
+
+def centre(model, examples: Sequence[Example], pad_id: int) -> None:
+    """Shifts the model's scores so that their mean over the examples is 0; no difference changes."""
+    model.centre += scores(model, examples, pad_id).mean().to(model.centre.device)
+
+
+def accuracy(chosen, rejected) -> float:
+    """Share of pairs in which the chosen answer has the higher score; ties count half."""
+    return ((chosen > rejected).float() + 0.5 * (chosen == rejected).float()).mean().item()
+
+
+def calibration_curve(chosen, rejected, bins: int = 8) -> list[dict]:
+    """How often the answer that the model prefers is the chosen one, by the probability it gives to that.
+
+    Rows of "predicted" and "observed" (means) and "pairs", over bins of about equally many pairs.
+    """
+    margin = (chosen - rejected).float()
+    order = margin.abs().argsort()
+    rows = []
+    for part in order.tensor_split(min(bins, len(order))):
+        predicted, right = torch.sigmoid(margin[part].abs()), (margin[part] > 0).float()
+        right += 0.5 * (margin[part] == 0)
+        rows.append(
+            {"predicted": predicted.mean().item(), "observed": right.mean().item(), "pairs": len(part)}
+        )
+    return rows
+
+
+def calibration_error(chosen, rejected, bins: int = 8) -> float:
+    """Mean distance between predicted and observed over the bins, each by its number of pairs."""
+    rows = calibration_curve(chosen, rejected, bins)
+    total = sum(row["pairs"] for row in rows)
+    return sum(row["pairs"] * abs(row["predicted"] - row["observed"]) for row in rows) / total
+
+
+def save_reward_model(model, tokenizer, folder) -> Path:
+    """Body, head and tokenizer as safetensors and JSON; returns the folder. Files are renamed into place."""
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.body.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    temporary = folder / f"{HEAD_FILE}.part"
+    save_file({"weight": model.head.weight.detach().cpu(), "centre": model.centre.cpu()}, temporary)
+    os.replace(temporary, folder / HEAD_FILE)
+    return folder
+
+
+def load_reward_model(folder, device="cpu") -> tuple:
+    """(reward model in eval mode, tokenizer) of a folder that save_reward_model wrote; else ValueError."""
+    from safetensors.torch import load_file
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = Path(folder)
+    if not (folder / HEAD_FILE).is_file():
+        raise ValueError(f"{folder} has no {HEAD_FILE}: not a reward model that save_reward_model wrote")
+    body = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    model = RewardModel(body)
+    head = load_file(folder / HEAD_FILE)
+    if head["weight"].shape != model.head.weight.shape:
+        raise ValueError(
+            f"{folder / HEAD_FILE}: the head reads {head['weight'].shape[1]} values, the body "
+            f"gives {body.config.hidden_size}; the files belong to different models"
+        )
+    with torch.no_grad():
+        model.head.weight.copy_(head["weight"])
+        model.centre.copy_(head["centre"])
+    return model.to(device).eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
