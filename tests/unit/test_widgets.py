@@ -123,3 +123,89 @@ def test_sampling_shows_the_distribution_it_samples_from(displayed, monkeypatch,
     assert title.startswith("2 tokens")
     widgets.sampling(Model(), Tokenizer(), "two words", temperature=0)
     assert drawn[1][0]["t0"] == 1 and drawn[1][1].startswith("1 token ")
+
+
+class Parrot:
+    """Stands in for chat.chat: repeats the question word by word, and remembers what it was given."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, model, tokenizer, messages, text, **sampling):
+        self.seen.append([message["content"] for message in messages])
+        if text == "too long":
+            raise ValueError("this example has 999 tokens")
+        for word in text.split():
+            yield word + " "
+        messages += [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+
+
+@pytest.fixture
+def box(monkeypatch, displayed):
+    """(system, turns, field, buttons, parrot, bundles) of a chat box that was asked one question."""
+    parrot = Parrot()
+    monkeypatch.setattr("course_utils.chat.chat", parrot)
+    made = []
+    vbox = ipywidgets.VBox
+    monkeypatch.setattr(ipywidgets, "VBox", lambda parts: made.extend(parts) or vbox(parts))
+    widgets.chat_box(None, None, ["Is this a test?"])
+    system, turns, field, row = made
+    return system, turns, field, row.children[1:], parrot, displayed
+
+
+def test_the_chat_box_shows_and_saves_the_first_answers(box):
+    _, turns, field, _, _, [bundle] = box
+    assert bundle["text/plain"].splitlines()[1:] == ["user: Is this a test?", "assistant: Is this a test?"]
+    assert turns.value.count("Is this a test?") == 2 and field.value == ""
+
+
+def test_the_chat_box_streams_and_keeps_the_conversation(box):
+    _, turns, field, (send, _), parrot, _ = box
+    states = []
+    turns.observe(lambda change: states.append(change["new"]), names="value")
+    field.value = "one two three"
+    assert [sum(f"{word} </div>" in state for state in states) for word in ("one", "two", "three")] == [1] * 3
+    assert parrot.seen[1][1:] == ["Is this a test?"] * 2, "the second question comes after the first exchange"
+    send.click()
+    assert len(parrot.seen) == 2, "nothing is asked without a question"
+
+
+def test_a_new_conversation_and_a_new_system_line_forget_the_old_one(box):
+    system, turns, field, (_, new), parrot, _ = box
+    new.click()
+    assert turns.value == ""
+    field.value = "again"
+    system.value = "You are a pirate."
+    field.value = "and again"
+    assert [len(seen) for seen in parrot.seen] == [1, 1, 1] and parrot.seen[2] == ["You are a pirate."]
+
+
+def test_markup_and_errors_in_the_chat_box_are_text(box):
+    _, turns, field, _, _, _ = box
+    field.value = "<b>bold</b> & more"
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; more" in turns.value
+    field.value = "too long"
+    assert "this example has 999 tokens" in turns.value and "&lt;b&gt;" in turns.value
+
+
+@pytest.mark.parametrize("distance, width", [(1.0, 1.0), (0.5, 0.9), (2.0, 1.5)])
+def test_gaussian_policies_print_the_integrals(capsys, distance, width):
+    from torch.distributions import Normal
+
+    x = torch.linspace(-40, 40, 400_001, dtype=torch.float64)
+    policy, reference = Normal(distance, width).log_prob(x), Normal(0.0, 1.0).log_prob(x)
+    mass = policy.exp() * (x[1] - x[0])
+    values = (reference - policy).expm1() - (reference - policy)
+    mean = (mass * values).sum()
+    std = (mass * (values - mean).square()).sum().sqrt()
+    widgets.gaussian_policies(distance, width, samples=10)
+    plt.close("all")
+    printed = capsys.readouterr().out
+    assert f"KL(policy || reference) {mean:.3f} nats" in printed
+    assert f"on paper {std:.3g}\n" in printed
+
+
+def test_a_narrow_policy_has_no_spread_of_k3(capsys):
+    widgets.gaussian_policies(0.0, 0.7, samples=10)
+    plt.close("all")
+    assert "on paper inf\n" in capsys.readouterr().out
