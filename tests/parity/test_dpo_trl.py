@@ -1,0 +1,109 @@
+"""The same batch of pairs in TRL's DPOTrainer and in ours: loss, metrics and gradients, full and with LoRA."""
+
+import copy
+
+import pytest
+import torch
+
+from course_utils import dpo, lora
+
+trl = pytest.importorskip("trl")
+datasets = pytest.importorskip("datasets")
+peft = pytest.importorskip("peft")
+
+ROWS = [
+    {"prompt": "Question: is the cat", "chosen": " sat on a mat", "rejected": " helpful"},
+    {"prompt": "You are", "chosen": " a cat", "rejected": " the capital of France is Paris"},
+    {"prompt": "a", "chosen": " mat", "rejected": " cat"},
+]
+TARGETS = ["c_attn"]
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+
+def trainer_of(model, tokenizer, folder, **options):
+    config = trl.DPOConfig(
+        output_dir=str(folder), per_device_train_batch_size=len(ROWS), report_to=[], bf16=False, use_cpu=True,
+        gradient_checkpointing=False, disable_dropout=True, **options.pop("config"),
+    )  # fmt: skip
+    return trl.DPOTrainer(model, args=config, train_dataset=datasets.Dataset.from_list(ROWS),
+                          processing_class=tokenizer, **options)  # fmt: skip
+
+
+def moved(model):
+    """The model after a step of training, so that it is not the reference any more."""
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.02 * torch.randn_like(parameter)
+
+
+def compare(trainer, our_model, reference, tokenizer, beta, loss):
+    batch = next(iter(trainer.get_train_dataloader()))
+    pairs = [dpo.encode_pair(tokenizer, row) for row in ROWS]
+    theirs = {tuple(row[row != tokenizer.pad_token_id].tolist()) for row in batch["input_ids"]}
+    assert theirs == {tuple(answer.input_ids[:-1]) for pair in pairs for answer in pair}  # shuffled
+    our_batch = dpo.collate_pairs(pairs, tokenizer.pad_token_id)
+    our_batch["reference"] = reference.T.flatten()
+    theirs = trainer.compute_loss(trainer.model.eval(), batch)
+    losses, metrics = dpo.batch_loss(our_model, our_batch, beta, loss)
+    assert losses.mean().item() == pytest.approx(theirs.item(), abs=1e-5)
+    logged = {name: values[-1] for name, values in trainer._metrics["eval"].items()}
+    names = {"chosen_log_prob": "logps/chosen", "rejected_log_prob": "logps/rejected"}
+    if loss == "dpo":
+        names |= {"margin": "rewards/margins", "accuracy": "rewards/accuracies",
+                  "chosen_reward": "rewards/chosen", "rejected_reward": "rewards/rejected"}  # fmt: skip
+    for ours, name in names.items():
+        assert metrics[ours] == pytest.approx(logged[name], abs=1e-4), name
+    theirs.backward()
+    losses.mean().backward()
+    return theirs.item()
+
+
+@pytest.mark.parametrize(("loss", "name"), [("dpo", "sigmoid"), ("ipo", "ipo")])
+def test_full(model, tokenizer, tmp_path, loss, name):
+    ours = copy.deepcopy(model)
+    trainer = trainer_of(
+        model, tokenizer, tmp_path, config={"beta": 0.3, "loss_type": name}, ref_model=copy.deepcopy(model)
+    )
+    pairs = [dpo.encode_pair(tokenizer, row) for row in ROWS]
+    reference = dpo.reference_log_probs(ours, pairs, tokenizer.pad_token_id)
+    moved(ours)
+    moved(trainer.model)
+    value = compare(trainer, ours, reference, tokenizer, 0.3, loss)
+    assert abs(value - 0.693) > 0.01
+    theirs = dict(trainer.model.named_parameters())
+    for key, parameter in ours.named_parameters():
+        assert torch.allclose(parameter.grad, theirs[key].grad, atol=1e-5), key
+
+
+@pytest.mark.parametrize(("loss", "name"), [("dpo", "sigmoid"), ("ipo", "ipo")])
+def test_lora(model, tokenizer, tmp_path, loss, name):
+    ours = copy.deepcopy(model)
+    config = peft.LoraConfig(
+        r=4, lora_alpha=8.0, target_modules=TARGETS, fan_in_fan_out=True, task_type="CAUSAL_LM"
+    )
+    trainer = trainer_of(
+        model, tokenizer, tmp_path, config={"beta": 0.3, "loss_type": name}, peft_config=config
+    )
+    lora.apply_lora(ours, rank=4, alpha=8.0, target_modules=TARGETS)
+    theirs = {
+        key.removeprefix("base_model.model.").replace(".default.weight", ""): parameter
+        for key, parameter in trainer.model.named_parameters()
+        if parameter.requires_grad
+    }
+    mine = {key: p for key, p in ours.named_parameters() if p.requires_grad}
+    assert mine.keys() == theirs.keys()
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for key, parameter in mine.items():
+            parameter.copy_(0.2 * torch.randn_like(parameter))
+            theirs[key].copy_(parameter)
+    pairs = [dpo.encode_pair(tokenizer, row) for row in ROWS]
+    with lora.adapter_off(ours):
+        reference = dpo.reference_log_probs(ours, pairs, tokenizer.pad_token_id)
+    value = compare(trainer, ours, reference, tokenizer, 0.3, loss)
+    assert abs(value - 0.693) > 0.01
+    for key, parameter in mine.items():
+        assert torch.allclose(parameter.grad, theirs[key].grad, atol=1e-5), key
