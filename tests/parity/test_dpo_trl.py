@@ -1,4 +1,4 @@
-"""The same batch of pairs in TRL's DPOTrainer and in ours: loss, metrics and gradients, full and with LoRA."""
+"""The same batch of pairs in TRL's DPOTrainer and in ours: loss, metrics, gradients; full and LoRA."""
 
 import copy
 
