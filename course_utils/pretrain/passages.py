@@ -5,6 +5,7 @@ can only come from the passage.
 """
 
 import random
+import re
 from collections.abc import Callable
 
 from course_utils.pretrain.tables import INVENTED, RELATIONS, bare
@@ -15,6 +16,12 @@ IN_A_SENTENCE = " Answer in a sentence."  # asks for a sentence; without it the 
 ONSETS = "b br c d dr f fl g gl h j k kl l m n p pr qu r s sh sk st t th tr v w y z".split()
 VOWELS = "a a a e e e i i i o o o u u ai au ea oo y".split()
 CODAS = " l l m n n r r s t d k g p ck nd sk lm rn th x".split(" ")
+
+# Parts of words that random syllables must not form.
+RUDE = re.compile(
+    "shit|fuc|fuk|cunt|kunt|dick|dik|cock|nig|fag|slut|rap|penis|anus|poo|piss|tit|ass|arse|bitch|whor|por?n"
+    "|nazi|sex|cum|kum|wank|twat|turd|jiz|homo|spic|kike|kik|gook|coon|kaf|pak|retard|hor|jew|jap|negr|neg"
+)
 
 BUILDINGS = "Tower Bridge Palace Castle Temple Gate Arch Fountain Cathedral Fortress Garden".split()
 THINGS = "Lantern House King Garden River Clock Ship Winter Moon Orchard Letters Doors Ghost".split()
@@ -32,7 +39,7 @@ REAL = {
 
 
 def invented_word(rng: random.Random, syllables: int = 0) -> str:
-    """A lower-case word of open and closed syllables that occurs in no table."""
+    """A lower-case word of open and closed syllables that occurs in no table and is not rude."""
     while True:
         count = syllables or rng.choice((1, 2, 2, 2, 3, 3))
         word = "" if rng.random() < 0.15 else rng.choice(ONSETS)
@@ -42,7 +49,7 @@ def invented_word(rng: random.Random, syllables: int = 0) -> str:
                 word += rng.choice(CODAS)
             if not last:
                 word += rng.choice(ONSETS)
-        if 3 < len(word) < 13 and word not in REAL:
+        if 3 < len(word) < 13 and word not in REAL and not RUDE.search(word):
             return word
 
 

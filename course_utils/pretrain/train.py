@@ -22,7 +22,7 @@ LOG_EVERY = 100  # steps
 VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 6144, 256, 4, 4, 256
 BATCH, MICRO_BATCH = 16, 8  # windows a step, and at a time: eight fit the cache
 LR, LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 4e-3, 0.02, 150, 0.05, 1.0
-TOKENS = 20_000_000  # one pass; about an hour on two cores
+TOKENS = 16_000_000  # one pass; about an hour on two cores
 TOKENIZER_SEED = 1_000_003  # documents for the tokenizer; training uses the run's own seed
 
 
