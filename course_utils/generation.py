@@ -254,3 +254,23 @@ def _text(tokenizer, row, stop_ids, stop_texts):
     end = next((position for position, token in enumerate(row) if token in stop_ids), len(row))
     text = tokenizer.decode(row[:end], clean_up_tokenization_spaces=False)
     return text[: min([text.find(stop) for stop in stop_texts if stop in text], default=len(text))]
+
+
+@torch.no_grad()
+def stream_tokens(
+    model, input_ids, *, max_new_tokens, temperature=0.0, top_k=0, top_p=1.0, stop_ids=(), generator=None
+):  # fmt: skip
+    """Yields the new tokens of one sequence, [1, tokens], as they are made; the stop id is the last.
+
+    The model stays in its mode; sample_tokens gives the same tokens all at once.
+    """
+    mask = input_ids.new_ones(1, input_ids.shape[1] + max_new_tokens)
+    forward = _gpt2_forward(model, mask) if _is_plain_gpt2(model) else _cached_forward(model, mask)
+    current = input_ids
+    positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+    for _ in range(max_new_tokens):
+        token = next_tokens(forward(current, positions), temperature, top_k, top_p, generator)
+        yield token.item()
+        if token.item() in stop_ids:
+            return
+        current, positions = token[:, None], positions[:, -1:] + 1

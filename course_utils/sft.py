@@ -4,18 +4,25 @@ Conversations are lists of {"role", "content"}; the loss is on the assistant's w
 """
 
 import hashlib
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from course_utils.chatml import IM_END, add_chat_tokens, encode_conversation
-from course_utils.data import DATA, Example, batches, load_questions
-from course_utils.evaluation import question_text
+from course_utils.chatml import IM_END, add_chat_tokens, encode_conversation, marker_ids
+from course_utils.data import DATA, Example, batches, load_conversations, load_questions
+from course_utils.evaluation import question_text, score_answers
 from course_utils.generation import pad_left, sample_tokens
-from course_utils.pretrain.stories import story
+from course_utils.lora import apply_lora
+from course_utils.lora_fast import scored_lm_loss
 from course_utils.training import History, train
+
+RELATIONS = ("capital", "currency", "young", "symbol")  # their answers are hard to guess
+
+
+def asked(split: str) -> list[dict]:
+    """The questions of data/questions about the four relations: one short and one in a sentence a fact."""
+    return [row for row in load_questions(split) if row["relation"] in RELATIONS]
 
 
 def as_conversation(question: dict) -> list[dict]:
@@ -24,6 +31,15 @@ def as_conversation(question: dict) -> list[dict]:
         {"role": "user", "content": question_text(question)},
         {"role": "assistant", "content": question["completion"].strip()},
     ]
+
+
+def prepare_lora(model, tokenizer, rank: int = 16, alpha: float = 16.0, target_modules=None):
+    """Freezes the model but for LoRA's matrices and the markers' rows, in place; returns the model."""
+    from course_utils.token_rows import train_token_rows
+
+    add_chat_tokens(model, tokenizer)
+    apply_lora(model, rank, alpha, target_modules)
+    return train_token_rows(model, marker_ids(tokenizer))
 
 
 def encode_all(tokenizer, conversations: Sequence[list[dict]], everything: bool = False) -> list[Example]:
@@ -46,7 +62,8 @@ def instruction_tune(
     add_chat_tokens(model, tokenizer)
     examples = encode_all(tokenizer, conversations, everything)
     stream = batches(examples, batch_size, seed, tokenizer.pad_token_id)
-    return train(model, stream, steps=steps, lr=lr, seed=seed, **{"label": "instruction tuning", **options})
+    settings = {"loss_fn": scored_lm_loss, "label": "instruction tuning", **options}
+    return train(model, stream, steps=steps, lr=lr, seed=seed, **settings)
 
 
 @dataclass(frozen=True)
@@ -101,37 +118,29 @@ def _reply(tokenizer, row, end):
     return Reply(text, row[length : length + 1] == [end])
 
 
-RELATIONS = ("capital", "currency", "young", "symbol")  # asked about in tuning; hard to guess
+def answered(model, tokenizer, questions: Sequence[dict]) -> dict[str, float]:
+    """Shares of right answers to short and sentence questions, and of answers that end with <|im_end|>."""
+    said = replies(model, tokenizer, [as_conversation(row)[:1] for row in questions])
+    shares = {}
+    for kind in ("short", "sentence"):
+        pairs = [(reply.text, row) for reply, row in zip(said, questions, strict=True) if row["kind"] == kind]
+        shares[kind] = score_answers([text for text, _ in pairs], [row for _, row in pairs])[0]
+    return shares | {"ended": sum(reply.ended for reply in said) / len(said)}
 
 
-def mixture(seed: int = 0) -> list[list[dict]]:
-    """What the assistant is tuned on in one pass: questions eight times, texts to read and stories twice.
-
-    Texts that came more often would be learned instead of read.
-    """
-    asked = [as_conversation(row) for row in load_questions("tune") if row["relation"] in RELATIONS]
-    read = [as_conversation(row) for row in load_questions("reading")]
-    rng = random.Random(seed)
-    told = [
-        [{"role": "user", "content": "Tell me a story."}, {"role": "assistant", "content": story(rng).text}]
-        for _ in range(300)
-    ]
-    return 8 * asked + 2 * (read + told)
-
-
-def data_checksum() -> str:
-    """SHA-256 of the files that `mixture` reads."""
-    digest = hashlib.sha256()
-    for name in ("tune", "reading"):
-        digest.update((DATA / "questions" / f"{name}.jsonl").read_bytes())
-    return digest.hexdigest()
+PASSES = 2  # over the training conversations, at quick scale
 
 
 def assistant(session, model, tokenizer) -> History:
     """Tunes the session's model into the assistant that later lessons start from, in place."""
-    conversations = mixture(session.seed)
-    steps = -(-len(conversations) // 16)
+    conversations = [row["messages"] for row in load_conversations("train")]
+    steps = PASSES * len(conversations) // 16
     return instruction_tune(
         model, tokenizer, conversations, steps=session.steps(quick=steps, full=2 * steps),
         seed=session.seed, autocast=session.autocast,
     )  # fmt: skip
+
+
+def data_checksum() -> str:
+    """SHA-256 of the conversations that `assistant` trains on."""
+    return hashlib.sha256((DATA / "conversations" / "train.jsonl").read_bytes()).hexdigest()

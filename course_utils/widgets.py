@@ -298,8 +298,8 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
     import ipywidgets
     from IPython.display import publish_display_data
 
-    from course_utils.chatml import SYSTEM
     from course_utils.chat import chat
+    from course_utils.chatml import SYSTEM
 
     messages: list[dict] = []
     turns = ipywidgets.HTML()

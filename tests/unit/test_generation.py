@@ -143,3 +143,16 @@ def test_bad_requests_are_named(model, tokenizer, prompts, settings, error, mess
 
 def test_next_tokens_is_greedy_at_zero():
     assert generation.next_tokens(torch.tensor([[0.0, 3.0, 1.0]]), temperature=0).tolist() == [1]
+
+
+@pytest.mark.parametrize("rules", [{}, {"temperature": 1.0, "top_p": 0.9}])
+def test_a_stream_gives_the_tokens_of_the_batch(model, tokenizer, rules):
+    ids = torch.tensor([tokenizer(PROMPTS[1])["input_ids"]])
+    whole = sample_tokens(
+        model, ids, torch.ones_like(ids), max_new_tokens=12, stop_ids=(0,),
+        generator=torch.Generator().manual_seed(1), **{"temperature": 0.0, **rules},
+    )  # fmt: skip
+    stream = generation.stream_tokens(
+        model, ids, max_new_tokens=12, stop_ids=(0,), generator=torch.Generator().manual_seed(1), **rules
+    )
+    assert list(stream) == whole[0].tolist()

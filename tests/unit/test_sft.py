@@ -1,11 +1,8 @@
-import re
-
 import pytest
 import torch
 
 from course_utils import artifacts, models, sft
 from course_utils.chatml import IM_END, IM_START, add_chat_tokens
-from course_utils.data import load_facts
 from course_utils.evaluation import mean_loss
 from course_utils.session import Session
 
@@ -59,18 +56,10 @@ def test_loss_on_everything_is_on_every_token(model, tokenizer):
     assert mean_loss(model, answers) != mean_loss(model, everything)
 
 
-def test_the_mixture_tells_no_fact_that_is_held_out():
-    told = {(messages[0]["content"], messages[1]["content"]) for messages in sft.mixture()}
-    for fact in load_facts("held_out"):
-        if fact.relation in sft.RELATIONS:
-            subject, obj = (re.compile(rf"\b{re.escape(word)}\b") for word in (fact.subject, fact.object))
-            assert not any(subject.search(asked) and obj.search(answer) for asked, answer in told), fact
-
-
 def test_sft_model_is_made_once_and_loads_as_it_was(monkeypatch, tmp_path, model, tokenizer, capsys):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
     models.save_model(model, tokenizer, tmp_path / "base")
-    monkeypatch.setattr(sft, "mixture", lambda seed: QUESTIONS)
+    monkeypatch.setattr(sft, "load_conversations", lambda name: [{"messages": m} for m in QUESTIONS])
     session = Session(str(tmp_path / "base"), "smoke", 0, torch.device("cpu"), torch.float32)
     first, first_tokenizer = artifacts.sft_model(session)
     assert "Making sft once" in capsys.readouterr().out

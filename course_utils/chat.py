@@ -1,0 +1,74 @@
+"""Talking with a tuned model: answers as they are made, in a conversation that may outgrow the context."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from course_utils.chatml import IM_END, SYSTEM, encode_content, encode_conversation
+from course_utils.data import encode
+from course_utils.generation import stream_tokens
+
+
+def stream_reply(
+    model, tokenizer, messages: Sequence[dict], *, max_new_tokens: int = 160, temperature: float = 0.0,
+    top_p: float = 1.0, seed: int = 0
+) -> Iterator[str]:  # fmt: skip
+    """The model's next turn, in pieces as they are made; characters of several tokens come whole."""
+    end = tokenizer.convert_tokens_to_ids(IM_END)
+    device = next(model.parameters()).device
+    ids = torch.tensor([encode_conversation(tokenizer, messages, True).input_ids], device=device)
+    room = getattr(model.config, "max_position_embeddings", ids.shape[1] + max_new_tokens) - ids.shape[1]
+    stream = stream_tokens(
+        model, ids, max_new_tokens=min(room, max_new_tokens), temperature=temperature, top_p=top_p,
+        stop_ids=(end, tokenizer.eos_token_id), generator=torch.Generator(device).manual_seed(seed),
+    )  # fmt: skip
+    said, text, shown = [], "", ""
+    for token in stream:
+        if token in (end, tokenizer.eos_token_id):
+            break
+        said.append(token)
+        text = tokenizer.decode(said, clean_up_tokenization_spaces=False)
+        if not text.endswith("\ufffd"):
+            yield text[len(shown) :]
+            shown = text
+    if text != shown:  # it ends within a character
+        yield text[len(shown) :]
+
+
+def fit_context(messages: list[dict], length: Callable[[list[dict]], int], limit: int) -> list[dict]:
+    """The conversation without as many of its oldest exchanges as it takes: length(it) <= limit.
+
+    The system line, if there is one, and the last user's turn stay.
+    """
+    start = 1 if messages[0]["role"] == "system" else 0
+    head, turns = messages[:start], messages[start:]
+    while len(turns) > 2 and length(head + turns) > limit:
+        turns = turns[2:]  # a question and its answer
+    return head + turns
+
+
+def count_tokens(tokenizer, messages: Sequence[dict]) -> int:
+    """Tokens of the conversation with the header of the answer, however long it is."""
+    if messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": SYSTEM}, *messages]
+    contents = [len(encode_content(tokenizer, message["content"])) for message in messages]
+    headers = [len(encode(tokenizer, message["role"] + "\n")) for message in messages]
+    around = 2 + len(encode(tokenizer, "\n"))  # <|im_start|>, <|im_end|> and the line's end
+    return sum(contents) + sum(headers) + around * len(messages) + 1 + len(encode(tokenizer, "assistant\n"))
+
+
+def chat(
+    model, tokenizer, messages: list[dict], text: str, *, max_new_tokens: int = 160, **sampling
+) -> Iterator[str]:  # fmt: skip
+    """Yields the answer to the user's text in pieces, and adds both turns to the conversation, in place.
+
+    The model reads as many of the latest exchanges as leave room for max_new_tokens.
+    """
+    user = {"role": "user", "content": text}
+    limit = getattr(model.config, "max_position_embeddings", 2**31) - max_new_tokens
+    read = fit_context([*messages, user], lambda turns: count_tokens(tokenizer, turns), limit)
+    answer = ""
+    for piece in stream_reply(model, tokenizer, read, max_new_tokens=max_new_tokens, **sampling):
+        answer += piece
+        yield piece
+    messages += [user, {"role": "assistant", "content": answer.strip()}]
