@@ -39,17 +39,17 @@ def add_chat_tokens(model, tokenizer):
     """Adds the two markers and the chat template, in place; does nothing to a model that has them.
 
     New embedding rows start at the mean of the old ones (Hewitt 2021), in the output head too where it is
-    not tied.
+    not tied. `generate()` is told to stop at <|im_end|>.
     """
-    old = len(tokenizer)
+    old = min(len(tokenizer), model.get_input_embeddings().num_embeddings)
     tokenizer.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
     tokenizer.chat_template = TEMPLATE
-    if len(tokenizer) == old:
-        return
+    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, marker_ids(tokenizer)[1]})
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
-        layer.weight[old : len(tokenizer)] = layer.weight[:old].mean(0)
+    if len(tokenizer) > old:
+        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+            layer.weight[old : len(tokenizer)] = layer.weight[:old].mean(0)
 
 
 def encode_conversation(tokenizer, messages: Sequence[dict], add_generation_prompt: bool = False) -> Example:
