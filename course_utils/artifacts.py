@@ -82,3 +82,51 @@ def weights_checksum(session) -> str:
         return str(place)
     sums = [sha256(path) for path in sorted(place.glob("*.safetensors"))]
     return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def preference_pairs(session):
+    """Pairs of stories with preferences (preferences.Preferences: train, held_out, controlled) of lesson 10.
+
+    The shipped ones for the pocket model; for another one its own answers, made once and labelled alike.
+    """
+    from course_utils import chatml, generation, gold, manners, preferences, sft
+
+    if session.model_name == "pocket" or session.scale == "smoke":
+        return preferences.load_preferences()
+    inputs = {
+        "model": session.model_name, "weights": weights_checksum(session), "scale": session.scale,
+        "seed": session.seed, "data": sft.data_checksum(),
+    }  # fmt: skip
+
+    def make(folder: Path) -> None:
+        model, tokenizer = sft_model(session)
+        prompts = preferences.neutral_prompts()[: session.steps(quick=80, full=1000)]
+        made = preferences.make_preferences(model, tokenizer, prompts, seed=session.seed)
+        preferences.write_preferences(made, folder)
+
+    sources = [chatml, generation, gold, manners, preferences, sft]
+    return preferences.load_preferences(cached("preferences", inputs, make, sources))
+
+
+def reward_model(session) -> tuple:
+    """The reward model of lesson 10, trained on preference_pairs, and its tokenizer; eval mode."""
+    from course_utils import chatml, data, gold, manners, preferences, reward, sft, training
+
+    pairs = preference_pairs(session).train[: session.steps(quick=1200, full=10_000, smoke=16)]
+    rows = json.dumps([preferences.as_row(pair) for pair in pairs])
+    inputs = {
+        "model": session.model_name, "weights": weights_checksum(session), "scale": session.scale,
+        "seed": session.seed, "data": sft.data_checksum(), "pairs": hashlib.sha256(rows.encode()).hexdigest(),
+    }  # fmt: skip
+
+    def make(folder: Path) -> None:
+        language_model, tokenizer = sft_model(session)
+        model = reward.from_language_model(language_model)
+        reward.fit(
+            model, preferences.encode_pairs(tokenizer, pairs), pad_id=tokenizer.pad_token_id,
+            seed=session.seed, autocast=session.autocast,
+        )  # fmt: skip
+        reward.save_reward_model(model, tokenizer, folder)
+
+    folder = cached("reward", inputs, make, [chatml, data, gold, manners, preferences, reward, sft, training])
+    return reward.load_reward_model(folder, session.device)

@@ -20,7 +20,7 @@ from course_utils.training import History, train
 HEAD_FILE = "reward_head.safetensors"
 LEARNING_RATE = 5e-4
 BATCH = 16  # pairs
-EPOCHS = 2
+EPOCHS, MIN_STEPS = 2, 50
 
 
 class RewardModel(nn.Module):
@@ -94,7 +94,8 @@ def bradley_terry_loss(chosen, rejected, centring=0.0):
 
 def pair_loss(model, batch):
     """Summed Bradley-Terry loss of a batch of pairs, the chosen in its first half; the number of pairs."""
-    chosen, rejected = score(model, batch["input_ids"], batch["attention_mask"]).chunk(2)
+    scores = score(model, batch["input_ids"], batch["attention_mask"])
+    chosen, rejected = scores.chunk(2)
     return bradley_terry_loss(chosen, rejected) * len(chosen), len(chosen)
 
 
@@ -123,24 +124,28 @@ def pair_batches(pairs: Sequence, batch_size: int, seed: int, collate, length) -
             yield collate([pairs[index] for index in batch])
 
 
-def fit(model, pairs: Pairs, *, pad_id: int, epochs: float = EPOCHS, lr: float = LEARNING_RATE,
-        seed: int = 0, batch_size: int = BATCH, **options) -> History:  # fmt: skip
-    """Trains the reward model on encoded pairs, in place, and centres it. options: of training.train."""
+def fit(model, pairs: Pairs, *, pad_id: int, steps: int | None = None, seed: int = 0,
+        batch_size: int = BATCH, **options) -> History:  # fmt: skip
+    """Trains the reward model on encoded or prepared pairs, in place, and centres it on a hundred of them.
+
+    steps: None for two epochs, at least 50. options: of training.train.
+    """
     if not pairs:
         raise ValueError("no pairs to train the reward model on")
-    options = {"label": "reward model", "lr": lr, "seed": seed, **options}
-    steps = max(1, round(epochs * len(pairs) / batch_size))
-    if can_reuse_states(model):
-        stored = state_pairs(model, pairs, pad_id)
-        stream = pair_batches(stored, batch_size, seed, collate_states, lambda pair: max(map(len, pair)))
-        history = train(model, stream, steps=steps, loss_fn=state_pair_loss, **options)
+    pairs = prepare(model, pairs, pad_id)
+    if _prepared(pairs):
+        stream = pair_batches(pairs, batch_size, seed, collate_states, lambda pair: max(map(len, pair)))
+        loss_fn = state_pair_loss
     else:
         stream = pair_batches(
             pairs, batch_size, seed, lambda chunk: collate_pairs(chunk, pad_id),
             lambda pair: max(len(example.input_ids) for example in pair),
         )  # fmt: skip
-        history = train(model, stream, steps=steps, loss_fn=pair_loss, **options)
-    centre(model, [example for pair in pairs[:100] for example in pair], pad_id)
+        loss_fn = pair_loss
+    steps = steps or max(MIN_STEPS, round(EPOCHS * len(pairs) / batch_size))
+    options = {"label": "reward model", "lr": LEARNING_RATE, **options}
+    history = train(model, stream, steps=steps, loss_fn=loss_fn, seed=seed, **options)
+    centre(model, pairs[:100], pad_id)
     return history
 
 
@@ -180,10 +185,19 @@ def frozen_states(
     return result
 
 
-def state_pairs(model, pairs: Pairs, pad_id: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """What goes into the last block for the chosen and the rejected answer of each pair."""
+def prepare(model, pairs: Pairs, pad_id: int):
+    """Encoded pairs as what goes into the last block, computed once for all who share the frozen part.
+
+    Where the model is no GPT-2 frozen below its last block, and for prepared pairs: the pairs as they are.
+    """
+    if _prepared(pairs) or not can_reuse_states(model):
+        return pairs
     states = frozen_states(model, [example for pair in pairs for example in pair], pad_id)
     return list(zip(states[::2], states[1::2], strict=True))
+
+
+def _prepared(pairs):
+    return bool(pairs) and isinstance(pairs[0][0], torch.Tensor)
 
 
 def collate_states(pairs) -> dict[str, torch.Tensor]:
@@ -218,6 +232,18 @@ def score_states(model, states, attention_mask):
     return model.head(body.ln_f(x)).squeeze(1) - model.centre
 
 
+@torch.no_grad()
+def _state_scores(model, pairs, batch_size=64):
+    device = next(model.parameters()).device
+    both = []
+    for start in range(0, len(pairs), batch_size):
+        batch = collate_states(pairs[start : start + batch_size])
+        batch = {name: value.to(device) for name, value in batch.items()}
+        both.append(score_states(model, **batch).view(2, -1).float().cpu())
+    chosen, rejected = torch.cat(both, 1)
+    return chosen, rejected
+
+
 def state_pair_loss(model, batch):
     """pair_loss on stored states."""
     chosen, rejected = score_states(model, batch["states"], batch["attention_mask"]).chunk(2)
@@ -244,20 +270,23 @@ def scores(model, examples: Sequence[Example], pad_id: int, batch_size: int = 64
 
 
 def pair_scores(model, pairs: Pairs, pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores of the chosen and of the rejected answers, [pairs] each."""
+    """Scores of the chosen and of the rejected answers of encoded or prepared pairs, [pairs] each."""
+    if _prepared(pairs):
+        return _state_scores(model, pairs)
     both = scores(model, [c for c, _ in pairs] + [r for _, r in pairs], pad_id)
     chosen, rejected = both.chunk(2)
     return chosen, rejected
 
 
-def centre(model, examples: Sequence[Example], pad_id: int) -> None:
-    """Shifts the model's scores so that their mean over the examples is 0; no difference changes."""
-    model.centre += scores(model, examples, pad_id).mean().to(model.centre.device)
+def centre(model, pairs: Pairs, pad_id: int) -> None:
+    """Shifts the model's scores so that their mean over the pairs' answers is 0; no difference changes."""
+    model.centre += torch.cat(pair_scores(model, pairs, pad_id)).mean().to(model.centre.device)
 
 
 def accuracy(chosen, rejected) -> float:
     """Share of pairs in which the chosen answer has the higher score; ties count half."""
-    return ((chosen > rejected).float() + 0.5 * (chosen == rejected).float()).mean().item()
+    ties = (chosen == rejected).float()
+    return ((chosen > rejected).float() + 0.5 * ties).mean().item()
 
 
 def calibration_curve(chosen, rejected, bins: int = 8) -> list[dict]:

@@ -92,7 +92,7 @@ def test_other_architectures(rng):
     model = reward.from_language_model(LlamaForCausalLM(config))
     assert not reward.can_reuse_states(model)
     pairs = [(example(rng, 6), example(rng, 4)) for _ in range(4)]
-    history = reward.fit(model, pairs, pad_id=EOS, epochs=8, batch_size=4, lr=1e-2)
+    history = reward.fit(model, pairs, pad_id=EOS, steps=8, batch_size=4, lr=1e-2)
     assert history.rows[-1]["loss"] < math.log(2) - 0.05
 
 
@@ -127,6 +127,23 @@ def test_stored_states_give_the_same_loss_and_gradients(model, rng):
             assert torch.allclose(p.grad, q.grad, atol=1e-5), name
 
 
+def test_scores_from_stored_states(model, rng):
+    pairs = [(example(rng, a), example(rng, b)) for a, b in ((6, 11), (9, 3), (8, 8))]
+    model.centre.fill_(0.5)
+    stored = reward.prepare(model, pairs, EOS)
+    assert isinstance(stored[0][0], torch.Tensor) and reward.prepare(model, stored, EOS) is stored
+    for ours, plain in zip(
+        reward.pair_scores(model, stored, EOS), reward.pair_scores(model, pairs, EOS), strict=True
+    ):
+        assert torch.allclose(ours, plain, atol=1e-5)
+
+
+def test_steps_are_two_epochs_and_fifty_at_least(model, rng):
+    pairs = [(example(rng, 4), example(rng, 5)) for _ in range(8)]
+    assert len(reward.fit(model, pairs, pad_id=EOS).rows) == 50
+    assert len(reward.fit(model, 26 * pairs, pad_id=EOS, batch_size=8).rows) == 52
+
+
 def test_states_are_not_reused_where_something_below_is_trained(model):
     model.body.h[0].requires_grad_(True)
     assert not reward.can_reuse_states(model)
@@ -146,7 +163,7 @@ def test_fit_learns_centres_and_is_the_same_again(rng):
     runs = []
     for _ in range(2):
         model = reward.from_language_model(tiny_model())
-        history = reward.fit(model, train, pad_id=EOS, epochs=4, batch_size=8, lr=3e-3, seed=3)
+        history = reward.fit(model, train, pad_id=EOS, steps=24, batch_size=8, lr=3e-3, seed=3)
         runs.append(history.column("loss")[1])
     assert runs[0] == runs[1]
     assert len(runs[0]) == 24 and runs[0][0] == pytest.approx(math.log(2), abs=1e-6)
@@ -156,9 +173,9 @@ def test_fit_learns_centres_and_is_the_same_again(rng):
 
 
 def test_centring_changes_no_difference(model, rng):
-    examples = [example(rng, length) for length in (4, 9, 6)]
+    examples = [example(rng, length) for length in (4, 9, 6, 3)]
     before = reward.scores(model, examples, EOS)
-    reward.centre(model, examples, EOS)
+    reward.centre(model, [tuple(examples[:2]), tuple(examples[2:])], EOS)
     after = reward.scores(model, examples, EOS)
     assert after.mean().item() == pytest.approx(0, abs=1e-5)
     assert torch.allclose(before - before[0], after - after[0], atol=1e-5)
