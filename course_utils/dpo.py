@@ -1,7 +1,8 @@
 """Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290): no reward model, no sampling.
 
-A pair is two Examples, (chosen, rejected), of one prompt, with labels on the answers. A batch of B pairs has
-2 B rows: the chosen answers, then the rejected ones in the same order; one forward pass scores both.
+A pair is two Examples, (chosen, rejected), of one prompt, with labels on the answers: what
+preferences.encode_pairs makes. A batch of B pairs has 2 B rows, the chosen answers and then the rejected
+ones in the same order; one forward pass scores both.
 """
 
 import random
@@ -10,30 +11,9 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 
-from course_utils.chatml import IM_END, encode_content, encode_conversation
-from course_utils.data import IGNORE, Example, check_length, collate, encode_prompt_completion
+from course_utils.data import IGNORE, collate
 from course_utils.policies import fast_token_log_probs, token_log_probs
 from course_utils.training import train
-
-
-def encode_pair(tokenizer, row):
-    """A row {"prompt", "chosen", "rejected"}, texts or lists of messages, as a pair of Examples.
-
-    Of a conversation the last answer and its <|im_end|> are scored, of texts the answer and the end of text.
-    """
-    prompt, answers = row["prompt"], (row["chosen"], row["rejected"])
-    if isinstance(prompt, str):
-        return tuple(encode_prompt_completion(tokenizer, prompt, answer) for answer in answers)
-    start = encode_conversation(tokenizer, prompt, add_generation_prompt=True).input_ids
-    return tuple(_conversation(tokenizer, start, answer) for answer in answers)
-
-
-def _conversation(tokenizer, start, answer):
-    if len(answer) != 1 or answer[0]["role"] != "assistant":
-        raise ValueError(f"chosen and rejected are one message of the assistant each, got {answer!r}")
-    ids = [*encode_content(tokenizer, answer[0]["content"]), tokenizer.convert_tokens_to_ids(IM_END)]
-    check_length(start + ids, tokenizer, answer[0]["content"])
-    return Example(start + ids, [IGNORE] * len(start) + ids)
 
 
 def collate_pairs(pairs, pad_id):

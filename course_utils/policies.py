@@ -11,9 +11,13 @@ import re
 import torch
 import torch.nn.functional as F
 
+from course_utils.chatml import IM_END, encode_conversation
 from course_utils.data import IGNORE, Example, collate
 from course_utils.generation import pad_left, sample_tokens
+from course_utils.gold import gold_score
 from course_utils.kl import exact_kl
+from course_utils.preferences import request
+from course_utils.reward import score
 from course_utils.training import token_losses
 
 
@@ -138,6 +142,47 @@ def distinct_words(text):
     """Share of different words among the words of a text; 1 for a text without any."""
     words = re.findall(r"[a-z']+", text.lower())
     return len(set(words)) / len(words) if words else 1.0
+
+
+def sampling_of(tokenizer, max_new_tokens=150):
+    """What rollout takes beside model and prompts, for answers in ChatML."""
+    stop = tokenizer.convert_tokens_to_ids(IM_END)
+    return {"max_new_tokens": max_new_tokens, "stop_ids": [stop], "pad_id": tokenizer.pad_token_id}
+
+
+def encode_prompts(tokenizer, prompts):
+    """Lists of messages as token ids that end where the assistant begins to speak."""
+    return [encode_conversation(tokenizer, messages, True).input_ids for messages in prompts]
+
+
+@torch.no_grad()
+def evaluate_policy(model, reference, judge, tokenizer, prompts, *, seed=0, max_new_tokens=150, rows=64):
+    """One answer of the model to each prompt (a list of messages): (means of what is measured, the answers).
+
+    proxy: the reward model's score; gold: the true one; kl: from the reference, nats an answer; tokens;
+    ended: share that came to an end; distinct: share of different words; reference_loss: nats a token that
+    the reference loses on the answers, low for fluent text and for text that repeats itself.
+    """
+    ids, sampling = encode_prompts(tokenizer, prompts), sampling_of(tokenizer, max_new_tokens)
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    texts, found = [], []
+    for start in range(0, len(ids), rows):
+        batch = rollout(model, ids[start : start + rows], generator=generator, **sampling)
+        tokens = answer_mask(batch).sum(1)
+        said = answer_texts(tokenizer, batch)
+        asked = [request(prompt) for prompt in prompts[start : start + rows]]
+        texts += said
+        found.append({
+            "proxy": score(judge, batch["input_ids"], batch["attention_mask"]),
+            "gold": torch.tensor([gold_score(*pair) for pair in zip(asked, said, strict=True)]),
+            "kl": sequence_kl(model, reference, batch),
+            "tokens": tokens,
+            "ended": batch["ended"].float(),
+            "distinct": torch.tensor([distinct_words(text) for text in said]),
+            "reference_loss": -fast_token_log_probs(reference, batch).sum(1) / tokens,
+        })  # fmt: skip
+    means = {name: torch.cat([part[name].float().cpu() for part in found]).mean().item() for name in found[0]}
+    return means, texts
 
 
 def best_of_n_kl(n):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from course_utils import dpo, lora
+from course_utils.preferences import Pair, encode_pairs
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
@@ -41,7 +42,7 @@ def moved(model):
 
 def compare(trainer, our_model, reference, tokenizer, beta, loss):
     batch = next(iter(trainer.get_train_dataloader()))
-    pairs = [dpo.encode_pair(tokenizer, row) for row in ROWS]
+    pairs = encode_pairs(tokenizer, [Pair(**row) for row in ROWS])
     theirs = {tuple(row[row != tokenizer.pad_token_id].tolist()) for row in batch["input_ids"]}
     assert theirs == {tuple(answer.input_ids[:-1]) for pair in pairs for answer in pair}  # shuffled
     our_batch = dpo.collate_pairs(pairs, tokenizer.pad_token_id)
@@ -67,7 +68,7 @@ def test_full(model, tokenizer, tmp_path, loss, name):
     trainer = trainer_of(
         model, tokenizer, tmp_path, config={"beta": 0.3, "loss_type": name}, ref_model=copy.deepcopy(model)
     )
-    pairs = [dpo.encode_pair(tokenizer, row) for row in ROWS]
+    pairs = encode_pairs(tokenizer, [Pair(**row) for row in ROWS])
     reference = dpo.reference_log_probs(ours, pairs, tokenizer.pad_token_id)
     moved(ours)
     moved(trainer.model)
@@ -100,7 +101,7 @@ def test_lora(model, tokenizer, tmp_path, loss, name):
         for key, parameter in mine.items():
             parameter.copy_(0.2 * torch.randn_like(parameter))
             theirs[key].copy_(parameter)
-    pairs = [dpo.encode_pair(tokenizer, row) for row in ROWS]
+    pairs = encode_pairs(tokenizer, [Pair(**row) for row in ROWS])
     with lora.adapter_off(ours):
         reference = dpo.reference_log_probs(ours, pairs, tokenizer.pad_token_id)
     value = compare(trainer, ours, reference, tokenizer, 0.3, loss)

@@ -5,10 +5,10 @@ import torch
 from tiny import tiny_model, tiny_tokenizer
 
 from course_utils import dpo
-from course_utils.chatml import IM_END, add_chat_tokens, encode_conversation
 from course_utils.data import IGNORE
 from course_utils.lora import adapter_off, apply_lora, lora_layers
 from course_utils.policies import frozen_copy
+from course_utils.preferences import Pair, encode_pairs
 
 ROWS = [
     {"prompt": "Question: is the cat", "chosen": " sat on a mat", "rejected": " helpful"},
@@ -30,34 +30,7 @@ def model(tokenizer):
 
 @pytest.fixture(scope="module")
 def pairs(tokenizer):
-    return [dpo.encode_pair(tokenizer, row) for row in ROWS]
-
-
-def test_a_pair_shares_its_prompt_and_ends(tokenizer, pairs):
-    for row, pair in zip(ROWS, pairs, strict=True):
-        prompt = tokenizer(row["prompt"])["input_ids"]
-        for answer, name in zip(pair, ("chosen", "rejected"), strict=True):
-            assert answer.input_ids[: len(prompt)] == prompt
-            assert tokenizer.decode([t for t in answer.labels if t != IGNORE]) == row[name] + "<|endoftext|>"
-
-
-def test_of_a_conversation_only_the_last_answer_is_scored(tokenizer):
-    tokenizer, model = tiny_tokenizer(), tiny_model()
-    add_chat_tokens(model, tokenizer)
-    prompt = [
-        {"role": "user", "content": "a cat"},
-        {"role": "assistant", "content": "sat"},
-        {"role": "user", "content": "on?"},
-    ]
-    row = {"prompt": prompt, "chosen": [{"role": "assistant", "content": " a mat "}],
-           "rejected": [{"role": "assistant", "content": "France"}]}  # fmt: skip
-    chosen, rejected = dpo.encode_pair(tokenizer, row)
-    assert tokenizer.decode([t for t in chosen.labels if t != IGNORE]) == "a mat" + IM_END
-    assert tokenizer.decode([t for t in rejected.labels if t != IGNORE]) == "France" + IM_END
-    whole = encode_conversation(tokenizer, [*prompt, *row["chosen"]]).input_ids
-    assert whole[: len(chosen.input_ids)] == chosen.input_ids and len(whole) == len(chosen.input_ids) + 1
-    with pytest.raises(ValueError, match="one message of the assistant"):
-        dpo.encode_pair(tokenizer, row | {"chosen": prompt})
+    return encode_pairs(tokenizer, [Pair(**row) for row in ROWS])
 
 
 def test_loss_and_its_gradient_in_closed_form():
