@@ -15,6 +15,7 @@ from course_utils.evaluation import question_text, score_answers
 from course_utils.generation import pad_left, sample_tokens
 from course_utils.lora import apply_lora
 from course_utils.lora_fast import scored_lm_loss
+from course_utils.token_rows import train_token_rows
 from course_utils.training import History, train
 
 RELATIONS = ("capital", "currency", "young", "symbol")  # their answers are hard to guess
@@ -35,8 +36,6 @@ def as_conversation(question: dict) -> list[dict]:
 
 def prepare_lora(model, tokenizer, rank: int = 16, alpha: float = 16.0, target_modules=None):
     """Freezes the model but for LoRA's matrices and the markers' rows, in place; returns the model."""
-    from course_utils.token_rows import train_token_rows
-
     add_chat_tokens(model, tokenizer)
     apply_lora(model, rank, alpha, target_modules)
     return train_token_rows(model, marker_ids(tokenizer))

@@ -1,10 +1,14 @@
+import copy
+
 import pytest
 import torch
 
 from course_utils import artifacts, models, sft
 from course_utils.chatml import IM_END, IM_START, add_chat_tokens
 from course_utils.evaluation import mean_loss
+from course_utils.lora import unwrap_lora
 from course_utils.session import Session
+from course_utils.token_rows import merge_token_rows
 
 QUESTIONS = [
     [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
@@ -80,3 +84,40 @@ def test_other_weights_give_another_sft_model(tmp_path, model, tokenizer):
         model.transformer.wpe.weight += 1
     models.save_model(model, tokenizer, tmp_path)
     assert artifacts.weights_checksum(session) != before
+
+
+def test_lora_trains_its_matrices_and_the_markers_rows_alone(model, tokenizer):
+    before = copy.deepcopy(model)
+    sft.prepare_lora(model, tokenizer, rank=2)
+    sft.instruction_tune(model, tokenizer, QUESTIONS, steps=3, lr=1e-2, batch_size=2)
+    trainable = {name.rpartition(".")[2] for name, p in model.named_parameters() if p.requires_grad}
+    assert trainable == {"lora_A", "lora_B", "rows"}
+    table, old = model.get_input_embeddings().weight, before.get_input_embeddings().weight
+    assert torch.equal(table[: len(old)], old), "the rows of all other tokens stay"
+    assert (table[len(old) :] - old.mean(0)).abs().min() > 1e-4, "the markers' rows have left the mean"
+    merged = merge_token_rows(unwrap_lora(model))
+    assert torch.equal(merged.transformer.h[0].mlp.c_fc.weight, before.transformer.h[0].mlp.c_fc.weight)
+
+
+def test_shares_by_kind_of_answer(monkeypatch):
+    rows = [
+        {
+            "prompt": "Question: a?\nAnswer:",
+            "completion": " x",
+            "object": "Paris",
+            "kind": kind,
+            "relation": "c",
+        }
+        for kind in ("short", "short", "sentence", "sentence")
+    ]
+    said = [sft.Reply("Paris", True), sft.Reply("It is Paris.", True), sft.Reply("It is Paris.", True),
+            sft.Reply("Rome", False)]  # fmt: skip
+    monkeypatch.setattr(sft, "replies", lambda *_: said)
+    assert sft.answered(None, None, rows) == {"short": 0.5, "sentence": 0.5, "ended": 0.75}
+
+
+def test_what_is_asked_is_about_four_relations_in_pairs():
+    for split in ("tune", "held_out", "paraphrase", "invented"):
+        rows = sft.asked(split)
+        assert {row["relation"] for row in rows} == set(sft.RELATIONS)
+        assert [row["kind"] for row in rows] == ["short", "sentence"] * (len(rows) // 2)
