@@ -35,9 +35,8 @@ def _check_answer_log_probs(fn):
     count = scored.sum(1)
     if close(result, right / count):
         raise Mistake(
-            "This is the mean over the answer's tokens. The probability of an answer is the "
-            "product of its tokens', so its logarithm is the sum. With the mean, a long answer's "
-            "tokens count less."
+            "This is the mean over the answer's tokens. The probability of an answer is the product of its "
+            "tokens', so its logarithm is the sum. With the mean, a long answer's tokens count less."
         )
     if close(result, right / 5) or close(result, right / 6):
         raise Mistake("This is a mean over the whole width: padding and prompt dilute it. Take the sum.")
@@ -74,9 +73,8 @@ def _check_dpo_pair_loss(fn):
     for wrong, message in (
         (
             -beta * F.logsigmoid(margin),
-            "beta stands outside the logarithm: there it scales the loss and "
-            "changes nothing about which policy is best. It belongs inside, on "
-            "the margin.",
+            "beta stands outside the logarithm: there it scales the loss and changes nothing about which "
+            "policy is best. It belongs inside, on the margin.",
         ),
         (-F.logsigmoid(margin), "beta has no effect."),
         (
@@ -87,8 +85,8 @@ def _check_dpo_pair_loss(fn):
         (-F.logsigmoid(beta * policy), "The reference is missing: without it there is nothing to stay near."),
         (
             -F.logsigmoid(beta * (policy + reference)),
-            "The reference's log-ratio is added. It is subtracted: "
-            "what counts is how far the policy has moved.",
+            "The reference's log-ratio is added. It is subtracted: what counts is how far the policy has "
+            "moved.",
         ),
         (
             -F.logsigmoid(beta * ((chosen - reference_rejected) - (rejected - reference_chosen))),
@@ -111,8 +109,8 @@ def _check_dpo_pair_loss(fn):
         )
     if not close(result, -F.logsigmoid(beta * margin)):
         raise Mistake(
-            "For each pair the loss is -log sigmoid(beta * ((chosen - reference_chosen) - "
-            "(rejected - reference_rejected)))."
+            "For each pair the loss is -log sigmoid(beta * ((chosen - reference_chosen) - (rejected - "
+            "reference_rejected)))."
         )
 
 
@@ -131,20 +129,18 @@ def _check_push(fn):
         ),
         (
             beta * torch.sigmoid(margin),
-            "This grows with the margin: pairs that are already in the right "
-            "order would be pushed hardest. The derivative of -log sigmoid(m) is "
-            "-sigmoid(-m).",
+            "This grows with the margin: pairs that are already in the right order would be pushed hardest. "
+            "The derivative of -log sigmoid(m) is -sigmoid(-m).",
         ),
         (
             -beta * torch.sigmoid(-margin),
-            "This is the gradient itself, which is negative: raising the chosen "
-            "answer's log-probability lowers the loss. Its size was asked for.",
+            "This is the gradient itself, which is negative: raising the chosen answer's log-probability "
+            "lowers the loss. Its size was asked for.",
         ),
         (beta * torch.sigmoid(-beta * margin), "beta is counted twice: the margin contains it already."),
         (
             beta * torch.sigmoid(margin) * torch.sigmoid(-margin),
-            "This is the derivative of sigmoid. The "
-            "loss is its negative logarithm: divide by "
+            "This is the derivative of sigmoid. The loss is its negative logarithm: divide by "
             "sigmoid(margin).",
         ),
         (torch.full((5,), beta), "This does not depend on the margin."),
@@ -171,13 +167,13 @@ def _check_keep_reference(fn):
     weights = zip(reference.parameters(), model.parameters(), strict=True)
     if reference is model or any(a is b for a, b in weights):
         raise Mistake(
-            "The reference shares its weights with the policy: it moves along, and the KL stays "
-            "0. It has to be a copy."
+            "The reference shares its weights with the policy: it moves along, and the KL stays 0. It has to "
+            "be a copy."
         )
     if any(parameter.requires_grad for parameter in reference.parameters()):
         raise Mistake(
-            "The reference is not frozen: an optimiser that gets its parameters would train it, "
-            "and its forward pass keeps activations for nothing."
+            "The reference is not frozen: an optimiser that gets its parameters would train it, and its "
+            "forward pass keeps activations for nothing."
         )
     if any(module.training for module in reference.modules()):
         raise Mistake(
@@ -279,11 +275,11 @@ EXERCISES = [
             (lambda logits, labels: answer_log_probs(logits, labels) + 1, "The first row should give"),
         ],
         hints=(
-            "The probability of an answer is the product of the probabilities of its tokens, each given "
-            "all before it. The logits at position t are about the token at t + 1.",
+            "The probability of an answer is the product of the probabilities of its tokens, each given all "
+            "before it. The logits at position t are about the token at t + 1.",
             "log_softmax of logits[:, :-1] is [rows, T - 1, V]; targets are labels[:, 1:]. gather picks "
-            "each target's entry (-100 is no index: clamp it first), the mask targets != -100 sets the "
-            "rest to 0, and the sum over dim 1 is [rows].",
+            "each target's entry (-100 is no index: clamp it first), the mask targets != -100 sets the rest "
+            "to 0, and the sum over dim 1 is [rows].",
         ),
     ),
     Exercise(
@@ -310,8 +306,8 @@ EXERCISES = [
         hints=(
             "The implicit reward of an answer is beta times log(policy / reference). Put the two rewards "
             "into Bradley-Terry's loss of lesson 10.",
-            "margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected)), [pairs]; "
-            "the loss is -F.logsigmoid(margin).",
+            "margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected)), [pairs]; the "
+            "loss is -F.logsigmoid(margin).",
         ),
     ),
     Exercise(
@@ -334,10 +330,10 @@ EXERCISES = [
             (lambda margin, beta: beta * torch.exp(-margin), "beta / 2"),
         ],
         hints=(
-            "Chain rule: the loss depends on the margin m, the margin on the log-probability of the "
-            "chosen answer, with slope beta.",
-            "The derivative of -log sigmoid(m) is -(1 - sigmoid(m)) = -sigmoid(-m). Times beta, without "
-            "the sign.",
+            "Chain rule: the loss depends on the margin m, the margin on the log-probability of the chosen "
+            "answer, with slope beta.",
+            "The derivative of -log sigmoid(m) is -(1 - sigmoid(m)) = -sigmoid(-m). Times beta, without the "
+            "sign.",
         ),
     ),
     Exercise(
