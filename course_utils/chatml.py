@@ -60,7 +60,7 @@ def encode_conversation(tokenizer, messages: Sequence[dict], add_generation_prom
     put first where there is none. ValueError for an unknown role, a conversation with nothing to learn
     from, one that is longer than the context, and a tokenizer without the markers.
     """
-    _check_conversation(messages, add_generation_prompt)
+    check_conversation(messages, add_generation_prompt)
     if messages[0]["role"] != "system":
         messages = [{"role": "system", "content": SYSTEM}, *messages]
     start, end = marker_ids(tokenizer)
@@ -156,7 +156,8 @@ def _runs(tokenizer, example):
     return [(learn, tokenizer.decode(ids, clean_up_tokenization_spaces=False)) for learn, ids in runs]
 
 
-def _check_conversation(messages, add_generation_prompt):
+def check_conversation(messages: Sequence[dict], add_generation_prompt: bool = False):
+    """ValueError for what cannot be encoded: no or wrong messages, or none to learn from."""
     if not messages:
         raise ValueError("the conversation has no messages")
     for number, message in enumerate(messages, start=1):

@@ -208,3 +208,20 @@ def test_the_mask_as_text_and_as_html(chat):
     assert "&lt;b&gt;a&lt;|im_end|&gt;" in html and "<b>" not in html
     assert html.count("background") == 1
     assert chatml.loss_text(tokenizer, Example([], [])) == ""
+
+
+def test_the_painter_counts_what_carries_loss(chat, capsys):
+    from course_utils import plots, widgets
+
+    model, tokenizer = chat
+    typed = "user: is Paris\nthe capital?\nassistant: the capital."
+    messages = [{"role": "user", "content": "is Paris\nthe capital?"}, TURNS[1]]
+    assert widgets.typed_messages(typed) == messages
+    widgets.conversation_loss(model, tokenizer, typed)
+    example = chatml.encode_conversation(tokenizer, messages)
+    learnt = sum(label != -100 for label in example.labels)
+    assert capsys.readouterr().out.startswith(f"{len(example.input_ids)} tokens, {learnt} carry loss: mean")
+    assert len(plots.plt.gcf().axes[0].patches) == len(example.input_ids)
+    plots.plt.close("all")
+    with pytest.raises(ValueError, match="begin every turn with"):
+        widgets.typed_messages("Hello")
