@@ -72,14 +72,19 @@ def ipo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengt
 def batch_loss(model, batch, beta, loss="dpo"):
     """(losses [pairs], metrics) of a batch of pairs with "reference" [2 B], the reference's log-probs.
 
+    loss: dpo; ipo; or mean, DPO's with means over the answers' tokens for the sums, a mistake to look at.
+
     Metrics are means over the pairs: loss, margin, accuracy (of margins above 0), chosen_reward,
     rejected_reward, chosen_log_prob and rejected_log_prob.
     """
     chosen, rejected = fast_sequence_log_probs(model, batch).chunk(2)
     logs = (chosen, rejected, *batch["reference"].chunk(2))
+    lengths = (batch["labels"] != IGNORE).sum(1).view(2, -1)
     if loss == "ipo":
-        lengths = (batch["labels"] != IGNORE).sum(1).view(2, -1)
         losses, chosen_reward, rejected_reward = ipo_loss(*logs, beta, lengths)
+    elif loss == "mean":
+        means = [log / length for log, length in zip(logs, (*lengths, *lengths), strict=True)]
+        losses, chosen_reward, rejected_reward = dpo_loss(*means, beta)
     else:
         losses, chosen_reward, rejected_reward = dpo_loss(*logs, beta)
     margin = chosen_reward - rejected_reward

@@ -358,3 +358,24 @@ def _prompt_cell(ax: Axes, column: int, row: int, in_front: bool, prefix: bool) 
                                        alpha=1 if in_front else 0.55))
     if in_front and prefix:
         ax.text(column + 0.5, row + 0.43, "k, v", ha="center", va="center", fontsize=8, color="white")
+
+
+def over_distance(series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], title: str,
+                  marks: Mapping[str, Mapping[str, float]] | None = None) -> None:
+    """Proxy and gold score over sqrt(KL): a line a name through the means over seeds, a small dot a run.
+
+    series: {name: points}, a point being its runs, {"kl", "proxy", "gold"} each. marks: single runs by name.
+    """
+    _, axes = figure(title, "√KL from the reference (nats an answer)", "", columns=2)
+    for ax, score, label in zip(axes, ("proxy", "gold"), ("proxy (reward model)", "gold score"), strict=True):
+        ax.set_ylabel(label)
+        for (name, points), colour in zip(series.items(), COLOURS, strict=False):
+            runs = [[(max(run["kl"], 0) ** 0.5, run[score]) for run in point] for point in points]
+            means = [[sum(values) / len(values) for values in zip(*point, strict=True)] for point in runs]
+            ax.plot(*zip(*means, strict=True), "-o", color=colour, markersize=4, label=name)
+            ax.plot(*zip(*(run for point in runs for run in point), strict=True), ".", color=colour,
+                    markersize=3, alpha=0.4)
+        for name, run in (marks or {}).items():
+            ax.plot([max(run["kl"], 0) ** 0.5], [run[score]], "*", color=COLOURS[-1], markersize=11,
+                    label=name)
+    axes[1].legend()

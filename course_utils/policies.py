@@ -185,6 +185,34 @@ def evaluate_policy(model, reference, judge, tokenizer, prompts, *, seed=0, max_
     return means, texts
 
 
+def requests_of(tokenizer, batch):
+    """What the user asked last in each row of a batch."""
+    prompts = [
+        ids[(mask == 1) & (labels == IGNORE)].tolist()
+        for ids, mask, labels in zip(
+            batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True
+        )
+    ]
+    return [tokenizer.decode(row).rpartition("user\n")[2].partition(IM_END)[0] for row in prompts]
+
+
+def watched_reward(judge, tokenizer, seen):
+    """A reward function for ppo: the reward model's scores; what it sees is kept in `seen`, a row a batch.
+
+    Rows have the means "proxy" and "gold", and a "sample": (request, answer, its proxy, its gold score).
+    """
+
+    def reward(batch):
+        scores = score(judge, batch["input_ids"], batch["attention_mask"]).float()
+        asked, said = requests_of(tokenizer, batch), answer_texts(tokenizer, batch)
+        gold = [gold_score(*pair) for pair in zip(asked, said, strict=True)]
+        sample = (asked[0], said[0], scores[0].item(), gold[0])
+        seen.append({"proxy": scores.mean().item(), "gold": sum(gold) / len(gold), "sample": sample})
+        return scores
+
+    return reward
+
+
 def best_of_n_kl(n):
     """What the KL of the best of n from the sampled distribution is at most, in nats: log n - (n - 1) / n."""
     return math.log(n) - (n - 1) / n

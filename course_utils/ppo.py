@@ -166,17 +166,17 @@ def update(policy, optimizer, batch, rng, *, epochs, rows, clip, value_weight, k
             value = clipped_value_loss(values, part["values"], part["returns"], part["mask"], clip)
             moved = approx_kl(log_probs.detach(), part["log_probs"], part["mask"])
             if moved > kl_limit:
-                return _means(seen) | {"stopped": 1.0}
+                return mean_of_rows(seen) | {"stopped": 1.0}
             optimizer.zero_grad()
             (loss + value_weight * value).backward()
             nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
             optimizer.step()
             seen.append({"policy_loss": loss.item(), "value_loss": value.item(), "clipped": clipped.item(),
                          "moved": moved.item()})  # fmt: skip
-    return _means(seen) | {"stopped": 0.0}
+    return mean_of_rows(seen) | {"stopped": 0.0}
 
 
-def _means(rows):
+def mean_of_rows(rows):
     return {name: sum(row[name] for row in rows) / len(rows) for name in (rows[0] if rows else ())}
 
 

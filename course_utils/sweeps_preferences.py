@@ -1,0 +1,156 @@
+"""Stored experiments with PPO, DPO and best-of-n: proxy and gold score over the distance from the reference.
+
+The tuned model, the reward model and the pairs are those of the pocket model at quick scale and seed 0; a
+run's seed is that of its training and of its samples.
+"""
+
+import copy
+import functools
+
+from course_utils.sweeps import sweep
+
+SOURCES = [
+    "course_utils.policies",
+    "course_utils.dpo",
+    "course_utils.ppo",
+    "course_utils.gold",
+    "course_utils.preferences",
+    "course_utils.reward",
+    "course_utils.sft",
+]
+JUDGED = 96  # held-out prompts, one answer each
+PPO = {"iterations": 20, "lr": 3e-5, "batch_size": 32}
+DPO = {"steps": 60, "lr": 3e-5, "batch_size": 8}
+ANSWERS, CHOICES = 32, (1, 2, 4, 8, 16, 32)  # sampled for each of 32 prompts; best of n
+
+
+@functools.cache
+def parts():
+    """(session, tuned model, tokenizer, reward model, training prompts, held-out prompts), for all runs."""
+    from course_utils.artifacts import reward_model, sft_model
+    from course_utils.preferences import neutral_prompts
+    from course_utils.session import start
+
+    session = start("pocket", "quick", 0)
+    model, tokenizer = sft_model(session)
+    judge, _ = reward_model(session)
+    prompts = neutral_prompts()
+    cut = len(prompts) // 5  # as preferences.make_preferences splits them
+    return (
+        session,
+        model.requires_grad_(False),
+        tokenizer,
+        judge.requires_grad_(False),
+        prompts[cut:],
+        prompts[:cut],
+    )
+
+
+@sweep("ppo", points=[{"beta": beta} for beta in (0.0, 0.1, 0.4)], sources=SOURCES)
+def ppo(point: dict, seed: int) -> dict:
+    """PPO from the tuned model: what evaluate_policy measures at the end, proxy, gold and kl by iteration."""
+    from course_utils import policies
+    from course_utils.ppo import train_ppo
+
+    _, model, tokenizer, judge, prompts, _ = parts()
+    policy, diary = copy.deepcopy(model), []
+    rows = train_ppo(
+        policy, model, policies.watched_reward(judge, tokenizer, diary),
+        policies.encode_prompts(tokenizer, prompts), policies.sampling_of(tokenizer), beta=point["beta"],
+        seed=seed, label=f"PPO, beta {point['beta']:g}, seed {seed}", **PPO,
+    )  # fmt: skip
+    course = {f"{name}_{row['iteration']}": value for row, seen in zip(rows, diary, strict=True)
+              for name, value in (("kl", row["kl"]), ("proxy", seen["proxy"]), ("gold", seen["gold"]))
+              if row["iteration"] % 4 == 1}  # fmt: skip
+    return {**measured(policy, seed), **course}
+
+
+@sweep(
+    "dpo",
+    points=[
+        *({"loss": "dpo", "beta": beta} for beta in (0.03, 0.1, 0.3, 1.0)),
+        {"loss": "mean", "beta": 0.1},
+        {"loss": "ipo", "beta": 0.1},
+    ],
+    sources=SOURCES,
+)
+def dpo(point: dict, seed: int) -> dict:
+    """DPO from the tuned model on 480 pairs; margin, accuracy and log-probabilities of 100 held-out pairs.
+
+    longer: share of the controlled pairs, equal but for their length, in which the implicit reward likes the
+    longer answer.
+    """
+    from course_utils.dpo import pair_metrics, train_dpo
+
+    _, model, tokenizer, *_ = parts()
+    policy = copy.deepcopy(model).requires_grad_(True)
+    pad = tokenizer.pad_token_id
+    (train, of_train), (held_out, of_held_out), (controlled, of_controlled) = encoded_pairs()
+    settings = {"beta": point["beta"], "pad_id": pad, "loss": point["loss"], "seed": seed}
+    train_dpo(
+        policy,
+        train,
+        of_train,
+        label=f"{point['loss']}, beta {point['beta']:g}, seed {seed}",
+        **settings,
+        **DPO,
+    )
+    metrics = pair_metrics(policy, held_out, of_held_out, point["beta"], pad, loss=point["loss"])
+    longer = pair_metrics(policy, controlled, of_controlled, point["beta"], pad)["accuracy"]
+    reference = {"reference_chosen": of_held_out[:, 0], "reference_rejected": of_held_out[:, 1]}
+    return {
+        **measured(policy, seed), **metrics, "longer": longer,
+        **{name: value.mean().item() for name, value in reference.items()},
+    }  # fmt: skip
+
+
+@sweep("best_of_n", points=[{"answers": ANSWERS}], sources=SOURCES)
+def best_of_n(point: dict, seed: int) -> dict:
+    """Mean proxy and gold score of the best of n by the reward model; kl: the bound on its distance."""
+    import torch
+
+    from course_utils import policies
+    from course_utils.gold import gold_score
+    from course_utils.preferences import request
+    from course_utils.reward import score
+
+    _, model, tokenizer, judge, _, prompts = parts()
+    generator = torch.Generator().manual_seed(seed)
+    proxy, gold = [], []
+    for prompt in prompts[:32]:
+        ids = policies.encode_prompts(tokenizer, [prompt]) * point["answers"]
+        batch = policies.rollout(model, ids, generator=generator, **policies.sampling_of(tokenizer))
+        with torch.no_grad():
+            proxy.append(score(judge, batch["input_ids"], batch["attention_mask"]))
+        gold.append(
+            torch.tensor([gold_score(request(prompt), t) for t in policies.answer_texts(tokenizer, batch)])
+        )
+    proxy, gold = torch.stack(proxy), torch.stack(gold)
+    result = {}
+    for n in CHOICES:
+        result[f"kl_{n}"] = policies.best_of_n_kl(n)
+        result[f"proxy_{n}"] = policies.best_of_n_mean(proxy, proxy, n).item()
+        result[f"gold_{n}"] = policies.best_of_n_mean(proxy, gold, n).item()
+    return result
+
+
+@functools.cache
+def encoded_pairs():
+    """(pairs, reference log-probabilities) of 480 training, 100 held-out and 100 controlled pairs."""
+    from course_utils.artifacts import preference_pairs
+    from course_utils.dpo import reference_log_probs
+    from course_utils.preferences import encode_pairs
+
+    session, model, tokenizer, *_ = parts()
+    pairs = preference_pairs(session)
+    chosen = [encode_pairs(tokenizer, part) for part in
+              (pairs.train[:480], pairs.held_out[:100], pairs.controlled[:100])]  # fmt: skip
+    return [(part, reference_log_probs(model, part, tokenizer.pad_token_id)) for part in chosen]
+
+
+def measured(policy, seed):
+    """evaluate_policy on the held-out prompts."""
+    from course_utils.policies import evaluate_policy
+
+    _, model, tokenizer, judge, _, prompts = parts()
+    return evaluate_policy(policy, model, judge, tokenizer, prompts[:JUDGED], seed=seed)[0]
