@@ -400,3 +400,43 @@ def conversation_painter(model: Any, tokenizer: Any, conversation: str) -> None:
     layout = {"width": "640px", "height": "110px"}
     area = ipywidgets.Textarea(value=conversation, continuous_update=False, layout=layout)
     control(show, conversation=area)
+
+
+def memory_plan(model: str = "Llama-3.1-8B", method: str = "qlora", batch_size: int = 4, tokens: int = 1024,
+                card: str = "RTX 4090", price: float = 1.0, checkpointing: bool = True) -> None:
+    """Print whether training fits a card, the largest batch that does, and time and cost; draw the parts.
+
+    price is that of an hour of the card; time and cost are for three epochs of 10,000 examples.
+    """
+    from course_utils import plots
+    from course_utils.calculator import plan
+    from course_utils.memory import GIB
+
+    found = plan(model, method, batch_size, tokens, card, price, checkpointing=checkpointing)
+    need = found.need
+    verdict = "fits" if found.fits else "does not fit"
+    print(f"{model}, {need.parameters:,} parameters, {need.trainable:,} trained: {verdict}. "
+          f"{found.used_bytes / GIB:.1f} of {found.card_bytes / GIB:.0f} GiB; largest batch "
+          f"{found.largest_batch or 'none'}")
+    print(f"3 epochs of 10,000 examples: about {found.hours:.1f} hours, cost {found.cost:,.2f}")
+    fig, ax = plots.figure(f"{model} with {method}: {verdict} on {card}", "memory (GiB)", "")
+    fig.set_figheight(2.4)
+    parts = {"weights": need.weights, "gradients": need.gradients, "moments": need.moments,
+             "activations and working space": need.step}
+    parts["driver and fragments (assumed)"] = found.used_bytes - need.total
+    left = 0.0
+    for (name, size), colour in zip(parts.items(), plots.COLOURS, strict=False):
+        ax.barh([0], [size / GIB], left=left, color=colour, label=name, height=0.5)
+        left += size / GIB
+    ax.axvline(found.card_bytes / GIB, color="black", linestyle="--", label=card)
+    ax.set(yticks=[], ylim=(-0.5, 1.6), xlim=(0, 1.08 * max(left, found.card_bytes / GIB)))
+    ax.legend(ncols=2, loc="upper left", fontsize=8)
+
+
+def memory_calculator() -> None:
+    """Controls for `memory_plan`: model, method, batch, length, card, price an hour, checkpointing."""
+    from course_utils.calculator import CARDS
+    from course_utils.memory import KNOWN_MODELS, METHODS
+
+    control(memory_plan, model=list(KNOWN_MODELS), method=list(METHODS), batch_size=[1, 2, 4, 8, 16, 32],
+            tokens=[256, 512, 1024], card=list(CARDS), price=(0.0, 10.0, 0.25), checkpointing=True)

@@ -1,0 +1,63 @@
+"""Fits or not, the largest batch, time and price, against arithmetic by hand."""
+
+import matplotlib.pyplot as plt
+import pytest
+
+from course_utils import calculator, widgets
+from course_utils.calculator import CARDS, plan
+from course_utils.memory import GIB
+
+TINY = {
+    "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 160,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 500,
+}  # fmt: skip
+
+
+def test_the_largest_batch_fits_and_one_more_does_not(monkeypatch):
+    monkeypatch.setitem(CARDS, "small", (1.5, 10))
+    rows = plan(TINY, "full", 1, 512, "small").largest_batch
+    assert rows > 2
+    assert plan(TINY, "full", rows, 512, "small").fits
+    assert not plan(TINY, "full", 2 * rows, 512, "small").fits
+
+
+def test_what_cannot_fit_has_no_batch():
+    found = plan("Llama-3.1-70B", "full", 1, 128, "A100 80 GB")
+    assert not found.fits and found.largest_batch == 0
+    assert found.need.weights + found.need.gradients + found.need.moments == 16 * found.need.parameters
+
+
+def test_known_verdicts():
+    """7B in 4 bits fits 24 GB, in full it takes more than one 80 GB card."""
+    assert plan("Llama-2-7B", "qlora", 1, 512, "RTX 4090").fits
+    assert not plan("Llama-2-7B", "full", 1, 512, "A100 80 GB").fits
+    assert not plan("Llama-2-7B", "lora", 1, 512, "T4", checkpointing=False).fits
+
+
+def test_hours_and_cost_by_hand():
+    found = plan("gpt2", "full", 1, 512, "T4", price=2.0, checkpointing=False, examples=1000, epochs=2)
+    flop = 6 * 124_439_808 * 512 * 1000 * 2
+    assert found.hours == pytest.approx(flop / (65e12 * calculator.UTILISATION) / 3600)
+    assert found.cost == pytest.approx(2 * found.hours)
+    frozen = plan("gpt2", "lora", 1, 512, "T4", checkpointing=True, examples=1000, epochs=2)
+    assert frozen.hours == pytest.approx(found.hours)  # four sixths, and two more for checkpointing
+
+
+def test_used_memory_is_the_need_and_the_two_assumptions():
+    found = plan(TINY, "lora", 2, 64, "T4")
+    assert found.used_bytes == int(found.need.total * calculator.FRAGMENTS) + GIB
+
+
+def test_an_unknown_card_is_said():
+    with pytest.raises(ValueError, match="RTX 4090"):
+        plan(TINY, card="Voodoo 2")
+
+
+def test_the_widget_prints_the_plan(capsys):
+    widgets.memory_plan("SmolLM2-135M", "lora", 2, 256, "T4", price=0.5)
+    assert len(plt.get_fignums()) == 1
+    plt.close("all")
+    printed = capsys.readouterr().out
+    found = plan("SmolLM2-135M", "lora", 2, 256, "T4", 0.5)
+    assert "134,515,008 parameters" in printed and "fits" in printed
+    assert f"largest batch {found.largest_batch}" in printed
