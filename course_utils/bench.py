@@ -101,7 +101,8 @@ def compare(ours: Callable, library: Callable, rounds: int) -> dict:
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils bench [WORD ...] [--json]`: all rows, or those whose name contains a word."""
-    import course_utils.bench_lora  # noqa: F401  registers its rows
+    import course_utils.bench_lora
+    import course_utils.bench_quantization  # noqa: F401  both register their rows
 
     parser = argparse.ArgumentParser(
         "python -m course_utils bench", description="Time ours against the libraries'."

@@ -2,7 +2,11 @@ import json
 
 import pytest
 
-from course_utils import bench, bench_lora  # noqa: F401  registers its rows now, and not in the middle of a test
+from course_utils import (  # registers their rows now, and not in the middle of a test
+    bench,
+    bench_lora,  # noqa: F401
+    bench_quantization,  # noqa: F401
+)
 
 
 @pytest.fixture

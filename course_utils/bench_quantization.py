@@ -1,0 +1,100 @@
+"""Benchmark rows for 4-bit weights against bitsandbytes, alone and under PEFT; LoRA of rank 8 on c_attn."""
+
+import copy
+import tempfile
+
+import torch
+
+from course_utils.bench import row
+from course_utils.bench_lora import ALPHA, RANK, TARGETS, gpt2_small, one_step, our_loss, pocket, their_loss
+from course_utils.bench_lora import with_peft as peft_on
+from course_utils.lora import apply_lora
+from course_utils.lora_fast import speed_up
+from course_utils.memory import random_batch
+from course_utils.quantization import (
+    QuantizedLinear,
+    dequantize_packed,
+    quantize_model,
+    quantize_packed,
+)
+from course_utils.training import adamw
+
+
+@row("NF4 quantise against bitsandbytes: 768 x 3072")
+def quantise():
+    from bitsandbytes.functional import quantize_4bit
+
+    x = 0.02 * torch.randn(1, 768 * 3072)
+    return lambda: quantize_packed(x, "nf4"), lambda: quantize_4bit(x, blocksize=64, quant_type="nf4")
+
+
+@row("NF4 de-quantise against bitsandbytes: 768 x 3072")
+def dequantise():
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    x = 0.02 * torch.randn(1, 768 * 3072)
+    packed, state = quantize_4bit(x, blocksize=64, quant_type="nf4")
+    codes, scales = quantize_packed(x, "nf4")
+    return lambda: dequantize_packed(codes, scales, "nf4"), lambda: dequantize_4bit(packed, state)
+
+
+@row("NF4 de-quantise with double quantisation against bitsandbytes: 768 x 3072")
+def dequantise_double():
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    layer = QuantizedLinear(torch.nn.Linear(768, 3072))
+    x = 0.02 * torch.randn(1, 768 * 3072)
+    packed, state = quantize_4bit(x, blocksize=64, quant_type="nf4", compress_statistics=True)
+    return lambda: layer.weight, lambda: dequantize_4bit(packed, state)
+
+
+@row("QLoRA step against PEFT with bitsandbytes: pocket, 8 x 128")
+def pocket_step():
+    return training_steps(pocket(), 8, 128)
+
+
+@row("QLoRA step against PEFT with bitsandbytes: GPT-2 small, 2 x 128")
+def small_step():
+    return training_steps(gpt2_small(), 2, 128)
+
+
+def with_bitsandbytes(model):
+    """The model as from_pretrained loads it in NF4 with double quantisation, computing in fp32."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return AutoModelForCausalLM.from_pretrained(
+            folder, quantization_config=config, dtype=torch.float32, device_map={"": "cpu"}
+        )
+
+
+def our_step(model, batch):
+    return one_step(speed_up(apply_lora(quantize_model(model), RANK, ALPHA, TARGETS)), batch, our_loss)
+
+
+def training_steps(model, rows, tokens):
+    batch = random_batch(model, rows, tokens)
+    theirs = peft_on(with_bitsandbytes(model))
+    return our_step(copy.deepcopy(model), batch), one_step(theirs, batch, their_loss)
+
+
+def lora_step_gpt2_small(quantised, rows=1, tokens=64):
+    """For memory.measure_peak: a step of LoRA on random weights of GPT-2 small's shape, in fp32 or in NF4."""
+    model = gpt2_small()
+    batch = random_batch(model, rows, tokens)
+    if quantised:
+        quantize_model(model)
+    apply_lora(model, RANK, ALPHA, TARGETS)
+    optimizer = adamw(model, lr=1e-4)
+
+    def step():
+        optimizer.zero_grad()
+        our_loss(model, batch).backward()
+        optimizer.step()
+
+    return step
