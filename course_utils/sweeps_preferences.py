@@ -18,7 +18,6 @@ SOURCES = [
     "course_utils.reward",
     "course_utils.sft",
 ]
-JUDGED = 96  # held-out prompts, one answer each
 PPO = {"iterations": 20, "lr": 3e-5, "batch_size": 32}
 DPO = {"steps": 60, "lr": 3e-5, "batch_size": 8}
 ANSWERS, CHOICES = 32, (1, 2, 4, 8, 16, 32)  # sampled for each of 32 prompts; best of n
@@ -149,8 +148,31 @@ def encoded_pairs():
 
 
 def measured(policy, seed):
-    """evaluate_policy on the held-out prompts."""
+    """evaluate_policy on two answers to each held-out prompt."""
     from course_utils.policies import evaluate_policy
 
     _, model, tokenizer, judge, _, prompts = parts()
-    return evaluate_policy(policy, model, judge, tokenizer, prompts[:JUDGED], seed=seed)[0]
+    return evaluate_policy(policy, model, judge, tokenizer, prompts * 2, seed=seed)[0]
+
+
+def by_method():
+    """The stored runs for plots.over_distance: {method: points}, a point being the runs of one setting."""
+    from course_utils.sweeps import load_sweep
+
+    found = {"PPO": points_of(load_sweep("ppo")["rows"])}
+    rows = [row for row in load_sweep("dpo")["rows"] if row["point"]["loss"] == "dpo"]
+    found["DPO"] = points_of(rows)
+    rows = load_sweep("best_of_n")["rows"]
+    found["best of n"] = [
+        [{name: row["result"][f"{name}_{n}"] for name in ("kl", "proxy", "gold")} for row in rows]
+        for n in CHOICES
+    ]
+    return found
+
+
+def points_of(rows):
+    """The results of a sweep's rows, grouped by point, nearest to the reference first."""
+    grouped = {}
+    for row in rows:
+        grouped.setdefault(str(row["point"]), []).append(row["result"])
+    return sorted(grouped.values(), key=lambda runs: sum(run["kl"] for run in runs) / len(runs))

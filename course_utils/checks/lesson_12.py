@@ -6,7 +6,7 @@ from course_utils.checks.exercises import Exercise, Mistake, close, expect_tenso
 
 
 def token_rewards(scores, log_probs, reference_log_probs, mask, beta):
-    """Reward of every token, [rows, T]; scores [rows], the rest [rows, T], mask 1 on the answer's tokens."""
+    """Reward of every token, [rows, T]; scores [rows], the rest [rows, T]."""
     rewards = -beta * (log_probs - reference_log_probs) * mask
     positions = torch.arange(mask.shape[1], device=mask.device)
     last = (mask * positions).argmax(1)  # (rows,)
@@ -65,7 +65,7 @@ def _check_token_rewards(fn):
 
 
 def advantages_and_returns(rewards, values, mask, gamma, lam):
-    """Generalised advantage estimates and returns, [rows, T] each; V and A are 0 after the last token."""
+    """Generalised advantage estimates and returns, [rows, T] each."""
     values = values * mask
     advantages = torch.zeros_like(rewards)
     next_value = next_advantage = torch.zeros(len(rewards), device=rewards.device)
@@ -228,7 +228,7 @@ def _leaves(value):
 
 
 def leave_one_out(scores, group):
-    """Score less the mean score of the other answers to the same prompt, [rows]; they stand together."""
+    """Score less the mean of the other answers to the same prompt, [rows]."""
     grouped = scores.view(-1, group)  # (prompts, group)
     others = (grouped.sum(1, keepdim=True) - grouped) / (group - 1)
     return (grouped - others).flatten()

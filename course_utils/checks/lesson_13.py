@@ -10,7 +10,7 @@ from course_utils.checks.exercises import Exercise, Mistake, close, expect_tenso
 
 
 def answer_log_probs(logits, labels):
-    """Log-probability of each row's answer, [rows]. logits [rows, T, V]; labels [rows, T], -100 off it."""
+    """Log-probability of each row's answer. logits [rows, T, V], labels [rows, T]."""
     log_probs = logits[:, :-1].log_softmax(-1)  # (rows, T - 1, V)
     targets = labels[:, 1:]  # (rows, T - 1)
     chosen = log_probs.gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
@@ -53,7 +53,7 @@ def _check_answer_log_probs(fn):
 
 
 def dpo_pair_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
-    """DPO's loss of each pair, [pairs], from log-probabilities of whole answers, [pairs] each."""
+    """DPO's loss of each pair, from log-probabilities of whole answers; all [pairs]."""
     margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected))
     return -F.logsigmoid(margin)
 
@@ -115,7 +115,7 @@ def _check_dpo_pair_loss(fn):
 
 
 def push(margin, beta):
-    """Size of the gradient of a pair's loss with respect to the log-probability of its chosen answer."""
+    """Size of the loss's gradient with respect to the chosen log-probability."""
     return beta * torch.sigmoid(-margin)
 
 
