@@ -127,12 +127,15 @@ class PolicyWithValue(nn.Module):
 
 
 def shuffled(batch, rows, rng):
-    """The batch in minibatches of `rows` rows, in random order."""
+    """The batch in minibatches of `rows` rows, in random order, less the columns that are all padding."""
     order = list(range(len(batch["input_ids"])))
     rng.shuffle(order)
+    tokens = batch["input_ids"].shape[1]
     for start in range(0, len(order), rows):
-        chunk = order[start : start + rows]
-        yield {name: value[chunk] for name, value in batch.items()}
+        part = {name: value[order[start : start + rows]] for name, value in batch.items()}
+        padding = tokens - int(part["attention_mask"].sum(1).max())
+        yield {name: value[:, : value.shape[1] - padding] if value.ndim == 2 else value
+               for name, value in part.items()}  # fmt: skip
 
 
 @torch.no_grad()

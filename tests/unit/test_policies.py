@@ -6,7 +6,10 @@ import torch
 from tiny import tiny_model, tiny_tokenizer
 
 from course_utils import policies
+from course_utils.chatml import add_chat_tokens
 from course_utils.data import IGNORE, Example, collate, encode_prompt_completion
+from course_utils.gold import gold_score
+from course_utils.reward import from_language_model
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +166,51 @@ def test_best_of_n_kl_bounds_the_exact_one():
 def test_distinct_words():
     assert policies.distinct_words("The cat, the CAT and a dog") == 5 / 7
     assert policies.distinct_words("") == 1.0
+
+
+@pytest.fixture(scope="module")
+def chat():
+    """(model, tokenizer) with the markers, both small."""
+    tokenizer, model = tiny_tokenizer(), tiny_model(vocab_size=len(tiny_tokenizer()))
+    add_chat_tokens(model, tokenizer)
+    return model, tokenizer
+
+
+PROMPTS = [[{"role": "user", "content": text}] for text in ("a cat", "Is the mat in Paris?", "sat")]
+
+
+def test_a_batch_tells_what_was_asked(chat):
+    model, tokenizer = chat
+    batch = policies.rollout(model, policies.encode_prompts(tokenizer, PROMPTS),
+                             **policies.sampling_of(tokenizer, max_new_tokens=5))  # fmt: skip
+    assert policies.requests_of(tokenizer, batch) == [prompt[0]["content"] for prompt in PROMPTS]
+
+
+def test_the_watched_reward_is_the_models_score_and_keeps_the_gold_one(chat):
+    model, tokenizer = chat
+    judge = from_language_model(model)
+    torch.nn.init.normal_(judge.head.weight)
+    batch = policies.rollout(model, policies.encode_prompts(tokenizer, PROMPTS),
+                             **policies.sampling_of(tokenizer, max_new_tokens=5))  # fmt: skip
+    seen = []
+    with torch.no_grad():
+        scores = policies.watched_reward(judge, tokenizer, seen)(batch)
+        assert torch.equal(scores, judge(batch["input_ids"], batch["attention_mask"]))
+    texts = policies.answer_texts(tokenizer, batch)
+    golds = [gold_score(p[0]["content"], text) for p, text in zip(PROMPTS, texts, strict=True)]
+    assert seen == [{"proxy": scores.mean().item(), "gold": sum(golds) / 3,
+                     "sample": ("a cat", texts[0], scores[0].item(), golds[0])}]  # fmt: skip
+
+
+def test_evaluating_measures_each_prompts_answer_however_it_is_batched(chat):
+    model, tokenizer = chat
+    other = tiny_model(seed=1, vocab_size=len(tiny_tokenizer()))
+    add_chat_tokens(other, tiny_tokenizer())
+    judge = from_language_model(model)
+    torch.nn.init.normal_(judge.head.weight)
+    means, texts = policies.evaluate_policy(model, other, judge, tokenizer, PROMPTS, max_new_tokens=6, rows=2)
+    assert means["tokens"] <= 6 and means["kl"] > 0 and means["reference_loss"] > 0
+    golds = [gold_score(p[0]["content"], text) for p, text in zip(PROMPTS, texts, strict=True)]
+    assert means["gold"] == pytest.approx(sum(golds) / 3) and 0 <= means["ended"] <= 1
+    same, _ = policies.evaluate_policy(model, model, judge, tokenizer, PROMPTS, max_new_tokens=6, rows=2)
+    assert same["kl"] == 0 and same["proxy"] == pytest.approx(means["proxy"])

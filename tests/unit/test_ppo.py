@@ -202,6 +202,24 @@ def test_experience_joins_the_parts():
     assert batch["advantages"][mask.bool()].mean().item() == pytest.approx(0, abs=1e-5)
 
 
+def test_minibatches_hold_every_row_and_lose_padding_alone():
+    model = tiny_model()
+    batch = sampled(model, rows=12)
+    batch["mask"] = answer_mask(batch)
+    seen = []
+    for part in ppo.shuffled(batch, 4, random.Random(0)):
+        assert part["mask"].shape == (4, part["input_ids"].shape[1] - 1)
+        assert part["attention_mask"].any(0).all() and torch.equal(part["mask"], answer_mask(part))
+        seen += [
+            ids[mask == 1].tolist()
+            for ids, mask in zip(part["input_ids"], part["attention_mask"], strict=True)
+        ]
+    whole = [
+        ids[mask == 1].tolist() for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    ]
+    assert sorted(seen) == sorted(whole)
+
+
 def test_update_stops_where_the_policy_has_moved_too_far():
     model = tiny_model()
     policy = ppo.PolicyWithValue(model)
