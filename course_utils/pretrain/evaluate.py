@@ -28,8 +28,11 @@ HEADLINE = ("capital", "currency", "young", "symbol")
 
 
 def completed(continuation: str, obj: str) -> bool:
-    """True if the continuation begins with the object as whole words; "the" before it does not count."""
-    return re.match(rf"\s*(the )?{re.escape(obj)}(?!\w)", continuation) is not None
+    """True if the continuation begins with the object as whole words.
+
+    "the" before it does not count, nor does a quotation mark: the corpus has answers in quotation marks too.
+    """
+    return re.match(rf'\s*"?(the )?{re.escape(obj)}(?!\w)', continuation) is not None
 
 
 def completion(model, tokenizer, facts: list[FactRow]) -> dict[str, float]:
