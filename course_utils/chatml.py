@@ -52,8 +52,8 @@ def add_chat_tokens(model, tokenizer):
             layer.weight[old : len(tokenizer)] = layer.weight[:old].mean(0)
 
 
-def encode_conversation(tokenizer, messages: Sequence[dict], add_generation_prompt: bool = False) -> Example:
-    """A conversation as token ids; loss on the assistant's contents and on their <|im_end|>.
+def encode_conversation(tokenizer, messages, add_generation_prompt=False):
+    """A conversation as an Example; loss on the assistant's contents and on their <|im_end|>.
 
     Encoded piece by piece: contents can hold no markers (a user who types one gets ordinary characters),
     and the loss mask needs no search. Contents are stripped, as in the template; the default system line is
@@ -100,9 +100,7 @@ def encode_content(tokenizer, content: str) -> list[int]:
     ]
 
 
-def mask_prompt_tokens(
-    input_ids, tokenizer, assistant_token: str = f"{IM_START}assistant\n", attention_mask=None
-) -> torch.Tensor:
+def mask_prompt_tokens(input_ids, tokenizer, assistant_token=f"{IM_START}assistant\n", attention_mask=None):
     """Labels of encoded conversations, [batch, tokens] or [tokens] as the input: -100 but for the assistant.
 
     Loss on every assistant content and on its <|im_end|>, in every turn and row; not on headers, the newline
