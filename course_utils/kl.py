@@ -9,7 +9,8 @@ import torch
 
 def exact_kl(logits_current, logits_reference):
     """KL(current || reference) over the vocabulary at every position: logits [..., V] -> [...], in nats."""
-    current, reference = logits_current.log_softmax(-1), logits_reference.log_softmax(-1)
+    current = logits_current.log_softmax(-1)
+    reference = logits_reference.log_softmax(-1)
     # a token of probability 0 adds nothing, also where both logits are -inf
     terms = torch.where(current > -torch.inf, current.exp() * (current - reference), 0.0)
     return terms.sum(-1)
@@ -39,7 +40,8 @@ def estimator_moments(logits_current, logits_reference, estimator):
 
     Logits [..., V]; the sums run over the whole vocabulary, weighted by the policy, so nothing is sampled.
     """
-    current, reference = logits_current.log_softmax(-1), logits_reference.log_softmax(-1)
+    current = logits_current.log_softmax(-1)
+    reference = logits_reference.log_softmax(-1)
     probabilities, values = current.exp(), estimator(current, reference)  # (..., V) each
     mean = (probabilities * values).sum(-1)
     variance = (probabilities * (values - mean[..., None]).square()).sum(-1)
@@ -78,7 +80,8 @@ def completion_log_probs(model, prompts, prompt_mask, completions):
 
 def completion_mask(completions, stop_ids=()):
     """True up to the first stop id of each row, itself included: [batch, new]."""
-    stops = torch.isin(completions, torch.tensor(list(stop_ids), device=completions.device))
+    stop_ids = torch.tensor(list(stop_ids), device=completions.device)
+    stops = torch.isin(completions, stop_ids)
     return stops.cumsum(1) - stops.long() == 0
 
 

@@ -1,6 +1,7 @@
 """Memory from a configuration: against published sizes, real forward passes, and measured peaks."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from course_utils.memory import (
     KNOWN_MODELS,
     NF4_BITS,
     load_config,
+    measure_peak,
     random_batch,
     training_memory,
     training_need,
@@ -116,3 +118,21 @@ def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
         training_need(TINY_GPT2, tokens=65)
     with pytest.raises(ValueError, match="tokens >= 2"):
         training_need(TINY_GPT2, tokens=1)
+
+
+@pytest.mark.parametrize(
+    "source, method, batch_size, tokens",
+    [
+        ("pocket", "full", 8, 128),
+        ("pocket", "lora", 8, 128),
+        ("pocket", "qlora", 8, 128),
+        ("pocket", "full", 16, 240),
+        ("gpt2", "lora", 2, 128),
+        ("SmolLM2-135M", "lora", 1, 256),
+    ],
+)
+def test_measured_peaks_are_within_fifteen_per_cent(source, method, batch_size, tokens, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    settings = {"source": source, "method": method, "batch_size": batch_size, "tokens": tokens}
+    measured = measure_peak("course_utils.memory:config_step", **settings).total
+    assert training_need(**settings).total == pytest.approx(measured, rel=0.15)
