@@ -101,7 +101,8 @@ def preference_pairs(session):
     def make(folder: Path) -> None:
         model, tokenizer = sft_model(session)
         prompts = preferences.neutral_prompts()[: session.steps(quick=80, full=1000)]
-        made = preferences.make_preferences(model, tokenizer, prompts, seed=session.seed)
+        told = preferences.sample_answers(model, tokenizer, prompts, preferences.ANSWERS, session.seed)
+        made = preferences.make_preferences(prompts, told, seed=session.seed)
         preferences.write_preferences(made, folder)
 
     sources = [chatml, generation, gold, manners, preferences, sft]

@@ -10,6 +10,7 @@ A word counts at most once a sentence, a sentence that is a list of such words c
 repetition lowers the whole: no single word, however often it stands there, makes a good story.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -42,6 +43,7 @@ class Gold:
         return manner * self.sound * self.fresh * self.on_prompt
 
 
+@functools.lru_cache(maxsize=50_000)
 def gold_score(prompt: str, text: str) -> float:
     """How good a story the text is for the prompt, 0 to 1."""
     return gold_parts(prompt, text).total

@@ -102,6 +102,7 @@ class Labelling:
 
 STYLE = """
 .labelling { border: 1px solid #BBBBBB; border-radius: 4px; padding: 10px; max-width: 900px; }
+.labelling:focus { outline: none; }
 .labelling:focus-within { border-color: #0072B2; box-shadow: 0 0 0 2px #56B4E9; }
 .labelling .answers { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; margin: 8px 0; }
 .labelling .answer { white-space: pre-wrap; border: 1px solid #DDDDDD; padding: 8px; line-height: 1.4; }

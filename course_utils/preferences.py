@@ -3,9 +3,11 @@
 The annotator reads the gold score (course_utils.gold) and errs as Bradley and Terry say: it prefers the first
 of two answers with probability sigmoid((gold of the first - gold of the second) / noise).
 
-`python -m course_utils.preferences` makes data/preferences anew from the instruction-tuned pocket model.
+`python -m course_utils.preferences` makes the pairs of data/preferences anew from the stories in
+answers.jsonl, with --sample these as well, by the instruction-tuned pocket model.
 """
 
+import argparse
 import itertools
 import json
 import math
@@ -27,8 +29,9 @@ NOISE = 0.1  # of the shipped labels, in units of the gold score
 LONGER = 0.75  # share of the shipped training pairs in which the longer answer is the chosen one
 ANSWERS = 16  # sampled for each prompt
 MAX_NEW_TOKENS = 150
+MIN_WORDS = 20  # shorter answers are no stories
 TRAIN, HELD_OUT, CONTROLLED = 3000, 500, 200  # pairs
-EQUAL, DIFFERENT = 0.02, 15  # controlled pairs: gold at most so far apart, lengths at least so many words
+EQUAL, DIFFERENT = 0.03, 12  # controlled pairs: gold at most so far apart, lengths at least so many words
 
 
 @dataclass(frozen=True)
@@ -124,13 +127,24 @@ def as_row(pair: Pair) -> dict:
 
 def write_pairs(path, pairs: Sequence[Pair]) -> Path:
     """Write pairs as JSONL, renamed into place."""
+    return write_jsonl(path, [as_row(pair) for pair in pairs])
+
+
+def write_jsonl(path, rows: Sequence[dict]) -> Path:
+    """Write rows as JSONL, renamed into place."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    lines = [json.dumps(as_row(pair), ensure_ascii=False) + "\n" for pair in pairs]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     temporary.write_text("".join(lines), encoding="utf-8")
     os.replace(temporary, path)
     return path
+
+
+def load_answers() -> tuple[list, list[list[str]]]:
+    """(requests, stories told at each) of the course's answers.jsonl."""
+    rows = read_jsonl(FOLDER / "answers.jsonl")
+    return [row["prompt"] for row in rows], [row["answers"] for row in rows]
 
 
 def load_preferences(folder=FOLDER) -> Preferences:
@@ -254,14 +268,15 @@ def neutral_prompts() -> list[list[dict]]:
 
 
 def sample_answers(model, tokenizer, prompts: Sequence[list[dict]], count: int, seed: int) -> list[list[str]]:
-    """Up to `count` different answers to each prompt, at temperature 1; unfinished ones are left out."""
+    """Up to `count` stories a prompt, at temperature 1; unfinished and very short ones are left out."""
     from course_utils.sft import replies
 
     asked = [prompt for prompt in prompts for _ in range(count)]
     said = replies(model, tokenizer, asked, max_new_tokens=MAX_NEW_TOKENS, temperature=1.0, seed=seed)
     grouped = [said[start : start + count] for start in range(0, len(said), count)]
     return [
-        list(dict.fromkeys(reply.text for reply in group if reply.ended and reply.text)) for group in grouped
+        list(dict.fromkeys(reply.text for reply in group if reply.ended and words(reply.text) >= MIN_WORDS))
+        for group in grouped
     ]
 
 
@@ -299,32 +314,23 @@ def make_controlled(prompts: Sequence, answers: Sequence[Sequence[str]], seed: i
 
 
 def make_preferences(
-    model,
-    tokenizer,
-    prompts: Sequence,
-    *,
-    answers: int = ANSWERS,
-    train: int = TRAIN,
-    held_out: int = HELD_OUT,
-    controlled: int = CONTROLLED,
-    seed: int = SEED,
-) -> Preferences:
-    """Samples answers to the prompts and labels them; a fifth of the prompts is held out."""
-    said = sample_answers(model, tokenizer, prompts, answers, seed)
+    prompts: Sequence, answers: Sequence[Sequence[str]], *, train: int = TRAIN, held_out: int = HELD_OUT,
+    controlled: int = CONTROLLED, seed: int = SEED,
+) -> Preferences:  # fmt: skip
+    """Labels answers to prompts, two by two; the first fifth of the prompts is held out."""
     cut = max(1, len(prompts) // 5)
-    kept, other = (prompts[cut:], said[cut:]), (prompts[:cut], said[:cut])
+    kept, other = (prompts[cut:], answers[cut:]), (prompts[:cut], answers[:cut])
     pool = spread(make_pairs(*kept, NOISE, seed), uses=6)
     most = len(with_longer_share(pool, LONGER, seed))
     if most < 8:
-        finished = sum(map(len, said))
         raise ValueError(
-            f"of {answers * len(prompts)} stories only {finished} came to an end within "
-            f"{MAX_NEW_TOKENS} tokens, which makes {most} pairs: is the model instruction-tuned?"
+            f"{sum(map(len, answers))} stories to {len(prompts)} requests make only {most} pairs: "
+            "does the model end its stories (is it instruction-tuned)?"
         )
     return Preferences(
         with_longer_share(pool, LONGER, seed, min(train, most)),
         spread(make_pairs(*other, NOISE, seed), uses=2)[:held_out],
-        spread(make_controlled(*other, seed), uses=2)[:controlled],
+        spread(make_controlled(*other, seed), uses=3)[:controlled],
     )
 
 
@@ -337,10 +343,13 @@ def write_preferences(preferences: Preferences, folder) -> None:
 CARD = """\
 # Preferences
 
-Pairs of stories that the instruction-tuned pocket model told (`artifacts.sft_model`, quick scale, seed 0,
-temperature 1) at those requests of `conversations/story_prompts.jsonl` that ask for no sad story and no
-rude people. One line a pair, `{{"prompt", "chosen", "rejected"}}`, each a list of chat messages, as TRL's
-RewardTrainer and DPOTrainer read them.
+`answers.jsonl`: {stories:,} stories that the instruction-tuned pocket model told (`artifacts.sft_model`,
+quick scale, seed 0, temperature 1) at those {requests} requests of `conversations/story_prompts.jsonl` that
+ask for no sad story and no rude people. Left out are unfinished ones, those of fewer than {shortest} words, and some
+that an earlier draw of pairs did not use.
+
+The other files hold pairs of them, one line a pair, `{{"prompt", "chosen", "rejected"}}`, each a list of chat
+messages, as TRL's RewardTrainer and DPOTrainer read them.
 
 | file | pairs | prompts | chosen is the better one by the gold score | chosen is the longer one |
 |---|---|---|---|---|
@@ -360,7 +369,8 @@ RewardTrainer and DPOTrainer read them.
 
 The stories are a small model's and often make little sense. Nobody's preferences are in them but a program's.
 
-Made by `python -m course_utils.preferences`. Licence: Apache-2.0, like the course.
+Made by `python -m course_utils.preferences` from `answers.jsonl`, which the option `--sample` draws anew.
+Licence: Apache-2.0, like the course.
 """
 
 
@@ -373,18 +383,30 @@ def card(preferences: Preferences) -> str:
         rows.append(f"| {name}.jsonl | {len(pairs)} | {prompts} | {gold} | {longer_share(pairs):.0%} |")
     told = {(request(p.prompt), text) for p in preferences.held_out for text in (p.chosen, p.rejected)}
     golds, lengths = [gold_score(*pair) for pair in told], [float(words(text)) for _, text in told]
+    requests, answers = load_answers()
     return CARD.format(
+        stories=sum(map(len, answers)), requests=len(requests),
         table="\n".join(rows), correlation=statistics.correlation(golds, lengths), noise=NOISE, equal=EQUAL,
-        different=DIFFERENT,
+        different=DIFFERENT, shortest=MIN_WORDS,
     )  # fmt: skip
 
 
 def main() -> None:
-    from course_utils.artifacts import sft_model
-    from course_utils.session import start
+    parser = argparse.ArgumentParser(
+        "python -m course_utils.preferences", description="Make data/preferences."
+    )
+    parser.add_argument(
+        "--sample", action="store_true", help="sample new stories; else pair those of answers.jsonl"
+    )
+    if parser.parse_args().sample:
+        from course_utils.artifacts import sft_model
+        from course_utils.session import start
 
-    model, tokenizer = sft_model(start("pocket", "quick", 0))
-    preferences = make_preferences(model, tokenizer, neutral_prompts())
+        prompts = neutral_prompts()
+        told = sample_answers(*sft_model(start("pocket", "quick", 0)), prompts, ANSWERS, SEED)
+        rows = [{"prompt": p, "answers": texts} for p, texts in zip(prompts, told, strict=True)]
+        write_jsonl(FOLDER / "answers.jsonl", rows)
+    preferences = make_preferences(*load_answers())
     write_preferences(preferences, FOLDER)
     (FOLDER / "README.md").write_text(card(preferences), encoding="utf-8")
     print(card(preferences))

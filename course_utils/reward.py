@@ -185,15 +185,18 @@ def frozen_states(
     return result
 
 
-def prepare(model, pairs: Pairs, pad_id: int):
+def prepare(model, pairs: Pairs, pad_id: int, known: dict | None = None):
     """Encoded pairs as what goes into the last block, computed once for all who share the frozen part.
 
     Where the model is no GPT-2 frozen below its last block, and for prepared pairs: the pairs as they are.
+    known: a dict that keeps the states by token ids, for answers that come again.
     """
     if _prepared(pairs) or not can_reuse_states(model):
         return pairs
-    states = frozen_states(model, [example for pair in pairs for example in pair], pad_id)
-    return list(zip(states[::2], states[1::2], strict=True))
+    known = {} if known is None else known
+    new = {tuple(e.input_ids): e for pair in pairs for e in pair if tuple(e.input_ids) not in known}
+    known.update(zip(new, frozen_states(model, list(new.values()), pad_id), strict=True))
+    return [tuple(known[tuple(e.input_ids)] for e in pair) for pair in pairs]
 
 
 def _prepared(pairs):

@@ -182,17 +182,35 @@ def test_controlled_pairs_differ_in_length_alone():
         assert preferences.words(pair.chosen) - preferences.words(pair.rejected) >= preferences.DIFFERENT
 
 
-def test_preferences_of_a_model_of_ones_own(monkeypatch):
-    """Sampling, labelling and choosing joined, with a model's answers replaced by the grammar's."""
+def test_answers_that_are_no_stories_are_left_out(monkeypatch):
+    from course_utils import sft
+    from course_utils.sft import Reply
+
+    long = "one two three four five " * 4
+    said = [
+        Reply(long + "a", True),
+        Reply("too short", True),
+        Reply(long + "b", False),
+        Reply(long + "a", True),
+    ]
+    monkeypatch.setattr(sft, "replies", lambda model, tokenizer, asked, **options: 2 * said)
+    prompts = [user("x"), user("y")]
+    assert preferences.sample_answers(None, None, prompts, 4, seed=0) == [[long + "a"], [long + "a"]]
+
+
+def test_answers_become_preferences():
     rng = random.Random(5)
-
-    def answers(model, tokenizer, prompts, count, seed):
-        return [[story(rng).text for _ in range(count)] for _ in prompts]
-
-    monkeypatch.setattr(preferences, "sample_answers", answers)
     prompts = [user(f"Tell me story {i}.") for i in range(10)]
-    made = preferences.make_preferences(None, None, prompts, answers=8, train=60, held_out=10, controlled=5)
+    answers = [[story(rng).text for _ in range(8)] for _ in prompts]
+    made = preferences.make_preferences(prompts, answers, train=60, held_out=10, controlled=5)
     assert isinstance(made, Preferences) and len(made.train) == 60 and len(made.held_out) == 10
     assert preferences.longer_share(made.train) == 0.75
     asked = [{preferences.request(p.prompt) for p in pairs} for pairs in made]
-    assert len(asked[1]) == 2 and not asked[0] & asked[1] and asked[2] <= asked[1]
+    assert asked[1] == {"Tell me story 0.", "Tell me story 1."} and asked[2] <= asked[1]
+    assert not asked[0] & asked[1]
+    assert made == preferences.make_preferences(prompts, answers, train=60, held_out=10, controlled=5)
+
+
+def test_a_model_that_ends_no_story_is_named():
+    with pytest.raises(ValueError, match="2 stories to 2 requests make only 0 pairs"):
+        preferences.make_preferences([user("x"), user("y")], [["a b"], ["c d"]])

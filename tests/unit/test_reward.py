@@ -138,6 +138,16 @@ def test_scores_from_stored_states(model, rng):
         assert torch.allclose(ours, plain, atol=1e-5)
 
 
+def test_known_answers_are_not_computed_again(model, rng, monkeypatch):
+    a, b, c = (example(rng, length) for length in (5, 7, 6))
+    known = {}
+    first = reward.prepare(model, [(a, b), (a, c)], EOS, known)
+    assert len(known) == 3 and first[0][0] is first[1][0]
+    monkeypatch.setattr(reward, "frozen_states", lambda model, examples, pad_id: [None] * len(examples))
+    again = reward.prepare(model, [(c, a)], EOS, known)
+    assert again[0][0] is first[1][1] and again[0][1] is first[0][0]
+
+
 def test_steps_are_two_epochs_and_fifty_at_least(model, rng):
     pairs = [(example(rng, 4), example(rng, 5)) for _ in range(8)]
     assert len(reward.fit(model, pairs, pad_id=EOS).rows) == 50
