@@ -345,8 +345,8 @@ CARD = """\
 
 `answers.jsonl`: {stories:,} stories that the instruction-tuned pocket model told (`artifacts.sft_model`,
 quick scale, seed 0, temperature 1) at those {requests} requests of
-`conversations/story_prompts.jsonl` that ask for no sad story and no rude people. Left out are unfinished ones,
-those of fewer than {shortest} words, and some that an earlier draw of pairs did not use.
+`conversations/story_prompts.jsonl` that ask for no sad story and no rude people. Left out are unfinished
+ones, those of fewer than {shortest} words, and some that an earlier draw of pairs did not use.
 
 The other files hold pairs of them, one line a pair, `{{"prompt", "chosen", "rejected"}}`, each a list of chat
 messages, as TRL's RewardTrainer and DPOTrainer read them.
