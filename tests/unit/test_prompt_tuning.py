@@ -264,3 +264,21 @@ def test_what_is_left_of_the_context(model, tokenizer):
              "attention_mask": [1] * 101}.items()}  # fmt: skip
     with pytest.raises(ValueError, match=r"101 tokens .* the model reads 100 at most"):
         train(prompted, iter([batch]), steps=1, lr=0.1, label="tiny")
+
+
+def test_points_of_the_sweep_are_what_they_say(model, tokenizer):
+    from course_utils.sweeps_prompt import WORDS, prepared
+
+    point = {"method": "prompt", "size": 16, "start": "words", "lr": 0.1}
+    ids = tokenizer(WORDS)["input_ids"]
+    assert len(ids) > 16
+    table = model.get_input_embeddings().weight
+    prompted = prepared(copy.deepcopy(model), tokenizer, point)[0]
+    assert torch.equal(prompted.prompt, table[ids[:16]])
+    prefixed = prepared(copy.deepcopy(model), tokenizer, point | {"method": "prefix"})[0]
+    torch.testing.assert_close(logits(prefixed), logits(prompted), atol=1e-5, rtol=0)
+    noise = prepared(copy.deepcopy(model), tokenizer, point | {"start": "random"})[0]
+    assert noise.prompt.std().item() == pytest.approx(float(table.std()), rel=0.2)
+    lora = {"method": "LoRA", "size": 1, "start": ""}
+    adapted = prepared(copy.deepcopy(model), tokenizer, lora)[0]
+    assert count_trainable(adapted)[0] == 2 * (32 + 96)
