@@ -18,9 +18,9 @@ from course_utils.data import Example, collate
 from course_utils.training import History, train
 
 HEAD_FILE = "reward_head.safetensors"
-LEARNING_RATE = 5e-4
+LEARNING_RATE = 1e-3
 BATCH = 16  # pairs
-EPOCHS, MIN_STEPS = 2, 50
+MIN_STEPS = 50
 
 
 class RewardModel(nn.Module):
@@ -128,7 +128,7 @@ def fit(model, pairs: Pairs, *, pad_id: int, steps: int | None = None, seed: int
         batch_size: int = BATCH, **options) -> History:  # fmt: skip
     """Trains the reward model on encoded or prepared pairs, in place, and centres it on a hundred of them.
 
-    steps: None for two epochs, at least 50. options: of training.train.
+    steps: None for one epoch, at least 50. options: of training.train.
     """
     if not pairs:
         raise ValueError("no pairs to train the reward model on")
@@ -142,7 +142,7 @@ def fit(model, pairs: Pairs, *, pad_id: int, steps: int | None = None, seed: int
             lambda pair: max(len(example.input_ids) for example in pair),
         )  # fmt: skip
         loss_fn = pair_loss
-    steps = steps or max(MIN_STEPS, round(EPOCHS * len(pairs) / batch_size))
+    steps = steps or max(MIN_STEPS, round(len(pairs) / batch_size))
     options = {"label": "reward model", "lr": LEARNING_RATE, **options}
     history = train(model, stream, steps=steps, loss_fn=loss_fn, seed=seed, **options)
     centre(model, pairs[:100], pad_id)
