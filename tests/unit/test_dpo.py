@@ -134,3 +134,14 @@ def test_dropout_stays_off(tokenizer, pairs):
     )
     assert history.rows[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert model.training
+
+
+def test_the_mean_is_dpos_loss_on_log_probs_divided_by_their_lengths(model, pairs):
+    reference = torch.full((4, 2), -10.0)
+    batch = dpo.collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
+    losses, metrics = dpo.batch_loss(model, batch, beta=2.0, loss="mean")
+    lengths = torch.tensor([[sum(label != IGNORE for label in e.labels) for e in pair] for pair in pairs])
+    logs = dpo.sequence_log_probs(model, batch).view(2, 4).T
+    margin = (2.0 * (logs - reference) / lengths) @ torch.tensor([1.0, -1.0])
+    assert torch.allclose(losses, -torch.nn.functional.logsigmoid(margin), atol=1e-5)
+    assert metrics["chosen_log_prob"] == pytest.approx(logs[:, 0].mean().item(), abs=1e-4)
