@@ -143,8 +143,6 @@ def recompute_point(name: str, index: int, folder: Path = RESULTS) -> tuple[dict
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils sweeps [NAME ...]`: all of them, or those named."""
-    import course_utils.sweeps_sft  # noqa: F401  registers its sweep
-
     parser = argparse.ArgumentParser("python -m course_utils sweeps", description="Compute stored results.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SWEEPS)}; default all")
     for name in parser.parse_args(argv).names or SWEEPS:
@@ -198,3 +196,4 @@ def _write(path, content):
 
 
 import course_utils.sweeps_lora  # noqa: E402, F401  registers its sweeps
+import course_utils.sweeps_sft  # noqa: E402, F401

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from course_utils import sweeps, sweeps_sft  # noqa: F401  registers its sweep now
+from course_utils import sweeps
 
 MODULE = "course_utils.sweeps"
 
