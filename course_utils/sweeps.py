@@ -195,5 +195,5 @@ def _write(path, content):
     os.replace(temporary, path)
 
 
-import course_utils.sweeps_lora  # noqa: E402, F401  registers its sweeps
+import course_utils.sweeps_lora  # noqa: E402  they register their sweeps
 import course_utils.sweeps_sft  # noqa: E402, F401
