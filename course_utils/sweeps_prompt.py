@@ -1,4 +1,4 @@
-"""A stored experiment with soft prompts: rates, lengths and starts, and rates of prefixes and LoRA."""
+"""A stored experiment with soft prompts: rates, lengths and starts, and LoRA's rates beside them."""
 
 import functools
 import random
@@ -15,11 +15,10 @@ PROMPT = {"method": "prompt", "size": 16, "start": "words", "lr": 0.03}
 @sweep(
     "prompt_tuning",
     points=[
-        *[{**PROMPT, "lr": lr} for lr in (0.01, 0.03, 0.1, 0.3)],
-        *[{"method": "LoRA", "size": 1, "start": "", "lr": lr} for lr in (3e-3, 1e-2, 3e-2)],
-        *[{**PROMPT, "method": "prefix", "lr": lr} for lr in (0.03, 0.1, 0.3)],
-        *[{**PROMPT, "size": size} for size in (1, 4, 48)],
-        *[{**PROMPT, "size": size, "start": "random"} for size in (1, 4, 16)],
+        *[{**PROMPT, "lr": lr} for lr in (0.01, 0.03, 0.1)],
+        *[{"method": "LoRA", "size": 1, "start": "", "lr": lr} for lr in (3e-2, 1e-2, 3e-3)],
+        *[{**PROMPT, "size": size} for size in (1, 4)],
+        *[{**PROMPT, "size": size, "start": "random"} for size in (1, 16)],
     ],
     sources=[
         f"course_utils.{name}"
@@ -29,7 +28,7 @@ PROMPT = {"method": "prompt", "size": 16, "start": "words", "lr": 0.03}
 def prompt_tuning(point: dict, seed: int) -> dict:
     """50 steps of 16 questions, no weight decay: loss on 100 held-out questions, nats a token.
 
-    size: tokens of the prompt or prefix, or LoRA's rank (alpha 2 r). start: words (WORDS, begun again or
+    size: tokens of the prompt, or LoRA's rank (alpha 2 r). start: words (WORDS, begun again or
     cut), or random, normal with the spread of the model's embeddings.
     """
     import torch
@@ -56,13 +55,7 @@ def prepared(model, tokenizer, point):
     from course_utils.data import encode
     from course_utils.lora import apply_lora
     from course_utils.lora_fast import scored_lm_loss, speed_up
-    from course_utils.prompt_tuning import (
-        PrefixTuning,
-        PromptTuning,
-        prefix_of_prompt,
-        prompt_from_words,
-        random_prompt,
-    )
+    from course_utils.prompt_tuning import PromptTuning, prompt_from_words, random_prompt
     from course_utils.training import fast_lm_loss
 
     size = point["size"]
@@ -72,8 +65,6 @@ def prepared(model, tokenizer, point):
         prompt = prompt_from_words(model, encode(tokenizer, WORDS), size)
     else:
         prompt = random_prompt(model, size)
-    if point["method"] == "prefix":
-        return PrefixTuning(model, prefix_of_prompt(model, prompt)), fast_lm_loss
     return PromptTuning(model, prompt), fast_lm_loss
 
 

@@ -275,8 +275,6 @@ def test_points_of_the_sweep_are_what_they_say(model, tokenizer):
     table = model.get_input_embeddings().weight
     prompted = prepared(copy.deepcopy(model), tokenizer, point)[0]
     assert torch.equal(prompted.prompt, table[ids[:16]])
-    prefixed = prepared(copy.deepcopy(model), tokenizer, point | {"method": "prefix"})[0]
-    torch.testing.assert_close(logits(prefixed), logits(prompted), atol=1e-5, rtol=0)
     noise = prepared(copy.deepcopy(model), tokenizer, point | {"start": "random"})[0]
     assert noise.prompt.std().item() == pytest.approx(float(table.std()), rel=0.2)
     lora = {"method": "LoRA", "size": 1, "start": ""}
