@@ -10,7 +10,7 @@ from course_utils.lora import peft_tensors
 
 
 def adapter_bytes(sizes, rank, bytes_per_value=4):
-    """Bytes of A [rank, in] and B [out, rank] of all layers; sizes: (in, out) of each."""
+    """Bytes of A [rank, in] and B [out, rank] of layers; sizes: (in, out) of each."""
     return sum(rank * (n_in + n_out) for n_in, n_out in sizes) * bytes_per_value
 
 
