@@ -83,9 +83,15 @@ def training_steps(model, rows, tokens):
     return our_step(copy.deepcopy(model), batch), one_step(theirs, batch, their_loss)
 
 
-def lora_step_gpt2_small(quantised, rows=1, tokens=64):
+def lora_step_gpt2_small(quantised, rows=1, tokens=32):
     """For memory.measure_peak: a step of LoRA on random weights of GPT-2 small's shape, in fp32 or in NF4."""
-    model = gpt2_small()
+    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():  # which draws the weights twice
+        model = GPT2LMHeadModel(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
     batch = random_batch(model, rows, tokens)
     if quantised:
         quantize_model(model)

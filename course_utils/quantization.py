@@ -98,7 +98,7 @@ def quantize(x, levels, block_size=64):
 
 def dequantize(codes, scales, levels, block_size=64):
     """The values [n] that codes and scales stand for."""
-    values = levels[codes.int()]
+    values = levels.index_select(0, codes.int())  # levels[codes], faster
     blocks = F.pad(values, (0, -len(values) % block_size)).view(-1, block_size)
     return (blocks * scales[:, None]).flatten()[: len(values)]
 
@@ -106,7 +106,8 @@ def dequantize(codes, scales, levels, block_size=64):
 def relative_error(x, levels, block_size=64):
     """Root mean square of what quantising changes, over the root mean square of x."""
     codes, scales = quantize(x, levels, block_size)
-    return ((dequantize(codes, scales, levels, block_size) - x.flatten()).norm() / x.norm()).item()
+    back = dequantize(codes, scales, levels, block_size)
+    return ((back - x.flatten()).norm() / x.norm()).item()
 
 
 def pack(codes):
@@ -139,8 +140,8 @@ def bits_per_parameter(bits=4, block_size=64, double=True):
 
 def bytes_held(module):
     """Bytes of all parameters and buffers; a shared one counts once."""
-    held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
-            for t in [*module.parameters(), *module.buffers()]}  # fmt: skip
+    tensors = [*module.parameters(), *module.buffers()]
+    held = {t.untyped_storage().data_ptr() or id(t): t.untyped_storage().nbytes() for t in tensors}
     return sum(held.values())
 
 
@@ -190,17 +191,18 @@ def _cells(name, device):
     while len(_cell(middles, cells).unique()) < len(middles):
         cells *= 2
     inside = _cell(middles, cells)
-    below = torch.searchsorted(inside, torch.arange(cells + 1, dtype=torch.int32))
-    middle = torch.full((cells + 1,), 2.0)
+    below = torch.searchsorted(inside, torch.arange(cells + 1, dtype=torch.int32, device="cpu"))
+    middle = torch.full((cells + 1,), 2.0, device="cpu")
     middle[inside.long()] = middles
-    codes = None if torch.equal(order, torch.arange(len(levels))) else order.to(device, torch.uint8)
+    ascending = order.tolist() == list(range(len(levels)))
+    codes = None if ascending else order.to(device, torch.uint8)
     return below.to(device, torch.uint8), middle.to(device), codes
 
 
 @cache
 def _pairs(name, device):
     """The two values of each byte, [256], two fp32 in an int64."""
-    codes = unpack(torch.arange(256, dtype=torch.uint8))
+    codes = unpack(torch.arange(256, dtype=torch.uint8, device="cpu"))
     levels = F.pad(LEVELS[name], (0, 16 - len(LEVELS[name])))
     return levels[codes.int()].view(torch.int64).to(device)
 
@@ -254,12 +256,6 @@ class QuantizedLinear(nn.Module):
     def forward(self, x):
         y = QuantizedMatmul.apply(x, self)
         return y if self.bias is None else y + self.bias
-
-    def extra_repr(self):
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}, levels={self.levels!r}, block_size={self.block_size}, double={self.double}"
-        )
 
 
 def quantize_model(model, levels="nf4", block_size=64, double=True):
