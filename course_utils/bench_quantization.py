@@ -90,6 +90,7 @@ def lora_step_gpt2_small(quantised, rows=1, tokens=32):
 
     with no_init_weights():  # which draws the weights twice
         model = GPT2LMHeadModel(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
+    model.tie_weights()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
     batch = random_batch(model, rows, tokens)
