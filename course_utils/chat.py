@@ -1,6 +1,6 @@
 """Talking with a tuned model: answers as they are made, in a conversation that may outgrow the context."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -35,8 +35,8 @@ def stream_reply(
         yield text[len(shown) :]
 
 
-def fit_context(messages: list[dict], length: Callable[[list[dict]], int], limit: int) -> list[dict]:
-    """The conversation without as many of its oldest exchanges as it takes: length(it) <= limit.
+def fit_context(messages, length, limit):
+    """The conversation without as many of its oldest exchanges as it takes: length(messages) <= limit.
 
     The system line, if there is one, and the last user's turn stay.
     """
