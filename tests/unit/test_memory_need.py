@@ -126,7 +126,7 @@ def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
         ("pocket", "full", 8, 128),
         ("pocket", "lora", 8, 128),
         ("pocket", "qlora", 8, 128),
-        ("pocket", "full", 16, 240),
+        ("pocket", "full", 4, 250),
         ("gpt2", "lora", 2, 128),
         ("SmolLM2-135M", "lora", 1, 256),
     ],
