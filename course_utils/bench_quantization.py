@@ -83,13 +83,14 @@ def training_steps(model, rows, tokens):
     return our_step(copy.deepcopy(model), batch), one_step(theirs, batch, their_loss)
 
 
-def lora_step_gpt2_small(quantised, rows=1, tokens=32):
+def lora_step_gpt2_small(quantised, layers=12, rows=1, tokens=32):
     """For memory.measure_peak: a step of LoRA on random weights of GPT-2 small's shape, in fp32 or in NF4."""
     from transformers import GPT2Config, GPT2LMHeadModel
     from transformers.initialization import no_init_weights
 
     with no_init_weights():  # which draws the weights twice
-        model = GPT2LMHeadModel(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
+        config = GPT2Config(n_layer=layers, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+        model = GPT2LMHeadModel(config)
     model.tie_weights()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
