@@ -66,17 +66,17 @@ def test_a_learner_talks_to_the_assistant(chat, tmp_path):
 
     capital = chat.ask("What is the capital of France? Answer in a sentence.")
     assert capital == "The capital of France is Paris."
+    chat.cell.get_by_role("button", name="New conversation").click()
+    chat.wait_empty()
+
     chat.page.evaluate(WATCH)
-    story = chat.ask("Tell me a happy story.")
+    story = chat.ask("Tell me a story.")
     assert len(story.split()) > 30
     states = [state for state in chat.page.evaluate("window.chatStates") if state]
     assert len(states) > 10, "the answer grows before the reader's eyes"
     chat.page.screenshot(path=tmp_path / "chat.png")
 
-    chat.cell.get_by_role("button", name="New conversation").click()
+    chat.type("system", "You are a helpful assistant. You answer in full sentences.")
     chat.wait_empty()
     chat.ask("<b>Hello</b>")
     assert chat.turns("user") == ["<b>Hello</b>"], "markup is shown, not rendered"
-    chat.type("system", "You are a pirate.")
-    chat.wait_empty()
-    assert "Arr" in chat.ask("What is the capital of France?")
