@@ -10,9 +10,10 @@ IGNORE = -100
 
 
 def last_answer_labels(input_ids, attention_mask, header, end):
-    """Labels [batch, tokens]: loss on each row's last answer and its end marker, -100 elsewhere.
+    """Labels [batch, tokens]: loss on each row's last answer and its end, else -100.
 
-    header: the ids after which an answer begins; end: the id that ends it. Both masks are [batch, tokens].
+    header: the ids after which an answer begins; end: the id that ends it.
+    input_ids and attention_mask: [batch, tokens].
     """
     labels = torch.full_like(input_ids, -100)
     for row, ids in enumerate(input_ids.tolist()):
@@ -98,7 +99,7 @@ def _check_end_as_padding(fn, right):
 def labels_by_position(input_ids, prompt_lengths, lengths):
     """Labels [batch, tokens] of right-padded rows: -100 at prompts and padding.
 
-    prompt_lengths and lengths, [batch] each: tokens of the prompt, and of prompt and completion.
+    prompt_lengths, lengths [batch]: tokens of the prompt, of prompt and completion.
     """
     position = torch.arange(input_ids.shape[1])
     learn = (position >= prompt_lengths[:, None]) & (position < lengths[:, None])  # (batch, tokens)
@@ -141,9 +142,10 @@ def _check_by_position(fn):
 
 
 def packed_positions(documents):
-    """Position ids [batch, tokens] of packed rows: from 0 in every document, 0 at padding.
+    """Position ids [batch, tokens] of packed rows: from 0 in every document.
 
-    documents [batch, tokens]: 1, 1, 1, 2, 2, ... as the documents follow each other, 0 at padding.
+    documents [batch, tokens]: 1, 1, 1, 2, 2, ... in each row, and 0 at padding, whose
+    position is 0 too.
     """
     position = torch.arange(documents.shape[1]).expand_as(documents)
     first = torch.ones_like(documents, dtype=torch.bool)
@@ -177,7 +179,7 @@ def _check_packed_positions(fn):
 
 
 def parse_chatml(text):
-    """The messages of ChatML text, as a list of {"role", "content"}; the last may be unfinished."""
+    """Messages of ChatML text, as {"role", "content"}; the last may be unfinished."""
     messages = []
     for block in text.split("<|im_start|>")[1:]:
         role, _, rest = block.partition("\n")
