@@ -90,6 +90,8 @@ def test_counts(pair):
 def test_greedy_text(pair):
     """Against PEFT's generate() without a cache: with one, PEFT 0.21 puts the prompt in at every step."""
     ours, theirs = pair
+    if isinstance(ours, PrefixTuning):
+        pytest.skip("PEFT's generate() without a cache does not keep a prefix: no text to compare with")
     ids, mask = IDS[:2, :7].clone(), torch.ones(2, 7, dtype=torch.long)
     options = {"do_sample": False, "max_new_tokens": 6, "eos_token_id": None, "pad_token_id": 0}
     text = theirs.generate(input_ids=ids, attention_mask=mask, use_cache=False, **options)
