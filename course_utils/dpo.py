@@ -5,12 +5,12 @@ preferences.encode_pairs makes. A batch of B pairs has 2 B rows, the chosen answ
 ones in the same order; one forward pass scores both.
 """
 
-import random
 from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 
+from course_utils import reward
 from course_utils.data import IGNORE, collate
 from course_utils.policies import fast_token_log_probs, token_log_probs
 from course_utils.training import train
@@ -100,18 +100,13 @@ def pair_batches(pairs, reference, batch_size, seed, pad_id):
     """Endless shuffled batches of pairs of similar length, with their "reference" [2 B]."""
     if len(pairs) < batch_size:
         raise ValueError(f"{len(pairs)} pairs make no batch of {batch_size}")
-    rng, run = random.Random(seed), 16 * batch_size
-    order = list(range(len(pairs)))
-    while True:
-        rng.shuffle(order)
-        chunks = []
-        for start in range(0, len(order), run):
-            bucket = sorted(order[start : start + run], key=lambda index: _length(pairs[index]))
-            chunks += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
-        rng.shuffle(chunks)
-        for chunk in chunks:
-            batch = collate_pairs([pairs[index] for index in chunk], pad_id)
-            yield batch | {"reference": reference[chunk].T.flatten()}
+
+    def with_reference(chunk):
+        part, log_probs = zip(*chunk, strict=True)
+        return collate_pairs(part, pad_id) | {"reference": torch.stack(log_probs).T.flatten()}
+
+    entries = list(zip(pairs, reference, strict=True))
+    return reward.pair_batches(entries, batch_size, seed, with_reference, lambda entry: _length(entry[0]))
 
 
 def _length(pair):
