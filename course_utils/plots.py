@@ -379,3 +379,36 @@ def over_distance(series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
             ax.plot([max(run["kl"], 0) ** 0.5], [run[score]], "*", color=COLOURS[-1], markersize=11,
                     label=name)
     axes[1].legend()
+
+
+def intervals(values: Mapping[str, tuple[float, float, float]], title: str, xlabel: str,
+              ax: Axes | None = None, zero: bool = True) -> None:
+    """For each name a value and its interval (value, low, high), horizontally, the first on top."""
+    ax = ax or figure(title, xlabel, "")[1]
+    for row, (middle, low, high) in enumerate(values.values()):
+        clear = zero and not low <= 0 <= high
+        ax.errorbar([middle], [row], xerr=[[middle - low], [high - middle]], fmt="o", capsize=3,
+                    color=COLOURS[1 if clear else 0])
+    if zero:
+        ax.axvline(0, color="black", linestyle="--", linewidth=1)
+    ax.set_yticks(range(len(values)), list(values))
+    ax.invert_yaxis()
+    ax.margins(y=0.15)
+
+
+def tradeoff(panels: Mapping[str, Mapping[str, tuple[float, float]]], ylabel: str, title: str,
+             logx: Sequence[str] = (), front: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Quality over a cost, a panel a cost: {cost: {name: (cost, quality)}}; a panel's front in another colour.
+
+    front: names by panel that no other name beats. Costs of 0 have no place on a logarithmic axis.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.4), sharey=True, squeeze=False)
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
+    for ax, (cost, points) in zip(axes[0], panels.items(), strict=True):
+        for name, (x, y) in points.items():
+            best = name in (front or {}).get(cost, ())
+            ax.plot([x], [y], "o", color=COLOURS[1 if best else 0], markersize=7)
+            ax.annotate(name, (x, y), textcoords="offset points", xytext=(5, -11), fontsize=8)
+        ax.set(xlabel=cost, xscale="log" if cost in logx else "linear")
+        ax.margins(x=0.3, y=0.15)
+    axes[0][0].set_ylabel(ylabel)

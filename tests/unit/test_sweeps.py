@@ -87,5 +87,9 @@ def test_stored_sweeps_are_whole(name):
 
 @pytest.mark.parametrize("name", sweeps.SWEEPS)
 def test_a_stored_point_comes_out_again(name):
+    """Numbers do; what depends on the machine (measured_...) and answers digit by digit need not."""
     stored, now = sweeps.recompute_point(name, len(sweeps.load_sweep(name)["rows"]) // 2)
-    assert now == {key: pytest.approx(value, rel=0.05) for key, value in stored.items()}
+    assert now.keys() == stored.keys()
+    for key, value in stored.items():
+        if not key.startswith("measured_") and not isinstance(value, str):
+            assert now[key] == pytest.approx(value, rel=0.05), key

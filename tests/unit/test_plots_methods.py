@@ -1,0 +1,36 @@
+"""Intervals and trade-offs: what is drawn where, and in which colour."""
+
+import matplotlib.colors as colors
+import matplotlib.pyplot as plt
+import pytest
+
+from course_utils import plots
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_intervals_that_miss_zero_stand_out():
+    plots.intervals({"clear": (0.3, 0.1, 0.6), "unclear": (0.1, -0.1, 0.2)}, "Title", "difference")
+    ax = plt.gca()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["clear", "unclear"]
+    drawn = [container for container in ax.containers if container.has_xerr]
+    ends = [container.lines[2][0].get_segments()[0][:, 0].tolist() for container in drawn]
+    assert ends == [pytest.approx([0.1, 0.6]), pytest.approx([-0.1, 0.2])]
+    seen = [colors.to_hex(container.lines[0].get_color()).upper() for container in drawn]
+    assert seen == [plots.COLOURS[1], plots.COLOURS[0]]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
+
+
+def test_tradeoff_has_a_panel_a_cost_and_marks_its_front():
+    panels = {"seconds": {"a": (1.0, 0.5), "b": (2.0, 0.4)}, "bytes": {"a": (10.0, 0.5), "b": (1000.0, 0.4)}}
+    plots.tradeoff(panels, "right", "Title", logx=["bytes"], front={"seconds": ["a"]})
+    left, right = plt.gcf().axes
+    assert (left.get_xlabel(), right.get_xlabel(), left.get_ylabel()) == ("seconds", "bytes", "right")
+    assert (left.get_xscale(), right.get_xscale()) == ("linear", "log")
+    assert [tuple(line.get_xydata()[0]) for line in right.lines] == [(10.0, 0.5), (1000.0, 0.4)]
+    assert [line.get_color() for line in left.lines] == [plots.COLOURS[1], plots.COLOURS[0]]
+    assert {line.get_color() for line in right.lines} == {plots.COLOURS[0]}
