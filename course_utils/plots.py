@@ -398,7 +398,7 @@ def intervals(values: Mapping[str, tuple[float, float, float]], title: str, xlab
 
 def tradeoff(panels: Mapping[str, Mapping[str, tuple[float, float]]], ylabel: str, title: str,
              logx: Sequence[str] = (), front: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Quality over a cost, a panel a cost: {cost: {name: (cost, quality)}}; a panel's front in another colour.
+    """Quality over costs, a panel each: {cost: {name: (cost, quality)}}; its front in another colour.
 
     front: names by panel that no other name beats. Costs of 0 have no place on a logarithmic axis.
     """
