@@ -1,0 +1,129 @@
+"""Stored experiments with every method on one task: settings first, then all at their best, and memory."""
+
+import functools
+import statistics
+
+from course_utils.methods import METHODS, RATES, SHOTS, STEPS, TRAINED
+from course_utils.sweeps import sweep
+
+SOURCES = [
+    f"course_utils.{name}"
+    for name in (
+        "data",
+        "training",
+        "evaluation",
+        "generation",
+        "lora",
+        "quantization",
+        "prompt_tuning",
+        "methods",
+    )
+]
+BEST = {"prompting": 4, "prompt tuning": 0.03, "LoRA": 1e-2, "QLoRA": 1e-2, "full": 5e-4}
+
+
+@functools.cache
+def parts():
+    """(task, source texts as examples, loss of the untuned model on these)."""
+    from course_utils.data import encode_text, load_source_texts
+    from course_utils.evaluation import mean_loss
+    from course_utils.methods import task
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    source = [encode_text(tokenizer, text) for text in load_source_texts()[:60]]
+    return task(), source, mean_loss(model, source)
+
+
+def made(point: dict, seed: int):
+    """(model, tokenizer, text in front of each question, seconds of training)."""
+    from course_utils.methods import examples_in_front, tune
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    questions = parts()[0].tune
+    if point["method"] == "prompting":
+        return model, tokenizer, examples_in_front(questions, int(point["setting"]), seed), 0.0
+    model, seconds = tune(model, tokenizer, point["method"], questions, lr=point["setting"], seed=seed)
+    return model, tokenizer, "", seconds
+
+
+@sweep(
+    "method_settings",
+    points=[
+        *[{"method": "prompting", "setting": shots} for shots in SHOTS],
+        *[{"method": method, "setting": lr} for method in TRAINED for lr in RATES[method]],
+    ],
+    sources=SOURCES,
+    seeds=range(2),
+)
+def method_settings(point: dict, seed: int) -> dict:
+    """setting: examples in the prompt, or learning rate. right, loss: on the questions to choose by.
+
+    right_judged is on those to judge by, to see what choosing by them would do. Prompting has no loss: an
+    untuned model does not end an answer with the end of text.
+    """
+    from course_utils.evaluation import mean_loss
+    from course_utils.methods import encoded, right_answers
+
+    model, tokenizer, in_front, _ = made(point, seed)
+    choose, judge = parts()[0].choose, parts()[0].judge
+    result = {
+        "right": statistics.mean(right_answers(model, tokenizer, choose, in_front)),
+        "right_judged": statistics.mean(right_answers(model, tokenizer, judge, in_front)),
+    }
+    if point["method"] != "prompting":
+        result["loss"] = mean_loss(model, encoded(tokenizer, choose))
+    return result
+
+
+@sweep(
+    "methods",
+    points=[{"method": method, "setting": BEST[method]} for method in METHODS],
+    sources=SOURCES,
+)
+def methods(point: dict, seed: int) -> dict:
+    """Every method at its best setting, judged on other questions. answers: one digit a question, 1 if right.
+
+    forgetting: rise of the loss on source texts, the soft prompt in front, if there is one. measured_seconds:
+    of the training's steps, one thread of the machine at hand.
+    """
+    from course_utils.evaluation import forgetting, mean_loss
+    from course_utils.lora import count_trainable
+    from course_utils.methods import file_bytes, right_answers
+
+    model, tokenizer, in_front, seconds = made(point, seed)
+    task, source, before = parts()
+    right = right_answers(model, tokenizer, task.judge, in_front)
+    trains = point["method"] != "prompting"
+    return {
+        "right": statistics.mean(right),
+        "answers": "".join(map(str, right)),
+        "forgetting": forgetting(before, mean_loss(model, source)) if trains else 0.0,
+        "trained": count_trainable(model)[0] if trains else 0,
+        "steps": STEPS if trains else 0,
+        "tokens_in_front": tokens_in_front(model, tokenizer, in_front),
+        "file_bytes": file_bytes(model, point["method"], in_front),
+        "measured_seconds": seconds,
+    }
+
+
+def tokens_in_front(model, tokenizer, in_front: str) -> int:
+    """Tokens that every question costs beyond its own."""
+    from course_utils.data import encode
+
+    return len(getattr(model, "prompt", ())) + len(encode(tokenizer, in_front))
+
+
+@sweep(
+    "method_memory",
+    points=[{"method": method} for method in METHODS],
+    sources=[*SOURCES, "course_utils.memory"],
+    seeds=range(1),
+)
+def method_memory(point: dict, seed: int) -> dict:
+    """Peak of a process beyond its libraries, 16 x 64 tokens: a model that trains, or that answers."""
+    from course_utils.memory import measure_peak
+
+    peak = measure_peak("course_utils.methods:method_step", method=point["method"])
+    return {"measured_total": peak.total, "measured_growth": peak.growth}
