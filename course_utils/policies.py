@@ -16,6 +16,7 @@ from course_utils.data import IGNORE, Example, collate
 from course_utils.generation import pad_left, sample_tokens
 from course_utils.gold import gold_score
 from course_utils.kl import exact_kl
+from course_utils.kl import token_log_probs as token_log_probs_of
 from course_utils.preferences import request
 from course_utils.reward import score
 from course_utils.training import token_losses
@@ -127,15 +128,32 @@ def sequence_kl(policy, reference, batch):
     The mean over answers that the policy sampled estimates the KL of the two distributions over answers, with
     less spread than the mean of the log-ratio.
     """
-    scored = batch["labels"][:, 1:] != IGNORE
-    kl = torch.zeros(scored.shape, device=scored.device)
-    kl[scored] = exact_kl(*(_scored_logits(model, batch, scored) for model in (policy, reference)))
-    return kl.sum(1)
+    return distance(policy, reference, batch)[0]
+
+
+@torch.no_grad()
+def distance(policy, reference, batch):
+    """(sequence_kl, log-probability of each answer under the reference), [rows] each."""
+    targets = batch["labels"][:, 1:]
+    scored = targets != IGNORE
+    mine, theirs = (_scored_logits(model, batch, scored) for model in (policy, reference))
+    kl, log_probs = (torch.zeros(scored.shape, device=scored.device) for _ in range(2))
+    kl[scored] = exact_kl(mine, theirs)
+    log_probs[scored] = token_log_probs_of(theirs, targets[scored])
+    return kl.sum(1), log_probs.sum(1)
 
 
 def _scored_logits(model, batch, scored):
     hidden = last_hidden(model, batch)[:, :-1][scored]  # (n, width)
     return model.get_output_embeddings()(hidden).float()  # (n, vocabulary)
+
+
+def by_length(batch, rows):
+    """Parts of `rows` rows of similar length, less the columns that are all padding: (their places, part)."""
+    order = batch["attention_mask"].sum(1).argsort()
+    for places in order.split(rows):
+        longest = int(batch["attention_mask"][places].sum(1).max())
+        yield places, {name: value[places, :longest] for name, value in batch.items() if value.ndim == 2}
 
 
 def distinct_words(text):
@@ -156,7 +174,7 @@ def encode_prompts(tokenizer, prompts):
 
 
 @torch.no_grad()
-def evaluate_policy(model, reference, judge, tokenizer, prompts, *, seed=0, max_new_tokens=150, rows=64):
+def evaluate_policy(model, reference, judge, tokenizer, prompts, *, seed=0, max_new_tokens=150, rows=128):
     """One answer of the model to each prompt (a list of messages): (means of what is measured, the answers).
 
     proxy: the reward model's score; gold: the true one; kl: from the reference, nats an answer; tokens;
@@ -172,14 +190,18 @@ def evaluate_policy(model, reference, judge, tokenizer, prompts, *, seed=0, max_
         said = answer_texts(tokenizer, batch)
         asked = [request(prompt) for prompt in prompts[start : start + rows]]
         texts += said
+        proxy, kl, log_probs = (torch.zeros_like(tokens) for _ in range(3))
+        for places, part in by_length(batch, 16):
+            proxy[places] = score(judge, part["input_ids"], part["attention_mask"]).float()
+            kl[places], log_probs[places] = distance(model, reference, part)
         found.append({
-            "proxy": score(judge, batch["input_ids"], batch["attention_mask"]),
+            "proxy": proxy,
             "gold": torch.tensor([gold_score(*pair) for pair in zip(asked, said, strict=True)]),
-            "kl": sequence_kl(model, reference, batch),
+            "kl": kl,
             "tokens": tokens,
             "ended": batch["ended"].float(),
             "distinct": torch.tensor([distinct_words(text) for text in said]),
-            "reference_loss": -fast_token_log_probs(reference, batch).sum(1) / tokens,
+            "reference_loss": -log_probs / tokens,
         })  # fmt: skip
     means = {name: torch.cat([part[name].float().cpu() for part in found]).mean().item() for name in found[0]}
     return means, texts

@@ -110,6 +110,24 @@ def test_answer_texts_leave_out_prompt_and_end(tokenizer, batch):
     assert policies.answer_texts(tokenizer, batch) == ["sat on a mat", "helpful", "mat of the capital"]
 
 
+def test_distance_gives_the_references_log_probability_too(tokenizer, model, batch):
+    other = tiny_model(seed=1, vocab_size=len(tokenizer))
+    kl, log_probs = policies.distance(model, other, batch)
+    assert torch.equal(kl, policies.sequence_kl(model, other, batch))
+    assert torch.allclose(log_probs, policies.token_log_probs(other, batch).sum(1), atol=1e-4)
+
+
+def test_parts_by_length_have_every_row_once_and_no_empty_column(batch):
+    seen = []
+    for places, part in policies.by_length(batch, 2):
+        width = part["input_ids"].shape[1]
+        assert part["attention_mask"].sum(1).max() == width
+        for name in ("input_ids", "labels", "attention_mask"):
+            assert torch.equal(part[name], batch[name][places, :width])
+        seen += places.tolist()
+    assert sorted(seen) == [0, 1, 2]
+
+
 def test_sequence_kl_is_exact_on_every_position(tokenizer, model, batch):
     other = tiny_model(seed=1, vocab_size=len(tokenizer))
     with torch.no_grad():
