@@ -1,0 +1,68 @@
+"""Figures of the lesson on several machines."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
+from course_utils.plots import COLOURS
+
+PARTS = ("weights", "gradients", "moments")
+
+
+def copies_and_parts() -> None:
+    """Who holds what when two processes train: all of it twice, or half of it each."""
+    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.4))
+    fig.suptitle("Both split the batch; sharding splits the model too", x=0.01, ha="left", fontsize=11)
+    titles = ("data parallel: two copies", "sharded: two parts")
+    for ax, title, share in zip(axes, titles, (1.0, 0.5), strict=True):
+        ax.set(xlim=(0, 10), ylim=(0, 7.2))
+        ax.axis("off")
+        ax.set_title(title, fontsize=10)
+        for process in range(2):
+            x = 0.4 + 5 * process
+            ax.text(x + 2.1, 6.6, f"process {process}", ha="center", fontsize=9)
+            _strip(ax, x, 5.5, 4.2, 0.5, process, COLOURS[4], "rows")
+            for row, part in enumerate(PARTS):
+                start = process * share if share < 1 else 0.0
+                _part(ax, x, 4.2 - 1.3 * row, 4.2, 0.8, start, share, COLOURS[row], part)
+        ax.annotate("", (6.6, 0.4), (3.4, 0.4), arrowprops={"arrowstyle": "<|-|>", "color": "black"})
+        sent = "gradients" if share == 1 else "weights and gradients"
+        ax.text(5, 0.75, sent, ha="center", fontsize=9)
+
+
+def _strip(ax, x, y, width, height, process, colour, text):
+    """The batch, of which a process takes every second row."""
+    for number in range(8):
+        mine = number % 2 == process
+        box = (x + number * width / 8, y)
+        ax.add_patch(mpl.patches.Rectangle(box, width / 8, height, facecolor=colour if mine else "white",
+                                           edgecolor="#444444", linewidth=0.6))  # fmt: skip
+    ax.text(x + width / 2, y + 0.72, text, ha="center", va="center", fontsize=8)
+
+
+def _part(ax, x, y, width, height, start, share, colour, text):
+    """An outline of the whole, and filled what is held."""
+    ax.add_patch(mpl.patches.Rectangle((x + start * width, y), share * width, height, facecolor=colour,
+                                       alpha=0.75, linewidth=0))  # fmt: skip
+    ax.add_patch(mpl.patches.Rectangle((x, y), width, height, facecolor="none", edgecolor="#444444",
+                                       linewidth=0.8))  # fmt: skip
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
+
+
+def memory_of_cards(held: dict[str, dict[str, float]], limit: float, title: str) -> None:
+    """Stacked bars of GiB a card, {name: {part: GiB}}, and the card's own memory as a line."""
+    fig, ax = plt.subplots(figsize=(6.4, 0.6 + 0.55 * len(held)))
+    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
+    parts = list(next(iter(held.values())))
+    left = [0.0] * len(held)
+    for colour, part in zip(COLOURS, parts, strict=False):
+        widths = [row[part] for row in held.values()]
+        ax.barh(range(len(held)), widths, left=left, color=colour, label=part, height=0.6)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    ax.axvline(limit, color="black", linestyle="--", linewidth=1)
+    ax.text(limit, -0.62, " the card", fontsize=9, va="center")
+    ax.set_yticks(range(len(held)), list(held))
+    ax.set(xlabel="GiB on each card", ylim=(len(held) - 0.5, -0.9))
+    ax.grid(axis="y", visible=False)
+    ax.legend(ncols=len(parts), loc="upper center", bbox_to_anchor=(0.45, -0.25 - 0.5 / len(held)))
