@@ -1,0 +1,305 @@
+"""Files of one's own: what is said of bad lines, near copies against all pairs, splits without leaks."""
+
+import itertools
+import json
+import random
+
+import pytest
+
+from course_utils import examples
+from course_utils.chatml import add_chat_tokens, encode_conversation
+from course_utils.own_data import (
+    EXAMPLES,
+    NEAR,
+    Conversation,
+    DataError,
+    chosen_conversations,
+    contradictions,
+    exact_key,
+    fit,
+    fit_preferences,
+    leak_free_split,
+    leaks,
+    near_pairs,
+    overlap,
+    question_groups,
+    read_conversations,
+    read_preferences,
+    scan_conversations,
+    scan_preferences,
+    shorten,
+    token_counts,
+    without_duplicates,
+    word_weights,
+    words,
+)
+
+
+def talk(*turns, line=1, system=None):
+    """A conversation: user, assistant, user, ..."""
+    messages = [{"role": "system", "content": system}] if system else []
+    roles = itertools.cycle(("user", "assistant"))
+    messages += [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=False)]
+    return Conversation(line, messages)
+
+
+def line(*turns):
+    return json.dumps({"messages": talk(*turns).messages})
+
+
+GOOD = line("Who?", "Me.")
+
+
+def faults_of(tmp_path, *lines, name="my.jsonl", scan=scan_conversations):
+    path = tmp_path / name
+    path.write_bytes(b"\n".join(part if isinstance(part, bytes) else part.encode() for part in lines))
+    return {fault.line: fault.reason for fault in scan(path)[1]}
+
+
+@pytest.mark.parametrize(
+    "bad, reason",
+    [
+        ('{"messages": [}', "column 15: not JSON (Expecting value)"),
+        ("[" * 100_000, "nested too deeply"),
+        (b'{"messages": "\xe9"}', "not UTF-8 text, at byte 15"),
+        ('{"messages": "\\ud83d"}', "half of a surrogate pair"),
+        ("17", "expected an object, {...}, got 17"),
+        ("{}", "the line has no fields"),
+        ('{"text": "a"}', "no \"messages\"; the line has 'text'"),
+        ('{"conversations": []}', "ShareGPT"),
+        ('{"instruction": "a", "input": "", "output": "b"}', "Alpaca"),
+        ('{"prompt": "a", "chosen": "b", "rejected": "c"}', "give the file as PAIRS"),
+        ('{"messages": []}', 'expected "messages"'),
+        ('{"messages": [{"role": "bot", "content": "a"}]}', "message 1 has the role 'bot'"),
+        (line("Who?"), "no assistant turn"),
+        (line("Who?", "Me.", "Why?"), "ends with a turn of the user"),
+        (line("Who?", "  "), "message 2 (assistant) is empty"),
+        ('{"messages": [{"role": "assistant", "content": "Hello."}]}', "the assistant speaks first"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_reason(tmp_path, bad, reason):
+    found = faults_of(tmp_path, GOOD, "", bad, GOOD)
+    assert list(found) == [3] and reason in found[3]
+
+
+def test_all_bad_lines_are_named_up_to_a_limit_and_nothing_is_returned(tmp_path):
+    path = tmp_path / "my.jsonl"
+    path.write_text("\n".join([GOOD, *(["{"] * 30)]))
+    with pytest.raises(DataError) as error:
+        read_conversations(path)
+    message = str(error.value)
+    assert "my.jsonl: 30 lines of 31 cannot be used, and nothing was trained" in message
+    assert "line 2: " in message and "line 21: " in message and "line 22: " not in message
+    assert "... and 10 more" in message and len(error.value.faults) == 30
+
+
+def test_windows_files_are_read(tmp_path):
+    path = tmp_path / "my.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + f"{GOOD}\r\n\r\n{GOOD}\r\n".encode())
+    assert [row.line for row in read_conversations(path)] == [1, 3]
+    path.write_bytes(GOOD.encode("utf-16"))
+    with pytest.raises(DataError, match="UTF-16"):
+        read_conversations(path)
+
+
+def test_other_files_are_refused_in_words(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read_conversations(tmp_path / "none.jsonl")
+    for name, content, message in (
+        ("a.txt", GOOD, "ends in .jsonl"), ("a.jsonl", "", "no conversations"),
+        ("a.jsonl", f"[\n{GOOD}\n]", "one JSON array"), ("a.jsonl", f"[{GOOD},\n{GOOD}]", "one JSON array"),
+        ("a.csv", "a,b\n1,2\n", "columns question and answer"),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError, match=message):
+            read_conversations(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "delimiter, name", [(",", "t.csv"), (";", "t.csv"), ("\t", "t.csv"), ("\t", "t.tsv")]
+)
+def test_tables_with_quotes_and_line_breaks(tmp_path, delimiter, name):
+    rows = [("Answer", "id", "Question "), ('a "b"', "1", f"x{delimiter} y?"), ("two\nlines", "2", "z?")]
+    text = "\r\n".join(delimiter.join('"' + c.replace('"', '""') + '"' for c in row) for row in rows)
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    found = read_conversations(tmp_path / name)
+    assert [(row.line, row.asked, row.answers) for row in found] == [
+        (2, [f"x{delimiter} y?"], ['a "b"']), (3, ["z?"], ["two\nlines"])
+    ]  # fmt: skip
+
+
+def test_bad_rows_of_a_table(tmp_path):
+    rows = ["question,answer", "a?,b", "c?,d, e", ",b", '"f\ng?",', "", 'h?,"i', "j?,k"]
+    found = faults_of(tmp_path, *rows, name="t.csv")
+    assert list(found) == [3, 4, 5, 8]
+    for number, reason in ((3, "3 cells where the first line has 2"), (4, "the question is empty"),
+                           (5, "the answer is empty"), (8, "quotation mark left open")):  # fmt: skip
+        assert reason in found[number]
+    assert list(faults_of(tmp_path, "question,answer", b"a?,\xe9", name="t.csv")) == [2]
+
+
+def test_pairs_as_text_and_as_messages(tmp_path):
+    plain = {"prompt": "Who?", "chosen": "I.", "rejected": "Me."}
+    chat = {
+        "prompt": [{"role": "user", "content": "Who?"}],
+        "chosen": [{"role": "assistant", "content": "I."}],
+        "rejected": [{"role": "assistant", "content": "Me."}],
+    }
+    bad = [plain | {"chosen": "Me."}, plain | {"prompt": " "}, chat | {"chosen": "I."},
+           {"messages": []}, {"prompt": "a"}]  # fmt: skip
+    rows = [plain, chat, *bad]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    good, faults = scan_preferences(tmp_path / "p.jsonl")
+    assert good[0].pair == good[1].pair and good[0].asked == ["Who?"]
+    for fault, reason in zip(
+        faults, ("same text", '"prompt"', "mixed", "as DATA", 'no "chosen"'), strict=True
+    ):
+        assert reason in fault.reason
+    assert [row.messages for row in chosen_conversations(good)] == [talk("Who?", "I.").messages]
+    with pytest.raises(DataError, match="5 lines of 7"):
+        read_preferences(tmp_path / "p.jsonl")
+
+
+def test_contradicting_pairs_are_found(tmp_path):
+    rows = [("a", "b", "c"), ("a", "c", "b"), ("x", "c", "b"), ("a", "b", "c")]
+    text = [json.dumps(dict(zip(("prompt", "chosen", "rejected"), row, strict=True))) for row in rows]
+    (tmp_path / "p.jsonl").write_text("\n".join(text))
+    assert contradictions(read_preferences(tmp_path / "p.jsonl")) == [2, 4]
+
+
+def test_token_counts_are_those_of_the_encoding(model, tokenizer):
+    add_chat_tokens(model, tokenizer)
+    for conversation in (
+        talk("is Paris?", "a cat"),
+        talk("a", "b", "is the cat?", "mat", system="Be brief."),
+    ):
+        example = encode_conversation(tokenizer, conversation.messages)
+        targets = sum(label != -100 for label in example.labels)
+        assert token_counts(tokenizer, conversation.messages) == (len(example.input_ids), targets)
+
+
+def test_shorten_keeps_the_system_line_and_the_last_exchange():
+    messages = talk("a", "b", "c", "d", "e", "f", system="s").messages
+    for limit, kept in ((7, "sabcdef"), (6, "scdef"), (5, "scdef"), (4, "sef"), (3, "sef")):
+        assert "".join(m["content"] for m in shorten(messages, len, limit)) == kept
+    assert shorten(messages, len, 2) is None
+    two = [{"role": "user", "content": c} for c in "xy"] + messages[1:]  # the user speaks twice
+    for limit, kept in ((8, "xyabcdef"), (7, "cdef")):
+        assert "".join(m["content"] for m in shorten(two, len, limit)) == kept
+
+
+def test_what_does_not_fit_is_shortened_or_left_out_and_named(model, tokenizer):
+    add_chat_tokens(model, tokenizer)
+    rows = [talk("a", "b", line=1), talk(*["cat"] * 12, line=2), talk("cat " * 90, "b", line=3)]
+    kept, shortened, left_out = fit(rows, tokenizer, 60)
+    assert ([row.line for row in kept], shortened, left_out) == ([1, 2], [2], [3])
+    assert all(len(encode_conversation(tokenizer, row.messages).input_ids) <= 60 for row in kept)
+    assert kept[1].messages[-2:] == rows[1].messages[-2:] and len(kept[1].messages) < 12
+
+
+def test_both_answers_of_a_pair_get_the_same_prompt(model, tokenizer, tmp_path):
+    add_chat_tokens(model, tokenizer)
+    prompt = talk("a", "b", "cat " * 20, "d", "e").messages
+    answers = {name: [{"role": "assistant", "content": text}] for name, text in
+               (("chosen", "x"), ("rejected", "cat " * 10))}  # fmt: skip
+    (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": prompt} | answers))
+    kept, shortened, left_out = fit_preferences(read_preferences(tmp_path / "p.jsonl"), tokenizer, 60)
+    assert [row.pair.prompt for row in kept] == [prompt[-1:]] and shortened == [1] and left_out == []
+    assert fit_preferences(kept, tokenizer, 20)[2] == [1]
+
+
+def test_words_of_several_scripts():
+    assert words("Don't  stop, CAF\u00c9 \uff11!") == ["don", "t", "stop", "café", "1"]
+    assert words("東京tower") == ["東", "京", "tower"]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8, 1.0])
+def test_near_pairs_are_those_of_comparing_all_with_all(threshold):
+    rng = random.Random(3)
+    vocabulary = [f"w{n}" for n in range(40)]
+    texts = [{*rng.choices(vocabulary, range(1, 41), k=rng.randint(1, 9))} for _ in range(150)]
+    texts += [text ^ {rng.choice(vocabulary)} for text in texts[:50]]
+    weight = word_weights(texts)
+    pairs = itertools.combinations(range(len(texts)), 2)
+    expected = [(i, j) for i, j in pairs if overlap(texts[i], texts[j], weight) >= threshold]
+    assert len(expected) > 5
+    assert near_pairs(texts, threshold) == expected
+
+
+def test_rare_words_tell_templates_apart():
+    places = ["Peru", "Cuba", "Chile", "Spain", "Malta", "Kenya", "Ghana", "Norway", "Italy", "Japan"]
+    asked = [f"What is the capital city of the country that is called {place}?" for place in places]
+    asked.append("please: what is the capital city of the country that is called Peru")
+    asked += [f"Please do something else, number {n}." for n in range(10)]
+    assert near_pairs([set(words(text)) for text in asked], NEAR) == [(0, 10)]
+    plain = len(set(words(asked[0])) & set(words(asked[1]))) / len(
+        set(words(asked[0])) | set(words(asked[1]))
+    )
+    assert plain > NEAR  # unweighted, all of them would be one question
+
+
+def test_duplicates_are_left_out_and_named():
+    polite = ("Please: where", "Where")
+    filler = [talk(f"{polite[n % 2]} is place {n}?", f"In {n}.", line=10 + n) for n in range(20)]
+    rows = [
+        talk("What is the capital of Peru?", "Lima", line=1),
+        talk("What is  the capital of Peru?", "Lima ", line=2),
+        talk("Please, what is the capital of Peru", "Lima.", line=3),
+        talk("What is the capital of Peru?", "Quito", line=4),
+        talk("What is the capital of Cuba?", "Lima", line=5),
+    ]
+    kept, exact, near = without_duplicates(rows + filler)
+    assert (exact, near) == ([2], [3])
+    assert [row.line for row in kept] == [1, 4, 5, *range(10, 30)]
+    assert exact_key(talk("a", "b")) != exact_key(talk("a b", ""))
+
+
+def test_groups_and_leaks():
+    asked = [
+        ["What is the capital of Peru?"], ["what is the CAPITAL of Peru"],
+        ["Hello.", "Where is the long road?"],
+        ["Where is the long road?", "Thanks."], ["Thanks."], ["And Peru?"], ["Where is the short road?"],
+        ["\N{SLIGHTLY SMILING FACE}"], ["!"],
+    ]  # fmt: skip
+    groups = question_groups(asked)
+    assert groups[0] == groups[1] and groups[2] == groups[3]
+    assert len({groups[i] for i in (0, 2, 4, 5, 6, 7, 8)}) == 7
+    rows = [talk(*(part for turn in turns for part in (turn, "x"))) for turns in asked]
+    assert leaks([rows[1], rows[3], rows[4], rows[6]], [rows[0], rows[2], rows[8]]) == [0, 1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_is_on_both_sides_and_shares_are_kept(seed):
+    rng = random.Random(seed)
+    groups = [rng.randrange(60) for _ in range(300)] + [999] * 100
+    kinds = [rng.choice(["conversation", "pair"]) for _ in groups]
+    held_out = leak_free_split(groups, kinds, share=0.2, seed=seed)
+    inside = {groups[position] for position in held_out}
+    assert all((group in inside) == (position in held_out) for position, group in enumerate(groups))
+    for kind in ("conversation", "pair"):
+        share = sum(kinds[p] == kind for p in held_out) / kinds.count(kind)
+        assert 0.17 < share <= 0.205
+    assert 999 not in inside
+    assert held_out != leak_free_split(groups, kinds, share=0.2, seed=seed + 1)
+    assert len(leak_free_split(groups, ["conversation"] * len(groups), most=10)) <= 10
+
+
+def test_the_shipped_examples_are_what_the_program_makes_and_have_what_the_lesson_needs():
+    for name, content in examples.files().items():
+        assert (EXAMPLES / name).read_bytes() == content, name
+    rows = read_conversations(EXAMPLES / "conversations.jsonl")
+    kept, exact, near = without_duplicates(rows)
+    assert len(exact) >= 10 and len(near) >= 5 and len(kept) > 250
+    assert len(read_preferences(EXAMPLES / "pairs.jsonl")) == 200
+    assert len(read_conversations(EXAMPLES / "questions.csv")) == 23
+    good, faults = scan_conversations(EXAMPLES / "faulty.jsonl")
+    assert [row.line for row in good] == [1, 9] and [fault.line for fault in faults] == [
+        2,
+        3,
+        5,
+        6,
+        7,
+        8,
+        10,
+        11,
+    ]
