@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 ROWS = {}
+PEAKS = {}  # name: targets of memory.measure_peak, ours and the library's
 
 
 def row(name: str):
@@ -99,6 +100,14 @@ def compare(ours: Callable, library: Callable, rounds: int) -> dict:
     return {"ours_ms": 1000 * mine, "library_ms": 1000 * theirs, "ratio": mine / theirs}
 
 
+def compare_peaks(ours: str, library: str) -> dict:
+    """Growth of memory during a step in MiB, each in a process of its own, and the ratio."""
+    from course_utils.memory import measure_peak
+
+    mine, theirs = (measure_peak(target).growth / 2**20 for target in (ours, library))
+    return {"ours_mib": mine, "library_mib": theirs, "ratio": mine / theirs}
+
+
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils bench [WORD ...] [--json]`: all rows, or those whose name contains a word."""
     import course_utils.bench_lora
@@ -111,19 +120,23 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
-    chosen = [name for name in ROWS if not arguments.words or any(word in name for word in arguments.words)]
+    names = [*ROWS, *PEAKS]
+    chosen = [name for name in names if not arguments.words or any(word in name for word in arguments.words)]
     if not chosen:
-        raise ValueError(f"no row contains {' or '.join(arguments.words)}; there are: {'; '.join(ROWS)}")
+        raise ValueError(f"no row contains {' or '.join(arguments.words)}; there are: {'; '.join(names)}")
     threads = torch.get_num_threads()
     results = []
     for name in chosen:
-        result = {"name": name, "threads": threads, **compare(*ROWS[name](), arguments.rounds)}
-        results.append(result)
+        if name in ROWS:
+            figures, unit = compare(*ROWS[name](), arguments.rounds), "ms"
+        else:
+            figures, unit = compare_peaks(*PEAKS[name]), "MiB"
+        results.append({"name": name, "threads": threads, **figures})
         if not arguments.json:
-            times = f"{result['ours_ms']:.1f} / {result['library_ms']:.1f} ms"
-            print(f"{result['ratio']:.2f}  {times}  {name}", flush=True)
+            mine, theirs, ratio = figures.values()
+            print(f"{ratio:.2f}  {mine:.1f} / {theirs:.1f} {unit}  {name}", flush=True)
     if arguments.json:
         print(json.dumps(results, indent=1))
     else:
-        print(f"Ratio of medians, ours over the library's; {arguments.rounds} rounds, threads: {threads}.")
+        print(f"Ratio, ours over the library's, of medians of {arguments.rounds} rounds; threads: {threads}.")
     return 0

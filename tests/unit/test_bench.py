@@ -7,6 +7,7 @@ from course_utils import (  # registers their rows now, and not in the middle of
     bench_lora,  # noqa: F401
     bench_quantization,  # noqa: F401
 )
+from course_utils.memory import PeakMemory
 
 
 @pytest.fixture
@@ -49,12 +50,22 @@ def test_rows_are_chosen_by_word_and_printed_or_given_as_json(clock, monkeypatch
         return ours, library
 
     monkeypatch.setattr(bench, "ROWS", {"sampling": pair, "step": pair})
+    monkeypatch.setattr(bench, "PEAKS", {})
     assert bench.main(["step", "--rounds", "2"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "0.75  3.0 / 4.0 ms  step"
     bench.main(["--json", "--rounds", "2"])
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["sampling", "step"]
     with pytest.raises(ValueError, match="no row contains rate; there are: sampling; step"):
         bench.main(["rate"])
+
+
+def test_rows_of_peak_memory(monkeypatch, capsys):
+    growth = {"a:ours": 3 << 20, "b:theirs": 4 << 20}
+    monkeypatch.setattr("course_utils.memory.measure_peak", lambda target: PeakMemory(0, 0, growth[target]))
+    monkeypatch.setattr(bench, "ROWS", {})
+    monkeypatch.setattr(bench, "PEAKS", {"growth of a step": ("a:ours", "b:theirs")})
+    assert bench.main(["growth"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "0.75  3.0 / 4.0 MiB  growth of a step"
 
 
 @pytest.mark.parametrize(
