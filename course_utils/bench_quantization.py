@@ -6,7 +6,17 @@ import tempfile
 import torch
 
 from course_utils.bench import row
-from course_utils.bench_lora import ALPHA, RANK, TARGETS, gpt2_small, one_step, our_loss, pocket, their_loss
+from course_utils.bench_lora import (
+    ALPHA,
+    RANK,
+    TARGETS,
+    batch_of,
+    gpt2_small,
+    one_step,
+    our_loss,
+    pocket,
+    their_loss,
+)
 from course_utils.bench_lora import with_peft as peft_on
 from course_utils.lora import apply_lora
 from course_utils.lora_fast import speed_up
@@ -48,14 +58,24 @@ def dequantise_double():
     return lambda: layer.weight, lambda: dequantize_4bit(packed, state)
 
 
-@row("QLoRA step against PEFT with bitsandbytes: pocket, 8 x 128")
+@row("QLoRA step against PEFT with bitsandbytes: pocket, 8 x 128, every token scored")
 def pocket_step():
     return training_steps(pocket(), 8, 128)
 
 
-@row("QLoRA step against PEFT with bitsandbytes: GPT-2 small, 2 x 128")
+@row("QLoRA step against PEFT with bitsandbytes: pocket, 8 x 128, a quarter scored")
+def pocket_step_quarter():
+    return training_steps(pocket(), 8, 128, prompt_share=0.75)
+
+
+@row("QLoRA step against PEFT with bitsandbytes: GPT-2 small, 2 x 128, every token scored")
 def small_step():
     return training_steps(gpt2_small(), 2, 128)
+
+
+@row("QLoRA step against PEFT with bitsandbytes: GPT-2 small, 2 x 128, a quarter scored")
+def small_step_quarter():
+    return training_steps(gpt2_small(), 2, 128, prompt_share=0.75)
 
 
 def with_bitsandbytes(model):
@@ -77,8 +97,8 @@ def our_step(model, batch):
     return one_step(speed_up(apply_lora(quantize_model(model), RANK, ALPHA, TARGETS)), batch, our_loss)
 
 
-def training_steps(model, rows, tokens):
-    batch = random_batch(model, rows, tokens)
+def training_steps(model, rows, tokens, prompt_share=0.0):
+    batch = batch_of(model, rows, tokens, prompt_share)
     theirs = peft_on(with_bitsandbytes(model))
     return our_step(copy.deepcopy(model), batch), one_step(theirs, batch, their_loss)
 
