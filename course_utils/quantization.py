@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from course_utils.lora import layer_sizes, lora_layers, merge_lora, unwrap_lora
+from course_utils.lora import LoRALinear, is_merged, layer_sizes, lora_layers, merge_lora, unwrap_lora
 
 WEIGHTS_FILE = "model.safetensors"
 SETTINGS_FILE = "quantization.json"
@@ -262,11 +262,13 @@ def quantize_model(model, levels="nf4", block_size=64, double=True):
     """Replace the linear layers in place, the output head excepted; returns the model.
 
     Embeddings, norms and biases stay as they are, and so do the A and B of a LoRALinear.
-    ValueError for unknown settings, weights that are not finite, or a model quantised already.
+    ValueError for unknown settings, weights that are not finite, or a model quantised or merged already.
     """
     check_settings(levels, block_size)
     if quantized_layers(model):
         raise ValueError("The model is quantised already: dequantize_model(model) first.")
+    if any(map(is_merged, lora_layers(model).values())):
+        raise ValueError("LoRA is merged into the model: unmerge_lora(model) or unwrap_lora(model) first.")
     names = _linear_names(model)
     for name in names:
         weight = model.get_submodule(name).weight
@@ -298,6 +300,21 @@ def merge_quantized(model):
     dequantize_model(model)
     merge_lora(model)
     return unwrap_lora(model)
+
+
+def _refuse_merge(layer, name, value):
+    """Setting an attribute of a LoRALinear; merge_lora starts with the one that is refused."""
+    if name == "unmerged_weight" and isinstance(layer.original, QuantizedLinear):
+        raise ValueError(
+            "A quantised layer has no weight that LoRA could be merged into, so nothing was merged: "
+            "call quantization.merge_quantized(model)."
+        )
+    nn.Module.__setattr__(layer, name, value)
+
+
+# Here and not in lora.py, which knows nothing of quantised layers: writing into their `weight`, which is made
+# anew whenever it is asked for, would be lost without a word.
+LoRALinear.__setattr__ = _refuse_merge
 
 
 def quantized_layers(model):

@@ -115,8 +115,9 @@ statements and was never asked about any. {invented} more are `invented`: untrue
 The tables were typed for this course (`course_utils/pretrain/tables.py`) and checked by hand; they simplify
 where life is complicated (one language a country, one place an animal).
 
-Folders: `questions/` asks about these facts, `conversations/` are chats to make an assistant from, `source/`
-holds text like that of pre-training, `pocket-gpt2/` the model, `results/` stored experiments.
+Folders: `questions/` asks about these facts, `conversations/` are chats to make an assistant from,
+`preferences/` holds pairs of its stories of which one is preferred, `source/` text like that of pre-training,
+`pocket-gpt2/` the model, `results/` stored experiments.
 
 Made by `python -m course_utils.pretrain data`. Licence: Apache-2.0, like the course.
 """

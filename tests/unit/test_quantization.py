@@ -352,6 +352,24 @@ def test_merging_into_the_dequantised_weight_changes_nothing(make):
     assert not lora.lora_layers(plain) and plain.state_dict().keys() == make().state_dict().keys()
 
 
+def test_a_merge_into_quantised_layers_is_refused_and_names_the_right_one(make):
+    model = fill_b(lora.apply_lora(q.quantize_model(make()), 4, 8.0))
+    before = logits(model)
+    with pytest.raises(ValueError, match=r"nothing was merged: call quantization\.merge_quantized"):
+        lora.merge_lora(model)
+    assert torch.equal(logits(model), before) and lora.get_adapter(model).tensors, "all as it was"
+    torch.testing.assert_close(logits(q.merge_quantized(model)), before, atol=1e-5, rtol=1e-4)
+
+
+def test_a_merged_model_is_not_quantised(make):
+    model = fill_b(lora.apply_lora(make(), 4, 8.0))
+    lora.merge_lora(model)
+    with pytest.raises(ValueError, match="LoRA is merged"):
+        q.quantize_model(model)
+    lora.unmerge_lora(model)
+    q.quantize_model(model)
+
+
 def test_a_model_with_lora_is_quantised_under_it(make):
     model = fill_b(lora.apply_lora(make(), 4, 8.0))
     adapter = lora.get_adapter(model)
