@@ -139,7 +139,7 @@ def shuffled(batch, rows, rng):
 
 
 @torch.no_grad()
-def experience(policy, reference, reward, batch, beta, no_end_penalty):
+def experience(policy, reference, reward, batch, beta, lam, no_end_penalty):
     """Adds to a rollout what PPO's update needs, all [rows, tokens - 1], and gives numbers to look at."""
     mask = answer_mask(batch)
     log_probs, values = policy(batch)
@@ -147,7 +147,7 @@ def experience(policy, reference, reward, batch, beta, no_end_penalty):
     scores = reward(batch)
     penalised = penalise_no_end(scores, batch["ended"], no_end_penalty)
     rewards = per_token_rewards(penalised, log_probs, reference_log_probs, mask, beta)
-    advantages, returns = gae(rewards, values, mask)
+    advantages, returns = gae(rewards, values, mask, lam=lam)
     batch |= {"mask": mask, "log_probs": log_probs, "values": values, "returns": returns}
     batch["advantages"] = whiten(advantages, mask)
     kl = ((log_probs - reference_log_probs) * mask).sum(1).mean()
@@ -210,19 +210,22 @@ def learn(
 
 
 def train_ppo(model, reference, reward, prompts, sampling, *, iterations, beta, lr, batch_size=32, rows=16,
-              epochs=2, clip=0.2, value_weight=0.1, kl_limit=0.1, no_end_penalty=1.0, seed=0,
+              epochs=2, lam=1.0, clip=0.2, value_weight=0.1, kl_limit=0.1, no_end_penalty=1.0, seed=0,
               on_iteration=None, label="PPO"):  # fmt: skip
     """Trains the model in place by PPO and returns a row of numbers for each iteration.
 
     reference: frozen. reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token
-    ids. beta: a number, or a coefficient that is told the KL (kl.AdaptiveKL). The rest: see learn, update.
+    ids. beta: a number, or a coefficient that is told the KL (kl.AdaptiveKL). lam: of gae; 1 trusts the
+    values least, which is right in a short run, whose value head has hardly learnt. The rest: see learn and
+    update.
     """
     policy = PolicyWithValue(model)
     optimizer = torch.optim.Adam(policy.parameters(), lr=lr, fused=True)
     controller = beta if hasattr(beta, "update") else FixedKL(beta)
 
     def step(batch, rng):
-        batch, row = experience(policy, reference, reward, batch, controller.coefficient, no_end_penalty)
+        batch, row = experience(policy, reference, reward, batch, controller.coefficient, lam,
+                                no_end_penalty)  # fmt: skip
         row |= update(policy, optimizer, batch, rng, epochs=epochs, rows=rows, clip=clip,
                       value_weight=value_weight, kl_limit=kl_limit)  # fmt: skip
         controller.update(row["kl"])

@@ -23,20 +23,26 @@ SWEEPS = {}
 
 @dataclass(frozen=True)
 class Sweep:
-    """run(point, seed) gives numbers by name, for all points and seeds. sources: modules it depends on."""
+    """run(point, seed) gives numbers by name, for all points and seeds. sources: modules it depends on.
+
+    tolerance: relative, of a run that is made again. Training on samples needs a large one, because a sample
+    may turn on the last bit of a number.
+    """
 
     name: str
     points: list[dict]
     seeds: Sequence[int]
     run: Callable[[dict, int], dict]
     sources: Sequence[str]
+    tolerance: float
 
 
-def sweep(name: str, points: list[dict], sources: Sequence[str], seeds: Sequence[int] = range(5)):
+def sweep(name: str, points: list[dict], sources: Sequence[str], seeds: Sequence[int] = range(5),
+          tolerance: float = 0.05):  # fmt: skip
     """Decorator that registers run(point, seed) under a name."""
 
     def register(run):
-        SWEEPS[name] = Sweep(name, points, seeds, run, sources)
+        SWEEPS[name] = Sweep(name, points, seeds, run, sources, tolerance)
         return run
 
     return register

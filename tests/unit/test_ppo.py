@@ -189,7 +189,7 @@ def test_policy_and_value_start_as_the_model_and_zero():
 def test_experience_joins_the_parts():
     model, reference = tiny_model(), tiny_model(seed=1).requires_grad_(False)
     batch, row = ppo.experience(ppo.PolicyWithValue(model), reference, lambda b: b["ended"].float(),
-                                sampled(model), beta=0.2, no_end_penalty=0.5)  # fmt: skip
+                                sampled(model), beta=0.2, lam=1.0, no_end_penalty=0.5)  # fmt: skip
     mask = answer_mask(batch)
     log_ratio = (batch["log_probs"] - fast_token_log_probs(reference, batch)) * mask
     score = torch.where(batch["ended"], 1.0, -0.5)
@@ -223,7 +223,8 @@ def test_minibatches_hold_every_row_and_lose_padding_alone():
 def test_update_stops_where_the_policy_has_moved_too_far():
     model = tiny_model()
     policy = ppo.PolicyWithValue(model)
-    batch, _ = ppo.experience(policy, frozen_copy(model), lambda b: torch.randn(6), sampled(model), 0.1, 0.0)
+    batch, _ = ppo.experience(policy, frozen_copy(model), lambda b: torch.randn(6), sampled(model), 0.1, 1.0,
+                              0.0)  # fmt: skip
     settings = {"epochs": 4, "rows": 6, "clip": 0.2, "value_weight": 0.1}
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     row = ppo.update(policy, optimizer, batch, random.Random(0), **settings, kl_limit=1e-4)
@@ -253,7 +254,7 @@ def test_ppo_learns_and_beta_holds_it_back():
         assert len(rows) == 8 and rows[0]["kl"] == pytest.approx(0, abs=1e-3)
         assert sum(p.requires_grad for p in reference.parameters()) == 0
     assert ends[0.0]["score"] > 0.75 and ends[0.0]["score"] > ends[1.0]["score"] + 0.1
-    assert ends[1.0]["kl"] < 0.3 * ends[0.0]["kl"]
+    assert ends[1.0]["kl"] < 0.5 * ends[0.0]["kl"]
 
 
 @pytest.mark.parametrize("method", ppo.METHODS)
