@@ -52,7 +52,7 @@ def _part(ax, x, y, width, height, start, share, colour, text):
 
 def memory_of_cards(held: dict[str, dict[str, float]], limit: float, title: str) -> None:
     """Stacked bars of GiB a card, {name: {part: GiB}}, and the card's own memory as a line."""
-    fig, ax = plt.subplots(figsize=(6.4, 0.6 + 0.55 * len(held)))
+    fig, ax = plt.subplots(figsize=(6.4, 1.2 + 0.5 * len(held)))
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     parts = list(next(iter(held.values())))
     left = [0.0] * len(held)
@@ -65,4 +65,4 @@ def memory_of_cards(held: dict[str, dict[str, float]], limit: float, title: str)
     ax.set_yticks(range(len(held)), list(held))
     ax.set(xlabel="GiB on each card", ylim=(len(held) - 0.5, -0.9))
     ax.grid(axis="y", visible=False)
-    ax.legend(ncols=len(parts), loc="upper center", bbox_to_anchor=(0.45, -0.25 - 0.5 / len(held)))
+    fig.legend(ncols=len(parts), loc="outside lower center")

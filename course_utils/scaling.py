@@ -58,6 +58,7 @@ def step_traffic(weights: float, gradients: float, cards: int, stage: int) -> fl
 def card_memory(need, cards: int, stage: int, gathered: float = 0) -> dict[str, int]:
     """Bytes on each card, by part; need as from memory.training_need, for the rows that one card takes.
 
+    step: what a step adds; where the gradients are split, they leave no room that activations could use.
     gathered: bytes of the weights that stage 3 puts together for a while (a block or two).
     """
     _check(cards, stage)
@@ -65,7 +66,8 @@ def card_memory(need, cards: int, stage: int, gathered: float = 0) -> dict[str, 
         name: math.ceil(getattr(need, name) / (cards if stage >= start else 1))
         for name, start in SPLIT_FROM.items()
     }
-    return parts | {"step": need.step + (int(gathered) if stage == 3 and cards > 1 else 0)}
+    step = need.step if stage < SPLIT_FROM["gradients"] or cards == 1 else max(need.step, need.saved)
+    return parts | {"step": step + (int(gathered) if stage == 3 and cards > 1 else 0)}
 
 
 def step_seconds(flop: float, tflops: float, utilisation: float, traffic: float, link: float) -> tuple:

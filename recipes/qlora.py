@@ -200,8 +200,7 @@ def find_tokenizer(chosen):
 
 def show_need(chosen, tokens):
     """Memory by part against the card's, and hours and price of so many tokens: estimates."""
-    base = next((name for name in KNOWN_MODELS if chosen.base.endswith(name)), chosen.base)
-    config = load_config(base)
+    config = find_config(chosen.base)
     method = "qlora" if chosen.bits == 4 else "lora"
     need = training_need(
         config, method, chosen.per_card, chosen.length, "mixed", chosen.rank, checkpointing=True
@@ -226,6 +225,15 @@ def show_need(chosen, tokens):
     print(f"estimate   {hours:.2f} h on {chosen.cards} of them, {cost:.2f} at {chosen.price:g} an hour each")
 
 
+def find_config(base):
+    """Of a folder with a config.json, of a model that memory.py knows, or from the hub's cache."""
+    name = base.rpartition("/")[2]
+    try:
+        return load_config(name if name in KNOWN_MODELS and not Path(base).is_dir() else base)
+    except ValueError as error:
+        raise SystemExit(f"--base {base}: {error}") from None
+
+
 def count_adapter(config, lora):
     """The adapter's parameters, by PEFT itself on a model without values."""
     from peft import get_peft_model
@@ -242,7 +250,8 @@ def train(chosen):
     """Trains, and writes the adapter and the tokenizer with its template to --out."""
     import datasets
 
-    config = arguments(chosen, int(os.environ.get("WORLD_SIZE", 1)))  # also takes this process's card
+    config = arguments(chosen, int(os.environ.get("WORLD_SIZE", 1)))
+    print(f"process {config.process_index} of {config.world_size} on {config.device}")  # which is now its own
     stored = quantization(chosen)
     model = AutoModelForCausalLM.from_pretrained(
         chosen.base,
