@@ -178,3 +178,20 @@ def points_of(rows):
     for row in rows:
         grouped.setdefault(str(row["point"]), []).append(row["result"])
     return sorted(grouped.values(), key=lambda runs: sum(run["kl"] for run in runs) / len(runs))
+
+
+def course_of_ppo():
+    """{beta: {"kl", "proxy", "gold": means over the seeds, from iteration 2 on}} of the stored runs."""
+    from course_utils.sweeps import load_sweep
+
+    runs = {}
+    for row in load_sweep("ppo")["rows"]:
+        runs.setdefault(row["point"]["beta"], []).append(row["result"])
+    iterations = range(2, PPO["iterations"] + 1)
+    return {
+        beta: {
+            name: [sum(run[f"{name}_{i}"] for run in results) / len(results) for i in iterations]
+            for name in ("kl", "proxy", "gold")
+        }
+        for beta, results in runs.items()
+    }

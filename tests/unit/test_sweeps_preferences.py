@@ -1,0 +1,39 @@
+"""What the lessons draw from the stored runs, on runs made up for the test."""
+
+from course_utils import sweeps, sweeps_preferences
+from course_utils.sweeps_preferences import CHOICES, PPO
+
+
+def stored(monkeypatch, rows):
+    monkeypatch.setattr(sweeps, "load_sweep", lambda name: {"rows": rows[name]})
+
+
+def test_courses_are_means_over_the_seeds_of_each_beta(monkeypatch):
+    last = PPO["iterations"]
+
+    def run(beta, shift):
+        names = ("kl", "proxy", "gold")
+        return {"point": {"beta": beta}, "result": {f"{n}_{i}": i + shift for n in names
+                                                    for i in range(2, last + 1)}}  # fmt: skip
+
+    stored(monkeypatch, {"ppo": [run(0.0, 0), run(0.0, 1), run(0.2, 5)]})
+    courses = sweeps_preferences.course_of_ppo()
+    assert courses[0.0]["gold"] == [i + 0.5 for i in range(2, last + 1)]
+    assert courses[0.2]["kl"][0] == 7
+
+
+def test_methods_are_grouped_by_setting_from_near_to_far(monkeypatch):
+    def run(point, kl):
+        return {"point": point, "result": {"kl": kl, "proxy": 0, "gold": 0}}
+
+    best = {f"{name}_{n}": n for n in CHOICES for name in ("kl", "proxy", "gold")}
+    dpo = [{"loss": loss, "beta": 0.1} for loss in ("dpo", "mean")]
+    stored(monkeypatch, {
+        "ppo": [run({"beta": 0.0}, 50), run({"beta": 0.2}, 4), run({"beta": 0.2}, 6)],
+        "dpo": [run(dpo[0], 9), run(dpo[1], 1)],
+        "best_of_n": [{"point": {}, "result": best}],
+    })  # fmt: skip
+    found = sweeps_preferences.by_method()
+    assert [[one["kl"] for one in runs] for runs in found["PPO"]] == [[4, 6], [50]]
+    assert [[one["kl"] for one in runs] for runs in found["DPO"]] == [[9]]
+    assert [runs[0]["kl"] for runs in found["best of n"]] == list(CHOICES)
