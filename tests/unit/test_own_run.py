@@ -1,0 +1,300 @@
+"""Runs on one's own data: resuming bit for bit, results whole or not at all, scores, what PEFT loads."""
+
+import dataclasses
+import json
+import os
+import re
+import signal
+
+import pytest
+import torch
+
+from course_utils import own_run, report
+from course_utils.chatml import add_chat_tokens
+from course_utils.models import save_model
+from course_utils.own_data import Conversation, DataError, Preference
+from course_utils.own_run import (
+    Files,
+    Interrupted,
+    Plan,
+    Run,
+    agrees,
+    evaluate,
+    files_of,
+    interval,
+    load_result,
+    make_plan,
+    open_run,
+    prefer,
+    prepare,
+    read_files,
+    save_result,
+    shared_words,
+    to_ask,
+    tune,
+    where,
+)
+from course_utils.preferences import Pair, encode_pairs
+from course_utils.session import Session
+
+WORDS = ("cat", "mat", "Paris", "France", "capital", "Answer")
+
+
+def rows(count=24):
+    """Conversations of the tiny model's words."""
+    made = []
+    for n in range(count):
+        asked, said = f"is {WORDS[n % 6]} {WORDS[n // 4 % 6]}?", f"a {WORDS[n * 5 % 6]}."
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+        made.append(Conversation(n + 1, messages))
+    return made
+
+
+def pairs(tokenizer, count=12):
+    return encode_pairs(
+        tokenizer, [Pair(row.messages[:1], row.answers[0], "a helpful mat") for row in rows(count)]
+    )
+
+
+def plan(method="lora", **options):
+    settings = {"steps": 6, "lr": 1e-2, "batch_size": 4, "rank": 2, "alpha": 4.0, "dpo_steps": 4,
+                "dpo_lr": 1e-3, "dpo_batch_size": 4}  # fmt: skip
+    return Plan(method, 0, **settings | options)
+
+
+@pytest.fixture
+def session(model, tokenizer, tmp_path, monkeypatch):
+    """A session whose base model is the tiny one, in a folder."""
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "tiny base"
+    save_model(model, tokenizer, folder)
+    return Session(str(folder), "quick", 0, torch.device("cpu"), torch.float32)
+
+
+def tuned(session, run, the_plan, interrupt=None):
+    """The model and tokenizer after SFT and DPO of a run; interrupt: (stage, step) at which Ctrl-C comes."""
+    model, tokenizer = session.load_model()
+    torch.manual_seed(the_plan.seed)
+    prepare(model, tokenizer, the_plan)
+    with pressing(interrupt, "sft"):
+        tune(run, model, tokenizer, rows(), rows(4), the_plan)
+    encoded = pairs(tokenizer)
+    with pressing(interrupt, "dpo"):
+        prefer(run, model, tokenizer, encoded, encoded[:4], the_plan)
+    return model, tokenizer
+
+
+class pressing:
+    """Ctrl-C in the middle of a step of a stage."""
+
+    def __init__(self, interrupt, stage):
+        self.step = interrupt[1] if interrupt and interrupt[0] == stage else None
+
+    def __enter__(self):
+        self.original, calls = torch.optim.AdamW.step, []
+
+        def step(optimizer, *arguments):
+            calls.append(1)
+            if len(calls) == self.step:
+                os.kill(os.getpid(), signal.SIGINT)
+            return self.original(optimizer, *arguments)
+
+        if self.step:
+            torch.optim.AdamW.step = step
+
+    def __exit__(self, *exception):
+        torch.optim.AdamW.step = self.original
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("method", own_run.METHODS)
+@pytest.mark.parametrize("interrupt", [("sft", 3), ("dpo", 2)], ids=["in SFT", "in DPO"])
+def test_an_interrupted_run_ends_as_if_nothing_had_happened(session, tmp_path, capsys, method, interrupt):
+    settings = {"data": "x"}
+    whole, _ = tuned(session, open_run(tmp_path / "a", settings), plan(method))
+    run = open_run(tmp_path / "b", settings)
+    with pytest.raises(Interrupted, match=f"interrupted at step {interrupt[1]} of"):
+        tuned(session, run, plan(method), interrupt)
+    assert "taken up" not in capsys.readouterr().out
+    run = open_run(tmp_path / "b", settings)
+    assert "taken up where it stopped (b.part)" in capsys.readouterr().out
+    resumed, _ = tuned(session, run, plan(method))
+    expected, found = weights(whole), weights(resumed)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    untrained = weights(prepare(*session.load_model(), plan(method)))
+    assert any(not torch.equal(untrained[name], expected[name]) for name in expected)
+
+
+def test_a_run_of_other_settings_or_at_work_is_refused(tmp_path):
+    run = open_run(tmp_path / "m", {"data": "x", "method": "lora"})
+    other = Run(tmp_path / "m", {})
+    other.lock = type(run.lock)(run.work / "lock", is_singleton=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_run, "Run", lambda out, settings: other)
+        with pytest.raises(ValueError, match="another process is at work on m"):
+            open_run(tmp_path / "m", {})
+    run.lock.release(force=True)
+    with pytest.raises(ValueError, match="interrupted run with other data, method"):
+        open_run(tmp_path / "m", {"data": "y", "method": "full"})
+    assert json.loads((run.work / "run.json").read_text()) == {"data": "x", "method": "lora"}
+
+
+def test_a_result_appears_whole_or_not_at_all(tmp_path):
+    def write(text):
+        return lambda folder: (folder / "file").write_text(text)
+
+    def fail(folder):
+        write("half")(folder)
+        raise OSError("No space left on device")
+
+    run = open_run(tmp_path / "m", {})
+    with pytest.raises(OSError, match="No space"):
+        run.finish(fail)
+    assert not (tmp_path / "m").exists()
+    run.finish(write("one"))
+    run = open_run(tmp_path / "m", {})
+    with pytest.raises(OSError, match="No space"):
+        run.finish(fail)
+    assert (tmp_path / "m" / "file").read_text() == "one"
+    run.finish(write("two"))
+    assert (tmp_path / "m" / "file").read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "m").mkdir()
+    own_run.check_out(tmp_path / "m")
+    (tmp_path / "m" / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="m exists and was not made by this lesson"):
+        files_of("example", "", "lora", str(tmp_path / "m"))
+
+
+def test_a_stop_between_two_renames_is_mended(tmp_path):
+    open_run(tmp_path / "m", {}).finish(lambda folder: (folder / "file").write_text("one"))
+    (tmp_path / "m").rename(tmp_path / "m.old")
+    own_run.check_out(tmp_path / "m")
+    assert (tmp_path / "m" / "file").read_text() == "one" and not (tmp_path / "m.old").exists()
+
+
+@pytest.mark.parametrize("method", own_run.METHODS)
+def test_the_written_result_gives_the_same_answers(session, tmp_path, method):
+    the_plan = plan(method, steps=20)
+    run = open_run(tmp_path / "out", dataclasses.asdict(the_plan))
+    model, tokenizer = tuned(session, run, the_plan)
+    asked = to_ask(rows(12), tokenizer, 128, 12)
+    scores = evaluate(model, tokenizer, rows(12), asked)
+    run.finish(lambda folder: save_result(model, tokenizer, folder, method))
+    loaded, its_tokenizer = load_result(session, tmp_path / "out")
+    again = evaluate(loaded, its_tokenizer, rows(12), asked)
+    assert again.answers == scores.answers or method == "qlora"
+    assert again.loss == pytest.approx(scores.loss, rel=0.05 if method == "qlora" else 1e-5)
+    base, _ = session.load_model()
+    add_chat_tokens(base, tokenizer)
+    assert scores.loss < 0.9 * evaluate(base, tokenizer, rows(12), asked).loss
+
+
+@pytest.mark.parametrize("method", own_run.METHODS)
+def test_the_code_on_the_model_card_runs(session, tmp_path, monkeypatch, capsys, method):
+    run = open_run(tmp_path / "out", dataclasses.asdict(plan(method)))
+    model, tokenizer = tuned(session, run, plan(method))
+    asked = to_ask(rows(4), tokenizer, 128, 4)
+    stages = {"before": evaluate(model, tokenizer, rows(4), asked)}
+    card = report.card("mine", session.model_name, plan(method), 24, 12, stages)
+
+    def write(folder):
+        save_result(model, tokenizer, folder, method)
+        report.write(folder, "", card, {})
+
+    monkeypatch.chdir(run.finish(write))
+    [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    names = {}
+    capsys.readouterr()
+    exec(code.replace("What is the capital of Peru?", rows()[0].asked[0]), names)
+    expected = stages["before"].answers[0].rstrip("\ufffd")  # cut earlier, perhaps within a character
+    assert len(expected) > 3 and capsys.readouterr().out.strip().startswith(expected) or method == "qlora"
+    peft_model = names["model"]
+    assert (type(peft_model).__name__ == "PeftModelForCausalLM") == (method != "full")
+
+
+def test_scores_of_answers():
+    assert agrees("Lima.", "The capital of Peru is Lima") and agrees("the capital of Peru is lima", "Lima")
+    assert not agrees("Li", "Lima") and not agrees("", "Lima") and not agrees("Quito", "Lima")
+    assert shared_words("a b c", "b c d") == pytest.approx(2 / 3)
+    assert shared_words("a a", "a") == pytest.approx(2 / 3)
+    assert (shared_words("x", "y"), shared_words("x y", "y x")) == (0, 1)
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    """The share of samples whose interval holds the true share, by the binomial's own weights."""
+    import math
+
+    for count, true in ((20, 0.9), (50, 0.3), (100, 0.02)):
+        weights = [math.comb(count, k) * true**k * (1 - true) ** (count - k) for k in range(count + 1)]
+        inside = [low <= true <= high for low, high in (interval(k / count, count) for k in range(count + 1))]
+        covered = sum(weight for weight, holds in zip(weights, inside, strict=True) if holds)
+        assert 0.91 < covered < 0.99
+    assert interval(1.0, 20)[1] == 1.0 and interval(0.0, 20)[0] == 0.0
+
+
+def test_questions_leave_room_for_the_answer(model, tokenizer):
+    add_chat_tokens(model, tokenizer)
+    long = [{"role": role, "content": "a cat"} for _ in range(20) for role in ("user", "assistant")]
+    huge = [{"role": "user", "content": "cat " * 120}, {"role": "assistant", "content": "mat"}]
+    asked, references, lines, room = to_ask(
+        [*rows(2), Conversation(8, long), Conversation(9, huge)], tokenizer, 128, 10
+    )
+    assert (lines, references[-1], room) == ([1, 2, 8], "a cat", 8 + 4)
+    assert len(asked[-1]) < 39 and asked[-1][-1]["role"] == "user"
+    assert to_ask(rows(20), tokenizer, 128, 5)[2] == [1, 2, 3, 4, 5]
+
+
+def test_the_plan_follows_the_data(session):
+    small, large = make_plan(session, "LoRA", 40, 4), make_plan(session, "lora", 10_000, 5000)
+    assert small.steps < large.steps <= 120 and small.dpo_batch_size == 4 and large.dpo_batch_size == 8
+    assert make_plan(session, "full", 100).dpo_steps == 0
+    assert make_plan(session, "full", 100).lr < small.lr
+    with pytest.raises(ValueError, match="METHOD is one of lora, qlora, full; got 'ppo'"):
+        make_plan(session, "ppo", 100)
+
+
+def test_parameters_are_checked_before_anything_is_read(tmp_path):
+    with pytest.raises(ValueError, match="METHOD is one of"):
+        files_of("nowhere.jsonl", "", "ppo", "")
+    with pytest.raises(ValueError, match="Give DATA"):
+        files_of("", "", "lora", "")
+    assert files_of("a.jsonl", "", "lora", "").pairs is None and files_of("example", "", "lora", "").pairs
+    (tmp_path / "a.jsonl").write_text("{")
+    (tmp_path / "b.jsonl").write_text("[]")
+    with pytest.raises(DataError, match=r"(?s)a.jsonl: 1 line.*b.jsonl: 1 line") as error:
+        read_files(Files(tmp_path / "a.jsonl", tmp_path / "b.jsonl"))
+    assert len(error.value.faults) == 2
+    pair = {"prompt": "Who?", "chosen": "I.", "rejected": "Me."}
+    (tmp_path / "b.jsonl").write_text(json.dumps(pair))
+    conversations, preferences = read_files(Files(None, tmp_path / "b.jsonl"))
+    assert isinstance(preferences[0], Preference) and conversations[0].answers == ["I."]
+
+
+def test_no_path_of_the_base_model_is_in_what_is_handed_on(session, tmp_path):
+    out, settings = (
+        where(session, plan(), Files(tmp_path / "f.jsonl", None))
+        if ((tmp_path / "f.jsonl").write_text("{}"))
+        else (None, None)
+    )
+    assert settings["base"] == "tiny base" and out.name.startswith("f-tiny base-lora-")
+    assert str(tmp_path) not in json.dumps(settings)
+    assert own_run.shown(out) == f"COURSE_HOME/own-models/{out.name}"
+
+
+def test_the_report_escapes_what_the_data_say(tmp_path, model, tokenizer):
+    add_chat_tokens(model, tokenizer)
+    evil = "<script>alert(1)</script>"
+    row = Conversation(1, [{"role": "user", "content": evil}, {"role": "assistant", "content": evil}])
+    asked = to_ask([row], tokenizer, 128, 1)
+    scores = dataclasses.replace(evaluate(model, tokenizer, [row], asked), answers=[evil])
+    page = report.page(evil, [(evil, evil)], [evil], {}, asked, {evil: scores})
+    assert "<script" not in page and page.count("&lt;script&gt;") >= 8
+    assert page.startswith("<!DOCTYPE html>") and 'charset="utf-8"' in page
