@@ -20,7 +20,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from course_utils.calculator import CARDS, CONTEXT, FRAGMENTS, UTILISATION
-from course_utils.chatml import IM_END, IM_START, add_chat_tokens, encode_conversation, loss_text, marker_ids
+from course_utils.chatml import IM_END, IM_START, encode_conversation, loss_text, marker_ids
 from course_utils.chatml import TEMPLATE as CHATML
 from course_utils.data import DATA, IGNORE, load_conversations
 from course_utils.memory import GIB, KNOWN_MODELS, load_config, training_need
@@ -65,13 +65,12 @@ def quantization(chosen):
     )
 
 
-def adapter(chosen, new_rows=None):
-    """LoRA on all linear layers; new_rows: ids of markers that the base did not have, trained as well."""
+def adapter(chosen):
+    """LoRA on all linear layers but the head."""
     return LoraConfig(
         r=chosen.rank,
         lora_alpha=2 * chosen.rank,
         target_modules="all-linear",
-        trainable_token_indices=new_rows,
         task_type="CAUSAL_LM",
     )
 
@@ -127,10 +126,14 @@ def conversations(path, tokenizer, length):
     return rows, examples
 
 
-def prepare_tokenizer(tokenizer):
-    """ChatML with the marks of the loss; the markers must be tokens."""
+def chat_tokenizer(tokenizer, base):
+    """ChatML's template, for a tokenizer that has its markers; SystemExit for one that has not."""
+    if not {IM_START, IM_END} <= tokenizer.get_vocab().keys():
+        raise SystemExit(
+            f"{base} has no tokens {IM_START} and {IM_END}: choose a base that has them (as Qwen2.5 has), "
+            "or add them and train their rows first, as in lessons 08 and 09"
+        )
     tokenizer.chat_template = CHATML
-    tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -186,16 +189,14 @@ def find_tokenizer(chosen):
     """The base's own where it is on disk, else --tokenizer's or the pocket model's, and a word about it."""
     try:
         own = AutoTokenizer.from_pretrained(chosen.base, local_files_only=True, trust_remote_code=False)
-        if {IM_START, IM_END} <= own.get_vocab().keys():
-            return prepare_tokenizer(own), f"{chosen.base}'s own"
-        word = f"{chosen.base}'s own, with the markers added"
+        return chat_tokenizer(own, chosen.base), f"{chosen.base}'s own"
     except (OSError, ValueError):
         source = chosen.tokenizer or DATA / "pocket-gpt2"
-        own = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
-        word = f"{Path(source).name}'s, since {chosen.base}'s is not on disk: counts will differ"
-    own.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
-    own.model_max_length = max(chosen.length, own.model_max_length)
-    return prepare_tokenizer(own), word
+    other = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
+    other.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
+    other.model_max_length = max(chosen.length, other.model_max_length)
+    word = f"{Path(source).name}'s, since {chosen.base}'s is not on disk: counts will differ"
+    return chat_tokenizer(other, source), word
 
 
 def show_need(chosen, tokens):
@@ -253,6 +254,8 @@ def train(chosen):
     config = arguments(chosen, int(os.environ.get("WORLD_SIZE", 1)))
     print(f"process {config.process_index} of {config.world_size} on {config.device}")  # which is now its own
     stored = quantization(chosen)
+    own = AutoTokenizer.from_pretrained(chosen.base, trust_remote_code=False)
+    tokenizer = chat_tokenizer(own, chosen.base)
     model = AutoModelForCausalLM.from_pretrained(
         chosen.base,
         dtype=torch.bfloat16 if BF16 else torch.float32,
@@ -260,8 +263,7 @@ def train(chosen):
         device_map=None,  # to this process's card, not spread over all
         trust_remote_code=False,
     )
-    tokenizer = AutoTokenizer.from_pretrained(chosen.base, trust_remote_code=False)
-    new_rows = add_markers(model, tokenizer)
+    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, marker_ids(tokenizer)[1]})
     files = {"train": chosen.data, "held out": chosen.held_out}
     sets = {}
     for name, path in files.items():
@@ -274,28 +276,13 @@ def train(chosen):
         train_dataset=sets["train"],
         eval_dataset=sets.get("held out"),
         processing_class=tokenizer,
-        peft_config=adapter(chosen, new_rows),
+        peft_config=adapter(chosen),
     )
     trainer.train(resume_from_checkpoint=get_last_checkpoint(chosen.out) if chosen.out.is_dir() else None)
     trainer.save_model()
     if trainer.accelerator.is_main_process:
         model.generation_config.save_pretrained(chosen.out)
         print(f"adapter in {chosen.out}")
-
-
-def add_markers(model, tokenizer):
-    """The template, and the markers where they are missing: their ids then, to be trained, else None."""
-    had = {IM_START, IM_END} <= tokenizer.get_vocab().keys()
-    if not had and not model.config.tie_word_embeddings:
-        raise SystemExit(
-            f"{model.config.name_or_path} has no tokens {IM_START} and {IM_END}, and its head is not tied to "
-            "its embedding, so that their new rows could not be trained: choose a base that has them"
-        )
-    if not had:
-        add_chat_tokens(model, tokenizer)
-    prepare_tokenizer(tokenizer)
-    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, marker_ids(tokenizer)[1]})
-    return None if had else list(marker_ids(tokenizer))
 
 
 def main(argv=None):
