@@ -52,7 +52,8 @@ def bars(values: Mapping[str, float], title: str, xlabel: str, ax: Axes | None =
          highlight: Sequence[str] = ()) -> None:
     """Horizontal bars, the first on top, with their values; highlighted ones in the second colour."""
     ax = ax or figure(title, xlabel, "")[1]
-    names = [printable(name) for name in values]
+    # a blank at an end belongs to a token and is made visible, one between words is not
+    names = [name.replace("$", r"\$") if " " in name.strip() else printable(name) for name in values]
     colours = [COLOURS[1] if name in highlight else COLOURS[0] for name in values]
     drawn = ax.barh(range(len(names)), list(values.values()), color=colours)
     ax.set_yticks(range(len(names)), names)
@@ -412,3 +413,20 @@ def tradeoff(panels: Mapping[str, Mapping[str, tuple[float, float]]], ylabel: st
         ax.set(xlabel=cost, xscale="log" if cost in logx else "linear")
         ax.margins(x=0.3, y=0.15)
     axes[0][0].set_ylabel(ylabel)
+
+
+def grouped(values: Mapping[str, Mapping[str, float]], title: str, xlabel: str,
+            ax: Axes | None = None) -> None:
+    """Horizontal bars in groups, the first on top: {group: {series: value}}, a colour a series."""
+    ax = ax or figure(title, xlabel, "")[1]
+    series = list(next(iter(values.values())))
+    height = 0.8 / len(series)
+    for number, (name, colour) in enumerate(zip(series, COLOURS, strict=False)):
+        places = [group + (number - (len(series) - 1) / 2) * height for group in range(len(values))]
+        drawn = ax.barh(places, [group[name] for group in values.values()], height, color=colour, label=name)
+        ax.bar_label(drawn, fmt="%.2f", padding=2, fontsize=7)
+    ax.set_yticks(range(len(values)), list(values))
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.margins(x=0.12)
+    ax.legend(fontsize=8)
