@@ -35,10 +35,10 @@ def test_smoothing_has_no_bias_at_the_start_and_keeps_constants():
 
 
 def test_bars_stand_in_order_and_tokens_are_readable():
-    plots.bars({" Paris": 0.5, "$x$\n": 0.25}, "title", "probability")
+    plots.bars({" Paris": 0.5, "$x$\n": 0.25, "two words": 0.1}, "title", "probability")
     [ax] = plt.gcf().axes
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["·Paris", r"\$x\$\n"]
-    assert [bar.get_width() for bar in ax.patches] == [0.5, 0.25]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["·Paris", r"\$x\$\n", "two words"]
+    assert [bar.get_width() for bar in ax.patches] == [0.5, 0.25, 0.1]
     assert ax.yaxis_inverted()
     plt.gcf().canvas.draw()
 
