@@ -9,4 +9,4 @@ from five_seeds import claims, five_seeds
 @five_seeds
 def test_claims(seed, tmp_path):
     for text, value in claims("11", seed, tmp_path).items():
-        print(f"seed {seed}: {value:.4g}  {text}")
+        print(f"seed {seed}: {value if isinstance(value, str) else format(value, '.4g')}  {text}")
