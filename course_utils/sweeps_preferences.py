@@ -19,6 +19,7 @@ SOURCES = [
     "course_utils.sft",
 ]
 PPO = {"iterations": 12, "lr": 2e-4, "batch_size": 32, "rows": 8, "epochs": 1}
+PPO_BETAS, DPO_BETAS = (0.0, 0.1), (0.03, 0.1, 0.5)
 DPO = {"steps": 48, "lr": 1e-4, "batch_size": 4}
 ANSWERS, CHOICES = 8, (1, 2, 4, 8)  # sampled to each held-out prompt; best of n
 
@@ -45,7 +46,7 @@ def parts():
     )
 
 
-@sweep("ppo", points=[{"beta": beta} for beta in (0.0, 0.05, 0.2)], sources=SOURCES, tolerance=0.5)
+@sweep("ppo", points=[{"beta": beta} for beta in PPO_BETAS], sources=SOURCES, tolerance=0.5)
 def ppo(point: dict, seed: int) -> dict:
     """PPO from the tuned model: what evaluate_policy measures at the end, proxy, gold and kl by iteration."""
     from course_utils import policies
@@ -65,14 +66,8 @@ def ppo(point: dict, seed: int) -> dict:
     return {**measured(policy, seed), **course}
 
 
-@sweep(
-    "dpo",
-    points=[
-        *({"loss": "dpo", "beta": beta} for beta in (0.03, 0.1, 0.5)),
-        {"loss": "mean", "beta": 0.1},
-    ],
-    sources=SOURCES,
-)
+@sweep("dpo_mean", points=[{"loss": "mean", "beta": 0.1}], sources=SOURCES, seeds=range(3))
+@sweep("dpo", points=[{"loss": "dpo", "beta": beta} for beta in DPO_BETAS], sources=SOURCES)
 def dpo(point: dict, seed: int) -> dict:
     """DPO from the tuned model on 192 pairs; margin, accuracy and log-probabilities of 60 held-out pairs.
 
@@ -162,8 +157,7 @@ def by_method():
     from course_utils.sweeps import load_sweep
 
     found = {"PPO": points_of(load_sweep("ppo")["rows"])}
-    rows = [row for row in load_sweep("dpo")["rows"] if row["point"]["loss"] == "dpo"]
-    found["DPO"] = points_of(rows)
+    found["DPO"] = points_of(load_sweep("dpo")["rows"])
     rows = load_sweep("best_of_n")["rows"]
     found["best of n"] = [
         [{name: row["result"][f"{name}_{n}"] for name in ("kl", "proxy", "gold")} for row in rows]

@@ -27,10 +27,9 @@ def test_methods_are_grouped_by_setting_from_near_to_far(monkeypatch):
         return {"point": point, "result": {"kl": kl, "proxy": 0, "gold": 0}}
 
     best = {f"{name}_{n}": n for n in CHOICES for name in ("kl", "proxy", "gold")}
-    dpo = [{"loss": loss, "beta": 0.1} for loss in ("dpo", "mean")]
     stored(monkeypatch, {
         "ppo": [run({"beta": 0.0}, 50), run({"beta": 0.2}, 4), run({"beta": 0.2}, 6)],
-        "dpo": [run(dpo[0], 9), run(dpo[1], 1)],
+        "dpo": [run({"loss": "dpo", "beta": 0.1}, 9)],
         "best_of_n": [{"point": {}, "result": best}],
     })  # fmt: skip
     found = sweeps_preferences.by_method()
