@@ -80,14 +80,20 @@ def _used(need):
 
 
 def _largest(need_at, limit):
-    """The largest batch that fits: guessed along a straight line, then made sure of."""
-    one, eight = (_used(need_at(rows)) for rows in (1, 8))
-    if one > limit:
+    """The largest batch that fits, 0 if none: bounded from both sides, by straight lines and by halves."""
+    used = {rows: _used(need_at(rows)) for rows in (1, 8)}
+    if used[1] > limit:
         return 0
-    rows = int(1 + 7 * (limit - one) / max(1, eight - one))
-    while rows > 1 and _used(need_at(rows)) > limit:
-        rows -= 1
-    return rows
+    fits, over = (8, None) if used[8] <= limit else (1, 8)
+    while over is None or over - fits > 1:
+        other = over or 1
+        slope = (used[other] - used[fits]) / (other - fits)
+        rows = max(fits + 1, fits + int((limit - used[fits]) / max(1, slope)))
+        if over is not None:
+            rows = min(rows, over - 1) if len(used) % 2 else (fits + over) // 2
+        used[rows] = _used(need_at(rows))
+        fits, over = (rows, over) if used[rows] <= limit else (fits, rows)
+    return fits
 
 
 @lru_cache(maxsize=256)

@@ -13,12 +13,29 @@ TINY = {
 }  # fmt: skip
 
 
-def test_the_largest_batch_fits_and_one_more_does_not(monkeypatch):
-    monkeypatch.setitem(CARDS, "small", (1.5, 10))
-    rows = plan(TINY, "full", 1, 512, "small").largest_batch
+@pytest.mark.parametrize("method, size", [("full", 1.5), ("lora", 1.3), ("qlora", 4.0)])
+def test_the_largest_batch_fits_and_one_more_does_not(monkeypatch, method, size):
+    monkeypatch.setitem(CARDS, "small", (size, 10))
+    rows = plan(TINY, method, 1, 512, "small").largest_batch
     assert rows > 2
-    assert plan(TINY, "full", rows, 512, "small").fits
-    assert not plan(TINY, "full", 2 * rows, 512, "small").fits
+    assert plan(TINY, method, rows, 512, "small").fits
+    assert not plan(TINY, method, rows + 1, 512, "small").fits
+
+
+@pytest.mark.parametrize("limit", [100, 129, 130, 138, 139, 140, 170, 171, 1000, 10**6])
+def test_the_search_is_short_on_a_line_with_a_bend(monkeypatch, limit):
+    """Against counting up: what a batch uses grows by 1, and from 40 rows on by 3."""
+    monkeypatch.setattr(calculator, "_used", lambda need: need)
+    asked = []
+
+    def need_at(rows):
+        asked.append(rows)
+        return 100 + max(rows - 1, 3 * (rows - 1) - 78)
+
+    expected = max(rows for rows in range(1, 400_000) if need_at(rows) <= limit)
+    asked.clear()
+    assert calculator._largest(need_at, limit) == expected
+    assert len(asked) <= 16
 
 
 def test_what_cannot_fit_has_no_batch():
