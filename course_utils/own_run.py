@@ -378,7 +378,7 @@ def to_ask(conversations: Sequence[Conversation], tokenizer, limit: int, most: i
 
     room is how many tokens an answer may have: somewhat more than the longest reference, at most half of the
     limit. Early turns are left out where there is no room for the answer, and the conversation where the
-    last one does not fit.
+    last one does not fit. DataError where none is left.
     """
     longest = max(token_counts(tokenizer, row.messages[-1:])[1] for row in conversations)
     room = min(longest + 8, limit // 2)
@@ -393,6 +393,8 @@ def to_ask(conversations: Sequence[Conversation], tokenizer, limit: int, most: i
             prompts.append(prompt)
             references.append(row.messages[-1]["content"].strip())
             lines.append(row.line)
+    if not prompts:
+        raise DataError(f"none of the {len(conversations)} held-out questions leaves room for an answer")
     return prompts, references, lines, room
 
 
@@ -402,7 +404,7 @@ def evaluate(model, tokenizer, held_out: Sequence[Conversation], questions) -> S
     said = replies(model, tokenizer, prompts, max_new_tokens=room)
     texts = [reply.text for reply in said]
     both = list(zip(texts, references, strict=True))
-    other = [encode(tokenizer, text)[: context(model)] for text in load_source_texts()[:40]]
+    other = [encode(tokenizer, text)[: context(model)] for text in load_source_texts()[:24]]
     return Scores(
         loss=mean_loss(model, [encode_conversation(tokenizer, row.messages) for row in held_out]),
         other_loss=mean_loss(model, [Example(ids, ids) for ids in other]),
