@@ -25,6 +25,7 @@ def run_lesson(lesson: str, seed: int, model: str = "pocket", scale: str = "smok
             kernel_name="python3",
             progress_bar=False,
             cwd=folder,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # its own log would go to the worker's stderr
         )
     outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
     records = [output.get("metadata", {}).get("course", {}).get("claim") for output in outputs]

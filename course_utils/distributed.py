@@ -2,6 +2,7 @@
 
 `run` starts the processes with torchrun on this machine. Each of them draws the same batches, takes its own
 rows of each, and all of them take the same step. The loss is divided by the target tokens of the whole batch.
+The processes end with the one that started them, however that ends.
 """
 
 import argparse
@@ -11,12 +12,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from course_utils.data import batches, encode_prompt_completion, load_questions
 from course_utils.training import lm_loss
@@ -51,11 +56,8 @@ def add_gradients(model):
 
 def shard(model):
     """Leaves each process a part of every parameter: FSDP2, a group for each block, one for the rest."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    for block in model.transformer.h:
+    for block in next(m for m in model.modules() if isinstance(m, nn.ModuleList)):
         fully_shard(block, mesh=mesh)
     return fully_shard(model, mesh=mesh)
 
@@ -66,26 +68,40 @@ def bytes_held(tensors):
     return sum(t.numel() * t.element_size() for t in local)
 
 
-def train_by_hand(model, stream, steps, lr):
-    """Data parallel: gradients of the summed loss over all target tokens add up to the whole batch's."""
+def sent_bytes():
+    """Bytes that this process has written so far, above all to its sockets; None where it is not counted."""
+    import psutil
+
+    process = psutil.Process()
+    return process.io_counters().write_chars if hasattr(process, "io_counters") else None
+
+
+def train_by_hand(model, stream, steps, lr, own_mean=False):
+    """Data parallel: gradients of the summed loss over all target tokens add up to the whole batch's.
+
+    own_mean: each process divides by its own target tokens, and the means are averaged: another loss.
+    """
     rank, world = dist.get_rank(), dist.get_world_size()
     same_start(model)
     optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
     for _ in range(steps):
         loss, count = lm_loss(model, rows_of(next(stream), rank, world))
         tokens = total_over_processes(count)
-        (loss / tokens).backward()
+        (loss / (count * world if own_mean else tokens)).backward()
         add_gradients(model)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(total_over_processes(loss.item()) / tokens)
-    return losses, optimizer
+    return model, optimizer, losses
 
 
-def train_averaged(model, stream, steps, lr, prepare, backward):
+def train_local_means(model, stream, steps, lr):
+    return train_by_hand(model, stream, steps, lr, own_mean=True)
+
+
+def train_averaged(model, optimizer, stream, steps, backward=torch.Tensor.backward):
     """For wrappers that average gradients over the processes: the loss is multiplied by their number."""
     rank, world = dist.get_rank(), dist.get_world_size()
-    model, optimizer = prepare(model, lambda parameters: torch.optim.AdamW(parameters, lr=lr))
     losses = []
     for _ in range(steps):
         loss, count = lm_loss(model, rows_of(next(stream), rank, world))
@@ -94,26 +110,30 @@ def train_averaged(model, stream, steps, lr, prepare, backward):
         optimizer.step()
         optimizer.zero_grad()
         losses.append(total_over_processes(loss.item()) / tokens)
-    return losses, optimizer
+    return model, optimizer, losses
 
 
 def train_sharded(model, stream, steps, lr):
-    def prepare(model, make_optimizer):
-        model = shard(model)
-        return model, make_optimizer(model.parameters())
-
-    return train_averaged(model, stream, steps, lr, prepare, torch.Tensor.backward)
+    model = shard(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    return train_averaged(model, optimizer, stream, steps)
 
 
-def train_accelerate(model, stream, steps, lr):
+def train_accelerate(model, stream, steps, lr, plugin=None):
     from accelerate import Accelerator
 
-    accelerator = Accelerator(cpu=True)
+    accelerator = Accelerator(cpu=True, fsdp_plugin=plugin)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    return train_averaged(model, optimizer, stream, steps, accelerator.backward)
 
-    def prepare(model, make_optimizer):
-        return accelerator.prepare(model, make_optimizer(model.parameters()))
 
-    return train_averaged(model, stream, steps, lr, prepare, accelerator.backward)
+def train_accelerate_fsdp(model, stream, steps, lr):
+    """Accelerate asked for FSDP2; on a CPU it wraps the model in DDP instead."""
+    from accelerate import FullyShardedDataParallelPlugin
+
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap")
+    return train_accelerate(model, stream, steps, lr, plugin)
 
 
 def train_alone(model, stream, steps, lr):
@@ -124,19 +144,24 @@ def train_alone(model, stream, steps, lr):
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item() / int(count))
-    return losses, optimizer
+    return model, optimizer, losses
 
 
 METHODS: dict[str, Callable] = {
     "alone": train_alone,
     "by_hand": train_by_hand,
+    "local_means": train_local_means,
     "sharded": train_sharded,
     "accelerate": train_accelerate,
+    "accelerate_fsdp": train_accelerate_fsdp,
 }
 
 
 def work(method: str, model_name: str, steps: int, batch_size: int, lr: float, seed: int) -> dict:
-    """What one process does: trains, and reports its losses, seconds and the bytes that it holds."""
+    """What one process does: trains, and reports its losses and seconds, what it holds and what it sends.
+
+    model: the wrapper's name; bytes: of weights and moments; sent: bytes a step, None where not counted.
+    """
     from course_utils.models import load_model
 
     model, tokenizer = load_model(model_name)
@@ -144,34 +169,39 @@ def work(method: str, model_name: str, steps: int, batch_size: int, lr: float, s
     questions = load_questions("tune")
     examples = [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in questions]
     stream = batches(examples, batch_size, seed, tokenizer.pad_token_id)
-    started = time.perf_counter()
-    losses, optimizer = METHODS[method](model, stream, steps, lr)
+    started, sent = time.perf_counter(), sent_bytes()
+    model, optimizer, losses = METHODS[method](model, stream, steps, lr)
     moments = [v for state in optimizer.state.values() for v in state.values() if v.ndim]
     return {
         "losses": losses,
         "seconds": time.perf_counter() - started,
+        "model": type(model).__name__,
         "bytes": bytes_held(model.parameters()) + bytes_held(moments),
+        "sent": None if sent is None else (sent_bytes() - sent) / steps,
     }
 
 
 def run(method, processes=2, *, model="pocket", steps=10, batch_size=16, lr=5e-4, seed=0, log=print):
     """Trains over several processes of this machine and returns what each reported, by rank.
 
-    log is called with every line that a process prints. An interrupt stops the processes, then raises.
-    RuntimeError with their last lines where one fails.
+    method: a name in METHODS, or several to run one after the other, for {method: reports}. log is called
+    with every line that a process prints. An interrupt stops the processes, then raises. RuntimeError with
+    their last lines where one fails.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
-    if (method == "alone") != (processes == 1):
-        raise ValueError(f"{method!r} with {processes} processes: only 'alone' runs in one, and in no more")
+    methods = [method] if isinstance(method, str) else list(method)
+    for name in methods:
+        if name not in METHODS:
+            raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
+        if (name == "alone") != (processes == 1):
+            raise ValueError(f"{name!r} with {processes} processes: only 'alone' runs in one, and in no more")
     if batch_size < processes:
         raise ValueError(f"a batch of {batch_size} rows leaves some of {processes} processes without one")
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"method": method, "model_name": str(model), "steps": steps, "batch_size": batch_size}
+        settings = {"model_name": str(model), "steps": steps, "batch_size": batch_size}
         settings |= {"lr": lr, "seed": seed}
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
                    f"--nproc-per-node={processes}", "-m", "course_utils.distributed",
-                   json.dumps(settings), folder]  # fmt: skip
+                   ",".join(methods), json.dumps(settings), folder]  # fmt: skip
         threads = str(max(1, torch.get_num_threads() // processes))
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "ACCELERATE_USE_CPU": "true"}
         if sys.platform == "linux":
@@ -179,15 +209,18 @@ def run(method, processes=2, *, model="pocket", steps=10, batch_size=16, lr=5e-4
         lines = follow(command, environment, log)
         reports = [Path(folder) / f"{rank}.json" for rank in range(processes)]
         if not all(report.exists() for report in reports):
-            raise RuntimeError(f"a process of {method!r} failed; the last lines:\n" + "\n".join(lines[-15:]))
-        return [json.loads(report.read_text()) for report in reports]
+            words = "\n".join(lines[-15:])
+            raise RuntimeError(f"a process of {', '.join(methods)} failed; the last lines:\n{words}")
+        of_ranks = [json.loads(report.read_text()) for report in reports]
+    results = {name: [report[name] for report in of_ranks] for name in methods}
+    return results[method] if isinstance(method, str) else results
 
 
 def follow(command: list[str], environment: dict, log: Callable[[str], None]) -> list[str]:
     """Runs a command in a process group of its own and returns its lines; nothing is left behind."""
     process = subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True,
+        command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     lines = []
     try:
@@ -210,6 +243,7 @@ def stop_group(process: subprocess.Popen) -> None:
         deadline = time.monotonic() + STOP_SECONDS
         while time.monotonic() < deadline and group_lives(process):
             time.sleep(0.05)
+    process.stdin.close()
     process.stdout.close()
     process.wait()
 
@@ -223,20 +257,41 @@ def group_lives(process: subprocess.Popen) -> bool:
     return True
 
 
+def end_with_parent() -> None:
+    """Ends this process when the one that started it is gone: only then does stdin come to its end."""
+
+    def wait():
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def say(line: str) -> None:
+    """Prints a line in one piece, so that those of other processes stay apart from it."""
+    print(line + "\n", end="", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m course_utils.distributed", description=__doc__)
+    parser.add_argument("methods", type=lambda names: names.split(","))
     parser.add_argument("settings", type=json.loads)
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
-    rank, alone = int(os.environ["RANK"]), args.settings["method"] == "alone"
-    if not alone:
+    end_with_parent()
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if world > 1:
         dist.init_process_group("gloo")
-    report = work(**args.settings)
-    print(f"process {rank}: {len(report['losses'])} steps, last loss {report['losses'][-1]:.4f}", flush=True)
+    reports = {}
+    for method in args.methods:
+        say(f"process {rank} of {world}: {method}, rows {rank}, {rank + world}, ... of a batch")
+        reports[method] = work(method, **args.settings)
+        losses = reports[method]["losses"]
+        say(f"process {rank} of {world}: {len(losses)} steps, last loss {losses[-1]:.4f}")
     partial = args.folder / f"{rank}.partial"
-    partial.write_text(json.dumps(report))
+    partial.write_text(json.dumps(reports))
     partial.rename(args.folder / f"{rank}.json")
-    if not alone:
+    if world > 1:
         dist.destroy_process_group()
 
 

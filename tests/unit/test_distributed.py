@@ -1,15 +1,18 @@
 """Two processes train like one: by hand, sharded and with Accelerate; an interrupt leaves nothing behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
 from course_utils.distributed import METHODS, follow, group_lives, rows_of, run
 
+SHARES = {"sharded": 0.5}  # of weights and moments that a process holds
 SETTINGS = {"steps": 4, "batch_size": 6, "lr": 1e-3, "log": lambda line: None}
 
 
@@ -18,13 +21,40 @@ def alone():
     return run("alone", 1, **SETTINGS)[0]
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "alone"])
-def test_two_processes_have_the_losses_of_one(alone, method):
-    reports = run(method, 2, **SETTINGS)
-    for report in reports:
+@pytest.fixture(scope="module")
+def together():
+    """What two processes report, {method: [by rank]}; most methods in the same processes, one by one."""
+    wrapped = {"accelerate", "accelerate_fsdp"}  # not these: a process keeps Accelerate's first settings
+    first = [name for name in METHODS if name not in {"alone", *wrapped}]
+    return run(first, 2, **SETTINGS) | {name: run(name, 2, **SETTINGS) for name in sorted(wrapped)}
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("alone", "local_means")])
+def test_two_processes_have_the_losses_of_one(alone, together, method):
+    for report in together[method]:
         assert report["losses"] == pytest.approx(alone["losses"], abs=1e-4)
-    share = reports[0]["bytes"] / alone["bytes"]
-    assert share == pytest.approx(0.5 if method == "sharded" else 1.0, abs=0.01)
+        assert report["bytes"] / alone["bytes"] == pytest.approx(SHARES.get(method, 1.0), abs=0.01)
+
+
+def test_the_mean_of_means_is_another_loss(alone, together):
+    [first, second] = together["local_means"]
+    assert first["losses"] == second["losses"]
+    assert first["losses"][0] == pytest.approx(alone["losses"][0], abs=1e-5)  # the first weights are the same
+    assert abs(first["losses"][-1] - alone["losses"][-1]) > 5e-4
+
+
+def test_accelerate_passes_over_fsdp_on_a_cpu(together):
+    assert {report["model"] for report in together["accelerate_fsdp"]} == {"DistributedDataParallel"}
+    assert "FSDP" in together["sharded"][0]["model"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bytes sent are counted on Linux")
+def test_bytes_sent(alone, together):
+    weights = alone["bytes"] / 3  # two moments a weight
+    sent = {name: reports[1]["sent"] / weights for name, reports in together.items()}  # 0 sends the start too
+    assert sent["by_hand"] == pytest.approx(1.0, abs=0.02)
+    assert sent["accelerate"] == pytest.approx(1.0, abs=0.02)
+    assert 1.3 < sent["sharded"] < 2.0
 
 
 def test_rows_are_dealt_out():
@@ -45,6 +75,29 @@ def test_what_cannot_run_is_refused(method, processes, size, words):
 def test_a_failure_shows_the_last_lines():
     with pytest.raises(RuntimeError, match=r"failed; the last lines:"):
         run("alone", 1, model="/no-such-model", log=lambda line: None)
+
+
+def start_run():
+    """A process that trains with two others for ever, and all that it started, once they are at work."""
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # pytest may ignore it
+    code += "from course_utils.distributed import run; run('by_hand', steps=10**6, batch_size=2)"
+    starter = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout.readline().startswith("process ")
+    below = psutil.Process(starter.pid).children(recursive=True)
+    assert len(below) == 3  # torchrun and two
+    return starter, below
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_outlives_the_one_that_started_it(number):
+    starter, below = start_run()
+    starter.send_signal(number)
+    starter.wait(60)
+    starter.stdout.close()
+    _, left = psutil.wait_procs(below, timeout=60)
+    for process in left:
+        process.kill()
+    assert left == []
 
 
 def test_an_interrupt_leaves_no_process():
