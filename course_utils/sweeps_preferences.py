@@ -152,17 +152,17 @@ def measured(policy, seed):
     return evaluate_policy(policy, model, judge, tokenizer, prompts, seed=seed)[0]
 
 
-def by_method():
+def by_method(names=("PPO", "DPO", "best of n")):
     """The stored runs for plots.over_distance: {method: points}, a point being the runs of one setting."""
     from course_utils.sweeps import load_sweep
 
-    found = {"PPO": points_of(load_sweep("ppo")["rows"])}
-    found["DPO"] = points_of(load_sweep("dpo")["rows"])
-    rows = load_sweep("best_of_n")["rows"]
-    found["best of n"] = [
-        [{name: row["result"][f"{name}_{n}"] for name in ("kl", "proxy", "gold")} for row in rows]
-        for n in CHOICES
-    ]
+    found = {}
+    for name in names:
+        rows = load_sweep(name.lower().replace(" ", "_"))["rows"]
+        found[name] = points_of(rows) if name != "best of n" else [
+            [{key: row["result"][f"{key}_{n}"] for key in ("kl", "proxy", "gold")} for row in rows]
+            for n in CHOICES
+        ]  # fmt: skip
     return found
 
 
