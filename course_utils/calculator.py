@@ -75,6 +75,12 @@ def plan(
     )
 
 
+def fits(model, method, batch_size, tokens, card, precision="mixed", checkpointing=True) -> bool:
+    """Whether training fits a card: plan's answer without its search for the largest batch."""
+    need = _need(model, method, batch_size, tokens, precision, checkpointing)
+    return _used(need) <= CARDS[card][0] * GIB
+
+
 def _used(need):
     return int(need.total * FRAGMENTS) + CONTEXT
 

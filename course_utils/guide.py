@@ -56,10 +56,9 @@ def _training(examples, room, variants, keep):
 
 def fitting(model, card: str, tokens: int = 1024) -> str:
     """What to answer for `room`: by the calculator, one example at a time, with checkpointing."""
-    from course_utils.calculator import plan
+    from course_utils.calculator import fits
 
-    fits = (method for method in ROOM[:-1] if plan(model, method, 1, tokens, card).fits)
-    return next(fits, "none")
+    return next((method for method in ROOM[:-1] if fits(model, method, 1, tokens, card)), "none")
 
 
 PROMPT = Step(

@@ -44,6 +44,14 @@ def test_what_cannot_fit_has_no_batch():
     assert found.need.weights + found.need.gradients + found.need.moments == 16 * found.need.parameters
 
 
+@pytest.mark.parametrize("card", ["T4", "H200"])
+def test_fits_says_what_the_plan_says(card):
+    big = {**TINY, "num_hidden_layers": 4, "hidden_size": 8192, "intermediate_size": 28672}
+    for method in ("full", "qlora"):
+        assert calculator.fits(big, method, 1, 64, card) == plan(big, method, 1, 64, card).fits
+    assert calculator.fits(big, "full", 1, 64, card) == (card == "H200")
+
+
 def test_known_verdicts():
     """7B in 4 bits fits 24 GB, in full it takes more than one 80 GB card."""
     assert plan("Llama-2-7B", "qlora", 1, 512, "RTX 4090").fits
