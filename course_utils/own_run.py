@@ -43,9 +43,9 @@ from course_utils.token_rows import load_chat_adapter, save_chat_adapter, train_
 from course_utils.training import History, train
 
 METHODS = ("lora", "qlora", "full")
-RATES = {"lora": 5e-4, "qlora": 5e-4, "full": 3e-5}  # a start, for models of some hundred million parameters
-POCKET_RATES = {"lora": 3e-3, "qlora": 3e-3, "full": 3e-4}
-DPO_SHARE = 0.1  # of SFT's rate
+RATES = {"lora": 5e-4, "qlora": 5e-4, "full": 1e-4}  # a start, for models of some hundred million parameters
+POCKET_RATES = {"lora": 3e-3, "qlora": 3e-3, "full": 1e-3}
+DPO_SHARE = 0.07  # of SFT's rate
 MAX_TOKENS = 1024  # of a conversation, however many the model can read
 RUN_FILE = "run.json"
 

@@ -1,0 +1,100 @@
+"""Lesson 17 as a tool: papermill on files of one's own, from another folder, at smoke scale."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from course_utils import notebooks
+from course_utils.data import load_questions
+from course_utils.evaluation import question_text
+from course_utils.models import POCKET
+
+pytestmark = pytest.mark.notebook
+ASKED = [row for row in load_questions("tune") if row["kind"] == "sentence"][::40]
+
+
+def conversation(row):
+    return {"messages": [{"role": "user", "content": question_text(row)},
+                         {"role": "assistant", "content": row["completion"].strip()}]}  # fmt: skip
+
+
+def pair(row):
+    return {"prompt": question_text(row), "chosen": row["completion"].strip(), "rejected": row["object"]}
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def papermill(folder, **parameters):
+    """Runs the lesson by papermill's command in a folder; the finished process, and the notebook's text."""
+    command = [sys.executable, "-m", "papermill", str(notebooks.find("17")), "out.ipynb", "--no-progress-bar"]
+    for name, value in {"MODEL": "pocket", "SCALE": "smoke", **parameters}.items():
+        command += ["-p", name, str(value)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    cells = notebooks.code_cells(notebooks.read(folder / "out.ipynb"))
+    outputs = [output for cell in cells for output in cell.outputs]
+    shown = [str(out.get("text") or out.get("data", {}).get("text/plain") or "") for out in outputs]
+    return done, "\n".join(shown)
+
+
+def test_conversations_and_pairs_by_lora(tmp_path):
+    write_lines(tmp_path / "my.jsonl", map(conversation, ASKED))
+    write_lines(tmp_path / "p.jsonl", map(pair, ASKED[::2]))
+    done, text = papermill(tmp_path, DATA="my.jsonl", PAIRS="p.jsonl", OUT="result")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"{len(ASKED)} conversations, {len(ASKED[::2])} preference pairs" in text
+    assert "DOES NOT HOLD" not in text and "DPO 1/1" in text
+    made = {path.name for path in (tmp_path / "result").iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "README.md", "report.html", "run.json",
+            "tokenizer.json", "chat_template.jinja"} <= made  # fmt: skip
+    assert ASKED[0]["object"] not in (tmp_path / "result" / "README.md").read_text()
+    for name in ("README.md", "report.html", "run.json", "results.json"):
+        assert str(tmp_path) not in (tmp_path / "result" / name).read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"my.jsonl", "p.jsonl", "out.ipynb", "result"}
+
+
+def test_a_table_by_qlora_on_a_local_folder(tmp_path):
+    rows = [f'"{question_text(row)}","{row["completion"].strip()}"' for row in ASKED]
+    (tmp_path / "my.csv").write_text("\n".join(["question,answer", *rows]))
+    (tmp_path / "base").symlink_to(POCKET)
+    done, _ = papermill(tmp_path, DATA="my.csv", METHOD="qlora", BASE="base", OUT="deep/result")
+    assert done.returncode == 0, done.stderr[-2000:]
+    config = json.loads((tmp_path / "deep" / "result" / "adapter_config.json").read_text())
+    assert config["fan_in_fan_out"] and len(config["trainable_token_indices"]) == 2
+    assert not (tmp_path / "deep" / "result.part").exists()
+
+
+def test_pairs_alone_with_all_weights(tmp_path):
+    write_lines(tmp_path / "p.jsonl", map(pair, ASKED))
+    done, text = papermill(tmp_path, DATA="", PAIRS="p.jsonl", METHOD="full", OUT="result")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"{len(ASKED)} conversations, {len(ASKED)} preference pairs" in text
+    assert (tmp_path / "result" / "model.safetensors").stat().st_size > 9_000_000
+
+
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        (
+            {"DATA": "my.jsonl"},
+            "my.jsonl: 2 lines of 3 cannot be used, and nothing was trained.\n  line 2: column",
+        ),
+        ({"DATA": "none.jsonl"}, "none.jsonl: no such file"),
+        ({"METHOD": "ppo"}, "METHOD is one of lora, qlora, full"),
+        ({"OUT": "taken"}, "taken exists and was not made by this lesson"),
+        ({"BASE": "./nothing"}, "There is no folder"),
+    ],
+    ids=["bad lines", "no file", "method", "folder", "base"],
+)
+def test_bad_input_ends_with_an_error_code_and_leaves_nothing(tmp_path, parameters, message):
+    good = json.dumps(conversation(ASKED[0]))
+    (tmp_path / "my.jsonl").write_text(f"{good}\n{{\n[]\n")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("mine")
+    before = {path.name for path in tmp_path.iterdir()}
+    done, _ = papermill(tmp_path, **{"OUT": "result", **parameters})
+    assert done.returncode != 0 and message in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == before | {"out.ipynb"}
