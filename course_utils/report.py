@@ -35,7 +35,9 @@ img { max-width: 100% }
 
 def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
     """Draw how long conversations are and what is trained on; counts: (tokens, targets) of each."""
-    _, (left, right) = plots.figure("Lengths", "", "", columns=2)
+    _, (left, right) = plots.figure(
+        "How long the conversations are, and how much of each is trained on", "", "", columns=2
+    )
     totals, targets = zip(*counts, strict=True)
     left.hist([min(total, 2 * limit) for total in totals], bins=30, color=plots.COLOURS[0])
     left.axvline(limit, color=plots.COLOURS[1], linestyle="--")
@@ -49,12 +51,12 @@ def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
 
 def losses(sft, preferences=None) -> None:
     """Draw the losses of SFT, and beside them those of DPO where there is one."""
-    columns = 1 if preferences is None else 2
-    _, axes = plots.figure("Training", "", "", columns=columns)
-    for ax, history, name in zip(
-        [axes] if columns == 1 else axes, (sft, preferences), ("SFT", "DPO"), strict=False
-    ):
-        plots.history(history, name, ax=ax)
+    stages = {"SFT": (sft, "token"), "DPO": (preferences, "pair")}
+    stages = {name: stage for name, stage in stages.items() if stage[0] is not None}
+    _, axes = plots.figure("Loss of training, and on what was held out", "", "", columns=len(stages))
+    for ax, (name, (history, unit)) in zip([axes] if len(stages) == 1 else axes, stages.items(), strict=True):
+        plots.history(history, ax=ax)
+        ax.set(xlabel=f"step of {name}", ylabel=f"loss (nats a {unit})")
 
 
 def picture(draw, *arguments) -> str:
