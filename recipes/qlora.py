@@ -207,11 +207,12 @@ def show_need(chosen, tokens):
         config, method, chosen.per_card, chosen.length, "mixed", chosen.rank, checkpointing=True
     )
     trained = count_adapter(config, adapter(chosen))
+    width = 2 if chosen.bits == 4 else 4  # TRL keeps the adapter of a 4-bit base in bf16, PEFT others in fp32
     parts = {
-        "weights": need.weights - 4 * need.trainable,  # its adapter is on fewer layers, in fp32
-        "adapter": 2 * trained,
-        "gradients": 2 * trained,
-        "moments": 2 * 2 * trained,
+        "weights": need.weights - 4 * need.trainable,  # need's own adapter is on fewer layers
+        "adapter": width * trained,
+        "gradients": width * trained,
+        "moments": 2 * width * trained,
         "step": need.step,
     }
     used = sum(parts.values()) * FRAGMENTS + CONTEXT
@@ -289,6 +290,11 @@ def main(argv=None):
     chosen = options(argv)
     if chosen.dry_run:
         return plan(chosen)
+    if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
+        raise SystemExit(
+            f"{torch.cuda.device_count()} cards are visible to one process: start one for each with "
+            "accelerate launch --config_file recipes/ddp.yaml, or set CUDA_VISIBLE_DEVICES=0"
+        )
     if chosen.bits == 4 and os.environ.get("ACCELERATE_USE_FSDP") == "true":
         raise SystemExit(
             "4-bit weights are not to be sharded with FSDP2, which changes packed codes that read as NaN "
