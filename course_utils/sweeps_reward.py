@@ -1,27 +1,29 @@
 """Stored experiment with reward models: number of pairs, noise of the labels, bias to longer answers."""
 
-import random
-
 from course_utils.sweeps import sweep
 
-HELD_OUT, CONTROLLED = 250, 150  # pairs
 _states = {}  # token ids -> what the frozen blocks make of them, the same in all runs
 
 
 @sweep(
     "reward_pairs",
     points=[
-        *({"pairs": count, "noise": 0.1, "longer": 0.75} for count in (50, 200, 800, 2400)),
+        *({"pairs": count, "noise": 0.1, "longer": 0.75} for count in (50, 200, 800)),
         *({"pairs": 800, "noise": noise, "longer": 0.5} for noise in (0.0, 0.1, 0.4)),
+        {"pairs": 2400, "noise": 0.1, "longer": 0.75},
     ],
-    sources=["course_utils.gold", "course_utils.preferences", "course_utils.reward", "course_utils.training"],
+    sources=[
+        f"course_utils.{name}"
+        for name in ("chatml", "data", "gold", "preferences", "reward", "sft", "training")
+    ],
+    tolerance=0.12,  # shares of some hundred pairs, after the training of two models
 )
 def reward_pairs(point: dict, seed: int) -> dict:
     """A reward model on so many training pairs, `longer` of them with the longer answer chosen.
 
     gold: accuracy on held-out pairs by the gold score; labels, ceiling: accuracy on labels of this noise, and
-    what the gold score itself would reach; calibration: mean error; shortcut: share of pairs of equal gold
-    score in which the longer answer scores higher; train: accuracy on the training pairs.
+    what the gold score itself would reach; shortcut: share of pairs of equal gold score in which the longer
+    answer scores higher.
     """
     import torch
 
@@ -35,7 +37,7 @@ def reward_pairs(point: dict, seed: int) -> dict:
     pairs = preferences.with_longer_share(train, point["longer"], seed, point["pairs"])
     if point["noise"] != preferences.NOISE:
         pairs = preferences.relabel(pairs, point["noise"], seed)
-    better = preferences.relabel(random.Random(0).sample(held_out, HELD_OUT), 0, seed=0)
+    better = preferences.relabel(held_out, 0, seed=0)
     labelled = preferences.relabel(better, point["noise"], seed=1000 + seed)
 
     model = reward.from_language_model(language_model)
@@ -50,12 +52,9 @@ def reward_pairs(point: dict, seed: int) -> dict:
     def scored(pairs):
         return reward.pair_scores(model, states(pairs), tokenizer.pad_token_id)
 
-    labels = scored(labelled)
     return {
         "gold": reward.accuracy(*scored(better)),
-        "labels": reward.accuracy(*labels),
+        "labels": reward.accuracy(*scored(labelled)),
         "ceiling": preferences.ceiling(better, point["noise"]),
-        "calibration": reward.calibration_error(*labels),
-        "shortcut": reward.accuracy(*scored(controlled[:CONTROLLED])),
-        "train": reward.accuracy(*scored(pairs)),
+        "shortcut": reward.accuracy(*scored(controlled)),
     }
