@@ -217,7 +217,9 @@ def card(title: str, base: str, plan: Plan, conversations: int, pairs: int, stag
     }
     if full:
         shown = {name: value for name, value in shown.items() if name not in ("rank", "alpha")}
-    settings = shown | settings
+    settings = {
+        name: f"{value:g}" if isinstance(value, float) else value for name, value in shown.items()
+    } | settings
     return CARD.format(
         title=title, base=base, base_as_json=json.dumps(base), library="transformers" if full else "peft",
         tags="sft, dpo" if pairs else "sft", what="A tuned copy" if full else f"An adapter ({plan.method})",
