@@ -111,7 +111,8 @@ def compare_peaks(ours: str, library: str) -> dict:
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils bench [WORD ...] [--json]`: all rows, or those whose name contains a word."""
     import course_utils.bench_lora
-    import course_utils.bench_quantization  # noqa: F401  both register their rows
+    import course_utils.bench_preferences
+    import course_utils.bench_quantization  # noqa: F401  all register their rows
 
     parser = argparse.ArgumentParser(
         "python -m course_utils bench", description="Time ours against the libraries'."

@@ -5,6 +5,7 @@ import pytest
 from course_utils import (  # registers their rows now, and not in the middle of a test
     bench,
     bench_lora,  # noqa: F401
+    bench_preferences,  # noqa: F401
     bench_quantization,  # noqa: F401
 )
 from course_utils.memory import PeakMemory
