@@ -399,20 +399,23 @@ def intervals(values: Mapping[str, tuple[float, float, float]], title: str, xlab
 
 def tradeoff(panels: Mapping[str, Mapping[str, tuple[float, float]]], ylabel: str, title: str,
              logx: Sequence[str] = (), front: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Quality over costs, a panel each: {cost: {name: (cost, quality)}}; its front in another colour.
+    """Quality over costs, a panel each: {cost: {name: (cost, quality)}}; hollow where not on its front.
 
     front: names by panel that no other name beats. Costs of 0 have no place on a logarithmic axis.
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.4), sharey=True, squeeze=False)
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     for ax, (cost, points) in zip(axes[0], panels.items(), strict=True):
-        for name, (x, y) in points.items():
-            best = name in (front or {}).get(cost, ())
-            ax.plot([x], [y], "o", color=COLOURS[1 if best else 0], markersize=7)
-            ax.annotate(name, (x, y), textcoords="offset points", xytext=(5, -11), fontsize=8)
+        for (name, (x, y)), marker, colour in zip(points.items(), "os^vDP", COLOURS, strict=False):
+            filled = front is None or name in front[cost]
+            ax.plot([x], [y], marker, color=colour, markersize=9, label=name,
+                    markerfacecolor=colour if filled else "white")
         ax.set(xlabel=cost, xscale="log" if cost in logx else "linear")
         ax.margins(x=0.3, y=0.15)
     axes[0][0].set_ylabel(ylabel)
+    handles = [mpl.lines.Line2D([], [], color=line.get_color(), marker=line.get_marker(), linestyle="",
+                                label=line.get_label()) for line in axes[0][0].lines]
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
 def grouped(values: Mapping[str, Mapping[str, float]], title: str, xlabel: str,
@@ -429,4 +432,5 @@ def grouped(values: Mapping[str, Mapping[str, float]], title: str, xlabel: str,
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.margins(x=0.12)
-    ax.legend(fontsize=8)
+    if not ax.figure.legends:  # one for all the axes
+        ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(series))

@@ -9,7 +9,8 @@ from course_utils.widgets import control
 def show_steps(steps: list[Step]) -> None:
     """Print the steps, numbered, with reason, basis and lessons."""
     for number, step in enumerate(steps, start=1):
-        print(f"{number}. {step.what}\n   {step.why}\n   ({step.basis}; lessons {', '.join(step.lessons)})")
+        lessons = f"lesson{'s' if len(step.lessons) > 1 else ''} {', '.join(step.lessons)}"
+        print(f"{number}. {step.what}\n   {step.why}\n   ({step.basis}; see {lessons})")
 
 
 def show_guide(

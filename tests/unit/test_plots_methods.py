@@ -25,12 +25,14 @@ def test_intervals_that_miss_zero_stand_out():
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
 
 
-def test_tradeoff_has_a_panel_a_cost_and_marks_its_front():
+def test_tradeoff_has_a_panel_a_cost_and_fills_its_front():
     panels = {"seconds": {"a": (1.0, 0.5), "b": (2.0, 0.4)}, "bytes": {"a": (10.0, 0.5), "b": (1000.0, 0.4)}}
-    plots.tradeoff(panels, "right", "Title", logx=["bytes"], front={"seconds": ["a"]})
-    left, right = plt.gcf().axes
+    plots.tradeoff(panels, "right", "Title", logx=["bytes"], front={"seconds": ["a"], "bytes": ["a", "b"]})
+    fig = plt.gcf()
+    left, right = fig.axes
     assert (left.get_xlabel(), right.get_xlabel(), left.get_ylabel()) == ("seconds", "bytes", "right")
     assert (left.get_xscale(), right.get_xscale()) == ("linear", "log")
     assert [tuple(line.get_xydata()[0]) for line in right.lines] == [(10.0, 0.5), (1000.0, 0.4)]
-    assert [line.get_color() for line in left.lines] == [plots.COLOURS[1], plots.COLOURS[0]]
-    assert {line.get_color() for line in right.lines} == {plots.COLOURS[0]}
+    assert [line.get_markerfacecolor() for line in left.lines] == [plots.COLOURS[0], "white"]
+    assert [line.get_markerfacecolor() for line in right.lines] == list(plots.COLOURS[:2])
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b"]
