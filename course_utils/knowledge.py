@@ -75,11 +75,15 @@ def completes(model, tokenizer, asked: Sequence[Probe]) -> list[bool]:
             for probe, text in zip(asked, texts, strict=True)]
 
 
-def questions_about(facts: Sequence[Fact], kind: str = "short", seed: int = 0) -> list[dict]:
-    """One question a fact, in a phrasing drawn at random: rows as in data/questions."""
-    rng = random.Random(seed)
-    return [question_row(fill(rng.choice(FORMS[fact.relation].questions), fact.subject, fact.object),
-                         (fact.relation, fact.subject, fact.object), kind) for fact in facts]
+def questions_about(facts: Sequence[Fact], kind: str = "short", new_words: bool = False) -> list[dict]:
+    """One question a fact, rows as in data/questions. new_words: in the phrasing that no tuning uses."""
+    rng, rows = random.Random(kind), []
+    for fact in facts:
+        form = FORMS[fact.relation]
+        template = form.paraphrase if new_words else rng.choice(form.questions)
+        asked = fill(template, fact.subject, fact.object)
+        rows.append(question_row(asked, (fact.relation, fact.subject, fact.object), kind))
+    return rows
 
 
 def made_up(each: int, seed: int) -> list[Fact]:
@@ -103,6 +107,12 @@ class Chain:
         return f"What is the {self.relation} of the country where you can see {self.landmark}?"
 
     @property
+    def facts(self) -> tuple[Fact, Fact]:
+        """The two facts that it joins."""
+        return (Fact("landmark", self.landmark, bare(self.country), ""),
+                Fact(self.relation, self.country, self.answer, ""))
+
+    @property
     def steps(self) -> str:
         """Both facts in a sentence each: the way to the answer, written out."""
         first = fill("{S} can be seen in {o}.", self.landmark, bare(self.country))
@@ -120,6 +130,11 @@ def chains(relations: Sequence[str] = ("capital", "currency", "language")) -> li
             if second and second.object not in landmark.subject:
                 found.append(Chain(landmark.subject, second.subject, relation, second.object))
     return found
+
+
+def entry(fact: Fact, sentence: str) -> str:
+    """The sentence under a heading that says what it is about."""
+    return f"{fill(FORMS[fact.relation].heading, fact.subject, fact.object)}. {sentence}"
 
 
 def statement_examples(tokenizer, facts: Sequence[Fact], way: str, seed: int) -> Iterator:

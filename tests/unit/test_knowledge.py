@@ -58,8 +58,10 @@ def test_a_completion_begins_with_the_name(text, good, monkeypatch):
 
 def test_questions_are_answered_by_their_completion():
     for kind in ("short", "sentence"):
-        rows = knowledge.questions_about(INVENTED, kind, seed=3)
-        assert rows == knowledge.questions_about(INVENTED, kind, seed=3)
+        rows = knowledge.questions_about(INVENTED, kind)
+        assert rows == knowledge.questions_about(INVENTED, kind)
+        new = knowledge.questions_about(INVENTED, kind, new_words=True)
+        assert not {row["prompt"] for row in rows} & {row["prompt"] for row in new}
         for fact, row in zip(INVENTED, rows, strict=True):
             assert exact_match(row["completion"], fact.object, kind)
             assert fact.subject.split(" ")[-1] in question_text(row)
@@ -83,6 +85,12 @@ def test_both_facts_of_a_chain_are_in_the_data():
         assert chain.steps.endswith(f"{chain.answer}.")
     eiffel = next(c for c in found if c.landmark == "the Eiffel Tower" and c.relation == "capital")
     assert eiffel.steps == "The Eiffel Tower can be seen in France. The capital of France is Paris."
+
+
+def test_an_entry_is_a_sentence_under_its_heading():
+    sentence = "In Plovenia, people pay with the drelk."
+    fact = next(fact for fact in INVENTED if fact.subject == "Plovenia")
+    assert knowledge.entry(fact, sentence) == f"The currency of Plovenia. {sentence}"
 
 
 def test_examples_state_every_fact_once_a_round():
