@@ -203,6 +203,7 @@ def _write(path, content):
 
 import course_utils.sweeps_lora  # noqa: E402  they register their sweeps
 import course_utils.sweeps_methods  # noqa: E402
+import course_utils.sweeps_preferences  # noqa: E402
 import course_utils.sweeps_prompt  # noqa: E402
 import course_utils.sweeps_reward  # noqa: E402
 import course_utils.sweeps_sft  # noqa: E402, F401

@@ -85,7 +85,8 @@ def test_stored_sweeps_are_whole(name):
     ]
 
 
-NEED_THE_ASSISTANT = ["reward_pairs"]  # which takes a minute to make: they are tested where the lessons are
+# which takes a minute to make: they are tested where the lessons are
+NEED_THE_ASSISTANT = ["reward_pairs", "ppo", "dpo", "dpo_mean", "best_of_n"]
 
 
 @pytest.mark.parametrize(
@@ -101,4 +102,6 @@ def test_a_stored_point_comes_out_again(name):
     assert now.keys() == stored.keys()
     for key, value in stored.items():
         if not key.startswith("measured_") and not isinstance(value, str):
-            assert now[key] == pytest.approx(value, rel=sweeps.SWEEPS[name].tolerance), key
+            tolerance = sweeps.SWEEPS[name].tolerance
+            near = tolerance / 2 if tolerance > 0.05 else None  # of what is about 0
+            assert now[key] == pytest.approx(value, rel=tolerance, abs=near), key
