@@ -126,7 +126,7 @@ def reward_model(session) -> tuple:
         model = reward.from_language_model(language_model)
         reward.fit(
             model, preferences.encode_pairs(tokenizer, pairs), pad_id=tokenizer.pad_token_id,
-            seed=session.seed, autocast=session.autocast,
+            steps=session.steps(quick=None, full=None), seed=session.seed, autocast=session.autocast,
         )  # fmt: skip
         reward.save_reward_model(model, tokenizer, folder)
 
