@@ -1,4 +1,5 @@
 """Makes data/examples, the files that lesson 17 starts from: `python -m course_utils.examples`."""
+# ruff: noqa: E501  the lines of FAULTY and CARD are what is written
 
 import csv
 import io
@@ -32,7 +33,7 @@ FAULTY = (
     + rb"""n"}]}
 {"messages": [{"role": "user", "content": "And of Italy?"}, {"role": "assistant", "content": "Rome"}, {"role": "user", "content": "Thanks."}]}
 """
-)  # noqa: E501
+)
 
 CARD = """\
 # Examples
@@ -46,7 +47,7 @@ by `python -m course_utils.examples` (seed {seed}); a test compares.
 | pairs.jsonl | {pairs} | preferences: a sentence is preferred to a single word. Plain text and chat messages, both as TRL reads them |
 | questions.csv | {rows} | the same kind of questions as a table, as a spreadsheet saves it |
 | faulty.jsonl | 11 | lines with one fault each, and three without |
-"""  # noqa: E501
+"""
 
 
 def facts() -> list[dict]:

@@ -215,7 +215,8 @@ def test_the_code_on_the_model_card_runs(session, tmp_path, monkeypatch, capsys,
     capsys.readouterr()
     exec(code.replace("What is the capital of Peru?", rows()[0].asked[0]), names)
     expected = stages["before"].answers[0].rstrip("\ufffd")  # cut earlier, perhaps within a character
-    assert len(expected) > 3 and capsys.readouterr().out.strip().startswith(expected) or method == "qlora"
+    said = capsys.readouterr().out.strip()
+    assert method == "qlora" or (len(expected) > 3 and said.startswith(expected))
     peft_model = names["model"]
     assert (type(peft_model).__name__ == "PeftModelForCausalLM") == (method != "full")
 
