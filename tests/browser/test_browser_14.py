@@ -1,0 +1,49 @@
+"""The memory calculator of lesson 14: choices change what fits, and the price what it costs."""
+
+import re
+
+WIDGET = "widgets.memory_calculator()"
+ABOVE = ("COURSE_MODEL", "session = start(", "from course_utils import plots, widgets")
+
+
+def test_the_calculator_answers_to_method_card_and_price(open_lesson, tmp_path):
+    notebook = open_lesson("14")
+    for text in (*ABOVE, WIDGET):
+        index = notebook.find(text)
+        notebook.rewrite_and_run(index, "".join(notebook.cells()[index]["source"]))
+    notebook.cell(index).locator("img").first.wait_for()
+
+    def shown():
+        """(fits, GiB used, GiB of the card, hours, cost) below the controls."""
+        text = notebook.cell(index).locator(".jp-RenderedText").inner_text()
+        memory = re.search(r"trained: (fits|does not fit). ([\d.]+) of (\d+) GiB", text)
+        cost = re.search(r"about ([\d.]+) hours, cost ([\d,.]+)", text)
+        numbers = [float(number.replace(",", "")) for number in (*memory.groups()[1:], *cost.groups())]
+        return memory.group(1) == "fits", *numbers
+
+    def choose(name, value):
+        """Take a choice from the list of that name, and wait for the text that follows from it."""
+        before = notebook.cell(index).locator(".jp-RenderedText").inner_text()
+        notebook.cell(index).locator(".widget-dropdown", has_text=name).locator("select").select_option(value)
+        notebook.page.wait_for_function("""([index, before]) => {
+            const text = document.querySelector(
+                `.jp-Notebook .jp-Cell[data-windowed-list-index='${index}'] .jp-RenderedText`)?.innerText;
+            return text && text !== before;
+        }""", arg=[index, before])
+        notebook.wait_idle()
+
+    fits, quantised, card, hours, cost = shown()
+    assert fits and card == 24 and quantised < card
+    notebook.page.screenshot(path=tmp_path / "qlora.png")
+    choose("method", "full")
+    fits, full, card, hours, cost = shown()
+    assert not fits and full > 8 * quantised
+    picture = notebook.cell(index).locator("img").first.get_attribute("src")
+    choose("card", "H200")
+    fits, same, card, faster, _ = shown()
+    assert (fits, card) == (full < 141, 141) and same == full and faster < hours
+    assert notebook.cell(index).locator("img").first.get_attribute("src") != picture
+    notebook.set_slider(index, "price", ["End"])
+    *_, hours, cost = shown()
+    assert abs(cost - 10 * hours) <= 10 * 0.05 + 0.01  # hours are shown to a tenth
+    notebook.page.screenshot(path=tmp_path / "full.png")
