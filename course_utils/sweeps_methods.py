@@ -19,7 +19,8 @@ SOURCES = [
         "methods",
     )
 ]
-BEST = {"prompting": 6, "prompt tuning": 0.03, "LoRA": 3e-3, "QLoRA": 3e-3, "full": 5e-4}  # of method_settings
+# the best of method_settings
+BEST = {"prompting": 6, "prompt tuning": 0.03, "LoRA": 3e-3, "QLoRA": 3e-3, "full": 5e-4}
 
 
 @functools.cache

@@ -1,0 +1,47 @@
+"""The figures and the widget of the lesson on several machines."""
+
+import matplotlib.pyplot as plt
+import pytest
+
+from course_utils.memory import GIB, training_need
+from course_utils.plots_scaling import copies_and_parts, memory_of_cards
+from course_utils.widgets_scaling import show_cards
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def test_the_picture_shows_what_each_process_holds():
+    copies_and_parts()
+    left, right = plt.gcf().axes
+    assert "two copies" in left.get_title(loc="left") and "two parts" in right.get_title(loc="left")
+    filled = [sum(p.get_width() for p in ax.patches if p.get_alpha() == 0.75) for ax in (left, right)]
+    assert filled[0] == pytest.approx(2 * filled[1])
+
+
+def test_bars_add_up_and_the_card_is_a_line():
+    memory_of_cards({"a": {"weights": 3.0, "step": 2.0}, "b": {"weights": 1.0, "step": 4.0}}, 4.5, "title")
+    [ax] = plt.gcf().axes
+    ends = [bar.get_x() + bar.get_width() for bar in ax.patches]
+    assert ends == [3.0, 1.0, 5.0, 5.0]
+    assert ax.get_xlabel() == "GiB on each card" and list(ax.lines[0].get_xdata()) == [4.5, 4.5]
+
+
+def test_the_widget_says_what_fits(capsys):
+    show_cards("SmolLM2-135M", "full", cards=4, card="T4", link="Ethernet 10 Gbit/s", rows=1)
+    rows = capsys.readouterr().out.splitlines()
+    need = training_need("SmolLM2-135M", "full", 1, 1024, "mixed", 16, checkpointing=True)
+    held = [float(row.split("GiB")[0].split()[-1]) for row in rows[1:]]
+    whole = (need.weights + need.gradients + need.moments + need.step) / GIB
+    assert held[0] == pytest.approx(whole, abs=0.06) and held == sorted(held, reverse=True)
+    assert all(" fits " in row for row in rows[1:])
+    sent = [float(row.split("sends")[1].split()[0]) for row in rows[1:]]
+    assert sent[0] == pytest.approx(1.5 * need.gradients / GIB, abs=0.01)
+
+
+def test_four_bits_have_no_last_stage(capsys):
+    show_cards("SmolLM2-135M", "qlora", rows=1)
+    assert "3: and weights" not in capsys.readouterr().out
