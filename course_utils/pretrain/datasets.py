@@ -117,7 +117,7 @@ where life is complicated (one language a country, one place an animal).
 
 Folders: `questions/` asks about these facts, `conversations/` are chats to make an assistant from,
 `preferences/` holds pairs of its stories of which one is preferred, `source/` text like that of pre-training,
-`pocket-gpt2/` the model, `results/` stored experiments.
+`examples/` what lesson 17 reads, `pocket-gpt2/` the model, `results/` stored experiments.
 
 Made by `python -m course_utils.pretrain data`. Licence: Apache-2.0, like the course.
 """
