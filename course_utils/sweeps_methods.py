@@ -4,6 +4,7 @@ import functools
 import statistics
 
 from course_utils.methods import METHODS, RATES, SHOTS, STEPS, TRAINED
+from course_utils.methods_on_top import ON_TOP, ON_TOP_RATES
 from course_utils.sweeps import sweep
 
 SOURCES = [
@@ -19,8 +20,10 @@ SOURCES = [
         "methods",
     )
 ]
-# the best of method_settings
-BEST = {"prompting": 6, "prompt tuning": 0.03, "LoRA": 3e-3, "QLoRA": 3e-3, "full": 5e-4}
+SOURCES_ON_TOP = SOURCES + [f"course_utils.{name}" for name in ("policies", "dpo", "ppo", "methods_on_top")]
+# the best of method_settings and of on_top_settings
+BEST = {"prompting": 6, "prompt tuning": 0.03, "LoRA": 3e-3, "QLoRA": 3e-3, "full": 5e-4,
+        "DPO": 1e-4, "PPO": 2e-5}  # fmt: skip
 
 
 @functools.cache
@@ -127,4 +130,99 @@ def method_memory(point: dict, seed: int) -> dict:
     from course_utils.memory import measure_peak
 
     peak = measure_peak("course_utils.methods:method_step", method=point["method"])
+    return {"measured_total": peak.total, "measured_growth": peak.growth}
+
+
+def tuned_on(point: dict, seed: int):
+    """(model, tokenizer, seconds) after LoRA at its best and one of ON_TOP at the point's learning rate."""
+    from course_utils.methods_on_top import on_top
+
+    model, tokenizer, _, before = made({"method": "LoRA", "setting": BEST["LoRA"]}, seed)
+    questions = parts()[0].tune
+    model, seconds = on_top(model, tokenizer, point["method"], questions, lr=point["setting"], seed=seed)
+    return model, tokenizer, before + seconds
+
+
+@sweep(
+    "on_top_settings",
+    points=[{"method": method, "setting": lr} for method in ON_TOP for lr in ON_TOP_RATES[method]],
+    sources=SOURCES_ON_TOP,
+    seeds=range(2),
+    tolerance=0.1,
+)
+def on_top_settings(point: dict, seed: int) -> dict:
+    """right, loss: on the questions to choose by, as in method_settings."""
+    from course_utils.evaluation import mean_loss
+    from course_utils.methods import encoded, right_answers
+
+    model, tokenizer, _ = tuned_on(point, seed)
+    choose = parts()[0].choose
+    return {
+        "right": statistics.mean(right_answers(model, tokenizer, choose)),
+        "loss": mean_loss(model, encoded(tokenizer, choose)),
+    }
+
+
+@sweep(
+    "methods_on_top",
+    points=[{"method": method, "setting": BEST[method]} for method in ON_TOP],
+    sources=SOURCES_ON_TOP,
+    tolerance=0.1,
+)
+def methods_on_top(point: dict, seed: int) -> dict:
+    """What methods() measures, after LoRA and DPO or PPO on top; the seconds are those of both.
+
+    trained: by what is on top. file_bytes: of two adapters after DPO, because the first is in its base.
+    """
+    from course_utils.evaluation import forgetting, mean_loss
+    from course_utils.lora import count_trainable
+    from course_utils.methods import file_bytes, right_answers
+
+    model, tokenizer, seconds = tuned_on(point, seed)
+    task, source, before = parts()
+    right = right_answers(model, tokenizer, task.judge)
+    adapters = point["method"] == "DPO"
+    return {
+        "right": statistics.mean(right),
+        "answers": "".join(map(str, right)),
+        "forgetting": forgetting(before, mean_loss(model, source)),
+        "trained": count_trainable(model)[0],
+        "tokens_in_front": 0,
+        "file_bytes": 2 * file_bytes(model, "LoRA") if adapters else file_bytes(model, "full"),
+        "measured_seconds": seconds,
+    }
+
+
+@sweep("lora_longer", points=[{"steps": 4 * STEPS}], sources=SOURCES)
+def lora_longer(point: dict, seed: int) -> dict:
+    """LoRA at its best rate, about as many seconds as with PPO on top."""
+    from course_utils.evaluation import forgetting, mean_loss
+    from course_utils.methods import right_answers, tune
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    task, source, before = parts()
+    model, seconds = tune(
+        model, tokenizer, "LoRA", task.tune, lr=BEST["LoRA"], seed=seed, steps=point["steps"]
+    )
+    right = right_answers(model, tokenizer, task.judge)
+    return {
+        "right": statistics.mean(right),
+        "answers": "".join(map(str, right)),
+        "forgetting": forgetting(before, mean_loss(model, source)),
+        "measured_seconds": seconds,
+    }
+
+
+@sweep(
+    "on_top_memory",
+    points=[{"method": method} for method in ON_TOP],
+    sources=[*SOURCES_ON_TOP, "course_utils.memory"],
+    seeds=range(1),
+)
+def on_top_memory(point: dict, seed: int) -> dict:
+    """As method_memory: 16 pairs of 2 x 64 tokens for DPO, 16 answers of 64 with their prompts for PPO."""
+    from course_utils.memory import measure_peak
+
+    peak = measure_peak("course_utils.methods_on_top:on_top_step", method=point["method"])
     return {"measured_total": peak.total, "measured_growth": peak.growth}
