@@ -85,14 +85,15 @@ def test_stored_sweeps_are_whole(name):
     ]
 
 
-# which takes a minute to make: they are tested where the lessons are
+# the assistant takes a minute to make, and these train twice or long: they are tested where the lessons are
 NEED_THE_ASSISTANT = ["reward_pairs", "ppo", "dpo", "dpo_mean", "best_of_n"]
+LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.notebook if name in NEED_THE_ASSISTANT else ())
+        pytest.param(name, marks=pytest.mark.notebook if name in LONG else ())
         for name in sweeps.SWEEPS
     ],
 )
