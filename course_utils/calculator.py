@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 
+import torch
+
 from course_utils.memory import GIB, KNOWN_MODELS, METHODS, Need, training_need
+from course_utils.session import memory
 
 # memory in GiB and dense 16-bit tensor TFLOP/s, as the vendor's data sheets give them
 CARDS = {
@@ -18,9 +22,27 @@ CARDS = {
     "H100 80 GB": (80, 989),
     "H200": (141, 989),
 }
+THIS_MACHINE = "this machine"
 CONTEXT = GIB  # taken by the driver and the libraries before any tensor: an assumption
 FRAGMENTS = 1.1  # what the allocator holds over what tensors need: an assumption
 UTILISATION = 0.35  # share of the card's TFLOP/s that training gets: an assumption
+
+
+def cards_here(size: int = 2048) -> list[str]:
+    """Names of the cards, and of this machine: its GPU or else its CPU, memory and TFLOP/s as found here.
+
+    The TFLOP/s are those of an fp32 product of two matrices [size, size], measured once.
+    """
+    if THIS_MACHINE not in CARDS:
+        cuda = torch.cuda.is_available()
+        x = torch.randn(size, size, device="cuda" if cuda else "cpu")
+        (x @ x)[0, 0].item()
+        began = time.perf_counter()
+        (x @ x)[0, 0].item()
+        tflops = 2 * size**3 / (time.perf_counter() - began) / 1e12
+        total = torch.cuda.get_device_properties(0).total_memory if cuda else memory()
+        CARDS[THIS_MACHINE] = (total / GIB, tflops)
+    return list(CARDS)
 
 
 @dataclass(frozen=True)
@@ -66,7 +88,7 @@ def plan(
     used = _used(need)
     return Plan(
         need=need,
-        card_bytes=size * GIB,
+        card_bytes=int(size * GIB),
         used_bytes=used,
         fits=used <= size * GIB,
         largest_batch=_largest(need_at, size * GIB),

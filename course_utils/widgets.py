@@ -434,9 +434,9 @@ def memory_plan(model: str = "Llama-3.1-8B", method: str = "qlora", batch_size: 
 
 
 def memory_calculator() -> None:
-    """Controls for `memory_plan`: model, method, batch, length, card, price an hour, checkpointing."""
-    from course_utils.calculator import CARDS
+    """Controls for `memory_plan`: model, method, batch, length, card or machine, price and checkpointing."""
+    from course_utils.calculator import cards_here
     from course_utils.memory import KNOWN_MODELS, METHODS
 
     control(memory_plan, model=list(KNOWN_MODELS), method=list(METHODS), batch_size=[1, 2, 4, 8, 16, 32],
-            tokens=[256, 512, 1024], card=list(CARDS), price=(0.0, 10.0, 0.25), checkpointing=True)
+            tokens=[256, 512, 1024], card=cards_here(), price=(0.0, 10.0, 0.25), checkpointing=True)

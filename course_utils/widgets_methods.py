@@ -30,7 +30,7 @@ def show_guide(
 
 def guide_box() -> None:
     """Choices for the five questions over `show_guide`."""
-    from course_utils.calculator import CARDS
+    from course_utils.calculator import cards_here
     from course_utils.memory import KNOWN_MODELS
 
     numbers = [10, 100, 500, 2000, 20_000]
@@ -39,7 +39,7 @@ def guide_box() -> None:
         missing={text: name for name, text in MISSING.items()},
         examples={f"{number:,}": number for number in numbers},
         model=list(KNOWN_MODELS),
-        card=list(CARDS),
+        card=cards_here(),
         variants={str(number): number for number in (1, 5, 50)},
         keep=True,
     )

@@ -87,8 +87,8 @@ in its corpus: the tables, templates and story grammar were written for this cou
 
 with seed {seed} trains on {tokens:,} tokens in one pass (bf16 autocast where the CPU has it, Muon for the
 layers' matrices and AdamW for the rest, learning rate {lr} with warm-up and cosine, 16 windows of 256 tokens
-a step). It took {minutes} minutes, and another {evaluation_minutes} for the figures below, all of which are in
-`evaluation.json`. SHA-256 sums are in `checksums.json`.
+a step). It took {minutes} minutes, and another {evaluation_minutes} for the figures below, all of which are
+in `evaluation.json`. SHA-256 sums are in `checksums.json`.
 
 ## Corpus
 

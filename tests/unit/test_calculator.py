@@ -52,6 +52,19 @@ def test_fits_says_what_the_plan_says(card):
     assert calculator.fits(big, "full", 1, 64, card) == (card == "H200")
 
 
+def test_this_machine_stands_beside_the_cards(monkeypatch):
+    monkeypatch.setattr(calculator, "CARDS", dict(CARDS))
+    monkeypatch.setattr(calculator, "memory", lambda: 3 * GIB)
+    monkeypatch.setattr(calculator.torch.cuda, "is_available", lambda: False)
+    assert calculator.cards_here(64)[-1] == "this machine"
+    size, tflops = calculator.CARDS["this machine"]
+    assert size == 3 and 1e-6 < tflops < 1e4
+    assert calculator.cards_here() == [*CARDS, "this machine"]
+    assert calculator.CARDS["this machine"][1] == tflops
+    assert not plan("Llama-2-7B", "lora", 1, 512, "this machine").fits
+    assert plan("gpt2", "lora", 1, 512, "this machine").fits
+
+
 def test_known_verdicts():
     """7B in 4 bits fits 24 GB, in full it takes more than one 80 GB card."""
     assert plan("Llama-2-7B", "qlora", 1, 512, "RTX 4090").fits
