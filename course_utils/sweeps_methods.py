@@ -133,6 +133,20 @@ def method_memory(point: dict, seed: int) -> dict:
     return {"measured_total": peak.total, "measured_growth": peak.growth}
 
 
+def judged(model, tokenizer) -> dict:
+    """right, answers and forgetting of a trained model, as methods() gives them."""
+    from course_utils.evaluation import forgetting, mean_loss
+    from course_utils.methods import right_answers
+
+    task, source, before = parts()
+    right = right_answers(model, tokenizer, task.judge)
+    return {
+        "right": statistics.mean(right),
+        "answers": "".join(map(str, right)),
+        "forgetting": forgetting(before, mean_loss(model, source)),
+    }
+
+
 def tuned_on(point: dict, seed: int):
     """(model, tokenizer, seconds) after LoRA at its best and one of ON_TOP at the point's learning rate."""
     from course_utils.methods_on_top import on_top
@@ -174,18 +188,13 @@ def methods_on_top(point: dict, seed: int) -> dict:
 
     trained: by what is on top. file_bytes: of two adapters after DPO, because the first is in its base.
     """
-    from course_utils.evaluation import forgetting, mean_loss
     from course_utils.lora import count_trainable
-    from course_utils.methods import file_bytes, right_answers
+    from course_utils.methods import file_bytes
 
     model, tokenizer, seconds = tuned_on(point, seed)
-    task, source, before = parts()
-    right = right_answers(model, tokenizer, task.judge)
     adapters = point["method"] == "DPO"
     return {
-        "right": statistics.mean(right),
-        "answers": "".join(map(str, right)),
-        "forgetting": forgetting(before, mean_loss(model, source)),
+        **judged(model, tokenizer),
         "trained": count_trainable(model)[0],
         "tokens_in_front": 0,
         "file_bytes": 2 * file_bytes(model, "LoRA") if adapters else file_bytes(model, "full"),
@@ -196,22 +205,13 @@ def methods_on_top(point: dict, seed: int) -> dict:
 @sweep("lora_longer", points=[{"steps": 4 * STEPS}], sources=SOURCES)
 def lora_longer(point: dict, seed: int) -> dict:
     """LoRA at its best rate, about as many seconds as with PPO on top."""
-    from course_utils.evaluation import forgetting, mean_loss
-    from course_utils.methods import right_answers, tune
+    from course_utils.methods import tune
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")
-    task, source, before = parts()
-    model, seconds = tune(
-        model, tokenizer, "LoRA", task.tune, lr=BEST["LoRA"], seed=seed, steps=point["steps"]
-    )
-    right = right_answers(model, tokenizer, task.judge)
-    return {
-        "right": statistics.mean(right),
-        "answers": "".join(map(str, right)),
-        "forgetting": forgetting(before, mean_loss(model, source)),
-        "measured_seconds": seconds,
-    }
+    questions, lr, steps = parts()[0].tune, BEST["LoRA"], point["steps"]
+    model, seconds = tune(model, tokenizer, "LoRA", questions, lr=lr, seed=seed, steps=steps)
+    return {**judged(model, tokenizer), "measured_seconds": seconds}
 
 
 @sweep(
