@@ -22,14 +22,14 @@ DPO_STEPS = 40
 PPO = {"iterations": 10, "batch_size": 64, "rows": 16, "epochs": 1, "beta": 0.05}
 
 
-def right_and_wrong(tokenizer, questions: Sequence[dict], seed: int):
-    """[(right answer, wrong answer)] as examples; the wrong one has the object of another question."""
+def right_and_wrong(tokenizer, questions: Sequence[dict], asked: Sequence[dict], seed: int):
+    """[(right answer, wrong answer)] to asked, as examples; the wrong one has another object of questions."""
     rng = random.Random(seed)
     objects = {}
     for row in questions:
         objects.setdefault(row["relation"], set()).add(row["object"])
     found = []
-    for row in questions:
+    for row in asked:
         other = rng.choice(sorted(objects[row["relation"]] - {row["object"]}))
         wrong = row["completion"].replace(row["object"], other)
         answers = (row["completion"], wrong)
@@ -71,7 +71,7 @@ def on_top(model, tokenizer, method: str, questions: Sequence[dict], *, lr: floa
     began = time.perf_counter()
     if method == "DPO":
         drawn = random.Random(seed).sample(questions, min(len(questions), dpo_steps * BATCH))
-        pairs = right_and_wrong(tokenizer, drawn, seed)
+        pairs = right_and_wrong(tokenizer, questions, drawn, seed)
         reference = reference_log_probs(model, pairs, pad)
         apply_lora(model, RANK, ALPHA)
         train_dpo(model, pairs, reference, beta=0.1, steps=dpo_steps, batch_size=min(BATCH, len(pairs)),

@@ -23,7 +23,7 @@ def answer(tokenizer, example):
 
 def test_a_wrong_answer_has_the_words_of_the_right_one_and_another_object():
     tokenizer = tiny_tokenizer()
-    pairs = right_and_wrong(tokenizer, ROWS, seed=0)
+    pairs = right_and_wrong(tokenizer, ROWS, ROWS, seed=0)
     said = [tuple(answer(tokenizer, example).strip() for example in pair) for pair in pairs]
     assert said == [
         ("the mat", "the hat"),
@@ -34,6 +34,12 @@ def test_a_wrong_answer_has_the_words_of_the_right_one_and_another_object():
     for right, wrong in pairs:
         prompt = right.labels.count(IGNORE)
         assert right.input_ids[:prompt] == wrong.input_ids[:prompt] and prompt == wrong.labels.count(IGNORE)
+
+
+def test_the_other_object_may_be_of_a_question_that_is_not_asked():
+    tokenizer = tiny_tokenizer()
+    ((right, wrong),) = right_and_wrong(tokenizer, ROWS, [ROWS[2]], seed=0)
+    assert [answer(tokenizer, right).strip(), answer(tokenizer, wrong).strip()] == ["France", "Italy"]
 
 
 def test_the_reward_reads_the_answer_against_its_own_question():
