@@ -101,7 +101,7 @@ def random_subspace(point: dict, seed: int) -> dict:
     "lora_layers",
     points=[
         {"layers": layers, "lr": lr}
-        for choices, rates in ((LAYERS, (3e-3, 1e-2)), (["full"], (5e-4, 1e-3)))
+        for choices, rates in ((LAYERS, (3e-3, 1e-2, 3e-2)), (["full"], (5e-5, 1e-4, 2e-4, 5e-4, 1e-3)))
         for layers in choices
         for lr in rates
     ],
