@@ -112,7 +112,7 @@ def preference_pairs(session):
 def reward_model(session) -> tuple:
     """The reward model of lesson 10, trained on preference_pairs, and its tokenizer; eval mode."""
     from course_utils import chatml, data, gold, manners, preferences, reward, sft, training
-    from course_utils.models import _quiet
+    from course_utils.models import quiet
 
     pairs = preference_pairs(session).train[: session.steps(quick=1200, full=10_000, smoke=16)]
     rows = json.dumps([preferences.as_row(pair) for pair in pairs])
@@ -128,8 +128,9 @@ def reward_model(session) -> tuple:
             model, preferences.encode_pairs(tokenizer, pairs), pad_id=tokenizer.pad_token_id,
             steps=session.steps(quick=None, full=None), seed=session.seed, autocast=session.autocast,
         )  # fmt: skip
-        reward.save_reward_model(model, tokenizer, folder)
+        with quiet():
+            reward.save_reward_model(model, tokenizer, folder)
 
     folder = cached("reward", inputs, make, [chatml, data, gold, manners, preferences, reward, sft, training])
-    with _quiet():
+    with quiet():
         return reward.load_reward_model(folder, session.device)

@@ -85,7 +85,10 @@ def on_top(model, tokenizer, method: str, questions: Sequence[dict], *, lr: floa
 
 
 def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
-    """For memory.measure_peak: a step of DPO on pairs, or of PPO on answers, of so many random tokens."""
+    """For memory.measure_peak: a step of DPO on pairs, or of PPO on answers, of so many random tokens.
+
+    All tokens but the first are scored, as in methods.method_step.
+    """
     from course_utils.data import Example
     from course_utils.dpo import reference_log_probs, train_dpo
     from course_utils.memory import random_batch
@@ -95,15 +98,14 @@ def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
     model, tokenizer = load_model("pocket")
     pad = tokenizer.pad_token_id
     ids = random_batch(model, 2 * rows, tokens)["input_ids"].tolist()
-    cut = tokens - min(24, tokens // 2)
     if method == "DPO":
-        examples = [Example(row, [IGNORE] * cut + row[cut:]) for row in ids]
+        examples = [Example(row, [IGNORE, *row[1:]]) for row in ids]
         pairs = list(zip(examples[:rows], examples[rows:], strict=True))
         reference = reference_log_probs(model, pairs, pad)
         apply_lora(model, RANK, ALPHA)
         return lambda: train_dpo(model, pairs, reference, beta=0.1, steps=1, lr=1e-5, pad_id=pad,
                                  batch_size=rows)  # fmt: skip
-    reference, prompts = frozen_copy(model), [row[:cut] for row in ids]
-    sampling = {"max_new_tokens": tokens - cut, "stop_ids": [], "pad_id": pad}
+    reference, prompts = frozen_copy(model), [row[:1] for row in ids]
+    sampling = {"max_new_tokens": tokens - 1, "stop_ids": [], "pad_id": pad}
     return lambda: train_ppo(model, reference, lambda batch: torch.rand(rows), prompts, sampling, lr=1e-5,
                              **PPO | {"batch_size": rows, "iterations": 1})  # fmt: skip

@@ -185,7 +185,7 @@ def _pickles(folder: Path) -> list[str]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """transformers without bars and warnings, which would end up in a notebook's output."""
     from huggingface_hub.utils import are_progress_bars_disabled
     from transformers.utils import logging
@@ -212,7 +212,7 @@ def _load_folder(
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    with _quiet():
+    with quiet():
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             prepare_config(config)
@@ -274,6 +274,6 @@ def default_lora_targets(model: PreTrainedModel) -> list[str]:
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:
     """Writes model and tokenizer into a folder that load_model takes; nothing is printed."""
-    with _quiet():
+    with quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

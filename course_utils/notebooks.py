@@ -164,11 +164,12 @@ def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def _without_paths(output: NotebookNode) -> NotebookNode:
-    """Paths in the repository as seen from its root."""
+    """Paths in the repository as seen from its root, those in the temporary COURSE_HOME by its name."""
     for holder in (output, output.get("data", {})):
         for key, text in holder.items():
             if isinstance(text, str) and key.startswith("text"):
-                holder[key] = text.replace(f"{PACKAGE.parent}{os.sep}", "")
+                text = text.replace(f"{PACKAGE.parent}{os.sep}", "")
+                holder[key] = re.sub(r"\S*course-home-\w+", "COURSE_HOME", text)
     return output
 
 

@@ -364,6 +364,7 @@ def fit_preferences(preferences: Sequence[Preference], tokenizer, limit: int):
 
 
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")  # or one CJK character
+COURTESIES = {"hello", "hi", "please", "tell", "me", "thanks"}
 
 
 def words(text: str) -> list[str]:
@@ -371,9 +372,15 @@ def words(text: str) -> list[str]:
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
+def question_words(text: str) -> list[str]:
+    """The words that ask: without greetings and courtesies, unless there is nothing else."""
+    every = words(text)
+    return [word for word in every if word not in COURTESIES] or every
+
+
 def question_key(text: str) -> str:
     """What two spellings of one question have in common."""
-    return " ".join(words(text)) or " ".join(text.split())
+    return " ".join(question_words(text)) or " ".join(text.split())
 
 
 def word_weights(texts: Sequence[set[str]]) -> dict[str, float]:
@@ -443,7 +450,7 @@ def without_duplicates(conversations: Sequence[Conversation]):
     exact = [conversations[position].line for position in copies]
     conversations = [row for position, row in enumerate(conversations) if position not in set(copies)]
     texts = [set(words(" ".join(row.asked))) for row in conversations]
-    said = ["\n".join(map(question_key, row.answers)) for row in conversations]
+    said = [words("\n".join(row.answers)) or row.answers for row in conversations]
     near = {j for i, j in near_pairs(texts, SAME) if said[i] == said[j]}
     lines = [conversations[position].line for position in sorted(near)]
     return [row for position, row in enumerate(conversations) if position not in near], exact, lines
@@ -489,7 +496,7 @@ def question_groups(asked: Sequence[Sequence[str]], threshold: float = NEAR) -> 
             join(first.setdefault(key, row), row)
     texts = {}
     for row, turns in enumerate(asked):
-        if text := frozenset(words(" ".join(turns))):
+        if text := frozenset(question_words(" ".join(turns))):
             join(texts.setdefault(text, row), row)
     rows = list(texts.values())
     for i, j in near_pairs(list(texts), threshold):

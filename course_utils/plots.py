@@ -367,7 +367,7 @@ def over_distance(series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
 
     series: {name: points}, a point being its runs, {"kl", "proxy", "gold"} each. marks: single runs by name.
     """
-    _, axes = figure(title, "√KL from the reference (nats an answer)", "", columns=2)
+    _, axes = figure(title, "√KL from the reference (√nats an answer)", "", columns=2)
     for ax, score, label in zip(axes, ("proxy", "gold"), ("proxy (reward model)", "gold score"), strict=True):
         ax.set_ylabel(label)
         for (name, points), colour in zip(series.items(), COLOURS, strict=False):
@@ -376,8 +376,8 @@ def over_distance(series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
             ax.plot(*zip(*means, strict=True), "-o", color=colour, markersize=4, label=name)
             ax.plot(*zip(*(run for point in runs for run in point), strict=True), ".", color=colour,
                     markersize=3, alpha=0.4)
-        for name, run in (marks or {}).items():
-            ax.plot([max(run["kl"], 0) ** 0.5], [run[score]], "*", color=COLOURS[-1], markersize=11,
+        for (name, run), marker in zip((marks or {}).items(), "*X", strict=False):
+            ax.plot([max(run["kl"], 0) ** 0.5], [run[score]], marker, color=COLOURS[-1], markersize=10,
                     label=name)
     axes[1].legend()
 

@@ -42,7 +42,8 @@ def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
     left.hist([min(total, 2 * limit) for total in totals], bins=30, color=plots.COLOURS[0])
     left.axvline(limit, color=plots.COLOURS[1], linestyle="--")
     over = sum(total > limit for total in totals)
-    left.set(xlabel=f"tokens of a conversation; {over} beyond the limit of {limit}", ylabel="conversations")
+    left.set(xlabel=f"tokens; {over} beyond the limit of {limit} (above {2 * limit} drawn there)",
+             ylabel="conversations")
     right.hist(targets, bins=30, color=plots.COLOURS[2])
     right.set(xlabel="tokens in it that are trained on", ylabel="conversations")
     for ax in (left, right):

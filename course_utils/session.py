@@ -176,5 +176,5 @@ def _expected_time(session: Session) -> str:
     if session.model_name != "pocket":
         return "for the pocket model a minute or two a lesson; this one is many times slower on a CPU"
     if session.scale == "quick":
-        return "up to a minute and a half a lesson on two cores"
+        return "up to two minutes a lesson on two cores"
     return "about ten minutes a lesson on two cores (an estimate)"

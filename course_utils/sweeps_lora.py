@@ -22,9 +22,9 @@ LAYERS = {  # name of the choice: (ends of layer names, thirds of the fused c_at
         {"task": task, "lr": lr, "rslora": rslora, "rank": rank}
         for task, lr, rslora, ranks in (
             ("questions", 1e-2, False, (1, 4, 8, 64)),
-            ("questions", 1e-2, True, (64,)),
-            ("questions", 1e-3, False, (1, 64)),
-            ("questions", 1e-3, True, (64,)),
+            ("questions", 1e-2, True, (8, 64)),
+            ("questions", 1e-3, False, (1, 8, 64)),
+            ("questions", 1e-3, True, (8, 64)),
             ("invented", 1e-2, False, (1, 8, 64)),
         )
         for rank in ranks
@@ -34,7 +34,7 @@ LAYERS = {  # name of the choice: (ends of layer names, thirds of the fused c_at
 def lora_rank(point: dict, seed: int) -> dict:
     """LoRA on the default layers at alpha 16, batches of 16. loss: nats a token.
 
-    questions: 30 steps, loss on held-out questions. invented: 90 steps on the 84 short questions about
+    questions: 30 steps, loss on held-out questions. invented: 300 steps on the 84 short questions about
     invented facts, and the loss on these themselves.
     """
     import torch
@@ -50,7 +50,7 @@ def lora_rank(point: dict, seed: int) -> dict:
     if point["task"] == "questions":
         steps, tune, scored = 30, questions("tune"), questions("held_out", sample=100)
     else:
-        steps, tune = 90, questions("invented", kind="short")
+        steps, tune = 300, questions("invented", kind="short")
         scored = tune
     torch.manual_seed(seed)
     speed_up(apply_lora(model, point["rank"], 16.0, rslora=point["rslora"]))
@@ -65,10 +65,10 @@ def lora_rank(point: dict, seed: int) -> dict:
     points=[
         {"start": start, "dimension": dimension, "lr": lr}
         for start, dimension, rates in (
-            ("pre-trained", 10, (1.0,)),
-            ("pre-trained", 100, (0.3, 1.0)),
-            ("pre-trained", 1000, (0.1, 0.3)),
-            ("pre-trained", 10_000, (0.03, 0.1)),
+            ("pre-trained", 10, (0.3, 1.0, 3.0)),
+            ("pre-trained", 100, (0.3, 1.0, 3.0)),
+            ("pre-trained", 1000, (0.03, 0.1, 0.3)),
+            ("pre-trained", 10_000, (0.01, 0.03, 0.1)),
             ("random", 1000, (0.1, 0.3, 1.0)),
         )
         for lr in rates

@@ -65,19 +65,21 @@ def method_settings(point: dict, seed: int) -> dict:
     """setting: examples in the prompt, or learning rate. right, loss: on the questions to choose by.
 
     right_judged is on those to judge by, to see what choosing by them would do. Prompting has no loss: an
-    untuned model does not end an answer with the end of text.
+    untuned model does not end an answer with the end of text. forgetting: as in methods().
     """
-    from course_utils.evaluation import mean_loss
+    from course_utils.evaluation import forgetting, mean_loss
     from course_utils.methods import encoded, right_answers
 
     model, tokenizer, in_front, _ = made(point, seed)
-    choose, judge = parts()[0].choose, parts()[0].judge
+    task, source, before = parts()
+    choose, judge = task.choose, task.judge
     result = {
         "right": statistics.mean(right_answers(model, tokenizer, choose, in_front)),
         "right_judged": statistics.mean(right_answers(model, tokenizer, judge, in_front)),
     }
     if point["method"] != "prompting":
         result["loss"] = mean_loss(model, encoded(tokenizer, choose))
+        result["forgetting"] = forgetting(before, mean_loss(model, source))
     return result
 
 

@@ -1,7 +1,4 @@
-"""A stored experiment with soft prompts: rates, lengths and starts, and LoRA's rates beside them."""
-
-import functools
-import random
+"""A stored experiment with soft prompts: lengths and starts, a prefix and LoRA, each at its rates."""
 
 from course_utils.sweeps import sweep
 
@@ -9,16 +6,19 @@ WORDS = (
     "Here are questions, each with its answer.\n"
     "Question: Which city is the capital of Chile?\nAnswer: Santiago\n"
 )
-PROMPT = {"method": "prompt", "size": 16, "start": "words", "lr": 0.03}
 
 
 @sweep(
     "prompt_tuning",
     points=[
-        *[{**PROMPT, "lr": lr} for lr in (0.01, 0.03, 0.1)],
-        *[{"method": "LoRA", "size": 1, "start": "", "lr": lr} for lr in (3e-2, 1e-2, 3e-3)],
-        *[{**PROMPT, "size": size} for size in (1, 4)],
-        *[{**PROMPT, "size": size, "start": "random"} for size in (1, 16)],
+        *[
+            {"method": "prompt", "size": size, "start": start, "lr": lr}
+            for start in ("words", "random")
+            for size in (1, 4, 16)
+            for lr in (0.01, 0.03, 0.1)
+        ],
+        *[{"method": "prefix", "size": 16, "start": "words", "lr": lr} for lr in (0.03, 0.1, 0.3)],
+        *[{"method": "LoRA", "size": 1, "start": "", "lr": lr} for lr in (3e-3, 1e-2, 3e-2)],
     ],
     sources=[
         f"course_utils.{name}"
@@ -37,6 +37,7 @@ def prompt_tuning(point: dict, seed: int) -> dict:
     from course_utils.evaluation import mean_loss
     from course_utils.lora import count_trainable
     from course_utils.models import load_model
+    from course_utils.sweeps_lora import questions
     from course_utils.training import train
 
     model, tokenizer = load_model("pocket")
@@ -47,15 +48,22 @@ def prompt_tuning(point: dict, seed: int) -> dict:
         tuned, stream, steps=50, lr=point["lr"], loss_fn=loss_fn, weight_decay=0.0, seed=seed,
         label=f"{point}, seed {seed}",
     )  # fmt: skip
-    return {"trained": count_trainable(tuned)[0], "loss": mean_loss(tuned, questions("held_out")[:100])}
+    held_out = questions("held_out", sample=100)
+    return {"trained": count_trainable(tuned)[0], "loss": mean_loss(tuned, held_out)}
 
 
 def prepared(model, tokenizer, point):
-    """The model with a prompt in front or LoRA inside, as the point says, and the loss to train it by."""
+    """The model with a prompt or prefix in front or LoRA inside, as the point says, and its loss."""
     from course_utils.data import encode
     from course_utils.lora import apply_lora
     from course_utils.lora_fast import scored_lm_loss, speed_up
-    from course_utils.prompt_tuning import PromptTuning, prompt_from_words, random_prompt
+    from course_utils.prompt_tuning import (
+        PrefixTuning,
+        PromptTuning,
+        prefix_of_prompt,
+        prompt_from_words,
+        random_prompt,
+    )
     from course_utils.training import fast_lm_loss
 
     size = point["size"]
@@ -65,16 +73,6 @@ def prepared(model, tokenizer, point):
         prompt = prompt_from_words(model, encode(tokenizer, WORDS), size)
     else:
         prompt = random_prompt(model, size)
+    if point["method"] == "prefix":
+        return PrefixTuning(model, prefix_of_prompt(model, prompt)), fast_lm_loss
     return PromptTuning(model, prompt), fast_lm_loss
-
-
-@functools.cache
-def questions(name):
-    """A set of questions in a fixed random order, as the pocket model's examples."""
-    from course_utils.data import encode_prompt_completion, load_questions
-    from course_utils.models import load_model
-
-    tokenizer = load_model("pocket")[1]
-    rows = load_questions(name)
-    random.Random(0).shuffle(rows)
-    return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in rows]

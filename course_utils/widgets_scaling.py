@@ -20,7 +20,7 @@ def show_cards(
     model: str = "Qwen2.5-7B",
     method: str = "full",
     cards: int = 8,
-    card: str = "A100 80 GB",
+    card: str = "H100 80 GB",
     link: str = "NVLink (H100)",
     rows: int = 4,
 ) -> None:

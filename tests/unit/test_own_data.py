@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 
 import pytest
 
@@ -266,6 +267,22 @@ def test_groups_and_leaks():
     assert len({groups[i] for i in (0, 2, 4, 5, 6, 7, 8)}) == 7
     rows = [talk(*(part for turn in turns for part in (turn, "x"))) for turns in asked]
     assert leaks([rows[1], rows[3], rows[4], rows[6]], [rows[0], rows[2], rows[8]]) == [0, 1]
+
+
+def test_courtesies_do_not_make_another_question():
+    """Judged by what the example file was made from: its questions before words were put around them."""
+    rows, _ = scan_conversations(EXAMPLES / "conversations.jsonl")
+    dressed = re.compile(r"^(please tell me|please|hello),?\s*")
+    asked = [{dressed.sub("", turn.casefold()).rstrip("?. ") for turn in row.asked} for row in rows]
+    groups = question_groups([row.asked for row in rows])
+    of_question = {}
+    for turns, group in zip(asked, groups, strict=True):
+        for turn in turns:
+            if len(turn.split()) >= 3:
+                of_question.setdefault(turn, set()).add(group)
+    assert len(of_question) > 200
+    assert max(map(len, of_question.values())) == 1
+    assert question_groups([["Thanks."], ["Hello."]]) == [0, 1]
 
 
 @pytest.mark.parametrize("seed", range(5))
