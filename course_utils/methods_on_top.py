@@ -87,7 +87,8 @@ def on_top(model, tokenizer, method: str, questions: Sequence[dict], *, lr: floa
 def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
     """For memory.measure_peak: a step of DPO on pairs, or of PPO on answers, of so many random tokens.
 
-    All tokens but the first are scored, as in methods.method_step.
+    All tokens but the first are scored, as in methods.method_step. PPO makes two: the optimiser's moments
+    are there from the second on.
     """
     from course_utils.data import Example
     from course_utils.dpo import reference_log_probs, train_dpo
@@ -108,4 +109,4 @@ def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
     reference, prompts = frozen_copy(model), [row[:1] for row in ids]
     sampling = {"max_new_tokens": tokens - 1, "stop_ids": [], "pad_id": pad}
     return lambda: train_ppo(model, reference, lambda batch: torch.rand(rows), prompts, sampling, lr=1e-5,
-                             **PPO | {"batch_size": rows, "iterations": 1})  # fmt: skip
+                             **PPO | {"batch_size": rows, "iterations": 2})  # fmt: skip

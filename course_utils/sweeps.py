@@ -10,6 +10,7 @@ import os
 import platform
 import random
 import statistics
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,11 +91,14 @@ def learning_rate(point: dict, seed: int) -> dict:
     }
 
 
-def code_hash(modules: Sequence[str]) -> str:
-    """Of the modules' code without comments, docstrings and layout."""
+def code_hash(modules: Sequence[str], run: Callable | None = None) -> str:
+    """Of the modules' code without comments, docstrings and layout; of run without its decorators."""
+    trees = [ast.parse(inspect.getsource(importlib.import_module(name))) for name in modules]
+    if run is not None:
+        trees.append(ast.parse(textwrap.dedent(inspect.getsource(run))))
+        trees[-1].body[0].decorator_list = []
     digest = hashlib.sha256()
-    for name in modules:
-        tree = ast.parse(inspect.getsource(importlib.import_module(name)))
+    for tree in trees:
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             match body:
@@ -108,22 +112,26 @@ def run_sweep(name: str, folder: Path = RESULTS) -> Path:
     """Computes what the stored file lacks and returns the file, which is rewritten after every run.
 
     Stored rows count only if the same code, run function included, made them from the same data and model.
+    Rows are kept in the order of the points, so points can be added to a sweep or taken out of it.
     """
     chosen = _known(name)
     path = folder / f"{name}.json"
     origin = _origin(chosen)
     stored = load_sweep(name, folder) if path.exists() else {}
     same = all(stored.get(key) == origin[key] for key in ("code_hash", "data_hash"))
-    rows = stored["rows"] if same else []
+    wanted = {_key(point, seed): (point, seed) for point in chosen.points for seed in chosen.seeds}
+    places = {key: place for place, key in enumerate(wanted)}
+    rows = [row for row in stored["rows"] if _key(row["point"], row["seed"]) in wanted] if same else []
     made = {_key(row["point"], row["seed"]) for row in rows}
-    todo = [
-        (point, seed) for point in chosen.points for seed in chosen.seeds if _key(point, seed) not in made
-    ]
+    todo = [run for key, run in wanted.items() if key not in made]
     print(f"{name}: {len(rows)} runs stored, {len(todo)} to do")
+    if same and len(rows) < len(stored["rows"]):
+        _write(path, {**origin, "rows": rows})
     for number, (point, seed) in enumerate(todo, start=1):
         began = time.perf_counter()
         result = chosen.run(point, seed)
         rows.append({"point": point, "seed": seed, "result": result})
+        rows.sort(key=lambda row: places[_key(row["point"], row["seed"])])
         _write(path, {**origin, "rows": rows})
         shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.items())
         print(
@@ -170,7 +178,6 @@ def _origin(chosen):
     import torch
     import transformers
 
-    code = hashlib.sha256((code_hash(chosen.sources) + inspect.getsource(chosen.run)).encode())
     data = hashlib.sha256()
     for path in sorted(
         [
@@ -187,7 +194,7 @@ def _origin(chosen):
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "code_hash": code.hexdigest()[:16],
+        "code_hash": code_hash(chosen.sources, chosen.run),
         "data_hash": data.hexdigest()[:16],
     }
 

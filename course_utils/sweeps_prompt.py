@@ -15,7 +15,7 @@ WORDS = (
             {"method": "prompt", "size": size, "start": start, "lr": lr}
             for start in ("words", "random")
             for size in (1, 4, 16)
-            for lr in (0.01, 0.03, 0.1)
+            for lr in (0.01, 0.03, 0.1, 0.3)
         ],
         *[{"method": "prefix", "size": 16, "start": "words", "lr": lr} for lr in (0.03, 0.1, 0.3)],
         *[{"method": "LoRA", "size": 1, "start": "", "lr": lr} for lr in (3e-3, 1e-2, 3e-2)],

@@ -76,6 +76,35 @@ def test_code_hash_sees_code_and_no_comments(tmp_path, monkeypatch):
     assert first != hashed("hashed_c", '"""Doc."""\n\ndef f(x):\n    """What it does."""\n    return x + 2\n')
 
 
+def test_points_can_be_added_and_taken_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(sweeps, "SWEEPS", {})
+    calls = []
+
+    def register(*points):
+        @sweeps.sweep("toy", points=[{"x": x} for x in points], sources=[MODULE], seeds=(0,))
+        def run(point, seed):
+            calls.append(point["x"])
+            return {"y": point["x"]}
+
+        sweeps.run_sweep("toy", tmp_path)
+        return [row["point"]["x"] for row in sweeps.load_sweep("toy", tmp_path)["rows"]]
+
+    assert register(1, 3) == [1, 3]
+    assert register(1, 2, 3, 4) == [1, 2, 3, 4]
+    assert calls == [1, 3, 2, 4]
+    assert register(2, 5) == [2, 5]
+    assert register(5) == [5]
+    assert calls == [1, 3, 2, 4, 5]
+
+
+@pytest.mark.parametrize("name", sweeps.SWEEPS)
+def test_stored_sweeps_are_of_this_code_and_data(name):
+    stored, origin = sweeps.load_sweep(name), sweeps._origin(sweeps.SWEEPS[name])
+    assert [stored[key] for key in ("code_hash", "data_hash")] == [
+        origin[key] for key in ("code_hash", "data_hash")
+    ], f"run: python -m course_utils sweeps {name}"
+
+
 @pytest.mark.parametrize("name", sweeps.SWEEPS)
 def test_stored_sweeps_are_whole(name):
     chosen = sweeps.SWEEPS[name]
