@@ -13,7 +13,7 @@ help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
 	@echo "make run                  execute all lessons headless; ARGS='01 02 --scale smoke' and so on"
 	@echo "make test                 everything: lint, unit, parity, exercises, notebooks, browser"
-	@echo "make check                the tests without notebooks and browser (a minute)"
+	@echo "make check                the quick tests: no notebooks, no browser (about a minute)"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
 	@echo "make bench, make sweeps   time the code against the libraries'; compute the stored results"
 	@echo "make lint                 ruff"
@@ -50,7 +50,7 @@ test: .venv
 	@$(PY) -m pytest tests notebooks $(PYTEST_OPTIONS) $(ARGS)
 
 check: .venv
-	@$(PY) -m pytest tests -m "not notebook and not browser and not seeds" $(PARALLEL) $(ARGS)
+	@$(PY) -m pytest tests -m "not notebook and not browser and not seeds and not slow" $(PARALLEL) $(ARGS)
 
 lint: .venv
 	@$(PY) -m ruff check .

@@ -7,6 +7,8 @@ from course_utils import calculator, widgets
 from course_utils.calculator import CARDS, plan
 from course_utils.memory import GIB
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 160,
     "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 500,

@@ -12,6 +12,8 @@ import pytest
 from course_utils import cli, fetch
 from course_utils.models import ModelError, load_model, wrong_checksums
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "openai-community/gpt2"
 

@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_utils import cli, headless, workdir
 
+pytestmark = pytest.mark.slow
 PARAMETERS = "MODEL, SCALE, SEED = 'auto', 'auto', 0"
 CLAIM = """
 from course_utils.checks import claim

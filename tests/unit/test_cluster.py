@@ -15,6 +15,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from course_utils import cluster, notebooks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def lessons(tmp_path_factory):

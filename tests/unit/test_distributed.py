@@ -12,6 +12,8 @@ import torch
 
 from course_utils.distributed import METHODS, follow, group_lives, rows_of, run
 
+pytestmark = pytest.mark.slow
+
 SHARES = {"sharded": 0.5}  # of weights and moments that a process holds
 SETTINGS = {"steps": 4, "batch_size": 6, "lr": 1e-3, "log": lambda line: None}
 

@@ -120,6 +120,7 @@ def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
         training_need(TINY_GPT2, tokens=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source, method, batch_size, tokens",
     [

@@ -122,7 +122,7 @@ LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.notebook if name in LONG else ())
+        pytest.param(name, marks=pytest.mark.notebook if name in LONG else pytest.mark.slow)
         for name in sweeps.SWEEPS
     ],
 )
