@@ -5,6 +5,7 @@ Every drawing function makes one figure, or uses the axes given, and returns not
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -376,7 +377,7 @@ def over_distance(series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
             ax.plot(*zip(*means, strict=True), "-o", color=colour, markersize=4, label=name)
             ax.plot(*zip(*(run for point in runs for run in point), strict=True), ".", color=colour,
                     markersize=3, alpha=0.4)
-        for (name, run), marker in zip((marks or {}).items(), "*X", strict=False):
+        for (name, run), marker in zip((marks or {}).items(), itertools.cycle("*X"), strict=False):
             ax.plot([max(run["kl"], 0) ** 0.5], [run[score]], marker, color=COLOURS[-1], markersize=10,
                     label=name)
     axes[1].legend()
