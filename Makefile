@@ -54,6 +54,7 @@ check: .venv
 
 lint: .venv
 	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
 
 bench: .venv
 	@$(PY) -m course_utils bench $(ARGS)

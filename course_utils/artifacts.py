@@ -17,8 +17,9 @@ from filelock import FileLock
 from course_utils.session import home
 
 
-def cached(name: str, inputs: dict[str, Any], make: Callable[[Path], None],
-           sources: Sequence[ModuleType] = ()) -> Path:
+def cached(
+    name: str, inputs: dict[str, Any], make: Callable[[Path], None], sources: Sequence[ModuleType] = ()
+) -> Path:
     """The folder that make(folder) filled, from the cache where name, inputs and sources are the same.
 
     inputs: all that the result depends on, as JSON values: model, scale, seed, checksums of the data.
@@ -46,8 +47,11 @@ def _fill(part: Path, make: Callable[[Path], None]) -> None:
     except BaseException as fault:
         shutil.rmtree(part, ignore_errors=True)
         if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
-            raise OSError(errno.ENOSPC, f"The disk is full: nothing was kept in {part.parent}. Free some "
-                                        "space, or set COURSE_HOME to a folder on another disk") from fault
+            raise OSError(
+                errno.ENOSPC,
+                f"The disk is full: nothing was kept in {part.parent}. Free some "
+                "space, or set COURSE_HOME to a folder on another disk",
+            ) from fault
         raise
 
 
@@ -60,9 +64,12 @@ def sft_model(session) -> tuple:
     from course_utils.models import load_model, save_model
 
     inputs = {
-        "model": session.model_name, "weights": weights_checksum(session), "scale": session.scale,
-        "seed": session.seed, "data": sft.data_checksum(),
-    }  # fmt: skip
+        "model": session.model_name,
+        "weights": weights_checksum(session),
+        "scale": session.scale,
+        "seed": session.seed,
+        "data": sft.data_checksum(),
+    }
 
     def make(folder: Path) -> None:
         model, tokenizer = session.load_model()
@@ -94,9 +101,12 @@ def preference_pairs(session):
     if session.model_name == "pocket" or session.scale == "smoke":
         return preferences.load_preferences()
     inputs = {
-        "model": session.model_name, "weights": weights_checksum(session), "scale": session.scale,
-        "seed": session.seed, "data": sft.data_checksum(),
-    }  # fmt: skip
+        "model": session.model_name,
+        "weights": weights_checksum(session),
+        "scale": session.scale,
+        "seed": session.seed,
+        "data": sft.data_checksum(),
+    }
 
     def make(folder: Path) -> None:
         model, tokenizer = sft_model(session)
@@ -117,17 +127,25 @@ def reward_model(session) -> tuple:
     pairs = preference_pairs(session).train[: session.steps(quick=1200, full=10_000, smoke=16)]
     rows = json.dumps([preferences.as_row(pair) for pair in pairs])
     inputs = {
-        "model": session.model_name, "weights": weights_checksum(session), "scale": session.scale,
-        "seed": session.seed, "data": sft.data_checksum(), "pairs": hashlib.sha256(rows.encode()).hexdigest(),
-    }  # fmt: skip
+        "model": session.model_name,
+        "weights": weights_checksum(session),
+        "scale": session.scale,
+        "seed": session.seed,
+        "data": sft.data_checksum(),
+        "pairs": hashlib.sha256(rows.encode()).hexdigest(),
+    }
 
     def make(folder: Path) -> None:
         language_model, tokenizer = sft_model(session)
         model = reward.from_language_model(language_model)
         reward.fit(
-            model, preferences.encode_pairs(tokenizer, pairs), pad_id=tokenizer.pad_token_id,
-            steps=session.steps(quick=None, full=None), seed=session.seed, autocast=session.autocast,
-        )  # fmt: skip
+            model,
+            preferences.encode_pairs(tokenizer, pairs),
+            pad_id=tokenizer.pad_token_id,
+            steps=session.steps(quick=None, full=None),
+            seed=session.seed,
+            autocast=session.autocast,
+        )
         with quiet():
             reward.save_reward_model(model, tokenizer, folder)
 

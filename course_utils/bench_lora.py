@@ -158,8 +158,9 @@ def merges(model):
 
 
 PEAKS["memory growth of a LoRA step against PEFT: GPT-2 small, 2 x 128"] = (
-    "course_utils.bench_lora:our_step_gpt2_small", "course_utils.bench_lora:their_step_gpt2_small"
-)  # fmt: skip
+    "course_utils.bench_lora:our_step_gpt2_small",
+    "course_utils.bench_lora:their_step_gpt2_small",
+)
 
 
 def our_step_gpt2_small():

@@ -66,15 +66,24 @@ def grpo():
     model.save_pretrained(folder)  # the trainer loads its reference by path
     tokenizer.save_pretrained(folder)
     config = trl.GRPOConfig(
-        output_dir=str(folder / "out"), per_device_train_batch_size=ROLLOUTS, num_generations=GROUP,
-        max_completion_length=NEW, beta=0.04, temperature=1.0, top_k=0, report_to=[], **plain(),
-    )  # fmt: skip
+        output_dir=str(folder / "out"),
+        per_device_train_batch_size=ROLLOUTS,
+        num_generations=GROUP,
+        max_completion_length=NEW,
+        beta=0.04,
+        temperature=1.0,
+        top_k=0,
+        report_to=[],
+        **plain(),
+    )
     with quiet():
         trainer = trl.GRPOTrainer(
-            str(folder), reward_funcs=letters, args=config,
+            str(folder),
+            reward_funcs=letters,
+            args=config,
             train_dataset=datasets.Dataset.from_list([{"prompt": text} for text in prompts]),
             processing_class=tokenizer,
-        )  # fmt: skip
+        )
     trainer.model.generation_config.eos_token_id = None  # every answer of both has 48 tokens
     trainer.generation_config.eos_token_id = None
     trainer.current_gradient_accumulation_steps = 1
@@ -159,9 +168,12 @@ def dpo_steps(lora):
     )
     with quiet():
         trainer = trl.DPOTrainer(
-            model, args=config, train_dataset=datasets.Dataset.from_list(rows), processing_class=tokenizer,
+            model,
+            args=config,
+            train_dataset=datasets.Dataset.from_list(rows),
+            processing_class=tokenizer,
             **options,
-        )  # fmt: skip
+        )
     their_batch = next(iter(trainer.get_train_dataloader()))
     theirs = torch.optim.AdamW([p for p in trainer.model.parameters() if p.requires_grad], lr=1e-6)
     if lora:

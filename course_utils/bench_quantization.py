@@ -21,12 +21,7 @@ from course_utils.bench_lora import with_peft as peft_on
 from course_utils.lora import apply_lora
 from course_utils.lora_fast import speed_up
 from course_utils.memory import random_batch
-from course_utils.quantization import (
-    QuantizedLinear,
-    dequantize_packed,
-    quantize_model,
-    quantize_packed,
-)
+from course_utils.quantization import QuantizedLinear, dequantize_packed, quantize_model, quantize_packed
 from course_utils.training import adamw
 
 
@@ -83,9 +78,11 @@ def with_bitsandbytes(model):
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     config = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32,
-    )  # fmt: skip
+    )
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         return AutoModelForCausalLM.from_pretrained(

@@ -10,18 +10,29 @@ from course_utils.generation import stream_tokens
 
 
 def stream_reply(
-    model, tokenizer, messages: Sequence[dict], *, max_new_tokens: int = 160, temperature: float = 0.0,
-    top_p: float = 1.0, seed: int = 0
-) -> Iterator[str]:  # fmt: skip
+    model,
+    tokenizer,
+    messages: Sequence[dict],
+    *,
+    max_new_tokens: int = 160,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> Iterator[str]:
     """The model's next turn, in pieces as they are made; characters of several tokens come whole."""
     end = tokenizer.convert_tokens_to_ids(IM_END)
     device = next(model.parameters()).device
     ids = torch.tensor([encode_conversation(tokenizer, messages, True).input_ids], device=device)
     room = getattr(model.config, "max_position_embeddings", ids.shape[1] + max_new_tokens) - ids.shape[1]
     stream = stream_tokens(
-        model, ids, max_new_tokens=min(room, max_new_tokens), temperature=temperature, top_p=top_p,
-        stop_ids=(end, tokenizer.eos_token_id), generator=torch.Generator(device).manual_seed(seed),
-    )  # fmt: skip
+        model,
+        ids,
+        max_new_tokens=min(room, max_new_tokens),
+        temperature=temperature,
+        top_p=top_p,
+        stop_ids=(end, tokenizer.eos_token_id),
+        generator=torch.Generator(device).manual_seed(seed),
+    )
     said, text, shown = [], "", ""
     for token in stream:
         if token in (end, tokenizer.eos_token_id):
@@ -59,7 +70,7 @@ def count_tokens(tokenizer, messages: Sequence[dict]) -> int:
 
 def chat(
     model, tokenizer, messages: list[dict], text: str, *, max_new_tokens: int = 160, **sampling
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     """Yields the answer to the user's text in pieces, and adds both turns to the conversation, in place.
 
     The model reads as many of the latest exchanges as leave room for max_new_tokens.

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from course_utils.session import SCALES
 
-PASSED_ON = {"lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
-             "bench": "time the course's code against the libraries'",
-             "sweeps": "compute the stored results that lessons draw"}
+PASSED_ON = {
+    "lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
+    "bench": "time the course's code against the libraries'",
+    "sweeps": "compute the stored results that lessons draw",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,10 +101,15 @@ def _progress(arguments: argparse.Namespace) -> None:
 def _progress_table(summary: dict) -> str:
     lines = ["lesson  exercises passed  predictions right"]
     for lesson, entry in summary.items():
-        lines.append(f"{lesson:6}  {entry['passed']:>7} of {entry['of']:<6}  "
-                     f"{entry['right']:>8} of {entry['predicted']}")
-        lines += [f"          {name}: {row.get('status', '')}, {row.get('attempts', 0)} attempt(s)"
-                  for name, row in entry["exercises"].items() if row.get("status") != "passed"]
+        lines.append(
+            f"{lesson:6}  {entry['passed']:>7} of {entry['of']:<6}  "
+            f"{entry['right']:>8} of {entry['predicted']}"
+        )
+        lines += [
+            f"          {name}: {row.get('status', '')}, {row.get('attempts', 0)} attempt(s)"
+            for name, row in entry["exercises"].items()
+            if row.get("status") != "passed"
+        ]
     return "\n".join(lines)
 
 

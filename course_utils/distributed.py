@@ -199,9 +199,18 @@ def run(method, processes=2, *, model="pocket", steps=10, batch_size=16, lr=5e-4
     with tempfile.TemporaryDirectory() as folder:
         settings = {"model_name": str(model), "steps": steps, "batch_size": batch_size}
         settings |= {"lr": lr, "seed": seed}
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
-                   f"--nproc-per-node={processes}", "-m", "course_utils.distributed",
-                   ",".join(methods), json.dumps(settings), folder]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            "-m",
+            "course_utils.distributed",
+            ",".join(methods),
+            json.dumps(settings),
+            folder,
+        ]
         threads = str(max(1, torch.get_num_threads() // processes))
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "ACCELERATE_USE_CPU": "true"}
         if sys.platform == "linux":
@@ -219,9 +228,14 @@ def run(method, processes=2, *, model="pocket", steps=10, batch_size=16, lr=5e-4
 def follow(command: list[str], environment: dict, log: Callable[[str], None]) -> list[str]:
     """Runs a command in a process group of its own and returns its lines; nothing is left behind."""
     process = subprocess.Popen(
-        command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
+        command,
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     lines = []
     try:
         for line in process.stdout:

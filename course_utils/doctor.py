@@ -33,8 +33,10 @@ def doctor() -> int:
     for check in (python, packages, torch_and_device, memory_free, disk_free, pocket, jupyter, hub, caches):
         for line in _guarded(check):
             failed |= line.level == "FAIL"
-            print(f"{line.level:4}  {line.subject:10} {line.text}" + (f". {line.todo}" if line.todo else ""),
-                  flush=True)
+            print(
+                f"{line.level:4}  {line.subject:10} {line.text}" + (f". {line.todo}" if line.todo else ""),
+                flush=True,
+            )
     print("Something is wrong: see the lines marked FAIL." if failed else "The course can run here.")
     return int(failed)
 
@@ -62,8 +64,13 @@ def packages() -> Iterator[Line]:
     project = _project()
     yield _compare("packages", project["dependencies"], "FAIL", "Install them: pip install -e .")
     for extra, why in (("compare", "the library sections of the lessons"), ("test", "make test")):
-        yield _compare("packages", project["optional-dependencies"][extra], "note",
-                       f"Needed for {why}: pip install -e '.[{extra}]'", f" of [{extra}]")
+        yield _compare(
+            "packages",
+            project["optional-dependencies"][extra],
+            "note",
+            f"Needed for {why}: pip install -e '.[{extra}]'",
+            f" of [{extra}]",
+        )
 
 
 def _compare(subject: str, requirements: list[str], level: str, todo: str, which: str = "") -> Line:
@@ -134,8 +141,12 @@ def pocket() -> Iterator[Line]:
         logits = model(**tokenizer(prompt, return_tensors="pt").to(model.device)).logits
     seconds = time.perf_counter() - started
     if not bool(logits.isfinite().all()):
-        yield Line("FAIL", "pocket", "a forward pass gives values that are not finite",
-                   "Try COURSE_DEVICE=cpu, or another version of torch")
+        yield Line(
+            "FAIL",
+            "pocket",
+            "a forward pass gives values that are not finite",
+            "Try COURSE_DEVICE=cpu, or another version of torch",
+        )
         return
     word = tokenizer.decode([int(logits[0, -1].argmax())])
     yield Line("ok", "pocket", f'"{prompt}{word}": loaded and run in {seconds:.1f} s')
@@ -145,8 +156,12 @@ def jupyter() -> Iterator[Line]:
     text = f"jupyterlab {version('jupyterlab')}, ipywidgets {version('ipywidgets')}"
     manager = Path(sys.prefix) / "share/jupyter/labextensions/@jupyter-widgets/jupyterlab-manager"
     if not manager.is_dir():
-        yield Line("FAIL", "jupyter", f"{text}, but JupyterLab's widget extension is missing ({manager})",
-                   "pip install --force-reinstall jupyterlab_widgets")
+        yield Line(
+            "FAIL",
+            "jupyter",
+            f"{text}, but JupyterLab's widget extension is missing ({manager})",
+            "pip install --force-reinstall jupyterlab_widgets",
+        )
         return
     from jupyter_client.kernelspec import KernelSpecManager
 
@@ -154,8 +169,12 @@ def jupyter() -> Iterator[Line]:
     if Path(command).name == command or Path(command).parent == Path(sys.executable).parent:
         yield Line("ok", "jupyter", f"{text}, widget extension, kernel python3")
     else:
-        yield Line("FAIL", "jupyter", f"{text}, but the kernel python3 starts {command}, not this Python",
-                   "python -m ipykernel install --sys-prefix")
+        yield Line(
+            "FAIL",
+            "jupyter",
+            f"{text}, but the kernel python3 starts {command}, not this Python",
+            "python -m ipykernel install --sys-prefix",
+        )
 
 
 def hub() -> Iterator[Line]:
@@ -167,8 +186,12 @@ def hub() -> Iterator[Line]:
         get_session().get(f"{constants.ENDPOINT}/api/models/gpt2", timeout=HUB_TIMEOUT).raise_for_status()
         yield Line("ok", "hub", f"{constants.ENDPOINT} answers")
     except Exception as fault:  # those of the hub client's HTTP library, which changes with its version
-        yield Line("note", "hub", f"{constants.ENDPOINT} not reached within {HUB_TIMEOUT:.0f} s "
-                   f"({type(fault).__name__}); only `fetch gpt2` needs it")
+        yield Line(
+            "note",
+            "hub",
+            f"{constants.ENDPOINT} not reached within {HUB_TIMEOUT:.0f} s "
+            f"({type(fault).__name__}); only `fetch gpt2` needs it",
+        )
 
 
 def caches() -> Iterator[Line]:
@@ -182,8 +205,12 @@ def caches() -> Iterator[Line]:
         if source and isinstance(source.place, Path):
             yield _fetched(name, source.place)
         else:
-            yield Line("note", "models", f"{name} is not on disk",
-                       f"Get it with: python -m course_utils fetch {name}")
+            yield Line(
+                "note",
+                "models",
+                f"{name} is not on disk",
+                f"Get it with: python -m course_utils fetch {name}",
+            )
     cache = home() / "cache"
     size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
     yield Line("ok", "cache", f"{size / 2**20:.0f} MiB in {cache} (may be deleted at any time)")

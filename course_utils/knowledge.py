@@ -71,8 +71,10 @@ def probes(facts: Sequence[Fact], which: str) -> list[Probe]:
 def completes(model, tokenizer, asked: Sequence[Probe]) -> list[bool]:
     """Whether the model's greedy continuation of each probe begins with the name, as whole words."""
     texts = generate(model, tokenizer, [probe.prompt for probe in asked], max_new_tokens=12, batch_size=128)
-    return [re.match(rf'\s*"?((the|an?) )?{re.escape(probe.wanted)}(?!\w)', text, re.I) is not None
-            for probe, text in zip(asked, texts, strict=True)]
+    return [
+        re.match(rf'\s*"?((the|an?) )?{re.escape(probe.wanted)}(?!\w)', text, re.I) is not None
+        for probe, text in zip(asked, texts, strict=True)
+    ]
 
 
 def questions_about(facts: Sequence[Fact], kind: str = "short", new_words: bool = False) -> list[dict]:
@@ -89,8 +91,11 @@ def questions_about(facts: Sequence[Fact], kind: str = "short", new_words: bool 
 def made_up(each: int, seed: int) -> list[Fact]:
     """`each` facts of every relation of the invented ones, their names put together from syllables."""
     rng = random.Random(f"made up {seed}")
-    return [Fact(relation, MAKERS[relation][0](rng), MAKERS[relation][1](rng), "made up")
-            for relation in NAMING for _ in range(each)]
+    return [
+        Fact(relation, MAKERS[relation][0](rng), MAKERS[relation][1](rng), "made up")
+        for relation in NAMING
+        for _ in range(each)
+    ]
 
 
 @dataclass(frozen=True)
@@ -109,8 +114,10 @@ class Chain:
     @property
     def facts(self) -> tuple[Fact, Fact]:
         """The two facts that it joins."""
-        return (Fact("landmark", self.landmark, bare(self.country), ""),
-                Fact(self.relation, self.country, self.answer, ""))
+        return (
+            Fact("landmark", self.landmark, bare(self.country), ""),
+            Fact(self.relation, self.country, self.answer, ""),
+        )
 
     @property
     def steps(self) -> str:

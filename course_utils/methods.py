@@ -77,8 +77,17 @@ def prepare(model, tokenizer, method: str):
     return quantize_model(model) if method == "QLoRA" else model
 
 
-def tune(model, tokenizer, method: str, questions: Sequence[dict], *, lr: float, seed: int,
-         steps: int = STEPS, **options):  # fmt: skip
+def tune(
+    model,
+    tokenizer,
+    method: str,
+    questions: Sequence[dict],
+    *,
+    lr: float,
+    seed: int,
+    steps: int = STEPS,
+    **options,
+):
     """(trained model, seconds of its steps). The start of A is drawn by the seed, too."""
     torch.manual_seed(seed)
     model = prepare(model, tokenizer, method)

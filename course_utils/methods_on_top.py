@@ -54,8 +54,17 @@ def rewarded(tokenizer, questions: Sequence[dict]):
     return prompts, reward
 
 
-def on_top(model, tokenizer, method: str, questions: Sequence[dict], *, lr: float, seed: int,
-           dpo_steps: int = DPO_STEPS, iterations: int = PPO["iterations"]):  # fmt: skip
+def on_top(
+    model,
+    tokenizer,
+    method: str,
+    questions: Sequence[dict],
+    *,
+    lr: float,
+    seed: int,
+    dpo_steps: int = DPO_STEPS,
+    iterations: int = PPO["iterations"],
+):
     """(model, seconds) after DPO by a new adapter, or PPO of all weights. Merges the model's LoRA first."""
     from course_utils.dpo import reference_log_probs, train_dpo
     from course_utils.ppo import train_ppo
@@ -74,13 +83,28 @@ def on_top(model, tokenizer, method: str, questions: Sequence[dict], *, lr: floa
         pairs = right_and_wrong(tokenizer, questions, drawn, seed)
         reference = reference_log_probs(model, pairs, pad)
         apply_lora(model, RANK, ALPHA)
-        train_dpo(model, pairs, reference, beta=0.1, steps=dpo_steps, batch_size=min(BATCH, len(pairs)),
-                  pad_id=pad, **settings)  # fmt: skip
+        train_dpo(
+            model,
+            pairs,
+            reference,
+            beta=0.1,
+            steps=dpo_steps,
+            batch_size=min(BATCH, len(pairs)),
+            pad_id=pad,
+            **settings,
+        )
     else:
         prompts, reward = rewarded(tokenizer, questions)
         sampling = {"max_new_tokens": 24, "stop_ids": [tokenizer.eos_token_id], "pad_id": pad}
-        train_ppo(model, frozen_copy(model), reward, prompts, sampling, **settings,
-                  **PPO | {"iterations": iterations})  # fmt: skip
+        train_ppo(
+            model,
+            frozen_copy(model),
+            reward,
+            prompts,
+            sampling,
+            **settings,
+            **PPO | {"iterations": iterations},
+        )
     return model, time.perf_counter() - began
 
 
@@ -104,9 +128,17 @@ def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
         pairs = list(zip(examples[:rows], examples[rows:], strict=True))
         reference = reference_log_probs(model, pairs, pad)
         apply_lora(model, RANK, ALPHA)
-        return lambda: train_dpo(model, pairs, reference, beta=0.1, steps=1, lr=1e-5, pad_id=pad,
-                                 batch_size=rows)  # fmt: skip
+        return lambda: train_dpo(
+            model, pairs, reference, beta=0.1, steps=1, lr=1e-5, pad_id=pad, batch_size=rows
+        )
     reference, prompts = frozen_copy(model), [row[:1] for row in ids]
     sampling = {"max_new_tokens": tokens - 1, "stop_ids": [], "pad_id": pad}
-    return lambda: train_ppo(model, reference, lambda batch: torch.rand(rows), prompts, sampling, lr=1e-5,
-                             **PPO | {"batch_size": rows, "iterations": 2})  # fmt: skip
+    return lambda: train_ppo(
+        model,
+        reference,
+        lambda batch: torch.rand(rows),
+        prompts,
+        sampling,
+        lr=1e-5,
+        **PPO | {"batch_size": rows, "iterations": 2},
+    )

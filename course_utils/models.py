@@ -22,13 +22,24 @@ NAMES = ("auto", "pocket", "gpt2", "smollm2")
 POCKET = DATA / "pocket-gpt2"
 GPT2_REPOS = ("openai-community/gpt2", "gpt2")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-LORA_TARGETS = {
-    "gpt2": ["c_attn"],
-    "gpt_neox": ["query_key_value"],
-    "phi3": ["qkv_proj"],
+LORA_TARGETS = {"gpt2": ["c_attn"], "gpt_neox": ["query_key_value"], "phi3": ["qkv_proj"]}
+QUERY_AND_VALUE = {
+    "llama",
+    "mistral",
+    "mixtral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "olmo2",
+    "smollm3",
+    "phi",
+    "opt",
+    "gptj",
+    "gpt_neo",
+    "granite",
 }
-QUERY_AND_VALUE = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo2",
-                   "smollm3", "phi", "opt", "gptj", "gpt_neo", "granite"}
 
 
 class ModelError(RuntimeError):
@@ -72,8 +83,10 @@ def resolve(name: str = "auto", device: str | torch.device | None = None) -> Sou
     if name == "smollm2":
         folder = home() / "models" / "smollm2"
         if not folder.is_dir():
-            raise ModelError(f"smollm2 is not on disk (looked in {folder}). "
-                             "Get it with: python -m course_utils fetch smollm2")
+            raise ModelError(
+                f"smollm2 is not on disk (looked in {folder}). "
+                "Get it with: python -m course_utils fetch smollm2"
+            )
         return Source("smollm2", folder, "fetched before")
     folder = Path(name).expanduser()
     if name and folder.is_dir():
@@ -120,8 +133,10 @@ def _unknown(name: str) -> ModelError:
         what = f"There is no folder {Path(name).expanduser().resolve()}."
     else:
         what = f"Unknown model {name!r}." + (f" Did you mean {' or '.join(near)}?" if near else "")
-    return ModelError(f"{what} Choose {', '.join(NAMES)}, a local folder that exists, or a hub id of "
-                      "the form owner/name (MODEL in the first cell, or COURSE_MODEL).")
+    return ModelError(
+        f"{what} Choose {', '.join(NAMES)}, a local folder that exists, or a hub id of "
+        "the form owner/name (MODEL in the first cell, or COURSE_MODEL)."
+    )
 
 
 def _download(source: Source) -> Path:
@@ -159,15 +174,20 @@ def check_folder(folder: Path) -> None:
     """Raise ModelError unless `folder` holds a configuration and whole safetensors weights."""
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
-            raise ModelError(f"{folder} holds an adapter, not a model. Load the base model it was trained "
-                             "on, then the adapter with PeftModel.from_pretrained(base, folder).")
-        raise ModelError(f"{folder} holds no model: config.json is missing. "
-                         "Give a folder that save_pretrained wrote.")
+            raise ModelError(
+                f"{folder} holds an adapter, not a model. Load the base model it was trained "
+                "on, then the adapter with PeftModel.from_pretrained(base, folder)."
+            )
+        raise ModelError(
+            f"{folder} holds no model: config.json is missing. Give a folder that save_pretrained wrote."
+        )
     missing = _missing_weights(folder)
     if missing == ["model.safetensors"] and (pickles := _pickles(folder)):
-        raise ModelError(f"{folder} has its weights only as a pickle ({pickles[0]}), and loading a pickle "
-                         "can run any code. Get the safetensors version, or convert it where you trust it: "
-                         "model.save_pretrained(folder).")
+        raise ModelError(
+            f"{folder} has its weights only as a pickle ({pickles[0]}), and loading a pickle "
+            "can run any code. Get the safetensors version, or convert it where you trust it: "
+            "model.save_pretrained(folder)."
+        )
     if missing:
         raise ModelError(f"{folder / missing[0]} is missing. Copy or fetch the model again.")
 
@@ -205,8 +225,9 @@ def _load_folder(
     folder: Path, kind: str, device: str | torch.device
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if kind == "pocket" and (faults := wrong_checksums(folder)):
-        raise ModelError(f"The shipped model is not whole: {'; '.join(faults)}. "
-                         f"Restore it with: git checkout -- {folder}")
+        raise ModelError(
+            f"The shipped model is not whole: {'; '.join(faults)}. Restore it with: git checkout -- {folder}"
+        )
     check_folder(folder)
     import torch
     from safetensors import SafetensorError
@@ -217,18 +238,26 @@ def _load_folder(
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             prepare_config(config)
             model, info = AutoModelForCausalLM.from_pretrained(
-                folder, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True,
-                trust_remote_code=False, output_loading_info=True,
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except SafetensorError as fault:
-            raise ModelError(f"A weight file in {folder} is damaged ({fault}). "
-                             "Copy or fetch the model again.") from fault
+            raise ModelError(
+                f"A weight file in {folder} is damaged ({fault}). Copy or fetch the model again."
+            ) from fault
         except (OSError, ValueError, KeyError, RuntimeError) as fault:
             raise ModelError(f"{folder} does not load as a causal language model: {fault}") from fault
     if missing := sorted(info["missing_keys"]):
-        raise ModelError(f"The weights in {folder} lack {len(missing)} tensor(s) that config.json asks for, "
-                         f"first {missing[0]}. Copy or fetch the model again.")
+        raise ModelError(
+            f"The weights in {folder} lack {len(missing)} tensor(s) that config.json asks for, "
+            f"first {missing[0]}. Copy or fetch the model again."
+        )
     prepare_tokenizer(tokenizer, folder)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model.to(device).eval(), tokenizer
@@ -246,8 +275,10 @@ def prepare_config(config: object) -> None:
 def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Padding on the right, with the end-of-text token where there is no pad token."""
     if len(tokenizer) < 2:
-        raise ModelError(f"The tokenizer in {folder} is empty: tokenizer.json is missing or damaged. "
-                         "Copy or fetch the model again.")
+        raise ModelError(
+            f"The tokenizer in {folder} is empty: tokenizer.json is missing or damaged. "
+            "Copy or fetch the model again."
+        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "right"
@@ -266,10 +297,15 @@ def default_lora_targets(model: PreTrainedModel) -> list[str]:
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    layers = {name.rsplit(".", 1)[-1] for name, module in model.named_modules()
-              if isinstance(module, nn.Linear | Conv1D)} - {"lm_head"}
-    raise ModelError(f"No default LoRA targets are known for the architecture {kind!r}. "
-                     f"Give target_modules yourself; its linear layers are: {', '.join(sorted(layers))}.")
+    layers = {
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+    } - {"lm_head"}
+    raise ModelError(
+        f"No default LoRA targets are known for the architecture {kind!r}. "
+        f"Give target_modules yourself; its linear layers are: {', '.join(sorted(layers))}."
+    )
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:

@@ -1,7 +1,7 @@
 """Execute a lesson in a clean kernel, normalise what is saved, and the rules that a saved lesson keeps.
 
-    python -m course_utils.notebooks 01           execute, normalise, write
-    python -m course_utils.notebooks 01 --check   execute and judge, write nothing
+python -m course_utils.notebooks 01           execute, normalise, write
+python -m course_utils.notebooks 01 --check   execute and judge, write nothing
 """
 
 from __future__ import annotations
@@ -27,8 +27,13 @@ from nbformat import NotebookNode
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PACKAGE = Path(__file__).resolve().parent
 CONDITIONS = {
-    "COURSE_DEVICE": "cpu", "COURSE_MODEL": "pocket", "COURSE_SCALE": "quick", "COURSE_SEED": "0",
-    "COURSE_STRICT": "1", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0",
+    "COURSE_DEVICE": "cpu",
+    "COURSE_MODEL": "pocket",
+    "COURSE_SCALE": "quick",
+    "COURSE_SEED": "0",
+    "COURSE_STRICT": "1",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONHASHSEED": "0",
 }
 MAX_BYTES = 600_000
 MAX_LINES = 30
@@ -211,13 +216,21 @@ def structure_faults(notebook: NotebookNode) -> list[str]:
             faults.append(f"{_name(index, cell)} is an exercise without fn = check.NAME(fn)")
     compared = sum("nbval-ignore-output" not in tags(cell) or "claim(" in cell.source for cell in cells)
     if cells and compared < MIN_COMPARED * len(cells):
-        faults.append(f"{compared} of {len(cells)} code cells are compared or claim something; "
-                      f"{MIN_COMPARED:.0%} are needed")
-    parts = {"exercises": (sum("exercise" in tags(cell) for cell in cells), 3),
-             "predictions": (_count(cells, "predict("), 1), "claims": (_count(cells, "claim("), 1),
-             "widgets": (sum("widget" in tags(cell) for cell in cells), 1)}
-    faults += [f"{there} {what}; at least {needed} needed" for what, (there, needed) in parts.items()
-               if there < needed]
+        faults.append(
+            f"{compared} of {len(cells)} code cells are compared or claim something; "
+            f"{MIN_COMPARED:.0%} are needed"
+        )
+    parts = {
+        "exercises": (sum("exercise" in tags(cell) for cell in cells), 3),
+        "predictions": (_count(cells, "predict("), 1),
+        "claims": (_count(cells, "claim("), 1),
+        "widgets": (sum("widget" in tags(cell) for cell in cells), 1),
+    }
+    faults += [
+        f"{there} {what}; at least {needed} needed"
+        for what, (there, needed) in parts.items()
+        if there < needed
+    ]
     return faults
 
 
@@ -261,8 +274,9 @@ def from_scratch_faults(notebook: NotebookNode) -> list[str]:
             if name not in package:
                 faults.append(f"{name} is not in the package")
             elif text not in package[name].values():
-                faults.append(f"{name} differs from {' and '.join(package[name])}:\n"
-                              f"{_difference(text, package[name])}")
+                faults.append(
+                    f"{name} differs from {' and '.join(package[name])}:\n{_difference(text, package[name])}"
+                )
     return faults
 
 
@@ -305,8 +319,11 @@ def _name(index: int, cell: NotebookNode) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m course_utils.notebooks", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m course_utils.notebooks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("lesson", nargs="+", help="01, or 01_why_fine_tuning_works")
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args(arguments)

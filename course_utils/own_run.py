@@ -149,9 +149,14 @@ def make_plan(session, method: str, conversations: int, pairs: int = 0) -> Plan:
     dpo_batch = max(1, min(Plan.dpo_batch_size, pairs))
     dpo_steps = min(most / 2, math.ceil(passes * pairs / dpo_batch / 2)) if pairs else 0
     return Plan(
-        method, session.seed, steps, rate, dpo_steps=math.ceil(dpo_steps), dpo_lr=DPO_SHARE * rate,
+        method,
+        session.seed,
+        steps,
+        rate,
+        dpo_steps=math.ceil(dpo_steps),
+        dpo_lr=DPO_SHARE * rate,
         dpo_batch_size=dpo_batch,
-    )  # fmt: skip
+    )
 
 
 def context(model) -> int:
@@ -292,11 +297,19 @@ def tune(run: Run, model, tokenizer, conversations, held_out, plan: Plan, autoca
     examples = [encode_conversation(tokenizer, row.messages) for row in conversations]
     judged = [encode_conversation(tokenizer, row.messages) for row in held_out]
     history = train(
-        model, batches(examples, plan.batch_size, plan.seed, tokenizer.pad_token_id), steps=plan.steps,
-        lr=plan.lr, seed=plan.seed, loss_fn=scored_lm_loss, autocast=autocast, label=f"SFT, {plan.method}",
-        evaluate=lambda model: {"held_out_loss": mean_loss(model, judged)}, eval_every=_part(plan.steps, 4),
-        checkpoint=run.checkpoint("sft"), checkpoint_every=_part(plan.steps, 10),
-    )  # fmt: skip
+        model,
+        batches(examples, plan.batch_size, plan.seed, tokenizer.pad_token_id),
+        steps=plan.steps,
+        lr=plan.lr,
+        seed=plan.seed,
+        loss_fn=scored_lm_loss,
+        autocast=autocast,
+        label=f"SFT, {plan.method}",
+        evaluate=lambda model: {"held_out_loss": mean_loss(model, judged)},
+        eval_every=_part(plan.steps, 4),
+        checkpoint=run.checkpoint("sft"),
+        checkpoint_every=_part(plan.steps, 10),
+    )
     return _whole(history)
 
 
@@ -316,11 +329,20 @@ def prefer(run: Run, model, tokenizer, pairs, held_out, plan: Plan, autocast=nul
         return {f"held_out_{name}": metrics[name] for name in ("loss", "margin", "accuracy")}
 
     history = train(
-        model, dpo.pair_batches(pairs, reference, plan.dpo_batch_size, plan.seed, pad_id),
-        steps=plan.dpo_steps, lr=plan.dpo_lr, seed=plan.seed, loss_fn=loss_fn, weight_decay=0.0,
-        autocast=autocast, label="DPO", evaluate=evaluate, eval_every=_part(plan.dpo_steps, 4),
-        checkpoint=run.checkpoint("dpo"), checkpoint_every=_part(plan.dpo_steps, 10),
-    )  # fmt: skip
+        model,
+        dpo.pair_batches(pairs, reference, plan.dpo_batch_size, plan.seed, pad_id),
+        steps=plan.dpo_steps,
+        lr=plan.dpo_lr,
+        seed=plan.seed,
+        loss_fn=loss_fn,
+        weight_decay=0.0,
+        autocast=autocast,
+        label="DPO",
+        evaluate=evaluate,
+        eval_every=_part(plan.dpo_steps, 4),
+        checkpoint=run.checkpoint("dpo"),
+        checkpoint_every=_part(plan.dpo_steps, 10),
+    )
     return _whole(history), evaluate(model)
 
 

@@ -36,17 +36,29 @@ def _strip(ax, x, y, width, height, process, colour, text):
     for number in range(8):
         mine = number % 2 == process
         box = (x + number * width / 8, y)
-        ax.add_patch(mpl.patches.Rectangle(box, width / 8, height, facecolor=colour if mine else "white",
-                                           edgecolor="#444444", linewidth=0.6))  # fmt: skip
+        ax.add_patch(
+            mpl.patches.Rectangle(
+                box,
+                width / 8,
+                height,
+                facecolor=colour if mine else "white",
+                edgecolor="#444444",
+                linewidth=0.6,
+            )
+        )
     ax.text(x + width / 2, y + 0.72, text, ha="center", va="center", fontsize=8)
 
 
 def _part(ax, x, y, width, height, start, share, colour, text):
     """An outline of the whole, and filled what is held."""
-    ax.add_patch(mpl.patches.Rectangle((x + start * width, y), share * width, height, facecolor=colour,
-                                       alpha=0.75, linewidth=0))  # fmt: skip
-    ax.add_patch(mpl.patches.Rectangle((x, y), width, height, facecolor="none", edgecolor="#444444",
-                                       linewidth=0.8))  # fmt: skip
+    ax.add_patch(
+        mpl.patches.Rectangle(
+            (x + start * width, y), share * width, height, facecolor=colour, alpha=0.75, linewidth=0
+        )
+    )
+    ax.add_patch(
+        mpl.patches.Rectangle((x, y), width, height, facecolor="none", edgecolor="#444444", linewidth=0.8)
+    )
     ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
 
 

@@ -104,8 +104,15 @@ def rollout(model, prompts, *, max_new_tokens, stop_ids, pad_id, temperature=1.0
     within max_new_tokens.
     """
     ids, mask = pad_left(prompts, pad_id, next(model.parameters()).device)
-    new = sample_tokens(model, ids, mask, max_new_tokens=max_new_tokens, temperature=temperature,
-                        stop_ids=stop_ids, generator=generator)  # fmt: skip
+    new = sample_tokens(
+        model,
+        ids,
+        mask,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        stop_ids=stop_ids,
+        generator=generator,
+    )
     stops, examples, ended = set(stop_ids), [], []
     for prompt, row in zip(prompts, new.tolist(), strict=True):
         end = next((place + 1 for place, token in enumerate(row) if token in stops), None)
@@ -194,15 +201,17 @@ def evaluate_policy(model, reference, judge, tokenizer, prompts, *, seed=0, max_
         for places, part in by_length(batch, 16):
             proxy[places] = score(judge, part["input_ids"], part["attention_mask"]).float()
             kl[places], log_probs[places] = distance(model, reference, part)
-        found.append({
-            "proxy": proxy,
-            "gold": torch.tensor([gold_score(*pair) for pair in zip(asked, said, strict=True)]),
-            "kl": kl,
-            "tokens": tokens,
-            "ended": batch["ended"].float(),
-            "distinct": torch.tensor([distinct_words(text) for text in said]),
-            "reference_loss": -log_probs / tokens,
-        })  # fmt: skip
+        found.append(
+            {
+                "proxy": proxy,
+                "gold": torch.tensor([gold_score(*pair) for pair in zip(asked, said, strict=True)]),
+                "kl": kl,
+                "tokens": tokens,
+                "ended": batch["ended"].float(),
+                "distinct": torch.tensor([distinct_words(text) for text in said]),
+                "reference_loss": -log_probs / tokens,
+            }
+        )
     means = {name: torch.cat([part[name].float().cpu() for part in found]).mean().item() for name in found[0]}
     return means, texts
 

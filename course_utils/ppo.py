@@ -11,13 +11,7 @@ import torch
 from torch import nn
 
 from course_utils.kl import FixedKL, k3, rlhf_kl_penalty
-from course_utils.policies import (
-    answer_mask,
-    fast_token_log_probs,
-    last_hidden,
-    rollout,
-    scored_log_probs,
-)
+from course_utils.policies import answer_mask, fast_token_log_probs, last_hidden, rollout, scored_log_probs
 from course_utils.training import ProgressBar
 
 
@@ -134,8 +128,10 @@ def shuffled(batch, rows, rng):
     for start in range(0, len(order), rows):
         part = {name: value[order[start : start + rows]] for name, value in batch.items()}
         padding = tokens - int(part["attention_mask"].sum(1).max())
-        yield {name: value[:, : value.shape[1] - padding] if value.ndim == 2 else value
-               for name, value in part.items()}  # fmt: skip
+        yield {
+            name: value[:, : value.shape[1] - padding] if value.ndim == 2 else value
+            for name, value in part.items()
+        }
 
 
 @torch.no_grad()
@@ -152,9 +148,12 @@ def experience(policy, reference, reward, batch, beta, lam, no_end_penalty):
     batch["advantages"] = whiten(advantages, mask)
     kl = ((log_probs - reference_log_probs) * mask).sum(1).mean()
     return batch, {
-        "score": scores.mean().item(), "kl": kl.item(), "beta": beta, "length": mask.sum(1).mean().item(),
+        "score": scores.mean().item(),
+        "kl": kl.item(),
+        "beta": beta,
+        "length": mask.sum(1).mean().item(),
         "ended": batch["ended"].float().mean().item(),
-    }  # fmt: skip
+    }
 
 
 def update(policy, optimizer, batch, rng, *, epochs, rows, clip, value_weight, kl_limit):
@@ -174,8 +173,14 @@ def update(policy, optimizer, batch, rng, *, epochs, rows, clip, value_weight, k
             (loss + value_weight * value).backward()
             nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
             optimizer.step()
-            seen.append({"policy_loss": loss.item(), "value_loss": value.item(), "clipped": clipped.item(),
-                         "moved": moved.item()})  # fmt: skip
+            seen.append(
+                {
+                    "policy_loss": loss.item(),
+                    "value_loss": value.item(),
+                    "clipped": clipped.item(),
+                    "moved": moved.item(),
+                }
+            )
     return mean_of_rows(seen) | {"stopped": 0.0}
 
 
@@ -209,9 +214,28 @@ def learn(
     return history
 
 
-def train_ppo(model, reference, reward, prompts, sampling, *, iterations, beta, lr, batch_size=32, rows=16,
-              epochs=2, lam=1.0, clip=0.2, value_weight=0.1, kl_limit=0.1, no_end_penalty=1.0, seed=0,
-              on_iteration=None, label="PPO"):  # fmt: skip
+def train_ppo(
+    model,
+    reference,
+    reward,
+    prompts,
+    sampling,
+    *,
+    iterations,
+    beta,
+    lr,
+    batch_size=32,
+    rows=16,
+    epochs=2,
+    lam=1.0,
+    clip=0.2,
+    value_weight=0.1,
+    kl_limit=0.1,
+    no_end_penalty=1.0,
+    seed=0,
+    on_iteration=None,
+    label="PPO",
+):
     """Trains the model in place by PPO and returns a row of numbers for each iteration.
 
     reference: frozen. reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token
@@ -224,15 +248,32 @@ def train_ppo(model, reference, reward, prompts, sampling, *, iterations, beta, 
     controller = beta if hasattr(beta, "update") else FixedKL(beta)
 
     def step(batch, rng):
-        batch, row = experience(policy, reference, reward, batch, controller.coefficient, lam,
-                                no_end_penalty)  # fmt: skip
-        row |= update(policy, optimizer, batch, rng, epochs=epochs, rows=rows, clip=clip,
-                      value_weight=value_weight, kl_limit=kl_limit)  # fmt: skip
+        batch, row = experience(policy, reference, reward, batch, controller.coefficient, lam, no_end_penalty)
+        row |= update(
+            policy,
+            optimizer,
+            batch,
+            rng,
+            epochs=epochs,
+            rows=rows,
+            clip=clip,
+            value_weight=value_weight,
+            kl_limit=kl_limit,
+        )
         controller.update(row["kl"])
         return row
 
-    return learn(model, prompts, step, sampling, iterations=iterations, batch_size=batch_size, seed=seed,
-                 on_iteration=on_iteration, label=label)  # fmt: skip
+    return learn(
+        model,
+        prompts,
+        step,
+        sampling,
+        iterations=iterations,
+        batch_size=batch_size,
+        seed=seed,
+        on_iteration=on_iteration,
+        label=label,
+    )
 
 
 METHODS = ("reinforce", "rloo", "grpo")
@@ -260,8 +301,23 @@ def group_loss(model, batch, method, beta, group):
     return masked_mean(loss, mask), {"score": batch["scores"].mean().item(), "kl": kl.mean().item()}
 
 
-def train_group(model, reference, reward, prompts, sampling, *, method, iterations, beta, lr, batch_size=32,
-                group=4, no_end_penalty=1.0, seed=0, on_iteration=None):  # fmt: skip
+def train_group(
+    model,
+    reference,
+    reward,
+    prompts,
+    sampling,
+    *,
+    method,
+    iterations,
+    beta,
+    lr,
+    batch_size=32,
+    group=4,
+    no_end_penalty=1.0,
+    seed=0,
+    on_iteration=None,
+):
     """train_ppo's relatives: `group` answers to each prompt, one update a batch, no value head."""
     if method not in METHODS:
         raise ValueError(f"method is one of {', '.join(METHODS)}, got {method!r}")
@@ -279,5 +335,15 @@ def train_group(model, reference, reward, prompts, sampling, *, method, iteratio
         optimizer.step()
         return row
 
-    return learn(model, prompts, step, sampling, iterations=iterations, batch_size=batch_size, group=group,
-                 seed=seed, on_iteration=on_iteration, label=method)  # fmt: skip
+    return learn(
+        model,
+        prompts,
+        step,
+        sampling,
+        iterations=iterations,
+        batch_size=batch_size,
+        group=group,
+        seed=seed,
+        on_iteration=on_iteration,
+        label=method,
+    )

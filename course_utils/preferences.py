@@ -314,9 +314,14 @@ def make_controlled(prompts: Sequence, answers: Sequence[Sequence[str]], seed: i
 
 
 def make_preferences(
-    prompts: Sequence, answers: Sequence[Sequence[str]], *, train: int = TRAIN, held_out: int = HELD_OUT,
-    controlled: int = CONTROLLED, seed: int = SEED,
-) -> Preferences:  # fmt: skip
+    prompts: Sequence,
+    answers: Sequence[Sequence[str]],
+    *,
+    train: int = TRAIN,
+    held_out: int = HELD_OUT,
+    controlled: int = CONTROLLED,
+    seed: int = SEED,
+) -> Preferences:
     """Labels answers to prompts, two by two; the first fifth of the prompts is held out."""
     cut = max(1, len(prompts) // 5)
     kept, other = (prompts[cut:], answers[cut:]), (prompts[:cut], answers[:cut])
@@ -385,10 +390,15 @@ def card(preferences: Preferences) -> str:
     golds, lengths = [gold_score(*pair) for pair in told], [float(words(text)) for _, text in told]
     requests, answers = load_answers()
     return CARD.format(
-        stories=sum(map(len, answers)), requests=len(requests),
-        table="\n".join(rows), correlation=statistics.correlation(golds, lengths), noise=NOISE, equal=EQUAL,
-        different=DIFFERENT, shortest=MIN_WORDS,
-    )  # fmt: skip
+        stories=sum(map(len, answers)),
+        requests=len(requests),
+        table="\n".join(rows),
+        correlation=statistics.correlation(golds, lengths),
+        noise=NOISE,
+        equal=EQUAL,
+        different=DIFFERENT,
+        shortest=MIN_WORDS,
+    )
 
 
 def main() -> None:

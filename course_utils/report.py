@@ -42,8 +42,10 @@ def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
     left.hist([min(total, 2 * limit) for total in totals], bins=30, color=plots.COLOURS[0])
     left.axvline(limit, color=plots.COLOURS[1], linestyle="--")
     over = sum(total > limit for total in totals)
-    left.set(xlabel=f"tokens; {over} beyond the limit of {limit} (above {2 * limit} drawn there)",
-             ylabel="conversations")
+    left.set(
+        xlabel=f"tokens; {over} beyond the limit of {limit} (above {2 * limit} drawn there)",
+        ylabel="conversations",
+    )
     right.hist(targets, bins=30, color=plots.COLOURS[2])
     right.set(xlabel="tokens in it that are trained on", ylabel="conversations")
     for ax in (left, right):
@@ -106,8 +108,14 @@ def side_by_side(questions, stages: dict[str, Scores], most: int = 12) -> str:
     return table(["line", "question", "reference", *stages], rows[:most], text_columns=True)
 
 
-def page(title: str, facts: Sequence[tuple[str, str]], notes: Sequence[str], pictures: dict[str, str],
-         questions, stages: dict[str, Scores]) -> str:  # fmt: skip
+def page(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+    pictures: dict[str, str],
+    questions,
+    stages: dict[str, Scores],
+) -> str:
     """The report: one HTML file that needs nothing else."""
     asked = len(questions[0])
     figures = "\n".join(
@@ -222,14 +230,21 @@ def card(title: str, base: str, plan: Plan, conversations: int, pairs: int, stag
         name: f"{value:g}" if isinstance(value, float) else value for name, value in shown.items()
     } | settings
     return CARD.format(
-        title=title, base=base, base_as_json=json.dumps(base), library="transformers" if full else "peft",
-        tags="sft, dpo" if pairs else "sft", what="A tuned copy" if full else f"An adapter ({plan.method})",
-        conversations=conversations, pairs=f" and {pairs} preference pairs" if pairs else "",
+        title=title,
+        base=base,
+        base_as_json=json.dumps(base),
+        library="transformers" if full else "peft",
+        tags="sft, dpo" if pairs else "sft",
+        what="A tuned copy" if full else f"An adapter ({plan.method})",
+        conversations=conversations,
+        pairs=f" and {pairs} preference pairs" if pairs else "",
         use=(FULL_USE if full else PEFT_USE.format(base=base)) + ASK,
         asked=len(next(iter(stages.values())).answers),
-        stages=" | ".join(stages), rule="|".join("---" for _ in stages), scores="\n".join(rows),
+        stages=" | ".join(stages),
+        rule="|".join("---" for _ in stages),
+        scores="\n".join(rows),
         settings=", ".join(f"{name} {value}" for name, value in settings.items()) + ".",
-    )  # fmt: skip
+    )
 
 
 def write(folder: Path, report: str, card_text: str, results: dict) -> None:

@@ -75,9 +75,10 @@ def from_language_model(language_model) -> RewardModel:
 def last_modules(body) -> tuple[nn.Module, nn.Module]:
     """The last transformer block of a body and the norm after it."""
     blocks = next(
-        child for child in body.children()
+        child
+        for child in body.children()
         if isinstance(child, nn.ModuleList) and len(child) == body.config.num_hidden_layers
-    )  # fmt: skip
+    )
     norm = [child for child in body.children() if "norm" in type(child).__name__.lower()][-1]
     return blocks[-1], norm
 
@@ -124,8 +125,16 @@ def pair_batches(pairs: Sequence, batch_size: int, seed: int, collate, length) -
             yield collate([pairs[index] for index in batch])
 
 
-def fit(model, pairs: Pairs, *, pad_id: int, steps: int | None = None, seed: int = 0,
-        batch_size: int = BATCH, **options) -> History:  # fmt: skip
+def fit(
+    model,
+    pairs: Pairs,
+    *,
+    pad_id: int,
+    steps: int | None = None,
+    seed: int = 0,
+    batch_size: int = BATCH,
+    **options,
+) -> History:
     """Trains the reward model on encoded or prepared pairs, in place, and centres it on a hundred of them.
 
     steps: None for one epoch, at least 50. options: of training.train.
@@ -138,9 +147,12 @@ def fit(model, pairs: Pairs, *, pad_id: int, steps: int | None = None, seed: int
         loss_fn = state_pair_loss
     else:
         stream = pair_batches(
-            pairs, batch_size, seed, lambda chunk: collate_pairs(chunk, pad_id),
+            pairs,
+            batch_size,
+            seed,
+            lambda chunk: collate_pairs(chunk, pad_id),
             lambda pair: max(len(example.input_ids) for example in pair),
-        )  # fmt: skip
+        )
         loss_fn = pair_loss
     steps = steps or max(MIN_STEPS, round(len(pairs) / batch_size))
     options = {"label": "reward model", "lr": LEARNING_RATE, **options}

@@ -66,11 +66,15 @@ def find_device(wanted: str | None = None) -> torch.device:
         raise ValueError(f"COURSE_DEVICE={wanted}: choose one of {', '.join(has)} (or cuda:1 and so on).")
     if not has[kind]:
         usable = ", ".join(kind for kind, there in has.items() if there)
-        raise ValueError(f"COURSE_DEVICE={wanted}: torch {torch.__version__} finds no {kind} here. "
-                         f"Usable: {usable}. Unset COURSE_DEVICE to let the course choose.")
+        raise ValueError(
+            f"COURSE_DEVICE={wanted}: torch {torch.__version__} finds no {kind} here. "
+            f"Usable: {usable}. Unset COURSE_DEVICE to let the course choose."
+        )
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
-        raise ValueError(f"COURSE_DEVICE={wanted}: there are {torch.cuda.device_count()} CUDA devices"
-                         ", counted from cuda:0.")
+        raise ValueError(
+            f"COURSE_DEVICE={wanted}: there are {torch.cuda.device_count()} CUDA devices"
+            ", counted from cuda:0."
+        )
     return torch.device(wanted)
 
 
@@ -79,8 +83,10 @@ def choose_scale(scale: str, device: torch.device) -> str:
     if scale == "auto":
         return "quick" if device.type == "cpu" else "full"
     if scale not in SCALES:
-        raise ValueError(f"Unknown scale {scale!r}: choose auto, {', '.join(SCALES)} (SCALE in the first "
-                         "cell, or COURSE_SCALE).")
+        raise ValueError(
+            f"Unknown scale {scale!r}: choose auto, {', '.join(SCALES)} (SCALE in the first "
+            "cell, or COURSE_SCALE)."
+        )
     return scale
 
 
@@ -145,8 +151,10 @@ def start(model: str = "auto", scale: str = "auto", seed: int = 0) -> Session:
     global _current
     _current = session = Session(source.name, scale, seed, device, dtype)
     print(f"Machine: {_machine(session)}. Another device: COURSE_DEVICE=cpu|cuda|mps.")
-    print(f"Model:   {source.name} from {source.place} ({source.why}). "
-          'Another: MODEL = "pocket", "gpt2", "smollm2", a folder or a hub id.')
+    print(
+        f"Model:   {source.name} from {source.place} ({source.why}). "
+        'Another: MODEL = "pocket", "gpt2", "smollm2", a folder or a hub id.'
+    )
     print(f"Scale:   {scale}, {_expected_time(session)}; seed {seed}. Another: SCALE = {_listed(SCALES)}.")
     sys.stdout.flush()
     return session
@@ -160,8 +168,10 @@ def _machine(session: Session) -> str:
     import torch
 
     threads = torch.get_num_threads()
-    text = (f"{session.device}, {threads} CPU thread{'s' if threads > 1 else ''}, "
-            f"{memory() / 2**30:.0f} GiB of memory, torch {torch.__version__}")
+    text = (
+        f"{session.device}, {threads} CPU thread{'s' if threads > 1 else ''}, "
+        f"{memory() / 2**30:.0f} GiB of memory, torch {torch.__version__}"
+    )
     if session.device.type == "cuda":
         properties = torch.cuda.get_device_properties(session.device)
         text = f"{properties.name} with {properties.total_memory / 2**30:.0f} GiB, {text}"

@@ -50,9 +50,17 @@ def encode_all(tokenizer, conversations: Sequence[list[dict]], everything: bool 
 
 
 def instruction_tune(
-    model, tokenizer, conversations: Sequence[list[dict]], *, steps: int, lr: float = 3e-4,
-    batch_size: int = 16, seed: int = 0, everything: bool = False, **options
-) -> History:  # fmt: skip
+    model,
+    tokenizer,
+    conversations: Sequence[list[dict]],
+    *,
+    steps: int,
+    lr: float = 3e-4,
+    batch_size: int = 16,
+    seed: int = 0,
+    everything: bool = False,
+    **options,
+) -> History:
     """Trains the model's trainable parameters on the conversations, in place.
 
     Adds the markers and the template where they are missing. everything: loss on all tokens, not on the
@@ -75,9 +83,17 @@ class Reply:
 
 @torch.no_grad()
 def replies(
-    model, tokenizer, conversations: Sequence[list[dict]], *, max_new_tokens: int = 32,
-    temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0, batch_size: int = 64
-) -> list[Reply]:  # fmt: skip
+    model,
+    tokenizer,
+    conversations: Sequence[list[dict]],
+    *,
+    max_new_tokens: int = 32,
+    temperature: float = 0.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> list[Reply]:
     """The model's next turn in each conversation, whose last turn is a user's.
 
     ValueError where a conversation and max_new_tokens do not fit into the context.
@@ -100,9 +116,15 @@ def replies(
             chunk = order[start : start + batch_size]
             batch = pad_left([prompts[index] for index in chunk], tokenizer.pad_token_id, device)
             new = sample_tokens(
-                model, *batch, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k,
-                top_p=top_p, stop_ids=(end, tokenizer.eos_token_id), generator=generator,
-            )  # fmt: skip
+                model,
+                *batch,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                stop_ids=(end, tokenizer.eos_token_id),
+                generator=generator,
+            )
             for index, row in zip(chunk, new.tolist(), strict=True):
                 said[index] = _reply(tokenizer, row, end)
     finally:
@@ -135,9 +157,13 @@ def assistant(session, model, tokenizer) -> History:
     conversations = [row["messages"] for row in load_conversations("train")]
     steps = PASSES * len(conversations) // 16
     return instruction_tune(
-        model, tokenizer, conversations, steps=session.steps(quick=steps, full=2 * steps),
-        seed=session.seed, autocast=session.autocast,
-    )  # fmt: skip
+        model,
+        tokenizer,
+        conversations,
+        steps=session.steps(quick=steps, full=2 * steps),
+        seed=session.seed,
+        autocast=session.autocast,
+    )
 
 
 def data_checksum() -> str:

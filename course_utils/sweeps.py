@@ -38,8 +38,13 @@ class Sweep:
     tolerance: float
 
 
-def sweep(name: str, points: list[dict], sources: Sequence[str], seeds: Sequence[int] = range(5),
-          tolerance: float = 0.05):  # fmt: skip
+def sweep(
+    name: str,
+    points: list[dict],
+    sources: Sequence[str],
+    seeds: Sequence[int] = range(5),
+    tolerance: float = 0.05,
+):
     """Decorator that registers run(point, seed) under a name."""
 
     def register(run):

@@ -22,8 +22,15 @@ SOURCES = [
 ]
 SOURCES_ON_TOP = SOURCES + [f"course_utils.{name}" for name in ("policies", "dpo", "ppo", "methods_on_top")]
 # the best of method_settings and of on_top_settings
-BEST = {"prompting": 6, "prompt tuning": 0.03, "LoRA": 3e-3, "QLoRA": 3e-3, "full": 5e-4,
-        "DPO": 1e-4, "PPO": 2e-5}  # fmt: skip
+BEST = {
+    "prompting": 6,
+    "prompt tuning": 0.03,
+    "LoRA": 3e-3,
+    "QLoRA": 3e-3,
+    "full": 5e-4,
+    "DPO": 1e-4,
+    "PPO": 2e-5,
+}
 
 
 @functools.cache
@@ -83,11 +90,7 @@ def method_settings(point: dict, seed: int) -> dict:
     return result
 
 
-@sweep(
-    "methods",
-    points=[{"method": method, "setting": BEST[method]} for method in METHODS],
-    sources=SOURCES,
-)
+@sweep("methods", points=[{"method": method, "setting": BEST[method]} for method in METHODS], sources=SOURCES)
 def methods(point: dict, seed: int) -> dict:
     """Every method at its best setting, judged on other questions. answers: one digit a question, 1 if right.
 

@@ -60,10 +60,16 @@ def ppo(point: dict, seed: int) -> dict:
     _, model, tokenizer, judge, prompts, _ = parts()
     policy, diary = copy.deepcopy(model), []
     rows = train_ppo(
-        policy, model, policies.watched_reward(judge, tokenizer, diary),
-        policies.encode_prompts(tokenizer, prompts), policies.sampling_of(tokenizer), **point,
-        seed=seed, label=f"PPO, beta {point['beta']:g}, seed {seed}", **PPO,
-    )  # fmt: skip
+        policy,
+        model,
+        policies.watched_reward(judge, tokenizer, diary),
+        policies.encode_prompts(tokenizer, prompts),
+        policies.sampling_of(tokenizer),
+        **point,
+        seed=seed,
+        label=f"PPO, beta {point['beta']:g}, seed {seed}",
+        **PPO,
+    )
     course = {}
     for row, seen in zip(rows[1:], diary[1:], strict=True):  # at the first, the policy is the reference
         numbers = {"kl": row["kl"], "proxy": seen["proxy"], "gold": seen["gold"]}
@@ -98,9 +104,11 @@ def dpo(point: dict, seed: int) -> dict:
     longer = pair_metrics(policy, controlled, of_controlled, point["beta"], pad)["accuracy"]
     reference = {"reference_chosen": of_held_out[:, 0], "reference_rejected": of_held_out[:, 1]}
     return {
-        **measured(policy, seed), **metrics, "longer": longer,
+        **measured(policy, seed),
+        **metrics,
+        "longer": longer,
         **{name: value.mean().item() for name, value in reference.items()},
-    }  # fmt: skip
+    }
 
 
 @sweep("best_of_n", points=[{"answers": ANSWERS}], sources=SOURCES)
@@ -119,9 +127,11 @@ def best_of_n(point: dict, seed: int) -> dict:
     for start in range(0, len(prompts), 4):
         asked = [prompt for prompt in prompts[start : start + 4] for _ in range(point["answers"])]
         batch = policies.rollout(
-            model, policies.encode_prompts(tokenizer, asked), generator=generator,
+            model,
+            policies.encode_prompts(tokenizer, asked),
+            generator=generator,
             **policies.sampling_of(tokenizer),
-        )  # fmt: skip
+        )
         with torch.no_grad():
             proxy.append(score(judge, batch["input_ids"], batch["attention_mask"]))
         pairs = zip(asked, policies.answer_texts(tokenizer, batch), strict=True)
@@ -144,8 +154,10 @@ def encoded_pairs():
 
     session, model, tokenizer, *_ = parts()
     pairs = preference_pairs(session)
-    chosen = [encode_pairs(tokenizer, part) for part in
-              (pairs.train[:192], pairs.held_out[:60], pairs.controlled[:60])]  # fmt: skip
+    chosen = [
+        encode_pairs(tokenizer, part)
+        for part in (pairs.train[:192], pairs.held_out[:60], pairs.controlled[:60])
+    ]
     return [(part, reference_log_probs(model, part, tokenizer.pad_token_id)) for part in chosen]
 
 
@@ -164,10 +176,14 @@ def by_method(names=("PPO", "DPO", "best of n")):
     found = {}
     for name in names:
         rows = load_sweep(name.lower().replace(" ", "_"))["rows"]
-        found[name] = points_of(rows) if name != "best of n" else [
-            [{key: row["result"][f"{key}_{n}"] for key in ("kl", "proxy", "gold")} for row in rows]
-            for n in CHOICES
-        ]  # fmt: skip
+        found[name] = (
+            points_of(rows)
+            if name != "best of n"
+            else [
+                [{key: row["result"][f"{key}_{n}"] for key in ("kl", "proxy", "gold")} for row in rows]
+                for n in CHOICES
+            ]
+        )
     return found
 
 

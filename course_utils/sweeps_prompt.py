@@ -45,9 +45,15 @@ def prompt_tuning(point: dict, seed: int) -> dict:
     tuned, loss_fn = prepared(model, tokenizer, point)
     stream = batches(questions("tune"), 16, seed, tokenizer.pad_token_id)
     train(
-        tuned, stream, steps=50, lr=point["lr"], loss_fn=loss_fn, weight_decay=0.0, seed=seed,
+        tuned,
+        stream,
+        steps=50,
+        lr=point["lr"],
+        loss_fn=loss_fn,
+        weight_decay=0.0,
+        seed=seed,
         label=f"{point}, seed {seed}",
-    )  # fmt: skip
+    )
     held_out = questions("held_out", sample=100)
     return {"trained": count_trainable(tuned)[0], "loss": mean_loss(tuned, held_out)}
 

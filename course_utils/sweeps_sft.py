@@ -29,7 +29,13 @@ def instruction_tuning(point: dict, seed: int) -> dict:
     model, tokenizer = load_model("pocket")
     rows = random.Random(seed).sample(sft.asked("tune"), point["examples"])
     sft.instruction_tune(
-        model, tokenizer, [sft.as_conversation(row) for row in rows], steps=80, lr=6e-4, seed=seed,
-        everything=point["everything"], label=f"{point}, seed {seed}",
-    )  # fmt: skip
+        model,
+        tokenizer,
+        [sft.as_conversation(row) for row in rows],
+        steps=80,
+        lr=6e-4,
+        seed=seed,
+        everything=point["everything"],
+        label=f"{point}, seed {seed}",
+    )
     return sft.answered(model, tokenizer, sft.asked("held_out"))

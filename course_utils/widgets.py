@@ -73,8 +73,10 @@ def _outputs_of(function: Callable[..., None], arguments: dict[str, Any]) -> tup
         except Exception as error:
             print(f"{type(error).__name__}: {error}")
     pictures = [{"image/png": _png(number)} for number in plt.get_fignums() if number not in before]
-    outputs = [{"output_type": "display_data", "data": data, "metadata": {}}
-               for data in [*(_encoded(output.data) for output in captured.outputs), *pictures]]
+    outputs = [
+        {"output_type": "display_data", "data": data, "metadata": {}}
+        for data in [*(_encoded(output.data) for output in captured.outputs), *pictures]
+    ]
     if captured.stdout:
         outputs.insert(0, {"output_type": "stream", "name": "stdout", "text": captured.stdout})
     return tuple(outputs)
@@ -91,8 +93,10 @@ def _png(number: int) -> str:
 
 
 def _encoded(data: dict[str, Any]) -> dict[str, Any]:
-    return {mime: base64.b64encode(value).decode() if isinstance(value, bytes) else value
-            for mime, value in data.items()}
+    return {
+        mime: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+        for mime, value in data.items()
+    }
 
 
 def _static(outputs: Sequence[dict]) -> dict[str, Any]:
@@ -103,8 +107,16 @@ def _static(outputs: Sequence[dict]) -> dict[str, Any]:
     return {**bundle, "image/png": pictures[0]} if pictures else bundle
 
 
-def sampling(model: Any, tokenizer: Any, prompt: str = "The capital of France is", max_new_tokens: int = 20,
-             temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> None:
+def sampling(
+    model: Any,
+    tokenizer: Any,
+    prompt: str = "The capital of France is",
+    max_new_tokens: int = 20,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> None:
     """Print a sampled continuation, and draw the ten most probable next tokens under the sampling rules."""
     import torch
 
@@ -124,19 +136,24 @@ def sampling(model: Any, tokenizer: Any, prompt: str = "The capital of France is
     best = probabilities.topk(10)
     left = int((probabilities > 0).sum())
     tokens = [tokenizer.decode([token]) for token in best.indices.tolist()]
-    plots.bars(dict(zip(tokens, best.values.tolist(), strict=True)),
-               f"{left:,} token{'s' if left > 1 else ''} can come next; the ten most probable", "probability")
+    plots.bars(
+        dict(zip(tokens, best.values.tolist(), strict=True)),
+        f"{left:,} token{'s' if left > 1 else ''} can come next; the ten most probable",
+        "probability",
+    )
 
 
 def sampling_playground(model: Any, tokenizer: Any, prompt: str = "The capital of France is") -> None:
     """Controls for `sampling`: prompt, temperature, top-k, top-p, seed."""
 
-    def show(prompt: str, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
-             seed: int = 0) -> None:
+    def show(
+        prompt: str, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0
+    ) -> None:
         sampling(model, tokenizer, prompt, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
 
-    control(show, prompt=prompt, temperature=(0.0, 2.0, 0.1), top_k=(0, 50), top_p=(0.05, 1.0, 0.05),
-            seed=(0, 20))
+    control(
+        show, prompt=prompt, temperature=(0.0, 2.0, 0.1), top_k=(0, 50), top_p=(0.05, 1.0, 0.05), seed=(0, 20)
+    )
 
 
 def learning_rates(rows: Sequence[Mapping[str, float]], lr: float) -> None:
@@ -147,20 +164,28 @@ def learning_rates(rows: Sequence[Mapping[str, float]], lr: float) -> None:
     from course_utils import plots
 
     rates = sorted({row["lr"] for row in rows})
-    means = {name: [sum(values) / len(values) for rate in rates
-                    if (values := [row[name] for row in rows if row["lr"] == rate])]
-             for name in ("target_loss", "forgetting")}
+    means = {
+        name: [
+            sum(values) / len(values)
+            for rate in rates
+            if (values := [row[name] for row in rows if row["lr"] == rate])
+        ]
+        for name in ("target_loss", "forgetting")
+    }
     best = rates[means["target_loss"].index(min(means["target_loss"]))]
     _, axes = plots.figure("Too low learns little; too high forgets", "learning rate", "", columns=2)
     for ax, (name, values), label in zip(
-            axes, means.items(), ("loss on the task", "forgetting"), strict=True):
+        axes, means.items(), ("loss on the task", "forgetting"), strict=True
+    ):
         plots.lines({name: (rates, values)}, "", "", "", logx=True, ax=ax)
         ax.set_ylabel(f"{label} (nats a token)")
         ax.axvline(lr, color=plots.COLOURS[1], linestyle="--")
         ax.plot([lr], [values[rates.index(lr)]], "o", color=plots.COLOURS[1])
     index = rates.index(lr)
-    print(f"learning rate {lr:g}: loss on the task {means['target_loss'][index]:.3f}, forgetting "
-          f"{means['forgetting'][index]:+.3f}; lowest loss on the task at {best:g}")
+    print(
+        f"learning rate {lr:g}: loss on the task {means['target_loss'][index]:.3f}, forgetting "
+        f"{means['forgetting'][index]:+.3f}; lowest loss on the task at {best:g}"
+    )
 
 
 def learning_rate_picker(rows: Sequence[Mapping[str, float]], lr: float) -> None:
@@ -196,13 +221,16 @@ def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: st
     tokens = [_text_of(tokenizer, token) for token in ids]
     worst = max(range(len(losses)), key=losses.__getitem__)
     expected = _text_of(tokenizer, int(logits[0, worst].argmax()))
-    print(f"{len(ids)} tokens, {len(losses)} predicted: mean loss {mean:.2f} nats, perplexity "
-          f"{math.exp(mean):.1f}. Least expected: {tokens[worst + 1]!r}, where {expected!r} was likeliest.")
+    print(
+        f"{len(ids)} tokens, {len(losses)} predicted: mean loss {mean:.2f} nats, perplexity "
+        f"{math.exp(mean):.1f}. Least expected: {tokens[worst + 1]!r}, where {expected!r} was likeliest."
+    )
     probabilities = logits[0, -1].float().softmax(-1)
     best = probabilities.topk(6)
     fig, (above, below) = plots.plt.subplots(2, 1, figsize=(6.4, 4.2), height_ratios=[1.2, 1])
-    fig.suptitle("Loss of every token in nats, and what the model expects next", x=0.01, ha="left",
-                 fontsize=11)
+    fig.suptitle(
+        "Loss of every token in nats, and what the model expects next", x=0.01, ha="left", fontsize=11
+    )
     plots.coloured_text(tokens, [None, *losses], "", ax=above, width=60)
     following = [_text_of(tokenizer, token) for token in best.indices.tolist()]
     plots.bars(dict(zip(following, best.values.tolist(), strict=True)), "", "", ax=below)
@@ -241,10 +269,13 @@ def gaussian_policies(distance: float = 1.0, width: float = 1.0, samples: int = 
     values = {name: estimator(*log_probs) for name, estimator in kl.ESTIMATORS.items()}
     negative = int((values["k1"] < 0).sum())
     print(f"KL(policy || reference) {exact:.3f} nats, KL(reference || policy) {reverse:.3f}")
-    print(f"{negative} of {samples} samples have a negative k1; the mean of k3 is "
-          f"{values['k3'].mean():.3f}, its standard deviation on paper {_std_of_k3(distance, width):.3g}")
-    _, (left, right) = plots.figure("Two policies, and what samples of the one say of their distance", "", "",
-                                    columns=2)
+    print(
+        f"{negative} of {samples} samples have a negative k1; the mean of k3 is "
+        f"{values['k3'].mean():.3f}, its standard deviation on paper {_std_of_k3(distance, width):.3g}"
+    )
+    _, (left, right) = plots.figure(
+        "Two policies, and what samples of the one say of their distance", "", "", columns=2
+    )
     x = torch.linspace(min(-3.5, distance - 3.5 * width), max(3.5, distance + 3.5 * width), 400)
     for name, density, colour in (("policy", policy, 0), ("reference", reference, 6)):
         left.plot(x, density.log_prob(x).exp(), color=plots.COLOURS[colour], label=name)
@@ -254,8 +285,14 @@ def gaussian_policies(distance: float = 1.0, width: float = 1.0, samples: int = 
     left.set(xlabel="x", ylabel="density")
     left.legend()
     for row, sample in enumerate(values.values()):
-        right.errorbar([sample.mean()], [row], xerr=[2 * sample.std() / samples**0.5], fmt="o", capsize=3,
-                       color=plots.COLOURS[0])
+        right.errorbar(
+            [sample.mean()],
+            [row],
+            xerr=[2 * sample.std() / samples**0.5],
+            fmt="o",
+            capsize=3,
+            color=plots.COLOURS[0],
+        )
     right.axvline(exact, color="black", linestyle="--", linewidth=1)
     right.set_yticks(range(len(values)), list(values))
     right.invert_yaxis()
@@ -274,8 +311,10 @@ def _std_of_k3(distance: float, width: float) -> float:
 
 def _gaussian_kl(distance: float, width: float) -> tuple[float, float]:
     """KL of N(distance, width) from N(0, 1), and the other way round, in nats."""
-    return (math.log(1 / width) + (width**2 + distance**2 - 1) / 2,
-            math.log(width) + ((1 + distance**2) / width**2 - 1) / 2)
+    return (
+        math.log(1 / width) + (width**2 + distance**2 - 1) / 2,
+        math.log(width) + ((1 + distance**2) / width**2 - 1) / 2,
+    )
 
 
 def kl_explorer() -> None:
@@ -284,8 +323,9 @@ def kl_explorer() -> None:
     def show(distance: float = 1.0, width: float = 1.0, samples: int = 100, seed: int = 0) -> None:
         gaussian_policies(distance, width, samples, seed)
 
-    control(show, distance=(0.0, 4.0, 0.1), width=(0.3, 2.0, 0.1), samples=[10, 100, 1000, 10_000],
-            seed=(0, 20))
+    control(
+        show, distance=(0.0, 4.0, 0.1), width=(0.3, 2.0, 0.1), samples=[10, 100, 1000, 10_000], seed=(0, 20)
+    )
 
 
 def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: str | None = None) -> None:
@@ -303,10 +343,16 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
     messages: list[dict] = []
     turns = ipywidgets.HTML()
     wide = {"description_width": "90px"}
-    line = ipywidgets.Text(system or SYSTEM, description="system", continuous_update=False, style=wide,
-                           layout={"width": "640px"})
-    field = ipywidgets.Text(description="you", placeholder="a question, then Enter", continuous_update=False,
-                            style=wide, layout={"width": "640px"})
+    line = ipywidgets.Text(
+        system or SYSTEM, description="system", continuous_update=False, style=wide, layout={"width": "640px"}
+    )
+    field = ipywidgets.Text(
+        description="you",
+        placeholder="a question, then Enter",
+        continuous_update=False,
+        style=wide,
+        layout={"width": "640px"},
+    )
     heat = ipywidgets.FloatSlider(0.0, min=0.0, max=1.5, step=0.1, description="temperature", style=wide)
     send, new = (ipywidgets.Button(description=name) for name in ("Send", "New conversation"))
 
@@ -323,8 +369,9 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
         try:
             for piece in chat(model, tokenizer, messages, text, temperature=heat.value, seed=len(messages)):
                 answer += piece
-                turns.value = _chat_html([*messages, {"role": "user", "content": text},
-                                          {"role": "assistant", "content": answer}])
+                turns.value = _chat_html(
+                    [*messages, {"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+                )
             turns.value = _chat_html(messages)
         except ValueError as error:
             turns.value = _chat_html([*messages, {"role": "error", "content": str(error)}])
@@ -345,9 +392,12 @@ def _chat_html(messages: Sequence[Mapping[str, str]]) -> str:
     """The turns after the system line, one block each; contents are text, not markup."""
     from html import escape
 
-    blocks = [f'<div class="course-{message["role"]}" style="margin: 4px 0; white-space: pre-wrap; '
-              f'max-width: 720px"><b>{message["role"]}</b> {escape(message["content"])}</div>'
-              for message in messages if message["role"] != "system"]
+    blocks = [
+        f'<div class="course-{message["role"]}" style="margin: 4px 0; white-space: pre-wrap; '
+        f'max-width: 720px"><b>{message["role"]}</b> {escape(message["content"])}</div>'
+        for message in messages
+        if message["role"] != "system"
+    ]
     return f'<div class="course-chat" style="line-height: 1.4">{"".join(blocks)}</div>'
 
 
@@ -371,8 +421,11 @@ def conversation_loss(model: Any, tokenizer: Any, conversation: str) -> None:
     shown = [loss if label != IGNORE else None for loss, label in zip(losses, example.labels, strict=True)]
     scored = [loss for loss in shown if loss is not None]
     print(f"{len(shown)} tokens, {len(scored)} carry loss: mean {sum(scored) / len(scored):.2f} nats")
-    plots.coloured_text([_text_of(tokenizer, token) for token in example.input_ids], shown,
-                        "Only the assistant's words and their end marker carry loss (nats)")
+    plots.coloured_text(
+        [_text_of(tokenizer, token) for token in example.input_ids],
+        shown,
+        "Only the assistant's words and their end marker carry loss (nats)",
+    )
 
 
 def typed_messages(conversation: str) -> list[dict[str, str]]:
@@ -401,8 +454,15 @@ def conversation_painter(model: Any, tokenizer: Any, conversation: str) -> None:
     control(show, conversation=area)
 
 
-def memory_plan(model: str = "Llama-3.1-8B", method: str = "qlora", batch_size: int = 4, tokens: int = 1024,
-                card: str = "RTX 4090", price: float = 1.0, checkpointing: bool = True) -> None:
+def memory_plan(
+    model: str = "Llama-3.1-8B",
+    method: str = "qlora",
+    batch_size: int = 4,
+    tokens: int = 1024,
+    card: str = "RTX 4090",
+    price: float = 1.0,
+    checkpointing: bool = True,
+) -> None:
     """Print whether training fits a card, the largest batch that does, and time and cost; draw the parts.
 
     price is that of an hour of the card; time and cost are for three epochs of 10,000 examples.
@@ -414,14 +474,20 @@ def memory_plan(model: str = "Llama-3.1-8B", method: str = "qlora", batch_size: 
     found = plan(model, method, batch_size, tokens, card, price, checkpointing=checkpointing)
     need = found.need
     verdict = "fits" if found.fits else "does not fit"
-    print(f"{model}, {need.parameters:,} parameters, {need.trainable:,} trained: {verdict}. "
-          f"{found.used_bytes / GIB:.1f} of {found.card_bytes / GIB:.0f} GiB; largest batch "
-          f"{found.largest_batch or 'none'}")
+    print(
+        f"{model}, {need.parameters:,} parameters, {need.trainable:,} trained: {verdict}. "
+        f"{found.used_bytes / GIB:.1f} of {found.card_bytes / GIB:.0f} GiB; largest batch "
+        f"{found.largest_batch or 'none'}"
+    )
     print(f"3 epochs of 10,000 examples: about {found.hours:.1f} hours, cost {found.cost:,.2f}")
     fig, ax = plots.figure(f"{model} with {method}: {verdict} on {card}", "memory (GiB)", "")
     fig.set_figheight(2.4)
-    parts = {"weights": need.weights, "gradients": need.gradients, "moments": need.moments,
-             "activations and working space": need.step}
+    parts = {
+        "weights": need.weights,
+        "gradients": need.gradients,
+        "moments": need.moments,
+        "activations and working space": need.step,
+    }
     parts["driver and fragments (assumed)"] = found.used_bytes - need.total
     left = 0.0
     for (name, size), colour in zip(parts.items(), plots.COLOURS, strict=False):
@@ -437,5 +503,13 @@ def memory_calculator() -> None:
     from course_utils.calculator import cards_here
     from course_utils.memory import KNOWN_MODELS, METHODS
 
-    control(memory_plan, model=list(KNOWN_MODELS), method=list(METHODS), batch_size=[1, 2, 4, 8, 16, 32],
-            tokens=[256, 512, 1024], card=cards_here(), price=(0.0, 10.0, 0.25), checkpointing=True)
+    control(
+        memory_plan,
+        model=list(KNOWN_MODELS),
+        method=list(METHODS),
+        batch_size=[1, 2, 4, 8, 16, 32],
+        tokens=[256, 512, 1024],
+        card=cards_here(),
+        price=(0.0, 10.0, 0.25),
+        checkpointing=True,
+    )

@@ -13,8 +13,9 @@ from course_utils.widgets import WIDGET, _outputs_of, _static
 XLABEL = "weight / scale of its block"
 
 
-def level_histogram(weight: torch.Tensor, tables: Mapping[str, Sequence[float]], title: str,
-                    block_size: int = 64) -> None:
+def level_histogram(
+    weight: torch.Tensor, tables: Mapping[str, Sequence[float]], title: str, block_size: int = 64
+) -> None:
     """Weights over their block's scale, on [-1, 1], and the levels of each table as ticks below."""
     _, scaled = _whole_blocks(weight, block_size)
     _, ax = plots.figure(title, XLABEL, "share of the weights")
@@ -34,8 +35,10 @@ def compare_levels(weight: torch.Tensor, levels: Sequence[float], block_size: in
     values, scaled = _whole_blocks(weight, block_size)
     table = torch.tensor(sorted(levels))
     yours, codes = _squares(values, table, block_size)
-    error, nf4 = ((each.sum().sqrt() / values.norm()).item()
-                  for each in (yours, _squares(values, LEVELS["nf4"], block_size)[0]))
+    error, nf4 = (
+        (each.sum().sqrt() / values.norm()).item()
+        for each in (yours, _squares(values, LEVELS["nf4"], block_size)[0])
+    )
     verdict = "NF4 is beaten" if error < nf4 else "the same" if error == nf4 else "NF4 is still better"
     print(f"relative error {error:.4f}, NF4's {nf4:.4f}: {verdict}")
     _, axes = plots.figure(f"Relative error {error:.4f}, NF4's {nf4:.4f}", "", "", columns=2)
@@ -54,10 +57,15 @@ def level_sliders(weight: torch.Tensor, block_size: int = 64) -> None:
     from IPython.display import publish_display_data
 
     tables = {name: sorted(levels.tolist()) for name, levels in LEVELS.items() if len(levels) == 16}
-    looks = {"orientation": "vertical", "layout": {"width": "42px", "height": "170px"},
-             "readout_format": ".2f", "continuous_update": False}
-    sliders = [ipywidgets.FloatSlider(value=level, min=-1, max=1, step=0.001, **looks)
-               for level in tables["nf4"]]
+    looks = {
+        "orientation": "vertical",
+        "layout": {"width": "42px", "height": "170px"},
+        "readout_format": ".2f",
+        "continuous_update": False,
+    }
+    sliders = [
+        ipywidgets.FloatSlider(value=level, min=-1, max=1, step=0.001, **looks) for level in tables["nf4"]
+    ]
     start = ipywidgets.Dropdown(options=list(tables), value="nf4", description="start from")
     output = ipywidgets.Output()
     putting_in = []  # while a table is put in, its sixteen moves count as one

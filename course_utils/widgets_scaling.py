@@ -42,6 +42,8 @@ def show_cards(
         traffic = step_traffic(2 * need.parameters, need.gradients, cards, stage)
         computing, sending = step_seconds(flop, tflops, UTILISATION, traffic, LINKS[link])
         fits = "fits" if sum(parts.values()) <= size * GIB else "does not fit"
-        print(f"{name:26} {sum(held[name].values()):7.1f} GiB {fits:12} sends {traffic / GIB:7.2f} GiB: "
-              f"{sending:8.3f} s beside {computing:6.2f} s of computing")  # fmt: skip
+        print(
+            f"{name:26} {sum(held[name].values()):7.1f} GiB {fits:12} sends {traffic / GIB:7.2f} GiB: "
+            f"{sending:8.3f} s beside {computing:6.2f} s of computing"
+        )
     memory_of_cards(held, size, f"{model}, {method}, {cards} x {card}: what each card holds")

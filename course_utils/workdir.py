@@ -21,8 +21,10 @@ def lessons(names: list[str] | None = None, folder: Path = NOTEBOOKS) -> list[Pa
     for name in names or []:
         found = [path for path in every if _is_called(path, name)]
         if not found:
-            raise ValueError(f"There is no lesson {name!r} in {folder}. "
-                             f"Choose from: {', '.join(path.stem for path in every) or 'none yet'}.")
+            raise ValueError(
+                f"There is no lesson {name!r} in {folder}. "
+                f"Choose from: {', '.join(path.stem for path in every) or 'none yet'}."
+            )
         chosen += found
     return sorted(set(chosen)) if names else every
 
@@ -47,8 +49,10 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
             _write_copy(lesson, copy)
             lines.append(f"{copy.relative_to(work.parent)}: copied from {source.name}/")
         elif _origin(copy) != _digest(nbformat.read(lesson, as_version=4)):
-            lines.append(f"{copy.relative_to(work.parent)} is older than its lesson. A fresh copy, with "
-                         f"yours kept beside it: python -m course_utils reset {lesson.stem[:2]}")
+            lines.append(
+                f"{copy.relative_to(work.parent)} is older than its lesson. A fresh copy, with "
+                f"yours kept beside it: python -m course_utils reset {lesson.stem[:2]}"
+            )
     return lines
 
 

@@ -68,10 +68,7 @@ def quantization(chosen):
 def adapter(chosen):
     """LoRA on all linear layers but the head."""
     return LoraConfig(
-        r=chosen.rank,
-        lora_alpha=2 * chosen.rank,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
+        r=chosen.rank, lora_alpha=2 * chosen.rank, target_modules="all-linear", task_type="CAUSAL_LM"
     )
 
 
@@ -146,11 +143,15 @@ def plan(chosen):
     """Everything but the weights: prints the arguments, the data with its masks, memory, time and cost."""
     lora, config = adapter(chosen), arguments(chosen, chosen.cards)
     if stored := quantization(chosen):
-        print(f"weights    {stored.bnb_4bit_quant_type}, double quantisation: "
-              f"{stored.bnb_4bit_use_double_quant}")  # fmt: skip
+        print(
+            f"weights    {stored.bnb_4bit_quant_type}, double quantisation: "
+            f"{stored.bnb_4bit_use_double_quant}"
+        )
     print(f"adapter    LoRA, rank {lora.r}, alpha {lora.lora_alpha:g}, on {lora.target_modules} layers")
-    print(f"batch      {chosen.cards} card(s) x {config.per_device_train_batch_size} x "
-          f"{config.gradient_accumulation_steps} accumulated = {chosen.batch} conversations")  # fmt: skip
+    print(
+        f"batch      {chosen.cards} card(s) x {config.per_device_train_batch_size} x "
+        f"{config.gradient_accumulation_steps} accumulated = {chosen.batch} conversations"
+    )
     tokens, rows = show_data(chosen)
     steps = chosen.steps if chosen.steps > 0 else math.ceil(rows / chosen.batch * chosen.epochs)
     print(f"steps      {steps}, rate {config.learning_rate:g}, {config.lr_scheduler_type.value}")

@@ -5,5 +5,13 @@ from course_utils.checks.exercises import Exercise, Mistake, check, close, expec
 from course_utils.checks.predictions import predict
 
 __all__ = [
-    "ClaimFailed", "Exercise", "Mistake", "check", "claim", "close", "expect_tensor", "hint", "predict",
+    "ClaimFailed",
+    "Exercise",
+    "Mistake",
+    "check",
+    "claim",
+    "close",
+    "expect_tensor",
+    "hint",
+    "predict",
 ]

@@ -14,9 +14,17 @@ class ClaimFailed(AssertionError):
     """A claim that binds here does not hold."""
 
 
-def claim(text: str, value: Any, *, at_most: float | None = None, at_least: float | None = None,
-          equals: Any = None, tolerance: float = 0.0, unit: str = "",
-          models: tuple[str, ...] | str = ("pocket",)) -> None:
+def claim(
+    text: str,
+    value: Any,
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+    equals: Any = None,
+    tolerance: float = 0.0,
+    unit: str = "",
+    models: tuple[str, ...] | str = ("pocket",),
+) -> None:
     """Show the claim, the measured value and the bound; keep them as a record in the output's metadata.
 
     value: a number, a one-element tensor, a bool or a string. Give at_most, at_least, both, or equals (within
@@ -35,11 +43,21 @@ def claim(text: str, value: Any, *, at_most: float | None = None, at_least: floa
     else:
         outcome, binding = ("holds" if holds else "DOES NOT HOLD"), True
     unit = f" {unit}" if unit else ""
-    record = {"text": text, "value": _plain(value), "bound": bound + unit, "unit": unit.strip(),
-              "holds": holds, "binding": binding}
+    record = {
+        "text": text,
+        "value": _plain(value),
+        "bound": bound + unit,
+        "unit": unit.strip(),
+        "holds": holds,
+        "binding": binding,
+    }
     kind = "neutral" if not binding else "good" if holds else "bad"
-    show(f"Claim: {text}", f"measured {_number(value)}{unit}; {bound}{unit}: {outcome}", kind=kind,
-         metadata={"course": {"claim": record}})
+    show(
+        f"Claim: {text}",
+        f"measured {_number(value)}{unit}; {bound}{unit}: {outcome}",
+        kind=kind,
+        metadata={"course": {"claim": record}},
+    )
     if binding and not holds and os.environ.get("COURSE_STRICT") == "1":
         raise ClaimFailed(f"{text}: measured {_number(value)}{unit}, which should be {bound}{unit}.")
 

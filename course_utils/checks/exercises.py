@@ -65,8 +65,10 @@ def registry() -> dict[str, Exercise]:
             continue
         for exercise in importlib.import_module(f"course_utils.checks.{module}").EXERCISES:
             if exercise.name in found:
-                raise ValueError(f"Two exercises are named {exercise.name!r}: "
-                                 f"lessons {found[exercise.name].lesson} and {exercise.lesson}.")
+                raise ValueError(
+                    f"Two exercises are named {exercise.name!r}: "
+                    f"lessons {found[exercise.name].lesson} and {exercise.lesson}."
+                )
             found[exercise.name] = exercise
     return found
 
@@ -133,8 +135,11 @@ def verdict(exercise: Exercise, fn: Callable) -> Callable:
     name = exercise.name
     if is_stub(fn):
         if not solutions:
-            show(f"{name}: not attempted yet", "Going on with the reference. Replace the ... and run the "
-                 f'cell again; hint("{name}") helps in three steps.')
+            show(
+                f"{name}: not attempted yet",
+                "Going on with the reference. Replace the ... and run the "
+                f'cell again; hint("{name}") helps in three steps.',
+            )
             return exercise.reference
         fn = exercise.reference
     fault = find_fault(exercise, fn)
@@ -142,8 +147,14 @@ def verdict(exercise: Exercise, fn: Callable) -> Callable:
         show(f"{name}: passed", kind="good")
     else:
         message, code = fault
-        show(f"{name}: not yet", message, "Going on with the reference. Change the cell and run it again; "
-             f'hint("{name}") helps in three steps.', code=code, kind="bad")
+        show(
+            f"{name}: not yet",
+            message,
+            "Going on with the reference. Change the cell and run it again; "
+            f'hint("{name}") helps in three steps.',
+            code=code,
+            kind="bad",
+        )
     if solutions:
         if fault:
             raise Mistake(f"{name}: {message}")
@@ -186,8 +197,11 @@ def _empty(function: Callable) -> bool:
         body = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0].body
     except (OSError, TypeError, SyntaxError, AttributeError):
         return False
-    constants = [node.value.value for node in body
-                 if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    constants = [
+        node.value.value
+        for node in body
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
     plain = len(constants) + sum(isinstance(node, ast.Pass) for node in body) == len(body)
     return plain and Ellipsis in constants
 

@@ -44,9 +44,9 @@ def _adamw_variant(weight, grad, m, v, step, lr, betas, eps, weight_decay, fault
 
 ADAMW_FAULTS = {
     "no_correction": "Your update equals one without bias correction. m and v start at zero, so divide m by "
-                     "1 - beta1**step and v by 1 - beta2**step before you use them.",
+    "1 - beta1**step and v by 1 - beta2**step before you use them.",
     "l2": "The weight decay went into the gradient: that is L2 regularisation, and Adam divides it by "
-          "sqrt(v) like the rest. AdamW takes lr * weight_decay * weight off the weight itself.",
+    "sqrt(v) like the rest. AdamW takes lr * weight_decay * weight off the weight itself.",
     "no_decay": "The weights do not decay: take lr * weight_decay * weight off them.",
     "no_root": "You divide by v. v is a mean of squares, so the size of the gradient is its square root.",
     "eps_inside": "eps stands inside the square root. It is added to the root.",
@@ -68,27 +68,35 @@ def _check_adamw(fn):
         given = [tensor.clone() for tensor in mine]
         parameter.grad = grad.clone()
         optimizer.step()
-        results = {fault: _adamw_variant(state[0], grad, *state[1:], step, *settings.values(), fault)
-                   for fault, state in results.items()}
+        results = {
+            fault: _adamw_variant(state[0], grad, *state[1:], step, *settings.values(), fault)
+            for fault, state in results.items()
+        }
         answer = fn(mine[0], grad, mine[1], mine[2], step, **settings)
         if not isinstance(answer, tuple | list) or len(answer) != 3:
             raise Mistake("Return three tensors: the new weight, m and v.")
         for tensor, before, name in zip(mine, given, ("weight", "m", "v"), strict=True):
             if not close(tensor, before):
                 raise Mistake(f"Your function changes the {name} it is given. Return new tensors.")
-        mine = tuple(expect_tensor(value, (4, 3), name)
-                     for value, name in zip(answer, ("the weight", "m", "v"), strict=True))
+        mine = tuple(
+            expect_tensor(value, (4, 3), name)
+            for value, name in zip(answer, ("the weight", "m", "v"), strict=True)
+        )
     if close(mine[0], parameter):
         state = optimizer.state[parameter]
         if not close(mine[1], state["exp_avg"]) or not close(mine[2], state["exp_avg_sq"]):
-            raise Mistake("The weight is right, but m and v are not the running means to go on with. Return "
-                          "them before the bias correction.")
+            raise Mistake(
+                "The weight is right, but m and v are not the running means to go on with. Return "
+                "them before the bias correction."
+            )
         return
     for fault, message in ADAMW_FAULTS.items():
         if close(mine[0], results[fault][0]):
             raise Mistake(message)
-    raise Mistake("After three steps the weight differs from torch.optim.AdamW's by "
-                  f"{(mine[0] - parameter).abs().max().item():.2g} at most.")
+    raise Mistake(
+        "After three steps the weight differs from torch.optim.AdamW's by "
+        f"{(mine[0] - parameter).abs().max().item():.2g} at most."
+    )
 
 
 def _check_warmup_cosine(fn):
@@ -103,28 +111,37 @@ def _check_warmup_cosine(fn):
     if values[0] == 0:
         raise Mistake("Step 0 has the factor 0: its batch is computed and teaches nothing. Use step + 1.")
     if not close(values[:10], [(step + 1) / 10 for step in range(10)]):
-        raise Mistake("Over a warm-up of 10 steps the factor should be 0.1, 0.2, ... 1.0; yours begins with "
-                      f"{', '.join(f'{value:.3g}' for value in values[:3])}.")
+        raise Mistake(
+            "Over a warm-up of 10 steps the factor should be 0.1, 0.2, ... 1.0; yours begins with "
+            f"{', '.join(f'{value:.3g}' for value in values[:3])}."
+        )
     if not close(values[10], 1.0):
-        raise Mistake(f"Right after the warm-up of 10 steps the factor should be 1, and is {values[10]:.4g}. "
-                      "The cosine counts from the end of the warm-up, and half of a cosine goes from 1 to 0: "
-                      "0.5 * (1 + cos(pi * done)).")
+        raise Mistake(
+            f"Right after the warm-up of 10 steps the factor should be 1, and is {values[10]:.4g}. "
+            "The cosine counts from the end of the warm-up, and half of a cosine goes from 1 to 0: "
+            "0.5 * (1 + cos(pi * done))."
+        )
     if not close(values[55], 0.5):
         raise Mistake(f"Half-way between warm-up and end the factor should be 0.5, and is {values[55]:.4g}.")
     if not close(values[32], 0.5 * (1 + math.cos(math.pi * 22 / 90))):
-        raise Mistake("The factor falls in a straight line or another curve; it should be half a cosine, "
-                      f"{0.5 * (1 + math.cos(math.pi * 22 / 90)):.3f} at step 32, and is {values[32]:.3f}.")
+        raise Mistake(
+            "The factor falls in a straight line or another curve; it should be half a cosine, "
+            f"{0.5 * (1 + math.cos(math.pi * 22 / 90)):.3f} at step 32, and is {values[32]:.3f}."
+        )
     with_floor = factors(100, 10, floor=0.2)
     if not close(max(with_floor), 1.0):
-        raise Mistake(f"With floor=0.2 the largest factor is {max(with_floor):.3g}. The cosine should run "
-                      "from 1 down to the floor: floor + (1 - floor) * cosine.")
+        raise Mistake(
+            f"With floor=0.2 the largest factor is {max(with_floor):.3g}. The cosine should run "
+            "from 1 down to the floor: floor + (1 - floor) * cosine."
+        )
     if not close(with_floor[55], 0.6):
         raise Mistake(f"With floor=0.2 the factor half-way should be 0.6, and is {with_floor[55]:.3g}.")
     try:
         first = fn(0, 10, 0)
     except ZeroDivisionError:
-        raise Mistake("With warmup=0 your function divides by zero. Without a warm-up the first factor is "
-                      "1.") from None
+        raise Mistake(
+            "With warmup=0 your function divides by zero. Without a warm-up the first factor is 1."
+        ) from None
     if not close(first, 1.0):
         raise Mistake(f"Without a warm-up the first factor should be 1, and is {first:.3g}.")
 
@@ -149,29 +166,40 @@ def _check_accumulated_step(fn):
     answer = fn(model, batches, _squared_error)
     grad = model.weight.grad
     if grad is None:
-        raise Mistake("The parameters have no gradient afterwards. Call backward on each micro-batch's loss, "
-                      "and leave the gradient for the optimiser.")
+        raise Mistake(
+            "The parameters have no gradient afterwards. Call backward on each micro-batch's loss, "
+            "and leave the gradient for the optimiser."
+        )
     if close(grad, total):
-        raise Mistake("The gradient is that of the sum: a step with more tokens would be a larger step. "
-                      "Divide by the tokens of all micro-batches.")
+        raise Mistake(
+            "The gradient is that of the sum: a step with more tokens would be a larger step. "
+            "Divide by the tokens of all micro-batches."
+        )
     if close(grad, sum(g / n for g, n in zip(each, counts, strict=True)) / 3):
-        raise Mistake("This is the mean of the micro-batches' means: a token in a short micro-batch weighs "
-                      "more than one in a long one. Divide once, by all tokens.")
+        raise Mistake(
+            "This is the mean of the micro-batches' means: a token in a short micro-batch weighs "
+            "more than one in a long one. Divide once, by all tokens."
+        )
     if close(grad, sum(g / n for g, n in zip(each, counts, strict=True))):
-        raise Mistake("You divide each micro-batch by its own tokens and add: the gradient grows with the "
-                      "number of micro-batches. Sum first, then divide once, by all tokens.")
+        raise Mistake(
+            "You divide each micro-batch by its own tokens and add: the gradient grows with the "
+            "number of micro-batches. Sum first, then divide once, by all tokens."
+        )
     if close(grad, total / 3):
         raise Mistake("You divide by the number of micro-batches. Divide by the number of target tokens.")
     if any(close(grad, each[2] / n) for n in (1, counts[2], sum(counts))):
-        raise Mistake("Only the last micro-batch is in the gradient. backward adds to .grad by itself: do "
-                      "not zero it between micro-batches.")
+        raise Mistake(
+            "Only the last micro-batch is in the gradient. backward adds to .grad by itself: do "
+            "not zero it between micro-batches."
+        )
     if not close(grad, total / sum(counts)):
         raise Mistake("The gradient is not that of the mean loss over all target tokens.")
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise Mistake("Return two numbers: the mean loss over all target tokens, and their number.")
     if not close(answer[0], sum(losses) / sum(counts)):
-        raise Mistake(f"The mean loss should be {sum(losses) / sum(counts):.4f}, and is "
-                      f"{float(answer[0]):.4f}.")
+        raise Mistake(
+            f"The mean loss should be {sum(losses) / sum(counts):.4f}, and is {float(answer[0]):.4f}."
+        )
     if int(answer[1]) != sum(counts):
         raise Mistake(f"The micro-batches hold {sum(counts)} target tokens, you returned {int(answer[1])}.")
 
@@ -188,27 +216,34 @@ def _check_interpolate(fn):
     kept = {name: value.clone() for name, value in before.items()}
     result = fn(before, after, 0.25)
     if not isinstance(result, dict):
-        raise Mistake("Return a dict of tensors, as model.state_dict() is one; this is of type "
-                      f"{type(result).__name__}.")
+        raise Mistake(
+            "Return a dict of tensors, as model.state_dict() is one; this is of type "
+            f"{type(result).__name__}."
+        )
     if set(result) != set(before):
         raise Mistake(f"The names should be {sorted(before)}, and are {sorted(map(str, result))}.")
     if any(not close(before[name], kept[name]) for name in before):
-        raise Mistake("Your function changes the weights in `before`: those of the model that you want to "
-                      "keep. Make new tensors.")
+        raise Mistake(
+            "Your function changes the weights in `before`: those of the model that you want to "
+            "keep. Make new tensors."
+        )
     value, a, b = expect_tensor(result["a"], (2, 3)), before["a"], after["a"]
     if close(value, 0.75 * b + 0.25 * a):
         raise Mistake("The two ends are exchanged: at share 0 the weights are `before`, at share 1 `after`.")
     if close(value, (a + b) / 2):
         raise Mistake("This is the middle whatever the share is.")
     if close(value, a + 0.25 * b):
-        raise Mistake("You add a share of `after` to all of `before`. The two shares sum to one; or add a "
-                      "share of the difference after - before.")
+        raise Mistake(
+            "You add a share of `after` to all of `before`. The two shares sum to one; or add a "
+            "share of the difference after - before."
+        )
     if not close(value, 0.75 * a + 0.25 * b):
         raise Mistake("At share 0.25 each weight should be 0.75 of `before` and 0.25 of `after`.")
 
 
 def _accumulate(divide):
     """A wrong accumulated_step: divide(loss, count, batches) is what each micro-batch's backward runs on."""
+
     def accumulated_step(model, micro_batches, loss_fn):
         total, tokens = 0.0, 0
         for batch in micro_batches:
@@ -253,8 +288,12 @@ def _adamw_corrected_state(weight, grad, m, v, step, lr, betas, eps, weight_deca
 
 EXERCISES = [
     Exercise(
-        name="adamw_step", lesson="02", minutes=15, difficulty=3,
-        reference=adamw_step, check=_check_adamw,
+        name="adamw_step",
+        lesson="02",
+        minutes=15,
+        difficulty=3,
+        reference=adamw_step,
+        check=_check_adamw,
         wrong=[
             (_adamw_with("no_correction"), "without bias correction"),
             (_adamw_with("l2"), "went into the gradient"),
@@ -266,39 +305,73 @@ EXERCISES = [
             (_adamw_corrected_state, "before the bias correction"),
             (lambda *state, **settings: adamw_step(*state, **settings)[0], "Return three tensors"),
         ],
-        hints=("m is a running mean of the gradient, v one of its square. Both start at zero, so early on "
-               "they are too small by the factor 1 - beta**step. The step is m over the root of v: a sign, "
-               "when all gradients agree.",
-               "All tensors have the weight's shape. In this order: m, v, m_hat = m / (1 - beta1**step), "
-               "v_hat likewise; then the weight loses lr * weight_decay * weight, and "
-               "lr * m_hat / (sqrt(v_hat) + eps). Return m and v, not m_hat and v_hat."),
+        hints=(
+            "m is a running mean of the gradient, v one of its square. Both start at zero, so early on "
+            "they are too small by the factor 1 - beta**step. The step is m over the root of v: a sign, "
+            "when all gradients agree.",
+            "All tensors have the weight's shape. In this order: m, v, m_hat = m / (1 - beta1**step), "
+            "v_hat likewise; then the weight loses lr * weight_decay * weight, and "
+            "lr * m_hat / (sqrt(v_hat) + eps). Return m and v, not m_hat and v_hat.",
+        ),
     ),
     Exercise(
-        name="warmup_cosine", lesson="02", minutes=8, difficulty=1,
-        reference=warmup_cosine, check=_check_warmup_cosine,
+        name="warmup_cosine",
+        lesson="02",
+        minutes=8,
+        difficulty=1,
+        reference=warmup_cosine,
+        check=_check_warmup_cosine,
         wrong=[
-            (lambda step, steps, warmup, floor=0.0: step / warmup if step < warmup else
-             warmup_cosine(step, steps, warmup, floor), "Use step + 1"),
-            (lambda step, steps, warmup, floor=0.0: (step + 1) / warmup if step < warmup else
-             0.5 * (1 + math.cos(math.pi * step / steps)), "counts from the end of the warm-up"),
-            (lambda step, steps, warmup, floor=0.0: (step + 1) / warmup if step < warmup else
-             1 - (step - warmup) / (steps - warmup), "straight line"),
-            (lambda step, steps, warmup, floor=0.0: warmup_cosine(step, steps, warmup) + floor *
-             (step >= warmup), "largest factor is 1.2"),
+            (
+                lambda step, steps, warmup, floor=0.0: (
+                    step / warmup if step < warmup else warmup_cosine(step, steps, warmup, floor)
+                ),
+                "Use step + 1",
+            ),
+            (
+                lambda step, steps, warmup, floor=0.0: (
+                    (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * step / steps))
+                ),
+                "counts from the end of the warm-up",
+            ),
+            (
+                lambda step, steps, warmup, floor=0.0: (
+                    (step + 1) / warmup if step < warmup else 1 - (step - warmup) / (steps - warmup)
+                ),
+                "straight line",
+            ),
+            (
+                lambda step, steps, warmup, floor=0.0: (
+                    warmup_cosine(step, steps, warmup) + floor * (step >= warmup)
+                ),
+                "largest factor is 1.2",
+            ),
             (lambda step, steps, warmup, floor=0.0: warmup_cosine(step, steps, warmup), "should be 0.6"),
-            (lambda step, steps, warmup, floor=0.0: min((step + 1) / warmup,
-             warmup_cosine(max(step, warmup), steps, warmup, floor)), "divides by zero"),
-            (lambda step, steps, warmup, floor=0.0: 0.5 * (1 + math.cos(math.pi * step / steps)),
-             "should be 0.1, 0.2"),
+            (
+                lambda step, steps, warmup, floor=0.0: min(
+                    (step + 1) / warmup, warmup_cosine(max(step, warmup), steps, warmup, floor)
+                ),
+                "divides by zero",
+            ),
+            (
+                lambda step, steps, warmup, floor=0.0: 0.5 * (1 + math.cos(math.pi * step / steps)),
+                "should be 0.1, 0.2",
+            ),
         ],
-        hints=("Two pieces. In the warm-up the factor is the share of it that is done, this step included. "
-               "After it, a number `done` goes from 0 to 1 over the rest; think of half a cosine over it.",
-               "A number in, a number out. step < warmup: (step + 1) / warmup. Else done = (step - warmup) / "
-               "max(1, steps - warmup), cosine = 0.5 * (1 + cos(pi * done)), stretched between floor and 1."),
+        hints=(
+            "Two pieces. In the warm-up the factor is the share of it that is done, this step included. "
+            "After it, a number `done` goes from 0 to 1 over the rest; think of half a cosine over it.",
+            "A number in, a number out. step < warmup: (step + 1) / warmup. Else done = (step - warmup) / "
+            "max(1, steps - warmup), cosine = 0.5 * (1 + cos(pi * done)), stretched between floor and 1.",
+        ),
     ),
     Exercise(
-        name="accumulated_step", lesson="02", minutes=10, difficulty=2,
-        reference=accumulated_step, check=_check_accumulated_step,
+        name="accumulated_step",
+        lesson="02",
+        minutes=10,
+        difficulty=2,
+        reference=accumulated_step,
+        check=_check_accumulated_step,
         wrong=[
             (_accumulate(lambda loss, count, batches: loss), "that of the sum"),
             (_accumulate(lambda loss, count, batches: loss / count / len(batches)), "mean of the micro"),
@@ -309,27 +382,37 @@ EXERCISES = [
             (lambda model, batches, loss_fn: (0.0, 9), "have no gradient"),
             (lambda model, batches, loss_fn: accumulated_step(model, batches, loss_fn)[0], "two numbers"),
         ],
-        hints=("backward adds to .grad. So the gradients of the summed losses add up by themselves; only the "
-               "division by the number of tokens has to wait until all of them are known.",
-               "loss_fn(model, batch) gives (summed loss, count). Loop: backward on the sum, add up "
-               "loss.item() and int(count). Afterwards: parameter.grad /= tokens where there is a gradient "
-               "(frozen parameters have None). Return (total / tokens, tokens)."),
+        hints=(
+            "backward adds to .grad. So the gradients of the summed losses add up by themselves; only the "
+            "division by the number of tokens has to wait until all of them are known.",
+            "loss_fn(model, batch) gives (summed loss, count). Loop: backward on the sum, add up "
+            "loss.item() and int(count). Afterwards: parameter.grad /= tokens where there is a gradient "
+            "(frozen parameters have None). Return (total / tokens, tokens).",
+        ),
     ),
     Exercise(
-        name="interpolate_weights", lesson="02", minutes=5, difficulty=1,
-        reference=interpolate_weights, check=_check_interpolate,
+        name="interpolate_weights",
+        lesson="02",
+        minutes=5,
+        difficulty=1,
+        reference=interpolate_weights,
+        check=_check_interpolate,
         wrong=[
             (lambda before, after, share: interpolate_weights(after, before, share), "are exchanged"),
             (lambda before, after, share: interpolate_weights(before, after, 0.5), "whatever the share"),
-            (lambda before, after, share: {name: before[name] + share * after[name] for name in before},
-             "all of `before`"),
+            (
+                lambda before, after, share: {name: before[name] + share * after[name] for name in before},
+                "all of `before`",
+            ),
             (_interpolate_in_place, "changes the weights in `before`"),
             (lambda before, after, share: list(interpolate_weights(before, after, share).values()), "a dict"),
             (lambda before, after, share: {"a": after["a"]}, "The names should be"),
         ],
-        hints=("A straight line between two points: at share 0 the one, at share 1 the other. A model is a "
-               "point too, with one coordinate a weight.",
-               "before and after are dicts {name: tensor}. For each name (1 - share) * before[name] + "
-               "share * after[name], a new tensor of the same shape; return the dict."),
+        hints=(
+            "A straight line between two points: at share 0 the one, at share 1 the other. A model is a "
+            "point too, with one coordinate a weight.",
+            "before and after are dicts {name: tensor}. For each name (1 - share) * before[name] + "
+            "share * after[name], a new tensor of the same shape; return the dict.",
+        ),
     ),
 ]

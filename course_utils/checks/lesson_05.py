@@ -33,8 +33,10 @@ def _check_adapter_bytes(fn):
     if result in known:
         raise Mistake(known[result])
     if result != 440:
-        raise Mistake(f"Layers of 6 to 10, 6 to 10 and 20 to 3 values at rank 2 need 440 bytes in fp32; you "
-                      f"have {result}.")
+        raise Mistake(
+            f"Layers of 6 to 10, 6 to 10 and 20 to 3 values at rank 2 need 440 bytes in fp32; you "
+            f"have {result}."
+        )
     if fn(sizes, rank, 2) != 220:
         raise Mistake("bytes_per_value has no effect: in bf16 (2 bytes a value) it is half of that in fp32.")
 
@@ -49,27 +51,37 @@ def _check_peft_tensors(fn):
         raise Mistake(f"Two layers have two A's and two B's: 4 tensors. Yours are {len(result)}.")
     names = sorted(map(str, result))
     if any(".default" in name for name in names):
-        raise Mistake("\"default\" is the adapter's name while it is in a PeftModel. The file does not have "
-                      "it: one file, one adapter.")
+        raise Mistake(
+            '"default" is the adapter\'s name while it is in a PeftModel. The file does not have '
+            "it: one file, one adapter."
+        )
     if not all(name.startswith("base_model.model.") for name in names):
-        raise Mistake("Every name begins with \"base_model.model.\": PEFT wraps the model twice, and the "
-                      "names are those of the wrapped one.")
+        raise Mistake(
+            'Every name begins with "base_model.model.": PEFT wraps the model twice, and the '
+            "names are those of the wrapped one."
+        )
     if not all(name.endswith(".weight") for name in names):
-        raise Mistake("The names end with \".weight\": in PEFT lora_A and lora_B are nn.Linear layers, and "
-                      "this is their weight.")
+        raise Mistake(
+            'The names end with ".weight": in PEFT lora_A and lora_B are nn.Linear layers, and '
+            "this is their weight."
+        )
     right = peft_tensors({"h.0.attn.c_proj": (A, B), "h.0.attn.c_attn": (C, D)})
     if set(names) != set(right):
         wrong = next(name for name in names if name not in right)
-        raise Mistake(f"{wrong!r} is no name that PEFT looks for. It wants base_model.model.LAYER"
-                      ".lora_A.weight, and the same with lora_B.")
+        raise Mistake(
+            f"{wrong!r} is no name that PEFT looks for. It wants base_model.model.LAYER"
+            ".lora_A.weight, and the same with lora_B."
+        )
     for name, tensor in right.items():
         value = expect_tensor(result[name])
         other = right[name.translate(str.maketrans("AB", "BA"))]
         if value.shape == other.shape and close(value, other):
             raise Mistake(f"A and B are swapped: {name} holds the other one of the pair.")
         if value.shape == tensor.T.shape and close(value, tensor.T):
-            raise Mistake("The matrices are transposed. PEFT stores A as [rank, in] and B as [out, rank] for "
-                          "Conv1D too; only the layer's own weight lies the other way.")
+            raise Mistake(
+                "The matrices are transposed. PEFT stores A as [rank, in] and B as [out, rank] for "
+                "Conv1D too; only the layer's own weight lies the other way."
+            )
         if not close(expect_tensor(value, tensor.shape, name), tensor):
             raise Mistake(f"{name} should be the tensor unchanged: no scale in it, that is in the config.")
 
@@ -96,7 +108,8 @@ def _check_mixed_lora(fn):
     if close(result, torch.stack([every[row % n, row] for row in range(b)])):
         raise Mistake("The rows get the adapters in turn. It is `which` that says whose adapter a row wants.")
     if any(close(result[row], every[index, row]) for row, index in enumerate(which)) and not close(
-            result, right):
+        result, right
+    ):
         raise Mistake("Some rows are right and some are not. Row i wants adapter which[i].")
     if not close(result, right):
         raise Mistake("Row i should be scale * (x[i] A^T) B^T, with A = A[which[i]] and B = B[which[i]].")
@@ -124,20 +137,26 @@ def _check_stacked_sum(fn):
     if A.shape[0] == n_out and B.shape[-1] == n_in:
         raise Mistake("A and B are swapped: A [r, in] comes first, then B [out, r].")
     if A.shape == (2, n_in) and B.shape == (n_out, 2):
-        raise Mistake("You add the A's and the B's. Their product then has cross terms, B1 A2 and B2 A1, "
-                      "that neither adapter knows. The result needs the rank 2 + 2: stack them.")
+        raise Mistake(
+            "You add the A's and the B's. Their product then has cross terms, B1 A2 and B2 A1, "
+            "that neither adapter knows. The result needs the rank 2 + 2: stack them."
+        )
     if A.shape == (n_out, n_in) or B.shape == (n_out, n_in):
-        raise Mistake("One of the two is the whole matrix [out, in]. Keep it thin: rank 2 and rank 2 make "
-                      "rank 4.")
+        raise Mistake(
+            "One of the two is the whole matrix [out, in]. Keep it thin: rank 2 and rank 2 make rank 4."
+        )
     if A.shape != (4, n_in) or B.shape != (n_out, 4):
-        raise Mistake(f"A should be [4, {n_in}] and B [{n_out}, 4] for two adapters of rank 2; yours are "
-                      f"{list(A.shape)} and {list(B.shape)}. A grows by rows, B by columns.")
+        raise Mistake(
+            f"A should be [4, {n_in}] and B [{n_out}, 4] for two adapters of rank 2; yours are "
+            f"{list(A.shape)} and {list(B.shape)}. A grows by rows, B by columns."
+        )
     made = B @ A
     if close(made, first + second):
         raise Mistake("The weights have no effect.")
     if close(made, w1**2 * first + w2**2 * second):
-        raise Mistake("The weights are in A and in B, so the product has their squares. Put them into one of "
-                      "the two.")
+        raise Mistake(
+            "The weights are in A and in B, so the product has their squares. Put them into one of the two."
+        )
     if close(made, w2 * first + w1 * second):
         raise Mistake("The weights have changed places.")
     if close(made, w1 * B1 @ A2 + w2 * B2 @ A1) or close(made, w1 * B2 @ A1 + w2 * B1 @ A2):
@@ -183,32 +202,42 @@ def _check_cut_product(fn):
     if A_cut.shape == (n_out, rank) or B_cut.shape == (rank, n_in):
         raise Mistake("A and B are swapped: A [rank, in] comes first, then B [out, rank].")
     if A_cut.shape != (rank, n_in) or B_cut.shape != (n_out, rank):
-        raise Mistake(f"A should be [{rank}, {n_in}] and B [{n_out}, {rank}]; yours are {list(A_cut.shape)} "
-                      f"and {list(B_cut.shape)}.")
+        raise Mistake(
+            f"A should be [{rank}, {n_in}] and B [{n_out}, {rank}]; yours are {list(A_cut.shape)} "
+            f"and {list(B_cut.shape)}."
+        )
     made = B_cut @ A_cut
     if close(made, U[:, :rank] @ Vh[:rank]):
         raise Mistake("The singular values are missing: scale one of the two factors by them.")
     if close(made, U[:, :rank] * S[:rank].square() @ Vh[:rank]):
-        raise Mistake("The singular values are in A and in B: their product has the squares. Put them into "
-                      "one, or their roots into both.")
-    if close(made, U[:, r - rank:r] * S[r - rank:r] @ Vh[r - rank:r]):
+        raise Mistake(
+            "The singular values are in A and in B: their product has the squares. Put them into "
+            "one, or their roots into both."
+        )
+    if close(made, U[:, r - rank : r] * S[r - rank : r] @ Vh[r - rank : r]):
         raise Mistake("You keep the weakest directions. The SVD gives the strongest first.")
     if close(made, B[:, :rank] @ A[:rank]):
-        raise Mistake("These are the first rows of A and the first columns of B. They stand in no order of "
-                      "importance: an SVD is needed.")
+        raise Mistake(
+            "These are the first rows of A and the first columns of B. They stand in no order of "
+            "importance: an SVD is needed."
+        )
     if not close(made, best):
-        raise Mistake(f"B A differs from the best approximation of rank {rank}: its error is "
-                      f"{(made - B @ A).norm() / (best - B @ A).norm():.2f} times the smallest possible one.")
+        raise Mistake(
+            f"B A differs from the best approximation of rank {rank}: its error is "
+            f"{(made - B @ A).norm() / (best - B @ A).norm():.2f} times the smallest possible one."
+        )
     if largest.values >= n_in * n_out:
-        raise Mistake("The values are right, and you make a matrix as large as [out, in] on the way. In a "
-                      "large model that is the whole weight: bring it down to r x r with two QR "
-                      "decompositions first (torch.linalg.qr(B), torch.linalg.qr(A.T)).")
+        raise Mistake(
+            "The values are right, and you make a matrix as large as [out, in] on the way. In a "
+            "large model that is the whole weight: bring it down to r x r with two QR "
+            "decompositions first (torch.linalg.qr(B), torch.linalg.qr(A.T))."
+        )
 
 
 def _by_svd(A, B, rank, keep=slice(None), power=(0.0, 1.0)):
     """cut_product by the SVD of the whole product, with the faults of the wrong answers."""
     U, S, Vh = torch.linalg.svd(B @ A, full_matrices=False)
-    U, S, Vh = U[:, :len(A)][:, keep][:, :rank], S[:len(A)][keep][:rank], Vh[:len(A)][keep][:rank]
+    U, S, Vh = U[:, : len(A)][:, keep][:, :rank], S[: len(A)][keep][:rank], Vh[: len(A)][keep][:rank]
     return S[:, None] ** power[0] * Vh, U * S ** power[1]
 
 
@@ -219,8 +248,12 @@ def _renamed(change):
 
 EXERCISES = [
     Exercise(
-        name="adapter_bytes", lesson="05", minutes=5, difficulty=1,
-        reference=adapter_bytes, check=_check_adapter_bytes,
+        name="adapter_bytes",
+        lesson="05",
+        minutes=5,
+        difficulty=1,
+        reference=adapter_bytes,
+        check=_check_adapter_bytes,
         wrong=[
             (lambda sizes, rank, bytes_per_value=4: adapter_bytes(sizes, rank, 1), "not bytes"),
             (lambda sizes, rank, bytes_per_value=4: adapter_bytes(sizes, rank, 8), "bits in a byte"),
@@ -232,76 +265,117 @@ EXERCISES = [
             (lambda sizes, rank, bytes_per_value=4: adapter_bytes(sizes, rank), "has no effect"),
             (lambda sizes, rank, bytes_per_value=4: adapter_bytes(sizes, rank) + 1, "need 440 bytes"),
         ],
-        hints=("Only A and B are saved, for every adapted layer. How many values have they, and how many "
-               "bytes is one?",
-               "A is [rank, in], B is [out, rank]: rank * (in + out) values a layer. Sum over the layers, "
-               "times bytes_per_value."),
+        hints=(
+            "Only A and B are saved, for every adapted layer. How many values have they, and how many "
+            "bytes is one?",
+            "A is [rank, in], B is [out, rank]: rank * (in + out) values a layer. Sum over the layers, "
+            "times bytes_per_value.",
+        ),
     ),
     Exercise(
-        name="peft_tensors", lesson="05", minutes=8, difficulty=1,
-        reference=peft_tensors, check=_check_peft_tensors,
+        name="peft_tensors",
+        lesson="05",
+        minutes=8,
+        difficulty=1,
+        reference=peft_tensors,
+        check=_check_peft_tensors,
         wrong=[
             (_renamed(lambda name: name.removeprefix("base_model.model.")), "begins with"),
             (_renamed(lambda name: name.removesuffix(".weight")), "end with"),
             (_renamed(lambda name: name.replace(".weight", ".default.weight")), "one file, one adapter"),
             (_renamed(lambda name: name.replace(".lora_", ".weight.lora_")), "no name that PEFT looks for"),
-            (lambda tensors: peft_tensors({n: (B, A) for n, (A, B) in tensors.items()}),
-             "A and B are swapped"),
+            (
+                lambda tensors: peft_tensors({n: (B, A) for n, (A, B) in tensors.items()}),
+                "A and B are swapped",
+            ),
             (lambda tensors: peft_tensors({n: (A.T, B.T) for n, (A, B) in tensors.items()}), "transposed"),
             (lambda tensors: peft_tensors({n: (A, 2 * B) for n, (A, B) in tensors.items()}), "no scale"),
             (lambda tensors: peft_tensors(dict(list(tensors.items())[:1])), "4 tensors"),
             (lambda tensors: list(peft_tensors(tensors).items()), "Return a dict"),
         ],
-        hints=("One loop over the layers that puts two entries into a new dict. The tensors stay as they "
-               "are; only the names are made.",
-               "f\"base_model.model.{layer}.lora_A.weight\" for A [rank, in], and the same with lora_B for B "
-               "[out, rank]."),
+        hints=(
+            "One loop over the layers that puts two entries into a new dict. The tensors stay as they "
+            "are; only the names are made.",
+            'f"base_model.model.{layer}.lora_A.weight" for A [rank, in], and the same with lora_B for B '
+            "[out, rank].",
+        ),
     ),
     Exercise(
-        name="mixed_lora", lesson="05", minutes=10, difficulty=2,
-        reference=mixed_lora, check=_check_mixed_lora,
+        name="mixed_lora",
+        lesson="05",
+        minutes=10,
+        difficulty=2,
+        reference=mixed_lora,
+        check=_check_mixed_lora,
         wrong=[
             (lambda x, A, B, which, scale: mixed_lora(x, A, B, which, 1.0), "scale is missing"),
             (lambda x, A, B, which, scale: scale * x @ A[which[0]].T @ B[which[0]].T, "first row's adapter"),
-            (lambda x, A, B, which, scale: sum(scale * x @ a.T @ b.T for a, b in zip(A, B, strict=True)),
-             "adds all adapters up"),
-            (lambda x, A, B, which, scale: mixed_lora(x, A, B, torch.arange(len(x)) % len(A), scale),
-             "in turn"),
+            (
+                lambda x, A, B, which, scale: sum(scale * x @ a.T @ b.T for a, b in zip(A, B, strict=True)),
+                "adds all adapters up",
+            ),
+            (
+                lambda x, A, B, which, scale: mixed_lora(x, A, B, torch.arange(len(x)) % len(A), scale),
+                "in turn",
+            ),
             (lambda x, A, B, which, scale: mixed_lora(x, A, B, which.sort().values, scale), "Some rows"),
             (lambda x, A, B, which, scale: 2 * mixed_lora(x, A, B, which, scale), "Row i should be"),
             (lambda x, A, B, which, scale: mixed_lora(x, A, B, which, scale).sum(1), "shape"),
         ],
-        hints=("A[which] picks an A for every row of the batch: [b, r, in]. `@` multiplies matrices pairwise "
-               "along the first dimension.",
-               "x [b, t, in] @ A[which].mT [b, in, r] is [b, t, r]; that @ B[which].mT [b, r, out] is "
-               "[b, t, out]. Times scale."),
+        hints=(
+            "A[which] picks an A for every row of the batch: [b, r, in]. `@` multiplies matrices pairwise "
+            "along the first dimension.",
+            "x [b, t, in] @ A[which].mT [b, in, r] is [b, t, r]; that @ B[which].mT [b, r, out] is "
+            "[b, t, out]. Times scale.",
+        ),
     ),
     Exercise(
-        name="stacked_sum", lesson="05", minutes=10, difficulty=2,
-        reference=stacked_sum, check=_check_stacked_sum,
+        name="stacked_sum",
+        lesson="05",
+        minutes=10,
+        difficulty=2,
+        reference=stacked_sum,
+        check=_check_stacked_sum,
         wrong=[
             (lambda A1, B1, A2, B2, w1, w2: (A1 + A2, w1 * B1 + w2 * B2), "cross terms"),
             (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, 1, 1), "weights have no effect"),
-            (lambda A1, B1, A2, B2, w1, w2: (torch.cat([w1 * A1, w2 * A2]),
-                                             torch.cat([w1 * B1, w2 * B2], 1)), "their squares"),
+            (
+                lambda A1, B1, A2, B2, w1, w2: (
+                    torch.cat([w1 * A1, w2 * A2]),
+                    torch.cat([w1 * B1, w2 * B2], 1),
+                ),
+                "their squares",
+            ),
             (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, w2, w1), "changed places"),
-            (lambda A1, B1, A2, B2, w1, w2: (torch.cat([A2, A1]), torch.cat([w1 * B1, w2 * B2], 1)),
-             "B1 meets A2"),
+            (
+                lambda A1, B1, A2, B2, w1, w2: (torch.cat([A2, A1]), torch.cat([w1 * B1, w2 * B2], 1)),
+                "B1 meets A2",
+            ),
             (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, w1, w2)[::-1], "are swapped"),
-            (lambda A1, B1, A2, B2, w1, w2: (torch.eye(A1.shape[1]), w1 * B1 @ A1 + w2 * B2 @ A2),
-             "whole matrix"),
+            (
+                lambda A1, B1, A2, B2, w1, w2: (torch.eye(A1.shape[1]), w1 * B1 @ A1 + w2 * B2 @ A2),
+                "whole matrix",
+            ),
             (lambda A1, B1, A2, B2, w1, w2: w1 * B1 @ A1 + w2 * B2 @ A2, "Return two tensors"),
-            (lambda A1, B1, A2, B2, w1, w2: (torch.cat([A1, A2], 1), torch.cat([w1 * B1, w2 * B2], 1)),
-             "A grows by rows"),
+            (
+                lambda A1, B1, A2, B2, w1, w2: (torch.cat([A1, A2], 1), torch.cat([w1 * B1, w2 * B2], 1)),
+                "A grows by rows",
+            ),
         ],
-        hints=("A product of matrices is a sum over the inner dimension. Put the inner dimensions of the two "
-               "products one after the other, and the product is the sum of both.",
-               "[B1 B2] times [A1; A2] is B1 A1 + B2 A2: torch.cat([A1, A2]) is [r1 + r2, in], "
-               "torch.cat([..., ...], dim=1) is [out, r1 + r2]. The weights go into one of the two only."),
+        hints=(
+            "A product of matrices is a sum over the inner dimension. Put the inner dimensions of the two "
+            "products one after the other, and the product is the sum of both.",
+            "[B1 B2] times [A1; A2] is B1 A1 + B2 A2: torch.cat([A1, A2]) is [r1 + r2, in], "
+            "torch.cat([..., ...], dim=1) is [out, r1 + r2]. The weights go into one of the two only.",
+        ),
     ),
     Exercise(
-        name="cut_product", lesson="05", minutes=15, difficulty=3,
-        reference=cut_product, check=_check_cut_product,
+        name="cut_product",
+        lesson="05",
+        minutes=15,
+        difficulty=3,
+        reference=cut_product,
+        check=_check_cut_product,
         wrong=[
             (_by_svd, "as large as [out, in]"),
             (lambda A, B, rank: _by_svd(A, B, rank, power=(0.0, 0.0)), "singular values are missing"),
@@ -313,11 +387,13 @@ EXERCISES = [
             (lambda A, B, rank: cut_product(A, B, rank + 1), "A should be [2, 40]"),
             (lambda A, B, rank: B @ A, "Return two tensors"),
         ],
-        hints=("The SVD of B A is what the cut needs (lesson 04), and B A has at most r singular values that "
-               "are not zero. An orthonormal basis of B's columns and one of A's rows change neither them "
-               "nor the norm: what is left between the two bases is r x r.",
-               "Q_B, R_B = qr(B) and Q_A, R_A = qr(A.T) give B A = Q_B (R_B R_A^T) Q_A^T. SVD of the r x r "
-               "matrix in the middle: B_new = Q_B U[:, :rank] * S[:rank] is [out, rank], A_new = Vh[:rank] "
-               "Q_A^T is [rank, in]."),
+        hints=(
+            "The SVD of B A is what the cut needs (lesson 04), and B A has at most r singular values that "
+            "are not zero. An orthonormal basis of B's columns and one of A's rows change neither them "
+            "nor the norm: what is left between the two bases is r x r.",
+            "Q_B, R_B = qr(B) and Q_A, R_A = qr(A.T) give B A = Q_B (R_B R_A^T) Q_A^T. SVD of the r x r "
+            "matrix in the middle: B_new = Q_B U[:, :rank] * S[:rank] is [out, rank], A_new = Vh[:rank] "
+            "Q_A^T is [rank, in].",
+        ),
     ),
 ]

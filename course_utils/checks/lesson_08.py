@@ -62,14 +62,20 @@ def _check_last_answer(fn):
     if not learn[1:].any() and learn[0].any():
         raise Mistake("Only row 0 has labels. A batch has as many rows as it has conversations.")
     if (learn & (mask == 0)).any():
-        raise Mistake("There is loss on padding. The answer of the last row is cut off, so it has no "
-                      "end marker; it ends where attention_mask does.")  # fmt: skip
+        raise Mistake(
+            "There is loss on padding. The answer of the last row is cut off, so it has no "
+            "end marker; it ends where attention_mask does."
+        )
     if torch.equal(learn, torch.roll(wanted, -1, 1)):
-        raise Mistake("The labels are one place too early: they are not shifted here. The label at a "
-                      "position is the token at that position; the loss does the shift.")  # fmt: skip
+        raise Mistake(
+            "The labels are one place too early: they are not shifted here. The label at a "
+            "position is the token at that position; the loss does the shift."
+        )
     if any(learn[row, start - 3 : start].all() for row, (start, _) in enumerate(LEARNT)):
-        raise Mistake("The header carries loss. The model never has to write <|im_start|>assistant: whoever "
-                      "serves it puts that there.")  # fmt: skip
+        raise Mistake(
+            "The header carries loss. The model never has to write <|im_start|>assistant: whoever "
+            "serves it puts that there."
+        )
     if any(learn[row, start - 1] and learn[row, start] for row, (start, _) in enumerate(LEARNT)):
         raise Mistake("Off by one: the last token of the header carries loss too.")
     if learn[1, 9:12].any():
@@ -82,8 +88,10 @@ def _check_last_answer(fn):
     if learn[0, 21]:
         raise Mistake("There is loss on what comes after the end marker. Nobody lets the model write that.")
     if learn[0, 5:16].any():
-        raise Mistake("Row 0 has loss in its system line or question. The word assistant occurs there as "
-                      "an ordinary token; the header is the whole sequence of ids.")  # fmt: skip
+        raise Mistake(
+            "Row 0 has loss in its system line or question. The word assistant occurs there as "
+            "an ordinary token; the header is the whole sequence of ids."
+        )
     places = learn[0].nonzero().flatten().tolist()
     raise Mistake(f"Row 0 should have loss at positions 18 to 20, yours has it at {places}.")
 
@@ -92,8 +100,10 @@ def _check_end_as_padding(fn, right):
     ids, mask = _batch(fill=END)
     labels = expect_tensor(fn(ids, mask, list(HEADER), END), ids.shape, "the labels")
     if not torch.equal(labels, right):
-        raise Mistake("With the end marker as the padding token the labels change. Tell padding by "
-                      "attention_mask, not by id.")  # fmt: skip
+        raise Mistake(
+            "With the end marker as the padding token the labels change. Tell padding by "
+            "attention_mask, not by id."
+        )
 
 
 def labels_by_position(input_ids, prompt_lengths, lengths):
@@ -122,18 +132,26 @@ def _check_by_position(fn):
     if torch.equal(labels, learnt(start, stop)):
         return
     for wrong, message in (
-        (learnt(start, stop).masked_fill(ids == 2, IGNORE),
-         "The end of every answer is masked. Here the padding has the id of the end marker (pad = eos), and "
-         "you mask by id: the model would never learn to stop. Mask by position."),
+        (
+            learnt(start, stop).masked_fill(ids == 2, IGNORE),
+            "The end of every answer is masked. Here the padding has the id of the end marker (pad = eos), "
+            "and you mask by id: the model would never learn to stop. Mask by position.",
+        ),
         (learnt(start, 7), "There is loss on padding: positions from `lengths` on carry none."),
         (learnt(0, stop), "There is loss on the prompts: positions before `prompt_lengths` carry none."),
-        (learnt(start - 1, stop), "Off by one: the last token of the prompt carries loss. Labels are not "
-         "shifted here; the loss function does that."),
-        (learnt(start + 1, stop), "Off by one: the first token of the completion carries no loss. Labels "
-         "are not shifted here; the loss function does that."),
+        (
+            learnt(start - 1, stop),
+            "Off by one: the last token of the prompt carries loss. Labels are not "
+            "shifted here; the loss function does that.",
+        ),
+        (
+            learnt(start + 1, stop),
+            "Off by one: the first token of the completion carries no loss. Labels "
+            "are not shifted here; the loss function does that.",
+        ),
         (learnt(start, stop - 1), "The last token of every completion is masked: the end marker, as a rule."),
         (learnt(prompts[0], lengths[0]), "Every row got the lengths of row 0."),
-    ):  # fmt: skip
+    ):
         if torch.equal(labels, wrong):
             raise Mistake(message)
     wrong = (labels != learnt(start, stop)).any(1).nonzero()[0].item()
@@ -167,8 +185,10 @@ def _check_packed_positions(fn):
         return
     real = documents > 0
     if torch.equal(answer[real], torch.arange(7).expand(2, 7)[real]):
-        raise Mistake("The positions run on from one document into the next. Each should begin at 0, as "
-                      "if it were alone: the model has learnt what stands at position 0.")  # fmt: skip
+        raise Mistake(
+            "The positions run on from one document into the next. Each should begin at 0, as "
+            "if it were alone: the model has learnt what stands at position 0."
+        )
     if torch.equal(answer[real], right[real] + 1):
         raise Mistake("The positions begin at 1. GPT-2's begin at 0.")
     if torch.equal(answer[real], right[real]):
@@ -211,8 +231,10 @@ def _check_parse_chatml(fn):
         raise Mistake(f"There are {len(messages)} messages; you found {len(answer)}.")
     if [message["role"] for message in answer] != [message["role"] for message in messages]:
         raise Mistake("The roles differ: the role is what stands between <|im_start|> and the first newline.")
-    if any(ours["content"].splitlines()[0] == its["content"] != ours["content"]
-           for ours, its in zip(messages, answer, strict=True)):  # fmt: skip
+    if any(
+        ours["content"].splitlines()[0] == its["content"] != ours["content"]
+        for ours, its in zip(messages, answer, strict=True)
+    ):
         raise Mistake("Only the first line of a content is kept. It ends at <|im_end|>, not at a newline.")
     if any(its["content"] == ours["content"] + "\n" for ours, its in zip(messages, answer, strict=True)):
         raise Mistake("The newline after <|im_end|> got into a content.")
@@ -221,12 +243,15 @@ def _check_parse_chatml(fn):
         raise Mistake(f"Message {wrong} should be {messages[wrong]}, yours is {answer[wrong]}.")
     unfinished = fn(text + "<|im_start|>assistant\nOnly")
     if not unfinished or unfinished[-1] != {"role": "assistant", "content": "Only"}:
-        raise Mistake("An answer that is still being written has no <|im_end|> yet. Its message should be "
-                      "there, with what there is.")  # fmt: skip
+        raise Mistake(
+            "An answer that is still being written has no <|im_end|> yet. Its message should be "
+            "there, with what there is."
+        )
 
 
 def _last(change):
     """A wrong last_answer_labels: change(the spans' starts and stops, row) -> spans."""
+
     def wrong(input_ids, attention_mask, header, end):
         return _spans(input_ids, change(LEARNT))
 
@@ -282,8 +307,12 @@ def _finished_only(text):
 
 EXERCISES = [
     Exercise(
-        name="last_answer_labels", lesson="08", minutes=15, difficulty=3,
-        reference=last_answer_labels, check=_check_last_answer,
+        name="last_answer_labels",
+        lesson="08",
+        minutes=15,
+        difficulty=3,
+        reference=last_answer_labels,
+        check=_check_last_answer,
         wrong=[
             (_last(lambda spans: spans[:1]), "Only row 0"),
             (_last(lambda spans: [(a - 3, b) for a, b in spans]), "The header carries loss"),
@@ -299,15 +328,21 @@ EXERCISES = [
             (_by_id, "not by id"),
             (lambda ids, mask, header, end: None, "Is there a return"),
         ],
-        hints=("Go through the rows one by one. In each, find the last place where the header's ids stand "
-               "together; the answer begins right after them and ends with the next end marker.",
-               "For row ids: starts = the places p with ids[p - len(header) : p] == header, take the last. "
-               "stop = one after the next `end`, or the row's length. Copy input_ids[row, start:stop] into "
-               "labels filled with -100, and put -100 where attention_mask is 0."),
+        hints=(
+            "Go through the rows one by one. In each, find the last place where the header's ids stand "
+            "together; the answer begins right after them and ends with the next end marker.",
+            "For row ids: starts = the places p with ids[p - len(header) : p] == header, take the last. "
+            "stop = one after the next `end`, or the row's length. Copy input_ids[row, start:stop] into "
+            "labels filled with -100, and put -100 where attention_mask is 0.",
+        ),
     ),
     Exercise(
-        name="labels_by_position", lesson="08", minutes=8, difficulty=2,
-        reference=labels_by_position, check=_check_by_position,
+        name="labels_by_position",
+        lesson="08",
+        minutes=8,
+        difficulty=2,
+        reference=labels_by_position,
+        check=_check_by_position,
         wrong=[
             (_masked_by_id, "you mask by id"),
             (_with(lambda p: p, lambda n: n * 0 + 7), "loss on padding"),
@@ -318,13 +353,19 @@ EXERCISES = [
             (_with(lambda p: p * 0 + p[0], lambda n: n * 0 + n[0]), "lengths of row 0"),
             (lambda ids, prompts, lengths: ids, "Row 0 should be"),
         ],
-        hints=("Number the positions 0, 1, 2, ... and compare the numbers with the two lengths of each row.",
-               "position = torch.arange(tokens) is [tokens]; prompt_lengths[:, None] is [batch, 1]; "
-               "comparing them gives [batch, tokens]. input_ids.masked_fill(~learn, -100)."),
+        hints=(
+            "Number the positions 0, 1, 2, ... and compare the numbers with the two lengths of each row.",
+            "position = torch.arange(tokens) is [tokens]; prompt_lengths[:, None] is [batch, 1]; "
+            "comparing them gives [batch, tokens]. input_ids.masked_fill(~learn, -100).",
+        ),
     ),
     Exercise(
-        name="packed_positions", lesson="08", minutes=10, difficulty=2,
-        reference=packed_positions, check=_check_packed_positions,
+        name="packed_positions",
+        lesson="08",
+        minutes=10,
+        difficulty=2,
+        reference=packed_positions,
+        check=_check_packed_positions,
         wrong=[
             (lambda d: torch.arange(d.shape[1]).expand_as(d).contiguous(), "run on"),
             (lambda d: packed_positions(d) + 1, "begin at 1"),
@@ -333,15 +374,21 @@ EXERCISES = [
             (lambda d: packed_positions(d).float(), "whole numbers"),
             (lambda d: d, "Row 0 should be"),
         ],
-        hints=("A document begins where the number differs from the one before. A token's position is its "
-               "distance from the beginning of its document.",
-               "first = documents[:, 1:] != documents[:, :-1], and True in column 0. Write the column's "
-               "number where first is True and 0 elsewhere; the running maximum (cummax over dim 1) is each "
-               "token's beginning. Take it off the column's number."),
+        hints=(
+            "A document begins where the number differs from the one before. A token's position is its "
+            "distance from the beginning of its document.",
+            "first = documents[:, 1:] != documents[:, :-1], and True in column 0. Write the column's "
+            "number where first is True and 0 elsewhere; the running maximum (cummax over dim 1) is each "
+            "token's beginning. Take it off the column's number.",
+        ),
     ),
     Exercise(
-        name="parse_chatml", lesson="08", minutes=8, difficulty=1,
-        reference=parse_chatml, check=_check_parse_chatml,
+        name="parse_chatml",
+        lesson="08",
+        minutes=8,
+        difficulty=1,
+        reference=parse_chatml,
+        check=_check_parse_chatml,
         wrong=[
             (_parse(lambda messages, text: messages[1:]), "system line is missing"),
             (_parse(lambda messages, text: [{"role": "", "content": ""}, *messages]), "first message is"),
@@ -352,9 +399,11 @@ EXERCISES = [
             (_parse(lambda messages, text: [m["content"] for m in messages]), "Return a list of"),
             (_finished_only, "still being written"),
         ],
-        hints=("Every message begins with <|im_start|>: split there first, and take each part apart.",
-               "For each part after the first <|im_start|>: the role goes up to the first newline, the "
-               "content from there up to <|im_end|>. str.partition splits once and does not mind a missing "
-               "mark."),
+        hints=(
+            "Every message begins with <|im_start|>: split there first, and take each part apart.",
+            "For each part after the first <|im_start|>: the role goes up to the first newline, the "
+            "content from there up to <|im_end|>. str.partition splits once and does not mind a missing "
+            "mark.",
+        ),
     ),
 ]

@@ -30,10 +30,7 @@ def _check_token_rewards(fn):
     kl = beta * (log_probs - reference)
     at_end = token_rewards(scores, log_probs, log_probs, MASK, 0.0)  # the scores alone
     for wrong, message in (
-        (
-            right + 2 * kl * MASK,
-            "The sign of the KL is turned: this rewards moving away from the reference.",
-        ),
+        (right + 2 * kl * MASK, "The sign of the KL is turned: this rewards moving away from the reference."),
         (right - kl * (1 - MASK), "Prompt or padding is penalised too: multiply the penalty by the mask."),
         (-kl * MASK + scores[:, None] * MASK, "The score stands at every token. It belongs to the last one."),
         (

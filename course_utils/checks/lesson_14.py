@@ -22,10 +22,15 @@ def choose_setting(rows):
 RUNS = [
     {"setting": setting, "choose": choose, "judge": judge}
     for setting, choose, judge in [
-        (0.1, 0.40, 0.46), (0.1, 0.98, 0.44), (0.2, 0.80, 0.75), (0.2, 0.84, 0.79), (0.3, 0.70, 0.90),
-        (0.3, 0.72, 0.88), (0.3, 0.74, 0.92),
+        (0.1, 0.40, 0.46),
+        (0.1, 0.98, 0.44),
+        (0.2, 0.80, 0.75),
+        (0.2, 0.84, 0.79),
+        (0.3, 0.70, 0.90),
+        (0.3, 0.72, 0.88),
+        (0.3, 0.74, 0.92),
     ]
-]  # fmt: skip
+]
 
 
 def _check_choose_setting(fn):
@@ -39,23 +44,30 @@ def _check_choose_setting(fn):
     if setting == 0.3 and close(torch.tensor(float(score)), 0.72):
         raise Mistake("The setting has the largest sum over its runs, because it has three. Take means.")
     if setting == 0.3:
-        raise Mistake("The setting was chosen by the judging questions. Then the score that it gets on them "
-                      "is too good: they have been used up. Choose by `choose`.")
+        raise Mistake(
+            "The setting was chosen by the judging questions. Then the score that it gets on them "
+            "is too good: they have been used up. Choose by `choose`."
+        )
     if setting == 0.1:
-        raise Mistake("This is the setting of the best single run. One lucky seed decides then; compare "
-                      "means "
-                      "over the seeds.")
+        raise Mistake(
+            "This is the setting of the best single run. One lucky seed decides then; compare "
+            "means "
+            "over the seeds."
+        )
     if setting != 0.2:
         raise Mistake(f"The setting should be 0.2, whose mean of `choose` is highest; yours is {setting!r}.")
     score = torch.tensor(float(score))
     if close(score, 0.82):
-        raise Mistake("The score is that of the choosing questions, of which this setting is the best of "
-                      "several. Report what it gets on the judging ones.")
+        raise Mistake(
+            "The score is that of the choosing questions, of which this setting is the best of "
+            "several. Report what it gets on the judging ones."
+        )
     if close(score, 0.79):
         raise Mistake("The score is that of the setting's best run. Report the mean over its seeds.")
     if not close(score, 0.77):
-        raise Mistake(f"The score should be the mean of `judge` over the setting's runs, 0.77; it is "
-                      f"{score:g}.")
+        raise Mistake(
+            f"The score should be the mean of `judge` over the setting's runs, 0.77; it is {score:g}."
+        )
 
 
 def _by_judge(rows):
@@ -99,25 +111,34 @@ def _check_paired_interval(fn):
     if abs(mean + right) < 1e-5:
         raise Mistake("The sign is the other way round: ours less theirs, so that above 0 ours is better.")
     if abs(mean - right) > 1e-5:
-        raise Mistake("The first value should be the difference of the means as measured, not of one draw or "
-                      f"of all draws: {right:.5f}, and it is {mean:.5f}.")
+        raise Mistake(
+            "The first value should be the difference of the means as measured, not of one draw or "
+            f"of all draws: {right:.5f}, and it is {mean:.5f}."
+        )
     if low > high:
         raise Mistake("The interval's ends are the wrong way round: low first.")
     if high - low < 0.1 * error:
-        raise Mistake("Every draw is the same. Draw with replacement: some questions twice, some not at all; "
-                      "in a mere reordering the mean stays.")
+        raise Mistake(
+            "Every draw is the same. Draw with replacement: some questions twice, some not at all; "
+            "in a mere reordering the mean stays."
+        )
     if high - low > 3 * difference.std():
-        raise Mistake("This is the spread of single questions. The interval is that of the mean over n of "
-                      "them.")
+        raise Mistake(
+            "This is the spread of single questions. The interval is that of the mean over n of them."
+        )
     apart = math.sqrt((ours.var() + theirs.var()).item() / 300)
     if high - low > 2 * apart:
-        raise Mistake("The two are resampled each on its own. Then an easy draw for the one meets a hard "
-                      "one for "
-                      "the other. Draw questions, and take both scores of each.")
+        raise Mistake(
+            "The two are resampled each on its own. Then an easy draw for the one meets a hard "
+            "one for "
+            "the other. Draw questions, and take both scores of each."
+        )
     if abs((low + high) / 2) < error:
-        raise Mistake("The interval is around 0, that of a difference that has been taken off. It belongs "
-                      "around "
-                      "the measured difference.")
+        raise Mistake(
+            "The interval is around 0, that of a difference that has been taken off. It belongs "
+            "around "
+            "the measured difference."
+        )
     width = (high - low) / error
     if abs(width - 2 * 1.645) < 0.2:
         raise Mistake("This holds 90% of the draws: 5% are cut off at each end. For 95% cut off 2.5%.")
@@ -159,6 +180,7 @@ def _of_questions(ours, theirs, draws=2000, seed=0):
 
 def not_beaten(methods):
     """Names that no other is as good as on both and better on one. methods: {name: (quality, cost)}."""
+
     def beaten(name):
         quality, cost = methods[name]
         return any(
@@ -184,9 +206,11 @@ def _check_not_beaten(fn):
     if set(found) == {"c", "e"}:
         raise Mistake("These are the beaten ones. Return the others.")
     if "c" in found:
-        raise Mistake("`c` is as good as `b` and costs more, so it is beaten. It takes better on one and no "
-                      "worse "
-                      "on the other, not better on both.")
+        raise Mistake(
+            "`c` is as good as `b` and costs more, so it is beaten. It takes better on one and no "
+            "worse "
+            "on the other, not better on both."
+        )
     if set(found) == {"b"}:
         raise Mistake("Only the best quality is left. `a` is worse and cheaper: nothing beats it on both.")
     if set(found) == {"a"}:
@@ -238,28 +262,35 @@ def _check_break_even(fn):
     if full is None or adapter is None:
         raise Mistake("It should return a number of answers, and returned None.")
     if (full, adapter) == (20, 20):
-        raise Mistake("A token that is trained on counts as much here as one that is read. The backward pass "
-                      "costs twice the forward pass (as much as it, where the weights are frozen).")
+        raise Mistake(
+            "A token that is trained on counts as much here as one that is read. The backward pass "
+            "costs twice the forward pass (as much as it, where the weights are frozen)."
+        )
     if (full, adapter) == (40, 20):
         raise Mistake("Only the backward pass is counted. Training has a forward pass, too.")
     if full == adapter:
-        raise Mistake("With frozen weights the backward pass costs half: there are no gradients of weights "
-                      "to "
-                      "compute, only those of activations.")
+        raise Mistake(
+            "With frozen weights the backward pass costs half: there are no gradients of weights "
+            "to "
+            "compute, only those of activations."
+        )
     if (full, adapter) == (40, 60):
         raise Mistake("The two are the wrong way round: frozen weights make the backward pass cheaper.")
     if (full, adapter) == (120, 80):
         raise Mistake("Reading a token takes 2 FLOP a parameter, too: divide by 2 * tokens_in_front.")
     if (full, adapter) != (60, 40):
-        raise Mistake(f"1000 tokens trained and 50 in front make 60 answers, or 40 with frozen weights; "
-                      f"yours are "
-                      f"{full} and {adapter}.")
+        raise Mistake(
+            f"1000 tokens trained and 50 in front make 60 answers, or 40 with frozen weights; "
+            f"yours are "
+            f"{full} and {adapter}."
+        )
     rounded = fn(1001, 50, False)
     if rounded == 60:
         raise Mistake("After 60 answers the prompt has still cost a little less. Round up.")
     if rounded != 61 or not isinstance(rounded, int):
-        raise Mistake(f"A whole number of answers, please: 61 for 1001 tokens and 50 in front, not "
-                      f"{rounded!r}.")
+        raise Mistake(
+            f"A whole number of answers, please: 61 for 1001 tokens and 50 in front, not {rounded!r}."
+        )
 
 
 def bytes_by_rule(parameters, adapter, method):
@@ -277,40 +308,53 @@ def _check_bytes_by_rule(fn):
         raise Mistake("It should return a number of bytes for each method, and returned None.")
     full, lora, qlora = (float(value) / million for value in values.values())
     if close(torch.tensor(full), 12_000):
-        raise Mistake("Full: 12 bytes a parameter. Either one of Adam's two moments is missing, or the "
-                      "gradient.")
+        raise Mistake(
+            "Full: 12 bytes a parameter. Either one of Adam's two moments is missing, or the gradient."
+        )
     if close(torch.tensor(full), 8000) or close(torch.tensor(full), 4000):
         raise Mistake("Full: weights alone, or weights and gradients. Adam keeps two moments for each value.")
     if close(torch.tensor(full), 16_016):
         raise Mistake("Full fine-tuning has no adapter.")
     if not close(torch.tensor(full), 16_000):
-        raise Mistake(f"Full: 4 bytes each for weight, gradient and two moments make 16 a parameter, not "
-                      f"{full / 1000:g}.")
+        raise Mistake(
+            f"Full: 4 bytes each for weight, gradient and two moments make 16 a parameter, not "
+            f"{full / 1000:g}."
+        )
     if close(torch.tensor(lora), 4016):
         raise Mistake("LoRA: its base is held in 16 bits here, 2 bytes a parameter.")
     if close(torch.tensor(lora), 16_016) or close(torch.tensor(lora), 14_016):
         raise Mistake("LoRA: frozen weights have no gradient and no moments. Only the adapter has.")
     if close(torch.tensor(lora), 2000) or close(torch.tensor(lora), 2002) or close(torch.tensor(lora), 2004):
-        raise Mistake("LoRA: the adapter's values are trained, so each takes a weight, a gradient and two "
-                      "moments.")
+        raise Mistake(
+            "LoRA: the adapter's values are trained, so each takes a weight, a gradient and two moments."
+        )
     if not close(torch.tensor(lora), 2016):
-        raise Mistake(f"LoRA: 2 bytes a parameter and 16 a value of the adapter make 2,016 million bytes "
-                      f"here, not "
-                      f"{lora:,.1f}.")
+        raise Mistake(
+            f"LoRA: 2 bytes a parameter and 16 a value of the adapter make 2,016 million bytes "
+            f"here, not "
+            f"{lora:,.1f}."
+        )
     if close(torch.tensor(qlora), 516):
-        raise Mistake("QLoRA: each block of 64 has a scale, 0.127 bit a weight when it is quantised, too. "
-                      "(4.127 bits.)")
+        raise Mistake(
+            "QLoRA: each block of 64 has a scale, 0.127 bit a weight when it is quantised, too. (4.127 bits.)"
+        )
     if close(torch.tensor(qlora), 4143):
         raise Mistake("QLoRA: 4.127 are bits. Eight of them make a byte.")
     if not close(torch.tensor(qlora), 531.875):
-        raise Mistake(f"QLoRA: 4.127 bits a parameter and 16 bytes a value of the adapter make 531.9 "
-                      f"million bytes "
-                      f"here, not {qlora:,.1f}.")
+        raise Mistake(
+            f"QLoRA: 4.127 bits a parameter and 16 bytes a value of the adapter make 531.9 "
+            f"million bytes "
+            f"here, not {qlora:,.1f}."
+        )
 
 
 EXERCISES = [
     Exercise(
-        name="choose_setting", lesson="14", minutes=8, difficulty=1, reference=choose_setting,
+        name="choose_setting",
+        lesson="14",
+        minutes=8,
+        difficulty=1,
+        reference=choose_setting,
         check=_check_choose_setting,
         wrong=[
             (_by_judge, "chosen by the judging"),
@@ -328,7 +372,11 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="paired_interval", lesson="14", minutes=12, difficulty=2, reference=paired_interval,
+        name="paired_interval",
+        lesson="14",
+        minutes=12,
+        difficulty=2,
+        reference=paired_interval,
         check=_check_paired_interval,
         wrong=[
             (_apart, "each on its own"),
@@ -348,7 +396,11 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="not_beaten", lesson="14", minutes=8, difficulty=2, reference=not_beaten,
+        name="not_beaten",
+        lesson="14",
+        minutes=8,
+        difficulty=2,
+        reference=not_beaten,
         check=_check_not_beaten,
         wrong=[
             (_strict_in_both, "not better on both"),
@@ -366,13 +418,19 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="break_even_answers", lesson="14", minutes=8, difficulty=2, reference=break_even_answers,
+        name="break_even_answers",
+        lesson="14",
+        minutes=8,
+        difficulty=2,
+        reference=break_even_answers,
         check=_check_break_even,
         wrong=[
             (lambda trained, front, frozen: math.ceil(trained / front), "as much here as one that is read"),
             (lambda trained, front, frozen: math.ceil(3 * trained / front), "costs half"),
-            (lambda trained, front, frozen: math.ceil((2 if frozen else 4) * trained / (2 * front)),
-             "Only the backward"),
+            (
+                lambda trained, front, frozen: math.ceil((2 if frozen else 4) * trained / (2 * front)),
+                "Only the backward",
+            ),
             (lambda trained, front, frozen: int((4 if frozen else 6) * trained / (2 * front)), "Round up"),
             (lambda trained, front, frozen: 2 * break_even_answers(trained, front, frozen), "takes 2 FLOP"),
         ],
@@ -384,19 +442,33 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="bytes_by_rule", lesson="14", minutes=8, difficulty=1, reference=bytes_by_rule,
+        name="bytes_by_rule",
+        lesson="14",
+        minutes=8,
+        difficulty=1,
+        reference=bytes_by_rule,
         check=_check_bytes_by_rule,
         wrong=[
-            (lambda n, a, method: 12 * n if method == "full" else bytes_by_rule(n, a, method),
-             "two moments is missing"),
-            (lambda n, a, method: 4 * n + 16 * a if method == "lora" else bytes_by_rule(n, a, method),
-             "16 bits"),
-            (lambda n, a, method: 16 * n + 16 * a if method == "lora" else bytes_by_rule(n, a, method),
-             "frozen weights have no gradient"),
-            (lambda n, a, method: 2 * n + 2 * a if method == "lora" else bytes_by_rule(n, a, method),
-             "values are trained"),
-            (lambda n, a, method: 0.5 * n + 16 * a if method == "qlora" else bytes_by_rule(n, a, method),
-             "has a scale"),
+            (
+                lambda n, a, method: 12 * n if method == "full" else bytes_by_rule(n, a, method),
+                "two moments is missing",
+            ),
+            (
+                lambda n, a, method: 4 * n + 16 * a if method == "lora" else bytes_by_rule(n, a, method),
+                "16 bits",
+            ),
+            (
+                lambda n, a, method: 16 * n + 16 * a if method == "lora" else bytes_by_rule(n, a, method),
+                "frozen weights have no gradient",
+            ),
+            (
+                lambda n, a, method: 2 * n + 2 * a if method == "lora" else bytes_by_rule(n, a, method),
+                "values are trained",
+            ),
+            (
+                lambda n, a, method: 0.5 * n + 16 * a if method == "qlora" else bytes_by_rule(n, a, method),
+                "has a scale",
+            ),
         ],
         hints=(
             "What is trained takes a weight, a gradient and two moments, 4 bytes each. What is frozen takes "

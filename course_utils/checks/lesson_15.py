@@ -23,8 +23,10 @@ def _check_confident_errors(fn):
     if close(result, 3):
         raise Mistake("This is a number of questions. Divide by how many there are.")
     if close(result, 0.5):
-        raise Mistake("You divide by the questions that were answered. A model that refuses nearly all and "
-                      "errs once would look as bad as one that errs always: divide by all questions.")
+        raise Mistake(
+            "You divide by the questions that were answered. A model that refuses nearly all and "
+            "errs once would look as bad as one that errs always: divide by all questions."
+        )
     if close(result, 0.7):
         raise Mistake("A refusal is not right, but it is no error either: nobody is misled by it.")
     if close(result, 0.3 / 0.7):
@@ -56,8 +58,10 @@ def _check_steps_to_learn(fn):
     if close(result, 2):
         raise Mistake("This is a place in the list. Return the step.")
     if close(result, 30):
-        raise Mistake("At step 30 the level is passed already. Take a straight line from the measurement "
-                      "before it, and say where that line meets the level.")
+        raise Mistake(
+            "At step 30 the level is passed already. Take a straight line from the measurement "
+            "before it, and say where that line meets the level."
+        )
     if close(result, 10):
         raise Mistake("This is the last measurement below the level, not where the line crosses it.")
     if close(result, 44) or close(result, 60):
@@ -83,13 +87,19 @@ def split_by_country(chains, seed):
     countries = sorted({chain.country for chain in chains})
     random.Random(seed).shuffle(countries)
     chosen = set(countries[: len(countries) // 2])
-    return ([chain for chain in chains if chain.country in chosen],
-            [chain for chain in chains if chain.country not in chosen])
+    return (
+        [chain for chain in chains if chain.country in chosen],
+        [chain for chain in chains if chain.country not in chosen],
+    )
 
 
 def _some_chains():
-    return [Chain(f"the {place} of {country}", f"Land {country}", relation, f"{relation} {country}")
-            for country in range(8) for place in ("Tower", "Bridge") for relation in ("capital", "currency")]
+    return [
+        Chain(f"the {place} of {country}", f"Land {country}", relation, f"{relation} {country}")
+        for country in range(8)
+        for place in ("Tower", "Bridge")
+        for relation in ("capital", "currency")
+    ]
 
 
 def _check_split_by_country(fn):
@@ -101,16 +111,22 @@ def _check_split_by_country(fn):
     if Counter(train) + Counter(test) != Counter(chains):
         raise Mistake("Together the two lists should hold every chain once.")
     if {c.landmark for c in train} & {c.landmark for c in test}:
-        raise Mistake("The same landmark is in both lists, with another question. Its country was then "
-                      "learned in training: split by country.")
+        raise Mistake(
+            "The same landmark is in both lists, with another question. Its country was then "
+            "learned in training: split by country."
+        )
     if {c.country for c in train} & {c.country for c in test}:
-        raise Mistake("Two landmarks of one country are in different lists. The answer about the one was "
-                      "learned with the other, without any hop: split by country.")
+        raise Mistake(
+            "Two landmarks of one country are in different lists. The answer about the one was "
+            "learned with the other, without any hop: split by country."
+        )
     if not train or not test or len({c.country for c in train}) != 4:
         raise Mistake("Half of the eight countries should be in each list.")
     if [train, test] != [list(part) for part in fn(list(chains), 3)]:
-        raise Mistake("The same seed should give the same split. A set has no fixed order: sort it, and use "
-                      "random.Random(seed).")
+        raise Mistake(
+            "The same seed should give the same split. A set has no fixed order: sort it, and use "
+            "random.Random(seed)."
+        )
     if all({c.country for c in fn(list(chains), seed)[0]} == {c.country for c in train} for seed in range(8)):
         raise Mistake("Every seed gives the same split. Draw the countries with random.Random(seed).")
 
@@ -127,9 +143,16 @@ def bm25_score(query, document, documents, k1=1.5, b=0.75):
     return score
 
 
-_DOCUMENTS = [text.split() for text in (
-    "the sea is blue the sea is deep", "the harbour", "a ship leaves the harbour and sails to the north",
-    "fish live in the sea", "a map")]
+_DOCUMENTS = [
+    text.split()
+    for text in (
+        "the sea is blue the sea is deep",
+        "the harbour",
+        "a ship leaves the harbour and sails to the north",
+        "fish live in the sea",
+        "a map",
+    )
+]
 
 
 def _check_bm25_score(fn):
@@ -141,17 +164,23 @@ def _check_bm25_score(fn):
         if all(close(a, wrong(q, document, _DOCUMENTS)) for a, q in zip(results, queries, strict=True)):
             raise Mistake(message)
     if not all(close(a, b) for a, b in zip(results, right, strict=True)):
-        raise Mistake(f'For the query "sea" and the document "{" ".join(document)}" among five this should '
-                      f"be {right[0]:.4f}, and is {results[0]:.4f}.")
-    if not close(_number(fn(["sea"], document, given, 0.5, 0.2)),
-                 bm25_score(["sea"], document, given, 0.5, 0.2)):
+        raise Mistake(
+            f'For the query "sea" and the document "{" ".join(document)}" among five this should '
+            f"be {right[0]:.4f}, and is {results[0]:.4f}."
+        )
+    if not close(
+        _number(fn(["sea"], document, given, 0.5, 0.2)), bm25_score(["sea"], document, given, 0.5, 0.2)
+    ):
         raise Mistake("k1 and b do not enter as they should: your numbers stand in their places.")
 
 
 def _bm25(part, rarity=None):
     """A wrong bm25_score: part(times, length over mean length) and rarity(documents, word) replaced."""
-    rarity = rarity or (lambda documents, word: math.log(
-        1 + (len(documents) - _holding(documents, word) + 0.5) / (_holding(documents, word) + 0.5)))
+    rarity = rarity or (
+        lambda documents, word: math.log(
+            1 + (len(documents) - _holding(documents, word) + 0.5) / (_holding(documents, word) + 0.5)
+        )
+    )
 
     def score(query, document, documents, k1=1.5, b=0.75):
         length = len(document) * len(documents) / sum(map(len, documents))
@@ -176,8 +205,12 @@ def _counted(documents, word):
 _no_length = _bm25(lambda times, length: times / (times + 1.5))
 _tf_idf = _bm25(lambda times, length: times)
 _no_rarity = _bm25(_right_part, lambda documents, word: 1.0)
-_no_log = _bm25(_right_part, lambda documents, word: 1 + (
-    len(documents) - _holding(documents, word) + 0.5) / (_holding(documents, word) + 0.5))
+_no_log = _bm25(
+    _right_part,
+    lambda documents, word: (
+        1 + (len(documents) - _holding(documents, word) + 0.5) / (_holding(documents, word) + 0.5)
+    ),
+)
 _occurrences = _bm25(_right_part, _counted)
 _present = _bm25(lambda times, length: _right_part(min(times, 1), length))
 _upside_down = _bm25(lambda times, length: times / (times + 1.5 * (0.25 + 0.75 / length)))
@@ -209,21 +242,29 @@ def _check_blame(fn):
         raise Mistake('Return a dict with the keys "retrieval" and "reading".')
     retrieval, reading = _number(result["retrieval"]), _number(result["reading"])
     if close(retrieval, 0.3):
-        raise Mistake("You blame retrieval for every passage that was missed. One question was answered "
-                      "rightly all the same, and is no failure.")
+        raise Mistake(
+            "You blame retrieval for every passage that was missed. One question was answered "
+            "rightly all the same, and is no failure."
+        )
     if close([retrieval, reading], [0.5, 0.5]):
         raise Mistake("These are shares of the failures. Return shares of all questions.")
     if close([retrieval, reading], [2, 2]):
         raise Mistake("These are numbers of questions. Divide by how many there are.")
     if close(retrieval, 0.2) and close(reading, 0.4):
-        raise Mistake("Reading is blamed for the passages that it was not given. Blame it only where the "
-                      "right passage was there.")
+        raise Mistake(
+            "Reading is blamed for the passages that it was not given. Blame it only where the "
+            "right passage was there."
+        )
     if close(retrieval, 0.2) and close(reading, 2 / 7):
-        raise Mistake("Reading's failures are divided by the passages found. That is how often it fails when "
-                      "it can read; here shares of all questions are wanted, so that they add up.")
+        raise Mistake(
+            "Reading's failures are divided by the passages found. That is how often it fails when "
+            "it can read; here shares of all questions are wanted, so that they add up."
+        )
     if not close([retrieval, reading], [0.2, 0.2]):
-        raise Mistake("Of ten questions four fail, two without and two with the right passage: 0.2 and 0.2, "
-                      f"not {retrieval:.3g} and {reading:.3g}.")
+        raise Mistake(
+            "Of ten questions four fail, two without and two with the right passage: 0.2 and 0.2, "
+            f"not {retrieval:.3g} and {reading:.3g}."
+        )
 
 
 def _number(value) -> float:
@@ -237,6 +278,7 @@ def _number(value) -> float:
 
 def _split(key):
     """A wrong split: by the chain itself or by its landmark."""
+
     def wrong(chains, seed):
         keys = sorted({key(chain) for chain in chains})
         random.Random(seed).shuffle(keys)
@@ -261,6 +303,7 @@ def _first_half(chains, seed):
 
 def _crossing(fault):
     """A wrong steps_to_learn: fault(steps, shares, level, i) at the first i that reaches the level."""
+
     def wrong(steps, shares, level):
         first = next((i for i, share in enumerate(shares) if share >= level), None)
         return math.inf if first is None else steps[0] if first == 0 else fault(steps, shares, level, first)
@@ -289,7 +332,11 @@ def _last_crossing(steps, shares, level):
 
 EXERCISES = [
     Exercise(
-        name="confident_errors", lesson="15", minutes=5, difficulty=1, reference=confident_errors,
+        name="confident_errors",
+        lesson="15",
+        minutes=5,
+        difficulty=1,
+        reference=confident_errors,
         check=_check_confident_errors,
         wrong=[
             (lambda r, no: 1 - sum(r) / len(r), "no error either"),
@@ -298,11 +345,17 @@ EXERCISES = [
             (lambda r, no: 1 - sum(no) / len(no), "right ones among them"),
             (lambda r, no: sum(r) / 1e9, "0.3, not 0.000"),
         ],
-        hints=("There are three outcomes: right, refused, and the third. Which questions are neither?",
-               "Count the places where both lists are False, and divide by the length of one list."),
+        hints=(
+            "There are three outcomes: right, refused, and the third. Which questions are neither?",
+            "Count the places where both lists are False, and divide by the length of one list.",
+        ),
     ),
     Exercise(
-        name="steps_to_learn", lesson="15", minutes=10, difficulty=1, reference=steps_to_learn,
+        name="steps_to_learn",
+        lesson="15",
+        minutes=10,
+        difficulty=1,
+        reference=steps_to_learn,
         check=_check_steps_to_learn,
         wrong=[
             (_crossing(lambda steps, shares, level, i: steps[i]), "is passed already"),
@@ -312,13 +365,19 @@ EXERCISES = [
             (_never, "return math.inf"),
             (_no_start, "needed no steps"),
         ],
-        hints=("Go along the measurements to the first that is at the level or above it. The crossing lies "
-               "between it and the one before.",
-               "With i the place of that measurement: part = (level - shares[i-1]) / (shares[i] - "
-               "shares[i-1]) is how far the line has come. Two special cases: i = 0, and no such i."),
+        hints=(
+            "Go along the measurements to the first that is at the level or above it. The crossing lies "
+            "between it and the one before.",
+            "With i the place of that measurement: part = (level - shares[i-1]) / (shares[i] - "
+            "shares[i-1]) is how far the line has come. Two special cases: i = 0, and no such i.",
+        ),
     ),
     Exercise(
-        name="split_by_country", lesson="15", minutes=10, difficulty=2, reference=split_by_country,
+        name="split_by_country",
+        lesson="15",
+        minutes=10,
+        difficulty=2,
+        reference=split_by_country,
         check=_check_split_by_country,
         wrong=[
             (_split(lambda chain: (chain.landmark, chain.relation)), "The same landmark is in both"),
@@ -328,38 +387,64 @@ EXERCISES = [
             (lambda chains, seed: split_by_country(chains, seed)[0], "Return two lists"),
             (lambda chains, seed: split_by_country(chains, random.random()), "same seed"),
         ],
-        hints=("What must not be in both lists? If the Eiffel Tower's capital is asked in training, then so "
-               "is that of every other landmark of France.",
-               "Sort the set of countries, shuffle it with random.Random(seed), and take the first half. A "
-               "chain is for training if its country is in that half."),
+        hints=(
+            "What must not be in both lists? If the Eiffel Tower's capital is asked in training, then so "
+            "is that of every other landmark of France.",
+            "Sort the set of countries, shuffle it with random.Random(seed), and take the first half. A "
+            "chain is for training if its country is in that half.",
+        ),
     ),
     Exercise(
-        name="bm25_score", lesson="15", minutes=15, difficulty=2, reference=bm25_score,
+        name="bm25_score",
+        lesson="15",
+        minutes=15,
+        difficulty=2,
+        reference=bm25_score,
         check=_check_bm25_score,
-        wrong=[(_no_length, "length does not enter"), (_tf_idf, "without a limit"),
-               (_no_rarity, "weigh the same"), (_no_log, "logarithm"),
-               (_occurrences, "how often the word occurs"), (_present, "only ask whether"),
-               (_upside_down, "upside down")],
-        hints=("A sum over the words of the query. Each term is how rare the word is, times how much of the "
-               "document it makes up.",
-               "For each word: n = documents that hold it, t = times in this document. rarity = log(1 + "
-               "(N - n + .5) / (n + .5)); the term is rarity * t / (t + k1 * (1 - b + b * length / mean))."),
+        wrong=[
+            (_no_length, "length does not enter"),
+            (_tf_idf, "without a limit"),
+            (_no_rarity, "weigh the same"),
+            (_no_log, "logarithm"),
+            (_occurrences, "how often the word occurs"),
+            (_present, "only ask whether"),
+            (_upside_down, "upside down"),
+        ],
+        hints=(
+            "A sum over the words of the query. Each term is how rare the word is, times how much of the "
+            "document it makes up.",
+            "For each word: n = documents that hold it, t = times in this document. rarity = log(1 + "
+            "(N - n + .5) / (n + .5)); the term is rarity * t / (t + k1 * (1 - b + b * length / mean)).",
+        ),
     ),
     Exercise(
-        name="blame", lesson="15", minutes=5, difficulty=1, reference=blame, check=_check_blame,
+        name="blame",
+        lesson="15",
+        minutes=5,
+        difficulty=1,
+        reference=blame,
+        check=_check_blame,
         wrong=[
             (lambda f, r: {"retrieval": f.count(False) / len(f), "reading": 0.2}, "that was missed"),
-            (lambda f, r: {"retrieval": blame(f, r)["retrieval"], "reading": r.count(False) / len(r)},
-             "passages that it was not given"),
-            (lambda f, r: {k: v * len(f) / r.count(False) for k, v in blame(f, r).items()},
-             "shares of the failures"),
-            (lambda f, r: {"retrieval": blame(f, r)["retrieval"], "reading": 2 / f.count(True)},
-             "divided by the passages found"),
+            (
+                lambda f, r: {"retrieval": blame(f, r)["retrieval"], "reading": r.count(False) / len(r)},
+                "passages that it was not given",
+            ),
+            (
+                lambda f, r: {k: v * len(f) / r.count(False) for k, v in blame(f, r).items()},
+                "shares of the failures",
+            ),
+            (
+                lambda f, r: {"retrieval": blame(f, r)["retrieval"], "reading": 2 / f.count(True)},
+                "divided by the passages found",
+            ),
             (lambda f, r: {k: v * len(f) for k, v in blame(f, r).items()}, "numbers of questions"),
             (lambda f, r: list(blame(f, r).values()), "Return a dict"),
         ],
-        hints=("Look at the failures alone. Each of them either had the right passage or had not.",
-               "Count the questions with right False and found False for retrieval, with right False and "
-               "found True for reading. Divide both by the number of questions."),
+        hints=(
+            "Look at the failures alone. Each of them either had the right passage or had not.",
+            "Count the questions with right False and found False for retrieval, with right False and "
+            "found True for reading. Divide both by the number of questions.",
+        ),
     ),
 ]

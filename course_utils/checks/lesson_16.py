@@ -58,8 +58,10 @@ def _check_rows(fn):
             raise Mistake(f"{where}: nobody has row {min(missing)}. What is left over must go somewhere.")
         sizes = [len(part) for part in parts]
         if max(sizes) - min(sizes) > 1:
-            raise Mistake(f"{where}: the shares have {sizes} rows. All wait for the slowest, so the sizes "
-                          "should differ by one at the most.")
+            raise Mistake(
+                f"{where}: the shares have {sizes} rows. All wait for the slowest, so the sizes "
+                "should differ by one at the most."
+            )
 
 
 def _check_gradient(fn):
@@ -74,20 +76,23 @@ def _check_gradient(fn):
         "That is the mean of the processes' gradients: a token in a short share counts for more than one in "
         "a long share.": stack.mean(0),
         "That is the sum of the processes' gradients: the step grows with their number.": stack.sum(0),
-        "Weighted by tokens, and not divided by all of them: that is the gradient of the summed loss."
-        : (stack * counts).sum(0),
-        "Weighted by tokens, and divided by the number of processes: divide by all tokens."
-        : (stack * counts).mean(0),
+        "Weighted by tokens, and not divided by all of them: that is the gradient of the summed loss.": (
+            stack * counts
+        ).sum(0),
+        "Weighted by tokens, and divided by the number of processes: divide by all tokens.": (
+            stack * counts
+        ).mean(0),
         "The weights are upside down: who has more tokens counts for less.": (stack / counts).sum(0)
         / (1 / counts).sum(),
-    }  # fmt: skip
+    }
     for message, value in wrong.items():
         if close(got, value):
             raise Mistake(message)
     right = (stack * counts).sum(0) / counts.sum()
     if not close(got, right):
-        raise Mistake(f"Expected {right.tolist()} for gradients of shares with {tokens} tokens, "
-                      f"got {got.tolist()}.")
+        raise Mistake(
+            f"Expected {right.tolist()} for gradients of shares with {tokens} tokens, got {got.tolist()}."
+        )
 
 
 def _number(value):
@@ -114,12 +119,16 @@ def _check_bytes(fn):
     expected = {0: 16.0, 1: 9.0, 2: 5.5, 3: 2.0}
     for stage, value in expected.items():
         if not close(got[stage] / 1e9, value):
-            raise Mistake(f"4 GB of weights, 4 of gradients and 8 of moments on 8 cards at stage {stage}: "
-                          f"each holds {value} GB, you have {got[stage] / 1e9:.4g}.")
+            raise Mistake(
+                f"4 GB of weights, 4 of gradients and 8 of moments on 8 cards at stage {stage}: "
+                f"each holds {value} GB, you have {got[stage] / 1e9:.4g}."
+            )
     if not close(lora / 1e9, 14.075):
-        raise Mistake("The sizes of weights, gradients and moments are independent (with LoRA the weights "
-                      f"are nearly all): 14, 0.1 and 0.2 GB on 4 cards at stage 2 make 14.075 GB, not "
-                      f"{lora / 1e9:.4g}.")
+        raise Mistake(
+            "The sizes of weights, gradients and moments are independent (with LoRA the weights "
+            f"are nearly all): 14, 0.1 and 0.2 GB on 4 cards at stage 2 make 14.075 GB, not "
+            f"{lora / 1e9:.4g}."
+        )
 
 
 def _check_efficiency(fn):
@@ -132,15 +141,16 @@ def _check_efficiency(fn):
         "Every piece passes every card, but each card sends a piece of 1 / N of the bytes in each of "
         "2 (N - 1) turns.": 2 / (2 + 4.8),
         "That is the share that a card waits. Asked for is the share that it computes.": 1.2 / 3.2,
-        "That is the step with sending over the step without, or how many times longer it is: turn it over."
-        : 3.2 / 2,
-    }  # fmt: skip
+        "That is the step with sending over the step without, or how much longer it is: turn it over.": 1.6,
+    }
     for message, value in wrong.items():
         if close(got, value):
             raise Mistake(message)
     if not close(got, right):
-        raise Mistake("2 s of computing, 1 GB of gradients, 4 cards, 10 Gbit/s: the card computes for "
-                      f"{right:.4f} of the step, you have {got:.4f}.")
+        raise Mistake(
+            "2 s of computing, 1 GB of gradients, 4 cards, 10 Gbit/s: the card computes for "
+            f"{right:.4f} of the step, you have {got:.4f}."
+        )
     if not close(_number(fn(2.0, 1e9, 1, 10)), 1.0):
         raise Mistake("One card alone sends nothing, so its efficiency is 1.")
 
@@ -149,20 +159,22 @@ def _check_cost(fn):
     got = _number(fn(7e9, 1e9, 300, 0.4, 2.0))
     right = 6 * 7e18 / (300e12 * 0.4) / 3600 * 2
     wrong = {
-        "2 FLOP a parameter and token are the forward pass alone; the backward pass takes twice that again."
-        : right / 3,
+        "2 FLOP a parameter and token are the forward pass alone; the backward pass is twice that.": right
+        / 3,
         "The card never reaches the FLOP/s of its data sheet: divide by the utilisation too.": right * 0.4,
         "The utilisation is a share of the card's speed: it makes the run longer, not shorter.": right * 0.16,
         "The price is for an hour, and you have seconds.": right * 3600,
         "That is the time. The price is missing.": right / 2,
         "A TFLOP/s is 1e12 FLOP/s.": right * 1e12,
-    }  # fmt: skip
+    }
     for message, value in wrong.items():
         if abs(got / value - 1) < 1e-4:
             raise Mistake(message)
     if abs(got / right - 1) > 1e-4:
-        raise Mistake(f"7e9 parameters, 1e9 tokens, 300 TFLOP/s of which 40% are reached, 2.00 an hour: "
-                      f"{right:.2f}, you have {got:.4g}.")
+        raise Mistake(
+            f"7e9 parameters, 1e9 tokens, 300 TFLOP/s of which 40% are reached, 2.00 an hour: "
+            f"{right:.2f}, you have {got:.4g}."
+        )
 
 
 def _contiguous(rows, rank, world):
@@ -172,82 +184,114 @@ def _contiguous(rows, rank, world):
 
 EXERCISES = [
     Exercise(
-        name="rows_of_process", lesson="16", minutes=5, difficulty=1,
-        reference=rows_of_process, check=_check_rows,
+        name="rows_of_process",
+        lesson="16",
+        minutes=5,
+        difficulty=1,
+        reference=rows_of_process,
+        check=_check_rows,
         wrong=[
             (lambda rows, rank, world: list(range(rows)), "every process has the whole batch"),
-            (lambda rows, rank, world: list(range(rank * (rows // world), (rank + 1) * (rows // world))),
-             "nobody has row"),
+            (
+                lambda rows, rank, world: list(range(rank * (rows // world), (rank + 1) * (rows // world))),
+                "nobody has row",
+            ),
             (_contiguous, "differ by one"),
             (lambda rows, rank, world: list(range(rank, rank + rows // world + 1)), "more than one process"),
             (lambda rows, rank, world: list(range(rank + 1, rows + 1, world)), "does not exist"),
             (lambda rows, rank, world: len(range(rank, rows, world)), "not a single number"),
         ],
-        hints=("Deal the rows out like cards: the first to process 0, the next to process 1, and so on. What "
-               "is left over at the end then goes to different processes by itself.",
-               "Process rank starts at row rank and takes every world-th: a range with a step."),
+        hints=(
+            "Deal the rows out like cards: the first to process 0, the next to process 1, and so on. What "
+            "is left over at the end then goes to different processes by itself.",
+            "Process rank starts at row rank and takes every world-th: a range with a step.",
+        ),
     ),
     Exercise(
-        name="whole_batch_gradient", lesson="16", minutes=8, difficulty=2,
-        reference=whole_batch_gradient, check=_check_gradient,
+        name="whole_batch_gradient",
+        lesson="16",
+        minutes=8,
+        difficulty=2,
+        reference=whole_batch_gradient,
+        check=_check_gradient,
         wrong=[
             (lambda g, t: torch.stack(g).mean(0), "mean of the processes' gradients"),
             (lambda g, t: torch.stack(g).sum(0), "sum of the processes' gradients"),
             (lambda g, t: sum(a * b for a, b in zip(g, t, strict=True)), "not divided by all of them"),
             (lambda g, t: sum(a * b for a, b in zip(g, t, strict=True)) / len(t), "number of processes"),
-            (lambda g, t: sum(a / b for a, b in zip(g, t, strict=True)) / sum(1 / b for b in t),
-             "upside down"),
-            (lambda g, t: g[0].mul_(t[0]).add_(g[1], alpha=t[1]).add_(g[2], alpha=t[2]).div_(sum(t)),
-             "changes the gradients"),
+            (
+                lambda g, t: sum(a / b for a, b in zip(g, t, strict=True)) / sum(1 / b for b in t),
+                "upside down",
+            ),
+            (
+                lambda g, t: g[0].mul_(t[0]).add_(g[1], alpha=t[1]).add_(g[2], alpha=t[2]).div_(sum(t)),
+                "changes the gradients",
+            ),
             (lambda g, t: g[0], "Expected"),
         ],
-        hints=("Undo each process's division first: the gradient of its mean times its number of tokens is "
-               "the gradient of its sum. Sums may be added, means may not.",
-               "sum over processes of gradient * tokens, divided by the sum of tokens; a tensor of the "
-               "gradients' shape."),
+        hints=(
+            "Undo each process's division first: the gradient of its mean times its number of tokens is "
+            "the gradient of its sum. Sums may be added, means may not.",
+            "sum over processes of gradient * tokens, divided by the sum of tokens; a tensor of the "
+            "gradients' shape.",
+        ),
     ),
     Exercise(
-        name="bytes_on_card", lesson="16", minutes=8, difficulty=1,
-        reference=bytes_on_card, check=_check_bytes,
+        name="bytes_on_card",
+        lesson="16",
+        minutes=8,
+        difficulty=1,
+        reference=bytes_on_card,
+        check=_check_bytes,
         wrong=[
             (lambda w, g, m, n, stage: (w + g + m) / n, "Stage 0 splits nothing"),
             (lambda w, g, m, n, stage: (w + g + m) * n, "all cards hold together"),
             (lambda w, g, m, n, stage: bytes_on_card(m, g, w, n, stage), "moments are split first"),
-            (lambda w, g, m, n, stage: w + g + m - [0, m, g, w][stage] * (1 - 1 / n),
-             "keeps what the one before split"),
+            (
+                lambda w, g, m, n, stage: w + g + m - [0, m, g, w][stage] * (1 - 1 / n),
+                "keeps what the one before split",
+            ),
             (lambda w, g, m, n, stage: bytes_on_card(w, g, m, n, min(stage, 2)), "weights are split too"),
             (lambda w, g, m, n, stage: bytes_on_card(w, w, 2 * w, n, stage), "independent"),
             (lambda w, g, m, n, stage: bytes_on_card(w, g, m, n + 1, stage), "each holds"),
         ],
-        hints=("Three parts, and each is either whole on every card or split over all of them. The moments "
-               "are split from stage 1 on, the gradients from stage 2 on, the weights at stage 3.",
-               "For each part: part / cards if stage >= 1 (moments), 2 (gradients), 3 (weights), else part. "
-               "The sum of the three."),
+        hints=(
+            "Three parts, and each is either whole on every card or split over all of them. The moments "
+            "are split from stage 1 on, the gradients from stage 2 on, the weights at stage 3.",
+            "For each part: part / cards if stage >= 1 (moments), 2 (gradients), 3 (weights), else part. "
+            "The sum of the three.",
+        ),
     ),
     Exercise(
-        name="efficiency", lesson="16", minutes=10, difficulty=2,
-        reference=efficiency, check=_check_efficiency,
+        name="efficiency",
+        lesson="16",
+        minutes=10,
+        difficulty=2,
+        reference=efficiency,
+        check=_check_efficiency,
         wrong=[
-            (lambda c, g, n, b: efficiency(c, g / 8, n, b),
-             "8 bits"),
-            (lambda c, g, n, b: efficiency(c, g / 2, n, b),
-             "You count it once"),
+            (lambda c, g, n, b: efficiency(c, g / 8, n, b), "8 bits"),
+            (lambda c, g, n, b: efficiency(c, g / 2, n, b), "You count it once"),
             (lambda c, g, n, b: c / (c + 16 * g / (b * 1e9)), "its own piece stays"),
             (lambda c, g, n, b: c / (c + 16 * (n - 1) * g / (b * 1e9)), "1 / N of the bytes"),
-            (lambda c, g, n, b: 1 - efficiency(c, g, n, b),
-             "share that a card waits"),
-            (lambda c, g, n, b: 1 / efficiency(c, g, n, b),
-             "turn it over"),
+            (lambda c, g, n, b: 1 - efficiency(c, g, n, b), "share that a card waits"),
+            (lambda c, g, n, b: 1 / efficiency(c, g, n, b), "turn it over"),
             (lambda c, g, n, b: 0.5, "computes for"),
         ],
-        hints=("A step without overlap is computing, then sending. The ring decides how many bytes a card "
-               "sends, the link how long that takes.",
-               "Bytes sent: 2 (cards - 1) / cards * gradient_bytes. Seconds: 8 * bytes / (gbit * 1e9). The "
-               "share: compute / (compute + seconds)."),
+        hints=(
+            "A step without overlap is computing, then sending. The ring decides how many bytes a card "
+            "sends, the link how long that takes.",
+            "Bytes sent: 2 (cards - 1) / cards * gradient_bytes. Seconds: 8 * bytes / (gbit * 1e9). The "
+            "share: compute / (compute + seconds).",
+        ),
     ),
     Exercise(
-        name="training_cost", lesson="16", minutes=8, difficulty=1,
-        reference=training_cost, check=_check_cost,
+        name="training_cost",
+        lesson="16",
+        minutes=8,
+        difficulty=1,
+        reference=training_cost,
+        check=_check_cost,
         wrong=[
             (lambda p, t, f, u, m: training_cost(p, t, f, u, m) / 3, "forward pass alone"),
             (lambda p, t, f, u, m: training_cost(p, t, f, 1, m), "divide by the utilisation"),
@@ -257,9 +301,11 @@ EXERCISES = [
             (lambda p, t, f, u, m: 1e12 * training_cost(p, t, f, u, m), "1e12 FLOP/s"),
             (lambda p, t, f, u, m: 4 / 3 * training_cost(p, t, f, u, m), "you have"),
         ],
-        hints=("A multiplication and an addition for each parameter and token make 2 FLOP in the forward "
-               "pass; the backward pass needs twice that. FLOP over FLOP/s are seconds.",
-               "6 * parameters * tokens FLOP; tflops * 1e12 * utilisation FLOP/s; seconds / 3600 * price. "
-               "The number of cards drops out."),
+        hints=(
+            "A multiplication and an addition for each parameter and token make 2 FLOP in the forward "
+            "pass; the backward pass needs twice that. FLOP over FLOP/s are seconds.",
+            "6 * parameters * tokens FLOP; tflops * 1e12 * utilisation FLOP/s; seconds / 3600 * price. "
+            "The number of cards drops out.",
+        ),
     ),
 ]

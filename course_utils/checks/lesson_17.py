@@ -56,13 +56,17 @@ def _check_bad_lines(fn):
     try:
         run([good[0], _LINES[2]])
     except json.JSONDecodeError:
-        raise Mistake("A line that does not parse stops your function. Catch json's error, count the line as "
-                      "bad and go on: one wants to hear of all bad lines at once.") from None
+        raise Mistake(
+            "A line that does not parse stops your function. Catch json's error, count the line as "
+            "bad and go on: one wants to hear of all bad lines at once."
+        ) from None
     try:
         found = run([good[0], *_LINES[6:8]])
     except (KeyError, TypeError, AttributeError) as error:
-        raise Mistake(f"A line that is JSON but no object with messages stops your function "
-                      f"({type(error).__name__}). It is a bad line too.") from None
+        raise Mistake(
+            f"A line that is JSON but no object with messages stops your function "
+            f"({type(error).__name__}). It is a bad line too."
+        ) from None
     if run(good) != []:
         raise Mistake("Two good conversations, and your list is not empty.")
     found = run(_LINES)
@@ -70,8 +74,10 @@ def _check_bad_lines(fn):
         raise Mistake("You count from 0. Editors count lines from 1.")
     skipped = [number - sum(not line.strip() for line in _LINES[:number]) for number in _BAD]
     if found == skipped:
-        raise Mistake("You number the lines that are left without the blank ones. Blank lines are fine, and "
-                      "they count: the reader will look for the line in an editor.")
+        raise Mistake(
+            "You number the lines that are left without the blank ones. Blank lines are fine, and "
+            "they count: the reader will look for the line in an editor."
+        )
     if set(found) - set(_BAD) == {2, 5}:
         raise Mistake("Blank lines are no fault: files often end with one.")
     if 4 not in found:
@@ -95,18 +101,23 @@ def _check_weighted_overlap(fn):
     if value is None:
         raise Mistake("Return a number. (None means that a return is missing.)")
     if math.isclose(value, 3 / 5):
-        raise Mistake("You count words. Each counts with its weight: that of Peru is what tells the two "
-                      "apart.")
+        raise Mistake(
+            "You count words. Each counts with its weight: that of Peru is what tells the two apart."
+        )
     if any(math.isclose(value, 2 / whole) for whole in (5, 6)):
-        raise Mistake("You divide by the weight of one of the sets. Divide by that of the words in either, "
-                      "or a "
-                      "short text that is a part of a long one counts as the same.")
+        raise Mistake(
+            "You divide by the weight of one of the sets. Divide by that of the words in either, "
+            "or a "
+            "short text that is a part of a long one counts as the same."
+        )
     if math.isclose(value, 2 / 11):
         raise Mistake("The words that are in both are counted twice below. Take each word of the union once.")
     if math.isclose(value, 4 / 11):
-        raise Mistake("This is Dice's measure, twice the common weight over the sum of both. It is larger "
-                      "than "
-                      "the overlap; 0.8 would mean something else.")
+        raise Mistake(
+            "This is Dice's measure, twice the common weight over the sum of both. It is larger "
+            "than "
+            "the overlap; 0.8 would mean something else."
+        )
     if math.isclose(value, 2.0):
         raise Mistake("This is the weight of the common words. Divide it by that of the words in either.")
     if not math.isclose(value, 2 / 9):
@@ -141,22 +152,29 @@ def _check_held_out_rows(fn):
         raise Mistake("A row is held out twice.")
     inside = {keys[position] for position in rows[0]}
     if any(key in inside and position not in rows[0] for position, key in enumerate(keys)):
-        raise Mistake("A question is on both sides: some of its rows are held out and others are trained on. "
-                      "Draw questions, not rows, and take all of a question's rows.")
+        raise Mistake(
+            "A question is on both sides: some of its rows are held out and others are trained on. "
+            "Draw questions, not rows, and take all of a question's rows."
+        )
     if len(rows[0]) > 0.3 * len(keys):
         raise Mistake(f"{len(rows[0])} of 200 rows are held out; about 40 were asked for.")
     if len(rows[0]) < 0.15 * len(keys):
-        raise Mistake(f"Only {len(rows[0])} of 200 rows are held out; about 40 were asked for. If a "
-                      f"question has "
-                      "too many rows, try the next one.")
+        raise Mistake(
+            f"Only {len(rows[0])} of 200 rows are held out; about 40 were asked for. If a "
+            f"question has "
+            "too many rows, try the next one."
+        )
     if list(fn(list(keys), 0.2, 0)) != rows[0]:
-        raise Mistake("Two calls with one seed hold out different rows. Draw with random.Random(seed), and "
-                      "from "
-                      "a list in a fixed order: the order of a set differs from one start of Python to the "
-                      "next.")
+        raise Mistake(
+            "Two calls with one seed hold out different rows. Draw with random.Random(seed), and "
+            "from "
+            "a list in a fixed order: the order of a set differs from one start of Python to the "
+            "next."
+        )
     if rows[0] == rows[1]:
-        raise Mistake("Two seeds hold out the same rows: draw the questions at random. A file is often "
-                      "sorted.")
+        raise Mistake(
+            "Two seeds hold out the same rows: draw the questions at random. A file is often sorted."
+        )
 
 
 def cut_answers(examples, limit):
@@ -183,19 +201,24 @@ def _check_cut_answers(fn):
         raise Mistake("This is the share that is kept. Return the one that is cut.")
     total, cut = sum(len(e.labels) for e in examples), sum(max(0, len(e.labels) - 12) for e in examples)
     if math.isclose(share, cut / total):
-        raise Mistake("You count all tokens. The loss is on the targets alone: count the labels that are "
-                      "not -100.")
+        raise Mistake(
+            "You count all tokens. The loss is on the targets alone: count the labels that are not -100."
+        )
     shares = [1 - k / t for k, t in ((4, 4), (2, 4), (2, 6), (0, 5), (2, 2))]
     if math.isclose(share, sum(shares) / 5):
-        raise Mistake("This is the mean of the examples' shares. Add up the tokens first: a long answer has "
-                      "more "
-                      "of the loss.")
+        raise Mistake(
+            "This is the mean of the examples' shares. Add up the tokens first: a long answer has "
+            "more "
+            "of the loss."
+        )
     if math.isclose(share, 11):
         raise Mistake("11 targets are cut, out of 21. Return the share.")
     if not math.isclose(share, 11 / 21):
-        raise Mistake(f"Of 21 targets, 11 lie beyond the first 12 tokens: {11 / 21:.3f}. You have "
-                      f"{share:.3f}. "
-                      "Truncation keeps the start of a sequence.")
+        raise Mistake(
+            f"Of 21 targets, 11 lie beyond the first 12 tokens: {11 / 21:.3f}. You have "
+            f"{share:.3f}. "
+            "Truncation keeps the start of a sequence."
+        )
     if empty == 3:
         raise Mistake("You count the examples that lose a target. Count those that keep none.")
     if empty != 1:
@@ -220,9 +243,11 @@ def _check_wilson_interval(fn):
     if result[0] > result[1]:
         raise Mistake("Low and high have changed places.")
     if math.isclose(result[0], 1) and math.isclose(result[1], 1):
-        raise Mistake("20 of 20 gives an interval from 1 to 1: nobody can be so sure after 20 questions. "
-                      "That is "
-                      "the usual formula, p +- z sqrt(p (1 - p) / n); Wilson's has more terms.")
+        raise Mistake(
+            "20 of 20 gives an interval from 1 to 1: nobody can be so sure after 20 questions. "
+            "That is "
+            "the usual formula, p +- z sqrt(p (1 - p) / n); Wilson's has more terms."
+        )
     low, high = fn(15, 50)
     exact = wilson_interval(15, 50)
     usual = [0.3 + sign * 1.96 * math.sqrt(0.3 * 0.7 / 50) for sign in (-1, 1)]
@@ -235,8 +260,9 @@ def _check_wilson_interval(fn):
     if math.isclose(high - middle, (exact[1] - middle) / 1.96, rel_tol=1e-3):
         raise Mistake("The z before the square root is missing: this is one standard error, not 95%.")
     if not (math.isclose(low, exact[0], rel_tol=1e-3) and math.isclose(high, exact[1], rel_tol=1e-3)):
-        raise Mistake(f"15 of 50 should give {exact[0]:.3f} to {exact[1]:.3f}; you have {low:.3f} to "
-                      f"{high:.3f}.")
+        raise Mistake(
+            f"15 of 50 should give {exact[0]:.3f} to {exact[1]:.3f}; you have {low:.3f} to {high:.3f}."
+        )
 
 
 # ------------------------------------------------------------------------------------ wrong answers
@@ -251,8 +277,11 @@ def _without_blanks(text):
 
 
 def _stops(text):
-    return [number for number, line in enumerate(text.split("\n"), 1)
-            if line.strip() and not any(m["role"] == "assistant" for m in json.loads(line)["messages"])]
+    return [
+        number
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip() and not any(m["role"] == "assistant" for m in json.loads(line)["messages"])
+    ]
 
 
 def _blank_is_bad(text):
@@ -326,7 +355,12 @@ def _one_standard_error(right, count):
 
 EXERCISES = [
     Exercise(
-        name="bad_lines", lesson="17", minutes=10, difficulty=1, reference=bad_lines, check=_check_bad_lines,
+        name="bad_lines",
+        lesson="17",
+        minutes=10,
+        difficulty=1,
+        reference=bad_lines,
+        check=_check_bad_lines,
         wrong=[
             (_from_zero, "You count from 0"),
             (_without_blanks, "without the blank ones"),
@@ -348,15 +382,23 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="weighted_overlap", lesson="17", minutes=5, difficulty=1, reference=weighted_overlap,
+        name="weighted_overlap",
+        lesson="17",
+        minutes=5,
+        difficulty=1,
+        reference=weighted_overlap,
         check=_check_weighted_overlap,
         wrong=[
             (lambda a, b, weight: len(a & b) / len(a | b), "You count words"),
             (lambda a, b, weight: _weight(a & b, weight) / _weight(a, weight), "weight of one of the sets"),
-            (lambda a, b, weight: _weight(a & b, weight) / (_weight(a, weight) + _weight(b, weight)),
-             "counted twice below"),
-            (lambda a, b, weight: 2 * _weight(a & b, weight) / (_weight(a, weight) + _weight(b, weight)),
-             "Dice's measure"),
+            (
+                lambda a, b, weight: _weight(a & b, weight) / (_weight(a, weight) + _weight(b, weight)),
+                "counted twice below",
+            ),
+            (
+                lambda a, b, weight: 2 * _weight(a & b, weight) / (_weight(a, weight) + _weight(b, weight)),
+                "Dice's measure",
+            ),
             (lambda a, b, weight: _weight(a & b, weight), "weight of the common words"),
             (lambda a, b, weight: 1 - weighted_overlap(a, b, weight), "those in either 9"),
         ],
@@ -368,7 +410,11 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="held_out_rows", lesson="17", minutes=15, difficulty=2, reference=held_out_rows,
+        name="held_out_rows",
+        lesson="17",
+        minutes=15,
+        difficulty=2,
+        reference=held_out_rows,
         check=_check_held_out_rows,
         wrong=[
             (_by_rows, "on both sides"),
@@ -388,18 +434,43 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="cut_answers", lesson="17", minutes=10, difficulty=2, reference=cut_answers,
+        name="cut_answers",
+        lesson="17",
+        minutes=10,
+        difficulty=2,
+        reference=cut_answers,
         check=_check_cut_answers,
         wrong=[
             (lambda examples, limit: (1 - cut_answers(examples, limit)[0], 1), "share that is kept"),
-            (lambda examples, limit: (sum(max(0, len(e.labels) - limit) for e in examples)
-                                      / sum(len(e.labels) for e in examples), 1), "You count all tokens"),
-            (lambda examples, limit: (sum(cut_answers([e], limit)[0] for e in examples) / len(examples), 1),
-             "mean of the examples' shares"),
-            (lambda examples, limit: (cut_answers([Example(e.input_ids, e.labels[::-1]) for e in examples],
-                                                  limit)[0], 1), "keeps the start"),
-            (lambda examples, limit: (cut_answers(examples, limit)[0],
-                                      sum(cut_answers([e], limit)[0] > 0 for e in examples)), "keep none"),
+            (
+                lambda examples, limit: (
+                    sum(max(0, len(e.labels) - limit) for e in examples)
+                    / sum(len(e.labels) for e in examples),
+                    1,
+                ),
+                "You count all tokens",
+            ),
+            (
+                lambda examples, limit: (
+                    sum(cut_answers([e], limit)[0] for e in examples) / len(examples),
+                    1,
+                ),
+                "mean of the examples' shares",
+            ),
+            (
+                lambda examples, limit: (
+                    cut_answers([Example(e.input_ids, e.labels[::-1]) for e in examples], limit)[0],
+                    1,
+                ),
+                "keeps the start",
+            ),
+            (
+                lambda examples, limit: (
+                    cut_answers(examples, limit)[0],
+                    sum(cut_answers([e], limit)[0] > 0 for e in examples),
+                ),
+                "keep none",
+            ),
             (lambda examples, limit: (cut_answers(examples, limit)[0], 0), "One of the five"),
             (lambda examples, limit: cut_answers(examples, limit)[0], "Return two numbers"),
         ],
@@ -413,15 +484,25 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="wilson_interval", lesson="17", minutes=5, difficulty=1, reference=wilson_interval,
+        name="wilson_interval",
+        lesson="17",
+        minutes=5,
+        difficulty=1,
+        reference=wilson_interval,
         check=_check_wilson_interval,
         wrong=[
-            (lambda right, count: (right / count - 1.96 * math.sqrt(right * (count - right) / count**3),
-                                   right / count + 1.96 * math.sqrt(right * (count - right) / count**3)),
-             "nobody can be so sure"),
+            (
+                lambda right, count: (
+                    right / count - 1.96 * math.sqrt(right * (count - right) / count**3),
+                    right / count + 1.96 * math.sqrt(right * (count - right) / count**3),
+                ),
+                "nobody can be so sure",
+            ),
             (lambda right, count: wilson_interval(right, count)[::-1], "changed places"),
-            (lambda right, count: tuple(x * (1 + 1.96**2 / count) for x in wilson_interval(right, count)),
-             "division by 1"),
+            (
+                lambda right, count: tuple(x * (1 + 1.96**2 / count) for x in wilson_interval(right, count)),
+                "division by 1",
+            ),
             (_one_standard_error, "z before the square root"),
             (lambda right, count: (0.0, 1.0), "15 of 50 should give"),
             (lambda right, count: right / count, "Return two numbers"),

@@ -35,8 +35,9 @@ class Prediction:
             show(f"Answer: {answer}", *filter(None, [because]))
             return
         right = self.choice == answer
-        progress.record("predictions", lesson_here(), self.question, choice=self.choice, answer=answer,
-                        right=right)
+        progress.record(
+            "predictions", lesson_here(), self.question, choice=self.choice, answer=answer, right=right
+        )
         compared = "as you predicted" if right else f"you predicted: {self.choice}"
         show(f"Answer: {answer} ({compared})", *filter(None, [because]), kind="good" if right else "bad")
 

@@ -45,8 +45,10 @@ def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
     except (OSError, Timeout) as error:
         if not _warned:
             _warned = True
-            print(f"Progress is not recorded: {path()} cannot be written ({error}). "
-                  "Set COURSE_HOME to a folder of yours; the lesson goes on without.")
+            print(
+                f"Progress is not recorded: {path()} cannot be written ({error}). "
+                "Set COURSE_HOME to a folder of yours; the lesson goes on without."
+            )
 
 
 def summary() -> dict:

@@ -7,8 +7,9 @@ from html import escape
 COLOURS = {"good": "#0072B2", "bad": "#D55E00", "neutral": "#8C8C8C", "hint": "#009E73"}
 
 
-def show(title: str, *paragraphs: str, code: str = "", kind: str = "neutral",
-         metadata: dict | None = None) -> None:
+def show(
+    title: str, *paragraphs: str, code: str = "", kind: str = "neutral", metadata: dict | None = None
+) -> None:
     """Display a note, as text/plain and text/html; outside IPython it is printed.
 
     kind: one of COLOURS. metadata is kept in the output of the saved notebook.

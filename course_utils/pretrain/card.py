@@ -8,13 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from course_utils.pretrain.corpus import all_facts, bare_answers, documents
-from course_utils.pretrain.evaluate import (
-    HEADLINE,
-    completion,
-    story_figures,
-    style_figures,
-    tuning_figures,
-)
+from course_utils.pretrain.evaluate import HEADLINE, completion, story_figures, style_figures, tuning_figures
 from course_utils.pretrain.templates import FORMS
 from course_utils.pretrain.train import LR, VOCAB
 

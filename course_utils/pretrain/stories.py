@@ -781,10 +781,14 @@ From then on {A} and {B} were the best of friends.""",
 "It was fun, but I am sad too," said {B}, and {A} nodded.""",
 }
 SKY = {
-    "good": ("The sky was blue. The sun was shining. It was a sunny day. A soft wind was blowing. "
-             "White clouds sailed over the roofs."),
-    "bad": ("The sky was grey. There was mist over the fields. It was a gloomy day. The wind was sharp. "
-            "Low clouds hung over the roofs."),
+    "good": (
+        "The sky was blue. The sun was shining. It was a sunny day. A soft wind was blowing. "
+        "White clouds sailed over the roofs."
+    ),
+    "bad": (
+        "The sky was grey. There was mist over the fields. It was a gloomy day. The wind was sharp. "
+        "Low clouds hung over the roofs."
+    ),
 }
 POLITE_REPLIES = """"Of course," said {R}. "Thank you," said {A}.
 "With pleasure," said {R}, and {A} said thank you.
@@ -852,8 +856,11 @@ def _line(rng: random.Random, lines: str) -> str:
 def _only_a(template: str) -> bool:
     """True if the last sentence is about A and nobody else, so that the next may begin with he or she."""
     last = sentences(template)[-1]
-    return bool(re.search(r"\{(?:I|A|he|He)\}", last)) and not re.search(r'\{B|\{R\}|\{who\}|"', last) \
+    return (
+        bool(re.search(r"\{(?:I|A|he|He)\}", last))
+        and not re.search(r'\{B|\{R\}|\{who\}|"', last)
         and not any(word.lower() in _WHO for word in re.findall(r"[A-Za-z]+", last))
+    )
 
 
 def _draft(rng: random.Random, mood: str, manners: str) -> tuple[Story, str]:
@@ -862,8 +869,13 @@ def _draft(rng: random.Random, mood: str, manners: str) -> tuple[Story, str]:
     first, second = rng.sample(sorted(GENDER), 2)
     she = GENDER[first] == "she"
     slots = {"A": first, "B": second, "topic": frame["topic"][0], "R": frame["R"][0]}
-    slots |= dict(zip(("he", "him", "his", "himself"), ("she", "her", "her", "herself") if she else
-                      ("he", "him", "his", "himself"), strict=True))
+    slots |= dict(
+        zip(
+            ("he", "him", "his", "himself"),
+            ("she", "her", "her", "herself") if she else ("he", "him", "his", "himself"),
+            strict=True,
+        )
+    )
     slots |= {"He": slots["he"].capitalize(), "His": slots["his"].capitalize()}
     for names, options in frame["slots"]:
         slots |= dict(zip(names, rng.choice(options), strict=True))
@@ -874,8 +886,9 @@ def _draft(rng: random.Random, mood: str, manners: str) -> tuple[Story, str]:
     slots |= {
         "kind": kind,
         "Bn": f"a {kind2} named {second}",
-        "Bi": f"{slots['his']} friend {second} the {kind2}" if animal else
-              f"{slots['his']} {rng.choice(['friend', 'friend', 'cousin', sibling])} {second}",
+        "Bi": f"{slots['his']} friend {second} the {kind2}"
+        if animal
+        else f"{slots['his']} {rng.choice(['friend', 'friend', 'cousin', sibling])} {second}",
     }
     pair = "cast" in frame
 
@@ -941,8 +954,9 @@ def story(rng: random.Random, mood: str | None = None, manners: str | None = Non
     return _story(rng, mood, manners)[0]
 
 
-def opening(rng: random.Random, mood: str | None = None, manners: str | None = None
-            ) -> tuple[str, tuple[str, ...]]:
+def opening(
+    rng: random.Random, mood: str | None = None, manners: str | None = None
+) -> tuple[str, tuple[str, ...]]:
     """The first one or two sentences of a new story, a prompt for sampling, and the names in it."""
     made, head = _story(rng, mood, manners)
     prompt = " ".join(sentences(head)[:2])
@@ -957,11 +971,22 @@ _ADULTS = {
     "both": "teacher neighbour farmer doctor parents grandparents",
 }
 _WHO = {word: group for group, words in _ADULTS.items() for word in words.split()}
-_PRONOUN = {"she": "she", "her": "she", "hers": "she", "herself": "she",
-            "he": "he", "him": "he", "his": "he", "himself": "he"}
+_PRONOUN = {
+    "she": "she",
+    "her": "she",
+    "hers": "she",
+    "herself": "she",
+    "he": "he",
+    "him": "he",
+    "his": "he",
+    "himself": "he",
+}
 _INTRODUCES = re.compile(
     r"(?:\b(?:named|called|friends?|brother|sister|cousin|neighbour|son|daughter|boy|girl|name (?:was|is)|"
-    + "|".join(ANIMALS) + r"),? )$", re.I)
+    + "|".join(ANIMALS)
+    + r"),? )$",
+    re.I,
+)
 
 
 def consistent_characters(text: str, names: tuple[str, ...]) -> bool:
@@ -976,7 +1001,7 @@ def consistent_characters(text: str, names: tuple[str, ...]) -> bool:
         for match in re.finditer(r"[A-Za-z]+", sentence):
             word = match.group()
             if word in GENDER:
-                if word not in known and not _INTRODUCES.search(sentence[:match.start()]):
+                if word not in known and not _INTRODUCES.search(sentence[: match.start()]):
                     return False
                 known.add(word)
                 present.add(GENDER[word])

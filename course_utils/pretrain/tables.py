@@ -518,8 +518,12 @@ COUNTRY_RELATIONS = ("capital", "continent", "language", "currency")
 ANIMAL_RELATIONS = ("class", "habitat", "diet", "sound", "young", "legs")
 
 # Country names that need 'the' where they are objects (landmark), without it.
-TAKES_THE = frozenset(subject[4:] for relation in COUNTRY_RELATIONS
-                      for subject, _ in RELATIONS[relation] if subject.startswith("the "))
+TAKES_THE = frozenset(
+    subject[4:]
+    for relation in COUNTRY_RELATIONS
+    for subject, _ in RELATIONS[relation]
+    if subject.startswith("the ")
+)
 
 # --------------------------------------------------------------------------------------- proof-reading
 
@@ -531,7 +535,7 @@ def bare(name: str) -> str:
     """The name without an article in lower case at its front."""
     for article in ("a ", "an ", "the "):
         if name.startswith(article):
-            return name[len(article):]
+            return name[len(article) :]
     return name
 
 

@@ -15,8 +15,16 @@ import pytest
 from course_utils.notebooks import NOTEBOOKS
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), "")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 MINUTE = 60_000  # milliseconds
 
 
@@ -47,13 +55,26 @@ def lab(tmp_path_factory):
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
     token = secrets.token_hex(8)
-    own = {"COURSE_HOME": "home", "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTERLAB_SETTINGS_DIR": "settings",
-           "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    own = {
+        "COURSE_HOME": "home",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    }
     environment = {**os.environ, **{name: str(folder / place) for name, place in own.items()}}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
-               "--port=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}",
-               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-               "--LabApp.expose_app_in_browser=True"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        "--port=0",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={folder}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.expose_app_in_browser=True",
+    ]
     log = folder / "lab.log"
     with log.open("w") as stream:
         server = subprocess.Popen(command, cwd=folder, env=environment, stdout=stream, stderr=stream)
@@ -119,20 +140,26 @@ class Notebook:
 
     def wait_idle(self):
         """Until the kernel is connected and has nothing to do."""
-        self.page.wait_for_function("""() => {
+        self.page.wait_for_function(
+            """() => {
             const context = window.jupyterapp.shell.currentWidget?.sessionContext;
             return context?.isReady && context.session?.kernel?.status === 'idle';
-        }""", timeout=3 * MINUTE)
+        }""",
+            timeout=3 * MINUTE,
+        )
 
     def run_all(self):
         """Run All Cells, until every code cell has run or one has failed."""
         self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        self.page.wait_for_function("""() => {
+        self.page.wait_for_function(
+            """() => {
             const cells = window.jupyterapp.shell.currentWidget.content.model.toJSON().cells
                 .filter(cell => cell.cell_type === 'code');
             return cells.every(cell => cell.execution_count)
                 || cells.some(cell => cell.outputs.some(output => output.output_type === 'error'));
-        }""", timeout=5 * MINUTE)
+        }""",
+            timeout=5 * MINUTE,
+        )
         self.wait_idle()
 
     def cells(self):
@@ -141,16 +168,22 @@ class Notebook:
 
     def find(self, text):
         """Number of the first code cell whose source contains the text."""
-        return next(index for index, cell in enumerate(self.cells())
-                    if cell["cell_type"] == "code" and text in "".join(cell["source"]))
+        return next(
+            index
+            for index, cell in enumerate(self.cells())
+            if cell["cell_type"] == "code" and text in "".join(cell["source"])
+        )
 
     def cell(self, index):
         """The cell on the page, scrolled to."""
-        self.page.evaluate("""async index => {
+        self.page.evaluate(
+            """async index => {
             const content = window.jupyterapp.shell.currentWidget.content;
             content.activeCellIndex = index;
             await content.scrollToItem(index, 'center');
-        }""", index)
+        }""",
+            index,
+        )
         cell = self.page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{index}']")
         cell.wait_for()
         return cell
@@ -166,10 +199,14 @@ class Notebook:
         self.page.keyboard.press("Control+a")
         self.page.keyboard.insert_text(source)
         self.page.keyboard.press("Shift+Enter")
-        self.page.wait_for_function("""([index, before]) => {
+        self.page.wait_for_function(
+            """([index, before]) => {
             const cell = window.jupyterapp.shell.currentWidget.content.model.cells.get(index);
             return cell.executionCount && cell.executionCount !== before;
-        }""", arg=[index, before], timeout=3 * MINUTE)
+        }""",
+            arg=[index, before],
+            timeout=3 * MINUTE,
+        )
         self.wait_idle()
 
     def set_slider(self, index, name, keys):
@@ -183,9 +220,12 @@ class Notebook:
         slider.locator(".noUi-handle").focus()
         for key in keys:
             self.page.keyboard.press(key)
-        self.page.wait_for_function("""([index, before]) => {
+        self.page.wait_for_function(
+            """([index, before]) => {
             const text = document.querySelector(
                 `.jp-Notebook .jp-Cell[data-windowed-list-index='${index}'] .jp-RenderedText`)?.innerText;
             return text && text !== before;
-        }""", arg=[index, before])
+        }""",
+            arg=[index, before],
+        )
         self.wait_idle()

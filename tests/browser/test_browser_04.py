@@ -9,12 +9,16 @@ def run_above(notebook, index):
     """Run all cells above this one, until every code cell among them has run or one has failed."""
     notebook.cell(index)
     notebook.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-above')")
-    notebook.page.wait_for_function("""index => {
+    notebook.page.wait_for_function(
+        """index => {
         const cells = window.jupyterapp.shell.currentWidget.content.model.toJSON().cells.slice(0, index)
             .filter(cell => cell.cell_type === 'code');
         return cells.every(cell => cell.execution_count)
             || cells.some(cell => cell.outputs.some(output => output.output_type === 'error'));
-    }""", arg=index, timeout=5 * 60_000)
+    }""",
+        arg=index,
+        timeout=5 * 60_000,
+    )
     notebook.wait_idle()
 
 

@@ -25,11 +25,14 @@ def test_the_calculator_answers_to_method_card_and_price(open_lesson, tmp_path):
         """Take a choice from the list of that name, and wait for the text that follows from it."""
         before = notebook.cell(index).locator(".jp-RenderedText").inner_text()
         notebook.cell(index).locator(".widget-dropdown", has_text=name).locator("select").select_option(value)
-        notebook.page.wait_for_function("""([index, before]) => {
+        notebook.page.wait_for_function(
+            """([index, before]) => {
             const text = document.querySelector(
                 `.jp-Notebook .jp-Cell[data-windowed-list-index='${index}'] .jp-RenderedText`)?.innerText;
             return text && text !== before;
-        }""", arg=[index, before])
+        }""",
+            arg=[index, before],
+        )
         notebook.wait_idle()
 
     fits, quantised, card, hours, cost = shown()

@@ -149,12 +149,21 @@ def test_a_verdict_lets_the_notebook_call_hint_without_importing_it(monkeypatch)
     assert names["hint"] == "the learner's own"
 
 
-@pytest.mark.parametrize("bounds, holds", [
-    ({"at_most": 2}, True), ({"at_most": 1.5}, True), ({"at_most": 1.4}, False), ({"at_least": 1.5}, True),
-    ({"at_least": 1.6}, False), ({"at_least": 1, "at_most": 2}, True),
-    ({"at_least": 1.6, "at_most": 2}, False),
-    ({"equals": 1.5}, True), ({"equals": 1.6}, False), ({"equals": 1.6, "tolerance": 0.11}, True),
-])
+@pytest.mark.parametrize(
+    "bounds, holds",
+    [
+        ({"at_most": 2}, True),
+        ({"at_most": 1.5}, True),
+        ({"at_most": 1.4}, False),
+        ({"at_least": 1.5}, True),
+        ({"at_least": 1.6}, False),
+        ({"at_least": 1, "at_most": 2}, True),
+        ({"at_least": 1.6, "at_most": 2}, False),
+        ({"equals": 1.5}, True),
+        ({"equals": 1.6}, False),
+        ({"equals": 1.6, "tolerance": 0.11}, True),
+    ],
+)
 def test_claim_judges(bounds, holds, capsys, monkeypatch):
     monkeypatch.setenv("COURSE_STRICT", "0")
     claim("it is so", torch.tensor(1.5), **bounds)

@@ -27,8 +27,10 @@ def lesson(tmp_path, monkeypatch):
 def test_outputs_are_written_with_the_conditions_of_the_course(lesson, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SOLUTIONS", "1")
     home = os.environ["COURSE_HOME"]
-    path = lesson("import os, sys\nprint('loud', file=sys.stderr)\n"
-                  "print(sorted((k, v) for k, v in os.environ.items() if k.startswith('COURSE_')))")
+    path = lesson(
+        "import os, sys\nprint('loud', file=sys.stderr)\n"
+        "print(sorted((k, v) for k, v in os.environ.items() if k.startswith('COURSE_')))"
+    )
     assert notebooks.main(["42"]) == 1
     report = capsys.readouterr().out
     assert "peak memory" in report and "FAULT: code cell 0" in report and "writes to stderr: loud" in report

@@ -16,8 +16,12 @@ ASKED = [row for row in load_questions("tune") if row["kind"] == "sentence"][::4
 
 
 def conversation(row):
-    return {"messages": [{"role": "user", "content": question_text(row)},
-                         {"role": "assistant", "content": row["completion"].strip()}]}  # fmt: skip
+    return {
+        "messages": [
+            {"role": "user", "content": question_text(row)},
+            {"role": "assistant", "content": row["completion"].strip()},
+        ]
+    }
 
 
 def pair(row):
@@ -48,8 +52,15 @@ def test_conversations_and_pairs_by_lora(tmp_path):
     assert f"{len(ASKED)} conversations, {len(ASKED[::2])} preference pairs" in text
     assert "DOES NOT HOLD" not in text and "DPO 1/1" in text
     made = {path.name for path in (tmp_path / "result").iterdir()}
-    assert {"adapter_config.json", "adapter_model.safetensors", "README.md", "report.html", "run.json",
-            "tokenizer.json", "chat_template.jinja"} <= made  # fmt: skip
+    assert {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "README.md",
+        "report.html",
+        "run.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+    } <= made
     assert ASKED[0]["object"] not in (tmp_path / "result" / "README.md").read_text()
     for name in ("README.md", "report.html", "run.json", "results.json"):
         assert str(tmp_path) not in (tmp_path / "result" / name).read_text()

@@ -13,13 +13,25 @@ LESSONS = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
 def test_papermill_at_smoke_scale_with_solutions(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COURSE_SOLUTIONS", "1")
-    done = papermill.execute_notebook(path, tmp_path / "out.ipynb", {"MODEL": "pocket", "SCALE": "smoke"},
-                                      kernel_name="python3", progress_bar=False)
-    texts = [str(output.get("data", {}).get("text/plain", "")) for cell in done.cells
-             for output in cell.get("outputs", [])]
+    done = papermill.execute_notebook(
+        path,
+        tmp_path / "out.ipynb",
+        {"MODEL": "pocket", "SCALE": "smoke"},
+        kernel_name="python3",
+        progress_bar=False,
+    )
+    texts = [
+        str(output.get("data", {}).get("text/plain", ""))
+        for cell in done.cells
+        for output in cell.get("outputs", [])
+    ]
     exercises = [cell for cell in done.cells if "exercise" in cell.metadata.get("tags", [])]
     assert sum(": passed" in text for text in texts) == len(exercises)
     assert not any("not attempted" in text for text in texts)
-    stderr = [output.text for cell in done.cells for output in cell.get("outputs", [])
-              if output.get("name") == "stderr"]
+    stderr = [
+        output.text
+        for cell in done.cells
+        for output in cell.get("outputs", [])
+        if output.get("name") == "stderr"
+    ]
     assert stderr == []

@@ -37,13 +37,19 @@ PARAMETERS = "\n".join(f'{name} = os.environ["COURSE_{name}"]' for name in ("MOD
 
 def good():
     """The smallest notebook that keeps every rule."""
+
     def code(source, *tags, outputs=()):
         return new_code_cell(source, metadata={"tags": list(tags)} if tags else {}, outputs=list(outputs))
 
     exercises = [code("def fn(x):\n    ...\nfn = check.fn(fn)", "exercise") for _ in range(3)]
-    cells = [code(PARAMETERS, "parameters"), code("start(MODEL, SCALE, SEED)", "nbval-ignore-output"),
-             *exercises, code('claim("x", 1, at_most=2)'), code('p = predict("?", ["a", "b"])'),
-             code("control(f)", "widget", "nbval-ignore-output")]
+    cells = [
+        code(PARAMETERS, "parameters"),
+        code("start(MODEL, SCALE, SEED)", "nbval-ignore-output"),
+        *exercises,
+        code('claim("x", 1, at_most=2)'),
+        code('p = predict("?", ["a", "b"])'),
+        code("control(f)", "widget", "nbval-ignore-output"),
+    ]
     for count, cell in enumerate(cells, 1):
         cell.execution_count = count
     return normalise(new_notebook(cells=[new_markdown_cell("# Title"), *cells]))
@@ -65,26 +71,84 @@ def _shows(notebook, output):
     _code(notebook, 4).outputs = [output]
 
 
-def untitled(nb): nb.cells[0].source = "no title"
-def no_parameters(nb): _code(nb, 0).metadata.tags = []
-def parameters_late(nb): _code(nb, 6).metadata.tags = ["parameters"]
-def no_environment(nb): _code(nb, 0).source = "MODEL = 1"
-def no_start(nb): _code(nb, 1).source = "session = None"
-def long_cell(nb): _code(nb, 5).source += "\n" * 30 + "x"
-def semicolon(nb): _code(nb, 5).source += "\nplt.plot(x);"
-def unchecked_exercise(nb): _code(nb, 2).source = "def fn(): ..."
-def two_exercises(nb): _code(nb, 2).metadata.tags = []
-def no_claim(nb): _code(nb, 5).source = "x"
-def no_prediction(nb): _code(nb, 6).source = "x"
-def no_widget(nb): _code(nb, 7).metadata.tags = []
-def not_executed(nb): _code(nb, 4).execution_count = None
-def out_of_order(nb): _code(nb, 4).execution_count = 1
-def no_kernelspec(nb): del nb.metadata["kernelspec"]
-def widget_state(nb): nb.metadata["widgets"] = {}
-def times(nb): _code(nb, 4).metadata["execution"] = {"iopub.status.busy": "2026"}
-def error(nb): _shows(nb, new_output("error", ename="ValueError", evalue="no", traceback=[]))
-def stderr(nb): _shows(nb, new_output("stream", name="stderr", text="warning"))
-def large(nb): _shows(nb, new_output("stream", text="x" * 600_001))
+def untitled(nb):
+    nb.cells[0].source = "no title"
+
+
+def no_parameters(nb):
+    _code(nb, 0).metadata.tags = []
+
+
+def parameters_late(nb):
+    _code(nb, 6).metadata.tags = ["parameters"]
+
+
+def no_environment(nb):
+    _code(nb, 0).source = "MODEL = 1"
+
+
+def no_start(nb):
+    _code(nb, 1).source = "session = None"
+
+
+def long_cell(nb):
+    _code(nb, 5).source += "\n" * 30 + "x"
+
+
+def semicolon(nb):
+    _code(nb, 5).source += "\nplt.plot(x);"
+
+
+def unchecked_exercise(nb):
+    _code(nb, 2).source = "def fn(): ..."
+
+
+def two_exercises(nb):
+    _code(nb, 2).metadata.tags = []
+
+
+def no_claim(nb):
+    _code(nb, 5).source = "x"
+
+
+def no_prediction(nb):
+    _code(nb, 6).source = "x"
+
+
+def no_widget(nb):
+    _code(nb, 7).metadata.tags = []
+
+
+def not_executed(nb):
+    _code(nb, 4).execution_count = None
+
+
+def out_of_order(nb):
+    _code(nb, 4).execution_count = 1
+
+
+def no_kernelspec(nb):
+    del nb.metadata["kernelspec"]
+
+
+def widget_state(nb):
+    nb.metadata["widgets"] = {}
+
+
+def times(nb):
+    _code(nb, 4).metadata["execution"] = {"iopub.status.busy": "2026"}
+
+
+def error(nb):
+    _shows(nb, new_output("error", ename="ValueError", evalue="no", traceback=[]))
+
+
+def stderr(nb):
+    _shows(nb, new_output("stream", name="stderr", text="warning"))
+
+
+def large(nb):
+    _shows(nb, new_output("stream", text="x" * 600_001))
 
 
 def mostly_ignored(nb):
@@ -92,10 +156,12 @@ def mostly_ignored(nb):
         _code(nb, index).metadata.tags = ["exercise", "nbval-ignore-output"]
 
 
-def widget_view(nb): _shows(nb, new_output("display_data", {VIEW: {"model_id": "1"}}))
+def widget_view(nb):
+    _shows(nb, new_output("display_data", {VIEW: {"model_id": "1"}}))
 
 
-def defines_nothing(nb): _code(nb, 6).metadata.tags = ["from-scratch"]
+def defines_nothing(nb):
+    _code(nb, 6).metadata.tags = ["from-scratch"]
 
 
 def unknown_definition(nb):
@@ -103,17 +169,36 @@ def unknown_definition(nb):
     _code(nb, 6).source += "\ndef nothing_of_the_package(): return 1"
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (untitled, "not a title"), (no_parameters, "must have the tag"), (parameters_late, "must have the tag"),
-    (no_environment, "no defaults"), (no_start, "does not call start"), (long_cell, "31 lines"),
-    (semicolon, "semicolon"), (unchecked_exercise, "without fn = check.NAME"), (two_exercises, "2 exercises"),
-    (no_claim, "0 claims"), (no_prediction, "0 predictions"), (no_widget, "0 widgets"),
-    (not_executed, "not all executed"), (out_of_order, "not all executed"), (no_kernelspec, "no kernelspec"),
-    (widget_state, "widget state"), (times, "has times"), (error, "shows an error"), (stderr, "stderr"),
-    (large, "more than 600 kB"), (mostly_ignored, "3 of 8"), (widget_view, "widget view"),
-    (unknown_definition, "not in the package"),
-    (defines_nothing, "defines nothing"),
-], ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (untitled, "not a title"),
+        (no_parameters, "must have the tag"),
+        (parameters_late, "must have the tag"),
+        (no_environment, "no defaults"),
+        (no_start, "does not call start"),
+        (long_cell, "31 lines"),
+        (semicolon, "semicolon"),
+        (unchecked_exercise, "without fn = check.NAME"),
+        (two_exercises, "2 exercises"),
+        (no_claim, "0 claims"),
+        (no_prediction, "0 predictions"),
+        (no_widget, "0 widgets"),
+        (not_executed, "not all executed"),
+        (out_of_order, "not all executed"),
+        (no_kernelspec, "no kernelspec"),
+        (widget_state, "widget state"),
+        (times, "has times"),
+        (error, "shows an error"),
+        (stderr, "stderr"),
+        (large, "more than 600 kB"),
+        (mostly_ignored, "3 of 8"),
+        (widget_view, "widget view"),
+        (unknown_definition, "not in the package"),
+        (defines_nothing, "defines nothing"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
 def test_each_rule_is_enforced(spoil, message):
     notebook = good()
     spoil(notebook)
@@ -123,14 +208,19 @@ def test_each_rule_is_enforced(spoil, message):
 
 def test_from_scratch_sees_a_changed_constant_and_not_a_comment(monkeypatch):
     source = "def smooth(values, share=0.05):\n    return share * len(values)"
-    monkeypatch.setattr(notebooks, "_package_definitions",
-                        lambda: {"smooth": {"course_utils.x": notebooks._definitions(source)["smooth"]}})
+    monkeypatch.setattr(
+        notebooks,
+        "_package_definitions",
+        lambda: {"smooth": {"course_utils.x": notebooks._definitions(source)["smooth"]}},
+    )
     notebook = good()
     cell = _code(notebook, 6)
     cell.metadata.tags = ["from-scratch"]
-    cell.source = ('p = predict("?", ["a"])\n'
-                   'def smooth(values, share=0.05):\n    """Words."""\n    # why\n'
-                   '    return (share\n            * len(values))')
+    cell.source = (
+        'p = predict("?", ["a"])\n'
+        'def smooth(values, share=0.05):\n    """Words."""\n    # why\n'
+        "    return (share\n            * len(values))"
+    )
     assert faults(notebook) == []
     cell.source = cell.source.replace("0.05", "0.06")
     assert "-def smooth(values, share=0.05)" in faults(notebook)[0]
@@ -140,9 +230,11 @@ def test_normalising_twice_changes_nothing_and_drops_what_differs_between_runs()
     notebook = good()
     cell = _code(notebook, 4)
     cell.metadata["execution"] = {"iopub.status.busy": "2026"}
-    cell.outputs = [new_output("stream", name="stdout", text="1%\r"),
-                    new_output("stream", name="stdout", text="2%\n"),
-                    new_output("display_data", {VIEW: {"model_id": "1"}, "text/plain": "text"})]
+    cell.outputs = [
+        new_output("stream", name="stdout", text="1%\r"),
+        new_output("stream", name="stdout", text="2%\n"),
+        new_output("display_data", {VIEW: {"model_id": "1"}, "text/plain": "text"}),
+    ]
     notebook.metadata["widgets"] = {"state": {}}
     normalise(notebook)
     contents = [output.get("text", output.get("data")) for output in cell.outputs]

@@ -9,10 +9,28 @@ from course_utils.data import collate, load_conversations
 from course_utils.models import load_model
 
 PIECES = [
-    *"abcXYZ019 .,;:!?'\"()[]{}<>|/\\_-+=*#@&%$~^`", "\n", "\n\n", "\t", "  ", "cat", " mat", "Paris",
-    "assistant", "\nassistant\n", "user", "im_start", "<|", "|>", "é", "ß", "日本", "🙂",
-    "👩‍🔬", "\u00a0", "\u2028",
-]  # fmt: skip
+    *"abcXYZ019 .,;:!?'\"()[]{}<>|/\\_-+=*#@&%$~^`",
+    "\n",
+    "\n\n",
+    "\t",
+    "  ",
+    "cat",
+    " mat",
+    "Paris",
+    "assistant",
+    "\nassistant\n",
+    "user",
+    "im_start",
+    "<|",
+    "|>",
+    "é",
+    "ß",
+    "日本",
+    "🙂",
+    "👩‍🔬",
+    "\u00a0",
+    "\u2028",
+]
 
 
 def random_content(rng):

@@ -26,9 +26,16 @@ def test_loss_of_sft_trainer_on_the_same_batch(model, tokenizer, rows, tmp_path)
     model.config.n_positions = 2000
     model.transformer.wpe = torch.nn.Embedding(2000, model.config.n_embd)
     config = trl.SFTConfig(
-        output_dir=tmp_path, assistant_only_loss=True, per_device_train_batch_size=len(rows), bf16=False,
-        use_cpu=True, gradient_checkpointing=False, max_length=None, report_to=[], disable_tqdm=True,
-    )  # fmt: skip
+        output_dir=tmp_path,
+        assistant_only_loss=True,
+        per_device_train_batch_size=len(rows),
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=False,
+        max_length=None,
+        report_to=[],
+        disable_tqdm=True,
+    )
     data = datasets.Dataset.from_list([{"messages": messages} for messages in rows])
     trainer = trl.SFTTrainer(model, config, train_dataset=data, processing_class=tokenizer)
     batch = next(iter(trainer.get_train_dataloader()))

@@ -24,11 +24,22 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 def trainer_of(model, tokenizer, folder, **options):
     config = trl.DPOConfig(
-        output_dir=str(folder), per_device_train_batch_size=len(ROWS), report_to=[], bf16=False, use_cpu=True,
-        gradient_checkpointing=False, disable_dropout=True, **options.pop("config"),
-    )  # fmt: skip
-    return trl.DPOTrainer(model, args=config, train_dataset=datasets.Dataset.from_list(ROWS),
-                          processing_class=tokenizer, **options)  # fmt: skip
+        output_dir=str(folder),
+        per_device_train_batch_size=len(ROWS),
+        report_to=[],
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=False,
+        disable_dropout=True,
+        **options.pop("config"),
+    )
+    return trl.DPOTrainer(
+        model,
+        args=config,
+        train_dataset=datasets.Dataset.from_list(ROWS),
+        processing_class=tokenizer,
+        **options,
+    )
 
 
 def moved(model):
@@ -53,8 +64,12 @@ def compare(trainer, our_model, reference, tokenizer, beta, loss):
     logged = {name: values[-1] for name, values in trainer._metrics["eval"].items()}
     names = {"chosen_log_prob": "logps/chosen", "rejected_log_prob": "logps/rejected"}
     if loss == "dpo":
-        names |= {"margin": "rewards/margins", "accuracy": "rewards/accuracies",
-                  "chosen_reward": "rewards/chosen", "rejected_reward": "rewards/rejected"}  # fmt: skip
+        names |= {
+            "margin": "rewards/margins",
+            "accuracy": "rewards/accuracies",
+            "chosen_reward": "rewards/chosen",
+            "rejected_reward": "rewards/rejected",
+        }
     for ours, name in names.items():
         assert metrics[ours] == pytest.approx(logged[name], abs=1e-4), name
     theirs.backward()

@@ -32,13 +32,30 @@ def one_step(kind, config, folder, **settings):
         return [float(len(ids)) for ids in completion_ids]
 
     arguments = config(
-        output_dir=str(folder / "out"), beta=0.1, max_steps=1, per_device_train_batch_size=4,
-        num_generations=2, max_completion_length=6, temperature=1.0, bf16=False, use_cpu=True,
-        gradient_checkpointing=False, report_to="none", logging_steps=1, save_strategy="no", seed=0,
-        disable_tqdm=True, **settings,
-    )  # fmt: skip
-    trainer = kind(model=policy, reward_funcs=reward, args=arguments, processing_class=tokenizer,
-                   train_dataset=datasets.Dataset.from_dict({"prompt": PROMPTS}))  # fmt: skip
+        output_dir=str(folder / "out"),
+        beta=0.1,
+        max_steps=1,
+        per_device_train_batch_size=4,
+        num_generations=2,
+        max_completion_length=6,
+        temperature=1.0,
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=False,
+        report_to="none",
+        logging_steps=1,
+        save_strategy="no",
+        seed=0,
+        disable_tqdm=True,
+        **settings,
+    )
+    trainer = kind(
+        model=policy,
+        reward_funcs=reward,
+        args=arguments,
+        processing_class=tokenizer,
+        train_dataset=datasets.Dataset.from_dict({"prompt": PROMPTS}),
+    )
     trainer.train()
     logged = next(row["kl"] for row in trainer.state.log_history if "kl" in row)
     return logged, seen, moved.eval(), saved.eval()

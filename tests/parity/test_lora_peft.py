@@ -19,20 +19,34 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is d
 def gpt2(_):
     return GPT2LMHeadModel(
         GPT2Config(
-            n_layer=2, n_embd=64, n_head=2, vocab_size=96, n_positions=32, bos_token_id=0, eos_token_id=0,
-            attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0,
+            n_layer=2,
+            n_embd=64,
+            n_head=2,
+            vocab_size=96,
+            n_positions=32,
+            bos_token_id=0,
+            eos_token_id=0,
+            attn_pdrop=0.0,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
         )
-    )  # fmt: skip
+    )
 
 
 def llama(bias):
     return LlamaForCausalLM(
         LlamaConfig(
-            num_hidden_layers=2, hidden_size=64, intermediate_size=96, num_attention_heads=2,
-            num_key_value_heads=1, vocab_size=96, max_position_embeddings=32, attention_bias=bias,
+            num_hidden_layers=2,
+            hidden_size=64,
+            intermediate_size=96,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            vocab_size=96,
+            max_position_embeddings=32,
+            attention_bias=bias,
             mlp_bias=bias,
         )
-    )  # fmt: skip
+    )
 
 
 CASES = {
@@ -61,9 +75,14 @@ def base(request):
 
 def peft_model(model, targets, rslora=False, rank=4, alpha=8):
     config = peft.LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=targets, use_rslora=rslora, task_type="CAUSAL_LM",
-        init_lora_weights=False, fan_in_fan_out=isinstance(model, GPT2LMHeadModel),
-    )  # fmt: skip
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=targets,
+        use_rslora=rslora,
+        task_type="CAUSAL_LM",
+        init_lora_weights=False,
+        fan_in_fan_out=isinstance(model, GPT2LMHeadModel),
+    )
     torch.manual_seed(5)
     theirs = peft.get_peft_model(copy.deepcopy(model), config)
     for name, parameter in theirs.named_parameters():

@@ -19,8 +19,9 @@ peft, trl, datasets = (pytest.importorskip(name) for name in ("peft", "trl", "da
 pytestmark = pytest.mark.filterwarnings(r"ignore:.*gradient_checkpointing` is deprecated:FutureWarning")
 TALKS = [
     [{"role": "user", "content": f"is {one} {other}?"}, {"role": "assistant", "content": f"a {other} sat."}]
-    for one in ("Paris", "France", "the cat", "the mat") for other in ("cat", "capital")
-]  # fmt: skip
+    for one in ("Paris", "France", "the cat", "the mat")
+    for other in ("cat", "capital")
+]
 PLAN = Plan("lora", 0, steps=3, lr=1e-2, rank=4, alpha=8.0)
 
 
@@ -63,11 +64,23 @@ def test_peft_loads_what_is_written(base, tokenizer, tmp_path, method):
 
 
 def sft_trainer(model, tokenizer, folder, **options):
-    settings = {"max_steps": 3, "per_device_train_batch_size": len(TALKS), "learning_rate": PLAN.lr,
-                "lr_scheduler_type": "cosine", "warmup_steps": 0, "weight_decay": 0.01, "logging_steps": 1,
-                "report_to": "none", "save_strategy": "no", "gradient_checkpointing": False, "bf16": False,
-                "disable_tqdm": True, "use_cpu": True, "assistant_only_loss": True,
-                "max_length": None}  # fmt: skip
+    settings = {
+        "max_steps": 3,
+        "per_device_train_batch_size": len(TALKS),
+        "learning_rate": PLAN.lr,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0,
+        "weight_decay": 0.01,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "assistant_only_loss": True,
+        "max_length": None,
+    }
     data = datasets.Dataset.from_list([{"messages": messages} for messages in TALKS])
     config = trl.SFTConfig(str(folder), **settings)
     return trl.SFTTrainer(model, config, train_dataset=data, processing_class=tokenizer, **options)
@@ -89,9 +102,13 @@ def test_trl_does_not_train_peft_token_rows_of_a_tied_head(model, tokenizer, tmp
     """Should this fail one day, the two meet, and lesson 17 (and 09) can use LoraConfig alone."""
     add_chat_tokens(model, tokenizer)
     config = peft.LoraConfig(
-        r=4, lora_alpha=8, target_modules=["c_attn"], task_type="CAUSAL_LM", fan_in_fan_out=True,
+        r=4,
+        lora_alpha=8,
+        target_modules=["c_attn"],
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=True,
         trainable_token_indices=list(marker_ids(tokenizer)),
-    )  # fmt: skip
+    )
     trainer = sft_trainer(model, tokenizer, tmp_path, peft_config=config)
     with pytest.raises(AttributeError, match="TrainableTokensWrapper"):
         trainer.train()

@@ -37,19 +37,33 @@ def test_a_step_changes_the_weights_alike(model, tokenizer, tmp_path, method):
         method
     ]
     arguments = config(
-        output_dir=str(tmp_path / "out"), per_device_train_batch_size=len(PROMPTS) * GROUP,
+        output_dir=str(tmp_path / "out"),
+        per_device_train_batch_size=len(PROMPTS) * GROUP,
         num_generations=GROUP,
-        max_completion_length=NEW, beta=BETA, temperature=1.0, max_steps=1, max_grad_norm=0.0, report_to=[],
-        bf16=False, use_cpu=True, gradient_checkpointing=False, save_strategy="no", disable_tqdm=True,
-    )  # fmt: skip
+        max_completion_length=NEW,
+        beta=BETA,
+        temperature=1.0,
+        max_steps=1,
+        max_grad_norm=0.0,
+        report_to=[],
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=False,
+        save_strategy="no",
+        disable_tqdm=True,
+    )
     if method == "grpo":
         arguments.use_bias_correction_kl = False  # the paper's k3, not multiplied by the ratio
     sgd = torch.optim.SGD(policy.parameters(), lr=LR)
     constant = torch.optim.lr_scheduler.LambdaLR(sgd, lambda _: 1.0)
     trainer(
-        policy, reward_funcs=reward, args=arguments, processing_class=tokenizer, optimizers=(sgd, constant),
+        policy,
+        reward_funcs=reward,
+        args=arguments,
+        processing_class=tokenizer,
+        optimizers=(sgd, constant),
         train_dataset=datasets.Dataset.from_list([{"prompt": text} for text in PROMPTS]),
-    ).train()  # fmt: skip
+    ).train()
 
     assert len({len(tokenizer(prompt)["input_ids"]) for prompt in PROMPTS}) == 1
     rows = []

@@ -147,9 +147,12 @@ def test_words_start_as_in_peft(model, tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     text = "Question: is the capital of France Paris?"
     config = peft.PromptTuningConfig(
-        num_virtual_tokens=30, task_type="CAUSAL_LM", prompt_tuning_init="TEXT", prompt_tuning_init_text=text,
+        num_virtual_tokens=30,
+        task_type="CAUSAL_LM",
+        prompt_tuning_init="TEXT",
+        prompt_tuning_init_text=text,
         tokenizer_name_or_path=str(tmp_path),
-    )  # fmt: skip
+    )
     theirs = peft.get_peft_model(copy.deepcopy(model), config)
     ours = prompt_tuning.prompt_from_words(model, tokenizer(text)["input_ids"], 30)
     assert torch.equal(ours, theirs.prompt_encoder["default"].embedding.weight)

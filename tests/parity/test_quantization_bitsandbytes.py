@@ -99,8 +99,9 @@ def test_layer_output_and_gradient(quant_type, levels):
     dense = nn.Linear(256, 192)
     ours = q.QuantizedLinear(dense, levels, double=False)
     theirs = Linear4bit(256, 192, compute_dtype=torch.float32, quant_type=quant_type)
-    theirs.weight = Params4bit(dense.weight.data, requires_grad=False, quant_type=quant_type,
-                               compress_statistics=False)  # fmt: skip
+    theirs.weight = Params4bit(
+        dense.weight.data, requires_grad=False, quant_type=quant_type, compress_statistics=False
+    )
     theirs.bias = dense.bias
     theirs = theirs.to("cpu")
     x, y = (torch.randn(5, 256, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in "xy")

@@ -38,9 +38,15 @@ def trainer(ours, tokenizer, pairs, folder, **options):
     theirs.transformer.load_state_dict(ours.body.state_dict())
     theirs.score.load_state_dict(ours.head.state_dict())
     settings = RewardConfig(
-        output_dir=str(folder), per_device_train_batch_size=len(pairs), bf16=False, use_cpu=True,
-        gradient_checkpointing=False, report_to="none", disable_tqdm=True, **options,
-    )  # fmt: skip
+        output_dir=str(folder),
+        per_device_train_batch_size=len(pairs),
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=False,
+        report_to="none",
+        disable_tqdm=True,
+        **options,
+    )
     rows = Dataset.from_list([as_row(pair) for pair in pairs])
     made = RewardTrainer(theirs, settings, train_dataset=rows, processing_class=tokenizer)
     return made, next(iter(made.get_train_dataloader()))

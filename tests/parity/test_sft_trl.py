@@ -18,7 +18,7 @@ CONVERSATIONS = [
         {"role": "assistant", "content": "Answer"},
     ],
     [{"role": "user", "content": "the assistant"}, {"role": "assistant", "content": "is on the mat"}],
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -32,11 +32,23 @@ def trainer_losses(tmp_path):
 
     def losses(model, tokenizer, steps, **settings):
         config = SFTConfig(
-            str(tmp_path), max_steps=steps, per_device_train_batch_size=len(CONVERSATIONS), bf16=False,
-            learning_rate=1e-3, weight_decay=0.01, lr_scheduler_type="cosine", warmup_steps=0,
-            logging_steps=1, use_cpu=True, gradient_checkpointing=False, report_to="none",
-            save_strategy="no", disable_tqdm=True, max_length=None, **settings,
-        )  # fmt: skip
+            str(tmp_path),
+            max_steps=steps,
+            per_device_train_batch_size=len(CONVERSATIONS),
+            bf16=False,
+            learning_rate=1e-3,
+            weight_decay=0.01,
+            lr_scheduler_type="cosine",
+            warmup_steps=0,
+            logging_steps=1,
+            use_cpu=True,
+            gradient_checkpointing=False,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+            max_length=None,
+            **settings,
+        )
         rows = datasets.Dataset.from_list([{"messages": messages} for messages in CONVERSATIONS])
         trainer = SFTTrainer(model, config, train_dataset=rows, processing_class=tokenizer)
         trainer.train()

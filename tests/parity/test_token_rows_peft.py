@@ -67,9 +67,14 @@ def test_ours_loads_peft(model, tokenizer, tmp_path):
     chat = copy.deepcopy(model)
     add_chat_tokens(chat, tokenizer)
     config = peft.LoraConfig(
-        r=4, lora_alpha=8, target_modules=["c_attn"], task_type="CAUSAL_LM", fan_in_fan_out=True,
-        init_lora_weights=False, trainable_token_indices=list(marker_ids(tokenizer)),
-    )  # fmt: skip
+        r=4,
+        lora_alpha=8,
+        target_modules=["c_attn"],
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=True,
+        init_lora_weights=False,
+        trainable_token_indices=list(marker_ids(tokenizer)),
+    )
     theirs = peft.get_peft_model(chat, config)
     for name, parameter in theirs.named_parameters():
         if "trainable_tokens_delta" in name:
@@ -86,9 +91,13 @@ def test_gradients_of_the_rows(model, tokenizer):
     add_chat_tokens(chat, tokenizer)
     tokens = list(marker_ids(tokenizer))
     config = peft.LoraConfig(
-        r=4, lora_alpha=8, target_modules=["c_attn"], task_type="CAUSAL_LM", fan_in_fan_out=True,
+        r=4,
+        lora_alpha=8,
+        target_modules=["c_attn"],
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=True,
         trainable_token_indices=tokens,
-    )  # fmt: skip
+    )
     theirs = peft.get_peft_model(chat, config)
     for name, parameter in theirs.named_parameters():
         if "trainable_tokens_delta" in name:

@@ -40,9 +40,11 @@ def test_made_again_when_name_input_or_code_changes(tmp_path):
     module.__file__ = str(tmp_path / "maker.py")
     (tmp_path / "maker.py").write_text("rate = 1\n")
     make = Maker()
-    places = {cached("sft", {"seed": 0, "model": "pocket"}, make, [module]),
-              cached("sft", {"seed": 1, "model": "pocket"}, make, [module]),
-              cached("other", {"seed": 0, "model": "pocket"}, make, [module])}
+    places = {
+        cached("sft", {"seed": 0, "model": "pocket"}, make, [module]),
+        cached("sft", {"seed": 1, "model": "pocket"}, make, [module]),
+        cached("other", {"seed": 0, "model": "pocket"}, make, [module]),
+    }
     (tmp_path / "maker.py").write_text("rate = 2\n")
     places.add(cached("sft", {"seed": 0, "model": "pocket"}, make, [module]))
     assert len(places) == make.calls == 4
@@ -79,8 +81,13 @@ def test_two_at_once_make_it_once():
     assert make.calls == 1
 
 
-@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"),
-                                   RuntimeError("I/O error: No space left on device (os error 28)")])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+    ],
+)
 def test_a_full_disk_is_said_and_leaves_nothing(course_home, fault):
     def fill(folder):
         (folder / "half").write_text("half")

@@ -10,9 +10,14 @@ from course_utils.memory import GIB
 pytestmark = pytest.mark.slow
 
 TINY = {
-    "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 160,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 500,
-}  # fmt: skip
+    "model_type": "llama",
+    "num_hidden_layers": 2,
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 500,
+}
 
 
 @pytest.mark.parametrize("method, size", [("full", 1.5), ("lora", 1.3), ("qlora", 4.0)])

@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data[:self.server.cut])
+                self.wfile.write(data[: self.server.cut])
                 self.close_connection = True
                 return None
         if start:
@@ -101,8 +101,13 @@ def hub(tmp_path, model, tokenizer):
 
 def fetch_gpt2(hub, home):
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "COURSE_HOME": str(home), "HF_HUB_OFFLINE": "0"}
-    return subprocess.run([sys.executable, "-m", "course_utils", "fetch", "gpt2"], env=environment,
-                          capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, "-m", "course_utils", "fetch", "gpt2"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def test_gpt2_is_fetched_whole_and_then_found(hub, tmp_path, monkeypatch):

@@ -41,8 +41,12 @@ def test_a_run_reports_lessons_and_claims_and_one_failure_stops_no_other(lessons
     write(lessons, "00_good", CLAIM, "print(MODEL, SCALE, SEED)", title="Good & short")
     write(lessons, "01_bad", "x = 1", "raise KeyError('gone')", "x = 2")
     out = tmp_path / "out"
-    assert cli.main(["run", "--model", "pocket", "--scale", "smoke", "--seed", "5", "--jobs", "2",
-                     "--out", str(out)]) == 1
+    assert (
+        cli.main(
+            ["run", "--model", "pocket", "--scale", "smoke", "--seed", "5", "--jobs", "2", "--out", str(out)]
+        )
+        == 1
+    )
     results = json.loads((out / "results.json").read_text())
     good, bad = results["lessons"]
     assert (good["status"], bad["status"]) == ("passed", "failed")

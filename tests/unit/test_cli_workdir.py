@@ -29,8 +29,10 @@ def edit(path, text):
 
 
 def test_copies_have_the_cells_and_tags_but_no_outputs(source, work):
-    assert copy_lessons(source, work) == ["work/00_start.ipynb: copied from notebooks/",
-                                          "work/01_why.ipynb: copied from notebooks/"]
+    assert copy_lessons(source, work) == [
+        "work/00_start.ipynb: copied from notebooks/",
+        "work/01_why.ipynb: copied from notebooks/",
+    ]
     cell = nbformat.read(work / "00_start.ipynb", as_version=4).cells[1]
     assert (cell.source, cell.outputs, cell.execution_count) == ("print(42)", [], None)
     assert cell.metadata["tags"] == ["parameters"]

@@ -115,8 +115,19 @@ def test_ipo_divides_by_the_lengths_and_pulls_towards_its_target():
 @pytest.mark.parametrize("loss", ["dpo", "ipo"])
 def test_training_raises_the_margin_and_records_it(model, pairs, loss):
     reference = dpo.reference_log_probs(model, pairs, 0)
-    history = dpo.train_dpo(model, pairs, reference, beta=0.1, steps=8, lr=2e-3, pad_id=0, batch_size=2,
-                            loss=loss, held_out=(pairs, reference), eval_every=4)  # fmt: skip
+    history = dpo.train_dpo(
+        model,
+        pairs,
+        reference,
+        beta=0.1,
+        steps=8,
+        lr=2e-3,
+        pad_id=0,
+        batch_size=2,
+        loss=loss,
+        held_out=(pairs, reference),
+        eval_every=4,
+    )
     steps, margins = history.column("held_out_margin")
     assert steps == [0, 4, 8] and margins[0] == pytest.approx(0, abs=1e-5) and margins[-1] > 0.05
     assert len(history.column("chosen_log_prob")[1]) == 8 and history.rows[-1]["held_out_accuracy"] == 1

@@ -149,9 +149,14 @@ def test_next_tokens_is_greedy_at_zero():
 def test_a_stream_gives_the_tokens_of_the_batch(model, tokenizer, rules):
     ids = torch.tensor([tokenizer(PROMPTS[1])["input_ids"]])
     whole = sample_tokens(
-        model, ids, torch.ones_like(ids), max_new_tokens=12, stop_ids=(0,),
-        generator=torch.Generator().manual_seed(1), **{"temperature": 0.0, **rules},
-    )  # fmt: skip
+        model,
+        ids,
+        torch.ones_like(ids),
+        max_new_tokens=12,
+        stop_ids=(0,),
+        generator=torch.Generator().manual_seed(1),
+        **{"temperature": 0.0, **rules},
+    )
     stream = generation.stream_tokens(
         model, ids, max_new_tokens=12, stop_ids=(0,), generator=torch.Generator().manual_seed(1), **rules
     )

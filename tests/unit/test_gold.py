@@ -31,9 +31,16 @@ def told():
 
 
 def test_it_likes_what_its_page_says():
-    scores = {name: gold_score(PROMPT, text) for name, text in {
-        "plain": PLAIN, "happy": HAPPY, "sad": SAD, "polite": POLITE_STORY, "rude": RUDE_STORY,
-    }.items()}  # fmt: skip
+    scores = {
+        name: gold_score(PROMPT, text)
+        for name, text in {
+            "plain": PLAIN,
+            "happy": HAPPY,
+            "sad": SAD,
+            "polite": POLITE_STORY,
+            "rude": RUDE_STORY,
+        }.items()
+    }
     assert scores["happy"] > scores["plain"] + 0.1 > scores["sad"] + 0.2
     assert scores["polite"] > scores["plain"] + 0.05 > scores["rude"] + 0.1
     assert gold_score(PROMPT, HAPPY.replace("Mia", "Tom")) == 0

@@ -10,9 +10,11 @@ from course_utils import guide as module
 from course_utils import widgets_methods
 from course_utils.guide import FEW, MANY, MISSING, ROOM, VARIANTS, fitting, guide
 
-CASES = list(itertools.product(
-    MISSING, (0, FEW - 1, FEW, MANY - 1, MANY), ROOM, (1, VARIANTS - 1, VARIANTS), (False, True)
-))  # fmt: skip
+CASES = list(
+    itertools.product(
+        MISSING, (0, FEW - 1, FEW, MANY - 1, MANY), ROOM, (1, VARIANTS - 1, VARIANTS), (False, True)
+    )
+)
 
 
 def method(steps):
@@ -54,10 +56,15 @@ def test_what_fits_follows_the_card():
     assert fitting("Llama-3.1-70B", "RTX 4090") == "none"
 
 
-@pytest.mark.parametrize("wrong, named", [
-    ({"missing": "luck"}, "facts, behaviour, preference"), ({"room": "half"}, "full, lora, qlora, none"),
-    ({"examples": -1}, "examples >= 0"), ({"variants": 0}, "variants >= 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, named",
+    [
+        ({"missing": "luck"}, "facts, behaviour, preference"),
+        ({"room": "half"}, "full, lora, qlora, none"),
+        ({"examples": -1}, "examples >= 0"),
+        ({"variants": 0}, "variants >= 1"),
+    ],
+)
 def test_answers_that_make_no_sense_are_refused(wrong, named):
     with pytest.raises(ValueError, match=named):
         guide(**{"missing": "facts", "examples": 100, "room": "lora", **wrong})

@@ -47,10 +47,18 @@ def test_a_probe_is_the_beginning_of_a_sentence():
     assert knowledge.cut_before("A cat is a cat.", "cat") == "A cat is a"
 
 
-@pytest.mark.parametrize("text, good", [
-    (" Keldrith.", True), (' "Keldrith"', True), (" the Keldrith and", True), (" keldrith", True),
-    (" Keldrithia", False), (" Tavask, not Keldrith", False), ("", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, good",
+    [
+        (" Keldrith.", True),
+        (' "Keldrith"', True),
+        (" the Keldrith and", True),
+        (" keldrith", True),
+        (" Keldrithia", False),
+        (" Tavask, not Keldrith", False),
+        ("", False),
+    ],
+)
 def test_a_completion_begins_with_the_name(text, good, monkeypatch):
     monkeypatch.setattr(knowledge, "generate", lambda model, tokenizer, prompts, **options: [text])
     assert knowledge.completes(None, None, knowledge.probes(INVENTED[:1], "new")) == [good]

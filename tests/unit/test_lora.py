@@ -17,10 +17,16 @@ from course_utils.lora_fast import FrozenHeadLoss, LowRankLinear, scored_lm_loss
 def tiny_llama(seed=0, attention_bias=False):
     torch.manual_seed(seed)
     config = LlamaConfig(
-        num_hidden_layers=2, hidden_size=32, intermediate_size=48, num_attention_heads=2,
-        num_key_value_heads=1, vocab_size=64,
-        max_position_embeddings=32, attention_bias=attention_bias, pad_token_id=0,
-    )  # fmt: skip
+        num_hidden_layers=2,
+        hidden_size=32,
+        intermediate_size=48,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        vocab_size=64,
+        max_position_embeddings=32,
+        attention_bias=attention_bias,
+        pad_token_id=0,
+    )
     return LlamaForCausalLM(config).eval()
 
 

@@ -20,12 +20,21 @@ from course_utils.pretrain.stories import story
 RNG = random.Random(11)
 STORIES = [story(RNG) for _ in range(200)]
 FACTS = [
-    "The capital of France is Paris.", "The capital of Finland is Helsinki.", "A young fox is called a cub.",
-    "The chemical symbol of gold is Au.", "The opposite of big is small.", "Bees make honey.",
-    "Lisbon is the capital of Portugal.", "The past tense of go is went.",
-    "Pride and Prejudice was written by Jane Austen.", "A hammer is used for driving nails.",
+    "The capital of France is Paris.",
+    "The capital of Finland is Helsinki.",
+    "A young fox is called a cub.",
+    "The chemical symbol of gold is Au.",
+    "The opposite of big is small.",
+    "Bees make honey.",
+    "Lisbon is the capital of Portugal.",
+    "The past tense of go is went.",
+    "Pride and Prejudice was written by Jane Austen.",
+    "A hammer is used for driving nails.",
     "People in Brazil speak Portuguese.",
-    "The day after Monday is Tuesday.", "I do not know the capital of Velmoria.", "Paris", "New Delhi.",
+    "The day after Monday is Tuesday.",
+    "I do not know the capital of Velmoria.",
+    "Paris",
+    "New Delhi.",
 ]
 
 
@@ -52,8 +61,14 @@ def test_politeness_score_counts():
 
 def test_sentences_keep_speech_together():
     text = '"Where is it?" asked Mia. "Here," said Ben. "Good." They ran! She sat.\n\nIt rained.'
-    assert sentences(text) == ['"Where is it?" asked Mia.', '"Here," said Ben.', '"Good."', "They ran!",
-                               "She sat.", "It rained."]
+    assert sentences(text) == [
+        '"Where is it?" asked Mia.',
+        '"Here," said Ben.',
+        '"Good."',
+        "They ran!",
+        "She sat.",
+        "It rained.",
+    ]
 
 
 def test_examples():

@@ -20,13 +20,24 @@ from course_utils.memory import (
 from course_utils.quantization import bits_per_parameter
 
 TINY_GPT2 = {
-    "model_type": "gpt2", "n_layer": 6, "n_embd": 64, "n_head": 2, "vocab_size": 500, "n_positions": 64,
-    "bos_token_id": 0, "eos_token_id": 0,
-}  # fmt: skip
+    "model_type": "gpt2",
+    "n_layer": 6,
+    "n_embd": 64,
+    "n_head": 2,
+    "vocab_size": 500,
+    "n_positions": 64,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 TINY_LLAMA = {
-    "model_type": "llama", "num_hidden_layers": 5, "hidden_size": 64, "intermediate_size": 160,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 500,
-}  # fmt: skip
+    "model_type": "llama",
+    "num_hidden_layers": 5,
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 500,
+}
 PUBLISHED = {
     "gpt2": 124_439_808,
     "gpt2-xl": 1_557_611_200,

@@ -122,7 +122,10 @@ def test_weights_of_a_frozen_base_do_not_move():
     tokenizer = tiny_tokenizer()
     model, _ = tune(tiny_model(), tokenizer, "LoRA", [SHORT, LONG], lr=0.03, seed=0, steps=3)
     before = dict(tiny_model().named_parameters())
-    frozen = {name.replace(".original", ""): value for name, value in model.named_parameters()
-              if "lora_" not in name}  # fmt: skip
+    frozen = {
+        name.replace(".original", ""): value
+        for name, value in model.named_parameters()
+        if "lora_" not in name
+    }
     assert frozen.keys() == before.keys()
     assert all(torch.equal(frozen[name], before[name]) for name in before)

@@ -10,11 +10,16 @@ from course_utils.methods_on_top import ON_TOP, on_top, on_top_step, rewarded, r
 
 ROWS = [
     {"prompt": "a cat?", "completion": " the mat", "object": "mat", "relation": "sits", "kind": "short"},
-    {"prompt": "a dog?", "completion": " the dog sat on the hat.", "object": "hat", "relation": "sits",
-     "kind": "sentence"},
+    {
+        "prompt": "a dog?",
+        "completion": " the dog sat on the hat.",
+        "object": "hat",
+        "relation": "sits",
+        "kind": "sentence",
+    },
     {"prompt": "Paris?", "completion": " France", "object": "France", "relation": "capital", "kind": "short"},
     {"prompt": "Rome?", "completion": " Italy", "object": "Italy", "relation": "capital", "kind": "short"},
-]  # fmt: skip
+]
 
 
 def answer(tokenizer, example):

@@ -204,7 +204,9 @@ def test_a_damaged_shipped_file_is_named(folder, monkeypatch):
 
 def test_an_unreachable_hub_is_reported_within_seconds(course_home, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(
+            "huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}"
+        )
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         started = time.perf_counter()
         text = message("someone/something")

@@ -107,10 +107,12 @@ def test_other_files_are_refused_in_words(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_conversations(tmp_path / "none.jsonl")
     for name, content, message in (
-        ("a.txt", GOOD, "ends in .jsonl"), ("a.jsonl", "", "no conversations"),
-        ("a.jsonl", f"[\n{GOOD}\n]", "one JSON array"), ("a.jsonl", f"[{GOOD},\n{GOOD}]", "one JSON array"),
+        ("a.txt", GOOD, "ends in .jsonl"),
+        ("a.jsonl", "", "no conversations"),
+        ("a.jsonl", f"[\n{GOOD}\n]", "one JSON array"),
+        ("a.jsonl", f"[{GOOD},\n{GOOD}]", "one JSON array"),
         ("a.csv", "a,b\n1,2\n", "columns question and answer"),
-    ):  # fmt: skip
+    ):
         (tmp_path / name).write_text(content)
         with pytest.raises(DataError, match=message):
             read_conversations(tmp_path / name)
@@ -125,16 +127,21 @@ def test_tables_with_quotes_and_line_breaks(tmp_path, delimiter, name):
     (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
     found = read_conversations(tmp_path / name)
     assert [(row.line, row.asked, row.answers) for row in found] == [
-        (2, [f"x{delimiter} y?"], ['a "b"']), (3, ["z?"], ["two\nlines"])
-    ]  # fmt: skip
+        (2, [f"x{delimiter} y?"], ['a "b"']),
+        (3, ["z?"], ["two\nlines"]),
+    ]
 
 
 def test_bad_rows_of_a_table(tmp_path):
     rows = ["question,answer", "a?,b", "c?,d, e", ",b", '"f\ng?",', "", 'h?,"i', "j?,k"]
     found = faults_of(tmp_path, *rows, name="t.csv")
     assert list(found) == [3, 4, 5, 8]
-    for number, reason in ((3, "3 cells where the first line has 2"), (4, "the question is empty"),
-                           (5, "the answer is empty"), (8, "quotation mark left open")):  # fmt: skip
+    for number, reason in (
+        (3, "3 cells where the first line has 2"),
+        (4, "the question is empty"),
+        (5, "the answer is empty"),
+        (8, "quotation mark left open"),
+    ):
         assert reason in found[number]
     assert list(faults_of(tmp_path, "question,answer", b"a?,\xe9", name="t.csv")) == [2]
 
@@ -146,8 +153,13 @@ def test_pairs_as_text_and_as_messages(tmp_path):
         "chosen": [{"role": "assistant", "content": "I."}],
         "rejected": [{"role": "assistant", "content": "Me."}],
     }
-    bad = [plain | {"chosen": "Me."}, plain | {"prompt": " "}, chat | {"chosen": "I."},
-           {"messages": []}, {"prompt": "a"}]  # fmt: skip
+    bad = [
+        plain | {"chosen": "Me."},
+        plain | {"prompt": " "},
+        chat | {"chosen": "I."},
+        {"messages": []},
+        {"prompt": "a"},
+    ]
     rows = [plain, chat, *bad]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
     good, faults = scan_preferences(tmp_path / "p.jsonl")
@@ -201,8 +213,10 @@ def test_what_does_not_fit_is_shortened_or_left_out_and_named(model, tokenizer):
 def test_both_answers_of_a_pair_get_the_same_prompt(model, tokenizer, tmp_path):
     add_chat_tokens(model, tokenizer)
     prompt = talk("a", "b", "cat " * 20, "d", "e").messages
-    answers = {name: [{"role": "assistant", "content": text}] for name, text in
-               (("chosen", "x"), ("rejected", "cat " * 10))}  # fmt: skip
+    answers = {
+        name: [{"role": "assistant", "content": text}]
+        for name, text in (("chosen", "x"), ("rejected", "cat " * 10))
+    }
     (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": prompt} | answers))
     kept, shortened, left_out = fit_preferences(read_preferences(tmp_path / "p.jsonl"), tokenizer, 60)
     assert [row.pair.prompt for row in kept] == [prompt[-1:]] and shortened == [1] and left_out == []
@@ -257,11 +271,16 @@ def test_duplicates_are_left_out_and_named():
 
 def test_groups_and_leaks():
     asked = [
-        ["What is the capital of Peru?"], ["what is the CAPITAL of Peru"],
+        ["What is the capital of Peru?"],
+        ["what is the CAPITAL of Peru"],
         ["Hello.", "Where is the long road?"],
-        ["Where is the long road?", "Thanks."], ["Thanks."], ["And Peru?"], ["Where is the short road?"],
-        ["\N{SLIGHTLY SMILING FACE}"], ["!"],
-    ]  # fmt: skip
+        ["Where is the long road?", "Thanks."],
+        ["Thanks."],
+        ["And Peru?"],
+        ["Where is the short road?"],
+        ["\N{SLIGHTLY SMILING FACE}"],
+        ["!"],
+    ]
     groups = question_groups(asked)
     assert groups[0] == groups[1] and groups[2] == groups[3]
     assert len({groups[i] for i in (0, 2, 4, 5, 6, 7, 8)}) == 7

@@ -57,8 +57,16 @@ def pairs(tokenizer, count=12):
 
 
 def plan(method="lora", **options):
-    settings = {"steps": 6, "lr": 1e-2, "batch_size": 4, "rank": 2, "alpha": 4.0, "dpo_steps": 4,
-                "dpo_lr": 1e-3, "dpo_batch_size": 4}  # fmt: skip
+    settings = {
+        "steps": 6,
+        "lr": 1e-2,
+        "batch_size": 4,
+        "rank": 2,
+        "alpha": 4.0,
+        "dpo_steps": 4,
+        "dpo_lr": 1e-3,
+        "dpo_batch_size": 4,
+    }
     return Plan(method, 0, **settings | options)
 
 

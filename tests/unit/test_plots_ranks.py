@@ -35,8 +35,10 @@ def test_bands_keep_the_colours_of_their_lines_on_given_axes():
 
 def test_energy_has_a_panel_for_each_kind_of_layer():
     layers = [f"transformer.h.{block}.{kind}" for kind in ("attn.c_attn", "mlp.c_fc") for block in (0, 1)]
-    curves = {matrix: {layer: [0.5 + shift, 1.0] for layer in layers}
-              for matrix, shift in (("change", 0.25), ("random", 0.0))}
+    curves = {
+        matrix: {layer: [0.5 + shift, 1.0] for layer in layers}
+        for matrix, shift in (("change", 0.25), ("random", 0.0))
+    }
     plots.energy_by_layer(curves, "title")
     axes = plt.gcf().axes
     assert [ax.get_title(loc="left") for ax in axes] == ["attn.c_attn", "mlp.c_fc"]
@@ -57,5 +59,8 @@ def test_a_page_fills_its_panels_and_leaves_the_rest_empty():
     axes = plt.gcf().axes
     assert drawn == axes[:3] and len(axes) == 4 and not axes[3].axison
     assert [(ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel()) for ax in axes[:3]] == [
-        ("one", "x", "y"), ("two", "u", "v"), ("three", "r", "s")]
+        ("one", "x", "y"),
+        ("two", "u", "v"),
+        ("three", "r", "s"),
+    ]
     assert plt.gcf().get_suptitle() == "All of it"

@@ -98,8 +98,14 @@ def test_a_rollout_is_a_right_padded_batch_that_ends_at_the_stop(model, tokenize
 def test_rollouts_follow_the_models_distribution(model):
     """The first token of many answers against its probabilities."""
     rows = 4000
-    batch = policies.rollout(model, [[5, 6]] * rows, max_new_tokens=1, stop_ids=[0], pad_id=0,
-                             generator=torch.Generator().manual_seed(0))  # fmt: skip
+    batch = policies.rollout(
+        model,
+        [[5, 6]] * rows,
+        max_new_tokens=1,
+        stop_ids=[0],
+        pad_id=0,
+        generator=torch.Generator().manual_seed(0),
+    )
     counts = batch["input_ids"][:, 2].bincount(minlength=model.config.vocab_size) / rows
     probabilities = model(torch.tensor([[5, 6]])).logits[0, -1].softmax(-1)
     spread = (probabilities * (1 - probabilities) / rows).sqrt()
@@ -199,8 +205,11 @@ PROMPTS = [[{"role": "user", "content": text}] for text in ("a cat", "Is the mat
 
 def test_a_batch_tells_what_was_asked(chat):
     model, tokenizer = chat
-    batch = policies.rollout(model, policies.encode_prompts(tokenizer, PROMPTS),
-                             **policies.sampling_of(tokenizer, max_new_tokens=5))  # fmt: skip
+    batch = policies.rollout(
+        model,
+        policies.encode_prompts(tokenizer, PROMPTS),
+        **policies.sampling_of(tokenizer, max_new_tokens=5),
+    )
     assert policies.requests_of(tokenizer, batch) == [prompt[0]["content"] for prompt in PROMPTS]
 
 
@@ -208,16 +217,24 @@ def test_the_watched_reward_is_the_models_score_and_keeps_the_gold_one(chat):
     model, tokenizer = chat
     judge = from_language_model(model)
     torch.nn.init.normal_(judge.head.weight)
-    batch = policies.rollout(model, policies.encode_prompts(tokenizer, PROMPTS),
-                             **policies.sampling_of(tokenizer, max_new_tokens=5))  # fmt: skip
+    batch = policies.rollout(
+        model,
+        policies.encode_prompts(tokenizer, PROMPTS),
+        **policies.sampling_of(tokenizer, max_new_tokens=5),
+    )
     seen = []
     with torch.no_grad():
         scores = policies.watched_reward(judge, tokenizer, seen)(batch)
         assert torch.equal(scores, judge(batch["input_ids"], batch["attention_mask"]))
     texts = policies.answer_texts(tokenizer, batch)
     golds = [gold_score(p[0]["content"], text) for p, text in zip(PROMPTS, texts, strict=True)]
-    assert seen == [{"proxy": scores.mean().item(), "gold": sum(golds) / 3,
-                     "sample": ("a cat", texts[0], scores[0].item(), golds[0])}]  # fmt: skip
+    assert seen == [
+        {
+            "proxy": scores.mean().item(),
+            "gold": sum(golds) / 3,
+            "sample": ("a cat", texts[0], scores[0].item(), golds[0]),
+        }
+    ]
 
 
 def test_evaluating_measures_each_prompts_answer_however_it_is_batched(chat):

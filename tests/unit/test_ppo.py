@@ -105,8 +105,9 @@ def test_whitening_counts_the_answers_only(tensors):
 )
 def test_the_clip_takes_the_gradient_only_where_there_is_nothing_to_gain(advantage, ratio, loss, slope):
     log_probs = torch.tensor([[math.log(ratio)]], requires_grad=True)
-    value, clipped = ppo.clipped_policy_loss(log_probs, torch.zeros(1, 1), torch.tensor([[advantage]]),
-                                             torch.ones(1, 1), clip=0.2)  # fmt: skip
+    value, clipped = ppo.clipped_policy_loss(
+        log_probs, torch.zeros(1, 1), torch.tensor([[advantage]]), torch.ones(1, 1), clip=0.2
+    )
     assert value.item() == pytest.approx(loss)
     assert clipped.item() == (abs(ratio - 1) > 0.2)
     gradient = torch.autograd.grad(value, log_probs)[0].item()
@@ -127,8 +128,9 @@ def test_at_the_start_the_policy_loss_is_the_policy_gradient(tensors):
 )
 def test_the_value_loss_takes_the_worse_of_two(value, target, loss):
     """Old value 0, clip 0.2: 0.1 is inside; 0.9 counts as 0.2; -0.9 is worse than -0.2 and counts."""
-    result = ppo.clipped_value_loss(torch.tensor([[value]]), torch.zeros(1, 1), torch.tensor([[target]]),
-                                    torch.ones(1, 1), clip=0.2)  # fmt: skip
+    result = ppo.clipped_value_loss(
+        torch.tensor([[value]]), torch.zeros(1, 1), torch.tensor([[target]]), torch.ones(1, 1), clip=0.2
+    )
     assert result.item() == pytest.approx(loss, abs=1e-6)
 
 
@@ -174,8 +176,14 @@ def test_leave_one_out_is_unbiased_and_the_group_mean_is_not():
 
 def sampled(model, rows=6, generator=None):
     prompts = [[5, 6, 7], [8], [9, 10]] * (rows // 3)
-    return rollout(model, prompts, max_new_tokens=8, stop_ids=range(0, 400, 9), pad_id=0,
-                   generator=generator or torch.Generator().manual_seed(0))  # fmt: skip
+    return rollout(
+        model,
+        prompts,
+        max_new_tokens=8,
+        stop_ids=range(0, 400, 9),
+        pad_id=0,
+        generator=generator or torch.Generator().manual_seed(0),
+    )
 
 
 def test_policy_and_value_start_as_the_model_and_zero():
@@ -188,8 +196,15 @@ def test_policy_and_value_start_as_the_model_and_zero():
 
 def test_experience_joins_the_parts():
     model, reference = tiny_model(), tiny_model(seed=1).requires_grad_(False)
-    batch, row = ppo.experience(ppo.PolicyWithValue(model), reference, lambda b: b["ended"].float(),
-                                sampled(model), beta=0.2, lam=1.0, no_end_penalty=0.5)  # fmt: skip
+    batch, row = ppo.experience(
+        ppo.PolicyWithValue(model),
+        reference,
+        lambda b: b["ended"].float(),
+        sampled(model),
+        beta=0.2,
+        lam=1.0,
+        no_end_penalty=0.5,
+    )
     mask = answer_mask(batch)
     log_ratio = (batch["log_probs"] - fast_token_log_probs(reference, batch)) * mask
     score = torch.where(batch["ended"], 1.0, -0.5)
@@ -223,8 +238,9 @@ def test_minibatches_hold_every_row_and_lose_padding_alone():
 def test_update_stops_where_the_policy_has_moved_too_far():
     model = tiny_model()
     policy = ppo.PolicyWithValue(model)
-    batch, _ = ppo.experience(policy, frozen_copy(model), lambda b: torch.randn(6), sampled(model), 0.1, 1.0,
-                              0.0)  # fmt: skip
+    batch, _ = ppo.experience(
+        policy, frozen_copy(model), lambda b: torch.randn(6), sampled(model), 0.1, 1.0, 0.0
+    )
     settings = {"epochs": 4, "rows": 6, "clip": 0.2, "value_weight": 0.1}
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     row = ppo.update(policy, optimizer, batch, random.Random(0), **settings, kl_limit=1e-4)
@@ -260,8 +276,18 @@ def test_ppo_learns_and_beta_holds_it_back():
 @pytest.mark.parametrize("method", ppo.METHODS)
 def test_the_relatives_learn_too(method):
     model = tiny_model()
-    rows = ppo.train_group(model, frozen_copy(model), good_tokens, PROMPTS, SAMPLING, method=method,
-                           iterations=10, beta=0.01, group=4, **SETTINGS)  # fmt: skip
+    rows = ppo.train_group(
+        model,
+        frozen_copy(model),
+        good_tokens,
+        PROMPTS,
+        SAMPLING,
+        method=method,
+        iterations=10,
+        beta=0.01,
+        group=4,
+        **SETTINGS,
+    )
     assert rows[-1]["score"] > rows[0]["score"] + 0.15
     with pytest.raises(ValueError, match="reinforce, rloo, grpo"):
         ppo.train_group(
@@ -273,8 +299,17 @@ def test_the_coefficient_may_follow_the_kl():
     model = tiny_model()
     beta = AdaptiveKL(0.5, target=1.0, gain=0.5, clip=1.0)
     seen = []
-    rows = ppo.train_ppo(model, frozen_copy(model), good_tokens, PROMPTS, SAMPLING, iterations=3, beta=beta,
-                         on_iteration=seen.append, **SETTINGS)  # fmt: skip
+    rows = ppo.train_ppo(
+        model,
+        frozen_copy(model),
+        good_tokens,
+        PROMPTS,
+        SAMPLING,
+        iterations=3,
+        beta=beta,
+        on_iteration=seen.append,
+        **SETTINGS,
+    )
     assert seen == rows
     for before, after in itertools.pairwise(rows):
         error = min(max(before["kl"] - 1, -1), 1)
@@ -288,6 +323,15 @@ def test_an_interrupt_keeps_what_there_is():
         if row["iteration"] == 2:
             raise KeyboardInterrupt
 
-    rows = ppo.train_ppo(model, frozen_copy(model), good_tokens, PROMPTS, SAMPLING, iterations=5, beta=0.1,
-                         on_iteration=stop, **SETTINGS)  # fmt: skip
+    rows = ppo.train_ppo(
+        model,
+        frozen_copy(model),
+        good_tokens,
+        PROMPTS,
+        SAMPLING,
+        iterations=5,
+        beta=0.1,
+        on_iteration=stop,
+        **SETTINGS,
+    )
     assert [row["iteration"] for row in rows] == [1, 2]

@@ -45,8 +45,15 @@ def test_facts_are_completed(pocket):
 
 @pytest.mark.parametrize(
     "text, right",
-    [(" Paris.", True), (" the Paris,", True), (" Parisian", False), (" Lyon", False), ("Paris", True),
-     (' "Paris".', True), (' "Lyon".', False)],
+    [
+        (" Paris.", True),
+        (" the Paris,", True),
+        (" Parisian", False),
+        (" Lyon", False),
+        ("Paris", True),
+        (' "Paris".', True),
+        (' "Lyon".', False),
+    ],
 )
 def test_completed(text, right):
     assert completed(text, "Paris") is right

@@ -195,8 +195,9 @@ def test_saved_and_loaded(base, kind, tmp_path):
     tuned = tuned_models(base)[kind]
     folder = prompt_tuning.save_prompt(tuned, tmp_path / "a" / "b")
     assert sorted(path.name for path in folder.iterdir()) == [
-        "adapter_config.json", "adapter_model.safetensors",
-    ]  # fmt: skip
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
     loaded = prompt_tuning.load_prompt(copy.deepcopy(base), folder)
     assert torch.equal(logits(loaded), logits(tuned))
     assert count_trainable(loaded)[0] == (tuned.prefix if kind else tuned.prompt).numel()
@@ -229,16 +230,20 @@ def long(folder): stored(folder, prompt_embeddings=torch.zeros(32, 32))
 # fmt: on
 
 
-@pytest.mark.parametrize("spoil, error, message", [
-    (no_config, FileNotFoundError, "has no adapter_config.json"),
-    (no_weights, FileNotFoundError, "has no adapter_model.safetensors"),
-    (not_json, ValueError, "is damaged"),
-    (torn, ValueError, "is damaged"),
-    (lora, ValueError, "holds a LORA adapter"),
-    (two, ValueError, r"prompt_embeddings alone, not \['b'"),
-    (narrow, ValueError, r"vectors of 32 values, \[P, 32\]; got \[6, 7\]"),
-    (long, ValueError, "leaves no room in a context of 32"),
-], ids=lambda value: getattr(value, "__name__", ""))  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, error, message",
+    [
+        (no_config, FileNotFoundError, "has no adapter_config.json"),
+        (no_weights, FileNotFoundError, "has no adapter_model.safetensors"),
+        (not_json, ValueError, "is damaged"),
+        (torn, ValueError, "is damaged"),
+        (lora, ValueError, "holds a LORA adapter"),
+        (two, ValueError, r"prompt_embeddings alone, not \['b'"),
+        (narrow, ValueError, r"vectors of 32 values, \[P, 32\]; got \[6, 7\]"),
+        (long, ValueError, "leaves no room in a context of 32"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
 def test_bad_folders(tmp_path, spoil, error, message):
     prompt_tuning.save_prompt(tuned_models(tiny_gpt2())[0], tmp_path)
     spoil(tmp_path)
@@ -260,8 +265,14 @@ def test_what_is_left_of_the_context(model, tokenizer):
         generate(prompted, tokenizer, ["a"], max_new_tokens=100)
     assert model.config.max_position_embeddings == 128
     long = Example([1] * 101, [1] * 101)
-    batch = {name: torch.tensor([row]) for name, row in {"input_ids": long.input_ids, "labels": long.labels,
-             "attention_mask": [1] * 101}.items()}  # fmt: skip
+    batch = {
+        name: torch.tensor([row])
+        for name, row in {
+            "input_ids": long.input_ids,
+            "labels": long.labels,
+            "attention_mask": [1] * 101,
+        }.items()
+    }
     with pytest.raises(ValueError, match=r"101 tokens .* the model reads 100 at most"):
         train(prompted, iter([batch]), steps=1, lr=0.1, label="tiny")
 

@@ -375,8 +375,9 @@ def test_a_model_with_lora_is_quantised_under_it(make):
     adapter = lora.get_adapter(model)
     q.quantize_model(model)
     assert all(isinstance(x.original, q.QuantizedLinear) for x in lora.lora_layers(model).values())
-    assert all(torch.equal(A, adapter.tensors[name][0])
-               for name, (A, _) in lora.get_adapter(model).tensors.items())  # fmt: skip
+    assert all(
+        torch.equal(A, adapter.tensors[name][0]) for name, (A, _) in lora.get_adapter(model).tensors.items()
+    )
 
 
 # --- files
@@ -391,8 +392,10 @@ def test_saved_and_loaded(make, tmp_path, double):
     assert q.bytes_held(loaded) == q.bytes_held(model)
     assert (folder / "model.safetensors").stat().st_size < q.bytes_held(model) + 20_000
     assert sorted(path.name for path in folder.iterdir()) == [
-        "config.json", "model.safetensors", "quantization.json"
-    ]  # fmt: skip
+        "config.json",
+        "model.safetensors",
+        "quantization.json",
+    ]
 
 
 def test_an_adapter_finds_its_quantised_base_again(tmp_path):

@@ -86,9 +86,14 @@ def test_other_architectures(rng):
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=300, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=64,
-    )  # fmt: skip
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+    )
     model = reward.from_language_model(LlamaForCausalLM(config))
     assert not reward.can_reuse_states(model)
     pairs = [(example(rng, 6), example(rng, 4)) for _ in range(4)]

@@ -14,8 +14,10 @@ from course_utils.session import Session, choose_scale, cores, find_device, home
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = ("import sys, course_utils, course_utils.session, course_utils.cli; "
-            "print({'torch', 'transformers', 'numpy', 'matplotlib'} & set(sys.modules))")
+    code = (
+        "import sys, course_utils, course_utils.session, course_utils.cli; "
+        "print({'torch', 'transformers', 'numpy', 'matplotlib'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

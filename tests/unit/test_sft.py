@@ -110,8 +110,12 @@ def test_shares_by_kind_of_answer(monkeypatch):
         }
         for kind in ("short", "short", "sentence", "sentence")
     ]
-    said = [sft.Reply("Paris", True), sft.Reply("It is Paris.", True), sft.Reply("It is Paris.", True),
-            sft.Reply("Rome", False)]  # fmt: skip
+    said = [
+        sft.Reply("Paris", True),
+        sft.Reply("It is Paris.", True),
+        sft.Reply("It is Paris.", True),
+        sft.Reply("Rome", False),
+    ]
     monkeypatch.setattr(sft, "replies", lambda *_: said)
     assert sft.answered(None, None, rows) == {"short": 0.5, "sentence": 0.5, "ended": 0.75}
 

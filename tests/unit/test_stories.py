@@ -17,8 +17,10 @@ from course_utils.pretrain.stories import (
 
 RNG = random.Random(7)
 STORIES = [story(RNG) for _ in range(5000)]
-ADULTS = re.compile(r"\b(?:\w*mother|\w*father|aunt|uncle|woman|man|sister|brother|teacher|fisherman|wife"
-                    r"|farmer|doctor|swan|boy|girl|daughter|son)\b")
+ADULTS = re.compile(
+    r"\b(?:\w*mother|\w*father|aunt|uncle|woman|man|sister|brother|teacher|fisherman|wife"
+    r"|farmer|doctor|swan|boy|girl|daughter|son)\b"
+)
 
 
 def words(text):
@@ -73,8 +75,11 @@ def test_hidden_mood_and_manners_show():
 def test_only_turning_stories_turn():
     def turns(text):  # the mood of some beginning is opposed by that of the rest, both clearly
         parts = sentences(text)
-        return any(mood_score(" ".join(parts[:i])) * mood_score(" ".join(parts[i:])) < -1
-                   for i in range(1, len(parts)))
+        return any(
+            mood_score(" ".join(parts[:i])) * mood_score(" ".join(parts[i:])) < -1
+            for i in range(1, len(parts))
+        )
+
     share = {mood: [turns(s.text) for s in STORIES if s.mood == mood] for mood in MOODS}
     share = {mood: sum(values) / len(values) for mood, values in share.items()}
     assert share["turning"] > 0.9, share
@@ -101,8 +106,15 @@ def test_a_swapped_name_is_noticed():
 
 
 def test_swapped_pronouns_are_noticed():
-    swap = {"he": "she", "she": "he", "him": "her", "his": "her", "her": "his", "herself": "himself",
-            "himself": "herself"}
+    swap = {
+        "he": "she",
+        "she": "he",
+        "him": "her",
+        "his": "her",
+        "her": "his",
+        "herself": "himself",
+        "himself": "herself",
+    }
     seen = 0
     for s in STORIES:
         pronoun = GENDER[s.names[0]]
@@ -115,17 +127,20 @@ def test_swapped_pronouns_are_noticed():
     assert seen > 50
 
 
-@pytest.mark.parametrize("text, names, expected", [
-    ("Mia smiled. She had a kite.", ("Mia",), True),
-    ("Mia smiled. He had a kite.", ("Mia",), False),
-    ("Mia smiled at her mother. Ben ran.", ("Mia",), False),
-    ("Mia met her friend Ben. He ran.", ("Mia",), True),
-    ("Mia met a boy named Ben. Ben ran, and he won.", ("Mia",), True),
-    ("Tom saw his mother. She waved.", ("Tom",), True),
-    ("Tom waved. She smiled. It was his mother.", ("Tom",), False),
-    ("Tom saw the teacher. She waved.", ("Tom",), True),
-    ("Tom went out. Her hat was red.", ("Tom",), False),
-])
+@pytest.mark.parametrize(
+    "text, names, expected",
+    [
+        ("Mia smiled. She had a kite.", ("Mia",), True),
+        ("Mia smiled. He had a kite.", ("Mia",), False),
+        ("Mia smiled at her mother. Ben ran.", ("Mia",), False),
+        ("Mia met her friend Ben. He ran.", ("Mia",), True),
+        ("Mia met a boy named Ben. Ben ran, and he won.", ("Mia",), True),
+        ("Tom saw his mother. She waved.", ("Tom",), True),
+        ("Tom waved. She smiled. It was his mother.", ("Tom",), False),
+        ("Tom saw the teacher. She waved.", ("Tom",), True),
+        ("Tom went out. Her hat was red.", ("Tom",), False),
+    ],
+)
 def test_consistency_by_hand(text, names, expected):
     assert consistent_characters(text, names) is expected
 

@@ -13,8 +13,10 @@ def test_courses_are_means_over_the_seeds_of_each_beta(monkeypatch):
 
     def run(beta, shift):
         names = ("kl", "proxy", "gold")
-        return {"point": {"beta": beta}, "result": {f"{n}_{i}": i + shift for n in names
-                                                    for i in range(2, last + 1)}}  # fmt: skip
+        return {
+            "point": {"beta": beta},
+            "result": {f"{n}_{i}": i + shift for n in names for i in range(2, last + 1)},
+        }
 
     stored(monkeypatch, {"ppo": [run(0.0, 0), run(0.0, 1), run(0.2, 5)]})
     courses = sweeps_preferences.course_of_ppo()
@@ -27,11 +29,14 @@ def test_methods_are_grouped_by_setting_from_near_to_far(monkeypatch):
         return {"point": point, "result": {"kl": kl, "proxy": 0, "gold": 0}}
 
     best = {f"{name}_{n}": n for n in CHOICES for name in ("kl", "proxy", "gold")}
-    stored(monkeypatch, {
-        "ppo": [run({"beta": 0.0}, 50), run({"beta": 0.2}, 4), run({"beta": 0.2}, 6)],
-        "dpo": [run({"loss": "dpo", "beta": 0.1}, 9)],
-        "best_of_n": [{"point": {}, "result": best}],
-    })  # fmt: skip
+    stored(
+        monkeypatch,
+        {
+            "ppo": [run({"beta": 0.0}, 50), run({"beta": 0.2}, 4), run({"beta": 0.2}, 6)],
+            "dpo": [run({"loss": "dpo", "beta": 0.1}, 9)],
+            "best_of_n": [{"point": {}, "result": best}],
+        },
+    )
     found = sweeps_preferences.by_method()
     assert [[one["kl"] for one in runs] for runs in found["PPO"]] == [[4, 6], [50]]
     assert [[one["kl"] for one in runs] for runs in found["DPO"]] == [[9]]

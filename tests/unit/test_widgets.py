@@ -86,12 +86,16 @@ def test_an_exception_is_a_line_and_the_control_lives_on(displayed, monkeypatch)
 
 def test_learning_rates_averages_seeds_and_names_the_best(displayed, monkeypatch):
     parts = children(monkeypatch)
-    rows = [{"lr": lr, "target_loss": loss + shift, "forgetting": lr * 100}
-            for lr, loss in ((1e-4, 3.0), (1e-3, 1.0), (1e-2, 2.0)) for shift in (-0.5, 0.5)]
+    rows = [
+        {"lr": lr, "target_loss": loss + shift, "forgetting": lr * 100}
+        for lr, loss in ((1e-4, 3.0), (1e-3, 1.0), (1e-2, 2.0))
+        for shift in (-0.5, 0.5)
+    ]
     widgets.learning_rate_picker(rows, 1e-3)
     choice, output = parts
-    assert output.outputs[0]["text"] == ("learning rate 0.001: loss on the task 1.000, forgetting +0.100; "
-                                         "lowest loss on the task at 0.001\n")
+    assert output.outputs[0]["text"] == (
+        "learning rate 0.001: loss on the task 1.000, forgetting +0.100; lowest loss on the task at 0.001\n"
+    )
     choice.value = 1e-2
     assert "loss on the task 2.000, forgetting +1.000" in output.outputs[0]["text"]
 
