@@ -100,7 +100,7 @@ def compare(ours: Callable, library: Callable, rounds: int) -> dict:
     return {"ours_ms": 1000 * mine, "library_ms": 1000 * theirs, "ratio": mine / theirs}
 
 
-def compare_peaks(ours: str, library: str) -> dict:
+def compare_peaks(ours: Callable, library: Callable) -> dict:
     """Growth of memory during a step in MiB, each in a process of its own, and the ratio."""
     from course_utils.memory import measure_peak
 

@@ -1,13 +1,14 @@
 """Training memory: what a step should need, and the peak that a fresh process shows."""
 
 import gc
-import importlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -34,19 +35,26 @@ class PeakMemory:
         return self.peak_bytes - self.start_bytes
 
 
-def measure_peak(target: str, **kwargs) -> PeakMemory:
+def measure_peak(build: Callable, **kwargs) -> PeakMemory:
     """Memory of a training step, measured in a process of its own.
 
-    target: "module:function"; function(**kwargs) builds what is needed and returns a callable, one step.
-    kwargs are passed on as JSON. What steps leave behind (weights, moments, gradients that are not set to
-    None) is in the baseline. Raises RuntimeError with the child's last words if it fails.
+    build, a function of a module: build(**kwargs) makes what is needed and returns a callable, one step. What
+    steps leave behind (weights, moments, gradients that are not set to None) is in the baseline. Raises
+    RuntimeError with the child's last words if it fails.
     """
     # large blocks go back to the system when freed, so that the resident set follows what is in use
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    command = [sys.executable, "-m", "course_utils.memory", target, json.dumps(kwargs)]
-    child = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-c",
+        "import pickle, sys; call, *args = pickle.load(sys.stdin.buffer); call(*args)",
+    ]
+    task = pickle.dumps((_report, build, kwargs))
+    child = subprocess.run(command, env=environment, input=task, capture_output=True)
     if child.returncode:
-        raise RuntimeError(f"measuring {target} failed: {child.stderr.strip().splitlines()[-1]}")
+        raise RuntimeError(
+            f"measuring {build.__name__} failed: {child.stderr.decode().strip().splitlines()[-1]}"
+        )
     return PeakMemory(**json.loads(child.stdout.splitlines()[-1]))
 
 
@@ -139,11 +147,9 @@ class _Sampler(threading.Thread):
             self.peak = max(self.peak, self.resident())
 
 
-def _measure(target, kwargs):
+def _measure(build, kwargs):
     import psutil
 
-    module, function = target.split(":")
-    build = getattr(importlib.import_module(module), function)
     process = psutil.Process()
 
     def resident():
@@ -165,8 +171,8 @@ def _measure(target, kwargs):
     return PeakMemory(start, baseline, max(sampler.peak, baseline))
 
 
-if __name__ == "__main__":
-    print(json.dumps(asdict(_measure(sys.argv[1], json.loads(sys.argv[2])))))
+def _report(build, kwargs):
+    print(json.dumps(asdict(_measure(build, kwargs))))
 
 
 # ---------------------------------------------------------------------------- from a configuration alone

@@ -1,21 +1,19 @@
 """Experiments of many runs: computed once, stored in data/results with their origin, drawn by the lessons."""
 
 import argparse
-import ast
-import hashlib
-import importlib
-import inspect
+import datetime
 import json
+import math
 import os
 import platform
 import random
 import statistics
-import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from course_utils.code_hash import code_hash, data_hash
 from course_utils.data import DATA
 
 RESULTS = DATA / "results"
@@ -24,7 +22,7 @@ SWEEPS = {}
 
 @dataclass(frozen=True)
 class Sweep:
-    """run(point, seed) gives numbers by name, for all points and seeds. sources: modules it depends on.
+    """run(point, seed) gives numbers by name, for all points and seeds.
 
     tolerance: relative, of a run that is made again. Training on samples needs a large one, because a sample
     may turn on the last bit of a number.
@@ -34,31 +32,20 @@ class Sweep:
     points: list[dict]
     seeds: Sequence[int]
     run: Callable[[dict, int], dict]
-    sources: Sequence[str]
     tolerance: float
 
 
-def sweep(
-    name: str,
-    points: list[dict],
-    sources: Sequence[str],
-    seeds: Sequence[int] = range(5),
-    tolerance: float = 0.05,
-):
+def sweep(name: str, points: list[dict], seeds: Sequence[int] = range(5), tolerance: float = 0.05):
     """Decorator that registers run(point, seed) under a name."""
 
     def register(run):
-        SWEEPS[name] = Sweep(name, points, seeds, run, sources, tolerance)
+        SWEEPS[name] = Sweep(name, points, seeds, run, tolerance)
         return run
 
     return register
 
 
-@sweep(
-    "learning_rate",
-    points=[{"lr": lr} for lr in (1e-6, 1e-5, 5e-5, 2e-4, 5e-4, 2e-3, 1e-2)],
-    sources=["course_utils.data", "course_utils.training", "course_utils.evaluation"],
-)
+@sweep("learning_rate", points=[{"lr": lr} for lr in (1e-6, 1e-5, 5e-5, 2e-4, 5e-4, 2e-3, 1e-2)])
 def learning_rate(point: dict, seed: int) -> dict:
     """Full fine-tuning on questions, 100 steps of 16: losses on held-out questions and on source text.
 
@@ -94,23 +81,6 @@ def learning_rate(point: dict, seed: int) -> dict:
         "source_loss": after,
         "forgetting": forgetting(before, after),
     }
-
-
-def code_hash(modules: Sequence[str], run: Callable | None = None) -> str:
-    """Of the modules' code without comments, docstrings and layout; of run without its decorators."""
-    trees = [ast.parse(inspect.getsource(importlib.import_module(name))) for name in modules]
-    if run is not None:
-        trees.append(ast.parse(textwrap.dedent(inspect.getsource(run))))
-        trees[-1].body[0].decorator_list = []
-    digest = hashlib.sha256()
-    for tree in trees:
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            match body:
-                case [ast.Expr(ast.Constant(str())), *_]:
-                    body[0].value.value = ""
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:16]
 
 
 def run_sweep(name: str, folder: Path = RESULTS) -> Path:
@@ -160,12 +130,57 @@ def recompute_point(name: str, index: int, folder: Path = RESULTS) -> tuple[dict
     return row["result"], _known(name).run(row["point"], row["seed"])
 
 
+def differences(name: str, stored: dict, now: dict) -> list[str]:
+    """What of a run's result differs beyond the sweep's tolerance.
+
+    Numbers count; what depends on the machine (measured_...) and answers digit by digit do not.
+    """
+    tolerance = _known(name).tolerance
+    floor = tolerance / 2 if tolerance > 0.05 else 1e-12  # of what is about 0
+    if now.keys() != stored.keys():
+        return [f"stored are {', '.join(stored)}, and now there are {', '.join(now)}"]
+    return [
+        f"{key}: stored {stored[key]}, now {now[key]}"
+        for key in stored
+        if not key.startswith("measured_")
+        and isinstance(stored[key], int | float)
+        and not math.isclose(stored[key], now[key], rel_tol=tolerance, abs_tol=floor)
+    ]
+
+
+def confirm(name: str, folder: Path = RESULTS) -> None:
+    """Stamps a stored file as of today's code, after a change that keeps values.
+
+    The first, a middle and the last run are computed again; raises ValueError where one differs.
+    """
+    stored = load_sweep(name, folder)
+    count = len(stored["rows"])
+    for index in sorted({0, count // 2, count - 1}):
+        row = stored["rows"][index]
+        if faults := differences(name, *recompute_point(name, index, folder)):
+            raise ValueError(
+                f"{name}: {row['point']}, seed {row['seed']} comes out otherwise ({'; '.join(faults)}). "
+                f"Nothing was stamped; compute it anew: python -m course_utils sweeps {name}"
+            )
+        print(f"{name}: {row['point']}, seed {row['seed']} comes out as stored", flush=True)
+    origin = _origin(_known(name))
+    hashes = {key: origin[key] for key in ("code_hash", "data_hash")}
+    today = datetime.date.today().isoformat()
+    _write(folder / f"{name}.json", {**stored, **hashes, "confirmed": today})
+
+
 def main(argv: Sequence[str] = ()) -> int:
-    """`python -m course_utils sweeps [NAME ...]`: all of them, or those named."""
+    """`python -m course_utils sweeps [--confirm] [NAME ...]`: all of them, or those named."""
     parser = argparse.ArgumentParser("python -m course_utils sweeps", description="Compute stored results.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SWEEPS)}; default all")
-    for name in parser.parse_args(argv).names or SWEEPS:
-        run_sweep(name)
+    parser.add_argument(
+        "--confirm",
+        action="store_true",
+        help="after a change that keeps values: compute three runs of each file again and stamp it",
+    )
+    arguments = parser.parse_args(argv)
+    for name in arguments.names or SWEEPS:
+        (confirm if arguments.confirm else run_sweep)(name)
     return 0
 
 
@@ -183,15 +198,6 @@ def _origin(chosen):
     import torch
     import transformers
 
-    data = hashlib.sha256()
-    for path in sorted(
-        [
-            *DATA.glob("questions/*.jsonl"),
-            *DATA.glob("source/*.jsonl"),
-            *DATA.glob("pocket-gpt2/*.safetensors"),
-        ]
-    ):
-        data.update(path.read_bytes())
     return {
         "command": f"python -m course_utils sweeps {chosen.name}",
         "created_with": {
@@ -199,8 +205,8 @@ def _origin(chosen):
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "code_hash": code_hash(chosen.sources, chosen.run),
-        "data_hash": data.hexdigest()[:16],
+        "code_hash": code_hash(chosen.run),
+        "data_hash": data_hash(chosen.run),
     }
 
 

@@ -5,8 +5,6 @@ import random
 
 from course_utils.sweeps import sweep
 
-TRAINING = ["course_utils.data", "course_utils.training", "course_utils.evaluation"]
-LORA = [*TRAINING, "course_utils.lora", "course_utils.lora_fast"]
 LAYERS = {  # name of the choice: (ends of layer names, thirds of the fused c_attn, rank)
     "query": (["c_attn"], [0], 16),
     "value": (["c_attn"], [2], 16),
@@ -29,7 +27,6 @@ LAYERS = {  # name of the choice: (ends of layer names, thirds of the fused c_at
         )
         for rank in ranks
     ],
-    sources=LORA,
 )
 def lora_rank(point: dict, seed: int) -> dict:
     """LoRA on the default layers at alpha 16, batches of 16. loss: nats a token.
@@ -73,7 +70,6 @@ def lora_rank(point: dict, seed: int) -> dict:
         )
         for lr in rates
     ],
-    sources=[*TRAINING, "course_utils.lora_analysis"],
     seeds=range(2),
 )
 def random_subspace(point: dict, seed: int) -> dict:
@@ -105,7 +101,6 @@ def random_subspace(point: dict, seed: int) -> dict:
         for layers in choices
         for lr in rates
     ],
-    sources=LORA,
     seeds=range(3),
 )
 def lora_layers(point: dict, seed: int) -> dict:

@@ -7,20 +7,6 @@ from course_utils.methods import METHODS, RATES, SHOTS, STEPS, TRAINED
 from course_utils.methods_on_top import ON_TOP, ON_TOP_RATES
 from course_utils.sweeps import sweep
 
-SOURCES = [
-    f"course_utils.{name}"
-    for name in (
-        "data",
-        "training",
-        "evaluation",
-        "generation",
-        "lora",
-        "quantization",
-        "prompt_tuning",
-        "methods",
-    )
-]
-SOURCES_ON_TOP = SOURCES + [f"course_utils.{name}" for name in ("policies", "dpo", "ppo", "methods_on_top")]
 # the best of method_settings and of on_top_settings
 BEST = {
     "prompting": 6,
@@ -65,7 +51,6 @@ def made(point: dict, seed: int):
         *[{"method": "prompting", "setting": shots} for shots in SHOTS],
         *[{"method": method, "setting": lr} for method in TRAINED for lr in RATES[method]],
     ],
-    sources=SOURCES,
     seeds=range(2),
 )
 def method_settings(point: dict, seed: int) -> dict:
@@ -90,7 +75,7 @@ def method_settings(point: dict, seed: int) -> dict:
     return result
 
 
-@sweep("methods", points=[{"method": method, "setting": BEST[method]} for method in METHODS], sources=SOURCES)
+@sweep("methods", points=[{"method": method, "setting": BEST[method]} for method in METHODS])
 def methods(point: dict, seed: int) -> dict:
     """Every method at its best setting, judged on other questions. answers: one digit a question, 1 if right.
 
@@ -124,17 +109,13 @@ def tokens_in_front(model, tokenizer, in_front: str) -> int:
     return len(getattr(model, "prompt", ())) + len(encode(tokenizer, in_front))
 
 
-@sweep(
-    "method_memory",
-    points=[{"method": method} for method in METHODS],
-    sources=[*SOURCES, "course_utils.memory"],
-    seeds=range(1),
-)
+@sweep("method_memory", points=[{"method": method} for method in METHODS], seeds=range(1))
 def method_memory(point: dict, seed: int) -> dict:
     """Peak of a process beyond its libraries, 16 x 64 tokens: a model that trains, or that answers."""
     from course_utils.memory import measure_peak
+    from course_utils.methods import method_step
 
-    peak = measure_peak("course_utils.methods:method_step", method=point["method"])
+    peak = measure_peak(method_step, method=point["method"])
     return {"measured_total": peak.total, "measured_growth": peak.growth}
 
 
@@ -165,7 +146,6 @@ def tuned_on(point: dict, seed: int):
 @sweep(
     "on_top_settings",
     points=[{"method": method, "setting": lr} for method in ON_TOP for lr in ON_TOP_RATES[method]],
-    sources=SOURCES_ON_TOP,
     seeds=range(2),
     tolerance=0.1,
 )
@@ -183,10 +163,7 @@ def on_top_settings(point: dict, seed: int) -> dict:
 
 
 @sweep(
-    "methods_on_top",
-    points=[{"method": method, "setting": BEST[method]} for method in ON_TOP],
-    sources=SOURCES_ON_TOP,
-    tolerance=0.1,
+    "methods_on_top", points=[{"method": method, "setting": BEST[method]} for method in ON_TOP], tolerance=0.1
 )
 def methods_on_top(point: dict, seed: int) -> dict:
     """What methods() measures, after LoRA and DPO or PPO on top; the seconds are those of both.
@@ -207,7 +184,7 @@ def methods_on_top(point: dict, seed: int) -> dict:
     }
 
 
-@sweep("lora_longer", points=[{"steps": 4 * STEPS}], sources=SOURCES)
+@sweep("lora_longer", points=[{"steps": 4 * STEPS}])
 def lora_longer(point: dict, seed: int) -> dict:
     """LoRA at its best rate, about as many seconds as with PPO on top."""
     from course_utils.methods import tune
@@ -219,15 +196,11 @@ def lora_longer(point: dict, seed: int) -> dict:
     return {**judged(model, tokenizer), "measured_seconds": seconds}
 
 
-@sweep(
-    "on_top_memory",
-    points=[{"method": method} for method in ON_TOP],
-    sources=[*SOURCES_ON_TOP, "course_utils.memory"],
-    seeds=range(1),
-)
+@sweep("on_top_memory", points=[{"method": method} for method in ON_TOP], seeds=range(1))
 def on_top_memory(point: dict, seed: int) -> dict:
     """As method_memory: 16 pairs of 2 x 64 tokens for DPO, 16 answers of 64 with their prompts for PPO."""
     from course_utils.memory import measure_peak
+    from course_utils.methods_on_top import on_top_step
 
-    peak = measure_peak("course_utils.methods_on_top:on_top_step", method=point["method"])
+    peak = measure_peak(on_top_step, method=point["method"])
     return {"measured_total": peak.total, "measured_growth": peak.growth}

@@ -9,15 +9,6 @@ import functools
 
 from course_utils.sweeps import sweep
 
-SOURCES = [
-    "course_utils.policies",
-    "course_utils.dpo",
-    "course_utils.ppo",
-    "course_utils.gold",
-    "course_utils.preferences",
-    "course_utils.reward",
-    "course_utils.sft",
-]
 PPO = {"iterations": 12, "batch_size": 32, "rows": 8, "epochs": 1}
 PPO_POINTS = [
     {"beta": 0.1, "lr": 2e-4},
@@ -51,7 +42,7 @@ def parts():
     )
 
 
-@sweep("ppo", points=PPO_POINTS, sources=SOURCES, tolerance=0.5)
+@sweep("ppo", points=PPO_POINTS, tolerance=0.5)
 def ppo(point: dict, seed: int) -> dict:
     """PPO from the tuned model: what evaluate_policy measures at the end, proxy, gold and kl by iteration."""
     from course_utils import policies
@@ -77,8 +68,8 @@ def ppo(point: dict, seed: int) -> dict:
     return {**measured(policy, seed), **course}
 
 
-@sweep("dpo_mean", points=[{"loss": "mean", "beta": 0.1}], sources=SOURCES, seeds=range(3))
-@sweep("dpo", points=[{"loss": "dpo", "beta": beta} for beta in DPO_BETAS], sources=SOURCES)
+@sweep("dpo_mean", points=[{"loss": "mean", "beta": 0.1}], seeds=range(3))
+@sweep("dpo", points=[{"loss": "dpo", "beta": beta} for beta in DPO_BETAS])
 def dpo(point: dict, seed: int) -> dict:
     """DPO from the tuned model on 192 pairs; margin, accuracy and log-probabilities of 60 held-out pairs.
 
@@ -111,7 +102,7 @@ def dpo(point: dict, seed: int) -> dict:
     }
 
 
-@sweep("best_of_n", points=[{"answers": ANSWERS}], sources=SOURCES)
+@sweep("best_of_n", points=[{"answers": ANSWERS}])
 def best_of_n(point: dict, seed: int) -> dict:
     """Mean proxy and gold score of the best of n by the reward model; kl: the bound on its distance."""
     import torch

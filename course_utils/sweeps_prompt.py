@@ -20,10 +20,6 @@ WORDS = (
         *[{"method": "prefix", "size": 16, "start": "words", "lr": lr} for lr in (0.03, 0.1, 0.3)],
         *[{"method": "LoRA", "size": 1, "start": "", "lr": lr} for lr in (3e-3, 1e-2, 3e-2)],
     ],
-    sources=[
-        f"course_utils.{name}"
-        for name in ("data", "training", "evaluation", "lora", "lora_fast", "prompt_tuning")
-    ],
 )
 def prompt_tuning(point: dict, seed: int) -> dict:
     """50 steps of 16 questions, no weight decay: loss on 100 held-out questions, nats a token.

@@ -12,10 +12,6 @@ _states = {}  # token ids -> what the frozen blocks make of them, the same in al
         *({"pairs": 800, "noise": noise, "longer": 0.5} for noise in (0.0, 0.1, 0.4)),
         {"pairs": 2400, "noise": 0.1, "longer": 0.75},
     ],
-    sources=[
-        f"course_utils.{name}"
-        for name in ("chatml", "data", "gold", "preferences", "reward", "sft", "training")
-    ],
     tolerance=0.12,  # shares of some hundred pairs, after the training of two models
 )
 def reward_pairs(point: dict, seed: int) -> dict:

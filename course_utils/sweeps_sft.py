@@ -13,10 +13,6 @@ NUMBERS = (30, 120, 470)
         *[{"examples": number, "everything": False} for number in NUMBERS],
         {"examples": NUMBERS[-1], "everything": True},
     ],
-    sources=[
-        f"course_utils.{name}"
-        for name in ("data", "training", "evaluation", "generation", "chatml", "lora_fast", "sft")
-    ],
 )
 def instruction_tuning(point: dict, seed: int) -> dict:
     """Full fine-tuning, 80 steps of 16, on questions about four relations; then held-out questions.

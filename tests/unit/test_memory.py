@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import peaks
 import pytest
 import torch
 from tiny import tiny_model
@@ -19,14 +20,14 @@ def importable(monkeypatch):
 
 
 def test_growth_and_total_follow_what_the_step_uses():
-    peak = measure_peak("peaks:known", keep_mb=96, use_mb=64)
+    peak = measure_peak(peaks.known, keep_mb=96, use_mb=64)
     assert peak.growth == pytest.approx(128 * MIB, rel=0.05)  # the ones and the sum of the two
     assert peak.total == pytest.approx((96 + 128) * MIB, rel=0.05)
 
 
 def test_a_failing_child_is_quoted():
-    with pytest.raises(RuntimeError, match="measuring peaks:failing failed: ValueError: no such luck"):
-        measure_peak("peaks:failing")
+    with pytest.raises(RuntimeError, match="measuring failing failed: ValueError: no such luck"):
+        measure_peak(peaks.failing)
 
 
 def test_saved_bytes_of_a_known_graph():

@@ -11,6 +11,7 @@ from course_utils.lora import apply_lora, count_trainable
 from course_utils.memory import (
     KNOWN_MODELS,
     NF4_BITS,
+    config_step,
     load_config,
     measure_peak,
     random_batch,
@@ -146,5 +147,5 @@ def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
 def test_measured_peaks_are_within_fifteen_per_cent(source, method, batch_size, tokens, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     settings = {"source": source, "method": method, "batch_size": batch_size, "tokens": tokens}
-    measured = measure_peak("course_utils.memory:config_step", **settings).total
+    measured = measure_peak(config_step, **settings).total
     assert training_need(**settings).total == pytest.approx(measured, rel=0.15)
