@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import inspect
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from filelock import FileLock
 
+from course_utils.code_hash import code_hash, data_hash
 from course_utils.session import home
 
 
-def cached(
-    name: str, inputs: dict[str, Any], make: Callable[[Path], None], sources: Sequence[ModuleType] = ()
-) -> Path:
-    """The folder that make(folder) filled, from the cache where name, inputs and sources are the same.
+def cached(name: str, inputs: dict[str, Any], make: Callable[[Path], None]) -> Path:
+    """The folder that make(folder) filled, from the cache where name, inputs and code are the same.
 
-    inputs: all that the result depends on, as JSON values: model, scale, seed, checksums of the data.
-    sources: modules whose code makes the result. Several kernels may ask at once: one makes, the others wait.
-    Nothing is kept where make fails. Raises TypeError for inputs that are not JSON, OSError on a full disk.
+    inputs: as JSON values what the result depends on (model, scale, seed) beside the course's data and the code
+    that make reaches. Several kernels may ask at once: one makes, the others wait. Nothing is kept where make
+    fails. Raises TypeError for inputs that are not JSON, OSError on a full disk.
     """
-    key = hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode())
-    for module in sources:
-        key.update(inspect.getsource(module).encode())
-    folder = home() / "cache" / f"{name}-{key.hexdigest()[:16]}"
+    key = json.dumps([name, inputs, code_hash(make), data_hash(make)], sort_keys=True)
+    folder = home() / "cache" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
@@ -60,24 +55,25 @@ def sft_model(session) -> tuple:
 
     Made once for a model, scale and seed, and loaded afresh at every call.
     """
-    from course_utils import chatml, data, evaluation, sft, training
+    from course_utils import sft
     from course_utils.models import load_model, save_model
-
-    inputs = {
-        "model": session.model_name,
-        "weights": weights_checksum(session),
-        "scale": session.scale,
-        "seed": session.seed,
-        "data": sft.data_checksum(),
-    }
 
     def make(folder: Path) -> None:
         model, tokenizer = session.load_model()
         sft.assistant(session, model, tokenizer)
         save_model(model, tokenizer, folder)
 
-    folder = cached("sft", inputs, make, [chatml, data, evaluation, sft, training])
-    return load_model(str(folder), session.device)
+    return load_model(str(cached("sft", conditions_of(session), make)), session.device)
+
+
+def conditions_of(session) -> dict[str, Any]:
+    """What of a session a result depends on, the checksum of its model's weights included."""
+    return {
+        "model": session.model_name,
+        "weights": weights_checksum(session),
+        "scale": session.scale,
+        "seed": session.seed,
+    }
 
 
 def weights_checksum(session) -> str:
@@ -96,44 +92,29 @@ def preference_pairs(session):
 
     The shipped ones for the pocket model; for another one its own answers, made once and labelled alike.
     """
-    from course_utils import chatml, generation, gold, manners, preferences, sft
+    from course_utils import preferences
 
     if session.model_name == "pocket" or session.scale == "smoke":
         return preferences.load_preferences()
-    inputs = {
-        "model": session.model_name,
-        "weights": weights_checksum(session),
-        "scale": session.scale,
-        "seed": session.seed,
-        "data": sft.data_checksum(),
-    }
 
     def make(folder: Path) -> None:
         model, tokenizer = sft_model(session)
         prompts = preferences.neutral_prompts()[: session.steps(quick=80, full=1000)]
-        told = preferences.sample_answers(model, tokenizer, prompts, preferences.ANSWERS, session.seed)
-        made = preferences.make_preferences(prompts, told, seed=session.seed)
-        preferences.write_preferences(made, folder)
+        answers = preferences.sample_answers(model, tokenizer, prompts, preferences.ANSWERS, session.seed)
+        pairs = preferences.make_preferences(prompts, answers, seed=session.seed)
+        preferences.write_preferences(pairs, folder)
 
-    sources = [chatml, generation, gold, manners, preferences, sft]
-    return preferences.load_preferences(cached("preferences", inputs, make, sources))
+    return preferences.load_preferences(cached("preferences", conditions_of(session), make))
 
 
 def reward_model(session) -> tuple:
     """The reward model of lesson 10, trained on preference_pairs, and its tokenizer; eval mode."""
-    from course_utils import chatml, data, gold, manners, preferences, reward, sft, training
+    from course_utils import preferences, reward
     from course_utils.models import quiet
 
     pairs = preference_pairs(session).train[: session.steps(quick=1200, full=10_000, smoke=16)]
     rows = json.dumps([preferences.as_row(pair) for pair in pairs])
-    inputs = {
-        "model": session.model_name,
-        "weights": weights_checksum(session),
-        "scale": session.scale,
-        "seed": session.seed,
-        "data": sft.data_checksum(),
-        "pairs": hashlib.sha256(rows.encode()).hexdigest(),
-    }
+    inputs = conditions_of(session) | {"pairs": hashlib.sha256(rows.encode()).hexdigest()}
 
     def make(folder: Path) -> None:
         language_model, tokenizer = sft_model(session)
@@ -149,6 +130,6 @@ def reward_model(session) -> tuple:
         with quiet():
             reward.save_reward_model(model, tokenizer, folder)
 
-    folder = cached("reward", inputs, make, [chatml, data, gold, manners, preferences, reward, sft, training])
+    folder = cached("reward", inputs, make)
     with quiet():
         return reward.load_reward_model(folder, session.device)

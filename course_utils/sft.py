@@ -3,14 +3,13 @@
 Conversations are lists of {"role", "content"}; the loss is on the assistant's words and its <|im_end|>.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from course_utils.chatml import IM_END, add_chat_tokens, encode_conversation, marker_ids
-from course_utils.data import DATA, Example, batches, load_conversations, load_questions
+from course_utils.data import Example, batches, load_conversations, load_questions
 from course_utils.evaluation import question_text, score_answers
 from course_utils.generation import pad_left, sample_tokens
 from course_utils.lora import apply_lora
@@ -164,8 +163,3 @@ def assistant(session, model, tokenizer) -> History:
         seed=session.seed,
         autocast=session.autocast,
     )
-
-
-def data_checksum() -> str:
-    """SHA-256 of the conversations that `assistant` trains on."""
-    return hashlib.sha256((DATA / "conversations" / "train.jsonl").read_bytes()).hexdigest()

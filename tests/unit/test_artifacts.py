@@ -1,7 +1,6 @@
 import errno
 import threading
 import time
-import types
 
 import pytest
 
@@ -35,21 +34,24 @@ def test_made_once_and_announced_once(course_home, capsys):
     assert first.parent == course_home / "cache" and (first / "result").read_text() == "1"
 
 
-def test_made_again_when_name_input_or_code_changes(tmp_path):
-    module = types.ModuleType("maker")
-    module.__file__ = str(tmp_path / "maker.py")
-    (tmp_path / "maker.py").write_text("rate = 1\n")
+def test_made_again_when_name_input_code_or_data_change(monkeypatch):
     make = Maker()
+
+    def folder(name="sft", code="code", data="data", **inputs):
+        monkeypatch.setattr("course_utils.artifacts.code_hash", lambda make: code)
+        monkeypatch.setattr("course_utils.artifacts.data_hash", lambda make: data)
+        return cached(name, inputs, make)
+
     places = {
-        cached("sft", {"seed": 0, "model": "pocket"}, make, [module]),
-        cached("sft", {"seed": 1, "model": "pocket"}, make, [module]),
-        cached("other", {"seed": 0, "model": "pocket"}, make, [module]),
+        folder(seed=0, model="pocket"),
+        folder(seed=1, model="pocket"),
+        folder("other", seed=0, model="pocket"),
+        folder(code="changed", seed=0, model="pocket"),
+        folder(data="changed", seed=0, model="pocket"),
     }
-    (tmp_path / "maker.py").write_text("rate = 2\n")
-    places.add(cached("sft", {"seed": 0, "model": "pocket"}, make, [module]))
-    assert len(places) == make.calls == 4
-    cached("sft", {"model": "pocket", "seed": 0}, make, [module])
-    assert make.calls == 4
+    assert len(places) == make.calls == 5
+    folder(model="pocket", seed=0)
+    assert make.calls == 5
 
 
 def test_a_failure_leaves_nothing(course_home):
