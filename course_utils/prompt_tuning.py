@@ -46,13 +46,8 @@ class PromptTuning(nn.Module):
             if starts:
                 before = torch.arange(length, device=position_ids.device)
                 position_ids = torch.cat([before.expand(rows, -1), position_ids], 1)
-        return self.model(
-            inputs_embeds=embeddings,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            logits_to_keep=logits_to_keep,
-            **options,
-        )
+        extended = {"attention_mask": attention_mask, "position_ids": position_ids}
+        return self.model(inputs_embeds=embeddings, logits_to_keep=logits_to_keep, **extended, **options)
 
 
 class PrefixTuning(nn.Module):
