@@ -63,4 +63,4 @@ sweeps: .venv
 	@$(PY) -m course_utils sweeps $(ARGS)
 
 notebooks: .venv
-	@$(PY) -m course_utils.notebooks $(LESSON)
+	@$(PY) -m course_utils.making.notebooks $(LESSON)

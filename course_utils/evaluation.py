@@ -10,27 +10,7 @@ import torch
 from course_utils.chatml import IM_END, encode_conversation
 from course_utils.data import Example, collate, encode_text, load_source_texts
 from course_utils.generation import generate
-from course_utils.manners import formal_score, manner_score, mood_score, pirate_score, politeness_score
 from course_utils.training import fast_lm_loss
-
-__all__ = [
-    "answer_questions",
-    "chat_answers",
-    "exact_match",
-    "fact_accuracy",
-    "forgetting",
-    "formal_score",
-    "manner_score",
-    "mean_loss",
-    "mood_score",
-    "normalise",
-    "perplexity",
-    "pirate_score",
-    "politeness_score",
-    "question_text",
-    "score_answers",
-    "source_loss",
-]
 
 
 @torch.no_grad()

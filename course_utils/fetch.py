@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from course_utils.models import GPT2_REPOS, PICKLES, ModelError, check_folder, sha256, wrong_checksums
-from course_utils.session import home
+from course_utils.home import home
+from course_utils.model_files import GPT2_REPOS, PICKLES, ModelError, check_folder, sha256, wrong_checksums
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
     from tqdm import tqdm
+
 
 HUB_TIMEOUT = 3.0  # seconds
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "LICENSE*", "README.md")

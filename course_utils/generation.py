@@ -84,7 +84,7 @@ def _cached_forward(model, mask):
     """Logits of the last position for any causal model; keys and values are kept from call to call."""
     from transformers import DynamicCache
 
-    cache = {_cache_name(): DynamicCache(config=model.config)}
+    cache = {cache_name(): DynamicCache(config=model.config)}
     seen = 0
 
     def forward(ids, positions):
@@ -103,7 +103,7 @@ def _cached_forward(model, mask):
     return forward
 
 
-def _cache_name():
+def cache_name():
     """transformers renamed the argument in 5.24."""
     from transformers import GPT2LMHeadModel
 

@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from course_utils.data import DATA
-from course_utils.session import find_device, home
+from course_utils.home import home
+from course_utils.machine import find_device
+from course_utils.model_files import (
+    GPT2_REPOS,
+    ModelError,
+    check_folder,
+    missing_weights,
+    pickle_files,
+    quiet,
+    wrong_checksums,
+)
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+
 NAMES = ("auto", "pocket", "gpt2", "smollm2")
 POCKET = DATA / "pocket-gpt2"
-GPT2_REPOS = ("openai-community/gpt2", "gpt2")
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-LORA_TARGETS = {"gpt2": ["c_attn"], "gpt_neox": ["query_key_value"], "phi3": ["qkv_proj"]}
-QUERY_AND_VALUE = {
-    "llama",
-    "mistral",
-    "mixtral",
-    "qwen2",
-    "qwen3",
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-    "olmo2",
-    "smollm3",
-    "phi",
-    "opt",
-    "gptj",
-    "gpt_neo",
-    "granite",
-}
-
-
-class ModelError(RuntimeError):
-    """A model that cannot be had or loaded: what was wrong, where, and what to do."""
 
 
 class Source(NamedTuple):
@@ -124,7 +107,7 @@ def _cached_folder(repo: str) -> Path | None:
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    return folder if not _missing_weights(folder) or _pickles(folder) else None
+    return folder if not missing_weights(folder) or pickle_files(folder) else None
 
 
 def _unknown(name: str) -> ModelError:
@@ -145,80 +128,9 @@ def _download(source: Source) -> Path:
     return fetch_gpt2() if source.kind == "gpt2" else fetch_hub(str(source.place))
 
 
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def wrong_checksums(folder: Path) -> list[str]:
-    """One line for each file that is missing or differs from the folder's checksums.json ({file: sha256})."""
-    listing = folder / "checksums.json"
-    if not listing.is_file():
-        return [f"{listing} is missing"]
-    faults = []
-    for file, expected in json.loads(listing.read_text()).items():
-        if not (folder / file).is_file():
-            faults.append(f"{folder / file} is missing")
-        elif sha256(folder / file) != expected:
-            faults.append(f"{folder / file} is damaged: its SHA-256 differs from checksums.json")
-    return faults
-
-
 def shipped_checksums_ok() -> bool:
     """True if every file of the shipped pocket model is there and unchanged."""
     return not wrong_checksums(POCKET)
-
-
-def check_folder(folder: Path) -> None:
-    """Raise ModelError unless `folder` holds a configuration and whole safetensors weights."""
-    if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
-            raise ModelError(
-                f"{folder} holds an adapter, not a model. Load the base model it was trained "
-                "on, then the adapter with PeftModel.from_pretrained(base, folder)."
-            )
-        raise ModelError(
-            f"{folder} holds no model: config.json is missing. Give a folder that save_pretrained wrote."
-        )
-    missing = _missing_weights(folder)
-    if missing == ["model.safetensors"] and (pickles := _pickles(folder)):
-        raise ModelError(
-            f"{folder} has its weights only as a pickle ({pickles[0]}), and loading a pickle "
-            "can run any code. Get the safetensors version, or convert it where you trust it: "
-            "model.save_pretrained(folder)."
-        )
-    if missing:
-        raise ModelError(f"{folder / missing[0]} is missing. Copy or fetch the model again.")
-
-
-def _missing_weights(folder: Path) -> list[str]:
-    index = folder / "model.safetensors.index.json"
-    names = ["model.safetensors"]
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    return [name for name in names if not (folder / name).is_file()]
-
-
-def _pickles(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """transformers without bars and warnings, which would end up in a notebook's output."""
-    from huggingface_hub.utils import are_progress_bars_disabled
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    if are_progress_bars_disabled():
-        yield
-        return
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.enable_progress_bar()
 
 
 def _load_folder(
@@ -282,30 +194,6 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "right"
-
-
-def default_lora_targets(model: PreTrainedModel) -> list[str]:
-    """Names of the modules that LoRA adapts by default: GPT-2's fused projection, others' query and value.
-
-    Raises ModelError, naming the candidates, for an architecture that is not in the table.
-    """
-    kind = model.config.model_type
-    if kind in LORA_TARGETS:
-        return list(LORA_TARGETS[kind])
-    if kind in QUERY_AND_VALUE:
-        return ["q_proj", "v_proj"]
-    from torch import nn
-    from transformers.pytorch_utils import Conv1D
-
-    layers = {
-        name.rsplit(".", 1)[-1]
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D)
-    } - {"lm_head"}
-    raise ModelError(
-        f"No default LoRA targets are known for the architecture {kind!r}. "
-        f"Give target_modules yourself; its linear layers are: {', '.join(sorted(layers))}."
-    )
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:

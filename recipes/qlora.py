@@ -19,11 +19,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
-from course_utils.calculator import CARDS, CONTEXT, FRAGMENTS, UTILISATION
+from course_utils.budget import (
+    CARDS,
+    CONTEXT,
+    FRAGMENTS,
+    GIB,
+    KNOWN_MODELS,
+    UTILISATION,
+    load_config,
+    training_need,
+)
 from course_utils.chatml import IM_END, IM_START, encode_conversation, loss_text, marker_ids
 from course_utils.chatml import TEMPLATE as CHATML
 from course_utils.data import DATA, IGNORE, load_conversations
-from course_utils.memory import GIB, KNOWN_MODELS, load_config, training_need
 
 RECOMPUTED = "activation" if hasattr(SFTConfig, "activation_checkpointing") else "gradient"  # since 5.24
 BF16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 
-from course_utils.notebooks import CONDITIONS
+from course_utils.making.notebooks import CONDITIONS
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     for name in [name for name in os.environ if name.startswith("COURSE_")]:

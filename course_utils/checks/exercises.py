@@ -56,48 +56,70 @@ class Exercise:
 
 
 @cache
+def exercises_of(lesson: str) -> dict[str, Exercise]:
+    """The exercises of one lesson ("03") by name; no other lesson is loaded."""
+    module = importlib.import_module(f"course_utils.lessons.lesson_{lesson}.exercises")
+    return {exercise.name: exercise for exercise in module.EXERCISES}
+
+
+@cache
 def registry() -> dict[str, Exercise]:
     """All exercises by name. Raises ValueError where two have the same name."""
-    package = importlib.import_module("course_utils.checks")
+    package = importlib.import_module("course_utils.lessons")
     found: dict[str, Exercise] = {}
-    for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
-        if not module.startswith("lesson_"):
-            continue
-        for exercise in importlib.import_module(f"course_utils.checks.{module}").EXERCISES:
-            if exercise.name in found:
+    for folder in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+        for name, exercise in exercises_of(folder.removeprefix("lesson_")).items():
+            if name in found:
                 raise ValueError(
-                    f"Two exercises are named {exercise.name!r}: "
-                    f"lessons {found[exercise.name].lesson} and {exercise.lesson}."
+                    f"Two exercises are named {name!r}: lessons {found[name].lesson} and {exercise.lesson}."
                 )
-            found[exercise.name] = exercise
+            found[name] = exercise
     return found
 
 
 def find(name: str) -> Exercise:
-    """The exercise of that name. Raises AttributeError with the close names."""
+    """The exercise of that name: of the open lesson, or of any. AttributeError names the close ones."""
+    lesson = progress.open_lesson()
+    if lesson and name in exercises_of(lesson):
+        return exercises_of(lesson)[name]
+    return _named(name, registry())
+
+
+def _named(name: str, exercises: dict[str, Exercise]) -> Exercise:
     import difflib
 
-    if name not in registry():
-        near = difflib.get_close_matches(name, registry(), n=3)
+    if name not in exercises:
+        near = difflib.get_close_matches(name, exercises, n=3)
         advice = f"Did you mean {' or '.join(near)}?" if near else "dir(check) lists them."
         raise AttributeError(f"There is no exercise {name!r}. {advice}")
-    return registry()[name]
+    return exercises[name]
 
 
 class Check:
     """`check.NAME(fn)` shows a verdict on fn and returns the function to go on with."""
 
+    def __init__(self, lesson: str):
+        self.lesson = lesson
+
     def __getattr__(self, name: str) -> Callable[[Callable], Callable]:
         if name.startswith("_"):
             raise AttributeError(name)
-        exercise = find(name)
+        exercise = _named(name, exercises_of(self.lesson))
         return lambda fn: verdict(exercise, fn)
 
     def __dir__(self) -> list[str]:
-        return sorted(registry())
+        return sorted(exercises_of(self.lesson))
 
 
-check = Check()
+def open_lesson(package: str, name: str) -> Check:
+    """For a lesson's package: its `check`, when a notebook imports it. Progress is told the number."""
+    if name != "check":
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    lesson = package[-2:]
+    progress.open_lesson(lesson)
+    return Check(lesson)
+
+
 _hints_given: dict[str, int] = {}
 
 

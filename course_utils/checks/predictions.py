@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Sequence
 from html import escape
 
@@ -26,7 +24,7 @@ class Prediction:
     def choose(self, option: str) -> None:
         """Commit to one of the options (what a click does)."""
         self.choice = self._known(option)
-        progress.record("predictions", lesson_here(), self.question, choice=option)
+        progress.record("predictions", progress.open_lesson(), self.question, choice=option)
 
     def reveal(self, answer: str, because: str = "") -> None:
         """Show the answer, how it compares with the prediction, and why it is so."""
@@ -36,12 +34,17 @@ class Prediction:
             return
         right = self.choice == answer
         progress.record(
-            "predictions", lesson_here(), self.question, choice=self.choice, answer=answer, right=right
+            "predictions",
+            progress.open_lesson(),
+            self.question,
+            choice=self.choice,
+            answer=answer,
+            right=right,
         )
         compared = "as you predicted" if right else f"you predicted: {self.choice}"
         show(f"Answer: {answer} ({compared})", *filter(None, [because]), kind="good" if right else "bad")
 
-    def _known(self, option: str) -> str:
+    def known_sweep(self, option: str) -> str:
         if option not in self.options:
             raise ValueError(f"{option!r} is not among the options of {self.question!r}: {self.options}.")
         return option
@@ -74,9 +77,3 @@ def predict(question: str, options: Sequence[str]) -> Prediction:
     prediction = Prediction(question, options)
     prediction._display()
     return prediction
-
-
-def lesson_here() -> str:
-    """Two digits of the notebook that is open in Jupyter, or "" where that is not known."""
-    match = re.match(r"\d\d(?=_)", os.path.basename(os.environ.get("JPY_SESSION_NAME", "")))
-    return match.group() if match else ""

@@ -10,10 +10,19 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from course_utils.session import home
+from course_utils.home import home
 
 KINDS = ("exercises", "predictions", "hints")
 _warned = False
+_open = ""
+
+
+def open_lesson(number: str | None = None) -> str:
+    """The number of the lesson that this process works on, "" where none is known; a given one is kept."""
+    global _open
+    if number is not None:
+        _open = number
+    return _open
 
 
 def path() -> Path:

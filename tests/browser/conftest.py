@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from course_utils.notebooks import NOTEBOOKS
+from course_utils.making.notebooks import NOTEBOOKS
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), "")
 FLAGS = [
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     """(address, token, folder) of a running JupyterLab that serves copies of the lessons in work/."""
-    from course_utils.workdir import copy_lessons
+    from course_utils.commands.lab import copy_lessons
 
     folder = tmp_path_factory.mktemp("lab")
     copy_lessons(NOTEBOOKS, folder / "work")

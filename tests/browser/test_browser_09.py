@@ -6,8 +6,8 @@ must show exactly that.
 
 import pytest
 
-from course_utils.chat import chat
 from course_utils.chatml import SYSTEM, add_chat_tokens
+from course_utils.methods.chat import chat
 from course_utils.models import load_model
 
 STAND_IN = """from course_utils.chatml import add_chat_tokens

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from course_utils.checks import ClaimFailed, Mistake, check, claim, hint, predict, progress
-from course_utils.checks.lesson_00 import greedy_next_token
+from course_utils.lessons.lesson_00.exercises import greedy_next_token
 
 
 @pytest.fixture(autouse=True)

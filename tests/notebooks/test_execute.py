@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_utils import notebooks
+from course_utils.making import notebooks
 
 
 @pytest.fixture

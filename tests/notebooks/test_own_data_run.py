@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from course_utils import notebooks
 from course_utils.data import load_questions
 from course_utils.evaluation import question_text
+from course_utils.making import notebooks
 from course_utils.models import POCKET
 
 pytestmark = pytest.mark.notebook

@@ -4,8 +4,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course_utils import notebooks
-from course_utils.notebooks import from_scratch_faults, normalise, read, saved_faults, structure_faults
+from course_utils.making import notebooks
+from course_utils.making.notebooks import from_scratch_faults, normalise, read, saved_faults, structure_faults
 
 LESSONS = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
 lessons = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from course_utils import dpo, lora
+from course_utils.methods import dpo, lora
 from course_utils.preferences import Pair, encode_pairs
 
 trl = pytest.importorskip("trl")

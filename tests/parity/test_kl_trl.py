@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from course_utils import kl
+from course_utils.methods import kl
 
 datasets = pytest.importorskip("datasets")
 trl = pytest.importorskip("trl")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from course_utils import lora
-from course_utils.lora_fast import scored_lm_loss, speed_up
+from course_utils.methods import lora, lora_files
+from course_utils.methods.lora_fast import scored_lm_loss, speed_up
 
 peft = pytest.importorskip("peft")
 
@@ -205,7 +205,7 @@ def test_peft_loads_ours(base, rslora, tmp_path):
     ours = lora.apply_lora(copy.deepcopy(model), 4, 8.0, targets, rslora=rslora)
     for layer in lora.lora_layers(ours).values():
         torch.nn.init.normal_(layer.lora_B, std=0.1)
-    lora.save_adapter(ours, tmp_path)
+    lora_files.save_adapter(ours, tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # PEFT warns about keys that are missing or unexpected
         theirs = peft.PeftModel.from_pretrained(copy.deepcopy(model), tmp_path)
@@ -218,7 +218,7 @@ def test_ours_loads_peft(base, rslora, tmp_path):
     model, targets = base
     theirs = peft_model(model, targets, rslora)
     theirs.save_pretrained(tmp_path)
-    ours = lora.load_adapter(copy.deepcopy(model), tmp_path)
+    ours = lora_files.load_adapter(copy.deepcopy(model), tmp_path)
     torch.testing.assert_close(logits(ours), logits(theirs), atol=1e-6, rtol=0)
 
 
@@ -228,7 +228,7 @@ def test_files_agree_on_keys_shapes_and_settings(base, tmp_path):
     model, targets = base
     theirs = peft_model(model, targets)
     theirs.save_pretrained(tmp_path / "theirs")
-    lora.save_adapter(ours_with_theirs(model, targets, theirs), tmp_path / "ours")
+    lora_files.save_adapter(ours_with_theirs(model, targets, theirs), tmp_path / "ours")
     our_file, their_file = (load_file(tmp_path / x / "adapter_model.safetensors") for x in ("ours", "theirs"))
     assert our_file.keys() == their_file.keys()
     assert all(torch.equal(our_file[key], their_file[key]) for key in our_file)
@@ -251,9 +251,9 @@ def test_weighted_sum_is_pefts_cat(tmp_path):
     theirs.add_weighted_adapter(["default", "second"], [0.7, 0.4], "mix", combination_type="cat")
     theirs.set_adapter("mix")
 
-    ours = lora.load_adapter(copy.deepcopy(model), tmp_path)
+    ours = lora_files.load_adapter(copy.deepcopy(model), tmp_path)
     adapters = lora.Adapters(ours)
     adapters.add("first")
-    adapters.add("second", lora.read_adapter(tmp_path / "second"))
+    adapters.add("second", lora_files.read_adapter(tmp_path / "second"))
     adapters.weighted_sum({"first": 0.7, "second": 0.4})
     torch.testing.assert_close(logits(ours), logits(theirs.eval()), atol=1e-6, rtol=0)

@@ -7,9 +7,9 @@ import warnings
 import pytest
 import torch
 
-from course_utils import prompt_tuning
 from course_utils.generation import sample_tokens
-from course_utils.prompt_tuning import PrefixTuning, PromptTuning
+from course_utils.methods import prompt_tuning
+from course_utils.methods.prompt_tuning import PrefixTuning, PromptTuning
 from course_utils.training import fast_lm_loss
 
 peft = pytest.importorskip("peft")
@@ -81,7 +81,7 @@ def test_loss_and_gradients(pair):
 
 
 def test_counts(pair):
-    from course_utils.lora import count_trainable
+    from course_utils.methods.lora import count_trainable
 
     ours, theirs = pair
     assert count_trainable(ours)[0] == theirs.get_nb_trainable_parameters()[0]

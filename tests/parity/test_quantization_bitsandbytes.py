@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from course_utils import quantization as q
+from course_utils.methods import quantization as q
 from course_utils.models import load_model
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # reports missing optional kernels on import

@@ -4,8 +4,9 @@ import pytest
 import torch
 from transformers import GPT2ForSequenceClassification
 
-from course_utils import preferences, reward
+from course_utils import preferences
 from course_utils.chatml import add_chat_tokens
+from course_utils.methods import reward
 from course_utils.preferences import Pair, as_row
 
 PLAIN = [

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from course_utils import sft
 from course_utils.chatml import add_chat_tokens
+from course_utils.methods import sft
 
 pytestmark = pytest.mark.filterwarnings("ignore:`gradient_checkpointing`:FutureWarning")
 CONVERSATIONS = [

@@ -6,10 +6,10 @@ import warnings
 import pytest
 import torch
 
-from course_utils import lora
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import collate
-from course_utils.token_rows import load_chat_adapter, save_chat_adapter, train_token_rows
+from course_utils.methods import lora, lora_files
+from course_utils.methods.token_rows import load_chat_adapter, save_chat_adapter, train_token_rows
 
 peft = pytest.importorskip("peft")
 
@@ -60,7 +60,7 @@ def test_peft_loads_ours(base, tokenizer, tmp_path):
         strict()
         theirs = peft.PeftModel.from_pretrained(resized, tmp_path).eval()
     torch.testing.assert_close(logits(theirs, tokenizer), logits(ours, tokenizer), atol=1e-5, rtol=0)
-    assert (tmp_path / lora.WEIGHTS_FILE).stat().st_size < 40_000
+    assert (tmp_path / lora_files.WEIGHTS_FILE).stat().st_size < 40_000
 
 
 def test_ours_loads_peft(model, tokenizer, tmp_path):

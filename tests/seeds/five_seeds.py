@@ -3,7 +3,7 @@
 import papermill
 import pytest
 
-from course_utils import notebooks
+from course_utils.making import notebooks
 
 five_seeds = pytest.mark.parametrize("seed", range(5))
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from five_seeds import five_seeds
 
-from course_utils.checks.lesson_16 import rows_of_process, whole_batch_gradient
 from course_utils.data import batches, encode_prompt_completion, load_questions
-from course_utils.distributed import run, work
+from course_utils.lessons.lesson_16.exercises import rows_of_process, whole_batch_gradient
+from course_utils.methods.distributed import run, work
 from course_utils.models import load_model
 from course_utils.training import lm_loss
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from course_utils.artifacts import cached
+from course_utils.home import cached
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,8 @@ import json
 
 import pytest
 
-from course_utils import (  # registers their rows now, and not in the middle of a test
-    bench,
-    bench_lora,  # noqa: F401
-    bench_preferences,  # noqa: F401
-    bench_quantization,  # noqa: F401
-)
+from course_utils.commands import bench
+from course_utils.making.bench import timing
 from course_utils.memory import PeakMemory
 
 
@@ -15,7 +11,7 @@ from course_utils.memory import PeakMemory
 def clock(monkeypatch):
     """Time passes only where a run says so."""
     now = [0.0]
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     return now
 
 
@@ -31,7 +27,7 @@ def test_medians_of_interleaved_runs_without_the_first(clock):
 
         return run
 
-    result = bench.compare(timed("ours", [9, 1, 3, 2]), timed("library", [9, 4, 4, 40]), rounds=3)
+    result = timing.compare(timed("ours", [9, 1, 3, 2]), timed("library", [9, 4, 4, 40]), rounds=3)
     assert order == ["ours", "library"] * 4
     assert result == {
         "ours_ms": pytest.approx(2000),
@@ -50,8 +46,8 @@ def test_rows_are_chosen_by_word_and_printed_or_given_as_json(clock, monkeypatch
 
         return ours, library
 
-    monkeypatch.setattr(bench, "ROWS", {"sampling": pair, "step": pair})
-    monkeypatch.setattr(bench, "PEAKS", {})
+    monkeypatch.setattr(timing, "ROWS", {"sampling": pair, "step": pair})
+    monkeypatch.setattr(timing, "PEAKS", {})
     assert bench.main(["step", "--rounds", "2"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "0.75  3.0 / 4.0 ms  step"
     bench.main(["--json", "--rounds", "2"])
@@ -63,15 +59,15 @@ def test_rows_are_chosen_by_word_and_printed_or_given_as_json(clock, monkeypatch
 def test_rows_of_peak_memory(monkeypatch, capsys):
     growth = {"ours": 3 << 20, "theirs": 4 << 20}
     monkeypatch.setattr("course_utils.memory.measure_peak", lambda target: PeakMemory(0, 0, growth[target]))
-    monkeypatch.setattr(bench, "ROWS", {})
-    monkeypatch.setattr(bench, "PEAKS", {"growth of a step": ("ours", "theirs")})
+    monkeypatch.setattr(timing, "ROWS", {})
+    monkeypatch.setattr(timing, "PEAKS", {"growth of a step": ("ours", "theirs")})
     assert bench.main(["growth"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "0.75  3.0 / 4.0 MiB  growth of a step"
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, build in bench.ROWS.items() if build.__module__ == bench.__name__]
+    "name", [name for name, build in timing.ROWS.items() if build.__module__ == timing.__name__]
 )
 def test_every_row_of_this_module_runs(name):
-    for run in bench.ROWS[name]():
+    for run in timing.ROWS[name]():
         run()

@@ -3,9 +3,9 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from course_utils import calculator, widgets
-from course_utils.calculator import CARDS, plan
-from course_utils.memory import GIB
+from course_utils import budget
+from course_utils.budget import CARDS, GIB, plan
+from course_utils.lessons.lesson_14 import widgets
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def test_the_largest_batch_fits_and_one_more_does_not(monkeypatch, method, size)
 @pytest.mark.parametrize("limit", [100, 129, 130, 138, 139, 140, 170, 171, 1000, 10**6])
 def test_the_search_is_short_on_a_line_with_a_bend(monkeypatch, limit):
     """Against counting up: what a batch uses grows by 1, and from 40 rows on by 3."""
-    monkeypatch.setattr(calculator, "_used", lambda need: need)
+    monkeypatch.setattr(budget, "_used", lambda need: need)
     asked = []
 
     def need_at(rows):
@@ -41,7 +41,7 @@ def test_the_search_is_short_on_a_line_with_a_bend(monkeypatch, limit):
 
     expected = max(rows for rows in range(1, 400_000) if need_at(rows) <= limit)
     asked.clear()
-    assert calculator._largest(need_at, limit) == expected
+    assert budget._largest(need_at, limit) == expected
     assert len(asked) <= 16
 
 
@@ -55,19 +55,19 @@ def test_what_cannot_fit_has_no_batch():
 def test_fits_says_what_the_plan_says(card):
     big = {**TINY, "num_hidden_layers": 4, "hidden_size": 8192, "intermediate_size": 28672}
     for method in ("full", "qlora"):
-        assert calculator.fits(big, method, 1, 64, card) == plan(big, method, 1, 64, card).fits
-    assert calculator.fits(big, "full", 1, 64, card) == (card == "H200")
+        assert budget.fits(big, method, 1, 64, card) == plan(big, method, 1, 64, card).fits
+    assert budget.fits(big, "full", 1, 64, card) == (card == "H200")
 
 
 def test_this_machine_stands_beside_the_cards(monkeypatch):
-    monkeypatch.setattr(calculator, "CARDS", dict(CARDS))
-    monkeypatch.setattr(calculator, "memory", lambda: 3 * GIB)
-    monkeypatch.setattr(calculator.torch.cuda, "is_available", lambda: False)
-    assert calculator.cards_here(64)[-1] == "this machine"
-    size, tflops = calculator.CARDS["this machine"]
+    monkeypatch.setattr(budget, "CARDS", dict(CARDS))
+    monkeypatch.setattr(budget, "memory", lambda: 3 * GIB)
+    monkeypatch.setattr(budget.torch.cuda, "is_available", lambda: False)
+    assert budget.cards_here(64)[-1] == "this machine"
+    size, tflops = budget.CARDS["this machine"]
     assert size == 3 and 1e-6 < tflops < 1e4
-    assert calculator.cards_here() == [*CARDS, "this machine"]
-    assert calculator.CARDS["this machine"][1] == tflops
+    assert budget.cards_here() == [*CARDS, "this machine"]
+    assert budget.CARDS["this machine"][1] == tflops
     assert not plan("Llama-2-7B", "lora", 1, 512, "this machine").fits
     assert plan("gpt2", "lora", 1, 512, "this machine").fits
 
@@ -82,7 +82,7 @@ def test_known_verdicts():
 def test_hours_and_cost_by_hand():
     found = plan("gpt2", "full", 1, 512, "T4", price=2.0, checkpointing=False, examples=1000, epochs=2)
     flop = 6 * 124_439_808 * 512 * 1000 * 2
-    assert found.hours == pytest.approx(flop / (65e12 * calculator.UTILISATION) / 3600)
+    assert found.hours == pytest.approx(flop / (65e12 * budget.UTILISATION) / 3600)
     assert found.cost == pytest.approx(2 * found.hours)
     frozen = plan("gpt2", "lora", 1, 512, "T4", checkpointing=True, examples=1000, epochs=2)
     assert frozen.hours == pytest.approx(found.hours)  # four sixths, and two more for checkpointing
@@ -90,7 +90,7 @@ def test_hours_and_cost_by_hand():
 
 def test_used_memory_is_the_need_and_the_two_assumptions():
     found = plan(TINY, "lora", 2, 64, "T4")
-    assert found.used_bytes == int(found.need.total * calculator.FRAGMENTS) + GIB
+    assert found.used_bytes == int(found.need.total * budget.FRAGMENTS) + GIB
 
 
 def test_an_unknown_card_is_said():

@@ -1,7 +1,7 @@
 import pytest
 
-from course_utils import chat, sft
 from course_utils.chatml import add_chat_tokens, encode_conversation
+from course_utils.methods import chat, sft
 
 QUESTIONS = [
     [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]

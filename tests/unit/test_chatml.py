@@ -211,7 +211,8 @@ def test_the_mask_as_text_and_as_html(chat):
 
 
 def test_the_painter_counts_what_carries_loss(chat, capsys):
-    from course_utils import plots, widgets
+    from course_utils import plots
+    from course_utils.lessons.lesson_08 import widgets
 
     model, tokenizer = chat
     typed = "user: is Paris\nthe capital?\nassistant: the capital."

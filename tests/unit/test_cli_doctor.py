@@ -1,6 +1,7 @@
 import pytest
 
-from course_utils import cli, doctor, models
+from course_utils import models
+from course_utils.commands import cli, doctor
 
 
 def report(capsys):

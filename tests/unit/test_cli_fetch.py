@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from course_utils import cli, fetch
-from course_utils.models import ModelError, load_model, wrong_checksums
+from course_utils import fetch
+from course_utils.commands import cli
+from course_utils.model_files import ModelError, wrong_checksums
+from course_utils.models import load_model
 
 pytestmark = pytest.mark.slow
 

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from course_utils import cli
 from course_utils.checks import progress
+from course_utils.commands import cli
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_utils import cli, headless, workdir
+from course_utils.commands import cli, lab, run
 
 pytestmark = pytest.mark.slow
 PARAMETERS = "MODEL, SCALE, SEED = 'auto', 'auto', 0"
@@ -33,7 +33,7 @@ def lessons(tmp_path, monkeypatch):
     """An empty folder of lessons that the commands take for the course's own."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    monkeypatch.setattr(headless, "lessons", lambda names: workdir.lessons(names, folder))
+    monkeypatch.setattr(run, "lessons", lambda names: lab.lessons(names, folder))
     return folder
 
 
@@ -122,8 +122,8 @@ def test_jobs_follow_memory_and_cores(monkeypatch):
         available = 5 << 30
 
     monkeypatch.setattr("psutil.virtual_memory", lambda: Memory)
-    monkeypatch.setattr(headless, "cores", lambda: 8)
-    assert headless._jobs("pocket", "cpu", 6) == 2
-    assert headless._jobs("pocket", "cpu", 1) == 1
-    assert headless._jobs("gpt2", "cpu", 6) == 0  # run() makes it 1
-    assert headless._jobs("pocket", "cuda", 6) == 1
+    monkeypatch.setattr(run, "cores", lambda: 8)
+    assert run._jobs("pocket", "cpu", 6) == 2
+    assert run._jobs("pocket", "cpu", 1) == 1
+    assert run._jobs("gpt2", "cpu", 6) == 0  # run() makes it 1
+    assert run._jobs("pocket", "cuda", 6) == 1

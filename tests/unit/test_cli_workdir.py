@@ -2,8 +2,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course_utils import cli, workdir
-from course_utils.workdir import copy_lessons, lessons, reset
+from course_utils.commands import cli, lab
+from course_utils.commands.lab import copy_lessons, lessons, reset
 
 
 @pytest.fixture
@@ -91,14 +91,14 @@ def test_lessons_by_number_name_or_path(source):
 
 def test_the_lab_is_opened_on_this_machine_only_and_as_root_too(source, work, monkeypatch, tmp_path, capsys):
     started = []
-    monkeypatch.setattr(workdir, "ROOT", tmp_path)
-    monkeypatch.setattr(workdir, "WORK", work)
-    monkeypatch.setattr(workdir, "copy_lessons", lambda: copy_lessons(source, work))
+    monkeypatch.setattr(lab, "ROOT", tmp_path)
+    monkeypatch.setattr(lab, "WORK", work)
+    monkeypatch.setattr(lab, "copy_lessons", lambda: copy_lessons(source, work))
     monkeypatch.setattr("os.execv", lambda program, command: started.extend(command))
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("os.name", "posix")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(workdir.subprocess, "run", lambda command: type("Done", (), {"returncode": 0}))
+    monkeypatch.setattr(lab.subprocess, "run", lambda command: type("Done", (), {"returncode": 0}))
     assert cli.main(["lab", "--no-browser"]) == 0
     assert started[1:3] == ["-m", "jupyterlab"]
     assert "--ip=127.0.0.1" in started and "--allow-root" in started and "--no-browser" in started

@@ -13,7 +13,8 @@ import distributed
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-from course_utils import cluster, notebooks
+from course_utils.lessons.lesson_16 import cluster
+from course_utils.making import notebooks
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from course_utils.data import DATA, load_conversations, load_facts, load_questions, load_story_prompts
-from course_utils.pretrain.conversations import ABOUT, CANNOT, REFUSAL, REFUSAL_IN_A_SENTENCE
-from course_utils.pretrain.templates import FORMS, fill
+from course_utils.world.conversations import ABOUT, CANNOT, REFUSAL, REFUSAL_IN_A_SENTENCE
+from course_utils.world.templates import FORMS, fill
 
 
 def asked(row):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from course_utils import dpo
 from course_utils.data import IGNORE
-from course_utils.lora import adapter_off, apply_lora, lora_layers
-from course_utils.policies import frozen_copy
+from course_utils.methods import dpo
+from course_utils.methods.lora import adapter_off, apply_lora, lora_layers
+from course_utils.methods.rollouts import frozen_copy
 from course_utils.preferences import Pair, encode_pairs
 
 ROWS = [

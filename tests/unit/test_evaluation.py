@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from course_utils import evaluation
 from course_utils.data import Example
+from course_utils.world import manners
 
 
 @pytest.mark.parametrize(
@@ -137,5 +138,5 @@ def test_chat_answers_stop_at_the_marker(model, tokenizer):
 
 
 def test_manner_scores_are_re_exported():
-    assert evaluation.mood_score("a happy day") > evaluation.mood_score("a sad day")
-    assert evaluation.politeness_score("please") > evaluation.politeness_score("go away")
+    assert manners.mood_score("a happy day") > manners.mood_score("a sad day")
+    assert manners.politeness_score("please") > manners.politeness_score("go away")

@@ -3,9 +3,9 @@ import statistics
 
 import pytest
 
-from course_utils.gold import freshness, gold_parts, gold_score, is_sound, names_in, on_prompt
-from course_utils.manners import NEGATIVE, POLITE, POSITIVE, sentences
-from course_utils.pretrain.stories import story
+from course_utils.world.gold import freshness, gold_parts, gold_score, is_sound, names_in, on_prompt
+from course_utils.world.manners import NEGATIVE, POLITE, POSITIVE, sentences
+from course_utils.world.stories import story
 
 PROMPT = "Please tell me a story about Mia."
 PLAIN = (

@@ -6,9 +6,9 @@ import re
 import matplotlib.pyplot as plt
 import pytest
 
-from course_utils import guide as module
-from course_utils import widgets_methods
-from course_utils.guide import FEW, MANY, MISSING, ROOM, VARIANTS, fitting, guide
+from course_utils.lessons.lesson_14 import guide as module
+from course_utils.lessons.lesson_14 import widgets
+from course_utils.lessons.lesson_14.guide import FEW, MANY, MISSING, ROOM, VARIANTS, fitting, guide
 
 CASES = list(
     itertools.product(
@@ -71,7 +71,7 @@ def test_answers_that_make_no_sense_are_refused(wrong, named):
 
 
 def test_the_widget_prints_the_guides_steps(capsys):
-    widgets_methods.show_guide("preference", 500, "gpt2", "T4")
+    widgets.show_guide("preference", 500, "gpt2", "T4")
     printed = capsys.readouterr().out
     assert "gpt2 on T4: full fine-tuning fits" in printed and "DPO" in printed and "lessons 10, 13" in printed
     assert not plt.get_fignums()

@@ -7,9 +7,9 @@ import torch
 from tiny import tiny_model
 from torch.distributions import Categorical, Normal, kl_divergence
 
-from course_utils import kl
 from course_utils.data import Example, collate
 from course_utils.generation import pad_left, sample_tokens
+from course_utils.methods import kl
 from course_utils.training import lm_loss
 
 DOUBLE = {"dtype": torch.float64}

@@ -1,9 +1,9 @@
 import pytest
 from tiny import tiny_tokenizer
 
-from course_utils import knowledge
 from course_utils.data import load_facts
 from course_utils.evaluation import exact_match, question_text
+from course_utils.lessons.lesson_15 import knowledge
 
 INVENTED = load_facts("invented")
 

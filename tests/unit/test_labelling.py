@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from course_utils.labelling import Labelling
+from course_utils.lessons.lesson_10.labelling import Labelling
 from course_utils.preferences import Pair, read_pairs, swapped
 
 
@@ -109,7 +109,7 @@ def test_without_a_kernel_it_is_text(pairs, path, capsys):
 
 
 def test_the_page_sends_and_gets_what_it_needs(pairs, path):
-    from course_utils.labelling import _view
+    from course_utils.lessons.lesson_10.labelling import _view
 
     labelling = Labelling(pairs, path=path)
     view = _view(labelling)

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("accelerate")
 
-from course_utils.launching import launch_environment, sharding_plugin
+from course_utils.lessons.lesson_16.launching import launch_environment, sharding_plugin
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -28,7 +28,7 @@ def test_blocks_of_the_model_are_what_is_wrapped():
     import torch
     from transformers import AutoModelForCausalLM
 
-    from course_utils.memory import load_config
+    from course_utils.budget import load_config
 
     config = load_config("Qwen2.5-7B")
     config.num_hidden_layers = 3

@@ -10,8 +10,8 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from course_utils import lora
-from course_utils.lora_fast import FrozenHeadLoss, LowRankLinear, scored_lm_loss, speed_up
+from course_utils.methods import lora, lora_files
+from course_utils.methods.lora_fast import FrozenHeadLoss, LowRankLinear, scored_lm_loss, speed_up
 
 
 def tiny_llama(seed=0, attention_bias=False):
@@ -348,45 +348,45 @@ def test_adapter_of_another_shape_is_refused():
 def test_save_and_load_round_trip(case, tmp_path):
     make, targets = case
     model = adapted(make, targets, rank=3, alpha=7.0, rslora=True, dropout=0.1).eval()
-    folder = lora.save_adapter(model, tmp_path / "adapter")
+    folder = lora_files.save_adapter(model, tmp_path / "adapter")
     assert sorted(f.name for f in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    fresh = lora.load_adapter(make(), folder)
+    fresh = lora_files.load_adapter(make(), folder)
     assert torch.equal(logits(fresh), logits(model))
     assert [p.requires_grad for p in fresh.parameters()] == [p.requires_grad for p in model.parameters()]
     again = adapted(make, targets, rank=2, seed=9)
-    assert torch.equal(logits(lora.load_adapter(again, folder)), logits(model))
+    assert torch.equal(logits(lora_files.load_adapter(again, folder)), logits(model))
     assert json.loads((folder / "adapter_config.json").read_text())["target_modules"] == sorted(targets)
 
 
 def test_short_targets_do_not_catch_other_layers(tmp_path):
     model = adapted(tiny_gpt2, ["attn.c_proj"])
-    lora.save_adapter(model, tmp_path)
+    lora_files.save_adapter(model, tmp_path)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"] == ["attn.c_proj"]
     one = adapted(tiny_gpt2, ["h.1.attn.c_attn"])
-    lora.save_adapter(one, tmp_path)
+    lora_files.save_adapter(one, tmp_path)
     name = "transformer.h.1.attn.c_attn"
     assert json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"] == [name]
 
 
 def test_adapter_for_other_weights_is_refused_and_nothing_changes(case, tmp_path):
     make, targets = case
-    lora.save_adapter(adapted(make, targets), tmp_path)
+    lora_files.save_adapter(adapted(make, targets), tmp_path)
     other = make(seed=1)
     with pytest.raises(ValueError, match="trained on other weights"):
-        lora.load_adapter(other, tmp_path)
+        lora_files.load_adapter(other, tmp_path)
     assert not lora.lora_layers(other)
-    lora.load_adapter(other, tmp_path, check_base=False)
+    lora_files.load_adapter(other, tmp_path, check_base=False)
     assert lora.lora_layers(other)
 
 
 def test_adapter_for_another_architecture_or_width_is_refused(tmp_path):
-    lora.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
+    lora_files.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
     with pytest.raises(ValueError, match=r"there is no layer transformer\.h\.0\.attn\.c_attn"):
-        lora.load_adapter(tiny_llama(), tmp_path)
+        lora_files.load_adapter(tiny_llama(), tmp_path)
     config = GPT2Config(n_layer=2, n_embd=48, n_head=2, vocab_size=64, bos_token_id=0, eos_token_id=0)
     wide = GPT2LMHeadModel(config)
     with pytest.raises(ValueError, match=r"takes 48 to 144 values, the adapter has A \[4, 32\]"):
-        lora.load_adapter(wide, tmp_path)
+        lora_files.load_adapter(wide, tmp_path)
 
 
 def edit_config(folder, **changes):
@@ -396,40 +396,40 @@ def edit_config(folder, **changes):
 
 def test_damaged_and_unsupported_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no adapter_config\.json"):
-        lora.read_adapter(tmp_path)
-    lora.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
+        lora_files.read_adapter(tmp_path)
+    lora_files.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
     weights = (tmp_path / "adapter_model.safetensors").read_bytes()
 
     edit_config(tmp_path, use_dora=True)
     with pytest.raises(ValueError, match="use_dora"):
-        lora.read_adapter(tmp_path)
+        lora_files.read_adapter(tmp_path)
     edit_config(tmp_path, use_dora=False, bias="all")
     with pytest.raises(ValueError, match="bias"):
-        lora.read_adapter(tmp_path)
+        lora_files.read_adapter(tmp_path)
     edit_config(tmp_path, bias="none", peft_type="PROMPT_TUNING")
     with pytest.raises(ValueError, match="PROMPT_TUNING"):
-        lora.read_adapter(tmp_path)
+        lora_files.read_adapter(tmp_path)
     edit_config(tmp_path, peft_type="LORA")
 
     tensors = load_file(tmp_path / "adapter_model.safetensors")
     missing = {k: v for k, v in tensors.items() if not k.endswith("h.1.attn.c_attn.lora_B.weight")}
     save_file(missing, tmp_path / "adapter_model.safetensors")
     with pytest.raises(ValueError, match=r"missing for layer 'transformer\.h\.1\.attn\.c_attn'"):
-        lora.read_adapter(tmp_path)
+        lora_files.read_adapter(tmp_path)
     (tmp_path / "adapter_model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(ValueError, match="damaged"):
-        lora.read_adapter(tmp_path)
+        lora_files.read_adapter(tmp_path)
     (tmp_path / "adapter_model.safetensors").write_bytes(weights)
     (tmp_path / "adapter_config.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
-        lora.read_adapter(tmp_path)
+        lora_files.read_adapter(tmp_path)
 
 
 def test_merged_models_are_not_saved(tmp_path):
     model = adapted(*MODELS["gpt2"])
     lora.merge_lora(model)
     with pytest.raises(ValueError, match="unmerge_lora"):
-        lora.save_adapter(model, tmp_path)
+        lora_files.save_adapter(model, tmp_path)
 
 
 # --- the fast path

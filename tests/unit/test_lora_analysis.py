@@ -8,8 +8,8 @@ from tiny import tiny_gpt2
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from course_utils import lora_analysis as analysis
-from course_utils.lora import apply_lora, lora_layers, merge_lora, unwrap_lora
+from course_utils.methods import lora_analysis as analysis
+from course_utils.methods.lora import apply_lora, lora_layers, merge_lora, unwrap_lora
 from course_utils.training import train
 
 IDS = torch.randint(1, 64, (3, 10), generator=torch.Generator().manual_seed(1))

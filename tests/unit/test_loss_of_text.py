@@ -7,7 +7,8 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from course_utils import plots, widgets
+from course_utils import plots
+from course_utils.lessons.lesson_01 import widgets
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from course_utils.manners import (
+from course_utils.world.manners import (
     NEGATIVE,
     POSITIVE,
     formal_score,
@@ -15,7 +15,7 @@ from course_utils.manners import (
     retell_pirate,
     sentences,
 )
-from course_utils.pretrain.stories import story
+from course_utils.world.stories import story
 
 RNG = random.Random(11)
 STORIES = [story(RNG) for _ in range(200)]

@@ -7,18 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from course_utils.lora import apply_lora, count_trainable
-from course_utils.memory import (
-    KNOWN_MODELS,
-    NF4_BITS,
-    config_step,
-    load_config,
-    measure_peak,
-    random_batch,
-    training_memory,
-    training_need,
-)
-from course_utils.quantization import bits_per_parameter
+from course_utils.budget import KNOWN_MODELS, NF4_BITS, config_step, load_config, training_need
+from course_utils.memory import measure_peak, random_batch, training_memory
+from course_utils.methods.lora import apply_lora, count_trainable
+from course_utils.methods.quantization import bits_per_parameter
 
 TINY_GPT2 = {
     "model_type": "gpt2",

@@ -4,10 +4,18 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from course_utils import methods
 from course_utils.data import encode, load_questions
-from course_utils.lora import count_trainable
-from course_utils.methods import TRAINED, examples_in_front, file_bytes, prepare, right_answers, task, tune
+from course_utils.lessons.lesson_14 import comparison
+from course_utils.lessons.lesson_14.comparison import (
+    TRAINED,
+    examples_in_front,
+    file_bytes,
+    prepare,
+    right_answers,
+    task,
+    tune,
+)
+from course_utils.methods.lora import count_trainable
 
 SHORT = {"prompt": "Question: a?\nAnswer:", "completion": " Paris", "object": "Paris", "kind": "short"}
 LONG = {**SHORT, "completion": " Paris sat on the mat.", "kind": "sentence"}
@@ -61,7 +69,7 @@ def test_an_unknown_method_is_said():
 def test_tuning_learns_and_the_seed_decides(method):
     tokenizer, rows = tiny_tokenizer(), [SHORT, LONG]
     lr = {"full": 3e-3, "prompt tuning": 0.3}.get(method, 3e-2)
-    examples = methods.encoded(tokenizer, rows)
+    examples = comparison.encoded(tokenizer, rows)
 
     def loss_after(seed):
         from course_utils.evaluation import mean_loss
@@ -85,7 +93,7 @@ def test_answers_end_with_their_line(monkeypatch):
         seen.update(settings, prompts=prompts)
         return said
 
-    monkeypatch.setattr(methods, "generate", generate)
+    monkeypatch.setattr(comparison, "generate", generate)
     assert right_answers(None, None, [SHORT, SHORT, SHORT, LONG], "in front\n") == [1, 1, 0, 1]
     assert seen["prompts"][0] == "in front\nQuestion: a?\nAnswer:"
     assert "\n" in seen["stop"]
@@ -105,13 +113,13 @@ def test_the_measured_step_runs(method, monkeypatch):
     import course_utils.models
 
     monkeypatch.setattr(course_utils.models, "load_model", lambda name: (tiny_model(), tiny_tokenizer()))
-    step = methods.method_step(method, batch_size=2, tokens=8)
+    step = comparison.method_step(method, batch_size=2, tokens=8)
     result = step()
     assert result is None if method == "LoRA" else result.shape[0] == 2
 
 
 def test_tokens_in_front():
-    from course_utils.sweeps_methods import tokens_in_front
+    from course_utils.lessons.lesson_14.experiments import tokens_in_front
 
     tokenizer = tiny_tokenizer()
     assert tokens_in_front(prepare(tiny_model(), tokenizer, "prompt tuning"), tokenizer, "") == 16

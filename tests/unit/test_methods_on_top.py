@@ -5,8 +5,8 @@ import torch
 from tiny import tiny_model, tiny_tokenizer
 
 from course_utils.data import IGNORE, Example, collate, encode
-from course_utils.lora import apply_lora, count_trainable, lora_layers
-from course_utils.methods_on_top import ON_TOP, on_top, on_top_step, rewarded, right_and_wrong
+from course_utils.lessons.lesson_14.on_top import ON_TOP, on_top, on_top_step, rewarded, right_and_wrong
+from course_utils.methods.lora import apply_lora, count_trainable, lora_layers
 
 ROWS = [
     {"prompt": "a cat?", "completion": " the mat", "object": "mat", "relation": "sits", "kind": "short"},

@@ -9,7 +9,9 @@ from tiny import CONTEXT
 from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, GPT2LMHeadModel, LlamaConfig
 
 from course_utils import models
-from course_utils.models import ModelError, default_lora_targets, load_model, resolve, sha256
+from course_utils.methods.lora import default_lora_targets
+from course_utils.model_files import ModelError, sha256
+from course_utils.models import load_model, resolve
 
 
 @pytest.fixture

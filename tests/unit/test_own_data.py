@@ -7,9 +7,8 @@ import re
 
 import pytest
 
-from course_utils import examples
 from course_utils.chatml import add_chat_tokens, encode_conversation
-from course_utils.own_data import (
+from course_utils.lessons.lesson_17.own_data import (
     EXAMPLES,
     NEAR,
     Conversation,
@@ -34,6 +33,7 @@ from course_utils.own_data import (
     word_weights,
     words,
 )
+from course_utils.making import examples
 
 
 def talk(*turns, line=1, system=None):

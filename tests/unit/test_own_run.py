@@ -9,11 +9,10 @@ import signal
 import pytest
 import torch
 
-from course_utils import own_run, report
 from course_utils.chatml import add_chat_tokens
-from course_utils.models import save_model
-from course_utils.own_data import Conversation, DataError, Preference
-from course_utils.own_run import (
+from course_utils.lessons.lesson_17 import own_run, report
+from course_utils.lessons.lesson_17.own_data import Conversation, DataError, Preference
+from course_utils.lessons.lesson_17.own_run import (
     Files,
     Interrupted,
     Plan,
@@ -34,6 +33,7 @@ from course_utils.own_run import (
     tune,
     where,
 )
+from course_utils.models import save_model
 from course_utils.preferences import Pair, encode_pairs
 from course_utils.session import Session
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from course_utils.data import Example, collate
-from course_utils.packing import pack, packed_lm_loss, packed_mask
+from course_utils.methods.packing import pack, packed_lm_loss, packed_mask
 from course_utils.training import lm_loss
 
 

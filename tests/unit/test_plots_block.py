@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 from transformers import GPT2Config
 
-from course_utils import plots
+from course_utils.lessons.lesson_00 import figures
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from course_utils import plots
     ],
 )
 def test_block_picture_has_the_shapes_of_the_configuration(config, shapes):
-    plots.gpt2_block(config)
+    figures.gpt2_block(config)
     written = "\n".join(text.get_text() for ax in plt.gcf().axes for text in ax.texts)
     plt.gcf().canvas.draw()
     plt.close("all")

@@ -3,12 +3,12 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from course_utils import plots
+from course_utils.lessons.lesson_11 import figures
 
 
 def test_spreads_draws_median_and_nine_tenths():
     _, ax = plt.subplots()
-    plots.spreads({"even": range(101), "one": [7.0]}, "title", "label", ax=ax)
+    figures.spreads({"even": range(101), "one": [7.0]}, "title", "label", ax=ax)
     bars, dots = ax.lines[::2], ax.lines[1::2]
     assert [list(line.get_xdata()) for line in bars] == [pytest.approx([5, 95]), [7, 7]]
     assert [line.get_xdata()[0] for line in dots] == [50, 7]

@@ -1,10 +1,10 @@
 import matplotlib.pyplot as plt
 
-from course_utils import plots
+from course_utils.lessons.lesson_15 import figures
 
 
 def test_groups_stand_in_order_with_one_bar_a_series():
-    plots.grouped({"upper": {"a": 0.2, "b": 0.9}, "lower": {"a": 0.4, "b": 0.1}}, "title", "share")
+    figures.grouped({"upper": {"a": 0.2, "b": 0.9}, "lower": {"a": 0.4, "b": 0.1}}, "title", "share")
     ax = plt.gca()
     assert [label.get_text() for label in ax.get_yticklabels()] == ["upper", "lower"]
     a, b = ax.containers

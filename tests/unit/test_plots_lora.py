@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from course_utils import plots
+from course_utils.lessons.lesson_03 import figures
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def test_heatmaps_take_a_limit_and_survive_zeros():
 
 
 def test_lora_picture_names_both_matrices_and_their_start():
-    plots.lora_paths()
+    figures.lora_paths()
     written = "\n".join(text.get_text() for text in plt.gcf().axes[0].texts)
     for part in ("W [out, in]\n\nfrozen", "A [r, in]\nrandom", "B [out, r]\nzero", r"$\alpha / r$"):
         assert part in written

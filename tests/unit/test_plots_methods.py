@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from course_utils import plots
+from course_utils.lessons.lesson_14 import figures
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +15,7 @@ def closed():
 
 
 def test_intervals_that_miss_zero_stand_out():
-    plots.intervals({"clear": (0.3, 0.1, 0.6), "unclear": (0.1, -0.1, 0.2)}, "Title", "difference")
+    figures.intervals({"clear": (0.3, 0.1, 0.6), "unclear": (0.1, -0.1, 0.2)}, "Title", "difference")
     ax = plt.gca()
     assert [label.get_text() for label in ax.get_yticklabels()] == ["clear", "unclear"]
     drawn = [container for container in ax.containers if container.has_xerr]
@@ -27,7 +28,7 @@ def test_intervals_that_miss_zero_stand_out():
 
 def test_tradeoff_has_a_panel_a_cost_and_fills_its_front():
     panels = {"seconds": {"a": (1.0, 0.5), "b": (2.0, 0.4)}, "bytes": {"a": (10.0, 0.5), "b": (1000.0, 0.4)}}
-    plots.tradeoff(panels, "right", "Title", logx=["bytes"], front={"seconds": ["a"], "bytes": ["a", "b"]})
+    figures.tradeoff(panels, "right", "Title", logx=["bytes"], front={"seconds": ["a"], "bytes": ["a", "b"]})
     fig = plt.gcf()
     left, right = fig.axes
     assert (left.get_xlabel(), right.get_xlabel(), left.get_ylabel()) == ("seconds", "bytes", "right")

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from course_utils import plots
+from course_utils.lessons.lesson_12 import figures
 
 
 def test_means_runs_and_marks_stand_at_the_root_of_the_kl():
@@ -11,7 +11,7 @@ def test_means_runs_and_marks_stand_at_the_root_of_the_kl():
         [{"kl": 4.0, "proxy": 1.0, "gold": 0.2}, {"kl": 16.0, "proxy": 3.0, "gold": 0.4}],
         [{"kl": 25.0, "proxy": 5.0, "gold": 0.1}],
     ]
-    plots.over_distance({"PPO": points}, "title", {"this run": {"kl": -0.1, "proxy": 0.0, "gold": 0.3}})
+    figures.over_distance({"PPO": points}, "title", {"this run": {"kl": -0.1, "proxy": 0.0, "gold": 0.3}})
     for ax, means, runs, mark in zip(
         plt.gcf().axes, ([2.0, 5.0], [0.3, 0.1]), ([1, 3, 5], [0.2, 0.4, 0.1]), (0.0, 0.3), strict=True
     ):

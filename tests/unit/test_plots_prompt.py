@@ -2,10 +2,11 @@ import matplotlib.colors
 import matplotlib.pyplot as plt
 
 from course_utils import plots
+from course_utils.lessons.lesson_07 import figures
 
 
 def test_a_prompt_is_trained_in_one_row_and_a_prefix_in_every_layer():
-    plots.prompt_and_prefix(length=3, tokens=4, layers=5)
+    figures.prompt_and_prefix(length=3, tokens=4, layers=5)
     orange = matplotlib.colors.to_rgb(plots.COLOURS[1])
     counts = {}
     for ax in plt.gcf().axes:

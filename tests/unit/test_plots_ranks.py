@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from course_utils import plots
+from course_utils.lessons.lesson_04 import figures
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def test_energy_has_a_panel_for_each_kind_of_layer():
         matrix: {layer: [0.5 + shift, 1.0] for layer in layers}
         for matrix, shift in (("change", 0.25), ("random", 0.0))
     }
-    plots.energy_by_layer(curves, "title")
+    figures.energy_by_layer(curves, "title")
     axes = plt.gcf().axes
     assert [ax.get_title(loc="left") for ax in axes] == ["attn.c_attn", "mlp.c_fc"]
     for ax in axes:
@@ -55,7 +56,7 @@ def test_a_page_fills_its_panels_and_leaves_the_rest_empty():
         drawn.append(ax)
         ax.plot([1, 2], [3, 4])
 
-    plots.page("All of it", {"one": ("x", "y", draw), "two": ("u", "v", draw), "three": ("r", "s", draw)})
+    figures.page("All of it", {"one": ("x", "y", draw), "two": ("u", "v", draw), "three": ("r", "s", draw)})
     axes = plt.gcf().axes
     assert drawn == axes[:3] and len(axes) == 4 and not axes[3].axison
     assert [(ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel()) for ax in axes[:3]] == [

@@ -3,9 +3,9 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from course_utils.memory import GIB, training_need
-from course_utils.plots_scaling import copies_and_parts, memory_of_cards
-from course_utils.widgets_scaling import show_cards
+from course_utils.budget import GIB, training_need
+from course_utils.lessons.lesson_16.figures import copies_and_parts, memory_of_cards
+from course_utils.lessons.lesson_16.widgets import show_cards
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,13 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from course_utils import policies
+from course_utils import log_probs
 from course_utils.chatml import add_chat_tokens
 from course_utils.data import IGNORE, Example, collate, encode_prompt_completion
-from course_utils.gold import gold_score
-from course_utils.reward import from_language_model
+from course_utils.lessons.lesson_12 import judging
+from course_utils.methods import rollouts
+from course_utils.methods.reward import from_language_model
+from course_utils.world.gold import gold_score
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def by_hand(model, example):
 
 def test_log_probs_are_those_of_one_token_after_another(model, tokenizer, batch):
     with torch.no_grad():
-        values = policies.token_log_probs(model, batch)
+        values = log_probs.token_log_probs(model, batch)
         for row, (ids, mask, labels) in enumerate(
             zip(batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True)
         ):
@@ -59,7 +61,7 @@ def test_the_fast_path_gives_the_same_values_and_gradients(model, batch, frozen)
     weights = torch.rand(batch["labels"][:, 1:].shape)
     chosen = [p for p in model.parameters() if p.requires_grad]
     results = []
-    for function in (policies.token_log_probs, policies.fast_token_log_probs):
+    for function in (log_probs.token_log_probs, log_probs.fast_token_log_probs):
         values = function(model, batch)
         results.append((values, torch.autograd.grad((weights * values).sum(), chosen)))
     assert torch.allclose(results[0][0], results[1][0], atol=1e-5)
@@ -71,7 +73,7 @@ def test_a_frozen_head_is_sliced_by_rows():
     torch.manual_seed(0)
     head, hidden = torch.randn(2**14, 4), torch.randn(300, 4, requires_grad=True)
     targets = torch.randint(0, 2**14, (300,))
-    values = policies.FrozenHeadLogProbs.apply(hidden, head, targets)
+    values = log_probs.FrozenHeadLogProbs.apply(hidden, head, targets)
     expected = (hidden @ head.T).log_softmax(-1)[range(300), targets]
     assert torch.allclose(values, expected, atol=1e-4)
     weights = torch.rand(300)
@@ -83,7 +85,7 @@ def test_a_rollout_is_a_right_padded_batch_that_ends_at_the_stop(model, tokenize
     prompts = [tokenizer(text)["input_ids"] for text in ("Question:", "You are a helpful", "a")]
     stops = list(range(0, 400, 7))
     generator = torch.Generator().manual_seed(1)
-    batch = policies.rollout(model, prompts, max_new_tokens=12, stop_ids=stops, pad_id=0, generator=generator)
+    batch = rollouts.rollout(model, prompts, max_new_tokens=12, stop_ids=stops, pad_id=0, generator=generator)
     for row, prompt in enumerate(prompts):
         length = int(batch["attention_mask"][row].sum())
         ids, labels = batch["input_ids"][row].tolist(), batch["labels"][row].tolist()
@@ -98,7 +100,7 @@ def test_a_rollout_is_a_right_padded_batch_that_ends_at_the_stop(model, tokenize
 def test_rollouts_follow_the_models_distribution(model):
     """The first token of many answers against its probabilities."""
     rows = 4000
-    batch = policies.rollout(
+    batch = rollouts.rollout(
         model,
         [[5, 6]] * rows,
         max_new_tokens=1,
@@ -113,19 +115,19 @@ def test_rollouts_follow_the_models_distribution(model):
 
 
 def test_answer_texts_leave_out_prompt_and_end(tokenizer, batch):
-    assert policies.answer_texts(tokenizer, batch) == ["sat on a mat", "helpful", "mat of the capital"]
+    assert rollouts.answer_texts(tokenizer, batch) == ["sat on a mat", "helpful", "mat of the capital"]
 
 
 def test_distance_gives_the_references_log_probability_too(tokenizer, model, batch):
     other = tiny_model(seed=1, vocab_size=len(tokenizer))
-    kl, log_probs = policies.distance(model, other, batch)
-    assert torch.equal(kl, policies.sequence_kl(model, other, batch))
-    assert torch.allclose(log_probs, policies.token_log_probs(other, batch).sum(1), atol=1e-4)
+    kl, log_probs = judging.distance(model, other, batch)
+    assert torch.equal(kl, judging.sequence_kl(model, other, batch))
+    assert torch.allclose(log_probs, log_probs.token_log_probs(other, batch).sum(1), atol=1e-4)
 
 
 def test_parts_by_length_have_every_row_once_and_no_empty_column(batch):
     seen = []
-    for places, part in policies.by_length(batch, 2):
+    for places, part in judging.by_length(batch, 2):
         width = part["input_ids"].shape[1]
         assert part["attention_mask"].sum(1).max() == width
         for name in ("input_ids", "labels", "attention_mask"):
@@ -138,14 +140,14 @@ def test_sequence_kl_is_exact_on_every_position(tokenizer, model, batch):
     other = tiny_model(seed=1, vocab_size=len(tokenizer))
     with torch.no_grad():
         mine, theirs = (m(batch["input_ids"]).logits[:, :-1].double().log_softmax(-1) for m in (model, other))
-    kl = (mine.exp() * (mine - theirs)).sum(-1) * policies.answer_mask(batch)
-    assert torch.allclose(policies.sequence_kl(model, other, batch).double(), kl.sum(1), atol=1e-4)
-    assert (policies.sequence_kl(model, model, batch) == 0).all()
+    kl = (mine.exp() * (mine - theirs)).sum(-1) * rollouts.answer_mask(batch)
+    assert torch.allclose(judging.sequence_kl(model, other, batch).double(), kl.sum(1), atol=1e-4)
+    assert (judging.sequence_kl(model, model, batch) == 0).all()
 
 
 def test_the_reference_stays_where_it_is(tokenizer):
     model = tiny_model(vocab_size=len(tokenizer)).train()
-    reference = policies.frozen_copy(model)
+    reference = rollouts.frozen_copy(model)
     before = [p.clone() for p in reference.parameters()]
     with torch.no_grad():
         for p in model.parameters():
@@ -165,14 +167,14 @@ def test_best_of_n_is_the_mean_over_all_choices(n):
         for choice in itertools.combinations(range(5), n)
     ]
     rows = [row for row in range(3) for _ in range(math.comb(5, n))]
-    assert policies.best_of_n_mean(judge, scores, n).item() == pytest.approx(
+    assert judging.best_of_n_mean(judge, scores, n).item() == pytest.approx(
         scores[rows, chosen].mean().item()
     )
 
 
 def test_best_of_n_refuses_more_than_there_are():
     with pytest.raises(ValueError, match="n = 6"):
-        policies.best_of_n_mean(torch.rand(3, 5), torch.rand(3, 5), 6)
+        judging.best_of_n_mean(torch.rand(3, 5), torch.rand(3, 5), 6)
 
 
 def test_best_of_n_kl_bounds_the_exact_one():
@@ -183,13 +185,13 @@ def test_best_of_n_kl_bounds_the_exact_one():
             i = torch.arange(1, K + 1, dtype=torch.double)
             p = (i / K) ** n - ((i - 1) / K) ** n
             bounds.append((p * (p * K).clamp(min=1e-300).log()).sum().item())
-        assert bounds[0] <= bounds[1] + 1e-12 <= policies.best_of_n_kl(n) + 1e-9
-        assert policies.best_of_n_kl(n) == pytest.approx(bounds[1], abs=0.01)
+        assert bounds[0] <= bounds[1] + 1e-12 <= judging.best_of_n_kl(n) + 1e-9
+        assert judging.best_of_n_kl(n) == pytest.approx(bounds[1], abs=0.01)
 
 
 def test_distinct_words():
-    assert policies.distinct_words("The cat, the CAT and a dog") == 5 / 7
-    assert policies.distinct_words("") == 1.0
+    assert judging.distinct_words("The cat, the CAT and a dog") == 5 / 7
+    assert judging.distinct_words("") == 1.0
 
 
 @pytest.fixture(scope="module")
@@ -205,28 +207,28 @@ PROMPTS = [[{"role": "user", "content": text}] for text in ("a cat", "Is the mat
 
 def test_a_batch_tells_what_was_asked(chat):
     model, tokenizer = chat
-    batch = policies.rollout(
+    batch = rollouts.rollout(
         model,
-        policies.encode_prompts(tokenizer, PROMPTS),
-        **policies.sampling_of(tokenizer, max_new_tokens=5),
+        rollouts.encode_prompts(tokenizer, PROMPTS),
+        **rollouts.sampling_of(tokenizer, max_new_tokens=5),
     )
-    assert policies.requests_of(tokenizer, batch) == [prompt[0]["content"] for prompt in PROMPTS]
+    assert judging.requests_of(tokenizer, batch) == [prompt[0]["content"] for prompt in PROMPTS]
 
 
 def test_the_watched_reward_is_the_models_score_and_keeps_the_gold_one(chat):
     model, tokenizer = chat
     judge = from_language_model(model)
     torch.nn.init.normal_(judge.head.weight)
-    batch = policies.rollout(
+    batch = rollouts.rollout(
         model,
-        policies.encode_prompts(tokenizer, PROMPTS),
-        **policies.sampling_of(tokenizer, max_new_tokens=5),
+        rollouts.encode_prompts(tokenizer, PROMPTS),
+        **rollouts.sampling_of(tokenizer, max_new_tokens=5),
     )
     seen = []
     with torch.no_grad():
-        scores = policies.watched_reward(judge, tokenizer, seen)(batch)
+        scores = judging.watched_reward(judge, tokenizer, seen)(batch)
         assert torch.equal(scores, judge(batch["input_ids"], batch["attention_mask"]))
-    texts = policies.answer_texts(tokenizer, batch)
+    texts = rollouts.answer_texts(tokenizer, batch)
     golds = [gold_score(p[0]["content"], text) for p, text in zip(PROMPTS, texts, strict=True)]
     assert seen == [
         {
@@ -243,9 +245,9 @@ def test_evaluating_measures_each_prompts_answer_however_it_is_batched(chat):
     add_chat_tokens(other, tiny_tokenizer())
     judge = from_language_model(model)
     torch.nn.init.normal_(judge.head.weight)
-    means, texts = policies.evaluate_policy(model, other, judge, tokenizer, PROMPTS, max_new_tokens=6, rows=2)
+    means, texts = judging.evaluate_policy(model, other, judge, tokenizer, PROMPTS, max_new_tokens=6, rows=2)
     assert means["tokens"] <= 6 and means["kl"] > 0 and means["reference_loss"] > 0
     golds = [gold_score(p[0]["content"], text) for p, text in zip(PROMPTS, texts, strict=True)]
     assert means["gold"] == pytest.approx(sum(golds) / 3) and 0 <= means["ended"] <= 1
-    same, _ = policies.evaluate_policy(model, model, judge, tokenizer, PROMPTS, max_new_tokens=6, rows=2)
+    same, _ = judging.evaluate_policy(model, model, judge, tokenizer, PROMPTS, max_new_tokens=6, rows=2)
     assert same["kl"] == 0 and same["proxy"] == pytest.approx(means["proxy"])

@@ -6,10 +6,11 @@ import pytest
 import torch
 from tiny import tiny_model
 
-from course_utils import ppo
 from course_utils.data import IGNORE
-from course_utils.kl import AdaptiveKL
-from course_utils.policies import answer_mask, fast_token_log_probs, frozen_copy, rollout
+from course_utils.log_probs import fast_token_log_probs
+from course_utils.methods import ppo
+from course_utils.methods.kl import AdaptiveKL
+from course_utils.methods.rollouts import answer_mask, frozen_copy, rollout
 
 MASK = torch.tensor([[0.0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]])
 

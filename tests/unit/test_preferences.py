@@ -7,9 +7,10 @@ from tiny import tiny_model, tiny_tokenizer
 
 from course_utils import preferences
 from course_utils.chatml import IM_END, add_chat_tokens
-from course_utils.gold import gold_score
 from course_utils.preferences import Pair, Preferences
-from course_utils.pretrain.stories import story
+from course_utils.world import annotator
+from course_utils.world.gold import gold_score
+from course_utils.world.stories import story
 
 
 def user(text):
@@ -32,7 +33,7 @@ def pool():
     for number in range(30):
         prompts.append(user(f"Tell me story {number}."))
         answers.append([story(rng).text for _ in range(7)])
-    return preferences.make_pairs(prompts, answers, 0.1, seed=0)
+    return annotator.make_pairs(prompts, answers, 0.1, seed=0)
 
 
 def write(path, *rows):
@@ -117,15 +118,15 @@ def test_plain_pairs_end_with_the_end_of_text():
 
 
 def test_the_annotator_errs_as_it_says():
-    assert preferences.preference_probability(0.7, 0.5, 0.1) == pytest.approx(1 / (1 + math.exp(-2)))
-    assert [preferences.preference_probability(*g, noise=0) for g in ((1, 0), (0, 1), (1, 1))] == [1, 0, 0.5]
+    assert annotator.preference_probability(0.7, 0.5, 0.1) == pytest.approx(1 / (1 + math.exp(-2)))
+    assert [annotator.preference_probability(*g, noise=0) for g in ((1, 0), (0, 1), (1, 1))] == [1, 0, 0.5]
     first, second = 0.65, 0.45
     pair = Pair("p", "a", "b")
     golds = {"a": first, "b": second}
     original = preferences.gold_score
     preferences.gold_score = lambda prompt, text: golds[text]
     try:
-        labels = preferences.relabel([pair] * 4000, 0.2, seed=0)
+        labels = annotator.relabel([pair] * 4000, 0.2, seed=0)
     finally:
         preferences.gold_score = original
     share = sum(label == pair for label in labels) / 4000
@@ -133,38 +134,36 @@ def test_the_annotator_errs_as_it_says():
 
 
 def test_labels_agree_with_gold_as_often_as_the_ceiling_says(pool):
-    assert preferences.gold_agreement(pool) == pytest.approx(preferences.ceiling(pool, 0.1), abs=0.03)
-    sure = preferences.relabel(pool, 0, seed=1)
-    assert preferences.gold_agreement(sure) == pytest.approx(1, abs=0.02)
-    assert (
-        preferences.ceiling(pool, 0) > preferences.ceiling(pool, 0.1) > preferences.ceiling(pool, 0.4) > 0.5
-    )
-    assert preferences.relabel(pool, 0.1, 3) == preferences.relabel(pool, 0.1, 3)
+    assert annotator.gold_agreement(pool) == pytest.approx(annotator.ceiling(pool, 0.1), abs=0.03)
+    sure = annotator.relabel(pool, 0, seed=1)
+    assert annotator.gold_agreement(sure) == pytest.approx(1, abs=0.02)
+    assert annotator.ceiling(pool, 0) > annotator.ceiling(pool, 0.1) > annotator.ceiling(pool, 0.4) > 0.5
+    assert annotator.relabel(pool, 0.1, 3) == annotator.relabel(pool, 0.1, 3)
 
 
 def test_the_label_does_not_depend_on_the_order_of_the_answers(pool):
-    sure = preferences.relabel(pool, 0, seed=1)
-    again = preferences.relabel([preferences.swapped(pair) for pair in sure], 0, seed=1)
+    sure = annotator.relabel(pool, 0, seed=1)
+    again = annotator.relabel([preferences.swapped(pair) for pair in sure], 0, seed=1)
     differing = [(a, b) for a, b in zip(sure, again, strict=True) if a != b]
-    assert all(preferences.gold_of(a)[0] == preferences.gold_of(a)[1] for a, _ in differing)
+    assert all(annotator.gold_of(a)[0] == annotator.gold_of(a)[1] for a, _ in differing)
 
 
 def test_the_set_bias(pool):
-    unequal = [pair for pair in pool if preferences.words(pair.chosen) != preferences.words(pair.rejected)]
-    assert preferences.longer_share(unequal) == pytest.approx(0.5, abs=0.08), "the gold score is blind to it"
+    unequal = [pair for pair in pool if annotator.words(pair.chosen) != annotator.words(pair.rejected)]
+    assert annotator.longer_share(unequal) == pytest.approx(0.5, abs=0.08), "the gold score is blind to it"
     for share in (0.5, 0.75, 1.0, 0.0):
-        kept = preferences.with_longer_share(pool, share, seed=0)
-        assert preferences.longer_share(kept) == pytest.approx(share, abs=0.01)
+        kept = annotator.with_longer_share(pool, share, seed=0)
+        assert annotator.longer_share(kept) == pytest.approx(share, abs=0.01)
         assert len(kept) > 0.4 * len(pool)
         assert all(pair in pool for pair in kept[:20])
-    few = preferences.with_longer_share(pool, 0.75, seed=1, count=40)
-    assert len(few) == 40 and preferences.longer_share(few) == 0.75
+    few = annotator.with_longer_share(pool, 0.75, seed=1, count=40)
+    assert len(few) == 40 and annotator.longer_share(few) == 0.75
     with pytest.raises(ValueError, match="there are only"):
-        preferences.with_longer_share(pool, 0.75, seed=1, count=10**6)
+        annotator.with_longer_share(pool, 0.75, seed=1, count=10**6)
 
 
 def test_no_answer_is_used_too_often(pool):
-    kept = preferences.spread(pool, uses=2)
+    kept = annotator.spread(pool, uses=2)
     texts = [(preferences.request(p.prompt), t) for p in kept for t in (p.chosen, p.rejected)]
     assert max(texts.count(text) for text in texts) == 2
     assert len(kept) < len(pool)
@@ -174,17 +173,17 @@ def test_controlled_pairs_differ_in_length_alone():
     rng = random.Random(3)
     prompts = [user("Tell me a story.") for _ in range(10)]
     answers = [[story(rng).text for _ in range(12)] for _ in prompts]
-    pairs = preferences.make_controlled(prompts, answers, seed=0)
+    pairs = annotator.make_controlled(prompts, answers, seed=0)
     assert len(pairs) > 10
     for pair in pairs:
         golds = [gold_score("Tell me a story.", text) for text in (pair.chosen, pair.rejected)]
-        assert abs(golds[0] - golds[1]) <= preferences.EQUAL
-        assert preferences.words(pair.chosen) - preferences.words(pair.rejected) >= preferences.DIFFERENT
+        assert abs(golds[0] - golds[1]) <= annotator.EQUAL
+        assert annotator.words(pair.chosen) - annotator.words(pair.rejected) >= annotator.DIFFERENT
 
 
 def test_answers_that_are_no_stories_are_left_out(monkeypatch):
-    from course_utils import sft
-    from course_utils.sft import Reply
+    from course_utils.methods import sft
+    from course_utils.methods.sft import Reply
 
     long = "one two three four five " * 4
     said = [
@@ -195,22 +194,22 @@ def test_answers_that_are_no_stories_are_left_out(monkeypatch):
     ]
     monkeypatch.setattr(sft, "replies", lambda model, tokenizer, asked, **options: 2 * said)
     prompts = [user("x"), user("y")]
-    assert preferences.sample_answers(None, None, prompts, 4, seed=0) == [[long + "a"], [long + "a"]]
+    assert annotator.sample_answers(None, None, prompts, 4, seed=0) == [[long + "a"], [long + "a"]]
 
 
 def test_answers_become_preferences():
     rng = random.Random(5)
     prompts = [user(f"Tell me story {i}.") for i in range(10)]
     answers = [[story(rng).text for _ in range(8)] for _ in prompts]
-    made = preferences.make_preferences(prompts, answers, train=60, held_out=10, controlled=5)
+    made = annotator.make_preferences(prompts, answers, train=60, held_out=10, controlled=5)
     assert isinstance(made, Preferences) and len(made.train) == 60 and len(made.held_out) == 10
-    assert preferences.longer_share(made.train) == 0.75
+    assert annotator.longer_share(made.train) == 0.75
     asked = [{preferences.request(p.prompt) for p in pairs} for pairs in made]
     assert asked[1] == {"Tell me story 0.", "Tell me story 1."} and asked[2] <= asked[1]
     assert not asked[0] & asked[1]
-    assert made == preferences.make_preferences(prompts, answers, train=60, held_out=10, controlled=5)
+    assert made == annotator.make_preferences(prompts, answers, train=60, held_out=10, controlled=5)
 
 
 def test_a_model_that_ends_no_story_is_named():
     with pytest.raises(ValueError, match="2 stories to 2 requests make only 0 pairs"):
-        preferences.make_preferences([user("x"), user("y")], [["a b"], ["c d"]])
+        annotator.make_preferences([user("x"), user("y")], [["a b"], ["c d"]])

@@ -4,6 +4,8 @@ import pytest
 
 from course_utils import preferences
 from course_utils.chatml import add_chat_tokens
+from course_utils.making.preferences import card
+from course_utils.world import annotator
 
 
 @pytest.fixture(scope="module")
@@ -12,22 +14,22 @@ def shipped():
 
 
 def test_shipped_sizes_and_card(shipped):
-    assert len(shipped.train) == preferences.TRAIN and len(shipped.held_out) == preferences.HELD_OUT
+    assert len(shipped.train) == annotator.TRAIN and len(shipped.held_out) == annotator.HELD_OUT
     assert len(shipped.controlled) >= 100
-    assert preferences.card(shipped) == (preferences.FOLDER / "README.md").read_text(encoding="utf-8")
+    assert card(shipped) == (preferences.FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_pairs_are_made_from_the_stories(shipped):
-    assert preferences.make_preferences(*preferences.load_answers()) == shipped
+    assert annotator.make_preferences(*annotator.load_answers()) == shipped
 
 
 def test_shipped_pairs_are_what_the_card_says(shipped):
-    assert preferences.longer_share(shipped.train) == pytest.approx(preferences.LONGER, abs=0.005)
-    assert preferences.longer_share(shipped.held_out) == pytest.approx(0.5, abs=0.06)
-    assert preferences.longer_share(shipped.controlled) == 1
+    assert annotator.longer_share(shipped.train) == pytest.approx(annotator.LONGER, abs=0.005)
+    assert annotator.longer_share(shipped.held_out) == pytest.approx(0.5, abs=0.06)
+    assert annotator.longer_share(shipped.controlled) == 1
     for pairs in (shipped.train, shipped.held_out):
-        ceiling = preferences.ceiling(pairs, preferences.NOISE)
-        assert preferences.gold_agreement(pairs) == pytest.approx(ceiling, abs=0.04)
+        ceiling = annotator.ceiling(pairs, annotator.NOISE)
+        assert annotator.gold_agreement(pairs) == pytest.approx(ceiling, abs=0.04)
     prompts = [{preferences.request(p.prompt) for p in pairs} for pairs in shipped]
     assert not prompts[0] & prompts[1] and not prompts[0] & prompts[2]
 

@@ -7,19 +7,18 @@ from itertools import islice
 
 import pytest
 
-from course_utils.pretrain.corpus import (
+from course_utils.making.pocket.corpus import (
     FACT_FORMS,
     KINDS,
-    PIECES,
     TWICE,
     Deck,
     Document,
-    all_facts,
     bare_answers,
     documents,
 )
-from course_utils.pretrain.passages import REAL, UNANSWERED, invented_word, passage, roll_call
-from course_utils.pretrain.tables import INVENTED, RELATIONS, bare
+from course_utils.world.passages import REAL, UNANSWERED, invented_word, passage, roll_call
+from course_utils.world.tables import INVENTED, RELATIONS, all_facts, bare
+from course_utils.world.templates import PIECES
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from course_utils.data import DATA, load_facts, read_jsonl
-from course_utils.pretrain.datasets import data_files
-from course_utils.pretrain.tables import RELATIONS, bare
+from course_utils.making.pocket.datasets import data_files
+from course_utils.world.tables import RELATIONS, bare
 
 QUESTION_FILES = ("tune", "held_out", "invented", "paraphrase", "reading")
 
@@ -18,7 +18,7 @@ def rows(name):
 def test_committed_files_are_what_the_generator_writes():
     for name, content in data_files().items():
         assert (DATA / name).read_text(encoding="utf-8") == content, (
-            f"{name}: run python -m course_utils.pretrain data"
+            f"{name}: run python -m course_utils.making.pocket data"
         )
 
 

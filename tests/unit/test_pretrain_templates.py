@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from course_utils.pretrain.tables import INVENTED, RELATIONS
-from course_utils.pretrain.templates import FORMS, embed, fill, object_last
+from course_utils.world.tables import INVENTED, RELATIONS
+from course_utils.world.templates import FORMS, embed, fill, object_last
 
 # An independent rule for a and an: by letter, and these words by sound.
 SPOKEN_CONSONANT = {"university", "euro", "unicorn", "ukulele", "one"}

@@ -8,9 +8,9 @@ import torch
 from transformers import AutoTokenizer
 
 from course_utils.data import DATA
-from course_utils.models import wrong_checksums
-from course_utils.pretrain import train as module
-from course_utils.pretrain.corpus import documents
+from course_utils.making.pocket import train as module
+from course_utils.making.pocket.corpus import documents
+from course_utils.model_files import wrong_checksums
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from safetensors.torch import save_file
 from test_lora import tiny_llama
 from tiny import tiny_gpt2
 
-from course_utils import prompt_tuning
 from course_utils.data import Example, encode_prompt_completion
 from course_utils.evaluation import mean_loss
 from course_utils.generation import generate, sample_tokens
-from course_utils.lora import count_trainable
-from course_utils.prompt_tuning import PrefixTuning, PromptTuning, prefix_of_prompt, prompt_from_words
+from course_utils.methods import prompt_tuning
+from course_utils.methods.lora import count_trainable
+from course_utils.methods.prompt_tuning import PrefixTuning, PromptTuning, prefix_of_prompt, prompt_from_words
 from course_utils.training import train
 
 IDS = torch.randint(1, 64, (3, 10), generator=torch.Generator().manual_seed(1))
@@ -278,7 +278,7 @@ def test_what_is_left_of_the_context(model, tokenizer):
 
 
 def test_points_of_the_sweep_are_what_they_say(model, tokenizer):
-    from course_utils.sweeps_prompt import WORDS, prepared
+    from course_utils.lessons.lesson_07.experiments import WORDS, prepared
 
     point = {"method": "prompt", "size": 16, "start": "words", "lr": 0.1}
     ids = tokenizer(WORDS)["input_ids"]

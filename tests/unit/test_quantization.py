@@ -9,9 +9,9 @@ from tiny import tiny_gpt2
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from course_utils import lora
-from course_utils import quantization as q
 from course_utils.memory import saved_bytes
+from course_utils.methods import lora, lora_files
+from course_utils.methods import quantization as q
 
 IDS = torch.randint(1, 64, (3, 10), generator=torch.Generator().manual_seed(1))
 MODELS = {"gpt2": tiny_gpt2, "llama": tiny_llama}
@@ -404,11 +404,11 @@ def test_an_adapter_finds_its_quantised_base_again(tmp_path):
     fill_b(lora.apply_lora(model, 4, 8.0))
     with pytest.raises(ValueError, match="LoRA layers: save_adapter"):
         q.save_quantized(model, tmp_path / "base")
-    lora.save_adapter(model, tmp_path / "adapter")
-    loaded = lora.load_adapter(q.load_quantized(tmp_path / "base"), tmp_path / "adapter")
+    lora_files.save_adapter(model, tmp_path / "adapter")
+    loaded = lora_files.load_adapter(q.load_quantized(tmp_path / "base"), tmp_path / "adapter")
     assert torch.equal(logits(loaded), logits(model))
     with pytest.raises(ValueError, match="trained on other weights"):
-        lora.load_adapter(tiny_gpt2(), tmp_path / "adapter")
+        lora_files.load_adapter(tiny_gpt2(), tmp_path / "adapter")
 
 
 def test_files_that_do_not_fit(tmp_path):

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from course_utils.retrieval import Index, ask_with_passage, with_passage, words
+from course_utils.methods.retrieval import Index, ask_with_passage, with_passage, words
 
 DOCUMENTS = [
     "The capital of Zorvania is Keldrith.",

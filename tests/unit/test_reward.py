@@ -5,8 +5,8 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from course_utils import reward
 from course_utils.data import Example, collate
+from course_utils.methods import reward
 
 EOS = 0
 

@@ -4,8 +4,14 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from course_utils.memory import Need, training_need
-from course_utils.scaling import STAGES, card_memory, ring_all_reduce, sharded_bytes, step_traffic
+from course_utils.budget import Need, training_need
+from course_utils.lessons.lesson_16.scaling import (
+    STAGES,
+    card_memory,
+    ring_all_reduce,
+    sharded_bytes,
+    step_traffic,
+)
 
 
 @pytest.mark.parametrize("world, size", [(1, 5), (2, 8), (3, 7), (5, 3), (8, 64)])

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from course_utils import session
-from course_utils.models import ModelError
-from course_utils.session import Session, choose_scale, cores, find_device, home, start
+from course_utils.home import home
+from course_utils.machine import cores, find_device
+from course_utils.model_files import ModelError
+from course_utils.session import Session, choose_scale, start
 
 
 def test_importing_the_package_imports_nothing_heavy():
     code = (
-        "import sys, course_utils, course_utils.session, course_utils.cli; "
+        "import sys, course_utils, course_utils.session, course_utils.commands.cli; "
         "print({'torch', 'transformers', 'numpy', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,12 +3,13 @@ import copy
 import pytest
 import torch
 
-from course_utils import artifacts, models, sft
+from course_utils import artifacts, models
 from course_utils.chatml import IM_END, IM_START, add_chat_tokens
 from course_utils.evaluation import mean_loss
-from course_utils.lora import unwrap_lora
+from course_utils.methods import sft
+from course_utils.methods.lora import unwrap_lora
+from course_utils.methods.token_rows import merge_token_rows
 from course_utils.session import Session
-from course_utils.token_rows import merge_token_rows
 
 QUESTIONS = [
     [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from course_utils.manners import mood_score, politeness_score, sentences
-from course_utils.pretrain.stories import (
+from course_utils.world.manners import mood_score, politeness_score, sentences
+from course_utils.world.stories import (
     FRAMES,
     GENDER,
     MANNERS,

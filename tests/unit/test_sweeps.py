@@ -3,15 +3,16 @@ import re
 
 import pytest
 
-from course_utils import sweeps
+from course_utils import stored_runs
+from course_utils.making import sweeps
 
 
 @pytest.fixture
 def toy(monkeypatch):
-    monkeypatch.setattr(sweeps, "SWEEPS", {})
+    monkeypatch.setattr(stored_runs, "SWEEPS", {})
     calls = []
 
-    @sweeps.sweep("toy", points=[{"x": 1}, {"x": 2}], seeds=(0, 1))
+    @stored_runs.sweep("toy", points=[{"x": 1}, {"x": 2}], seeds=(0, 1))
     def run(point, seed):
         calls.append((point["x"], seed))
         if len(calls) == 3:
@@ -24,7 +25,7 @@ def toy(monkeypatch):
 def test_a_sweep_resumes_where_it_was_interrupted(toy, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         sweeps.run_sweep("toy", tmp_path)
-    assert [row["seed"] for row in sweeps.load_sweep("toy", tmp_path)["rows"]] == [0, 1]
+    assert [row["seed"] for row in stored_runs.load_sweep("toy", tmp_path)["rows"]] == [0, 1]
     path = sweeps.run_sweep("toy", tmp_path)
     assert toy == [(1, 0), (1, 1), (2, 0), (2, 0), (2, 1)]
     stored = json.loads(path.read_text())
@@ -58,9 +59,9 @@ def test_what_is_missing_is_named(toy, tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"toy\.json is missing; make it with: python -m course_utils sweeps toy"
     ):
-        sweeps.load_sweep("toy", tmp_path)
+        stored_runs.load_sweep("toy", tmp_path)
     with pytest.raises(ValueError, match="unknown sweep 'lr'; choose one of toy"):
-        sweeps.load_sweep("lr", tmp_path)
+        stored_runs.load_sweep("lr", tmp_path)
 
 
 def test_confirm_stamps_where_runs_come_out_again_and_refuses_where_not(toy, tmp_path, capsys):
@@ -81,17 +82,17 @@ def test_confirm_stamps_where_runs_come_out_again_and_refuses_where_not(toy, tmp
 
 
 def test_points_can_be_added_and_taken_out(monkeypatch, tmp_path):
-    monkeypatch.setattr(sweeps, "SWEEPS", {})
+    monkeypatch.setattr(stored_runs, "SWEEPS", {})
     calls = []
 
     def register(*points):
-        @sweeps.sweep("toy", points=[{"x": x} for x in points], seeds=(0,))
+        @stored_runs.sweep("toy", points=[{"x": x} for x in points], seeds=(0,))
         def run(point, seed):
             calls.append(point["x"])
             return {"y": point["x"]}
 
         sweeps.run_sweep("toy", tmp_path)
-        return [row["point"]["x"] for row in sweeps.load_sweep("toy", tmp_path)["rows"]]
+        return [row["point"]["x"] for row in stored_runs.load_sweep("toy", tmp_path)["rows"]]
 
     assert register(1, 3) == [1, 3]
     assert register(1, 2, 3, 4) == [1, 2, 3, 4]
@@ -101,18 +102,18 @@ def test_points_can_be_added_and_taken_out(monkeypatch, tmp_path):
     assert calls == [1, 3, 2, 4, 5]
 
 
-@pytest.mark.parametrize("name", sweeps.SWEEPS)
+@pytest.mark.parametrize("name", stored_runs.SWEEPS)
 def test_stored_sweeps_are_of_this_code_and_data(name):
-    stored, origin = sweeps.load_sweep(name), sweeps._origin(sweeps.SWEEPS[name])
+    stored, origin = stored_runs.load_sweep(name), sweeps._origin(stored_runs.SWEEPS[name])
     assert [stored[key] for key in ("code_hash", "data_hash")] == [
         origin[key] for key in ("code_hash", "data_hash")
     ], f"run: python -m course_utils sweeps {name}"
 
 
-@pytest.mark.parametrize("name", sweeps.SWEEPS)
+@pytest.mark.parametrize("name", stored_runs.SWEEPS)
 def test_stored_sweeps_are_whole(name):
-    chosen = sweeps.SWEEPS[name]
-    rows = sweeps.load_sweep(name)["rows"]
+    chosen = stored_runs.SWEEPS[name]
+    rows = stored_runs.load_sweep(name)["rows"]
     assert [(row["point"], row["seed"]) for row in rows] == [
         (p, s) for p in chosen.points for s in chosen.seeds
     ]
@@ -127,9 +128,9 @@ LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]
     "name",
     [
         pytest.param(name, marks=pytest.mark.notebook if name in LONG else pytest.mark.slow)
-        for name in sweeps.SWEEPS
+        for name in stored_runs.SWEEPS
     ],
 )
 def test_a_stored_point_comes_out_again(name):
-    stored, now = sweeps.recompute_point(name, len(sweeps.load_sweep(name)["rows"]) // 2)
+    stored, now = sweeps.recompute_point(name, len(stored_runs.load_sweep(name)["rows"]) // 2)
     assert sweeps.differences(name, stored, now) == []

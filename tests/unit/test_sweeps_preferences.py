@@ -1,11 +1,12 @@
 """What the lessons draw from the stored runs, on runs made up for the test."""
 
-from course_utils import sweeps, sweeps_preferences
-from course_utils.sweeps_preferences import CHOICES, PPO
+from course_utils import stored_runs
+from course_utils.lessons.lesson_12 import experiments
+from course_utils.lessons.lesson_12.experiments import CHOICES, PPO
 
 
 def stored(monkeypatch, rows):
-    monkeypatch.setattr(sweeps, "load_sweep", lambda name: {"rows": rows[name]})
+    monkeypatch.setattr(stored_runs, "load_sweep", lambda name: {"rows": rows[name]})
 
 
 def test_courses_are_means_over_the_seeds_of_each_beta(monkeypatch):
@@ -19,7 +20,7 @@ def test_courses_are_means_over_the_seeds_of_each_beta(monkeypatch):
         }
 
     stored(monkeypatch, {"ppo": [run(0.0, 0), run(0.0, 1), run(0.2, 5)]})
-    courses = sweeps_preferences.course_of_ppo()
+    courses = experiments.course_of_ppo()
     assert courses[0.0]["gold"] == [i + 0.5 for i in range(2, last + 1)]
     assert courses[0.2]["kl"][0] == 7
 
@@ -37,7 +38,7 @@ def test_methods_are_grouped_by_setting_from_near_to_far(monkeypatch):
             "best_of_n": [{"point": {}, "result": best}],
         },
     )
-    found = sweeps_preferences.by_method()
+    found = experiments.by_method()
     assert [[one["kl"] for one in runs] for runs in found["PPO"]] == [[4, 6], [50]]
     assert [[one["kl"] for one in runs] for runs in found["DPO"]] == [[9]]
     assert [runs[0]["kl"] for runs in found["best of n"]] == list(CHOICES)

@@ -8,8 +8,14 @@ from tiny import tiny_tokenizer
 
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import collate
-from course_utils.lora import apply_lora, count_trainable, load_adapter, lora_layers, save_adapter
-from course_utils.token_rows import load_chat_adapter, merge_token_rows, save_chat_adapter, train_token_rows
+from course_utils.methods.lora import apply_lora, count_trainable, lora_layers
+from course_utils.methods.lora_files import load_adapter, save_adapter
+from course_utils.methods.token_rows import (
+    load_chat_adapter,
+    merge_token_rows,
+    save_chat_adapter,
+    train_token_rows,
+)
 from course_utils.training import train
 
 MESSAGES = [{"role": "user", "content": "is Paris the capital?"}, {"role": "assistant", "content": "a cat"}]

@@ -9,6 +9,10 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 
 from course_utils import plots, widgets
+from course_utils.lessons.lesson_00.widgets import sampling
+from course_utils.lessons.lesson_02.widgets import learning_rate_picker
+from course_utils.lessons.lesson_09.widgets import chat_box
+from course_utils.lessons.lesson_11.widgets import gaussian_policies
 
 
 @pytest.fixture
@@ -91,7 +95,7 @@ def test_learning_rates_averages_seeds_and_names_the_best(displayed, monkeypatch
         for lr, loss in ((1e-4, 3.0), (1e-3, 1.0), (1e-2, 2.0))
         for shift in (-0.5, 0.5)
     ]
-    widgets.learning_rate_picker(rows, 1e-3)
+    learning_rate_picker(rows, 1e-3)
     choice, output = parts
     assert output.outputs[0]["text"] == (
         "learning rate 0.001: loss on the task 1.000, forgetting +0.100; lowest loss on the task at 0.001\n"
@@ -120,12 +124,12 @@ def test_sampling_shows_the_distribution_it_samples_from(displayed, monkeypatch,
     monkeypatch.setattr("course_utils.generation.generate", lambda *_, **settings: [str(settings["top_k"])])
     drawn = []
     monkeypatch.setattr(plots, "bars", lambda values, title, label: drawn.append((values, title)))
-    widgets.sampling(Model(), Tokenizer(), "two words", top_k=2)
+    sampling(Model(), Tokenizer(), "two words", top_k=2)
     assert capsys.readouterr().out == "two words[2]\n"
     values, title = drawn[0]
     assert values["t0"] == pytest.approx(0.625) and values["t1"] == pytest.approx(0.375)
     assert title.startswith("2 tokens")
-    widgets.sampling(Model(), Tokenizer(), "two words", temperature=0)
+    sampling(Model(), Tokenizer(), "two words", temperature=0)
     assert drawn[1][0]["t0"] == 1 and drawn[1][1].startswith("1 token ")
 
 
@@ -148,11 +152,11 @@ class Parrot:
 def box(monkeypatch, displayed):
     """(system, turns, field, buttons, parrot, bundles) of a chat box that was asked one question."""
     parrot = Parrot()
-    monkeypatch.setattr("course_utils.chat.chat", parrot)
+    monkeypatch.setattr("course_utils.methods.chat.chat", parrot)
     made = []
     vbox = ipywidgets.VBox
     monkeypatch.setattr(ipywidgets, "VBox", lambda parts: made.extend(parts) or vbox(parts))
-    widgets.chat_box(None, None, ["Is this a test?"])
+    chat_box(None, None, ["Is this a test?"])
     system, turns, field, row = made
     return system, turns, field, row.children[1:], parrot, displayed
 
@@ -202,7 +206,7 @@ def test_gaussian_policies_print_the_integrals(capsys, distance, width):
     values = (reference - policy).expm1() - (reference - policy)
     mean = (mass * values).sum()
     std = (mass * (values - mean).square()).sum().sqrt()
-    widgets.gaussian_policies(distance, width, samples=10)
+    gaussian_policies(distance, width, samples=10)
     plt.close("all")
     printed = capsys.readouterr().out
     assert f"KL(policy || reference) {mean:.3f} nats" in printed
@@ -210,6 +214,6 @@ def test_gaussian_policies_print_the_integrals(capsys, distance, width):
 
 
 def test_a_narrow_policy_has_no_spread_of_k3(capsys):
-    widgets.gaussian_policies(0.0, 0.7, samples=10)
+    gaussian_policies(0.0, 0.7, samples=10)
     plt.close("all")
     assert "on paper inf\n" in capsys.readouterr().out

@@ -2,8 +2,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from course_utils import widgets_quantization as wq
-from course_utils.quantization import LEVELS, relative_error
+from course_utils.lessons.lesson_06 import widgets as wq
+from course_utils.methods.quantization import LEVELS, relative_error
 
 WEIGHT = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
 

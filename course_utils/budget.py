@@ -1,0 +1,483 @@
+"""Which card, how long, how much: the memory of training a model against a card's, and time and price."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from course_utils.machine import memory
+from course_utils.memory import random_batch
+from course_utils.training import fast_lm_loss
+
+
+def config_step(source="pocket", method="full", batch_size=8, tokens=128, rank=8):
+    """For measure_peak: the step that training_need predicts, on random weights of the configuration."""
+    from transformers import AutoModelForCausalLM
+
+    from course_utils.methods.lora import apply_lora
+    from course_utils.methods.quantization import quantize_model
+    from course_utils.training import accumulated_step, adamw
+
+    model = AutoModelForCausalLM.from_config(load_config(source), dtype=torch.float32)
+    if method != "full":
+        apply_lora(model, rank)
+    if method == "qlora":
+        quantize_model(model)
+    batch = random_batch(model, batch_size, tokens)
+    optimizer = adamw(model, lr=1e-5)
+
+    def step():
+        accumulated_step(model, [batch], fast_lm_loss)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+# ---------------------------------------------------------------------------- from a configuration alone
+
+GIB = 2**30
+METHODS = ("full", "lora", "qlora")
+PRECISIONS = {
+    "fp32": "weights, gradients, moments and activations in fp32",
+    "mixed": "full: fp32 weights with a bf16 copy (autocast); adapters: a bf16 base, fp32 adapters",
+}
+NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)  # a value with its share of the twice quantised scales
+
+# Published configurations of well-known models, as far as they bear on memory: nothing is downloaded.
+KNOWN_MODELS = {
+    "gpt2": {"model_type": "gpt2"},
+    "gpt2-xl": {"model_type": "gpt2", "n_layer": 48, "n_embd": 1600, "n_head": 25},
+    "SmolLM2-135M": {
+        "model_type": "llama",
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "tie_word_embeddings": True,
+    },
+    "Qwen2.5-0.5B": {
+        "model_type": "qwen2",
+        "vocab_size": 151936,
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+    },
+    "Llama-3.2-1B": {
+        "model_type": "llama",
+        "vocab_size": 128256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "tie_word_embeddings": True,
+    },
+    "Llama-2-7B": {
+        "model_type": "llama",
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+    },
+    "Mistral-7B": {
+        "model_type": "mistral",
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+    "Qwen2.5-7B": {
+        "model_type": "qwen2",
+        "vocab_size": 152064,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+    },
+    "Llama-3.1-8B": {
+        "model_type": "llama",
+        "vocab_size": 128256,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+    "Qwen2.5-32B": {
+        "model_type": "qwen2",
+        "vocab_size": 152064,
+        "hidden_size": 5120,
+        "intermediate_size": 27648,
+        "num_hidden_layers": 64,
+        "num_attention_heads": 40,
+        "num_key_value_heads": 8,
+    },
+    "Llama-3.1-70B": {
+        "model_type": "llama",
+        "vocab_size": 128256,
+        "hidden_size": 8192,
+        "intermediate_size": 28672,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 8,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Need:
+    """What training needs, in bytes; `step`: the most that a step adds to weights, gradients and moments.
+
+    That is above all activations, and less than those where gradients come only as activations go; `saved` is
+    what the forward pass keeps for the backward pass.
+    """
+
+    parameters: int
+    trainable: int
+    weights: int
+    gradients: int
+    moments: int
+    step: int
+    saved: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.moments + self.step
+
+
+def load_config(source):
+    """A transformers config from a name in KNOWN_MODELS, a config.json or its folder, a dict, or as it is.
+
+    Nothing is downloaded; another name is looked for in the local hub cache. Dropout is set to 0. ValueError.
+    """
+    from transformers import AutoConfig
+
+    from course_utils.models import POCKET, prepare_config
+
+    if isinstance(source, str) and source == "pocket":
+        source = POCKET
+    if isinstance(source, str) and source in KNOWN_MODELS:
+        source = KNOWN_MODELS[source]
+    try:
+        if isinstance(source, dict):
+            settings = dict(source)
+            config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        elif isinstance(source, str | os.PathLike):
+            config = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
+        else:
+            config = source
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"no configuration of {str(source)!r}: give one of {', '.join(KNOWN_MODELS)}, the path of a "
+            f"config.json, or a dict with model_type ({type(error).__name__})"
+        ) from None
+    prepare_config(config)
+    return config
+
+
+def training_need(
+    source, method="full", batch_size=8, tokens=128, precision="fp32", rank=8, checkpointing=False
+) -> Need:
+    """Memory of training a model from its configuration alone; source as for load_config.
+
+    Weights, gradients and moments are counted. What a step adds is found by running one on tensors without
+    values; of more than four layers, four and two are run, and the rest follows on a straight line. qlora:
+    the linear layers but the head in NF4 with double quantisation, one of them de-quantised at a time.
+    """
+    if method not in METHODS or precision not in PRECISIONS:
+        raise ValueError(f"method is one of {METHODS}, precision one of {tuple(PRECISIONS)}")
+    if batch_size < 1 or tokens < 2 or rank < 1:
+        got = f"{batch_size}, {tokens}, {rank}"
+        raise ValueError(f"need batch_size >= 1, tokens >= 2 and rank >= 1; got {got}")
+    config = load_config(source)
+    context = getattr(config, "max_position_embeddings", None)
+    if context is not None and tokens > context:
+        raise ValueError(f"{tokens} tokens are more than the model's context of {context}")
+    settings = (method, batch_size, tokens, precision, rank, checkpointing)
+    layers = config.num_hidden_layers
+    if layers <= 4:
+        return _joined(_run_empty(config, layers, *settings))
+    few, more = (_run_empty(config, count, *settings) for count in (2, 4))
+    grown = {name: more[name] + (layers - 4) * (more[name] - few[name]) // 2 for name in more}
+    return _joined(grown)
+
+
+def _joined(parts):
+    """The Need, with the higher of the two peaks: before the middle block's backward pass, and after it."""
+    beyond = max(parts.pop("early_peak"), parts.pop("late_peak"))
+    return Need(step=beyond - parts["gradients"], **parts)
+
+
+def _run_empty(config, layers, method, batch_size, tokens, precision, rank, checkpointing):
+    """One step of a model with so many layers, on tensors without values: bytes by part."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from transformers import AutoModelForCausalLM
+
+    from course_utils.methods.lora import apply_lora
+
+    low = torch.bfloat16 if precision == "mixed" else torch.float32
+    with FakeTensorMode():
+        held = torch.float32 if method == "full" else low
+        model = AutoModelForCausalLM.from_config(_with_layers(config, layers), dtype=held)
+        parameters = sum(p.numel() for p in model.parameters())
+        linear = _linear_weights(model)
+        if method != "full":
+            apply_lora(model, rank)
+        if checkpointing:
+            if hasattr(model, "activation_checkpointing_enable"):  # its name since transformers 5.24
+                model.activation_checkpointing_enable({"use_reentrant": False})
+            else:
+                model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.enable_input_require_grads()
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        frozen = [p for p in model.parameters() if not p.requires_grad]
+        weights = _bytes(trainable) + _bytes(frozen)
+        if method == "qlora":
+            weights += int(sum(linear) * NF4_BITS / 8) - sum(linear) * low.itemsize
+        early, late, saved = _peaks(model.train(), layers, batch_size, tokens, low)
+        if method == "qlora":
+            early, late = (peak + max(linear) * low.itemsize for peak in (early, late))
+    values = sum(p.numel() for p in trainable)
+    counts = {"parameters": parameters, "trainable": values, "weights": weights}
+    optimiser = {"gradients": _bytes(trainable), "moments": 2 * _bytes(trainable)}
+    return counts | optimiser | {"early_peak": early, "late_peak": late, "saved": saved}
+
+
+def _with_layers(config, layers):
+    """A copy of the config with another number of layers."""
+    settings = config.to_dict()
+    settings[config.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = layers
+    settings.pop("layer_types", None)  # one entry a layer, made anew
+    return type(config).from_dict(settings)
+
+
+def _linear_weights(model):
+    """Numbers of values of the linear layers' weights, the head's left out."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    return [
+        module.weight.numel()
+        for module in model.modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not head
+    ]
+
+
+def _bytes(tensors):
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def _peaks(model, layers, batch_size, tokens, dtype):
+    """Peaks over the weights before and after the middle of the backward pass, and what forward saved."""
+    from torch import nn
+
+    blocks = next(m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers)
+    ids = torch.zeros(batch_size, tokens, dtype=torch.long)
+    live = _Live([*model.parameters(), *model.buffers()])
+    peaks = []
+
+    def halfway(_):
+        peaks.append(live.peak)
+        live.peak = live.bytes
+
+    def mark(module, inputs, output):
+        hidden = output[0] if isinstance(output, tuple) else output
+        hidden.register_hook(halfway)
+
+    blocks[layers // 2 - 1].register_forward_hook(mark)
+    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+    with live:
+        with autocast:
+            predicting = torch.arange(tokens - 1)
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=predicting).logits
+            targets = ids[:, 1:].flatten()
+            loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets, reduction="sum")
+        del logits
+        saved = live.bytes
+        loss.backward()
+    return max(peaks), live.peak, saved
+
+
+class _Live(torch.utils._python_dispatch.TorchDispatchMode):
+    """Bytes of the storages made by operations inside and still alive, and their peak; `known` count as 0."""
+
+    def __init__(self, known):
+        super().__init__()
+        self.bytes = self.peak = 0
+        self.seen = {tensor.untyped_storage()._cdata: None for tensor in known}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._add(tensor.untyped_storage())
+        return result
+
+    def _add(self, storage):
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.seen:
+            return
+
+        def gone(_):
+            self.bytes -= size
+            del self.seen[key]
+
+        self.seen[key] = weakref.ref(storage, gone)
+        self.bytes += size
+        self.peak = max(self.peak, self.bytes)
+
+
+# memory in GiB and dense 16-bit tensor TFLOP/s, as the vendor's data sheets give them
+CARDS = {
+    "T4": (16, 65),
+    "RTX 3090": (24, 71),
+    "RTX 4090": (24, 165),
+    "L4": (24, 121),
+    "A100 40 GB": (40, 312),
+    "A100 80 GB": (80, 312),
+    "H100 80 GB": (80, 989),
+    "H200": (141, 989),
+}
+THIS_MACHINE = "this machine"
+CONTEXT = GIB  # taken by the driver and the libraries before any tensor: an assumption
+FRAGMENTS = 1.1  # what the allocator holds over what tensors need: an assumption
+UTILISATION = 0.35  # share of the card's TFLOP/s that training gets: an assumption
+
+
+def cards_here(size: int = 2048) -> list[str]:
+    """Names of the cards, and of this machine: its GPU or else its CPU, memory and TFLOP/s as found here.
+
+    The TFLOP/s are those of an fp32 product of two matrices [size, size], measured once.
+    """
+    if THIS_MACHINE not in CARDS:
+        cuda = torch.cuda.is_available()
+        x = torch.randn(size, size, device="cuda" if cuda else "cpu")
+        (x @ x)[0, 0].item()
+        began = time.perf_counter()
+        (x @ x)[0, 0].item()
+        tflops = 2 * size**3 / (time.perf_counter() - began) / 1e12
+        total = torch.cuda.get_device_properties(0).total_memory if cuda else memory()
+        CARDS[THIS_MACHINE] = (total / GIB, tflops)
+    return list(CARDS)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training run on a card. largest_batch is 0 where no example fits; cost is in price's currency."""
+
+    need: Need
+    card_bytes: int
+    used_bytes: int
+    fits: bool
+    largest_batch: int
+    hours: float
+    cost: float
+
+
+def plan(
+    model,
+    method="qlora",
+    batch_size=4,
+    tokens=1024,
+    card="RTX 4090",
+    price=1.0,
+    precision="mixed",
+    checkpointing=True,
+    examples=10_000,
+    epochs=3,
+) -> Plan:
+    """What training needs and costs: model as for memory.load_config, price an hour of the card.
+
+    Time counts 2 FLOP a parameter and token for the forward pass, twice that for the backward pass (as
+    much as the forward pass where the weights are frozen), and the forward pass again under checkpointing.
+    """
+    if card not in CARDS:
+        raise ValueError(f"unknown card {card!r}; choose one of {', '.join(CARDS)}")
+    size, tflops = CARDS[card]
+
+    def need_at(rows):
+        return _need(model, method, rows, tokens, precision, checkpointing)
+
+    need = need_at(batch_size)
+    flop = need.parameters * (2 + (4 if method == "full" else 2) + (2 if checkpointing else 0))
+    hours = examples * epochs * tokens * flop / (tflops * 1e12 * UTILISATION) / 3600
+    used = _used(need)
+    return Plan(
+        need=need,
+        card_bytes=int(size * GIB),
+        used_bytes=used,
+        fits=used <= size * GIB,
+        largest_batch=_largest(need_at, size * GIB),
+        hours=hours,
+        cost=hours * price,
+    )
+
+
+def fits(model, method, batch_size, tokens, card, precision="mixed", checkpointing=True) -> bool:
+    """Whether training fits a card: plan's answer without its search for the largest batch."""
+    need = _need(model, method, batch_size, tokens, precision, checkpointing)
+    return _used(need) <= CARDS[card][0] * GIB
+
+
+def _used(need):
+    return int(need.total * FRAGMENTS) + CONTEXT
+
+
+def _largest(need_at, limit):
+    """The largest batch that fits, 0 if none: bounded from both sides, by straight lines and by halves."""
+    used = {rows: _used(need_at(rows)) for rows in (1, 8)}
+    if used[1] > limit:
+        return 0
+    fits, over = (8, None) if used[8] <= limit else (1, 8)
+    while over is None or over - fits > 1:
+        other = over or 1
+        slope = (used[other] - used[fits]) / (other - fits)
+        rows = max(fits + 1, fits + int((limit - used[fits]) / max(1, slope)))
+        if over is not None:
+            rows = min(rows, over - 1) if len(used) % 2 else (fits + over) // 2
+        used[rows] = _used(need_at(rows))
+        fits, over = (rows, over) if used[rows] <= limit else (fits, rows)
+    return fits
+
+
+@lru_cache(maxsize=256)
+def _cached_need(model, method, batch_size, tokens, precision, checkpointing):
+    return training_need(model, method, batch_size, tokens, precision, checkpointing=checkpointing)
+
+
+def _need(model, *settings):
+    """training_need, remembered for models given by name."""
+    if isinstance(model, str):
+        return _cached_need(model, *settings)
+    return training_need(model, *settings[:-1], checkpointing=settings[-1])
+
+
+def known_needs(
+    batch_size=1, tokens=1024, precision="mixed", checkpointing=True
+) -> dict[str, dict[str, Need]]:
+    """{model: {method: Need}} of the well-known models."""
+    return {
+        model: {
+            method: _cached_need(model, method, batch_size, tokens, precision, checkpointing)
+            for method in METHODS
+        }
+        for model in KNOWN_MODELS
+    }

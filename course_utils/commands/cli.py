@@ -1,0 +1,126 @@
+"""`python -m course_utils`: doctor, lab, run, progress, reset, fetch, bench, sweeps."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from course_utils.session import SCALES
+
+PASSED_ON = {
+    "lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
+    "bench": "time the course's code against the libraries'",
+    "sweeps": "compute the stored results that lessons draw",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status. What the user can mend is printed without a traceback."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        if argv and argv[0] in PASSED_ON:
+            return _pass_on(argv[0], argv[1:])
+        arguments = _parser().parse_args(argv)
+        return arguments.handler(arguments) or 0
+    except (ValueError, OSError, RuntimeError) as fault:
+        print(f"{type(fault).__name__}: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m course_utils", description="Tools of the fine-tuning course.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, handler, text):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(handler=handler)
+        return sub
+
+    command("doctor", _doctor, "check that everything the course needs is here")
+    run = command("run", _run, "execute lessons headless; write notebooks, index.html and results.json")
+    run.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default all")
+    run.add_argument("--model", default=os.environ.get("COURSE_MODEL", "auto"))
+    run.add_argument("--scale", default=os.environ.get("COURSE_SCALE", "auto"), choices=("auto", *SCALES))
+    run.add_argument("--seed", type=int, default=int(os.environ.get("COURSE_SEED", "0")))
+    run.add_argument("--jobs", type=int, help="lessons at a time; default by cores and free memory")
+    run.add_argument("--out", type=Path, help="folder for the results; default runs/DATE-TIME")
+    progress = command("progress", _progress, "show what you have done so far")
+    progress.add_argument("--json", action="store_true", help="as JSON, for a teacher")
+    progress.add_argument("--reset", action="store_true", help="forget it all")
+    reset = command("reset", _reset, "make a fresh copy of a lesson in work/, and keep the old one beside it")
+    reset.add_argument("lesson", metavar="LESSON")
+    fetch = command("fetch", _fetch, "put a model on disk ahead of time")
+    fetch.add_argument("model", choices=("gpt2", "smollm2"))
+    for name, text in PASSED_ON.items():
+        commands.add_parser(name, help=text)
+    return parser
+
+
+def _pass_on(name: str, argv: list[str]) -> int:
+    if name == "lab":
+        from course_utils.commands.lab import lab
+
+        return lab(argv)
+    if name == "bench":
+        from course_utils.commands.bench import main
+    else:
+        from course_utils.making.sweeps import main
+    return main(argv) or 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from course_utils.commands.doctor import doctor
+
+    return doctor()
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from course_utils.commands.run import run
+
+    chosen = vars(arguments)
+    return run(*(chosen[key] for key in ("lessons", "model", "scale", "seed", "jobs", "out")))
+
+
+def _progress(arguments: argparse.Namespace) -> None:
+    from course_utils.checks import progress
+
+    if arguments.reset:
+        progress.clear()
+        print("Progress cleared.")
+    elif arguments.json:
+        print(json.dumps(progress.summary(), indent=1))
+    else:
+        print(_progress_table(progress.summary()))
+
+
+def _progress_table(summary: dict) -> str:
+    lines = ["lesson  exercises passed  predictions right"]
+    for lesson, entry in summary.items():
+        lines.append(
+            f"{lesson:6}  {entry['passed']:>7} of {entry['of']:<6}  "
+            f"{entry['right']:>8} of {entry['predicted']}"
+        )
+        lines += [
+            f"          {name}: {row.get('status', '')}, {row.get('attempts', 0)} attempt(s)"
+            for name, row in entry["exercises"].items()
+            if row.get("status") != "passed"
+        ]
+    return "\n".join(lines)
+
+
+def _reset(arguments: argparse.Namespace) -> None:
+    from course_utils.commands.lab import reset
+
+    copy, kept = reset(arguments.lesson)
+    print(f"{copy} is fresh." + (f" Your old copy is {kept}." if kept else ""))
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from course_utils.fetch import fetch
+
+    fetch(arguments.model)

@@ -1,0 +1,227 @@
+"""`python -m course_utils doctor`: is everything here that the course needs?"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+from course_utils.home import ROOT, home
+from course_utils.machine import cores, find_device, memory
+
+GIB = 2**30
+HUB_TIMEOUT = 3.0  # seconds
+
+
+class Line(NamedTuple):
+    """One line of the report: level ok, note (worth knowing) or FAIL; todo says what to do."""
+
+    level: str
+    subject: str
+    text: str
+    todo: str = ""
+
+
+def doctor() -> int:
+    """Print one line for each check; returns 1 if any failed, else 0."""
+    failed = False
+    for check in (python, packages, torch_and_device, memory_free, disk_free, pocket, jupyter, hub, caches):
+        for line in _guarded(check):
+            failed |= line.level == "FAIL"
+            print(
+                f"{line.level:4}  {line.subject:10} {line.text}" + (f". {line.todo}" if line.todo else ""),
+                flush=True,
+            )
+    print("Something is wrong: see the lines marked FAIL." if failed else "The course can run here.")
+    return int(failed)
+
+
+def _guarded(check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
+    try:
+        yield from check()
+    except Exception as fault:
+        yield Line("FAIL", check.__name__.partition("_")[0], f"{type(fault).__name__}: {fault}")
+
+
+def python() -> Iterator[Line]:
+    from packaging.specifiers import SpecifierSet
+
+    needed = _project()["requires-python"]
+    text = f"{sys.version.split()[0]} ({needed} needed) at {sys.executable}"
+    if SpecifierSet(needed).contains(sys.version.split()[0], prereleases=True):
+        yield Line("ok", "python", text)
+    else:
+        yield Line("FAIL", "python", text, "Install a newer Python, then: make .venv PYTHON=python3.12")
+
+
+def packages() -> Iterator[Line]:
+    """Installed versions against pyproject.toml: required ones must fit, those of the extras should."""
+    project = _project()
+    yield _compare("packages", project["dependencies"], "FAIL", "Install them: pip install -e .")
+    for extra, why in (("compare", "the library sections of the lessons"), ("test", "make test")):
+        yield _compare(
+            "packages",
+            project["optional-dependencies"][extra],
+            "note",
+            f"Needed for {why}: pip install -e '.[{extra}]'",
+            f" of [{extra}]",
+        )
+
+
+def _compare(subject: str, requirements: list[str], level: str, todo: str, which: str = "") -> Line:
+    from packaging.requirements import Requirement
+
+    faults = []
+    for requirement in map(Requirement, requirements):
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            faults.append(f"{requirement} is missing")
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            faults.append(f"{requirement.name} is {found}, needed {requirement.specifier}")
+    if faults:
+        return Line(level, subject, "; ".join(faults), todo)
+    return Line("ok", subject, f"all {len(requirements)}{which} as pyproject.toml asks")
+
+
+def _project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def torch_and_device() -> Iterator[Line]:
+    import torch
+
+    device = find_device()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    yield Line("ok", "torch", f"{torch.__version__}, device {name}, {cores()} CPU core(s)")
+
+
+def memory_free() -> Iterator[Line]:
+    import psutil
+
+    free = min(psutil.virtual_memory().available, memory())
+    text = f"{free / GIB:.1f} of {memory() / GIB:.1f} GiB free"
+    if free < 2 * GIB:
+        yield Line("FAIL", "memory", text, "A lesson on the pocket model needs 2 GiB: close other programs")
+    else:
+        yield Line("ok", "memory", text)
+
+
+def disk_free() -> Iterator[Line]:
+    folder = home()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    text = f"{free / GIB:.1f} GiB free for {home()}"
+    if free < GIB:
+        yield Line("FAIL", "disk", text, "Free some space, or set COURSE_HOME to a folder on another disk")
+    else:
+        yield Line("ok", "disk", text)
+
+
+def pocket() -> Iterator[Line]:
+    import torch
+
+    from course_utils.model_files import wrong_checksums
+    from course_utils.models import POCKET, load_model
+
+    if faults := wrong_checksums(POCKET):
+        yield Line("FAIL", "pocket", "; ".join(faults), f"Restore it: git checkout -- {POCKET}")
+        return
+    yield Line("ok", "pocket", f"checksums of {POCKET} are right")
+    started = time.perf_counter()
+    model, tokenizer = load_model("pocket", find_device())
+    prompt = "The capital of France is"
+    with torch.no_grad():
+        logits = model(**tokenizer(prompt, return_tensors="pt").to(model.device)).logits
+    seconds = time.perf_counter() - started
+    if not bool(logits.isfinite().all()):
+        yield Line(
+            "FAIL",
+            "pocket",
+            "a forward pass gives values that are not finite",
+            "Try COURSE_DEVICE=cpu, or another version of torch",
+        )
+        return
+    word = tokenizer.decode([int(logits[0, -1].argmax())])
+    yield Line("ok", "pocket", f'"{prompt}{word}": loaded and run in {seconds:.1f} s')
+
+
+def jupyter() -> Iterator[Line]:
+    text = f"jupyterlab {version('jupyterlab')}, ipywidgets {version('ipywidgets')}"
+    manager = Path(sys.prefix) / "share/jupyter/labextensions/@jupyter-widgets/jupyterlab-manager"
+    if not manager.is_dir():
+        yield Line(
+            "FAIL",
+            "jupyter",
+            f"{text}, but JupyterLab's widget extension is missing ({manager})",
+            "pip install --force-reinstall jupyterlab_widgets",
+        )
+        return
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    command = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    if Path(command).name == command or Path(command).parent == Path(sys.executable).parent:
+        yield Line("ok", "jupyter", f"{text}, widget extension, kernel python3")
+    else:
+        yield Line(
+            "FAIL",
+            "jupyter",
+            f"{text}, but the kernel python3 starts {command}, not this Python",
+            "python -m ipykernel install --sys-prefix",
+        )
+
+
+def hub() -> Iterator[Line]:
+    """The hub is needed for `fetch gpt2` only: not reaching it is no failure."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().get(f"{constants.ENDPOINT}/api/models/gpt2", timeout=HUB_TIMEOUT).raise_for_status()
+        yield Line("ok", "hub", f"{constants.ENDPOINT} answers")
+    except Exception as fault:  # those of the hub client's HTTP library, which changes with its version
+        yield Line(
+            "note",
+            "hub",
+            f"{constants.ENDPOINT} not reached within {HUB_TIMEOUT:.0f} s "
+            f"({type(fault).__name__}); only `fetch gpt2` needs it",
+        )
+
+
+def caches() -> Iterator[Line]:
+    from course_utils.model_files import ModelError
+    from course_utils.models import resolve
+
+    for name in ("gpt2", "smollm2"):
+        try:
+            source = resolve(name)
+        except ModelError:
+            source = None
+        if source and isinstance(source.place, Path):
+            yield _fetched(name, source.place)
+        else:
+            yield Line(
+                "note",
+                "models",
+                f"{name} is not on disk",
+                f"Get it with: python -m course_utils fetch {name}",
+            )
+    cache = home() / "cache"
+    size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
+    yield Line("ok", "cache", f"{size / 2**20:.0f} MiB in {cache} (may be deleted at any time)")
+
+
+def _fetched(name: str, folder: Path) -> Line:
+    from course_utils.model_files import wrong_checksums
+
+    faults = wrong_checksums(folder) if (folder / "checksums.json").is_file() else []
+    if faults:
+        return Line("FAIL", "models", "; ".join(faults), f"Delete {folder} and fetch {name} again")
+    return Line("ok", "models", f"{name} is in {folder}")

@@ -1,0 +1,97 @@
+"""The learner's own copies of the lessons in work/: `make lab` makes them, `reset` makes one afresh."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from course_utils.home import ROOT
+from course_utils.notebook_files import NOTEBOOKS, lessons
+
+WORK = ROOT / "work"
+
+
+def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
+    """Copy each lesson that is not yet in `work`, outputs cleared; returns a line for each copy made or old.
+
+    A copy that is there is never touched: where its lesson has changed since, the line says so.
+    """
+    import nbformat
+
+    work.mkdir(exist_ok=True)
+    lines = []
+    for lesson in lessons(folder=source):
+        copy = work / lesson.name
+        if not copy.exists():
+            _write_copy(lesson, copy)
+            lines.append(f"{copy.relative_to(work.parent)}: copied from {source.name}/")
+        elif _origin(copy) != _digest(nbformat.read(lesson, as_version=4)):
+            lines.append(
+                f"{copy.relative_to(work.parent)} is older than its lesson. A fresh copy, with "
+                f"yours kept beside it: python -m course_utils reset {lesson.stem[:2]}"
+            )
+    return lines
+
+
+def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path, Path | None]:
+    """Make a fresh copy of one lesson: (the copy, the old copy's new place or None). Raises ValueError."""
+    lesson = lessons([name], source)[0]
+    work.mkdir(exist_ok=True)
+    copy, kept = work / lesson.name, None
+    if copy.exists():
+        kept = copy.with_name(f"{copy.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}.ipynb")
+        copy.rename(kept)
+    _write_copy(lesson, copy)
+    return copy, kept
+
+
+def _write_copy(lesson: Path, copy: Path) -> None:
+    import nbformat
+
+    notebook = nbformat.read(lesson, as_version=4)
+    notebook.metadata["course"] = {**notebook.metadata.get("course", {}), "lesson": _digest(notebook)}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+            for key in ("execution", "papermill", "ExecuteTime"):
+                cell.metadata.pop(key, None)
+    notebook.metadata.pop("widgets", None)
+    part = copy.with_suffix(".part")
+    nbformat.write(notebook, part)
+    part.replace(copy)
+
+
+def _digest(notebook) -> str:
+    """A hash of what the cells say, outputs aside."""
+    text = "\0".join(f"{cell.cell_type}\0{cell.source}" for cell in notebook.cells)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _origin(copy: Path) -> str | None:
+    """The hash of the lesson that this copy was made from (JupyterLab keeps it when it saves), or None."""
+    import nbformat
+
+    try:
+        notebook = nbformat.read(copy, as_version=4)
+    except ValueError:  # not a notebook any more
+        return None
+    return notebook.metadata.get("course", {}).get("lesson")
+
+
+def lab(arguments: list[str]) -> int:
+    """Bring work/ up to date and open JupyterLab there, on this machine only, with a token."""
+    print("\n".join(copy_lessons()) or "work/: all copies are there and current", flush=True)
+    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    for first in lessons(folder=WORK)[:1]:
+        command.append(f"--LabApp.default_url=/lab/tree/{first.relative_to(ROOT).as_posix()}")
+    command += arguments
+    os.chdir(ROOT)
+    if os.name == "posix":
+        os.execv(command[0], command)  # so that Ctrl-C asks JupyterLab alone
+    return subprocess.run(command).returncode

@@ -1,0 +1,297 @@
+"""`python -m course_utils run`: lessons executed without a browser, and a page that says how they went."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from course_utils.home import ROOT
+from course_utils.machine import cores, find_device
+from course_utils.models import resolve
+from course_utils.notebook_files import lessons
+from course_utils.session import choose_scale
+
+LOOKS = 4  # a second, at the memory of the running lessons
+NEED = {"pocket": 2 << 30}  # bytes of memory a lesson may take; other models:
+NEED_OTHER = 8 << 30
+
+
+@dataclass
+class Outcome:
+    """How one lesson went. Memory is the peak of its kernel and the kernel's children, sampled."""
+
+    lesson: str
+    title: str
+    status: str = "waiting"  # waiting, running, passed, failed, stopped
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    error: str = ""
+    notebook: str = ""
+    log: str = ""
+    claims: list[dict] = field(default_factory=list)
+
+
+def run(names: list[str], model: str, scale: str, seed: int, jobs: int | None, out: Path | None) -> int:
+    """Execute the lessons (all where `names` is empty) and write notebooks, index.html and results.json.
+
+    Returns 0 if every lesson ran to its end, 1 otherwise, 130 after Ctrl-C. Raises ValueError for an unknown
+    lesson, ModelError for a model that is not to be had.
+    """
+    chosen = lessons(names)
+    if not chosen:
+        raise ValueError("There are no lessons to run.")
+    device = find_device()
+    name, scale = resolve(model, device).name, choose_scale(scale, device)
+    out = (out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S")).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
+    settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
+    print(
+        f"Running {len(chosen)} lesson(s), {jobs} at a time, with {name} at scale {scale}; results in {out}",
+        flush=True,
+    )
+    outcomes = [Outcome(path.stem, _title(path)) for path in chosen]
+    started = time.perf_counter()
+    try:
+        _run_all(chosen, outcomes, settings, out)
+    except KeyboardInterrupt:
+        print("\nStopped. What had finished is kept.")
+    settings["seconds"] = round(time.perf_counter() - started, 1)
+    _write_reports(outcomes, settings, out)
+    print(f"Open {out / 'index.html'}")
+    if any(outcome.status == "stopped" for outcome in outcomes):
+        return 130
+    return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
+
+
+def _jobs(model: str, device: str, count: int) -> int:
+    """As many lessons at once as cores and free memory allow; one where an accelerator is shared."""
+    import psutil
+
+    if device != "cpu":
+        return 1
+    return min(cores(), count, psutil.virtual_memory().available // NEED.get(model, NEED_OTHER))
+
+
+def _run_all(chosen: list[Path], outcomes: list[Outcome], settings: dict, out: Path) -> None:
+    from tqdm import tqdm
+
+    waiting = list(zip(chosen, outcomes, strict=True))
+    running: list[tuple[subprocess.Popen, Outcome, float]] = []
+    total = sum(_count_cells(path) for path in chosen)
+    with tqdm(total=total, unit="cell", desc="run", dynamic_ncols=True, disable=None) as bar:
+        try:
+            while waiting or running:
+                while waiting and len(running) < settings["jobs"]:
+                    path, outcome = waiting.pop(0)
+                    running.append((_launch(path, outcome, settings, out), outcome, time.perf_counter()))
+                bar.set_postfix_str(", ".join(outcome.lesson for _, outcome, _ in running))
+                _watch(running)
+                for process, outcome, _ in [job for job in running if job[0].poll() is not None]:
+                    running = [job for job in running if job[0] is not process]
+                    _finish(outcome, process.returncode, out)
+                    bar.write(
+                        f"{outcome.status:8} {outcome.lesson:34} {outcome.seconds:6.1f} s "
+                        f"{outcome.peak_bytes / 2**20:6.0f} MiB  {outcome.error}"
+                    )
+                done = sum(_count_cells(out / outcome.notebook, "completed") for outcome in outcomes)
+                bar.update(done - bar.n)
+        finally:
+            for process, outcome, _ in running:
+                _stop(process)
+                _finish(outcome, None, out)
+
+
+def _watch(running: list[tuple[subprocess.Popen, Outcome, float]]) -> None:
+    """Wait a second or until a lesson ends, sampling the time and memory of each."""
+    for _ in range(LOOKS):
+        time.sleep(1 / LOOKS)
+        for process, outcome, since in running:
+            outcome.peak_bytes = max(outcome.peak_bytes, _tree_memory(process.pid))
+            outcome.seconds = time.perf_counter() - since
+        if any(process.poll() is not None for process, _, _ in running):
+            return
+
+
+def _launch(path: Path, outcome: Outcome, settings: dict, out: Path) -> subprocess.Popen:
+    outcome.status, outcome.notebook = "running", f"{path.stem}.ipynb"
+    outcome.log = f"{path.stem}.log"
+    target = out / outcome.notebook
+    target.unlink(missing_ok=True)
+    threads = max(1, cores() // settings["jobs"])
+    environment = {"OMP_NUM_THREADS": str(threads), "COURSE_STRICT": "1", **os.environ}
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(path),
+        str(target),
+        "--no-progress-bar",
+        "--cwd",
+        str(out),
+        "-r",
+        "MODEL",
+        settings["model"],
+        "-r",
+        "SCALE",
+        settings["scale"],
+        "-p",
+        "SEED",
+        str(settings["seed"]),
+    ]
+    with (out / outcome.log).open("w") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+
+
+def _tree_memory(pid: int) -> int:
+    """Bytes resident in the descendants of papermill's process: the kernel and what it starts."""
+    import psutil
+
+    total = 0
+    try:
+        for child in psutil.Process(pid).children(recursive=True):
+            total += child.memory_info().rss
+    except psutil.Error:
+        pass
+    return total
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End papermill and its kernel."""
+    import psutil
+
+    try:
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.Error:
+        return
+    for member in family:
+        try:
+            member.kill()
+        except psutil.Error:
+            continue
+    psutil.wait_procs(family, timeout=5)
+
+
+def _finish(outcome: Outcome, code: int | None, out: Path) -> None:
+    """Read from the executed notebook what the lesson claimed and where it stopped."""
+    outcome.status = {0: "passed", None: "stopped"}.get(code, "failed")
+    notebook = _read(out / outcome.notebook)
+    for cell in notebook.get("cells", []):
+        for output in cell.get("outputs", []):
+            claim = output.get("metadata", {}).get("course", {}).get("claim")
+            if claim:
+                outcome.claims.append({"lesson": outcome.lesson, **claim})
+            if output["output_type"] == "error":
+                outcome.error = f"{output['ename']}: {output['evalue']}".splitlines()[0]
+    if outcome.status == "failed" and not outcome.error:
+        log = (out / outcome.log).read_text(errors="replace").strip().splitlines()
+        outcome.error = log[-1] if log else f"papermill ended with exit status {code}"
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not yet there, or just being written
+        return {}
+
+
+def _count_cells(path: Path, status: str | None = None) -> int:
+    """Code cells of a notebook, all or those to which papermill has given `status`."""
+    cells = [cell for cell in _read(path).get("cells", []) if cell["cell_type"] == "code"]
+    return sum(status in (None, cell["metadata"].get("papermill", {}).get("status")) for cell in cells)
+
+
+def _title(path: Path) -> str:
+    for cell in _read(path).get("cells", []):
+        for line in "".join(cell["source"]).splitlines():
+            if line.startswith("# ") and cell["cell_type"] == "markdown":
+                return line[2:].strip()
+    return path.stem
+
+
+def _write_reports(outcomes: list[Outcome], settings: dict, out: Path) -> None:
+    packages = ("course-utils", "torch", "transformers", "papermill")
+    results = {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        **settings,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "lessons": [
+            {key: value for key, value in asdict(outcome).items() if key != "claims"} for outcome in outcomes
+        ],
+        "claims": [claim for outcome in outcomes for claim in outcome.claims],
+    }
+    _write(out / "results.json", json.dumps(results, indent=1))
+    _write(out / "index.html", page(results))
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto;
+       padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem }
+th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.passed, .holds { color: #00609c } .failed, .stopped, .broken { color: #b03000; font-weight: 600 }
+"""
+
+
+def page(results: dict) -> str:
+    """index.html: the lessons with status, time and peak memory, and every claim with its value and bound."""
+    passed = sum(lesson["status"] == "passed" for lesson in results["lessons"])
+    settings = ", ".join(f"{key} {results[key]}" for key in ("model", "scale", "seed", "jobs"))
+    versions = ", ".join(f"{key} {value}" for key, value in results["versions"].items())
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Course run: {passed} of {len(results["lessons"])} passed</title>
+<style>{STYLE}</style>
+<h1>{passed} of {len(results["lessons"])} lessons passed</h1>
+<p>{html.escape(settings)}; {results["seconds"]} s; {results["created"]}; {html.escape(versions)}.
+The same in machine-readable form: <a href="results.json">results.json</a>.</p>
+<h2>Lessons</h2>
+<table><tr><th>Lesson<th>Status<th class="number">Time<th class="number">Peak memory<th>Error</tr>
+{"".join(_lesson_row(lesson) for lesson in results["lessons"])}</table>
+<h2>Claims</h2>
+<table><tr><th>Lesson<th>Claim<th class="number">Measured<th>Bound<th>Holds</tr>
+{"".join(_claim_row(claim) for claim in results["claims"])}</table>
+</html>
+"""
+
+
+def _lesson_row(lesson: dict) -> str:
+    name, error = html.escape(lesson["title"]), html.escape(lesson["error"])
+    if lesson["notebook"]:
+        name = f'<a href="{html.escape(lesson["notebook"])}">{name}</a>'
+    if lesson["error"]:
+        error += f' (<a href="{html.escape(lesson["log"])}">log</a>)'
+    return (
+        f'<tr><td>{name}<td class="{lesson["status"]}">{lesson["status"]}'
+        f'<td class="number">{lesson["seconds"]:.1f} s'
+        f'<td class="number">{lesson["peak_bytes"] / 2**20:.0f} MiB<td>{error}</tr>\n'
+    )
+
+
+def _claim_row(claim: dict) -> str:
+    value = claim["value"]
+    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+    verdict = "yes" if claim["holds"] else "no"
+    if not claim.get("binding", True):
+        verdict += " (shown only)"
+    style = "broken" if claim.get("binding", True) and not claim["holds"] else "holds"
+    unit = f" {claim['unit']}" if claim.get("unit") else ""
+    return (
+        f"<tr><td>{claim['lesson'][:2]}<td>{html.escape(claim['text'])}"
+        f'<td class="number">{html.escape(shown + unit)}<td>{html.escape(str(claim["bound"]))}'
+        f'<td class="{style}">{verdict}</tr>\n'
+    )

@@ -1,0 +1,80 @@
+"""A stored experiment with soft prompts: lengths and starts, a prefix and LoRA, each at its rates."""
+
+from course_utils.stored_runs import sweep
+
+WORDS = (
+    "Here are questions, each with its answer.\n"
+    "Question: Which city is the capital of Chile?\nAnswer: Santiago\n"
+)
+
+
+@sweep(
+    "prompt_tuning",
+    points=[
+        *[
+            {"method": "prompt", "size": size, "start": start, "lr": lr}
+            for start in ("words", "random")
+            for size in (1, 4, 16)
+            for lr in (0.01, 0.03, 0.1, 0.3)
+        ],
+        *[{"method": "prefix", "size": 16, "start": "words", "lr": lr} for lr in (0.03, 0.1, 0.3)],
+        *[{"method": "LoRA", "size": 1, "start": "", "lr": lr} for lr in (3e-3, 1e-2, 3e-2)],
+    ],
+)
+def prompt_tuning(point: dict, seed: int) -> dict:
+    """50 steps of 16 questions, no weight decay: loss on 100 held-out questions, nats a token.
+
+    size: tokens of the prompt, or LoRA's rank (alpha 2 r). start: words (WORDS, begun again or
+    cut), or random, normal with the spread of the model's embeddings.
+    """
+    import torch
+
+    from course_utils.data import batches
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_04.experiments import questions
+    from course_utils.methods.lora import count_trainable
+    from course_utils.models import load_model
+    from course_utils.training import train
+
+    model, tokenizer = load_model("pocket")
+    torch.manual_seed(seed)
+    tuned, loss_fn = prepared(model, tokenizer, point)
+    stream = batches(questions("tune"), 16, seed, tokenizer.pad_token_id)
+    train(
+        tuned,
+        stream,
+        steps=50,
+        lr=point["lr"],
+        loss_fn=loss_fn,
+        weight_decay=0.0,
+        seed=seed,
+        label=f"{point}, seed {seed}",
+    )
+    held_out = questions("held_out", sample=100)
+    return {"trained": count_trainable(tuned)[0], "loss": mean_loss(tuned, held_out)}
+
+
+def prepared(model, tokenizer, point):
+    """The model with a prompt or prefix in front or LoRA inside, as the point says, and its loss."""
+    from course_utils.data import encode
+    from course_utils.methods.lora import apply_lora
+    from course_utils.methods.lora_fast import scored_lm_loss, speed_up
+    from course_utils.methods.prompt_tuning import (
+        PrefixTuning,
+        PromptTuning,
+        prefix_of_prompt,
+        prompt_from_words,
+        random_prompt,
+    )
+    from course_utils.training import fast_lm_loss
+
+    size = point["size"]
+    if point["method"] == "LoRA":
+        return speed_up(apply_lora(model, size, 2.0 * size)), scored_lm_loss
+    if point["start"] == "words":
+        prompt = prompt_from_words(model, encode(tokenizer, WORDS), size)
+    else:
+        prompt = random_prompt(model, size)
+    if point["method"] == "prefix":
+        return PrefixTuning(model, prefix_of_prompt(model, prompt)), fast_lm_loss
+    return PromptTuning(model, prompt), fast_lm_loss

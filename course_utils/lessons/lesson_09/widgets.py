@@ -1,0 +1,81 @@
+"""A chat box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from course_utils.widgets import WIDGET
+
+
+def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: str | None = None) -> None:
+    """A chat: answers appear as they are made, and the model reads the conversation so far.
+
+    The questions are asked at once; their answers are what a reader without a kernel sees. A new system line
+    starts a new conversation.
+    """
+    import ipywidgets
+    from IPython.display import publish_display_data
+
+    from course_utils.chatml import SYSTEM
+    from course_utils.methods.chat import chat
+
+    messages: list[dict] = []
+    turns = ipywidgets.HTML()
+    wide = {"description_width": "90px"}
+    line = ipywidgets.Text(
+        system or SYSTEM, description="system", continuous_update=False, style=wide, layout={"width": "640px"}
+    )
+    field = ipywidgets.Text(
+        description="you",
+        placeholder="a question, then Enter",
+        continuous_update=False,
+        style=wide,
+        layout={"width": "640px"},
+    )
+    heat = ipywidgets.FloatSlider(0.0, min=0.0, max=1.5, step=0.1, description="temperature", style=wide)
+    send, new = (ipywidgets.Button(description=name) for name in ("Send", "New conversation"))
+
+    def restart(*_: Any) -> None:
+        messages[:] = [{"role": "system", "content": line.value.strip() or SYSTEM}]
+        turns.value = ""
+
+    def ask(*_: Any) -> None:
+        text, field.value = field.value.strip(), ""
+        if not text:
+            return
+        answer = ""
+        turns.value = _chat_html([*messages, {"role": "user", "content": text}])
+        try:
+            for piece in chat(model, tokenizer, messages, text, temperature=heat.value, seed=len(messages)):
+                answer += piece
+                turns.value = _chat_html(
+                    [*messages, {"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+                )
+            turns.value = _chat_html(messages)
+        except ValueError as error:
+            turns.value = _chat_html([*messages, {"role": "error", "content": str(error)}])
+
+    line.observe(restart, names="value")
+    field.observe(ask, names="value")
+    send.on_click(ask)
+    new.on_click(restart)
+    restart()
+    for question in questions:
+        field.value = question
+    box = ipywidgets.VBox([line, turns, field, ipywidgets.HBox([heat, send, new])])
+    said = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+    publish_display_data({"text/plain": said, WIDGET: box._repr_mimebundle_()[WIDGET]})
+
+
+def _chat_html(messages: Sequence[Mapping[str, str]]) -> str:
+    """The turns after the system line, one block each; contents are text, not markup."""
+    from html import escape
+
+    blocks = [
+        f'<div class="course-{message["role"]}" style="margin: 4px 0; white-space: pre-wrap; '
+        f'max-width: 720px"><b>{message["role"]}</b> {escape(message["content"])}</div>'
+        for message in messages
+        if message["role"] != "system"
+    ]
+    return f'<div class="course-chat" style="line-height: 1.4">{"".join(blocks)}</div>'

@@ -1,0 +1,84 @@
+"""Two distributions to drag apart."""
+
+from __future__ import annotations
+
+import math
+
+from course_utils.widgets import control
+
+
+def gaussian_policies(distance: float = 1.0, width: float = 1.0, samples: int = 100, seed: int = 0) -> None:
+    """A policy N(distance, width) and its reference N(0, 1): the KL in closed form, and estimates of it.
+
+    Draws both densities with the policy's samples, and the estimates with two standard errors.
+    """
+    import torch
+
+    from course_utils import plots
+    from course_utils.methods import kl
+
+    exact, reverse = _gaussian_kl(distance, width)
+    policy, reference = torch.distributions.Normal(distance, width), torch.distributions.Normal(0.0, 1.0)
+    noise = torch.randn(samples, generator=torch.Generator().manual_seed(seed))
+    drawn = distance + width * noise  # (samples,)
+    log_probs = policy.log_prob(drawn), reference.log_prob(drawn)
+    values = {name: estimator(*log_probs) for name, estimator in kl.ESTIMATORS.items()}
+    negative = int((values["k1"] < 0).sum())
+    print(f"KL(policy || reference) {exact:.3f} nats, KL(reference || policy) {reverse:.3f}")
+    print(
+        f"{negative} of {samples} samples have a negative k1; the mean of k3 is "
+        f"{values['k3'].mean():.3f}, its standard deviation on paper {_std_of_k3(distance, width):.3g}"
+    )
+    _, (left, right) = plots.figure(
+        "Two policies, and what samples of the one say of their distance", "", "", columns=2
+    )
+    x = torch.linspace(min(-3.5, distance - 3.5 * width), max(3.5, distance + 3.5 * width), 400)
+    for name, density, colour in (("policy", policy, 0), ("reference", reference, 6)):
+        left.plot(x, density.log_prob(x).exp(), color=plots.COLOURS[colour], label=name)
+    for name, chosen, colour in (("k1 > 0", values["k1"] >= 0, 0), ("k1 < 0", values["k1"] < 0, 1)):
+        points = drawn[chosen]
+        left.plot(points, torch.full_like(points, -0.02), "|", color=plots.COLOURS[colour], label=name)
+    left.set(xlabel="x", ylabel="density")
+    left.legend()
+    for row, sample in enumerate(values.values()):
+        right.errorbar(
+            [sample.mean()],
+            [row],
+            xerr=[2 * sample.std() / samples**0.5],
+            fmt="o",
+            capsize=3,
+            color=plots.COLOURS[0],
+        )
+    right.axvline(exact, color="black", linestyle="--", linewidth=1)
+    right.set_yticks(range(len(values)), list(values))
+    right.invert_yaxis()
+    right.set(xlabel="estimate (nats), two standard errors; dashed: exact")
+
+
+def _std_of_k3(distance: float, width: float) -> float:
+    """Standard deviation of k3 over samples of N(distance, width), N(0, 1) being the reference."""
+    if 2 * width**2 <= 1:
+        return math.inf  # so is the mean square of the ratio: the policy's tails are too thin
+    exact, reverse = _gaussian_kl(distance, width)
+    ratio = width**2 / math.sqrt(2 * width**2 - 1) * math.exp(distance**2 / (2 * width**2 - 1)) - 1
+    log_ratio = (distance * width) ** 2 + (1 - width**2) ** 2 / 2
+    return math.sqrt(max(0.0, ratio + log_ratio - 2 * (exact + reverse)))
+
+
+def _gaussian_kl(distance: float, width: float) -> tuple[float, float]:
+    """KL of N(distance, width) from N(0, 1), and the other way round, in nats."""
+    return (
+        math.log(1 / width) + (width**2 + distance**2 - 1) / 2,
+        math.log(width) + ((1 + distance**2) / width**2 - 1) / 2,
+    )
+
+
+def kl_explorer() -> None:
+    """Sliders over `gaussian_policies`: the policy's distance and width, the number of samples, the seed."""
+
+    def show(distance: float = 1.0, width: float = 1.0, samples: int = 100, seed: int = 0) -> None:
+        gaussian_policies(distance, width, samples, seed)
+
+    control(
+        show, distance=(0.0, 4.0, 0.1), width=(0.3, 2.0, 0.1), samples=[10, 100, 1000, 10_000], seed=(0, 20)
+    )

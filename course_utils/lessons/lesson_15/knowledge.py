@@ -1,0 +1,152 @@
+"""Facts taught by fine-tuning, and what was learned: statements, probes, questions of two hops."""
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from course_utils.data import Fact, encode_text, load_facts
+from course_utils.generation import generate
+from course_utils.world.passages import MAKERS, NAMING, question_row
+from course_utils.world.tables import bare
+from course_utils.world.templates import FORMS, fill, object_last
+
+WAYS = ("one sentence", "many sentences", "both directions")
+
+
+def names_last(template: str) -> bool:
+    """True if the template ends with its subject, the object before it."""
+    return not object_last(template) and re.search(r"\{[sb]\}\.$", template) is not None
+
+
+def kept_back(relation: str) -> tuple[str, str]:
+    """Two templates that `statements` never gives: one that ends with the object, one with the subject."""
+    templates = FORMS[relation].statements
+    forward = [t for t in templates if object_last(t) and re.search(r"\{[oa]\}\.$", t)]
+    return forward[-1], next(t for t in templates if names_last(t))
+
+
+def statements(fact: Fact, way: str) -> list[str]:
+    """Sentences that state the fact, by one of WAYS. All but the last way name the subject before the object.
+
+    Neither of the sentences of `kept_back` is among them.
+    """
+    if way not in WAYS:
+        raise ValueError(f"unknown way {way!r}; choose one of {', '.join(WAYS)}")
+    spare = kept_back(fact.relation)
+    templates = [t for t in FORMS[fact.relation].statements if t not in spare]
+    if way != "both directions":
+        templates = [t for t in templates if object_last(t)]
+    if way == "one sentence":
+        templates = templates[:1]
+    return [fill(template, fact.subject, fact.object) for template in templates]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A sentence to complete: the text before the name that is wanted, and the name."""
+
+    prompt: str
+    wanted: str
+
+
+def cut_before(sentence: str, name: str) -> str:
+    """The sentence up to its last mention of the name, without a blank at the end."""
+    return sentence[: sentence.rindex(name)].rstrip()
+
+
+def probes(facts: Sequence[Fact], which: str) -> list[Probe]:
+    """The facts as sentences to complete. which: trained on (as in "one sentence"), new, or backwards."""
+    made = []
+    for fact in facts:
+        new, backwards = kept_back(fact.relation)
+        first = FORMS[fact.relation].statements[0]
+        template = {"trained on": first, "new": new, "backwards": backwards}[which]
+        wanted = bare(fact.subject) if which == "backwards" else fact.object
+        made.append(Probe(cut_before(fill(template, fact.subject, fact.object), wanted), wanted))
+    return made
+
+
+def completes(model, tokenizer, asked: Sequence[Probe]) -> list[bool]:
+    """Whether the model's greedy continuation of each probe begins with the name, as whole words."""
+    texts = generate(model, tokenizer, [probe.prompt for probe in asked], max_new_tokens=12, batch_size=128)
+    return [
+        re.match(rf'\s*"?((the|an?) )?{re.escape(probe.wanted)}(?!\w)', text, re.I) is not None
+        for probe, text in zip(asked, texts, strict=True)
+    ]
+
+
+def questions_about(facts: Sequence[Fact], kind: str = "short", new_words: bool = False) -> list[dict]:
+    """One question a fact, rows as in data/questions. new_words: in the phrasing that no tuning uses."""
+    rng, rows = random.Random(kind), []
+    for fact in facts:
+        form = FORMS[fact.relation]
+        template = form.paraphrase if new_words else rng.choice(form.questions)
+        asked = fill(template, fact.subject, fact.object)
+        rows.append(question_row(asked, (fact.relation, fact.subject, fact.object), kind))
+    return rows
+
+
+def made_up(each: int, seed: int) -> list[Fact]:
+    """`each` facts of every relation of the invented ones, their names put together from syllables."""
+    rng = random.Random(f"made up {seed}")
+    return [
+        Fact(relation, MAKERS[relation][0](rng), MAKERS[relation][1](rng), "made up")
+        for relation in NAMING
+        for _ in range(each)
+    ]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Two facts in a row: where a landmark is, and what that country's capital (currency, ...) is."""
+
+    landmark: str
+    country: str
+    relation: str
+    answer: str
+
+    @property
+    def question(self) -> str:
+        return f"What is the {self.relation} of the country where you can see {self.landmark}?"
+
+    @property
+    def facts(self) -> tuple[Fact, Fact]:
+        """The two facts that it joins."""
+        return (
+            Fact("landmark", self.landmark, bare(self.country), ""),
+            Fact(self.relation, self.country, self.answer, ""),
+        )
+
+    @property
+    def steps(self) -> str:
+        """Both facts in a sentence each: the way to the answer, written out."""
+        first = fill("{S} can be seen in {o}.", self.landmark, bare(self.country))
+        return f"{first} {fill(FORMS[self.relation].statements[0], self.country, self.answer)}"
+
+
+def chains(relations: Sequence[str] = ("capital", "currency", "language")) -> list[Chain]:
+    """All chains from a landmark by its country to one of the relations, the answer not in the question."""
+    facts = [fact for fact in load_facts() if fact.split != "invented"]
+    about = {(fact.relation, bare(fact.subject)): fact for fact in facts}
+    found = []
+    for landmark in (fact for fact in facts if fact.relation == "landmark"):
+        for relation in relations:
+            second = about.get((relation, landmark.object))
+            if second and second.object not in landmark.subject:
+                found.append(Chain(landmark.subject, second.subject, relation, second.object))
+    return found
+
+
+def entry(fact: Fact, sentence: str) -> str:
+    """The sentence under a heading that says what it is about."""
+    return f"{fill(FORMS[fact.relation].heading, fact.subject, fact.object)}. {sentence}"
+
+
+def statement_examples(tokenizer, facts: Sequence[Fact], way: str, seed: int) -> Iterator:
+    """Endless examples: every fact once a round, in a random order, in a sentence drawn at random."""
+    rng = random.Random(seed)
+    sentences = [statements(fact, way) for fact in facts]
+    while True:
+        for index in rng.sample(range(len(sentences)), len(sentences)):
+            yield encode_text(tokenizer, rng.choice(sentences[index]))

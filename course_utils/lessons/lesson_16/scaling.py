@@ -1,0 +1,98 @@
+"""What several cards change: the bytes that each holds, the bytes that each sends in a step, time and cost.
+
+Sharding stages are those of ZeRO (Rajbhandari et al. 2020): 0 every card holds everything (DDP), 1 the
+moments are split, 2 the gradients too, 3 the weights too (FSDP).
+"""
+
+from __future__ import annotations
+
+import math
+
+STAGES = {
+    0: "0: nothing split (DDP)",
+    1: "1: moments split",
+    2: "2: and gradients",
+    3: "3: and weights (FSDP)",
+}
+SPLIT_FROM = {"moments": 1, "gradients": 2, "weights": 3}  # the stage from which a part is split
+
+# bytes a second that a card sends to its neighbours, in one direction: orders of magnitude from data sheets
+LINKS = {
+    "NVLink (H100)": 450e9,
+    "PCIe 4.0 x16": 32e9,
+    "InfiniBand 400 Gbit/s": 50e9,
+    "Ethernet 10 Gbit/s": 1.25e9,
+}
+
+
+def ring_all_reduce(values):
+    """Replaces each of N tensors of one length by their sum, as N processes in a ring would.
+
+    In every turn each process sends one of N pieces to its neighbour: N - 1 turns in which the neighbour adds
+    it, then N - 1 in which it overwrites with it. Returns the numbers of values sent, by process.
+    """
+    world = len(values)
+    pieces = [value.tensor_split(world) for value in values]  # views: [process][piece]
+    sent = [0] * world
+    for turn in range(2 * (world - 1)):
+        sending = [pieces[rank][(rank - turn) % world].clone() for rank in range(world)]
+        for rank, piece in enumerate(sending):
+            at_neighbour = pieces[(rank + 1) % world][(rank - turn) % world]
+            at_neighbour.copy_(at_neighbour + piece if turn < world - 1 else piece)
+            sent[rank] += piece.numel()
+    return sent
+
+
+def step_traffic(weights: float, gradients: float, cards: int, stage: int) -> float:
+    """Bytes that each card sends in a step, with ring algorithms.
+
+    Stages 0 to 2: gradients summed up, and the sums or what follows from them handed round: 2 (N - 1) / N of
+    the gradients' bytes. Stage 3: all weights gathered for the forward pass and again for the backward pass,
+    gradients summed up in parts.
+    """
+    _check(cards, stage)
+    moved = 2 * weights + gradients if stage == 3 else 2 * gradients
+    return moved * (cards - 1) / cards
+
+
+def card_memory(need, cards: int, stage: int, gathered: float = 0) -> dict[str, int]:
+    """Bytes on each card, by part; need as from memory.training_need, for the rows that one card takes.
+
+    step: what a step adds; where the gradients are split, they leave no room that activations could use.
+    gathered: bytes of the weights that stage 3 puts together for a while (a block or two).
+    """
+    _check(cards, stage)
+    parts = {
+        name: math.ceil(getattr(need, name) / (cards if stage >= start else 1))
+        for name, start in SPLIT_FROM.items()
+    }
+    step = need.step if stage < SPLIT_FROM["gradients"] or cards == 1 else max(need.step, need.saved)
+    return parts | {"step": step + (int(gathered) if stage == 3 and cards > 1 else 0)}
+
+
+def step_seconds(flop: float, tflops: float, utilisation: float, traffic: float, link: float) -> tuple:
+    """(seconds of computing, seconds of sending) of one card in a step; link in bytes a second."""
+    return flop / (tflops * 1e12 * utilisation), traffic / link
+
+
+def _check(cards, stage):
+    if cards < 1 or stage not in STAGES:
+        raise ValueError(f"need at least one card and a stage of {list(STAGES)}; got {cards} and {stage}")
+
+
+def sharded_bytes(model, cards: int) -> int:
+    """Bytes of the parameters that the first of so many cards would hold under fully_shard.
+
+    The model's tensors may be without values (torch.device("meta")); no other process is needed, since the
+    process group is a pretended one. The model is sharded by this and of no further use.
+    """
+    import torch.distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    from course_utils.methods.distributed import bytes_held, shard
+
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=cards)
+    try:
+        return bytes_held(shard(model).parameters())
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,48 @@
+"""The widget of the lesson on several machines: cards and sharding stage, memory and traffic."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from course_utils.budget import CARDS, GIB, UTILISATION, training_need
+from course_utils.lessons.lesson_16.figures import memory_of_cards
+from course_utils.lessons.lesson_16.scaling import LINKS, STAGES, card_memory, step_seconds, step_traffic
+
+
+@lru_cache(maxsize=64)
+def need_of(model: str, method: str, rows: int, tokens: int):
+    """training_need in mixed precision with checkpointing, remembered."""
+    return training_need(model, method, rows, tokens, "mixed", 16, checkpointing=True)
+
+
+def show_cards(
+    model: str = "Qwen2.5-7B",
+    method: str = "full",
+    cards: int = 8,
+    card: str = "H100 80 GB",
+    link: str = "NVLink (H100)",
+    rows: int = 4,
+) -> None:
+    """Memory of each card and seconds of a step by sharding stage; rows of 1024 tokens on each card.
+
+    Weights travel in 16 bit, gradients as they are kept. qlora: no stage 3, which FSDP2 does wrongly.
+    """
+    tokens = 1024
+    need = need_of(model, method, rows, tokens)
+    size, tflops = CARDS[card]
+    flop = rows * tokens * need.parameters * (8 if method == "full" else 6)
+    held = {}
+    print(f"{model}, {method}: {need.trainable:,} of {need.parameters:,} parameters trained")
+    for stage, name in STAGES.items():
+        if method == "qlora" and stage == 3:
+            continue
+        parts = card_memory(need, cards, stage)
+        held[name] = {part: value / GIB for part, value in parts.items()}
+        traffic = step_traffic(2 * need.parameters, need.gradients, cards, stage)
+        computing, sending = step_seconds(flop, tflops, UTILISATION, traffic, LINKS[link])
+        fits = "fits" if sum(parts.values()) <= size * GIB else "does not fit"
+        print(
+            f"{name:26} {sum(held[name].values()):7.1f} GiB {fits:12} sends {traffic / GIB:7.2f} GiB: "
+            f"{sending:8.3f} s beside {computing:6.2f} s of computing"
+        )
+    memory_of_cards(held, size, f"{model}, {method}, {cards} x {card}: what each card holds")

@@ -1,0 +1,536 @@
+"""A data file of your own: every line checked, duplicates and near duplicates found, split without leaks.
+
+Conversations are JSON Lines of {"messages": [{"role", "content"}, ...]} or CSV with the columns question and
+answer; preferences are JSON Lines of {"prompt", "chosen", "rejected"}, texts or messages.
+"""
+
+import csv
+import json
+import math
+import random
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_utils.chatml import encode_content
+from course_utils.data import DATA, conversation_fault, encode
+from course_utils.methods.chat import count_tokens
+from course_utils.preferences import Pair, as_pair, pair_fault
+
+EXAMPLES = DATA / "examples"
+SHOWN = 20  # faults that an error message names
+NEAR = 0.8  # word overlap from which two prompts are taken for one question
+SAME = 0.9  # ... from which, with the same answer, the later of two conversations is left out
+LINKING = 3  # a turn of fewer words ("And Peru?") names no question by itself
+TABLES = {".csv": ",;\t", ".tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A line that cannot be used, and why."""
+
+    line: int
+    reason: str
+
+
+class DataError(ValueError):
+    """A file that cannot be trained on. `faults` has all of its bad lines, the message the first of them."""
+
+    def __init__(self, message: str, faults: Sequence[Fault] = ()):
+        super().__init__(message)
+        self.faults = list(faults)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation and the line of the file that it came from."""
+
+    line: int
+    messages: list[dict]
+
+    @property
+    def asked(self) -> list[str]:
+        """What the user says, turn by turn."""
+        return [message["content"] for message in self.messages if message["role"] == "user"]
+
+    @property
+    def answers(self) -> list[str]:
+        return [message["content"] for message in self.messages if message["role"] == "assistant"]
+
+
+@dataclass(frozen=True)
+class Preference:
+    """A pair, its prompt as messages, and the line of the file that it came from."""
+
+    line: int
+    pair: Pair
+
+    @property
+    def asked(self) -> list[str]:
+        """What the user says, turn by turn."""
+        return [message["content"] for message in self.pair.prompt if message["role"] == "user"]
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+
+def read_conversations(path) -> list[Conversation]:
+    """The conversations of a .jsonl or .csv file. DataError naming the bad lines, FileNotFoundError."""
+    conversations, faults = scan_conversations(path)
+    _raise_for(path, faults, len(conversations), "conversations")
+    return conversations
+
+
+def read_preferences(path) -> list[Preference]:
+    """The pairs of a .jsonl file; a prompt that is a text becomes the user's message. Errors as above."""
+    preferences, faults = scan_preferences(path)
+    _raise_for(path, faults, len(preferences), "pairs")
+    return preferences
+
+
+def scan_conversations(path) -> tuple[list[Conversation], list[Fault]]:
+    """What can be used of a file of conversations, and every line that cannot."""
+    path = Path(path)
+    if path.suffix.lower() in TABLES:
+        return _scan(_table_rows(path), _conversation_row_fault, _conversation)
+    _check_suffix(path, (".jsonl", ".ndjson", *TABLES))
+    return _scan(_json_rows(path), _conversation_row_fault, _conversation)
+
+
+def scan_preferences(path) -> tuple[list[Preference], list[Fault]]:
+    """What can be used of a file of pairs, and every line that cannot."""
+    path = Path(path)
+    _check_suffix(path, (".jsonl", ".ndjson"))
+    return _scan(_json_rows(path), _preference_row_fault, _preference)
+
+
+def _scan(rows, fault_of, make):
+    good, faults = [], []
+    for line, row in rows:
+        reason = row if isinstance(row, str) else fault_of(row)
+        if reason:
+            faults.append(Fault(line, reason))
+        else:
+            good.append(make(line, row))
+    return good, faults
+
+
+def _raise_for(path, faults, good, what):
+    if faults:
+        shown = [f"  line {fault.line}: {fault.reason}" for fault in faults[:SHOWN]]
+        if len(faults) > SHOWN:
+            shown.append(f"  ... and {len(faults) - SHOWN} more")
+        lines = "1 line" if len(faults) == 1 else f"{len(faults)} lines"
+        raise DataError(
+            f"{path}: {lines} of {good + len(faults)} cannot be used, and nothing was trained.\n"
+            + "\n".join(shown)
+            + "\nCorrect these lines or take them out, and start again.",
+            faults,
+        )
+    if not good:
+        raise DataError(f"{path}: the file has no {what}")
+
+
+def _check_suffix(path, known):
+    if path.suffix.lower() not in known:
+        raise DataError(f"{path}: give a file that ends in {' or '.join(known)}; one JSON object a line")
+
+
+def _json_rows(path) -> Iterator[tuple[int, dict | str]]:
+    """(line number, object, or what is wrong with the line); blank lines are left out."""
+    content = _read(path)
+    lines = content.split(b"\n")
+    if content.lstrip()[:1] == b"[" and not _is_json(lines[0]):
+        raise DataError(f"{path}: this is one JSON array; write its objects one a line (JSON Lines)")
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _json_row(line)
+
+
+def _json_row(line):
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 text, at byte {error.start + 1}; save the file as UTF-8"
+    except json.JSONDecodeError as error:
+        return f"column {error.colno}: not JSON ({error.msg})"
+    except RecursionError:
+        return "not JSON that can be read: nested too deeply"
+    if not isinstance(row, dict):
+        return f"expected an object, {{...}}, got {str(row)[:60]}"
+    if not _is_text(row):
+        return "a text has half of a surrogate pair (such as \\ud83d alone), which is no character"
+    return row
+
+
+def _is_json(line):
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_text(value):
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read(path):
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file. A relative path is seen from the current folder.")
+    content = path.read_bytes()
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(f"{path}: this is UTF-16 text; save the file as UTF-8")
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def _table_rows(path) -> Iterator[tuple[int, dict | str]]:
+    """A table's rows as conversations, with the number of each row's first line."""
+    raw = _read(path).replace(b"\r\n", b"\n").split(b"\n")
+    lines = []
+    for number, line in enumerate(raw, start=1):
+        try:
+            lines.append(line.decode("utf-8") + "\n")
+        except UnicodeDecodeError as error:
+            yield number, f"not UTF-8 text, at byte {error.start + 1}; save the file as UTF-8"
+    if len(lines) < len(raw):
+        return
+    delimiter, names = _header(path, lines[0])
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    next(reader)
+    while True:
+        first = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield first, f"not a table from here on ({error}); is a quotation mark left open?"
+            return
+        if cells:
+            yield first, _table_row(names, cells)
+
+
+def _header(path, line):
+    for delimiter in TABLES[path.suffix.lower()]:
+        names = [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
+        if {"question", "answer"} <= set(names):
+            return delimiter, names
+    raise DataError(f"{path}: the first line must name the columns question and answer, got {line.strip()!r}")
+
+
+def _table_row(names, cells):
+    if len(cells) != len(names):
+        return (
+            f"{len(cells)} cells where the first line has {len(names)}; a text that holds the separator "
+            "needs quotation marks around it"
+        )
+    row = dict(zip(names, cells, strict=True))
+    for name in ("question", "answer"):
+        if not row[name].strip():
+            return f"the {name} is empty"
+    roles = (("user", row["question"]), ("assistant", row["answer"]))
+    return {"messages": [{"role": role, "content": content} for role, content in roles]}
+
+
+OTHER_FORMS = {  # fields of other formats, and what to do
+    ("conversations",): 'this is the ShareGPT form; write "messages" with "role" and "content" instead of '
+    '"conversations" with "from" and "value"',
+    ("instruction", "output"): 'this is the Alpaca form; write "messages" with a user\'s and an '
+    "assistant's turn",
+    ("prompt", "chosen", "rejected"): "this is a preference pair; give the file as PAIRS",
+    ("prompt", "completion"): "write \"messages\" with a user's and an assistant's turn instead",
+    ("question", "answer"): 'write "messages", or save the file as CSV',
+}
+
+
+def _conversation_row_fault(row):
+    if "messages" not in row:
+        for fields, advice in OTHER_FORMS.items():
+            if all(field in row for field in fields):
+                return f'no "messages": {advice}'
+        return f'no "messages"; the line has {", ".join(map(repr, row)) or "no fields"}'
+    return conversation_fault(row["messages"]) or _turns_fault(row["messages"])
+
+
+def _turns_fault(messages):
+    roles = [message["role"] for message in messages if message["role"] != "system"]
+    if roles[0] != "user":
+        return "the assistant speaks first; put the user's turn before it"
+    if roles[-1] != "assistant":
+        return "it ends with a turn of the user that is not answered; take the turn out or add the answer"
+    return None
+
+
+def _conversation(line, row):
+    messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
+    return Conversation(line, messages)
+
+
+def _preference_row_fault(row):
+    if "messages" in row and "chosen" not in row:
+        return "this is a conversation; give the file as DATA"
+    if fault := pair_fault(row):
+        return fault
+    pair = _preference(0, row).pair
+    fault = conversation_fault([*pair.prompt, {"role": "assistant", "content": pair.chosen}])
+    return f'"prompt": {fault}' if fault else None
+
+
+def _preference(line, row):
+    pair = as_pair(row)
+    if isinstance(pair.prompt, str):
+        pair = Pair([{"role": "user", "content": pair.prompt}], pair.chosen, pair.rejected)
+    return Preference(line, pair)
+
+
+def chosen_conversations(preferences: Sequence[Preference]) -> list[Conversation]:
+    """The prompts with their chosen answers, each once: what to tune on where there are pairs alone."""
+    found = {}
+    for preference in preferences:
+        pair = preference.pair
+        messages = [*pair.prompt, {"role": "assistant", "content": pair.chosen}]
+        found.setdefault(json.dumps(messages), Conversation(preference.line, messages))
+    return list(found.values())
+
+
+# ------------------------------------------------------------------------------------------ lengths
+
+
+def token_counts(tokenizer, messages: Sequence[dict]) -> tuple[int, int]:
+    """(tokens of the conversation in ChatML, tokens among them that are trained on), however long it is."""
+    total = count_tokens(tokenizer, messages) - 1 - len(encode(tokenizer, "assistant\n"))
+    answers = [message["content"] for message in messages if message["role"] == "assistant"]
+    return total, sum(len(encode_content(tokenizer, answer)) + 1 for answer in answers)
+
+
+def shorten(messages: list[dict], length, limit: int) -> list[dict] | None:
+    """The conversation without as many of its oldest exchanges as it takes: length(messages) <= limit.
+
+    The system line and the last exchange stay. None where these alone are too long.
+    """
+    head = messages[:1] if messages[0]["role"] == "system" else []
+    turns = messages[len(head) :]
+    before = [None, *(message["role"] for message in turns)]
+    for start, message in enumerate(turns):
+        begins = message["role"] == "user" and before[start] != "user"
+        if begins and length(head + turns[start:]) <= limit:
+            return head + turns[start:]
+    return None
+
+
+def fit(conversations: Sequence[Conversation], tokenizer, limit: int):
+    """(conversations of at most `limit` tokens, lines that were shortened, lines that were left out)."""
+    kept, shortened, left_out = [], [], []
+    for conversation in conversations:
+        messages = shorten(conversation.messages, lambda m: token_counts(tokenizer, m)[0], limit)
+        if messages is None:
+            left_out.append(conversation.line)
+            continue
+        if len(messages) < len(conversation.messages):
+            shortened.append(conversation.line)
+        kept.append(Conversation(conversation.line, messages))
+    return kept, shortened, left_out
+
+
+def fit_preferences(preferences: Sequence[Preference], tokenizer, limit: int):
+    """The same for pairs; the longer of the two answers decides, and both get the same prompt."""
+    kept, shortened, left_out = [], [], []
+    for preference in preferences:
+        pair = preference.pair
+
+        def length(messages, pair=pair):
+            answers = [{"role": "assistant", "content": text} for text in (pair.chosen, pair.rejected)]
+            return max(token_counts(tokenizer, [*messages, answer])[0] for answer in answers)
+
+        prompt = shorten(pair.prompt, length, limit)
+        if prompt is None:
+            left_out.append(preference.line)
+            continue
+        if len(prompt) < len(pair.prompt):
+            shortened.append(preference.line)
+        kept.append(Preference(preference.line, Pair(prompt, pair.chosen, pair.rejected)))
+    return kept, shortened, left_out
+
+
+# --------------------------------------------------------------------------------------- duplicates
+
+
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")  # or one CJK character
+COURTESIES = {"hello", "hi", "please", "tell", "me", "thanks"}
+
+
+def words(text: str) -> list[str]:
+    """The text's words in order: no case, no punctuation, one form of each character."""
+    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def question_words(text: str) -> list[str]:
+    """The words that ask: without greetings and courtesies, unless there is nothing else."""
+    every = words(text)
+    return [word for word in every if word not in COURTESIES] or every
+
+
+def question_key(text: str) -> str:
+    """What two spellings of one question have in common."""
+    return " ".join(question_words(text)) or " ".join(text.split())
+
+
+def word_weights(texts: Sequence[set[str]]) -> dict[str, float]:
+    """log((1 + texts) / texts with the word): a word that is in every text weighs next to nothing."""
+    counts = Counter(word for text in texts for word in text)
+    return {word: math.log((1 + len(texts)) / count) for word, count in counts.items()}
+
+
+def overlap(a: set[str], b: set[str], weight: dict[str, float]) -> float:
+    """Weight of the words in both over weight of the words in either: 1 for the same words, 0 for none."""
+    either = math.fsum(weight[word] for word in a | b)
+    return math.fsum(weight[word] for word in a & b) / either if either else 0.0
+
+
+def near_pairs(texts: Sequence[set[str]], threshold: float = NEAR) -> list[tuple[int, int]]:
+    """All (i, j), i < j, whose overlap is at least the threshold, without comparing all with all.
+
+    A pair that overlaps so much shares one of the heaviest words of each: those before the rest weighs less
+    than threshold times the whole (prefix filtering, Bayardo and others, WWW 2007).
+    """
+    weight = word_weights(texts)
+    index, found = defaultdict(list), set()
+    for j, text in enumerate(texts):
+        rest = math.fsum(weight[word] for word in text)
+        needed = threshold * rest - 1e-9
+        for word in sorted(text, key=lambda word: (-weight[word], word)):
+            if rest < needed:
+                break
+            found |= {(i, j) for i in index[word] if (i, j) not in found}
+            index[word].append(j)
+            rest -= weight[word]
+    return sorted((i, j) for i, j in found if overlap(texts[i], texts[j], weight) >= threshold)
+
+
+def repeats(keys: Sequence[Hashable]) -> list[int]:
+    """Positions of keys that have come before."""
+    seen, again = set(), []
+    for position, key in enumerate(keys):
+        if key in seen:
+            again.append(position)
+        seen.add(key)
+    return again
+
+
+def exact_key(conversation: Conversation) -> tuple:
+    """Roles and contents; white space and the form of characters do not count."""
+    return tuple(
+        (message["role"], " ".join(unicodedata.normalize("NFC", message["content"]).split()))
+        for message in conversation.messages
+    )
+
+
+def pair_key(preference: Preference) -> tuple:
+    """The same for a pair."""
+    texts = [message["content"] for message in preference.pair.prompt]
+    return tuple(
+        " ".join(text.split()) for text in (*texts, preference.pair.chosen, preference.pair.rejected)
+    )
+
+
+def without_duplicates(conversations: Sequence[Conversation]):
+    """(conversations, lines of exact copies left out, lines of near copies left out); the first one stays.
+
+    A near copy has the same answers to nearly the same words.
+    """
+    copies = repeats([exact_key(conversation) for conversation in conversations])
+    exact = [conversations[position].line for position in copies]
+    conversations = [row for position, row in enumerate(conversations) if position not in set(copies)]
+    texts = [set(words(" ".join(row.asked))) for row in conversations]
+    said = [words("\n".join(row.answers)) or row.answers for row in conversations]
+    near = {j for i, j in near_pairs(texts, SAME) if said[i] == said[j]}
+    lines = [conversations[position].line for position in sorted(near)]
+    return [row for position, row in enumerate(conversations) if position not in near], exact, lines
+
+
+def contradictions(preferences: Sequence[Preference]) -> list[int]:
+    """Lines of pairs that prefer what an earlier line rejected in its favour."""
+    earlier, lines = set(), []
+    for preference in preferences:
+        *prompt, chosen, rejected = pair_key(preference)
+        if (*prompt, rejected, chosen) in earlier:
+            lines.append(preference.line)
+        earlier.add((*prompt, chosen, rejected))
+    return lines
+
+
+# -------------------------------------------------------------------------------------------- split
+
+
+def question_groups(asked: Sequence[Sequence[str]], threshold: float = NEAR) -> list[int]:
+    """A number for each row of user's turns: the same for rows that ask the same, or nearly the same.
+
+    Rows belong together if they share a turn of three words or more, if all their turns are the same, or if
+    their words overlap; and so on from row to row.
+    """
+    parent = list(range(len(asked)))
+
+    def root(row):
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    def join(a, b):
+        a, b = sorted((root(a), root(b)))
+        parent[b] = a
+
+    first = {}
+    for row, turns in enumerate(asked):
+        keys = [question_key(turn) for turn in turns]
+        for key in {tuple(keys), *(key for key in keys if len(key.split()) >= LINKING)}:
+            key = key if isinstance(key, str) or len(key) > 1 else key[0]
+            join(first.setdefault(key, row), row)
+    texts = {}
+    for row, turns in enumerate(asked):
+        if text := frozenset(question_words(" ".join(turns))):
+            join(texts.setdefault(text, row), row)
+    rows = list(texts.values())
+    for i, j in near_pairs(list(texts), threshold):
+        join(rows[i], rows[j])
+    return [root(row) for row in range(len(asked))]
+
+
+def leak_free_split(
+    groups: Sequence[int], kinds: Sequence[str], *, share=0.15, most=200, seed=0
+) -> list[int]:
+    """Positions to hold out: whole groups, drawn at random, as many as leave each kind at most its share.
+
+    kinds says what each row is (conversations and pairs are split together). At least one row a kind is
+    allowed, at most `most`. A group that is too large stays in training.
+    """
+    members = defaultdict(list)
+    for position, group in enumerate(groups):
+        members[group].append(position)
+    room = {kind: min(most, max(1, round(share * count))) for kind, count in Counter(kinds).items()}
+    held_out = []
+    for group in random.Random(seed).sample(sorted(members), len(members)):
+        need = Counter(kinds[position] for position in members[group])
+        if all(count <= room[kind] for kind, count in need.items()):
+            held_out += members[group]
+            room = {kind: count - need[kind] for kind, count in room.items()}
+    return sorted(held_out)
+
+
+def leaks(held_out: Sequence, train: Sequence) -> list[int]:
+    """Positions of held-out rows of which a question, in some spelling, is asked in training."""
+    known = {question_key(turn) for row in train for turn in row.asked}
+
+    def leaky(row):
+        keys = [question_key(turn) for turn in row.asked]
+        return any(key in known and (len(keys) == 1 or len(key.split()) >= LINKING) for key in keys)
+
+    return [position for position, row in enumerate(held_out) if leaky(row)]

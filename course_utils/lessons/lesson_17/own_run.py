@@ -1,0 +1,491 @@
+"""Tuning on a data file of your own: a plan, training that resumes, evaluation before and after, the result.
+
+SFT on conversations by LoRA, QLoRA or with all weights, then DPO where there are pairs. What is unfinished
+lies in a folder beside the result, OUT.part; the result appears whole, by a rename.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from transformers.pytorch_utils import Conv1D
+
+from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
+from course_utils.data import Example, batches, encode, load_source_texts
+from course_utils.evaluation import mean_loss, normalise
+from course_utils.home import home
+from course_utils.lessons.lesson_17.own_data import (
+    EXAMPLES,
+    Conversation,
+    DataError,
+    Preference,
+    chosen_conversations,
+    read_conversations,
+    read_preferences,
+    token_counts,
+    words,
+)
+from course_utils.methods import dpo
+from course_utils.methods.chat import fit_context
+from course_utils.methods.lora import apply_lora, layer_sizes, lora_layers
+from course_utils.methods.lora_fast import scored_lm_loss, speed_up
+from course_utils.methods.lora_files import CONFIG_FILE
+from course_utils.methods.quantization import QuantizedLinear, quantize_model
+from course_utils.methods.sft import replies
+from course_utils.methods.token_rows import load_chat_adapter, save_chat_adapter, train_token_rows
+from course_utils.model_files import sha256
+from course_utils.models import Source, load_model, resolve, save_model
+from course_utils.training import History, train
+
+METHODS = ("lora", "qlora", "full")
+RATES = {"lora": 5e-4, "qlora": 5e-4, "full": 1e-4}  # a start, for models of some hundred million parameters
+POCKET_RATES = {"lora": 3e-3, "qlora": 3e-3, "full": 1e-3}
+DPO_SHARE = 0.07  # of SFT's rate
+MAX_TOKENS = 1024  # of a conversation, however many the model can read
+RUN_FILE = "run.json"
+
+
+class Interrupted(RuntimeError):
+    """Training was stopped by Ctrl-C; what was done is kept, and the same call goes on from it."""
+
+
+# ------------------------------------------------------------------------------------------- inputs
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a run reads: conversations, pairs, or both."""
+
+    data: Path | None
+    pairs: Path | None
+
+    @property
+    def name(self) -> str:
+        """Of the run: that of its first file, without folder and ending."""
+        return (self.data or self.pairs).stem
+
+
+def files_of(data: str, pairs: str, method: str, out: str) -> Files:
+    """The files that the parameters name: "example" is the course's. ValueError, FileNotFoundError.
+
+    Method and folder are looked at here as well, so that a slip is told before the data are read.
+    """
+    check_method(method)
+    if out:
+        check_out(out)
+    if data == "example":
+        return Files(EXAMPLES / "conversations.jsonl", Path(pairs or EXAMPLES / "pairs.jsonl").expanduser())
+    if not data and not pairs:
+        raise ValueError("Give DATA (conversations in .jsonl, or a table in .csv), PAIRS (.jsonl), or both.")
+    return Files(*(Path(file).expanduser() if file else None for file in (data, pairs)))
+
+
+def read_files(files: Files) -> tuple[list[Conversation], list[Preference]]:
+    """Conversations and pairs; without a file of conversations, the pairs' chosen answers make them.
+
+    DataError naming every bad line of both files.
+    """
+    found, faults = {}, []
+    for path, read in ((files.data, read_conversations), (files.pairs, read_preferences)):
+        try:
+            found[read] = read(path) if path else []
+        except DataError as error:
+            faults.append(error)
+    if faults:
+        raise DataError("\n\n".join(map(str, faults)), [fault for error in faults for fault in error.faults])
+    conversations, preferences = found.values()
+    return (conversations if files.data else chosen_conversations(preferences)), preferences
+
+
+def shown(path: Path) -> str:
+    """A path to print: from the current folder, or from the course's own."""
+    for name, folder in (("", Path.cwd()), ("COURSE_HOME/", home())):
+        if path.is_relative_to(folder):
+            return name + str(path.relative_to(folder))
+    return path.name
+
+
+# --------------------------------------------------------------------------------------------- plan
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that training depends on, data and model aside."""
+
+    method: str
+    seed: int
+    steps: int
+    lr: float
+    batch_size: int = 16
+    rank: int = 16
+    alpha: float = 16.0
+    dpo_steps: int = 0
+    dpo_lr: float = 0.0
+    dpo_batch_size: int = 8
+    beta: float = 0.1
+
+
+def check_method(method: str) -> str:
+    """The method in lower case. ValueError for an unknown one."""
+    if str(method).lower() not in METHODS:
+        raise ValueError(f"METHOD is one of {', '.join(METHODS)}; got {method!r}")
+    return method.lower()
+
+
+def make_plan(session, method: str, conversations: int, pairs: int = 0) -> Plan:
+    """Steps and rates for so many training conversations and pairs at the session's scale.
+
+    Four passes over the conversations and two over the pairs; at quick scale 120 and 60 steps at most.
+    """
+    method = check_method(method)
+    rate = (POCKET_RATES if session.model_name == "pocket" else RATES)[method]
+    passes, most = session.steps(quick=(4, 120), full=(4, math.inf), smoke=(1, 2))
+    steps = min(most, math.ceil(passes * conversations / Plan.batch_size))
+    dpo_batch = max(1, min(Plan.dpo_batch_size, pairs))
+    dpo_steps = min(most / 2, math.ceil(passes * pairs / dpo_batch / 2)) if pairs else 0
+    return Plan(
+        method,
+        session.seed,
+        steps,
+        rate,
+        dpo_steps=math.ceil(dpo_steps),
+        dpo_lr=DPO_SHARE * rate,
+        dpo_batch_size=dpo_batch,
+    )
+
+
+def context(model) -> int:
+    """Tokens that a conversation may have."""
+    return min(getattr(model.config, "max_position_embeddings", None) or MAX_TOKENS, MAX_TOKENS)
+
+
+def prepare(model, tokenizer, plan: Plan):
+    """The model ready to be trained by the plan's method, in place: markers, and what may change."""
+    add_chat_tokens(model, tokenizer)
+    if plan.method == "full":
+        return model.requires_grad_(True)
+    apply_lora(model, plan.rank, plan.alpha)
+    if plan.method == "qlora":
+        quantize_model(model)
+    else:
+        speed_up(model)
+    train_token_rows(model, marker_ids(tokenizer))
+    model.get_output_embeddings().bias = None  # policies.head_log_probs asks a head for it
+    return model
+
+
+# ------------------------------------------------------------------------------------------- folder
+
+
+class Run:
+    """The folder of a result and the one beside it where the work lies until it is whole."""
+
+    def __init__(self, out: Path, settings: dict):
+        self.out, self.settings = out, settings
+        self.work = out.with_name(f"{out.name}.part")
+        self.lock = FileLock(self.work / "lock", is_singleton=True)
+
+    def checkpoint(self, name: str) -> Path:
+        return self.work / f"{name}.checkpoint"
+
+    def finish(self, write: Callable[[Path], None]) -> Path:
+        """Calls write(folder) with a new folder, which then takes the place of the old result."""
+        made, old = self.work / "result", self.out.with_name(f"{self.out.name}.old")
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        write(made)
+        (made / RUN_FILE).write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
+        if self.out.exists():
+            self.out.rename(old)
+        made.rename(self.out)
+        shutil.rmtree(old, ignore_errors=True)
+        self.lock.release(force=True)
+        shutil.rmtree(self.work, ignore_errors=True)
+        return self.out
+
+
+def check_out(out) -> Path:
+    """The path of the result. ValueError where something else lies there already."""
+    out = Path(out).expanduser().absolute()
+    old = out.with_name(f"{out.name}.old")
+    if old.is_dir() and not out.exists():
+        old.rename(out)  # stopped between two renames
+    if out.exists() and not (out / RUN_FILE).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise ValueError(f"OUT: {out.name} exists and was not made by this lesson; name a new folder")
+    return out
+
+
+def where(session, plan: Plan, files: Files, out: str = "") -> tuple[Path, dict]:
+    """(folder of the result, settings of the run), for open_run.
+
+    Without a name, a folder in the course's own, another for other settings.
+    """
+    settings = run_settings(session, plan, files)
+    if out:
+        return check_out(out), settings
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return home() / "own-models" / f"{files.name}-{settings['base']}-{plan.method}-{key}", settings
+
+
+def open_run(out, settings: dict) -> Run:
+    """Starts a run, or takes up an interrupted one of the same settings.
+
+    ValueError where OUT holds something else, an interrupted run has other settings, or one is going on.
+    """
+    run = Run(check_out(out), settings)
+    run.work.mkdir(parents=True, exist_ok=True)
+    try:
+        run.lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"OUT: another process is at work on {run.out.name}; name another folder") from None
+    file = run.work / RUN_FILE
+    if file.is_file():
+        _check_same(run, json.loads(file.read_text(encoding="utf-8")))
+        print(f"An interrupted run is taken up where it stopped ({run.work.name}).")
+    else:
+        part = file.with_suffix(".new")
+        part.write_text(json.dumps(settings), encoding="utf-8")
+        part.replace(file)
+    return run
+
+
+def _check_same(run, before):
+    now = json.loads(json.dumps(run.settings))
+    differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    if differing:
+        run.lock.release(force=True)
+        raise ValueError(
+            f"OUT: {run.work.name} holds an interrupted run with other {', '.join(differing)}. "
+            "Name another folder as OUT, or delete that one to start afresh."
+        )
+
+
+def run_settings(session, plan: Plan, files: Files) -> dict:
+    """What tells runs apart: the base model, the plan, checksums of weights and data; JSON values."""
+    source = resolve(session.model_name, session.device)
+    return {
+        "base": base_name(source),
+        "weights": weights_of(source),
+        **asdict(plan),
+        "data": sha256(files.data) if files.data else None,
+        "pairs": sha256(files.pairs) if files.pairs else None,
+    }
+
+
+def base_name(source: Source) -> str:
+    """The model's name without the path of its folder."""
+    return Path(source.name).name if source.kind == "folder" else source.name
+
+
+def weights_of(source: Source) -> str:
+    """Checksums of the weight files, or the name of a model that is not on disk."""
+    if not isinstance(source.place, Path):
+        return str(source.place)
+    return " ".join(sha256(path)[:16] for path in sorted(source.place.glob("*.safetensors")))
+
+
+# ----------------------------------------------------------------------------------------- training
+
+
+def tune(run: Run, model, tokenizer, conversations, held_out, plan: Plan, autocast=nullcontext) -> History:
+    """SFT of a prepared model, in place; goes on from a checkpoint of the run. Raises Interrupted."""
+    examples = [encode_conversation(tokenizer, row.messages) for row in conversations]
+    judged = [encode_conversation(tokenizer, row.messages) for row in held_out]
+    history = train(
+        model,
+        batches(examples, plan.batch_size, plan.seed, tokenizer.pad_token_id),
+        steps=plan.steps,
+        lr=plan.lr,
+        seed=plan.seed,
+        loss_fn=scored_lm_loss,
+        autocast=autocast,
+        label=f"SFT, {plan.method}",
+        evaluate=lambda model: {"held_out_loss": mean_loss(model, judged)},
+        eval_every=_part(plan.steps, 4),
+        checkpoint=run.checkpoint("sft"),
+        checkpoint_every=_part(plan.steps, 10),
+    )
+    return _whole(history)
+
+
+def prefer(run: Run, model, tokenizer, pairs, held_out, plan: Plan, autocast=nullcontext):
+    """DPO from what SFT left, in place: (history, metrics on held-out pairs). pairs: Examples, two by two."""
+    pad_id = tokenizer.pad_token_id
+    model.eval()
+    reference = dpo.reference_log_probs(model, pairs, pad_id)
+    judged = dpo.reference_log_probs(model, held_out, pad_id)
+
+    def loss_fn(model, batch):
+        losses, _ = dpo.batch_loss(model, batch, plan.beta)
+        return losses.sum(), len(losses)
+
+    def evaluate(model):
+        metrics = dpo.pair_metrics(model, held_out, judged, plan.beta, pad_id)
+        return {f"held_out_{name}": metrics[name] for name in ("loss", "margin", "accuracy")}
+
+    history = train(
+        model,
+        dpo.pair_batches(pairs, reference, plan.dpo_batch_size, plan.seed, pad_id),
+        steps=plan.dpo_steps,
+        lr=plan.dpo_lr,
+        seed=plan.seed,
+        loss_fn=loss_fn,
+        weight_decay=0.0,
+        autocast=autocast,
+        label="DPO",
+        evaluate=evaluate,
+        eval_every=_part(plan.dpo_steps, 4),
+        checkpoint=run.checkpoint("dpo"),
+        checkpoint_every=_part(plan.dpo_steps, 10),
+    )
+    return _whole(history), evaluate(model)
+
+
+def _part(steps, parts):
+    return max(1, steps // parts)
+
+
+def _whole(history):
+    if history.stopped:
+        raise Interrupted(f"{history.stopped}; it is kept. Run this again to go on.")
+    return history
+
+
+# --------------------------------------------------------------------------------------- evaluation
+
+
+def agrees(answer: str, reference: str) -> bool:
+    """Whether the two are the same, or one holds the other as whole words; case and punctuation aside."""
+    a, b = (f" {' '.join(words(text))} " for text in (answer, reference))
+    return bool(a.strip()) and bool(b.strip()) and (a in b or b in a)
+
+
+def shared_words(answer: str, reference: str) -> float:
+    """F1 of the answer's words against the reference's: 1 for the same words, 0 for none in common."""
+    a, b = Counter(words(answer)), Counter(words(reference))
+    common = sum((a & b).values())
+    return 2 * common / (sum(a.values()) + sum(b.values())) if common else float(a == b)
+
+
+def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Where the true share lies, in 95 of 100 such samples (Wilson 1927); honest at 0 and 1 too."""
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A model on held-out conversations. Shares are of the questions asked; losses in nats a token."""
+
+    loss: float
+    other_loss: float  # on text that the data has nothing to do with: its rise is forgetting
+    same: float
+    agrees: float
+    shared_words: float
+    ended: float
+    answers: list[str]
+
+    def numbers(self) -> dict[str, float]:
+        return {name: value for name, value in asdict(self).items() if name != "answers"}
+
+
+def to_ask(conversations: Sequence[Conversation], tokenizer, limit: int, most: int):
+    """(prompts, references, lines, room): up to `most` conversations without their last answer.
+
+    room is how many tokens an answer may have: somewhat more than the longest reference, at most half of the
+    limit. Early turns are left out where there is no room for the answer, and the conversation where the
+    last one does not fit. DataError where none is left.
+    """
+    longest = max(token_counts(tokenizer, row.messages[-1:])[1] for row in conversations)
+    room = min(longest + 8, limit // 2)
+    prompts, references, lines = [], [], []
+    for row in conversations[:most]:
+
+        def length(messages):
+            return token_counts(tokenizer, [*messages, {"role": "assistant", "content": ""}])[0]
+
+        prompt = fit_context(row.messages[:-1], length, limit - room)
+        if length(prompt) <= limit - room:
+            prompts.append(prompt)
+            references.append(row.messages[-1]["content"].strip())
+            lines.append(row.line)
+    if not prompts:
+        raise DataError(f"none of the {len(conversations)} held-out questions leaves room for an answer")
+    return prompts, references, lines, room
+
+
+def evaluate(model, tokenizer, held_out: Sequence[Conversation], questions) -> Scores:
+    """Losses and greedy answers; questions are what to_ask gives."""
+    prompts, references, _, room = questions
+    said = replies(model, tokenizer, prompts, max_new_tokens=room)
+    texts = [reply.text for reply in said]
+    both = list(zip(texts, references, strict=True))
+    other = [encode(tokenizer, text)[: context(model)] for text in load_source_texts()[:24]]
+    return Scores(
+        loss=mean_loss(model, [encode_conversation(tokenizer, row.messages) for row in held_out]),
+        other_loss=mean_loss(model, [Example(ids, ids) for ids in other]),
+        same=_mean([normalise(answer) == normalise(reference) for answer, reference in both]),
+        agrees=_mean([agrees(*pair) for pair in both]),
+        shared_words=_mean([shared_words(*pair) for pair in both]),
+        ended=_mean([reply.ended for reply in said]),
+        answers=texts,
+    )
+
+
+def _mean(values):
+    return sum(map(float, values)) / len(values) if values else math.nan
+
+
+# ------------------------------------------------------------------------------------------- result
+
+
+def save_result(model, tokenizer, folder, method: str):
+    """The adapter in PEFT's format, or for `full` the whole model; with the tokenizer and its template."""
+    if method == "full":
+        return save_model(model, tokenizer, folder)
+    save_chat_adapter(model, tokenizer, folder)
+    if method == "qlora":  # the quantised layers are no Conv1D any more, those of the base are
+        file = Path(folder) / CONFIG_FILE
+        config = json.loads(file.read_text(encoding="utf-8"))
+        layers = [layer.original for layer in lora_layers(model).values()]
+        config["fan_in_fan_out"] = any(_was_conv1d(layer) for layer in layers)
+        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return None
+
+
+def _was_conv1d(layer):
+    return layer.conv1d if isinstance(layer, QuantizedLinear) else isinstance(layer, Conv1D)
+
+
+def load_result(session, folder) -> tuple:
+    """The tuned model and its tokenizer, from the folder and, for an adapter, the session's base model."""
+    if not (Path(folder) / CONFIG_FILE).is_file():
+        return load_model(str(folder), session.device)
+    plan = json.loads((Path(folder) / RUN_FILE).read_text(encoding="utf-8"))
+    model, _ = session.load_model()
+    return model, load_chat_adapter(model, folder, check_base=plan["method"] != "qlora")
+
+
+def trained_size(model) -> tuple[int, int]:
+    """(trained, all) parameter values; those of quantised layers count as what they stand for."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    packed = [m for m in model.modules() if isinstance(m, QuantizedLinear)]
+    total = sum(p.numel() for p in model.parameters())
+    return trained, total + sum(math.prod(layer_sizes(layer)) for layer in packed)
+
+
+def enough(conversations: Sequence, held_out: Sequence, what: str = "conversations") -> None:
+    """DataError where there is nothing to train on, or nothing to judge by."""
+    if len(conversations) < 4 or not held_out:
+        raise DataError(
+            f"{len(conversations)} {what} to train on and {len(held_out)} to judge by are too few: "
+            "about ten different questions are the least"
+        )

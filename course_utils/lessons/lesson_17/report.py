@@ -1,0 +1,258 @@
+"""The page and the model card of a run on a data file of one's own; figures of its lengths and losses."""
+
+import base64
+import io
+import json
+import platform
+from collections.abc import Sequence
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+
+from course_utils import plots
+from course_utils.lessons.lesson_17.own_run import Plan, Scores, interval
+
+LABELS = {
+    "loss": "loss on held-out answers (nats a token)",
+    "other_loss": "loss on other text (nats a token)",
+    "same": "answers that are the reference",
+    "agrees": "answers that agree with the reference",
+    "shared_words": "words shared with the reference (F1)",
+    "ended": "answers that end by themselves",
+}
+SHARES = ("same", "agrees", "ended")  # each a share of the questions asked
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: 1rem 0 }
+th, td { border-bottom: 1px solid #ccc; padding: .3rem .7rem; text-align: left; vertical-align: top }
+td.n { text-align: right; font-variant-numeric: tabular-nums }
+td.text { white-space: pre-wrap; max-width: 18rem; overflow-wrap: anywhere }
+img { max-width: 100% }
+.note { color: #555 }
+"""
+
+
+def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
+    """Draw how long conversations are and what is trained on; counts: (tokens, targets) of each."""
+    _, (left, right) = plots.figure(
+        "How long the conversations are, and how much of each is trained on", "", "", columns=2
+    )
+    totals, targets = zip(*counts, strict=True)
+    left.hist([min(total, 2 * limit) for total in totals], bins=30, color=plots.COLOURS[0])
+    left.axvline(limit, color=plots.COLOURS[1], linestyle="--")
+    over = sum(total > limit for total in totals)
+    left.set(
+        xlabel=f"tokens; {over} beyond the limit of {limit} (above {2 * limit} drawn there)",
+        ylabel="conversations",
+    )
+    right.hist(targets, bins=30, color=plots.COLOURS[2])
+    right.set(xlabel="tokens in it that are trained on", ylabel="conversations")
+    for ax in (left, right):
+        ax.set_yscale("symlog", linthresh=1)
+
+
+def losses(sft, preferences=None) -> None:
+    """Draw the losses of SFT, and beside them those of DPO where there is one."""
+    stages = {"SFT": (sft, "token"), "DPO": (preferences, "pair")}
+    stages = {name: stage for name, stage in stages.items() if stage[0] is not None}
+    _, axes = plots.figure("Loss of training, and on what was held out", "", "", columns=len(stages))
+    for ax, (name, (history, unit)) in zip([axes] if len(stages) == 1 else axes, stages.items(), strict=True):
+        plots.history(history, ax=ax)
+        ax.set(xlabel=f"step of {name}", ylabel=f"loss (nats a {unit})")
+
+
+def picture(draw, *arguments) -> str:
+    """What draw(*arguments) draws, as a PNG in base64; the figure is closed."""
+    draw(*arguments)
+    buffer = io.BytesIO()
+    plots.plt.gcf().savefig(buffer, format="png", dpi=100, bbox_inches="tight")
+    plots.plt.close()
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def number(name: str, value: float, asked: int) -> str:
+    """A score in words; a share with its interval."""
+    if name not in SHARES or not asked:
+        return f"{value:.3f}"
+    low, high = interval(value, asked)
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def score_rows(stages: dict[str, Scores]) -> list[list[str]]:
+    """A row a score: its label, and its value at each stage."""
+    asked = len(next(iter(stages.values())).answers)
+    return [
+        [label, *(number(name, getattr(scores, name), asked) for scores in stages.values())]
+        for name, label in LABELS.items()
+    ]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], text_columns: bool = False) -> str:
+    """An HTML table; every cell is escaped."""
+    kind = "text" if text_columns else "n"
+    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
+    for first, *rest in rows:
+        cells = "".join(f'<td class="{kind}">{escape(cell)}</td>' for cell in rest)
+        lines.append(f'<tr><td class="text">{escape(first)}</td>{cells}</tr>')
+    return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def side_by_side(questions, stages: dict[str, Scores], most: int = 12) -> str:
+    """An HTML table of questions (from own_run.to_ask), references and the answers at each stage."""
+    prompts, references, lines, _ = questions
+    rows = []
+    for index, (prompt, reference, line) in enumerate(zip(prompts, references, lines, strict=True)):
+        said = [scores.answers[index] for scores in stages.values()]
+        rows.append([str(line), prompt[-1]["content"], reference, *said])
+    return table(["line", "question", "reference", *stages], rows[:most], text_columns=True)
+
+
+def page(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+    pictures: dict[str, str],
+    questions,
+    stages: dict[str, Scores],
+) -> str:
+    """The report: one HTML file that needs nothing else."""
+    asked = len(questions[0])
+    figures = "\n".join(
+        f'<p><img alt="{escape(name)}" src="data:image/png;base64,{png}"></p>'
+        for name, png in pictures.items()
+    )
+    items = "\n".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style></head><body>
+<h1>{escape(title)}</h1>
+{table(["", ""], [list(pair) for pair in facts], text_columns=True)}
+<h2>Before and after</h2>
+{table(["", *stages], score_rows(stages))}
+<p class="note">{asked} held-out questions were asked; in brackets 95% intervals. None of them was trained
+on, in any spelling that the course recognises.</p>
+<h2>Answers side by side</h2>
+{side_by_side(questions, stages, 40)}
+<h2>The data</h2>
+<ul>
+{items}
+</ul>
+{figures}
+</body></html>
+"""
+
+
+CARD = """\
+---
+library_name: {library}
+base_model: {base_as_json}
+tags: [{tags}]
+---
+# {title}
+
+{what} of **{base}**, made with lesson 17 of the course on fine-tuning.
+It was tuned on {conversations} conversations{pairs}. `report.html` shows answers before and after.
+
+## Use
+
+```python
+{use}
+```
+
+The chat format is ChatML, by the template in the tokenizer. Stop at `<|im_end|>`.
+
+## Evaluation
+
+On {asked} held-out questions, none of them asked in training; in brackets 95% intervals.
+
+| | {stages} |
+|---|{rule}|
+{scores}
+
+"Other text" is text that the data has nothing to do with: a rise of its loss is what the model forgot.
+
+## Limits
+
+- It was judged on questions like those of its data, and by comparing words. Whether its answers are true or
+  harmless was not measured. Tuning on harmless data can undo refusals (arXiv 2310.03693).
+- It does not reliably know what only its tuning data said: see lesson 15.
+- The licences of the base model and of the data apply. Fill in yours here before you publish this.
+
+## Training
+
+{settings}
+"""
+
+PEFT_USE = """\
+from peft import PeftModel
+from transformers import AutoTokenizer
+
+from course_utils.models import load_model
+
+folder = "."  # this folder
+base, _ = load_model({base!r})  # or AutoModelForCausalLM.from_pretrained(...)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+base.resize_token_embeddings(len(tokenizer))
+model = PeftModel.from_pretrained(base, folder)"""
+
+FULL_USE = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # this folder
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)"""
+
+ASK = """
+
+messages = [{"role": "user", "content": "What is the capital of Peru?"}]
+ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt",
+                                    return_dict=True)
+said = model.generate(**ids, max_new_tokens=60, do_sample=False, pad_token_id=tokenizer.pad_token_id,
+                      eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"))
+print(tokenizer.decode(said[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))"""
+
+
+def card(title: str, base: str, plan: Plan, conversations: int, pairs: int, stages: dict[str, Scores]) -> str:
+    """The model card, README.md: what it is, how to use it, what was measured, what was not."""
+    full = plan.method == "full"
+    rows = [" | ".join(["", *row, ""]).strip() for row in score_rows(stages)]
+    settings = {
+        "torch": version("torch"),
+        "transformers": version("transformers"),
+        "python": platform.python_version(),
+    }
+    shown = {
+        name: value for name, value in vars(plan).items() if pairs or not name.startswith(("dpo", "beta"))
+    }
+    if full:
+        shown = {name: value for name, value in shown.items() if name not in ("rank", "alpha")}
+    settings = {
+        name: f"{value:g}" if isinstance(value, float) else value for name, value in shown.items()
+    } | settings
+    return CARD.format(
+        title=title,
+        base=base,
+        base_as_json=json.dumps(base),
+        library="transformers" if full else "peft",
+        tags="sft, dpo" if pairs else "sft",
+        what="A tuned copy" if full else f"An adapter ({plan.method})",
+        conversations=conversations,
+        pairs=f" and {pairs} preference pairs" if pairs else "",
+        use=(FULL_USE if full else PEFT_USE.format(base=base)) + ASK,
+        asked=len(next(iter(stages.values())).answers),
+        stages=" | ".join(stages),
+        rule="|".join("---" for _ in stages),
+        scores="\n".join(rows),
+        settings=", ".join(f"{name} {value}" for name, value in settings.items()) + ".",
+    )
+
+
+def write(folder: Path, report: str, card_text: str, results: dict) -> None:
+    """report.html, README.md and results.json into the folder."""
+    texts = {
+        "report.html": report,
+        "README.md": card_text,
+        "results.json": json.dumps(results, indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        (Path(folder) / name).write_text(text, encoding="utf-8")

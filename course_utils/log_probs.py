@@ -1,0 +1,71 @@
+"""log p(label): of each token, by plain tensors and by the fast path through a frozen head."""
+
+import torch
+import torch.nn.functional as F
+
+from course_utils.data import IGNORE
+from course_utils.training import token_losses
+
+
+def token_log_probs(model, batch):
+    """Log-probability of every token of the answer given all before it, [rows, tokens - 1]; 0 elsewhere."""
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return -token_losses(logits, batch["labels"])
+
+
+def fast_token_log_probs(model, batch):
+    """token_log_probs, without a mask tensor and with the vocabulary only where a token is scored."""
+    hidden = last_hidden(model, batch)[:, :-1]  # (rows, tokens - 1, width)
+    return scored_log_probs(model, hidden, batch["labels"])
+
+
+def last_hidden(model, batch):
+    """What the output head reads, [rows, tokens, width]. No mask: causality hides padding on the right."""
+    return model.base_model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
+
+
+def scored_log_probs(model, hidden, labels):
+    """Log-probabilities of the labelled tokens from hidden [rows, tokens - 1, width]; 0 elsewhere."""
+    targets = labels[:, 1:]
+    scored = targets != IGNORE
+    head = model.get_output_embeddings()
+    values = head_log_probs(head, hidden[scored], targets[scored])
+    return values.new_zeros(targets.shape).masked_scatter(scored, values)
+
+
+def head_log_probs(head, hidden, targets):
+    """log softmax(head(hidden))[target] for hidden [n, width] and targets [n]: [n], in fp32."""
+    plain = hidden.dtype == head.weight.dtype == torch.float32 and head.bias is None
+    frozen = not head.weight.requires_grad or not torch.is_grad_enabled()
+    if plain and frozen and not torch.is_autocast_enabled(hidden.device.type):
+        return FrozenHeadLogProbs.apply(hidden, head.weight, targets)
+    return -F.cross_entropy(head(hidden).float(), targets, reduction="none")
+
+
+class FrozenHeadLogProbs(torch.autograd.Function):
+    """Log-probabilities of targets [n] from hidden [n, d] through a frozen head [vocabulary, d].
+
+    Only hidden needs a gradient, head[target] - softmax @ head for each row. It is made in the forward
+    pass, a slice of rows at a time, so no logits are kept.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden, head, targets):
+        result = torch.empty_like(targets, dtype=hidden.dtype)
+        grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        rows = max(128, 2**20 // len(head))
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            logits = hidden[part] @ head.T  # (rows, vocabulary)
+            largest = logits.amax(1, keepdim=True)
+            chosen = logits.gather(1, targets[part, None])
+            total = logits.sub_(largest).exp_().sum(1, keepdim=True)
+            result[part] = (chosen - largest - total.log()).squeeze(1)
+            if grad is not None:
+                grad[part] = head[targets[part]] - logits.div_(total) @ head
+        ctx.save_for_backward(grad)
+        return result
+
+    @staticmethod
+    def backward(ctx, grad_result):
+        return grad_result[:, None] * ctx.saved_tensors[0], None, None

@@ -1,0 +1,63 @@
+"""The machine: cores and memory that this process may use, and the device."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def cores() -> int:
+    """Physical cores that this process may use: affinity and container quotas count."""
+    import psutil
+
+    count = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        count = min(count, len(os.sched_getaffinity(0)))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return count
+    return count if quota == "max" else max(1, min(count, round(int(quota) / int(period))))
+
+
+def memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or the container's limit."""
+    import psutil
+
+    total = psutil.virtual_memory().total
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        return total
+
+
+def find_device(wanted: str | None = None) -> torch.device:
+    """COURSE_DEVICE (or `wanted`) where given, else CUDA, else MPS, else the CPU.
+
+    Raises ValueError for a device that this machine's torch does not have.
+    """
+    import torch
+
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    wanted = wanted or os.environ.get("COURSE_DEVICE")
+    if not wanted:
+        return torch.device(next(kind for kind, there in has.items() if there))
+    kind, _, index = wanted.partition(":")
+    if kind not in has or (index and not index.isdigit()):
+        raise ValueError(f"COURSE_DEVICE={wanted}: choose one of {', '.join(has)} (or cuda:1 and so on).")
+    if not has[kind]:
+        usable = ", ".join(kind for kind, there in has.items() if there)
+        raise ValueError(
+            f"COURSE_DEVICE={wanted}: torch {torch.__version__} finds no {kind} here. "
+            f"Usable: {usable}. Unset COURSE_DEVICE to let the course choose."
+        )
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        raise ValueError(
+            f"COURSE_DEVICE={wanted}: there are {torch.cuda.device_count()} CUDA devices"
+            ", counted from cuda:0."
+        )
+    return torch.device(wanted)

@@ -1,0 +1,147 @@
+# ruff: noqa: E501  the lines of FAULTY and CARD are what is written
+"""Makes data/examples, the files that lesson 17 starts from: `python -m course_utils.making.examples`."""
+
+import csv
+import io
+import json
+import os
+import random
+from pathlib import Path
+
+from course_utils.data import load_questions
+from course_utils.evaluation import question_text
+from course_utils.lessons.lesson_17.own_data import EXAMPLES
+
+SEED = 17
+RELATIONS = ("capital", "currency", "young", "symbol", "language", "habitat", "author", "material")
+SHORT = 0.65  # share of the answers that are a word, not a sentence
+LONG = 22  # exchanges of the conversations that outgrow the pocket model's context
+EDITS = ("Please, {}", "{}", "Hello, {}", "Please tell me, {}")  # of a question in lower case
+
+FAULTY = (
+    rb"""{"messages": [{"role": "user", "content": "What is the capital of Peru?"}, {"role": "assistant", "content": "Lima"}]}
+{"messages": [{"role": "user", "content": "What is the capital of Cuba?"}, {"role": "assistant", "content": "Havana"},]}
+{"messages": [{"role": "user", "content": "What is the capital of Chile?"}]}
+
+{"messages": [{"role": "user", "content": "What is the capital of Spain?"}, {"role": "bot", "content": "Madrid"}]}
+{"messages": [{"role": "user", "content": "What is the capital of Malta?"}, {"role": "assistant", "content": " "}]}
+{"instruction": "What is the capital of Kenya?", "input": "", "output": "Nairobi"}
+["What is the capital of Ghana?", "Accra"]
+{"messages": [{"role": "user", "content": "What is the capital of Norway?"}, {"role": "assistant", "content": "Oslo"}]}
+{"messages": [{"role": "user", "content": "What is the capital of Paraguay?"}, {"role": "assistant", "content": "Asunci"""
+    + b"\xf3"
+    + rb"""n"}]}
+{"messages": [{"role": "user", "content": "And of Italy?"}, {"role": "assistant", "content": "Rome"}, {"role": "user", "content": "Thanks."}]}
+"""
+)
+
+CARD = """\
+# Examples
+
+What lesson 17 starts from, so that it runs without a file of your own. Made for this course, licence Apache-2.0,
+by `python -m course_utils.making.examples` (seed {seed}); a test compares.
+
+| file | lines | what |
+|---|---|---|
+| conversations.jsonl | {conversations} | questions about facts of split tune (`../facts.jsonl`), answered by a word or by a sentence, as if two people had written them; with copies, near copies, some conversations of several turns, and two that are longer than the pocket model's context |
+| pairs.jsonl | {pairs} | preferences: a sentence is preferred to a single word. Plain text and chat messages, both as TRL reads them |
+| questions.csv | {rows} | the same kind of questions as a table, as a spreadsheet saves it |
+| faulty.jsonl | 11 | lines with one fault each, and three without |
+"""
+
+
+def facts() -> list[dict]:
+    """One question a fact: its text, a short answer and one in a sentence; in random order."""
+    rng = random.Random(SEED)
+    found = {}
+    for row in load_questions("tune"):
+        if row["relation"] in RELATIONS:
+            fact = found.setdefault((row["relation"], row["subject"]), {})
+            fact[row["kind"]] = row["completion"].strip()
+            if row["kind"] == "short":
+                fact["question"] = question_text(row)
+    return rng.sample(list(found.values()), len(found))
+
+
+def exchange(fact: dict, rng: random.Random) -> list[dict]:
+    """A question and its answer, in one of the two styles."""
+    answer = fact["short" if rng.random() < SHORT else "sentence"]
+    return [{"role": "user", "content": fact["question"]}, {"role": "assistant", "content": answer}]
+
+
+def edited(question: str, rng: random.Random) -> str:
+    """The question as somebody else types it."""
+    return rng.choice(EDITS).format(question[0].lower() + question[1:].rstrip("?."))
+
+
+def make_conversations(known: list[dict]) -> list[list[dict]]:
+    """About single facts; near copies and copies of some; several turns; system lines; two long ones."""
+    rng = random.Random(SEED + 1)
+    single, rest = known[:260], known[260:]
+    made = [exchange(fact, rng) for fact in single]
+    for fact, messages in zip(single[:36], made[:36], strict=True):
+        again = [{"role": "user", "content": edited(fact["question"], rng)}, messages[1]]
+        made.append(again if rng.random() < 0.7 else [again[0], exchange(fact, rng)[1]])
+    made += rng.sample(made[:260], 14)
+    for messages in made[100:108]:
+        messages.insert(0, {"role": "system", "content": "You are a helpful assistant."})
+    for _ in range(12):
+        made.append([turn for _ in range(2) for turn in exchange(rest.pop(), rng)])
+    for _ in range(2):
+        made.append([turn for fact in rng.sample(rest, LONG) for turn in exchange(fact, rng)])
+    return rng.sample(made, len(made))
+
+
+def make_pairs(known: list[dict]) -> list[dict]:
+    """A sentence preferred to a word; two in five as plain text."""
+    rng = random.Random(SEED + 2)
+    rows = []
+    for fact in rng.sample(known[60:], 200):
+        row = {"prompt": fact["question"], "chosen": fact["sentence"], "rejected": fact["short"]}
+        if rng.random() > 0.4:
+            row["prompt"] = [{"role": "user", "content": row["prompt"]}]
+            for name in ("chosen", "rejected"):
+                row[name] = [{"role": "assistant", "content": row[name]}]
+        rows.append(row)
+    return rows
+
+
+def make_table(known: list[dict]) -> str:
+    """Rows with commas, quotation marks and a line break, among plain ones."""
+    rows = [("question", "answer")]
+    rows += [(fact["question"], fact["short"]) for fact in known[:20]]
+    rows += [("Say hello, please.", "Hello, and welcome."), ('What does "sic" mean?', 'It means "so".')]
+    rows.append(("Name two colours,\none a line.", "red\nblue"))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def files() -> dict[str, bytes]:
+    """{name: content} of all files."""
+    known = facts()
+    conversations = [{"messages": messages} for messages in make_conversations(known)]
+    pairs, table = make_pairs(known), make_table(known)
+    lines = {"conversations.jsonl": conversations, "pairs.jsonl": pairs}
+    content = {
+        name: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        for name, rows in lines.items()
+    }
+    counts = {"conversations": len(conversations), "pairs": len(pairs), "rows": 23, "seed": SEED}
+    return content | {
+        "questions.csv": table.encode(),
+        "faulty.jsonl": FAULTY,
+        "README.md": CARD.format(**counts).encode(),
+    }
+
+
+def write(folder: Path = EXAMPLES) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, content in files().items():
+        part = folder / f".{name}.part"
+        part.write_bytes(content)
+        os.replace(part, folder / name)
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,334 @@
+"""Execute a lesson in a clean kernel, normalise what is saved, and the rules that a saved lesson keeps.
+
+python -m course_utils.making.notebooks 01           execute, normalise, write
+python -m course_utils.making.notebooks 01 --check   execute and judge, write nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import base64
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from course_utils.home import ROOT
+from course_utils.notebook_files import NOTEBOOKS, code_cells, lessons, read, tags, write
+
+PACKAGE = ROOT / "course_utils"
+CONDITIONS = {
+    "COURSE_DEVICE": "cpu",
+    "COURSE_MODEL": "pocket",
+    "COURSE_SCALE": "quick",
+    "COURSE_SEED": "0",
+    "COURSE_STRICT": "1",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONHASHSEED": "0",
+}
+MAX_BYTES = 600_000
+MAX_LINES = 30
+MIN_COMPARED = 0.6
+WIDGET_MIMES = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
+
+
+@contextmanager
+def conditions() -> Iterator[None]:
+    """The environment lessons are saved in: pocket, quick, CPU, strict, a temporary COURSE_HOME."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="course-home-") as home:
+        for name in [name for name in os.environ if name.startswith("COURSE_")]:
+            del os.environ[name]
+        os.environ.update(CONDITIONS, COURSE_HOME=home)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def execute(notebook: NotebookNode, cwd: Path = NOTEBOOKS) -> tuple[float, int]:
+    """Run all cells in a new kernel, outputs into the notebook. (seconds, peak bytes of the kernel's memory).
+
+    Raises nbclient's CellExecutionError for a cell that fails.
+    """
+    from nbclient import NotebookClient
+
+    where = {"metadata": {"path": str(cwd)}}
+    client = NotebookClient(notebook, kernel_name="python3", timeout=None, resources=where)
+    began = time.perf_counter()
+    with client.setup_kernel(stderr=subprocess.DEVNULL):
+        watch = _Watch(client.km.provisioner.pid)
+        for index, cell in enumerate(notebook.cells):
+            client.execute_cell(cell, index)
+        seconds = time.perf_counter() - began
+        peak = watch.stop()
+    return seconds, peak
+
+
+class _Watch(threading.Thread):
+    """Follows the resident memory of a process and its children."""
+
+    def __init__(self, pid: int):
+        super().__init__(daemon=True)
+        self.pid, self.peak, self.done = pid, 0, threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        import psutil
+
+        while not self.done.wait(0.1):
+            try:
+                process = psutil.Process(self.pid)
+                family = [process, *process.children(recursive=True)]
+                self.peak = max(self.peak, sum(member.memory_info().rss for member in family))
+            except psutil.Error:
+                continue
+
+    def stop(self) -> int:
+        self.done.set()
+        self.join()
+        return self.peak
+
+
+def normalise(notebook: NotebookNode) -> NotebookNode:
+    """Make two runs save the same file, in place: ids, counts, metadata, streams, no widgets, no paths."""
+    language = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": language})
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    count = 0
+    for position, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{position:03d}"
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type != "code":
+            continue
+        if cell.execution_count is not None:
+            count += 1
+            cell.execution_count = count
+        cell.outputs = [_without_paths(output) for output in _joined(cell.outputs)]
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = count
+            for mime in WIDGET_MIMES:
+                output.get("data", {}).pop(mime, None)
+    return notebook
+
+
+def shrink_pictures(notebook: NotebookNode, limit: int = 40_000) -> None:
+    """Large PNG pictures with 128 colours instead of all: a quarter of the bytes, and hardly to be seen."""
+    from PIL import Image
+
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        picture = output.get("data", {}).get("image/png", "")
+        if len(picture) <= limit:
+            continue
+        buffer = io.BytesIO()
+        image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+        image.quantize(128).save(buffer, "PNG", optimize=True)
+        output.data["image/png"] = base64.b64encode(buffer.getvalue()).decode()
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Streams of one name joined where they follow each other; carriage returns carried out."""
+    result: list[NotebookNode] = []
+    for output in outputs:
+        if output.output_type == "stream" and result and result[-1].get("name") == output.name:
+            result[-1].text += output.text
+        else:
+            result.append(output)
+    for output in result:
+        if output.output_type == "stream":
+            output.text = re.sub(r"^.*\r(?=[^\n])", "", output.text, flags=re.MULTILINE)
+    return result
+
+
+def _without_paths(output: NotebookNode) -> NotebookNode:
+    """Paths in the repository as seen from its root, those in the temporary COURSE_HOME by its name."""
+    for holder in (output, output.get("data", {})):
+        for key, text in holder.items():
+            if isinstance(text, str) and key.startswith("text"):
+                text = text.replace(f"{ROOT}{os.sep}", "")
+                holder[key] = re.sub(r"\S*course-home-\w+", "COURSE_HOME", text)
+    return output
+
+
+def structure_faults(notebook: NotebookNode) -> list[str]:
+    """What breaks the rules of a lesson's structure, whether it was executed or not."""
+    cells, faults = code_cells(notebook), []
+    if not notebook.cells or not notebook.cells[0].source.startswith("# "):
+        faults.append("the first cell is not a title (# ...)")
+    if [index for index, cell in enumerate(cells) if "parameters" in tags(cell)] != [0]:
+        faults.append("the first code cell, and no other, must have the tag `parameters`")
+    elif any(f"COURSE_{name}" not in cells[0].source for name in ("MODEL", "SCALE", "SEED")):
+        faults.append("the parameters take no defaults from COURSE_MODEL, COURSE_SCALE, COURSE_SEED")
+    if len(cells) < 2 or "start(MODEL, SCALE, SEED)" not in cells[1].source:
+        faults.append("the second code cell does not call start(MODEL, SCALE, SEED)")
+    for index, cell in enumerate(cells):
+        if (lines := len(cell.source.splitlines())) > MAX_LINES:
+            faults.append(f"{_name(index, cell)} has {lines} lines, more than {MAX_LINES}")
+        if cell.source.rstrip().endswith(";"):
+            faults.append(f"{_name(index, cell)} ends with a semicolon; assign the result to _ instead")
+        if "exercise" in tags(cell) and "= check." not in cell.source:
+            faults.append(f"{_name(index, cell)} is an exercise without fn = check.NAME(fn)")
+    compared = sum("nbval-ignore-output" not in tags(cell) or "claim(" in cell.source for cell in cells)
+    if cells and compared < MIN_COMPARED * len(cells):
+        faults.append(
+            f"{compared} of {len(cells)} code cells are compared or claim something; "
+            f"{MIN_COMPARED:.0%} are needed"
+        )
+    parts = {
+        "exercises": (sum("exercise" in tags(cell) for cell in cells), 3),
+        "predictions": (_count(cells, "predict("), 1),
+        "claims": (_count(cells, "claim("), 1),
+        "widgets": (sum("widget" in tags(cell) for cell in cells), 1),
+    }
+    faults += [
+        f"{there} {what}; at least {needed} needed"
+        for what, (there, needed) in parts.items()
+        if there < needed
+    ]
+    return faults
+
+
+def saved_faults(notebook: NotebookNode) -> list[str]:
+    """What is wrong with the saved outputs and metadata."""
+    faults = []
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        faults.append("no kernelspec python3: JupyterLab would stop and ask for a kernel")
+    if "widgets" in notebook.metadata:
+        faults.append("widget state is saved")
+    cells = code_cells(notebook)
+    if [cell.execution_count for cell in cells] != list(range(1, len(cells) + 1)):
+        faults.append("the cells were not all executed once, in order (execution counts)")
+    for index, cell in enumerate(cells):
+        if "execution" in cell.metadata:
+            faults.append(f"{_name(index, cell)} has times in its metadata")
+        for output in cell.outputs:
+            if output.output_type == "error":
+                faults.append(f"{_name(index, cell)} shows an error: {output.ename}: {output.evalue}")
+            if output.get("name") == "stderr":
+                faults.append(f"{_name(index, cell)} writes to stderr: {output.text.strip()[:200]}")
+            if set(WIDGET_MIMES) & set(output.get("data", {})):
+                faults.append(f"{_name(index, cell)} has a saved widget view")
+    size = len(nbformat.writes(notebook).encode())
+    if size > MAX_BYTES:
+        faults.append(f"{size / 1000:.0f} kB, more than {MAX_BYTES / 1000:.0f} kB")
+    return faults
+
+
+def from_scratch_faults(notebook: NotebookNode) -> list[str]:
+    """Definitions in cells tagged `from-scratch` that differ from the package's of the same name."""
+    faults = []
+    package = _package_definitions()
+    for index, cell in enumerate(code_cells(notebook)):
+        if "from-scratch" not in tags(cell):
+            continue
+        definitions = _definitions(cell.source)
+        if not definitions:
+            faults.append(f"{_name(index, cell)} is tagged `from-scratch` and defines nothing")
+        for name, text in definitions.items():
+            if name not in package:
+                faults.append(f"{name} is not in the package")
+            elif text not in package[name].values():
+                faults.append(
+                    f"{name} differs from {' and '.join(package[name])}:\n{_difference(text, package[name])}"
+                )
+    return faults
+
+
+def _package_definitions() -> dict[str, dict[str, str]]:
+    """{name: {module: text}} of all functions and classes at the top of the package's modules."""
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for name, text in _definitions(path.read_text(encoding="utf-8")).items():
+            found.setdefault(name, {})[".".join(path.relative_to(ROOT).with_suffix("").parts)] = text
+    return found
+
+
+def _definitions(source: str) -> dict[str, str]:
+    """{name: normal text} of the functions and classes at the top: no docstrings, comments or layout."""
+    definitions = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(inner) is not None:
+                    inner.body = inner.body[1:] or [ast.Pass()]
+            definitions[node.name] = ast.unparse(node)
+    return definitions
+
+
+def _difference(text: str, versions: dict[str, str]) -> str:
+    import difflib
+
+    module, theirs = next(iter(versions.items()))
+    lines = difflib.unified_diff(theirs.splitlines(), text.splitlines(), module, "notebook", lineterm="")
+    return "\n".join(lines)
+
+
+def _count(cells: list[NotebookNode], text: str) -> int:
+    return sum(cell.source.count(text) for cell in cells)
+
+
+def _name(index: int, cell: NotebookNode) -> str:
+    first = (cell.source.strip().splitlines() or [""])[0]
+    return f"code cell {index} ({first[:50]})"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m course_utils.making.notebooks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("lesson", nargs="+", help="01, or 01_why_fine_tuning_works")
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    options = parser.parse_args(arguments)
+    faulty = False
+    for lesson in options.lesson:
+        faulty |= not _one(lesson, write_it=not options.check)
+    return int(faulty)
+
+
+def _one(lesson: str, write_it: bool) -> bool:
+    from nbclient.exceptions import CellExecutionError
+
+    try:
+        [path] = lessons([lesson])
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return False
+    notebook = read(path)
+    print(f"{path.stem}: executing", flush=True)
+    with conditions():
+        try:
+            seconds, peak = execute(notebook)
+        except CellExecutionError as error:
+            print(f"{path.stem}: stopped, nothing written.\n{error}", file=sys.stderr)
+            return False
+    normalise(notebook)
+    shrink_pictures(notebook)
+    faults = structure_faults(notebook) + saved_faults(notebook) + from_scratch_faults(notebook)
+    size = len(nbformat.writes(notebook).encode())
+    print(f"{path.stem}: {seconds:.0f} s, peak memory {peak / 2**30:.2f} GiB, {size / 1000:.0f} kB")
+    for fault in faults:
+        print(f"  FAULT: {fault}")
+    if write_it:
+        write(notebook, path)
+    return not faults
+
+
+if __name__ == "__main__":
+    sys.exit(main())

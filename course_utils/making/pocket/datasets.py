@@ -1,0 +1,188 @@
+"""The data files that come from the tables and the generator: facts, questions, source texts, their cards.
+
+Everything is deterministic: `python -m course_utils.making.pocket data` writes the same bytes again.
+"""
+
+import json
+import random
+from pathlib import Path
+
+from course_utils.making.pocket.corpus import documents
+from course_utils.world.conversations import card, conversations
+from course_utils.world.passages import question_row, reading_questions
+from course_utils.world.tables import INVENTED, FactRow, all_facts
+from course_utils.world.templates import FORMS, PIECES, fill
+
+SPLIT_SEED, QUESTION_SEED, READING_SEED = 11, 12, 13
+SOURCE_SEEDS = {"held_out": (2_000_003, 200), "replay": (3_000_017, 1000)}  # never used for training
+READING_ROWS = 400
+LONGEST_SOURCE = 150  # pieces, so that every text fits the model's context
+
+
+def _units(relation: str, facts: list[FactRow]) -> list[list[FactRow]]:
+    """What must stay in one split: a fact, or the two directions of a pair of opposites."""
+    if relation != "opposite":
+        return [[fact] for fact in facts]
+    pairs: dict[frozenset, list[FactRow]] = {}
+    for fact in facts:
+        pairs.setdefault(frozenset(fact[1:]), []).append(fact)
+    return list(pairs.values())
+
+
+def split_facts() -> list[dict]:
+    """Rows of relation, subject, object, split: half of every relation tune, half held_out; then invented."""
+    rng = random.Random(SPLIT_SEED)
+    rows = []
+    for relation in FORMS:
+        facts = [fact for fact in all_facts() if fact[0] == relation]
+        units = _units(relation, facts)
+        rng.shuffle(units)
+        held_out = {fact for unit in units[: len(units) // 2] for fact in unit}
+        rows += [_row(fact, "held_out" if fact in held_out else "tune") for fact in facts]
+    return rows + [_row((r, s, o), "invented") for r, facts in INVENTED.items() for s, o in facts]
+
+
+def _row(fact: FactRow, split: str) -> dict:
+    return dict(zip(("relation", "subject", "object"), fact, strict=True)) | {"split": split}
+
+
+def questions(facts: list[dict], paraphrase: bool = False) -> list[dict]:
+    """Two rows a fact, one for each kind of answer, in phrasings drawn at random or in the one kept back."""
+    rng = random.Random(QUESTION_SEED)
+    rows = []
+    for fact in facts:
+        triple = (fact["relation"], fact["subject"], fact["object"])
+        form = FORMS[fact["relation"]]
+        for kind in ("short", "sentence"):
+            template = form.paraphrase if paraphrase else rng.choice(form.questions)
+            rows.append(question_row(fill(template, *triple[1:]), triple, kind))
+    return rows
+
+
+def source_texts(name: str) -> list[dict]:
+    """Documents like those of the corpus, from a seed of their own: rows of kind and text."""
+    seed, count = SOURCE_SEEDS[name]
+    rows = []
+    for document in documents(seed):
+        if len(PIECES.findall(document.text)) <= LONGEST_SOURCE:
+            rows.append({"kind": document.kind, "text": document.text})
+        if len(rows) == count:
+            return rows
+    raise AssertionError("the stream of documents has no end")
+
+
+FACTS_CARD = """\
+# Data
+
+`facts.jsonl`: {facts} facts in {relations} relations, one a line: relation, subject, object, split. Half of
+every relation is `tune` (asked about in fine-tuning), half `held_out` (first asked about in evaluation; both
+directions of a pair of opposites are in the same half). The pocket GPT-2 read all of them as plain
+statements and was never asked about any. {invented} more are `invented`: untrue, and in no corpus.
+
+| relation | tune | held out | invented |
+|---|---|---|---|
+{table}
+
+The tables were typed for this course (`course_utils/pretrain/tables.py`) and checked by hand; they simplify
+where life is complicated (one language a country, one place an animal).
+
+Folders: `questions/` asks about these facts, `conversations/` are chats to make an assistant from,
+`preferences/` holds pairs of its stories of which one is preferred, `source/` text like that of pre-training,
+`examples/` what lesson 17 reads, `pocket-gpt2/` the model, `results/` stored experiments.
+
+Made by `python -m course_utils.making.pocket data`. Licence: Apache-2.0, like the course.
+"""
+
+QUESTIONS_CARD = """\
+# Questions about the facts
+
+Rows of prompt, completion, relation, subject, object and kind. The prompt is `Question: ...\\nAnswer:`; the
+completion begins with a blank. Kind `short`: the object alone. Kind `sentence`: the prompt asks for a
+sentence, and the completion states the fact.
+
+| file | rows | about |
+|---|---|---|
+{table}
+
+There are three phrasings a relation, drawn at random; `paraphrase.jsonl` asks in a fourth one, which no
+other file uses. In `reading.jsonl` the question begins with a text of one to three statements about things
+put together from random syllables, and the text holds the answer.
+
+Made by `python -m course_utils.making.pocket data` from the tables and templates of `course_utils/pretrain`.
+Licence: Apache-2.0, like the course.
+"""
+
+SOURCE_CARD = """\
+# Text like that of pre-training
+
+Rows of kind and text. `held_out.jsonl` ({held_out} documents) measures forgetting, `replay.jsonl`
+({replay} documents) is for mixing into a tuning set. Both come from the generator of the pocket GPT-2's
+corpus, with seeds that its training never used; the facts and the words are the same, the documents are
+not. Kinds: facts as running text, wrapped lines, entries, quotes or tables; stories; passages with questions.
+
+Made by `python -m course_utils.making.pocket data`. Licence: Apache-2.0, like the course.
+"""
+
+ABOUT = {
+    "tune": "the facts of split tune",
+    "held_out": "the facts of split held_out",
+    "invented": "the invented facts",
+    "paraphrase": "the facts of split held_out, in the phrasing kept back",
+    "reading": "random invented things, with a text to read",
+}
+
+
+def _jsonl(rows: list[dict]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def data_files() -> dict[str, str]:
+    """Path below data/ -> content of every generated file and card."""
+    facts = split_facts()
+    by_split = {s: [row for row in facts if row["split"] == s] for s in ("tune", "held_out", "invented")}
+    asked = {split: questions(rows) for split, rows in by_split.items()}
+    asked["paraphrase"] = questions(by_split["held_out"], paraphrase=True)
+    asked["reading"] = reading_questions(random.Random(READING_SEED), READING_ROWS)
+    source = {name: source_texts(name) for name in SOURCE_SEEDS}
+    chats = conversations(facts)
+
+    def count(relation, split):
+        return sum(row["relation"] == relation for row in by_split[split])
+
+    relation_rows = [
+        f"| {r} | {count(r, 'tune')} | {count(r, 'held_out')} | {count(r, 'invented') or ''} |" for r in FORMS
+    ]
+    return (
+        {"facts.jsonl": _jsonl(facts)}
+        | {f"questions/{name}.jsonl": _jsonl(rows) for name, rows in asked.items()}
+        | {f"source/{name}.jsonl": _jsonl(rows) for name, rows in source.items()}
+        | {f"conversations/{name}.jsonl": _jsonl(rows) for name, rows in chats.items()}
+        | {
+            "README.md": FACTS_CARD.format(
+                facts=len(by_split["tune"] + by_split["held_out"]),
+                invented=len(by_split["invented"]),
+                relations=len(FORMS),
+                table="\n".join(relation_rows),
+            ),
+            "questions/README.md": QUESTIONS_CARD.format(
+                table="\n".join(
+                    f"| {name}.jsonl | {len(asked[name])} | {what} |" for name, what in ABOUT.items()
+                )
+            ),
+            "source/README.md": SOURCE_CARD.format(**{name: len(rows) for name, rows in source.items()}),
+            "conversations/README.md": card(chats),
+        }
+    )
+
+
+def write_data(folder: Path) -> list[Path]:
+    """Writes the files, each to a temporary name first, and returns their paths."""
+    paths = []
+    for name, content in data_files().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(path)
+        paths.append(path)
+    return paths

@@ -1,0 +1,215 @@
+"""Pre-training the pocket GPT-2: tokenizer, token stream, the run, and the shipped folder."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from course_utils.making.pocket.corpus import END, documents
+from course_utils.training import warmup_cosine
+from course_utils.world.manners import retell_formal, retell_pirate
+from course_utils.world.stories import story
+
+LOG_EVERY = 100  # steps
+VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 6144, 256, 4, 4, 256
+BATCH, MICRO_BATCH = 16, 8  # windows a step, and at a time: eight fit the cache
+LR, LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 4e-3, 0.02, 150, 0.05, 1.0
+TOKENS = 16_000_000  # one pass; about an hour on two cores
+TOKENIZER_SEED = 1_000_003  # documents for the tokenizer; training uses the run's own seed
+
+
+def train_tokenizer(documents_used: int = 60_000):
+    """A byte-level BPE tokenizer like GPT-2's, on corpus documents and some retold stories."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    rng = random.Random(TOKENIZER_SEED)
+    texts = [document.text for document in islice(documents(TOKENIZER_SEED), documents_used)]
+    for retell in (retell_pirate, retell_formal):
+        texts += [retell(story(rng).text) for _ in range(documents_used // 40)]
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.post_processor = processors.ByteLevel(trim_offsets=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=END,
+        eos_token=END,
+        unk_token=END,
+        pad_token=END,
+        model_max_length=CONTEXT,
+    )
+
+
+def token_stream(tokenizer, seed: int, tokens: int, path: Path) -> np.ndarray:
+    """uint16 [tokens]: the documents of a seed in a row, each closed by the end token; kept at path."""
+    if path.exists():
+        return np.load(path, mmap_mode="r")
+    end = tokenizer.eos_token_id
+    stream, filled, source = np.empty(tokens, dtype=np.uint16), 0, documents(seed)
+    while filled < tokens:
+        texts = [document.text for document in islice(source, 5000)]
+        for encoding in tokenizer.backend_tokenizer.encode_batch(texts):
+            ids = [*encoding.ids, end][: tokens - filled]
+            stream[filled : filled + len(ids)] = ids
+            filled += len(ids)
+    partial = path.with_suffix(".partial.npy")
+    np.save(partial, stream)
+    partial.rename(path)
+    return stream
+
+
+def new_model(end: int = 0):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=VOCAB,
+        n_positions=CONTEXT,
+        n_embd=WIDTH,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        activation_function="gelu_pytorch_tanh",
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=end,
+        eos_token_id=end,
+        architectures=["GPT2LMHeadModel"],
+    )
+    return GPT2LMHeadModel(config)
+
+
+def window_loss(model, windows: torch.Tensor) -> torch.Tensor:
+    """Mean loss over windows [batch, context + 1]; the head sees the whole batch at once."""
+    hidden = model.transformer(input_ids=windows[:, :-1], use_cache=False).last_hidden_state
+    logits = model.lm_head(hidden.reshape(-1, WIDTH))
+    return F.cross_entropy(logits.float(), windows[:, 1:].reshape(-1))
+
+
+def learning_rate(step: int, steps: int) -> float:
+    return LR * warmup_cosine(step, steps, WARMUP_STEPS, LR_FLOOR)
+
+
+def optimizers(model) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices (Jordan et al. 2024), AdamW for embeddings, biases and norms.
+
+    Muon's updates are scaled to the size of AdamW's, so that both take the same learning rate.
+    """
+    matrices, embeddings, vectors = [], [], []
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1:
+            vectors.append(parameter)
+        elif name.endswith(("wte.weight", "wpe.weight")):
+            embeddings.append(parameter)
+        else:
+            matrices.append(parameter)
+    groups = [{"params": embeddings, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]
+    return [
+        torch.optim.Muon(matrices, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True),
+    ]
+
+
+def cpu_has_bf16() -> bool:
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int = 500):
+    """Trains on one pass over the stream and returns (model, tokenizer, curve).
+
+    work holds the token stream, a checkpoint (a run that was stopped goes on from it) and curve.jsonl.
+    evaluate(model, tokenizer) -> dict of figures is called every evaluate_every steps.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer()
+    stream = token_stream(tokenizer, seed, tokens, work / f"tokens-{seed}-{tokens}.npy")
+    torch.manual_seed(seed)
+    model = new_model(tokenizer.eos_token_id).train()
+    both = optimizers(model)
+    steps = (len(stream) - 1) // (BATCH * CONTEXT)
+    checkpoint, first, curve, seconds = work / f"checkpoint-{seed}-{tokens}.pt", 0, [], 0.0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        for optimizer, saved in zip(both, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        first, curve, seconds = state["step"], state["curve"], state["seconds"]
+        print(f"going on from step {first} of {steps}", flush=True)
+
+    dtype = torch.bfloat16 if cpu_has_bf16() else torch.float32
+    started, recent = time.perf_counter(), []
+    for step in range(first, steps):
+        start = step * BATCH * CONTEXT
+        ids = torch.from_numpy(stream[start : start + BATCH * CONTEXT + 1].astype(np.int64))
+        windows = ids.unfold(0, CONTEXT + 1, CONTEXT)
+        for group in both[0].param_groups + both[1].param_groups:
+            group["lr"] = learning_rate(step, steps)
+        total = 0.0
+        for part in windows.split(MICRO_BATCH):
+            with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16):
+                loss = window_loss(model, part) * len(part) / BATCH
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        for optimizer in both:
+            optimizer.step()
+            optimizer.zero_grad()
+        if not np.isfinite(total):
+            raise RuntimeError(f"the loss is {total} at step {step}: lower LR")
+        recent.append(total)
+        due = (step + 1) % evaluate_every == 0 or step + 1 == steps
+        if not due and (step + 1) % LOG_EVERY:
+            continue
+        row = {
+            "step": step + 1,
+            "tokens": (step + 1) * BATCH * CONTEXT,
+            "loss": round(float(np.mean(recent)), 4),
+        }
+        row["seconds"] = round(seconds + time.perf_counter() - started)
+        recent = []
+        if due:
+            row |= evaluate(model.eval(), tokenizer)
+            model.train()
+        curve.append(row)
+        print(json.dumps(row), flush=True)
+        if due:
+            state = {"model": model.state_dict(), "optimizers": [each.state_dict() for each in both]}
+            state |= {"step": step + 1, "curve": curve, "seconds": seconds + time.perf_counter() - started}
+            torch.save(state, checkpoint.with_suffix(".partial"))
+            checkpoint.with_suffix(".partial").rename(checkpoint)
+    return model.eval(), tokenizer, curve
+
+
+def export(model, tokenizer, folder: Path) -> None:
+    """Writes weights (fp16 safetensors), configuration, tokenizer and checksums; other files stay."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    half = new_model(tokenizer.eos_token_id)
+    half.load_state_dict(model.state_dict())
+    half.half().save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = sorted(path.name for path in partial.iterdir())
+    sums = {name: hashlib.sha256((partial / name).read_bytes()).hexdigest() for name in names}
+    (partial / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+    for name in (*names, "checksums.json"):
+        os.replace(partial / name, folder / name)
+    partial.rmdir()

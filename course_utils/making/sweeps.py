@@ -1,0 +1,137 @@
+"""Computes stored runs, and confirms them: `python -m course_utils sweeps`."""
+
+import argparse
+import datetime
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from course_utils.code_hash import code_hash, data_hash
+from course_utils.stored_runs import RESULTS, SWEEPS, known_sweep, load_experiments, load_sweep
+
+
+def run_sweep(name: str, folder: Path = RESULTS) -> Path:
+    """Computes what the stored file lacks and returns the file, which is rewritten after every run.
+
+    Stored rows count only if the same code, run function included, made them from the same data and model.
+    Rows are kept in the order of the points, so points can be added to a sweep or taken out of it.
+    """
+    chosen = known_sweep(name)
+    path = folder / f"{name}.json"
+    origin = _origin(chosen)
+    stored = load_sweep(name, folder) if path.exists() else {}
+    same = all(stored.get(key) == origin[key] for key in ("code_hash", "data_hash"))
+    wanted = {_key(point, seed): (point, seed) for point in chosen.points for seed in chosen.seeds}
+    places = {key: place for place, key in enumerate(wanted)}
+    rows = [row for row in stored["rows"] if _key(row["point"], row["seed"]) in wanted] if same else []
+    made = {_key(row["point"], row["seed"]) for row in rows}
+    todo = [run for key, run in wanted.items() if key not in made]
+    print(f"{name}: {len(rows)} runs stored, {len(todo)} to do")
+    if same and len(rows) < len(stored["rows"]):
+        _write(path, {**origin, "rows": rows})
+    for number, (point, seed) in enumerate(todo, start=1):
+        began = time.perf_counter()
+        result = chosen.run(point, seed)
+        rows.append({"point": point, "seed": seed, "result": result})
+        rows.sort(key=lambda row: places[_key(row["point"], row["seed"])])
+        _write(path, {**origin, "rows": rows})
+        shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.items())
+        print(
+            f"{number}/{len(todo)} {point}, seed {seed}: {shown} ({time.perf_counter() - began:.0f} s)",
+            flush=True,
+        )
+    return path
+
+
+def recompute_point(name: str, index: int, folder: Path = RESULTS) -> tuple[dict, dict]:
+    """(stored result, result now) of one stored run."""
+    row = load_sweep(name, folder)["rows"][index]
+    return row["result"], known_sweep(name).run(row["point"], row["seed"])
+
+
+def differences(name: str, stored: dict, now: dict) -> list[str]:
+    """What of a run's result differs beyond the sweep's tolerance.
+
+    Numbers count; what depends on the machine (measured_...) and answers digit by digit do not.
+    """
+    tolerance = known_sweep(name).tolerance
+    floor = tolerance / 2 if tolerance > 0.05 else 1e-12  # of what is about 0
+    if now.keys() != stored.keys():
+        return [f"stored are {', '.join(stored)}, and now there are {', '.join(now)}"]
+    return [
+        f"{key}: stored {stored[key]}, now {now[key]}"
+        for key in stored
+        if not key.startswith("measured_")
+        and isinstance(stored[key], int | float)
+        and not math.isclose(stored[key], now[key], rel_tol=tolerance, abs_tol=floor)
+    ]
+
+
+def confirm(name: str, folder: Path = RESULTS) -> None:
+    """Stamps a stored file as of today's code, after a change that keeps values.
+
+    The first, a middle and the last run are computed again; raises ValueError where one differs.
+    """
+    stored = load_sweep(name, folder)
+    count = len(stored["rows"])
+    for index in sorted({0, count // 2, count - 1}):
+        row = stored["rows"][index]
+        if faults := differences(name, *recompute_point(name, index, folder)):
+            raise ValueError(
+                f"{name}: {row['point']}, seed {row['seed']} comes out otherwise ({'; '.join(faults)}). "
+                f"Nothing was stamped; compute it anew: python -m course_utils sweeps {name}"
+            )
+        print(f"{name}: {row['point']}, seed {row['seed']} comes out as stored", flush=True)
+    origin = _origin(known_sweep(name))
+    hashes = {key: origin[key] for key in ("code_hash", "data_hash")}
+    today = datetime.date.today().isoformat()
+    _write(folder / f"{name}.json", {**stored, **hashes, "confirmed": today})
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """`python -m course_utils sweeps [--confirm] [NAME ...]`: all of them, or those named."""
+    load_experiments()
+    parser = argparse.ArgumentParser("python -m course_utils sweeps", description="Compute stored results.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SWEEPS)}; default all")
+    parser.add_argument(
+        "--confirm",
+        action="store_true",
+        help="after a change that keeps values: compute three runs of each file again and stamp it",
+    )
+    arguments = parser.parse_args(argv)
+    for name in arguments.names or SWEEPS:
+        (confirm if arguments.confirm else run_sweep)(name)
+    return 0
+
+
+def _key(point, seed):
+    return json.dumps([point, seed], sort_keys=True)
+
+
+def _origin(chosen):
+    import torch
+    import transformers
+
+    return {
+        "command": f"python -m course_utils sweeps {chosen.name}",
+        "created_with": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "code_hash": code_hash(chosen.run),
+        "data_hash": data_hash(chosen.run),
+    }
+
+
+def _write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    rows = ",\n".join("  " + json.dumps(row) for row in content["rows"])
+    head = json.dumps({key: value for key, value in content.items() if key != "rows"}, indent=1)
+    temporary.write_text(head[:-2] + f',\n "rows": [\n{rows}\n ]\n}}\n')
+    os.replace(temporary, path)

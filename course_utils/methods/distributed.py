@@ -1,0 +1,313 @@
+"""The training loop over several processes: data parallel by hand, sharded (FSDP2), and with Accelerate.
+
+`run` starts the processes with torchrun on this machine. Each of them draws the same batches, takes its own
+rows of each, and all of them take the same step. The loss is divided by the target tokens of the whole batch.
+The processes end with the one that started them, however that ends.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from course_utils.data import batches, encode_prompt_completion, load_questions
+from course_utils.training import lm_loss
+
+STOP_SECONDS = 10  # from asking the processes to stop to killing them
+
+
+def rows_of(batch, rank, world):
+    """Every world-th row of a batch, from row `rank` on: a dict of [batch, tokens] -> [its rows, tokens]."""
+    return {name: value[rank::world] for name, value in batch.items()}
+
+
+def total_over_processes(value):
+    """The sum of a number over all processes."""
+    total = torch.as_tensor(value, dtype=torch.float64)
+    if dist.is_initialized():
+        dist.all_reduce(total)
+    return total.item()
+
+
+def same_start(model):
+    """Gives every process the weights of process 0."""
+    for parameter in model.parameters():
+        dist.broadcast(parameter.data, src=0)
+
+
+def add_gradients(model):
+    """Replaces every gradient by the sum over the processes."""
+    for parameter in model.parameters():
+        dist.all_reduce(parameter.grad)
+
+
+def shard(model):
+    """Leaves each process a part of every parameter: FSDP2, a group for each block, one for the rest."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for block in next(m for m in model.modules() if isinstance(m, nn.ModuleList)):
+        fully_shard(block, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def bytes_held(tensors):
+    """Bytes that this process keeps of the tensors: its own part of those that are sharded."""
+    local = [t.to_local() if hasattr(t, "to_local") else t for t in tensors]
+    return sum(t.numel() * t.element_size() for t in local)
+
+
+def sent_bytes():
+    """Bytes that this process has written so far, above all to its sockets; None where it is not counted."""
+    import psutil
+
+    process = psutil.Process()
+    return process.io_counters().write_chars if hasattr(process, "io_counters") else None
+
+
+def train_by_hand(model, stream, steps, lr, own_mean=False):
+    """Data parallel: gradients of the summed loss over all target tokens add up to the whole batch's.
+
+    own_mean: each process divides by its own target tokens, and the means are averaged: another loss.
+    """
+    rank, world = dist.get_rank(), dist.get_world_size()
+    same_start(model)
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
+    for _ in range(steps):
+        loss, count = lm_loss(model, rows_of(next(stream), rank, world))
+        tokens = total_over_processes(count)
+        (loss / (count * world if own_mean else tokens)).backward()
+        add_gradients(model)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(total_over_processes(loss.item()) / tokens)
+    return model, optimizer, losses
+
+
+def train_local_means(model, stream, steps, lr):
+    return train_by_hand(model, stream, steps, lr, own_mean=True)
+
+
+def train_averaged(model, optimizer, stream, steps, backward=torch.Tensor.backward):
+    """For wrappers that average gradients over the processes: the loss is multiplied by their number."""
+    rank, world = dist.get_rank(), dist.get_world_size()
+    losses = []
+    for _ in range(steps):
+        loss, count = lm_loss(model, rows_of(next(stream), rank, world))
+        tokens = total_over_processes(count)
+        backward(world * loss / tokens)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(total_over_processes(loss.item()) / tokens)
+    return model, optimizer, losses
+
+
+def train_sharded(model, stream, steps, lr):
+    model = shard(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    return train_averaged(model, optimizer, stream, steps)
+
+
+def train_accelerate(model, stream, steps, lr, plugin=None):
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True, fsdp_plugin=plugin)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    return train_averaged(model, optimizer, stream, steps, accelerator.backward)
+
+
+def train_accelerate_fsdp(model, stream, steps, lr):
+    """Accelerate asked for FSDP2; on a CPU it wraps the model in DDP instead."""
+    from accelerate import FullyShardedDataParallelPlugin
+
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap")
+    return train_accelerate(model, stream, steps, lr, plugin)
+
+
+def train_alone(model, stream, steps, lr):
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
+    for _ in range(steps):
+        loss, count = lm_loss(model, next(stream))
+        (loss / count).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item() / int(count))
+    return model, optimizer, losses
+
+
+METHODS: dict[str, Callable] = {
+    "alone": train_alone,
+    "by_hand": train_by_hand,
+    "local_means": train_local_means,
+    "sharded": train_sharded,
+    "accelerate": train_accelerate,
+    "accelerate_fsdp": train_accelerate_fsdp,
+}
+
+
+def work(method: str, model_name: str, steps: int, batch_size: int, lr: float, seed: int) -> dict:
+    """What one process does: trains, and reports its losses and seconds, what it holds and what it sends.
+
+    model: the wrapper's name; bytes: of weights and moments; sent: bytes a step, None where not counted.
+    """
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model(model_name)
+    model.train()
+    questions = load_questions("tune")
+    examples = [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in questions]
+    stream = batches(examples, batch_size, seed, tokenizer.pad_token_id)
+    started, sent = time.perf_counter(), sent_bytes()
+    model, optimizer, losses = METHODS[method](model, stream, steps, lr)
+    moments = [v for state in optimizer.state.values() for v in state.values() if v.ndim]
+    return {
+        "losses": losses,
+        "seconds": time.perf_counter() - started,
+        "model": type(model).__name__,
+        "bytes": bytes_held(model.parameters()) + bytes_held(moments),
+        "sent": None if sent is None else (sent_bytes() - sent) / steps,
+    }
+
+
+def run(method, processes=2, *, model="pocket", steps=10, batch_size=16, lr=5e-4, seed=0, log=print):
+    """Trains over several processes of this machine and returns what each reported, by rank.
+
+    method: a name in METHODS, or several to run one after the other, for {method: reports}. log is called
+    with every line that a process prints. An interrupt stops the processes, then raises. RuntimeError with
+    their last lines where one fails.
+    """
+    methods = [method] if isinstance(method, str) else list(method)
+    for name in methods:
+        if name not in METHODS:
+            raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
+        if (name == "alone") != (processes == 1):
+            raise ValueError(f"{name!r} with {processes} processes: only 'alone' runs in one, and in no more")
+    if batch_size < processes:
+        raise ValueError(f"a batch of {batch_size} rows leaves some of {processes} processes without one")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"model_name": str(model), "steps": steps, "batch_size": batch_size}
+        settings |= {"lr": lr, "seed": seed}
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            "-m",
+            "course_utils.methods.distributed",
+            ",".join(methods),
+            json.dumps(settings),
+            folder,
+        ]
+        threads = str(max(1, torch.get_num_threads() // processes))
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "ACCELERATE_USE_CPU": "true"}
+        if sys.platform == "linux":
+            environment["GLOO_SOCKET_IFNAME"] = "lo"  # this machine only; the host's name need not resolve
+        lines = follow(command, environment, log)
+        reports = [Path(folder) / f"{rank}.json" for rank in range(processes)]
+        if not all(report.exists() for report in reports):
+            words = "\n".join(lines[-15:])
+            raise RuntimeError(f"a process of {', '.join(methods)} failed; the last lines:\n{words}")
+        of_ranks = [json.loads(report.read_text()) for report in reports]
+    results = {name: [report[name] for report in of_ranks] for name in methods}
+    return results[method] if isinstance(method, str) else results
+
+
+def follow(command: list[str], environment: dict, log: Callable[[str], None]) -> list[str]:
+    """Runs a command in a process group of its own and returns its lines; nothing is left behind."""
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    lines = []
+    try:
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            log(lines[-1])
+        process.wait()
+    finally:
+        stop_group(process)
+    return lines
+
+
+def stop_group(process: subprocess.Popen) -> None:
+    """Ends the process and all that it started: asks first, then kills."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline and group_lives(process):
+            time.sleep(0.05)
+    process.stdin.close()
+    process.stdout.close()
+    process.wait()
+
+
+def group_lives(process: subprocess.Popen) -> bool:
+    process.poll()  # a child that has ended is not counted
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that started it is gone: only then does stdin come to its end."""
+
+    def wait():
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def say(line: str) -> None:
+    """Prints a line in one piece, so that those of other processes stay apart from it."""
+    print(line + "\n", end="", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m course_utils.methods.distributed", description=__doc__)
+    parser.add_argument("methods", type=lambda names: names.split(","))
+    parser.add_argument("settings", type=json.loads)
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    end_with_parent()
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if world > 1:
+        dist.init_process_group("gloo")
+    reports = {}
+    for method in args.methods:
+        say(f"process {rank} of {world}: {method}, rows {rank}, {rank + world}, ... of a batch")
+        reports[method] = work(method, **args.settings)
+        losses = reports[method]["losses"]
+        say(f"process {rank} of {world}: {len(losses)} steps, last loss {losses[-1]:.4f}")
+    partial = args.folder / f"{rank}.partial"
+    partial.write_text(json.dumps(reports))
+    partial.rename(args.folder / f"{rank}.json")
+    if world > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290): no reward model, no sampling.
+
+A pair is two Examples, (chosen, rejected), of one prompt, with labels on the answers: what
+preferences.encode_pairs makes. A batch of B pairs has 2 B rows, the chosen answers and then the rejected
+ones in the same order; one forward pass scores both.
+"""
+
+from contextlib import nullcontext
+
+import torch
+import torch.nn.functional as F
+
+from course_utils.data import IGNORE, collate
+from course_utils.log_probs import fast_token_log_probs, token_log_probs
+from course_utils.methods import reward
+from course_utils.training import train
+
+
+def collate_pairs(pairs, pad_id):
+    """Pairs as one batch of 2 B rows, the chosen first: input_ids, attention_mask, labels."""
+    chosen, rejected = zip(*pairs, strict=True)
+    return collate([*chosen, *rejected], pad_id)
+
+
+def sequence_log_probs(model, batch):
+    """Log-probability of each row's answer: the sum over its tokens, [rows]."""
+    return token_log_probs(model, batch).sum(1)
+
+
+def fast_sequence_log_probs(model, batch):
+    """sequence_log_probs by the fast path."""
+    return fast_token_log_probs(model, batch).sum(1)
+
+
+@torch.no_grad()
+def reference_log_probs(reference, pairs, pad_id, batch_size=16):
+    """What the reference gives the answers of each pair, (chosen, rejected) [pairs, 2]: computed once."""
+    device = next(reference.parameters()).device
+    order = sorted(range(len(pairs)), key=lambda index: _length(pairs[index]))
+    result = torch.empty(len(pairs), 2)
+    for start in range(0, len(pairs), batch_size):
+        chunk = order[start : start + batch_size]
+        batch = collate_pairs([pairs[index] for index in chunk], pad_id)
+        batch = {name: value.to(device) for name, value in batch.items()}
+        result[chunk] = fast_sequence_log_probs(reference, batch).view(2, -1).T.cpu()
+    return result
+
+
+def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
+    """Loss of each pair, -log sigmoid of the margin, and the two implicit rewards; all [pairs].
+
+    The arguments are log-probabilities of whole answers, summed over their tokens. The implicit reward of an
+    answer is beta * log(policy / reference), the margin that of the chosen minus that of the rejected one.
+    """
+    chosen_reward = beta * (chosen - reference_chosen)
+    rejected_reward = beta * (rejected - reference_rejected)
+    return -F.logsigmoid(chosen_reward - rejected_reward), chosen_reward, rejected_reward
+
+
+def ipo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
+    """IPO's squared loss of each pair (Azar et al. 2023, arXiv 2310.12036), and beta times its log-ratios.
+
+    lengths: tokens of the chosen and of the rejected answers, [2, pairs]. The log-ratios are divided by them,
+    as in TRL, whose source says that the paper's results were made so; its formula does not divide.
+    """
+    chosen_ratio = (chosen - reference_chosen) / lengths[0]
+    rejected_ratio = (rejected - reference_rejected) / lengths[1]
+    loss = (chosen_ratio - rejected_ratio - 1 / (2 * beta)).square()
+    return loss, beta * chosen_ratio, beta * rejected_ratio
+
+
+def batch_loss(model, batch, beta, loss="dpo"):
+    """(losses [pairs], metrics) of a batch of pairs with "reference" [2 B], the reference's log-probs.
+
+    loss: dpo; ipo; or mean, DPO's with means over the answers' tokens for the sums, a mistake to look at.
+
+    Metrics are means over the pairs: loss, margin, accuracy (of margins above 0), chosen_reward,
+    rejected_reward, chosen_log_prob and rejected_log_prob.
+    """
+    chosen, rejected = fast_sequence_log_probs(model, batch).chunk(2)
+    logs = (chosen, rejected, *batch["reference"].chunk(2))
+    lengths = (batch["labels"] != IGNORE).sum(1).view(2, -1)
+    if loss == "ipo":
+        losses, chosen_reward, rejected_reward = ipo_loss(*logs, beta, lengths)
+    elif loss == "mean":
+        means = [log / length for log, length in zip(logs, (*lengths, *lengths), strict=True)]
+        losses, chosen_reward, rejected_reward = dpo_loss(*means, beta)
+    else:
+        losses, chosen_reward, rejected_reward = dpo_loss(*logs, beta)
+    margin = chosen_reward - rejected_reward
+    metrics = {
+        "loss": losses,
+        "margin": margin,
+        "accuracy": (margin > 0).float(),
+        "chosen_reward": chosen_reward,
+        "rejected_reward": rejected_reward,
+        "chosen_log_prob": chosen,
+        "rejected_log_prob": rejected,
+    }
+    return losses, {name: value.detach().mean().item() for name, value in metrics.items()}
+
+
+def pair_batches(pairs, reference, batch_size, seed, pad_id):
+    """Endless shuffled batches of pairs of similar length, with their "reference" [2 B]."""
+    if len(pairs) < batch_size:
+        raise ValueError(f"{len(pairs)} pairs make no batch of {batch_size}")
+
+    def with_reference(chunk):
+        part, log_probs = zip(*chunk, strict=True)
+        return collate_pairs(part, pad_id) | {"reference": torch.stack(log_probs).T.flatten()}
+
+    entries = list(zip(pairs, reference, strict=True))
+    return reward.pair_batches(entries, batch_size, seed, with_reference, lambda entry: _length(entry[0]))
+
+
+def _length(pair):
+    return max(len(answer.input_ids) for answer in pair)
+
+
+@torch.no_grad()
+def pair_metrics(model, pairs, reference, beta, pad_id, batch_size=16, loss="dpo"):
+    """The metrics of batch_loss over all pairs, in eval mode."""
+    device = next(model.parameters()).device
+    training, totals = model.training, {}
+    model.eval()
+    for start in range(0, len(pairs), batch_size):
+        part = pairs[start : start + batch_size]
+        batch = collate_pairs(part, pad_id) | {"reference": reference[start : start + batch_size].T.flatten()}
+        metrics = batch_loss(model, {name: value.to(device) for name, value in batch.items()}, beta, loss)[1]
+        for name, value in metrics.items():
+            totals[name] = totals.get(name, 0.0) + value * len(part) / len(pairs)
+    model.train(training)
+    return totals
+
+
+def train_dpo(
+    model,
+    pairs,
+    reference,
+    *,
+    beta,
+    steps,
+    lr,
+    pad_id,
+    batch_size=8,
+    seed=0,
+    loss="dpo",
+    held_out=None,
+    eval_every=None,
+    autocast=nullcontext,
+    label="DPO",
+):
+    """Trains what requires gradients on the pairs and returns the history, with the metrics of every batch.
+
+    reference, and held_out as (pairs, reference): log-probabilities from reference_log_probs. The metrics of
+    held-out pairs are recorded as "held_out_...". Dropout stays off: with it the policy would differ from the
+    reference before the first step.
+    """
+    rows = []
+
+    def loss_fn(model, batch):
+        model.eval()
+        losses, metrics = batch_loss(model, batch, beta, loss)
+        rows.append(metrics)
+        return losses.sum(), len(losses)
+
+    def evaluate(model):
+        metrics = pair_metrics(model, *held_out, beta, pad_id, loss=loss)
+        return {f"held_out_{name}": value for name, value in metrics.items()}
+
+    history = train(
+        model,
+        pair_batches(pairs, reference, batch_size, seed, pad_id),
+        steps=steps,
+        lr=lr,
+        loss_fn=loss_fn,
+        weight_decay=0.0,
+        evaluate=evaluate if held_out else None,
+        eval_every=eval_every,
+        seed=seed,
+        autocast=autocast,
+        label=label,
+    )
+    for row, metrics in zip([row for row in history.rows if "loss" in row], rows, strict=False):
+        row.update(metrics)
+    return history

@@ -1,0 +1,115 @@
+"""A faster LoRA training step that computes the same values as lora.py with the transformers model.
+
+Portable operations only: a fused LoRA layer, the native tanh GELU, no mask tensor for right padding, and a
+loss that projects only the scored positions onto the vocabulary and keeps no logits.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers.activations import GELUTanh, NewGELUActivation
+from transformers.pytorch_utils import Conv1D
+
+from course_utils.methods.lora import LoRALinear, lora_layers
+
+
+class LowRankLinear(torch.autograd.Function):
+    """x W + b + scale * (x A^T) B^T for a frozen W [in, out]: x [n, in] -> [n, out].
+
+    The update is added in place, and the backward pass keeps x and x A^T; A's gradient needs x, B's does not.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, A, B, scale):
+        low = x @ A.T  # (n, rank)
+        ctx.save_for_backward(x, weight, A, B, low)
+        ctx.scale = scale
+        y = x @ weight if bias is None else torch.addmm(bias, x, weight)  # (n, out)
+        return y.addmm_(low, B.T, alpha=scale)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight, A, B, low = ctx.saved_tensors
+        grad_low = ctx.scale * (grad @ B)  # (n, rank)
+        grad_x = (grad @ weight.T).addmm_(grad_low, A) if ctx.needs_input_grad[0] else None
+        return grad_x, None, None, grad_low.T @ x, ctx.scale * (grad.T @ low), None
+
+
+def _plain(layer, x):
+    """Whether a hand-written fp32 product gives what layer(x) would."""
+    same = x.dtype == torch.float32 and type(layer) in (nn.Linear, Conv1D) and layer.weight.dtype == x.dtype
+    return same and not torch.is_autocast_enabled(x.device.type)
+
+
+class FusedLoRALinear(LoRALinear):
+    """LoRALinear with the fused product; falls back where dropout, autocast or another dtype is in use."""
+
+    def forward(self, x):
+        original = self.original
+        if not (self.enabled and isinstance(self.dropout, nn.Identity) and _plain(original, x)):
+            return super().forward(x)
+        weight = original.weight if isinstance(original, Conv1D) else original.weight.T  # (in, out)
+        flat = x.flatten(0, -2)  # (n, in)
+        y = LowRankLinear.apply(flat, weight, original.bias, self.lora_A, self.lora_B, self.scale)
+        return y.unflatten(0, x.shape[:-1])
+
+
+def speed_up(model):
+    """Switch a model with LoRA layers to the fused layer and the native GELU, in place; returns the model."""
+    for layer in lora_layers(model).values():
+        layer.__class__ = FusedLoRALinear
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, GELUTanh())
+    return model
+
+
+class FrozenHeadLoss(torch.autograd.Function):
+    """Summed cross-entropy of hidden [n, d] against targets [n] through a frozen head [vocab, d].
+
+    Nothing but hidden needs a gradient, so the forward pass computes it, a slice of rows at a time: no logits
+    are kept for the backward pass, and each exponential is taken once.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden, head, targets):
+        grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        rows = max(128, 2**20 // len(head))
+        loss = hidden.new_zeros(())
+        for start in range(0, len(hidden), rows):
+            part, target = hidden[start : start + rows], targets[start : start + rows, None]
+            logits = part @ head.T  # (rows, vocab)
+            largest = logits.amax(1, keepdim=True)
+            loss += (largest - logits.gather(1, target)).sum()
+            total = logits.sub_(largest).exp_().sum(1, keepdim=True)
+            loss += total.log().sum()
+            if grad is not None:
+                softmax = logits.div_(total)
+                softmax.scatter_add_(1, target, -torch.ones_like(total))
+                torch.mm(softmax, head, out=grad[start : start + rows])
+        ctx.save_for_backward(grad)
+        return loss
+
+    @staticmethod
+    def backward(ctx, grad_loss):
+        return grad_loss * ctx.saved_tensors[0], None, None
+
+
+def scored_lm_loss(model, batch):
+    """(summed loss, number of target tokens), as training.lm_loss gives them.
+
+    Projects onto the vocabulary only the positions that predict a target (label not -100).
+    """
+    mask = batch["attention_mask"]
+    if (mask[:, :-1] >= mask[:, 1:]).all():
+        mask = None  # padding on the right: causality hides it from every real token
+    embedded = model.get_input_embeddings()(batch["input_ids"])
+    hidden = model.base_model(inputs_embeds=embedded, attention_mask=mask, use_cache=False).last_hidden_state
+    targets = batch["labels"][:, 1:]  # (batch, tokens - 1)
+    scored = targets != -100
+    hidden, targets = hidden[:, :-1][scored], targets[scored]  # (targets, d), (targets,)
+    head = model.get_output_embeddings()
+    if _plain(head, hidden) and head.bias is None and not head.weight.requires_grad:
+        return FrozenHeadLoss.apply(hidden, head.weight, targets), scored.sum()
+    return F.cross_entropy(head(hidden).float(), targets, reduction="sum"), scored.sum()

@@ -1,0 +1,350 @@
+"""RLHF with PPO, and three relatives, as functions on tensors, and the loop that joins them.
+
+Per-token tensors are [rows, tokens]; mask is 1 on the answer's tokens, which stand together in a row.
+Schulman et al. 2017 (arXiv 1707.06347); for language models Ziegler et al. 2019 (arXiv 1909.08593) and "The N
+implementation details of RLHF with PPO" (Huang et al. 2023).
+"""
+
+import random
+
+import torch
+from torch import nn
+
+from course_utils.log_probs import fast_token_log_probs, last_hidden, scored_log_probs
+from course_utils.methods.kl import FixedKL, k3, rlhf_kl_penalty
+from course_utils.methods.rollouts import answer_mask, rollout
+from course_utils.training import ProgressBar
+
+
+def masked_mean(values, mask):
+    """Mean over the tokens of the mask."""
+    return (values * mask).sum() / mask.sum()
+
+
+def whiten(values, mask):
+    """Shifted and scaled to mean 0 and variance 1 over the tokens of the mask; 0 elsewhere."""
+    centred = (values - masked_mean(values, mask)) * mask
+    return centred * torch.rsqrt(masked_mean(centred.square(), mask) + 1e-8)
+
+
+def per_token_rewards(scores, log_probs, reference_log_probs, mask, beta):
+    """-beta * log(policy / reference) at every token of the answer, plus the score at its last one.
+
+    scores [rows]; the rest [rows, tokens].
+    """
+    rewards = -rlhf_kl_penalty(log_probs, reference_log_probs, beta, mask)
+    last = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1, keepdim=True)
+    return rewards.scatter_add(1, last, scores[:, None].to(rewards.dtype))
+
+
+def penalise_no_end(scores, ended, penalty):
+    """Scores [rows], less the penalty where the answer did not come to an end."""
+    return scores - penalty * (~ended).to(scores.dtype)
+
+
+def gae(rewards, values, mask, gamma=1.0, lam=0.95):
+    """Generalised advantage estimates and the returns that the values should meet, [rows, tokens] each.
+
+    delta_t = r_t + gamma * V_{t+1} - V_t, A_t = delta_t + gamma * lam * A_{t+1}, with V and A zero after the
+    answer's last token (Schulman et al. 2015, arXiv 1506.02438).
+    """
+    values = values * mask
+    advantages = torch.zeros_like(rewards)
+    following_value = following_advantage = rewards.new_zeros(len(rewards))
+    for t in reversed(range(rewards.shape[1])):
+        delta = rewards[:, t] + gamma * following_value - values[:, t]
+        following_advantage = (delta + gamma * lam * following_advantage) * mask[:, t]
+        following_value = values[:, t]
+        advantages[:, t] = following_advantage
+    return advantages, advantages + values
+
+
+def clipped_policy_loss(log_probs, old_log_probs, advantages, mask, clip=0.2):
+    """(PPO's policy loss, share of tokens whose ratio is clipped), means over the mask."""
+    ratio = torch.exp(log_probs - old_log_probs)
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    loss = torch.maximum(-advantages * ratio, -advantages * clipped)
+    return masked_mean(loss, mask), masked_mean((ratio != clipped).float(), mask)
+
+
+def clipped_value_loss(values, old_values, returns, mask, clip=0.2):
+    """Half the squared error of the values, the larger of that of the values and of the clipped ones."""
+    clipped = old_values + (values - old_values).clamp(-clip, clip)
+    loss = torch.maximum((values - returns).square(), (clipped - returns).square())
+    return 0.5 * masked_mean(loss, mask)
+
+
+def approx_kl(log_probs, old_log_probs, mask):
+    """KL(old || new) in nats a token, from what the old policy sampled: how far this update has moved."""
+    return masked_mean(k3(old_log_probs, log_probs), mask)
+
+
+def reinforce_advantages(returns):
+    """Return of each answer less the mean over the batch, [rows] (Williams 1992)."""
+    return returns - returns.mean()
+
+
+def leave_one_out_advantages(returns, group):
+    """Return less the mean return of the other answers to the same prompt, [rows] (RLOO, arXiv 2402.14740).
+
+    `group` answers to one prompt stand together.
+    """
+    grouped = returns.view(-1, group)
+    others = (grouped.sum(1, keepdim=True) - grouped) / (group - 1)
+    return (grouped - others).flatten()
+
+
+def group_advantages(scores, group):
+    """Score less its group's mean, over its group's standard deviation, [rows] (GRPO, arXiv 2402.03300)."""
+    grouped = scores.view(-1, group)
+    centred = grouped - grouped.mean(1, keepdim=True)
+    return (centred / (grouped.std(1, keepdim=True) + 1e-4)).flatten()
+
+
+class PolicyWithValue(nn.Module):
+    """A language model and a value head on the hidden states that its output head reads.
+
+    The head starts at zero. Calling it with a batch gives log-probabilities and values, [rows, tokens - 1].
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model.eval().requires_grad_(True)  # eval: no dropout, so that the ratio starts at 1
+        head = model.get_output_embeddings()
+        self.value = nn.Linear(head.weight.shape[1], 1, device=head.weight.device)
+        nn.init.zeros_(self.value.weight)
+        nn.init.zeros_(self.value.bias)
+
+    def forward(self, batch):
+        hidden = last_hidden(self.model, batch)[:, :-1]  # (rows, tokens - 1, width)
+        log_probs = scored_log_probs(self.model, hidden, batch["labels"])
+        return log_probs, self.value(hidden).squeeze(-1).float()
+
+
+def shuffled(batch, rows, rng):
+    """The batch in minibatches of `rows` rows, in random order, less the columns that are all padding."""
+    order = list(range(len(batch["input_ids"])))
+    rng.shuffle(order)
+    tokens = batch["input_ids"].shape[1]
+    for start in range(0, len(order), rows):
+        part = {name: value[order[start : start + rows]] for name, value in batch.items()}
+        padding = tokens - int(part["attention_mask"].sum(1).max())
+        yield {
+            name: value[:, : value.shape[1] - padding] if value.ndim == 2 else value
+            for name, value in part.items()
+        }
+
+
+@torch.no_grad()
+def experience(policy, reference, reward, batch, beta, lam, no_end_penalty):
+    """Adds to a rollout what PPO's update needs, all [rows, tokens - 1], and gives numbers to look at."""
+    mask = answer_mask(batch)
+    log_probs, values = policy(batch)
+    reference_log_probs = fast_token_log_probs(reference, batch)
+    scores = reward(batch)
+    penalised = penalise_no_end(scores, batch["ended"], no_end_penalty)
+    rewards = per_token_rewards(penalised, log_probs, reference_log_probs, mask, beta)
+    advantages, returns = gae(rewards, values, mask, lam=lam)
+    batch |= {"mask": mask, "log_probs": log_probs, "values": values, "returns": returns}
+    batch["advantages"] = whiten(advantages, mask)
+    kl = ((log_probs - reference_log_probs) * mask).sum(1).mean()
+    return batch, {
+        "score": scores.mean().item(),
+        "kl": kl.item(),
+        "beta": beta,
+        "length": mask.sum(1).mean().item(),
+        "ended": batch["ended"].float().mean().item(),
+    }
+
+
+def update(policy, optimizer, batch, rng, *, epochs, rows, clip, value_weight, kl_limit):
+    """PPO's passes over one batch of experience, in place; stops early where the policy has moved too far."""
+    seen = []
+    for _ in range(epochs):
+        for part in shuffled(batch, rows, rng):
+            log_probs, values = policy(part)
+            loss, clipped = clipped_policy_loss(
+                log_probs, part["log_probs"], part["advantages"], part["mask"], clip
+            )
+            value = clipped_value_loss(values, part["values"], part["returns"], part["mask"], clip)
+            moved = approx_kl(log_probs.detach(), part["log_probs"], part["mask"])
+            if moved > kl_limit:
+                return mean_of_rows(seen) | {"stopped": 1.0}
+            optimizer.zero_grad()
+            (loss + value_weight * value).backward()
+            nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+            optimizer.step()
+            seen.append(
+                {
+                    "policy_loss": loss.item(),
+                    "value_loss": value.item(),
+                    "clipped": clipped.item(),
+                    "moved": moved.item(),
+                }
+            )
+    return mean_of_rows(seen) | {"stopped": 0.0}
+
+
+def mean_of_rows(rows):
+    return {name: sum(row[name] for row in rows) / len(rows) for name in (rows[0] if rows else ())}
+
+
+def learn(
+    model, prompts, step, sampling, *, iterations, batch_size, group=1, seed=0, on_iteration=None, label
+):
+    """Samples `group` answers to each prompt and calls step(batch, rng) on them, again and again.
+
+    step updates the model and returns numbers; so does this, a row an iteration. sampling: what
+    policies.rollout takes beside model and prompts. on_iteration(row) is called after each iteration; Ctrl-C
+    returns the rows there are.
+    """
+    rng = random.Random(seed)
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    history, bar, note = [], ProgressBar(iterations, label), None
+    try:
+        for iteration in range(1, iterations + 1):
+            asked = [prompt for prompt in rng.choices(prompts, k=batch_size // group) for _ in range(group)]
+            batch = rollout(model, asked, generator=generator, **sampling)
+            history.append({"iteration": iteration, **step(batch, rng)})
+            if on_iteration is not None:
+                on_iteration(history[-1])
+            bar.update(iteration, f"score {history[-1]['score']:.2f}, KL {history[-1]['kl']:.1f}")
+    except KeyboardInterrupt:
+        note = f"interrupted after {len(history)} iterations"
+    bar.close(note)
+    return history
+
+
+def train_ppo(
+    model,
+    reference,
+    reward,
+    prompts,
+    sampling,
+    *,
+    iterations,
+    beta,
+    lr,
+    batch_size=32,
+    rows=16,
+    epochs=2,
+    lam=1.0,
+    clip=0.2,
+    value_weight=0.1,
+    kl_limit=0.1,
+    no_end_penalty=1.0,
+    seed=0,
+    on_iteration=None,
+    label="PPO",
+):
+    """Trains the model in place by PPO and returns a row of numbers for each iteration.
+
+    reference: frozen. reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token
+    ids. beta: a number, or a coefficient that is told the KL (kl.AdaptiveKL). lam: of gae; 1 trusts the
+    values least, which is right in a short run, whose value head has hardly learnt. The rest: see learn and
+    update.
+    """
+    policy = PolicyWithValue(model)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=lr, fused=True)
+    controller = beta if hasattr(beta, "update") else FixedKL(beta)
+
+    def step(batch, rng):
+        batch, row = experience(policy, reference, reward, batch, controller.coefficient, lam, no_end_penalty)
+        row |= update(
+            policy,
+            optimizer,
+            batch,
+            rng,
+            epochs=epochs,
+            rows=rows,
+            clip=clip,
+            value_weight=value_weight,
+            kl_limit=kl_limit,
+        )
+        controller.update(row["kl"])
+        return row
+
+    return learn(
+        model,
+        prompts,
+        step,
+        sampling,
+        iterations=iterations,
+        batch_size=batch_size,
+        seed=seed,
+        on_iteration=on_iteration,
+        label=label,
+    )
+
+
+METHODS = ("reinforce", "rloo", "grpo")
+
+
+def group_loss(model, batch, method, beta, group):
+    """(loss, numbers) of one update without a value head, on answers that the model has just sampled.
+
+    The batch has "scores" [rows] and "reference" [rows, tokens - 1]. reinforce and rloo take the KL into the
+    reward of the whole answer, grpo adds k3 of every token to the loss.
+    """
+    mask = answer_mask(batch)
+    log_probs = fast_token_log_probs(model, batch)
+    kl = ((log_probs.detach() - batch["reference"]) * mask).sum(1)
+    if method == "grpo":
+        advantages = group_advantages(batch["scores"], group)
+    elif method == "rloo":
+        advantages = leave_one_out_advantages(batch["scores"] - beta * kl, group)
+    else:
+        advantages = reinforce_advantages(batch["scores"] - beta * kl)
+    ratio = torch.exp(log_probs - log_probs.detach())  # 1, with the gradient of log_probs
+    loss = -advantages[:, None] * ratio
+    if method == "grpo":
+        loss = loss + beta * k3(log_probs, batch["reference"])
+    return masked_mean(loss, mask), {"score": batch["scores"].mean().item(), "kl": kl.mean().item()}
+
+
+def train_group(
+    model,
+    reference,
+    reward,
+    prompts,
+    sampling,
+    *,
+    method,
+    iterations,
+    beta,
+    lr,
+    batch_size=32,
+    group=4,
+    no_end_penalty=1.0,
+    seed=0,
+    on_iteration=None,
+):
+    """train_ppo's relatives: `group` answers to each prompt, one update a batch, no value head."""
+    if method not in METHODS:
+        raise ValueError(f"method is one of {', '.join(METHODS)}, got {method!r}")
+    model.eval().requires_grad_(True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+
+    def step(batch, rng):
+        with torch.no_grad():
+            batch["scores"] = penalise_no_end(reward(batch), batch["ended"], no_end_penalty)
+            batch["reference"] = fast_token_log_probs(reference, batch)
+        loss, row = group_loss(model, batch, method, beta, group)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return row
+
+    return learn(
+        model,
+        prompts,
+        step,
+        sampling,
+        iterations=iterations,
+        batch_size=batch_size,
+        group=group,
+        seed=seed,
+        on_iteration=on_iteration,
+        label=method,
+    )

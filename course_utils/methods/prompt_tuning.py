@@ -1,0 +1,218 @@
+"""Soft prompts (Lester et al. 2021, arXiv 2104.08691) and prefixes (Li and Liang 2021, arXiv 2101.00190).
+
+The model is frozen. A soft prompt [P, d] stands before its input embeddings; a prefix gives every layer the
+keys and values of P tokens directly.
+"""
+
+import copy
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_utils.generation import cache_name as cache_name
+from course_utils.methods.lora import base_fingerprint
+from course_utils.methods.lora_files import WEIGHTS_FILE, read_adapter_files, write_adapter_files
+
+TENSOR = "prompt_embeddings"
+
+
+class PromptTuning(nn.Module):
+    """A frozen causal model behind a trainable prompt [P, d]; to be called like the model alone.
+
+    T tokens in, logits of T positions out: the prompt's own positions are left out.
+    """
+
+    def __init__(self, model, prompt):
+        super().__init__()
+        check_width(model, prompt)
+        self.model = model.requires_grad_(False)
+        self.prompt = nn.Parameter(prompt.detach().clone())  # (P, d)
+        self.config = shorter_context(model.config, len(prompt))
+
+    def forward(self, input_ids, attention_mask=None, position_ids=None, logits_to_keep=0, **options):
+        rows, tokens = input_ids.shape
+        length = len(self.prompt)
+        embeddings = self.model.get_input_embeddings()(input_ids)  # (rows, tokens, d)
+        starts = cached_tokens(options) == 0
+        if starts:
+            prompt = self.prompt.to(embeddings.dtype).expand(rows, -1, -1)
+            embeddings = torch.cat([prompt, embeddings], 1)  # (rows, P + tokens, d)
+            logits_to_keep = positions_behind(length, tokens, logits_to_keep)
+        if attention_mask is not None:
+            attention_mask = F.pad(attention_mask, (length, 0), value=1)
+        if position_ids is not None:
+            position_ids = position_ids + length
+            if starts:
+                before = torch.arange(length, device=position_ids.device)
+                position_ids = torch.cat([before.expand(rows, -1), position_ids], 1)
+        extended = {"attention_mask": attention_mask, "position_ids": position_ids}
+        return self.model(inputs_embeds=embeddings, logits_to_keep=logits_to_keep, **extended, **options)
+
+
+class PrefixTuning(nn.Module):
+    """A frozen causal model whose layers see the keys and values of P tokens more; called like the model.
+
+    prefix: [P, layers * 2 * heads * head size], as PEFT lays it out: layer by layer, keys and then values.
+    """
+
+    def __init__(self, model, prefix):
+        super().__init__()
+        check_width(model, prefix, prefix_width(model.config))
+        self.model = model.requires_grad_(False)
+        self.prefix = nn.Parameter(prefix.detach().clone())  # (P, layers * 2 * heads * head size)
+        self.config = shorter_context(model.config, len(prefix))
+
+    def forward(self, input_ids, attention_mask=None, position_ids=None, **options):
+        rows, length = len(input_ids), len(self.prefix)
+        if cached_tokens(options) == 0:
+            options[cache_name()] = self.fill(options.get(cache_name()), rows)
+        if attention_mask is not None:
+            attention_mask = F.pad(attention_mask, (length, 0), value=1)
+        if position_ids is not None:
+            position_ids = position_ids + length
+        return self.model(
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, **options
+        )
+
+    def fill(self, cache, rows):
+        """The cache (None: a new one) with the prefix in every layer, for each row."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.model.config) if cache is None else cache
+        layers, heads, _ = attention_shape(self.model.config)
+        for layer, (key, value) in enumerate(keys_and_values(self.prefix, layers, heads)):
+            cache.update(key.expand(rows, -1, -1, -1), value.expand(rows, -1, -1, -1), layer)
+        return cache
+
+
+def check_width(model, prompt, width=None):
+    """ValueError unless the prompt is [P, width], P at least 1; None: the width of the embeddings."""
+    width = width or model.get_input_embeddings().weight.shape[1]
+    if prompt.ndim != 2 or len(prompt) == 0 or prompt.shape[1] != width:
+        shape = list(prompt.shape)
+        raise ValueError(f"This model needs vectors of {width} values, [P, {width}]; got {shape}.")
+
+
+def shorter_context(config, length):
+    """A copy of the model's configuration whose context is shorter by the prompt: what is left for text."""
+    config = copy.deepcopy(config)
+    context = getattr(config, "max_position_embeddings", None)
+    if context is not None:
+        if length >= context:
+            raise ValueError(f"A prompt of {length} tokens leaves no room in a context of {context}.")
+        config.max_position_embeddings = context - length
+    return config
+
+
+def cached_tokens(options):
+    """Number of tokens whose keys and values the cache holds that is among a call's options, if any is."""
+    cache = options.get(cache_name())
+    return 0 if cache is None else cache.get_seq_length()
+
+
+def positions_behind(length, tokens, logits_to_keep):
+    """Positions of the text behind a prompt: those asked for, or all (0). An int keeps the last ones."""
+    if torch.is_tensor(logits_to_keep):
+        return logits_to_keep + length
+    return logits_to_keep or torch.arange(length, length + tokens)
+
+
+def attention_shape(config):
+    """(layers, heads of keys and values, size of a head)."""
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return config.num_hidden_layers, heads, size
+
+
+def prefix_width(config):
+    """Number of values that a prefix has for each of its tokens."""
+    layers, heads, size = attention_shape(config)
+    return layers * 2 * heads * size
+
+
+def keys_and_values(prefix, layers, heads):
+    """[layers, 2, heads, P, head size] from PEFT's [P, layers * 2 * heads * head size]."""
+    return prefix.view(len(prefix), layers, 2, heads, -1).permute(1, 2, 3, 0, 4)
+
+
+def random_prompt(model, length, std=None):
+    """[length, d], normal; std None: the spread of the model's own embeddings."""
+    table = model.get_input_embeddings().weight.detach()
+    return torch.randn(length, table.shape[1], device=table.device) * (table.std() if std is None else std)
+
+
+def prompt_from_words(model, ids, length):
+    """[length, d]: copies of the embeddings of these tokens, repeated and cut to the length."""
+    if not len(ids):
+        raise ValueError("a prompt from words needs at least one token")
+    repeated = [ids[place % len(ids)] for place in range(length)]
+    return model.get_input_embeddings().weight.detach()[repeated].clone()
+
+
+@torch.no_grad()
+def prefix_of_prompt(model, prompt):
+    """The prefix [P, ...] that does what a prompt [P, d] does: its keys and values in every layer."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    model(inputs_embeds=prompt[None], use_cache=True, **{cache_name(): cache})
+    layers = [torch.stack([layer.keys[0], layer.values[0]]) for layer in cache.layers]  # (2, heads, P, size)
+    return torch.stack(layers).permute(3, 0, 1, 2, 4).flatten(1)
+
+
+def nearest_words(prompt, table, k=1):
+    """(cosine similarities, token ids), [P, k] each, nearest first; prompt [P, d], table [V, d]."""
+    return tuple((F.normalize(prompt, dim=-1) @ F.normalize(table, dim=-1).T).topk(k))
+
+
+def save_prompt(tuned, folder):
+    """Write adapter_config.json and adapter_model.safetensors in PEFT's format; returns the folder."""
+    prefix = isinstance(tuned, PrefixTuning)
+    values = (tuned.prefix if prefix else tuned.prompt).detach()
+    layers, heads, size = attention_shape(tuned.config)
+    config = {
+        "peft_type": "PREFIX_TUNING" if prefix else "PROMPT_TUNING",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": getattr(tuned.model, "name_or_path", None) or None,
+        "num_virtual_tokens": len(values),
+        "token_dim": heads * size if prefix else values.shape[1],
+        "num_attention_heads": heads if prefix else tuned.config.num_attention_heads,
+        "num_layers": layers,
+        "num_transformer_submodules": 1,
+        "inference_mode": True,
+    }
+    return write_adapter_files(folder, config, {TENSOR: values}, fingerprint(tuned.model))
+
+
+def fingerprint(model):
+    """SHA-256 of all weights: a prompt is made for the whole model."""
+    names = [name for name, module in model.named_modules() if "weight" in module._parameters]
+    return base_fingerprint(model, names)
+
+
+def load_prompt(model, folder, check_base=True):
+    """PromptTuning or PrefixTuning from a folder of PEFT's format, around the model, which is frozen.
+
+    FileNotFoundError or ValueError where it cannot be read, does not fit, or was saved from other weights
+    (files that PEFT wrote do not record those).
+    """
+    folder = Path(folder)
+    config, values, made_for = read_adapter_files(folder)
+    kinds = {"PROMPT_TUNING": PromptTuning, "PREFIX_TUNING": PrefixTuning}
+    kind, base = config.get("peft_type"), config.get("base_model_name_or_path")
+    if kind not in kinds:
+        raise ValueError(f"{folder} holds a {kind} adapter; load_prompt reads {' and '.join(kinds)}.")
+    if list(values) != [TENSOR]:
+        raise ValueError(f"{folder / WEIGHTS_FILE} should hold {TENSOR} alone, not {sorted(values)[:3]}.")
+    if check_base and made_for not in (None, fingerprint(model)):
+        raise ValueError(
+            f"The prompt in {folder} was trained before other weights than this model's"
+            f"{f' (its base was {base})' if base else ''}. Load that base, or, if it is the same model in "
+            "another precision, pass check_base=False."
+        )
+    try:
+        return kinds[kind](model, values[TENSOR].to(next(model.parameters()).device))
+    except ValueError as error:
+        raise ValueError(f"The prompt in {folder} does not fit: {error}") from None

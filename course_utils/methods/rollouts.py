@@ -1,0 +1,66 @@
+"""What a policy says, how likely it finds it, and how far it is from the reference: shared by PPO and DPO.
+
+A batch here is that of lesson 02: right-padded input_ids, attention_mask and labels [rows, tokens], labels
+-100 but on the answer. Per-token results are [rows, tokens - 1]: entry t belongs to token t + 1.
+"""
+
+import copy
+
+import torch
+
+from course_utils.chatml import IM_END, encode_conversation
+from course_utils.data import IGNORE, Example, collate
+from course_utils.generation import pad_left, sample_tokens
+
+
+def frozen_copy(model):
+    """The model as it is now, in eval mode and without gradients: a reference that stays where it is."""
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+def answer_mask(batch):
+    """1 where the next token belongs to the answer, [rows, tokens - 1]."""
+    return (batch["labels"][:, 1:] != IGNORE).float()
+
+
+@torch.no_grad()
+def rollout(model, prompts, *, max_new_tokens, stop_ids, pad_id, temperature=1.0, generator=None):
+    """One sampled answer for each prompt (a list of token ids), as a batch with labels on the answer.
+
+    An answer ends with the first of stop_ids, which belongs to it; "ended" [rows] is False where none came
+    within max_new_tokens.
+    """
+    ids, mask = pad_left(prompts, pad_id, next(model.parameters()).device)
+    new = sample_tokens(
+        model,
+        ids,
+        mask,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        stop_ids=stop_ids,
+        generator=generator,
+    )
+    stops, examples, ended = set(stop_ids), [], []
+    for prompt, row in zip(prompts, new.tolist(), strict=True):
+        end = next((place + 1 for place, token in enumerate(row) if token in stops), None)
+        examples.append(Example([*prompt, *row[:end]], [IGNORE] * len(prompt) + row[:end]))
+        ended.append(end is not None)
+    batch = {name: value.to(ids.device) for name, value in collate(examples, pad_id).items()}
+    return batch | {"ended": torch.tensor(ended, device=ids.device)}
+
+
+def answer_texts(tokenizer, batch):
+    """The answers of a batch as texts, without special tokens, stripped."""
+    rows = [[token for token in row if token != IGNORE] for row in batch["labels"].tolist()]
+    return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows]
+
+
+def sampling_of(tokenizer, max_new_tokens=150):
+    """What rollout takes beside model and prompts, for answers in ChatML."""
+    stop = tokenizer.convert_tokens_to_ids(IM_END)
+    return {"max_new_tokens": max_new_tokens, "stop_ids": [stop], "pad_id": tokenizer.pad_token_id}
+
+
+def encode_prompts(tokenizer, prompts):
+    """Lists of messages as token ids that end where the assistant begins to speak."""
+    return [encode_conversation(tokenizer, messages, True).input_ids for messages in prompts]

@@ -1,0 +1,157 @@
+"""LoRA with new tokens: the rows of a few tokens are trained beside the adapter, and saved with it.
+
+The same as PEFT's `trainable_token_indices`, in its file format: a folder written here loads in PEFT.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from course_utils.chatml import add_chat_tokens, marker_ids
+from course_utils.methods.lora import check_fits, get_adapter
+from course_utils.methods.lora_files import (
+    CONFIG_FILE,
+    PREFIX,
+    adapter_config,
+    install_adapter,
+    parse_adapter,
+    peft_tensors,
+    read_adapter_files,
+    write_adapter_files,
+)
+
+ROWS = "token_adapter.trainable_tokens_delta"  # PEFT's name; it holds the rows themselves, no difference
+
+
+class RowsEmbedding(nn.Module):
+    """A frozen embedding in which the rows of some tokens are parameters: ids [...] -> [..., d]."""
+
+    def __init__(self, original, tokens, rows):
+        super().__init__()
+        self.original = original.requires_grad_(False)
+        self.rows = rows  # (tokens, d)
+        self.register_buffer("tokens", tokens, persistent=False)
+        self.num_embeddings = original.num_embeddings
+
+    def forward(self, ids):
+        embedded = self.original(ids)
+        for token, row in zip(self.tokens, self.rows, strict=True):
+            embedded = torch.where((ids == token).unsqueeze(-1), row.to(embedded.dtype), embedded)
+        return embedded
+
+    @property
+    def weight(self):
+        return self.original.weight.index_copy(0, self.tokens, self.rows.to(self.original.weight.dtype))
+
+
+class RowsHead(nn.Module):
+    """A frozen output head in which the rows of some tokens are parameters: [..., d] -> [..., vocabulary]."""
+
+    def __init__(self, original, tokens, rows):
+        super().__init__()
+        self.original = original.requires_grad_(False)
+        self.rows = rows
+        self.register_buffer("tokens", tokens, persistent=False)
+
+    def forward(self, hidden):
+        logits = self.original(hidden)
+        of_rows = (hidden.to(self.rows.dtype) @ self.rows.T).to(logits.dtype)  # (..., tokens)
+        return logits.index_copy(-1, self.tokens, of_rows)
+
+    weight = RowsEmbedding.weight
+
+
+def train_token_rows(model, tokens: Sequence[int]):
+    """Makes the embedding rows of these tokens trainable, all other rows frozen; in place, returns the model.
+
+    Call it after apply_lora, which freezes everything. Where the head is tied to the embedding one set of
+    rows serves both; else the head gets its own. ValueError for no tokens, unknown ones, or rows that are
+    there already.
+    """
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if isinstance(embedding, RowsEmbedding):
+        raise ValueError("the model trains token rows already: merge_token_rows(model) first")
+    if not tokens or not all(0 <= token < embedding.num_embeddings for token in tokens):
+        raise ValueError(f"tokens must be ids from 0 to {embedding.num_embeddings - 1}, got {list(tokens)}")
+    index = torch.tensor(list(tokens), device=embedding.weight.device)
+    rows = nn.Parameter(embedding.weight.detach()[index].float())
+    tied = head.weight is embedding.weight
+    model.set_input_embeddings(RowsEmbedding(embedding, index, rows))
+    head_rows = rows if tied else nn.Parameter(head.weight.detach()[index].float())
+    model.set_output_embeddings(RowsHead(head, index, head_rows))
+    return model
+
+
+@torch.no_grad()
+def merge_token_rows(model):
+    """Writes the rows into the embedding and the head and takes the wrappers off, in place."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if not isinstance(embedding, RowsEmbedding):
+        raise ValueError("the model trains no token rows: train_token_rows(model, tokens) makes it do so")
+    for layer in (embedding, head):
+        layer.original.weight[layer.tokens] = layer.rows.to(layer.original.weight.dtype)
+    model.set_input_embeddings(embedding.original)
+    model.set_output_embeddings(head.original)
+    return model
+
+
+def _row_layers(model):
+    """{name: layer} of the embedding, and of the head where it is not tied."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    names = {id(module): name for name, module in model.named_modules()}
+    own = (
+        head.rows is not embedding.rows if isinstance(head, RowsHead) else head.weight is not embedding.weight
+    )
+    return {names[id(layer)]: layer for layer in ([embedding, head] if own else [embedding])}
+
+
+def save_chat_adapter(model, tokenizer, folder) -> Path:
+    """Adapter, token rows and tokenizer (with its template) in PEFT's format; returns the folder."""
+    if not isinstance(model.get_input_embeddings(), RowsEmbedding):
+        raise ValueError("the model trains no token rows: save_adapter of methods.lora_files saves the rest")
+    adapter, layers = get_adapter(model), _row_layers(model)
+    tokens = model.get_input_embeddings().tokens.tolist()
+    indices = tokens if len(layers) == 1 else {name.rpartition(".")[2]: tokens for name in layers}
+    config = adapter_config(model) | {"trainable_token_indices": indices}
+    tensors = peft_tensors(adapter.tensors)
+    tensors |= {f"{PREFIX}{name}.{ROWS}": layer.rows.detach() for name, layer in layers.items()}
+    tokenizer.save_pretrained(folder)
+    return write_adapter_files(folder, config, tensors, adapter.fingerprint)
+
+
+def load_chat_adapter(model, folder, check_base=True):
+    """Puts a chat adapter on its base model, in place, and returns the tokenizer.
+
+    The tokenizer of the folder has the markers, so the model is resized first. ValueError where the folder
+    has no token rows, or does not fit (as load_adapter).
+    """
+    from transformers import AutoTokenizer
+
+    from course_utils.models import prepare_tokenizer
+
+    config, tensors, fingerprint = read_adapter_files(folder)
+    tokens = config.pop("trainable_token_indices", None)
+    if not tokens:
+        raise ValueError(f"{Path(folder) / CONFIG_FILE} names no trainable_token_indices: use load_adapter")
+    if isinstance(tokens, dict):
+        tokens = next(iter(tokens.values()))
+    rows = {}
+    for name in _row_layers(model):
+        rows[name] = tensors.pop(f"{PREFIX}{name}.{ROWS}", torch.empty(0))
+        expected = (len(tokens), model.get_input_embeddings().weight.shape[1])
+        if rows[name].shape != expected:
+            found = f"found {list(rows[name].shape)}" if rows[name].numel() else "there are none"
+            raise ValueError(f"{folder}: rows of {name} should be {list(expected)}, {found}")
+    adapter = parse_adapter(folder, config, tensors, fingerprint)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    prepare_tokenizer(tokenizer, Path(folder))
+    marker_ids(tokenizer)
+    check_fits(model, adapter)
+    add_chat_tokens(model, tokenizer)
+    install_adapter(model, adapter, folder, check_base)
+    train_token_rows(model, tokens)
+    for name, layer in _row_layers(model).items():
+        layer.rows.data.copy_(rows[name])
+    return tokenizer

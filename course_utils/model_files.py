@@ -1,0 +1,87 @@
+"""A model's files on disk: whole, undamaged, and never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+GPT2_REPOS = ("openai-community/gpt2", "gpt2")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+class ModelError(RuntimeError):
+    """A model that cannot be had or loaded: what was wrong, where, and what to do."""
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def wrong_checksums(folder: Path) -> list[str]:
+    """One line for each file that is missing or differs from the folder's checksums.json ({file: sha256})."""
+    listing = folder / "checksums.json"
+    if not listing.is_file():
+        return [f"{listing} is missing"]
+    faults = []
+    for file, expected in json.loads(listing.read_text()).items():
+        if not (folder / file).is_file():
+            faults.append(f"{folder / file} is missing")
+        elif sha256(folder / file) != expected:
+            faults.append(f"{folder / file} is damaged: its SHA-256 differs from checksums.json")
+    return faults
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ModelError unless `folder` holds a configuration and whole safetensors weights."""
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise ModelError(
+                f"{folder} holds an adapter, not a model. Load the base model it was trained "
+                "on, then the adapter with PeftModel.from_pretrained(base, folder)."
+            )
+        raise ModelError(
+            f"{folder} holds no model: config.json is missing. Give a folder that save_pretrained wrote."
+        )
+    missing = missing_weights(folder)
+    if missing == ["model.safetensors"] and (pickles := pickle_files(folder)):
+        raise ModelError(
+            f"{folder} has its weights only as a pickle ({pickles[0]}), and loading a pickle "
+            "can run any code. Get the safetensors version, or convert it where you trust it: "
+            "model.save_pretrained(folder)."
+        )
+    if missing:
+        raise ModelError(f"{folder / missing[0]} is missing. Copy or fetch the model again.")
+
+
+def missing_weights(folder: Path) -> list[str]:
+    index = folder / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    return [name for name in names if not (folder / name).is_file()]
+
+
+def pickle_files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers without bars and warnings, which would end up in a notebook's output."""
+    from huggingface_hub.utils import are_progress_bars_disabled
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    if are_progress_bars_disabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()

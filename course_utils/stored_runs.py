@@ -1,0 +1,62 @@
+"""Experiments of many runs: computed once, stored in data/results with their origin, drawn by the lessons."""
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_utils.data import DATA
+
+RESULTS = DATA / "results"
+SWEEPS = {}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """run(point, seed) gives numbers by name, for all points and seeds.
+
+    tolerance: relative, of a run that is made again. Training on samples needs a large one, because a sample
+    may turn on the last bit of a number.
+    """
+
+    name: str
+    points: list[dict]
+    seeds: Sequence[int]
+    run: Callable[[dict, int], dict]
+    tolerance: float
+
+
+def sweep(name: str, points: list[dict], seeds: Sequence[int] = range(5), tolerance: float = 0.05):
+    """Decorator that registers run(point, seed) under a name."""
+
+    def register(run):
+        SWEEPS[name] = Sweep(name, points, seeds, run, tolerance)
+        return run
+
+    return register
+
+
+def load_sweep(name: str, folder: Path = RESULTS) -> dict:
+    """A stored sweep: its rows (point, seed, result), and the command, versions and code that made them."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        there = ", ".join(sorted(file.stem for file in folder.glob("*.json")))
+        raise FileNotFoundError(
+            f"{path} is missing (there are: {there or 'none'}); "
+            f"make it with: python -m course_utils sweeps {name}"
+        )
+    return json.loads(path.read_text())
+
+
+def known_sweep(name: str) -> Sweep:
+    """A registered sweep. Raises ValueError with the names there are."""
+    if name not in SWEEPS:
+        raise ValueError(f"unknown sweep {name!r}; choose one of {', '.join(SWEEPS)}")
+    return SWEEPS[name]
+
+
+def load_experiments() -> None:
+    """Registers the sweeps of all lessons."""
+    for path in sorted((Path(__file__).parent / "lessons").glob("lesson_*/experiments.py")):
+        importlib.import_module(f"course_utils.lessons.{path.parent.name}.experiments")
