@@ -80,16 +80,17 @@ class Comparison:
                 named = self._named(fn, aspect, expected)
                 if named or not isinstance(fault, Mistake):
                     raise Mistake(named) if named else fault
-                raise Mistake(f"{message} {fault}".strip())
+                fits = aspect == "result" or message != self.groups[0][0]
+                raise Mistake(f"{message} {fault}".strip() if fits else str(fault))
 
     def _fault(self, fn: Callable, expected: list[_Run]) -> tuple[str, Exception] | None:
-        """(what is wrong: "result", "changed" or "gradients", the error) of the first test that fails."""
+        """(what is wrong: "kind", "changed", "result" or "gradients", the error) of the first failing test."""
         runs = [(self._run(fn, right.call), right) for right in expected]
         for mine, _ in runs:
             if mine.error is not None:
                 return "result", mine.error
         for aspect, test in (
-            ("result", _wrong_kind),
+            ("kind", _wrong_kind),
             ("result", _not_finite),
             ("changed", _changed),
             ("result", self._wrong_value),

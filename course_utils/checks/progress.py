@@ -44,7 +44,7 @@ def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
 def record_attempt(lesson: str, name: str, source: str, mistake: str | None) -> None:
     """An exercise was checked. Once passed it stays passed.
 
-    source: names the text of the learner's function. A text that was checked before is no new attempt, no text
+    source: names the text of the learner's function. A text checked before is no new attempt, no text
     ("") always is one. mistake: the message, None where it passed.
     """
 
