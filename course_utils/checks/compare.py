@@ -84,7 +84,7 @@ class Comparison:
                 raise Mistake(f"{message} {fault}".strip() if fits else str(fault))
 
     def _fault(self, fn: Callable, expected: list[_Run]) -> tuple[str, Exception] | None:
-        """(what is wrong: "kind", "changed", "result" or "gradients", the error) of the first failing test."""
+        """("kind", "changed", "result" or "gradients", the error) of the first test that fails."""
         runs = [(self._run(fn, right.call), right) for right in expected]
         for mine, _ in runs:
             if mine.error is not None:
@@ -130,7 +130,7 @@ class Comparison:
         if aspect == "changed":
             return run.changed() == other.changed()
         if aspect == "gradients":
-            if run.changed() or other.changed():
+            if run.changed() or other.changed() or not self._same("result", run, other):
                 return False
             run, other = run.gradients(self.gradient), other.gradients(self.gradient)
         else:
