@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-FLOOR = 1e-6  # differences below this are rounding, whatever the size of the numbers
+FLOOR = 5e-7  # differences below this are rounding, whatever the size of the numbers
 
 
 class Mistake(AssertionError):
@@ -350,8 +350,7 @@ def _agree(value: Any, expected: Any, tolerance: float) -> torch.Tensor:
     if _is_whole(value) and _is_whole(expected):
         return left == right
     exact = (left == right) | (left.isnan() & right.isnan())
-    kinds = [torch.as_tensor(one).dtype for one in (value, expected) if not _is_whole(one)]
-    epsilon = max(torch.finfo(kind).eps for kind in kinds)
+    epsilon = max(_epsilon(value), _epsilon(expected))
     relative = max(tolerance, 4 * epsilon)
     finite = right.abs()[right.isfinite()] if not right.is_complex() else right.abs()
     scale = finite.max().item() if finite.numel() else 0.0
@@ -359,6 +358,12 @@ def _agree(value: Any, expected: Any, tolerance: float) -> torch.Tensor:
     if _is_whole(expected):  # a count that is off by one is wrong, however large it is
         allowed = allowed.clamp(max=0.4).maximum(4 * epsilon * right.abs())
     return exact | (right.isfinite() & ((left - right).abs() <= allowed))
+
+
+def _epsilon(value: Any) -> float:
+    if _is_whole(value):
+        return 0.0
+    return torch.finfo(torch.float64 if isinstance(value, float) else torch.as_tensor(value).dtype).eps
 
 
 def two_numbers(first: Any, second: Any) -> tuple[str, str]:

@@ -445,7 +445,7 @@ EXERCISES = [
             k3,
             lambda: [_log_probs(2, 3), _log_probs(7)],
             K3_MISTAKES,
-            else_="With log_ratio = reference - current, it is exp(log_ratio) - 1 - log_ratio for each token.",
+            else_="With log_ratio = reference - current: exp(log_ratio) - 1 - log_ratio for each token.",
             gradient=("log_probs_current",),
         ),
         wrong=[
