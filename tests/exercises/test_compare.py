@@ -166,3 +166,8 @@ def test_helpers_for_models():
         base(x)
     with pytest.raises(Mistake, match="base was changed"), unchanged(base=base), torch.no_grad():
         base.weight += 1
+
+
+def test_nan_is_told_before_a_wrong_value():
+    found = told(lambda x, factor=2.0: torch.where(x == -2, torch.nan, x + 7))
+    assert found.startswith("The result[2] should be -4, and is nan.")
