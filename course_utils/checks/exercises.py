@@ -1,17 +1,20 @@
 """Exercises: a check that runs the learner's function and names the very mistake, and hints in three steps.
 
-A lesson's exercises live in `lesson_NN.py` beside this file, in its list EXERCISES.
+A lesson's exercises live in `lessons/lesson_NN/exercises.py`, in its list EXERCISES.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import hashlib
 import importlib
 import inspect
 import linecache
 import os
 import pkgutil
 import random
+import re
 import sys
 import textwrap
 import traceback
@@ -23,11 +26,10 @@ from typing import Any
 import torch
 
 from course_utils.checks import progress
+from course_utils.checks.compare import Mistake, close, expect_tensor
 from course_utils.checks.show import show
 
-
-class Mistake(AssertionError):
-    """What the learner's function does wrong, in words for the learner; raised by an exercise's check."""
+__all__ = ["Exercise", "Mistake", "close", "expect_tensor", "find_fault", "hint", "mine", "registry"]
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,10 @@ class Exercise:
     """One exercise.
 
     reference: the solution, a function or a class; its source is the third hint.
-    check: called with the learner's function; raises Mistake where it is wrong.
-    wrong: typical wrong answers, each with a part of the message it must get; the tests go through them.
+    check: called with the learner's function; raises Mistake where it is wrong; see `compare`.
     hints: the idea, and the shapes (or the steps); the solution follows by itself.
+    wrong: typical wrong answers, each with a part of the message it must get; those of `compare` come by
+        themselves. right: right answers in another style. The tests feed both.
     difficulty: 1 (a line) to 3 (needs thought).
     """
 
@@ -47,8 +50,13 @@ class Exercise:
     difficulty: int
     reference: Callable
     check: Callable[[Callable], None]
-    wrong: Sequence[tuple[Callable, str]]
     hints: tuple[str, str]
+    wrong: Sequence[tuple[Callable, str]] = ()
+    right: Sequence[Callable] = ()
+
+    def __post_init__(self):
+        compared = [(wrong, message) for message, wrong in getattr(self.check, "mistakes", ())]
+        object.__setattr__(self, "wrong", [*compared, *self.wrong])
 
     @property
     def solution(self) -> str:
@@ -120,6 +128,14 @@ def open_lesson(package: str, name: str) -> Check:
     return Check(lesson)
 
 
+class Mine:
+    """The learner's own functions by name, as they were last checked: mine.NAME."""
+
+    def __getattr__(self, name: str) -> Callable:
+        raise AttributeError(f"No function of yours named {name} was checked: run its cell first.")
+
+
+mine = Mine()
 _hints_given: dict[str, int] = {}
 
 
@@ -139,12 +155,13 @@ def hint(name: str, step: int | None = None) -> None:
     progress.record("hints", exercise.lesson, name, steps=step)
 
 
-def _offer_hint() -> None:
-    """Let the learner call hint(...) as the verdict says, whether the notebook imports it or not."""
+def _offer_names() -> None:
+    """Let the learner use hint and mine as the verdict says, whether the notebook imports them or not."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is not None:
         shell.user_ns.setdefault("hint", hint)
+        shell.user_ns.setdefault("mine", mine)
 
 
 def verdict(exercise: Exercise, fn: Callable) -> Callable:
@@ -152,27 +169,28 @@ def verdict(exercise: Exercise, fn: Callable) -> Callable:
 
     With COURSE_SOLUTIONS=1 the reference stands in for a stub, and a failed check raises Mistake.
     """
-    _offer_hint()
+    _offer_names()
     solutions = os.environ.get("COURSE_SOLUTIONS") == "1"
     name = exercise.name
     if is_stub(fn):
         if not solutions:
             show(
                 f"{name}: not attempted yet",
-                "Going on with the reference. Replace the ... and run the "
+                "Going on with the course's solution. Replace the ... and run the "
                 f'cell again; hint("{name}") helps in three steps.',
             )
             return exercise.reference
         fn = exercise.reference
+    setattr(mine, name, fn)
     fault = find_fault(exercise, fn)
+    message, code = fault or ("", "")
     if fault is None:
         show(f"{name}: passed", kind="good")
     else:
-        message, code = fault
         show(
             f"{name}: not yet",
             message,
-            "Going on with the reference. Change the cell and run it again; "
+            f"Going on with the course's solution; yours is mine.{name}. Change the cell and run it again; "
             f'hint("{name}") helps in three steps.',
             code=code,
             kind="bad",
@@ -181,17 +199,31 @@ def verdict(exercise: Exercise, fn: Callable) -> Callable:
         if fault:
             raise Mistake(f"{name}: {message}")
         return fn
-    progress.record("exercises", exercise.lesson, name, status="failed" if fault else "passed")
+    progress.record_attempt(exercise.lesson, name, _digest(fn), message or None)
     return exercise.reference if fault else fn
 
 
-def find_fault(exercise: Exercise, fn: Callable) -> tuple[str, str] | None:
-    """(message, line of code or "") where fn is wrong, else None. Random states are as before afterwards."""
+def _digest(fn: Callable) -> str:
+    """A short name for the source of fn, comments and layout left out; "" where there is no source."""
+    try:
+        source = textwrap.dedent(inspect.getsource(fn))
+    except (OSError, TypeError):
+        return ""
+    with contextlib.suppress(SyntaxError):
+        source = ast.dump(ast.parse(source))
+    return hashlib.sha256(source.encode()).hexdigest()[:8]
+
+
+def find_fault(exercise: Exercise, fn: Callable, seed: int = 0) -> tuple[str, str] | None:
+    """(message, line of code or "") where fn is wrong, else None. Random states are as before afterwards.
+
+    seed: for what the check draws from torch's or Python's generator.
+    """
     python_state = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            random.seed(0)
+            torch.manual_seed(seed)
+            random.seed(seed)
             exercise.check(fn)
     except Mistake as mistake:
         return str(mistake), ""
@@ -236,21 +268,8 @@ def _describe(exercise: Exercise, fn: Callable, error: Exception) -> tuple[str, 
     if frames:
         line = linecache.getline(frames[-1].filename, frames[-1].lineno).strip()
         return f"Your code stopped in line {frames[-1].lineno} with {what}", f"{frames[-1].lineno}: {line}"
+    called_wrongly = rf"\S*{re.escape(getattr(fn, '__name__', ''))}\(\) (got|takes|missing)"
+    if isinstance(error, TypeError) and re.match(called_wrongly, first):
+        right, own = inspect.signature(exercise.reference), inspect.signature(fn)
+        return f"{exercise.name} should take the arguments {right}, and yours takes {own}.", ""
     return f"What {exercise.name} returned could not be used ({what}). Look at what it returns.", ""
-
-
-def expect_tensor(value: Any, shape: Sequence[int] | None = None, what: str = "the result") -> torch.Tensor:
-    """The value, if it is a tensor (of that shape); else Mistake says what came instead."""
-    if value is None:
-        raise Mistake(f"{what} is None. Is there a return?")
-    if not isinstance(value, torch.Tensor):
-        raise Mistake(f"{what} should be a tensor, and is of type {type(value).__name__}.")
-    if shape is not None and tuple(value.shape) != tuple(shape):
-        raise Mistake(f"{what} should have the shape {list(shape)}, and has {list(value.shape)}.")
-    return value
-
-
-def close(value: Any, expected: Any, tolerance: float = 1e-5) -> bool:
-    """Numbers, or tensors of one shape, that are equal up to the tolerance. NaN equals nothing."""
-    value, expected = torch.as_tensor(value).double(), torch.as_tensor(expected).double()
-    return value.shape == expected.shape and torch.allclose(value, expected, rtol=tolerance, atol=tolerance)

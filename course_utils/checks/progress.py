@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from filelock import FileLock, Timeout
 from course_utils.home import home
 
 KINDS = ("exercises", "predictions", "hints")
+FIELDS = {"status": str, "attempts": int, "sources": list, "first": str, "last": str, "mistake": str}
+FIELDS |= {"steps": int, "right": bool}  # with what a prediction's choice and answer are, anything goes
 _warned = False
 _open = ""
 
@@ -31,25 +35,53 @@ def path() -> Path:
 
 
 def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
-    """Merge `fields` into the record of one exercise, prediction or hint.
+    """Merge `fields` into the record of one prediction or hint, or into an exercise's.
 
-    kind: one of KINDS; lesson: two digits, or "" where it is not known. An exercise once passed stays passed.
-    A folder that cannot be written costs the record, never the lesson: a line says so, once.
+    kind: one of KINDS; lesson: two digits, or "" where it is not known. Of hints the highest step is kept.
     """
     if kind not in KINDS:
         raise ValueError(f"Unknown kind of progress {kind!r}: choose one of {', '.join(KINDS)}.")
+
+    def merge(entry: dict) -> None:
+        if kind == "hints":
+            fields["steps"] = max(fields["steps"], entry.get("steps", 0))
+        entry.update(fields)
+
+    _change(kind, lesson, name, merge)
+
+
+def record_attempt(lesson: str, name: str, source: str, mistake: str | None) -> None:
+    """An exercise was checked. Once passed it stays passed.
+
+    source: names the text of the learner's function. A text checked before is no new attempt, no text
+    ("") always is one. mistake: the message, None where it passed.
+    """
+
+    def merge(entry: dict) -> None:
+        sources = entry.setdefault("sources", [])
+        if not source or source not in sources:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            entry["attempts"] = entry.get("attempts", 0) + 1
+            entry["first"], entry["last"] = entry.get("first", now), now
+            entry["sources"] = [*sources, source] if source else sources
+        if mistake is not None:
+            entry["mistake"] = mistake
+        if entry.get("status") != "passed":
+            entry["status"] = "passed" if mistake is None else "failed"
+
+    _change("exercises", lesson, name, merge)
+
+
+def _change(kind: str, lesson: str, name: str, merge: Callable[[dict], None]) -> None:
+    """Let `merge` change one entry of the file.
+
+    A folder that cannot be written costs the record, never the lesson: a line says so, once.
+    """
     global _warned
     try:
         with _lock():
             state = _read()
-            entry = state["lessons"].setdefault(lesson, {}).setdefault(kind, {}).setdefault(name, {})
-            if kind == "exercises":
-                entry["attempts"] = entry.get("attempts", 0) + 1
-                if entry.get("status") == "passed":
-                    fields = {**fields, "status": "passed"}
-            if kind == "hints":
-                fields = {"steps": max(fields["steps"], entry.get("steps", 0))}
-            entry.update(fields)
+            merge(state["lessons"].setdefault(lesson, {}).setdefault(kind, {}).setdefault(name, {}))
             _write(state)
     except (OSError, Timeout) as error:
         if not _warned:
@@ -61,9 +93,11 @@ def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
 
 
 def summary() -> dict:
-    """{lesson: {"exercises": {name: {"status", "attempts"}}, "predictions": {question: {"choice", "answer",
-    "right"}}, "hints": {name: {"steps"}}, "passed": int, "of": int, "right": int, "predicted": int}}.
+    """{lesson: {"exercises": {name: {"status", "attempts", "first", "last", "mistake"}}, "predictions":
+    {question: {"choice", "answer", "right"}}, "hints": {name: {"steps"}}, "passed": int, "of": int,
+    "right": int, "predicted": int}}.
 
+    first and last: times of the attempts, UTC, ISO 8601; mistake: the last message, if there was one.
     "of" counts all exercises of the lesson, tried or not. Lessons nobody touched are there with passed 0.
     """
     from course_utils.checks.exercises import registry
@@ -75,6 +109,8 @@ def summary() -> dict:
     result = {}
     for lesson in sorted({*done, *totals}):
         entry = {kind: done.get(lesson, {}).get(kind, {}) for kind in KINDS}
+        for row in entry["exercises"].values():
+            row.pop("sources", None)
         entry["passed"] = sum(row.get("status") == "passed" for row in entry["exercises"].values())
         entry["of"] = totals.get(lesson, 0)
         revealed = [row for row in entry["predictions"].values() if "right" in row]
@@ -97,17 +133,37 @@ def _lock() -> FileLock:
 
 def _read() -> dict:
     try:
-        state = json.loads(path().read_text(encoding="utf-8"))
-        if not isinstance(state["lessons"], dict):
-            raise TypeError("lessons is not a mapping")
+        found = json.loads(path().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {"lessons": {}}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError):
+        found = None
+    state = {"lessons": _sound_lessons(found)}
+    if state != found:
         aside = path().with_suffix(".damaged.json")
         os.replace(path(), aside)
-        print(f"The progress file could not be read; it was moved to {aside}, and a new one is begun.")
-        return {"lessons": {}}
+        _write(state)
+        print(f"The progress file was damaged; it was moved to {aside}. What could be read is kept.")
     return state
+
+
+def _sound_lessons(state: Any) -> dict:
+    """The lessons of a state, without whatever has the wrong form (a file changed by hand)."""
+
+    def mapping(value: Any) -> dict:
+        return value if isinstance(value, dict) else {}
+
+    def sound(entry: dict) -> dict:
+        return {key: value for key, value in entry.items() if isinstance(value, FIELDS.get(key, object))}
+
+    return {
+        lesson: {
+            kind: {name: sound(entry) for name, entry in mapping(entries).items() if isinstance(entry, dict)}
+            for kind, entries in mapping(kinds).items()
+            if kind in KINDS
+        }
+        for lesson, kinds in mapping(mapping(state).get("lessons")).items()
+    }
 
 
 def _write(state: dict) -> None:

@@ -3,12 +3,14 @@
 import json
 import multiprocessing
 import random
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from course_utils.checks import ClaimFailed, Mistake, check, claim, hint, predict, progress
+from course_utils.checks import ClaimFailed, Mistake, claim, hint, mine, predict, progress
+from course_utils.lessons.lesson_00 import check
 from course_utils.lessons.lesson_00.exercises import greedy_next_token
 
 
@@ -77,7 +79,17 @@ def test_right_answer_is_used_and_recorded(capsys):
 def test_wrong_answer_is_named_and_the_reference_used(capsys):
     assert check.greedy_next_token(wrong) is greedy_next_token
     assert "after every position" in capsys.readouterr().out
-    assert progress.summary()["00"]["exercises"] == {"greedy_next_token": {"attempts": 1, "status": "failed"}}
+    row = progress.summary()["00"]["exercises"]["greedy_next_token"]
+    assert (row["attempts"], row["status"]) == (1, "failed")
+    assert "after every position" in row["mistake"]
+
+
+def test_the_learners_function_stays_at_hand(capsys):
+    check.greedy_next_token(wrong)
+    assert mine.greedy_next_token is wrong
+    assert "the course's solution; yours is mine.greedy_next_token." in capsys.readouterr().out
+    with pytest.raises(AttributeError, match="run its cell first"):
+        mine.never_checked  # noqa: B018
 
 
 def test_exception_is_one_line_with_its_place(capsys):
@@ -92,7 +104,27 @@ def test_exception_is_one_line_with_its_place(capsys):
 def test_passed_stays_passed_and_attempts_count():
     check.greedy_next_token(right)
     check.greedy_next_token(wrong)
-    assert progress.summary()["00"]["exercises"] == {"greedy_next_token": {"attempts": 2, "status": "passed"}}
+    row = progress.summary()["00"]["exercises"]["greedy_next_token"]
+    assert (row["attempts"], row["status"]) == (2, "passed")
+
+
+def test_the_same_text_and_a_hint_are_no_attempts(monkeypatch):
+    check.greedy_next_token(wrong)
+    hint("greedy_next_token")
+    monkeypatch.setattr(progress, "datetime", None)  # the times stay too
+    check.greedy_next_token(wrong)
+    assert progress.summary()["00"]["exercises"]["greedy_next_token"]["attempts"] == 1
+
+
+def test_times_and_the_last_mistake_are_recorded():
+    check.greedy_next_token(crash)
+    first = progress.summary()["00"]["exercises"]["greedy_next_token"]
+    assert datetime.fromisoformat(first["first"]).utcoffset() == timedelta(0)
+    assert first["first"] == first["last"] and "IndexError" in first["mistake"]
+    check.greedy_next_token(wrong)
+    check.greedy_next_token(right)
+    last = progress.summary()["00"]["exercises"]["greedy_next_token"]
+    assert last["first"] == first["first"] <= last["last"] and "after every position" in last["mistake"]
 
 
 def test_solutions_are_put_in_and_failures_raise(monkeypatch, capsys):
@@ -144,6 +176,7 @@ def test_a_verdict_lets_the_notebook_call_hint_without_importing_it(monkeypatch)
     monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(user_ns=names))
     check.greedy_next_token(stub)
     assert names["hint"] is hint
+    assert names["mine"] is mine
     names["hint"] = "the learner's own"
     check.greedy_next_token(stub)
     assert names["hint"] == "the learner's own"
@@ -228,7 +261,7 @@ def test_prediction_knows_its_lesson(monkeypatch):
 
 def _many(name):
     for _ in range(20):
-        progress.record("exercises", "00", name, status="failed")
+        progress.record_attempt("00", name, "", mistake="wrong")
 
 
 def test_progress_survives_several_kernels():
@@ -250,6 +283,40 @@ def test_damaged_progress_file_is_set_aside(own_home, capsys):
     assert "was moved to" in capsys.readouterr().out
     assert (own_home / "progress.damaged.json").read_text() == "{ not json"
     assert json.loads((own_home / "progress.json").read_text())["lessons"]["00"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        [],
+        {"lessons": []},
+        {"lessons": {"00": 3}},
+        {"lessons": {"00": {"exercises": ["greedy_next_token"]}}},
+        {"lessons": {"00": {"exercises": {"greedy_next_token": "passed"}}}},
+        {
+            "lessons": {
+                "00": {"exercises": {"greedy_next_token": {"attempts": "many", "sources": 1, "first": 2}}}
+            }
+        },
+        {"lessons": {"00": {"hints": {"greedy_next_token": {"steps": "all"}}}}},
+        {"lessons": {"00": {"predictions": {"Q?": {"right": "yes"}}}}},
+        {"lessons": {"00": {"jokes": {}}}},
+    ],
+)
+def test_a_file_changed_by_hand_stops_nothing(damage, own_home, capsys):
+    own_home.mkdir()
+    damage = {**damage, "more": 1} if isinstance(damage, dict) else damage
+    if isinstance(damage, dict) and isinstance(damage["lessons"], dict):
+        damage["lessons"]["01"] = {"exercises": {"kept": {"status": "passed"}}}
+    (own_home / "progress.json").write_text(json.dumps(damage))
+    assert check.greedy_next_token(right) is right
+    hint("greedy_next_token")
+    summary = progress.summary()
+    assert summary["00"]["exercises"]["greedy_next_token"]["attempts"] == 1
+    if isinstance(damage, dict) and damage["lessons"]:
+        assert summary["01"]["passed"] == 1
+    assert json.loads((own_home / "progress.damaged.json").read_text()) == damage
+    assert capsys.readouterr().out.count("was moved to") == 1
 
 
 def test_home_that_cannot_be_written_costs_one_line(tmp_path, monkeypatch, capsys):

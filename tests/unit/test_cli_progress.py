@@ -9,7 +9,7 @@ from course_utils.commands import cli
 @pytest.fixture(autouse=True)
 def course_home(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path))
-    progress.record("exercises", "00", "softmax", status="failed")
+    progress.record_attempt("00", "softmax", "a text", mistake="Is there a return?")
     progress.record("predictions", "00", "How warm?", choice="a", answer="a", right=True)
 
 
@@ -23,7 +23,9 @@ def test_progress_is_shown_as_a_table(capsys):
 def test_progress_as_json(capsys):
     assert cli.main(["progress", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["00"]["exercises"]["softmax"] == {"status": "failed", "attempts": 1}
+    row = summary["00"]["exercises"]["softmax"]
+    assert row.pop("first") == row.pop("last") and "sources" not in row
+    assert row == {"status": "failed", "attempts": 1, "mistake": "Is there a return?"}
 
 
 def test_progress_is_cleared(capsys):

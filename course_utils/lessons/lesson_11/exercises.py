@@ -4,42 +4,55 @@ from __future__ import annotations
 
 import torch
 
-from course_utils.checks.exercises import Exercise, Mistake, close, expect_tensor
+from course_utils.checks.compare import call, compare
+from course_utils.checks.exercises import Exercise
 from course_utils.methods.kl import k1, k2, k3
 
 
-def _check_k3(fn):
-    current = torch.tensor([[-1.0, -2.0, -0.3], [-4.0, -1.5, -2.2]])
-    reference = torch.tensor([[-1.4, -0.9, -0.3], [-1.0, -3.5, -2.0]])
-    log_ratio, right = reference - current, k3(current, reference)
-    result = expect_tensor(fn(current.clone(), reference.clone()))
-    if result.shape == () and close(result, right.mean()):
-        raise Mistake("This is the mean. Return one value for each token; averaging comes later.")
-    expect_tensor(result, right.shape)
-    if close(result, k3(reference, current)):
-        raise Mistake(
-            "The ratio is upside down. It is reference over policy, since the policy drew the "
-            "samples: only then is its mean 1. This version is never negative either, and its mean "
-            "is wrong."
-        )
-    if close(result, right + 1):
-        raise Mistake(
-            "Where the policies agree this is 1, and should be 0: what was added to k1 is ratio - 1."
-        )
-    if close(result, log_ratio.exp() - 1):
-        raise Mistake("This is ratio - 1 alone, whose mean is 0 whatever the KL. Add it to k1.")
-    if close(result, log_ratio.exp() - 1 + log_ratio):
-        raise Mistake("k1 has the wrong sign in this sum: it is minus the log-ratio.")
-    for name, other in (("k1", k1(current, reference)), ("k2", k2(current, reference))):
-        if close(result, other):
-            raise Mistake(f"This is {name}.")
-    if close(result, log_ratio.abs()):
-        raise Mistake("The absolute value is never negative, but its mean is not the KL.")
-    if not close(result, right):
-        raise Mistake(
-            "With log_ratio = reference - current, it should be exp(log_ratio) - 1 - log_ratio for "
-            "each token."
-        )
+def _log_probs(*shape):
+    """Log-probabilities of a policy and of a reference not far from it."""
+    current = -3 * torch.rand(*shape) - 0.1
+    return current, current + 0.7 * torch.randn(*shape)
+
+
+def _ratio(fault):
+    """A wrong k3: fault(log of reference over policy)."""
+    return lambda current, reference: fault(reference - current)
+
+
+def _k3_in_place(current, reference):
+    current -= reference
+    return (-current).expm1() + current
+
+
+K3_MISTAKES = [
+    (
+        "The ratio is upside down. It is reference over policy, since the policy drew the samples: only then "
+        "is its mean 1. This version is never negative either, and its mean is wrong.",
+        lambda current, reference: k3(reference, current),
+    ),
+    (
+        "Where the policies agree this is 1, and should be 0: what was added to k1 is ratio - 1.",
+        lambda current, reference: k3(current, reference) + 1,
+    ),
+    ("This is ratio - 1 alone, whose mean is 0 whatever the KL. Add it to k1.", _ratio(torch.expm1)),
+    (
+        "k1 has the wrong sign in this sum: it is minus the log-ratio.",
+        _ratio(lambda log_ratio: log_ratio.expm1() + log_ratio),
+    ),
+    ("This is k1.", k1),
+    ("This is k1 with its sign turned.", _ratio(lambda log_ratio: log_ratio)),
+    ("This is k2.", k2),
+    ("The absolute value is never negative, but its mean is not the KL.", _ratio(torch.abs)),
+    (
+        "This is the mean. Return one value for each token; averaging comes later.",
+        lambda current, reference: k3(current, reference).mean(),
+    ),
+    (
+        "This is a sum. Return one value for each token; adding up comes later.",
+        lambda current, reference: k3(current, reference).sum(),
+    ),
+]
 
 
 def mean_sequence_kl(log_probs_current, log_probs_reference, mask):
@@ -48,57 +61,78 @@ def mean_sequence_kl(log_probs_current, log_probs_reference, mask):
     return log_ratios.sum(-1).mean()
 
 
-def _check_mean_sequence_kl(fn):
-    log_ratios = torch.tensor([[0.5, -0.2, 0.7, 0.4], [1.0, 0.3, 0.0, 0.0], [-0.6, 0.0, 0.0, 0.0]])
-    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]).bool()
-    current = torch.tensor([[-1.0, -2.0, -3.0, -0.5]]).expand(3, 4).clone()
-    garbage = torch.where(mask, 0.0, torch.tensor([0.9, 0.4, 1.3, 2.0]))  # padding has log-probabilities too
-    reference = current - log_ratios - garbage
-    result = expect_tensor(fn(current.clone(), reference.clone(), mask.clone()))
-    rows, every = log_ratios.sum(-1), log_ratios + garbage
-    if result.shape != ():
-        raise Mistake(
-            "The result should be one number for the batch, and has the shape "
-            f"{list(result.shape)}: after the sum over tokens comes the mean over sequences."
-        )
-    if close(result, every.sum(-1).mean()) or close(result, every.mean()):
-        raise Mistake(
-            "Padding is counted: the model gives it log-probabilities like any token. Use the mask."
-        )
-    if close(result, log_ratios.mean()):
-        raise Mistake(
-            "This is a mean over all positions, padding among them: the same sequences in a wider "
-            "batch would seem nearer to the reference. Sum over tokens, then take the mean over "
-            "sequences."
-        )
-    if close(result, log_ratios.sum() / mask.sum()):
-        raise Mistake(
-            "This is the KL of a token, the mean over real tokens. That of a sequence is the sum "
-            "over its tokens."
-        )
-    if close(result, (rows / mask.sum(-1)).mean()):
-        raise Mistake(
-            "Each sequence is divided by its length. The KL of a sequence is the sum over its tokens."
-        )
-    if close(result, rows.sum()):
-        raise Mistake("This is the sum over the batch. Over tokens it is a sum, over sequences a mean.")
-    if close(result, -rows.mean()):
-        raise Mistake("The sign is turned: log policy minus log reference.")
-    if close(result, log_ratios.abs().sum(-1).mean()):
-        raise Mistake(
-            "Single log-ratios may be negative, and must be left so: without them the mean is too high."
-        )
-    if not close(result, rows.mean()):
-        raise Mistake(
-            f"For three sequences whose log-ratios sum to 1.4, 1.3 and -0.6 this should be 0.7, "
-            f"and is {result.item():.3f}."
-        )
-    empty = torch.where(mask, current, -torch.inf)
-    if not close(fn(empty, torch.where(mask, reference, -torch.inf), mask), rows.mean()):
-        raise Mistake(
-            "Where padding's log-probabilities are -inf, the result is not a number: 0 times nan "
-            "is nan. Choose with torch.where(mask, ..., 0.0) instead of multiplying."
-        )
+def _masked(*lengths, padding=None):
+    """Log-probabilities as `_log_probs` gives them, and the mask of sequences of these lengths.
+
+    padding: value of both log-probabilities there; by default the model's own, as of any token.
+    """
+    current, reference = _log_probs(len(lengths), max(lengths))
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    if padding is not None:
+        current, reference = (torch.where(mask, values, padding) for values in (current, reference))
+    return current, reference, mask
+
+
+def _mean_kl(fault):
+    """A wrong mean_sequence_kl: fault(log-ratios of all positions, mask)."""
+    return lambda current, reference, mask: fault(current - reference, mask)
+
+
+def _mean_kl_in_place(current, reference, mask):
+    current -= reference
+    current[~mask] = 0
+    return current.sum(-1).mean()
+
+
+def _by_filling(current, reference, mask):
+    return (current - reference).masked_fill(mask == 0, 0.0).sum(1).mean()
+
+
+def _sequence_by_sequence(current, reference, mask):
+    rows = zip(current, reference, mask.bool(), strict=True)
+    sums = [(now[real] - before[real]).sum().item() for now, before, real in rows]
+    return sum(sums) / len(sums)
+
+
+PADDING = "Padding is counted: the model gives it log-probabilities like any token. Use the mask."
+MEAN_KL_MISTAKES = [
+    (PADDING, _mean_kl(lambda ratios, mask: ratios.sum(-1).mean())),
+    (PADDING, _mean_kl(lambda ratios, mask: ratios.mean())),
+    (
+        "This is a mean over all positions, padding among them: the same sequences in a wider batch would "
+        "seem nearer to the reference. Sum over tokens, then take the mean over sequences.",
+        _mean_kl(lambda ratios, mask: (ratios * mask).mean()),
+    ),
+    (
+        "This is the KL of a token, the mean over real tokens. A sequence's is the sum over its tokens.",
+        _mean_kl(lambda ratios, mask: (ratios * mask).sum() / mask.sum()),
+    ),
+    (
+        "Each sequence is divided by its length. The KL of a sequence is the sum over its tokens.",
+        _mean_kl(lambda ratios, mask: ((ratios * mask).sum(-1) / mask.sum(-1)).mean()),
+    ),
+    (
+        "This is the sum over the batch. Over tokens it is a sum, over sequences a mean.",
+        _mean_kl(lambda ratios, mask: (ratios * mask).sum()),
+    ),
+    (
+        "The sign is turned: the log-ratio is log policy minus log reference.",
+        _mean_kl(lambda ratios, mask: -(ratios * mask).sum(-1).mean()),
+    ),
+    (
+        "Single log-ratios may be negative, and must be left so: without them the mean is too high.",
+        _mean_kl(lambda ratios, mask: (ratios.abs() * mask).sum(-1).mean()),
+    ),
+    (
+        "The result should be one number for the batch: after the sum over tokens comes the mean over "
+        "sequences.",
+        _mean_kl(lambda ratios, mask: (ratios * mask).sum(-1)),
+    ),
+]
+NOT_A_NUMBER = (
+    "Where padding's log-probabilities are -inf, the result is not a number: 0 times nan is nan. "
+    "Choose with torch.where(mask, ..., 0.0) instead of multiplying."
+)
 
 
 def rewards_by_token(scores, penalties, mask):
@@ -112,154 +146,10 @@ def rewards_by_token(scores, penalties, mask):
     return rewards
 
 
-def _check_rewards_by_token(fn):
-    scores = torch.tensor([2.0, -1.0, 0.5])
-    penalties = torch.tensor([[0.1, -0.2, 0.3, 0.4], [0.5, 0.6, 0.0, 0.0], [0.7, 0.0, 0.0, 0.0]])
-    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]).bool()
-    right, given = rewards_by_token(scores, penalties, mask), penalties.clone()
-    result = fn(scores.clone(), given, mask.clone())
-    if result is not None and not torch.equal(given, penalties):
-        raise Mistake(
-            "The penalties that came in have changed: something was added to them in place. "
-            "-penalties, or clone(), makes a tensor of its own."
-        )
-    result = expect_tensor(result, (3, 4))
-    rows, last = torch.arange(3), mask.sum(-1) - 1
-    twice = right.clone()
-    twice[rows, last] -= penalties.sum(-1)
-    if close(result, twice):
-        raise Mistake(
-            "The penalty is counted twice: by token, and as a sum at the end. One of the two, and "
-            "by token it says which token is to blame."
-        )
-    only_end = torch.zeros(3, 4)
-    only_end[rows, last] = scores - penalties.sum(-1)
-    if close(result, only_end):
-        raise Mistake(
-            "All stands at the end. The total is right, but each token should carry its own penalty."
-        )
-    at_end = -penalties
-    at_end[:, -1] += scores
-    if close(result, at_end):
-        raise Mistake(
-            "The score is in the last column. Shorter rows end earlier: their last column is padding."
-        )
-    if close(result, -penalties + scores[:, None]) or close(result, -penalties + scores[:, None] * mask):
-        raise Mistake(
-            "Each token gets the score, so a long answer gets it many times. It belongs to the "
-            "last real token."
-        )
-    added = right + 2 * penalties
-    if close(result, added):
-        raise Mistake("The penalties are added: the policy would be paid for leaving the reference.")
-    overwritten = -penalties
-    overwritten[rows, last] = scores
-    if close(result, overwritten):
-        raise Mistake("The score replaces the last token's penalty. It is added to it.")
-    if close(result, -penalties):
-        raise Mistake("The score is missing.")
-    if not close(result, right):
-        raise Mistake("The first row should be [-0.1, 0.2, -0.3, 1.6], the second [-0.5, -1.6, 0, 0].")
-
-
-def best_policy(reference, reward, beta):
-    """Maximises E[reward] - beta * KL(policy || reference): probabilities [V], as reference is."""
-    return (reference.log() + reward / beta).softmax(-1)
-
-
-def _check_best_policy(fn):
-    reference, reward, beta = torch.tensor([0.5, 0.3, 0.15, 0.05]), torch.tensor([0.0, 1.0, -0.5, 2.0]), 0.8
-    right = best_policy(reference, reward, beta)
-    result = expect_tensor(fn(reference.clone(), reward.clone(), beta), (4,))
-    weights = reference * (reward / beta).exp()
-    if close(result, weights):
-        raise Mistake(f"These sum to {weights.sum():.2f}. Probabilities sum to 1: divide by the sum.")
-    if close(result, (reward / beta).softmax(-1)):
-        raise Mistake(
-            "The reference is missing: this is the best policy for a uniform one. The tilt "
-            "multiplies the reference's probabilities."
-        )
-    if close(result, (reference.log() + reward * beta).softmax(-1)):
-        raise Mistake(
-            "beta multiplies the reward here. A larger penalty must keep the policy nearer to the "
-            "reference: divide."
-        )
-    if close(result, (reference.log() + reward).softmax(-1)):
-        raise Mistake("beta is missing.")
-    if close(result, (reference + reward / beta).softmax(-1)):
-        raise Mistake(
-            "The reference's probability is added to the reward. Its logarithm is, or the "
-            "probability is multiplied by the exponential."
-        )
-    if close(result, torch.tensor([0.0, 0.0, 0.0, 1.0])):
-        raise Mistake("All on the best answer: that is the limit of no penalty at all.")
-    if not close(result, right):
-        raise Mistake("It should be reference * exp(reward / beta), divided by its sum.")
-    sharp = fn(reference.clone(), reward.clone(), 0.01)
-    if not close(sharp, best_policy(reference, reward, 0.01)):
-        raise Mistake(
-            "At beta = 0.01 exp(reward / beta) overflows, and the result is not a number. Stay "
-            "with logarithms: log reference + reward / beta, then softmax."
-        )
-
-
-def next_coefficient(coefficient, kl, target, gain=0.1, clip=0.2):
-    """The coefficient after a step whose KL was kl: coefficient * (1 + gain * clipped relative error)."""
-    error = min(max((kl - target) / target, -clip), clip)
-    return coefficient * (1 + gain * error)
-
-
-def _check_next_coefficient(fn):
-    def value(coefficient, kl, target, **options):
-        result = fn(coefficient, kl, target, **options)
-        if result is None:
-            raise Mistake("the result is None. Is there a return?")
-        return float(result)
-
-    small, large, low = value(0.8, 4.4, 4.0), value(0.8, 40.0, 4.0), value(0.8, 0.4, 4.0)
-    if close(value(0.8, 4.0, 4.0), 1.0) and close(small, 1.01):
-        raise Mistake("This is the factor. The new coefficient is the old one times it.")
-    if close(value(0.8, 4.0, 4.0), 0.0):
-        raise Mistake(
-            "On target the coefficient should stay as it is; here it becomes 0. The factor is "
-            "1 + gain * error."
-        )
-    if small < 0.8 < low:
-        raise Mistake(
-            "The coefficient moves the wrong way: where the KL is above its target, the penalty must grow."
-        )
-    if close(small, 0.81):
-        raise Mistake(
-            "Added, not multiplied: the step would be as large for a coefficient of 0.001 as for 1."
-        )
-    if close(small, 0.88):
-        raise Mistake("The gain is missing.")
-    if close(small, 0.8 * 1.02):
-        raise Mistake(
-            "The error is not divided by the target: a target of 4 nats and one of 40 would be "
-            "steered very differently."
-        )
-    if close(small, 0.8 * (1 + 0.1 * 0.4 / 4.4)):
-        raise Mistake("The error is divided by the KL, not by the target.")
-    if close(small, 0.808) and close(large, 0.8 * 1.9):
-        raise Mistake(
-            "The error is not clipped: one odd batch with ten times the target would nearly double "
-            "the coefficient."
-        )
-    if close(large, 0.8 * 1.2):
-        raise Mistake("What is clipped is gain * error. Clip the error, then multiply by the gain.")
-    if close(large, 0.816) and close(low, 0.8 * 0.91):
-        raise Mistake("The error is clipped from above only; it may be no lower than -clip either.")
-    expected = [0.808, 0.816, 0.784, 2.0 * (1 + 0.3 * 0.05)]
-    if not close([small, large, low, value(2.0, 10.0, 5.0, gain=0.3, clip=0.05)], expected):
-        raise Mistake(
-            "For a coefficient of 0.8 and a target of 4, a KL of 4.4 should give 0.808, one of 40 0.816."
-        )
-
-
-def _mean_kl(fault):
-    """A wrong mean_sequence_kl: fault(log-ratios of all positions, mask)."""
-    return lambda current, reference, mask: fault(current - reference, mask)
+def _scored(*lengths):
+    """Scores, penalties and mask of answers of these lengths, as rewards_by_token takes them."""
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return torch.randn(len(lengths)) + 0.2, torch.randn(mask.shape) * mask, mask
 
 
 def _rewards(fault):
@@ -287,8 +177,12 @@ def _last_column(rewards, scores, last):
     rewards[:, -1] += scores
 
 
-def _every_token(rewards, scores, last):
-    rewards += scores[:, None]
+def _first_column(rewards, scores, last):
+    rewards[:, 0] += scores
+
+
+def _after_the_last(rewards, scores, last):
+    rewards[last[0], (last[1] + 1).clamp(max=rewards.shape[1] - 1)] += scores
 
 
 def _replaced(rewards, scores, last):
@@ -300,20 +194,244 @@ def _added(rewards, scores, last):
     rewards[last] += scores
 
 
-def _in_place(scores, penalties, mask):
+def _penalties_in_place(scores, penalties, mask):
     penalties.neg_()
     penalties[torch.arange(len(scores)), mask.sum(-1) - 1] += scores
     return penalties
 
 
+def _by_one_hot(scores, penalties, mask):
+    places = torch.arange(mask.shape[1])
+    last = (places * mask).amax(-1, keepdim=True)
+    return scores[:, None] * (places == last) - penalties
+
+
+def _answer_by_answer(scores, penalties, mask):
+    rewards = penalties.clone().neg()
+    for row, real in enumerate(mask):
+        rewards[row, int(real.nonzero()[-1])] += scores[row]
+    return rewards
+
+
+MANY_TIMES = (
+    "Each token gets the score, so a long answer gets it many times. It belongs to the last real token."
+)
+REWARDS_MISTAKES = [
+    (
+        "The penalty is counted twice: by token, and as a sum at the end. One of the two, and by token it "
+        "says which token is to blame.",
+        _rewards(_count_twice),
+    ),
+    (
+        "All stands at the end. The total is right, but each token should carry its own penalty.",
+        _rewards(_all_at_the_end),
+    ),
+    (
+        "The score is in the last column. Shorter rows end earlier: their last column is padding.",
+        _rewards(_last_column),
+    ),
+    (
+        "The score is in the first column. The reward model reads the whole answer: it belongs to the end.",
+        _rewards(_first_column),
+    ),
+    (
+        "The score is one place too late: the last real token is at mask.sum(-1) - 1.",
+        _rewards(_after_the_last),
+    ),
+    (MANY_TIMES, lambda scores, penalties, mask: scores[:, None] - penalties),
+    (MANY_TIMES, lambda scores, penalties, mask: scores[:, None] * mask - penalties),
+    ("The penalties are added: the policy would be paid for leaving the reference.", _rewards(_added)),
+    ("The score replaces the last token's penalty. It is added to it.", _rewards(_replaced)),
+    ("The score is missing.", lambda scores, penalties, mask: -penalties),
+]
+
+
+def best_policy(reference, reward, beta):
+    """Maximises E[reward] - beta * KL(policy || reference): probabilities [V], as reference is."""
+    return (reference.log() + reward / beta).softmax(-1)
+
+
+def _choice(size, beta):
+    """Probabilities of `size` answers, their rewards, and beta."""
+    return torch.randn(size).softmax(-1), 1.5 * torch.randn(size), beta
+
+
+def _tilted(reference, reward, beta):
+    weights = reference * (reward / beta).exp()
+    return weights / weights.sum()
+
+
+def _from_the_best(reference, reward, beta):
+    weights = reference * ((reward - reward.max()) / beta).exp()
+    return weights / weights.sum()
+
+
+def _with_logsumexp(reference, reward, beta):
+    logits = reference.log() + reward / beta
+    return (logits - torch.logsumexp(logits, 0)).exp()
+
+
+BEST_POLICY_MISTAKES = [
+    (
+        "These do not sum to 1, as probabilities do: divide by the sum.",
+        lambda reference, reward, beta: reference * (reward / beta).exp(),
+    ),
+    (
+        "The reference is missing: this is the best policy for a uniform one. The tilt multiplies the "
+        "reference's probabilities.",
+        lambda reference, reward, beta: (reward / beta).softmax(-1),
+    ),
+    (
+        "beta multiplies the reward here. A larger penalty must keep the policy nearer to the reference: "
+        "divide.",
+        lambda reference, reward, beta: best_policy(reference, reward, 1 / beta),
+    ),
+    ("beta is missing.", lambda reference, reward, beta: best_policy(reference, reward, 1.0)),
+    (
+        "The reference's probability is added to the reward. Its logarithm is, or the probability is "
+        "multiplied by the exponential.",
+        lambda reference, reward, beta: (reference + reward / beta).softmax(-1),
+    ),
+    (
+        "beta divides the reference's logarithm too. It belongs to the reward alone.",
+        lambda reference, reward, beta: ((reference.log() + reward) / beta).softmax(-1),
+    ),
+    (
+        "The sign of the reward is turned: this prefers the worst answers.",
+        lambda reference, reward, beta: best_policy(reference, -reward, beta),
+    ),
+    (
+        "These are logarithms. Return the probabilities.",
+        lambda reference, reward, beta: best_policy(reference, reward, beta).log(),
+    ),
+    (
+        "All on the best answer: that is the limit of no penalty at all.",
+        lambda reference, reward, beta: torch.eye(len(reward))[reward.argmax()],
+    ),
+]
+
+
+def next_coefficient(coefficient, kl, target, gain=0.1, clip=0.2):
+    """The coefficient after a step whose KL was kl: coefficient * (1 + gain * clipped relative error)."""
+    error = min(max((kl - target) / target, -clip), clip)
+    return coefficient * (1 + gain * error)
+
+
+NEXT_INPUTS = [
+    (0.8, 4.4, 4.0),
+    (0.8, 40.0, 4.0),
+    (0.8, 0.4, 4.0),
+    (0.03, 1.95, 2.0),
+    (0.8, 4.0, 4.0),
+    call(2.0, 10.0, 5.0, gain=0.3, clip=0.05),
+    call(2.0, 0.5, 5.0, gain=0.5, clip=0.4),
+]
+
+
 def _coefficient(fault):
-    """A wrong next_coefficient: fault(coefficient, relative error, clipped error, gain)."""
+    """A wrong next_coefficient: fault(coefficient, relative error, clipped error, gain, clip)."""
 
     def wrong(coefficient, kl, target, gain=0.1, clip=0.2):
         error = (kl - target) / target
-        return fault(coefficient, error, min(max(error, -clip), clip), gain)
+        return fault(coefficient, error, min(max(error, -clip), clip), gain, clip)
 
     return wrong
+
+
+def _absolute_error(coefficient, kl, target, gain=0.1, clip=0.2):
+    return coefficient * (1 + gain * min(max(kl - target, -clip), clip))
+
+
+def _divided_by_kl(coefficient, kl, target, gain=0.1, clip=0.2):
+    return coefficient * (1 + gain * min(max((kl - target) / kl, -clip), clip))
+
+
+def _without_options(coefficient, kl, target):
+    return next_coefficient(coefficient, kl, target)
+
+
+def _by_clamp(coefficient, kl, target, gain=0.1, clip=0.2):
+    error = torch.tensor((kl - target) / target).clamp(-clip, clip)
+    return coefficient * (1 + gain * error)
+
+
+def _by_cases(coefficient, kl, target, gain=0.1, clip=0.2):
+    if kl > (1 + clip) * target:
+        return coefficient + coefficient * gain * clip
+    if kl < (1 - clip) * target:
+        return coefficient - coefficient * gain * clip
+    return coefficient + coefficient * gain * (kl / target - 1)
+
+
+SWAPPED = "min and max are swapped: the error is -clip or clip, never between. min(max(error, -clip), clip)."
+NEXT_MISTAKES = [
+    (
+        "This is the factor. The new coefficient is the old one times it.",
+        _coefficient(lambda beta, error, clipped, gain, clip: 1 + gain * clipped),
+    ),
+    (
+        "On target the coefficient should stay as it is; here it becomes 0. The factor is 1 + gain * error.",
+        _coefficient(lambda beta, error, clipped, gain, clip: beta * gain * clipped),
+    ),
+    (
+        "The coefficient moves the wrong way: where the KL is above its target, the penalty must grow.",
+        _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 - gain * clipped)),
+    ),
+    (
+        "Added, not multiplied: the step would be as large for a coefficient of 0.001 as for 1.",
+        _coefficient(lambda beta, error, clipped, gain, clip: beta + gain * clipped),
+    ),
+    ("The gain is missing.", _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 + clipped))),
+    (
+        "The error is not divided by the target: a target of 4 nats and one of 40 would be steered very "
+        "differently.",
+        _absolute_error,
+    ),
+    ("The error is divided by the KL, not by the target.", _divided_by_kl),
+    (
+        "The error is not clipped: one odd batch with ten times the target would nearly double the "
+        "coefficient.",
+        _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 + gain * error)),
+    ),
+    (
+        "What is clipped is gain * error. Clip the error, then multiply by the gain.",
+        _coefficient(
+            lambda beta, error, clipped, gain, clip: beta * (1 + min(max(gain * error, -clip), clip))
+        ),
+    ),
+    (
+        "The error is clipped from above only; it may be no lower than -clip either.",
+        _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 + gain * min(error, clip))),
+    ),
+    (
+        "The error is clipped from below only; it may be no higher than clip either.",
+        _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 + gain * max(error, -clip))),
+    ),
+    (
+        SWAPPED,
+        _coefficient(
+            lambda beta, error, clipped, gain, clip: beta * (1 + gain * max(min(error, -clip), clip))
+        ),
+    ),
+    (
+        SWAPPED,
+        _coefficient(
+            lambda beta, error, clipped, gain, clip: beta * (1 + gain * min(max(error, clip), -clip))
+        ),
+    ),
+    (
+        "gain and clip are arguments: use them instead of 0.1 and 0.2.",
+        lambda beta, kl, target, gain=0.1, clip=0.2: next_coefficient(beta, kl, target),
+    ),
+    (
+        "gain is an argument: use it instead of 0.1.",
+        _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 + 0.1 * clipped)),
+    ),
+    (
+        "clip is an argument: use it instead of 0.2.",
+        lambda beta, kl, target, gain=0.1, clip=0.2: next_coefficient(beta, kl, target, gain),
+    ),
+]
 
 
 EXERCISES = [
@@ -323,17 +441,27 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=k3,
-        check=_check_k3,
+        check=compare(
+            k3,
+            lambda: [_log_probs(2, 3), _log_probs(7)],
+            K3_MISTAKES,
+            else_="With log_ratio = reference - current: exp(log_ratio) - 1 - log_ratio for each token.",
+            gradient=("log_probs_current",),
+        ),
         wrong=[
-            (lambda current, reference: k3(reference, current), "upside down"),
-            (lambda current, reference: k3(current, reference) + 1, "should be 0"),
-            (lambda current, reference: (reference - current).exp() - 1, "alone"),
-            (lambda current, reference: (reference - current).exp() - 1 + reference - current, "wrong sign"),
-            (k1, "This is k1"),
-            (k2, "This is k2"),
-            (lambda current, reference: (reference - current).abs(), "absolute value"),
-            (lambda current, reference: k3(current, reference).mean(), "one value for each token"),
+            (lambda current, reference: k3(current, reference).detach(), "has no graph"),
+            (
+                lambda current, reference: k3(current.detach(), reference),
+                "log_probs_current gets no gradient",
+            ),
+            (_ratio(lambda log_ratio: log_ratio.detach().expm1() - log_ratio), "a gradient is not"),
+            (_k3_in_place, "changes its argument log_probs_current in place"),
             (lambda current, reference: 2 * k3(current, reference), "for each token"),
+            (lambda current, reference: None, "Is there a return"),
+        ],
+        right=[
+            _ratio(lambda log_ratio: log_ratio.exp() - 1 - log_ratio),
+            lambda c, r: c.sub(r).add(torch.exp(r) / torch.exp(c)).sub(1),
         ],
         hints=(
             "k1 is right on average and jumps about. Add to it something whose mean over the policy's "
@@ -349,23 +477,19 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=mean_sequence_kl,
-        check=_check_mean_sequence_kl,
+        check=compare(
+            mean_sequence_kl,
+            lambda: [_masked(4, 2, 1), _masked(3, 6, 2, 5, 1)],
+            MEAN_KL_MISTAKES,
+            else_="Sum the log-ratios over each sequence's real tokens, then take the mean over sequences.",
+            extremes=[(NOT_A_NUMBER, lambda: [_masked(4, 2, 1, padding=-torch.inf)])],
+        ),
         wrong=[
-            (_mean_kl(lambda ratios, mask: (ratios * mask).mean()), "wider batch"),
-            (_mean_kl(lambda ratios, mask: (ratios * mask).sum() / mask.sum()), "KL of a token"),
-            (_mean_kl(lambda ratios, mask: ((ratios * mask).sum(-1) / mask.sum(-1)).mean()), "by its length"),
-            (_mean_kl(lambda ratios, mask: ratios.sum(-1).mean()), "Padding is counted"),
-            (_mean_kl(lambda ratios, mask: ratios.mean()), "Padding is counted"),
-            (_mean_kl(lambda ratios, mask: (ratios * mask).sum()), "sum over the batch"),
-            (_mean_kl(lambda ratios, mask: (ratios * mask).sum(-1)), "one number for the batch"),
-            (_mean_kl(lambda ratios, mask: -(ratios * mask).sum(-1).mean()), "sign is turned"),
-            (_mean_kl(lambda ratios, mask: (ratios.abs() * mask).sum(-1).mean()), "must be left so"),
             (_mean_kl(lambda ratios, mask: (ratios * mask).sum(-1).mean()), "0 times nan"),
-            (
-                _mean_kl(lambda ratios, mask: 2 * torch.where(mask, ratios, 0.0).sum(-1).mean()),
-                "should be 0.7",
-            ),
+            (_mean_kl(lambda ratios, mask: 2 * ratios[mask].sum() / len(mask)), "Sum the log-ratios"),
+            (_mean_kl_in_place, "changes its argument log_probs_current in place"),
         ],
+        right=[_by_filling, _sequence_by_sequence],
         hints=(
             "The log-probability of a sequence is the sum over its tokens, so the log-ratio of a sequence "
             "is the sum of theirs. Only then is an average taken, over the sequences of the batch.",
@@ -379,18 +503,18 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=rewards_by_token,
-        check=_check_rewards_by_token,
+        check=compare(
+            rewards_by_token,
+            lambda: [_scored(4, 2, 1), _scored(2, 6, 3, 5)],
+            REWARDS_MISTAKES,
+            else_="Minus the penalty at every token, and the score added at the last real one.",
+        ),
         wrong=[
-            (_rewards(_count_twice), "counted twice"),
-            (_rewards(_all_at_the_end), "All stands at the end"),
-            (_rewards(_last_column), "last column"),
-            (_rewards(_every_token), "many times"),
-            (_rewards(_replaced), "replaces"),
-            (_rewards(_added), "paid for leaving"),
-            (_rewards(lambda rewards, scores, last: None), "score is missing"),
-            (_rewards(lambda rewards, scores, last: rewards.mul_(2)), "The first row should be"),
-            (_in_place, "in place"),
+            (_rewards(lambda rewards, scores, last: rewards.mul_(2)), "Minus the penalty at every token"),
+            (_penalties_in_place, "changes its argument penalties in place"),
+            (lambda scores, penalties, mask: scores - penalties.sum(-1), "should have the shape"),
         ],
+        right=[_by_one_hot, _answer_by_answer],
         hints=(
             "Each token pays its own penalty where it stands. The reward model reads the whole answer, so "
             "its score can only come at the end; the end of each row is told by the mask.",
@@ -404,25 +528,24 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=best_policy,
-        check=_check_best_policy,
+        check=compare(
+            best_policy,
+            lambda: [_choice(4, 0.8), _choice(7, 2.5)],
+            BEST_POLICY_MISTAKES,
+            else_="It should be reference * exp(reward / beta), divided by its sum.",
+            extremes=[
+                (
+                    "At beta = 0.01 exp(reward / beta) overflows. Stay with logarithms: log reference + "
+                    "reward / beta, then softmax.",
+                    [(torch.tensor([0.5, 0.3, 0.15, 0.05]), torch.tensor([0.0, 1.0, -0.5, 2.0]), 0.01)],
+                )
+            ],
+        ),
         wrong=[
-            (lambda reference, reward, beta: reference * (reward / beta).exp(), "sum to 1"),
-            (lambda reference, reward, beta: (reward / beta).softmax(-1), "reference is missing"),
-            (
-                lambda reference, reward, beta: best_policy(reference, reward, 1 / beta),
-                "multiplies the reward",
-            ),
-            (lambda reference, reward, beta: best_policy(reference, reward, 1.0), "beta is missing"),
-            (lambda reference, reward, beta: (reference + reward / beta).softmax(-1), "Its logarithm"),
-            (lambda reference, reward, beta: torch.eye(4)[reward.argmax()], "no penalty at all"),
-            (
-                lambda reference, reward, beta: (
-                    reference * (reward / beta).exp() / (reference * (reward / beta).exp()).sum()
-                ),
-                "overflows",
-            ),
+            (_tilted, "overflows"),
             (lambda reference, reward, beta: reference.flip(0), "divided by its sum"),
         ],
+        right=[_from_the_best, _with_logsumexp],
         hints=(
             "Write the objective as one sum over answers, p * (reward - beta * log(p / reference)), and "
             "set its derivative to a constant (the probabilities sum to 1). Then log(p / reference) is "
@@ -437,40 +560,18 @@ EXERCISES = [
         minutes=5,
         difficulty=1,
         reference=next_coefficient,
-        check=_check_next_coefficient,
+        check=compare(
+            next_coefficient,
+            NEXT_INPUTS,
+            NEXT_MISTAKES,
+            else_="It is coefficient * (1 + gain * error), with the error between -clip and clip.",
+        ),
         wrong=[
-            (_coefficient(lambda beta, error, clipped, gain: beta * (1 + gain * error)), "not clipped"),
-            (_coefficient(lambda beta, error, clipped, gain: beta * (1 - gain * clipped)), "wrong way"),
-            (_coefficient(lambda beta, error, clipped, gain: beta + gain * clipped), "Added, not multiplied"),
-            (_coefficient(lambda beta, error, clipped, gain: 1 + gain * clipped), "This is the factor"),
-            (_coefficient(lambda beta, error, clipped, gain: beta * gain * clipped), "becomes 0"),
-            (_coefficient(lambda beta, error, clipped, gain: beta * (1 + clipped)), "gain is missing"),
-            (
-                _coefficient(
-                    lambda beta, error, clipped, gain: beta * (1 + min(max(gain * error, -0.2), 0.2))
-                ),
-                "Clip the error, then",
-            ),
-            (
-                _coefficient(lambda beta, error, clipped, gain: beta * (1 + gain * min(error, 0.2))),
-                "from above only",
-            ),
-            (
-                _coefficient(lambda beta, error, clipped, gain: beta * (1 + gain * clipped / (1 + error))),
-                "divided by the KL",
-            ),
-            (
-                lambda beta, kl, target, gain=0.1, clip=0.2: next_coefficient(
-                    beta, 1 + kl - target, 1, gain, clip
-                ),
-                "not divided by the target",
-            ),
-            (_coefficient(lambda beta, error, clipped, gain: None), "Is there a return"),
-            (
-                _coefficient(lambda beta, error, clipped, gain: beta * (1 + 0.1 * clipped)),
-                "should give 0.808",
-            ),
+            (_coefficient(lambda beta, error, clipped, gain, clip: None), "Is there a return"),
+            (_without_options, "should take the arguments"),
+            (_coefficient(lambda beta, error, clipped, gain, clip: beta), "between -clip and clip"),
         ],
+        right=[_by_clamp, _by_cases],
         hints=(
             "A thermostat: compare the KL with its target, as a share of the target, and turn the "
             "coefficient up or down by a small factor. Clipping keeps one odd batch from turning it far.",

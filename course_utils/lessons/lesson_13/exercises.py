@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course_utils.checks.exercises import Exercise, Mistake, close, expect_tensor
+from course_utils.checks.compare import Mistake, compare, expect_tensor, identical
+from course_utils.checks.exercises import Exercise
 
 
 def answer_log_probs(logits, labels):
@@ -17,39 +18,96 @@ def answer_log_probs(logits, labels):
     return (chosen * (targets != -100)).sum(1)
 
 
-def _check_answer_log_probs(fn):
-    logits = torch.randn(3, 6, 5)
+def _scored_batches():
+    """Answers of several lengths: one up to the last column, one with token 0, one of a single token."""
     off = -100
     labels = torch.tensor([[off, off, 3, 1, 0, off], [off, 2, 4, 4, 1, 3], [off, off, off, 0, 2, off]])
-    before = labels.clone()
-    result = expect_tensor(fn(logits, labels))
-    if not torch.equal(labels, before):
-        raise Mistake("The labels were changed in place; the batch is still needed.")
-    if result.ndim == 0:
-        raise Mistake(
-            "This is one number for the batch. Each row is an answer with a log-probability of its own."
-        )
-    expect_tensor(result, (3,))
+    longer = torch.tensor([[off, 6, 0, 5, off, off, off, off], [off] * 7 + [2]])
+    return [(torch.randn(3, 6, 5), labels), (3 * torch.randn(2, 8, 7) - 4, longer)]
+
+
+def _gathered(logits, labels):
+    targets = labels[:, 1:]
+    chosen = logits[:, :-1].log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
+    return chosen, targets != -100
+
+
+def _answer(fault):
+    """A wrong answer_log_probs: fault(log-probabilities of all targets, which count), both [rows, T - 1]."""
+    return lambda logits, labels: fault(*_gathered(logits, labels))
+
+
+def _unshifted(logits, labels):
+    chosen = logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None]).squeeze(-1)
+    return (chosen * (labels != -100)).sum(1)
+
+
+def _of_logits(logits, labels):
+    targets = labels[:, 1:]
+    chosen = logits[:, :-1].gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
+    return (chosen * (targets != -100)).sum(1)
+
+
+def _labels_in_place(logits, labels):
     right = answer_log_probs(logits, labels)
-    scored = labels[:, 1:] != -100
-    count = scored.sum(1)
-    if close(result, right / count):
-        raise Mistake(
-            "This is the mean over the answer's tokens. The probability of an answer is the product of its "
-            "tokens', so its logarithm is the sum. With the mean, a long answer's tokens count less."
-        )
-    if close(result, right / 5) or close(result, right / 6):
-        raise Mistake("This is a mean over the whole width: padding and prompt dilute it. Take the sum.")
-    if close(result, -right):
-        raise Mistake("The sign is turned: this is the loss. Log-probabilities are negative.")
-    if close(result, _unshifted(logits, labels)):
-        raise Mistake("Not shifted: the logits of position t predict the token at t + 1.")
-    if close(result, _gathered(logits, labels)[0].sum(1)):
-        raise Mistake("Prompt and padding count too (their label -100 was taken for token 0). Mask them out.")
-    if close(result, _of_logits(logits, labels)):
-        raise Mistake("These are sums of logits. Take log_softmax over the vocabulary first.")
-    if not close(result, right):
-        raise Mistake(f"The first row should give {right[0]:.3f}, and gives {result[0]:.3f}.")
+    labels.clamp_(min=0)
+    return right
+
+
+def _by_cross_entropy(logits, labels):
+    losses = F.cross_entropy(logits[:, :-1].mT, labels[:, 1:], ignore_index=-100, reduction="none")
+    return -losses.sum(1)
+
+
+def _row_by_row(logits, labels):
+    rows = []
+    for row, targets in zip(logits, labels, strict=True):
+        places = (targets[1:] != -100).nonzero()[:, 0]
+        rows.append(row.log_softmax(-1)[places, targets[places + 1]].sum())
+    return torch.stack(rows)
+
+
+ANSWER_MISTAKES = [
+    (
+        "This is the mean over the answer's tokens. The probability of an answer is the product of its "
+        "tokens', so its logarithm is the sum. With the mean, a long answer's tokens count less.",
+        _answer(lambda chosen, scored: (chosen * scored).sum(1) / scored.sum(1)),
+    ),
+    (
+        "This is a mean over the whole width: padding and prompt dilute it. Take the sum.",
+        _answer(lambda chosen, scored: (chosen * scored).mean(1)),
+    ),
+    (
+        "The sign is turned: this is the loss. Log-probabilities are negative.",
+        lambda logits, labels: -answer_log_probs(logits, labels),
+    ),
+    ("Not shifted: the logits of position t predict the token at t + 1.", _unshifted),
+    (
+        "Prompt and padding count too (their label -100 was taken for token 0). Mask them out.",
+        _answer(lambda chosen, scored: chosen.sum(1)),
+    ),
+    ("These are sums of logits. Take log_softmax over the vocabulary first.", _of_logits),
+    (
+        "The last column is missing: after the shift the targets are labels[:, 1:], up to the end.",
+        _answer(lambda chosen, scored: (chosen * scored)[:, :-1].sum(1)),
+    ),
+    (
+        "Token 0 does not count here. Only the label -100 marks what is left out.",
+        lambda logits, labels: answer_log_probs(logits, labels.masked_fill(labels == 0, -100)),
+    ),
+    (
+        "This is one number for the batch. Each row is an answer with a log-probability of its own.",
+        lambda logits, labels: answer_log_probs(logits, labels).sum(),
+    ),
+    (
+        "This is one number for the batch. Each row is an answer with a log-probability of its own.",
+        lambda logits, labels: answer_log_probs(logits, labels).mean(),
+    ),
+    (
+        "Return the sum of each row. These are the log-probabilities of the tokens.",
+        _answer(lambda chosen, scored: chosen * scored),
+    ),
+]
 
 
 def dpo_pair_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
@@ -58,60 +116,110 @@ def dpo_pair_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
     return -F.logsigmoid(margin)
 
 
-def _check_dpo_pair_loss(fn):
-    chosen, rejected = torch.tensor([-20.0, -31.0, -12.0]), torch.tensor([-24.0, -30.0, -15.0])
-    reference_chosen = torch.tensor([-22.0, -30.5, -12.5])
-    reference_rejected = torch.tensor([-23.0, -28.0, -16.0])
-    beta = 0.3
-    arguments = (chosen, rejected, reference_chosen, reference_rejected)
-    result = expect_tensor(fn(*arguments, beta))
-    if result.ndim == 0:
-        raise Mistake("This is one number. Return the loss of each pair; the training loop takes the mean.")
-    expect_tensor(result, (3,))
-    policy, reference = chosen - rejected, reference_chosen - reference_rejected
-    margin = policy - reference
-    for wrong, message in (
-        (
-            -beta * F.logsigmoid(margin),
-            "beta stands outside the logarithm: there it scales the loss and changes nothing about which "
-            "policy is best. It belongs inside, on the margin.",
-        ),
-        (-F.logsigmoid(margin), "beta has no effect."),
-        (
-            -F.logsigmoid(margin / beta),
-            "The margin is divided by beta. The implicit reward is beta times the log-ratio.",
-        ),
-        (-F.logsigmoid(-beta * margin), "The sign is turned: this prefers the rejected answer."),
-        (-F.logsigmoid(beta * policy), "The reference is missing: without it there is nothing to stay near."),
-        (
-            -F.logsigmoid(beta * (policy + reference)),
-            "The reference's log-ratio is added. It is subtracted: what counts is how far the policy has "
-            "moved.",
-        ),
-        (
-            -F.logsigmoid(beta * ((chosen - reference_rejected) - (rejected - reference_chosen))),
-            "Each answer is compared with the reference's value of the other one.",
-        ),
-        (
-            F.logsigmoid(beta * margin),
-            "The sign of the loss is turned: it should be positive, and small where the margin is large.",
-        ),
-        (torch.sigmoid(-beta * margin), "This is 1 - sigmoid(margin), not -log sigmoid(margin)."),
-        (-torch.sigmoid(beta * margin), "The logarithm is missing."),
-    ):
-        if close(result, wrong):
-            raise Mistake(message)
-    far = fn(*(torch.tensor([value]) for value in (-900.0, -100.0, -100.0, -900.0)), 1.0)
-    if not torch.isfinite(expect_tensor(far)).all():
-        raise Mistake(
-            "For a large negative margin the loss is infinite: log(sigmoid(x)) underflows in fp32. "
-            "F.logsigmoid computes both in one."
-        )
-    if not close(result, -F.logsigmoid(beta * margin)):
-        raise Mistake(
-            "For each pair the loss is -log sigmoid(beta * ((chosen - reference_chosen) - (rejected - "
-            "reference_rejected)))."
-        )
+def _pairs(count, mean, beta):
+    """Log-probabilities of `count` pairs around `mean`, in dpo_pair_loss's order, and beta."""
+    return (*(mean + torch.randn(count) for _ in range(4)), beta)
+
+
+def _far(value):
+    return [torch.tensor([one]) for one in value]
+
+
+def _loss(fault):
+    """A wrong dpo_pair_loss: fault(policy's log-ratio, reference's, beta), chosen over rejected."""
+
+    def wrong(chosen, rejected, reference_chosen, reference_rejected, beta):
+        return fault(chosen - rejected, reference_chosen - reference_rejected, beta)
+
+    return wrong
+
+
+def _detached(*arguments):
+    return dpo_pair_loss(*arguments).detach()
+
+
+def _rejected_detached(chosen, rejected, *rest):
+    return dpo_pair_loss(chosen, rejected.detach(), *rest)
+
+
+def _loss_in_place(chosen, rejected, reference_chosen, reference_rejected, beta):
+    chosen -= reference_chosen
+    rejected -= reference_rejected
+    return -F.logsigmoid(beta * (chosen - rejected))
+
+
+def _of_probabilities(chosen, rejected, reference_chosen, reference_rejected, beta):
+    policy, reference = chosen.exp() / rejected.exp(), reference_chosen.exp() / reference_rejected.exp()
+    return -F.logsigmoid(beta * (policy / reference).log())
+
+
+def _each_against_reference(chosen, rejected, reference_chosen, reference_rejected, beta):
+    ratios = (chosen.exp() / reference_chosen.exp()).log() - (rejected.exp() / reference_rejected.exp()).log()
+    return -F.logsigmoid(beta * ratios)
+
+
+def _by_softplus(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return F.softplus(beta * (rejected - chosen + reference_chosen - reference_rejected))
+
+
+def _by_softmax(chosen, rejected, reference_chosen, reference_rejected, beta):
+    rewards = beta * torch.stack([chosen - reference_chosen, rejected - reference_rejected])
+    return rewards.logsumexp(0) - rewards[0]
+
+
+LOSS_MISTAKES = [
+    (
+        "beta stands outside the logarithm: there it scales the loss and changes nothing about which "
+        "policy is best. It belongs inside, on the margin.",
+        _loss(lambda p, r, beta: -beta * F.logsigmoid(p - r)),
+    ),
+    ("beta has no effect.", _loss(lambda p, r, beta: -F.logsigmoid(p - r))),
+    (
+        "The margin is divided by beta. The implicit reward is beta times the log-ratio.",
+        _loss(lambda p, r, beta: -F.logsigmoid((p - r) / beta)),
+    ),
+    (
+        "The sign is turned: this prefers the rejected answer.",
+        _loss(lambda p, r, beta: -F.logsigmoid(beta * (r - p))),
+    ),
+    (
+        "The reference is missing: without it there is nothing to stay near.",
+        _loss(lambda p, r, beta: -F.logsigmoid(beta * p)),
+    ),
+    (
+        "The reference's log-ratio is added. It is subtracted: what counts is how far the policy has moved.",
+        _loss(lambda p, r, beta: -F.logsigmoid(beta * (p + r))),
+    ),
+    (
+        "Only the policy's log-ratio is multiplied by beta: it belongs to both.",
+        _loss(lambda p, r, beta: -F.logsigmoid(beta * p - r)),
+    ),
+    (
+        "The sign of the loss is turned: it should be positive, and small where the margin is large.",
+        _loss(lambda p, r, beta: F.logsigmoid(beta * (p - r))),
+    ),
+    (
+        "This is 1 - sigmoid(margin), not -log sigmoid(margin).",
+        _loss(lambda p, r, beta: 1 - torch.sigmoid(beta * (p - r))),
+    ),
+    ("The logarithm is missing.", _loss(lambda p, r, beta: -torch.sigmoid(beta * (p - r)))),
+    (
+        "This is the margin without Bradley-Terry's -log sigmoid around it.",
+        _loss(lambda p, r, beta: beta * (p - r)),
+    ),
+    (
+        "This is one number. Return the loss of each pair; the training loop takes the mean.",
+        _loss(lambda p, r, beta: -F.logsigmoid(beta * (p - r)).mean()),
+    ),
+]
+RATIOS = (
+    "These are ratios of probabilities. The probability of a whole answer underflows in fp32: "
+    "subtract log-probabilities instead."
+)
+UNDERFLOW = (
+    "At a large margin log(sigmoid(x)) underflows in fp32, also with a small number added: the pair that "
+    "needs it most gets no gradient. F.logsigmoid computes both in one."
+)
 
 
 def push(margin, beta):
@@ -119,38 +227,32 @@ def push(margin, beta):
     return beta * torch.sigmoid(-margin)
 
 
-def _check_push(fn):
-    margin, beta = torch.tensor([-4.0, -1.0, 0.0, 0.5, 3.0]), 0.3
-    result = expect_tensor(fn(margin, beta), (5,))
-    for wrong, message in (
-        (
-            torch.sigmoid(-margin),
-            "beta is missing: the margin is beta times the log-ratios, so beta comes out of the derivative.",
-        ),
-        (
-            beta * torch.sigmoid(margin),
-            "This grows with the margin: pairs that are already in the right order would be pushed hardest. "
-            "The derivative of -log sigmoid(m) is -sigmoid(-m).",
-        ),
-        (
-            -beta * torch.sigmoid(-margin),
-            "This is the gradient itself, which is negative: raising the chosen answer's log-probability "
-            "lowers the loss. Its size was asked for.",
-        ),
-        (beta * torch.sigmoid(-beta * margin), "beta is counted twice: the margin contains it already."),
-        (
-            beta * torch.sigmoid(margin) * torch.sigmoid(-margin),
-            "This is the derivative of sigmoid. The loss is its negative logarithm: divide by "
-            "sigmoid(margin).",
-        ),
-        (torch.full((5,), beta), "This does not depend on the margin."),
-    ):
-        if close(result, wrong):
-            raise Mistake(message)
-    if not close(result, beta * torch.sigmoid(-margin)):
-        raise Mistake(
-            "At margin 0 it should be beta / 2, at large margins it goes to 0, at very negative ones to beta."
-        )
+PUSH_MISTAKES = [
+    (
+        "beta is missing: the margin is beta times the log-ratios, so beta comes out of the derivative.",
+        lambda margin, beta: torch.sigmoid(-margin),
+    ),
+    (
+        "This grows with the margin: pairs that are already in the right order would be pushed hardest. "
+        "The derivative of -log sigmoid(m) is -sigmoid(-m).",
+        lambda margin, beta: beta * torch.sigmoid(margin),
+    ),
+    (
+        "This is the gradient itself, which is negative: raising the chosen answer's log-probability "
+        "lowers the loss. Its size was asked for.",
+        lambda margin, beta: -beta * torch.sigmoid(-margin),
+    ),
+    (
+        "beta is counted twice: the margin contains it already.",
+        lambda margin, beta: beta * torch.sigmoid(-beta * margin),
+    ),
+    (
+        "This is the derivative of sigmoid. The loss is its negative logarithm: divide by sigmoid(margin).",
+        lambda margin, beta: beta * torch.sigmoid(margin) * torch.sigmoid(-margin),
+    ),
+    ("This does not depend on the margin.", lambda margin, beta: beta * torch.ones_like(margin)),
+    ("This is the loss, not the size of its gradient.", lambda margin, beta: -F.logsigmoid(margin)),
+]
 
 
 def keep_reference(model):
@@ -158,14 +260,33 @@ def keep_reference(model):
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
+class _Toy(nn.Module):
+    """A model that is made from its config, as those of transformers are."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.layers = nn.Sequential(nn.Linear(config, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
 def _check_keep_reference(fn):
-    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2)).train()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    reference = fn(model)
-    if reference is None:
-        raise Mistake("the result is None. Is there a return?")
-    weights = zip(reference.parameters(), model.parameters(), strict=True)
-    if reference is model or any(a is b for a, b in weights):
+    for size in (4, 3):
+        model = _Toy(size).train()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        reference = fn(model)
+        if reference is None:
+            raise Mistake("the result is None. Is there a return?")
+        if not isinstance(reference, nn.Module):
+            raise Mistake(f"The result should be a model, and is of type {type(reference).__name__}.")
+        _expect_frozen_copy(reference, model, before)
+
+
+def _expect_frozen_copy(reference, model, before):
+    places = {parameter.data_ptr() for parameter in model.parameters()}
+    if any(parameter.data_ptr() in places for parameter in reference.parameters()):
         raise Mistake(
             "The reference shares its weights with the policy: it moves along, and the KL stays 0. It has to "
             "be a copy."
@@ -181,15 +302,37 @@ def _check_keep_reference(fn):
         )
     if not all(parameter.requires_grad for parameter in model.parameters()):
         raise Mistake("The policy was frozen too: freeze the copy, not the model.")
-    if not model.training:
+    if not all(module.training for module in model.modules()):
         raise Mistake("The policy was put into eval mode: change the copy, not the model.")
-    same = reference.state_dict()
-    if any(not torch.equal(value, same[name]) for name, value in before.items()):
+    if not identical(model.state_dict(), before):
+        raise Mistake("The policy's weights were changed.")
+    if reference.state_dict().keys() != before.keys() or not identical(reference.state_dict(), before):
         raise Mistake("The copy's weights differ from the model's.")
+    x = torch.randn(3, model.config)
+    expected = expect_tensor(reference(x), (3, 2), "what the reference gives").clone()
+    model(x).sum().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 0.1 * parameter.grad
+    if not torch.equal(reference(x), expected):
+        raise Mistake("The reference moves along when the policy is trained: it has to be a copy of its own.")
 
 
 def _frozen_itself(model):
     return model.eval().requires_grad_(False)
+
+
+def _shallow(model):
+    reference = copy.deepcopy(model)
+    for own, theirs in zip(reference.parameters(), model.parameters(), strict=True):
+        own.data = theirs.data
+    return reference.eval().requires_grad_(False)
+
+
+def _assigned(model):
+    reference = type(model)(model.config)
+    reference.load_state_dict(model.state_dict(), assign=True)
+    return reference.eval().requires_grad_(False)
 
 
 def _training_copy(model):
@@ -201,58 +344,25 @@ def _trainable_copy(model):
 
 
 def _policy_frozen(model):
-    reference = copy.deepcopy(model.requires_grad_(False)).eval()
-    return reference
+    return copy.deepcopy(model.requires_grad_(False)).eval()
 
 
 def _policy_in_eval(model):
     return copy.deepcopy(model.eval()).requires_grad_(False)
 
 
-def _gathered(logits, labels):
-    targets = labels[:, 1:]
-    chosen = logits[:, :-1].log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
-    return chosen, targets != -100
+def _from_config(model):
+    reference = type(model)(model.config)
+    reference.load_state_dict(model.state_dict())
+    return reference.eval().requires_grad_(False)
 
 
-def _mean_log_probs(logits, labels):
-    chosen, scored = _gathered(logits, labels)
-    return (chosen * scored).sum(1) / scored.sum(1)
-
-
-def _diluted(logits, labels):
-    chosen, scored = _gathered(logits, labels)
-    return (chosen * scored).mean(1)
-
-
-def _unmasked(logits, labels):
-    return _gathered(logits, labels)[0].sum(1)
-
-
-def _unshifted(logits, labels):
-    chosen = logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None]).squeeze(-1)
-    return (chosen * (labels != -100)).sum(1)
-
-
-def _of_logits(logits, labels):
-    targets = labels[:, 1:]
-    chosen = logits[:, :-1].gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
-    return (chosen * (targets != -100)).sum(1)
-
-
-def _in_place(logits, labels):
-    right = answer_log_probs(logits, labels)
-    labels.clamp_(min=0)
-    return right
-
-
-def _loss(fault):
-    """A wrong dpo_pair_loss: fault(policy's log-ratio, reference's, beta), chosen over rejected."""
-
-    def wrong(chosen, rejected, reference_chosen, reference_rejected, beta):
-        return fault(chosen - rejected, reference_chosen - reference_rejected, beta)
-
-    return wrong
+def _step_by_step(model):
+    reference = copy.deepcopy(model)
+    for parameter in reference.parameters():
+        parameter.requires_grad = False
+    reference.train(False)
+    return reference
 
 
 EXERCISES = [
@@ -262,18 +372,21 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=answer_log_probs,
-        check=_check_answer_log_probs,
+        check=compare(
+            answer_log_probs,
+            _scored_batches,
+            ANSWER_MISTAKES,
+            else_="Each row is the sum of its answer's log-probabilities.",
+            gradient=("logits",),
+        ),
         wrong=[
-            (_mean_log_probs, "mean over the answer's tokens"),
-            (_diluted, "dilute"),
-            (lambda logits, labels: -answer_log_probs(logits, labels), "sign is turned"),
-            (_unshifted, "Not shifted"),
-            (_unmasked, "Prompt and padding count too"),
-            (_of_logits, "sums of logits"),
-            (_in_place, "changed in place"),
-            (lambda logits, labels: answer_log_probs(logits, labels).sum(), "one number for the batch"),
-            (lambda logits, labels: answer_log_probs(logits, labels) + 1, "The first row should give"),
+            (_labels_in_place, "changes its argument labels in place"),
+            (lambda logits, labels: answer_log_probs(logits.detach(), labels), "has no graph"),
+            (lambda logits, labels: answer_log_probs(logits, labels) + 1, "The result[0] should be"),
+            (lambda logits, labels: None, "Is there a return"),
+            (lambda logits, labels: answer_log_probs(logits, labels).tolist(), "should be a tensor"),
         ],
+        right=[_by_cross_entropy, _row_by_row],
         hints=(
             "The probability of an answer is the product of the probabilities of its tokens, each given all "
             "before it. The logits at position t are about the token at t + 1.",
@@ -288,21 +401,31 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=dpo_pair_loss,
-        check=_check_dpo_pair_loss,
+        check=compare(
+            dpo_pair_loss,
+            lambda: [_pairs(3, -20.0, 0.3), _pairs(5, -12.0, 1.7)],
+            LOSS_MISTAKES,
+            else_="For each pair the loss is -log sigmoid(beta * ((chosen - reference_chosen) - (rejected - "
+            "reference_rejected))).",
+            gradient=("chosen", "rejected"),
+            extremes=[
+                (RATIOS, lambda: [_pairs(4, -400.0, 0.3)]),
+                (UNDERFLOW, lambda: [(*_far([-900.0, -100.0, -100.0, -900.0]), 1.0)]),
+                (UNDERFLOW, lambda: [(*_far([-140.0, -100.0, -100.0, -110.0]), 1.0)]),
+            ],
+        ),
         wrong=[
-            (_loss(lambda p, r, beta: -beta * F.logsigmoid(p - r)), "outside the logarithm"),
-            (_loss(lambda p, r, beta: -F.logsigmoid(p - r)), "beta has no effect"),
-            (_loss(lambda p, r, beta: -F.logsigmoid((p - r) / beta)), "divided by beta"),
-            (_loss(lambda p, r, beta: -F.logsigmoid(beta * (r - p))), "prefers the rejected answer"),
-            (_loss(lambda p, r, beta: -F.logsigmoid(beta * p)), "The reference is missing"),
-            (_loss(lambda p, r, beta: -F.logsigmoid(beta * (p + r))), "is added"),
-            (_loss(lambda p, r, beta: F.logsigmoid(beta * (p - r))), "The sign of the loss"),
-            (_loss(lambda p, r, beta: -torch.sigmoid(beta * (p - r))), "The logarithm is missing"),
-            (_loss(lambda p, r, beta: 1 - torch.sigmoid(beta * (p - r))), "1 - sigmoid(margin)"),
             (_loss(lambda p, r, beta: -torch.log(torch.sigmoid(beta * (p - r)))), "underflows"),
-            (_loss(lambda p, r, beta: -F.logsigmoid(beta * (p - r)).mean()), "the loss of each pair"),
+            (_loss(lambda p, r, beta: -torch.log(torch.sigmoid(beta * (p - r)) + 1e-12)), "no gradient"),
+            (_loss(lambda p, r, beta: -(beta * (p - r)).sigmoid().clamp(min=1e-8).log()), "no gradient"),
+            (_of_probabilities, "ratios of probabilities"),
+            (_each_against_reference, "ratios of probabilities"),
+            (_detached, "has no graph"),
+            (_rejected_detached, "rejected gets no gradient"),
+            (_loss_in_place, "changes its argument chosen in place"),
             (_loss(lambda p, r, beta: (beta * (p - r) - 1).square()), "For each pair the loss is"),
         ],
+        right=[_by_softplus, _by_softmax],
         hints=(
             "The implicit reward of an answer is beta times log(policy / reference). Put the two rewards "
             "into Bradley-Terry's loss of lesson 10.",
@@ -316,18 +439,27 @@ EXERCISES = [
         minutes=5,
         difficulty=2,
         reference=push,
-        check=_check_push,
+        check=compare(
+            push,
+            lambda: [(3 * torch.randn(5), 0.3), (torch.randn(2, 3) - 2, 1.7)],
+            PUSH_MISTAKES,
+            else_="At margin 0 it is beta / 2; at large margins it goes to 0, at very negative ones to beta.",
+            extremes=[
+                (
+                    "At very negative margins it goes to beta, also where exp overflows.",
+                    [(torch.tensor([-900.0, -100.0, 100.0]), 0.3)],
+                )
+            ],
+        ),
         wrong=[
-            (lambda margin, beta: torch.sigmoid(-margin), "beta is missing"),
-            (lambda margin, beta: beta * torch.sigmoid(margin), "grows with the margin"),
-            (lambda margin, beta: -beta * torch.sigmoid(-margin), "the gradient itself"),
-            (lambda margin, beta: beta * torch.sigmoid(-beta * margin), "counted twice"),
-            (
-                lambda margin, beta: beta * torch.sigmoid(margin) * torch.sigmoid(-margin),
-                "derivative of sigmoid",
-            ),
-            (lambda margin, beta: beta * torch.ones_like(margin), "does not depend on the margin"),
             (lambda margin, beta: beta * torch.exp(-margin), "beta / 2"),
+            (lambda margin, beta: beta * (-margin).exp() / (1 + (-margin).exp()), "also where exp overflows"),
+            (lambda margin, beta: beta * torch.sigmoid(-margin.neg_().neg_().add_(1)), "in place"),
+        ],
+        right=[
+            lambda margin, beta: beta * (1 - torch.sigmoid(margin)),
+            lambda margin, beta: beta / (1 + margin.exp()),
+            lambda margin, beta: beta * F.logsigmoid(-margin).exp(),
         ],
         hints=(
             "Chain rule: the loss depends on the margin m, the margin on the log-probability of the chosen "
@@ -345,12 +477,16 @@ EXERCISES = [
         check=_check_keep_reference,
         wrong=[
             (_frozen_itself, "shares its weights"),
+            (_shallow, "shares its weights"),
+            (_assigned, "shares its weights"),
             (_training_copy, "in training mode"),
             (_trainable_copy, "not frozen"),
             (_policy_frozen, "The policy was frozen too"),
             (_policy_in_eval, "The policy was put into eval mode"),
+            (lambda model: type(model)(model.config).eval().requires_grad_(False), "weights differ"),
             (lambda model: None, "Is there a return?"),
         ],
+        right=[_from_config, _step_by_step],
         hints=(
             "Three things can go wrong with a reference: it moves along, it is trained, it is noisy. A "
             "copy, frozen, without dropout.",
