@@ -264,3 +264,4 @@ def _end(process: subprocess.Popen, family: set) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    psutil.wait_procs(family, timeout=5)

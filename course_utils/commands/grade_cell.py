@@ -21,7 +21,7 @@ ALONE = "(Only the exercise's cell is run, with the imports and definitions of t
 
 
 def work() -> None:
-    """Judge the exercises of job.json in the folder sys.argv[1]; each verdict is a line of told.jsonl there."""
+    """Judge the exercises of job.json in the folder sys.argv[1]; each verdict is a line of its told.jsonl."""
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     with (folder / "told.jsonl").open("a", encoding="utf-8") as file:
