@@ -158,7 +158,8 @@ def test_a_trial_that_fails_beside_the_answer_costs_nothing():
 
 def test_checking_twice_in_a_cell_does_not_pass_a_mistake():
     twice = f"from course_utils.checks import check\n{answer('clipped_loss', NONE)}\n{CALL}"
-    assert verdict(twice)[0] == "mistake"
+    status, message = verdict(twice)
+    assert status == "mistake" and "without a call" not in message
 
 
 def test_a_mistake_shows_the_line_and_a_cell_without_a_check_says_so():
@@ -280,7 +281,8 @@ def test_a_folder_is_searched_without_copies_and_hidden_folders(tmp_path):
 
 def test_json_is_not_corrupted_and_nothing_is_recorded(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
-    noisy = "import os\nprint('}')\nos.write(1, b'{')\nos.system('echo ]')\n" + CLIPPED.solution
+    record = "from course_utils.checks import progress\nprogress.record('exercises', '12', 'x', status='')\n"
+    noisy = "import os\nprint('}')\nos.write(1, b'{')\nos.system('echo ]')\n" + record + CLIPPED.solution
     lesson = notebook(
         tmp_path / "клас s" / "<i>Ada</i>" / "12_rlhf_with_ppo.ipynb", answer("clipped_loss", noisy)
     )
