@@ -1,4 +1,4 @@
-"""`python -m course_utils`: doctor, lab, run, progress, reset, fetch, bench, sweeps."""
+"""`python -m course_utils`: doctor, lab, run, progress, reset, fetch, bench, sweeps, grade."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ PASSED_ON = {
     "lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
     "bench": "time the course's code against the libraries'",
     "sweeps": "compute the stored results that lessons draw",
+    "grade": "judge the exercises in learners' notebooks (their code runs with your rights)",
 }
 
 
@@ -68,6 +69,8 @@ def _pass_on(name: str, argv: list[str]) -> int:
         return lab(argv)
     if name == "bench":
         from course_utils.commands.bench import main
+    elif name == "grade":
+        from course_utils.commands.grade import main
     else:
         from course_utils.making.sweeps import main
     return main(argv) or 0

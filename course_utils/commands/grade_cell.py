@@ -1,0 +1,211 @@
+"""The process in which `grade` runs the exercise cells of one notebook, each in a namespace of its own."""
+
+from __future__ import annotations
+
+import ast
+import faulthandler
+import json
+import linecache
+import os
+import re
+import symtable
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from course_utils.checks.exercises import Exercise, find, find_fault, is_stub, registry
+
+ABANDONED = 300  # seconds after which the process ends by itself, should nobody watch it any more
+LONGEST = 2000  # letters of a message
+ALONE = "(Only the exercise's cell is run, with the imports and definitions of the course's own notebook.)"
+
+
+def work() -> None:
+    """Judge the exercises of job.json in the folder sys.argv[1]; each verdict is a line of its told.jsonl."""
+    folder = Path(sys.argv[1])
+    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    with (folder / "told.jsonl").open("a", encoding="utf-8") as file:
+        for name, cells in job["answers"].items():
+            faulthandler.dump_traceback_later(ABANDONED, exit=True)
+            _work_on(find(name), choose(cells), job["course"], lambda **line: _tell(file, line))
+    os._exit(0)  # threads of the learner's may still run
+
+
+def _tell(file, line: dict) -> None:
+    file.write(json.dumps(line) + "\n")
+    file.flush()
+
+
+def _work_on(exercise: Exercise, source: str, course: list[str], tell: Callable) -> None:
+    try:
+        namespace = surroundings(exercise, source, course)
+    except Exception as error:
+        fault = f"The course's own code before this exercise failed: {type(error).__name__}: {error}"
+        tell(exercise=exercise.name)
+        tell(exercise=exercise.name, status="stopped", message=fault)
+        return
+    tell(exercise=exercise.name)
+    status, message = judge(exercise, source, namespace)
+    if "NameError" in message:
+        message = f"{message} {ALONE}"
+    tell(exercise=exercise.name, status=status, message=message[:LONGEST])
+
+
+def choose(cells: list[str]) -> str:
+    """The last cell that does more than call the check, else the last; lines of magic are blank."""
+    cells = [re.sub(r"^[%!].*", "", cell, flags=re.MULTILINE) for cell in cells]
+    return next((cell for cell in reversed(cells) if _defines(cell)), cells[-1])
+
+
+def _defines(cell: str) -> bool:
+    try:
+        return not all(map(_calls_check, ast.parse(cell).body))
+    except (SyntaxError, ValueError):
+        return True
+
+
+def _calls_check(statement: ast.stmt) -> bool:
+    value = getattr(statement, "value", None)
+    return isinstance(value, ast.Call) and ast.unparse(value.func).startswith("check.")
+
+
+def surroundings(exercise: Exercise, source: str, course: list[str]) -> dict:
+    """The namespace for the learner's cell: what it uses of the course's solutions and of its own notebook.
+
+    source: the learner's cell; course: the code cells of the course's notebook. A name that neither has is
+    taken from where the solution stands, if the solution uses it too.
+    """
+    others = {
+        other.name: other.reference
+        for other in registry().values()
+        if other.lesson == exercise.lesson and other is not exercise
+    }
+    namespace = {"__name__": "__main__", "hint": _nothing, "display": _nothing, **others}
+    used = free_names(source)
+    statements = definitions(exercise.name, course, {*namespace, exercise.name, "check"})
+    for statement in needed(used, statements):
+        _run(statement, namespace)
+    home = vars(sys.modules[exercise.reference.__module__])
+    for name in used & free_names(exercise.solution) & home.keys() - {exercise.name}:
+        namespace.setdefault(name, home[name])
+    return namespace
+
+
+def _nothing(*arguments, **named) -> None:
+    """What `hint` and `display` do here."""
+
+
+def free_names(source: str) -> set[str]:
+    """The global names that a piece of code refers to; none where it cannot be parsed."""
+    try:
+        tables = [symtable.symtable(source, "cell", "exec")]
+    except (SyntaxError, ValueError):
+        return set()
+    names = set()
+    for table in tables:
+        top = table.get_type() == "module"
+        names |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
+        tables += table.get_children()
+    return names
+
+
+def definitions(exercise: str, course: list[str], taken: Iterable[str]) -> dict[str, ast.stmt]:
+    """{name: what last imports or defines it in the course's notebook before the exercise}."""
+    found: dict[str, ast.stmt] = {}
+    for cell in course:
+        if f"check.{exercise}(" in cell:
+            break
+        for statement in ast.parse(cell).body:
+            for name in _bound(statement):
+                found.pop(name, None)
+                found[name] = statement
+    return {name: statement for name, statement in found.items() if name not in taken}
+
+
+def _bound(statement: ast.stmt) -> list[str]:
+    """The names that an import, a function, a class or a constant binds; none for whatever runs more."""
+    match statement:
+        case ast.Import() | ast.ImportFrom():
+            return [(alias.asname or alias.name).split(".")[0] for alias in statement.names]
+        case ast.FunctionDef() | ast.ClassDef():
+            calls = [call for call in statement.decorator_list if isinstance(call, ast.Call)]
+            return [] if any(call.args or call.keywords for call in calls) else [statement.name]
+        case ast.Assign() if not _computes(statement.value):
+            targets = [node for target in statement.targets for node in ast.walk(target)]
+            return [node.id for node in targets if isinstance(node, ast.Name)]
+    return []
+
+
+def _computes(value: ast.expr) -> bool:
+    kinds = (ast.Call, ast.Subscript, ast.Await, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    return any(isinstance(node, kinds) for node in ast.walk(value))
+
+
+def needed(names: set[str], statements: dict[str, ast.stmt]) -> list[ast.stmt]:
+    """The statements that define the names, and those that these need, in the notebook's order."""
+    chosen, waiting = set(), list(names)
+    while waiting:
+        statement = statements.get(waiting.pop())
+        if statement is not None and statement not in chosen:
+            chosen.add(statement)
+            waiting += free_names(ast.unparse(statement))
+    return [statement for statement in dict.fromkeys(statements.values()) if statement in chosen]
+
+
+def _run(statement: ast.stmt, namespace: dict) -> None:
+    """Run a statement of the course. It is left out where it builds on what only the whole lesson has."""
+    try:
+        exec(compile(ast.Module([statement], []), "<course>", "exec", dont_inherit=True), namespace)
+    except NameError:
+        return
+
+
+class Catcher:
+    """`check` for the learner's cell: keeps the last verdict on one exercise, and records nothing."""
+
+    def __init__(self, exercise: Exercise):
+        self.exercise = exercise
+        self.verdict: tuple[str, str] | None = None
+
+    def __getattr__(self, name: str) -> Callable:
+        exercise = find(name)
+        return self._judge if exercise is self.exercise else lambda fn: exercise.reference
+
+    def _judge(self, fn: Callable) -> Callable:
+        if is_stub(fn):
+            self.verdict = ("not attempted", "")
+        elif fault := find_fault(self.exercise, fn):
+            message, line = fault
+            self.verdict = ("mistake", f"{message} ({line})" if line else message)
+        else:
+            self.verdict = ("passed", "")
+        return fn
+
+
+def judge(exercise: Exercise, source: str, namespace: dict) -> tuple[str, str]:
+    """(status, message) of the learner's cell, run statement by statement.
+
+    One that fails does not keep the others from running: a trial of the learner's may need another cell.
+    """
+    file = f"<check.{exercise.name}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    try:
+        compile(source, file, "exec", dont_inherit=True)
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return "mistake", _describe(error, getattr(error, "lineno", None))
+    catcher, fault = Catcher(exercise), f"The cell ended without a call of check.{exercise.name}."
+    failed = False
+    for statement in statements:
+        namespace["check"] = catcher  # again each time: the cell may import the course's
+        try:
+            exec(compile(ast.Module([statement], []), file, "exec", dont_inherit=True), namespace)
+        except Exception as error:
+            fault = fault if failed else _describe(error, statement.lineno)
+            failed = True
+    return catcher.verdict or ("mistake", fault)
+
+
+def _describe(error: Exception, line: int | None) -> str:
+    where = f" in line {line}" if line else ""
+    return f"The cell stopped{where} with {type(error).__name__}: {getattr(error, 'msg', error)}"

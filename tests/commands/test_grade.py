@@ -1,0 +1,313 @@
+import json
+import re
+from pathlib import Path
+
+import psutil
+import pytest
+
+from course_utils.checks import progress
+from course_utils.checks.exercises import find
+from course_utils.commands import cli
+from course_utils.commands import grade as grading
+from course_utils.commands import grade_cell as cell
+from course_utils.commands.grade_page import page
+
+CLIPPED = find("clipped_loss")
+FOUR = ["token_rewards", "advantages_and_returns", "clipped_loss", "leave_one_out"]  # lesson 12's
+STUB = "def token_rewards(scores, log_probs, reference_log_probs, mask, beta):\n    ..."
+
+
+NONE = "def clipped_loss(*arguments):\n    return None"
+CALL = "clipped_loss = check.clipped_loss(clipped_loss)"
+
+
+def answer(name, code=None):
+    """A cell that answers an exercise, with the course's solution or with code."""
+    return f"{code or find(name).solution}\n\n{name} = check.{name}({name})"
+
+
+def notebook(path, *cells):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [{"cell_type": "code", "metadata": {}, "source": cell.splitlines(True)} for cell in cells]
+    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}))
+    return path
+
+
+def verdicts(path, root=None):
+    return {
+        row["exercise"]: (row["status"], row["message"]) for row in grading.grade_notebook(path, root or path)
+    }
+
+
+def verdict(*cells):
+    """(status, message) of cells that check clipped_loss, in this process."""
+    source = cell.choose(list(cells))
+    course = grading.code_cells(grading.lesson_files()["12"])
+    return cell.judge(CLIPPED, source, cell.surroundings(CLIPPED, source, course))
+
+
+def course_copies(folder, change):
+    for file in grading.lesson_files().values():
+        lesson = json.loads(file.read_text(encoding="utf-8"))
+        for each in lesson["cells"]:
+            each["source"] = change("".join(each["source"]))
+        folder.mkdir(exist_ok=True)
+        (folder / file.name).write_text(json.dumps(lesson), encoding="utf-8")
+    return folder
+
+
+def solved(source):
+    called = re.search(r"= check\.(\w+)\(", source)
+    return answer(called[1]) if called else source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("change", "status"), [(solved, "passed"), (str, "not attempted")])
+def test_every_lesson_solved_and_untouched(tmp_path, change, status):
+    rows = grading.grade([course_copies(tmp_path / "Ada", change)])
+    assert {row["lesson"] for row in rows} == set(grading.lesson_files())
+    assert [row for row in rows if row["status"] != status] == [] and len(rows) > 70
+
+
+def test_each_status_in_one_notebook_of_a_lesson_that_was_renamed(tmp_path):
+    path = notebook(
+        tmp_path / "ada.ipynb",
+        answer("clipped_loss", NONE),
+        answer("token_rewards", STUB),
+        answer("advantages_and_returns"),
+    )
+    rows = grading.grade_notebook(path, tmp_path)
+    assert [row["exercise"] for row in rows] == FOUR
+    assert [row["status"] for row in rows] == ["not attempted", "passed", "mistake", "not attempted"]
+    assert rows[2]["message"] and "check.leave_one_out" in rows[3]["message"]
+    assert {(row["file"], row["learner"], row["lesson"]) for row in rows} == {(str(path), "ada", "12")}
+
+
+def test_a_second_step_is_judged_with_the_solution_of_the_first(tmp_path):
+    first = "def push(margin, beta):\n    return 0 * margin"
+    second = (
+        "def dpo_pair_loss(chosen, rejected, reference_chosen, reference_rejected, beta):\n"
+        "    margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected))\n"
+        "    loss = (1 + torch.exp(-margin.abs())).log() + (-margin).clamp(min=0)\n"
+        "    return loss + 9 * (push(margin, beta) == 0)"
+    )
+    lesson = notebook(tmp_path / "13_dpo.ipynb", answer("push", first), answer("dpo_pair_loss", second))
+    found = verdicts(lesson)
+    assert found["push"][0] == "mistake" and found["dpo_pair_loss"] == ("passed", "")
+
+
+def test_definitions_come_from_the_course_and_no_other_cell_of_the_learners_runs(tmp_path):
+    mark = tmp_path / "ran"
+    lesson = notebook(
+        tmp_path / "12_rlhf.ipynb",
+        f"open({str(mark)!r}, 'w')\nimport os as torch",
+        answer("clipped_loss"),
+        answer("leave_one_out", "def leave_one_out(scores, group):\n    return of_mine(scores)"),
+    )
+    found = verdicts(lesson)
+    assert found["clipped_loss"] == ("passed", "") and not mark.exists()
+    assert "'of_mine' is not defined" in found["leave_one_out"][1]
+    assert "Only the exercise's cell is run" in found["leave_one_out"][1]
+
+
+def test_nothing_that_computes_is_taken_from_the_course():
+    course = [
+        "import math\nWIDTH = 4\nSIZE = 2 * WIDTH\nmodel = load_model()\ntrain(model)",
+        "def area(x):\n    return x * SIZE\n\n@interact(x=3)\ndef show(x):\n    return area(x)",
+        "WIDTH = 5\n\ndef longest(x=model):\n    return x",
+        "later = check.later(later)",
+        "WIDTH = 6",
+    ]
+    statements = cell.definitions("later", course, {"longest"})
+    assert list(statements) == ["math", "SIZE", "area", "WIDTH"]
+    chosen = cell.needed({"area", "train", "model", "show"}, statements)
+    assert [type(one).__name__ for one in chosen] == ["Assign", "FunctionDef", "Assign"]
+
+
+def test_what_the_course_itself_defines_is_there():
+    course = [
+        "import math\nHALF = 0.5",
+        "def scaled(x):\n    return x * HALF\n\ndef on(x=model):\n    return x",
+    ]
+    namespace = cell.surroundings(CLIPPED, "scaled(on)", course)
+    assert namespace["scaled"](4) == 2 and not {"math", "on", "clipped_loss"} & namespace.keys()
+    assert namespace["leave_one_out"] is find("leave_one_out").reference
+
+
+def test_the_last_cell_that_defines_it_counts():
+    cells = [answer("clipped_loss", NONE), "%%time\n" + answer("clipped_loss"), CALL]
+    assert verdict(*cells) == ("passed", "")
+    assert verdict(*cells, answer("clipped_loss", NONE))[0] == "mistake"
+    assert verdict(CALL)[0] == "mistake"
+
+
+def test_a_call_in_a_comment_is_no_answer():
+    assert grading.called("x = 1  # check.push(push)\ny = check.k3 (\n") == ["k3"]
+
+
+def test_a_cell_without_python_is_a_mistake_with_its_line():
+    status, message = verdict(f"x = 1\ndef clipped_loss(a:\n    pass\n{CALL}")
+    assert status == "mistake" and "line 2" in message and "SyntaxError" in message
+    assert verdict(f"return 1\n{CALL}")[0] == verdict(f"x = '\ud800'\n{CALL}")[0] == "mistake"
+
+
+def test_a_trial_that_fails_beside_the_answer_costs_nothing():
+    trial = CLIPPED.solution + f"\nprint(clipped_loss(batch))\ndisplay(hint('clipped_loss'))\n{CALL}\nmodel"
+    assert verdict(trial) == ("passed", "")
+
+
+def test_checking_twice_in_a_cell_does_not_pass_a_mistake():
+    twice = f"from course_utils.lessons.lesson_12 import check\n{answer('clipped_loss', NONE)}\n{CALL}"
+    status, message = verdict(twice)
+    assert status == "mistake" and "without a call" not in message
+
+
+def test_a_mistake_shows_the_line_and_a_cell_without_a_check_says_so():
+    code = "def clipped_loss(log_probs, *others):\n    return log_probs.mean_of()"
+    assert "(2: return log_probs.mean_of())" in verdict(answer("clipped_loss", code))[1]
+    assert "without a call of check.clipped_loss" in verdict(f"if False:\n    {CALL}")[1]
+
+
+@pytest.mark.parametrize("ending", ["exit()", "import os; os._exit(3)"])
+def test_a_process_that_ends_costs_one_exercise(tmp_path, ending):
+    path = notebook(
+        tmp_path / "12.ipynb",
+        answer("token_rewards"),
+        answer("advantages_and_returns", ending),
+        answer("clipped_loss"),
+    )
+    found = verdicts(path)
+    assert [found[name][0] for name in FOUR] == ["passed", "stopped", "passed", "not attempted"]
+    assert "The process ended" in found["advantages_and_returns"][1]
+    assert "status 3" in found["advantages_and_returns"][1] or "_exit" not in ending
+
+
+def test_a_loop_without_end_is_stopped_with_its_children(tmp_path, monkeypatch):
+    monkeypatch.setattr(grading, "SECONDS", 2)
+    number = tmp_path / "number"
+    loop = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(number)!r}, 'w').write(str(child.pid))\n"
+        "while True:\n    pass"
+    )
+    path = notebook(tmp_path / "12.ipynb", answer("token_rewards", loop), answer("clipped_loss"))
+    found = verdicts(path)
+    assert found["token_rewards"][0] == "stopped" and "after 2 s" in found["token_rewards"][1]
+    assert found["clipped_loss"] == ("passed", "")
+    assert not _lives(int(number.read_text()))
+
+
+def test_a_child_that_is_left_behind_is_ended(tmp_path):
+    number = tmp_path / "number"
+    leave = (
+        "import os, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(number)!r}, 'w').write(str(child.pid))\n"
+        "import time; time.sleep(1); os._exit(0)"
+    )
+    assert (
+        verdicts(notebook(tmp_path / "12.ipynb", answer("token_rewards", leave)))["token_rewards"][0]
+        == "stopped"
+    )
+    assert not _lives(int(number.read_text()))
+
+
+def _lives(number):
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.slow
+def test_memory_is_limited(tmp_path, monkeypatch):
+    monkeypatch.setattr(grading, "MEMORY", 2 << 30)
+    greedy = "held = []\nwhile True:\n    held.append(b'x' * (50 << 20))"
+    path = notebook(tmp_path / "12.ipynb", answer("token_rewards", greedy), answer("clipped_loss"))
+    found = verdicts(path)
+    assert found["token_rewards"][0] == "stopped" and "2 GiB are allowed" in found["token_rewards"][1]
+    assert found["clipped_loss"] == ("passed", "")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello", '{"cells": [', "[]", '{"cells": [3]}', "[" * 100_000, "\0\ufeff"]
+)
+def test_a_damaged_file_is_one_row(tmp_path, text):
+    path = tmp_path / "bob.ipynb"
+    path.write_text(text, encoding="utf-8")
+    [row] = grading.grade_notebook(path, tmp_path)
+    assert row["status"] == "stopped" and "bob.ipynb is not a notebook" in row["message"]
+    assert (row["learner"], row["lesson"], row["exercise"]) == ("bob", "", "")
+
+
+def test_a_notebook_of_another_course_is_one_row(tmp_path):
+    [row] = grading.grade_notebook(notebook(tmp_path / "2026 notes.ipynb", "print(1)"), tmp_path)
+    assert "is no lesson" in row["message"] and row["learner"] == "2026 notes"
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "learner"),
+    [
+        ("class/Ada L/week 1/13_dpo.ipynb", "class", "Ada L"),
+        ("class/Ада/13_dpo.ipynb", "class/Ада", "Ада"),
+        ("class/13_dpo_Zoë <b>.ipynb", "class", "Zoë <b>"),
+        ("class/zoe-13_dpo (1).ipynb", "class", "zoe"),
+        ("class/13_zoe.ipynb", "class/13_zoe.ipynb", "zoe"),
+        ("class/zoe.ipynb", "class/zoe.ipynb", "zoe"),
+    ],
+)
+def test_whose_and_which_lesson(tmp_path, path, root, learner):
+    path = notebook(tmp_path / path, "check.push(push)")
+    assert grading._lesson(path, grading.code_cells(path)) == "13"
+    assert grading._learner(path, tmp_path / root, "13") == learner
+
+
+def test_the_number_in_front_says_the_lesson_where_nothing_else_does(tmp_path):
+    assert grading._lesson(Path("3 ada.ipynb"), []) == grading._lesson(Path("03_ada.ipynb"), []) == "03"
+    assert grading._lesson(Path("77 ada.ipynb"), []) == grading._lesson(Path("ada.ipynb"), []) == ""
+
+
+def test_a_folder_is_searched_without_copies_and_hidden_folders(tmp_path):
+    kept = [notebook(tmp_path / name) for name in ("ada/13_dpo.ipynb", "bob/b.ipynb")]
+    for name in (".ipynb_checkpoints/13_dpo.ipynb", "ada/13_dpo.before-20260101-000000.ipynb", "c.txt"):
+        notebook(tmp_path / name)
+    assert grading._notebooks(tmp_path) == kept
+    (tmp_path / "empty").mkdir()
+    for path in ("empty", "missing"):
+        with pytest.raises(ValueError, match=path):
+            grading._notebooks(tmp_path / path)
+
+
+def test_json_is_not_corrupted_and_nothing_is_recorded(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    record = "from course_utils.checks import progress\nprogress.record('exercises', '12', 'x', status='')\n"
+    noisy = "import os\nprint('}')\nos.write(1, b'{')\nos.system('echo ]')\n" + record + CLIPPED.solution
+    lesson = notebook(
+        tmp_path / "клас s" / "<i>Ada</i>" / "12_rlhf_with_ppo.ipynb", answer("clipped_loss", noisy)
+    )
+    notebook(tmp_path / "клас s" / "bob.ipynb", "print(1)")
+    out = tmp_path / "page of class.html"
+    assert cli.main(["grade", str(tmp_path / "клас s"), "--json", "--out", str(out)]) == 0
+    rows = json.loads(capfd.readouterr().out)
+    assert [list(row) for row in rows] == [list(grading.KEYS)] * 5
+    assert [row["file"] for row in rows if row["status"] == "passed"] == [str(lesson)]
+    assert progress.summary()["12"]["exercises"] == {} and not (tmp_path / "home").exists()
+    text = out.read_text(encoding="utf-8")
+    assert "<i>" not in text and "&lt;i&gt;Ada&lt;/i&gt;" in text and "bob.ipynb is no lesson" in text
+
+
+def test_the_table_and_the_page():
+    row = dict(zip(grading.KEYS, ("f", "Ada", "13", "push", "mistake", 'beta "is" <b>missing'), strict=True))
+    assert grading._table([row]).splitlines()[1].startswith("Ada      13      push      mistake  beta")
+    assert grading._row(Path("a\x1b[2J.ipynb"), Path("a"), "", "", "stopped", "x\ny")["message"] == "x y"
+    text = page([row, {**row, "learner": "Bob", "file": "g", "status": "passed", "message": ""}])
+    assert "1 of 2 exercises passed" in text and "beta &#34;is&#34; &lt;b&gt;missing" in text
+    assert "http" not in text and "src=" not in text and text.count("<table>") == 1
+
+
+def test_help_says_whose_rights_the_code_has(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["grade", "--help"])
+    assert "runs with YOUR rights" in capsys.readouterr().out
+    assert cli.main(["grade", "no such file"]) == 1 and "no such file" in capsys.readouterr().err
