@@ -44,7 +44,7 @@ class Prediction:
         compared = "as you predicted" if right else f"you predicted: {self.choice}"
         show(f"Answer: {answer} ({compared})", *filter(None, [because]), kind="good" if right else "bad")
 
-    def known_sweep(self, option: str) -> str:
+    def _known(self, option: str) -> str:
         if option not in self.options:
             raise ValueError(f"{option!r} is not among the options of {self.question!r}: {self.options}.")
         return option

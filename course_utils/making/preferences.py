@@ -53,7 +53,7 @@ messages, as TRL's RewardTrainer and DPOTrainer read them.
 
 The stories are a small model's and often make little sense. Nobody's preferences are in them but a program's.
 
-Made by `python -m course_utils.making.preferences` from `answers.jsonl`, which the option `--sample` draws anew.
+Made by `python -m course_utils.making.preferences` from `answers.jsonl`, which `--sample` draws anew.
 Licence: Apache-2.0, like the course.
 """
 
