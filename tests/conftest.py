@@ -5,6 +5,8 @@ import os
 import shutil
 import tempfile
 
+import pytest
+
 from course_utils.making.notebooks import CONDITIONS
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -29,3 +31,17 @@ def pytest_configure(config):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     if config.getoption("nbval"):
         import matplotlib.font_manager  # noqa: F401
+
+
+@pytest.fixture
+def tokenizer():
+    from helpers import tiny_tokenizer
+
+    return tiny_tokenizer()
+
+
+@pytest.fixture
+def model(tokenizer):
+    from helpers import tiny_model
+
+    return tiny_model(vocab_size=len(tokenizer))

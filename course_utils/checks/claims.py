@@ -62,6 +62,13 @@ def claim(
         raise ClaimFailed(f"{text}: measured {_number(value)}{unit}, which should be {bound}{unit}.")
 
 
+def read(notebook) -> list[dict]:
+    """The records of all claims in the outputs of an executed notebook, in order."""
+    outputs = [output for cell in notebook.get("cells", []) for output in cell.get("outputs", [])]
+    records = [output.get("metadata", {}).get("course", {}).get("claim") for output in outputs]
+    return [record for record in records if record]
+
+
 def _judge(value: Any, at_most: Any, at_least: Any, equals: Any, tolerance: float) -> tuple[bool, str]:
     if equals is not None:
         if tolerance:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from course_utils.checks import claims
 from course_utils.home import ROOT
 from course_utils.machine import cores, find_device
 from course_utils.models import resolve
@@ -184,11 +185,9 @@ def _finish(outcome: Outcome, code: int | None, out: Path) -> None:
     """Read from the executed notebook what the lesson claimed and where it stopped."""
     outcome.status = {0: "passed", None: "stopped"}.get(code, "failed")
     notebook = _read(out / outcome.notebook)
+    outcome.claims = [{"lesson": outcome.lesson, **claim} for claim in claims.read(notebook)]
     for cell in notebook.get("cells", []):
         for output in cell.get("outputs", []):
-            claim = output.get("metadata", {}).get("course", {}).get("claim")
-            if claim:
-                outcome.claims.append({"lesson": outcome.lesson, **claim})
             if output["output_type"] == "error":
                 outcome.error = f"{output['ename']}: {output['evalue']}".splitlines()[0]
     if outcome.status == "failed" and not outcome.error:

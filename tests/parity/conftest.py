@@ -1,21 +1,4 @@
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-
-from tiny import tiny_model, tiny_tokenizer
-
-
-@pytest.fixture
-def tokenizer():
-    return tiny_tokenizer()
-
-
-@pytest.fixture
-def model(tokenizer):
-    return tiny_model(vocab_size=len(tokenizer))
 
 
 @pytest.fixture

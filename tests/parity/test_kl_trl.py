@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import tiny_model, tiny_tokenizer
+from helpers import tiny_model, tiny_tokenizer
 
 from course_utils.methods import kl
 

@@ -15,6 +15,7 @@ def run_lesson(lesson: str, seed: int, model: str = "pocket", scale: str = "smok
     """
     import papermill
 
+    from course_utils.checks import claims
     from course_utils.notebook_files import lessons
 
     with tempfile.TemporaryDirectory() as folder:
@@ -27,11 +28,9 @@ def run_lesson(lesson: str, seed: int, model: str = "pocket", scale: str = "smok
             cwd=folder,
             extra_arguments=["--IPKernelApp.log_level=50"],  # its own log would go to the worker's stderr
         )
-    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
-    records = [output.get("metadata", {}).get("course", {}).get("claim") for output in outputs]
-    claims = {record["text"]: record["value"] for record in records if record}
+    values = {record["text"]: record["value"] for record in claims.read(done)}
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    return {"lesson": lesson, "seed": seed, "claims": claims, "worker": worker}
+    return {"lesson": lesson, "seed": seed, "claims": values, "worker": worker}
 
 
 def sweep(client, lessons: Sequence[str], seeds: Sequence[int], **settings) -> Iterator[dict]:

@@ -1,0 +1,122 @@
+"""What several tests share: small random models, steps of known memory, the claims of a lesson at a seed."""
+
+import random
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from course_utils.checks import claims
+from course_utils.notebook_files import lessons
+
+CONTEXT = 128
+EOS = "<|endoftext|>"
+TEXT = "You are a helpful assistant. Question: is the capital of France Paris? Answer: a cat sat on the mat"
+
+
+def tiny_tokenizer():
+    rng = random.Random(0)
+    text = [" ".join(rng.choices(TEXT.split(), k=12)) + ".\n" for _ in range(200)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=[EOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(text, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=EOS,
+        eos_token=EOS,
+        unk_token=EOS,
+        pad_token=EOS,
+        model_max_length=CONTEXT,
+    )
+
+
+def tiny_model(seed=0, vocab_size=400):
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=vocab_size,
+        n_positions=CONTEXT,
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        initializer_range=0.2,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    return GPT2LMHeadModel(config).eval()
+
+
+def tiny_gpt2(seed=0):
+    """A smaller one, of narrow layers, for what is done to their matrices."""
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        n_layer=2,
+        n_embd=32,
+        n_head=2,
+        vocab_size=64,
+        n_positions=32,
+        bos_token_id=0,
+        eos_token_id=0,
+        attn_pdrop=0.0,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+    )
+    return GPT2LMHeadModel(config).eval()
+
+
+def tiny_llama(seed=0, attention_bias=False):
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        num_hidden_layers=2,
+        hidden_size=32,
+        intermediate_size=48,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        vocab_size=64,
+        max_position_embeddings=32,
+        attention_bias=attention_bias,
+        pad_token_id=0,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def known(keep_mb, use_mb):
+    """For measure_peak: a step that needs use_mb and more beside keep_mb."""
+    kept = torch.ones(keep_mb, 2**18)  # 2**18 floats are one MiB
+
+    def step():
+        return (torch.ones(use_mb, 2**18) + kept[:1]).sum()
+
+    return step
+
+
+def failing():
+    raise ValueError("no such luck")
+
+
+def claims_at(lesson: str, seed: int, folder) -> dict[str, float]:
+    """{text: measured value} of a lesson run on the pocket model at quick scale. Raises where one fails."""
+    import papermill
+
+    parameters = {"MODEL": "pocket", "SCALE": "quick", "SEED": seed}
+    done = papermill.execute_notebook(
+        lessons([lesson])[0],
+        folder / f"seed{seed}.ipynb",
+        parameters,
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=str(folder),
+    )
+    records = claims.read(done)
+    assert records and all(record["holds"] and record["binding"] for record in records)
+    return {record["text"]: record["value"] for record in records}

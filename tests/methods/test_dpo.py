@@ -1,0 +1,158 @@
+import math
+
+import pytest
+import torch
+from helpers import tiny_model, tiny_tokenizer
+
+from course_utils.data import IGNORE
+from course_utils.methods import dpo
+from course_utils.methods.lora import adapter_off, apply_lora, lora_layers
+from course_utils.methods.rollouts import frozen_copy
+from course_utils.preferences import Pair, encode_pairs
+
+ROWS = [
+    {"prompt": "Question: is the cat", "chosen": " sat on a mat", "rejected": " helpful"},
+    {"prompt": "You are", "chosen": " a cat", "rejected": " the capital of France is Paris"},
+    {"prompt": "a", "chosen": " mat", "rejected": " cat"},
+    {"prompt": "Answer: the", "chosen": " cat sat", "rejected": " mat sat on"},
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return tiny_tokenizer()
+
+
+@pytest.fixture
+def model(tokenizer):
+    return tiny_model(vocab_size=len(tokenizer))
+
+
+@pytest.fixture(scope="module")
+def pairs(tokenizer):
+    return encode_pairs(tokenizer, [Pair(**row) for row in ROWS])
+
+
+def test_loss_and_its_gradient_in_closed_form():
+    logs = [torch.tensor(v, dtype=torch.double, requires_grad=True) for v in (-3.0, -5.0, -4.0, -4.5)]
+    beta = 0.3
+    loss, chosen, rejected = dpo.dpo_loss(*logs, beta)
+    margin = beta * ((-3 + 4) - (-5 + 4.5))
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-margin)))
+    assert chosen.item() == pytest.approx(0.3) and rejected.item() == pytest.approx(-0.15)
+    gradients = torch.autograd.grad(loss, logs)
+    weight = beta / (1 + math.exp(margin))
+    for gradient, expected in zip(gradients, (-weight, weight, weight, -weight), strict=True):
+        assert gradient.item() == pytest.approx(expected)
+
+
+def test_the_policy_that_a_reward_makes_optimal_has_that_reward_as_its_implicit_one():
+    """pi = reference * exp(r / beta) / Z: the margin is the difference of the rewards, whatever Z."""
+    torch.manual_seed(0)
+    reference, reward, beta = torch.randn(6).double().log_softmax(0), torch.randn(6).double(), 0.7
+    policy = (reference + reward / beta).log_softmax(0)
+    loss, chosen, rejected = dpo.dpo_loss(policy[2], policy[4], reference[2], reference[4], beta)
+    assert (chosen - rejected).item() == pytest.approx((reward[2] - reward[4]).item())
+    assert loss.item() == pytest.approx(-torch.sigmoid(reward[2] - reward[4]).log().item())
+
+
+def test_the_loss_starts_at_log_2(model, pairs):
+    reference = dpo.reference_log_probs(frozen_copy(model), pairs, 0, batch_size=3)
+    batch = dpo.collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
+    losses, metrics = dpo.batch_loss(model, batch, beta=0.5)
+    assert torch.allclose(losses, torch.full((4,), math.log(2)), atol=1e-6)
+    assert abs(metrics["margin"]) < 1e-5
+
+
+def test_log_probs_are_sums_over_the_answer(model, pairs):
+    batch = dpo.collate_pairs(pairs, 0)
+    with torch.no_grad():
+        sums = dpo.sequence_log_probs(model, batch)
+        rows = [answer for side in (0, 1) for answer in (pair[side] for pair in pairs)]
+        for value, answer in zip(sums, rows, strict=True):
+            logs = model(torch.tensor([answer.input_ids])).logits[0].log_softmax(-1)
+            scored = [i for i, label in enumerate(answer.labels) if label != IGNORE]
+            assert value.item() == pytest.approx(
+                sum(logs[i - 1, answer.input_ids[i]].item() for i in scored), abs=1e-4
+            )
+        assert torch.allclose(sums, dpo.fast_sequence_log_probs(model, batch), atol=1e-4)
+
+
+def test_the_reference_of_an_adapter_is_the_model_without_it(model, pairs):
+    plain = dpo.reference_log_probs(model, pairs, 0)
+    apply_lora(model, rank=2, alpha=4.0)
+    for layer in lora_layers(model).values():
+        torch.nn.init.normal_(layer.lora_B)
+    assert not torch.allclose(dpo.reference_log_probs(model, pairs, 0), plain, atol=0.1)
+    with adapter_off(model):
+        assert torch.allclose(dpo.reference_log_probs(model, pairs, 0), plain, atol=1e-5)
+
+
+def test_batches_hold_every_pair_with_its_own_reference(pairs):
+    reference = torch.tensor([[float(i), -float(i)] for i in range(4)])
+    stream = dpo.pair_batches(pairs, reference, 2, seed=0, pad_id=0)
+    seen = []
+    for _ in range(2):
+        batch = next(stream)
+        chosen, rejected = batch["reference"].chunk(2)
+        assert (chosen == -rejected).all()
+        for row, index in enumerate(chosen.int().tolist()):
+            for side in (0, 1):
+                ids = pairs[index][side].input_ids
+                assert batch["input_ids"][row + 2 * side, : len(ids)].tolist() == ids
+        seen += chosen.int().tolist()
+    assert sorted(seen) == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="4 pairs make no batch of 5"):
+        next(dpo.pair_batches(pairs, reference, 5, seed=0, pad_id=0))
+
+
+def test_ipo_divides_by_the_lengths_and_pulls_towards_its_target():
+    logs = [torch.tensor([v], dtype=torch.double) for v in (-3.0, -5.0, -4.0, -4.5)]
+    loss, *_ = dpo.ipo_loss(*logs, beta=0.25, lengths=torch.tensor([[2.0], [5.0]]))
+    assert loss.item() == pytest.approx((1 / 2 - (-0.5 / 5) - 2) ** 2)
+
+
+@pytest.mark.parametrize("loss", ["dpo", "ipo"])
+def test_training_raises_the_margin_and_records_it(model, pairs, loss):
+    reference = dpo.reference_log_probs(model, pairs, 0)
+    history = dpo.train_dpo(
+        model,
+        pairs,
+        reference,
+        beta=0.1,
+        steps=8,
+        lr=2e-3,
+        pad_id=0,
+        batch_size=2,
+        loss=loss,
+        held_out=(pairs, reference),
+        eval_every=4,
+    )
+    steps, margins = history.column("held_out_margin")
+    assert steps == [0, 4, 8] and margins[0] == pytest.approx(0, abs=1e-5) and margins[-1] > 0.05
+    assert len(history.column("chosen_log_prob")[1]) == 8 and history.rows[-1]["held_out_accuracy"] == 1
+    assert not model.training
+
+
+def test_dropout_stays_off(tokenizer, pairs):
+    model = tiny_model(vocab_size=len(tokenizer))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    reference = dpo.reference_log_probs(model, pairs, 0)
+    history = dpo.train_dpo(
+        model.train(), pairs, reference, beta=0.1, steps=1, lr=1e-4, pad_id=0, batch_size=4
+    )
+    assert history.rows[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert model.training
+
+
+def test_the_mean_is_dpos_loss_on_log_probs_divided_by_their_lengths(model, pairs):
+    reference = torch.full((4, 2), -10.0)
+    batch = dpo.collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
+    losses, metrics = dpo.batch_loss(model, batch, beta=2.0, loss="mean")
+    lengths = torch.tensor([[sum(label != IGNORE for label in e.labels) for e in pair] for pair in pairs])
+    logs = dpo.sequence_log_probs(model, batch).view(2, 4).T
+    margin = (2.0 * (logs - reference) / lengths) @ torch.tensor([1.0, -1.0])
+    assert torch.allclose(losses, -torch.nn.functional.logsigmoid(margin), atol=1e-5)
+    assert metrics["chosen_log_prob"] == pytest.approx(logs[:, 0].mean().item(), abs=1e-4)

@@ -1,0 +1,338 @@
+import itertools
+import math
+import random
+
+import pytest
+import torch
+from helpers import tiny_model
+
+from course_utils.data import IGNORE
+from course_utils.log_probs import fast_token_log_probs
+from course_utils.methods import ppo
+from course_utils.methods.kl import AdaptiveKL
+from course_utils.methods.rollouts import answer_mask, frozen_copy, rollout
+
+MASK = torch.tensor([[0.0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]])
+
+
+@pytest.fixture
+def tensors():
+    torch.manual_seed(0)
+    return torch.randn(3, 5), torch.randn(3, 5)
+
+
+def test_rewards_have_the_kl_everywhere_and_the_score_at_the_end(tensors):
+    current, reference = tensors
+    scores = torch.tensor([1.0, -2.0, 3.0])
+    rewards = ppo.per_token_rewards(scores, current, reference, MASK, beta=0.1)
+    for row, last in enumerate((3, 4, 3)):
+        for t in range(5):
+            kl = 0.1 * (current[row, t] - reference[row, t]) * MASK[row, t]
+            score = scores[row] if t == last else 0.0
+            assert rewards[row, t].item() == pytest.approx(float(score - kl))
+
+
+def test_an_answer_without_an_end_loses_the_penalty():
+    scores = ppo.penalise_no_end(torch.tensor([1.0, 2.0]), torch.tensor([True, False]), 1.5)
+    assert scores.tolist() == [1.0, 0.5]
+
+
+def test_gae_by_its_sum(tensors):
+    """A_t = sum over l of (gamma lam)^l delta_{t+l}, each delta written out."""
+    rewards, values = tensors[0] * MASK, tensors[1]
+    gamma, lam = 0.9, 0.7
+    advantages, returns = ppo.gae(rewards, values, MASK, gamma, lam)
+    for row, (first, last) in enumerate(((1, 3), (0, 4), (3, 3))):
+        steps = range(first, last + 1)
+        delta = {
+            t: rewards[row, t] + gamma * (values[row, t + 1] if t < last else 0) - values[row, t]
+            for t in steps
+        }
+        for t in range(5):
+            expected = (
+                sum((gamma * lam) ** (u - t) * delta[u] for u in steps if u >= t) if t in steps else 0.0
+            )
+            assert advantages[row, t].item() == pytest.approx(float(expected), abs=1e-6)
+            assert returns[row, t].item() == pytest.approx(
+                float(expected + values[row, t]) if t in steps else 0.0, abs=1e-6
+            )
+
+
+def test_gae_at_its_two_ends(tensors):
+    """lam = 1: the rewards to come, less the value. lam = 0: the one-step error."""
+    rewards, values = tensors[0] * MASK, tensors[1] * MASK
+    to_come = rewards.flip(1).cumsum(1).flip(1) * MASK
+    advantages, returns = ppo.gae(rewards, values, MASK, 1.0, 1.0)
+    assert torch.allclose(advantages, to_come - values, atol=1e-6)
+    assert torch.allclose(returns, to_come, atol=1e-6)
+    following = torch.cat([values[:, 1:], torch.zeros(3, 1)], 1)
+    assert torch.allclose(ppo.gae(rewards, values, MASK, 1.0, 0.0)[0], (rewards + following - values) * MASK)
+
+
+def test_gae_of_the_true_values_is_zero_on_average():
+    """Two tokens, two choices each, exact values: the policy's expected advantage vanishes for every lam."""
+    p, reward = 0.3, torch.tensor([[1.0, 4.0], [-2.0, 0.5]])
+    second = reward @ torch.tensor([p, 1 - p])  # value after the first token
+    first = torch.tensor([p, 1 - p]) @ second
+    for lam in (0.0, 0.5, 1.0):
+        total = torch.zeros(2)
+        for a, b in itertools.product(range(2), repeat=2):
+            rewards, values = torch.tensor([[0.0, reward[a, b]]]), torch.tensor([[first, second[a]]])
+            weight = (p if a == 0 else 1 - p) * (p if b == 0 else 1 - p)
+            total += weight * ppo.gae(rewards, values, torch.ones(1, 2), 1.0, lam)[0][0]
+        assert torch.allclose(total, torch.zeros(2), atol=1e-6)
+
+
+def test_whitening_counts_the_answers_only(tensors):
+    values = torch.where(MASK.bool(), tensors[0], torch.tensor(100.0))
+    result = ppo.whiten(values, MASK)
+    kept = result[MASK.bool()]
+    assert kept.mean().item() == pytest.approx(0, abs=1e-6)
+    assert kept.var(unbiased=False).item() == pytest.approx(1, abs=1e-5)
+    assert (result[~MASK.bool()] == 0).all()
+    inside = values[MASK.bool()]
+    assert torch.allclose(kept, (inside - inside.mean()) / inside.std(unbiased=False), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("advantage", "ratio", "loss", "slope"),
+    [
+        (2.0, 1.1, -2.2, True),
+        (2.0, 1.5, -2.4, False),  # it has gone far enough: no gradient
+        (2.0, 0.5, -1.0, True),  # it went the wrong way: full gradient
+        (-2.0, 0.5, 1.6, False),
+        (-2.0, 1.5, 3.0, True),
+    ],
+)
+def test_the_clip_takes_the_gradient_only_where_there_is_nothing_to_gain(advantage, ratio, loss, slope):
+    log_probs = torch.tensor([[math.log(ratio)]], requires_grad=True)
+    value, clipped = ppo.clipped_policy_loss(
+        log_probs, torch.zeros(1, 1), torch.tensor([[advantage]]), torch.ones(1, 1), clip=0.2
+    )
+    assert value.item() == pytest.approx(loss)
+    assert clipped.item() == (abs(ratio - 1) > 0.2)
+    gradient = torch.autograd.grad(value, log_probs)[0].item()
+    assert gradient == pytest.approx(-advantage * ratio if slope else 0.0)
+
+
+def test_at_the_start_the_policy_loss_is_the_policy_gradient(tensors):
+    """Ratio 1: value -mean(A), gradient that of -mean(A log pi)."""
+    log_probs, advantages = tensors[0].requires_grad_(), tensors[1]
+    loss, _ = ppo.clipped_policy_loss(log_probs, log_probs.detach(), advantages, MASK)
+    plain = -(advantages * log_probs * MASK).sum() / MASK.sum()
+    assert loss.item() == pytest.approx(-(advantages * MASK).sum().item() / 9, abs=1e-6)
+    assert torch.allclose(*(torch.autograd.grad(x, log_probs)[0] for x in (loss, plain)), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "loss"), [(0.1, 1.0, 0.405), (0.9, 1.0, 0.32), (-0.9, 1.0, 1.805)]
+)
+def test_the_value_loss_takes_the_worse_of_two(value, target, loss):
+    """Old value 0, clip 0.2: 0.1 is inside; 0.9 counts as 0.2; -0.9 is worse than -0.2 and counts."""
+    result = ppo.clipped_value_loss(
+        torch.tensor([[value]]), torch.zeros(1, 1), torch.tensor([[target]]), torch.ones(1, 1), clip=0.2
+    )
+    assert result.item() == pytest.approx(loss, abs=1e-6)
+
+
+def test_approx_kl_is_right_on_average():
+    torch.manual_seed(0)
+    old, new = torch.randn(6).log_softmax(0), torch.randn(6).log_softmax(0)
+    each = ppo.approx_kl(new[:, None], old[:, None], old.exp()[:, None])  # weighted by the sampling policy
+    assert each.item() == pytest.approx((old.exp() * (old - new)).sum().item(), abs=1e-6)
+    assert ppo.approx_kl(old[None], old[None], torch.ones(1, 6)).item() == 0
+
+
+def test_baselines_by_hand():
+    scores = torch.tensor([1.0, 2.0, 6.0, 0.0, 4.0, 5.0])
+    assert ppo.leave_one_out_advantages(scores, 3).tolist() == [-3.0, -1.5, 4.5, -4.5, 1.5, 3.0]
+    group = ppo.group_advantages(scores, 3).view(2, 3)
+    assert torch.allclose(group.mean(1), torch.zeros(2), atol=1e-6)
+    assert torch.allclose(group.std(1), torch.ones(2), atol=1e-3)
+    assert ppo.reinforce_advantages(scores).tolist() == (scores - 3).tolist()
+    equal = ppo.group_advantages(torch.ones(4), 2)
+    assert (equal == 0).all()
+
+
+def test_leave_one_out_is_unbiased_and_the_group_mean_is_not():
+    """Exact over all pairs of draws from three answers: the mean gradient is that of the expected reward."""
+    logits = torch.tensor([0.2, -0.5, 0.9], dtype=torch.double, requires_grad=True)
+    reward = torch.tensor([1.0, 3.0, -1.0], dtype=torch.double)
+    log_probs = logits.log_softmax(0)
+    true = torch.autograd.grad((log_probs.exp() * reward).sum(), logits)[0]
+    estimates = {"loo": 0.0, "mean": 0.0}
+    for draw in itertools.product(range(3), repeat=2):
+        drawn = torch.tensor(draw)
+        weight = log_probs[drawn].sum().exp().detach()
+        scores = reward[drawn]
+        for name, advantage in (
+            ("loo", ppo.leave_one_out_advantages(scores, 2)),
+            ("mean", scores - scores.mean()),
+        ):
+            surrogate = (advantage * logits.log_softmax(0)[drawn]).mean()
+            estimates[name] = estimates[name] + weight * torch.autograd.grad(surrogate, logits)[0]
+    assert torch.allclose(estimates["loo"], true, atol=1e-12)
+    assert torch.allclose(estimates["mean"], true / 2, atol=1e-12)  # (k - 1) / k of it
+
+
+def sampled(model, rows=6, generator=None):
+    prompts = [[5, 6, 7], [8], [9, 10]] * (rows // 3)
+    return rollout(
+        model,
+        prompts,
+        max_new_tokens=8,
+        stop_ids=range(0, 400, 9),
+        pad_id=0,
+        generator=generator or torch.Generator().manual_seed(0),
+    )
+
+
+def test_policy_and_value_start_as_the_model_and_zero():
+    model = tiny_model()
+    batch = sampled(model)
+    log_probs, values = ppo.PolicyWithValue(model)(batch)
+    assert torch.allclose(log_probs, fast_token_log_probs(model, batch), atol=1e-6)
+    assert log_probs.shape == values.shape and (values == 0).all()
+
+
+def test_experience_joins_the_parts():
+    model, reference = tiny_model(), tiny_model(seed=1).requires_grad_(False)
+    batch, row = ppo.experience(
+        ppo.PolicyWithValue(model),
+        reference,
+        lambda b: b["ended"].float(),
+        sampled(model),
+        beta=0.2,
+        lam=1.0,
+        no_end_penalty=0.5,
+    )
+    mask = answer_mask(batch)
+    log_ratio = (batch["log_probs"] - fast_token_log_probs(reference, batch)) * mask
+    score = torch.where(batch["ended"], 1.0, -0.5)
+    rewards = ppo.per_token_rewards(
+        score, batch["log_probs"], fast_token_log_probs(reference, batch), mask, 0.2
+    )
+    assert torch.allclose(rewards.sum(1), score - 0.2 * log_ratio.sum(1), atol=1e-4)
+    assert row["kl"] == pytest.approx(log_ratio.sum(1).mean().item(), abs=1e-4)
+    assert row["score"] == pytest.approx(batch["ended"].float().mean().item())
+    assert batch["advantages"][mask.bool()].mean().item() == pytest.approx(0, abs=1e-5)
+
+
+def test_minibatches_hold_every_row_and_lose_padding_alone():
+    model = tiny_model()
+    batch = sampled(model, rows=12)
+    batch["mask"] = answer_mask(batch)
+    seen = []
+    for part in ppo.shuffled(batch, 4, random.Random(0)):
+        assert part["mask"].shape == (4, part["input_ids"].shape[1] - 1)
+        assert part["attention_mask"].any(0).all() and torch.equal(part["mask"], answer_mask(part))
+        seen += [
+            ids[mask == 1].tolist()
+            for ids, mask in zip(part["input_ids"], part["attention_mask"], strict=True)
+        ]
+    whole = [
+        ids[mask == 1].tolist() for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    ]
+    assert sorted(seen) == sorted(whole)
+
+
+def test_update_stops_where_the_policy_has_moved_too_far():
+    model = tiny_model()
+    policy = ppo.PolicyWithValue(model)
+    batch, _ = ppo.experience(
+        policy, frozen_copy(model), lambda b: torch.randn(6), sampled(model), 0.1, 1.0, 0.0
+    )
+    settings = {"epochs": 4, "rows": 6, "clip": 0.2, "value_weight": 0.1}
+    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
+    row = ppo.update(policy, optimizer, batch, random.Random(0), **settings, kl_limit=1e-4)
+    assert row["stopped"] == 1 and row["moved"] < 1e-9  # one step was made, seen too far at the second
+
+
+def good_tokens(batch):
+    """A reward that can be learnt in seconds: the share of even tokens in the answer."""
+    answer = batch["labels"] != IGNORE
+    return (answer & (batch["labels"] % 2 == 0)).sum(1) / answer.sum(1)
+
+
+SAMPLING = {"max_new_tokens": 4, "stop_ids": [0], "pad_id": 0}
+SETTINGS = {"lr": 1e-2, "no_end_penalty": 0.0}
+PROMPTS = [[5, 6], [7], [8, 9, 10]]
+
+
+def test_ppo_learns_and_beta_holds_it_back():
+    ends = {}
+    for beta in (0.0, 1.0):
+        model = tiny_model()
+        reference = frozen_copy(model)
+        rows = ppo.train_ppo(
+            model, reference, good_tokens, PROMPTS, SAMPLING, iterations=8, beta=beta, **SETTINGS
+        )
+        ends[beta] = rows[-1]
+        assert len(rows) == 8 and rows[0]["kl"] == pytest.approx(0, abs=1e-3)
+        assert sum(p.requires_grad for p in reference.parameters()) == 0
+    assert ends[0.0]["score"] > 0.75 and ends[0.0]["score"] > ends[1.0]["score"] + 0.1
+    assert ends[1.0]["kl"] < 0.5 * ends[0.0]["kl"]
+
+
+@pytest.mark.parametrize("method", ppo.METHODS)
+def test_the_relatives_learn_too(method):
+    model = tiny_model()
+    rows = ppo.train_group(
+        model,
+        frozen_copy(model),
+        good_tokens,
+        PROMPTS,
+        SAMPLING,
+        method=method,
+        iterations=10,
+        beta=0.01,
+        group=4,
+        **SETTINGS,
+    )
+    assert rows[-1]["score"] > rows[0]["score"] + 0.15
+    with pytest.raises(ValueError, match="reinforce, rloo, grpo"):
+        ppo.train_group(
+            model, model, good_tokens, PROMPTS, SAMPLING, method="a", iterations=1, beta=0, **SETTINGS
+        )
+
+
+def test_the_coefficient_may_follow_the_kl():
+    model = tiny_model()
+    beta = AdaptiveKL(0.5, target=1.0, gain=0.5, clip=1.0)
+    seen = []
+    rows = ppo.train_ppo(
+        model,
+        frozen_copy(model),
+        good_tokens,
+        PROMPTS,
+        SAMPLING,
+        iterations=3,
+        beta=beta,
+        on_iteration=seen.append,
+        **SETTINGS,
+    )
+    assert seen == rows
+    for before, after in itertools.pairwise(rows):
+        error = min(max(before["kl"] - 1, -1), 1)
+        assert after["beta"] == pytest.approx(before["beta"] * (1 + 0.5 * error))
+
+
+def test_an_interrupt_keeps_what_there_is():
+    model = tiny_model()
+
+    def stop(row):
+        if row["iteration"] == 2:
+            raise KeyboardInterrupt
+
+    rows = ppo.train_ppo(
+        model,
+        frozen_copy(model),
+        good_tokens,
+        PROMPTS,
+        SAMPLING,
+        iterations=5,
+        beta=0.1,
+        on_iteration=stop,
+        **SETTINGS,
+    )
+    assert [row["iteration"] for row in rows] == [1, 2]

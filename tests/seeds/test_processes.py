@@ -1,0 +1,52 @@
+"""What lesson 16 measures by training holds for other orders of batches; the rest of it is arithmetic."""
+
+import pytest
+import torch
+
+from course_utils.data import batches, encode_prompt_completion, load_questions
+from course_utils.lessons.lesson_16.exercises import rows_of_process, whole_batch_gradient
+from course_utils.methods.distributed import run, work
+from course_utils.models import load_model
+from course_utils.training import lm_loss
+
+five_seeds = pytest.mark.parametrize("seed", range(5))
+SETTINGS = {"steps": 8, "batch_size": 16, "lr": 5e-4}
+
+
+def mean_gradient(model, batch):
+    model.zero_grad()
+    loss, count = lm_loss(model, batch)
+    (loss / count).backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()]), int(count)
+
+
+@pytest.mark.seeds
+@pytest.mark.timeout(600)
+@five_seeds
+def test_gradients_of_shares(seed):
+    model, tokenizer = load_model("pocket")
+    questions = load_questions("tune")
+    examples = [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in questions]
+    batch = next(batches(examples, 16, seed, tokenizer.pad_token_id))
+    whole, _ = mean_gradient(model, batch)
+    shares = [rows_of_process(16, rank, 3) for rank in range(3)]
+    parts = [mean_gradient(model, {name: value[rows] for name, value in batch.items()}) for rows in shares]
+    gradients, counts = zip(*parts, strict=True)
+    wrong, right = torch.stack(gradients).mean(0), whole_batch_gradient(gradients, counts)
+    distances = [((g - whole).norm() / whole.norm()).item() for g in (wrong, right)]
+    print(f"seed {seed}: own means {distances[0]:.4f}, by tokens {distances[1]:.2g}")
+    assert distances[0] > 0.01 and distances[1] < 1e-5
+
+
+@pytest.mark.seeds
+@pytest.mark.timeout(600)
+@five_seeds
+def test_two_processes(seed):
+    alone = work("alone", "pocket", seed=seed, **SETTINGS)["losses"]
+    together = run(["by_hand", "local_means", "sharded"], seed=seed, log=lambda line: None, **SETTINGS)
+    apart = {
+        name: max(abs(a - b) for a, b in zip(reports[0]["losses"], alone, strict=True))
+        for name, reports in together.items()
+    }
+    print(f"seed {seed}:", {name: f"{distance:.2g}" for name, distance in apart.items()})
+    assert apart["by_hand"] < 1e-4 and apart["sharded"] < 1e-4 and apart["local_means"] > 5e-4

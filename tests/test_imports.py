@@ -1,0 +1,159 @@
+"""The rules of the house: where imports may point, and what may stand at the top of the package."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import course_utils
+
+PACKAGE = Path(course_utils.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+# who stands higher may import from below, never the other way
+FLOORS = {
+    "core": 0,
+    "methods": 1,
+    "checks": 1,
+    "world": 2,
+    "artifacts": 3,
+    "lessons": 4,
+    "making": 5,
+    "commands": 6,
+}
+MAY_NOT = {  # beside the floors
+    "methods": {"world", "checks", "lessons", "core:plots", "core:widgets"},
+    "checks": {"methods", "world", "lessons"},
+}
+ABOVE = {
+    "course_utils.budget": "methods"
+}  # the core knows no method; what a method will need is counted there
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    if len(parts) == 1 or module == "course_utils.__main__":
+        return "commands"
+    if parts[1] in FLOORS:
+        return parts[1]
+    return "core"
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Modules of the package that a module imports anywhere, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
+    return frozenset(name for name in found if name in MODULES and name != module)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_import_points_up(module):
+    here = room(module)
+    for other in imports(module):
+        there = room(other)
+        if ABOVE.get(module) == there:
+            continue
+        assert FLOORS[there] <= FLOORS[here], f"{module} imports {other}"
+        assert not {there, f"{there}:{other.rpartition('.')[2]}"} & MAY_NOT.get(here, set()), (
+            f"{module} imports {other}"
+        )
+
+
+def test_no_lesson_imports_a_later_one():
+    for module in MODULES:
+        if room(module) == "lessons" and module.count(".") > 2:
+            later = [
+                other for other in imports(module) if room(other) == "lessons" and other[:29] > module[:29]
+            ]
+            assert not later, f"{module} imports {later}"
+
+
+def test_no_circle():
+    done: set[str] = set()
+
+    def visit(module, way):
+        assert module not in way, " -> ".join([*way[way.index(module) :], module])
+        if module not in done:
+            for other in sorted(imports(module)):
+                visit(other, [*way, module])
+            done.add(module)
+
+    for module in MODULES:
+        visit(module, [])
+
+
+def test_the_top_of_the_package_has_at_most_24_modules():
+    assert len(list(PACKAGE.glob("*.py"))) <= 24
+
+
+def test_no_private_name_of_another_module_is_imported():
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("course_utils"):
+                private = [alias.name for alias in node.names if alias.name.startswith("_")]
+                assert not private, f"{module} takes {private} from {node.module}"
+
+
+def public_definitions() -> dict[str, dict[str, str]]:
+    """{name: {module: text}} of the public functions, classes and constants at the top of modules."""
+    found: dict[str, dict[str, str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names = [node.name]
+            elif isinstance(node, ast.Assign):
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            else:
+                continue
+            for name in names:
+                if not name.startswith("_"):
+                    found.setdefault(name, {})[module] = ast.unparse(node)
+    return found
+
+
+SAME_MEANING = {"main", "EXERCISES"}  # a command's entry; a lesson's exercises
+
+
+def test_no_two_public_things_share_a_name():
+    shared = {
+        name: sorted(modules)
+        for name, modules in public_definitions().items()
+        if len(modules) > 1 and name not in SAME_MEANING
+    }
+    assert shared == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", sorted(path.name[-2:] for path in (PACKAGE / "lessons").glob("lesson_*")))
+def test_a_lesson_is_loaded_alone_and_progress_knows_it(lesson):
+    code = f"""
+import sys
+from course_utils.lessons.lesson_{lesson} import check
+from course_utils.checks import progress
+others = [name for name in sys.modules if name.endswith(".exercises") and ".lesson_" in name]
+getattr(check, dir(check)[0])
+others = [name for name in sys.modules if ".lesson_" in name and ".lesson_{lesson}" not in name]
+print(progress.open_lesson(), others)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == f"{lesson} []", done.stderr
+
+
+@pytest.mark.parametrize("lesson", sorted(path.name[-2:] for path in (PACKAGE / "lessons").glob("lesson_*")))
+def test_the_number_finds_everything(lesson):
+    root = PACKAGE.parent
+    assert len(list((root / "notebooks").glob(f"{lesson}_*.ipynb"))) == 1
+    assert importlib.util.find_spec(f"course_utils.lessons.lesson_{lesson}.exercises")
+    assert (root / "tests" / "lessons" / f"test_lesson_{lesson}.py").is_file()
