@@ -17,11 +17,12 @@ from pathlib import Path
 
 from course_utils.data import DATA
 
-DISPLAY = {  # bars, boxes, plots, and the way a model takes to the disk: none of it changes a result
+DISPLAY = {  # bars, boxes, plots; the way a model takes to the disk; this bookkeeping: none changes a result
     "course_utils.plots",
     "course_utils.widgets",
     "course_utils.fetch",
     "course_utils.code_hash",
+    "course_utils.stored_runs",
     "course_utils.training.ProgressBar",
     "course_utils.session._machine",
     "course_utils.session._expected_time",

@@ -2,11 +2,13 @@
 
 import random
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from course_utils.checks import claims
+from course_utils.checks.exercises import exercises_of, find_fault
 from course_utils.notebook_files import lessons
 
 CONTEXT = 128
@@ -120,3 +122,25 @@ def claims_at(lesson: str, seed: int, folder) -> dict[str, float]:
     records = claims.read(done)
     assert records and all(record["holds"] and record["binding"] for record in records)
     return {record["text"]: record["value"] for record in records}
+
+
+def draws_of(lesson: str) -> list:
+    """(exercise, seed) of a lesson for parametrize: one draw in `make check`, three in `make test`."""
+    return [
+        pytest.param(exercise, seed, id=f"{name}-{seed}", marks=[pytest.mark.slow] * (seed > 0))
+        for name, exercise in exercises_of(lesson).items()
+        for seed in range(3)
+    ]
+
+
+def feed(exercise, seed: int) -> None:
+    """Asserts the verdict on every right and every wrong answer of an exercise."""
+    for number, fn in enumerate([exercise.reference, *exercise.right]):
+        assert find_fault(exercise, fn, seed) is None, f"right answer {number}"
+    messages = set()
+    for number, (fn, part) in enumerate(exercise.wrong):
+        fault = find_fault(exercise, fn, seed)
+        assert fault is not None, f"wrong answer {number} passes"
+        assert part in fault[0], f"wrong answer {number} gets: {fault[0]}"
+        messages.add(fault[0])
+    assert len(messages) >= 3, "three different messages at least"

@@ -92,32 +92,11 @@ def _change(kind: str, lesson: str, name: str, merge: Callable[[dict], None]) ->
             )
 
 
-def summary() -> dict:
-    """{lesson: {"exercises": {name: {"status", "attempts", "first", "last", "mistake"}}, "predictions":
-    {question: {"choice", "answer", "right"}}, "hints": {name: {"steps"}}, "passed": int, "of": int,
-    "right": int, "predicted": int}}.
-
-    first and last: times of the attempts, UTC, ISO 8601; mistake: the last message, if there was one.
-    "of" counts all exercises of the lesson, tried or not. Lessons nobody touched are there with passed 0.
-    """
-    from course_utils.checks.exercises import registry
-
-    done = _read()["lessons"]
-    totals: dict[str, int] = {}
-    for exercise in registry().values():
-        totals[exercise.lesson] = totals.get(exercise.lesson, 0) + 1
-    result = {}
-    for lesson in sorted({*done, *totals}):
-        entry = {kind: done.get(lesson, {}).get(kind, {}) for kind in KINDS}
-        for row in entry["exercises"].values():
-            row.pop("sources", None)
-        entry["passed"] = sum(row.get("status") == "passed" for row in entry["exercises"].values())
-        entry["of"] = totals.get(lesson, 0)
-        revealed = [row for row in entry["predictions"].values() if "right" in row]
-        entry["right"] = sum(row["right"] for row in revealed)
-        entry["predicted"] = len(revealed)
-        result[lesson] = entry
-    return result
+def recorded() -> dict:
+    """{lesson: {kind: {name: fields}}} of all that was done, kinds as in KINDS."""
+    return {
+        lesson: {kind: entry.get(kind, {}) for kind in KINDS} for lesson, entry in _read()["lessons"].items()
+    }
 
 
 def clear() -> None:

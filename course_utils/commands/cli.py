@@ -91,14 +91,15 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _progress(arguments: argparse.Namespace) -> None:
     from course_utils.checks import progress
+    from course_utils.checks.summary import summary
 
     if arguments.reset:
         progress.clear()
         print("Progress cleared.")
     elif arguments.json:
-        print(json.dumps(progress.summary(), indent=1))
+        print(json.dumps(summary(), indent=1))
     else:
-        print(_progress_table(progress.summary()))
+        print(_progress_table(summary()))
 
 
 def _progress_table(summary: dict) -> str:

@@ -1,4 +1,4 @@
-"""Every registered exercise: right answers pass, typical mistakes get their own messages, a stub is seen."""
+"""Every registered exercise: enough answers to test it by, a solution to show. tests/lessons feed the answers."""
 
 import re
 import time
@@ -26,32 +26,6 @@ NOT_REWORKED = set(
 )
 
 exercises = pytest.mark.parametrize("exercise", registry().values(), ids=list(registry()))
-# three draws of the reworked exercises, one of the others
-draws = pytest.mark.parametrize(
-    "exercise, seed",
-    [
-        pytest.param(exercise, seed, id=f"{name}-{seed}", marks=[pytest.mark.slow] * (seed > 0))
-        for name, exercise in registry().items()
-        for seed in range(1 if name in NOT_REWORKED else 3)
-    ],
-)
-
-
-@draws
-def test_right_answers_pass(exercise, seed):
-    for number, fn in enumerate([exercise.reference, *exercise.right]):
-        assert find_fault(exercise, fn, seed) is None, f"right answer {number}"
-
-
-@draws
-def test_wrong_answers_get_their_own_message(exercise, seed):
-    messages = []
-    for number, (fn, part) in enumerate(exercise.wrong):
-        fault = find_fault(exercise, fn, seed)
-        assert fault is not None, f"wrong answer {number} passes"
-        assert part in fault[0], f"wrong answer {number} gets: {fault[0]}"
-        messages.append(fault[0])
-    assert len(set(messages)) >= 3, "three different messages at least"
 
 
 @exercises

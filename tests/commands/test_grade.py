@@ -5,8 +5,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from course_utils.checks import progress
 from course_utils.checks.exercises import find
+from course_utils.checks.summary import summary
 from course_utils.commands import cli
 from course_utils.commands import grade as grading
 from course_utils.commands import grade_cell as cell
@@ -292,7 +292,7 @@ def test_json_is_not_corrupted_and_nothing_is_recorded(tmp_path, capfd, monkeypa
     rows = json.loads(capfd.readouterr().out)
     assert [list(row) for row in rows] == [list(grading.KEYS)] * 5
     assert [row["file"] for row in rows if row["status"] == "passed"] == [str(lesson)]
-    assert progress.summary()["12"]["exercises"] == {} and not (tmp_path / "home").exists()
+    assert summary()["12"]["exercises"] == {} and not (tmp_path / "home").exists()
     text = out.read_text(encoding="utf-8")
     assert "<i>" not in text and "&lt;i&gt;Ada&lt;/i&gt;" in text and "bob.ipynb is no lesson" in text
 

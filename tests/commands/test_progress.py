@@ -3,6 +3,7 @@ import json
 import pytest
 
 from course_utils.checks import progress
+from course_utils.checks.summary import summary
 from course_utils.commands import cli
 
 
@@ -30,7 +31,7 @@ def test_progress_as_json(capsys):
 
 def test_progress_is_cleared(capsys):
     assert cli.main(["progress", "--reset"]) == 0
-    assert progress.summary().get("00", {}).get("exercises", {}) == {}
+    assert summary().get("00", {}).get("exercises", {}) == {}
 
 
 def test_an_unknown_command_shows_the_choices(capsys):

@@ -123,12 +123,12 @@ def test_the_annotator_errs_as_it_says():
     first, second = 0.65, 0.45
     pair = Pair("p", "a", "b")
     golds = {"a": first, "b": second}
-    original = preferences.gold_score
-    preferences.gold_score = lambda prompt, text: golds[text]
+    original = annotator.gold_score
+    annotator.gold_score = lambda prompt, text: golds[text]
     try:
         labels = annotator.relabel([pair] * 4000, 0.2, seed=0)
     finally:
-        preferences.gold_score = original
+        annotator.gold_score = original
     share = sum(label == pair for label in labels) / 4000
     assert share == pytest.approx(1 / (1 + math.exp(-1)), abs=0.02)
 

@@ -32,9 +32,7 @@ def test_sliders_redraw_once_for_a_table_and_once_for_a_move(monkeypatch):
     import ipywidgets
 
     calls, boxes = [], []
-    monkeypatch.setattr(
-        wq, "_outputs_of", lambda function, arguments: calls.append(arguments["levels"]) or ()
-    )
+    monkeypatch.setattr(wq, "outputs_of", lambda function, arguments: calls.append(arguments["levels"]) or ())
     monkeypatch.setattr("IPython.display.publish_display_data", lambda data: boxes.append(data))
     made = []
     monkeypatch.setattr(

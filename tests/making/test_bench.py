@@ -3,7 +3,7 @@ import json
 import pytest
 
 from course_utils.commands import bench
-from course_utils.making.bench import timing
+from course_utils.making.bench import generation, timing
 from course_utils.memory import PeakMemory
 
 
@@ -46,8 +46,8 @@ def test_rows_are_chosen_by_word_and_printed_or_given_as_json(clock, monkeypatch
 
         return ours, library
 
-    monkeypatch.setattr(timing, "ROWS", {"sampling": pair, "step": pair})
-    monkeypatch.setattr(timing, "PEAKS", {})
+    monkeypatch.setattr(bench, "ROWS", {"sampling": pair, "step": pair})
+    monkeypatch.setattr(bench, "PEAKS", {})
     assert bench.main(["step", "--rounds", "2"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "0.75  3.0 / 4.0 ms  step"
     bench.main(["--json", "--rounds", "2"])
@@ -59,15 +59,15 @@ def test_rows_are_chosen_by_word_and_printed_or_given_as_json(clock, monkeypatch
 def test_rows_of_peak_memory(monkeypatch, capsys):
     growth = {"ours": 3 << 20, "theirs": 4 << 20}
     monkeypatch.setattr("course_utils.memory.measure_peak", lambda target: PeakMemory(0, 0, growth[target]))
-    monkeypatch.setattr(timing, "ROWS", {})
-    monkeypatch.setattr(timing, "PEAKS", {"growth of a step": ("ours", "theirs")})
+    monkeypatch.setattr(bench, "ROWS", {})
+    monkeypatch.setattr(bench, "PEAKS", {"growth of a step": ("ours", "theirs")})
     assert bench.main(["growth"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "0.75  3.0 / 4.0 MiB  growth of a step"
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, build in timing.ROWS.items() if build.__module__ == timing.__name__]
+    "name", [name for name, build in timing.ROWS.items() if build.__module__ == generation.__name__]
 )
-def test_every_row_of_this_module_runs(name):
+def test_every_row_of_plain_training_and_sampling_runs(name):
     for run in timing.ROWS[name]():
         run()

@@ -120,9 +120,9 @@ def test_answer_texts_leave_out_prompt_and_end(tokenizer, batch):
 
 def test_distance_gives_the_references_log_probability_too(tokenizer, model, batch):
     other = tiny_model(seed=1, vocab_size=len(tokenizer))
-    kl, log_probs = judging.distance(model, other, batch)
+    kl, of_reference = judging.distance(model, other, batch)
     assert torch.equal(kl, judging.sequence_kl(model, other, batch))
-    assert torch.allclose(log_probs, log_probs.token_log_probs(other, batch).sum(1), atol=1e-4)
+    assert torch.allclose(of_reference, log_probs.token_log_probs(other, batch).sum(1), atol=1e-4)
 
 
 def test_parts_by_length_have_every_row_once_and_no_empty_column(batch):

@@ -12,7 +12,7 @@ from course_utils.making import notebooks
 @pytest.fixture
 def lesson(tmp_path, monkeypatch):
     """Writes a one-cell lesson 42 and returns its path."""
-    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr("course_utils.notebook_files.NOTEBOOKS", tmp_path)
 
     def write(source):
         path = tmp_path / "42_test.ipynb"
@@ -58,4 +58,4 @@ def test_a_failing_lesson_and_a_check_write_nothing(lesson, capsys):
 def test_unknown_lesson_names_those_there_are(lesson, capsys):
     lesson("print(1)")
     assert notebooks.main(["7"]) == 1
-    assert "Lessons: 42_test" in capsys.readouterr().err
+    assert "Choose from: 42_test" in capsys.readouterr().err

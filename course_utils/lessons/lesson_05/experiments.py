@@ -3,7 +3,6 @@
 import functools
 
 from course_utils.lessons.lesson_04.experiments import questions
-from course_utils.making.bench.lora import ALPHA, RANK
 from course_utils.memory import random_batch
 from course_utils.methods.lora import apply_lora
 from course_utils.stored_runs import sweep
@@ -14,7 +13,7 @@ def lora_training_step(model="pocket", batch_size=8, tokens=128):
     from course_utils.models import load_model
     from course_utils.training import accumulated_step, adamw, fast_lm_loss
 
-    model = apply_lora(load_model(model)[0], RANK, ALPHA)
+    model = apply_lora(load_model(model)[0], rank=8, alpha=16.0)
     batch = random_batch(model, batch_size, tokens)
     optimizer = adamw(model, lr=1e-5)
 
