@@ -63,7 +63,7 @@ def test_what_is_missing_is_named(toy, tmp_path):
     ):
         stored_runs.load_sweep("toy", tmp_path)
     with pytest.raises(ValueError, match="unknown sweep 'lr'; choose one of toy"):
-        stored_runs.load_sweep("lr", tmp_path)
+        sweeps.run_sweep("lr", tmp_path)
 
 
 def test_confirm_stamps_where_runs_come_out_again_and_refuses_where_not(toy, tmp_path, capsys):
