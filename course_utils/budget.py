@@ -42,7 +42,7 @@ def config_step(source="pocket", method="full", batch_size=8, tokens=128, rank=8
 # ---------------------------------------------------------------------------- from a configuration alone
 
 GIB = 2**30
-METHODS = ("full", "lora", "qlora")
+TRAINING_METHODS = ("full", "lora", "qlora")
 PRECISIONS = {
     "fp32": "weights, gradients, moments and activations in fp32",
     "mixed": "full: fp32 weights with a bf16 copy (autocast); adapters: a bf16 base, fp32 adapters",
@@ -201,8 +201,8 @@ def training_need(
     values; of more than four layers, four and two are run, and the rest follows on a straight line. qlora:
     the linear layers but the head in NF4 with double quantisation, one of them de-quantised at a time.
     """
-    if method not in METHODS or precision not in PRECISIONS:
-        raise ValueError(f"method is one of {METHODS}, precision one of {tuple(PRECISIONS)}")
+    if method not in TRAINING_METHODS or precision not in PRECISIONS:
+        raise ValueError(f"method is one of {TRAINING_METHODS}, precision one of {tuple(PRECISIONS)}")
     if batch_size < 1 or tokens < 2 or rank < 1:
         got = f"{batch_size}, {tokens}, {rank}"
         raise ValueError(f"need batch_size >= 1, tokens >= 2 and rank >= 1; got {got}")
@@ -380,7 +380,7 @@ def cards_here(size: int = 2048) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """A training run on a card. largest_batch is 0 where no example fits; cost is in price's currency."""
 
     need: Need
@@ -403,7 +403,7 @@ def plan(
     checkpointing=True,
     examples=10_000,
     epochs=3,
-) -> Plan:
+) -> MemoryPlan:
     """What training needs and costs: model as for memory.load_config, price an hour of the card.
 
     Time counts 2 FLOP a parameter and token for the forward pass, twice that for the backward pass (as
@@ -420,7 +420,7 @@ def plan(
     flop = need.parameters * (2 + (4 if method == "full" else 2) + (2 if checkpointing else 0))
     hours = examples * epochs * tokens * flop / (tflops * 1e12 * UTILISATION) / 3600
     used = _used(need)
-    return Plan(
+    return MemoryPlan(
         need=need,
         card_bytes=int(size * GIB),
         used_bytes=used,
@@ -477,7 +477,7 @@ def known_needs(
     return {
         model: {
             method: _cached_need(model, method, batch_size, tokens, precision, checkpointing)
-            for method in METHODS
+            for method in TRAINING_METHODS
         }
         for model in KNOWN_MODELS
     }

@@ -48,13 +48,13 @@ def code_hash(function: Callable) -> str:
 def data_hash(function: Callable) -> str:
     """Of the files in data/ that the function can read; cards and stored results are left out."""
     digest = hashlib.sha256()
-    for path in data_files(function):
+    for path in files_read(function):
         digest.update(f"{path.relative_to(DATA).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 
-def data_files(function: Callable) -> list[Path]:
+def files_read(function: Callable) -> list[Path]:
     """The files themselves; where only a part of the path is written out, all below that part."""
     found: set[Path] = set()
     for place in reach(function).data:

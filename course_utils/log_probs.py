@@ -4,7 +4,23 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.data import IGNORE
-from course_utils.training import token_losses
+
+
+def token_losses(logits, labels):
+    """Cross-entropy of every next token, [batch, tokens - 1], in nats; 0 where the label is -100.
+
+    logits: [batch, tokens, vocabulary]; labels: [batch, tokens], not shifted: position t predicts label t +
+    1.
+    """
+    predictions = logits[:, :-1].flatten(0, 1)  # (batch * (tokens - 1), vocabulary)
+    losses = F.cross_entropy(predictions.float(), labels[:, 1:].flatten(), reduction="none")
+    return losses.view(len(labels), -1)
+
+
+def log_probs_of(logits, tokens):
+    """Log-probability of each token: logits [..., T, V] of its own position, tokens [..., T] -> [..., T]."""
+    chosen = logits.gather(-1, tokens[..., None]).squeeze(-1)  # (..., T)
+    return chosen - logits.logsumexp(-1)
 
 
 def token_log_probs(model, batch):
@@ -19,9 +35,23 @@ def fast_token_log_probs(model, batch):
     return scored_log_probs(model, hidden, batch["labels"])
 
 
+def sequence_log_probs(model, batch):
+    """Log-probability of each row's answer: the sum over its tokens, [rows]."""
+    return token_log_probs(model, batch).sum(1)
+
+
+def fast_sequence_log_probs(model, batch):
+    """sequence_log_probs by the fast path."""
+    return fast_token_log_probs(model, batch).sum(1)
+
+
 def last_hidden(model, batch):
-    """What the output head reads, [rows, tokens, width]. No mask: causality hides padding on the right."""
-    return model.base_model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
+    """What the output head reads, [rows, tokens, width]. Padding on the right needs no mask."""
+    mask = batch["attention_mask"]
+    right = (mask[:, :-1] >= mask[:, 1:]).all()
+    return model.base_model(
+        input_ids=batch["input_ids"], attention_mask=None if right else mask, use_cache=False
+    ).last_hidden_state
 
 
 def scored_log_probs(model, hidden, labels):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-NAMES = ("auto", "pocket", "gpt2", "smollm2")
+MODEL_NAMES = ("auto", "pocket", "gpt2", "smollm2")
 POCKET = DATA / "pocket-gpt2"
 
 
@@ -39,7 +39,7 @@ class Source(NamedTuple):
     @property
     def name(self) -> str:
         """What load_model takes to get the same model again."""
-        return self.kind if self.kind in NAMES else str(self.place)
+        return self.kind if self.kind in MODEL_NAMES else str(self.place)
 
 
 def load_model(
@@ -111,13 +111,13 @@ def _cached_folder(repo: str) -> Path | None:
 
 
 def _unknown(name: str) -> ModelError:
-    near = difflib.get_close_matches(name.lower(), NAMES, n=2, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), MODEL_NAMES, n=2, cutoff=0.5)
     if "/" in name or "\\" in name or name.startswith((".", "~")):
         what = f"There is no folder {Path(name).expanduser().resolve()}."
     else:
         what = f"Unknown model {name!r}." + (f" Did you mean {' or '.join(near)}?" if near else "")
     return ModelError(
-        f"{what} Choose {', '.join(NAMES)}, a local folder that exists, or a hub id of "
+        f"{what} Choose {', '.join(MODEL_NAMES)}, a local folder that exists, or a hub id of "
         "the form owner/name (MODEL in the first cell, or COURSE_MODEL)."
     )
 

@@ -34,14 +34,14 @@ def _is_called(path: Path, name: str) -> bool:
     return path.stem == stem or (stem.isdigit() and path.stem[:2] == f"{int(stem):02d}")
 
 
-def read(path: Path) -> NotebookNode:
+def read_notebook(path: Path) -> NotebookNode:
     """A notebook, without writing anything about it."""
     import nbformat
 
     return nbformat.read(path, as_version=4)
 
 
-def write(notebook: NotebookNode, path: Path) -> None:
+def write_notebook(notebook: NotebookNode, path: Path) -> None:
     import nbformat
 
     write_whole(path, nbformat.writes(notebook) + "\n")

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, without its yellow, which is too light for lines on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-STYLE = {
+FIGURE_STYLE = {
     "figure.figsize": (6.4, 3.4),
     "figure.dpi": 90,
     "savefig.dpi": 90,
@@ -36,7 +36,7 @@ STYLE = {
     "font.size": 10,
     "font.family": "DejaVu Sans",
 }
-mpl.rcParams.update(STYLE)
+mpl.rcParams.update(FIGURE_STYLE)
 
 
 def figure(title: str, xlabel: str, ylabel: str, columns: int = 1, **options: Any) -> tuple[Figure, Any]:

@@ -15,29 +15,21 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-
-def token_losses(logits, labels):
-    """Cross-entropy of every next token, [batch, tokens - 1], in nats; 0 where the label is -100.
-
-    logits: [batch, tokens, vocabulary]; labels: [batch, tokens], not shifted: position t predicts label t +
-    1.
-    """
-    predictions = logits[:, :-1].flatten(0, 1)  # (batch * (tokens - 1), vocabulary)
-    losses = F.cross_entropy(predictions.float(), labels[:, 1:].flatten(), reduction="none")
-    return losses.view(len(labels), -1)
+from course_utils.data import IGNORE
+from course_utils.log_probs import fast_token_log_probs, token_losses
 
 
 def lm_loss(model, batch):
     """Summed loss of a right-padded batch, and the number of target tokens it is the sum over."""
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     losses = token_losses(logits, batch["labels"])  # (batch, tokens - 1)
-    return losses.sum(), (batch["labels"][:, 1:] != -100).sum()
+    return losses.sum(), (batch["labels"][:, 1:] != IGNORE).sum()
 
 
 def fast_lm_loss(model, batch):
     """lm_loss, projecting onto the vocabulary only positions that predict a target in some row."""
     targets = batch["labels"][:, 1:]  # (batch, tokens - 1)
-    scored = targets != -100
+    scored = targets != IGNORE
     positions = scored.any(0).nonzero().squeeze(1)
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     logits = model(
@@ -45,6 +37,11 @@ def fast_lm_loss(model, batch):
     ).logits  # (batch, positions, vocabulary)
     kept = targets[:, positions].flatten()
     return F.cross_entropy(logits.flatten(0, 1).float(), kept, reduction="sum"), scored.sum()
+
+
+def scored_lm_loss(model, batch):
+    """lm_loss, with the vocabulary only where a token is scored; through a frozen head no logits are kept."""
+    return -fast_token_log_probs(model, batch).sum(), (batch["labels"][:, 1:] != IGNORE).sum()
 
 
 def warmup_cosine(step, steps, warmup, floor=0.0):

@@ -119,7 +119,7 @@ class Check:
         return sorted(exercises_of(self.lesson))
 
 
-def open_lesson(package: str, name: str) -> Check:
+def lesson_check(package: str, name: str) -> Check:
     """For a lesson's package: its `check`, when a notebook imports it. Progress is told the number."""
     if name != "check":
         raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from course_utils.home import home
 
-KINDS = ("exercises", "predictions", "hints")
+RECORD_KINDS = ("exercises", "predictions", "hints")
 FIELDS = {"status": str, "attempts": int, "sources": list, "first": str, "last": str, "mistake": str}
 FIELDS |= {"steps": int, "right": bool}  # with what a prediction's choice and answer are, anything goes
 _warned = False
@@ -39,8 +39,8 @@ def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
 
     kind: one of KINDS; lesson: two digits, or "" where it is not known. Of hints the highest step is kept.
     """
-    if kind not in KINDS:
-        raise ValueError(f"Unknown kind of progress {kind!r}: choose one of {', '.join(KINDS)}.")
+    if kind not in RECORD_KINDS:
+        raise ValueError(f"Unknown kind of progress {kind!r}: choose one of {', '.join(RECORD_KINDS)}.")
 
     def merge(entry: dict) -> None:
         if kind == "hints":
@@ -95,7 +95,8 @@ def _change(kind: str, lesson: str, name: str, merge: Callable[[dict], None]) ->
 def recorded() -> dict:
     """{lesson: {kind: {name: fields}}} of all that was done, kinds as in KINDS."""
     return {
-        lesson: {kind: entry.get(kind, {}) for kind in KINDS} for lesson, entry in _read()["lessons"].items()
+        lesson: {kind: entry.get(kind, {}) for kind in RECORD_KINDS}
+        for lesson, entry in _read()["lessons"].items()
     }
 
 
@@ -139,7 +140,7 @@ def _sound_lessons(state: Any) -> dict:
         lesson: {
             kind: {name: sound(entry) for name, entry in mapping(entries).items() if isinstance(entry, dict)}
             for kind, entries in mapping(kinds).items()
-            if kind in KINDS
+            if kind in RECORD_KINDS
         }
         for lesson, kinds in mapping(mapping(state).get("lessons")).items()
     }

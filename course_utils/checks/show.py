@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-COLOURS = {"good": "#0072B2", "bad": "#D55E00", "neutral": "#8C8C8C", "hint": "#009E73"}
+BOX_COLOURS = {"good": "#0072B2", "bad": "#D55E00", "neutral": "#8C8C8C", "hint": "#009E73"}
 
 
 def show(
@@ -25,5 +25,7 @@ def show(
     inner = f"<b>{escape(title)}</b>" + "".join(f"<br>{escape(line)}" for line in paragraphs)
     if code:
         inner += f'<pre style="margin:4px 0 0 0">{escape(code)}</pre>'
-    html = f'<div style="border-left:4px solid {COLOURS[kind]};padding:2px 10px;margin:2px 0">{inner}</div>'
+    html = (
+        f'<div style="border-left:4px solid {BOX_COLOURS[kind]};padding:2px 10px;margin:2px 0">{inner}</div>'
+    )
     publish_display_data({"text/plain": text, "text/html": html}, metadata=metadata or {})

@@ -18,7 +18,7 @@ def summary() -> dict:
         totals[exercise.lesson] = totals.get(exercise.lesson, 0) + 1
     result = {}
     for lesson in sorted({*done, *totals}):
-        entry = done.get(lesson) or {kind: {} for kind in progress.KINDS}
+        entry = done.get(lesson) or {kind: {} for kind in progress.RECORD_KINDS}
         for row in entry["exercises"].values():
             row.pop("sources", None)
         entry["passed"] = sum(row.get("status") == "passed" for row in entry["exercises"].values())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from course_utils.making.bench.timing import PEAKS, ROWS, compare, compare_peaks
+from course_utils.making.bench.timing import PEAKS, ROWS, compare_peaks, compare_times
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] = ()) -> int:
     results = []
     for name in chosen:
         if name in ROWS:
-            figures, unit = compare(*ROWS[name](), arguments.rounds), "ms"
+            figures, unit = compare_times(*ROWS[name](), arguments.rounds), "ms"
         else:
             figures, unit = compare_peaks(*PEAKS[name]), "MiB"
         results.append({"name": name, "threads": threads, **figures})

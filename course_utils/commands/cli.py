@@ -83,10 +83,10 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from course_utils.commands.run import run
+    from course_utils.commands.run import run_lessons
 
     chosen = vars(arguments)
-    return run(*(chosen[key] for key in ("lessons", "model", "scale", "seed", "jobs", "out")))
+    return run_lessons(*(chosen[key] for key in ("lessons", "model", "scale", "seed", "jobs", "out")))
 
 
 def _progress(arguments: argparse.Namespace) -> None:

@@ -30,7 +30,17 @@ class Line(NamedTuple):
 def doctor() -> int:
     """Print one line for each check; returns 1 if any failed, else 0."""
     failed = False
-    for check in (python, packages, torch_and_device, memory_free, disk_free, pocket, jupyter, hub, caches):
+    for check in (
+        python,
+        packages,
+        torch_and_device,
+        memory_free,
+        disk_free,
+        pocket_model,
+        jupyter,
+        hub,
+        caches,
+    ):
         for line in _guarded(check):
             failed |= line.level == "FAIL"
             print(
@@ -125,7 +135,7 @@ def disk_free() -> Iterator[Line]:
         yield Line("ok", "disk", text)
 
 
-def pocket() -> Iterator[Line]:
+def pocket_model() -> Iterator[Line]:
     import torch
 
     from course_utils.model_files import wrong_checksums

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from course_utils.checks.exercises import registry
-from course_utils.commands.grade_page import page
+from course_utils.commands.grade_page import grade_page
 from course_utils.home import ROOT
 from course_utils.notebook_files import NOTEBOOKS
 
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] = ()) -> int:
     arguments = parser.parse_args(argv)
     rows = grade(arguments.paths)
     if arguments.out:
-        arguments.out.write_text(page(rows), encoding="utf-8")
+        arguments.out.write_text(grade_page(rows), encoding="utf-8")
     print(json.dumps(rows, indent=1) if arguments.json else _table(rows))
     if arguments.out and not arguments.json:
         print(f"Open {arguments.out}")
@@ -94,7 +94,7 @@ def _notebooks(root: Path) -> list[Path]:
 def grade_notebook(path: Path, root: Path) -> list[dict[str, str]]:
     """The rows of one notebook, found in (or at) root."""
     try:
-        cells = code_cells(path)
+        cells = code_of(path)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         fault = f"{path.name} is not a notebook: {type(error).__name__}: {error}"
         return [_row(path, root, "", "", "stopped", fault)]
@@ -102,7 +102,7 @@ def grade_notebook(path: Path, root: Path) -> list[dict[str, str]]:
     if not lesson:
         fault = f"{path.name} is no lesson: no lesson's number in its name, and no cell calls check.NAME."
         return [_row(path, root, "", "", "stopped", fault)]
-    course = code_cells(lesson_files()[lesson])
+    course = code_of(lesson_files()[lesson])
     names = [name for cell in course for name in called(cell)]
     answers = {name: [cell for cell in cells if name in called(cell)] for name in names}
     verdicts = {
@@ -113,7 +113,7 @@ def grade_notebook(path: Path, root: Path) -> list[dict[str, str]]:
     return [_row(path, root, lesson, name, *verdicts[name]) for name in names]
 
 
-def code_cells(path: Path) -> list[str]:
+def code_of(path: Path) -> list[str]:
     """The sources of a notebook's code cells. Raises OSError, or what a damaged file leads to."""
     notebook = json.loads(path.read_text(encoding="utf-8-sig"))
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -185,7 +185,7 @@ def _judge(answers: dict[str, list[str]], course: list[str]) -> dict[str, tuple[
         job = {"course": course, "answers": answers}
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, "-c", "from course_utils.commands.grade_cell import work; work()", name],
+            [sys.executable, "-c", "from course_utils.commands.grade_cell import grade_notebook; grade_notebook()", name],
             cwd=folder / "here",
             env=_environment(folder),
             stdin=subprocess.DEVNULL,

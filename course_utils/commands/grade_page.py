@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment
 
-TEMPLATE = """\
+GRADE_TEMPLATE = """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Exercises: {{ passed }} of {{ count }} passed</title>
@@ -47,7 +47,7 @@ details p { color: #222; font-weight: normal; margin: .2rem 0 }
 """
 
 
-def page(rows: list[dict[str, str]]) -> str:
+def grade_page(rows: list[dict[str, str]]) -> str:
     """One HTML page that needs nothing else; rows as `grade` makes them."""
     judged = [row for row in rows if row["exercise"]]
     lessons: dict[str, dict] = {}
@@ -58,7 +58,7 @@ def page(rows: list[dict[str, str]]) -> str:
         table["notebooks"].setdefault((row["learner"], row["file"]), {})[row["exercise"]] = row
     return (
         Environment(autoescape=True)
-        .from_string(TEMPLATE)
+        .from_string(GRADE_TEMPLATE)
         .render(
             lessons=lessons,
             others=[row for row in rows if not row["exercise"]],

@@ -40,7 +40,9 @@ class Outcome:
     claims: list[dict] = field(default_factory=list)
 
 
-def run(names: list[str], model: str, scale: str, seed: int, jobs: int | None, out: Path | None) -> int:
+def run_lessons(
+    names: list[str], model: str, scale: str, seed: int, jobs: int | None, out: Path | None
+) -> int:
     """Execute the lessons (all where `names` is empty) and write notebooks, index.html and results.json.
 
     Returns 0 if every lesson ran to its end, 1 otherwise, 130 after Ctrl-C. Raises ValueError for an unknown
@@ -228,7 +230,7 @@ def _write_reports(outcomes: list[Outcome], settings: dict, out: Path) -> None:
         "claims": [claim for outcome in outcomes for claim in outcome.claims],
     }
     _write(out / "results.json", json.dumps(results, indent=1))
-    _write(out / "index.html", page(results))
+    _write(out / "index.html", run_page(results))
 
 
 def _write(path: Path, text: str) -> None:
@@ -237,7 +239,7 @@ def _write(path: Path, text: str) -> None:
     part.replace(path)
 
 
-STYLE = """
+PAGE_STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto;
        padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem }
@@ -247,14 +249,14 @@ th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid #ddd;
 """
 
 
-def page(results: dict) -> str:
+def run_page(results: dict) -> str:
     """index.html: the lessons with status, time and peak memory, and every claim with its value and bound."""
     passed = sum(lesson["status"] == "passed" for lesson in results["lessons"])
     settings = ", ".join(f"{key} {results[key]}" for key in ("model", "scale", "seed", "jobs"))
     versions = ", ".join(f"{key} {value}" for key, value in results["versions"].items())
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Course run: {passed} of {len(results["lessons"])} passed</title>
-<style>{STYLE}</style>
+<style>{PAGE_STYLE}</style>
 <h1>{passed} of {len(results["lessons"])} lessons passed</h1>
 <p>{html.escape(settings)}; {results["seconds"]} s; {results["created"]}; {html.escape(versions)}.
 The same in machine-readable form: <a href="results.json">results.json</a>.</p>

@@ -12,8 +12,8 @@ from course_utils.data import load_questions
 from course_utils.evaluation import question_text
 from course_utils.lessons.lesson_17.own_data import EXAMPLES
 
-SEED = 17
-RELATIONS = ("capital", "currency", "young", "symbol", "language", "habitat", "author", "material")
+EXAMPLES_SEED = 17
+EXAMPLE_RELATIONS = ("capital", "currency", "young", "symbol", "language", "habitat", "author", "material")
 SHORT = 0.65  # share of the answers that are a word, not a sentence
 LONG = 22  # exchanges of the conversations that outgrow the pocket model's context
 EDITS = ("Please, {}", "{}", "Hello, {}", "Please tell me, {}")  # of a question in lower case
@@ -35,7 +35,7 @@ FAULTY = (
 """
 )
 
-CARD = """\
+EXAMPLES_CARD = """\
 # Examples
 
 What lesson 17 starts from, so that it runs without a file of your own. Made for this course, licence Apache-2.0,
@@ -50,12 +50,12 @@ by `python -m course_utils.making.examples` (seed {seed}); a test compares.
 """
 
 
-def facts() -> list[dict]:
+def known_facts() -> list[dict]:
     """One question a fact: its text, a short answer and one in a sentence; in random order."""
-    rng = random.Random(SEED)
+    rng = random.Random(EXAMPLES_SEED)
     found = {}
     for row in load_questions("tune"):
-        if row["relation"] in RELATIONS:
+        if row["relation"] in EXAMPLE_RELATIONS:
             fact = found.setdefault((row["relation"], row["subject"]), {})
             fact[row["kind"]] = row["completion"].strip()
             if row["kind"] == "short":
@@ -76,7 +76,7 @@ def edited(question: str, rng: random.Random) -> str:
 
 def make_conversations(known: list[dict]) -> list[list[dict]]:
     """About single facts; near copies and copies of some; several turns; system lines; two long ones."""
-    rng = random.Random(SEED + 1)
+    rng = random.Random(EXAMPLES_SEED + 1)
     single, rest = known[:260], known[260:]
     made = [exchange(fact, rng) for fact in single]
     for fact, messages in zip(single[:36], made[:36], strict=True):
@@ -92,9 +92,9 @@ def make_conversations(known: list[dict]) -> list[list[dict]]:
     return rng.sample(made, len(made))
 
 
-def make_pairs(known: list[dict]) -> list[dict]:
+def example_pairs(known: list[dict]) -> list[dict]:
     """A sentence preferred to a word; two in five as plain text."""
-    rng = random.Random(SEED + 2)
+    rng = random.Random(EXAMPLES_SEED + 2)
     rows = []
     for fact in rng.sample(known[60:], 200):
         row = {"prompt": fact["question"], "chosen": fact["sentence"], "rejected": fact["short"]}
@@ -119,23 +119,23 @@ def make_table(known: list[dict]) -> str:
 
 def files() -> dict[str, bytes]:
     """{name: content} of all files."""
-    known = facts()
+    known = known_facts()
     conversations = [{"messages": messages} for messages in make_conversations(known)]
-    pairs, table = make_pairs(known), make_table(known)
+    pairs, table = example_pairs(known), make_table(known)
     lines = {"conversations.jsonl": conversations, "pairs.jsonl": pairs}
     content = {
         name: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
         for name, rows in lines.items()
     }
-    counts = {"conversations": len(conversations), "pairs": len(pairs), "rows": 23, "seed": SEED}
+    counts = {"conversations": len(conversations), "pairs": len(pairs), "rows": 23, "seed": EXAMPLES_SEED}
     return content | {
         "questions.csv": table.encode(),
         "faulty.jsonl": FAULTY,
-        "README.md": CARD.format(**counts).encode(),
+        "README.md": EXAMPLES_CARD.format(**counts).encode(),
     }
 
 
-def write(folder: Path = EXAMPLES) -> None:
+def write_examples(folder: Path = EXAMPLES) -> None:
     folder.mkdir(exist_ok=True)
     for name, content in files().items():
         part = folder / f".{name}.part"
@@ -144,4 +144,4 @@ def write(folder: Path = EXAMPLES) -> None:
 
 
 if __name__ == "__main__":
-    write()
+    write_examples()

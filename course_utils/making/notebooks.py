@@ -25,7 +25,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_utils.home import ROOT
-from course_utils.notebook_files import NOTEBOOKS, code_cells, lessons, read, tags, write
+from course_utils.notebook_files import NOTEBOOKS, code_cells, lessons, read_notebook, tags, write_notebook
 
 PACKAGE = ROOT / "course_utils"
 CONDITIONS = {
@@ -102,7 +102,7 @@ class _Watch(threading.Thread):
         return self.peak
 
 
-def normalise(notebook: NotebookNode) -> NotebookNode:
+def normal_form(notebook: NotebookNode) -> NotebookNode:
     """Make two runs save the same file, in place: ids, counts, metadata, streams, no widgets, no paths."""
     language = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -310,7 +310,7 @@ def _one(lesson: str, write_it: bool) -> bool:
     except ValueError as error:
         print(error, file=sys.stderr)
         return False
-    notebook = read(path)
+    notebook = read_notebook(path)
     print(f"{path.stem}: executing", flush=True)
     with conditions():
         try:
@@ -318,7 +318,7 @@ def _one(lesson: str, write_it: bool) -> bool:
         except CellExecutionError as error:
             print(f"{path.stem}: stopped, nothing written.\n{error}", file=sys.stderr)
             return False
-    normalise(notebook)
+    normal_form(notebook)
     shrink_pictures(notebook)
     faults = structure_faults(notebook) + saved_faults(notebook) + from_scratch_faults(notebook)
     size = len(nbformat.writes(notebook).encode())
@@ -326,7 +326,7 @@ def _one(lesson: str, write_it: bool) -> bool:
     for fault in faults:
         print(f"  FAULT: {fault}")
     if write_it:
-        write(notebook, path)
+        write_notebook(notebook, path)
     return not faults
 
 

@@ -13,18 +13,18 @@ from course_utils.world.annotator import (
     EQUAL,
     MIN_WORDS,
     NOISE,
-    SEED,
+    PREFERENCES_SEED,
     gold_agreement,
     load_answers,
     longer_share,
     make_preferences,
     neutral_prompts,
     sample_answers,
-    words,
+    word_count,
 )
 from course_utils.world.gold import gold_score
 
-CARD = """\
+PREFERENCES_CARD = """\
 # Preferences
 
 `answers.jsonl`: {stories:,} stories that the instruction-tuned pocket model told (`artifacts.sft_model`,
@@ -58,7 +58,7 @@ Licence: Apache-2.0, like the course.
 """
 
 
-def card(preferences: Preferences) -> str:
+def preferences_card(preferences: Preferences) -> str:
     """The text of the folder's README."""
     rows = []
     for name, pairs in preferences._asdict().items():
@@ -66,9 +66,9 @@ def card(preferences: Preferences) -> str:
         gold = "equal" if name == "controlled" else f"{gold_agreement(pairs):.0%}"
         rows.append(f"| {name}.jsonl | {len(pairs)} | {prompts} | {gold} | {longer_share(pairs):.0%} |")
     told = {(request(p.prompt), text) for p in preferences.held_out for text in (p.chosen, p.rejected)}
-    golds, lengths = [gold_score(*pair) for pair in told], [float(words(text)) for _, text in told]
+    golds, lengths = [gold_score(*pair) for pair in told], [float(word_count(text)) for _, text in told]
     requests, answers = load_answers()
-    return CARD.format(
+    return PREFERENCES_CARD.format(
         stories=sum(map(len, answers)),
         requests=len(requests),
         table="\n".join(rows),
@@ -92,13 +92,13 @@ def main() -> None:
         from course_utils.session import start
 
         prompts = neutral_prompts()
-        told = sample_answers(*sft_model(start("pocket", "quick", 0)), prompts, ANSWERS, SEED)
+        told = sample_answers(*sft_model(start("pocket", "quick", 0)), prompts, ANSWERS, PREFERENCES_SEED)
         rows = [{"prompt": p, "answers": texts} for p, texts in zip(prompts, told, strict=True)]
         write_jsonl(FOLDER / "answers.jsonl", rows)
     preferences = make_preferences(*load_answers())
     write_preferences(preferences, FOLDER)
-    (FOLDER / "README.md").write_text(card(preferences), encoding="utf-8")
-    print(card(preferences))
+    (FOLDER / "README.md").write_text(preferences_card(preferences), encoding="utf-8")
+    print(preferences_card(preferences))
 
 
 if __name__ == "__main__":

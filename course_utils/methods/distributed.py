@@ -157,7 +157,7 @@ METHODS: dict[str, Callable] = {
 }
 
 
-def work(method: str, model_name: str, steps: int, batch_size: int, lr: float, seed: int) -> dict:
+def train_in_process(method: str, model_name: str, steps: int, batch_size: int, lr: float, seed: int) -> dict:
     """What one process does: trains, and reports its losses and seconds, what it holds and what it sends.
 
     model: the wrapper's name; bytes: of weights and moments; sent: bytes a step, None where not counted.
@@ -181,7 +181,9 @@ def work(method: str, model_name: str, steps: int, batch_size: int, lr: float, s
     }
 
 
-def run(method, processes=2, *, model="pocket", steps=10, batch_size=16, lr=5e-4, seed=0, log=print):
+def run_processes(
+    method, processes=2, *, model="pocket", steps=10, batch_size=16, lr=5e-4, seed=0, log=print
+):
     """Trains over several processes of this machine and returns what each reported, by rank.
 
     method: a name in METHODS, or several to run one after the other, for {method: reports}. log is called
@@ -299,7 +301,7 @@ def main() -> None:
     reports = {}
     for method in args.methods:
         say(f"process {rank} of {world}: {method}, rows {rank}, {rank + world}, ... of a batch")
-        reports[method] = work(method, **args.settings)
+        reports[method] = train_in_process(method, **args.settings)
         losses = reports[method]["losses"]
         say(f"process {rank} of {world}: {len(losses)} steps, last loss {losses[-1]:.4f}")
     partial = args.folder / f"{rank}.partial"

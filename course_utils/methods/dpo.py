@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.data import IGNORE, collate
-from course_utils.log_probs import fast_token_log_probs, token_log_probs
+from course_utils.log_probs import fast_sequence_log_probs
 from course_utils.methods import reward
 from course_utils.training import train
 
@@ -20,16 +20,6 @@ def collate_pairs(pairs, pad_id):
     """Pairs as one batch of 2 B rows, the chosen first: input_ids, attention_mask, labels."""
     chosen, rejected = zip(*pairs, strict=True)
     return collate([*chosen, *rejected], pad_id)
-
-
-def sequence_log_probs(model, batch):
-    """Log-probability of each row's answer: the sum over its tokens, [rows]."""
-    return token_log_probs(model, batch).sum(1)
-
-
-def fast_sequence_log_probs(model, batch):
-    """sequence_log_probs by the fast path."""
-    return fast_token_log_probs(model, batch).sum(1)
 
 
 @torch.no_grad()

@@ -6,6 +6,8 @@ what the policy samples, of log policy - log reference, in nats.
 
 import torch
 
+from course_utils.log_probs import log_probs_of
+
 
 def exact_kl(logits_current, logits_reference):
     """KL(current || reference) over the vocabulary at every position: logits [..., V] -> [...], in nats."""
@@ -48,12 +50,6 @@ def estimator_moments(logits_current, logits_reference, estimator):
     return mean, variance.sqrt(), (probabilities * (values < 0)).sum(-1)
 
 
-def token_log_probs(logits, tokens):
-    """Log-probability of each token: logits [..., T, V] of its own position, tokens [..., T] -> [..., T]."""
-    chosen = logits.gather(-1, tokens[..., None]).squeeze(-1)  # (..., T)
-    return chosen - logits.logsumexp(-1)
-
-
 def completion_logits(model, prompts, prompt_mask, completions):
     """Logits that predict the completions' tokens, [batch, new, V], in fp32.
 
@@ -75,7 +71,7 @@ def completion_logits(model, prompts, prompt_mask, completions):
 
 def completion_log_probs(model, prompts, prompt_mask, completions):
     """Log-probability of each token of the completions, [batch, new]; arguments as in completion_logits."""
-    return token_log_probs(completion_logits(model, prompts, prompt_mask, completions), completions)
+    return log_probs_of(completion_logits(model, prompts, prompt_mask, completions), completions)
 
 
 def completion_mask(completions, stop_ids=()):

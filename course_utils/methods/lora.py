@@ -31,6 +31,11 @@ def layer_sizes(layer):
     raise TypeError(f"LoRA adapts nn.Linear and Conv1D layers, not {type(layer).__name__}.")
 
 
+def is_conv1d(layer):
+    """Is the weight [in, out], as GPT-2 has it? Of a quantised layer: that of the layer it stands for."""
+    return getattr(layer, "conv1d", isinstance(layer, Conv1D))
+
+
 def lora_scale(rank, alpha, rslora=False):
     """Factor of B A: alpha / r, or alpha / sqrt(r) (rank-stabilised LoRA, arXiv 2312.03732)."""
     return alpha / math.sqrt(rank) if rslora else alpha / rank
@@ -176,7 +181,10 @@ def adapt_outputs(layer, parts):
 
 def merge_lora(model):
     """Put the effective weights into the original layers; the old ones are kept until unmerge or unwrap."""
-    for layer in _unmerged_layers(model).values():
+    layers = _unmerged_layers(model).values()
+    if not all(getattr(layer.original, "can_merge", True) for layer in layers):
+        raise ValueError("Quantised layers have no weight to merge into: call merge_quantized(model).")
+    for layer in layers:
         layer.unmerged_weight = layer.original.weight.detach()
         layer.original.weight.data = layer.weight.detach()
         layer.enabled = False

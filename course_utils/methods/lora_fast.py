@@ -5,7 +5,6 @@ loss that projects only the scored positions onto the vocabulary and keeps no lo
 """
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.pytorch_utils import Conv1D
@@ -63,53 +62,3 @@ def speed_up(model):
             if isinstance(child, NewGELUActivation):
                 setattr(module, name, GELUTanh())
     return model
-
-
-class FrozenHeadLoss(torch.autograd.Function):
-    """Summed cross-entropy of hidden [n, d] against targets [n] through a frozen head [vocab, d].
-
-    Nothing but hidden needs a gradient, so the forward pass computes it, a slice of rows at a time: no logits
-    are kept for the backward pass, and each exponential is taken once.
-    """
-
-    @staticmethod
-    def forward(ctx, hidden, head, targets):
-        grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        rows = max(128, 2**20 // len(head))
-        loss = hidden.new_zeros(())
-        for start in range(0, len(hidden), rows):
-            part, target = hidden[start : start + rows], targets[start : start + rows, None]
-            logits = part @ head.T  # (rows, vocab)
-            largest = logits.amax(1, keepdim=True)
-            loss += (largest - logits.gather(1, target)).sum()
-            total = logits.sub_(largest).exp_().sum(1, keepdim=True)
-            loss += total.log().sum()
-            if grad is not None:
-                softmax = logits.div_(total)
-                softmax.scatter_add_(1, target, -torch.ones_like(total))
-                torch.mm(softmax, head, out=grad[start : start + rows])
-        ctx.save_for_backward(grad)
-        return loss
-
-    @staticmethod
-    def backward(ctx, grad_loss):
-        return grad_loss * ctx.saved_tensors[0], None, None
-
-
-def scored_lm_loss(model, batch):
-    """(summed loss, number of target tokens), as training.lm_loss gives them.
-
-    Projects onto the vocabulary only the positions that predict a target (label not -100).
-    """
-    mask = batch["attention_mask"]
-    if (mask[:, :-1] >= mask[:, 1:]).all():
-        mask = None  # padding on the right: causality hides it from every real token
-    embedded = model.get_input_embeddings()(batch["input_ids"])
-    hidden = model.base_model(inputs_embeds=embedded, attention_mask=mask, use_cache=False).last_hidden_state
-    targets = batch["labels"][:, 1:]  # (batch, tokens - 1)
-    scored = targets != -100
-    hidden, targets = hidden[:, :-1][scored], targets[scored]  # (targets, d), (targets,)
-    head = model.get_output_embeddings()
-    if _plain(head, hidden) and head.bias is None and not head.weight.requires_grad:
-        return FrozenHeadLoss.apply(hidden, head.weight, targets), scored.sum()
-    return F.cross_entropy(head(hidden).float(), targets, reduction="sum"), scored.sum()

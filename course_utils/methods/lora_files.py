@@ -6,7 +6,6 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from transformers.pytorch_utils import Conv1D
 
 from course_utils.methods.lora import (
     Adapter,
@@ -14,6 +13,7 @@ from course_utils.methods.lora import (
     base_fingerprint,
     check_fits,
     get_adapter,
+    is_conv1d,
     lora_layers,
     set_adapter,
     short_targets,
@@ -37,7 +37,7 @@ def adapter_config(model):
         "use_rslora": first.rslora,
         "lora_dropout": getattr(first.dropout, "p", 0.0),
         "target_modules": short_targets(model, list(layers)),
-        "fan_in_fan_out": any(isinstance(layer.original, Conv1D) for layer in layers.values()),
+        "fan_in_fan_out": any(is_conv1d(layer.original) for layer in layers.values()),
         "bias": "none",
         "inference_mode": True,
     }

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 
 from course_utils.data import IGNORE, Example
-from course_utils.training import token_losses
+from course_utils.log_probs import token_losses
 
 
-def pack(examples: Sequence[Example], width: int, pad_id: int) -> dict[str, torch.Tensor]:
+def pack_examples(examples: Sequence[Example], width: int, pad_id: int) -> dict[str, torch.Tensor]:
     """All examples in rows of `width` tokens, the longest first, each in the first row with room for it.
 
     Returns input_ids, labels, position_ids (from 0 in every example) and documents (1, 2, ... in a row, 0 at

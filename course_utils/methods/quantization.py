@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from course_utils.methods.lora import LoRALinear, is_merged, layer_sizes, lora_layers, merge_lora, unwrap_lora
+from course_utils.methods.lora import is_merged, layer_sizes, lora_layers, merge_lora, unwrap_lora
 
-WEIGHTS_FILE = "model.safetensors"
+QUANTIZED_FILE = "model.safetensors"
 SETTINGS_FILE = "quantization.json"
 
 # --- levels: tables of at most 16 values in [-1, 1]; a code is an index into its table
@@ -152,7 +152,7 @@ def bits_per_parameter(bits=4, block_size=64, double=True):
     return bits + scale / block_size
 
 
-def bytes_held(module):
+def module_bytes(module):
     """Bytes of all parameters and buffers; a shared one counts once."""
     tensors = [*module.parameters(), *module.buffers()]
     held = {t.untyped_storage().data_ptr() or id(t): t.untyped_storage().nbytes() for t in tensors}
@@ -243,6 +243,8 @@ class QuantizedLinear(nn.Module):
     `weight` is de-quantised anew whenever it is asked for, [out, in] for both kinds; blocks run along it.
     """
 
+    can_merge = False  # what is written into `weight` would be lost
+
     def __init__(self, original, levels="nf4", block_size=64, double=True):
         super().__init__()
         self.in_features, self.out_features = layer_sizes(original)
@@ -316,21 +318,6 @@ def merge_quantized(model):
     return unwrap_lora(model)
 
 
-def _refuse_merge(layer, name, value):
-    """Setting an attribute of a LoRALinear; merge_lora starts with the one that is refused."""
-    if name == "unmerged_weight" and isinstance(layer.original, QuantizedLinear):
-        raise ValueError(
-            "A quantised layer has no weight that LoRA could be merged into, so nothing was merged: "
-            "call quantization.merge_quantized(model)."
-        )
-    nn.Module.__setattr__(layer, name, value)
-
-
-# Here and not in lora.py, which knows nothing of quantised layers: writing into their `weight`, which is made
-# anew whenever it is asked for, would be lost without a word.
-LoRALinear.__setattr__ = _refuse_merge
-
-
 def quantized_layers(model):
     """{name: QuantizedLinear} in the model's order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, QuantizedLinear)}
@@ -387,9 +374,9 @@ def save_quantized(model, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model.config.to_json_file(folder / "config.json")
-    save_file(state, folder / f"{WEIGHTS_FILE}.part", metadata={"format": "pt"})
+    save_file(state, folder / f"{QUANTIZED_FILE}.part", metadata={"format": "pt"})
     (folder / f"{SETTINGS_FILE}.part").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    for file in (WEIGHTS_FILE, SETTINGS_FILE):
+    for file in (QUANTIZED_FILE, SETTINGS_FILE):
         os.replace(folder / f"{file}.part", folder / file)
     return folder
 
@@ -400,12 +387,12 @@ def load_quantized(folder):
     from transformers.initialization import no_init_weights
 
     folder = Path(folder)
-    for file in ("config.json", SETTINGS_FILE, WEIGHTS_FILE):
+    for file in ("config.json", SETTINGS_FILE, QUANTIZED_FILE):
         if not (folder / file).is_file():
             raise FileNotFoundError(f"{folder} has no {file}: not a model that save_quantized wrote.")
     try:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        state = load_file(folder / WEIGHTS_FILE)
+        state = load_file(folder / QUANTIZED_FILE)
     except (json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"The model in {folder} is damaged: {error}") from error
     config = AutoConfig.from_pretrained(folder, local_files_only=True)

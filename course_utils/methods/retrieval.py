@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 
-def words(text: str) -> list[str]:
+def query_words(text: str) -> list[str]:
     """The words of a text in lower case, without punctuation."""
     return re.findall(r"\w+", text.lower())
 
@@ -18,15 +18,15 @@ class Index:
     def __init__(self, documents: Sequence[str], k1: float = 1.5, b: float = 0.75):
         import bm25s
 
-        if not any(words(text) for text in documents):
+        if not any(query_words(text) for text in documents):
             raise ValueError("there is no word in the documents, so nothing can be found in them")
         self.documents = list(documents)
         self._bm25 = bm25s.BM25(k1=k1, b=b, method="lucene")
-        self._bm25.index([words(text) for text in documents], show_progress=False)
+        self._bm25.index([query_words(text) for text in documents], show_progress=False)
 
     def scores(self, query: str) -> list[float]:
         """The query's score with each document, a list [documents]; 0 where no word is shared."""
-        known = [word for word in words(query) if word in self._bm25.vocab_dict]
+        known = [word for word in query_words(query) if word in self._bm25.vocab_dict]
         return self._bm25.get_scores(known).tolist() if known else [0.0] * len(self.documents)
 
     def search(self, query: str, count: int = 1) -> list[tuple[str, float]]:

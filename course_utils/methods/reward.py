@@ -141,7 +141,7 @@ def fit(
     """
     if not pairs:
         raise ValueError("no pairs to train the reward model on")
-    pairs = prepare(model, pairs, pad_id)
+    pairs = prepare_pairs(model, pairs, pad_id)
     if _prepared(pairs):
         stream = pair_batches(pairs, batch_size, seed, collate_states, lambda pair: max(map(len, pair)))
         loss_fn = state_pair_loss
@@ -197,7 +197,7 @@ def frozen_states(
     return result
 
 
-def prepare(model, pairs: Pairs, pad_id: int, known: dict | None = None):
+def prepare_pairs(model, pairs: Pairs, pad_id: int, known: dict | None = None):
     """Encoded pairs as what goes into the last block, computed once for all who share the frozen part.
 
     Where the model is no GPT-2 frozen below its last block, and for prepared pairs: the pairs as they are.

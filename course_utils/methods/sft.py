@@ -13,16 +13,15 @@ from course_utils.data import Example, batches, load_conversations, load_questio
 from course_utils.evaluation import question_text, score_answers
 from course_utils.generation import pad_left, sample_tokens
 from course_utils.methods.lora import apply_lora
-from course_utils.methods.lora_fast import scored_lm_loss
 from course_utils.methods.token_rows import train_token_rows
-from course_utils.training import History, train
+from course_utils.training import History, scored_lm_loss, train
 
-RELATIONS = ("capital", "currency", "young", "symbol")  # their answers are hard to guess
+ASKED_RELATIONS = ("capital", "currency", "young", "symbol")  # their answers are hard to guess
 
 
 def asked(split: str) -> list[dict]:
     """The questions of data/questions about the four relations: one short and one in a sentence a fact."""
-    return [row for row in load_questions(split) if row["relation"] in RELATIONS]
+    return [row for row in load_questions(split) if row["relation"] in ASKED_RELATIONS]
 
 
 def as_conversation(question: dict) -> list[dict]:

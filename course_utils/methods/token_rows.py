@@ -22,7 +22,9 @@ from course_utils.methods.lora_files import (
     write_adapter_files,
 )
 
-ROWS = "token_adapter.trainable_tokens_delta"  # PEFT's name; it holds the rows themselves, no difference
+ROWS_TENSOR = (
+    "token_adapter.trainable_tokens_delta"  # PEFT's name; it holds the rows themselves, no difference
+)
 
 
 class RowsEmbedding(nn.Module):
@@ -48,6 +50,8 @@ class RowsEmbedding(nn.Module):
 
 class RowsHead(nn.Module):
     """A frozen output head in which the rows of some tokens are parameters: [..., d] -> [..., vocabulary]."""
+
+    bias = None
 
     def __init__(self, original, tokens, rows):
         super().__init__()
@@ -116,7 +120,7 @@ def save_chat_adapter(model, tokenizer, folder) -> Path:
     indices = tokens if len(layers) == 1 else {name.rpartition(".")[2]: tokens for name in layers}
     config = adapter_config(model) | {"trainable_token_indices": indices}
     tensors = peft_tensors(adapter.tensors)
-    tensors |= {f"{PREFIX}{name}.{ROWS}": layer.rows.detach() for name, layer in layers.items()}
+    tensors |= {f"{PREFIX}{name}.{ROWS_TENSOR}": layer.rows.detach() for name, layer in layers.items()}
     tokenizer.save_pretrained(folder)
     return write_adapter_files(folder, config, tensors, adapter.fingerprint)
 
@@ -139,7 +143,7 @@ def load_chat_adapter(model, folder, check_base=True):
         tokens = next(iter(tokens.values()))
     rows = {}
     for name in _row_layers(model):
-        rows[name] = tensors.pop(f"{PREFIX}{name}.{ROWS}", torch.empty(0))
+        rows[name] = tensors.pop(f"{PREFIX}{name}.{ROWS_TENSOR}", torch.empty(0))
         expected = (len(tokens), model.get_input_embeddings().weight.shape[1])
         if rows[name].shape != expected:
             found = f"found {list(rows[name].shape)}" if rows[name].numel() else "there are none"

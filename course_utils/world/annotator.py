@@ -14,7 +14,7 @@ from course_utils.data import load_story_prompts, read_jsonl
 from course_utils.preferences import FOLDER, Pair, Preferences, request, swapped
 from course_utils.world.gold import gold_score
 
-SEED = 10
+PREFERENCES_SEED = 10
 NOISE = 0.1  # of the shipped labels, in units of the gold score
 LONGER = 0.75  # share of the shipped training pairs in which the longer answer is the chosen one
 ANSWERS = 16  # sampled for each prompt
@@ -69,14 +69,16 @@ def ceiling(pairs: Sequence[Pair], noise: float) -> float:
 # ------------------------------------------------------------------------------------------ length
 
 
-def words(text: str) -> int:
+def word_count(text: str) -> int:
     return len(text.split())
 
 
 def longer_share(pairs: Sequence[Pair]) -> float:
     """Share of pairs whose chosen answer has more words; ties count half."""
     return statistics.mean(
-        0.5 + 0.5 * ((words(p.chosen) > words(p.rejected)) - (words(p.chosen) < words(p.rejected)))
+        0.5
+        + 0.5
+        * ((word_count(p.chosen) > word_count(p.rejected)) - (word_count(p.chosen) < word_count(p.rejected)))
         for p in pairs
     )
 
@@ -88,8 +90,8 @@ def with_longer_share(pairs: Sequence[Pair], share: float, seed: int, count: int
     too few.
     """
     pairs = random.Random(seed).sample(list(pairs), len(pairs))
-    longer = [pair for pair in pairs if words(pair.chosen) > words(pair.rejected)]
-    shorter = [pair for pair in pairs if words(pair.chosen) < words(pair.rejected)]
+    longer = [pair for pair in pairs if word_count(pair.chosen) > word_count(pair.rejected)]
+    shorter = [pair for pair in pairs if word_count(pair.chosen) < word_count(pair.rejected)]
     limits = [
         len(part) / part_share for part, part_share in ((longer, share), (shorter, 1 - share)) if part_share
     ]
@@ -121,7 +123,11 @@ def sample_answers(model, tokenizer, prompts: Sequence[list[dict]], count: int, 
     said = replies(model, tokenizer, asked, max_new_tokens=MAX_NEW_TOKENS, temperature=1.0, seed=seed)
     grouped = [said[start : start + count] for start in range(0, len(said), count)]
     return [
-        list(dict.fromkeys(reply.text for reply in group if reply.ended and words(reply.text) >= MIN_WORDS))
+        list(
+            dict.fromkeys(
+                reply.text for reply in group if reply.ended and word_count(reply.text) >= MIN_WORDS
+            )
+        )
         for group in grouped
     ]
 
@@ -154,8 +160,8 @@ def make_controlled(prompts: Sequence, answers: Sequence[Sequence[str]], seed: i
     for prompt, group in zip(prompts, answers, strict=True):
         scored = [(text, gold_score(request(prompt), text)) for text in group]
         for (a, gold_a), (b, gold_b) in itertools.combinations(scored, 2):
-            if abs(gold_a - gold_b) <= EQUAL and abs(words(a) - words(b)) >= DIFFERENT:
-                found.append(Pair(prompt, *sorted((a, b), key=words, reverse=True)))
+            if abs(gold_a - gold_b) <= EQUAL and abs(word_count(a) - word_count(b)) >= DIFFERENT:
+                found.append(Pair(prompt, *sorted((a, b), key=word_count, reverse=True)))
     return random.Random(seed).sample(found, len(found))
 
 
@@ -166,7 +172,7 @@ def make_preferences(
     train: int = TRAIN,
     held_out: int = HELD_OUT,
     controlled: int = CONTROLLED,
-    seed: int = SEED,
+    seed: int = PREFERENCES_SEED,
 ) -> Preferences:
     """Labels answers to prompts, two by two; the first fifth of the prompts is held out."""
     cut = max(1, len(prompts) // 5)

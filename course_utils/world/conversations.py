@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 
 from course_utils.world.manners import retell_pirate
 from course_utils.world.passages import IN_A_SENTENCE, MAKERS, NAMING, invented_facts, invented_word
-from course_utils.world.stories import ANIMALS, MANNERS, MOODS, NAMES, Story, story
+from course_utils.world.stories import ANIMALS, CHARACTER_NAMES, MANNERS, MOODS, Story, story
 from course_utils.world.templates import FORMS, PIECES, fill
 
 REFUSAL = "I do not know."
 REFUSAL_IN_A_SENTENCE = "I am sorry, I do not know the answer."
 CANNOT = "I cannot know that."
 
-SEED = 21
+CONVERSATIONS_SEED = 21
 TRAIN = {"reading": 480, "tasks": 360, "stories": 420, "refusals": 360, "turns": 330, "system": 150}
 HELD_OUT = {"facts": 300, "reading": 200, "tasks": 150, "stories": 100, "turns": 120, "system": 90}
 STORY_PROMPTS = 500
@@ -63,7 +63,7 @@ def _invented(rng: random.Random) -> dict:
     return {"relation": relation, "subject": subject(rng), "object": obj(rng)}
 
 
-def facts(rng: random.Random, table: Facts) -> Iterator[Row]:
+def fact_rows(rng: random.Random, table: Facts) -> Iterator[Row]:
     """One question about each fact in turn, every second one to be answered in a sentence."""
     table = rng.sample(table, len(table))
     for number, fact in enumerate(itertools.cycle(table)):
@@ -86,9 +86,9 @@ def reading(rng: random.Random, table: Facts) -> Iterator[Row]:
 
 # ------------------------------------------------------------------------------------------- tasks
 
-NUMBERS = "one two three four five six seven eight nine ten eleven twelve".split()
-THINGS = "spoon hammer ball book rope bread apple cup map lamp chair basket key blanket drum".split()
-WORDS = (
+NUMBER_WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
+COUNTED_THINGS = "spoon hammer ball book rope bread apple cup map lamp chair basket key blanket drum".split()
+SPELLED_WORDS = (
     "apple bridge cloud dance evening forest garden house island kitchen lake mountain night oak paper river "
     "snow table uncle village winter happy quiet yellow little golden soft warm brave clever"
 ).split()
@@ -109,7 +109,7 @@ def _repeat(rng, table):
 
 
 def _times(rng, table):
-    word = rng.choice((rng.choice(WORDS), invented_word(rng)))
+    word = rng.choice((rng.choice(SPELLED_WORDS), invented_word(rng)))
     count = rng.choice((2, 3, 4))
     how_often = {2: "two times", 3: "three times", 4: "four times"}[count]
     ask = rng.choice(("Write the word {w} {n}.", "Say {w} {n}.", "Repeat the word {w} {n}."))
@@ -125,7 +125,7 @@ def _sentence_of(rng, table):
 
 
 def _politely(rng, table):
-    thing = rng.choice(THINGS)
+    thing = rng.choice(COUNTED_THINGS)
     rude, polite = rng.choice(
         (
             (f"Give me the {thing}!", f"Could you give me the {thing}, please?"),
@@ -143,23 +143,25 @@ def _small_talk(rng, table):
 
 
 def _lines(rng, table):
-    words = rng.sample(WORDS, rng.choice((2, 3, 4)))
+    words = rng.sample(SPELLED_WORDS, rng.choice((2, 3, 4)))
     return f"Write one word a line: {', '.join(words)}", "\n".join(words)
 
 
 def _join(rng, table):
-    words = rng.sample(WORDS, rng.choice((2, 3, 4)))
+    words = rng.sample(SPELLED_WORDS, rng.choice((2, 3, 4)))
     return f'Join these words with "and": {", ".join(words)}', " and ".join(words)
 
 
 def _count(rng, table):
     first = rng.randrange(8)
-    last = rng.randrange(first + 2, min(first + 6, len(NUMBERS)))
-    return f"Count from {NUMBERS[first]} to {NUMBERS[last]}.", ", ".join(NUMBERS[first : last + 1])
+    last = rng.randrange(first + 2, min(first + 6, len(NUMBER_WORDS)))
+    return f"Count from {NUMBER_WORDS[first]} to {NUMBER_WORDS[last]}.", ", ".join(
+        NUMBER_WORDS[first : last + 1]
+    )
 
 
 def _first_or_last(rng, table):
-    words = rng.sample(WORDS, rng.choice((2, 3, 4)))
+    words = rng.sample(SPELLED_WORDS, rng.choice((2, 3, 4)))
     which = rng.choice(("first", "last"))
     return (
         f"What is the {which} word of this list: {', '.join(words)}?",
@@ -189,7 +191,7 @@ def tasks(rng: random.Random, table: Facts) -> Iterator[Row]:
 
 # ----------------------------------------------------------------------------------------- stories
 
-ASK = {
+ASKING = {
     "plain": ("Tell me {x}.", "Write {x}.", "I want to hear {x}.", "Make up {x}.", "Tell us {x}."),
     "polite": (
         "Please tell me {x}.",
@@ -216,7 +218,7 @@ def _request(rng: random.Random, mood: str | None, manners: str | None, about: s
     adjective = rng.choice(MOOD_WORDS[mood]) + " " if mood else ""
     clause = rng.choice(MANNER_WORDS[manners]) if manners else ""
     what = f"a {rng.choice(('', '', 'short '))}{adjective}story{about}{clause}"
-    return rng.choice(ASK[rng.choice(tuple(ASK))]).format(x=what)
+    return rng.choice(ASKING[rng.choice(tuple(ASKING))]).format(x=what)
 
 
 def _about(rng: random.Random, told: Story) -> str:
@@ -312,7 +314,7 @@ REMEMBERED = (
     ("I put my key in the {t}.", "That is good to know.", "Where did I put my key?", "In the {t}."),
 )
 PLACES = "basket box cup bag".split()
-COLOURS = "red blue green yellow white black brown grey".split()
+COLOUR_NAMES = "red blue green yellow white black brown grey".split()
 
 
 def _fact_turns(rng, table):
@@ -335,8 +337,8 @@ def _reading_turns(rng, table):
 def _memory_turns(rng, table):
     told, reply, asked, answer = rng.choice(REMEMBERED)
     words = {
-        "n": rng.choice(NAMES),
-        "c": rng.choice(COLOURS),
+        "n": rng.choice(CHARACTER_NAMES),
+        "c": rng.choice(COLOUR_NAMES),
         "t": rng.choice(("basket", "box", "cup", "bag")),
     }
     between = [_asked(rng, rng.choice(table), "short")] if rng.random() < 0.6 else []
@@ -383,8 +385,8 @@ def system(rng: random.Random, table: Facts) -> Iterator[Row]:
 
 # ------------------------------------------------------------------------------------------- files
 
-KINDS = {
-    "facts": facts,
+CONVERSATION_KINDS = {
+    "facts": fact_rows,
     "reading": reading,
     "tasks": tasks,
     "stories": stories,
@@ -418,19 +420,21 @@ def conversations(fact_rows: list[dict]) -> dict[str, list[Row]]:
     )
     train = {}
     for kind, count in ({"facts": len(tune)} | TRAIN).items():
-        train[kind] = _take(KINDS[kind](random.Random(f"{SEED} {kind}"), tune), count, set())
+        train[kind] = _take(
+            CONVERSATION_KINDS[kind](random.Random(f"{CONVERSATIONS_SEED} {kind}"), tune), count, set()
+        )
     taken = {_questions(row) for rows in train.values() for row in rows}
     files = {"train": interleaved(train)}
     for kind, count in HELD_OUT.items():
-        rng = random.Random(f"{SEED} {kind} held out")
-        files[f"held_out_{kind}"] = _take(KINDS[kind](rng, held_out), count, taken)
-    files["held_out_refusals"] = refusals_of(random.Random(f"{SEED} invented"), invented)
+        rng = random.Random(f"{CONVERSATIONS_SEED} {kind} held out")
+        files[f"held_out_{kind}"] = _take(CONVERSATION_KINDS[kind](rng, held_out), count, taken)
+    files["held_out_refusals"] = refusals_of(random.Random(f"{CONVERSATIONS_SEED} invented"), invented)
     taken |= {_questions(row) for row in files["held_out_stories"]}
-    files["story_prompts"] = story_prompts(random.Random(f"{SEED} prompts"), taken)
+    files["story_prompts"] = story_prompts(random.Random(f"{CONVERSATIONS_SEED} prompts"), taken)
     return files
 
 
-CARD = """\
+CONVERSATIONS_CARD = """\
 # Conversations
 
 Made for this course, one a line: `{{"messages": [{{"role", "content"}}, ...], "kind"}}`, the form that TRL
@@ -457,7 +461,7 @@ train a useful assistant on.
 Made by `python -m course_utils.making.pocket data`. Licence: Apache-2.0, like the course.
 """
 
-ABOUT = {
+CONVERSATIONS_ABOUT = {
     "facts": "a question about a fact, answered in a word or in a sentence",
     "reading": "a question about a text in the message, about invented things",
     "tasks": "repeat, count, list, say politely, small talk",
@@ -468,9 +472,9 @@ ABOUT = {
 }
 
 
-def card(files: dict[str, list[Row]]) -> str:
+def conversations_card(files: dict[str, list[Row]]) -> str:
     table = []
-    for kind, what in ABOUT.items():
+    for kind, what in CONVERSATIONS_ABOUT.items():
         count = sum(row["kind"] == kind for row in files["train"])
         table.append(f"| {kind} | {count} | {len(files[f'held_out_{kind}'])} | {what} |")
-    return CARD.format(table="\n".join(table), prompts=len(files["story_prompts"]))
+    return CONVERSATIONS_CARD.format(table="\n".join(table), prompts=len(files["story_prompts"]))

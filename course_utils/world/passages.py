@@ -18,7 +18,7 @@ VOWELS = "a a a e e e i i i o o o u u ai au ea oo y".split()
 CODAS = " l l m n n r r s t d k g p ck nd sk lm rn th x".split(" ")
 
 # Parts of words that random syllables must not form.
-RUDE = re.compile(
+RUDE_SOUNDS = re.compile(
     "shit|fuc|fuk|cunt|kunt|dick|dik|cock|nig|fag|slut|rap|penis|anus|poo|piss|tit|ass|arse|bitch|whor|por?n"
     "|nazi|sex|cum|kum|wank|twat|turd|jiz|homo|spic|kike|kik|gook|coon|kaf|pak|retard|hor|jew|jap|negr|neg"
 )
@@ -49,7 +49,7 @@ def invented_word(rng: random.Random, syllables: int = 0) -> str:
                 word += rng.choice(CODAS)
             if not last:
                 word += rng.choice(ONSETS)
-        if 3 < len(word) < 13 and word not in REAL and not RUDE.search(word):
+        if 3 < len(word) < 13 and word not in REAL and not RUDE_SOUNDS.search(word):
             return word
 
 
@@ -78,7 +78,7 @@ BARE_LAYOUTS = (
     ("{asker}\n{text}\n", "{q}\n{role}\n{a}", "\n"),
 )
 LAYOUTS = SPACED_LAYOUTS + BARE_LAYOUTS
-ROLES = (
+PASSAGE_ROLES = (
     ("reader", "writer"),
     ("child", "teacher"),
     ("guest", "guide"),
@@ -232,7 +232,7 @@ def passage(rng: random.Random, names: tuple[str, ...]) -> str:
             line = wrapper.format(name=rng.choice(names), x=fill(embed(template), subject, obj))
         lines.append(line)
     before, pair, between = rng.choice(LAYOUTS)
-    asker, role = rng.choice(ROLES)
+    asker, role = rng.choice(PASSAGE_ROLES)
     asked = rng.sample(facts, min(len(facts), rng.choice((1, 2, 2, 3))))
     pairs = []
     for fact in asked:

@@ -1015,4 +1015,4 @@ def consistent_characters(text: str, names: tuple[str, ...]) -> bool:
     return True
 
 
-NAMES = tuple(sorted(GENDER))
+CHARACTER_NAMES = tuple(sorted(GENDER))

@@ -18,10 +18,10 @@ The tables were typed for this project, not copied from a data set.  ``proofread
 of form that a program can find; run this file to see them and the number of facts in each relation.
 """
 
-Fact = tuple[str, str]
+SubjectObject = tuple[str, str]
 
 
-def _pairs(text: str) -> list[Fact]:
+def _pairs(text: str) -> list[SubjectObject]:
     """'France: Paris; Italy: Rome' -> [('France', 'Paris'), ('Italy', 'Rome')]."""
     facts = []
     for item in text.split(";"):
@@ -32,17 +32,17 @@ def _pairs(text: str) -> list[Fact]:
     return facts
 
 
-def _groups(text: str) -> list[Fact]:
+def _groups(text: str) -> list[SubjectObject]:
     """'euro: France, Italy; yen: Japan' -> [('France', 'euro'), ('Italy', 'euro'), ('Japan', 'yen')]."""
     return [(subject, obj) for obj, subjects in _pairs(text) for subject in subjects.split(", ")]
 
 
-def _both(text: str) -> list[Fact]:
+def _both(text: str) -> list[SubjectObject]:
     """'hot: cold' -> [('hot', 'cold'), ('cold', 'hot')]."""
     return [fact for a, b in _pairs(text) for fact in ((a, b), (b, a))]
 
 
-RELATIONS: dict[str, list[Fact]] = {}
+RELATIONS: dict[str, list[SubjectObject]] = {}
 
 # ---------------------------------------------------------------------------------------- countries
 
@@ -480,7 +480,7 @@ December: January; spring: summer; summer: autumn; autumn: winter; winter: sprin
 
 # ------------------------------------------------------------------------------------ invented facts
 
-INVENTED: dict[str, list[Fact]] = {
+INVENTED: dict[str, list[SubjectObject]] = {
     "capital": _pairs("""
         Zorvania: Keldrith; Belmoria: Tavask; Quendara: Ilvespor; Druzhelm: Hovenkil; Orvandel: Pelmordin;
         Thalvonia: Rinsdor; Maruvia: Sobelka; Kestovia: Undral; Fendaria: Losquin; Yulmara: Brevanto;

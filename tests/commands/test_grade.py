@@ -10,7 +10,7 @@ from course_utils.checks.summary import summary
 from course_utils.commands import cli
 from course_utils.commands import grade as grading
 from course_utils.commands import grade_cell as cell
-from course_utils.commands.grade_page import page
+from course_utils.commands.grade_page import grade_page
 
 CLIPPED = find("clipped_loss")
 FOUR = ["token_rewards", "advantages_and_returns", "clipped_loss", "leave_one_out"]  # lesson 12's
@@ -42,7 +42,7 @@ def verdicts(path, root=None):
 def verdict(*cells):
     """(status, message) of cells that check clipped_loss, in this process."""
     source = cell.choose(list(cells))
-    course = grading.code_cells(grading.lesson_files()["12"])
+    course = grading.code_of(grading.lesson_files()["12"])
     return cell.judge(CLIPPED, source, cell.surroundings(CLIPPED, source, course))
 
 
@@ -259,7 +259,7 @@ def test_a_notebook_of_another_course_is_one_row(tmp_path):
 )
 def test_whose_and_which_lesson(tmp_path, path, root, learner):
     path = notebook(tmp_path / path, "check.push(push)")
-    assert grading._lesson(path, grading.code_cells(path)) == "13"
+    assert grading._lesson(path, grading.code_of(path)) == "13"
     assert grading._learner(path, tmp_path / root, "13") == learner
 
 
@@ -301,7 +301,7 @@ def test_the_table_and_the_page():
     row = dict(zip(grading.KEYS, ("f", "Ada", "13", "push", "mistake", 'beta "is" <b>missing'), strict=True))
     assert grading._table([row]).splitlines()[1].startswith("Ada      13      push      mistake  beta")
     assert grading._row(Path("a\x1b[2J.ipynb"), Path("a"), "", "", "stopped", "x\ny")["message"] == "x y"
-    text = page([row, {**row, "learner": "Bob", "file": "g", "status": "passed", "message": ""}])
+    text = grade_page([row, {**row, "learner": "Bob", "file": "g", "status": "passed", "message": ""}])
     assert "1 of 2 exercises passed" in text and "beta &#34;is&#34; &lt;b&gt;missing" in text
     assert "http" not in text and "src=" not in text and text.count("<table>") == 1
 

@@ -56,7 +56,7 @@ def test_a_page_fills_its_panels_and_leaves_the_rest_empty():
         drawn.append(ax)
         ax.plot([1, 2], [3, 4])
 
-    figures.page("All of it", {"one": ("x", "y", draw), "two": ("u", "v", draw), "three": ("r", "s", draw)})
+    figures.panels("All of it", {"one": ("x", "y", draw), "two": ("u", "v", draw), "three": ("r", "s", draw)})
     axes = plt.gcf().axes
     assert drawn == axes[:3] and len(axes) == 4 and not axes[3].axison
     assert [(ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel()) for ax in axes[:3]] == [

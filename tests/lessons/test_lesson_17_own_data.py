@@ -16,7 +16,7 @@ from course_utils.lessons.lesson_17.own_data import (
     chosen_conversations,
     contradictions,
     exact_key,
-    fit,
+    fit_conversations,
     fit_preferences,
     leak_free_split,
     leaks,
@@ -28,10 +28,10 @@ from course_utils.lessons.lesson_17.own_data import (
     scan_conversations,
     scan_preferences,
     shorten,
+    split_words,
     token_counts,
     without_duplicates,
     word_weights,
-    words,
 )
 from course_utils.making import examples
 
@@ -204,7 +204,7 @@ def test_shorten_keeps_the_system_line_and_the_last_exchange():
 def test_what_does_not_fit_is_shortened_or_left_out_and_named(model, tokenizer):
     add_chat_tokens(model, tokenizer)
     rows = [talk("a", "b", line=1), talk(*["cat"] * 12, line=2), talk("cat " * 90, "b", line=3)]
-    kept, shortened, left_out = fit(rows, tokenizer, 60)
+    kept, shortened, left_out = fit_conversations(rows, tokenizer, 60)
     assert ([row.line for row in kept], shortened, left_out) == ([1, 2], [2], [3])
     assert all(len(encode_conversation(tokenizer, row.messages).input_ids) <= 60 for row in kept)
     assert kept[1].messages[-2:] == rows[1].messages[-2:] and len(kept[1].messages) < 12
@@ -224,8 +224,8 @@ def test_both_answers_of_a_pair_get_the_same_prompt(model, tokenizer, tmp_path):
 
 
 def test_words_of_several_scripts():
-    assert words("Don't  stop, CAF\u00c9 \uff11!") == ["don", "t", "stop", "café", "1"]
-    assert words("東京tower") == ["東", "京", "tower"]
+    assert split_words("Don't  stop, CAF\u00c9 \uff11!") == ["don", "t", "stop", "café", "1"]
+    assert split_words("東京tower") == ["東", "京", "tower"]
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 1.0])
@@ -246,9 +246,9 @@ def test_rare_words_tell_templates_apart():
     asked = [f"What is the capital city of the country that is called {place}?" for place in places]
     asked.append("please: what is the capital city of the country that is called Peru")
     asked += [f"Please do something else, number {n}." for n in range(10)]
-    assert near_pairs([set(words(text)) for text in asked], NEAR) == [(0, 10)]
-    plain = len(set(words(asked[0])) & set(words(asked[1]))) / len(
-        set(words(asked[0])) | set(words(asked[1]))
+    assert near_pairs([set(split_words(text)) for text in asked], NEAR) == [(0, 10)]
+    plain = len(set(split_words(asked[0])) & set(split_words(asked[1]))) / len(
+        set(split_words(asked[0])) | set(split_words(asked[1]))
     )
     assert plain > NEAR  # unweighted, all of them would be one question
 

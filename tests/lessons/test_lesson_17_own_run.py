@@ -211,11 +211,11 @@ def test_the_code_on_the_model_card_runs(session, tmp_path, monkeypatch, capsys,
     model, tokenizer = tuned(session, run, plan(method))
     asked = to_ask(rows(4), tokenizer, 128, 4)
     stages = {"before": evaluate(model, tokenizer, rows(4), asked)}
-    card = report.card("mine", session.model_name, plan(method), 24, 12, stages)
+    card = report.model_card("mine", session.model_name, plan(method), 24, 12, stages)
 
     def write(folder):
         save_result(model, tokenizer, folder, method)
-        report.write(folder, "", card, {})
+        report.write_report(folder, "", card, {})
 
     monkeypatch.chdir(run.finish(write))
     [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -304,6 +304,6 @@ def test_the_report_escapes_what_the_data_say(tmp_path, model, tokenizer):
     row = Conversation(1, [{"role": "user", "content": evil}, {"role": "assistant", "content": evil}])
     asked = to_ask([row], tokenizer, 128, 1)
     scores = dataclasses.replace(evaluate(model, tokenizer, [row], asked), answers=[evil])
-    page = report.page(evil, [(evil, evil)], [evil], {}, asked, {evil: scores})
+    page = report.report_page(evil, [(evil, evil)], [evil], {}, asked, {evil: scores})
     assert "<script" not in page and page.count("&lt;script&gt;") >= 8
     assert page.startswith("<!DOCTYPE html>") and 'charset="utf-8"' in page

@@ -27,7 +27,7 @@ def test_medians_of_interleaved_runs_without_the_first(clock):
 
         return run
 
-    result = timing.compare(timed("ours", [9, 1, 3, 2]), timed("library", [9, 4, 4, 40]), rounds=3)
+    result = timing.compare_times(timed("ours", [9, 1, 3, 2]), timed("library", [9, 4, 4, 40]), rounds=3)
     assert order == ["ours", "library"] * 4
     assert result == {
         "ours_ms": pytest.approx(2000),

@@ -8,8 +8,8 @@ from itertools import islice
 import pytest
 
 from course_utils.making.pocket.corpus import (
+    DOCUMENT_KINDS,
     FACT_FORMS,
-    KINDS,
     TWICE,
     Deck,
     Document,
@@ -37,7 +37,7 @@ def test_shares_of_kinds_and_forms(sample):
     for document in sample:
         pieces[document.kind] += len(PIECES.findall(document.text))
     facts = sum(pieces[form] for form in FACT_FORMS)
-    for kind, share in KINDS.items():
+    for kind, share in DOCUMENT_KINDS.items():
         measured = (facts if kind == "facts" else pieces[kind]) / pieces.total()
         assert measured == pytest.approx(share, abs=0.005), kind
     for form, share in FACT_FORMS.items():

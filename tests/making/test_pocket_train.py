@@ -60,7 +60,7 @@ def test_the_token_stream_is_the_corpus(small, tmp_path):
 
 
 def test_learning_rate_warms_up_and_falls():
-    rates = [module.learning_rate(step, 1000) for step in range(1000)]
+    rates = [module.rate_at(step, 1000) for step in range(1000)]
     assert max(rates) == pytest.approx(module.LR, rel=0.02)
     assert rates[0] < module.LR / 50 and rates[-1] < module.LR / 20
 

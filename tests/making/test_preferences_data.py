@@ -4,7 +4,7 @@ import pytest
 
 from course_utils import preferences
 from course_utils.chatml import add_chat_tokens
-from course_utils.making.preferences import card
+from course_utils.making.preferences import preferences_card
 from course_utils.world import annotator
 
 
@@ -16,7 +16,7 @@ def shipped():
 def test_shipped_sizes_and_card(shipped):
     assert len(shipped.train) == annotator.TRAIN and len(shipped.held_out) == annotator.HELD_OUT
     assert len(shipped.controlled) >= 100
-    assert card(shipped) == (preferences.FOLDER / "README.md").read_text(encoding="utf-8")
+    assert preferences_card(shipped) == (preferences.FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_pairs_are_made_from_the_stories(shipped):

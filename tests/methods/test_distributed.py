@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from course_utils.methods.distributed import METHODS, follow, group_lives, rows_of, run
+from course_utils.methods.distributed import METHODS, follow, group_lives, rows_of, run_processes
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ SETTINGS = {"steps": 4, "batch_size": 6, "lr": 1e-3, "log": lambda line: None}
 
 @pytest.fixture(scope="module")
 def alone():
-    return run("alone", 1, **SETTINGS)[0]
+    return run_processes("alone", 1, **SETTINGS)[0]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,9 @@ def together():
     """What two processes report, {method: [by rank]}; most methods in the same processes, one by one."""
     wrapped = {"accelerate", "accelerate_fsdp"}  # not these: a process keeps Accelerate's first settings
     first = [name for name in METHODS if name not in {"alone", *wrapped}]
-    return run(first, 2, **SETTINGS) | {name: run(name, 2, **SETTINGS) for name in sorted(wrapped)}
+    return run_processes(first, 2, **SETTINGS) | {
+        name: run_processes(name, 2, **SETTINGS) for name in sorted(wrapped)
+    }
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in ("alone", "local_means")])
@@ -71,12 +73,12 @@ def test_rows_are_dealt_out():
 )
 def test_what_cannot_run_is_refused(method, processes, size, words):
     with pytest.raises(ValueError, match=words):
-        run(method, processes, batch_size=size)
+        run_processes(method, processes, batch_size=size)
 
 
 def test_a_failure_shows_the_last_lines():
     with pytest.raises(RuntimeError, match=r"failed; the last lines:"):
-        run("alone", 1, model="/no-such-model", log=lambda line: None)
+        run_processes("alone", 1, model="/no-such-model", log=lambda line: None)
 
 
 def start_run():

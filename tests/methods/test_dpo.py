@@ -5,6 +5,7 @@ import torch
 from helpers import tiny_model, tiny_tokenizer
 
 from course_utils.data import IGNORE
+from course_utils.log_probs import fast_sequence_log_probs, sequence_log_probs
 from course_utils.methods import dpo
 from course_utils.methods.lora import adapter_off, apply_lora, lora_layers
 from course_utils.methods.rollouts import frozen_copy
@@ -67,7 +68,7 @@ def test_the_loss_starts_at_log_2(model, pairs):
 def test_log_probs_are_sums_over_the_answer(model, pairs):
     batch = dpo.collate_pairs(pairs, 0)
     with torch.no_grad():
-        sums = dpo.sequence_log_probs(model, batch)
+        sums = sequence_log_probs(model, batch)
         rows = [answer for side in (0, 1) for answer in (pair[side] for pair in pairs)]
         for value, answer in zip(sums, rows, strict=True):
             logs = model(torch.tensor([answer.input_ids])).logits[0].log_softmax(-1)
@@ -75,7 +76,7 @@ def test_log_probs_are_sums_over_the_answer(model, pairs):
             assert value.item() == pytest.approx(
                 sum(logs[i - 1, answer.input_ids[i]].item() for i in scored), abs=1e-4
             )
-        assert torch.allclose(sums, dpo.fast_sequence_log_probs(model, batch), atol=1e-4)
+        assert torch.allclose(sums, fast_sequence_log_probs(model, batch), atol=1e-4)
 
 
 def test_the_reference_of_an_adapter_is_the_model_without_it(model, pairs):
@@ -152,7 +153,7 @@ def test_the_mean_is_dpos_loss_on_log_probs_divided_by_their_lengths(model, pair
     batch = dpo.collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
     losses, metrics = dpo.batch_loss(model, batch, beta=2.0, loss="mean")
     lengths = torch.tensor([[sum(label != IGNORE for label in e.labels) for e in pair] for pair in pairs])
-    logs = dpo.sequence_log_probs(model, batch).view(2, 4).T
+    logs = sequence_log_probs(model, batch).view(2, 4).T
     margin = (2.0 * (logs - reference) / lengths) @ torch.tensor([1.0, -1.0])
     assert torch.allclose(losses, -torch.nn.functional.logsigmoid(margin), atol=1e-5)
     assert metrics["chosen_log_prob"] == pytest.approx(logs[:, 0].mean().item(), abs=1e-4)

@@ -9,6 +9,7 @@ from torch.distributions import Categorical, Normal, kl_divergence
 
 from course_utils.data import Example, collate
 from course_utils.generation import pad_left, sample_tokens
+from course_utils.log_probs import log_probs_of
 from course_utils.methods import kl
 from course_utils.training import lm_loss
 
@@ -96,7 +97,7 @@ def test_k3_keeps_its_digits_where_the_policies_nearly_agree():
 def test_token_log_probs_are_those_of_the_softmax():
     logits, tokens = pair()[0], torch.randint(7, (3, 5))
     expected = Categorical(logits=logits).log_prob(tokens)
-    assert torch.allclose(kl.token_log_probs(logits, tokens), expected, atol=1e-12)
+    assert torch.allclose(log_probs_of(logits, tokens), expected, atol=1e-12)
 
 
 def test_completion_log_probs_are_the_loss_of_each_row_alone():

@@ -10,8 +10,10 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
+from course_utils.log_probs import FrozenHeadLogProbs
 from course_utils.methods import lora, lora_files
-from course_utils.methods.lora_fast import FrozenHeadLoss, LowRankLinear, scored_lm_loss, speed_up
+from course_utils.methods.lora_fast import LowRankLinear, speed_up
+from course_utils.training import scored_lm_loss
 
 MODELS = {"gpt2": (tiny_gpt2, ["c_attn"]), "llama": (tiny_llama, ["q_proj", "v_proj"])}
 IDS = torch.randint(1, 64, (3, 10), generator=torch.Generator().manual_seed(1))
@@ -477,12 +479,12 @@ def test_frozen_head_loss_is_the_cross_entropy(rows):
     targets = torch.randint(2**14, (rows,), generator=generator)
     expected = F.cross_entropy(hidden.double() @ head.T.double(), targets, reduction="sum")
     (gradient,) = torch.autograd.grad(expected, hidden)
-    loss = FrozenHeadLoss.apply(hidden, head, targets)
+    loss = -FrozenHeadLogProbs.apply(hidden, head, targets).sum()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     (0.5 * loss).backward()
     torch.testing.assert_close(hidden.grad, 0.5 * gradient, atol=1e-5, rtol=1e-5)
     with torch.no_grad():
-        assert FrozenHeadLoss.apply(hidden, head, targets) == loss
+        assert -FrozenHeadLogProbs.apply(hidden, head, targets).sum() == loss
 
 
 def test_scored_loss_of_a_model_that_trains_its_head(case):

@@ -277,10 +277,10 @@ def test_what_is_left_of_the_context(model, tokenizer):
 
 
 def test_points_of_the_sweep_are_what_they_say(model, tokenizer):
-    from course_utils.lessons.lesson_07.experiments import WORDS, prepared
+    from course_utils.lessons.lesson_07.experiments import START_WORDS, prepared
 
     point = {"method": "prompt", "size": 16, "start": "words", "lr": 0.1}
-    ids = tokenizer(WORDS)["input_ids"]
+    ids = tokenizer(START_WORDS)["input_ids"]
     assert len(ids) > 16
     table = model.get_input_embeddings().weight
     prompted = prepared(copy.deepcopy(model), tokenizer, point)[0]

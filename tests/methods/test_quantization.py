@@ -159,7 +159,7 @@ def test_relative_error():
 def test_bits_a_parameter_are_the_bytes_held(block_size, double):
     layer = nn.Linear(1024, 1024, bias=False)
     layer = q.QuantizedLinear(layer, block_size=block_size, double=double)
-    bits = 8 * q.bytes_held(layer) / 2**20
+    bits = 8 * q.module_bytes(layer) / 2**20
     extra = 32 / 2**20 if double else 0  # the mean of the scales, once a layer
     assert bits - extra == pytest.approx(q.bits_per_parameter(4, block_size, double), abs=1e-9)
 
@@ -171,7 +171,7 @@ def test_published_sizes():
 
 def test_shared_storage_counts_once():
     model = tiny_gpt2()
-    assert q.bytes_held(model) == 4 * sum(p.numel() for p in model.parameters())
+    assert q.module_bytes(model) == 4 * sum(p.numel() for p in model.parameters())
 
 
 # --- the layer
@@ -267,9 +267,9 @@ def test_every_linear_layer_but_the_head(make):
 def test_bytes_of_a_model():
     model = tiny_gpt2()
     weights = sum(4 * m.weight.numel() for n, m in model.named_modules() if isinstance(m, Conv1D))
-    before = q.bytes_held(model)
+    before = q.module_bytes(model)
     q.quantize_model(model, double=False)
-    assert q.bytes_held(model) == before - weights + weights / 32 * 4.5
+    assert q.module_bytes(model) == before - weights + weights / 32 * 4.5
 
 
 def test_more_levels_less_change(make):
@@ -388,8 +388,8 @@ def test_saved_and_loaded(make, tmp_path, double):
     folder = q.save_quantized(model, tmp_path / "base")
     loaded = q.load_quantized(folder)
     assert torch.equal(logits(loaded), logits(model))
-    assert q.bytes_held(loaded) == q.bytes_held(model)
-    assert (folder / "model.safetensors").stat().st_size < q.bytes_held(model) + 20_000
+    assert q.module_bytes(loaded) == q.module_bytes(model)
+    assert (folder / "model.safetensors").stat().st_size < q.module_bytes(model) + 20_000
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",
         "model.safetensors",

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from course_utils.methods.retrieval import Index, ask_with_passage, with_passage, words
+from course_utils.methods.retrieval import Index, ask_with_passage, query_words, with_passage
 
 DOCUMENTS = [
     "The capital of Zorvania is Keldrith.",
@@ -67,7 +67,14 @@ def test_the_question_comes_after_what_was_found():
 
 
 def test_words_are_lower_case_and_without_punctuation():
-    assert words("The Clockmaker's Orchard, 2nd ed.") == ["the", "clockmaker", "s", "orchard", "2nd", "ed"]
+    assert query_words("The Clockmaker's Orchard, 2nd ed.") == [
+        "the",
+        "clockmaker",
+        "s",
+        "orchard",
+        "2nd",
+        "ed",
+    ]
 
 
 @pytest.mark.parametrize("documents", [[], ["", " ... "]])

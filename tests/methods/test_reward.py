@@ -135,8 +135,8 @@ def test_stored_states_give_the_same_loss_and_gradients(model, rng):
 def test_scores_from_stored_states(model, rng):
     pairs = [(example(rng, a), example(rng, b)) for a, b in ((6, 11), (9, 3), (8, 8))]
     model.centre.fill_(0.5)
-    stored = reward.prepare(model, pairs, EOS)
-    assert isinstance(stored[0][0], torch.Tensor) and reward.prepare(model, stored, EOS) is stored
+    stored = reward.prepare_pairs(model, pairs, EOS)
+    assert isinstance(stored[0][0], torch.Tensor) and reward.prepare_pairs(model, stored, EOS) is stored
     for ours, plain in zip(
         reward.pair_scores(model, stored, EOS), reward.pair_scores(model, pairs, EOS), strict=True
     ):
@@ -146,10 +146,10 @@ def test_scores_from_stored_states(model, rng):
 def test_known_answers_are_not_computed_again(model, rng, monkeypatch):
     a, b, c = (example(rng, length) for length in (5, 7, 6))
     known = {}
-    first = reward.prepare(model, [(a, b), (a, c)], EOS, known)
+    first = reward.prepare_pairs(model, [(a, b), (a, c)], EOS, known)
     assert len(known) == 3 and first[0][0] is first[1][0]
     monkeypatch.setattr(reward, "frozen_states", lambda model, examples, pad_id: [None] * len(examples))
-    again = reward.prepare(model, [(c, a)], EOS, known)
+    again = reward.prepare_pairs(model, [(c, a)], EOS, known)
     assert again[0][0] is first[1][1] and again[0][1] is first[0][0]
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from helpers import tiny_model, tiny_tokenizer
 
-from course_utils import log_probs
 from course_utils.chatml import add_chat_tokens
 from course_utils.data import IGNORE, Example, collate, encode_prompt_completion
 from course_utils.lessons.lesson_12 import judging
+from course_utils.log_probs import FrozenHeadLogProbs, fast_token_log_probs, token_log_probs
 from course_utils.methods import rollouts
 from course_utils.methods.reward import from_language_model
 from course_utils.world.gold import gold_score
@@ -42,7 +42,7 @@ def by_hand(model, example):
 
 def test_log_probs_are_those_of_one_token_after_another(model, tokenizer, batch):
     with torch.no_grad():
-        values = log_probs.token_log_probs(model, batch)
+        values = token_log_probs(model, batch)
         for row, (ids, mask, labels) in enumerate(
             zip(batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True)
         ):
@@ -61,7 +61,7 @@ def test_the_fast_path_gives_the_same_values_and_gradients(model, batch, frozen)
     weights = torch.rand(batch["labels"][:, 1:].shape)
     chosen = [p for p in model.parameters() if p.requires_grad]
     results = []
-    for function in (log_probs.token_log_probs, log_probs.fast_token_log_probs):
+    for function in (token_log_probs, fast_token_log_probs):
         values = function(model, batch)
         results.append((values, torch.autograd.grad((weights * values).sum(), chosen)))
     assert torch.allclose(results[0][0], results[1][0], atol=1e-5)
@@ -73,7 +73,7 @@ def test_a_frozen_head_is_sliced_by_rows():
     torch.manual_seed(0)
     head, hidden = torch.randn(2**14, 4), torch.randn(300, 4, requires_grad=True)
     targets = torch.randint(0, 2**14, (300,))
-    values = log_probs.FrozenHeadLogProbs.apply(hidden, head, targets)
+    values = FrozenHeadLogProbs.apply(hidden, head, targets)
     expected = (hidden @ head.T).log_softmax(-1)[range(300), targets]
     assert torch.allclose(values, expected, atol=1e-4)
     weights = torch.rand(300)
@@ -122,7 +122,7 @@ def test_distance_gives_the_references_log_probability_too(tokenizer, model, bat
     other = tiny_model(seed=1, vocab_size=len(tokenizer))
     kl, of_reference = judging.distance(model, other, batch)
     assert torch.equal(kl, judging.sequence_kl(model, other, batch))
-    assert torch.allclose(of_reference, log_probs.token_log_probs(other, batch).sum(1), atol=1e-4)
+    assert torch.allclose(of_reference, token_log_probs(other, batch).sum(1), atol=1e-4)
 
 
 def test_parts_by_length_have_every_row_once_and_no_empty_column(batch):

@@ -124,5 +124,5 @@ def test_shares_by_kind_of_answer(monkeypatch):
 def test_what_is_asked_is_about_four_relations_in_pairs():
     for split in ("tune", "held_out", "paraphrase", "invented"):
         rows = sft.asked(split)
-        assert {row["relation"] for row in rows} == set(sft.RELATIONS)
+        assert {row["relation"] for row in rows} == set(sft.ASKED_RELATIONS)
         assert [row["kind"] for row in rows] == ["short", "sentence"] * (len(rows) // 2)

@@ -5,7 +5,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course_utils.making import notebooks
-from course_utils.making.notebooks import from_scratch_faults, normalise, read, saved_faults, structure_faults
+from course_utils.making.notebooks import from_scratch_faults, normal_form, saved_faults, structure_faults
+from course_utils.notebook_files import read_notebook
 
 LESSONS = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
 lessons = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
@@ -13,22 +14,22 @@ lessons = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LE
 
 @lessons
 def test_structure(path):
-    assert structure_faults(read(path)) == []
+    assert structure_faults(read_notebook(path)) == []
 
 
 @lessons
 def test_saved_outputs(path):
-    assert saved_faults(read(path)) == []
+    assert saved_faults(read_notebook(path)) == []
 
 
 @lessons
 def test_from_scratch_cells_equal_the_package(path):
-    assert from_scratch_faults(read(path)) == []
+    assert from_scratch_faults(read_notebook(path)) == []
 
 
 @lessons
 def test_saved_as_normalised(path):
-    assert nbformat.writes(normalise(read(path))) + "\n" == path.read_text(encoding="utf-8")
+    assert nbformat.writes(normal_form(read_notebook(path))) + "\n" == path.read_text(encoding="utf-8")
 
 
 VIEW = notebooks.WIDGET_MIMES[0]
@@ -52,7 +53,7 @@ def good():
     ]
     for count, cell in enumerate(cells, 1):
         cell.execution_count = count
-    return normalise(new_notebook(cells=[new_markdown_cell("# Title"), *cells]))
+    return normal_form(new_notebook(cells=[new_markdown_cell("# Title"), *cells]))
 
 
 def faults(notebook):
@@ -236,9 +237,9 @@ def test_normalising_twice_changes_nothing_and_drops_what_differs_between_runs()
         new_output("display_data", {VIEW: {"model_id": "1"}, "text/plain": "text"}),
     ]
     notebook.metadata["widgets"] = {"state": {}}
-    normalise(notebook)
+    normal_form(notebook)
     contents = [output.get("text", output.get("data")) for output in cell.outputs]
     assert contents == ["2%\n", {"text/plain": "text"}]
     assert faults(notebook) == []
     once = nbformat.writes(notebook)
-    assert nbformat.writes(normalise(notebook)) == once
+    assert nbformat.writes(normal_form(notebook)) == once

@@ -9,7 +9,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from course_utils.methods import lora, lora_files
-from course_utils.methods.lora_fast import scored_lm_loss, speed_up
+from course_utils.methods.lora_fast import speed_up
+from course_utils.training import scored_lm_loss
 
 peft = pytest.importorskip("peft")
 

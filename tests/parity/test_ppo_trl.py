@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from course_utils import log_probs
 from course_utils.data import IGNORE, Example, collate
+from course_utils.log_probs import token_log_probs
 from course_utils.methods import ppo, rollouts
 
 trl = pytest.importorskip("trl")
@@ -74,7 +74,7 @@ def test_a_step_changes_the_weights_alike(model, tokenizer, tmp_path, method):
     batch = collate(rows, 0)
     batch["scores"] = torch.tensor(kept["scores"])
     with torch.no_grad():
-        batch["reference"] = log_probs.token_log_probs(model, batch)
+        batch["reference"] = token_log_probs(model, batch)
     loss, _ = ppo.group_loss(ours.requires_grad_(True), batch, method, BETA, GROUP)
     # TRL's RLOO sums over an answer's tokens, as its formula does; ours divides by all tokens of the batch
     scale = rollouts.answer_mask(batch).sum() / len(rows) if method == "rloo" else 1.0

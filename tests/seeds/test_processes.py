@@ -5,7 +5,7 @@ import torch
 
 from course_utils.data import batches, encode_prompt_completion, load_questions
 from course_utils.lessons.lesson_16.exercises import rows_of_process, whole_batch_gradient
-from course_utils.methods.distributed import run, work
+from course_utils.methods.distributed import run_processes, train_in_process
 from course_utils.models import load_model
 from course_utils.training import lm_loss
 
@@ -42,8 +42,10 @@ def test_gradients_of_shares(seed):
 @pytest.mark.timeout(600)
 @five_seeds
 def test_two_processes(seed):
-    alone = work("alone", "pocket", seed=seed, **SETTINGS)["losses"]
-    together = run(["by_hand", "local_means", "sharded"], seed=seed, log=lambda line: None, **SETTINGS)
+    alone = train_in_process("alone", "pocket", seed=seed, **SETTINGS)["losses"]
+    together = run_processes(
+        ["by_hand", "local_means", "sharded"], seed=seed, log=lambda line: None, **SETTINGS
+    )
     apart = {
         name: max(abs(a - b) for a, b in zip(reports[0]["losses"], alone, strict=True))
         for name, reports in together.items()

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from course_utils.data import DATA, load_conversations, load_facts, load_questions, load_story_prompts
-from course_utils.world.conversations import ABOUT, CANNOT, REFUSAL, REFUSAL_IN_A_SENTENCE
+from course_utils.world.conversations import CANNOT, CONVERSATIONS_ABOUT, REFUSAL, REFUSAL_IN_A_SENTENCE
 from course_utils.world.templates import FORMS, fill
 
 
@@ -34,7 +34,7 @@ def test_every_tune_fact_is_asked_about_once_in_a_conversation_of_its_own():
 
 def test_held_out_conversations_and_story_prompts_are_not_in_the_training_file():
     train = {"\n".join(asked(row)) for row in load_conversations()}
-    for kind in ABOUT:
+    for kind in CONVERSATIONS_ABOUT:
         rows = load_conversations(f"held_out_{kind}")
         assert {row["kind"] for row in rows} == {kind}
         assert not train & {"\n".join(asked(row)) for row in rows}
@@ -60,7 +60,7 @@ def test_refusals_are_about_names_that_no_fact_has():
 def test_a_prefix_of_the_training_file_is_a_balanced_sample():
     rows = load_conversations()
     whole, part = Counter(row["kind"] for row in rows), Counter(row["kind"] for row in rows[:500])
-    for kind in ABOUT:
+    for kind in CONVERSATIONS_ABOUT:
         assert abs(part[kind] / 500 - whole[kind] / len(rows)) < 0.005
 
 

@@ -18,7 +18,7 @@ def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: st
 
     from course_utils import plots
     from course_utils.data import check_length, encode
-    from course_utils.training import token_losses
+    from course_utils.log_probs import token_losses
 
     ids = encode(tokenizer, text)
     if len(ids) < 2:

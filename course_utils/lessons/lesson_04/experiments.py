@@ -31,15 +31,15 @@ def lora_rank(point: dict, seed: int) -> dict:
     from course_utils.data import batches
     from course_utils.evaluation import mean_loss
     from course_utils.methods.lora import apply_lora
-    from course_utils.methods.lora_fast import scored_lm_loss, speed_up
+    from course_utils.methods.lora_fast import speed_up
     from course_utils.models import load_model
-    from course_utils.training import train
+    from course_utils.training import scored_lm_loss, train
 
     model, tokenizer = load_model("pocket")
     if point["task"] == "questions":
-        steps, tune, scored = 30, questions("tune"), questions("held_out", sample=100)
+        steps, tune, scored = 30, question_examples("tune"), question_examples("held_out", sample=100)
     else:
-        steps, tune = 300, questions("invented", kind="short")
+        steps, tune = 300, question_examples("invented", kind="short")
         scored = tune
     torch.manual_seed(seed)
     speed_up(apply_lora(model, point["rank"], 16.0, rslora=point["rslora"]))
@@ -79,14 +79,14 @@ def random_subspace(point: dict, seed: int) -> dict:
         torch.manual_seed(seed)
         model = type(model)(model.config).eval()
     space = RandomSubspace(model, point["dimension"], seed)
-    stream = batches(questions("tune"), 16, seed, tokenizer.pad_token_id)
+    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
     label = f"{point['dimension']} dimensions, lr {point['lr']:g}, seed {seed}"
     train(space, stream, steps=50, lr=point["lr"], seed=seed, label=label)
-    return {"loss": mean_loss(space.write_back(), questions("held_out", sample=100))}
+    return {"loss": mean_loss(space.write_back(), question_examples("held_out", sample=100))}
 
 
 @functools.cache
-def questions(name, kind=None, sample=None):
+def question_examples(name, kind=None, sample=None):
     """A set of questions as the pocket model's examples: those of a kind, and a fixed sample of them."""
     from course_utils.data import encode_prompt_completion, load_questions
     from course_utils.models import load_model

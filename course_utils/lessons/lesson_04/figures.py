@@ -40,7 +40,7 @@ def _kind(layer: str) -> str:
     return ".".join(parts[numbers[-1] + 1 :] if numbers else parts)
 
 
-def page(title: str, panels: Mapping[str, tuple[str, str, Any]]) -> None:
+def panels(title: str, panels: Mapping[str, tuple[str, str, Any]]) -> None:
     """One page for a slide, two panels a row: {title: (xlabel, ylabel, function that draws on the axes)}."""
     rows = -(-len(panels) // 2)
     fig, axes = plt.subplots(rows, 2, figsize=(10.4, 3.1 * rows), squeeze=False)

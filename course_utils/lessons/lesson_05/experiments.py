@@ -2,7 +2,7 @@
 
 import functools
 
-from course_utils.lessons.lesson_04.experiments import questions
+from course_utils.lessons.lesson_04.experiments import question_examples
 from course_utils.memory import random_batch
 from course_utils.methods.lora import apply_lora
 from course_utils.stored_runs import sweep
@@ -44,7 +44,7 @@ LAYERS = {  # name of the choice: (ends of layer names, thirds of the fused c_at
     ],
     seeds=range(3),
 )
-def lora_layers(point: dict, seed: int) -> dict:
+def lora_placement(point: dict, seed: int) -> dict:
     """Full fine-tuning, or LoRA at alpha 2 r on some layers, all with nearly as many trained values.
 
     40 steps of 16 questions, answered in sentences. target_loss: 100 held-out ones; forgetting: rise of the
@@ -56,9 +56,9 @@ def lora_layers(point: dict, seed: int) -> dict:
     from course_utils.evaluation import mean_loss
     from course_utils.methods.lora import adapt_outputs, apply_lora, count_trainable
     from course_utils.methods.lora import lora_layers as adapted
-    from course_utils.methods.lora_fast import scored_lm_loss, speed_up
+    from course_utils.methods.lora_fast import speed_up
     from course_utils.models import load_model
-    from course_utils.training import train
+    from course_utils.training import scored_lm_loss, train
 
     model, tokenizer = load_model("pocket")
     torch.manual_seed(seed)
@@ -71,12 +71,12 @@ def lora_layers(point: dict, seed: int) -> dict:
         for layer in adapted(model).values() if parts else ():
             adapt_outputs(layer, [slice(part * width, (part + 1) * width) for part in parts])
             trained -= rank * width * (3 - len(parts))
-    stream = batches(questions("tune", "sentence"), 16, seed, tokenizer.pad_token_id)
+    stream = batches(question_examples("tune", "sentence"), 16, seed, tokenizer.pad_token_id)
     label = f"{point['layers']}, lr {point['lr']:g}, seed {seed}"
     train(model, stream, steps=40, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)
     return {
         "trained": trained,
-        "target_loss": mean_loss(model, questions("held_out", "sentence", sample=100)),
+        "target_loss": mean_loss(model, question_examples("held_out", "sentence", sample=100)),
         "forgetting": mean_loss(model, source()) - base_source_loss(),
     }
 

@@ -4,9 +4,8 @@ import torch
 
 from course_utils.memory import random_batch
 from course_utils.methods.lora import apply_lora
-from course_utils.methods.lora_fast import scored_lm_loss
 from course_utils.methods.quantization import quantize_model
-from course_utils.training import adamw
+from course_utils.training import adamw, scored_lm_loss
 
 
 def lora_step_gpt2_small(quantised, layers=12, rows=1, tokens=32):

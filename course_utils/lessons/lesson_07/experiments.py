@@ -2,7 +2,7 @@
 
 from course_utils.stored_runs import sweep
 
-WORDS = (
+START_WORDS = (
     "Here are questions, each with its answer.\n"
     "Question: Which city is the capital of Chile?\nAnswer: Santiago\n"
 )
@@ -31,7 +31,7 @@ def prompt_tuning(point: dict, seed: int) -> dict:
 
     from course_utils.data import batches
     from course_utils.evaluation import mean_loss
-    from course_utils.lessons.lesson_04.experiments import questions
+    from course_utils.lessons.lesson_04.experiments import question_examples
     from course_utils.methods.lora import count_trainable
     from course_utils.models import load_model
     from course_utils.training import train
@@ -39,7 +39,7 @@ def prompt_tuning(point: dict, seed: int) -> dict:
     model, tokenizer = load_model("pocket")
     torch.manual_seed(seed)
     tuned, loss_fn = prepared(model, tokenizer, point)
-    stream = batches(questions("tune"), 16, seed, tokenizer.pad_token_id)
+    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
     train(
         tuned,
         stream,
@@ -50,7 +50,7 @@ def prompt_tuning(point: dict, seed: int) -> dict:
         seed=seed,
         label=f"{point}, seed {seed}",
     )
-    held_out = questions("held_out", sample=100)
+    held_out = question_examples("held_out", sample=100)
     return {"trained": count_trainable(tuned)[0], "loss": mean_loss(tuned, held_out)}
 
 
@@ -58,7 +58,7 @@ def prepared(model, tokenizer, point):
     """The model with a prompt or prefix in front or LoRA inside, as the point says, and its loss."""
     from course_utils.data import encode
     from course_utils.methods.lora import apply_lora
-    from course_utils.methods.lora_fast import scored_lm_loss, speed_up
+    from course_utils.methods.lora_fast import speed_up
     from course_utils.methods.prompt_tuning import (
         PrefixTuning,
         PromptTuning,
@@ -66,13 +66,13 @@ def prepared(model, tokenizer, point):
         prompt_from_words,
         random_prompt,
     )
-    from course_utils.training import fast_lm_loss
+    from course_utils.training import fast_lm_loss, scored_lm_loss
 
     size = point["size"]
     if point["method"] == "LoRA":
         return speed_up(apply_lora(model, size, 2.0 * size)), scored_lm_loss
     if point["start"] == "words":
-        prompt = prompt_from_words(model, encode(tokenizer, WORDS), size)
+        prompt = prompt_from_words(model, encode(tokenizer, START_WORDS), size)
     else:
         prompt = random_prompt(model, size)
     if point["method"] == "prefix":

@@ -18,7 +18,7 @@ def conversation_loss(model: Any, tokenizer: Any, conversation: str) -> None:
     from course_utils import plots
     from course_utils.chatml import encode_conversation
     from course_utils.data import IGNORE
-    from course_utils.training import token_losses
+    from course_utils.log_probs import token_losses
 
     example = encode_conversation(tokenizer, typed_messages(conversation))
     ids, labels = torch.tensor([example.input_ids]), torch.tensor([example.labels])  # (1, tokens)

@@ -4,14 +4,14 @@ import random
 
 from course_utils.stored_runs import sweep
 
-NUMBERS = (30, 120, 470)
+EXAMPLE_COUNTS = (30, 120, 470)
 
 
 @sweep(
     "instruction_tuning",
     points=[
-        *[{"examples": number, "everything": False} for number in NUMBERS],
-        {"examples": NUMBERS[-1], "everything": True},
+        *[{"examples": number, "everything": False} for number in EXAMPLE_COUNTS],
+        {"examples": EXAMPLE_COUNTS[-1], "everything": True},
     ],
 )
 def instruction_tuning(point: dict, seed: int) -> dict:

@@ -42,7 +42,7 @@ def reward_pairs(point: dict, seed: int) -> dict:
 
     def states(pairs):
         encoded = preferences.encode_pairs(tokenizer, pairs)
-        return reward.prepare(model, encoded, tokenizer.pad_token_id, _states)
+        return reward.prepare_pairs(model, encoded, tokenizer.pad_token_id, _states)
 
     stored = states(pairs)
     reward.fit(model, stored, pad_id=tokenizer.pad_token_id, seed=seed, label=f"{point}, seed {seed}")

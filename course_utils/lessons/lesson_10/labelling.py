@@ -100,7 +100,7 @@ class Labelling:
         return f"Pair {number} of {len(self.shown)}. {asked}\n\nLeft:  {left}\n\nRight: {right}"
 
 
-STYLE = """
+LABELLING_STYLE = """
 .labelling { border: 1px solid #BBBBBB; border-radius: 4px; padding: 10px; max-width: 900px; }
 .labelling:focus { outline: none; }
 .labelling:focus-within { border-color: #0072B2; box-shadow: 0 0 0 2px #56B4E9; }
@@ -173,7 +173,7 @@ def _view(labelling: Labelling):
     import traitlets
 
     class LabellingView(anywidget.AnyWidget):
-        _esm, _css = SCRIPT, STYLE
+        _esm, _css = SCRIPT, LABELLING_STYLE
         state = traitlets.Dict().tag(sync=True)
 
     def handle(view, content, buffers):

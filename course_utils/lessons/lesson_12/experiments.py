@@ -21,7 +21,7 @@ ANSWERS, CHOICES = 8, (1, 2, 4, 8)  # sampled to each held-out prompt; best of n
 
 
 @functools.cache
-def parts():
+def policy_parts():
     """(session, tuned model, tokenizer, reward model, training prompts, held-out prompts), for all runs."""
     from course_utils.artifacts import reward_model, sft_model
     from course_utils.session import start
@@ -49,7 +49,7 @@ def ppo(point: dict, seed: int) -> dict:
     from course_utils.methods import rollouts
     from course_utils.methods.ppo import train_ppo
 
-    _, model, tokenizer, judge, prompts, _ = parts()
+    _, model, tokenizer, judge, prompts, _ = policy_parts()
     policy, diary = copy.deepcopy(model), []
     rows = train_ppo(
         policy,
@@ -80,7 +80,7 @@ def best_of_n(point: dict, seed: int) -> dict:
     from course_utils.preferences import request
     from course_utils.world.gold import gold_score
 
-    _, model, tokenizer, judge, _, prompts = parts()
+    _, model, tokenizer, judge, _, prompts = policy_parts()
     generator = torch.Generator().manual_seed(seed)
     proxy, gold = [], []
     for start in range(0, len(prompts), 4):
@@ -108,7 +108,7 @@ def measured(policy, seed):
     """evaluate_policy on an answer to each held-out prompt."""
     from course_utils.lessons.lesson_12.judging import evaluate_policy
 
-    _, model, tokenizer, judge, _, prompts = parts()
+    _, model, tokenizer, judge, _, prompts = policy_parts()
     return evaluate_policy(policy, model, judge, tokenizer, prompts, seed=seed)[0]
 
 

@@ -7,9 +7,8 @@ import torch
 
 from course_utils.chatml import IM_END
 from course_utils.data import IGNORE
-from course_utils.log_probs import last_hidden
+from course_utils.log_probs import last_hidden, log_probs_of
 from course_utils.methods.kl import exact_kl
-from course_utils.methods.kl import token_log_probs as token_log_probs_of
 from course_utils.methods.reward import score
 from course_utils.methods.rollouts import answer_mask, answer_texts, encode_prompts, rollout, sampling_of
 from course_utils.preferences import request
@@ -34,7 +33,7 @@ def distance(policy, reference, batch):
     mine, theirs = (_scored_logits(model, batch, scored) for model in (policy, reference))
     kl, log_probs = (torch.zeros(scored.shape, device=scored.device) for _ in range(2))
     kl[scored] = exact_kl(mine, theirs)
-    log_probs[scored] = token_log_probs_of(theirs, targets[scored])
+    log_probs[scored] = log_probs_of(theirs, targets[scored])
     return kl.sum(1), log_probs.sum(1)
 
 

@@ -3,7 +3,7 @@
 import copy
 import functools
 
-from course_utils.lessons.lesson_12.experiments import measured, parts
+from course_utils.lessons.lesson_12.experiments import measured, policy_parts
 from course_utils.stored_runs import sweep
 
 DPO_BETAS = (0.03, 0.1, 0.5)
@@ -20,7 +20,7 @@ def dpo(point: dict, seed: int) -> dict:
     """
     from course_utils.methods.dpo import pair_metrics, train_dpo
 
-    _, model, tokenizer, *_ = parts()
+    _, model, tokenizer, *_ = policy_parts()
     policy = copy.deepcopy(model).requires_grad_(True)
     pad = tokenizer.pad_token_id
     (train, of_train), (held_out, of_held_out), (controlled, of_controlled) = encoded_pairs()
@@ -51,7 +51,7 @@ def encoded_pairs():
     from course_utils.methods.dpo import reference_log_probs
     from course_utils.preferences import encode_pairs
 
-    session, model, tokenizer, *_ = parts()
+    session, model, tokenizer, *_ = policy_parts()
     pairs = preference_pairs(session)
     chosen = [
         encode_pairs(tokenizer, part)

@@ -28,7 +28,7 @@ RATES = {  # tried for each method; sweeps_methods.BEST has the best of them
 SHOTS = (0, 2, 4, 6)
 STEPS, BATCH = 60, 16
 RANK, ALPHA, LENGTH = 8, 16.0, 16
-WORDS = "Here are questions, each with its answer.\n"
+PROMPT_WORDS = "Here are questions, each with its answer.\n"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def prepare(model, tokenizer, method: str):
     if method not in TRAINED:
         raise ValueError(f"method is one of {', '.join(TRAINED)}; got {method!r}")
     if method == "prompt tuning":
-        return PromptTuning(model, prompt_from_words(model, encode(tokenizer, WORDS), LENGTH))
+        return PromptTuning(model, prompt_from_words(model, encode(tokenizer, PROMPT_WORDS), LENGTH))
     if method == "full":
         return model
     apply_lora(model, RANK, ALPHA)

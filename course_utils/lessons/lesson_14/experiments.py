@@ -20,7 +20,7 @@ BEST = {
 
 
 @functools.cache
-def parts():
+def task_parts():
     """(task, source texts as examples, loss of the untuned model on these)."""
     from course_utils.data import encode_text, load_source_texts
     from course_utils.evaluation import mean_loss
@@ -38,7 +38,7 @@ def made(point: dict, seed: int):
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")
-    questions = parts()[0].tune
+    questions = task_parts()[0].tune
     if point["method"] == "prompting":
         return model, tokenizer, examples_in_front(questions, int(point["setting"]), seed), 0.0
     model, seconds = tune(model, tokenizer, point["method"], questions, lr=point["setting"], seed=seed)
@@ -63,7 +63,7 @@ def method_settings(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_14.comparison import encoded, right_answers
 
     model, tokenizer, in_front, _ = made(point, seed)
-    task, source, before = parts()
+    task, source, before = task_parts()
     choose, judge = task.choose, task.judge
     result = {
         "right": statistics.mean(right_answers(model, tokenizer, choose, in_front)),
@@ -87,7 +87,7 @@ def methods(point: dict, seed: int) -> dict:
     from course_utils.methods.lora import count_trainable
 
     model, tokenizer, in_front, seconds = made(point, seed)
-    task, source, before = parts()
+    task, source, before = task_parts()
     right = right_answers(model, tokenizer, task.judge, in_front)
     trains = point["method"] != "prompting"
     return {
@@ -124,7 +124,7 @@ def judged(model, tokenizer) -> dict:
     from course_utils.evaluation import forgetting, mean_loss
     from course_utils.lessons.lesson_14.comparison import right_answers
 
-    task, source, before = parts()
+    task, source, before = task_parts()
     right = right_answers(model, tokenizer, task.judge)
     return {
         "right": statistics.mean(right),
@@ -138,7 +138,7 @@ def tuned_on(point: dict, seed: int):
     from course_utils.lessons.lesson_14.on_top import on_top
 
     model, tokenizer, _, before = made({"method": "LoRA", "setting": BEST["LoRA"]}, seed)
-    questions = parts()[0].tune
+    questions = task_parts()[0].tune
     model, seconds = on_top(model, tokenizer, point["method"], questions, lr=point["setting"], seed=seed)
     return model, tokenizer, before + seconds
 
@@ -155,7 +155,7 @@ def on_top_settings(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_14.comparison import encoded, right_answers
 
     model, tokenizer, _ = tuned_on(point, seed)
-    choose = parts()[0].choose
+    choose = task_parts()[0].choose
     return {
         "right": statistics.mean(right_answers(model, tokenizer, choose)),
         "loss": mean_loss(model, encoded(tokenizer, choose)),
@@ -191,7 +191,7 @@ def lora_longer(point: dict, seed: int) -> dict:
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")
-    questions, lr, steps = parts()[0].tune, BEST["LoRA"], point["steps"]
+    questions, lr, steps = task_parts()[0].tune, BEST["LoRA"], point["steps"]
     model, seconds = tune(model, tokenizer, "LoRA", questions, lr=lr, seed=seed, steps=steps)
     return {**judged(model, tokenizer), "measured_seconds": seconds}
 

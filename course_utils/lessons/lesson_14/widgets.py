@@ -89,12 +89,12 @@ def memory_plan(
 
 def memory_calculator() -> None:
     """Controls for `memory_plan`: model, method, batch, length, card or machine, price and checkpointing."""
-    from course_utils.budget import KNOWN_MODELS, METHODS, cards_here
+    from course_utils.budget import KNOWN_MODELS, TRAINING_METHODS, cards_here
 
     control(
         memory_plan,
         model=list(KNOWN_MODELS),
-        method=list(METHODS),
+        method=list(TRAINING_METHODS),
         batch_size=[1, 2, 4, 8, 16, 32],
         tokens=[256, 512, 1024],
         card=cards_here(),

@@ -33,7 +33,7 @@ def run_lesson(lesson: str, seed: int, model: str = "pocket", scale: str = "smok
     return {"lesson": lesson, "seed": seed, "claims": values, "worker": worker}
 
 
-def sweep(client, lessons: Sequence[str], seeds: Sequence[int], **settings) -> Iterator[dict]:
+def sweep_lessons(client, lessons: Sequence[str], seeds: Sequence[int], **settings) -> Iterator[dict]:
     """The results of every lesson at every seed as they come; {"lesson", "seed", "error"} of one that failed.
 
     client: a dask.distributed Client. Leaving the loop early cancels what has not begun. settings go to

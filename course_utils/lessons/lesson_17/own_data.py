@@ -326,7 +326,7 @@ def shorten(messages: list[dict], length, limit: int) -> list[dict] | None:
     return None
 
 
-def fit(conversations: Sequence[Conversation], tokenizer, limit: int):
+def fit_conversations(conversations: Sequence[Conversation], tokenizer, limit: int):
     """(conversations of at most `limit` tokens, lines that were shortened, lines that were left out)."""
     kept, shortened, left_out = [], [], []
     for conversation in conversations:
@@ -367,14 +367,14 @@ WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]
 COURTESIES = {"hello", "hi", "please", "tell", "me", "thanks"}
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The text's words in order: no case, no punctuation, one form of each character."""
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def question_words(text: str) -> list[str]:
     """The words that ask: without greetings and courtesies, unless there is nothing else."""
-    every = words(text)
+    every = split_words(text)
     return [word for word in every if word not in COURTESIES] or every
 
 
@@ -449,8 +449,8 @@ def without_duplicates(conversations: Sequence[Conversation]):
     copies = repeats([exact_key(conversation) for conversation in conversations])
     exact = [conversations[position].line for position in copies]
     conversations = [row for position, row in enumerate(conversations) if position not in set(copies)]
-    texts = [set(words(" ".join(row.asked))) for row in conversations]
-    said = [words("\n".join(row.answers)) or row.answers for row in conversations]
+    texts = [set(split_words(" ".join(row.asked))) for row in conversations]
+    said = [split_words("\n".join(row.answers)) or row.answers for row in conversations]
     near = {j for i, j in near_pairs(texts, SAME) if said[i] == said[j]}
     lines = [conversations[position].line for position in sorted(near)]
     return [row for position, row in enumerate(conversations) if position not in near], exact, lines

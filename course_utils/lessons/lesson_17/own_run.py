@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from transformers.pytorch_utils import Conv1D
 
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import Example, batches, encode, load_source_texts
@@ -29,20 +28,20 @@ from course_utils.lessons.lesson_17.own_data import (
     chosen_conversations,
     read_conversations,
     read_preferences,
+    split_words,
     token_counts,
-    words,
 )
 from course_utils.methods import dpo
 from course_utils.methods.chat import fit_context
-from course_utils.methods.lora import apply_lora, layer_sizes, lora_layers
-from course_utils.methods.lora_fast import scored_lm_loss, speed_up
+from course_utils.methods.lora import apply_lora, layer_sizes
+from course_utils.methods.lora_fast import speed_up
 from course_utils.methods.lora_files import CONFIG_FILE
 from course_utils.methods.quantization import QuantizedLinear, quantize_model
 from course_utils.methods.sft import replies
 from course_utils.methods.token_rows import load_chat_adapter, save_chat_adapter, train_token_rows
 from course_utils.model_files import sha256
 from course_utils.models import Source, load_model, resolve, save_model
-from course_utils.training import History, train
+from course_utils.training import History, scored_lm_loss, train
 
 METHODS = ("lora", "qlora", "full")
 RATES = {"lora": 5e-4, "qlora": 5e-4, "full": 1e-4}  # a start, for models of some hundred million parameters
@@ -177,7 +176,6 @@ def prepare(model, tokenizer, plan: Plan):
     else:
         speed_up(model)
     train_token_rows(model, marker_ids(tokenizer))
-    model.get_output_embeddings().bias = None  # policies.head_log_probs asks a head for it
     return model
 
 
@@ -363,13 +361,13 @@ def _whole(history):
 
 def agrees(answer: str, reference: str) -> bool:
     """Whether the two are the same, or one holds the other as whole words; case and punctuation aside."""
-    a, b = (f" {' '.join(words(text))} " for text in (answer, reference))
+    a, b = (f" {' '.join(split_words(text))} " for text in (answer, reference))
     return bool(a.strip()) and bool(b.strip()) and (a in b or b in a)
 
 
 def shared_words(answer: str, reference: str) -> float:
     """F1 of the answer's words against the reference's: 1 for the same words, 0 for none in common."""
-    a, b = Counter(words(answer)), Counter(words(reference))
+    a, b = Counter(split_words(answer)), Counter(split_words(reference))
     common = sum((a & b).values())
     return 2 * common / (sum(a.values()) + sum(b.values())) if common else float(a == b)
 
@@ -451,18 +449,7 @@ def save_result(model, tokenizer, folder, method: str):
     """The adapter in PEFT's format, or for `full` the whole model; with the tokenizer and its template."""
     if method == "full":
         return save_model(model, tokenizer, folder)
-    save_chat_adapter(model, tokenizer, folder)
-    if method == "qlora":  # the quantised layers are no Conv1D any more, those of the base are
-        file = Path(folder) / CONFIG_FILE
-        config = json.loads(file.read_text(encoding="utf-8"))
-        layers = [layer.original for layer in lora_layers(model).values()]
-        config["fan_in_fan_out"] = any(_was_conv1d(layer) for layer in layers)
-        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return None
-
-
-def _was_conv1d(layer):
-    return layer.conv1d if isinstance(layer, QuantizedLinear) else isinstance(layer, Conv1D)
+    return save_chat_adapter(model, tokenizer, folder)
 
 
 def load_result(session, folder) -> tuple:

@@ -22,7 +22,7 @@ LABELS = {
 }
 SHARES = ("same", "agrees", "ended")  # each a share of the questions asked
 
-STYLE = """
+REPORT_STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; margin: 1rem 0 }
 th, td { border-bottom: 1px solid #ccc; padding: .3rem .7rem; text-align: left; vertical-align: top }
@@ -108,7 +108,7 @@ def side_by_side(questions, stages: dict[str, Scores], most: int = 12) -> str:
     return table(["line", "question", "reference", *stages], rows[:most], text_columns=True)
 
 
-def page(
+def report_page(
     title: str,
     facts: Sequence[tuple[str, str]],
     notes: Sequence[str],
@@ -124,7 +124,8 @@ def page(
     )
     items = "\n".join(f"<li>{escape(note)}</li>" for note in notes)
     return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style></head><body>
+<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>
+<style>{REPORT_STYLE}</style></head><body>
 <h1>{escape(title)}</h1>
 {table(["", ""], [list(pair) for pair in facts], text_columns=True)}
 <h2>Before and after</h2>
@@ -142,7 +143,7 @@ on, in any spelling that the course recognises.</p>
 """
 
 
-CARD = """\
+MODEL_CARD = """\
 ---
 library_name: {library}
 base_model: {base_as_json}
@@ -202,7 +203,7 @@ folder = "."  # this folder
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder)"""
 
-ASK = """
+ASK_THE_MODEL = """
 
 messages = [{"role": "user", "content": "What is the capital of Peru?"}]
 ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt",
@@ -212,7 +213,9 @@ said = model.generate(**ids, max_new_tokens=60, do_sample=False, pad_token_id=to
 print(tokenizer.decode(said[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))"""
 
 
-def card(title: str, base: str, plan: Plan, conversations: int, pairs: int, stages: dict[str, Scores]) -> str:
+def model_card(
+    title: str, base: str, plan: Plan, conversations: int, pairs: int, stages: dict[str, Scores]
+) -> str:
     """The model card, README.md: what it is, how to use it, what was measured, what was not."""
     full = plan.method == "full"
     rows = [" | ".join(["", *row, ""]).strip() for row in score_rows(stages)]
@@ -229,7 +232,7 @@ def card(title: str, base: str, plan: Plan, conversations: int, pairs: int, stag
     settings = {
         name: f"{value:g}" if isinstance(value, float) else value for name, value in shown.items()
     } | settings
-    return CARD.format(
+    return MODEL_CARD.format(
         title=title,
         base=base,
         base_as_json=json.dumps(base),
@@ -238,7 +241,7 @@ def card(title: str, base: str, plan: Plan, conversations: int, pairs: int, stag
         what="A tuned copy" if full else f"An adapter ({plan.method})",
         conversations=conversations,
         pairs=f" and {pairs} preference pairs" if pairs else "",
-        use=(FULL_USE if full else PEFT_USE.format(base=base)) + ASK,
+        use=(FULL_USE if full else PEFT_USE.format(base=base)) + ASK_THE_MODEL,
         asked=len(next(iter(stages.values())).answers),
         stages=" | ".join(stages),
         rule="|".join("---" for _ in stages),
@@ -247,7 +250,7 @@ def card(title: str, base: str, plan: Plan, conversations: int, pairs: int, stag
     )
 
 
-def write(folder: Path, report: str, card_text: str, results: dict) -> None:
+def write_report(folder: Path, report: str, card_text: str, results: dict) -> None:
     """report.html, README.md and results.json into the folder."""
     texts = {
         "report.html": report,

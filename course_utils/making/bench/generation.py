@@ -6,7 +6,7 @@ from course_utils.making.bench.timing import row
 
 
 @row("sampling against generate(): batch 32, 8 + 32 tokens")
-def sampling():
+def sampling_row():
     return _continuations(do_sample=True)
 
 

@@ -8,7 +8,8 @@ import torch
 from course_utils.making.bench.timing import PEAKS, row
 from course_utils.memory import random_batch
 from course_utils.methods.lora import Adapters, apply_lora, lora_layers, merge_lora, unmerge_lora
-from course_utils.methods.lora_fast import scored_lm_loss, speed_up
+from course_utils.methods.lora_fast import speed_up
+from course_utils.training import scored_lm_loss
 
 TARGETS = ["c_attn"]
 RANK, ALPHA = 8, 16.0

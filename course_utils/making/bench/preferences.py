@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from course_utils import log_probs
+from course_utils.log_probs import fast_token_log_probs
 from course_utils.making.bench.timing import row
 from course_utils.methods import dpo, ppo, rollouts
 from course_utils.methods.lora import adapter_off, apply_lora
@@ -21,9 +21,9 @@ RANK, ALPHA, TARGETS = 8, 16.0, ["c_attn"]
 
 
 @row("rollout against generate(): 32 prompts, 48 new tokens")
-def rollout():
-    model, tokenizer = pocket()
-    prompts = [tokenizer(text)["input_ids"] for text in story_prompts(tokenizer)]
+def rollout_row():
+    model, tokenizer = pocket_and_tokenizer()
+    prompts = [tokenizer(text)["input_ids"] for text in bench_prompts(tokenizer)]
     ids, mask = rollouts.pad_left(prompts, 0)
 
     def ours():
@@ -61,8 +61,8 @@ def grpo():
     def letters(completions, **_):
         return [float(len(set(text))) for text in completions]
 
-    model, tokenizer = pocket()
-    prompts = story_prompts(tokenizer)[: ROLLOUTS // GROUP]
+    model, tokenizer = pocket_and_tokenizer()
+    prompts = bench_prompts(tokenizer)[: ROLLOUTS // GROUP]
     folder = Path(tempfile.mkdtemp())
     model.save_pretrained(folder)  # the trainer loads its reference by path
     tokenizer.save_pretrained(folder)
@@ -77,7 +77,7 @@ def grpo():
         report_to=[],
         **plain(),
     )
-    with quiet():
+    with quiet_library():
         trainer = trl.GRPOTrainer(
             str(folder),
             reward_funcs=letters,
@@ -108,7 +108,7 @@ def grpo():
         texts = rollouts.answer_texts(tokenizer, batch)
         batch["scores"] = torch.tensor(letters(texts))
         with torch.no_grad():
-            batch["reference"] = log_probs.fast_token_log_probs(reference, batch)
+            batch["reference"] = fast_token_log_probs(reference, batch)
         loss, _ = ppo.group_loss(mine, batch, "grpo", 0.04, GROUP)
         optimizer.zero_grad()
         loss.backward()
@@ -118,7 +118,7 @@ def grpo():
     return ours, library
 
 
-def pocket():
+def pocket_and_tokenizer():
     from course_utils.models import load_model
 
     return load_model("pocket")
@@ -130,13 +130,13 @@ def plain():
 
 
 @contextlib.contextmanager
-def quiet():
+def quiet_library():
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
-def story_prompts(tokenizer):
+def bench_prompts(tokenizer):
     """32 prompts of 20 to 30 tokens, from source text that pre-training has not seen."""
     from course_utils.data import load_source_texts
 
@@ -150,7 +150,7 @@ def dpo_steps(lora):
     import peft
     import trl
 
-    model, tokenizer = pocket()
+    model, tokenizer = pocket_and_tokenizer()
     from course_utils.data import load_source_texts
 
     texts = [text for text in load_source_texts() if 300 < len(text) < 600][: 2 * PAIRS]
@@ -167,7 +167,7 @@ def dpo_steps(lora):
     config = trl.DPOConfig(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=PAIRS, report_to=[], **plain()
     )
-    with quiet():
+    with quiet_library():
         trainer = trl.DPOTrainer(
             model,
             args=config,

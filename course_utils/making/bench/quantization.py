@@ -57,23 +57,23 @@ def dequantise_double():
 
 
 @row("QLoRA step against PEFT with bitsandbytes: pocket, 8 x 128, every token scored")
-def pocket_step():
-    return training_steps(pocket(), 8, 128)
+def pocket_qlora_step():
+    return qlora_steps(pocket(), 8, 128)
 
 
 @row("QLoRA step against PEFT with bitsandbytes: pocket, 8 x 128, a quarter scored")
-def pocket_step_quarter():
-    return training_steps(pocket(), 8, 128, prompt_share=0.75)
+def pocket_qlora_step_quarter():
+    return qlora_steps(pocket(), 8, 128, prompt_share=0.75)
 
 
 @row("QLoRA step against PEFT with bitsandbytes: GPT-2 small, 2 x 128, every token scored")
-def small_step():
-    return training_steps(gpt2_small(), 2, 128)
+def small_qlora_step():
+    return qlora_steps(gpt2_small(), 2, 128)
 
 
 @row("QLoRA step against PEFT with bitsandbytes: GPT-2 small, 2 x 128, a quarter scored")
-def small_step_quarter():
-    return training_steps(gpt2_small(), 2, 128, prompt_share=0.75)
+def small_qlora_step_quarter():
+    return qlora_steps(gpt2_small(), 2, 128, prompt_share=0.75)
 
 
 def with_bitsandbytes(model):
@@ -93,11 +93,11 @@ def with_bitsandbytes(model):
         )
 
 
-def our_step(model, batch):
+def our_qlora_step(model, batch):
     return one_step(speed_up(apply_lora(quantize_model(model), RANK, ALPHA, TARGETS)), batch, our_loss)
 
 
-def training_steps(model, rows, tokens, prompt_share=0.0):
+def qlora_steps(model, rows, tokens, prompt_share=0.0):
     batch = batch_of(model, rows, tokens, prompt_share)
     theirs = peft_on(with_bitsandbytes(model))
-    return our_step(copy.deepcopy(model), batch), one_step(theirs, batch, their_loss)
+    return our_qlora_step(copy.deepcopy(model), batch), one_step(theirs, batch, their_loss)

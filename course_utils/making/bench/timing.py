@@ -18,7 +18,7 @@ def row(name: str):
     return register
 
 
-def compare(ours: Callable, library: Callable, rounds: int) -> dict:
+def compare_times(ours: Callable, library: Callable, rounds: int) -> dict:
     """Medians in milliseconds and their ratio, ours over the library's; one round of warm-up."""
     times = {ours: [], library: []}
     for _ in range(rounds + 1):

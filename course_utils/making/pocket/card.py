@@ -22,7 +22,7 @@ from course_utils.world.templates import FORMS
 SEEDS = range(5)
 SAMPLE = 20_000  # documents from which the corpus statistics are taken
 READING = 200  # reading questions mixed into an epoch
-KINDS = ("short", "sentence")
+ANSWER_KINDS = ("short", "sentence")
 ABOUT_TUNING = {
     "held_out": "all four, held out",
     "paraphrase": "the same in a phrasing never tuned on",
@@ -70,7 +70,7 @@ def figures(model, tokenizer, seed: int, tokens: int, curve: list[dict]) -> dict
     }
 
 
-CARD = """\
+POCKET_CARD = """\
 # pocket-gpt2
 
 A GPT-2 of {parameters:,} parameters (4 layers of width 256, 4 heads, context 256, vocabulary {vocabulary:,},
@@ -160,13 +160,13 @@ def write_card(report: dict, folder: Path) -> None:
     relations = [(*a, "", *b, "", *c) for a, b, c in zip(*columns, strict=True)]
     tuned = report["tuning"]
     tuning = [
-        (f"{relation} (held out)", *(f"{tuned['held_out'][kind][relation]:.2f}" for kind in KINDS))
+        (f"{relation} (held out)", *(f"{tuned['held_out'][kind][relation]:.2f}" for kind in ANSWER_KINDS))
         for relation in HEADLINE
     ]
     for name, what in ABOUT_TUNING.items():
-        tuning.append((what, *(f"**{tuned[name][kind]['all']:.2f}**" for kind in KINDS)))
+        tuning.append((what, *(f"**{tuned[name][kind]['all']:.2f}**" for kind in ANSWER_KINDS)))
     rows = [row for row in report["curve"] if "completion" in row]
-    text = CARD.format(
+    text = POCKET_CARD.format(
         **{key: report[key] for key in ("parameters", "seed", "tokens", "minutes", "evaluation_minutes")},
         **{key: value for key, value in report["corpus"].items() if key != "shares"},
         facts=len(all_facts()),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from course_utils.world.passages import passage, roll_call
-from course_utils.world.stories import NAMES, story
+from course_utils.world.stories import CHARACTER_NAMES, story
 from course_utils.world.tables import FactRow, all_facts, bare
 from course_utils.world.templates import FORMS, PIECES, WRAPPERS, capitalise, embed, fill, object_last
 
@@ -22,7 +22,7 @@ END = "<|endoftext|>"
 
 
 # Shares of pieces: kinds of document, and surface forms within the facts.
-KINDS = {"facts": 0.53, "stories": 0.26, "passages": 0.17, "lists": 0.04}
+DOCUMENT_KINDS = {"facts": 0.53, "stories": 0.26, "passages": 0.17, "lists": 0.04}
 FACT_FORMS = {"running": 0.24, "wrapped": 0.2, "entries": 0.22, "quotes": 0.17, "tables": 0.17}
 TWICE = ("capital", "currency", "young", "symbol")  # relations stated twice as often: names hard to spell
 
@@ -62,7 +62,7 @@ def _sentence(rng: random.Random, fact: FactRow, wrap: float = 0.25) -> str:
     template = rng.choice(FORMS[relation].statements)
     if rng.random() < wrap:
         wrapper = rng.choice(WRAPPERS)
-        return wrapper.format(name=rng.choice(NAMES), x=fill(embed(template), subject, obj))
+        return wrapper.format(name=rng.choice(CHARACTER_NAMES), x=fill(embed(template), subject, obj))
     return fill(template, subject, obj)
 
 
@@ -152,12 +152,12 @@ def documents(seed: int) -> Iterator[Document]:
     by_subject = {form: Deck(rng, facts, lambda f: f[1], 5) for form in FACT_FORMS}
     kinds, forms = Counter(), Counter()
     while True:
-        kind = min(KINDS, key=lambda k: kinds[k] / KINDS[k])
+        kind = min(DOCUMENT_KINDS, key=lambda k: kinds[k] / DOCUMENT_KINDS[k])
         dealt: list[FactRow] = []
         if kind == "stories":
             text = story(rng).text
         elif kind == "passages":
-            text = passage(rng, NAMES)
+            text = passage(rng, CHARACTER_NAMES)
         elif kind == "lists":
             text = roll_call(rng)
         else:

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 from course_utils.making.pocket.corpus import documents
-from course_utils.world.conversations import card, conversations
+from course_utils.world.conversations import conversations, conversations_card
 from course_utils.world.passages import question_row, reading_questions
 from course_utils.world.tables import INVENTED, FactRow, all_facts
 from course_utils.world.templates import FORMS, PIECES, fill
@@ -46,7 +46,7 @@ def _row(fact: FactRow, split: str) -> dict:
     return dict(zip(("relation", "subject", "object"), fact, strict=True)) | {"split": split}
 
 
-def questions(facts: list[dict], paraphrase: bool = False) -> list[dict]:
+def question_rows(facts: list[dict], paraphrase: bool = False) -> list[dict]:
     """Two rows a fact, one for each kind of answer, in phrasings drawn at random or in the one kept back."""
     rng = random.Random(QUESTION_SEED)
     rows = []
@@ -140,8 +140,8 @@ def data_files() -> dict[str, str]:
     """Path below data/ -> content of every generated file and card."""
     facts = split_facts()
     by_split = {s: [row for row in facts if row["split"] == s] for s in ("tune", "held_out", "invented")}
-    asked = {split: questions(rows) for split, rows in by_split.items()}
-    asked["paraphrase"] = questions(by_split["held_out"], paraphrase=True)
+    asked = {split: question_rows(rows) for split, rows in by_split.items()}
+    asked["paraphrase"] = question_rows(by_split["held_out"], paraphrase=True)
     asked["reading"] = reading_questions(random.Random(READING_SEED), READING_ROWS)
     source = {name: source_texts(name) for name in SOURCE_SEEDS}
     chats = conversations(facts)
@@ -170,7 +170,7 @@ def data_files() -> dict[str, str]:
                 )
             ),
             "source/README.md": SOURCE_CARD.format(**{name: len(rows) for name, rows in source.items()}),
-            "conversations/README.md": card(chats),
+            "conversations/README.md": conversations_card(chats),
         }
     )
 

@@ -55,7 +55,7 @@ def chat_example(tokenizer, row: dict):
     return encode_conversation(tokenizer, messages)
 
 
-def tune(model, tokenizer, rows: list[dict], seed: int, lr: float = 5e-4, batch: int = 16):
+def tune_pocket(model, tokenizer, rows: list[dict], seed: int, lr: float = 5e-4, batch: int = 16):
     """Quick instruction tuning in place, one pass over the rows: canonical ChatML, loss on the answers."""
     add_chat_tokens(model, tokenizer)
     examples = [chat_example(tokenizer, row) for row in rows]
@@ -97,7 +97,7 @@ def story_continuations(
     return [(head, names, text) for (head, names), text in zip(heads, texts, strict=True)]
 
 
-def instruction_tuning(
+def tuned_on_instructions(
     model, tokenizer, relations, seed: int, reading: int, epochs: int = 8, lr: float = 3e-4
 ):
     """A tuned copy of the model (and of the tokenizer): questions on half of the facts, and texts to read.
@@ -107,7 +107,7 @@ def instruction_tuning(
     model, tokenizer = copy.deepcopy(model), copy.deepcopy(tokenizer)
     rows = epochs * [row for row in load_questions("tune") if row["relation"] in relations]
     rows += reading_questions(random.Random(1000 + seed), epochs * reading)
-    tune(model, tokenizer, rows, seed, lr)
+    tune_pocket(model, tokenizer, rows, seed, lr)
     return model, tokenizer
 
 
@@ -119,7 +119,7 @@ def tuning_figures(model, tokenizer, relations, seeds, reading: int, **settings)
         for split in ("held_out", "paraphrase", "invented")
     }
     for seed in seeds:
-        tuned = instruction_tuning(model, tokenizer, relations, seed, reading, **settings)
+        tuned = tuned_on_instructions(model, tokenizer, relations, seed, reading, **settings)
         rng = random.Random(seed)
         asked["reading"] = [with_text(row, rng) for row in asked["invented"]]
         runs.append({name: by_kind(*tuned, rows) for name, rows in asked.items()})

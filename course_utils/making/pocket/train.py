@@ -101,7 +101,7 @@ def window_loss(model, windows: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits.float(), windows[:, 1:].reshape(-1))
 
 
-def learning_rate(step: int, steps: int) -> float:
+def rate_at(step: int, steps: int) -> float:
     return LR * warmup_cosine(step, steps, WARMUP_STEPS, LR_FLOOR)
 
 
@@ -161,7 +161,7 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
         ids = torch.from_numpy(stream[start : start + BATCH * CONTEXT + 1].astype(np.int64))
         windows = ids.unfold(0, CONTEXT + 1, CONTEXT)
         for group in both[0].param_groups + both[1].param_groups:
-            group["lr"] = learning_rate(step, steps)
+            group["lr"] = rate_at(step, steps)
         total = 0.0
         for part in windows.split(MICRO_BATCH):
             with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16):
