@@ -189,18 +189,39 @@ def batches(examples: Sequence[Example], batch_size: int, seed: int, pad_id: int
         raise ValueError("no examples to make batches of")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    return _shuffled(examples, batch_size, random.Random(seed), pad_id)
+    return shuffled_batches(
+        examples,
+        batch_size,
+        seed,
+        lambda chunk: collate(chunk, pad_id),
+        lambda example: len(example.input_ids),
+    )
 
 
-def _shuffled(examples, batch_size, rng, pad_id):
-    order = list(range(len(examples)))
+def collate_pairs(pairs, pad_id):
+    """Pairs as one batch of 2 B rows, the chosen first: input_ids, attention_mask, labels."""
+    chosen, rejected = zip(*pairs, strict=True)
+    return collate([*chosen, *rejected], pad_id)
+
+
+def shuffled_batches(items: Sequence, batch_size: int, seed: int, collate, length) -> Iterator[dict]:
+    """Endless shuffled batches of items of similar length, every item once an epoch."""
+    rng = random.Random(seed)
+    order = list(range(len(items)))
     run = 16 * batch_size
     while True:
         rng.shuffle(order)
         epoch = []
         for start in range(0, len(order), run):
-            bucket = sorted(order[start : start + run], key=lambda index: len(examples[index].input_ids))
+            bucket = sorted(order[start : start + run], key=lambda index: length(items[index]))
             epoch += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
         rng.shuffle(epoch)
         for batch in epoch:
-            yield collate([examples[index] for index in batch], pad_id)
+            yield collate([items[index] for index in batch])
+
+
+def chunks_by_length(items: Sequence, batch_size: int, length) -> Iterator[list[int]]:
+    """Places of all items in chunks of similar length, which saves padding."""
+    order = sorted(range(len(items)), key=lambda index: length(items[index]))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from course_utils.chatml import IM_END, encode_conversation
-from course_utils.data import Example, collate, encode_text, load_source_texts
+from course_utils.data import Example, chunks_by_length, collate, encode_text, load_source_texts
 from course_utils.generation import generate
+from course_utils.models import eval_mode
 from course_utils.training import fast_lm_loss
 
 
@@ -19,17 +20,12 @@ def mean_loss(model, examples: Sequence[Example], batch_size: int = 32) -> float
     if not examples:
         raise ValueError("no examples to take the mean loss of")
     device = next(model.parameters()).device
-    examples = sorted(examples, key=lambda example: len(example.input_ids))  # little padding
-    training = model.training
-    model.eval()
     total, tokens = 0.0, 0
-    try:
-        for start in range(0, len(examples), batch_size):
-            batch = collate(examples[start : start + batch_size], pad_id=0)
+    with eval_mode(model):
+        for chunk in chunks_by_length(examples, batch_size, lambda example: len(example.input_ids)):
+            batch = collate([examples[index] for index in chunk], pad_id=0)
             loss, count = fast_lm_loss(model, {name: value.to(device) for name, value in batch.items()})
             total, tokens = total + loss.item(), tokens + int(count)
-    finally:
-        model.train(training)
     if tokens == 0:
         raise ValueError("the examples have no target tokens: every label is -100")
     return total / tokens

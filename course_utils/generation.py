@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 import torch
 import torch.nn.functional as F
 
+from course_utils.data import chunks_by_length
+from course_utils.models import eval_mode
+
 
 def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
     """Divides by the temperature and sets to -inf what the rules exclude, [batch, vocabulary].
@@ -185,12 +188,8 @@ def generate(
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     answers = [""] * len(ids)
-    order = sorted(range(len(ids)), key=lambda index: len(ids[index]))  # little padding
-    training = model.training
-    model.eval()
-    try:
-        for start in range(0, len(order), batch_size):
-            chunk = order[start : start + batch_size]
+    with eval_mode(model):
+        for chunk in chunks_by_length(ids, batch_size, len):
             batch = pad_left([ids[index] for index in chunk], tokenizer.pad_token_id, device)
             new = sample_tokens(
                 model,
@@ -204,8 +203,6 @@ def generate(
             )
             for index, row in zip(chunk, new.tolist(), strict=True):
                 answers[index] = _text(tokenizer, row, stop_ids, stop_texts)
-    finally:
-        model.train(training)
     return answers
 
 

@@ -14,8 +14,6 @@ from typing import Any
 
 from filelock import FileLock
 
-from course_utils.code_hash import code_hash, data_hash
-
 
 def cached(name: str, inputs: dict[str, Any], make: Callable[[Path], None]) -> Path:
     """The folder that make(folder) filled, from the cache where name, inputs and code are the same.
@@ -24,6 +22,8 @@ def cached(name: str, inputs: dict[str, Any], make: Callable[[Path], None]) -> P
     code that make reaches. Several kernels may ask at once: one makes, the others wait. Nothing is kept where
     make fails. Raises TypeError for inputs that are not JSON, OSError on a full disk.
     """
+    from course_utils.code_hash import code_hash, data_hash
+
     key = json.dumps([name, inputs, code_hash(make), data_hash(make)], sort_keys=True)
     folder = home() / "cache" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -10,26 +10,17 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 
-from course_utils.data import IGNORE, collate
+from course_utils.data import IGNORE, chunks_by_length, collate_pairs, shuffled_batches
 from course_utils.log_probs import fast_sequence_log_probs
-from course_utils.methods import reward
 from course_utils.training import train
-
-
-def collate_pairs(pairs, pad_id):
-    """Pairs as one batch of 2 B rows, the chosen first: input_ids, attention_mask, labels."""
-    chosen, rejected = zip(*pairs, strict=True)
-    return collate([*chosen, *rejected], pad_id)
 
 
 @torch.no_grad()
 def reference_log_probs(reference, pairs, pad_id, batch_size=16):
     """What the reference gives the answers of each pair, (chosen, rejected) [pairs, 2]: computed once."""
     device = next(reference.parameters()).device
-    order = sorted(range(len(pairs)), key=lambda index: _length(pairs[index]))
     result = torch.empty(len(pairs), 2)
-    for start in range(0, len(pairs), batch_size):
-        chunk = order[start : start + batch_size]
+    for chunk in chunks_by_length(pairs, batch_size, _length):
         batch = collate_pairs([pairs[index] for index in chunk], pad_id)
         batch = {name: value.to(device) for name, value in batch.items()}
         result[chunk] = fast_sequence_log_probs(reference, batch).view(2, -1).T.cpu()
@@ -100,7 +91,7 @@ def pair_batches(pairs, reference, batch_size, seed, pad_id):
         return collate_pairs(part, pad_id) | {"reference": torch.stack(log_probs).T.flatten()}
 
     entries = list(zip(pairs, reference, strict=True))
-    return reward.pair_batches(entries, batch_size, seed, with_reference, lambda entry: _length(entry[0]))
+    return shuffled_batches(entries, batch_size, seed, with_reference, lambda entry: _length(entry[0]))
 
 
 def _length(pair):

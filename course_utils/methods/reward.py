@@ -6,15 +6,15 @@ pad token is the end of text. Only differences of scores mean anything; `centre`
 
 import copy
 import os
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course_utils.data import Example, collate
+from course_utils.data import Example, chunks_by_length, collate, collate_pairs, shuffled_batches
+from course_utils.models import eval_mode
 from course_utils.training import History, train
 
 HEAD_FILE = "reward_head.safetensors"
@@ -103,28 +103,6 @@ def pair_loss(model, batch):
 Pairs = Sequence[tuple[Example, Example]]  # (chosen, rejected)
 
 
-def collate_pairs(pairs: Pairs, pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:
-    """Chosen answers in the first half of the batch, rejected ones in the second; [2 * pairs, tokens]."""
-    batch = collate([c for c, _ in pairs] + [r for _, r in pairs], pad_id, side)
-    return {name: batch[name] for name in ("input_ids", "attention_mask")}
-
-
-def pair_batches(pairs: Sequence, batch_size: int, seed: int, collate, length) -> Iterator[dict]:
-    """Endless shuffled batches of pairs of similar length; every pair once an epoch."""
-    rng = random.Random(seed)
-    order = list(range(len(pairs)))
-    run = 16 * batch_size
-    while True:
-        rng.shuffle(order)
-        epoch = []
-        for start in range(0, len(order), run):
-            bucket = sorted(order[start : start + run], key=lambda index: length(pairs[index]))
-            epoch += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
-        rng.shuffle(epoch)
-        for batch in epoch:
-            yield collate([pairs[index] for index in batch])
-
-
 def fit(
     model,
     pairs: Pairs,
@@ -143,10 +121,10 @@ def fit(
         raise ValueError("no pairs to train the reward model on")
     pairs = prepare_pairs(model, pairs, pad_id)
     if _prepared(pairs):
-        stream = pair_batches(pairs, batch_size, seed, collate_states, lambda pair: max(map(len, pair)))
+        stream = shuffled_batches(pairs, batch_size, seed, collate_states, lambda pair: max(map(len, pair)))
         loss_fn = state_pair_loss
     else:
-        stream = pair_batches(
+        stream = shuffled_batches(
             pairs,
             batch_size,
             seed,
@@ -184,10 +162,8 @@ def frozen_states(
 ) -> list[torch.Tensor]:
     """What goes into the last block, for each example [tokens, width]."""
     body, device = model.body, next(model.parameters()).device
-    order = sorted(range(len(examples)), key=lambda index: len(examples[index].input_ids))
     result = [None] * len(examples)
-    for start in range(0, len(order), batch_size):
-        chunk = order[start : start + batch_size]
+    for chunk in chunks_by_length(examples, batch_size, lambda example: len(example.input_ids)):
         ids = collate([examples[index] for index in chunk], pad_id)["input_ids"].to(device)
         x = body.wte(ids) + body.wpe(torch.arange(ids.shape[1], device=device))  # (batch, tokens, width)
         for block in body.h[:-1]:
@@ -269,18 +245,12 @@ def state_pair_loss(model, batch):
 def scores(model, examples: Sequence[Example], pad_id: int, batch_size: int = 64) -> torch.Tensor:
     """The score of each example, [examples], on the CPU. Leaves the model's mode as it was."""
     device = next(model.parameters()).device
-    order = sorted(range(len(examples)), key=lambda index: len(examples[index].input_ids))
     result = torch.zeros(len(examples))
-    training = model.training
-    model.eval()
-    try:
-        for start in range(0, len(order), batch_size):
-            chunk = order[start : start + batch_size]
+    with eval_mode(model):
+        for chunk in chunks_by_length(examples, batch_size, lambda example: len(example.input_ids)):
             batch = collate([examples[index] for index in chunk], pad_id)
             inputs = (batch[name].to(device) for name in ("input_ids", "attention_mask"))
             result[chunk] = score(model, *inputs).float().cpu()
-    finally:
-        model.train(training)
     return result
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import torch
 
 from course_utils.chatml import IM_END, add_chat_tokens, encode_conversation, marker_ids
-from course_utils.data import Example, batches, load_conversations, load_questions
+from course_utils.data import Example, batches, chunks_by_length, load_conversations, load_questions
 from course_utils.evaluation import question_text, score_answers
 from course_utils.generation import pad_left, sample_tokens
 from course_utils.methods.lora import apply_lora
 from course_utils.methods.token_rows import train_token_rows
+from course_utils.models import eval_mode
 from course_utils.training import History, scored_lm_loss, train
 
 ASKED_RELATIONS = ("capital", "currency", "young", "symbol")  # their answers are hard to guess
@@ -106,12 +107,9 @@ def replies(
         )
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))  # little padding
-    said, training = [Reply("", False)] * len(prompts), model.training
-    model.eval()
-    try:
-        for start in range(0, len(order), batch_size):
-            chunk = order[start : start + batch_size]
+    said = [Reply("", False)] * len(prompts)
+    with eval_mode(model):
+        for chunk in chunks_by_length(prompts, batch_size, len):
             batch = pad_left([prompts[index] for index in chunk], tokenizer.pad_token_id, device)
             new = sample_tokens(
                 model,
@@ -125,8 +123,6 @@ def replies(
             )
             for index, row in zip(chunk, new.tolist(), strict=True):
                 said[index] = _reply(tokenizer, row, end)
-    finally:
-        model.train(training)
     return said
 
 

@@ -38,8 +38,8 @@ def test_made_again_when_name_input_code_or_data_change(monkeypatch):
     make = Maker()
 
     def folder(name="sft", code="code", data="data", **inputs):
-        monkeypatch.setattr("course_utils.home.code_hash", lambda make: code)
-        monkeypatch.setattr("course_utils.home.data_hash", lambda make: data)
+        monkeypatch.setattr("course_utils.code_hash.code_hash", lambda make: code)
+        monkeypatch.setattr("course_utils.code_hash.data_hash", lambda make: data)
         return cached(name, inputs, make)
 
     places = {

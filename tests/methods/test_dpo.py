@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import tiny_model, tiny_tokenizer
 
-from course_utils.data import IGNORE
+from course_utils.data import IGNORE, collate_pairs
 from course_utils.log_probs import fast_sequence_log_probs, sequence_log_probs
 from course_utils.methods import dpo
 from course_utils.methods.lora import adapter_off, apply_lora, lora_layers
@@ -59,14 +59,14 @@ def test_the_policy_that_a_reward_makes_optimal_has_that_reward_as_its_implicit_
 
 def test_the_loss_starts_at_log_2(model, pairs):
     reference = dpo.reference_log_probs(frozen_copy(model), pairs, 0, batch_size=3)
-    batch = dpo.collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
+    batch = collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
     losses, metrics = dpo.batch_loss(model, batch, beta=0.5)
     assert torch.allclose(losses, torch.full((4,), math.log(2)), atol=1e-6)
     assert abs(metrics["margin"]) < 1e-5
 
 
 def test_log_probs_are_sums_over_the_answer(model, pairs):
-    batch = dpo.collate_pairs(pairs, 0)
+    batch = collate_pairs(pairs, 0)
     with torch.no_grad():
         sums = sequence_log_probs(model, batch)
         rows = [answer for side in (0, 1) for answer in (pair[side] for pair in pairs)]
@@ -150,7 +150,7 @@ def test_dropout_stays_off(tokenizer, pairs):
 
 def test_the_mean_is_dpos_loss_on_log_probs_divided_by_their_lengths(model, pairs):
     reference = torch.full((4, 2), -10.0)
-    batch = dpo.collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
+    batch = collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
     losses, metrics = dpo.batch_loss(model, batch, beta=2.0, loss="mean")
     lengths = torch.tensor([[sum(label != IGNORE for label in e.labels) for e in pair] for pair in pairs])
     logs = sequence_log_probs(model, batch).view(2, 4).T

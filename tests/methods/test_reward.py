@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import tiny_model, tiny_tokenizer
 
-from course_utils.data import Example, collate
+from course_utils.data import Example, collate, collate_pairs, shuffled_batches
 from course_utils.methods import reward
 
 EOS = 0
@@ -120,7 +120,7 @@ def test_stored_states_give_the_same_loss_and_gradients(model, rng):
     assert reward.can_reuse_states(model)
     pairs = [(example(rng, a), example(rng, b)) for a, b in ((6, 11), (9, 3), (8, 8))]
     other = copy.deepcopy(model)
-    loss, count = reward.pair_loss(model, reward.collate_pairs(pairs, EOS))
+    loss, count = reward.pair_loss(model, collate_pairs(pairs, EOS))
     loss.backward()
     states = reward.frozen_states(other, [e for pair in pairs for e in pair], EOS)
     batch = reward.collate_states(list(zip(states[::2], states[1::2], strict=True)))
@@ -198,7 +198,7 @@ def test_centring_changes_no_difference(model, rng):
 
 def test_every_pair_comes_once_an_epoch():
     pairs = [(f"c{i}", f"r{i}" * (i % 5)) for i in range(11)]
-    stream = reward.pair_batches(pairs, 4, 0, list, lambda pair: len(pair[1]))
+    stream = shuffled_batches(pairs, 4, 0, list, lambda pair: len(pair[1]))
     epoch = [next(stream) for _ in range(3)]
     assert sorted(pair for batch in epoch for pair in batch) == sorted(pairs)
     assert sorted(map(len, epoch)) == [3, 4, 4]

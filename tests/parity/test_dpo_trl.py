@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from course_utils.data import collate_pairs
 from course_utils.methods import dpo, lora
 from course_utils.preferences import Pair, encode_pairs
 
@@ -56,7 +57,7 @@ def compare(trainer, our_model, reference, tokenizer, beta, loss):
     pairs = encode_pairs(tokenizer, [Pair(**row) for row in ROWS])
     theirs = {tuple(row[row != tokenizer.pad_token_id].tolist()) for row in batch["input_ids"]}
     assert theirs == {tuple(answer.input_ids[:-1]) for pair in pairs for answer in pair}  # shuffled
-    our_batch = dpo.collate_pairs(pairs, tokenizer.pad_token_id)
+    our_batch = collate_pairs(pairs, tokenizer.pad_token_id)
     our_batch["reference"] = reference.T.flatten()
     theirs = trainer.compute_loss(trainer.model.eval(), batch)
     losses, metrics = dpo.batch_loss(our_model, our_batch, beta, loss)

@@ -6,6 +6,7 @@ from transformers import GPT2ForSequenceClassification
 
 from course_utils import preferences
 from course_utils.chatml import add_chat_tokens
+from course_utils.data import collate_pairs
 from course_utils.methods import reward
 from course_utils.preferences import Pair, as_row
 
@@ -96,7 +97,8 @@ def test_by_the_pad_id_a_real_end_of_text_is_missed(ours, tokenizer):
     """Why TRL wants a pad token of its own: with pad = eos transformers reads plain text one token early."""
     pad_id = tokenizer.eos_token_id
     pairs = preferences.encode_pairs(tokenizer, PLAIN)
-    batch = reward.collate_pairs(pairs, pad_id)
+    batch = collate_pairs(pairs, pad_id)
+    del batch["labels"]
     config = ours.config
     config.num_labels, config.pad_token_id = 1, pad_id
     theirs = GPT2ForSequenceClassification(config).eval()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from course_utils.data import collate_pairs
 from course_utils.log_probs import fast_token_log_probs
 from course_utils.making.bench.timing import row
 from course_utils.methods import dpo, ppo, rollouts
@@ -183,7 +184,7 @@ def dpo_steps(lora):
             reference = dpo.reference_log_probs(mine, pairs, 0)
     else:
         reference = dpo.reference_log_probs(mine, pairs, 0)
-    batch = dpo.collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
+    batch = collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
     optimizer = torch.optim.AdamW([p for p in mine.parameters() if p.requires_grad], lr=1e-6, fused=True)
 
     def ours():
