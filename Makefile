@@ -7,7 +7,7 @@ PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
 PYTEST_OPTIONS = --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg $(PARALLEL)
 
-.PHONY: help .venv lab run test check lint bench sweeps notebooks
+.PHONY: help .venv lab run test check lint bench sweeps notebooks data pocket
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
@@ -16,7 +16,8 @@ help:
 	@echo "make check                the quick tests: no notebooks, no browser (about a minute)"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
 	@echo "make bench, make sweeps   time the code against the libraries'; compute the stored results"
-	@echo "make lint                 ruff"
+	@echo "make data, make pocket    make the data files, the pocket model (an hour and a half) anew"
+	@echo "make lint                 ruff: rules and format"
 	@echo "make .venv                the environment alone; PYTHON=python3.12 chooses the interpreter"
 
 .venv: .venv/.complete
@@ -64,3 +65,9 @@ sweeps: .venv
 
 notebooks: .venv
 	@$(PY) -m course_utils.making.notebooks $(LESSON)
+
+data: .venv
+	@$(PY) -m course_utils.making.data
+
+pocket: .venv
+	@$(PY) -m course_utils.making.pocket $(ARGS)

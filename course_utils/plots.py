@@ -5,6 +5,8 @@ Every drawing function makes one figure, or uses the axes given, and returns not
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,6 +48,14 @@ def figure(title: str, xlabel: str, ylabel: str, columns: int = 1, **options: An
         ax.set(xlabel=xlabel, ylabel=ylabel)
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     return fig, axes
+
+
+def png(figure: Figure, dpi: float | str = "figure") -> str:
+    """The figure as a PNG in base64; it is closed."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
+    plt.close(figure)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def lines(

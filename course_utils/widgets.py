@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -71,7 +70,9 @@ def outputs_of(function: Callable[..., None], arguments: dict[str, Any]) -> tupl
             function(**arguments)
         except Exception as error:
             print(f"{type(error).__name__}: {error}")
-    pictures = [{"image/png": _png(number)} for number in plt.get_fignums() if number not in before]
+    pictures = [
+        {"image/png": png(plt.figure(number))} for number in plt.get_fignums() if number not in before
+    ]
     outputs = [
         {"output_type": "display_data", "data": data, "metadata": {}}
         for data in [*(_encoded(output.data) for output in captured.outputs), *pictures]
@@ -79,16 +80,6 @@ def outputs_of(function: Callable[..., None], arguments: dict[str, Any]) -> tupl
     if captured.stdout:
         outputs.insert(0, {"output_type": "stream", "name": "stdout", "text": captured.stdout})
     return tuple(outputs)
-
-
-def _png(number: int) -> str:
-    """An open figure as base64; it is closed."""
-    import matplotlib.pyplot as plt
-
-    buffer = io.BytesIO()
-    plt.figure(number).savefig(buffer, format="png", bbox_inches="tight")
-    plt.close(number)
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _encoded(data: dict[str, Any]) -> dict[str, Any]:

@@ -80,14 +80,14 @@ def preferences_card(preferences: Preferences) -> str:
     )
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         "python -m course_utils.making.preferences", description="Make data/preferences."
     )
     parser.add_argument(
         "--sample", action="store_true", help="sample new stories; else pair those of answers.jsonl"
     )
-    if parser.parse_args().sample:
+    if parser.parse_args(argv).sample:
         from course_utils.artifacts import sft_model
         from course_utils.session import start
 

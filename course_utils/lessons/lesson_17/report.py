@@ -1,7 +1,5 @@
 """The page and the model card of a run on a data file of one's own; figures of its lengths and losses."""
 
-import base64
-import io
 import json
 import platform
 from collections.abc import Sequence
@@ -65,10 +63,7 @@ def losses(sft, preferences=None) -> None:
 def picture(draw, *arguments) -> str:
     """What draw(*arguments) draws, as a PNG in base64; the figure is closed."""
     draw(*arguments)
-    buffer = io.BytesIO()
-    plots.plt.gcf().savefig(buffer, format="png", dpi=100, bbox_inches="tight")
-    plots.plt.close()
-    return base64.b64encode(buffer.getvalue()).decode()
+    return plots.png(plots.plt.gcf(), dpi=100)
 
 
 def number(name: str, value: float, asked: int) -> str:

@@ -1,0 +1,16 @@
+"""Makes all of data/ but the model and the stored runs anew: `make data`. The same bytes come out again."""
+
+from course_utils.data import DATA
+from course_utils.making import examples, preferences
+from course_utils.making.pocket.datasets import write_data
+
+
+def main() -> None:
+    for path in write_data(DATA):
+        print(path)
+    examples.write_examples()
+    preferences.main([])
+
+
+if __name__ == "__main__":
+    main()
