@@ -64,15 +64,16 @@ def outputs_of(function: Callable[..., None], arguments: dict[str, Any]) -> tupl
     import matplotlib.pyplot as plt
     from IPython.utils.capture import capture_output
 
+    from course_utils.plots import png
+
     before = plt.get_fignums()
     with capture_output() as captured:
         try:
             function(**arguments)
         except Exception as error:
             print(f"{type(error).__name__}: {error}")
-    pictures = [
-        {"image/png": png(plt.figure(number))} for number in plt.get_fignums() if number not in before
-    ]
+    drawn = [number for number in plt.get_fignums() if number not in before]
+    pictures = [{"image/png": png(plt.figure(number))} for number in drawn]
     outputs = [
         {"output_type": "display_data", "data": data, "metadata": {}}
         for data in [*(_encoded(output.data) for output in captured.outputs), *pictures]

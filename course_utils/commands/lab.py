@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -30,11 +31,27 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
             _write_copy(lesson, copy)
             lines.append(f"{copy.relative_to(work.parent)}: copied from {source.name}/")
         elif _origin(copy) != _digest(nbformat.read(lesson, as_version=4)):
+            gone = missing_modules(copy)
+            what = (
+                f"imports {gone[0]}, which has moved: it cannot run" if gone else "is older than its lesson"
+            )
             lines.append(
-                f"{copy.relative_to(work.parent)} is older than its lesson. A fresh copy, with "
+                f"{copy.relative_to(work.parent)} {what}. A fresh copy, with "
                 f"yours kept beside it: python -m course_utils reset {lesson.stem[:2]}"
             )
     return lines
+
+
+def missing_modules(copy: Path) -> list[str]:
+    """Modules of the package that a copy imports and that are not there (any more)."""
+    text = copy.read_text(encoding="utf-8", errors="replace")
+    names = re.findall(r"(?:from|import) (course_utils(?:\.\w+)+)", text)
+    return sorted({name for name in names if not _is_module(name)})
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path, Path | None]:

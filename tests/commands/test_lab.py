@@ -57,6 +57,18 @@ def test_a_copy_that_is_older_than_its_lesson_is_named(source, work):
     assert nbformat.read(work / "01_why.ipynb", as_version=4).cells[1].source == "mine = 1"
 
 
+def test_a_copy_that_imports_from_a_place_that_is_gone_is_named(source, work):
+    copy_lessons(source, work)
+    edit(
+        work / "01_why.ipynb",
+        "from course_utils.home import home\nfrom course_utils.sweeps import load_sweep",
+    )
+    edit(source / "01_why.ipynb", "print(43)")
+    (line,) = copy_lessons(source, work)
+    assert line.startswith("work/01_why.ipynb imports course_utils.sweeps, which has moved: it cannot run.")
+    assert "python -m course_utils reset 01" in line
+
+
 def test_new_outputs_alone_do_not_make_a_copy_old(source, work):
     copy_lessons(source, work)
     notebook = nbformat.read(source / "00_start.ipynb", as_version=4)
