@@ -35,9 +35,18 @@ def fast_token_log_probs(model, batch):
     return scored_log_probs(model, hidden, batch["labels"])
 
 
+def answer_log_probs(logits, labels):
+    """Log-probability of each row's answer, [rows]. logits [rows, T, V], labels [rows, T], not shifted."""
+    log_probs = logits[:, :-1].float().log_softmax(-1)  # (rows, T - 1, V)
+    targets = labels[:, 1:]  # (rows, T - 1)
+    chosen = log_probs.gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
+    return (chosen * (targets != IGNORE)).sum(1)
+
+
 def sequence_log_probs(model, batch):
-    """Log-probability of each row's answer: the sum over its tokens, [rows]."""
-    return token_log_probs(model, batch).sum(1)
+    """answer_log_probs of a model on a batch, [rows]."""
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return answer_log_probs(logits, batch["labels"])
 
 
 def fast_sequence_log_probs(model, batch):

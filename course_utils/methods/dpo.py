@@ -5,8 +5,6 @@ preferences.encode_pairs makes. A batch of B pairs has 2 B rows, the chosen answ
 ones in the same order; one forward pass scores both.
 """
 
-from contextlib import nullcontext
-
 import torch
 import torch.nn.functional as F
 
@@ -50,24 +48,28 @@ def ipo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengt
     return loss, beta * chosen_ratio, beta * rejected_ratio
 
 
-def batch_loss(model, batch, beta, loss="dpo"):
+def mean_dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
+    """dpo_loss of means over the answers' tokens, not sums: a mistake to look at. lengths as in ipo_loss."""
+    logs = (chosen, rejected, reference_chosen, reference_rejected)
+    return dpo_loss(*(log / length for log, length in zip(logs, (*lengths, *lengths), strict=True)), beta)
+
+
+BY_LENGTH = (ipo_loss, mean_dpo_loss)
+
+
+def batch_loss(model, batch, beta, loss=dpo_loss, log_probs=fast_sequence_log_probs):
     """(losses [pairs], metrics) of a batch of pairs with "reference" [2 B], the reference's log-probs.
 
-    loss: dpo; ipo; or mean, DPO's with means over the answers' tokens for the sums, a mistake to look at.
+    loss: dpo_loss or a function with its arguments and results, or one of BY_LENGTH. log_probs(model, batch):
+    of each row's answer, [2 B].
 
     Metrics are means over the pairs: loss, margin, accuracy (of margins above 0), chosen_reward,
     rejected_reward, chosen_log_prob and rejected_log_prob.
     """
-    chosen, rejected = fast_sequence_log_probs(model, batch).chunk(2)
+    chosen, rejected = log_probs(model, batch).chunk(2)
     logs = (chosen, rejected, *batch["reference"].chunk(2))
-    lengths = (batch["labels"] != IGNORE).sum(1).view(2, -1)
-    if loss == "ipo":
-        losses, chosen_reward, rejected_reward = ipo_loss(*logs, beta, lengths)
-    elif loss == "mean":
-        means = [log / length for log, length in zip(logs, (*lengths, *lengths), strict=True)]
-        losses, chosen_reward, rejected_reward = dpo_loss(*means, beta)
-    else:
-        losses, chosen_reward, rejected_reward = dpo_loss(*logs, beta)
+    lengths = [(batch["labels"] != IGNORE).sum(1).view(2, -1)] if loss in BY_LENGTH else []
+    losses, chosen_reward, rejected_reward = loss(*logs, beta, *lengths)
     margin = chosen_reward - rejected_reward
     metrics = {
         "loss": losses,
@@ -99,7 +101,9 @@ def _length(pair):
 
 
 @torch.no_grad()
-def pair_metrics(model, pairs, reference, beta, pad_id, batch_size=16, loss="dpo"):
+def pair_metrics(
+    model, pairs, reference, beta, pad_id, batch_size=16, loss=dpo_loss, log_probs=fast_sequence_log_probs
+):
     """The metrics of batch_loss over all pairs, in eval mode."""
     device = next(model.parameters()).device
     training, totals = model.training, {}
@@ -107,7 +111,8 @@ def pair_metrics(model, pairs, reference, beta, pad_id, batch_size=16, loss="dpo
     for start in range(0, len(pairs), batch_size):
         part = pairs[start : start + batch_size]
         batch = collate_pairs(part, pad_id) | {"reference": reference[start : start + batch_size].T.flatten()}
-        metrics = batch_loss(model, {name: value.to(device) for name, value in batch.items()}, beta, loss)[1]
+        batch = {name: value.to(device) for name, value in batch.items()}
+        _, metrics = batch_loss(model, batch, beta, loss, log_probs)
         for name, value in metrics.items():
             totals[name] = totals.get(name, 0.0) + value * len(part) / len(pairs)
     model.train(training)
@@ -125,43 +130,41 @@ def train_dpo(
     pad_id,
     batch_size=8,
     seed=0,
-    loss="dpo",
+    loss=dpo_loss,
+    log_probs=fast_sequence_log_probs,
     held_out=None,
-    eval_every=None,
-    autocast=nullcontext,
-    label="DPO",
+    **options,
 ):
     """Trains what requires gradients on the pairs and returns the history, with the metrics of every batch.
 
     reference, and held_out as (pairs, reference): log-probabilities from reference_log_probs. The metrics of
-    held-out pairs are recorded as "held_out_...". Dropout stays off: with it the policy would differ from the
-    reference before the first step.
+    held-out pairs are recorded as "held_out_...". loss, log_probs: see batch_loss. options: of training.train
+    (eval_every, checkpoint, autocast, ...); steps before a checkpoint have no metrics of their batches.
+    Dropout stays off: with it the policy would differ from the reference before the first step.
     """
-    rows = []
+    metrics = {}  # by step
 
     def loss_fn(model, batch):
         model.eval()
-        losses, metrics = batch_loss(model, batch, beta, loss)
-        rows.append(metrics)
+        losses, metrics[int(batch["step"])] = batch_loss(model, batch, beta, loss, log_probs)
         return losses.sum(), len(losses)
 
     def evaluate(model):
-        metrics = pair_metrics(model, *held_out, beta, pad_id, loss=loss)
-        return {f"held_out_{name}": value for name, value in metrics.items()}
+        found = pair_metrics(model, *held_out, beta, pad_id, loss=loss, log_probs=log_probs)
+        return {f"held_out_{name}": value for name, value in found.items()}
 
+    batches = enumerate(pair_batches(pairs, reference, batch_size, seed, pad_id), 1)
     history = train(
         model,
-        pair_batches(pairs, reference, batch_size, seed, pad_id),
+        (batch | {"step": torch.tensor(step)} for step, batch in batches),
         steps=steps,
         lr=lr,
         loss_fn=loss_fn,
         weight_decay=0.0,
         evaluate=evaluate if held_out else None,
-        eval_every=eval_every,
         seed=seed,
-        autocast=autocast,
-        label=label,
+        **{"label": "DPO"} | options,
     )
-    for row, metrics in zip([row for row in history.rows if "loss" in row], rows, strict=False):
-        row.update(metrics)
+    for row in history.rows:
+        row.update(metrics.get(row["step"], {}))
     return history

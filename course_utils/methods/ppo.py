@@ -6,6 +6,7 @@ implementation details of RLHF with PPO" (Huang et al. 2023).
 """
 
 import random
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -60,9 +61,13 @@ def gae(rewards, values, mask, gamma=1.0, lam=0.95):
 
 
 def clipped_policy_loss(log_probs, old_log_probs, advantages, mask, clip=0.2):
-    """(PPO's policy loss, share of tokens whose ratio is clipped), means over the mask."""
+    """(PPO's policy loss, share of tokens whose ratio is outside 1 +- clip), means over the mask.
+
+    The advantages are constants: no gradient passes through them.
+    """
     ratio = torch.exp(log_probs - old_log_probs)
     clipped = ratio.clamp(1 - clip, 1 + clip)
+    advantages = advantages.detach()
     loss = torch.maximum(-advantages * ratio, -advantages * clipped)
     return masked_mean(loss, mask), masked_mean((ratio != clipped).float(), mask)
 
@@ -135,18 +140,44 @@ def shuffled(batch, rows, rng):
         }
 
 
+@dataclass(frozen=True)
+class PPOSettings:
+    """The numbers of a run of PPO.
+
+    beta: of the penalty, a number or a coefficient that is told the KL (kl.AdaptiveKL). batch_size: answers
+    an iteration, passed over `epochs` times in minibatches of `rows`. lam: of gae; 1 trusts the values least,
+    which is right in a short run, whose value head has hardly learnt. kl_limit: nats a token after which the
+    rest of the passes is skipped.
+    """
+
+    iterations: int
+    beta: float
+    lr: float
+    batch_size: int = 32
+    rows: int = 16
+    epochs: int = 2
+    lam: float = 1.0
+    clip: float = 0.2
+    value_weight: float = 0.1
+    kl_limit: float = 0.1
+    no_end_penalty: float = 1.0
+    seed: int = 0
+
+
 @torch.no_grad()
-def experience(policy, reference, reward, batch, beta, lam, no_end_penalty):
+def experience(
+    policy, reference, reward, batch, beta, settings, token_rewards=per_token_rewards, advantages=gae
+):
     """Adds to a rollout what PPO's update needs, all [rows, tokens - 1], and gives numbers to look at."""
     mask = answer_mask(batch)
     log_probs, values = policy(batch)
     reference_log_probs = fast_token_log_probs(reference, batch)
     scores = reward(batch)
-    penalised = penalise_no_end(scores, batch["ended"], no_end_penalty)
-    rewards = per_token_rewards(penalised, log_probs, reference_log_probs, mask, beta)
-    advantages, returns = gae(rewards, values, mask, lam=lam)
+    penalised = penalise_no_end(scores, batch["ended"], settings.no_end_penalty)
+    rewards = token_rewards(penalised, log_probs, reference_log_probs, mask, beta)
+    estimates, returns = advantages(rewards, values, mask, lam=settings.lam)
     batch |= {"mask": mask, "log_probs": log_probs, "values": values, "returns": returns}
-    batch["advantages"] = whiten(advantages, mask)
+    batch["advantages"] = whiten(estimates, mask)
     kl = ((log_probs - reference_log_probs) * mask).sum(1).mean()
     return batch, {
         "score": scores.mean().item(),
@@ -157,21 +188,19 @@ def experience(policy, reference, reward, batch, beta, lam, no_end_penalty):
     }
 
 
-def update(policy, optimizer, batch, rng, *, epochs, rows, clip, value_weight, kl_limit):
+def update(policy, optimizer, batch, rng, settings, policy_loss=clipped_policy_loss):
     """PPO's passes over one batch of experience, in place; stops early where the policy has moved too far."""
-    seen = []
-    for _ in range(epochs):
-        for part in shuffled(batch, rows, rng):
+    seen, clip = [], settings.clip
+    for _ in range(settings.epochs):
+        for part in shuffled(batch, settings.rows, rng):
             log_probs, values = policy(part)
-            loss, clipped = clipped_policy_loss(
-                log_probs, part["log_probs"], part["advantages"], part["mask"], clip
-            )
+            loss, clipped = policy_loss(log_probs, part["log_probs"], part["advantages"], part["mask"], clip)
             value = clipped_value_loss(values, part["values"], part["returns"], part["mask"], clip)
             moved = approx_kl(log_probs.detach(), part["log_probs"], part["mask"])
-            if moved > kl_limit:
+            if moved > settings.kl_limit:
                 return mean_of_rows(seen) | {"stopped": 1.0}
             optimizer.zero_grad()
-            (loss + value_weight * value).backward()
+            (loss + settings.value_weight * value).backward()
             nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
             optimizer.step()
             seen.append(
@@ -195,7 +224,7 @@ def learn(
     """Samples `group` answers to each prompt and calls step(batch, rng) on them, again and again.
 
     step updates the model and returns numbers; so does this, a row an iteration. sampling: what
-    policies.rollout takes beside model and prompts. on_iteration(row) is called after each iteration; Ctrl-C
+    rollouts.rollout takes beside model and prompts. on_iteration(row) is called after each iteration; Ctrl-C
     returns the rows there are.
     """
     rng = random.Random(seed)
@@ -221,46 +250,28 @@ def train_ppo(
     reward,
     prompts,
     sampling,
+    settings,
     *,
-    iterations,
-    beta,
-    lr,
-    batch_size=32,
-    rows=16,
-    epochs=2,
-    lam=1.0,
-    clip=0.2,
-    value_weight=0.1,
-    kl_limit=0.1,
-    no_end_penalty=1.0,
-    seed=0,
+    token_rewards=per_token_rewards,
+    advantages=gae,
+    policy_loss=clipped_policy_loss,
     on_iteration=None,
     label="PPO",
 ):
     """Trains the model in place by PPO and returns a row of numbers for each iteration.
 
     reference: frozen. reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token
-    ids. beta: a number, or a coefficient that is told the KL (kl.AdaptiveKL). lam: of gae; 1 trusts the
-    values least, which is right in a short run, whose value head has hardly learnt. The rest: see learn and
-    update.
+    ids. sampling, on_iteration: see learn. settings: PPOSettings. The three functions are called where the
+    package's own would be, with their arguments.
     """
     policy = PolicyWithValue(model)
-    optimizer = torch.optim.Adam(policy.parameters(), lr=lr, fused=True)
-    controller = beta if hasattr(beta, "update") else FixedKL(beta)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=settings.lr, fused=True)
+    controller = settings.beta if hasattr(settings.beta, "update") else FixedKL(settings.beta)
 
     def step(batch, rng):
-        batch, row = experience(policy, reference, reward, batch, controller.coefficient, lam, no_end_penalty)
-        row |= update(
-            policy,
-            optimizer,
-            batch,
-            rng,
-            epochs=epochs,
-            rows=rows,
-            clip=clip,
-            value_weight=value_weight,
-            kl_limit=kl_limit,
-        )
+        beta = controller.coefficient
+        batch, row = experience(policy, reference, reward, batch, beta, settings, token_rewards, advantages)
+        row |= update(policy, optimizer, batch, rng, settings, policy_loss)
         controller.update(row["kl"])
         return row
 
@@ -269,9 +280,9 @@ def train_ppo(
         prompts,
         step,
         sampling,
-        iterations=iterations,
-        batch_size=batch_size,
-        seed=seed,
+        iterations=settings.iterations,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
         on_iteration=on_iteration,
         label=label,
     )

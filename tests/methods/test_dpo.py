@@ -125,7 +125,7 @@ def test_training_raises_the_margin_and_records_it(model, pairs, loss):
         lr=2e-3,
         pad_id=0,
         batch_size=2,
-        loss=loss,
+        loss=getattr(dpo, f"{loss}_loss"),
         held_out=(pairs, reference),
         eval_every=4,
     )
@@ -151,7 +151,7 @@ def test_dropout_stays_off(tokenizer, pairs):
 def test_the_mean_is_dpos_loss_on_log_probs_divided_by_their_lengths(model, pairs):
     reference = torch.full((4, 2), -10.0)
     batch = collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
-    losses, metrics = dpo.batch_loss(model, batch, beta=2.0, loss="mean")
+    losses, metrics = dpo.batch_loss(model, batch, beta=2.0, loss=dpo.mean_dpo_loss)
     lengths = torch.tensor([[sum(label != IGNORE for label in e.labels) for e in pair] for pair in pairs])
     logs = sequence_log_probs(model, batch).view(2, 4).T
     margin = (2.0 * (logs - reference) / lengths) @ torch.tensor([1.0, -1.0])

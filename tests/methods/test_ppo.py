@@ -175,6 +175,10 @@ def test_leave_one_out_is_unbiased_and_the_group_mean_is_not():
     assert torch.allclose(estimates["mean"], true / 2, atol=1e-12)  # (k - 1) / k of it
 
 
+def settings_of(**options):
+    return ppo.PPOSettings(**{"iterations": 1, "beta": 0.2, "lr": 1e-2} | options)
+
+
 def sampled(model, rows=6, generator=None):
     prompts = [[5, 6, 7], [8], [9, 10]] * (rows // 3)
     return rollout(
@@ -203,8 +207,7 @@ def test_experience_joins_the_parts():
         lambda b: b["ended"].float(),
         sampled(model),
         beta=0.2,
-        lam=1.0,
-        no_end_penalty=0.5,
+        settings=settings_of(no_end_penalty=0.5),
     )
     mask = answer_mask(batch)
     log_ratio = (batch["log_probs"] - fast_token_log_probs(reference, batch)) * mask
@@ -239,12 +242,12 @@ def test_minibatches_hold_every_row_and_lose_padding_alone():
 def test_update_stops_where_the_policy_has_moved_too_far():
     model = tiny_model()
     policy = ppo.PolicyWithValue(model)
+    settings = settings_of(epochs=4, rows=6, no_end_penalty=0.0, kl_limit=1e-4)
     batch, _ = ppo.experience(
-        policy, frozen_copy(model), lambda b: torch.randn(6), sampled(model), 0.1, 1.0, 0.0
+        policy, frozen_copy(model), lambda b: torch.randn(6), sampled(model), 0.1, settings
     )
-    settings = {"epochs": 4, "rows": 6, "clip": 0.2, "value_weight": 0.1}
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
-    row = ppo.update(policy, optimizer, batch, random.Random(0), **settings, kl_limit=1e-4)
+    row = ppo.update(policy, optimizer, batch, random.Random(0), settings)
     assert row["stopped"] == 1 and row["moved"] < 1e-9  # one step was made, seen too far at the second
 
 
@@ -265,7 +268,7 @@ def test_ppo_learns_and_beta_holds_it_back():
         model = tiny_model()
         reference = frozen_copy(model)
         rows = ppo.train_ppo(
-            model, reference, good_tokens, PROMPTS, SAMPLING, iterations=8, beta=beta, **SETTINGS
+            model, reference, good_tokens, PROMPTS, SAMPLING, settings_of(iterations=8, beta=beta, **SETTINGS)
         )
         ends[beta] = rows[-1]
         assert len(rows) == 8 and rows[0]["kl"] == pytest.approx(0, abs=1e-3)
@@ -306,10 +309,8 @@ def test_the_coefficient_may_follow_the_kl():
         good_tokens,
         PROMPTS,
         SAMPLING,
-        iterations=3,
-        beta=beta,
+        settings_of(iterations=3, beta=beta, **SETTINGS),
         on_iteration=seen.append,
-        **SETTINGS,
     )
     assert seen == rows
     for before, after in itertools.pairwise(rows):
@@ -330,9 +331,7 @@ def test_an_interrupt_keeps_what_there_is():
         good_tokens,
         PROMPTS,
         SAMPLING,
-        iterations=5,
-        beta=0.1,
+        settings_of(iterations=5, beta=0.1, **SETTINGS),
         on_iteration=stop,
-        **SETTINGS,
     )
     assert [row["iteration"] for row in rows] == [1, 2]

@@ -60,7 +60,7 @@ def compare(trainer, our_model, reference, tokenizer, beta, loss):
     our_batch = collate_pairs(pairs, tokenizer.pad_token_id)
     our_batch["reference"] = reference.T.flatten()
     theirs = trainer.compute_loss(trainer.model.eval(), batch)
-    losses, metrics = dpo.batch_loss(our_model, our_batch, beta, loss)
+    losses, metrics = dpo.batch_loss(our_model, our_batch, beta, getattr(dpo, f"{loss}_loss"))
     assert losses.mean().item() == pytest.approx(theirs.item(), abs=1e-5)
     logged = {name: values[-1] for name, values in trainer._metrics["eval"].items()}
     names = {"chosen_log_prob": "logps/chosen", "rejected_log_prob": "logps/rejected"}

@@ -1,319 +1,317 @@
-"""Exercises of lesson 12: RLHF with PPO."""
+"""Exercises of lesson 12: RLHF with PPO. The solutions are the package's own functions."""
 
 import torch
 
-from course_utils.checks.exercises import Exercise, Mistake, close, expect_tensor
+from course_utils.checks.compare import call, compare
+from course_utils.checks.exercises import Exercise
+from course_utils.methods.ppo import (
+    clipped_policy_loss,
+    gae,
+    leave_one_out_advantages,
+    masked_mean,
+    per_token_rewards,
+)
 
 
-def token_rewards(scores, log_probs, reference_log_probs, mask, beta):
-    """Reward of every token, [rows, T]; scores [rows], the rest [rows, T]."""
+def _mask(rows, tokens):
+    """1 on an answer in each row: one of a single token, one to the last column, others between."""
+    mask = torch.zeros(rows, tokens)
+    mask[0, 2:4] = 1
+    mask[1, 1:] = 1
+    mask[2, tokens - 2] = 1
+    mask[3:, : tokens - 3] = 1
+    return mask
+
+
+def _scored(rows, tokens, beta):
+    log_probs = -4 * torch.rand(rows, tokens)
+    reference = log_probs + 0.8 * torch.randn(rows, tokens)
+    return 3 * torch.randn(rows), log_probs, reference, _mask(rows, tokens), beta
+
+
+def _parts(scores, log_probs, reference_log_probs, mask, beta):
+    """(KL penalty of all positions, the scores at their places, scores, mask)."""
+    at_end = per_token_rewards(scores, log_probs, log_probs, mask, 0.0)
+    return beta * (log_probs - reference_log_probs), at_end, scores, mask
+
+
+def _rewards(fault):
+    """A wrong per_token_rewards: fault(KL penalty of all positions, scores at the end, scores, mask)."""
+
+    def wrong(scores, log_probs, reference_log_probs, mask, beta):
+        return fault(*_parts(scores, log_probs, reference_log_probs, mask, beta))
+
+    return wrong
+
+
+def _summed(kl, mask):
+    return (kl * mask).sum(1, keepdim=True)
+
+
+def _score_at(place):
+    """A wrong per_token_rewards, with the score in column place(mask) of each row."""
+
+    def wrong(scores, log_probs, reference_log_probs, mask, beta):
+        rewards = -beta * (log_probs - reference_log_probs) * mask
+        rewards[torch.arange(len(scores)), place(mask)] += scores
+        return rewards
+
+    return wrong
+
+
+def _overwritten(scores, log_probs, reference_log_probs, mask, beta):
     rewards = -beta * (log_probs - reference_log_probs) * mask
-    positions = torch.arange(mask.shape[1], device=mask.device)
-    last = (mask * positions).argmax(1)  # (rows,)
-    rewards[torch.arange(len(scores), device=mask.device), last] += scores
+    rewards[torch.arange(len(scores)), _last(mask)] = scores
     return rewards
 
 
-MASK = torch.tensor([[0.0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0]])
+def _last(mask):
+    return (mask * torch.arange(mask.shape[1])).argmax(1)
 
 
-def _check_token_rewards(fn):
-    scores = torch.tensor([2.0, -1.0, 0.5])
-    log_probs, reference = -torch.rand(3, 6) * 3, -torch.rand(3, 6) * 3
-    beta = 0.3
-    given = [scores, log_probs, reference, MASK.clone()]
-    before = [value.clone() for value in given]
-    result = expect_tensor(fn(*given, beta), (3, 6))
-    if not all(torch.equal(a, b) for a, b in zip(given, before, strict=True)):
-        raise Mistake("One of the arguments was changed in place.")
-    right = token_rewards(scores, log_probs, reference, MASK, beta)
-    kl = beta * (log_probs - reference)
-    at_end = token_rewards(scores, log_probs, log_probs, MASK, 0.0)  # the scores alone
-    for wrong, message in (
-        (right + 2 * kl * MASK, "The sign of the KL is turned: this rewards moving away from the reference."),
-        (right - kl * (1 - MASK), "Prompt or padding is penalised too: multiply the penalty by the mask."),
-        (-kl * MASK + scores[:, None] * MASK, "The score stands at every token. It belongs to the last one."),
-        (
-            -kl * MASK + torch.nn.functional.pad(scores[:, None], (5, 0)),
-            "The score stands in the last column. That is padding where the answer is shorter: look for the "
-            "last token of each row's mask.",
-        ),
-        (at_end, "The KL penalty is missing."),
-        (-kl * MASK, "The score is missing."),
-        (
-            right - (kl * MASK).sum(1, keepdim=True) * (at_end != 0),
-            "The KL is counted twice: at every token, and as a sum at the last one.",
-        ),
-        (
-            at_end - (kl * MASK).sum(1, keepdim=True) * (at_end != 0),
-            "The whole KL stands at the last token. Its sum is right; but give every token its own part, so "
-            "that it is known which one moved.",
-        ),
-        (at_end - kl * MASK / MASK.sum(1, keepdim=True), "The KL is divided by the answer's length."),
-        (at_end - kl / beta * MASK, "beta has no effect."),
-    ):
-        if close(result, wrong):
-            raise Mistake(message)
-    if not close(result, right):
-        raise Mistake(
-            "Every token of the answer has -beta * (log_probs - reference_log_probs), its last one the score "
-            "besides, and everything else 0."
-        )
+def _rewards_in_place(scores, log_probs, reference_log_probs, mask, beta):
+    log_probs -= reference_log_probs
+    return per_token_rewards(scores, log_probs, 0 * log_probs, mask, beta)
 
 
-def advantages_and_returns(rewards, values, mask, gamma, lam):
-    """Generalised advantage estimates and returns, [rows, T] each."""
-    values = values * mask
-    advantages = torch.zeros_like(rewards)
-    next_value = next_advantage = torch.zeros(len(rewards), device=rewards.device)
-    for t in reversed(range(rewards.shape[1])):
-        delta = rewards[:, t] + gamma * next_value - values[:, t]
-        next_advantage = (delta + gamma * lam * next_advantage) * mask[:, t]
-        next_value = values[:, t]
-        advantages[:, t] = next_advantage
-    return advantages, advantages + values
+def _row_by_row(scores, log_probs, reference_log_probs, mask, beta):
+    rewards = torch.zeros_like(log_probs)
+    for row, kept in enumerate(mask.bool()):
+        rewards[row, kept] = beta * (reference_log_probs - log_probs)[row, kept]
+        rewards[row, kept.nonzero()[-1]] += scores[row]
+    return rewards
 
 
-def _check_advantages(fn):
-    mask = torch.tensor([[1.0, 1, 1, 0], [0, 1, 1, 1]])
-    rewards = torch.tensor([[0.1, -0.2, 1.0, 0.0], [0.0, 0.3, -0.1, 2.0]])
-    values = torch.tensor([[0.5, 0.4, 0.8, 9.0], [7.0, 0.2, 0.6, 1.0]])  # what stands off the answer is noise
-    gamma, lam = 0.9, 0.5
-    result = fn(rewards.clone(), values.clone(), mask.clone(), gamma, lam)
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise Mistake("Return two tensors: the advantages and the returns.")
-    advantages, returns = result
-    expect_tensor(advantages, (2, 4), "the advantages")
-    expect_tensor(returns, (2, 4), "the returns")
-    right, right_returns = advantages_and_returns(rewards, values, mask, gamma, lam)
-    for wrong, message in (
-        (
-            _bootstrapped(rewards, values, mask, gamma, lam),
-            "The value of the position after the answer is used. The answer has ended there: what follows "
-            "is worth 0. Multiply the values by the mask first.",
+REWARD_MISTAKES = [
+    (
+        "The sign of the KL is turned: this rewards moving away from the reference.",
+        _rewards(lambda kl, at_end, scores, mask: at_end + kl * mask),
+    ),
+    (
+        "Prompt or padding is penalised too: multiply the penalty by the mask.",
+        _rewards(lambda kl, at_end, scores, mask: at_end - kl),
+    ),
+    (
+        "The score stands at every token. It belongs to the last one.",
+        _rewards(lambda kl, at_end, scores, mask: (scores[:, None] - kl) * mask),
+    ),
+    (
+        "The score stands in the last column. That is padding where the answer is shorter: look for the "
+        "last token of each row's mask.",
+        _score_at(lambda mask: -1),
+    ),
+    (
+        "The score stands at mask.sum(1) - 1. In lesson 11 the mask began in the first column; here the "
+        "prompt stands before the answer, so the last token is the largest position where the mask is 1.",
+        _score_at(lambda mask: mask.long().sum(1) - 1),
+    ),
+    ("The score stands at the first token of the answer.", _score_at(lambda mask: mask.argmax(1))),
+    (
+        "The score stands one token after the answer's last.",
+        _score_at(lambda mask: _last(mask).add(1).clamp(max=mask.shape[1] - 1)),
+    ),
+    ("The score stands one token before the answer's last.", _score_at(lambda mask: _last(mask) - 1)),
+    ("The KL penalty is missing.", _rewards(lambda kl, at_end, scores, mask: at_end)),
+    ("The score is missing.", _rewards(lambda kl, at_end, scores, mask: -kl * mask)),
+    ("The last token has the score and not its penalty: add the score, do not overwrite.", _overwritten),
+    (
+        "The KL is counted twice: at every token, and as a sum at the last one.",
+        _rewards(lambda kl, at_end, scores, mask: at_end - kl * mask - _summed(kl, mask) * (at_end != 0)),
+    ),
+    (
+        "The whole KL stands at the last token. Its sum is right; but give every token its own part, so "
+        "that it is known which one moved.",
+        _rewards(lambda kl, at_end, scores, mask: at_end - _summed(kl, mask) * (at_end != 0)),
+    ),
+    (
+        "The KL is divided by the answer's length.",
+        _rewards(lambda kl, at_end, scores, mask: at_end - kl * mask / mask.sum(1, keepdim=True)),
+    ),
+    (
+        "beta has no effect.",
+        lambda scores, log_probs, reference, mask, beta: per_token_rewards(
+            scores, log_probs, reference, mask, 1.0
         ),
-        (
-            advantages_and_returns(rewards, values, mask, gamma, 0.0)[0],
-            "lam has no effect: these are the one-step errors.",
-        ),
-        (
-            advantages_and_returns(rewards, values, mask, gamma, 1.0)[0],
-            "lam has no effect: this is its value at lam = 1.",
-        ),
-        (advantages_and_returns(rewards, values, mask, 1.0, lam)[0], "gamma has no effect."),
-        (advantages_and_returns(rewards, 0 * values, mask, gamma, lam)[0], "The values are not subtracted."),
-        (
-            advantages_and_returns(rewards.flip(1), values.flip(1), mask.flip(1), gamma, lam)[0].flip(1),
-            "The recursion runs forward: a token would be credited with what came before it. Start at the "
-            "end.",
-        ),
-    ):
-        if close(advantages, wrong):
-            raise Mistake(message)
-    if not close(advantages * mask, right * mask):
-        raise Mistake(
-            f"The last token of row 1 should have 1.0 - 0.8 = 0.2 and the one before it {right[0, 1]:.3f}; "
-            f"you have {advantages[0, 2]:.3f} and {advantages[0, 1]:.3f}."
-        )
-    if not close(advantages, right):
-        raise Mistake("Prompt and padding have advantages too: multiply by the mask.")
-    if close(returns, right + rewards * mask):
-        raise Mistake("The returns are advantage plus value, not plus reward.")
-    if not close(returns * mask, right_returns * mask):
-        raise Mistake("The returns are the advantages plus the values: what the values should have been.")
+    ),
+    (
+        "This is the sum of each row. Return a reward for every token, [rows, tokens].",
+        lambda *arguments: per_token_rewards(*arguments).sum(1),
+    ),
+]
+
+
+def _valued(rows, tokens):
+    """Rewards that are 0 off the answer; values are of every position, as a value head gives them."""
+    mask = _mask(rows, tokens)
+    return torch.randn(rows, tokens) * mask, 2 * torch.randn(rows, tokens), mask
+
+
+def _advantages():
+    first, second, third = _valued(4, 6), _valued(5, 9), _valued(3, 5)
+    return [call(*first, gamma=0.9, lam=0.5), call(*second, 0.7, 0.8), call(*third), call(*third, lam=1.0)]
+
+
+def _gae(fault):
+    """A wrong gae: fault(rewards, values, mask, gamma, lam)."""
+    return lambda rewards, values, mask, gamma=1.0, lam=0.95: fault(rewards, values, mask, gamma, lam)
 
 
 def _bootstrapped(rewards, values, mask, gamma, lam):
-    """Advantages with the values off the answer left in."""
+    """With the values off the answer left in."""
     following = torch.cat([values[:, 1:], torch.zeros(len(values), 1)], 1)
     delta = rewards + gamma * following - values
     advantages, carried = torch.zeros_like(rewards), torch.zeros(len(rewards))
     for t in reversed(range(rewards.shape[1])):
         carried = (delta[:, t] + gamma * lam * carried) * mask[:, t]
         advantages[:, t] = carried
-    return advantages
+    return advantages, (advantages + values) * mask
 
 
-def clipped_loss(log_probs, old_log_probs, advantages, mask, clip):
-    """PPO's policy loss, the mean over the tokens of the mask; all [rows, T]."""
-    ratio = torch.exp(log_probs - old_log_probs)
-    clipped = ratio.clamp(1 - clip, 1 + clip)
-    loss = torch.maximum(-advantages.detach() * ratio, -advantages.detach() * clipped)
-    return (loss * mask).sum() / mask.sum()
+def _forward(rewards, values, mask, gamma, lam):
+    turned = (value.flip(1) for value in (rewards, values, mask))
+    return tuple(part.flip(1) for part in gae(*turned, gamma, lam))
 
 
-def _check_clipped_loss(fn):
-    clip, ones = 0.2, torch.ones(1, 1)
-
-    def at(ratio, advantage):
-        """(loss, its gradient with respect to the log-probability) of one token."""
-        log_probs = torch.tensor([[ratio]]).log().requires_grad_()
-        loss = expect_tensor(fn(log_probs, torch.zeros(1, 1), torch.tensor([[advantage]]), ones, clip), ())
-        if not loss.requires_grad:
-            raise Mistake("The loss has no gradient: is something detached that should not be?")
-        return loss.item(), torch.autograd.grad(loss, log_probs)[0].item()
-
-    value, slope = at(1.1, 2.0)
-    if close(value, 2.2):
-        raise Mistake(
-            "The sign is turned: the optimiser goes down, so the loss is minus ratio times advantage."
-        )
-    if close(value, -2 / 1.1):
-        raise Mistake("The ratio is inverted: it is new over old, exp(log_probs - old_log_probs).")
-    if not close(value, -2.2):
-        raise Mistake(f"For ratio 1.1, advantage 2 and clip 0.2 the loss should be -2.2, and is {value:.3f}.")
-    if not close(slope, -2.2):
-        raise Mistake(
-            "The gradient through the ratio is wrong: old_log_probs and advantages are constants, log_probs "
-            "is not."
-        )
-    value, slope = at(1.5, 2.0)
-    if close(value, -3.0):
-        raise Mistake(
-            "Nothing is clipped: at ratio 1.5 and advantage 2 there is nothing more to gain beyond 1.2, so "
-            "the loss stops at -2.4. If you take the smaller of the two losses, take the larger."
-        )
-    if not close(value, -2.4) or not close(slope, 0.0):
-        raise Mistake(
-            f"For ratio 1.5 and advantage 2 the loss should be -2.4 with gradient 0; it is {value:.3f} "
-            f"with {slope:.3f}."
-        )
-    value, slope = at(0.5, 2.0)
-    if close(value, -1.6):
-        raise Mistake(
-            "Clipped on the wrong side: at ratio 0.5 a good token has become less likely. That must be "
-            "repaired, so the gradient stays. The clip only takes what would be gained: the larger of the "
-            "two losses."
-        )
-    if not close(value, -1.0) or not close(slope, -1.0):
-        raise Mistake(f"For ratio 0.5 and advantage 2 the loss should be -1.0, and is {value:.3f}.")
-    if not close(at(0.5, -2.0)[0], 1.6) or not close(at(1.5, -2.0)[0], 3.0):
-        raise Mistake(
-            "For negative advantages the clip works the other way round: 1.6 at ratio 0.5 and 3.0 at ratio "
-            "1.5 (advantage -2)."
-        )
-    log_probs, old = torch.randn(2, 4), torch.randn(2, 4)
-    mask = torch.tensor([[1.0, 1, 0, 0], [0, 1, 1, 1]])
-    weights = torch.randn(2, 4, requires_grad=True)
-    loss = fn(log_probs.requires_grad_(), old, weights, mask, clip)
-    right = clipped_loss(log_probs, old, weights, mask, clip)
-    if close(loss, right * mask.sum() / mask.numel()):
-        raise Mistake("The mean counts padding: divide by the number of tokens of the mask.")
-    if close(loss, right * mask.sum()):
-        raise Mistake("This is the sum over the tokens. Take the mean over the mask.")
-    if not close(loss, right):
-        raise Mistake("Only tokens of the mask count: sum loss * mask, and divide by mask.sum().")
-    if weights in _leaves(loss):
-        raise Mistake(
-            "The advantage is not detached: its gradient would reach the value head through the policy loss "
-            "and teach it to flatter. It is a constant here: advantages.detach()."
-        )
+def _off_the_answer(rewards, values, mask, gamma, lam):
+    """Nothing is set to 0 before the answer begins."""
+    values = values * mask
+    advantages, carried = torch.zeros_like(rewards), torch.zeros(len(rewards))
+    following = torch.zeros(len(rewards))
+    for t in reversed(range(rewards.shape[1])):
+        carried = rewards[:, t] + gamma * following - values[:, t] + gamma * lam * carried
+        following, advantages[:, t] = values[:, t], carried
+    return advantages, advantages + values
 
 
-def _leaves(value):
-    """Tensors that require gradients and take part in the value."""
-    found, todo, seen = set(), [value.grad_fn], set()
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found.add(node.variable)
-        todo += [following for following, _ in node.next_functions]
-    return found
+def _without_mask(rewards, values, mask, gamma, lam):
+    return gae(rewards, values, torch.ones_like(mask), gamma, lam)
 
 
-def leave_one_out(scores, group):
-    """Score less the mean of the other answers to the same prompt, [rows]."""
-    grouped = scores.view(-1, group)  # (prompts, group)
-    others = (grouped.sum(1, keepdim=True) - grouped) / (group - 1)
-    return (grouped - others).flatten()
+def _gae_in_place(rewards, values, mask, gamma=1.0, lam=0.95):
+    values *= mask
+    return gae(rewards, values, mask, gamma, lam)
 
 
-def _check_leave_one_out(fn):
-    scores = torch.tensor([1.0, 2.0, 6.0, 0.0, 4.0, 5.0])
-    result = expect_tensor(fn(scores, 3))
-    if result.shape == (2, 3):
-        raise Mistake("The shape is [prompts, group]. Flatten it: one advantage for each answer.")
-    expect_tensor(result, (6,))
-    grouped = scores.view(2, 3)
-    for wrong, message in (
-        (
-            (grouped - grouped.mean(1, keepdim=True)).flatten(),
-            "The baseline contains the answer itself: with a group of k the advantage comes out (k - 1) / k "
-            "times too small. Leave it out.",
-        ),
-        (
-            scores - (scores.sum() - scores) / 5,
-            "The baseline runs over the whole batch. Only answers to the same prompt are comparable: "
-            "view(-1, group).",
-        ),
-        (
-            leave_one_out(scores.view(3, 2).T.flatten(), 3),
-            "The rows are grouped wrongly: the answers to one prompt stand together.",
-        ),
-        (
-            ((grouped.sum(1, keepdim=True) - grouped) / 2 - grouped).flatten(),
-            "The sign is turned: a better answer than the others should have a positive advantage.",
-        ),
-        (
-            (grouped - (grouped.sum(1, keepdim=True) - grouped) / 3).flatten(),
-            "The other answers are group - 1, not group.",
-        ),
-        (
-            ((grouped - grouped.mean(1, keepdim=True)) / (grouped.std(1, keepdim=True) + 1e-4)).flatten(),
-            "This is GRPO's advantage, divided by the standard deviation. Here it is the plain difference.",
-        ),
-    ):
-        if close(result, wrong):
-            raise Mistake(message)
-    if not close(result, leave_one_out(scores, 3)):
-        raise Mistake("The first answer has 1 - (2 + 6) / 2 = -3.")
+def _gae_into_rewards(rewards, values, mask, gamma=1.0, lam=0.95):
+    advantages, returns = gae(rewards, values, mask, gamma, lam)
+    rewards.copy_(advantages)
+    return rewards, returns
 
 
-def _rewards(fault):
-    """A wrong token_rewards: fault(kl penalty [rows, T], scores alone [rows, T], scores, mask)."""
+def _by_deltas(rewards, values, mask, gamma=1.0, lam=0.95):
+    """All one-step errors first, then their sums."""
+    values = torch.where(mask == 1, values, 0.0)
+    delta = (rewards + gamma * torch.nn.functional.pad(values[:, 1:], (0, 1)) - values) * mask
+    tokens = range(rewards.shape[1])
+    weights = torch.tensor([[(gamma * lam) ** (u - t) if u >= t else 0.0 for u in tokens] for t in tokens])
+    advantages = (delta @ weights.T) * mask
+    return advantages, advantages + values
 
-    def wrong(scores, log_probs, reference_log_probs, mask, beta):
-        alone = token_rewards(scores, log_probs, log_probs, mask, 0.0)
-        return fault(beta * (log_probs - reference_log_probs), alone, scores, mask)
+
+def _by_columns(rewards, values, mask, gamma=1.0, lam=0.95):
+    values, columns, carried = values * mask, [], 0.0
+    for t in range(rewards.shape[1] - 1, -1, -1):
+        later = values[:, t + 1] if t + 1 < rewards.shape[1] else 0.0
+        carried = mask[:, t] * (rewards[:, t] + gamma * later - values[:, t] + gamma * lam * carried)
+        columns.insert(0, carried)
+    advantages = torch.stack(columns, 1)
+    return [advantages, values + advantages]
+
+
+GAE_MISTAKES = [
+    (
+        "The value of the position after the answer is used. The answer has ended there: what follows "
+        "is worth 0. Multiply the values by the mask first.",
+        _gae(_bootstrapped),
+    ),
+    ("lam has no effect: these are the one-step errors.", _gae(lambda r, v, m, g, lam: gae(r, v, m, g, 0.0))),
+    ("lam has no effect: this is its value at lam = 1.", _gae(lambda r, v, m, g, lam: gae(r, v, m, g, 1.0))),
+    (
+        "lam has no effect: it is 0.95 whatever is asked for.",
+        _gae(lambda r, v, m, g, lam: gae(r, v, m, g, 0.95)),
+    ),
+    ("gamma has no effect.", _gae(lambda r, v, m, g, lam: gae(r, v, m, 1.0, lam))),
+    (
+        "Without gamma and lam the defaults should hold: gamma=1.0, lam=0.95.",
+        lambda r, v, m, gamma=0.99, lam=0.95: gae(r, v, m, gamma, lam),
+    ),
+    (
+        "The errors are weighted by lam alone: each step back takes gamma * lam.",
+        _gae(lambda r, v, m, g, lam: gae(r, v, m, g, lam / g)),
+    ),
+    ("The values are not subtracted.", _gae(lambda r, v, m, g, lam: gae(r, 0 * v, m, g, lam))),
+    (
+        "The recursion runs forward: a token would be credited with what came before it. Start at the end.",
+        _gae(_forward),
+    ),
+    ("Prompt and padding have advantages too: multiply by the mask.", _gae(_off_the_answer)),
+    ("The mask has no effect: what is off the answer counts.", _gae(_without_mask)),
+    (
+        "The returns are advantage plus value, not plus reward.",
+        _gae(lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0], gae(r, v, m, g, lam)[0] + r * m)),
+    ),
+    (
+        "The returns are the advantages plus the values: what the values should have been.",
+        _gae(lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0],) * 2),
+    ),
+    (
+        "The returns are off the answer too: use the values that were multiplied by the mask.",
+        _gae(lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0], gae(r, v, m, g, lam)[0] + v)),
+    ),
+    (
+        "Advantages and returns are exchanged: first the advantages.",
+        _gae(lambda r, v, m, g, lam: gae(r, v, m, g, lam)[::-1]),
+    ),
+    (
+        "Return two tensors: the advantages and the returns.",
+        _gae(lambda r, v, m, g, lam: gae(r, v, m, g, lam)[0]),
+    ),
+]
+
+
+def _moved(rows, tokens):
+    """A policy that has moved: ratios on both sides of the clip, advantages of both signs."""
+    old = -4 * torch.rand(rows, tokens)
+    new = old + 0.4 * torch.randn(rows, tokens)
+    return new, old, 2 * torch.randn(rows, tokens), _mask(rows, tokens)
+
+
+def _policies():
+    first, second = _moved(4, 7), _moved(6, 10)
+    return [call(*first, 0.2), call(*second, clip=0.05), call(*first)]
+
+
+def _policy(fault):
+    """A wrong clipped_policy_loss: fault(ratio, clipped ratio, advantages) gives the loss of each token."""
+
+    def wrong(log_probs, old_log_probs, advantages, mask, clip=0.2):
+        ratio = torch.exp(log_probs - old_log_probs)
+        clipped = ratio.clamp(1 - clip, 1 + clip)
+        loss = fault(ratio, clipped, advantages.detach())
+        return masked_mean(loss, mask), masked_mean((ratio != clipped).float(), mask)
 
     return wrong
 
 
-def _last_column(kl, alone, scores, mask):
-    rewards = -kl * mask
-    rewards[:, -1] += scores
-    return rewards
+def _mean(fault):
+    """A wrong clipped_policy_loss: fault(values of all tokens, mask) is the mean of losses and of clips."""
 
-
-def _overwriting(scores, log_probs, reference_log_probs, mask, beta):
-    log_probs -= reference_log_probs
-    return token_rewards(scores, log_probs, 0 * log_probs, mask, beta)
-
-
-def _gae(fault):
-    """A wrong advantages_and_returns: fault(rewards, values, mask, gamma, lam)."""
-    return lambda rewards, values, mask, gamma, lam: fault(rewards, values, mask, gamma, lam)
-
-
-def _with_values(advantages, values, mask):
-    return advantages, (advantages + values) * mask
-
-
-def _unmasked_advantages(rewards, values, mask, gamma, lam):
-    advantages, returns = advantages_and_returns(rewards, values, mask, gamma, lam)
-    return advantages + (1 - mask), returns
-
-
-def _policy(fault):
-    """A wrong clipped_loss: fault(ratio, clipped ratio, advantages) gives the loss of each token."""
-
-    def wrong(log_probs, old_log_probs, advantages, mask, clip):
+    def wrong(log_probs, old_log_probs, advantages, mask, clip=0.2):
         ratio = torch.exp(log_probs - old_log_probs)
-        loss = fault(ratio, ratio.clamp(1 - clip, 1 + clip), advantages.detach())
-        return (loss * mask).sum() / mask.sum()
+        clipped = ratio.clamp(1 - clip, 1 + clip)
+        loss = _worse(ratio, clipped, advantages.detach())
+        return fault(loss, mask), fault((ratio != clipped).float(), mask)
+
+    return wrong
+
+
+def _share(fault):
+    """A wrong clipped_policy_loss: fault(ratio, clipped ratio, advantages, mask) is the share."""
+
+    def wrong(log_probs, old_log_probs, advantages, mask, clip=0.2):
+        ratio = torch.exp(log_probs - old_log_probs)
+        loss, _ = clipped_policy_loss(log_probs, old_log_probs, advantages, mask, clip)
+        return loss, fault(ratio, ratio.clamp(1 - clip, 1 + clip), advantages, mask)
 
     return wrong
 
@@ -322,98 +320,245 @@ def _worse(ratio, clipped, advantages):
     return torch.maximum(-advantages * ratio, -advantages * clipped)
 
 
-def _inverted(log_probs, old_log_probs, advantages, mask, clip):
-    return clipped_loss(old_log_probs, log_probs, advantages, mask, clip)
+def _inverted(log_probs, old_log_probs, advantages, mask, clip=0.2):
+    return clipped_policy_loss(old_log_probs, log_probs, advantages, mask, clip)
 
 
-def _not_detached(log_probs, old_log_probs, advantages, mask, clip):
+def _not_detached(log_probs, old_log_probs, advantages, mask, clip=0.2):
     ratio = (log_probs - old_log_probs).exp()
-    loss = _worse(ratio, ratio.clamp(1 - clip, 1 + clip), advantages)
-    return (loss * mask).sum() / mask.sum()
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    loss = masked_mean(_worse(ratio, clipped, advantages), mask)
+    return loss, masked_mean((ratio != clipped).float(), mask)
 
 
-def _over_padding(log_probs, old_log_probs, advantages, mask, clip):
-    return clipped_loss(log_probs, old_log_probs, advantages, mask, clip) * mask.mean()
+def _ratio_detached(log_probs, old_log_probs, advantages, mask, clip=0.2):
+    return clipped_policy_loss(log_probs.detach(), old_log_probs, advantages, mask, clip)
 
 
-def _no_gradient(log_probs, old_log_probs, advantages, mask, clip):
-    return clipped_loss(log_probs.detach(), old_log_probs, advantages, mask, clip)
+def _clip_detached(log_probs, old_log_probs, advantages, mask, clip=0.2):
+    """The right value; pushes where the clip should stop it."""
+    loss, share = clipped_policy_loss(log_probs, old_log_probs, advantages, mask, clip)
+    plain = masked_mean(-advantages.detach() * torch.exp(log_probs - old_log_probs), mask)
+    return loss.detach() + plain - plain.detach(), share
+
+
+def _ratio_in_place(log_probs, old_log_probs, advantages, mask, clip=0.2):
+    with torch.no_grad():
+        old_log_probs *= mask
+    return clipped_policy_loss(log_probs, old_log_probs, advantages, mask, clip)
+
+
+def _by_cases(log_probs, old_log_probs, advantages, mask, clip=0.2):
+    """The clip written out for both signs of the advantage."""
+    advantages = advantages.detach()
+    ratio = (log_probs - old_log_probs).exp()
+    good = torch.minimum(ratio, torch.tensor(1 + clip))
+    bad = torch.maximum(ratio, torch.tensor(1 - clip))
+    loss = -advantages * torch.where(advantages > 0, good, bad)
+    inside = mask == 1
+    outside = (ratio > 1 + clip) | (ratio < 1 - clip)
+    return loss[inside].mean(), outside[inside].float().mean().item()
+
+
+def _by_minimum(log_probs, old_log_probs, advantages, mask, clip=0.2):
+    with torch.no_grad():
+        advantages = advantages.clone()
+    ratio = torch.exp(log_probs) / torch.exp(old_log_probs)
+    gain = torch.min(ratio * advantages, torch.clip(ratio, 1 - clip, 1 + clip) * advantages)
+    clipped = ((ratio - 1).abs() > clip) * mask
+    return [-(gain * mask).sum() / mask.sum(), clipped.sum() / mask.sum()]
+
+
+CLIP_MISTAKES = [
+    (
+        "The sign is turned: the optimiser goes down, so the loss is minus ratio times advantage.",
+        _policy(lambda ratio, clipped, a: -_worse(ratio, clipped, a)),
+    ),
+    ("The ratio is inverted: it is new over old, exp(log_probs - old_log_probs).", _inverted),
+    (
+        "Nothing is clipped: at ratio 1.5 and advantage 2 there is nothing more to gain beyond 1.2, so "
+        "the loss stops at -2.4.",
+        _policy(lambda ratio, clipped, a: -a * ratio),
+    ),
+    (
+        "This is the smaller of the two losses, so nothing stops the push. Take the larger.",
+        _policy(lambda ratio, clipped, a: torch.minimum(-a * ratio, -a * clipped)),
+    ),
+    (
+        "Clipped on the wrong side: at ratio 0.5 a good token has become less likely. That must be "
+        "repaired, so the gradient stays. The clip only takes what would be gained: the larger of the "
+        "two losses.",
+        _policy(lambda ratio, clipped, a: -a * clipped),
+    ),
+    (
+        "For negative advantages the clip works the other way round: the loss is 1.6 at ratio 0.5 and 3.0 at "
+        "ratio 1.5 (advantage -2, clip 0.2).",
+        _policy(lambda ratio, clipped, a: -a * torch.minimum(ratio, clipped)),
+    ),
+    (
+        "The clip is always 0.2: use the argument.",
+        lambda new, old, advantages, mask, clip=0.2: clipped_policy_loss(new, old, advantages, mask, 0.2),
+    ),
+    (
+        "The advantage is not detached: its gradient would reach the value head through the policy loss "
+        "and teach it to flatter. It is a constant here: advantages.detach().",
+        _not_detached,
+    ),
+    (
+        "The values are right, and the gradient passes where the clip should stop it: take the maximum of "
+        "the two losses, with nothing detached but the advantages.",
+        _clip_detached,
+    ),
+    (
+        "The mean counts padding: divide by the number of tokens of the mask.",
+        _mean(lambda x, mask: (x * mask).mean()),
+    ),
+    (
+        "Only tokens of the mask count: sum loss * mask, and divide by mask.sum().",
+        _mean(lambda x, mask: x.mean()),
+    ),
+    (
+        "This is the mean of each answer, then over answers: a token of a short answer would count more. "
+        "Divide the sum over all tokens by mask.sum().",
+        _mean(lambda x, mask: ((x * mask).sum(1) / mask.sum(1)).mean()),
+    ),
+    (
+        "This is the sum over the tokens. Take the mean over the mask.",
+        _mean(lambda x, mask: (x * mask).sum()),
+    ),
+    (
+        "The share counts prompt and padding too: take its mean over the mask, as of the loss.",
+        _share(lambda ratio, clipped, a, mask: (ratio != clipped).float().mean()),
+    ),
+    (
+        "The share is of the tokens whose ratio is outside 1 +- clip, whichever of the two losses is taken.",
+        _share(lambda ratio, clipped, a, mask: masked_mean((-a * clipped > -a * ratio).float(), mask)),
+    ),
+    (
+        "This is the number of clipped tokens. Return their share of the mask's tokens.",
+        _share(lambda ratio, clipped, a, mask: ((ratio != clipped) * mask).sum()),
+    ),
+    (
+        "Return two numbers: the loss, and the share of clipped tokens.",
+        lambda *arguments, **options: clipped_policy_loss(*arguments, **options)[0],
+    ),
+]
+
+
+def _groups(fault):
+    """A wrong leave_one_out_advantages: fault(returns [prompts, group])."""
+    return lambda returns, group: fault(returns.view(-1, group)).flatten()
+
+
+def _others(grouped):
+    return (grouped.sum(1, keepdim=True) - grouped) / (grouped.shape[1] - 1)
+
+
+def _left_out_in_place(returns, group):
+    grouped = returns.view(-1, group)
+    grouped -= grouped.mean(1, keepdim=True)
+    return returns * group / (group - 1)
+
+
+def _one_by_one(returns, group):
+    values, result = returns.tolist(), []
+    for start in range(0, len(values), group):
+        part = values[start : start + group]
+        result += [value - (sum(part) - value) / (group - 1) for value in part]
+    return torch.tensor(result)
+
+
+LEFT_OUT_MISTAKES = [
+    (
+        "The baseline contains the answer itself: with a group of k the advantage comes out (k - 1) / k "
+        "times too small. Leave it out.",
+        _groups(lambda grouped: grouped - grouped.mean(1, keepdim=True)),
+    ),
+    (
+        "The baseline runs over the whole batch. Only answers to the same prompt are comparable: "
+        "view(-1, group).",
+        lambda returns, group: returns - (returns.sum() - returns) / (len(returns) - 1),
+    ),
+    (
+        "The rows are grouped wrongly: the answers to one prompt stand together.",
+        lambda returns, group: leave_one_out_advantages(returns.view(group, -1).T.flatten(), group),
+    ),
+    (
+        "The rows are grouped wrongly: the answers to one prompt stand together.",
+        lambda returns, group: (
+            leave_one_out_advantages(returns.view(group, -1).T.flatten(), group).view(-1, group).T.flatten()
+        ),
+    ),
+    (
+        "The sign is turned: a better answer than the others should have a positive advantage.",
+        _groups(lambda grouped: _others(grouped) - grouped),
+    ),
+    (
+        "The other answers are group - 1, not group.",
+        _groups(lambda grouped: grouped - (grouped.sum(1, keepdim=True) - grouped) / grouped.shape[1]),
+    ),
+    (
+        "This is GRPO's advantage, divided by the standard deviation. Here it is the plain difference.",
+        _groups(lambda g: (g - g.mean(1, keepdim=True)) / (g.std(1, keepdim=True) + 1e-4)),
+    ),
+    ("This is the baseline. Subtract it from the answer's own return.", _groups(_others)),
+    (
+        "The shape is [prompts, group]. Flatten it: one advantage for each answer.",
+        lambda returns, group: leave_one_out_advantages(returns, group).view(-1, group),
+    ),
+]
 
 
 EXERCISES = [
     Exercise(
-        name="token_rewards",
+        name="per_token_rewards",
         lesson="12",
         minutes=10,
         difficulty=2,
-        reference=token_rewards,
-        check=_check_token_rewards,
+        reference=per_token_rewards,
+        check=compare(
+            per_token_rewards,
+            lambda: [_scored(4, 6, 0.3), _scored(5, 9, 1.7)],
+            REWARD_MISTAKES,
+            else_="Every token of the answer has -beta * (log_probs - reference_log_probs), its last one the "
+            "score besides, and everything else 0.",
+        ),
         wrong=[
-            (_rewards(lambda kl, alone, scores, mask: alone + kl * mask), "sign of the KL"),
-            (_rewards(lambda kl, alone, scores, mask: alone - kl), "penalised too"),
-            (_rewards(lambda kl, alone, scores, mask: scores[:, None] * mask - kl * mask), "at every token"),
-            (_rewards(_last_column), "last column"),
-            (_rewards(lambda kl, alone, scores, mask: alone), "penalty is missing"),
-            (_rewards(lambda kl, alone, scores, mask: -kl * mask), "score is missing"),
-            (
-                _rewards(
-                    lambda kl, alone, scores, mask: (
-                        alone - kl * mask - (kl * mask).sum(1, keepdim=True) * (alone != 0)
-                    )
-                ),
-                "counted twice",
-            ),
-            (
-                _rewards(
-                    lambda kl, alone, scores, mask: alone - (kl * mask).sum(1, keepdim=True) * (alone != 0)
-                ),
-                "whole KL stands",
-            ),
-            (_overwriting, "changed in place"),
-            (_rewards(lambda kl, alone, scores, mask: 2 * alone - kl * mask), "Every token of the answer"),
+            (_rewards_in_place, "changes its argument log_probs in place"),
+            (_rewards(lambda kl, at_end, scores, mask: 2 * at_end - kl * mask), "Every token of the answer"),
+            (lambda *arguments: torch.zeros_like(arguments[1]), "Every token of the answer"),
+            (lambda *arguments: None, "Is there a return"),
         ],
+        right=[_score_at(_last), _row_by_row],
         hints=(
             "Two parts. The KL penalty is paid at every token of the answer, when it is chosen. The reward "
             "model has read the whole answer, so its score comes with the last token.",
-            "-beta * (log_probs - reference_log_probs) * mask is [rows, T]. The last token of a row: the "
-            "largest position where the mask is 1, (mask * torch.arange(T)).argmax(1). Add the score there.",
+            "-beta * (log_probs - reference_log_probs) * mask is [rows, tokens]; lesson 11's rlhf_kl_penalty "
+            "gives it without the sign. The last token of a row: the largest position where the mask is 1, "
+            "(mask * torch.arange(1, tokens + 1)).argmax(1). Add the score there.",
         ),
     ),
     Exercise(
-        name="advantages_and_returns",
+        name="gae",
         lesson="12",
         minutes=15,
         difficulty=3,
-        reference=advantages_and_returns,
-        check=_check_advantages,
+        reference=gae,
+        check=compare(
+            gae,
+            _advantages,
+            GAE_MISTAKES,
+            else_="At the answer's last token the advantage is reward minus value; before it, delta_t + "
+            "gamma * lam * (advantage of the next token).",
+        ),
         wrong=[
-            (
-                _gae(lambda r, v, m, g, lam: _with_values(_bootstrapped(r, v, m, g, lam), v, m)),
-                "has ended there",
-            ),
-            (_gae(lambda r, v, m, g, lam: advantages_and_returns(r, v, m, g, 0.0)), "one-step errors"),
-            (_gae(lambda r, v, m, g, lam: advantages_and_returns(r, v, m, g, 1.0)), "at lam = 1"),
-            (_gae(lambda r, v, m, g, lam: advantages_and_returns(r, v, m, 1.0, lam)), "gamma has no effect"),
-            (_gae(lambda r, v, m, g, lam: advantages_and_returns(r, 0 * v, m, g, lam)), "not subtracted"),
-            (
-                _gae(
-                    lambda r, v, m, g, lam: tuple(
-                        x.flip(1) for x in advantages_and_returns(r.flip(1), v.flip(1), m.flip(1), g, lam)
-                    )
-                ),
-                "runs forward",
-            ),
-            (
-                _gae(lambda r, v, m, g, lam: (advantages_and_returns(r, v, m, g, lam)[0],) * 2),
-                "plus the values",
-            ),
-            (_gae(lambda r, v, m, g, lam: advantages_and_returns(r, v, m, g, lam)[0]), "Return two tensors"),
-            (_unmasked_advantages, "Prompt and padding have advantages"),
-            (
-                _gae(lambda r, v, m, g, lam: advantages_and_returns(2 * r, v, m, g, lam)),
-                "last token of row 1",
-            ),
+            (_gae_in_place, "changes its argument values in place"),
+            (_gae_into_rewards, "changes its argument rewards in place"),
+            (_gae(lambda r, v, m, g, lam: gae(2 * r, v, m, g, lam)), "last token the advantage is"),
+            (_gae(lambda r, v, m, g, lam: (0 * r, 0 * r)), "last token the advantage is"),
+            (lambda rewards, values, mask: gae(rewards, values, mask), "should take the arguments"),
         ],
+        right=[_by_deltas, _by_columns],
         hints=(
             "How much better was a token than expected? Its own error is delta = reward + gamma * (value of "
             "the next position) - value. GAE adds the errors of the tokens after it, each weighted by gamma "
@@ -423,53 +568,61 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="clipped_loss",
+        name="clipped_policy_loss",
         lesson="12",
         minutes=15,
         difficulty=3,
-        reference=clipped_loss,
-        check=_check_clipped_loss,
+        reference=clipped_policy_loss,
+        check=compare(
+            clipped_policy_loss,
+            _policies,
+            CLIP_MISTAKES,
+            else_="The loss of a token is the larger of -advantage * ratio and -advantage * clipped ratio; "
+            "both results are means over the mask.",
+            gradient=("log_probs", "advantages"),
+        ),
         wrong=[
-            (_policy(lambda ratio, clipped, a: -_worse(ratio, clipped, a)), "sign is turned"),
-            (_inverted, "ratio is inverted"),
-            (_policy(lambda ratio, clipped, a: -a * ratio), "Nothing is clipped"),
-            (_policy(lambda ratio, clipped, a: torch.minimum(-a * ratio, -a * clipped)), "take the larger"),
-            (_policy(lambda ratio, clipped, a: -a * clipped), "wrong side"),
-            (_not_detached, "not detached"),
-            (_over_padding, "counts padding"),
-            (_no_gradient, "has no gradient"),
-            (_policy(lambda ratio, clipped, a: 2 * _worse(ratio, clipped, a)), "should be -2.2"),
+            (_ratio_detached, "log_probs gets no gradient"),
+            (_ratio_in_place, "changes its argument old_log_probs in place"),
+            (_policy(lambda ratio, clipped, a: 2 * _worse(ratio, clipped, a)), "The loss of a token is"),
+            (_policy(lambda ratio, clipped, a: 0 * ratio), "The loss of a token is"),
+            (_share(lambda ratio, clipped, a, mask: torch.tensor(0.0)), "The loss of a token is"),
         ],
+        right=[_by_cases, _by_minimum],
         hints=(
             "The plain loss is -advantage * ratio, ratio = new probability over old. The clipped one uses a "
             "ratio that is kept within 1 - clip and 1 + clip. Of the two, always take the more pessimistic.",
-            "ratio = exp(log_probs - old_log_probs), [rows, T]; clamp it; torch.maximum of the two losses; "
-            "the mean over the mask. The advantages are constants: detach them.",
+            "ratio = exp(log_probs - old_log_probs), [rows, tokens]; clamp it; torch.maximum of the two "
+            "losses, with advantages.detach(). masked_mean of the losses, and of (ratio != clamped).float().",
         ),
     ),
     Exercise(
-        name="leave_one_out",
+        name="leave_one_out_advantages",
         lesson="12",
         minutes=10,
         difficulty=2,
-        reference=leave_one_out,
-        check=_check_leave_one_out,
+        reference=leave_one_out_advantages,
+        check=compare(
+            leave_one_out_advantages,
+            lambda: [(3 * torch.randn(6), 3), (torch.randn(8) - 4, 2), (torch.randn(10), 5)],
+            LEFT_OUT_MISTAKES,
+            else_="An answer with the return 1 beside others with 2 and 6 has 1 - (2 + 6) / 2 = -3.",
+        ),
         wrong=[
+            (_left_out_in_place, "changes its argument returns in place"),
             (
-                lambda s, group: (s.view(-1, group) - s.view(-1, group).mean(1, keepdim=True)).flatten(),
-                "contains the answer itself",
+                lambda returns, group: leave_one_out_advantages(returns, group) / 2,
+                "beside others with 2 and 6",
             ),
-            (lambda s, group: s - (s.sum() - s) / (len(s) - 1), "over the whole batch"),
-            (lambda s, group: leave_one_out(s.view(group, -1).T.flatten(), group), "grouped wrongly"),
-            (lambda s, group: -leave_one_out(s, group), "sign is turned"),
-            (lambda s, group: leave_one_out(s, group).view(-1, group), "Flatten it"),
-            (lambda s, group: leave_one_out(s, group) / 2, "The first answer has"),
+            (lambda returns, group: leave_one_out_advantages(returns, 3), "is invalid for input of size 8"),
+            (lambda returns, group: 0 * returns, "beside others with 2 and 6"),
         ],
+        right=[_one_by_one, _groups(lambda g: (g - g.mean(1, keepdim=True)) * g.shape[1] / (g.shape[1] - 1))],
         hints=(
             "What would the others have given? The mean of the other answers to the same prompt is a "
             "baseline that does not depend on this answer.",
-            "scores.view(-1, group) is [prompts, group]. The sum of the others is the group's sum less the "
-            "score; divide by group - 1, subtract from the score, flatten to [rows].",
+            "returns.view(-1, group) is [prompts, group]. The sum of the others is the group's sum minus the "
+            "return; divide by group - 1, subtract from the return, flatten to [rows].",
         ),
     ),
 ]

@@ -47,7 +47,7 @@ def ppo(point: dict, seed: int) -> dict:
     """PPO from the tuned model: what evaluate_policy measures at the end, proxy, gold and kl by iteration."""
     from course_utils.lessons.lesson_12 import judging
     from course_utils.methods import rollouts
-    from course_utils.methods.ppo import train_ppo
+    from course_utils.methods.ppo import PPOSettings, train_ppo
 
     _, model, tokenizer, judge, prompts, _ = policy_parts()
     policy, diary = copy.deepcopy(model), []
@@ -57,10 +57,8 @@ def ppo(point: dict, seed: int) -> dict:
         judging.watched_reward(judge, tokenizer, diary),
         rollouts.encode_prompts(tokenizer, prompts),
         rollouts.sampling_of(tokenizer),
-        **point,
-        seed=seed,
+        PPOSettings(**point, **PPO, seed=seed),
         label=f"PPO, beta {point['beta']:g}, seed {seed}",
-        **PPO,
     )
     course = {}
     for row, seen in zip(rows[1:], diary[1:], strict=True):  # at the first, the policy is the reference

@@ -8,14 +8,9 @@ from torch import nn
 
 from course_utils.checks.compare import Mistake, compare, expect_tensor, identical
 from course_utils.checks.exercises import Exercise
-
-
-def answer_log_probs(logits, labels):
-    """Log-probability of each row's answer. logits [rows, T, V], labels [rows, T]."""
-    log_probs = logits[:, :-1].log_softmax(-1)  # (rows, T - 1, V)
-    targets = labels[:, 1:]  # (rows, T - 1)
-    chosen = log_probs.gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
-    return (chosen * (targets != -100)).sum(1)
+from course_utils.log_probs import answer_log_probs
+from course_utils.methods.dpo import dpo_loss
+from course_utils.methods.rollouts import frozen_copy
 
 
 def _scored_batches():
@@ -110,14 +105,8 @@ ANSWER_MISTAKES = [
 ]
 
 
-def dpo_pair_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
-    """DPO's loss of each pair, from log-probabilities of whole answers; all [pairs]."""
-    margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected))
-    return -F.logsigmoid(margin)
-
-
 def _pairs(count, mean, beta):
-    """Log-probabilities of `count` pairs around `mean`, in dpo_pair_loss's order, and beta."""
+    """Log-probabilities of `count` pairs around `mean`, in dpo_loss's order, and beta."""
     return (*(mean + torch.randn(count) for _ in range(4)), beta)
 
 
@@ -126,45 +115,65 @@ def _far(value):
 
 
 def _loss(fault):
-    """A wrong dpo_pair_loss: fault(policy's log-ratio, reference's, beta), chosen over rejected."""
+    """A wrong dpo_loss: fault(policy's log-ratio, reference's, beta), chosen over rejected."""
 
     def wrong(chosen, rejected, reference_chosen, reference_rejected, beta):
-        return fault(chosen - rejected, reference_chosen - reference_rejected, beta)
+        loss = fault(chosen - rejected, reference_chosen - reference_rejected, beta)
+        return loss, *_implicit(chosen, rejected, reference_chosen, reference_rejected, beta)
 
     return wrong
 
 
+def _implicit(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
+
+
+def _reward(fault):
+    """A wrong dpo_loss: fault(implicit rewards, chosen and rejected, beta) are its rewards."""
+    return lambda *arguments: (dpo_loss(*arguments)[0], *fault(*_implicit(*arguments), arguments[-1]))
+
+
+def _pair_losses(chosen, rejected, reference_chosen, reference_rejected, beta):
+    """dpo_loss without the rewards, whose gradients nobody needs."""
+    return dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)[0]
+
+
 def _detached(*arguments):
-    return dpo_pair_loss(*arguments).detach()
+    loss, *rewards = dpo_loss(*arguments)
+    return loss.detach(), *rewards
 
 
 def _rejected_detached(chosen, rejected, *rest):
-    return dpo_pair_loss(chosen, rejected.detach(), *rest)
+    return dpo_loss(chosen, rejected.detach(), *rest)
 
 
 def _loss_in_place(chosen, rejected, reference_chosen, reference_rejected, beta):
     chosen -= reference_chosen
     rejected -= reference_rejected
-    return -F.logsigmoid(beta * (chosen - rejected))
+    return -F.logsigmoid(beta * (chosen - rejected)), beta * chosen, beta * rejected
 
 
 def _of_probabilities(chosen, rejected, reference_chosen, reference_rejected, beta):
     policy, reference = chosen.exp() / rejected.exp(), reference_chosen.exp() / reference_rejected.exp()
-    return -F.logsigmoid(beta * (policy / reference).log())
+    loss = -F.logsigmoid(beta * (policy / reference).log())
+    return loss, *_implicit(chosen, rejected, reference_chosen, reference_rejected, beta)
 
 
 def _each_against_reference(chosen, rejected, reference_chosen, reference_rejected, beta):
     ratios = (chosen.exp() / reference_chosen.exp()).log() - (rejected.exp() / reference_rejected.exp()).log()
-    return -F.logsigmoid(beta * ratios)
+    loss = -F.logsigmoid(beta * ratios)
+    return loss, *_implicit(chosen, rejected, reference_chosen, reference_rejected, beta)
 
 
 def _by_softplus(chosen, rejected, reference_chosen, reference_rejected, beta):
-    return F.softplus(beta * (rejected - chosen + reference_chosen - reference_rejected))
+    loss = F.softplus(beta * (rejected - chosen + reference_chosen - reference_rejected))
+    with torch.no_grad():
+        return [loss, *_implicit(chosen, rejected, reference_chosen, reference_rejected, beta)]
 
 
 def _by_softmax(chosen, rejected, reference_chosen, reference_rejected, beta):
     rewards = beta * torch.stack([chosen - reference_chosen, rejected - reference_rejected])
-    return rewards.logsumexp(0) - rewards[0]
+    return rewards.logsumexp(0) - rewards[0], *rewards
 
 
 LOSS_MISTAKES = [
@@ -211,6 +220,28 @@ LOSS_MISTAKES = [
         "This is one number. Return the loss of each pair; the training loop takes the mean.",
         _loss(lambda p, r, beta: -F.logsigmoid(beta * (p - r)).mean()),
     ),
+    (
+        "Return three tensors: the loss of each pair, and the implicit rewards of the chosen and of the "
+        "rejected answers.",
+        _pair_losses,
+    ),
+    (
+        "The implicit rewards lack beta: they are beta times the log-ratios.",
+        _reward(lambda c, r, b: (c / b, r / b)),
+    ),
+    (
+        "The implicit rewards are exchanged: first that of the chosen answers.",
+        _reward(lambda c, r, b: (r, c)),
+    ),
+    ("The sign of the implicit rewards is turned.", _reward(lambda c, r, b: (-c, -r))),
+    (
+        "The implicit rewards are of the two answers. The margin is their difference.",
+        _reward(lambda c, r, b: (c - r, r - c)),
+    ),
+    (
+        "The implicit rewards lack the reference: they are beta * log(policy / reference).",
+        lambda c, r, of_c, of_r, beta: (dpo_loss(c, r, of_c, of_r, beta)[0], beta * c, beta * r),
+    ),
 ]
 RATIOS = (
     "These are ratios of probabilities. The probability of a whole answer underflows in fp32: "
@@ -220,6 +251,31 @@ UNDERFLOW = (
     "At a large margin log(sigmoid(x)) underflows in fp32, also with a small number added: the pair that "
     "needs it most gets no gradient. F.logsigmoid computes both in one."
 )
+
+LOSS = (
+    "For each pair the loss is -log sigmoid(beta * ((chosen - reference_chosen) - (rejected - "
+    "reference_rejected)))."
+)
+_check_values = compare(
+    dpo_loss, lambda: [_pairs(3, -20.0, 0.3), _pairs(5, -12.0, 1.7)], LOSS_MISTAKES, else_=LOSS
+)
+_check_gradients = compare(
+    _pair_losses,
+    lambda: [_pairs(3, -20.0, 0.3), _pairs(5, -12.0, 1.7)],
+    [],
+    else_=LOSS,
+    gradient=("chosen", "rejected"),
+    extremes=[
+        (RATIOS, lambda: [_pairs(4, -400.0, 0.3)]),
+        (UNDERFLOW, lambda: [(*_far([-900.0, -100.0, -100.0, -900.0]), 1.0)]),
+        (UNDERFLOW, lambda: [(*_far([-140.0, -100.0, -100.0, -110.0]), 1.0)]),
+    ],
+)
+
+
+def _check_dpo_loss(fn):
+    _check_values(fn)
+    _check_gradients(lambda *arguments: fn(*arguments)[0])
 
 
 def push(margin, beta):
@@ -255,11 +311,6 @@ PUSH_MISTAKES = [
 ]
 
 
-def keep_reference(model):
-    """A copy of the model as it is now: in eval mode, and without gradients."""
-    return copy.deepcopy(model).eval().requires_grad_(False)
-
-
 class _Toy(nn.Module):
     """A model that is made from its config, as those of transformers are."""
 
@@ -272,7 +323,7 @@ class _Toy(nn.Module):
         return self.layers(x)
 
 
-def _check_keep_reference(fn):
+def _check_frozen_copy(fn):
     for size in (4, 3):
         model = _Toy(size).train()
         before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -396,25 +447,14 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="dpo_pair_loss",
+        name="dpo_loss",
         lesson="13",
         minutes=10,
         difficulty=2,
-        reference=dpo_pair_loss,
-        check=compare(
-            dpo_pair_loss,
-            lambda: [_pairs(3, -20.0, 0.3), _pairs(5, -12.0, 1.7)],
-            LOSS_MISTAKES,
-            else_="For each pair the loss is -log sigmoid(beta * ((chosen - reference_chosen) - (rejected - "
-            "reference_rejected))).",
-            gradient=("chosen", "rejected"),
-            extremes=[
-                (RATIOS, lambda: [_pairs(4, -400.0, 0.3)]),
-                (UNDERFLOW, lambda: [(*_far([-900.0, -100.0, -100.0, -900.0]), 1.0)]),
-                (UNDERFLOW, lambda: [(*_far([-140.0, -100.0, -100.0, -110.0]), 1.0)]),
-            ],
-        ),
+        reference=dpo_loss,
+        check=_check_dpo_loss,
         wrong=[
+            *((wrong, message) for message, wrong in LOSS_MISTAKES),
             (_loss(lambda p, r, beta: -torch.log(torch.sigmoid(beta * (p - r)))), "underflows"),
             (_loss(lambda p, r, beta: -torch.log(torch.sigmoid(beta * (p - r)) + 1e-12)), "no gradient"),
             (_loss(lambda p, r, beta: -(beta * (p - r)).sigmoid().clamp(min=1e-8).log()), "no gradient"),
@@ -424,13 +464,14 @@ EXERCISES = [
             (_rejected_detached, "rejected gets no gradient"),
             (_loss_in_place, "changes its argument chosen in place"),
             (_loss(lambda p, r, beta: (beta * (p - r) - 1).square()), "For each pair the loss is"),
+            (lambda c, r, of_c, of_r, beta: (0 * c, 0 * c, 0 * c), "For each pair the loss is"),
         ],
         right=[_by_softplus, _by_softmax],
         hints=(
             "The implicit reward of an answer is beta times log(policy / reference). Put the two rewards "
             "into Bradley-Terry's loss of lesson 10.",
-            "margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected)), [pairs]; the "
-            "loss is -F.logsigmoid(margin).",
+            "chosen_reward = beta * (chosen - reference_chosen), [pairs], and likewise the rejected one; the "
+            "loss is -F.logsigmoid of their difference. Return the loss and the two rewards.",
         ),
     ),
     Exercise(
@@ -469,12 +510,12 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="keep_reference",
+        name="frozen_copy",
         lesson="13",
         minutes=5,
         difficulty=1,
-        reference=keep_reference,
-        check=_check_keep_reference,
+        reference=frozen_copy,
+        check=_check_frozen_copy,
         wrong=[
             (_frozen_itself, "shares its weights"),
             (_shallow, "shares its weights"),

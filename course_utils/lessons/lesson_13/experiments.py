@@ -18,13 +18,14 @@ def dpo(point: dict, seed: int) -> dict:
     longer: share of the controlled pairs, equal but for their length, in which the implicit reward likes the
     longer answer.
     """
-    from course_utils.methods.dpo import pair_metrics, train_dpo
+    from course_utils.methods.dpo import dpo_loss, mean_dpo_loss, pair_metrics, train_dpo
 
     _, model, tokenizer, *_ = policy_parts()
     policy = copy.deepcopy(model).requires_grad_(True)
     pad = tokenizer.pad_token_id
     (train, of_train), (held_out, of_held_out), (controlled, of_controlled) = encoded_pairs()
-    settings = {"beta": point["beta"], "pad_id": pad, "loss": point["loss"], "seed": seed}
+    loss = {"dpo": dpo_loss, "mean": mean_dpo_loss}[point["loss"]]
+    settings = {"beta": point["beta"], "pad_id": pad, "loss": loss, "seed": seed}
     train_dpo(
         policy,
         train,
@@ -33,7 +34,7 @@ def dpo(point: dict, seed: int) -> dict:
         **settings,
         **DPO,
     )
-    metrics = pair_metrics(policy, held_out, of_held_out, point["beta"], pad, loss=point["loss"])
+    metrics = pair_metrics(policy, held_out, of_held_out, point["beta"], pad, loss=loss)
     longer = pair_metrics(policy, controlled, of_controlled, point["beta"], pad)["accuracy"]
     reference = {"reference_chosen": of_held_out[:, 0], "reference_rejected": of_held_out[:, 1]}
     return {

@@ -67,7 +67,7 @@ def on_top(
 ):
     """(model, seconds) after DPO by a new adapter, or PPO of all weights. Merges the model's LoRA first."""
     from course_utils.methods.dpo import reference_log_probs, train_dpo
-    from course_utils.methods.ppo import train_ppo
+    from course_utils.methods.ppo import PPOSettings, train_ppo
 
     if method not in ON_TOP:
         raise ValueError(f"method is one of {', '.join(ON_TOP)}; got {method!r}")
@@ -75,7 +75,7 @@ def on_top(
         merge_lora(model)
         unwrap_lora(model)
     pad = tokenizer.pad_token_id
-    settings = {"lr": lr, "seed": seed, "label": f"{method} on top, lr {lr:g}, seed {seed}"}
+    label = f"{method} on top, lr {lr:g}, seed {seed}"
     torch.manual_seed(seed)
     began = time.perf_counter()
     if method == "DPO":
@@ -91,7 +91,9 @@ def on_top(
             steps=dpo_steps,
             batch_size=min(BATCH, len(pairs)),
             pad_id=pad,
-            **settings,
+            lr=lr,
+            seed=seed,
+            label=label,
         )
     else:
         prompts, reward = rewarded(tokenizer, questions)
@@ -102,8 +104,8 @@ def on_top(
             reward,
             prompts,
             sampling,
-            **settings,
-            **PPO | {"iterations": iterations},
+            PPOSettings(**PPO | {"iterations": iterations}, lr=lr, seed=seed),
+            label=label,
         )
     return model, time.perf_counter() - began
 
@@ -117,7 +119,7 @@ def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
     from course_utils.data import Example
     from course_utils.memory import random_batch
     from course_utils.methods.dpo import reference_log_probs, train_dpo
-    from course_utils.methods.ppo import train_ppo
+    from course_utils.methods.ppo import PPOSettings, train_ppo
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")
@@ -139,6 +141,5 @@ def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
         lambda batch: torch.rand(rows),
         prompts,
         sampling,
-        lr=1e-5,
-        **PPO | {"batch_size": rows, "iterations": 2},
+        PPOSettings(**PPO | {"batch_size": rows, "iterations": 2}, lr=1e-5),
     )

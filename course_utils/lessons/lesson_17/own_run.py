@@ -320,30 +320,24 @@ def prefer(run: Run, model, tokenizer, pairs, held_out, plan: Plan, autocast=nul
     reference = dpo.reference_log_probs(model, pairs, pad_id)
     judged = dpo.reference_log_probs(model, held_out, pad_id)
 
-    def loss_fn(model, batch):
-        losses, _ = dpo.batch_loss(model, batch, plan.beta)
-        return losses.sum(), len(losses)
-
-    def evaluate(model):
-        metrics = dpo.pair_metrics(model, held_out, judged, plan.beta, pad_id)
-        return {f"held_out_{name}": metrics[name] for name in ("loss", "margin", "accuracy")}
-
-    history = train(
+    history = dpo.train_dpo(
         model,
-        dpo.pair_batches(pairs, reference, plan.dpo_batch_size, plan.seed, pad_id),
+        pairs,
+        reference,
+        beta=plan.beta,
         steps=plan.dpo_steps,
         lr=plan.dpo_lr,
+        pad_id=pad_id,
+        batch_size=plan.dpo_batch_size,
         seed=plan.seed,
-        loss_fn=loss_fn,
-        weight_decay=0.0,
+        held_out=(held_out, judged),
         autocast=autocast,
-        label="DPO",
-        evaluate=evaluate,
         eval_every=_part(plan.dpo_steps, 4),
         checkpoint=run.checkpoint("dpo"),
         checkpoint_every=_part(plan.dpo_steps, 10),
     )
-    return _whole(history), evaluate(model)
+    metrics = dpo.pair_metrics(model, held_out, judged, plan.beta, pad_id)
+    return _whole(history), {f"held_out_{name}": metrics[name] for name in ("loss", "margin", "accuracy")}
 
 
 def _part(steps, parts):
