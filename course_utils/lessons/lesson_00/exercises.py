@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from course_utils.checks.exercises import Exercise, Mistake, close, expect_tensor
+from course_utils.checks.compare import compare
+from course_utils.checks.exercises import Exercise
 
 
 def greedy_next_token(logits):
@@ -14,23 +15,50 @@ def greedy_next_token(logits):
     return logits[:, -1].argmax(dim=-1)
 
 
-def _check_greedy(fn):
-    logits = torch.tensor(
-        [
-            [[0.0, 9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 8.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0, 0.5]],
-            [[9.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 8.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.5, 1.0]],
-        ]
-    )
-    ids = fn(logits)
-    if isinstance(ids, torch.Tensor) and ids.shape == (2, 3):
-        raise Mistake("You chose a token after every position. Only the last one predicts the next token.")
-    expect_tensor(ids, (2,), "the result")
-    if ids.is_floating_point():
-        raise Mistake("These are values, not token ids. max finds the value, argmax finds where it stands.")
-    if ids.tolist() == [1, 0]:
-        raise Mistake("These tokens follow the first position. The next token follows the last one.")
-    if ids.tolist() != [3, 4]:
-        raise Mistake(f"For the rows whose largest last logits stand at 3 and 4 you chose {ids.tolist()}.")
+GREEDY_MISTAKES = [
+    (
+        "You chose a token after every position. Only the last one predicts the next token.",
+        lambda logits: logits.argmax(dim=-1),
+    ),
+    (
+        "These are values, not token ids. max finds the value, argmax finds where it stands.",
+        lambda logits: logits[:, -1].max(dim=-1).values,
+    ),
+    (
+        "These tokens follow the first position. The next token follows the last one.",
+        lambda logits: logits[:, 0].argmax(dim=-1),
+    ),
+    (
+        "This is one position too early: it scores the last token, which is there already.",
+        lambda logits: logits[:, -2].argmax(dim=-1),
+    ),
+    (
+        "The scores of all positions are added up here. The last position alone scores the next token.",
+        lambda logits: logits.sum(1).argmax(dim=-1),
+    ),
+    (
+        "The largest score of any position wins here. The last position alone scores the next token.",
+        lambda logits: logits.amax(1).argmax(dim=-1),
+    ),
+    (
+        "This softmax runs over the batch, so the rows compete. It runs over the vocabulary, the last "
+        "dimension.",
+        lambda logits: logits.softmax(0)[:, -1].argmax(dim=-1),
+    ),
+    ("These are the least probable tokens.", lambda logits: logits[:, -1].argmin(dim=-1)),
+    (
+        "logits[-1] is the last row of the batch. The positions are the second dimension: logits[:, -1].",
+        lambda logits: logits[-1].argmax(dim=-1),
+    ),
+    (
+        "One number for each row is asked for; yours keep a dimension of size 1.",
+        lambda logits: logits[:, -1].argmax(dim=-1, keepdim=True),
+    ),
+    (
+        "The token is drawn at random. Greedy choice takes the most probable one.",
+        lambda logits: logits[:, -1].softmax(-1).multinomial(1).squeeze(-1),
+    ),
+]
 
 
 def split_heads(x, heads):
@@ -39,32 +67,46 @@ def split_heads(x, heads):
     return x.view(batch, tokens, heads, width // heads).transpose(1, 2)
 
 
-def _check_split_heads(fn):
-    x = torch.arange(48.0).view(2, 3, 8)
-    result = fn(x, 2)
-    if isinstance(result, tuple | list):
-        raise Mistake("These are pieces in a list. Return one tensor, the heads as its second dimension.")
-    if isinstance(result, torch.Tensor) and result.shape == (2, 3, 2, 4):
-        raise Mistake(
-            "The heads come after the tokens, [B, T, heads, size]. Attention multiplies the last "
-            "two dimensions, so tokens and size must stand last: exchange two dimensions."
-        )
-    expect_tensor(result, (2, 2, 3, 4))
-    if close(result, x.view(2, 2, 3, 4)):
-        raise Mistake(
-            "The shape is right and the numbers are not where they belong: view goes through "
-            "memory row by row, so tokens got mixed with heads. Cut the last dimension alone, "
-            "then exchange two."
-        )
-    if close(result, x.view(2, 3, 4, 2).permute(0, 3, 1, 2)):
-        raise Mistake(
-            "Each head got every second column. A head's columns are neighbours, 0 to 3 and 4 to 7 here."
-        )
-    if not close(result, torch.stack([x[..., :4], x[..., 4:]], dim=1)):
-        raise Mistake(
-            f"Of a row {x[0, 0].int().tolist()}, the first of two heads should get [0, 1, 2, 3]; "
-            f"yours got {result[0, 0, 0].tolist()}."
-        )
+def _two_heads(x, heads):
+    return torch.stack(x.chunk(2, dim=-1), 1)
+
+
+def _heads_of_four(x, heads):
+    return x.unflatten(-1, (-1, 4)).transpose(1, 2)
+
+
+HEADS_MISTAKES = [
+    (
+        "These are pieces in a list. Return one tensor, the heads as its second dimension.",
+        lambda x, heads: x.chunk(heads, dim=-1),
+    ),
+    (
+        "The heads come after the tokens, [B, T, heads, size]. Attention multiplies the last "
+        "two dimensions, so tokens and size must stand last: exchange two dimensions.",
+        lambda x, heads: x.unflatten(-1, (heads, -1)),
+    ),
+    (
+        "The heads come first, [heads, B, T, size]. They belong after the batch: stack along dimension 1.",
+        lambda x, heads: torch.stack(x.chunk(heads, dim=-1)),
+    ),
+    (
+        "Size and tokens have changed places. The last two dimensions are [T, size].",
+        lambda x, heads: split_heads(x, heads).mT,
+    ),
+    (
+        "The shape is right and the numbers are not where they belong: view goes through "
+        "memory row by row, so tokens got mixed with heads. Cut the last dimension alone, "
+        "then exchange two.",
+        lambda x, heads: x.reshape(len(x), heads, x.shape[1], -1),
+    ),
+    (
+        "Each head got columns that are apart, with two heads every second column. A head's columns are "
+        "neighbours: of 8 columns 0 to 3 and 4 to 7.",
+        lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2),
+    ),
+    ("The number of heads is an argument: use it instead of 2.", _two_heads),
+    ("The size of a head is the width divided by heads; here it is always 4.", _heads_of_four),
+]
 
 
 def next_token_entropy(logits):
@@ -73,29 +115,89 @@ def next_token_entropy(logits):
     return -torch.xlogy(probabilities, probabilities).sum(dim=-1)  # xlogy(0, 0) is 0
 
 
-def _check_entropy(fn):
-    probabilities = torch.tensor([[0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3]])
-    expected = torch.tensor([1.5 * math.log(2), math.log(3)])
-    result = expect_tensor(fn(probabilities.log() + 1), (2,))
-    if close(result, -expected):
-        raise Mistake("The sign is missing: logarithms of probabilities are negative, an entropy is not.")
-    if close(result, expected / math.log(2)):
-        raise Mistake("These are bits (log2). Nats use the natural logarithm.")
-    if close(result, expected / 3):
-        raise Mistake("This is a mean over the vocabulary. The probabilities are the weights already: sum.")
-    if not close(result, expected):
-        raise Mistake(
-            "Three equally likely tokens have an entropy of ln 3 = 1.0986 nats, (1/2, 1/4, 1/4) "
-            f"one of 1.0397; you have {result[1]:.4f} and {result[0]:.4f}. Is there a softmax "
-            "first?"
-        )
-    if torch.isnan(fn(torch.tensor([[0.0, 0.0, -torch.inf]]))).any():
-        raise Mistake(
-            "A token with the logit -inf has probability 0, and 0 * log 0 gives nan. It should add "
-            "nothing: torch.xlogy(p, p) is p log p with 0 at 0."
-        )
-    if not close(fn(torch.tensor([[0.0, 0.0, -torch.inf]])), torch.tensor([math.log(2)])):
-        raise Mistake("Two equally likely tokens and an excluded one have an entropy of ln 2.")
+def _entropy(fault):
+    """A wrong next_token_entropy: fault(probabilities, their logarithms)."""
+    return lambda logits: fault(logits.softmax(-1), logits.log_softmax(-1))
+
+
+def _excluded_masked(logits):
+    surprise = torch.where(logits.isneginf(), 0.0, logits.softmax(-1) * logits.softmax(-1).log())
+    return -surprise.sum(-1)
+
+
+def _without_softmax(logits):
+    probabilities = logits.exp() / logits.exp().sum(-1, keepdim=True)
+    return -torch.xlogy(probabilities, probabilities).sum(-1)
+
+
+def _by_logsumexp(logits):
+    surprise = logits.logsumexp(-1, keepdim=True) - logits
+    return (surprise * surprise.neg().exp()).nan_to_num(0.0).sum(-1)
+
+
+ENTROPY_MISTAKES = [
+    (
+        "The sign is missing: logarithms of probabilities are negative, an entropy is not.",
+        _entropy(lambda p, log_p: (p * log_p).sum(-1)),
+    ),
+    (
+        "These are bits (log2). Nats use the natural logarithm.",
+        _entropy(lambda p, log_p: -(p * log_p).sum(-1) / math.log(2)),
+    ),
+    (
+        "This is a mean over the vocabulary. The probabilities are the weights already: sum.",
+        _entropy(lambda p, log_p: -(p * log_p).mean(-1)),
+    ),
+    (
+        "These are single tokens' parts. The entropy is their sum over the vocabulary, one number a row.",
+        _entropy(lambda p, log_p: -p * log_p),
+    ),
+    (
+        "This is one number for the batch. Sum over the vocabulary alone: dim=-1.",
+        _entropy(lambda p, log_p: -(p * log_p).sum()),
+    ),
+    (
+        "The logits are taken for probabilities. Is there a softmax first?",
+        lambda logits: -(logits * logits.abs().log()).sum(-1),
+    ),
+    (
+        "The logits are taken for logarithms of probabilities. Is there a softmax first? (log_softmax gives "
+        "the logarithms.)",
+        lambda logits: -(logits * logits.exp()).sum(-1),
+    ),
+    (
+        "The weights are probabilities, and what is weighted are logits. Take the logarithms of the "
+        "probabilities.",
+        lambda logits: -(logits * logits.softmax(-1)).sum(-1),
+    ),
+    (
+        "The surprises are not weighted. Each counts as often as its token comes: multiply by its "
+        "probability.",
+        _entropy(lambda p, log_p: -log_p.sum(-1)),
+    ),
+    (
+        "This softmax runs over the batch. It runs over the vocabulary, the last dimension.",
+        lambda logits: -torch.xlogy(logits.softmax(0), logits.softmax(0)).sum(-1),
+    ),
+    (
+        "This is the surprise of the most probable token alone. The entropy is the mean over all tokens.",
+        _entropy(lambda p, log_p: -log_p.amax(-1)),
+    ),
+    (
+        "This is exp of the entropy, the number of equally likely tokens.",
+        lambda logits: next_token_entropy(logits).exp(),
+    ),
+]
+NO_CHANCE = (
+    "A token with the logit -inf has probability 0, and 0 * log 0 gives nan. It should add "
+    "nothing: torch.xlogy(p, p) is p log p with 0 at 0."
+)
+ROUNDED_TO_ZERO = (
+    "A token far below the best has a probability that rounds to 0, though its logit is a number: at low "
+    "temperatures that is common. It should add nothing, and 0 * log 0 gives nan. torch.xlogy(p, p) is 0 "
+    "there."
+)
+OVERFLOW = "exp overflows at large logits. softmax and logsumexp subtract the largest logit first."
 
 
 def min_p_filter(logits, min_p):
@@ -108,34 +210,96 @@ def min_p_filter(logits, min_p):
     return logits.masked_fill(probabilities < threshold, float("-inf"))
 
 
-def _check_min_p(fn):
-    probabilities = torch.tensor([[0.4, 0.29, 0.2, 0.11], [0.9, 0.06, 0.02, 0.02]])
-    logits = probabilities.log() + 1.0
-    before = logits.clone()
-    result = expect_tensor(fn(logits, 0.3), (2, 4))
-    if not close(logits, before):
-        raise Mistake(
-            "Your function changes the logits it is given: masked_fill_ works in place. Return a new tensor."
-        )
-    if result[0, 3] == 0:
-        raise Mistake("A logit of 0 still has a probability: exp(0) is 1. Removed tokens need -inf.")
-    kept = [row.nonzero().flatten().tolist() for row in ~torch.isneginf(result)]
-    if kept == [[0, 1, 2, 3]] * 2:
-        raise Mistake("No token was removed. Removed tokens need the logit -inf.")
-    if kept == [[0], [0]]:
-        raise Mistake(
-            "You kept tokens above min_p itself. The threshold is min_p times the largest "
-            "probability of the row: 0.3 * 0.4 for the first."
-        )
-    if kept == [[0, 1], [0]]:
-        raise Mistake(
-            "The threshold of one row comes from another. Take the maximum over the vocabulary "
-            "only (dim=-1, keepdim=True)."
-        )
-    if kept != [[0, 1, 2], [0]]:
-        raise Mistake(f"With min_p=0.3, of {probabilities.tolist()} you kept those at {kept}.")
-    if not close(result[0, :3], before[0, :3]):
-        raise Mistake("The logits that stay should not change. Are these probabilities?")
+def _min_p_batches():
+    """Probabilities none of which is near a threshold, the columns in any order; logits above and below 0."""
+    few = torch.tensor([[0.4, 0.29, 0.2, 0.11], [0.9, 0.06, 0.02, 0.02]])
+    more = [[0.5, 0.28, 0.12, 0.06, 0.04], [0.22, 0.21, 0.2, 0.19, 0.18], [0.96, 0.01, 0.01, 0.01, 0.01]]
+    return [
+        (few[:, torch.randperm(4)].log() + 1, 0.3),
+        (torch.tensor(more)[:, torch.randperm(5)].log() - 7, 0.1),
+    ]
+
+
+def _filtered(fault):
+    """A wrong min_p_filter: fault(probabilities, min_p) says what is removed."""
+    return lambda logits, min_p: logits.masked_fill(fault(logits.softmax(-1), min_p), -torch.inf)
+
+
+def _filled(value):
+    """A wrong min_p_filter: `value` for the removed tokens."""
+    return lambda logits, min_p: min_p_filter(logits, min_p).masked_fill(
+        min_p_filter(logits, min_p).isneginf(), value
+    )
+
+
+def _below_or_equal(p, min_p):
+    return p <= min_p * p.amax(-1, keepdim=True)
+
+
+def _filter_in_place(logits, min_p):
+    return logits.masked_fill_(min_p_filter(logits, min_p).isneginf(), -torch.inf)
+
+
+def _by_logits(logits, min_p):
+    return torch.where(logits < logits.amax(-1, keepdim=True) + math.log(min_p), -torch.inf, logits)
+
+
+def _row_by_row(logits, min_p):
+    rows = logits.clone()
+    for row, p in zip(rows, logits.softmax(-1), strict=True):
+        row[p < min_p * p.max()] = -torch.inf
+    return rows
+
+
+STILL_DRAWN = (
+    "A removed token gets a very low logit here. Use -inf: its probability is then exactly 0, whatever the "
+    "other logits and the temperature are."
+)
+MIN_P_MISTAKES = [
+    ("A logit of 0 still has a probability: exp(0) is 1. Removed tokens need -inf.", _filled(0.0)),
+    (STILL_DRAWN, _filled(-1e9)),
+    (STILL_DRAWN, _filled(torch.finfo(torch.float32).min)),
+    (STILL_DRAWN, _filled(-1e4)),
+    ("No token was removed. Removed tokens need the logit -inf.", lambda logits, min_p: logits.clone()),
+    (
+        "You kept tokens above min_p itself. The threshold is min_p times the largest "
+        "probability of the row: 0.3 * 0.4, if min_p is 0.3 and the largest 0.4.",
+        _filtered(lambda p, min_p: p < min_p),
+    ),
+    (
+        "The threshold of one row comes from another. Take the maximum over the vocabulary "
+        "only (dim=-1, keepdim=True).",
+        _filtered(lambda p, min_p: p < min_p * p.max()),
+    ),
+    (
+        "You compare logits. min-p is about probabilities: softmax first.",
+        lambda logits, min_p: logits.masked_fill(logits < min_p * logits.amax(-1, keepdim=True), -torch.inf),
+    ),
+    (
+        "This softmax runs over the batch. It runs over the vocabulary, the last dimension.",
+        lambda logits, min_p: logits.masked_fill(
+            logits.softmax(0) < min_p * logits.softmax(0).amax(-1, keepdim=True), -torch.inf
+        ),
+    ),
+    (
+        "The comparison is turned: you removed the probable tokens.",
+        _filtered(lambda p, min_p: p >= min_p * p.amax(-1, keepdim=True)),
+    ),
+    ("min_p is an argument: use it instead of 0.1.", lambda logits, min_p: min_p_filter(logits, 0.1)),
+    (
+        "The logits that stay should not change. Are these probabilities?",
+        lambda logits, min_p: min_p_filter(logits, min_p).softmax(-1),
+    ),
+    (
+        "The logits that stay should not change. Are these probabilities?",
+        lambda logits, min_p: min_p_filter(logits, min_p).exp(),
+    ),
+    (
+        "The logits that stay should not change. These are logarithms of probabilities: return the logits "
+        "themselves.",
+        lambda logits, min_p: min_p_filter(logits, min_p).log_softmax(-1),
+    ),
+]
 
 
 EXERCISES = [
@@ -145,13 +309,23 @@ EXERCISES = [
         minutes=5,
         difficulty=1,
         reference=greedy_next_token,
-        check=_check_greedy,
+        check=compare(
+            greedy_next_token,
+            lambda: [(torch.randn(5, 3, 6),), (torch.randn(8, 6, 9) - 4,)],
+            GREEDY_MISTAKES,
+            else_="For each row it is the id with the largest logit at the last position.",
+        ),
         wrong=[
-            (lambda logits: logits.argmax(dim=-1), "after every position"),
-            (lambda logits: logits[:, 0].argmax(dim=-1), "follow the first position"),
-            (lambda logits: logits[:, -1].max(dim=-1).values, "not token ids"),
-            (lambda logits: logits.argmax(), "should have the shape [2]"),
+            (lambda logits: logits.argmax(), "should have the shape [5]"),
+            (lambda logits: logits[:, -1].argmax(dim=-1) + 1, "the largest logit at the last position"),
+            (lambda logits: logits[:, -1].argmax(dim=-1).float(), "the dtype torch.int64"),
+            (lambda logits: logits[:, -1].argmax(dim=-1).tolist(), "should be a tensor"),
             (lambda logits: None, "Is there a return?"),
+        ],
+        right=[
+            lambda logits: logits.softmax(-1)[:, -1].max(-1).indices,
+            lambda logits: logits.argmax(-1)[:, -1],
+            lambda logits: torch.stack([row[-1].topk(1).indices[0] for row in logits]),
         ],
         hints=(
             "The logits at position t score the token at position t + 1. Which position scores the token "
@@ -165,13 +339,23 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=split_heads,
-        check=_check_split_heads,
+        check=compare(
+            split_heads,
+            lambda: [(torch.randn(2, 3, 8), 2), (torch.randn(3, 5, 24), 3), (torch.randn(1, 2, 6), 6)],
+            HEADS_MISTAKES,
+            else_="Of a row [0, 1, ... 7], the first of two heads should get [0, 1, 2, 3].",
+        ),
         wrong=[
-            (lambda x, heads: x.view(x.shape[0], heads, x.shape[1], -1), "row by row"),
-            (lambda x, heads: x.view(*x.shape[:2], heads, -1), "The heads come after the tokens"),
-            (lambda x, heads: x.view(*x.shape[:2], -1, heads).permute(0, 3, 1, 2), "every second column"),
-            (lambda x, heads: x.chunk(heads, dim=-1), "pieces in a list"),
             (lambda x, heads: split_heads(x, heads).flip(1), "should get [0, 1, 2, 3]"),
+            (lambda x, heads: x.view(*x.shape[:2], heads, 4).transpose(1, 2), "Your code stopped"),
+            (lambda x, heads: x.view(*x.shape[:2], 2, 4).transpose(1, 2), "Your code stopped"),
+            (lambda x, heads: split_heads(x.mul_(1.5).div(1.5), heads), "changes its argument x in place"),
+            (lambda x, heads: None, "Is there a return?"),
+        ],
+        right=[
+            lambda x, heads: torch.stack(x.chunk(heads, dim=-1), 1),
+            lambda x, heads: x.reshape(*x.shape[:2], heads, -1).permute(0, 2, 1, 3).contiguous(),
+            lambda x, heads: x.mT.unflatten(1, (heads, -1)).mT,
         ],
         hints=(
             "Each token's row of D numbers is cut into pieces that lie next to each other, one for each "
@@ -185,14 +369,31 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=next_token_entropy,
-        check=_check_entropy,
+        check=compare(
+            next_token_entropy,
+            lambda: [(2 * torch.randn(2, 5),), (torch.randn(4, 7) - 2,)],
+            ENTROPY_MISTAKES,
+            else_="Three equally likely tokens have an entropy of ln 3 = 1.0986 nats, (1/2, 1/4, 1/4) one of "
+            "1.0397. Is there a softmax first?",
+            extremes=[
+                (NO_CHANCE, [(torch.tensor([[0.0, 0.0, -torch.inf], [-torch.inf, 1.0, -torch.inf]]),)]),
+                (ROUNDED_TO_ZERO, [(torch.tensor([[0.0, 0.5, -500.0]]),)]),
+                (OVERFLOW, [(torch.tensor([[800.0, 800.0, 799.0]]),)]),
+            ],
+        ),
         wrong=[
-            (lambda logits: (logits.softmax(-1) * logits.log_softmax(-1)).sum(-1), "The sign is missing"),
-            (lambda logits: -(logits.softmax(-1) * logits.softmax(-1).log2()).sum(-1), "These are bits"),
-            (lambda logits: -(logits.softmax(-1) * logits.log_softmax(-1)).mean(-1), "sum."),
-            (lambda logits: -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1), "gives nan"),
-            (lambda logits: -(logits * logits.exp()).sum(-1), "softmax first"),
-            (lambda logits: -(logits.softmax(-1) * logits.log_softmax(-1)).sum(), "have the shape [2]"),
+            (_entropy(lambda p, log_p: -(p * log_p).sum(-1)), "with the logit -inf"),
+            (_entropy(lambda p, log_p: -(p * p.log()).sum(-1)), "with the logit -inf"),
+            (_excluded_masked, "that rounds to 0"),
+            (_without_softmax, "exp overflows"),
+            (_entropy(lambda p, log_p: 1 - p.square().sum(-1)), "Three equally likely tokens"),
+            (lambda logits: next_token_entropy(logits.sub_(1)), "changes its argument logits in place"),
+        ],
+        right=[
+            _by_logsumexp,
+            lambda logits: torch.special.entr(logits.softmax(-1)).sum(-1),
+            lambda logits: torch.distributions.Categorical(logits=logits).entropy(),
+            lambda logits: -(logits.softmax(-1) * (logits.softmax(-1) + 1e-12).log()).sum(-1),
         ],
         hints=(
             "Entropy is the mean surprise: each token's surprise, minus the logarithm of its probability, "
@@ -207,24 +408,27 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=min_p_filter,
-        check=_check_min_p,
+        check=compare(
+            min_p_filter,
+            _min_p_batches,
+            MIN_P_MISTAKES,
+            else_="Tokens below min_p times the largest probability of their row get -inf, the others stay.",
+            extremes=[
+                (
+                    "With min_p = 1 the most probable token must stay: a token goes when its probability is "
+                    "less than the threshold (<), not when it equals it (<=).",
+                    [(torch.tensor([[0.5, 2.0, -1.0], [-3.0, -1.0, -1.0]]), 1.0)],
+                )
+            ],
+        ),
         wrong=[
-            (lambda logits, p: logits.masked_fill(logits.softmax(-1) < p, float("-inf")), "min_p itself"),
-            (
-                lambda logits, p: logits.masked_fill(
-                    logits.softmax(-1) < p * logits.softmax(-1).max(), float("-inf")
-                ),
-                "comes from another",
-            ),
-            (
-                lambda logits, p: logits.masked_fill(
-                    logits.softmax(-1) < p * logits.softmax(-1).amax(-1, keepdim=True), 0.0
-                ),
-                "exp(0) is 1",
-            ),
-            (lambda logits, p: logits, "No token was removed"),
-            (lambda logits, p: min_p_filter(logits, p).log_softmax(-1), "should not change"),
+            (_filtered(_below_or_equal), "must stay"),
+            (_filter_in_place, "changes its argument logits in place"),
+            (_filled(-1e8), "get -inf, the others stay"),
+            (lambda logits, min_p: logits[logits.softmax(-1) > min_p], "should have the shape [2, 4]"),
+            (lambda logits, min_p: None, "Is there a return?"),
         ],
+        right=[_by_logits, _row_by_row],
         hints=(
             "How many tokens are plausible depends on how sure the model is. Compare every probability "
             "with the largest of its row: if that is 0.5 and min_p is 0.2, what has less than 0.1 goes.",
