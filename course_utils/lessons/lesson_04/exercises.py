@@ -170,7 +170,7 @@ def intrinsic_dimension(losses, base, full, share=0.9):
 
 
 def _runs():
-    """Sweeps in any order: with a run exactly at the limit, with one that diverged, with none enough."""
+    """Sweeps in any order: with a run exactly at the limit, with one that diverged."""
     losses = {1000: 1.05, 3: 3.95, 10: 3.5, 100: 1.15, 30: 2.0, 300: 1.08}
     return [
         (losses, 4.0, 1.0),
@@ -178,8 +178,6 @@ def _runs():
         call({64: 2.25, 8: 2.5, 2: 3.75, 512: 1.125}, 4.0, 1.0, share=0.5),
         call({7: 5.1, 7000: 2.8, 70: 2.9, 700: 2.6}, 6.0, 2.5, share=0.6),
         ({3: 9.5, 4: 4.5, 300: 0.9, 30: 1.2}, 4.0, 1.0),
-        ({10: 3.9, 20: 3.8}, 4.0, 1.0),
-        call({5: 6.2, 50: 3.2}, 6.0, 2.5, share=0.95),
     ]
 
 
@@ -242,6 +240,7 @@ def _in_arrays(losses, base, full, share=0.9):
 
 
 NONE_ENOUGH = "Where no dimension is enough, return None."
+NONE_INPUTS = [({10: 3.9, 20: 3.8}, 4.0, 1.0), call({5: 6.2, 50: 3.2}, 6.0, 2.5, share=0.95)]
 ONE_OF_SEVERAL = (
     "You return the first in the dict, or the largest. Several dimensions may be enough: the "
     "smallest of them is asked."
@@ -650,6 +649,7 @@ EXERCISES = [
             _runs,
             INTRINSIC_MISTAKES,
             else_="It is the smallest dimension with base - loss >= share * (base - full), or None.",
+            extremes=[(NONE_ENOUGH, NONE_INPUTS)],
         ),
         wrong=[
             (_always_none, "Is there a return"),
