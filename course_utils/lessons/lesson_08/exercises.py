@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
-from course_utils.checks.exercises import Exercise, Mistake, expect_tensor
+from course_utils.checks.compare import compare
+from course_utils.checks.exercises import Exercise
 
 IGNORE = -100
 
@@ -18,92 +21,223 @@ def last_answer_labels(input_ids, attention_mask, header, end):
     labels = torch.full_like(input_ids, -100)
     for row, ids in enumerate(input_ids.tolist()):
         places = range(len(header), len(ids) + 1)
-        start = [place for place in places if ids[place - len(header) : place] == header][-1]
-        stop = ids.index(end, start) + 1 if end in ids[start:] else len(ids)
-        labels[row, start:stop] = input_ids[row, start:stop]
+        starts = [place for place in places if ids[place - len(header) : place] == header]
+        if starts:
+            start = starts[-1]
+            stop = ids.index(end, start) + 1 if end in ids[start:] else len(ids)
+            labels[row, start:stop] = input_ids[row, start:stop]
     return labels.masked_fill(attention_mask == 0, -100)
 
 
-# Ids of a small ChatML: 1 <|im_start|>, 2 <|im_end|>, 5 system, 6 user, 7 assistant, 8 newline, 0 padding
-HEADER, END = [1, 7, 8], 2
-ROWS = [
-    [1, 5, 8, 30, 7, 8, 31, 2, 8, 1, 6, 8, 40, 2, 8, 1, 7, 8, 50, 51, 2, 8],  # "assistant" in the system line
-    [1, 6, 8, 41, 2, 8, 1, 7, 8, 52, 53, 2, 8, 1, 6, 8, 42, 2, 8, 1, 7, 8, 54, 55, 2, 8],  # two answers
-    [1, 6, 8, 43, 2, 8, 1, 7, 8, 56, 57, 58],  # cut off inside the answer
-]
-LEARNT = [(18, 21), (22, 25), (9, 12)]
+def _conversation(header, end, *turns):
+    """Ids of turns: a number is an answer of that many tokens, a list a user's turn of these ids."""
+    start, user, newline = header[0], 6, header[-1]
+    ids = []
+    for turn in turns:
+        own = turn if isinstance(turn, list) else torch.randint(40, 90, (turn,)).tolist()
+        ids += [start, user, newline] if isinstance(turn, list) else header
+        ids += [*own, end, newline]
+    return ids
 
 
-def _batch(fill=0):
-    width = max(map(len, ROWS)) + 1
-    ids = torch.tensor([row + [fill] * (width - len(row)) for row in ROWS])
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ROWS])
-    return ids, mask
+def _padded(rows, pad, header, end):
+    width = max(map(len, rows)) + 1
+    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    return ids, mask, header, end
 
 
-def _spans(ids, spans):
-    labels = torch.full_like(ids, IGNORE)
-    for row, (start, stop) in enumerate(spans):
-        labels[row, start:stop] = ids[row, start:stop]
+def _chats(header, end, pad):
+    """The word assistant in users' turns, several answers, a last turn of the user's, an answer cut off."""
+    word = header[1:]
+    rows = [
+        _conversation(header, end, [30, *word, 31], 2),
+        _conversation(header, end, [41], 3, [42, 0], 4),
+        _conversation(header, end, [43], 2, [*word, 44]),
+        _conversation(header, end, [45, 46], 5)[:-3],
+    ]
+    rows[1][-4] = 0  # a token of the answer
+    return _padded(rows, pad, list(header), end)
+
+
+CHATML = [1, 7, 8], 2  # <|im_start|>assistant newline, <|im_end|>
+SHORT = [11, 4], 3
+
+
+def _no_answer():
+    header, end = CHATML
+    rows = [_conversation(header, end, [41], 2), _conversation(header, end, [42, 43, 44])]
+    return _padded(rows, 0, list(header), end)
+
+
+def _answers(ids, real, header, end):
+    """(start, stop) of every answer among the row's real tokens, and whether it has its end."""
+    found = []
+    for start in range(len(header), real + 1):
+        if ids[start - len(header) : start] == header:
+            ended = end in ids[start:real]
+            found.append((start, ids.index(end, start) + 1 if ended else real, ended))
+    return found
+
+
+def _learning(spans):
+    """A wrong last_answer_labels: spans(a row's answers, its tokens, header) -> (start, stop)s."""
+
+    def wrong(input_ids, attention_mask, header, end):
+        labels = torch.full_like(input_ids, IGNORE)
+        for row, ids in enumerate(input_ids.tolist()):
+            answers = _answers(ids, int(attention_mask[row].sum()), header, end)
+            for start, stop in spans(answers, ids, header):
+                labels[row, start:stop] = input_ids[row, start:stop]
+        return labels
+
+    return wrong
+
+
+def _last(change):
+    """A wrong last_answer_labels: change(start, stop, ended, length of the header) of the last answer."""
+    return _learning(lambda answers, ids, header: [change(*answers[-1], len(header))] if answers else [])
+
+
+def _by_word(input_ids, attention_mask, header, end):
+    return last_answer_labels(input_ids, attention_mask, header[1:], end)
+
+
+def _padding_too(input_ids, attention_mask, header, end):
+    return last_answer_labels(input_ids, torch.ones_like(attention_mask), header, end)
+
+
+def _without(token):
+    """A wrong last_answer_labels: token(input_ids, attention_mask) is taken for padding."""
+
+    def wrong(input_ids, attention_mask, header, end):
+        labels = last_answer_labels(input_ids, attention_mask, header, end)
+        return labels.masked_fill(input_ids == token(input_ids), IGNORE)
+
+    return wrong
+
+
+def _only_first_row(input_ids, attention_mask, header, end):
+    labels = last_answer_labels(input_ids, attention_mask, header, end)
+    labels[1:] = IGNORE
     return labels
 
 
-def _check_last_answer(fn):
-    ids, mask = _batch()
-    given = ids.clone()
-    labels = expect_tensor(fn(ids, mask, list(HEADER), END), ids.shape, "the labels")
-    if not torch.equal(ids, given):
-        raise Mistake("Your function changes the input_ids it is given. Make a new tensor.")
-    right = _spans(ids, LEARNT)
-    learn, wanted = labels != IGNORE, right != IGNORE
-    if torch.equal(labels, right):
-        _check_end_as_padding(fn, right)
-        return
-    if not learn[1:].any() and learn[0].any():
-        raise Mistake("Only row 0 has labels. A batch has as many rows as it has conversations.")
-    if (learn & (mask == 0)).any():
-        raise Mistake(
-            "There is loss on padding. The answer of the last row is cut off, so it has no "
-            "end marker; it ends where attention_mask does."
-        )
-    if torch.equal(learn, torch.roll(wanted, -1, 1)):
-        raise Mistake(
-            "The labels are one place too early: they are not shifted here. The label at a "
-            "position is the token at that position; the loss does the shift."
-        )
-    if any(learn[row, start - 3 : start].all() for row, (start, _) in enumerate(LEARNT)):
-        raise Mistake(
-            "The header carries loss. The model never has to write <|im_start|>assistant: whoever "
-            "serves it puts that there."
-        )
-    if any(learn[row, start - 1] and learn[row, start] for row, (start, _) in enumerate(LEARNT)):
-        raise Mistake("Off by one: the last token of the header carries loss too.")
-    if learn[1, 9:12].any():
-        which = "the first answer" if not learn[1, 22:25].any() else "every answer"
-        raise Mistake(f"Row 1 has two answers, and {which} carries loss. Only the last one should.")
-    if not any(learn[row, start] for row, (start, _) in enumerate(LEARNT)) and learn[0, 19]:
-        raise Mistake("Off by one: the first token of the answer carries no loss.")
-    if not learn[0, 20] and learn[0, 19]:
-        raise Mistake("The end marker carries no loss. A model trained on that never stops.")
-    if learn[0, 21]:
-        raise Mistake("There is loss on what comes after the end marker. Nobody lets the model write that.")
-    if learn[0, 5:16].any():
-        raise Mistake(
-            "Row 0 has loss in its system line or question. The word assistant occurs there as "
-            "an ordinary token; the header is the whole sequence of ids."
-        )
-    places = learn[0].nonzero().flatten().tolist()
-    raise Mistake(f"Row 0 should have loss at positions 18 to 20, yours has it at {places}.")
+def _shifted(*arguments):
+    return torch.roll(last_answer_labels(*arguments), -1, 1)
 
 
-def _check_end_as_padding(fn, right):
-    ids, mask = _batch(fill=END)
-    labels = expect_tensor(fn(ids, mask, list(HEADER), END), ids.shape, "the labels")
-    if not torch.equal(labels, right):
-        raise Mistake(
-            "With the end marker as the padding token the labels change. Tell padding by "
-            "attention_mask, not by id."
-        )
+def _raising(error):
+    """A wrong last_answer_labels that stops at a row without an answer."""
+
+    def wrong(input_ids, attention_mask, header, end):
+        for row, mask in zip(input_ids.tolist(), attention_mask, strict=True):
+            if not _answers(row, int(mask.sum()), header, end):
+                raise error
+        return last_answer_labels(input_ids, attention_mask, header, end)
+
+    return wrong
+
+
+def _row_before(input_ids, attention_mask, header, end):
+    labels = torch.full_like(input_ids, IGNORE)
+    for row, ids in enumerate(input_ids.tolist()):
+        for start, stop, _ in _answers(ids, int(attention_mask[row].sum()), header, end):
+            span = start, stop
+        labels[row, slice(*span)] = input_ids[row, slice(*span)]
+    return labels
+
+
+def _ids_in_place(input_ids, attention_mask, header, end):
+    labels = last_answer_labels(input_ids, attention_mask, header, end)
+    return input_ids.copy_(labels)
+
+
+def _by_windows(input_ids, attention_mask, header, end):
+    labels = torch.full_like(input_ids, IGNORE)
+    windows = input_ids.unfold(1, len(header), 1)  # (batch, places, len(header))
+    for row, found in enumerate((windows == torch.tensor(header)).all(-1)):
+        if not found.any():
+            continue
+        place = int(found.nonzero()[-1]) + len(header)
+        while place < input_ids.shape[1] and attention_mask[row, place]:
+            labels[row, place] = input_ids[row, place]
+            if input_ids[row, place] == end:
+                break
+            place += 1
+    return labels
+
+
+def _from_the_end(input_ids, attention_mask, header, end):
+    size, rows = len(header), []
+    for ids, real in zip(input_ids.tolist(), attention_mask.sum(1).tolist(), strict=True):
+        row = [IGNORE] * len(ids)
+        for start in reversed(range(size, real + 1)):
+            if ids[start - size : start] == header:
+                stop = next((place + 1 for place in range(start, real) if ids[place] == end), real)
+                row[start:stop] = ids[start:stop]
+                break
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+NO_ANSWER = "A row without an answer has no labels: -100 everywhere, and no error."
+LAST_MISTAKES = [
+    ("Only row 0 has labels. A batch has as many rows as it has conversations.", _only_first_row),
+    (
+        "There is loss on padding. The answer of the last row is cut off, so it has no end marker; it ends "
+        "where attention_mask does.",
+        _padding_too,
+    ),
+    (
+        "The labels are one place too early: they are not shifted here. The label at a position is the token "
+        "at that position; the loss does the shift.",
+        _shifted,
+    ),
+    (
+        "The header carries loss. The model never has to write <|im_start|>assistant: whoever serves it puts "
+        "that there.",
+        _last(lambda start, stop, ended, header: (start - header, stop)),
+    ),
+    (
+        "Off by one: the last token of the header carries loss too.",
+        _last(lambda start, stop, ended, header: (start - 1, stop)),
+    ),
+    (
+        "Rows have two answers, and the first answer carries loss. Only the last one should.",
+        _learning(lambda answers, ids, header: [span[:2] for span in answers[:1]]),
+    ),
+    (
+        "Rows have two answers, and every answer carries loss. Only the last one should.",
+        _learning(lambda answers, ids, header: [span[:2] for span in answers]),
+    ),
+    (
+        "Off by one: the first token of the answer carries no loss.",
+        _last(lambda start, stop, ended, header: (start + 1, stop)),
+    ),
+    (
+        "The end marker carries no loss. A model trained on that never stops.",
+        _last(lambda start, stop, ended, header: (start, stop - ended)),
+    ),
+    (
+        "There is loss on what comes after the end marker. Nobody lets the model write that.",
+        _last(lambda start, stop, ended, header: (start, stop + ended)),
+    ),
+    (
+        "There is loss in a system line or question. The word assistant occurs there as an ordinary token; "
+        "the header is the whole sequence of ids.",
+        _by_word,
+    ),
+    (
+        "With the end marker as the padding token the labels change. Tell padding by attention_mask, not by "
+        "id.",
+        _without(lambda ids: ids[0, -1]),
+    ),
+    ("Token 0 is taken for padding. Tell padding by attention_mask, not by id.", _without(lambda ids: 0)),
+    (NO_ANSWER, _raising(IndexError())),
+    (NO_ANSWER, _raising(ValueError())),
+    (NO_ANSWER, _raising(TypeError())),
+]
 
 
 def labels_by_position(input_ids, prompt_lengths, lengths):
@@ -116,47 +250,93 @@ def labels_by_position(input_ids, prompt_lengths, lengths):
     return input_ids.masked_fill(~learn, -100)
 
 
-def _check_by_position(fn):
-    ids = torch.tensor([[3, 4, 5, 6, 2, 2, 2], [7, 8, 9, 10, 11, 12, 15], [13, 2, 14, 2, 2, 2, 2]])
-    prompts, lengths = torch.tensor([2, 4, 2]), torch.tensor([5, 7, 4])
-    given = ids.clone()
-    labels = expect_tensor(fn(ids, prompts, lengths), ids.shape, "the labels")
-    if not torch.equal(ids, given):
-        raise Mistake("Your function changes the input_ids it is given. masked_fill makes a new tensor.")
-    position = torch.arange(7)
-    start, stop = prompts[:, None], lengths[:, None]
+def _completions(pad, prompts, lengths):
+    """Rows whose last real token is the padding's id, as where the end marker pads; token 0 among them."""
+    prompts, lengths = torch.tensor(prompts), torch.tensor(lengths)
+    ids = torch.randint(20, 90, (len(lengths), int(lengths.max())))
+    ids[0, prompts[0] + 1], ids[1, prompts[1] + 1] = 0, pad
+    ids.masked_fill_(torch.arange(ids.shape[1]) >= lengths[:, None] - 1, pad)
+    return ids, prompts, lengths
 
-    def learnt(begin, end):
-        return ids.masked_fill(~((position >= begin) & (position < end)), IGNORE)
 
-    if torch.equal(labels, learnt(start, stop)):
-        return
-    for wrong, message in (
-        (
-            learnt(start, stop).masked_fill(ids == 2, IGNORE),
-            "The end of every answer is masked. Here the padding has the id of the end marker (pad = eos), "
-            "and you mask by id: the model would never learn to stop. Mask by position.",
+def _with(begin, stop):
+    def wrong(input_ids, prompt_lengths, lengths):
+        position = torch.arange(input_ids.shape[1])
+        learn = (position >= begin(prompt_lengths)[:, None]) & (position < stop(lengths)[:, None])
+        return input_ids.masked_fill(~learn, IGNORE)
+
+    return wrong
+
+
+def _masked_by_id(token):
+    def wrong(input_ids, prompt_lengths, lengths):
+        labels = labels_by_position(input_ids, prompt_lengths, lengths)
+        return labels.masked_fill(input_ids == token(input_ids), IGNORE)
+
+    return wrong
+
+
+def _position_in_place(input_ids, prompt_lengths, lengths):
+    right = labels_by_position(input_ids, prompt_lengths, lengths)
+    return input_ids.copy_(right)
+
+
+def _row_slices(input_ids, prompt_lengths, lengths):
+    labels = torch.full_like(input_ids, IGNORE)
+    for row in range(len(input_ids)):
+        learnt = slice(int(prompt_lengths[row]), int(lengths[row]))
+        labels[row, learnt] = input_ids[row, learnt]
+    return labels
+
+
+def _by_where(input_ids, prompt_lengths, lengths):
+    place = torch.ones_like(input_ids).cumsum(1)
+    hidden = (place <= prompt_lengths.view(-1, 1)) | (place > lengths.view(-1, 1))
+    return torch.where(hidden, torch.tensor(IGNORE), input_ids)
+
+
+POSITION_MISTAKES = [
+    (
+        "The end of every answer is masked. Here the padding has the id of the end marker (pad = eos), and "
+        "you mask by id: the model would never learn to stop. Mask by position.",
+        _masked_by_id(lambda ids: ids[0, -1]),
+    ),
+    ("Token 0 is masked: you mask by id. Mask by position.", _masked_by_id(lambda ids: 0)),
+    (
+        "There is loss on padding: positions from `lengths` on carry none.",
+        _with(lambda p: p, lambda n: n * 0 + n.max()),
+    ),
+    (
+        "There is loss on the prompts: positions before `prompt_lengths` carry none.",
+        _with(lambda p: p * 0, lambda n: n),
+    ),
+    (
+        "Off by one: the last token of the prompt carries loss. Labels are not shifted here; the loss "
+        "function does that.",
+        _with(lambda p: p - 1, lambda n: n),
+    ),
+    (
+        "Off by one: the first token of the completion carries no loss. Labels are not shifted here; the "
+        "loss function does that.",
+        _with(lambda p: p + 1, lambda n: n),
+    ),
+    (
+        "The last token of every completion is masked: the end marker, as a rule.",
+        _with(lambda p: p, lambda n: n - 1),
+    ),
+    ("Every row got the lengths of row 0.", _with(lambda p: p * 0 + p[0], lambda n: n * 0 + n[0])),
+    ("Nothing is masked.", lambda ids, prompts, lengths: ids),
+    (
+        "`lengths` counts prompt and completion together; it is not added to `prompt_lengths`.",
+        lambda ids, prompts, lengths: labels_by_position(ids, prompts, prompts + lengths),
+    ),
+    (
+        "The mask is turned round: the completions are masked, and the rest carries loss.",
+        lambda ids, prompts, lengths: torch.where(
+            labels_by_position(ids, prompts, lengths) == IGNORE, ids, IGNORE
         ),
-        (learnt(start, 7), "There is loss on padding: positions from `lengths` on carry none."),
-        (learnt(0, stop), "There is loss on the prompts: positions before `prompt_lengths` carry none."),
-        (
-            learnt(start - 1, stop),
-            "Off by one: the last token of the prompt carries loss. Labels are not "
-            "shifted here; the loss function does that.",
-        ),
-        (
-            learnt(start + 1, stop),
-            "Off by one: the first token of the completion carries no loss. Labels "
-            "are not shifted here; the loss function does that.",
-        ),
-        (learnt(start, stop - 1), "The last token of every completion is masked: the end marker, as a rule."),
-        (learnt(prompts[0], lengths[0]), "Every row got the lengths of row 0."),
-    ):
-        if torch.equal(labels, wrong):
-            raise Mistake(message)
-    wrong = (labels != learnt(start, stop)).any(1).nonzero()[0].item()
-    right = learnt(start, stop)[wrong].tolist()
-    raise Mistake(f"Row {wrong} should be {right}, yours is {labels[wrong].tolist()}.")
+    ),
+]
 
 
 def packed_positions(documents):
@@ -172,30 +352,77 @@ def packed_positions(documents):
     return (position - start).masked_fill(documents == 0, 0)
 
 
-def _check_packed_positions(fn):
-    documents = torch.tensor([[1, 1, 1, 2, 2, 3, 0], [1, 2, 2, 2, 2, 0, 0]])
-    right = torch.tensor([[0, 1, 2, 0, 1, 0, 0], [0, 0, 1, 2, 3, 0, 0]])
-    given = documents.clone()
-    answer = expect_tensor(fn(documents), documents.shape, "the positions")
-    if not torch.equal(documents, given):
-        raise Mistake("Your function changes the tensor it is given.")
-    if answer.is_floating_point():
-        raise Mistake("Positions are whole numbers: they are looked up in an embedding.")
-    if torch.equal(answer, right):
-        return
-    real = documents > 0
-    if torch.equal(answer[real], torch.arange(7).expand(2, 7)[real]):
-        raise Mistake(
-            "The positions run on from one document into the next. Each should begin at 0, as "
-            "if it were alone: the model has learnt what stands at position 0."
-        )
-    if torch.equal(answer[real], right[real] + 1):
-        raise Mistake("The positions begin at 1. GPT-2's begin at 0.")
-    if torch.equal(answer[real], right[real]):
-        raise Mistake("The documents are right, and padding is not: give it 0.")
-    if torch.equal(answer[0], right[0]) or torch.equal(answer[1], right[0]):
-        raise Mistake("Row 0 is right, the others are not: each row has boundaries of its own.")
-    raise Mistake(f"Row 0 should be {right[0].tolist()}, yours is {answer[0].tolist()}.")
+def _packed(*rows):
+    """Documents of these lengths in each row, padded to the longest one."""
+    width = max(map(sum, rows))
+    numbered = [[i for i, length in enumerate(row, 1) for _ in range(length)] for row in rows]
+    return (torch.tensor([row + [0] * (width - len(row)) for row in numbered]),)
+
+
+def _padding_as_document(documents):
+    return packed_positions(documents.masked_fill(documents == 0, int(documents.max()) + 1))
+
+
+def _row_0_everywhere(documents):
+    return packed_positions(documents)[0].expand_as(documents).contiguous()
+
+
+def _flattened(documents):
+    return packed_positions(documents.reshape(1, -1)).view_as(documents)
+
+
+def _documents_in_place(documents):
+    right = packed_positions(documents)
+    documents.mul_(2)
+    return right
+
+
+def _counting(documents):
+    rows = []
+    for row in documents.tolist():
+        seen = {}
+        rows.append([])
+        for document in row:
+            rows[-1].append(seen.get(document, 0) if document else 0)
+            seen[document] = seen.get(document, 0) + 1
+    return torch.tensor(rows)
+
+
+def _by_comparing(documents):
+    same = documents[:, :, None] == documents[:, None, :]  # (batch, tokens, tokens)
+    return (same.long().tril(-1).sum(-1) * (documents > 0)).int()
+
+
+PACKED_MISTAKES = [
+    (
+        "The positions run on from one document into the next. Each should begin at 0, as if it were alone: "
+        "the model has learnt what stands at position 0.",
+        lambda d: torch.arange(d.shape[1]).expand_as(d).contiguous(),
+    ),
+    (
+        "The positions run on from one document into the next. Each should begin at 0, as if it were alone: "
+        "the model has learnt what stands at position 0.",
+        lambda d: torch.arange(d.shape[1]).expand_as(d) * (d > 0),
+    ),
+    ("The positions begin at 1. GPT-2's begin at 0.", lambda d: packed_positions(d) + 1),
+    ("The positions begin at 1. GPT-2's begin at 0.", lambda d: (packed_positions(d) + 1) * (d > 0)),
+    ("The documents are right, and padding is not: give it 0.", _padding_as_document),
+    (
+        "The documents are right, and padding is not: give it 0.",
+        lambda d: packed_positions(d).masked_fill(d == 0, 9),
+    ),
+    (
+        "The documents are right, and padding is not: give it 0.",
+        lambda d: packed_positions(d).masked_fill(d == 0, -1),
+    ),
+    ("Row 0 is right, the others are not: each row has boundaries of its own.", _row_0_everywhere),
+    ("A row's first document is counted on from the row before: every row begins at 0.", _flattened),
+    (
+        "Positions are whole numbers: they are looked up in an embedding.",
+        lambda d: packed_positions(d).float(),
+    ),
+    ("These are the documents' numbers. Count each one's tokens from 0.", lambda d: d),
+]
 
 
 def parse_chatml(text):
@@ -208,81 +435,23 @@ def parse_chatml(text):
     return messages
 
 
-def _check_parse_chatml(fn):
-    messages = [
-        {"role": "system", "content": "You are a helpful assistant."},
-        {"role": "user", "content": "Write two lines.\nThe user waits."},
-        {"role": "assistant", "content": "One.\nTwo."},
-        {"role": "user", "content": "Is 1 < 2 | 3?"},
-    ]
-    text = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages)
-    answer = fn(text)
-    if not isinstance(answer, list) or not all(isinstance(message, dict) for message in answer):
-        raise Mistake('Return a list of {"role": ..., "content": ...}.')
-    if any(set(message) != {"role", "content"} for message in answer):
-        raise Mistake('Each message has two keys: "role" and "content".')
-    if any("<|im_" in message["content"] or "<|im_" in message["role"] for message in answer):
-        raise Mistake("There is a marker left in a role or content.")
-    if answer and answer[0] == {"role": "", "content": ""}:
-        raise Mistake("The first message is empty: what stands before the first <|im_start|> is no message.")
-    if len(answer) == 3 and answer == messages[1:]:
-        raise Mistake("The system line is missing. It is a message as the others are.")
-    if len(answer) != len(messages):
-        raise Mistake(f"There are {len(messages)} messages; you found {len(answer)}.")
-    if [message["role"] for message in answer] != [message["role"] for message in messages]:
-        raise Mistake("The roles differ: the role is what stands between <|im_start|> and the first newline.")
-    if any(
-        ours["content"].splitlines()[0] == its["content"] != ours["content"]
-        for ours, its in zip(messages, answer, strict=True)
-    ):
-        raise Mistake("Only the first line of a content is kept. It ends at <|im_end|>, not at a newline.")
-    if any(its["content"] == ours["content"] + "\n" for ours, its in zip(messages, answer, strict=True)):
-        raise Mistake("The newline after <|im_end|> got into a content.")
-    if answer != messages:
-        wrong = next(i for i, (ours, its) in enumerate(zip(messages, answer, strict=True)) if ours != its)
-        raise Mistake(f"Message {wrong} should be {messages[wrong]}, yours is {answer[wrong]}.")
-    unfinished = fn(text + "<|im_start|>assistant\nOnly")
-    if not unfinished or unfinished[-1] != {"role": "assistant", "content": "Only"}:
-        raise Mistake(
-            "An answer that is still being written has no <|im_end|> yet. Its message should be "
-            "there, with what there is."
-        )
+def _chatml(*messages):
+    return "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in messages)
 
 
-def _last(change):
-    """A wrong last_answer_labels: change(the spans' starts and stops, row) -> spans."""
-
-    def wrong(input_ids, attention_mask, header, end):
-        return _spans(input_ids, change(LEARNT))
-
-    return wrong
-
-
-def _every_answer(ids):
-    labels = _spans(ids, LEARNT)
-    labels[1, 9:12] = ids[1, 9:12]
-    return labels
-
-
-def _by_id(input_ids, attention_mask, header, end):
-    """Right, but it takes the padding's id for padding."""
-    labels = _spans(input_ids, LEARNT)
-    pad = input_ids[2, -1]
-    return labels.masked_fill(input_ids == pad, IGNORE) if pad == end else labels
-
-
-def _with(begin, stop):
-    def wrong(input_ids, prompt_lengths, lengths):
-        position = torch.arange(input_ids.shape[1])
-        learn = (position >= begin(prompt_lengths)[:, None]) & (position < stop(lengths)[:, None])
-        return input_ids.masked_fill(~learn, IGNORE)
-
-    return wrong
-
-
-def _masked_by_id(input_ids, prompt_lengths, lengths):
-    labels = labels_by_position(input_ids, prompt_lengths, lengths)
-    return labels.masked_fill(input_ids == input_ids[0, -1], IGNORE)
+FIRST_TEXT = _chatml(
+    ("system", "You are a helpful assistant."),
+    ("user", "Write two lines.\nThe user waits."),
+    ("assistant", "One.\nTwo."),
+    ("user", "Is 1 < 2 | 3?"),
+)
+SECOND_TEXT = _chatml(("user", "Call it: user\n\nnow"), ("tool", '{"user": 7}'), ("assistant", "")) + (
+    "<|im_start|>user\nNothing follows.<|im_end|>"
+)
+UNFINISHED = (
+    "An answer that is still being written has no <|im_end|> yet. Its message should be there, with what "
+    "there is, if only an empty content."
+)
 
 
 def _parse(change):
@@ -297,12 +466,83 @@ def _contents(change):
 
 
 def _finished_only(text):
-    import re
-
     return [
         {"role": role, "content": content}
         for role, content in re.findall(r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>", text, re.DOTALL)
     ]
+
+
+def _without_empty_turn(text):
+    return [
+        message for message in parse_chatml(text) if message["content"] or f"{message['role']}\n<" in text
+    ]
+
+
+def _ended_by_newline(text):
+    blocks = [block.removesuffix("<|im_end|>\n") for block in text.split("<|im_start|>")[1:]]
+    return [dict(zip(("role", "content"), block.split("\n", 1), strict=True)) for block in blocks]
+
+
+def _by_pattern(text):
+    pattern = r"<\|im_start\|>([^\n]*)\n(.*?)(?:<\|im_end\|>|\Z)"
+    return [{"role": m[1], "content": m[2]} for m in re.finditer(pattern, text, re.DOTALL)]
+
+
+def _by_find(text):
+    messages, place = [], text.find("<|im_start|>")
+    while place >= 0:
+        line = text.index("\n", place)
+        stop = text.find("<|im_end|>", line)
+        role = text[place + len("<|im_start|>") : line]
+        messages.append(dict(content=text[line + 1 : stop if stop >= 0 else None], role=role))
+        place = text.find("<|im_start|>", line)
+    return messages
+
+
+MARKER_LEFT = "There is a marker left in a role or content."
+PARSE_MISTAKES = [
+    (
+        "There is a marker left in a content: it ends before <|im_end|>, whether a newline follows or not.",
+        _ended_by_newline,
+    ),
+    (MARKER_LEFT, _contents(lambda content: content + "<|im_end|>\n")),
+    (MARKER_LEFT, _contents(lambda content: content + "<|im_end|>")),
+    (
+        MARKER_LEFT,
+        _parse(lambda messages, text: [m | {"role": "<|im_start|>" + m["role"]} for m in messages]),
+    ),
+    (
+        "The first message is empty: what stands before the first <|im_start|> is no message.",
+        _parse(lambda messages, text: [{"role": "", "content": ""}, *messages]),
+    ),
+    ("The first message is missing, whoever speaks it.", _parse(lambda messages, text: messages[1:])),
+    (
+        "The system line is missing. It is a message as the others are.",
+        _parse(lambda messages, text: [m for m in messages if m["role"] != "system"]),
+    ),
+    (
+        "Only the first line of a content is kept. It ends at <|im_end|>, not at a newline.",
+        _contents(lambda content: content.split("\n")[0]),
+    ),
+    ("The newline after <|im_end|> got into a content.", _contents(lambda content: content + "\n")),
+    ("The newline before a content got into it.", _contents(lambda content: "\n" + content)),
+    (
+        "The roles differ: the role is what stands between <|im_start|> and the first newline.",
+        _parse(lambda messages, text: [m | {"role": "user"} for m in messages]),
+    ),
+    (
+        "A message with an empty content is missing.",
+        _parse(lambda messages, text: [m for m in messages if m["content"]]),
+    ),
+    (
+        'Return a list of {"role": ..., "content": ...}.',
+        _parse(lambda messages, text: [m["content"] for m in messages]),
+    ),
+    (
+        'Return a list of {"role": ..., "content": ...}.',
+        _parse(lambda messages, text: [(m["role"], m["content"]) for m in messages]),
+    ),
+]
 
 
 EXERCISES = [
@@ -312,22 +552,24 @@ EXERCISES = [
         minutes=15,
         difficulty=3,
         reference=last_answer_labels,
-        check=_check_last_answer,
+        check=compare(
+            last_answer_labels,
+            lambda: [_chats(*CHATML, pad=0), _chats(*SHORT, pad=3)],
+            LAST_MISTAKES,
+            else_="The last answer of each row and its end marker have their ids as labels, all else -100.",
+            extremes=[(NO_ANSWER, lambda: [_no_answer()])],
+        ),
         wrong=[
-            (_last(lambda spans: spans[:1]), "Only row 0"),
-            (_last(lambda spans: [(a - 3, b) for a, b in spans]), "The header carries loss"),
-            (_last(lambda spans: [(a - 1, b) for a, b in spans]), "the last token of the header"),
-            (_last(lambda spans: [(a + 1, b) for a, b in spans]), "the first token of the answer"),
-            (_last(lambda spans: [(a, b - (a > 12)) for a, b in spans]), "end marker carries no"),
-            (_last(lambda spans: [(a, b + (a > 12)) for a, b in spans]), "after the end marker"),
-            (_last(lambda spans: [*spans[:2], (9, 27)]), "loss on padding"),
-            (_last(lambda spans: [spans[0], (9, 12), spans[2]]), "the first answer"),
-            (lambda ids, mask, header, end: _every_answer(ids), "every answer"),
-            (_last(lambda spans: [(6, 8), *spans[1:]]), "in its system line or question"),
-            (lambda ids, mask, header, end: torch.roll(_spans(ids, LEARNT), -1, 1), "not shifted here"),
-            (_by_id, "not by id"),
+            (_row_before, "A row without an answer"),
             (lambda ids, mask, header, end: None, "Is there a return"),
+            (_ids_in_place, "changes its argument input_ids in place"),
+            (
+                lambda ids, mask, header, end: last_answer_labels(ids, mask, [1, 7, 8], 2),
+                "The last answer of",
+            ),
+            (lambda ids, mask, header, end: ids, "The last answer of"),
         ],
+        right=[_by_windows, _from_the_end],
         hints=(
             "Go through the rows one by one. In each, find the last place where the header's ids stand "
             "together; the answer begins right after them and ends with the next end marker.",
@@ -342,17 +584,25 @@ EXERCISES = [
         minutes=8,
         difficulty=2,
         reference=labels_by_position,
-        check=_check_by_position,
+        check=compare(
+            labels_by_position,
+            lambda: [_completions(2, [2, 4, 2], [5, 7, 4]), _completions(9, [3, 1], [6, 9])],
+            POSITION_MISTAKES,
+            else_="Positions from prompt_lengths up to lengths keep their ids, all others have -100.",
+        ),
         wrong=[
-            (_masked_by_id, "you mask by id"),
-            (_with(lambda p: p, lambda n: n * 0 + 7), "loss on padding"),
-            (_with(lambda p: p * 0, lambda n: n), "loss on the prompts"),
-            (_with(lambda p: p - 1, lambda n: n), "the last token of the prompt"),
-            (_with(lambda p: p + 1, lambda n: n), "the first token of the completion"),
-            (_with(lambda p: p, lambda n: n - 1), "last token of every completion"),
-            (_with(lambda p: p * 0 + p[0], lambda n: n * 0 + n[0]), "lengths of row 0"),
-            (lambda ids, prompts, lengths: ids, "Row 0 should be"),
+            (_position_in_place, "changes its argument input_ids in place"),
+            (lambda ids, prompts, lengths: torch.zeros_like(ids), "Positions from prompt_lengths"),
+            (
+                lambda ids, prompts, lengths: torch.roll(labels_by_position(ids, prompts, lengths), -1, 1),
+                "Positions from prompt_lengths",
+            ),
+            (
+                lambda ids, prompts, lengths: labels_by_position(ids, prompts, lengths) != IGNORE,
+                "should have the dtype",
+            ),
         ],
+        right=[_row_slices, _by_where],
         hints=(
             "Number the positions 0, 1, 2, ... and compare the numbers with the two lengths of each row.",
             "position = torch.arange(tokens) is [tokens]; prompt_lengths[:, None] is [batch, 1]; "
@@ -365,15 +615,18 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=packed_positions,
-        check=_check_packed_positions,
+        check=compare(
+            packed_positions,
+            [_packed([3, 2, 1], [1, 4], [5, 2]), _packed([8], [8], [2, 1, 1, 4], [4]), _packed([2, 2])],
+            PACKED_MISTAKES,
+            else_="A token's position is its distance from the beginning of its document.",
+        ),
         wrong=[
-            (lambda d: torch.arange(d.shape[1]).expand_as(d).contiguous(), "run on"),
-            (lambda d: packed_positions(d) + 1, "begin at 1"),
-            (lambda d: packed_positions(d).masked_fill(d == 0, 9), "padding is not"),
-            (lambda d: packed_positions(d)[:1].expand_as(d).contiguous(), "Row 0 is right"),
-            (lambda d: packed_positions(d).float(), "whole numbers"),
-            (lambda d: d, "Row 0 should be"),
+            (_documents_in_place, "changes its argument documents in place"),
+            (lambda d: torch.zeros_like(d), "distance from the beginning"),
+            (lambda d: None, "Is there a return"),
         ],
+        right=[_counting, _by_comparing],
         hints=(
             "A document begins where the number differs from the one before. A token's position is its "
             "distance from the beginning of its document.",
@@ -388,17 +641,29 @@ EXERCISES = [
         minutes=8,
         difficulty=1,
         reference=parse_chatml,
-        check=_check_parse_chatml,
+        check=compare(
+            parse_chatml,
+            [(FIRST_TEXT,), (SECOND_TEXT,)],
+            PARSE_MISTAKES,
+            else_="Each message has a role, up to the first newline, and a content, up to <|im_end|>.",
+            extremes=[
+                (
+                    UNFINISHED,
+                    [
+                        (FIRST_TEXT + "<|im_start|>assistant\nOnly",),
+                        (FIRST_TEXT + "<|im_start|>assistant\n",),
+                    ],
+                )
+            ],
+        ),
         wrong=[
-            (_parse(lambda messages, text: messages[1:]), "system line is missing"),
-            (_parse(lambda messages, text: [{"role": "", "content": ""}, *messages]), "first message is"),
-            (_contents(lambda content: content + "<|im_end|>\n"), "marker left"),
-            (_contents(lambda content: content + "\n"), "newline after"),
-            (_contents(lambda content: content.split("\n")[0]), "Only the first line"),
-            (_parse(lambda messages, text: [m | {"role": "user"} for m in messages]), "roles differ"),
-            (_parse(lambda messages, text: [m["content"] for m in messages]), "Return a list of"),
             (_finished_only, "still being written"),
+            (_without_empty_turn, "still being written"),
+            (_parse(lambda messages, text: None), "Is there a return"),
+            (_parse(lambda messages, text: [m | {"end": True} for m in messages]), "should have the keys"),
+            (_parse(lambda messages, text: messages[::-1]), "Each message has a role"),
         ],
+        right=[_by_pattern, _by_find],
         hints=(
             "Every message begins with <|im_start|>: split there first, and take each part apart.",
             "For each part after the first <|im_start|>: the role goes up to the first newline, the "
