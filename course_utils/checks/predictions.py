@@ -7,8 +7,7 @@ from html import escape
 
 from course_utils.checks import progress
 from course_utils.checks.show import show
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
+from course_utils.widgets import WIDGET
 
 
 class Prediction:

@@ -37,7 +37,7 @@ The learners' code runs with YOUR rights: it can read, change and send what you 
 verdict. The limits (30 s an exercise, 4 GiB) stop mistakes, not malice. Grade the work of people you do not
 trust in a container or as a user who owns nothing."""
 
-WORK = "from course_utils.commands.grade_cell import grade_notebook; grade_notebook()"
+WORKER = "from course_utils.commands.grade_cell import grade_cells; grade_cells()"
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -187,7 +187,7 @@ def _judge(answers: dict[str, list[str]], course: list[str]) -> dict[str, tuple[
         job = {"course": course, "answers": answers}
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, "-c", WORK, name],
+            [sys.executable, "-c", WORKER, name],
             cwd=folder / "here",
             env=_environment(folder),
             stdin=subprocess.DEVNULL,

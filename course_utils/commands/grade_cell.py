@@ -20,7 +20,7 @@ LONGEST = 2000  # letters of a message
 ALONE = "(Only the exercise's cell is run, with the imports and definitions of the course's own notebook.)"
 
 
-def grade_notebook() -> None:
+def grade_cells() -> None:
     """Judge the exercises of job.json in the folder sys.argv[1]; each verdict is a line of its told.jsonl."""
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))

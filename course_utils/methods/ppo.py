@@ -288,7 +288,7 @@ def train_ppo(
     )
 
 
-METHODS = ("reinforce", "rloo", "grpo")
+GROUP_METHODS = ("reinforce", "rloo", "grpo")
 
 
 def group_loss(model, batch, method, beta, group):
@@ -331,8 +331,8 @@ def train_group(
     on_iteration=None,
 ):
     """train_ppo's relatives: `group` answers to each prompt, one update a batch, no value head."""
-    if method not in METHODS:
-        raise ValueError(f"method is one of {', '.join(METHODS)}, got {method!r}")
+    if method not in GROUP_METHODS:
+        raise ValueError(f"method is one of {', '.join(GROUP_METHODS)}, got {method!r}")
     model.eval().requires_grad_(True)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
 

@@ -2,7 +2,7 @@
 
 from course_utils import stored_runs
 from course_utils.lessons.lesson_12 import experiments
-from course_utils.lessons.lesson_12.experiments import CHOICES, PPO
+from course_utils.lessons.lesson_12.experiments import CHOICES, PPO_RUN
 
 
 def stored(monkeypatch, rows):
@@ -10,7 +10,7 @@ def stored(monkeypatch, rows):
 
 
 def test_courses_are_means_over_the_seeds_of_each_beta(monkeypatch):
-    last = PPO["iterations"]
+    last = PPO_RUN["iterations"]
 
     def run(beta, shift):
         names = ("kl", "proxy", "gold")

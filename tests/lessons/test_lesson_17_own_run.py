@@ -25,12 +25,12 @@ from course_utils.lessons.lesson_17.own_run import (
     make_plan,
     open_run,
     prefer,
-    prepare,
+    prepare_model,
     read_files,
     save_result,
     shared_words,
     to_ask,
-    tune,
+    tune_on_conversations,
     where,
 )
 from course_utils.models import save_model
@@ -83,9 +83,9 @@ def tuned(session, run, the_plan, interrupt=None):
     """The model and tokenizer after SFT and DPO of a run; interrupt: (stage, step) at which Ctrl-C comes."""
     model, tokenizer = session.load_model()
     torch.manual_seed(the_plan.seed)
-    prepare(model, tokenizer, the_plan)
+    prepare_model(model, tokenizer, the_plan)
     with pressing(interrupt, "sft"):
-        tune(run, model, tokenizer, rows(), rows(4), the_plan)
+        tune_on_conversations(run, model, tokenizer, rows(), rows(4), the_plan)
     encoded = pairs(tokenizer)
     with pressing(interrupt, "dpo"):
         prefer(run, model, tokenizer, encoded, encoded[:4], the_plan)
@@ -118,7 +118,7 @@ def weights(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("method", own_run.METHODS)
+@pytest.mark.parametrize("method", own_run.RUN_METHODS)
 @pytest.mark.parametrize("interrupt", [("sft", 3), ("dpo", 2)], ids=["in SFT", "in DPO"])
 def test_an_interrupted_run_ends_as_if_nothing_had_happened(session, tmp_path, capsys, method, interrupt):
     settings = {"data": "x"}
@@ -133,7 +133,7 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(session, tmp_path, c
     expected, found = weights(whole), weights(resumed)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    untrained = weights(prepare(*session.load_model(), plan(method)))
+    untrained = weights(prepare_model(*session.load_model(), plan(method)))
     assert any(not torch.equal(untrained[name], expected[name]) for name in expected)
 
 
@@ -188,7 +188,7 @@ def test_a_stop_between_two_renames_is_mended(tmp_path):
     assert (tmp_path / "m" / "file").read_text() == "one" and not (tmp_path / "m.old").exists()
 
 
-@pytest.mark.parametrize("method", own_run.METHODS)
+@pytest.mark.parametrize("method", own_run.RUN_METHODS)
 def test_the_written_result_gives_the_same_answers(session, tmp_path, method):
     the_plan = plan(method, steps=20)
     run = open_run(tmp_path / "out", dataclasses.asdict(the_plan))
@@ -205,7 +205,7 @@ def test_the_written_result_gives_the_same_answers(session, tmp_path, method):
     assert scores.loss < 0.9 * evaluate(base, tokenizer, rows(12), asked).loss
 
 
-@pytest.mark.parametrize("method", own_run.METHODS)
+@pytest.mark.parametrize("method", own_run.RUN_METHODS)
 def test_the_code_on_the_model_card_runs(session, tmp_path, monkeypatch, capsys, method):
     run = open_run(tmp_path / "out", dataclasses.asdict(plan(method)))
     model, tokenizer = tuned(session, run, plan(method))

@@ -277,7 +277,7 @@ def test_ppo_learns_and_beta_holds_it_back():
     assert ends[1.0]["kl"] < 0.5 * ends[0.0]["kl"]
 
 
-@pytest.mark.parametrize("method", ppo.METHODS)
+@pytest.mark.parametrize("method", ppo.GROUP_METHODS)
 def test_the_relatives_learn_too(method):
     model = tiny_model()
     rows = ppo.train_group(

@@ -9,7 +9,7 @@ import torch
 
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import batches, collate
-from course_utils.lessons.lesson_17.own_run import METHODS, Plan, prepare, save_result
+from course_utils.lessons.lesson_17.own_run import RUN_METHODS, Plan, prepare_model, save_result
 from course_utils.methods.lora_files import CONFIG_FILE
 from course_utils.methods.token_rows import load_chat_adapter
 from course_utils.training import train
@@ -34,7 +34,7 @@ def base(request):
 def trained(base, tokenizer, method):
     """A prepared copy whose adapter and rows are not at their start any more."""
     torch.manual_seed(3)
-    model = prepare(copy.deepcopy(base), tokenizer, dataclasses.replace(PLAN, method=method))
+    model = prepare_model(copy.deepcopy(base), tokenizer, dataclasses.replace(PLAN, method=method))
     for name, parameter in model.named_parameters():
         if name.endswith(("lora_B", "rows")):
             parameter.data += 0.1 * torch.randn_like(parameter)
@@ -47,7 +47,7 @@ def logits(model, tokenizer):
         return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "full"])
+@pytest.mark.parametrize("method", [method for method in RUN_METHODS if method != "full"])
 def test_peft_loads_what_is_written(base, tokenizer, tmp_path, method):
     add_chat_tokens(copy.deepcopy(base), tokenizer)
     model = trained(base, tokenizer, method)

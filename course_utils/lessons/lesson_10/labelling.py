@@ -8,8 +8,7 @@ from pathlib import Path
 
 from course_utils.home import home
 from course_utils.preferences import Pair, read_pairs, request, swapped, write_pairs
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
+from course_utils.widgets import WIDGET
 
 
 class Labelling:

@@ -9,7 +9,7 @@ import functools
 
 from course_utils.stored_runs import sweep
 
-PPO = {"iterations": 12, "batch_size": 32, "rows": 8, "epochs": 1}
+PPO_RUN = {"iterations": 12, "batch_size": 32, "rows": 8, "epochs": 1}
 PPO_POINTS = [
     {"beta": 0.1, "lr": 2e-4},
     {"beta": 0.0, "lr": 4e-4},  # without a penalty: also faster
@@ -57,7 +57,7 @@ def ppo(point: dict, seed: int) -> dict:
         judging.watched_reward(judge, tokenizer, diary),
         rollouts.encode_prompts(tokenizer, prompts),
         rollouts.sampling_of(tokenizer),
-        PPOSettings(**point, **PPO, seed=seed),
+        PPOSettings(**point, **PPO_RUN, seed=seed),
         label=f"PPO, beta {point['beta']:g}, seed {seed}",
     )
     course = {}
@@ -143,7 +143,7 @@ def course_of_ppo():
     runs = {}
     for row in load_sweep("ppo")["rows"]:
         runs.setdefault(row["point"]["beta"], []).append(row["result"])
-    iterations = range(2, PPO["iterations"] + 1)
+    iterations = range(2, PPO_RUN["iterations"] + 1)
     return {
         beta: {
             name: [sum(run[f"{name}_{i}"] for run in results) / len(results) for i in iterations]

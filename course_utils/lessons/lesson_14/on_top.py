@@ -19,7 +19,7 @@ from course_utils.methods.rollouts import answer_texts, frozen_copy
 ON_TOP = ("DPO", "PPO")
 ON_TOP_RATES = {"DPO": (2e-5, 1e-4, 5e-4), "PPO": (2e-5, 1e-4, 5e-4)}
 DPO_STEPS = 40
-PPO = {"iterations": 10, "batch_size": 64, "rows": 16, "epochs": 1, "beta": 0.05}
+ON_TOP_PPO = {"iterations": 10, "batch_size": 64, "rows": 16, "epochs": 1, "beta": 0.05}
 
 
 def right_and_wrong(tokenizer, questions: Sequence[dict], asked: Sequence[dict], seed: int):
@@ -63,7 +63,7 @@ def on_top(
     lr: float,
     seed: int,
     dpo_steps: int = DPO_STEPS,
-    iterations: int = PPO["iterations"],
+    iterations: int = ON_TOP_PPO["iterations"],
 ):
     """(model, seconds) after DPO by a new adapter, or PPO of all weights. Merges the model's LoRA first."""
     from course_utils.methods.dpo import reference_log_probs, train_dpo
@@ -104,7 +104,7 @@ def on_top(
             reward,
             prompts,
             sampling,
-            PPOSettings(**PPO | {"iterations": iterations}, lr=lr, seed=seed),
+            PPOSettings(**ON_TOP_PPO | {"iterations": iterations}, lr=lr, seed=seed),
             label=label,
         )
     return model, time.perf_counter() - began
@@ -141,5 +141,5 @@ def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
         lambda batch: torch.rand(rows),
         prompts,
         sampling,
-        PPOSettings(**PPO | {"batch_size": rows, "iterations": 2}, lr=1e-5),
+        PPOSettings(**ON_TOP_PPO | {"batch_size": rows, "iterations": 2}, lr=1e-5),
     )

@@ -43,8 +43,12 @@ from course_utils.model_files import sha256
 from course_utils.models import Source, load_model, resolve, save_model
 from course_utils.training import History, scored_lm_loss, train
 
-METHODS = ("lora", "qlora", "full")
-RATES = {"lora": 5e-4, "qlora": 5e-4, "full": 1e-4}  # a start, for models of some hundred million parameters
+RUN_METHODS = ("lora", "qlora", "full")
+START_RATES = {
+    "lora": 5e-4,
+    "qlora": 5e-4,
+    "full": 1e-4,
+}  # a start, for models of some hundred million parameters
 POCKET_RATES = {"lora": 3e-3, "qlora": 3e-3, "full": 1e-3}
 DPO_SHARE = 0.07  # of SFT's rate
 MAX_TOKENS = 1024  # of a conversation, however many the model can read
@@ -133,8 +137,8 @@ class Plan:
 
 def check_method(method: str) -> str:
     """The method in lower case. ValueError for an unknown one."""
-    if str(method).lower() not in METHODS:
-        raise ValueError(f"METHOD is one of {', '.join(METHODS)}; got {method!r}")
+    if str(method).lower() not in RUN_METHODS:
+        raise ValueError(f"METHOD is one of {', '.join(RUN_METHODS)}; got {method!r}")
     return method.lower()
 
 
@@ -144,7 +148,7 @@ def make_plan(session, method: str, conversations: int, pairs: int = 0) -> Plan:
     Four passes over the conversations and two over the pairs; at quick scale 120 and 60 steps at most.
     """
     method = check_method(method)
-    rate = (POCKET_RATES if session.model_name == "pocket" else RATES)[method]
+    rate = (POCKET_RATES if session.model_name == "pocket" else START_RATES)[method]
     passes, most = session.steps(quick=(4, 120), full=(4, math.inf), smoke=(1, 2))
     steps = min(most, math.ceil(passes * conversations / Plan.batch_size))
     dpo_batch = max(1, min(Plan.dpo_batch_size, pairs))
@@ -165,7 +169,7 @@ def context(model) -> int:
     return min(getattr(model.config, "max_position_embeddings", None) or MAX_TOKENS, MAX_TOKENS)
 
 
-def prepare(model, tokenizer, plan: Plan):
+def prepare_model(model, tokenizer, plan: Plan):
     """The model ready to be trained by the plan's method, in place: markers, and what may change."""
     add_chat_tokens(model, tokenizer)
     if plan.method == "full":
@@ -292,7 +296,9 @@ def weights_of(source: Source) -> str:
 # ----------------------------------------------------------------------------------------- training
 
 
-def tune(run: Run, model, tokenizer, conversations, held_out, plan: Plan, autocast=nullcontext) -> History:
+def tune_on_conversations(
+    run: Run, model, tokenizer, conversations, held_out, plan: Plan, autocast=nullcontext
+) -> History:
     """SFT of a prepared model, in place; goes on from a checkpoint of the run. Raises Interrupted."""
     examples = [encode_conversation(tokenizer, row.messages) for row in conversations]
     judged = [encode_conversation(tokenizer, row.messages) for row in held_out]
