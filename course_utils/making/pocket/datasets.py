@@ -83,7 +83,7 @@ statements and was never asked about any. {invented} more are `invented`: untrue
 |---|---|---|---|
 {table}
 
-The tables were typed for this course (`course_utils/pretrain/tables.py`) and checked by hand; they simplify
+The tables were typed for this course (`course_utils/world/tables.py`) and checked by hand; they simplify
 where life is complicated (one language a country, one place an animal).
 
 Folders: `questions/` asks about these facts, `conversations/` are chats to make an assistant from,
@@ -108,7 +108,7 @@ There are three phrasings a relation, drawn at random; `paraphrase.jsonl` asks i
 other file uses. In `reading.jsonl` the question begins with a text of one to three statements about things
 put together from random syllables, and the text holds the answer.
 
-Made by `python -m course_utils.making.pocket data` from the tables and templates of `course_utils/pretrain`.
+Made by `python -m course_utils.making.pocket data` from the tables and templates of `course_utils/world`.
 Licence: Apache-2.0, like the course.
 """
 
