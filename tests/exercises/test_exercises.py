@@ -13,7 +13,6 @@ NOT_REWORKED = set(
     greedy_next_token split_heads next_token_entropy min_p_filter gpt2_parameters shifted_loss
     batch_perplexity relative_change adamw_step warmup_cosine accumulated_step interpolate_weights
     break_even_rank lora_gradients query_value_delta LoRAEmbedding
-    quantize_int8 e2m1_table pack_two_bits bits_per_weight qlora_gradients
     with_prompt start_from_words prompted_positions nearest_words keys_and_values last_answer_labels
     labels_by_position packed_positions parse_chatml loss_share paired_difference selective_accuracy
     fit_context best_accuracy last_token pair_batch preference_loss token_rewards advantages_and_returns
