@@ -19,8 +19,7 @@ NOT_REWORKED = set(
     labels_by_position packed_positions parse_chatml loss_share paired_difference selective_accuracy
     fit_context best_accuracy last_token pair_batch preference_loss token_rewards advantages_and_returns
     clipped_loss leave_one_out
-    confident_errors steps_to_learn split_by_country bm25_score blame rows_of_process
-    whole_batch_gradient bytes_on_card efficiency training_cost bad_lines weighted_overlap held_out_rows
+    bad_lines weighted_overlap held_out_rows
     cut_answers wilson_interval
     """.split()
 )
