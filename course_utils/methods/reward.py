@@ -5,7 +5,6 @@ pad token is the end of text. Only differences of scores mean anything; `centre`
 """
 
 import copy
-import os
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_utils.data import Example, collate
+from course_utils.home import written_aside
 from course_utils.training import History, train
 
 HEAD_FILE = "reward_head.safetensors"
@@ -336,9 +336,8 @@ def save_reward_model(model, tokenizer, folder) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     model.body.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    temporary = folder / f"{HEAD_FILE}.part"
-    save_file({"weight": model.head.weight.detach().cpu(), "centre": model.centre.cpu()}, temporary)
-    os.replace(temporary, folder / HEAD_FILE)
+    with written_aside(folder / HEAD_FILE) as part:
+        save_file({"weight": model.head.weight.detach().cpu(), "centre": model.centre.cpu()}, part)
     return folder
 
 
