@@ -7,13 +7,14 @@ PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
 PYTEST_OPTIONS = --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg $(PARALLEL)
 
-.PHONY: help .venv lab run test check lint bench sweeps notebooks data pocket
+.PHONY: help .venv lab run test check faults lint bench sweeps notebooks data pocket
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
 	@echo "make run                  execute all lessons headless; ARGS='01 02 --scale smoke' and so on"
 	@echo "make test                 everything: lint, unit, parity, exercises, notebooks, browser"
 	@echo "make check                the quick tests: no notebooks, no browser (about a minute)"
+	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.json"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
 	@echo "make bench, make sweeps   time the code against the libraries'; compute the stored results"
 	@echo "make data, make pocket    make the data files, the pocket model (an hour and a half) anew"
@@ -51,7 +52,10 @@ test: .venv
 	@$(PY) -m pytest tests notebooks $(PYTEST_OPTIONS) $(ARGS)
 
 check: .venv
-	@$(PY) -m pytest tests -m "not notebook and not browser and not seeds and not slow" $(PARALLEL) $(ARGS)
+	@$(PY) -m pytest tests -m "not notebook and not browser and not seeds and not slow and not faults" $(PARALLEL) $(ARGS)
+
+faults: .venv
+	@COURSE_FAULTS=long $(PY) -m pytest tests/faults $(PARALLEL) $(ARGS)
 
 lint: .venv
 	@$(PY) -m ruff check .

@@ -8,11 +8,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
+from course_utils.model_files import sha256
+
+SUMS = "cached-sha256.json"  # of each file of a cache entry
+OTHER_HOME = "Set COURSE_HOME to a folder of yours that can be written, on a disk with space"
 
 
 def cached(name: str, inputs: dict[str, Any], make: Callable[[Path], None]) -> Path:
@@ -20,14 +26,17 @@ def cached(name: str, inputs: dict[str, Any], make: Callable[[Path], None]) -> P
 
     inputs: as JSON values what the result depends on (model, scale, seed) beside the course's data and the
     code that make reaches. Several kernels may ask at once: one makes, the others wait. Nothing is kept where
-    make fails. Raises TypeError for inputs that are not JSON, OSError on a full disk.
+    make fails; what was damaged since is made again. Raises TypeError for inputs that are not JSON, OSError
+    on a full disk or where COURSE_HOME cannot be written.
     """
     from course_utils.code_hash import code_hash, data_hash
 
     key = json.dumps([name, inputs, code_hash(make), data_hash(make)], sort_keys=True)
     folder = home() / "cache" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with _locked(folder):
+        if folder.is_dir() and (fault := _damage(folder)):
+            print(f"{folder} is damaged ({fault}): it is removed, and {name} is made again.", flush=True)
+            shutil.rmtree(folder)
         if not folder.is_dir():
             print(f"Making {name} once; it will be kept in {folder}", flush=True)
             _fill(Path(f"{folder}.part"), make)
@@ -35,11 +44,40 @@ def cached(name: str, inputs: dict[str, Any], make: Callable[[Path], None]) -> P
     return folder
 
 
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(f"{folder}.lock")
+    with naming(folder.parent, OTHER_HOME):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _damage(folder: Path) -> str:
+    """What of a cache entry is not as it was written, or ""."""
+    try:
+        expected = dict(json.loads((folder / SUMS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return f"{SUMS} cannot be read"
+    found = _sums(folder)
+    wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    return f"{wrong[0]} has changed" if wrong else ""
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+
+
 def _fill(part: Path, make: Callable[[Path], None]) -> None:
     shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
     part.mkdir()
     try:
         make(part)
+        (part / SUMS).write_text(json.dumps(_sums(part), indent=1), encoding="utf-8")
     except BaseException as fault:
         shutil.rmtree(part, ignore_errors=True)
         if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
@@ -56,25 +94,42 @@ ROOT = Path(__file__).resolve().parent.parent  # of the checkout
 
 def home() -> Path:
     """Folder of the learner's own files (cache, models, progress): COURSE_HOME or the user's data folder."""
-    if "COURSE_HOME" in os.environ:
-        return Path(os.environ["COURSE_HOME"]).expanduser().resolve()
+    if folder := os.environ.get("COURSE_HOME"):
+        return Path(folder).expanduser().resolve()
     from platformdirs import user_data_dir
 
     return Path(user_data_dir("finetuning-course"))
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file so that nobody ever sees half of it: to a name of its own beside it, then renamed."""
+@contextmanager
+def naming(place: Path, todo: str) -> Iterator[None]:
+    """An OSError in the block says which place cannot be written, why, and what to do."""
+    try:
+        yield
+    except OSError as fault:
+        text = f"{place} cannot be written ({fault.strerror or fault}). {todo}"
+        raise OSError(fault.errno or errno.EIO, text) from fault
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A new file beside `path` to write to. It takes the place of `path` where the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
     part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        yield part
         part.chmod(0o666 & ~umask())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file so that nobody ever sees half of it."""
+    with written_aside(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def umask() -> int:

@@ -47,7 +47,8 @@ def find_device(wanted: str | None = None) -> torch.device:
     if not wanted:
         return torch.device(next(kind for kind, there in has.items() if there))
     kind, _, index = wanted.partition(":")
-    if kind not in has or (index and not index.isdigit()):
+    numbered = kind == "cuda" and index.isascii() and index.isdigit()
+    if kind not in has or (wanted != kind and not numbered):
         raise ValueError(f"COURSE_DEVICE={wanted}: choose one of {', '.join(has)} (or cuda:1 and so on).")
     if not has[kind]:
         usable = ", ".join(kind for kind, there in has.items() if there)

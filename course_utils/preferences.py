@@ -1,7 +1,6 @@
 """Pairs of answers of which one is preferred: reading, writing and encoding them."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 from course_utils.chatml import IM_END, ROLES, encode_conversation
 from course_utils.data import DATA, Example, encode_prompt_completion, read_jsonl
+from course_utils.home import write_whole
 
 FOLDER = DATA / "preferences"
 
@@ -112,11 +112,7 @@ def write_pairs(path, pairs: Sequence[Pair]) -> Path:
 def write_jsonl(path, rows: Sequence[dict]) -> Path:
     """Write rows as JSONL, renamed into place."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-    temporary.write_text("".join(lines), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return path
 
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 SCALES = ("smoke", "quick", "full")
+MAX_SEED = 2**32  # what numpy takes
 
 
 def choose_scale(scale: str, device: torch.device) -> str:
-    """`scale`, where auto is quick on a CPU and full on an accelerator. Raises ValueError."""
-    if scale == "auto":
+    """`scale`, where auto (or "") is quick on a CPU and full on an accelerator. Raises ValueError."""
+    if scale in ("auto", ""):
         return "quick" if device.type == "cpu" else "full"
     if scale not in SCALES:
         raise ValueError(
@@ -28,6 +29,17 @@ def choose_scale(scale: str, device: torch.device) -> str:
             "cell, or COURSE_SCALE)."
         )
     return scale
+
+
+def check_seed(seed: int | str) -> int:
+    """The seed as a number; "" is 0. Raises ValueError."""
+    text = str(seed).strip() or "0"
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < MAX_SEED):
+        raise ValueError(
+            f"Unknown seed {text[:30]!r}: choose a whole number from 0 to {MAX_SEED - 1} (SEED in the first "
+            "cell, or COURSE_SEED)."
+        )
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -67,10 +79,11 @@ def current() -> Session | None:
     return _current
 
 
-def start(model: str = "auto", scale: str = "auto", seed: int = 0) -> Session:
+def start(model: str = "auto", scale: str = "auto", seed: int | str = 0) -> Session:
     """Choose device, model and scale, set threads and seeds, and print three lines that say so.
 
-    Raises ValueError for an unknown scale or device, ModelError for a model that is not to be had.
+    Empty ones count as not given. Raises ValueError for an unknown scale, seed or device, ModelError for a
+    model that is not to be had.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import numpy as np
@@ -78,13 +91,13 @@ def start(model: str = "auto", scale: str = "auto", seed: int = 0) -> Session:
 
     from course_utils.models import resolve
 
-    device = find_device()
-    source = resolve(model, device)
+    seed, device = check_seed(seed), find_device()
     scale = choose_scale(scale, device)
+    source = resolve(str(model or "auto"), device)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cores())
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed)
     torch.manual_seed(seed)
     good_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     dtype = torch.bfloat16 if good_bf16 else torch.float32

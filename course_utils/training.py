@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import os
 import pickle
 import signal
 import sys
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.data import IGNORE
+from course_utils.home import written_aside
 from course_utils.log_probs import fast_token_log_probs, token_losses
 
 
@@ -88,9 +88,8 @@ def save_checkpoint(path, model, optimizer, progress):
         "random": torch.get_rng_state(),
         "progress": progress,
     }
-    temporary = Path(f"{path}.tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with written_aside(Path(path)) as part:
+        torch.save(state, part)
 
 
 def load_checkpoint(path, model, optimizer):
@@ -266,7 +265,6 @@ def _save(path, model, optimizer, progress):
     try:
         save_checkpoint(path, model, optimizer, progress)
     except (OSError, RuntimeError) as error:
-        Path(f"{path}.tmp").unlink(missing_ok=True)
         raise OSError(f"{path}: the checkpoint could not be written ({error}); is the disk full?") from error
 
 
@@ -371,6 +369,17 @@ class ProgressBar:
                 self.handle.update(content, raw=True)
         elif self.terminal:
             filled = 20 * self.done // max(1, self.total)
-            print(f"\r\033[K{'█' * filled}{'░' * (20 - filled)} {line}", end="\n" if last else "", flush=True)
+            bar = _printable(f"{'█' * filled}{'░' * (20 - filled)} {line}")
+            print(f"\r\033[K{bar}", end="\n" if last else "", flush=True)
         elif last:
-            print(line)
+            print(_printable(line))
+
+
+def _printable(line):
+    """The line in characters that stdout knows: a terminal of ASCII alone must not cost a training."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        line = line.translate({ord("·"): "-", ord("█"): "#", ord("░"): "."})
+    return line.encode(encoding, "replace").decode(encoding)

@@ -97,4 +97,4 @@ def _conditions() -> tuple[str, str]:
     current = session.current()
     if current is not None:
         return current.model_name, current.scale
-    return os.environ.get("COURSE_MODEL", "pocket"), os.environ.get("COURSE_SCALE", "quick")
+    return os.environ.get("COURSE_MODEL") or "pocket", os.environ.get("COURSE_SCALE") or "quick"

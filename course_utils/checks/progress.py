@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from course_utils.home import home
+from course_utils.home import home, write_whole
 
 RECORD_KINDS = ("exercises", "predictions", "hints")
 FIELDS = {"status": str, "attempts": int, "sources": list, "first": str, "last": str, "mistake": str}
@@ -147,11 +146,4 @@ def _sound_lessons(state: Any) -> dict:
 
 
 def _write(state: dict) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path().parent, prefix=".progress-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(state, file, indent=1, sort_keys=True)
-        os.replace(temporary, path())
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path(), json.dumps(state, indent=1, sort_keys=True))

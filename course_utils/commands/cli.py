@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -21,6 +22,8 @@ PASSED_ON = {
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit status. What the user can mend is printed without a traceback."""
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of ASCII alone
     try:
         if argv and argv[0] in PASSED_ON:
             return _pass_on(argv[0], argv[1:])
@@ -45,9 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     command("doctor", _doctor, "check that everything the course needs is here")
     run = command("run", _run, "execute lessons headless; write notebooks, index.html and results.json")
     run.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default all")
-    run.add_argument("--model", default=os.environ.get("COURSE_MODEL", "auto"))
-    run.add_argument("--scale", default=os.environ.get("COURSE_SCALE", "auto"), choices=("auto", *SCALES))
-    run.add_argument("--seed", type=int, default=int(os.environ.get("COURSE_SEED", "0")))
+    run.add_argument("--model", default=os.environ.get("COURSE_MODEL") or "auto")
+    run.add_argument("--scale", default=os.environ.get("COURSE_SCALE") or "auto", choices=("auto", *SCALES))
+    run.add_argument("--seed", default=os.environ.get("COURSE_SEED") or "0", help="a whole number")
     run.add_argument("--jobs", type=int, help="lessons at a time; default by cores and free memory")
     run.add_argument("--out", type=Path, help="folder for the results; default runs/DATE-TIME")
     progress = command("progress", _progress, "show what you have done so far")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-from course_utils.home import ROOT, home
+from course_utils.commands.lab import OTHER_CHECKOUT
+from course_utils.home import OTHER_HOME, ROOT, home
 from course_utils.machine import cores, find_device, memory
 
 GIB = 2**30
@@ -30,17 +32,8 @@ class Line(NamedTuple):
 def doctor() -> int:
     """Print one line for each check; returns 1 if any failed, else 0."""
     failed = False
-    for check in (
-        python,
-        packages,
-        torch_and_device,
-        memory_free,
-        disk_free,
-        pocket_model,
-        jupyter,
-        hub,
-        caches,
-    ):
+    machine = (python, packages, torch_and_device, memory_free, disk_free, places)
+    for check in (*machine, pocket_model, jupyter, hub, caches):
         for line in _guarded(check):
             failed |= line.level == "FAIL"
             print(
@@ -124,15 +117,29 @@ def memory_free() -> Iterator[Line]:
 
 
 def disk_free() -> Iterator[Line]:
-    folder = home()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(_existing(home())).free
     text = f"{free / GIB:.1f} GiB free for {home()}"
     if free < GIB:
         yield Line("FAIL", "disk", text, "Free some space, or set COURSE_HOME to a folder on another disk")
     else:
         yield Line("ok", "disk", text)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def places() -> Iterator[Line]:
+    """Can the course write where it writes?"""
+    for place, todo in ((home(), OTHER_HOME), (ROOT / "work", OTHER_CHECKOUT)):
+        try:
+            with tempfile.TemporaryFile(dir=_existing(place)) as probe:
+                probe.write(b"probe")
+        except OSError as fault:
+            yield Line("FAIL", "places", f"{place} cannot be written ({fault.strerror})", todo)
+        else:
+            yield Line("ok", "places", f"{place} can be written")
 
 
 def pocket_model() -> Iterator[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import subprocess
@@ -10,10 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from course_utils.home import ROOT
+from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import NOTEBOOKS, lessons
+from course_utils.notebook_files import write as write_notebook
 
 WORK = ROOT / "work"
+OTHER_CHECKOUT = "Free some space, or copy the course to a folder of yours that can be written"
 
 
 def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
@@ -23,12 +26,14 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
     """
     import nbformat
 
-    work.mkdir(exist_ok=True)
+    with naming(work, OTHER_CHECKOUT):
+        work.mkdir(exist_ok=True)
     lines = []
     for lesson in lessons(folder=source):
         copy = work / lesson.name
         if not copy.exists():
-            _write_copy(lesson, copy)
+            with naming(copy, OTHER_CHECKOUT):
+                write_notebook(_fresh(lesson), copy)
             lines.append(f"{copy.relative_to(work.parent)}: copied from {source.name}/")
         elif _origin(copy) != _digest(nbformat.read(lesson, as_version=4)):
             gone = missing_modules(copy)
@@ -57,16 +62,33 @@ def _is_module(name: str) -> bool:
 def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path, Path | None]:
     """Make a fresh copy of one lesson: (the copy, the old copy's new place or None). Raises ValueError."""
     lesson = lessons([name], source)[0]
-    work.mkdir(exist_ok=True)
-    copy, kept = work / lesson.name, None
-    if copy.exists():
-        kept = copy.with_name(f"{copy.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}.ipynb")
-        copy.rename(kept)
-    _write_copy(lesson, copy)
+    fresh, copy = _fresh(lesson), work / lesson.name
+    with naming(work, OTHER_CHECKOUT):
+        work.mkdir(exist_ok=True)
+        kept = _keep(copy) if copy.exists() else None
+        write_notebook(fresh, copy)
     return copy, kept
 
 
-def _write_copy(lesson: Path, copy: Path) -> None:
+def _keep(copy: Path) -> Path:
+    """Write the copy once more beside itself, whole, to a name that nothing has."""
+    stem = f"{copy.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(1):
+        kept = copy.with_name(f"{stem}{f'-{number}' if number > 1 else ''}.ipynb")
+        try:
+            kept.open("xb").close()  # the name is taken from here on
+        except FileExistsError:
+            continue
+        try:
+            write_whole(kept, copy.read_bytes())
+        except BaseException:
+            kept.unlink()
+            raise
+        return kept
+
+
+def _fresh(lesson: Path):
+    """The lesson as a learner's copy begins: without outputs, with the digest of its cells."""
     import nbformat
 
     notebook = nbformat.read(lesson, as_version=4)
@@ -77,9 +99,7 @@ def _write_copy(lesson: Path, copy: Path) -> None:
             for key in ("execution", "papermill", "ExecuteTime"):
                 cell.metadata.pop(key, None)
     notebook.metadata.pop("widgets", None)
-    part = copy.with_suffix(".part")
-    nbformat.write(notebook, part)
-    part.replace(copy)
+    return notebook
 
 
 def _digest(notebook) -> str:

@@ -6,20 +6,25 @@ import html
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 from course_utils.checks import claims
-from course_utils.home import ROOT
+from course_utils.home import ROOT, naming, write_whole
 from course_utils.machine import cores, find_device
 from course_utils.models import resolve
 from course_utils.notebook_files import lessons
-from course_utils.session import choose_scale
+from course_utils.processes import end_with_parent, kill
+from course_utils.session import check_seed, choose_scale
 
+OTHER_OUT = "Free some space there, or name another folder: --out FOLDER"
 LOOKS = 4  # a second, at the memory of the running lessons
 NEED = {"pocket": 2 << 30}  # bytes of memory a lesson may take; other models:
 NEED_OTHER = 8 << 30
@@ -41,20 +46,22 @@ class Outcome:
 
 
 def run_lessons(
-    names: list[str], model: str, scale: str, seed: int, jobs: int | None, out: Path | None
+    names: list[str], model: str, scale: str, seed: int | str, jobs: int | None, out: Path | None
 ) -> int:
     """Execute the lessons (all where `names` is empty) and write notebooks, index.html and results.json.
 
-    Returns 0 if every lesson ran to its end, 1 otherwise, 130 after Ctrl-C. Raises ValueError for an unknown
-    lesson, ModelError for a model that is not to be had.
+    Returns 0 if every lesson ran to its end, 1 otherwise, 130 after Ctrl-C or another signal to stop. Raises
+    ValueError for an unknown lesson, ModelError for a model that is not to be had, OSError where the results
+    cannot be written; what had finished is kept.
     """
     chosen = lessons(names)
     if not chosen:
         raise ValueError("There are no lessons to run.")
-    device = find_device()
+    seed, device = check_seed(seed), find_device()
     name, scale = resolve(model, device).name, choose_scale(scale, device)
     out = (out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S")).resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    with naming(out, OTHER_OUT):
+        out.mkdir(parents=True, exist_ok=True)
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
     settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
     print(
@@ -63,16 +70,42 @@ def run_lessons(
     )
     outcomes = [Outcome(path.stem, _title(path)) for path in chosen]
     started = time.perf_counter()
-    try:
-        _run_all(chosen, outcomes, settings, out)
-    except KeyboardInterrupt:
-        print("\nStopped. What had finished is kept.")
-    settings["seconds"] = round(time.perf_counter() - started, 1)
-    _write_reports(outcomes, settings, out)
+
+    def report():
+        settings["seconds"] = round(time.perf_counter() - started, 1)
+        with naming(out, OTHER_OUT):
+            _write_reports(outcomes, settings, out)
+
+    with _stoppable():
+        try:
+            _run_all(chosen, outcomes, settings, out, report)
+        except KeyboardInterrupt:
+            print("\nStopped. What had finished is kept.")
+        finally:
+            report()
     print(f"Open {out / 'index.html'}")
     if any(outcome.status == "stopped" for outcome in outcomes):
         return 130
     return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """The signals that ask a process to end interrupt the block as Ctrl-C does."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _jobs(model: str, device: str, count: int) -> int:
@@ -84,7 +117,9 @@ def _jobs(model: str, device: str, count: int) -> int:
     return min(cores(), count, psutil.virtual_memory().available // NEED.get(model, NEED_OTHER))
 
 
-def _run_all(chosen: list[Path], outcomes: list[Outcome], settings: dict, out: Path) -> None:
+def _run_all(
+    chosen: list[Path], outcomes: list[Outcome], settings: dict, out: Path, report: Callable
+) -> None:
     from tqdm import tqdm
 
     waiting = list(zip(chosen, outcomes, strict=True))
@@ -96,11 +131,14 @@ def _run_all(chosen: list[Path], outcomes: list[Outcome], settings: dict, out: P
                 while waiting and len(running) < settings["jobs"]:
                     path, outcome = waiting.pop(0)
                     running.append((_launch(path, outcome, settings, out), outcome, time.perf_counter()))
+                    report()
                 bar.set_postfix_str(", ".join(outcome.lesson for _, outcome, _ in running))
                 _watch(running)
                 for process, outcome, _ in [job for job in running if job[0].poll() is not None]:
                     running = [job for job in running if job[0] is not process]
+                    process.stdin.close()
                     _finish(outcome, process.returncode, out)
+                    report()
                     bar.write(
                         f"{outcome.status:8} {outcome.lesson:34} {outcome.seconds:6.1f} s "
                         f"{outcome.peak_bytes / 2**20:6.0f} MiB  {outcome.error}"
@@ -134,7 +172,7 @@ def _launch(path: Path, outcome: Outcome, settings: dict, out: Path) -> subproce
     command = [
         sys.executable,
         "-m",
-        "papermill",
+        __name__,
         str(path),
         str(target),
         "--no-progress-bar",
@@ -151,7 +189,17 @@ def _launch(path: Path, outcome: Outcome, settings: dict, out: Path) -> subproce
         str(settings["seed"]),
     ]
     with (out / outcome.log).open("w") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
+
+
+def execute() -> None:
+    """What the process of a lesson does: papermill, which ends when `run` is gone and saves whole files."""
+    from papermill.cli import papermill
+    from papermill.iorw import LocalHandler
+
+    end_with_parent()
+    LocalHandler.write = lambda handler, text, path: write_whole(Path(path), text)
+    papermill()
 
 
 def _tree_memory(pid: int) -> int:
@@ -175,12 +223,7 @@ def _stop(process: subprocess.Popen) -> None:
         family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     except psutil.Error:
         return
-    for member in family:
-        try:
-            member.kill()
-        except psutil.Error:
-            continue
-    psutil.wait_procs(family, timeout=5)
+    kill(family)
 
 
 def _finish(outcome: Outcome, code: int | None, out: Path) -> None:
@@ -229,14 +272,8 @@ def _write_reports(outcomes: list[Outcome], settings: dict, out: Path) -> None:
         ],
         "claims": [claim for outcome in outcomes for claim in outcome.claims],
     }
-    _write(out / "results.json", json.dumps(results, indent=1))
-    _write(out / "index.html", run_page(results))
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_whole(out / "results.json", json.dumps(results, indent=1))
+    write_whole(out / "index.html", run_page(results))
 
 
 PAGE_STYLE = """
@@ -296,3 +333,7 @@ def _claim_row(claim: dict) -> str:
         f'<td class="number">{html.escape(shown + unit)}<td>{html.escape(str(claim["bound"]))}'
         f'<td class="{style}">{verdict}</tr>\n'
     )
+
+
+if __name__ == "__main__":
+    execute()

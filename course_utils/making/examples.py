@@ -4,12 +4,12 @@
 import csv
 import io
 import json
-import os
 import random
 from pathlib import Path
 
 from course_utils.data import load_questions
 from course_utils.evaluation import question_text
+from course_utils.home import write_whole
 from course_utils.lessons.lesson_17.own_data import EXAMPLES
 
 EXAMPLES_SEED = 17
@@ -136,11 +136,8 @@ def files() -> dict[str, bytes]:
 
 
 def write_examples(folder: Path = EXAMPLES) -> None:
-    folder.mkdir(exist_ok=True)
     for name, content in files().items():
-        part = folder / f".{name}.part"
-        part.write_bytes(content)
-        os.replace(part, folder / name)
+        write_whole(folder / name, content)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ import argparse
 import datetime
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from course_utils.code_hash import code_hash, data_hash
+from course_utils.home import write_whole
 from course_utils.stored_runs import RESULTS, SWEEPS, known_sweep, load_experiments, load_sweep
 
 
@@ -129,9 +129,6 @@ def _origin(chosen):
 
 
 def _write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
     rows = ",\n".join("  " + json.dumps(row) for row in content["rows"])
     head = json.dumps({key: value for key, value in content.items() if key != "rows"}, indent=1)
-    temporary.write_text(head[:-2] + f',\n "rows": [\n{rows}\n ]\n}}\n')
-    os.replace(temporary, path)
+    write_whole(path, head[:-2] + f',\n "rows": [\n{rows}\n ]\n}}\n')

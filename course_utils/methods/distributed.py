@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from course_utils.data import batches, encode_prompt_completion, load_questions
+from course_utils.home import write_whole
+from course_utils.processes import end_with_parent
 from course_utils.training import lm_loss
 
 STOP_SECONDS = 10  # from asking the processes to stop to killing them
@@ -205,7 +206,9 @@ def run_processes(
             sys.executable,
             "-m",
             "torch.distributed.run",
-            "--standalone",
+            "--rdzv-backend=c10d",  # processes find each other by files: torch's TCP store listens everywhere
+            "--rdzv-conf=store_type=file",
+            f"--rdzv-endpoint={folder}/rendezvous",
             f"--nproc-per-node={processes}",
             "-m",
             "course_utils.methods.distributed",
@@ -273,16 +276,6 @@ def group_lives(process: subprocess.Popen) -> bool:
     return True
 
 
-def end_with_parent() -> None:
-    """Ends this process when the one that started it is gone: only then does stdin come to its end."""
-
-    def wait():
-        os.read(sys.stdin.fileno(), 1)
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def say(line: str) -> None:
     """Prints a line in one piece, so that those of other processes stay apart from it."""
     print(line + "\n", end="", flush=True)
@@ -297,16 +290,15 @@ def main() -> None:
     end_with_parent()
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if world > 1:
-        dist.init_process_group("gloo")
+        store = dist.FileStore(str(args.folder / "store"), world)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
     reports = {}
     for method in args.methods:
         say(f"process {rank} of {world}: {method}, rows {rank}, {rank + world}, ... of a batch")
         reports[method] = train_in_process(method, **args.settings)
         losses = reports[method]["losses"]
         say(f"process {rank} of {world}: {len(losses)} steps, last loss {losses[-1]:.4f}")
-    partial = args.folder / f"{rank}.partial"
-    partial.write_text(json.dumps(reports))
-    partial.rename(args.folder / f"{rank}.json")
+    write_whole(args.folder / f"{rank}.json", json.dumps(reports))
     if world > 1:
         dist.destroy_process_group()
 

@@ -5,7 +5,6 @@ largest magnitude; weight = level * scale. Tim Dettmers et al. 2023, "QLoRA", ar
 """
 
 import json
-import os
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from course_utils.home import write_whole, written_aside
 from course_utils.methods.lora import is_merged, layer_sizes, lora_layers, merge_lora, unwrap_lora
 
 QUANTIZED_FILE = "model.safetensors"
@@ -374,10 +374,9 @@ def save_quantized(model, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model.config.to_json_file(folder / "config.json")
-    save_file(state, folder / f"{QUANTIZED_FILE}.part", metadata={"format": "pt"})
-    (folder / f"{SETTINGS_FILE}.part").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    for file in (QUANTIZED_FILE, SETTINGS_FILE):
-        os.replace(folder / f"{file}.part", folder / file)
+    with written_aside(folder / QUANTIZED_FILE) as part:
+        save_file(state, part, metadata={"format": "pt"})
+    write_whole(folder / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n")
     return folder
 
 

@@ -5,7 +5,6 @@ pad token is the end of text. Only differences of scores mean anything; `centre`
 """
 
 import copy
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_utils.data import Example, chunks_by_length, collate, collate_pairs, shuffled_batches
+from course_utils.home import written_aside
 from course_utils.models import eval_mode
 from course_utils.training import History, train
 
@@ -306,9 +306,8 @@ def save_reward_model(model, tokenizer, folder) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     model.body.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    temporary = folder / f"{HEAD_FILE}.part"
-    save_file({"weight": model.head.weight.detach().cpu(), "centre": model.centre.cpu()}, temporary)
-    os.replace(temporary, folder / HEAD_FILE)
+    with written_aside(folder / HEAD_FILE) as part:
+        save_file({"weight": model.head.weight.detach().cpu(), "centre": model.centre.cpu()}, part)
     return folder
 
 

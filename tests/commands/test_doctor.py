@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from course_utils import models
 from course_utils.commands import cli, doctor
+from course_utils.home import home
 
 
 def report(capsys):
@@ -74,3 +77,33 @@ def test_a_check_that_breaks_is_a_line_not_a_traceback(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "torch_and_device", broken)
     status, failed, _ = report(capsys)
     assert status == 1 and failed == ["FAIL  broken     RuntimeError: odd machine"]
+
+
+def test_places_that_cannot_be_written_are_named(capsys, monkeypatch, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("COURSE_HOME", str(blocked))
+    monkeypatch.setattr(doctor, "ROOT", blocked)
+    monkeypatch.setattr(doctor, "packages", doctor.torch_and_device)  # needs pyproject.toml under ROOT
+    monkeypatch.setattr(doctor, "python", doctor.torch_and_device)
+    status, failed, lines = report(capsys)
+    assert status == 1
+    assert "file cannot be written" in failed[0] and "Set COURSE_HOME" in failed[0]
+    assert "work cannot be written" in failed[1] and "copy the course to a folder of yours" in failed[1]
+    assert lines[-1] != "The course can run here."
+
+
+def test_an_empty_setting_counts_as_unset(capsys, monkeypatch):
+    for name in ("COURSE_HOME", "COURSE_MODEL", "COURSE_SCALE", "COURSE_SEED", "COURSE_DEVICE"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("XDG_DATA_HOME", "/nowhere")
+    assert home() != Path.cwd() and home().name == "finetuning-course"
+    arguments = cli._parser().parse_args(["run"])
+    assert (arguments.model, arguments.scale, arguments.seed) == ("auto", "auto", "0")
+
+
+def test_a_wrong_setting_breaks_no_command_that_does_not_need_it(capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_SEED", "abc")
+    assert cli.main(["progress"]) == 0
+    assert cli.main(["run", "00"]) == 1
+    assert "Unknown seed 'abc': choose a whole number from 0 to 4294967295" in capsys.readouterr().err

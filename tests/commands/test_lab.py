@@ -117,3 +117,43 @@ def test_the_lab_is_opened_on_this_machine_only_and_as_root_too(source, work, mo
     assert "--LabApp.default_url=/lab/tree/work/00_start.ipynb" in started
     assert not any("token" in argument or "password" in argument for argument in started)
     assert "work/00_start.ipynb: copied" in capsys.readouterr().out
+
+
+def test_resets_in_one_second_lose_no_edit(source, work, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
+    copy_lessons(source, work)
+    for number in range(3):
+        edit(work / "01_why.ipynb", f"mine = {number}")
+        reset("1", source, work)
+    kept = [nbformat.read(path, as_version=4).cells[1].source for path in work.glob("01_why.before-*")]
+    assert sorted(kept) == ["mine = 0", "mine = 1", "mine = 2"]
+    assert [path.name for path in lessons(folder=work)] == ["00_start.ipynb", "01_why.ipynb"]
+
+
+def test_a_reset_that_fails_leaves_the_copy_as_it_was(source, work, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    copy_lessons(source, work)
+    edit(work / "01_why.ipynb", "mine = 1")
+    before = (work / "01_why.ipynb").read_bytes()
+    monkeypatch.setattr(lab, "write_notebook", full)
+    with pytest.raises(
+        OSError, match=r"work cannot be written \(No space left on device\)\. Free some space"
+    ):
+        reset("1", source, work)
+    (source / "01_why.ipynb").write_text("no notebook")
+    with pytest.raises(ValueError):
+        reset("1", source, work)
+    assert (work / "01_why.ipynb").read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_named_with_what_helps(source, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    for call in (
+        lambda: copy_lessons(source, blocked / "work"),
+        lambda: reset("1", source, blocked / "work"),
+    ):
+        with pytest.raises(OSError, match=r"work cannot be written \(.*copy the course to a folder of yours"):
+            call()

@@ -70,7 +70,7 @@ def test_what_a_killed_process_left_is_made_again(course_home):
     part = folder.with_name(f"{folder.name}.part")
     folder.rename(part)
     (part / "half").write_text("half")
-    assert [path.name for path in cached("sft", {}, Maker()).iterdir()] == ["result"]
+    assert not (cached("sft", {}, Maker()) / "half").exists()
 
 
 def test_two_at_once_make_it_once():
@@ -104,3 +104,43 @@ def test_a_full_disk_is_said_and_leaves_nothing(course_home, fault):
 def test_inputs_must_be_json():
     with pytest.raises(TypeError):
         cached("sft", {"seed": object()}, Maker())
+
+
+def damage(folder, how):
+    """Changes one file of a cache entry."""
+    file = folder / "result"
+    if how == "flipped":
+        file.write_bytes(bytes([file.read_bytes()[0] ^ 1]))
+    elif how == "cut":
+        file.write_bytes(b"")
+    elif how == "removed":
+        file.unlink()
+    elif how == "added":
+        (folder / "model-2.safetensors").write_text("more")
+    else:
+        next(path for path in folder.iterdir() if path != file).write_text(how)
+
+
+@pytest.mark.parametrize(
+    "how", ["flipped", "cut", "removed", "added", "", "{", "[]", "null", '{"result": 1}']
+)
+def test_a_damaged_entry_is_made_again_and_a_line_says_so(capsys, how):
+    make = Maker()
+    folder = cached("sft", {}, make)
+    damage(folder, how)
+    capsys.readouterr()
+    assert cached("sft", {}, make) == folder
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{folder} is damaged (") and first.endswith("and sft is made again.")
+    assert second.startswith("Making sft once") and (folder / "result").read_text() == "2"
+    cached("sft", {}, make)
+    assert make.calls == 2 and capsys.readouterr().out == ""
+
+
+def test_a_home_that_cannot_be_written_is_named_with_the_setting(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "file"))
+    with pytest.raises(
+        OSError, match=r"file/cache cannot be written \(.*Set COURSE_HOME to a folder of yours"
+    ):
+        cached("sft", {}, Maker())

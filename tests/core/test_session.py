@@ -121,3 +121,23 @@ def test_home_is_course_home_or_the_users_data_folder(monkeypatch, tmp_path):
     assert home() == tmp_path / "mine"
     monkeypatch.delenv("COURSE_HOME")
     assert home().name == "finetuning-course"
+
+
+@pytest.mark.parametrize("seed", ["abc", 2**64, 2**32, -1, 1.5, "1e3", "²", None, "9" * 5000])
+def test_a_wrong_seed_is_named_with_the_choices(seed):
+    with pytest.raises(ValueError, match=r"Unknown seed .*from 0 to 4294967295 \(SEED in the first cell, or"):
+        start("pocket", "smoke", seed)
+
+
+def test_seeds_as_text_and_empty_settings_are_taken(capsys):
+    assert start("pocket", "smoke", " 7 ").seed == 7
+    assert start("pocket", "smoke", 2**32 - 1).seed == 2**32 - 1
+    made = start("", "", "")
+    assert (made.model_name, made.scale, made.seed) == ("pocket", "quick", 0)
+
+
+@pytest.mark.parametrize("wanted", ["cpu:0", "cpu:7", "cpu:", "cuda:²", "mps:3"])
+def test_a_device_with_an_odd_number_is_refused(monkeypatch, wanted):
+    monkeypatch.setenv("COURSE_DEVICE", wanted)
+    with pytest.raises(ValueError, match=f"COURSE_DEVICE={wanted}: choose one of cuda, mps, cpu"):
+        find_device()

@@ -140,7 +140,7 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(session, tmp_path, c
 def test_a_run_of_other_settings_or_at_work_is_refused(tmp_path):
     run = open_run(tmp_path / "m", {"data": "x", "method": "lora"})
     other = Run(tmp_path / "m", {})
-    other.lock = type(run.lock)(run.work / "lock", is_singleton=False)
+    other.lock = type(run.lock)(run.lock.lock_file, is_singleton=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(own_run, "Run", lambda out, settings: other)
         with pytest.raises(ValueError, match="another process is at work on m"):

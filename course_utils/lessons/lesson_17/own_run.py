@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import Example, batches, encode, load_source_texts
 from course_utils.evaluation import mean_loss, normalise
-from course_utils.home import home
+from course_utils.home import home, write_whole
 from course_utils.lessons.lesson_17.own_data import (
     EXAMPLES,
     Conversation,
@@ -192,7 +192,7 @@ class Run:
     def __init__(self, out: Path, settings: dict):
         self.out, self.settings = out, settings
         self.work = out.with_name(f"{out.name}.part")
-        self.lock = FileLock(self.work / "lock", is_singleton=True)
+        self.lock = FileLock(out.with_name(f".{out.name}.lock"), is_singleton=True)
 
     def checkpoint(self, name: str) -> Path:
         return self.work / f"{name}.checkpoint"
@@ -208,8 +208,8 @@ class Run:
             self.out.rename(old)
         made.rename(self.out)
         shutil.rmtree(old, ignore_errors=True)
-        self.lock.release(force=True)
         shutil.rmtree(self.work, ignore_errors=True)
+        self.lock.release(force=True)
         return self.out
 
 
@@ -252,9 +252,7 @@ def open_run(out, settings: dict) -> Run:
         _check_same(run, json.loads(file.read_text(encoding="utf-8")))
         print(f"An interrupted run is taken up where it stopped ({run.work.name}).")
     else:
-        part = file.with_suffix(".new")
-        part.write_text(json.dumps(settings), encoding="utf-8")
-        part.replace(file)
+        write_whole(file, json.dumps(settings))
     return run
 
 

@@ -7,6 +7,7 @@ import json
 import random
 from pathlib import Path
 
+from course_utils.home import write_whole
 from course_utils.making.pocket.corpus import documents
 from course_utils.world.conversations import conversations, conversations_card
 from course_utils.world.passages import question_row, reading_questions
@@ -176,13 +177,10 @@ def data_files() -> dict[str, str]:
 
 
 def write_data(folder: Path) -> list[Path]:
-    """Writes the files, each to a temporary name first, and returns their paths."""
+    """Writes the files and returns their paths."""
     paths = []
     for name, content in data_files().items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, content)
         paths.append(path)
     return paths

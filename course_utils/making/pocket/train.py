@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from course_utils.home import written_aside
 from course_utils.making.pocket.corpus import END, documents
 from course_utils.training import warmup_cosine
 from course_utils.world.manners import retell_formal, retell_pirate
@@ -68,9 +69,8 @@ def token_stream(tokenizer, seed: int, tokens: int, path: Path) -> np.ndarray:
             ids = [*encoding.ids, end][: tokens - filled]
             stream[filled : filled + len(ids)] = ids
             filled += len(ids)
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, stream)
-    partial.rename(path)
+    with written_aside(path) as part, part.open("wb") as file:
+        np.save(file, stream)
     return stream
 
 
@@ -193,8 +193,8 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
         if due:
             state = {"model": model.state_dict(), "optimizers": [each.state_dict() for each in both]}
             state |= {"step": step + 1, "curve": curve, "seconds": seconds + time.perf_counter() - started}
-            torch.save(state, checkpoint.with_suffix(".partial"))
-            checkpoint.with_suffix(".partial").rename(checkpoint)
+            with written_aside(checkpoint) as part:
+                torch.save(state, part)
     return model.eval(), tokenizer, curve
 
 
