@@ -74,10 +74,11 @@ def pair_fault(row: dict) -> str | None:
 def _messages_fault(row):
     for name in ("prompt", "chosen", "rejected"):
         if not isinstance(row[name], list) or not row[name]:
-            return f'"{name}" must be a text or a list of messages, got {row[name]!r}'
+            return f'"{name}" must be a text or a list of messages, got {str(row[name])[:60]}'
         for number, message in enumerate(row[name], start=1):
             if not isinstance(message, dict) or not isinstance(message.get("content"), str):
-                return f'"{name}", message {number}: not {{"role": ..., "content": "text"}} but {message!r}'
+                got = str(message)[:60]
+                return f'"{name}", message {number}: not {{"role": ..., "content": "text"}} but {got}'
             if message.get("role") not in ROLES:
                 return f'"{name}", message {number}: the role is {message.get("role")!r}, not one of {ROLES}'
     if row["prompt"][-1]["role"] != "user":
