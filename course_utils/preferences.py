@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from course_utils.chatml import IM_END, ROLES, encode_conversation
-from course_utils.data import DATA, Example, encode_prompt_completion, read_jsonl
+from course_utils.data import DATA, Example, encode_prompt_completion, numbered_rows
 
 FOLDER = DATA / "preferences"
 
@@ -42,14 +42,13 @@ def read_pairs(path) -> list[Pair]:
     ValueError with file, line and fault where a line is not such a pair.
     """
     path = Path(path)
-    rows = read_jsonl(path)
+    rows = numbered_rows(path)
     if not rows:
         raise ValueError(f"{path}: the file has no pairs")
-    lines = [number for number, line in enumerate(path.read_bytes().split(b"\n"), start=1) if line.strip()]
-    for number, row in zip(lines, rows, strict=True):
+    for number, row in rows:
         if fault := pair_fault(row):
             raise ValueError(f"{path}, line {number}: {fault}")
-    return [as_pair(row) for row in rows]
+    return [as_pair(row) for _, row in rows]
 
 
 def pair_fault(row: dict) -> str | None:

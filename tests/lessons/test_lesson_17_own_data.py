@@ -125,6 +125,7 @@ def test_a_first_line_that_is_nested_deeply_is_named(tmp_path):
         (GOOD.encode("utf-16-be"), "UTF-16 or UTF-32 text"),
         (GOOD.encode("utf-32-be"), "UTF-16 or UTF-32 text"),
     ],
+    ids=["gzip", "zip", "UTF-32", "UTF-16, little", "UTF-16, big", "UTF-32 without a mark"],
 )
 def test_what_is_no_text_file_in_utf_8_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
@@ -408,14 +409,14 @@ def many(count, equal):
     """Rows of which a share asks the same question, all with answers of their own."""
     rng, names = random.Random(0), [f"w{n}" for n in range(count // 5)]
     asked = [" ".join(rng.choices(names, k=3)) if n % equal else "the capital of Peru" for n in range(count)]
-    return [talk(f"What is {text}?", f"answer {n % 997}", line=n + 1) for n, text in enumerate(asked)]
+    return [talk(f"What is {text}?", f"answer {n // 3}", line=n + 1) for n, text in enumerate(asked)]
 
 
-@pytest.mark.parametrize("count, seconds", [(10_000, 10), pytest.param(100_000, 60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count, seconds", [(20_000, 20), pytest.param(100_000, 60, marks=pytest.mark.slow)])
 def test_equal_questions_do_not_cost_their_square(count, seconds):
     rows, began = many(count, 2 if count < 100_000 else 10), time.perf_counter()
     kept, exact, near = without_duplicates(rows)
-    assert len(exact) > 0 and near == []
+    assert near == []
     assert len(set(question_groups([row.asked for row in kept]))) > count / 4
     assert time.perf_counter() - began < seconds
 
