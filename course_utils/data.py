@@ -34,6 +34,11 @@ class Example:
 
 def read_jsonl(path) -> list[dict]:
     """The objects of a JSON Lines file. ValueError with file and line number where one is not."""
+    return [row for _, row in numbered_rows(path)]
+
+
+def numbered_rows(path) -> list[tuple[int, dict]]:
+    """(line number, object) of a JSON Lines file; errors as read_jsonl."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -47,17 +52,35 @@ def read_jsonl(path) -> list[dict]:
             raise ValueError(f"{path}, line {number}: not UTF-8 text ({error.reason})") from None
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {number}, column {error.colno}: not JSON ({error.msg})") from None
+        except (ValueError, RecursionError):
+            fault = "a number is too long, or it is nested too deeply"
+            raise ValueError(f"{path}, line {number}: not JSON that can be read ({fault})") from None
         if not isinstance(row, dict):
             raise ValueError(
-                f'{path}, line {number}: expected an object such as {{"text": "..."}}, got {row!r}'
+                f'{path}, line {number}: expected an object such as {{"text": "..."}}, got {str(row)[:60]}'
             )
-        rows.append(row)
+        rows.append((number, row))
     return rows
+
+
+def shipped_rows(path: Path, fields: dict) -> list[dict]:
+    """The rows of one of the course's own files, all with these fields and no others: {name: type}."""
+    rows = numbered_rows(path)
+    restore = f"Restore the file: git checkout -- {path}"
+    if not rows:
+        raise ValueError(f"{path}: the file is empty. {restore}")
+    for number, row in rows:
+        if row.keys() != fields.keys() or not all(isinstance(row[name], fields[name]) for name in fields):
+            raise ValueError(
+                f"{path}, line {number}: expected {', '.join(fields)}, got {str(row)[:60]}. {restore}"
+            )
+    return [row for _, row in rows]
 
 
 def load_facts(split: str | None = None, relation: str | None = None) -> list[Fact]:
     """The facts of data/facts.jsonl, all of them or those of one split or relation."""
-    facts = [Fact(**row) for row in read_jsonl(DATA / "facts.jsonl")]
+    fields = dict.fromkeys(("relation", "subject", "object", "split"), str)
+    facts = [Fact(**row) for row in shipped_rows(DATA / "facts.jsonl", fields)]
     if split not in (None, *SPLITS):
         raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     relations = sorted({fact.relation for fact in facts})
@@ -74,7 +97,8 @@ def load_questions(name: str) -> list[dict]:
     """
     if name not in QUESTION_SETS:
         raise ValueError(f"unknown set of questions {name!r}; choose one of {', '.join(QUESTION_SETS)}")
-    return read_jsonl(DATA / "questions" / f"{name}.jsonl")
+    fields = dict.fromkeys(("prompt", "completion", "relation", "subject", "object", "kind"), str)
+    return shipped_rows(DATA / "questions" / f"{name}.jsonl", fields)
 
 
 ROLES = ("system", "user", "assistant")
@@ -92,19 +116,19 @@ def load_conversations(name="train") -> list[dict]:
         if not path.is_file():
             known = sorted(file.stem for file in path.parent.glob("*.jsonl") if file.stem != "story_prompts")
             raise ValueError(f"unknown conversations {name!r}; choose {', '.join(known)}, or a .jsonl file")
-    rows = read_jsonl(path)
+    rows = numbered_rows(path)
     if not rows:
         raise ValueError(f"{path}: the file has no conversations")
-    lines = [number for number, line in enumerate(path.read_bytes().split(b"\n"), start=1) if line.strip()]
-    for number, row in zip(lines, rows, strict=True):
+    for number, row in rows:
         if fault := conversation_fault(row.get("messages")):
             raise ValueError(f"{path}, line {number}: {fault}")
-    return rows
+    return [row for _, row in rows]
 
 
 def load_story_prompts() -> list[dict]:
     """Requests for stories that no training file has: rows of "prompt" (messages), mood, manners, names."""
-    return read_jsonl(DATA / "conversations" / "story_prompts.jsonl")
+    fields = {"prompt": list, "mood": str | None, "manners": str | None, "names": list}
+    return shipped_rows(DATA / "conversations" / "story_prompts.jsonl", fields)
 
 
 def conversation_fault(messages) -> str | None:
@@ -127,7 +151,8 @@ def conversation_fault(messages) -> str | None:
 
 def load_source_texts(name: str = "held_out") -> list[str]:
     """Text like that of pre-training, not seen there: `held_out` to evaluate on, `replay` to train on."""
-    return [row["text"] for row in read_jsonl(DATA / "source" / f"{name}.jsonl")]
+    rows = shipped_rows(DATA / "source" / f"{name}.jsonl", {"kind": str, "text": str})
+    return [row["text"] for row in rows]
 
 
 def check_length(input_ids: Sequence[int], tokenizer, text: str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,15 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from course_utils.home import home
-from course_utils.model_files import GPT2_REPOS, PICKLES, ModelError, check_folder, sha256, wrong_checksums
+from course_utils.model_files import (
+    GPT2_REPOS,
+    PICKLES,
+    ModelError,
+    check_folder,
+    sha256,
+    write_checksums,
+    wrong_checksums,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -88,8 +95,7 @@ def _stored(name: str, make: Callable[[Path], None]) -> Path:
             if not any(part.iterdir()):
                 part.rmdir()
         check_folder(part)
-        sums = {path.name: sha256(path) for path in sorted(part.iterdir()) if path.is_file()}
-        (part / "checksums.json").write_text(json.dumps(sums, indent=1))
+        write_checksums(part)
         part.replace(folder)
     print(f"{name} is in {folder}")
     return folder

@@ -22,13 +22,24 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def write_checksums(folder: Path) -> None:
+    """Writes checksums.json, {file: sha256}, of all other files in the folder."""
+    sums = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    sums.pop("checksums.json", None)
+    (folder / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+
+
 def wrong_checksums(folder: Path) -> list[str]:
     """One line for each file that is missing or differs from the folder's checksums.json ({file: sha256})."""
     listing = folder / "checksums.json"
     if not listing.is_file():
         return [f"{listing} is missing"]
+    try:
+        sums = dict(json.loads(listing.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError):
+        return [f"{listing} is damaged"]
     faults = []
-    for file, expected in json.loads(listing.read_text()).items():
+    for file, expected in sums.items():
         if not (folder / file).is_file():
             faults.append(f"{folder / file} is missing")
         elif sha256(folder / file) != expected:
@@ -59,10 +70,21 @@ def check_folder(folder: Path) -> None:
 
 
 def missing_weights(folder: Path) -> list[str]:
+    """Names of weight files that the folder lacks. ModelError for an index that is damaged."""
     index = folder / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            pickles = [name for name in names if not name.endswith(".safetensors")]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
+            raise ModelError(
+                f"{index} is damaged ({type(fault).__name__}). Copy or fetch the model again."
+            ) from fault
+        if pickles or not names:
+            raise ModelError(
+                f"{index} names {(pickles or ['no file'])[0]}, where it should name safetensors."
+            )
     return [name for name in names if not (folder / name).is_file()]
 
 

@@ -138,17 +138,15 @@ def shipped_checksums_ok() -> bool:
 def _load_folder(
     folder: Path, kind: str, device: str | torch.device
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    if kind == "pocket" and (faults := wrong_checksums(folder)):
-        raise ModelError(
-            f"The shipped model is not whole: {'; '.join(faults)}. Restore it with: git checkout -- {folder}"
-        )
+    if (kind == "pocket" or (folder / "checksums.json").is_file()) and (faults := wrong_checksums(folder)):
+        restore = f"git checkout -- {folder}" if kind == "pocket" else "copying or fetching it again"
+        raise ModelError(f"The model is not whole: {'; '.join(faults)}. Restore it with: {restore}")
     check_folder(folder)
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     with quiet():
-        try:
+        with _naming(folder, "config.json"):
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             prepare_config(config)
             model, info = AutoModelForCausalLM.from_pretrained(
@@ -159,22 +157,58 @@ def _load_folder(
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # _check_weights names them
             )
+            _check_weights(model, info, folder)
+            with torch.no_grad():
+                model(input_ids=torch.tensor([[0]]))
+        with _naming(folder, "tokenizer.json"):
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except SafetensorError as fault:
-            raise ModelError(
-                f"A weight file in {folder} is damaged ({fault}). Copy or fetch the model again."
-            ) from fault
-        except (OSError, ValueError, KeyError, RuntimeError) as fault:
-            raise ModelError(f"{folder} does not load as a causal language model: {fault}") from fault
-    if missing := sorted(info["missing_keys"]):
-        raise ModelError(
-            f"The weights in {folder} lack {len(missing)} tensor(s) that config.json asks for, "
-            f"first {missing[0]}. Copy or fetch the model again."
-        )
     prepare_tokenizer(tokenizer, folder)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model.to(device).eval(), tokenizer
+
+
+@contextmanager
+def _naming(folder: Path, file: str) -> Iterator[None]:
+    """Any error as a ModelError with the file to look at: what is in a file can lead to every kind."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except ModelError:
+        raise
+    except SafetensorError as fault:
+        raise ModelError(
+            f"A weight file in {folder} is damaged ({fault}). Copy or fetch the model again."
+        ) from fault
+    except Exception as fault:
+        raise ModelError(
+            f"{folder} does not load as a causal language model; look at {file} in it "
+            f"({type(fault).__name__}: {fault})."
+        ) from fault
+
+
+def _check_weights(model: PreTrainedModel, info: dict, folder: Path) -> None:
+    """ModelError where the weights are not those that config.json describes, or not finite."""
+    advice = "Copy or fetch the model again."
+    if differing := sorted(info["mismatched_keys"]):
+        name, found, expected = differing[0]
+        raise ModelError(
+            f"{folder}: {name} has the shape {list(found)}, config.json asks for {list(expected)}. {advice}"
+        )
+    if missing := sorted(info["missing_keys"]):
+        raise ModelError(
+            f"The weights in {folder} lack {len(missing)} tensor(s) that config.json asks for, "
+            f"first {missing[0]}. {advice}"
+        )
+    if unexpected := sorted(info["unexpected_keys"]):
+        raise ModelError(
+            f"The weights in {folder} have {len(unexpected)} tensor(s) that config.json does not ask for, "
+            f"first {unexpected[0]}. {advice}"
+        )
+    if bad := [name for name, value in model.named_parameters() if not value.isfinite().all()]:
+        raise ModelError(f"The weights in {folder} are not finite, first those of {bad[0]}. {advice}")
 
 
 def prepare_config(config: object) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from course_utils.chatml import IM_END, ROLES, encode_conversation
-from course_utils.data import DATA, Example, encode_prompt_completion, read_jsonl
+from course_utils.data import DATA, Example, encode_prompt_completion, numbered_rows
 from course_utils.home import write_whole
 
 FOLDER = DATA / "preferences"
@@ -42,14 +42,13 @@ def read_pairs(path) -> list[Pair]:
     ValueError with file, line and fault where a line is not such a pair.
     """
     path = Path(path)
-    rows = read_jsonl(path)
+    rows = numbered_rows(path)
     if not rows:
         raise ValueError(f"{path}: the file has no pairs")
-    lines = [number for number, line in enumerate(path.read_bytes().split(b"\n"), start=1) if line.strip()]
-    for number, row in zip(lines, rows, strict=True):
+    for number, row in rows:
         if fault := pair_fault(row):
             raise ValueError(f"{path}, line {number}: {fault}")
-    return [as_pair(row) for row in rows]
+    return [as_pair(row) for _, row in rows]
 
 
 def pair_fault(row: dict) -> str | None:
@@ -74,10 +73,11 @@ def pair_fault(row: dict) -> str | None:
 def _messages_fault(row):
     for name in ("prompt", "chosen", "rejected"):
         if not isinstance(row[name], list) or not row[name]:
-            return f'"{name}" must be a text or a list of messages, got {row[name]!r}'
+            return f'"{name}" must be a text or a list of messages, got {str(row[name])[:60]}'
         for number, message in enumerate(row[name], start=1):
             if not isinstance(message, dict) or not isinstance(message.get("content"), str):
-                return f'"{name}", message {number}: not {{"role": ..., "content": "text"}} but {message!r}'
+                got = str(message)[:60]
+                return f'"{name}", message {number}: not {{"role": ..., "content": "text"}} but {got}'
             if message.get("role") not in ROLES:
                 return f'"{name}", message {number}: the role is {message.get("role")!r}, not one of {ROLES}'
     if row["prompt"][-1]["role"] != "user":

@@ -46,7 +46,14 @@ def load_sweep(name: str, folder: Path = RESULTS) -> dict:
             f"{path} is missing (there are: {there or 'none'}); "
             f"make it with: python -m course_utils sweeps {name}"
         )
-    return json.loads(path.read_text())
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if all(row.keys() >= {"point", "seed", "result"} for row in stored["rows"]) and stored["rows"]:
+            return stored
+        fault = "no rows, or rows without point, seed and result"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        fault = type(error).__name__
+    raise ValueError(f"{path} is damaged ({fault}). Restore it: git checkout -- {path}")
 
 
 def known_sweep(name: str) -> Sweep:

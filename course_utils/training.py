@@ -2,11 +2,11 @@
 
 import itertools
 import math
-import pickle
 import signal
 import sys
 import threading
 import time
+import zipfile
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -272,18 +272,50 @@ def _resume(path, model, optimizer, settings):
     """Puts a checkpoint in place and returns its rows. ValueError, nothing changed, if it does not fit."""
     advice = "Delete it to start afresh."
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        saved, shapes = state["progress"]["settings"], {n: w.shape for n, w in state["weights"].items()}
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        state = _read_checkpoint(path)
+        saved, weights = state["progress"]["settings"], state["weights"]
+        differing = [
+            f"{name}={saved[name]} there, {now} now" for name, now in settings.items() if saved[name] != now
+        ]
+        shapes = {name: weight.shape for name, weight in weights.items()}
+        bad = [name for name, weight in weights.items() if not weight.isfinite().all()]
+    except Exception as error:  # a damaged zip or pickle raises whatever it leads to
         raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__}). {advice}") from None
-    differing = [
-        f"{name}={saved[name]} there, {now} now" for name, now in settings.items() if saved[name] != now
-    ]
     if differing:
         raise ValueError(f"{path}: a checkpoint of other settings ({'; '.join(differing)}). {advice}")
     if shapes != {name: p.shape for name, p in model.named_parameters() if p.requires_grad}:
         raise ValueError(f"{path}: a checkpoint of a model with other trainable parameters. {advice}")
+    if bad:
+        raise ValueError(f"{path}: the values of {bad[0]} are not finite. {advice}")
+    try:
+        _check_state(state, optimizer)
+    except Exception as error:
+        raise ValueError(f"{path}: the optimiser's state does not fit ({error}). {advice}") from None
     return load_checkpoint(path, model, optimizer)["rows"]
+
+
+def _read_checkpoint(path):
+    """What save_checkpoint wrote, whole and after a step at least; else any error.
+
+    The file is a zip archive: each of its parts has a CRC-32, which torch.load does not look at.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(damaged)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if [row["step"] for row in state["progress"]["rows"]][-1] < 1:
+        raise ValueError("no step was made")
+    return state
+
+
+def _check_state(state, optimizer):
+    """Puts moments and random state in place for a try: any error where they do not fit."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(state["random"])
+    optimizer.load_state_dict(state["optimizer"])
+    for parameter, moments in optimizer.state.items():
+        if any(value.ndim and value.shape != parameter.shape for value in moments.values()):
+            raise ValueError("moments of other parameters")
 
 
 def _why_diverged(model, history, loss, rate, steps):

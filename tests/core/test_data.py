@@ -4,7 +4,9 @@ import json
 import pytest
 
 from course_utils import data
-from course_utils.data import Example
+from course_utils.data import DATA, Example
+from course_utils.preferences import load_preferences
+from course_utils.world.annotator import load_answers
 
 
 def examples(lengths):
@@ -23,6 +25,8 @@ def test_read_jsonl_reads_objects_and_skips_blank_lines(tmp_path):
         (b'{"a": 1', "line 2, column 8: not JSON"),
         (b"[1]", "line 2: expected an object"),
         (b"\xff", "line 2: not UTF-8"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "line 2: not JSON that can be read"),
+        (b"[" * 200_000, "line 2: not JSON that can be read"),
     ],
 )
 def test_read_jsonl_names_file_line_and_fault(tmp_path, line, fault):
@@ -59,6 +63,47 @@ def test_facts_are_filtered_by_split_and_relation(tmp_path, monkeypatch):
         ValueError, match=r"unknown set of questions 'test'; choose one of tune, .*paraphrase"
     ):
         data.load_questions("test")
+
+
+LOADERS = {
+    "facts.jsonl": data.load_facts,
+    "questions/tune.jsonl": lambda: data.load_questions("tune"),
+    "conversations/train.jsonl": data.load_conversations,
+    "conversations/story_prompts.jsonl": data.load_story_prompts,
+    "source/held_out.jsonl": data.load_source_texts,
+    "preferences/train.jsonl": load_preferences,
+    "preferences/answers.jsonl": load_answers,
+}
+
+
+def _other_field(row):
+    row["other"] = row.pop(next(iter(row)))
+
+
+def _other_type(row):
+    row[next(iter(row))] = 17
+
+
+@pytest.mark.parametrize("file", LOADERS)
+@pytest.mark.parametrize("spoil", ["empty", "half", _other_field, _other_type])
+def test_a_damaged_file_of_the_course_names_itself(tmp_path, monkeypatch, file, spoil):
+    content = (DATA / file).read_bytes()
+    first, _, rest = content.partition(b"\n")
+    if spoil == "empty":
+        content = b""
+    elif spoil == "half":
+        content = content[: len(content) // 2 + 20]
+    else:
+        row = json.loads(first)
+        spoil(row)
+        content = json.dumps(row).encode() + b"\n" + rest
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(content)
+    monkeypatch.setattr(data, "DATA", tmp_path)
+    monkeypatch.setattr("course_utils.world.annotator.FOLDER", tmp_path / "preferences")
+    load = LOADERS[file]
+    with pytest.raises(ValueError, match=rf"{tmp_path / file}"):
+        load(tmp_path / "preferences") if load is load_preferences else load()
 
 
 def test_prompt_has_no_loss_completion_and_end_do(tokenizer):

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, GPT2LMHe
 
 from course_utils import models
 from course_utils.methods.lora import default_lora_targets
-from course_utils.model_files import ModelError, sha256
+from course_utils.model_files import ModelError, sha256, write_checksums
 from course_utils.models import load_model, resolve
 
 
@@ -166,6 +166,82 @@ def test_weights_that_lack_a_tensor_are_refused(folder):
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     text = message(str(folder))
     assert "lack 1 tensor(s)" in text and "transformer.h.1.attn.c_attn.weight" in text
+
+
+def changed(folder, **settings):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    return message(str(folder))
+
+
+def test_a_configuration_of_fewer_layers_is_refused(folder):
+    text = changed(folder, n_layer=1)
+    assert "have 11 tensor(s) that config.json does not ask for, first transformer.h.1." in text
+
+
+def test_sizes_that_differ_are_named(folder, tokenizer):
+    text = changed(folder, n_positions=64)
+    assert f"{folder}: transformer.wpe.weight has the shape [128, 32], config.json asks for [64, 32]" in text
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"n_head": 0}, {"n_head": -2}, {"n_head": "2"}, {"n_embd": 0}, {"dtype": "abc"}, {"vocab_size": None}],
+    ids=str,
+)
+def test_odd_settings_are_a_model_error(folder, settings):
+    assert f"{folder} does not load as a causal language model; look at config.json" in changed(
+        folder, **settings
+    )
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": 1, "b": "c"}}', "[" * 10**5]
+)
+def test_a_broken_index_is_named(folder, content):
+    (folder / "model.safetensors.index.json").write_text(content)
+    assert message(str(folder)).startswith(f"{folder / 'model.safetensors.index.json'} is damaged")
+
+
+def test_an_index_of_pickles_is_refused(folder):
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model.bin"}}')
+    assert "names model.bin, where it should name safetensors" in message(str(folder))
+
+
+def test_a_tokenizer_that_is_damaged_is_named(folder):
+    (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "BPE"')
+    assert f"{folder} does not load" in message(str(folder)) and "tokenizer.json" in message(str(folder))
+
+
+def test_weights_that_are_not_finite_are_refused(folder):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    tensors["transformer.ln_f.bias"][3] = torch.nan
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    assert f"The weights in {folder} are not finite, first those of transformer.ln_f.bias" in message(
+        str(folder)
+    )
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "3", "[" * 10**5])
+def test_a_damaged_list_of_checksums_is_named(folder, content):
+    (folder / "checksums.json").write_text(content)
+    assert f"{folder / 'checksums.json'} is damaged" in message(str(folder))
+
+
+def test_a_fetched_model_is_checked_when_it_is_loaded(folder):
+    write_checksums(folder)
+    load_model(str(folder))
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert f"{folder / 'model.safetensors'} is damaged" in message(str(folder))
+
+
+def test_every_file_of_the_shipped_model_has_a_checksum():
+    sums = json.loads((models.POCKET / "checksums.json").read_text())
+    assert {*sums, "checksums.json"} == {path.name for path in models.POCKET.iterdir()}
 
 
 def test_a_pickle_is_refused_and_not_opened(folder):

@@ -253,6 +253,83 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_nothing_changes(model, tm
     assert equal(weights(model), before)
 
 
+def _no_rows(state):
+    state["progress"]["rows"] = []
+
+
+def _no_settings(state):
+    del state["progress"]["settings"]
+
+
+def _settings_of_another_version(state):
+    del state["progress"]["settings"]["clip"]
+
+
+def _rows_of_numbers(state):
+    state["progress"]["rows"] = [1, 2]
+
+
+def _weights_as_numbers(state):
+    state["weights"] = dict.fromkeys(state["weights"], 1.0)
+
+
+def _nan(state):
+    next(iter(state["weights"].values())).view(-1)[0] = math.nan
+
+
+def _half_a_random_state(state):
+    state["random"] = state["random"][:100].clone()
+
+
+def _other_moments(state):
+    state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
+
+
+def _no_moments(state):
+    state["optimizer"] = {}
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (_no_rows, "not a readable checkpoint"),
+        (_no_settings, "not a readable checkpoint"),
+        (_settings_of_another_version, "not a readable checkpoint"),
+        (_rows_of_numbers, "not a readable checkpoint"),
+        (_weights_as_numbers, "not a readable checkpoint"),
+        (_nan, r"the values of \S+ are not finite"),
+        (_half_a_random_state, "the optimiser's state does not fit"),
+        (_other_moments, "the optimiser's state does not fit"),
+        (_no_moments, "the optimiser's state does not fit"),
+        (lambda state: state.clear(), "not a readable checkpoint"),
+    ],
+)
+def test_a_checkpoint_of_other_contents_is_refused_and_nothing_changes(model, tmp_path, spoil, message):
+    path = tmp_path / "run.pt"
+    train(model, data(), steps=2, lr=1e-2, checkpoint=path)
+    state, before = torch.load(path), weights(model)
+    spoil(state)
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=rf"run\.pt: {message}.*Delete it to start afresh"):
+        train(model, data(), steps=2, lr=1e-2, checkpoint=path)
+    assert equal(weights(model), before)
+
+
+def test_a_flipped_bit_of_a_checkpoint_is_seen(model, tmp_path):
+    path = tmp_path / "run.pt"
+    train(model, data(), steps=2, lr=1e-2, checkpoint=path)
+    whole, before, refused = path.read_bytes(), weights(model), 0
+    for place in range(len(whole) // 20, len(whole), len(whole) // 20):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            train(model, data(), steps=2, lr=1e-2, checkpoint=path)  # a bit between the parts changes nothing
+        except ValueError as error:
+            assert "run.pt: not a readable checkpoint" in str(error)
+            refused += 1
+        assert equal(weights(model), before)
+    assert refused > 10
+
+
 def test_a_failed_write_leaves_the_old_checkpoint(model, tmp_path, monkeypatch):
     path = tmp_path / "run.pt"
     path.write_text("old")

@@ -1,9 +1,12 @@
 """Files of one's own: what is said of bad lines, near copies against all pairs, splits without leaks."""
 
+import gzip
 import itertools
 import json
+import os
 import random
 import re
+import time
 
 import pytest
 
@@ -20,6 +23,7 @@ from course_utils.lessons.lesson_17.own_data import (
     fit_preferences,
     leak_free_split,
     leaks,
+    near_copies,
     near_pairs,
     overlap,
     question_groups,
@@ -62,6 +66,8 @@ def faults_of(tmp_path, *lines, name="my.jsonl", scan=scan_conversations):
     [
         ('{"messages": [}', "column 15: not JSON (Expecting value)"),
         ("[" * 100_000, "nested too deeply"),
+        ('{"messages": ' + "9" * 5000 + "}", "a number has more than 4,300 digits"),
+        (line("Who?", "me " * 400_000), "the line has 1,2"),
         (b'{"messages": "\xe9"}', "not UTF-8 text, at byte 15"),
         ('{"messages": "\\ud83d"}', "half of a surrogate pair"),
         ("17", "expected an object, {...}, got 17"),
@@ -101,6 +107,64 @@ def test_windows_files_are_read(tmp_path):
     path.write_bytes(GOOD.encode("utf-16"))
     with pytest.raises(DataError, match="UTF-16"):
         read_conversations(path)
+
+
+def test_a_first_line_that_is_nested_deeply_is_named(tmp_path):
+    found = faults_of(tmp_path, "[" * 200_000, GOOD)
+    assert list(found) == [1] and "nested too deeply" in found[1]
+
+
+@pytest.mark.parametrize("name", ["my.jsonl", "my.csv"])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (gzip.compress(GOOD.encode()), r"compressed \(gzip\); unpack it"),
+        (b"PK\x03\x04rest", "a zip archive or a spreadsheet"),
+        (GOOD.encode("utf-32"), "UTF-32 text; save the file as UTF-8"),
+        (GOOD.encode("utf-16-le"), "UTF-16 or UTF-32 text"),
+        (GOOD.encode("utf-16-be"), "UTF-16 or UTF-32 text"),
+        (GOOD.encode("utf-32-be"), "UTF-16 or UTF-32 text"),
+    ],
+    ids=["gzip", "zip", "UTF-32", "UTF-16, little", "UTF-16, big", "UTF-32 without a mark"],
+)
+def test_what_is_no_text_file_in_utf_8_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}: this is {message}"):
+        read_conversations(tmp_path / name)
+
+
+def test_folders_pipes_and_archives_are_named(tmp_path):
+    (tmp_path / "a.jsonl").mkdir()
+    os.mkfifo(tmp_path / "b.jsonl")
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(GOOD.encode()))
+    for name, message in (
+        ("a.jsonl", "a folder"),
+        ("b.jsonl", "a pipe or a device"),
+        ("c.jsonl.gz", r"compressed \(gzip\)"),
+    ):
+        for read in (read_conversations, read_preferences):
+            with pytest.raises(DataError, match=f"{name}: this is {message}"):
+                read(tmp_path / name)
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
+def test_every_kind_of_line_end_is_read(tmp_path, end):
+    (tmp_path / "t.csv").write_bytes(end.join([b"question,answer", b"a?,b", b"", b'c?,"d', b'e"', b"f?,g"]))
+    assert [row.line for row in read_conversations(tmp_path / "t.csv")] == [2, 4, 6]
+    (tmp_path / "t.jsonl").write_bytes(end.join([GOOD.encode()] * 3))
+    assert [row.line for row in read_conversations(tmp_path / "t.jsonl")] == [1, 2, 3]
+
+
+def test_cells_that_are_too_long_and_columns_named_twice(tmp_path):
+    found = faults_of(tmp_path, "question,answer", "a?,b", "c?," + "d" * 140_000, name="t.csv")
+    assert list(found) == [3] and "a cell has more than 131,072 characters" in found[3]
+    for header in ("question,answer,Answer", "question,question,answer"):
+        (tmp_path / "t.csv").write_text(f"{header}\na?,b,c\n")
+        with pytest.raises(DataError, match=r"names the column (question|answer) twice"):
+            read_conversations(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("q" * 140_000)
+    with pytest.raises(DataError, match="columns question and answer"):
+        read_conversations(tmp_path / "t.csv")
 
 
 def test_other_files_are_refused_in_words(tmp_path):
@@ -339,3 +403,51 @@ def test_the_shipped_examples_are_what_the_program_makes_and_have_what_the_lesso
         10,
         11,
     ]
+
+
+def many(count, equal):
+    """Rows of which a share asks the same question, all with answers of their own."""
+    rng, names = random.Random(0), [f"w{n}" for n in range(count // 5)]
+    asked = [" ".join(rng.choices(names, k=3)) if n % equal else "the capital of Peru" for n in range(count)]
+    return [talk(f"What is {text}?", f"answer {n // 3}", line=n + 1) for n, text in enumerate(asked)]
+
+
+@pytest.mark.parametrize("count, seconds", [(20_000, 20), pytest.param(100_000, 60, marks=pytest.mark.slow)])
+def test_equal_questions_do_not_cost_their_square(count, seconds):
+    rows, began = many(count, 2 if count < 100_000 else 10), time.perf_counter()
+    kept, _, near = without_duplicates(rows)
+    assert near == []
+    assert len(set(question_groups([row.asked for row in kept]))) > count / 4
+    assert time.perf_counter() - began < seconds
+
+
+def test_near_copies_are_those_that_all_pairs_of_rows_name():
+    rng = random.Random(1)
+    rows = [
+        talk(
+            f"What is the {rng.choice('abc')} of {rng.choice(['Peru', 'peru!', 'Chile'])}?", rng.choice("xy")
+        )
+        for _ in range(60)
+    ] + [talk("?", "x"), talk("?", "x")]
+    texts = [set(split_words(row.asked[0])) for row in rows]
+    unique = list(dict.fromkeys(map(frozenset, texts)))
+    weight = word_weights(unique)
+    expected = {
+        j
+        for j, row in enumerate(rows)
+        for i in range(j)
+        if rows[i].answers == row.answers and overlap(texts[i], texts[j], weight) >= 0.9
+    }
+    assert near_copies(rows) == expected and 40 < len(expected) < 60
+    assert near_copies(rows[-2:]) == set()
+
+
+def test_a_long_conversation_is_measured_a_few_times():
+    asked = []
+
+    def length(messages):
+        asked.append(len(messages))
+        return sum(len(message["content"]) for message in messages)
+
+    messages = talk(*["aaaa"] * 4000).messages
+    assert len(shorten(messages, length, 40)) == 10 and len(asked) < 20

@@ -83,6 +83,13 @@ def test_confirm_stamps_where_runs_come_out_again_and_refuses_where_not(toy, tmp
     assert json.loads(path.read_text())["code_hash"] == "other"
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"rows": []}', '{"rows": [{}]}', '{"rows": 1}'])
+def test_a_damaged_result_names_itself(tmp_path, content):
+    (tmp_path / "toy.json").write_text(content)
+    with pytest.raises(ValueError, match=r"toy\.json is damaged .*git checkout"):
+        stored_runs.load_sweep("toy", tmp_path)
+
+
 def test_points_can_be_added_and_taken_out(monkeypatch, tmp_path):
     monkeypatch.setattr(stored_runs, "SWEEPS", {})
     calls = []

@@ -9,7 +9,9 @@ import json
 import math
 import random
 import re
+import sys
 import unicodedata
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,15 @@ NEAR = 0.8  # word overlap from which two prompts are taken for one question
 SAME = 0.9  # ... from which, with the same answer, the later of two conversations is left out
 LINKING = 3  # a turn of fewer words ("And Peru?") names no question by itself
 TABLES = {".csv": ",;\t", ".tsv": "\t"}
+LONGEST = 2**20  # bytes of a line: far more than any model here reads, and tokenised in a second
+OTHER_FILES = {  # first bytes, what the file is and what to do
+    b"\x1f\x8b": "compressed (gzip); unpack it first",
+    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save the table as CSV",
+    b"\xff\xfe\0\0": "UTF-32 text; save the file as UTF-8",
+    b"\0\0\xfe\xff": "UTF-32 text; save the file as UTF-8",
+    b"\xff\xfe": "UTF-16 text; save the file as UTF-8",
+    b"\xfe\xff": "UTF-16 text; save the file as UTF-8",
+}
 
 
 @dataclass(frozen=True)
@@ -94,16 +105,16 @@ def read_preferences(path) -> list[Preference]:
 def scan_conversations(path) -> tuple[list[Conversation], list[Fault]]:
     """What can be used of a file of conversations, and every line that cannot."""
     path = Path(path)
+    _check_file(path, (".jsonl", ".ndjson", *TABLES))
     if path.suffix.lower() in TABLES:
         return _scan(_table_rows(path), _conversation_row_fault, _conversation)
-    _check_suffix(path, (".jsonl", ".ndjson", *TABLES))
     return _scan(_json_rows(path), _conversation_row_fault, _conversation)
 
 
 def scan_preferences(path) -> tuple[list[Preference], list[Fault]]:
     """What can be used of a file of pairs, and every line that cannot."""
     path = Path(path)
-    _check_suffix(path, (".jsonl", ".ndjson"))
+    _check_file(path, (".jsonl", ".ndjson"))
     return _scan(_json_rows(path), _preference_row_fault, _preference)
 
 
@@ -134,7 +145,21 @@ def _raise_for(path, faults, good, what):
         raise DataError(f"{path}: the file has no {what}")
 
 
-def _check_suffix(path, known):
+def _check_file(path, known):
+    """FileNotFoundError, or DataError for what is no text file of a known ending."""
+    if path.is_dir():
+        raise DataError(f"{path}: this is a folder; name a file in it")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file. A relative path is seen from the current folder.")
+    if not path.is_file():
+        raise DataError(f"{path}: this is a pipe or a device; save what it gives as a file")
+    with path.open("rb") as file:
+        start = file.read(4)
+    for mark, what in OTHER_FILES.items():
+        if start.startswith(mark):
+            raise DataError(f"{path}: this is {what}")
+    if b"\0" in start:
+        raise DataError(f"{path}: this is UTF-16 or UTF-32 text, or no text at all; save the file as UTF-8")
     if path.suffix.lower() not in known:
         raise DataError(f"{path}: give a file that ends in {' or '.join(known)}; one JSON object a line")
 
@@ -151,12 +176,16 @@ def _json_rows(path) -> Iterator[tuple[int, dict | str]]:
 
 
 def _json_row(line):
+    if len(line) > LONGEST:
+        return f"the line has {len(line):,} bytes, {LONGEST:,} are the most; shorten or split its texts"
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return f"not UTF-8 text, at byte {error.start + 1}; save the file as UTF-8"
     except json.JSONDecodeError as error:
         return f"column {error.colno}: not JSON ({error.msg})"
+    except ValueError:
+        return f"not JSON that can be read: a number has more than {sys.get_int_max_str_digits():,} digits"
     except RecursionError:
         return "not JSON that can be read: nested too deeply"
     if not isinstance(row, dict):
@@ -171,6 +200,8 @@ def _is_json(line):
         json.loads(line)
     except ValueError:
         return False
+    except RecursionError:
+        return True
     return True
 
 
@@ -183,17 +214,13 @@ def _is_text(value):
 
 
 def _read(path):
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file. A relative path is seen from the current folder.")
-    content = path.read_bytes()
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{path}: this is UTF-16 text; save the file as UTF-8")
-    return content.removeprefix(b"\xef\xbb\xbf")
+    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _table_rows(path) -> Iterator[tuple[int, dict | str]]:
     """A table's rows as conversations, with the number of each row's first line."""
-    raw = _read(path).replace(b"\r\n", b"\n").split(b"\n")
+    raw = _read(path).split(b"\n")
     lines = []
     for number, line in enumerate(raw, start=1):
         try:
@@ -212,18 +239,29 @@ def _table_rows(path) -> Iterator[tuple[int, dict | str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield first, f"not a table from here on ({error}); is a quotation mark left open?"
+            yield first, f"not a table from here on ({_table_error(error)}); is a quotation mark left open?"
             return
         if cells:
             yield first, _table_row(names, cells)
 
 
+def _table_error(error):
+    if "field limit" in str(error):
+        return f"a cell has more than {csv.field_size_limit():,} characters, which is the most"
+    return error
+
+
 def _header(path, line):
     for delimiter in TABLES[path.suffix.lower()]:
-        names = [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
+        cells = csv.reader([line[: csv.field_size_limit()]], delimiter=delimiter)
+        names = [name.strip().lower() for name in next(cells, [])]
         if {"question", "answer"} <= set(names):
+            if twice := [name for name in ("question", "answer") if names.count(name) > 1]:
+                raise DataError(f"{path}: the first line names the column {twice[0]} twice; rename one")
             return delimiter, names
-    raise DataError(f"{path}: the first line must name the columns question and answer, got {line.strip()!r}")
+    raise DataError(
+        f"{path}: the first line must name the columns question and answer, got {line.strip()[:80]!r}"
+    )
 
 
 def _table_row(names, cells):
@@ -319,11 +357,9 @@ def shorten(messages: list[dict], length, limit: int) -> list[dict] | None:
     head = messages[:1] if messages[0]["role"] == "system" else []
     turns = messages[len(head) :]
     before = [None, *(message["role"] for message in turns)]
-    for start, message in enumerate(turns):
-        begins = message["role"] == "user" and before[start] != "user"
-        if begins and length(head + turns[start:]) <= limit:
-            return head + turns[start:]
-    return None
+    starts = [start for start, turn in enumerate(turns) if turn["role"] == "user" and before[start] != "user"]
+    first = bisect_left(starts, True, key=lambda start: length(head + turns[start:]) <= limit)
+    return head + turns[starts[first] :] if first < len(starts) else None
 
 
 def fit_conversations(conversations: Sequence[Conversation], tokenizer, limit: int):
@@ -402,17 +438,19 @@ def near_pairs(texts: Sequence[set[str]], threshold: float = NEAR) -> list[tuple
     than threshold times the whole (prefix filtering, Bayardo and others, WWW 2007).
     """
     weight = word_weights(texts)
-    index, found = defaultdict(list), set()
+    index, found = defaultdict(list), []
     for j, text in enumerate(texts):
         rest = math.fsum(weight[word] for word in text)
         needed = threshold * rest - 1e-9
+        candidates = set()
         for word in sorted(text, key=lambda word: (-weight[word], word)):
             if rest < needed:
                 break
-            found |= {(i, j) for i in index[word] if (i, j) not in found}
+            candidates.update(index[word])
             index[word].append(j)
             rest -= weight[word]
-    return sorted((i, j) for i, j in found if overlap(texts[i], texts[j], weight) >= threshold)
+        found += [(i, j) for i in candidates if overlap(texts[i], text, weight) >= threshold]
+    return sorted(found)
 
 
 def repeats(keys: Sequence[Hashable]) -> list[int]:
@@ -446,14 +484,30 @@ def without_duplicates(conversations: Sequence[Conversation]):
 
     A near copy has the same answers to nearly the same words.
     """
-    copies = repeats([exact_key(conversation) for conversation in conversations])
-    exact = [conversations[position].line for position in copies]
-    conversations = [row for position, row in enumerate(conversations) if position not in set(copies)]
-    texts = [set(split_words(" ".join(row.asked))) for row in conversations]
-    said = [split_words("\n".join(row.answers)) or row.answers for row in conversations]
-    near = {j for i, j in near_pairs(texts, SAME) if said[i] == said[j]}
+    copies = set(repeats([exact_key(conversation) for conversation in conversations]))
+    exact = [conversations[position].line for position in sorted(copies)]
+    conversations = [row for position, row in enumerate(conversations) if position not in copies]
+    near = near_copies(conversations)
     lines = [conversations[position].line for position in sorted(near)]
     return [row for position, row in enumerate(conversations) if position not in near], exact, lines
+
+
+def near_copies(conversations: Sequence[Conversation]) -> set[int]:
+    """Positions of rows that give an earlier row's answers to nearly its words.
+
+    Rows of the same words are one text here: a question that stands in a file 10,000 times has 50 million
+    pairs of rows.
+    """
+    first, near = defaultdict(dict), set()  # {words: {answers: the first row that has both}}
+    for position, row in enumerate(conversations):
+        answers = tuple(split_words("\n".join(row.answers)) or row.answers)
+        text = frozenset(split_words(" ".join(row.asked)))
+        if first[text].setdefault(answers, position) < position and text:
+            near.add(position)
+    rows = list(first.values())
+    for i, j in near_pairs(list(first), SAME):
+        near |= {max(rows[i][answers], rows[j][answers]) for answers in rows[i].keys() & rows[j].keys()}
+    return near
 
 
 def contradictions(preferences: Sequence[Preference]) -> list[int]:

@@ -10,6 +10,7 @@ from course_utils.making.pocket.card import figures, write_card
 from course_utils.making.pocket.datasets import write_data
 from course_utils.making.pocket.evaluate import completion
 from course_utils.making.pocket.train import TOKENS, export, pretrain
+from course_utils.model_files import write_checksums
 from course_utils.world.tables import all_facts
 
 SUBSET = 300  # facts completed while training
@@ -42,6 +43,7 @@ def main() -> None:
     report = figures(model, tokenizer, args.seed, args.tokens, curve)
     (args.out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n")
     write_card(report, args.out)
+    write_checksums(args.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Pre-training the pocket GPT-2: tokenizer, token stream, the run, and the shipped folder."""
 
-import hashlib
 import json
 import os
 import random
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 
 from course_utils.home import written_aside
 from course_utils.making.pocket.corpus import END, documents
+from course_utils.model_files import write_checksums
 from course_utils.training import warmup_cosine
 from course_utils.world.manners import retell_formal, retell_pirate
 from course_utils.world.stories import story
@@ -207,9 +207,7 @@ def export(model, tokenizer, folder: Path) -> None:
     half.half().save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     folder.mkdir(parents=True, exist_ok=True)
-    names = sorted(path.name for path in partial.iterdir())
-    sums = {name: hashlib.sha256((partial / name).read_bytes()).hexdigest() for name in names}
-    (partial / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
-    for name in (*names, "checksums.json"):
+    write_checksums(partial)
+    for name in sorted(path.name for path in partial.iterdir()):
         os.replace(partial / name, folder / name)
     partial.rmdir()
