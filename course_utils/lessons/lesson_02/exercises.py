@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
+import numpy as np
 import torch
 
-from course_utils.checks.exercises import Exercise, Mistake, close, expect_tensor
+from course_utils.checks.compare import call, close, compare, first_difference, wrong_kind
+from course_utils.checks.exercises import Exercise, Mistake
 from course_utils.training import accumulated_step, warmup_cosine
 
 
@@ -24,221 +27,448 @@ def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weigh
     return weight, m, v
 
 
-def _adamw_variant(weight, grad, m, v, step, lr, betas, eps, weight_decay, fault):
-    """adamw_step with one fault: l2, no_decay, no_correction, no_root, eps_inside, gradient or ascent."""
-    if fault == "l2":
-        grad = grad + weight_decay * weight
-    m = betas[0] * m + (1 - betas[0]) * grad
-    v = betas[1] * v + (1 - betas[1]) * grad**2
-    m_hat, v_hat = m / (1 - betas[0] ** step), v / (1 - betas[1] ** step)
-    if fault == "no_correction":
-        m_hat, v_hat = m, v
-    if fault == "gradient":
-        m_hat = grad
-    root = v_hat if fault == "no_root" else v_hat.sqrt()
-    move = m_hat / (v_hat + eps).sqrt() if fault == "eps_inside" else m_hat / (root + eps)
-    if fault not in ("l2", "no_decay"):
-        weight = weight - lr * weight_decay * weight
-    return weight + (lr if fault == "ascent" else -lr) * move, m, v
+def _states():
+    """First, second and tenth step of tensors of three shapes; one weight never had a gradient."""
+    first = torch.randn(4, 3)
+    first[1, 2] = 0.0
+    large = {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3}
+    return [
+        call(torch.randn(4, 3), first, torch.zeros(4, 3), torch.zeros(4, 3), 1, **large),
+        call(torch.randn(5), 1e-3 * torch.randn(5), 0.1 * torch.randn(5), 0.1 * torch.rand(5), 2, **large),
+        call(torch.randn(2, 3), torch.randn(2, 3), torch.randn(2, 3), torch.rand(2, 3), 10, 0.02),
+    ]
 
 
-ADAMW_FAULTS = {
-    "no_correction": "Your update equals one without bias correction. m and v start at zero, so divide m by "
-    "1 - beta1**step and v by 1 - beta2**step before you use them.",
-    "l2": "The weight decay went into the gradient: that is L2 regularisation, and Adam divides it by "
-    "sqrt(v) like the rest. AdamW takes lr * weight_decay * weight off the weight itself.",
-    "no_decay": "The weights do not decay: take lr * weight_decay * weight off them.",
-    "no_root": "You divide by v. v is a mean of squares, so the size of the gradient is its square root.",
-    "eps_inside": "eps stands inside the square root. It is added to the root.",
-    "gradient": "You move along the last gradient. Adam moves along m, the running mean.",
-    "ascent": "The weights move along the gradient, uphill. Take the step off.",
-}
+def _adamw(fault):
+    """A wrong adamw_step: fault(weight, what Adam takes off it, lr, decay) is the new weight."""
+
+    def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        still, m, v = _step(weight, grad, m, v, step, lr, betas, eps, 0.0)
+        return fault(weight, weight - still, lr, weight_decay), m, v
+
+    return adamw_step
 
 
-def _check_adamw(fn):
-    torch.manual_seed(0)
-    start = torch.randn(4, 3)
-    grads = [torch.randn(4, 3) * scale for scale in (1.0, 1e-3, 0.1)]
-    settings = {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3}
-    parameter = torch.nn.Parameter(start.clone())
-    optimizer = torch.optim.AdamW([parameter], foreach=False, **settings)
-    results = {fault: (start, torch.zeros(4, 3), torch.zeros(4, 3)) for fault in ADAMW_FAULTS}
-    mine = start.clone(), torch.zeros(4, 3), torch.zeros(4, 3)
-    for step, grad in enumerate(grads, start=1):
-        given = [tensor.clone() for tensor in mine]
-        parameter.grad = grad.clone()
-        optimizer.step()
-        results = {
-            fault: _adamw_variant(state[0], grad, *state[1:], step, *settings.values(), fault)
-            for fault, state in results.items()
-        }
-        answer = fn(mine[0], grad, mine[1], mine[2], step, **settings)
-        if not isinstance(answer, tuple | list) or len(answer) != 3:
-            raise Mistake("Return three tensors: the new weight, m and v.")
-        for tensor, before, name in zip(mine, given, ("weight", "m", "v"), strict=True):
-            if not close(tensor, before):
-                raise Mistake(f"Your function changes the {name} it is given. Return new tensors.")
-        mine = tuple(
-            expect_tensor(value, (4, 3), name)
-            for value, name in zip(answer, ("the weight", "m", "v"), strict=True)
-        )
-    if close(mine[0], parameter):
-        state = optimizer.state[parameter]
-        if not close(mine[1], state["exp_avg"]) or not close(mine[2], state["exp_avg_sq"]):
-            raise Mistake(
-                "The weight is right, but m and v are not the running means to go on with. Return "
-                "them before the bias correction."
+def _adamw_move(fault):
+    """A wrong adamw_step: fault(grad, m, v, step, betas, eps) is the direction, with the new m and v."""
+
+    def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        _, m, v = _step(weight, grad, m, v, step, lr, betas, eps, 0.0)
+        return weight - lr * weight_decay * weight - lr * fault(grad, m, v, step, betas, eps), m, v
+
+    return adamw_step
+
+
+def _adamw_given(fault):
+    """A wrong adamw_step: the right one with other arguments; fault(a dict of them) changes the dict."""
+
+    def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        given = {"weight": weight, "grad": grad, "m": m, "v": v, "step": step, "lr": lr}
+        return _step(**fault({**given, "betas": betas, "eps": eps, "weight_decay": weight_decay}))
+
+    return adamw_step
+
+
+_step = adamw_step
+
+
+def _corrected_state(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    weight, m, v = adamw_step(weight, grad, m, v, step, lr, betas, eps, weight_decay)
+    return weight, m / (1 - betas[0] ** step), v / (1 - betas[1] ** step)
+
+
+def _old_state(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    return adamw_step(weight, grad, m, v, step, lr, betas, eps, weight_decay)[0], m, v
+
+
+def _exchanged_state(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    weight, m, v = adamw_step(weight, grad, m, v, step, lr, betas, eps, weight_decay)
+    return weight, v, m
+
+
+def _moments_in_place(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    right = adamw_step(weight, grad, m, v, step, lr, betas, eps, weight_decay)
+    m.copy_(right[1])
+    return right
+
+
+def _by_torch(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    parameter = torch.nn.Parameter(weight.clone())
+    parameter.grad = grad
+    optimizer = torch.optim.AdamW([parameter], lr, betas, eps, weight_decay, foreach=False)
+    state = {"step": torch.tensor(step - 1.0), "exp_avg": m.clone(), "exp_avg_sq": v.clone()}
+    optimizer.state[parameter] = state
+    optimizer.step()
+    return parameter.detach(), state["exp_avg"], state["exp_avg_sq"]
+
+
+def _with_lerp(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    m, v = torch.lerp(grad, m, betas[0]), torch.lerp(grad * grad, v, betas[1])
+    scale = (1 - betas[1] ** step) ** 0.5
+    move = m / (1 - betas[0] ** step) * scale / (v**0.5 + eps * scale)
+    return [weight * (1 - lr * weight_decay) - lr * move, m, v]
+
+
+def _corrected(m, v, step, betas):
+    return m / (1 - betas[0] ** step), v / (1 - betas[1] ** step)
+
+
+def _no_root(grad, m, v, step, betas, eps):
+    m_hat, v_hat = _corrected(m, v, step, betas)
+    return m_hat / (v_hat + eps)
+
+
+def _eps_inside(grad, m, v, step, betas, eps):
+    m_hat, v_hat = _corrected(m, v, step, betas)
+    return m_hat / (v_hat + eps).sqrt()
+
+
+def _no_eps(grad, m, v, step, betas, eps):
+    m_hat, v_hat = _corrected(m, v, step, betas)
+    return m_hat / v_hat.sqrt()
+
+
+def _along_gradient(grad, m, v, step, betas, eps):
+    return grad / (_corrected(m, v, step, betas)[1].sqrt() + eps)
+
+
+NO_CORRECTION = (
+    "Your update equals one without bias correction. m and v start at zero, so divide m by "
+    "1 - beta1**step and v by 1 - beta2**step before you use them."
+)
+ADAMW_MISTAKES = [
+    (NO_CORRECTION, _adamw_move(lambda grad, m, v, step, betas, eps: m / (v.sqrt() + eps))),
+    (
+        "v is not corrected: divide it by 1 - beta2**step, as m by 1 - beta1**step.",
+        _adamw_move(lambda grad, m, v, step, betas, eps: _corrected(m, v, step, betas)[0] / (v.sqrt() + eps)),
+    ),
+    (
+        "m is not corrected: divide it by 1 - beta1**step, as v by 1 - beta2**step.",
+        _adamw_move(lambda grad, m, v, step, betas, eps: m / (_corrected(m, v, step, betas)[1].sqrt() + eps)),
+    ),
+    (
+        "The correction is always that of step 1: beta to the power of step (**).",
+        _adamw_move(
+            lambda grad, m, v, step, betas, eps: m / (1 - betas[0]) / ((v / (1 - betas[1])).sqrt() + eps)
+        ),
+    ),
+    (
+        "step counts from 1. With step - 1 in the correction, the first step divides by 0.",
+        _adamw_move(
+            lambda grad, m, v, step, betas, eps: (
+                m
+                / (1 - torch.tensor(betas[0] ** (step - 1)))
+                / ((v / (1 - torch.tensor(betas[1] ** (step - 1)))).sqrt() + eps)
             )
-        return
-    for fault, message in ADAMW_FAULTS.items():
-        if close(mine[0], results[fault][0]):
-            raise Mistake(message)
-    raise Mistake(
-        "After three steps the weight differs from torch.optim.AdamW's by "
-        f"{(mine[0] - parameter).abs().max().item():.2g} at most."
-    )
+        ),
+    ),
+    (
+        "step counts from 1 already: the power is step, not step + 1.",
+        _adamw_move(
+            lambda grad, m, v, step, betas, eps: (
+                m / (1 - betas[0] ** (step + 1)) / ((v / (1 - betas[1] ** (step + 1))).sqrt() + eps)
+            )
+        ),
+    ),
+    (
+        "The weight decay went into the gradient: that is L2 regularisation, and Adam divides it by "
+        "sqrt(v) like the rest. AdamW takes lr * weight_decay * weight off the weight itself.",
+        _adamw_given(
+            lambda given: {
+                **given,
+                "grad": given["grad"] + given["weight_decay"] * given["weight"],
+                "weight_decay": 0.0,
+            }
+        ),
+    ),
+    (
+        "The weights do not decay: take lr * weight_decay * weight off them.",
+        _adamw(lambda weight, move, lr, decay: weight - move),
+    ),
+    (
+        "The decay lacks the learning rate: it is lr * weight_decay * weight.",
+        _adamw(lambda weight, move, lr, decay: weight - decay * weight - move),
+    ),
+    (
+        "The decay has the wrong sign: the weights grow.",
+        _adamw(lambda weight, move, lr, decay: weight + lr * decay * weight - move),
+    ),
+    (
+        "The decay is taken of the weight after the step. It goes by the weight as it was before.",
+        _adamw(lambda weight, move, lr, decay: (weight - move) * (1 - lr * decay)),
+    ),
+    (
+        "Only the decay is left of the old weight here: the new one starts from the old.",
+        _adamw(lambda weight, move, lr, decay: -lr * decay * weight - move),
+    ),
+    (
+        "This is what is taken off. Return the new weight.",
+        _adamw(lambda weight, move, lr, decay: lr * decay * weight + move),
+    ),
+    (
+        "You divide by v. v is a mean of squares, so the size of the gradient is its square root.",
+        _adamw_move(_no_root),
+    ),
+    ("eps stands inside the square root. It is added to the root.", _adamw_move(_eps_inside)),
+    ("eps is missing: where a weight never had a gradient, 0 / 0 is not a number.", _adamw_move(_no_eps)),
+    ("You move along the last gradient. Adam moves along m, the running mean.", _adamw_move(_along_gradient)),
+    (
+        "The weights move along the gradient, uphill. Take the step off.",
+        _adamw(lambda weight, move, lr, decay: weight - lr * decay * weight + move),
+    ),
+    (
+        "The two betas are exchanged: the first is of m, the second of v.",
+        _adamw_given(lambda given: {**given, "betas": given["betas"][::-1]}),
+    ),
+    (
+        "beta is the share of the old mean, 1 - beta that of the new gradient.",
+        _adamw_given(lambda given: {**given, "betas": tuple(1 - beta for beta in given["betas"])}),
+    ),
+    (
+        "betas is an argument: use it instead of 0.9 and 0.999.",
+        _adamw_given(lambda given: {**given, "betas": (0.9, 0.999)}),
+    ),
+    ("eps is an argument: use it instead of 1e-8.", _adamw_given(lambda given: {**given, "eps": 1e-8})),
+    (
+        "weight_decay is an argument: use it instead of 0.01.",
+        _adamw_given(lambda given: {**given, "weight_decay": 0.01}),
+    ),
+    (
+        "The weight is right, but m and v are not the running means to go on with. Return "
+        "them before the bias correction.",
+        _corrected_state,
+    ),
+    ("m and v come back as they were given: the next step needs the new ones.", _old_state),
+    ("m and v have changed places in what you return.", _exchanged_state),
+    (
+        "Return three tensors: the new weight, m and v.",
+        lambda *state, **settings: adamw_step(*state, **settings)[0],
+    ),
+    (
+        "Return three tensors: the new weight, m and v.",
+        lambda *state, **settings: adamw_step(*state, **settings)[1:],
+    ),
+]
 
 
-def _check_warmup_cosine(fn):
-    def factors(steps, warmup, **floor):
-        values = [fn(step, steps, warmup, **floor) for step in range(steps)]
-        if any(not isinstance(value, int | float) for value in values):
-            kinds = sorted({type(value).__name__ for value in values})
-            raise Mistake(f"Every factor should be a number; you returned {', '.join(kinds)}.")
-        return values
+def _factor(rest, warm=lambda step, warmup: (step + 1) / warmup):
+    """A wrong warmup_cosine: rest(what is done of the rest, floor) after the warm-up, warm(...) in it."""
 
-    values = factors(100, 10)
-    if values[0] == 0:
-        raise Mistake("Step 0 has the factor 0: its batch is computed and teaches nothing. Use step + 1.")
-    if not close(values[:10], [(step + 1) / 10 for step in range(10)]):
-        raise Mistake(
-            "Over a warm-up of 10 steps the factor should be 0.1, 0.2, ... 1.0; yours begins with "
-            f"{', '.join(f'{value:.3g}' for value in values[:3])}."
-        )
-    if not close(values[10], 1.0):
-        raise Mistake(
-            f"Right after the warm-up of 10 steps the factor should be 1, and is {values[10]:.4g}. "
-            "The cosine counts from the end of the warm-up, and half of a cosine goes from 1 to 0: "
-            "0.5 * (1 + cos(pi * done))."
-        )
-    if not close(values[55], 0.5):
-        raise Mistake(f"Half-way between warm-up and end the factor should be 0.5, and is {values[55]:.4g}.")
-    if not close(values[32], 0.5 * (1 + math.cos(math.pi * 22 / 90))):
-        raise Mistake(
-            "The factor falls in a straight line or another curve; it should be half a cosine, "
-            f"{0.5 * (1 + math.cos(math.pi * 22 / 90)):.3f} at step 32, and is {values[32]:.3f}."
-        )
-    with_floor = factors(100, 10, floor=0.2)
-    if not close(max(with_floor), 1.0):
-        raise Mistake(
-            f"With floor=0.2 the largest factor is {max(with_floor):.3g}. The cosine should run "
-            "from 1 down to the floor: floor + (1 - floor) * cosine."
-        )
-    if not close(with_floor[55], 0.6):
-        raise Mistake(f"With floor=0.2 the factor half-way should be 0.6, and is {with_floor[55]:.3g}.")
-    try:
-        first = fn(0, 10, 0)
-    except ZeroDivisionError:
-        raise Mistake(
-            "With warmup=0 your function divides by zero. Without a warm-up the first factor is 1."
-        ) from None
-    if not close(first, 1.0):
-        raise Mistake(f"Without a warm-up the first factor should be 1, and is {first:.3g}.")
+    def wrong(step, steps, warmup, floor=0.0):
+        if step < warmup:
+            return warm(step, warmup)
+        return rest((step - warmup) / max(1, steps - warmup), floor)
+
+    return wrong
+
+
+def _cosine(done, floor=0.0):
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _from_the_start(step, steps, warmup, floor=0.0):
+    return (step + 1) / warmup if step < warmup else _cosine(step / steps, floor)
+
+
+def _over_all_steps(step, steps, warmup, floor=0.0):
+    return (step + 1) / warmup if step < warmup else _cosine((step - warmup) / steps, floor)
+
+
+def _ends_at_the_last(step, steps, warmup, floor=0.0):
+    return (step + 1) / warmup if step < warmup else _cosine((step + 1 - warmup) / (steps - warmup), floor)
+
+
+def _no_warmup(step, steps, warmup, floor=0.0):
+    return _cosine(step / steps, floor)
+
+
+def _by_minimum(step, steps, warmup, floor=0.0):
+    return min((step + 1) / warmup, warmup_cosine(max(step, warmup), steps, warmup, floor))
+
+
+def _in_numpy(step, steps, warmup, floor=0.0):
+    done = np.clip((step - warmup) / (steps - warmup), 0, 1)
+    factor = floor + (1 - floor) * np.cos(np.pi * done / 2) ** 2
+    return np.float32((step + 1) / warmup if step < warmup else factor)
+
+
+def _in_torch(step, steps, warmup, floor=0.0):
+    if step < warmup:
+        return torch.tensor(step + 1) / warmup
+    done = torch.tensor((step - warmup) / (steps - warmup))
+    return torch.lerp(torch.tensor(1.0), torch.tensor(floor), (1 - torch.cos(torch.pi * done)) / 2)
+
+
+FACTOR_INPUTS = [
+    *((step, 100, 10) for step in (0, 1, 2, 9, 10, 11, 32, 55, 99)),
+    *((step, 24, 4) for step in (0, 3, 4, 14, 23)),
+    *(call(step, 100, 10, floor=0.2) for step in (0, 3, 10, 55, 99)),
+    call(30, 40, 20, floor=0.6),
+]
+HALF_COSINE = (
+    "Right after the warm-up the factor should be 1, and at the end 0. Half of a cosine goes from 1 to 0: "
+    "0.5 * (1 + cos(pi * done))."
+)
+FACTOR_MISTAKES = [
+    (
+        "Step 0 has the factor 0: its batch is computed and teaches nothing. Use step + 1.",
+        _factor(_cosine, lambda step, warmup: step / warmup),
+    ),
+    (
+        "The warm-up is missing: over a warm-up of 10 steps the factor should be 0.1, 0.2, ... 1.0.",
+        _factor(_cosine, lambda step, warmup: 1.0),
+    ),
+    (
+        "The warm-up is missing: over a warm-up of 10 steps the factor should be 0.1, 0.2, ... 1.0.",
+        _no_warmup,
+    ),
+    (
+        "The warm-up ends below 1: over 10 steps the factor should be 0.1, 0.2, ... 1.0.",
+        _factor(_cosine, lambda step, warmup: (step + 1) / (warmup + 1)),
+    ),
+    (
+        "After the warm-up the cosine should count from its end: done = 0 at step = warmup. Yours counts "
+        "from step 0.",
+        _from_the_start,
+    ),
+    (
+        "The cosine should end with the last step: divide by steps - warmup, the steps that are left.",
+        _over_all_steps,
+    ),
+    (
+        "One step too far: right after the warm-up, at step = warmup, done is 0 and the factor 1.",
+        _ends_at_the_last,
+    ),
+    (
+        "The factor falls in a straight line; it should be half a cosine.",
+        _factor(lambda done, floor: floor + (1 - floor) * (1 - done)),
+    ),
+    ("The factor stays at 1 after the warm-up.", _factor(lambda done, floor: 1.0)),
+    (HALF_COSINE, _factor(lambda done, floor: floor + (1 - floor) * math.cos(math.pi * done))),
+    (HALF_COSINE, _factor(lambda done, floor: floor + (1 - floor) * (1 + math.cos(math.pi * done)))),
+    (HALF_COSINE, _factor(lambda done, floor: _cosine(2 * done, floor))),
+    (HALF_COSINE, _factor(lambda done, floor: _cosine(1 - done, floor))),
+    (
+        "This is a quarter of a cosine: it falls fastest at the end. Half of one goes down slowly at both "
+        "ends: 0.5 * (1 + cos(pi * done)).",
+        _factor(lambda done, floor: floor + (1 - floor) * math.cos(math.pi * done / 2)),
+    ),
+    (
+        "The floor lifts the whole curve above 1. The cosine should run "
+        "from 1 down to the floor: floor + (1 - floor) * cosine.",
+        _factor(lambda done, floor: floor + _cosine(done)),
+    ),
+    (
+        "The floor is where the curve is cut. The cosine should run from 1 down to the floor, in all of the "
+        "rest: floor + (1 - floor) * cosine.",
+        _factor(lambda done, floor: max(floor, _cosine(done))),
+    ),
+    (
+        "floor has no effect: the cosine should run from 1 down to the floor.",
+        _factor(lambda done, floor: _cosine(done)),
+    ),
+    (
+        "The floor belongs to the end. The warm-up goes up to 1 from (step + 1) / warmup whatever the floor "
+        "is.",
+        lambda step, steps, warmup, floor=0.0: max(floor, warmup_cosine(step, steps, warmup, floor)),
+    ),
+    ("With warmup=0 your function divides by zero. Without a warm-up the first factor is 1.", _by_minimum),
+]
+
+
+class _Count(torch.autograd.Function):
+    """The loss as it is; `alive` lists the micro-batches whose graph still waits for its backward."""
+
+    @staticmethod
+    def forward(ctx, loss, alive, number):
+        ctx.alive, ctx.number = alive, number
+        alive.append(number)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        if ctx.number in ctx.alive:
+            ctx.alive.remove(ctx.number)
+        return grad, None, None
 
 
 def _squared_error(model, batch):
-    return (model(batch["x"]) - batch["y"]).square().sum(), torch.tensor(len(batch["x"]))
+    """Summed loss of the rows that count, and their number."""
+    errors = (model(batch["x"]) - batch["y"]).square().sum(1)
+    return (errors * batch["counts"]).sum(), batch["counts"].sum()
+
+
+def _micro_batches(width, sizes):
+    """A model with a frozen bias, and batches; of `size` rows the first counts not, but in a batch of one."""
+    model = torch.nn.Linear(width, 1)
+    model.bias.requires_grad_(False)
+    batches = [
+        {
+            "x": torch.randn(size, width),
+            "y": 3 * torch.randn(size, 1),
+            "counts": (torch.arange(size) > 0) | (size == 1),
+        }
+        for size in sizes
+    ]
+    return model, batches
+
+
+def _accumulated(fn, model, batches):
+    """(the weight's gradient, what fn returned) on a copy of the model; Mistake where it was changed."""
+    model, alive = copy.deepcopy(model), []
+
+    def loss_fn(model, batch):
+        if len(alive) > 0:
+            raise Mistake(
+                "A second micro-batch is computed while the graph of the first is still there: that takes "
+                "the memory of one large batch, which accumulation is to save. Call backward on each loss "
+                "before the next one is computed."
+            )
+        loss, count = _squared_error(model, batch)
+        return (_Count.apply(loss, alive, 0) if loss.requires_grad else loss), count
+
+    before = copy.deepcopy(model.state_dict())
+    answer = fn(model, batches, loss_fn)
+    if any(not torch.equal(value, before[name]) for name, value in model.state_dict().items()):
+        raise Mistake(
+            "Your function changes the weights. It should leave the gradient in .grad; the step is the "
+            "optimiser's."
+        )
+    return model.weight.grad, answer
 
 
 def _check_accumulated_step(fn):
-    torch.manual_seed(0)
-    model = torch.nn.Linear(3, 1)
-    model.bias.requires_grad_(False)  # frozen parameters have no gradient
-    batches = [{"x": torch.randn(n, 3), "y": torch.randn(n, 1)} for n in (1, 6, 2)]
-    each = []
-    for batch in batches:
-        model.zero_grad()
-        _squared_error(model, batch)[0].backward()
-        each.append(model.weight.grad.clone())
-    total, counts = sum(each), [len(batch["x"]) for batch in batches]
-    losses = [_squared_error(model, batch)[0].item() for batch in batches]
-    model.zero_grad()
-    answer = fn(model, batches, _squared_error)
-    grad = model.weight.grad
-    if grad is None:
-        raise Mistake(
-            "The parameters have no gradient afterwards. Call backward on each micro-batch's loss, "
-            "and leave the gradient for the optimiser."
-        )
-    if close(grad, total):
-        raise Mistake(
-            "The gradient is that of the sum: a step with more tokens would be a larger step. "
-            "Divide by the tokens of all micro-batches."
-        )
-    if close(grad, sum(g / n for g, n in zip(each, counts, strict=True)) / 3):
-        raise Mistake(
-            "This is the mean of the micro-batches' means: a token in a short micro-batch weighs "
-            "more than one in a long one. Divide once, by all tokens."
-        )
-    if close(grad, sum(g / n for g, n in zip(each, counts, strict=True))):
-        raise Mistake(
-            "You divide each micro-batch by its own tokens and add: the gradient grows with the "
-            "number of micro-batches. Sum first, then divide once, by all tokens."
-        )
-    if close(grad, total / 3):
-        raise Mistake("You divide by the number of micro-batches. Divide by the number of target tokens.")
-    if any(close(grad, each[2] / n) for n in (1, counts[2], sum(counts))):
-        raise Mistake(
-            "Only the last micro-batch is in the gradient. backward adds to .grad by itself: do "
-            "not zero it between micro-batches."
-        )
-    if not close(grad, total / sum(counts)):
-        raise Mistake("The gradient is not that of the mean loss over all target tokens.")
+    for width, sizes in ((3, (1, 7, 3)), (5, (4, 2, 1, 6))):
+        model, batches = _micro_batches(width, sizes)
+        grad, answer = _accumulated(fn, model, batches)
+        right, (mean, tokens) = _accumulated(accumulated_step, model, batches)
+        if grad is None:
+            raise Mistake(
+                "The parameters have no gradient afterwards. Call backward on each micro-batch's loss, "
+                "and leave the gradient for the optimiser."
+            )
+        for message, wrong in ACCUMULATE_MISTAKES:
+            if close(grad, _accumulated(wrong, model, batches)[0]) and not close(grad, right):
+                raise Mistake(message)
+        if not close(grad, right):
+            difference = first_difference(grad, right, what="the gradient of the weight")
+            raise Mistake(f"The gradient is not that of the mean loss over all target tokens. {difference}")
+        _check_what_is_returned(answer, mean, tokens)
+
+
+def _check_what_is_returned(answer, mean, tokens):
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise Mistake("Return two numbers: the mean loss over all target tokens, and their number.")
-    if not close(answer[0], sum(losses) / sum(counts)):
+    for value, right, what in zip(
+        answer, (mean, tokens), ("the mean loss", "the number of tokens"), strict=True
+    ):
+        if wrong := wrong_kind(value, right, what) or first_difference(value, right, what=what):
+            raise Mistake(wrong[0].upper() + wrong[1:])
+    if getattr(answer[0], "requires_grad", False):
         raise Mistake(
-            f"The mean loss should be {sum(losses) / sum(counts):.4f}, and is {float(answer[0]):.4f}."
+            "The mean loss is still attached to its graph, which stays in memory as long as the number. Use "
+            "loss.item(), or detach it."
         )
-    if int(answer[1]) != sum(counts):
-        raise Mistake(f"The micro-batches hold {sum(counts)} target tokens, you returned {int(answer[1])}.")
-
-
-def interpolate_weights(before, after, share):
-    """State dict at `share` of the way from `before` (0) to `after` (1), name by name; new tensors."""
-    return {name: (1 - share) * before[name] + share * after[name] for name in before}
-
-
-def _check_interpolate(fn):
-    torch.manual_seed(0)
-    before = {"a": torch.randn(2, 3), "b": torch.randn(4)}
-    after = {"a": torch.randn(2, 3), "b": torch.randn(4)}
-    kept = {name: value.clone() for name, value in before.items()}
-    result = fn(before, after, 0.25)
-    if not isinstance(result, dict):
-        raise Mistake(
-            "Return a dict of tensors, as model.state_dict() is one; this is of type "
-            f"{type(result).__name__}."
-        )
-    if set(result) != set(before):
-        raise Mistake(f"The names should be {sorted(before)}, and are {sorted(map(str, result))}.")
-    if any(not close(before[name], kept[name]) for name in before):
-        raise Mistake(
-            "Your function changes the weights in `before`: those of the model that you want to "
-            "keep. Make new tensors."
-        )
-    value, a, b = expect_tensor(result["a"], (2, 3)), before["a"], after["a"]
-    if close(value, 0.75 * b + 0.25 * a):
-        raise Mistake("The two ends are exchanged: at share 0 the weights are `before`, at share 1 `after`.")
-    if close(value, (a + b) / 2):
-        raise Mistake("This is the middle whatever the share is.")
-    if close(value, a + 0.25 * b):
-        raise Mistake(
-            "You add a share of `after` to all of `before`. The two shares sum to one; or add a "
-            "share of the difference after - before."
-        )
-    if not close(value, 0.75 * a + 0.25 * b):
-        raise Mistake("At share 0.25 each weight should be 0.75 of `before` and 0.25 of `after`.")
 
 
 def _accumulate(divide):
@@ -255,17 +485,159 @@ def _accumulate(divide):
     return accumulated_step
 
 
-def _accumulate_zeroing(model, micro_batches, loss_fn):
+def _accumulate_last(divide):
+    """A wrong accumulated_step: the gradient of the last micro-batch alone; divide(loss, count, tokens)."""
+
+    def accumulated_step(model, micro_batches, loss_fn):
+        tokens = sum(int(batch["counts"].sum()) for batch in micro_batches)
+        for batch in micro_batches:
+            model.zero_grad()
+            loss, count = loss_fn(model, batch)
+            divide(loss, count, tokens).backward()
+        return loss.item(), tokens
+
+    return accumulated_step
+
+
+def _with_rows(model, micro_batches, loss_fn):
+    result = accumulated_step(model, micro_batches, loss_fn)
+    model.weight.grad *= result[1] / sum(len(batch["x"]) for batch in micro_batches)
+    return result
+
+
+def _uphill(model, micro_batches, loss_fn):
+    result = accumulated_step(model, micro_batches, loss_fn)
+    model.weight.grad.neg_()
+    return result
+
+
+def _returned(fault):
+    """A wrong accumulated_step: fault(mean loss, tokens) is returned."""
+    return lambda model, micro_batches, loss_fn: fault(*accumulated_step(model, micro_batches, loss_fn))
+
+
+def _one_backward(model, micro_batches, loss_fn):
+    results = [loss_fn(model, batch) for batch in micro_batches]
+    total, tokens = sum(loss for loss, _ in results), sum(count for _, count in results)
+    (total / tokens).backward()
+    return (total / tokens).item(), int(tokens)
+
+
+def _attached(model, micro_batches, loss_fn):
+    total, tokens = 0.0, 0
     for batch in micro_batches:
-        model.zero_grad()
         loss, count = loss_fn(model, batch)
-        (loss / count).backward()
-    return loss.item(), int(count)
+        loss.backward()
+        total, tokens = total + loss, tokens + count
+    model.weight.grad /= tokens
+    return total / tokens, tokens
 
 
-def _accumulate_first_count(model, micro_batches, loss_fn):
-    accumulated_step(model, micro_batches, loss_fn)
-    return 0.0, 9
+def _step_inside(model, micro_batches, loss_fn):
+    result = accumulated_step(model, micro_batches, loss_fn)
+    with torch.no_grad():
+        model.weight -= 0.1 * model.weight.grad
+    return result
+
+
+def _frozen_forgotten(model, micro_batches, loss_fn):
+    result = accumulated_step(model, micro_batches, loss_fn)
+    for parameter in model.parameters():
+        parameter.grad /= 1
+    return result
+
+
+def _no_gradient(model, micro_batches, loss_fn):
+    with torch.no_grad():
+        losses, counts = zip(*(loss_fn(model, batch) for batch in micro_batches), strict=True)
+    return sum(losses) / sum(counts), sum(counts)
+
+
+def _counted_before(model, micro_batches, loss_fn):
+    with torch.no_grad():
+        tokens = sum(loss_fn(model, batch)[1] for batch in micro_batches)
+    mean = torch.tensor(0.0)
+    for batch in micro_batches:
+        part = loss_fn(model, batch)[0] / tokens
+        part.backward()
+        mean += part.detach()
+    return [mean, tokens]
+
+
+def _by_autograd(model, micro_batches, loss_fn):
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    sums, total, tokens = [torch.zeros_like(parameter) for parameter in trainable], 0.0, 0
+    for batch in micro_batches:
+        loss, count = loss_fn(model, batch)
+        for old, grad in zip(sums, torch.autograd.grad(loss, trainable), strict=True):
+            old += grad
+        total, tokens = total + loss.item(), tokens + count.item()
+    for parameter, grad in zip(trainable, sums, strict=True):
+        parameter.grad = grad / tokens
+    return total / tokens, tokens
+
+
+ONLY_THE_LAST = (
+    "Only the last micro-batch is in the gradient. backward adds to .grad by itself: do "
+    "not zero it between micro-batches."
+)
+ACCUMULATE_MISTAKES = [
+    (
+        "The gradient is that of the sum: a step with more tokens would be a larger step. "
+        "Divide by the tokens of all micro-batches.",
+        _accumulate(lambda loss, count, batches: loss),
+    ),
+    (
+        "This is the mean of the micro-batches' means: a token in a short micro-batch weighs "
+        "more than one in a long one. Divide once, by all tokens.",
+        _accumulate(lambda loss, count, batches: loss / count / len(batches)),
+    ),
+    (
+        "You divide each micro-batch by its own tokens and add: the gradient grows with the "
+        "number of micro-batches. Sum first, then divide once, by all tokens.",
+        _accumulate(lambda loss, count, batches: loss / count),
+    ),
+    (
+        "You divide by the number of micro-batches. Divide by the number of target tokens.",
+        _accumulate(lambda loss, count, batches: loss / len(batches)),
+    ),
+    ("You divide by the number of rows. Divide by the counts that loss_fn returns.", _with_rows),
+    (ONLY_THE_LAST, _accumulate_last(lambda loss, count, tokens: loss)),
+    (ONLY_THE_LAST, _accumulate_last(lambda loss, count, tokens: loss / count)),
+    (ONLY_THE_LAST, _accumulate_last(lambda loss, count, tokens: loss / tokens)),
+    ("The sign of the gradient is turned: the optimiser takes it off by itself.", _uphill),
+]
+
+
+def interpolate_weights(before, after, share):
+    """State dict at `share` of the way from `before` (0) to `after` (1), name by name; new tensors."""
+    return {name: (1 - share) * before[name] + share * after[name] for name in before}
+
+
+def _state_dicts():
+    """Two models of other names and shapes, at a quarter of the way, beyond the middle, and at the ends."""
+    shapes = {"a": (2, 3), "b": (4,)}, {"w": (5,), "layer.bias": (), "z": (3, 2)}, {"a": (3, 2)}, {"c": (4,)}
+    return [
+        (*({name: torch.randn(shape) for name, shape in one.items()} for _ in range(2)), share)
+        for one, share in zip(shapes, (0.25, 0.7, 0.0, 1.0), strict=True)
+    ]
+
+
+def _check_interpolate(fn):
+    COMPARE_WEIGHTS(fn)
+    before, after = {"a": torch.ones(2, 3)}, {"a": torch.zeros(2, 3)}
+    for share in (0.0, 1.0):
+        value = fn(before, after, share)["a"]
+        if value.data_ptr() in (before["a"].data_ptr(), after["a"].data_ptr()):
+            raise Mistake(
+                f"At share {share:.0f} your function returns a tensor that it was given: whoever trains the "
+                "result changes the model that you want to keep. Make new tensors."
+            )
+
+
+def _line(fault):
+    """A wrong interpolate_weights: fault(tensor before, tensor after, share)."""
+    return lambda before, after, share: {name: fault(before[name], after[name], share) for name in before}
 
 
 def _interpolate_in_place(before, after, share):
@@ -274,16 +646,60 @@ def _interpolate_in_place(before, after, share):
     return before
 
 
-def _adamw_with(fault):
-    def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
-        return _adamw_variant(weight, grad, m, v, step, lr, betas, eps, weight_decay, fault)
+def _given_at_the_ends(before, after, share):
+    if share in (0, 1):
+        return dict(after if share else before)
+    return interpolate_weights(before, after, share)
 
-    return adamw_step
+
+def _first_alone(before, after, share):
+    name = next(iter(before))
+    return {**before, name: interpolate_weights(before, after, share)[name]}
 
 
-def _adamw_corrected_state(weight, grad, m, v, step, lr, betas, eps, weight_decay):
-    weight, m, v = adamw_step(weight, grad, m, v, step, lr, betas, eps, weight_decay)
-    return (weight, m / (1 - betas[0] ** step), v / (1 - betas[1] ** step)) if step == 3 else (weight, m, v)
+def _by_multiplying(before, after, share):
+    result = {}
+    for name, tensor in after.items():
+        result[name] = tensor.clone().mul_(share).add_(before[name], alpha=1 - share)
+    return result
+
+
+WEIGHTS_MISTAKES = [
+    (
+        "The two ends are exchanged: at share 0 the weights are `before`, at share 1 `after`.",
+        _line(lambda old, new, share: share * old + (1 - share) * new),
+    ),
+    ("This is the middle whatever the share is.", _line(lambda old, new, share: (old + new) / 2)),
+    ("share is an argument: use it instead of 0.25.", _line(lambda old, new, share: 0.75 * old + 0.25 * new)),
+    (
+        "You add a share of `after` to all of `before`. The two shares sum to one; or add a "
+        "share of the difference after - before.",
+        _line(lambda old, new, share: old + share * new),
+    ),
+    (
+        "A share of the difference is added to `after`, and the way starts at `before`.",
+        _line(lambda old, new, share: new + share * (new - old)),
+    ),
+    (
+        "The difference has the wrong sign: the way leads away from `after`. It is after - before.",
+        _line(lambda old, new, share: old + share * (old - new)),
+    ),
+    (
+        "This is the share of the difference alone. Add it to `before`.",
+        _line(lambda old, new, share: share * (new - old)),
+    ),
+    ("Only the first tensor is moved. Every name has its turn.", _first_alone),
+    (
+        "Return a dict of tensors by name, as model.state_dict() is one. This is a list.",
+        lambda before, after, share: list(interpolate_weights(before, after, share).values()),
+    ),
+]
+COMPARE_WEIGHTS = compare(
+    interpolate_weights,
+    _state_dicts,
+    WEIGHTS_MISTAKES,
+    else_="At share 0.25 each weight should be 0.75 of `before` and 0.25 of `after`.",
+)
 
 
 EXERCISES = [
@@ -293,18 +709,23 @@ EXERCISES = [
         minutes=15,
         difficulty=3,
         reference=adamw_step,
-        check=_check_adamw,
+        check=compare(
+            adamw_step,
+            _states,
+            ADAMW_MISTAKES,
+            else_="m and v are running means of the gradient and of its square; the weight loses "
+            "lr * weight_decay * weight and lr * m_hat / (sqrt(v_hat) + eps).",
+        ),
         wrong=[
-            (_adamw_with("no_correction"), "without bias correction"),
-            (_adamw_with("l2"), "went into the gradient"),
-            (_adamw_with("no_decay"), "do not decay"),
-            (_adamw_with("no_root"), "You divide by v"),
-            (_adamw_with("eps_inside"), "inside the square root"),
-            (_adamw_with("gradient"), "along the last gradient"),
-            (_adamw_with("ascent"), "uphill"),
-            (_adamw_corrected_state, "before the bias correction"),
-            (lambda *state, **settings: adamw_step(*state, **settings)[0], "Return three tensors"),
+            (_moments_in_place, "changes its argument m in place"),
+            (_adamw(lambda weight, move, lr, decay: weight * torch.nan), "and is nan"),
+            (
+                _adamw(lambda weight, move, lr, decay: weight - lr * decay * weight - 2 * move),
+                "running means",
+            ),
+            (lambda *state, **settings: None, "Is there a return?"),
         ],
+        right=[_by_torch, _with_lerp],
         hints=(
             "m is a running mean of the gradient, v one of its square. Both start at zero, so early on "
             "they are too small by the factor 1 - beta**step. The step is m over the root of v: a sign, "
@@ -320,44 +741,25 @@ EXERCISES = [
         minutes=8,
         difficulty=1,
         reference=warmup_cosine,
-        check=_check_warmup_cosine,
+        check=compare(
+            warmup_cosine,
+            FACTOR_INPUTS,
+            FACTOR_MISTAKES,
+            else_="It rises in a straight line to 1 in the warm-up, then falls by half a cosine to floor.",
+            extremes=[("Without a warm-up the first factor is 1.", [(0, 10, 0), (5, 10, 0)])],
+        ),
         wrong=[
+            (_factor(lambda done, floor: floor + (1 - floor) * (1 - done) ** 2), "falls by half a cosine"),
             (
                 lambda step, steps, warmup, floor=0.0: (
-                    step / warmup if step < warmup else warmup_cosine(step, steps, warmup, floor)
+                    warmup_cosine(step, steps, warmup, floor) if warmup else 0.5
                 ),
-                "Use step + 1",
+                "Without a warm-up",
             ),
-            (
-                lambda step, steps, warmup, floor=0.0: (
-                    (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * step / steps))
-                ),
-                "counts from the end of the warm-up",
-            ),
-            (
-                lambda step, steps, warmup, floor=0.0: (
-                    (step + 1) / warmup if step < warmup else 1 - (step - warmup) / (steps - warmup)
-                ),
-                "straight line",
-            ),
-            (
-                lambda step, steps, warmup, floor=0.0: (
-                    warmup_cosine(step, steps, warmup) + floor * (step >= warmup)
-                ),
-                "largest factor is 1.2",
-            ),
-            (lambda step, steps, warmup, floor=0.0: warmup_cosine(step, steps, warmup), "should be 0.6"),
-            (
-                lambda step, steps, warmup, floor=0.0: min(
-                    (step + 1) / warmup, warmup_cosine(max(step, warmup), steps, warmup, floor)
-                ),
-                "divides by zero",
-            ),
-            (
-                lambda step, steps, warmup, floor=0.0: 0.5 * (1 + math.cos(math.pi * step / steps)),
-                "should be 0.1, 0.2",
-            ),
+            (lambda step, steps, warmup: warmup_cosine(step, steps, warmup), "should take the arguments"),
+            (lambda step, steps, warmup, floor=0.0: None, "Is there a return?"),
         ],
+        right=[_in_numpy, _in_torch],
         hints=(
             "Two pieces. In the warm-up the factor is the share of it that is done, this step included. "
             "After it, a number `done` goes from 0 to 1 over the rest; think of half a cosine over it.",
@@ -373,15 +775,19 @@ EXERCISES = [
         reference=accumulated_step,
         check=_check_accumulated_step,
         wrong=[
-            (_accumulate(lambda loss, count, batches: loss), "that of the sum"),
-            (_accumulate(lambda loss, count, batches: loss / count / len(batches)), "mean of the micro"),
-            (_accumulate(lambda loss, count, batches: loss / count), "grows with the number"),
-            (_accumulate(lambda loss, count, batches: loss / len(batches)), "by the number of micro"),
-            (_accumulate_zeroing, "Only the last micro-batch"),
-            (_accumulate_first_count, "The mean loss should be"),
-            (lambda model, batches, loss_fn: (0.0, 9), "have no gradient"),
-            (lambda model, batches, loss_fn: accumulated_step(model, batches, loss_fn)[0], "two numbers"),
+            *((wrong, message) for message, wrong in ACCUMULATE_MISTAKES),
+            (_one_backward, "while the graph of the first is still there"),
+            (_attached, "still attached to its graph"),
+            (_step_inside, "changes the weights"),
+            (_frozen_forgotten, "Your code stopped"),
+            (_no_gradient, "have no gradient"),
+            (_accumulate(lambda loss, count, batches: loss / 9), "not that of the mean loss"),
+            (_returned(lambda mean, tokens: (mean * tokens, tokens)), "The mean loss should be"),
+            (_returned(lambda mean, tokens: (mean, tokens + 1)), "The number of tokens should be"),
+            (_returned(lambda mean, tokens: mean), "two numbers"),
+            (_returned(lambda mean, tokens: None), "two numbers"),
         ],
+        right=[_counted_before, _by_autograd],
         hints=(
             "backward adds to .grad. So the gradients of the summed losses add up by themselves; only the "
             "division by the number of tokens has to wait until all of them are known.",
@@ -398,16 +804,19 @@ EXERCISES = [
         reference=interpolate_weights,
         check=_check_interpolate,
         wrong=[
-            (lambda before, after, share: interpolate_weights(after, before, share), "are exchanged"),
-            (lambda before, after, share: interpolate_weights(before, after, 0.5), "whatever the share"),
+            *((wrong, message) for message, wrong in WEIGHTS_MISTAKES),
+            (_interpolate_in_place, "changes its argument before in place"),
+            (_given_at_the_ends, "a tensor that it was given"),
             (
-                lambda before, after, share: {name: before[name] + share * after[name] for name in before},
-                "all of `before`",
+                lambda before, after, share: dict(
+                    list(interpolate_weights(before, after, share).items())[1:]
+                ),
+                "should have the keys",
             ),
-            (_interpolate_in_place, "changes the weights in `before`"),
-            (lambda before, after, share: list(interpolate_weights(before, after, share).values()), "a dict"),
-            (lambda before, after, share: {"a": after["a"]}, "The names should be"),
+            (_line(lambda old, new, share: new.clone()), "0.75 of `before`"),
+            (lambda before, after, share: None, "Is there a return?"),
         ],
+        right=[_line(torch.lerp), _line(lambda old, new, share: old + share * (new - old)), _by_multiplying],
         hints=(
             "A straight line between two points: at share 0 the one, at share 1 the other. A model is a "
             "point too, with one coordinate a weight.",
