@@ -15,8 +15,7 @@ NOT_REWORKED = set(
     break_even_rank lora_gradients query_value_delta LoRAEmbedding energy_curve best_rank
     subspace_similarity sketch_transpose intrinsic_dimension adapter_bytes peft_tensors mixed_lora
     stacked_sum cut_product quantize_int8 e2m1_table pack_two_bits bits_per_weight qlora_gradients
-    loss_share paired_difference selective_accuracy
-    fit_context best_accuracy last_token pair_batch preference_loss token_rewards advantages_and_returns
+    token_rewards advantages_and_returns
     clipped_loss leave_one_out choose_setting paired_interval not_beaten break_even_answers
     bytes_by_rule confident_errors steps_to_learn split_by_country bm25_score blame rows_of_process
     whole_batch_gradient bytes_on_card efficiency training_cost bad_lines weighted_overlap held_out_rows
