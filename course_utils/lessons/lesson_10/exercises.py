@@ -15,10 +15,11 @@ def best_accuracy(first, second, noise):
     return torch.maximum(probability, 1 - probability).mean()
 
 
-def _gold(pairs, noise):
-    """Gold scores of pairs, the last one a tie, and the annotator's noise."""
-    first, second = torch.rand(pairs), torch.rand(pairs)
-    second[-1] = first[-1]
+def _gold(pairs, noise, sign):
+    """Gold scores and noise: a pair of each sign, a tie, then pairs whose difference has this sign."""
+    second = torch.rand(pairs)
+    first = second + sign * torch.rand(pairs) / 2
+    first[:3], second[:3] = torch.tensor([0.7, 0.1, 0.5]), torch.tensor([0.2, 0.8, 0.5])
     return first, second, noise
 
 
@@ -348,7 +349,7 @@ EXERCISES = [
         reference=best_accuracy,
         check=compare(
             best_accuracy,
-            lambda: [_gold(4, 0.2), _gold(7, 0.5), _gold(5, 2.5)],
+            lambda: [_gold(4, 0.2, 1), _gold(7, 0.5, -1), _gold(5, 2.5, 1)],
             BEST_MISTAKES,
             else_="For each pair take the larger of the two probabilities, then the mean.",
         ),
