@@ -1,8 +1,12 @@
 """Exercises of lesson 10: preferences and the reward model."""
 
-import torch
+import math
 
-from course_utils.checks.exercises import Exercise, Mistake, close, expect_tensor
+import torch
+import torch.nn.functional as F
+
+from course_utils.checks.compare import compare
+from course_utils.checks.exercises import Exercise
 
 
 def best_accuracy(first, second, noise):
@@ -11,37 +15,72 @@ def best_accuracy(first, second, noise):
     return torch.maximum(probability, 1 - probability).mean()
 
 
-def _check_best_accuracy(fn):
-    first, second = torch.tensor([0.9, 0.2, 0.5, 0.4]), torch.tensor([0.7, 0.7, 0.5, 0.45])
-    noise = 0.2
-    p = torch.sigmoid((first - second) / noise)
-    right = best_accuracy(first, second, noise)
-    result = expect_tensor(fn(first, second, noise), ())
-    if close(result, p.mean()):
-        raise Mistake(
-            "This is how often the annotator prefers the first answer. The best judge takes the "
-            "second one where the annotator prefers that more often."
-        )
-    if close(result, torch.maximum(p.mean(), 1 - p.mean())):
-        raise Mistake("The maximum is taken after the mean. The best judge decides pair by pair.")
-    if close(result, torch.maximum(p, 1 - p).max()):
-        raise Mistake("This is the easiest pair. The accuracy is the mean over all pairs.")
-    if close(result, best_accuracy(first, second, 1 / noise)):
-        raise Mistake(
-            "The difference is multiplied by the noise. More noise must bring the probability "
-            "nearer to a half: divide."
-        )
-    if close(result, best_accuracy(first, second, 1.0)):
-        raise Mistake("The noise has no effect: divide the difference by it.")
-    if close(result, torch.tensor(1.0)):
-        raise Mistake(
-            "The best judge knows which answer is better, and is still wrong wherever the annotator errs."
-        )
-    if not close(result, right):
-        raise Mistake(
-            f"For differences of 0.2, -0.5, 0 and -0.05 and noise 0.2 it should be {right:.3f}, "
-            f"not {result:.3f}."
-        )
+def _gold(pairs, noise, sign):
+    """Gold scores and noise: a pair of each sign, a tie, then pairs whose difference has this sign."""
+    second = torch.rand(pairs)
+    first = second + sign * torch.rand(pairs) / 2
+    first[:3], second[:3] = torch.tensor([0.7, 0.1, 0.5]), torch.tensor([0.2, 0.8, 0.5])
+    return first, second, noise
+
+
+def _certain(fault):
+    """A wrong best_accuracy: fault(probabilities that the annotator prefers the first)."""
+    return lambda first, second, noise: fault(torch.sigmoid((first - second) / noise))
+
+
+def _scores_in_place(first, second, noise):
+    first -= second
+    return torch.sigmoid(first.abs() / noise).mean()
+
+
+def _by_floats(first, second, noise):
+    shares = [
+        1 / (1 + math.exp(-abs(a - b) / noise)) for a, b in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+    return sum(shares) / len(shares)
+
+
+def _half_plus(first, second, noise):
+    return (0.5 + (torch.sigmoid((first - second) / noise) - 0.5).abs()).mean().item()
+
+
+BEST_MISTAKES = [
+    (
+        "This is how often the annotator prefers the first answer. The best judge takes the second one where "
+        "the annotator prefers that more often.",
+        _certain(lambda p: p.mean()),
+    ),
+    (
+        "The maximum is taken after the mean. The best judge decides pair by pair.",
+        _certain(lambda p: torch.maximum(p.mean(), 1 - p.mean())),
+    ),
+    (
+        "This is the easiest pair. The accuracy is the mean over all pairs.",
+        _certain(lambda p: torch.maximum(p, 1 - p).max()),
+    ),
+    (
+        "This is the worst judge: it takes the answer that is preferred less often.",
+        _certain(lambda p: torch.minimum(p, 1 - p).mean()),
+    ),
+    (
+        "The difference is multiplied by the noise. More noise must bring the probability nearer to a half: "
+        "divide.",
+        lambda first, second, noise: best_accuracy(first, second, 1 / noise),
+    ),
+    (
+        "The noise has no effect: divide the difference by it.",
+        lambda first, second, noise: best_accuracy(first, second, 1.0),
+    ),
+    (
+        "The best judge knows which answer is better, and is still wrong wherever the annotator errs.",
+        lambda first, second, noise: torch.ones(()),
+    ),
+    ("One number for each pair: take the mean.", _certain(lambda p: torch.maximum(p, 1 - p))),
+    (
+        "This is the share of pairs whose first answer is better.",
+        lambda first, second, noise: (first > second).float().mean(),
+    ),
+]
 
 
 def last_token(attention_mask):
@@ -50,36 +89,61 @@ def last_token(attention_mask):
     return (positions * attention_mask).argmax(1)
 
 
-def _check_last_token(fn):
-    mask = torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0]])
-    right = torch.tensor([2, 4, 4, 3])
-    before = mask.clone()
-    result = expect_tensor(fn(mask), (4,))
-    if not torch.equal(mask, before):
-        raise Mistake("The mask was changed in place; the model still needs it.")
-    if result.is_floating_point():
-        raise Mistake("Positions are whole numbers: they will be used as an index.")
-    if torch.equal(result, mask.sum(1) - 1):
-        raise Mistake(
-            "You count the real tokens. With padding on the left the last one stands further "
-            "right: row 2 ends at position 4, not 2."
-        )
-    if torch.equal(result, mask.argmin(1) - 1):
-        raise Mistake(
-            "You look for the first padding and go one back. There is none in row 3, which gives "
-            "-1, and in row 2 it stands before the text."
-        )
-    if torch.equal(result, torch.full((4,), 4)):
-        raise Mistake("That is the last column, which is padding where a row is padded on the right.")
-    if torch.equal(result, mask.argmax(1)):
-        raise Mistake("That is the first real token: argmax gives the first of equal values.")
-    if torch.equal(result, right + 1):
-        raise Mistake("One too far: positions are counted from 0.")
-    if not torch.equal(result, right):
-        raise Mistake(
-            "For rows padded right, left, not at all and on both sides it should be "
-            f"{right.tolist()}, not {result.tolist()}."
-        )
+MASKS = [
+    (torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0]]),),
+    (torch.tensor([[1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0, 0]]),),
+    (torch.tensor([[1, 1, 0]]),),
+]
+
+
+def _mask_in_place(mask):
+    right = last_token(mask)
+    mask.mul_(torch.arange(mask.shape[1]))
+    return right
+
+
+def _from_behind(mask):
+    return mask.shape[1] - 1 - mask.flip(1).argmax(1)
+
+
+def _row_by_row(mask):
+    return torch.stack([row.nonzero()[-1, 0] for row in mask]).int()
+
+
+LAST_MISTAKES = [
+    (
+        "You count the real tokens. With padding on the left the last one stands further right.",
+        lambda mask: mask.sum(1) - 1,
+    ),
+    (
+        "You look for the first padding and go one back. Where there is none that gives -1, and where "
+        "padding is on the left it stands before the text.",
+        lambda mask: mask.argmin(1) - 1,
+    ),
+    (
+        "That is the last column, which is padding where a row is padded on the right.",
+        lambda mask: torch.full((len(mask),), mask.shape[1] - 1),
+    ),
+    (
+        "That is the last column, which is padding where a row is padded on the right.",
+        lambda mask: torch.full((len(mask),), -1),
+    ),
+    ("That is the first real token: argmax gives the first of equal values.", lambda mask: mask.argmax(1)),
+    ("One too far: positions are counted from 0.", lambda mask: last_token(mask) + 1),
+    (
+        "These are places counted from the end of the row. Count from its beginning, from 0.",
+        lambda mask: last_token(mask) - mask.shape[1],
+    ),
+    (
+        "These are places counted from the end of the row. Count from its beginning, from 0.",
+        lambda mask: mask.flip(1).argmax(1),
+    ),
+    ("Positions are whole numbers: they will be used as an index.", lambda mask: last_token(mask).float()),
+    (
+        "This is the largest position of the batch. Each row has a last token of its own.",
+        lambda mask: last_token(mask).max().expand(len(mask)),
+    ),
+]
 
 
 def pair_batch(chosen, rejected, pad_id):
@@ -91,46 +155,130 @@ def pair_batch(chosen, rejected, pad_id):
     return ids, mask
 
 
+# chosen, rejected and pad, which is the end of text too: at the end of rows, and in one of them elsewhere
+PAIRS = [
+    ([[5, 6, 7, 0], [8, 0]], [[5, 9, 0], [8, 0, 4, 2, 0]], 0),
+    ([[1, 2, 9], [3, 0, 3, 4, 9, 7], [9]], [[1, 9], [6, 5, 9], [3, 4]], 9),
+]
+
+
 def _check_pair_batch(fn):
-    pad = 0  # which is the end of text too
-    chosen, rejected = [[5, 6, 7, 0], [8, 0]], [[5, 9, 0], [8, 3, 4, 2, 0]]
-    ids, mask = pair_batch(chosen, rejected, pad)
-    result = fn(chosen, rejected, pad)
-    if result is None:
-        raise Mistake("Nothing is returned.")
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise Mistake("Return two tensors: input_ids and attention_mask.")
-    for name, value in zip(("input_ids", "attention_mask"), result, strict=True):
-        if isinstance(value, torch.Tensor) and value.shape in ((2, 4), (2, 5)):
-            raise Mistake(
-                f"{name} has two rows: chosen and rejected go into one batch, four rows for two "
-                "pairs, so that one forward pass scores them all."
-            )
-        expect_tensor(value, (4, 5), name)
-    its_ids, its_mask = result
-    if torch.equal(its_ids, ids[[0, 2, 1, 3]]):
-        raise Mistake(
-            "Chosen and rejected alternate. All chosen ones come first, then all rejected ones: "
-            "the scores are cut in the middle."
-        )
-    if torch.equal(its_ids, ids[[2, 3, 0, 1]]):
-        raise Mistake("The rejected answers come first: the loss would learn to prefer them.")
-    if torch.equal(its_ids, torch.tensor([[pad] * (5 - len(row)) + row for row in chosen + rejected])):
-        raise Mistake("This is padded on the left; on the right is asked for.")
-    if torch.equal(its_ids, ids) and torch.equal(its_mask.long(), (ids != pad).long()):
-        raise Mistake(
-            "The mask is made from the ids: pad is the end of text here, and the real end of every "
-            "answer is masked too. The score would be read one token early. Mask by position."
-        )
-    if torch.equal(its_mask.long(), 1 - mask):
-        raise Mistake("The mask is turned round: 1 is a real token, 0 is padding.")
-    if torch.equal(its_ids, ids) and bool((its_mask == 1).all()):
-        raise Mistake("The mask is 1 everywhere: padding would be read as text.")
-    if not torch.equal(its_ids, ids) or not torch.equal(its_mask.long(), mask):
-        raise Mistake(
-            "Rows: the chosen, then the rejected, each padded with pad_id up to the longest of "
-            "all; the mask is 1 over each row's own tokens."
-        )
+    PAIR_CHECK(_whole_mask(fn))
+
+
+def _whole_mask(fn):
+    """fn with a mask of whole numbers: True and False, or 1.0 and 0.0, serve the model as well."""
+
+    def batch(chosen, rejected, pad_id):
+        result = fn(chosen, rejected, pad_id)
+        if isinstance(result, tuple | list) and len(result) == 2 and isinstance(result[1], torch.Tensor):
+            return result[0], result[1].long()
+        return result
+
+    return batch
+
+
+def _pairs(fault):
+    """A wrong pair_batch: fault(input_ids, attention_mask, pad_id)."""
+    return lambda chosen, rejected, pad_id: fault(*pair_batch(chosen, rejected, pad_id), pad_id)
+
+
+def _reordered(order):
+    """A wrong pair_batch: order(number of pairs) gives the rows."""
+
+    def wrong(chosen, rejected, pad_id):
+        return tuple(value[order(len(chosen))] for value in pair_batch(chosen, rejected, pad_id))
+
+    return wrong
+
+
+def _alternating(pairs):
+    return [row for pair in range(pairs) for row in (pair, pairs + pair)]
+
+
+def _rejected_first(pairs):
+    return [*range(pairs, 2 * pairs), *range(pairs)]
+
+
+def _left(chosen, rejected, pad_id):
+    ids, mask = pair_batch([row[::-1] for row in chosen], [row[::-1] for row in rejected], pad_id)
+    return ids.flip(1), mask.flip(1)
+
+
+def _lengthened(chosen, rejected, pad_id):
+    ids, mask = pair_batch(chosen, rejected, pad_id)
+    for row in [*chosen, *rejected]:
+        row.extend([pad_id] * (ids.shape[1] - len(row)))
+    return ids, mask
+
+
+def _filled(chosen, rejected, pad_id):
+    rows = chosen + rejected
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.full((len(rows), int(lengths.max())), pad_id)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = torch.tensor(row)
+    return [ids, torch.arange(ids.shape[1]) < lengths[:, None]]
+
+
+def _by_pad_sequence(chosen, rejected, pad_id):
+    rows = [torch.tensor(row) for row in (*chosen, *rejected)]
+    pad = torch.nn.utils.rnn.pad_sequence
+    ids = pad(rows, batch_first=True, padding_value=pad_id)
+    return ids, pad([torch.ones(len(row)) for row in rows], batch_first=True)
+
+
+TWO_ROWS = (
+    "Half of the rows are missing: chosen and rejected go into one batch, four rows for two pairs, so that "
+    "one forward pass scores them all."
+)
+SHIFTED = "The mask is shifted by one: it is 1 over each row's own tokens, neither one less nor one more."
+PAIR_MISTAKES = [
+    (
+        "The mask is made from the ids: pad is the end of text here, and the real end of every answer is "
+        "masked too. The score would be read one token early. Mask by position.",
+        _pairs(lambda ids, mask, pad: (ids, (ids != pad).long())),
+    ),
+    (
+        "Chosen and rejected alternate. All chosen ones come first, then all rejected ones: the scores are "
+        "cut in the middle.",
+        _reordered(_alternating),
+    ),
+    ("The rejected answers come first: the loss would learn to prefer them.", _reordered(_rejected_first)),
+    (TWO_ROWS, lambda chosen, rejected, pad: pair_batch(chosen, [], pad)),
+    (TWO_ROWS, lambda chosen, rejected, pad: pair_batch([], rejected, pad)),
+    (
+        "The mask is turned round: 1 is a real token, 0 is padding.",
+        _pairs(lambda ids, mask, pad: (ids, 1 - mask)),
+    ),
+    (
+        "The mask is 1 everywhere: padding would be read as text.",
+        _pairs(lambda ids, mask, pad: (ids, torch.ones_like(mask))),
+    ),
+    (SHIFTED, _pairs(lambda ids, mask, pad: (ids, F.pad(mask, (1, -1))))),
+    (SHIFTED, _pairs(lambda ids, mask, pad: (ids, F.pad(mask, (1, -1), value=1)))),
+    (SHIFTED, _pairs(lambda ids, mask, pad: (ids, F.pad(mask, (-1, 1))))),
+    (SHIFTED, _pairs(lambda ids, mask, pad: (ids, mask.roll(1, 1)))),
+    ("This is padded on the left; on the right is asked for.", _left),
+    (
+        "The lists that were given have changed: extend, append and += lengthen them, and the next batch "
+        "begins with their padding. row + [pad_id] makes a new list.",
+        _lengthened,
+    ),
+    ("pad_id is an argument: pad with it.", lambda chosen, rejected, pad: pair_batch(chosen, rejected, 0)),
+    (
+        "Swapped: the input_ids come first, then the attention_mask.",
+        _pairs(lambda ids, mask, pad: (mask, ids)),
+    ),
+    ("Return two tensors: input_ids and attention_mask.", _pairs(lambda ids, mask, pad: ids)),
+]
+PAIR_CHECK = compare(
+    pair_batch,
+    PAIRS,
+    PAIR_MISTAKES,
+    else_="Rows: the chosen, then the rejected, each padded with pad_id up to the longest of all; the mask "
+    "is 1 over each row's own tokens.",
+)
 
 
 def preference_loss(chosen, rejected):
@@ -138,40 +286,58 @@ def preference_loss(chosen, rejected):
     return -torch.nn.functional.logsigmoid(chosen - rejected).mean()
 
 
-def _check_preference_loss(fn):
-    chosen, rejected = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([0.5, 1.0, 0.5])
-    margin = chosen - rejected
-    log = torch.nn.functional.logsigmoid
-    right = preference_loss(chosen, rejected)
-    result = expect_tensor(fn(chosen, rejected))
-    if result.shape == (3,):
-        raise Mistake("One loss a pair: take the mean.")
-    expect_tensor(result, ())
-    if close(result, -log(-margin).mean()):
-        raise Mistake(
-            "The difference is turned round: this loss is small where the rejected answer scores higher."
-        )
-    if close(result, log(margin).mean()):
-        raise Mistake(
-            "The sign is turned: the log of a probability is negative, and minimising this would "
-            "make the chosen answer less and less likely."
-        )
-    if close(result, -log(margin).sum()):
-        raise Mistake("This is the sum; the mean does not depend on the size of the batch.")
-    if close(result, -torch.sigmoid(margin).mean()) or close(result, 1 - torch.sigmoid(margin).mean()):
-        raise Mistake("The log is missing. Without it a pair that is badly wrong has hardly any gradient.")
-    if close(result, -log(chosen).mean() - log(-rejected).mean()) or close(
-        result, -(log(chosen) - log(rejected)).mean()
-    ):
-        raise Mistake("Each score goes through a sigmoid of its own. Only the difference of the two is to.")
-    if not close(result, right):
-        raise Mistake(f"For differences of 1.5, -2 and 0 it should be {right:.4f}, not {result:.4f}.")
-    extreme = fn(torch.tensor([-200.0]), torch.tensor([200.0]))
-    if not bool(torch.isfinite(extreme).all()):
-        raise Mistake(
-            "Right, but for a difference of -400 it is infinite: sigmoid rounds to 0 and its log "
-            "has no value. torch.nn.functional.logsigmoid computes both at once."
-        )
+def _loss(fault):
+    """A wrong preference_loss: fault(margins)."""
+    return lambda chosen, rejected: fault(chosen - rejected)
+
+
+def _loss_in_place(chosen, rejected):
+    chosen -= rejected
+    return -F.logsigmoid(chosen).mean()
+
+
+def _by_cross_entropy(chosen, rejected):
+    scores = torch.stack([chosen, rejected], 1)
+    return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long))
+
+
+TURNED_ROUND = "The difference is turned round: this loss is small where the rejected answer scores higher."
+OWN_SIGMOID = "Each score goes through a sigmoid of its own. Only the difference of the two is to."
+NO_LOG = "The log is missing. Without it a pair that is badly wrong has hardly any gradient."
+LARGE = (
+    "Right, but not for a difference of -400: exp overflows there and sigmoid rounds to 0, so that the loss "
+    "is infinite, or, with a small number added or a clamp, has no gradient. torch.nn.functional.logsigmoid "
+    "computes both at once."
+)
+LOSS_MISTAKES = [
+    (TURNED_ROUND, lambda chosen, rejected: preference_loss(rejected, chosen)),
+    (
+        "The sign is turned: the log of a probability is negative, and minimising this would make the chosen "
+        "answer less and less likely.",
+        lambda chosen, rejected: -preference_loss(chosen, rejected),
+    ),
+    (
+        "This is the sum; the mean does not depend on the size of the batch.",
+        _loss(lambda margin: -F.logsigmoid(margin).sum()),
+    ),
+    (NO_LOG, _loss(lambda margin: -torch.sigmoid(margin).mean())),
+    (NO_LOG, _loss(lambda margin: 1 - torch.sigmoid(margin).mean())),
+    ("One loss a pair: take the mean.", _loss(lambda margin: -F.logsigmoid(margin))),
+    (
+        "The mean is taken before the log: each pair has a loss of its own, and these are averaged.",
+        _loss(lambda margin: -torch.log(torch.sigmoid(margin).mean())),
+    ),
+    (
+        "The mean is taken of the differences: each pair has a loss of its own, and these are averaged.",
+        _loss(lambda margin: -F.logsigmoid(margin.mean())),
+    ),
+    (OWN_SIGMOID, lambda chosen, rejected: -(F.logsigmoid(chosen) - F.logsigmoid(rejected)).mean()),
+    (OWN_SIGMOID, lambda chosen, rejected: -(F.logsigmoid(chosen) + F.logsigmoid(-rejected)).mean()),
+    (
+        "This is the difference of the scores, without -log sigmoid around it.",
+        _loss(lambda margin: -margin.mean()),
+    ),
+]
 
 
 EXERCISES = [
@@ -181,21 +347,18 @@ EXERCISES = [
         minutes=8,
         difficulty=2,
         reference=best_accuracy,
-        check=_check_best_accuracy,
+        check=compare(
+            best_accuracy,
+            lambda: [_gold(4, 0.2, 1), _gold(7, 0.5, -1), _gold(5, 2.5, 1)],
+            BEST_MISTAKES,
+            else_="For each pair take the larger of the two probabilities, then the mean.",
+        ),
         wrong=[
-            (lambda a, b, n: torch.sigmoid((a - b) / n).mean(), "prefers the first answer"),
-            (
-                lambda a, b, n: torch.maximum(
-                    torch.sigmoid((a - b) / n).mean(), 1 - torch.sigmoid((a - b) / n).mean()
-                ),
-                "pair by pair",
-            ),
-            (lambda a, b, n: torch.sigmoid((a - b).abs() / n).max(), "easiest pair"),
-            (lambda a, b, n: torch.sigmoid((a - b).abs() * n).mean(), "multiplied by the noise"),
-            (lambda a, b, n: torch.sigmoid((a - b).abs()).mean(), "has no effect"),
-            (lambda a, b, n: torch.ones(()), "is still wrong"),
-            (lambda a, b, n: torch.sigmoid((a - b).abs() / n).median(), "it should be"),
+            (lambda a, b, n: torch.sigmoid((a - b).abs() / n).mean() + 0.01, "larger of the two"),
+            (_scores_in_place, "changes its argument first in place"),
+            (lambda a, b, n: None, "Is there a return"),
         ],
+        right=[_by_floats, _half_plus],
         hints=(
             "A judge who knows both gold scores says of each pair which answer is better. With what "
             "probability does the annotator say the same? That depends on how far the two are apart.",
@@ -209,16 +372,20 @@ EXERCISES = [
         minutes=8,
         difficulty=2,
         reference=last_token,
-        check=_check_last_token,
+        check=compare(
+            last_token,
+            MASKS,
+            LAST_MISTAKES,
+            else_="The position of the rightmost 1 of each row, for padding on either side.",
+        ),
         wrong=[
-            (lambda mask: mask.sum(1) - 1, "count the real tokens"),
-            (lambda mask: mask.argmin(1) - 1, "first padding"),
-            (lambda mask: torch.full((len(mask),), mask.shape[1] - 1), "last column"),
-            (lambda mask: mask.argmax(1), "first real token"),
-            (lambda mask: last_token(mask) + 1, "One too far"),
-            (lambda mask: last_token(mask).float(), "whole numbers"),
-            (lambda mask: torch.zeros(len(mask), dtype=torch.long), "it should be"),
+            (_mask_in_place, "changes its argument attention_mask in place"),
+            (lambda mask: torch.zeros(len(mask), dtype=torch.long), "the rightmost 1"),
+            (lambda mask: torch.tensor([2, 4, 4, 3]), "should have the shape"),
+            (lambda mask: last_token(mask)[:, None], "should have the shape"),
+            (lambda mask: last_token(mask).tolist(), "should be a tensor"),
         ],
+        right=[_from_behind, _row_by_row, lambda mask: mask.cumsum(1).argmax(1)],
         hints=(
             "The rightmost 1 of each row. Numbers that grow to the right, kept where the mask is 1, are "
             "largest there.",
@@ -234,31 +401,14 @@ EXERCISES = [
         reference=pair_batch,
         check=_check_pair_batch,
         wrong=[
-            (
-                lambda c, r, pad: (pair_batch(c, r, pad)[0], (pair_batch(c, r, pad)[0] != pad).long()),
-                "Mask by position",
-            ),
-            (lambda c, r, pad: tuple(x[[0, 2, 1, 3]] for x in pair_batch(c, r, pad)), "alternate"),
-            (
-                lambda c, r, pad: tuple(x[[2, 3, 0, 1]] for x in pair_batch(c, r, pad)),
-                "rejected answers come first",
-            ),
-            (lambda c, r, pad: pair_batch(c, [], pad), "two rows"),
-            (lambda c, r, pad: (pair_batch(c, r, pad)[0], 1 - pair_batch(c, r, pad)[1]), "turned round"),
-            (
-                lambda c, r, pad: (pair_batch(c, r, pad)[0], torch.ones(4, 5, dtype=torch.long)),
-                "1 everywhere",
-            ),
-            (
-                lambda c, r, pad: (
-                    torch.tensor([[pad] * (5 - len(x)) + x for x in c + r]),
-                    pair_batch(c, r, pad)[1].flip(1),
-                ),
-                "padded on the left",
-            ),
-            (lambda c, r, pad: pair_batch(c, r, pad)[0], "Return two tensors"),
-            (lambda c, r, pad: (pair_batch(c, r, 1)[0], pair_batch(c, r, 1)[1]), "padded with pad_id"),
+            *((wrong, message) for message, wrong in PAIR_MISTAKES),
+            (lambda chosen, rejected, pad: None, "Is there a return"),
+            (_pairs(lambda ids, mask, pad: (ids.float(), mask)), "should have the dtype"),
+            (_pairs(lambda ids, mask, pad: (F.pad(ids, (0, 1)), F.pad(mask, (0, 1)))), "have the shape"),
+            (_pairs(lambda ids, mask, pad: (ids, torch.zeros_like(mask))), "Rows: the chosen"),
+            (_pairs(lambda ids, mask, pad: (ids.flip(0), mask.flip(0))), "Rows: the chosen"),
         ],
+        right=[_filled, _by_pad_sequence],
         hints=(
             "First all chosen lists, then all rejected ones; the longest of them all gives the width. "
             "Whether a token is real is known from its row's length, not from its id.",
@@ -273,19 +423,40 @@ EXERCISES = [
         minutes=8,
         difficulty=1,
         reference=preference_loss,
-        check=_check_preference_loss,
+        check=compare(
+            preference_loss,
+            lambda: [(torch.randn(3), torch.randn(3) - 0.5), (2 * torch.randn(5) - 1, torch.randn(5))],
+            LOSS_MISTAKES,
+            else_="It is the mean over pairs of -log sigmoid(chosen - rejected).",
+            gradient=("chosen", "rejected"),
+            extremes=[
+                (LARGE, [(torch.tensor([-200.0, 1.0]), torch.tensor([200.0, 0.5]))]),
+                (LARGE, [(torch.tensor([-20.0]), torch.tensor([15.0]))]),
+            ],
+        ),
         wrong=[
-            (lambda c, r: preference_loss(r, c), "turned round"),
-            (lambda c, r: -preference_loss(c, r), "sign is turned"),
-            (lambda c, r: 3 * preference_loss(c, r), "This is the sum"),
-            (lambda c, r: -torch.sigmoid(c - r).mean(), "log is missing"),
-            (lambda c, r: -torch.nn.functional.logsigmoid(c - r), "take the mean"),
+            (_loss(lambda margin: -torch.log(torch.sigmoid(margin)).mean()), "is infinite"),
+            (_loss(lambda margin: torch.log1p(torch.exp(-margin)).mean()), "exp overflows"),
+            (_loss(lambda margin: -torch.log(torch.sigmoid(margin) + 1e-12).mean()), "has no gradient"),
+            (_loss(lambda margin: -margin.sigmoid().clamp(min=1e-8).log().mean()), "has no gradient"),
             (
-                lambda c, r: -(torch.nn.functional.logsigmoid(c) - torch.nn.functional.logsigmoid(r)).mean(),
-                "sigmoid of its own",
+                _loss(lambda margin: F.binary_cross_entropy(margin.sigmoid(), torch.ones_like(margin))),
+                "has no gradient",
             ),
-            (lambda c, r: -torch.log(torch.sigmoid(c - r)).mean(), "infinite"),
-            (lambda c, r: (c - r).square().mean(), "it should be"),
+            (
+                lambda chosen, rejected: preference_loss(chosen, rejected.detach()),
+                "rejected gets no gradient",
+            ),
+            (lambda chosen, rejected: preference_loss(chosen, rejected).detach(), "has no graph"),
+            (lambda chosen, rejected: preference_loss(chosen, rejected).item(), "has no graph"),
+            (_loss_in_place, "changes its argument chosen in place"),
+            (_loss(lambda margin: margin.square().mean()), "It is the mean over pairs"),
+            (lambda chosen, rejected: None, "Is there a return"),
+        ],
+        right=[
+            _by_cross_entropy,
+            _loss(lambda margin: F.softplus(-margin).mean()),
+            _loss(lambda margin: F.binary_cross_entropy_with_logits(margin, torch.ones_like(margin))),
         ],
         hints=(
             "The model says that the chosen answer wins with probability sigmoid(chosen - rejected). The "
