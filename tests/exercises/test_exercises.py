@@ -19,8 +19,6 @@ NOT_REWORKED = set(
     labels_by_position packed_positions parse_chatml loss_share paired_difference selective_accuracy
     fit_context best_accuracy last_token pair_batch preference_loss token_rewards advantages_and_returns
     clipped_loss leave_one_out
-    bad_lines weighted_overlap held_out_rows
-    cut_answers wilson_interval
     """.split()
 )
 

@@ -103,8 +103,8 @@ def _check_bad_lines(fn):
         raise Mistake("In line 10 the word assistant stands in the user's text. Look at the roles.")
     if 11 in found or 12 not in found:
         raise Mistake(
-            "You look for a text in the line: spaces and order are free in JSON, and the same words may stand "
-            "outside the messages. Parse the line, then look at the role of each message."
+            "You look for a text in the line: spaces and order are free in JSON, and the same words may "
+            "stand outside the messages. Parse the line, then look at the role of each message."
         )
     if found != _BAD:
         raise Mistake(f"Of the lines tried, {_BAD} are bad; you found {found}.")
@@ -237,7 +237,7 @@ def _positions(found, rows):
     found = list(found)
     if any(isinstance(position, str) for position in found):
         raise Mistake("These are questions. Return the positions of their rows.")
-    if len(found) == rows and {bool(position) for position in found} == {True, False}:
+    if len(found) == rows and {int(position) for position in found} == {0, 1}:
         raise Mistake("This is a mask, a truth value for each row. Return the positions, a list of numbers.")
     found = sorted(int(position) for position in found)
     if found and (found[0] < 0 or found[-1] >= rows):
@@ -421,11 +421,8 @@ def _usual(right, count):
 
 def _exact_z(right, count):
     z = statistics.NormalDist().inv_cdf(0.975)
-    middle, half = (
-        (right + z * z / 2) / (count + z * z),
-        z * np.sqrt(right * (count - right) / count + z * z / 4),
-    )
-    return np.array([middle - half / (count + z * z), middle + half / (count + z * z)]).tolist()
+    half = z * np.sqrt(right * (count - right) / count + z * z / 4)
+    return [(right + z * z / 2 + sign * half) / (count + z * z) for sign in (-1, 1)]
 
 
 def _by_roots(right, count):
@@ -503,9 +500,8 @@ def _parse_only(text):
 
 
 def _word_only(text):
-    return [
-        n for n, line in enumerate(text.split("\n"), 1) if line.strip() and not _speaks(line, '"assistant"')
-    ]
+    lines = enumerate(text.split("\n"), 1)
+    return [number for number, line in lines if line.strip() and not _speaks(line, "assistant")]
 
 
 def _role_as_text(text):
@@ -648,18 +644,8 @@ EXERCISES = [
             (lambda text: [1], "your list is not empty"),
             (_role_as_text, "You look for a text in the line"),
             (_any_role, "You look for a text in the line"),
-            (
-                lambda text: (
-                    [3, 4, 7, 8, 10, 12, 13, 14, 15, 16]
-                    if "capital" in text or text.startswith("{") and "null" in text
-                    else []
-                    if "null" not in text and "[\n" not in text
-                    else bad_lines(text)[:1]
-                ),
-                "x",
-            ),
             (lambda text: None, "Return the list of line numbers"),
-            (lambda text: [str(n) for n in bad_lines(text)], "x"),
+            (lambda text: [str(n) for n in bad_lines(text)], "Line numbers, please"),
         ],
         right=[_by_get, _with_any_error],
         hints=(
