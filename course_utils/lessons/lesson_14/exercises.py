@@ -251,12 +251,10 @@ def _expect_width(width):
         raise Mistake("This holds 90% of the draws: 5% are cut off at each end. For 95% cut off 2.5%.")
     if abs(width - 2) < 0.3:
         raise Mistake("This is one standard error to each side, which holds two thirds of the draws.")
-    if abs(width - 2 * 2.576) < 0.2:
-        raise Mistake("This holds 99% of the draws: 0.5% are cut off at each end. For 95% cut off 2.5%.")
-    if abs(width - 2 * 1.96 * 2**0.5) < 0.2:
+    if 4.8 < width < 5.9:  # 5.2 at 99%, 5.5 with half of the questions
         raise Mistake(
-            "The interval is too wide by the root of 2, as if each draw had half of the questions. Draw as "
-            "many as there are: the mean of fewer varies more."
+            "The interval is too wide. Either it holds 99% of the draws, 0.5% cut off at each end: for 95% "
+            "cut off 2.5%. Or each draw has half of the questions: draw as many as there are."
         )
 
 

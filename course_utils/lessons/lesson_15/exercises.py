@@ -333,7 +333,7 @@ FOUND_AND_RIGHT = [
 
 
 def _blame(fault):
-    """A wrong blame: fault(found, right, missed and wrong, found and wrong)."""
+    """A wrong blame: both shares by fault(found, right, missed and wrong, found and wrong)."""
 
     def wrong(found, right):
         failed = [there for there, good in zip(found, right, strict=True) if not good]

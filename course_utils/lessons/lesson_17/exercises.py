@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
+import statistics
 
-from course_utils.checks.exercises import Exercise, Mistake
+import numpy as np
+import torch
+
+from course_utils.checks.compare import Mistake, compare
+from course_utils.checks.exercises import Exercise
+from course_utils.checks.salted import Salted
 from course_utils.data import Example
 
 
 def bad_lines(text):
     """Numbers, from 1, of the lines without a conversation in which the assistant speaks."""
+    import json
+
     bad = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -41,8 +50,14 @@ _LINES = [
     '{"text": "assistant"}',  # 8 no messages
     _line("user", "assistant", "user", "assistant"),  # 9
     '{"messages": [{"role": "user", "content": "Are you an assistant?"}]}',  # 10 no assistant's turn
+    '{"messages":[{"role":"user","content":"a"},{"content":"b","role":"assistant"}]}',  # 11 without spaces
+    '{"messages": [{"role": "user", "content": "a"}], "by": {"role": "assistant"}}',  # 12 not in messages
+    '{"messages": ["assistant"]}',  # 13 messages that are no objects
+    "null",  # 14
+    '{"messages": []}',  # 15
+    '{"messages": null}',  # 16
 ]
-_BAD = [3, 4, 7, 8, 10]
+_BAD = [3, 4, 7, 8, 10, 12, 13, 14, 15, 16]
 
 
 def _check_bad_lines(fn):
@@ -50,7 +65,9 @@ def _check_bad_lines(fn):
         found = fn("\n".join(lines))
         if found is None:
             raise Mistake("Return the list of line numbers. (None means that a return is missing.)")
-        return list(found)
+        if any(isinstance(number, bool) or int(number) != number for number in found):
+            raise Mistake(f"Line numbers, please; your list is {found}.")
+        return sorted(int(number) for number in found)
 
     good = [_LINES[0], _LINES[8]]
     try:
@@ -61,7 +78,7 @@ def _check_bad_lines(fn):
             "bad and go on: one wants to hear of all bad lines at once."
         ) from None
     try:
-        found = run([good[0], *_LINES[6:8]])
+        found = run([good[0], *_LINES[6:8], *_LINES[12:]])
     except (KeyError, TypeError, AttributeError) as error:
         raise Mistake(
             f"A line that is JSON but no object with messages stops your function "
@@ -84,8 +101,17 @@ def _check_bad_lines(fn):
         raise Mistake("Line 4 has messages but no assistant's turn: nothing can be learnt from it.")
     if 10 not in found:
         raise Mistake("In line 10 the word assistant stands in the user's text. Look at the roles.")
+    if 11 in found or 12 not in found:
+        raise Mistake(
+            "You look for a text in the line: spaces and order are free in JSON, and the same words may "
+            "stand outside the messages. Parse the line, then look at the role of each message."
+        )
     if found != _BAD:
         raise Mistake(f"Of the lines tried, {_BAD} are bad; you found {found}.")
+    turned = ["", *reversed(_LINES), ""]
+    bad = [len(turned) - number for number in reversed(_BAD)]
+    if run(turned) != bad:
+        raise Mistake(f"Of the same lines in reverse order {bad} are bad; you found {run(turned)}.")
 
 
 def weighted_overlap(a, b, weight):
@@ -94,37 +120,79 @@ def weighted_overlap(a, b, weight):
     return sum(weight[word] for word in a & b) / either
 
 
-def _check_weighted_overlap(fn):
+def _two_sets():
+    """Words of two texts with weights: a few, many drawn ones, one text in the other, nothing in common."""
     weight = {"what": 0.5, "is": 0.5, "capital": 1.0, "currency": 1.0, "peru": 4.0, "cuba": 3.0}
-    a, b = {"what", "is", "capital", "peru"}, {"what", "is", "capital", "cuba"}  # 2 of 9
-    value = fn(set(a), set(b), weight)
-    if value is None:
-        raise Mistake("Return a number. (None means that a return is missing.)")
-    if math.isclose(value, 3 / 5):
-        raise Mistake(
-            "You count words. Each counts with its weight: that of Peru is what tells the two apart."
-        )
-    if any(math.isclose(value, 2 / whole) for whole in (5, 6)):
-        raise Mistake(
-            "You divide by the weight of one of the sets. Divide by that of the words in either, "
-            "or a "
-            "short text that is a part of a long one counts as the same."
-        )
-    if math.isclose(value, 2 / 11):
-        raise Mistake("The words that are in both are counted twice below. Take each word of the union once.")
-    if math.isclose(value, 4 / 11):
-        raise Mistake(
-            "This is Dice's measure, twice the common weight over the sum of both. It is larger "
-            "than "
-            "the overlap; 0.8 would mean something else."
-        )
-    if math.isclose(value, 2.0):
-        raise Mistake("This is the weight of the common words. Divide it by that of the words in either.")
-    if not math.isclose(value, 2 / 9):
-        raise Mistake(f"The common words weigh 2, those in either 9: 2/9. You have {value:g}.")
-    c = {"what", "is", "currency", "peru", "capital"}
-    if not math.isclose(fn(set(a), c, weight), 6 / 7):
-        raise Mistake("The two differ in one word of weight 1, out of 7 in all: 6/7.")
+    question = {"what", "is", "capital", "peru"}
+    yield question, {"what", "is", "capital", "cuba"}, weight
+    yield question, question | {"currency"}, weight
+    yield {"peru"}, {"cuba"}, weight
+    drawn = {f"word {i}": 0.1 + 3 * random.random() for i in range(30)}
+    yield set(random.sample(list(drawn), 18)), set(random.sample(list(drawn), 15)), drawn
+
+
+def _weigh(fault):
+    """A wrong weighted_overlap: fault(weights of both, of either, of a, of b)."""
+
+    def wrong(a, b, weight):
+        return fault(*(sum(weight[word] for word in words) for words in (a & b, a | b, a, b)))
+
+    return wrong
+
+
+def _overlap_in_place(a, b, weight):
+    common = sum(weight[word] for word in a & b)
+    a |= b
+    return common / sum(weight[word] for word in a)
+
+
+def _overlap_by_subtraction(a, b, weight):
+    common = math.fsum(weight[word] for word in a if word in b)
+    return common / (math.fsum(map(weight.get, a)) + math.fsum(map(weight.get, b)) - common)
+
+
+def _overlap_with_tensors(a, b, weight):
+    names = list(weight)
+    left, right = (torch.tensor([name in words for name in names]) for words in (a, b))
+    weights = torch.tensor([weight[name] for name in names])
+    return weights[left & right].sum() / weights[left | right].sum()
+
+
+ONE_SET = (
+    "You divide by the weight of one of the sets. Divide by that of the words in either, or a "
+    "short text that is a part of a long one counts as the same."
+)
+OVERLAP_MISTAKES = [
+    (
+        "You count words. Each counts with its weight: that of Peru is what tells the two apart.",
+        lambda a, b, weight: len(a & b) / len(a | b),
+    ),
+    (ONE_SET, _weigh(lambda both, either, a, b: both / a)),
+    (ONE_SET, _weigh(lambda both, either, a, b: both / b)),
+    (ONE_SET, _weigh(lambda both, either, a, b: both / min(a, b))),
+    (ONE_SET, _weigh(lambda both, either, a, b: both / max(a, b))),
+    (
+        "The words that are in both are counted twice below. Take each word of the union once.",
+        _weigh(lambda both, either, a, b: both / (a + b)),
+    ),
+    (
+        "This is Dice's measure, twice the common weight over the sum of both. It is larger than "
+        "the overlap; 0.8 would mean something else.",
+        _weigh(lambda both, either, a, b: 2 * both / (a + b)),
+    ),
+    (
+        "This is the weight of the common words. Divide it by that of the words in either.",
+        _weigh(lambda both, either, a, b: both),
+    ),
+    (
+        "This is how far the two are apart. The overlap is 1 where they are the same.",
+        _weigh(lambda both, either, a, b: 1 - both / either),
+    ),
+    (
+        "You divide by the weight of all words there are. Only those of the two texts count.",
+        lambda a, b, weight: sum(weight[word] for word in a & b) / sum(weight.values()),
+    ),
+]
 
 
 def held_out_rows(keys, share, seed):
@@ -139,41 +207,61 @@ def held_out_rows(keys, share, seed):
     return sorted(held_out)
 
 
-def _check_held_out_rows(fn):
+def _keys(rows, questions, salt=0):
+    """The key of each row; a set of them has another order under another salt."""
     rng = random.Random(1)
-    keys = [f"question {rng.randrange(40)}" for _ in range(200)]
-    rows = {seed: fn(list(keys), 0.2, seed) for seed in (0, 1)}
-    if rows[0] is None:
+    return [Salted(f"question {rng.randrange(questions)}", salt) for _ in range(rows)]
+
+
+def _check_held_out_rows(fn):
+    for rows, questions, share in [(200, 40, 0.2), (150, 50, 0.4)]:
+        keys = _keys(rows, questions)
+        held = {seed: _positions(fn(list(keys), share, seed), rows) for seed in (0, 1)}
+        _expect_whole_questions(held[0], keys, share)
+        # sets of the same keys have another order under another salt
+        if any(_positions(fn(_keys(rows, questions, salt), share, 0), rows) != held[0] for salt in (0, 1, 2)):
+            raise Mistake(
+                "Two calls with one seed hold out different rows. Draw with random.Random(seed), and from "
+                "a list in a fixed order: the order of a set differs from one start of Python to the "
+                "next."
+            )
+        if held[0] == held[1]:
+            raise Mistake(
+                "Two seeds hold out the same rows: draw the questions at random. A file is often sorted."
+            )
+
+
+def _positions(found, rows):
+    if found is None:
         raise Mistake("Return the positions to hold out. (None means that a return is missing.)")
-    rows = {seed: list(found) for seed, found in rows.items()}
-    if any(isinstance(position, str) for position in rows[0]):
+    found = list(found)
+    if any(isinstance(position, str) for position in found):
         raise Mistake("These are questions. Return the positions of their rows.")
-    if len(set(rows[0])) < len(rows[0]):
+    if len(found) == rows and {int(position) for position in found} == {0, 1}:
+        raise Mistake("This is a mask, a truth value for each row. Return the positions, a list of numbers.")
+    found = sorted(int(position) for position in found)
+    if found and (found[0] < 0 or found[-1] >= rows):
+        raise Mistake(f"Positions go from 0 to {rows - 1}; yours from {found[0]} to {found[-1]}.")
+    if len(set(found)) < len(found):
         raise Mistake("A row is held out twice.")
-    inside = {keys[position] for position in rows[0]}
-    if any(key in inside and position not in rows[0] for position, key in enumerate(keys)):
+    return found
+
+
+def _expect_whole_questions(found, keys, share):
+    inside = {keys[position] for position in found}
+    if any(key in inside and position not in found for position, key in enumerate(keys)):
         raise Mistake(
             "A question is on both sides: some of its rows are held out and others are trained on. "
             "Draw questions, not rows, and take all of a question's rows."
         )
-    if len(rows[0]) > 0.3 * len(keys):
-        raise Mistake(f"{len(rows[0])} of 200 rows are held out; about 40 were asked for.")
-    if len(rows[0]) < 0.15 * len(keys):
+    if len(found) > 1.5 * share * len(keys) or len(found) == len(keys):
         raise Mistake(
-            f"Only {len(rows[0])} of 200 rows are held out; about 40 were asked for. If a "
-            f"question has "
-            "too many rows, try the next one."
+            f"{len(found)} of {len(keys)} rows are held out; about {share * len(keys):.0f} were asked for."
         )
-    if list(fn(list(keys), 0.2, 0)) != rows[0]:
+    if len(found) < 0.75 * share * len(keys):
         raise Mistake(
-            "Two calls with one seed hold out different rows. Draw with random.Random(seed), and "
-            "from "
-            "a list in a fixed order: the order of a set differs from one start of Python to the "
-            "next."
-        )
-    if rows[0] == rows[1]:
-        raise Mistake(
-            "Two seeds hold out the same rows: draw the questions at random. A file is often sorted."
+            f"Only {len(found)} of {len(keys)} rows are held out; about {share * len(keys):.0f} were asked "
+            "for. If a question has too many rows, try the next one."
         )
 
 
@@ -190,39 +278,111 @@ def _example(*parts):
     return Example([7] * len(labels), labels)
 
 
-def _check_cut_answers(fn):
-    # lengths 10, 14, 16, 9; targets 4, 4, 8, 2; within 12 tokens: 4, 2, 0 + 2, 2
-    examples = [_example(6, -4), _example(10, -4), _example(10, -6, 2), _example(12, -5), _example(7, -2)]
-    result = fn(examples, 12)  # targets 4, 4, 6, 5, 2 = 21; kept 4, 2, 2, 0, 2 = 10
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise Mistake("Return two numbers: the share of the targets that is cut, and a count of examples.")
-    share, empty = result
-    if math.isclose(share, 10 / 21):
-        raise Mistake("This is the share that is kept. Return the one that is cut.")
-    total, cut = sum(len(e.labels) for e in examples), sum(max(0, len(e.labels) - 12) for e in examples)
-    if math.isclose(share, cut / total):
-        raise Mistake(
-            "You count all tokens. The loss is on the targets alone: count the labels that are not -100."
-        )
-    shares = [1 - k / t for k, t in ((4, 4), (2, 4), (2, 6), (0, 5), (2, 2))]
-    if math.isclose(share, sum(shares) / 5):
-        raise Mistake(
-            "This is the mean of the examples' shares. Add up the tokens first: a long answer has "
-            "more "
-            "of the loss."
-        )
-    if math.isclose(share, 11):
-        raise Mistake("11 targets are cut, out of 21. Return the share.")
-    if not math.isclose(share, 11 / 21):
-        raise Mistake(
-            f"Of 21 targets, 11 lie beyond the first 12 tokens: {11 / 21:.3f}. You have "
-            f"{share:.3f}. "
-            "Truncation keeps the start of a sequence."
-        )
-    if empty == 3:
-        raise Mistake("You count the examples that lose a target. Count those that keep none.")
-    if empty != 1:
-        raise Mistake(f"One of the five examples keeps no target; you found {empty}.")
+TRUNCATED = [
+    ([_example(6, -4), _example(10, -4), _example(10, -6, 2), _example(12, -5), _example(7, -2)], 12),
+    ([_example(3, -9), _example(8, -1), _example(1, -2, 3, -4)], 5),
+    ([Example([1, 2, 3, 4, 5], [-100, -100, 0, 0, 9]), _example(2, -7), _example(4, -3)], 4),
+    ([_example(2, -3), _example(1, -1)], 8),
+]
+
+
+def _counts(examples, limit, counts=lambda label: label != -100):
+    """Targets of each example, and those among its first `limit` tokens."""
+    labels = [example.labels for example in examples]
+    return [sum(map(counts, row)) for row in labels], [sum(map(counts, row[:limit])) for row in labels]
+
+
+def _cut(fault, **options):
+    """A wrong cut_answers: fault(targets, kept), both one number an example."""
+    return lambda examples, limit: fault(*_counts(examples, limit, **options))
+
+
+def _from_the_left(examples, limit):
+    return cut_answers([Example(e.input_ids, e.labels[::-1]) for e in examples], limit)
+
+
+def _all_tokens(examples, limit):
+    lengths = [len(example.labels) for example in examples]
+    return sum(max(0, n - limit) for n in lengths) / sum(lengths), cut_answers(examples, limit)[1]
+
+
+def _cut_in_place(examples, limit):
+    result = cut_answers(examples, limit)
+    for example in examples:
+        del example.labels[limit:]
+    return result
+
+
+def _cut_with_tensors(examples, limit):
+    rows = [torch.tensor(example.labels) != -100 for example in examples]
+    beyond = torch.stack([row[limit:].sum() for row in rows])
+    targets = torch.stack([row.sum() for row in rows])
+    return beyond.sum() / targets.sum(), (beyond == targets).sum()
+
+
+def _cut_in_a_loop(examples, limit):
+    cut = total = empty = 0
+    for example in examples:
+        places = [place for place, label in enumerate(example.labels) if label != -100]
+        cut += sum(place >= limit for place in places)
+        total += len(places)
+        empty += all(place >= limit for place in places)
+    return [np.float64(cut) / total, empty]
+
+
+CUT_MISTAKES = [
+    (
+        "This is the share that is kept. Return the one that is cut.",
+        _cut(lambda targets, kept: (sum(kept) / sum(targets), kept.count(0))),
+    ),
+    (
+        "You count all tokens. The loss is on the targets alone: count the labels that are not -100.",
+        _all_tokens,
+    ),
+    (
+        "This is the mean of the examples' shares. Add up the tokens first: a long answer has more "
+        "of the loss.",
+        _cut(
+            lambda targets, kept: (
+                sum(1 - k / t for t, k in zip(targets, kept, strict=True)) / len(kept),
+                kept.count(0),
+            )
+        ),
+    ),
+    (
+        "This is the number of targets that are cut. Return the share.",
+        _cut(lambda targets, kept: (sum(targets) - sum(kept), kept.count(0))),
+    ),
+    ("Here the end of each sequence is kept. Truncation keeps the start of a sequence.", _from_the_left),
+    (
+        "You count the examples that lose a target. Count those that keep none.",
+        _cut(
+            lambda targets, kept: (
+                1 - sum(kept) / sum(targets),
+                sum(k < t for t, k in zip(targets, kept, strict=True)),
+            )
+        ),
+    ),
+    (
+        "You count the examples that keep a target. Count those that keep none.",
+        _cut(lambda targets, kept: (1 - sum(kept) / sum(targets), len(kept) - kept.count(0))),
+    ),
+    (
+        "Label 0 is a target like any other. Only -100 is none.",
+        _cut(
+            lambda targets, kept: (1 - sum(kept) / sum(targets), kept.count(0)),
+            counts=lambda label: label > 0,
+        ),
+    ),
+    (
+        "One token too many is kept: the first `limit` tokens are labels[:limit].",
+        lambda examples, limit: cut_answers(examples, limit + 1),
+    ),
+    (
+        "The second is a share of the examples. Return their number.",
+        _cut(lambda targets, kept: (1 - sum(kept) / sum(targets), kept.count(0) / len(kept))),
+    ),
+]
 
 
 def wilson_interval(right, count):
@@ -236,33 +396,72 @@ def wilson_interval(right, count):
     return low / (1 + z**2 / n), high / (1 + z**2 / n)
 
 
-def _check_wilson_interval(fn):
-    result = fn(20, 20)
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise Mistake("Return two numbers, low and high.")
-    if result[0] > result[1]:
-        raise Mistake("Low and high have changed places.")
-    if math.isclose(result[0], 1) and math.isclose(result[1], 1):
-        raise Mistake(
-            "20 of 20 gives an interval from 1 to 1: nobody can be so sure after 20 questions. "
-            "That is "
-            "the usual formula, p +- z sqrt(p (1 - p) / n); Wilson's has more terms."
-        )
-    low, high = fn(15, 50)
-    exact = wilson_interval(15, 50)
-    usual = [0.3 + sign * 1.96 * math.sqrt(0.3 * 0.7 / 50) for sign in (-1, 1)]
-    if math.isclose(low, usual[0]) and math.isclose(high, usual[1]):
-        raise Mistake("This is p +- z sqrt(p (1 - p) / n), cut off at 1. Wilson's formula has more terms.")
-    factor = 1 + 1.96**2 / 50
-    if math.isclose(low, exact[0] * factor) and math.isclose(high, exact[1] * factor):
-        raise Mistake("The division by 1 + z^2 / n is missing.")
-    middle = sum(exact) / 2
-    if math.isclose(high - middle, (exact[1] - middle) / 1.96, rel_tol=1e-3):
-        raise Mistake("The z before the square root is missing: this is one standard error, not 95%.")
-    if not (math.isclose(low, exact[0], rel_tol=1e-3) and math.isclose(high, exact[1], rel_tol=1e-3)):
-        raise Mistake(
-            f"15 of 50 should give {exact[0]:.3f} to {exact[1]:.3f}; you have {low:.3f} to {high:.3f}."
-        )
+WILSON_INPUTS = [(20, 20), (15, 50), (0, 7), (3, 1000), (1, 2)]
+
+
+def _wilson(fault):
+    """A wrong wilson_interval: fault(p, n, z) gives its middle and its half."""
+
+    def wrong(right, count):
+        middle, half = fault(right / count, count, 1.96)
+        return middle - half, middle + half
+
+    return wrong
+
+
+def _root(p, n, z):
+    return math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+
+
+def _usual(right, count):
+    p = right / count
+    half = 1.96 * math.sqrt(p * (1 - p) / count)
+    return max(p - half, 0.0), min(p + half, 1.0)
+
+
+def _exact_z(right, count):
+    z = statistics.NormalDist().inv_cdf(0.975)
+    half = z * np.sqrt(right * (count - right) / count + z * z / 4)
+    return [(right + z * z / 2 + sign * half) / (count + z * z) for sign in (-1, 1)]
+
+
+def _by_roots(right, count):
+    """The two p0 at which (p - p0) ** 2 is z ** 2 p0 (1 - p0) / n."""
+    z, p = 1.96, torch.tensor(right / count, dtype=torch.float64)
+    a, b, c = 1 + z**2 / count, -(2 * p + z**2 / count), p**2
+    root = (b**2 - 4 * a * c).sqrt()
+    return (-b - root) / (2 * a), (-b + root) / (2 * a)
+
+
+SURE = (
+    "20 of 20 gives an interval from 1 to 1: nobody can be so sure after 20 questions. That is "
+    "the usual formula, p +- z sqrt(p (1 - p) / n); Wilson's has more terms."
+)
+WILSON_MISTAKES = [
+    (SURE, _wilson(lambda p, n, z: (p, z * math.sqrt(p * (1 - p) / n)))),
+    (SURE, _usual),
+    ("Low and high have changed places.", lambda right, count: wilson_interval(right, count)[::-1]),
+    (
+        "The division by 1 + z^2 / n is missing.",
+        _wilson(lambda p, n, z: (p + z**2 / (2 * n), z * _root(p, n, z))),
+    ),
+    (
+        "Only the middle is divided by 1 + z^2 / n. The root is divided too.",
+        _wilson(lambda p, n, z: ((p + z**2 / (2 * n)) / (1 + z**2 / n), z * _root(p, n, z))),
+    ),
+    (
+        "The z before the square root is missing: this is one standard error, not 95%.",
+        _wilson(lambda p, n, z: ((p + z**2 / (2 * n)) / (1 + z**2 / n), _root(p, n, z) / (1 + z**2 / n))),
+    ),
+    (
+        "The middle is p here. It is p + z^2 / 2n, drawn towards one half, before the division.",
+        _wilson(lambda p, n, z: (p / (1 + z**2 / n), z * _root(p, n, z) / (1 + z**2 / n))),
+    ),
+    (
+        "These are numbers of answers. Return the ends as shares.",
+        lambda right, count: tuple(count * end for end in wilson_interval(right, count)),
+    ),
+]
 
 
 # ------------------------------------------------------------------------------------ wrong answers
@@ -301,7 +500,58 @@ def _parse_only(text):
 
 
 def _word_only(text):
-    return [n for n in bad_lines(text) if n != 10] if text.count("\n") > 5 else bad_lines(text)
+    lines = enumerate(text.split("\n"), 1)
+    return [number for number, line in lines if line.strip() and not _speaks(line, "assistant")]
+
+
+def _role_as_text(text):
+    """Looks for the role in the line, spaces left out."""
+    return [
+        number
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip() and not _speaks(line, '"role": "assistant"')
+    ]
+
+
+def _speaks(line, part):
+    try:
+        return part in line and bool(json.loads(line)["messages"])
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _any_role(text):
+    bad = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip() and (number in bad_lines(text)) and not re.search(r'"role": ?"assistant"', line):
+            bad.append(number)
+    return bad
+
+
+def _by_get(text):
+    bad = set()
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except json.JSONDecodeError:
+            bad.add(number)
+            continue
+        messages = row.get("messages") if isinstance(row, dict) else None
+        roles = [m.get("role") for m in messages or [] if isinstance(m, dict)]
+        if line.strip() and "assistant" not in roles:
+            bad.add(number)
+    return bad
+
+
+def _with_any_error(text):
+    bad = []
+    for number, line in enumerate(text.split("\n")):
+        if line.strip() != "":
+            try:
+                assert "assistant" in [message["role"] for message in json.loads(line)["messages"]]
+            except Exception:
+                bad.append(np.int64(number + 1))
+    return np.array(bad)
 
 
 def _no_object(text):
@@ -344,13 +594,35 @@ def _unseeded(keys, share, seed):
     return held_out_rows(keys, share, random.random())
 
 
-def _weight(words, weight):
-    return sum(weight[word] for word in words)
+def _unsorted_questions(keys, share, seed):
+    members = {key: [p for p, other in enumerate(keys) if other == key] for key in set(keys)}
+    held_out = []
+    for key in random.Random(seed).sample(list(members), len(members)):
+        if len(held_out) + len(members[key]) <= share * len(keys):
+            held_out += members[key]
+    return sorted(held_out)
 
 
-def _one_standard_error(right, count):
-    low, high = wilson_interval(right, count)
-    return tuple((low + high) / 2 + sign * (high - low) / 2 / 1.96 for sign in (-1, 1))
+def _mask(keys, share, seed):
+    held_out = set(held_out_rows(keys, share, seed))
+    return [position in held_out for position in range(len(keys))]
+
+
+def _by_share_of_questions(keys, share, seed):
+    """Rounds the number of questions, in the order of the file."""
+    names = list(dict.fromkeys(keys))
+    order = np.random.default_rng(seed).permutation(len(names))
+    chosen = {names[i] for i in order[: round(share * len(names))]}
+    return np.array([position for position, key in enumerate(keys) if key in chosen])
+
+
+def _until_full(keys, share, seed):
+    order, held_out = sorted(set(keys)), set()
+    random.Random(seed).shuffle(order)
+    while len(held_out) < share * len(keys):
+        key = order.pop()
+        held_out |= {position for position, other in enumerate(keys) if other == key}
+    return held_out
 
 
 EXERCISES = [
@@ -370,7 +642,12 @@ EXERCISES = [
             (_parse_only, "Line 4 has messages"),
             (_word_only, "Look at the roles"),
             (lambda text: [1], "your list is not empty"),
+            (_role_as_text, "You look for a text in the line"),
+            (_any_role, "You look for a text in the line"),
+            (lambda text: None, "Return the list of line numbers"),
+            (lambda text: [str(n) for n in bad_lines(text)], "Line numbers, please"),
         ],
+        right=[_by_get, _with_any_error],
         hints=(
             "Go through the lines with their numbers. Leave out the blank ones without losing count. Try to "
             "read the line; whatever goes wrong makes it a bad line, and so does a conversation without an "
@@ -387,21 +664,19 @@ EXERCISES = [
         minutes=5,
         difficulty=1,
         reference=weighted_overlap,
-        check=_check_weighted_overlap,
+        check=compare(
+            weighted_overlap,
+            lambda: list(_two_sets()),
+            OVERLAP_MISTAKES,
+            else_="It is the weight of the words in both over that of the words in either.",
+        ),
         wrong=[
-            (lambda a, b, weight: len(a & b) / len(a | b), "You count words"),
-            (lambda a, b, weight: _weight(a & b, weight) / _weight(a, weight), "weight of one of the sets"),
-            (
-                lambda a, b, weight: _weight(a & b, weight) / (_weight(a, weight) + _weight(b, weight)),
-                "counted twice below",
-            ),
-            (
-                lambda a, b, weight: 2 * _weight(a & b, weight) / (_weight(a, weight) + _weight(b, weight)),
-                "Dice's measure",
-            ),
-            (lambda a, b, weight: _weight(a & b, weight), "weight of the common words"),
-            (lambda a, b, weight: 1 - weighted_overlap(a, b, weight), "those in either 9"),
+            (_overlap_in_place, "changes its argument a in place"),
+            (lambda a, b, weight: 2 / 9, "weight of the words in both"),
+            (lambda a, b, weight: 0.0, "weight of the words in both"),
+            (lambda a, b, weight: None, "Is there a return"),
         ],
+        right=[_overlap_by_subtraction, _overlap_with_tensors],
         hints=(
             "Two sets of words have a part in common and a union. Add up weights instead of counting words, "
             "above and below.",
@@ -424,7 +699,15 @@ EXERCISES = [
             (_too_many, "of 200 rows are held out; about 40"),
             (_unseeded, "Two calls with one seed"),
             (lambda keys, share, seed: held_out_rows(keys, share, seed) * 2, "held out twice"),
+            (_unsorted_questions, "Two calls with one seed"),
+            (_mask, "This is a mask"),
+            (lambda keys, share, seed: [], "Only 0"),
+            (lambda keys, share, seed: list(range(len(keys))), "about 40"),
+            (lambda keys, share, seed: [p + 1 for p in held_out_rows(keys, share, seed)], "both sides"),
+            (lambda keys, share, seed: held_out_rows(keys, 0.2, seed), "Only"),
+            (lambda keys, share, seed: None, "a return is missing"),
         ],
+        right=[_by_share_of_questions, _until_full],
         hints=(
             "Gather the rows of each question first. Then draw questions in random order and take all of a "
             "question's rows as long as there is room.",
@@ -439,41 +722,21 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=cut_answers,
-        check=_check_cut_answers,
+        check=compare(
+            cut_answers,
+            TRUNCATED,
+            CUT_MISTAKES,
+            else_="Count the labels that are not -100, in all and among the first `limit`.",
+        ),
         wrong=[
-            (lambda examples, limit: (1 - cut_answers(examples, limit)[0], 1), "share that is kept"),
-            (
-                lambda examples, limit: (
-                    sum(max(0, len(e.labels) - limit) for e in examples)
-                    / sum(len(e.labels) for e in examples),
-                    1,
-                ),
-                "You count all tokens",
-            ),
-            (
-                lambda examples, limit: (
-                    sum(cut_answers([e], limit)[0] for e in examples) / len(examples),
-                    1,
-                ),
-                "mean of the examples' shares",
-            ),
-            (
-                lambda examples, limit: (
-                    cut_answers([Example(e.input_ids, e.labels[::-1]) for e in examples], limit)[0],
-                    1,
-                ),
-                "keeps the start",
-            ),
-            (
-                lambda examples, limit: (
-                    cut_answers(examples, limit)[0],
-                    sum(cut_answers([e], limit)[0] > 0 for e in examples),
-                ),
-                "keep none",
-            ),
-            (lambda examples, limit: (cut_answers(examples, limit)[0], 0), "One of the five"),
-            (lambda examples, limit: cut_answers(examples, limit)[0], "Return two numbers"),
+            (_cut_in_place, "changes its argument examples in place"),
+            (lambda examples, limit: cut_answers(examples, limit)[0], "should be a tuple of 2"),
+            (lambda examples, limit: (cut_answers(examples, limit)[0], 0), "Count the labels"),
+            (lambda examples, limit: (11 / 21, 1), "Count the labels"),
+            (lambda examples, limit: cut_answers(examples, 12), "Count the labels"),
+            (lambda examples, limit: None, "Is there a return"),
         ],
+        right=[_cut_with_tensors, _cut_in_a_loop],
         hints=(
             "Count targets, labels that are not -100: in each example as it is, and in its first `limit` "
             "tokens. "
@@ -489,24 +752,20 @@ EXERCISES = [
         minutes=5,
         difficulty=1,
         reference=wilson_interval,
-        check=_check_wilson_interval,
+        check=compare(
+            wilson_interval,
+            WILSON_INPUTS,
+            WILSON_MISTAKES,
+            else_="Compute p, the square root, then both ends over 1 + z^2 / n.",
+            tolerance=1e-3,
+        ),
         wrong=[
-            (
-                lambda right, count: (
-                    right / count - 1.96 * math.sqrt(right * (count - right) / count**3),
-                    right / count + 1.96 * math.sqrt(right * (count - right) / count**3),
-                ),
-                "nobody can be so sure",
-            ),
-            (lambda right, count: wilson_interval(right, count)[::-1], "changed places"),
-            (
-                lambda right, count: tuple(x * (1 + 1.96**2 / count) for x in wilson_interval(right, count)),
-                "division by 1",
-            ),
-            (_one_standard_error, "z before the square root"),
-            (lambda right, count: (0.0, 1.0), "15 of 50 should give"),
-            (lambda right, count: right / count, "Return two numbers"),
+            (lambda right, count: (0.0, 1.0), "Compute p"),
+            (lambda right, count: right / count, "should be a tuple of 2"),
+            (lambda right, count: None, "Is there a return"),
+            (lambda right, count: wilson_interval(right, 50), "Compute p"),
         ],
+        right=[_exact_z, _by_roots],
         hints=(
             "It is one formula, with - for low and + for high. Compute p, then the square root, then both "
             "ends.",
