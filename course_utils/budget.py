@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 
-from course_utils.machine import memory
+from course_utils.machine import GIB, memory
 from course_utils.memory import random_batch
 from course_utils.training import fast_lm_loss
 
@@ -41,7 +41,6 @@ def config_step(source="pocket", method="full", batch_size=8, tokens=128, rank=8
 
 # ---------------------------------------------------------------------------- from a configuration alone
 
-GIB = 2**30
 TRAINING_METHODS = ("full", "lora", "qlora")
 PRECISIONS = {
     "fp32": "weights, gradients, moments and activations in fp32",

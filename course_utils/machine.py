@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import torch
 
 
+GIB = 2**30
+
+
 def cores() -> int:
     """Physical cores that this process may use: affinity and container quotas count."""
     import psutil

@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from course_utils.commands.lab import OTHER_CHECKOUT
 from course_utils.home import OTHER_HOME, ROOT, home
-from course_utils.machine import cores, find_device, memory
+from course_utils.machine import GIB, cores, find_device, memory
 
-GIB = 2**30
 HUB_TIMEOUT = 3.0  # seconds
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from course_utils.checks.exercises import Exercise, find, find_fault, is_stub, registry
 
 ABANDONED = 300  # seconds after which the process ends by itself, should nobody watch it any more
-LONGEST = 2000  # letters of a message
+LONGEST_CODE = 2000  # letters of a message
 ALONE = "(Only the exercise's cell is run, with the imports and definitions of the course's own notebook.)"
 
 
@@ -48,7 +48,7 @@ def _work_on(exercise: Exercise, source: str, course: list[str], tell: Callable)
     status, message = judge(exercise, source, namespace)
     if "NameError" in message:
         message = f"{message} {ALONE}"
-    tell(exercise=exercise.name, status=status, message=message[:LONGEST])
+    tell(exercise=exercise.name, status=status, message=message[:LONGEST_CODE])
 
 
 def choose(cells: list[str]) -> str:

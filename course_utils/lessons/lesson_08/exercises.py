@@ -8,8 +8,7 @@ import torch
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
-
-IGNORE = -100
+from course_utils.data import IGNORE
 
 
 def last_answer_labels(input_ids, attention_mask, header, end):

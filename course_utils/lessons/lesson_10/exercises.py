@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
+from course_utils.methods.reward import last_token
 
 
 def best_accuracy(first, second, noise):
@@ -81,12 +82,6 @@ BEST_MISTAKES = [
         lambda first, second, noise: (first > second).float().mean(),
     ),
 ]
-
-
-def last_token(attention_mask):
-    """Position of the last real token of each row, [batch]; attention_mask [batch, tokens]."""
-    positions = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-    return (positions * attention_mask).argmax(1)
 
 
 MASKS = [
