@@ -10,7 +10,7 @@ from course_utils.checks.compare import (
     expect_tensor,
     unchanged,
 )
-from course_utils.checks.exercises import Exercise, hint, mine
+from course_utils.checks.exercises import Exercise, hint, mine, runs_on
 from course_utils.checks.predictions import predict
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "hint",
     "mine",
     "predict",
+    "runs_on",
     "unchanged",
 ]

@@ -29,7 +29,17 @@ from course_utils.checks import progress
 from course_utils.checks.compare import Mistake, close, expect_tensor
 from course_utils.checks.show import show
 
-__all__ = ["Exercise", "Mistake", "close", "expect_tensor", "find_fault", "hint", "mine", "registry"]
+__all__ = [
+    "Exercise",
+    "Mistake",
+    "close",
+    "expect_tensor",
+    "find_fault",
+    "hint",
+    "mine",
+    "registry",
+    "runs_on",
+]
 
 
 @dataclass(frozen=True)
@@ -153,6 +163,14 @@ def hint(name: str, step: int | None = None) -> None:
     else:
         show(title, exercise.hints[step - 1], kind="hint")
     progress.record("hints", exercise.lesson, name, steps=step)
+
+
+def runs_on(*functions: Callable) -> None:
+    """Say which of the functions that training is about to call are the learner's, and which the course's."""
+    solutions = {exercise.reference for exercise in exercises_of(progress.open_lesson()).values()}
+    whose = ["the course's" if fn in solutions else "your" for fn in functions]
+    parts = [f"{owner} {fn.__name__}" for owner, fn in zip(whose, functions, strict=True)]
+    print(f"Training runs on {', '.join(parts)}.")
 
 
 def _offer_names() -> None:

@@ -207,7 +207,7 @@ def update(policy, optimizer, batch, rng, settings, policy_loss=clipped_policy_l
                 {
                     "policy_loss": loss.item(),
                     "value_loss": value.item(),
-                    "clipped": clipped.item(),
+                    "clipped": float(clipped),
                     "moved": moved.item(),
                 }
             )

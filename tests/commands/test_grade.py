@@ -12,13 +12,13 @@ from course_utils.commands import grade as grading
 from course_utils.commands import grade_cell as cell
 from course_utils.commands.grade_page import grade_page
 
-CLIPPED = find("clipped_loss")
-FOUR = ["token_rewards", "advantages_and_returns", "clipped_loss", "leave_one_out"]  # lesson 12's
-STUB = "def token_rewards(scores, log_probs, reference_log_probs, mask, beta):\n    ..."
+CLIPPED = find("clipped_policy_loss")
+FOUR = ["per_token_rewards", "gae", "clipped_policy_loss", "leave_one_out_advantages"]  # lesson 12's
+STUB = "def per_token_rewards(scores, log_probs, reference_log_probs, mask, beta):\n    ..."
 
 
-NONE = "def clipped_loss(*arguments):\n    return None"
-CALL = "clipped_loss = check.clipped_loss(clipped_loss)"
+NONE = "def clipped_policy_loss(*arguments):\n    return None"
+CALL = "clipped_policy_loss = check.clipped_policy_loss(clipped_policy_loss)"
 
 
 def answer(name, code=None):
@@ -40,7 +40,7 @@ def verdicts(path, root=None):
 
 
 def verdict(*cells):
-    """(status, message) of cells that check clipped_loss, in this process."""
+    """(status, message) of cells that check clipped_policy_loss, in this process."""
     source = cell.choose(list(cells))
     course = grading.code_of(grading.lesson_files()["12"])
     return cell.judge(CLIPPED, source, cell.surroundings(CLIPPED, source, course))
@@ -72,28 +72,29 @@ def test_every_lesson_solved_and_untouched(tmp_path, change, status):
 def test_each_status_in_one_notebook_of_a_lesson_that_was_renamed(tmp_path):
     path = notebook(
         tmp_path / "ada.ipynb",
-        answer("clipped_loss", NONE),
-        answer("token_rewards", STUB),
-        answer("advantages_and_returns"),
+        answer("clipped_policy_loss", NONE),
+        answer("per_token_rewards", STUB),
+        answer("gae"),
     )
     rows = grading.grade_notebook(path, tmp_path)
     assert [row["exercise"] for row in rows] == FOUR
     assert [row["status"] for row in rows] == ["not attempted", "passed", "mistake", "not attempted"]
-    assert rows[2]["message"] and "check.leave_one_out" in rows[3]["message"]
+    assert rows[2]["message"] and "check.leave_one_out_advantages" in rows[3]["message"]
     assert {(row["file"], row["learner"], row["lesson"]) for row in rows} == {(str(path), "ada", "12")}
 
 
 def test_a_second_step_is_judged_with_the_solution_of_the_first(tmp_path):
     first = "def push(margin, beta):\n    return 0 * margin"
     second = (
-        "def dpo_pair_loss(chosen, rejected, reference_chosen, reference_rejected, beta):\n"
+        "def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta):\n"
         "    margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected))\n"
         "    loss = (1 + torch.exp(-margin.abs())).log() + (-margin).clamp(min=0)\n"
-        "    return loss + 9 * (push(margin, beta) == 0)"
+        "    rewards = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)\n"
+        "    return loss + 9 * (push(margin, beta) == 0), *rewards"
     )
-    lesson = notebook(tmp_path / "13_dpo.ipynb", answer("push", first), answer("dpo_pair_loss", second))
+    lesson = notebook(tmp_path / "13_dpo.ipynb", answer("push", first), answer("dpo_loss", second))
     found = verdicts(lesson)
-    assert found["push"][0] == "mistake" and found["dpo_pair_loss"] == ("passed", "")
+    assert found["push"][0] == "mistake" and found["dpo_loss"] == ("passed", "")
 
 
 def test_definitions_come_from_the_course_and_no_other_cell_of_the_learners_runs(tmp_path):
@@ -101,13 +102,16 @@ def test_definitions_come_from_the_course_and_no_other_cell_of_the_learners_runs
     lesson = notebook(
         tmp_path / "12_rlhf.ipynb",
         f"open({str(mark)!r}, 'w')\nimport os as torch",
-        answer("clipped_loss"),
-        answer("leave_one_out", "def leave_one_out(scores, group):\n    return of_mine(scores)"),
+        answer("clipped_policy_loss"),
+        answer(
+            "leave_one_out_advantages",
+            "def leave_one_out_advantages(scores, group):\n    return of_mine(scores)",
+        ),
     )
     found = verdicts(lesson)
-    assert found["clipped_loss"] == ("passed", "") and not mark.exists()
-    assert "'of_mine' is not defined" in found["leave_one_out"][1]
-    assert "Only the exercise's cell is run" in found["leave_one_out"][1]
+    assert found["clipped_policy_loss"] == ("passed", "") and not mark.exists()
+    assert "'of_mine' is not defined" in found["leave_one_out_advantages"][1]
+    assert "Only the exercise's cell is run" in found["leave_one_out_advantages"][1]
 
 
 def test_nothing_that_computes_is_taken_from_the_course():
@@ -130,14 +134,14 @@ def test_what_the_course_itself_defines_is_there():
         "def scaled(x):\n    return x * HALF\n\ndef on(x=model):\n    return x",
     ]
     namespace = cell.surroundings(CLIPPED, "scaled(on)", course)
-    assert namespace["scaled"](4) == 2 and not {"math", "on", "clipped_loss"} & namespace.keys()
-    assert namespace["leave_one_out"] is find("leave_one_out").reference
+    assert namespace["scaled"](4) == 2 and not {"math", "on", "clipped_policy_loss"} & namespace.keys()
+    assert namespace["leave_one_out_advantages"] is find("leave_one_out_advantages").reference
 
 
 def test_the_last_cell_that_defines_it_counts():
-    cells = [answer("clipped_loss", NONE), "%%time\n" + answer("clipped_loss"), CALL]
+    cells = [answer("clipped_policy_loss", NONE), "%%time\n" + answer("clipped_policy_loss"), CALL]
     assert verdict(*cells) == ("passed", "")
-    assert verdict(*cells, answer("clipped_loss", NONE))[0] == "mistake"
+    assert verdict(*cells, answer("clipped_policy_loss", NONE))[0] == "mistake"
     assert verdict(CALL)[0] == "mistake"
 
 
@@ -146,40 +150,43 @@ def test_a_call_in_a_comment_is_no_answer():
 
 
 def test_a_cell_without_python_is_a_mistake_with_its_line():
-    status, message = verdict(f"x = 1\ndef clipped_loss(a:\n    pass\n{CALL}")
+    status, message = verdict(f"x = 1\ndef clipped_policy_loss(a:\n    pass\n{CALL}")
     assert status == "mistake" and "line 2" in message and "SyntaxError" in message
     assert verdict(f"return 1\n{CALL}")[0] == verdict(f"x = '\ud800'\n{CALL}")[0] == "mistake"
 
 
 def test_a_trial_that_fails_beside_the_answer_costs_nothing():
-    trial = CLIPPED.solution + f"\nprint(clipped_loss(batch))\ndisplay(hint('clipped_loss'))\n{CALL}\nmodel"
+    trial = (
+        CLIPPED.solution
+        + f"\nprint(clipped_policy_loss(batch))\ndisplay(hint('clipped_policy_loss'))\n{CALL}\nmodel"
+    )
     assert verdict(trial) == ("passed", "")
 
 
 def test_checking_twice_in_a_cell_does_not_pass_a_mistake():
-    twice = f"from course_utils.lessons.lesson_12 import check\n{answer('clipped_loss', NONE)}\n{CALL}"
+    twice = f"from course_utils.lessons.lesson_12 import check\n{answer('clipped_policy_loss', NONE)}\n{CALL}"
     status, message = verdict(twice)
     assert status == "mistake" and "without a call" not in message
 
 
 def test_a_mistake_shows_the_line_and_a_cell_without_a_check_says_so():
-    code = "def clipped_loss(log_probs, *others):\n    return log_probs.mean_of()"
-    assert "(2: return log_probs.mean_of())" in verdict(answer("clipped_loss", code))[1]
-    assert "without a call of check.clipped_loss" in verdict(f"if False:\n    {CALL}")[1]
+    code = "def clipped_policy_loss(log_probs, *others):\n    return log_probs.mean_of()"
+    assert "(2: return log_probs.mean_of())" in verdict(answer("clipped_policy_loss", code))[1]
+    assert "without a call of check.clipped_policy_loss" in verdict(f"if False:\n    {CALL}")[1]
 
 
 @pytest.mark.parametrize("ending", ["exit()", "import os; os._exit(3)"])
 def test_a_process_that_ends_costs_one_exercise(tmp_path, ending):
     path = notebook(
         tmp_path / "12.ipynb",
-        answer("token_rewards"),
-        answer("advantages_and_returns", ending),
-        answer("clipped_loss"),
+        answer("per_token_rewards"),
+        answer("gae", ending),
+        answer("clipped_policy_loss"),
     )
     found = verdicts(path)
     assert [found[name][0] for name in FOUR] == ["passed", "stopped", "passed", "not attempted"]
-    assert "The process ended" in found["advantages_and_returns"][1]
-    assert "status 3" in found["advantages_and_returns"][1] or "_exit" not in ending
+    assert "The process ended" in found["gae"][1]
+    assert "status 3" in found["gae"][1] or "_exit" not in ending
 
 
 def test_a_loop_without_end_is_stopped_with_its_children(tmp_path, monkeypatch):
@@ -191,10 +198,10 @@ def test_a_loop_without_end_is_stopped_with_its_children(tmp_path, monkeypatch):
         f"open({str(number)!r}, 'w').write(str(child.pid))\n"
         "while True:\n    pass"
     )
-    path = notebook(tmp_path / "12.ipynb", answer("token_rewards", loop), answer("clipped_loss"))
+    path = notebook(tmp_path / "12.ipynb", answer("per_token_rewards", loop), answer("clipped_policy_loss"))
     found = verdicts(path)
-    assert found["token_rewards"][0] == "stopped" and "after 2 s" in found["token_rewards"][1]
-    assert found["clipped_loss"] == ("passed", "")
+    assert found["per_token_rewards"][0] == "stopped" and "after 2 s" in found["per_token_rewards"][1]
+    assert found["clipped_policy_loss"] == ("passed", "")
     assert not _lives(int(number.read_text()))
 
 
@@ -207,7 +214,7 @@ def test_a_child_that_is_left_behind_is_ended(tmp_path):
         "import time; time.sleep(1); os._exit(0)"
     )
     assert (
-        verdicts(notebook(tmp_path / "12.ipynb", answer("token_rewards", leave)))["token_rewards"][0]
+        verdicts(notebook(tmp_path / "12.ipynb", answer("per_token_rewards", leave)))["per_token_rewards"][0]
         == "stopped"
     )
     assert not _lives(int(number.read_text()))
@@ -224,10 +231,10 @@ def _lives(number):
 def test_memory_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(grading, "MEMORY", 2 << 30)
     greedy = "held = []\nwhile True:\n    held.append(b'x' * (50 << 20))"
-    path = notebook(tmp_path / "12.ipynb", answer("token_rewards", greedy), answer("clipped_loss"))
+    path = notebook(tmp_path / "12.ipynb", answer("per_token_rewards", greedy), answer("clipped_policy_loss"))
     found = verdicts(path)
-    assert found["token_rewards"][0] == "stopped" and "2 GiB are allowed" in found["token_rewards"][1]
-    assert found["clipped_loss"] == ("passed", "")
+    assert found["per_token_rewards"][0] == "stopped" and "2 GiB are allowed" in found["per_token_rewards"][1]
+    assert found["clipped_policy_loss"] == ("passed", "")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +291,7 @@ def test_json_is_not_corrupted_and_nothing_is_recorded(tmp_path, capfd, monkeypa
     record = "from course_utils.checks import progress\nprogress.record('exercises', '12', 'x', status='')\n"
     noisy = "import os\nprint('}')\nos.write(1, b'{')\nos.system('echo ]')\n" + record + CLIPPED.solution
     lesson = notebook(
-        tmp_path / "клас s" / "<i>Ada</i>" / "12_rlhf_with_ppo.ipynb", answer("clipped_loss", noisy)
+        tmp_path / "клас s" / "<i>Ada</i>" / "12_rlhf_with_ppo.ipynb", answer("clipped_policy_loss", noisy)
     )
     notebook(tmp_path / "клас s" / "bob.ipynb", "print(1)")
     out = tmp_path / "page of class.html"

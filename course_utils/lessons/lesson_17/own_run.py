@@ -340,8 +340,9 @@ def prefer(run: Run, model, tokenizer, pairs, held_out, plan: Plan, autocast=nul
         checkpoint=run.checkpoint("dpo"),
         checkpoint_every=_part(plan.dpo_steps, 10),
     )
+    _whole(history)
     metrics = dpo.pair_metrics(model, held_out, judged, plan.beta, pad_id)
-    return _whole(history), {f"held_out_{name}": metrics[name] for name in ("loss", "margin", "accuracy")}
+    return history, {f"held_out_{name}": metrics[name] for name in ("loss", "margin", "accuracy")}
 
 
 def _part(steps, parts):

@@ -1,0 +1,54 @@
+"""What the learner wrote is what trains: a marked answer in the exercise's cell is called by the training."""
+
+import pytest
+
+from course_utils.checks.exercises import find
+from course_utils.notebook_files import code_cells, lessons, read
+
+TRAINING = {"12": "= train_with(BETA", "13": "history = train_dpo("}  # the cell of the experiment, by lesson
+CALLED = [
+    ("12", "per_token_rewards"),
+    ("12", "gae"),
+    ("12", "clipped_policy_loss"),
+    ("13", "answer_log_probs"),
+    ("13", "dpo_loss"),
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def smoke(home, monkeypatch):
+    for name, value in {"MODEL": "pocket", "SCALE": "smoke", "SEED": "0", "HOME": str(home)}.items():
+        monkeypatch.setenv(f"COURSE_{name}", value)
+
+
+def marked_answer(name):
+    """(the course's solution under another identity, a list that grows with each call)."""
+    solution, calls = find(name).reference, []
+
+    def answer(*arguments, **named):
+        calls.append(name)
+        return solution(*arguments, **named)
+
+    answer.__name__ = name
+    return answer, calls
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize(("lesson", "name"), CALLED)
+def test_training_calls_the_learners_function(lesson, name, smoke, capsys):
+    answer, calls = marked_answer(name)
+    namespace, [path] = {"__name__": "__main__", "answer": answer}, lessons([lesson])
+    for cell in code_cells(read(path)):
+        before, source = len(calls), cell.source
+        if f"check.{name}(" in source:
+            source = f"{name} = check.{name}(answer)"
+        exec(compile(source, f"lesson {lesson}", "exec"), namespace)
+        if TRAINING[lesson] in source:
+            break
+    assert f"your {name}" in capsys.readouterr().out
+    assert TRAINING[lesson] in source and len(calls) > before
