@@ -5,7 +5,7 @@ from html import escape
 
 import torch
 
-from course_utils.data import IGNORE, ROLES, Example, check_length, encode
+from course_utils.data import IGNORE, Example, check_length, encode, message_fault
 
 SYSTEM = "You are a helpful assistant."
 IM_START = "<|im_start|>"
@@ -159,11 +159,7 @@ def check_conversation(messages: Sequence[dict], add_generation_prompt: bool = F
     if not messages:
         raise ValueError("the conversation has no messages")
     for number, message in enumerate(messages, start=1):
-        if not isinstance(message, dict) or not isinstance(message.get("content"), str):
-            raise ValueError(f'message {number} must be {{"role": ..., "content": "text"}}, got {message!r}')
-        if message.get("role") not in ROLES:
-            raise ValueError(
-                f"message {number} has the role {message.get('role')!r}; ChatML here knows {ROLES}"
-            )
+        if fault := message_fault(message, number):
+            raise ValueError(fault)
     if not add_generation_prompt and not any(message["role"] == "assistant" for message in messages):
         raise ValueError("the conversation has no assistant turn, so there is nothing to learn from it")

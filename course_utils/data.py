@@ -131,15 +131,22 @@ def load_story_prompts() -> list[dict]:
     return shipped_rows(DATA / "conversations" / "story_prompts.jsonl", fields)
 
 
+def message_fault(message, number: int) -> str | None:
+    """What is wrong with a message, the number-th of its conversation, in words; None if nothing is."""
+    if not isinstance(message, dict) or not isinstance(message.get("content"), str):
+        return f'message {number} must be {{"role": ..., "content": "text"}}, got {str(message)[:60]}'
+    if message.get("role") not in ROLES:
+        return f"message {number} has the role {message.get('role')!r}; ChatML here knows {ROLES}"
+    return None
+
+
 def conversation_fault(messages) -> str | None:
     """What is wrong with a conversation to train on, in words; None if nothing is."""
     if not isinstance(messages, list) or not messages:
         return f'expected "messages": [{{"role": ..., "content": ...}}, ...], got {str(messages)[:60]}'
     for number, message in enumerate(messages, start=1):
-        if not isinstance(message, dict) or not isinstance(message.get("content"), str):
-            return f'message {number} must be {{"role": ..., "content": "text"}}, got {str(message)[:60]}'
-        if message.get("role") not in ROLES:
-            return f"message {number} has the role {message.get('role')!r}; ChatML here knows {ROLES}"
+        if fault := message_fault(message, number):
+            return fault
         if message["role"] == "system" and number > 1:
             return f"message {number} is a system line; only the first message can be one"
         if not message["content"].strip():

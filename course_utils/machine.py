@@ -65,3 +65,17 @@ def find_device(wanted: str | None = None) -> torch.device:
             ", counted from cuda:0."
         )
     return torch.device(wanted)
+
+
+def tree_memory(pid: int) -> int:
+    """Bytes resident in a process and all that it started; 0 where it is gone."""
+    import psutil
+
+    total = 0
+    try:
+        process = psutil.Process(pid)
+        for member in [process, *process.children(recursive=True)]:
+            total += member.memory_info().rss
+    except psutil.Error:
+        pass
+    return total

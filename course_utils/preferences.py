@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from course_utils.chatml import IM_END, ROLES, encode_conversation
-from course_utils.data import DATA, Example, encode_prompt_completion, numbered_rows
+from course_utils.chatml import IM_END, encode_conversation
+from course_utils.data import DATA, Example, encode_prompt_completion, message_fault, numbered_rows
 from course_utils.home import write_whole
 
 FOLDER = DATA / "preferences"
@@ -75,11 +75,8 @@ def _messages_fault(row):
         if not isinstance(row[name], list) or not row[name]:
             return f'"{name}" must be a text or a list of messages, got {str(row[name])[:60]}'
         for number, message in enumerate(row[name], start=1):
-            if not isinstance(message, dict) or not isinstance(message.get("content"), str):
-                got = str(message)[:60]
-                return f'"{name}", message {number}: not {{"role": ..., "content": "text"}} but {got}'
-            if message.get("role") not in ROLES:
-                return f'"{name}", message {number}: the role is {message.get("role")!r}, not one of {ROLES}'
+            if fault := message_fault(message, number):
+                return f'"{name}": {fault}'
     if row["prompt"][-1]["role"] != "user":
         return f'"prompt" must end with a message of the user, not of the {row["prompt"][-1]["role"]}'
     for name in ("chosen", "rejected"):

@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 
 from course_utils.home import ROOT, naming, write_whole
-from course_utils.notebook_files import NOTEBOOKS, lessons
-from course_utils.notebook_files import write as write_notebook
+from course_utils.notebook_files import NOTEBOOKS, lessons, write_notebook
 
 WORK = ROOT / "work"
 OTHER_CHECKOUT = "Free some space, or copy the course to a folder of yours that can be written"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from course_utils.checks import claims
 from course_utils.home import ROOT, naming, write_whole
-from course_utils.machine import cores, find_device
+from course_utils.machine import cores, find_device, tree_memory
 from course_utils.models import resolve
 from course_utils.notebook_files import lessons
 from course_utils.processes import end_with_parent, kill
@@ -156,7 +156,7 @@ def _watch(running: list[tuple[subprocess.Popen, Outcome, float]]) -> None:
     for _ in range(LOOKS):
         time.sleep(1 / LOOKS)
         for process, outcome, since in running:
-            outcome.peak_bytes = max(outcome.peak_bytes, _tree_memory(process.pid))
+            outcome.peak_bytes = max(outcome.peak_bytes, tree_memory(process.pid))
             outcome.seconds = time.perf_counter() - since
         if any(process.poll() is not None for process, _, _ in running):
             return
@@ -192,7 +192,7 @@ def _launch(path: Path, outcome: Outcome, settings: dict, out: Path) -> subproce
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
 
 
-def execute() -> None:
+def run_papermill() -> None:
     """What the process of a lesson does: papermill, which ends when `run` is gone and saves whole files."""
     from papermill.cli import papermill
     from papermill.iorw import LocalHandler
@@ -200,19 +200,6 @@ def execute() -> None:
     end_with_parent()
     LocalHandler.write = lambda handler, text, path: write_whole(Path(path), text)
     papermill()
-
-
-def _tree_memory(pid: int) -> int:
-    """Bytes resident in the descendants of papermill's process: the kernel and what it starts."""
-    import psutil
-
-    total = 0
-    try:
-        for child in psutil.Process(pid).children(recursive=True):
-            total += child.memory_info().rss
-    except psutil.Error:
-        pass
-    return total
 
 
 def _stop(process: subprocess.Popen) -> None:
@@ -336,4 +323,4 @@ def _claim_row(claim: dict) -> str:
 
 
 if __name__ == "__main__":
-    execute()
+    run_papermill()

@@ -25,6 +25,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_utils.home import ROOT
+from course_utils.machine import tree_memory
 from course_utils.notebook_files import NOTEBOOKS, code_cells, lessons, read_notebook, tags, write_notebook
 
 PACKAGE = ROOT / "course_utils"
@@ -86,15 +87,8 @@ class _Watch(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        import psutil
-
         while not self.done.wait(0.1):
-            try:
-                process = psutil.Process(self.pid)
-                family = [process, *process.children(recursive=True)]
-                self.peak = max(self.peak, sum(member.memory_info().rss for member in family))
-            except psutil.Error:
-                continue
+            self.peak = max(self.peak, tree_memory(self.pid))
 
     def stop(self) -> int:
         self.done.set()

@@ -3,7 +3,7 @@
 import pytest
 
 from course_utils.checks.exercises import find
-from course_utils.notebook_files import code_cells, lessons, read
+from course_utils.notebook_files import code_cells, lessons, read_notebook
 
 TRAINING = {"12": "= train_with(BETA", "13": "history = train_dpo("}  # the cell of the experiment, by lesson
 CALLED = [
@@ -43,7 +43,7 @@ def marked_answer(name):
 def test_training_calls_the_learners_function(lesson, name, smoke, capsys):
     answer, calls = marked_answer(name)
     namespace, [path] = {"__name__": "__main__", "answer": answer}, lessons([lesson])
-    for cell in code_cells(read(path)):
+    for cell in code_cells(read_notebook(path)):
         before, source = len(calls), cell.source
         if f"check.{name}(" in source:
             source = f"{name} = check.{name}(answer)"
