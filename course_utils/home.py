@@ -103,11 +103,11 @@ def home() -> Path:
 
 @contextmanager
 def naming(place: Path, todo: str) -> Iterator[None]:
-    """An OSError in the block says which place cannot be written, why, and what to do."""
+    """An OSError in the block says which place cannot be used, why, and what to do."""
     try:
         yield
     except OSError as fault:
-        text = f"{place} cannot be written ({fault.strerror or fault}). {todo}"
+        text = f"{place} cannot be used ({fault.strerror or fault}). {todo}"
         raise OSError(fault.errno or errno.EIO, text) from fault
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from course_utils.home import home, write_whole
+from course_utils.home import OTHER_HOME, home, naming, write_whole
 
 RECORD_KINDS = ("exercises", "predictions", "hints")
 FIELDS = {"status": str, "attempts": int, "sources": list, "first": str, "last": str, "mistake": str}
@@ -82,7 +83,7 @@ def _change(kind: str, lesson: str, name: str, merge: Callable[[dict], None]) ->
             state = _read()
             merge(state["lessons"].setdefault(lesson, {}).setdefault(kind, {}).setdefault(name, {}))
             _write(state)
-    except (OSError, Timeout) as error:
+    except (OSError, Timeout, ValueError, RecursionError) as error:
         if not _warned:
             _warned = True
             print(
@@ -93,15 +94,17 @@ def _change(kind: str, lesson: str, name: str, merge: Callable[[dict], None]) ->
 
 def recorded() -> dict:
     """{lesson: {kind: {name: fields}}} of all that was done, kinds as in KINDS."""
+    with naming(path(), OTHER_HOME):
+        state = _read()
     return {
         lesson: {kind: entry.get(kind, {}) for kind in RECORD_KINDS}
-        for lesson, entry in _read()["lessons"].items()
+        for lesson, entry in state["lessons"].items()
     }
 
 
 def clear() -> None:
     """Forget everything that was recorded."""
-    with _lock():
+    with naming(path(), OTHER_HOME), _lock():
         path().unlink(missing_ok=True)
 
 
@@ -115,15 +118,22 @@ def _read() -> dict:
         found = json.loads(path().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {"lessons": {}}
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, IsADirectoryError):
         found = None
     state = {"lessons": _sound_lessons(found)}
     if state != found:
-        aside = path().with_suffix(".damaged.json")
+        aside = next(place for place in _asides() if not place.exists())
         os.replace(path(), aside)
         _write(state)
         print(f"The progress file was damaged; it was moved to {aside}. What could be read is kept.")
     return state
+
+
+def _asides() -> Iterator[Path]:
+    """Names for damaged files."""
+    yield path().with_suffix(".damaged.json")
+    for number in itertools.count(2):
+        yield path().with_suffix(f".damaged-{number}.json")
 
 
 def _sound_lessons(state: Any) -> dict:

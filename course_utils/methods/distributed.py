@@ -218,6 +218,7 @@ def run_processes(
         ]
         threads = str(max(1, torch.get_num_threads() // processes))
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "ACCELERATE_USE_CPU": "true"}
+        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # torchrun's own, see above
         if sys.platform == "linux":
             environment["GLOO_SOCKET_IFNAME"] = "lo"  # this machine only; the host's name need not resolve
         lines = follow(command, environment, log)

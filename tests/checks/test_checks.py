@@ -335,3 +335,28 @@ def test_clear_forgets():
     check.greedy_next_token(right)
     progress.clear()
     assert summary()["00"]["passed"] == 0
+
+
+@pytest.mark.parametrize("what", ["folder", "[" * 100_000, '{"lessons": {"00": 3}}', "\0"])
+def test_no_damaged_progress_file_stops_a_lesson_and_each_is_kept(own_home, capsys, what):
+    own_home.mkdir()
+    for number in range(2):
+        progress.path().unlink(missing_ok=True)
+        if what == "folder":
+            progress.path().mkdir()
+        else:
+            progress.path().write_text(what)
+        progress.record_attempt("00", "softmax", f"a text {number}", "Is there a return?")
+        assert summary()["00"]["exercises"]["softmax"]["status"] == "failed"
+        assert "The progress file was damaged; it was moved to" in capsys.readouterr().out
+    assert len(list(own_home.glob("progress.damaged*"))) == 2
+
+
+def test_a_home_that_cannot_be_used_costs_the_record_and_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(progress, "_warned", False)
+    progress.record_attempt("00", "softmax", "a text", None)
+    assert "Progress is not recorded" in capsys.readouterr().out
+    with pytest.raises(OSError, match=r"progress\.json cannot be used \(.*Set COURSE_HOME"):
+        summary()

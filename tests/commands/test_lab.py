@@ -138,9 +138,7 @@ def test_a_reset_that_fails_leaves_the_copy_as_it_was(source, work, monkeypatch)
     edit(work / "01_why.ipynb", "mine = 1")
     before = (work / "01_why.ipynb").read_bytes()
     monkeypatch.setattr(lab, "write_notebook", full)
-    with pytest.raises(
-        OSError, match=r"work cannot be written \(No space left on device\)\. Free some space"
-    ):
+    with pytest.raises(OSError, match=r"work cannot be used \(No space left on device\)\. Free some space"):
         reset("1", source, work)
     (source / "01_why.ipynb").write_text("no notebook")
     with pytest.raises(ValueError):
@@ -155,5 +153,5 @@ def test_a_place_that_cannot_be_written_is_named_with_what_helps(source, tmp_pat
         lambda: copy_lessons(source, blocked / "work"),
         lambda: reset("1", source, blocked / "work"),
     ):
-        with pytest.raises(OSError, match=r"work cannot be written \(.*copy the course to a folder of yours"):
+        with pytest.raises(OSError, match=r"work cannot be used \(.*copy the course to a folder of yours"):
             call()

@@ -81,40 +81,86 @@ def test_an_unknown_lesson_or_model_stops_before_anything_is_written(lessons, tm
     assert not out.exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_ends_the_kernels_and_keeps_the_report(lessons, tmp_path):
-    write(lessons, "00_slow", "import time; time.sleep(600)")
-    out = tmp_path / "out"
+def started_run(lessons, out):
+    """A process of `run` whose lessons are at work, and what it started."""
     code = f"""
-import sys
+import signal, sys
 from pathlib import Path
-from course_utils import cli, headless, workdir
-headless.lessons = lambda names: workdir.lessons(names, Path({str(lessons)!r}))
-sys.exit(cli.main(["run", "--model", "pocket", "--out", {str(out)!r}]))
+from course_utils.commands import cli, lab, run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+run.lessons = lambda names: lab.lessons(names, Path({str(lessons)!r}))
+sys.exit(cli.main(["run", "--model", "pocket", "--jobs", "1", "--out", {str(out)!r}]))
 """
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    slow = out / "01_slow.ipynb"
     deadline = time.time() + 120
-    while not kernels(process.pid) and time.time() < deadline:
+    while not (kernels(process.pid) and slow.exists()) and time.time() < deadline:
         time.sleep(0.2)
-    started = kernels(process.pid)
-    assert started
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-    assert not any(is_alive(pid) for pid in started)
-    assert json.loads((out / "results.json").read_text())["lessons"][0]["status"] == "stopped"
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert kernels(process.pid) and started
+    return process, started
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+def test_a_stopped_or_killed_run_leaves_no_kernel_and_a_report(lessons, tmp_path, name):
+    write(lessons, "00_good", "1 + 1")
+    write(lessons, "01_slow", "import time; time.sleep(600)")
+    out = tmp_path / "out"
+    process, started = started_run(lessons, out)
+    process.send_signal(getattr(signal, name))
+    assert process.wait(timeout=60) == (-9 if name == "SIGKILL" else 130)
+    _, left = psutil.wait_procs(started, timeout=20)
+    for one in left:
+        one.kill()
+    assert left == []
+    rows = json.loads((out / "results.json").read_text())["lessons"]
+    status = "running" if name == "SIGKILL" else "stopped"
+    assert [row["status"] for row in rows] == ["passed", status]
     assert (out / "index.html").exists()
 
 
+def test_a_full_disk_names_the_folder_and_keeps_what_is_done(lessons, tmp_path, monkeypatch, capsys):
+    def full(path, content):
+        if '"status": "passed"' in content:
+            raise OSError(28, "No space left on device")
+        written(path, content)
+
+    write(lessons, "00_good", "1 + 1")
+    write(lessons, "01_never", "1 + 1")
+    out = tmp_path / "out"
+    written = run.write_whole
+    monkeypatch.setattr(run, "write_whole", full)
+    assert cli.main(["run", "--model", "pocket", "--jobs", "1", "--out", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert f"{out} cannot be used (No space left on device). Free some space there" in said
+    assert "--out FOLDER" in said and (out / "00_good.ipynb").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_a_lesson_that_finds_the_disk_full_leaves_the_file_that_was_there(lessons, tmp_path):
+    write(lessons, "00_good", "1 + 1", title="Long" * 1000)
+    target = tmp_path / "executed.ipynb"
+    target.write_text("from before")
+    command = "trap '' XFSZ; ulimit -f 1; exec \"$@\""
+    lesson = [sys.executable, "-m", "course_utils.commands.run", str(lessons / "00_good.ipynb"), str(target)]
+    ours, its = os.pipe()[::-1]  # open: the lesson's process ends with the one that started it
+    done = subprocess.run(["bash", "-c", command, "bash", *lesson], stdin=its, capture_output=True, text=True)
+    os.close(ours)
+    os.close(its)
+    assert done.returncode == 1 and "File too large" in done.stderr
+    assert target.read_text() == "from before"
+
+
 def kernels(pid):
-    found = []
-    for child in psutil.Process(pid).children(recursive=True):
-        if "ipykernel" in " ".join(child.cmdline()):
-            found.append(child.pid)
-    return found
+    return [child for child in psutil.Process(pid).children(recursive=True) if is_kernel(child)]
 
 
-def is_alive(pid):
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+def is_kernel(process):
+    try:
+        return "ipykernel" in " ".join(process.cmdline())
+    except psutil.Error:  # gone meanwhile
+        return False
 
 
 def test_jobs_follow_memory_and_cores(monkeypatch):

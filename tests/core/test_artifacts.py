@@ -140,7 +140,5 @@ def test_a_damaged_entry_is_made_again_and_a_line_says_so(capsys, how):
 def test_a_home_that_cannot_be_written_is_named_with_the_setting(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "file"))
-    with pytest.raises(
-        OSError, match=r"file/cache cannot be written \(.*Set COURSE_HOME to a folder of yours"
-    ):
+    with pytest.raises(OSError, match=r"file/cache cannot be used \(.*Set COURSE_HOME to a folder of yours"):
         cached("sft", {}, Maker())

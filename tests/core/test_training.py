@@ -1,3 +1,4 @@
+import io
 import itertools
 import math
 import os
@@ -396,6 +397,7 @@ def test_weights_that_are_not_finite_are_named(model):
         train(model, data(), steps=5, lr=1e-3)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_keeps_history_and_model_usable(model):
     calls = []
 
@@ -413,6 +415,7 @@ def test_interrupt_keeps_history_and_model_usable(model):
     assert train(model, data(), steps=2, lr=1e-2).stopped is None
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_in_an_update_waits_for_its_end(model, monkeypatch):
     steps = []
     update = torch.optim.AdamW.step
@@ -531,3 +534,14 @@ def test_the_loss_is_that_of_cross_entropy(model):
     logits = model(**{k: batch[k] for k in ("input_ids", "attention_mask")}).logits
     expected = F.cross_entropy(logits[0, :-1], batch["labels"][0, 1:], reduction="sum")
     torch.testing.assert_close(lm_loss(model, batch)[0], expected)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_of_ascii_alone_costs_no_training(model, monkeypatch, terminal):
+    raw = io.BytesIO()
+    stdout = io.TextIOWrapper(raw, encoding="ascii")
+    monkeypatch.setattr(stdout, "isatty", lambda: terminal)
+    monkeypatch.setattr("sys.stdout", stdout)
+    assert len(train(model, data(), steps=2, lr=1e-3, label="µ").rows) == 2
+    stdout.flush()
+    assert b"? 2/2 - loss " in raw.getvalue()

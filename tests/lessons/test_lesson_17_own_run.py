@@ -118,6 +118,7 @@ def weights(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("method", own_run.RUN_METHODS)
 @pytest.mark.parametrize("interrupt", [("sft", 3), ("dpo", 2)], ids=["in SFT", "in DPO"])
 def test_an_interrupted_run_ends_as_if_nothing_had_happened(session, tmp_path, capsys, method, interrupt):
@@ -307,3 +308,18 @@ def test_the_report_escapes_what_the_data_say(tmp_path, model, tokenizer):
     page = report.report_page(evil, [(evil, evil)], [evil], {}, asked, {evil: scores})
     assert "<script" not in page and page.count("&lt;script&gt;") >= 8
     assert page.startswith("<!DOCTYPE html>") and 'charset="utf-8"' in page
+
+
+def test_the_lock_lies_beside_the_work_and_is_held_until_it_is_gone(tmp_path, monkeypatch):
+    run = open_run(tmp_path / "m", {"data": "x"})
+    held = []
+
+    def remove(folder, **options):
+        held.append(run.lock.is_locked)
+        rmtree(folder, **options)
+
+    rmtree = own_run.shutil.rmtree
+    monkeypatch.setattr(own_run.shutil, "rmtree", remove)
+    assert not [path for path in run.work.iterdir() if "lock" in path.name]
+    run.finish(lambda folder: (folder / "file").write_text("x"))
+    assert held and all(held) and not run.lock.is_locked and not run.work.exists()

@@ -1,5 +1,6 @@
 """Two processes train like one: by hand, sharded and with Accelerate; an interrupt leaves nothing behind."""
 
+import ipaddress
 import os
 import signal
 import subprocess
@@ -128,3 +129,16 @@ def test_an_interrupt_leaves_no_process():
             follow([sys.executable, "-c", child], dict(os.environ), interrupt)
     assert seen == ["started"] and time.monotonic() - started < 30
     assert not group_lives(processes[0])
+
+
+def test_every_port_is_on_loopback():
+    starter, below = start_run()
+    try:
+        found = [each for process in below for each in process.net_connections("inet")]
+        ports = [each.laddr for each in found if each.status == psutil.CONN_LISTEN]
+        assert ports and {ipaddress.ip_address(address.ip).is_loopback for address in ports} == {True}
+    finally:
+        starter.kill()
+        starter.wait()
+        starter.stdout.close()
+        psutil.wait_procs(below, timeout=60)
