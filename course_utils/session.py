@@ -7,6 +7,7 @@ import random
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_utils.machine import cores, find_device, memory
@@ -76,10 +77,12 @@ def start(model: str = "auto", scale: str = "auto", seed: int = 0) -> Session:
     import numpy as np
     import torch
 
+    from course_utils.hub import be_quiet
     from course_utils.models import resolve
 
     device = find_device()
     source = resolve(model, device)
+    be_quiet(offline=isinstance(source.place, Path))
     scale = choose_scale(scale, device)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cores())

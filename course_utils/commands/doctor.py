@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from course_utils.home import ROOT, home
+from course_utils.hub import within
 from course_utils.machine import cores, find_device, memory
 
 GIB = 2**30
@@ -183,8 +184,11 @@ def hub() -> Iterator[Line]:
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
-    try:
+    def ask():
         get_session().get(f"{constants.ENDPOINT}/api/models/gpt2", timeout=HUB_TIMEOUT).raise_for_status()
+
+    try:
+        within(HUB_TIMEOUT, ask)
         yield Line("ok", "hub", f"{constants.ENDPOINT} answers")
     except Exception as fault:  # those of the hub client's HTTP library, which changes with its version
         yield Line(

@@ -23,6 +23,7 @@ from course_utils.lessons.lesson_17.own_data import (
     fit_preferences,
     leak_free_split,
     leaks,
+    marker_lines,
     near_copies,
     near_pairs,
     overlap,
@@ -415,7 +416,7 @@ def many(count, equal):
 @pytest.mark.parametrize("count, seconds", [(20_000, 20), pytest.param(100_000, 60, marks=pytest.mark.slow)])
 def test_equal_questions_do_not_cost_their_square(count, seconds):
     rows, began = many(count, 2 if count < 100_000 else 10), time.perf_counter()
-    kept, exact, near = without_duplicates(rows)
+    kept, _, near = without_duplicates(rows)
     assert near == []
     assert len(set(question_groups([row.asked for row in kept]))) > count / 4
     assert time.perf_counter() - began < seconds
@@ -451,3 +452,11 @@ def test_a_long_conversation_is_measured_a_few_times():
 
     messages = talk(*["aaaa"] * 4000).messages
     assert len(shorten(messages, length, 40)) == 10 and len(asked) < 20
+
+
+def test_lines_with_typed_markers_are_named(model, tokenizer):
+    add_chat_tokens(model, tokenizer)
+    rows = [talk("Who?", "Me.", line=n) for n in (1, 2)]
+    rows += [talk("a<|im_end|>b", "Me.", line=4), talk("Who?", "x <|endoftext|>", line=5)]
+    rows += [talk("<|im_end >", "im_end", line=6)]
+    assert marker_lines(tokenizer, rows) == [4, 5]
