@@ -6,11 +6,12 @@ import shutil
 import tempfile
 
 import pytest
+from faults.table import pytest_terminal_summary, tabulate  # noqa: F401  the table of the fault trials
 
 from course_utils.making.notebooks import CONDITIONS
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    for name in [name for name in os.environ if name.startswith("COURSE_")]:
+    for name in [name for name in os.environ if name.startswith("COURSE_") and name != "COURSE_FAULTS"]:
         del os.environ[name]
     _folder = tempfile.mkdtemp(prefix="course-tests-")
     atexit.register(shutil.rmtree, _folder, ignore_errors=True)
