@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from course_utils.home import home
+from course_utils.hub import online, within
 from course_utils.model_files import (
     GPT2_REPOS,
     PICKLES,
@@ -38,7 +39,8 @@ SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db
 
 def fetch(name: str) -> Path:
     """Put `name` (gpt2 or smollm2) under home()/models, unless it is there; returns its folder."""
-    return {"gpt2": fetch_gpt2, "smollm2": fetch_smollm2}[name]()
+    with online():
+        return {"gpt2": fetch_gpt2, "smollm2": fetch_smollm2}[name]()
 
 
 def fetch_gpt2() -> Path:
@@ -65,15 +67,16 @@ def fetch_hub(repo: str) -> Path:
     """The safetensors version of a hub repository, in the hub's own cache; returns the snapshot's folder."""
     from huggingface_hub import snapshot_download
 
-    files, _ = _hub_files(repo)
-    print(f"Downloading {repo} from the Hugging Face hub into its local cache", flush=True)
-    try:
-        return Path(snapshot_download(repo, allow_patterns=[file.rfilename for file in files]))
-    except Exception as fault:  # see _hub_files
-        raise ModelError(
-            f"The download of {repo} broke off ({type(fault).__name__}: {fault}). "
-            "Load it again: files that have arrived are kept."
-        ) from fault
+    with online():
+        files, _ = _hub_files(repo)
+        print(f"Downloading {repo} from the Hugging Face hub into its local cache", flush=True)
+        try:
+            return Path(snapshot_download(repo, allow_patterns=[file.rfilename for file in files]))
+        except Exception as fault:  # see _hub_files
+            raise ModelError(
+                f"The download of {repo} broke off ({type(fault).__name__}: {fault}). "
+                "Load it again: files that have arrived are kept."
+            ) from fault
 
 
 def _stored(name: str, make: Callable[[Path], None]) -> Path:
@@ -107,7 +110,7 @@ def _hub_files(repo: str) -> tuple[list[RepoSibling], str]:
     from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 
     try:
-        info = HfApi().model_info(repo, files_metadata=True, timeout=HUB_TIMEOUT)
+        info = within(HUB_TIMEOUT, lambda: HfApi().model_info(repo, files_metadata=True, timeout=HUB_TIMEOUT))
     except OfflineModeIsEnabled as fault:
         raise ModelError(
             f"{repo} is not on disk, and HF_HUB_OFFLINE is set. Unset it, or fetch the model "

@@ -125,9 +125,9 @@ def _unknown(name: str) -> ModelError:
 
 
 def _download(source: Source) -> Path:
-    from course_utils.fetch import fetch_gpt2, fetch_hub
+    from course_utils.fetch import fetch, fetch_hub
 
-    return fetch_gpt2() if source.kind == "gpt2" else fetch_hub(str(source.place))
+    return fetch("gpt2") if source.kind == "gpt2" else fetch_hub(str(source.place))
 
 
 def shipped_checksums_ok() -> bool:

@@ -7,6 +7,7 @@ import random
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_utils.machine import cores, find_device, memory
@@ -89,11 +90,13 @@ def start(model: str = "auto", scale: str = "auto", seed: int | str = 0) -> Sess
     import numpy as np
     import torch
 
+    from course_utils.hub import be_quiet
     from course_utils.models import resolve
 
     seed, device = check_seed(seed), find_device()
     scale = choose_scale(scale, device)
     source = resolve(str(model or "auto"), device)
+    be_quiet(offline=isinstance(source.place, Path))
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cores())
     random.seed(seed)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from course_utils.commands.lab import OTHER_CHECKOUT
 from course_utils.home import OTHER_HOME, ROOT, home
+from course_utils.hub import within
 from course_utils.machine import GIB, cores, find_device, memory
 
 HUB_TIMEOUT = 3.0  # seconds
@@ -199,8 +200,11 @@ def hub() -> Iterator[Line]:
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
-    try:
+    def ask():
         get_session().get(f"{constants.ENDPOINT}/api/models/gpt2", timeout=HUB_TIMEOUT).raise_for_status()
+
+    try:
+        within(HUB_TIMEOUT, ask)
         yield Line("ok", "hub", f"{constants.ENDPOINT} answers")
     except Exception as fault:  # those of the hub client's HTTP library, which changes with its version
         yield Line(

@@ -1,9 +1,12 @@
 """Adapters on disk, in PEFT's format: saved, read, checked against the model they are for."""
 
+import hashlib
 import json
+import math
 import os
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -22,6 +25,19 @@ from course_utils.methods.lora import (
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
+# what the weights mean nothing without: written into their file as well, since two files are two renames
+SETTINGS = ("r", "lora_alpha", "use_rslora", "trainable_token_indices")
+READ = {
+    *SETTINGS,
+    "peft_type",
+    "base_model_name_or_path",
+    "lora_dropout",
+    "target_modules",
+    "fan_in_fan_out",
+    "task_type",
+}
+IGNORED = {"inference_mode", "auto_mapping", "peft_version", "revision", "megatron_core", "qalora_group_size"}
+PLAIN = {"bias": ("none",), "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}
 
 
 def adapter_config(model):
@@ -31,7 +47,7 @@ def adapter_config(model):
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": getattr(model, "name_or_path", None) or None,
+        "base_model_name_or_path": base_name(model),
         "r": first.rank,
         "lora_alpha": first.alpha,
         "use_rslora": first.rslora,
@@ -41,6 +57,17 @@ def adapter_config(model):
         "bias": "none",
         "inference_mode": True,
     }
+
+
+def base_name(model):
+    """The model's name without the folders it lies in, which are nobody else's business; None without one."""
+    name = getattr(model, "name_or_path", None) or None
+    if name is None or not Path(name).is_absolute():
+        return name
+    for part in Path(name).parts:
+        if part.startswith("models--"):  # a folder of the hub's cache
+            return part.removeprefix("models--").replace("--", "/")
+    return Path(name).name
 
 
 def peft_tensors(tensors):
@@ -64,11 +91,22 @@ def write_adapter_files(folder, config, tensors, fingerprint):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights_file, config_file = folder / f"{WEIGHTS_FILE}.part", folder / f"{CONFIG_FILE}.part"
-    save_file(tensors, weights_file, metadata={"format": "pt", "base_sha256": fingerprint})
+    metadata = {name: json.dumps(config[name]) for name in SETTINGS if name in config}
+    metadata |= {"format": "pt", "base_sha256": fingerprint, "tensors_sha256": tensors_sha256(tensors)}
+    save_file(tensors, weights_file, metadata=metadata)
     config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     os.replace(weights_file, folder / WEIGHTS_FILE)
     os.replace(config_file, folder / CONFIG_FILE)
     return folder
+
+
+def tensors_sha256(tensors):
+    """SHA-256 of names, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def read_adapter(folder):
@@ -85,10 +123,25 @@ def read_adapter_files(folder):
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         with safe_open(folder / WEIGHTS_FILE, "pt") as file:
-            fingerprint = (file.metadata() or {}).get("base_sha256")
-            return config, {key: file.get_tensor(key) for key in file.keys()}, fingerprint  # noqa: SIM118
-    except (json.JSONDecodeError, SafetensorError) as error:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        written = {name: json.loads(metadata[name]) for name in SETTINGS if name in metadata}
+    except (ValueError, RecursionError, SafetensorError) as error:
         raise ValueError(f"The adapter in {folder} is damaged: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"The adapter in {folder} is damaged: {CONFIG_FILE} holds no object.")
+    for name, value in written.items():
+        if config.get(name) != value:
+            raise ValueError(
+                f"{folder}: {name} is {str(config.get(name))[:60]} in {CONFIG_FILE}, the weights were "
+                f"written with {value}. The two files belong to different adapters: save it again."
+            )
+    if metadata.get("tensors_sha256") not in (None, tensors_sha256(tensors)):
+        raise ValueError(f"The adapter in {folder} is damaged: values in {WEIGHTS_FILE} have changed.")
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise ValueError(f"{folder / WEIGHTS_FILE}: the values of {name} are not finite numbers.")
+    return config, tensors, metadata.get("base_sha256")
 
 
 def parse_adapter(folder, config, loaded, fingerprint):
@@ -96,11 +149,7 @@ def parse_adapter(folder, config, loaded, fingerprint):
     folder = Path(folder)
     if config.get("peft_type") != "LORA":
         raise ValueError(f"{folder} holds a {config.get('peft_type')} adapter; only LORA is supported.")
-    extras = ["rank_pattern", "alpha_pattern", "modules_to_save", "trainable_token_indices", "lora_bias"]
-    extras += [key for key in config if key.startswith("use_") and key != "use_rslora"]
-    used = [key for key in extras if config.get(key)]
-    if used or config.get("bias", "none") != "none":
-        raise ValueError(f"{folder} uses {', '.join(used) or 'bias'}, unsupported here: load it with PEFT.")
+    _check_settings(folder, config)
     tensors, loaded = {}, dict(loaded)
     for name in dict.fromkeys(key.removeprefix(PREFIX).rpartition(".lora_")[0] for key in loaded):
         A, B = (loaded.pop(f"{PREFIX}{name}.lora_{part}.weight", None) for part in "AB")
@@ -109,8 +158,38 @@ def parse_adapter(folder, config, loaded, fingerprint):
         tensors[name] = (A, B)
     if loaded or not tensors:
         raise ValueError(f"{folder / WEIGHTS_FILE}: unexpected tensors {sorted(loaded)[:3]}, or none at all.")
+    _check_targets(folder, config.get("target_modules"), tensors)
     rslora, base = config.get("use_rslora", False), config.get("base_model_name_or_path")
     return Adapter(config["r"], config["lora_alpha"], rslora, tensors, base, fingerprint)
+
+
+def _check_settings(folder, config):
+    """ValueError, by name, for every setting that is not known here or changes what the weights mean."""
+    plain = {name: config.get(name, values[0]) in values for name, values in PLAIN.items()}
+    others = {name: not value for name, value in config.items() if name not in READ | IGNORED | set(PLAIN)}
+    if config.get("trainable_token_indices"):  # load_chat_adapter has taken it out
+        others["trainable_token_indices"] = False
+    if used := [name for name, fine in (others | plain).items() if not fine]:
+        raise ValueError(f"{folder} uses {', '.join(used)}, unsupported here: load it with PEFT.")
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    right = {
+        "r": type(rank) is int and rank > 0,
+        "lora_alpha": type(alpha) in (int, float) and math.isfinite(alpha),
+        "use_rslora": isinstance(config.get("use_rslora", False), bool),
+        "task_type": config.get("task_type") in ("CAUSAL_LM", None),
+    }
+    if wrong := [name for name, fine in right.items() if not fine]:
+        raise ValueError(f"{folder / CONFIG_FILE}: {wrong[0]} cannot be {config.get(wrong[0])!r} here.")
+
+
+def _check_targets(folder, targets, layers):
+    """ValueError unless target_modules are ends of layers' names, and of all layers in the file."""
+    listed = isinstance(targets, list) and all(isinstance(target, str) for target in targets)
+    if not listed or not all(f".{name}".endswith(tuple(f".{t}" for t in targets)) for name in layers):
+        raise ValueError(
+            f"{folder / CONFIG_FILE}: target_modules {str(targets)[:60]} are not the ends of the layers' "
+            f"names in {WEIGHTS_FILE}: load it with PEFT."
+        )
 
 
 def load_adapter(model, folder, check_base=True):

@@ -141,6 +141,8 @@ def load_chat_adapter(model, folder, check_base=True):
         raise ValueError(f"{Path(folder) / CONFIG_FILE} names no trainable_token_indices: use load_adapter")
     if isinstance(tokens, dict):
         tokens = next(iter(tokens.values()))
+    if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+        raise ValueError(f"{Path(folder) / CONFIG_FILE}: trainable_token_indices cannot be {tokens!r}")
     rows = {}
     for name in _row_layers(model):
         rows[name] = tensors.pop(f"{PREFIX}{name}.{ROWS_TENSOR}", torch.empty(0))

@@ -33,3 +33,8 @@ def test_environment_yml_asks_for_what_pyproject_asks_for():
 def test_the_licence_is_the_one_that_pyproject_names():
     assert project()["license"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text()[:200]
+
+
+def test_the_release_of_bitsandbytes_that_errs_on_a_cpu_is_left_out():
+    allowed = ranges(project()["optional-dependencies"]["compare"])["bitsandbytes"]
+    assert not allowed.contains("0.50.2") and allowed.contains("0.49.0") and allowed.contains("0.50.3")

@@ -23,6 +23,7 @@ from course_utils.lessons.lesson_17.own_data import (
     fit_preferences,
     leak_free_split,
     leaks,
+    marker_lines,
     near_copies,
     near_pairs,
     overlap,
@@ -451,3 +452,11 @@ def test_a_long_conversation_is_measured_a_few_times():
 
     messages = talk(*["aaaa"] * 4000).messages
     assert len(shorten(messages, length, 40)) == 10 and len(asked) < 20
+
+
+def test_lines_with_typed_markers_are_named(model, tokenizer):
+    add_chat_tokens(model, tokenizer)
+    rows = [talk("Who?", "Me.", line=n) for n in (1, 2)]
+    rows += [talk("a<|im_end|>b", "Me.", line=4), talk("Who?", "x <|endoftext|>", line=5)]
+    rows += [talk("<|im_end >", "im_end", line=6)]
+    assert marker_lines(tokenizer, rows) == [4, 5]

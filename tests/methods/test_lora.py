@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 
 import pytest
 import torch
@@ -408,6 +409,112 @@ def test_damaged_and_unsupported_folders(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         lora_files.read_adapter(tmp_path)
+
+
+def refused(folder):
+    with pytest.raises(ValueError) as error:
+        lora_files.read_adapter(folder)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("layers_to_transform", [0]),
+        ("layers_pattern", "h"),
+        ("layer_replication", [[0, 2]]),
+        ("exclude_modules", ["c_proj"]),
+        ("alora_invocation_tokens", [1, 2]),
+        ("init_lora_weights", "pissa"),
+        ("init_lora_weights", "olora"),
+        ("loftq_config", {"bits": 4}),
+        ("target_parameters", ["w"]),
+        ("rank_pattern", {"c_attn": 2}),
+        ("a_setting_of_tomorrow", 1),
+        ("trainable_token_indices", [1]),
+    ],
+)
+def test_settings_that_are_not_understood_are_refused_by_name(tmp_path, name, value):
+    lora_files.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
+    edit_config(tmp_path, **{name: value})
+    assert f"uses {name}, unsupported here" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("target_modules", ".*attn"),
+        ("target_modules", "all-linear"),
+        ("target_modules", ["c_fc"]),
+        ("target_modules", [3]),
+        ("target_modules", []),
+        ("r", "4"),
+        ("r", 0),
+        ("lora_alpha", None),
+        ("lora_alpha", math.inf),
+        ("use_rslora", "yes"),
+        ("task_type", "SEQ_CLS"),
+    ],
+)
+def test_odd_values_are_refused_by_name(tmp_path, name, value):
+    lora_files.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    save_file(load_file(file), file)  # as PEFT writes it: without our metadata
+    lora_files.read_adapter(tmp_path)
+    edit_config(tmp_path, **{name: value})
+    assert name in refused(tmp_path) and "adapter_config.json" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("name, value", [("r", 8), ("lora_alpha", 32), ("use_rslora", True)])
+def test_weights_beside_the_config_of_another_adapter_are_refused(tmp_path, name, value):
+    lora_files.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
+    edit_config(tmp_path, **{name: value})
+    assert f"{name} is {value} in adapter_config.json" in refused(tmp_path)
+    assert "The two files belong to different adapters" in refused(tmp_path)
+
+
+def test_flipped_bytes_of_an_adapter_are_seen(tmp_path):
+    lora_files.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    whole = file.read_bytes()
+    start = len(whole) // 2
+    for place in range(start, len(whole), (len(whole) - start) // 20):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert "is damaged: values in adapter_model.safetensors have changed" in refused(tmp_path)
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path):
+    lora_files.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    tensors = load_file(file)
+    name = sorted(tensors)[0]
+    tensors[name].view(-1)[0] = math.nan
+    save_file(tensors, file)
+    assert f"the values of {name} are not finite numbers" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"\xff", b"[" * 100_000, b'{"r": ' + b"9" * 5000 + b"}"])
+def test_a_config_that_is_no_object_is_named(tmp_path, content):
+    lora_files.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
+    (tmp_path / "adapter_config.json").write_bytes(content)
+    assert f"The adapter in {tmp_path} is damaged" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("/home/ann/models/mine", "mine"),
+        ("/home/ann/.cache/hub/models--a--b/snapshots/0123", "a/b"),
+        ("owner/name", "owner/name"),
+        ("", None),
+    ],
+)
+def test_no_absolute_path_is_handed_on(tmp_path, name, expected):
+    model = adapted(*MODELS["gpt2"])
+    model.name_or_path = name
+    lora_files.save_adapter(model, tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == expected
 
 
 def test_merged_models_are_not_saved(tmp_path):

@@ -34,7 +34,14 @@ def write_lines(path, rows):
 
 def papermill(folder, **parameters):
     """Runs the lesson by papermill's command in a folder; the finished process, and the notebook's text."""
-    command = [sys.executable, "-m", "papermill", str(notebooks.find("17")), "out.ipynb", "--no-progress-bar"]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(notebooks.lessons(["17"])[0]),
+        "out.ipynb",
+        "--no-progress-bar",
+    ]
     for name, value in {"MODEL": "pocket", "SCALE": "smoke", **parameters}.items():
         command += ["-p", name, str(value)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -65,6 +72,17 @@ def test_conversations_and_pairs_by_lora(tmp_path):
     for name in ("README.md", "report.html", "run.json", "results.json"):
         assert str(tmp_path) not in (tmp_path / "result" / name).read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"my.jsonl", "p.jsonl", "out.ipynb", "result"}
+
+
+@pytest.mark.parametrize("typed", [slice(0, 8), slice(None)], ids=["some rows", "all rows"])
+def test_typed_markers_are_named_and_do_not_fail_the_comparison(tmp_path, typed):
+    rows = [conversation(row) for row in ASKED]
+    for row in rows[typed]:
+        row["messages"][0]["content"] += " Is <|im_end|> the end?"
+    write_lines(tmp_path / "my.jsonl", rows)
+    done, text = papermill(tmp_path, DATA="my.jsonl", OUT="result")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Markers typed as text, lines [1, 2, 3, 4, 5, 6, 7, 8" in text and "DOES NOT HOLD" not in text
 
 
 def test_a_table_by_qlora_on_a_local_folder(tmp_path):

@@ -349,6 +349,20 @@ def token_counts(tokenizer, messages: Sequence[dict]) -> tuple[int, int]:
     return total, sum(len(encode_content(tokenizer, answer)) + 1 for answer in answers)
 
 
+def marker_lines(tokenizer, conversations: Sequence[Conversation]) -> list[int]:
+    """Lines in which somebody types a special token's text.
+
+    Here it is encoded as ordinary characters; what renders a conversation by its template and encodes the
+    result, as TRL and most servers do, makes the token of it.
+    """
+    markers = tokenizer.get_added_vocab()
+    return [
+        row.line
+        for row in conversations
+        if any(marker in message["content"] for message in row.messages for marker in markers)
+    ]
+
+
 def shorten(messages: list[dict], length, limit: int) -> list[dict] | None:
     """The conversation without as many of its oldest exchanges as it takes: length(messages) <= limit.
 

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib.metadata import version
@@ -180,6 +181,7 @@ On {asked} held-out questions, none of them asked in training; in brackets 95% i
 """
 
 PEFT_USE = """\
+import torch
 from peft import PeftModel
 from transformers import AutoTokenizer
 
@@ -192,6 +194,7 @@ base.resize_token_embeddings(len(tokenizer))
 model = PeftModel.from_pretrained(base, folder)"""
 
 FULL_USE = """\
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = "."  # this folder
@@ -200,12 +203,24 @@ model = AutoModelForCausalLM.from_pretrained(folder)"""
 
 ASK_THE_MODEL = """
 
-messages = [{"role": "user", "content": "What is the capital of Peru?"}]
-ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt",
-                                    return_dict=True)
-said = model.generate(**ids, max_new_tokens=60, do_sample=False, pad_token_id=tokenizer.pad_token_id,
+def encode(text, **options):
+    return tokenizer(text, add_special_tokens=False, **options)["input_ids"]
+
+# a question is encoded by itself: a marker such as <|im_end|> that somebody types in it stays ordinary text
+question = "What is the capital of Peru?"
+chat = [{"role": "user", "content": "QUESTION"}]
+text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+before, after = text.split("QUESTION")
+ids = torch.tensor([encode(before) + encode(question.strip(), split_special_tokens=True) + encode(after)])
+said = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=60, do_sample=False,
+                      pad_token_id=tokenizer.pad_token_id,
                       eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"))
-print(tokenizer.decode(said[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))"""
+print(tokenizer.decode(said[0, ids.shape[1]:], skip_special_tokens=True))"""
+
+
+def as_markdown(text: str) -> str:
+    """The text as Markdown shows it: in one line, nothing in it is markup."""
+    return re.sub(r"([\\`*_\[\]()#|~<>&!])", r"\\\1", " ".join(text.split()))
 
 
 def model_card(
@@ -228,8 +243,8 @@ def model_card(
         name: f"{value:g}" if isinstance(value, float) else value for name, value in shown.items()
     } | settings
     return MODEL_CARD.format(
-        title=title,
-        base=base,
+        title=as_markdown(title),
+        base=as_markdown(base),
         base_as_json=json.dumps(base),
         library="transformers" if full else "peft",
         tags="sft, dpo" if pairs else "sft",

@@ -1,0 +1,159 @@
+"""Nothing on disk is asked of the network, and no answer is waited for longer than was said."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from course_utils import hub
+from course_utils.commands import doctor
+from course_utils.fetch import fetch
+from course_utils.model_files import ModelError
+from course_utils.models import load_model
+
+
+@pytest.fixture
+def trickling(monkeypatch, tmp_path):
+    """A hub that sends a byte every tenth of a second, for half a minute."""
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "300")
+            self.end_headers()
+            for _ in range(300):
+                if stop.wait(0.1):
+                    return
+                self.wfile.write(b" ")
+                self.wfile.flush()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    stop = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    yield
+    stop.set()
+    server.shutdown()
+
+
+@pytest.mark.parametrize("ask", [lambda: load_model("someone/something"), lambda: fetch("gpt2")])
+def test_a_server_that_trickles_is_left_after_three_seconds(trickling, ask):
+    began = time.perf_counter()
+    with pytest.raises(ModelError, match=r"was not reached within 3 s \(TimeoutError\)"):
+        ask()
+    assert time.perf_counter() - began < 5
+
+
+def test_doctor_leaves_a_server_that_trickles(trickling):
+    began = time.perf_counter()
+    [line] = doctor.hub()
+    assert line.level == "note" and "not reached within 3 s (TimeoutError)" in line.text
+    assert time.perf_counter() - began < 5
+
+
+def test_within_hands_on_values_and_errors():
+    assert hub.within(1, lambda: 17) == 17
+    with pytest.raises(ZeroDivisionError):
+        hub.within(1, lambda: 1 / 0)
+
+
+def asked_of_the_hub(code, **environment):
+    """Paths that a process asks of a hub that logs them; HF_HUB_OFFLINE is not set."""
+    paths = []
+
+    class Log(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_POST = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Log) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        variables |= {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", **environment}
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], env=variables, capture_output=True, text=True
+        )
+        server.shutdown()
+    assert done.returncode == 0, done.stderr[-2000:]
+    return paths
+
+
+TRAINER = """
+    {start}
+    import time, tempfile
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+    import datasets
+    model = AutoModelForCausalLM.from_pretrained({pocket!r})
+    tokenizer = AutoTokenizer.from_pretrained({pocket!r})
+    tokenizer.pad_token = tokenizer.eos_token
+    rows = datasets.Dataset.from_list([{{"text": "a cat"}}] * 4)
+    settings = {{"max_steps": 1, "report_to": "none", "save_strategy": "no", "use_cpu": True, "bf16": False}}
+    config = SFTConfig(tempfile.mkdtemp(), **settings)
+    SFTTrainer(model, config, train_dataset=rows, processing_class=tokenizer).train()
+    time.sleep(1)  # telemetry is sent by a thread
+"""
+
+
+@pytest.mark.slow
+def test_a_trainer_asks_nothing_after_start():
+    from course_utils.models import POCKET
+
+    code = TRAINER.format(
+        start="from course_utils.session import start; start('pocket', 'smoke')", pocket=str(POCKET)
+    )
+    assert asked_of_the_hub(code) == []
+    bare = TRAINER.format(start="", pocket=str(POCKET))
+    assert any("telemetry" in path for path in asked_of_the_hub(bare))  # the trial can see it
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("lesson", ["13", "17"])
+def test_a_lesson_asks_nothing_of_the_network(lesson, tmp_path):
+    from course_utils.making.notebooks import lessons
+
+    code = f"""
+    import papermill
+    papermill.execute_notebook({str(lessons([lesson])[0])!r}, {str(tmp_path / "out.ipynb")!r},
+                               {{"MODEL": "pocket", "SCALE": "smoke"}}, progress_bar=False)
+    """
+    assert asked_of_the_hub(code, COURSE_HOME=str(tmp_path)) == []
+
+
+def test_what_is_not_on_disk_may_be_asked_for_even_so(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(hub, "CHOSEN", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    hub.be_quiet(offline=True)
+    assert constants.HF_HUB_OFFLINE and constants.HF_HUB_DISABLE_TELEMETRY
+    with hub.online():
+        assert not constants.HF_HUB_OFFLINE and os.environ["HF_HUB_OFFLINE"] == "0"
+    assert constants.HF_HUB_OFFLINE and os.environ["HF_HUB_OFFLINE"] == "1"
+    hub.be_quiet(offline=False)
+    assert not constants.HF_HUB_OFFLINE
+    monkeypatch.setattr(hub, "CHOSEN", True)
+    hub.be_quiet(offline=True)
+    assert not constants.HF_HUB_OFFLINE

@@ -1,0 +1,357 @@
+"""Broken files of every kind, through every reader: each is refused in words that name it, or read as it was.
+
+A trial is bad if the error is of another kind than the reader promises, names no file, or if what was damaged
+is read as something else.
+"""
+
+import gzip
+import json
+import os
+import random
+
+import pytest
+import torch
+from faults.table import many
+from helpers import CONTEXT, tiny_gpt2, tiny_model
+from safetensors.torch import load_file, save_file
+
+from course_utils import data
+from course_utils.data import DATA, Example, batches
+from course_utils.lessons.lesson_17.own_data import read_conversations, read_preferences
+from course_utils.methods import lora, lora_files
+from course_utils.model_files import ModelError
+from course_utils.models import load_model, save_model
+from course_utils.preferences import load_preferences
+from course_utils.training import train
+
+pytestmark = pytest.mark.faults
+
+ROW = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}]}
+PAIR = {"prompt": "Who?", "chosen": "Me.", "rejected": "I."}
+
+
+# --------------------------------------------------------------------------- what is done to a file
+
+
+def truncated(content, rng):
+    return content[: rng.randrange(len(content))]
+
+
+def flipped(content, rng):
+    place = rng.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ (1 << rng.randrange(8))]) + content[place + 1 :]
+
+
+def zeros(content, rng):
+    place = rng.randrange(len(content))
+    return content[:place] + bytes(min(512, len(content) - place)) + content[place + 512 :]
+
+
+def noise(content, rng):
+    place = rng.randrange(len(content))
+    return content[:place] + rng.randbytes(64) + content[place + 64 :]
+
+
+def doubled(content, rng):
+    return content + content[rng.randrange(len(content)) :]
+
+
+def empty(content, rng):
+    return b""
+
+
+def packed(content, rng):
+    return gzip.compress(content, mtime=0)
+
+
+DAMAGE = [truncated, flipped, zeros, noise, doubled, empty, packed]
+
+
+def recoded(encoding):
+    def change(content, rng):
+        return content.decode().encode(encoding)
+
+    return change
+
+
+def line_of(text):
+    """Puts a line among the others."""
+
+    def change(content, rng):
+        lines = content.split(b"\n")
+        lines.insert(rng.randrange(2), text)
+        return b"\n".join(lines)
+
+    return change
+
+
+TEXT_DAMAGE = [
+    *DAMAGE,
+    *map(recoded, ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")),
+    *map(
+        line_of,
+        (
+            b'{"messages": ' + b"9" * 5000 + b"}",
+            b"[" * 200_000,
+            b'{"a":' * 50_000,
+            b"\xff\xfe\xfd",
+            b'{"messages": "\\ud83d"}',
+            b"null",
+            b"[]",
+            b"{}",
+            b'{"messages": [{"role": "user", "content": "' + b"a " * 600_000 + b'"}]}',
+            b'{"messages": {}, "prompt": [], "chosen": {}, "rejected": 3}',
+        ),
+    ),
+]
+
+
+def trials(kinds, count, seed):
+    """(name, damage, its generator) in turn over the kinds."""
+    for number in range(count):
+        change = kinds[number % len(kinds)]
+        yield f"{change.__name__} {number}", change, random.Random(1000 * seed + number)
+
+
+def refused(read, path, error, same=None):
+    """ "" if read() raises `error` naming the path, or gives what `same` takes for the original."""
+    try:
+        value = read()
+    except error as fault:
+        return "" if str(path) in str(fault) else f"names no file: {str(fault)[:200]}"
+    except Exception as fault:
+        return f"{type(fault).__name__}: {str(fault)[:200]}"
+    return "" if same is None or same(value) else "was read as something else"
+
+
+# ------------------------------------------------------------------------------------------ readers
+
+
+@pytest.mark.parametrize(
+    "name, row, read", [("my.jsonl", ROW, read_conversations), ("pairs.jsonl", PAIR, read_preferences)]
+)
+def test_own_data(tmp_path, tabulate, name, row, read):
+    whole = "".join(json.dumps(row) + "\n" for _ in range(20)).encode()
+    path, faults = tmp_path / name, []
+    for kind, change, rng in trials(TEXT_DAMAGE, many(46, 230), seed=1):
+        path.write_bytes(change(whole, rng))
+        fault = refused(lambda: read(path), path, ValueError)
+        faults.append(fault and f"{kind}: {fault}")
+    tabulate(f"own data, {read.__name__}", faults)
+
+
+def test_own_tables(tmp_path, tabulate):
+    whole = b"question,answer\n" + b'"Who, then?","Me, or ""I"""\n' * 20
+    path, faults = tmp_path / "my.csv", []
+    special = [
+        b"question,answer\rWho?,Me.\rWhy?,So.",
+        b"question,answer,answer\nWho?,Me.,I.",
+        b"question,answer\nWho?," + b"a" * 140_000,
+        b'question,answer\n"Who?,Me.',
+        b"question\nWho?",
+        b"q" * 200_000,
+        b"\n\n",
+        b"question,answer\nWho?\rWhen?,Me.",
+        b'question,answer\n"a"b,c',
+    ]
+    for kind, change, rng in trials([*DAMAGE, *TEXT_DAMAGE[7:13]], many(26, 130), seed=2):
+        path.write_bytes(change(whole, rng))
+        fault = refused(lambda: read_conversations(path), path, ValueError)
+        faults.append(fault and f"{kind}: {fault}")
+    for content in special:
+        path.write_bytes(content)
+        fault = refused(lambda: read_conversations(path), path, ValueError)
+        faults.append(fault and f"{content[:30]!r}: {fault}")
+    tabulate("own data, tables", faults)
+
+
+def test_own_data_that_is_no_file(tmp_path, tabulate):
+    (tmp_path / "a.jsonl").mkdir()
+    os.mkfifo(tmp_path / "b.jsonl")
+    (tmp_path / "c.jsonl").symlink_to(tmp_path / "nothing")
+    (tmp_path / "d.jsonl").symlink_to("/dev/null")
+    (tmp_path / "e.gz").write_bytes(gzip.compress(b"{}"))
+    paths = [*tmp_path.iterdir(), tmp_path / "none.jsonl"]
+    errors = (ValueError, FileNotFoundError)
+    tabulate(
+        "own data, no file",
+        [
+            refused(lambda r=r, p=p: r(p), p, errors)
+            for p in paths
+            for r in (read_conversations, read_preferences)
+        ],
+    )
+
+
+SHIPPED = {
+    "facts.jsonl": data.load_facts,
+    "questions/tune.jsonl": lambda: data.load_questions("tune"),
+    "conversations/train.jsonl": data.load_conversations,
+    "conversations/story_prompts.jsonl": data.load_story_prompts,
+    "source/held_out.jsonl": data.load_source_texts,
+    "preferences/train.jsonl": None,
+}
+
+
+def test_shipped_data(tmp_path, tabulate, monkeypatch):
+    monkeypatch.setattr(data, "DATA", tmp_path)
+    names, faults = list(SHIPPED), []
+    for number, (kind, change, rng) in enumerate(trials(TEXT_DAMAGE, many(48, 240), seed=3)):
+        name = names[number % len(names)]
+        for other in ("train", "held_out", "controlled"):
+            target = tmp_path / "preferences" / f"{other}.jsonl"
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(
+                b"\n".join((DATA / "preferences" / target.name).read_bytes().split(b"\n")[:40])
+            )
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(change(b"\n".join((DATA / name).read_bytes().split(b"\n")[:40]), rng))
+        read = SHIPPED[name] or (lambda: load_preferences(tmp_path / "preferences"))
+        fault = refused(read, path, ValueError)
+        faults.append(fault and f"{name}, {kind}: {fault}")
+    tabulate("shipped data", faults)
+
+
+def example_batches():
+    return batches([Example([1, 2, 3, 4], [-100, 2, 3, 4])] * 4, 2, 0, 0)
+
+
+def same_weights(model, expected):
+    return all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+
+
+def test_checkpoints(tmp_path, tabulate):
+    path = tmp_path / "run.pt"
+    model = tiny_gpt2()
+    train(model, example_batches(), steps=2, lr=1e-2, checkpoint=path)
+    whole, faults = path.read_bytes(), []
+    trained = {name: value.clone() for name, value in model.state_dict().items()}
+    untrained = tiny_gpt2().state_dict()
+    for kind, change, rng in trials(DAMAGE, many(60, 300), seed=4):
+        path.write_bytes(change(whole, rng))
+        fresh = tiny_gpt2()
+
+        def resume(fresh=fresh):
+            return train(fresh, example_batches(), steps=2, lr=1e-2, checkpoint=path)
+
+        fault = refused(resume, path, ValueError, lambda _, fresh=fresh: same_weights(fresh, trained))
+        if not fault and not (same_weights(fresh, trained) or same_weights(fresh, untrained)):
+            fault = "the model was changed"
+        faults.append(fault and f"{kind}: {fault}")
+    tabulate("checkpoints", faults)
+
+
+def adapter_folder(folder):
+    model = lora.apply_lora(tiny_gpt2(), 4, 8.0, ["c_attn"])
+    for layer in lora.lora_layers(model).values():
+        torch.nn.init.normal_(layer.lora_B)
+    return lora_files.save_adapter(model, folder)
+
+
+def same_adapter(expected):
+    def same(adapter):
+        one, other = vars(adapter) | {"tensors": 0}, vars(expected) | {"tensors": 0}
+        one["base"] = other["base"] = None  # a name for messages alone
+        pairs = zip(adapter.tensors.values(), expected.tensors.values(), strict=True)
+        return (
+            one == other
+            and adapter.tensors.keys() == expected.tensors.keys()
+            and all(torch.equal(x, y) for one, other in pairs for x, y in zip(one, other, strict=True))
+        )
+
+    return same
+
+
+def test_adapters(tmp_path, tabulate):
+    folder = adapter_folder(tmp_path)
+    contents = {file.name: file.read_bytes() for file in folder.iterdir()}
+    same, faults = same_adapter(lora_files.read_adapter(folder)), []
+    for number, (kind, change, rng) in enumerate(trials(DAMAGE, many(60, 300), seed=5)):
+        name = sorted(contents)[number // len(DAMAGE) % 2]
+        for file, content in contents.items():
+            (folder / file).write_bytes(change(content, rng) if file == name else content)
+        fault = refused(
+            lambda: lora_files.load_adapter(tiny_gpt2(), folder) and lora_files.read_adapter(folder),
+            folder,
+            ValueError,
+            same,
+        )
+        faults.append(fault and f"{name}, {kind}: {fault}")
+    tabulate("adapters, damaged", faults)
+
+
+def test_settings_of_adapters(tmp_path, tabulate):
+    folder = adapter_folder(tmp_path)
+    file, config = folder / "adapter_config.json", json.loads((folder / "adapter_config.json").read_text())
+    odd = [None, 0, -1, 3, 2.5, "x", True, [], {}, ["x"], {"x": 1}, 1e308, "pissa", [[0, 1]]]
+    names = ["r", "lora_alpha", "use_rslora", "target_modules", "peft_type", "bias", "init_lora_weights"]
+    names += [
+        "layers_to_transform",
+        "rank_pattern",
+        "modules_to_save",
+        "use_dora",
+        "alora_invocation_tokens",
+        "new",
+    ]
+    same, faults = same_adapter(lora_files.read_adapter(folder)), []
+    for name in names:
+        for value in odd:
+            file.write_text(json.dumps(config | {name: value}))
+            fault = refused(lambda: lora_files.read_adapter(folder), folder, ValueError, same)
+            faults.append(fault and f"{name}={value!r}: {fault}")
+    tabulate("adapters, odd settings", faults)
+
+
+def test_models(tmp_path, tabulate, tokenizer):
+    model = tiny_model(vocab_size=len(tokenizer))
+    save_model(model, tokenizer, tmp_path)
+    contents = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    names = ["config.json", "model.safetensors", "tokenizer.json"]
+    faults = []
+    kinds = [
+        kind for kind in DAMAGE if kind is not flipped
+    ]  # a folder of others has no checksums to see one bit
+    for number, (kind, change, rng) in enumerate(trials(kinds, many(36, 180), seed=6)):
+        name = names[number // len(kinds) % 3]
+        for file, content in contents.items():
+            (tmp_path / file).write_bytes(change(content, rng) if file == name else content)
+        fault = refused(
+            lambda: load_model(str(tmp_path)),
+            tmp_path,
+            ModelError,
+            lambda loaded: loaded[0].config.n_layer == 2 and len(loaded[1]) == len(tokenizer),
+        )
+        faults.append(fault and f"{name}, {kind}: {fault}")
+    tabulate("models, damaged", faults)
+
+
+def test_configurations_of_models(tmp_path, tabulate, tokenizer):
+    save_model(tiny_model(vocab_size=len(tokenizer)), tokenizer, tmp_path)
+    file = tmp_path / "config.json"
+    config, faults = json.loads(file.read_text()), []
+    odd = [0, -1, "x", 1.5, None, [], {}, 3, True]
+    kept = {"n_positions": CONTEXT, "n_head": 2, "n_layer": 2, "n_embd": 32, "vocab_size": len(tokenizer)}
+    for name in [*kept, "layer_norm_epsilon", "activation_function", "model_type", "n_inner"]:
+        for value in odd:
+            file.write_text(json.dumps(config | {name: value}))
+            fault = refused(
+                lambda: load_model(str(tmp_path)),
+                tmp_path,
+                ModelError,
+                lambda loaded: all(getattr(loaded[0].config, key) == size for key, size in kept.items()),
+            )
+            faults.append(fault and f"{name}={value!r}: {fault}")
+    tabulate("models, odd configurations", faults)
+
+
+def test_values_that_are_not_finite(tmp_path, tabulate, tokenizer):
+    save_model(tiny_model(vocab_size=len(tokenizer)), tokenizer, tmp_path)
+    file, faults = tmp_path / "model.safetensors", []
+    whole = load_file(file)
+    for number, name in enumerate(sorted(whole)):
+        tensors = {key: value.clone() for key, value in whole.items()}
+        tensors[name].view(-1)[number % tensors[name].numel()] = (torch.nan, torch.inf)[number % 2]
+        save_file(tensors, file, {"format": "pt"})
+        faults.append(refused(lambda: load_model(str(tmp_path)), tmp_path, ModelError, lambda _: False))
+    tabulate("models, values that are not finite", faults)
