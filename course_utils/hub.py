@@ -12,6 +12,9 @@ from typing import Any
 CHOSEN = "HF_HUB_OFFLINE" in os.environ  # what the learner has set stands
 
 
+HUB_TIMEOUT = 3.0  # seconds
+
+
 def be_quiet(offline: bool) -> None:
     """No telemetry, and where `offline` no question to the hub, unless HF_HUB_OFFLINE is set."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
