@@ -7,28 +7,13 @@ import pytest
 
 from course_utils.checks.exercises import find_fault, is_stub, registry
 
-# Exercises with fewer than five wrong answers or two right ones: their lessons are not reworked yet.
-NOT_REWORKED = set(
-    """
-    LoRAEmbedding break_even_rank lora_gradients query_value_delta
-    """.split()
-)
-
 exercises = pytest.mark.parametrize("exercise", registry().values(), ids=list(registry()))
 
 
 @exercises
 def test_five_wrong_and_two_right_answers(exercise):
     enough = len(exercise.wrong) >= 5 and len(exercise.right) >= 2
-    if exercise.name in NOT_REWORKED:
-        assert not enough, f"{exercise.name} has enough answers: take it off NOT_REWORKED"
-        assert len(exercise.wrong) >= 3
-    else:
-        assert enough, f"{len(exercise.wrong)} wrong answers (of 5), {len(exercise.right)} right ones (of 2)"
-
-
-def test_exceptions_name_exercises():
-    assert not NOT_REWORKED - registry().keys()
+    assert enough, f"{len(exercise.wrong)} wrong answers (of 5), {len(exercise.right)} right ones (of 2)"
 
 
 @exercises
