@@ -171,7 +171,7 @@ def test_a_result_appears_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "m" / "file").read_text() == "one"
     run.finish(write("two"))
     assert (tmp_path / "m" / "file").read_text() == "two"
-    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    assert {path.name for path in tmp_path.iterdir()} == {"m", ".m.lock"}
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
@@ -237,7 +237,9 @@ def test_the_code_on_the_model_card_makes_no_token_of_a_typed_marker(
     run = open_run(tmp_path / "out", dataclasses.asdict(plan("full")))
     model, tokenizer = tuned(session, run, plan("full"))
     asked = to_ask(rows(4), tokenizer, 128, 4)
-    card = report.card("mine", "b", plan("full"), 24, 12, {"now": evaluate(model, tokenizer, rows(4), asked)})
+    card = report.model_card(
+        "mine", "b", plan("full"), 24, 12, {"now": evaluate(model, tokenizer, rows(4), asked)}
+    )
     monkeypatch.chdir(run.finish(lambda folder: save_result(model, tokenizer, folder, "full")))
     [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     names = {}
@@ -249,7 +251,7 @@ def test_the_code_on_the_model_card_makes_no_token_of_a_typed_marker(
 def test_names_on_the_model_card_are_plain_text(session):
     name = "<script>*[a](b)_`x`\n# y"
     stages = {"now": own_run.Scores(1.0, 1.0, 0.5, 0.5, 0.5, 0.5, ["a"])}
-    card = report.card(name, name, plan(), 24, 12, stages)
+    card = report.model_card(name, name, plan(), 24, 12, stages)
     title = next(line for line in card.splitlines() if line.startswith("# "))
     assert title == r"# \<script\>\*\[a\]\(b\)\_\`x\` \# y"
     assert card.count("<script>") == 2  # in the quoted name of the header and of the code

@@ -271,7 +271,7 @@ def run_settings(session, plan: Plan, files: Files) -> dict:
     """What tells runs apart: the base model, the plan, checksums of weights and data; JSON values."""
     source = resolve(session.model_name, session.device)
     return {
-        "base": base_name(source),
+        "base": name_of_base(source),
         "weights": weights_of(source),
         **asdict(plan),
         "data": sha256(files.data) if files.data else None,
@@ -279,7 +279,7 @@ def run_settings(session, plan: Plan, files: Files) -> dict:
     }
 
 
-def base_name(source: Source) -> str:
+def name_of_base(source: Source) -> str:
     """The model's name without the path of its folder."""
     return Path(source.name).name if source.kind == "folder" else source.name
 
