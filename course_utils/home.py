@@ -114,7 +114,7 @@ def naming(place: Path, todo: str) -> Iterator[None]:
 def written_aside(path: Path) -> Iterator[Path]:
     """A new file beside `path` to write to. It takes the place of `path` where the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
     os.close(handle)
     part = Path(name)
     try:
