@@ -19,6 +19,7 @@ from course_utils.code_hash import code_hash, data_hash
 from course_utils.model_files import sha256
 
 SUMS = "cached-sha256.json"  # of each file of a cache entry
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # a quota is a disk, too
 OTHER_HOME = "Set COURSE_HOME to a folder of yours that can be written, on a disk with space"
 
 
@@ -79,7 +80,7 @@ def _fill(part: Path, make: Callable[[Path], None]) -> None:
         (part / SUMS).write_text(json.dumps(_sums(part), indent=1), encoding="utf-8")
     except BaseException as fault:
         shutil.rmtree(part, ignore_errors=True)
-        if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
+        if getattr(fault, "errno", None) in FULL or "No space left" in str(fault):
             raise OSError(
                 errno.ENOSPC,
                 f"The disk is full: nothing was kept in {part.parent}. Free some "
