@@ -18,6 +18,7 @@ from filelock import FileLock
 from course_utils.model_files import sha256
 
 SUMS = "cached-sha256.json"  # of each file of a cache entry
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # a quota is a disk, too
 OTHER_HOME = "Set COURSE_HOME to a folder of yours that can be written, on a disk with space"
 
 
@@ -80,7 +81,7 @@ def _fill(part: Path, make: Callable[[Path], None]) -> None:
         (part / SUMS).write_text(json.dumps(_sums(part), indent=1), encoding="utf-8")
     except BaseException as fault:
         shutil.rmtree(part, ignore_errors=True)
-        if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
+        if getattr(fault, "errno", None) in FULL or "No space left" in str(fault):
             raise OSError(
                 errno.ENOSPC,
                 f"The disk is full: nothing was kept in {part.parent}. Free some "
@@ -115,7 +116,7 @@ def naming(place: Path, todo: str) -> Iterator[None]:
 def written_aside(path: Path) -> Iterator[Path]:
     """A new file beside `path` to write to. It takes the place of `path` where the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
     os.close(handle)
     part = Path(name)
     try:

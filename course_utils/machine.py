@@ -52,7 +52,9 @@ def find_device(wanted: str | None = None) -> torch.device:
     kind, _, index = wanted.partition(":")
     numbered = kind == "cuda" and index.isascii() and index.isdigit()
     if kind not in has or (wanted != kind and not numbered):
-        raise ValueError(f"COURSE_DEVICE={wanted}: choose one of {', '.join(has)} (or cuda:1 and so on).")
+        raise ValueError(
+            f"COURSE_DEVICE={wanted[:40]}: choose one of {', '.join(has)} (or cuda:1 and so on)."
+        )
     if not has[kind]:
         usable = ", ".join(kind for kind, there in has.items() if there)
         raise ValueError(

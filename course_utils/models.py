@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,7 +75,7 @@ def resolve(name: str = "auto", device: str | torch.device | None = None) -> Sou
             )
         return Source("smollm2", folder, "fetched before")
     folder = Path(name).expanduser()
-    if name and folder.is_dir():
+    if name and os.path.isdir(folder):  # is_dir raises where a name is too long
         return Source("folder", folder.resolve(), "a local folder")
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
         raise _unknown(name)
@@ -117,7 +118,7 @@ def _unknown(name: str) -> ModelError:
     if "/" in name or "\\" in name or name.startswith((".", "~")):
         what = f"There is no folder {Path(name).expanduser().resolve()}."
     else:
-        what = f"Unknown model {name!r}." + (f" Did you mean {' or '.join(near)}?" if near else "")
+        what = f"Unknown model {name[:100]!r}." + (f" Did you mean {' or '.join(near)}?" if near else "")
     return ModelError(
         f"{what} Choose {', '.join(MODEL_NAMES)}, a local folder that exists, or a hub id of "
         "the form owner/name (MODEL in the first cell, or COURSE_MODEL)."

@@ -26,7 +26,7 @@ def choose_scale(scale: str, device: torch.device) -> str:
         return "quick" if device.type == "cpu" else "full"
     if scale not in SCALES:
         raise ValueError(
-            f"Unknown scale {scale!r}: choose auto, {', '.join(SCALES)} (SCALE in the first "
+            f"Unknown scale {str(scale)[:40]!r}: choose auto, {', '.join(SCALES)} (SCALE in the first "
             "cell, or COURSE_SCALE)."
         )
     return scale

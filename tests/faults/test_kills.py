@@ -26,7 +26,10 @@ from course_utils.training import train
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason="sends signals to processes")]
 CONTEXT = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-CONTEXT.set_forkserver_preload(["course_utils.training", "course_utils.commands.lab", "helpers"])
+CONTEXT.set_forkserver_preload(
+    ["pytest", "nbformat", "course_utils.training", "course_utils.commands.lab"]
+    + [f"transformers.models.{name}.modeling_{name}" for name in ("gpt2", "llama")]
+)
 STEPS = 40
 
 
