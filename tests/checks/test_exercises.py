@@ -1,4 +1,4 @@
-"""Every registered exercise: enough answers to test it by, a solution to show. tests/lessons feed the answers."""
+"""Every registered exercise: enough answers to test it by, a solution to show; tests/lessons feed them."""
 
 import re
 import time
