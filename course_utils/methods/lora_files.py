@@ -47,7 +47,7 @@ def adapter_config(model):
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_name(model),
+        "base_model_name_or_path": portable_name(model),
         "r": first.rank,
         "lora_alpha": first.alpha,
         "use_rslora": first.rslora,
@@ -59,7 +59,7 @@ def adapter_config(model):
     }
 
 
-def base_name(model):
+def portable_name(model):
     """The model's name without the folders it lies in, which are nobody else's business; None without one."""
     name = getattr(model, "name_or_path", None) or None
     if name is None or not Path(name).is_absolute():
@@ -136,8 +136,9 @@ def read_adapter_files(folder):
                 f"{folder}: {name} is {str(config.get(name))[:60]} in {CONFIG_FILE}, the weights were "
                 f"written with {value}. The two files belong to different adapters: save it again."
             )
-    if metadata.get("tensors_sha256") not in (None, tensors_sha256(tensors)):
-        raise ValueError(f"The adapter in {folder} is damaged: values in {WEIGHTS_FILE} have changed.")
+    sums = {"base_sha256", "tensors_sha256"} & metadata.keys()  # both, or none where PEFT wrote the file
+    if len(sums) == 1 or metadata.get("tensors_sha256") not in (None, tensors_sha256(tensors)):
+        raise ValueError(f"The adapter in {folder} is damaged: {WEIGHTS_FILE} has changed.")
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.isfinite().all():
             raise ValueError(f"{folder / WEIGHTS_FILE}: the values of {name} are not finite numbers.")

@@ -13,7 +13,12 @@ from torch import nn
 
 from course_utils.generation import cache_name as cache_name
 from course_utils.methods.lora import base_fingerprint
-from course_utils.methods.lora_files import WEIGHTS_FILE, base_name, read_adapter_files, write_adapter_files
+from course_utils.methods.lora_files import (
+    WEIGHTS_FILE,
+    portable_name,
+    read_adapter_files,
+    write_adapter_files,
+)
 
 TENSOR = "prompt_embeddings"
 
@@ -175,7 +180,7 @@ def save_prompt(tuned, folder):
     config = {
         "peft_type": "PREFIX_TUNING" if prefix else "PROMPT_TUNING",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_name(tuned.model),
+        "base_model_name_or_path": portable_name(tuned.model),
         "num_virtual_tokens": len(values),
         "token_dim": heads * size if prefix else values.shape[1],
         "num_attention_heads": heads if prefix else tuned.config.num_attention_heads,

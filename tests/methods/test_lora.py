@@ -480,7 +480,15 @@ def test_flipped_bytes_of_an_adapter_are_seen(tmp_path):
     start = len(whole) // 2
     for place in range(start, len(whole), (len(whole) - start) // 20):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        assert "is damaged: values in adapter_model.safetensors have changed" in refused(tmp_path)
+        assert "is damaged: adapter_model.safetensors has changed" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("name", [b"base_sha256", b"tensors_sha256"])
+def test_an_adapter_that_lost_a_checksum_is_refused(tmp_path, name):
+    lora_files.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes().replace(name, name[:-1] + b"7"))
+    assert "is damaged: adapter_model.safetensors has changed" in refused(tmp_path)
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path):
