@@ -50,7 +50,7 @@ def _training(examples, room, variants, keep):
     if room == "qlora":
         return QLORA
     if room == "full" and examples >= MANY and variants == 1 and not keep:
-        return FULL
+        return FULL_TUNING
     return LORA_OR_PROMPTS if variants >= VARIANTS else LORA
 
 
@@ -105,7 +105,7 @@ QLORA = Step(
     "measured in lessons 06 and 14",
     ("06",),
 )
-FULL = Step(
+FULL_TUNING = Step(
     "Full fine-tuning; sweep its learning rate.",
     "Much to learn, one model to serve, memory enough and nothing to keep: LoRA's rank could hold it back.",
     "published: arXiv 2405.09673",
