@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -243,6 +244,7 @@ def from_scratch_faults(notebook: NotebookNode) -> list[str]:
     return faults
 
 
+@cache
 def _package_definitions() -> dict[str, dict[str, str]]:
     """{name: {module: text}} of all functions and classes at the top of the package's modules."""
     found: dict[str, dict[str, str]] = {}

@@ -175,6 +175,7 @@ def test_a_mistake_shows_the_line_and_a_cell_without_a_check_says_so():
     assert "without a call of check.clipped_policy_loss" in verdict(f"if False:\n    {CALL}")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["exit()", "import os; os._exit(3)"])
 def test_a_process_that_ends_costs_one_exercise(tmp_path, ending):
     path = notebook(
@@ -189,6 +190,7 @@ def test_a_process_that_ends_costs_one_exercise(tmp_path, ending):
     assert "status 3" in found["gae"][1] or "_exit" not in ending
 
 
+@pytest.mark.slow
 def test_a_loop_without_end_is_stopped_with_its_children(tmp_path, monkeypatch):
     monkeypatch.setattr(grading, "SECONDS", 2)
     number = tmp_path / "number"
@@ -205,6 +207,7 @@ def test_a_loop_without_end_is_stopped_with_its_children(tmp_path, monkeypatch):
     assert not _lives(int(number.read_text()))
 
 
+@pytest.mark.slow
 def test_a_child_that_is_left_behind_is_ended(tmp_path):
     number = tmp_path / "number"
     leave = (
