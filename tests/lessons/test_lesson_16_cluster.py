@@ -13,8 +13,8 @@ import distributed
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
+from course_utils import notebook_files
 from course_utils.lessons.lesson_16 import cluster
-from course_utils.making import notebooks
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def lessons(tmp_path_factory):
 @pytest.fixture(scope="module")
 def client(lessons):
     def look_there(folder=lessons):
-        notebooks.NOTEBOOKS = folder
+        notebook_files.NOTEBOOKS = folder
 
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(**options) as local, distributed.Client(local) as client:
