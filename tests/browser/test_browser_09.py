@@ -30,7 +30,7 @@ WATCH = """() => {
 def box(open_lesson):
     """Lesson 09 with only the cells run that the chat box needs."""
     notebook = open_lesson("09")
-    for text in ("COURSE_SCALE", "= start(", "import plots, widgets", "= sft_model(session)", "chat_box("):
+    for text in ("COURSE_SCALE", "= start(", "lesson_09 import", "= sft_model(session)", "chat_box("):
         index = notebook.find(text)
         source = "".join(notebook.cells()[index]["source"])
         notebook.rewrite_and_run(index, STAND_IN if "sft_model(session)" in source else source)

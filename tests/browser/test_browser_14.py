@@ -3,7 +3,7 @@
 import re
 
 WIDGET = "widgets.memory_calculator()"
-ABOVE = ("COURSE_MODEL", "session = start(", "from course_utils import plots, widgets")
+ABOVE = ("COURSE_MODEL", "session = start(", "lesson_14 import check")
 
 
 def test_the_calculator_answers_to_method_card_and_price(open_lesson, tmp_path):

@@ -34,7 +34,7 @@ def test_outputs_are_written_with_the_conditions_of_the_course(lesson, monkeypat
     assert notebooks.main(["42"]) == 1
     report = capsys.readouterr().out
     assert "peak memory" in report and "FAULT: code cell 0" in report and "writes to stderr: loud" in report
-    outputs = notebooks.code_cells(notebooks.read(path))[0].outputs
+    outputs = notebooks.code_cells(notebooks.read_notebook(path))[0].outputs
     [stdout] = [output for output in outputs if output.name == "stdout"]
     assert "('COURSE_SCALE', 'quick'), ('COURSE_SEED', '0'), ('COURSE_STRICT', '1')]" in stdout.text
     assert "SOLUTIONS" not in stdout.text and home not in stdout.text

@@ -45,7 +45,7 @@ def papermill(folder, **parameters):
     for name, value in {"MODEL": "pocket", "SCALE": "smoke", **parameters}.items():
         command += ["-p", name, str(value)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    cells = notebooks.code_cells(notebooks.read(folder / "out.ipynb"))
+    cells = notebooks.code_cells(notebooks.read_notebook(folder / "out.ipynb"))
     outputs = [output for cell in cells for output in cell.outputs]
     shown = [str(out.get("text") or out.get("data", {}).get("text/plain") or "") for out in outputs]
     return done, "\n".join(shown)
