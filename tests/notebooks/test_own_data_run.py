@@ -71,7 +71,13 @@ def test_conversations_and_pairs_by_lora(tmp_path):
     assert ASKED[0]["object"] not in (tmp_path / "result" / "README.md").read_text()
     for name in ("README.md", "report.html", "run.json", "results.json"):
         assert str(tmp_path) not in (tmp_path / "result" / name).read_text()
-    assert {path.name for path in tmp_path.iterdir()} == {"my.jsonl", "p.jsonl", "out.ipynb", "result"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "my.jsonl",
+        "p.jsonl",
+        "out.ipynb",
+        "result",
+        ".result.lock",
+    }
 
 
 @pytest.mark.parametrize("typed", [slice(0, 8), slice(None)], ids=["some rows", "all rows"])
