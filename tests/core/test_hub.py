@@ -49,6 +49,7 @@ def trickling(monkeypatch, tmp_path):
     server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ask", [lambda: load_model("someone/something"), lambda: fetch("gpt2")])
 def test_a_server_that_trickles_is_left_after_three_seconds(trickling, ask):
     began = time.perf_counter()
@@ -57,6 +58,7 @@ def test_a_server_that_trickles_is_left_after_three_seconds(trickling, ask):
     assert time.perf_counter() - began < 5
 
 
+@pytest.mark.slow
 def test_doctor_leaves_a_server_that_trickles(trickling):
     began = time.perf_counter()
     [line] = doctor.hub()
