@@ -65,8 +65,12 @@ def files_read(function: Callable) -> list[Path]:
 def reach(function: Callable) -> Reached:
     """Everything reached from the top-level definition that `function` belongs to."""
     owner = function if hasattr(function, "__qualname__") else type(function)
-    root, start = owner.__module__, (owner.__module__, owner.__qualname__.split(".")[0])
-    reached, todo = Reached(), [start]
+    return _reach(owner.__module__, owner.__qualname__.split(".")[0])
+
+
+@cache
+def _reach(root: str, start: str) -> Reached:
+    reached, todo = Reached(), [(root, start)]
     while todo:
         module, name = todo.pop()
         if (module, name) in reached.texts or {module, f"{module}.{name}"} & DISPLAY:

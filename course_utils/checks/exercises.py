@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from course_utils.checks import progress
+import course_utils.checks.progress as progress
 from course_utils.checks.compare import Mistake, close, expect_tensor
 from course_utils.checks.show import show
 

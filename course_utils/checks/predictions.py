@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from course_utils.checks import progress
+import course_utils.checks.progress as progress
 from course_utils.checks.show import show
 from course_utils.widgets import WIDGET
 

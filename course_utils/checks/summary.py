@@ -1,6 +1,6 @@
 """What a learner has done so far, with how much there is to do."""
 
-from course_utils.checks import progress
+import course_utils.checks.progress as progress
 from course_utils.checks.exercises import registry
 
 
