@@ -85,7 +85,8 @@ def test_a_failure_shows_the_last_lines():
 def start_run():
     """A process that trains with two others for ever, and all that it started, once they are at work."""
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # pytest may ignore it
-    code += "from course_utils.methods.distributed import run; run('by_hand', steps=10**6, batch_size=2)"
+    code += "from course_utils.methods.distributed import run_processes;"
+    code += "run_processes('by_hand', steps=10**6, batch_size=2)"
     starter = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
     assert starter.stdout.readline().startswith("process ")
     below = psutil.Process(starter.pid).children(recursive=True)
