@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.home import cached
+from course_utils.session import check_not_stopped
 
 
 def sft_model(session) -> tuple:
@@ -21,6 +22,7 @@ def sft_model(session) -> tuple:
     def make(folder: Path) -> None:
         model, tokenizer = session.load_model()
         sft.assistant(session, model, tokenizer)
+        check_not_stopped()
         save_model(model, tokenizer, folder)
 
     return load_model(str(cached("sft", conditions_of(session), make)), session.device)
@@ -90,6 +92,7 @@ def reward_model(session) -> tuple:
             seed=session.seed,
             autocast=session.autocast,
         )
+        check_not_stopped()
         with quiet():
             reward.save_reward_model(model, tokenizer, folder)
 

@@ -26,6 +26,8 @@ DISPLAY = {  # bars, boxes, plots; the way a model takes to the disk; this bookk
     "course_utils.training.ProgressBar",
     "course_utils.session._machine",
     "course_utils.session._expected_time",
+    "course_utils.session.watch_cells",
+    "course_utils.session.check_not_stopped",
 }
 BY_STRING = {"importlib.import_module", "import_module", "__import__", "eval", "exec", "globals"}
 

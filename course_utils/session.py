@@ -1,4 +1,4 @@
-"""What every notebook's first cell calls: the machine, the model, the scale, the seeds."""
+"""What every notebook's first cell calls: the machine, the model, the scale, the seeds. And what Stop did."""
 
 from __future__ import annotations
 
@@ -104,6 +104,7 @@ def start(model: str = "auto", scale: str = "auto", seed: int | str = 0) -> Sess
     torch.manual_seed(seed)
     good_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     dtype = torch.bfloat16 if good_bf16 else torch.float32
+    watch_cells()
     global _current
     _current = session = Session(source.name, scale, seed, device, dtype)
     print(f"Machine: {_machine(session)}. Another device: COURSE_DEVICE=cpu|cuda|mps.")
@@ -144,3 +145,85 @@ def _expected_time(session: Session) -> str:
     if session.scale == "quick":
         return "up to two minutes a lesson on two cores"
     return "about ten minutes a lesson on two cores (an estimate)"
+
+
+# ------------------------------------------------------------------------------------------- Stop
+
+
+class TrainingStopped(RuntimeError):
+    """A training was interrupted, and the rest of its cell, or what was about to begin, rests on it."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]  # IPython shows this alone
+
+
+_stop = ""  # the message of a training that was interrupted in the running cell
+_stopped_cells: dict[str, str] = {}  # why: cells that were interrupted and have not run to their end since
+_in_cell, _why = False, ""  # a cell is running; it was among them
+
+
+def stopped() -> str:
+    """Why results cannot be judged ("training was stopped"), or "": a cell was stopped and not run again."""
+    if _stop:
+        return "training was stopped"
+    return next(iter(_stopped_cells.values()), "")
+
+
+def stop_here(where: str, again: str = "to start over") -> None:
+    """The running cell's training was interrupted: the run of cells halts at the end of this one.
+
+    where: in which step. again: what running the cell once more does. Only where in_cell().
+    """
+    from IPython import get_ipython
+
+    global _stop
+    _stop = (
+        f"Stopped: {where}. The model and its history are kept: go on below, or run this cell again "
+        f"{again}. Until it has run to its end, claims are not judged."
+    )
+    # errors in the rest of the cell follow from the stop
+    get_ipython().set_custom_exc((Exception, KeyboardInterrupt), lambda *error, **_: None)
+
+
+def check_not_stopped() -> None:
+    """Raises TrainingStopped where a training of the running cell was interrupted."""
+    if _stop:
+        raise TrainingStopped(_stop)
+
+
+def watch_cells() -> None:
+    """Has IPython, where it runs this, tell of the beginning and the end of each cell; `start` calls it."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    if shell and _begin_cell not in shell.events.callbacks["pre_run_cell"]:
+        shell.events.register("pre_run_cell", _begin_cell)
+        shell.events.register("post_run_cell", _end_cell)
+
+
+def in_cell() -> bool:
+    """Whether a cell is running, of a notebook that has called `start`."""
+    return _in_cell
+
+
+def _begin_cell(info: Any) -> None:
+    global _in_cell, _why
+    _in_cell, _why = True, _stopped_cells.pop(info.cell_id or info.raw_cell, "")
+
+
+def _end_cell(result: Any) -> None:
+    from IPython import get_ipython
+
+    global _in_cell, _stop
+    why = _why
+    if _stop:
+        result.error_in_exec = TrainingStopped(_stop)  # so the kernel answers "error" and Run All halts
+        get_ipython().set_custom_exc((), None)
+        get_ipython().showtraceback((TrainingStopped, result.error_in_exec, None))
+        why = "training was stopped"
+    elif isinstance(result.error_in_exec, KeyboardInterrupt):
+        why = "a cell was stopped before its end"
+    elif result.success:
+        why = ""
+    _in_cell, _stop = False, ""
+    if why:
+        _stopped_cells[result.info.cell_id or result.info.raw_cell] = why

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import zipfile
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from course_utils.data import IGNORE
 from course_utils.home import written_aside
 from course_utils.log_probs import fast_token_log_probs, token_losses
+from course_utils.session import check_not_stopped, in_cell, stop_here
 
 
 def lm_loss(model, batch):
@@ -157,8 +158,8 @@ def train(
     none). evaluate(model) returns a dict of numbers; it is called before the first step, after every
     `eval_every` steps and after the last one. checkpoint: a file written every `checkpoint_every` steps and
     at the end; where it exists already, training goes on from it, bit for bit on a CPU if `batches` starts
-    afresh with the same seed. Ctrl-C returns early. Raises TrainingDiverged on a loss or gradient that is
-    not finite.
+    afresh with the same seed. Raises TrainingDiverged on a loss or gradient that is not finite. Stop in a
+    notebook (Ctrl-C) evaluates once and returns the history so far; see ProgressBar.
     """
     if steps < 1 or accumulate < 1:
         raise ValueError(f"steps and accumulate must be at least 1, got {steps} and {accumulate}")
@@ -185,49 +186,56 @@ def train(
             model.eval()
             with torch.random.fork_rng(devices=[]):  # evaluating must not change the training
                 row.update(evaluate(model))
+            measured.add(row["step"])
             model.train()
 
-    was_training = model.training
-    bar = ProgressBar(steps, label)
+    was_training, measured = model.training, set()
     random_state = torch.get_rng_state()
-    try:
-        model.train()
-        if not history.rows and evaluate is not None:
-            history.rows.append({"step": 0})
-            measure(history.rows[0])
-        for step in range(start, steps):
-            began = time.perf_counter()
-            micro_batches = _take(batches, accumulate, model, step)
-            model.zero_grad()
-            loss, tokens = accumulated_step(model, micro_batches, loss_here)
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip).item()
-            rate = lr * warmup_cosine(step, steps, int(warmup * steps))
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise TrainingDiverged(_why_diverged(model, history, loss, rate, steps), history)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            row = {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm, "tokens": tokens}
-            with _interrupt_held_back():  # no half-made update
-                optimizer.step()
-                history.rows.append(row)
-                random_state = torch.get_rng_state()
-                row["seconds"] = time.perf_counter() - began
-            last = step + 1 == steps
-            if last or (eval_every and (step + 1) % eval_every == 0):
-                measure(row)
-            if checkpoint is not None and (last or (checkpoint_every and (step + 1) % checkpoint_every == 0)):
+    with ProgressBar(steps, label, start) as bar:
+        if checkpoint is not None:
+            bar.again = "to go on from its checkpoint"
+        try:
+            model.train()
+            if not history.rows and evaluate is not None:
+                history.rows.append({"step": 0})
+                measure(history.rows[0])
+            for step in range(start, steps):
+                began = time.perf_counter()
+                micro_batches = _take(batches, accumulate, model, step)
+                model.zero_grad()
+                loss, tokens = accumulated_step(model, micro_batches, loss_here)
+                norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip).item()
+                rate = lr * warmup_cosine(step, steps, int(warmup * steps))
+                if not (math.isfinite(loss) and math.isfinite(norm)):
+                    raise TrainingDiverged(_why_diverged(model, history, loss, rate, steps), history)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                row = {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm, "tokens": tokens}
+                with _interrupt_held_back():  # no half-made update
+                    optimizer.step()
+                    history.rows.append(row)
+                    random_state = torch.get_rng_state()
+                    row["seconds"] = time.perf_counter() - began
+                last = step + 1 == steps
+                if last or (eval_every and (step + 1) % eval_every == 0):
+                    measure(row)
+                if checkpoint is not None and (
+                    last or (checkpoint_every and (step + 1) % checkpoint_every == 0)
+                ):
+                    _save(checkpoint, model, optimizer, {"rows": history.rows, "settings": settings})
+                bar.update(step + 1, f"loss {loss:.3f}")
+        except KeyboardInterrupt:
+            done = history.rows[-1]["step"] if history.rows else 0
+            history.stopped = bar.note = f"interrupted at step {done} of {steps}"
+            torch.set_rng_state(random_state)
+            if checkpoint is not None and done:
                 _save(checkpoint, model, optimizer, {"rows": history.rows, "settings": settings})
-            bar.update(step + 1, f"loss {loss:.3f}")
-    except KeyboardInterrupt:
-        done = history.rows[-1]["step"] if history.rows else 0
-        history.stopped = f"interrupted at step {done} of {steps}"
-        torch.set_rng_state(random_state)
-        if checkpoint is not None and done:
-            _save(checkpoint, model, optimizer, {"rows": history.rows, "settings": settings})
-    finally:
-        model.zero_grad()
-        model.train(was_training)
-        bar.close(history.stopped)
+            if bar.keeps and history.rows and done not in measured:
+                measure(history.rows[-1])
+            raise
+        finally:
+            model.zero_grad()
+            model.train(was_training)
     return history
 
 
@@ -341,41 +349,80 @@ def _why_diverged(model, history, loss, rate, steps):
 
 
 @contextmanager
-def _interrupt_held_back():
-    """Ctrl-C inside the block takes effect at its end."""
+def _on_interrupt(act):
+    """Inside the block Ctrl-C calls act(handler, signal, frame), with the handler that was there before."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
         return
-    caught = []
-    signal.signal(signal.SIGINT, lambda *event: caught.append(event))
+    signal.signal(signal.SIGINT, lambda *event: act(handler, *event))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _interrupt_held_back():
+    """Ctrl-C inside the block takes effect at its end."""
+    caught = []
+    with _on_interrupt(lambda *call: caught.append(call)):
+        yield
     if caught:
-        handler(*caught[-1])
+        handler, *event = caught[-1]
+        handler(*event)
 
 
 class ProgressBar:
-    """One line about a job: redrawn in a notebook or a terminal, printed once at the end elsewhere."""
+    """One line about a job: redrawn in a notebook or a terminal, printed once at the end elsewhere.
 
-    def __init__(self, total, label):
-        self.total, self.label = total, label
-        self.done, self.text = 0, ""
+    `with ProgressBar(total, label) as bar:` around a training loop. Stop in a notebook ends the block alone:
+    the cell goes on with what there is, and halts the run of cells at its end (session.stop_here). Elsewhere
+    a KeyboardInterrupt goes on once the line is closed. `keeps`: which of the two.
+    """
+
+    def __init__(self, total, label, done=0):
+        check_not_stopped()
+        self.total, self.label, self.done = total, label, done
+        self.text, self.note, self.again = "", None, "to start over"
         self.began = self.drawn = time.perf_counter()
+        self.first = (
+            None  # (done, time) after the first step: what is set up before it is slow and comes once
+        )
         shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+        self.keeps = in_cell()
         self.notebook = shell is not None and hasattr(shell, "kernel")
         self.terminal = not self.notebook and sys.stdout.isatty()
         self.handle = None
+        self._draw(self._line(""))
+
+    def __enter__(self):
+        self.pressed, self.watch = False, ExitStack()  # a KeyboardInterrupt that code raises is no Stop
+        self.watch.enter_context(_on_interrupt(self._interrupted))
+        return self
+
+    def _interrupted(self, handler, *event):
+        self.pressed = True
+        handler(*event)
+
+    def __exit__(self, kind, error, trace):
+        self.watch.close()
+        stop = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self.note = self.note or (f"interrupted after {self.done} of {self.total}" if stop else None)
+        self.close(self.note)
+        if stop and self.keeps and self.pressed:
+            stop_here(f"{self.label}, {self.note}", self.again)
+        return stop and self.keeps
 
     def update(self, done, text=""):
         """`done` of the total, and a few words on how it goes."""
         self.done, self.text = done, text
         now = time.perf_counter()
+        first, at = self.first = self.first or (done, now)
         if now - self.drawn > 0.25:
             self.drawn = now
-            self._draw(self._line(f"{(now - self.began) / max(1, done) * (self.total - done):.0f} s left"))
+            left = f"{(now - at) / (done - first) * (self.total - done):.0f} s left" if done > first else ""
+            self._draw(self._line(left))
 
     def close(self, note=None):
         """Leaves one line that stays."""

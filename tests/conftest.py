@@ -44,6 +44,21 @@ def interruptible():
 
 
 @pytest.fixture
+def shell(monkeypatch):
+    """An IPython in this process: shell.run_cell runs a notebook's cell."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    from course_utils import session
+
+    monkeypatch.setattr(session, "_stopped_cells", {})
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    session.watch_cells()
+    yield shell
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
 def tokenizer():
     from helpers import tiny_tokenizer
 

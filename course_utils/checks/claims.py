@@ -38,6 +38,8 @@ def claim(
     model, scale = _conditions()
     if scale == "smoke":
         outcome, binding = "not judged at smoke scale", False
+    elif session.stopped():
+        outcome, binding = f"not judged: {session.stopped()}", False
     elif models != "any" and model not in models:
         outcome, binding = f"shown only; the bound is for {', '.join(models)}", False
     else:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 import course_utils.checks.progress as progress
+from course_utils import session
 from course_utils.checks.show import show
 from course_utils.widgets import WIDGET
 
@@ -27,6 +28,9 @@ class Prediction:
 
     def reveal(self, answer: str, because: str = "") -> None:
         """Show the answer, how it compares with the prediction, and why it is so."""
+        if session.stopped():
+            show(f"No answer yet: not judged, since {session.stopped()}")
+            return
         answer = self._known(str(answer))
         if self.choice is None:
             show(f"Answer: {answer}", *filter(None, [because]))

@@ -224,13 +224,13 @@ def learn(
     """Samples `group` answers to each prompt and calls step(batch, rng) on them, again and again.
 
     step updates the model and returns numbers; so does this, a row an iteration. sampling: what
-    rollouts.rollout takes beside model and prompts. on_iteration(row) is called after each iteration; Ctrl-C
-    returns the rows there are.
+    rollouts.rollout takes beside model and prompts. on_iteration(row) is called after each iteration; Stop
+    in a notebook returns the rows there are.
     """
     rng = random.Random(seed)
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
-    history, bar, note = [], ProgressBar(iterations, label), None
-    try:
+    history = []
+    with ProgressBar(iterations, label) as bar:
         for iteration in range(1, iterations + 1):
             asked = [prompt for prompt in rng.choices(prompts, k=batch_size // group) for _ in range(group)]
             batch = rollout(model, asked, generator=generator, **sampling)
@@ -238,9 +238,6 @@ def learn(
             if on_iteration is not None:
                 on_iteration(history[-1])
             bar.update(iteration, f"score {history[-1]['score']:.2f}, KL {history[-1]['kl']:.1f}")
-    except KeyboardInterrupt:
-        note = f"interrupted after {len(history)} iterations"
-    bar.close(note)
     return history
 
 

@@ -1,10 +1,14 @@
 import errno
+import signal
 import threading
 import time
 
 import pytest
+import torch
 
+from course_utils import artifacts
 from course_utils.home import cached
+from course_utils.session import TrainingStopped, start
 
 
 @pytest.fixture(autouse=True)
@@ -142,3 +146,23 @@ def test_a_home_that_cannot_be_written_is_named_with_the_setting(tmp_path, monke
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "file"))
     with pytest.raises(OSError, match=r"file/cache cannot be used \(.*Set COURSE_HOME to a folder of yours"):
         cached("sft", {}, Maker())
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("artifact", ["sft_model", "reward_model"])
+def test_a_training_that_was_stopped_is_not_kept(course_home, monkeypatch, shell, artifact):
+    original, presses = torch.optim.AdamW.step, [signal.SIGINT]
+
+    def step(optimizer, *arguments):
+        if presses:
+            signal.raise_signal(presses.pop())
+        return original(optimizer, *arguments)
+
+    shell.push({"artifacts": artifacts, "session": start("pocket", "smoke")})
+    if artifact == "reward_model":
+        assert shell.run_cell("artifacts.sft_model(session)").success
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    kept = {path.name for path in (course_home / "cache").glob("*") if path.is_dir()}
+    assert isinstance(shell.run_cell(f"artifacts.{artifact}(session)").error_in_exec, TrainingStopped)
+    assert {path.name for path in (course_home / "cache").glob("*") if path.is_dir()} == kept
+    assert shell.run_cell(f"artifacts.{artifact}(session)").success

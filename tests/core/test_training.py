@@ -2,6 +2,7 @@ import io
 import itertools
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 
 from course_utils import training
 from course_utils.data import Example, batches, collate
+from course_utils.session import TrainingStopped, stopped
 from course_utils.training import (
     TrainingDiverged,
     accumulated_step,
@@ -205,12 +207,10 @@ def test_resume_is_bit_exact(tmp_path, how, tokenizer):
 
     path = tmp_path / "run.pt"
     first = fresh()
-    if how == "killed":
-        with pytest.raises(Stop):
-            train(first, data(), loss_fn=failing_loss, checkpoint=path, **settings)
-    else:
-        history = train(first, data(), loss_fn=failing_loss, checkpoint=path, **settings)
-        assert history.stopped == "interrupted at step 7 of 10"
+    with pytest.raises(Stop if how == "killed" else KeyboardInterrupt):
+        train(first, data(), loss_fn=failing_loss, checkpoint=path, **settings)
+    rows = torch.load(path)["progress"]["rows"]
+    assert rows[-1]["step"] == (6 if how == "killed" else 7)
     resumed = fresh()
     history = train(resumed, data(), checkpoint=path, **settings)
     assert equal(weights(resumed), weights(whole))
@@ -397,26 +397,123 @@ def test_weights_that_are_not_finite_are_named(model):
         train(model, data(), steps=5, lr=1e-3)
 
 
-@pytest.mark.usefixtures("interruptible")
-def test_interrupt_keeps_history_and_model_usable(model):
+def pressing_stop(step):
+    """lm_loss; in that step of the first training it presses Stop."""
     calls = []
 
     def loss_fn(model, batch):
         calls.append(1)
-        if len(calls) == 5:
+        if len(calls) == step:
             signal.raise_signal(signal.SIGINT)
         return lm_loss(model, batch)
 
-    history = train(model, data(), steps=50, lr=1e-2, loss_fn=loss_fn)
-    assert history.stopped == "interrupted at step 4 of 50"
-    assert history.column("step")[1] == [1, 2, 3, 4]
+    return loss_fn
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_stop_evaluates_once_and_halts_at_the_end_of_the_cell(model, shell, capsys):
+    seen = []
+
+    def evaluate(model):
+        seen.append(weights(model))
+        return {"held_out": float(len(seen))}
+
+    shell.push({"model": model, "data": data, "train": train, "evaluate": evaluate, "stopped": stopped})
+    shell.user_ns["settings"] = {"steps": 9, "lr": 1e-2, "evaluate": evaluate, "loss_fn": pressing_stop(5)}
+    cell = """history = train(model, data(), **settings)
+reason, held_out = stopped(), history.rows[-1]["held_out"]
+"""
+    result = shell.run_cell(cell)
+    assert isinstance(result.error_in_exec, TrainingStopped)
+    shown = capsys.readouterr().out
+    assert shown.count("Stopped: training, interrupted at step 4 of 9. The model and its history are") == 1
+    assert "Traceback" not in shown
+    history = shell.user_ns["history"]
+    assert history.stopped == "interrupted at step 4 of 9"
+    assert history.column("step")[1] == [0, 1, 2, 3, 4]
+    assert history.column("held_out") == ([0, 4], [1.0, 2.0])
+    assert equal(seen[-1], weights(model)), "the evaluation is of the model that is left"
+    assert shell.user_ns["reason"] == stopped() == "training was stopped"
     assert not model.training
     assert all(p.grad is None for p in model.parameters())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    assert shell.run_cell("other = 1").success
+    assert stopped(), "another cell's end does not make up for it"
+    assert shell.run_cell(cell).success
+    assert shell.user_ns["reason"] == stopped() == ""
+    assert shell.user_ns["history"].stopped is None
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_what_follows_a_stop_in_its_cell_fails_silently(model, shell, capsys):
+    shell.push({"model": model, "data": data, "train": train})
+    shell.user_ns["settings"] = {"steps": 9, "lr": 1e-2}
+    for after in ("history.rows[-1]['held_out']", "train(model, data())"):
+        shell.user_ns["settings"]["loss_fn"] = pressing_stop(3)
+        result = shell.run_cell(f"history = train(model, data(), **settings)\n{after}")
+        assert isinstance(result.error_in_exec, TrainingStopped)
+        shown = capsys.readouterr().out
+        assert shown.count("Stopped: training, interrupted at step 2 of 9") == 1
+        assert "Error" not in shown
+    shell.run_cell("{}['missing']")
+    assert "KeyError" in capsys.readouterr().out, "in the next cell errors are shown again"
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_second_training_in_the_cell_does_not_begin(model, shell, capsys):
+    calls, press = [], pressing_stop(3)
+
+    def loss_fn(model, batch):
+        calls.append(1)
+        return press(model, batch)
+
+    shell.push({"model": model, "data": data, "train": train, "loss_fn": loss_fn})
+    shell.run_cell("for i in range(3): train(model, data(), steps=9, lr=1e-2, loss_fn=loss_fn)")
+    assert len(calls) == 3
+    assert capsys.readouterr().out.count("Stopped: training, interrupted at step 2 of 9") == 1
+
+
+def test_an_interrupt_that_code_raises_is_no_stop(model, shell):
+    def interrupt(model, batch):
+        raise KeyboardInterrupt
+
+    shell.push({"model": model, "data": data, "train": train, "interrupt": interrupt})
+    result = shell.run_cell("history = train(model, data(), steps=9, lr=1e-2, loss_fn=interrupt)")
+    assert result.success and stopped() == ""
+    assert shell.user_ns["history"].stopped == "interrupted at step 0 of 9"
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_any_other_cell_that_is_stopped_counts_until_it_has_run(shell, capsys):
+    shell.user_ns["signals"] = [signal.SIGINT]
+    cell = "import signal; [signal.raise_signal(s) for s in signals]"
+    shell.run_cell(cell)
+    assert stopped() == "a cell was stopped before its end"
+    shell.run_cell(cell + "; broken")
+    assert stopped(), "another cell"
+    shell.user_ns["signals"] = []
+    shell.run_cell(cell)
+    shell.run_cell(cell + "; broken")
+    assert stopped(), "it has not come to its end"
+    shell.user_ns["broken"] = 1
+    shell.run_cell(cell + "; broken")
+    assert stopped() == ""
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_outside_a_notebook_an_interrupt_goes_on_when_the_bar_is_closed(model, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        train(model, data(), steps=50, lr=1e-2, loss_fn=pressing_stop(5))
+    assert re.search(
+        r"training 4/50 · loss \S+ · \S+ s · interrupted at step 4 of 50", capsys.readouterr().out
+    )
+    assert not model.training
     assert train(model, data(), steps=2, lr=1e-2).stopped is None
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_interrupt_in_an_update_waits_for_its_end(model, monkeypatch):
+def test_interrupt_in_an_update_waits_for_its_end(model, monkeypatch, tmp_path):
     steps = []
     update = torch.optim.AdamW.step
 
@@ -427,9 +524,10 @@ def test_interrupt_in_an_update_waits_for_its_end(model, monkeypatch):
         steps.append("done")
 
     monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
-    history = train(model, data(), steps=50, lr=1e-2)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, data(), steps=50, lr=1e-2, evaluate=lambda model: {}, checkpoint=tmp_path / "run.pt")
     assert steps == ["begun", "done"]
-    assert history.stopped == "interrupted at step 1 of 50"
+    assert torch.load(tmp_path / "run.pt")["progress"]["rows"][-1]["step"] == 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -495,7 +593,7 @@ def test_terminal_progress_redraws_one_line():
     shown = os.read(parent, 10_000).decode()
     os.close(parent)
     assert shown.count("\n") == 1
-    assert "tuning 1/2 · fine · 0 s left" in shown
+    assert "tuning 1/2 · fine\r" in shown and "tuning 2/2 · fine · 0 s left" in shown
     assert shown.rstrip().endswith("interrupted")
 
 
@@ -519,14 +617,19 @@ def test_notebook_progress_is_one_display_that_is_updated(monkeypatch):
 
     monkeypatch.setattr(IPython, "get_ipython", Shell)
     monkeypatch.setattr(IPython.display, "display", display)
-    clock = iter(range(100))
+    clock = iter([0, 500, 510, 520, 530])
     monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
-    bar = training.ProgressBar(2, "tuning")
-    bar.update(1)
-    bar.update(2)
+    bar = training.ProgressBar(4, "tuning")
+    for step in (1, 2, 4):
+        bar.update(step)
     bar.close()
-    assert [kind for kind, _ in shown] == ["display", "update", "update"]
-    assert shown[-1][1].startswith("tuning 2/2")
+    assert shown == [
+        ("display", "tuning 0/4"),
+        ("update", "tuning 1/4"),
+        ("update", "tuning 2/4 · 20 s left"),  # what came before the first step's end is not counted
+        ("update", "tuning 4/4 · 0 s left"),
+        ("update", "tuning 4/4 · 530.0 s"),
+    ]
 
 
 def test_the_loss_is_that_of_cross_entropy(model):

@@ -318,20 +318,22 @@ def test_the_coefficient_may_follow_the_kl():
         assert after["beta"] == pytest.approx(before["beta"] * (1 + 0.5 * error))
 
 
-def test_an_interrupt_keeps_what_there_is():
+def test_an_interrupt_keeps_what_there_is(shell, capsys):
     model = tiny_model()
 
     def stop(row):
         if row["iteration"] == 2:
             raise KeyboardInterrupt
 
-    rows = ppo.train_ppo(
-        model,
-        frozen_copy(model),
-        good_tokens,
-        PROMPTS,
-        SAMPLING,
-        settings_of(iterations=5, beta=0.1, **SETTINGS),
-        on_iteration=stop,
-    )
+    def train():
+        settings = settings_of(iterations=5, beta=0.1, **SETTINGS)
+        return ppo.train_ppo(
+            model, frozen_copy(model), good_tokens, PROMPTS, SAMPLING, settings, on_iteration=stop
+        )
+
+    shell.push({"train": train})
+    rows = shell.run_cell("train()").result
     assert [row["iteration"] for row in rows] == [1, 2]
+    assert "interrupted after 1 of 5" in capsys.readouterr().out
+    with pytest.raises(KeyboardInterrupt):
+        train()

@@ -55,10 +55,6 @@ MAX_TOKENS = 1024  # of a conversation, however many the model can read
 RUN_FILE = "run.json"
 
 
-class Interrupted(RuntimeError):
-    """Training was stopped by Ctrl-C; what was done is kept, and the same call goes on from it."""
-
-
 # ------------------------------------------------------------------------------------------- inputs
 
 
@@ -297,7 +293,7 @@ def weights_of(source: Source) -> str:
 def tune_on_conversations(
     run: Run, model, tokenizer, conversations, held_out, plan: Plan, autocast=nullcontext
 ) -> History:
-    """SFT of a prepared model, in place; goes on from a checkpoint of the run. Raises Interrupted."""
+    """SFT of a prepared model, in place; goes on from a checkpoint of the run."""
     examples = [encode_conversation(tokenizer, row.messages) for row in conversations]
     judged = [encode_conversation(tokenizer, row.messages) for row in held_out]
     history = train(
@@ -314,7 +310,7 @@ def tune_on_conversations(
         checkpoint=run.checkpoint("sft"),
         checkpoint_every=_part(plan.steps, 10),
     )
-    return _whole(history)
+    return history
 
 
 def prefer(run: Run, model, tokenizer, pairs, held_out, plan: Plan, autocast=nullcontext):
@@ -340,19 +336,12 @@ def prefer(run: Run, model, tokenizer, pairs, held_out, plan: Plan, autocast=nul
         checkpoint=run.checkpoint("dpo"),
         checkpoint_every=_part(plan.dpo_steps, 10),
     )
-    _whole(history)
     metrics = dpo.pair_metrics(model, held_out, judged, plan.beta, pad_id)
     return history, {f"held_out_{name}": metrics[name] for name in ("loss", "margin", "accuracy")}
 
 
 def _part(steps, parts):
     return max(1, steps // parts)
-
-
-def _whole(history):
-    if history.stopped:
-        raise Interrupted(f"{history.stopped}; it is kept. Run this again to go on.")
-    return history
 
 
 # --------------------------------------------------------------------------------------- evaluation
