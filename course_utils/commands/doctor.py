@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from course_utils.commands.lab import OTHER_CHECKOUT
+from course_utils.fetch import HUB_TIMEOUT, within
 from course_utils.home import OTHER_HOME, ROOT, home
-from course_utils.hub import HUB_TIMEOUT, within
 from course_utils.machine import GIB, cores, find_device, memory
 
 

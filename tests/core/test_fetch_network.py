@@ -10,9 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from course_utils import hub
+from course_utils import fetch
 from course_utils.commands import doctor
-from course_utils.fetch import fetch
 from course_utils.model_files import ModelError
 from course_utils.models import load_model
 
@@ -50,7 +49,7 @@ def trickling(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ask", [lambda: load_model("someone/something"), lambda: fetch("gpt2")])
+@pytest.mark.parametrize("ask", [lambda: load_model("someone/something"), lambda: fetch.fetch("gpt2")])
 def test_a_server_that_trickles_is_left_after_three_seconds(trickling, ask):
     began = time.perf_counter()
     with pytest.raises(ModelError, match=r"was not reached within 3 s \(TimeoutError\)"):
@@ -67,9 +66,9 @@ def test_doctor_leaves_a_server_that_trickles(trickling):
 
 
 def test_within_hands_on_values_and_errors():
-    assert hub.within(1, lambda: 17) == 17
+    assert fetch.within(1, lambda: 17) == 17
     with pytest.raises(ZeroDivisionError):
-        hub.within(1, lambda: 1 / 0)
+        fetch.within(1, lambda: 1 / 0)
 
 
 def asked_of_the_hub(code, **environment):
@@ -147,17 +146,17 @@ def test_a_lesson_asks_nothing_of_the_network(lesson, tmp_path):
 def test_what_is_not_on_disk_may_be_asked_for_even_so(monkeypatch):
     from huggingface_hub import constants
 
-    monkeypatch.setattr(hub, "CHOSEN", False)
+    monkeypatch.setattr(fetch, "CHOSEN", False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    hub.be_quiet(offline=True)
+    fetch.be_quiet(offline=True)
     assert constants.HF_HUB_OFFLINE and constants.HF_HUB_DISABLE_TELEMETRY
-    with hub.online():
+    with fetch.online():
         assert not constants.HF_HUB_OFFLINE and os.environ["HF_HUB_OFFLINE"] == "0"
     assert constants.HF_HUB_OFFLINE and os.environ["HF_HUB_OFFLINE"] == "1"
-    hub.be_quiet(offline=False)
+    fetch.be_quiet(offline=False)
     assert not constants.HF_HUB_OFFLINE
-    monkeypatch.setattr(hub, "CHOSEN", True)
-    hub.be_quiet(offline=True)
+    monkeypatch.setattr(fetch, "CHOSEN", True)
+    fetch.be_quiet(offline=True)
     assert not constants.HF_HUB_OFFLINE
