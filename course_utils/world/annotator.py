@@ -10,7 +10,7 @@ import random
 import statistics
 from collections.abc import Sequence
 
-from course_utils.data import load_story_prompts, shipped_rows
+from course_utils.data import load_story_prompts, read_jsonl
 from course_utils.preferences import FOLDER, Pair, Preferences, request, swapped
 from course_utils.world.gold import gold_score
 
@@ -26,7 +26,7 @@ EQUAL, DIFFERENT = 0.03, 12  # controlled pairs: gold at most so far apart, leng
 
 def load_answers() -> tuple[list, list[list[str]]]:
     """(requests, stories told at each) of the course's answers.jsonl."""
-    rows = shipped_rows(FOLDER / "answers.jsonl", {"prompt": list, "answers": list})
+    rows = read_jsonl(FOLDER / "answers.jsonl")
     return [row["prompt"] for row in rows], [row["answers"] for row in rows]
 
 

