@@ -15,10 +15,10 @@ ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 2e-3, torc
 def assert_same(actual: Any, expected: Any, message: str, tolerance: float | None = None) -> None:
     """Assert that two values are the same: numbers, tensors, arrays, lists of numbers, or anything with ==.
 
-    message: what is the same, a sentence. Numbers that are not whole may differ by the rounding of the coarser
-    dtype (Python's count as float32, since they come from a model), relative to the largest element, or by
-    `tolerance`, absolute. With COURSE_STRICT=1 a difference raises AssertionError; else a line says so and the
-    lesson goes on.
+    message: what is the same, a sentence. Numbers that are not whole may differ by the rounding of the
+    coarser dtype (Python's count as float32, since they come from a model), relative to the largest element,
+    or by `tolerance`, absolute. With COURSE_STRICT=1 a difference raises AssertionError; else a line says so
+    and the lesson goes on.
     """
     fault = _difference(actual, expected, tolerance)
     if fault is None:

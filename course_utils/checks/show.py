@@ -22,19 +22,24 @@ def has_page() -> bool:
     return getattr(shell(), "kernel", None) is not None
 
 
-def publish(text: str, html: str, metadata: dict | None = None) -> None:
+def publish(
+    text: str, html: str, metadata: dict | None = None, display: str = "", update: bool = False
+) -> None:
     """Display text/plain and text/html; outside IPython the text is printed.
 
-    metadata is kept in the output of the saved notebook.
+    metadata is kept in the output of the saved notebook. display: an id by which a later call with
+    update=True changes this output.
     """
     if shell() is None:
         return print(text)
     from IPython.display import publish_display_data
 
-    publish_display_data({"text/plain": text, "text/html": html}, metadata=metadata or {})
+    transient = {"transient": {"display_id": display}} if display else {}
+    data = {"text/plain": text, "text/html": html}
+    publish_display_data(data, metadata or {}, update=update, **transient)
 
 
-def box(title: str, *paragraphs: str, code: str = "", kind: str = "neutral") -> str:
+def note_html(title: str, *paragraphs: str, code: str = "", kind: str = "neutral") -> str:
     """The HTML of a note. kind: one of BOX_COLOURS."""
     inner = f"<b>{escape(title)}</b>" + "".join(f"<br>{escape(line)}" for line in paragraphs)
     if code:
@@ -51,4 +56,4 @@ def folded(summary: str, html: str) -> str:
 def show(title: str, *paragraphs: str, code: str = "", kind: str = "neutral") -> None:
     """Display a note; outside IPython it is printed. kind: one of BOX_COLOURS."""
     text = "\n".join([title, *paragraphs, *code.splitlines()])
-    publish(text, box(title, *paragraphs, code=code, kind=kind))
+    publish(text, note_html(title, *paragraphs, code=code, kind=kind))

@@ -1,15 +1,15 @@
-"""What a learner sees of checks, hints and predictions, and what is recorded."""
+"""What a learner sees of checks and hints, and what is recorded."""
 
 import json
 import multiprocessing
 import random
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 
-from course_utils.checks import Mistake, hint, mine, predict, progress
+from course_utils.checks import Mistake, hint, mine, progress
 from course_utils.checks.summary import summary
 from course_utils.lessons.lesson_00 import check
 from course_utils.lessons.lesson_00.exercises import greedy_next_token
@@ -171,41 +171,17 @@ def test_hints_unfold_in_three_steps(capsys):
         hint("greedy_next_token", 4)
 
 
-def test_a_verdict_lets_the_notebook_call_hint_without_importing_it(monkeypatch):
-    import IPython
-
-    names = {}
-    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(user_ns=names))
-    check.greedy_next_token(stub)
-    assert names["hint"] is hint
-    assert names["mine"] is mine
-    names["hint"] = "the learner's own"
-    check.greedy_next_token(stub)
-    assert names["hint"] == "the learner's own"
-
-
-def test_prediction_is_compared_and_recorded(capsys):
-    prediction = predict("Which is it?", ["a", "b"])
-    assert capsys.readouterr().out == "Your prediction: Which is it?\n  ( ) a\n  ( ) b\n"
-    prediction.reveal("b", because="it was measured")
-    assert capsys.readouterr().out == "Answer: b\nit was measured\n"
-    prediction.choose("a")
-    prediction.reveal("b")
-    assert "you predicted: a" in capsys.readouterr().out
-    prediction.choose("b")
-    prediction.reveal("b")
-    assert "as you predicted" in capsys.readouterr().out
-    recorded = summary()["00"]["predictions"]
-    assert recorded == {"Which is it?": {"choice": "b", "answer": "b", "right": True}}
-    with pytest.raises(ValueError, match="not among the options"):
-        prediction.reveal("c")
-
-
-def test_prediction_knows_its_lesson():
-    from course_utils.lessons.lesson_03 import check  # noqa: F401  as the notebook of lesson 03 does
-
-    predict("Q?", ["a", "b"]).choose("a")
-    assert summary()["03"]["predictions"] == {"Q?": {"choice": "a"}}
+def test_a_verdict_lets_the_notebook_call_hint_without_importing_it():
+    shell = InteractiveShell.instance()
+    try:
+        check.greedy_next_token(stub)
+        assert shell.user_ns["hint"] is hint
+        assert shell.user_ns["mine"] is mine
+        shell.user_ns["hint"] = "the learner's own"
+        check.greedy_next_token(stub)
+        assert shell.user_ns["hint"] == "the learner's own"
+    finally:
+        InteractiveShell.clear_instance()
 
 
 def _many(name):
