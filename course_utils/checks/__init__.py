@@ -11,12 +11,14 @@ from course_utils.checks.compare import (
     unchanged,
 )
 from course_utils.checks.exercises import Exercise, hint, mine, runs_on
+from course_utils.checks.identities import assert_same
 from course_utils.checks.predictions import predict
 
 __all__ = [
     "ClaimFailed",
     "Exercise",
     "Mistake",
+    "assert_same",
     "call",
     "claim",
     "close",

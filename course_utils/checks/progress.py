@@ -16,7 +16,7 @@ from course_utils.home import OTHER_HOME, home, naming, write_whole
 
 RECORD_KINDS = ("exercises", "predictions", "hints")
 FIELDS = {"status": str, "attempts": int, "sources": list, "first": str, "last": str, "mistake": str}
-FIELDS |= {"steps": int, "right": bool}  # with what a prediction's choice and answer are, anything goes
+FIELDS |= {"steps": int, "right": bool, "chosen": str}  # a prediction's choice and answer may be anything
 _warned = False
 _open = ""
 
@@ -37,7 +37,8 @@ def path() -> Path:
 def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
     """Merge `fields` into the record of one prediction or hint, or into an exercise's.
 
-    kind: one of KINDS; lesson: two digits, or "" where it is not known. Of hints the highest step is kept.
+    kind: one of KINDS; lesson: two digits, or "" where it is not known. Of hints the highest step is kept, of
+    predictions the first choice with its time.
     """
     if kind not in RECORD_KINDS:
         raise ValueError(f"Unknown kind of progress {kind!r}: choose one of {', '.join(RECORD_KINDS)}.")
@@ -45,9 +46,24 @@ def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
     def merge(entry: dict) -> None:
         if kind == "hints":
             fields["steps"] = max(fields["steps"], entry.get("steps", 0))
-        entry.update(fields)
+        kept = {key: entry[key] for key in ("choice", "chosen") if key in entry}
+        entry.update({**fields, **kept})
 
     _change(kind, lesson, name, merge)
+
+
+def prediction(lesson: str, question: str) -> dict:
+    """What is recorded of one prediction; {} where nothing is, or the file cannot be read."""
+    try:
+        return recorded().get(lesson, {}).get("predictions", {}).get(question, {})
+    except OSError:
+        return {}
+
+
+def record_reveal(lesson: str, question: str, **fields: Any) -> None:
+    """A prediction's answer was shown. Without a choice it counts as skipped; in strict runs nobody skips."""
+    if "choice" in fields or os.environ.get("COURSE_STRICT") != "1":
+        record("predictions", lesson, question, **fields)
 
 
 def record_attempt(lesson: str, name: str, source: str, mistake: str | None) -> None:

@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 BOX_COLOURS = {"good": "#0072B2", "bad": "#D55E00", "neutral": "#8C8C8C", "hint": "#009E73"}
 
 
-def show(
-    title: str, *paragraphs: str, code: str = "", kind: str = "neutral", metadata: dict | None = None
-) -> None:
-    """Display a note, as text/plain and text/html; outside IPython it is printed.
-
-    kind: one of COLOURS. metadata is kept in the output of the saved notebook.
-    """
-    text = "\n".join([title, *paragraphs, *code.splitlines()])
+def shell() -> Any:
+    """The IPython shell that runs this code, or None."""
     try:
         from IPython import get_ipython
-        from IPython.display import publish_display_data
     except ImportError:
+        return None
+    return get_ipython()
+
+
+def has_page() -> bool:
+    """Is there a kernel, and so a page that may show controls?"""
+    return getattr(shell(), "kernel", None) is not None
+
+
+def publish(
+    text: str, html: str, metadata: dict | None = None, display: str = "", update: bool = False
+) -> None:
+    """Display text/plain and text/html; outside IPython the text is printed.
+
+    metadata is kept in the output of the saved notebook. display: an id by which a later call with
+    update=True changes this output.
+    """
+    if shell() is None:
         return print(text)
-    if get_ipython() is None:
-        return print(text)
+    from IPython.display import publish_display_data
+
+    transient = {"transient": {"display_id": display}} if display else {}
+    data = {"text/plain": text, "text/html": html}
+    publish_display_data(data, metadata or {}, update=update, **transient)
+
+
+def note_html(title: str, *paragraphs: str, code: str = "", kind: str = "neutral") -> str:
+    """The HTML of a note. kind: one of BOX_COLOURS."""
     inner = f"<b>{escape(title)}</b>" + "".join(f"<br>{escape(line)}" for line in paragraphs)
     if code:
         inner += f'<pre style="margin:4px 0 0 0">{escape(code)}</pre>'
-    html = (
-        f'<div style="border-left:4px solid {BOX_COLOURS[kind]};padding:2px 10px;margin:2px 0">{inner}</div>'
-    )
-    publish_display_data({"text/plain": text, "text/html": html}, metadata=metadata or {})
+    style = f"border-left:4px solid {BOX_COLOURS[kind]};padding:2px 10px;margin:2px 0"
+    return f'<div style="{style}">{inner}</div>'
+
+
+def folded(summary: str, html: str) -> str:
+    """HTML that a click on the summary opens; it needs no kernel."""
+    return f"<details><summary>{escape(summary)}</summary>{html}</details>"
+
+
+def show(title: str, *paragraphs: str, code: str = "", kind: str = "neutral") -> None:
+    """Display a note; outside IPython it is printed. kind: one of BOX_COLOURS."""
+    text = "\n".join([title, *paragraphs, *code.splitlines()])
+    publish(text, note_html(title, *paragraphs, code=code, kind=kind))

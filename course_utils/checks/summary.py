@@ -6,10 +6,11 @@ from course_utils.checks.exercises import registry
 
 def summary() -> dict:
     """{lesson: {"exercises": {name: {"status", "attempts", "first", "last", "mistake"}}, "predictions":
-    {question: {"choice", "answer", "right"}}, "hints": {name: {"steps"}}, "passed": int, "of": int,
-    "right": int, "predicted": int}}.
+    {question: {"choice", "chosen", "answer", "right"}}, "hints": {name: {"steps"}}, "passed": int, "of": int,
+    "right": int, "wrong": int, "skipped": int}}.
 
-    first and last: times of the attempts, UTC, ISO 8601; mistake: the last message, if there was one.
+    first and last: times of the attempts, UTC, ISO 8601, like chosen, that of the first choice; mistake: the
+    last message, if there was one. A prediction whose answer was shown without a choice is skipped.
     "of" counts all exercises of the lesson, tried or not. Lessons nobody touched are there with passed 0.
     """
     done = progress.recorded()
@@ -23,8 +24,9 @@ def summary() -> dict:
             row.pop("sources", None)
         entry["passed"] = sum(row.get("status") == "passed" for row in entry["exercises"].values())
         entry["of"] = totals.get(lesson, 0)
-        revealed = [row for row in entry["predictions"].values() if "right" in row]
-        entry["right"] = sum(row["right"] for row in revealed)
-        entry["predicted"] = len(revealed)
+        revealed = [row for row in entry["predictions"].values() if "answer" in row]
+        entry["right"] = sum(row.get("right") is True for row in revealed)
+        entry["wrong"] = sum(row.get("right") is False for row in revealed)
+        entry["skipped"] = len(revealed) - entry["right"] - entry["wrong"]
         result[lesson] = entry
     return result

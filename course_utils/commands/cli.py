@@ -106,18 +106,23 @@ def _progress(arguments: argparse.Namespace) -> None:
 
 
 def _progress_table(summary: dict) -> str:
-    lines = ["lesson  exercises passed  predictions right"]
-    for lesson, entry in summary.items():
+    lines = ["lesson  exercises passed  predictions: right  wrong  skipped"]
+    for lesson, entry in [*summary.items(), ("all", _sum(summary))]:
         lines.append(
             f"{lesson:6}  {entry['passed']:>7} of {entry['of']:<6}  "
-            f"{entry['right']:>8} of {entry['predicted']}"
+            f"{entry['right']:>18}  {entry['wrong']:>5}  {entry['skipped']:>7}"
         )
         lines += [
             f"          {name}: {row.get('status', '')}, {row.get('attempts', 0)} attempt(s)"
-            for name, row in entry["exercises"].items()
+            for name, row in entry.get("exercises", {}).items()
             if row.get("status") != "passed"
         ]
     return "\n".join(lines)
+
+
+def _sum(summary: dict) -> dict[str, int]:
+    keys = ("passed", "of", "right", "wrong", "skipped")
+    return {key: sum(entry[key] for entry in summary.values()) for key in keys}
 
 
 def _reset(arguments: argparse.Namespace) -> None:

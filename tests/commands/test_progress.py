@@ -12,13 +12,18 @@ def course_home(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path))
     progress.record_attempt("00", "softmax", "a text", mistake="Is there a return?")
     progress.record("predictions", "00", "How warm?", choice="a", answer="a", right=True)
+    progress.record("predictions", "00", "How cold?", choice="a", answer="b", right=False)
+    progress.record("predictions", "00", "How long?", answer="b")
+    progress.record("predictions", "00", "How wide?", choice="b")
+    progress.record("predictions", "01", "How cold?", choice="a", answer="b", right=False)
 
 
 def test_progress_is_shown_as_a_table(capsys):
     assert cli.main(["progress"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split()[:2] == ["00", "0"] and lines[1].endswith("1 of 1")
+    assert lines[1].split()[:2] == ["00", "0"] and lines[1].split()[-3:] == ["1", "1", "1"]
     assert "softmax: failed, 1 attempt(s)" in lines[2]
+    assert lines[-1].split()[0] == "all" and lines[-1].split()[-3:] == ["1", "2", "1"]
 
 
 def test_progress_as_json(capsys):
