@@ -1,61 +1,268 @@
 """Matplotlib figures in one style: colour-blind safe, axes labelled, titles that say the finding.
 
 Every drawing function makes one figure, or uses the axes given, and returns nothing: a cell may end with it.
+Figures have a transparent ground and colours that are seen on a light and on a dark page. In a notebook each
+is shown at two pixels a point of the screen, with an alternative text made from its title, axes and values.
 """
 
 from __future__ import annotations
 
 import base64
+import colorsys
 import io
+import itertools
+import math
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, without its yellow, which is too light for lines on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+GROUNDS = ("#FFFFFF", "#111111")  # pages that figures lie on: JupyterLab's light and dark theme
+MIN_CONTRAST = 3.0  # of lines and areas to the page (WCAG 2.2, 1.4.11)
+INK = "#767676"  # text, axes, arrows: 4.5 to white, 4.2 to the dark page
+# Okabe and Ito's palette without yellow, sky blue and orange darkened until they are seen on white
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#2F96CC", "#C17F00", INK)
+PALE = "#E4E4E4"  # the ground of boxes with black text
+WIDTH = 6.7  # inches: 46 em of text
+MIN_FONT = 10  # points; a page of 1024 pixels shows the figure at nine tenths
+SCREEN = 96  # pixels an inch
 FIGURE_STYLE = {
-    "figure.figsize": (6.4, 3.4),
-    "figure.dpi": 90,
-    "savefig.dpi": 90,
+    "figure.figsize": (WIDTH, 3.4),
+    "figure.dpi": SCREEN,
+    "savefig.dpi": SCREEN,
     "figure.constrained_layout.use": True,
-    "figure.facecolor": "white",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "axes.prop_cycle": mpl.cycler(color=COLOURS),
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#E3E3E3",
+    "grid.color": INK,
+    "grid.alpha": 0.25,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
-    "axes.labelsize": 10,
+    "axes.labelsize": MIN_FONT,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": MIN_FONT,
     "lines.linewidth": 1.8,
-    "font.size": 10,
+    "font.size": MIN_FONT,
     "font.family": "DejaVu Sans",
 }
 mpl.rcParams.update(FIGURE_STYLE)
 
+_captions: WeakKeyDictionary[Figure, tuple[str, str]] = WeakKeyDictionary()  # (caption, what is seen)
+_numbers: dict[str, int] = {}  # of figures by caption, in the order in which a notebook shows them
+
 
 def figure(title: str, xlabel: str, ylabel: str, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """A figure and its axes (an array for several columns), titled and labelled."""
-    fig, axes = plt.subplots(1, columns, figsize=(6.4 if columns == 1 else 4.2 * columns, 3.4), **options)
-    for ax in [axes] if columns == 1 else axes:
+    """A figure and its axes (an array for several columns, two a row), titled and labelled."""
+    rows = -(-columns // 2)
+    fig, axes = plt.subplots(
+        rows, min(columns, 2), figsize=(WIDTH, 3.4 if rows == 1 else 2.9 * rows), squeeze=False, **options
+    )
+    axes = axes.ravel()
+    for ax in axes[columns:]:
+        ax.remove()
+    for ax in axes[:columns]:
         ax.set(xlabel=xlabel, ylabel=ylabel)
+    entitle(fig, title)
+    return fig, axes[:columns] if columns > 1 else axes[0]
+
+
+def entitle(fig: Figure, title: str) -> None:
+    """Put the title over the whole figure."""
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
-    return fig, axes
 
 
-def png(figure: Figure, dpi: float | str = "figure") -> str:
-    """The figure as a PNG in base64; it is closed."""
+def caption(text: str, seen: str = "") -> None:
+    """Number the current figure and put this text below it; `seen` is for those who do not see the picture.
+
+    The same caption keeps its number when a cell is run again.
+    """
+    _captions[plt.gcf()] = text, seen
+
+
+def figure_html(fig: Figure, live: bool = False) -> tuple[str, str]:
+    """(text, HTML) of a figure with its number, caption and alternative text. It is closed.
+
+    live: as fast as possible, in three times the bytes.
+    """
+    words, _ = _captions.get(fig, ("", ""))
+    alt = alt_text(fig)
+    number = f"Figure {_numbers.setdefault(words, len(_numbers) + 1)}." if words else ""
+    make_legible(fig)
+    width, height = (round(SCREEN * inches) for inches in fig.get_size_inches())
+    data = png(fig, 1.5 * SCREEN, fast=True) if live else png(fig, 2 * SCREEN)
+    below = f"<figcaption><b>{number}</b> {escape(words)}</figcaption>" if words else ""
+    html = (
+        f'<figure style="margin:4px 0"><img alt="{escape(alt)}" width="{width}" height="{height}" '
+        f'style="max-width:100%;height:auto" src="data:image/png;base64,{data}">{below}</figure>'
+    )
+    text = f"[picture: {alt.replace('[', '(').replace(']', ')')}]"
+    return f"{number} {words}\n{text}" if words else text, html
+
+
+def png(fig: Figure, dpi: float = 2 * SCREEN, fast: bool = False) -> str:
+    """The figure as a PNG of 64 colours in base64 (fast: of all colours); it is closed."""
+    from PIL import Image
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
-    plt.close(figure)
+    fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
+    plt.close(fig)
+    if not fast:
+        image = Image.open(buffer).quantize(64, method=Image.Quantize.FASTOCTREE)
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+def make_legible(fig: Figure) -> None:
+    """No wider than the text, no letters too small, long titles in several lines, no line lost on a page."""
+    width, height = fig.get_size_inches()
+    if width > WIDTH:
+        fig.set_size_inches(WIDTH, height)
+    for text in fig.findobj(mpl.text.Text):
+        text.set_fontsize(max(text.get_fontsize(), MIN_FONT))
+    for text in fig.texts:
+        text.set_wrap(text.get_text() == fig.get_suptitle())
+    for ax in fig.axes:
+        if ax.get_subplotspec():
+            _wrap_labels(ax, *fig.get_size_inches())
+    for line in fig.findobj(mpl.lines.Line2D):
+        for name in ("color", "markeredgecolor"):
+            colour = getattr(line, f"get_{name}")()
+            if mpl.colors.to_rgba(colour)[3]:
+                getattr(line, f"set_{name}")(seen_everywhere(colour))
+
+
+def _wrap_labels(ax: Axes, width: float, height: float) -> None:
+    """Title and labels in lines about as long as the axes, whose size is not known before the layout."""
+    spec = ax.get_subplotspec()
+    across = 0.85 * width * len(spec.colspan) / spec.get_gridspec().ncols
+    up = 0.85 * height * len(spec.rowspan) / spec.get_gridspec().nrows
+    for text, room in ((ax.xaxis.label, across), (ax.yaxis.label, up), *((t, across) for t in _titles(ax))):
+        if "$" not in text.get_text():
+            text.set_text(textwrap.fill(text.get_text(), int(room * 72 / (0.55 * text.get_fontsize()))))
+
+
+def _titles(ax: Axes) -> list[mpl.text.Text]:
+    names = {ax.get_title("left"), ax.get_title()}
+    return [child for child in ax.get_children() if getattr(child, "get_text", str)() in names - {""}]
+
+
+def contrast(colour: Any, ground: Any) -> float:
+    """Ratio of the luminances of two colours, from 1 to 21 (WCAG 2.2)."""
+    low, high = sorted((_luminance(colour), _luminance(ground)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: Any) -> float:
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in mpl.colors.to_rgb(colour)
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def seen_everywhere(colour: Any) -> Any:
+    """The colour, darkened or lightened where its contrast to one of the pages is too low."""
+    for ground, step in zip(GROUNDS, (-0.02, 0.02), strict=True):
+        hue, light, saturation = colorsys.rgb_to_hls(*mpl.colors.to_rgb(colour))
+        while contrast(colour, ground) < MIN_CONTRAST:
+            light += step
+            colour = colorsys.hls_to_rgb(hue, light, saturation)
+    return colour
+
+
+def alt_text(fig: Figure) -> str:
+    """The figure in words: title, what is seen, and for each of its axes the labels, ranges and values."""
+    _, seen = _captions.get(fig, ("", ""))
+    parts = [fig.get_suptitle(), seen, *(_axes_in_words(ax) for ax in fig.axes if ax.get_visible())]
+    return " ".join(f"{part.rstrip('.')}." for part in map(_plain, parts) if part)
+
+
+def _plain(text: str) -> str:
+    """A label without the marks of mathematics and line ends."""
+    text = re.sub(r"(?<!\\)\$", "", text).replace(r"\$", "$")
+    return " ".join(
+        re.sub(r"\\([A-Za-z]+) ?", r"\1 ", text)
+        .replace("^T", "\u1d40")
+        .translate({123: None, 125: None})
+        .split()
+    )
+
+
+def _axes_in_words(ax: Axes) -> str:
+    title = ax.get_title("left") or ax.get_title()
+    if not ax.axison:
+        words = dict.fromkeys(text.get_text() for text in ax.texts if text.get_text() not in ("", "+"))
+        return ": ".join(filter(None, [title, "; ".join(words)]))
+    axes = [
+        f"{name}: {axis.get_label_text()}{_range_in_words(axis)}"
+        for name, axis in (("x", ax.xaxis), ("y", ax.yaxis))
+        if axis.get_label_text()
+    ]
+    images = [f"image of {' x '.join(map(str, image.get_array().shape[:2]))} values" for image in ax.images]
+    named = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    parts = [title, *axes, *images, *_bars_in_words(ax), *map(_line_in_words, named)]
+    return "; ".join(part for part in parts if part)
+
+
+def _range_in_words(axis: mpl.axis.Axis) -> str:
+    """Nothing where names stand at the axis, or no numbers."""
+    if isinstance(axis.get_major_formatter(), mpl.ticker.FixedFormatter) or not len(axis.get_ticklocs()):
+        return ""
+    low, high = sorted(axis.get_view_interval())
+    return f", {low:.3g} to {high:.3g}"
+
+
+def _line_in_words(line: mpl.lines.Line2D) -> str:
+    """Its name with its first and last value, the place of a single point, or where it crosses the axis."""
+    name, (xs, ys) = line.get_label(), ([float(value) for value in values] for values in line.get_data())
+    ends = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+    if not ends:
+        return str(name)
+    (first, start), (last, end) = ends[0], ends[-1]
+    if len(ends) == 1:
+        return f"{name} at ({first:.3g}, {start:.3g})"
+    if first == last:
+        return f"{name} at {first:.3g}"
+    return f"{name} at {start:.3g}" if start == end else f"{name} from {start + 0:.3g} to {end + 0:.3g}"
+
+
+def _bars_in_words(ax: Axes, most: int = 12) -> list[str]:
+    """Bars with the names at their axis; of many bars only the number."""
+    found = []
+    for drawn in ax.containers:
+        if not isinstance(drawn, mpl.container.BarContainer):
+            continue
+        upright = drawn.orientation == "vertical"
+        axis = ax.xaxis if upright else ax.yaxis
+        names = [label.get_text() for label in axis.get_majorticklabels()]
+        values = [bar.get_height() if upright else bar.get_width() for bar in drawn]
+        series = "" if str(drawn.get_label()).startswith("_") else f"{drawn.get_label()}: "
+        if len(values) > most:
+            found.append(f"{series}{len(values)} bars, the highest {max(values):.3g}")
+        elif len(names) == len(values):
+            pairs = zip(names, values, strict=True)
+            found.append(series + ", ".join(f"{name} {value:.3g}" for name, value in pairs))
+        else:
+            found.append(series + ", ".join(f"{value:.3g}" for value in values))
+    return found
 
 
 def lines(
@@ -67,7 +274,7 @@ def lines(
     logy: bool = False,
     ax: Axes | None = None,
 ) -> None:
-    """One line for each name in `series`: {name: (x, y)}."""
+    """One line for each name in `series`, {name: (x, y)}; named at the end or in a legend."""
     ax = ax or figure(title, xlabel, ylabel)[1]
     for name, (x, y) in series.items():
         ax.plot(x, y, marker="o" if len(x) <= 20 else None, markersize=4, label=name)
@@ -75,8 +282,23 @@ def lines(
         ax.set_xscale("log")
     if logy:
         ax.set_yscale("log")
-    if len(series) > 1:
+    if len(series) > 1 and not _name_the_ends(ax, ax.lines[-len(series) :]):
         ax.legend()
+
+
+def _name_the_ends(ax: Axes, drawn: Sequence[mpl.lines.Line2D], room: float = 0.09) -> bool:
+    """Write each line's name right of its end, if all end at one x and are `room` of the height apart."""
+    ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in drawn if len(line.get_xdata())]
+    if len({float(x) for x, _ in ends}) != 1 or max(len(line.get_label()) for line in drawn) > 18:
+        return False
+    heights = sorted(ax.transAxes.inverted().transform(ax.transData.transform(ends))[:, 1])
+    if any(high - low < room for low, high in itertools.pairwise(heights)):
+        return False
+    for line, end in zip(drawn, ends, strict=True):
+        ax.annotate(
+            line.get_label(), end, (6, 0), textcoords="offset points", va="center", color=line.get_color()
+        )
+    return True
 
 
 def bars(
@@ -95,7 +317,7 @@ def bars(
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    ax.bar_label(drawn, fmt="%.3g", padding=3, fontsize=8)
+    ax.bar_label(drawn, fmt="%.3g", padding=3)
     ax.margins(x=0.12)
 
 
@@ -147,7 +369,7 @@ def coloured_text(
         face = "white" if loss is None else mpl.colormaps["Oranges"](shade)
         ax.add_patch(
             mpl.patches.Rectangle(
-                (column, line - 0.28), length - 0.1, 0.56, facecolor=face, edgecolor="#BBBBBB", linewidth=0.5
+                (column, line - 0.28), length - 0.1, 0.56, facecolor=face, edgecolor=INK, linewidth=0.5
             )
         )
         ax.text(
@@ -155,13 +377,12 @@ def coloured_text(
             line,
             text,
             family="DejaVu Sans Mono",
-            fontsize=9,
             ha="center",
             va="center_baseline",
-            color="white" if shade > 0.6 else "black",
+            color=on_ground(face),
         )
         if loss is not None:
-            ax.text(column + length / 2, line + 0.46, f"{loss:.1f}", fontsize=6, ha="center", va="center")
+            ax.text(column + length / 2, line + 0.49, f"{loss:.1f}", ha="center", va="center")
     ax.set(xlim=(-0.5, width + 0.5), ylim=(lines - 0.3, -0.5), xticks=[], yticks=[])
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
@@ -175,12 +396,19 @@ def box(ax: Axes, x: float, y: float, width: float, height: float, text: str, co
             width,
             height,
             facecolor=colour,
-            edgecolor="#444444",
+            edgecolor=INK,
             linewidth=0.8,
             zorder=3,
         )
     )
-    ax.text(x, y, text, ha="center", va="center", fontsize=9, zorder=4)
+    ax.text(x, y, text, ha="center", va="center", zorder=4, color=on_ground(colour))
+
+
+def on_ground(colour: Any) -> str:
+    """Black or white, whichever is seen better on this colour; INK where there is none."""
+    if mpl.colors.to_rgba(colour)[3] == 0:
+        return INK
+    return max("black", "white", key=lambda each: contrast(each, colour))
 
 
 def arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], linewidth: float = 1) -> None:
@@ -188,13 +416,7 @@ def arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], linewi
         "",
         end,
         start,
-        arrowprops={
-            "arrowstyle": "-|>",
-            "color": "black",
-            "linewidth": linewidth,
-            "shrinkA": 0,
-            "shrinkB": 0,
-        },
+        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": linewidth, "shrinkA": 0, "shrinkB": 0},
     )
 
 
@@ -202,8 +424,8 @@ def heatmaps(matrices: Mapping[str, Any], title: str, limit: float | None = None
     """Matrices side by side, blue below zero, red above, on one scale up to `limit` (None: the largest)."""
     arrays = {name: matrix.detach().cpu().numpy() for name, matrix in matrices.items()}
     limit = limit or max(abs(array).max() for array in arrays.values()) or 1.0
-    fig, axes = plt.subplots(1, len(arrays), figsize=(2.9 * len(arrays) + 0.6, 3.1), squeeze=False)
-    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
+    fig, axes = plt.subplots(1, len(arrays), figsize=(WIDTH, 3.0), squeeze=False)
+    entitle(fig, title)
     for ax, (name, array) in zip(axes[0], arrays.items(), strict=True):
         image = ax.imshow(array, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
         ax.set(xlabel=f"{name} [{array.shape[0]}, {array.shape[1]}]", xticks=[], yticks=[])
@@ -238,3 +460,28 @@ def log_ticks(ax: Axes, values: Sequence[float]) -> None:
     """Put these values, as plain numbers, on a logarithmic x axis."""
     ax.set_xticks(list(values), [f"{value:,}" for value in values])
     ax.set_xticks([], minor=True)
+
+
+def publish(text: str, html: str) -> None:
+    """Display in a notebook, as text/plain and text/html; elsewhere print the text."""
+    from IPython import get_ipython
+    from IPython.display import publish_display_data
+
+    if get_ipython() is None:
+        return print(text)
+    publish_display_data({"text/plain": text, "text/html": html})
+
+
+def _show(fig: Figure) -> None:
+    publish(*figure_html(fig))
+
+
+def _hook() -> None:
+    """From now on a notebook shows figures by `figure_html`, whoever drew them."""
+    from IPython import get_ipython
+
+    if shell := get_ipython():
+        shell.display_formatter.ipython_display_formatter.for_type(Figure, _show)
+
+
+_hook()

@@ -47,4 +47,10 @@ def test_lines_have_logarithmic_axes_and_a_legend_where_there_are_several():
     plots.lines({"a": ([1, 10], [2, 3]), "b": ([1, 10], [3, 4])}, "t", "x", "y", logx=True)
     [ax] = plt.gcf().axes
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    assert ax.get_legend() is None and [text.get_text() for text in ax.texts] == ["a", "b"]
+
+
+def test_lines_that_end_too_close_have_a_legend():
+    plots.lines({"a": ([1, 10], [2, 3]), "b": ([1, 10], [0, 3.05])}, "t", "x", "y")
+    [ax] = plt.gcf().axes
+    assert not ax.texts and [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]

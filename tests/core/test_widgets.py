@@ -1,7 +1,5 @@
 """Controls show what the plain function prints and draws; without a kernel the first of it stays."""
 
-import base64
-
 import ipywidgets
 import matplotlib.pyplot as plt
 import pytest
@@ -25,83 +23,104 @@ def displayed(monkeypatch):
     InteractiveShell.clear_instance()
 
 
+@pytest.fixture
+def panel(displayed, monkeypatch):
+    """The panel of the control made next, once it is made."""
+    made = []
+    kind = widgets._panel()
+    monkeypatch.setattr(widgets, "_panel", lambda: lambda **state: made.append(kind(**state)) or made[0])
+    return made
+
+
+def move(panel, **values):
+    """What the browser sends when controls are moved."""
+    [view] = panel
+    view.values = view.values | values
+
+
 def picture(number=2, name="a", loud=False):
     print(f"{name} {number} {'!' if loud else ''}".strip())
     plots.bars({"x": number}, "title", "label")
 
 
-def children(monkeypatch):
-    """The controls and the output of the control made next."""
-    made = []
-    box = ipywidgets.VBox
-    monkeypatch.setattr(ipywidgets, "VBox", lambda parts: made.extend(parts) or box(parts))
-    return made
-
-
 def test_static_text_and_picture_stand_beside_the_controls(displayed):
     widgets.control(picture, number=(1, 5), name=["a", "b"])
     [bundle] = displayed
-    assert bundle["text/plain"] == "a 2"
-    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+    assert bundle["text/plain"] == "a 2\n[picture: title. x: label, 0 to 2.24; x 2.]"
+    assert 'alt="title.' in bundle["text/html"] and "data:image/png;base64," in bundle["text/html"]
     assert bundle[widgets.WIDGET]["model_id"]
     assert plt.get_fignums() == []
 
 
-def test_turning_a_control_calls_the_function(displayed, monkeypatch):
-    parts = children(monkeypatch)
+def test_turning_a_control_calls_the_function(panel):
     widgets.control(picture, number=(1, 5), name={"first": "a", "second": "b"}, loud=False)
-    number, name, loud, output = parts
-    assert (number.value, name.value, loud.value) == (2, "a", False)
-    number.value, name.value, loud.value = 4, "b", True
-    text, shown = output.outputs
-    assert text["text"] == "b 4 !\n"
-    assert shown["data"]["image/png"]
+    [view] = panel
+    assert view.values == {"number": 2, "name": 0, "loud": False}
+    move(panel, number=4, name=1, loud=True)
+    assert ">b 4 !</pre>" in view.html and 'alt="title. x: label, 0 to 4.48; x 4."' in view.html
 
 
-def test_kinds_of_controls(displayed, monkeypatch):
-    parts = children(monkeypatch)
+def test_kinds_of_controls(displayed, panel):
+    seen = []
 
-    def show(whole=3, share=0.5, prompt="", rate=8):
-        print(whole, share, prompt, rate)
+    def show(whole=3, share=0.5, prompt="", text="", rate=8):
+        seen.append((whole, share, prompt, text, rate))
+        print(*seen[-1])
 
-    own = ipywidgets.IntText(7)
-    widgets.control(show, whole=(0, 10, 2), share=(0.0, 1.0), prompt="The cat", rate=own)
-    whole, share, prompt, rate, output = parts
-    assert isinstance(whole, ipywidgets.IntSlider) and (whole.min, whole.max, whole.step) == (0, 10, 2)
-    assert isinstance(share, ipywidgets.FloatSlider) and share.step == pytest.approx(0.05)
-    assert isinstance(prompt, ipywidgets.Text) and rate is own
-    assert output.outputs[0]["text"] == "3 0.5 The cat 7\n"
-    assert "image/png" not in displayed[0]
+    widgets.control(show, whole=(0, 10, 2), share=(0.0, 1.0), prompt="The cat", text="a\nb", rate=[4, 8])
+    kinds = [(field["label"], field["kind"]) for field in panel[0].fields]
+    names = ("whole", "share", "prompt", "text", "rate")
+    assert kinds == list(zip(names, ("range", "range", "text", "area", "choice"), strict=True))
+    whole, share, *_ = panel[0].fields
+    assert (whole["low"], whole["high"], whole["step"]) == (0, 10, 2)
+    assert share["step"] == pytest.approx(0.05)
+    assert (
+        displayed[0]["text/plain"].startswith("3 0.5 The cat a") and "<img" not in displayed[0]["text/html"]
+    )
+    move(panel, whole=4, share=1, rate=0)  # JSON knows no 1.0
+    assert seen[-1] == (4, 1.0, "The cat", "a\nb", 4) and isinstance(seen[-1][1], float)
 
 
-def test_an_exception_is_a_line_and_the_control_lives_on(displayed, monkeypatch):
-    parts = children(monkeypatch)
-
+def test_an_exception_is_a_line_and_the_control_lives_on(panel):
     def show(x=1):
         print(6 // x)
 
     widgets.control(show, x=(0, 3))
-    slider, output = parts
-    slider.value = 0
-    assert output.outputs[0]["text"].startswith("ZeroDivisionError")
-    slider.value = 2
-    assert output.outputs[0]["text"] == "3\n"
+    move(panel, x=0)
+    assert "ZeroDivisionError" in panel[0].html
+    move(panel, x=2)
+    assert ">3</pre>" in panel[0].html
 
 
-def test_learning_rates_averages_seeds_and_names_the_best(displayed, monkeypatch):
-    parts = children(monkeypatch)
+def test_what_is_printed_is_text_and_not_markup(panel):
+    widgets.control(lambda x: print(f"<b>{x}</b> & more"), x=(1, 3))
+    assert "&lt;b&gt;1&lt;/b&gt; &amp; more" in panel[0].html
+
+
+def test_what_the_function_returns_moves_controls_and_calls_it_once(panel):
+    calls = []
+
+    def show(low=1, high=2):
+        calls.append((low, high))
+        return {"high": max(low, high)}
+
+    widgets.control(show, low=(0, 9), high=(0, 9))
+    move(panel, low=5)
+    assert panel[0].values == {"low": 5, "high": 5} and calls == [(1, 2), (5, 2)]
+
+
+def test_learning_rates_averages_seeds_and_names_the_best(panel):
     rows = [
         {"lr": lr, "target_loss": loss + shift, "forgetting": lr * 100}
         for lr, loss in ((1e-4, 3.0), (1e-3, 1.0), (1e-2, 2.0))
         for shift in (-0.5, 0.5)
     ]
     learning_rate_picker(rows, 1e-3)
-    choice, output = parts
-    assert output.outputs[0]["text"] == (
-        "learning rate 0.001: loss on the task 1.000, forgetting +0.100; lowest loss on the task at 0.001\n"
-    )
-    choice.value = 1e-2
-    assert "loss on the task 2.000, forgetting +1.000" in output.outputs[0]["text"]
+    assert (
+        "learning rate 0.001: loss on the task 1.000, forgetting +0.100; lowest loss on the task at 0.001<"
+    ) in panel[0].html
+    move(panel, learning_rate=2)
+    assert "loss on the task 2.000, forgetting +1.000" in panel[0].html
 
 
 def test_sampling_shows_the_distribution_it_samples_from(displayed, monkeypatch, capsys):

@@ -22,7 +22,7 @@ def test_bands_draw_means_and_ranges():
     assert ax.get_xscale() == "log" and ax.get_xlabel() == "x"
     plt.gcf().canvas.draw()
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "8"]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    assert [text.get_text() for text in ax.texts] == ["a", "b"]
 
 
 def test_bands_keep_the_colours_of_their_lines_on_given_axes():

@@ -29,19 +29,15 @@ def test_histogram_has_a_row_of_ticks_for_each_table():
 
 
 def test_sliders_redraw_once_for_a_table_and_once_for_a_move(monkeypatch):
-    import ipywidgets
-
-    calls, boxes = [], []
-    monkeypatch.setattr(wq, "outputs_of", lambda function, arguments: calls.append(arguments["levels"]) or ())
-    monkeypatch.setattr("IPython.display.publish_display_data", lambda data: boxes.append(data))
-    made = []
-    monkeypatch.setattr(
-        ipywidgets, "VBox", lambda children: made.append(children) or ipywidgets.Box(children)
-    )
+    calls, given = [], []
+    monkeypatch.setattr(wq, "compare_levels", lambda weight, levels, size: calls.append(levels))
+    monkeypatch.setattr(wq, "control", lambda function, **values: given.append((function, values)))
     wq.level_sliders(WEIGHT)
-    start, row, _ = made[0]
-    assert calls == [sorted(LEVELS["nf4"].tolist())] and wq.WIDGET in boxes[0]
-    start.value = "int4-16"
+    [(show, values)] = given
+    assert len(values) == 17 and "int4-16" in values["start_from"]
+    levels = show("nf4", **{name: -1.0 for name in values if name != "start_from"})
+    assert calls == [sorted(LEVELS["nf4"].tolist())] and list(levels.values()) == calls[0]
+    levels = show("int4-16", **levels)
     assert len(calls) == 2 and calls[1] == LEVELS["int4-16"].tolist()
-    row.children[3].value = 0.5
-    assert len(calls) == 3 and calls[2][3] == 0.5
+    levels = show("int4-16", **levels | {"level_4": 0.5})
+    assert len(calls) == 3 and calls[2][3] == levels["level_4"] == 0.5

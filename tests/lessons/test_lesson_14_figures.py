@@ -34,6 +34,6 @@ def test_tradeoff_has_a_panel_a_cost_and_fills_its_front():
     assert (left.get_xlabel(), right.get_xlabel(), left.get_ylabel()) == ("seconds", "bytes", "right")
     assert (left.get_xscale(), right.get_xscale()) == ("linear", "log")
     assert [tuple(line.get_xydata()[0]) for line in right.lines] == [(10.0, 0.5), (1000.0, 0.4)]
-    assert [line.get_markerfacecolor() for line in left.lines] == [plots.COLOURS[0], "white"]
+    assert [line.get_markerfacecolor() for line in left.lines] == [plots.COLOURS[0], "none"]
     assert [line.get_markerfacecolor() for line in right.lines] == list(plots.COLOURS[:2])
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a", "b"]

@@ -8,19 +8,14 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from course_utils.plots import COLOURS, arrow, box
+from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle
 
 
 def gpt2_block(config: Any) -> None:
     """GPT-2's block with the shapes of a transformers config: the way through, and attention in detail."""
     width, heads = config.n_embd, config.n_head
-    fig, (way, detail) = plt.subplots(1, 2, figsize=(10.4, 6), width_ratios=[1, 1.45])
-    fig.suptitle(
-        "A block reads the stream of vectors twice, and adds twice to it: attention, then MLP",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-    )
+    fig, (way, detail) = plt.subplots(2, 1, figsize=(WIDTH, 11))
+    entitle(fig, "A block reads the stream of vectors twice, and adds twice to it: attention, then MLP")
     for ax in (way, detail):
         ax.set(xlim=(0, 10), ylim=(0, 12))
         ax.axis("off")
@@ -32,20 +27,22 @@ def _block_way(ax: Axes, config: Any) -> None:
     """Bottom to top: tokens, embedding, a block with its two additions, head."""
     width, inner = config.n_embd, config.n_inner or 4 * config.n_embd
     ax.add_patch(
-        mpl.patches.Rectangle((0.9, 2.55), 8.6, 6.9, facecolor="#F6F6F6", edgecolor="#888888", linestyle="--")
+        mpl.patches.Rectangle(
+            (0.9, 2.55), 8.6, 6.9, facecolor=(0.5, 0.5, 0.5, 0.12), edgecolor=INK, linestyle="--"
+        )
     )
-    ax.text(9.2, 6, f"one of {config.n_layer} blocks", rotation=90, ha="center", va="center", fontsize=9)
-    arrow(ax, (2, 0.6), (2, 11.1), linewidth=2.2)
+    ax.text(9.2, 6, f"one of {config.n_layer} blocks", rotation=90, ha="center", va="center")
+    arrow(ax, (2, 0.8), (2, 11.1), linewidth=2.2)
     for y, middle, text, colour in (
         (2.95, 4.3, "attention", COLOURS[4]),
         (6.35, 7.7, f"MLP\n{width} $\\to$ {inner:,} $\\to$ {width}", COLOURS[5]),
     ):
-        ax.plot([2, 6, 6], [y, y, y + 0.15], color="black", linewidth=1)
+        ax.plot([2, 6, 6], [y, y, y + 0.15], color=INK, linewidth=1)
         arrow(ax, (6, y), (6, y + 0.25))
-        box(ax, 6, y + 0.55, 4.6, 0.6, f"LayerNorm, {width}", "#E4E4E4")
+        box(ax, 6, y + 0.55, 4.6, 0.6, f"LayerNorm, {width}", PALE)
         arrow(ax, (6, y + 0.85), (6, middle - 0.05))
         box(ax, 6, middle + 0.4, 4.6, 0.9, text, colour)
-        ax.plot([6, 6], [middle + 0.85, middle + 1.3], color="black", linewidth=1)
+        ax.plot([6, 6], [middle + 0.85, middle + 1.3], color=INK, linewidth=1)
         arrow(ax, (6, middle + 1.3), (2.25, middle + 1.3))
         ax.text(
             2,
@@ -54,9 +51,10 @@ def _block_way(ax: Axes, config: Any) -> None:
             ha="center",
             va="center",
             fontsize=11,
-            bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "black"},
+            color="black",
+            bbox={"boxstyle": "circle,pad=0.15", "facecolor": PALE, "edgecolor": INK},
         )
-    box(ax, 4.6, 0.45, 8.6, 0.7, "token ids [B, T]", "white")
+    box(ax, 4.6, 0.45, 8.6, 0.7, "token ids [B, T]", "none")
     box(
         ax,
         4.6,
@@ -65,7 +63,7 @@ def _block_way(ax: Axes, config: Any) -> None:
         1.0,
         f"wte [{config.vocab_size:,}, {width}] of the tokens\n"
         f"+ wpe [{config.n_positions:,}, {width}] of the positions",
-        "#E4E4E4",
+        PALE,
     )
     box(
         ax,
@@ -74,26 +72,34 @@ def _block_way(ax: Axes, config: Any) -> None:
         8.6,
         1.0,
         f"LayerNorm, then lm_head: wte again,\n{width} $\\to$ {config.vocab_size:,}",
-        "#E4E4E4",
+        PALE,
     )
-    box(ax, 4.6, 11.5, 8.6, 0.7, f"logits [B, T, {config.vocab_size:,}]", "white")
-    ax.text(1.45, 6, f"stream [B, T, {width}]", rotation=90, ha="center", va="center", fontsize=9)
+    box(ax, 4.6, 11.5, 8.6, 0.7, f"logits [B, T, {config.vocab_size:,}]", "none")
+    ax.text(1.45, 6, f"stream [B, T, {width}]", rotation=90, ha="center", va="center")
 
 
 def _attention_detail(ax: Axes, width: int, heads: int) -> None:
     """Bottom to top: the fused projection, its three parts, one head's table of weights, all heads joined."""
     size, parts, left, wide = width // heads, ("query", "key", "value"), 3.3, 2.1
-    box(ax, 5.1, 0.45, 9, 0.7, f"stream after LayerNorm [B, T, {width}]", "white")
+    box(ax, 5.1, 0.45, 9, 0.7, f"stream after LayerNorm [B, T, {width}]", "none")
     arrow(ax, (left + 1.5 * wide, 0.8), (left + 1.5 * wide, 1.3))
-    ax.text(0.6, 1.95, f"c_attn, fused:\n[{width}, 3 * {width}]", va="center", fontsize=9)
+    ax.text(0.6, 1.95, f"c_attn, fused:\n[{width}, 3 * {width}]", va="center")
     for part, name in enumerate(parts):
         middle = left + wide * (part + 0.5)
         for head in range(heads):
             _strip(ax, left + wide * (part + head / heads), 1.35, wide / heads, 1.2, part, head)
-        ax.text(middle, 1.95, name, ha="center", va="center", color="white", fontsize=10)
+        ax.text(
+            middle,
+            1.95,
+            name,
+            ha="center",
+            va="center",
+            color="black",
+            bbox={"facecolor": PALE, "edgecolor": "none", "pad": 2},
+        )
         arrow(ax, (left + wide * (part + 0.5 / heads), 2.55), (left + wide * (part + 0.5 / heads), 3.2))
         _strip(ax, left + wide * (part + 0.5 / heads) - 0.15, 3.25, 0.3, 1.5, part, 0)
-    ax.text(0.6, 4, f"one of {heads} heads:\nq, k, v [T, {size}] each", va="center", fontsize=9)
+    ax.text(0.6, 4, f"one of {heads} heads:\nq, k, v [T, {size}] each", va="center")
     rows = 6
     for row in range(rows):
         for column in range(rows):
@@ -102,42 +108,33 @@ def _attention_detail(ax: Axes, width: int, heads: int) -> None:
                     (3.5 + 0.4 * column, 7.55 - 0.35 * row),
                     0.4,
                     0.35,
-                    facecolor=COLOURS[4] if column <= row else "white",
-                    edgecolor="#BBBBBB",
+                    facecolor=COLOURS[4] if column <= row else "none",
+                    edgecolor=INK,
                     linewidth=0.7,
                 )
             )
     for part in (0, 1):
         arrow(ax, (left + wide * (part + 0.5 / heads), 4.75), (4.1 + 1.2 * part, 5.75))
     ax.text(
-        0.6,
-        6.8,
-        f"softmax(q k$^T$ / $\\sqrt{{{size}}}$)\n[T, T]; white: the\nfuture, masked",
-        va="center",
-        fontsize=9,
+        0.6, 6.8, f"softmax(q k$^T$ / $\\sqrt{{{size}}}$)\n[T, T]; empty: the\nfuture, masked", va="center"
     )
-    ax.plot([left + wide * (2 + 0.5 / heads)] * 2, [4.75, 6.8], color="black", linewidth=1)
+    ax.plot([left + wide * (2 + 0.5 / heads)] * 2, [4.75, 6.8], color=INK, linewidth=1)
     arrow(ax, (left + wide * (2 + 0.5 / heads), 6.8), (5.95, 6.8))
-    ax.text(7.95, 6.8, "weights times v", va="center", fontsize=9)
+    ax.text(7.95, 6.8, "weights times v", va="center")
     arrow(ax, (4.7, 7.95), (4.7, 8.55))
     for head in range(heads):
         _strip(ax, 4.45 + wide * head / heads, 8.6, wide / heads, 0.7, 2, head)
-    ax.text(0.6, 8.95, f"all heads side by side\n[T, {heads} * {size}]", va="center", fontsize=9)
+    ax.text(0.6, 8.95, f"all heads side by side\n[T, {heads} * {size}]", va="center")
     arrow(ax, (5.5, 9.35), (5.5, 9.75))
-    box(ax, 5.1, 10.1, 9, 0.65, f"c_proj [{width}, {width}]", "#E4E4E4")
+    box(ax, 5.1, 10.1, 9, 0.65, f"c_proj [{width}, {width}]", PALE)
     arrow(ax, (5.5, 10.45), (5.5, 11.1))
-    box(ax, 5.1, 11.5, 9, 0.7, f"added to the stream [B, T, {width}]", "white")
+    box(ax, 5.1, 11.5, 9, 0.7, f"added to the stream [B, T, {width}]", "none")
 
 
 def _strip(ax: Axes, x: float, y: float, width: float, height: float, part: int, head: int) -> None:
     """The columns of one head in the queries (part 0), keys (1) or values (2); the first head is strong."""
     ax.add_patch(
         mpl.patches.Rectangle(
-            (x, y),
-            width,
-            height,
-            facecolor=COLOURS[part],
-            edgecolor="white",
-            alpha=0.95 if head == 0 else 0.6,
+            (x, y), width, height, facecolor=COLOURS[part], edgecolor=PALE, alpha=0.95 if head == 0 else 0.6
         )
     )

@@ -7,15 +7,16 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from course_utils.plots import COLOURS
+from course_utils.plots import COLOURS, INK, WIDTH, entitle
 
 
 def energy_by_layer(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
     """Energy curves, a panel for each kind of layer, a line for each layer: {matrix: {layer: curve}}."""
     kinds = list(dict.fromkeys(_kind(layer) for layer in next(iter(curves.values()))))
-    fig, axes = plt.subplots(1, len(kinds), figsize=(2.7 * len(kinds), 3.2), sharey=True, squeeze=False)
-    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
-    for ax, kind in zip(axes[0], kinds, strict=True):
+    rows = -(-len(kinds) // 2)
+    fig, axes = plt.subplots(rows, 2, figsize=(WIDTH, 2.6 * rows), sharex=True, sharey=True, squeeze=False)
+    entitle(fig, title)
+    for ax, kind in zip(axes.flat, kinds, strict=False):
         for colour, (matrix, layers) in zip(COLOURS, curves.items(), strict=False):
             here = [curve for layer, curve in layers.items() if _kind(layer) == kind]
             for number, curve in enumerate(here):
@@ -27,10 +28,12 @@ def energy_by_layer(curves: Mapping[str, Mapping[str, Sequence[float]]], title: 
                     alpha=0.8,
                     label=matrix if number == 0 else None,
                 )
-        ax.set(xscale="log", xlabel="directions kept", ylim=(0, 1.02))
-        ax.set_title(kind, fontsize=10)
-    axes[0][0].set_ylabel("share of the energy")
-    axes[0][0].legend(fontsize=8)
+        ax.set(xscale="log", ylim=(0, 1.02), title=kind)
+    fig.supxlabel("directions kept", fontsize=10, color=INK)
+    fig.supylabel("share of the energy", fontsize=10, color=INK)
+    axes[0][0].legend()
+    for ax in axes.flat[len(kinds) :]:
+        ax.axis("off")
 
 
 def _kind(layer: str) -> str:
@@ -43,8 +46,8 @@ def _kind(layer: str) -> str:
 def panels(title: str, panels: Mapping[str, tuple[str, str, Any]]) -> None:
     """One page for a slide, two panels a row: {title: (xlabel, ylabel, function that draws on the axes)}."""
     rows = -(-len(panels) // 2)
-    fig, axes = plt.subplots(rows, 2, figsize=(10.4, 3.1 * rows), squeeze=False)
-    fig.suptitle(title, x=0.01, ha="left", fontsize=13)
+    fig, axes = plt.subplots(rows, 2, figsize=(WIDTH, 2.9 * rows), squeeze=False)
+    entitle(fig, title)
     for ax, (name, (xlabel, ylabel, draw)) in zip(axes.flat, panels.items(), strict=False):
         draw(ax)
         ax.set(xlabel=xlabel, ylabel=ylabel)

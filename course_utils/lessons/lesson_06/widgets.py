@@ -8,7 +8,7 @@ import torch
 
 from course_utils import plots
 from course_utils.methods.quantization import LEVELS, dequantize, quantize
-from course_utils.widgets import WIDGET, outputs_of, static_view, widget_view
+from course_utils.widgets import control
 
 XLABEL = "weight / scale of its block"
 
@@ -20,12 +20,12 @@ def level_histogram(
     _, scaled = _whole_blocks(weight, block_size)
     _, ax = plots.figure(title, XLABEL, "share of the weights")
     share = torch.full((len(scaled),), 1 / len(scaled))
-    ax.hist(scaled.numpy(), bins=81, range=(-1, 1), color="#BBBBBB", weights=share.numpy())
+    ax.hist(scaled.numpy(), bins=81, range=(-1, 1), color=plots.INK, weights=share.numpy())
     top = ax.get_ylim()[1]
     for row, (name, levels) in enumerate(tables.items()):
         height, colour = -0.12 * top * (row + 1), plots.COLOURS[row % len(plots.COLOURS)]
         ax.plot(list(levels), [height] * len(levels), "|", markersize=11, markeredgewidth=2, color=colour)
-        ax.text(1.05, height, name, va="center", fontsize=9, color=colour)
+        ax.text(1.05, height, name, va="center", color=colour)
     ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= top])
     ax.set(xlim=(-1.03, 1.03), ylim=(-0.12 * top * (len(tables) + 0.7), top))
 
@@ -42,7 +42,7 @@ def compare_levels(weight: torch.Tensor, levels: Sequence[float], block_size: in
     verdict = "NF4 is beaten" if error < nf4 else "the same" if error == nf4 else "NF4 is still better"
     print(f"relative error {error:.4f}, NF4's {nf4:.4f}: {verdict}")
     _, axes = plots.figure(f"Relative error {error:.4f}, NF4's {nf4:.4f}", "", "", columns=2)
-    axes[0].hist(scaled.numpy(), bins=81, range=(-1, 1), color="#BBBBBB")
+    axes[0].hist(scaled.numpy(), bins=81, range=(-1, 1), color=plots.INK)
     for level in table.tolist():
         axes[0].axvline(level, color=plots.COLOURS[1], linewidth=1)
     axes[0].set(xlabel=XLABEL, ylabel="weights", xlim=(-1.03, 1.03))
@@ -52,42 +52,19 @@ def compare_levels(weight: torch.Tensor, levels: Sequence[float], block_size: in
 
 
 def level_sliders(weight: torch.Tensor, block_size: int = 64) -> None:
-    """Sixteen upright sliders, one a level, and a choice of tables to start from, over `compare_levels`."""
-    import ipywidgets
-    from IPython.display import publish_display_data
-
+    """Sixteen sliders, one a level, and a choice of tables to start from, over `compare_levels`."""
     tables = {name: sorted(levels.tolist()) for name, levels in LEVELS.items() if len(levels) == 16}
-    looks = {
-        "orientation": "vertical",
-        "layout": {"width": "42px", "height": "170px"},
-        "readout_format": ".2f",
-        "continuous_update": False,
-    }
-    sliders = [
-        ipywidgets.FloatSlider(value=level, min=-1, max=1, step=0.001, **looks) for level in tables["nf4"]
-    ]
-    start = ipywidgets.Dropdown(options=list(tables), value="nf4", description="start from")
-    output = ipywidgets.Output()
-    putting_in = []  # while a table is put in, its sixteen moves count as one
+    put_in = ""  # the table that was chosen last
 
-    def show(*_) -> None:
-        if not putting_in:
-            arguments = {"weight": weight, "levels": [slider.value for slider in sliders]}
-            output.outputs = outputs_of(compare_levels, {**arguments, "block_size": block_size})
+    def show(start_from: str = "nf4", **levels: float) -> dict[str, float]:
+        nonlocal put_in
+        if start_from != put_in:
+            put_in, levels = start_from, dict(zip(levels, tables[start_from], strict=True))
+        compare_levels(weight, list(levels.values()), block_size)
+        return levels
 
-    def put_in(change) -> None:
-        putting_in.append(change["new"])
-        for slider, level in zip(sliders, tables[change["new"]], strict=True):
-            slider.value = level
-        putting_in.clear()
-        show()
-
-    for slider in sliders:
-        slider.observe(show, names="value")
-    start.observe(put_in, names="value")
-    show()
-    box = ipywidgets.VBox([start, ipywidgets.HBox(sliders), output])
-    publish_display_data({**static_view(output.outputs), WIDGET: widget_view(box)})
+    sliders = {f"level_{number}": (-1.0, 1.0, 0.001) for number in range(1, 17)}
+    control(show, start_from=list(tables), **sliders)
 
 
 def _whole_blocks(weight: torch.Tensor, block_size: int) -> tuple[torch.Tensor, torch.Tensor]:

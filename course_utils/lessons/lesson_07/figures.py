@@ -6,32 +6,30 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from course_utils.plots import COLOURS
+from course_utils.plots import COLOURS, INK, WIDTH, entitle
 
 
 def prompt_and_prefix(length: int = 3, tokens: int = 4, layers: int = 4) -> None:
     """What is trained in front of a text: one row of vectors, or keys and values in every layer."""
-    fig, axes = plt.subplots(1, 2, figsize=(10.4, 3.7))
-    fig.suptitle(
-        "A prompt is trained at the input only; a prefix, in every layer", x=0.01, ha="left", fontsize=11
-    )
+    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 6.4))
+    entitle(fig, "A prompt is trained at the input only; a prefix, in every layer")
     for ax, (name, prefix) in zip(axes, (("prompt tuning", False), ("prefix tuning", True)), strict=True):
         ax.set(xlim=(-2.6, length + tokens + 0.2), ylim=(-1.3, layers + 1.2))
         ax.axis("off")
         ax.set_title(name)
         for row in range(layers + 1):
             text = "embeddings" if row == 0 else f"layer {row}"
-            ax.text(-0.15, row + 0.4, text, ha="right", va="center", fontsize=9)
+            ax.text(-0.15, row + 0.4, text, ha="right", va="center")
             for column in range(length + tokens):
                 _prompt_cell(ax, column, row, column < length, prefix)
         for start, width, text in (
             (0, length, "soft prompt" if not prefix else "prefix"),
             (length, tokens, "text"),
         ):
-            ax.plot([start + 0.1, start + width - 0.1], [-0.25, -0.25], color="black", linewidth=1)
-            ax.text(start + width / 2, -0.4, text, ha="center", va="top", fontsize=9)
+            ax.plot([start + 0.1, start + width - 0.1], [-0.25, -0.25], color=INK, linewidth=1)
+            ax.text(start + width / 2, -0.4, text, ha="center", va="top")
     handles = [
-        mpl.patches.Patch(facecolor=colour, edgecolor="#444444", label=label)
+        mpl.patches.Patch(facecolor=colour, edgecolor=INK, label=label)
         for colour, label in ((COLOURS[1], "trained"), (COLOURS[4], "computed by the frozen model"))
     ]
     fig.legend(handles=handles, loc="outside lower center", ncols=2)
@@ -47,11 +45,11 @@ def _prompt_cell(ax: Axes, column: int, row: int, in_front: bool, prefix: bool) 
             (column + 0.08, row + 0.08),
             0.84,
             0.7,
-            edgecolor="#444444",
+            edgecolor=INK,
             facecolor=COLOURS[1] if trained else COLOURS[4],
             linewidth=0.7,
             alpha=1 if in_front else 0.55,
         )
     )
     if in_front and prefix:
-        ax.text(column + 0.5, row + 0.43, "k, v", ha="center", va="center", fontsize=8, color="white")
+        ax.text(column + 0.5, row + 0.43, "k, v", ha="center", va="center", color="white")

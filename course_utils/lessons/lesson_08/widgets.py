@@ -51,11 +51,8 @@ def typed_messages(conversation: str) -> list[dict[str, str]]:
 
 def conversation_painter(model: Any, tokenizer: Any, conversation: str) -> None:
     """A text area over `conversation_loss`."""
-    import ipywidgets
 
     def show(conversation: str) -> None:
         conversation_loss(model, tokenizer, conversation)
 
-    layout = {"width": "640px", "height": "110px"}
-    area = ipywidgets.Textarea(value=conversation, continuous_update=False, layout=layout)
-    control(show, conversation=area)
+    control(show, conversation=f"{conversation}\n")

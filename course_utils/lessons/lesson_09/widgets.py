@@ -33,7 +33,9 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
         style=wide,
         layout={"width": "640px"},
     )
-    heat = ipywidgets.FloatSlider(0.0, min=0.0, max=1.5, step=0.1, description="temperature", style=wide)
+    heat = ipywidgets.BoundedFloatText(
+        0.0, min=0.0, max=1.5, step=0.1, description="temperature", style=wide, layout={"width": "160px"}
+    )
     send, new = (ipywidgets.Button(description=name) for name in ("Send", "New conversation"))
 
     def restart(*_: Any) -> None:

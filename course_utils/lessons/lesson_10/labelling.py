@@ -98,13 +98,13 @@ class Labelling:
 
 
 LABELLING_STYLE = """
-.labelling { border: 1px solid #BBBBBB; border-radius: 4px; padding: 10px; max-width: 900px; }
+.labelling { border: 1px solid #767676; border-radius: 4px; padding: 10px; max-width: 900px; }
 .labelling:focus { outline: none; }
-.labelling:focus-within { border-color: #0072B2; box-shadow: 0 0 0 2px #56B4E9; }
+.labelling:focus-within { border-color: #0072B2; box-shadow: 0 0 0 2px #2F96CC; }
 .labelling .answers { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; margin: 8px 0; }
-.labelling .answer { white-space: pre-wrap; border: 1px solid #DDDDDD; padding: 8px; line-height: 1.4; }
+.labelling .answer { white-space: pre-wrap; border: 1px solid #767676; padding: 8px; line-height: 1.4; }
 .labelling button { margin-right: 8px; padding: 4px 10px; }
-.labelling .status { color: #555555; margin-top: 6px; }
+.labelling .status { opacity: 0.85; margin-top: 6px; }
 """
 
 SCRIPT = """

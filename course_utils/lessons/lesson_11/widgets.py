@@ -49,7 +49,7 @@ def gaussian_policies(distance: float = 1.0, width: float = 1.0, samples: int = 
             capsize=3,
             color=plots.COLOURS[0],
         )
-    right.axvline(exact, color="black", linestyle="--", linewidth=1)
+    right.axvline(exact, color=plots.INK, linestyle="--", linewidth=1)
     right.set_yticks(range(len(values)), list(values))
     right.invert_yaxis()
     right.set(xlabel="estimate (nats), two standard errors; dashed: exact")

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from course_utils.plots import COLOURS, figure
+from course_utils.plots import COLOURS, INK, WIDTH, entitle, figure
 
 
 def intervals(
@@ -31,7 +31,7 @@ def intervals(
             color=COLOURS[1 if clear else 0],
         )
     if zero:
-        ax.axvline(0, color="black", linestyle="--", linewidth=1)
+        ax.axvline(0, color=INK, linestyle="--", linewidth=1)
     ax.set_yticks(range(len(values)), list(values))
     ax.invert_yaxis()
     ax.margins(y=0.15)
@@ -48,8 +48,8 @@ def tradeoff(
 
     front: names by panel that no other name beats. Costs of 0 have no place on a logarithmic axis.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.4), sharey=True, squeeze=False)
-    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), sharey=True, squeeze=False)
+    entitle(fig, title)
     for ax, (cost, points) in zip(axes[0], panels.items(), strict=True):
         for (name, (x, y)), marker, colour in zip(points.items(), "os^vDP", COLOURS, strict=False):
             filled = front is None or name in front[cost]
@@ -60,7 +60,7 @@ def tradeoff(
                 color=colour,
                 markersize=9,
                 label=name,
-                markerfacecolor=colour if filled else "white",
+                markerfacecolor=colour if filled else "none",
             )
         ax.set(xlabel=cost, xscale="log" if cost in logx else "linear")
         ax.margins(x=0.3, y=0.15)

@@ -70,7 +70,7 @@ def memory_plan(
     )
     print(f"3 epochs of 10,000 examples: about {found.hours:.1f} hours, cost {found.cost:,.2f}")
     fig, ax = plots.figure(f"{model} with {method}: {verdict} on {card}", "memory (GiB)", "")
-    fig.set_figheight(2.4)
+    fig.set_figheight(2.8)
     parts = {
         "weights": need.weights,
         "gradients": need.gradients,
@@ -82,9 +82,9 @@ def memory_plan(
     for (name, size), colour in zip(parts.items(), plots.COLOURS, strict=False):
         ax.barh([0], [size / GIB], left=left, color=colour, label=name, height=0.5)
         left += size / GIB
-    ax.axvline(found.card_bytes / GIB, color="black", linestyle="--", label=card)
+    ax.axvline(found.card_bytes / GIB, color=plots.INK, linestyle="--", label=card)
     ax.set(yticks=[], ylim=(-0.5, 1.6), xlim=(0, 1.08 * max(left, found.card_bytes / GIB)))
-    ax.legend(ncols=2, loc="upper left", fontsize=8)
+    ax.legend(ncols=2, loc="upper left")
 
 
 def memory_calculator() -> None:

@@ -19,7 +19,7 @@ def grouped(
     for number, (name, colour) in enumerate(zip(series, COLOURS, strict=False)):
         places = [group + (number - (len(series) - 1) / 2) * height for group in range(len(values))]
         drawn = ax.barh(places, [group[name] for group in values.values()], height, color=colour, label=name)
-        ax.bar_label(drawn, fmt="%.2f", padding=2, fontsize=7)
+        ax.bar_label(drawn, fmt="%.2f", padding=2)
     ax.set_yticks(range(len(values)), list(values))
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)

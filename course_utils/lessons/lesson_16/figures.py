@@ -5,30 +5,30 @@ from __future__ import annotations
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from course_utils.plots import COLOURS
+from course_utils.plots import COLOURS, INK, WIDTH, entitle
 
 PARTS = ("weights", "gradients", "moments")
 
 
 def copies_and_parts() -> None:
     """Who holds what when two processes train: all of it twice, or half of it each."""
-    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.4))
-    fig.suptitle("Both split the batch; sharding splits the model too", x=0.01, ha="left", fontsize=11)
+    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 6.4))
+    entitle(fig, "Both split the batch; sharding splits the model too")
     titles = ("data parallel: two copies", "sharded: two parts")
     for ax, title, share in zip(axes, titles, (1.0, 0.5), strict=True):
-        ax.set(xlim=(0, 10), ylim=(0, 7.2))
+        ax.set(xlim=(0, 10), ylim=(0, 7.6))
         ax.axis("off")
-        ax.set_title(title, fontsize=10)
+        ax.set_title(title)
         for process in range(2):
             x = 0.4 + 5 * process
-            ax.text(x + 2.1, 6.6, f"process {process}", ha="center", fontsize=9)
+            ax.text(x + 2.1, 7.1, f"process {process}", ha="center")
             _strip(ax, x, 5.5, 4.2, 0.5, process, COLOURS[4], "rows")
             for row, part in enumerate(PARTS):
                 start = process * share if share < 1 else 0.0
                 _part(ax, x, 4.2 - 1.3 * row, 4.2, 0.8, start, share, COLOURS[row], part)
-        ax.annotate("", (6.6, 0.4), (3.4, 0.4), arrowprops={"arrowstyle": "<|-|>", "color": "black"})
+        ax.annotate("", (6.6, 0.4), (3.4, 0.4), arrowprops={"arrowstyle": "<|-|>", "color": INK})
         sent = "gradients" if share == 1 else "weights and gradients"
-        ax.text(5, 0.75, sent, ha="center", fontsize=9)
+        ax.text(5, 0.75, sent, ha="center")
 
 
 def _strip(ax, x, y, width, height, process, colour, text):
@@ -38,15 +38,10 @@ def _strip(ax, x, y, width, height, process, colour, text):
         box = (x + number * width / 8, y)
         ax.add_patch(
             mpl.patches.Rectangle(
-                box,
-                width / 8,
-                height,
-                facecolor=colour if mine else "white",
-                edgecolor="#444444",
-                linewidth=0.6,
+                box, width / 8, height, facecolor=colour if mine else "none", edgecolor=INK, linewidth=0.6
             )
         )
-    ax.text(x + width / 2, y + 0.72, text, ha="center", va="center", fontsize=8)
+    ax.text(x + width / 2, y + 0.72, text, ha="center", va="center")
 
 
 def _part(ax, x, y, width, height, start, share, colour, text):
@@ -56,24 +51,22 @@ def _part(ax, x, y, width, height, start, share, colour, text):
             (x + start * width, y), share * width, height, facecolor=colour, alpha=0.75, linewidth=0
         )
     )
-    ax.add_patch(
-        mpl.patches.Rectangle((x, y), width, height, facecolor="none", edgecolor="#444444", linewidth=0.8)
-    )
-    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
+    ax.add_patch(mpl.patches.Rectangle((x, y), width, height, facecolor="none", edgecolor=INK, linewidth=0.8))
+    ax.text(x + width / 2, y + height + 0.22, text, ha="center", va="center")
 
 
 def memory_of_cards(held: dict[str, dict[str, float]], limit: float, title: str) -> None:
     """Stacked bars of GiB a card, {name: {part: GiB}}, and the card's own memory as a line."""
-    fig, ax = plt.subplots(figsize=(6.4, 1.2 + 0.5 * len(held)))
-    fig.suptitle(title, x=0.01, ha="left", fontsize=11)
+    fig, ax = plt.subplots(figsize=(WIDTH, 1.4 + 0.5 * len(held)))
+    entitle(fig, title)
     parts = list(next(iter(held.values())))
     left = [0.0] * len(held)
     for colour, part in zip(COLOURS, parts, strict=False):
         widths = [row[part] for row in held.values()]
         ax.barh(range(len(held)), widths, left=left, color=colour, label=part, height=0.6)
         left = [start + width for start, width in zip(left, widths, strict=True)]
-    ax.axvline(limit, color="black", linestyle="--", linewidth=1)
-    ax.text(limit, -0.62, " the card", fontsize=9, va="center")
+    ax.axvline(limit, color=INK, linestyle="--", linewidth=1)
+    ax.text(limit, -0.62, " the card", va="center")
     ax.set_yticks(range(len(held)), list(held))
     ax.set(xlabel="GiB on each card", ylim=(len(held) - 0.5, -0.9))
     ax.grid(axis="y", visible=False)
