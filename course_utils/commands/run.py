@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import platform
@@ -17,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from course_utils.checks import claims
+from course_utils.commands.run_page import headline_figure, run_page
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.machine import cores, find_device, tree_memory
 from course_utils.models import resolve
@@ -41,8 +41,10 @@ class Outcome:
     peak_bytes: int = 0
     error: str = ""
     notebook: str = ""
+    page: str = ""
     log: str = ""
     claims: list[dict] = field(default_factory=list)
+    figure: dict | None = None
 
 
 def run_lessons(
@@ -68,7 +70,7 @@ def run_lessons(
         f"Running {len(chosen)} lesson(s), {jobs} at a time, with {name} at scale {scale}; results in {out}",
         flush=True,
     )
-    outcomes = [Outcome(path.stem, _title(path)) for path in chosen]
+    outcomes = [Outcome(path.stem, _title(path), page=f"{path.stem}.html") for path in chosen]
     started = time.perf_counter()
 
     def report():
@@ -78,6 +80,8 @@ def run_lessons(
 
     with _stoppable():
         try:
+            for outcome in outcomes:
+                _write_page(outcome, outcomes, {}, out)
             _run_all(chosen, outcomes, settings, out, report)
         except KeyboardInterrupt:
             print("\nStopped. What had finished is kept.")
@@ -137,7 +141,7 @@ def _run_all(
                 for process, outcome, _ in [job for job in running if job[0].poll() is not None]:
                     running = [job for job in running if job[0] is not process]
                     process.stdin.close()
-                    _finish(outcome, process.returncode, out)
+                    _finish(outcome, process.returncode, outcomes, out)
                     report()
                     bar.write(
                         f"{outcome.status:8} {outcome.lesson:34} {outcome.seconds:6.1f} s "
@@ -146,9 +150,10 @@ def _run_all(
                 done = sum(_count_cells(out / outcome.notebook, "completed") for outcome in outcomes)
                 bar.update(done - bar.n)
         finally:
-            for process, outcome, _ in running:
+            for process, _, _ in running:
                 _stop(process)
-                _finish(outcome, None, out)
+            for _, outcome, _ in running:
+                _finish(outcome, None, outcomes, out)
 
 
 def _watch(running: list[tuple[subprocess.Popen, Outcome, float]]) -> None:
@@ -213,18 +218,38 @@ def _stop(process: subprocess.Popen) -> None:
     kill(family)
 
 
-def _finish(outcome: Outcome, code: int | None, out: Path) -> None:
-    """Read from the executed notebook what the lesson claimed and where it stopped."""
+def _finish(outcome: Outcome, code: int | None, outcomes: list[Outcome], out: Path) -> None:
+    """Read from the executed notebook what the lesson claimed and where it stopped; write its page."""
     outcome.status = {0: "passed", None: "stopped"}.get(code, "failed")
     notebook = _read(out / outcome.notebook)
-    outcome.claims = [{"lesson": outcome.lesson, **claim} for claim in claims.read(notebook)]
+    outcome.figure = headline_figure(notebook)
     for cell in notebook.get("cells", []):
+        place = {"lesson": outcome.lesson, "cell": cell["id"]}
+        outcome.claims += [{**place, **claim} for claim in claims.read({"cells": [cell]})]
         for output in cell.get("outputs", []):
             if output["output_type"] == "error":
                 outcome.error = f"{output['ename']}: {output['evalue']}".splitlines()[0]
     if outcome.status == "failed" and not outcome.error:
         log = (out / outcome.log).read_text(errors="replace").strip().splitlines()
         outcome.error = log[-1] if log else f"papermill ended with exit status {code}"
+    _write_page(outcome, outcomes, notebook, out)
+
+
+def _write_page(outcome: Outcome, outcomes: list[Outcome], notebook: dict, out: Path) -> None:
+    """The lesson's page, with links to those before and after it; without a notebook it says so."""
+    from course_utils.commands.lesson_page import lesson_page
+
+    rows = [{"page": other.page, "title": other.title} for other in outcomes]
+    place = outcomes.index(outcome)
+    page = lesson_page(
+        asdict(outcome),
+        notebook,
+        previous=rows[place - 1] if place else None,
+        following=rows[place + 1] if place + 1 < len(rows) else None,
+        pages=[row["page"] for row in rows],
+    )
+    with naming(out, OTHER_OUT):
+        write_whole(out / outcome.page, page)
 
 
 def _read(path: Path) -> dict:
@@ -255,71 +280,14 @@ def _write_reports(outcomes: list[Outcome], settings: dict, out: Path) -> None:
         **settings,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "lessons": [
-            {key: value for key, value in asdict(outcome).items() if key != "claims"} for outcome in outcomes
+            {key: value for key, value in asdict(outcome).items() if key not in ("claims", "figure")}
+            for outcome in outcomes
         ],
         "claims": [claim for outcome in outcomes for claim in outcome.claims],
     }
     write_whole(out / "results.json", json.dumps(results, indent=1))
-    write_whole(out / "index.html", run_page(results))
-
-
-PAGE_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto;
-       padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem }
-th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-.passed, .holds { color: #00609c } .failed, .stopped, .broken { color: #b03000; font-weight: 600 }
-"""
-
-
-def run_page(results: dict) -> str:
-    """index.html: the lessons with status, time and peak memory, and every claim with its value and bound."""
-    passed = sum(lesson["status"] == "passed" for lesson in results["lessons"])
-    settings = ", ".join(f"{key} {results[key]}" for key in ("model", "scale", "seed", "jobs"))
-    versions = ", ".join(f"{key} {value}" for key, value in results["versions"].items())
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Course run: {passed} of {len(results["lessons"])} passed</title>
-<style>{PAGE_STYLE}</style>
-<h1>{passed} of {len(results["lessons"])} lessons passed</h1>
-<p>{html.escape(settings)}; {results["seconds"]} s; {results["created"]}; {html.escape(versions)}.
-The same in machine-readable form: <a href="results.json">results.json</a>.</p>
-<h2>Lessons</h2>
-<table><tr><th>Lesson<th>Status<th class="number">Time<th class="number">Peak memory<th>Error</tr>
-{"".join(_lesson_row(lesson) for lesson in results["lessons"])}</table>
-<h2>Claims</h2>
-<table><tr><th>Lesson<th>Claim<th class="number">Measured<th>Bound<th>Holds</tr>
-{"".join(_claim_row(claim) for claim in results["claims"])}</table>
-</html>
-"""
-
-
-def _lesson_row(lesson: dict) -> str:
-    name, error = html.escape(lesson["title"]), html.escape(lesson["error"])
-    if lesson["notebook"]:
-        name = f'<a href="{html.escape(lesson["notebook"])}">{name}</a>'
-    if lesson["error"]:
-        error += f' (<a href="{html.escape(lesson["log"])}">log</a>)'
-    return (
-        f'<tr><td>{name}<td class="{lesson["status"]}">{lesson["status"]}'
-        f'<td class="number">{lesson["seconds"]:.1f} s'
-        f'<td class="number">{lesson["peak_bytes"] / 2**20:.0f} MiB<td>{error}</tr>\n'
-    )
-
-
-def _claim_row(claim: dict) -> str:
-    value = claim["value"]
-    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-    verdict = "yes" if claim["holds"] else "no"
-    if not claim.get("binding", True):
-        verdict += " (shown only)"
-    style = "broken" if claim.get("binding", True) and not claim["holds"] else "holds"
-    unit = f" {claim['unit']}" if claim.get("unit") else ""
-    return (
-        f"<tr><td>{claim['lesson'][:2]}<td>{html.escape(claim['text'])}"
-        f'<td class="number">{html.escape(shown + unit)}<td>{html.escape(str(claim["bound"]))}'
-        f'<td class="{style}">{verdict}</tr>\n'
-    )
+    figures = {outcome.lesson: outcome.figure for outcome in outcomes if outcome.figure}
+    write_whole(out / "index.html", run_page(results, figures))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import json
 import platform
 import re
 from collections.abc import Sequence
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
 from course_utils import plots
 from course_utils.lessons.lesson_17.own_run import Plan, Scores, interval
+from course_utils.templates import templates
 
 LABELS = {
     "loss": "loss on held-out answers (nats a token)",
@@ -20,16 +20,6 @@ LABELS = {
     "ended": "answers that end by themselves",
 }
 SHARES = ("same", "agrees", "ended")  # each a share of the questions asked
-
-REPORT_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0 }
-th, td { border-bottom: 1px solid #ccc; padding: .3rem .7rem; text-align: left; vertical-align: top }
-td.n { text-align: right; font-variant-numeric: tabular-nums }
-td.text { white-space: pre-wrap; max-width: 18rem; overflow-wrap: anywhere }
-img { max-width: 100% }
-.note { color: #555 }
-"""
 
 
 def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
@@ -86,12 +76,8 @@ def score_rows(stages: dict[str, Scores]) -> list[list[str]]:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], text_columns: bool = False) -> str:
     """An HTML table; every cell is escaped."""
-    kind = "text" if text_columns else "n"
-    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
-    for first, *rest in rows:
-        cells = "".join(f'<td class="{kind}">{escape(cell)}</td>' for cell in rest)
-        lines.append(f'<tr><td class="text">{escape(first)}</td>{cells}</tr>')
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
+    kind = "text" if text_columns else "number"
+    return templates.get_template("table.html").module.table(head, rows, kind)
 
 
 def side_by_side(questions, stages: dict[str, Scores], most: int = 12) -> str:
@@ -113,30 +99,15 @@ def report_page(
     stages: dict[str, Scores],
 ) -> str:
     """The report: one HTML file that needs nothing else."""
-    asked = len(questions[0])
-    figures = "\n".join(
-        f'<p><img alt="{escape(name)}" src="data:image/png;base64,{png}"></p>'
-        for name, png in pictures.items()
+    return templates.get_template("report.html").render(
+        title=title,
+        facts=facts,
+        notes=notes,
+        pictures=pictures,
+        asked=len(questions[0]),
+        scores=table(["", *stages], score_rows(stages)),
+        answers=side_by_side(questions, stages, 40),
     )
-    items = "\n".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>
-<style>{REPORT_STYLE}</style></head><body>
-<h1>{escape(title)}</h1>
-{table(["", ""], [list(pair) for pair in facts], text_columns=True)}
-<h2>Before and after</h2>
-{table(["", *stages], score_rows(stages))}
-<p class="note">{asked} held-out questions were asked; in brackets 95% intervals. None of them was trained
-on, in any spelling that the course recognises.</p>
-<h2>Answers side by side</h2>
-{side_by_side(questions, stages, 40)}
-<h2>The data</h2>
-<ul>
-{items}
-</ul>
-{figures}
-</body></html>
-"""
 
 
 MODEL_CARD = """\
