@@ -32,12 +32,7 @@ def control(function: Callable[..., None], **values: Any) -> None:
         widget.observe(show, names="value")
     show()
     box = ipywidgets.VBox([*controls.values(), output])
-    publish_display_data({**static_view(output.outputs), WIDGET: widget_view(box)})
-
-
-def widget_view(widget: Any) -> dict[str, Any]:
-    """What shows a widget in a page, in every version of ipywidgets: {WIDGET: this} in a display's data."""
-    return {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    publish_display_data({**static_view(output.outputs), WIDGET: box._repr_mimebundle_()[WIDGET]})
 
 
 def _control(name: str, value: Any, default: Any) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from html import escape
 from typing import Any
+
+from course_utils.widgets import WIDGET
 
 BOX_COLOURS = {"good": "#0072B2", "bad": "#D55E00", "neutral": "#8C8C8C", "hint": "#009E73"}
 
@@ -22,7 +25,7 @@ def has_page() -> bool:
     return getattr(shell(), "kernel", None) is not None
 
 
-def publish(
+def publish_note(
     text: str, html: str, metadata: dict | None = None, display: str = "", update: bool = False
 ) -> None:
     """Display text/plain and text/html; outside IPython the text is printed.
@@ -37,6 +40,14 @@ def publish(
     transient = {"transient": {"display_id": display}} if display else {}
     data = {"text/plain": text, "text/html": html}
     publish_display_data(data, metadata or {}, update=update, **transient)
+
+
+def publish_view(text: str, view: Any) -> None:
+    """Display a widget, in every version of ipywidgets; text is for a reader without a kernel."""
+    from IPython.display import publish_display_data
+
+    model = {"version_major": 2, "version_minor": 0, "model_id": view.model_id}
+    publish_display_data({**({"text/plain": text} if text else {}), WIDGET: model})
 
 
 def note_html(title: str, *paragraphs: str, code: str = "", kind: str = "neutral") -> str:
@@ -56,4 +67,24 @@ def folded(summary: str, html: str) -> str:
 def show(title: str, *paragraphs: str, code: str = "", kind: str = "neutral") -> None:
     """Display a note; outside IPython it is printed. kind: one of BOX_COLOURS."""
     text = "\n".join([title, *paragraphs, *code.splitlines()])
-    publish(text, note_html(title, *paragraphs, code=code, kind=kind))
+    publish_note(text, note_html(title, *paragraphs, code=code, kind=kind))
+
+
+def fold_outputs(summary: str, outputs: list) -> None:
+    """Show captured outputs (streams as text, IPython's RichOutputs) folded under the summary."""
+    texts, blocks = [], []
+    for output in outputs:
+        data = {"text/plain": output} if isinstance(output, str) else output.data
+        texts.append(data.get("text/plain", ""))
+        if "text/html" in data:
+            blocks.append(data["text/html"])
+        elif "image/png" in data:
+            blocks.append(f'<img src="data:image/png;base64,{_base64(data["image/png"])}">')
+        else:
+            blocks.append(f"<pre>{escape(texts[-1])}</pre>")
+    text = "\n".join([f"{summary}:", *filter(None, texts)])
+    publish_note(text, folded(summary, "".join(blocks)))
+
+
+def _base64(picture: bytes | str) -> str:
+    return b64encode(picture).decode() if isinstance(picture, bytes) else picture

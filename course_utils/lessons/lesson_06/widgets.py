@@ -8,7 +8,7 @@ import torch
 
 from course_utils import plots
 from course_utils.methods.quantization import LEVELS, dequantize, quantize
-from course_utils.widgets import WIDGET, outputs_of, static_view, widget_view
+from course_utils.widgets import WIDGET, outputs_of, static_view
 
 XLABEL = "weight / scale of its block"
 
@@ -87,7 +87,7 @@ def level_sliders(weight: torch.Tensor, block_size: int = 64) -> None:
     start.observe(put_in, names="value")
     show()
     box = ipywidgets.VBox([start, ipywidgets.HBox(sliders), output])
-    publish_display_data({**static_view(output.outputs), WIDGET: widget_view(box)})
+    publish_display_data({**static_view(output.outputs), WIDGET: box._repr_mimebundle_()[WIDGET]})
 
 
 def _whole_blocks(weight: torch.Tensor, block_size: int) -> tuple[torch.Tensor, torch.Tensor]:
