@@ -98,7 +98,6 @@ def control(function: Callable[..., dict | None], **values: Any) -> None:
     the argument's default. A dict of arguments that the function returns moves their controls. Without a
     kernel a reader sees the text and the picture of the starting values.
     """
-    from IPython.display import publish_display_data
 
     parameters = inspect.signature(function).parameters
     fields, state = [], {}
@@ -131,12 +130,16 @@ def control(function: Callable[..., dict | None], **values: Any) -> None:
             view.html, view.values = html, drawn
 
     view.observe(show, "values")
-    publish_display_data({"text/plain": text, "text/html": html, WIDGET: widget_view(view)})
+    publish_view(view, text, html)
 
 
-def widget_view(widget: Any) -> dict[str, Any]:
-    """What shows a widget in a page, in every version of ipywidgets: {WIDGET: this} in a display's data."""
-    return {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+def publish_view(view: Any, text: str = "", html: str = "") -> None:
+    """Display a widget, in every version of ipywidgets; text and html are for a reader without a kernel."""
+    from IPython.display import publish_display_data
+
+    static = {kind: value for kind, value in {"text/plain": text, "text/html": html}.items() if value}
+    model = {"version_major": 2, "version_minor": 0, "model_id": view.model_id}
+    publish_display_data({**static, WIDGET: model})
 
 
 def _panel() -> type:

@@ -10,7 +10,7 @@ from course_utils.checks.compare import (
     expect_tensor,
     unchanged,
 )
-from course_utils.checks.exercises import Exercise, hint, mine, runs_on
+from course_utils.checks.exercises import Exercise, folded_until_tried, hint, mine, runs_on
 from course_utils.checks.identities import assert_same
 from course_utils.checks.predictions import predict
 
@@ -25,6 +25,7 @@ __all__ = [
     "compare",
     "expect_gradients",
     "expect_tensor",
+    "folded_until_tried",
     "hint",
     "mine",
     "predict",

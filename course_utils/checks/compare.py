@@ -79,7 +79,7 @@ class Comparison:
                 aspect, fault = found
                 named = self._named(fn, aspect, expected)
                 if named or not isinstance(fault, Mistake):
-                    raise Mistake(named) if named else fault
+                    raise Mistake(f"{named}{self._example(fn, aspect, expected)}") if named else fault
                 fits = aspect == "result" or message != self.groups[0][0]
                 raise Mistake(f"{message} {fault}".strip() if fits else str(fault))
 
@@ -112,6 +112,18 @@ class Comparison:
                 return message
         return None
 
+    def _example(self, fn: Callable, aspect: str, expected: list[_Run]) -> str:
+        """The first small input with another result than the right one, as a line, or ""."""
+        if aspect not in ("kind", "result"):
+            return ""
+        mine = [self._run(fn, right.call) for right in expected]
+        lines = [
+            _given(own, right)
+            for own, right in zip(mine, expected, strict=True)
+            if not self._same("result", own, right)
+        ]
+        return next(filter(None, lines), "")
+
     def _run(self, fn: Callable, one: Call) -> _Run:
         run = _Run(self.reference, fn, one)
         try:
@@ -139,7 +151,7 @@ class Comparison:
 
     def _wrong_value(self, mine: _Run, right: _Run) -> str | None:
         text = first_difference(mine.result, right.result, self.tolerance)
-        return text and f"{text}{_shown_input(right)}"
+        return text and f"{text}{_given(mine, right, told=True)}"
 
     def _wrong_gradient(self, mine: _Run, right: _Run) -> str | None:
         if not self.gradient:
@@ -160,7 +172,9 @@ class Comparison:
                 own, value, self.tolerance, f"the gradient of {name}"
             )
             if text:
-                return f"The values are right and a gradient is not. {text}{_shown_input(right)}"
+                shown = _words_of_input(right)
+                line = f"\nGiven: {shown}." if shown else ""
+                return f"The values are right and a gradient is not. {text}{line}"
         return None
 
 
@@ -396,7 +410,8 @@ def _not_finite(mine: _Run, right: _Run) -> str | None:
             place = tuple(bad.nonzero()[0].tolist())
             index = f"[{', '.join(map(str, place))}]" if place else ""
             right_text, own_text = two_numbers(wanted[place].item(), left[place].item())
-            return f"The result{index} should be {right_text}, and is {own_text}.{_shown_input(right)}"
+            text = f"The result{index} should be {right_text}, and is {own_text}."
+            return f"{text}{_given(mine, right, told=True)}"
     return None
 
 
@@ -410,18 +425,38 @@ def _changed(mine: _Run, right: _Run) -> str | None:
     return None
 
 
-def _shown_input(run: _Run, most: int = 160) -> str:
-    """The arguments in words where they are small, else nothing."""
-    text = ", ".join(f"{name} = {_argument(value)}" for name, value in run.names().items())
-    return f" The input: {text}." if len(text) <= most else ""
+MOST_LETTERS = 160  # letters of an input or a result that is shown whole
 
 
-def _argument(value: Any) -> str:
+def _given(mine: _Run, right: _Run, told: bool = False) -> str:
+    """A line with the input, what was expected and what came; "" where the input is long.
+
+    told: one number was told already.
+    """
+    shown = _words_of_input(right)
+    if not shown or mine.error is not None:
+        return ""
+    for digits in range(4, 18):
+        expected, came = _in_words(right.result, digits), _in_words(mine.result, digits)
+        if expected != came:
+            break
+    if max(len(expected), len(came)) > MOST_LETTERS or (told and _is_number(right.result)):
+        return f"\nGiven: {shown}."
+    return f"\nGiven: {shown}. Expected: {expected}. Came: {came}."
+
+
+def _words_of_input(run: _Run) -> str:
+    """The arguments in words where they are small, else ""."""
+    text = ", ".join(f"{name} = {_in_words(value)}" for name, value in run.names().items())
+    return text if len(text) <= MOST_LETTERS else ""
+
+
+def _in_words(value: Any, digits: int = 4) -> str:
     if isinstance(value, torch.Tensor):
         value = value.tolist() if value.numel() <= 12 else "x" * 1000
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_argument, value))}]"
-    return _shown(value) if isinstance(value, float) else str(value)
+        return f"[{', '.join(_in_words(item, digits) for item in value)}]"
+    return _shown(value, digits) if isinstance(value, float) else str(value)
 
 
 def expect_tensor(value: Any, shape: Sequence[int] | None = None, what: str = "the result") -> torch.Tensor:

@@ -18,7 +18,7 @@ import re
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -27,7 +27,7 @@ import torch
 
 import course_utils.checks.progress as progress
 from course_utils.checks.compare import Mistake, close, expect_tensor
-from course_utils.checks.show import show
+from course_utils.checks.show import fold_outputs, has_page, shell, show
 
 __all__ = [
     "Exercise",
@@ -51,7 +51,8 @@ class Exercise:
     hints: the idea, and the shapes (or the steps); the solution follows by itself.
     wrong: typical wrong answers, each with a part of the message it must get; those of `compare` come by
         themselves. right: right answers in another style. The tests feed both.
-    difficulty: 1 (a line) to 3 (needs thought).
+    difficulty: 1 (a line) to 3 (needs thought). then: shown where it passed: what happens with the learner's
+        function from here on, and which cells below to run again.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Exercise:
     hints: tuple[str, str]
     wrong: Sequence[tuple[Callable, str]] = ()
     right: Sequence[Callable] = ()
+    then: str = ""
 
     def __post_init__(self):
         compared = [(wrong, message) for message, wrong in getattr(self.check, "mistakes", ())]
@@ -147,22 +149,56 @@ class Mine:
 
 mine = Mine()
 _hints_given: dict[str, int] = {}
+HINTS = ("the idea", "shapes and steps", "the solution")
 
 
 def hint(name: str, step: int | None = None) -> None:
     """Show the next hint of an exercise (idea, shapes, solution), or the one with that number."""
-    exercise = find(name)
+    title, text, code = take_hint(find(name), step)
+    show(title, *filter(None, [text]), code=code, kind="hint")
+
+
+def take_hint(exercise: Exercise, step: int | None = None) -> tuple[str, str, str]:
+    """(title, text, code) of the next hint, or of the one with that number; progress records it."""
+    name = exercise.name
     if step is None:
         step = min(_hints_given.get(name, 0) + 1, 3)
     if step not in (1, 2, 3):
         raise ValueError(f"Hints have the numbers 1 (idea), 2 (shapes) and 3 (solution), not {step!r}.")
     _hints_given[name] = step
-    title = f"{name}, hint {step} of 3: {('the idea', 'shapes and steps', 'the solution')[step - 1]}"
-    if step == 3:
-        show(title, code=exercise.solution, kind="hint")
-    else:
-        show(title, exercise.hints[step - 1], kind="hint")
     progress.record("hints", exercise.lesson, name, steps=step)
+    title = f"{name}, hint {step} of 3: {HINTS[step - 1]}"
+    return (title, "", exercise.solution) if step == 3 else (title, exercise.hints[step - 1], "")
+
+
+def was_tried(exercise: Exercise) -> bool:
+    """Has the learner had an answer of hers checked, now or in an earlier run?"""
+    if exercise.name in vars(mine):
+        return True
+    with contextlib.suppress(OSError):
+        return exercise.name in progress.recorded().get(exercise.lesson, {}).get("exercises", {})
+    return False
+
+
+@contextlib.contextmanager
+def folded_until_tried(name: str) -> Iterator[None]:
+    """What the block prints, displays and draws stays folded until the exercise was tried."""
+    exercise = find(name)
+    if shell() is None or was_tried(exercise):
+        yield
+        return
+    from IPython.display import display
+    from IPython.utils.capture import capture_output
+
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    before = pyplot.get_fignums() if pyplot else []
+    with capture_output() as captured:
+        yield
+        for number in [number for number in (pyplot.get_fignums() if pyplot else []) if number not in before]:
+            display(pyplot.figure(number))
+            pyplot.close(number)
+    summary = f"This shows the answer of {name}: try the exercise first, or open this"
+    fold_outputs(summary, [*filter(None, [captured.stdout]), *captured.outputs])
 
 
 def runs_on(*functions: Callable) -> None:
@@ -182,6 +218,14 @@ def _offer_names() -> None:
         shell.user_ns.setdefault("mine", mine)
 
 
+def _offer_buttons(exercise: Exercise) -> None:
+    """Hint, next hint, solution and start over under the verdict, where a learner may click."""
+    if has_page() and os.environ.get("COURSE_STRICT") != "1":
+        from course_utils.checks.buttons import exercise_buttons
+
+        exercise_buttons(exercise.name, exercise.lesson, lambda step: take_hint(exercise, step))
+
+
 def verdict(exercise: Exercise, fn: Callable) -> Callable:
     """Check fn, show the verdict, and return fn where it is right, else the reference.
 
@@ -197,17 +241,18 @@ def verdict(exercise: Exercise, fn: Callable) -> Callable:
                 "Going on with the course's solution. Replace the ... and run the "
                 f'cell again; hint("{name}") helps in three steps.',
             )
+            _offer_buttons(exercise)
             return exercise.reference
         fn = exercise.reference
     setattr(mine, name, fn)
     fault = find_fault(exercise, fn)
     message, code = fault or ("", "")
     if fault is None:
-        show(f"{name}: passed", kind="good")
+        show(f"{name}: passed", *filter(None, [exercise.then]), kind="good")
     else:
         show(
             f"{name}: not yet",
-            message,
+            *message.splitlines(),
             f"Going on with the course's solution; yours is mine.{name}. Change the cell and run it again; "
             f'hint("{name}") helps in three steps.',
             code=code,
@@ -217,6 +262,7 @@ def verdict(exercise: Exercise, fn: Callable) -> Callable:
         if fault:
             raise Mistake(f"{name}: {message}")
         return fn
+    _offer_buttons(exercise)
     progress.record_attempt(exercise.lesson, name, _digest(fn), message or None)
     return exercise.reference if fault else fn
 
@@ -228,8 +274,17 @@ def _digest(fn: Callable) -> str:
     except (OSError, TypeError):
         return ""
     with contextlib.suppress(SyntaxError):
-        source = ast.dump(ast.parse(source))
+        source = ast.dump(_WithoutHints().visit(ast.parse(source)))
     return hashlib.sha256(source.encode()).hexdigest()[:8]
+
+
+class _WithoutHints(ast.NodeTransformer):
+    """Takes out statements that only ask for a hint."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        call = node.value
+        asks = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "hint"
+        return None if asks else node
 
 
 def find_fault(exercise: Exercise, fn: Callable, seed: int = 0) -> tuple[str, str] | None:
@@ -266,9 +321,12 @@ def _functions(fn: Any) -> list[Callable]:
 
 def _empty(function: Callable) -> bool:
     try:
-        body = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0].body
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        body = _WithoutHints().visit(tree).body[0].body
     except (OSError, TypeError, SyntaxError, AttributeError):
         return False
+    if not body:  # a hint stands where the ... were
+        return True
     constants = [
         node.value.value
         for node in body

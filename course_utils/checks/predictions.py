@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import course_utils.checks.progress as progress
 from course_utils import session
-from course_utils.checks.show import folded, has_page, note_html, publish, show
-from course_utils.widgets import WIDGET, widget_view
+from course_utils.checks.show import folded, has_page, note_html, publish_note, show
+from course_utils.widgets import publish_view
 
 BANDS = ("too low", "right", "too high")  # where a predicted number may lie
 NOT_YET = "You have not predicted yet: choose above, or open this"
@@ -100,7 +100,7 @@ class Prediction:
         if self.choice is None:
             text, html = f"{NOT_YET.replace('open this', 'read on')}.\n{text}", folded(NOT_YET, html)
         record = {"question": self.question, **outcome}
-        publish(text, html, {"course": {"prediction": record}}, display=display, update=update)
+        publish_note(text, html, {"course": {"prediction": record}}, display=display, update=update)
 
     def _compared(self, right: bool) -> str:
         verdict = f", right within a factor of {self.within:g}" if right else ""
@@ -125,10 +125,8 @@ class Prediction:
         if not has_page():
             print(self._text())
             return
-        from IPython.display import publish_display_data
-
         self._view = _view(self)
-        publish_display_data({"text/plain": self._text(), WIDGET: widget_view(self._view)})
+        publish_view(self._view, self._text())
 
 
 def predict(

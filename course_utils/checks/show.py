@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from html import escape
 from typing import Any
 
@@ -22,7 +23,7 @@ def has_page() -> bool:
     return getattr(shell(), "kernel", None) is not None
 
 
-def publish(
+def publish_note(
     text: str, html: str, metadata: dict | None = None, display: str = "", update: bool = False
 ) -> None:
     """Display text/plain and text/html; outside IPython the text is printed.
@@ -56,4 +57,24 @@ def folded(summary: str, html: str) -> str:
 def show(title: str, *paragraphs: str, code: str = "", kind: str = "neutral") -> None:
     """Display a note; outside IPython it is printed. kind: one of BOX_COLOURS."""
     text = "\n".join([title, *paragraphs, *code.splitlines()])
-    publish(text, note_html(title, *paragraphs, code=code, kind=kind))
+    publish_note(text, note_html(title, *paragraphs, code=code, kind=kind))
+
+
+def fold_outputs(summary: str, outputs: list) -> None:
+    """Show captured outputs (streams as text, IPython's RichOutputs) folded under the summary."""
+    texts, blocks = [], []
+    for output in outputs:
+        data = {"text/plain": output} if isinstance(output, str) else output.data
+        texts.append(data.get("text/plain", ""))
+        if "text/html" in data:
+            blocks.append(data["text/html"])
+        elif "image/png" in data:
+            blocks.append(f'<img src="data:image/png;base64,{_base64(data["image/png"])}">')
+        else:
+            blocks.append(f"<pre>{escape(texts[-1])}</pre>")
+    text = "\n".join([f"{summary}:", *filter(None, texts)])
+    publish_note(text, folded(summary, "".join(blocks)))
+
+
+def _base64(picture: bytes | str) -> str:
+    return b64encode(picture).decode() if isinstance(picture, bytes) else picture

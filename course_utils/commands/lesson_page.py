@@ -1,4 +1,4 @@
-"""A lesson as a page: the cells of an executed notebook by nbconvert, mathematics as MathML, nothing fetched."""
+"""A lesson as a page: an executed notebook by nbconvert, mathematics as MathML, nothing fetched."""
 
 from __future__ import annotations
 

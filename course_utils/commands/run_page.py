@@ -29,7 +29,11 @@ def run_page(results: dict, figures: dict[str, dict]) -> str:
     return templates.get_template("run.html").render(
         results,
         lessons=[
-            {**lesson, "claims": by_lesson[lesson["lesson"]], "verdict": _verdict(by_lesson[lesson["lesson"]])}
+            {
+                **lesson,
+                "claims": by_lesson[lesson["lesson"]],
+                "verdict": _verdict(by_lesson[lesson["lesson"]]),
+            }
             for lesson in results["lessons"]
         ],
         passed=sum(lesson["status"] == "passed" for lesson in results["lessons"]),
@@ -48,7 +52,9 @@ def headline_figure(notebook: dict) -> dict | None:
         for output in cell.get("outputs", []):
             picture = _picture(output) or picture
         if picture:
-            found += [{"cell": cell["id"], "claim": record, **picture} for record in claims.read({"cells": [cell]})]
+            found += [
+                {"cell": cell["id"], "claim": record, **picture} for record in claims.read({"cells": [cell]})
+            ]
     found = [one for one in found if one["claim"].get("headline")] or found
     return min(found, key=lambda one: _by_room(one["claim"]), default=None)
 

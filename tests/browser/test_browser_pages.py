@@ -24,7 +24,14 @@ def run_folder(tmp_path_factory):
     for path in lessons(NUMBERS):
         row = {"lesson": path.stem, "title": f"Lesson {path.stem}", "status": "passed", "seconds": 80.0}
         rows.append(
-            {**row, "peak_bytes": 2**30, "error": "", "log": "", "notebook": path.name, "page": f"{path.stem}.html"}
+            {
+                **row,
+                "peak_bytes": 2**30,
+                "error": "",
+                "log": "",
+                "notebook": path.name,
+                "page": f"{path.stem}.html",
+            }
         )
     rows[-1] |= {"status": "failed", "error": "KeyError: 'gone'", "log": "12.log"}
     for row, path in zip(rows, lessons(NUMBERS), strict=True):
@@ -33,12 +40,27 @@ def run_folder(tmp_path_factory):
         (folder / row["page"]).write_text(page, encoding="utf-8")
         for text, shown, bound, room, holds in CLAIMS:
             record = {"text": text, "shown": shown, "bound": bound, "room": room, "holds": holds}
-            record |= {"lesson": path.stem, "cell": notebook["cells"][5]["id"], "binding": True, "stored": holds}
+            record |= {
+                "lesson": path.stem,
+                "cell": notebook["cells"][5]["id"],
+                "binding": True,
+                "stored": holds,
+            }
             claims.append(record)
         pixel = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='80' height='40'/%3E"
-        figures[path.stem] = {"cell": claims[-1]["cell"], "claim": claims[-1], "source": pixel, "alt": "Nothing"}
+        figures[path.stem] = {
+            "cell": claims[-1]["cell"],
+            "claim": claims[-1],
+            "source": pixel,
+            "alt": "Nothing",
+        }
     results = {"model": "pocket", "scale": "quick", "seed": 0, "jobs": 2, "seconds": 900.0}
-    results |= {"created": "2026-01-02T03:04:05", "versions": {"python": "3"}, "lessons": rows, "claims": claims}
+    results |= {
+        "created": "2026-01-02T03:04:05",
+        "versions": {"python": "3"},
+        "lessons": rows,
+        "claims": claims,
+    }
     (folder / "index.html").write_text(run_page(results, figures), encoding="utf-8")
     return folder
 

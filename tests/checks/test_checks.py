@@ -1,18 +1,24 @@
 """What a learner sees of checks and hints, and what is recorded."""
 
+import inspect
 import json
 import multiprocessing
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 
 from course_utils.checks import Mistake, hint, mine, progress
+from course_utils.checks.buttons import stub_of
+from course_utils.checks.exercises import exercises_of, folded_until_tried, registry, verdict
 from course_utils.checks.summary import summary
 from course_utils.lessons.lesson_00 import check
 from course_utils.lessons.lesson_00.exercises import greedy_next_token
+from course_utils.widgets import WIDGET
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +27,7 @@ def own_home(tmp_path, monkeypatch):
     monkeypatch.setattr("course_utils.session._current", None)
     monkeypatch.setattr(progress, "_open", "00")
     monkeypatch.setattr("course_utils.checks.exercises._hints_given", {})
+    monkeypatch.setattr(mine, "__dict__", {})
     return tmp_path / "home"
 
 
@@ -118,6 +125,43 @@ def test_the_same_text_and_a_hint_are_no_attempts(monkeypatch):
     assert summary()["00"]["exercises"]["greedy_next_token"]["attempts"] == 1
 
 
+def asks_inside(logits):
+    hint("greedy_next_token")
+    return logits.argmax(-1)
+
+
+def asks_instead(logits):
+    """Says what it should do."""
+    hint("greedy_next_token")
+    ...
+
+
+def test_a_hint_asked_for_inside_the_function_is_no_other_answer(monkeypatch):
+    source = inspect.getsource(asks_inside)
+    check.greedy_next_token(asks_inside)
+    without = source.replace('    hint("greedy_next_token")\n', "")
+    monkeypatch.setattr("course_utils.checks.exercises.inspect.getsource", lambda fn: without)
+    check.greedy_next_token(asks_inside)
+    assert summary()["00"]["exercises"]["greedy_next_token"]["attempts"] == 1
+    other = without.replace("-1", "1")
+    monkeypatch.setattr("course_utils.checks.exercises.inspect.getsource", lambda fn: other)
+    check.greedy_next_token(asks_inside)
+    assert summary()["00"]["exercises"]["greedy_next_token"]["attempts"] == 2
+
+
+def test_a_hint_asked_for_instead_of_an_answer_is_no_attempt():
+    assert check.greedy_next_token(asks_instead) is greedy_next_token
+    assert summary()["00"]["exercises"] == {}
+
+
+def test_a_passed_exercise_says_what_happens_next(monkeypatch, capsys):
+    exercise = exercises_of("00")["greedy_next_token"]
+    verdict(replace(exercise, then="Generation below calls it: run the two cells below again."), right)
+    assert capsys.readouterr().out == (
+        "greedy_next_token: passed\nGeneration below calls it: run the two cells below again.\n"
+    )
+
+
 def test_times_and_the_last_mistake_are_recorded():
     check.greedy_next_token(crash)
     first = summary()["00"]["exercises"]["greedy_next_token"]
@@ -182,6 +226,94 @@ def test_a_verdict_lets_the_notebook_call_hint_without_importing_it():
         assert shell.user_ns["hint"] == "the learner's own"
     finally:
         InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """The bundles that a page in front of a kernel gets."""
+    bundles = []
+    shell = InteractiveShell.instance()
+    monkeypatch.setenv("COURSE_STRICT", "0")
+    monkeypatch.setattr(shell, "kernel", object(), raising=False)
+    monkeypatch.setattr(shell.display_pub, "publish", lambda data, *_, **__: bundles.append(data))
+    yield bundles
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def buttons(page, monkeypatch):
+    """(the buttons under a wrong answer, what they were sent)"""
+    made, sent = [], []
+    monkeypatch.setattr("course_utils.checks.buttons.publish_view", lambda view: made.append(view))
+    check.greedy_next_token(wrong)
+    [view] = made
+    monkeypatch.setattr(view, "send", sent.append)
+    return lambda act: view._handle_custom_msg({"act": act}, []), view, sent
+
+
+def test_buttons_give_two_hints_and_the_solution_and_progress_knows(buttons):
+    press, view, sent = buttons
+    exercise = exercises_of("00")["greedy_next_token"]
+    for step in (1, 2, 2):
+        press("hint")
+        assert view.shown["text"] == exercise.hints[step - 1] and view.shown["step"] == step
+    assert summary()["00"]["hints"]["greedy_next_token"]["steps"] == 2
+    for _ in range(2):  # an answer comes to the second press, too
+        press("solution")
+    assert view.shown["code"] == exercise.solution and sent == [{}] * 5
+    assert summary()["00"]["hints"]["greedy_next_token"]["steps"] == 3
+    assert summary()["00"]["exercises"]["greedy_next_token"]["attempts"] == 1
+
+
+def test_start_over_brings_the_lesson_s_own_cell(buttons):
+    press, _, sent = buttons
+    press("restart")
+    [message] = sent
+    assert message["stub"].startswith("def greedy_next_token") and "..." in message["stub"]
+
+
+@pytest.mark.parametrize("exercise", registry().values(), ids=list(registry()))
+def test_every_exercise_has_a_cell_to_start_over_from(exercise):
+    assert "..." in stub_of(exercise.name, exercise.lesson)
+
+
+def test_there_are_no_buttons_where_nobody_clicks(page, monkeypatch):
+    check.greedy_next_token(stub)
+    assert WIDGET in page[-1]
+    monkeypatch.setenv("COURSE_STRICT", "1")
+    check.greedy_next_token(stub)
+    monkeypatch.setenv("COURSE_SOLUTIONS", "1")
+    check.greedy_next_token(stub)
+    assert sum(WIDGET in bundle for bundle in page) == 1
+
+
+def shows_the_answer():
+    with folded_until_tried("greedy_next_token"):
+        print("the answer & more")
+        plt.plot([1, 2])
+
+
+def test_what_shows_the_answer_is_folded_until_one_has_tried(page, capsys):
+    shows_the_answer()
+    [bundle] = page
+    assert bundle["text/html"].startswith("<details><summary>This shows the answer of greedy_next_token")
+    assert "<pre>the answer &amp; more\n</pre>" in bundle["text/html"] and plt.get_fignums() == []
+    assert "the answer & more" in bundle["text/plain"] and "the answer" not in capsys.readouterr().out
+    check.greedy_next_token(stub)
+    shows_the_answer()
+    assert "<details>" in page[-1]["text/html"], "a stub is no trial"
+    check.greedy_next_token(wrong)
+    shows_the_answer()
+    assert "the answer & more\n" in capsys.readouterr().out and len(plt.get_fignums()) == 1
+    plt.close("all")
+
+
+def test_a_trial_of_an_earlier_run_counts(page, capsys, monkeypatch):
+    check.greedy_next_token(wrong)
+    monkeypatch.delattr(mine, "greedy_next_token")
+    shows_the_answer()
+    plt.close("all")
+    assert "the answer" in capsys.readouterr().out
 
 
 def _many(name):

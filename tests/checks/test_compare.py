@@ -33,7 +33,25 @@ def told(fn, reference=scaled, inputs=INPUTS, mistakes=MISTAKES, **settings):
 
 @pytest.mark.parametrize("message, wrong", MISTAKES)
 def test_a_mistake_gets_its_message(message, wrong):
-    assert told(wrong) == message
+    assert told(wrong).splitlines()[0] == message
+
+
+def test_a_mistake_is_shown_on_a_small_input():
+    assert told(MISTAKES[0][1]).splitlines()[1:] == [
+        "Given: x = [0, 1, -2]. Expected: [0, 2, -4]. Came: [2, 3, 0]."
+    ]
+    assert told(MISTAKES[1][1]).splitlines()[1:] == [
+        "Given: x = [[3], [0.5]], factor = 0.5. Expected: [[1.5], [0.25]]. Came: [[6], [1]]."
+    ], "of the first input where it shows"
+    long = [(torch.arange(13.0),), (torch.arange(14.0),)]
+    assert told(MISTAKES[0][1], inputs=long) == "This adds."
+
+
+def test_what_came_is_shown_with_the_digits_that_tell_it_from_what_was_expected():
+    near = told(lambda x, factor=2.0: x * factor + 1e-4, inputs=[(1.0,), (torch.ones(2),)], mistakes=[])
+    assert near == "The result should be 2, and is 2.0001.\nGiven: x = 1."
+    near = told(lambda x, factor=2.0: x * factor + 1e-4, inputs=[(torch.ones(2),), (1.0,)], mistakes=[])
+    assert near.endswith("\nGiven: x = [1, 1]. Expected: [2, 2]. Came: [2.0001, 2.0001].")
 
 
 def test_mistakes_are_the_wrong_answers():
@@ -52,7 +70,8 @@ def test_agreeing_with_a_mistake_by_accident_on_one_input_is_not_named():
 
 def test_fall_back_quotes_the_first_difference_and_the_input():
     assert told(lambda x, factor=2.0: x * factor + (x == -2), else_="Multiply.") == (
-        "Multiply. The result[2] should be -4, and is -3. The input: x = [0, 1, -2]."
+        "Multiply. The result[2] should be -4, and is -3."
+        "\nGiven: x = [0, 1, -2]. Expected: [0, 2, -4]. Came: [0, 2, -3]."
     )
 
 
@@ -146,7 +165,7 @@ def test_extremes_come_last_with_their_own_message():
 
     inputs, far = [(torch.randn(3),), (torch.randn(5),)], [(torch.tensor([200.0, 1.0]),)]
     message = told(naive, log_sum, inputs, [], else_="Sum.", extremes=[("exp overflows.", far)])
-    assert message == "exp overflows. The result should be 200, and is inf. The input: x = [200, 1]."
+    assert message == "exp overflows. The result should be 200, and is inf.\nGiven: x = [200, 1]."
     assert told(lambda x: x.sum(), log_sum, inputs, [], else_="Sum.", extremes=[("far", far)]).startswith(
         "Sum."
     )

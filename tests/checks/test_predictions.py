@@ -132,8 +132,16 @@ def test_options_are_two_or_more_and_differ(options):
 
 @pytest.mark.parametrize(
     "number, answer, right",
-    [(100, 128, True), (64, 128, True), (63, 128, False), (256, 128, True), (257, 128, False)]
-    + [(0, 0, True), (1, 0, False), (-1, 1, False), (-2, -1, True)],
+    [
+        (100, 128, True),
+        (64, 128, True),
+        (63, 128, False),
+        (256, 128, True),
+        (257, 128, False),
+        (0, 0, True),
+        (1, 0, False),
+        (-1, 1, False),
+    ],
 )
 def test_a_number_is_right_within_a_factor_of_two(number, answer, right, capsys):
     prediction = predict("How many times fewer?", unit="times")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from course_utils.widgets import WIDGET, widget_view
+from course_utils.widgets import WIDGET
 
 
 def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: str | None = None) -> None:
@@ -67,7 +67,7 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
         field.value = question
     box = ipywidgets.VBox([line, turns, field, ipywidgets.HBox([heat, send, new])])
     said = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
-    publish_display_data({"text/plain": said, WIDGET: widget_view(box)})
+    publish_display_data({"text/plain": said, WIDGET: box._repr_mimebundle_()[WIDGET]})
 
 
 def _chat_html(messages: Sequence[Mapping[str, str]]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from course_utils.home import home
 from course_utils.preferences import Pair, read_pairs, request, swapped, write_pairs
-from course_utils.widgets import WIDGET, widget_view
+from course_utils.widgets import WIDGET
 
 
 class Labelling:
@@ -87,7 +87,9 @@ class Labelling:
         if getattr(get_ipython(), "kernel", None) is None:
             print(self._text())
             return
-        publish_display_data({"text/plain": self._text(), WIDGET: widget_view(_view(self))})
+        bundle = _view(self)._repr_mimebundle_()
+        bundle = bundle[0] if isinstance(bundle, tuple) else bundle
+        publish_display_data({"text/plain": self._text(), WIDGET: bundle[WIDGET]})
 
     def _text(self) -> str:
         if self.current is None:
