@@ -17,7 +17,13 @@ from traitlets.config import Config
 
 from course_utils.templates import templates
 
-SHOWN = ["text/html", "image/svg+xml", "image/png", "text/markdown", "text/plain"]  # the first that there is
+DISPLAY_PRIORITY = [
+    "text/html",
+    "image/svg+xml",
+    "image/png",
+    "text/markdown",
+    "text/plain",
+]  # the first that there is
 GROUP = 'role="group" aria-label="{}" tabindex="0"'  # of what may have to be scrolled sideways
 CODE_STYLES = {"code_style": "default", "dark_code_style": "github-dark"}  # of Pygments
 
@@ -64,7 +70,7 @@ def cells_html(notebook: dict, pages: list[str]) -> str:
     pages: the files to which links to other lessons may lead.
     """
     exporter = HTMLExporter(
-        config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}),
+        config=Config({"NbConvertBase": {"display_data_priority": DISPLAY_PRIORITY}}),
         template_name="basic",
         template_file="cells.html",
         extra_loaders=[PackageLoader("course_utils")],
