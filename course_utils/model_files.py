@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,21 +72,41 @@ def check_folder(folder: Path) -> None:
 
 def missing_weights(folder: Path) -> list[str]:
     """Names of weight files that the folder lacks. ModelError for an index that is damaged."""
+    return [name for name in weight_files(folder) if not (folder / name).is_file()]
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Names of the weight files that a folder should have. ModelError for an index that is damaged."""
     index = folder / "model.safetensors.index.json"
-    names = ["model.safetensors"]
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            pickles = [name for name in names if not name.endswith(".safetensors")]
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
-            raise ModelError(
-                f"{index} is damaged ({type(fault).__name__}). Copy or fetch the model again."
-            ) from fault
-        if pickles or not names:
-            raise ModelError(
-                f"{index} names {(pickles or ['no file'])[0]}, where it should name safetensors."
-            )
-    return [name for name in names if not (folder / name).is_file()]
+    if not index.is_file():
+        return ["model.safetensors"]
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        pickles = [name for name in names if not name.endswith(".safetensors")]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
+        raise ModelError(
+            f"{index} is damaged ({type(fault).__name__}). Copy or fetch the model again."
+        ) from fault
+    if pickles or not names:
+        raise ModelError(f"{index} names {(pickles or ['no file'])[0]}, where it should name safetensors.")
+    return names
+
+
+def count_weights(folder: Path) -> tuple[int, int]:
+    """(tensors, values) in the weight files, of which only the headers are read."""
+    from safetensors import safe_open
+
+    shapes = []
+    for name in weight_files(folder):
+        with safe_open(folder / name, "pt") as file:
+            shapes += [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118
+    return len(shapes), sum(map(math.prod, shapes))
+
+
+def check_sums(folder: Path) -> None:
+    """ModelError unless all files are as checksums.json in the folder says."""
+    if faults := wrong_checksums(folder):
+        raise ModelError(f"The model is not whole: {'; '.join(faults)}. Save or copy it again.")
 
 
 def pickle_files(folder: Path) -> list[str]:

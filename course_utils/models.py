@@ -17,6 +17,7 @@ from course_utils.model_files import (
     GPT2_REPOS,
     ModelError,
     check_folder,
+    count_weights,
     missing_weights,
     pickle_files,
     quiet,
@@ -25,7 +26,7 @@ from course_utils.model_files import (
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 MODEL_NAMES = ("auto", "pocket", "gpt2", "smollm2")
@@ -142,36 +143,84 @@ def _load_folder(
     if (kind == "pocket" or (folder / "checksums.json").is_file()) and (faults := wrong_checksums(folder)):
         restore = f"git checkout -- {folder}" if kind == "pocket" else "copying or fetching it again"
         raise ModelError(f"The model is not whole: {'; '.join(faults)}. Restore it with: {restore}")
-    check_folder(folder)
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     with quiet():
-        with _naming(folder, "config.json"):
-            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            prepare_config(config)
-            model, info = AutoModelForCausalLM.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # _check_weights names them
-            )
-            _check_weights(model, info, folder)
-            with torch.no_grad():
-                model(input_ids=torch.tensor([[0]]))
-        with _naming(folder, "tokenizer.json"):
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    prepare_tokenizer(tokenizer, folder)
+        config = read_config(folder)
+        prepare_config(config)
+        model = load_checked(folder, AutoModelForCausalLM, config)
+        tokenizer = load_tokenizer(folder)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return model.to(device).eval(), tokenizer
+    return model.to(device), tokenizer
+
+
+def read_config(folder: Path) -> PretrainedConfig:
+    """config.json of a folder with safetensors weights. Raises ModelError."""
+    from transformers import AutoConfig
+
+    check_folder(folder)
+    with model_errors(folder, "config.json"):
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def load_checked(folder: Path, auto_class: type, config: PretrainedConfig) -> PreTrainedModel:
+    """The model of a folder by one of transformers' Auto classes, fp32, eval mode.
+
+    ModelError unless weights and configuration fit each other and all values are finite.
+    """
+    import torch
+
+    check_size(config, folder, auto_class)
+    with model_errors(folder, "config.json"):
+        model, info = auto_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # _check_weights names them
+        )
+        _check_weights(model, info, folder)
+        with torch.no_grad():
+            model(input_ids=torch.tensor([[0]]))
+    return model.eval()
+
+
+def check_size(config: PretrainedConfig, folder: Path, auto_class: type) -> None:
+    """ModelError, before anything is built, where config.json asks for a larger model than its weights."""
+    import torch
+    from transformers.initialization import no_init_weights
+
+    with model_errors(folder, "the weight files"):
+        tensors, values = count_weights(folder)
+    layers = getattr(config, "num_hidden_layers", 0)
+    fault = f"{layers} layers" if layers > tensors else ""
+    if not fault:
+        with model_errors(folder, "config.json"), no_init_weights(), torch.device("meta"):  # without memory
+            asked = sum(p.numel() for p in auto_class.from_config(config).parameters())
+        if asked > 2 * values:  # two values of 4 bits in a byte at the most
+            fault = f"{asked:,} values"
+    if fault:
+        raise ModelError(
+            f"{folder / 'config.json'} asks for {fault}, the weights beside it have {tensors} tensors with "
+            f"{values:,} values. Copy or fetch the model again."
+        )
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder, padding on the right. Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    with model_errors(folder, "tokenizer.json"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    prepare_tokenizer(tokenizer, folder)
+    return tokenizer
 
 
 @contextmanager
-def _naming(folder: Path, file: str) -> Iterator[None]:
+def model_errors(folder: Path, file: str) -> Iterator[None]:
     """Any error as a ModelError with the file to look at: what is in a file can lead to every kind."""
     from safetensors import SafetensorError
 
@@ -185,7 +234,7 @@ def _naming(folder: Path, file: str) -> Iterator[None]:
         ) from fault
     except Exception as fault:
         raise ModelError(
-            f"{folder} does not load as a causal language model; look at {file} in it "
+            f"{folder} does not load as a language model; look at {file} in it "
             f"({type(fault).__name__}: {fault})."
         ) from fault
 

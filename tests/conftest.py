@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import random
 import shutil
 import signal
 import tempfile
@@ -17,12 +18,23 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _folder = tempfile.mkdtemp(prefix="course-tests-")
     atexit.register(shutil.rmtree, _folder, ignore_errors=True)
     os.environ.update(
-        CONDITIONS,
+        CONDITIONS | {name: os.environ[name] for name in ("PYTHONHASHSEED",) if name in os.environ},
         COURSE_HOME=os.path.join(_folder, "home"),
         IPYTHONDIR=os.path.join(_folder, "ipython"),
         JUPYTER_CONFIG_DIR=os.path.join(_folder, "jupyter"),
         TOKENIZERS_PARALLELISM="false",
     )
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--shuffle", type=int, metavar="SEED", help="run the tests of make check in a random order"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("shuffle") is not None:
+        random.Random(config.getoption("shuffle")).shuffle(items)
 
 
 def pytest_configure(config):

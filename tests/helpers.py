@@ -1,6 +1,10 @@
 """What several tests share: small random models, steps of known memory, the claims of a lesson at a seed."""
 
+import os
 import random
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -100,6 +104,33 @@ def known(keep_mb, use_mb):
         return (torch.ones(use_mb, 2**18) + kept[:1]).sum()
 
     return step
+
+
+@contextmanager
+def logging_hub(monkeypatch):
+    """A list that fills with the paths asked of the hub; new processes may ask for anything."""
+    paths = []
+
+    class Log(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_POST = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    forbid = ("CI", "DO_NOT_TRACK", "DISABLE_TELEMETRY")  # TRL and the hub's library send nothing then
+    for name in [name for name in os.environ if name.startswith("HF_") or name in forbid]:
+        monkeypatch.delenv(name)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Log) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        yield paths
+        server.shutdown()
 
 
 def failing():

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from course_utils.home import write_whole, written_aside
 from course_utils.methods.lora import is_merged, layer_sizes, lora_layers, merge_lora, unwrap_lora
+from course_utils.model_files import ModelError, check_sums, write_checksums
+from course_utils.models import check_size, model_errors, read_config
 
 QUANTIZED_FILE = "model.safetensors"
 SETTINGS_FILE = "quantization.json"
@@ -356,7 +357,7 @@ def _quantized_or_error(model):
 
 
 def save_quantized(model, folder):
-    """Write a quantised model: config.json, quantization.json, model.safetensors; returns the folder.
+    """Write a quantised model: config.json, quantization.json, weights and checksums; returns the folder.
 
     ValueError for a model with LoRA: its adapter is saved by lora.save_adapter, and the base is the same.
     """
@@ -377,32 +378,40 @@ def save_quantized(model, folder):
     with written_aside(folder / QUANTIZED_FILE) as part:
         save_file(state, part, metadata={"format": "pt"})
     write_whole(folder / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n")
+    write_checksums(folder)
     return folder
 
 
 def load_quantized(folder):
-    """The model in a folder of save_quantized, in eval mode. The dense weights are never built."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    """The model in a folder of save_quantized, in eval mode; else ModelError. No dense weights are built."""
+    from transformers import AutoModelForCausalLM
     from transformers.initialization import no_init_weights
 
     folder = Path(folder)
     for file in ("config.json", SETTINGS_FILE, QUANTIZED_FILE):
         if not (folder / file).is_file():
-            raise FileNotFoundError(f"{folder} has no {file}: not a model that save_quantized wrote.")
-    try:
+            raise ModelError(f"{folder} has no {file}: not a model that save_quantized wrote.")
+    check_sums(folder)
+    config = read_config(folder)
+    check_size(config, folder, AutoModelForCausalLM)
+    with model_errors(folder, f"config.json and {SETTINGS_FILE}"):
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        with no_init_weights():
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        for name in _linear_names(model):
+            model.get_submodule(name).to("meta")  # a shape without memory
+        quantize_model(model, **settings)
+    with model_errors(folder, QUANTIZED_FILE):
         state = load_file(folder / QUANTIZED_FILE)
-    except (json.JSONDecodeError, SafetensorError) as error:
-        raise ValueError(f"The model in {folder} is damaged: {error}") from error
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    with no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    for name in _linear_names(model):
-        model.get_submodule(name).to("meta")  # a shape without memory
-    quantize_model(model, **settings)
-    missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
-    model.tie_weights()
-    left = [name for name, tensor in model.state_dict().items() if tensor.is_meta]
-    if left or unexpected or set(missing) - set(model.state_dict()):
-        raise ValueError(f"The weights in {folder} do not fit config.json: {(left or unexpected)[:3]}.")
+        kinds = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+        strays = model.load_state_dict(state, strict=False, assign=True).unexpected_keys
+        model.tie_weights()
+    placed = model.state_dict(keep_vars=True)
+    loaded = {id(placed[name]) for name in state.keys() & placed.keys()}
+    strays += [name for name in placed if id(placed[name]) not in loaded]  # tied ones are there
+    strays += [name for name in state if state[name].dtype != kinds.get(name)]
+    if strays:
+        raise ModelError(f"The weights in {folder} do not fit config.json: {strays[:3]}. Save it again.")
+    if bad := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        raise ModelError(f"The weights in {folder} are not finite, first those of {bad[0]}. Save it again.")
     return model.eval()

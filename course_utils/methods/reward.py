@@ -14,7 +14,8 @@ from torch import nn
 
 from course_utils.data import Example, chunks_by_length, collate, collate_pairs, shuffled_batches
 from course_utils.home import written_aside
-from course_utils.models import eval_mode
+from course_utils.model_files import ModelError, check_sums, write_checksums
+from course_utils.models import eval_mode, load_checked, load_tokenizer, model_errors, read_config
 from course_utils.training import History, train
 
 HEAD_FILE = "reward_head.safetensors"
@@ -299,7 +300,7 @@ def calibration_error(chosen, rejected, bins: int = 8) -> float:
 
 
 def save_reward_model(model, tokenizer, folder) -> Path:
-    """Body, head and tokenizer as safetensors and JSON; returns the folder. Files are renamed into place."""
+    """Body, head and tokenizer as safetensors and JSON, with checksums; returns the folder."""
     from safetensors.torch import save_file
 
     folder = Path(folder)
@@ -308,26 +309,31 @@ def save_reward_model(model, tokenizer, folder) -> Path:
     tokenizer.save_pretrained(folder)
     with written_aside(folder / HEAD_FILE) as part:
         save_file({"weight": model.head.weight.detach().cpu(), "centre": model.centre.cpu()}, part)
+    write_checksums(folder)
     return folder
 
 
 def load_reward_model(folder, device="cpu") -> tuple:
-    """(reward model in eval mode, tokenizer) of a folder that save_reward_model wrote; else ValueError."""
+    """(reward model in eval mode, tokenizer) of a folder that save_reward_model wrote; else ModelError."""
     from safetensors.torch import load_file
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     folder = Path(folder)
     if not (folder / HEAD_FILE).is_file():
-        raise ValueError(f"{folder} has no {HEAD_FILE}: not a reward model that save_reward_model wrote")
-    body = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    model = RewardModel(body)
-    head = load_file(folder / HEAD_FILE)
-    if head["weight"].shape != model.head.weight.shape:
-        raise ValueError(
-            f"{folder / HEAD_FILE}: the head reads {head['weight'].shape[1]} values, the body "
-            f"gives {body.config.hidden_size}; the files belong to different models"
+        raise ModelError(f"{folder} has no {HEAD_FILE}: not a reward model that save_reward_model wrote.")
+    check_sums(folder)
+    model = RewardModel(load_checked(folder, AutoModel, read_config(folder)))
+    tokenizer = load_tokenizer(folder)
+    with model_errors(folder, HEAD_FILE):
+        head = load_file(folder / HEAD_FILE)
+    shapes = {name: list(tensor.shape) for name, tensor in head.items()}
+    expected = {"weight": [1, model.config.hidden_size], "centre": []}
+    if shapes != expected or not all(tensor.isfinite().all() for tensor in head.values()):
+        raise ModelError(
+            f"{folder / HEAD_FILE} holds {shapes}, or values that are not finite; the body beside it needs "
+            f"{expected}. Save the reward model again."
         )
     with torch.no_grad():
         model.head.weight.copy_(head["weight"])
         model.centre.copy_(head["centre"])
-    return model.to(device).eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return model.to(device).eval(), tokenizer

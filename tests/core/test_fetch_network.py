@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psutil
 import pytest
+from helpers import logging_hub
 
 from course_utils import fetch
 from course_utils.commands import doctor
@@ -152,32 +153,11 @@ def test_within_hands_on_values_and_errors():
         fetch.within(1, lambda: 1 / 0)
 
 
-def asked_of_the_hub(code, **environment):
-    """Paths that a process asks of a hub that logs them, in an environment that does not forbid it."""
-    paths = []
-    forbid = ("CI", "DO_NOT_TRACK", "DISABLE_TELEMETRY")  # TRL and the hub's library send nothing then
-
-    class Log(BaseHTTPRequestHandler):
-        def do_GET(self):
-            paths.append(self.path)
-            self.send_response(404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_HEAD = do_POST = do_GET
-
-        def log_message(self, *arguments):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Log) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        variables = {name: value for name, value in variables.items() if name not in forbid}
-        variables |= {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", **environment}
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)], env=variables, capture_output=True, text=True
-        )
-        server.shutdown()
+def asked_of_the_hub(code, monkeypatch):
+    """Paths that a process asks of a hub that logs them."""
+    with logging_hub(monkeypatch) as paths:
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return paths
 
@@ -200,28 +180,15 @@ TRAINER = """
 
 
 @pytest.mark.slow
-def test_a_trainer_asks_nothing_after_start():
+def test_a_trainer_asks_nothing_after_start(monkeypatch):
     from course_utils.models import POCKET
 
     code = TRAINER.format(
         start="from course_utils.session import start; start('pocket', 'smoke')", pocket=str(POCKET)
     )
-    assert asked_of_the_hub(code) == []
+    assert asked_of_the_hub(code, monkeypatch) == []
     bare = TRAINER.format(start="", pocket=str(POCKET))
-    assert any("telemetry" in path for path in asked_of_the_hub(bare))  # the trial can see it
-
-
-@pytest.mark.notebook
-@pytest.mark.parametrize("lesson", ["13", "17"])
-def test_a_lesson_asks_nothing_of_the_network(lesson, tmp_path):
-    from course_utils.making.notebooks import lessons
-
-    code = f"""
-    import papermill
-    papermill.execute_notebook({str(lessons([lesson])[0])!r}, {str(tmp_path / "out.ipynb")!r},
-                               {{"MODEL": "pocket", "SCALE": "smoke"}}, progress_bar=False)
-    """
-    assert asked_of_the_hub(code, COURSE_HOME=str(tmp_path)) == []
+    assert any("telemetry" in path for path in asked_of_the_hub(bare, monkeypatch))  # the trial can see it
 
 
 def test_what_is_not_on_disk_may_be_asked_for_even_so(monkeypatch):

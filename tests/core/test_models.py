@@ -3,6 +3,7 @@ import shutil
 import socket
 import time
 
+import psutil
 import pytest
 import torch
 from helpers import CONTEXT
@@ -190,9 +191,7 @@ def test_sizes_that_differ_are_named(folder, tokenizer):
     ids=str,
 )
 def test_odd_settings_are_a_model_error(folder, settings):
-    assert f"{folder} does not load as a causal language model; look at config.json" in changed(
-        folder, **settings
-    )
+    assert f"{folder} does not load as a language model; look at config.json" in changed(folder, **settings)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +221,26 @@ def test_weights_that_are_not_finite_are_refused(folder):
     assert f"The weights in {folder} are not finite, first those of transformer.ln_f.bias" in message(
         str(folder)
     )
+
+
+@pytest.mark.parametrize(
+    "sizes, asked",
+    [
+        ({"n_layer": 10**6}, "1000000 layers"),
+        ({"n_layer": 10**12}, "1000000000000 layers"),
+        ({"n_embd": 10**6}, "values"),
+        ({"n_inner": 10**9}, "values"),
+        ({"vocab_size": 10**12}, "values"),
+        ({"n_positions": 10**9}, "values"),
+    ],
+)
+def test_a_model_larger_than_its_weights_is_not_built(folder, sizes, asked):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | sizes))
+    began, before = time.perf_counter(), psutil.Process().memory_info().rss
+    text = message(str(folder))
+    assert f"{folder / 'config.json'} asks for" in text and f"{asked}, the weights beside it have" in text
+    assert time.perf_counter() - began < 5 and psutil.Process().memory_info().rss - before < 2**28
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "3", "[" * 10**5])
@@ -261,7 +280,7 @@ def test_code_that_comes_with_a_model_is_not_run(folder):
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "trap.A", "AutoModelForCausalLM": "trap.B"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "trap.py").write_text(f"open({str(folder / 'opened')!r}, 'w')\n")
-    assert "does not load as a causal language model" in message(str(folder))
+    assert "does not load as a language model" in message(str(folder))
     assert not (folder / "opened").exists()
 
 

@@ -12,15 +12,15 @@ import random
 import pytest
 import torch
 from faults.table import many
-from helpers import CONTEXT, tiny_gpt2, tiny_model
+from helpers import CONTEXT, tiny_gpt2, tiny_model, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 
 from course_utils import data
 from course_utils.data import DATA, Example, batches
 from course_utils.lessons.lesson_17.own_data import read_conversations, read_preferences
 from course_utils.making.checksums import data_sums
-from course_utils.methods import lora, lora_files
-from course_utils.model_files import ModelError
+from course_utils.methods import lora, lora_files, quantization, reward
+from course_utils.model_files import ModelError, write_checksums
 from course_utils.models import load_model, save_model
 from course_utils.preferences import load_preferences
 from course_utils.training import train
@@ -330,11 +330,72 @@ def test_models(tmp_path, tabulate, tokenizer):
     tabulate("models, damaged", faults)
 
 
+def same_state(loaded, expected):
+    state = loaded.state_dict()
+    return state.keys() == expected.keys() and all(torch.equal(state[name], expected[name]) for name in state)
+
+
+def reward_folder(folder):
+    save = reward.save_reward_model(reward.from_language_model(tiny_model()), tiny_tokenizer(), folder)
+    return save, lambda: reward.load_reward_model(save)[0]
+
+
+def quantized_folder(folder):
+    save = quantization.save_quantized(quantization.quantize_model(tiny_gpt2()), folder)
+    return save, lambda: quantization.load_quantized(save)
+
+
+@pytest.mark.parametrize("kind, make", [("reward", reward_folder), ("quantised", quantized_folder)])
+def test_reward_and_quantised_models(tmp_path, tabulate, kind, make):
+    """Every damage, a flipped bit too, is refused; then the same with checksums of the damaged files."""
+    folder, load = make(tmp_path)
+    contents = {file.name: file.read_bytes() for file in folder.iterdir()}
+    names = [name for name in sorted(contents) if name != "tokenizer_config.json"]
+    expected, faults = load().state_dict(), []
+    for number, (damage, change, rng) in enumerate(trials(DAMAGE, many(70, 350), seed=7)):
+        name, signed = names[number // len(DAMAGE) % len(names)], number % 2 == 1 and change is not flipped
+        for file, content in contents.items():
+            (folder / file).write_bytes(change(content, rng) if file == name else content)
+        if signed and name != "checksums.json":
+            write_checksums(folder)
+        fault = refused(load, folder, ModelError, lambda loaded: same_state(loaded, expected))
+        faults.append(fault and f"{name}, {damage}, {'signed' if signed else 'not signed'}: {fault}")
+    tabulate(f"{kind} models, damaged", faults)
+
+
+@pytest.mark.parametrize("kind, make", [("reward", reward_folder), ("quantised", quantized_folder)])
+def test_tensors_of_reward_and_quantised_models(tmp_path, tabulate, kind, make):
+    """Whole files with other tensors in them: of other sizes or kinds, not finite, missing, one more."""
+    folder, load = make(tmp_path)
+    faults = []
+    for file in sorted(folder.glob("*.safetensors")):
+        whole = load_file(file)
+        for number, (name, tensor) in enumerate(sorted(whole.items())[:: many(5, 1)]):
+            spoilt = [
+                {name: torch.zeros(tensor.numel() + 3, dtype=tensor.dtype)},
+                {name: torch.empty(0, dtype=tensor.dtype)},
+                {"new": torch.zeros(2)},
+            ]
+            if tensor.is_floating_point():
+                values = tensor.clone()
+                values.view(-1)[number % tensor.numel()] = (torch.nan, torch.inf)[number % 2]
+                spoilt.append({name: values})
+            for tensors in [*({**whole, **other} for other in spoilt), whole.keys() - {name}]:
+                if isinstance(tensors, set):
+                    tensors = {key: whole[key] for key in tensors}
+                save_file(tensors, file, {"format": "pt"})
+                write_checksums(folder)
+                fault = refused(load, folder, ModelError, lambda _: False)
+                faults.append(fault and f"{file.name}, {name}: {fault}")
+        save_file(whole, file, {"format": "pt"})
+    tabulate(f"{kind} models, other tensors", faults)
+
+
 def test_configurations_of_models(tmp_path, tabulate, tokenizer):
     save_model(tiny_model(vocab_size=len(tokenizer)), tokenizer, tmp_path)
     file = tmp_path / "config.json"
     config, faults = json.loads(file.read_text()), []
-    odd = [0, -1, "x", 1.5, None, [], {}, 3, True]
+    odd = [0, -1, "x", 1.5, None, [], {}, 3, True, 10**6, 10**12]
     kept = {"n_positions": CONTEXT, "n_head": 2, "n_layer": 2, "n_embd": 32, "vocab_size": len(tokenizer)}
     for name in [*kept, "layer_norm_epsilon", "activation_function", "model_type", "n_inner"]:
         for value in odd:

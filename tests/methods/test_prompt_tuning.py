@@ -160,7 +160,7 @@ def test_counts_of_gpt2_small():
 
 
 def test_starts(base):
-    table = base.get_input_embeddings().weight
+    table = base.get_input_embeddings().weight.detach()
     words = prompt_from_words(base, WORDS, 6)
     assert torch.equal(words, table[[5, 60, 17, 5, 5, 60]])
     words += 1
@@ -284,7 +284,7 @@ def test_points_of_the_sweep_are_what_they_say(model, tokenizer):
     point = {"method": "prompt", "size": 16, "start": "words", "lr": 0.1}
     ids = tokenizer(START_WORDS)["input_ids"]
     assert len(ids) > 16
-    table = model.get_input_embeddings().weight
+    table = model.get_input_embeddings().weight.detach()
     prompted = prepared(copy.deepcopy(model), tokenizer, point)[0]
     assert torch.equal(prompted.prompt, table[ids[:16]])
     noise = prepared(copy.deepcopy(model), tokenizer, point | {"start": "random"})[0]

@@ -5,12 +5,14 @@ from statistics import NormalDist
 import pytest
 import torch
 from helpers import tiny_gpt2, tiny_llama
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from course_utils.memory import saved_bytes
 from course_utils.methods import lora, lora_files
 from course_utils.methods import quantization as q
+from course_utils.model_files import ModelError, write_checksums
 
 IDS = torch.randint(1, 64, (3, 10), generator=torch.Generator().manual_seed(1))
 MODELS = {"gpt2": tiny_gpt2, "llama": tiny_llama}
@@ -391,6 +393,7 @@ def test_saved_and_loaded(make, tmp_path, double):
     assert q.module_bytes(loaded) == q.module_bytes(model)
     assert (folder / "model.safetensors").stat().st_size < q.module_bytes(model) + 20_000
     assert sorted(path.name for path in folder.iterdir()) == [
+        "checksums.json",
         "config.json",
         "model.safetensors",
         "quantization.json",
@@ -411,15 +414,46 @@ def test_an_adapter_finds_its_quantised_base_again(tmp_path):
 
 
 def test_files_that_do_not_fit(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
+    with pytest.raises(ModelError, match=r"has no config\.json"):
         q.load_quantized(tmp_path)
     with pytest.raises(ValueError, match="no quantised layers"):
         q.save_quantized(tiny_gpt2(), tmp_path)
     folder = q.save_quantized(q.quantize_model(tiny_gpt2()), tmp_path / "base")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"n_layer": 3}))
-    with pytest.raises(ValueError, match=r"do not fit config\.json"):
-        q.load_quantized(folder)
-    (folder / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="is damaged"):
-        q.load_quantized(folder)
+    settings = json.loads((folder / "quantization.json").read_text())
+    weights = load_file(folder / "model.safetensors")
+
+    def refused(fault, changed=None, **tensors):
+        (folder / "config.json").write_text(json.dumps(config | (changed or {})))
+        save_file(weights | tensors, folder / "model.safetensors", {"format": "pt"})
+        write_checksums(folder)
+        with pytest.raises(ModelError, match=fault) as error:
+            q.load_quantized(folder)
+        assert str(folder) in str(error.value)
+
+    bias = "transformer.h.0.mlp.c_fc.bias"
+    refused(r"do not fit config\.json", {"n_layer": 1})
+    refused("asks for 1000000 layers", {"n_layer": 10**6})
+    refused("does not load.*model.safetensors", **{bias: torch.zeros(3)})
+    refused("do not fit", **{bias: weights[bias].half()})
+    refused("do not fit", more=torch.zeros(3))
+    norm = weights.pop("transformer.ln_f.bias")
+    refused(r"do not fit config\.json: \['transformer\.ln_f\.bias'\]")
+    weights["transformer.ln_f.bias"] = norm
+    refused("not finite, first those of", **{bias: weights[bias] * torch.nan})
+    for changed in ({"levels": "nf5"}, {"other": 1}, {"block_size": "x"}):
+        (folder / "quantization.json").write_text(json.dumps(settings | changed))
+        refused("look at config.json and quantization.json")
+    (folder / "quantization.json").write_text(json.dumps(settings))
+    codes = "transformer.h.0.mlp.c_fc.codes"
+    refused("do not fit", **{codes: weights[codes].float()})
+
+
+def test_a_flipped_bit_is_named(tmp_path):
+    folder = q.save_quantized(q.quantize_model(tiny_gpt2()), tmp_path / "base")
+    for name in ("config.json", "quantization.json", "model.safetensors"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+        with pytest.raises(ModelError, match=rf"{folder / name} is damaged"):
+            q.load_quantized(folder)
+        (folder / name).write_bytes(content)

@@ -4,9 +4,11 @@ import math
 import pytest
 import torch
 from helpers import tiny_model, tiny_tokenizer
+from safetensors.torch import load_file, save_file
 
 from course_utils.data import Example, collate, collate_pairs, shuffled_batches
 from course_utils.methods import reward
+from course_utils.model_files import ModelError, write_checksums
 
 EOS = 0
 
@@ -236,14 +238,22 @@ def test_saved_and_loaded(model, tmp_path, rng):
 
 
 def test_folders_that_are_no_reward_model(model, tmp_path):
-    with pytest.raises(ValueError, match=r"has no reward_head\.safetensors"):
+    with pytest.raises(ModelError, match=r"has no reward_head\.safetensors"):
         reward.load_reward_model(tmp_path)
     folder = reward.save_reward_model(model, tiny_tokenizer(), tmp_path / "rm")
-    from safetensors.torch import save_file
-
-    save_file({"weight": torch.zeros(1, 5), "centre": torch.zeros(())}, folder / reward.HEAD_FILE)
-    with pytest.raises(ValueError, match="reads 5 values, the body gives 32"):
-        reward.load_reward_model(folder)
+    head = load_file(folder / reward.HEAD_FILE)
+    for spoilt in (
+        {"weight": torch.zeros(1, 5)},
+        {"weight": head["weight"] * torch.nan},
+        {"centre": torch.tensor(torch.inf)},
+        {"other": torch.zeros(())},
+    ):
+        save_file(head | spoilt, folder / reward.HEAD_FILE)
+        with pytest.raises(ModelError, match=rf"{folder / reward.HEAD_FILE} is damaged"):
+            reward.load_reward_model(folder)
+        write_checksums(folder)
+        with pytest.raises(ModelError, match=rf"{folder / reward.HEAD_FILE} holds .*the body"):
+            reward.load_reward_model(folder)
 
 
 def test_nothing_to_train_on(model):

@@ -1,7 +1,8 @@
-"""Every lesson runs headless at smoke scale with the solutions put in, from any folder."""
+"""Every lesson runs headless at smoke scale with the solutions put in, from any folder, and asks no hub."""
 
 import papermill
 import pytest
+from helpers import logging_hub
 
 from course_utils.making import notebooks
 
@@ -13,13 +14,15 @@ LESSONS = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
 def test_papermill_at_smoke_scale_with_solutions(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COURSE_SOLUTIONS", "1")
-    done = papermill.execute_notebook(
-        path,
-        tmp_path / "out.ipynb",
-        {"MODEL": "pocket", "SCALE": "smoke"},
-        kernel_name="python3",
-        progress_bar=False,
-    )
+    with logging_hub(monkeypatch) as asked:
+        done = papermill.execute_notebook(
+            path,
+            tmp_path / "out.ipynb",
+            {"MODEL": "pocket", "SCALE": "smoke"},
+            kernel_name="python3",
+            progress_bar=False,
+        )
+    assert asked == []
     texts = [
         str(output.get("data", {}).get("text/plain", ""))
         for cell in done.cells
