@@ -67,7 +67,7 @@ def claim(
         "stored": stored,
         "excludes": excludes if isinstance(excludes, str) else dict(excludes),
         "seeds": [float(one) for one in seeds],
-        **{name: limit for name, limit in bounds.items() if limit and name != "equals"},
+        **{name: limit for name, limit in bounds.items() if limit is not None},
     }
     _waiting.append(record)
     failed = not reason and not holds and os.environ.get("COURSE_STRICT") == "1"

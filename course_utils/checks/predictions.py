@@ -99,7 +99,8 @@ class Prediction:
         text, html = "\n".join([title, *reasons]), note_html(title, *reasons, kind=kind)
         if self.choice is None:
             text, html = f"{NOT_YET.replace('open this', 'read on')}.\n{text}", folded(NOT_YET, html)
-        record = {"question": self.question, **outcome}
+        kept = dict(because) if isinstance(because, Mapping) else {self._key(answer, answer): because}
+        record = {"question": self.question, **outcome, "reasons": kept}
         publish_note(text, html, {"course": {"prediction": record}}, display=display, update=update)
 
     def _compared(self, right: bool) -> str:

@@ -106,8 +106,7 @@ def normal_form(notebook: NotebookNode) -> NotebookNode:
     count = 0
     for position, cell in enumerate(notebook.cells):
         cell.id = f"cell-{position:03d}"
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        cell.metadata = nbformat.from_dict(_kept(cell.metadata))
         if cell.cell_type != "code":
             continue
         if cell.execution_count is not None:
@@ -120,6 +119,14 @@ def normal_form(notebook: NotebookNode) -> NotebookNode:
             for mime in WIDGET_MIMES:
                 output.get("data", {}).pop(mime, None)
     return notebook
+
+
+def _kept(metadata: dict) -> dict:
+    """A cell's tags, and that its source is folded."""
+    kept = {"tags": metadata["tags"]} if metadata.get("tags") else {}
+    if metadata.get("jupyter", {}).get("source_hidden"):
+        kept["jupyter"] = {"source_hidden": True}
+    return kept
 
 
 def shrink_pictures(notebook: NotebookNode, limit: int = 40_000) -> None:

@@ -1,0 +1,310 @@
+"""Rules for the face of a lesson: its claims, predictions and exercises.
+
+python -m course_utils.making.lints 03      what breaks them, and the headings of the exercises
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import re
+import statistics
+import sys
+import tokenize
+from collections.abc import Callable, Iterator
+
+from nbformat import NotebookNode
+
+from course_utils.checks import claims
+from course_utils.checks.exercises import Exercise, exercises_of
+from course_utils.making.claims import calls_of, claims_in, source_text
+from course_utils.notebook_files import code_cells, lessons, read_notebook, tags
+
+MOST_CLAIMS = 12
+MOST_PREDICTIONS = 3
+DEVIATIONS = 3  # of the right run's seeds, between their mean and the bound
+PER_CENT = re.compile(
+    r"\b(shares?|fractions?|accurac(y|ies)|proportions?|probabilit(y|ies)|per cent)\b", re.I
+)
+CLAIM_VERBS = set(  # in the present; without forms that lessons use as nouns
+    """
+    accept accepts add adds agree agrees are beat beats become becomes begin begins belong
+    belongs break breaks bring brings calls can cannot carries carry catch catches changes closes come
+    comes copies costs could crosses decide decides depend depends differ differs disagree
+    disagrees do does doubles drops ends equals exceed exceeds explain explains falls find finds
+    fit fits follow follows forget forgets get gets give gives go goes grow grows halves has have helps
+    hide hides hold holds hurts ignore ignores improve improves include includes increases is joins keep
+    keeps know knows lack lacks leaks learn learns leave leaves let lets lie lies lifts lose loses 
+    lowers make makes matches may meet meets merge merges might miss misses moves must needs outweigh
+    outweighs overfit overfits pass passes pays picks predict predicts prefer prefers produce produces
+    raise raises reach reaches reads recall recalls recover recovers reduce reduces refuse refuses
+    reject rejects remain remains remove removes repeats restore restores reverses rises save saves
+    say says see sees selects send sends separates settles should show shows shrink shrinks
+    sounds spend spends spreads stand stands starts stay stays stops survive survives swaps take takes
+    tell tells touches tracks trains transfers triples turns uses vanish vanishes varies vary was weighs
+    were will win wins works worsen worsens would write writes yields
+    """.split()
+)
+# of clauses that have a verb of their own
+CLAUSES = set("that which who whose what where when while how if because since".split())
+STOP_WORDS = set(
+    """
+    a an and are as at be been but by can does do for from had has have in into is it its more most much
+    no not of on one or other out so than that the their them then there they this to was were what
+    which will with
+    """.split()
+)
+
+
+def verb_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """A claim is a sentence: it has a verb beside those of its subordinate clauses."""
+    return [
+        f"claim {claim.number} has no verb (or one that CLAIM_VERBS lacks): {claim.text}"
+        for claim in claims_in(notebook)
+        if not is_sentence(claim.text)
+    ]
+
+
+def is_sentence(text: str) -> bool:
+    words = re.findall(r"[a-z]+", re.sub(r"\bto \w+", "", text.lower()))
+    return sum(word in CLAIM_VERBS for word in words) > sum(word in CLAUSES for word in words)
+
+
+def unit_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """A claim has a unit; a share is in per cent."""
+    faults = []
+    for claim in claims_in(notebook):
+        unit = claim.constant("unit")
+        if not unit and not isinstance(claim.constant("equals"), str):
+            faults.append(f"claim {claim.number} has no unit: {claim.text}")
+        elif PER_CENT.search(claim.text) and unit != "%":
+            faults.append(f'claim {claim.number} is about a share and its unit is not "%": {claim.text}')
+    return faults
+
+
+def false_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """No claim says that something measured as False holds."""
+    return [
+        f"claim {claim.number} equals False: say what is true: {claim.text}"
+        for claim in claims_in(notebook)
+        if claim.constant("equals") is False
+    ]
+
+
+def number_of_claims_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """At most twelve claims a lesson."""
+    count = max(len(claims_in(notebook)), len(claims.read(notebook)))
+    return [f"{count} claims, more than {MOST_CLAIMS}"] if count > MOST_CLAIMS else []
+
+
+def headline_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """One claim is the headline."""
+    count = sum(claim.constant("headline") is True for claim in claims_in(notebook))
+    return [] if count == 1 else [f"{count} claims are marked headline=True; one is to be"]
+
+
+def margin_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """A bound lies between the right run's seeds, three deviations off, and every broken run or control."""
+    return [
+        f"{fault}: {record['text']}"
+        for record in claims.read(notebook)
+        if record["seeds"] or record["stored"]
+        for fault in _margin(record)
+    ]
+
+
+def _margin(record: dict) -> Iterator[str]:
+    seeds, excluded = record["seeds"], record["excludes"]
+    if len(seeds) < 3 or not isinstance(excluded, dict) or not excluded:
+        yield "a claim on stored seeds needs three of them (seeds=) and the values of what it excludes"
+        return
+    low, high = record.get("at_least", float("-inf")), record.get("at_most", float("inf"))
+    if "equals" in record:
+        low, high = record["equals"] - record["tolerance"], record["equals"] + record["tolerance"]
+    mean, spread = statistics.mean(seeds), DEVIATIONS * statistics.stdev(seeds)
+    if not low <= mean - spread <= mean + spread <= high:
+        yield f"the bound is less than {DEVIATIONS} deviations from the seeds' mean {mean:.4g} ± {spread:.2g}"
+    for name, value in excluded.items():
+        if low <= value <= high:
+            yield f"the bound lets {name} ({value:.4g}) pass"
+
+
+def number_of_predictions_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """At most three predictions a lesson, with three or four options or for a number."""
+    calls = [call for cell in code_cells(notebook) for call in calls_of(cell.source, "predict")]
+    too_many = len(calls) > MOST_PREDICTIONS
+    faults = [f"{len(calls)} predictions, more than {MOST_PREDICTIONS}"] if too_many else []
+    for call in calls:
+        given = [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "options")]
+        if given and isinstance(given[0], ast.List) and len(given[0].elts) not in (3, 4):
+            count = len(given[0].elts)
+            faults.append(f"{count} options, where three or four are needed: {source_text(call.args[0])}")
+    return faults
+
+
+def sentence_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """A reveal has a sentence for each option."""
+    return [
+        f"{ast.unparse(call.func)} has no sentence for each option (because={{option: ...}})"
+        for cell in code_cells(notebook)
+        for call in _reveals(cell)
+        if not any(word.arg == "because" and not _is_text(word.value) for word in call.keywords)
+    ]
+
+
+def _is_text(expression: ast.expr) -> bool:
+    return isinstance(expression, ast.JoinedStr | ast.Constant)
+
+
+def _reveals(cell: NotebookNode) -> list[ast.Call]:
+    calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    return [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "reveal"]
+
+
+def is_folded(cell: NotebookNode) -> bool:
+    """Is the cell's source hidden when the lesson is opened?"""
+    return bool(cell.metadata.get("jupyter", {}).get("source_hidden"))
+
+
+def spoiler_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """Nothing that one sees between a question and its answer gives the answer away."""
+    faults, asked = [], {}
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Assign) and calls_of(ast.unparse(node.value), "predict"):
+                question = source_text(calls_of(ast.unparse(node.value), "predict")[0].args[0])
+                asked[ast.unparse(node.targets[0])] = index, question
+        for call in _reveals(cell):
+            name = ast.unparse(call.func.value)
+            if name in asked:
+                begin, question = asked.pop(name)
+                between = [one for one in notebook.cells[begin + 1 : index] if not is_folded(one)]
+                faults += [f"{name}: {fault}" for fault in _spoilers(question, between, cell)]
+    return faults
+
+
+def _spoilers(question: str, between: list[NotebookNode], cell: NotebookNode) -> Iterator[str]:
+    if not is_folded(cell):
+        yield "the cell of its reveal is not folded (jupyter.source_hidden)"
+    words = _words_of_the_answer(question, cell)
+    for one in between:
+        if one.cell_type == "code" and (title := _plot_title(one)):
+            yield f"a figure above its answer has a title that is seen before (use {{name}}.title): {title}"
+        told = [wanted for wanted in words if wanted <= _words(_prose(one))]
+        if told:
+            yield f"{', '.join(sorted(told[0]))} stands before its answer: {one.source[:60]!r}"
+
+
+def _plot_title(cell: NotebookNode) -> str:
+    """The first title of a figure that a cell has in plain text, of four words or more."""
+    for node in ast.walk(ast.parse(cell.source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("plots.", "figures.")):
+            texts = [source_text(each) for each in (*node.args[1:2], *_titles(node)) if _is_text(each)]
+            if texts and len(texts[0].split()) >= 4:
+                return texts[0]
+    return ""
+
+
+def _titles(call: ast.Call) -> list[ast.expr]:
+    return [word.value for word in call.keywords if word.arg == "title"]
+
+
+def _words_of_the_answer(question: str, cell: NotebookNode) -> list[set[str]]:
+    """Sets of words that tell the answer where all of one are read: of the option, and of its sentence."""
+    records = [output.get("metadata", {}).get("course", {}).get("prediction") for output in cell.outputs]
+    for record in filter(None, records):
+        if record["question"] == question:
+            others = [
+                _words(f"{key} {why}") for key, why in record["reasons"].items() if key != record["answer"]
+            ]
+            common = set().union(_words(question), *others)
+            option = _words(str(record["answer"])) - common
+            sentence = _words(record["reasons"].get(record["answer"], "")) - common
+            return [words for words in (option, sentence) if words]
+    return []
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]+|\d[\d.,]*\d|\d", text.lower())) - STOP_WORDS
+
+
+def _prose(cell: NotebookNode) -> str:
+    """What a cell says in words: a text cell's source, a code cell's texts and comments."""
+    if cell.cell_type != "code":
+        return cell.source
+    texts = [node.value for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Constant)]
+    tokens = tokenize.generate_tokens(io.StringIO(cell.source).readline)
+    comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
+    return " ".join([*(text for text in texts if isinstance(text, str)), *comments])
+
+
+def heading_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """Every exercise has a heading of its own right above it, with its number, minutes and difficulty."""
+    faults = []
+    for pattern, name, above in _exercise_cells(notebook, lesson):
+        wanted = pattern("TITLE")
+        lines = above.source.splitlines() if above.cell_type == "markdown" else []
+        right = re.escape(wanted).replace("TITLE", r"\S.*")
+        if not any(re.fullmatch(rf"#{{2,4}} {right}", line) for line in lines):
+            faults.append(f"{name} has no heading above it: ### {wanted}")
+    return faults
+
+
+def _exercise_cells(
+    notebook: NotebookNode, lesson: str
+) -> Iterator[tuple[Callable[[str], str], str, NotebookNode]]:
+    """(heading by title, name, cell above) of each exercise of a lesson."""
+    every = exercises_of(lesson)
+    cells = [index for index, cell in enumerate(notebook.cells) if "exercise" in tags(cell)]
+    for number, index in enumerate(cells, 1):
+        name = re.search(r"check\.(\w+)\(", notebook.cells[index].source)[1]
+        yield (
+            lambda title, number=number, name=name: heading(every[name], number, len(cells), title),
+            name,
+            notebook.cells[index - 1],
+        )
+
+
+def heading(exercise: Exercise, number: int, count: int, title: str) -> str:
+    """An exercise's heading, without the # signs."""
+    return (
+        f"Exercise {number} of {count}: {title}, {exercise.minutes} min, "
+        f"difficulty {exercise.difficulty} of 3"
+    )
+
+
+RULES: dict[str, Callable[[NotebookNode, str], list[str]]] = {
+    "verb": verb_faults,
+    "unit": unit_faults,
+    "false": false_faults,
+    "number of claims": number_of_claims_faults,
+    "headline": headline_faults,
+    "margin": margin_faults,
+    "number of predictions": number_of_predictions_faults,
+    "sentence for each option": sentence_faults,
+    "spoilers": spoiler_faults,
+    "headings": heading_faults,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m course_utils.making.lints",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("lesson", nargs="*", help="01, or 01_why_fine_tuning_works; default: all")
+    found = 0
+    for path in lessons(parser.parse_args(arguments).lesson):
+        for rule, faults_of in RULES.items():
+            faults = faults_of(read_notebook(path), path.stem[:2])
+            found += len(faults)
+            print("".join(f"{path.stem[:2]} {rule}: {fault}\n" for fault in faults), end="")
+    return int(found > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

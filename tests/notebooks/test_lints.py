@@ -1,0 +1,264 @@
+"""The rules for claims, predictions and exercises of a lesson; each finds a notebook that breaks it.
+
+EXCEPTIONS can only shrink: a lesson that keeps a rule must leave its list.
+"""
+
+import json
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from course_utils.checks import claim, claims
+from course_utils.making.claims import claims_in, past_the_bound
+from course_utils.making.claims import main as print_claims
+from course_utils.making.lints import RULES, is_sentence
+from course_utils.making.notebooks import NOTEBOOKS, normal_form
+from course_utils.notebook_files import read_notebook
+
+LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
+ALL = {path.stem[:2] for path in LESSONS}
+EXCEPTIONS = {  # lessons that a rule does not hold for yet
+    "verb": ALL,
+    "unit": ALL,
+    "false": {"14"},
+    "number of claims": ALL,
+    "headline": ALL,
+    "margin": set(),
+    "number of predictions": {"02", "04", "05", "06", "07", "08", "09", "10", "11", "14", "15", "16"},
+    "sentence for each option": ALL,
+    "spoilers": ALL,
+    "headings": ALL,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
+def test_lesson(path, rule):
+    lesson = path.stem[:2]
+    faults = RULES[rule](read_notebook(path), lesson)
+    if lesson in EXCEPTIONS[rule]:
+        assert faults, f"lesson {lesson} keeps the rule {rule!r}: take it out of EXCEPTIONS"
+    else:
+        assert faults == []
+
+
+def code(source, *, folded=False, exercise=False, outputs=()):
+    cell = new_code_cell(source, outputs=list(outputs))
+    if folded:
+        cell.metadata["jupyter"] = {"source_hidden": True}
+    if exercise:
+        cell.metadata["tags"] = ["exercise"]
+    return cell
+
+
+def shown(kind, value):
+    return new_output("display_data", {"text/plain": ""}, metadata={"course": {kind: value}})
+
+
+REASONS = {"red": "Blood is.", "green": "Grass would be.", "blue": "Short waves scatter more."}
+ANSWER = shown("prediction", {"question": "Which colour?", "answer": "blue", "reasons": REASONS})
+HEADINGS = [
+    "### Exercise 1 of 2: the break-even rank, 5 min, difficulty 1 of 3",
+    "### Exercise 2 of 2: both gradients, 15 min, difficulty 3 of 3",
+]
+
+
+@pytest.fixture
+def record(monkeypatch):
+    """Makes the record of a claim as a notebook keeps it."""
+    published = []
+    monkeypatch.setattr(claims, "shell", lambda: None)
+    monkeypatch.setattr(claims, "publish_note", lambda text, html, metadata: published.append(metadata))
+
+    def make(**options):
+        given = {"at_most": 2.0, "seeds": [1.0, 1.1, 0.9], "excludes": {"transposed": 3.0}, "stored": True}
+        claim("The loss falls", 1.0, **{**given, **options})
+        return published[-1]["course"]["claims"][0]
+
+    return make
+
+
+def notebook_of(*cells):
+    return normal_form(new_notebook(cells=list(cells)))
+
+
+ASKED = 'guess = predict("Which colour?", ["red", "green", "blue"])'
+REVEALED = "guess.reveal(colour, because=REASONS)"
+
+
+def good(record):
+    """The smallest notebook that keeps every rule; of lesson 03, whose exercises' minutes it shows."""
+    return notebook_of(
+        code('claim("LoRA keeps the gain", .9, at_least=.5, unit="%", headline=True)'),
+        code(
+            'claim("The loss falls by seeds", 1, at_most=2, unit="nats", stored=True)',
+            outputs=[shown("claims", [record()])],
+        ),
+        code(ASKED),
+        new_markdown_cell("We look at the sky."),
+        code("# the wave lengths\nplots.bars(x, guess.title)\nlong = 12"),
+        code(REVEALED, folded=True, outputs=[ANSWER]),
+        code('predict("How many?", unit="times")'),
+        new_markdown_cell(f"{HEADINGS[0]}\nText."),
+        code("break_even_rank = check.break_even_rank(break_even_rank)", exercise=True),
+        new_markdown_cell(HEADINGS[1]),
+        code("lora_gradients = check.lora_gradients(lora_gradients)", exercise=True),
+    )
+
+
+def found(notebook):
+    return {rule: faults for rule, faults_of in RULES.items() if (faults := faults_of(notebook, "03"))}
+
+
+def test_the_smallest_good_notebook_has_no_faults(record):
+    assert found(good(record)) == {}
+
+
+def replaced(old, new):
+    """A spoiler of notebooks: every cell's source with `old` replaced."""
+
+    def spoil(notebook, record):
+        cells = [cell for cell in notebook.cells if old in cell.source]
+        assert cells, old
+        for cell in cells:
+            cell.source = cell.source.replace(old, new)
+
+    return spoil
+
+
+def many_claims(notebook, record):
+    notebook.cells[0].source += '\nclaim("It holds", 1, at_most=2, unit="nats")' * 11
+
+
+def many_claims_in_a_loop(notebook, record):
+    notebook.cells[1].outputs[0].metadata["course"]["claims"] *= 13
+
+
+def many_predictions(notebook, record):
+    notebook.cells[6].source += "\n" + "\n".join(ASKED.replace("guess", f"guess_{n}") for n in range(2))
+
+
+def records(**options):
+    def spoil(notebook, record):
+        notebook.cells[1].outputs = [shown("claims", [record(**options)])]
+
+    return spoil
+
+
+def unfolded(notebook, record):
+    notebook.cells[5].metadata.pop("jupyter")
+
+
+def numbered_wrongly(notebook, record):
+    notebook.cells[7].source = HEADINGS[0].replace("1 of 2", "1 of 3")
+
+
+def too_far_above(notebook, record):
+    notebook.cells.insert(8, new_markdown_cell("More text."))
+
+
+@pytest.mark.parametrize(
+    "spoil, rule, message",
+    [
+        (replaced("LoRA keeps the gain", "share of the gain that is kept"), "verb", "claim 1 has no verb"),
+        (replaced(', unit="nats"', ""), "unit", "claim 2 has no unit"),
+        (replaced("LoRA keeps the gain", "LoRA keeps its share"), None, ""),
+        (replaced("falls by seeds", "keeps its share"), "unit", 'its unit is not "%"'),
+        (replaced("at_most=2", "equals=False"), "false", "claim 2 equals False"),
+        (many_claims, "number of claims", "13 claims, more than 12"),
+        (many_claims_in_a_loop, "number of claims", "13 claims, more than 12"),
+        (replaced(", headline=True", ""), "headline", "0 claims are marked"),
+        (replaced("stored=True", "headline=True"), "headline", "2 claims are marked"),
+        (records(seeds=[1.0, 1.1]), "margin", "needs three of them"),
+        (records(excludes="transposed"), "margin", "needs three of them"),
+        (records(seeds=[1.0, 1.4, 0.6]), "margin", "less than 3 deviations from the seeds' mean 1 ± 1.2"),
+        (records(excludes={"transposed": 3.0, "no scale": 1.9}), "margin", "lets no scale (1.9) pass"),
+        (records(at_most=None, at_least=0.0, excludes={"a": -1.0}), None, ""),
+        (records(at_most=None, at_least=0.0), "margin", "lets transposed (3) pass"),
+        (records(at_most=None, at_least=0.8), "margin", "less than 3 deviations"),
+        (records(at_most=None, equals=1.0, tolerance=0.5), None, ""),
+        (records(at_most=None, equals=1.0, tolerance=0.2), "margin", "less than 3 deviations"),
+        (records(at_most=None, equals=1.0, tolerance=2.0), "margin", "lets transposed (3) pass"),
+        (records(stored=False, seeds=[], excludes=""), None, ""),
+        (many_predictions, "number of predictions", "4 predictions, more than 3"),
+        (replaced('["red", "green", "blue"]', '["red", "blue"]'), "number of predictions", "2 options"),
+        (replaced("because=REASONS", 'because="It is."'), "sentence for each option", "guess.reveal has no"),
+        (replaced(", because=REASONS", ""), "sentence for each option", "guess.reveal has no"),
+        (unfolded, "spoilers", "guess: the cell of its reveal is not folded"),
+        (
+            replaced("guess.title", '"The short waves scatter more"'),
+            "spoilers",
+            "has a title that is seen before",
+        ),
+        (replaced("guess.title", '"Scattering"'), None, ""),
+        (
+            replaced("the wave lengths", "all of it is blue"),
+            "spoilers",
+            "guess: blue stands before its answer",
+        ),
+        (
+            replaced("We look at the sky.", "Short waves may scatter more."),
+            "spoilers",
+            "scatter, short, waves stands",
+        ),
+        (replaced("We look at the sky.", "Waves of short length."), None, ""),
+        (
+            replaced("the break-even rank, 5", "the break-even rank, 6"),
+            "headings",
+            "break_even_rank has no heading",
+        ),
+        (replaced("difficulty 3", "difficulty 2"), "headings", "lora_gradients has no heading"),
+        (replaced("### Exercise 2", "**Exercise 2**"), "headings", "lora_gradients has no heading"),
+        (numbered_wrongly, "headings", "above it: ### Exercise 1 of 2: TITLE, 5 min, difficulty 1 of 3"),
+        (too_far_above, "headings", "break_even_rank has no heading"),
+    ],
+    ids=lambda value: getattr(value, "__name__", "").replace("spoil", "") or str(value)[:30],
+)
+def test_each_rule_is_enforced(spoil, rule, message, record):
+    notebook = good(record)
+    spoil(notebook, record)
+    faults = found(notebook)
+    assert list(faults) == ([rule] if rule else []), faults
+    assert not rule or message in faults[rule][0]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("LoRA keeps the gain", True),
+        ("Both agree", True),
+        ("The change that is merged transposed loses what was learnt", True),
+        ("share of the gain that is kept", False),
+        ("failures to find", False),
+        ("largest difference of the logits", False),
+    ],
+)
+def test_a_sentence_has_a_verb_outside_its_clauses(text, expected):
+    assert is_sentence(text) == expected
+
+
+def test_texts_of_claims_are_printed_with_values_past_their_bounds(capsys, monkeypatch, tmp_path):
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell("# Claims"),
+            code('for n in names:\n    claim(f"{n} keeps {n + 1}", x, at_least=0.5, at_most=0.9, unit="%")'),
+            code('claim("It is zero", x, at_most=0)\nclaim("It is b", x, equals="b")'),
+            code('claim("It is so", 1, at_least=low)'),
+        ]
+    )
+    (tmp_path / "42_test.ipynb").write_text(json.dumps(notebook))
+    monkeypatch.setattr("course_utils.notebook_files.NOTEBOOKS", tmp_path)
+    assert print_claims(["42"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "42_test",
+        "   1  {n} keeps {n + 1}: 99% or 45%",
+        "   2  It is zero: 0.1",
+        "   3  It is b: anything but 'b'",
+        "   4  It is so: less than low",
+    ]
+
+
+def test_every_claim_of_the_lessons_can_be_moved_past_a_bound():
+    for path in LESSONS:
+        for each in claims_in(read_notebook(path)):
+            assert past_the_bound(each), (path.stem, each)
