@@ -40,7 +40,7 @@ FIGURE_STYLE = {
     "figure.constrained_layout.use": True,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
-    "axes.prop_cycle": mpl.cycler(color=COLOURS, linestyle=["-"] * 4 + ["--"] * 3),
+    "axes.prop_cycle": mpl.cycler(color=COLOURS),
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": INK,
@@ -314,8 +314,9 @@ def lines(
 ) -> None:
     """One line for each name in `series`, {name: (x, y)}; named at the end or in a legend."""
     ax = ax or figure(title, xlabel, ylabel)[1]
-    for name, (x, y) in series.items():
-        ax.plot(x, y, marker="o" if len(x) <= 20 else None, markersize=4, label=name)
+    for number, (name, (x, y)) in enumerate(series.items()):
+        style = {"linestyle": "-" if number < 4 else "--", "marker": "o" if len(x) <= 20 else None}
+        ax.plot(x, y, markersize=4, label=name, **style)
     if logx:
         ax.set_xscale("log")
     if logy:

@@ -120,11 +120,13 @@ def show_texts(columns: Mapping[str, Sequence[str]], prompts: Sequence[str] = ()
 
 
 def _differences(one: str, other: str) -> list[tuple[str, bool]]:
-    """The words and blanks of `other` in order, each with whether it stands there and not in `one`."""
-    words = [re.findall(r"\s+|[^\s]+", text) for text in (one, other)]
-    found = difflib.SequenceMatcher(None, *words, autojunk=False).get_opcodes()
+    """The words of `other` in order, with the blanks after them, and whether `one` lacks them there."""
+    pieces = re.findall(r"^\s+|\S+\s*", other)
+    matcher = difflib.SequenceMatcher(None, one.split(), [piece.strip() for piece in pieces], autojunk=False)
     return [
-        (piece, kind != "equal") for kind, _, _, low, high in found if (piece := "".join(words[1][low:high]))
+        (text, kind != "equal")
+        for kind, _, _, low, high in matcher.get_opcodes()
+        if (text := "".join(pieces[low:high]))
     ]
 
 
