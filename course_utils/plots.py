@@ -33,6 +33,7 @@ PALE = "#E4E4E4"  # the ground of boxes with black text
 WIDTH = 6.7  # inches: 46 em of text
 MIN_FONT = 10  # points; a page of 1024 pixels shows the figure at nine tenths
 SCREEN = 96  # pixels an inch
+AT_END = "name of a line"  # the gid of texts that stand for a legend
 FIGURE_STYLE = {
     "figure.figsize": (WIDTH, 3.4),
     "figure.dpi": SCREEN,
@@ -179,6 +180,9 @@ def make_legible(fig: Figure) -> None:
     for text in fig.texts:
         text.set_wrap(text.get_text() == fig.get_suptitle())
     for ax in fig.axes:
+        if ax.get_legend() or fig.legends:  # of a cell, which needs no names at the lines
+            for text in [text for text in ax.texts if text.get_gid() == AT_END]:
+                text.remove()
         if ax.get_subplotspec():
             _wrap_labels(ax, *fig.get_size_inches())
     for line in fig.findobj(mpl.lines.Line2D):
@@ -334,9 +338,8 @@ def _name_the_ends(ax: Axes, drawn: Sequence[mpl.lines.Line2D], room: float = 0.
     if any(high - low < room for low, high in itertools.pairwise(heights)):
         return False
     for line, end in zip(drawn, ends, strict=True):
-        ax.annotate(
-            line.get_label(), end, (6, 0), textcoords="offset points", va="center", color=line.get_color()
-        )
+        place = {"textcoords": "offset points", "va": "center"}
+        ax.annotate(line.get_label(), end, (6, 0), color=line.get_color(), gid=AT_END, **place)
     return True
 
 

@@ -46,7 +46,7 @@ def test_texts_stand_side_by_side_with_the_differences_marked(displayed):
     assert html.count("<mark") == 3
     assert "The <mark" in html and ">old </mark>cat <mark" in html and ">&lt;sat&gt; down.</mark>" in html
     assert html.index("Tell it again") < html.index("The ")
-    first, head, *_, line = displayed[0]["text/plain"].splitlines()
+    first, head, *_, line = filter(None, displayed[0]["text/plain"].splitlines())
     assert first == "Tell it again" and head.split() == ["before", "after"]
     assert line.split("  ")[0] == "The cat [<sat> down.]" and line.rstrip().endswith("The [old] cat [<sat>.]")
 

@@ -42,6 +42,15 @@ def test_smoothing_has_no_bias_at_the_start_and_keeps_constants():
     assert plots.smooth([1.0, 4.0], share=1.0) == pytest.approx([1.0, 3.0])
 
 
+def test_a_legend_takes_the_place_of_names_at_the_ends():
+    plots.lines({"a": ([1, 10], [2, 3]), "b": ([1, 10], [3, 4])}, "t", "x", "y")
+    [ax] = plt.gcf().axes
+    ax.text(1, 2, "mine")
+    ax.legend()
+    plots.make_legible(plt.gcf())
+    assert [text.get_text() for text in ax.texts] == ["mine"]
+
+
 def test_bars_stand_in_order_and_tokens_are_readable():
     plots.bars({" Paris": 0.5, "$x$\n": 0.25, "two words": 0.1}, "title", "probability")
     [ax] = plt.gcf().axes
