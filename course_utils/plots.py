@@ -504,18 +504,11 @@ def log_ticks(ax: Axes, values: Sequence[float]) -> None:
     ax.set_xticks([], minor=True)
 
 
-def publish(text: str, html: str) -> None:
-    """Display in a notebook, as text/plain and text/html; elsewhere print the text."""
-    from IPython import get_ipython
+def _show(fig: Figure) -> None:
     from IPython.display import publish_display_data
 
-    if get_ipython() is None:
-        return print(text)
+    text, html = figure_html(fig)
     publish_display_data({"text/plain": text, "text/html": html})
-
-
-def _show(fig: Figure) -> None:
-    publish(*figure_html(fig))
 
 
 def _hook() -> None:

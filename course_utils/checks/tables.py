@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from course_utils.plots import publish
+from course_utils.checks.show import publish_note
 
 STAR = "\u2605"
 _LEFT = 'style="text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:normal"'
@@ -39,7 +39,9 @@ def show_table(
                 row[columns.index(name)] += f" {STAR}"
     numbers = [not any(isinstance(row.get(name), str) for row in rows) for name in columns]
     note = f"{STAR} best of its column" if best else ""
-    publish(_text_table(title, heads, cells, numbers, note), _html_table(title, heads, cells, numbers, note))
+    publish_note(
+        _text_table(title, heads, cells, numbers, note), _html_table(title, heads, cells, numbers, note)
+    )
 
 
 def _middle(value: Any) -> float | None:
@@ -112,7 +114,7 @@ def show_texts(columns: Mapping[str, Sequence[str]], prompts: Sequence[str] = ()
         texts.append(_columns_of_text(names, [_marked_text(each) for each in pieces]))
     assert len(prompts) in (0, len(first)), f"{len(prompts)} prompts for {len(first)} texts"
     head = "".join(f'<th scope="col" {_LEFT}>{escape(name)}</th>' for name in names)
-    publish(
+    publish_note(
         "\n\n".join(texts),
         f'<table style="table-layout:fixed;width:100%;margin:4px 0"><thead><tr>{head}</tr></thead>'
         f"<tbody>{html}</tbody></table>",

@@ -3,7 +3,7 @@
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from course_utils.checks.tables import show_table, show_texts
+from course_utils.checks import show_table, show_texts
 
 ROWS = [
     {"method": "LoRA", "answered": (0.9, 0.85, 0.94), "loss": 0.1234, "bytes": 1_234_567},
