@@ -33,6 +33,7 @@ PALE = "#E4E4E4"  # the ground of boxes with black text
 WIDTH = 6.7  # inches: 46 em of text
 MIN_FONT = 10  # points; a page of 1024 pixels shows the figure at nine tenths
 SCREEN = 96  # pixels an inch
+AT_END = "name of a line"  # the gid of texts that stand for a legend
 FIGURE_STYLE = {
     "figure.figsize": (WIDTH, 3.4),
     "figure.dpi": SCREEN,
@@ -65,6 +66,7 @@ FIGURE_STYLE = {
 mpl.rcParams.update(FIGURE_STYLE)
 
 _captions: WeakKeyDictionary[Figure, tuple[str, str]] = WeakKeyDictionary()  # (caption, what is seen)
+_layouts: dict[tuple, tuple[list, list]] = {}  # places of axes and title by the form of a figure
 _numbers: dict[str, int] = {}  # of figures by caption, in the order in which a notebook shows them
 
 
@@ -99,14 +101,14 @@ def caption(text: str, seen: str = "") -> None:
 def figure_html(fig: Figure, live: bool = False) -> tuple[str, str]:
     """(text, HTML) of a figure with its number, caption and alternative text. It is closed.
 
-    live: as fast as possible, in three times the bytes.
+    live: made fast, in three times the bytes.
     """
     words, _ = _captions.get(fig, ("", ""))
     alt = alt_text(fig)
     number = f"Figure {_numbers.setdefault(words, len(_numbers) + 1)}." if words else ""
     make_legible(fig)
     width, height = (round(SCREEN * inches) for inches in fig.get_size_inches())
-    data = png(fig, 1.5 * SCREEN, fast=True) if live else png(fig, 2 * SCREEN)
+    data = fast_png(fig) if live else png(fig)
     below = f"<figcaption><b>{number}</b> {escape(words)}</figcaption>" if words else ""
     html = (
         f'<figure style="margin:4px 0"><img alt="{escape(alt)}" width="{width}" height="{height}" '
@@ -116,18 +118,56 @@ def figure_html(fig: Figure, live: bool = False) -> tuple[str, str]:
     return f"{number} {words}\n{text}" if words else text, html
 
 
-def png(fig: Figure, dpi: float = 2 * SCREEN, fast: bool = False) -> str:
-    """The figure as a PNG of 64 colours in base64 (fast: of all colours); it is closed."""
+def png(fig: Figure, dpi: float = 2 * SCREEN) -> str:
+    """The figure as a PNG of 64 colours in base64; it is closed."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
+    fig.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
     plt.close(fig)
-    if not fast:
-        image = Image.open(buffer).quantize(64, method=Image.Quantize.FASTOCTREE)
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG", optimize=True)
+    image = Image.open(buffer).quantize(64, method=Image.Quantize.FASTOCTREE)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+def fast_png(fig: Figure, dpi: float = 1.5 * SCREEN) -> str:
+    """The same in half the time and in all its colours: laid out as an earlier figure of the same form."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas = FigureCanvasAgg(fig)
+    fig.set_dpi(dpi)
+    titles = [text for text in fig.texts if text.get_text() == fig.get_suptitle()]
+    form = (*fig.get_size_inches(), *(_form(ax) for ax in fig.axes))
+    if form not in _layouts:
+        fig.draw_without_rendering()
+        places = [ax.get_position(original=True) for ax in fig.axes]
+        _layouts[form] = places, [text.get_position() for text in titles]
+    fig.set_layout_engine("none")
+    places, of_titles = _layouts[form]
+    for ax, place in zip(fig.axes, places, strict=True):
+        ax.set_position(place)
+    for title, place in zip(titles, of_titles, strict=False):
+        title.set_position(place)
+    canvas.draw()
+    buffer = io.BytesIO()
+    size = canvas.get_width_height()
+    Image.frombuffer("RGBA", size, canvas.buffer_rgba()).save(buffer, "PNG", compress_level=1)
+    plt.close(fig)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _form(ax: Axes) -> tuple:
+    """What the layout depends on: the lines of title and labels, the longest text at each axis."""
+    texts = (ax.get_title("left"), ax.get_title(), ax.get_xlabel(), ax.get_ylabel())
+    at_axes = (max(map(_length, axis.get_majorticklabels()), default=0) for axis in (ax.xaxis, ax.yaxis))
+    beside = max((len(text.get_text()) for text in ax.texts), default=0)
+    return *(text.count("\n") + bool(text) for text in texts), *at_axes, beside
+
+
+def _length(label: mpl.text.Text) -> int:
+    return len(label.get_text())
 
 
 def make_legible(fig: Figure) -> None:
@@ -140,6 +180,9 @@ def make_legible(fig: Figure) -> None:
     for text in fig.texts:
         text.set_wrap(text.get_text() == fig.get_suptitle())
     for ax in fig.axes:
+        if ax.get_legend() or fig.legends:  # of a cell, which needs no names at the lines
+            for text in [text for text in ax.texts if text.get_gid() == AT_END]:
+                text.remove()
         if ax.get_subplotspec():
             _wrap_labels(ax, *fig.get_size_inches())
     for line in fig.findobj(mpl.lines.Line2D):
@@ -232,8 +275,7 @@ def _range_in_words(axis: mpl.axis.Axis) -> str:
 
 def _line_in_words(line: mpl.lines.Line2D) -> str:
     """Its name with its first and last value, the place of a single point, or where it crosses the axis."""
-    name, (xs, ys) = line.get_label(), ([float(value) for value in values] for values in line.get_data())
-    ends = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+    name, ends = line.get_label(), [(x, y) for x, y in line.get_xydata().tolist() if math.isfinite(y)]
     if not ends:
         return str(name)
     (first, start), (last, end) = ends[0], ends[-1]
@@ -276,8 +318,9 @@ def lines(
 ) -> None:
     """One line for each name in `series`, {name: (x, y)}; named at the end or in a legend."""
     ax = ax or figure(title, xlabel, ylabel)[1]
-    for name, (x, y) in series.items():
-        ax.plot(x, y, marker="o" if len(x) <= 20 else None, markersize=4, label=name)
+    for number, (name, (x, y)) in enumerate(series.items()):
+        style = {"linestyle": "-" if number < 4 else "--", "marker": "o" if len(x) <= 20 else None}
+        ax.plot(x, y, markersize=4, label=name, **style)
     if logx:
         ax.set_xscale("log")
     if logy:
@@ -288,16 +331,15 @@ def lines(
 
 def _name_the_ends(ax: Axes, drawn: Sequence[mpl.lines.Line2D], room: float = 0.09) -> bool:
     """Write each line's name right of its end, if all end at one x and are `room` of the height apart."""
-    ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in drawn if len(line.get_xdata())]
+    ends = [line.get_xydata()[-1] for line in drawn if len(line.get_xydata())]
     if len({float(x) for x, _ in ends}) != 1 or max(len(line.get_label()) for line in drawn) > 18:
         return False
     heights = sorted(ax.transAxes.inverted().transform(ax.transData.transform(ends))[:, 1])
     if any(high - low < room for low, high in itertools.pairwise(heights)):
         return False
     for line, end in zip(drawn, ends, strict=True):
-        ax.annotate(
-            line.get_label(), end, (6, 0), textcoords="offset points", va="center", color=line.get_color()
-        )
+        place = {"textcoords": "offset points", "va": "center"}
+        ax.annotate(line.get_label(), end, (6, 0), color=line.get_color(), gid=AT_END, **place)
     return True
 
 
@@ -462,18 +504,11 @@ def log_ticks(ax: Axes, values: Sequence[float]) -> None:
     ax.set_xticks([], minor=True)
 
 
-def publish(text: str, html: str) -> None:
-    """Display in a notebook, as text/plain and text/html; elsewhere print the text."""
-    from IPython import get_ipython
+def _show(fig: Figure) -> None:
     from IPython.display import publish_display_data
 
-    if get_ipython() is None:
-        return print(text)
+    text, html = figure_html(fig)
     publish_display_data({"text/plain": text, "text/html": html})
-
-
-def _show(fig: Figure) -> None:
-    publish(*figure_html(fig))
 
 
 def _hook() -> None:

@@ -13,6 +13,7 @@ from course_utils.checks.compare import (
 from course_utils.checks.exercises import Exercise, folded_until_tried, hint, mine, runs_on
 from course_utils.checks.identities import assert_same
 from course_utils.checks.predictions import predict
+from course_utils.checks.tables import show_table, show_texts
 
 __all__ = [
     "ClaimFailed",
@@ -30,5 +31,7 @@ __all__ = [
     "mine",
     "predict",
     "runs_on",
+    "show_table",
+    "show_texts",
     "unchanged",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from course_utils.plots import publish
+from course_utils.checks.show import publish_note
 
 STAR = "\u2605"
 _LEFT = 'style="text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:normal"'
@@ -39,7 +39,9 @@ def show_table(
                 row[columns.index(name)] += f" {STAR}"
     numbers = [not any(isinstance(row.get(name), str) for row in rows) for name in columns]
     note = f"{STAR} best of its column" if best else ""
-    publish(_text_table(title, heads, cells, numbers, note), _html_table(title, heads, cells, numbers, note))
+    publish_note(
+        _text_table(title, heads, cells, numbers, note), _html_table(title, heads, cells, numbers, note)
+    )
 
 
 def _middle(value: Any) -> float | None:
@@ -112,7 +114,7 @@ def show_texts(columns: Mapping[str, Sequence[str]], prompts: Sequence[str] = ()
         texts.append(_columns_of_text(names, [_marked_text(each) for each in pieces]))
     assert len(prompts) in (0, len(first)), f"{len(prompts)} prompts for {len(first)} texts"
     head = "".join(f'<th scope="col" {_LEFT}>{escape(name)}</th>' for name in names)
-    publish(
+    publish_note(
         "\n\n".join(texts),
         f'<table style="table-layout:fixed;width:100%;margin:4px 0"><thead><tr>{head}</tr></thead>'
         f"<tbody>{html}</tbody></table>",
@@ -120,11 +122,13 @@ def show_texts(columns: Mapping[str, Sequence[str]], prompts: Sequence[str] = ()
 
 
 def _differences(one: str, other: str) -> list[tuple[str, bool]]:
-    """The words and blanks of `other` in order, each with whether it stands there and not in `one`."""
-    words = [re.findall(r"\s+|[^\s]+", text) for text in (one, other)]
-    found = difflib.SequenceMatcher(None, *words, autojunk=False).get_opcodes()
+    """The words of `other` in order, with the blanks after them, and whether `one` lacks them there."""
+    pieces = re.findall(r"^\s+|\S+\s*", other)
+    matcher = difflib.SequenceMatcher(None, one.split(), [piece.strip() for piece in pieces], autojunk=False)
     return [
-        (piece, kind != "equal") for kind, _, _, low, high in found if (piece := "".join(words[1][low:high]))
+        (text, kind != "equal")
+        for kind, _, _, low, high in matcher.get_opcodes()
+        if (text := "".join(pieces[low:high]))
     ]
 
 

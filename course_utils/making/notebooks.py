@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import base64
-import io
 import os
 import re
 import subprocess
@@ -42,6 +40,7 @@ CONDITIONS = {
 MAX_BYTES = 600_000
 MAX_LINES = 30
 MIN_COMPARED = 0.6
+MAX_IMPORTS = 8  # lines of imports that stand open; a longer cell is folded
 WIDGET_MIMES = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 
 
@@ -129,20 +128,6 @@ def _kept(metadata: dict) -> dict:
     return kept
 
 
-def shrink_pictures(notebook: NotebookNode, limit: int = 40_000) -> None:
-    """Large PNG pictures with 128 colours instead of all: a quarter of the bytes, and hardly to be seen."""
-    from PIL import Image
-
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
-        picture = output.get("data", {}).get("image/png", "")
-        if len(picture) <= limit:
-            continue
-        buffer = io.BytesIO()
-        image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
-        image.quantize(128).save(buffer, "PNG", optimize=True)
-        output.data["image/png"] = base64.b64encode(buffer.getvalue()).decode()
-
-
 def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Streams of one name joined where they follow each other; carriage returns carried out."""
     result: list[NotebookNode] = []
@@ -228,6 +213,46 @@ def saved_faults(notebook: NotebookNode) -> list[str]:
     size = len(nbformat.writes(notebook).encode())
     if size > MAX_BYTES:
         faults.append(f"{size / 1000:.0f} kB, more than {MAX_BYTES / 1000:.0f} kB")
+    return faults
+
+
+def import_faults(notebook: NotebookNode) -> list[str]:
+    """Imports stand in one cell, folded where it is long; those of the library's part beside their use."""
+    faults, found = [], []
+    for index, cell in enumerate(code_cells(notebook)):
+        if index < 2 or {"library", "from-scratch"} & set(tags(cell)):
+            continue
+        body = ast.parse(cell.source).body
+        imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+        if not imports:
+            continue
+        found.append(_name(index, cell))
+        if sum(node.end_lineno - node.lineno + 1 for node in imports) > MAX_IMPORTS:
+            folded = cell.metadata.get("jupyter", {}).get("source_hidden")
+            if not (folded and cell.source.startswith("# ") and len(imports) == len(body)):
+                faults.append(
+                    f"{found[-1]} imports in more than {MAX_IMPORTS} lines: begin with a comment, hold "
+                    "nothing else, and be folded (jupyter.source_hidden in its metadata)"
+                )
+    if len(found) > 1:
+        faults.append(f"imports stand in {len(found)} cells: {', '.join(found)}")
+    return faults
+
+
+def picture_faults(notebook: NotebookNode) -> list[str]:
+    """Every saved picture has an alternative text that a page shows."""
+    faults = []
+    for index, cell in enumerate(code_cells(notebook)):
+        for data in (output.get("data", {}) for output in cell.outputs):
+            bare = [mime for mime in data if mime.startswith("image/")]
+            images = re.findall(r"<img\b[^>]*>", data.get("text/html", ""))
+            if bare and not images:
+                faults.append(f"{_name(index, cell)} shows {bare[0]}, of which JupyterLab shows no words")
+            faults += [
+                f"{_name(index, cell)} shows a picture without words (alt)"
+                for image in images
+                if not re.search(r'alt="[^"]', image)
+            ]
     return faults
 
 
@@ -322,7 +347,6 @@ def _one(lesson: str, write_it: bool) -> bool:
             print(f"{path.stem}: stopped, nothing written.\n{error}", file=sys.stderr)
             return False
     normal_form(notebook)
-    shrink_pictures(notebook)
     faults = structure_faults(notebook) + saved_faults(notebook) + from_scratch_faults(notebook)
     size = len(nbformat.writes(notebook).encode())
     print(f"{path.stem}: {seconds:.0f} s, peak memory {peak / 2**30:.2f} GiB, {size / 1000:.0f} kB")

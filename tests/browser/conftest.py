@@ -210,14 +210,13 @@ class Notebook:
         self.wait_idle()
 
     def set_slider(self, index, name, keys):
-        """Move the slider of that name by pressing keys on its handle, and wait for the new printed text.
+        """Move the slider of that name by pressing keys on it, and wait for the new printed text.
 
         The slider's own number changes at once and is not what is waited for.
         """
         printed = self.cell(index).locator(".jp-RenderedText")
         before = printed.inner_text()
-        slider = self.cell(index).locator(".widget-slider", has_text=name).first
-        slider.locator(".noUi-handle").focus()
+        self.cell(index).get_by_role("slider", name=name).focus()
         for key in keys:
             self.page.keyboard.press(key)
         self.page.wait_for_function(

@@ -24,7 +24,7 @@ def test_the_calculator_answers_to_method_card_and_price(open_lesson, tmp_path):
     def choose(name, value):
         """Take a choice from the list of that name, and wait for the text that follows from it."""
         before = notebook.cell(index).locator(".jp-RenderedText").inner_text()
-        notebook.cell(index).locator(".widget-dropdown", has_text=name).locator("select").select_option(value)
+        notebook.cell(index).get_by_role("combobox", name=name, exact=True).select_option(value)
         notebook.page.wait_for_function(
             """([index, before]) => {
             const text = document.querySelector(

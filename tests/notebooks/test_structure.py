@@ -5,7 +5,14 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course_utils.making import notebooks
-from course_utils.making.notebooks import from_scratch_faults, normal_form, saved_faults, structure_faults
+from course_utils.making.notebooks import (
+    from_scratch_faults,
+    import_faults,
+    normal_form,
+    picture_faults,
+    saved_faults,
+    structure_faults,
+)
 from course_utils.notebook_files import read_notebook
 
 LESSONS = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
@@ -20,6 +27,25 @@ def test_structure(path):
 @lessons
 def test_saved_outputs(path):
     assert saved_faults(read_notebook(path)) == []
+
+
+# lessons that do not keep a rule yet; their rework takes them off
+IMPORTS_LATER = {f"{number:02d}" for number in range(18)}
+PICTURES_LATER = {f"{number:02d}" for number in range(18)}
+
+
+@lessons
+def test_imports_stand_in_one_cell(path):
+    found = import_faults(read_notebook(path))
+    assert bool(found) == (path.stem[:2] in IMPORTS_LATER), found or "it keeps the rule: take it off the list"
+
+
+@lessons
+def test_pictures_have_words(path):
+    found = picture_faults(read_notebook(path))
+    assert bool(found) == (path.stem[:2] in PICTURES_LATER), (
+        found or "it keeps the rule: take it off the list"
+    )
 
 
 @lessons
@@ -57,11 +83,21 @@ def good():
 
 
 def faults(notebook):
-    return structure_faults(notebook) + saved_faults(notebook) + from_scratch_faults(notebook)
+    rules = (structure_faults, saved_faults, from_scratch_faults, import_faults, picture_faults)
+    return [fault for rule in rules for fault in rule(notebook)]
 
 
 def test_the_smallest_good_notebook_has_no_faults():
     assert faults(good()) == []
+
+
+def test_a_folded_cell_of_imports_and_a_picture_with_words_are_no_faults():
+    notebook = good()
+    _imports(notebook, "# What is imported\n")
+    _shows(
+        notebook, new_output("display_data", {"text/html": '<img width="3" alt="A loss falls" src="data:,">'})
+    )
+    assert faults(notebook) == []
 
 
 def _code(notebook, index):
@@ -161,6 +197,37 @@ def widget_view(nb):
     _shows(nb, new_output("display_data", {VIEW: {"model_id": "1"}}))
 
 
+def scattered_imports(nb):
+    for index in (4, 5):
+        _code(nb, index).source = f"import json\n{_code(nb, index).source}"
+
+
+def _imports(nb, source, folded=True):
+    _code(nb, 5).source = source + "\n".join(f"import m{number}" for number in range(9))
+    _code(nb, 5).metadata["jupyter"] = {"source_hidden": folded}
+    _code(nb, 6).source += '\nclaim("x", 1, at_most=2)'
+
+
+def open_imports(nb):
+    _imports(nb, "# What is imported\n", folded=False)
+
+
+def uncommented_imports(nb):
+    _imports(nb, "")
+
+
+def code_among_folded_imports(nb):
+    _imports(nb, "# What is imported\nx = 1\n")
+
+
+def picture_without_words(nb):
+    _shows(nb, new_output("display_data", {"text/html": '<figure><img alt="" src="data:,"></figure>'}))
+
+
+def bare_picture(nb):
+    _shows(nb, new_output("display_data", {"image/png": "", "text/plain": "<Figure>"}))
+
+
 def defines_nothing(nb):
     _code(nb, 6).metadata.tags = ["from-scratch"]
 
@@ -197,6 +264,12 @@ def unknown_definition(nb):
         (widget_view, "widget view"),
         (unknown_definition, "not in the package"),
         (defines_nothing, "defines nothing"),
+        (scattered_imports, "in 2 cells"),
+        (open_imports, "more than 8 lines"),
+        (uncommented_imports, "more than 8 lines"),
+        (code_among_folded_imports, "more than 8 lines"),
+        (picture_without_words, "without words"),
+        (bare_picture, "image/png"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
