@@ -8,6 +8,7 @@ import torch
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
+from course_utils.gpt2 import split_heads
 
 
 def greedy_next_token(logits):
@@ -59,12 +60,6 @@ GREEDY_MISTAKES = [
         lambda logits: logits[:, -1].softmax(-1).multinomial(1).squeeze(-1),
     ),
 ]
-
-
-def split_heads(x, heads):
-    """The columns of x cut into heads of equal size. x [B, T, D] -> [B, heads, T, D / heads]."""
-    batch, tokens, width = x.shape
-    return x.view(batch, tokens, heads, width // heads).transpose(1, 2)
 
 
 def _two_heads(x, heads):
