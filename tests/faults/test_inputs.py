@@ -347,7 +347,7 @@ def quantized_folder(folder):
 
 @pytest.mark.parametrize("kind, make", [("reward", reward_folder), ("quantised", quantized_folder)])
 def test_reward_and_quantised_models(tmp_path, tabulate, kind, make):
-    """Every damage, a flipped bit too, is refused; a torn file also where its checksum is that of the torn one."""
+    """Every damage, a flipped bit too, is refused; a torn file also under a checksum of its own."""
     folder, load = make(tmp_path)
     contents = {file.name: file.read_bytes() for file in folder.iterdir()}
     names = [name for name in sorted(contents) if name != "tokenizer_config.json"]
