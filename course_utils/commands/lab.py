@@ -150,8 +150,8 @@ def lab(arguments: list[str]) -> int:
     for first in lessons(folder=WORK)[:1]:
         command.append(f"--LabApp.default_url=/lab/tree/{first.relative_to(ROOT).as_posix()}")
     command += arguments
-    os.environ.update(jupyter_environment())
+    environment = {**os.environ, **jupyter_environment()}
     os.chdir(ROOT)
     if os.name == "posix":
-        os.execv(command[0], command)  # so that Ctrl-C asks JupyterLab alone
-    return subprocess.run(command).returncode
+        os.execve(command[0], command, environment)  # so that Ctrl-C asks JupyterLab alone
+    return subprocess.run(command, env=environment).returncode

@@ -92,11 +92,15 @@ def test_controls_come_back_with_their_state_and_without_it_as_text_and_picture(
     for theme in (DARK, LIGHT):
         command(notebook, "apputils:change-theme", theme=theme)
         notebook.cell(question)
-        text, ground = notebook.cell(question).locator("pre").last.evaluate(
-            """node => {
+        text, ground = (
+            notebook.cell(question)
+            .locator("pre")
+            .last.evaluate(
+                """node => {
             const colours = node => getComputedStyle(node);
             return [colours(node).color, colours(document.querySelector('.jp-Notebook')).backgroundColor];
         }"""
+            )
         )
         assert abs(brightness(text) - brightness(ground)) > 0.5, theme
         notebook.page.screenshot(path=tmp_path / f"{theme}.png")
