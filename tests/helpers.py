@@ -2,6 +2,7 @@
 
 import os
 import random
+import symtable
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -175,3 +176,26 @@ def feed(exercise, seed: int) -> None:
         assert part in fault[0], f"wrong answer {number} gets: {fault[0]}"
         messages.add(fault[0])
     assert len(messages) >= 3, "three different messages at least"
+
+
+def needed_for(sources: list[str], last: int) -> list[int]:
+    """Numbers of the code cells that one needs, itself too: of each name, the cell that bound it last."""
+    kept, (_, wanted) = [last], _names(sources[last])
+    for number in range(last - 1, -1, -1):
+        bound, read = _names(sources[number])
+        if bound & wanted:
+            kept.append(number)
+            wanted = wanted - bound | read
+    return kept[::-1]
+
+
+def _names(source: str) -> tuple[set[str], set[str]]:
+    """(global names that a cell binds, those that it reads before)."""
+    top = symtable.symtable(source, "cell", "exec")
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    read, todo = {s.get_name() for s in top.get_symbols() if s.is_referenced()}, top.get_children()
+    while todo:
+        table = todo.pop()
+        read |= {s.get_name() for s in table.get_symbols() if s.is_global()}
+        todo += table.get_children()
+    return bound, read

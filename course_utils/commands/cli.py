@@ -130,6 +130,11 @@ def _reset(arguments: argparse.Namespace) -> None:
 
     copy, kept = reset(arguments.lesson)
     print(f"{copy} is fresh." + (f" Your old copy is {kept}." if kept else ""))
+    if kept:
+        print(
+            "If the lesson is open in JupyterLab: File > Reload Notebook from Disk. "
+            "Where JupyterLab asks: Revert, not Overwrite."
+        )
 
 
 def _fetch(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -15,6 +17,18 @@ from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import NOTEBOOKS, lessons, write_notebook
 
 WORK = ROOT / "work"
+JUPYTER = Path(__file__).parent / "jupyter"  # the course's defaults and style for JupyterLab
+# as JupyterLab writes them; where they differ, a lesson counts as changed as soon as it is opened
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+LANGUAGE = {
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+    "version": platform.python_version(),
+}
 OTHER_CHECKOUT = "Free some space, or copy the course to a folder of yours that can be written"
 
 
@@ -23,8 +37,6 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
 
     A copy that is there is never touched: where its lesson has changed since, the line says so.
     """
-    import nbformat
-
     with naming(work, OTHER_CHECKOUT):
         work.mkdir(exist_ok=True)
     lines = []
@@ -34,7 +46,7 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
             with naming(copy, OTHER_CHECKOUT):
                 write_notebook(_fresh(lesson), copy)
             lines.append(f"{copy.relative_to(work.parent)}: copied from {source.name}/")
-        elif _origin(copy) != _digest(nbformat.read(lesson, as_version=4)):
+        elif _origin(copy) != _digest(_read(lesson)):
             gone = missing_modules(copy)
             what = (
                 f"imports {gone[0]}, which has moved: it cannot run" if gone else "is older than its lesson"
@@ -98,24 +110,35 @@ def _fresh(lesson: Path):
             for key in ("execution", "papermill", "ExecuteTime"):
                 cell.metadata.pop(key, None)
     notebook.metadata.pop("widgets", None)
+    notebook.metadata |= {"kernelspec": KERNEL, "language_info": LANGUAGE}
     return notebook
 
 
-def _digest(notebook) -> str:
-    """A hash of what the cells say, outputs aside."""
-    text = "\0".join(f"{cell.cell_type}\0{cell.source}" for cell in notebook.cells)
+def _read(path: Path) -> dict:
+    """A notebook as JSON: nbformat, which checks it, takes longer to import than JupyterLab may wait."""
+    return json.loads(path.read_bytes())
+
+
+def _digest(notebook: dict) -> str:
+    """A hash of what the cells say, outputs aside; a source is a string or, in files, its lines."""
+    text = "\0".join(f"{cell['cell_type']}\0{''.join(cell['source'])}" for cell in notebook["cells"])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _origin(copy: Path) -> str | None:
     """The hash of the lesson that this copy was made from (JupyterLab keeps it when it saves), or None."""
-    import nbformat
-
     try:
-        notebook = nbformat.read(copy, as_version=4)
-    except ValueError:  # not a notebook any more
+        return _read(copy)["metadata"]["course"]["lesson"]
+    except (ValueError, KeyError, TypeError):  # not a notebook any more
         return None
-    return notebook.metadata.get("course", {}).get("lesson")
+
+
+def jupyter_environment() -> dict[str, str]:
+    """Variables that give JupyterLab the course's defaults; the user's own settings stand above them."""
+    paths = {}
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH"):
+        paths[name] = os.pathsep.join(filter(None, [str(JUPYTER), os.environ.get(name)]))
+    return paths
 
 
 def lab(arguments: list[str]) -> int:
@@ -127,7 +150,8 @@ def lab(arguments: list[str]) -> int:
     for first in lessons(folder=WORK)[:1]:
         command.append(f"--LabApp.default_url=/lab/tree/{first.relative_to(ROOT).as_posix()}")
     command += arguments
+    environment = {**os.environ, **jupyter_environment()}
     os.chdir(ROOT)
     if os.name == "posix":
-        os.execv(command[0], command)  # so that Ctrl-C asks JupyterLab alone
-    return subprocess.run(command).returncode
+        os.execve(command[0], command, environment)  # so that Ctrl-C asks JupyterLab alone
+    return subprocess.run(command, env=environment).returncode

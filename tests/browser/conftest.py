@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,13 +48,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     """(address, token, folder) of a running JupyterLab that serves copies of the lessons in work/."""
-    from course_utils.commands.lab import copy_lessons
+    from course_utils.commands.lab import copy_lessons, jupyter_environment
 
     folder = tmp_path_factory.mktemp("lab")
     copy_lessons(NOTEBOOKS, folder / "work")
-    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
     token = secrets.token_hex(8)
     own = {
         "COURSE_HOME": "home",
@@ -61,7 +59,8 @@ def lab(tmp_path_factory):
         "JUPYTERLAB_SETTINGS_DIR": "settings",
         "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
     }
-    environment = {**os.environ, **{name: str(folder / place) for name, place in own.items()}}
+    environment = {**os.environ, **jupyter_environment()}
+    environment |= {name: str(folder / place) for name, place in own.items()}
     command = [
         sys.executable,
         "-m",
@@ -72,7 +71,6 @@ def lab(tmp_path_factory):
         "--port=0",
         f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={folder}",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.expose_app_in_browser=True",
     ]
     log = folder / "lab.log"
@@ -93,8 +91,9 @@ def _address(server, log):
     while time.monotonic() < deadline:
         match = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
         if match:
-            urllib.request.urlopen(f"{match.group()}/api", timeout=30).close()
-            return match.group()
+            with suppress(OSError):  # the address is logged a moment before anybody listens
+                urllib.request.urlopen(f"{match.group()}/api", timeout=30).close()
+                return match.group()
         if server.poll() is not None:
             break
         time.sleep(0.2)

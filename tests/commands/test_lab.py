@@ -1,3 +1,8 @@
+import json
+import os
+import sys
+from pathlib import Path
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -106,11 +111,11 @@ def test_the_lab_is_opened_on_this_machine_only_and_as_root_too(source, work, mo
     monkeypatch.setattr(lab, "ROOT", tmp_path)
     monkeypatch.setattr(lab, "WORK", work)
     monkeypatch.setattr(lab, "copy_lessons", lambda: copy_lessons(source, work))
-    monkeypatch.setattr("os.execv", lambda program, command: started.extend(command))
+    monkeypatch.setattr("os.execve", lambda program, command, _: started.extend(command))
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("os.name", "posix")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(lab.subprocess, "run", lambda command: type("Done", (), {"returncode": 0}))
+    monkeypatch.setattr(lab.subprocess, "run", lambda command, env: type("Done", (), {"returncode": 0}))
     assert cli.main(["lab", "--no-browser"]) == 0
     assert started[1:3] == ["-m", "jupyterlab"]
     assert "--ip=127.0.0.1" in started and "--allow-root" in started and "--no-browser" in started
@@ -155,3 +160,42 @@ def test_a_place_that_cannot_be_written_is_named_with_what_helps(source, tmp_pat
     ):
         with pytest.raises(OSError, match=r"work cannot be used \(.*copy the course to a folder of yours"):
             call()
+
+
+def test_the_course_adds_its_defaults_to_the_paths_of_jupyter(monkeypatch):
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", os.pathsep.join(["/theirs", "/others"]))
+    monkeypatch.delenv("JUPYTER_PATH", raising=False)
+    environment = lab.jupyter_environment()
+    assert environment["JUPYTER_CONFIG_PATH"].split(os.pathsep) == [str(lab.JUPYTER), "/theirs", "/others"]
+    assert environment["JUPYTER_PATH"] == str(lab.JUPYTER)
+
+
+def test_the_defaults_are_settings_that_jupyterlab_knows():
+    """A name that it does not know is passed over in silence."""
+    defaults = json.loads((lab.JUPYTER / "labconfig" / "default_setting_overrides.json").read_text())
+    share = Path(sys.prefix) / "share" / "jupyter"
+    for plugin, settings in defaults.items():
+        extension, name = plugin.split(":")
+        (schema,) = share.glob(f"lab*/**/schemas/{extension}/{name}.json")
+        known = json.loads(schema.read_text())["properties"]
+        for setting, value in settings.items():
+            kind = {bool: "boolean", str: "string", dict: "object"}[type(value)]
+            assert known[setting].get("type", kind) == kind
+            options = [option["const"] for option in known[setting].get("oneOf", [])]
+            assert value in (known[setting].get("enum") or options or [value]), (plugin, setting)
+
+
+def test_current_copies_are_seen_without_nbformat(source, work, monkeypatch):
+    """Importing it would keep JupyterLab waiting."""
+    copy_lessons(source, work)
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    assert copy_lessons(source, work) == []
+
+
+def test_reset_says_what_to_press_where_the_lesson_is_open(source, work, monkeypatch, capsys):
+    monkeypatch.setattr(lab, "reset", lambda name: reset(name, source, work))
+    cli.main(["reset", "1"])
+    assert "Reload Notebook from Disk" not in capsys.readouterr().out, "there was none to be open"
+    cli.main(["reset", "1"])
+    shown = capsys.readouterr().out
+    assert "File > Reload Notebook from Disk" in shown and "Revert, not Overwrite" in shown

@@ -1,0 +1,70 @@
+"""Stop in every training cell of a lesson, and the cell run again: one kernel a lesson, at smoke scale."""
+
+import os
+import re
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from course_utils.notebook_files import code_cells, lessons, read_notebook
+
+pytestmark = [pytest.mark.slow, pytest.mark.notebook]
+# presses Stop once, after the first step of a training in the next cell
+ARM = """
+import signal
+from course_utils.training import ProgressBar
+plain_update = globals().get("plain_update", ProgressBar.update)
+def pressing_update(bar, *arguments):
+    ProgressBar.update = plain_update
+    plain_update(bar, *arguments)
+    signal.raise_signal(signal.SIGINT)
+ProgressBar.update = pressing_update
+"""
+
+
+class Kernel:
+    def __init__(self, folder):
+        environment = {**os.environ, "COURSE_SCALE": "smoke", "COURSE_HOME": str(folder)}
+        self.manager, self.client = start_new_kernel(kernel_name="python3", env=environment)
+
+    def run(self, source):
+        """(reply, outputs) of a cell."""
+        outputs = []
+        reply = self.client.execute_interactive(
+            source, timeout=120, allow_stdin=False, output_hook=outputs.append
+        )
+        return reply["content"], outputs
+
+    def close(self):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def kernel(home):
+    kernel = Kernel(home)
+    yield kernel
+    kernel.close()
+
+
+@pytest.mark.parametrize("lesson", [f"{n:02d}" for n in range(18)])
+def test_each_training_cell_stops_and_runs_again(kernel, lesson):
+    stopped = 0
+    for number, cell in enumerate(code_cells(read_notebook(lessons([lesson])[0]))):
+        kernel.run(ARM)
+        reply, outputs = kernel.run(cell.source)
+        if reply["status"] == "ok":
+            continue
+        stopped += 1
+        errors = [output["content"] for output in outputs if output["msg_type"] == "error"]
+        assert [error["ename"] for error in errors] == ["TrainingStopped"], (number, errors)
+        (line,) = errors[0]["traceback"]
+        assert re.match(r"Stopped: .*interrupted (at step|after) \d+ of \d+", line), line
+        reply, outputs = kernel.run(cell.source)
+        assert reply["status"] == "ok", (number, reply["evalue"])
+    assert stopped >= 2
