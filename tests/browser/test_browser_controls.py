@@ -114,7 +114,8 @@ show_texts({"before": ["The cat sat."], "after": ["The old cat sat."]}, ["Tell i
     page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
     page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
     ground = "element => getComputedStyle(element).backgroundColor"
-    assert [picture.evaluate(ground), picture.locator("xpath=..").evaluate(ground)] == [
-        "rgba(0, 0, 0, 0)"
-    ] * 2
+    grounds = [part.evaluate(ground) for part in (picture, picture.locator("xpath=.."))]
+    assert grounds == ["rgba(0, 0, 0, 0)"] * 2, "transparent"
+    old = page.locator("u", has_text="old")
+    assert old.evaluate("element => getComputedStyle(element).color") != "rgb(0, 0, 0)"
     page.screenshot(path=tmp_path / "dark.png")

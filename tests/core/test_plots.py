@@ -133,6 +133,14 @@ def test_the_alternative_text_says_title_axes_and_values():
     )
 
 
+def test_the_alternative_text_says_intervals():
+    from course_utils.lessons.lesson_14.figures import intervals
+
+    intervals({"LoRA": (0.5, 0.4, 0.7), "full": (-0.1, -0.2, 0.1)}, "Apart", "difference")
+    words = plots.alt_text(plt.gcf())
+    assert words.endswith("LoRA 0.5 (0.4 to 0.7); full -0.1 (-0.2 to 0.1).")
+
+
 def test_the_alternative_text_of_a_drawing_is_what_is_written_in_it():
     from course_utils.lessons.lesson_03.figures import lora_paths
 
