@@ -286,10 +286,22 @@ def _line_in_words(line: mpl.lines.Line2D) -> str:
     return f"{name} at {start:.3g}" if start == end else f"{name} from {start + 0:.3g} to {end + 0:.3g}"
 
 
+def _interval_in_words(ax: Axes, drawn: mpl.container.ErrorbarContainer) -> list[str]:
+    """A horizontal interval with the name at its height; nothing of others."""
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    points = drawn.lines[0].get_xydata().tolist()
+    if not drawn.has_xerr or len(points) != 1 or not 0 <= points[0][1] < len(names):
+        return []
+    [(low, _), (high, _)] = drawn.lines[2][0].get_segments()[0]
+    return [f"{names[round(points[0][1])]} {points[0][0]:.3g} ({low:.3g} to {high:.3g})"]
+
+
 def _bars_in_words(ax: Axes, most: int = 12) -> list[str]:
     """Bars with the names at their axis; of many bars only the number."""
     found = []
     for drawn in ax.containers:
+        if isinstance(drawn, mpl.container.ErrorbarContainer):
+            found += _interval_in_words(ax, drawn)
         if not isinstance(drawn, mpl.container.BarContainer):
             continue
         upright = drawn.orientation == "vertical"

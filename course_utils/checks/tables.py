@@ -133,8 +133,8 @@ def _differences(one: str, other: str) -> list[tuple[str, bool]]:
 
 
 def _marked_html(pieces: Sequence[tuple[str, bool]]) -> str:
-    mark = 'style="color:inherit;background:#D55E0040"'
-    return "".join(f"<mark {mark}>{escape(text)}</mark>" if new else escape(text) for text, new in pieces)
+    mark = 'style="background:#D55E0040"'  # not <mark>, which is black on a dark page
+    return "".join(f"<u {mark}>{escape(text)}</u>" if new else escape(text) for text, new in pieces)
 
 
 def _marked_text(pieces: Sequence[tuple[str, bool]]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import math
+import re
+from html import unescape
 from urllib.parse import quote
 
 from course_utils.checks import claims
@@ -60,7 +62,10 @@ def headline_figure(notebook: dict) -> dict | None:
 
 
 def _picture(output: dict) -> dict | None:
-    """Source and alternative text of an output that is a picture."""
+    """Source and alternative text of an output that is a picture, or whose HTML has one."""
+    html = "".join(output.get("data", {}).get("text/html", ""))
+    if found := re.search(r'<img alt="([^"]*)"[^>]* src="(data:image/[^"]+)"', html):
+        return {"source": found[2], "alt": unescape(found[1])}
     for kind in PICTURES:
         if kind in output.get("data", {}):
             data = "".join(output["data"][kind])

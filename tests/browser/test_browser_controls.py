@@ -4,7 +4,9 @@ import statistics
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 SOURCE = """import torch
 from course_utils import plots, widgets
 
@@ -51,8 +53,7 @@ def notebook(lab, open_lesson):
     _, _, folder = lab
     path = folder / "work" / "99_controls.ipynb"
     cells = [nbformat.v4.new_code_cell(SOURCE)]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), path)
     notebook = open_lesson("99")
     notebook.run_all()
     notebook.cell(0).locator("img").wait_for()
@@ -86,3 +87,35 @@ def test_the_picture_follows_a_drag_and_the_keys(notebook, tmp_path, record_prop
     assert choice.evaluate("each => each === document.activeElement")
     notebook.page.keyboard.press("s")  # the first letter of an option
     cell.get_by_text("second, rank 1").wait_for()
+
+
+def test_a_saved_lesson_that_nobody_trusts_shows_figures_tables_and_texts(lab, open_lesson, tmp_path):
+    source = """from course_utils import plots
+from course_utils.checks import show_table, show_texts
+
+plots.lines({"a": ([1, 2, 3], [3, 2, 1]), "b": ([1, 2, 3], [3, 1, 0])}, "Both fall", "step", "loss (nats)")
+plots.caption("A figure with $x$ in its caption.", seen="b falls faster")
+show_table([{"name": "a", "loss": (1.0, 0.9, 1.1)}, {"name": "b", "loss": 0.5}], "Losses", best={"loss": min})
+show_texts({"before": ["The cat sat."], "after": ["The old cat sat."]}, ["Tell it again"])"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=KERNEL)
+    NotebookClient(notebook).execute()
+    _, _, folder = lab
+    nbformat.write(notebook, folder / "work" / "98_saved.ipynb")
+    page = open_lesson("98").page
+    picture = page.get_by_alt_text("Both fall. b falls faster. x: step")
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") == 2 * picture.evaluate("image => image.width")
+    assert page.get_by_text("Figure 1.").is_visible()
+    assert (
+        page.get_by_role("rowheader", name="b").is_visible() and page.get_by_text("0.5 \u2605").is_visible()
+    )
+    page.get_by_text("old").first.wait_for()
+    page.screenshot(path=tmp_path / "light.png")
+    page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
+    ground = "element => getComputedStyle(element).backgroundColor"
+    grounds = [part.evaluate(ground) for part in (picture, picture.locator("xpath=.."))]
+    assert grounds == ["rgba(0, 0, 0, 0)"] * 2, "transparent"
+    old = page.locator("u", has_text="old")
+    assert old.evaluate("element => getComputedStyle(element).color") != "rgb(0, 0, 0)"
+    page.screenshot(path=tmp_path / "dark.png")

@@ -133,6 +133,14 @@ def test_the_alternative_text_says_title_axes_and_values():
     )
 
 
+def test_the_alternative_text_says_intervals():
+    from course_utils.lessons.lesson_14.figures import intervals
+
+    intervals({"LoRA": (0.5, 0.4, 0.7), "full": (-0.1, -0.2, 0.1)}, "Apart", "difference")
+    words = plots.alt_text(plt.gcf())
+    assert words.endswith("LoRA 0.5 (0.4 to 0.7); full -0.1 (-0.2 to 0.1).")
+
+
 def test_the_alternative_text_of_a_drawing_is_what_is_written_in_it():
     from course_utils.lessons.lesson_03.figures import lora_paths
 
@@ -201,3 +209,15 @@ def test_a_notebook_shows_figures_of_any_origin_with_words():
     [output] = notebook.cells[1].outputs
     assert sorted(output.data) == ["text/html", "text/plain"]
     assert output.data["text/plain"] == "[picture: Mine.]" and '<img alt="Mine."' in output.data["text/html"]
+
+
+def test_the_page_of_a_run_finds_a_lessons_figure():
+    from course_utils.commands.run_page import headline_figure
+
+    plots.bars({"a": 1, "b": 2}, 'The "b" is higher', "x")
+    _, html = plots.figure_html(plt.gcf())
+    record = {"text": "b over a", "binding": True, "holds": True, "room": 0.5}
+    outputs = [{"data": {"text/html": html}}, {"metadata": {"course": {"claims": [record]}}}]
+    found = headline_figure({"cells": [{"id": "one", "outputs": outputs}]})
+    assert found["alt"].startswith('The "b" is higher. x: x,')
+    assert found["source"] in html and found["source"].startswith("data:image/png;base64,")
