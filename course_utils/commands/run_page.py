@@ -17,8 +17,9 @@ def run_page(results: dict, figures: dict[str, dict]) -> str:
     """index.html of a run; results as in results.json, figures by lesson as headline_figure gives them."""
     pages = {lesson["lesson"]: lesson["page"] for lesson in results["lessons"]}
     titles = {lesson["lesson"]: lesson["title"] for lesson in results["lessons"]}
+    older = {"shown": "", "room": None, "stored": False}  # what records of an older form lack
     rows = [
-        {**claim, "link": _link(pages[claim["lesson"]], claim["cell"]), "broken": _is_broken(claim)}
+        {**older, **claim, "link": _link(pages[claim["lesson"]], claim["cell"]), "broken": _is_broken(claim)}
         for claim in sorted(results["claims"], key=_by_room)
     ]
     by_lesson = {name: [row for row in rows if row["lesson"] == name] for name in pages}
