@@ -8,7 +8,7 @@ from course_utils.commands.lesson_page import lesson_page
 from course_utils.commands.run_page import run_page
 from course_utils.notebook_files import code_cells, lessons, read_notebook, tags, write_notebook
 
-NUMBERS = ["03", "12", "14"]
+NUMBERS = ["00", "03", "12"]
 CLAIMS = [
     ("A change of rank 8 keeps the loss", "1.61 nats", "at most 1.7 nats", 0.05, True),
     ("The merged model answers as before", "99.4%", "at least 98%", 0.01, True),
@@ -33,7 +33,7 @@ def run_folder(tmp_path_factory):
                 "page": f"{path.stem}.html",
             }
         )
-    rows[-1] |= {"status": "failed", "error": "KeyError: 'gone'", "log": "14.log"}
+    rows[-1] |= {"status": "failed", "error": "KeyError: 'gone'", "log": "12.log"}
     for row, path in zip(rows, lessons(NUMBERS), strict=True):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         page = lesson_page(row, notebook, rows[0], rows[-1], [other["page"] for other in rows])
@@ -119,16 +119,16 @@ def test_claims_are_folded_searched_and_lead_to_their_cells(open_page):
     claims = page.locator("details a", has_text="The merged model answers as before")
     search = page.get_by_label("Search the claims")
     assert [claim.is_visible() for claim in claims.all()] == [False] * 3
-    search.fill("MERGED 12_")
+    search.fill("MERGED 03_")
     assert [claim.is_visible() for claim in claims.all()] == [False, True, False]
     assert not page.locator("details a", has_text="The transposed change").nth(1).is_visible()
-    assert page.get_by_role("status").inner_text() == "1 claims found"
+    assert page.get_by_role("status").inner_text() == "1 claim found"
     search.fill("")
     assert [claim.is_visible() for claim in claims.all()] == [False] * 3
     page.locator("summary").nth(1).click()
     assert [claim.is_visible() for claim in claims.all()] == [False, True, False]
     claims.nth(1).click()
-    assert page.locator(".cell:target").is_visible() and "/12_" in page.url
+    assert page.locator(".cell:target").is_visible() and "/03_" in page.url
 
 
 def test_mathematics_is_drawn_by_the_browser(open_page):

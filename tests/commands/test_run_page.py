@@ -2,7 +2,6 @@ import re
 
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from course_utils.checks import claims
 from course_utils.commands import run_page as page_of_run
 
 RESULTS = {"model": "pocket", "scale": "quick", "seed": 0, "jobs": 2, "seconds": 3832.7}
@@ -23,8 +22,15 @@ def claim(text, room=None, holds=True, binding=True, lesson="01_a #1", **changes
         "room": room,
         "holds": holds,
     }
-    record |= {"lesson": lesson, "cell": f"cell {text[0]}", "binding": binding, "stored": False}
-    return {**record, **changes}
+    record |= {
+        "lesson": lesson,
+        "cell": f"cell {text[0]}",
+        "binding": binding,
+        "stored": False,
+        "headline": False,
+    }
+    outcome = "only <shown>" if not binding else "holds" if holds else "DOES NOT HOLD"
+    return {**record, "outcome": outcome, **changes}
 
 
 def page(lessons, found, figures=None):
@@ -53,9 +59,15 @@ def test_claims_stand_folded_by_lesson_and_by_the_room_left():
     first, second = re.findall("<details id.*?</details>", html, re.DOTALL)
     assert re.findall('">(\\w+)</a></th>', first) == ["Broken", "tight", "wide", "identity"]
     assert 'href="01_a%20%231.html#cell-id=cell%20t">tight' in first
-    assert "4 claims, 1 of which does not hold" in first and first.count("does not hold</td>") == 1
+    assert (
+        "4 claims, 1 of which does not hold" in first and first.count('class="bad">DOES NOT HOLD</td>') == 1
+    )
     assert "1%</td>" in first and "50%</td>" in first and first.count("from stored runs") == 1
-    assert "&lt;other&gt;" in second and "1 claim, 0 of which judged" in second and "only shown" in second
+    assert (
+        "&lt;other&gt;" in second
+        and "1 claim, 0 of which judged" in second
+        and "only &lt;shown&gt;" in second
+    )
     assert html.count('href="#claims-') == 2
     assert "2 claims, all hold" in page([lesson("01_a #1")], [claim("a", 0.1), claim("b", 0.1)])
 
@@ -77,40 +89,34 @@ def test_the_three_figures_whose_claim_has_the_least_room_are_shown():
     assert re.findall('src="data:(.*?)"', html) == ["02_b", "04_d", "01_a"]
     assert 'alt="of &#34;02_b&#34;"' in html and '<a href="02_b.html#cell-id=c">' in html
     figures["03_c"] = figure("03_c", None, holds=False)
-    assert re.findall('src="data:(.*?)"', page(map(lesson, names), [], figures)) == ["03_c", "02_b", "04_d"]
+    assert re.findall('src="data:(.*?)"', page(list(map(lesson, names)), [], figures)) == [
+        "03_c",
+        "02_b",
+        "04_d",
+    ]
 
 
-def notebook(monkeypatch, *cells):
-    """Cells of pictures (their data) and claims (their records), in this order."""
-    monkeypatch.setattr(
-        claims,
-        "read",
-        lambda notebook: [one for cell in notebook["cells"] for one in cell["metadata"]["claims"]],
-    )
+def notebook(*cells):
+    """Cells that each show pictures and then claims."""
     made = []
     for number, (pictures, records) in enumerate(cells):
-        outputs = [new_output("display_data", data) for data in pictures]
-        made.append(new_code_cell("", outputs=outputs, metadata={"claims": records}, id=f"cell-{number}"))
+        htmls = [
+            f'<figure><img alt="of &quot;{name}&quot;" src="data:image/png;base64,{name}"></figure>'
+            for name in pictures
+        ]
+        outputs = [new_output("display_data", {"text/html": html}) for html in [*htmls, "<b>1</b>"]]
+        outputs.append(
+            new_output("display_data", {"text/plain": ""}, metadata={"course": {"claims": records}})
+        )
+        made.append(new_code_cell("", outputs=outputs, id=f"cell-{number}"))
     return new_notebook(cells=made)
 
 
-def test_a_lessons_figure_is_the_last_one_down_to_its_headline_claim(monkeypatch):
-    one, two, three = ({"image/png": letter} for letter in "ABC")
-    head = claim("head", 0.9, headline=True)
-    lesson_ = notebook(monkeypatch, ([one], [claim("tight", 0.1)]), ([two, three], [head]), ([one], []))
-    found = page_of_run.headline_figure(lesson_)
-    assert (found["cell"], found["claim"], found["source"]) == ("cell-1", head, "data:image/png;base64,C")
-    unmarked = notebook(monkeypatch, ([one], [claim("tight", 0.1)]), ([two], [claim("wide", 0.9)]))
-    assert page_of_run.headline_figure(unmarked)["source"] == "data:image/png;base64,A"
-    assert page_of_run.headline_figure(notebook(monkeypatch, ([], [head]), ([one], []))) is None
+def test_a_lessons_figure_is_the_last_one_down_to_its_headline_claim():
+    head, tight, wide = claim("head", 0.9, headline=True), claim("tight", 0.1), claim("wide", 0.9)
+    found = page_of_run.headline_figure(notebook(("A", [tight]), ("BC", [head]), ("D", [])))
+    assert found == {"cell": "cell-1", "claim": head, "source": "data:image/png;base64,C", "alt": 'of "C"'}
+    unmarked = page_of_run.headline_figure(notebook(("A", [tight]), ("B", [wide])))
+    assert unmarked["source"] == "data:image/png;base64,A"
+    assert page_of_run.headline_figure(notebook(("", [head]), ("A", []))) is None
     assert page_of_run.headline_figure({}) is None
-
-
-def test_a_figure_as_svg_keeps_its_alternative_text(monkeypatch):
-    output = new_output(
-        "display_data", {"image/svg+xml": "<svg/>", "image/png": "A"}, metadata={"alt": "a line"}
-    )
-    drawn = notebook(monkeypatch, ([], [claim("a")]))
-    drawn.cells[0].outputs = [output]
-    found = page_of_run.headline_figure(drawn)
-    assert (found["source"], found["alt"]) == ("data:image/svg+xml;base64,PHN2Zy8+", "a line")
