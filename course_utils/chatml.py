@@ -137,8 +137,8 @@ def loss_text(tokenizer, example: Example) -> str:
 
 
 def loss_html(tokenizer, example: Example) -> str:
-    """The decoded conversation as HTML; what carries loss on blue, the rest grey. Markup in it is escaped."""
-    style = {True: "background:#BBDDF5;color:black", False: "color:#767676"}
+    """The decoded conversation as HTML; what carries loss on blue, the rest pale. Markup in it is escaped."""
+    style = {True: "background:#BBDDF5;color:black", False: "opacity:.7"}
     runs = _runs(tokenizer, example)
     spans = [f'<span style="{style[learn]}">{escape(text)}</span>' for learn, text in runs]
     return f'<pre style="white-space:pre-wrap;margin:0">{"".join(spans)}</pre>'

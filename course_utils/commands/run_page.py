@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import math
-import re
-from html import unescape
+from html.parser import HTMLParser
 from urllib.parse import quote
 
 from course_utils.checks import claims
 from course_utils.templates import templates
 
-PICTURES = ("image/svg+xml", "image/png")
 MOST_FIGURES = 3
 
 
@@ -49,37 +46,34 @@ def headline_figure(notebook: dict) -> dict | None:
     It is the last picture down to the end of the claim's cell. Where no claim is marked as the headline, the
     one with the least room left counts as it. Returns cell (its id), claim (the record), source, alt.
     """
-    picture, found = None, []
+    pictures, found = [], []
     for cell in notebook.get("cells", []):
         for output in cell.get("outputs", []):
-            picture = _picture(output) or picture
-        if picture:
-            found += [
-                {"cell": cell["id"], "claim": record, **picture} for record in claims.read({"cells": [cell]})
-            ]
-    found = [one for one in found if one["claim"].get("headline")] or found
+            pictures += _Pictures("".join(output.get("data", {}).get("text/html", ""))).found
+        if pictures:
+            records = claims.read({"cells": [cell]})
+            found += [{"cell": cell["id"], "claim": record, **pictures[-1]} for record in records]
+    found = [one for one in found if one["claim"]["headline"]] or found
     return min(found, key=lambda one: _by_room(one["claim"]), default=None)
 
 
-def _picture(output: dict) -> dict | None:
-    """Source and alternative text of an output that is a picture, or whose HTML has one."""
-    html = "".join(output.get("data", {}).get("text/html", ""))
-    if found := re.search(r'<img alt="([^"]*)"[^>]* src="(data:image/[^"]+)"', html):
-        return {"source": found[2], "alt": unescape(found[1])}
-    for kind in PICTURES:
-        if kind in output.get("data", {}):
-            data = "".join(output["data"][kind])
-            code = data if kind == "image/png" else base64.b64encode(data.encode()).decode()
-            metadata = output.get("metadata", {})
-            alt = metadata.get(kind, {}).get("alt") or metadata.get("alt") or "a figure without a description"
-            return {"source": f"data:{kind};base64,{''.join(code.split())}", "alt": alt}
-    return None
+class _Pictures(HTMLParser):
+    """Collects source and alternative text of the pictures that HTML holds."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.found: list[dict] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        values = dict(attrs)
+        if tag == "img" and values.get("src", "").startswith("data:image/"):
+            self.found.append({"source": values["src"], "alt": values.get("alt") or "a figure"})
 
 
 def _by_room(claim: dict) -> tuple[bool, float]:
     """Sorts claims: first what binds and does not hold, then by the room left, last what has no room."""
-    room = claim.get("room")
-    return not _is_broken(claim), math.inf if room is None else room
+    return not _is_broken(claim), math.inf if claim["room"] is None else claim["room"]
 
 
 def _is_broken(claim: dict) -> bool:

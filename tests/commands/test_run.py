@@ -39,7 +39,7 @@ def lessons(tmp_path, monkeypatch):
 
 def test_a_run_reports_lessons_and_claims_and_one_failure_stops_no_other(lessons, tmp_path, capsys):
     write(lessons, "00_good", CLAIM, "print(MODEL, SCALE, SEED)", title="Good & short")
-    write(lessons, "01_bad", "x = 1", "raise KeyError('gone')", "x = 2")
+    write(lessons, "01_bad? #1", "x = 1", "raise KeyError('gone')", "x = 2")
     out = tmp_path / "out"
     assert (
         cli.main(
@@ -56,10 +56,16 @@ def test_a_run_reports_lessons_and_claims_and_one_failure_stops_no_other(lessons
     (claim,) = results["claims"]
     assert (claim["lesson"], claim["value"], claim["holds"]) == ("00_good", 2.0, True)
     executed = nbformat.read(out / "00_good.ipynb", as_version=4)
+    assert claim["cell"] == executed.cells[-2].id
     assert executed.cells[-1].outputs[0].text == "pocket smoke 5\n"
     page = (out / "index.html").read_text()
     assert "1 of 2 lessons passed" in page and "Good &amp; short" in page and "Two is &lt;small&gt;" in page
-    assert "KeyError: &#x27;gone&#x27;" in page and 'href="01_bad.ipynb"' in page
+    assert "KeyError: &#39;gone&#39;" in page and 'href="01_bad%3F%20%231.html"' in page
+    assert f'href="00_good.html#cell-id={claim["cell"]}"' in page
+    good, bad = (out / "00_good.html").read_text(), (out / "01_bad? #1.html").read_text()
+    assert f'id="cell-id={claim["cell"]}"' in good and "pocket smoke 5" in good
+    assert 'rel="next" href="01_bad%3F%20%231.html"' in good and 'rel="prev" href="00_good.html"' in bad
+    assert "KeyError" in bad and "x = 2" in bad
     assert str(out / "index.html") in capsys.readouterr().out
 
 
@@ -117,7 +123,9 @@ def test_a_stopped_or_killed_run_leaves_no_kernel_and_a_report(lessons, tmp_path
     rows = json.loads((out / "results.json").read_text())["lessons"]
     status = "running" if name == "SIGKILL" else "stopped"
     assert [row["status"] for row in rows] == ["passed", status]
-    assert (out / "index.html").exists()
+    pages = [out / name for name in ("index.html", *(row["page"] for row in rows))]
+    assert all(page.exists() for page in pages)
+    assert ("Nothing of this lesson has been saved yet" in pages[2].read_text()) == (name == "SIGKILL")
 
 
 def test_a_full_disk_names_the_folder_and_keeps_what_is_done(lessons, tmp_path, monkeypatch, capsys):

@@ -335,7 +335,7 @@ def test_the_report_escapes_what_the_data_say(tmp_path, model, tokenizer):
     scores = dataclasses.replace(evaluate(model, tokenizer, [row], asked), answers=[evil])
     page = report.report_page(evil, [(evil, evil)], [evil], {}, asked, {evil: scores})
     assert "<script" not in page and page.count("&lt;script&gt;") >= 8
-    assert page.startswith("<!DOCTYPE html>") and 'charset="utf-8"' in page
+    assert page.startswith("<!doctype html>") and 'charset="utf-8"' in page
 
 
 def test_the_lock_lies_beside_the_work_and_is_held_until_it_is_gone(tmp_path, monkeypatch):
