@@ -1,0 +1,260 @@
+"""The fast pass against gpt2.py, by both products; who goes that way; what a learner wrote is called."""
+
+import copy
+import json
+
+import pytest
+import torch
+from helpers import tiny_llama
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from course_utils import kernels
+from course_utils.data import IGNORE
+from course_utils.generation import pad_left, sample_tokens
+from course_utils.gpt2 import gpt2_hidden
+from course_utils.kernels import (
+    KeyValueCache,
+    Product,
+    chosen_product,
+    fast_hidden,
+    is_gpt2,
+    is_gpt2_lm,
+    measured_products,
+)
+from course_utils.log_probs import fast_token_log_probs, token_log_probs
+from course_utils.memory import saved_bytes
+from course_utils.methods.lora import LoRALinear, apply_lora, lora_layers
+from course_utils.methods.lora_fast import FusedLoRALinear, speed_up
+from course_utils.methods.quantization import quantize_model
+from course_utils.training import fast_lm_loss, lm_loss, train
+
+IDS = torch.randint(1, 200, (3, 11), generator=torch.Generator().manual_seed(0))
+RIGHT = (torch.arange(11) < torch.tensor([[11], [7], [4]])).long()
+LEFT = RIGHT.flip(1)
+ALL = ["c_attn", "attn.c_proj", "c_fc", "mlp.c_proj"]
+
+
+def batch_of(mask):
+    labels = IDS.masked_fill(mask == 0, IGNORE)
+    labels[0, :5] = IGNORE
+    return {"input_ids": IDS, "attention_mask": mask, "labels": labels}
+
+
+def close(mine, theirs):
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture(params=["torch", "onednn"])
+def each_product(request, monkeypatch):
+    monkeypatch.setenv("COURSE_PRODUCT", request.param)
+    used = []
+    function = kernels.PRODUCTS[request.param]
+    monkeypatch.setitem(
+        kernels.PRODUCTS, request.param, lambda *given: used.append(len(given)) or function(*given)
+    )
+    yield request.param
+    assert used or request.param == "torch"
+
+
+def trained_alike(mine, theirs):
+    """Gradients of two copies, which should agree; how many there are."""
+    count = 0
+    for (name, ours), their in zip(mine.named_parameters(), theirs.parameters(), strict=True):
+        assert (ours.grad is None) == (their.grad is None), name
+        if ours.grad is not None:
+            count += 1
+            close(ours.grad, their.grad)
+    return count
+
+
+@pytest.mark.parametrize("mask", [None, RIGHT, LEFT], ids=["no padding", "right", "left"])
+def test_the_fast_pass_has_values_and_gradients_of_the_plain_one(model, mask, each_product):
+    other = copy.deepcopy(model)
+    real = torch.ones_like(IDS).bool() if mask is None else mask.bool()
+    positions = (real.long().cumsum(1) - 1).clamp(min=0)
+    mine = fast_hidden(model.transformer, IDS, positions=positions, mask=mask)[real]
+    theirs = gpt2_hidden(other.transformer, IDS, positions=positions, mask=mask)[real]
+    close(mine, theirs)
+    kept = fast_hidden(model.transformer, IDS, positions=positions, mask=mask, keep=real)
+    close(kept, mine)
+    (mine.sin().sum() + kept.cos().sum()).backward()
+    (theirs.sin().sum() + theirs.cos().sum()).backward()
+    assert trained_alike(model, other) > 20
+
+
+def test_a_cache_gives_what_one_pass_gives(model, each_product):
+    positions = (LEFT.cumsum(1) - 1).clamp(min=0)
+    with torch.no_grad():
+        for mask in (LEFT, None):
+            cache = KeyValueCache(11)
+            whole = gpt2_hidden(model.transformer, IDS, positions=positions, mask=mask)
+            for start, end in ((0, 6), (6, 7), (7, 11)):
+                part = slice(start, end)
+                seen = None if mask is None else mask[:, :end]
+                hidden = fast_hidden(
+                    model.transformer, IDS[:, part], positions=positions[:, part], mask=seen, cache=cache
+                )
+                real = LEFT[:, part].bool()
+                close(hidden[real], whole[:, part][real])
+
+
+@pytest.mark.parametrize("mask", [RIGHT, LEFT], ids=["right", "left"])
+@pytest.mark.parametrize("kind", ["full", "LoRA", "4 bits"])
+def test_losses_and_log_probs_are_those_of_the_model(model, kind, mask, each_product):
+    if kind != "full":
+        apply_lora(model, 4, 8.0, ALL)
+        for layer in lora_layers(model).values():
+            nn.init.normal_(layer.lora_B, std=0.1)
+    other = copy.deepcopy(model)
+    if kind == "4 bits":
+        quantize_model(model), quantize_model(other)
+    if kind != "full":
+        speed_up(model)
+        assert all(type(layer) is FusedLoRALinear for layer in lora_layers(model).values())
+    batch = batch_of(mask)
+    close(fast_token_log_probs(model, batch), token_log_probs(other, batch))
+    (mine, count), (theirs, expected) = fast_lm_loss(model, batch), lm_loss(other, batch)
+    assert count == expected
+    close(mine / count, theirs / count)
+    (mine / count).backward()
+    (theirs / count).backward()
+    assert trained_alike(model, other) >= 16
+
+
+def test_a_batch_that_scores_nothing_costs_nothing(model):
+    batch = batch_of(RIGHT) | {"labels": torch.full_like(IDS, IGNORE)}
+    loss, count = fast_lm_loss(model, batch)
+    assert loss == 0 and count == 0
+    loss.backward()
+    assert fast_token_log_probs(model, batch).abs().sum() == 0
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(6, 10), nn.Linear(6, 10, bias=False), Conv1D(10, 6)])
+def test_the_gradients_of_a_product(layer, each_product):
+    x = torch.randn(2, 5, 6, requires_grad=True)
+    mine, theirs = kernels.apply_layer(layer, x), layer(x)
+    close(mine, theirs)
+    inputs = [x, *layer.parameters()]
+    for ours, their in zip(
+        *(torch.autograd.grad(y.sin().sum(), inputs) for y in (mine, theirs)), strict=True
+    ):
+        close(ours, their)
+
+
+def test_a_frozen_layer_keeps_no_inputs():
+    layer = Conv1D(64, 32).requires_grad_(False)
+    x = torch.randn(100, 32, requires_grad=True)
+
+    def kept():
+        return saved_bytes(lambda: Product.apply(x, layer.weight, layer.bias), layer.parameters())
+
+    assert kept() == 0
+    layer.weight.requires_grad_(True)
+    assert kept() == x.numel() * 4
+
+
+def hooked(body):
+    body.h[1].attn.register_forward_hook(lambda *_: None)
+
+
+def own_mlp(body):
+    class MLP(type(body.h[0].mlp)):
+        pass
+
+    body.h[0].mlp.__class__ = MLP
+
+
+def own_forward(body):
+    body.h[0].forward = body.h[0].forward
+
+
+def recomputed(body):
+    body.gradient_checkpointing = True
+
+
+@pytest.mark.parametrize("change", [hooked, own_mlp, own_forward, recomputed])
+def test_only_transformers_own_blocks_go_this_way(model, change):
+    assert is_gpt2(model.transformer) and is_gpt2_lm(model)
+    change(model.transformer)
+    assert not is_gpt2(model.transformer) and not is_gpt2_lm(model)
+
+
+def test_other_architectures_and_kinds_of_the_model_do_not(model):
+    assert not is_gpt2(tiny_llama().model) and not is_gpt2_lm(tiny_llama())
+
+    class Mine(type(model)):
+        pass
+
+    model.__class__ = Mine
+    assert is_gpt2(model.transformer) and not is_gpt2_lm(model)
+
+
+def test_a_learners_layer_is_called_by_every_fast_path(model, monkeypatch):
+    monkeypatch.setenv("COURSE_PRODUCT", "onednn")
+    calls = []
+
+    class MyLoRALinear(LoRALinear):
+        def forward(self, x):
+            calls.append(x.shape)
+            return super().forward(x)
+
+    apply_lora(model, 4, 8.0, ALL)
+    for layer in lora_layers(model).values():
+        layer.__class__ = MyLoRALinear
+    speed_up(model)  # leaves what it does not know
+    layers, batch = len(lora_layers(model)), batch_of(RIGHT)
+    ways = {
+        "loss": lambda: fast_lm_loss(model, batch),
+        "log-probabilities": lambda: fast_token_log_probs(model, batch),
+        "sampling": lambda: sample_tokens(model, *pad_left([[1, 2]], 0), max_new_tokens=1),
+    }
+    for name, run in ways.items():
+        calls.clear()
+        run()
+        assert len(calls) == layers, name
+
+
+def test_a_learners_loss_trains(model, tokenizer):
+    calls = []
+
+    def my_loss(model, batch):
+        calls.append(1)
+        return lm_loss(model, batch)
+
+    train(model, iter(lambda: batch_of(RIGHT), None), steps=2, lr=1e-3, loss_fn=my_loss)
+    assert len(calls) == 2
+
+
+def test_the_choice_is_measured_once_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    monkeypatch.setenv("COURSE_PRODUCT", "auto")
+    times = iter([{"torch": 2.0, "onednn": 1.0}, {"torch": 1.0, "onednn": 0.99}])
+    monkeypatch.setattr(kernels, "_time_products", lambda: next(times))
+    measured_products.cache_clear()
+    assert chosen_product() == "onednn"
+    measured_products.cache_clear()  # as a new process
+    assert chosen_product() == "onednn"
+    (tmp_path / "products.json").write_text('["damaged"]')
+    measured_products.cache_clear()
+    assert chosen_product() == "torch"  # measured again: not worth it
+    (entry,) = json.loads((tmp_path / "products.json").read_text()).values()
+    assert entry == {"torch": 1.0, "onednn": 0.99, "choice": "torch"}
+    measured_products.cache_clear()
+
+
+def test_an_unknown_product_is_named(monkeypatch):
+    monkeypatch.setenv("COURSE_PRODUCT", "mkl")
+    with pytest.raises(ValueError, match="auto or one of torch, onednn, got 'mkl'"):
+        chosen_product()
+
+
+def test_a_torch_without_onednn_stays_with_its_own(tmp_path, monkeypatch):
+    def missing():
+        raise AttributeError("no such op")
+
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    monkeypatch.setattr(kernels, "_time_products", missing)
+    measured_products.cache_clear()
+    assert measured_products(1)["choice"] == "torch"
+    measured_products.cache_clear()
