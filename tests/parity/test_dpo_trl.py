@@ -20,8 +20,6 @@ ROWS = [
 ]
 TARGETS = ["c_attn"]
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-
 
 def trainer_of(model, tokenizer, folder, **options):
     config = trl.DPOConfig(

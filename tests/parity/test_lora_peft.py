@@ -14,8 +14,6 @@ from course_utils.training import scored_lm_loss
 
 peft = pytest.importorskip("peft")
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
-
 
 def gpt2(_):
     return GPT2LMHeadModel(

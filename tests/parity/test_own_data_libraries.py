@@ -16,7 +16,6 @@ from course_utils.training import train
 
 peft, trl, datasets = (pytest.importorskip(name) for name in ("peft", "trl", "datasets"))
 
-pytestmark = pytest.mark.filterwarnings(r"ignore:.*gradient_checkpointing` is deprecated:FutureWarning")
 TALKS = [
     [{"role": "user", "content": f"is {one} {other}?"}, {"role": "assistant", "content": f"a {other} sat."}]
     for one in ("Paris", "France", "the cat", "the mat")

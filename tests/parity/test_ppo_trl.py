@@ -12,7 +12,6 @@ from course_utils.methods import ppo, rollouts
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 PROMPTS = ["the cat sat on", "You are a helpful"]  # of one length: TRL gives no position ids to padded ones
 GROUP, NEW, BETA, LR = 4, 6, 0.3, 0.1
 

@@ -15,7 +15,6 @@ from course_utils.training import fast_lm_loss
 peft = pytest.importorskip("peft")
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated"),
     pytest.mark.filterwarnings("ignore:.*past_key_values"),
     pytest.mark.filterwarnings("ignore:Position ids are not supported"),
 ]
