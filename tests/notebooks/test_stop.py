@@ -52,7 +52,7 @@ def kernel(home):
     kernel.close()
 
 
-@pytest.mark.parametrize("lesson", [f"{n:02d}" for n in range(18)])
+@pytest.mark.parametrize("lesson", ["01", "03", "10", "12", "13"])
 def test_each_training_cell_stops_and_runs_again(kernel, lesson):
     stopped = 0
     for number, cell in enumerate(code_cells(read_notebook(lessons([lesson])[0]))):
