@@ -31,9 +31,9 @@ function render({ model, el }) {
   box.setAttribute("aria-label", `Help with ${model.get("name")}`);
   let waiting;
   const ask = act => {
-    model.send({ act });
     clearTimeout(waiting);
     waiting = setTimeout(() => { say({ title: "No kernel answers: run this cell and try again." }); }, 3000);
+    model.send({ act });  // fails without a kernel
   };
   const buttons = {};
   for (const [act, label] of [["hint", "Hint"], ["solution", "Solution"], ["restart", "Start over"]]) {

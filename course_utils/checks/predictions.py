@@ -164,7 +164,8 @@ function render({ model, el }) {
   };
   const box = make(el, "fieldset");
   box.className = "course-prediction";
-  box.dataset.lmSuppressShortcuts = "true";  // or JupyterLab would take the arrow keys
+  box.dataset.lmSuppressShortcuts = "true";  // or JupyterLab would take the keys
+  box.addEventListener("keydown", event => { if (event.key.startsWith("Arrow")) event.stopPropagation(); });
   make(box, "legend", `Your prediction: ${model.get("question")}`);
   const options = model.get("options");
   const name = `prediction-${Math.random().toString(36).slice(2)}`;
@@ -196,11 +197,11 @@ function render({ model, el }) {
   for (const input of inputs) input.addEventListener("input", () => { button.disabled = !chosen(); });
   let waiting;
   button.addEventListener("click", () => {
-    model.send({ choice: chosen() });
     clearTimeout(waiting);
     waiting = setTimeout(() => {
       if (!model.get("locked")) status.textContent = "No kernel answers: run this cell and choose again.";
     }, 3000);
+    model.send({ choice: chosen() });  // fails without a kernel
   });
   model.on("change:locked", draw);
   draw();

@@ -29,15 +29,23 @@ def test_a_learner_works_through_the_lesson(open_lesson, lab, shots):
             assert output.get("name") != "stderr", (index, output)
 
     exercise = notebook.find("= check.greedy_next_token(")
+    stub = "".join(notebook.cells()[exercise]["source"])
     assert "not attempted yet" in notebook.output(exercise)
     notebook.rewrite_and_run(exercise, WRONG)
     assert "You chose a token after every position" in notebook.output(exercise)
+    help_with(notebook, exercise, "Hint", "hint 1 of 3: the idea")
+    help_with(notebook, exercise, "Next hint", "hint 2 of 3: shapes and steps")
+    assert notebook.cell(exercise).get_by_role("button", name="Next hint").is_disabled()
+    help_with(notebook, exercise, "Solution", "def greedy_next_token(logits):")
+    help_with(notebook, exercise, "Start over", "The cell is as it was at the start")
+    assert "".join(notebook.cells()[exercise]["source"]) == stub
+    notebook.page.screenshot(path=shots / "buttons.png")
     notebook.rewrite_and_run(exercise, f'{WRONG}\nhint("greedy_next_token")')
-    assert "greedy_next_token, hint 1 of 3: the idea" in notebook.output(exercise)
+    assert "greedy_next_token, hint 3 of 3: the solution" in notebook.output(exercise)
     notebook.rewrite_and_run(exercise, CRASH)
     assert "Your code stopped in line 2 with AttributeError" in notebook.output(exercise)
     notebook.rewrite_and_run(exercise, RIGHT)
-    assert notebook.output(exercise).strip() == "greedy_next_token: passed"
+    assert notebook.output(exercise).strip().startswith("greedy_next_token: passed")
     notebook.page.screenshot(path=shots / "exercise.png")
 
     playground = notebook.find("widgets.sampling_playground(")
@@ -49,13 +57,51 @@ def test_a_learner_works_through_the_lesson(open_lesson, lab, shots):
     notebook.page.screenshot(path=shots / "playground.png")
 
     question, answer = notebook.find("predict("), notebook.find(".reveal(")
-    notebook.cell(question).locator("input[type=radio]").nth(1).check()
-    notebook.rewrite_and_run(answer, "".join(notebook.cells()[answer]["source"]))
-    assert "predicted" in notebook.output(answer)
-    notebook.page.screenshot(path=shots / "prediction.png")
+    below = notebook.cell(answer).locator("details", has_text="You have not predicted yet")
+    assert below.get_attribute("open") is None and not below.locator("text=Answer:").is_visible()
+    predict_by_keyboard(notebook, question, shots)
+    assert notebook.cell(answer).get_by_text("predicted", exact=False).first.is_visible(), (
+        "nobody ran it again"
+    )
+    notebook.rewrite_and_run(question, "".join(notebook.cells()[question]["source"]))
+    radios = notebook.cell(question).get_by_role("radio")
+    assert [radios.nth(n).is_checked() for n in range(3)] == [False, False, True], "it comes back"
+    assert all(radios.nth(n).is_disabled() for n in range(3)), "and is not changed"
 
     progress = json.loads((lab[2] / "home" / "progress.json").read_text())["lessons"]["00"]
     record = progress["exercises"]["greedy_next_token"]
-    assert (record["attempts"], record["status"]) == (3, "passed"), "the same answer again is no attempt"
+    assert (record["attempts"], record["status"]) == (3, "passed"), (
+        "hints and the same answer are no attempts"
+    )
     assert record["first"] < record["last"] and record["mistake"]
-    assert len(progress["predictions"]) == 1
+    chosen = [row for row in progress["predictions"].values() if "choice" in row]
+    assert len(chosen) == 1 and chosen[0]["chosen"] and len(progress["predictions"]) == 2, "one is skipped"
+
+
+def help_with(notebook, exercise, button, text):
+    """Press a button under the exercise, and wait for what it says."""
+    cell = notebook.cell(exercise)
+    cell.get_by_role("button", name=button, exact=True).click()
+    cell.get_by_role("status").get_by_text(text, exact=False).first.wait_for()
+
+
+def predict_by_keyboard(notebook, question, shots):
+    """Tab to the group, arrows to the third option, Tab to the button, and press it."""
+    cell, page = notebook.cell(question), notebook.page
+    group = cell.get_by_role("group", name="Your prediction: ")
+    radios, button = group.get_by_role("radio"), group.get_by_role("button", name="This is my prediction")
+    assert button.is_disabled()
+    cell.locator(".jp-OutputArea-output").first.click(position={"x": 2, "y": 2})
+    page.keyboard.press("Escape")
+    radios.first.focus()
+    page.keyboard.press("Space")
+    for _ in range(2):
+        page.keyboard.press("ArrowDown")
+    assert radios.nth(2).is_checked() and notebook.cells()[question]["execution_count"]
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.value") == radios.nth(2).input_value(), "one stop of Tab"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    group.get_by_text("The first choice counts.").wait_for()
+    page.screenshot(path=shots / "prediction.png")
