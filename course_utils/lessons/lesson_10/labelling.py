@@ -8,7 +8,7 @@ from pathlib import Path
 
 from course_utils.home import home
 from course_utils.preferences import Pair, read_pairs, request, swapped, write_pairs
-from course_utils.widgets import WIDGET
+from course_utils.widgets import publish_view
 
 
 class Labelling:
@@ -82,14 +82,11 @@ class Labelling:
     def show(self) -> None:
         """Display the tool; as text where there is no kernel with a page in front of it."""
         from IPython import get_ipython
-        from IPython.display import publish_display_data
 
         if getattr(get_ipython(), "kernel", None) is None:
             print(self._text())
             return
-        bundle = _view(self)._repr_mimebundle_()
-        bundle = bundle[0] if isinstance(bundle, tuple) else bundle
-        publish_display_data({"text/plain": self._text(), WIDGET: bundle[WIDGET]})
+        publish_view(_view(self), self._text())
 
     def _text(self) -> str:
         if self.current is None:
