@@ -67,7 +67,7 @@ class _Pictures(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         values = dict(attrs)
-        if tag == "img" and values.get("src", "").startswith("data:image/"):
+        if tag == "img" and (values.get("src") or "").startswith("data:image/"):
             self.found.append({"source": values["src"], "alt": values.get("alt") or "a figure"})
 
 
