@@ -3,43 +3,91 @@
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
-import torch
-
-from course_utils.making.bench.timing import PEAKS, ROWS, compare_peaks, compare_times
+from course_utils.home import write_whole
+from course_utils.making.bench.timing import (
+    PEAKS,
+    ROWS,
+    compare_peaks,
+    compare_times,
+    machine_here,
+    slower_rows,
+)
+from course_utils.model_files import ModelError
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """`python -m course_utils bench [WORD ...] [--json]`: all rows, or those whose name contains a word."""
+    """`python -m course_utils bench [WORD ...]`: all rows, or those whose name contains a word.
+
+    Writes bench.json. With --against FILE, an earlier one, the exit status is 1 where a row became slower.
+    """
     import course_utils.making.bench.generation
     import course_utils.making.bench.lora
     import course_utils.making.bench.preferences
-    import course_utils.making.bench.quantization  # noqa: F401  all register their rows
+    import course_utils.making.bench.quantization
+    import course_utils.making.bench.sizes  # noqa: F401  all register their rows
 
     parser = argparse.ArgumentParser(
         "python -m course_utils bench", description="Time ours against the libraries'."
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="rows whose name contains it; default all")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=15, help="at least 2; default 15")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"), metavar="FILE")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="say what became slower since then")
     arguments = parser.parse_args(argv)
+    if arguments.rounds < 2:
+        raise ValueError(f"quartiles need at least 2 rounds, got {arguments.rounds}")
     names = [*ROWS, *PEAKS]
     chosen = [name for name in names if not arguments.words or any(word in name for word in arguments.words)]
     if not chosen:
         raise ValueError(f"no row contains {' or '.join(arguments.words)}; there are: {'; '.join(names)}")
-    threads = torch.get_num_threads()
-    results = []
+    before = _read(arguments.against) if arguments.against else None
+    machine, results = machine_here(), []
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    print("ratio (quartiles), ours over the library's\n", flush=True)
     for name in chosen:
-        if name in ROWS:
-            figures, unit = compare_times(*ROWS[name](), arguments.rounds), "ms"
-        else:
-            figures, unit = compare_peaks(*PEAKS[name]), "MiB"
-        results.append({"name": name, "threads": threads, **figures})
-        if not arguments.json:
-            mine, theirs, ratio = figures.values()
-            print(f"{ratio:.2f}  {mine:.1f} / {theirs:.1f} {unit}  {name}", flush=True)
-    if arguments.json:
-        print(json.dumps(results, indent=1))
-    else:
-        print(f"Ratio, ours over the library's, of medians of {arguments.rounds} rounds; threads: {threads}.")
-    return 0
+        try:
+            figures = _figures(name, arguments.rounds)
+        except ModelError as error:
+            print(f"left out: {name}: {error}", flush=True)
+            continue
+        results.append({"name": name, **figures})
+        print(_line(name, figures), flush=True)
+    write_whole(arguments.out, json.dumps({"machine": machine, "rows": results}, indent=1) + "\n")
+    return 0 if before is None else _compare(machine, results, before)
+
+
+def _figures(name, rounds):
+    return compare_times(*ROWS[name](), rounds) if name in ROWS else compare_peaks(*PEAKS[name])
+
+
+def _line(name, row):
+    spread = f" ({row['low']:.2f} to {row['high']:.2f})" if row["unit"] == "ms" else ""
+    return f"{row['ratio']:.2f}{spread}  {row['ours']:.1f} / {row['library']:.1f} {row['unit']}  {name}"
+
+
+def _read(file):
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        if all(row.keys() >= {"name", "ratio", "high"} for row in stored["rows"]) and stored["machine"]:
+            return stored
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file}: no such file; `make bench` writes bench.json") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise ValueError(f"{file} is not a file that `make bench` wrote")
+
+
+def _compare(machine, results, before):
+    differing = [name for name in machine if machine[name] != before["machine"].get(name)]
+    if differing:
+        print("\nNot measured alike, so beware: " + ", ".join(differing))
+    ratios = {row["name"]: row["ratio"] for row in before["rows"]}
+    slower = slower_rows(results, before["rows"])
+    for row in results:
+        if row["name"] in slower:
+            print(f"slower: {row['name']}: {ratios[row['name']]:.2f} before, {row['ratio']:.2f} now")
+    known = sum(row["name"] in ratios for row in results)
+    print(f"\n{len(slower)} of {known} rows became slower beyond the noise.")
+    return int(bool(slower))

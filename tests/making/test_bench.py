@@ -1,10 +1,12 @@
 import json
 
 import pytest
+import torch
 
 from course_utils.commands import bench
-from course_utils.making.bench import generation, timing
+from course_utils.making.bench import generation, sizes, timing  # noqa: F401  sizes registers its rows
 from course_utils.memory import PeakMemory
+from course_utils.model_files import ModelError
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def clock(monkeypatch):
     return now
 
 
-def test_medians_of_interleaved_runs_without_the_first(clock):
+def test_medians_and_quartiles_of_paired_rounds_without_the_first(clock):
     order = []
 
     def timed(name, durations):
@@ -27,19 +29,27 @@ def test_medians_of_interleaved_runs_without_the_first(clock):
 
         return run
 
-    result = timing.compare_times(timed("ours", [9, 1, 3, 2]), timed("library", [9, 4, 4, 40]), rounds=3)
-    assert order == ["ours", "library"] * 4
+    ours, library = timed("ours", [9, 1, 3, 2, 8, 9]), timed("library", [9, 4, 4, 40, 8, 3])
+    result = timing.compare_times(ours, library, rounds=5)
+    assert order == ["ours", "library"] * 6
     assert result == {
-        "ours_ms": pytest.approx(2000),
-        "library_ms": pytest.approx(4000),
-        "ratio": pytest.approx(0.5),
+        "ours": pytest.approx(3000),
+        "library": pytest.approx(4000),
+        "unit": "ms",
+        "ratio": pytest.approx(0.75),  # of .05, .25, .75, 1 and 3
+        "low": pytest.approx(0.15),
+        "high": pytest.approx(2.0),
     }
 
 
-def test_rows_are_chosen_by_word_and_printed_or_given_as_json(clock, monkeypatch, capsys):
+@pytest.fixture
+def step_row(clock, monkeypatch):
+    """Two rows whose ratio can be set."""
+    taken = {"ours": 0.003}
+
     def pair():
         def ours():
-            clock[0] += 0.003
+            clock[0] += taken["ours"]
 
         def library():
             clock[0] += 0.004
@@ -48,21 +58,81 @@ def test_rows_are_chosen_by_word_and_printed_or_given_as_json(clock, monkeypatch
 
     monkeypatch.setattr(bench, "ROWS", {"sampling": pair, "step": pair})
     monkeypatch.setattr(bench, "PEAKS", {})
-    assert bench.main(["step", "--rounds", "2"]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "0.75  3.0 / 4.0 ms  step"
-    bench.main(["--json", "--rounds", "2"])
-    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["sampling", "step"]
+    return taken
+
+
+def test_rows_are_chosen_by_word_printed_and_written(step_row, tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    assert bench.main(["step", "--rounds", "2", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "0.75 (0.75 to 0.75)  3.0 / 4.0 ms  step" in printed.splitlines()
+    assert f"threads {torch.get_num_threads()}" in printed and "product torch" in printed
+    stored = json.loads(out.read_text())
+    assert [row["name"] for row in stored["rows"]] == ["step"]
+    assert stored["machine"]["torch"] == torch.__version__ and stored["machine"]["processor"]
     with pytest.raises(ValueError, match="no row contains rate; there are: sampling; step"):
         bench.main(["rate"])
+    with pytest.raises(ValueError, match="at least 2 rounds, got 1"):
+        bench.main(["--rounds", "1"])
 
 
-def test_rows_of_peak_memory(monkeypatch, capsys):
+def test_what_became_slower_beyond_the_noise_is_named(step_row, tmp_path, capsys):
+    before, now = str(tmp_path / "before.json"), str(tmp_path / "now.json")
+    bench.main(["--rounds", "2", "--out", before])
+    step_row["ours"] = 0.00303
+    assert bench.main(["--rounds", "2", "--out", now, "--against", before]) == 0
+    assert "0 of 2 rows became slower" in capsys.readouterr().out
+    step_row["ours"] = 0.0032
+    assert bench.main(["step", "--rounds", "2", "--out", now, "--against", before]) == 1
+    printed = capsys.readouterr().out
+    assert "slower: step: 0.75 before, 0.80 now" in printed and "1 of 1 rows" in printed
+    stored = json.loads((tmp_path / "before.json").read_text())
+    stored["machine"]["processor"] = "another"
+    (tmp_path / "before.json").write_text(json.dumps(stored))
+    bench.main(["step", "--rounds", "2", "--out", now, "--against", before])
+    assert "Not measured alike, so beware: processor" in capsys.readouterr().out
+
+
+def test_a_spread_that_overlaps_is_no_change():
+    before = [{"name": "a", "high": 0.9}, {"name": "b", "high": 0.5}]
+    now = [{"name": "a", "low": 0.9}, {"name": "b", "low": 0.52}, {"name": "new", "low": 9}]
+    assert timing.slower_rows(now, before) == ["b"]
+
+
+@pytest.mark.parametrize("content", [None, "[]", "{}", '{"rows": [1], "machine": {}}', "not json"])
+def test_what_is_no_earlier_bench_is_refused_before_anything_runs(content, step_row, tmp_path):
+    file = tmp_path / "old.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises((ValueError, FileNotFoundError), match="make bench"):
+        bench.main(["--against", str(file)])
+
+
+def test_a_row_whose_model_is_not_on_disk_is_left_out(step_row, monkeypatch, tmp_path, capsys):
+    def absent():
+        raise ModelError("smollm2 is not on disk")
+
+    monkeypatch.setitem(bench.ROWS, "greedy: smollm2", absent)
+    assert bench.main(["smollm2", "step", "--rounds", "2", "--out", str(tmp_path / "bench.json")]) == 0
+    assert "left out: greedy: smollm2: smollm2 is not on disk" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == ["step"]
+
+
+def test_rows_of_peak_memory(monkeypatch, tmp_path, capsys):
     growth = {"ours": 3 << 20, "theirs": 4 << 20}
     monkeypatch.setattr("course_utils.memory.measure_peak", lambda target: PeakMemory(0, 0, growth[target]))
     monkeypatch.setattr(bench, "ROWS", {})
     monkeypatch.setattr(bench, "PEAKS", {"growth of a step": ("ours", "theirs")})
-    assert bench.main(["growth"]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "0.75  3.0 / 4.0 MiB  growth of a step"
+    assert bench.main(["growth", "--out", str(tmp_path / "bench.json")]) == 0
+    assert "0.75  3.0 / 4.0 MiB  growth of a step" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("kind", ["full step", "LoRA step on all", "QLoRA step on all", "greedy"])
+def test_rows_over_sizes_do_the_same_work(kind):
+    (name,) = [name for name in timing.ROWS if name.startswith(kind) and name.endswith("pocket, 2 x 64")]
+    for run in timing.ROWS[name]():
+        run()
 
 
 @pytest.mark.parametrize(

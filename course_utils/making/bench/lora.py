@@ -1,4 +1,4 @@
-"""Benchmark rows for LoRA against PEFT: the same model, the same data, adapters of rank 8 on c_attn."""
+"""Benchmark rows for LoRA against PEFT: same model and data, adapters of rank 8 on c_attn if not said."""
 
 import copy
 import warnings
@@ -35,6 +35,19 @@ def small_step_quarter():
     return training_steps(gpt2_small(), 2, 128, prompt_share=0.75)
 
 
+ALL_LAYERS = ["c_attn", "attn.c_proj", "c_fc", "mlp.c_proj"]
+
+
+@row("LoRA step on all linear layers against PEFT: pocket, 8 x 128, every token scored")
+def pocket_step_everywhere():
+    return training_steps(pocket(), 8, 128, targets=ALL_LAYERS)
+
+
+@row("LoRA step on all linear layers against PEFT: GPT-2 small, 2 x 128, every token scored")
+def small_step_everywhere():
+    return training_steps(gpt2_small(), 2, 128, targets=ALL_LAYERS)
+
+
 @row("adapter swap against PEFT: pocket")
 def pocket_swap():
     return swaps(pocket())
@@ -69,11 +82,12 @@ def gpt2_small():
     return GPT2LMHeadModel(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
 
 
-def with_peft(model):
+def with_peft(model, targets=TARGETS):
     import peft
 
+    conv1d = model.config.model_type == "gpt2"
     config = peft.LoraConfig(
-        r=RANK, lora_alpha=ALPHA, target_modules=TARGETS, fan_in_fan_out=True, task_type="CAUSAL_LM"
+        r=RANK, lora_alpha=ALPHA, target_modules=targets, fan_in_fan_out=conv1d, task_type="CAUSAL_LM"
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -110,17 +124,17 @@ def their_loss(model, batch):
     return model(**batch).loss
 
 
-def our_step(model, batch):
-    return one_step(speed_up(apply_lora(model, RANK, ALPHA, TARGETS)), batch, our_loss)
+def our_step(model, batch, targets=TARGETS):
+    return one_step(speed_up(apply_lora(model, RANK, ALPHA, targets)), batch, our_loss)
 
 
-def their_step(model, batch):
-    return one_step(with_peft(model), batch, their_loss)
+def their_step(model, batch, targets=TARGETS):
+    return one_step(with_peft(model, targets), batch, their_loss)
 
 
-def training_steps(model, rows, tokens, prompt_share=0.0):
+def training_steps(model, rows, tokens, prompt_share=0.0, targets=TARGETS):
     batch = batch_of(model, rows, tokens, prompt_share)
-    return our_step(copy.deepcopy(model), batch), their_step(model, batch)
+    return our_step(copy.deepcopy(model), batch, targets), their_step(model, batch, targets)
 
 
 def swaps(model):

@@ -56,6 +56,13 @@ def dequantise_double():
     return lambda: layer.weight, lambda: dequantize_4bit(packed, state)
 
 
+@row("a plain copy of as many bytes as NF4 de-quantise writes, against bitsandbytes: 768 x 3072")
+def plain_copy():
+    _, library = dequantise()
+    source, target = torch.randn(768 * 3072), torch.empty(768 * 3072)
+    return lambda: target.copy_(source), library
+
+
 @row("QLoRA step against PEFT with bitsandbytes: pocket, 8 x 128, every token scored")
 def pocket_qlora_step():
     return qlora_steps(pocket(), 8, 128)
@@ -93,11 +100,14 @@ def with_bitsandbytes(model):
         )
 
 
-def our_qlora_step(model, batch):
-    return one_step(speed_up(apply_lora(quantize_model(model), RANK, ALPHA, TARGETS)), batch, our_loss)
+def our_qlora_step(model, batch, targets=TARGETS):
+    return one_step(speed_up(apply_lora(quantize_model(model), RANK, ALPHA, targets)), batch, our_loss)
+
+
+def their_qlora_step(model, batch, targets=TARGETS):
+    return one_step(peft_on(with_bitsandbytes(model), targets), batch, their_loss)
 
 
 def qlora_steps(model, rows, tokens, prompt_share=0.0):
     batch = batch_of(model, rows, tokens, prompt_share)
-    theirs = peft_on(with_bitsandbytes(model))
-    return our_qlora_step(copy.deepcopy(model), batch), one_step(theirs, batch, their_loss)
+    return our_qlora_step(copy.deepcopy(model), batch), their_qlora_step(model, batch)

@@ -1,11 +1,16 @@
-"""The course's code timed against what a user would pick instead: one process, in turns, ratio of medians."""
+"""The course's code timed against what a user would pick instead: one process, in turns, ratios of rounds."""
 
+import importlib.metadata
+import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 ROWS = {}
 PEAKS = {}  # name: targets of memory.measure_peak, ours and the library's
+NOISE = 0.02  # what a ratio may move beyond its quartiles before it counts as another
+PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
 
 
 def row(name: str):
@@ -19,15 +24,26 @@ def row(name: str):
 
 
 def compare_times(ours: Callable, library: Callable, rounds: int) -> dict:
-    """Medians in milliseconds and their ratio, ours over the library's; one round of warm-up."""
+    """Medians in milliseconds; median and quartiles of the rounds' ratios; one round of warm-up before.
+
+    A round runs both, one right after the other, so that what else the machine does meets both.
+    """
     times = {ours: [], library: []}
     for _ in range(rounds + 1):
         for run, taken in times.items():
             began = time.perf_counter()
             run()
-            taken.append(time.perf_counter() - began)
-    mine, theirs = (statistics.median(taken[1:]) for taken in times.values())
-    return {"ours_ms": 1000 * mine, "library_ms": 1000 * theirs, "ratio": mine / theirs}
+            taken.append(1000 * (time.perf_counter() - began))
+    mine, theirs = (taken[1:] for taken in times.values())
+    low, ratio, high = statistics.quantiles([a / b for a, b in zip(mine, theirs, strict=True)], n=4)
+    return {
+        "ours": statistics.median(mine),
+        "library": statistics.median(theirs),
+        "unit": "ms",
+        "ratio": ratio,
+        "low": low,
+        "high": high,
+    }
 
 
 def compare_peaks(ours: Callable, library: Callable) -> dict:
@@ -35,4 +51,35 @@ def compare_peaks(ours: Callable, library: Callable) -> dict:
     from course_utils.memory import measure_peak
 
     mine, theirs = (measure_peak(target).growth / 2**20 for target in (ours, library))
-    return {"ours_mib": mine, "library_mib": theirs, "ratio": mine / theirs}
+    ratio = mine / theirs
+    return {"ours": mine, "library": theirs, "unit": "MiB", "ratio": ratio, "low": ratio, "high": ratio}
+
+
+def machine_here() -> dict:
+    """What figures depend on: processor, threads, the product in use, versions."""
+    import torch
+
+    from course_utils.kernels import chosen_product
+
+    return {
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "product": chosen_product(),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def slower_rows(now: list[dict], before: list[dict]) -> list[str]:
+    """Names of rows whose middle half of ratios lies wholly above that of before."""
+    highs = {row["name"]: row["high"] for row in before}
+    return [row["name"] for row in now if row["low"] > (1 + NOISE) * highs.get(row["name"], float("inf"))]
