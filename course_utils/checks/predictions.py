@@ -69,7 +69,7 @@ class Prediction:
                 f"{list(because)}."
             )
         sentence = because[self._key(answer, answer)] if isinstance(because, Mapping) else because
-        self.title = sentence or self._words(answer)
+        self.title = (sentence or self._words(answer)).removesuffix(".")
         self._revealed = answer, because, uuid.uuid4().hex
         self._show_answer()
 

@@ -112,7 +112,7 @@ def test_the_title_of_a_figure_says_the_answer_once_it_is_revealed():
     prediction = predict("Which is it?", ["a", "b", "c"])
     assert prediction.title == "Which is it?"
     prediction.reveal("b", because=REASONS)
-    assert prediction.title == "It is large."
+    assert prediction.title == "It is large"
     prediction.reveal("b")
     assert prediction.title == "b"
 
@@ -162,7 +162,7 @@ def test_a_number_s_reasons_are_those_of_its_bands(capsys):
         "right: It is 2 to the 7th.",
         "too high: y",
     ]
-    assert prediction.title == "It is 2 to the 7th."
+    assert prediction.title == "It is 2 to the 7th"
     with pytest.raises(ValueError, match="too low"):
         prediction.reveal(128, because={"right": "z"})
 

@@ -16,18 +16,18 @@ from course_utils.making.notebooks import NOTEBOOKS, normal_form
 from course_utils.notebook_files import read_notebook
 
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
-ALL = {path.stem[:2] for path in LESSONS}
+LATER = {path.stem[:2] for path in LESSONS} - {"03"}  # not reworked yet
 EXCEPTIONS = {  # lessons that a rule does not hold for yet
-    "verb": ALL,
-    "unit": ALL,
+    "verb": LATER,
+    "unit": LATER,
     "false": {"14"},
-    "number of claims": ALL,
-    "headline": ALL,
+    "number of claims": LATER,
+    "headline": LATER,
     "margin": set(),
     "number of predictions": {"02", "04", "05", "06", "07", "08", "09", "10", "11", "14", "15", "16"},
-    "sentence for each option": ALL,
-    "spoilers": ALL,
-    "headings": ALL,
+    "sentence for each option": LATER,
+    "spoilers": LATER,
+    "headings": LATER,
 }
 
 

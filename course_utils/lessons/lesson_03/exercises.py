@@ -674,6 +674,7 @@ EXERCISES = [
             "whole rank with rank * (in + out) < in * out: whole-number division with //, and mind the "
             "case where it divides evenly.",
         ),
+        then="The next cell asks your function for three matrices: run it again.",
     ),
     Exercise(
         name="lora_gradients",
@@ -705,6 +706,7 @@ EXERCISES = [
             "low = x @ A.T is [n, r]. Gradient of B: scale * grad.T @ low, [out, r]. Back through B: "
             "grad @ B is [n, r]; gradient of A: scale * (grad @ B).T @ x, [r, in].",
         ),
+        then="The next cell puts your gradients of the layer above beside those of autograd: run it again.",
     ),
     Exercise(
         name="query_value_delta",
@@ -733,6 +735,8 @@ EXERCISES = [
             "B A is [d, d] as [out, in]. Stack query, zeros, value along out: [3d, d]. Conv1D stores "
             "[in, out]: the transpose, [d, 3d].",
         ),
+        then="The next cell adds your change to a c_attn of GPT-2's size, and looks at what queries, keys and "
+        "values do: run it again.",
     ),
     Exercise(
         name="LoRAEmbedding",
@@ -778,5 +782,6 @@ EXERCISES = [
             "low = lora_A.T[ids] is [..., rank]; original(ids) + alpha / rank * low @ lora_B.T is "
             "[..., d].",
         ),
+        then="The next cell puts your class around the model's table of tokens, and counts: run it again.",
     ),
 ]
