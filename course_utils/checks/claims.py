@@ -213,7 +213,7 @@ def _table(records: list[dict]) -> str:
         texts += [_excluded(record)] * some_exclude
         if record["headline"]:
             texts[0] = f"Headline: {texts[0]}"
-        kinds = ["", ' class="measured"', "", ' class="room"', *[""] * 3]
+        kinds = ["", ' class="measured"', "", ' class="room"', "", "", ' class="excluded"']
         parts = zip(texts, kinds, strict=False)
         rows.append("".join(f'<td style="{style}"{kind}>{escape(text)}</td>' for text, kind in parts))
     return f'<table style="margin:4px 0">{"".join(f"<tr>{row}</tr>" for row in rows)}</table>'

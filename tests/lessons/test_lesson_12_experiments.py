@@ -9,7 +9,7 @@ def stored(monkeypatch, rows):
     monkeypatch.setattr(stored_runs, "load_sweep", lambda name: {"rows": rows[name]})
 
 
-def test_courses_are_means_over_the_seeds_of_each_beta(monkeypatch):
+def test_courses_have_the_seeds_of_each_beta_by_iteration(monkeypatch):
     last = PPO_RUN["iterations"]
 
     def run(beta, shift):
@@ -19,10 +19,11 @@ def test_courses_are_means_over_the_seeds_of_each_beta(monkeypatch):
             "result": {f"{n}_{i}": i + shift for n in names for i in range(2, last + 1)},
         }
 
-    stored(monkeypatch, {"ppo": [run(0.0, 0), run(0.0, 1), run(0.2, 5)]})
+    stored(monkeypatch, {"ppo": [run(0.2, 5), run(0.0, 0), run(0.0, 1)]})
     courses = experiments.course_of_ppo()
-    assert courses[0.0]["gold"] == [i + 0.5 for i in range(2, last + 1)]
-    assert courses[0.2]["kl"][0] == 7
+    assert list(courses) == [0.0, 0.2]
+    assert courses[0.0]["gold"] == {i: [i, i + 1] for i in range(2, last + 1)}
+    assert courses[0.2]["kl"][2] == [7]
 
 
 def test_methods_are_grouped_by_setting_from_near_to_far(monkeypatch):

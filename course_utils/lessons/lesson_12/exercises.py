@@ -537,6 +537,8 @@ EXERCISES = [
             "gives it without the sign. The last token of a row: the largest position where the mask is 1, "
             "(mask * torch.arange(1, tokens + 1)).argmax(1). Add the score there.",
         ),
+        then="`experience` calls yours for every batch of answers, so both trainings below run on it. Run "
+        'the cells again from here to the end of "Training without it".',
     ),
     Exercise(
         name="gae",
@@ -566,6 +568,8 @@ EXERCISES = [
             "values = values * mask. From the last column to the first: delta [rows], A = (delta + gamma * "
             "lam * A of the next column) * mask[:, t]. Past the end, value and A are 0. Returns: A + values.",
         ),
+        then="`experience` calls yours for every batch of answers, so both trainings below run on it. Run "
+        'the cells again from here to the end of "Training without it".',
     ),
     Exercise(
         name="clipped_policy_loss",
@@ -595,6 +599,8 @@ EXERCISES = [
             "ratio = exp(log_probs - old_log_probs), [rows, tokens]; clamp it; torch.maximum of the two "
             "losses, with advantages.detach(). masked_mean of the losses, and of (ratio != clamped).float().",
         ),
+        then="`update` calls yours for every minibatch, so both trainings below run on it. Run the cells "
+        'again from here to the end of "Training without it".',
     ),
     Exercise(
         name="leave_one_out_advantages",
@@ -624,5 +630,7 @@ EXERCISES = [
             "returns.view(-1, group) is [prompts, group]. The sum of the others is the group's sum minus the "
             "return; divide by group - 1, subtract from the return, flatten to [rows].",
         ),
+        then="The expected gradient below is that of yours, and RLOO in `group_loss` calls it, which is "
+        "compared with TRL's step. Run all cells below again.",
     ),
 ]

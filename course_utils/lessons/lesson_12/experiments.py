@@ -137,7 +137,10 @@ def points_of(rows):
 
 
 def course_of_ppo():
-    """{beta: {"kl", "proxy", "gold": means over the seeds, from iteration 2 on}} of the stored runs."""
+    """{beta: {"kl", "proxy", "gold": {iteration: values over the seeds}}} of the stored runs.
+
+    From iteration 2 on: at the first the policy is the reference.
+    """
     from course_utils.stored_runs import load_sweep
 
     runs = {}
@@ -146,8 +149,8 @@ def course_of_ppo():
     iterations = range(2, PPO_RUN["iterations"] + 1)
     return {
         beta: {
-            name: [sum(run[f"{name}_{i}"] for run in results) / len(results) for i in iterations]
+            name: {i: [run[f"{name}_{i}"] for run in results] for i in iterations}
             for name in ("kl", "proxy", "gold")
         }
-        for beta, results in runs.items()
+        for beta, results in sorted(runs.items())
     }

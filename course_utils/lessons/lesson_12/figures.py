@@ -1,11 +1,31 @@
-"""Scores over the distance from the reference."""
+"""Scores over the iterations of a training, and over the distance from the reference."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
 
-from course_utils.plots import COLOURS, figure
+from course_utils.plots import COLOURS, figure, smooth
+
+
+def over_iterations(
+    diary: Sequence[Mapping[str, float]], rows: Sequence[Mapping[str, float]], title: str
+) -> None:
+    """Proxy, gold score and KL of the answers sampled in each iteration, pale, and smoothed.
+
+    diary: what judging.watched_reward kept. rows: what train_ppo returned.
+    """
+    _, axes = figure(title, "iteration", "", columns=3)
+    drawn = {
+        "proxy (reward model)": [seen["proxy"] for seen in diary],
+        "gold score": [seen["gold"] for seen in diary],
+        "KL (nats per answer)": [row["kl"] for row in rows],
+    }
+    for ax, (label, values) in zip(axes, drawn.items(), strict=True):
+        steps = range(1, len(values) + 1)
+        ax.plot(steps, values, color=COLOURS[0], alpha=0.3)
+        ax.plot(steps, smooth(values, 0.2), color=COLOURS[0], label=f"{label}, smoothed")
+        ax.set_ylabel(label)
 
 
 def over_distance(
