@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from course_utils.widgets import WIDGET
+from course_utils.widgets import publish_view
 
 
 def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: str | None = None) -> None:
@@ -15,7 +15,6 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
     starts a new conversation.
     """
     import ipywidgets
-    from IPython.display import publish_display_data
 
     from course_utils.chatml import SYSTEM
     from course_utils.methods.chat import chat
@@ -67,7 +66,7 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
         field.value = question
     box = ipywidgets.VBox([line, turns, field, ipywidgets.HBox([heat, send, new])])
     said = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
-    publish_display_data({"text/plain": said, WIDGET: box._repr_mimebundle_()[WIDGET]})
+    publish_view(box, said)
 
 
 def _chat_html(messages: Sequence[Mapping[str, str]]) -> str:
