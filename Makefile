@@ -7,13 +7,14 @@ PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
 PYTEST_OPTIONS = --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg $(PARALLEL)
 
-.PHONY: help .venv lab run test check faults lint bench sweeps notebooks data pocket
+.PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
 	@echo "make run                  execute all lessons headless; ARGS='01 02 --scale smoke' and so on"
 	@echo "make test                 everything: lint, unit, parity, exercises, notebooks, browser"
 	@echo "make check                the quick tests: no notebooks, no browser (about a minute)"
+	@echo "make old-widgets          the tests of controls with ipywidgets 7.7, as in Colab"
 	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.json"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
 	@echo "make bench, make sweeps   time the code against the libraries'; compute the stored results"
@@ -53,6 +54,14 @@ test: .venv
 
 check: .venv
 	@$(PY) -m pytest tests -m "not notebook and not browser and not seeds and not slow and not faults" $(PARALLEL) $(ARGS)
+
+# the oldest ipywidgets that the course allows (Colab has it), laid over the environment's
+old-widgets: .venv
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(PY) -m pip install --quiet --no-deps --target "$$folder" 'ipywidgets==7.7.0' 'widgetsnbextension<4' \
+	  'jupyterlab_widgets<2' ipython_genutils && \
+	PYTHONPATH="$$folder:$(CURDIR)" $(PY) -m pytest tests/core/test_widgets.py tests/checks \
+	  tests/lessons -k "widgets or labelling or predictions or checks" -m "not slow" $(ARGS)
 
 faults: .venv
 	@COURSE_FAULTS=long $(PY) -m pytest tests/faults $(PARALLEL) $(ARGS)

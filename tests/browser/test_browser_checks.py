@@ -1,4 +1,4 @@
-"""Predictions and exercises by mouse and keyboard, with and without a kernel, in a notebook of a few cells."""
+"""Predictions and exercises by mouse and keyboard, with and without a kernel, in a small notebook."""
 
 import json
 
@@ -15,7 +15,11 @@ REVEAL = """colour.reveal("blue", because={"red": "Dust would.", "green": "No.",
 how_many.reveal(6, because={"too low": "Count them.", "right": "Six.", "too high": "Count them."})
 claim("Blue is short", 0.45, at_most=0.5, unit="%")
 claim("Red is long", 700, at_least=600, unit="nm")"""
-STUB = "def greedy_next_token(logits):\n    ...\n\n\ngreedy_next_token = check.greedy_next_token(greedy_next_token)"
+STUB = """def greedy_next_token(logits):
+    ...
+
+
+greedy_next_token = check.greedy_next_token(greedy_next_token)"""
 WRONG = STUB.replace("...", "return logits.argmax(dim=-1)")
 
 
@@ -25,6 +29,7 @@ def small(lab):
     folder = lab[2] / "work"
     sources = (IMPORTS, ASK, ASK_NUMBER, REVEAL, STUB)
     cells = [new_markdown_cell("# Checks"), *map(new_code_cell, sources)]
+    cells[-1].metadata["tags"] = ["exercise"]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     write_notebook(new_notebook(cells=cells, metadata=metadata), folder / "98_checks.ipynb")
 
@@ -83,6 +88,13 @@ def test_buttons_help_and_start_over_and_say_when_no_kernel_answers(open_lesson,
     notebook.run_all()
     notebook.rewrite_and_run(5, WRONG)
     cell = notebook.cell(5)
+    edges = [
+        notebook.cell(index)
+        .locator(".jp-InputArea-editor")
+        .evaluate("node => getComputedStyle(node).borderLeft")
+        for index in (4, 5)
+    ]
+    assert "rgb(0, 158, 115)" in edges[1] and "rgb(0, 158, 115)" not in edges[0]
     assert "Given:" in notebook.output(5) or "after every position" in notebook.output(5)
 
     def press(button, text):

@@ -1,6 +1,6 @@
 // What JupyterLab loads as a prebuilt extension, written by hand: a style; the contents panel, opened on the
-// first visit (afterwards JupyterLab remembers which panel was open); and the static view of a control whose
-// state is gone.
+// first visit (afterwards JupyterLab remembers which panel was open); the static view of a control whose state
+// is gone; and cells' tags for the style.
 (() => {
   const STYLE = new URL('style.css', document.currentScript.src).href;
   const SEEN = 'finetuning-course:contents-shown';
@@ -30,6 +30,15 @@
     node.replaceChildren(...views);
   }
 
+  // Lets the style know a cell's tags, which JupyterLab keeps out of the page.
+  function markTags(app, node) {
+    const panel = [...app.shell.widgets('main')].find(widget => widget.node.contains(node));
+    const cell = panel?.content?.widgets?.find(cell => cell.node === node);
+    if (cell) {
+      node.dataset.tags = (cell.model.getMetadata('tags') ?? []).join(' ');
+    }
+  }
+
   function activate(app) {
     const link = document.createElement('link');
     Object.assign(link, { rel: 'stylesheet', href: STYLE });
@@ -45,6 +54,9 @@
         for (const added of addedNodes) {
           const nodes = added.querySelectorAll?.('.jupyter-widgets') ?? [target];
           [...nodes].filter(isGone).forEach(node => void showStatic(app, node));
+          if (added.classList?.contains('jp-CodeCell')) {
+            markTags(app, added);
+          }
         }
       }
     }).observe(document.body, { subtree: true, childList: true });
