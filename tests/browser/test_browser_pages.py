@@ -46,6 +46,7 @@ def run_folder(tmp_path_factory):
                 "binding": True,
                 "stored": holds,
             }
+            record["outcome"] = "holds" if holds else "DOES NOT HOLD"
             claims.append(record)
         pixel = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='80' height='40'/%3E"
         figures[path.stem] = {
