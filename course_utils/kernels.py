@@ -178,7 +178,7 @@ def chosen_product() -> str:
 
     Tests, stored runs and saved notebooks set it to torch, so that no result hangs on a timing.
     """
-    name = os.environ.get("COURSE_PRODUCT", "auto")
+    name = os.environ.get("COURSE_PRODUCT") or "auto"
     if name == "auto":
         return measured_products(torch.get_num_threads())["choice"]
     if name not in PRODUCTS:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROWS = {}
 PEAKS = {}  # name: targets of memory.measure_peak, ours and the library's
-NOISE = 0.02  # what a ratio may move beyond its quartiles before it counts as another
+SLACK = 0.02  # what a ratio may move beyond its quartiles before it counts as another
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
 
 
@@ -82,4 +82,4 @@ def processor() -> str:
 def slower_rows(now: list[dict], before: list[dict]) -> list[str]:
     """Names of rows whose middle half of ratios lies wholly above that of before."""
     highs = {row["name"]: row["high"] for row in before}
-    return [row["name"] for row in now if row["low"] > (1 + NOISE) * highs.get(row["name"], float("inf"))]
+    return [row["name"] for row in now if row["low"] > (1 + SLACK) * highs.get(row["name"], float("inf"))]
