@@ -478,7 +478,7 @@ def heatmaps(matrices: Mapping[str, Any], title: str, limit: float | None = None
     """Matrices side by side, blue below zero, red above, on one scale up to `limit` (None: the largest)."""
     arrays = {name: matrix.detach().cpu().numpy() for name, matrix in matrices.items()}
     limit = limit or max(abs(array).max() for array in arrays.values()) or 1.0
-    fig, axes = plt.subplots(1, len(arrays), figsize=(WIDTH, 3.0), squeeze=False)
+    fig, axes = plt.subplots(1, len(arrays), figsize=(WIDTH, 2.5), squeeze=False)
     entitle(fig, title)
     for ax, (name, array) in zip(axes[0], arrays.items(), strict=True):
         image = ax.imshow(array, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
