@@ -27,7 +27,8 @@ MOVES = """async () => {
     const output = input.closest(".course-controls").nextElementSibling;
     const times = [];
     for (let value = 10; value < 20; value++) {
-        const changed = new Promise(resolve => {
+        const changed = new Promise((resolve, reject) => {
+            setTimeout(() => reject(Error("no picture follows a slider that is held")), 20000);
             const watch = new MutationObserver(() => {
                 const image = output.querySelector("img");
                 if (!image?.alt.includes(`rank ${value}.`) || !image.complete) return;
@@ -69,7 +70,7 @@ def test_the_picture_follows_a_drag_and_the_keys(notebook, tmp_path, record_prop
     times = notebook.page.evaluate(MOVES)
     record_property("milliseconds", times)
     print("from move to picture:", [round(time) for time in times], "median", statistics.median(times))
-    assert statistics.median(times) < 500, "150 on two idle cores"
+    assert statistics.median(times) < 1000, "150 on two idle cores; the tests may have busy ones"
 
     place = slider.bounding_box()
     middle = place["y"] + place["height"] / 2
