@@ -735,8 +735,8 @@ EXERCISES = [
             "B A is [d, d] as [out, in]. Stack query, zeros, value along out: [3d, d]. Conv1D stores "
             "[in, out]: the transpose, [d, 3d].",
         ),
-        then="The next cell adds your change to a c_attn of GPT-2's size, and looks at what queries, keys and "
-        "values do: run it again.",
+        then="The next cell adds your change to a c_attn of GPT-2's size, and looks at what queries, keys "
+        "and values do: run it again.",
     ),
     Exercise(
         name="LoRAEmbedding",
