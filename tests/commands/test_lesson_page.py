@@ -66,8 +66,11 @@ def test_hidden_code_is_folded_and_outputs_are_what_needs_no_kernel():
     folded = re.findall("<details>.*?</details>", html, re.DOTALL)
     assert len(folded) == 1 and "secret" in folded[0]
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "( ) A < B"}
-    html = shown(new_code_cell("", outputs=[new_output("display_data", widget)]))
-    assert "( ) A &lt; B" in html and "model_id" not in html and "<script" not in html
+    drawn = new_notebook(cells=[new_code_cell("", outputs=[new_output("display_data", widget)])])
+    state = {"state": {"x": {}}, "version_major": 2, "version_minor": 0}
+    drawn.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
+    html = pages.cells_html(drawn, [])
+    assert "( ) A &lt; B" in html and "model_id" not in html
     error = new_output(
         "error", ename="KeyError", evalue="'<a>'", traceback=["\x1b[31mKeyError\x1b[0m: '<a>'"]
     )
