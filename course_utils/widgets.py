@@ -34,6 +34,8 @@ function render({ model, el }) {
   box.setAttribute("role", "group");
   box.setAttribute("aria-label", "Controls");
   box.dataset.lmSuppressShortcuts = "true";  // or JupyterLab would take the keys
+  const OWN = /^(Arrow|Page|Home|End)/;  // which the notebook would take all the same
+  box.addEventListener("keydown", event => { if (OWN.test(event.key)) event.stopPropagation(); });
   const inputs = {}, updates = {};
   for (const field of model.get("fields")) {
     const label = document.createElement("label"), name = document.createElement("span");
