@@ -13,6 +13,7 @@ from typing import Any
 from course_utils.checks.show import publish_note
 
 STAR = "\u2605"
+COMPARABLE = 0.5  # of the words of two texts that are the same, for the others to be marked
 _LEFT = 'style="text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:normal"'
 
 
@@ -60,7 +61,7 @@ def _cell(value: Any, unit: str) -> str:
         return f"{100 * value:.1f}"
     if isinstance(value, int) or (math.isfinite(value) and abs(value) >= 100):
         return f"{value:,.0f}"
-    return f"{value:.3g}"
+    return f"{value:#.3g}" if value else "0"
 
 
 def _text_table(title: str, heads: list[str], cells: list[list[str]], numbers: list[bool], note: str) -> str:
@@ -98,7 +99,8 @@ def _html_table(title: str, heads: list[str], cells: list[list[str]], numbers: l
 def show_texts(columns: Mapping[str, Sequence[str]], prompts: Sequence[str] = ()) -> None:
     """Texts side by side, {"before": texts, "after": texts}, a row each; words that differ are marked.
 
-    Later columns are compared with the first one. prompts: what stands over each row.
+    Later columns are compared with the first one; nothing is marked where fewer than half of the words are
+    the same. prompts: what stands over each row.
     """
     names, first = list(columns), next(iter(columns.values()))
     texts, html = [], ""
@@ -125,8 +127,9 @@ def _differences(one: str, other: str) -> list[tuple[str, bool]]:
     """The words of `other` in order, with the blanks after them, and whether `one` lacks them there."""
     pieces = re.findall(r"^\s+|\S+\s*", other)
     matcher = difflib.SequenceMatcher(None, one.split(), [piece.strip() for piece in pieces], autojunk=False)
+    comparable = matcher.ratio() >= COMPARABLE
     return [
-        (text, kind != "equal")
+        (text, comparable and kind != "equal")
         for kind, _, _, low, high in matcher.get_opcodes()
         if (text := "".join(pieces[low:high]))
     ]

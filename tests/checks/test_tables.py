@@ -27,7 +27,7 @@ def test_a_table_in_text_has_units_intervals_and_the_best_marked(capsys):
         "Methods",
         "method           answered (%)  loss (nats)      bytes",
         "LoRA    90.0 (85.0 to 94.0) \u2605        0.123  1,234,567",
-        "full      80.0 (75.0 to 84.0)       0.05 \u2605",
+        "full      80.0 (75.0 to 84.0)     0.0500 \u2605",
         "\u2605 best of its column",
     ]
 
@@ -49,6 +49,16 @@ def test_texts_stand_side_by_side_with_the_differences_marked(displayed):
     first, head, *_, line = filter(None, displayed[0]["text/plain"].splitlines())
     assert first == "Tell it again" and head.split() == ["before", "after"]
     assert line.split("  ")[0] == "The cat [<sat> down.]" and line.rstrip().endswith("The [old] cat [<sat>.]")
+
+
+def test_nothing_is_marked_in_texts_that_have_little_in_common(displayed):
+    show_texts({"before": ["A cat sat down here."], "after": ["The cat was seen by us."]})
+    assert "<u" not in displayed[0]["text/html"] and "[" not in displayed[0]["text/plain"]
+
+
+def test_digits_of_a_column_end_alike(capsys):
+    show_table([{"run": "a", "gold": (0.541, 0.478, 0.6), "kl": 0.0}])
+    assert capsys.readouterr().out.splitlines()[1] == "a    0.541 (0.478 to 0.600)   0"
 
 
 def test_texts_are_wrapped_at_words(capsys):
