@@ -199,10 +199,10 @@ def _launch(path: Path, outcome: Outcome, settings: dict, out: Path) -> subproce
 
 def run_papermill() -> None:
     """What the process of a lesson does: papermill, which ends when `run` is gone and saves whole files."""
+    end_with_parent()  # before what takes seconds to load
     from papermill.cli import papermill
     from papermill.iorw import LocalHandler
 
-    end_with_parent()
     LocalHandler.write = lambda handler, text, path: write_whole(Path(path), text)
     papermill()
 

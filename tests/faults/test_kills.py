@@ -204,7 +204,7 @@ sys.exit(cli.main(["run", "--model", "pocket", "--jobs", "1", "--out", {str(out)
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     process.wait(60)
-    _, left = psutil.wait_procs(below, timeout=20)
+    _, left = psutil.wait_procs(below, timeout=60)  # one may still be loading torch
     for one in left:
         one.kill()
     (row,) = json.loads((out / "results.json").read_text())["lessons"]
