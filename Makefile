@@ -64,7 +64,7 @@ old-widgets: .venv
 	  tests/lessons -k "widgets or labelling or predictions or checks" -m "not slow" $(ARGS)
 
 faults: .venv
-	@COURSE_FAULTS=long $(PY) -m pytest tests/faults $(PARALLEL) $(ARGS)
+	@COURSE_FAULTS=long $(PY) -m pytest tests/faults --timeout 7200 $(PARALLEL) $(ARGS)
 
 lint: .venv
 	@$(PY) -m ruff check .

@@ -94,6 +94,7 @@ import signal, sys
 from pathlib import Path
 from course_utils.commands import cli, lab, run
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this
 run.lessons = lambda names: lab.lessons(names, Path({str(lessons)!r}))
 sys.exit(cli.main(["run", "--model", "pocket", "--jobs", "1", "--out", {str(out)!r}]))
 """

@@ -192,6 +192,7 @@ import signal, sys
 from pathlib import Path
 from course_utils.commands import cli, lab, run
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
 run.lessons = lambda names: lab.lessons(names, Path({str(folder / "notebooks")!r}))
 sys.exit(cli.main(["run", "--model", "pocket", "--jobs", "1", "--out", {str(out)!r}]))
 """
@@ -203,7 +204,11 @@ sys.exit(cli.main(["run", "--model", "pocket", "--jobs", "1", "--out", {str(out)
     time.sleep(after)
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    process.wait(60)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return f"signal {number} after {after:.1f} s did not end the run in a minute"
     _, left = psutil.wait_procs(below, timeout=60)  # one may still be loading torch
     for one in left:
         one.kill()
