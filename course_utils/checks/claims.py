@@ -19,6 +19,7 @@ class ClaimFailed(AssertionError):
     """A claim that binds here does not hold."""
 
 
+STORED = "stored runs"
 _waiting: list[dict] = []  # records of the cell that runs
 
 
@@ -170,11 +171,7 @@ def _line(record: dict) -> str:
 
 def _kind(record: dict) -> str:
     name = "Headline" if record["headline"] else "Claim"
-    return f"{name} ({_origin(record)})"
-
-
-def _origin(record: dict) -> str:
-    return "stored" if record["stored"] else "live"
+    return f"{name} ({STORED})" if record["stored"] else name
 
 
 def _share_left(record: dict) -> str:
@@ -201,19 +198,19 @@ def _html_line(record: dict) -> str:
 
 
 def _table(records: list[dict]) -> str:
-    """Rows of claim, value, bound, room, origin, outcome; what is excluded where a claim names it."""
+    """Rows of claim, value, bound, room, outcome; what is excluded where a claim names it."""
     some_exclude = any(record["excludes"] for record in records)
-    heads = ["Claim", "Measured", "Bound", "Room", "From", "Outcome", *["Excludes"] * some_exclude]
+    heads = ["Claim", "Measured", "Bound", "Room", "Outcome", *["Excludes"] * some_exclude]
     cell = "text-align:left;padding:3px 10px;white-space:normal"
     rows = ["".join(f'<th scope="col" style="{cell}">{head}</th>' for head in heads)]
     for record in records:
         style = f"{cell};{BROKEN_STYLE}" if _is_broken(record) else cell
         room = "" if record["room"] is None else _share_left(record)
-        texts = [record["text"], record["shown"], record["bound"], room, _origin(record), record["outcome"]]
+        texts = [record["text"], record["shown"], record["bound"], room, record["outcome"]]
         texts += [_excluded(record)] * some_exclude
-        if record["headline"]:
-            texts[0] = f"Headline: {texts[0]}"
-        kinds = ["", ' class="measured"', "", ' class="room"', "", "", ' class="excluded"']
+        if record["headline"] or record["stored"]:
+            texts[0] = f"{_kind(record)}: {texts[0]}"
+        kinds = ["", ' class="measured"', "", ' class="room"', "", ' class="excluded"']
         parts = zip(texts, kinds, strict=False)
         rows.append("".join(f'<td style="{style}"{kind}>{escape(text)}</td>' for text, kind in parts))
     return f'<table style="margin:4px 0">{"".join(f"<tr>{row}</tr>" for row in rows)}</table>'

@@ -48,7 +48,7 @@ def test_claim_judges(bounds, holds, capsys, monkeypatch):
     monkeypatch.setenv("COURSE_STRICT", "0")
     claim("It is so.", torch.tensor(1.5), **bounds)
     out = capsys.readouterr().out
-    assert out.startswith("Claim (live): It is so. Measured 1.5; ")
+    assert out.startswith("Claim: It is so. Measured 1.5; ")
     assert ("DOES NOT HOLD" not in out) == holds
 
 
@@ -56,7 +56,7 @@ def test_a_share_is_shown_as_per_cent_with_its_bound_room_origin_and_what_it_exc
     excludes = {"the change is not transposed": 1.0}
     claim("Little is kept", 0.05, at_most=0.2, unit="%", stored=True, headline=True, excludes=excludes)
     assert capsys.readouterr().out == (
-        "Headline (stored): Little is kept. Measured 5%; at most 20% (75% room), "
+        "Headline (stored runs): Little is kept. Measured 5%; at most 20% (75% room), "
         "excludes the change is not transposed (100%): holds\n"
     )
 
