@@ -67,8 +67,8 @@ def claim(
         "headline": headline,
         "stored": stored,
         "excludes": excludes if isinstance(excludes, str) else dict(excludes),
-        "seeds": [float(one) for one in seeds],
-        **{name: limit for name, limit in bounds.items() if limit is not None},
+        "seeds": [_plain(float(one)) for one in seeds],
+        **{name: _plain(limit) for name, limit in bounds.items() if limit is not None},
     }
     _waiting.append(record)
     failed = not reason and not holds and os.environ.get("COURSE_STRICT") == "1"

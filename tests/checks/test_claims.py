@@ -1,5 +1,7 @@
 """Claims and identities: how they are judged, shown together at a cell's end, and kept."""
 
+import json
+
 import nbformat
 import numpy as np
 import pytest
@@ -118,6 +120,14 @@ def test_one_claim_of_a_cell_is_a_line(shell):
     [record] = metadata["course"]["claims"]
     assert (record["text"], record["shown"], record["bound"]) == ("One is small", "1 nats", "at most 2 nats")
     assert (record["at_most"], record["headline"], record["stored"]) == (2, False, False)
+
+
+def test_a_record_is_json_whatever_was_measured(shell):
+    shell, displayed = shell
+    shell.run_cell("inf = float('inf'); claim('It has no end', inf, equals=inf, seeds=[inf, 1.0])")
+    [(_, metadata)] = displayed
+    [record] = json.loads(json.dumps(metadata, allow_nan=False))["course"]["claims"]
+    assert (record["value"], record["equals"], record["seeds"]) == ("inf", "inf", ["inf", 1.0])
 
 
 def test_several_claims_of_a_cell_are_a_table_and_the_next_cell_starts_anew(shell):
