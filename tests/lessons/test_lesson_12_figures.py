@@ -13,7 +13,7 @@ def test_a_training_has_proxy_gold_and_kl_by_iteration_raw_and_smoothed():
         raw, smoothed = ax.lines
         assert list(raw.get_xdata()) == list(smoothed.get_xdata()) == [1, 2, 3, 4]
         assert raw.get_ydata()[-1] == pytest.approx(last) and smoothed.get_ydata()[0] == raw.get_ydata()[0]
-    assert [ax.get_title("left") for ax in plt.gcf().axes] == list(figures.LABELS.values())
+    assert [ax.get_title("left") for ax in plt.gcf().axes] == list(figures.SCORE_LABELS.values())
     plt.close("all")
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from course_utils.plots import COLOURS, WIDTH, bands, entitle, figure, smooth
 
-LABELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL (nats per answer)"}
+SCORE_LABELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL (nats per answer)"}
 
 
 def over_iterations(
@@ -26,8 +26,8 @@ def over_iterations(
         values = [each[name] for each in kept]
         steps = range(1, len(values) + 1)
         ax.plot(steps, values, color=COLOURS[0], alpha=0.3)
-        ax.plot(steps, smooth(values, 0.2), color=COLOURS[0], label=f"{LABELS[name]}, smoothed")
-        ax.set(title=LABELS[name], xlabel="iteration")
+        ax.plot(steps, smooth(values, 0.2), color=COLOURS[0], label=f"{SCORE_LABELS[name]}, smoothed")
+        ax.set(title=SCORE_LABELS[name], xlabel="iteration")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
@@ -39,7 +39,7 @@ def stored_courses(courses: Mapping[float, Mapping[str, Mapping[int, Sequence[fl
     _, axes = figure(title, "iteration", "", columns=2)
     for ax, name in zip(axes, ("proxy", "gold"), strict=True):
         bands({f"β = {beta:g}": course[name] for beta, course in courses.items()}, "", "", "", ax=ax)
-        ax.set_ylabel(LABELS[name])
+        ax.set_ylabel(SCORE_LABELS[name])
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     if legend := axes[1].get_legend():
         legend.remove()
@@ -56,7 +56,7 @@ def over_distance(
     """
     _, axes = figure(title, "√KL from the reference (√nats)", "", columns=2)
     for ax, score in zip(axes, ("proxy", "gold"), strict=True):
-        ax.set_ylabel(LABELS[score])
+        ax.set_ylabel(SCORE_LABELS[score])
         for (name, points), colour in zip(series.items(), COLOURS, strict=False):
             runs = [[(max(run["kl"], 0) ** 0.5, run[score]) for run in point] for point in points]
             means = [[sum(values) / len(values) for values in zip(*point, strict=True)] for point in runs]
@@ -72,4 +72,4 @@ def over_distance(
             ax.plot(
                 [max(run["kl"], 0) ** 0.5], [run[score]], marker, color=COLOURS[-1], markersize=10, label=name
             )
-    axes[1].legend()
+    axes[1].legend(loc="lower left")
