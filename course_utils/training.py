@@ -386,9 +386,7 @@ class ProgressBar:
         self.total, self.label, self.done = total, label, done
         self.text, self.note, self.again = "", None, "to start over"
         self.began = self.drawn = time.perf_counter()
-        self.first = (
-            None  # (done, time) after the first step: what is set up before it is slow and comes once
-        )
+        self.first = None  # (done, time) after the first step: what is set up before it comes once
         shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
         self.keeps = in_cell()
         self.notebook = shell is not None and hasattr(shell, "kernel")

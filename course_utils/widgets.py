@@ -10,6 +10,15 @@ from typing import Any
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
+MAKE_SCRIPT = """
+const make = (parent, tag, text = "") => {
+  const child = document.createElement(tag);
+  child.textContent = text;
+  parent.append(child);
+  return child;
+};
+"""
+
 PANEL_STYLE = """
 .course-controls {
   display: grid; grid-template-columns: repeat(auto-fill, minmax(19em, 1fr)); gap: 4px 16px; max-width: 60em;

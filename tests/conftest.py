@@ -82,3 +82,15 @@ def model(tokenizer):
     from helpers import tiny_model
 
     return tiny_model(vocab_size=len(tokenizer))
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """The bundles that a cell displays, in an IPython shell of its own."""
+    bundles = []
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    monkeypatch.setattr(shell.display_pub, "publish", lambda data, **_: bundles.append(data))
+    yield bundles
+    InteractiveShell.clear_instance()

@@ -8,7 +8,7 @@ import anywidget
 import traitlets
 
 from course_utils.notebook_files import code_cells, lessons, read_notebook, tags
-from course_utils.widgets import publish_view
+from course_utils.widgets import MAKE_SCRIPT, publish_view
 
 BUTTONS_STYLE = """
 .course-buttons button { margin: 2px 8px 2px 0; padding: 3px 10px; }
@@ -17,14 +17,10 @@ BUTTONS_STYLE = """
 .course-buttons pre { margin: 4px 0 0; }
 """
 
-BUTTONS_SCRIPT = """
+BUTTONS_SCRIPT = (
+    MAKE_SCRIPT
+    + """
 function render({ model, el }) {
-  const make = (parent, tag, text = "") => {
-    const child = document.createElement(tag);
-    child.textContent = text;
-    parent.append(child);
-    return child;
-  };
   const box = make(el, "div");
   box.className = "course-buttons";
   box.setAttribute("role", "group");
@@ -71,6 +67,7 @@ function render({ model, el }) {
 }
 export default { render };
 """
+)
 
 
 class ExerciseButtons(anywidget.AnyWidget):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import course_utils.checks.progress as progress
 from course_utils import session
 from course_utils.checks.show import folded, has_page, note_html, publish_note, show
-from course_utils.widgets import publish_view
+from course_utils.widgets import MAKE_SCRIPT, publish_view
 
 BANDS = ("too low", "right", "too high")  # where a predicted number may lie
 NOT_YET = "You have not predicted yet: choose above, or open this"
@@ -154,14 +154,10 @@ PREDICTION_STYLE = """
 .course-prediction [role=status]:not(:empty) { padding-top: 4px; }
 """
 
-PREDICTION_SCRIPT = """
+PREDICTION_SCRIPT = (
+    MAKE_SCRIPT
+    + """
 function render({ model, el }) {
-  const make = (parent, tag, text = "") => {
-    const child = document.createElement(tag);
-    child.textContent = text;
-    parent.append(child);
-    return child;
-  };
   const box = make(el, "fieldset");
   box.className = "course-prediction";
   box.dataset.lmSuppressShortcuts = "true";  // or JupyterLab would take the keys
@@ -209,6 +205,7 @@ function render({ model, el }) {
 }
 export default { render };
 """
+)
 
 
 def _view(prediction: Prediction):

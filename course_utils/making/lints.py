@@ -119,7 +119,7 @@ def _margin(record: dict) -> Iterator[str]:
     if len(seeds) < 3 or not isinstance(excluded, dict) or not excluded:
         yield "a claim on stored seeds needs three of them (seeds=) and the values of what it excludes"
         return
-    low, high = record.get("at_least", float("-inf")), record.get("at_most", float("inf"))
+    low, high = float(record.get("at_least", "-inf")), float(record.get("at_most", "inf"))
     if "equals" in record:
         low, high = record["equals"] - record["tolerance"], record["equals"] + record["tolerance"]
     mean, spread = statistics.mean(seeds), DEVIATIONS * statistics.stdev(seeds)

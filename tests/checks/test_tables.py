@@ -1,7 +1,6 @@
 """Tables and texts side by side: the text outside a notebook, the HTML in one."""
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 
 from course_utils.checks import show_table, show_texts
 
@@ -10,15 +9,6 @@ ROWS = [
     {"method": "full", "answered": (0.8, 0.75, 0.84), "loss": 0.05, "bytes": None},
 ]
 OPTIONS = {"units": {"answered": "%", "loss": "nats"}, "best": {"answered": max, "loss": min}}
-
-
-@pytest.fixture
-def displayed(monkeypatch):
-    bundles = []
-    shell = InteractiveShell.instance()
-    monkeypatch.setattr(shell.display_pub, "publish", lambda data, **_: bundles.append(data))
-    yield bundles
-    InteractiveShell.clear_instance()
 
 
 def test_a_table_in_text_has_units_intervals_and_the_best_marked(capsys):

@@ -4,23 +4,12 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from IPython.core.interactiveshell import InteractiveShell
 
 from course_utils import plots, widgets
 from course_utils.lessons.lesson_00.widgets import sampling
 from course_utils.lessons.lesson_02.widgets import learning_rate_picker
 from course_utils.lessons.lesson_09.widgets import chat_box
 from course_utils.lessons.lesson_11.widgets import gaussian_policies
-
-
-@pytest.fixture
-def displayed(monkeypatch):
-    """The bundles that a cell displays, in an IPython shell of its own."""
-    bundles = []
-    shell = InteractiveShell.instance()
-    monkeypatch.setattr(shell.display_pub, "publish", lambda data, **_: bundles.append(data))
-    yield bundles
-    InteractiveShell.clear_instance()
 
 
 @pytest.fixture
