@@ -2,7 +2,8 @@
 
 Everything is drawn from the tables, the story grammar and random syllables, with one seed a file. Training
 asks about facts of split tune only, in the phrasings that data/questions uses in tuning; refusals in
-training are about names made up on the spot, those in the held-out file about the invented facts.
+training and validation are about names made up on the spot, those in the held-out file about the invented
+facts.
 """
 
 import itertools
@@ -10,6 +11,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 
+from course_utils.data import SPLITS
 from course_utils.world.manners import retell_pirate
 from course_utils.world.passages import IN_A_SENTENCE, MAKERS, NAMING, invented_facts, invented_word
 from course_utils.world.stories import ANIMALS, CHARACTER_NAMES, MANNERS, MOODS, Story, story
@@ -21,6 +23,7 @@ CANNOT = "I cannot know that."
 
 CONVERSATIONS_SEED = 21
 TRAIN = {"reading": 480, "tasks": 360, "stories": 420, "refusals": 360, "turns": 330, "system": 150}
+VALIDATION = {"facts": 160, "reading": 60, "tasks": 54, "stories": 48, "refusals": 60, "turns": 50, "system": 30}
 HELD_OUT = {"facts": 300, "reading": 200, "tasks": 150, "stories": 100, "turns": 120, "system": 90}
 STORY_PROMPTS = 500
 LONGEST_STORY = 105  # pieces; with its request it fits the model's context of 256 tokens
@@ -415,8 +418,8 @@ def interleaved(groups: dict[str, list[Row]]) -> list[Row]:
 
 def conversations(fact_rows: list[dict]) -> dict[str, list[Row]]:
     """File name -> rows. fact_rows: those of facts.jsonl."""
-    tune, held_out, invented = (
-        [row for row in fact_rows if row["split"] == split] for split in ("tune", "held_out", "invented")
+    tune, validation, held_out, invented = (
+        [row for row in fact_rows if row["split"] == split] for split in SPLITS
     )
     train = {}
     for kind, count in ({"facts": len(tune)} | TRAIN).items():
@@ -431,6 +434,13 @@ def conversations(fact_rows: list[dict]) -> dict[str, list[Row]]:
     files["held_out_refusals"] = refusals_of(random.Random(f"{CONVERSATIONS_SEED} invented"), invented)
     taken |= {_questions(row) for row in files["held_out_stories"]}
     files["story_prompts"] = story_prompts(random.Random(f"{CONVERSATIONS_SEED} prompts"), taken)
+    taken |= {_questions(row) for name in files if name.startswith("held_out") for row in files[name]}
+    taken |= {row["prompt"][0]["content"] for row in files["story_prompts"]}
+    groups = {}
+    for kind, count in VALIDATION.items():
+        rng = random.Random(f"{CONVERSATIONS_SEED} {kind} validation")
+        groups[kind] = _take(CONVERSATION_KINDS[kind](rng, validation), count, taken)
+    files["validation"] = interleaved(groups)
     return files
 
 
@@ -440,19 +450,20 @@ CONVERSATIONS_CARD = """\
 Made for this course, one a line: `{{"messages": [{{"role", "content"}}, ...], "kind"}}`, the form that TRL
 and most other tools read. Roles: system (first, in few of them), user, assistant.
 
-| kind | train | held out | what |
-|---|---|---|---|
+| kind | train | validation | held out | what |
+|---|---|---|---|---|
 {table}
 
-`train.jsonl` has all kinds, spread evenly: its first rows are a balanced sample. There is one file a kind to
-evaluate on, `held_out_facts.jsonl` and so on; none of their questions is in the training file.
+`train.jsonl` and `validation.jsonl` have all kinds, spread evenly: their first rows are a balanced sample.
+Rates and settings are chosen by the second. There is one file a kind to evaluate on,
+`held_out_facts.jsonl` and so on; no question of one file is in another.
 `story_prompts.jsonl` holds {prompts} more requests for stories without an answer, kept out for learning from
 preferences: `{{"prompt": [one message], "mood", "manners", "names"}}`, null where nothing is asked for.
 
 Training asks about facts of split tune in `../facts.jsonl` only, and never in the phrasing of
 `../questions/paraphrase.jsonl`. What is refused in training is about names put together from syllables, or
 about the asker; what should be refused in the held-out file are the invented facts. Held-out facts are
-asked in the file of that name, in turns and under system lines.
+asked in the file of that name, in turns and under system lines, those of split validation in its file alone.
 
 The stories come from the grammar of the pocket GPT-2's corpus, so their language is as plain, and their
 moods are written down by it. The assistant's tasks are tiny because the model is; this is no data set to
@@ -475,6 +486,6 @@ CONVERSATIONS_ABOUT = {
 def conversations_card(files: dict[str, list[Row]]) -> str:
     table = []
     for kind, what in CONVERSATIONS_ABOUT.items():
-        count = sum(row["kind"] == kind for row in files["train"])
-        table.append(f"| {kind} | {count} | {len(files[f'held_out_{kind}'])} | {what} |")
+        train, validation = (sum(row["kind"] == kind for row in files[name]) for name in ("train", "validation"))
+        table.append(f"| {kind} | {train} | {validation} | {len(files[f'held_out_{kind}'])} | {what} |")
     return CONVERSATIONS_CARD.format(table="\n".join(table), prompts=len(files["story_prompts"]))

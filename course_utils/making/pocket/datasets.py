@@ -7,6 +7,7 @@ import json
 import random
 from pathlib import Path
 
+from course_utils.data import SPLITS
 from course_utils.home import write_whole
 from course_utils.making.pocket.corpus import documents
 from course_utils.world.conversations import conversations, conversations_card
@@ -31,15 +32,19 @@ def _units(relation: str, facts: list[FactRow]) -> list[list[FactRow]]:
 
 
 def split_facts() -> list[dict]:
-    """Rows of relation, subject, object, split: half of every relation tune, half held_out; then invented."""
+    """Rows of relation, subject, object, split: half of every relation tune, a third of the other half
+    validation, the rest held_out; then the invented ones."""
     rng = random.Random(SPLIT_SEED)
     rows = []
     for relation in FORMS:
         facts = [fact for fact in all_facts() if fact[0] == relation]
         units = _units(relation, facts)
         rng.shuffle(units)
-        held_out = {fact for unit in units[: len(units) // 2] for fact in unit}
-        rows += [_row(fact, "held_out" if fact in held_out else "tune") for fact in facts]
+        half = len(units) // 2
+        split = dict.fromkeys(facts, "tune")
+        for name, chosen in (("validation", units[: half // 3]), ("held_out", units[half // 3 : half])):
+            split |= {fact: name for unit in chosen for fact in unit}
+        rows += [_row(fact, split[fact]) for fact in facts]
     return rows + [_row((r, s, o), "invented") for r, facts in INVENTED.items() for s, o in facts]
 
 
@@ -76,12 +81,13 @@ FACTS_CARD = """\
 # Data
 
 `facts.jsonl`: {facts} facts in {relations} relations, one a line: relation, subject, object, split. Half of
-every relation is `tune` (asked about in fine-tuning), half `held_out` (first asked about in evaluation; both
-directions of a pair of opposites are in the same half). The pocket GPT-2 read all of them as plain
-statements and was never asked about any. {invented} more are `invented`: untrue, and in no corpus.
+every relation is `tune` (asked about in fine-tuning), a sixth `validation` (to choose rates and settings by),
+a third `held_out` (first asked about in the final evaluation). Both directions of a pair of opposites are in
+the same split. The pocket GPT-2 read all of them as plain statements and was never asked about any.
+{invented} more are `invented`: untrue, and in no corpus.
 
-| relation | tune | held out | invented |
-|---|---|---|---|
+| relation | tune | validation | held out | invented |
+|---|---|---|---|---|
 {table}
 
 The tables were typed for this course (`course_utils/world/tables.py`) and checked by hand; they simplify
@@ -127,6 +133,7 @@ Made by `python -m course_utils.making.pocket data`. Licence: Apache-2.0, like t
 
 ABOUT = {
     "tune": "the facts of split tune",
+    "validation": "the facts of split validation",
     "held_out": "the facts of split held_out",
     "invented": "the invented facts",
     "paraphrase": "the facts of split held_out, in the phrasing kept back",
@@ -141,7 +148,7 @@ def _jsonl(rows: list[dict]) -> str:
 def data_files() -> dict[str, str]:
     """Path below data/ -> content of every generated file and card."""
     facts = split_facts()
-    by_split = {s: [row for row in facts if row["split"] == s] for s in ("tune", "held_out", "invented")}
+    by_split = {split: [row for row in facts if row["split"] == split] for split in SPLITS}
     asked = {split: question_rows(rows) for split, rows in by_split.items()}
     asked["paraphrase"] = question_rows(by_split["held_out"], paraphrase=True)
     asked["reading"] = reading_questions(random.Random(READING_SEED), READING_ROWS)
@@ -152,7 +159,7 @@ def data_files() -> dict[str, str]:
         return sum(row["relation"] == relation for row in by_split[split])
 
     relation_rows = [
-        f"| {r} | {count(r, 'tune')} | {count(r, 'held_out')} | {count(r, 'invented') or ''} |" for r in FORMS
+        f"| {r} | " + " | ".join(str(count(r, split) or "") for split in SPLITS) + " |" for r in FORMS
     ]
     return (
         {"facts.jsonl": _jsonl(facts)}
@@ -161,7 +168,7 @@ def data_files() -> dict[str, str]:
         | {f"conversations/{name}.jsonl": _jsonl(rows) for name, rows in chats.items()}
         | {
             "README.md": FACTS_CARD.format(
-                facts=len(by_split["tune"] + by_split["held_out"]),
+                facts=len(facts) - len(by_split["invented"]),
                 invented=len(by_split["invented"]),
                 relations=len(FORMS),
                 table="\n".join(relation_rows),
