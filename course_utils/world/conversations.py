@@ -23,7 +23,15 @@ CANNOT = "I cannot know that."
 
 CONVERSATIONS_SEED = 21
 TRAIN = {"reading": 480, "tasks": 360, "stories": 420, "refusals": 360, "turns": 330, "system": 150}
-VALIDATION = {"facts": 160, "reading": 60, "tasks": 54, "stories": 48, "refusals": 60, "turns": 50, "system": 30}
+VALIDATION = {
+    "facts": 160,
+    "reading": 60,
+    "tasks": 54,
+    "stories": 48,
+    "refusals": 60,
+    "turns": 50,
+    "system": 30,
+}
 HELD_OUT = {"facts": 300, "reading": 200, "tasks": 150, "stories": 100, "turns": 120, "system": 90}
 STORY_PROMPTS = 500
 LONGEST_STORY = 105  # pieces; with its request it fits the model's context of 256 tokens
@@ -486,6 +494,8 @@ CONVERSATIONS_ABOUT = {
 def conversations_card(files: dict[str, list[Row]]) -> str:
     table = []
     for kind, what in CONVERSATIONS_ABOUT.items():
-        train, validation = (sum(row["kind"] == kind for row in files[name]) for name in ("train", "validation"))
+        train, validation = (
+            sum(row["kind"] == kind for row in files[name]) for name in ("train", "validation")
+        )
         table.append(f"| {kind} | {train} | {validation} | {len(files[f'held_out_{kind}'])} | {what} |")
     return CONVERSATIONS_CARD.format(table="\n".join(table), prompts=len(files["story_prompts"]))
