@@ -107,8 +107,8 @@ def load_facts(split: str | None = None, relation: str | None = None) -> list[Fa
 def load_questions(name: str) -> list[dict]:
     """A set of questions: rows of prompt, completion, relation, subject, object and kind (short, sentence).
 
-    tune, validation, held_out, invented: about the facts of that split. paraphrase: held-out facts in words that tuning
-    does not use. reading: invented facts, stated in the question itself.
+    tune, validation, held_out, invented: about the facts of that split. paraphrase: held-out facts in words
+    that tuning does not use. reading: invented facts, stated in the question itself.
     """
     if name not in QUESTION_SETS:
         raise ValueError(f"unknown set of questions {name!r}; choose one of {', '.join(QUESTION_SETS)}")
@@ -122,7 +122,8 @@ def load_conversations(name="train") -> list[dict]:
     """Rows with "messages", of data/conversations/NAME.jsonl or of a file of your own (a path in .jsonl).
 
     train; validation, to choose settings by; held_out_facts and _reading, _tasks, _stories, _refusals,
-    _turns, _system. The course's rows have their "kind". Checks every line: ValueError with file, line and fault.
+    _turns, _system. The course's rows have their "kind". Checks every line: ValueError with file, line and
+    fault.
     """
     path = Path(name)
     if path.suffix != ".jsonl":

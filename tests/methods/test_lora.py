@@ -150,9 +150,12 @@ def test_counts_of_gpt2_small():
     assert trainable == 294_912 and total - trainable == 124_439_808
 
 
-def test_default_targets(case):
+def test_by_default_all_linear_layers_of_the_blocks(case):
     make, targets = case
-    assert lora.find_targets(make()) == lora.find_targets(make(), targets)
+    model = make()
+    linear = {name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
+    assert set(lora.find_targets(model)) == linear - {"lm_head"}
+    assert set(lora.find_targets(model)) > set(lora.find_targets(model, targets))
 
 
 def test_targets_match_whole_name_parts():

@@ -63,7 +63,7 @@ def examples_in_front(questions: Sequence[dict], shots: int, seed: int) -> str:
 
 def prepare(model, tokenizer, method: str):
     """The model ready to be trained by a method: changed in place, or behind a prompt."""
-    from course_utils.methods.lora import apply_lora
+    from course_utils.methods.lora import apply_lora, attention_targets
     from course_utils.methods.prompt_tuning import PromptTuning, prompt_from_words
     from course_utils.methods.quantization import quantize_model
 
@@ -73,7 +73,7 @@ def prepare(model, tokenizer, method: str):
         return PromptTuning(model, prompt_from_words(model, encode(tokenizer, PROMPT_WORDS), LENGTH))
     if method == "full":
         return model
-    apply_lora(model, RANK, ALPHA)
+    apply_lora(model, RANK, ALPHA, attention_targets(model))
     return quantize_model(model) if method == "QLoRA" else model
 
 

@@ -142,9 +142,9 @@ Rows of kind and text. `held_out.jsonl` ({held_out} documents) measures forgetti
 corpus, with seeds that its training never used; the facts and the words are the same, the documents are
 not. Kinds: facts as running text, wrapped lines, entries, quotes or tables; stories; passages with questions.
 
-`story_trigrams.txt`: every three words in a row ({trigrams:,}, with marks, names as `Name1` and `Name2`, `<s>`
-and `</s>` for begin and end) in the sentences of {stories:,} stories of the grammar: the gold score takes a
-sentence with any other three for broken.
+`story_trigrams.txt`: every three words in a row ({trigrams:,}, with marks, names as `Name1` and `Name2`,
+`<s>` and `</s>` for begin and end) in the sentences of {stories:,} stories of the grammar: the gold score
+takes a sentence with any other three for broken.
 
 Made by `python -m course_utils.making.pocket data`. Licence: Apache-2.0, like the course.
 """
