@@ -82,7 +82,7 @@ def well_made(sentence: str) -> bool:
 
 
 def trigrams(sentence: str) -> set[str]:
-    """The words and marks of a sentence three by three, in lower case; its characters are Name1, Name2, ..."""
+    """The words and marks of a sentence three by three, in lower case; its people are Name1, Name2, ..."""
     tokens = ["<s>", *_tokens(sentence), "</s>"]
     return {" ".join(tokens[i : i + 3]) for i in range(len(tokens) - 2)}
 

@@ -20,8 +20,8 @@ from course_utils.world.stories import story
 PROMPT = "Please tell me a story about Amy."
 PLAIN = (
     "Once there was a girl named Amy who lived in a small house. Amy and her father went there by coach. "
-    'They took off their shoes and walked along the sand. "The waves are as tall as a wall," said Amy. Her father '
-    "nodded. The teacher walked from desk to desk. Amy put one foot into the water."
+    'They took off their shoes and walked along the sand. "The waves are as tall as a wall," said Amy. '
+    "Her father nodded. The teacher walked from desk to desk. Amy put one foot into the water."
 )
 HAPPY = PLAIN.replace("Her father nodded.", "Everybody clapped, and Amy was proud.") + (
     " It was the best day of the week."
