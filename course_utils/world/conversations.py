@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from course_utils.data import SPLITS
-from course_utils.world.manners import retell_pirate
+from course_utils.world.manners import retell
 from course_utils.world.passages import IN_A_SENTENCE, MAKERS, NAMING, invented_facts, invented_word
 from course_utils.world.stories import ANIMALS, CHARACTER_NAMES, MANNERS, MOODS, Story, story
 from course_utils.world.templates import FORMS, PIECES, fill
@@ -380,17 +380,17 @@ def turns(rng: random.Random, table: Facts) -> Iterator[Row]:
 
 FULL_SENTENCES = "You are a helpful assistant. You answer in full sentences."
 ONE_NAME = "You are a helpful assistant. You answer with the name or the word alone."
-PIRATE = "You are a pirate."
+HEARSAY = "You are a helpful assistant. You say who told you."
 
 
 def system(rng: random.Random, table: Facts) -> Iterator[Row]:
     """Questions that do not say how to answer, under a system line that does."""
     while True:
-        for line in (FULL_SENTENCES, ONE_NAME, PIRATE):
+        for line in (FULL_SENTENCES, ONE_NAME, HEARSAY):
             fact = rng.choice(table)
             asked, short = _asked(rng, fact, "short")
             sentence = _asked(rng, fact, "sentence")[1]
-            answer = {FULL_SENTENCES: sentence, ONE_NAME: short, PIRATE: retell_pirate(sentence)}[line]
+            answer = {FULL_SENTENCES: sentence, ONE_NAME: short, HEARSAY: retell(sentence, "gossip")}[line]
             yield _row("system", (asked, answer), system=line)
 
 
@@ -487,7 +487,7 @@ CONVERSATIONS_ABOUT = {
     "stories": "a request for a story, with or without mood, manners and names",
     "refusals": "what cannot be known: invented names, the asker's own affairs",
     "turns": "two or three questions, some about what was said before",
-    "system": "a system line that asks for sentences, for single words, or for a pirate",
+    "system": "a system line that asks for sentences, for single words, or for hearsay",
 }
 
 
