@@ -132,7 +132,7 @@ def test_openings_vary_with_the_text():
 def test_little_words_lose_their_capital_and_links_fit(manner):
     for s in STORIES:
         new = retell(s.text, manner)
-        assert not re.search(r"\bthat (?:The|He|She|But|Ever|In|That|but|so)\b", new), new
+        assert not re.search(r"\bthat (?:The|He|She|But|Ever|In|That|but)\b", new), new
 
 
 @pytest.mark.parametrize("manner", MANNERS)
