@@ -343,7 +343,7 @@ class Adapters:
         del self.stored[name]
 
     def weighted_sum(self, weights):
-        """Set the weighted sum of stored adapters, {"formal": 0.5, "pirate": 0.5}."""
+        """Set the weighted sum of stored adapters, {"formal": 0.5, "gossip": 0.5}."""
         set_adapter(self.model, weighted_sum([self._get(name) for name in weights], list(weights.values())))
 
     def _get(self, name):
