@@ -12,6 +12,7 @@ from course_utils.home import write_whole
 from course_utils.making.pocket.corpus import documents
 from course_utils.world.conversations import conversations, conversations_card
 from course_utils.world.gold import trigrams
+from course_utils.world.lists import COUNTS, LISTS_SEED, lists_card, make_lists
 from course_utils.world.manners import sentences
 from course_utils.world.passages import question_row, reading_questions
 from course_utils.world.stories import story
@@ -108,7 +109,8 @@ The tables were typed for this course (`course_utils/world/tables.py`) and check
 where life is complicated (one language a country, one place an animal).
 
 Folders: `questions/` asks about these facts, `conversations/` are chats to make an assistant from,
-`preferences/` holds pairs of its stories of which one is preferred, `source/` text like that of pre-training,
+`lists/` asks for three facts at once, `preferences/` holds pairs of its stories of which one is preferred,
+`source/` text like that of pre-training,
 `examples/` what lesson 17 reads, `pocket-gpt2/` the model, `results/` stored experiments.
 `checksums.json` has the SHA-256 of every data file: what differs from it is not loaded.
 
@@ -172,6 +174,7 @@ def data_files() -> dict[str, str]:
     asked["reading"] = reading_questions(random.Random(READING_SEED), READING_ROWS)
     source = {name: source_texts(name) for name in SOURCE_SEEDS}
     chats, triples = conversations(facts), story_trigrams()
+    lists = {name: make_lists(by_split[name], n, f"{LISTS_SEED} {name}") for name, n in COUNTS.items()}
 
     def count(relation, split):
         return sum(row["relation"] == relation for row in by_split[split])
@@ -184,6 +187,7 @@ def data_files() -> dict[str, str]:
         | {f"questions/{name}.jsonl": _jsonl(rows) for name, rows in asked.items()}
         | {f"source/{name}.jsonl": _jsonl(rows) for name, rows in source.items()}
         | {"source/story_trigrams.txt": triples}
+        | {f"lists/{name}.jsonl": _jsonl(rows) for name, rows in lists.items()}
         | {f"conversations/{name}.jsonl": _jsonl(rows) for name, rows in chats.items()}
         | {
             "README.md": FACTS_CARD.format(
@@ -203,6 +207,7 @@ def data_files() -> dict[str, str]:
                 **{name: len(rows) for name, rows in source.items()},
             ),
             "conversations/README.md": conversations_card(chats),
+            "lists/README.md": lists_card(lists),
         }
     )
 
