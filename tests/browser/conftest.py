@@ -194,17 +194,22 @@ class Notebook:
 
     def rewrite_and_run(self, index, source):
         """Type a new source into a cell, press Shift-Enter, and wait until it has run."""
-        before = self.cells()[index]["execution_count"]
+        self.page.evaluate(
+            """index => {
+            window.jupyterapp.shell.currentWidget.content.model.cells.get(index).executionCount = null;
+        }""",
+            index,
+        )
         self.cell(index).locator(".cm-content").click()
         self.page.keyboard.press("Control+a")
         self.page.keyboard.insert_text(source)
         self.page.keyboard.press("Shift+Enter")
         self.page.wait_for_function(
-            """([index, before]) => {
+            """index => {
             const cell = window.jupyterapp.shell.currentWidget.content.model.cells.get(index);
-            return cell.executionCount && cell.executionCount !== before;
+            return cell.executionCount;
         }""",
-            arg=[index, before],
+            arg=index,
             timeout=3 * MINUTE,
         )
         self.wait_idle()
