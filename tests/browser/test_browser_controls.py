@@ -107,9 +107,8 @@ show_texts({"before": ["The cat sat."], "after": ["The old cat sat."]}, ["Tell i
     picture.wait_for()
     assert picture.evaluate("image => image.naturalWidth") == 2 * picture.evaluate("image => image.width")
     assert page.get_by_text("Figure 1.").is_visible()
-    assert (
-        page.get_by_role("rowheader", name="b").is_visible() and page.get_by_text("0.5 \u2605").is_visible()
-    )
+    assert page.get_by_role("rowheader", name="b").is_visible()
+    assert page.get_by_text("0.500 \u2605").is_visible()
     page.get_by_text("old").first.wait_for()
     page.screenshot(path=tmp_path / "light.png")
     page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
