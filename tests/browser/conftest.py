@@ -1,5 +1,6 @@
 """A real JupyterLab on a free port over a learner's copies of the lessons, and Chromium to drive it."""
 
+import json
 import os
 import re
 import secrets
@@ -113,8 +114,12 @@ def browser():
 
 @pytest.fixture
 def open_lesson(lab, browser):
-    """Opens a lesson by the start of its name, in a page of its own, and returns a Notebook."""
+    """Opens a lesson by the start of its name, in a page of its own, and returns a Notebook.
+
+    Nothing is left of an earlier test: no progress, no kernel.
+    """
     address, token, folder = lab
+    (folder / "home" / "progress.json").unlink(missing_ok=True)
     contexts = []
 
     def open_it(start):
@@ -127,6 +132,12 @@ def open_lesson(lab, browser):
     yield open_it
     for context in contexts:
         context.close()
+    for session in json.load(_ask(f"{address}/api/sessions?token={token}")):
+        _ask(f"{address}/api/sessions/{session['id']}?token={token}", "DELETE").close()
+
+
+def _ask(address, method="GET"):
+    return urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=60)
 
 
 class Notebook:

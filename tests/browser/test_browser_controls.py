@@ -101,8 +101,8 @@ show_texts({"before": ["The cat sat."], "after": ["The old cat sat."]}, ["Tell i
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=KERNEL)
     NotebookClient(notebook).execute()
     _, _, folder = lab
-    nbformat.write(notebook, folder / "work" / "98_saved.ipynb")
-    page = open_lesson("98").page
+    nbformat.write(notebook, folder / "work" / "97_saved.ipynb")
+    page = open_lesson("97").page
     picture = page.get_by_alt_text("Both fall. b falls faster. x: step")
     picture.wait_for()
     assert picture.evaluate("image => image.naturalWidth") == 2 * picture.evaluate("image => image.width")
