@@ -91,6 +91,8 @@ def _verdict(found: list[dict]) -> str:
     broken, judged = sum(map(_is_broken, found)), sum(claim["binding"] for claim in found)
     if broken:
         return f"{count}, {broken} of which {'do' if broken > 1 else 'does'} not hold"
+    if not judged:
+        return f"{count}, not judged at this scale or with this model"
     if judged < len(found):
         return f"{count}, {judged} of which judged"
     return f"{count}, all hold"

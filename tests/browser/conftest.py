@@ -1,5 +1,6 @@
 """A real JupyterLab on a free port over a learner's copies of the lessons, and Chromium to drive it."""
 
+import json
 import os
 import re
 import secrets
@@ -113,8 +114,12 @@ def browser():
 
 @pytest.fixture
 def open_lesson(lab, browser):
-    """Opens a lesson by the start of its name, in a page of its own, and returns a Notebook."""
+    """Opens a lesson by the start of its name, in a page of its own, and returns a Notebook.
+
+    Nothing is left of an earlier test: no progress, no kernel.
+    """
     address, token, folder = lab
+    (folder / "home" / "progress.json").unlink(missing_ok=True)
     contexts = []
 
     def open_it(start):
@@ -127,6 +132,12 @@ def open_lesson(lab, browser):
     yield open_it
     for context in contexts:
         context.close()
+    for session in json.load(_ask(f"{address}/api/sessions?token={token}")):
+        _ask(f"{address}/api/sessions/{session['id']}?token={token}", "DELETE").close()
+
+
+def _ask(address, method="GET"):
+    return urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=60)
 
 
 class Notebook:
@@ -194,17 +205,22 @@ class Notebook:
 
     def rewrite_and_run(self, index, source):
         """Type a new source into a cell, press Shift-Enter, and wait until it has run."""
-        before = self.cells()[index]["execution_count"]
+        self.page.evaluate(
+            """index => {
+            window.jupyterapp.shell.currentWidget.content.model.cells.get(index).executionCount = null;
+        }""",
+            index,
+        )
         self.cell(index).locator(".cm-content").click()
         self.page.keyboard.press("Control+a")
         self.page.keyboard.insert_text(source)
         self.page.keyboard.press("Shift+Enter")
         self.page.wait_for_function(
-            """([index, before]) => {
+            """index => {
             const cell = window.jupyterapp.shell.currentWidget.content.model.cells.get(index);
-            return cell.executionCount && cell.executionCount !== before;
+            return cell.executionCount;
         }""",
-            arg=[index, before],
+            arg=index,
             timeout=3 * MINUTE,
         )
         self.wait_idle()

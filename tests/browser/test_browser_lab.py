@@ -72,6 +72,8 @@ def test_controls_come_back_with_their_state_and_without_it_as_text_and_picture(
         notebook.rewrite_and_run(index, "".join(notebook.cells()[index]["source"]))
     question, calculator = notebook.find(QUESTION), notebook.find(CALCULATOR)
     notebook.cell(question).locator("input[type=radio]").nth(1).check()
+    notebook.cell(question).get_by_role("button", name="This is my prediction").click()
+    notebook.cell(question).get_by_text("You predicted:").wait_for()
     notebook.wait_idle()
     printed = notebook.cell(calculator).locator(".jp-RenderedText").inner_text().strip()
 
@@ -80,12 +82,12 @@ def test_controls_come_back_with_their_state_and_without_it_as_text_and_picture(
     assert notebook.cell(question).locator("input[type=radio]").nth(1).is_checked()
     notebook.cell(calculator).locator("img").first.wait_for()
     assert printed in notebook.output(calculator)
-    assert notebook.cell(calculator).locator(".widget-dropdown").count() > 0
+    assert notebook.cell(calculator).locator("select").count() > 0
 
     reopen(notebook)  # it was not: no kernel knew the controls
     notebook.cell(calculator).locator("img").first.wait_for()
     assert printed in notebook.output(calculator)
-    assert notebook.cell(calculator).locator(".widget-dropdown").count() == 0
+    assert notebook.cell(calculator).locator("select").count() == 0
     notebook.cell(question).locator("pre", has_text="( ) about the same").wait_for()
     for index in (question, calculator):
         assert "Error displaying" not in notebook.output(index)

@@ -65,7 +65,7 @@ def test_claims_stand_folded_by_lesson_and_by_the_room_left():
     assert "1%</td>" in first and "50%</td>" in first and first.count("from stored runs") == 1
     assert (
         "&lt;other&gt;" in second
-        and "1 claim, 0 of which judged" in second
+        and "1 claim, not judged at this scale or with this model" in second
         and "only &lt;shown&gt;" in second
     )
     assert html.count('href="#claims-') == 2
