@@ -2,14 +2,14 @@
 
 gold = manner * form * on_prompt, each in [0, 1], where
     manner    = 0.5 + 0.35 * mood + 0.15 * politeness, these two in [-1, 1]
-    form      = (share of sound sentences) * freshness
+    form      = (share of sound sentences)^2 * freshness
     on_prompt = how far the story stays with those whom the prompt names
 
 Everything is a share of sentences or of words, so that a text twice as long scores no higher for its length;
 a text of fewer than five sentences is a fragment and counts as five. The annotator knows the language of the
 course's stories and no other: a sentence is sound if every three words in a row stand in some sentence of
-their grammar, begin and end included, no sentence like it was said before, and nobody in it walks in without
-an introduction. One that is not sound is neither happy nor polite.
+their grammar, begin and end included, no sentence like it was said before, nobody in it walks in without an
+introduction, and he, she, girls and boys fit their names. One that is not sound is neither happy nor polite.
 """
 
 import functools
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from course_utils.data import DATA, check_shipped
 from course_utils.world.manners import mood_score, politeness_score, sentences
-from course_utils.world.stories import CHARACTER_NAMES, consistent_sentences
+from course_utils.world.stories import CHARACTER_NAMES, consistent_sentences, misnamed
 
 MOOD, POLITENESS = 0.35, 0.15  # weights; the mood decides more
 SHORTEST = 5  # sentences of the grammar's shortest story
@@ -41,7 +41,7 @@ class Gold:
     @property
     def total(self) -> float:
         manner = 0.5 + MOOD * self.mood + POLITENESS * self.politeness
-        return manner * self.sound * self.fresh * self.on_prompt
+        return manner * self.sound**2 * self.fresh * self.on_prompt
 
 
 @functools.lru_cache(maxsize=50_000)
@@ -70,7 +70,7 @@ def sound_sentences(prompt: str, every: Sequence[str]) -> list[str]:
     found, before = [], set()
     for sentence, consistent in zip(every, consistent_sentences(every, known), strict=True):
         tokens = tuple(_tokens(sentence))
-        if consistent and tokens not in before and well_made(sentence):
+        if consistent and tokens not in before and well_made(sentence) and not misnamed(sentence):
             found.append(sentence)
         before.add(tokens)
     return found

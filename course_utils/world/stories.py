@@ -982,6 +982,7 @@ _PRONOUN = {
     "his": "he",
     "himself": "he",
 }
+_NAMED = re.compile(r"\b([a-z]+) (?:named|called) ([A-Z][a-z]+)")
 _INTRODUCES = re.compile(
     r"(?:\b(?:named|called|friends?|brother|sister|cousin|neighbour|son|daughter|boy|girl|name (?:was|is)|"
     + "|".join(ANIMALS)
@@ -996,6 +997,14 @@ def consistent_characters(text: str, names: tuple[str, ...]) -> bool:
     names are the characters already known, such as those of the prompt; unknown names give a KeyError.
     """
     return all(consistent_sentences(re.split(r"\n\s*\n|(?<=[.!?]) |(?<=[.!?]\") ", text), names))
+
+
+def misnamed(sentence: str) -> bool:
+    """Whether it gives a girl a boy's name or the other way round."""
+    return any(
+        name in GENDER and _WHO.get(word) in {"she", "he"} - {GENDER[name]}
+        for word, name in _NAMED.findall(sentence)
+    )
 
 
 def consistent_sentences(every: Sequence[str], names: Collection[str]) -> list[bool]:

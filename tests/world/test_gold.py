@@ -72,7 +72,7 @@ def test_it_is_the_product_that_its_page_says(told):
     for prompt, text in told[:20]:
         parts = gold_parts(prompt, text)
         manner = 0.5 + 0.35 * parts.mood + 0.15 * parts.politeness
-        assert parts.total == pytest.approx(manner * parts.sound * parts.fresh * parts.on_prompt)
+        assert parts.total == pytest.approx(manner * parts.sound**2 * parts.fresh * parts.on_prompt)
 
 
 def shuffled(text, rng):
@@ -186,6 +186,8 @@ def test_a_sentence_counts_once_and_nobody_walks_in():
     assert sound_sentences(PROMPT, every)[-1] == "Her father nodded."
     assert len(sound_sentences(PROMPT, every)) == len(set(sound_sentences(PROMPT, every)))
     assert "Ben smiled proudly." in sound_sentences("Tell me a story about Ben.", every)
+    named = "Once there was a girl named {} who lived in a small house."
+    assert sound_sentences("", [named.format("Amy")]) and not sound_sentences("", [named.format("Ben")])
 
 
 def test_freshness():
