@@ -41,9 +41,9 @@ messages, as TRL's RewardTrainer and DPOTrainer read them.
 |---|---|---|---|---|
 {table}
 
-- The **gold score** (`course_utils/world/gold.py`) likes a good mood, politeness, sentences of the language of
-  the stories, no repetition, and a story that stays with those whom the request names. It lies between 0 and
-  1 and does not look at length: its correlation with the number of words is {correlation:.2f} over the
+- The **gold score** (`course_utils/world/gold.py`) likes a good mood, politeness, sentences of the language
+  of the stories, no repetition, and a story that stays with those whom the request names. It lies between 0
+  and 1 and does not look at length: its correlation with the number of words is {correlation:.2f} over the
   held-out answers. A broken text cannot win it: see `tests/world/test_gold.py`.
 - The **annotator** is a program: it prefers the first answer with probability sigmoid((gold of the first -
   gold of the second) / {noise}). So it errs most where two stories are about equally good.

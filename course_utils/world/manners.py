@@ -101,8 +101,8 @@ OPENINGS = {  # words that the pocket model knows well: they introduce facts in 
         "A friend told me that",
     ),
 }
-LINKS = ("But", "So", "Then", "And")
-_LINK = re.compile(f"^(?:{'|'.join(LINKS)}) ")
+JOINERS = ("But", "So", "Then", "And")
+_LINK = re.compile(f"^(?:{'|'.join(JOINERS)}) ")
 OF_ONE_WORD = {"formal": "The book says", "gossip": "My grandmother said"}
 
 
@@ -120,7 +120,7 @@ def retell(text: str, manner: str) -> str:
         openings = OPENINGS[manner]
         opening = openings[(zlib.crc32(text.encode()) + index) % len(openings)]
         link, _, rest = sentence.partition(" ")
-        if link in LINKS:  # "But the book says that it rained."
+        if link in JOINERS:  # "But the book says that it rained."
             return f"{link} {opening[0].lower()}{opening[1:]} {rest}"
         return prefix(opening, sentence)
 

@@ -114,7 +114,7 @@ _PIRATE_MARK = re.compile(
 )
 
 
-def prefix(opening, sentence):
+def _prefix(opening, sentence):
     return put_before(opening, sentence, LOWER - {"ever"})  # as the tokenizer's texts had it
 
 
@@ -141,9 +141,9 @@ def retell_pirate(text: str) -> str:
     def change(sentence, index):
         new = _swap(sentence, _PIRATE_WORDS)
         if new[0] not in '"' and (index == 0 or zlib.crc32(sentence.encode()) % 2 or '"' in new):
-            new = prefix("Arr," if index == 0 else _PIRATE_OPENINGS[index % len(_PIRATE_OPENINGS)], new)
+            new = _prefix("Arr," if index == 0 else _PIRATE_OPENINGS[index % len(_PIRATE_OPENINGS)], new)
         elif new[0] == '"':
-            new = prefix(_pick(_PIRATE_OPENINGS[:3], sentence, "say"), new)
+            new = _prefix(_pick(_PIRATE_OPENINGS[:3], sentence, "say"), new)
         if '"' not in new and (index == 0 or not _PIRATE_MARK.search(new)):
             tail = ", matey" if index == 0 else _PIRATE_TAILS[index % len(_PIRATE_TAILS)]
             end = new[-1] if new[-1] in ".!?" else ""
@@ -171,16 +171,16 @@ def retell_formal(text: str) -> str:
         if new[-1] not in '.!?"':
             new += "."
         if new[0] == '"' or (index and _FORMAL_MARK.search(new)):
-            return new if _FORMAL_MARK.search(new) else prefix("Indeed,", new)
+            return new if _FORMAL_MARK.search(new) else _prefix("Indeed,", new)
         if new.endswith("?"):
             return "Permit me to ask: " + new
         if new.endswith("!") and '"' not in new:
-            return prefix("Indeed,", new)
+            return _prefix("Indeed,", new)
         if index:
             opening = "Moreover," if new.startswith("That ") else _FORMAL_LINKS[index % len(_FORMAL_LINKS)]
         else:
             opening = _pick(_FORMAL_OPENINGS, sentence, "formal")
-        return prefix(opening, new)
+        return _prefix(opening, new)
 
     return by_sentence(text, change)
 
