@@ -33,7 +33,7 @@ PROMPT_WORDS = "Here are questions, each with its answer.\n"
 
 @dataclass(frozen=True)
 class Task:
-    """Questions to tune on, and, of other facts, questions to choose settings by and to judge by."""
+    """Questions to tune on, questions of split validation to choose settings by, held-out ones to judge by."""
 
     tune: list[dict]
     choose: list[dict]
@@ -41,13 +41,17 @@ class Task:
 
 
 def task(choose: int = 100, judge: int = 200) -> Task:
-    """One question a held-out fact, every other one to be answered in a sentence; no fact is in two parts."""
+    """All questions to tune on, and so many to choose and to judge by."""
+    return Task(load_questions("tune"), _one_a_fact("validation", choose), _one_a_fact("held_out", judge))
+
+
+def _one_a_fact(name, count):
+    """One question each about so many facts, every other one to be answered in a sentence."""
     facts = {}
-    for row in load_questions("held_out"):
+    for row in load_questions(name):
         facts.setdefault((row["relation"], row["subject"]), {})[row["kind"]] = row
-    drawn = random.Random(0).sample(sorted(facts), choose + judge)
-    rows = [facts[fact]["sentence" if number % 2 else "short"] for number, fact in enumerate(drawn)]
-    return Task(load_questions("tune"), rows[:choose], rows[choose:])
+    drawn = random.Random(0).sample(sorted(facts), count)
+    return [facts[fact]["sentence" if number % 2 else "short"] for number, fact in enumerate(drawn)]
 
 
 def encoded(tokenizer, questions: Sequence[dict]):
