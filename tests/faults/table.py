@@ -51,29 +51,30 @@ def pytest_terminal_summary(terminalreporter):
         write(rows)
 
 
+PAGE = """\
+# Trials of faults and bad input
+
+What `make faults` tried, each trial with a file, a moment, a spelling or a setting of its own drawn
+by a seed. Handled: refused with a message that says what, where and what to do, or survived with
+nothing lost; bad: anything else. `make test` runs a short version of every kind.
+
+Last on {date} with {packages}.
+
+| kind | tried | handled | bad |
+|---|---|---|---|
+{rows}
+"""
+
+
 def write(rows):
     """docs/faults.md: date, versions, table. Rows of kinds that were not tried this time stay."""
-    before = [
-        line.strip("| ").split(" | ") for line in FILE.read_text().splitlines() if line.startswith("| ")
-    ]
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    before = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     kinds = {row[0] for row in rows} | {"kind"}
     table = sorted([row for row in before if row[0] not in kinds] + [list(map(str, row)) for row in rows])
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft", "trl"))
-    FILE.write_text(
-        "\n".join(
-            [
-                "# Trials of faults and bad input",
-                "",
-                "What `make faults` tried, each trial with a file, a moment, a spelling or a setting of its own",
-                "drawn by a seed. Handled: refused with a message that says what, where and what to do, or",
-                "survived with nothing lost; bad: anything else. `make test` runs a short version of every kind.",
-                "",
-                f"Last on {time.strftime('%Y-%m-%d')} with {packages}.",
-                "",
-                "| kind | tried | handled | bad |",
-                "|---|---|---|---|",
-                *(f"| {' | '.join(row)} |" for row in table),
-            ]
-        )
-        + "\n"
+    page = PAGE.format(
+        date=time.strftime("%Y-%m-%d"),
+        packages=", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft", "trl")),
+        rows="\n".join(f"| {' | '.join(row)} |" for row in table),
     )
+    FILE.write_text(page, encoding="utf-8")
