@@ -15,7 +15,7 @@ help:
 	@echo "make test                 everything: lint, unit, parity, exercises, notebooks, browser"
 	@echo "make check                the quick tests: no notebooks, no browser (about a minute)"
 	@echo "make old-widgets          the tests of controls with ipywidgets 7.7, as in Colab"
-	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.json"
+	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.md"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
 	@echo "make bench, make sweeps   time the code against the libraries'; compute the stored results"
 	@echo "make data, make pocket    make the data files, the pocket model (an hour and a half) anew"

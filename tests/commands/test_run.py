@@ -118,8 +118,8 @@ def test_a_stopped_or_killed_run_leaves_no_kernel_and_a_report(lessons, tmp_path
     out = tmp_path / "out"
     process, started = started_run(lessons, out)
     process.send_signal(getattr(signal, name))
-    assert process.wait(timeout=60) == (-9 if name == "SIGKILL" else 130)
-    _, left = psutil.wait_procs(started, timeout=20)
+    assert process.wait(timeout=120) == (-9 if name == "SIGKILL" else 130)
+    _, left = psutil.wait_procs(started, timeout=60)  # one may still be loading on a busy machine
     for one in left:
         one.kill()
     assert left == []

@@ -1,9 +1,8 @@
 """What the fault trials have in common: how many, and the table tried / handled / bad that they end in.
 
-`make faults` runs the long trials and writes the table to docs/faults.json.
+`make faults` runs the long trials and writes the table to docs/faults.md.
 """
 
-import json
 import os
 import time
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 LONG = os.environ.get("COURSE_FAULTS") == "long"
-FILE = Path(__file__).resolve().parents[2] / "docs" / "faults.json"
+FILE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 
 
 def many(short, long):
@@ -52,15 +51,30 @@ def pytest_terminal_summary(terminalreporter):
         write(rows)
 
 
+PAGE = """\
+# Trials of faults and bad input
+
+What `make faults` tried, each trial with a file, a moment, a spelling or a setting of its own drawn
+by a seed. Handled: refused with a message that says what, where and what to do, or survived with
+nothing lost; bad: anything else. `make test` runs a short version of every kind.
+
+Last on {date} with {packages}.
+
+| kind | tried | handled | bad |
+|---|---|---|---|
+{rows}
+"""
+
+
 def write(rows):
-    """docs/faults.json: date, versions, rows. Rows of kinds that were not tried this time stay."""
-    old = json.loads(FILE.read_text())["rows"] if FILE.exists() else []
-    kinds = {row[0] for row in rows}
-    packages = ("torch", "transformers", "tokenizers", "peft", "trl")
-    found = {
-        "date": time.strftime("%Y-%m-%d"),
-        "versions": {name: version(name) for name in packages},
-        "columns": ["kind", "tried", "handled", "bad"],
-        "rows": sorted([row for row in old if row[0] not in kinds] + [list(row) for row in rows]),
-    }
-    FILE.write_text(json.dumps(found, indent=1) + "\n")
+    """docs/faults.md: date, versions, table. Rows of kinds that were not tried this time stay."""
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    before = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    kinds = {row[0] for row in rows} | {"kind"}
+    table = sorted([row for row in before if row[0] not in kinds] + [list(map(str, row)) for row in rows])
+    page = PAGE.format(
+        date=time.strftime("%Y-%m-%d"),
+        packages=", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft", "trl")),
+        rows="\n".join(f"| {' | '.join(row)} |" for row in table),
+    )
+    FILE.write_text(page, encoding="utf-8")

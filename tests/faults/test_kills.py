@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -40,7 +41,8 @@ def stopped(work, folder, number, after):
     while not (folder / "ready").exists() and process.is_alive():
         time.sleep(0.002)
     time.sleep(after)
-    os.kill(process.pid, number) if process.is_alive() else None
+    with suppress(ProcessLookupError):  # it may have ended by now
+        os.kill(process.pid, number)
     process.join(60)
 
 
