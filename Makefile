@@ -13,7 +13,7 @@ help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
 	@echo "make run                  execute all lessons headless; ARGS='01 02 --scale smoke' and so on"
 	@echo "make test                 everything: lint, unit, parity, exercises, notebooks, browser"
-	@echo "make check                the quick tests: no notebooks, no browser (about a minute)"
+	@echo "make check                the quick tests: no notebooks, no browser (about two minutes)"
 	@echo "make old-widgets          the tests of controls with ipywidgets 7.7, as in Colab"
 	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.md"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"

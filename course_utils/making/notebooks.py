@@ -149,9 +149,8 @@ def _without_paths(output: NotebookNode) -> NotebookNode:
         for key, text in holder.items():
             if isinstance(text, str) and key.startswith("text"):
                 text = text.replace(f"{ROOT}{os.sep}", "")
-                if "course-home-" in text:  # a long picture without it would take seconds
-                    text = re.sub(r"\S*course-home-\w+", "COURSE_HOME", text)
-                holder[key] = text
+                # from the start of a word: tried at every place, a long picture would take seconds
+                holder[key] = re.sub(r"(?<!\S)\S*course-home-\w+", "COURSE_HOME", text)
     return output
 
 

@@ -132,12 +132,13 @@ def open_lesson(lab, browser):
     yield open_it
     for context in contexts:
         context.close()
-    for session in json.load(_ask(f"{address}/api/sessions?token={token}")):
-        _ask(f"{address}/api/sessions/{session['id']}?token={token}", "DELETE").close()
+    for session in json.loads(_ask(f"{address}/api/sessions?token={token}")):
+        _ask(f"{address}/api/sessions/{session['id']}?token={token}", "DELETE")
 
 
 def _ask(address, method="GET"):
-    return urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=60)
+    with urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=60) as answer:
+        return answer.read()
 
 
 class Notebook:
@@ -225,6 +226,22 @@ class Notebook:
         )
         self.wait_idle()
 
+    def run(self, index):
+        """The cell as it is; see rewrite_and_run."""
+        self.rewrite_and_run(index, "".join(self.cells()[index]["source"]))
+
+    def wait_for_other_text(self, index, before):
+        """Until a control has printed another text than this one, and the kernel is idle."""
+        self.page.wait_for_function(
+            """([index, before]) => {
+            const text = document.querySelector(
+                `.jp-Notebook .jp-Cell[data-windowed-list-index='${index}'] .jp-RenderedText`)?.innerText;
+            return text && text !== before;
+        }""",
+            arg=[index, before],
+        )
+        self.wait_idle()
+
     def set_slider(self, index, name, keys):
         """Move the slider of that name by pressing keys on it, and wait for the new printed text.
 
@@ -235,12 +252,4 @@ class Notebook:
         self.cell(index).get_by_role("slider", name=name).focus()
         for key in keys:
             self.page.keyboard.press(key)
-        self.page.wait_for_function(
-            """([index, before]) => {
-            const text = document.querySelector(
-                `.jp-Notebook .jp-Cell[data-windowed-list-index='${index}'] .jp-RenderedText`)?.innerText;
-            return text && text !== before;
-        }""",
-            arg=[index, before],
-        )
-        self.wait_idle()
+        self.wait_for_other_text(index, before)

@@ -32,7 +32,7 @@ def test_ten_labels_by_key_and_button(open_lesson, lab, shots):
         notebook.find(text) for text in ("= start(", "= sft_model(session)", "= preference_pairs(session)")
     ]
     for index in (*cells, widget, taken):
-        notebook.rewrite_and_run(index, "".join(notebook.cells()[index]["source"]))
+        notebook.run(index)
         for output in notebook.cells()[index]["outputs"]:
             assert output["output_type"] != "error", (index, output)
             assert output.get("name") != "stderr", (index, output)
@@ -81,6 +81,6 @@ def test_ten_labels_by_key_and_button(open_lesson, lab, shots):
     assert len(notebook.cells()) == cells_before, "JupyterLab took none of the keys for itself"
     notebook.page.screenshot(path=shots / "labelled.png")
 
-    notebook.rewrite_and_run(taken, "".join(notebook.cells()[taken]["source"]))
+    notebook.run(taken)
     assert "All 10 labels are yours" in notebook.output(taken)
     assert "agree on" in notebook.output(taken)

@@ -10,7 +10,7 @@ def test_the_calculator_answers_to_method_card_and_price(open_lesson, tmp_path):
     notebook = open_lesson("14")
     for text in (*ABOVE, WIDGET):
         index = notebook.find(text)
-        notebook.rewrite_and_run(index, "".join(notebook.cells()[index]["source"]))
+        notebook.run(index)
     notebook.cell(index).locator("img").first.wait_for()
 
     def shown():
@@ -25,15 +25,7 @@ def test_the_calculator_answers_to_method_card_and_price(open_lesson, tmp_path):
         """Take a choice from the list of that name, and wait for the text that follows from it."""
         before = notebook.cell(index).locator(".jp-RenderedText").inner_text()
         notebook.cell(index).get_by_role("combobox", name=name, exact=True).select_option(value)
-        notebook.page.wait_for_function(
-            """([index, before]) => {
-            const text = document.querySelector(
-                `.jp-Notebook .jp-Cell[data-windowed-list-index='${index}'] .jp-RenderedText`)?.innerText;
-            return text && text !== before;
-        }""",
-            arg=[index, before],
-        )
-        notebook.wait_idle()
+        notebook.wait_for_other_text(index, before)
 
     fits, quantised, card, hours, cost = shown()
     assert fits and card == 24 and quantised < card

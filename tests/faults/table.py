@@ -58,7 +58,7 @@ What `make faults` tried, each trial with a file, a moment, a spelling or a sett
 by a seed. Handled: refused with a message that says what, where and what to do, or survived with
 nothing lost; bad: anything else. `make test` runs a short version of every kind.
 
-Last on {date} with {packages}.
+Last written on {date}, with {packages}.
 
 | kind | tried | handled | bad |
 |---|---|---|---|
@@ -68,7 +68,7 @@ Last on {date} with {packages}.
 
 def write(rows):
     """docs/faults.md: date, versions, table. Rows of kinds that were not tried this time stay."""
-    lines = FILE.read_text(encoding="utf-8").splitlines()
+    lines = FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else []
     before = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     kinds = {row[0] for row in rows} | {"kind"}
     table = sorted([row for row in before if row[0] not in kinds] + [list(map(str, row)) for row in rows])
