@@ -233,6 +233,7 @@ def train(
                 bar.update(step + 1, f"loss {loss:.3f}")
         except KeyboardInterrupt:
             done = history.rows[-1]["step"] if history.rows else 0
+            bar.done = done
             history.stopped = bar.note = f"interrupted at step {done} of {steps}"
             torch.set_rng_state(random_state)
             if checkpoint is not None and done:
