@@ -33,7 +33,7 @@ PROMPT_WORDS = "Here are questions, each with its answer.\n"
 
 @dataclass(frozen=True)
 class Task:
-    """Questions to tune on, questions of split validation to choose settings by, held-out ones to judge by."""
+    """Questions to tune on, those of split validation to choose settings by, held-out ones to judge by."""
 
     tune: list[dict]
     choose: list[dict]
