@@ -77,7 +77,7 @@ def reward_model(session) -> tuple:
     from course_utils.methods import reward
     from course_utils.model_files import quiet
 
-    pairs = preference_pairs(session).train[: session.steps(quick=1200, full=10_000, smoke=16)]
+    pairs = preference_pairs(session).train[: session.steps(quick=2400, full=10_000, smoke=16)]
     rows = json.dumps([preferences.as_row(pair) for pair in pairs])
     inputs = conditions_of(session) | {"pairs": hashlib.sha256(rows.encode()).hexdigest()}
 

@@ -2,7 +2,7 @@
 
 gold = manner * form * on_prompt, each in [0, 1], where
     manner    = 0.5 + 0.35 * mood + 0.15 * politeness, these two in [-1, 1]
-    form      = (share of sound sentences)^2 * freshness
+    form      = soundness * freshness, soundness = 1 - 3 (share of sentences that are not sound)^2, at least 0
     on_prompt = how far the story stays with those whom the prompt names
 
 Everything is a share of sentences or of words, so that a text twice as long scores no higher for its length;
@@ -41,7 +41,8 @@ class Gold:
     @property
     def total(self) -> float:
         manner = 0.5 + MOOD * self.mood + POLITENESS * self.politeness
-        return manner * self.sound**2 * self.fresh * self.on_prompt
+        soundness = max(0.0, 1 - 3 * (1 - self.sound) ** 2)
+        return manner * soundness * self.fresh * self.on_prompt
 
 
 @functools.lru_cache(maxsize=50_000)
