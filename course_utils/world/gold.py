@@ -2,12 +2,12 @@
 
 gold = manner * form * on_prompt, each in [0, 1], where
     manner    = 0.5 + 0.35 * mood + 0.15 * politeness, these two in [-1, 1]
-    form      = soundness * freshness, soundness = 1 - 3 (share of sentences that are not sound)^2, at least 0
+    form      = share of sound sentences * freshness, 0 where only half of them are sound, or fewer
     on_prompt = how far the story stays with those whom the prompt names
 
 Everything is a share of sentences or of words, so that a text twice as long scores no higher for its length;
 a text of fewer than five sentences is a fragment and counts as five. The annotator knows the language of the
-course's stories and no other: a sentence is sound if every three words in a row stand in some sentence of
+course's stories and no other: a sentence is sound if every four words in a row stand in some sentence of
 their grammar, begin and end included, no sentence like it was said before, nobody in it walks in without an
 introduction, and he, she, girls and boys fit their names. One that is not sound is neither happy nor polite.
 """
@@ -41,8 +41,8 @@ class Gold:
     @property
     def total(self) -> float:
         manner = 0.5 + MOOD * self.mood + POLITENESS * self.politeness
-        soundness = max(0.0, 1 - 3 * (1 - self.sound) ** 2)
-        return manner * soundness * self.fresh * self.on_prompt
+        form = self.sound * self.fresh if self.sound > 0.5 else 0.0
+        return manner * form * self.on_prompt
 
 
 @functools.lru_cache(maxsize=50_000)
@@ -78,14 +78,14 @@ def sound_sentences(prompt: str, every: Sequence[str]) -> list[str]:
 
 
 def well_made(sentence: str) -> bool:
-    """Whether every three words in a row, begin and end included, stand in the stories' grammar."""
-    return trigrams(sentence) <= known_trigrams()
+    """Whether every four words in a row, begin and end included, stand in the stories' grammar."""
+    return fourgrams(sentence) <= known_fourgrams()
 
 
-def trigrams(sentence: str) -> set[str]:
-    """The words and marks of a sentence three by three, in lower case; its people are Name1, Name2, ..."""
+def fourgrams(sentence: str) -> set[str]:
+    """The words and marks of a sentence four by four, in lower case; its people are Name1, Name2, ..."""
     tokens = ["<s>", *_tokens(sentence), "</s>"]
-    return {" ".join(tokens[i : i + 3]) for i in range(len(tokens) - 2)}
+    return {" ".join(tokens[i : i + 4]) for i in range(max(1, len(tokens) - 3))}
 
 
 def _tokens(sentence):
@@ -95,9 +95,9 @@ def _tokens(sentence):
 
 
 @functools.cache
-def known_trigrams() -> frozenset[str]:
-    """Those of the grammar's stories, from data/source/story_trigrams.txt."""
-    path = DATA / "source" / "story_trigrams.txt"
+def known_fourgrams() -> frozenset[str]:
+    """Those of the grammar's stories, from data/source/story_fourgrams.txt."""
+    path = DATA / "source" / "story_fourgrams.txt"
     content = path.read_bytes()
     check_shipped(path, content)
     return frozenset(content.decode().splitlines())

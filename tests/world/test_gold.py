@@ -4,14 +4,14 @@ import statistics
 import pytest
 
 from course_utils.world.gold import (
+    fourgrams,
     freshness,
     gold_parts,
     gold_score,
-    known_trigrams,
+    known_fourgrams,
     names_in,
     on_prompt,
     sound_sentences,
-    trigrams,
     well_made,
 )
 from course_utils.world.manners import POLITE, POSITIVE, sentences
@@ -72,8 +72,8 @@ def test_it_is_the_product_that_its_page_says(told):
     for prompt, text in told[:20]:
         parts = gold_parts(prompt, text)
         manner = 0.5 + 0.35 * parts.mood + 0.15 * parts.politeness
-        soundness = max(0, 1 - 3 * (1 - parts.sound) ** 2)
-        assert parts.total == pytest.approx(manner * soundness * parts.fresh * parts.on_prompt)
+        form = parts.sound * parts.fresh * (parts.sound > 0.5)
+        assert parts.total == pytest.approx(manner * form * parts.on_prompt)
 
 
 def shuffled(text, rng):
@@ -186,22 +186,22 @@ def test_stories_of_the_grammar_are_sound_fresh_and_on_their_prompt(told):
     assert statistics.stdev(part.total for part in parts) > 0.15, "and they differ"
 
 
-def test_the_trigrams_are_all_that_the_grammar_has():
+def test_the_fourgrams_are_all_that_the_grammar_has():
     rng = random.Random(1234)
-    fresh = [trigrams(s) for _ in range(2000) for s in sentences(story(rng).text)]
-    assert statistics.mean(found <= known_trigrams() for found in fresh) > 0.9995
-    assert len(known_trigrams()) < 15_000, "a language, not all words in all orders"
+    fresh = [fourgrams(s) for _ in range(2000) for s in sentences(story(rng).text)]
+    assert statistics.mean(found <= known_fourgrams() for found in fresh) > 0.999
+    assert len(known_fourgrams()) < 25_000, "a language, not all words in all orders"
 
 
-def test_trigrams_of_a_sentence():
-    assert trigrams("Amy and Ben sang.") == {
-        "<s> Name1 and",
-        "Name1 and Name2",
-        "and Name2 sang",
-        "Name2 sang .",
-        "sang . </s>",
+def test_fourgrams_of_a_sentence():
+    assert fourgrams("Amy and Ben sang.") == {
+        "<s> Name1 and Name2",
+        "Name1 and Name2 sang",
+        "and Name2 sang .",
+        "Name2 sang . </s>",
     }
-    assert "Name1 and Name1" in trigrams("Amy and Amy sang.")
+    assert "Name1 and Name1 sang" in fourgrams("Amy and Amy sang.")
+    assert fourgrams("") == {"<s> </s>"}
 
 
 def test_well_made_sentences():
@@ -216,11 +216,11 @@ def test_a_sentence_counts_once_and_nobody_walks_in():
         "Amy and Mia danced round it.",
         "Her father nodded.",
         "Her father nodded.",
-        "Ben smiled proudly.",
+        '"This is wonderful," said Ben.',
     ]
     assert sound_sentences(PROMPT, every)[-1] == "Her father nodded."
     assert len(sound_sentences(PROMPT, every)) == len(set(sound_sentences(PROMPT, every)))
-    assert "Ben smiled proudly." in sound_sentences("Tell me a story about Ben.", every)
+    assert '"This is wonderful," said Ben.' in sound_sentences("Tell me a story about Ben.", every)
     named = "Once there was a girl named {} who lived in a small house."
     assert sound_sentences("", [named.format("Amy")]) and not sound_sentences("", [named.format("Ben")])
 

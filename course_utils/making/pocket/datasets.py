@@ -11,7 +11,7 @@ from course_utils.data import SPLITS
 from course_utils.home import write_whole
 from course_utils.making.pocket.corpus import documents
 from course_utils.world.conversations import conversations, conversations_card
-from course_utils.world.gold import trigrams
+from course_utils.world.gold import fourgrams
 from course_utils.world.lists import COUNTS, LISTS_SEED, lists_card, make_lists
 from course_utils.world.manners import sentences
 from course_utils.world.passages import question_row, reading_questions
@@ -22,7 +22,7 @@ from course_utils.world.templates import FORMS, PIECES, fill
 SPLIT_SEED, QUESTION_SEED, READING_SEED = 11, 12, 13
 SOURCE_SEEDS = {"held_out": (2_000_003, 200), "replay": (3_000_017, 1000)}  # never used for training
 READING_ROWS = 400
-TRIGRAMS_SEED, TRIGRAMS_STORIES = 14, 40_000  # more stories bring hardly a new one
+FOURGRAMS_SEED, FOURGRAMS_STORIES = 14, 100_000  # more stories bring hardly a new one
 LONGEST_SOURCE = 150  # pieces, so that every text fits the model's context
 
 
@@ -82,14 +82,12 @@ def source_texts(name: str) -> list[dict]:
     raise AssertionError("the stream of documents has no end")
 
 
-def story_trigrams() -> str:
-    """Every three words in a row in many stories, a line each, sorted."""
-    rng = random.Random(TRIGRAMS_SEED)
-    found = set()
-    for _ in range(TRIGRAMS_STORIES):
-        for sentence in sentences(story(rng).text):
-            found |= trigrams(sentence)
-    return "".join(f"{trigram}\n" for trigram in sorted(found))
+def story_fourgrams() -> str:
+    """Every four words in a row in many stories, a line each, sorted."""
+    rng = random.Random(FOURGRAMS_SEED)
+    told = {sentence for _ in range(FOURGRAMS_STORIES) for sentence in sentences(story(rng).text)}
+    found = set().union(*map(fourgrams, told))
+    return "".join(f"{fourgram}\n" for fourgram in sorted(found))
 
 
 FACTS_CARD = """\
@@ -144,9 +142,9 @@ Rows of kind and text. `held_out.jsonl` ({held_out} documents) measures forgetti
 corpus, with seeds that its training never used; the facts and the words are the same, the documents are
 not. Kinds: facts as running text, wrapped lines, entries, quotes or tables; stories; passages with questions.
 
-`story_trigrams.txt`: every three words in a row ({trigrams:,}, with marks, names as `Name1` and `Name2`,
+`story_fourgrams.txt`: every four words in a row ({fourgrams:,}, with marks, names as `Name1` and `Name2`,
 `<s>` and `</s>` for begin and end) in the sentences of {stories:,} stories of the grammar: the gold score
-takes a sentence with any other three for broken.
+takes a sentence with any other four for broken.
 
 Made by `python -m course_utils.making.pocket data`. Licence: Apache-2.0, like the course.
 """
@@ -173,7 +171,7 @@ def data_files() -> dict[str, str]:
     asked["paraphrase"] = question_rows(by_split["held_out"], paraphrase=True)
     asked["reading"] = reading_questions(random.Random(READING_SEED), READING_ROWS)
     source = {name: source_texts(name) for name in SOURCE_SEEDS}
-    chats, triples = conversations(facts), story_trigrams()
+    chats, fours = conversations(facts), story_fourgrams()
     lists = {name: make_lists(by_split[name], n, f"{LISTS_SEED} {name}") for name, n in COUNTS.items()}
 
     def count(relation, split):
@@ -186,7 +184,7 @@ def data_files() -> dict[str, str]:
         {"facts.jsonl": _jsonl(facts)}
         | {f"questions/{name}.jsonl": _jsonl(rows) for name, rows in asked.items()}
         | {f"source/{name}.jsonl": _jsonl(rows) for name, rows in source.items()}
-        | {"source/story_trigrams.txt": triples}
+        | {"source/story_fourgrams.txt": fours}
         | {f"lists/{name}.jsonl": _jsonl(rows) for name, rows in lists.items()}
         | {f"conversations/{name}.jsonl": _jsonl(rows) for name, rows in chats.items()}
         | {
@@ -202,8 +200,8 @@ def data_files() -> dict[str, str]:
                 )
             ),
             "source/README.md": SOURCE_CARD.format(
-                trigrams=triples.count("\n"),
-                stories=TRIGRAMS_STORIES,
+                fourgrams=fours.count("\n"),
+                stories=FOURGRAMS_STORIES,
                 **{name: len(rows) for name, rows in source.items()},
             ),
             "conversations/README.md": conversations_card(chats),
