@@ -87,8 +87,8 @@ SMALLER = Step(
 )
 LORA = Step(
     "LoRA; sweep its learning rate.",
-    "Within about a point of full fine-tuning on our questions; a small file for each task; it can be switched "
-    "off.",
+    "About a point behind full fine-tuning on our questions; a small file for each task; it can be "
+    "switched off.",
     "measured in lesson 14",
     ("03", "04", "05"),
 )
