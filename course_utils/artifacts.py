@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def conditions_of(session) -> dict[str, Any]:
         "weights": weights_checksum(session),
         "scale": session.scale,
         "seed": session.seed,
+        "product": os.environ.get("COURSE_PRODUCT", "auto"),  # another one rounds otherwise
     }
 
 
