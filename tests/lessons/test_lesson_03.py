@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from helpers import draws_of, feed, needed_for, tiny_gpt2
+from helpers import draws_of, feed, tiny_gpt2
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -100,25 +100,33 @@ def test_the_stuck_layers_are_stuck_each_for_its_own_reason():
 # --- the notebook, with another answer in an exercise's cell
 
 
-def run_to(last: str, answers: dict, checked: bool = True, **replaced) -> dict:
-    """Runs the first cell with the text `last` and those that it needs; answers take the exercises' place.
+START = ["import os", "start(MODEL, SCALE", "# What this lesson imports", "base, tokenizer ="]
+PARTS = [
+    "check.LowRankChange(",
+    "check.LoRALinear(",
+    "check.apply_lora(",
+    "def count_trainable(",
+    "def wrapped(",
+]
+TRAINED = [*START, *PARTS, "def adapted(", "FULL_RATE = ", "history = train("]
+MERGED = [*TRAINED, "check.merge_lora(", "two_ways, merged ="]
+HEADLINE = [*TRAINED[:-1], "import logging", "LoraConfig(", "headline=True"]
 
-    replaced: what makes, of all names, the value that a name gets before that last cell.
+
+def run(marks: list[str], answers: dict, checked: bool = True, **replaced) -> None:
+    """Runs the lesson's cells with these texts, in order; answers take the place of the exercises' cells.
+
+    replaced: what makes, of all names, the value that a name gets before the last cell.
     """
-    sources = []
-    for cell in code_cells(read_notebook(lessons(["03"])[0])):
-        name = next((name for name in answers if f"check.{name}(" in cell.source), None)
-        verdict = f"{name} = check.{name}(answers[{name!r}])" if checked else f"{name} = answers[{name!r}]"
-        sources.append(verdict if name else cell.source)
-        if last in cell.source:
-            break
+    cells = [cell.source for cell in code_cells(read_notebook(lessons(["03"])[0]))]
     namespace = {"__name__": "__main__", "answers": answers}
-    *before, end = needed_for(sources, len(sources) - 1)
-    for number in before:
-        exec(compile(sources[number], f"lesson 03, code cell {number}", "exec"), namespace)
-    namespace |= {name: make(namespace) for name, make in replaced.items()}
-    exec(compile(sources[end], f"lesson 03, code cell {end}", "exec"), namespace)
-    return namespace
+    for mark in marks:
+        source = next(source for source in cells if mark in source)
+        for name in [name for name in answers if f"check.{name}(" in mark]:
+            source = f"{name} = check.{name}(answers[{name!r}])" if checked else f"{name} = answers[{name!r}]"
+        if mark == marks[-1]:
+            namespace |= {name: make(namespace) for name, make in replaced.items()}
+        exec(compile(source, f"lesson 03, the cell with {mark}", "exec"), namespace)
 
 
 def counting(cls):
@@ -151,10 +159,10 @@ def recording(fn, calls):
 def test_what_the_learner_wrote_is_trained(cls, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SCALE", "smoke")
     answer = counting(cls)
-    run_to("runs_on(LowRankChange", {cls.__name__: answer})
+    run(TRAINED[:-1], {cls.__name__: answer})
     assert f"your {cls.__name__}" in capsys.readouterr().out
     in_the_check = answer.calls
-    run_to("history = train(", {cls.__name__: answer})
+    run(TRAINED, {cls.__name__: answer})
     assert answer.calls > 2 * in_the_check
 
 
@@ -162,8 +170,8 @@ def test_what_the_learner_wrote_is_trained(cls, monkeypatch, capsys):
 def test_what_the_learner_wrote_wraps_and_merges(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SCALE", "smoke")
     calls = []
-    run_to("two_ways, merged =", {fn.__name__: recording(fn, calls) for fn in (apply_lora, merge_lora)})
-    assert "your merge_lora" in capsys.readouterr().out
+    run(MERGED, {fn.__name__: recording(fn, calls) for fn in (apply_lora, merge_lora)})
+    assert "your apply_lora" in capsys.readouterr().out
     assert calls.count("apply_lora") > 4 and calls[-1] == "merge_lora"  # its check calls the first four times
 
 
@@ -192,22 +200,19 @@ def prompts_too_first(namespace):
     return question_batches
 
 
-HEADLINE = "headline=True"
-
-
 @pytest.mark.notebook
 def test_the_right_one_keeps_the_headline():
-    run_to(HEADLINE, {})
+    run(HEADLINE, {})
 
 
 @pytest.mark.notebook
 @pytest.mark.parametrize("broken", [ScaleDropped, FrozenA])
 def test_a_broken_change_fails_the_headline(broken):
     with pytest.raises(ClaimFailed, match="have made the same change"):
-        run_to(HEADLINE, {"LowRankChange": broken}, checked=False)
+        run(HEADLINE, {"LowRankChange": broken}, checked=False)
 
 
 @pytest.mark.notebook
 def test_a_loss_on_prompts_fails_the_headline():
     with pytest.raises(ClaimFailed, match="have made the same change"):
-        run_to(HEADLINE, {}, question_batches=prompts_too_first)
+        run(HEADLINE, {}, question_batches=prompts_too_first)

@@ -58,7 +58,7 @@ def shown(kind, value):
 REASONS = {"red": "Blood is.", "green": "Grass would be.", "blue": "Short waves scatter more."}
 ANSWER = shown("prediction", {"question": "Which colour?", "answer": "blue", "reasons": REASONS})
 HEADINGS = [
-    "### Exercise 1 of 2: what the script did, 8 min, difficulty 2 of 3",
+    "### Exercise 1 of 2: what the script did, 7 min, difficulty 2 of 3",
     "### Exercise 2 of 2: both gradients, 12 min, difficulty 3 of 3",
 ]
 
@@ -203,13 +203,13 @@ def too_far_above(notebook, record):
         ),
         (replaced("We look at the sky.", "Waves of short length."), None, ""),
         (
-            replaced("what the script did, 8", "what the script did, 9"),
+            replaced("what the script did, 7", "what the script did, 8"),
             "headings",
             "merge_fault has no heading",
         ),
         (replaced("difficulty 3", "difficulty 2"), "headings", "lora_gradients has no heading"),
         (replaced("### Exercise 2", "**Exercise 2**"), "headings", "lora_gradients has no heading"),
-        (numbered_wrongly, "headings", "above it: ### Exercise 1 of 2: TITLE, 8 min, difficulty 2 of 3"),
+        (numbered_wrongly, "headings", "above it: ### Exercise 1 of 2: TITLE, 7 min, difficulty 2 of 3"),
         (too_far_above, "headings", "merge_fault has no heading"),
     ],
     ids=lambda value: getattr(value, "__name__", "").replace("spoil", "") or str(value)[:30],

@@ -1298,7 +1298,7 @@ EXERCISES = [
     Exercise(
         name="LoRALinear",
         lesson="03",
-        minutes=8,
+        minutes=6,
         difficulty=2,
         reference=LoRALinear,
         check=_check_lora_linear,
@@ -1316,7 +1316,7 @@ EXERCISES = [
     Exercise(
         name="apply_lora",
         lesson="03",
-        minutes=8,
+        minutes=7,
         difficulty=2,
         reference=apply_lora,
         check=_check_apply_lora,
@@ -1334,7 +1334,7 @@ EXERCISES = [
     Exercise(
         name="merge_lora",
         lesson="03",
-        minutes=10,
+        minutes=8,
         difficulty=3,
         reference=merge_lora,
         check=_check_merge_lora,
@@ -1353,7 +1353,7 @@ EXERCISES = [
     Exercise(
         name="why_it_never_learns",
         lesson="03",
-        minutes=6,
+        minutes=5,
         difficulty=2,
         reference=why_it_never_learns,
         check=_check_why_it_never_learns,
@@ -1371,7 +1371,7 @@ EXERCISES = [
     Exercise(
         name="merge_fault",
         lesson="03",
-        minutes=8,
+        minutes=7,
         difficulty=2,
         reference=merge_fault,
         check=compare(
