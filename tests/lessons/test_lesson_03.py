@@ -108,7 +108,7 @@ PARTS = [
     "def count_trainable(",
     "def wrapped(",
 ]
-TRAINED = [*START, *PARTS, "def adapted(", "FULL_RATE = ", "history = train("]
+TRAINED = [*START, *PARTS, "def adapted(", "FULL_RATE, LORA_RATE = ", "history = train("]
 MERGED = [*TRAINED, "check.merge_lora(", "two_ways, merged ="]
 HEADLINE = [*TRAINED[:-1], "import logging", "LoraConfig(", "headline=True"]
 
