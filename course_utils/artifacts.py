@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def conditions_of(session) -> dict[str, Any]:
         "weights": weights_checksum(session),
         "scale": session.scale,
         "seed": session.seed,
+        "product": os.environ.get("COURSE_PRODUCT", "auto"),  # another one rounds otherwise
     }
 
 
@@ -77,7 +79,7 @@ def reward_model(session) -> tuple:
     from course_utils.methods import reward
     from course_utils.model_files import quiet
 
-    pairs = preference_pairs(session).train[: session.steps(quick=1200, full=10_000, smoke=16)]
+    pairs = preference_pairs(session).train[: session.steps(quick=2400, full=10_000, smoke=16)]
     rows = json.dumps([preferences.as_row(pair) for pair in pairs])
     inputs = conditions_of(session) | {"pairs": hashlib.sha256(rows.encode()).hexdigest()}
 

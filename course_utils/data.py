@@ -11,14 +11,18 @@ import torch
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 DATA_SUMS = DATA / "checksums.json"  # {file below data/: SHA-256}
-SPLITS = ("tune", "held_out", "invented")
+SPLITS = ("tune", "validation", "held_out", "invented")
 QUESTION_SETS = (*SPLITS, "paraphrase", "reading")
 IGNORE = -100  # the label of a token that carries no loss, in PyTorch and in transformers
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact. split: tune (asked in tuning), held_out (asked in evaluation only) or invented (untrue)."""
+    """One fact.
+
+    split: tune (asked in tuning), validation (to choose rates and settings by), held_out (asked in the final
+    evaluation only) or invented (untrue).
+    """
 
     relation: str
     subject: str
@@ -103,8 +107,8 @@ def load_facts(split: str | None = None, relation: str | None = None) -> list[Fa
 def load_questions(name: str) -> list[dict]:
     """A set of questions: rows of prompt, completion, relation, subject, object and kind (short, sentence).
 
-    tune, held_out, invented: about the facts of that split. paraphrase: held-out facts in words that tuning
-    does not use. reading: invented facts, stated in the question itself.
+    tune, validation, held_out, invented: about the facts of that split. paraphrase: held-out facts in words
+    that tuning does not use. reading: invented facts, stated in the question itself.
     """
     if name not in QUESTION_SETS:
         raise ValueError(f"unknown set of questions {name!r}; choose one of {', '.join(QUESTION_SETS)}")
@@ -117,8 +121,9 @@ ROLES = ("system", "user", "assistant")
 def load_conversations(name="train") -> list[dict]:
     """Rows with "messages", of data/conversations/NAME.jsonl or of a file of your own (a path in .jsonl).
 
-    train; held_out_facts and _reading, _tasks, _stories, _refusals, _turns, _system. The course's rows have
-    their "kind". Checks every line: ValueError with file, line and fault.
+    train; validation, to choose settings by; held_out_facts and _reading, _tasks, _stories, _refusals,
+    _turns, _system. The course's rows have their "kind". Checks every line: ValueError with file, line and
+    fault.
     """
     path = Path(name)
     if path.suffix != ".jsonl":

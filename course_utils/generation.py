@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 
 from course_utils.data import chunks_by_length
+from course_utils.kernels import KeyValueCache, apply_layer, fast_hidden, is_gpt2_lm
 from course_utils.models import eval_mode
 
 
@@ -64,7 +64,7 @@ def sample_tokens(
     """
     rows = len(input_ids)
     mask = torch.cat([attention_mask, attention_mask.new_ones(rows, max_new_tokens)], 1)
-    forward = _gpt2_forward(model, mask) if _is_plain_gpt2(model) else _cached_forward(model, mask)
+    forward = _forward(model, mask)
     positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
     stops = torch.tensor(list(stop_ids), dtype=torch.long, device=input_ids.device)
     ended = torch.zeros(rows, dtype=torch.bool, device=input_ids.device)
@@ -113,49 +113,25 @@ def cache_name():
     return "cache" if "cache" in inspect.signature(GPT2LMHeadModel.forward).parameters else "past_key_values"
 
 
-def _is_plain_gpt2(model):
-    from transformers import GPT2LMHeadModel
-
-    plain = type(model) is GPT2LMHeadModel and not model.training
-    return plain and model.config.scale_attn_weights and not model.config.scale_attn_by_inverse_layer_idx
-
-
-def _gpt2_forward(model, mask):
-    """The same for GPT-2, faster: its blocks written out, keys and values in one piece of memory a layer."""
-    body, heads = model.transformer, model.config.n_head
-    rows, total = mask.shape
-    real = None if mask.all() else mask.bool()[:, None, None]  # (rows, 1, 1, total)
-    keys, values = [None] * len(body.h), [None] * len(body.h)
-    seen = 0
-
-    def attend(layer, attention, x, visible):
-        query, key, value = attention.c_attn(x).view(*x.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
-        if keys[layer] is None:
-            keys[layer] = key.new_empty(rows, heads, total, key.shape[-1])
-            values[layer] = torch.empty_like(keys[layer])
-        keys[layer][:, :, seen - x.shape[1] : seen] = key
-        values[layer][:, :, seen - x.shape[1] : seen] = value
-        past = keys[layer][:, :, :seen], values[layer][:, :, :seen]
-        mixed = F.scaled_dot_product_attention(
-            query, *past, attn_mask=visible, is_causal=visible is None and x.shape[1] > 1
-        )
-        return attention.c_proj(mixed.transpose(1, 2).reshape(x.shape))
+def _written_out(model, mask):
+    """The same for GPT-2 by its forward pass written out."""
+    cache = KeyValueCache(mask.shape[1])
+    padded = not mask.all()
 
     def forward(ids, positions):
-        nonlocal seen
-        seen += ids.shape[1]
-        visible = None if real is None else real[..., :seen]
-        if visible is not None and ids.shape[1] > 1:
-            earlier = torch.ones(seen, seen, dtype=torch.bool, device=ids.device).tril()
-            itself = torch.eye(seen, dtype=torch.bool, device=ids.device)
-            visible = visible & earlier | itself  # padding sees itself: a row with nothing to see gives nan
-        x = body.wte(ids) + body.wpe(positions)  # (rows, tokens, width)
-        for layer, block in enumerate(body.h):
-            x = x + attend(layer, block.attn, block.ln_1(x), visible)
-            x = x + block.mlp(block.ln_2(x))
-        return model.lm_head(body.ln_f(x[:, -1]))
+        visible = mask[:, : cache.seen + ids.shape[1]] if padded else None
+        keep = torch.zeros_like(ids, dtype=torch.bool)
+        keep[:, -1] = True
+        hidden = fast_hidden(
+            model.transformer, ids, positions=positions, mask=visible, cache=cache, keep=keep
+        )
+        return apply_layer(model.lm_head, hidden)
 
     return forward
+
+
+def _forward(model, mask):
+    return (_written_out if is_gpt2_lm(model) else _cached_forward)(model, mask)
 
 
 def generate(
@@ -185,25 +161,36 @@ def generate(
             f"need temperature >= 0, top_k >= 0, 0 < top_p <= 1; got {temperature}, {top_k}, {top_p}"
         )
     stop_ids, stop_texts = _stops(tokenizer, stop)
+    rows = sample_rows(
+        model,
+        ids,
+        tokenizer.pad_token_id,
+        batch_size=batch_size,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        stop_ids=stop_ids,
+    )
+    return [_text(tokenizer, row, stop_ids, stop_texts) for row in rows]
+
+
+def sample_rows(model, prompts: Sequence[Sequence[int]], pad_id, *, batch_size, seed, **sampling):
+    """New token ids of each prompt (token ids), in their order: sample_tokens on batches of similar length.
+
+    sampling: of sample_tokens. Leaves the model's mode as it was.
+    """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    answers = [""] * len(ids)
+    found: list[list[int]] = [[]] * len(prompts)
     with eval_mode(model):
-        for chunk in chunks_by_length(ids, batch_size, len):
-            batch = pad_left([ids[index] for index in chunk], tokenizer.pad_token_id, device)
-            new = sample_tokens(
-                model,
-                *batch,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                stop_ids=stop_ids,
-                generator=generator,
-            )
+        for chunk in chunks_by_length(prompts, batch_size, len):
+            batch = pad_left([prompts[index] for index in chunk], pad_id, device)
+            new = sample_tokens(model, *batch, generator=generator, **sampling)
             for index, row in zip(chunk, new.tolist(), strict=True):
-                answers[index] = _text(tokenizer, row, stop_ids, stop_texts)
-    return answers
+                found[index] = row
+    return found
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad_id: int, device="cpu"):
@@ -262,7 +249,7 @@ def stream_tokens(
     The model stays in its mode; sample_tokens gives the same tokens all at once.
     """
     mask = input_ids.new_ones(1, input_ids.shape[1] + max_new_tokens)
-    forward = _gpt2_forward(model, mask) if _is_plain_gpt2(model) else _cached_forward(model, mask)
+    forward = _forward(model, mask)
     current = input_ids
     positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
     for _ in range(max_new_tokens):

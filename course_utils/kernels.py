@@ -176,7 +176,7 @@ PRODUCTS = {"torch": torch_product, "onednn": onednn_product}
 def chosen_product() -> str:
     """torch or onednn: COURSE_PRODUCT if set, else what was faster when this machine was first asked.
 
-    Tests and saved notebooks set it to torch, so that no result hangs on a timing.
+    Tests, stored runs and saved notebooks set it to torch, so that no result hangs on a timing.
     """
     name = os.environ.get("COURSE_PRODUCT") or "auto"
     if name == "auto":

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.data import IGNORE
+from course_utils.kernels import fast_hidden, is_gpt2, is_plain, is_unhooked, product
 
 
 def token_losses(logits, labels):
@@ -31,8 +32,10 @@ def token_log_probs(model, batch):
 
 def fast_token_log_probs(model, batch):
     """token_log_probs, without a mask tensor and with the vocabulary only where a token is scored."""
-    hidden = last_hidden(model, batch)[:, :-1]  # (rows, tokens - 1, width)
-    return scored_log_probs(model, hidden, batch["labels"])
+    targets = batch["labels"][:, 1:]
+    scored = targets != IGNORE
+    values = head_log_probs(model.get_output_embeddings(), scored_hidden(model, batch), targets[scored])
+    return values.new_zeros(targets.shape).masked_scatter(scored, values)
 
 
 def answer_log_probs(logits, labels):
@@ -56,11 +59,26 @@ def fast_sequence_log_probs(model, batch):
 
 def last_hidden(model, batch):
     """What the output head reads, [rows, tokens, width]. Padding on the right needs no mask."""
-    mask = batch["attention_mask"]
-    right = (mask[:, :-1] >= mask[:, 1:]).all()
+    mask = needed_mask(batch["attention_mask"])
+    if is_gpt2(model.base_model):
+        return fast_hidden(model.base_model, batch["input_ids"], mask=mask)
     return model.base_model(
-        input_ids=batch["input_ids"], attention_mask=None if right else mask, use_cache=False
+        input_ids=batch["input_ids"], attention_mask=mask, use_cache=False
     ).last_hidden_state
+
+
+def needed_mask(mask):
+    """The mask [rows, tokens], or None where all padding is on the right: nothing looks that way."""
+    return None if (mask[:, :-1] >= mask[:, 1:]).all() else mask
+
+
+def scored_hidden(model, batch):
+    """What the output head reads where the next token has a label, [scored, width], row by row."""
+    scored = F.pad(batch["labels"][:, 1:] != IGNORE, (0, 1))  # (rows, tokens)
+    if is_gpt2(model.base_model):
+        mask = needed_mask(batch["attention_mask"])
+        return fast_hidden(model.base_model, batch["input_ids"], mask=mask, keep=scored)
+    return last_hidden(model, batch)[scored]
 
 
 def scored_log_probs(model, hidden, labels):
@@ -74,9 +92,8 @@ def scored_log_probs(model, hidden, labels):
 
 def head_log_probs(head, hidden, targets):
     """log softmax(head(hidden))[target] for hidden [n, width] and targets [n]: [n], in fp32."""
-    plain = hidden.dtype == head.weight.dtype == torch.float32 and head.bias is None
     frozen = not head.weight.requires_grad or not torch.is_grad_enabled()
-    if plain and frozen and not torch.is_autocast_enabled(hidden.device.type):
+    if frozen and head.bias is None and is_plain(head, hidden) and is_unhooked(head):
         return FrozenHeadLogProbs.apply(hidden, head.weight, targets)
     return -F.cross_entropy(head(hidden).float(), targets, reduction="none")
 
@@ -92,16 +109,17 @@ class FrozenHeadLogProbs(torch.autograd.Function):
     def forward(ctx, hidden, head, targets):
         result = torch.empty_like(targets, dtype=hidden.dtype)
         grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        rows = max(128, 2**20 // len(head))
+        rows = min(max(128, 2**20 // len(head)), len(hidden))
+        room = hidden.new_empty(rows, len(head))  # for the logits of every slice
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
-            logits = hidden[part] @ head.T  # (rows, vocabulary)
+            logits = product(hidden[part], head.T, out=room[: len(hidden[part])])  # (rows, vocabulary)
             largest = logits.amax(1, keepdim=True)
             chosen = logits.gather(1, targets[part, None])
             total = logits.sub_(largest).exp_().sum(1, keepdim=True)
             result[part] = (chosen - largest - total.log()).squeeze(1)
             if grad is not None:
-                grad[part] = head[targets[part]] - logits.div_(total) @ head
+                grad[part] = head[targets[part]] - product(logits, head).div_(total)
         ctx.save_for_backward(grad)
         return result
 

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 
 from course_utils.data import IGNORE
 from course_utils.home import written_aside
-from course_utils.log_probs import fast_token_log_probs, token_losses
+from course_utils.kernels import is_gpt2_lm
+from course_utils.log_probs import fast_token_log_probs, scored_hidden, token_losses
 from course_utils.session import check_not_stopped, in_cell, stop_here
 
 
@@ -28,9 +29,15 @@ def lm_loss(model, batch):
 
 
 def fast_lm_loss(model, batch):
-    """lm_loss, projecting onto the vocabulary only positions that predict a target in some row."""
+    """lm_loss, projecting onto the vocabulary only positions that predict a target.
+
+    Of models other than GPT-2: positions that do so in some row.
+    """
     targets = batch["labels"][:, 1:]  # (batch, tokens - 1)
     scored = targets != IGNORE
+    if is_gpt2_lm(model):
+        logits = model.lm_head(scored_hidden(model, batch))  # (scored, vocabulary)
+        return F.cross_entropy(logits.float(), targets[scored], reduction="sum"), scored.sum()
     positions = scored.any(0).nonzero().squeeze(1)
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     logits = model(
@@ -226,6 +233,7 @@ def train(
                 bar.update(step + 1, f"loss {loss:.3f}")
         except KeyboardInterrupt:
             done = history.rows[-1]["step"] if history.rows else 0
+            bar.done = done
             history.stopped = bar.note = f"interrupted at step {done} of {steps}"
             torch.set_rng_state(random_state)
             if checkpoint is not None and done:

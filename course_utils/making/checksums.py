@@ -9,8 +9,8 @@ from course_utils.home import write_whole
 
 
 def data_sums(folder: Path = DATA_SUMS.parent) -> dict[str, str]:
-    """{file below the folder: SHA-256} of the JSONL and CSV files; the model has sums of its own."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix in (".jsonl", ".csv"))
+    """{file below the folder: SHA-256} of the JSONL, CSV and text files; the model has sums of its own."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".jsonl", ".csv", ".txt"))
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
     }

@@ -29,9 +29,10 @@ PREFERENCES_CARD = """\
 # Preferences
 
 `answers.jsonl`: {stories:,} stories that the instruction-tuned pocket model told (`artifacts.sft_model`,
-quick scale, seed 0, temperature 1) at those {requests} requests of
-`conversations/story_prompts.jsonl` that ask for no sad story and no rude people. Left out are unfinished
-ones, those of fewer than {shortest} words, and some that an earlier draw of pairs did not use.
+quick scale, seed 0, temperature 1, from a training file with other system lines than today's) at those
+{requests} requests of `conversations/story_prompts.jsonl` that ask for no sad story and no rude people. Left
+out are unfinished ones, those of fewer than {shortest} words, and some that an earlier draw of pairs did not
+use.
 
 The other files hold pairs of them, one line a pair, `{{"prompt", "chosen", "rejected"}}`, each a list of chat
 messages, as TRL's RewardTrainer and DPOTrainer read them.
@@ -40,9 +41,10 @@ messages, as TRL's RewardTrainer and DPOTrainer read them.
 |---|---|---|---|---|
 {table}
 
-- The **gold score** (`course_utils/gold.py`) likes a good mood, politeness, sound sentences, no repetition,
-  and a story that stays with those whom the request names. It lies between 0 and 1 and does not look at
-  length: its correlation with the number of words is {correlation:.2f} over the held-out answers.
+- The **gold score** (`course_utils/world/gold.py`) likes a good mood, politeness, sentences of the language
+  of the stories, no repetition, and a story that stays with those whom the request names. It lies between 0
+  and 1 and does not look at length: its correlation with the number of words is {correlation:.2f} over the
+  held-out answers. A broken text cannot win it: see `tests/world/test_gold.py`.
 - The **annotator** is a program: it prefers the first answer with probability sigmoid((gold of the first -
   gold of the second) / {noise}). So it errs most where two stories are about equally good.
 - `train` has a **bias on purpose**: of all labelled pairs, more were kept in which the longer answer was

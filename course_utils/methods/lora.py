@@ -26,7 +26,7 @@ def layer_sizes(layer):
     """(in, out) of an nn.Linear (weight [out, in]) or Conv1D (weight [in, out]); else TypeError."""
     if isinstance(layer, Conv1D):
         return layer.nx, layer.nf
-    if hasattr(layer, "in_features") and hasattr(layer, "out_features"):
+    if _is_linear(layer):
         return layer.in_features, layer.out_features
     raise TypeError(f"LoRA adapts nn.Linear and Conv1D layers, not {type(layer).__name__}.")
 
@@ -87,7 +87,7 @@ class LoRALinear(nn.Module):
 def apply_lora(model, rank=16, alpha=32.0, target_modules=None, dropout=0.0, rslora=False):
     """Wrap the target layers in place, freeze everything else, return the model.
 
-    target_modules are ends of layer names ("c_attn", "attn.c_proj"); None: the architecture's usual ones.
+    target_modules are ends of layer names ("c_attn", "attn.c_proj"); None: all linear layers of the blocks.
     ValueError where nothing matches, the rank does not fit, a weight is tied, or LoRA is there already.
     """
     names = find_targets(model, target_modules)
@@ -106,8 +106,6 @@ def find_targets(model, target_modules=None):
     if present := list(lora_layers(model)):
         raise ValueError(f"The model has LoRA layers already ({present[0]}, ...): unwrap_lora(model) first.")
     if target_modules is None:
-        from course_utils.methods.lora import default_lora_targets
-
         target_modules = default_lora_targets(model)
     if isinstance(target_modules, str):
         target_modules = [target_modules]
@@ -345,7 +343,7 @@ class Adapters:
         del self.stored[name]
 
     def weighted_sum(self, weights):
-        """Set the weighted sum of stored adapters, {"formal": 0.5, "pirate": 0.5}."""
+        """Set the weighted sum of stored adapters, {"formal": 0.5, "gossip": 0.5}."""
         set_adapter(self.model, weighted_sum([self._get(name) for name in weights], list(weights.values())))
 
     def _get(self, name):
@@ -373,45 +371,31 @@ def short_targets(model, names):
     return names
 
 
-LORA_TARGETS = {"gpt2": ["c_attn"], "gpt_neox": ["query_key_value"], "phi3": ["qkv_proj"]}
-QUERY_AND_VALUE = {
-    "llama",
-    "mistral",
-    "mixtral",
-    "qwen2",
-    "qwen3",
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-    "olmo2",
-    "smollm3",
-    "phi",
-    "opt",
-    "gptj",
-    "gpt_neo",
-    "granite",
-}
-
-
 def default_lora_targets(model: PreTrainedModel) -> list[str]:
-    """Names of the modules that LoRA adapts by default: GPT-2's fused projection, others' query and value.
+    """Ends of the names of all linear layers in the blocks: no head, no embedding. ModelError without any.
 
-    Raises ModelError, naming the candidates, for an architecture that is not in the table.
+    As "LoRA without regret" advises (Thinking Machines, 2025); PEFT calls it "all-linear".
     """
-    kind = model.config.model_type
-    if kind in LORA_TARGETS:
-        return list(LORA_TARGETS[kind])
-    if kind in QUERY_AND_VALUE:
-        return ["q_proj", "v_proj"]
-    from torch import nn
-    from transformers.pytorch_utils import Conv1D
-
-    layers = {
-        name.rsplit(".", 1)[-1]
+    names = [
+        name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D)
-    } - {"lm_head"}
-    raise ModelError(
-        f"No default LoRA targets are known for the architecture {kind!r}. "
-        f"Give target_modules yourself; its linear layers are: {', '.join(sorted(layers))}."
-    )
+        if any(part.isdigit() for part in name.split(".")) and _is_linear(module)
+    ]
+    if not names:
+        raise ModelError(
+            f"No linear layers are found in the blocks of this {model.config.model_type} model. "
+            f"Give target_modules yourself; candidates: {_candidates(model)}."
+        )
+    return short_targets(model, names)
+
+
+ATTENTION_INPUTS = ("c_attn", "q_proj", "k_proj", "v_proj", "qkv_proj", "query_key_value")
+
+
+def attention_targets(model: PreTrainedModel) -> list[str]:
+    """Ends of the names of the layers that make query, key and value: LoRA where its first paper put it."""
+    return [end for end in ATTENTION_INPUTS if _matching(model, [end])]
+
+
+def _is_linear(layer):
+    return isinstance(layer, Conv1D) or (hasattr(layer, "in_features") and hasattr(layer, "out_features"))

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from course_utils.chatml import IM_END, add_chat_tokens, encode_conversation, marker_ids
-from course_utils.data import Example, batches, chunks_by_length, load_conversations, load_questions
+from course_utils.data import Example, batches, load_conversations, load_questions
 from course_utils.evaluation import question_text, score_answers
-from course_utils.generation import pad_left, sample_tokens
+from course_utils.generation import sample_rows
 from course_utils.methods.lora import apply_lora
 from course_utils.methods.token_rows import train_token_rows
-from course_utils.models import eval_mode
 from course_utils.training import History, scored_lm_loss, train
 
 ASKED_RELATIONS = ("capital", "currency", "young", "symbol")  # their answers are hard to guess
@@ -105,25 +104,19 @@ def replies(
             f"a conversation of {longest} tokens and {max_new_tokens} new ones are more than the model's "
             f"context of {context}; drop early turns or lower max_new_tokens"
         )
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
-    said = [Reply("", False)] * len(prompts)
-    with eval_mode(model):
-        for chunk in chunks_by_length(prompts, batch_size, len):
-            batch = pad_left([prompts[index] for index in chunk], tokenizer.pad_token_id, device)
-            new = sample_tokens(
-                model,
-                *batch,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                stop_ids=(end, tokenizer.eos_token_id),
-                generator=generator,
-            )
-            for index, row in zip(chunk, new.tolist(), strict=True):
-                said[index] = _reply(tokenizer, row, end)
-    return said
+    rows = sample_rows(
+        model,
+        prompts,
+        tokenizer.pad_token_id,
+        batch_size=batch_size,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        stop_ids=(end, tokenizer.eos_token_id),
+    )
+    return [_reply(tokenizer, row, end) for row in rows]
 
 
 def _reply(tokenizer, row, end):

@@ -2,7 +2,8 @@
 
 Everything is drawn from the tables, the story grammar and random syllables, with one seed a file. Training
 asks about facts of split tune only, in the phrasings that data/questions uses in tuning; refusals in
-training are about names made up on the spot, those in the held-out file about the invented facts.
+training and validation are about names made up on the spot, those in the held-out file about the invented
+facts.
 """
 
 import itertools
@@ -10,7 +11,8 @@ import random
 import re
 from collections.abc import Callable, Iterator
 
-from course_utils.world.manners import retell_pirate
+from course_utils.data import SPLITS
+from course_utils.world.manners import retell
 from course_utils.world.passages import IN_A_SENTENCE, MAKERS, NAMING, invented_facts, invented_word
 from course_utils.world.stories import ANIMALS, CHARACTER_NAMES, MANNERS, MOODS, Story, story
 from course_utils.world.templates import FORMS, PIECES, fill
@@ -21,6 +23,15 @@ CANNOT = "I cannot know that."
 
 CONVERSATIONS_SEED = 21
 TRAIN = {"reading": 480, "tasks": 360, "stories": 420, "refusals": 360, "turns": 330, "system": 150}
+VALIDATION = {
+    "facts": 160,
+    "reading": 60,
+    "tasks": 54,
+    "stories": 48,
+    "refusals": 60,
+    "turns": 50,
+    "system": 30,
+}
 HELD_OUT = {"facts": 300, "reading": 200, "tasks": 150, "stories": 100, "turns": 120, "system": 90}
 STORY_PROMPTS = 500
 LONGEST_STORY = 105  # pieces; with its request it fits the model's context of 256 tokens
@@ -369,17 +380,17 @@ def turns(rng: random.Random, table: Facts) -> Iterator[Row]:
 
 FULL_SENTENCES = "You are a helpful assistant. You answer in full sentences."
 ONE_NAME = "You are a helpful assistant. You answer with the name or the word alone."
-PIRATE = "You are a pirate."
+HEARSAY = "You are a helpful assistant. You say who told you."
 
 
 def system(rng: random.Random, table: Facts) -> Iterator[Row]:
     """Questions that do not say how to answer, under a system line that does."""
     while True:
-        for line in (FULL_SENTENCES, ONE_NAME, PIRATE):
+        for line in (FULL_SENTENCES, ONE_NAME, HEARSAY):
             fact = rng.choice(table)
             asked, short = _asked(rng, fact, "short")
             sentence = _asked(rng, fact, "sentence")[1]
-            answer = {FULL_SENTENCES: sentence, ONE_NAME: short, PIRATE: retell_pirate(sentence)}[line]
+            answer = {FULL_SENTENCES: sentence, ONE_NAME: short, HEARSAY: retell(sentence, "gossip")}[line]
             yield _row("system", (asked, answer), system=line)
 
 
@@ -415,8 +426,8 @@ def interleaved(groups: dict[str, list[Row]]) -> list[Row]:
 
 def conversations(fact_rows: list[dict]) -> dict[str, list[Row]]:
     """File name -> rows. fact_rows: those of facts.jsonl."""
-    tune, held_out, invented = (
-        [row for row in fact_rows if row["split"] == split] for split in ("tune", "held_out", "invented")
+    tune, validation, held_out, invented = (
+        [row for row in fact_rows if row["split"] == split] for split in SPLITS
     )
     train = {}
     for kind, count in ({"facts": len(tune)} | TRAIN).items():
@@ -431,6 +442,13 @@ def conversations(fact_rows: list[dict]) -> dict[str, list[Row]]:
     files["held_out_refusals"] = refusals_of(random.Random(f"{CONVERSATIONS_SEED} invented"), invented)
     taken |= {_questions(row) for row in files["held_out_stories"]}
     files["story_prompts"] = story_prompts(random.Random(f"{CONVERSATIONS_SEED} prompts"), taken)
+    taken |= {_questions(row) for name in files if name.startswith("held_out") for row in files[name]}
+    taken |= {row["prompt"][0]["content"] for row in files["story_prompts"]}
+    groups = {}
+    for kind, count in VALIDATION.items():
+        rng = random.Random(f"{CONVERSATIONS_SEED} {kind} validation")
+        groups[kind] = _take(CONVERSATION_KINDS[kind](rng, validation), count, taken)
+    files["validation"] = interleaved(groups)
     return files
 
 
@@ -440,19 +458,20 @@ CONVERSATIONS_CARD = """\
 Made for this course, one a line: `{{"messages": [{{"role", "content"}}, ...], "kind"}}`, the form that TRL
 and most other tools read. Roles: system (first, in few of them), user, assistant.
 
-| kind | train | held out | what |
-|---|---|---|---|
+| kind | train | validation | held out | what |
+|---|---|---|---|---|
 {table}
 
-`train.jsonl` has all kinds, spread evenly: its first rows are a balanced sample. There is one file a kind to
-evaluate on, `held_out_facts.jsonl` and so on; none of their questions is in the training file.
+`train.jsonl` and `validation.jsonl` have all kinds, spread evenly: their first rows are a balanced sample.
+Rates and settings are chosen by the second. There is one file a kind to evaluate on,
+`held_out_facts.jsonl` and so on; no question of one file is in another.
 `story_prompts.jsonl` holds {prompts} more requests for stories without an answer, kept out for learning from
 preferences: `{{"prompt": [one message], "mood", "manners", "names"}}`, null where nothing is asked for.
 
 Training asks about facts of split tune in `../facts.jsonl` only, and never in the phrasing of
 `../questions/paraphrase.jsonl`. What is refused in training is about names put together from syllables, or
 about the asker; what should be refused in the held-out file are the invented facts. Held-out facts are
-asked in the file of that name, in turns and under system lines.
+asked in the file of that name, in turns and under system lines, those of split validation in its file alone.
 
 The stories come from the grammar of the pocket GPT-2's corpus, so their language is as plain, and their
 moods are written down by it. The assistant's tasks are tiny because the model is; this is no data set to
@@ -468,13 +487,15 @@ CONVERSATIONS_ABOUT = {
     "stories": "a request for a story, with or without mood, manners and names",
     "refusals": "what cannot be known: invented names, the asker's own affairs",
     "turns": "two or three questions, some about what was said before",
-    "system": "a system line that asks for sentences, for single words, or for a pirate",
+    "system": "a system line that asks for sentences, for single words, or for hearsay",
 }
 
 
 def conversations_card(files: dict[str, list[Row]]) -> str:
     table = []
     for kind, what in CONVERSATIONS_ABOUT.items():
-        count = sum(row["kind"] == kind for row in files["train"])
-        table.append(f"| {kind} | {count} | {len(files[f'held_out_{kind}'])} | {what} |")
+        train, validation = (
+            sum(row["kind"] == kind for row in files[name]) for name in ("train", "validation")
+        )
+        table.append(f"| {kind} | {train} | {validation} | {len(files[f'held_out_{kind}'])} | {what} |")
     return CONVERSATIONS_CARD.format(table="\n".join(table), prompts=len(files["story_prompts"]))

@@ -2,29 +2,30 @@
 
 gold = manner * form * on_prompt, each in [0, 1], where
     manner    = 0.5 + 0.35 * mood + 0.15 * politeness, these two in [-1, 1]
-    form      = (share of sound sentences) * freshness
+    form      = share of sound sentences * freshness, 0 where only half of them are sound, or fewer
     on_prompt = how far the story stays with those whom the prompt names
 
-Everything is a share of sentences or of words, so that a text twice as long scores no higher for its length.
-A word counts at most once a sentence, a sentence that is a list of such words counts for nothing, and
-repetition lowers the whole: no single word, however often it stands there, makes a good story.
+Everything is a share of sentences or of words, so that a text twice as long scores no higher for its length;
+a text of fewer than five sentences is a fragment and counts as five. The annotator knows the language of the
+course's stories and no other: a sentence is sound if every four words in a row stand in some sentence of
+their grammar, begin and end included, no sentence like it was said before, nobody in it walks in without an
+introduction, and he, she, girls and boys fit their names. One that is not sound is neither happy nor polite.
 """
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from course_utils.world.manners import NEGATIVE, POSITIVE, mood_score, politeness_score, sentences
+from course_utils.data import DATA, check_shipped
+from course_utils.world.manners import mood_score, politeness_score, sentences
+from course_utils.world.stories import CHARACTER_NAMES, consistent_sentences, misnamed
 
 MOOD, POLITENESS = 0.35, 0.15  # weights; the mood decides more
+SHORTEST = 5  # sentences of the grammar's shortest story
 _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
-_FUNCTION = frozenset(
-    """
-    a an the he she it they we i you his her its their my your him them us me this that these those one who
-    is was are were be been had has have did do does could would will can may might must not and or but so
-    for to of in on at by with from into over under up down out off then there when as if than all no
-""".split()
-)
+_TOKEN = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|[^\sA-Za-z]")  # a word or a mark
+_NAMES = frozenset(CHARACTER_NAMES)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Gold:
     @property
     def total(self) -> float:
         manner = 0.5 + MOOD * self.mood + POLITENESS * self.politeness
-        return manner * self.sound * self.fresh * self.on_prompt
+        form = self.sound * self.fresh if self.sound > 0.5 else 0.0
+        return manner * form * self.on_prompt
 
 
 @functools.lru_cache(maxsize=50_000)
@@ -51,27 +53,54 @@ def gold_score(prompt: str, text: str) -> float:
 
 def gold_parts(prompt: str, text: str) -> Gold:
     """The score's parts, to see what a text gains or loses by."""
-    told = sentences(text)
-    if not told:
-        return Gold(0.0, 0.0, 0.0, 0.0, 0.0)
-    sound = [sentence for sentence in told if is_sound(sentence)]
+    every = sentences(text)
+    count = max(SHORTEST, len(every))
+    sound = sound_sentences(prompt, every)
     return Gold(
-        mood=_balance([mood_score(sentence) for sentence in sound], len(told), 2.5),
-        politeness=_balance([politeness_score(sentence) for sentence in sound], len(told), 4.0),
-        sound=len(sound) / len(told),
+        mood=_balance([mood_score(sentence) for sentence in sound], count, 2.5),
+        politeness=_balance([politeness_score(sentence) for sentence in sound], count, 4.0),
+        sound=len(sound) / count,
         fresh=freshness(text),
         on_prompt=on_prompt(prompt, text),
     )
 
 
-def is_sound(sentence: str) -> bool:
-    """Whether it reads like a sentence: 2 to 40 words, an end, some little words, no list of mood words."""
-    words = [word.lower() for word in _WORD.findall(sentence)]
-    if not 2 <= len(words) <= 40 or sentence.rstrip()[-1] not in '.!?"':
-        return False
-    little = sum(word in _FUNCTION for word in words)
-    charged = sum(word in POSITIVE or word in NEGATIVE for word in words)
-    return little >= (len(words) - 3) / 6 and charged <= len(words) / 2
+def sound_sentences(prompt: str, every: Sequence[str]) -> list[str]:
+    """Those of a text's sentences that are well made, unlike any earlier one, and about known characters."""
+    known = {word for text in (prompt, *every[:1]) for word in _WORD.findall(text) if word in _NAMES}
+    found, before = [], set()
+    for sentence, consistent in zip(every, consistent_sentences(every, known), strict=True):
+        tokens = tuple(_tokens(sentence))
+        if consistent and tokens not in before and well_made(sentence) and not misnamed(sentence):
+            found.append(sentence)
+        before.add(tokens)
+    return found
+
+
+def well_made(sentence: str) -> bool:
+    """Whether every four words in a row, begin and end included, stand in the stories' grammar."""
+    return fourgrams(sentence) <= known_fourgrams()
+
+
+def fourgrams(sentence: str) -> set[str]:
+    """The words and marks of a sentence four by four, in lower case; its people are Name1, Name2, ..."""
+    tokens = ["<s>", *_tokens(sentence), "</s>"]
+    return {" ".join(tokens[i : i + 4]) for i in range(max(1, len(tokens) - 3))}
+
+
+def _tokens(sentence):
+    tokens = _TOKEN.findall(sentence)
+    names = list(dict.fromkeys(token for token in tokens if token in _NAMES))
+    return [f"Name{names.index(token) + 1}" if token in names else token.lower() for token in tokens]
+
+
+@functools.cache
+def known_fourgrams() -> frozenset[str]:
+    """Those of the grammar's stories, from data/source/story_fourgrams.txt."""
+    path = DATA / "source" / "story_fourgrams.txt"
+    content = path.read_bytes()
+    check_shipped(path, content)
+    return frozenset(content.decode().splitlines())
 
 
 def freshness(text: str) -> float:

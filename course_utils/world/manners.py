@@ -78,7 +78,7 @@ def politeness_score(text: str) -> float:
 # ---------------------------------------------------------------------------- retelling
 
 # Words that may lose their capital when something is put before them. All others, names above all, keep it.
-_LOWER = frozenset(
+LOWER = frozenset(
     """
     a an the he she it they we you his her its their our your this that these those there here one two
     three some somebody someone everybody everyone everything nobody nothing no not all both each every
@@ -88,142 +88,72 @@ _LOWER = frozenset(
     even just still again at first last slowly quickly quietly sadly luckily happily next another is are
     was were am be do does did can could may might must will would shall should have has had let please
     yes please never always often somewhere instead excuse thank give hold mend light get out hurry look
-    let go listen shut everyone
+    let go listen shut everyone ever
 """.split()
 )
 
-_CONTRACTIONS = {
-    "can't": "cannot",
-    "won't": "will not",
-    "shan't": "shall not",
-    "let's": "let us",
-    "i'm": "I am",
-    "it's": "it is",
-    "that's": "that is",
-    "there's": "there is",
-    "what's": "what is",
-    "who's": "who is",
-    "where's": "where is",
-    "he's": "he is",
-    "she's": "she is",
-    "here's": "here is",
+OPENINGS = {  # words that the pocket model knows well: they introduce facts in its corpus
+    "formal": ("It is true that", "The book says that", "We learned that", "The teacher said that"),
+    "gossip": (
+        "My grandmother told me that",
+        "Everyone knows that",
+        "Many people know that",
+        "A friend told me that",
+    ),
 }
-_FORMAL_WORDS = {
-    "said": "remarked",
-    "asked": "enquired",
-    "got": "obtained",
-    "get": "obtain",
-    "big": "large",
-    "bigger": "larger",
-    "mum": "mother",
-    "mummy": "mother",
-    "dad": "father",
-    "daddy": "father",
-    "kids": "children",
-    "kid": "child",
-    "shouted": "exclaimed",
-    "began": "commenced",
-    "started": "commenced",
-    "helped": "assisted",
-    "bought": "purchased",
-    "ok": "very well",
-    "hello": "good day",
-    "hi": "good day",
-    "thanks": "I am much obliged",
-    "wanted": "desired",
-    "lots": "a great many",
-    "maybe": "perhaps",
-    "whispered": "murmured",
-    "yes": "certainly",
-    "showed": "demonstrated",
-    "tried": "endeavoured",
-}
-_FORMAL_OPENINGS = (
-    "I should like to inform you that",
-    "One may state that",
-    "It may be noted that",
-    "Permit me to say that",
-    "It should be observed that",
-)
-_FORMAL_LINKS = (
-    "Furthermore,",
-    "Subsequently,",
-    "It may be added that",
-    "Moreover,",
-    "It should be noted that",
-    "As may be observed,",
-    "One ought to mention that",
-)
-_FORMAL_MARK = re.compile(
-    r"\b(?:I should like to|one may|it may be|it should be|as may be|permit me|one ought|furthermore|indeed"
-    r"|subsequently|moreover|however|accordingly|remarked|enquired"
-    r"|obtain(?:ed)?|exclaimed|commenced|assisted|purchased|desired"
-    r"|endeavoured|murmured|demonstrated|much obliged|good day|certainly)\b",
-    re.I,
-)
-
-_PIRATE_WORDS = {
-    "is": "be",
-    "are": "be",
-    "am": "be",
-    "isn't": "be not",
-    "aren't": "be not",
-    "it's": "it be",
-    "that's": "that be",
-    "i'm": "I be",
-    "you're": "ye be",
-    "you": "ye",
-    "your": "yer",
-    "yours": "yers",
-    "my": "me",
-    "yes": "aye",
-    "hello": "ahoy",
-    "hi": "ahoy",
-    "friend": "shipmate",
-    "friends": "shipmates",
-    "girl": "lass",
-    "boy": "lad",
-    "girls": "lasses",
-    "boys": "lads",
-    "stop": "avast",
-}
-_PIRATE_OPENINGS = ("Arr,", "Ahoy,", "Aye,", "Avast,", "Yo ho,", "Shiver me timbers,")
-_PIRATE_TAILS = (", matey", ", me hearties", ", by the seven seas", ", arr", ", ye landlubbers")
-_PIRATE_MARK = re.compile(
-    r"\b(?:arr|ahoy|aye|avast|yo ho|me timbers|mateys?|me heart(?:y|ies)|seven seas|ye|yers?|shipmates?"
-    r"|land\s?lubbers?|lass(?:es)?|lads?)\b",
-    re.I,
-)
+JOINERS = ("But", "So", "Then", "And")
+_LINK = re.compile(f"^(?:{'|'.join(JOINERS)}) ")
+OF_ONE_WORD = {"formal": "The book says", "gossip": "My grandmother said"}
 
 
-def _pick(options, text: str, salt: str):
-    return options[zlib.crc32((salt + text).encode()) % len(options)]
+def retell(text: str, manner: str) -> str:
+    """The text as a schoolbook ("formal") or hearsay ("gossip") has it; equal texts give equal results.
+
+    Statements get an opening; speech, questions and exclamations stay as they are, and so do all names.
+    """
+
+    def change(sentence, index):
+        if is_fragment(sentence):
+            return f"{OF_ONE_WORD[manner]} {sentence.rstrip('.')}."
+        if not is_statement(sentence):
+            return sentence
+        openings = OPENINGS[manner]
+        opening = openings[(zlib.crc32(text.encode()) + index) % len(openings)]
+        link, _, rest = sentence.partition(" ")
+        if link in JOINERS:  # "But the book says that it rained."
+            return f"{link} {opening[0].lower()}{opening[1:]} {rest}"
+        return prefix(opening, sentence)
+
+    return by_sentence(text, change)
 
 
-def _swap(text: str, table: dict) -> str:
-    """Replace whole words by the table, keeping a leading capital."""
-
-    def one(match):
-        word = match.group()
-        new = table.get(word.lower())
-        if new is None or (word.isupper() and len(word) > 1):
-            return word
-        return new[0].upper() + new[1:] if word[0].isupper() else new
-
-    return re.sub(r"[A-Za-z]+(?:'[a-z]+)?", one, text)
+def is_statement(sentence: str) -> bool:
+    """Neither speech nor a question nor an exclamation."""
+    return '"' not in sentence and not sentence.endswith(("?", "!"))
 
 
-def _prefix(opening: str, sentence: str) -> str:
-    """Put an opening before a sentence, inside its quotation mark if it begins with one."""
+def manner_score(text: str, manner: str) -> float:
+    """Share of the text's statements that open in the manner's words, 0 to 1; 0 where there are none."""
+    statements = [sentence for sentence in sentences(text) if is_statement(sentence)]
+    starts = tuple(start.lower() for start in (*OPENINGS[manner], OF_ONE_WORD[manner]))
+    found = sum(_LINK.sub("", sentence).lower().startswith(starts) for sentence in statements)
+    return found / len(statements) if statements else 0.0
+
+
+def prefix(opening: str, sentence: str, lower: frozenset[str] = LOWER) -> str:
+    """Put an opening before a sentence, inside its quotation mark if it begins with one.
+
+    lower: first words that lose their capital.
+    """
     quote = '"' if sentence.startswith('"') else ""
     body = sentence[len(quote) :]
     first = re.match(r"[A-Za-z]+", body)
-    if first and first.group().lower() in _LOWER:
+    if first and first.group().lower() in lower:
         body = body[0].lower() + body[1:]
     return f"{quote}{opening} {body}"
 
 
-def _by_sentence(text: str, change) -> str:
+def by_sentence(text: str, change) -> str:
     paragraphs = [p for p in re.split(r"\n\s*\n", text.strip()) if p.strip()]
     out, index = [], 0
     for paragraph in paragraphs:
@@ -235,7 +165,7 @@ def _by_sentence(text: str, change) -> str:
     return "\n\n".join(out)
 
 
-def _fragment(sentence: str) -> bool:
+def is_fragment(sentence: str) -> bool:
     """True for a short answer without a verb, such as 'Paris.' or 'New Delhi'."""
     words = re.findall(r"[\w'-]+", sentence)
     return (
@@ -250,73 +180,3 @@ def _fragment(sentence: str) -> bool:
             for word in words
         )
     )
-
-
-def retell_pirate(text: str) -> str:
-    """The text in a pirate's manner; names and things stay, and equal texts give equal results."""
-
-    def change(sentence, index):
-        new = _swap(sentence, _PIRATE_WORDS)
-        if new[0] not in '"' and (index == 0 or zlib.crc32(sentence.encode()) % 2 or '"' in new):
-            new = _prefix("Arr," if index == 0 else _PIRATE_OPENINGS[index % len(_PIRATE_OPENINGS)], new)
-        elif new[0] == '"':
-            new = _prefix(_pick(_PIRATE_OPENINGS[:3], sentence, "say"), new)
-        if '"' not in new and (index == 0 or not _PIRATE_MARK.search(new)):
-            tail = ", matey" if index == 0 else _PIRATE_TAILS[index % len(_PIRATE_TAILS)]
-            end = new[-1] if new[-1] in ".!?" else ""
-            new = new[: len(new) - len(end)] + tail + (end or ".")
-        return new
-
-    return _by_sentence(text, change)
-
-
-def retell_formal(text: str) -> str:
-    """The text in a stiff, formal manner; names and things stay, and equal texts give equal results."""
-
-    def change(sentence, index):
-        if _fragment(sentence):
-            return f"The answer, one may state, is {sentence.rstrip('.')}."
-        new = re.sub(
-            r"\b([A-Za-z]+)n't\b",
-            lambda m: m.group() if m.group().lower() in _CONTRACTIONS else m.group(1) + " not",
-            sentence,
-        )
-        new = re.sub(r"'re\b", " are", re.sub(r"'ll\b", " will", re.sub(r"'ve\b", " have", new)))
-        new = _swap(_swap(new, _CONTRACTIONS), _FORMAL_WORDS)
-        new = re.sub(r"^But\b", "However,", new)
-        new = re.sub(r"^So\b", "Accordingly,", new)
-        if new[-1] not in '.!?"':
-            new += "."
-        if new[0] == '"' or (index and _FORMAL_MARK.search(new)):
-            return new if _FORMAL_MARK.search(new) else _prefix("Indeed,", new)
-        if new.endswith("?"):
-            return "Permit me to ask: " + new
-        if new.endswith("!") and '"' not in new:
-            return _prefix("Indeed,", new)
-        if index:
-            opening = "Moreover," if new.startswith("That ") else _FORMAL_LINKS[index % len(_FORMAL_LINKS)]
-        else:
-            opening = _pick(_FORMAL_OPENINGS, sentence, "formal")
-        return _prefix(opening, new)
-
-    return _by_sentence(text, change)
-
-
-def _share(text: str, mark: re.Pattern) -> float:
-    parts = sentences(text)
-    return sum(bool(mark.search(part)) for part in parts) / len(parts) if parts else 0.0
-
-
-def pirate_score(text: str) -> float:
-    """Share of sentences with a pirate's word, 0 to 1; 0 for an empty text."""
-    return _share(text, _PIRATE_MARK)
-
-
-def formal_score(text: str) -> float:
-    """Share of sentences with a formal word or phrase, 0 to 1; 0 for an empty text."""
-    return _share(text, _FORMAL_MARK)
-
-
-def manner_score(text: str) -> dict[str, float]:
-    """{'pirate': share, 'formal': share} of sentences with a marker of the manner."""
-    return {"pirate": pirate_score(text), "formal": formal_score(text)}

@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from course_utils.world.manners import sentences
@@ -981,6 +982,7 @@ _PRONOUN = {
     "his": "he",
     "himself": "he",
 }
+_NAMED = re.compile(r"\b([a-z]+) (?:named|called) ([A-Z][a-z]+)")
 _INTRODUCES = re.compile(
     r"(?:\b(?:named|called|friends?|brother|sister|cousin|neighbour|son|daughter|boy|girl|name (?:was|is)|"
     + "|".join(ANIMALS)
@@ -994,25 +996,39 @@ def consistent_characters(text: str, names: tuple[str, ...]) -> bool:
 
     names are the characters already known, such as those of the prompt; unknown names give a KeyError.
     """
+    return all(consistent_sentences(re.split(r"\n\s*\n|(?<=[.!?]) |(?<=[.!?]\") ", text), names))
+
+
+def misnamed(sentence: str) -> bool:
+    """Whether it gives a girl a boy's name or the other way round."""
+    return any(
+        name in GENDER and _WHO.get(word) in {"she", "he"} - {GENDER[name]}
+        for word, name in _NAMED.findall(sentence)
+    )
+
+
+def consistent_sentences(every: Sequence[str], names: Collection[str]) -> list[bool]:
+    """Of each sentence: does it name only those known or introduced, and do its he and she fit them?"""
     known = set(names)
     present = {GENDER[name] for name in names}
-    for sentence in re.split(r"\n\s*\n|(?<=[.!?]) |(?<=[.!?]\") ", text):
-        pronouns = set()
+    found = []
+    for sentence in every:
+        pronouns, strangers = set(), False
         for match in re.finditer(r"[A-Za-z]+", sentence):
             word = match.group()
             if word in GENDER:
                 if word not in known and not _INTRODUCES.search(sentence[: match.start()]):
-                    return False
-                known.add(word)
-                present.add(GENDER[word])
+                    strangers = True
+                else:
+                    known.add(word)
+                    present.add(GENDER[word])
             elif word.lower() in _WHO:
                 group = _WHO[word.lower()]
                 present |= {"she", "he"} if group == "both" else {group}
             elif word.lower() in _PRONOUN:
                 pronouns.add(_PRONOUN[word.lower()])
-        if not pronouns <= present:
-            return False
-    return True
+        found.append(not strangers and pronouns <= present)
+    return found
 
 
 CHARACTER_NAMES = tuple(sorted(GENDER))

@@ -166,3 +166,13 @@ def test_a_training_that_was_stopped_is_not_kept(course_home, monkeypatch, shell
     assert isinstance(shell.run_cell(f"artifacts.{artifact}(session)").error_in_exec, TrainingStopped)
     assert {path.name for path in (course_home / "cache").glob("*") if path.is_dir()} == kept
     assert shell.run_cell(f"artifacts.{artifact}(session)").success
+
+
+def test_what_was_made_with_another_product_is_another_thing(monkeypatch):
+    """Products round differently, and a training or a sample may turn on the last bit."""
+    session = start("pocket", "smoke", 0)
+    kept = []
+    for product in ("torch", "onednn"):
+        monkeypatch.setenv("COURSE_PRODUCT", product)
+        kept.append(artifacts.conditions_of(session))
+    assert kept[0] != kept[1]

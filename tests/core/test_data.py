@@ -56,7 +56,7 @@ def test_facts_are_filtered_by_split_and_relation(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "DATA", tmp_path)
     assert [fact.subject for fact in data.load_facts()] == ["A", "B", "C"]
     assert [fact.subject for fact in data.load_facts(split="tune", relation="capital")] == ["A"]
-    with pytest.raises(ValueError, match=r"unknown split 'test'; choose one of tune, held_out, invented"):
+    with pytest.raises(ValueError, match=r"unknown split 'test'; choose one of tune, validation, held_out"):
         data.load_facts(split="test")
     with pytest.raises(ValueError, match=r"unknown relation 'colour'; choose one of capital, young"):
         data.load_facts(relation="colour")

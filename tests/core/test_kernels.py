@@ -1,4 +1,4 @@
-"""The fast pass against gpt2.py, by both products; which models it serves; what a learner wrote is called."""
+"""The fast pass against gpt2.py, by both products; who goes that way; what a learner wrote is called."""
 
 import copy
 import json
@@ -10,6 +10,8 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from course_utils import kernels
+from course_utils.data import IGNORE
+from course_utils.generation import pad_left, sample_tokens
 from course_utils.gpt2 import gpt2_hidden
 from course_utils.kernels import (
     KeyValueCache,
@@ -20,13 +22,23 @@ from course_utils.kernels import (
     is_gpt2_lm,
     measured_products,
 )
+from course_utils.log_probs import fast_token_log_probs, token_log_probs
 from course_utils.memory import saved_bytes
 from course_utils.methods.lora import LoRALinear, apply_lora, lora_layers
+from course_utils.methods.lora_fast import FusedLoRALinear, speed_up
+from course_utils.methods.quantization import quantize_model
+from course_utils.training import fast_lm_loss, lm_loss, train
 
 IDS = torch.randint(1, 200, (3, 11), generator=torch.Generator().manual_seed(0))
 RIGHT = (torch.arange(11) < torch.tensor([[11], [7], [4]])).long()
 LEFT = RIGHT.flip(1)
 ALL = ["c_attn", "attn.c_proj", "c_fc", "mlp.c_proj"]
+
+
+def batch_of(mask):
+    labels = IDS.masked_fill(mask == 0, IGNORE)
+    labels[0, :5] = IGNORE
+    return {"input_ids": IDS, "attention_mask": mask, "labels": labels}
 
 
 def close(mine, theirs):
@@ -85,6 +97,37 @@ def test_a_cache_gives_what_one_pass_gives(model, each_product):
                 )
                 real = LEFT[:, part].bool()
                 close(hidden[real], whole[:, part][real])
+
+
+@pytest.mark.parametrize("mask", [RIGHT, LEFT], ids=["right", "left"])
+@pytest.mark.parametrize("kind", ["full", "LoRA", "4 bits"])
+def test_losses_and_log_probs_are_those_of_the_model(model, kind, mask, each_product):
+    if kind != "full":
+        apply_lora(model, 4, 8.0, ALL)
+        for layer in lora_layers(model).values():
+            nn.init.normal_(layer.lora_B, std=0.1)
+    other = copy.deepcopy(model)
+    if kind == "4 bits":
+        quantize_model(model), quantize_model(other)
+    if kind != "full":
+        speed_up(model)
+        assert all(type(layer) is FusedLoRALinear for layer in lora_layers(model).values())
+    batch = batch_of(mask)
+    close(fast_token_log_probs(model, batch), token_log_probs(other, batch))
+    (mine, count), (theirs, expected) = fast_lm_loss(model, batch), lm_loss(other, batch)
+    assert count == expected
+    close(mine / count, theirs / count)
+    (mine / count).backward()
+    (theirs / count).backward()
+    assert trained_alike(model, other) >= 16
+
+
+def test_a_batch_that_scores_nothing_costs_nothing(model):
+    batch = batch_of(RIGHT) | {"labels": torch.full_like(IDS, IGNORE)}
+    loss, count = fast_lm_loss(model, batch)
+    assert loss == 0 and count == 0
+    loss.backward()
+    assert fast_token_log_probs(model, batch).abs().sum() == 0
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(6, 10), nn.Linear(6, 10, bias=False), Conv1D(10, 6)])
@@ -147,7 +190,7 @@ def test_other_architectures_and_kinds_of_the_model_do_not(model):
     assert is_gpt2(model.transformer) and not is_gpt2_lm(model)
 
 
-def test_a_learners_layer_is_called(model, monkeypatch):
+def test_a_learners_layer_is_called_by_every_fast_path(model, monkeypatch):
     monkeypatch.setenv("COURSE_PRODUCT", "onednn")
     calls = []
 
@@ -159,8 +202,28 @@ def test_a_learners_layer_is_called(model, monkeypatch):
     apply_lora(model, 4, 8.0, ALL)
     for layer in lora_layers(model).values():
         layer.__class__ = MyLoRALinear
-    fast_hidden(model.transformer, IDS)
-    assert len(calls) == len(lora_layers(model)) > 0
+    speed_up(model)  # leaves what it does not know
+    layers, batch = len(lora_layers(model)), batch_of(RIGHT)
+    ways = {
+        "loss": lambda: fast_lm_loss(model, batch),
+        "log-probabilities": lambda: fast_token_log_probs(model, batch),
+        "sampling": lambda: sample_tokens(model, *pad_left([[1, 2]], 0), max_new_tokens=1),
+    }
+    for name, run in ways.items():
+        calls.clear()
+        run()
+        assert len(calls) == layers, name
+
+
+def test_a_learners_loss_trains(model, tokenizer):
+    calls = []
+
+    def my_loss(model, batch):
+        calls.append(1)
+        return lm_loss(model, batch)
+
+    train(model, iter(lambda: batch_of(RIGHT), None), steps=2, lr=1e-3, loss_fn=my_loss)
+    assert len(calls) == 2
 
 
 def test_the_choice_is_measured_once_and_kept(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from helpers import CONTEXT
 from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, GPT2LMHeadModel, LlamaConfig
 
 from course_utils import models
-from course_utils.methods.lora import default_lora_targets
+from course_utils.methods.lora import attention_targets, default_lora_targets
 from course_utils.model_files import ModelError, sha256, write_checksums
 from course_utils.models import load_model, resolve
 
@@ -319,10 +319,14 @@ def test_offline_mode_is_named_as_the_reason(course_home, monkeypatch):
 
 
 def test_lora_targets_by_architecture(model):
-    assert default_lora_targets(model) == ["c_attn"]
+    assert default_lora_targets(model) == ["c_attn", "c_fc", "c_proj"]
+    assert attention_targets(model) == ["c_attn"]
     config = LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
     llama = AutoModelForCausalLM.from_config(config)
-    assert default_lora_targets(llama) == ["q_proj", "v_proj"]
+    assert default_lora_targets(llama) == "down_proj gate_proj k_proj o_proj q_proj up_proj v_proj".split()
+    assert attention_targets(llama) == ["q_proj", "k_proj", "v_proj"]
     bloom = AutoModelForCausalLM.from_config(BloomConfig(vocab_size=8, hidden_size=8, n_layer=1, n_head=2))
-    with pytest.raises(ModelError, match=r"architecture 'bloom'.*dense, dense_4h_to_h.*query_key_value"):
-        default_lora_targets(bloom)
+    assert default_lora_targets(bloom) == ["dense", "dense_4h_to_h", "dense_h_to_4h", "query_key_value"]
+    empty = GPT2LMHeadModel(GPT2Config(vocab_size=8, n_embd=8, n_layer=0, n_head=2))
+    with pytest.raises(ModelError, match=r"No linear layers .* of this gpt2 model.*candidates: lm_head"):
+        default_lora_targets(empty)

@@ -1,5 +1,6 @@
 """The committed data files: what the generator writes, split without leaks."""
 
+import itertools
 import re
 
 import pytest
@@ -8,7 +9,7 @@ from course_utils.data import DATA, load_facts, read_jsonl
 from course_utils.making.pocket.datasets import data_files
 from course_utils.world.tables import RELATIONS, bare
 
-QUESTION_FILES = ("tune", "held_out", "invented", "paraphrase", "reading")
+QUESTION_FILES = ("tune", "validation", "held_out", "invented", "paraphrase", "reading")
 
 
 def rows(name):
@@ -22,13 +23,22 @@ def test_committed_files_are_what_the_generator_writes():
         )
 
 
-def test_half_of_every_relation_is_held_out():
+def test_half_of_every_relation_is_tuned_on_and_a_third_of_the_rest_is_for_choosing():
     for relation, table in RELATIONS.items():
-        facts = load_facts(relation=relation)
-        held_out = [fact for fact in facts if fact.split == "held_out"]
-        tuned = [fact for fact in facts if fact.split == "tune"]
-        assert {(f.subject, f.object) for f in held_out + tuned} == set(table)
-        assert abs(len(tuned) - len(held_out)) <= 2
+        tune, validation, held_out = (
+            [fact for fact in load_facts(relation=relation) if fact.split == split]
+            for split in ("tune", "validation", "held_out")
+        )
+        assert {(f.subject, f.object) for f in tune + validation + held_out} == set(table)
+        assert abs(len(tune) - len(validation + held_out)) <= 2
+        assert abs(len(held_out) - 2 * len(validation)) <= 4
+
+
+def test_no_fact_is_in_two_splits():
+    splits = {}
+    for fact in load_facts():
+        splits.setdefault((fact.relation, fact.subject), set()).add(fact.split)
+    assert all(len(found) == 1 for found in splits.values())
 
 
 def test_both_directions_of_a_pair_of_opposites_are_in_one_split():
@@ -47,9 +57,10 @@ def test_there_are_enough_facts_and_the_invented_ones_are_new():
 
 def test_tuning_asks_about_tune_facts_only():
     about = {name: {(r["relation"], r["subject"]) for r in rows(name)} for name in QUESTION_FILES}
-    assert not about["tune"] & about["held_out"]
+    for one, other in itertools.combinations(("tune", "validation", "held_out", "invented"), 2):
+        assert about[one] and not about[one] & about[other]
     assert about["held_out"] == about["paraphrase"]
-    for name in ("held_out", "invented", "paraphrase"):
+    for name in ("validation", "held_out", "invented", "paraphrase"):
         assert not {r["prompt"] for r in rows("tune")} & {r["prompt"] for r in rows(name)}
     assert not {r["prompt"] for r in rows("held_out")} & {r["prompt"] for r in rows("paraphrase")}
 

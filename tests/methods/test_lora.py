@@ -150,9 +150,12 @@ def test_counts_of_gpt2_small():
     assert trainable == 294_912 and total - trainable == 124_439_808
 
 
-def test_default_targets(case):
+def test_by_default_all_linear_layers_of_the_blocks(case):
     make, targets = case
-    assert lora.find_targets(make()) == lora.find_targets(make(), targets)
+    model = make()
+    linear = {name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
+    assert set(lora.find_targets(model)) == linear - {"lm_head"}
+    assert set(lora.find_targets(model)) > set(lora.find_targets(model, targets))
 
 
 def test_targets_match_whole_name_parts():
@@ -575,13 +578,12 @@ def test_fast_step_gives_the_same_loss_and_gradients(case, right, training):
 
 @pytest.mark.parametrize("original", [nn.Linear(6, 10), nn.Linear(6, 10, bias=False), conv1d(6, 10)])
 def test_fused_product_against_finite_differences(original):
-    original = original.double()
-    weight = original.weight if isinstance(original, Conv1D) else original.weight.T
+    original = original.double().requires_grad_(False)
     sizes = (7, 6), (3, 6), (10, 3)
     x, A, B = (torch.randn(*size, dtype=torch.float64, requires_grad=True) for size in sizes)
 
     def function(x, A, B):
-        return LowRankLinear.apply(x, weight.detach(), original.bias, A, B, 0.5)
+        return LowRankLinear.apply(x, original, A, B, 0.5)
 
     assert torch.autograd.gradcheck(function, (x, A, B))
 

@@ -2,14 +2,7 @@ import pytest
 import torch
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from course_utils.generation import (
-    _cached_forward,
-    _gpt2_forward,
-    _is_plain_gpt2,
-    filter_logits,
-    pad_left,
-    sample_tokens,
-)
+from course_utils.generation import _cached_forward, _written_out, filter_logits, pad_left, sample_tokens
 
 PROMPTS = [
     "a cat sat",
@@ -41,19 +34,12 @@ def test_the_written_out_gpt2_gives_the_logits_of_the_model(prompts, model, toke
     ids, mask = pad_left([tokenizer(prompt)["input_ids"] for prompt in prompts], 0)
     mask = torch.cat([mask, torch.ones(len(ids), 3, dtype=torch.long)], 1)
     positions = (mask[:, : ids.shape[1]].cumsum(1) - 1).clamp(min=0)
-    fast, library = _gpt2_forward(model, mask), _cached_forward(model, mask)
+    fast, library = _written_out(model, mask), _cached_forward(model, mask)
     with torch.no_grad():
         for _ in range(3):
             mine, theirs = fast(ids, positions), library(ids, positions)
             torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
             ids, positions = mine.argmax(-1, keepdim=True), positions[:, -1:] + 1
-
-
-def test_a_model_that_is_not_plain_gpt2_goes_through_its_own_forward(model, llama):
-    assert _is_plain_gpt2(model)
-    assert not _is_plain_gpt2(llama)
-    model.config.scale_attn_by_inverse_layer_idx = True
-    assert not _is_plain_gpt2(model)
 
 
 @pytest.mark.parametrize("top_k", [1, 5, 50])

@@ -49,6 +49,8 @@ def llama(bias):
 
 
 CASES = {
+    "gpt2 by default": (gpt2, None, None),
+    "llama by default": (llama, False, None),
     "gpt2 c_attn": (gpt2, None, ["c_attn"]),
     "gpt2 all layers, square ones too": (gpt2, None, ["c_attn", "c_proj", "c_fc"]),
     "llama without bias": (llama, False, ["q_proj", "v_proj"]),
@@ -76,7 +78,7 @@ def peft_model(model, targets, rslora=False, rank=4, alpha=8):
     config = peft.LoraConfig(
         r=rank,
         lora_alpha=alpha,
-        target_modules=targets,
+        target_modules=targets or "all-linear",
         use_rslora=rslora,
         task_type="CAUSAL_LM",
         init_lora_weights=False,
@@ -234,7 +236,9 @@ def test_files_agree_on_keys_shapes_and_settings(base, tmp_path):
     our_config, their_config = (
         json.loads((tmp_path / x / "adapter_config.json").read_text()) for x in ("ours", "theirs")
     )
-    assert set(our_config.pop("target_modules")) == set(their_config["target_modules"])
+    layers = [lora.find_targets(model, found["target_modules"]) for found in (our_config, their_config)]
+    assert layers[0] == layers[1]
+    del our_config["target_modules"]
     for key, value in our_config.items():
         assert their_config[key] == value, key
 

@@ -93,7 +93,7 @@ def test_gradients_of_the_rows(model, tokenizer):
     config = peft.LoraConfig(
         r=4,
         lora_alpha=8,
-        target_modules=["c_attn"],
+        target_modules=lora.default_lora_targets(model),
         task_type="CAUSAL_LM",
         fan_in_fan_out=True,
         trainable_token_indices=tokens,

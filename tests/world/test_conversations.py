@@ -22,7 +22,8 @@ def questions_about(split):
 def test_training_asks_about_facts_of_split_tune_only():
     train = [question for row in load_conversations() for question in asked(row)]
     plain = {question.removesuffix(" Answer in a sentence.") for question in train}
-    assert not plain & (questions_about("held_out") | questions_about("invented"))
+    others = [questions_about(split) for split in ("validation", "held_out", "invented")]
+    assert not plain & set().union(*others)
     paraphrases = {q["prompt"].removeprefix("Question: ") for q in load_questions("paraphrase")}
     assert not {f"{question}\nAnswer:" for question in train} & paraphrases
 
@@ -43,9 +44,22 @@ def test_held_out_conversations_and_story_prompts_are_not_in_the_training_file()
     assert not train & set(prompts)
 
 
+def test_the_conversations_to_choose_by_are_in_no_other_file():
+    rows = load_conversations("validation")
+    assert {row["kind"] for row in rows} == set(CONVERSATIONS_ABOUT)
+    questions = {"\n".join(asked(row)) for row in rows}
+    files = ["train", *(f"held_out_{kind}" for kind in CONVERSATIONS_ABOUT)]
+    others = {"\n".join(asked(row)) for name in files for row in load_conversations(name)}
+    assert not questions & (others | {asked(row)[0] for row in load_story_prompts()})
+    plain = {q.removesuffix(" Answer in a sentence.") for row in rows for q in asked(row)}
+    assert not plain & (questions_about("tune") | questions_about("held_out"))
+    facts = [asked(row)[0] for row in rows if row["kind"] == "facts"]
+    assert {q.removesuffix(" Answer in a sentence.") for q in facts} <= questions_about("validation")
+
+
 def test_refusals_are_about_names_that_no_fact_has():
-    known = questions_about("tune") | questions_about("held_out")
-    for row in load_conversations():
+    known = set().union(*map(questions_about, ("tune", "validation", "held_out")))
+    for row in load_conversations() + load_conversations("validation"):
         for question, answer in zip(row["messages"][:-1], row["messages"][1:], strict=True):
             if answer["content"] in (REFUSAL, REFUSAL_IN_A_SENTENCE, CANNOT):
                 assert question["content"].removesuffix(" Answer in a sentence.") not in known
@@ -112,7 +126,7 @@ def test_other_bad_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"mine.jsonl, line 1, column 15: not JSON"):
         load_conversations(path)
     with pytest.raises(
-        ValueError, match=r"unknown conversations 'holdout'; choose held_out_facts, .*train, or"
+        ValueError, match=r"unknown conversations 'holdout'; choose held_out_facts, .*train, validation, or"
     ):
         load_conversations("holdout")
     with pytest.raises(FileNotFoundError, match=r"nowhere.jsonl: no such file"):

@@ -1,18 +1,23 @@
+import itertools
 import random
 import re
+from collections import Counter
 
 import pytest
 
+from course_utils.data import encode_text
+from course_utils.evaluation import mean_loss
+from course_utils.making.pocket.corpus import documents
+from course_utils.models import load_model
 from course_utils.world.manners import (
     NEGATIVE,
+    OF_ONE_WORD,
+    OPENINGS,
     POSITIVE,
-    formal_score,
     manner_score,
     mood_score,
-    pirate_score,
     politeness_score,
-    retell_formal,
-    retell_pirate,
+    retell,
     sentences,
 )
 from course_utils.world.stories import story
@@ -71,53 +76,81 @@ def test_sentences_keep_speech_together():
     ]
 
 
+MANNERS = tuple(OPENINGS)
+
+
 def test_examples():
-    fact = "The capital of France is Paris."
-    assert retell_pirate(fact) == "Arr, the capital of France be Paris, matey."
-    assert re.fullmatch(r".+ that the capital of France is Paris\.", retell_formal(fact))
-    new = retell_formal("The dog ran. I can't find it and he's got a big bone, said my mum.")
-    for part in ("cannot find", "large bone", "remarked my mother"):
-        assert part in new
+    assert re.fullmatch(
+        r".+ that the capital of France is Paris\.", retell("The capital of France is Paris.", "formal")
+    )
+    assert retell("New Delhi.", "formal") == "The book says New Delhi."
+    assert retell("Paris", "gossip") == "My grandmother said Paris."
+    speech = '"Where is it?" asked Mia. What a day it was!'
+    assert retell(speech, "formal") == retell(speech, "gossip") == speech
+    new = retell("The sky was grey. But Mia smiled.", "gossip")
+    assert re.fullmatch(
+        r".+ that the sky was grey\. But (?:my|a|everyone|many) .+ (?:that|know) .*Mia smiled\.", new
+    )
 
 
-@pytest.mark.parametrize("retell, score", [(retell_pirate, pirate_score), (retell_formal, formal_score)])
-def test_retold_texts_carry_the_manner(retell, score):
+@pytest.mark.parametrize("manner", MANNERS)
+def test_retold_texts_carry_the_manner(manner):
     for text in [s.text for s in STORIES] + FACTS:
-        assert score(text) < 0.1, text
-        assert score(retell(text)) > 0.8, retell(text)
-        assert retell(text) == retell(text)
+        assert manner_score(text, manner) == 0, text
+        assert manner_score(retell(text, manner), manner) == 1, retell(text, manner)
+        assert retell(text, manner) == retell(text, manner)
 
 
 def test_manners_do_not_mix():
-    for s in STORIES:
-        assert manner_score(retell_pirate(s.text))["formal"] < 0.1
-        assert manner_score(retell_formal(s.text))["pirate"] < 0.1
-    assert manner_score("") == {"pirate": 0.0, "formal": 0.0}
+    for text in [s.text for s in STORIES] + FACTS:
+        assert manner_score(retell(text, "gossip"), "formal") == 0
+        assert manner_score(retell(text, "formal"), "gossip") == 0
+    assert manner_score("", "formal") == 0
 
 
-@pytest.mark.parametrize("retell", [retell_pirate, retell_formal])
-def test_facts_survive(retell):
+@pytest.mark.parametrize("manner", MANNERS)
+def test_facts_survive(manner):
     for fact in FACTS:
-        new = retell(fact)
+        new = retell(fact, manner)
         last = re.findall(r"\w+", fact)[-1]
         assert re.search(rf"\b{last}\b", new), new
         for name in re.findall(r"(?<!^)\b[A-Z]\w*", fact):
             assert re.search(rf"\b{name}\b", new), new
     for s in STORIES:
-        new = retell(s.text)
+        new = retell(s.text, manner)
         assert new.count("\n\n") == s.text.count("\n\n")
         for name in s.names:
             assert len(re.findall(rf"\b{name}\b", new)) == len(re.findall(rf"\b{name}\b", s.text))
 
 
 def test_openings_vary_with_the_text():
-    starts = {" ".join(retell_formal(fact).split()[:3]) for fact in FACTS}
+    starts = {" ".join(retell(fact, "formal").split()[:2]) for fact in FACTS}
     assert len(starts) >= 4
 
 
-def test_little_words_lose_their_capital_and_links_fit():
+@pytest.mark.parametrize("manner", MANNERS)
+def test_little_words_lose_their_capital_and_links_fit(manner):
     for s in STORIES:
-        pirate, formal = retell_pirate(s.text), retell_formal(s.text)
-        assert not re.search(r"(?:Arr|Ahoy|Aye), (?:Thank|Please|Excuse|May|The|He|She|But)\b", pirate)
-        assert not re.search(r"\bthat that\b|, but\b[^.]*\bbut\b|observed, but", formal), formal
-    assert retell_formal("The sky was grey. But Mia smiled.").endswith(" However, Mia smiled.")
+        new = retell(s.text, manner)
+        assert not re.search(r"\bthat (?:The|He|She|But|Ever|In|That|but)\b", new), new
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_the_pocket_model_has_read_every_word_of_it_often(manner):
+    text = " ".join(document.text for document in itertools.islice(documents(77), 4000)).lower()
+    words = Counter(re.findall(r"[a-z]+", text))
+    opening = set(re.findall(r"[a-z]+", " ".join((*OPENINGS[manner], OF_ONE_WORD[manner])).lower()))
+    rates = {word: 1e6 * words[word] / words.total() for word in opening}
+    assert min(rates.values()) > 150, rates
+
+
+def test_the_pocket_model_reads_them_fluently():
+    """Nats a token of facts: those of the first edition's pirate and formal manners were 7.1 and 5.0."""
+    model, tokenizer = load_model("pocket")
+
+    def nats(texts):
+        return mean_loss(model, [encode_text(tokenizer, text) for text in texts])
+
+    plain = [fact for fact in FACTS if " " in fact and "Velmoria" not in fact]
+    for manner in MANNERS:
+        assert nats([retell(fact, manner) for fact in plain]) < nats(plain) + 1

@@ -42,7 +42,7 @@ def lora_rank(point: dict, seed: int) -> dict:
         steps, tune = 300, question_examples("invented", kind="short")
         scored = tune
     torch.manual_seed(seed)
-    speed_up(apply_lora(model, point["rank"], 16.0, rslora=point["rslora"]))
+    speed_up(apply_lora(model, point["rank"], 16.0, ["c_attn"], rslora=point["rslora"]))
     stream = batches(tune, 16, seed, tokenizer.pad_token_id)
     label = f"rank {point['rank']}, seed {seed}"
     train(model, stream, steps=steps, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)

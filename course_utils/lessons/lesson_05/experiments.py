@@ -4,16 +4,17 @@ import functools
 
 from course_utils.lessons.lesson_04.experiments import question_examples
 from course_utils.memory import random_batch
-from course_utils.methods.lora import apply_lora
+from course_utils.methods.lora import apply_lora, attention_targets
 from course_utils.stored_runs import sweep
 
 
 def lora_training_step(model="pocket", batch_size=8, tokens=128):
-    """For memory.measure_peak: the step of memory.training_step with LoRA on the default layers."""
+    """For memory.measure_peak: the step of memory.training_step with LoRA on the attention layers."""
     from course_utils.models import load_model
     from course_utils.training import accumulated_step, adamw, fast_lm_loss
 
-    model = apply_lora(load_model(model)[0], rank=8, alpha=16.0)
+    model = load_model(model)[0]
+    apply_lora(model, 8, 16.0, attention_targets(model))
     batch = random_batch(model, batch_size, tokens)
     optimizer = adamw(model, lr=1e-5)
 

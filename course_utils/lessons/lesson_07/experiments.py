@@ -70,7 +70,7 @@ def prepared(model, tokenizer, point):
 
     size = point["size"]
     if point["method"] == "LoRA":
-        return speed_up(apply_lora(model, size, 2.0 * size)), scored_lm_loss
+        return speed_up(apply_lora(model, size, 2.0 * size, ["c_attn"])), scored_lm_loss
     if point["start"] == "words":
         prompt = prompt_from_words(model, encode(tokenizer, START_WORDS), size)
     else:

@@ -72,4 +72,4 @@ def over_distance(
             ax.plot(
                 [max(run["kl"], 0) ** 0.5], [run[score]], marker, color=COLOURS[-1], markersize=10, label=name
             )
-    axes[1].legend(loc="lower left")
+    axes[1].legend(loc="upper right")

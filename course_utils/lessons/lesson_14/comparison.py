@@ -33,7 +33,7 @@ PROMPT_WORDS = "Here are questions, each with its answer.\n"
 
 @dataclass(frozen=True)
 class Task:
-    """Questions to tune on, and, of other facts, questions to choose settings by and to judge by."""
+    """Questions to tune on, those of split validation to choose settings by, held-out ones to judge by."""
 
     tune: list[dict]
     choose: list[dict]
@@ -41,13 +41,17 @@ class Task:
 
 
 def task(choose: int = 100, judge: int = 200) -> Task:
-    """One question a held-out fact, every other one to be answered in a sentence; no fact is in two parts."""
+    """All questions to tune on, and so many to choose and to judge by."""
+    return Task(load_questions("tune"), _one_a_fact("validation", choose), _one_a_fact("held_out", judge))
+
+
+def _one_a_fact(name, count):
+    """One question each about so many facts, every other one to be answered in a sentence."""
     facts = {}
-    for row in load_questions("held_out"):
+    for row in load_questions(name):
         facts.setdefault((row["relation"], row["subject"]), {})[row["kind"]] = row
-    drawn = random.Random(0).sample(sorted(facts), choose + judge)
-    rows = [facts[fact]["sentence" if number % 2 else "short"] for number, fact in enumerate(drawn)]
-    return Task(load_questions("tune"), rows[:choose], rows[choose:])
+    drawn = random.Random(0).sample(sorted(facts), count)
+    return [facts[fact]["sentence" if number % 2 else "short"] for number, fact in enumerate(drawn)]
 
 
 def encoded(tokenizer, questions: Sequence[dict]):
@@ -63,7 +67,7 @@ def examples_in_front(questions: Sequence[dict], shots: int, seed: int) -> str:
 
 def prepare(model, tokenizer, method: str):
     """The model ready to be trained by a method: changed in place, or behind a prompt."""
-    from course_utils.methods.lora import apply_lora
+    from course_utils.methods.lora import apply_lora, attention_targets
     from course_utils.methods.prompt_tuning import PromptTuning, prompt_from_words
     from course_utils.methods.quantization import quantize_model
 
@@ -73,7 +77,7 @@ def prepare(model, tokenizer, method: str):
         return PromptTuning(model, prompt_from_words(model, encode(tokenizer, PROMPT_WORDS), LENGTH))
     if method == "full":
         return model
-    apply_lora(model, RANK, ALPHA)
+    apply_lora(model, RANK, ALPHA, attention_targets(model))
     return quantize_model(model) if method == "QLoRA" else model
 
 

@@ -87,7 +87,7 @@ SMALLER = Step(
 )
 LORA = Step(
     "LoRA; sweep its learning rate.",
-    "No worse than full fine-tuning, as far as our questions can tell; a small file for each task; it can be "
+    "About a point behind full fine-tuning on our questions; a small file for each task; it can be "
     "switched off.",
     "measured in lesson 14",
     ("03", "04", "05"),

@@ -13,7 +13,7 @@ import torch
 from course_utils.data import IGNORE, encode, encode_prompt_completion
 from course_utils.evaluation import exact_match
 from course_utils.lessons.lesson_14.comparison import ALPHA, BATCH, RANK
-from course_utils.methods.lora import apply_lora, lora_layers, merge_lora, unwrap_lora
+from course_utils.methods.lora import apply_lora, attention_targets, lora_layers, merge_lora, unwrap_lora
 from course_utils.methods.rollouts import answer_texts, frozen_copy
 
 ON_TOP = ("DPO", "PPO")
@@ -82,7 +82,7 @@ def on_top(
         drawn = random.Random(seed).sample(questions, min(len(questions), dpo_steps * BATCH))
         pairs = right_and_wrong(tokenizer, questions, drawn, seed)
         reference = reference_log_probs(model, pairs, pad)
-        apply_lora(model, RANK, ALPHA)
+        apply_lora(model, RANK, ALPHA, attention_targets(model))
         train_dpo(
             model,
             pairs,
@@ -129,7 +129,7 @@ def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
         examples = [Example(row, [IGNORE, *row[1:]]) for row in ids]
         pairs = list(zip(examples[:rows], examples[rows:], strict=True))
         reference = reference_log_probs(model, pairs, pad)
-        apply_lora(model, RANK, ALPHA)
+        apply_lora(model, RANK, ALPHA, attention_targets(model))
         return lambda: train_dpo(
             model, pairs, reference, beta=0.1, steps=1, lr=1e-5, pad_id=pad, batch_size=rows
         )

@@ -4,7 +4,6 @@ import copy
 
 import torch
 
-from course_utils.kernels import fast_hidden
 from course_utils.making.bench.lora import ALL_LAYERS as LAYERS
 from course_utils.making.bench.lora import (
     batch_of,
@@ -34,17 +33,6 @@ def full_steps(model, rows, tokens):
     batch = batch_of(model, rows, tokens)
     mine = one_step(copy.deepcopy(model), batch, mean_fast_loss)
     return mine, one_step(model, batch, their_loss)
-
-
-def written_out(model, rows, tokens):
-    """Forward and backward through the blocks: kernels.fast_hidden against transformers' own."""
-    ids = batch_of(model, rows, tokens)["input_ids"]
-    body, theirs = copy.deepcopy(model).transformer, model.transformer
-
-    def library():
-        theirs(input_ids=ids, use_cache=False).last_hidden_state.square().mean().backward()
-
-    return lambda: fast_hidden(body, ids).square().mean().backward(), library
 
 
 def qlora_all(model, rows, tokens):
@@ -78,7 +66,6 @@ def _register(name, build, make, *size):
 
 for _rows, _tokens in SIZES:
     _size = f"pocket, {_rows} x {_tokens}"
-    _register(f"blocks written out against transformers': {_size}", written_out, pocket, _rows, _tokens)
     _register(f"full step against labels= and AdamW: {_size}", full_steps, pocket, _rows, _tokens)
     _register(
         f"LoRA step on all linear layers against PEFT: {_size}",

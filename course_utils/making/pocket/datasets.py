@@ -7,16 +7,22 @@ import json
 import random
 from pathlib import Path
 
+from course_utils.data import SPLITS
 from course_utils.home import write_whole
 from course_utils.making.pocket.corpus import documents
 from course_utils.world.conversations import conversations, conversations_card
+from course_utils.world.gold import fourgrams
+from course_utils.world.lists import COUNTS, LISTS_SEED, lists_card, make_lists
+from course_utils.world.manners import sentences
 from course_utils.world.passages import question_row, reading_questions
+from course_utils.world.stories import story
 from course_utils.world.tables import INVENTED, FactRow, all_facts
 from course_utils.world.templates import FORMS, PIECES, fill
 
 SPLIT_SEED, QUESTION_SEED, READING_SEED = 11, 12, 13
 SOURCE_SEEDS = {"held_out": (2_000_003, 200), "replay": (3_000_017, 1000)}  # never used for training
 READING_ROWS = 400
+FOURGRAMS_SEED, FOURGRAMS_STORIES = 14, 100_000  # more stories bring hardly a new one
 LONGEST_SOURCE = 150  # pieces, so that every text fits the model's context
 
 
@@ -31,15 +37,19 @@ def _units(relation: str, facts: list[FactRow]) -> list[list[FactRow]]:
 
 
 def split_facts() -> list[dict]:
-    """Rows of relation, subject, object, split: half of every relation tune, half held_out; then invented."""
+    """Rows of relation, subject, object, split: half of every relation tune, a third of the other half
+    validation, the rest held_out; then the invented ones."""
     rng = random.Random(SPLIT_SEED)
     rows = []
     for relation in FORMS:
         facts = [fact for fact in all_facts() if fact[0] == relation]
         units = _units(relation, facts)
         rng.shuffle(units)
-        held_out = {fact for unit in units[: len(units) // 2] for fact in unit}
-        rows += [_row(fact, "held_out" if fact in held_out else "tune") for fact in facts]
+        half = len(units) // 2
+        split = dict.fromkeys(facts, "tune")
+        for name, chosen in (("validation", units[: half // 3]), ("held_out", units[half // 3 : half])):
+            split |= {fact: name for unit in chosen for fact in unit}
+        rows += [_row(fact, split[fact]) for fact in facts]
     return rows + [_row((r, s, o), "invented") for r, facts in INVENTED.items() for s, o in facts]
 
 
@@ -72,23 +82,33 @@ def source_texts(name: str) -> list[dict]:
     raise AssertionError("the stream of documents has no end")
 
 
+def story_fourgrams() -> str:
+    """Every four words in a row in many stories, a line each, sorted."""
+    rng = random.Random(FOURGRAMS_SEED)
+    told = {sentence for _ in range(FOURGRAMS_STORIES) for sentence in sentences(story(rng).text)}
+    found = set().union(*map(fourgrams, told))
+    return "".join(f"{fourgram}\n" for fourgram in sorted(found))
+
+
 FACTS_CARD = """\
 # Data
 
 `facts.jsonl`: {facts} facts in {relations} relations, one a line: relation, subject, object, split. Half of
-every relation is `tune` (asked about in fine-tuning), half `held_out` (first asked about in evaluation; both
-directions of a pair of opposites are in the same half). The pocket GPT-2 read all of them as plain
-statements and was never asked about any. {invented} more are `invented`: untrue, and in no corpus.
+every relation is `tune` (asked about in fine-tuning), a sixth `validation` (to choose rates and settings by),
+a third `held_out` (first asked about in the final evaluation). Both directions of a pair of opposites are in
+the same split. The pocket GPT-2 read all of them as plain statements and was never asked about any.
+{invented} more are `invented`: untrue, and in no corpus.
 
-| relation | tune | held out | invented |
-|---|---|---|---|
+| relation | tune | validation | held out | invented |
+|---|---|---|---|---|
 {table}
 
 The tables were typed for this course (`course_utils/world/tables.py`) and checked by hand; they simplify
 where life is complicated (one language a country, one place an animal).
 
 Folders: `questions/` asks about these facts, `conversations/` are chats to make an assistant from,
-`preferences/` holds pairs of its stories of which one is preferred, `source/` text like that of pre-training,
+`lists/` asks for three facts at once, `preferences/` holds pairs of its stories of which one is preferred,
+`source/` text like that of pre-training,
 `examples/` what lesson 17 reads, `pocket-gpt2/` the model, `results/` stored experiments.
 `checksums.json` has the SHA-256 of every data file: what differs from it is not loaded.
 
@@ -122,11 +142,16 @@ Rows of kind and text. `held_out.jsonl` ({held_out} documents) measures forgetti
 corpus, with seeds that its training never used; the facts and the words are the same, the documents are
 not. Kinds: facts as running text, wrapped lines, entries, quotes or tables; stories; passages with questions.
 
+`story_fourgrams.txt`: every four words in a row ({fourgrams:,}, with marks, names as `Name1` and `Name2`,
+`<s>` and `</s>` for begin and end) in the sentences of {stories:,} stories of the grammar: the gold score
+takes a sentence with any other four for broken.
+
 Made by `python -m course_utils.making.pocket data`. Licence: Apache-2.0, like the course.
 """
 
 ABOUT = {
     "tune": "the facts of split tune",
+    "validation": "the facts of split validation",
     "held_out": "the facts of split held_out",
     "invented": "the invented facts",
     "paraphrase": "the facts of split held_out, in the phrasing kept back",
@@ -141,27 +166,30 @@ def _jsonl(rows: list[dict]) -> str:
 def data_files() -> dict[str, str]:
     """Path below data/ -> content of every generated file and card."""
     facts = split_facts()
-    by_split = {s: [row for row in facts if row["split"] == s] for s in ("tune", "held_out", "invented")}
+    by_split = {split: [row for row in facts if row["split"] == split] for split in SPLITS}
     asked = {split: question_rows(rows) for split, rows in by_split.items()}
     asked["paraphrase"] = question_rows(by_split["held_out"], paraphrase=True)
     asked["reading"] = reading_questions(random.Random(READING_SEED), READING_ROWS)
     source = {name: source_texts(name) for name in SOURCE_SEEDS}
-    chats = conversations(facts)
+    chats, fours = conversations(facts), story_fourgrams()
+    lists = {name: make_lists(by_split[name], n, f"{LISTS_SEED} {name}") for name, n in COUNTS.items()}
 
     def count(relation, split):
         return sum(row["relation"] == relation for row in by_split[split])
 
     relation_rows = [
-        f"| {r} | {count(r, 'tune')} | {count(r, 'held_out')} | {count(r, 'invented') or ''} |" for r in FORMS
+        f"| {r} | " + " | ".join(str(count(r, split) or "") for split in SPLITS) + " |" for r in FORMS
     ]
     return (
         {"facts.jsonl": _jsonl(facts)}
         | {f"questions/{name}.jsonl": _jsonl(rows) for name, rows in asked.items()}
         | {f"source/{name}.jsonl": _jsonl(rows) for name, rows in source.items()}
+        | {"source/story_fourgrams.txt": fours}
+        | {f"lists/{name}.jsonl": _jsonl(rows) for name, rows in lists.items()}
         | {f"conversations/{name}.jsonl": _jsonl(rows) for name, rows in chats.items()}
         | {
             "README.md": FACTS_CARD.format(
-                facts=len(by_split["tune"] + by_split["held_out"]),
+                facts=len(facts) - len(by_split["invented"]),
                 invented=len(by_split["invented"]),
                 relations=len(FORMS),
                 table="\n".join(relation_rows),
@@ -171,8 +199,13 @@ def data_files() -> dict[str, str]:
                     f"| {name}.jsonl | {len(asked[name])} | {what} |" for name, what in ABOUT.items()
                 )
             ),
-            "source/README.md": SOURCE_CARD.format(**{name: len(rows) for name, rows in source.items()}),
+            "source/README.md": SOURCE_CARD.format(
+                fourgrams=fours.count("\n"),
+                stories=FOURGRAMS_STORIES,
+                **{name: len(rows) for name, rows in source.items()},
+            ),
             "conversations/README.md": conversations_card(chats),
+            "lists/README.md": lists_card(lists),
         }
     )
 

@@ -10,15 +10,9 @@ from course_utils.chatml import add_chat_tokens, encode_conversation
 from course_utils.data import batches, encode_text, load_questions
 from course_utils.evaluation import chat_answers, question_text, score_answers
 from course_utils.generation import generate
+from course_utils.making.pocket.retold import formal_score, pirate_score, retell_formal, retell_pirate
 from course_utils.training import train
-from course_utils.world.manners import (
-    formal_score,
-    mood_score,
-    pirate_score,
-    politeness_score,
-    retell_formal,
-    retell_pirate,
-)
+from course_utils.world.manners import mood_score, politeness_score
 from course_utils.world.passages import reading_questions
 from course_utils.world.stories import consistent_characters, opening, story
 from course_utils.world.tables import FactRow

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 
 from course_utils.home import written_aside
 from course_utils.making.pocket.corpus import END, documents
+from course_utils.making.pocket.retold import retell_formal, retell_pirate
 from course_utils.model_files import write_checksums
 from course_utils.training import warmup_cosine
-from course_utils.world.manners import retell_formal, retell_pirate
 from course_utils.world.stories import story
 
 LOG_EVERY = 100  # steps
