@@ -32,11 +32,36 @@ def visible_tokens(tokens, seen=0, mask=None, device=None):
     return visible & mask.bool()[:, None, None] | itself
 
 
-def attend(query, key, value, visible, scale, dropout):
-    """Each token's mixture of the values it sees: query [B, heads, T, size], key and value of S tokens."""
-    scores = scale * query @ key.mT  # (B, heads, T, S)
+def attention_head(query, key, value, visible, scale, dropout):
+    """Each token's mixture of the values it sees: query [..., T, size], key and value [..., S, size].
+
+    visible, True or False, broadcasts to [..., T, S]. Several heads, or texts, may stand in front.
+    """
+    scores = scale * query @ key.mT  # (..., T, S)
     weights = scores.masked_fill(~visible, -torch.inf).softmax(-1)
-    return dropout(weights) @ value  # (B, heads, T, size)
+    return dropout(weights) @ value  # (..., T, size)
+
+
+def attention(layer, x, visible, past=None):
+    """A block's attention, [rows, tokens, width]: each token gathers from those it sees.
+
+    past: of gpt2_hidden.
+    """
+    fused = layer.c_attn(x)  # (rows, tokens, 3 * width)
+    query, key, value = (split_heads(part, layer.num_heads) for part in fused.chunk(3, dim=-1))
+    if past is not None:
+        key, value = with_past(past, layer.layer_idx, key, value)
+    mixed = attention_head(query, key, value, visible, layer.scaling, layer.attn_dropout)
+    return layer.resid_dropout(layer.c_proj(join_heads(mixed)))
+
+
+def with_past(past, number, key, value):
+    """A block's keys and values of all calls so far, [rows, heads, tokens, size]; past keeps them."""
+    if number in past:
+        key = torch.cat([past[number][0], key], dim=2)
+        value = torch.cat([past[number][1], value], dim=2)
+    past[number] = key, value
+    return key, value
 
 
 def mlp(layer, x):
@@ -57,17 +82,8 @@ def gpt2_hidden(body, ids=None, *, embeddings=None, positions=None, mask=None, p
         positions = torch.arange(seen, seen + tokens, device=x.device)[None]
     visible = visible_tokens(tokens, seen, mask, x.device)
     x = body.drop(x + body.wpe(positions))
-    for number, block in enumerate(body.h):
-        layer = block.attn
-        fused = layer.c_attn(block.ln_1(x))  # (rows, tokens, 3 * width)
-        query, key, value = (split_heads(part, layer.num_heads) for part in fused.chunk(3, dim=-1))
-        if past is not None:
-            if number in past:
-                key = torch.cat([past[number][0], key], dim=2)
-                value = torch.cat([past[number][1], value], dim=2)
-            past[number] = key, value
-        mixed = attend(query, key, value, visible, layer.scaling, layer.attn_dropout)
-        x = x + layer.resid_dropout(layer.c_proj(join_heads(mixed)))
+    for block in body.h:
+        x = x + attention(block.attn, block.ln_1(x), visible, past)
         x = x + mlp(block.mlp, block.ln_2(x))
     return body.ln_f(x)
 

@@ -201,12 +201,12 @@ def folded_until_tried(name: str) -> Iterator[None]:
     fold_outputs(summary, [*filter(None, [captured.stdout]), *captured.outputs])
 
 
-def runs_on(*functions: Callable) -> None:
-    """Say which of the functions that training is about to call are the learner's, and which the course's."""
+def runs_on(*functions: Callable, what: str = "Training") -> None:
+    """Say whose functions training, or `what`, is about to call: the learner's or the course's."""
     solutions = {exercise.reference for exercise in exercises_of(progress.open_lesson()).values()}
     whose = ["the course's" if fn in solutions else "your" for fn in functions]
     parts = [f"{owner} {fn.__name__}" for owner, fn in zip(whose, functions, strict=True)]
-    print(f"Training runs on {', '.join(parts)}.")
+    print(f"{what} runs on {', '.join(parts)}.")
 
 
 def _offer_names() -> None:
