@@ -16,8 +16,9 @@ SWEEPS = {}
 class Sweep:
     """run(point, seed) gives numbers by name, for all points and seeds.
 
-    tolerance: relative, of a run that is made again. Training on samples needs a large one, because a sample
-    may turn on the last bit of a number.
+    tolerance: relative, of a run that is made again.
+    sampled: it trains on samples or is judged by them. A sample may turn on the last bit of a number, which
+    another processor rounds otherwise: such a run is as far off as another seed's, not more.
     """
 
     name: str
@@ -25,13 +26,20 @@ class Sweep:
     seeds: Sequence[int]
     run: Callable[[dict, int], dict]
     tolerance: float
+    sampled: bool
 
 
-def sweep(name: str, points: list[dict], seeds: Sequence[int] = range(5), tolerance: float = 0.05):
+def sweep(
+    name: str,
+    points: list[dict],
+    seeds: Sequence[int] = range(5),
+    tolerance: float = 0.05,
+    sampled: bool = False,
+):
     """Decorator that registers run(point, seed) under a name."""
 
     def register(run):
-        SWEEPS[name] = Sweep(name, points, seeds, run, tolerance)
+        SWEEPS[name] = Sweep(name, points, seeds, run, tolerance, sampled)
         return run
 
     return register

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,28 +49,37 @@ def run_sweep(name: str, folder: Path = RESULTS) -> Path:
     return path
 
 
-def recompute_point(name: str, index: int, folder: Path = RESULTS) -> tuple[dict, dict]:
-    """(stored result, result now) of one stored run."""
-    row = load_sweep(name, folder)["rows"][index]
-    return row["result"], known_sweep(name).run(row["point"], row["seed"])
+def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
+    """Makes one stored run again and says which of its numbers come out otherwise.
 
-
-def differences(name: str, stored: dict, now: dict) -> list[str]:
-    """What of a run's result differs beyond the sweep's tolerance.
-
-    Numbers count; what depends on the machine (measured_...) and answers digit by digit do not.
+    Numbers count; what depends on the machine (measured_...) and answers digit by digit do not. Allowed is the
+    sweep's tolerance, and where a run is sampled also eight standard deviations of the seeds' runs.
     """
-    tolerance = known_sweep(name).tolerance
-    floor = tolerance / 2 if tolerance > 0.05 else 1e-12  # of what is about 0
+    chosen, rows = known_sweep(name), load_sweep(name, folder)["rows"]
+    stored, now = rows[index]["result"], chosen.run(rows[index]["point"], rows[index]["seed"])
     if now.keys() != stored.keys():
         return [f"stored are {', '.join(stored)}, and now there are {', '.join(now)}"]
-    return [
-        f"{key}: stored {stored[key]}, now {now[key]}"
-        for key in stored
-        if not key.startswith("measured_")
-        and isinstance(stored[key], int | float)
-        and not math.isclose(stored[key], now[key], rel_tol=tolerance, abs_tol=floor)
-    ]
+    floor = chosen.tolerance / 2 if chosen.tolerance > 0.05 else 1e-12  # of what is about 0
+    faults = []
+    for key, value in stored.items():
+        if key.startswith("measured_") or not isinstance(value, int | float):
+            continue
+        allowed = max(floor, chosen.tolerance * max(abs(value), abs(now[key])))
+        if chosen.sampled:
+            allowed = max(allowed, 8 * _deviation_of_seeds(rows, key))
+        if not abs(now[key] - value) <= allowed:
+            faults.append(f"{key}: stored {value}, now {now[key]}")
+    return faults
+
+
+def _deviation_of_seeds(rows, key):
+    """Standard deviation of a number around the mean of its point; 0 where every point has one seed."""
+    points: dict[str, list[float]] = {}
+    for row in rows:
+        points.setdefault(_key(row["point"], None), []).append(row["result"][key])
+    free = len(rows) - len(points)
+    around = sum((value - statistics.mean(part)) ** 2 for part in points.values() for value in part)
+    return math.sqrt(around / free) if free else 0.0
 
 
 def confirm(name: str, folder: Path = RESULTS) -> None:
@@ -81,7 +91,7 @@ def confirm(name: str, folder: Path = RESULTS) -> None:
     count = len(stored["rows"])
     for index in sorted({0, count // 2, count - 1}):
         row = stored["rows"][index]
-        if faults := differences(name, *recompute_point(name, index, folder)):
+        if faults := recompute_point(name, index, folder):
             raise ValueError(
                 f"{name}: {row['point']}, seed {row['seed']} comes out otherwise ({'; '.join(faults)}). "
                 f"Nothing was stamped; compute it anew: python -m course_utils sweeps {name}"

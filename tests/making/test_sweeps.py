@@ -1,4 +1,5 @@
 import json
+import math
 import re
 
 import pytest
@@ -53,8 +54,21 @@ def test_rows_of_other_code_are_made_again(toy, tmp_path):
 def test_a_stored_run_is_recomputed(toy, tmp_path):
     toy.extend(["past the interruption"] * 3)
     sweeps.run_sweep("toy", tmp_path)
-    stored, now = sweeps.recompute_point("toy", 2, tmp_path)
-    assert stored == now == {"y": 2.0, "none": None}
+    assert sweeps.recompute_point("toy", 2, tmp_path) == []
+
+
+def test_a_sampled_run_may_be_as_far_off_as_another_seed(monkeypatch, tmp_path):
+    monkeypatch.setattr(stored_runs, "SWEEPS", {})
+    shift = {"": 0.0}
+
+    @stored_runs.sweep("toy", points=[{"x": 1}, {"x": 2}], seeds=(0, 1, 2), sampled=True)
+    def run(point, seed):
+        return {"y": point["x"] + 0.1 * (seed - 1) + shift[""], "fixed": point["x"], "text": "a"}
+
+    sweeps.run_sweep("toy", tmp_path)
+    for shift[""], faults in [(0.7, 0), (-0.7, 0), (0.9, 1), (math.nan, 1)]:  # the seeds deviate by .1
+        assert len(sweeps.recompute_point("toy", 1, tmp_path)) == faults
+    assert sweeps._deviation_of_seeds(stored_runs.load_sweep("toy", tmp_path)["rows"], "fixed") == 0
 
 
 def test_what_is_missing_is_named(toy, tmp_path):
@@ -141,5 +155,4 @@ LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]
     ],
 )
 def test_a_stored_point_comes_out_again(name):
-    stored, now = sweeps.recompute_point(name, len(stored_runs.load_sweep(name)["rows"]) // 2)
-    assert sweeps.differences(name, stored, now) == []
+    assert sweeps.recompute_point(name, len(stored_runs.load_sweep(name)["rows"]) // 2) == []

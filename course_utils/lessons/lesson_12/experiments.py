@@ -42,7 +42,7 @@ def policy_parts():
     )
 
 
-@sweep("ppo", points=PPO_POINTS, tolerance=0.5)
+@sweep("ppo", points=PPO_POINTS, sampled=True)
 def ppo(point: dict, seed: int) -> dict:
     """PPO from the tuned model: what evaluate_policy measures at the end, proxy, gold and kl by iteration."""
     from course_utils.lessons.lesson_12 import judging
@@ -67,7 +67,7 @@ def ppo(point: dict, seed: int) -> dict:
     return {**measured(policy, seed), **course}
 
 
-@sweep("best_of_n", points=[{"answers": ANSWERS}])
+@sweep("best_of_n", points=[{"answers": ANSWERS}], sampled=True)
 def best_of_n(point: dict, seed: int) -> dict:
     """Mean proxy and gold score of the best of n by the reward model; kl: the bound on its distance."""
     import torch

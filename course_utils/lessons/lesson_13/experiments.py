@@ -10,8 +10,8 @@ DPO_BETAS = (0.03, 0.1, 0.5)
 DPO = {"steps": 48, "lr": 1e-4, "batch_size": 4}
 
 
-@sweep("dpo_mean", points=[{"loss": "mean", "beta": 0.1}], seeds=range(3))
-@sweep("dpo", points=[{"loss": "dpo", "beta": beta} for beta in DPO_BETAS])
+@sweep("dpo_mean", points=[{"loss": "mean", "beta": 0.1}], sampled=True)
+@sweep("dpo", points=[{"loss": "dpo", "beta": beta} for beta in DPO_BETAS], sampled=True)
 def dpo(point: dict, seed: int) -> dict:
     """DPO from the tuned model on 192 pairs; margin, accuracy and log-probabilities of 60 held-out pairs.
 
