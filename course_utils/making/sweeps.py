@@ -52,8 +52,8 @@ def run_sweep(name: str, folder: Path = RESULTS) -> Path:
 def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
     """Makes one stored run again and says which of its numbers come out otherwise.
 
-    Numbers count; what depends on the machine (measured_...) and answers digit by digit do not. Allowed is the
-    sweep's tolerance, and where a run is sampled also eight standard deviations of the seeds' runs.
+    Numbers count; what depends on the machine (measured_...) and answers digit by digit do not. The sweep's
+    tolerance is allowed, and where runs are sampled also eight standard deviations of the seeds' runs.
     """
     chosen, rows = known_sweep(name), load_sweep(name, folder)["rows"]
     stored, now = rows[index]["result"], chosen.run(rows[index]["point"], rows[index]["seed"])
