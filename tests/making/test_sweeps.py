@@ -1,10 +1,14 @@
+import itertools
 import json
 import math
 import re
+import shutil
+import subprocess
 
 import pytest
 
 from course_utils import stored_runs
+from course_utils.home import ROOT
 from course_utils.making import sweeps
 
 stored_runs.load_experiments()
@@ -147,12 +151,40 @@ NEED_THE_ASSISTANT = ["reward_pairs", "ppo", "dpo", "dpo_mean", "best_of_n"]
 LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]
 
 
+def third(commit):
+    """A third of the sweeps: another one after every commit, the same for all processes of a run."""
+    turn = int(commit[:8] or "0", 16)
+    return [name for place, name in enumerate(sorted(stored_runs.SWEEPS)) if (place + turn) % 3 == 0]
+
+
+def head():
+    """The commit that is tested; "" outside a checkout."""
+    asked = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip() if shutil.which("git") else ""
+
+
+def test_three_turns_reach_every_sweep():
+    turns = [third(commit) for commit in ("", "1", "2")]
+    assert sorted(itertools.chain(*turns)) == sorted(stored_runs.SWEEPS) and third("0000000f") == turns[0]
+
+
+def a_stored_point_comes_out_again(name):
+    faults = sweeps.recompute_point(name, len(stored_runs.load_sweep(name)["rows"]) // 2)
+    assert faults == []
+
+
 @pytest.mark.parametrize(
     "name",
     [
         pytest.param(name, marks=pytest.mark.notebook if name in LONG else pytest.mark.slow)
-        for name in stored_runs.SWEEPS
+        for name in third(head())
     ],
 )
-def test_a_stored_point_comes_out_again(name):
-    assert sweeps.recompute_point(name, len(stored_runs.load_sweep(name)["rows"]) // 2) == []
+def test_a_point_of_a_third_of_the_sweeps_comes_out_again(name):
+    a_stored_point_comes_out_again(name)
+
+
+@pytest.mark.seeds
+@pytest.mark.parametrize("name", stored_runs.SWEEPS)
+def test_a_point_of_every_sweep_comes_out_again(name):
+    a_stored_point_comes_out_again(name)
