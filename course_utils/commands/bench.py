@@ -64,6 +64,8 @@ def _figures(name, rounds):
 
 def _line(name, row):
     spread = f" ({row['low']:.2f} to {row['high']:.2f})" if row["unit"] == "ms" else ""
+    if row.get("floor"):
+        spread += f", products alone {row['floor']:.2f}"
     return f"{row['ratio']:.2f}{spread}  {row['ours']:.1f} / {row['library']:.1f} {row['unit']}  {name}"
 
 
