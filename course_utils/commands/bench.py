@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
     Writes bench.json. With --against FILE, an earlier one, the exit status is 1 where a row became slower.
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler reports its starts on stderr
     import course_utils.making.bench.generation
     import course_utils.making.bench.lora
     import course_utils.making.bench.preferences
