@@ -140,7 +140,7 @@ def tuned_on(point: dict, seed: int):
     "on_top_settings",
     points=[{"method": method, "setting": lr} for method in ON_TOP for lr in ON_TOP_RATES[method]],
     seeds=range(2),
-    tolerance=0.1,
+    sampled=True,
 )
 def on_top_settings(point: dict, seed: int) -> dict:
     """right, loss: on the questions to choose by, as in method_settings."""
@@ -158,7 +158,7 @@ def on_top_settings(point: dict, seed: int) -> dict:
 @sweep(
     "methods_on_top",
     points=[{"method": method, "setting": BEST_ON_TOP[method]} for method in ON_TOP],
-    tolerance=0.1,
+    sampled=True,
 )
 def methods_on_top(point: dict, seed: int) -> dict:
     """What methods() measures, after LoRA and DPO or PPO on top; the seconds are those of both.
