@@ -123,7 +123,7 @@ def test_training_learns_and_keeps_its_history(model):
 def test_training_follows_a_loop_written_out(model):
     from copy import deepcopy
 
-    other = deepcopy(model)
+    start, other = deepcopy(model), deepcopy(model)
     train(model, data(), steps=5, lr=1e-3, accumulate=2, clip=0.5, weight_decay=0.1)
     decayed = [p for name, p in other.named_parameters() if "ln_" not in name and "bias" not in name]
     rest = [p for name, p in other.named_parameters() if "ln_" in name or "bias" in name]
@@ -140,9 +140,10 @@ def test_training_follows_a_loop_written_out(model):
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * 0.5 * (1 + math.cos(math.pi * step / 5))
         optimizer.step()
-    for (name, mine), theirs in zip(model.named_parameters(), other.parameters(), strict=True):
+    triples = zip(model.named_parameters(), other.parameters(), start.parameters(), strict=True)
+    for (name, mine), theirs, first in triples:
         if "c_attn.bias" not in name:  # a key's bias has no gradient but rounding, which Adam blows up
-            torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+            assert (mine - theirs).norm() < 3e-4 * (theirs - first).norm(), name
 
 
 def test_only_parameters_that_require_gradients_change(model):

@@ -10,7 +10,7 @@ from pathlib import Path
 ROWS = {}
 PEAKS = {}  # name: targets of memory.measure_peak, ours and the library's
 SLACK = 0.02  # what a ratio may move beyond its quartiles before it counts as another
-PRODUCTS = (  # what no implementation can leave out: matrix products and attention
+UNAVOIDABLE = (  # what no implementation can leave out: matrix products and attention
     "aten::mm",
     "aten::addmm",
     "aten::addmm_",
@@ -59,12 +59,12 @@ def compare_times(ours: Callable, library: Callable, rounds: int) -> dict:
 
 
 def time_in_products(run: Callable) -> float:
-    """Milliseconds that a run spends in PRODUCTS, as torch's profiler counts them."""
+    """Milliseconds that a run spends in UNAVOIDABLE operations, as torch's profiler counts them."""
     import torch
 
     with torch.autograd.profiler.profile(use_kineto=False) as profiler:
         run()
-    return sum(e.self_cpu_time_total for e in profiler.key_averages() if e.key in PRODUCTS) / 1000
+    return sum(e.self_cpu_time_total for e in profiler.key_averages() if e.key in UNAVOIDABLE) / 1000
 
 
 def compare_peaks(ours: Callable, library: Callable) -> dict:
