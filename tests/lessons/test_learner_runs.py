@@ -5,8 +5,14 @@ import pytest
 from course_utils.checks.exercises import find
 from course_utils.notebook_files import code_cells, lessons, read_notebook
 
-TRAINING = {"12": "= train_with(BETA", "13": "history = train_dpo("}  # the cell of the experiment, by lesson
+TRAINING = {  # the cell of the experiment, by lesson
+    "00": "experiments.train_on_letters(",
+    "12": "= train_with(BETA",
+    "13": "history = train_dpo(",
+}
 CALLED = [
+    ("00", "filter_logits"),
+    ("00", "attention_head"),
     ("12", "per_token_rewards"),
     ("12", "gae"),
     ("12", "clipped_policy_loss"),
