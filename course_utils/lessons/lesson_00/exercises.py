@@ -470,48 +470,58 @@ def sees_future(logits_of, ids):
     return not torch.allclose(earlier, after_change, rtol=0, atol=1e-4)
 
 
-def _toy(mix, noise=0.0):
+def _toy(mix, noise=0.0, favourite=0.0):
     """A toy model, ids [B, T] -> logits [B, T, V]; mix [T, T]: which tokens' vectors a position adds up."""
 
     def logits_of(ids):
-        table = torch.sin(torch.arange(50 * 6).view(50, 6) ** 1.3)
+        table = torch.sin(torch.arange(50 * 12).view(50, 12) ** 1.3)
         mixed = mix(ids.shape[1]) @ table[ids]
+        mixed[..., 0] += favourite
         return mixed + noise * (ids.sum() % 7)
 
     return logits_of
 
 
-def _look_ahead(tokens):
-    return torch.ones(tokens, tokens).tril(1)
+def _past(tokens):
+    return torch.ones(tokens, tokens).tril()
 
 
 def _slight(tokens):
-    """The past, and a little of the future, which changes no greedy choice."""
-    return torch.ones(tokens, tokens).tril() + 0.01 * torch.ones(tokens, tokens).triu(1)
+    """The past and a little of the future."""
+    return _past(tokens) + 0.01 * torch.ones(tokens, tokens).triu(1)
 
 
 def _balanced(tokens):
     """The last token is added at one earlier position and subtracted at another."""
-    mix = torch.ones(tokens, tokens).tril()
+    mix = _past(tokens)
     mix[0, -1], mix[1, -1] = 1, -1
     return mix
 
 
-TOYS = {
-    "sees the past": _toy(lambda tokens: torch.ones(tokens, tokens).tril()),
-    "sees itself": _toy(torch.eye),
-    "sees all": _toy(lambda tokens: torch.ones(tokens, tokens)),
-    "sees one ahead": _toy(_look_ahead),
-    "sees a little": _toy(_slight),
-    "cancels": _toy(_balanced),
-}
-ROUNDING_NOISE = _toy(lambda tokens: torch.ones(tokens, tokens).tril(), noise=1e-6)
+def _earlier_alone(tokens):
+    """The last token is seen from the first position, and not from its own."""
+    mix = _past(tokens)
+    mix[0, -1], mix[-1, -1] = 1, 0
+    return mix
+
+
+TOYS = [
+    _toy(_past),
+    _toy(torch.eye),
+    _toy(lambda tokens: torch.zeros(tokens, tokens)),
+    _toy(lambda tokens: torch.ones(tokens, tokens)),
+    _toy(lambda tokens: torch.ones(tokens, tokens).tril(1)),
+    _toy(_slight, favourite=30.0),
+    _toy(_balanced),
+    _toy(_earlier_alone),
+]
 
 
 def _suspects():
-    texts = [torch.randint(1, 40, (2, 5)), torch.randint(1, 40, (3, 8))]
+    """Each toy with two texts; in the second one every text ends with token 0."""
+    texts = [torch.randint(1, 40, (3, 6)), torch.randint(1, 40, (4, 8))]
     texts[1][:, -1] = 0
-    return [(toy, ids) for toy in TOYS.values() for ids in texts]
+    return [(toy, ids) for toy in TOYS for ids in texts]
 
 
 def _compared(change, differ):
@@ -552,7 +562,20 @@ def _second_half(logits_of, ids):
     return bool(((logits_of(ids) - logits_of(other))[:, :half].abs() > 1e-4).any())
 
 
-FUTURE_MISTAKES = [
+FUTURE_MISTAKES = [  # those that are wrong most often come first
+    (
+        "True and False have changed places: True means that an earlier position depends on the last token.",
+        lambda logits_of, ids: not sees_future(logits_of, ids),
+    ),
+    ("This says True whatever the model does.", lambda logits_of, ids: True),
+    (
+        "This says False whatever the model does. Is a token changed between the two calls?",
+        lambda logits_of, ids: _apart(logits_of(ids), logits_of(ids)),
+    ),
+    (
+        "You look at the last position, which may change. Compare those before it.",
+        _compared(_next_id(-1), lambda before, after: _apart(before[:, -1], after[:, -1])),
+    ),
     (
         "The last position is compared too. It may change: it has read the token that you changed. Compare "
         "the positions before it.",
@@ -569,10 +592,6 @@ FUTURE_MISTAKES = [
         _compared(_next_id(-1), lambda before, after: _apart(before[:, 0], after[:, 0])),
     ),
     (
-        "You look at the last position, which may change. Compare those before it.",
-        _compared(_next_id(-1), lambda before, after: _apart(before[:, -1], after[:, -1])),
-    ),
-    (
         "You compare the likeliest tokens. A model can see the future and still prefer the same token: "
         "compare the logits.",
         _compared(
@@ -585,19 +604,10 @@ FUTURE_MISTAKES = [
         _compared(_next_id(-1), lambda before, after: _apart(before[:, :-1].sum(1), after[:, :-1].sum(1))),
     ),
     (
-        "True and False have changed places: True means that an earlier position depends on the last token.",
-        lambda logits_of, ids: not sees_future(logits_of, ids),
-    ),
-    (
         "You set the last token to 0, and in one of the texts it is 0 already: nothing was changed. Take "
         "another id, for example the id plus 1.",
         _compared(_to_zero, lambda before, after: _apart(before[:, :-1], after[:, :-1])),
     ),
-    (
-        "This says False whatever the model does. Is a token changed between the two calls?",
-        lambda logits_of, ids: _apart(logits_of(ids), logits_of(ids)),
-    ),
-    ("This says True whatever the model does.", lambda logits_of, ids: True),
 ]
 ROUNDED = (
     "Two runs of a right model can differ by rounding, here by about 1e-6. Allow for that: torch.allclose "
@@ -846,7 +856,7 @@ EXERCISES = [
             FUTURE_MISTAKES,
             else_="True where the logits of an earlier position differ after the last token was changed.",
             extremes=[
-                (ROUNDED, lambda: [(ROUNDING_NOISE, torch.randint(1, 40, (2, tokens))) for tokens in (4, 7)])
+                (ROUNDED, lambda: [(_toy(_past, noise=1e-6), torch.randint(1, 40, (2, n))) for n in (7, 9)])
             ],
         ),
         wrong=[

@@ -61,7 +61,7 @@ def train_on_letters(
     """(a small GPT-2 trained with that forward pass, {"training": (steps, losses), "held out": ...})."""
     model, generator = small_gpt2(seed), torch.Generator().manual_seed(seed)
     ids, unseen = letters(texts), held_out_windows(held_out, seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     curves: dict = {"training": ([], []), "held out": ([], [])}
     for step in range(1, steps + 1):
         loss = next_letter_loss(logits_of, model, windows(ids, 16, generator))

@@ -15,7 +15,7 @@ from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle, f
 
 def gpt2_way(config: Any) -> None:
     """The way through GPT-2 with the shapes of a transformers config."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 5.6))
+    fig, ax = plt.subplots(figsize=(WIDTH, 6.4))
     entitle(fig, "A block reads the stream twice and adds to it twice: attention, then MLP")
     ax.set(xlim=(0, 10), ylim=(0, 12))
     ax.axis("off")
