@@ -51,13 +51,13 @@ def untrained(model):
 BROKEN = [  # the text of a claim, a cell that is followed by a line, the line, what it names
     ("does not answer with it", "session.load_model()", "model = broken(model)", untrained),
     (
-        "half of the broken sentences",
+        "lowers the share of broken sentences",
         "check.filter_logits(",
         "filter_logits = broken",
         lambda logits, temperature=1.0, top_k=0, top_p=1.0: filter_logits(logits, temperature, top_k),
     ),
-    ("half of the broken sentences", "check.filter_logits(", "filter_logits = broken", not_put_back),
-    ("a third of the honest one", "forwards = {", None, gpt2_logits),
+    ("lowers the share of broken sentences", "check.filter_logits(", "filter_logits = broken", not_put_back),
+    ("a fifth of the honest one", "forwards = {", None, gpt2_logits),
 ]
 
 

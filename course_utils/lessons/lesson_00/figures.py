@@ -162,7 +162,7 @@ def head_scores(scores: torch.Tensor, title: str, label: str) -> None:
 def attention_map(weights: torch.Tensor, tokens: Sequence[str], rows: Sequence[int], title: str) -> None:
     """A head's weights [T, T] over a text; the rows given are framed."""
     fig, ax = figure(title, "token looked at", "token that looks")
-    fig.set_figheight(5.6)
+    fig.set_figheight(1.4 + 0.18 * len(tokens))
     picture = ax.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     names = [printable(token) for token in tokens]
     ax.set_xticks(range(len(names)), names, rotation=90)
