@@ -49,14 +49,14 @@ def untrained(model):
 
 
 BROKEN = [  # the text of a claim, a cell that is followed by a line, the line, what it names
-    ("does not answer with it", "session.load_model()", "model = broken(model)", untrained),
+    ("does not answer with it", "session.load_model()", "model = faulty(model)", untrained),
     (
         "lowers the share of broken sentences",
         "check.filter_logits(",
-        "filter_logits = broken",
+        "filter_logits = faulty",
         lambda logits, temperature=1.0, top_k=0, top_p=1.0: filter_logits(logits, temperature, top_k),
     ),
-    ("lowers the share of broken sentences", "check.filter_logits(", "filter_logits = broken", not_put_back),
+    ("lowers the share of broken sentences", "check.filter_logits(", "filter_logits = faulty", not_put_back),
     ("a fifth of the honest one", "forwards = {", None, gpt2_logits),
 ]
 
@@ -64,9 +64,9 @@ BROKEN = [  # the text of a claim, a cell that is followed by a line, the line, 
 @pytest.mark.slow
 @pytest.mark.notebook
 @pytest.mark.parametrize(
-    ("claim", "cell", "line", "broken"), BROKEN, ids=["model", "no rule", "places", "mask"]
+    ("claim", "cell", "line", "faulty"), BROKEN, ids=["model", "no rule", "places", "mask"]
 )
-def test_a_broken_implementation_fails_its_claim(claim, cell, line, broken, monkeypatch, tmp_path):
+def test_a_broken_implementation_fails_its_claim(claim, cell, line, faulty, monkeypatch, tmp_path):
     for name, value in {"MODEL": "pocket", "SCALE": "quick", "SEED": "0", "HOME": str(tmp_path)}.items():
         monkeypatch.setenv(f"COURSE_{name}", value)
     sources = [each.source for each in code_cells(read_notebook(lessons(["00"])[0]))]
@@ -74,9 +74,9 @@ def test_a_broken_implementation_fails_its_claim(claim, cell, line, broken, monk
     if line:
         sources[changed] += f"\n{line}"
     else:
-        sources[changed] = sources[changed].replace("experiments.colleagues_logits", "broken")
+        sources[changed] = sources[changed].replace("experiments.colleagues_logits", "faulty")
     [last] = [number for number, source in enumerate(sources) if claim in source]
-    namespace = {"__name__": "__main__", "broken": broken}
+    namespace = {"__name__": "__main__", "faulty": faulty}
     *before, judged = needed_for(sources, last)
     for number in before:
         exec(compile(sources[number], "lesson 00", "exec"), namespace)
