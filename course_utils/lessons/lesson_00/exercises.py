@@ -6,11 +6,39 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from course_utils.checks.compare import call, compare
-from course_utils.checks.exercises import Exercise
+from course_utils.checks.exercises import Exercise, Mistake
 from course_utils.generation import filter_logits
 from course_utils.gpt2 import attention_head
+
+
+class _Operations(TorchDispatchMode):
+    """Counts torch's operations while it is entered."""
+
+    count = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.count += 1
+        return operation(*args, **(kwargs or {}))
+
+
+def _without_loops(comparison, arguments, most, advice):
+    """The check of `comparison`, and then a call with arguments() in at most so many operations."""
+
+    def check(fn):
+        comparison(fn)
+        with _Operations() as operations:
+            fn(*arguments())
+        if operations.count > most:
+            raise Mistake(
+                f"The values are right, by {operations.count:,} operations of torch where a few would do. "
+                f"{advice}"
+            )
+
+    check.mistakes = comparison.mistakes
+    return check
 
 
 def greedy_next_token(logits):
@@ -49,6 +77,15 @@ GREEDY_MISTAKES = [
         lambda logits: logits.softmax(0)[:, -1].argmax(dim=-1),
     ),
     ("These are the least probable tokens.", lambda logits: logits[:, -1].argmin(dim=-1)),
+    (
+        "logits[:, :, -1] are the scores of the vocabulary's last token. The positions are the second "
+        "dimension: logits[:, -1].",
+        lambda logits: logits[:, :, -1].argmax(dim=-1),
+    ),
+    (
+        "This softmax runs over the positions. It runs over the vocabulary, the last dimension.",
+        lambda logits: logits.softmax(1)[:, -1].argmax(dim=-1),
+    ),
     (
         "logits[-1] is the last row of the batch. The positions are the second dimension: logits[:, -1].",
         lambda logits: logits[-1].argmax(dim=-1),
@@ -93,6 +130,29 @@ def _rules(top_p_rule, top_k_rule=None):
         return top_p_rule(logits, top_p) if top_p < 1 else logits
 
     return wrong
+
+
+def _along(softmax=-1, add_up=-1, sort=-1):
+    """A rule for top-p with one of its steps along another dimension."""
+
+    def rule(logits, top_p):
+        ordered, order = logits.sort(sort, descending=True)
+        probabilities = ordered.softmax(softmax)
+        removed = probabilities.cumsum(add_up) - probabilities >= top_p
+        return logits.masked_fill(removed.scatter(sort, order, removed), -torch.inf)
+
+    return rule
+
+
+def _gathered(logits, top_p):
+    ordered, order = logits.sort(descending=True)
+    probabilities = ordered.softmax(-1)
+    removed = probabilities.cumsum(-1) - probabilities >= top_p
+    return logits.masked_fill(removed.gather(-1, order), -torch.inf)
+
+
+def _only_one(logits, temperature=1.0, top_k=0, top_p=1.0):
+    return filter_logits(logits, temperature, top_k, 1.0 if top_k else top_p)
 
 
 def _top_p_alone(logits, top_p):
@@ -204,6 +264,17 @@ def _row_by_row_filter(logits, temperature=1.0, top_k=0, top_p=1.0):
     return torch.stack(rows)
 
 
+def _token_by_token(logits, top_p):
+    kept = logits.clone()
+    for row, probabilities in zip(kept, logits.softmax(-1), strict=True):
+        before = 0.0
+        for token in probabilities.argsort(descending=True).tolist():
+            if before >= top_p:
+                row[token] = -torch.inf
+            before += probabilities[token].item()
+    return kept
+
+
 STILL_DRAWN = (
     "A removed token gets a very low logit here. Use -inf: its probability is then exactly 0, whatever the "
     "other logits and the temperature are."
@@ -235,6 +306,20 @@ FILTER_MISTAKES = [
         _rules(_sorted_result),
     ),
     (
+        "gather with the order of sort does not put the answer back: it takes from these places. scatter "
+        "writes to them: mask.scatter(-1, order, mask).",
+        _rules(_gathered),
+    ),
+    (
+        "A softmax runs over the batch here. It runs over the vocabulary, the last dimension.",
+        _rules(_along(softmax=0)),
+    ),
+    (
+        "The probabilities are added up over the batch here. Add them up along the row: cumsum(-1).",
+        _rules(_along(add_up=0)),
+    ),
+    ("You sort the texts of the batch. Sort each row by itself: sort(-1).", _rules(_along(sort=0))),
+    (
         "The sum runs over the tokens as they stand in the vocabulary. Sort them, the likeliest first.",
         _rules(_unsorted),
     ),
@@ -244,6 +329,14 @@ FILTER_MISTAKES = [
         _rules(_nucleus(_reached, descending=False)),
     ),
     ("top_p has no effect.", _rules(lambda logits, top_p: logits)),
+    (
+        "The temperature is right. top_k and top_p have no effect yet.",
+        lambda logits, temperature=1.0, top_k=0, top_p=1.0: logits / temperature,
+    ),
+    (
+        "Where top_k is set, top_p has no effect. The rules follow one another: two times if, no elif.",
+        _only_one,
+    ),
     ("These are sums of logits. top-p is about probabilities: softmax first.", _rules(_sum_of_logits)),
     (
         "The first row decides for all rows. Each row has likely tokens of its own.",
@@ -329,6 +422,12 @@ def _heads():
     ]
 
 
+def _seen_far_below():
+    """A token that is seen scores less than any number that one would put for hidden scores."""
+    query, key = torch.ones(2, 4), torch.tensor([[-3e5] * 4, [0.0] * 4])
+    return [(query, key, *_head(2, 2, 4, 1.0)[2:])]
+
+
 def _hidden_far_above():
     """A token that may not be seen scores 400 more than those that may."""
     query, key = torch.ones(2, 4), torch.tensor([[0.0] * 4, [100.0] * 4])
@@ -378,6 +477,14 @@ def _by_torch(query, key, value, visible, scale, dropout):
     identity = torch.eye(count).expand(*key.shape[:-2], count, count)
     weights = F.scaled_dot_product_attention(query, key, identity, attn_mask=visible, scale=scale)
     return dropout(weights) @ value
+
+
+def _query_by_query(query, key, value, visible, scale, dropout):
+    scores = [
+        torch.stack([scale * (one * other).sum(-1) for other in key.unbind(-2)], -1)
+        for one in query.unbind(-2)
+    ]
+    return dropout(_weights(torch.stack(scores, -2), visible)) @ value
 
 
 def _head_by_einsum(query, key, value, visible, scale, dropout):
@@ -433,6 +540,16 @@ HEAD_MISTAKES = [
         _attend(lambda scores, value, visible, dropout: dropout(_weights(scores, visible, -2)) @ value),
     ),
     (
+        "The softmax runs over another dimension than the last: each row of weights adds up to 1, so write "
+        "softmax(-1).",
+        _attend(lambda scores, value, visible, dropout: dropout(_weights(scores, visible, 0)) @ value),
+    ),
+    (
+        "softmax(1) is the last dimension of one head alone. With heads and texts in front it is another: "
+        "write softmax(-1).",
+        _attend(lambda scores, value, visible, dropout: dropout(_weights(scores, visible, 1)) @ value),
+    ),
+    (
         "Query and key have changed places: the rows are the tokens that look, so the query comes first, "
         "query @ key.mT.",
         _keys_look,
@@ -450,12 +567,24 @@ HEAD_MISTAKES = [
         _attend(lambda scores, value, visible, dropout: _weights(scores, visible) @ value),
     ),
     (
+        "`dropout` acts on the scores here. It acts on the weights, after the softmax.",
+        _attend(
+            lambda scores, value, visible, dropout: (
+                dropout(scores.masked_fill(~visible, -torch.inf)).softmax(-1) @ value
+            )
+        ),
+    ),
+    (
         "`dropout` acts on the mixture here. It acts on the weights, before they mix the values.",
         lambda query, key, value, visible, scale, dropout: dropout(
             attention_head(query, key, value, visible, scale, _no_dropout)
         ),
     ),
 ]
+FAR_BELOW = (
+    "A token that is seen can score less than the number that you put for hidden ones: then the hidden ones "
+    "get the weight. Use -inf."
+)
 FAR_ABOVE = (
     "A hidden token can score far higher than those that are seen. Multiplied away after the softmax, it "
     "leaves 0 / 0. Mask the scores before the softmax."
@@ -470,14 +599,17 @@ def sees_future(logits_of, ids):
     return not torch.allclose(earlier, after_change, rtol=0, atol=1e-4)
 
 
-def _toy(mix, noise=0.0, favourite=0.0):
-    """A toy model, ids [B, T] -> logits [B, T, V]; mix [T, T]: which tokens' vectors a position adds up."""
+def _toy(mix, noise=0.0, favourite=0.0, drift=0.0):
+    """A toy model, ids [B, T] -> logits [B, T, V]; mix [T, T]: which tokens' vectors a position adds up.
+
+    drift: so many times the last token's number is added to all logits of all positions.
+    """
 
     def logits_of(ids):
         table = torch.sin(torch.arange(50 * 12).view(50, 12) ** 1.3)
         mixed = mix(ids.shape[1]) @ table[ids]
         mixed[..., 0] += favourite
-        return mixed + noise * (ids.sum() % 7)
+        return mixed + noise * (ids.sum() % 7) + drift * ids[:, -1, None, None]
 
     return logits_of
 
@@ -512,6 +644,9 @@ TOYS = [
     _toy(lambda tokens: torch.ones(tokens, tokens)),
     _toy(lambda tokens: torch.ones(tokens, tokens).tril(1)),
     _toy(_slight, favourite=30.0),
+    _toy(lambda tokens: torch.ones(tokens, tokens), favourite=90.0),
+    _toy(_past, drift=1.0),
+    _toy(_past, drift=-1.0),
     _toy(_balanced),
     _toy(_earlier_alone),
 ]
@@ -587,6 +722,24 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         _compared(_next_id(0), lambda before, after: _apart(before[:, 1:], after[:, 1:])),
     ),
     (
+        "You look at the position before the last one alone. A model can show the last token to an earlier "
+        "position only: compare all of them.",
+        _compared(_next_id(-1), lambda before, after: _apart(before[:, -2], after[:, -2])),
+    ),
+    (
+        "You ask whether all logits before the last position change. One that changes is enough: any(), "
+        "not all().",
+        _compared(_next_id(-1), lambda before, after: bool(((before - after)[:, :-1].abs() > 1e-4).all())),
+    ),
+    (
+        "A logit can fall as well as rise: take abs() of the difference.",
+        _compared(_next_id(-1), lambda before, after: bool(((after - before)[:, :-1] > 1e-4).any())),
+    ),
+    (
+        "A logit can fall as well as rise: take abs() of the difference.",
+        _compared(_next_id(-1), lambda before, after: bool(((before - after)[:, :-1] > 1e-4).any())),
+    ),
+    (
         "You look at the first position alone. A model can look one token ahead: then only the position "
         "before the last one changes.",
         _compared(_next_id(-1), lambda before, after: _apart(before[:, 0], after[:, 0])),
@@ -597,6 +750,10 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         _compared(
             _next_id(-1), lambda before, after: bool((before.argmax(-1) != after.argmax(-1))[:, :-1].any())
         ),
+    ),
+    (
+        "The tolerance is too large: a model can see a little of the future. Rounding is about 1e-6.",
+        _compared(_next_id(-1), lambda before, after: bool(((before - after)[:, :-1].abs() > 0.1).any())),
     ),
     (
         "You compare means or sums of the logits: changes of opposite sign cancel. Compare the logits one by "
@@ -629,10 +786,13 @@ def _min_p_batches():
     """Probabilities none of which is near a threshold, the columns in any order; logits above and below 0."""
     few = torch.tensor([[0.4, 0.29, 0.2, 0.11], [0.9, 0.06, 0.02, 0.02]])
     more = [[0.5, 0.28, 0.12, 0.06, 0.04], [0.22, 0.21, 0.2, 0.19, 0.18], [0.96, 0.01, 0.01, 0.01, 0.01]]
-    return [
-        (few[:, torch.randperm(4)].log() + 1, 0.3),
-        (torch.tensor(more)[:, torch.randperm(5)].log() - 7, 0.1),
-    ]
+    return [(_turned(few).log() + 1, 0.3), (_turned(torch.tensor(more)).log() - 7, 0.1)]
+
+
+def _turned(rows):
+    """Each row's columns turned by another number of places, so that the largest is not first."""
+    by = 1 + torch.randperm(rows.shape[1] - 1)
+    return torch.stack([row.roll(int(places)) for row, places in zip(rows, by, strict=False)])
 
 
 def _filtered(fault):
@@ -683,6 +843,18 @@ MIN_P_MISTAKES = [
         _filtered(lambda p, min_p: p < min_p * p.max()),
     ),
     (
+        "The largest probability is sought over the batch. Seek it in each row: amax(-1, keepdim=True).",
+        _filtered(lambda p, min_p: p < min_p * p.amax(0)),
+    ),
+    (
+        "You take the first token for the likeliest. Take the maximum of the row.",
+        _filtered(lambda p, min_p: p < min_p * p[:, :1]),
+    ),
+    (
+        "min_p is subtracted from the largest probability. Multiply them.",
+        _filtered(lambda p, min_p: p < p.amax(-1, keepdim=True) - min_p),
+    ),
+    (
         "You compare logits. min-p is about probabilities: softmax first.",
         lambda logits, min_p: logits.masked_fill(logits < min_p * logits.amax(-1, keepdim=True), -torch.inf),
     ),
@@ -704,6 +876,10 @@ MIN_P_MISTAKES = [
     (
         "The logits that stay should not change. Are these probabilities?",
         lambda logits, min_p: min_p_filter(logits, min_p).exp(),
+    ),
+    (
+        "The logits that stay should not change, and those that go become -inf. Are these probabilities?",
+        lambda logits, min_p: logits.softmax(-1).masked_fill(min_p_filter(logits, min_p).isneginf(), 0),
     ),
     (
         "The logits that stay should not change. These are logarithms of probabilities: return the logits "
@@ -750,16 +926,21 @@ EXERCISES = [
         minutes=15,
         difficulty=2,
         reference=filter_logits,
-        check=compare(
-            filter_logits,
-            _spread_rows,
-            FILTER_MISTAKES,
-            else_="The temperature divides; top-k keeps the k likeliest tokens; of these top-p keeps the "
-            "likeliest, until their probabilities add up to p.",
-            extremes=[
-                (NOTHING_LEFT, [call(torch.tensor([[0.5, 2.0, -1.0], [-3.0, -1.0, -2.0]]), top_p=1e-6)]),
-                (OVERFLOW, [call(torch.tensor([[800.0, 799.0, 700.0]]), top_p=0.9)]),
-            ],
+        check=_without_loops(
+            compare(
+                filter_logits,
+                _spread_rows,
+                FILTER_MISTAKES,
+                else_="The temperature divides; top-k keeps the k likeliest tokens; of these top-p keeps the "
+                "likeliest, until their probabilities add up to p.",
+                extremes=[
+                    (NOTHING_LEFT, [call(torch.tensor([[0.5, 2.0, -1.0], [-3.0, -1.0, -2.0]]), top_p=1e-6)]),
+                    (OVERFLOW, [call(torch.tensor([[800.0, 799.0, 700.0]]), top_p=0.9)]),
+                ],
+            ),
+            lambda: (torch.randn(2, 300), 1.0, 50, 0.9),
+            100,
+            "With a loop over the vocabulary the stories below take minutes: sort and add up whole rows.",
         ),
         wrong=[
             (_divided_in_place, "changes its argument logits in place"),
@@ -772,6 +953,7 @@ EXERCISES = [
                 "must stay",
             ),
             (_rules(_softmax_by_exp), "exp overflows"),
+            (_rules(_token_by_token), "operations of torch where a few would do"),
             (lambda logits, temperature=1.0, top_k=0, top_p=1.0: None, "Is there a return?"),
             (
                 lambda logits, temperature=1.0, top_k=0, top_p=1.0: logits[:, :2] / temperature,
@@ -794,17 +976,31 @@ EXERCISES = [
         minutes=15,
         difficulty=2,
         reference=attention_head,
-        check=compare(
-            attention_head,
-            _heads,
-            HEAD_MISTAKES,
-            else_="scores = scale * query @ key.mT, -inf where not visible, softmax over the last dimension, "
-            "then the mixture of the values.",
-            gradient=["query", "key", "value"],
-            extremes=[(FAR_ABOVE, _hidden_far_above)],
+        check=_without_loops(
+            compare(
+                attention_head,
+                _heads,
+                HEAD_MISTAKES,
+                else_="scores = scale * query @ key.mT, -inf where not visible, softmax over the last "
+                "dimension, then the mixture of the values.",
+                gradient=["query", "key", "value"],
+                extremes=[(FAR_ABOVE, _hidden_far_above), (FAR_BELOW, _seen_far_below)],
+            ),
+            lambda: _head(40, 40, 4, 0.5, 2, 3),
+            100,
+            "With a loop over the tokens this lesson takes minutes: query @ key.mT has all scores at once.",
         ),
         wrong=[
             (_attend(_masked_and_shared_out), "far higher than those that are seen"),
+            (
+                _attend(
+                    lambda scores, value, visible, dropout: (
+                        dropout(_weights(scores, visible, hidden=-1e4)) @ value
+                    )
+                ),
+                "can score less than the number",
+            ),
+            (_query_by_query, "operations of torch where a few would do"),
             (
                 lambda query, key, value, visible, scale, dropout: attention_head(
                     query.detach(), key, value, visible, scale, dropout
