@@ -5,6 +5,7 @@ import torch
 from helpers import draws_of, feed, needed_for
 
 from course_utils.checks import ClaimFailed
+from course_utils.data import batches, encode_prompt_completion, load_questions
 from course_utils.generation import filter_logits
 from course_utils.gpt2 import gpt2_logits
 from course_utils.lessons.lesson_00.exercises import sees_future
@@ -14,7 +15,9 @@ from course_utils.lessons.lesson_00.experiments import (
     share_with_interval,
     small_gpt2,
 )
+from course_utils.models import load_model
 from course_utils.notebook_files import code_cells, lessons, read_notebook
+from course_utils.training import train
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("00"))
@@ -48,8 +51,18 @@ def untrained(model):
     return type(model)(model.config).eval()
 
 
+def taught(model):
+    """The control: tuned on questions, the model answers."""
+    tokenizer = load_model("pocket")[1]
+    rows = [row for row in load_questions("tune") if (row["relation"], row["kind"]) == ("capital", "short")]
+    examples = [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in rows]
+    train(model, batches(examples, 16, 0, tokenizer.pad_token_id), steps=60, lr=2e-4)
+    return model.eval()
+
+
 BROKEN = [  # the text of a claim, a cell that is followed by a line, the line, what it names
     ("does not answer with it", "session.load_model()", "model = faulty(model)", untrained),
+    ("does not answer with it", "session.load_model()", "model = faulty(model)", taught),
     (
         "lowers the share of broken sentences",
         "check.filter_logits(",
@@ -57,6 +70,12 @@ BROKEN = [  # the text of a claim, a cell that is followed by a line, the line, 
         lambda logits, temperature=1.0, top_k=0, top_p=1.0: filter_logits(logits, temperature, top_k),
     ),
     ("lowers the share of broken sentences", "check.filter_logits(", "filter_logits = faulty", not_put_back),
+    (
+        "The name head spends",
+        "= divmod(name_scores",
+        "name_block, name_head = divmod(faulty(scores), heads)",
+        lambda scores: scores.flatten().topk(2).indices[1].item(),
+    ),
     ("a fifth of the honest one", "forwards = {", None, gpt2_logits),
 ]
 
@@ -64,7 +83,9 @@ BROKEN = [  # the text of a claim, a cell that is followed by a line, the line, 
 @pytest.mark.slow
 @pytest.mark.notebook
 @pytest.mark.parametrize(
-    ("claim", "cell", "line", "faulty"), BROKEN, ids=["model", "no rule", "places", "mask"]
+    ("claim", "cell", "line", "faulty"),
+    BROKEN,
+    ids=["untrained", "tuned", "no rule", "places", "another head", "no leak"],
 )
 def test_a_broken_implementation_fails_its_claim(claim, cell, line, faulty, monkeypatch, tmp_path):
     for name, value in {"MODEL": "pocket", "SCALE": "quick", "SEED": "0", "HOME": str(tmp_path)}.items():

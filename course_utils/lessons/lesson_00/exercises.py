@@ -586,8 +586,8 @@ FAR_BELOW = (
     "get the weight. Use -inf."
 )
 FAR_ABOVE = (
-    "A hidden token can score far higher than those that are seen. Multiplied away after the softmax, it "
-    "leaves 0 / 0. Mask the scores before the softmax."
+    "A hidden token can score far higher than those that are seen. Masked after the softmax it leaves 0 / 0, "
+    "and exp by hand overflows. Mask the scores, then call softmax."
 )
 
 
@@ -602,14 +602,15 @@ def sees_future(logits_of, ids):
 def _toy(mix, noise=0.0, favourite=0.0, drift=0.0):
     """A toy model, ids [B, T] -> logits [B, T, V]; mix [T, T]: which tokens' vectors a position adds up.
 
-    drift: so many times the last token's number is added to all logits of all positions.
+    drift: so many times the last token's number is added to all logits of all positions, and more so in
+    later rows; the first row is spared.
     """
 
     def logits_of(ids):
         table = torch.sin(torch.arange(50 * 12).view(50, 12) ** 1.3)
         mixed = mix(ids.shape[1]) @ table[ids]
         mixed[..., 0] += favourite
-        return mixed + noise * (ids.sum() % 7) + drift * ids[:, -1, None, None]
+        return mixed + noise * (ids.sum() % 7) + drift * (torch.arange(len(ids)) * ids[:, -1])[:, None, None]
 
     return logits_of
 
@@ -640,6 +641,7 @@ def _earlier_alone(tokens):
 TOYS = [
     _toy(_past),
     _toy(torch.eye),
+    _toy(lambda tokens: torch.ones(tokens, tokens).tril(-1)),
     _toy(lambda tokens: torch.zeros(tokens, tokens)),
     _toy(lambda tokens: torch.ones(tokens, tokens)),
     _toy(lambda tokens: torch.ones(tokens, tokens).tril(1)),
@@ -712,6 +714,10 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         _compared(_next_id(-1), lambda before, after: _apart(before[:, -1], after[:, -1])),
     ),
     (
+        "You change more than the last token. Then earlier positions change in a right model too.",
+        _compared(lambda ids: ids + 1, lambda before, after: _apart(before[:, :-1], after[:, :-1])),
+    ),
+    (
         "The last position is compared too. It may change: it has read the token that you changed. Compare "
         "the positions before it.",
         _compared(_next_id(-1), _apart),
@@ -722,14 +728,18 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         _compared(_next_id(0), lambda before, after: _apart(before[:, 1:], after[:, 1:])),
     ),
     (
+        "You ask whether all logits before the last position change. One that changes is enough: any(), "
+        "not all().",
+        _compared(_next_id(-1), lambda before, after: bool(((before - after)[:, :-1].abs() > 1e-4).all())),
+    ),
+    (
         "You look at the position before the last one alone. A model can show the last token to an earlier "
         "position only: compare all of them.",
         _compared(_next_id(-1), lambda before, after: _apart(before[:, -2], after[:, -2])),
     ),
     (
-        "You ask whether all logits before the last position change. One that changes is enough: any(), "
-        "not all().",
-        _compared(_next_id(-1), lambda before, after: bool(((before - after)[:, :-1].abs() > 1e-4).all())),
+        "You look at the first text alone. Compare the positions of all texts of the batch.",
+        _compared(_next_id(-1), lambda before, after: _apart(before[0, :-1], after[0, :-1])),
     ),
     (
         "A logit can fall as well as rise: take abs() of the difference.",
@@ -845,10 +855,6 @@ MIN_P_MISTAKES = [
     (
         "The largest probability is sought over the batch. Seek it in each row: amax(-1, keepdim=True).",
         _filtered(lambda p, min_p: p < min_p * p.amax(0)),
-    ),
-    (
-        "You take the first token for the likeliest. Take the maximum of the row.",
-        _filtered(lambda p, min_p: p < min_p * p[:, :1]),
     ),
     (
         "min_p is subtracted from the largest probability. Multiply them.",

@@ -27,6 +27,7 @@ def small_gpt2(seed: int):
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
+        initializer_range=0.1,  # narrow layers learn sooner from larger weights than GPT-2's 0.02
         bos_token_id=0,
         eos_token_id=0,
     )
