@@ -738,10 +738,6 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         _compared(_next_id(-1), lambda before, after: _apart(before[:, -2], after[:, -2])),
     ),
     (
-        "You look at the first text alone. Compare the positions of all texts of the batch.",
-        _compared(_next_id(-1), lambda before, after: _apart(before[0, :-1], after[0, :-1])),
-    ),
-    (
         "A logit can fall as well as rise: take abs() of the difference.",
         _compared(_next_id(-1), lambda before, after: bool(((after - before)[:, :-1] > 1e-4).any())),
     ),
@@ -760,6 +756,10 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         _compared(
             _next_id(-1), lambda before, after: bool((before.argmax(-1) != after.argmax(-1))[:, :-1].any())
         ),
+    ),
+    (
+        "You look at the first text alone. Compare the positions of all texts of the batch.",
+        _compared(_next_id(-1), lambda before, after: _apart(before[0, :-1], after[0, :-1])),
     ),
     (
         "The tolerance is too large: a model can see a little of the future. Rounding is about 1e-6.",
@@ -836,6 +836,10 @@ def _row_by_row(logits, min_p):
     return rows
 
 
+OVER_THE_BATCH = (
+    "Softmax or maximum runs over the batch here. Both run over the vocabulary: softmax(-1), "
+    "amax(-1, keepdim=True)."
+)
 MIN_P_MISTAKES = [
     (ZERO_IS_A_LOGIT, _filled(0.0)),
     (STILL_DRAWN, _filled(-1e9)),
@@ -852,10 +856,7 @@ MIN_P_MISTAKES = [
         "only (dim=-1, keepdim=True).",
         _filtered(lambda p, min_p: p < min_p * p.max()),
     ),
-    (
-        "The largest probability is sought over the batch. Seek it in each row: amax(-1, keepdim=True).",
-        _filtered(lambda p, min_p: p < min_p * p.amax(0)),
-    ),
+    (OVER_THE_BATCH, _filtered(lambda p, min_p: p < min_p * p.amax(0))),
     (
         "min_p is subtracted from the largest probability. Multiply them.",
         _filtered(lambda p, min_p: p < p.amax(-1, keepdim=True) - min_p),
@@ -865,7 +866,7 @@ MIN_P_MISTAKES = [
         lambda logits, min_p: logits.masked_fill(logits < min_p * logits.amax(-1, keepdim=True), -torch.inf),
     ),
     (
-        "This softmax runs over the batch. It runs over the vocabulary, the last dimension.",
+        OVER_THE_BATCH,
         lambda logits, min_p: logits.masked_fill(
             logits.softmax(0) < min_p * logits.softmax(0).amax(-1, keepdim=True), -torch.inf
         ),
