@@ -738,6 +738,17 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         _compared(_next_id(-1), lambda before, after: _apart(before[:, -2], after[:, -2])),
     ),
     (
+        "You compare the likeliest tokens. A model can see the future and still prefer the same token: "
+        "compare the logits.",
+        _compared(
+            _next_id(-1), lambda before, after: bool((before.argmax(-1) != after.argmax(-1))[:, :-1].any())
+        ),
+    ),
+    (
+        "You look at the first text alone. Compare the positions of all texts of the batch.",
+        _compared(_next_id(-1), lambda before, after: _apart(before[0, :-1], after[0, :-1])),
+    ),
+    (
         "A logit can fall as well as rise: take abs() of the difference.",
         _compared(_next_id(-1), lambda before, after: bool(((after - before)[:, :-1] > 1e-4).any())),
     ),
@@ -749,17 +760,6 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         "You look at the first position alone. A model can look one token ahead: then only the position "
         "before the last one changes.",
         _compared(_next_id(-1), lambda before, after: _apart(before[:, 0], after[:, 0])),
-    ),
-    (
-        "You compare the likeliest tokens. A model can see the future and still prefer the same token: "
-        "compare the logits.",
-        _compared(
-            _next_id(-1), lambda before, after: bool((before.argmax(-1) != after.argmax(-1))[:, :-1].any())
-        ),
-    ),
-    (
-        "You look at the first text alone. Compare the positions of all texts of the batch.",
-        _compared(_next_id(-1), lambda before, after: _apart(before[0, :-1], after[0, :-1])),
     ),
     (
         "The tolerance is too large: a model can see a little of the future. Rounding is about 1e-6.",
