@@ -1,5 +1,7 @@
 """Lesson 00: right answers to its exercises pass, wrong ones get their own message; what is broken fails."""
 
+import random
+
 import pytest
 import torch
 from helpers import draws_of, feed, needed_for
@@ -52,9 +54,12 @@ def untrained(model):
 
 
 def taught(model):
-    """The control: tuned on questions, the model answers."""
+    """The control: tuned on questions about the other countries, the model answers."""
     tokenizer = load_model("pocket")[1]
-    rows = [row for row in load_questions("tune") if (row["relation"], row["kind"]) == ("capital", "short")]
+    rows = [row for split in ("tune", "validation", "held_out") for row in load_questions(split)]
+    rows = [row for row in rows if (row["relation"], row["kind"]) == ("capital", "short")]
+    random.Random(0).shuffle(rows)
+    rows = rows[60:]
     examples = [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in rows]
     train(model, batches(examples, 16, 0, tokenizer.pad_token_id), steps=60, lr=2e-4)
     return model.eval()
