@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from course_utils import plots, widgets
+from course_utils.generation import filter_logits
 from course_utils.lessons.lesson_00.widgets import sampling
 from course_utils.lessons.lesson_02.widgets import learning_rate_picker
 from course_utils.lessons.lesson_09.widgets import chat_box
@@ -112,33 +113,39 @@ def test_learning_rates_averages_seeds_and_names_the_best(panel):
     assert "loss on the task 2.000, forgetting +1.000" in panel[0].html
 
 
-def test_sampling_shows_the_distribution_it_samples_from(displayed, monkeypatch, capsys):
+def test_sampling_draws_by_the_rules_it_is_given_and_shows_their_probabilities(monkeypatch, capsys):
     class Tokenizer:
-        pad_token_id = 0
-
         def __call__(self, text):
             return {"input_ids": [1, 2]}
 
         def decode(self, ids):
-            return f"t{ids[0]}"
+            return " ".join(f"t{token}" for token in ids)
 
     class Model:
         device = "cpu"
 
         def __call__(self, ids):
             logits = torch.tensor([0.5, 0.3, 0.2, *[1e-6] * 9]).log()
-            return type("Output", (), {"logits": logits.expand(1, 2, -1)})
+            return type("Output", (), {"logits": logits.expand(1, ids.shape[1], -1)})
 
-    monkeypatch.setattr("course_utils.generation.generate", lambda *_, **settings: [str(settings["top_k"])])
+    given = []
+
+    def rules(logits, temperature, top_k, top_p):
+        given.append((temperature, top_k, top_p))
+        return filter_logits(logits, temperature, top_k, top_p)
+
     drawn = []
     monkeypatch.setattr(plots, "bars", lambda values, title, label: drawn.append((values, title)))
-    sampling(Model(), Tokenizer(), "two words", top_k=2)
-    assert capsys.readouterr().out == "two words[2]\n"
+    sampling(Model(), Tokenizer(), rules, "two words", 30, top_k=2)
+    text = capsys.readouterr().out
+    assert text.startswith("two words[t") and set(text.strip()[10:-1].split()) == {"t0", "t1"}
+    assert set(given) == {(1.0, 2, 1.0)}
     values, title = drawn[0]
     assert values["t0"] == pytest.approx(0.625) and values["t1"] == pytest.approx(0.375)
     assert title.startswith("2 tokens")
-    sampling(Model(), Tokenizer(), "two words", temperature=0)
+    sampling(Model(), Tokenizer(), rules, "two words", 3, temperature=0)
     assert drawn[1][0]["t0"] == 1 and drawn[1][1].startswith("1 token ")
+    assert capsys.readouterr().out == "two words[t0 t0 t0]\n"
 
 
 class Parrot:

@@ -1,26 +1,34 @@
-"""GPT-2's block on one page."""
+"""GPT-2 on one page, attention in detail, and what a head looks at."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import torch
 from matplotlib.axes import Axes
 
-from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle
+from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle, figure, printable
 
 
-def gpt2_block(config: Any) -> None:
-    """GPT-2's block with the shapes of a transformers config: the way through, and attention in detail."""
-    width, heads = config.n_embd, config.n_head
-    fig, (way, detail) = plt.subplots(2, 1, figsize=(WIDTH, 11))
-    entitle(fig, "A block reads the stream of vectors twice, and adds twice to it: attention, then MLP")
-    for ax in (way, detail):
-        ax.set(xlim=(0, 10), ylim=(0, 12))
-        ax.axis("off")
-    _block_way(way, config)
-    _attention_detail(detail, width, heads)
+def gpt2_way(config: Any) -> None:
+    """The way through GPT-2 with the shapes of a transformers config."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 6.4))
+    entitle(fig, "A block reads the stream twice and adds to it twice: attention, then MLP")
+    ax.set(xlim=(0, 10), ylim=(0, 12))
+    ax.axis("off")
+    _block_way(ax, config)
+
+
+def attention_detail(config: Any) -> None:
+    """A block's attention with the shapes of a transformers config: from the stream through the heads."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 5.6))
+    entitle(fig, "One projection makes queries, keys and values; each head has columns of its own")
+    ax.set(xlim=(0, 10), ylim=(0, 12))
+    ax.axis("off")
+    _attention_columns(ax, config.n_embd, config.n_head)
 
 
 def _block_way(ax: Axes, config: Any) -> None:
@@ -78,7 +86,7 @@ def _block_way(ax: Axes, config: Any) -> None:
     ax.text(1.45, 6, f"stream [B, T, {width}]", rotation=90, ha="center", va="center")
 
 
-def _attention_detail(ax: Axes, width: int, heads: int) -> None:
+def _attention_columns(ax: Axes, width: int, heads: int) -> None:
     """Bottom to top: the fused projection, its three parts, one head's table of weights, all heads joined."""
     size, parts, left, wide = width // heads, ("query", "key", "value"), 3.3, 2.1
     box(ax, 5.1, 0.45, 9, 0.7, f"stream after LayerNorm [B, T, {width}]", "none")
@@ -99,7 +107,7 @@ def _attention_detail(ax: Axes, width: int, heads: int) -> None:
         )
         arrow(ax, (left + wide * (part + 0.5 / heads), 2.55), (left + wide * (part + 0.5 / heads), 3.2))
         _strip(ax, left + wide * (part + 0.5 / heads) - 0.15, 3.25, 0.3, 1.5, part, 0)
-    ax.text(0.6, 4, f"one of {heads} heads:\nq, k, v [T, {size}] each", va="center")
+    ax.text(0.6, 4, f"one of {heads} heads:\nquery, key, value\n[T, {size}] each", va="center")
     rows = 6
     for row in range(rows):
         for column in range(rows):
@@ -115,16 +123,14 @@ def _attention_detail(ax: Axes, width: int, heads: int) -> None:
             )
     for part in (0, 1):
         arrow(ax, (left + wide * (part + 0.5 / heads), 4.75), (4.1 + 1.2 * part, 5.75))
-    ax.text(
-        0.6, 6.8, f"softmax(q k$^T$ / $\\sqrt{{{size}}}$)\n[T, T]; empty: the\nfuture, masked", va="center"
-    )
+    ax.text(0.6, 6.8, "weights [T, T]:\nsoftmax of the scores;\nempty: the future", va="center")
     ax.plot([left + wide * (2 + 0.5 / heads)] * 2, [4.75, 6.8], color=INK, linewidth=1)
     arrow(ax, (left + wide * (2 + 0.5 / heads), 6.8), (5.95, 6.8))
-    ax.text(7.95, 6.8, "weights times v", va="center")
+    ax.text(7.95, 6.8, "weights @ value", va="center")
     arrow(ax, (4.7, 7.95), (4.7, 8.55))
     for head in range(heads):
         _strip(ax, 4.45 + wide * head / heads, 8.6, wide / heads, 0.7, 2, head)
-    ax.text(0.6, 8.95, f"all heads side by side\n[T, {heads} * {size}]", va="center")
+    ax.text(0.6, 8.95, f"all heads side by side\n[T, {width}], {size} columns each", va="center")
     arrow(ax, (5.5, 9.35), (5.5, 9.75))
     box(ax, 5.1, 10.1, 9, 0.65, f"c_proj [{width}, {width}]", PALE)
     arrow(ax, (5.5, 10.45), (5.5, 11.1))
@@ -138,3 +144,31 @@ def _strip(ax: Axes, x: float, y: float, width: float, height: float, part: int,
             (x, y), width, height, facecolor=COLOURS[part], edgecolor=PALE, alpha=0.95 if head == 0 else 0.6
         )
     )
+
+
+def head_scores(scores: torch.Tensor, title: str, label: str) -> None:
+    """A number for each head, [blocks, heads], as a table of shades with the numbers in it."""
+    fig, ax = figure(title, "head", "block")
+    picture = ax.imshow(scores, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for block, row in enumerate(scores.tolist()):
+        for head, value in enumerate(row):
+            colour = "white" if value > 0.6 else "black"
+            ax.text(head, block, f"{value:.2f}", ha="center", va="center", color=colour)
+    ax.set(xticks=range(scores.shape[1]), yticks=range(scores.shape[0]))
+    ax.grid(visible=False)
+    fig.colorbar(picture, label=label)
+
+
+def attention_map(weights: torch.Tensor, tokens: Sequence[str], rows: Sequence[int], title: str) -> None:
+    """A head's weights [T, T] over a text; the rows given are framed."""
+    fig, ax = figure(title, "token looked at", "token that looks")
+    fig.set_figheight(1.4 + 0.18 * len(tokens))
+    picture = ax.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    names = [printable(token) for token in tokens]
+    ax.set_xticks(range(len(names)), names, rotation=90)
+    ax.set_yticks(range(len(names)), names)
+    ax.grid(visible=False)
+    for row in rows:
+        frame = {"facecolor": "none", "edgecolor": COLOURS[1], "linewidth": 1.5}
+        ax.add_patch(mpl.patches.Rectangle((-0.5, row - 0.5), len(names), 1, **frame))
+    fig.colorbar(picture, label="attention weight (each row adds up to 1)")

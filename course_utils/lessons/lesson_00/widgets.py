@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
+
+from course_utils import plots
 from course_utils.widgets import control
 
 
+@torch.no_grad()
 def sampling(
     model: Any,
     tokenizer: Any,
-    prompt: str = "The capital of France is",
+    filter_logits: Callable,
+    prompt: str = "One day",
     max_new_tokens: int = 20,
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
     seed: int = 0,
 ) -> None:
-    """Print a sampled continuation, and draw the ten most probable next tokens under the sampling rules."""
-    import torch
+    """Print a text sampled with the rules of filter_logits, and draw the next token's probabilities."""
 
-    from course_utils import plots
-    from course_utils.generation import filter_logits, generate
+    def probabilities(ids):
+        logits = model(ids).logits[:, -1].float()  # [1, V]
+        if temperature == 0:
+            return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
+        return filter_logits(logits, temperature, top_k, top_p).softmax(-1)
 
-    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    text = generate(model, tokenizer, [prompt], max_new_tokens=max_new_tokens, seed=seed, **settings)[0]
-    print(f"{prompt}[{text}]")
     ids = torch.tensor([tokenizer(prompt)["input_ids"]], device=model.device)
-    with torch.no_grad():
-        logits = model(ids).logits[:, -1].float()
-    if temperature == 0:
-        probabilities = torch.nn.functional.one_hot(logits[0].argmax(), logits.shape[-1]).float()
-    else:
-        probabilities = filter_logits(logits, temperature, top_k, top_p)[0].softmax(-1)
-    best = probabilities.topk(10)
-    left = int((probabilities > 0).sum())
+    start, first = ids.shape[1], probabilities(ids)[0]
+    generator = torch.Generator(model.device).manual_seed(seed)
+    for _ in range(max_new_tokens):
+        ids = torch.cat([ids, probabilities(ids).multinomial(1, generator=generator)], 1)
+    print(f"{prompt}[{tokenizer.decode(ids[0, start:].tolist())}]")
+    best, left = first.topk(10), int((first > 0).sum())
     tokens = [tokenizer.decode([token]) for token in best.indices.tolist()]
     plots.bars(
         dict(zip(tokens, best.values.tolist(), strict=True)),
@@ -43,13 +46,14 @@ def sampling(
     )
 
 
-def sampling_playground(model: Any, tokenizer: Any, prompt: str = "The capital of France is") -> None:
+def sampling_playground(model: Any, tokenizer: Any, filter_logits: Callable, prompt: str = "One day") -> None:
     """Controls for `sampling`: prompt, temperature, top-k, top-p, seed."""
 
     def show(
         prompt: str, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0
     ) -> None:
-        sampling(model, tokenizer, prompt, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        rules = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        sampling(model, tokenizer, filter_logits, prompt, seed=seed, **rules)
 
     control(
         show, prompt=prompt, temperature=(0.0, 2.0, 0.1), top_k=(0, 50), top_p=(0.05, 1.0, 0.05), seed=(0, 20)
