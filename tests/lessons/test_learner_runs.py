@@ -5,8 +5,14 @@ import pytest
 from course_utils.checks.exercises import find
 from course_utils.notebook_files import code_cells, lessons, read_notebook
 
-TRAINING = {"12": "= train_with(BETA", "13": "history = train_dpo("}  # the cell of the experiment, by lesson
+TRAINING = {  # what stands in the cell of the experiment, by lesson
+    "01": "runs_on({name})",
+    "12": "= train_with(BETA",
+    "13": "history = train_dpo(",
+}
 CALLED = [
+    ("01", "token_losses"),
+    ("01", "library_loss"),
     ("12", "per_token_rewards"),
     ("12", "gae"),
     ("12", "clipped_policy_loss"),
@@ -43,12 +49,13 @@ def marked_answer(name):
 def test_training_calls_the_learners_function(lesson, name, smoke, capsys):
     answer, calls = marked_answer(name)
     namespace, [path] = {"__name__": "__main__", "answer": answer}, lessons([lesson])
+    training = TRAINING[lesson].format(name=name)
     for cell in code_cells(read_notebook(path)):
         before, source = len(calls), cell.source
         if f"check.{name}(" in source:
             source = f"{name} = check.{name}(answer)"
         exec(compile(source, f"lesson {lesson}", "exec"), namespace)
-        if TRAINING[lesson] in source:
+        if training in source:
             break
     assert f"your {name}" in capsys.readouterr().out
-    assert TRAINING[lesson] in source and len(calls) > before
+    assert training in source and len(calls) > before
