@@ -9,7 +9,7 @@ from helpers import draws_of, feed, tiny_model
 from course_utils.data import Fact, batches, encode_text
 from course_utils.evaluation import answer_questions, score_answers
 from course_utils.lessons.lesson_01 import experiments
-from course_utils.lessons.lesson_01.exercises import shifted_first
+from course_utils.lessons.lesson_01.exercises import colleagues_loss
 from course_utils.making.claims import claims_in
 from course_utils.models import load_model
 from course_utils.notebook_files import lessons, read_notebook
@@ -62,7 +62,7 @@ def margin_over_a_random_change(loss_fn):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss_fn, holds", [(fast_lm_loss, True), (shifted_first, False)])
+@pytest.mark.parametrize("loss_fn, holds", [(fast_lm_loss, True), (colleagues_loss, False)])
 def test_the_headline_fails_where_the_labels_are_shifted_twice(loss_fn, holds):
     [path] = lessons(["01"])
     [headline] = [each for each in claims_in(read_notebook(path)) if each.constant("headline")]

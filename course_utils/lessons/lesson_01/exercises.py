@@ -412,7 +412,7 @@ def library_loss(model, batch):
     return output.loss * count, count
 
 
-def shifted_first(model, batch):
+def colleagues_loss(model, batch):
     """library_loss as it is often written: the labels are shifted before transformers shifts them."""
     labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)  # position t predicts token t + 1
     output = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels)
@@ -481,7 +481,7 @@ COUNT = (
     "first label of a row is predicted by none: count in labels[:, 1:]."
 )
 LIBRARY_MISTAKES = [
-    (TWICE, shifted_first),
+    (TWICE, colleagues_loss),
     (TWICE, _by_labels(lambda batch: F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE))),
     (TWICE, _shifted_by_hand),
     (

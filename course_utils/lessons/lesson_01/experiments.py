@@ -19,7 +19,7 @@ from course_utils.data import (
 )
 from course_utils.evaluation import answer_questions, mean_loss, normalise, score_answers
 from course_utils.generation import generate
-from course_utils.lessons.lesson_01.exercises import relative_change, shifted_first
+from course_utils.lessons.lesson_01.exercises import colleagues_loss, relative_change
 from course_utils.models import load_model
 from course_utils.stored_runs import load_sweep, sweep
 from course_utils.training import fast_lm_loss, train
@@ -96,7 +96,7 @@ def start_and_rate(point: dict, seed: int) -> dict:
     after, questions = copy.deepcopy(before), short_questions("tune", 96, seed)
     texts = [encode_text(tokenizer, row["prompt"] + row["completion"]) for row in questions]
     stream = batches(texts, 16, seed, tokenizer.pad_token_id)
-    loss_fn = shifted_first if point["shifts"] == 2 else fast_lm_loss
+    loss_fn = colleagues_loss if point["shifts"] == 2 else fast_lm_loss
     train(after, stream, steps=80, lr=point["lr"], loss_fn=loss_fn, seed=seed, label=f"{point}, seed {seed}")
     old, new = list(before.parameters()), list(after.parameters())
     relative = relative_change(old, new)
