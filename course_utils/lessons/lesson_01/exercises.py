@@ -94,6 +94,11 @@ def _view_the_wrong_way(logits, labels):
     return losses.view(-1, len(labels)).T
 
 
+def _flat_before_the_shift(logits, labels):
+    losses = F.cross_entropy(logits.flatten(0, 1)[:-1], labels.flatten()[1:], reduction="none")
+    return losses[: labels.numel() - len(labels)].view(len(labels), -1)
+
+
 def _row_by_row(logits, labels):
     rows = []
     for row, targets in zip(logits[:, :-1], labels[:, 1:], strict=True):
@@ -111,12 +116,18 @@ NO_ID = (
     "Without -100 among the labels your losses are right; with it, looking up stops: -100 is "
     "no token id. Look up any valid id in its place, and set that loss to 0 afterwards."
 )
+EVERY_POSITION = (
+    "You return a loss for every position. The last position has no next "
+    "token in the sequence, and the first token is predicted by none: T - 1 losses are left."
+)
+JUST_READ = (
+    "You go by the label of the token just read. Whether a loss is 0 goes by the label of "
+    "the token that is predicted: labels[:, 1:]."
+)
 LOSS_MISTAKES = [
-    (
-        "You return a loss for every position. The last position has no next "
-        "token in the sequence, and the first token is predicted by none: T - 1 losses are left.",
-        _each,
-    ),
+    (EVERY_POSITION, _each),
+    (EVERY_POSITION, lambda logits, labels: F.pad(token_losses(logits, labels), (0, 1))),
+    (EVERY_POSITION, lambda logits, labels: F.pad(token_losses(logits, labels), (1, 0))),
     (ONE_NUMBER, lambda logits, labels: token_losses(logits, labels).mean()),
     (ONE_NUMBER, lambda logits, labels: token_losses(logits, labels).sum()),
     (ONE_NUMBER, lambda logits, labels: F.cross_entropy(logits[:, :-1].mT, labels[:, 1:])),
@@ -179,11 +190,16 @@ LOSS_MISTAKES = [
     (NO_ID, _gather_without_clamp),
     (NO_ID, _by_rows_and_columns),
     (
-        "You go by the label of the token just read. Whether a loss is 0 goes by the label of "
-        "the token that is predicted: labels[:, 1:].",
+        JUST_READ,
         lambda logits, labels: token_losses(logits, labels.clamp(min=0)).masked_fill(
             labels[:, :-1] == -100, 0.0
         ),
+    ),
+    (JUST_READ, lambda logits, labels: token_losses(logits, labels).masked_fill(labels[:, :-1] == -100, 0.0)),
+    (
+        "You flatten first and shift then, so the last token of a text predicts the first one of the next. "
+        "Shift each row: logits[:, :-1] and labels[:, 1:].",
+        _flat_before_the_shift,
     ),
     (
         "Where the label is -100 the loss should be 0, and you return something else.",
@@ -218,9 +234,9 @@ def _padded_losses(*rows):
 
 
 def _perplexity_batches():
-    """Two batches whose rows differ in length; in the second a prompt, token 0 and a loss of exactly 0."""
+    """Two batches whose rows differ in length; in the second a prompt, token 0 and losses of 0."""
     losses, labels = _padded_losses([-100, -100, 8, 0, 3], [6, 2, 7], [5, 0, 3, 3, 9, 1, 4])
-    losses[2, 1] = 0.0
+    losses[2, 1] = losses[2, 4] = 0.0
     return [_padded_losses([5, 7, 2, 9, 4, 1], [3, 8]), (losses, labels)]
 
 
@@ -229,6 +245,11 @@ def _perplexity(fault):
     return lambda losses, labels: fault(losses, labels[:, 1:] != -100)
 
 
+ALL_POSITIONS = "You divide by all positions, padding too. Divide by the number of tokens that are counted."
+LAST_LEFT_OUT = (
+    "You go by labels[:, :-1]. What counts are the labels that are not -100 in labels[:, 1:], those that are "
+    "predicted."
+)
 PERPLEXITY_MISTAKES = [
     (
         "This is the mean loss in nats. Perplexity is exp of it.",
@@ -238,20 +259,20 @@ PERPLEXITY_MISTAKES = [
         "The losses are in nats (natural logarithm), so the power is of e, not of 2.",
         _perplexity(lambda losses, counted: 2 ** (losses.sum() / counted.sum())),
     ),
-    (
-        "You divide by all positions, padding too. Divide by the number of tokens that are counted.",
-        lambda losses, labels: losses.mean().exp(),
-    ),
+    (ALL_POSITIONS, lambda losses, labels: losses.mean().exp()),
+    (ALL_POSITIONS, lambda losses, labels: (losses.sum() / labels.numel()).exp()),
     (
         "You divide by the number of labels that are not -100. The first label of each row is "
         "predicted by nobody: count in labels[:, 1:].",
         lambda losses, labels: (losses.sum() / (labels != -100).sum()).exp(),
     ),
     (
-        "You count in labels[:, :-1]. Count the labels that are not -100 in labels[:, 1:], those that are "
-        "predicted.",
-        lambda losses, labels: (losses.sum() / (labels[:, :-1] != -100).sum()).exp(),
+        "You take one token off for each row. A row that begins with -100 has none to take off: count the "
+        "labels that are not -100 in labels[:, 1:].",
+        lambda losses, labels: (losses.sum() / ((labels != -100).sum() - len(labels))).exp(),
     ),
+    (LAST_LEFT_OUT, lambda losses, labels: (losses.sum() / (labels[:, :-1] != -100).sum()).exp()),
+    (LAST_LEFT_OUT, lambda losses, labels: losses[labels[:, :-1] != -100].mean().exp()),
     (
         "You take the mean of each row and then the mean of the rows: a "
         "token of a short row weighs more than one of a long row. Sum all "
@@ -391,6 +412,20 @@ CHANGE_MISTAKES = [
         "The changes are added up with their signs and cancel. Square them first.",
         _of_vectors(lambda old, new: (new - old).sum() / old.sum()),
     ),
+    (
+        "It is upside down: divide the norm of the change by the norm of the weights before.",
+        _of_vectors(lambda old, new: old.norm() / (new - old).norm()),
+    ),
+    (
+        "You take the largest ratio of a tensor. Sum the squares over all tensors first.",
+        _of_norms(lambda changes, sizes: (changes / sizes).max()),
+    ),
+    (
+        "Only the matrices are looked at. The vectors (biases, for example) are weights, too.",
+        lambda before, after: relative_change(
+            *[[tensor for tensor in side if tensor.ndim == 2] for side in (before, after)]
+        ),
+    ),
     ("This is the ratio of the norms, new over old.", _of_vectors(lambda old, new: new.norm() / old.norm())),
     (
         "Only the first tensor of the list is looked at.",
@@ -421,7 +456,9 @@ def colleagues_loss(model, batch):
 
 
 def _small_model(vocabulary, width):
-    config = GPT2Config(vocabulary, 16, width, n_layer=1, n_head=2, initializer_range=0.5)
+    config = GPT2Config(
+        vocab_size=vocabulary, n_positions=16, n_embd=width, n_layer=1, n_head=2, initializer_range=0.5
+    )
     return GPT2LMHeadModel(config).eval()
 
 
