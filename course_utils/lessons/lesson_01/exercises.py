@@ -457,7 +457,14 @@ def colleagues_loss(model, batch):
 
 def _small_model(vocabulary, width):
     config = GPT2Config(
-        vocab_size=vocabulary, n_positions=16, n_embd=width, n_layer=1, n_head=2, initializer_range=0.5
+        vocab_size=vocabulary,
+        n_positions=16,
+        n_embd=width,
+        n_layer=1,
+        n_head=2,
+        initializer_range=0.5,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     return GPT2LMHeadModel(config).eval()
 
@@ -492,15 +499,32 @@ def _shifted_by_hand(model, batch):
     return output.loss * count, count
 
 
-def _with_all_labels_counted(model, batch):
-    count = (batch["labels"] != IGNORE).sum()
-    return library_loss(model, batch)[0] / library_loss(model, batch)[1] * count, count
+def _with_count(count_of):
+    """A wrong library_loss, which takes count_of(batch) for the number of tokens."""
+
+    def wrong(model, batch):
+        total, count = library_loss(model, batch)
+        other = torch.as_tensor(count_of(batch))
+        return total / count * other, other
+
+    return wrong
 
 
-def _times_positions(model, batch):
-    loss, count = library_loss(model, batch)
-    positions = torch.tensor(batch["labels"][:, 1:].numel())
-    return loss / count * positions, positions
+def _twice_and_counted_after(model, batch):
+    labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
+    return library_loss(model, {**batch, "labels": labels})
+
+
+def _padding_alone_masked(model, batch):
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORE)
+    return library_loss(model, {**batch, "labels": labels})
+
+
+def _mean_of_rows(model, batch):
+    rows = [{name: part[i : i + 1] for name, part in batch.items()} for i in range(len(batch["labels"]))]
+    means = [total / count for total, count in (library_loss(model, row) for row in rows)]
+    count = library_loss(model, batch)[1]
+    return sum(means) / len(means) * count, count
 
 
 def _by_hand_on_logits(model, batch):
@@ -521,6 +545,7 @@ LIBRARY_MISTAKES = [
     (TWICE, colleagues_loss),
     (TWICE, _by_labels(lambda batch: F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE))),
     (TWICE, _shifted_by_hand),
+    (TWICE, _twice_and_counted_after),
     (
         "roll moves the labels too, and the library shifts once more. It takes the labels as they are.",
         _by_labels(lambda batch: batch["labels"].roll(-1, 1)),
@@ -535,8 +560,36 @@ LIBRARY_MISTAKES = [
         "there.",
         _by_labels(lambda batch: batch["input_ids"]),
     ),
-    (COUNT, _with_all_labels_counted),
-    (COUNT, _times_positions),
+    (
+        "Prompts are scored: you mask the padding alone. The labels of the batch have -100 at both.",
+        _padding_alone_masked,
+    ),
+    (COUNT, _with_count(lambda batch: (batch["labels"] != IGNORE).sum())),
+    (COUNT, _with_count(lambda batch: batch["labels"][:, 1:].numel())),
+    (COUNT, _with_count(lambda batch: batch["labels"].numel())),
+    (COUNT, _with_count(lambda batch: batch["attention_mask"].sum())),
+    (COUNT, _with_count(lambda batch: len(batch["labels"]))),
+    (
+        "The sum is right, and the number is not. Return the number that you multiply by: of labels[:, 1:] that "
+        "are not -100.",
+        lambda model, batch: (library_loss(model, batch)[0], (batch["labels"] != IGNORE).sum()),
+    ),
+    (
+        "You divide the library's mean by the number of tokens. It is a mean already: multiply.",
+        lambda model, batch: (
+            library_loss(model, batch)[0] / library_loss(model, batch)[1] ** 2,
+            library_loss(model, batch)[1],
+        ),
+    ),
+    (
+        "You take the mean of the rows' means: a token of a short row then weighs more. Give the library the "
+        "whole batch at once.",
+        _mean_of_rows,
+    ),
+    (
+        "The order is turned: first the summed loss, then the number.",
+        lambda model, batch: library_loss(model, batch)[::-1],
+    ),
     (
         "The library's loss is a mean. Training wants the sum: multiply it by the number of tokens.",
         lambda model, batch: (
