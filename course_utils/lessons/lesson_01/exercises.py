@@ -570,8 +570,8 @@ LIBRARY_MISTAKES = [
     (COUNT, _with_count(lambda batch: batch["attention_mask"].sum())),
     (COUNT, _with_count(lambda batch: len(batch["labels"]))),
     (
-        "The sum is right, and the number is not. Return the number that you multiply by: of labels[:, 1:] that "
-        "are not -100.",
+        "The sum is right, and the number is not. Return the number that you multiply by: that of "
+        "labels[:, 1:] that are not -100.",
         lambda model, batch: (library_loss(model, batch)[0], (batch["labels"] != IGNORE).sum()),
     ),
     (
