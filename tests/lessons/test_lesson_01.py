@@ -27,7 +27,7 @@ def test_a_random_change_is_as_long_as_the_other_in_every_tensor_and_has_another
     changed = experiments.random_change(copy.deepcopy(before), before, after, seed=0, size=size)
     for old, new, random in zip(before.parameters(), after.parameters(), changed.parameters(), strict=True):
         change, noise = (new - old).flatten(), (random - old).flatten()
-        assert noise.norm() == pytest.approx(size * change.norm(), rel=1e-4)
+        assert noise.norm().item() == pytest.approx(size * change.norm().item(), rel=1e-4)
         if len(change) > 500 and change.any():
             assert abs(torch.cosine_similarity(change, noise, dim=0)) < 0.2
 

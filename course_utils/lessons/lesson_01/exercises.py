@@ -236,7 +236,7 @@ def _padded_losses(*rows):
 def _perplexity_batches():
     """Two batches whose rows differ in length; in the second a prompt, token 0 and losses of 0."""
     losses, labels = _padded_losses([-100, -100, 8, 0, 3], [6, 2, 7], [5, 0, 3, 3, 9, 1, 4])
-    losses[2, 1] = losses[2, 4] = 0.0
+    losses[2, [1, 2, 4]] = 0.0
     return [_padded_losses([5, 7, 2, 9, 4, 1], [3, 8]), (losses, labels)]
 
 
