@@ -8,6 +8,8 @@ from course_utils.notebook_files import code_cells, lessons, read_notebook
 CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it runs in)
     ("00", "filter_logits", "name: continue_texts("),
     ("00", "attention_head", "experiments.train_on_letters("),
+    ("01", "token_losses", "runs_on(token_losses)"),
+    ("01", "library_loss", "runs_on(library_loss)"),
     ("12", "per_token_rewards", "= train_with(BETA"),
     ("12", "gae", "= train_with(BETA"),
     ("12", "clipped_policy_loss", "= train_with(BETA"),

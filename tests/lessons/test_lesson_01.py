@@ -1,9 +1,69 @@
-"""Lesson 01: right answers to its exercises pass, and wrong ones get their own message."""
+"""Lesson 01: verdicts on answers to its exercises; its control; its headline, which a broken loss fails."""
+
+import copy
 
 import pytest
-from helpers import draws_of, feed
+import torch
+from helpers import draws_of, feed, tiny_model
+
+from course_utils.data import Fact, batches, encode_text
+from course_utils.evaluation import answer_questions, score_answers
+from course_utils.lessons.lesson_01 import experiments
+from course_utils.lessons.lesson_01.exercises import colleagues_loss
+from course_utils.making.claims import claims_in
+from course_utils.models import load_model
+from course_utils.notebook_files import lessons, read_notebook
+from course_utils.training import fast_lm_loss, train
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("01"))
 def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
+
+
+@pytest.mark.parametrize("size", [1.0, 3.0])
+def test_a_random_change_is_as_long_as_the_other_in_every_tensor_and_has_another_direction(size):
+    before, after = tiny_model(0), tiny_model(1)
+    changed = experiments.random_change(copy.deepcopy(before), before, after, seed=0, size=size)
+    for old, new, random in zip(before.parameters(), after.parameters(), changed.parameters(), strict=True):
+        change, noise = (new - old).flatten(), (random - old).flatten()
+        assert noise.norm().item() == pytest.approx(size * change.norm().item(), rel=1e-4)
+        if len(change) > 500 and change.any():
+            assert abs(torch.cosine_similarity(change, noise, dim=0)) < 0.2
+
+
+def test_the_norm_is_that_of_one_long_vector():
+    tensors = [torch.randn(3, 4), torch.randn(5)]
+    assert experiments.norm(tensors) == pytest.approx(torch.cat([t.flatten() for t in tensors]).norm().item())
+
+
+def test_a_statement_is_completed_by_the_object_as_a_whole_word(monkeypatch):
+    texts = [" Paris, on the Seine", ' "the Paris" of old', " Parisian", " Rome"]
+    monkeypatch.setattr(experiments, "generate", lambda *_, **__: texts)
+    facts = [Fact("capital", "France", "Paris", "held_out")] * len(texts)
+    assert experiments.statements_completed(None, None, facts) == 0.5
+
+
+def margin_over_a_random_change(loss_fn):
+    """What the headline measures, after 60 steps with this loss, on 100 questions."""
+    base, tokenizer = load_model("pocket")
+    tuned = copy.deepcopy(base)
+    rows = experiments.short_questions("tune", 96, 0)
+    texts = [encode_text(tokenizer, row["prompt"] + row["completion"]) for row in rows]
+    stream = batches(texts, 16, 0, tokenizer.pad_token_id)
+    train(tuned, stream, steps=60, lr=experiments.RATE, loss_fn=loss_fn)
+    shaken = experiments.random_change(copy.deepcopy(base), base, tuned, seed=0)
+    questions = experiments.short_questions("held_out", 100, 0)
+    shares = [
+        score_answers(answer_questions(model, tokenizer, questions, max_new_tokens=10), questions)[0]
+        for model in (tuned, shaken)
+    ]
+    return shares[0] - shares[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss_fn, holds", [(fast_lm_loss, True), (colleagues_loss, False)])
+def test_the_headline_fails_where_the_labels_are_shifted_twice(loss_fn, holds):
+    [path] = lessons(["01"])
+    [headline] = [each for each in claims_in(read_notebook(path)) if each.constant("headline")]
+    assert (margin_over_a_random_change(loss_fn) >= headline.constant("at_least")) == holds

@@ -44,6 +44,7 @@ def test_loss_of_text_prints_the_mean_over_the_predicted_tokens(capsys):
         assert f"perplexity {math.exp(mean):.1f}." in out
         worst = max(range(len(losses)), key=losses.__getitem__)
         assert f"Least expected: {tokenizer.decode([ids[worst + 1]])!r}" in out
+        assert f"Model: {name}." in plt.gcf().get_suptitle()
         below = plt.gcf().axes[1]
         assert below.patches[0].get_width() == pytest.approx(probabilities[-1].max().item(), abs=1e-5)
 

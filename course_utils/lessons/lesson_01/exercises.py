@@ -1,4 +1,4 @@
-"""Exercises of lesson 01: the loss of a language model, perplexity, and how far weights move."""
+"""Exercises of lesson 01: the loss of a language model, perplexity, how far weights move, a double shift."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from transformers import GPT2Config, GPT2LMHeadModel
 
-from course_utils.checks.compare import compare
+from course_utils.checks.compare import compare, expect_gradients
 from course_utils.checks.exercises import Exercise
-
-
-def shifted_loss(logits, labels):
-    """Loss of every next token in nats, 0 where its label is -100. [B, T, V], [B, T] -> [B, T - 1]."""
-    targets = labels[:, 1:]  # (B, T - 1): position t predicts token t + 1
-    log_probabilities = logits[:, :-1].log_softmax(dim=-1)  # (B, T - 1, V)
-    ids = targets.clamp(min=0).unsqueeze(-1)  # (B, T - 1, 1): any valid id where the label is -100
-    losses = -log_probabilities.gather(-1, ids).squeeze(-1)
-    return losses.masked_fill(targets == -100, 0.0)
+from course_utils.data import IGNORE, Example, collate
+from course_utils.log_probs import token_losses
+from course_utils.training import fast_lm_loss, lm_loss
 
 
 def _texts():
@@ -43,7 +38,7 @@ def _picked(values, ids):
 
 
 def _loss(fault):
-    """A wrong shifted_loss: fault(logits of all but the last position, targets), then 0 at -100."""
+    """A wrong token_losses: fault(logits of all but the last position, targets), then 0 at -100."""
 
     def wrong(logits, labels):
         losses = fault(logits[:, :-1], labels[:, 1:])
@@ -72,14 +67,36 @@ def _gather_without_clamp(logits, labels):
 
 
 def _labels_in_place(logits, labels):
-    right = shifted_loss(logits, labels)
+    right = token_losses(logits, labels)
     labels.clamp_(min=0)
     return right
 
 
-def _by_cross_entropy(logits, labels):
+def _by_gather(logits, labels):
+    targets = labels[:, 1:]  # (B, T - 1)
+    losses = -_picked(logits[:, :-1].log_softmax(-1), targets)
+    return losses.masked_fill(targets == IGNORE, 0.0)
+
+
+def _times_above_zero(logits, labels):
+    return _loss(lambda rest, targets: -_picked(rest.log_softmax(-1), targets) * (targets > 0))(
+        logits, labels
+    )
+
+
+def _ignoring_token_0(logits, labels):
+    targets = labels[:, 1:].clamp(min=0)
+    return F.cross_entropy(logits[:, :-1].mT, targets, ignore_index=0, reduction="none")
+
+
+def _view_the_wrong_way(logits, labels):
     losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="none")
-    return losses.view(len(labels), -1)
+    return losses.view(-1, len(labels)).T
+
+
+def _flat_before_the_shift(logits, labels):
+    losses = F.cross_entropy(logits.flatten(0, 1)[:-1], labels.flatten()[1:], reduction="none")
+    return losses[: labels.numel() - len(labels)].view(len(labels), -1)
 
 
 def _row_by_row(logits, labels):
@@ -91,18 +108,28 @@ def _row_by_row(logits, labels):
 
 ONE_NUMBER = "You return one number. Return the loss of every token, [B, T - 1]; the mean comes later."
 READ = "You compare position t with token t, which it has just read. Position t predicts token t + 1."
+TOKEN_0 = (
+    "Token 0 is a token like any other, and its loss is 0 in what you return. Only the label -100 marks what "
+    "does not count."
+)
 NO_ID = (
     "Without -100 among the labels your losses are right; with it, looking up stops: -100 is "
     "no token id. Look up any valid id in its place, and set that loss to 0 afterwards."
 )
+EVERY_POSITION = (
+    "You return a loss for every position. The last position has no next "
+    "token in the sequence, and the first token is predicted by none: T - 1 losses are left."
+)
+JUST_READ = (
+    "You go by the label of the token just read. Whether a loss is 0 goes by the label of "
+    "the token that is predicted: labels[:, 1:]."
+)
 LOSS_MISTAKES = [
-    (
-        "You return a loss for every position. The last position has no next "
-        "token in the sequence, and the first token is predicted by none: T - 1 losses are left.",
-        _each,
-    ),
-    (ONE_NUMBER, lambda logits, labels: shifted_loss(logits, labels).mean()),
-    (ONE_NUMBER, lambda logits, labels: shifted_loss(logits, labels).sum()),
+    (EVERY_POSITION, _each),
+    (EVERY_POSITION, lambda logits, labels: F.pad(token_losses(logits, labels), (0, 1))),
+    (EVERY_POSITION, lambda logits, labels: F.pad(token_losses(logits, labels), (1, 0))),
+    (ONE_NUMBER, lambda logits, labels: token_losses(logits, labels).mean()),
+    (ONE_NUMBER, lambda logits, labels: token_losses(logits, labels).sum()),
     (ONE_NUMBER, lambda logits, labels: F.cross_entropy(logits[:, :-1].mT, labels[:, 1:])),
     (
         "You return T - 2 losses for T tokens: two shifts. Shift once, by one position.",
@@ -114,11 +141,11 @@ LOSS_MISTAKES = [
     ),
     (
         "You return T - 2 losses for T tokens: two shifts. Shift once, by one position.",
-        lambda logits, labels: shifted_loss(logits[:, 1:], labels[:, :-1]),
+        lambda logits, labels: token_losses(logits[:, 1:], labels[:, :-1]),
     ),
     (
         "Your losses are negative: these are the log-probabilities. The loss is minus them.",
-        lambda logits, labels: -shifted_loss(logits, labels),
+        lambda logits, labels: -token_losses(logits, labels),
     ),
     (READ, lambda logits, labels: _each(logits, labels)[:, :-1]),
     (READ, lambda logits, labels: _each(logits, labels)[:, 1:]),
@@ -146,29 +173,33 @@ LOSS_MISTAKES = [
     ),
     (
         "These are bits (log2). Nats use the natural logarithm.",
-        lambda logits, labels: shifted_loss(logits, labels) / math.log(2),
+        lambda logits, labels: token_losses(logits, labels) / math.log(2),
     ),
     (
         "The softmax is taken twice: cross_entropy takes logits.",
         _loss(lambda logits, targets: -_picked(logits.softmax(-1).log_softmax(-1), targets)),
     ),
+    (TOKEN_0, lambda logits, labels: token_losses(logits, labels).masked_fill(labels[:, 1:] <= 0, 0.0)),
+    (TOKEN_0, _times_above_zero),
+    (TOKEN_0, _ignoring_token_0),
     (
-        "Token 0 does not count here. Only the label -100 marks what is left out.",
-        lambda logits, labels: shifted_loss(logits, labels).masked_fill(labels[:, 1:] <= 0, 0.0),
-    ),
-    (
-        "The losses are right and stand in the wrong order. flatten goes row by row, so the way back is "
+        "The losses are right and stand in the wrong places. flatten goes row by row, so the way back is "
         "view(B, T - 1).",
-        lambda logits, labels: shifted_loss(logits, labels).reshape(-1, len(labels)).T,
+        _view_the_wrong_way,
     ),
     (NO_ID, _gather_without_clamp),
     (NO_ID, _by_rows_and_columns),
     (
-        "You go by the label of the token just read. Whether a loss is 0 goes by the label of "
-        "the token that is predicted: labels[:, 1:].",
-        lambda logits, labels: shifted_loss(logits, labels.clamp(min=0)).masked_fill(
+        JUST_READ,
+        lambda logits, labels: token_losses(logits, labels.clamp(min=0)).masked_fill(
             labels[:, :-1] == -100, 0.0
         ),
+    ),
+    (JUST_READ, lambda logits, labels: token_losses(logits, labels).masked_fill(labels[:, :-1] == -100, 0.0)),
+    (
+        "You flatten first and shift then, so the last token of a text predicts the first one of the next. "
+        "Shift each row: logits[:, :-1] and labels[:, 1:].",
+        _flat_before_the_shift,
     ),
     (
         "Where the label is -100 the loss should be 0, and you return something else.",
@@ -177,9 +208,9 @@ LOSS_MISTAKES = [
     (
         "Where the label is -100 the loss is dropped. Keep its place, with a 0: [B, T - 1] stays.",
         lambda logits, labels: (
-            shifted_loss(logits, labels)[labels[:, 1:] != -100].view(1, -1)
+            token_losses(logits, labels)[labels[:, 1:] != -100].view(1, -1)
             if (labels == -100).any()
-            else shifted_loss(logits, labels)
+            else token_losses(logits, labels)
         ),
     ),
 ]
@@ -203,9 +234,9 @@ def _padded_losses(*rows):
 
 
 def _perplexity_batches():
-    """Two batches whose rows differ in length; in the second a prompt, token 0 and a loss of exactly 0."""
+    """Two batches whose rows differ in length; in the second a prompt, token 0 and losses of 0."""
     losses, labels = _padded_losses([-100, -100, 8, 0, 3], [6, 2, 7], [5, 0, 3, 3, 9, 1, 4])
-    losses[2, 1] = 0.0
+    losses[2, [1, 2, 4]] = 0.0
     return [_padded_losses([5, 7, 2, 9, 4, 1], [3, 8]), (losses, labels)]
 
 
@@ -214,6 +245,11 @@ def _perplexity(fault):
     return lambda losses, labels: fault(losses, labels[:, 1:] != -100)
 
 
+ALL_POSITIONS = "You divide by all positions, padding too. Divide by the number of tokens that are counted."
+LAST_LEFT_OUT = (
+    "You go by labels[:, :-1]. What counts are the labels that are not -100 in labels[:, 1:], those that are "
+    "predicted."
+)
 PERPLEXITY_MISTAKES = [
     (
         "This is the mean loss in nats. Perplexity is exp of it.",
@@ -223,20 +259,20 @@ PERPLEXITY_MISTAKES = [
         "The losses are in nats (natural logarithm), so the power is of e, not of 2.",
         _perplexity(lambda losses, counted: 2 ** (losses.sum() / counted.sum())),
     ),
-    (
-        "You divide by all positions, padding too. Divide by the number of tokens that are counted.",
-        lambda losses, labels: losses.mean().exp(),
-    ),
+    (ALL_POSITIONS, lambda losses, labels: losses.mean().exp()),
+    (ALL_POSITIONS, lambda losses, labels: (losses.sum() / labels.numel()).exp()),
     (
         "You divide by the number of labels that are not -100. The first label of each row is "
         "predicted by nobody: count in labels[:, 1:].",
         lambda losses, labels: (losses.sum() / (labels != -100).sum()).exp(),
     ),
     (
-        "You count in labels[:, :-1]. Count the labels that are not -100 in labels[:, 1:], those that are "
-        "predicted.",
-        lambda losses, labels: (losses.sum() / (labels[:, :-1] != -100).sum()).exp(),
+        "You take one token off for each row. A row that begins with -100 has none to take off: count the "
+        "labels that are not -100 in labels[:, 1:].",
+        lambda losses, labels: (losses.sum() / ((labels != -100).sum() - len(labels))).exp(),
     ),
+    (LAST_LEFT_OUT, lambda losses, labels: (losses.sum() / (labels[:, :-1] != -100).sum()).exp()),
+    (LAST_LEFT_OUT, lambda losses, labels: losses[labels[:, :-1] != -100].mean().exp()),
     (
         "You take the mean of each row and then the mean of the rows: a "
         "token of a short row weighs more than one of a long row. Sum all "
@@ -376,6 +412,20 @@ CHANGE_MISTAKES = [
         "The changes are added up with their signs and cancel. Square them first.",
         _of_vectors(lambda old, new: (new - old).sum() / old.sum()),
     ),
+    (
+        "It is upside down: divide the norm of the change by the norm of the weights before.",
+        _of_vectors(lambda old, new: old.norm() / (new - old).norm()),
+    ),
+    (
+        "You take the largest ratio of a tensor. Sum the squares over all tensors first.",
+        _of_norms(lambda changes, sizes: (changes / sizes).max()),
+    ),
+    (
+        "Only the matrices are looked at. The vectors (biases, for example) are weights, too.",
+        lambda before, after: relative_change(
+            *[[tensor for tensor in side if tensor.ndim == 2] for side in (before, after)]
+        ),
+    ),
     ("This is the ratio of the norms, new over old.", _of_vectors(lambda old, new: new.norm() / old.norm())),
     (
         "Only the first tensor of the list is looked at.",
@@ -390,135 +440,187 @@ CHANGE_MISTAKES = [
 ]
 
 
-def gpt2_parameters(vocabulary, positions, width, layers):
-    """Number of parameters of a GPT-2 of these sizes; the head shares the token embedding."""
-    embeddings = vocabulary * width + positions * width
-    norm = 2 * width
-    attention = (width * 3 * width + 3 * width) + (width * width + width)
-    mlp = (width * 4 * width + 4 * width) + (4 * width * width + width)
-    return embeddings + layers * (norm + attention + norm + mlp) + norm
+def library_loss(model, batch):
+    """Summed loss of a batch by transformers' labels=, and the number of tokens that it is the sum over."""
+    output = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"])
+    count = (batch["labels"][:, 1:] != IGNORE).sum()
+    return output.loss * count, count
 
 
-def _count(fault):
-    """A wrong gpt2_parameters: what is counted too much, fault(vocabulary, positions, width, layers)."""
-    return lambda *sizes: gpt2_parameters(*sizes) + fault(*sizes)
+def colleagues_loss(model, batch):
+    """library_loss as it is often written: the labels are shifted before transformers shifts them."""
+    labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)  # position t predicts token t + 1
+    output = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels)
+    count = (labels != IGNORE).sum()
+    return output.loss * count, count
 
 
-def _by_tensors(vocabulary, positions, width, layers):
-    shapes = [(width,), (width,), (width, 3 * width), (3 * width,), (width, width), (width,)]
-    shapes += [(width,), (width,), (width, 4 * width), (4 * width,), (4 * width, width), (width,)]
-    outside = [(vocabulary, width), (positions, width), (width,), (width,)]
-    return sum(map(math.prod, outside)) + layers * sum(map(math.prod, shapes))
+def _small_model(vocabulary, width):
+    config = GPT2Config(
+        vocab_size=vocabulary,
+        n_positions=16,
+        n_embd=width,
+        n_layer=1,
+        n_head=2,
+        initializer_range=0.5,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return GPT2LMHeadModel(config).eval()
 
 
-def _by_formula(vocabulary, positions, width, layers):
-    return width * (vocabulary + positions + 2 + layers * (12 * width + 13.0))
+def _example(prompt, completion):
+    """Token ids, the last of them an end of text (0), with labels on those after the prompt."""
+    return Example([*prompt, *completion, 0], [IGNORE] * len(prompt) + [*completion, 0])
 
 
-NO_NORMS = "The layer norms are missing: a scale and a shift for each feature."
-COUNT_MISTAKES = [
+def _batches_for_the_library():
+    """A model and a padded batch, twice: all tokens scored and 0 as the pad; prompts without loss, pad 1."""
+    whole = [_example([], row) for row in ([5, 3, 8, 2, 6], [4, 7, 1])]
+    answers = [_example([5, 3, 8, 2], [6, 4]), _example([2, 9], [7]), _example([], [3, 6, 1, 5])]
+    return [(_small_model(10, 8), collate(whole, 0)), (_small_model(12, 6), collate(answers, 1))]
+
+
+def _by_labels(fault):
+    """A wrong library_loss, whose labels are fault(batch); the count is right."""
+
+    def wrong(model, batch):
+        output = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=fault(batch))
+        count = (batch["labels"][:, 1:] != IGNORE).sum()
+        return output.loss * count, count
+
+    return wrong
+
+
+def _shifted_by_hand(model, batch):
+    """Both sides shifted by hand, and then once more by the library."""
+    output = model(batch["input_ids"][:, :-1], labels=batch["labels"][:, 1:])
+    count = (batch["labels"][:, 1:] != IGNORE).sum()
+    return output.loss * count, count
+
+
+def _with_count(count_of):
+    """A wrong library_loss, which takes count_of(batch) for the number of tokens."""
+
+    def wrong(model, batch):
+        total, count = library_loss(model, batch)
+        other = torch.as_tensor(count_of(batch))
+        return total / count * other, other
+
+    return wrong
+
+
+def _twice_and_counted_after(model, batch):
+    labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)
+    return library_loss(model, {**batch, "labels": labels})
+
+
+def _padding_alone_masked(model, batch):
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORE)
+    return library_loss(model, {**batch, "labels": labels})
+
+
+def _mean_of_rows(model, batch):
+    rows = [{name: part[i : i + 1] for name, part in batch.items()} for i in range(len(batch["labels"]))]
+    means = [total / count for total, count in (library_loss(model, row) for row in rows)]
+    count = library_loss(model, batch)[1]
+    return sum(means) / len(means) * count, count
+
+
+def _by_hand_on_logits(model, batch):
+    logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    targets = batch["labels"][:, 1:]
+    return F.cross_entropy(logits[:, :-1].mT, targets, reduction="sum"), (targets != IGNORE).sum()
+
+
+TWICE = (
+    "The labels are still shifted twice: once here, and once inside the model. transformers takes the labels "
+    "as they are, unshifted."
+)
+COUNT = (
+    "The mean of the library is over the labels that are predicted, and you multiply by another number. The "
+    "first label of a row is predicted by none: count in labels[:, 1:]."
+)
+LIBRARY_MISTAKES = [
+    (TWICE, colleagues_loss),
+    (TWICE, _by_labels(lambda batch: F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE))),
+    (TWICE, _shifted_by_hand),
+    (TWICE, _twice_and_counted_after),
     (
-        "Your count has the head's matrix beside the token embedding. They are one matrix (tied): "
-        "count it once.",
-        _count(lambda v, p, d, n: v * d),
+        "roll moves the labels too, and the library shifts once more. It takes the labels as they are.",
+        _by_labels(lambda batch: batch["labels"].roll(-1, 1)),
     ),
-    ("The token embedding is missing.", _count(lambda v, p, d, n: -v * d)),
-    ("The position embedding is missing: one vector for each position.", _count(lambda v, p, d, n: -p * d)),
-    ("The last layer norm, after the blocks, is missing.", _count(lambda v, p, d, n: -2 * d)),
     (
-        "The two layer norms of each block are missing: a scale and a shift for each feature.",
-        _count(lambda v, p, d, n: -n * 4 * d),
-    ),
-    (NO_NORMS, _count(lambda v, p, d, n: -n * 4 * d - 2 * d)),
-    (
-        "Each block has two layer norms, before the attention and before the MLP.",
-        _count(lambda v, p, d, n: -n * 2 * d),
+        "The labels go one place to the right, so each position is to give the token that it has just read. "
+        "The library takes the labels as they are.",
+        _by_labels(lambda batch: F.pad(batch["labels"][:, :-1], (1, 0), value=IGNORE)),
     ),
     (
-        "A layer norm has a scale and a shift for each feature. You count one of the two.",
-        _count(lambda v, p, d, n: -n * 2 * d - d),
+        "Padding and prompts are scored: you give the input ids as labels. The labels of the batch have -100 "
+        "there.",
+        _by_labels(lambda batch: batch["input_ids"]),
     ),
     (
-        "The biases of the four matrices of each block are missing: 3, 1, 4 and 1 times the width.",
-        _count(lambda v, p, d, n: -n * 9 * d),
+        "Prompts are scored: you mask the padding alone. The labels of the batch have -100 at both.",
+        _padding_alone_masked,
     ),
-    ("The biases and the layer norms are missing.", _count(lambda v, p, d, n: -n * 13 * d - 2 * d)),
+    (COUNT, _with_count(lambda batch: (batch["labels"] != IGNORE).sum())),
+    (COUNT, _with_count(lambda batch: batch["labels"][:, 1:].numel())),
+    (COUNT, _with_count(lambda batch: batch["labels"].numel())),
+    (COUNT, _with_count(lambda batch: batch["attention_mask"].sum())),
+    (COUNT, _with_count(lambda batch: len(batch["labels"]))),
     (
-        "c_attn makes query, key and value in one: its matrix is width x 3 width, its bias 3 width. You "
-        "count a third of it.",
-        _count(lambda v, p, d, n: -n * (2 * d * d + 2 * d)),
-    ),
-    (
-        "c_attn makes query, key and value in one: its matrix is width x 3 width. You count width x width.",
-        _count(lambda v, p, d, n: -n * 2 * d * d),
-    ),
-    (
-        "In each block the attention's output projection is missing (width x width).",
-        _count(lambda v, p, d, n: -n * d * d),
+        "The sum is right, and the number is not. Return the number that you multiply by: that of "
+        "labels[:, 1:] that are not -100.",
+        lambda model, batch: (library_loss(model, batch)[0], (batch["labels"] != IGNORE).sum()),
     ),
     (
-        "In each block the attention's output projection is missing.",
-        _count(lambda v, p, d, n: -n * (d * d + d)),
+        "You divide the library's mean by the number of tokens. It is a mean already: multiply.",
+        lambda model, batch: (
+            library_loss(model, batch)[0] / library_loss(model, batch)[1] ** 2,
+            library_loss(model, batch)[1],
+        ),
     ),
     (
-        "The MLP has two matrices, up to 4 times the width and back.",
-        _count(lambda v, p, d, n: -n * 4 * d * d),
+        "You take the mean of the rows' means: a token of a short row then weighs more. Give the library the "
+        "whole batch at once.",
+        _mean_of_rows,
     ),
     (
-        "The MLP has two matrices, up to 4 times the width and back.",
-        _count(lambda v, p, d, n: -n * (4 * d * d + d)),
+        "The order is turned: first the summed loss, then the number.",
+        lambda model, batch: library_loss(model, batch)[::-1],
     ),
     (
-        "The MLP is 4 times as wide as the rest: its matrices are width x 4 width and 4 width x width.",
-        _count(lambda v, p, d, n: -n * (6 * d * d + 3 * d)),
-    ),
-    (
-        "The blocks are counted once. There are `layers` of them.",
-        lambda v, p, d, n: gpt2_parameters(v, p, d, 1),
-    ),
-    (
-        "The embeddings and the last layer norm are there once, not in each block.",
-        lambda v, p, d, n: n * gpt2_parameters(v, p, d, 1),
+        "The library's loss is a mean. Training wants the sum: multiply it by the number of tokens.",
+        lambda model, batch: (
+            library_loss(model, batch)[0] / library_loss(model, batch)[1],
+            library_loss(model, batch)[1],
+        ),
     ),
 ]
+_compared = compare(
+    library_loss,
+    _batches_for_the_library,
+    LIBRARY_MISTAKES,
+    else_="It is the library's mean times the number of labels that are predicted, and that number.",
+)
+
+
+def _check_library_loss(fn):
+    _compared(fn)
+    model, batch = _batches_for_the_library()[1]
+    expect_gradients(fn(model, batch)[0], {"The model": model.transformer.wte.weight})
 
 
 EXERCISES = [
     Exercise(
-        name="gpt2_parameters",
+        name="token_losses",
         lesson="01",
         minutes=10,
         difficulty=2,
-        reference=gpt2_parameters,
+        reference=token_losses,
         check=compare(
-            gpt2_parameters,
-            [(1000, 64, 48, 3), (7, 5, 4, 1), (50257, 1024, 768, 12)],
-            COUNT_MISTAKES,
-            else_="Count embeddings, blocks and the last layer norm one by one.",
-        ),
-        wrong=[
-            (lambda v, p, d, n: v * d, "one by one"),
-            (lambda v, p, d, n: gpt2_parameters(v, p, d, n) + 1, "one by one"),
-            (lambda v, p, d, n: gpt2_parameters(v, p, 48, n), "one by one"),
-            (lambda v, p, d, n: None, "Is there a return?"),
-        ],
-        right=[_by_tensors, _by_formula],
-        hints=(
-            "Count the matrices and vectors of one block, multiply by the number of blocks, add what "
-            "stands before and after the blocks. The head is the token embedding again and adds nothing.",
-            "With width d: embeddings V d and P d; in a block two layer norms (2 d each), c_attn d x 3d "
-            "with a bias of 3d, c_proj d x d with d, the MLP d x 4d with 4d and 4d x d with d; at the end "
-            "a layer norm.",
-        ),
-    ),
-    Exercise(
-        name="shifted_loss",
-        lesson="01",
-        minutes=10,
-        difficulty=2,
-        reference=shifted_loss,
-        check=compare(
-            shifted_loss,
+            token_losses,
             _texts,
             LOSS_MISTAKES,
             else_="Position t's loss is minus the log-probability that it gives to token t + 1.",
@@ -529,26 +631,27 @@ EXERCISES = [
             ],
         ),
         wrong=[
-            (lambda logits, labels: 2 * shifted_loss(logits, labels), "minus the log-probability that"),
+            (lambda logits, labels: 2 * token_losses(logits, labels), "minus the log-probability that"),
             (_loss(lambda logits, targets: -_picked(logits.softmax(-1), targets).log()), "Use log_softmax"),
             (
                 _loss(lambda logits, targets: -(_picked(logits.softmax(-1), targets) + 1e-12).log()),
                 "Use log_softmax",
             ),
-            (lambda logits, labels: shifted_loss(logits, labels).T, "should have the shape [2, 5]"),
-            (lambda logits, labels: shifted_loss(logits, labels).detach(), "has no graph"),
+            (lambda logits, labels: token_losses(logits, labels).T, "should have the shape [2, 5]"),
+            (lambda logits, labels: token_losses(logits, labels).detach(), "has no graph"),
             (_labels_in_place, "changes its argument labels in place"),
             (lambda logits, labels: None, "Is there a return?"),
         ],
-        right=[_by_cross_entropy, _row_by_row],
+        right=[_by_gather, _row_by_row],
         hints=(
             "Position t has read tokens 0 to t and predicts token t + 1. So the logits lose their last "
-            "position and the labels their first; then minus the log-probability of the label is picked "
-            "out.",
-            "logits[:, :-1].log_softmax(-1) is [B, T - 1, V]; gather(-1, ids) wants ids [B, T - 1, 1] and "
-            "gives [B, T - 1, 1]: unsqueeze before, squeeze after. -100 is no id: clamp it to 0, and put "
-            "0 into the losses with masked_fill where the label is -100.",
+            "position and the labels their first. Then row and place of both agree.",
+            "logits[:, :-1] is [B, T - 1, V] and labels[:, 1:] is [B, T - 1]. F.cross_entropy(predictions, "
+            'targets, reduction="none") wants predictions [n, V] and targets [n]: flatten(0, 1) and '
+            "flatten(). It gives [n], with 0 at -100: view it as [B, T - 1].",
         ),
+        then="From here on your token_losses measures every loss, and trains the models. After a change, run "
+        "the cells below again.",
     ),
     Exercise(
         name="batch_perplexity",
@@ -579,12 +682,13 @@ EXERCISES = [
             "The sum of losses [B, T - 1] is right as it stands, because ignored tokens are 0. Divide it "
             "by the number of labels[:, 1:] that are not -100, then exp, then .item().",
         ),
+        then="Every perplexity below is computed by your function.",
     ),
     Exercise(
         name="relative_change",
         lesson="01",
-        minutes=10,
-        difficulty=2,
+        minutes=5,
+        difficulty=1,
         reference=relative_change,
         check=compare(
             relative_change,
@@ -610,5 +714,35 @@ EXERCISES = [
             "Sum (new - old).square().sum() over the pairs, sum old.square().sum() over the old ones, "
             "divide, take the root, .item().",
         ),
+        then="It measures how far both models move below.",
+    ),
+    Exercise(
+        name="library_loss",
+        lesson="01",
+        minutes=10,
+        difficulty=2,
+        reference=library_loss,
+        check=_check_library_loss,
+        wrong=[
+            *((wrong, message) for message, wrong in LIBRARY_MISTAKES),
+            (lambda model, batch: library_loss(model, batch)[0], "should be a tuple of 2"),
+            (
+                lambda model, batch: (2 * library_loss(model, batch)[0], library_loss(model, batch)[1]),
+                "times the",
+            ),
+            (
+                lambda model, batch: tuple(part.detach() for part in library_loss(model, batch)),
+                "has no graph",
+            ),
+            (lambda model, batch: None, "Is there a return?"),
+        ],
+        right=[lm_loss, fast_lm_loss, _by_hand_on_logits],
+        hints=(
+            "One sentence is enough for a test, before any training: its loss by this function, and by "
+            "yours. Without padding in it, padding is not the cause where they differ.",
+            'transformers shifts inside the model: labels=batch["labels"], as they are. Its loss is the mean '
+            "over the labels after each row's first that are not -100; multiply by their number.",
+        ),
+        then="The training below runs on your library_loss.",
     ),
 ]

@@ -39,7 +39,7 @@ def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: st
     probabilities = logits[0, -1].float().softmax(-1)
     best = probabilities.topk(6)
     fig, (above, below) = plots.plt.subplots(2, 1, figsize=(plots.WIDTH, 4.4), height_ratios=[1.2, 1])
-    plots.entitle(fig, "Loss of every token in nats, and what the model expects next")
+    plots.entitle(fig, f"Model: {model}. Loss of each token in nats, and the likeliest next tokens")
     plots.coloured_text(tokens, [None, *losses], "", ax=above, width=60)
     following = [text_of(tokenizer, token) for token in best.indices.tolist()]
     plots.bars(dict(zip(following, best.values.tolist(), strict=True)), "", "", ax=below)
