@@ -1,4 +1,4 @@
-"""Exercises of lesson 03: LoRA in four parts, two bug hunts, the gradients by hand, an embedding."""
+"""Exercises of lesson 03: LoRA in four parts, two bug hunts, the gradients by hand."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ def _expect_scaled(change, product, rank, alpha, else_):
     if close(change, alpha / rank * product):
         return
     for message, factor in (
+        ("The scale is rounded down: it is alpha / rank, not alpha // rank.", alpha // rank),
         ("A and B have no effect.", 0),
         ("The scale is missing: the change is alpha / rank times B A.", 1),
         ("alpha is not divided by the rank.", alpha),
@@ -102,6 +103,7 @@ def _expect_low_rank_change(cls, n_in, n_out, **options):
     rank, alpha = options.get("rank", 16), options.get("alpha", 32.0)
     _expect_factor(layer, "lora_A", (rank, n_in))
     _expect_factor(layer, "lora_B", (n_out, rank))
+    _expect_no_more_to_train(layer)
     _expect_different_values(layer)
     if layer.lora_B.any():
         if not layer.lora_A.any():
@@ -120,6 +122,13 @@ def _expect_low_rank_change(cls, n_in, n_out, **options):
             raise Mistake("Two calls with the same x give different outputs: forward changes something.")
     expect_gradients(y, learn={"lora_A": layer.lora_A, "lora_B": layer.lora_B})
     _expect_way_to_x(layer, n_in)
+
+
+def _expect_no_more_to_train(layer):
+    ends = ("lora_A", "lora_B")
+    names = [name for name, p in layer.named_parameters() if p.requires_grad and not name.endswith(ends)]
+    if names:
+        raise Mistake(f"The layer trains {names[0]} along. Only A and B should learn.")
 
 
 def _expect_size_of_A(A):
@@ -221,6 +230,23 @@ class _PlainTensor(LowRankChange):
         self.lora_A = A
 
 
+class _WithBias(LowRankChange):
+    def __init__(self, n_in, n_out, rank=16, alpha=32.0):
+        super().__init__(n_in, n_out, rank, alpha)
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, x):
+        return super().forward(x) + self.bias
+
+
+class _FactorsMadeAnew(LowRankChange):
+    """Every call makes parameters that the optimiser does not have."""
+
+    def forward(self, x):
+        self.lora_A, self.lora_B = nn.Parameter(self.lora_A.data), nn.Parameter(self.lora_B.data)
+        return super().forward(x)
+
+
 class _LayersAsFactors(nn.Module):
     def __init__(self, n_in, n_out, rank=16, alpha=32.0):
         super().__init__()
@@ -265,6 +291,8 @@ LOW_RANK_WRONG = [
     (_scaled(lambda rank, alpha: rank / alpha), "upside down"),
     (_scaled(lambda rank, alpha: (alpha / rank) ** 2), "comes in twice"),
     (_scaled(lambda rank, alpha: -alpha / rank), "taken off"),
+    (_scaled(lambda rank, alpha: alpha // rank), "rounded down"),
+    (_scaled(lambda rank, alpha: nn.Parameter(torch.tensor(alpha / rank))), "trains scale along"),
     (_scaled(lambda rank, alpha: 7.0), "alpha / rank times x A^T B^T"),
     (_started(lambda A, B: B.normal_()), "B is not zero"),
     (_started(lambda A, B: A.zero_()), "both zero"),
@@ -279,6 +307,8 @@ LOW_RANK_WRONG = [
     (_TransposedFactors, "lora_A should have the shape [2, 7]"),
     (_PlainTensor, "not an nn.Parameter"),
     (_LayersAsFactors, "is a layer of its own"),
+    (_WithBias, "trains bias along"),
+    (_FactorsMadeAnew, "lora_A gets no gradient"),
     (_ProductAtTheStart, "have no effect"),
     (_AddsUp, "Two calls with the same x"),
     (WithoutGraph, "no graph"),
@@ -340,7 +370,7 @@ def _expect_lora_linear(cls, original, **options):
         raise Mistake("Two calls with the same x give different outputs: forward changes something.")
     learn = {"lora_A": layer.change.lora_A, "lora_B": layer.change.lora_B}
     expect_gradients(output, learn=learn, rest={"original.weight": original.weight})
-    _expect_way_to_x(layer, x.shape[-1])
+    _expect_both_ways_to_x(layer, weights, x, scale * B @ A)
 
 
 def _expect_parts(layer, original, made, options):
@@ -368,10 +398,28 @@ def _expect_parts(layer, original, made, options):
         raise Mistake("The base is not frozen: requires_grad_(False) on the original, its bias included.")
     if not all(p.requires_grad for p in layer.change.parameters()):
         raise Mistake("A and B are frozen too. Freeze the original alone.")
-    rest = {id(p) for p in (*original.parameters(), *layer.change.parameters())}
-    more = [name for name, p in layer.named_parameters() if p.requires_grad and id(p) not in rest]
-    if more:
-        raise Mistake(f"The layer trains {more[0]} along. Only A and B should learn.")
+    _expect_no_more_to_train(layer)
+
+
+def _expect_both_ways_to_x(layer, weights, x, delta):
+    """The gradient of x comes back through the original and through the change."""
+    x = x.clone().requires_grad_()
+    grad = torch.randn(*x.shape[:-1], len(delta))  # of the output
+    of_x = torch.autograd.grad(layer(x), x, grad, allow_unused=True)[0]
+    through_original = torch.autograd.grad(weights(x), x, grad)[0]
+    through_change = grad @ delta
+    if of_x is not None and close(of_x, through_original + through_change):
+        return
+    if of_x is None or not of_x.any():
+        raise Mistake("No gradient goes through to x: the layers below would not learn. Is x detached?")
+    if close(of_x, through_change):
+        raise Mistake(
+            "x gets its gradient through the change alone. The original's weight is frozen, but the gradient "
+            "has to go through it to the layers below: no no_grad and no detach around it."
+        )
+    if close(of_x, through_original):
+        raise Mistake("x gets its gradient through the original alone. Is it detached before the change?")
+    raise Mistake("The gradient of x should come back through the original and through the change.")
 
 
 def _name_start(start, base):
@@ -440,6 +488,12 @@ def _write_into_the_weight(layer, x):
 @torch.no_grad()
 def _under_no_grad(layer, x):
     return layer.original(x) + layer.change(x)
+
+
+def _original_under_no_grad(layer, x):
+    with torch.no_grad():
+        y = layer.original(x)
+    return y + layer.change(x)
 
 
 class _ByWeight(nn.Module):
@@ -519,6 +573,8 @@ LORA_LINEAR_WRONG = [
         _wrapper(forward=lambda layer, x: layer.original(x.detach()) + layer.change(x.detach())),
         "through to x",
     ),
+    (_wrapper(forward=_original_under_no_grad), "through the change alone"),
+    (_wrapper(forward=lambda s, x: s.original(x) + s.change(x.detach())), "through the original alone"),
     (_wrapper(forward=lambda layer, x: None), "Is there a return?"),
 ]
 
@@ -582,9 +638,18 @@ def _expect_applied(fn, targets, rank, alpha):
     if not made:
         raise Mistake("Call wrapper, the last argument: wrapper(layer, rank, alpha) makes the new layer.")
     _expect_places(found, wanted)
+    if any(model.get_submodule(name) is not layer for name, layer in found.items()):
+        raise Mistake(
+            f"The new layer stands beside the model's tree, under the long name {next(iter(found))!r}: the "
+            "model still calls the old one, so the adapter never learns. Set the child of the parent."
+        )
     _expect_what_learns(model)
     if not torch.equal(_logits(model), before):
         raise Mistake("The model gives other logits than before, though every B is zero.")
+    for layer in found.values():
+        _filled(layer)
+    if torch.equal(_logits(model), before):
+        raise Mistake("The wrapped layers have no effect: with other A and B the logits are the same.")
 
 
 def _expect_places(found, wanted):
@@ -712,6 +777,14 @@ def _unfrozen_by_name(model, rank=16, alpha=32.0, target_modules=None, wrapper=L
     return model
 
 
+def _under_the_long_name(model, rank=16, alpha=32.0, target_modules=None, wrapper=LoRALinear):
+    names = find_targets(model, target_modules)
+    model.requires_grad_(False)
+    for name in names:
+        setattr(model, name, wrapper(model.get_submodule(name), rank, alpha))
+    return model
+
+
 APPLY_LORA_WRONG = [
     (_applied(freeze_first=False), "would be trained along"),
     (_applied(freeze_first=False, freeze_last=True), "A and B are frozen"),
@@ -729,6 +802,7 @@ APPLY_LORA_WRONG = [
     (_twice, "wrapped inside a wrapped layer"),
     (_noisy, "other logits than before"),
     (_copied_layers, "holds another layer"),
+    (_under_the_long_name, "so the adapter never learns"),
 ]
 
 # ------------------------------------------------------------------------------------ merge_lora
@@ -842,6 +916,18 @@ def _bias_lost(model):
             layer.bias.data.zero_()
 
 
+def _put_back_under_the_long_name(model):
+    _merged(put_back=False)(model)
+    for name, layer in wrapped_layers(model).items():
+        setattr(model, name, layer.original)
+
+
+def _by_the_shape(layer):
+    """B A, turned only where the shape asks for it."""
+    delta = (layer.change.scale * layer.change.lora_B @ layer.change.lora_A).detach()
+    return delta if delta.shape == layer.original.weight.shape else delta.T
+
+
 def _scale_from_memory(model):
     _merged(lambda layer: _change_of(layer) / layer.change.scale * 2.0)(model)
 
@@ -885,7 +971,9 @@ MERGE_LORA_WRONG = [
     (_replaced, "stands in the weight's place"),
     (_scale_from_memory, "should be the old one plus"),
     (_with_graph, "hangs on the graph"),
+    (_merged(_by_the_shape), "square Conv1D lies the other way round"),
     (_merged(put_back=False), "count twice"),
+    (_put_back_under_the_long_name, "Put each original back"),
     (_only_the_first, "nothing was merged"),
     (_bias_lost, "output is another"),
 ]
