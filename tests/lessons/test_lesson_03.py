@@ -21,6 +21,7 @@ from course_utils.lessons.lesson_03.exercises import (
 from course_utils.lessons.lesson_03.parts import LowRankChange, wrapped_layers
 from course_utils.methods import lora
 from course_utils.notebook_files import code_cells, lessons, read_notebook
+from course_utils.stored_runs import load_sweep
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("03"))
@@ -97,6 +98,19 @@ def test_the_stuck_layers_are_stuck_each_for_its_own_reason():
     assert found == {"first": "detached", "second": "frozen", "third": "both zero"}
 
 
+# --- what is stored
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_best_rate_lies_inside_the_stored_sweep_at_every_seed(method):
+    rows = [row for row in load_sweep("lora_rate")["rows"] if row["point"]["method"] == method]
+    rates = sorted({row["point"]["lr"] for row in rows})
+    for seed in range(5):
+        of_seed = [row for row in rows if row["seed"] == seed]
+        best = min(of_seed, key=lambda row: row["result"]["validation_loss"])
+        assert rates[0] < best["point"]["lr"] < rates[-1]
+
+
 # --- the notebook, with another answer in an exercise's cell
 
 
@@ -109,6 +123,7 @@ PARTS = [
     "def wrapped(",
 ]
 TRAINED = [*START, *PARTS, "def adapted(", "FULL_RATE, LORA_RATE = ", "history = train("]
+HUNT = 'folded_until_tried("why_it_never_learns")'
 MERGED = [*TRAINED, "check.merge_lora(", "two_ways, merged ="]
 HEADLINE = [*TRAINED[:-1], "import logging", "LoraConfig(", "headline=True"]
 
@@ -167,6 +182,15 @@ def test_what_the_learner_wrote_is_trained(cls, monkeypatch, capsys):
 
 
 @pytest.mark.notebook
+def test_the_first_hunt_says_the_same_when_its_cell_runs_again(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_SCALE", "smoke")
+    run([*START, *PARTS[:2], 'layers = {"yours"', "curves = {", "check.why_it_never_learns(", HUNT, HUNT], {})
+    first, again = capsys.readouterr().out.split("verdict")[-2:]
+    for verdict in ("learns", "detached", "frozen", "both zero"):
+        assert verdict in first and verdict in again
+
+
+@pytest.mark.notebook
 def test_what_the_learner_wrote_wraps_and_merges(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SCALE", "smoke")
     calls = []
@@ -200,9 +224,18 @@ def prompts_too_first(namespace):
     return question_batches
 
 
+class ByEinsum(LowRankChange):
+    """Right, and in another order: it differs from PEFT's by rounding, which training lets grow."""
+
+    def forward(self, x):
+        return torch.einsum("...i,ri,or->...o", self.scale * x, self.lora_A, self.lora_B)
+
+
 @pytest.mark.notebook
-def test_the_right_one_keeps_the_headline():
-    run(HEADLINE, {})
+@pytest.mark.parametrize("right", [LowRankChange, ByEinsum])
+def test_a_right_one_keeps_the_headline(right, capsys):
+    run(HEADLINE, {"LowRankChange": right}, checked=False)
+    assert "have made the same change" in capsys.readouterr().out
 
 
 @pytest.mark.notebook
