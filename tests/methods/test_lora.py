@@ -117,7 +117,7 @@ def test_dropout_falls_on_the_input_of_a_not_on_its_output():
     dropped = nn.functional.dropout(x, 0.5)
     change = layer.scale * dropped @ layer.lora_A.T @ layer.lora_B.T
     torch.testing.assert_close(output, layer.original(x) + change)
-    draws = {round(float((layer(x) - layer.original(x))[0, 0]), 4) for _ in range(20)}
+    draws = {round((layer(x) - layer.original(x))[0, 0].item(), 4) for _ in range(20)}
     assert len(draws) > 10
 
 

@@ -17,7 +17,7 @@ LORA_RATES = (2e-4, 6e-4, 2e-3, 6e-3, 2e-2)
     ],
 )
 def lora_rate(point: dict, seed: int) -> dict:
-    """60 steps of 16 questions, on all weights or on LoRA of rank 8, alpha 16, on all linear layers.
+    """30 steps of 16 questions, on all weights or on LoRA of rank 8, alpha 16, on all linear layers.
 
     validation_loss, held_out_loss: nats a token of the answers, 150 questions each.
     """
@@ -42,7 +42,7 @@ def lora_rate(point: dict, seed: int) -> dict:
         apply_lora(model, 8, 16.0)
     stream = batches(encoded(load_questions("tune")), 16, seed, tokenizer.pad_token_id)
     label = f"{point['method']}, lr {point['lr']:g}, seed {seed}"
-    train(model, stream, steps=60, lr=point["lr"], seed=seed, label=label)
+    train(model, stream, steps=30, lr=point["lr"], seed=seed, label=label)
     return {
         "validation_loss": mean_loss(model, sample("validation")),
         "held_out_loss": mean_loss(model, sample("held_out")),
