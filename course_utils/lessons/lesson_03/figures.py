@@ -1,13 +1,11 @@
-"""The two ways through a layer with LoRA; losses over learning rates."""
+"""The two ways through a layer with LoRA."""
 
 from __future__ import annotations
-
-import statistics
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle, figure
+from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle
 
 
 def lora_paths() -> None:
@@ -44,20 +42,3 @@ def lora_paths() -> None:
     )
     arrow(ax, (5, 6.45), (5, 7.1))
     box(ax, 5, 7.45, 6.4, 0.7, "y [n, out]", "none")
-
-
-def losses_by_rate(rows: list[dict], names: dict[str, str]) -> None:
-    """Validation losses of the stored sweep: a point a seed, a line through the means of each method."""
-    _, ax = figure(
-        "LoRA's best rate lies above full fine-tuning's", "learning rate", "loss on validation (nats a token)"
-    )
-    for (method, name), colour in zip(names.items(), COLOURS, strict=False):
-        losses = {}
-        for row in rows:
-            if row["point"]["method"] == method:
-                losses.setdefault(row["point"]["lr"], []).append(row["result"]["validation_loss"])
-        for rate, values in losses.items():
-            ax.plot([rate] * len(values), values, "o", color=colour, markersize=4, alpha=0.6)
-        ax.plot(losses, [statistics.mean(values) for values in losses.values()], color=colour, label=name)
-    ax.set(xscale="log", yscale="log")
-    ax.legend()
