@@ -81,7 +81,7 @@ def tiny_gpt2(seed=0):
     return GPT2LMHeadModel(config).eval()
 
 
-def tiny_llama(seed=0, attention_bias=False):
+def tiny_llama(seed=0, attention_bias=False, vocab_size=64):
     torch.manual_seed(seed)
     config = LlamaConfig(
         num_hidden_layers=2,
@@ -89,7 +89,7 @@ def tiny_llama(seed=0, attention_bias=False):
         intermediate_size=48,
         num_attention_heads=2,
         num_key_value_heads=1,
-        vocab_size=64,
+        vocab_size=vocab_size,
         max_position_embeddings=32,
         attention_bias=attention_bias,
         pad_token_id=0,

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers import tiny_llama
 
 from course_utils import chatml
 from course_utils.chatml import IM_END, IM_START, SYSTEM, marker_ids, mask_prompt_tokens
@@ -36,6 +37,18 @@ def test_chat_tokens_are_single_tokens_with_mean_rows(model, tokenizer):
     for row in model.get_input_embeddings().weight[old:]:
         torch.testing.assert_close(row, mean)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_a_head_of_its_own_gets_mean_rows_too(tokenizer):
+    model = tiny_llama(vocab_size=len(tokenizer))
+    tables = model.get_input_embeddings, model.get_output_embeddings
+    means = [table().weight.mean(0) for table in tables]
+    assert not torch.allclose(*means)
+    chatml.add_chat_tokens(model, tokenizer)
+    for table, mean in zip(tables, means, strict=True):
+        assert len(table().weight) == len(tokenizer)
+        for row in table().weight[-2:]:
+            torch.testing.assert_close(row, mean)
 
 
 def test_adding_chat_tokens_twice_changes_nothing(chat):

@@ -106,6 +106,21 @@ def test_dropout_only_in_training_and_only_on_the_update():
     assert torch.equal(layer(x), layer.original(x))
 
 
+def test_dropout_falls_on_the_input_of_a_not_on_its_output():
+    """By the definition; and at rank 1 a dropped A x would leave two values alone, 0 and twice the change."""
+    layer = lora.LoRALinear(nn.Linear(50, 50), rank=1, dropout=0.5).train()
+    layer.lora_B.data.normal_()
+    x = torch.randn(1, 50)
+    torch.manual_seed(7)
+    output = layer(x)
+    torch.manual_seed(7)
+    dropped = nn.functional.dropout(x, 0.5)
+    change = layer.scale * dropped @ layer.lora_A.T @ layer.lora_B.T
+    torch.testing.assert_close(output, layer.original(x) + change)
+    draws = {round((layer(x) - layer.original(x))[0, 0].item(), 4) for _ in range(20)}
+    assert len(draws) > 10
+
+
 def test_bf16_base_keeps_its_dtype():
     layer = lora.LoRALinear(nn.Linear(6, 10).bfloat16(), rank=3)
     layer.lora_B.data.normal_()

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from helpers import tiny_tokenizer
+from helpers import tiny_llama, tiny_tokenizer
 
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import collate
@@ -80,6 +80,24 @@ def test_merging_gives_a_plain_model_with_the_same_output(chat):
         merge_token_rows(model)
         torch.testing.assert_close(model(**batch).logits, before, atol=1e-5, rtol=0)
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+
+
+def test_merging_writes_a_head_of_its_own_too(tokenizer):
+    model = tiny_llama(vocab_size=len(tokenizer))
+    add_chat_tokens(model, tokenizer)
+    train_token_rows(apply_lora(model, 4, 8.0), marker_ids(tokenizer))
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    for layer in (embedding, head):
+        torch.nn.init.normal_(layer.rows)
+    rows, head_rows, batch = embedding.rows.detach(), head.rows.detach(), batch_of(tokenizer)
+    assert not torch.allclose(rows, head_rows)
+    with torch.no_grad():
+        before = model(**batch).logits
+        merge_token_rows(model)
+        torch.testing.assert_close(model(**batch).logits, before, atol=1e-5, rtol=0)
+    markers = list(marker_ids(tokenizer))
+    assert torch.equal(model.get_input_embeddings().weight[markers], rows)
+    assert torch.equal(model.get_output_embeddings().weight[markers], head_rows)
 
 
 def test_saved_and_loaded_on_the_base_without_the_tokens(chat, tmp_path):

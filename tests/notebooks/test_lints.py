@@ -58,8 +58,8 @@ def shown(kind, value):
 REASONS = {"red": "Blood is.", "green": "Grass would be.", "blue": "Short waves scatter more."}
 ANSWER = shown("prediction", {"question": "Which colour?", "answer": "blue", "reasons": REASONS})
 HEADINGS = [
-    "### Exercise 1 of 2: the break-even rank, 5 min, difficulty 1 of 3",
-    "### Exercise 2 of 2: both gradients, 15 min, difficulty 3 of 3",
+    "### Exercise 1 of 2: what the script did, 7 min, difficulty 2 of 3",
+    "### Exercise 2 of 2: both gradients, 12 min, difficulty 3 of 3",
 ]
 
 
@@ -100,7 +100,7 @@ def good(record):
         code(REVEALED, folded=True, outputs=[ANSWER]),
         code('predict("How many?", unit="times")'),
         new_markdown_cell(f"{HEADINGS[0]}\nText."),
-        code("break_even_rank = check.break_even_rank(break_even_rank)", exercise=True),
+        code("merge_fault = check.merge_fault(merge_fault)", exercise=True),
         new_markdown_cell(HEADINGS[1]),
         code("lora_gradients = check.lora_gradients(lora_gradients)", exercise=True),
     )
@@ -203,14 +203,14 @@ def too_far_above(notebook, record):
         ),
         (replaced("We look at the sky.", "Waves of short length."), None, ""),
         (
-            replaced("the break-even rank, 5", "the break-even rank, 6"),
+            replaced("what the script did, 7", "what the script did, 8"),
             "headings",
-            "break_even_rank has no heading",
+            "merge_fault has no heading",
         ),
         (replaced("difficulty 3", "difficulty 2"), "headings", "lora_gradients has no heading"),
         (replaced("### Exercise 2", "**Exercise 2**"), "headings", "lora_gradients has no heading"),
-        (numbered_wrongly, "headings", "above it: ### Exercise 1 of 2: TITLE, 5 min, difficulty 1 of 3"),
-        (too_far_above, "headings", "break_even_rank has no heading"),
+        (numbered_wrongly, "headings", "above it: ### Exercise 1 of 2: TITLE, 7 min, difficulty 2 of 3"),
+        (too_far_above, "headings", "merge_fault has no heading"),
     ],
     ids=lambda value: getattr(value, "__name__", "").replace("spoil", "") or str(value)[:30],
 )

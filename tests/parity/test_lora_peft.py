@@ -120,6 +120,33 @@ def loss_and_gradients(model):
     return loss.detach(), our_gradients(model) if lora.lora_layers(model) else their_gradients(model)
 
 
+def test_dropout_is_where_peft_has_it():
+    """In training, at one seed, both draw the same masks: a dropout elsewhere would give other logits."""
+    base = gpt2(None).eval()
+    config = peft.LoraConfig(
+        r=4,
+        lora_alpha=8,
+        lora_dropout=0.5,
+        target_modules=["c_attn"],
+        task_type="CAUSAL_LM",
+        init_lora_weights=False,
+        fan_in_fan_out=True,
+    )
+    theirs = peft.get_peft_model(copy.deepcopy(base), config)
+    ours = lora.apply_lora(copy.deepcopy(base), 4, 8.0, ["c_attn"], dropout=0.5)
+    for name, module in their_layers(theirs).items():
+        layer = lora.lora_layers(ours)[name]
+        layer.lora_A.data.copy_(module.lora_A["default"].weight)
+        layer.lora_B.data.copy_(module.lora_B["default"].weight)
+    without = logits(ours)
+    drawn = []
+    for model in (ours.train(), theirs.train()):
+        torch.manual_seed(11)
+        drawn.append(logits(model))
+    torch.testing.assert_close(drawn[0], drawn[1], atol=1e-5, rtol=0)
+    assert (drawn[0] - without).abs().max() > 0.01
+
+
 def our_gradients(model):
     return {
         f"{name}.{part}": getattr(layer, part).grad
