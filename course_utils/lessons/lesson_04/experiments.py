@@ -1,9 +1,48 @@
-"""Stored experiments with LoRA: ranks and scales, random subspaces, layers against full fine-tuning."""
+"""Stored experiments with LoRA: rank, place and rate; cuts of a full change; random subspaces."""
 
 import functools
 import random
 
 from course_utils.stored_runs import sweep
+
+CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+FULL_RATES = {"questions": 5e-4, "invented": 5e-4}  # the best of rank_rates
+
+
+def _points(*groups):
+    """Points of the ranks and rates of each group (task, place, rslora, ranks, rates)."""
+    return [
+        {"task": task, "place": place, "rslora": rslora, "rank": rank, "lr": lr}
+        for task, place, rslora, ranks, rates in groups
+        for rank in ranks
+        for lr in rates
+    ]
+
+
+@sweep(
+    "rank_rates",
+    points=_points(
+        ("questions", "full", False, (None,), (2e-4, 5e-4, 1e-3, 2e-3)),
+        ("questions", "c_attn", False, (1, 8, 64), (1e-3, 3e-3, 1e-2, 3e-2)),
+        ("questions", "c_attn", True, (8, 64), (3e-4, 1e-3, 3e-3, 1e-2)),
+        ("questions", "all", False, (1, 2, 16), (3e-3, 1e-2, 3e-2)),
+        ("invented", "all", False, (1,), (3e-3, 1e-2, 3e-2)),
+        ("invented", "c_attn", False, (1, 8), (3e-3, 1e-2, 3e-2)),
+        ("invented", "full", False, (None,), (2e-4, 5e-4, 1e-3)),
+        ("invented", "all", False, (16,), (3e-3, 1e-2, 3e-2)),
+        ("invented", "c_attn", False, (64,), (3e-3, 1e-2, 3e-2)),
+    ),
+    seeds=CHOICE,
+)
+def rank_rates(point: dict, seed: int) -> dict:
+    """To choose rates by, at a seed of its own. validation: loss on validation questions after 30 steps, or
+    on the invented facts themselves after 300, in nats a token.
+    """
+    model, tune = tuned(point, seed)
+    scored = question_examples("validation", sample=150) if point["task"] == "questions" else tune
+    from course_utils.evaluation import mean_loss
+
+    return {"validation": mean_loss(model, scored)}
 
 
 @sweep(
@@ -18,35 +57,106 @@ from course_utils.stored_runs import sweep
             ("invented", 1e-2, False, (1, 8, 64)),
         )
         for rank in ranks
-    ],
+    ]
+    + _points(
+        ("invented", "all", False, (1,), (1e-2,)),
+        ("invented", "c_attn", False, (4,), (1e-2,)),
+        ("questions", "all", False, (1, 2, 16), (1e-2,)),
+        ("questions", "c_attn", False, (1, 8, 64), (3e-3,)),
+        ("questions", "c_attn", True, (8, 64), (3e-3,)),
+        ("invented", "all", False, (2, 16), (1e-2,)),
+    ),
 )
 def lora_rank(point: dict, seed: int) -> dict:
-    """LoRA on the default layers at alpha 16, batches of 16. loss: nats a token.
+    """LoRA at alpha 16, batches of 16; without a place it sits on c_attn. loss: nats a token.
 
     questions: 30 steps, loss on held-out questions. invented: 300 steps on the 84 short questions about
     invented facts, and the loss on these themselves.
     """
+    from course_utils.evaluation import mean_loss
+
+    model, tune = tuned(point, seed)
+    scored = question_examples("held_out", sample=100) if point["task"] == "questions" else tune
+    return {"loss": mean_loss(model, scored)}
+
+
+def tuned(point: dict, seed: int):
+    """(the pocket model tuned as the point says, the examples it was tuned on)."""
     import torch
 
     from course_utils.data import batches
-    from course_utils.evaluation import mean_loss
     from course_utils.methods.lora import apply_lora
+    from course_utils.methods.lora_analysis import linear_layers, train_only
     from course_utils.methods.lora_fast import speed_up
     from course_utils.models import load_model
     from course_utils.training import scored_lm_loss, train
 
     model, tokenizer = load_model("pocket")
-    if point["task"] == "questions":
-        steps, tune, scored = 30, question_examples("tune"), question_examples("held_out", sample=100)
-    else:
-        steps, tune = 300, question_examples("invented", kind="short")
-        scored = tune
+    known = point["task"] == "questions"
+    tune = question_examples("tune") if known else question_examples("invented", kind="short")
+    place = point.get("place", "c_attn")
     torch.manual_seed(seed)
-    speed_up(apply_lora(model, point["rank"], 16.0, ["c_attn"], rslora=point["rslora"]))
+    if place == "full":
+        train_only(model, linear_layers(model))
+    else:
+        layers = None if place == "all" else [place]
+        speed_up(apply_lora(model, point["rank"], 16.0, layers, rslora=point["rslora"]))
     stream = batches(tune, 16, seed, tokenizer.pad_token_id)
-    label = f"rank {point['rank']}, seed {seed}"
+    steps = point.get("steps", 30 if known else 300)
+    label = f"{point['task']}, {place}, rank {point['rank']}, seed {seed}"
     train(model, stream, steps=steps, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)
-    return {"loss": mean_loss(model, scored)}
+    return model, tune
+
+
+CUTS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@sweep("rank_cut", points=[{"task": "questions"}, {"task": "invented"}])
+def rank_cut(point: dict, seed: int) -> dict:
+    """All matrices tuned (30 steps, or 300 on invented facts), and their change cut afterwards.
+
+    loss: of the tuned model; cut_r: of its best r directions; rest_r: of all but these; random_r: of r
+    random directions of the input. rank_90: directions with 90% of the energy, top_1: share of the energy in
+    the first, means over the matrices.
+    """
+    import torch
+
+    from course_utils.evaluation import mean_loss
+    from course_utils.methods.lora_analysis import energy_curve, linear_layers, rank_for_energy
+    from course_utils.models import load_model
+
+    model, tune = tuned({**point, "place": "full", "rank": None, "lr": FULL_RATES[point["task"]]}, seed)
+    scored = question_examples("held_out", sample=100) if point["task"] == "questions" else tune
+    names, base = linear_layers(model), load_model("pocket")[0]
+    starts = {name: base.get_submodule(name).weight.detach() for name in names}
+    changes = {name: model.get_submodule(name).weight.detach() - starts[name] for name in names}
+    svds = {name: torch.linalg.svd(change, full_matrices=False) for name, change in changes.items()}
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss_with(kept):
+        with torch.no_grad():
+            for name in names:
+                model.get_submodule(name).weight.copy_(starts[name] + kept(name))
+        return mean_loss(model, scored)
+
+    def best(name, rank):
+        U, S, Vh = svds[name]
+        return U[:, :rank] * S[:rank] @ Vh[:rank]
+
+    def random_part(name, rank):  # Conv1D: the rows of [in, out] are the inputs
+        draw = torch.randn(len(changes[name]), rank, generator=generator)
+        Q = torch.linalg.qr(draw).Q
+        return Q @ (Q.T @ changes[name])
+
+    result = {"loss": mean_loss(model, scored)}
+    result |= {f"cut_{r}": loss_with(lambda name, r=r: best(name, r)) for r in CUTS}
+    rests = (1, 2, 4, 8, 64)
+    result |= {f"rest_{r}": loss_with(lambda name, r=r: changes[name] - best(name, r)) for r in rests}
+    result |= {f"random_{r}": loss_with(lambda name, r=r: random_part(name, r)) for r in (1, 8, 64, 128)}
+    spectra = [S for _, S, _ in svds.values()]
+    result["rank_90"] = sum(rank_for_energy(S, 0.9) for S in spectra) / len(spectra)
+    result["top_1"] = sum(float(energy_curve(S)[0]) for S in spectra) / len(spectra)
+    return result
 
 
 @sweep(
