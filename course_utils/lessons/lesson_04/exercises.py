@@ -132,7 +132,7 @@ def _stops_above_the_sizes(matrix, rank):
 
 def _of_unit_norm(matrix, rank):
     norm = matrix.norm()
-    return best_rank(matrix / norm, rank) * norm
+    return best_rank(matrix, rank) / norm * norm
 
 
 BEST_RANK_MISTAKES = [
@@ -215,6 +215,7 @@ def _weights(model):
 
 
 NAMED_CUTS = [  # (message, what stands in the layer [out, in] given W, its change D and the rank r)
+    ("The rank has no effect: this is the cut to rank 2 each time.", lambda W, D, r: W + best_rank(D, 2)),
     ("The cut has no effect: the tuned weights still stand in the layer.", lambda W, D, r: W + D),
     ("The change is missing: this is the base model's weight at every rank.", lambda W, D, r: W),
     (
@@ -246,28 +247,24 @@ NAMED_CUTS = [  # (message, what stands in the layer [out, in] given W, its chan
 
 def _check_rank_cut(cls):
     for kind, sizes in (
-        (nn.Linear, [(6, 4), (4, 5), (5, 3)]),
+        (nn.Linear, [(7, 5), (5, 6), (6, 3)]),
         (Conv1D, [(5, 7), (7, 5), (5, 4)]),
         (Conv1D, [(5, 5), (5, 5), (5, 5)]),
     ):
         before, after = _before_and_after(kind, sizes)
         start, tuned = _weights(before), _weights(after)
-        cut = cls(before, after, PAIR)
-        changes = {
-            n: weight_matrix(after.get_submodule(n)) - weight_matrix(before.get_submodule(n)) for n in PAIR
-        }
-        base = {n: weight_matrix(before.get_submodule(n)) for n in PAIR}
-        for rank in (2, 1, 3):
+        base, full = ({n: weight_matrix(model.get_submodule(n)) for n in PAIR} for model in (before, after))
+        changes = {n: full[n] - base[n] for n in PAIR}
+        cut, held = cls(before, after, PAIR), {}
+        for rank in (2, 1, 3, 0):
             returned = cut.set(rank)
             if returned is not after:
                 raise Mistake(
                     "set should return the model that it has cut, self.model, so that "
                     f"mean_loss(cut.set(8), ...) works; it returned {type(returned).__name__}."
                 )
-            held = {n: weight_matrix(after.get_submodule(n)) for n in PAIR}
-            _compare_cut(held, base, changes, rank, kind)
-        if not all(close(cut.set(0).get_submodule(n).weight, before.get_submodule(n).weight) for n in PAIR):
-            raise Mistake("At rank 0 no direction of the change stays: the layers hold W, as before tuning.")
+            held[rank] = {n: weight_matrix(after.get_submodule(n)) for n in PAIR}
+        _compare_cuts(held, base, changes, kind)
         cut.set(None)
         if any(not torch.equal(after.state_dict()[f"{n}.weight"], tuned[f"{n}.weight"]) for n in PAIR):
             raise Mistake("set(None) should put the tuned weights back, bit for bit: self.tuned has them.")
@@ -278,29 +275,41 @@ def _check_rank_cut(cls):
             raise Mistake("Only the weights of the named layers are cut; biases and other layers stay.")
 
 
-def _compare_cut(held, base, changes, rank, kind):
-    """Mistake unless the layers hold W + the best cut, [out, in]."""
-    right = {name: base[name] + best_rank(changes[name], rank) for name in PAIR}
-    if all(close(held[name], right[name], 1e-4) for name in PAIR):
+def _compare_cuts(held, base, changes, kind):
+    """Mistake unless at every rank the layers hold W + the best cut, [out, in]: {rank: {name: weight}}."""
+
+    def fits(wrong, names=PAIR):
+        """Whether what is held is wrong(W, change, rank) everywhere."""
+        return all(
+            close(layers[n], wrong(base[n], changes[n], rank), 1e-4)
+            for rank, layers in held.items()
+            for n in names
+        )
+
+    def right(W, D, r):
+        return W + best_rank(D, r)
+
+    if fits(right):
         return
-    if close(held["first"], right["first"], 1e-4):
+    if fits(right, PAIR[:1]):
         raise Mistake("Only the first layer is cut. A return or an indent inside the loop over the layers?")
     square = base["first"].shape[0] == base["first"].shape[1]
-    turned = {name: base[name] + best_rank(changes[name], rank).T for name in PAIR} if square else {}
-    other = {name: right[name].T for name in turned}
-    if any(known and all(close(held[n], known[n], 1e-4) for n in PAIR) for known in (turned, other)):
+    if square and (fits(lambda W, D, r: W + best_rank(D, r).T) or fits(lambda W, D, r: right(W, D, r).T)):
         raise Mistake(
             "On a square Conv1D the result is transposed. self.base and the SVDs are [out, in], the weight "
             "of a Conv1D is [in, out]: transpose before you copy. Other shapes would stop with an error."
         )
     for message, wrong in NAMED_CUTS:
-        if all(close(held[name], wrong(base[name], changes[name], rank), 1e-4) for name in PAIR):
+        if fits(wrong):
             raise Mistake(message)
     where = "a Conv1D" if kind is Conv1D else "an nn.Linear"
+    rank = next(
+        r for r, one in held.items() if not close(one["first"], right(base["first"], changes["first"], r))
+    )
     raise Mistake(
         f"After set({rank}) the weight of {where} is not W plus the best cut of its change to rank {rank}. "
-        "The ranks were set in the order 2, 1, 3: start each time from self.base and the kept SVDs, not from "
-        "what the layer holds."
+        "The ranks were set in the order 2, 1, 3, 0: start each time from self.base and the kept SVDs, not "
+        "from what the layer holds."
     )
 
 
@@ -333,11 +342,6 @@ def _named_cut(wrong):
 def _cut_of_a_cut(self, name, rank):
     held = weight_matrix(self.model.get_submodule(name))
     return self.base[name] + best_rank(held - self.base[name], rank)
-
-
-def _always_two(self, name, rank):
-    U, S, Vh = self.svds[name]
-    return self.base[name] + U[:, :2] * S[:2] @ Vh[:2]
 
 
 class _NoModelBack(RankCut):
@@ -699,7 +703,7 @@ EXERCISES = [
         wrong=[
             (_cut_in_place, "changes its argument matrix in place"),
             (lambda matrix, rank: best_rank(matrix, max(rank, 1)), "At rank 0"),
-            (_stops_above_the_sizes, "From rank min(out, in) on"),
+            (_stops_above_the_sizes, "Your code stopped"),
             (_of_unit_norm, "A change of zero"),
             (lambda matrix, rank: torch.zeros_like(matrix), "the sum of the first rank pieces"),
             (lambda matrix, rank: best_rank(matrix, rank).T, "should have the shape [7, 5]"),
@@ -724,8 +728,7 @@ EXERCISES = [
         check=_check_rank_cut,
         wrong=[
             *((_named_cut(wrong), message) for message, wrong in NAMED_CUTS),
-            (_cut_class(_cut_of_a_cut), "not from what the layer holds"),
-            (_cut_class(_always_two), "the order 2, 1, 3"),
+            (_cut_class(_cut_of_a_cut), "the order 2, 1, 3"),
             (_NoModelBack, "should return the model"),
             (_NeverBack, "bit for bit"),
             (_NothingAtNone, "bit for bit"),

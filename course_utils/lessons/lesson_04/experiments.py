@@ -22,7 +22,7 @@ def _points(*groups):
 @sweep(
     "rank_rates",
     points=_points(
-        ("questions", "full", False, (None,), (2e-4, 5e-4, 1e-3, 2e-3)),
+        ("questions", "full", False, (None,), (1e-4, 2e-4, 5e-4, 1e-3)),
         ("questions", "c_attn", False, (1, 8, 64), (1e-3, 3e-3, 1e-2, 3e-2)),
         ("questions", "c_attn", True, (8, 64), (3e-4, 1e-3, 3e-3, 1e-2)),
         ("questions", "all", False, (1, 2, 16), (3e-3, 1e-2, 3e-2)),
