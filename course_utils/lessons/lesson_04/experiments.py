@@ -109,7 +109,9 @@ def tuned(point: dict, seed: int):
 CUTS = {"cut": (0, 1, 2, 4, 8, 16, 64), "rest": (1, 4, 8, 64), "random": (1, 8, 64)}
 
 
-@sweep("rank_cut", points=[{"task": task, "lr": lr} for task, lr in FULL_RATES.items()])
+@sweep(
+    "rank_cut", points=[{"task": task, "lr": lr} for task, lr in (*FULL_RATES.items(), ("questions", 5e-4))]
+)
 def rank_cut(point: dict, seed: int) -> dict:
     """All matrices tuned (30 steps, or 300 on invented facts), and their change cut afterwards.
 
