@@ -23,11 +23,11 @@ def _points(*groups):
     "rank_rates",
     points=_points(
         ("questions", "full", False, (None,), (1e-4, 2e-4, 5e-4)),
-        ("questions", "c_attn", False, (1, 8, 64), (1e-3, 3e-3, 1e-2, 3e-2)),
-        ("questions", "c_attn", True, (8, 64), (3e-4, 1e-3, 3e-3, 1e-2)),
-        ("questions", "all", False, (1, 16), (3e-3, 1e-2, 3e-2)),
+        ("questions", "c_attn", False, (1, 8, 64), (3e-3, 1e-2, 3e-2)),
+        ("questions", "c_attn", True, (8, 64), (3e-4, 1e-3, 3e-3)),
+        ("questions", "all", False, (1,), (3e-3, 1e-2, 3e-2)),
         ("invented", "all", False, (1,), (3e-3, 1e-2, 3e-2)),
-        ("invented", "c_attn", False, (1, 4), (3e-3, 1e-2, 3e-2)),
+        ("invented", "c_attn", False, (4,), (3e-3, 1e-2, 3e-2)),
         ("invented", "full", False, (None,), (2e-4, 5e-4, 1e-3)),
     ),
     seeds=CHOICE,
@@ -59,7 +59,7 @@ def rank_rates(point: dict, seed: int) -> dict:
     + _points(
         ("invented", "all", False, (1,), (1e-2,)),
         ("invented", "c_attn", False, (4,), (1e-2,)),
-        ("questions", "all", False, (1, 16), (1e-2,)),
+        ("questions", "all", False, (1,), (1e-2,)),
         ("invented", "all", False, (16,), (1e-2,)),
         ("questions", "c_attn", False, (1, 8, 64), (3e-3,)),
         ("questions", "c_attn", True, (8, 64), (3e-3,)),
@@ -167,7 +167,6 @@ def rank_cut(point: dict, seed: int) -> dict:
             ("pre-trained", 100, (0.3, 1.0, 3.0)),
             ("pre-trained", 1000, (0.03, 0.1, 0.3)),
             ("pre-trained", 10_000, (0.01, 0.03, 0.1)),
-            ("random", 1000, (0.1, 0.3, 1.0)),
         )
         for lr in rates
     ],

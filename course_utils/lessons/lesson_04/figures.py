@@ -97,11 +97,11 @@ def by_values(
         for number, (place, points) in enumerate(places.items()):
             losses = {values: one for values, (_, one) in points.items()}
             _points(ax, losses, COLOURS[number], place)
-            above = 6 if number == 0 else -14
+            shift = {"xytext": (5, 3) if number == 0 else (-5, -13), "textcoords": "offset points"}
+            shift["ha"] = "left" if number == 0 else "right"
             for values, (rank, one) in points.items():
                 if rank is not None:
                     at = (values, max(one) if number == 0 else min(one))
-                    shift = {"xytext": (0, above), "textcoords": "offset points", "ha": "center"}
                     ax.annotate(f"r {rank}", at, color=COLOURS[number], **shift)
         if task in (live or {}):
             ax.plot(*live[task], "*", markersize=11, color=COLOURS[4], label="the run above")
