@@ -79,10 +79,11 @@ def test_losses_stand_over_the_trained_values_with_their_ranks():
     assert (right.lines[-1].get_xdata()[0], right.lines[-1].get_ydata()[0]) == (4096, 1.5)
 
 
-def test_the_best_rate_of_each_rank_is_circled():
-    figures.by_rate({"a": {1: {0.01: 2.0, 0.1: 1.0}}, "b": {8: {0.01: 0.5, 0.1: 3.0}}}, "t")
-    circles = [(ax.lines[1].get_xdata()[0], ax.lines[1].get_ydata()[0]) for ax in plt.gcf().axes]
-    assert circles == [(0.1, 1.0), (0.01, 0.5)]
+def test_losses_by_rate_have_a_panel_a_scale_and_a_line_a_rank():
+    figures.by_rate({"a": {1: {0.01: [2.0, 4.0], 0.1: [1.0]}}, "b": {8: {0.01: [0.5]}}}, "t")
+    left, right = plt.gcf().axes
+    assert [list(line.get_ydata()) for line in left.lines[:1]] == [[3.0, 1.0]]
+    assert right.lines[0].get_label() == "rank 8" and list(right.lines[0].get_ydata()) == [0.5]
 
 
 def test_dimensions_are_shown_in_per_cent_beside_ninety():

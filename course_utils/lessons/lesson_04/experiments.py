@@ -6,7 +6,7 @@ import random
 from course_utils.stored_runs import sweep
 
 CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
-FULL_RATES = {"questions": 2e-4, "invented": 5e-4}  # the best of rank_rates
+FULL_RATE = 2e-4  # of full fine-tuning on questions, the best of rank_rates
 
 
 def _points(*groups):
@@ -19,19 +19,7 @@ def _points(*groups):
     ]
 
 
-@sweep(
-    "rank_rates",
-    points=_points(
-        ("questions", "full", False, (None,), (1e-4, 2e-4, 5e-4)),
-        ("questions", "c_attn", False, (1, 8, 64), (3e-3, 1e-2, 3e-2)),
-        ("questions", "c_attn", True, (8, 64), (3e-4, 1e-3, 3e-3)),
-        ("questions", "all", False, (1,), (3e-3, 1e-2, 3e-2)),
-        ("invented", "all", False, (1,), (3e-3, 1e-2, 3e-2)),
-        ("invented", "c_attn", False, (4,), (3e-3, 1e-2, 3e-2)),
-        ("invented", "full", False, (None,), (2e-4, 5e-4, 1e-3)),
-    ),
-    seeds=CHOICE,
-)
+@sweep("rank_rates", points=_points(("questions", "full", False, (None,), (1e-4, 2e-4, 5e-4))), seeds=CHOICE)
 def rank_rates(point: dict, seed: int) -> dict:
     """To choose rates by, at a seed of its own. validation: loss on validation questions after 30 steps, or
     on the invented facts themselves after 300, in nats a token.
@@ -55,22 +43,44 @@ def rank_rates(point: dict, seed: int) -> dict:
             ("invented", 1e-2, False, (1, 8, 64)),
         )
         for rank in ranks
-    ]
-    + _points(
-        ("invented", "all", False, (1,), (1e-2,)),
-        ("invented", "c_attn", False, (4,), (1e-2,)),
-        ("questions", "all", False, (1,), (1e-2,)),
-        ("invented", "all", False, (16,), (1e-2,)),
-        ("questions", "c_attn", False, (1, 8, 64), (3e-3,)),
-        ("questions", "c_attn", True, (8, 64), (3e-3,)),
-    ),
+    ],
 )
 def lora_rank(point: dict, seed: int) -> dict:
-    """LoRA at alpha 16, batches of 16; without a place it sits on c_attn. loss: nats a token.
+    """LoRA on the default layers at alpha 16, batches of 16. loss: nats a token.
 
     questions: 30 steps, loss on held-out questions. invented: 300 steps on the 84 short questions about
     invented facts, and the loss on these themselves.
     """
+    import torch
+
+    from course_utils.data import batches
+    from course_utils.evaluation import mean_loss
+    from course_utils.methods.lora import apply_lora
+    from course_utils.methods.lora_fast import speed_up
+    from course_utils.models import load_model
+    from course_utils.training import scored_lm_loss, train
+
+    model, tokenizer = load_model("pocket")
+    if point["task"] == "questions":
+        steps, tune, scored = 30, question_examples("tune"), question_examples("held_out", sample=100)
+    else:
+        steps, tune = 300, question_examples("invented", kind="short")
+        scored = tune
+    torch.manual_seed(seed)
+    speed_up(apply_lora(model, point["rank"], 16.0, ["c_attn"], rslora=point["rslora"]))
+    stream = batches(tune, 16, seed, tokenizer.pad_token_id)
+    label = f"rank {point['rank']}, seed {seed}"
+    train(model, stream, steps=steps, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)
+    return {"loss": mean_loss(model, scored)}
+
+
+@sweep(
+    "lora_place",
+    points=_points(("invented", "all", False, (1,), (1e-2,)), ("invented", "c_attn", False, (4,), (1e-2,))),
+    seeds=range(3),
+)
+def lora_place(point: dict, seed: int) -> dict:
+    """LoRA with as many values in two places, tuned and scored as in lora_rank."""
     from course_utils.evaluation import mean_loss
 
     model, tune = tuned(point, seed)
@@ -109,9 +119,7 @@ def tuned(point: dict, seed: int):
 CUTS = {"cut": (0, 1, 2, 4, 8, 16, 64), "rest": (1, 4, 8, 64), "random": (1, 8, 64)}
 
 
-@sweep(
-    "rank_cut", points=[{"task": task, "lr": lr} for task, lr in (*FULL_RATES.items(), ("questions", 5e-4))]
-)
+@sweep("rank_cut", points=[{"task": "questions", "lr": FULL_RATE}], seeds=range(3))
 def rank_cut(point: dict, seed: int) -> dict:
     """All matrices tuned (30 steps, or 300 on invented facts), and their change cut afterwards.
 

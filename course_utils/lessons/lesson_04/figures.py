@@ -118,22 +118,20 @@ def by_values(
     axes[0].figure.legend(list(handles.values()), list(handles), **below)
 
 
-def by_rate(grids: Mapping[str, Mapping[int, Mapping[float, float]]], title: str) -> None:
-    """Loss over the learning rate, a panel a scale and a line a rank: {scale: {rank: {rate: loss}}}."""
-    _, axes = plots.figure(title, "learning rate", "validation loss (nats a token)", columns=2, sharey=True)
+def by_rate(grids: Mapping[str, Mapping[int, Mapping[float, Sequence[float]]]], title: str) -> None:
+    """Loss over the rate, a panel a scale and a line a rank: {scale: {rank: {rate: losses by seed}}}."""
+    _, axes = plots.figure(title, "learning rate", "held-out loss (nats a token)", columns=2, sharey=True)
     for ax, (scale, ranks) in zip(axes, grids.items(), strict=True):
         for number, (rank, losses) in enumerate(ranks.items()):
-            rates, values = list(losses), list(losses.values())
-            ax.plot(rates, values, "o-", color=COLOURS[number], linewidth=1, label=f"rank {rank}")
-            best = min(losses, key=losses.get)
-            ax.plot(best, losses[best], "o", markersize=12, fillstyle="none", color=COLOURS[number])
+            apart = {rate * 1.06 ** (number - 1): values for rate, values in losses.items()}
+            _points(ax, apart, COLOURS[number], f"rank {rank}")
         ax.set(xscale="log", yscale="log")
         ax.set_title(scale)
         rates = sorted({rate for losses in ranks.values() for rate in losses})
         ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
         ax.set_xticks([], minor=True)
         _plain_numbers(ax)
-    axes[0].legend(title="circle: the best")
+    axes[0].legend()
 
 
 def dimensions(shares: Mapping[int, Sequence[float]], title: str, live: tuple[int, float]) -> None:
