@@ -69,7 +69,7 @@ def test_an_adapter_on_c_attn_alone_fails_the_claim_on_all_layers():
         return [row["loss"] for row in chosen if row.get("place", "c_attn") == place]
 
     rank_4 = losses("c_attn", 4)
-    assert all(one / other < 0.75 for one, other in zip(losses("all", 1), rank_4, strict=True))
+    assert all(one / other < 0.6 for one, other in zip(losses("all", 1), rank_4, strict=True))
     assert all(one / other > 1.2 for one, other in zip(losses("c_attn", 1), rank_4, strict=False))
 
 

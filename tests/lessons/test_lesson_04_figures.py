@@ -61,9 +61,8 @@ def test_cuts_show_means_ranges_levels_and_the_live_run():
     by_label = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
     assert by_label["best"] == [3.0, 1.0] and by_label["live"] == [2.5]
     assert set(by_label["base"]) == {9.0} and set(by_label["tuned"]) == {0.5}
-    [spread] = ax.containers
-    ends = [segment[:, 1].tolist() for segment in spread.lines[2][0].get_segments()]
-    assert ends == [[2.0, 4.0], [1.0, 1.0]]
+    [spread] = ax.collections
+    assert [segment[:, 1].tolist() for segment in spread.get_segments()] == [[2.0, 4.0], [1.0, 1.0]]
 
 
 def test_losses_stand_over_the_trained_values_with_their_ranks():

@@ -67,10 +67,9 @@ def cuts(
 def _points(ax: Axes, points: Mapping[float, Sequence[float]], colour: str, name: str) -> None:
     """Means with the range over the seeds, joined by a thin line."""
     means = [sum(losses) / len(losses) for losses in points.values()]
-    low = [mean - min(losses) for mean, losses in zip(means, points.values(), strict=True)]
-    high = [max(losses) - mean for mean, losses in zip(means, points.values(), strict=True)]
+    low, high = ([limit(losses) for losses in points.values()] for limit in (min, max))
     ax.plot(list(points), means, "o-", color=colour, linewidth=1, markersize=5, label=name)
-    ax.errorbar(list(points), means, yerr=[low, high], fmt="none", ecolor=colour, capsize=3)
+    ax.vlines(list(points), low, high, color=colour, linewidth=3, alpha=0.5)
 
 
 def _plain_numbers(ax: Axes) -> None:
