@@ -46,7 +46,8 @@ def test_energy_has_a_panel_for_each_kind_of_layer():
     for ax in axes:
         assert [list(line.get_ydata()) for line in ax.lines] == 2 * [[0.75, 1.0]] + 2 * [[0.5, 1.0]]
         assert list(ax.lines[0].get_xdata()) == [1, 2]
-    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["change", "random"]
+    [legend] = plt.gcf().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["change", "random"]
 
 
 def texts(ax):

@@ -32,7 +32,7 @@ def energy_by_layer(curves: Mapping[str, Mapping[str, Sequence[float]]], title: 
         ax.set(xscale="log", ylim=(0, 1.02), title=kind)
     fig.supxlabel("directions kept", fontsize=10, color=INK)
     fig.supylabel("share of the energy", fontsize=10, color=INK)
-    axes[0][0].legend()
+    fig.legend(*axes[0][0].get_legend_handles_labels(), ncols=3, loc="outside lower center")
     for ax in axes.flat[len(kinds) :]:
         ax.axis("off")
 
@@ -57,7 +57,7 @@ def cuts(
     for style, (name, loss) in zip(("--", ":"), levels.items(), strict=True):
         ax.axhline(loss, color=INK, linestyle=style, linewidth=1, label=name)
     for name, points in (live or {}).items():
-        ax.plot(list(points), list(points.values()), "*", markersize=9, color=COLOURS[4], label=name)
+        ax.plot(list(points), list(points.values()), "*", markersize=9, color=COLOURS[3], label=name)
     ax.set(xscale="log", yscale="log")
     plots.log_ticks(ax, sorted({rank for points in series.values() for rank in points}))
     _plain_numbers(ax)
@@ -103,7 +103,7 @@ def by_values(
                     at = (values, max(one) if number == 0 else min(one))
                     ax.annotate(f"r {rank}", at, color=COLOURS[number], **shift)
         if task in (live or {}):
-            ax.plot(*live[task], "*", markersize=11, color=COLOURS[4], label="the run above")
+            ax.plot(*live[task], "*", markersize=11, color=COLOURS[3], label="the run above")
         ax.set(xscale="log", yscale="log")
         ax.set_title(task)
         ax.margins(0.1, 0.15)
@@ -139,7 +139,7 @@ def dimensions(shares: Mapping[int, Sequence[float]], title: str, live: tuple[in
     percent = {d: [100 * share for share in values] for d, values in shares.items()}
     _points(ax, percent, COLOURS[0], "stored runs")
     ax.axhline(90, color=INK, linestyle="--", linewidth=1, label="90%")
-    ax.plot(live[0], 100 * live[1], "*", markersize=11, color=COLOURS[4], label="the run above")
+    ax.plot(live[0], 100 * live[1], "*", markersize=11, color=COLOURS[3], label="the run above")
     ax.set(xscale="log", ylim=(0, 105))
     plots.log_ticks(ax, list(shares))
     ax.legend(loc="lower right")
