@@ -30,7 +30,9 @@ def energy_by_layer(curves: Mapping[str, Mapping[str, Sequence[float]]], title: 
                     label=matrix if number == 0 else None,
                 )
         ax.set(xscale="log", ylim=(0, 1.02), title=kind)
-    fig.supxlabel("directions kept", fontsize=10, color=INK)
+    for ax in axes[-1]:
+        ax.set_xlabel("directions kept")
+        plots.log_ticks(ax, [1, 10, 100])
     fig.supylabel("share of the energy", fontsize=10, color=INK)
     fig.legend(*axes[0][0].get_legend_handles_labels(), ncols=3, loc="outside lower center")
     for ax in axes.flat[len(kinds) :]:
