@@ -11,7 +11,7 @@ from course_utils.notebook_files import code_cells, lessons, read_notebook
 
 TRAINING = {
     "01": "from_base = tune_on_questions(",
-    "04": "history = train(tuned, question_batches()",
+    "04": "STEPS, FULL_RATE = session.steps(",
     "11": "history = train(",
 }
 LATER = 'from course_utils.checks import claim\n\nclaim("a later result", 1.0, at_most=2)'

@@ -1,9 +1,80 @@
-"""Lesson 04: right answers to its exercises pass, and wrong ones get their own message."""
+"""Lesson 04: its exercises' verdicts, and broken runs that its claims shut out."""
 
 import pytest
+import torch
 from helpers import draws_of, feed
+
+from course_utils.evaluation import mean_loss
+from course_utils.lessons.lesson_04 import experiments
+from course_utils.methods.lora_analysis import RankCut, linear_layers, random_like
+from course_utils.models import load_model
+from course_utils.stored_runs import load_sweep
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("04"))
 def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """The base model, one with all matrices tuned as in the lesson, and held-out questions."""
+    point = {"task": "questions", "place": "full", "rank": None, "lr": experiments.FULL_RATE}
+    tuned, _ = experiments.tuned(point, seed=0)
+    return load_model("pocket")[0], tuned, experiments.question_examples("held_out", sample=100)
+
+
+class WeakestFirst(RankCut):
+    """Keeps the weakest directions."""
+
+    def __init__(self, before, after, names=None):
+        super().__init__(before, after, names)
+        self.svds = {n: (U.flip(1), S.flip(0), Vh.flip(0)) for n, (U, S, Vh) in self.svds.items()}
+
+
+class RandomOnes(RankCut):
+    """Keeps the directions of a random matrix, as strong as the change's."""
+
+    def __init__(self, before, after, names=None):
+        super().__init__(before, after, names)
+        for name, (U, S, Vh) in self.svds.items():
+            other = torch.linalg.svd(random_like(U * S @ Vh, 1), full_matrices=False)
+            self.svds[name] = (other[0], S, other[2])
+
+
+def test_only_the_right_cut_to_rank_1_keeps_the_gain(runs):
+    base, tuned, questions = runs
+    before, after = mean_loss(base, questions), mean_loss(tuned, questions)
+
+    def kept(kind):
+        cut = kind(base, tuned, linear_layers(base))
+        share = (before - mean_loss(cut.set(1), questions)) / (before - after)
+        cut.set(None)
+        return share
+
+    assert kept(RankCut) > 0.8
+    assert kept(WeakestFirst) < 0.4
+    assert kept(RandomOnes) < 0.4
+
+
+def test_an_adapter_on_c_attn_alone_fails_the_claim_on_all_layers():
+    rows = [
+        row["point"] | row["result"]
+        for name in ("lora_rank", "lora_place")
+        for row in load_sweep(name)["rows"]
+    ]
+
+    def losses(place, rank):
+        chosen = [row for row in rows if row["task"] == "invented" and row["rank"] == rank]
+        return [row["loss"] for row in chosen if row.get("place", "c_attn") == place]
+
+    rank_4 = losses("c_attn", 4)
+    assert all(one / other < 0.6 for one, other in zip(losses("all", 1), rank_4, strict=True))
+    assert all(one / other > 1.2 for one, other in zip(losses("c_attn", 1), rank_4, strict=False))
+
+
+def test_the_rate_that_is_reported_won_a_sweep():
+    rows = [row["point"] | row["result"] for row in load_sweep("rank_rates")["rows"]]
+    found = {row["lr"]: row["validation"] for row in rows if row["place"] == "full"}
+    assert min(found, key=found.get) == experiments.FULL_RATE
+    assert min(found) < experiments.FULL_RATE < max(found)

@@ -46,22 +46,48 @@ def test_energy_has_a_panel_for_each_kind_of_layer():
     for ax in axes:
         assert [list(line.get_ydata()) for line in ax.lines] == 2 * [[0.75, 1.0]] + 2 * [[0.5, 1.0]]
         assert list(ax.lines[0].get_xdata()) == [1, 2]
-    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["change", "random"]
+    [legend] = plt.gcf().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["change", "random"]
 
 
-def test_a_page_fills_its_panels_and_leaves_the_rest_empty():
-    drawn = []
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
 
-    def draw(ax):
-        drawn.append(ax)
-        ax.plot([1, 2], [3, 4])
 
-    figures.panels("All of it", {"one": ("x", "y", draw), "two": ("u", "v", draw), "three": ("r", "s", draw)})
-    axes = plt.gcf().axes
-    assert drawn == axes[:3] and len(axes) == 4 and not axes[3].axison
-    assert [(ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel()) for ax in axes[:3]] == [
-        ("one", "x", "y"),
-        ("two", "u", "v"),
-        ("three", "r", "s"),
-    ]
-    assert plt.gcf().get_suptitle() == "All of it"
+def test_cuts_show_means_ranges_levels_and_the_live_run():
+    figures.cuts(
+        {"best": {1: [2.0, 4.0], 8: [1.0, 1.0]}}, {"base": 9.0, "tuned": 0.5}, "t", {"live": {1: 2.5}}
+    )
+    [ax] = plt.gcf().axes
+    by_label = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert by_label["best"] == [3.0, 1.0] and by_label["live"] == [2.5]
+    assert set(by_label["base"]) == {9.0} and set(by_label["tuned"]) == {0.5}
+    [spread] = ax.collections
+    assert [segment[:, 1].tolist() for segment in spread.get_segments()] == [[2.0, 4.0], [1.0, 1.0]]
+
+
+def test_losses_stand_over_the_trained_values_with_their_ranks():
+    places = {
+        "c_attn": {4096: (1, [2.0, 3.0])},
+        "all": {16384: (1, [1.0])},
+        "full": {3_000_000: (None, [0.5])},
+    }
+    figures.by_values({"one": places, "two": {"c_attn": {4096: (1, [1.0])}}}, "t", {"two": (4096, 1.5)})
+    left, right = plt.gcf().axes
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in left.lines[:1]] == [([4096], [2.5])]
+    assert texts(left) == ["r 1", "r 1"] and texts(right) == ["r 1"]
+    assert (right.lines[-1].get_xdata()[0], right.lines[-1].get_ydata()[0]) == (4096, 1.5)
+
+
+def test_losses_by_rate_have_a_panel_a_scale_and_a_line_a_rank():
+    figures.by_rate({"a": {1: {0.01: [2.0, 4.0], 0.1: [1.0]}}, "b": {8: {0.01: [0.5]}}}, "t")
+    left, right = plt.gcf().axes
+    assert [list(line.get_ydata()) for line in left.lines[:1]] == [[3.0, 1.0]]
+    assert right.lines[0].get_label() == "rank 8" and list(right.lines[0].get_ydata()) == [0.5]
+
+
+def test_dimensions_are_shown_in_per_cent_beside_ninety():
+    figures.dimensions({10: [0.2, 0.4], 100: [0.9, 0.9]}, "t", (100, 0.8))
+    [ax] = plt.gcf().axes
+    assert list(ax.lines[0].get_ydata()) == pytest.approx([30.0, 90.0])
+    assert ax.lines[-1].get_ydata()[0] == 80.0

@@ -1,14 +1,22 @@
-"""Exercises of lesson 04: energy, the best cut, subspaces, a count-sketch, d90."""
+"""Exercises of lesson 04: energy, the best cut, cutting a whole model, subspaces, a count-sketch."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 
-from course_utils.checks.compare import Mistake, call, compare
+from course_utils.checks.compare import Mistake, close, compare
 from course_utils.checks.exercises import Exercise
 from course_utils.checks.largest import Largest
-from course_utils.methods.lora_analysis import best_rank, energy_curve, subspace_similarity
+from course_utils.methods.lora_analysis import (
+    RankCut,
+    best_rank,
+    energy_curve,
+    subspace_similarity,
+    weight_matrix,
+)
 
 
 def _spectra():
@@ -107,7 +115,24 @@ def _projected(matrix, rank):
 
 def _piece_by_piece(matrix, rank):
     U, S, Vh = torch.linalg.svd(matrix)
-    return sum(S[k] * torch.outer(U[:, k], Vh[k]) for k in range(rank))
+    pieces = (S[k] * torch.outer(U[:, k], Vh[k]) for k in range(min(rank, len(S))))
+    return sum(pieces, torch.zeros_like(matrix))
+
+
+def _by_eigenvectors(matrix, rank):
+    _, vectors = torch.linalg.eigh((matrix.T @ matrix).double())  # the weakest first
+    kept = vectors[:, max(0, vectors.shape[1] - rank) :].to(matrix)
+    return matrix @ kept @ kept.T
+
+
+def _stops_above_the_sizes(matrix, rank):
+    U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
+    return sum((S[k] * torch.outer(U[:, k], Vh[k]) for k in range(rank)), torch.zeros_like(matrix))
+
+
+def _of_unit_norm(matrix, rank):
+    norm = matrix.norm()
+    return best_rank(matrix, rank) / norm * norm
 
 
 BEST_RANK_MISTAKES = [
@@ -153,6 +178,7 @@ BEST_RANK_MISTAKES = [
         "This is always of rank 1. How many directions stay is the argument rank.",
         lambda matrix, rank: best_rank(matrix, 1),
     ),
+    ("The sign is turned: this is minus the cut.", lambda matrix, rank: -best_rank(matrix, rank)),
     (
         "These are the first rows of the matrix, in no order of importance. An SVD is needed.",
         lambda matrix, rank: matrix * (torch.arange(len(matrix)) < rank)[:, None],
@@ -160,148 +186,251 @@ BEST_RANK_MISTAKES = [
 ]
 
 
-def intrinsic_dimension(losses, base, full, share=0.9):
-    """Smallest dimension whose loss makes `share` of the gain from base to full; None where none does.
+class _Pair(nn.Module):
+    """Three layers; the third is never named, so no cut may touch it."""
 
-    losses: {dimension: loss}. Li et al. 2018 (arXiv 1804.08838) and Aghajanyan et al. 2020 use 0.9.
-    """
-    enough = [d for d, loss in losses.items() if base - loss >= share * (base - full)]
-    return min(enough, default=None)
-
-
-def _runs():
-    """Sweeps in any order: with a run exactly at the limit, with one that diverged."""
-    losses = {1000: 1.05, 3: 3.95, 10: 3.5, 100: 1.15, 30: 2.0, 300: 1.08}
-    return [
-        (losses, 4.0, 1.0),
-        call(losses, 4.0, 1.0, share=0.5),
-        call({64: 2.25, 8: 2.5, 2: 3.75, 512: 1.125}, 4.0, 1.0, share=0.5),
-        call({7: 5.1, 7000: 2.8, 70: 2.9, 700: 2.6}, 6.0, 2.5, share=0.6),
-        ({3: 9.5, 4: 4.5, 300: 0.9, 30: 1.2}, 4.0, 1.0),
-    ]
+    def __init__(self, kind, sizes):
+        super().__init__()
+        make = (lambda n_in, n_out: Conv1D(n_out, n_in)) if kind is Conv1D else nn.Linear
+        self.first, self.second, self.third = (make(*size) for size in sizes)
 
 
-def _smallest(fault, default=None):
-    """A wrong intrinsic_dimension: the smallest d with fault(its loss, base, full, share)."""
-
-    def wrong(losses, base, full, share=0.9):
-        return min((d for d, loss in losses.items() if fault(loss, base, full, share)), default=default)
-
-    return wrong
+PAIR = ["first", "second"]
 
 
-def _enough(losses, base, full, share):
-    return [d for d, loss in losses.items() if base - loss >= share * (base - full)]
+def _before_and_after(kind, sizes):
+    before, after = _Pair(kind, sizes), _Pair(kind, sizes)
+    with torch.no_grad():
+        for name, layer in before.named_children():
+            tuned, n_in = after.get_submodule(name), sizes[0][0]
+            layer.weight.normal_()
+            change = _matrix(*layer.weight.shape, 2.0)
+            tuned.weight.copy_(layer.weight + change)
+            tuned.bias.copy_(layer.bias + n_in)
+    return before, after
 
 
-def _last_loss(losses, base, full, share=0.9):
-    return max((losses[d] for d in _enough(losses, base, full, share)), default=None)
+def _weights(model):
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def _first_in_dict(losses, base, full, share=0.9):
-    return next(iter(_enough(losses, base, full, share)), None)
-
-
-def _largest_enough(losses, base, full, share=0.9):
-    return max(_enough(losses, base, full, share), default=None)
-
-
-def _stops_at_none(losses, base, full, share=0.9):
-    return min(_enough(losses, base, full, share))
-
-
-def _stops_at_first(losses, base, full, share=0.9):
-    return sorted(_enough(losses, base, full, share))[0]
-
-
-def _smallest_of_all(losses, base, full, share=0.9):
-    return min(losses)
-
-
-def _best_run(losses, base, full, share=0.9):
-    return min(losses, key=losses.get)
-
-
-def _always_none(losses, base, full, share=0.9):
-    return None
-
-
-def _from_small_to_large(losses, base, full, share=0.9):
-    for dimension in sorted(losses):
-        if losses[dimension] <= base - share * (base - full):
-            return dimension
-    return None
-
-
-def _in_arrays(losses, base, full, share=0.9):
-    dimensions, values = np.array(list(losses)), np.array(list(losses.values()))
-    enough = dimensions[(base - values) / (base - full) >= share]
-    return enough.min() if len(enough) else None
-
-
-NONE_ENOUGH = "Where no dimension is enough, return None."
-NONE_INPUTS = [({10: 3.9, 20: 3.8}, 4.0, 1.0), call({5: 6.2, 50: 3.2}, 6.0, 2.5, share=0.95)]
-ONE_OF_SEVERAL = (
-    "You return the first in the dict, or the largest. Several dimensions may be enough: the "
-    "smallest of them is asked."
-)
-INTRINSIC_MISTAKES = [
+NAMED_CUTS = [  # (message, what stands in the layer [out, in] given W, its change D and the rank r)
+    ("The rank has no effect: this is the cut to rank 2 each time.", lambda W, D, r: W + best_rank(D, 2)),
+    ("The cut has no effect: the tuned weights still stand in the layer.", lambda W, D, r: W + D),
+    ("The change is missing: this is the base model's weight at every rank.", lambda W, D, r: W),
     (
-        "The share has no effect.",
-        lambda losses, base, full, share=0.9: intrinsic_dimension(losses, base, full),
-    ),
-    ("This is a loss. Return the dimension that reaches it.", _last_loss),
-    (ONE_OF_SEVERAL, _first_in_dict),
-    (ONE_OF_SEVERAL, _largest_enough),
-    (
-        "The sign of the gain is turned. A gain is a fall of the loss, base - loss: here no run makes one.",
-        _smallest(lambda loss, base, full, share: loss - base >= share * (base - full)),
+        "W is missing: the cut change alone stands in the layer. Add self.base.",
+        lambda W, D, r: best_rank(D, r),
     ),
     (
-        "This is the smallest dimension of all. Only those count whose gain, base - loss, is at least "
-        "share * (base - full).",
-        _smallest_of_all,
+        "You cut the whole weight. Only the change is cut; W stays as it is.",
+        lambda W, D, r: best_rank(W + D, r),
+    ),
+    ("This is what the cut leaves out. Add what it keeps.", lambda W, D, r: W + D - best_rank(D, r)),
+    ("The change is subtracted from W. Add it.", lambda W, D, r: W - best_rank(D, r)),
+    ("The cut is added to the tuned weight, not to W.", lambda W, D, r: W + D + best_rank(D, r)),
+    ("One direction too many stays: [:rank] are the first rank.", lambda W, D, r: W + best_rank(D, r + 1)),
+    (
+        "The singular values are missing: scale the columns of U by S.",
+        lambda W, D, r: (
+            W
+            + torch.linalg.svd(D, full_matrices=False)[0][:, :r]
+            @ torch.linalg.svd(D, full_matrices=False)[2][:r]
+        ),
     ),
     (
-        "The sign of the full gain is turned: full - base is negative, so that every run is enough. The "
-        "measure is base - full.",
-        _smallest(lambda loss, base, full, share: base - loss >= share * (full - base)),
+        "The weakest directions stay. torch.linalg.svd gives the strongest first.",
+        lambda W, D, r: W + D - best_rank(D, min(D.shape) - r),
     ),
-    (
-        "This is the dimension with the lowest loss. A smaller one may make `share` of the gain already.",
-        _best_run,
-    ),
-    (
-        "The loss is compared with a share of the base's loss. A gain is a fall of the loss: base - loss.",
-        _smallest(lambda loss, base, full, share: loss <= share * base),
-    ),
-    (
-        "The gain is compared with a share of the full loss. Compare it with a share of the full gain: "
-        "base - loss against share * (base - full).",
-        _smallest(lambda loss, base, full, share: base - loss >= share * full),
-    ),
-    (
-        "Do not compare with full / share, the loss need not go to zero. Gains are asked: base - loss "
-        "against share * (base - full).",
-        _smallest(lambda loss, base, full, share: loss <= full / share),
-    ),
-    (
-        "This asks for the whole gain: a share of it is enough.",
-        _smallest(lambda loss, base, full, share: loss <= full),
-    ),
-    (
-        "share and 1 - share are swapped: what may be left of the gain is 1 - share.",
-        _smallest(lambda loss, base, full, share: loss <= full + share * (base - full)),
-    ),
-    (
-        "A run that makes exactly `share` of the gain is enough: >=, not >.",
-        _smallest(lambda loss, base, full, share: base - loss > share * (base - full)),
-    ),
-    ("Where no dimension is enough your function stops with an error. Return None.", _stops_at_none),
-    ("Where no dimension is enough your function stops with an error. Return None.", _stops_at_first),
-    (NONE_ENOUGH, _smallest(lambda loss, base, full, share: base - loss >= share * (base - full), default=0)),
-    (NONE_ENOUGH, lambda losses, *rest, **share: intrinsic_dimension(losses, *rest, **share) or max(losses)),
 ]
+
+
+def _check_rank_cut(cls):
+    for kind, sizes in (
+        (nn.Linear, [(7, 5), (5, 6), (6, 3)]),
+        (Conv1D, [(5, 7), (7, 5), (5, 4)]),
+        (Conv1D, [(5, 5), (5, 5), (5, 5)]),
+    ):
+        before, after = _before_and_after(kind, sizes)
+        start, tuned = _weights(before), _weights(after)
+        base, full = ({n: weight_matrix(model.get_submodule(n)) for n in PAIR} for model in (before, after))
+        changes = {n: full[n] - base[n] for n in PAIR}
+        cut, held = cls(before, after, PAIR), {}
+        for rank in (2, 1, 3, 0):
+            returned = cut.set(rank)
+            if returned is not after:
+                raise Mistake(
+                    "set should return the model that it has cut, self.model, so that "
+                    f"mean_loss(cut.set(8), ...) works; it returned {type(returned).__name__}."
+                )
+            held[rank] = {n: weight_matrix(after.get_submodule(n)) for n in PAIR}
+        _compare_cuts(held, base, changes, kind)
+        cut.set(None)
+        if any(not torch.equal(after.state_dict()[f"{n}.weight"], tuned[f"{n}.weight"]) for n in PAIR):
+            raise Mistake("set(None) should put the tuned weights back, bit for bit: self.tuned has them.")
+        if not all(torch.equal(value, start[name]) for name, value in _weights(before).items()):
+            raise Mistake("The cut changes the model before tuning: add to a copy of its weights.")
+        others = [name for name in tuned if name not in {f"{n}.weight" for n in PAIR}]
+        if any(not torch.equal(after.state_dict()[name], tuned[name]) for name in others):
+            raise Mistake("Only the weights of the named layers are cut; biases and other layers stay.")
+
+
+def _compare_cuts(held, base, changes, kind):
+    """Mistake unless at every rank the layers hold W + the best cut, [out, in]: {rank: {name: weight}}."""
+
+    def fits(wrong, names=PAIR):
+        """Whether what is held is wrong(W, change, rank) everywhere."""
+        return all(
+            close(layers[n], wrong(base[n], changes[n], rank), 1e-4)
+            for rank, layers in held.items()
+            for n in names
+        )
+
+    def right(W, D, r):
+        return W + best_rank(D, r)
+
+    if fits(right):
+        return
+    if fits(right, PAIR[:1]):
+        raise Mistake("Only the first layer is cut. A return or an indent inside the loop over the layers?")
+    square = base["first"].shape[0] == base["first"].shape[1]
+    if square and (fits(lambda W, D, r: W + best_rank(D, r).T) or fits(lambda W, D, r: right(W, D, r).T)):
+        raise Mistake(
+            "On a square Conv1D the result is transposed. self.base and the SVDs are [out, in], the weight "
+            "of a Conv1D is [in, out]: transpose before you copy. Other shapes would stop with an error."
+        )
+    for message, wrong in NAMED_CUTS:
+        if fits(wrong):
+            raise Mistake(message)
+    where = "a Conv1D" if kind is Conv1D else "an nn.Linear"
+    rank = next(
+        r for r, one in held.items() if not close(one["first"], right(base["first"], changes["first"], r))
+    )
+    raise Mistake(
+        f"After set({rank}) the weight of {where} is not W plus the best cut of its change to rank {rank}. "
+        "The ranks were set in the order 2, 1, 3, 0: start each time from self.base and the kept SVDs, not "
+        "from what the layer holds."
+    )
+
+
+def _cut_class(set_rank):
+    """RankCut with another set(rank); set_rank(self, name, rank) gives the weight as [out, in]."""
+
+    class Wrong(RankCut):
+        @torch.no_grad()
+        def set(self, rank):
+            for name in self.svds:
+                layer = self.model.get_submodule(name)
+                if rank is None:
+                    layer.weight.copy_(self.tuned[name])
+                    continue
+                weight = set_rank(self, name, rank)
+                layer.weight.copy_(weight.T if isinstance(layer, Conv1D) else weight)
+            return self.model
+
+    return Wrong
+
+
+def _named_cut(wrong):
+    def weight(self, name, rank):
+        U, S, Vh = self.svds[name]
+        return wrong(self.base[name], U * S @ Vh, rank)
+
+    return _cut_class(weight)
+
+
+def _cut_of_a_cut(self, name, rank):
+    held = weight_matrix(self.model.get_submodule(name))
+    return self.base[name] + best_rank(held - self.base[name], rank)
+
+
+class _NoModelBack(RankCut):
+    def set(self, rank):
+        super().set(rank)
+
+
+class _NeverBack(RankCut):
+    def set(self, rank):
+        return super().set(10**6 if rank is None else rank)
+
+
+class _NothingAtNone(RankCut):
+    def set(self, rank):
+        return self.model if rank is None else super().set(rank)
+
+
+class _OneLayer(RankCut):
+    def set(self, rank):
+        kept, self.svds = self.svds, dict([next(iter(self.svds.items()))])
+        super().set(rank)
+        self.svds = kept
+        return self.model
+
+
+class _Untransposed(RankCut):
+    @torch.no_grad()
+    def set(self, rank):
+        for name, (U, S, Vh) in self.svds.items():
+            layer = self.model.get_submodule(name)
+            if rank is None:
+                layer.weight.copy_(self.tuned[name])
+                continue
+            cut = U[:, :rank] * S[:rank] @ Vh[:rank]
+            square = cut.shape[0] == cut.shape[1]
+            base = self.base[name] + cut
+            layer.weight.copy_(base.T if isinstance(layer, Conv1D) and not square else base)
+        return self.model
+
+
+class _IntoTheBase(RankCut):
+    def __init__(self, before, after, names=None):
+        super().__init__(before, after, names)
+        self.before = before
+
+    @torch.no_grad()
+    def set(self, rank):
+        super().set(rank)
+        for name in self.svds:
+            self.before.get_submodule(name).weight.add_(0.1)
+        return self.model
+
+
+class _BiasesToo(RankCut):
+    @torch.no_grad()
+    def set(self, rank):
+        super().set(rank)
+        for name in self.svds:
+            self.model.get_submodule(name).bias.zero_()
+        return self.model
+
+
+class _NewParameters(RankCut):
+    """Right: another Parameter each time, and the SVD made anew."""
+
+    def __init__(self, before, after, names=None):
+        super().__init__(before, after, names)
+        self.changes = {name: U * S @ Vh for name, (U, S, Vh) in self.svds.items()}
+
+    def set(self, rank):
+        for name, change in self.changes.items():
+            layer = self.model.get_submodule(name)
+            weight = self.base[name] + best_rank(change, 0 if rank is None else rank)
+            weight = weight.T if isinstance(layer, Conv1D) else weight
+            layer.weight = nn.Parameter(self.tuned[name] if rank is None else weight.clone())
+        return self.model
+
+
+class _ThroughData(RankCut):
+    """Right: every piece is added on its own, and the data is replaced."""
+
+    def set(self, rank):
+        for name, (U, S, Vh) in self.svds.items():
+            layer, weight = self.model.get_submodule(name), self.base[name].clone()
+            for k in range(min(rank or 0, len(S))):
+                weight += S[k] * torch.outer(U[:, k], Vh[k])
+            weight = weight.T if isinstance(layer, Conv1D) else weight
+            layer.weight.data = self.tuned[name].clone() if rank is None else weight.contiguous()
+        return self.model
 
 
 def _subspaces():
@@ -564,16 +693,24 @@ EXERCISES = [
             lambda: [(_matrix(7, 5), 2), (_matrix(5, 7), 3), (_matrix(6, 6, 40.0), 1), (_matrix(4, 9), 4)],
             BEST_RANK_MISTAKES,
             else_="It is the sum of the first rank pieces: column k of U, times S[k], times row k of Vh.",
+            extremes=[
+                ("At rank 0 no direction stays: zeros.", lambda: [(_matrix(5, 4), 0)]),
+                ("From rank min(out, in) on the whole matrix stays.", lambda: [(_matrix(3, 5), 8)]),
+                ("A change of zero is its own cut.", [(torch.zeros(4, 6), 2)]),
+            ],
             tolerance=1e-4,
         ),
         wrong=[
             (_cut_in_place, "changes its argument matrix in place"),
-            (lambda matrix, rank: -best_rank(matrix, rank), "the sum of the first rank pieces"),
+            (lambda matrix, rank: best_rank(matrix, max(rank, 1)), "At rank 0"),
+            (_stops_above_the_sizes, "Your code stopped"),
+            (_of_unit_norm, "A change of zero"),
             (lambda matrix, rank: torch.zeros_like(matrix), "the sum of the first rank pieces"),
             (lambda matrix, rank: best_rank(matrix, rank).T, "should have the shape [7, 5]"),
             (lambda matrix, rank: None, "Is there a return"),
         ],
-        right=[_projected, _piece_by_piece],
+        right=[_projected, _piece_by_piece, _by_eigenvectors],
+        then="From here on the cuts of this lesson are yours.",
         hints=(
             "The SVD writes the matrix as a sum of s_k u_k v_k^T, strongest first. Keep the first r "
             "terms: no other matrix of rank r is closer (Eckart and Young).",
@@ -581,6 +718,34 @@ EXERCISES = [
             "with n = min(out, in). Take the first rank columns of U, times the first rank values of S, "
             "times the first rank rows of Vh.",
         ),
+    ),
+    Exercise(
+        name="RankCut",
+        lesson="04",
+        minutes=15,
+        difficulty=3,
+        reference=RankCut,
+        check=_check_rank_cut,
+        wrong=[
+            *((_named_cut(wrong), message) for message, wrong in NAMED_CUTS),
+            (_cut_class(_cut_of_a_cut), "the order 2, 1, 3"),
+            (_NoModelBack, "should return the model"),
+            (_NeverBack, "bit for bit"),
+            (_NothingAtNone, "bit for bit"),
+            (_OneLayer, "Only the first layer"),
+            (_Untransposed, "On a square Conv1D"),
+            (_IntoTheBase, "changes the model before tuning"),
+            (_BiasesToo, "biases and other layers stay"),
+        ],
+        right=[_NewParameters, _ThroughData],
+        hints=(
+            "For each layer the weight is W, plus the first rank pieces of its change. Everything is kept "
+            "already: W in self.base, the pieces in self.svds. Begin anew from W each time.",
+            "Loop over self.svds.items(): U [out, n], S [n], Vh [n, in]. The cut is U[:, :rank] * S[:rank] "
+            "@ Vh[:rank], as in best_rank; add self.base[name]. A Conv1D stores [in, out], so transpose for "
+            "it. layer.weight.copy_(...) writes in place. Return self.model after the loop.",
+        ),
+        then="From here on all cuts of a model are made by your class.",
     ),
     Exercise(
         name="subspace_similarity",
@@ -636,32 +801,6 @@ EXERCISES = [
             "grad, coordinate and sign are [D], the result is [dimension]. Begin with zeros and add "
             "grad * sign at the places in coordinate, several to one place: index_add_(0, coordinate, "
             "...).",
-        ),
-    ),
-    Exercise(
-        name="intrinsic_dimension",
-        lesson="04",
-        minutes=8,
-        difficulty=1,
-        reference=intrinsic_dimension,
-        check=compare(
-            intrinsic_dimension,
-            _runs,
-            INTRINSIC_MISTAKES,
-            else_="It is the smallest dimension with base - loss >= share * (base - full), or None.",
-            extremes=[(NONE_ENOUGH, NONE_INPUTS)],
-        ),
-        wrong=[
-            (_always_none, "Is there a return"),
-            (_smallest(lambda loss, base, full, share: loss < base), "It is the smallest dimension with"),
-            (lambda losses, base, full, share=0.9: str(_best_run(losses, base, full)), "should be a number"),
-        ],
-        right=[_from_small_to_large, _in_arrays],
-        hints=(
-            "The gain of a run is how far its loss lies below the base model's. Full fine-tuning's gain "
-            "is the measure: which is the smallest dimension that makes 90% of it?",
-            "losses.items() gives (dimension, loss) in any order. Keep the dimensions with base - loss >= "
-            "share * (base - full), and return the smallest, or None: min(list, default=None).",
         ),
     ),
 ]

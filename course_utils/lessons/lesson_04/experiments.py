@@ -1,9 +1,34 @@
-"""Stored experiments with LoRA: ranks and scales, random subspaces, layers against full fine-tuning."""
+"""Stored experiments with LoRA: rank, place and rate; cuts of a full change; random subspaces."""
 
 import functools
 import random
 
 from course_utils.stored_runs import sweep
+
+CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+FULL_RATE = 2e-4  # of full fine-tuning on questions, the best of rank_rates
+
+
+def _points(*groups):
+    """Points of the ranks and rates of each group (task, place, rslora, ranks, rates)."""
+    return [
+        {"task": task, "place": place, "rslora": rslora, "rank": rank, "lr": lr}
+        for task, place, rslora, ranks, rates in groups
+        for rank in ranks
+        for lr in rates
+    ]
+
+
+@sweep("rank_rates", points=_points(("questions", "full", False, (None,), (1e-4, 2e-4, 5e-4))), seeds=CHOICE)
+def rank_rates(point: dict, seed: int) -> dict:
+    """To choose rates by, at a seed of its own. validation: loss on validation questions after 30 steps, or
+    on the invented facts themselves after 300, in nats a token.
+    """
+    model, tune = tuned(point, seed)
+    scored = question_examples("validation", sample=150) if point["task"] == "questions" else tune
+    from course_utils.evaluation import mean_loss
+
+    return {"validation": mean_loss(model, scored)}
 
 
 @sweep(
@@ -50,6 +75,98 @@ def lora_rank(point: dict, seed: int) -> dict:
 
 
 @sweep(
+    "lora_place",
+    points=_points(("invented", "all", False, (1,), (1e-2,)), ("invented", "c_attn", False, (4,), (1e-2,))),
+    seeds=range(3),
+)
+def lora_place(point: dict, seed: int) -> dict:
+    """LoRA with as many values in two places, tuned and scored as in lora_rank."""
+    from course_utils.evaluation import mean_loss
+
+    model, tune = tuned(point, seed)
+    scored = question_examples("held_out", sample=100) if point["task"] == "questions" else tune
+    return {"loss": mean_loss(model, scored)}
+
+
+def tuned(point: dict, seed: int):
+    """(the pocket model tuned as the point says, the examples it was tuned on)."""
+    import torch
+
+    from course_utils.data import batches
+    from course_utils.methods.lora import apply_lora
+    from course_utils.methods.lora_analysis import linear_layers, train_only
+    from course_utils.methods.lora_fast import speed_up
+    from course_utils.models import load_model
+    from course_utils.training import scored_lm_loss, train
+
+    model, tokenizer = load_model("pocket")
+    known = point["task"] == "questions"
+    tune = question_examples("tune") if known else question_examples("invented", kind="short")
+    place = point.get("place", "c_attn")
+    torch.manual_seed(seed)
+    if place == "full":
+        train_only(model, linear_layers(model))
+    else:
+        layers = None if place == "all" else [place]
+        speed_up(apply_lora(model, point["rank"], 16.0, layers, rslora=point["rslora"]))
+    stream = batches(tune, 16, seed, tokenizer.pad_token_id)
+    steps = point.get("steps", 30 if known else 300)
+    label = f"{point['task']}, {place}, rank {point['rank']}, seed {seed}"
+    train(model, stream, steps=steps, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)
+    return model, tune
+
+
+CUTS = {"cut": (0, 1, 2, 4, 8, 16, 64), "rest": (1, 4, 8, 64), "random": (1, 8, 64)}
+
+
+@sweep("rank_cut", points=[{"task": "questions", "lr": FULL_RATE}], seeds=range(3))
+def rank_cut(point: dict, seed: int) -> dict:
+    """All matrices tuned (30 steps, or 300 on invented facts), and their change cut afterwards.
+
+    loss: of the tuned model; cut_r: of its best r directions; rest_r: of all but these; random_r: of r
+    random directions of the input. rank_90: directions with 90% of the energy, top_1: share of the energy in
+    the first, means over the matrices.
+    """
+    import torch
+
+    from course_utils.evaluation import mean_loss
+    from course_utils.methods.lora_analysis import energy_curve, linear_layers, rank_for_energy
+    from course_utils.models import load_model
+
+    model, tune = tuned({**point, "place": "full", "rank": None}, seed)
+    scored = question_examples("held_out", sample=100) if point["task"] == "questions" else tune
+    names, base = linear_layers(model), load_model("pocket")[0]
+    starts = {name: base.get_submodule(name).weight.detach() for name in names}
+    changes = {name: model.get_submodule(name).weight.detach() - starts[name] for name in names}
+    svds = {name: torch.linalg.svd(change, full_matrices=False) for name, change in changes.items()}
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss_with(kept):
+        with torch.no_grad():
+            for name in names:
+                model.get_submodule(name).weight.copy_(starts[name] + kept(name))
+        return mean_loss(model, scored)
+
+    def best(name, rank):
+        U, S, Vh = svds[name]
+        return U[:, :rank] * S[:rank] @ Vh[:rank]
+
+    def random_part(name, rank):  # Conv1D: the rows of [in, out] are the inputs
+        draw = torch.randn(len(changes[name]), rank, generator=generator)
+        Q = torch.linalg.qr(draw).Q
+        return Q @ (Q.T @ changes[name])
+
+    parts = {"cut": best, "rest": lambda name, rank: changes[name] - best(name, rank), "random": random_part}
+    result = {"loss": mean_loss(model, scored)}
+    for key, ranks in CUTS.items():
+        result |= {f"{key}_{r}": loss_with(lambda name, r=r, key=key: parts[key](name, r)) for r in ranks}
+    spectra = [S for _, S, _ in svds.values()]
+    result["rank_90"] = sum(rank_for_energy(S, 0.9) for S in spectra) / len(spectra)
+    result["top_1"] = sum(float(energy_curve(S)[0]) for S in spectra) / len(spectra)
+    return result
+
+
+@sweep(
     "random_subspace",
     points=[
         {"start": start, "dimension": dimension, "lr": lr}
@@ -58,7 +175,6 @@ def lora_rank(point: dict, seed: int) -> dict:
             ("pre-trained", 100, (0.3, 1.0, 3.0)),
             ("pre-trained", 1000, (0.03, 0.1, 0.3)),
             ("pre-trained", 10_000, (0.01, 0.03, 0.1)),
-            ("random", 1000, (0.1, 0.3, 1.0)),
         )
         for lr in rates
     ],
