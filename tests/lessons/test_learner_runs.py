@@ -5,8 +5,11 @@ import pytest
 from course_utils.checks.exercises import find
 from course_utils.notebook_files import code_cells, lessons, read_notebook
 
-TRAINING = {"12": "= train_with(BETA", "13": "history = train_dpo("}  # the cell of the experiment, by lesson
+TRAINING = {"02": "by_hand(tuned, RATE)", "12": "= train_with(BETA", "13": "history = train_dpo("}  # the cell of the experiment, by lesson
 CALLED = [
+    ("02", "accumulated_step"),
+    ("02", "adamw_step"),
+    ("02", "train_step"),
     ("12", "per_token_rewards"),
     ("12", "gae"),
     ("12", "clipped_policy_loss"),
