@@ -5,7 +5,11 @@ import pytest
 from course_utils.checks.exercises import find
 from course_utils.notebook_files import code_cells, lessons, read_notebook
 
-TRAINING = {"02": "by_hand(tuned, RATE)", "12": "= train_with(BETA", "13": "history = train_dpo("}  # the cell of the experiment, by lesson
+TRAINING = {  # the cell of the experiment, by lesson
+    "02": "by_hand(tuned, RATE)",
+    "12": "= train_with(BETA",
+    "13": "history = train_dpo(",
+}
 CALLED = [
     ("02", "accumulated_step"),
     ("02", "adamw_step"),
