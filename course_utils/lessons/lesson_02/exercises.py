@@ -862,6 +862,10 @@ def _zeroed_at_both_ends(model, micro_batches, optimizer, lr, clip=1.0, accumula
     return loss, norm
 
 
+STILL = (
+    "The weights do not move. Call optimizer.step() at the end, and zero the gradient before accumulate, not "
+    "after it."
+)
 NOT_CLIPPED = (
     "A long gradient moves the weights at its full length. Clip after accumulate, when there is a gradient, "
     "and before the optimiser steps."
@@ -871,11 +875,8 @@ STEP_MISTAKES = [
         "What the step before left in .grad is still in it: accumulate adds to it. Zero the gradient first.",
         _train_step("accumulate", "clip", "rate", "step"),
     ),
-    (
-        "The gradient is zeroed between accumulate and step, so there is nothing to step along.",
-        _train_step("accumulate", "zero", "clip", "rate", "step"),
-    ),
-    ("The weights do not move: call optimizer.step().", _train_step("zero", "accumulate", "clip", "rate")),
+    (STILL, _train_step("accumulate", "zero", "clip", "rate", "step")),
+    (STILL, _train_step("zero", "accumulate", "clip", "rate")),
     (NOT_CLIPPED, _train_step("zero", "accumulate", "rate", "step")),
     (NOT_CLIPPED, _train_step("zero", "accumulate", "rate", "step", "clip")),
     (NOT_CLIPPED, _train_step("zero", "clip", "accumulate", "rate", "step")),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from course_utils.data import (
+    DATA,
     Example,
     batches,
     chunks_by_length,
@@ -17,6 +18,7 @@ from course_utils.data import (
     load_facts,
     load_questions,
     load_source_texts,
+    read_jsonl,
 )
 from course_utils.evaluation import answer_questions, mean_loss, score_answers
 from course_utils.models import eval_mode
@@ -127,3 +129,11 @@ def answering(model, tokenizer, questions=100) -> dict:
         "answered": score_answers(answers, asked)[0],
         "tokens": sum(len(encode(tokenizer, answer)) for answer in answers) / len(answers),
     }
+
+
+def texts_by_kind(tokenizer, texts):
+    """{kind: encoded texts} of the first `texts` held-out texts like those of pre-training."""
+    kinds = {}
+    for row in read_jsonl(DATA / "source" / "held_out.jsonl")[:texts]:
+        kinds.setdefault(row["kind"], []).append(encode_text(tokenizer, row["text"]))
+    return kinds
