@@ -25,7 +25,6 @@ from course_utils.models import eval_mode
 from course_utils.world.tables import bare
 from course_utils.world.templates import FORMS, TAKES_THE, fill
 
-WORD = re.compile(r"[^\W_]+")
 QUESTIONS, TEXTS, FACTS = 150, 60, 144  # how many questions, texts and facts are measured
 
 
@@ -69,7 +68,8 @@ def encode_questions(tokenizer, rows):
 
 def words(text):
     """The words of a text with a blank around each, so that one text can be looked for in another."""
-    return f" {' '.join(WORD.findall(text))} "
+    found = re.findall(r"[^\W_]+", text)
+    return f" {' '.join(found)} "
 
 
 def never_replayed():
