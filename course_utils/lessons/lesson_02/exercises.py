@@ -1,4 +1,4 @@
-"""Exercises of lesson 02: the parts of a training loop."""
+"""Exercises of lesson 02: the parts of a training loop, and a test for loops that others wrote."""
 
 from __future__ import annotations
 
@@ -10,21 +10,9 @@ import torch
 
 from course_utils.checks.compare import call, close, compare, first_difference, wrong_kind
 from course_utils.checks.exercises import Exercise, Mistake
-from course_utils.training import accumulated_step, warmup_cosine
-
-
-def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
-    """One AdamW update of a tensor; step counts from 1. Returns the new (weight, m, v).
-
-    Kingma and Ba 2014 (Adam), Loshchilov and Hutter 2017 (decoupled weight decay).
-    """
-    m = betas[0] * m + (1 - betas[0]) * grad
-    v = betas[1] * v + (1 - betas[1]) * grad**2
-    m_hat = m / (1 - betas[0] ** step)
-    v_hat = v / (1 - betas[1] ** step)
-    weight = weight - lr * weight_decay * weight
-    weight = weight - lr * m_hat / (v_hat.sqrt() + eps)
-    return weight, m, v
+from course_utils.lessons.lesson_02 import suspects
+from course_utils.lessons.lesson_02.loop import adamw_step, train_step
+from course_utils.training import accumulated_step, lm_loss, warmup_cosine
 
 
 def _states():
@@ -702,7 +690,517 @@ COMPARE_WEIGHTS = compare(
 )
 
 
+def _two_layers():
+    torch.manual_seed(5)
+    return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
+
+
+def _stepped(fn, clip, rates):
+    """What fn does to a small model in a few steps: weights, rates of both groups, what it returned."""
+    model = _two_layers()
+    first, last = model[0].parameters(), model[2].parameters()
+    optimizer = torch.optim.SGD([{"params": first}, {"params": last}], lr=9.0, momentum=0.5)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)  # left over from the step before
+    passes = []
+
+    def accumulate(model, micro_batches):
+        passes.append(len(micro_batches))
+        return accumulated_step(model, micro_batches, _squared_error)
+
+    answers, weights = [], []
+    for number, rate in enumerate(rates):
+        generator = torch.Generator().manual_seed(number)
+        batches = [
+            {
+                "x": torch.randn(size, 4, generator=generator),
+                "y": 3 * torch.randn(size, 1, generator=generator),
+                "counts": torch.arange(size) > 0,
+            }
+            for size in (3, 5)
+        ]
+        answers.append(fn(model, batches, optimizer, rate, clip, accumulate))
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    if not passes:
+        raise Mistake("Your step never calls `accumulate`: it is the function that leaves the gradient.")
+    return {
+        "weights": torch.stack(weights),
+        "rates": [float(group["lr"]) for group in optimizer.param_groups],
+        "answers": answers,
+        "passes": passes,
+    }
+
+
+STEP_CASES = [(1.0, (0.3, 0.1)), (0.2, (0.05, 0.2, 0.1)), (1e3, (0.02, 0.01)), (math.inf, (0.02, 0.05))]
+
+
+def _same_steps(mine, theirs):
+    return all(close(mine[name], theirs[name]) for name in ("weights", "rates")) and (
+        mine["passes"] == theirs["passes"]
+    )
+
+
+def _check_train_step(fn):
+    runs = [(_stepped(fn, *case), _stepped(train_step, *case), case) for case in STEP_CASES]
+    if not all(_same_steps(mine, right) for mine, right, _ in runs):
+        for message, wrong in STEP_MISTAKES:
+            theirs = [_stepped(wrong, *case) for case in STEP_CASES]
+            if all(_same_steps(mine, other) for (mine, _, _), other in zip(runs, theirs, strict=True)):
+                raise Mistake(message)
+        clip = next(case[0] for mine, right, case in runs if not _same_steps(mine, right))
+        raise Mistake(
+            f"With clip = {clip:g} the weights after the step are not those of: zero the gradient, "
+            "accumulate, clip, set the rate in every group, step."
+        )
+    for mine, right, _ in runs:
+        for answer, (loss, norm) in zip(mine["answers"], right["answers"], strict=True):
+            if not isinstance(answer, tuple | list) or len(answer) != 2:
+                raise Mistake("Return two numbers: the mean loss, and the norm of the gradient.")
+            for value, wanted, what in zip(answer, (loss, norm), ("the mean loss", "the norm"), strict=True):
+                if wrong := wrong_kind(value, wanted, what) or first_difference(value, wanted, what=what):
+                    hint = " The norm is that before clipping." if what == "the norm" else ""
+                    raise Mistake(wrong[0].upper() + wrong[1:] + hint)
+                if getattr(value, "requires_grad", False):
+                    raise Mistake(f"{what[0].upper()}{what[1:]} is still attached to its graph: detach it.")
+
+
+def _train_step(*parts):
+    """A wrong train_step: `parts` are done in their order, by name."""
+
+    def wrong(model, micro_batches, optimizer, lr, clip=1.0, accumulate=accumulated_step):
+        loss = norm = 0.0
+        for part in parts:
+            if part == "zero":
+                optimizer.zero_grad()
+            elif part == "accumulate":
+                loss, _ = accumulate(model, micro_batches)
+            elif part == "clip":
+                norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip).item()
+            elif part == "rate":
+                _set_rate(optimizer, lr)
+            elif part == "step":
+                optimizer.step()
+            else:
+                norm = part(model, optimizer, lr, clip) or norm
+        return loss, norm
+
+    return wrong
+
+
+def _set_rate(optimizer, lr):
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def _norm(model):
+    return torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+
+
+def _clip_each(model, optimizer, lr, clip):
+    norm = _norm(model)
+    for parameter in model.parameters():
+        torch.nn.utils.clip_grad_norm_([parameter], clip)
+    return norm
+
+
+def _clip_values(model, optimizer, lr, clip):
+    norm = _norm(model)
+    torch.nn.utils.clip_grad_value_(model.parameters(), clip)
+    return norm
+
+
+def _clip_to_one(model, optimizer, lr, clip):
+    return torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
+
+
+def _always_scale(model, optimizer, lr, clip):
+    norm = _norm(model)
+    for parameter in model.parameters():
+        parameter.grad *= min(clip, 1e9) / norm
+    return norm
+
+
+def _first_group(model, optimizer, lr, clip):
+    optimizer.param_groups[0]["lr"] = lr
+
+
+def _times_rate(model, optimizer, lr, clip):
+    for group in optimizer.param_groups:
+        group["lr"] *= lr
+
+
+def _norm_after(model, optimizer, lr, clip):
+    return _norm(model)
+
+
+def _step_for_each(model, micro_batches, optimizer, lr, clip=1.0, accumulate=accumulated_step):
+    for batch in micro_batches:
+        result = train_step(model, [batch], optimizer, lr, clip, accumulate)
+    return result
+
+
+def _clipped_by_hand(model, micro_batches, optimizer, lr, clip=1.0, accumulate=accumulated_step):
+    model.zero_grad(set_to_none=False)
+    loss = accumulate(model, micro_batches)[0]
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.sqrt(sum(grad.square().sum() for grad in grads))
+    for grad in grads:
+        grad *= min(1.0, clip / (float(norm) + 1e-6))
+    _set_rate(optimizer, lr)
+    optimizer.step()
+    return [torch.tensor(loss), norm]
+
+
+def _zeroed_at_both_ends(model, micro_batches, optimizer, lr, clip=1.0, accumulate=accumulated_step):
+    for group in optimizer.param_groups:
+        group.update(lr=lr)
+    optimizer.zero_grad()
+    loss, _ = accumulate(model, micro_batches)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=clip)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss, norm
+
+
+STILL = (
+    "The weights do not move. Call optimizer.step() at the end, and zero the gradient before accumulate, not "
+    "after it."
+)
+NOT_CLIPPED = (
+    "A long gradient moves the weights at its full length. Clip after accumulate, when there is a gradient, "
+    "and before the optimiser steps."
+)
+STEP_MISTAKES = [
+    (
+        "What the step before left in .grad is still in it: accumulate adds to it. Zero the gradient first.",
+        _train_step("accumulate", "clip", "rate", "step"),
+    ),
+    (STILL, _train_step("accumulate", "zero", "clip", "rate", "step")),
+    (STILL, _train_step("zero", "accumulate", "clip", "rate")),
+    (NOT_CLIPPED, _train_step("zero", "accumulate", "rate", "step")),
+    (NOT_CLIPPED, _train_step("zero", "accumulate", "rate", "step", "clip")),
+    (NOT_CLIPPED, _train_step("zero", "clip", "accumulate", "rate", "step")),
+    (
+        "Each tensor is clipped by itself, which turns the gradient into another direction. The norm is "
+        "that of all parameters together.",
+        _train_step("zero", "accumulate", _clip_each, "rate", "step"),
+    ),
+    (
+        "Each value is cut at clip, which turns the gradient into another direction. Scale all of it: "
+        "clip_grad_norm_.",
+        _train_step("zero", "accumulate", _clip_values, "rate", "step"),
+    ),
+    (
+        "clip is an argument: use it instead of 1.0.",
+        _train_step("zero", "accumulate", _clip_to_one, "rate", "step"),
+    ),
+    (
+        "A gradient shorter than clip is made longer here. Clipping only shortens.",
+        _train_step("zero", "accumulate", _always_scale, "rate", "step"),
+    ),
+    (
+        "The rate is not set: put lr into group['lr'] of every group of optimizer.param_groups.",
+        _train_step("zero", "accumulate", "clip", "step"),
+    ),
+    (
+        "The rate is set in the first group alone. Matrices and biases are in two groups.",
+        _train_step("zero", "accumulate", "clip", _first_group, "step"),
+    ),
+    (
+        "The rate is set after the step, so each step has the rate of the one before.",
+        _train_step("zero", "accumulate", "clip", "step", "rate"),
+    ),
+    (
+        "The old rate is multiplied by lr. lr is the rate of this step: set it.",
+        _train_step("zero", "accumulate", "clip", _times_rate, "step"),
+    ),
+    (
+        "You make an update after every micro-batch. Give all of them to accumulate, then step once.",
+        _step_for_each,
+    ),
+]
+
+
+def which_fault(suspect, model, micro_batches):
+    """What is wrong with a step: "mask by id", "double shift", "mean of means", or "sound"."""
+
+    def compared(batches):
+        (mean, tokens), (right_mean, right_tokens) = (
+            step(model, batches) for step in (suspect, accumulated_step)
+        )
+        model.zero_grad()
+        return math.isclose(mean, right_mean, rel_tol=1e-3), tokens == right_tokens
+
+    one_mean, one_count = compared(micro_batches[:1])
+    if not one_count:
+        return "mask by id"
+    if not one_mean:
+        return "double shift"
+    return "sound" if compared(micro_batches)[0] else "mean of means"
+
+
+def _tiny_model(seed):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=20,
+        n_positions=16,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.5,
+    )
+    return GPT2LMHeadModel(config).eval()
+
+
+def _answer_batches(seed, lengths):
+    """Micro-batches of rows of a prompt of three tokens, an answer, the end (id 0) and padding (id 0)."""
+    generator = torch.Generator().manual_seed(seed)
+    batches = []
+    for rows in lengths:
+        width = 4 + max(rows)
+        ids = torch.zeros(len(rows), width, dtype=torch.long)
+        labels, attention = torch.full_like(ids, -100), torch.zeros_like(ids)
+        for row, length in enumerate(rows):
+            ids[row, : 3 + length] = torch.randint(1, 20, (3 + length,), generator=generator)
+            labels[row, 3 : 4 + length] = ids[row, 3 : 4 + length]
+            attention[row, : 4 + length] = 1
+        batches.append({"input_ids": ids, "attention_mask": attention, "labels": labels})
+    return batches
+
+
+def _sound_in_another_style(model, micro_batches):
+    """Row by row: another order of the same sums, so that the last digits differ."""
+    rows = [
+        {name: value[row : row + 1] for name, value in batch.items()}
+        for batch in micro_batches
+        for row in range(len(batch["labels"]))
+    ]
+    return accumulated_step(model, rows)
+
+
+VERDICTS = {
+    "mask by id": [suspects.masked_by_id],
+    "double shift": [suspects.shifted_twice],
+    "mean of means": [suspects.mean_of_means],
+    "sound": [accumulated_step, _sound_in_another_style],
+}
+
+
+def _verdicts(fn):
+    """(right verdict, the suspect's number, what fn says) for every suspect on two sets of micro-batches."""
+    found = []
+    for seed, lengths in ((1, ((1, 2), (6, 5, 4))), (2, ((7, 3), (1,), (2, 1)))):
+        for verdict, steps in VERDICTS.items():
+            for number, step in enumerate(steps):
+                model = _tiny_model(seed)
+                found.append((verdict, number, fn(step, model, _answer_batches(seed, lengths))))
+    return found
+
+
+def _check_which_fault(fn):
+    found = _verdicts(fn)
+    for _, _, said in found:
+        if said not in VERDICTS:
+            raise Mistake(f"Return one of {', '.join(map(repr, VERDICTS))}. Yours returns {said!r}.")
+    if all(said == right for right, _, said in found):
+        return
+    said = [answer for *_, answer in found]
+    for message, wrong in FAULT_MISTAKES:
+        if said == [answer for *_, answer in _verdicts(wrong)]:
+            raise Mistake(message)
+    right, _, said = next(row for row in found if row[0] != row[2])
+    raise Mistake(
+        f"A step that should get the verdict {right!r} gets {said!r}. First compare the numbers of tokens, "
+        "then the means on one micro-batch, then the means on all of them."
+    )
+
+
+def _fault_by(rule):
+    """A wrong which_fault: rule(one, all) of (suspect's mean, tokens, right mean, tokens)."""
+
+    def wrong(suspect, model, micro_batches):
+        def both(batches):
+            return (*suspect(model, batches), *accumulated_step(model, batches))
+
+        return rule(both(micro_batches[:1]), both(micro_batches))
+
+    return wrong
+
+
+def _near(numbers):
+    return math.isclose(numbers[0], numbers[2], rel_tol=1e-3)
+
+
+def _means_alone(one, every):
+    if not _near(one):
+        return "double shift"
+    return "sound" if _near(every) else "mean of means"
+
+
+def _all_at_once(one, every):
+    if every[1] != every[3]:
+        return "mask by id"
+    return "sound" if _near(every) else "double shift"
+
+
+def _all_at_once_means(one, every):
+    if every[1] != every[3]:
+        return "mask by id"
+    return "sound" if _near(every) else "mean of means"
+
+
+def _one_batch_alone(one, every):
+    if one[1] != one[3]:
+        return "mask by id"
+    return "sound" if _near(one) else "double shift"
+
+
+def _to_the_last_bit(one, every):
+    if one[1] != one[3]:
+        return "mask by id"
+    if one[0] != one[2]:
+        return "double shift"
+    return "sound" if every[0] == every[2] else "mean of means"
+
+
+def _shift_and_means_exchanged(one, every):
+    found = _one_batch_alone(one, every)
+    if found == "double shift":
+        return "mean of means"
+    return found if found != "sound" or _near(every) else "double shift"
+
+
+def _counts_alone(one, every):
+    return "mask by id" if one[1] != one[3] else "sound"
+
+
+FAULT_MISTAKES = [
+    (
+        "A mask by id goes for a double shift here: both change the mean. The number of tokens tells them "
+        "apart, since a mask by id drops the end of every row.",
+        _fault_by(_means_alone),
+    ),
+    (
+        "A mean of means goes for a double shift here. On one micro-batch alone a mean of means is right, "
+        "and a double shift is not.",
+        _fault_by(_all_at_once),
+    ),
+    (
+        "A double shift goes for a mean of means here. On one micro-batch alone a mean of means is right, "
+        "and a double shift is not.",
+        _fault_by(_all_at_once_means),
+    ),
+    (
+        "A mean of means goes for sound: on one micro-batch it is. Compare on all of them too.",
+        _fault_by(_one_batch_alone),
+    ),
+    (
+        "A sound step is blamed: two right ways to add up differ in the last digits. Compare the means with "
+        "a tolerance (math.isclose).",
+        _fault_by(_to_the_last_bit),
+    ),
+    ("Double shift and mean of means are exchanged.", _fault_by(_shift_and_means_exchanged)),
+    (
+        "You look at the number of tokens alone. Two of the faults leave it as it is.",
+        _fault_by(_counts_alone),
+    ),
+]
+
+
+def _by_two_losses(suspect, model, micro_batches):
+    rows = []
+    for batches in (micro_batches[:1], micro_batches):
+        mean, tokens = suspect(model, batches)
+        with torch.no_grad():
+            sums, counts = zip(*(lm_loss(model, batch) for batch in batches), strict=True)
+        rows.append((float(mean) * int(tokens) - float(sum(sums)), int(tokens) - int(sum(counts))))
+    (first, missing), (every, _) = rows
+    if missing:
+        return "mask by id"
+    return "double shift" if abs(first) > 1e-2 else "mean of means" if abs(every) > 1e-2 else "sound"
+
+
+def _every_batch_alone(suspect, model, micro_batches):
+    alone = [which_fault(suspect, model, [batch]) for batch in micro_batches]
+    return alone[0] if alone[0] != "sound" else which_fault(suspect, model, micro_batches)
+
+
 EXERCISES = [
+    Exercise(
+        name="accumulated_step",
+        lesson="02",
+        minutes=10,
+        difficulty=2,
+        reference=accumulated_step,
+        check=_check_accumulated_step,
+        wrong=[
+            *((wrong, message) for message, wrong in ACCUMULATE_MISTAKES),
+            (_one_backward, "while the graph of the first is still there"),
+            (_attached, "still attached to its graph"),
+            (_step_inside, "changes the weights"),
+            (_frozen_forgotten, "Your code stopped"),
+            (_no_gradient, "have no gradient"),
+            (_accumulate(lambda loss, count, batches: loss / 9), "not that of the mean loss"),
+            (_returned(lambda mean, tokens: (mean * tokens, tokens)), "The mean loss should be"),
+            (_returned(lambda mean, tokens: (mean, tokens + 1)), "The number of tokens should be"),
+            (_returned(lambda mean, tokens: mean), "two numbers"),
+            (_returned(lambda mean, tokens: None), "two numbers"),
+        ],
+        right=[_counted_before, _by_autograd],
+        hints=(
+            "backward adds to .grad. So the gradients of the summed losses add up by themselves; only the "
+            "division by the number of tokens has to wait until all of them are known.",
+            "loss_fn(model, batch) gives (summed loss, count). Loop: backward on the sum, add up "
+            "loss.item() and int(count). Afterwards: parameter.grad /= tokens where there is a gradient "
+            "(frozen parameters have None). Return (total / tokens, tokens).",
+        ),
+        then="From here on your function leaves the gradients, also in training.",
+    ),
+    Exercise(
+        name="train_step",
+        lesson="02",
+        minutes=10,
+        difficulty=2,
+        reference=train_step,
+        check=_check_train_step,
+        wrong=[
+            *((wrong, message) for message, wrong in STEP_MISTAKES),
+            (
+                _train_step("zero", "accumulate", "clip", "rate", "step", _norm_after),
+                "The norm is that before clipping",
+            ),
+            (
+                lambda model, micro_batches, optimizer, lr, clip=1.0, accumulate=None: train_step(
+                    model, micro_batches, optimizer, 2 * lr, clip, accumulate
+                ),
+                "are not those of",
+            ),
+            (
+                lambda model, micro_batches, optimizer, lr, clip=1.0, accumulate=None: train_step(
+                    model, micro_batches, optimizer, lr, clip, accumulate
+                )[0],
+                "Return two numbers",
+            ),
+            (
+                lambda model, micro_batches, optimizer, lr, clip=1.0, accumulate=None: (0.0, 0.0),
+                "never calls",
+            ),
+        ],
+        right=[_clipped_by_hand, _zeroed_at_both_ends],
+        hints=(
+            "Five things, in this order: nothing left in .grad, the gradient of all micro-batches, a bound "
+            "on its length, the rate of this step, the update.",
+            "optimizer.zero_grad(); loss, _ = accumulate(model, micro_batches); "
+            "norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip), which returns the norm before "
+            "clipping; group['lr'] = lr for every group of optimizer.param_groups; optimizer.step(). Return "
+            "(loss, norm).",
+        ),
+        then="Every training run of this lesson's loop goes through your step.",
+    ),
     Exercise(
         name="adamw_step",
         lesson="02",
@@ -734,6 +1232,59 @@ EXERCISES = [
             "v_hat likewise; then the weight loses lr * weight_decay * weight, and "
             "lr * m_hat / (sqrt(v_hat) + eps). Return m and v, not m_hat and v_hat.",
         ),
+        then="Your update moves the weights in the training below.",
+    ),
+    Exercise(
+        name="which_fault",
+        lesson="02",
+        minutes=8,
+        difficulty=2,
+        reference=which_fault,
+        check=_check_which_fault,
+        wrong=[
+            *((wrong, message) for message, wrong in FAULT_MISTAKES),
+            (lambda suspect, model, micro_batches: "sound", "gets 'sound'"),
+            (lambda suspect, model, micro_batches: "A", "Return one of"),
+            (lambda suspect, model, micro_batches: None, "Return one of"),
+        ],
+        right=[_by_two_losses, _every_batch_alone],
+        hints=(
+            "Each of the three leaves another trace in (mean loss, tokens). One changes the number of "
+            "tokens. One is right as long as there is a single micro-batch.",
+            "Call suspect and accumulated_step on micro_batches[:1]. Other tokens: mask by id. Another mean: "
+            "double shift. Then call both on all micro_batches. Another mean: mean of means; else sound. "
+            "Compare means with math.isclose(..., rel_tol=1e-3).",
+        ),
+        then="The next cell puts your test to the three steps.",
+    ),
+    Exercise(
+        name="interpolate_weights",
+        lesson="02",
+        minutes=5,
+        difficulty=1,
+        reference=interpolate_weights,
+        check=_check_interpolate,
+        wrong=[
+            *((wrong, message) for message, wrong in WEIGHTS_MISTAKES),
+            (_interpolate_in_place, "changes its argument before in place"),
+            (_given_at_the_ends, "a tensor that it was given"),
+            (
+                lambda before, after, share: dict(
+                    list(interpolate_weights(before, after, share).items())[1:]
+                ),
+                "should have the keys",
+            ),
+            (_line(lambda old, new, share: new.clone()), "0.75 of `before`"),
+            (lambda before, after, share: None, "Is there a return?"),
+        ],
+        right=[_line(torch.lerp), _line(lambda old, new, share: old + share * (new - old)), _by_multiplying],
+        hints=(
+            "A straight line between two points: at share 0 the one, at share 1 the other. A model is a "
+            "point too, with one coordinate a weight.",
+            "before and after are dicts {name: tensor}. For each name (1 - share) * before[name] + "
+            "share * after[name], a new tensor of the same shape; return the dict.",
+        ),
+        then="The walk back below is along your line.",
     ),
     Exercise(
         name="warmup_cosine",
@@ -766,62 +1317,6 @@ EXERCISES = [
             "A number in, a number out. step < warmup: (step + 1) / warmup. Else done = (step - warmup) / "
             "max(1, steps - warmup), cosine = 0.5 * (1 + cos(pi * done)), stretched between floor and 1.",
         ),
-    ),
-    Exercise(
-        name="accumulated_step",
-        lesson="02",
-        minutes=10,
-        difficulty=2,
-        reference=accumulated_step,
-        check=_check_accumulated_step,
-        wrong=[
-            *((wrong, message) for message, wrong in ACCUMULATE_MISTAKES),
-            (_one_backward, "while the graph of the first is still there"),
-            (_attached, "still attached to its graph"),
-            (_step_inside, "changes the weights"),
-            (_frozen_forgotten, "Your code stopped"),
-            (_no_gradient, "have no gradient"),
-            (_accumulate(lambda loss, count, batches: loss / 9), "not that of the mean loss"),
-            (_returned(lambda mean, tokens: (mean * tokens, tokens)), "The mean loss should be"),
-            (_returned(lambda mean, tokens: (mean, tokens + 1)), "The number of tokens should be"),
-            (_returned(lambda mean, tokens: mean), "two numbers"),
-            (_returned(lambda mean, tokens: None), "two numbers"),
-        ],
-        right=[_counted_before, _by_autograd],
-        hints=(
-            "backward adds to .grad. So the gradients of the summed losses add up by themselves; only the "
-            "division by the number of tokens has to wait until all of them are known.",
-            "loss_fn(model, batch) gives (summed loss, count). Loop: backward on the sum, add up "
-            "loss.item() and int(count). Afterwards: parameter.grad /= tokens where there is a gradient "
-            "(frozen parameters have None). Return (total / tokens, tokens).",
-        ),
-    ),
-    Exercise(
-        name="interpolate_weights",
-        lesson="02",
-        minutes=5,
-        difficulty=1,
-        reference=interpolate_weights,
-        check=_check_interpolate,
-        wrong=[
-            *((wrong, message) for message, wrong in WEIGHTS_MISTAKES),
-            (_interpolate_in_place, "changes its argument before in place"),
-            (_given_at_the_ends, "a tensor that it was given"),
-            (
-                lambda before, after, share: dict(
-                    list(interpolate_weights(before, after, share).items())[1:]
-                ),
-                "should have the keys",
-            ),
-            (_line(lambda old, new, share: new.clone()), "0.75 of `before`"),
-            (lambda before, after, share: None, "Is there a return?"),
-        ],
-        right=[_line(torch.lerp), _line(lambda old, new, share: old + share * (new - old)), _by_multiplying],
-        hints=(
-            "A straight line between two points: at share 0 the one, at share 1 the other. A model is a "
-            "point too, with one coordinate a weight.",
-            "before and after are dicts {name: tensor}. For each name (1 - share) * before[name] + "
-            "share * after[name], a new tensor of the same shape; return the dict.",
-        ),
+        then="Run the cells of the figure and of the long run again to train with your schedule.",
     ),
 ]

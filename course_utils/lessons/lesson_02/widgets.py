@@ -8,7 +8,7 @@ from course_utils.widgets import control
 
 
 def learning_rates(rows: Sequence[Mapping[str, float]], lr: float) -> None:
-    """Draw target loss and forgetting over the learning rate, mark one rate and print its values.
+    """Draw target loss over forgetting, a dot for each learning rate, mark one and print its values.
 
     rows: {"lr", "target_loss", "forgetting"} each, in nats a token; the mean is taken over rows of one lr.
     """
@@ -24,15 +24,18 @@ def learning_rates(rows: Sequence[Mapping[str, float]], lr: float) -> None:
         for name in ("target_loss", "forgetting")
     }
     best = rates[means["target_loss"].index(min(means["target_loss"]))]
-    _, axes = plots.figure("Too low learns little; too high forgets", "learning rate", "", columns=2)
-    for ax, (name, values), label in zip(
-        axes, means.items(), ("loss on the task", "forgetting"), strict=True
-    ):
-        plots.lines({name: (rates, values)}, "", "", "", logx=True, ax=ax)
-        ax.set_ylabel(f"{label} (nats a token)")
-        ax.axvline(lr, color=plots.COLOURS[1], linestyle="--")
-        ax.plot([lr], [values[rates.index(lr)]], "o", color=plots.COLOURS[1])
+    _, ax = plots.figure(
+        "To the right more is forgotten; further down more is learned",
+        "forgetting of old texts (nats a token)",
+        "loss on the task (nats a token)",
+    )
+    ax.plot(means["forgetting"], means["target_loss"], "o-", color=plots.COLOURS[0])
+    ax.set_xscale("symlog", linthresh=0.1)
+    ax.set_yscale("log")
     index = rates.index(lr)
+    ax.plot(
+        means["forgetting"][index], means["target_loss"][index], "o", color=plots.COLOURS[1], markersize=11
+    )
     print(
         f"learning rate {lr:g}: loss on the task {means['target_loss'][index]:.3f}, forgetting "
         f"{means['forgetting'][index]:+.3f}; lowest loss on the task at {best:g}"
