@@ -5,7 +5,6 @@ LESSON ?=
 ARGS ?=
 PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
-PYTEST_OPTIONS = --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg $(PARALLEL)
 
 .PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket
 
@@ -50,10 +49,10 @@ run: .venv
 	@$(PY) -m course_utils run $(ARGS)
 
 test: .venv
-	@$(PY) -m pytest tests notebooks $(PYTEST_OPTIONS) $(ARGS)
+	@$(PY) -m course_utils test $(ARGS)
 
 check: .venv
-	@$(PY) -m pytest tests -m "not notebook and not browser and not seeds and not slow and not faults" $(PARALLEL) $(ARGS)
+	@$(PY) -m course_utils test --quick $(ARGS)
 
 # the oldest ipywidgets that the course allows (Colab has it), laid over the environment's
 old-widgets: .venv

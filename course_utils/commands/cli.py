@@ -1,4 +1,4 @@
-"""`python -m course_utils`: doctor, lab, run, progress, reset, fetch, bench, sweeps, grade."""
+"""`python -m course_utils`: doctor, lab, run, test, progress, reset, fetch, bench, sweeps, grade."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from course_utils.session import SCALES
 
 PASSED_ON = {
     "lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
+    "test": "run the tests; --quick leaves out what takes long (options go to pytest)",
     "bench": "time the course's code against the libraries'",
     "sweeps": "compute the stored results that lessons draw",
     "grade": "judge the exercises in learners' notebooks (their code runs with your rights)",
@@ -72,6 +73,8 @@ def _pass_on(name: str, argv: list[str]) -> int:
         return lab(argv)
     if name == "bench":
         from course_utils.commands.bench import main
+    elif name == "test":
+        from course_utils.commands.tests import main
     elif name == "grade":
         from course_utils.commands.grade import main
     else:

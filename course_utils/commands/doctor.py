@@ -93,7 +93,7 @@ def _compare(subject: str, requirements: list[str], level: str, todo: str, which
 
 
 def _project() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def torch_and_device() -> Iterator[Line]:
