@@ -6,7 +6,7 @@ ARGS ?=
 PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket
+.PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket book copies constraints
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
@@ -16,6 +16,8 @@ help:
 	@echo "make old-widgets          the tests of controls with ipywidgets 7.7, as in Colab"
 	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.md"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
+	@echo "make book                 the course as a book in build/book; ARGS='--epub --pdf' for those as well"
+	@echo "make copies               the lessons' copies for Colab, in colab/ (after a change of a lesson)"
 	@echo "make bench, make sweeps   time the code against the libraries'; compute the stored results"
 	@echo "make data, make pocket    make the data files, the pocket model (an hour and a half) anew"
 	@echo "make lint                 ruff: rules and format"
@@ -38,7 +40,7 @@ help:
 	  echo "Making .venv with $$($(PYTHON) --version): a few minutes, and gigabytes with the CUDA build of torch (see README.md)."; \
 	  $(PYTHON) -m venv .venv; \
 	fi
-	$(PY) -m pip install --quiet -e '.[test,compare]'
+	$(PY) -m pip install --quiet -e '.[lab,test,compare,book]'
 	@touch $@
 	@echo ".venv is ready."
 
@@ -77,6 +79,13 @@ sweeps: .venv
 
 notebooks: .venv
 	@$(PY) -m course_utils.making.notebooks $(LESSON)
+	@$(PY) -m course_utils copies
+
+book: .venv
+	@$(PY) -m course_utils book $(ARGS)
+
+copies: .venv
+	@$(PY) -m course_utils copies
 
 data: .venv
 	@$(PY) -m course_utils.making.data

@@ -198,7 +198,12 @@ def pocket_model() -> Iterator[Line]:
 
 
 def jupyter() -> Iterator[Line]:
-    text = f"jupyterlab {version('jupyterlab')}, ipywidgets {version('ipywidgets')}"
+    try:
+        text = f"jupyterlab {version('jupyterlab')}, ipywidgets {version('ipywidgets')}"
+    except PackageNotFoundError:
+        todo = "Needed where you work in JupyterLab, not in Colab: pip install -e '.[lab]'"
+        yield Line("note", "jupyter", "jupyterlab is missing", todo)
+        return
     manager = Path(sys.prefix) / "share/jupyter/labextensions/@jupyter-widgets/jupyterlab-manager"
     if not manager.is_dir():
         yield Line(
