@@ -6,7 +6,7 @@ ARGS ?=
 PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket book copies constraints
+.PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket book copies constraints links
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
@@ -18,6 +18,8 @@ help:
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
 	@echo "make book                 the course as a book in build/book; ARGS='--epub --pdf' for those as well"
 	@echo "make copies               the lessons' copies for Colab, in colab/ (after a change of a lesson)"
+	@echo "make constraints          the versions installed here, for constraints.txt (after a run of all tests)"
+	@echo "make links                ask for every external link (needs a network)"
 	@echo "make bench, make sweeps   time the code against the libraries'; compute the stored results"
 	@echo "make data, make pocket    make the data files, the pocket model (an hour and a half) anew"
 	@echo "make lint                 ruff: rules and format"
@@ -86,6 +88,12 @@ book: .venv
 
 copies: .venv
 	@$(PY) -m course_utils copies
+
+constraints: .venv
+	@$(PY) -m course_utils.making.constraints
+
+links: .venv
+	@$(PY) -m course_utils.making.links
 
 data: .venv
 	@$(PY) -m course_utils.making.data

@@ -29,7 +29,13 @@ from course_utils.templates import templates
 
 OUT = ROOT / "build" / "book"
 STYLE = Path(__file__).with_name("book.css")
-GUIDES = ("workshop", "contributing", "security", "faults")  # of docs/, in this order; others come after
+GUIDES = (
+    "places",
+    "workshop",
+    "contributing",
+    "security",
+    "faults",
+)  # of docs/, in this order; others come after
 FRONT = "12"  # the lesson whose headline figure stands on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
@@ -116,8 +122,9 @@ def chapter(path: Path, notebook: NotebookNode) -> dict:
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return PUNCTUATION.sub(r"\\\1", " ".join(text.split()))
+    """Text that Markdown shows as it is; a minus before a number is one, where no line breaks."""
+    text = re.sub(r"(?<![\w])-(?=[\d.])|(?<=\de)-(?=\d)", "\N{MINUS SIGN}", " ".join(text.split()))
+    return PUNCTUATION.sub(r"\\\1", text)
 
 
 def picture(notebooks: dict[Path, NotebookNode], folder: Path) -> dict | None:
@@ -149,7 +156,7 @@ def settings(address: str) -> dict:
         "html_static_path": [],
         "html_copy_source": True,
         "html_show_sphinx": False,
-        "html_baseurl": "",
+        "html_use_index": False,
         "html_theme_options": {
             "home_page_in_toc": True,
             "show_navbar_depth": 1,
@@ -160,6 +167,8 @@ def settings(address: str) -> dict:
         },
         "nb_execution_mode": "off",
         "nb_ipywidgets_js": {},
+        "nb_code_prompt_show": "Code",
+        "nb_code_prompt_hide": "Code",
         "nb_merge_streams": True,
         "nb_mime_priority_overrides": [
             (builder, mime, place)
