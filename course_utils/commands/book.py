@@ -14,6 +14,9 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from html import escape
+from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -28,14 +31,8 @@ from course_utils.notebook_files import code_cells, lessons, read_notebook, tags
 from course_utils.templates import templates
 
 OUT = ROOT / "build" / "book"
-STYLE = Path(__file__).with_name("book.css")
-GUIDES = (
-    "places",
-    "workshop",
-    "contributing",
-    "security",
-    "faults",
-)  # of docs/, in this order; others come after
+HERE = Path(__file__).parent  # of the style sheets
+GUIDES = ("places", "workshop", "contributing", "security", "faults")  # in this order, others after
 FRONT = "12"  # the lesson whose headline figure stands on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
@@ -100,6 +97,9 @@ def as_chapter(notebook: NotebookNode, path: Path) -> NotebookNode:
             if cell.metadata.get("jupyter", {}).get("source_hidden"):
                 cell.metadata["tags"] = [*tags(cell), "hide-input"]
             cell.outputs = [output for output in cell.outputs if _is_seen(output)]
+            for data in (output.get("data", {}) for output in cell.outputs):
+                if "text/html" in data:
+                    data["text/html"] = as_xhtml(data["text/html"])
         cells.append(cell)
     notebook.cells = cells
     return notebook
@@ -108,6 +108,43 @@ def as_chapter(notebook: NotebookNode, path: Path) -> NotebookNode:
 def _is_seen(output: NotebookNode) -> bool:
     """Not what a figure's object says of itself."""
     return not output.get("data", {}).get("text/plain", "").startswith("<matplotlib.")
+
+
+VOID = set("area base br col embed hr img input link meta source track wbr".split())
+RAW = ("style", "script")
+
+
+class _Xhtml(HTMLParser):
+    """HTML written anew so that it is XML, too, as EPUB wants it: no element left open, no named entities."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts: list[str] = []
+        self.raw = False
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        written = "".join(f' {name}="{escape(value or "")}"' for name, value in attrs)
+        self.parts.append(f"<{tag}{written}{' /' if tag in VOID else ''}>")
+        self.raw = tag in RAW
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.raw = False
+        if tag not in VOID:
+            self.parts.append(f"</{tag}>")
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data if self.raw else escape(data, quote=False))
+
+
+def as_xhtml(html: str) -> str:
+    parser = _Xhtml()
+    parser.feed(html)
+    parser.close()
+    return "".join(parser.parts)
 
 
 def chapter(path: Path, notebook: NotebookNode) -> dict:
@@ -143,28 +180,36 @@ def picture(notebooks: dict[Path, NotebookNode], folder: Path) -> dict | None:
 # ------------------------------------------------------------------------------------------------- Sphinx
 
 
-def settings(address: str) -> dict:
+THEME = {
+    "html_theme": "sphinx_book_theme",
+    "html_theme_options": {
+        "home_page_in_toc": True,
+        "show_navbar_depth": 1,
+        "use_download_button": True,
+        "pygments_light_style": "default",
+        "pygments_dark_style": "github-dark",
+        "search_as_you_type": True,
+    },
+}
+PRINTED = {"html_theme": "basic", "html_theme_options": {"nosidebar": True}, "pygments_style": "default"}
+
+
+def settings(address: str, builder: str) -> dict:
     """Sphinx's configuration: nothing is executed, nothing comes from another host."""
-    return {
+    theme = PRINTED if builder == "singlehtml" else THEME
+    return theme | {
         "project": "Fine-tuning language models from scratch",
         "html_title": "Fine-tuning from scratch",
         "author": "",
+        "version": version("course-utils"),
+        "release": version("course-utils"),
         "copyright": "Apache licence 2.0",
         "extensions": ["myst_nb", "course_utils.commands.book"],
-        "html_theme": "sphinx_book_theme",
         "html_math_renderer": "course_mathml",
         "html_static_path": [],
         "html_copy_source": True,
         "html_show_sphinx": False,
         "html_use_index": False,
-        "html_theme_options": {
-            "home_page_in_toc": True,
-            "show_navbar_depth": 1,
-            "use_download_button": True,
-            "pygments_light_style": "default",
-            "pygments_dark_style": "github-dark",
-            "search_as_you_type": True,
-        },
         "nb_execution_mode": "off",
         "nb_ipywidgets_js": {},
         "nb_code_prompt_show": "Code",
@@ -181,7 +226,7 @@ def settings(address: str) -> dict:
         "epub_show_urls": "no",
         "epub_basename": "course",
         "epub_author": "The authors of the course",
-        "epub_publisher": "",
+        "epub_publisher": "The authors of the course",
         "epub_copyright": "Apache licence 2.0",
         "epub_identifier": address or "finetuning-course",
         "epub_tocdepth": 2,
@@ -201,14 +246,14 @@ def setup(app) -> dict:
 def _inline_math(writer, node) -> None:
     from docutils.nodes import SkipNode
 
-    writer.body.append(mathml(node.astext(), display=False))
+    writer.body.append(as_xhtml(mathml(node.astext(), display=False)))
     raise SkipNode
 
 
 def _block_math(writer, node) -> None:
     from docutils.nodes import SkipNode
 
-    writer.body.append(f'<div class="course-formula">{mathml(node.astext(), display=True)}</div>\n')
+    writer.body.append(f'<div class="course-formula">{as_xhtml(mathml(node.astext(), display=True))}</div>\n')
     raise SkipNode
 
 
@@ -216,8 +261,9 @@ def _add_style(app) -> None:
     if app.builder.format == "html":
         static = Path(app.outdir) / "_static"
         static.mkdir(parents=True, exist_ok=True)
-        shutil.copy(STYLE, static / "course.css")
-        app.add_css_file("course.css")
+        style = "book_print.css" if app.builder.name == "singlehtml" else "book.css"
+        shutil.copy(HERE / style, static)
+        app.add_css_file(style)
 
 
 def _launch_buttons(app, pagename, templatename, context, doctree) -> None:
@@ -251,7 +297,7 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
             outdir=target,
             doctreedir=out / "doctrees",
             buildername=builder,
-            confoverrides=settings(address),
+            confoverrides=settings(address, builder),
             status=None,
             warning=sys.stderr,
             exception_on_warning=False,
@@ -273,8 +319,7 @@ def write_pdf(page: Path, target: Path) -> None:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         sheet = browser.new_page(color_scheme="light")
         sheet.goto(page.as_uri(), wait_until="load", timeout=300_000)
-        margin = {"top": "16mm", "bottom": "16mm", "left": "14mm", "right": "14mm"}
-        sheet.pdf(path=target, format="A4", margin=margin, outline=True, tagged=True, print_background=True)
+        sheet.pdf(path=target, prefer_css_page_size=True, outline=True, tagged=True, print_background=True)
         browser.close()
 
 

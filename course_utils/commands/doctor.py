@@ -65,7 +65,8 @@ def packages() -> Iterator[Line]:
     """Installed versions against pyproject.toml: required ones must fit, those of the extras should."""
     project = _project()
     yield _compare("packages", project["dependencies"], "FAIL", "Install them: pip install -e .")
-    for extra, why in (("compare", "the library sections of the lessons"), ("test", "make test")):
+    uses = {"lab": "JupyterLab", "compare": "the library sections of the lessons", "test": "make test"}
+    for extra, why in uses.items():
         yield _compare(
             "packages",
             project["optional-dependencies"][extra],
@@ -80,6 +81,8 @@ def _compare(subject: str, requirements: list[str], level: str, todo: str, which
 
     faults = []
     for requirement in map(Requirement, requirements):
+        if requirement.marker and not requirement.marker.evaluate():
+            continue  # of another system
         try:
             found = version(requirement.name)
         except PackageNotFoundError:

@@ -12,7 +12,7 @@ from course_utils.home import ROOT
 
 WORKERS = ["-n", "2", "--dist", "loadfile"]
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg"]
-QUICK = "not notebook and not browser and not seeds and not slow and not faults"
+QUICK = "not notebook and not browser and not seeds and not slow and not faults and not colab"
 NEEDED = ("pytest", "xdist", "pytest_timeout", "nbval")
 
 

@@ -2,6 +2,7 @@
 
 import re
 from html import escape
+from xml.etree import ElementTree
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -87,3 +88,21 @@ def test_a_chapter_has_anchors_folds_and_no_names_of_objects():
     made = book.as_chapter(new_notebook(cells=cells), ROOT / "07_x.ipynb")
     assert made.cells[1].source == "(lesson-07-cell-001)=" and made.cells[2].source == "a"
     assert made.cells[3].metadata["tags"] == ["hide-input"] and made.cells[4].outputs == []
+
+
+def test_html_becomes_xml_and_says_the_same():
+    html = '<p hidden>a&nbsp;&lt;b<br><img alt="1 &lt; &quot;2&quot;" src="x"></p><style>a > b {c: d}</style>'
+    xml = book.as_xhtml(html)
+    assert xml == (
+        '<p hidden="">a\N{NO-BREAK SPACE}&lt;b<br /><img alt="1 &lt; &quot;2&quot;" src="x" /></p>'
+        "<style>a > b {c: d}</style>"
+    )
+    assert book.as_xhtml(xml) == xml
+
+
+def test_every_saved_output_is_xml_in_the_book(sources):
+    for path in (sources / "notebooks").glob("*.ipynb"):
+        for cell in read_notebook(path).cells:
+            for output in cell.get("outputs", []):
+                if html := output.get("data", {}).get("text/html"):
+                    ElementTree.fromstring(f"<div>{html}</div>")
