@@ -35,7 +35,7 @@ HERE = Path(__file__).parent  # of the style sheets
 GUIDES = ("places", "workshop", "contributing", "security", "faults")  # in this order, others after
 FRONT = "12"  # the lesson whose headline figure stands on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
-LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
+MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 
 def write_sources(folder: Path, address: str) -> None:
@@ -56,7 +56,7 @@ def write_sources(folder: Path, address: str) -> None:
     values = {
         "lessons": [chapter(path, notebook) for path, notebook in notebooks.items()],
         "guides": [path.stem for path in guides()],
-        "picture": picture(notebooks, folder),
+        "picture": front_picture(notebooks, folder),
     }
     for page in ("index", "claims"):
         text = templates.get_template(f"book_{page}.md").render(values)
@@ -80,7 +80,7 @@ def with_links_outside(text: str, name: str, kept: set[str], address: str) -> st
             return match[0]
         return f"[{match[1]}]({addresses.file_link(address, path)})" if address else match[1]
 
-    return LINK.sub(one, text)
+    return MARKDOWN_LINK.sub(one, text)
 
 
 def anchor(lesson: Path, cell: NotebookNode) -> str:
@@ -164,7 +164,7 @@ def escaped(text: str) -> str:
     return PUNCTUATION.sub(r"\\\1", text)
 
 
-def picture(notebooks: dict[Path, NotebookNode], folder: Path) -> dict | None:
+def front_picture(notebooks: dict[Path, NotebookNode], folder: Path) -> dict | None:
     """The front page's picture: the figure of a lesson's headline claim, written beside the page."""
     path = next((path for path in notebooks if path.name.startswith(FRONT)), next(iter(notebooks)))
     found = headline_figure(notebooks[path])

@@ -24,7 +24,7 @@ CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)")
 BARE = re.compile(r"https?://[^\s)>\]\"'`\\]+")
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$", re.MULTILINE)
-SECONDS = 20
+PATIENCE = 20
 
 
 def texts() -> dict[str, str]:
@@ -88,7 +88,7 @@ def answer(address: str) -> str:
     """What a server says to the address: "" where it has the page, else why not."""
     request = urllib.request.Request(address.partition("#")[0], headers={"User-Agent": "Mozilla/5.0"})
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as page:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as page:
             return "" if page.status < 400 else f"status {page.status}"
     except urllib.error.HTTPError as fault:
         return f"status {fault.code}"
