@@ -24,6 +24,7 @@ from nbformat.v4 import new_markdown_cell
 
 from course_utils.checks import claims
 from course_utils.commands import addresses
+from course_utils.commands.lab import fresh_copy
 from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
 from course_utils.home import ROOT
@@ -278,7 +279,7 @@ def _launch_buttons(app, pagename, templatename, context, doctree) -> None:
         for text, url in links.items()
         if url
     ]
-    group = {"type": "group", "buttons": buttons, "icon": "fas fa-rocket", "text": "", "tooltip": "Launch"}
+    group = {"type": "group", "buttons": buttons, "icon": "fas fa-rocket", "tooltip": "Launch"}
     context["header_buttons"].insert(0, {**group, "label": "launch-buttons"})
 
 
@@ -305,6 +306,9 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
         app.build(force_all=True)
     if app._warncount:
         raise SystemExit(f"The book was built with {app._warncount} warnings (above).")
+    if builder == "html":  # what the button for downloads gives is the lesson to work in
+        for lesson in lessons():
+            write_notebook(fresh_copy(lesson), target / "_sources" / "notebooks" / lesson.name)
     return target
 
 

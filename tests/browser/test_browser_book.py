@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from course_utils.commands import addresses, book
-from course_utils.notebook_files import lessons
+from course_utils.notebook_files import lessons, read_notebook
 
 pytest.importorskip("sphinx_book_theme", reason="the book needs the extra `book` (make .venv installs it)")
 ADDRESS = "https://example.org/somebody/course"
@@ -158,6 +158,13 @@ def test_no_link_inside_is_broken_and_none_fetches_from_outside(folder):
             if missing or (parts.fragment and there in pages and parts.fragment not in pages[there].ids):
                 broken.append(f"{path.relative_to(folder)}: {target}")
     assert broken == []
+
+
+def test_a_download_is_the_lesson_to_work_in(folder):
+    for path in lessons():
+        notebook = read_notebook(folder / "_sources" / "notebooks" / path.name)
+        assert [cell.source for cell in notebook.cells] == [cell.source for cell in read_notebook(path).cells]
+        assert not any(cell.get("outputs") for cell in notebook.cells)
 
 
 def test_without_an_address_there_are_no_buttons():
