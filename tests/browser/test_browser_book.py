@@ -69,7 +69,7 @@ def test_no_line_overflows(page, address, name, size):
 
 def test_the_front_page_says_all_on_one_screen(page, address):
     page.goto(address)
-    assert page.title() == "Fine-tuning from scratch"
+    assert page.title().endswith("Fine-tuning from scratch")
     picture = page.locator(".course-front img")
     assert len(picture.get_attribute("alt")) > 40
     assert picture.evaluate("image => image.naturalWidth") > 300
@@ -109,15 +109,14 @@ def test_search_finds_a_lesson(page, address):
 def test_the_theme_switches_and_figures_keep_no_ground(page, address):
     page.emulate_media(color_scheme="light")
     page.goto(address + PAGES[1])
-    seen = set()
-    for _ in range(3):
-        page.locator("button.theme-switch-button").locator("visible=true").first.click()
-        seen.add(page.evaluate("document.documentElement.dataset.theme"))
+    for mode in ("dark", "light"):
+        page.locator("button.theme-switch-button:visible").first.click()
+        page.locator(f"button.theme-change-button[data-mode={mode}]:visible").first.click()
+        assert page.evaluate("document.documentElement.dataset.theme") == mode
         ground = page.locator("article .cell_output img").first.evaluate(
             "image => getComputedStyle(image).backgroundColor"
         )
         assert ground == "rgba(0, 0, 0, 0)"
-    assert seen == {"light", "dark"}
 
 
 def test_launch_buttons_open_the_lesson(page, address):
@@ -144,7 +143,8 @@ class Links(HTMLParser):
 
 
 def test_no_link_inside_is_broken_and_none_fetches_from_outside(folder):
-    pages = {path: Links(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html")}
+    files = [path for path in folder.rglob("*.html") if "_static" not in path.parts]
+    pages = {path: Links(path.read_text(encoding="utf-8")) for path in files}
     assert len(pages) > len(lessons())
     broken = []
     for path, links in pages.items():
