@@ -5,9 +5,8 @@ LESSON ?=
 ARGS ?=
 PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
-PYTEST_OPTIONS = --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg $(PARALLEL)
 
-.PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket
+.PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket book copies constraints links
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
@@ -17,6 +16,10 @@ help:
 	@echo "make old-widgets          the tests of controls with ipywidgets 7.7, as in Colab"
 	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.md"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
+	@echo "make book                 the course as a book in build/book; ARGS='--epub --pdf' for those as well"
+	@echo "make copies               the lessons' copies for Colab, in colab/ (after a change of a lesson)"
+	@echo "make constraints          the versions installed here, for constraints.txt (after a run of all tests)"
+	@echo "make links                ask for every external link (needs a network)"
 	@echo "make bench, make sweeps   time the code against the libraries'; compute the stored results"
 	@echo "make data, make pocket    make the data files, the pocket model (an hour and a half) anew"
 	@echo "make lint                 ruff: rules and format"
@@ -39,7 +42,7 @@ help:
 	  echo "Making .venv with $$($(PYTHON) --version): a few minutes, and gigabytes with the CUDA build of torch (see README.md)."; \
 	  $(PYTHON) -m venv .venv; \
 	fi
-	$(PY) -m pip install --quiet -e '.[test,compare]'
+	$(PY) -m pip install --quiet -e '.[lab,test,compare,book]'
 	@touch $@
 	@echo ".venv is ready."
 
@@ -50,10 +53,10 @@ run: .venv
 	@$(PY) -m course_utils run $(ARGS)
 
 test: .venv
-	@$(PY) -m pytest tests notebooks $(PYTEST_OPTIONS) $(ARGS)
+	@$(PY) -m course_utils test $(ARGS)
 
 check: .venv
-	@$(PY) -m pytest tests -m "not notebook and not browser and not seeds and not slow and not faults" $(PARALLEL) $(ARGS)
+	@$(PY) -m course_utils test --quick $(ARGS)
 
 # the oldest ipywidgets that the course allows (Colab has it), laid over the environment's
 old-widgets: .venv
@@ -78,6 +81,19 @@ sweeps: .venv
 
 notebooks: .venv
 	@$(PY) -m course_utils.making.notebooks $(LESSON)
+	@$(PY) -m course_utils copies
+
+book: .venv
+	@$(PY) -m course_utils book $(ARGS)
+
+copies: .venv
+	@$(PY) -m course_utils copies
+
+constraints: .venv
+	@$(PY) -m course_utils.making.constraints
+
+links: .venv
+	@$(PY) -m course_utils.making.links
 
 data: .venv
 	@$(PY) -m course_utils.making.data

@@ -1,4 +1,5 @@
-"""`python -m course_utils`: doctor, lab, run, progress, reset, fetch, bench, sweeps, grade."""
+"""`python -m course_utils`: doctor, lab, run, test, progress, reset, fetch, bench, sweeps,
+grade, book, copies."""
 
 from __future__ import annotations
 
@@ -13,8 +14,11 @@ from course_utils.session import SCALES
 
 PASSED_ON = {
     "lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
+    "test": "run the tests; --quick leaves out what takes long (options go to pytest)",
     "bench": "time the course's code against the libraries'",
     "sweeps": "compute the stored results that lessons draw",
+    "book": "make a book of the lessons: HTML, and with --epub and --pdf those as well",
+    "copies": "write the lessons' copies for Colab (after a change of a lesson)",
     "grade": "judge the exercises in learners' notebooks (their code runs with your rights)",
 }
 
@@ -67,15 +71,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _pass_on(name: str, argv: list[str]) -> int:
     if name == "lab":
-        from course_utils.commands.lab import lab
-
-        return lab(argv)
-    if name == "bench":
+        from course_utils.commands.lab import lab as main
+    elif name == "test":
+        from course_utils.commands.tests import main
+    elif name == "bench":
         from course_utils.commands.bench import main
-    elif name == "grade":
-        from course_utils.commands.grade import main
-    else:
+    elif name == "sweeps":
         from course_utils.making.sweeps import main
+    elif name == "book":
+        from course_utils.commands.book import main
+    elif name == "copies":
+        from course_utils.commands.copies import main
+    else:
+        from course_utils.commands.grade import main
     return main(argv) or 0
 
 

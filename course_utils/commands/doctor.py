@@ -65,7 +65,8 @@ def packages() -> Iterator[Line]:
     """Installed versions against pyproject.toml: required ones must fit, those of the extras should."""
     project = _project()
     yield _compare("packages", project["dependencies"], "FAIL", "Install them: pip install -e .")
-    for extra, why in (("compare", "the library sections of the lessons"), ("test", "make test")):
+    uses = {"lab": "JupyterLab", "compare": "the library sections of the lessons", "test": "make test"}
+    for extra, why in uses.items():
         yield _compare(
             "packages",
             project["optional-dependencies"][extra],
@@ -80,6 +81,8 @@ def _compare(subject: str, requirements: list[str], level: str, todo: str, which
 
     faults = []
     for requirement in map(Requirement, requirements):
+        if requirement.marker and not requirement.marker.evaluate():
+            continue  # of another system
         try:
             found = version(requirement.name)
         except PackageNotFoundError:
@@ -93,7 +96,7 @@ def _compare(subject: str, requirements: list[str], level: str, todo: str, which
 
 
 def _project() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def torch_and_device() -> Iterator[Line]:
@@ -198,7 +201,12 @@ def pocket_model() -> Iterator[Line]:
 
 
 def jupyter() -> Iterator[Line]:
-    text = f"jupyterlab {version('jupyterlab')}, ipywidgets {version('ipywidgets')}"
+    try:
+        text = f"jupyterlab {version('jupyterlab')}, ipywidgets {version('ipywidgets')}"
+    except PackageNotFoundError:
+        todo = "Needed where you work in JupyterLab, not in Colab: pip install -e '.[lab]'"
+        yield Line("note", "jupyter", "jupyterlab is missing", todo)
+        return
     manager = Path(sys.prefix) / "share/jupyter/labextensions/@jupyter-widgets/jupyterlab-manager"
     if not manager.is_dir():
         yield Line(

@@ -44,7 +44,7 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
         copy = work / lesson.name
         if not copy.exists():
             with naming(copy, OTHER_CHECKOUT):
-                write_notebook(_fresh(lesson), copy)
+                write_notebook(fresh_copy(lesson), copy)
             lines.append(f"{copy.relative_to(work.parent)}: copied from {source.name}/")
         elif _origin(copy) != _digest(_read(lesson)):
             gone = missing_modules(copy)
@@ -73,7 +73,7 @@ def _is_module(name: str) -> bool:
 def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path, Path | None]:
     """Make a fresh copy of one lesson: (the copy, the old copy's new place or None). Raises ValueError."""
     lesson = lessons([name], source)[0]
-    fresh, copy = _fresh(lesson), work / lesson.name
+    fresh, copy = fresh_copy(lesson), work / lesson.name
     with naming(work, OTHER_CHECKOUT):
         work.mkdir(exist_ok=True)
         kept = _keep(copy) if copy.exists() else None
@@ -98,7 +98,7 @@ def _keep(copy: Path) -> Path:
         return kept
 
 
-def _fresh(lesson: Path):
+def fresh_copy(lesson: Path):
     """The lesson as a learner's copy begins: without outputs, with the digest of its cells."""
     import nbformat
 

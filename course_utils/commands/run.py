@@ -193,7 +193,7 @@ def _launch(path: Path, outcome: Outcome, settings: dict, out: Path) -> subproce
         "SEED",
         str(settings["seed"]),
     ]
-    with (out / outcome.log).open("w") as log:
+    with (out / outcome.log).open("w", encoding="utf-8") as log:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
 
 
@@ -230,7 +230,7 @@ def _finish(outcome: Outcome, code: int | None, outcomes: list[Outcome], out: Pa
             if output["output_type"] == "error":
                 outcome.error = f"{output['ename']}: {output['evalue']}".splitlines()[0]
     if outcome.status == "failed" and not outcome.error:
-        log = (out / outcome.log).read_text(errors="replace").strip().splitlines()
+        log = (out / outcome.log).read_text(encoding="utf-8", errors="replace").strip().splitlines()
         outcome.error = log[-1] if log else f"papermill ended with exit status {code}"
     _write_page(outcome, outcomes, notebook, out)
 

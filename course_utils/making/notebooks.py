@@ -149,6 +149,8 @@ def _without_paths(output: NotebookNode) -> NotebookNode:
         for key, text in holder.items():
             if isinstance(text, str) and key.startswith("text"):
                 text = text.replace(f"{ROOT}{os.sep}", "")
+                if home := os.environ.get("COURSE_HOME"):
+                    text = text.replace(home, "COURSE_HOME")
                 # from the start of a word: tried at every place, a long picture would take seconds
                 holder[key] = re.sub(r"(?<!\S)\S*course-home-\w+", "COURSE_HOME", text)
     return output
@@ -348,7 +350,7 @@ def _one(lesson: str, write_it: bool) -> bool:
         except CellExecutionError as error:
             print(f"{path.stem}: stopped, nothing written.\n{error}", file=sys.stderr)
             return False
-    normal_form(notebook)
+        normal_form(notebook)
     faults = structure_faults(notebook) + saved_faults(notebook) + from_scratch_faults(notebook)
     size = len(nbformat.writes(notebook).encode())
     print(f"{path.stem}: {seconds:.0f} s, peak memory {peak / 2**30:.2f} GiB, {size / 1000:.0f} kB")

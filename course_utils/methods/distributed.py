@@ -8,14 +8,15 @@ The processes end with the one that started them, however that ends.
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -24,7 +25,7 @@ from torch.distributed.fsdp import fully_shard
 
 from course_utils.data import batches, encode_prompt_completion, load_questions
 from course_utils.home import write_whole
-from course_utils.processes import end_with_parent
+from course_utils.processes import end_with_parent, kill
 from course_utils.training import lm_loss
 
 STOP_SECONDS = 10  # from asking the processes to stop to killing them
@@ -71,8 +72,6 @@ def bytes_held(tensors):
 
 def sent_bytes():
     """Bytes that this process has written so far, above all to its sockets; None where it is not counted."""
-    import psutil
-
     process = psutil.Process()
     return process.io_counters().write_chars if hasattr(process, "io_counters") else None
 
@@ -226,13 +225,13 @@ def run_processes(
         if not all(report.exists() for report in reports):
             words = "\n".join(lines[-15:])
             raise RuntimeError(f"a process of {', '.join(methods)} failed; the last lines:\n{words}")
-        of_ranks = [json.loads(report.read_text()) for report in reports]
+        of_ranks = [json.loads(report.read_text(encoding="utf-8")) for report in reports]
     results = {name: [report[name] for report in of_ranks] for name in methods}
     return results[method] if isinstance(method, str) else results
 
 
 def follow(command: list[str], environment: dict, log: Callable[[str], None]) -> list[str]:
-    """Runs a command in a process group of its own and returns its lines; nothing is left behind."""
+    """Runs a command that no Ctrl-C reaches and returns its lines; nothing is left behind."""
     process = subprocess.Popen(
         command,
         env=environment,
@@ -241,6 +240,7 @@ def follow(command: list[str], environment: dict, log: Callable[[str], None]) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
     )
     lines = []
     try:
@@ -249,32 +249,28 @@ def follow(command: list[str], environment: dict, log: Callable[[str], None]) ->
             log(lines[-1])
         process.wait()
     finally:
-        stop_group(process)
+        stop_family(process)
     return lines
 
 
-def stop_group(process: subprocess.Popen) -> None:
-    """Ends the process and all that it started: asks first, then kills."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        deadline = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < deadline and group_lives(process):
-            time.sleep(0.05)
+def stop_family(process: subprocess.Popen) -> None:
+    """Ends the process and all that it started: asks first, then kills.
+
+    Processes whose own parent has ended are no longer found below it: they end when their stdin does.
+    """
+    family = []
+    if process.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            above = psutil.Process(process.pid)
+            family = [*above.children(recursive=True), above]
+    for member in family:
+        with suppress(psutil.Error):
+            member.terminate()
+    _, family = psutil.wait_procs(family, timeout=STOP_SECONDS)
+    kill(family)
     process.stdin.close()
     process.stdout.close()
     process.wait()
-
-
-def group_lives(process: subprocess.Popen) -> bool:
-    process.poll()  # a child that has ended is not counted
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def say(line: str) -> None:

@@ -576,6 +576,7 @@ def test_headless_progress_is_one_line_on_stdout():
     assert run.stdout.startswith("tuning 3/3 · loss 2 · ")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_terminal_progress_redraws_one_line():
     import pty
 

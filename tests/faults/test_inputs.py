@@ -168,9 +168,10 @@ def test_own_tables(tmp_path, tabulate):
 
 def test_own_data_that_is_no_file(tmp_path, tabulate):
     (tmp_path / "a.jsonl").mkdir()
-    os.mkfifo(tmp_path / "b.jsonl")
-    (tmp_path / "c.jsonl").symlink_to(tmp_path / "nothing")
-    (tmp_path / "d.jsonl").symlink_to("/dev/null")
+    if os.name == "posix":
+        os.mkfifo(tmp_path / "b.jsonl")
+        (tmp_path / "c.jsonl").symlink_to(tmp_path / "nothing")
+        (tmp_path / "d.jsonl").symlink_to("/dev/null")
     (tmp_path / "e.gz").write_bytes(gzip.compress(b"{}"))
     paths = [*tmp_path.iterdir(), tmp_path / "none.jsonl"]
     errors = (ValueError, FileNotFoundError)

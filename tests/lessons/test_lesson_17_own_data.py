@@ -136,13 +136,16 @@ def test_what_is_no_text_file_in_utf_8_is_named(tmp_path, name, content, message
 
 def test_folders_pipes_and_archives_are_named(tmp_path):
     (tmp_path / "a.jsonl").mkdir()
-    os.mkfifo(tmp_path / "b.jsonl")
+    if os.name == "posix":
+        os.mkfifo(tmp_path / "b.jsonl")
     (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(GOOD.encode()))
     for name, message in (
         ("a.jsonl", "a folder"),
         ("b.jsonl", "a pipe or a device"),
         ("c.jsonl.gz", r"compressed \(gzip\)"),
     ):
+        if not (tmp_path / name).exists():
+            continue  # no system but Unix has pipes among its files
         for read in (read_conversations, read_preferences):
             with pytest.raises(DataError, match=f"{name}: this is {message}"):
                 read(tmp_path / name)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import signal
 
@@ -103,7 +102,7 @@ class pressing:
         def step(optimizer, *arguments):
             calls.append(1)
             if len(calls) == self.step:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
             return self.original(optimizer, *arguments)
 
         if self.step:

@@ -529,8 +529,8 @@ def test_a_config_that_is_no_object_is_named(tmp_path, content):
 @pytest.mark.parametrize(
     "name, expected",
     [
-        ("/home/ann/models/mine", "mine"),
-        ("/home/ann/.cache/hub/models--a--b/snapshots/0123", "a/b"),
+        ("/folders/ann/models/mine", "mine"),
+        ("/folders/ann/.cache/hub/models--a--b/snapshots/0123", "a/b"),
         ("owner/name", "owner/name"),
         ("", None),
     ],

@@ -24,11 +24,7 @@ EXCEPTIONS = {  # lessons that a rule does not hold for yet
     "number of claims": LATER,
     "headline": LATER,
     "margin": set(),
-<<<<<<< HEAD
-    "number of predictions": {"02", "05", "06", "07", "08", "09", "10", "11", "14", "15", "16"},
-=======
-    "number of predictions": {"04", "05", "06", "07", "08", "09", "10", "11", "14", "15", "16"},
->>>>>>> l02
+    "number of predictions": {"05", "06", "07", "08", "09", "10", "11", "14", "15", "16"},
     "sentence for each option": LATER,
     "spoilers": LATER,
     "headings": LATER,

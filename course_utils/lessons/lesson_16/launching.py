@@ -17,7 +17,7 @@ def launch_environment(path) -> dict[str, str]:
     parser = launch_command_parser()
     args = parser.parse_args(["--config_file", str(path), "script.py"])
     known = set(vars(args))
-    unknown = set(yaml.safe_load(Path(path).read_text()).get("fsdp_config") or {}) - known
+    unknown = set(yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("fsdp_config") or {}) - known
     if unknown:
         raise ValueError(f"{path}: accelerate knows no {', '.join(sorted(unknown))} under fsdp_config")
     before = dict(os.environ)

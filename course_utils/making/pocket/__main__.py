@@ -43,7 +43,7 @@ def main() -> None:
     model, tokenizer, curve = pretrain(args.work, args.tokens, args.seed, evaluate)
     export(model, tokenizer, args.out)
     report = figures(model, tokenizer, args.seed, args.tokens, curve)
-    (args.out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n")
+    (args.out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     write_card(report, args.out)
     write_checksums(args.out)
 

@@ -127,7 +127,7 @@ def optimizers(model) -> list[torch.optim.Optimizer]:
 
 def cpu_has_bf16() -> bool:
     try:
-        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
 

@@ -1,0 +1,79 @@
+"""Where the course is: everything that links to it from outside asks here, and pyproject.toml alone says it.
+
+    [project.urls]
+    Repository = "https://..."
+
+Without that entry there are no badges and no launch buttons. `make copies` writes README.md's line of badges.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from urllib.parse import quote, urlencode, urlsplit
+
+from course_utils.home import ROOT, write_whole
+from course_utils.notebook_files import lessons
+
+BRANCH = "main"
+COPIES = ROOT / "colab"  # what Colab opens: `make copies` writes it
+COLAB = "https://colab.research.google.com"
+BINDER = "https://mybinder.org"
+OPENED_BY_COLAB = {"github.com": "github"}  # {host: Colab's word for it}
+OPENED_BY_BINDER = {"github.com": "gh", "gitlab.com": "gl"}  # others by the whole address
+BADGES = re.compile(r"(?<=<!-- badges, by make copies -->\n).*?(?=<!-- end of badges -->)", re.DOTALL)
+NO_ADDRESS = (
+    "Badges and launch buttons come with an address in `pyproject.toml` (`Repository` in `[project.urls]`).\n"
+)
+
+
+def repository(root: Path = ROOT) -> str:
+    """The address in pyproject.toml, without a slash at its end, or ""."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    address = project.get("urls", {}).get("Repository", "").strip().rstrip("/")
+    if address and not re.fullmatch(r"https?://[^/\s]+/\S+", address):
+        raise ValueError(f"Repository in [project.urls] is no address of a repository: {address!r}")
+    return address.removesuffix(".git")
+
+
+def file_link(address: str, path: str) -> str:
+    """The page of a file of the checkout."""
+    return f"{address}/blob/{BRANCH}/{quote(path)}"
+
+
+def colab_link(address: str, lesson: Path) -> str:
+    """Opens a lesson's copy in Colab, or "" where Colab cannot open the address."""
+    parts = urlsplit(address)
+    word = OPENED_BY_COLAB.get(parts.netloc)
+    return f"{COLAB}/{word}{parts.path}/blob/{BRANCH}/{COPIES.name}/{lesson.name}" if word else ""
+
+
+def binder_link(address: str, lesson: Path) -> str:
+    """Opens a lesson's copy in work/, which postBuild makes, on Binder."""
+    parts = urlsplit(address)
+    path = parts.path.strip("/")
+    places = {"gh": f"gh/{path}", "gl": f"gl/{quote(path, safe='')}"}
+    place = places.get(OPENED_BY_BINDER.get(parts.netloc, ""), f"git/{quote(address, safe='')}")
+    return f"{BINDER}/v2/{place}/{BRANCH}?{urlencode({'urlpath': f'lab/tree/work/{lesson.name}'})}"
+
+
+def pull_link(address: str, hub: str) -> str:
+    """A link for learners on a JupyterHub with nbgitpuller: fetches the checkout, then opens it."""
+    folder = address.rpartition("/")[2]
+    values = {"repo": address, "branch": BRANCH, "urlpath": f"lab/tree/{folder}/notebooks"}
+    return f"{hub.rstrip('/')}/hub/user-redirect/git-pull?{urlencode(values)}"
+
+
+def badges(address: str) -> str:
+    """README's lines of badges, which are text and no pictures: nothing is fetched to show them."""
+    if not address:
+        return NO_ADDRESS
+    first = lessons()[0]
+    links = {"Open in Colab": colab_link(address, first), "Open on Binder": binder_link(address, first)}
+    return " · ".join(f"[{text}]({link})" for text, link in links.items() if link) + "\n"
+
+
+def write_badges(address: str, readme: Path = ROOT / "README.md") -> None:
+    text = readme.read_text(encoding="utf-8")
+    write_whole(readme, BADGES.sub(lambda _: badges(address), text))

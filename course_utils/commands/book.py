@@ -1,0 +1,351 @@
+"""`make book`: lessons, guides and a page of all claims as a book of HTML pages, as EPUB and as PDF.
+
+python -m course_utils book                 HTML, to build/book/html
+python -m course_utils book --epub --pdf    beside it course.epub and course.pdf
+
+The lessons are shown as they were saved; nothing is executed and nothing fetched. A warning stops it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from html import escape
+from html.parser import HTMLParser
+from importlib.metadata import version
+from pathlib import Path
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+from course_utils.checks import claims
+from course_utils.commands import addresses
+from course_utils.commands.lab import fresh_copy
+from course_utils.commands.lesson_page import mathml
+from course_utils.commands.run_page import headline_figure
+from course_utils.home import ROOT
+from course_utils.notebook_files import code_cells, lessons, read_notebook, tags, write_notebook
+from course_utils.templates import templates
+
+OUT = ROOT / "build" / "book"
+HERE = Path(__file__).parent  # of the style sheets
+GUIDES = ("places", "workshop", "contributing", "security", "faults")  # in this order, others after
+FRONT = "12"  # the lesson whose headline figure stands on the front page
+PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
+MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
+
+
+def write_sources(folder: Path, address: str) -> None:
+    """The book's sources: guides and lessons at the places that they have in the checkout, and new pages."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "notebooks").mkdir(parents=True)
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("*.md"))
+    notebooks = {path: read_notebook(path) for path in lessons()}
+    pages = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *guides()]}
+    kept = {*pages, *(path.relative_to(ROOT).as_posix() for path in notebooks)}
+    for name, path in pages.items():
+        text = with_links_outside(path.read_text(encoding="utf-8"), name, kept, address)
+        if name == "README.md":
+            text = text.replace(text.splitlines()[0], "# Getting started", 1)
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    for path, notebook in notebooks.items():
+        write_notebook(as_chapter(notebook, path), folder / "notebooks" / path.name)
+    values = {
+        "lessons": [chapter(path, notebook) for path, notebook in notebooks.items()],
+        "guides": [path.stem for path in guides()],
+        "picture": front_picture(notebooks, folder),
+    }
+    for page in ("index", "claims"):
+        text = templates.get_template(f"book_{page}.md").render(values)
+        (folder / f"{page}.md").write_text(text, encoding="utf-8", newline="\n")
+
+
+def guides() -> list[Path]:
+    found = {path.stem: path for path in sorted((ROOT / "docs").glob("*.md"))}
+    return [found.pop(name) for name in GUIDES if name in found] + list(found.values())
+
+
+def with_links_outside(text: str, name: str, kept: set[str], address: str) -> str:
+    """Links to files of the checkout that the book leaves out lead to the repository, or are plain text."""
+
+    def one(match: re.Match) -> str:
+        target = match[2].partition("#")[0]
+        if not target or re.match(r"\w+:", target):
+            return match[0]
+        path = (ROOT / name).parent.joinpath(target).resolve().relative_to(ROOT).as_posix()
+        if path in kept or path.startswith("docs/images/"):
+            return match[0]
+        return f"[{match[1]}]({addresses.file_link(address, path)})" if address else match[1]
+
+    return MARKDOWN_LINK.sub(one, text)
+
+
+def anchor(lesson: Path, cell: NotebookNode) -> str:
+    return f"lesson-{lesson.name[:2]}-{cell['id']}"
+
+
+def as_chapter(notebook: NotebookNode, path: Path) -> NotebookNode:
+    """The saved lesson with folded cells folded, and an anchor before each cell that claims something."""
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            if claims.read({"cells": [cell]}):
+                cells.append(new_markdown_cell(f"({anchor(path, cell)})=", id=f"anchor-{cell['id']}"))
+            if cell.metadata.get("jupyter", {}).get("source_hidden"):
+                cell.metadata["tags"] = [*tags(cell), "hide-input"]
+            cell.outputs = [output for output in cell.outputs if _is_seen(output)]
+            for data in (output.get("data", {}) for output in cell.outputs):
+                if "text/html" in data:
+                    data["text/html"] = as_xhtml(data["text/html"])
+        cells.append(cell)
+    notebook.cells = cells
+    return notebook
+
+
+def _is_seen(output: NotebookNode) -> bool:
+    """Not what a figure's object says of itself."""
+    return not output.get("data", {}).get("text/plain", "").startswith("<matplotlib.")
+
+
+VOID = set("area base br col embed hr img input link meta source track wbr".split())
+RAW = ("style", "script")
+
+
+class _Xhtml(HTMLParser):
+    """HTML written anew so that it is XML, too, as EPUB wants it: no element left open, no named entities."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts: list[str] = []
+        self.raw = False
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        written = "".join(f' {name}="{escape(value or "")}"' for name, value in attrs)
+        self.parts.append(f"<{tag}{written}{' /' if tag in VOID else ''}>")
+        self.raw = tag in RAW
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.raw = False
+        if tag not in VOID:
+            self.parts.append(f"</{tag}>")
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data if self.raw else escape(data, quote=False))
+
+
+def as_xhtml(html: str) -> str:
+    parser = _Xhtml()
+    parser.feed(html)
+    parser.close()
+    return "".join(parser.parts)
+
+
+def chapter(path: Path, notebook: NotebookNode) -> dict:
+    """Name, title and claims of a lesson for the pages of the book."""
+    rows = []
+    for cell in code_cells(notebook):
+        for record in claims.read({"cells": [cell]}):
+            values = {key: escaped(str(record[key])) for key in ("text", "shown", "bound", "outcome")}
+            rows.append({**record, **values, "anchor": anchor(path, cell)})
+    title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+    return {"name": path.stem, "title": title, "claims": rows}
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is; a minus before a number is one, where no line breaks."""
+    text = re.sub(r"(?<![\w])-(?=[\d.])|(?<=\de)-(?=\d)", "\N{MINUS SIGN}", " ".join(text.split()))
+    return PUNCTUATION.sub(r"\\\1", text)
+
+
+def front_picture(notebooks: dict[Path, NotebookNode], folder: Path) -> dict | None:
+    """The front page's picture: the figure of a lesson's headline claim, written beside the page."""
+    path = next((path for path in notebooks if path.name.startswith(FRONT)), next(iter(notebooks)))
+    found = headline_figure(notebooks[path])
+    if found is None:
+        return None
+    kind, data = re.match(r"data:image/(\w+);base64,(.*)", found["source"], re.S).groups()
+    (folder / f"front.{kind}").write_bytes(base64.b64decode(data))
+    claim = {"text": escaped(found["claim"]["text"].rstrip(".")), "shown": escaped(found["claim"]["shown"])}
+    place = {"file": f"front.{kind}", "lesson": path.stem, "number": path.name[:2]}
+    return {**place, "alt": escaped(found["alt"]), "claim": claim}
+
+
+# ------------------------------------------------------------------------------------------------- Sphinx
+
+
+THEME = {
+    "html_theme": "sphinx_book_theme",
+    "html_theme_options": {
+        "home_page_in_toc": True,
+        "show_navbar_depth": 1,
+        "use_download_button": True,
+        "pygments_light_style": "default",
+        "pygments_dark_style": "github-dark",
+        "search_as_you_type": True,
+    },
+}
+PRINTED = {"html_theme": "basic", "html_theme_options": {"nosidebar": True}, "pygments_style": "default"}
+
+
+def settings(address: str, builder: str) -> dict:
+    """Sphinx's configuration: nothing is executed, nothing comes from another host."""
+    theme = PRINTED if builder == "singlehtml" else THEME
+    return theme | {
+        "project": "Fine-tuning language models from scratch",
+        "html_title": "Fine-tuning from scratch",
+        "author": "",
+        "version": version("course-utils"),
+        "release": version("course-utils"),
+        "copyright": "Apache licence 2.0",
+        "extensions": ["myst_nb", "course_utils.commands.book"],
+        "html_math_renderer": "course_mathml",
+        "html_static_path": [],
+        "html_copy_source": True,
+        "html_show_sphinx": False,
+        "html_use_index": False,
+        "nb_execution_mode": "off",
+        "nb_ipywidgets_js": {},
+        "nb_code_prompt_show": "Code",
+        "nb_code_prompt_hide": "Code",
+        "nb_merge_streams": True,
+        "nb_mime_priority_overrides": [
+            (builder, mime, place)
+            for builder in ("html", "singlehtml", "epub")
+            for place, mime in ((1, "text/html"), (2, "image/png"), (3, "text/plain"))
+        ],
+        "myst_enable_extensions": ["dollarmath", "amsmath"],
+        "myst_heading_anchors": 3,
+        "suppress_warnings": ["myst.header"],  # lessons may go from a title to a third level
+        "epub_show_urls": "no",
+        "epub_basename": "course",
+        "epub_author": "The authors of the course",
+        "epub_publisher": "The authors of the course",
+        "epub_copyright": "Apache licence 2.0",
+        "epub_identifier": address or "finetuning-course",
+        "epub_tocdepth": 2,
+        "course_address": address,
+    }
+
+
+def setup(app) -> dict:
+    """Makes this module a Sphinx extension: MathML, launch buttons, the book's style."""
+    app.add_config_value("course_address", "", "html")
+    app.add_html_math_renderer("course_mathml", (_inline_math, None), (_block_math, None))
+    app.connect("html-page-context", _launch_buttons, priority=600)
+    app.connect("builder-inited", _add_style)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _inline_math(writer, node) -> None:
+    from docutils.nodes import SkipNode
+
+    writer.body.append(as_xhtml(mathml(node.astext(), display=False)))
+    raise SkipNode
+
+
+def _block_math(writer, node) -> None:
+    from docutils.nodes import SkipNode
+
+    writer.body.append(f'<div class="course-formula">{as_xhtml(mathml(node.astext(), display=True))}</div>\n')
+    raise SkipNode
+
+
+def _add_style(app) -> None:
+    if app.builder.format == "html":
+        static = Path(app.outdir) / "_static"
+        static.mkdir(parents=True, exist_ok=True)
+        style = "book_print.css" if app.builder.name == "singlehtml" else "book.css"
+        shutil.copy(HERE / style, static)
+        app.add_css_file(style)
+
+
+def _launch_buttons(app, pagename, templatename, context, doctree) -> None:
+    """On a lesson's page: open it in Colab, on Binder; only where the course has an address."""
+    address, name = app.config.course_address, Path(pagename)
+    if not address or name.parent.name != "notebooks" or "header_buttons" not in context:
+        return
+    lesson = name.with_suffix(".ipynb")
+    links = {"Colab": addresses.colab_link(address, lesson), "Binder": addresses.binder_link(address, lesson)}
+    buttons = [
+        {"type": "link", "text": text, "url": url, "tooltip": f"Open this lesson on {text}", "icon": ""}
+        for text, url in links.items()
+        if url
+    ]
+    group = {"type": "group", "buttons": buttons, "icon": "fas fa-rocket", "tooltip": "Launch"}
+    context["header_buttons"].insert(0, {**group, "label": "launch-buttons"})
+
+
+def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
+    """Builds one form of the book; SystemExit where Sphinx warns. Returns its folder."""
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
+
+    address = addresses.repository() if address is None else address
+    source, target = out / "source", out / builder
+    shutil.rmtree(target, ignore_errors=True)
+    with docutils_namespace():
+        app = Sphinx(
+            srcdir=source,
+            confdir=None,
+            outdir=target,
+            doctreedir=out / "doctrees",
+            buildername=builder,
+            confoverrides=settings(address, builder),
+            status=None,
+            warning=sys.stderr,
+            exception_on_warning=False,
+        )
+        app.build(force_all=True)
+    if app._warncount:
+        raise SystemExit(f"The book was built with {app._warncount} warnings (above).")
+    if builder == "html":  # what the button for downloads gives is the lesson to work in
+        for lesson in lessons():
+            write_notebook(fresh_copy(lesson), target / "_sources" / "notebooks" / lesson.name)
+    return target
+
+
+def write_pdf(page: Path, target: Path) -> None:
+    """The book in one page, printed by Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        raise SystemExit("The PDF needs Chromium: apt-get install chromium (Debian, Ubuntu).")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        sheet = browser.new_page(color_scheme="light")
+        sheet.goto(page.as_uri(), wait_until="load", timeout=300_000)
+        sheet.pdf(path=target, prefer_css_page_size=True, outline=True, tagged=True, print_background=True)
+        browser.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser("python -m course_utils book", description="Make a book of the lessons.")
+    parser.add_argument("--epub", action="store_true", help="course.epub as well")
+    parser.add_argument("--pdf", action="store_true", help="course.pdf as well; needs Chromium")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder; default build/book")
+    chosen = parser.parse_args(arguments)
+    try:
+        import myst_nb  # noqa: F401
+        import sphinx_book_theme  # noqa: F401
+    except ImportError as fault:
+        raise SystemExit(f"The book needs {fault.name}: pip install -e '.[book]'") from fault
+    write_sources(chosen.out / "source", addresses.repository())
+    print(f"Open {build('html', chosen.out) / 'index.html'}")
+    if chosen.epub:
+        print(f"Open {build('epub', chosen.out) / 'course.epub'}")
+    if chosen.pdf:
+        write_pdf(build("singlehtml", chosen.out) / "index.html", chosen.out / "course.pdf")
+        print(f"Open {chosen.out / 'course.pdf'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""`make copies`: the lessons for Colab, outputs cleared, with a first cell that brings the course there.
+
+They stand in colab/, where links to Colab lead. A lesson that changes needs a new copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, writes
+
+from course_utils.commands import addresses
+from course_utils.commands.lab import fresh_copy
+from course_utils.home import write_whole
+from course_utils.notebook_files import lessons
+
+FETCH = '    subprocess.run(["git", "clone", "--depth", "1", "{address}", str(COURSE)], check=True)'
+NOTHING = """    raise SystemExit(f"Put the course's files into {{COURSE}}, then run this cell again.")"""
+FIRST = """\
+# For Colab: fetches the course and installs what Colab lacks (a minute or two). Elsewhere it does nothing.
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+COURSE = Path("/content/finetuning-course")
+IN_COLAB = "google.colab" in sys.modules
+if IN_COLAB and not COURSE.exists():
+{fetch}
+if IN_COLAB:
+    from google.colab import output
+
+    output.enable_custom_widget_manager()  # for the course's own controls
+    subprocess.run([sys.executable, str(COURSE / "colab" / "install.py")], check=True)
+    sys.path.insert(0, str(COURSE))
+    os.environ["PYTHONPATH"] = str(COURSE)  # for the processes that lessons start
+    os.chdir(COURSE / "notebooks")
+"""
+
+
+def colab_copy(lesson: Path, address: str) -> NotebookNode:
+    """A lesson as Colab opens it. Where the course has no address, its reader brings the files."""
+    notebook = fresh_copy(lesson)
+    version = {key: value for key, value in notebook.metadata["language_info"].items() if key != "version"}
+    notebook.metadata["language_info"] = version  # not of whoever made the copy
+    cell = new_code_cell(FIRST.format(fetch=(FETCH if address else NOTHING).format(address=address)).rstrip())
+    cell["id"] = "for-colab"
+    cell.metadata["tags"] = ["colab"]
+    notebook.cells.insert(1, cell)
+    return notebook
+
+
+def write_copies(folder: Path = addresses.COPIES, address: str | None = None) -> list[Path]:
+    """Writes the copies of all lessons, takes away those of lessons that are gone; returns what changed."""
+    address = addresses.repository() if address is None else address
+    texts = {lesson.name: writes(colab_copy(lesson, address)) + "\n" for lesson in lessons()}
+    changed = []
+    for path in folder.glob("*.ipynb"):
+        if path.name not in texts:
+            path.unlink()
+            changed.append(path)
+    for name, text in texts.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_whole(path, text)
+            changed.append(path)
+    return changed
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """`python -m course_utils copies`: the copies, and README.md's badges."""
+    changed = write_copies()
+    addresses.write_badges(addresses.repository())
+    print(
+        "\n".join(f"{path.parent.name}/{path.name}: written" for path in changed) or "All copies are current."
+    )
+    return 0

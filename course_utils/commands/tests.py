@@ -1,0 +1,34 @@
+"""`python -m course_utils test`: what `make test` and `make check` run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from course_utils.home import ROOT
+
+WORKERS = ["-n", "2", "--dist", "loadfile"]
+NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg"]
+QUICK = "not notebook and not browser and not seeds and not slow and not faults and not colab"
+NEEDED = ("pytest", "xdist", "pytest_timeout", "nbval")
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """`python -m course_utils test [--quick] [options of pytest]`; RuntimeError where pytest is missing."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise RuntimeError(
+            f"The tests need {', '.join(missing)}: {os.path.basename(sys.executable)} -m pip install -e "
+            f'"{ROOT}[lab,test,compare]"'
+        )
+    options = [option for option in argv if option != "--quick"]
+    if len(options) < len(argv):
+        command = ["tests", "-m", QUICK, *WORKERS, *options]
+    else:
+        command = ["tests", "notebooks", *NBVAL, *WORKERS, *options]
+    environment = {"PYTHONUTF8": "1", **os.environ}  # files are UTF-8 on every system
+    done = subprocess.run([sys.executable, "-m", "pytest", *command], cwd=ROOT, env=environment)
+    return done.returncode

@@ -1,0 +1,108 @@
+"""The book's sources: all of the checkout at its place, claims with links, nothing that leads nowhere."""
+
+import re
+from html import escape
+from xml.etree import ElementTree
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from course_utils.commands import book
+from course_utils.home import ROOT
+from course_utils.notebook_files import lessons, read_notebook
+
+ADDRESS = "https://example.org/somebody/course"
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("book") / "source"
+    book.write_sources(folder, "")
+    return folder
+
+
+def claimed(text, **values):
+    record = {"text": text, "shown": "4%", "bound": "at most 9%", "outcome": "holds", "headline": False}
+    record |= {"stored": False, "room": 0.5, "binding": True, "holds": True, **values}
+    return new_output("display_data", {"text/plain": text}, metadata={"course": {"claims": [record]}})
+
+
+def test_every_lesson_and_guide_is_there_and_in_the_contents(sources):
+    index = (sources / "index.md").read_text("utf-8")
+    for path in lessons():
+        assert (sources / "notebooks" / path.name).exists() and f"notebooks/{path.stem}\n" in index
+    for path in (ROOT / "docs").glob("*.md"):
+        assert (sources / "docs" / path.name).exists() and f"docs/{path.stem}\n" in index
+    assert index.count("```") % 2 == 0
+
+
+def test_every_claim_of_the_saved_lessons_is_on_the_page_of_claims_with_a_link(sources):
+    from course_utils.checks import claims
+
+    page = (sources / "claims.md").read_text("utf-8")
+    count = sum(len(claims.read(read_notebook(path))) for path in lessons())
+    links = re.findall(r"\]\(#(lesson-\d\d-[\w-]+)\) \|", page)
+    assert len(links) == count > 50
+    anchors = {
+        name
+        for path in (sources / "notebooks").glob("*.ipynb")
+        for cell in read_notebook(path).cells
+        for name in re.findall(r"^\(([\w-]+)\)=$", cell.source)
+    }
+    assert set(links) == anchors
+
+
+def test_the_front_page_has_one_picture_with_words(sources):
+    index = (sources / "index.md").read_text("utf-8")
+    ((alt, file),) = re.findall(r"!\[(.*?)\]\((\S+?)\)", index)
+    assert len(alt) > 40 and (sources / file).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_links_out_of_the_book_are_text_or_lead_to_the_repository():
+    text = "[a](../LICENSE) [b](workshop.md#plans) [c](https://example.org) [d](#here) ![e](images/x.png)"
+    kept = {"docs/workshop.md"}
+    assert book.with_links_outside(text, "docs/a.md", kept, "") == text.replace("[a](../LICENSE)", "a")
+    linked = book.with_links_outside(text, "docs/a.md", kept, ADDRESS)
+    assert linked == text.replace("../LICENSE", f"{ADDRESS}/blob/main/LICENSE")
+
+
+def test_claims_are_shown_as_they_were_written(tmp_path):
+    words = "A_b *c* | d $e$ <f> `g` [h](i) & \\"
+    cell = new_code_cell("1", outputs=[claimed(words, headline=True)], id="cell-001")
+    notebook = new_notebook(cells=[new_markdown_cell("# Title", id="cell-000"), cell])
+    row = book.chapter(ROOT / "notebooks" / "07_x.ipynb", notebook)
+    page = book.templates.get_template("book_claims.md").render(lessons=[row])
+    MarkdownIt = pytest.importorskip("markdown_it").MarkdownIt
+    html = MarkdownIt("commonmark").enable("table").render(page)
+    assert f'<a href="#lesson-07-cell-001"><strong>{escape(words)}</strong></a>' in html
+    assert html.count("<td") == 4
+
+
+def test_a_chapter_has_anchors_folds_and_no_names_of_objects():
+    cells = [
+        new_markdown_cell("# Title"),
+        new_code_cell("a", outputs=[claimed("Yes")], id="cell-001"),
+        new_code_cell("b", metadata={"jupyter": {"source_hidden": True}}),
+        new_code_cell("c", outputs=[new_output("execute_result", {"text/plain": "<matplotlib.X at 0x1>"})]),
+    ]
+    made = book.as_chapter(new_notebook(cells=cells), ROOT / "07_x.ipynb")
+    assert made.cells[1].source == "(lesson-07-cell-001)=" and made.cells[2].source == "a"
+    assert made.cells[3].metadata["tags"] == ["hide-input"] and made.cells[4].outputs == []
+
+
+def test_html_becomes_xml_and_says_the_same():
+    html = '<p hidden>a&nbsp;&lt;b<br><img alt="1 &lt; &quot;2&quot;" src="x"></p><style>a > b {c: d}</style>'
+    xml = book.as_xhtml(html)
+    assert xml == (
+        '<p hidden="">a\N{NO-BREAK SPACE}&lt;b<br /><img alt="1 &lt; &quot;2&quot;" src="x" /></p>'
+        "<style>a > b {c: d}</style>"
+    )
+    assert book.as_xhtml(xml) == xml
+
+
+def test_every_saved_output_is_xml_in_the_book(sources):
+    for path in (sources / "notebooks").glob("*.ipynb"):
+        for cell in read_notebook(path).cells:
+            for output in cell.get("outputs", []):
+                if html := output.get("data", {}).get("text/html"):
+                    ElementTree.fromstring(f"<div>{html}</div>")

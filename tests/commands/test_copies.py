@@ -1,0 +1,102 @@
+"""The copies for Colab: the lessons' cells without outputs, after a cell that brings the course there."""
+
+import importlib.util
+import sys
+import types
+from importlib.metadata import version
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+
+from course_utils.commands import addresses, copies
+from course_utils.home import ROOT
+from course_utils.making.notebooks import structure_faults
+from course_utils.notebook_files import lessons, read_notebook
+
+ADDRESS = "https://example.org/somebody/course"
+
+
+def test_the_copies_are_current():
+    """After a change of a lesson: make copies."""
+    address = addresses.repository()
+    names = {path.name for path in lessons()}
+    assert {path.name for path in addresses.COPIES.glob("*.ipynb")} == names
+    for lesson in lessons():
+        text = nbformat.writes(copies.colab_copy(lesson, address)) + "\n"
+        assert (addresses.COPIES / lesson.name).read_text(encoding="utf-8") == text, "make copies"
+
+
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda path: path.stem)
+def test_a_copy_has_the_lesson_and_no_outputs(lesson):
+    copy, original = copies.colab_copy(lesson, ADDRESS), read_notebook(lesson)
+    nbformat.validate(copy)
+    assert [cell.source for cell in copy.cells if "colab" not in cell.metadata.get("tags", [])] == [
+        cell.source for cell in original.cells
+    ]
+    assert all(cell.outputs == [] for cell in copy.cells if cell.cell_type == "code")
+    del copy.cells[1]
+    assert structure_faults(copy) == []
+
+
+def test_the_first_cell_fetches_only_in_colab_and_only_once(tmp_path, monkeypatch):
+    cell = copies.colab_copy(lessons()[0], ADDRESS).cells[1].source
+    calls, widgets = [], []
+    monkeypatch.setattr("subprocess.run", lambda command, check: calls.append(command))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.chdir(tmp_path)
+    course = tmp_path / "course"
+    cell = cell.replace("/content/finetuning-course", course.as_posix())
+    exec(cell, {})
+    assert calls == []
+    output = types.SimpleNamespace(enable_custom_widget_manager=lambda: widgets.append(1))
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(output=output))
+    monkeypatch.setitem(sys.modules, "google", types.SimpleNamespace(colab=sys.modules["google.colab"]))
+    (tmp_path / "course" / "notebooks").mkdir(parents=True)
+    exec(cell, {})
+    assert [command[1:] for command in calls] == [[str(course / "colab" / "install.py")]] and widgets == [1]
+    assert sys.path[0] == str(course)
+    monkeypatch.chdir(tmp_path)
+    (course / "notebooks").rmdir()
+    course.rmdir()
+    with pytest.raises(FileNotFoundError):  # this git makes nothing
+        exec(cell, {})
+    assert calls[1] == ["git", "clone", "--depth", "1", ADDRESS, str(course)]
+
+
+def test_without_an_address_the_reader_brings_the_files(monkeypatch):
+    cell = copies.colab_copy(lessons()[0], "").cells[1].source
+    assert "git" not in cell
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace())
+    with pytest.raises(SystemExit, match="files into"):
+        exec(cell.replace("/content/finetuning-course", "/content/no-such-course"), {})
+
+
+def test_copies_of_lessons_that_are_gone_go(tmp_path):
+    (tmp_path / "99_gone.ipynb").write_text("{}", encoding="utf-8")
+    first = copies.write_copies(tmp_path, ADDRESS)
+    assert not (tmp_path / "99_gone.ipynb").exists() and len(first) == len(lessons()) + 1
+    assert copies.write_copies(tmp_path, ADDRESS) == []
+
+
+@pytest.fixture
+def install():
+    spec = importlib.util.spec_from_file_location("install", ROOT / "colab" / "install.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_only_what_is_missing_or_unfit_is_installed(install):
+    fits = Requirement(f"numpy=={version('numpy')}")
+    lines = [fits, Requirement("no-such-package>=1"), Requirement("matplotlib>=999")]
+    assert install.lacking(lines) == (["no-such-package>=1"], ["matplotlib>=999"])
+
+
+def test_jupyterlab_is_not_asked_for_in_colab(install):
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {requirement.name for requirement in install.needed(project)}
+    assert "jupyterlab" not in names and {"torch", "ipywidgets", "peft"} <= names

@@ -1,0 +1,40 @@
+"""`python -m course_utils test` hands pytest what make's targets need, and says what is missing."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from course_utils.commands import cli, tests
+
+
+@pytest.fixture
+def started(monkeypatch):
+    calls = []
+
+    def run(command, cwd, env):
+        calls.append((command, cwd, env))
+        return SimpleNamespace(returncode=3)
+
+    monkeypatch.setattr(tests.subprocess, "run", run)
+    return calls
+
+
+def test_everything_with_the_notebooks(started):
+    assert cli.main(["test", "-k", "session"]) == 3
+    [(command, cwd, environment)] = started
+    assert command[1:5] == ["-m", "pytest", "tests", "notebooks"] and command[-2:] == ["-k", "session"]
+    assert "--nbval" in command and cwd == tests.ROOT and environment["PYTHONUTF8"] == "1"
+
+
+def test_quick_leaves_out_what_takes_long(started):
+    assert cli.main(["test", "--quick"]) == 3
+    [(command, _, _)] = started
+    assert "--quick" not in command and "notebooks" not in command and "--nbval" not in command
+    marks = command[command.index("-m", 2) + 1]
+    assert all(f"not {mark}" in marks for mark in ("notebook", "browser", "seeds", "slow", "faults"))
+
+
+def test_what_is_missing_is_named(started, monkeypatch, capsys):
+    monkeypatch.setattr(tests.importlib.util, "find_spec", lambda name: None if name == "nbval" else name)
+    assert cli.main(["test"]) == 1 and not started
+    assert "nbval" in (said := capsys.readouterr().err) and "[lab,test,compare]" in said
