@@ -77,7 +77,6 @@ def lora_rank(point: dict, seed: int) -> dict:
 @sweep(
     "lora_place",
     points=_points(("invented", "all", False, (1,), (1e-2,)), ("invented", "c_attn", False, (4,), (1e-2,))),
-    seeds=range(3),
 )
 def lora_place(point: dict, seed: int) -> dict:
     """LoRA with as many values in two places, tuned and scored as in lora_rank."""
@@ -119,7 +118,7 @@ def tuned(point: dict, seed: int):
 CUTS = {"cut": (0, 1, 2, 4, 8, 16, 64), "rest": (1, 4, 8, 64), "random": (1, 8, 64)}
 
 
-@sweep("rank_cut", points=[{"task": "questions", "lr": FULL_RATE}], seeds=range(3))
+@sweep("rank_cut", points=[{"task": "questions", "lr": FULL_RATE}])
 def rank_cut(point: dict, seed: int) -> dict:
     """All matrices tuned (30 steps, or 300 on invented facts), and their change cut afterwards.
 
@@ -178,7 +177,6 @@ def rank_cut(point: dict, seed: int) -> dict:
         )
         for lr in rates
     ],
-    seeds=range(2),
 )
 def random_subspace(point: dict, seed: int) -> dict:
     """All weights tuned on questions in a random subspace, 50 steps of 16: loss on held-out questions."""
