@@ -10,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from course_utils.notebook_files import code_cells, lessons, read_notebook
 
 TRAINING = {
-    "01": "from_base = tune_on_questions(",
+    "01": "history = train(tuned, question_batches()",
     "04": "STEPS, FULL_RATE = session.steps(",
     "11": "history = train(",
 }

@@ -34,6 +34,7 @@ def picture(number=2, name="a", loud=False):
 
 
 def test_static_text_and_picture_stand_beside_the_controls(displayed):
+    plt.close("all")
     widgets.control(picture, number=(1, 5), name=["a", "b"])
     [bundle] = displayed
     assert bundle["text/plain"] == "a 2\n[picture: title. x: label, 0 to 2.24; x 2.]"

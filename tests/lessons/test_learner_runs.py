@@ -1,5 +1,6 @@
 """What the learner wrote is what trains: a marked answer in the exercise's cell is called by the training."""
 
+import matplotlib.pyplot as plt
 import pytest
 
 from course_utils.checks.exercises import find
@@ -30,6 +31,8 @@ def home(tmp_path_factory):
 def smoke(home, monkeypatch):
     for name, value in {"MODEL": "pocket", "SCALE": "smoke", "SEED": "0", "HOME": str(home)}.items():
         monkeypatch.setenv(f"COURSE_{name}", value)
+    yield
+    plt.close("all")
 
 
 def marked_answer(name):

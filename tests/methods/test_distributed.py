@@ -112,11 +112,11 @@ def test_an_interrupt_leaves_no_process():
     sleep = "import time; time.sleep(60)"
     child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', '{sleep}']);"
     child += f"print('started', flush=True); {sleep}"
-    seen, below = [], []
+    seen, below, before = [], [], psutil.Process().children(recursive=True)
 
     def interrupt(line):
         seen.append(line)
-        below.extend(psutil.Process().children(recursive=True))
+        below.extend(set(psutil.Process().children(recursive=True)) - set(before))
         raise KeyboardInterrupt
 
     started = time.monotonic()
