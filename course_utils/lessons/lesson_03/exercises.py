@@ -123,8 +123,8 @@ def _expect_low_rank_change(cls, n_in, n_out, **options):
     for name in ("lora_A", "lora_B"):
         if getattr(layer, name).isnan().any():
             raise Mistake(
-                f"{name} is never filled: torch.empty leaves in it what lay in memory. Draw A, and start B at "
-                "zero."
+                f"{name} is never filled: torch.empty leaves in it what lay in memory. Draw A, and start B "
+                "at zero."
             )
     _expect_different_values(layer)
     if layer.lora_B.any():
@@ -182,8 +182,8 @@ def _expect_size_of_A(A):
             (2 / n_in) ** 0.5,
         ),
         (
-            "This is the size for a matrix [n_in, rank]: kaiming_uniform_ takes the number of columns for in. "
-            "Call it on lora_A itself, [rank, n_in].",
+            "This is the size for a matrix [n_in, rank]: kaiming_uniform_ takes the number of columns for "
+            "in. Call it on lora_A itself, [rank, n_in].",
             (3 * rank) ** -0.5,
         ),
         ("This is randn over the root of the rank: A's size should depend on in alone.", rank**-0.5),
@@ -933,8 +933,8 @@ def _expect_merged(fn, model):
         if type(layer) is not type(original):
             raise Mistake(
                 f"The output is right, and a {type(layer).__name__} still stands where the "
-                f"{type(original).__name__} was. Merged, the model has its old layers: put each original back "
-                "with setattr."
+                f"{type(original).__name__} was. Merged, the model has its old layers: put each original "
+                "back with setattr."
             )
 
 
@@ -1015,7 +1015,7 @@ def _put_back_under_the_long_name(model):
 
 
 def _zero_instead(model):
-    """The change is in the weight, and zero beside it: the output is right, and the layer is still wrapped."""
+    """The change is in the weight and zero beside it: the output is right, the layer still wrapped."""
     _merged(put_back=False)(model)
     for layer in wrapped_layers(model).values():
         layer.change.lora_B.data.zero_()
