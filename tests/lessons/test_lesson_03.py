@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from course_utils.checks import ClaimFailed
 from course_utils.data import Example, batches
+from course_utils.evaluation import mean_loss
 from course_utils.lessons.lesson_03 import suspects
 from course_utils.lessons.lesson_03.exercises import (
     LoRALinear,
@@ -235,3 +236,26 @@ def test_a_broken_change_fails_the_headline(broken):
 def test_a_loss_on_prompts_fails_the_headline():
     with pytest.raises(ClaimFailed, match="have made the same change"):
         run(HEADLINE, {}, question_batches=prompts_too_first)
+
+
+def biases_alone(namespace):
+    """A model of which only the biases are trained, as long as LoRA and at its rate."""
+    model, _ = namespace["session"].load_model()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    train = namespace["train"]
+    train(model, namespace["question_batches"](), steps=60, lr=namespace["LORA_RATE"], seed=namespace["SEED"])
+    return model
+
+
+@pytest.mark.notebook
+def test_biases_alone_do_not_lower_the_loss_as_far():
+    given = {
+        "base_loss": lambda names: mean_loss(names["base"], names["held_out"]),
+        "base_right": lambda names: 0.0,
+        "base_answers": lambda names: [""] * len(names["asked"]),
+        "some": lambda names: slice(0, 1),
+        "model": biases_alone,
+    }
+    with pytest.raises(ClaimFailed, match="LoRA lowers the loss"):
+        run([*TRAINED[:-1], "own_loss, own_right"], {}, **given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -92,18 +93,39 @@ def _filled(layer):
 def _check_low_rank_change(cls):
     _expect_low_rank_change(cls, 7, 5, rank=2, alpha=6.0)
     _expect_low_rank_change(cls, 3, 3, rank=3, alpha=1.5)  # all square: no shape tells a transpose
-    _expect_low_rank_change(cls, 80, 60)
+    _expect_low_rank_change(cls, 200, 60)
     _expect_narrow(cls)
 
 
+@contextmanager
+def _empty_is_nan():
+    """torch.empty gives nan, not what lay in memory."""
+    before, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+
+
 def _expect_low_rank_change(cls, n_in, n_out, **options):
-    layer = cls(n_in, n_out, **options)
+    with _empty_is_nan():
+        layer = cls(n_in, n_out, **options)
     if not isinstance(layer, nn.Module):
         raise Mistake("LowRankChange should be an nn.Module: class LowRankChange(nn.Module).")
     rank, alpha = options.get("rank", 16), options.get("alpha", 32.0)
     _expect_factor(layer, "lora_A", (rank, n_in))
     _expect_factor(layer, "lora_B", (n_out, rank))
     _expect_no_more_to_train(layer)
+    for name in ("lora_A", "lora_B"):
+        if getattr(layer, name).isnan().any():
+            raise Mistake(
+                f"{name} is never filled: torch.empty leaves in it what lay in memory. Draw A, and start B "
+                "at zero."
+            )
     _expect_different_values(layer)
     if layer.lora_B.any():
         if not layer.lora_A.any():
@@ -122,6 +144,21 @@ def _expect_low_rank_change(cls, n_in, n_out, **options):
             raise Mistake("Two calls with the same x give different outputs: forward changes something.")
     expect_gradients(y, learn={"lora_A": layer.lora_A, "lora_B": layer.lora_B})
     _expect_way_to_x(layer, n_in)
+    _expect_scale(layer, alpha / rank)
+
+
+def _expect_scale(layer, right):
+    """self.scale is the number that the output has been multiplied by."""
+    scale = getattr(layer, "scale", None)
+    if scale is None:
+        raise Mistake("The output is right, and the layer has no scale. Keep alpha / rank as self.scale.")
+    if not isinstance(scale, int | float | torch.Tensor):
+        raise Mistake(f"self.scale should be a number, and is of type {type(scale).__name__}.")
+    if not close(scale, right):
+        raise Mistake(
+            f"The output is right, and self.scale is another number. It should be alpha / rank = {right:g}: "
+            "later cells read it."
+        )
 
 
 def _expect_no_more_to_train(layer):
@@ -143,6 +180,11 @@ def _expect_size_of_A(A):
         (
             "This is kaiming_uniform_ with its default a = 0: A is 2.4 times too large. Give it a = sqrt(5).",
             (2 / n_in) ** 0.5,
+        ),
+        (
+            "This is the size for a matrix [n_in, rank]: kaiming_uniform_ takes the number of columns for "
+            "in. Call it on lora_A itself, [rank, n_in].",
+            (3 * rank) ** -0.5,
         ),
         ("This is randn over the root of the rank: A's size should depend on in alone.", rank**-0.5),
         ("These are plain normal values. kaiming_uniform_ makes them as small as nn.Linear's.", 1.0),
@@ -275,10 +317,45 @@ class _ByLinear(nn.Module):
         bound = n_in**-0.5
         self.register_parameter("lora_A", nn.Parameter((2 * torch.rand(rank, n_in) - 1) * bound))
         self.register_parameter("lora_B", nn.Parameter(torch.zeros([n_out, rank])))
-        self.alpha, self.rank = alpha, rank
+        self.register_buffer("scale", torch.tensor(alpha / rank), persistent=False)
 
     def forward(self, x):
-        return F.linear(F.linear(x, self.lora_A), self.lora_B) * self.alpha / self.rank
+        return F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scale
+
+
+class _ScaleKept(LowRankChange):
+    """A LowRankChange with a right output that keeps keep(rank, alpha) as its scale."""
+
+    keep = staticmethod(lambda rank, alpha: None)
+
+    def __init__(self, n_in, n_out, rank=16, alpha=32.0):
+        super().__init__(n_in, n_out, rank, alpha)
+        self.own, self.scale = alpha / rank, self.keep(rank, alpha)
+
+    def forward(self, x):
+        return self.own * (x @ self.lora_A.T @ self.lora_B.T)
+
+
+def _scale_kept(keep):
+    return type("ScaleKept", (_ScaleKept,), {"keep": staticmethod(keep)})
+
+
+class _NeverFilled(LowRankChange):
+    """The factor of that name is left as torch.empty gives it."""
+
+    factor = "lora_A"
+
+    def __init__(self, n_in, n_out, rank=16, alpha=32.0):
+        super().__init__(n_in, n_out, rank, alpha)
+        setattr(self, self.factor, nn.Parameter(torch.empty(getattr(self, self.factor).shape)))
+
+
+class _NeverFilledB(_NeverFilled):
+    factor = "lora_B"
+
+
+def _drawn_transposed(A, B):
+    A.copy_(nn.init.kaiming_uniform_(torch.empty(A.T.shape), a=5**0.5).T)
 
 
 _by_einsum = _with_forward(
@@ -294,6 +371,12 @@ LOW_RANK_WRONG = [
     (_scaled(lambda rank, alpha: alpha // rank), "rounded down"),
     (_scaled(lambda rank, alpha: nn.Parameter(torch.tensor(alpha / rank))), "trains scale along"),
     (_scaled(lambda rank, alpha: 7.0), "alpha / rank times x A^T B^T"),
+    (_scale_kept(lambda rank, alpha: None), "the layer has no scale"),
+    (_scale_kept(lambda rank, alpha: alpha), "self.scale is another number"),
+    (_scale_kept(lambda rank, alpha: 1.0), "self.scale is another number"),
+    (_scale_kept(lambda rank, alpha: lambda: alpha / rank), "self.scale should be a number"),
+    (_NeverFilled, "lora_A is never filled"),
+    (_NeverFilledB, "lora_B is never filled"),
     (_started(lambda A, B: B.normal_()), "B is not zero"),
     (_started(lambda A, B: A.zero_()), "both zero"),
     (_started(_only_A_zero), "A is zero and B is not"),
@@ -301,6 +384,7 @@ LOW_RANK_WRONG = [
     (_started(lambda A, B: A.normal_()), "plain normal values"),
     (_started(lambda A, B: A.normal_().div_(len(A) ** 0.5)), "over the root of the rank"),
     (_started(lambda A, B: nn.init.kaiming_uniform_(A)), "default a = 0"),
+    (_started(_drawn_transposed), "a matrix [n_in, rank]"),
     (_started(lambda A, B: A.uniform_(0, 0.1)), "mean far from zero"),
     (_started(lambda A, B: A.mul_(3)), "standard deviation of"),
     (_FrozenFactor, "lora_A is frozen"),
@@ -830,6 +914,7 @@ def _check_merge_lora(fn):
 
 
 def _expect_merged(fn, model):
+    originals = [layer.original for layer in model.block.layers]
     x = torch.randn(3, layer_sizes(model.block.layers[0].original)[0])
     two_paths = model(x).detach()
     before = [(_weight_of(layer).clone(), _change_of(layer)) for layer in model.block.layers]
@@ -844,6 +929,13 @@ def _expect_merged(fn, model):
                 "each original back in its place."
             )
         raise Mistake("The weights are merged, and the model's output is another than with two paths.")
+    for layer, original in zip(model.block.layers, originals, strict=True):
+        if type(layer) is not type(original):
+            raise Mistake(
+                f"The output is right, and a {type(layer).__name__} still stands where the "
+                f"{type(original).__name__} was. Merged, the model has its old layers: put each original "
+                "back with setattr."
+            )
 
 
 def _weight_of(layer):
@@ -922,6 +1014,13 @@ def _put_back_under_the_long_name(model):
         setattr(model, name, layer.original)
 
 
+def _zero_instead(model):
+    """The change is in the weight and zero beside it: the output is right, the layer still wrapped."""
+    _merged(put_back=False)(model)
+    for layer in wrapped_layers(model).values():
+        layer.change.lora_B.data.zero_()
+
+
 def _by_the_shape(layer):
     """B A, turned only where the shape asks for it."""
     delta = (layer.change.scale * layer.change.lora_B @ layer.change.lora_A).detach()
@@ -940,7 +1039,7 @@ def _by_eye(model):
                 change = layer.change(torch.eye(layer.change.lora_A.shape[1]))
                 weight = layer.original.weight
                 weight.add_(change if isinstance(layer.original, Conv1D) else change.T)
-                model.get_submodule(name).change.lora_B.zero_()
+            model.set_submodule(name, layer.original)
 
 
 def _new_layers(model):
@@ -974,6 +1073,7 @@ MERGE_LORA_WRONG = [
     (_merged(_by_the_shape), "square Conv1D lies the other way round"),
     (_merged(put_back=False), "count twice"),
     (_put_back_under_the_long_name, "Put each original back"),
+    (_zero_instead, "still stands where the Conv1D was"),
     (_only_the_first, "nothing was merged"),
     (_bias_lost, "output is another"),
 ]
@@ -1011,6 +1111,8 @@ def _stuck(kind, n_in=5, n_out=4):
 def _check_why_it_never_learns(fn):
     trained = _filled(LoRALinear(Conv1D(4, 5), 2, 4.0))
     by_data = LoRALinear(Conv1D(4, 5), 2, 4.0, _DetachedData)
+    A_zero = _filled(LoRALinear(Conv1D(4, 5), 2, 4.0))
+    nn.init.zeros_(A_zero.change.lora_A)
     frozen_and_zero = _stuck("both zero").requires_grad_(False)
     cases = [
         ("learns", _stuck("learns"), "A layer at its start learns: A's gradient is 0 there, and B's is not."),
@@ -1022,6 +1124,11 @@ def _check_why_it_never_learns(fn):
             "A and B require a gradient and the output has no graph: they are detached.",
         ),
         ("learns", trained, "A layer whose A and B are both filled learns."),
+        (
+            "learns",
+            A_zero,
+            "With A zero and B filled a layer learns too: B's gradient is 0 there, and A's is not.",
+        ),
         ("detached", by_data, "The change is computed from A.data and B.data: that is detached too."),
         ("frozen", frozen_and_zero, "Frozen is frozen, whatever the values are: ask for it first."),
     ]
@@ -1045,6 +1152,23 @@ def _verdict_by_A(layer, x):
     if not y.requires_grad:
         return "detached"
     return "learns" if torch.autograd.grad(y.sum(), [A, B])[0].any() else "both zero"
+
+
+def _verdict_by_B(layer, x):
+    A, B = layer.change.lora_A, layer.change.lora_B
+    if not B.requires_grad:
+        return "frozen"
+    y = layer(x)
+    if not y.requires_grad:
+        return "detached"
+    return "learns" if torch.autograd.grad(y.sum(), [A, B])[1].any() else "both zero"
+
+
+def _by_values_of_A(layer, x):
+    verdict = why_it_never_learns(layer, x)
+    if verdict in ("frozen", "detached"):
+        return verdict
+    return "learns" if layer.change.lora_A.any() else "both zero"
 
 
 def _backward_first(layer, x):
@@ -1116,6 +1240,8 @@ def _by_name(layer, x):
 
 NEVER_LEARNS_WRONG = [
     (_verdict_by_A, "A layer at its start learns"),
+    (_verdict_by_B, "With A zero and B filled"),
+    (_by_values_of_A, "With A zero and B filled"),
     (_by_B_zero, "A layer at its start learns"),
     (_one_zero_is_enough, "A layer at its start learns"),
     (_backward_first, "Your code stopped"),
@@ -1141,7 +1267,8 @@ def merge_fault(before, after, change):
 
 def _merges():
     """(before, after, change) of square weights: one for each verdict, and cases that look like another."""
-    before, change = torch.randn(6, 6), 0.1 * torch.randn(6, 2) @ torch.randn(2, 6)
+    n = 24  # so many numbers that some are off by more than the default of allclose, at every draw
+    before, change = 3 * torch.randn(n, n), 0.1 * torch.randn(n, 2) @ torch.randn(2, n)
     symmetric = change + change.T
     return [
         (before, before + change, change),
@@ -1188,7 +1315,7 @@ def _by_distance(before, after, change):
 
 def _by_allclose(before, after, change):
     for name, wanted in (("missing", before), ("right", before + change), ("transposed", before + change.T)):
-        if torch.allclose(after, wanted, rtol=1e-4, atol=1e-5):
+        if torch.allclose(after, wanted, rtol=0, atol=1e-5):
             return name
     return "wrong size"
 
@@ -1211,7 +1338,8 @@ MERGE_FAULT_MISTAKES = [
         lambda before, after, change: merge_fault(after, before, change),
     ),
     (
-        "Floating-point numbers are rounded when they are added: allow a small difference.",
+        "Floating-point numbers are rounded when they are added: allow a small difference, more than "
+        "torch.allclose does by default. atol=1e-5 is enough.",
         _merge_fault(torch.equal),
     ),
     (
@@ -1471,6 +1599,7 @@ EXERCISES = [
         wrong=[
             (lambda before, after, change: None, "Is there a return?"),
             (lambda before, after, change: after - before, "should be of type str"),
+            (_merge_fault(torch.allclose), "more than torch.allclose does by default"),
         ],
         right=[_by_distance, _by_allclose],
         hints=(
