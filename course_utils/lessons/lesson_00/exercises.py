@@ -6,39 +6,12 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from course_utils.checks.compare import call, compare
-from course_utils.checks.exercises import Exercise, Mistake
+from course_utils.checks.exercises import Exercise
+from course_utils.checks.operations import without_loops
 from course_utils.generation import filter_logits
 from course_utils.gpt2 import attention_head
-
-
-class _Operations(TorchDispatchMode):
-    """Counts torch's operations while it is entered."""
-
-    count = 0
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        self.count += 1
-        return operation(*args, **(kwargs or {}))
-
-
-def _without_loops(comparison, arguments, most, advice):
-    """The check of `comparison`, and then a call with arguments() in at most so many operations."""
-
-    def check(fn):
-        comparison(fn)
-        with _Operations() as operations:
-            fn(*arguments())
-        if operations.count > most:
-            raise Mistake(
-                f"The values are right, by {operations.count:,} operations of torch where a few would do. "
-                f"{advice}"
-            )
-
-    check.mistakes = comparison.mistakes
-    return check
 
 
 def greedy_next_token(logits):
@@ -933,7 +906,7 @@ EXERCISES = [
         minutes=15,
         difficulty=2,
         reference=filter_logits,
-        check=_without_loops(
+        check=without_loops(
             compare(
                 filter_logits,
                 _spread_rows,
@@ -983,7 +956,7 @@ EXERCISES = [
         minutes=15,
         difficulty=2,
         reference=attention_head,
-        check=_without_loops(
+        check=without_loops(
             compare(
                 attention_head,
                 _heads,
