@@ -439,7 +439,8 @@ def coloured_text(
             va="center_baseline",
             color=on_ground(face),
         )
-        ax.text(column + length / 2, line + 0.49, label, ha="center", va="center")
+        if label:
+            ax.text(column + length / 2, line + 0.49, label, ha="center", va="center")
     ax.set(xlim=(-0.5, width + 0.5), ylim=(lines - 0.3, -0.5), xticks=[], yticks=[])
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)

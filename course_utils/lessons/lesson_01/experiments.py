@@ -33,12 +33,10 @@ from course_utils.world.tables import TAKES_THE
 from course_utils.world.templates import FORMS, fill
 
 RATE = 2e-4  # between the best rates of the two starts
-LONGER = {"steps": 320, "lr": 4e-4}  # random weights learn the answers that they train on
 CONTROLS = {
     "right": {"start": "pre-trained", "answers": "right", "steps": 80, "lr": RATE},
     "shuffled": {"start": "pre-trained", "answers": "shuffled", "steps": 80, "lr": RATE},
-    "random": {"start": "random", "answers": "right", **LONGER},
-    "as long": {"start": "pre-trained", "answers": "right", **LONGER},
+    "random": {"start": "random", "answers": "right", "steps": 320, "lr": 4e-4},  # learns what it trains on
 }
 
 
