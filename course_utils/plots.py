@@ -409,7 +409,8 @@ def coloured_text(
     texts = [printable(token) for token in tokens]
     labels = ["" if loss is None else f"{loss:.1f}" for loss in losses]
     lengths = [
-        max(len(text.replace(r"\$", "$")), len(label), 2.6) for text, label in zip(texts, labels, strict=True)
+        max(len(text.replace(r"\$", "$")), len(label) + 0.4, 2.6)
+        for text, label in zip(texts, labels, strict=True)
     ]
     places, line, column = [], 0, 0.0
     for token, length in zip(tokens, lengths, strict=True):
