@@ -1,4 +1,4 @@
-"""LoRA's variants of lesson 05 against PEFT's: outputs and gradients at the start, weights after some steps."""
+"""LoRA's variants of lesson 05 against PEFT's: the start, and weights after some steps."""
 
 import copy
 

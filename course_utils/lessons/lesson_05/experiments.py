@@ -1,4 +1,4 @@
-"""Stored experiments: where to put LoRA, and its variants, at equal numbers of values and at their best rates."""
+"""Stored experiments: where to put LoRA, and its variants, at equal numbers of values and best rates."""
 
 import functools
 
@@ -137,7 +137,7 @@ def variant_rates(point: dict, seed: int) -> dict:
 
 @sweep("lora_variants", points=_variant_points(BEST_VARIANT_RATES))
 def lora_variants(point: dict, seed: int) -> dict:
-    """Rank 8 on all linear layers, each variant at the rate that variant_rates chose. loss: as in `judged`."""
+    """Rank 8 on all linear layers, each variant at the rate that variant_rates chose. loss: as `judged`."""
     return {"loss": judged(tuned_variant(point, seed), point["task"], "held_out")}
 
 
