@@ -1,4 +1,4 @@
-"""Three variants of LoRA in a few lines each, LoRA+, DoRA and PiSSA, and a loop that trains them all alike."""
+"""Three variants of LoRA in a few lines each, LoRA+, DoRA and PiSSA, and a loop that trains all alike."""
 
 import torch
 from torch import nn
@@ -64,7 +64,7 @@ def start_pissa(layer: LoRALinear):
 
 
 def fit(model, batches, steps, groups, loss_fn=scored_lm_loss):
-    """AdamW without decay, each group at its own rate; warm-up, cosine, clipping as in `train`. The losses."""
+    """AdamW without decay, each group at its own rate; warm-up, cosine and clipping as in `train`."""
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     rates = [group["lr"] for group in groups]
     losses = []
