@@ -11,6 +11,7 @@ from course_utils.methods import lora
 from course_utils.methods.lora_analysis import weight_matrix
 
 peft = pytest.importorskip("peft")
+optimizers = pytest.importorskip("peft.optimizers")
 
 IDS = torch.randint(1, 64, (3, 12), generator=torch.Generator().manual_seed(1))
 RANK, ALPHA = 4, 10
@@ -71,7 +72,7 @@ def test_lora_plus(base):
     """The same start, ratio and rate: the same factors after three steps."""
     theirs = theirs_of(base)
     ours = with_their_factors(base, theirs)
-    their_optimizer = peft.optimizers.create_loraplus_optimizer(
+    their_optimizer = optimizers.create_loraplus_optimizer(
         theirs, torch.optim.AdamW, lr=2e-3, loraplus_lr_ratio=16
     )
     our_optimizer = torch.optim.AdamW(plus_groups(ours, 2e-3, 16), weight_decay=0.0)
@@ -85,12 +86,12 @@ def test_lora_plus(base):
 def test_dora(base):
     theirs = theirs_of(base, use_dora=True)
     ours = to_dora(with_their_factors(base, theirs))
-    optimizers = [
+    adams = [
         torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.0)
         for model in (ours, theirs)
     ]
     our_losses, their_losses = (
-        losses_of(model, optimizer) for model, optimizer in zip((ours, theirs), optimizers, strict=True)
+        losses_of(model, optimizer) for model, optimizer in zip((ours, theirs), adams, strict=True)
     )
     torch.testing.assert_close(our_losses, their_losses, atol=1e-5, rtol=0)
     moved = 0.0
@@ -113,11 +114,11 @@ def test_pissa_in_the_product(base):
         before = base(input_ids=IDS).logits
         torch.testing.assert_close(ours(input_ids=IDS).logits, before, atol=1e-4, rtol=1e-4)
     for steps in (0, 3):
-        optimizers = [
+        descents = [
             torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
             for model in (ours, theirs)
         ]
-        losses = [losses_of(m, o, steps) for m, o in zip((ours, theirs), optimizers, strict=True)]
+        losses = [losses_of(m, o, steps) for m, o in zip((ours, theirs), descents, strict=True)]
         torch.testing.assert_close(*losses, atol=1e-5, rtol=0)
         for name, module in layers_of(theirs).items():
             layer = ours.get_submodule(name)

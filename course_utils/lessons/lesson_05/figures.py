@@ -18,7 +18,7 @@ def by_name(
 
     live: {panel: {name: loss}}, stars. apart: names in the second colour. The axes start at zero.
     """
-    fig, axes = plots.figure(title, "loss (nats a token)", "", columns=len(panels), sharey=True)
+    _, axes = plots.figure(title, "loss (nats a token)", "", columns=len(panels), sharey=True)
     for ax, (panel, rows) in zip(axes, panels.items(), strict=True):
         names = list(rows)
         for place, (name, losses) in enumerate(rows.items()):
@@ -36,7 +36,7 @@ def by_name(
 
 
 def along(shares: Mapping[str, Mapping[float, float]], title: str, xlabel: str) -> None:
-    """Shares of answers (%) over the weight of an adapter in a sum: {what: {weight: share}}; dots, no lines."""
+    """Shares of answers (%) over the weight of an adapter in a sum: {what: {weight: share}}; dots."""
     _, ax = plots.figure(title, xlabel, "share of the answers (%)")
     for (name, points), marker, shift in zip(
         shares.items(), "os^v", (-0.006, 0.0, 0.006, 0.012), strict=False
