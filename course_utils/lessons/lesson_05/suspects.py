@@ -6,7 +6,7 @@ from course_utils.methods.lora_fast import speed_up
 
 
 def trained_by_others(model, batches, steps, lr=1e-3):
-    """The model with an adapter of rank 8, trained with PiSSA: its frozen weights are no longer the base's."""
+    """The model with an adapter of rank 8, trained with PiSSA: its frozen weights are not the base's."""
     apply_lora(model, 8, 8.0)
     for layer in lora_layers(model).values():
         start_pissa(layer)
