@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils.methods.lora import LoRALinear, is_conv1d, lora_layers
+from course_utils.methods.lora import is_conv1d, lora_layers
 from course_utils.methods.lora_analysis import weight_matrix
 from course_utils.training import accumulated_step, scored_lm_loss, warmup_cosine
 
@@ -50,7 +50,7 @@ def to_dora(model):
 
 
 @torch.no_grad()
-def start_pissa(layer: LoRALinear):
+def start_pissa(layer):
     """PiSSA (Meng and others 2024, arXiv 2404.02948): A and B start as the best rank-r cut of W.
 
     The frozen matrix keeps the rest, W - scale B A, so the layer computes at the start what it did.
