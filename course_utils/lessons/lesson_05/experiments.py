@@ -15,7 +15,7 @@ PLACES = {  # (ends of layer names, rank): as many trained values each, the MLP'
 }
 PLACE_RATES = {  # tried for each place, and for full fine-tuning
     ("known", "LoRA"): (3e-3, 1e-2, 3e-2),
-    ("known", "full"): (1e-4, 2e-4, 5e-4),
+    ("known", "full"): (1e-4, 2e-4, 5e-4, 1e-3),
     ("invented", "LoRA"): (3e-3, 1e-2, 3e-2),
     ("invented", "full"): (2e-4, 5e-4, 1e-3),
 }
