@@ -14,14 +14,14 @@ PLACES = {  # (ends of layer names, rank): as many trained values each, the MLP'
     "all linear": (None, 3),
 }
 PLACE_RATES = {  # tried for each place, and for full fine-tuning
-    ("known", "LoRA"): (3e-3, 1e-2, 3e-2),
+    ("known", "LoRA"): (1e-3, 3e-3, 1e-2, 3e-2),
     ("known", "full"): (1e-4, 2e-4, 5e-4, 1e-3),
     ("invented", "LoRA"): (3e-3, 1e-2, 3e-2),
-    ("invented", "full"): (2e-4, 5e-4, 1e-3),
+    ("invented", "full"): (2e-4, 5e-4, 1e-3, 2e-3),
 }
 BEST_PLACE_RATES = {  # the winners of place_rates, which lora_layers takes
-    "known": {"c_attn": 1e-2, "attention": 1e-2, "MLP": 1e-2, "all linear": 1e-2, "full": 2e-4},
-    "invented": {"c_attn": 1e-2, "attention": 1e-2, "MLP": 1e-2, "all linear": 1e-2, "full": 5e-4},
+    "known": {"c_attn": 3e-3, "attention": 3e-3, "MLP": 1e-2, "all linear": 1e-2, "full": 2e-4},
+    "invented": {"c_attn": 1e-2, "attention": 1e-2, "MLP": 1e-2, "all linear": 1e-2, "full": 1e-3},
 }
 
 
