@@ -291,13 +291,15 @@ def _terms_token_by_token(logits, change, targets):
 
 
 def _terms_by_derivatives(logits, change, targets):
+    logits, change = logits.double(), change.double()
+
     def loss(t):
         return F.cross_entropy(logits + t[:, None] * change, targets, reduction="none").sum()
 
-    t = torch.zeros(len(targets), requires_grad=True)
+    t = torch.zeros(len(targets), dtype=torch.float64, requires_grad=True)
     (first,) = torch.autograd.grad(loss(t), t, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), t)
-    return first.detach(), second / 2
+    return first.detach().float(), second.float() / 2
 
 
 TERMS_MISTAKES = [
@@ -385,7 +387,7 @@ def _check_matmul(cls):
             raise Mistake("Ask the layer for its weight: layer.weight builds it from codes and scales.")
         grad = torch.randn(*lead, n_out)
         kept = _kept(cls, x, layer)
-        if kept >= layer.values.nbytes != x.nbytes:
+        if kept == layer.values.nbytes != x.nbytes:
             raise Mistake(KEEPS_W)
         before = layer.asked
         (of_x,) = torch.autograd.grad(y, x, grad, allow_unused=True)

@@ -43,7 +43,8 @@ def weight_errors(point: dict, seed: int) -> dict:
     error: that of rounding to these levels in blocks of 64; or of NF4's size in each layer, but at random
     ("random") or along the gradient of the loss on the next block of text ("gradient").
     weights, layers, logits, centred: relative errors, of layers' outputs the mean. rise: of the loss, nats a
-    token; reflected: with the error's sign turned; first, second: terms of the rise, from the logits.
+    token; reflected: with the error's sign turned; first, second: terms of the rise, from the logits;
+    alike: the second with all words equally likely.
     """
     from course_utils.data import collate
 
@@ -67,6 +68,7 @@ def weight_errors(point: dict, seed: int) -> dict:
         "reflected": _loss(turned, targets) - start,
         "first": first.mean().item(),
         "second": second.mean().item(),
+        "alike": (after - before).var(-1, correction=0).mean().item() / 2,
         "weights": sum(weights) / len(weights),
         "layers": sum(layers) / len(layers),
         "logits": ((after - before).norm() / before.norm()).item(),
@@ -260,7 +262,7 @@ def adapter_kept(model, weights):
 def _rounded(weight):
     from course_utils.methods.quantization import QuantizedLinear
 
-    layer = torch.nn.Linear(*weight.shape[::-1], bias=False).requires_grad_(False)
+    layer = torch.nn.Linear(*weight.shape[::-1], bias=False, device=weight.device).requires_grad_(False)
     with torch.no_grad():
         layer.weight.copy_(weight)
     return QuantizedLinear(layer).weight
@@ -292,7 +294,7 @@ def lora_over(levels, place, lr, seed):
 # --- memory of a step
 
 
-def lora_step_gpt2_small(quantised, layers=12, rows=1, tokens=32, checkpointing=False):
+def lora_step_gpt2_small(quantised, layers=12, rows=1, tokens=32):
     """For memory.measure_peak: a step of LoRA on random weights of GPT-2 small's shape, in fp32 or in NF4."""
     from transformers import GPT2Config, GPT2LMHeadModel
     from transformers.initialization import no_init_weights
@@ -307,9 +309,6 @@ def lora_step_gpt2_small(quantised, layers=12, rows=1, tokens=32, checkpointing=
     if quantised:
         quantize_model(model)
     apply_lora(model, RANK, ALPHA)
-    if checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.train()
     optimizer = adamw(model, lr=1e-4)
 
     def step():
