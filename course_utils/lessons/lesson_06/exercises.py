@@ -255,7 +255,7 @@ def _change_inputs():
 
 def _sure_and_shifted():
     logits, change, targets = _change_inputs()[0]
-    return [(400 * logits, change, targets), (logits, change + 300, targets)]
+    return [(400 * logits, change, targets), (logits, change + 30, targets)]
 
 
 def _terms(fault):
