@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from course_utils import plots
 from course_utils.plots import COLOURS, INK
@@ -45,10 +46,15 @@ def ranges(
         label = "the run above" if number == 0 else None
         ax.plot([value], [place], "*", color=COLOURS[1], markersize=12, label=label)
     ax.set_yticks(range(len(rows)), list(rows))
-    ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
     if log:
         ax.set_xscale("log")
+        low, high = ax.get_xlim()
+        steps = (1, 2, 5) if high / low < 100 else (1,)
+        ax.xaxis.set_major_locator(LogLocator(subs=steps))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
     else:
         ax.set_xlim(min(0, *(min(values) for values in rows.values())), None)
     fig.legend(ncols=2, loc="outside lower center")
