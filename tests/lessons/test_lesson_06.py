@@ -15,6 +15,7 @@ from course_utils.methods.quantization import (
     quantize_model,
     quantized_layers,
 )
+from course_utils.models import load_model
 from course_utils.stored_runs import load_sweep
 
 
@@ -64,15 +65,18 @@ def test_the_right_rounding_keeps_the_headline(along_the_gradient):
     assert abs(right["weights"] - along_the_gradient["weights"]) < 1e-4
 
 
-def test_a_rounding_to_the_level_below_fails_the_headline(along_the_gradient, monkeypatch):
-    rounded = experiments._rounding_error("nf4")
-
-    def level_below(levels):  # an error that is one-sided and twice as large, as a cut instead of a rounding
-        return {name: -rounded[name].abs() * 2 for name in rounded}
-
-    monkeypatch.setattr(experiments, "_rounding_error", level_below)
+def test_a_quantiser_that_packs_in_the_wrong_order_fails_the_headline(along_the_gradient, monkeypatch):
+    base = load_model("pocket")[0]
+    swapped = quantize_model(load_model("pocket")[0])
+    for layer in quantized_layers(swapped).values():
+        layer.codes.copy_(layer.codes << 4 | layer.codes >> 4)
+    errors = {
+        name: layer.weight.T - base.get_submodule(name).weight.detach()
+        for name, layer in quantized_layers(swapped).items()
+    }
+    monkeypatch.setattr(experiments, "_rounding_error", lambda levels: errors)
     broken = experiments.weight_errors({"error": "nf4"}, 0)
-    assert along_the_gradient["rise"] / broken["rise"] < 100
+    assert along_the_gradient["rise"] / broken["rise"] < 10
 
 
 def stored(name):
