@@ -109,7 +109,7 @@ def _points(*groups):
     seeds=CHOICE,
 )
 def prompt_rates(point: dict, seed: int) -> dict:
-    """To choose rates by, at a seed of its own. validation: loss on 150 validation questions, nats a token."""
+    """To choose rates by, at a seed of its own. validation: loss on 150 of its questions, nats a token."""
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_04.experiments import question_examples
 
