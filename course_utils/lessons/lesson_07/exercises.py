@@ -82,25 +82,8 @@ def _row_by_row(prompt, embeddings, mask, labels):
     )
 
 
-class _AtRealTokens:
-    """A check of with_prompt that does not look at the positions of padding, as long as they exist."""
-
-    def __init__(self, comparison):
-        self.comparison, self.mistakes = comparison, comparison.mistakes
-
-    def __call__(self, fn):
-        mistakes = [(message, _at_real_tokens(wrong)) for message, wrong in self.mistakes]
-        compare(
-            with_prompt_at_real_tokens,
-            self.comparison.groups[0][1],
-            mistakes,
-            self.comparison.groups[0][0],
-            self.comparison.gradient,
-        )(_at_real_tokens(fn))
-
-
 def _at_real_tokens(fn):
-    """The same, with position 0 wherever there is padding."""
+    """The same, with position 0 wherever there is padding: which one it has there does not matter."""
 
     @functools.wraps(fn)
     def answer(prompt, embeddings, mask, labels):
@@ -123,9 +106,6 @@ def _at_real_tokens(fn):
         return (*others, positions.masked_fill(real == 0, 0))
 
     return answer
-
-
-with_prompt_at_real_tokens = _at_real_tokens(with_prompt)
 
 
 APPENDED = (
@@ -235,6 +215,21 @@ PROMPT_MISTAKES = [
     (FOUR, _batch(lambda e, m, l, p, *given: (e, m))),
     (FOUR, _batch(lambda e, m, l, p, *given: e)),
 ]
+
+
+def _check_with_prompt(fn):
+    compare(
+        _at_real_tokens(with_prompt),
+        [
+            (torch.randn(2, 5), *_text("right", 5, 4, 3, 2)),
+            (torch.randn(5, 3), *_text("left", 3, 3, 6)),
+            (torch.randn(1, 4), *_text("left", 4, 2, 1, 5)),
+        ],
+        [(message, _at_real_tokens(wrong)) for message, wrong in PROMPT_MISTAKES],
+        else_="The prompt stands in front: its vectors, P ones in the mask, P times -100 in the labels; "
+        "positions count the tokens that are read.",
+        gradient=("prompt",),
+    )(_at_real_tokens(fn))
 
 
 class _Toy(nn.Module):
@@ -637,21 +632,9 @@ EXERCISES = [
         minutes=12,
         difficulty=3,
         reference=with_prompt,
-        check=_AtRealTokens(
-            compare(
-                with_prompt,
-                lambda: [
-                    (torch.randn(2, 5), *_text("right", 5, 4, 3, 2)),
-                    (torch.randn(5, 3), *_text("left", 3, 3, 6)),
-                    (torch.randn(1, 4), *_text("left", 4, 2, 1, 5)),
-                ],
-                PROMPT_MISTAKES,
-                else_="The prompt stands in front: its vectors, P ones in the mask, P times -100 in the "
-                "labels; positions count the tokens that are read.",
-                gradient=("prompt",),
-            )
-        ),
+        check=_check_with_prompt,
         wrong=[
+            *[(wrong, message) for message, wrong in PROMPT_MISTAKES],
             (
                 lambda prompt, text, mask, labels: (torch.cat([prompt, text], 1), mask, labels, mask),
                 "Your code stopped",
