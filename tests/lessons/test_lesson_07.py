@@ -36,7 +36,9 @@ def test_answers_get_their_verdicts(exercise, seed):
 def batch():
     ids = torch.randint(1, 64, (3, 7), generator=torch.Generator().manual_seed(1))
     mask = (torch.arange(7) < torch.tensor([7, 4, 6])[:, None]).long()
-    return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}
+    labels = ids.masked_fill(mask == 0, -100)
+    labels[:, 0] = -100  # only a prompt can predict the first token
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 @pytest.mark.parametrize("kind", ["prompt", "prefix"])
@@ -111,7 +113,7 @@ def test_side_by_side_a_broken_batch_is_seen():
     apart = {}
     for in_front in (with_prompt, mask_not_extended, positions_not_shifted):
         small = trained(lambda model, prompt, f=in_front: SoftPrompt(model, prompt, f), prompt_loss)[1]
-        apart[in_front] = float((small.prompt - whole.prompt).norm() / (whole.prompt - started).norm())
+        apart[in_front] = ((small.prompt - whole.prompt).norm() / (whole.prompt - started).norm()).item()
     assert apart[with_prompt] < 0.02 < min(apart[mask_not_extended], apart[positions_not_shifted])
 
 

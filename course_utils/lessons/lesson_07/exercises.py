@@ -492,11 +492,6 @@ FAULT_MISTAKES = [
         _fault_any,
     ),
     (
-        "This finds fault with a right batch: what position padding has does not matter. Compare where the "
-        "text's mask is 1.",
-        _fault_with_padding,
-    ),
-    (
         "You count places. A left-padded text begins behind its padding, and its first real token has "
         "position P all the same: P + mask.cumsum(1) - 1.",
         _fault_by_places,
@@ -511,6 +506,11 @@ FAULT_MISTAKES = [
         _fault_all_read,
     ),
     ("The text's positions begin at P, the length of the prompt, not at 0.", _fault_at_zero),
+    (
+        "This finds fault with a right batch: what position padding has does not matter. Compare where the "
+        "text's mask is 1.",
+        _fault_with_padding,
+    ),
 ]
 
 
@@ -684,8 +684,11 @@ EXERCISES = [
             else_="One of the four verdicts is wrong.",
         ),
         wrong=[
-            (lambda mask, read, positions, length: "wrong positions", "One of the four verdicts"),
-            (lambda mask, read, positions, length: prompt_fault(mask, read, positions, 1), "One of the four"),
+            (lambda mask, read, positions, length: "wrong positions", "finds fault with a right batch"),
+            (
+                lambda mask, read, positions, length: prompt_fault(mask, read, positions, 1),
+                "Your code stopped",
+            ),
             (lambda mask, read, positions, length: None, "Is there a return"),
             (
                 lambda mask, read, positions, length: prompt_fault(mask, read, positions, length) != "right",
