@@ -160,8 +160,8 @@ def _fault_of_labels(tokenizer, ids, labels, right):
     if extra and not missing and all(ids[place] == end for place in extra):
         return "The end markers of other turns carry loss. Only those of the assistant's turns should."
     if (
-        not missing
-        and len(extra) % len(first) == 0
+        extra
+        and not missing
         and all(any(place in range(start - 6, start) for start in first) for place in extra)
     ):
         return "The header of an answer carries loss. The server writes that, not the model."

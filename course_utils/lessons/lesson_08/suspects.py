@@ -3,7 +3,7 @@
 Read them after the hunt. Each takes the tokenizer and a rightly encoded Example and returns another one.
 """
 
-from course_utils.chatml import IM_START, marker_ids
+from course_utils.chatml import marker_ids
 from course_utils.data import IGNORE, Example, encode
 
 
@@ -64,4 +64,3 @@ MISTAKES = {
     "labels shifted twice": shifted_twice,
     "no newline in the header": no_newline,
 }
-HEADER = f"{IM_START}assistant\n"
