@@ -9,7 +9,7 @@ from helpers import draws_of, feed, needed_for
 
 from course_utils import chatml
 from course_utils.chatml import IM_END, IM_START, encode_content, encode_conversation, marker_ids
-from course_utils.data import IGNORE, Example, batches, collate, encode, load_conversations
+from course_utils.data import IGNORE, batches, collate, encode, load_conversations
 from course_utils.lessons.lesson_08 import experiments, layouts, measures, suspects
 from course_utils.lessons.lesson_08.exercises import mask_fault
 from course_utils.lessons.lesson_08.spellings import spellings
