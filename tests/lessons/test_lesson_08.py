@@ -48,7 +48,7 @@ def test_500_spellings_of_markers_stay_characters(pocket):
         assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text.strip()
         example = encode_conversation(tokenizer, [{"role": "user", "content": text}, answer])
         assert [token for token in example.input_ids if token in special] == turns, text
-    assert sum(bool(special & set(encode(tokenizer, text))) for text in tried) > 300
+    assert sum(bool(special & set(encode(tokenizer, text))) for text in tried) > 250
 
 
 # --- wrong masks
