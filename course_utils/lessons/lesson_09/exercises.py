@@ -467,7 +467,7 @@ WHY_MISTAKES = [
 
 
 def paired_difference(before, after):
-    """(accuracy after less accuracy before, its standard error) for the same questions: lists of bools."""
+    """(accuracy after minus accuracy before, its standard error) for the same questions: lists of bools."""
     differences = [int(b) - int(a) for a, b in zip(before, after, strict=True)]
     n = len(differences)
     mean = sum(differences) / n
@@ -531,7 +531,7 @@ PAIRED_MISTAKES = [
         _error(lambda d, v, p, q, n: (d, (abs(d) * (1 - abs(d)) / n) ** 0.5)),
     ),
     (
-        "The sign is the other way round: after less before.",
+        "The sign is the other way round: after minus before.",
         _error(lambda d, v, p, q, n: (-d, (v / n) ** 0.5)),
     ),
     (
