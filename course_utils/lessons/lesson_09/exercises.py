@@ -311,13 +311,14 @@ def _encoded(answers, unlearned=()):
     return Example(ids, labels)
 
 
-def _probability(example, at_end):
-    """A model's probability of the terminator: at_end after the last answer, and otherwise elsewhere."""
+def _probability(example, before, right, behind):
+    """A model's probability of the terminator: one token early, after the last answer, behind its end."""
     last = len(example.input_ids) - 1 - example.input_ids[::-1].index(END_ID)
+    places = {last - 1: before, last: right, last + 1: behind}
 
     def end_probability(ids):
         ids = torch.as_tensor(ids).flatten().tolist()
-        return at_end if ids == example.input_ids[:last] else 0.95 - 0.9 * at_end
+        return places.get(len(ids), 0.1) if ids == example.input_ids[: len(ids)] else 0.1
 
     return end_probability
 
@@ -327,18 +328,18 @@ def _runs():
     lost, first_lost = _encoded([[3, 5]], [0]), _encoded([[5], [4, 3]], [0])
     both, last_lost = (END_ID, EOS_ID), _encoded([[5], [4, 3]], [1])
     cases = [
-        (one, both, 0.97),
-        (one, both, 0.02),
-        (one, (EOS_ID,), 0.97),
-        (lost, both, 0.02),
-        (two, both, 0.97),
-        (two, both, 0.3),
-        (two, (EOS_ID,), 0.97),
-        (first_lost, both, 0.97),
-        (last_lost, both, 0.02),
-        (zero, both, 0.97),
+        (one, both, (0.1, 0.97, 0.1)),
+        (one, both, (0.9, 0.02, 0.1)),
+        (one, (EOS_ID,), (0.1, 0.97, 0.1)),
+        (lost, both, (0.1, 0.02, 0.1)),
+        (two, both, (0.1, 0.97, 0.9)),
+        (two, both, (0.1, 0.3, 0.9)),
+        (two, (EOS_ID,), (0.1, 0.97, 0.1)),
+        (first_lost, both, (0.1, 0.97, 0.1)),
+        (last_lost, both, (0.1, 0.02, 0.1)),
+        (zero, both, (0.1, 0.97, 0.1)),
     ]
-    return [(example, END_ID, stops, _probability(example, at_end)) for example, stops, at_end in cases]
+    return [(example, END_ID, stops, _probability(example, *each)) for example, stops, each in cases]
 
 
 def _why(unlearned, place=None, likely=lambda p: p > 0.5, names=None):
@@ -422,16 +423,13 @@ def _why_by_spans(example, end_id, stop_ids, end_probability):
     return "sound" if probability >= 0.5 else "too little training"
 
 
+EVERY_END = (
+    "You look at every terminator, or at the first. Those of system line and questions have no loss in a sound "
+    "run. Look at those that come after an answer's token."
+)
 WHY_MISTAKES = [
-    (
-        "You look at every terminator. Those of system line and questions have no loss in a sound run. "
-        "Look at those that come after an answer's token.",
-        _why(_any_end),
-    ),
-    (
-        "You look at the first terminator, which ends the system line. Look at those that end an answer.",
-        _why(_first_end),
-    ),
+    (EVERY_END, _why(_any_end)),
+    (EVERY_END, _why(_first_end)),
     ("You look at the last answer alone. An earlier answer may have lost its terminator.", _why(_last_end)),
     (
         "The labels are not looked at: in one of the runs the terminator has no loss.",
