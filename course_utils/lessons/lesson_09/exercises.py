@@ -424,8 +424,8 @@ def _why_by_spans(example, end_id, stop_ids, end_probability):
 
 
 EVERY_END = (
-    "You look at every terminator, or at the first. Those of system line and questions have no loss in a sound "
-    "run. Look at those that come after an answer's token."
+    "You look at every terminator, or at the first. Those of system line and questions have no loss in a "
+    "sound run. Look at those that come after an answer's token."
 )
 WHY_MISTAKES = [
     (EVERY_END, _why(_any_end)),
