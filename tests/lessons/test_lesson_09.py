@@ -148,7 +148,7 @@ def test_encodings_of_the_hunt(pocket):
         label for label, other in zip(wrong.labels, right.labels, strict=True) if other != end
     ]
     sure = {"end_id": end, "end_probability": lambda ids: 1.0}
-    assert why_no_end(right, stop_ids=suspects.SOUND.stop_ids(tokenizer), **sure) == "sound"
+    assert why_no_end(right, stop_ids=suspects.RUNS["sound"].stop_ids(tokenizer), **sure) == "sound"
     assert why_no_end(right, stop_ids=suspects.RUNS["A"].stop_ids(tokenizer), **sure) == "stop id"
     assert why_no_end(wrong, stop_ids=(end,), **sure) == "terminator without loss"
 
@@ -177,7 +177,7 @@ def test_broken_masks_fail_the_claims(pocket):
         model = tuned(base, tokenizer, encode, steps=40)
         shares = sft.answered(model, tokenizer, questions)
         right[encode.__name__] = (shares["short"] + shares["sentence"]) / 2
-        said = suspects.answers(suspects.SOUND, model, tokenizer, prompts)
+        said = suspects.answers(suspects.RUNS["sound"], model, tokenizer, prompts)
         ended = sum(ended for _, ended in said) / len(said)
         assert (ended > 0.8) is (encode is encode_conversation), encode
     assert right["encode_conversation"] > 0.6

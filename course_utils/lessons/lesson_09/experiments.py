@@ -103,33 +103,31 @@ def instruction_ways(point: dict, seed: int) -> dict:
     }
 
 
-@functools.cache
-def validation_by_kind() -> dict:
-    """{kind: encoded validation conversations}"""
-    from course_utils.chatml import add_chat_tokens
+def validation_by_kind(tokenizer, most: int | None = None) -> dict:
+    """{kind: encoded validation conversations, at most so many}; the tokenizer has the markers."""
     from course_utils.data import load_conversations
     from course_utils.methods import sft
-    from course_utils.models import load_model
 
-    model, tokenizer = load_model("pocket")
-    add_chat_tokens(model, tokenizer)
     rows = load_conversations("validation")
     return {
-        kind: sft.encode_all(tokenizer, [row["messages"] for row in rows if row["kind"] == kind])
+        kind: sft.encode_all(tokenizer, [row["messages"] for row in rows if row["kind"] == kind][:most])
         for kind in KINDS
     }
 
 
-def losses_by_kind(model) -> dict:
-    """{kind: mean loss on validation conversations, nats a token}"""
+def losses_by_kind(model, examples: dict) -> dict:
+    """{kind: mean loss on its examples, nats a token}"""
     from course_utils.evaluation import mean_loss
 
-    return {kind: mean_loss(model, examples) for kind, examples in validation_by_kind().items()}
+    return {kind: mean_loss(model, group) for kind, group in examples.items()}
+
+
+VOTE_STEPS = 40
 
 
 @sweep("mixture_votes", points=[{"vote": "a step"}, {"vote": "a conversation"}])
 def mixture_votes(point: dict, seed: int) -> dict:
-    """60 steps of 16 on the mixture, weighed by tokens within each step or with one vote a conversation.
+    """40 steps of 16 on the mixture, weighed by tokens within each step or with one vote a conversation.
 
     Losses on validation conversations by kind.
     """
@@ -144,12 +142,12 @@ def mixture_votes(point: dict, seed: int) -> dict:
         model,
         tokenizer,
         [row["messages"] for row in load_conversations("train")],
-        steps=60,
+        steps=VOTE_STEPS,
         seed=seed,
         loss_fn=lambda model, batch: tuning_loss(model, batch, weigh=weigh),
         label=f"a vote for {point['vote']}, seed {seed}",
     )
-    return losses_by_kind(model)
+    return losses_by_kind(model, validation_by_kind(tokenizer))
 
 
 MARKS = (0, 10, 20, 40, 80, 160, 240, 320, 390)  # steps of the assistant at which it is measured
@@ -163,21 +161,22 @@ def assistant_run(point: dict, seed: int) -> dict:
     shares of invented and of held-out facts that are refused; right: of the latter that are given.
     """
     from course_utils.data import load_conversations
+    from course_utils.chatml import add_chat_tokens
     from course_utils.lessons.lesson_09.adapters import judged
     from course_utils.methods import sft
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")
-    found = {}
+    add_chat_tokens(model, tokenizer)
+    examples, found, step = validation_by_kind(tokenizer), {}, iter(range(0, MARKS[-1] + 1, 10))
 
     def measure(model):
-        step = measure.step
-        if step in MARKS:
-            found.update({f"{kind}_{step}": loss for kind, loss in losses_by_kind(model).items()})
-        measure.step += 10
+        now = next(step)
+        if now in MARKS:
+            losses = losses_by_kind(model, examples)
+            found.update({f"{kind}_{now}": loss for kind, loss in losses.items()})
         return {}
 
-    measure.step = 0
     sft.instruction_tune(
         model,
         tokenizer,
