@@ -160,8 +160,8 @@ def assistant_run(point: dict, seed: int) -> dict:
     KIND: share of 60 held-out conversations whose last answer is given as written. refused, refused_known:
     shares of invented and of held-out facts that are refused; right: of the latter that are given.
     """
-    from course_utils.data import load_conversations
     from course_utils.chatml import add_chat_tokens
+    from course_utils.data import load_conversations
     from course_utils.lessons.lesson_09.adapters import judged
     from course_utils.methods import sft
     from course_utils.models import load_model
