@@ -13,7 +13,7 @@ from course_utils.methods.lora import apply_lora
 from course_utils.methods.lora_fast import speed_up
 from course_utils.world.manners import OF_ONE_WORD, OPENINGS, retell
 
-RANK, ALPHA, STEPS, FACTS = 8, 16.0, 80, 400
+RANK, ALPHA, STEPS, FACTS = 8, 16.0, 60, 400
 NO_ANSWER = "not know"  # what every refusal of the training set says
 
 

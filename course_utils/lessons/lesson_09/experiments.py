@@ -150,7 +150,7 @@ def mixture_votes(point: dict, seed: int) -> dict:
     return losses_by_kind(model, validation_by_kind(tokenizer))
 
 
-MARKS = (0, 10, 20, 40, 80, 160, 240, 320, 390)  # steps of the assistant at which it is measured
+MARKS = (0, 20, 40, 80, 160, 240, 390)  # steps of the assistant at which it is measured
 
 
 @sweep("assistant_run", points=[{"steps": MARKS[-1]}], seeds=range(3))
@@ -168,7 +168,7 @@ def assistant_run(point: dict, seed: int) -> dict:
 
     model, tokenizer = load_model("pocket")
     add_chat_tokens(model, tokenizer)
-    examples, found, step = validation_by_kind(tokenizer), {}, iter(range(0, MARKS[-1] + 1, 10))
+    examples, found, step = validation_by_kind(tokenizer, 40), {}, iter(range(0, MARKS[-1] + 1, 10))
 
     def measure(model):
         now = next(step)
