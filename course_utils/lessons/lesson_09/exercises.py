@@ -430,11 +430,20 @@ EVERY_END = (
 WHY_MISTAKES = [
     (EVERY_END, _why(_any_end)),
     (EVERY_END, _why(_first_end)),
-    ("You look at the last answer alone. An earlier answer may have lost its terminator.", _why(_last_end)),
+    (
+        "The verdict is exchanged: a high probability of the terminator is what a sound run has.",
+        _why(_learned_ends, likely=lambda p: p < 0.5),
+    ),
+    ("The model is not asked: a run may be sound but for too few steps.", _stops_alone),
     (
         "The labels are not looked at: in one of the runs the terminator has no loss.",
         _why(lambda ids, labels, end: False),
     ),
+    (
+        "A run whose terminator had no loss is no case of too little training: look at the labels first.",
+        _model_first,
+    ),
+    ("You look at the last answer alone. An earlier answer may have lost its terminator.", _why(_last_end)),
     (
         "You ask after the terminator. Ask for its probability where it should come: after all that stands "
         "before it.",
@@ -449,17 +458,8 @@ WHY_MISTAKES = [
         _why(_no_loss_on_token_0),
     ),
     (
-        "A run whose terminator had no loss is no case of too little training: look at the labels first.",
-        _model_first,
-    ),
-    ("The model is not asked: a run may be sound but for too few steps.", _stops_alone),
-    (
         "The ids at which generation stops are not looked at.",
         lambda example, end_id, stop_ids, p: why_no_end(example, end_id, (end_id,), p),
-    ),
-    (
-        "The verdict is exchanged: a high probability of the terminator is what a sound run has.",
-        _why(_learned_ends, likely=lambda p: p < 0.5),
     ),
 ]
 
@@ -875,7 +875,8 @@ EXERCISES = [
         ),
         wrong=[
             (lambda example, end_id, stop_ids, p: None, "Is there a return"),
-            (lambda example, end_id, stop_ids, p: "sound", "First the labels"),
+            (lambda example, end_id, stop_ids, p: "sound", "The model is not asked"),
+            (lambda example, end_id, stop_ids, p: "all is well", "First the labels"),
             (lambda example, end_id, stop_ids, p: True, "should be of type str"),
         ],
         right=[_why_by_masks, _why_by_spans],
