@@ -9,9 +9,10 @@ import pytest
 import torch
 from helpers import draws_of, feed, tiny_model
 
+from course_utils import plots
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import IGNORE, Example, batches, load_conversations
-from course_utils.lessons.lesson_09 import adapters, experiments, mixture, suspects
+from course_utils.lessons.lesson_09 import adapters, experiments, figures, mixture, suspects
 from course_utils.lessons.lesson_09.exercises import why_no_end
 from course_utils.methods import sft
 from course_utils.models import load_model
@@ -182,3 +183,22 @@ def test_broken_masks_fail_the_claims(pocket):
         assert (ended > 0.8) is (encode is encode_conversation), encode
     assert right["encode_conversation"] > 0.6
     assert right["on_the_question"] < 0.3
+
+
+def test_figures_show_their_values():
+    from matplotlib import pyplot as plt
+
+    figures.shares(
+        "Shares", {"of all": {"facts": 0.25, "tasks": 0.75}, "of some": {"facts": 0.5, "tasks": 0.5}}
+    )
+    widths = [[bar.get_width() for bar in group] for group in plt.gca().containers]
+    assert widths == [[25, 75], [50, 50]]
+    figures.ranges(
+        "Ranges", {"refused": {"plain": [0.2, 0.4], "gossip": [0.0, 0.1, 0.2]}, "right": {"plain": [1.0]}}
+    )
+    first, second = plt.gcf().axes
+    assert [label.get_text() for label in first.get_yticklabels()] == ["plain", "gossip"]
+    words = plots.alt_text(plt.gcf())
+    assert "plain 30 (20 to 40)" in words and "gossip 10 (0 to 20)" in words
+    assert second.get_xlabel() == "right (%)"
+    plt.close("all")

@@ -22,12 +22,13 @@ def shares(title: str, measures: Mapping[str, Mapping[str, float]]) -> None:
 
 def ranges(title: str, panels: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     """For each panel and row the mean over runs and their range, in per cent: {panel: {row: values}}."""
-    _, axes = plots.figure(title, "", "", columns=len(panels))
+    _, axes = plots.figure(title, "", "", columns=len(panels))  # two or more
     for ax, (name, rows) in zip(axes, panels.items(), strict=True):
         for place, values in enumerate(rows.values()):
             middle = 100 * mean(values)
             beside = [[middle - 100 * min(values)], [100 * max(values) - middle]]
             ax.errorbar([middle], [place], xerr=beside, fmt="o", capsize=4, color=plots.COLOURS[0])
-        ax.set_yticks(range(len(rows)), list(rows) if ax is axes[0] else [""] * len(rows))
+        ax.set_yticks(range(len(rows)), list(rows))
+        ax.tick_params(labelleft=ax is axes[0])
         ax.set(xlabel=f"{name} (%)", xlim=(-4, 104), ylim=(len(rows) - 0.5, -0.5))
         ax.grid(axis="y", visible=False)
