@@ -15,7 +15,7 @@ STYLES = ("--o", "-o", ":s", "-.^")
 
 
 def curves(series: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
-    """pass@k over k: a colour for each kind of question, a line style for each model, {kind: {model: values}}."""
+    """pass@k over k, {kind of question: {model: values}}: a colour for a kind, a line style for a model."""
     _, ax = figure(title, "k, answers to a question", "pass@k")
     for (kind, models), colour in zip(series.items(), COLOURS, strict=False):
         for (model, values), style in zip(models.items(), STYLES, strict=False):
