@@ -9,21 +9,21 @@ import time
 
 from course_utils.stored_runs import sweep
 
+PRACTICE = 400  # lists that GRPO draws its prompts from
 SAMPLES = 128  # answers to each held-out question
-SHORT, LONG = 60, 20  # held-out questions of the two strata
-RUN = {"iterations": 24, "batch_size": 64, "group": 8}
+SHORT, LONG = 40, 16  # held-out questions of the two strata
+RUN = {"iterations": 20, "batch_size": 64, "group": 8}
 RATE = 1e-4  # chosen in the sweep grpo_rates
 SFT_RATE = 3e-4
 
 STARTS = [
     {"lists": lists, "steps": steps, "lr": lr}
     for lists, steps, lr in [
-        (64, 28, 5e-4),
-        (64, 40, 3e-4),
-        (400, 16, 5e-4),
-        (400, 28, 5e-4),
-        (400, 40, 5e-4),
-        (1600, 100, 5e-4),
+        (64, 100, 5e-4),
+        (800, 40, 5e-4),
+        (800, 70, 5e-4),
+        (800, 100, 5e-4),
+        (800, 200, 5e-4),
     ]
 ]
 RATES = [{"lr": lr} for lr in (3e-5, 1e-4, 3e-4)]
@@ -61,9 +61,17 @@ def start_of(seed):
 
 def questions():
     """(held-out lists of three, held-out long lists): the two strata."""
-    from course_utils.lessons.lesson_18.task import load_lists, long_lists
+    from course_utils.lessons.lesson_18.task import long_lists
+    from course_utils.world.lists import load_lists
 
     return load_lists("held_out", "several")[:SHORT], long_lists("held_out", LONG)
+
+
+def validation():
+    """Lists of three to choose settings by."""
+    from course_utils.world.lists import load_lists
+
+    return load_lists("validation", "several")
 
 
 def passing(right, total, name, ks):
@@ -78,22 +86,49 @@ def passing(right, total, name, ks):
 
 
 def measured(model, tokenizer, seed):
-    """pass@k of both strata, of chance, of the greedy answer and of the majority of 16."""
+    """pass@k of both strata and of chance; the greedy answer and the majority of 16 on short lists."""
     from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_18.passing import KS, majority, shifted
+    from course_utils.lessons.lesson_18.passing import KS, shifted
 
     short, long = questions()
     answers = task.answers_to(model, tokenizer, short, SAMPLES, seed=seed)
-    greedy = task.answers_to(model, tokenizer, short, 1, temperature=0.0)
-    votes = [[majority(texts[:16])] for texts in answers]
     harder = task.answers_to(model, tokenizer, long, SAMPLES, seed=seed, new_tokens=task.LONG_TOKENS)
     return {
         **passing(task.count_right(answers, short), SAMPLES, "short", KS),
         **passing(task.count_right(harder, long), SAMPLES, "long", KS),
         **passing(task.count_right(answers, shifted(short)), SAMPLES, "chance", (16,)),
+        **without_training(model, tokenizer, answers),
+    }
+
+
+CONTROL_SAMPLES = 32
+
+
+def measured_less(model, tokenizer, seed):
+    """pass@1 and pass@16 of short lists, the greedy answer and the majority of 16: for controls."""
+    from course_utils.lessons.lesson_18 import task
+
+    short, _ = questions()
+    answers = task.answers_to(model, tokenizer, short, CONTROL_SAMPLES, seed=seed)
+    right = task.count_right(answers, short)
+    return {
+        **passing(right, CONTROL_SAMPLES, "short", (1, 16)),
+        **without_training(model, tokenizer, answers),
+    }
+
+
+def without_training(model, tokenizer, answers):
+    """Shares of short lists that the greedy answer and the majority of 16 get right; different answers."""
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.passing import majority
+
+    short, _ = questions()
+    greedy = task.answers_to(model, tokenizer, short, 1, temperature=0.0)
+    votes = [[majority(texts[:16])] for texts in answers]
+    return {
         "greedy": task.count_right(greedy, short).float().mean().item(),
         "majority": task.count_right(votes, short).float().mean().item(),
-        "different": sum(len(set(texts)) for texts in answers) / len(answers),
+        "different": sum(len(set(texts[:16])) for texts in answers) / len(answers),
     }
 
 
@@ -113,7 +148,7 @@ def grpo(seed, judge=None, advantages=None, policy_loss=None, **settings):
     from course_utils.methods.rollouts import encode_prompts, sampling_of
 
     model, tokenizer = start_of(seed)
-    policy, rows = copy.deepcopy(model).requires_grad_(True), task.load_lists("tune", "several")
+    policy, rows = copy.deepcopy(model).requires_grad_(True), task.tune_lists("practice", PRACTICE)
     began = time.perf_counter()
     history = train_grpo(
         policy,
@@ -143,7 +178,7 @@ def list_starts(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_18.passing import pass_at_k, shifted
 
     model, tokenizer = task.start_model(pocket(), seed, **point)
-    short, long = task.load_lists("validation", "several")[:50], task.long_lists("validation", 20)
+    short, long = validation()[:50], task.long_lists("validation", 20)
     answers = task.answers_to(model, tokenizer, short, 32, seed=seed)
     greedy = task.answers_to(model, tokenizer, short, 1, temperature=0.0)
     harder = task.answers_to(model, tokenizer, long, 64, seed=seed, new_tokens=task.LONG_TOKENS)
@@ -160,10 +195,9 @@ def list_starts(point: dict, seed: int) -> dict:
 @sweep("grpo_rates", points=RATES, seeds=range(1), tolerance=0.5)
 def grpo_rates(point: dict, seed: int) -> dict:
     """pass@1 on validation lists after GRPO at one rate."""
-    from course_utils.lessons.lesson_18 import task
 
     policy, tokenizer, history, _ = grpo(seed, **point)
-    rows = task.load_lists("validation", "several")
+    rows = validation()
     return {"pass_1": pass_1(policy, tokenizer, rows, seed), **ends(history)}
 
 
@@ -177,7 +211,7 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
         return {**measured(model, tokenizer, seed), **cooler(model, tokenizer, seed)}
     if point["method"] == "grpo":
         policy, _, history, seconds = grpo(seed)
-        kept = {"measured_seconds": seconds, **ends(history)}
+        return {**measured(policy, tokenizer, seed), "measured_seconds": seconds, **ends(history)}
     else:
         policy = copy.deepcopy(model).requires_grad_(True)
         rows, texts, steps = answers_for(point["method"], model, tokenizer, seed)
@@ -192,9 +226,8 @@ TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.1)
 
 def cooler(model, tokenizer, seed):
     """The temperature with the highest pass@1 on validation lists, and its pass@1 on held-out ones."""
-    from course_utils.lessons.lesson_18 import task
 
-    chosen_on = task.load_lists("validation", "several")
+    chosen_on = validation()
     found = {t: pass_1(model, tokenizer, chosen_on, seed, 8, temperature=t) for t in TEMPERATURES}
     best = max(found, key=found.get)
     held_out = pass_1(model, tokenizer, questions()[0], seed, temperature=best)
@@ -210,7 +243,7 @@ def answers_for(method, model, tokenizer, seed):
 
     from course_utils.lessons.lesson_18 import task
 
-    rows = task.load_lists("tune", "several")
+    rows = task.tune_lists("practice", PRACTICE)
     if method == "true answers":
         return rows, [", ".join(row["answers"]) + "." for row in rows], TRUE_STEPS
     asked = random.Random(seed).choices(rows, k=RUN["iterations"] * RUN["batch_size"] // RUN["group"])
