@@ -61,17 +61,16 @@ def start_of(seed):
 
 def questions():
     """(held-out lists of three, held-out long lists): the two strata."""
-    from course_utils.lessons.lesson_18.task import long_lists
-    from course_utils.world.lists import load_lists
+    from course_utils.lessons.lesson_18.task import long_lists, short_lists
 
-    return load_lists("held_out", "several")[:SHORT], long_lists("held_out", LONG)
+    return short_lists("held_out")[:SHORT], long_lists("held_out", LONG)
 
 
 def validation():
     """Lists of three to choose settings by."""
-    from course_utils.world.lists import load_lists
+    from course_utils.lessons.lesson_18.task import short_lists
 
-    return load_lists("validation", "several")
+    return short_lists("validation")
 
 
 def passing(right, total, name, ks):

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from course_utils.lessons.lesson_18.passing import KS
-from course_utils.plots import COLOURS, WIDTH, entitle, figure, lines, log_ticks, smooth
+from course_utils.plots import COLOURS, WIDTH, caption, entitle, figure, lines, log_ticks, smooth
 
 STYLES = ("--o", "-o", ":s", "-.^")
 
@@ -78,3 +78,7 @@ def silent_share(group: int = 8) -> None:
     )
     lines({f"groups of {group}": (shares, shares**group + (1 - shares) ** group)}, "", "", "", ax=ax)
     ax.set_ylim(0, 1.03)
+    caption(
+        "How many groups are silent, by the share of right answers to the question.",
+        seen="a wide valley between two walls at 0 and at 1; with larger groups the walls are steeper",
+    )
