@@ -32,10 +32,10 @@ def test_pass_at_k_is_the_mean_over_all_choices():
 def test_the_interval_holds_the_mean_and_shrinks_with_more_questions():
     few, many = (torch.arange(2 * count) % 2 for count in (5, 500))
     for values in (few, many):
-        mean, low, high = passing.interval(values)
+        mean, low, high = passing.bootstrap_interval(values)
         assert mean == 0.5 and low <= mean <= high
-    assert passing.interval(many)[2] - passing.interval(many)[1] < 0.1
-    assert passing.interval(few)[2] - passing.interval(few)[1] > 0.4
+    assert passing.bootstrap_interval(many)[2] - passing.bootstrap_interval(many)[1] < 0.1
+    assert passing.bootstrap_interval(few)[2] - passing.bootstrap_interval(few)[1] > 0.4
 
 
 def test_votes_and_chance():

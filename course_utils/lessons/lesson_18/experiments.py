@@ -10,13 +10,13 @@ import time
 from course_utils.stored_runs import sweep
 
 PRACTICE = 400  # lists that GRPO draws its prompts from
-SAMPLES = 128  # answers to each held-out question
-SHORT, LONG = 40, 16  # held-out questions of the two strata
-RUN = {"iterations": 20, "batch_size": 64, "group": 8}
-RATE = 1e-4  # chosen in the sweep grpo_rates
+LIST_SAMPLES = 128  # answers to each held-out question
+SHORT_LISTS, LONG_LISTS = 40, 16  # held-out questions of the two strata
+GRPO_RUN = {"iterations": 20, "batch_size": 64, "group": 8}
+GRPO_RATE = 1e-4  # chosen in the sweep grpo_rates
 SFT_RATE = 3e-4
 
-STARTS = [
+LIST_STARTS = [
     {"lists": lists, "steps": steps, "lr": lr}
     for lists, steps, lr in [
         (64, 40, 5e-4),
@@ -26,9 +26,9 @@ STARTS = [
         (400, 80, 5e-4),
     ]
 ]
-RATES = [{"lr": lr} for lr in (3e-5, 1e-4, 3e-4)]
-METHODS = [{"method": name} for name in ("start", "grpo", "right samples", "true answers")]
-SWITCHES = [
+GRPO_RATES = [{"lr": lr} for lr in (3e-5, 1e-4, 3e-4)]
+GRPO_CONTROLS = [{"method": name} for name in ("start", "grpo", "right samples", "true answers")]
+GRPO_SWITCHES = [
     {"advantages": "centred"},
     {"advantages": "mixed"},
     {"group": 4},
@@ -36,7 +36,7 @@ SWITCHES = [
     {"updates": 4},
     {"updates": 4, "clip_high": 0.5},
 ]
-HOLES = [
+VERIFIER_HOLES = [
     {"judge": "all names occur", "loss_type": "grpo"},
     {"judge": "all names occur", "loss_type": "dr_grpo"},
     {"judge": "and no more", "loss_type": "grpo"},
@@ -44,7 +44,7 @@ HOLES = [
 
 
 @functools.cache
-def pocket():
+def pocket_session():
     """The session of all runs."""
     from course_utils.session import start
 
@@ -56,14 +56,14 @@ def start_of(seed):
     """(start, tokenizer) of a seed, for all runs from it; copy before training."""
     from course_utils.lessons.lesson_18.task import start_model
 
-    return start_model(pocket(), seed)
+    return start_model(pocket_session(), seed)
 
 
 def questions():
     """(held-out lists of three, held-out long lists): the two strata."""
     from course_utils.lessons.lesson_18.task import long_lists, short_lists
 
-    return short_lists("held_out")[:SHORT], long_lists("held_out", LONG)
+    return short_lists("held_out")[:SHORT_LISTS], long_lists("held_out", LONG_LISTS)
 
 
 def validation():
@@ -75,27 +75,27 @@ def validation():
 
 def passing(right, total, name, ks):
     """{NAME_k, NAME_k_low, NAME_k_high}: pass@k with its interval over questions."""
-    from course_utils.lessons.lesson_18.passing import interval, pass_at_k
+    from course_utils.lessons.lesson_18.passing import bootstrap_interval, pass_at_k
 
     result = {}
     for k in ks:
-        mean, low, high = interval(pass_at_k(right, total, k))
+        mean, low, high = bootstrap_interval(pass_at_k(right, total, k))
         result |= {f"{name}_{k}": mean, f"{name}_{k}_low": low, f"{name}_{k}_high": high}
     return result
 
 
-def measured(model, tokenizer, seed):
+def passes_of(model, tokenizer, seed):
     """pass@k of both strata and of chance; the greedy answer and the majority of 16 on short lists."""
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import KS, shifted
 
     short, long = questions()
-    answers = task.answers_to(model, tokenizer, short, SAMPLES, seed=seed)
-    harder = task.answers_to(model, tokenizer, long, SAMPLES, seed=seed, new_tokens=task.LONG_TOKENS)
+    answers = task.answers_to(model, tokenizer, short, LIST_SAMPLES, seed=seed)
+    harder = task.answers_to(model, tokenizer, long, LIST_SAMPLES, seed=seed, new_tokens=task.LONG_TOKENS)
     return {
-        **passing(task.count_right(answers, short), SAMPLES, "short", KS),
-        **passing(task.count_right(harder, long), SAMPLES, "long", KS),
-        **passing(task.count_right(answers, shifted(short)), SAMPLES, "chance", (16,)),
+        **passing(task.count_right(answers, short), LIST_SAMPLES, "short", KS),
+        **passing(task.count_right(harder, long), LIST_SAMPLES, "long", KS),
+        **passing(task.count_right(answers, shifted(short)), LIST_SAMPLES, "chance", (16,)),
         **without_training(model, tokenizer, answers),
     }
 
@@ -103,7 +103,7 @@ def measured(model, tokenizer, seed):
 CONTROL_SAMPLES = 32
 
 
-def measured_less(model, tokenizer, seed):
+def passes_of_control(model, tokenizer, seed):
     """pass@1 and pass@16 of short lists, the greedy answer and the majority of 16: for controls."""
     from course_utils.lessons.lesson_18 import task
 
@@ -139,7 +139,7 @@ def pass_1(model, tokenizer, rows, seed, samples=16, **options):
     return task.count_right(answers, rows).float().mean().item() / samples
 
 
-def grpo(seed, judge=None, advantages=None, policy_loss=None, **settings):
+def trained_by_grpo(seed, judge=None, advantages=None, policy_loss=None, **settings):
     """(policy, tokenizer, rows of the training, seconds): GRPO from the start of a seed on tune lists."""
     from course_utils.lessons.lesson_18 import task
     from course_utils.methods.grpo import GRPOSettings, grpo_loss, train_grpo
@@ -153,8 +153,8 @@ def grpo(seed, judge=None, advantages=None, policy_loss=None, **settings):
         policy,
         task.verifier(tokenizer, rows, judge or task.verify),
         encode_prompts(tokenizer, [row["prompt"] for row in rows]),
-        sampling_of(tokenizer, task.NEW_TOKENS if judge is None else task.LONG_TOKENS),
-        GRPOSettings(**{**RUN, "lr": RATE, "seed": seed, **settings}),
+        sampling_of(tokenizer, task.LIST_TOKENS if judge is None else task.LONG_TOKENS),
+        GRPOSettings(**{**GRPO_RUN, "lr": GRPO_RATE, "seed": seed, **settings}),
         advantages=advantages or group_advantages,
         policy_loss=policy_loss or grpo_loss,
         label=f"GRPO, seed {seed}",
@@ -170,13 +170,13 @@ def ends(history, names=("score", "silent", "all_right", "entropy", "length", "c
     return result
 
 
-@sweep("list_starts", points=STARTS, seeds=range(1), tolerance=0.5)
+@sweep("list_starts", points=LIST_STARTS, seeds=range(1), tolerance=0.5)
 def list_starts(point: dict, seed: int) -> dict:
     """A start on validation lists: pass@1 and pass@16 of short ones, pass@64 of long ones, greedy, chance."""
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import pass_at_k, shifted
 
-    model, tokenizer = task.start_model(pocket(), seed, **point)
+    model, tokenizer = task.start_model(pocket_session(), seed, **point)
     short, long = validation()[:50], task.long_lists("validation", 20)
     answers = task.answers_to(model, tokenizer, short, 32, seed=seed)
     greedy = task.answers_to(model, tokenizer, short, 1, temperature=0.0)
@@ -191,33 +191,32 @@ def list_starts(point: dict, seed: int) -> dict:
     }
 
 
-@sweep("grpo_rates", points=RATES, seeds=range(1), tolerance=0.5)
+@sweep("grpo_rates", points=GRPO_RATES, seeds=range(1), tolerance=0.5)
 def grpo_rates(point: dict, seed: int) -> dict:
     """pass@1 on validation lists after GRPO at one rate."""
 
-    policy, tokenizer, history, _ = grpo(seed, **point)
+    policy, tokenizer, history, _ = trained_by_grpo(seed, **point)
     rows = validation()
     return {"pass_1": pass_1(policy, tokenizer, rows, seed), **ends(history)}
 
 
-@sweep("verifiable_rewards", points=METHODS, tolerance=0.5)
+@sweep("verifiable_rewards", points=GRPO_CONTROLS, tolerance=0.5)
 def verifiable_rewards(point: dict, seed: int) -> dict:
     """The start, GRPO, and two controls with the same samples or the same seconds."""
     from course_utils.lessons.lesson_18 import task
 
     model, tokenizer = start_of(seed)
     if point["method"] == "start":
-        return {**measured(model, tokenizer, seed), **cooler(model, tokenizer, seed)}
+        return {**passes_of(model, tokenizer, seed), **cooler(model, tokenizer, seed)}
     if point["method"] == "grpo":
-        policy, _, history, seconds = grpo(seed)
-        return {**measured(policy, tokenizer, seed), "measured_seconds": seconds, **ends(history)}
-    else:
-        policy = copy.deepcopy(model).requires_grad_(True)
-        rows, texts, steps = answers_for(point["method"], model, tokenizer, seed)
-        began = time.perf_counter()
-        task.tune_on(policy, tokenizer, rows, texts, steps=steps, lr=SFT_RATE, seed=seed)
-        kept = {"examples": len(rows), "steps": steps, "measured_seconds": time.perf_counter() - began}
-    return {**measured(policy, tokenizer, seed), **kept}
+        policy, _, history, seconds = trained_by_grpo(seed)
+        return {**passes_of(policy, tokenizer, seed), "measured_seconds": seconds, **ends(history)}
+    policy = copy.deepcopy(model).requires_grad_(True)
+    rows, texts, steps = answers_for(point["method"], model, tokenizer, seed)
+    began = time.perf_counter()
+    task.tune_on(policy, tokenizer, rows, texts, steps=steps, lr=SFT_RATE, seed=seed)
+    kept = {"examples": len(rows), "steps": steps, "measured_seconds": time.perf_counter() - began}
+    return {**passes_of_control(policy, tokenizer, seed), **kept}
 
 
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.1)
@@ -245,8 +244,10 @@ def answers_for(method, model, tokenizer, seed):
     rows = task.tune_lists("practice", PRACTICE)
     if method == "true answers":
         return rows, [", ".join(row["answers"]) + "." for row in rows], TRUE_STEPS
-    asked = random.Random(seed).choices(rows, k=RUN["iterations"] * RUN["batch_size"] // RUN["group"])
-    found = task.answers_to(model, tokenizer, asked, RUN["group"], seed=seed)
+    asked = random.Random(seed).choices(
+        rows, k=GRPO_RUN["iterations"] * GRPO_RUN["batch_size"] // GRPO_RUN["group"]
+    )
+    found = task.answers_to(model, tokenizer, asked, GRPO_RUN["group"], seed=seed)
     pairs = [
         (row, text)
         for row, texts in zip(asked, found, strict=True)
@@ -263,14 +264,14 @@ def mixed_advantages(scores, group):
     return ((grouped - grouped.mean(0)) / (grouped.std(0) + 1e-4)).flatten()
 
 
-@sweep("grpo_switches", points=SWITCHES, tolerance=0.5)
+@sweep("grpo_switches", points=GRPO_SWITCHES, tolerance=0.5)
 def grpo_switches(point: dict, seed: int) -> dict:
     """GRPO with one thing changed: pass@1 on held-out lists, and what the training says of itself."""
     from course_utils.methods.grpo import centred_advantages
 
     chosen = {"centred": centred_advantages, "mixed": mixed_advantages}
     settings = {name: value for name, value in point.items() if name != "advantages"}
-    policy, tokenizer, history, seconds = grpo(
+    policy, tokenizer, history, seconds = trained_by_grpo(
         seed, advantages=chosen.get(point.get("advantages")), **settings
     )
     return {
@@ -280,13 +281,15 @@ def grpo_switches(point: dict, seed: int) -> dict:
     }
 
 
-@sweep("verifier_hole", points=HOLES, tolerance=0.5)
+@sweep("verifier_hole", points=VERIFIER_HOLES, tolerance=0.5)
 def verifier_hole(point: dict, seed: int) -> dict:
     """GRPO on a verifier with a hole, and on the mended one: what each judge says on held-out lists."""
     from course_utils.lessons.lesson_18 import task
 
     judges = {"all names occur": task.names_all, "and no more": task.names_all_and_no_more}
-    policy, tokenizer, history, _ = grpo(seed, judges[point["judge"]], loss_type=point["loss_type"])
+    policy, tokenizer, history, _ = trained_by_grpo(
+        seed, judges[point["judge"]], loss_type=point["loss_type"]
+    )
     rows = questions()[0]
     answers = task.answers_to(policy, tokenizer, rows, 16, seed=seed, new_tokens=task.LONG_TOKENS)
     every = [text for texts in answers for text in texts]
@@ -299,7 +302,7 @@ def verifier_hole(point: dict, seed: int) -> dict:
     }
 
 
-def rows_of(name):
+def runs_by_point(name):
     """{point as text: results over the seeds} of a stored sweep."""
     from course_utils.stored_runs import load_sweep
 

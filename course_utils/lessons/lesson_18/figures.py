@@ -11,14 +11,14 @@ from matplotlib.ticker import MaxNLocator
 from course_utils.lessons.lesson_18.passing import KS
 from course_utils.plots import COLOURS, WIDTH, caption, entitle, figure, lines, log_ticks, smooth
 
-STYLES = ("--o", "-o", ":s", "-.^")
+LINE_STYLES = ("--o", "-o", ":s", "-.^")
 
 
 def curves(series: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
     """pass@k over k, {kind of question: {model: values}}: a colour for a kind, a line style for a model."""
     _, ax = figure(title, "k, answers to a question", "pass@k")
     for (kind, models), colour in zip(series.items(), COLOURS, strict=False):
-        for (model, values), style in zip(models.items(), STYLES, strict=False):
+        for (model, values), style in zip(models.items(), LINE_STYLES, strict=False):
             ax.plot(KS, values, style, color=colour, markersize=4, label=f"{kind} {model}".strip())
     _pass_axis(ax)
 
@@ -33,7 +33,7 @@ def curve_bands(
     _, axes = figure(title, "k, answers to a question", name, columns=len(series))
     for ax, (panel, models) in zip(np.atleast_1d(axes), series.items(), strict=True):
         stratum = panel.split()[0]
-        for (model, runs), colour, style in zip(models.items(), COLOURS, STYLES, strict=False):
+        for (model, runs), colour, style in zip(models.items(), COLOURS, LINE_STYLES, strict=False):
             values = np.array([[run[f"{stratum}_{k}"] for k in KS] for run in runs])
             ax.plot(KS, values.mean(0), style, color=colour, markersize=4, label=model)
             ax.fill_between(KS, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)

@@ -24,7 +24,7 @@ def curve(right, total, ks=KS) -> dict[int, float]:
     return {k: pass_at_k(right, total, k).mean().item() for k in ks}
 
 
-def interval(values, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+def bootstrap_interval(values, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
     """(mean, low, high): 95% of the means of as many questions, drawn again with replacement (bootstrap)."""
     values = torch.as_tensor(values, dtype=torch.float)
     generator = torch.Generator().manual_seed(seed)

@@ -13,12 +13,12 @@ from course_utils.methods.sft import encode_all, instruction_tune
 from course_utils.training import scored_lm_loss, train
 from course_utils.world.lists import RELATIONS, items, list_row, load_lists, make_lists, verify
 
-START = {"lists": 400, "steps": 40, "lr": 5e-4}  # chosen in the sweep list_starts
-NEW_TOKENS = 24  # room for an answer; the longest right answer has fewer
-LONG, LONG_TOKENS = 6, 40  # facts of a long list, and the room for its answer
+LIST_START = {"lists": 400, "steps": 40, "lr": 5e-4}  # chosen in the sweep list_starts
+LIST_TOKENS = 24  # room for an answer; the longest right answer has fewer
+LONG_FACTS, LONG_TOKENS = 6, 40  # facts of a long list, and the room for its answer
 
 
-def as_conversation(row: dict) -> list[dict]:
+def list_conversation(row: dict) -> list[dict]:
     """A row of data/lists as a request and its right answer."""
     return [*row["prompt"], {"role": "assistant", "content": ", ".join(row["answers"]) + "."}]
 
@@ -33,7 +33,7 @@ def request_of(row: dict) -> str:
     return row["prompt"][-1]["content"]
 
 
-def long_lists(split: str, count: int, facts: int = LONG) -> list[dict]:
+def long_lists(split: str, count: int, facts: int = LONG_FACTS) -> list[dict]:
     """Requests for `facts` facts of as many relations: rows like those of data/lists.
 
     Nobody is tuned on them. They are always the same ones of a split.
@@ -59,7 +59,9 @@ def tune_lists(half: str, count: int) -> list[dict]:
     return [row for row in make_lists(chosen, count, f"lists {half}") if row["kind"] == "one"]
 
 
-def start_model(session, seed=None, *, lists=START["lists"], steps=START["steps"], lr=START["lr"]):
+def start_model(
+    session, seed=None, *, lists=LIST_START["lists"], steps=LIST_START["steps"], lr=LIST_START["lr"]
+):
     """The assistant of lesson 09 after a little more tuning, on lists: (model, tokenizer).
 
     It knows what an answer looks like, and is often wrong.
@@ -69,7 +71,7 @@ def start_model(session, seed=None, *, lists=START["lists"], steps=START["steps"
     instruction_tune(
         model,
         tokenizer,
-        [as_conversation(row) for row in rows],
+        [list_conversation(row) for row in rows],
         steps=session.steps(quick=steps, full=steps),
         lr=lr,
         seed=session.seed if seed is None else seed,
@@ -118,7 +120,7 @@ def verifier(tokenizer, rows: Sequence[dict], judge: Callable = verify) -> Calla
 
 
 def answers_to(
-    model, tokenizer, rows: Sequence[dict], count: int, *, temperature=1.0, seed=0, new_tokens=NEW_TOKENS
+    model, tokenizer, rows: Sequence[dict], count: int, *, temperature=1.0, seed=0, new_tokens=LIST_TOKENS
 ) -> list[list[str]]:
     """`count` sampled answers to each row; what did not end is "". temperature 0: the greedy answer."""
     prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows])
