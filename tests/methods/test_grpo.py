@@ -66,26 +66,21 @@ def test_each_limit_stops_its_own_side():
             assert (gradient == 0) == (name == stops)
 
 
-def likes(token):
-    """A reward for a model of token ids: does the answer begin with this one?"""
-
-    def reward(batch):
-        first = answer_mask(batch).argmax(1, keepdim=True) + 1
-        return (batch["input_ids"].gather(1, first).squeeze(1) == token).float()
-
-    return reward
+def likes_even(batch):
+    """A reward for a model of token ids: does the answer begin with an even one? Half of them do."""
+    first = answer_mask(batch).argmax(1, keepdim=True) + 1
+    return (batch["input_ids"].gather(1, first).squeeze(1) % 2 == 0).float()
 
 
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
 @pytest.mark.parametrize("updates", [1, 4])
 def test_what_is_rewarded_becomes_frequent(model, loss_type, updates):
     settings = GRPOSettings(
-        iterations=25, lr=1e-2, batch_size=32, group=16, updates=updates, loss_type=loss_type
+        iterations=40, lr=1e-2, batch_size=32, group=16, updates=updates, loss_type=loss_type
     )
-    rows = train_grpo(model.requires_grad_(True), likes(7), [[1, 2, 3], [4, 5]], SAMPLING, settings)
-    assert len(rows) == 25
-    assert rows[-1]["score"] > 0.9 > 0.3 > rows[0]["score"]
-    assert rows[-1]["entropy"] < rows[0]["entropy"]
+    rows = train_grpo(model.requires_grad_(True), likes_even, [[1, 2, 3], [4, 5]], SAMPLING, settings)
+    assert len(rows) == 40
+    assert sum(row["score"] for row in rows[-5:]) / 5 > 0.9 > 0.8 > rows[0]["score"]
     assert (max(row["clipped"] for row in rows) > 0) == (updates > 1)
 
 
@@ -98,7 +93,7 @@ def test_a_penalty_keeps_the_policy_near(model, kl_in):
             iterations=15, lr=5e-3, batch_size=32, group=16, beta=beta, kl_in=kl_in, seed=1
         )
         reference = frozen_copy(model)
-        rows = train_grpo(policy, likes(7), [[1, 2, 3]], SAMPLING, settings, reference=reference)
+        rows = train_grpo(policy, likes_even, [[1, 2, 3]], SAMPLING, settings, reference=reference)
         ends[beta] = sum(row["kl"] for row in rows[-5:])
     assert ends[5.0] < ends[0.0] / 2
 
@@ -117,7 +112,7 @@ def test_the_learners_functions_are_called(model):
     settings = GRPOSettings(iterations=2, lr=1e-3, batch_size=8, group=4, updates=2)
     train_grpo(
         model.requires_grad_(True),
-        likes(7),
+        likes_even,
         [[1, 2]],
         SAMPLING,
         settings,
@@ -130,14 +125,14 @@ def test_the_learners_functions_are_called(model):
 def test_only_what_requires_a_gradient_moves(model):
     model.requires_grad_(False)
     with pytest.raises(ValueError, match="nothing of the model requires a gradient"):
-        train_grpo(model, likes(7), [[1]], SAMPLING, GRPOSettings(iterations=1, lr=1e-3))
+        train_grpo(model, likes_even, [[1]], SAMPLING, GRPOSettings(iterations=1, lr=1e-3))
     model.transformer.ln_f.requires_grad_(True)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    train_grpo(model, likes(7), [[1]], SAMPLING, GRPOSettings(iterations=2, lr=1e-2, batch_size=16))
+    train_grpo(model, likes_even, [[1]], SAMPLING, GRPOSettings(iterations=2, lr=1e-2, batch_size=16))
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {"transformer.ln_f.weight", "transformer.ln_f.bias"}
 
 
 def test_a_penalty_needs_a_reference(model):
     with pytest.raises(ValueError, match="needs the reference"):
-        train_grpo(model, likes(7), [[1]], SAMPLING, GRPOSettings(iterations=1, lr=1e-3, beta=0.1))
+        train_grpo(model, likes_even, [[1]], SAMPLING, GRPOSettings(iterations=1, lr=1e-3, beta=0.1))
