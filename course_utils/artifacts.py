@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from course_utils.home import cached
+from course_utils.kernels import chosen_product
 from course_utils.session import check_not_stopped
 
 
@@ -36,7 +36,7 @@ def conditions_of(session) -> dict[str, Any]:
         "weights": weights_checksum(session),
         "scale": session.scale,
         "seed": session.seed,
-        "product": os.environ.get("COURSE_PRODUCT", "auto"),  # another one rounds otherwise
+        "product": chosen_product(),  # another one rounds otherwise
     }
 
 

@@ -110,7 +110,8 @@ def mask_prompt_tokens(input_ids, tokenizer, assistant_token=f"{IM_START}assista
     """
     ids = torch.as_tensor(input_ids)
     header, (_, end) = encode(tokenizer, assistant_token), marker_ids(tokenizer)
-    if header[0] not in tokenizer.all_special_ids:
+    first = tokenizer.added_tokens_decoder.get(header[0])
+    if first is None or not first.special:
         raise ValueError(f"{assistant_token!r} does not begin with a special token, so a user could type it")
     learn = [_answers(row, header, end) for row in ids.reshape(-1, ids.shape[-1]).tolist()]
     learn = torch.tensor(learn, device=ids.device).view(ids.shape)

@@ -96,18 +96,24 @@ def fast_hidden(body, ids, *, positions=None, mask=None, cache=None, keep=None):
         )
         mixed = join_heads(mixed)
         if keep is not None and number == len(body.h) - 1:
-            x, mixed = kept_rows(x, keep), kept_rows(mixed, keep)  # (1, kept, width)
+            x, mixed = kept_positions(x, keep), kept_positions(mixed, keep)
         x = x + layer.resid_dropout(apply_layer(layer.c_proj, mixed))
         within = block.mlp.act(apply_layer(block.mlp.c_fc, block.ln_2(x)))
         x = x + block.mlp.dropout(apply_layer(block.mlp.c_proj, within))
     if cache is not None:
         cache.seen += tokens
-    return body.ln_f(x) if keep is None else body.ln_f(x)[0]
+    return body.ln_f(x) if keep is None else body.ln_f(x).flatten(0, 1)
 
 
-def kept_rows(x, keep):
-    """The vectors [1, kept, width] of x [rows, tokens, width] at which keep [rows, tokens] is True."""
-    return x.flatten(0, 1).index_select(0, keep.flatten().nonzero().squeeze(1))[None]
+def kept_positions(x, keep):
+    """The vectors of x [rows, tokens, width] at which keep [rows, tokens] is True.
+
+    [rows, kept, width] where every row keeps equally many, so that a layer still sees rows; otherwise all of
+    them as one row, [1, kept, width].
+    """
+    counts = keep.sum(1)
+    rows = len(x) if (counts == counts[0]).all() else 1
+    return x.flatten(0, 1).index_select(0, keep.flatten().nonzero().squeeze(1)).unflatten(0, (rows, -1))
 
 
 # --- the product of a layer

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_utils.data import DATA
 from course_utils.home import home
@@ -44,6 +44,31 @@ class Source(NamedTuple):
     def name(self) -> str:
         """What load_model takes to get the same model again."""
         return self.kind if self.kind in MODEL_NAMES else str(self.place)
+
+
+def untrained_gpt2(
+    *, n_layer: int, n_head: int, n_embd: int, vocab_size: int, n_positions: int, **more: Any
+) -> PreTrainedModel:
+    """A GPT-2 of random weights, eval mode, fp32, dropout 0, whose text begins and ends with token 0.
+
+    more: further settings of transformers' GPT2Config.
+    """
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        n_layer=n_layer,
+        n_head=n_head,
+        n_embd=n_embd,
+        vocab_size=vocab_size,
+        n_positions=n_positions,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=0,
+        eos_token_id=0,
+        **more,
+    )
+    return GPT2LMHeadModel(config).eval()
 
 
 def load_model(

@@ -10,10 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from course_utils.checks import claims
 from course_utils.checks.exercises import exercises_of, find_fault
+from course_utils.models import untrained_gpt2
 from course_utils.notebook_files import lessons
 
 CONTEXT = 128
@@ -46,39 +47,21 @@ def tiny_tokenizer():
 
 def tiny_model(seed=0, vocab_size=400):
     torch.manual_seed(seed)
-    config = GPT2Config(
-        vocab_size=vocab_size,
-        n_positions=CONTEXT,
-        n_embd=32,
+    return untrained_gpt2(
         n_layer=2,
         n_head=2,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
+        n_embd=32,
+        vocab_size=vocab_size,
+        n_positions=CONTEXT,
         initializer_range=0.2,
-        bos_token_id=0,
-        eos_token_id=0,
         pad_token_id=0,
     )
-    return GPT2LMHeadModel(config).eval()
 
 
 def tiny_gpt2(seed=0):
     """A smaller one, of narrow layers, for what is done to their matrices."""
     torch.manual_seed(seed)
-    config = GPT2Config(
-        n_layer=2,
-        n_embd=32,
-        n_head=2,
-        vocab_size=64,
-        n_positions=32,
-        bos_token_id=0,
-        eos_token_id=0,
-        attn_pdrop=0.0,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-    )
-    return GPT2LMHeadModel(config).eval()
+    return untrained_gpt2(n_layer=2, n_head=2, n_embd=32, vocab_size=64, n_positions=32)
 
 
 def tiny_llama(seed=0, attention_bias=False, vocab_size=64):

@@ -316,6 +316,7 @@ def _functions(fn: Any) -> list[Callable]:
     """The function itself, or the methods and properties that a class defines."""
     members = vars(fn).values() if inspect.isclass(fn) else [fn]
     members = [member.fget if isinstance(member, property) else member for member in members]
+    members = [member.__func__ if isinstance(member, staticmethod) else member for member in members]
     return [member for member in members if inspect.isfunction(member)]
 
 

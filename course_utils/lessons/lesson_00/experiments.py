@@ -9,29 +9,22 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.gpt2 import attention, mlp
+from course_utils.models import untrained_gpt2
 
 LETTERS, CONTEXT = 128, 32
 
 
 def small_gpt2(seed: int):
     """A GPT-2 of two blocks for single letters, untrained."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     torch.manual_seed(seed)
-    config = GPT2Config(
-        vocab_size=LETTERS,
-        n_positions=CONTEXT,
-        n_embd=64,
+    return untrained_gpt2(
         n_layer=2,
         n_head=4,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
+        n_embd=64,
+        vocab_size=LETTERS,
+        n_positions=CONTEXT,
         initializer_range=0.1,  # narrow layers learn sooner from larger weights than GPT-2's 0.02
-        bos_token_id=0,
-        eos_token_id=0,
     )
-    return GPT2LMHeadModel(config)
 
 
 def letters(text: str) -> torch.Tensor:

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from course_utils.checks.compare import compare, expect_gradients
 from course_utils.checks.exercises import Exercise
 from course_utils.data import IGNORE, Example, collate
 from course_utils.log_probs import token_losses
+from course_utils.models import untrained_gpt2
 from course_utils.training import fast_lm_loss, lm_loss
 
 
@@ -456,17 +456,9 @@ def colleagues_loss(model, batch):
 
 
 def _small_model(vocabulary, width):
-    config = GPT2Config(
-        vocab_size=vocabulary,
-        n_positions=16,
-        n_embd=width,
-        n_layer=1,
-        n_head=2,
-        initializer_range=0.5,
-        bos_token_id=0,
-        eos_token_id=0,
+    return untrained_gpt2(
+        n_layer=1, n_head=2, n_embd=width, vocab_size=vocabulary, n_positions=16, initializer_range=0.5
     )
-    return GPT2LMHeadModel(config).eval()
 
 
 def _example(prompt, completion):

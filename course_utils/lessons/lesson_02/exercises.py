@@ -12,6 +12,7 @@ from course_utils.checks.compare import call, close, compare, first_difference, 
 from course_utils.checks.exercises import Exercise, Mistake
 from course_utils.lessons.lesson_02 import suspects
 from course_utils.lessons.lesson_02.loop import adamw_step, train_step
+from course_utils.models import untrained_gpt2
 from course_utils.training import accumulated_step, lm_loss, warmup_cosine
 
 
@@ -940,20 +941,10 @@ def which_fault(suspect, model, micro_batches):
 
 
 def _tiny_model(seed):
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     torch.manual_seed(seed)
-    config = GPT2Config(
-        vocab_size=20,
-        n_positions=16,
-        n_embd=16,
-        n_layer=1,
-        n_head=2,
-        bos_token_id=0,
-        eos_token_id=0,
-        initializer_range=0.5,
+    return untrained_gpt2(
+        n_layer=1, n_head=2, n_embd=16, vocab_size=20, n_positions=16, initializer_range=0.5
     )
-    return GPT2LMHeadModel(config).eval()
 
 
 def _answer_batches(seed, lengths):

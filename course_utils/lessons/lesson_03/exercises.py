@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from course_utils.checks.compare import (
@@ -25,6 +24,7 @@ from course_utils.lessons.lesson_03.parts import LowRankChange, lora_in_small, w
 from course_utils.lessons.lesson_03.suspects import WithoutGraph
 from course_utils.memory import saved_bytes
 from course_utils.methods.lora import find_targets, layer_sizes
+from course_utils.models import untrained_gpt2
 
 LoRALinear, apply_lora, merge_lora = lora_in_small()
 
@@ -666,19 +666,7 @@ LORA_LINEAR_WRONG = [
 
 
 def _tiny_gpt2():
-    config = GPT2Config(
-        n_layer=2,
-        n_embd=16,
-        n_head=2,
-        vocab_size=32,
-        n_positions=16,
-        bos_token_id=0,
-        eos_token_id=0,
-        attn_pdrop=0.0,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-    )
-    return GPT2LMHeadModel(config).eval()
+    return untrained_gpt2(n_layer=2, n_head=2, n_embd=16, vocab_size=32, n_positions=16)
 
 
 IDS = torch.tensor([[3, 14, 15, 9, 26, 5]])
