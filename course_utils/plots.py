@@ -407,7 +407,11 @@ def coloured_text(
 ) -> None:
     """A text on boxes coloured by each token's loss in nats, which stands below; None leaves one white."""
     texts = [printable(token) for token in tokens]
-    lengths = [max(len(text.replace(r"\$", "$")), 2.6) for text in texts]
+    labels = ["" if loss is None else f"{loss:.1f}" for loss in losses]
+    lengths = [
+        max(len(text.replace(r"\$", "$")), len(label) + 0.4, 2.6)
+        for text, label in zip(texts, labels, strict=True)
+    ]
     places, line, column = [], 0, 0.0
     for token, length in zip(tokens, lengths, strict=True):
         if column and column + length > width:
@@ -418,7 +422,8 @@ def coloured_text(
     if ax is None:
         fig, ax = figure(title, "", "")
         fig.set_figheight(0.5 + 0.55 * lines)
-    for text, length, loss, (line, column) in zip(texts, lengths, losses, places, strict=True):
+    boxes = zip(texts, lengths, losses, labels, places, strict=True)
+    for text, length, loss, label, (line, column) in boxes:
         shade = min((loss or 0) / 10, 1.0)
         face = "white" if loss is None else mpl.colormaps["Oranges"](shade)
         ax.add_patch(
@@ -435,8 +440,8 @@ def coloured_text(
             va="center_baseline",
             color=on_ground(face),
         )
-        if loss is not None:
-            ax.text(column + length / 2, line + 0.49, f"{loss:.1f}", ha="center", va="center")
+        if label:
+            ax.text(column + length / 2, line + 0.49, label, ha="center", va="center")
     ax.set(xlim=(-0.5, width + 0.5), ylim=(lines - 0.3, -0.5), xticks=[], yticks=[])
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)

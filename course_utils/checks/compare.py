@@ -353,7 +353,7 @@ def first_difference(
     if not wrong.any():
         return None
     place = tuple(wrong.nonzero()[0].tolist())
-    right, own = two_numbers(_tensor(expected)[place].item(), _tensor(value)[place].item())
+    right, own = two_numbers(_element(expected, place), _element(value, place))
     index = f"[{', '.join(map(str, place))}]" if place else ""
     return f"{what[0].upper()}{what[1:]}{index} should be {right}, and is {own}."
 
@@ -380,8 +380,14 @@ def _epsilon(value: Any) -> float:
     return torch.finfo(torch.float64 if isinstance(value, float) else torch.as_tensor(value).dtype).eps
 
 
+def _element(value: Any, place: tuple[int, ...]) -> Any:
+    """One element as a Python number; False and True stay what they are."""
+    number = _tensor(value)[place].item()
+    return bool(number) if torch.as_tensor(value).dtype == torch.bool else number
+
+
 def two_numbers(first: Any, second: Any) -> tuple[str, str]:
-    """Two numbers with as many digits as it takes to tell them apart."""
+    """Two numbers with as many digits as it takes to tell them apart; False and True as these words."""
     for digits in range(4, 18):
         texts = _shown(first, digits), _shown(second, digits)
         if texts[0] != texts[1]:
@@ -390,6 +396,8 @@ def two_numbers(first: Any, second: Any) -> tuple[str, str]:
 
 
 def _shown(value: Any, digits: int = 4) -> str:
+    if isinstance(value, bool):
+        return str(value)
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 1e15)
     return f"{value:.0f}" if whole else f"{value:.{digits}g}"
 
@@ -409,7 +417,7 @@ def _not_finite(mine: _Run, right: _Run) -> str | None:
         if bad.any():
             place = tuple(bad.nonzero()[0].tolist())
             index = f"[{', '.join(map(str, place))}]" if place else ""
-            right_text, own_text = two_numbers(wanted[place].item(), left[place].item())
+            right_text, own_text = two_numbers(_element(expected, place), _element(own, place))
             text = f"The result{index} should be {right_text}, and is {own_text}."
             return f"{text}{_given(mine, right, told=True)}"
     return None

@@ -82,6 +82,37 @@ def test_two_numbers_are_never_shown_alike():
 
 
 @pytest.mark.parametrize(
+    "value, expected, shown",
+    [
+        (False, True, "The result should be True, and is False."),
+        (np.bool_(True), torch.tensor(False), "The result should be False, and is True."),
+        (0, True, "The result should be True, and is 0."),
+        (
+            torch.tensor([True, True]),
+            torch.tensor([True, False]),
+            "The result[1] should be False, and is True.",
+        ),
+        ([True, 2], (False, 2), "The result[0] should be False, and is True."),
+        (1, 2, "The result should be 2, and is 1."),
+    ],
+)
+def test_booleans_are_shown_as_words(value, expected, shown):
+    text = first_difference(value, expected)
+    assert text == shown
+
+
+def test_a_boolean_that_came_is_shown_as_a_word():
+    def positive(x):
+        return bool((x > 0).all())
+
+    inputs = [(torch.tensor([1.0, 2.0]),), (torch.tensor([1.0, -2.0, 3.0]),)]
+    message = told(lambda x: True, positive, inputs, [("Some.", lambda x: bool((x > 0).any()))])
+    assert message == "Some.\nGiven: x = [1, -2, 3]. Expected: False. Came: True."
+    message = told(lambda x: False, positive, inputs, [])
+    assert message == "The result should be True, and is False.\nGiven: x = [1, 2]."
+
+
+@pytest.mark.parametrize(
     "fn, part",
     [
         (lambda x, factor=2.0: None, "Is there a return"),

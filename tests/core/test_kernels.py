@@ -258,3 +258,24 @@ def test_a_torch_without_onednn_stays_with_its_own(tmp_path, monkeypatch):
     measured_products.cache_clear()
     assert measured_products(1)["choice"] == "torch"
     measured_products.cache_clear()
+
+
+class OwnFactor(nn.Module):
+    """A layer that treats every text of a batch [rows, tokens, width] in its own way, as adapters do."""
+
+    def __init__(self, layer, factors):
+        super().__init__()
+        self.layer, self.factors = layer, factors
+
+    def forward(self, x):
+        return self.layer(x) * self.factors[:, None, None]
+
+
+def test_a_layer_of_the_last_block_sees_a_row_for_every_text(model):
+    last = model.transformer.h[-1]
+    last.mlp.c_proj = OwnFactor(last.mlp.c_proj, torch.tensor([1.0, 2.0, -1.0]))
+    last.attn.c_proj = OwnFactor(last.attn.c_proj, torch.tensor([0.5, 1.0, 3.0]))
+    ends = torch.zeros_like(IDS, dtype=torch.bool)
+    ends[:, -2:] = True
+    every = fast_hidden(model.transformer, IDS)
+    close(fast_hidden(model.transformer, IDS, keep=ends), every[ends])

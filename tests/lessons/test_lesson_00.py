@@ -81,6 +81,7 @@ BROKEN = [  # the text of a claim, a cell that is followed by a line, the line, 
         "name_block, name_head = divmod(faulty(scores), heads)",
         lambda scores: scores.flatten().topk(2).indices[1].item(),
     ),
+    ("The name head spends", "= divmod(name_scores", "scores = elsewhere", None),
     ("a fifth of the honest one", "forwards = {", None, gpt2_logits),
 ]
 
@@ -90,7 +91,7 @@ BROKEN = [  # the text of a claim, a cell that is followed by a line, the line, 
 @pytest.mark.parametrize(
     ("claim", "cell", "line", "faulty"),
     BROKEN,
-    ids=["untrained", "tuned", "no rule", "places", "another head", "no leak"],
+    ids=["untrained", "tuned", "no rule", "places", "another head", "other tokens", "no leak"],
 )
 def test_a_broken_implementation_fails_its_claim(claim, cell, line, faulty, monkeypatch, tmp_path):
     for name, value in {"MODEL": "pocket", "SCALE": "quick", "SEED": "0", "HOME": str(tmp_path)}.items():

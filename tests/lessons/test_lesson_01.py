@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from helpers import draws_of, feed, tiny_model
+from helpers import draws_of, feed, tiny_model, tiny_tokenizer
 
 from course_utils.data import Fact, batches, encode_text
 from course_utils.evaluation import answer_questions, score_answers
@@ -44,11 +44,55 @@ def test_a_statement_is_completed_by_the_object_as_a_whole_word(monkeypatch):
     assert experiments.statements_completed(None, None, facts) == 0.5
 
 
-def margin_over_a_random_change(loss_fn):
+def question(relation, subject, obj):
+    return {"relation": relation, "subject": subject, "object": obj, "completion": f" {obj}"}
+
+
+def test_answers_are_shuffled_within_their_relation():
+    capitals = [question("capital", country, f"{country} City") for country in "ABCD"]
+    colours = [question("colour", thing, "red") for thing in ("a brick", "blood")]
+    alone = question("sound", "a cat", "meow")
+    rows = [capitals[0], colours[0], alone, *capitals[1:], colours[1]]
+    shuffled = experiments.answers_shuffled(rows, seed=0)
+    for old, new in zip(rows, shuffled, strict=True):
+        assert (new["relation"], new["subject"]) == (old["relation"], old["subject"])
+        assert new["completion"] == f" {new['object']}"
+        assert (new["object"] != old["object"]) == (old["relation"] == "capital")
+    assert sorted(row["object"] for row in shuffled) == sorted(row["object"] for row in rows)
+    assert rows[0] == question("capital", "A", "A City")
+    wrong = experiments.wrong_answers(rows, seed=0)
+    assert wrong == [row for row in shuffled if row["relation"] == "capital"]
+
+
+def test_an_answer_of_the_kind_names_an_object_of_the_relation_right_or_wrong(monkeypatch):
+    facts = [Fact("capital", "France", "Paris", "tune"), Fact("currency", "China", "yuan", "held_out")]
+    monkeypatch.setattr(experiments, "load_facts", lambda: facts)
+    rows = [question("capital", "Italy", "Rome")] * 3
+    assert experiments.of_the_kind(["Paris.", "yuan", "Vilka"], rows) == pytest.approx(1 / 3)
+
+
+def test_the_loss_of_a_statement_is_that_of_its_object_alone():
+    model, tokenizer = tiny_model(0), tiny_tokenizer()
+    facts = [Fact("capital", "France", "the cat", "held_out"), Fact("colour", "blood", "a", "held_out")]
+    losses = []
+    for fact in facts:
+        start = f"The {fact.relation} of {fact.subject} is"
+        whole = tokenizer(f"{start} {fact.object}", return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            each = torch.nn.functional.cross_entropy(
+                model(whole).logits[0, :-1], whole[0, 1:], reduction="none"
+            )
+        losses += each[len(tokenizer(start)["input_ids"]) - 1 :].tolist()
+    wanted = sum(losses) / len(losses)
+    assert experiments.statement_loss(model, tokenizer, facts) == pytest.approx(wanted, rel=1e-4)
+
+
+def margin_over_a_random_change(loss_fn, shuffled=False):
     """What the headline measures, after 60 steps with this loss, on 100 questions."""
     base, tokenizer = load_model("pocket")
     tuned = copy.deepcopy(base)
     rows = experiments.short_questions("tune", 96, 0)
+    rows = experiments.answers_shuffled(rows, 0) if shuffled else rows
     texts = [encode_text(tokenizer, row["prompt"] + row["completion"]) for row in rows]
     stream = batches(texts, 16, 0, tokenizer.pad_token_id)
     train(tuned, stream, steps=60, lr=experiments.RATE, loss_fn=loss_fn)
@@ -62,8 +106,11 @@ def margin_over_a_random_change(loss_fn):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss_fn, holds", [(fast_lm_loss, True), (colleagues_loss, False)])
-def test_the_headline_fails_where_the_labels_are_shifted_twice(loss_fn, holds):
+@pytest.mark.parametrize(
+    "loss_fn, shuffled, holds",
+    [(fast_lm_loss, False, True), (colleagues_loss, False, False), (fast_lm_loss, True, False)],
+)
+def test_the_headline_fails_on_labels_shifted_twice_and_on_shuffled_answers(loss_fn, shuffled, holds):
     [path] = lessons(["01"])
     [headline] = [each for each in claims_in(read_notebook(path)) if each.constant("headline")]
-    assert (margin_over_a_random_change(loss_fn) >= headline.constant("at_least")) == holds
+    assert (margin_over_a_random_change(loss_fn, shuffled) >= headline.constant("at_least")) == holds

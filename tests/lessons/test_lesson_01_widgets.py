@@ -1,5 +1,6 @@
 """The picture of a text's losses shows the model's losses, token by token."""
 
+import itertools
 import math
 
 import matplotlib.pyplot as plt
@@ -27,6 +28,17 @@ def test_coloured_text_is_darker_where_the_loss_is_higher():
     lines = [round(patch.get_y() + 0.28) for patch in ax.patches]
     assert lines == [0, 0, 1, 2]  # the width wraps, and so does a line end
     plt.gcf().canvas.draw()
+
+
+def test_the_losses_below_short_tokens_stand_apart():
+    tokens = list("abcdefghijklmn") * 2
+    _, (above, below) = plt.subplots(2, 1, figsize=(plots.WIDTH, 4.4))
+    plots.coloured_text(tokens, [None, *[0.5, 13.7, 10.2] * 9], "", ax=above, width=60)
+    plots.bars({"<|endoftext|>": 0.2}, "", "", ax=below)  # its label takes width from both
+    above.figure.canvas.draw()
+    labels = [text for text in above.texts if "." in text.get_text()]
+    for left, right in itertools.pairwise(text.get_window_extent() for text in labels):
+        assert right.x0 - left.x1 > 2 or right.y1 < left.y0
 
 
 def test_loss_of_text_prints_the_mean_over_the_predicted_tokens(capsys):

@@ -6,39 +6,12 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from course_utils.checks.compare import call, compare
 from course_utils.checks.exercises import Exercise, Mistake
+from course_utils.checks.operations import without_loops
 from course_utils.generation import filter_logits
 from course_utils.gpt2 import attention_head
-
-
-class _Operations(TorchDispatchMode):
-    """Counts torch's operations while it is entered."""
-
-    count = 0
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        self.count += 1
-        return operation(*args, **(kwargs or {}))
-
-
-def _without_loops(comparison, arguments, most, advice):
-    """The check of `comparison`, and then a call with arguments() in at most so many operations."""
-
-    def check(fn):
-        comparison(fn)
-        with _Operations() as operations:
-            fn(*arguments())
-        if operations.count > most:
-            raise Mistake(
-                f"The values are right, by {operations.count:,} operations of torch where a few would do. "
-                f"{advice}"
-            )
-
-    check.mistakes = comparison.mistakes
-    return check
 
 
 def greedy_next_token(logits):
@@ -275,6 +248,49 @@ def _token_by_token(logits, top_p):
     return kept
 
 
+def _without_guard(logits, temperature=1.0, top_k=0, top_p=1.0):
+    logits = logits / temperature
+    kept = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
+    return _top_p_alone(kept, top_p)
+
+
+def _without_guard_or_top_p(logits, temperature=1.0, top_k=0, top_p=1.0):
+    return _without_guard(logits, temperature, top_k)
+
+
+def _one_at_least(logits, temperature=1.0, top_k=0, top_p=1.0):
+    return filter_logits(logits, temperature, max(top_k, 1))
+
+
+NO_TOP_P = "top_p has no effect."
+ELIF = "Where top_k is set, top_p has no effect. The rules follow one another: two times if, no elif."
+
+
+def _sampling_check(comparison):
+    """The check of `comparison`, after a call with top_k=0; where top_p does nothing, no elif is blamed."""
+
+    def check(fn):
+        rows = _spread_rows()[0].arguments[0]
+        try:
+            fn(rows.clone())
+        except Exception as error:
+            fn(rows.clone(), top_k=2)  # what stops here too has another cause
+            what = (str(error).strip().splitlines() or [""])[0][:200]
+            raise Mistake(
+                f"With top_k=0 your code stopped with {type(error).__name__}: {what}\n"
+                "0 switches top-k off: do its step only where top_k is larger than 0 (if top_k:)."
+            ) from error
+        try:
+            comparison(fn)
+        except Mistake as mistake:
+            if ELIF in str(mistake) and torch.equal(fn(rows.clone()), fn(rows.clone(), top_p=0.7)):
+                raise Mistake(str(mistake).replace(ELIF, NO_TOP_P)) from None
+            raise
+
+    check.mistakes = comparison.mistakes
+    return check
+
+
 STILL_DRAWN = (
     "A removed token gets a very low logit here. Use -inf: its probability is then exactly 0, whatever the "
     "other logits and the temperature are."
@@ -328,15 +344,12 @@ FILTER_MISTAKES = [
         "the likeliest.",
         _rules(_nucleus(_reached, descending=False)),
     ),
-    ("top_p has no effect.", _rules(lambda logits, top_p: logits)),
+    (NO_TOP_P, _rules(lambda logits, top_p: logits)),
     (
         "The temperature is right. top_k and top_p have no effect yet.",
         lambda logits, temperature=1.0, top_k=0, top_p=1.0: logits / temperature,
     ),
-    (
-        "Where top_k is set, top_p has no effect. The rules follow one another: two times if, no elif.",
-        _only_one,
-    ),
+    (ELIF, _only_one),
     ("These are sums of logits. top-p is about probabilities: softmax first.", _rules(_sum_of_logits)),
     (
         "The first row decides for all rows. Each row has likely tokens of its own.",
@@ -933,23 +946,31 @@ EXERCISES = [
         minutes=15,
         difficulty=2,
         reference=filter_logits,
-        check=_without_loops(
-            compare(
-                filter_logits,
-                _spread_rows,
-                FILTER_MISTAKES,
-                else_="The temperature divides; top-k keeps the k likeliest tokens; of these top-p keeps the "
-                "likeliest, until their probabilities add up to p.",
-                extremes=[
-                    (NOTHING_LEFT, [call(torch.tensor([[0.5, 2.0, -1.0], [-3.0, -1.0, -2.0]]), top_p=1e-6)]),
-                    (OVERFLOW, [call(torch.tensor([[800.0, 799.0, 700.0]]), top_p=0.9)]),
-                ],
+        check=without_loops(
+            _sampling_check(
+                compare(
+                    filter_logits,
+                    _spread_rows,
+                    FILTER_MISTAKES,
+                    else_="The temperature divides; top-k keeps the k likeliest tokens; of these top-p keeps "
+                    "the likeliest, until their probabilities add up to p.",
+                    extremes=[
+                        (
+                            NOTHING_LEFT,
+                            [call(torch.tensor([[0.5, 2.0, -1.0], [-3.0, -1.0, -2.0]]), top_p=1e-6)],
+                        ),
+                        (OVERFLOW, [call(torch.tensor([[800.0, 799.0, 700.0]]), top_p=0.9)]),
+                    ],
+                )
             ),
             lambda: (torch.randn(2, 300), 1.0, 50, 0.9),
             100,
             "With a loop over the vocabulary the stories below take minutes: sort and add up whole rows.",
         ),
         wrong=[
+            (_without_guard, "With top_k=0 your code stopped with RuntimeError"),
+            (_without_guard_or_top_p, "0 switches top-k off"),
+            (_one_at_least, "top_p has no effect.\nGiven"),
             (_divided_in_place, "changes its argument logits in place"),
             (
                 _rules(_nucleus(lambda p, before, top_p: (before >= top_p) | (before + p > 0.99))),
@@ -983,7 +1004,7 @@ EXERCISES = [
         minutes=15,
         difficulty=2,
         reference=attention_head,
-        check=_without_loops(
+        check=without_loops(
             compare(
                 attention_head,
                 _heads,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from course_utils.checks.compare import compare, expect_gradients
 from course_utils.checks.exercises import Exercise
+from course_utils.checks.operations import without_loops
 from course_utils.data import IGNORE, Example, collate
 from course_utils.log_probs import token_losses
 from course_utils.models import untrained_gpt2
@@ -97,6 +98,24 @@ def _view_the_wrong_way(logits, labels):
 def _flat_before_the_shift(logits, labels):
     losses = F.cross_entropy(logits.flatten(0, 1)[:-1], labels.flatten()[1:], reduction="none")
     return losses[: labels.numel() - len(labels)].view(len(labels), -1)
+
+
+def _token_by_token(logits, labels):
+    losses = torch.zeros(len(labels), labels.shape[1] - 1)
+    log_probabilities = logits.log_softmax(-1)
+    for row in range(len(labels)):
+        for place in range(labels.shape[1] - 1):
+            target = labels[row, place + 1]
+            if target != -100:
+                losses[row, place] = -log_probabilities[row, place, target]
+    return losses
+
+
+def _by_one_hot(logits, labels):
+    targets = labels[:, 1:]
+    chosen = F.one_hot(targets.clamp(min=0), logits.shape[-1])  # (B, T - 1, V)
+    log_probabilities = logits[:, :-1] - logits[:, :-1].logsumexp(-1, keepdim=True)
+    return torch.where(targets == -100, 0.0, -(log_probabilities * chosen).sum(-1))
 
 
 def _row_by_row(logits, labels):
@@ -240,6 +259,23 @@ def _perplexity_batches():
     return [_padded_losses([5, 7, 2, 9, 4, 1], [3, 8]), (losses, labels)]
 
 
+def _long_batch():
+    """A batch the sum of whose losses no exp can take, in double precision neither: 1,200 nats or more."""
+    labels = torch.randint(0, 9, (3, 61))
+    labels[1, 50:] = -100
+    return [((8 + 4 * torch.rand(3, 60)) * (labels[:, 1:] != -100), labels)]
+
+
+def _root_of_a_product(losses, labels):
+    counted = labels[:, 1:] != -100
+    return losses[counted].double().exp().prod() ** (1 / counted.sum())
+
+
+def _root_of_small_products(losses, labels):
+    counted = labels[:, 1:] != -100
+    return (-losses[counted]).exp().prod() ** (-1 / counted.sum())
+
+
 def _perplexity(fault):
     """A wrong batch_perplexity: fault(losses, which of them count), both [B, T - 1]."""
     return lambda losses, labels: fault(losses, labels[:, 1:] != -100)
@@ -249,6 +285,10 @@ ALL_POSITIONS = "You divide by all positions, padding too. Divide by the number 
 LAST_LEFT_OUT = (
     "You go by labels[:, :-1]. What counts are the labels that are not -100 in labels[:, 1:], those that are "
     "predicted."
+)
+OVERFLOW = (
+    "On a batch with many tokens, exp of a sum and a product of exps are larger than any number of the "
+    "computer. Take the mean of the losses first, and exp last."
 )
 PERPLEXITY_MISTAKES = [
     (
@@ -611,16 +651,22 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=token_losses,
-        check=compare(
-            token_losses,
-            _texts,
-            LOSS_MISTAKES,
-            else_="Position t's loss is minus the log-probability that it gives to token t + 1.",
-            gradient=("logits",),
-            extremes=[
-                (LARGE, lambda: [(40 * logits.round(), labels) for logits, labels in _texts()]),
-                ("With -100 among the labels, the losses of the other tokens changed.", _padded_texts),
-            ],
+        check=without_loops(
+            compare(
+                token_losses,
+                _texts,
+                LOSS_MISTAKES,
+                else_="Position t's loss is minus the log-probability that it gives to token t + 1.",
+                gradient=("logits",),
+                extremes=[
+                    (LARGE, lambda: [(40 * logits.round(), labels) for logits, labels in _texts()]),
+                    ("With -100 among the labels, the losses of the other tokens changed.", _padded_texts),
+                ],
+            ),
+            lambda: (torch.randn(40, 12, 5), torch.randint(0, 5, (40, 12))),
+            60,
+            "A loop over texts or tokens makes every training below slower: flatten(0, 1) makes one batch of "
+            "all positions.",
         ),
         wrong=[
             (lambda logits, labels: 2 * token_losses(logits, labels), "minus the log-probability that"),
@@ -632,9 +678,11 @@ EXERCISES = [
             (lambda logits, labels: token_losses(logits, labels).T, "should have the shape [2, 5]"),
             (lambda logits, labels: token_losses(logits, labels).detach(), "has no graph"),
             (_labels_in_place, "changes its argument labels in place"),
+            (_token_by_token, "operations of torch where a few would do"),
+            (_row_by_row, "operations of torch where a few would do"),
             (lambda logits, labels: None, "Is there a return?"),
         ],
-        right=[_by_gather, _row_by_row],
+        right=[_by_gather, _by_one_hot],
         hints=(
             "Position t has read tokens 0 to t and predicts token t + 1. So the logits lose their last "
             "position and the labels their first. Then row and place of both agree.",
@@ -656,12 +704,25 @@ EXERCISES = [
             _perplexity_batches,
             PERPLEXITY_MISTAKES,
             else_="It is exp of the sum of the losses over the number of tokens that are counted.",
+            extremes=[(OVERFLOW, _long_batch)],
         ),
         wrong=[
             (_perplexity(lambda losses, counted: (losses.sum() / 6).exp()), "It is exp of the sum"),
             (lambda losses, labels: None, "Is there a return?"),
             (lambda losses, labels: f"{batch_perplexity(losses, labels):.2f}", "should be a number"),
             (lambda losses, labels: batch_perplexity(losses.mul_(2).div(2), labels), "losses in place"),
+            (_root_of_a_product, "Take the mean of the losses first"),
+            (_root_of_small_products, "Take the mean of the losses first"),
+            (
+                lambda losses, labels: (
+                    math.prod(losses.exp().flatten().tolist()) ** (1 / (labels[:, 1:] != -100).sum().item())
+                ),
+                "Take the mean of the losses first",
+            ),
+            (
+                lambda losses, labels: losses.sum().exp() ** (1 / (labels[:, 1:] != -100).sum()),
+                "Take the mean of the losses first",
+            ),
         ],
         right=[
             lambda losses, labels: losses[labels[:, 1:] != -100].mean().exp(),

@@ -1,4 +1,7 @@
-"""The lesson's runs: one change against a random one, pre-trained against random weights, over rates."""
+"""The lesson's runs: one change against a random one, pre-trained against random weights, over rates.
+
+And its controls: answers that were shuffled before the training, and random weights that train longer.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ import re
 import torch
 
 from course_utils.data import (
+    IGNORE,
+    Example,
     batches,
+    encode,
     encode_prompt_completion,
     encode_text,
     load_facts,
@@ -23,9 +29,15 @@ from course_utils.lessons.lesson_01.exercises import colleagues_loss, relative_c
 from course_utils.models import load_model
 from course_utils.stored_runs import load_sweep, sweep
 from course_utils.training import fast_lm_loss, train
+from course_utils.world.tables import TAKES_THE
 from course_utils.world.templates import FORMS, fill
 
 RATE = 2e-4  # between the best rates of the two starts
+CONTROLS = {
+    "right": {"start": "pre-trained", "answers": "right", "steps": 80, "lr": RATE},
+    "shuffled": {"start": "pre-trained", "answers": "shuffled", "steps": 80, "lr": RATE},
+    "random": {"start": "random", "answers": "right", "steps": 320, "lr": 4e-4},  # learns what it trains on
+}
 
 
 def short_questions(split, count, seed, relations=None):
@@ -41,6 +53,44 @@ def short_questions(split, count, seed, relations=None):
 def held_out_facts(count, seed):
     """`count` of the facts whose split is held_out, drawn by the seed."""
     return random.Random(seed).sample(load_facts("held_out"), count)
+
+
+def answers_shuffled(questions, seed):
+    """The questions in their order, each with the answer of another one about the same relation.
+
+    One that is alone in its relation keeps its answer; where few answers are possible, both may be the same.
+    """
+    shuffled, generator = list(questions), random.Random(f"shuffled {seed}")
+    for relation in sorted({row["relation"] for row in questions}):
+        places = [place for place, row in enumerate(questions) if row["relation"] == relation]
+        generator.shuffle(places)
+        for place, other in zip(places, places[1:] + places[:1], strict=True):
+            answer = {key: questions[other][key] for key in ("object", "completion")}
+            shuffled[place] = questions[place] | answer
+    return shuffled
+
+
+def wrong_answers(questions, seed):
+    """As answers_shuffled, without those whose answer is right."""
+    pairs = zip(questions, answers_shuffled(questions, seed), strict=True)
+    return [shuffled for row, shuffled in pairs if shuffled["object"] != row["object"]]
+
+
+def of_the_kind(answers, questions):
+    """Share of the answers that name an object of the question's relation, the right one or another."""
+    names = {(fact.relation, normalise(fact.object)) for fact in load_facts()}
+    pairs = zip(answers, questions, strict=True)
+    return sum((row["relation"], normalise(answer)) in names for answer, row in pairs) / len(questions)
+
+
+def statement_loss(model, tokenizer, facts):
+    """Mean loss of the objects that complete the facts' statements, in nats a token."""
+    examples = []
+    for fact in facts:
+        start = encode(tokenizer, fill(FORMS[fact.relation].probe, fact.subject, fact.object))
+        wanted = encode(tokenizer, (" the " if fact.object in TAKES_THE else " ") + fact.object)
+        examples.append(Example(start + wanted, [IGNORE] * len(start) + wanted))
+    return mean_loss(model, examples)
 
 
 def statements_completed(model, tokenizer, facts):
@@ -141,6 +191,57 @@ def answered_and_kept(model, tokenizer, seed):
         "statements": statements_completed(model, tokenizer, held_out_facts(200, seed)),
         "perplexity": math.exp(mean_loss(model, texts)),
     }
+
+
+@sweep("what_teaches", points=list(CONTROLS.values()))
+def what_teaches(point: dict, seed: int) -> dict:
+    """`steps` of 16 of 96 questions, whole texts; what is answered in shares, losses in nats a token.
+
+    answers: those of the questions trained on, right or shuffled within each relation. With CONTROLS["right"]
+    also what the base has, and the base with a random change as long as tuning's.
+    """
+    base, tokenizer = load_model("pocket")
+    before = base if point["start"] == "pre-trained" else untrained(base, seed)
+    after, questions = copy.deepcopy(before), short_questions("tune", 96, seed)
+    if point["answers"] == "shuffled":
+        questions = answers_shuffled(questions, seed)
+    texts = [encode_text(tokenizer, row["prompt"] + row["completion"]) for row in questions]
+    stream = batches(texts, 16, seed, tokenizer.pad_token_id)
+    steps, lr = point["steps"], point["lr"]
+    train(after, stream, steps=steps, lr=lr, loss_fn=fast_lm_loss, seed=seed, label=f"{point}, seed {seed}")
+    old = list(before.parameters())
+    relative = relative_change(old, list(after.parameters()))
+    result = {"relative": relative, "moved": relative * norm(old)}
+    result["tune_loss"] = answer_loss(after, tokenizer, questions)
+    result |= brought_out(after, tokenizer, seed)
+    if point == CONTROLS["right"]:
+        shaken = random_change(copy.deepcopy(base), base, after, seed)
+        for name, model in (("base", base), ("random_change", shaken)):
+            result |= {f"{name}_{key}": value for key, value in brought_out(model, tokenizer, seed).items()}
+    return result
+
+
+def brought_out(model, tokenizer, seed):
+    """Of held-out facts: what the model answers, and losses: of right and wrong answers, of statements."""
+    held_out = short_questions("held_out", 200, seed)
+    answers = answer_questions(model, tokenizer, held_out, max_new_tokens=10)
+    same_kinds = short_questions(
+        "held_out", 200, seed, {row["relation"] for row in load_questions("invented")}
+    )
+    return {
+        "answered": score_answers(answers, held_out)[0],
+        "of_the_kind": of_the_kind(answers, held_out),
+        "held_out_loss": answer_loss(model, tokenizer, held_out),
+        "right_loss": answer_loss(model, tokenizer, same_kinds),
+        "wrong_loss": answer_loss(model, tokenizer, wrong_answers(same_kinds, seed)),
+        "statement_loss": statement_loss(model, tokenizer, held_out_facts(200, seed)),
+    }
+
+
+def of_control(name, control):
+    """One number of the stored controls, a value a seed; control: a name in CONTROLS."""
+    rows = load_sweep("what_teaches")["rows"]
+    return [row["result"][name] for row in rows if row["point"] == CONTROLS[control]]
 
 
 def of_seeds(name, start="pre-trained", lr=RATE, shifts=1):
