@@ -12,17 +12,24 @@ from course_utils.stored_runs import sweep
 from course_utils.training import adamw, scored_lm_loss
 
 CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+DIRECTIONS = {"random": 1, "gradient": 1, "gradient/50": 1 / 50}  # and the error's size, NF4's being 1
 TABLES = ("nf4", "int4-16", "fp4-e2m1", "int4-15", "fp4-bnb")
 BLOCK = 40  # texts in a block of text: the held-out source has five
 STEPS = 60  # of LoRA, batches of 16 questions
 RANK, ALPHA = 8, 16.0
+PLACES = {  # where LoRA sits, its rank and alpha; the last has as many values as the first
+    "all": (None, RANK, ALPHA),
+    "c_attn": (["c_attn"], RANK, ALPHA),
+    "c_attn, rank 32": (["c_attn"], 4 * RANK, 4 * ALPHA),
+}
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
-BASES = (("fp32", "all"), ("nf4", "all"), ("nf2", "all"), ("nf2", "c_attn"))
+BASES = (("fp32", "all"), ("nf4", "all"), *(("nf2", place) for place in PLACES))
 BEST_RATES = {  # of RATES, on validation questions, in qlora_rates
-    ("fp32", "all"): 1e-2,
-    ("nf4", "all"): 1e-2,
-    ("nf2", "all"): 1e-2,
+    ("fp32", "all"): 3e-3,
+    ("nf4", "all"): 3e-3,
+    ("nf2", "all"): 3e-3,
     ("nf2", "c_attn"): 1e-2,
+    ("nf2", "c_attn, rank 32"): 1e-2,
 }
 
 
@@ -33,23 +40,21 @@ BEST_RATES = {  # of RATES, on validation questions, in qlora_rates
     "weight_errors",
     points=[
         *({"error": levels} for levels in (*TABLES, "nf3", "nf2")),
-        {"error": "random"},
-        {"error": "gradient"},
+        *({"error": direction} for direction in DIRECTIONS),
     ],
 )
 def weight_errors(point: dict, seed: int) -> dict:
     """The base model with an error in its linear layers, on a block of 40 texts, whose number is the seed.
 
     error: that of rounding to these levels in blocks of 64; or of NF4's size in each layer, but at random
-    ("random") or along the gradient of the loss on the next block of text ("gradient").
+    ("random") or along the gradient of the loss on the next block of text ("gradient"; also with a fiftieth
+    of the size).
     weights, layers, logits, centred: relative errors, of layers' outputs the mean. rise: of the loss, nats a
     token; reflected: with the error's sign turned; first, second: terms of the rise, from the logits;
     alike: the second with all words equally likely.
     """
-    from course_utils.data import collate
-
     model, base, names = *_models(), _names()
-    batch = collate(_block(seed), 0)
+    batch, targets = _batch(seed)
     before, outputs = _logits_and_inputs(base, names, batch)
     errors = weight_error(point["error"], seed)  # as the layers store them
     weights, layers = [], []
@@ -58,7 +63,6 @@ def weight_errors(point: dict, seed: int) -> dict:
         weights.append((errors[name].norm() / W.norm()).item())
         layers.append(((x @ errors[name]).norm() / (x @ W).norm()).item())
     after, turned = (_moved_logits(model, base, names, errors, sign, batch) for sign in (1, -1))
-    targets = _targets(batch)
     first, second = loss_terms(before, after - before, targets)
     start = _loss(before, targets)
     moved = _centred(after - before).norm() / _centred(before).norm()
@@ -76,37 +80,51 @@ def weight_errors(point: dict, seed: int) -> dict:
     }
 
 
+@sweep(
+    "table_blocks",
+    points=[
+        {"error": table, "block_size": size} for table in ("nf4", "fp4-e2m1") for size in (48, 56, 72, 80)
+    ],
+)
+def table_blocks(point: dict, seed: int) -> dict:
+    """rise: of the loss by rounding in blocks of another size, where other weights share a scale."""
+    model, base, names = *_models(), _names()
+    batch, targets = _batch(seed)
+    errors = _rounding_error(point["error"], point["block_size"])
+    before, after = (_moved_logits(model, base, names, errors, size, batch) for size in (0, 1))
+    return {"rise": _loss(after, targets) - _loss(before, targets)}
+
+
 def weight_error(kind: str, seed: int) -> dict:
     """{layer: error in its weight, as it is stored}: of rounding, at random or along the gradient."""
     names = _names()
-    rounded = _rounding_error(kind if kind not in ("random", "gradient") else "nf4")
-    if kind == "gradient":
-        raw = _gradients((seed + 1) % 5)
-    elif kind == "random":
+    if kind not in DIRECTIONS:
+        return _rounding_error(kind)
+    rounded = _rounding_error("nf4")
+    if kind == "random":
         generator = torch.Generator().manual_seed(seed)
         raw = {name: torch.randn(rounded[name].shape, generator=generator) for name in names}
     else:
-        return rounded
-    return {name: raw[name] * rounded[name].norm() / raw[name].norm() for name in names}
+        raw = _gradients((seed + 1) % 5)
+    return {n: DIRECTIONS[kind] * raw[n] * rounded[n].norm() / raw[n].norm() for n in names}
 
 
 @functools.cache
-def _rounding_error(levels):
+def _rounding_error(levels, block_size=64):
     from course_utils.methods.quantization import dequantize_model
     from course_utils.models import load_model
 
     base, rounded = load_model("pocket")[0], load_model("pocket")[0]
-    dequantize_model(quantize_model(rounded, levels))
+    dequantize_model(quantize_model(rounded, levels, block_size))
     with torch.no_grad():
         return {n: rounded.get_submodule(n).weight - base.get_submodule(n).weight for n in _names()}
 
 
 def _gradients(block):
-    from course_utils.data import collate
     from course_utils.training import lm_loss
 
     model, names = _models()[0], _names()
-    loss, count = lm_loss(model, collate(_block(block), 0))
+    loss, count = lm_loss(model, _batch(block)[0])
     weights = [model.get_submodule(name).weight for name in names]
     return dict(zip(names, torch.autograd.grad(loss / count, weights), strict=True))
 
@@ -126,13 +144,16 @@ def _names():
     return linear_layers(load_model("pocket")[0])
 
 
-def _block(number):
-    from course_utils.data import encode_text, load_source_texts
+def _batch(block):
+    """(a block of the texts as a batch, the tokens that it predicts [n])."""
+    from course_utils.data import IGNORE, collate, encode_text, load_source_texts
     from course_utils.models import load_model
 
     tokenizer = load_model("pocket")[1]
-    texts = load_source_texts()[number * BLOCK : (number + 1) * BLOCK]
-    return [encode_text(tokenizer, text) for text in texts]
+    texts = load_source_texts()[block * BLOCK : (block + 1) * BLOCK]
+    batch = collate([encode_text(tokenizer, text) for text in texts], 0)
+    labels = batch["labels"][:, 1:]
+    return batch, labels[labels != IGNORE]
 
 
 @torch.no_grad()
@@ -168,13 +189,6 @@ def _scored_logits(model, batch):
     return logits[:, :-1][scored]  # (n, vocabulary)
 
 
-def _targets(batch):
-    from course_utils.data import IGNORE
-
-    labels = batch["labels"][:, 1:]
-    return labels[labels != IGNORE]
-
-
 def _loss(logits, targets):
     return torch.nn.functional.cross_entropy(logits, targets).item()
 
@@ -202,7 +216,7 @@ def qlora_rates(point: dict, seed: int) -> dict:
 
 @sweep("qlora", points=[{"base": base, "place": place, "lr": lr} for (base, place), lr in BEST_RATES.items()])
 def qlora(point: dict, seed: int) -> dict:
-    """LoRA of rank 8 over a base of these levels, 60 steps. before, loss: on 100 held-out questions, nats.
+    """LoRA over a base of these levels, 60 steps. before, loss: on 100 held-out questions, nats.
 
     Over NF4 also the merges: loss, apart (change of the logits against the trained model's, over their
     norm), kept (how much of BA is in the weights: the projection of weight - W_hat on BA).
@@ -276,7 +290,7 @@ def _base(levels):
 
 
 def lora_over(levels, place, lr, seed):
-    """LoRA of rank 8 over a base of these levels, on all linear layers or on c_attn, after 60 steps."""
+    """LoRA over a base of these levels, at one of PLACES, after 60 steps."""
     from course_utils.data import batches
     from course_utils.lessons.lesson_04.experiments import question_examples
     from course_utils.methods.lora_fast import speed_up
@@ -284,7 +298,8 @@ def lora_over(levels, place, lr, seed):
 
     model = _base(levels)
     torch.manual_seed(seed)
-    speed_up(apply_lora(model, RANK, ALPHA, None if place == "all" else [place]))
+    modules, rank, alpha = PLACES[place]
+    speed_up(apply_lora(model, rank, alpha, modules))
     stream = batches(question_examples("tune"), 16, seed, pad_id=0)
     label = f"{levels}, {place}, rate {lr:g}, seed {seed}"
     train(model, stream, steps=STEPS, lr=lr, loss_fn=scored_lm_loss, seed=seed, label=label)
