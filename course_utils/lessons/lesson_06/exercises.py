@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 import torch.nn.functional as F
 
@@ -22,12 +24,12 @@ def _weights(blocks, block_size, missing=0):
 
 
 def _quantize_inputs():
-    """NF4; a matrix, and a table out of order; a last block that is not full; one block."""
-    mixed = torch.tensor([0.35, -1.0, 0.0, 1.0, -0.42])
+    """NF4; a matrix whose rows are no whole blocks, a table out of order; a last block not full; one."""
+    mixed = torch.tensor([0.35, -0.9, 0.0, 0.8, -0.42])
     return [
         (_weights(4, 8), NF4, 8),
-        (_weights(6, 4).view(3, 8), mixed, 4),
-        (_weights(3, 10, missing=3), NF4, 10),
+        (_weights(6, 4).view(4, 6), mixed, 4),
+        (0.1 * _weights(3, 10, missing=3), NF4, 10),
         (_weights(1, 64), NF4, 64),
     ]
 
@@ -96,6 +98,18 @@ def _down_the_columns(x, levels, block_size=64):
     blocks = F.pad(x.flatten(), (0, -x.numel() % block_size)).view(block_size, -1).T
     codes, scales = quantize(blocks, levels, block_size)
     return codes.view(-1, block_size).T.flatten()[: x.numel()], scales
+
+
+def _row_by_row(x, levels, block_size=64):
+    rows = x.reshape(-1, x.shape[-1]) if x.dim() > 1 else [x]
+    codes, scales = zip(*(quantize(row, levels, block_size) for row in rows), strict=True)
+    return torch.cat(codes), torch.cat(scales)
+
+
+def _padded_with_ones(x, levels, block_size=64):
+    flat = x.flatten()
+    codes, scales = quantize(F.pad(flat, (0, -len(flat) % block_size), value=1.0), levels, block_size)
+    return codes[: len(flat)], scales
 
 
 def _values(x, levels, block_size=64):
@@ -195,6 +209,12 @@ QUANTIZE_MISTAKES = [
     (
         "A block holds neighbours: flatten, then view(-1, block_size), and a row is a block.",
         _down_the_columns,
+    ),
+    ("x is one row of n values: a block may begin in one row of a matrix and end in the next.", _row_by_row),
+    ("The last block is filled with zeros. What you fill it with changes its scale.", _padded_with_ones),
+    (
+        "The scale is the block's largest magnitude, whatever the largest level is.",
+        _by(lambda b, s, levels: (_nearest(b / s * levels.abs().max(), levels), s / levels.abs().max())),
     ),
     ("How long a block is, is the argument block_size.", lambda x, levels, size=64: quantize(x, levels, 4)),
     ("The table is the argument levels, not always NF4.", lambda x, levels, size=64: quantize(x, NF4, size)),
@@ -358,16 +378,24 @@ TERMS_MISTAKES = [
 
 
 class _Layer:
-    """Has a weight [out, in] that is made anew whenever it is asked for, and counts how often."""
+    """Has a weight [out, in] that is made anew whenever it is asked for, and watches what becomes of it."""
 
     def __init__(self, n_in, n_out):
-        self.values, self.asked = torch.randn(n_out, n_in), 0
+        self.values, self.made = torch.randn(n_out, n_in), []
         self.in_features, self.out_features = n_in, n_out
 
     @property
     def weight(self):
-        self.asked += 1
-        return self.values.clone()
+        W = self.values.clone()
+        self.made.append(weakref.ref(W))
+        return W
+
+    @property
+    def asked(self):
+        return len(self.made)
+
+    def is_held(self):
+        return any(W() is not None for W in self.made)
 
 
 NEEDS_W = "The gradient of x is grad W, since y = x W^T."
@@ -399,6 +427,7 @@ def _check_matmul(cls):
                 f"The forward pass keeps {kept} bytes for the backward pass. Nothing of x is needed there: W "
                 "is frozen, and the gradient of x depends on W alone."
             )
+    _expect_nothing_held(cls)
     _expect_low_precision(cls)
     _expect_small(cls)
 
@@ -462,6 +491,23 @@ def _expect_low_precision(cls):
         raise Mistake("With x in bfloat16, the output and the gradient of x should be bfloat16 too.")
 
 
+def _expect_nothing_held(cls):
+    """What is kept as an attribute, of ctx or of the layer, counts too."""
+    layer = _Layer(6, 5)
+    x = 2 * torch.randn(3, 6, requires_grad=True)
+    watched = weakref.ref(x)
+    y = cls.apply(x, layer)
+    del x
+    if layer.is_held():
+        raise Mistake(KEEPS_W)
+    if watched() is not None:
+        raise Mistake(
+            "The forward pass keeps x. Nothing of x is needed for the backward pass: W is frozen, and the "
+            "gradient of x depends on W alone."
+        )
+    del y
+
+
 def _expect_small(cls):
     """No more is asked of the layer than once a pass."""
     layer, x = _Layer(6, 5), torch.randn(2, 6, requires_grad=True)
@@ -507,6 +553,16 @@ def _saves_x(ctx, x, layer):
     return x @ layer.weight.to(x.dtype).T
 
 
+def _x_on_ctx(ctx, x, layer):
+    ctx.x = x
+    return x @ layer.weight.to(x.dtype).T
+
+
+def _w_on_the_layer(ctx, x, layer):
+    layer.kept = layer.weight
+    return x @ layer.kept.to(x.dtype).T
+
+
 def _flat_einsum(ctx, grad):
     return torch.einsum("...o,oi->...i", grad, ctx.layer.weight.to(grad.dtype)), None
 
@@ -532,6 +588,8 @@ MATMUL_WRONG = [
         "kept from forward to backward",
     ),
     (_matmul(_right_backward, _saves_x), "bytes for the backward pass"),
+    (_matmul(_right_backward, _x_on_ctx), "The forward pass keeps x"),
+    (_matmul(_right_backward, _w_on_the_layer), "kept from forward to backward"),
     (_matmul(lambda ctx, grad: (grad @ ctx.layer.weight, None)), "With x in bfloat16"),
     (_matmul(lambda ctx, grad: grad @ ctx.layer.weight.to(grad.dtype)), "incorrect number of gradients"),
     (_matmul(_right_backward, lambda ctx, x, layer: x @ layer.weight.to(x.dtype)), "Your code stopped"),
