@@ -1,4 +1,4 @@
-"""Stored experiments: learning rates, remedies for forgetting, rules of the update, steps with a fault."""
+"""Stored experiments: learning rates, remedies for forgetting, rules of the update."""
 
 import itertools
 import math
@@ -59,7 +59,6 @@ REMEDIES = [
     {"lr": 2e-4} | WITH_REPLAY | {"steps": 73},  # reads as many tokens as 100 steps of questions alone
     {"lr": 2e-4} | QUESTIONS_ALONE | {"questions": 32},  # controls: more questions instead of old texts,
     {"lr": 2e-4} | WITH_REPLAY | {"questions": 0},  # and the old texts without questions
-    {"lr": 2e-4} | WITH_REPLAY | {"replay": 8},
 ]
 
 
@@ -132,7 +131,7 @@ RULES = {  # by name: the rule, and its rates
     tolerance=0.1,
 )
 def update_rules(point: dict, seed: int) -> dict:
-    """Full fine-tuning on questions, 60 steps of 16, by one rule of the update; how often it clipped."""
+    """Full fine-tuning on questions, 40 steps of 16, by one rule of the update; how often it clipped."""
     import torch
 
     from course_utils.evaluation import mean_loss
@@ -148,38 +147,10 @@ def update_rules(point: dict, seed: int) -> dict:
     else:
         optimizer = adamw(model, lr, point["weight_decay"])
     stream = measures.question_stream(tokenizer, seed)
-    losses, norms = loop.train_plain(model, stream, optimizer, 60, lr, point["warmup"], clip)
+    losses, norms = loop.train_plain(model, stream, optimizer, 40, lr, point["warmup"], clip)
     return {
         "train_loss": statistics.mean(losses[-10:]),
         "longer than 1": sum(norm > 1 for norm in norms) / len(norms),
         "validation_loss": mean_loss(model, ruler.validation),
         "answer_loss": mean_loss(model, ruler.held_out),
     }
-
-
-FAULTS = ("none", "masked_by_id", "mean_of_means", "shifted_twice")
-
-
-@sweep("step_faults", points=[{"fault": name} for name in FAULTS], tolerance=0.1)
-def step_faults(point: dict, seed: int) -> dict:
-    """Full fine-tuning on questions, 40 steps of two micro-batches of 8, by a sound step or a suspect's."""
-    from course_utils.evaluation import mean_loss
-    from course_utils.lessons.lesson_02 import loop, measures, suspects
-    from course_utils.models import load_model
-    from course_utils.training import adamw
-
-    steps = {
-        "none": loop.fast_accumulated_step,
-        "masked_by_id": suspects.masked_by_id,
-        "mean_of_means": suspects.mean_of_means,
-        "shifted_twice": suspects.shifted_twice,
-    }
-    _, tokenizer, ruler, _ = measured_base()
-    model, _ = load_model("pocket")
-    stream = measures.question_stream(tokenizer, seed, 8)
-    step = steps[point["fault"]]
-    losses, _ = loop.train_plain(
-        model, stream, adamw(model, 5e-4), 40, 5e-4, accumulate=2, accumulate_fn=step
-    )
-    found = {"train_loss": statistics.mean(losses[-10:]), "answer_loss": mean_loss(model, ruler.held_out)}
-    return found | measures.answering(model, tokenizer)
