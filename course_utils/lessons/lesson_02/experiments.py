@@ -115,9 +115,9 @@ ADAMW = {"optimizer": "AdamW", "clip": 1.0, "warmup": 0.1, "weight_decay": 0.01}
 SGD = {"optimizer": "SGD", "clip": 1.0, "warmup": 0.1, "weight_decay": 0.0}
 AROUND = (2e-4, 5e-4, 1e-3)
 RULES = {  # by name: the rule, and its rates
-    "AdamW": (ADAMW, AROUND),
+    "SGD without clipping": (SGD | {"clip": None}, (3e-3, 0.01, 0.03, 0.1)),
+    "AdamW": (ADAMW, (1e-4, *AROUND)),
     "SGD with clipping": (SGD, (0.1, 0.3, 1.0)),
-    "SGD without clipping": (SGD | {"clip": None}, (0.01, 0.03, 0.1)),
     "AdamW without warm-up": (ADAMW | {"warmup": 0.0}, AROUND),
     "AdamW without clipping": (ADAMW | {"clip": None}, AROUND),
     "AdamW without decay": (ADAMW | {"weight_decay": 0.0}, (5e-4,)),
