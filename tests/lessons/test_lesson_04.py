@@ -19,7 +19,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 @pytest.fixture(scope="module")
 def runs():
     """The base model, one with all matrices tuned as in the lesson, and held-out questions."""
-    point = {"task": "questions", "place": "full", "rank": None, "lr": experiments.FULL_RATE}
+    point = {"task": "questions", "place": "full", "rank": None, "lr": experiments.FULL_RATES["questions"]}
     tuned, _ = experiments.tuned(point, seed=0)
     return load_model("pocket")[0], tuned, experiments.question_examples("held_out", sample=100)
 
@@ -73,8 +73,15 @@ def test_an_adapter_on_c_attn_alone_fails_the_claim_on_all_layers():
     assert all(one / other > 1.2 for one, other in zip(losses("c_attn", 1), rank_4, strict=False))
 
 
-def test_the_rate_that_is_reported_won_a_sweep():
+def rates_of(*kind):
+    """{rate: loss} in the sweep of a task, place, rank and scale."""
     rows = [row["point"] | row["result"] for row in load_sweep("rank_rates")["rows"]]
-    found = {row["lr"]: row["validation"] for row in rows if row["place"] == "full"}
-    assert min(found, key=found.get) == experiments.FULL_RATE
-    assert min(found) < experiments.FULL_RATE < max(found)
+    names = ("task", "place", "rank", "rslora")
+    return {row["lr"]: row["validation"] for row in rows if tuple(row[name] for name in names) == kind}
+
+
+@pytest.mark.parametrize("task", ["questions", "invented"])
+def test_the_rates_of_full_fine_tuning_won_a_sweep(task):
+    found = rates_of(task, "full", None, False)
+    assert min(found, key=found.get) == experiments.FULL_RATES[task]
+    assert min(found) < experiments.FULL_RATES[task] < max(found)
