@@ -26,7 +26,7 @@ def _points(*groups):
         ("questions", "c_attn", False, (1, 8, 64), (1e-3, 3e-3, 1e-2, 3e-2)),
         ("questions", "c_attn", True, (8, 64), (3e-4, 1e-3, 3e-3, 1e-2)),
         ("questions", "c_attn", False, (4,), (3e-3, 1e-2, 3e-2)),
-        ("questions", "all", False, (1, 16), (1e-3, 3e-3, 1e-2, 3e-2)),
+        ("questions", "all", False, (1, 8), (1e-3, 3e-3, 1e-2, 3e-2)),
         ("invented", "full", False, (None,), (2e-4, 5e-4, 1e-3)),
     ),
     seeds=CHOICE,
@@ -73,7 +73,7 @@ def lora_rank(point: dict, seed: int) -> dict:
         ("invented", "all", False, (1,), (1e-2,)),
         ("invented", "c_attn", False, (4,), (1e-2,)),
         ("invented", "c_fc", False, (3,), (1e-2,)),
-        ("questions", "all", False, (1, 16), (1e-2,)),
+        ("questions", "all", False, (1, 8), (1e-2,)),
     ),
 )
 def lora_place(point: dict, seed: int) -> dict:
