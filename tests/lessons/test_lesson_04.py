@@ -19,7 +19,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 @pytest.fixture(scope="module")
 def runs():
     """The base model, one with all matrices tuned as in the lesson, and held-out questions."""
-    point = {"task": "questions", "place": "full", "rank": None, "lr": experiments.FULL_RATES["questions"]}
+    point = {"task": "questions", "place": "full", "rank": None, "lr": experiments.FULL_RATE}
     tuned, _ = experiments.tuned(point, seed=0)
     return load_model("pocket")[0], tuned, experiments.question_examples("held_out", sample=100)
 
@@ -80,8 +80,20 @@ def rates_of(*kind):
     return {row["lr"]: row["validation"] for row in rows if tuple(row[name] for name in names) == kind}
 
 
-@pytest.mark.parametrize("task", ["questions", "invented"])
-def test_the_rates_of_full_fine_tuning_won_a_sweep(task):
-    found = rates_of(task, "full", None, False)
-    assert min(found, key=found.get) == experiments.FULL_RATES[task]
-    assert min(found) < experiments.FULL_RATES[task] < max(found)
+def test_every_rate_on_known_facts_won_a_sweep():
+    kinds = [("full", None, False), ("all", 1, False), ("all", 8, False)]
+    kinds += [("c_attn", rank, False) for rank in (1, 4, 8, 64)]
+    kinds += [("c_attn", rank, True) for rank in (8, 64)]
+    best = {}
+    for kind in kinds:
+        found = rates_of("questions", *kind)
+        best[kind] = min(found, key=found.get)
+        assert min(found) < best[kind] < max(found), kind
+    assert best.pop(("full", None, False)) == experiments.FULL_RATE
+    rows = [row["point"] for name in ("lora_rank", "lora_place") for row in load_sweep(name)["rows"]]
+    stored = {
+        (row.get("place", "c_attn"), row["rank"], row["rslora"]): row["lr"]
+        for row in rows
+        if row["task"] == "questions"
+    }
+    assert stored == best, "what is reported has the best rates"
