@@ -121,7 +121,7 @@ def by_values(
 
 def by_rate(grids: Mapping[str, Mapping[int, Mapping[float, Sequence[float]]]], title: str) -> None:
     """Loss over the rate, a panel a scale and a line a rank: {scale: {rank: {rate: losses by seed}}}."""
-    _, axes = plots.figure(title, "learning rate", "held-out loss (nats a token)", columns=2, sharey=True)
+    _, axes = plots.figure(title, "learning rate", "validation loss (nats a token)", columns=2, sharey=True)
     for ax, (scale, ranks) in zip(axes, grids.items(), strict=True):
         for number, (rank, losses) in enumerate(ranks.items()):
             apart = {rate * 1.06 ** (number - 1): values for rate, values in losses.items()}
