@@ -27,6 +27,7 @@ def _points(*groups):
         ("questions", "c_attn", True, (8, 64), (3e-4, 1e-3, 3e-3, 1e-2)),
         ("questions", "all", False, (1, 8), (1e-3, 3e-3, 1e-2, 3e-2)),
         ("invented", "full", False, (None,), (2e-4, 5e-4, 1e-3)),
+        ("invented", "c_attn", False, (4,), (3e-3, 1e-2, 3e-2)),
     ),
     seeds=CHOICE,
 )
