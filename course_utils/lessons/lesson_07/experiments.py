@@ -1,7 +1,9 @@
-"""A stored experiment with soft prompts: lengths and starts, a prefix and LoRA, each at its rates."""
+"""Stored experiments with soft prompts, a prefix and LoRA: lengths, starts, rates, and longer runs."""
 
 from course_utils.stored_runs import sweep
 
+CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+SIZES = {"prompt": 16, "prefix": 16, "LoRA": 1}
 START_WORDS = (
     "Here are questions, each with its answer.\n"
     "Question: Which city is the capital of Chile?\nAnswer: Santiago\n"
@@ -78,3 +80,64 @@ def prepared(model, tokenizer, point):
     if point["method"] == "prefix":
         return PrefixTuning(model, prefix_of_prompt(model, prompt)), fast_lm_loss
     return PromptTuning(model, prompt), fast_lm_loss
+
+
+def _points(*groups):
+    """Points of each group (method, steps, rates), all from words and of the usual size."""
+    return [
+        {
+            "method": method,
+            "size": SIZES[method],
+            "start": "" if method == "LoRA" else "words",
+            "steps": steps,
+            "lr": lr,
+        }
+        for method, steps, rates in groups
+        for lr in rates
+    ]
+
+
+@sweep(
+    "prompt_rates",
+    points=_points(
+        ("prompt", 50, (0.01, 0.03, 0.1, 0.3)),
+        ("LoRA", 50, (3e-3, 1e-2, 3e-2)),
+        ("prefix", 50, (0.03, 0.1, 0.3)),
+        ("prompt", 250, (0.01, 0.03, 0.1, 0.3)),
+        ("LoRA", 250, (1e-3, 3e-3, 1e-2, 3e-2)),
+    ),
+    seeds=CHOICE,
+)
+def prompt_rates(point: dict, seed: int) -> dict:
+    """To choose rates by, at a seed of its own. validation: loss on 150 of its questions, nats a token."""
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_04.experiments import question_examples
+
+    return {"validation": mean_loss(tuned(point, seed), question_examples("validation", sample=150))}
+
+
+@sweep("prompt_longer", points=_points(("prompt", 250, (0.1,)), ("LoRA", 250, (1e-2,))))
+def prompt_longer(point: dict, seed: int) -> dict:
+    """Five times the steps of prompt_tuning, else the same, at the rates that prompt_rates is for."""
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_04.experiments import question_examples
+
+    return {"loss": mean_loss(tuned(point, seed), question_examples("held_out", sample=100))}
+
+
+def tuned(point, seed):
+    """What `prepared` makes of the pocket model, trained for the point's steps as in prompt_tuning."""
+    import torch
+
+    from course_utils.data import batches
+    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.models import load_model
+    from course_utils.training import train
+
+    model, tokenizer = load_model("pocket")
+    torch.manual_seed(seed)
+    model, loss_fn = prepared(model, tokenizer, point)
+    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
+    settings = {"loss_fn": loss_fn, "weight_decay": 0.0, "seed": seed, "label": f"{point}, seed {seed}"}
+    train(model, stream, steps=point["steps"], lr=point["lr"], **settings)
+    return model
