@@ -292,6 +292,10 @@ def _expect_start(prompt, model, ids, length):
             "The base is not frozen: its weights would be trained along with the prompt, and this would be "
             "full fine-tuning with a prompt on top."
         )
+    if prompt.dtype != table.dtype:
+        raise Mistake(
+            f"The table is of {table.dtype}, and the prompt of {prompt.dtype}: they are joined below."
+        )
     right = [ids[place % len(ids)] for place in range(length)]
     _expect_rows(prompt.detach(), table, ids, right)
     prompt.data += 1
@@ -391,6 +395,8 @@ def _handed_over(kind, length, *lengths):
         read[padded, length] = 1
     elif kind == "all read":
         read[:] = 1
+    elif kind == "ones at the end":  # two faults: the prompt is not read, and padding is
+        read = F.pad(mask, (0, length), value=1)
     elif kind == "not shifted":
         positions = torch.cat([torch.arange(length).expand(rows, -1), (mask.cumsum(1) - 1).clamp(min=0)], 1)
     elif kind == "counted":
@@ -398,6 +404,8 @@ def _handed_over(kind, length, *lengths):
     elif kind == "one row":
         positions[last, length:] -= 1
         positions = positions.clamp(min=0)
+    elif kind == "one inside":
+        positions[int(torch.tensor(lengths).argmax()), -2] -= 1
     return mask, read, positions, length
 
 
@@ -408,9 +416,11 @@ KINDS = (
     "one place not read",
     "padding read",
     "all read",
+    "ones at the end",
     "not shifted",
     "counted",
     "one row",
+    "one inside",
 )
 
 
@@ -485,7 +495,34 @@ def _fault_at_zero(mask, read, positions, length):
     return "wrong positions" if verdict == "right" and wrong else verdict
 
 
+def _fault_other_order(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    return "padding read" if (read[:, length:] > mask).any() else verdict
+
+
+def _fault_first_token(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    first = positions[:, length:].gather(1, mask.argmax(1, keepdim=True))
+    return "right" if verdict == "wrong positions" and (first == length).all() else verdict
+
+
+def _fault_last_token(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    last = positions[:, -1] == length + mask.sum(1) - 1
+    return "right" if verdict == "wrong positions" and last.all() else verdict
+
+
 FAULT_MISTAKES = [
+    (
+        "With two faults at once the verdict is the one that is tested first: whether the prompt is read, "
+        "then padding, then positions.",
+        _fault_other_order,
+    ),
+    (
+        "You look at the first token of a text only. A wrong position may stand further on.",
+        _fault_first_token,
+    ),
+    ("You look at the last position of a text only. A wrong one may stand before it.", _fault_last_token),
     ("You look at the first row only. A fault may be in any row.", _fault_first_row),
     (
         "The prompt is read where all its places have a 1, in every row: with any() one of them is enough.",
@@ -613,6 +650,7 @@ EXERCISES = [
                 "These are the last words",
             ),
             (_start(change=lambda prompt: nn.Parameter(torch.randn_like(prompt))), "should be rows 3, 4, 8"),
+            (_start(change=lambda prompt: nn.Parameter(prompt.double())), "the prompt of torch.float64"),
             (_zeros_behind, "are zeros"),
             (_view, "a view of the table"),
             (_table_in_place, "model was changed"),
