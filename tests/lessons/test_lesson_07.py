@@ -1,10 +1,13 @@
 """Lesson 07: verdicts on answers; what the learner wrote is what trains; broken batches fail its claims."""
 
+from statistics import mean
+
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers import draws_of, feed, tiny_gpt2
 
+from course_utils.checks import claims
 from course_utils.data import batches, encode
 from course_utils.evaluation import mean_loss
 from course_utils.lessons.lesson_04.experiments import question_examples
@@ -91,12 +94,6 @@ def mask_not_extended(prompt, embeddings, mask, labels):
     return embeddings, F.pad(mask, (0, len(prompt))), labels, positions
 
 
-def positions_not_shifted(prompt, embeddings, mask, labels):
-    embeddings, read, labels, positions = with_prompt(prompt, embeddings, mask, labels)
-    text = (mask.cumsum(1) - 1).clamp(min=0)
-    return embeddings, read, labels, torch.cat([positions[:, : len(prompt)], text], 1)
-
-
 def trained(make, loss_fn, steps=6):
     """(the start, what training makes of it), for a prompt on the lesson's task."""
     model, tokenizer = load_model("pocket")
@@ -111,17 +108,37 @@ def trained(make, loss_fn, steps=6):
 def test_side_by_side_a_broken_batch_is_seen():
     started, whole = trained(PromptTuning, fast_lm_loss)
     apart = {}
-    for in_front in (with_prompt, mask_not_extended, positions_not_shifted):
+    for in_front in (with_prompt, mask_not_extended, experiments.text_from_0):
         small = trained(lambda model, prompt, f=in_front: SoftPrompt(model, prompt, f), prompt_loss)[1]
         apart[in_front] = ((small.prompt - whole.prompt).norm() / (whole.prompt - started).norm()).item()
-    assert apart[with_prompt] < 0.02 < min(apart[mask_not_extended], apart[positions_not_shifted])
+    assert apart[with_prompt] < 0.02 < min(apart[mask_not_extended], apart[experiments.text_from_0])
+
+
+def headline():
+    """Its bounds in the saved lesson, and the stored losses of LoRA and of the prompt that it divides."""
+    [bounds] = [record for record in claims.read(read_notebook(lessons(["07"])[0])) if record["headline"]]
+    wanted = {"lora": ("LoRA", 1, "", 0.01), "prompt": ("prompt", 16, "words", 0.1)}
+    rows = load_sweep("prompt_tuning")["rows"]
+    losses = {
+        name: [row["result"]["loss"] for row in rows if tuple(row["point"].values()) == point]
+        for name, point in wanted.items()
+    }
+    assert bounds["value"] == pytest.approx(mean(losses["prompt"]) / mean(losses["lora"]))
+    return bounds, mean(losses["lora"]), mean(losses["prompt"])
+
+
+def test_a_lora_that_never_learns_fails_the_headline():
+    bounds, _, prompt = headline()
+    base = mean_loss(load_model("pocket")[0], question_examples("held_out", sample=100))
+    assert prompt / base < bounds["at_least"]
 
 
 @pytest.mark.slow
-def test_a_lora_that_never_learns_fails_the_headline():
-    _, prompted = trained(PromptTuning, fast_lm_loss)
-    held_out = question_examples("held_out", sample=100)
-    assert mean_loss(prompted, held_out) < 1.2 * mean_loss(load_model("pocket")[0], held_out)
+def test_a_prompt_that_training_does_not_read_fails_the_headline():
+    bounds, lora, _ = headline()
+    tuned = trained(lambda model, prompt: SoftPrompt(model, prompt, mask_not_extended), prompt_loss, 50)[1]
+    served = PromptTuning(tuned.model, tuned.prompt)
+    assert mean_loss(served, question_examples("held_out", sample=100)) / lora > bounds["at_most"]
 
 
 def test_rates_of_the_longer_runs_are_those_that_validation_chose():

@@ -85,8 +85,8 @@ def _points(*groups):
         ("prompt", 50, (0.01, 0.03, 0.1, 0.3)),
         ("LoRA", 50, (3e-3, 1e-2, 3e-2)),
         ("prefix", 50, (0.03, 0.1, 0.3)),
-        ("prompt", 250, (0.01, 0.03, 0.1, 0.3)),
-        ("LoRA", 250, (1e-3, 3e-3, 1e-2, 3e-2)),
+        ("prompt", 250, (0.01, 0.03, 0.1, 0.3, 1.0)),
+        ("LoRA", 250, (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)),
     ),
     seeds=CHOICE,
 )
@@ -98,7 +98,7 @@ def prompt_rates(point: dict, seed: int) -> dict:
     return {"validation": mean_loss(tuned(point, seed), question_examples("validation", sample=150))}
 
 
-@sweep("prompt_longer", points=_points(("prompt", 250, (0.1,)), ("LoRA", 250, (1e-2,))))
+@sweep("prompt_longer", points=_points(("prompt", 250, (0.3,)), ("LoRA", 250, (3e-2,))))
 def prompt_longer(point: dict, seed: int) -> dict:
     """Five times the steps of prompt_tuning, else the same, at the rates that prompt_rates is for."""
     from course_utils.evaluation import mean_loss
