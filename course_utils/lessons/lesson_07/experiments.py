@@ -125,7 +125,7 @@ def tuned(point, seed):
     return model
 
 
-@sweep("prompt_positions", points=[{"text at": places} for places in ("P", "0")])
+@sweep("prompt_positions", points=[{"text at": places} for places in ("P", "0")], seeds=range(3))
 def prompt_positions(point: dict, seed: int) -> dict:
     """A prompt trained with the text's positions from P on, or from 0 on as in the bug hunt's script.
 
