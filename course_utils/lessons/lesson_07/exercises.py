@@ -406,6 +406,8 @@ def _handed_over(kind, length, *lengths):
         positions = positions.clamp(min=0)
     elif kind == "one inside":
         positions[int(torch.tensor(lengths).argmax()), -2] -= 1
+    elif kind == "first token":
+        positions[torch.arange(rows), length + mask.argmax(1)] -= 1
     return mask, read, positions, length
 
 
@@ -421,6 +423,7 @@ KINDS = (
     "counted",
     "one row",
     "one inside",
+    "first token",
 )
 
 
@@ -513,16 +516,6 @@ def _fault_last_token(mask, read, positions, length):
 
 
 FAULT_MISTAKES = [
-    (
-        "With two faults at once the verdict is the one that is tested first: whether the prompt is read, "
-        "then padding, then positions.",
-        _fault_other_order,
-    ),
-    (
-        "You look at the first token of a text only. A wrong position may stand further on.",
-        _fault_first_token,
-    ),
-    ("You look at the last position of a text only. A wrong one may stand before it.", _fault_last_token),
     ("You look at the first row only. A fault may be in any row.", _fault_first_row),
     (
         "The prompt is read where all its places have a 1, in every row: with any() one of them is enough.",
@@ -547,6 +540,16 @@ FAULT_MISTAKES = [
         "This finds fault with a right batch: what position padding has does not matter. Compare where the "
         "text's mask is 1.",
         _fault_with_padding,
+    ),
+    ("You look at the last position of a text only. A wrong one may stand before it.", _fault_last_token),
+    (
+        "You look at the first token of a text only. A wrong position may stand further on.",
+        _fault_first_token,
+    ),
+    (
+        "With two faults at once the verdict is the one that is tested first: whether the prompt is read, "
+        "then padding, then positions.",
+        _fault_other_order,
     ),
 ]
 
