@@ -16,7 +16,7 @@ from course_utils.making.notebooks import NOTEBOOKS, normal_form
 from course_utils.notebook_files import read_notebook
 
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
-LATER = {path.stem[:2] for path in LESSONS} - {"00", "01", "02", "03", "04", "06", "07", "12"}  # not reworked yet
+LATER = {"05", "08", "09", "10", "11", "13", "14", "15", "16", "17"}  # not reworked yet
 EXCEPTIONS = {  # lessons that a rule does not hold for yet
     "verb": LATER,
     "unit": LATER,
