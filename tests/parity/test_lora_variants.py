@@ -1,14 +1,15 @@
-"""LoRA's variants of lesson 05 against PEFT's: the start, and weights after some steps."""
+"""LoRA's variants of lesson 05 against PEFT's: the start, weights after some steps, files."""
 
 import copy
 
 import pytest
 import torch
 from helpers import tiny_gpt2, tiny_llama
+from safetensors.torch import load_file, save_file
 
-from course_utils.lessons.lesson_05.variants import plus_groups, start_pissa, to_dora
-from course_utils.methods import lora
+from course_utils.methods import lora, lora_files
 from course_utils.methods.lora_analysis import weight_matrix
+from course_utils.methods.lora_variants import plus_groups, start_pissa, to_dora
 
 peft = pytest.importorskip("peft")
 optimizers = pytest.importorskip("peft.optimizers")
@@ -125,3 +126,28 @@ def test_pissa_in_the_product(base):
             product = module.lora_B["default"].weight @ module.lora_A["default"].weight
             torch.testing.assert_close(layer.lora_B @ layer.lora_A, product, atol=1e-4, rtol=0)
             torch.testing.assert_close(layer.original.weight, module.base_layer.weight, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("setting", [{"use_dora": True}, {"init_lora_weights": "pissa"}])
+def test_load_adapter_reads_what_peft_trained(base, setting, tmp_path):
+    """On the base that PEFT started from, whose weights PEFT's PiSSA has changed."""
+    theirs = theirs_of(base, **setting)
+    trained = [p for p in theirs.parameters() if p.requires_grad]
+    losses_of(theirs, torch.optim.AdamW(trained, lr=1e-2))
+    theirs.save_pretrained(tmp_path)
+    ours = lora_files.load_adapter(copy.deepcopy(base), tmp_path)
+    with torch.no_grad():
+        right, result = (model(input_ids=IDS).logits for model in (theirs.eval(), ours))
+        torch.testing.assert_close(result, right, atol=1e-4, rtol=1e-4)
+        assert (right - base(input_ids=IDS).logits).abs().max() > 0.1
+
+
+def test_a_dora_adapter_without_its_lengths_is_refused(base, tmp_path):
+    theirs_of(base, use_dora=True).save_pretrained(tmp_path)
+    file = tmp_path / lora_files.WEIGHTS_FILE
+    kept = {name: value for name, value in load_file(file).items() if "magnitude" not in name}
+    save_file(kept, file)
+    model = copy.deepcopy(base)
+    with pytest.raises(ValueError, match="DoRA needs a length for each output"):
+        lora_files.load_adapter(model, tmp_path)
+    assert not lora.lora_layers(model)

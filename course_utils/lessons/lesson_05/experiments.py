@@ -145,9 +145,9 @@ def tuned_variant(point: dict, seed: int):
     """The pocket model tuned by a variant of LoRA at rank 8, at as many steps as in tuned_at."""
     import torch
 
-    from course_utils.lessons.lesson_05.variants import fit, plus_groups, start_pissa, to_dora
     from course_utils.methods import lora
     from course_utils.methods.lora_fast import speed_up
+    from course_utils.methods.lora_variants import fit, plus_groups, start_pissa, to_dora
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")

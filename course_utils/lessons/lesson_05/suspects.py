@@ -1,8 +1,8 @@
 """The adapter of the bug hunt: right where it was trained, wrong on the base that its readers have."""
 
-from course_utils.lessons.lesson_05.variants import fit, plus_groups, start_pissa
 from course_utils.methods.lora import apply_lora, lora_layers
 from course_utils.methods.lora_fast import speed_up
+from course_utils.methods.lora_variants import fit, plus_groups, start_pissa
 
 
 def trained_by_others(model, batches, steps, lr=1e-3):

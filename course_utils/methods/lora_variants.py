@@ -1,10 +1,13 @@
 """Three variants of LoRA in a few lines each, LoRA+, DoRA and PiSSA, and a loop that trains all alike."""
 
+import copy
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils.methods.lora import is_conv1d, lora_layers
+from course_utils.methods.lora import LoRALinear, check_fits, is_conv1d, lora_layers, weighted_sum
 from course_utils.methods.lora_analysis import weight_matrix
 from course_utils.training import accumulated_step, scored_lm_loss, warmup_cosine
 
@@ -61,6 +64,22 @@ def start_pissa(layer):
     layer.lora_B.copy_(U[:, : layer.rank] * root)
     change = layer.scale * layer.lora_B @ layer.lora_A  # (out, in)
     layer.original.weight -= change.T if is_conv1d(layer.original) else change
+
+
+def start_removed(model, adapter):
+    """An adapter that began with PiSSA as an ordinary one of twice the rank: minus its start, on W itself.
+
+    The model is the base that the start was cut from; ValueError where the adapter does not fit it.
+    """
+    check_fits(model, adapter)
+    start = {}
+    for name in adapter.tensors:
+        layer = model.get_submodule(name)
+        bare = copy.deepcopy(layer.original if isinstance(layer, LoRALinear) else layer)
+        begun = LoRALinear(bare, adapter.rank, adapter.alpha, rslora=adapter.rslora)
+        start_pissa(begun)
+        start[name] = (begun.lora_A.detach(), begun.lora_B.detach())
+    return weighted_sum([adapter, replace(adapter, tensors=start)], [1.0, -1.0])
 
 
 def fit(model, batches, steps, groups, loss_fn=scored_lm_loss):
