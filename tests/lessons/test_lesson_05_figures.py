@@ -30,6 +30,12 @@ def test_dots_stand_in_the_row_of_their_name_with_the_mean():
     assert low > high  # the first name is on top
 
 
+def test_one_panel_alone():
+    figures.by_name({"one": {"a": [1.0, 3.0]}}, "t")
+    [ax] = plt.gcf().axes
+    assert ax.get_title() == "one" and list(ax.lines[0].get_xdata()) == [1.0, 3.0]
+
+
 def test_shares_over_the_weight_are_dots_without_lines():
     figures.along({"right": {0.0: 1.0, 0.5: 0.9}, "formal": {0.0: 1.0, 0.5: 0.2}}, "t", "weight")
     [ax] = plt.gcf().axes

@@ -17,7 +17,13 @@ from course_utils.checks.exercises import Exercise, close, expect_tensor
 from course_utils.checks.largest import Largest
 from course_utils.lessons.lesson_05.parts import mixed_lora, save_adapter, stacked_sum
 from course_utils.methods.lora import apply_lora, get_adapter, is_conv1d, lora_layers
-from course_utils.methods.lora_files import CONFIG_FILE, WEIGHTS_FILE, adapter_config, peft_tensors
+from course_utils.methods.lora_files import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    adapter_config,
+    peft_tensors,
+    read_adapter,
+)
 from course_utils.methods.lora_files import save_adapter as package_save_adapter
 
 
@@ -59,7 +65,7 @@ def _expect_saved(fn, model):
         folder = Path(place) / "adapters" / "one"
         with unchanged(model=model):
             try:
-                fn(model, folder)
+                result = fn(model, folder)
             except FileNotFoundError as error:
                 raise Mistake(
                     "The folder, or one above it, does not exist yet: make it with "
@@ -68,6 +74,13 @@ def _expect_saved(fn, model):
         _expect_files(folder)
         _expect_config(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")), model)
         _expect_named(load_file(folder / WEIGHTS_FILE), model)
+        try:
+            read_adapter(folder)
+        except ValueError as error:
+            said = str(error).replace(str(folder), "the folder")
+            raise Mistake(f"The course's reader refuses what you wrote: {said}") from error
+        if result is None or Path(result) != folder:
+            raise Mistake(f"Return the folder; you return {result!r}.")
         try:
             fn(model, str(folder))
         except FileExistsError as error:
@@ -193,8 +206,8 @@ def _expect_named(result, model):
             raise Mistake(
                 f"{name} has the scale in it. PEFT multiplies by alpha / r itself: it would come in twice."
             )
-        if value.shape != tensor.shape or not close(value, tensor):
-            raise Mistake(f"{name} should be the layer's own tensor, unchanged.")
+        if value.shape != tensor.shape or value.dtype != tensor.dtype or not close(value, tensor):
+            raise Mistake(f"{name} should be the layer's own tensor, unchanged, in {tensor.dtype}.")
 
 
 def _saved(config=None, tensors=None):
@@ -269,6 +282,10 @@ def _config_as_python(model, folder):
     (Path(folder) / CONFIG_FILE).write_text(str(adapter_config(model)), encoding="utf-8")
 
 
+def _returns_nothing(model, folder):
+    save_adapter(model, folder)
+
+
 def _last_parts(model, names):
     return sorted({name.rpartition(".")[2] for name in names})
 
@@ -284,6 +301,7 @@ def _two_loops(model, folder):
     save_file(tensors, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
     with open(folder / CONFIG_FILE, "w", encoding="utf-8") as file:
         json.dump(adapter_config(model) | {"target_modules": list(lora_layers(model))}, file, indent=2)
+    return str(folder)
 
 
 def _requests(b, t, n, r, n_in, n_out, scale, which):
@@ -686,6 +704,11 @@ EXERCISES = [
             (_other_pairs(lambda A, B: (B, A)), "A and B are swapped"),
             (_other_pairs(lambda A, B: (A.T, B.T)), "transposed"),
             (_other_pairs(lambda A, B: (A, B + 1)), "the layer's own tensor"),
+            (_other_pairs(lambda A, B: (A.half(), B.half())), "unchanged, in torch.float32"),
+            (_with(bias="all"), "refuses what you wrote: the folder uses bias"),
+            (_with(use_dora=True), "refuses what you wrote: the folder uses use_dora"),
+            (_with(task_type="SEQ_CLS"), "task_type cannot be 'SEQ_CLS'"),
+            (_returns_nothing, "Return the folder"),
             (
                 _saved(
                     tensors=lambda named, m: {

@@ -19,6 +19,7 @@ def by_name(
     live: {panel: {name: loss}}, stars. apart: names in the second colour. The axes start at zero.
     """
     _, axes = plots.figure(title, "loss (nats a token)", "", columns=len(panels), sharey=True)
+    axes = axes if len(panels) > 1 else [axes]
     for ax, (panel, rows) in zip(axes, panels.items(), strict=True):
         names = list(rows)
         for place, (name, losses) in enumerate(rows.items()):
