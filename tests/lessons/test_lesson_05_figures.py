@@ -33,7 +33,13 @@ def test_dots_stand_in_the_row_of_their_name_with_the_mean():
 def test_one_panel_alone():
     figures.by_name({"one": {"a": [1.0, 3.0]}}, "t")
     [ax] = plt.gcf().axes
-    assert ax.get_title() == "one" and list(ax.lines[0].get_xdata()) == [1.0, 3.0]
+    assert list(ax.lines[0].get_xdata()) == [1.0, 3.0]
+
+
+def test_a_panel_that_lacks_a_name_keeps_the_rows_of_the_other():
+    figures.by_name({"one": {"a": [1.0], "b": [2.0], "c": [3.0]}, "two": {"a": [4.0], "c": [6.0]}}, "t")
+    second = plt.gcf().axes[1]
+    assert [line.get_ydata()[0] for line in second.lines] == [0, 0, 2, 2]
 
 
 def test_shares_over_the_weight_are_dots_without_lines():

@@ -14,15 +14,16 @@ def by_name(
     live: Mapping[str, Mapping[str, float]] | None = None,
     apart: Sequence[str] = (),
 ) -> None:
-    """A dot a seed and a bar at the mean, a row a name: {panel: {name: losses}}.
+    """A dot a seed and a bar at the mean, a row a name: {panel: {name: losses}}; a panel may lack names.
 
     live: {panel: {name: loss}}, stars. apart: names in the second colour. The axes start at zero.
     """
     _, axes = plots.figure(title, "loss (nats a token)", "", columns=len(panels), sharey=True)
     axes = axes if len(panels) > 1 else [axes]
+    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
     for ax, (panel, rows) in zip(axes, panels.items(), strict=True):
-        names = list(rows)
-        for place, (name, losses) in enumerate(rows.items()):
+        for name, losses in rows.items():
+            place = names.index(name)
             colour = COLOURS[1] if name in apart else COLOURS[0]
             ax.plot(losses, [place] * len(losses), "o", markersize=6, alpha=0.6, color=colour, label=name)
             mean = sum(losses) / len(losses)
