@@ -1,4 +1,4 @@
-"""Losses by place and by variant: a dot a seed, in panels; answers of a mixture over its weight."""
+"""Losses by name, a dot a seed; answers of a mixture over its weight."""
 
 from __future__ import annotations
 
@@ -9,32 +9,20 @@ from course_utils.plots import COLOURS, INK
 
 
 def by_name(
-    panels: Mapping[str, Mapping[str, Sequence[float]]],
-    title: str,
-    live: Mapping[str, Mapping[str, float]] | None = None,
-    apart: Sequence[str] = (),
+    losses: Mapping[str, Sequence[float]], title: str, live: Mapping[str, float] | None = None
 ) -> None:
-    """A dot a seed and a bar at the mean, a row a name: {panel: {name: losses}}; a panel may lack names.
-
-    live: {panel: {name: loss}}, stars. apart: names in the second colour. The axes start at zero.
-    """
-    _, axes = plots.figure(title, "loss (nats a token)", "", columns=len(panels), sharey=True)
-    axes = axes if len(panels) > 1 else [axes]
-    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
-    for ax, (panel, rows) in zip(axes, panels.items(), strict=True):
-        for name, losses in rows.items():
-            place = names.index(name)
-            colour = COLOURS[1] if name in apart else COLOURS[0]
-            ax.plot(losses, [place] * len(losses), "o", markersize=6, alpha=0.6, color=colour, label=name)
-            mean = sum(losses) / len(losses)
-            ax.plot(mean, place, "|", markersize=20, markeredgewidth=2, color=INK)
-        for name, loss in (live or {}).get(panel, {}).items():
-            ax.plot(loss, names.index(name) + 0.3, "*", markersize=11, color=COLOURS[3], label="run above")
-        ax.set_yticks(range(len(names)), names)
-        ax.set_ylim(len(names) - 0.4, -0.6)
-        ax.set_xlim(0, 1.08 * max(max(losses) for losses in rows.values()))
-        ax.grid(axis="y", visible=False)
-        ax.set_title(panel)
+    """A dot a seed and a bar at the mean, a row a name: {name: losses}; live: {name: loss}, a star."""
+    _, ax = plots.figure(title, "loss (nats a token)", "")
+    names = list(losses)
+    for place, (name, of_seeds) in enumerate(losses.items()):
+        ax.plot(of_seeds, [place] * len(of_seeds), "o", markersize=6, alpha=0.6, color=COLOURS[0], label=name)
+        ax.plot(sum(of_seeds) / len(of_seeds), place, "|", markersize=20, markeredgewidth=2, color=INK)
+    for name, loss in live.items():
+        ax.plot(loss, names.index(name) + 0.3, "*", markersize=11, color=COLOURS[3], label="run above")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_xlim(0, 1.08 * max(max(of_seeds) for of_seeds in losses.values()))
+    ax.grid(axis="y", visible=False)
 
 
 def along(shares: Mapping[str, Mapping[float, float]], title: str, xlabel: str) -> None:
