@@ -92,7 +92,7 @@ def question_stream(task: str, seed: int, pad_id: int):
     return batches(question_examples(split, "sentence"), 16, seed, pad_id)
 
 
-VARIANT_STEPS = 40
+VARIANT_STEPS = 60
 VARIANT_RATES = {  # (variant, alpha, ratio of LoRA+): rates tried
     ("LoRA", 16.0, 1.0): (3e-3, 1e-2, 3e-2),
     ("LoRA", 64.0, 1.0): (1e-3, 3e-3, 1e-2),
