@@ -64,8 +64,8 @@ def test_an_adapter_that_does_not_reach_the_mlp_fails_the_headline(monkeypatch):
     monkeypatch.setattr(lora, "apply_lora", short_of_the_mlp)
     point = {"task": "invented", "place": "all linear", "lr": 1e-2}
     broken = experiments.judged(experiments.tuned_at(point, seed=0), "invented", "held_out")
-    assert first["attention"] / first["all linear"] > 1.5
-    assert first["attention"] / broken < 1.5
+    assert first["attention"] / first["all linear"] > 2
+    assert first["attention"] / broken < 2
 
 
 @torch.no_grad()
