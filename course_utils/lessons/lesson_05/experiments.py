@@ -110,7 +110,7 @@ BEST_VARIANT_RATES = {  # the winners of variant_rates, which lora_variants take
 
 
 def _variant_points(rates: dict) -> list[dict]:
-    """Points on the invented facts: on the known ones all losses are nearly the same."""
+    """Points on the invented facts."""
     return [
         {"task": "invented", "variant": variant, "alpha": alpha, "ratio": ratio, "lr": lr}
         for (variant, alpha, ratio), found in rates.items()
