@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Without loading bars, and without warnings of names that the libraries are about to change."""
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

@@ -26,7 +26,7 @@ def counts(name: str) -> dict[str, int]:
     }
 
 
-def memory(name: str) -> dict[str, float]:
+def gigabytes(name: str) -> dict[str, float]:
     """GB of a model's weights: all in bf16; linear layers in NF4 and the rest in bf16, or in fp32."""
     values = counts(name)
     total, left = sum(values.values()), values["embeddings"] + values["rest"]
