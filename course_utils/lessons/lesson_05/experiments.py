@@ -96,16 +96,16 @@ VARIANT_STEPS = 60
 VARIANT_RATES = {  # (variant, alpha, ratio of LoRA+): rates tried
     ("LoRA", 16.0, 1.0): (3e-3, 1e-2, 3e-2),
     ("LoRA", 64.0, 1.0): (1e-3, 3e-3, 1e-2),
-    ("LoRA+", 16.0, 16.0): (3e-4, 1e-3, 3e-3),
+    ("LoRA+", 16.0, 16.0): (3e-4, 1e-3, 3e-3, 1e-2),
     ("DoRA", 16.0, 1.0): (3e-3, 1e-2, 3e-2),
-    ("PiSSA", 16.0, 1.0): (3e-4, 1e-3, 3e-3),
+    ("PiSSA", 16.0, 1.0): (1e-3, 3e-3, 1e-2, 3e-2),
 }
 BEST_VARIANT_RATES = {  # the winners of variant_rates, which lora_variants takes
     ("LoRA", 16.0, 1.0): 1e-2,
     ("LoRA", 64.0, 1.0): 3e-3,
-    ("LoRA+", 16.0, 16.0): 1e-3,
+    ("LoRA+", 16.0, 16.0): 3e-3,
     ("DoRA", 16.0, 1.0): 1e-2,
-    ("PiSSA", 16.0, 1.0): 1e-3,
+    ("PiSSA", 16.0, 1.0): 1e-2,
 }
 
 
