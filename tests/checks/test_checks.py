@@ -309,6 +309,7 @@ def shows_the_answer():
 
 
 def test_what_shows_the_answer_is_folded_until_one_has_tried(page, capsys):
+    plt.close("all")  # other tests' figures
     shows_the_answer()
     [bundle] = page
     assert bundle["text/html"].startswith("<details><summary>This shows the answer of greedy_next_token")

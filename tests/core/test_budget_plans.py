@@ -99,6 +99,7 @@ def test_an_unknown_card_is_said():
 
 
 def test_the_widget_prints_the_plan(capsys):
+    plt.close("all")  # other tests' figures
     widgets.memory_plan("SmolLM2-135M", "lora", 2, 256, "T4", price=0.5)
     assert len(plt.get_fignums()) == 1
     plt.close("all")
