@@ -9,7 +9,8 @@ from helpers import draws_of, feed, needed_for
 
 from course_utils import chatml
 from course_utils.chatml import IM_END, IM_START, encode_content, encode_conversation, marker_ids
-from course_utils.data import IGNORE, batches, collate, encode, load_conversations
+from course_utils.checks import ClaimFailed
+from course_utils.data import IGNORE, Example, batches, collate, encode, load_conversations
 from course_utils.lessons.lesson_08 import experiments, layouts, measures, suspects
 from course_utils.lessons.lesson_08.exercises import mask_fault
 from course_utils.lessons.lesson_08.spellings import spellings
@@ -185,6 +186,25 @@ def test_packed_rows_hold_every_conversation_once_and_keep_the_loss(pocket):
     torch.testing.assert_close(sum(both), padded, rtol=1e-4, atol=0)
 
 
+def test_small_buckets_hold_every_conversation_once_in_four_lengths_a_step():
+    examples = [Example(list(range(length)), list(range(length))) for length in range(1, 65)]
+    stream = experiments.small_buckets(examples, 16, 0, 0)
+    steps = [next(stream)["attention_mask"].sum(1).tolist() for _ in range(4)]
+    assert sorted(length for step in steps for length in step) == list(range(1, 65))
+    for step in steps:
+        groups = [step[place : place + 4] for place in range(0, 16, 4)]
+        assert all(max(group) - min(group) == 3 for group in groups) and max(step) - min(step) > 20
+
+
+def test_a_constant_divisor_leaves_the_sum_and_replaces_the_count(pocket, examples):
+    model, tokenizer = pocket
+    batch = collate(examples[:4], tokenizer.pad_token_id)
+    with torch.no_grad():
+        loss, count = lm_loss(model, batch)
+        divided, constant = experiments.over_a_constant(lm_loss, 100)(model, batch)
+    assert divided == loss and constant == 100 != count
+
+
 # --- the notebook, with another answer in an exercise's cell, and broken runs
 
 STEPS = 25
@@ -217,6 +237,16 @@ def test_what_the_learner_wrote_is_trained(monkeypatch, capsys):
     run_to("tuning = [encode_conversation(", {"encode_conversation": answer})
     assert "your encode_conversation" in capsys.readouterr().out
     assert all(messages in calls for messages in measures.facts()[-20:])
+
+
+@pytest.mark.slow
+@pytest.mark.notebook
+def test_the_headline_fails_where_the_end_marker_carries_loss(monkeypatch):
+    """Run A with the right labels: it stops, so the sentence on the missing loss must not hold."""
+    monkeypatch.setenv("COURSE_SCALE", "quick")
+    monkeypatch.setattr(suspects, "SUSPECTS", {"A": suspects.right, "B": suspects.right})
+    with pytest.raises(ClaimFailed, match="Without loss on the end marker"):
+        run_to("headline=True", {})
 
 
 def tuned(pocket, mistake, train_rows=True):
