@@ -131,9 +131,11 @@ def over_a_constant(loss_fn, count):
 @sweep(
     "buckets_or_packing",
     points=[{"batches": kind, "lr": lr} for kind in ("buckets", "packed") for lr in RATES]
+    + [{"batches": "buckets", "lr": 5e-3, "divisor": "constant"}]
+    + [{"batches": "four small buckets", "lr": lr} for lr in (1.25e-2, 5e-3)]
     + [{"batches": "packed", "lr": 3.125e-2}]
-    + [{"batches": "buckets", "lr": lr, "divisor": "constant"} for lr in RATES]
-    + [{"batches": "four small buckets", "lr": lr} for lr in (*RATES[1:], 3.125e-2)],
+    + [{"batches": "buckets", "lr": lr, "divisor": "constant"} for lr in (1.25e-2, 2e-3)]
+    + [{"batches": "four small buckets", "lr": 3.125e-2}],
 )
 def buckets_or_packing(point: dict, seed: int) -> dict:
     """One pass over 768 conversations of all kinds, 48 steps of 16: batches of similar length, or packed.
