@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.checks.compare import compare
-from course_utils.checks.exercises import Exercise, Mistake
+from course_utils.checks.exercises import Exercise
 from course_utils.data import IGNORE, Example
 from course_utils.lessons.lesson_09.mixture import loss_share, sft_loss
 from course_utils.log_probs import token_losses
@@ -330,8 +330,10 @@ def _runs():
     cases = [
         (one, both, (0.1, 0.97, 0.1)),
         (one, both, (0.9, 0.02, 0.1)),
+        (one, both, (0.1, 0.6, 0.1)),
         (one, (EOS_ID,), (0.1, 0.97, 0.1)),
         (lost, both, (0.1, 0.02, 0.1)),
+        (lost, (EOS_ID,), (0.1, 0.02, 0.1)),
         (two, both, (0.1, 0.97, 0.9)),
         (two, both, (0.1, 0.3, 0.9)),
         (two, (EOS_ID,), (0.1, 0.97, 0.1)),
@@ -391,8 +393,12 @@ def _model_first(example, end_id, stop_ids, end_probability):
     return why_no_end(example, end_id, stop_ids, end_probability)
 
 
-def _stops_alone(example, end_id, stop_ids, end_probability):
-    return "stop id" if end_id not in stop_ids else "sound"
+def _stops_first(example, end_id, stop_ids, end_probability):
+    return why_no_end(example, end_id, stop_ids, end_probability) if end_id in stop_ids else "stop id"
+
+
+def _model_not_asked(example, end_id, stop_ids, end_probability):
+    return why_no_end(example, end_id, stop_ids, lambda ids: 1.0)
 
 
 def _why_by_masks(example, end_id, stop_ids, end_probability):
@@ -434,7 +440,7 @@ WHY_MISTAKES = [
         "The verdict is exchanged: a high probability of the terminator is what a sound run has.",
         _why(_learned_ends, likely=lambda p: p < 0.5),
     ),
-    ("The model is not asked: a run may be sound but for too few steps.", _stops_alone),
+    ("The model is not asked: a run may be sound but for too few steps.", _model_not_asked),
     (
         "The labels are not looked at: in one of the runs the terminator has no loss.",
         _why(lambda ids, labels, end: False),
@@ -442,6 +448,10 @@ WHY_MISTAKES = [
     (
         "A run whose terminator had no loss is no case of too little training: look at the labels first.",
         _model_first,
+    ),
+    (
+        "A run may have two faults. Go through the table from its top: the labels come before the stop ids.",
+        _stops_first,
     ),
     ("You look at the last answer alone. An earlier answer may have lost its terminator.", _why(_last_end)),
     (
@@ -460,6 +470,10 @@ WHY_MISTAKES = [
     (
         "The ids at which generation stops are not looked at.",
         lambda example, end_id, stop_ids, p: why_no_end(example, end_id, (end_id,), p),
+    ),
+    (
+        "Take one half as the limit: above it the terminator is likelier than all other tokens together.",
+        _why(_learned_ends, likely=lambda p: p > 0.9),
     ),
 ]
 
@@ -573,19 +587,6 @@ def _asked(right, wrong, refused_right, refused_wrong):
     return [a for a, _ in rows], [b for _, b in rows]
 
 
-def _check_selective_accuracy(fn):
-    SELECTIVE(fn)
-    try:
-        coverage = float(fn([False, True, False], [True, True, True])[0])
-    except ZeroDivisionError:
-        raise Mistake(
-            "Your function divides by zero where everything is refused: the share answered is 0 there, and "
-            "nothing is known about the answers (float('nan') says so)."
-        ) from None
-    if coverage != 0:
-        raise Mistake(f"Where everything is refused the share answered is 0, not {coverage:g}.")
-
-
 def _selective(fault):
     """A wrong selective_accuracy: fault(right answers, answers, right in all, questions)."""
 
@@ -601,12 +602,18 @@ def _selective_by_torch(right, refused):
     return answered.float().mean(), right[answered].float().mean()
 
 
-def _zero_if_none(right, refused):
-    answers = len(refused) - sum(refused)
-    hits = sum(r and not no for r, no in zip(right, refused, strict=True))
-    return [answers / len(refused), hits / answers if answers else 0.0]
+def _selective_by_loop(right, refused):
+    answers = hits = 0
+    for was_right, no in zip(right, refused, strict=True):
+        answers += not no
+        hits += was_right and not no
+    return [answers / len(refused), np.float32(hits / answers if answers else np.nan)]
 
 
+ALL_REFUSED = (
+    "Where everything is refused, the share answered is 0, and nothing is known about the answers: return "
+    "float('nan') for the second number."
+)
 SELECTIVE_MISTAKES = [
     (
         "The first number is the share refused. Return the share answered.",
@@ -639,13 +646,11 @@ SELECTIVE_MISTAKES = [
         "Return two numbers: the share answered, and the accuracy of the answers.",
         _selective(lambda hits, answers, right, n: hits / max(1, answers)),
     ),
+    (
+        f"Your function divides by zero. {ALL_REFUSED}",
+        _selective(lambda hits, answers, right, n: (answers / n, hits / answers)),
+    ),
 ]
-SELECTIVE = compare(
-    selective_accuracy,
-    lambda: [_asked(7, 1, 1, 1), _asked(5, 6, 3, 6), _asked(3, 2, 0, 0)],
-    SELECTIVE_MISTAKES,
-    else_="The share of questions that were answered, and the share of right ones among those.",
-)
 
 
 def _turns(*contents, system=None):
@@ -664,6 +669,7 @@ def _with_headers(messages):
 
 LONG = _turns("a" * 10, "b" * 5, "c" * 5, "d" * 5, "e" * 5, system="s" * 6)
 CHATTY = _turns("a" * 9, "b" * 20, "c" * 7, "d" * 8, "e" * 3, "f" * 6, "g" * 4)
+QUIET_FIRST = _turns("a" * 2, "b" * 3, "c" * 15, "d" * 9, "e" * 4, "f" * 6, "g" * 4, system="s" * 5)
 CONVERSATIONS = [
     (_turns("aa", "b", "cc"), _letters, 20),
     (LONG, _letters, 30),
@@ -672,6 +678,7 @@ CONVERSATIONS = [
     (LONG, _with_headers, 40),
     (CHATTY, _letters, 15),
     (CHATTY, _with_headers, 37),
+    (QUIET_FIRST, _letters, 44),
     (_turns("a"), _letters, 5),
 ]
 
@@ -716,6 +723,16 @@ def _first_stays(messages, length, limit):
 
 def _strictly(messages, length, limit):
     return fit_context(messages, lambda turns: length(turns) + 0.5, limit)
+
+
+def _longest_first(messages, length, limit):
+    head = messages[:1] if messages[0]["role"] == "system" else []
+    turns = messages[len(head) :]
+    while length(head + turns) > limit and len(turns) > 2:
+        sizes = [_letters(turns[place : place + 2]) for place in range(0, len(turns) - 1, 2)]
+        place = 2 * sizes.index(max(sizes))
+        turns = turns[:place] + turns[place + 2 :]
+    return head + turns
 
 
 def _only_once(messages, length, limit):
@@ -796,6 +813,7 @@ CONTEXT_MISTAKES = [
     ("The result is longer than the limit. Is the system line counted?", _system_not_counted),
     ("The conversation that was given has changed. Its owner still shows it: make a new list.", _in_place),
     ("Take out no more than needed, the oldest first.", _too_much),
+    ("The longest exchange goes first here. Take out the oldest.", _longest_first),
     (ALONE, _nothing_left),
     (ALONE, _refusing),
 ]
@@ -922,18 +940,23 @@ EXERCISES = [
         minutes=5,
         difficulty=1,
         reference=selective_accuracy,
-        check=_check_selective_accuracy,
+        check=compare(
+            selective_accuracy,
+            lambda: [_asked(7, 1, 1, 1), _asked(5, 6, 3, 6), _asked(3, 2, 0, 0)],
+            SELECTIVE_MISTAKES,
+            else_="The share of questions that were answered, and the share of right ones among those.",
+            extremes=[(ALL_REFUSED, [([False, True, False], [True, True, True])])],
+        ),
         wrong=[
-            *((wrong, message) for message, wrong in SELECTIVE_MISTAKES),
-            (_selective(lambda hits, answers, right, n: (answers / n, hits / answers)), "divides by zero"),
+            (_selective(lambda hits, answers, right, n: (answers / n, hits / max(1, answers))), "is refused"),
             (
-                _selective(lambda hits, answers, right, n: (max(answers, 1) / n, hits / max(1, answers))),
-                "the share answered is 0",
+                _selective(lambda hits, answers, right, n: answers and (answers / n, hits / answers)),
+                "is refused",
             ),
             (lambda right, refused: (0.8, 7 / 8), "The share of questions"),
             (lambda right, refused: None, "Is there a return"),
         ],
-        right=[_selective_by_torch, _zero_if_none],
+        right=[_selective_by_torch, _selective_by_loop],
         hints=(
             "Two questions: how often does it answer at all, and how good is it when it does? The second "
             "looks at the answered questions only.",

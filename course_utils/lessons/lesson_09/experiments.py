@@ -242,7 +242,8 @@ def with_adapter(manner: str | None, refusals: int, lr: float, seed: int):
 def adapter_rates(point: dict, seed: int) -> dict:
     """To choose the adapters' rate by. validation: loss on validation answers about facts, in the manner.
 
-    refused: share of the validation questions that cannot be answered which are refused.
+    refused: share of the validation questions that cannot be answered which are refused. right: share of
+    the validation questions about facts whose fact is given.
     """
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_09 import adapters
@@ -254,7 +255,8 @@ def adapter_rates(point: dict, seed: int) -> dict:
     unanswerable = [messages[:-1] for messages in adapters.of_kind("refusals", "validation")]
     said = sft.replies(model, tokenizer, unanswerable)
     refused = sum(adapters.NO_ANSWER in reply.text for reply in said) / len(said)
-    return {"validation": mean_loss(model, facts), "refused": refused}
+    right, _, _ = adapters.judged(model, tokenizer, sft.asked("validation"))
+    return {"validation": mean_loss(model, facts), "refused": refused, "right": sum(right) / len(right)}
 
 
 @sweep(
