@@ -10,7 +10,11 @@ from course_utils.stored_runs import sweep
 
 EXAMPLE_COUNTS = (30, 120, 470)
 CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
-RATES = {"answers": (3e-4, 6e-4, 1.5e-3), "everything": (3e-4, 6e-4, 1.5e-3), "lora": (1e-3, 3e-3, 1e-2)}
+RATES = {
+    "answers": (3e-4, 6e-4, 1.5e-3, 3e-3),
+    "everything": (3e-4, 6e-4, 1.5e-3, 3e-3),
+    "lora": (1e-3, 3e-3, 1e-2),
+}
 ADAPTER_RATES = (3e-4, 1e-3, 3e-3)
 ADAPTER_RATE = 1e-3
 REFUSALS = 100  # mixed into the 400 answers of an adapter
