@@ -15,7 +15,7 @@ RATES = {
     "everything": (3e-4, 6e-4, 1.5e-3, 3e-3),
     "lora": (1e-3, 3e-3, 1e-2),
 }
-ADAPTER_RATES = (3e-4, 1e-3, 3e-3)
+ADAPTER_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 ADAPTER_RATE = 1e-3
 REFUSALS = 100  # mixed into the 400 answers of an adapter
 KINDS = ("facts", "reading", "stories", "refusals", "tasks", "turns", "system")
