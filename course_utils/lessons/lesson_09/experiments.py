@@ -16,7 +16,7 @@ RATES = {
     "lora": (1e-3, 3e-3, 1e-2),
 }
 ADAPTER_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-ADAPTER_RATE = 1e-3
+ADAPTER_RATE = 3e-3  # the lowest mean of the two losses in adapter_rates
 REFUSALS = 100  # mixed into the 400 answers of an adapter
 KINDS = ("facts", "reading", "stories", "refusals", "tasks", "turns", "system")
 
@@ -96,9 +96,12 @@ def instruction_rates(point: dict, seed: int) -> dict:
     return {"validation": answer_loss(model, tokenizer, "validation")}
 
 
-@sweep("instruction_ways", points=[{"way": "lora", "lr": 3e-3}])
+BEST_RATES = {"answers": 1.5e-3, "everything": 1.5e-3, "lora": 3e-3}  # of instruction_rates
+
+
+@sweep("instruction_ways", points=[{"way": way, "lr": lr} for way, lr in BEST_RATES.items()])
 def instruction_ways(point: dict, seed: int) -> dict:
-    """A way of tuning at its best rate: what instruction_tuning measures, and the loss."""
+    """A way of tuning at its best rate: what instruction_tuning measures, and the held-out loss."""
     from course_utils.methods import sft
 
     model, tokenizer = tuned(point["way"], point["lr"], seed)
@@ -267,13 +270,8 @@ def adapter_rates(point: dict, seed: int) -> dict:
     "harmless_adapters",
     points=[
         {"manner": manner, "refusals": refusals}
-        for manner, refusals in (
-            ("plain", 0),
-            ("formal", 0),
-            ("gossip", 0),
-            ("plain", REFUSALS),
-            ("gossip", REFUSALS),
-        )
+        for refusals in (0, REFUSALS)
+        for manner in ("plain", "gossip")
     ],
 )
 def harmless_adapters(point: dict, seed: int) -> dict:
