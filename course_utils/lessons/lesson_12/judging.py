@@ -43,7 +43,7 @@ def _scored_logits(model, batch, scored):
 
 
 def by_length(batch, rows):
-    """Parts of `rows` rows of similar length, less the columns that are all padding: (their places, part)."""
+    """Parts of `rows` rows of similar length, without columns that are all padding: (their places, part)."""
     order = batch["attention_mask"].sum(1).argsort()
     for places in order.split(rows):
         longest = int(batch["attention_mask"][places].sum(1).max())
@@ -103,10 +103,21 @@ def requests_of(tokenizer, batch):
     return [tokenizer.decode(row).rpartition("user\n")[2].partition(IM_END)[0] for row in prompts]
 
 
-def watched_reward(judge, tokenizer, seen):
-    """A reward function for ppo: the reward model's scores; what it sees is kept in `seen`, a row a batch.
+def golds_of(prompts, texts):
+    """The gold score of an answer to each prompt (a list of messages)."""
+    return [gold_score(request(prompt), text) for prompt, text in zip(prompts, texts, strict=True)]
 
-    Rows have the means "proxy" and "gold", and a "sample": (request, answer, its proxy, its gold score).
+
+def titled(prompt, text, gold):
+    """A sample in one text: the request with the gold score, and the answer."""
+    return f"{request(prompt)} (gold {gold:.2f})\n{text}"
+
+
+def watched_reward(judge, tokenizer, seen, kind="proxy"):
+    """A reward function for ppo: the reward model's scores (kind "proxy") or the gold ones (kind "gold").
+
+    It keeps a row a batch in `seen`: the means "proxy" and "gold", and a "sample": (request, answer,
+    its proxy, its gold score).
     """
 
     def reward(batch):
@@ -115,7 +126,7 @@ def watched_reward(judge, tokenizer, seen):
         gold = [gold_score(*pair) for pair in zip(asked, said, strict=True)]
         sample = (asked[0], said[0], scores[0].item(), gold[0])
         seen.append({"proxy": scores.mean().item(), "gold": sum(gold) / len(gold), "sample": sample})
-        return scores
+        return scores if kind == "proxy" else scores.new_tensor(gold)
 
     return reward
 
