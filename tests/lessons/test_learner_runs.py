@@ -14,6 +14,7 @@ CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it
     ("02", "accumulated_step", "by_hand(tuned, RATE)"),
     ("02", "adamw_step", "by_hand(tuned, RATE)"),
     ("02", "train_step", "by_hand(tuned, RATE)"),
+    ("12", "reinforce_loss", "reinforce_step(exclaiming"),
     ("12", "per_token_rewards", "= train_with(BETA"),
     ("12", "gae", "= train_with(BETA"),
     ("12", "clipped_policy_loss", "= train_with(BETA"),

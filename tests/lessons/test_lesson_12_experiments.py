@@ -1,29 +1,40 @@
 """What the lessons draw from the stored runs, on runs made up for the test."""
 
-from course_utils import stored_runs
+from course_utils import code_hash, stored_runs
+from course_utils.data import DATA
 from course_utils.lessons.lesson_12 import experiments
-from course_utils.lessons.lesson_12.experiments import CHOICES, PPO_RUN
+from course_utils.lessons.lesson_12.experiments import CHOICES
 
 
 def stored(monkeypatch, rows):
     monkeypatch.setattr(stored_runs, "load_sweep", lambda name: {"rows": rows[name]})
 
 
-def test_courses_have_the_seeds_of_each_beta_by_iteration(monkeypatch):
-    last = PPO_RUN["iterations"]
+def test_runs_are_found_by_a_part_of_their_point(monkeypatch):
+    rows = [
+        {"point": {"beta": b, "lr": 0.1}, "seed": s, "result": {"x": b + s}}
+        for b in (0.0, 1.0)
+        for s in (0, 1)
+    ]
+    stored(monkeypatch, {"ppo": rows})
+    assert experiments.runs_of("ppo", beta=1.0) == [{"x": 1.0}, {"x": 2.0}]
+    assert len(experiments.runs_of("ppo")) == 4 and experiments.runs_of("ppo", beta=2.0) == []
 
-    def run(beta, shift):
-        names = ("kl", "proxy", "gold")
-        return {
-            "point": {"beta": beta},
-            "result": {f"{n}_{i}": i + shift for n in names for i in range(2, last + 1)},
-        }
 
-    stored(monkeypatch, {"ppo": [run(0.2, 5), run(0.0, 0), run(0.0, 1)]})
-    courses = experiments.course_of_ppo()
-    assert list(courses) == [0.0, 0.2]
-    assert courses[0.0]["gold"] == {i: [i, i + 1] for i in range(2, last + 1)}
-    assert courses[0.2]["kl"][2] == [7]
+def test_checkpoints_are_told_from_other_numbers():
+    run = {"kl": 1.0, "kl_0": 0.0, "kl_10": 3.0, "kl_4": 2.0, "golds_0": [], "gold_0": 0.5, "gold": 0.5}
+    assert experiments.iterations_of(run) == [0, 4, 10]
+    assert experiments.iterations_of(run, "gold") == [0]
+
+
+def test_stored_runs_rest_on_the_pairs_the_conversations_and_their_modules():
+    names = {path.relative_to(DATA).parts[0] for path in code_hash.files_read(experiments.ppo)}
+    assert {"preferences", "conversations", "pocket-gpt2", "source"} <= names
+    modules = {module for module, _ in code_hash.reach(experiments.ppo).texts}
+    wanted = ("methods.ppo", "methods.kl", "methods.rollouts", "methods.reward", "methods.sft", "training")
+    wanted += ("generation", "kernels", "data", "chatml", "log_probs", "models", "world.gold", "preferences")
+    wanted += ("lessons.lesson_12.judging", "lessons.lesson_12.experiments")
+    assert {f"course_utils.{name}" for name in wanted} <= modules
 
 
 def test_methods_are_grouped_by_setting_from_near_to_far(monkeypatch):

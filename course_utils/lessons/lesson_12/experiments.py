@@ -62,7 +62,7 @@ def ppo_controls(point: dict, seed: int) -> dict:
     points=[
         {"lam": 0.95},
         {"value_weight": 0.0},  # the values stay at zero
-        {"epochs": 4},
+        {"epochs": 4, "clip": 0.2},
         {"epochs": 4, "clip": NO_LIMIT},
     ],
     seeds=range(3),
