@@ -35,7 +35,7 @@ def followed(shift=0.0, kl=(0.0, 4.0, 9.0)):
 def test_gauges_are_means_with_bands_a_panel_each():
     figures.gauges({"β = 0": [followed(), followed(1.0)], "β = 0.1": [followed(), followed()]}, "title")
     axes = plt.gcf().axes
-    assert [ax.get_title() for ax in axes] == list(figures.GAUGES.values())
+    assert [ax.get_title("left") for ax in axes] == list(figures.GAUGES.values())
     kl, length = axes[0], axes[1]
     assert list(kl.lines[0].get_xdata()) == [0, 2, 4] and list(kl.lines[0].get_ydata()) == [0, 4, 9]
     assert list(length.lines[0].get_xdata()) == [1, 2, 3, 4]

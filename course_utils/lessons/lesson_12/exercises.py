@@ -597,15 +597,16 @@ def _ratios():
     def moved():
         return torch.exp(0.1 * torch.randn(50))
 
-    few = ones()
-    few[7] = 1.3  # one token alone
+    above, below = ones(), ones()
+    above[7], below[3] = 1.3, 0.7  # one token alone
     return [
         (ones(), moved()),
         (moved(), moved()),
         (ones(), ones()),
-        (few, moved()),
-        (ones(), few),
-        (2 - moved(), ones()),
+        (above, moved()),
+        (below, moved()),
+        (ones(), above),
+        (ones(), below),
     ]
 
 
@@ -667,7 +668,10 @@ EXERCISES = [
         ),
         wrong=[
             (_reinforce_in_place, "changes its argument returns in place"),
-            (lambda log_probs, returns, mask: reinforce_loss(log_probs.detach(), returns, mask), "no graph"),
+            (
+                lambda log_probs, returns, mask: reinforce_loss(log_probs.detach(), returns, mask),
+                "no gradient",
+            ),
             (_reinforce(lambda log_prob, a: -2 * (a * log_prob).mean()), "minus the mean over the answers"),
             (lambda log_probs, returns, mask: None, "Is there a return"),
         ],
@@ -785,7 +789,7 @@ EXERCISES = [
         reference=ratio_fault,
         check=compare(ratio_fault, _ratios, RATIO_MISTAKES),
         wrong=[
-            (lambda before, after: "wrong", "'reference', and is 'wrong'"),
+            (lambda before, after: "wrong", "and is 'wrong'"),
             (lambda before, after: None, "Is there a return"),
         ],
         right=[

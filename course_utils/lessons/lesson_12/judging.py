@@ -12,7 +12,7 @@ from course_utils.methods.kl import exact_kl
 from course_utils.methods.reward import score
 from course_utils.methods.rollouts import answer_mask, answer_texts, encode_prompts, rollout, sampling_of
 from course_utils.preferences import request
-from course_utils.world.gold import gold_score
+from course_utils.world.gold import gold_parts, gold_score
 
 
 @torch.no_grad()
@@ -106,6 +106,13 @@ def requests_of(tokenizer, batch):
 def golds_of(prompts, texts):
     """The gold score of an answer to each prompt (a list of messages)."""
     return [gold_score(request(prompt), text) for prompt, text in zip(prompts, texts, strict=True)]
+
+
+def parts(prompt, text):
+    """The parts of an answer's gold score, the score itself, and the answer's words, by name."""
+    found = gold_parts(request(prompt), text)
+    names = ("mood", "politeness", "sound", "fresh")
+    return {"gold": found.total, **{n: getattr(found, n) for n in names}, "words": len(text.split())}
 
 
 def titled(prompt, text, gold):
