@@ -1,9 +1,16 @@
 """What the lessons draw from the stored runs, on runs made up for the test."""
 
+import pytest
+import torch
+from helpers import tiny_model, tiny_tokenizer
+
 from course_utils import code_hash, stored_runs
+from course_utils.chatml import add_chat_tokens
 from course_utils.data import DATA
-from course_utils.lessons.lesson_12 import experiments
+from course_utils.lessons.lesson_12 import experiments, judging
 from course_utils.lessons.lesson_12.experiments import CHOICES
+from course_utils.methods import rollouts
+from course_utils.methods.reward import from_language_model
 
 
 def stored(monkeypatch, rows):
@@ -54,3 +61,44 @@ def test_methods_are_grouped_by_setting_from_near_to_far(monkeypatch):
     assert [[one["kl"] for one in runs] for runs in found["PPO"]] == [[4, 6], [50]]
     assert [[one["kl"] for one in runs] for runs in found["DPO"]] == [[9]]
     assert [runs[0]["kl"] for runs in found["best of n"]] == list(CHOICES)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """experiments.policy_parts of a small model, answers of five tokens; the prompts."""
+    tokenizer = tiny_tokenizer()
+    model = tiny_model(vocab_size=len(tokenizer))
+    add_chat_tokens(model, tokenizer)
+    judge = from_language_model(model).requires_grad_(False)
+    torch.nn.init.normal_(judge.head.weight)
+    prompts = [[{"role": "user", "content": text}] for text in ("a cat", "Is the mat in Paris?", "sat")]
+    parts = (None, model.requires_grad_(False), tokenizer, judge, prompts, prompts[:2])
+    monkeypatch.setattr(experiments, "policy_parts", lambda: parts)
+    sampling_of = rollouts.sampling_of
+
+    def short(tokenizer, max_new_tokens=5):
+        return sampling_of(tokenizer, 5)
+
+    monkeypatch.setattr(rollouts, "sampling_of", short)
+    monkeypatch.setattr(judging, "sampling_of", short)
+    return prompts[:2]
+
+
+def test_a_run_is_followed_on_the_held_out_prompts_and_not_disturbed(small_parts):
+    run = experiments.followed_ppo(3, every=2, iterations=4, beta=0.1, lr=1e-3)
+    assert experiments.iterations_of(run) == [0, 2, 4] and run["kl_0"] == 0 < run["kl_4"] == run["kl"]
+    assert experiments.iterations_of(run, "entropy") == [1, 2, 3, 4]
+    for i in (0, 2, 4):
+        assert len(run[f"golds_{i}"]) == len(small_parts)
+        assert run[f"gold_{i}"] == pytest.approx(sum(run[f"golds_{i}"]) / 2, abs=1e-3)
+        assert any(run[f"text_{i}"].startswith(prompt[0]["content"]) for prompt in small_parts)
+    rarely = experiments.followed_ppo(3, every=4, iterations=4, beta=0.1, lr=1e-3)
+    assert all(run[key] == value for key, value in rarely.items()), "looking on the way changes nothing"
+
+
+def test_other_rewards_and_methods_are_followed_too(small_parts):
+    by_gold = experiments.followed_ppo(0, every=1, iterations=1, beta=0.0, lr=1e-3, reward="gold")
+    assert experiments.iterations_of(by_gold) == [0, 1]
+    for method in ("rloo", "grpo"):
+        run = experiments.group_methods({"method": method, "lr": 1e-3}, 0)
+        assert experiments.iterations_of(run) == [0, 4, 8, 12, 16, 20] and run["kl_20"] > 0

@@ -2,8 +2,10 @@
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.colors import to_rgba
 
 from course_utils.lessons.lesson_12 import figures
+from course_utils.plots import COLOURS
 
 
 def test_a_training_has_proxy_gold_and_kl_by_iteration_raw_and_smoothed():
@@ -56,6 +58,14 @@ def test_paths_are_the_mean_of_the_seeds_over_the_kl():
         assert list(mean.get_xdata()) == [0, 5, 10] and mean.get_ydata() == pytest.approx(means)
         assert list(point.get_ydata()) == [mark]
     assert [text.get_text() for text in plt.gcf().axes[1].get_legend().get_texts()] == ["PPO", "best of n"]
+    plt.close("all")
+
+
+def test_tokens_are_coloured_by_sign_and_size():
+    figures.credited(["a", "b", "c"], [1.0, -0.5, 0.0], "title")
+    faces = [box.get_facecolor() for box in plt.gca().patches]
+    assert faces[0] == pytest.approx(to_rgba(COLOURS[0], 0.7))
+    assert faces[1] == pytest.approx(to_rgba(COLOURS[1], 0.35)) and faces[2][3] == 0
     plt.close("all")
 
 

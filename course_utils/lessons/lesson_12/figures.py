@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_rgba
 from matplotlib.ticker import MaxNLocator
 
 from course_utils.lessons.lesson_12.experiments import iterations_of
 from course_utils.lessons.lesson_12.over_kl import mean_path
-from course_utils.plots import COLOURS, WIDTH, bands, entitle, figure, smooth
+from course_utils.plots import COLOURS, WIDTH, bands, coloured_text, entitle, figure, smooth
 
 SCORE_LABELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL (nats per answer)"}
 
@@ -92,6 +93,15 @@ def paths(
         ax.set_ylabel(SCORE_LABELS[score])
         ax.set_xlim(right=furthest)
     axes[1].legend()
+
+
+def credited(tokens: Sequence[str], changes: Sequence[float], title: str) -> None:
+    """A text with a number for each token as its colour: blue above 0, orange below, darker if larger."""
+    coloured_text(tokens, [None] * len(tokens), title)
+    largest = max(map(abs, changes))
+    for box, change in zip(plt.gca().patches, changes, strict=True):
+        colour = COLOURS[0] if change > 0 else COLOURS[1]
+        box.set_facecolor(to_rgba(colour, 0.7 * abs(change) / largest))
 
 
 def over_distance(

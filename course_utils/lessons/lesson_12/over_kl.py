@@ -11,7 +11,7 @@ import torch
 
 from course_utils.lessons.lesson_12.experiments import iterations_of
 
-DRAWS = 2000
+DRAWS = 1000
 
 
 def golds(runs: Sequence[Mapping]) -> torch.Tensor:
