@@ -101,4 +101,4 @@ def test_other_rewards_and_methods_are_followed_too(small_parts):
     assert experiments.iterations_of(by_gold) == [0, 1]
     for method in ("rloo", "grpo"):
         run = experiments.group_methods({"method": method, "lr": 1e-3}, 0)
-        assert experiments.iterations_of(run) == [0, 4, 8, 12, 16, 20] and run["kl_20"] > 0
+        assert experiments.iterations_of(run) == [0, 4, 8, 12] and run["kl_12"] > 0

@@ -11,7 +11,8 @@ from course_utils.stored_runs import sweep
 
 BATCH = {"batch_size": 32, "rows": 8}
 LR = 2e-4  # of PPO, with and without the penalty
-LONG, SHORT = 20, 12  # iterations
+LONG, SHORT = 20, 8  # iterations
+GROUP_ITERATIONS = 12
 NO_LIMIT = 1e9  # of a clip or of a stop that is to do nothing
 ANSWERS, CHOICES = 8, (1, 2, 4, 8)  # sampled to each held-out prompt; best of n
 HELD_OUT = ("kl", "proxy", "gold", "tokens", "distinct", "reference_loss")  # of evaluate_policy
@@ -48,13 +49,16 @@ def ppo(point: dict, seed: int) -> dict:
 
 @sweep(
     "ppo_controls",
-    points=[{"reward": "proxy", "beta": 0.1, "lr": 2 * LR}, {"reward": "gold", "beta": 0.0, "lr": LR}],
+    points=[
+        {"reward": "proxy", "beta": 0.1, "lr": 2 * LR, "iterations": 12},
+        {"reward": "gold", "beta": 0.0, "lr": LR, "iterations": 16},
+    ],
     seeds=range(3),
     sampled=True,
 )
 def ppo_controls(point: dict, seed: int) -> dict:
-    """The penalty at twice the rate, and the gold score itself as the reward, 20 iterations."""
-    return followed_ppo(seed, every=4, iterations=LONG, **point)
+    """The penalty at twice the rate, and the gold score itself as the reward: see followed_ppo."""
+    return followed_ppo(seed, every=4, **point)
 
 
 @sweep(
@@ -69,7 +73,7 @@ def ppo_controls(point: dict, seed: int) -> dict:
     sampled=True,
 )
 def ppo_parts(point: dict, seed: int) -> dict:
-    """One part of PPO changed at a time, with the penalty of 0.1, 12 iterations.
+    """One part of PPO changed at a time, with the penalty of 0.1, 8 iterations.
 
     Nothing stops a pass early, so that the clip stands alone. The unchanged run is that of `ppo`.
     """
@@ -83,7 +87,7 @@ def ppo_parts(point: dict, seed: int) -> dict:
     sampled=True,
 )
 def group_methods(point: dict, seed: int) -> dict:
-    """RLOO and GRPO without a penalty, groups of four, one update a batch, 20 iterations."""
+    """RLOO and GRPO without a penalty, groups of four, one update a batch, 12 iterations."""
     from course_utils.methods.ppo import train_group
 
     follow, policy, reward, prompts, sampling = followed(seed, every=4)
@@ -95,7 +99,7 @@ def group_methods(point: dict, seed: int) -> dict:
         prompts,
         sampling,
         **point,
-        iterations=LONG,
+        iterations=GROUP_ITERATIONS,
         beta=0.0,
         batch_size=BATCH["batch_size"],
         seed=seed,
@@ -113,12 +117,12 @@ def followed_ppo(seed, *, every, iterations, reward="proxy", epochs=1, **setting
     """
     from course_utils.methods.ppo import PPOSettings, train_ppo
 
-    follow, policy, watched, prompts, sampling = followed(seed, every, reward)
+    follow, policy, judged, prompts, sampling = followed(seed, every, reward)
     _, model, *_ = policy_parts()
     rows = train_ppo(
         policy,
         model,
-        watched,
+        judged,
         prompts,
         sampling,
         PPOSettings(iterations=iterations, epochs=epochs, **BATCH, **settings, seed=seed),
@@ -138,10 +142,11 @@ def followed(seed, every, reward="proxy"):
 
     _, model, tokenizer, judge, prompts, _ = policy_parts()
     policy = copy.deepcopy(model)
+    rewards = {"proxy": judging.proxy_reward(judge), "gold": judging.gold_reward(tokenizer)}
     return (
         Follower(policy, seed, every),
         policy,
-        judging.watched_reward(judge, tokenizer, [], reward),
+        rewards[reward],
         rollouts.encode_prompts(tokenizer, prompts),
         rollouts.sampling_of(tokenizer),
     )

@@ -120,20 +120,34 @@ def titled(prompt, text, gold):
     return f"{request(prompt)} (gold {gold:.2f})\n{text}"
 
 
-def watched_reward(judge, tokenizer, seen, kind="proxy"):
-    """A reward function for ppo: the reward model's scores (kind "proxy") or the gold ones (kind "gold").
+def proxy_reward(judge):
+    """A reward function for ppo: the reward model's scores."""
+    return lambda batch: score(judge, batch["input_ids"], batch["attention_mask"]).float()
 
-    It keeps a row a batch in `seen`: the means "proxy" and "gold", and a "sample": (request, answer,
-    its proxy, its gold score).
-    """
+
+def gold_reward(tokenizer):
+    """A reward function for ppo: the gold scores."""
 
     def reward(batch):
-        scores = score(judge, batch["input_ids"], batch["attention_mask"]).float()
-        asked, said = requests_of(tokenizer, batch), answer_texts(tokenizer, batch)
-        gold = [gold_score(*pair) for pair in zip(asked, said, strict=True)]
-        sample = (asked[0], said[0], scores[0].item(), gold[0])
-        seen.append({"proxy": scores.mean().item(), "gold": sum(gold) / len(gold), "sample": sample})
-        return scores if kind == "proxy" else scores.new_tensor(gold)
+        pairs = zip(requests_of(tokenizer, batch), answer_texts(tokenizer, batch), strict=True)
+        return torch.tensor([gold_score(*pair) for pair in pairs], device=batch["input_ids"].device)
+
+    return reward
+
+
+def watched_reward(judge, tokenizer, seen):
+    """proxy_reward that keeps a row a batch in `seen`.
+
+    Rows have the means "proxy" and "gold", and a "sample": (request, answer, its proxy, its gold score).
+    """
+    proxy, gold = proxy_reward(judge), gold_reward(tokenizer)
+
+    def reward(batch):
+        scores, golds = proxy(batch), gold(batch)
+        asked, said = requests_of(tokenizer, batch)[0], answer_texts(tokenizer, batch)[0]
+        sample = (asked, said, scores[0].item(), golds[0].item())
+        seen.append({"proxy": scores.mean().item(), "gold": golds.mean().item(), "sample": sample})
+        return scores
 
     return reward
 
