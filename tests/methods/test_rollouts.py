@@ -270,7 +270,7 @@ def test_evaluating_samples_at_temperature_one(chat, monkeypatch):
 
     monkeypatch.setattr(judging, "rollout", kept)
     judging.evaluate_policy(
-        model, model, from_language_model(model), tokenizer, PROMPTS[:1] * 2000, max_new_tokens=1, rows=2000
+        model, model, from_language_model(model), tokenizer, PROMPTS[:1] * 1000, max_new_tokens=1, rows=1000
     )
     drawn = batches[0]["labels"][batches[0]["labels"] != IGNORE]
     ids = torch.tensor(rollouts.encode_prompts(tokenizer, PROMPTS[:1]))
@@ -278,7 +278,7 @@ def test_evaluating_samples_at_temperature_one(chat, monkeypatch):
         p = model(ids).logits[0, -1].softmax(-1)
     expected, spread = (p**2).sum(), (p * (p - (p**2).sum()).square()).sum().sqrt()  # of p of what is drawn
     sharper = p ** (1 / 0.7) / (p ** (1 / 0.7)).sum()
-    room = 4 * spread / 2000**0.5
+    room = 4 * spread / 1000**0.5
     assert (sharper * p).sum() - expected > 2 * room, "a temperature of .7 would be seen"
     assert (p[drawn].mean() - expected).abs() < room
 
