@@ -44,7 +44,9 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
     inside = 0
     for _ in range(60):
         seeds, prompts = torch.randn(8, 1, 1), torch.randn(1, 1, 40)
-        _, low, high = over_kl.interval(seeds + prompts, lambda scores: scores.mean().item(), draws=200)
+        _, low, high = over_kl.bootstrap_interval(
+            seeds + prompts, lambda scores: scores.mean().item(), draws=200
+        )
         inside += low <= 0 <= high
     assert inside >= 48
 

@@ -9,14 +9,14 @@ import functools
 
 from course_utils.stored_runs import sweep
 
-BATCH = {"batch_size": 32, "rows": 8}
+BATCHES_OF = {"batch_size": 32, "rows": 8}
 LR = 1e-4  # of PPO, with and without the penalty
 LONG, SHORT = 20, 8  # iterations
 GROUP_ITERATIONS = 12
 NO_LIMIT = 1e9  # of a clip or of a stop that is to do nothing
 ANSWERS, CHOICES = 8, (1, 2, 4, 8)  # sampled to each held-out prompt; best of n
-HELD_OUT = ("kl", "proxy", "gold", "tokens", "distinct", "reference_loss")  # of evaluate_policy
-TRAINING = ("entropy", "clipped", "value_loss", "moved", "length")  # of train_ppo's rows
+ON_HELD_OUT = ("kl", "proxy", "gold", "tokens", "distinct", "reference_loss")  # of evaluate_policy
+IN_TRAINING = ("entropy", "clipped", "value_loss", "moved", "length")  # of train_ppo's rows
 
 
 @functools.cache
@@ -104,7 +104,7 @@ def group_methods(point: dict, seed: int) -> dict:
         **point,
         iterations=GROUP_ITERATIONS,
         beta=0.0,
-        batch_size=BATCH["batch_size"],
+        batch_size=BATCHES_OF["batch_size"],
         seed=seed,
         on_iteration=follow,
     )
@@ -128,12 +128,15 @@ def followed_ppo(seed, *, every, iterations, reward="proxy", epochs=1, **setting
         judged,
         prompts,
         sampling,
-        PPOSettings(iterations=iterations, epochs=epochs, **BATCH, **settings, seed=seed),
+        PPOSettings(iterations=iterations, epochs=epochs, **BATCHES_OF, **settings, seed=seed),
         on_iteration=follow,
         label=f"PPO, {settings}, seed {seed}",
     )
     training = {
-        f"{name}_{row['iteration']}": round(row[name], 5) for row in rows for name in TRAINING if name in row
+        f"{name}_{row['iteration']}": round(row[name], 5)
+        for row in rows
+        for name in IN_TRAINING
+        if name in row
     }
     return follow.found | training
 
@@ -174,7 +177,7 @@ class Follower:
         means, texts = judging.evaluate_policy(self.policy, model, judge, tokenizer, prompts, seed=seed)
         golds = judging.golds_of(prompts, texts)
         middle = sorted(range(len(golds)), key=golds.__getitem__)[len(golds) // 2]
-        self.found |= {f"{name}_{iteration}": round(means[name], 5) for name in HELD_OUT}
+        self.found |= {f"{name}_{iteration}": round(means[name], 5) for name in ON_HELD_OUT}
         self.found |= {name: round(means[name], 5) for name in ("kl", "proxy", "gold")}
         self.found[f"golds_{iteration}"] = [round(gold, 3) for gold in golds]
         self.found[f"text_{iteration}"] = judging.titled(prompts[middle], texts[middle], golds[middle])

@@ -51,7 +51,7 @@ def redrawn(scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return drawn
 
 
-def interval(scores: torch.Tensor, statistic, draws: int = DRAWS) -> tuple[float, float, float]:
+def bootstrap_interval(scores: torch.Tensor, statistic, draws: int = DRAWS) -> tuple[float, float, float]:
     """(statistic, low, high), seeds and prompts drawn anew; scores [seeds, points, prompts]."""
     generator = torch.Generator().manual_seed(0)
     values = torch.tensor([statistic(redrawn(scores, generator)) for _ in range(draws)])
@@ -77,4 +77,4 @@ def gold_at(runs: Sequence[Mapping], distance: float) -> tuple[float, float, flo
     found = [at_kl(run, distance) for run in runs]
     if None in found:
         return None
-    return interval(torch.tensor(found)[:, None], lambda scores: scores.mean().item())
+    return bootstrap_interval(torch.tensor(found)[:, None], lambda scores: scores.mean().item())
