@@ -108,7 +108,8 @@ class Comparison:
         for message, wrong in self.mistakes:
             theirs = [self._run(wrong, right.call) for right in expected]
             differ = [i for i, right in enumerate(expected) if not self._same(aspect, theirs[i], right)]
-            if differ and all(self._same(aspect, mine[i], theirs[i]) for i in differ):
+            stopped = [i for i, run in enumerate(mine) if run.error is not None]
+            if differ and all(self._same(aspect, mine[i], theirs[i]) for i in {*differ, *stopped}):
                 return message
         return None
 
@@ -138,7 +139,7 @@ class Comparison:
 
     def _same(self, aspect: str, run: _Run, other: _Run) -> bool:
         if run.error is not None or other.error is not None:
-            return type(run.error) is type(other.error)
+            return repr(run.error) == repr(other.error)
         if aspect == "changed":
             return run.changed() == other.changed()
         if aspect == "gradients":

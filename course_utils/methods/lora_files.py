@@ -21,10 +21,12 @@ from course_utils.methods.lora import (
     set_adapter,
     short_targets,
 )
+from course_utils.methods.lora_variants import start_removed, to_dora
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
+LENGTHS = ".lora_magnitude_vector"  # the name of DoRA's third tensor ends so
 # what the weights mean nothing without: written into their file as well, since two files are two renames
 SETTINGS = ("r", "lora_alpha", "use_rslora", "trainable_token_indices")
 READ = {
@@ -196,10 +198,34 @@ def _check_targets(folder, targets, layers):
 def load_adapter(model, folder, check_base=True):
     """Load a folder of PEFT's format into the model, wrapping bare layers; returns the model.
 
+    A DoRA adapter makes DoRA's layers; one that began with PiSSA becomes an ordinary one of twice the rank.
     ValueError where layers or shapes differ, or where the adapter was saved from other base weights.
     Files that PEFT wrote do not record those: for them only layers and shapes are compared.
     """
-    return install_adapter(model, read_adapter(folder), folder, check_base)
+    config, tensors, fingerprint = read_adapter_files(folder)
+    dora = config.get("use_dora") is True
+    pissa = config.get("init_lora_weights") == "pissa" and not dora
+    known = ({"use_dora": False} if dora else {}) | ({"init_lora_weights": True} if pissa else {})
+    lengths = {name: tensors.pop(name) for name in list(tensors) if dora and name.endswith(LENGTHS)}
+    adapter = parse_adapter(folder, config | known, tensors, fingerprint)
+    if dora:
+        _check_lengths(folder, adapter, lengths)
+    if pissa:
+        adapter = start_removed(model, adapter)
+    install_adapter(model, adapter, folder, check_base)
+    if dora:
+        to_dora(model)
+        for name, length in lengths.items():
+            layer = model.get_submodule(name.removeprefix(PREFIX).removesuffix(LENGTHS))
+            layer.magnitude.data.copy_(length.view_as(layer.magnitude))
+    return model
+
+
+def _check_lengths(folder, adapter, lengths):
+    """ValueError unless there is a length for each output of each layer of the adapter, and no other."""
+    right = {f"{PREFIX}{name}{LENGTHS}": B.shape[0] for name, (_, B) in adapter.tensors.items()}
+    if {name: length.numel() for name, length in lengths.items()} != right:
+        raise ValueError(f"{Path(folder) / WEIGHTS_FILE}: DoRA needs a length for each output of each layer.")
 
 
 def install_adapter(model, adapter, folder, check_base=True):

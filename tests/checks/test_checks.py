@@ -56,6 +56,21 @@ class StubOfAClass:
     def forward(self, x): ...
 
 
+class StubOfAStaticMethod:
+    @staticmethod
+    def forward(ctx, x):
+        return x
+
+    @staticmethod
+    def backward(ctx, grad): ...
+
+
+class StaticMethods:
+    @staticmethod
+    def forward(ctx, x):
+        return x
+
+
 def test_stub_goes_on_with_the_reference(capsys):
     assert check.greedy_next_token(stub) is greedy_next_token
     out = capsys.readouterr().out
@@ -75,8 +90,8 @@ def test_code_left_beside_the_dots_is_an_attempt(capsys):
 def test_a_class_with_an_empty_method_is_a_stub():
     from course_utils.checks.exercises import is_stub
 
-    assert is_stub(StubOfAClass)
-    assert not is_stub(progress.FileLock)
+    assert is_stub(StubOfAClass) and is_stub(StubOfAStaticMethod)
+    assert not is_stub(progress.FileLock) and not is_stub(StaticMethods)
 
 
 def test_right_answer_is_used_and_recorded(capsys):

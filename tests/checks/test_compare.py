@@ -221,3 +221,22 @@ def test_helpers_for_models():
 def test_nan_is_told_before_a_wrong_value():
     found = told(lambda x, factor=2.0: torch.where(x == -2, torch.nan, x + 7))
     assert found.startswith("The result[2] should be -4, and is nan.")
+
+
+def test_code_that_stops_on_another_input_is_told_where_it_stops():
+    def ignores_and_stops(x, factor=2.0):
+        return 2 * x.squeeze(1)[:, None]
+
+    assert "factor is ignored" in told(lambda x, factor=2.0: 2 * x)
+    assert "Dimension out of range" in told(ignores_and_stops)
+
+
+def test_another_error_than_the_mistakes_is_told_itself():
+    mistakes = [("Transpose it.", lambda x: x @ x)]
+    inputs = [(torch.ones(2, 3),), (torch.ones(4, 5),)]
+
+    def gram(x):
+        return x @ x.T
+
+    assert told(lambda x: x.matmul(x), gram, inputs, mistakes) == "Transpose it."
+    assert "Boolean value" in told(lambda x: x @ x.T if x > 0 else x, gram, inputs, mistakes)

@@ -127,17 +127,33 @@ def without_loss(stream):
         yield texts | {"labels": torch.full_like(texts["labels"], IGNORE)}
 
 
+def texts_alone(stream):
+    """The old texts of questions and texts in turn, each twice: the questions leave no gradient."""
+    for _, texts in zip(stream, stream, strict=False):
+        yield from (texts, texts)
+
+
 @pytest.mark.slow
-def test_replay_without_loss_on_the_texts_does_not_help(tokenizer):
-    """The headline's bound shuts out a replay that is read and not learned."""
+def test_the_headline_shuts_out_broken_replay(tokenizer):
+    """What is left of the forgetting and given up of the gain: a tenth at most, unless replay is broken."""
     base, _ = load_model("pocket")
-    ruler = measures.yardstick(tokenizer, questions=20, texts=40, facts=20)
-    before, forgotten = ruler.measure(base)["text_loss"], []
-    for stream in (
-        measures.replay_stream(tokenizer, 0, 2),
-        without_loss(measures.replay_stream(tokenizer, 0, 2)),
-    ):
+    ruler = measures.yardstick(tokenizer, questions=60, texts=40, facts=20)
+    before = ruler.measure(base)
+    streams = {
+        "questions": (measures.question_stream(tokenizer, 0), 1),
+        "replay": (measures.replay_stream(tokenizer, 0, 2), 2),
+        "texts without loss": (without_loss(measures.replay_stream(tokenizer, 0, 2)), 2),
+        "texts alone": (texts_alone(measures.replay_stream(tokenizer, 0, 2)), 2),
+    }
+    lost, gained = {}, {}
+    for name, (stream, accumulate) in streams.items():
         model, _ = load_model("pocket")
-        loop.train_plain(model, stream, adamw(model, 5e-4), 40, 5e-4, accumulate=2)
-        forgotten.append(ruler.measure(model)["text_loss"] - before)
-    assert forgotten[0] < 0.5 * forgotten[1]
+        loop.train_plain(model, stream, adamw(model, 2e-4), 60, 2e-4, accumulate=accumulate)
+        after = ruler.measure(model)
+        lost[name] = after["text_loss"] - before["text_loss"]
+        gained[name] = before["answer_loss"] - after["answer_loss"]
+    price = {
+        name: lost[name] / lost["questions"] + 1 - gained[name] / gained["questions"] for name in streams
+    }
+    assert price["replay"] <= 0.1
+    assert min(price["texts without loss"], price["texts alone"], price["questions"]) > 0.5

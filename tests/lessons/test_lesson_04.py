@@ -57,24 +57,64 @@ def test_only_the_right_cut_to_rank_1_keeps_the_gain(runs):
     assert kept(RandomOnes) < 0.4
 
 
-def test_an_adapter_on_c_attn_alone_fails_the_claim_on_all_layers():
+def losses_of(task, place, rank):
+    """Stored losses over the seeds, under alpha / r."""
     rows = [
         row["point"] | row["result"]
         for name in ("lora_rank", "lora_place")
         for row in load_sweep(name)["rows"]
     ]
-
-    def losses(place, rank):
-        chosen = [row for row in rows if row["task"] == "invented" and row["rank"] == rank]
-        return [row["loss"] for row in chosen if row.get("place", "c_attn") == place]
-
-    rank_4 = losses("c_attn", 4)
-    assert all(one / other < 0.6 for one, other in zip(losses("all", 1), rank_4, strict=True))
-    assert all(one / other > 1.2 for one, other in zip(losses("c_attn", 1), rank_4, strict=False))
+    kind = (task, place, rank, False)
+    return [
+        row["loss"]
+        for row in rows
+        if (row["task"], row.get("place", "c_attn"), row["rank"], row["rslora"]) == kind
+    ]
 
 
-def test_the_rate_that_is_reported_won_a_sweep():
+def ratios(task, place, rank):
+    """Losses over those of rank 4 on c_attn, seed by seed."""
+    rank_4 = losses_of(task, "c_attn", 4)
+    return [one / other for one, other in zip(losses_of(task, place, rank), rank_4, strict=True)]
+
+
+def test_more_rank_on_c_attn_fails_the_claims_on_place():
+    assert max(ratios("invented", "c_fc", 3)) < 0.4 < min(ratios("invented", "c_attn", 8))
+    assert max(ratios("questions", "all", 1)) < 0.9 < min(ratios("questions", "c_attn", 64))
+
+
+def rates_of(*kind):
+    """{rate: loss} in the sweep of a task, place, rank and scale."""
     rows = [row["point"] | row["result"] for row in load_sweep("rank_rates")["rows"]]
-    found = {row["lr"]: row["validation"] for row in rows if row["place"] == "full"}
-    assert min(found, key=found.get) == experiments.FULL_RATE
-    assert min(found) < experiments.FULL_RATE < max(found)
+    names = ("task", "place", "rank", "rslora")
+    return {row["lr"]: row["validation"] for row in rows if tuple(row[name] for name in names) == kind}
+
+
+def test_every_rate_on_known_facts_won_a_sweep():
+    kinds = [("full", None, False), ("all", 1, False), ("all", 8, False)]
+    kinds += [("c_attn", rank, False) for rank in (1, 4, 8, 64)]
+    kinds += [("c_attn", rank, True) for rank in (8, 64)]
+    best = {}
+    for kind in kinds:
+        found = rates_of("questions", *kind)
+        best[kind] = min(found, key=found.get)
+        assert min(found) < best[kind] < max(found), kind
+    assert best.pop(("full", None, False)) == experiments.FULL_RATE
+    rows = [row["point"] for name in ("lora_rank", "lora_place") for row in load_sweep(name)["rows"]]
+    stored = {
+        (row.get("place", "c_attn"), row["rank"], row["rslora"]): row["lr"]
+        for row in rows
+        if row["task"] == "questions"
+    }
+    assert stored == best, "what is reported has the best rates"
+
+
+@pytest.mark.parametrize("dimension", [100, 1000, 10_000])
+def test_the_best_rate_of_a_random_subspace_lies_inside_its_sweep(dimension):
+    rows = [row["point"] | row["result"] for row in load_sweep("random_subspace")["rows"]]
+    found = {}
+    for row in rows:
+        if row["dimension"] == dimension:
+            found.setdefault(row["lr"], []).append(row["loss"])
+    best = min(found, key=lambda lr: sum(found[lr]))
+    assert min(found) < best < max(found)

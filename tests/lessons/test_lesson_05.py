@@ -1,9 +1,90 @@
-"""Lesson 05: right answers to its exercises pass, and wrong ones get their own message."""
+"""Lesson 05: its exercises' verdicts, rates that won, broken runs of its claims and of its hunt."""
+
+import copy
 
 import pytest
-from helpers import draws_of, feed
+import torch
+from helpers import draws_of, feed, tiny_gpt2
+
+from course_utils.lessons.lesson_05 import experiments, suspects
+from course_utils.lessons.lesson_05.parts import save_adapter
+from course_utils.methods import lora, lora_files
+from course_utils.methods.lora_variants import start_pissa
+from course_utils.stored_runs import load_sweep
+
+IDS = torch.randint(1, 64, (3, 12), generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("05"))
 def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
+
+
+def rows_of(name):
+    return [row["point"] | row["result"] | {"seed": row["seed"]} for row in load_sweep(name)["rows"]]
+
+
+def rates(rows, name, value):
+    """{(task, name): {rate: value}}"""
+    found = {}
+    for row in rows:
+        key = row["task"], row["place"] if name == "place" else tuple(row[part] for part in name)
+        found.setdefault(key, {})[row["lr"]] = row[value]
+    return found
+
+
+def test_the_rates_of_the_places_won_a_sweep_and_lie_inside_it():
+    for (task, place), losses in rates(rows_of("place_rates"), "place", "validation").items():
+        best = min(losses, key=losses.get)
+        assert min(losses) < best < max(losses)
+        assert task == "known" or best == experiments.BEST_PLACE_RATES.get(place, best)
+
+
+def test_the_rates_of_the_variants_won_a_sweep_and_lie_inside_it():
+    parts = ("variant", "alpha", "ratio")
+    for (_, variant), losses in rates(rows_of("variant_rates"), parts, "validation").items():
+        best = min(losses, key=losses.get)
+        assert best == experiments.BEST_VARIANT_RATES[variant]
+        assert min(losses) < best < max(losses)
+
+
+def test_an_adapter_that_does_not_reach_the_mlp_fails_the_headline(monkeypatch):
+    """All linear layers at rank 3, the MLP's factors kept where they began."""
+    first = {row["place"]: row["loss"] for row in rows_of("lora_layers") if row["seed"] == 0}
+    apply_lora = lora.apply_lora
+
+    def short_of_the_mlp(*arguments):
+        model = apply_lora(*arguments)
+        for name, layer in lora.lora_layers(model).items():
+            if ".mlp." in name:
+                layer.lora_A.requires_grad_(False)
+                layer.lora_B.requires_grad_(False)
+        return model
+
+    monkeypatch.setattr(lora, "apply_lora", short_of_the_mlp)
+    point = {"task": "invented", "place": "all linear", "lr": 1e-2}
+    broken = experiments.judged(experiments.tuned_at(point, seed=0), "invented", "held_out")
+    assert first["attention"] / first["all linear"] > 2
+    assert first["attention"] / broken < 2
+
+
+@torch.no_grad()
+def logits(model):
+    return model(input_ids=IDS).logits
+
+
+def test_an_adapter_on_a_changed_base_is_wrong_on_the_old_one_until_its_start_is_taken_off(tmp_path):
+    base = tiny_gpt2()
+    batch = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS), "labels": IDS}
+    theirs = suspects.trained_by_others(copy.deepcopy(base), iter([batch] * 5), steps=5, lr=1e-2)
+    ours = lora_files.load_adapter(copy.deepcopy(base), save_adapter(theirs, tmp_path / "plain"))
+    largest = logits(theirs).abs().max()
+    assert (logits(ours) - logits(theirs)).abs().max() > 0.05 * largest
+    begun = lora.apply_lora(copy.deepcopy(base), 8, 8.0)
+    for layer in lora.lora_layers(begun).values():
+        start_pissa(layer)
+    mended = lora.weighted_sum([lora.get_adapter(theirs), lora.get_adapter(begun)], [1.0, -1.0])
+    lora.set_adapter(ours, mended)
+    torch.testing.assert_close(logits(ours), logits(theirs), atol=1e-4 * float(largest), rtol=0)
+    with pytest.raises(ValueError, match="trained on other weights"):
+        lora_files.load_adapter(copy.deepcopy(base), lora_files.save_adapter(theirs, tmp_path / "checked"))

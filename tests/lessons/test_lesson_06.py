@@ -1,9 +1,168 @@
-"""Lesson 06: right answers to its exercises pass, and wrong ones get their own message."""
+"""Lesson 06: verdicts on answers; where an error goes; what claims shut out; the hunt; sizes of models."""
 
 import pytest
-from helpers import draws_of, feed
+import torch
+import torch.nn.functional as F
+from helpers import draws_of, feed, tiny_gpt2
+
+from course_utils.lessons.lesson_06 import experiments, shares, suspects
+from course_utils.lessons.lesson_06.parts import loss_terms
+from course_utils.methods.lora import apply_lora, count_trainable, lora_layers
+from course_utils.methods.quantization import dequantize_scales, quantize_model, quantized_layers
+from course_utils.models import load_model
+from course_utils.stored_runs import load_sweep
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("06"))
 def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
+
+
+# --- where the error goes
+
+
+def test_the_terms_are_the_derivatives_of_the_loss():
+    torch.manual_seed(0)
+    logits, change = torch.randn(6, 20, dtype=torch.float64), torch.randn(6, 20, dtype=torch.float64)
+    targets = torch.randint(20, (6,))
+    first, second = loss_terms(logits, change, targets)
+    for size in (1e-2, 1e-3):
+        rise = [
+            F.cross_entropy(logits + sign * size * change, targets, reduction="none")
+            - F.cross_entropy(logits, targets, reduction="none")
+            for sign in (1, -1)
+        ]
+        torch.testing.assert_close((rise[0] - rise[1]) / (2 * size), first, atol=10 * size**2, rtol=0)
+        torch.testing.assert_close((rise[0] + rise[1]) / (2 * size**2), second, atol=10 * size, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def along_the_gradient():
+    return experiments.weight_errors({"error": "gradient"}, 0)
+
+
+def test_the_right_rounding_keeps_the_headline(along_the_gradient):
+    right = experiments.weight_errors({"error": "nf4"}, 0)
+    assert along_the_gradient["rise"] / right["rise"] > 50
+    assert right["weights"] == pytest.approx(0.0925, abs=0.002)
+    assert abs(right["weights"] - along_the_gradient["weights"]) < 1e-4
+
+
+def test_a_quantiser_that_packs_in_the_wrong_order_fails_the_headline(along_the_gradient, monkeypatch):
+    base = load_model("pocket")[0]
+    swapped = quantize_model(load_model("pocket")[0])
+    for layer in quantized_layers(swapped).values():
+        layer.codes.copy_(layer.codes << 4 | layer.codes >> 4)
+    errors = {
+        name: layer.weight.T - base.get_submodule(name).weight.detach()
+        for name, layer in quantized_layers(swapped).items()
+    }
+    monkeypatch.setattr(experiments, "_rounding_error", lambda levels, block_size=64: errors)
+    broken = experiments.weight_errors({"error": "nf4"}, 0)
+    assert along_the_gradient["rise"] / broken["rise"] < 10
+
+
+def stored(name):
+    return [row["point"] | row["result"] for row in load_sweep(name)["rows"]]
+
+
+def test_stored_claims_have_their_controls_on_the_other_side():
+    rows = stored("weight_errors")
+
+    def mean(error, key="rise"):
+        values = [row[key] for row in rows if row["error"] == error]
+        assert len(values) == 5
+        return sum(values) / 5
+
+    assert mean("random") / mean("nf4") < 1.5 < mean("gradient/50") / mean("nf4")
+    assert mean("gradient") / mean("nf4") > 50
+    assert mean("gradient/50", "logits") == pytest.approx(mean("nf4", "logits"), rel=0.2)
+    assert mean("int4-16") / mean("nf4") < 2.5 < mean("nf3") / mean("nf4")
+    assert mean("nf4", "alike") / mean("nf4") > 2
+    assert 0.5 < mean("nf4", "reflected") / mean("nf4") < 2
+
+
+def test_the_rates_that_are_reported_won_a_sweep():
+    rows = stored("qlora_rates")
+    for (base, place), rate in experiments.BEST_RATES.items():
+        found = {row["lr"]: row["validation"] for row in rows if (row["base"], row["place"]) == (base, place)}
+        assert min(found, key=found.get) == rate
+        assert min(found) < rate < max(found)
+
+
+def test_rank_32_on_c_attn_has_as_many_values_as_rank_8_everywhere():
+    def values(place):
+        modules, rank, alpha = experiments.PLACES[place]
+        return count_trainable(apply_lora(load_model("pocket")[0], rank, alpha, modules))[0]
+
+    assert values("c_attn, rank 32") == values("all") == 4 * values("c_attn")
+
+
+# --- merging
+
+
+def test_an_adapter_is_there_in_full_where_nothing_is_rounded_again():
+    base = tiny_gpt2()
+    model = apply_lora(quantize_model(tiny_gpt2()), 4, 8.0)
+    torch.manual_seed(0)
+    for layer in lora_layers(model).values():
+        torch.nn.init.normal_(layer.lora_B, std=0.001)
+    found = experiments.merges(model, base)
+    assert experiments.adapter_kept(model, found["W_hat + BA"]) == pytest.approx(1, abs=1e-3)
+    w_hat = {name: layer.original.weight for name, layer in lora_layers(model).items()}
+    assert experiments.adapter_kept(model, w_hat) == 0
+    lost, kept = (experiments.adapter_kept(model, found[f"{start} + BA again"]) for start in ("W_hat", "W"))
+    assert lost < 0.5 < kept
+
+
+# --- the bug hunt
+
+
+def test_the_mean_is_lost_and_nothing_else():
+    right = quantize_model(tiny_gpt2())
+    theirs = suspects.their_model(right)
+    state = theirs.state_dict()
+    assert right.state_dict().keys() - state.keys() == {f"{n}.scale_mean" for n in quantized_layers(right)}
+    other = tiny_gpt2()
+    for parameter in other.parameters():
+        parameter.data *= 3
+    loaded = suspects.started_again(state, quantize_model(other))
+    for name, layer in quantized_layers(loaded).items():
+        before = theirs.get_submodule(name)
+        assert torch.equal(layer.codes, before.codes) and torch.equal(layer.scale_codes, before.scale_codes)
+        scales = [dequantize_scales(one.scale_codes, one.scales, one.scale_mean) for one in (before, layer)]
+        difference = scales[0] - scales[1]
+        torch.testing.assert_close(
+            difference, (before.scale_mean - layer.scale_mean).expand_as(difference), atol=1e-6, rtol=0
+        )
+        assert not torch.allclose(layer.weight, before.weight)
+
+
+# --- sizes of real models
+
+
+@pytest.mark.parametrize("name", shares.CONFIGS)
+def test_counts_are_those_of_transformers(name):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    hidden, mlp, layers, heads, kv_heads, vocabulary, tied, biases = shares.CONFIGS[name]
+    config = AutoConfig.for_model(
+        "qwen2" if biases else "llama",
+        hidden_size=hidden,
+        intermediate_size=mlp,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        vocab_size=vocabulary,
+        tie_word_embeddings=tied,
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert sum(shares.counts(name).values()) == sum(p.numel() for p in model.parameters())
+
+
+def test_shares_of_embeddings():
+    found = {
+        name: shares.counts(name)["embeddings"] / sum(shares.counts(name).values()) for name in shares.CONFIGS
+    }
+    assert 0.03 < found["Llama-2-7B"] < 0.045 and 0.13 < found["Llama-3.1-8B"] < 0.145

@@ -1,9 +1,195 @@
-"""Lesson 07: right answers to its exercises pass, and wrong ones get their own message."""
+"""Lesson 07: verdicts on answers; what the learner wrote is what trains; broken batches fail its claims."""
+
+from statistics import mean
 
 import pytest
-from helpers import draws_of, feed
+import torch
+import torch.nn.functional as F
+from helpers import draws_of, feed, tiny_gpt2
+
+from course_utils.checks import claims
+from course_utils.data import batches, encode
+from course_utils.evaluation import mean_loss
+from course_utils.lessons.lesson_04.experiments import question_examples
+from course_utils.lessons.lesson_07 import experiments, suspects
+from course_utils.lessons.lesson_07.parts import (
+    SoftPrefix,
+    SoftPrompt,
+    prompt_fault,
+    prompt_loss,
+    start_from_words,
+    with_prompt,
+)
+from course_utils.methods.prompt_tuning import PrefixTuning, PromptTuning, prefix_width
+from course_utils.models import load_model
+from course_utils.notebook_files import code_cells, lessons, read_notebook
+from course_utils.stored_runs import load_sweep
+from course_utils.training import fast_lm_loss, train
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("07"))
 def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
+
+
+# --- in small they are what the package has whole
+
+
+@pytest.fixture
+def batch():
+    ids = torch.randint(1, 64, (3, 7), generator=torch.Generator().manual_seed(1))
+    mask = (torch.arange(7) < torch.tensor([7, 4, 6])[:, None]).long()
+    labels = ids.masked_fill(mask == 0, -100)
+    labels[:, 0] = -100  # only a prompt can predict the first token
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+@pytest.mark.parametrize("kind", ["prompt", "prefix"])
+def test_in_small_loss_and_gradient_are_the_package_s(kind, batch):
+    model = tiny_gpt2()
+    torch.manual_seed(0)
+    if kind == "prompt":
+        values = torch.randn(5, 32)
+        small, whole = SoftPrompt(model, values), PromptTuning(model, values)
+    else:
+        values = torch.randn(5, prefix_width(model.config))
+        small, whole = SoftPrefix(model, values), PrefixTuning(model, values)
+    losses = {}
+    for each, loss_fn in ((small, prompt_loss), (whole, fast_lm_loss)):
+        loss, count = loss_fn(each, batch)
+        loss.backward()
+        losses[each] = loss.item(), int(count), getattr(each, kind).grad
+    torch.testing.assert_close(*losses.values(), rtol=1e-4, atol=1e-5)
+
+
+def test_left_padded_the_prompt_is_read_as_alone(batch):
+    model, prompt = tiny_gpt2(), torch.randn(5, 32)
+    table, ids = model.get_input_embeddings().weight.detach(), batch["input_ids"]
+    mask = batch["attention_mask"].flip(1)
+    embeddings, read, _, positions = with_prompt(prompt, table[ids], mask, ids)
+    with torch.no_grad():
+        logits = model(inputs_embeds=embeddings, attention_mask=read, position_ids=positions).logits[:, -1]
+        whole = PromptTuning(model, prompt)
+        alone = [whole(row[real == 1][None]).logits[0, -1] for row, real in zip(ids, mask, strict=True)]
+    torch.testing.assert_close(logits, torch.stack(alone))
+
+
+# --- the bug hunt
+
+
+def test_the_script_puts_the_text_at_the_prompt_s_positions(batch):
+    prompt, mask = torch.randn(5, 32), batch["attention_mask"].flip(1)
+    embeddings = torch.randn(3, 7, 32)
+    _, read, positions = suspects.inputs_of_script(prompt, embeddings, mask)
+    assert prompt_fault(mask, read, positions, 5) == "wrong positions"
+    _, read, _, positions = with_prompt(prompt, embeddings, mask, mask)
+    assert prompt_fault(mask, read, positions, 5) == "right"
+
+
+# --- claims, and what is broken
+
+
+def mask_not_extended(prompt, embeddings, mask, labels):
+    embeddings, _, labels, positions = with_prompt(prompt, embeddings, mask, labels)
+    return embeddings, F.pad(mask, (0, len(prompt))), labels, positions
+
+
+def trained(make, loss_fn, steps=6):
+    """(the start, what training makes of it), for a prompt on the lesson's task."""
+    model, tokenizer = load_model("pocket")
+    started = start_from_words(model, encode(tokenizer, experiments.START_WORDS), 16).detach()
+    tuned = make(model, started)
+    stream = batches(question_examples("tune"), 16, 0, tokenizer.pad_token_id)
+    train(tuned, stream, steps=steps, lr=0.1, loss_fn=loss_fn, weight_decay=0.0, label="test")
+    return started, tuned
+
+
+@pytest.mark.slow
+def test_side_by_side_a_broken_batch_is_seen():
+    started, whole = trained(PromptTuning, fast_lm_loss)
+    apart = {}
+    for in_front in (with_prompt, mask_not_extended, experiments.text_from_0):
+        small = trained(lambda model, prompt, f=in_front: SoftPrompt(model, prompt, f), prompt_loss)[1]
+        apart[in_front] = ((small.prompt - whole.prompt).norm() / (whole.prompt - started).norm()).item()
+    assert apart[with_prompt] < 0.02 < min(apart[mask_not_extended], apart[experiments.text_from_0])
+
+
+def headline():
+    """Its bounds in the saved lesson, and the stored losses of LoRA and of the prompt that it divides."""
+    [bounds] = [record for record in claims.read(read_notebook(lessons(["07"])[0])) if record["headline"]]
+    wanted = {"lora": ("LoRA", 1, "", 0.01), "prompt": ("prompt", 16, "words", 0.1)}
+    rows = load_sweep("prompt_tuning")["rows"]
+    losses = {
+        name: [row["result"]["loss"] for row in rows if tuple(row["point"].values()) == point]
+        for name, point in wanted.items()
+    }
+    assert bounds["value"] == pytest.approx(mean(losses["prompt"]) / mean(losses["lora"]))
+    return bounds, mean(losses["lora"]), mean(losses["prompt"])
+
+
+def test_a_lora_that_never_learns_fails_the_headline():
+    bounds, _, prompt = headline()
+    base = mean_loss(load_model("pocket")[0], question_examples("held_out", sample=100))
+    assert prompt / base < bounds["at_least"]
+
+
+@pytest.mark.slow
+def test_a_prompt_that_training_does_not_read_fails_the_headline():
+    bounds, lora, _ = headline()
+    tuned = trained(lambda model, prompt: SoftPrompt(model, prompt, mask_not_extended), prompt_loss, 50)[1]
+    served = PromptTuning(tuned.model, tuned.prompt)
+    assert mean_loss(served, question_examples("held_out", sample=100)) / lora > bounds["at_most"]
+
+
+def test_rates_of_the_longer_runs_are_those_that_validation_chose():
+    on_validation = {}
+    for row in load_sweep("prompt_rates")["rows"]:
+        point = row["point"]
+        found = on_validation.setdefault((point["method"], point["steps"]), {})
+        found[point["lr"]] = row["result"]["validation"]
+    for (method, steps), losses in on_validation.items():
+        best = min(losses, key=losses.get)
+        assert min(losses) < best < max(losses), (method, steps)
+        if steps == 250:
+            assert {row["point"]["lr"] for row in _points_of("prompt_longer", method)} == {best}
+
+
+def _points_of(sweep, method):
+    return [row for row in load_sweep(sweep)["rows"] if row["point"]["method"] == method]
+
+
+# --- the notebook, with an answer of the learner's
+
+
+START = ["import os", "start(MODEL, SCALE", "# What this lesson imports", "base, tokenizer ="]
+TRAINED = [
+    *START,
+    "LENGTH, STEPS =",
+    "check.start_from_words(",
+    "check.with_prompt(",
+    "class SoftPrompt(",
+    "yours = SoftPrompt(",
+]
+
+
+@pytest.mark.notebook
+def test_what_the_learner_wrote_is_trained(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_SCALE", "smoke")
+    calls = []
+
+    def answer(prompt, embeddings, mask, labels):
+        calls.append(prompt.requires_grad)
+        return with_prompt(prompt, embeddings, mask, labels)
+
+    answer.__name__ = "with_prompt"
+    namespace = {"__name__": "__main__", "answer": answer}
+    cells = [cell.source for cell in code_cells(read_notebook(lessons(["07"])[0]))]
+    for mark in TRAINED:
+        source = next(source for source in cells if mark in source)
+        if "check.with_prompt(" in mark:
+            source = "with_prompt = check.with_prompt(answer)"
+        exec(compile(source, f"lesson 07, the cell with {mark}", "exec"), namespace)
+        if "check.with_prompt(" in mark:
+            in_the_check = len(calls)
+    assert "your with_prompt" in capsys.readouterr().out
+    assert len(calls) > in_the_check and all(calls[in_the_check:])

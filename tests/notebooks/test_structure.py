@@ -30,7 +30,7 @@ def test_saved_outputs(path):
 
 
 # lessons that do not keep the rule yet; their rework takes them off
-IMPORTS_LATER = {f"{number:02d}" for number in range(18)} - {"00", "01", "02", "03", "04", "12"}
+IMPORTS_LATER = {"08", "09", "10", "11", "13", "14", "15", "16", "17"}
 
 
 @lessons

@@ -1254,18 +1254,34 @@ def merge_fault(before, after, change):
 
 
 def _merges():
-    """(before, after, change) of square weights: one for each verdict, and cases that look like another."""
-    n = 24  # so many numbers that some are off by more than the default of allclose, at every draw
-    before, change = 3 * torch.randn(n, n), 0.1 * torch.randn(n, 2) @ torch.randn(2, n)
-    symmetric = change + change.T
+    """(before, after, change) of square weights: one for each verdict, and cases that look like another.
+
+    The ranks of a change are added one after the other: the sum is rounded in another way than before +
+    change. The default of allclose goes by the size of a number. In row 0 the sum is small, in row 1 the
+    weight before, and what is added is large: there the rounding is more than the default allows.
+    """
+    n = 24
+    B, A = 0.1 * torch.randn(n, 2), torch.randn(2, n)
+    B[:2] *= 30
+    change = B @ A
+    before = 3 * torch.randn(n, n)
+    before[:2] *= 3e-4
+    before[0] -= change[0]
+
+    def merged(B, A):
+        after = before.clone()
+        for k in range(2):
+            after += torch.outer(B[:, k], A[k])
+        return after
+
     return [
-        (before, before + change, change),
-        (before, before + change.T, change),
+        (before, merged(B, A), change),
+        (before, merged(A.T, B.T), change),
         (before, before.clone(), change),
-        (before, before + 2 * change, change),
-        (before, before + symmetric, symmetric),
-        (before, before - change, change),
-        (before, before + 0.01 * change.T, change),
+        (before, merged(2 * B, A), change),
+        (before, merged(B, A) + change.T, change + change.T),
+        (before, merged(-B, A), change),
+        (before, merged(0.01 * A.T, B.T), change),
     ]
 
 
@@ -1301,13 +1317,28 @@ def _by_distance(before, after, change):
     return name if distance < 1e-3 * size else "wrong size"
 
 
-def _by_allclose(before, after, change):
+def _by_sums(before, after, change, **tolerances):
     for name, wanted in (("missing", before), ("right", before + change), ("transposed", before + change.T)):
-        if torch.allclose(after, wanted, rtol=0, atol=1e-5):
+        if torch.allclose(after, wanted, **tolerances):
             return name
     return "wrong size"
 
 
+def _by_taking_off(before, after, change):
+    for name, wanted in (("missing", 0 * change), ("right", change), ("transposed", change.T)):
+        if torch.allclose(after - wanted, before):
+            return name
+    return "wrong size"
+
+
+def _by_close_sums(before, after, change):
+    return _by_sums(before, after, change, atol=1e-5)
+
+
+TOO_STRICT = (
+    "Floating-point numbers are rounded when they are added: allow a small difference, more than "
+    "torch.allclose does by default. atol=1e-5 is enough."
+)
 MERGE_FAULT_MISTAKES = [
     (
         "The size is right in a transposed change too: compare the values, not the norms.",
@@ -1325,11 +1356,8 @@ MERGE_FAULT_MISTAKES = [
         "What was added is after - before, not before - after.",
         lambda before, after, change: merge_fault(after, before, change),
     ),
-    (
-        "Floating-point numbers are rounded when they are added: allow a small difference, more than "
-        "torch.allclose does by default. atol=1e-5 is enough.",
-        _merge_fault(torch.equal),
-    ),
+    (TOO_STRICT, _merge_fault(torch.equal)),
+    (TOO_STRICT, _by_sums),
     (
         "A change that is its own transpose is merged rightly: ask whether it is right before whether "
         "it is transposed.",
@@ -1588,8 +1616,9 @@ EXERCISES = [
             (lambda before, after, change: None, "Is there a return?"),
             (lambda before, after, change: after - before, "should be of type str"),
             (_merge_fault(torch.allclose), "more than torch.allclose does by default"),
+            (_by_taking_off, "more than torch.allclose does by default"),
         ],
-        right=[_by_distance, _by_allclose],
+        right=[_by_distance, _by_close_sums],
         hints=(
             "Subtract: what was really added is after - before. It is the change, or nothing, or the change "
             "turned round, or something else.",

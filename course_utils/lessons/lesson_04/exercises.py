@@ -70,6 +70,10 @@ ENERGY_MISTAKES = [
         lambda s: 1 - energy_curve(s),
     ),
     (
+        "You add first and square then. Square each value first: (4 + 2)**2 is not 4**2 + 2**2.",
+        lambda s: s.cumsum(0) ** 2 / s.sum() ** 2,
+    ),
+    (
         "You divide by the square of the sum. Divide by the sum of the squares, so that the curve ends at 1.",
         lambda s: (s**2).cumsum(0) / s.sum() ** 2,
     ),
@@ -219,6 +223,10 @@ NAMED_CUTS = [  # (message, what stands in the layer [out, in] given W, its chan
     ("The cut has no effect: the tuned weights still stand in the layer.", lambda W, D, r: W + D),
     ("The change is missing: this is the base model's weight at every rank.", lambda W, D, r: W),
     (
+        "set(0) puts the tuned weights back. 0 counts as false: ask whether rank is None.",
+        lambda W, D, r: W + best_rank(D, r) if r else W + D,
+    ),
+    (
         "W is missing: the cut change alone stands in the layer. Add self.base.",
         lambda W, D, r: best_rank(D, r),
     ),
@@ -265,9 +273,17 @@ def _check_rank_cut(cls):
                 )
             held[rank] = {n: weight_matrix(after.get_submodule(n)) for n in PAIR}
         _compare_cuts(held, base, changes, kind)
+        for again in (False, True):
+            cut.set(None)
+            if any(not torch.equal(after.state_dict()[f"{n}.weight"], tuned[f"{n}.weight"]) for n in PAIR):
+                raise Mistake(
+                    "After set(None), set(1), set(None) the weights are not the tuned ones. Copy self.tuned "
+                    "into the layer. If the layer holds that tensor itself, the next cut writes into it."
+                    if again
+                    else "set(None) should put the tuned weights back, bit for bit: self.tuned has them."
+                )
+            cut.set(1)
         cut.set(None)
-        if any(not torch.equal(after.state_dict()[f"{n}.weight"], tuned[f"{n}.weight"]) for n in PAIR):
-            raise Mistake("set(None) should put the tuned weights back, bit for bit: self.tuned has them.")
         if not all(torch.equal(value, start[name]) for name, value in _weights(before).items()):
             raise Mistake("The cut changes the model before tuning: add to a copy of its weights.")
         others = [name for name in tuned if name not in {f"{n}.weight" for n in PAIR}]
@@ -308,8 +324,8 @@ def _compare_cuts(held, base, changes, kind):
     )
     raise Mistake(
         f"After set({rank}) the weight of {where} is not W plus the best cut of its change to rank {rank}. "
-        "The ranks were set in the order 2, 1, 3, 0: start each time from self.base and the kept SVDs, not "
-        "from what the layer holds."
+        "The ranks were set in the order 2, 1, 3, 0: start each time from self.base and the kept SVDs, "
+        "change neither of them, and do not start from what the layer holds."
     )
 
 
@@ -352,6 +368,17 @@ class _NoModelBack(RankCut):
 class _NeverBack(RankCut):
     def set(self, rank):
         return super().set(10**6 if rank is None else rank)
+
+
+class _TunedItself(RankCut):
+    """At None the layer holds the kept tensor itself, not a copy."""
+
+    def set(self, rank):
+        if rank is not None:
+            return super().set(rank)
+        for name, weight in self.tuned.items():
+            self.model.get_submodule(name).weight.data = weight
+        return self.model
 
 
 class _NothingAtNone(RankCut):
@@ -732,6 +759,7 @@ EXERCISES = [
             (_NoModelBack, "should return the model"),
             (_NeverBack, "bit for bit"),
             (_NothingAtNone, "bit for bit"),
+            (_TunedItself, "the next cut writes into it"),
             (_OneLayer, "Only the first layer"),
             (_Untransposed, "On a square Conv1D"),
             (_IntoTheBase, "changes the model before tuning"),

@@ -19,15 +19,26 @@ def _points(*groups):
     ]
 
 
-@sweep("rank_rates", points=_points(("questions", "full", False, (None,), (1e-4, 2e-4, 5e-4))), seeds=CHOICE)
+@sweep(
+    "rank_rates",
+    points=_points(
+        ("questions", "full", False, (None,), (1e-4, 2e-4, 5e-4)),
+        ("questions", "c_attn", False, (1, 4, 8, 64), (1e-3, 3e-3, 1e-2, 3e-2)),
+        ("questions", "c_attn", True, (8, 64), (3e-4, 1e-3, 3e-3, 1e-2)),
+        ("questions", "all", False, (1, 8), (1e-3, 3e-3, 1e-2, 3e-2)),
+        ("invented", "full", False, (None,), (2e-4, 5e-4, 1e-3)),
+        ("invented", "c_attn", False, (4,), (3e-3, 1e-2, 3e-2)),
+    ),
+    seeds=CHOICE,
+)
 def rank_rates(point: dict, seed: int) -> dict:
     """To choose rates by, at a seed of its own. validation: loss on validation questions after 30 steps, or
     on the invented facts themselves after 300, in nats a token.
     """
-    model, tune = tuned(point, seed)
-    scored = question_examples("validation", sample=150) if point["task"] == "questions" else tune
     from course_utils.evaluation import mean_loss
 
+    model, tune = tuned(point, seed)
+    scored = question_examples("validation", sample=150) if point["task"] == "questions" else tune
     return {"validation": mean_loss(model, scored)}
 
 
@@ -36,9 +47,7 @@ def rank_rates(point: dict, seed: int) -> dict:
     points=[
         {"task": task, "lr": lr, "rslora": rslora, "rank": rank}
         for task, lr, rslora, ranks in (
-            ("questions", 1e-2, False, (1, 4, 8, 64)),
-            ("questions", 1e-2, True, (8, 64)),
-            ("questions", 1e-3, False, (1, 8, 64)),
+            ("questions", 3e-3, False, (1, 4, 8, 64)),
             ("questions", 1e-3, True, (8, 64)),
             ("invented", 1e-2, False, (1, 8, 64)),
         )
@@ -46,45 +55,34 @@ def rank_rates(point: dict, seed: int) -> dict:
     ],
 )
 def lora_rank(point: dict, seed: int) -> dict:
-    """LoRA on the default layers at alpha 16, batches of 16. loss: nats a token.
+    """LoRA on c_attn at alpha 16, batches of 16. loss: nats a token.
 
     questions: 30 steps, loss on held-out questions. invented: 300 steps on the 84 short questions about
     invented facts, and the loss on these themselves.
     """
-    import torch
-
-    from course_utils.data import batches
-    from course_utils.evaluation import mean_loss
-    from course_utils.methods.lora import apply_lora
-    from course_utils.methods.lora_fast import speed_up
-    from course_utils.models import load_model
-    from course_utils.training import scored_lm_loss, train
-
-    model, tokenizer = load_model("pocket")
-    if point["task"] == "questions":
-        steps, tune, scored = 30, question_examples("tune"), question_examples("held_out", sample=100)
-    else:
-        steps, tune = 300, question_examples("invented", kind="short")
-        scored = tune
-    torch.manual_seed(seed)
-    speed_up(apply_lora(model, point["rank"], 16.0, ["c_attn"], rslora=point["rslora"]))
-    stream = batches(tune, 16, seed, tokenizer.pad_token_id)
-    label = f"rank {point['rank']}, seed {seed}"
-    train(model, stream, steps=steps, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)
-    return {"loss": mean_loss(model, scored)}
+    return {"loss": reported_loss(point, seed)}
 
 
 @sweep(
     "lora_place",
-    points=_points(("invented", "all", False, (1,), (1e-2,)), ("invented", "c_attn", False, (4,), (1e-2,))),
+    points=_points(
+        ("invented", "all", False, (1,), (1e-2,)),
+        ("invented", "c_attn", False, (4,), (1e-2,)),
+        ("invented", "c_fc", False, (3,), (1e-2,)),
+        ("questions", "all", False, (1, 8), (3e-3,)),
+    ),
 )
 def lora_place(point: dict, seed: int) -> dict:
-    """LoRA with as many values in two places, tuned and scored as in lora_rank."""
+    """LoRA in several places, tuned and scored as in lora_rank."""
+    return {"loss": reported_loss(point, seed)}
+
+
+def reported_loss(point: dict, seed: int) -> float:
     from course_utils.evaluation import mean_loss
 
     model, tune = tuned(point, seed)
     scored = question_examples("held_out", sample=100) if point["task"] == "questions" else tune
-    return {"loss": mean_loss(model, scored)}
+    return mean_loss(model, scored)
 
 
 def tuned(point: dict, seed: int):
@@ -170,9 +168,9 @@ def rank_cut(point: dict, seed: int) -> dict:
     points=[
         {"start": start, "dimension": dimension, "lr": lr}
         for start, dimension, rates in (
-            ("pre-trained", 10, (0.3, 1.0, 3.0)),
+            ("pre-trained", 10, (0.3, 1.0, 3.0, 10.0)),
             ("pre-trained", 100, (0.3, 1.0, 3.0)),
-            ("pre-trained", 1000, (0.03, 0.1, 0.3)),
+            ("pre-trained", 1000, (0.03, 0.1, 0.3, 1.0)),
             ("pre-trained", 10_000, (0.01, 0.03, 0.1)),
         )
         for lr in rates
@@ -180,8 +178,6 @@ def rank_cut(point: dict, seed: int) -> dict:
 )
 def random_subspace(point: dict, seed: int) -> dict:
     """All weights tuned on questions in a random subspace, 50 steps of 16: loss on held-out questions."""
-    import torch
-
     from course_utils.data import batches
     from course_utils.evaluation import mean_loss
     from course_utils.methods.lora_analysis import RandomSubspace
@@ -189,9 +185,6 @@ def random_subspace(point: dict, seed: int) -> dict:
     from course_utils.training import train
 
     model, tokenizer = load_model("pocket")
-    if point["start"] == "random":
-        torch.manual_seed(seed)
-        model = type(model)(model.config).eval()
     space = RandomSubspace(model, point["dimension"], seed)
     stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
     label = f"{point['dimension']} dimensions, lr {point['lr']:g}, seed {seed}"

@@ -77,7 +77,7 @@ def _points(ax: Axes, points: Mapping[float, Sequence[float]], colour: str, name
 def _plain_numbers(ax: Axes) -> None:
     """Numbers such as 0.05, 0.1, 0.2 on a logarithmic y axis, not powers of ten."""
     low, high = ax.get_ylim()
-    steps = (1, 3) if high / low > 100 else (1, 2, 5)
+    steps = (1, 3) if high / low > 100 else (1, 2, 5) if high / low > 5 else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8)
     ticks = [step * 10.0**power for power in range(-4, 5) for step in steps]
     ticks = [tick for tick in ticks if low <= tick <= high]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -94,8 +94,10 @@ def by_values(
     live: {task: (values, loss)}, a star.
     """
     _, axes = plots.figure(title, "trained values", "loss (nats a token)", columns=len(tasks))
+    known = list(dict.fromkeys(place for places in tasks.values() for place in places))
     for ax, (task, places) in zip(axes, tasks.items(), strict=True):
-        for number, (place, points) in enumerate(places.items()):
+        for place, points in places.items():
+            number = known.index(place)
             losses = {values: one for values, (_, one) in points.items()}
             _points(ax, losses, COLOURS[number], place)
             shift = {"xytext": (5, 3) if number == 0 else (-5, -13), "textcoords": "offset points"}
@@ -105,7 +107,7 @@ def by_values(
                     at = (values, max(one) if number == 0 else min(one))
                     ax.annotate(f"r {rank}", at, color=COLOURS[number], **shift)
         if task in (live or {}):
-            ax.plot(*live[task], "*", markersize=11, color=COLOURS[3], label="the run above")
+            ax.plot(*live[task], "*", markersize=11, color=INK, label="the run above")
         ax.set(xscale="log", yscale="log")
         ax.set_title(task)
         ax.margins(0.1, 0.15)
@@ -121,7 +123,7 @@ def by_values(
 
 def by_rate(grids: Mapping[str, Mapping[int, Mapping[float, Sequence[float]]]], title: str) -> None:
     """Loss over the rate, a panel a scale and a line a rank: {scale: {rank: {rate: losses by seed}}}."""
-    _, axes = plots.figure(title, "learning rate", "held-out loss (nats a token)", columns=2, sharey=True)
+    _, axes = plots.figure(title, "learning rate", "validation loss (nats a token)", columns=2, sharey=True)
     for ax, (scale, ranks) in zip(axes, grids.items(), strict=True):
         for number, (rank, losses) in enumerate(ranks.items()):
             apart = {rate * 1.06 ** (number - 1): values for rate, values in losses.items()}

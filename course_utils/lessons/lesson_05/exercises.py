@@ -1,108 +1,175 @@
-"""Exercises of lesson 05: an adapter's size and names on disk, a batch of several, sums, cutting a sum."""
+"""Exercises of lesson 05: an adapter on disk, a batch of several adapters, sums, cutting a sum."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+import json
+import os
+import tempfile
+from pathlib import Path
 
-from course_utils.checks.compare import Mistake, call, compare, unchanged
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from course_utils.checks.compare import Mistake, compare, unchanged
 from course_utils.checks.exercises import Exercise, close, expect_tensor
 from course_utils.checks.largest import Largest
-from course_utils.methods.lora_files import peft_tensors
+from course_utils.lessons.lesson_05.parts import mixed_lora, save_adapter, stacked_sum
+from course_utils.methods.lora import apply_lora, get_adapter, is_conv1d, lora_layers
+from course_utils.methods.lora_files import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    adapter_config,
+    peft_tensors,
+    read_adapter,
+)
+from course_utils.methods.lora_files import save_adapter as package_save_adapter
 
 
-def adapter_bytes(sizes, rank, bytes_per_value=4):
-    """Bytes of A [rank, in] and B [out, rank] of layers; sizes: (in, out) of each."""
-    return sum(rank * (n_in + n_out) for n_in, n_out in sizes) * bytes_per_value
+class _Block(nn.Module):
+    """Two linear layers whose names end alike in two places, as c_proj does in GPT-2."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.attn = nn.ModuleDict({"c_attn": layer(6, 9), "c_proj": layer(6, 6)})
+        self.mlp = nn.ModuleDict({"c_fc": layer(6, 10), "c_proj": layer(10, 6)})
 
 
-BYTES_INPUTS = [
-    ([(6, 10), (6, 10), (20, 3)], 2),
-    call([(64, 192), (64, 64), (256, 64), (64, 256)], 5, bytes_per_value=2),
-    call([(7, 9)], 3, bytes_per_value=1),
-]
+class _Blocks(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.h = nn.ModuleList(_Block(layer) for _ in range(2))
 
 
-def _bytes(fault):
-    """A wrong adapter_bytes: fault(sizes, rank, bytes of a value)."""
-    return lambda sizes, rank, bytes_per_value=4: fault(sizes, rank, bytes_per_value)
+def _adapted(layer, targets, **options):
+    """A small model with filled adapters on layers made by layer(in, out)."""
+    model = apply_lora(_Blocks(layer), target_modules=targets, **options)
+    for wrapped in lora_layers(model).values():
+        nn.init.normal_(wrapped.lora_B)
+    return model
 
 
-def _bytes_in_numpy(sizes, rank, bytes_per_value=4):
-    return np.sum(sizes) * rank * bytes_per_value
+def _conv1d(n_in, n_out):
+    return Conv1D(n_out, n_in)
 
 
-def _bytes_of_tensors(sizes, rank, bytes_per_value=4):
-    values = 0
-    for n_in, n_out in sizes:
-        values += torch.empty(rank, n_in).numel() + torch.empty(n_out, rank).numel()
-    return bytes_per_value * values
+def _check_save_adapter(fn):
+    _expect_saved(fn, _adapted(_conv1d, ["attn.c_proj"], rank=2, alpha=6.0))
+    _expect_saved(fn, _adapted(nn.Linear, ["c_attn", "c_fc"], rank=3, alpha=4.5))
+    _expect_saved(fn, _adapted(_conv1d, ["c_attn", "c_proj", "c_fc"], rank=4, alpha=8.0, rslora=True))
 
 
-BYTES_MISTAKES = [
-    (
-        "These are values, not bytes: an fp32 value takes 4 bytes.",
-        _bytes(lambda sizes, rank, each: adapter_bytes(sizes, rank, 1)),
-    ),
-    (
-        "8 is the number of bits in a byte. An fp32 value takes 4 bytes.",
-        _bytes(lambda sizes, rank, each: adapter_bytes(sizes, rank, 8)),
-    ),
-    (
-        "These are bits: bytes_per_value is in bytes already.",
-        _bytes(lambda sizes, rank, each: 8 * adapter_bytes(sizes, rank, each)),
-    ),
-    (
-        "You count A alone. B is saved too: rank columns of `out` values.",
-        _bytes(lambda sizes, rank, each: each * rank * sum(n for n, _ in sizes)),
-    ),
-    (
-        "You count B alone. A is saved too: rank rows of `in` values.",
-        _bytes(lambda sizes, rank, each: each * rank * sum(n for _, n in sizes)),
-    ),
-    (
-        "This is the first layer only. Every adapted layer has an A and a B of its own.",
-        _bytes(lambda sizes, rank, each: adapter_bytes(sizes[:1], rank, each)),
-    ),
-    (
-        "These are the weight matrices themselves. What is saved is A and B.",
-        _bytes(lambda sizes, rank, each: each * sum(i * o for i, o in sizes)),
-    ),
-    (
-        "This is the size of the products B A. What is saved is A and B.",
-        _bytes(lambda sizes, rank, each: each * rank * sum(i * o for i, o in sizes)),
-    ),
-    (
-        "The rank is missing: A has rank rows, B has rank columns.",
-        _bytes(lambda sizes, rank, each: adapter_bytes(sizes, 1, each)),
-    ),
-    (
-        "bytes_per_value has no effect: in bf16 (2 bytes a value) it is half of that in fp32.",
-        _bytes(lambda sizes, rank, each: adapter_bytes(sizes, rank)),
-    ),
-]
+def _expect_saved(fn, model):
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "adapters" / "one"
+        with unchanged(model=model):
+            try:
+                result = fn(model, folder)
+            except FileNotFoundError as error:
+                raise Mistake(
+                    "The folder, or one above it, does not exist yet: make it with "
+                    "folder.mkdir(parents=True, exist_ok=True)."
+                ) from error
+        _expect_files(folder)
+        _expect_config(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")), model)
+        _expect_named(load_file(folder / WEIGHTS_FILE), model)
+        try:
+            read_adapter(folder)
+        except ValueError as error:
+            said = str(error).replace(str(folder), "the folder")
+            raise Mistake(f"The course's reader refuses what you wrote: {said}") from error
+        if result is None or Path(result) != folder:
+            raise Mistake(f"Return the folder; you return {result!r}.")
+        try:
+            fn(model, str(folder))
+        except FileExistsError as error:
+            raise Mistake("A second save into the same folder stops: mkdir needs exist_ok=True.") from error
+        except TypeError as error:
+            raise Mistake("The folder may come as a text too: take Path(folder) first.") from error
 
 
-def _check_peft_tensors(fn):
-    draw = torch.randn
-    _expect_named(
-        fn, {"h.0.attn.c_proj": (draw(2, 4), draw(4, 2)), "h.0.attn.c_attn": (draw(2, 4), draw(6, 2))}
-    )
-    _expect_named(fn, {"model.layers.11.mlp.up_proj": (draw(3, 5), draw(7, 3))})
-    _expect_named(fn, {f"layer.{number}": (draw(1, 3), draw(3, 1)) for number in range(3)})
+def _expect_files(folder):
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / file).is_file():
+            found = sorted(path.name for path in folder.glob("*")) if folder.is_dir() else []
+            raise Mistake(f"There is no {file} in the folder; it has {found or 'no files'}.")
+    try:
+        is_object = isinstance(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")), dict)
+    except ValueError:
+        is_object = False
+    if not is_object:
+        raise Mistake(f"{CONFIG_FILE} does not hold a JSON object: write json.dumps(config) as its text.")
 
 
-def _expect_named(fn, tensors):
+NEEDED = {
+    "peft_type": 'PEFT asks it which kind of adapter this is: "LORA".',
+    "r": "Nobody knows the rank otherwise.",
+    "lora_alpha": "The factor before B A is not in the tensors.",
+    "target_modules": "PEFT has to know which layers it wraps.",
+}
+
+
+def _expect_config(config, model):
+    layers = lora_layers(model)
+    first = next(iter(layers.values()))
+    for name, reason in NEEDED.items():
+        if name not in config:
+            raise Mistake(f"{CONFIG_FILE} lacks {name!r}. {reason}")
+    if config["peft_type"] != "LORA":
+        raise Mistake(f'peft_type should be "LORA", and is {config["peft_type"]!r}.')
+    if config["r"] != first.rank:
+        raise Mistake(f"r should be the rank, {first.rank}, and is {config['r']!r}.")
+    if config["lora_alpha"] != first.alpha:
+        is_scale = isinstance(config["lora_alpha"], int | float) and close(config["lora_alpha"], first.scale)
+        raise Mistake(
+            "lora_alpha holds the scale. PEFT divides alpha by the rank itself: write alpha."
+            if is_scale
+            else f"lora_alpha should be {first.alpha}, and is {config['lora_alpha']!r}."
+        )
+    if bool(config.get("use_rslora")) != first.rslora:
+        raise Mistake(
+            "This adapter has the scale alpha / sqrt(r), and the config does not say so: use_rslora."
+            if first.rslora
+            else "use_rslora is set for an adapter whose scale is alpha / r."
+        )
+    if bool(config.get("fan_in_fan_out")) != any(is_conv1d(layer.original) for layer in layers.values()):
+        raise Mistake(
+            "fan_in_fan_out says whether the layers store their weight as [in, out], as Conv1D does: "
+            "True for it, False for nn.Linear."
+        )
+    _expect_target_modules(config["target_modules"], model, list(layers))
+
+
+def _expect_target_modules(targets, model, names):
+    if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
+        raise Mistake(f"target_modules should be a list of names, and is {str(targets)[:60]}.")
+    ends = tuple(f".{target}" for target in targets)
+    every = [name for name, _ in model.named_modules()]
+    reached = [name for name in every if name in targets or name.endswith(ends)]
+    if missing := [name for name in names if name not in reached]:
+        raise Mistake(f"target_modules do not reach {missing[0]}, which has an adapter.")
+    if more := [name for name in reached if name not in names]:
+        raise Mistake(
+            f"target_modules reach {more[0]} too, which has no adapter. short_targets(model, names) gives "
+            "the shortest ends that reach the right layers alone."
+        )
+
+
+def _expect_named(result, model):
+    tensors = get_adapter(model).tensors
     right = peft_tensors(tensors)
-    with unchanged(tensors=tensors):
-        result = fn(tensors)
-    if result is None:
-        raise Mistake("the result is None. Is there a return?")
-    if not isinstance(result, dict):
-        raise Mistake(f"Return a dict from name to tensor, not {type(result).__name__}.")
-    if len(result) != len(right):
-        raise Mistake(f"Each layer has an A and a B: {len(right)} tensors. Yours are {len(result)}.")
-    names = sorted(map(str, result))
+    names = sorted(result)
+    if len(result) > len(right):
+        raise Mistake(
+            f"The file has {len(result)} tensors, and should have {len(right)}: A and B of each adapted "
+            "layer. The frozen weights stay with the base model."
+        )
+    if len(result) < len(right):
+        raise Mistake(
+            f"Each layer has an A and a B: {len(right)} tensors. Yours are {len(result)}. Is one name used "
+            "for several?"
+        )
     if any(".default" in name for name in names):
         raise Mistake(
             '"default" is the adapter\'s name while it is in a PeftModel. The file does not have '
@@ -124,8 +191,9 @@ def _expect_named(fn, tensors):
             f"{wrong!r} is no name that PEFT looks for. It wants base_model.model.LAYER"
             ".lora_A.weight, and the same with lora_B."
         )
+    scale = next(iter(lora_layers(model).values())).scale
     for name, tensor in right.items():
-        value = expect_tensor(result[name])
+        value = result[name]
         other = right[name.replace(".lora_A.", ".lora_?.").replace(".lora_B.", ".lora_A.").replace("?", "B")]
         if value.shape == other.shape and close(value, other):
             raise Mistake(f"A and B are swapped: {name} holds the other one of the pair.")
@@ -134,47 +202,106 @@ def _expect_named(fn, tensors):
                 "The matrices are transposed. PEFT stores A as [rank, in] and B as [out, rank] for "
                 "Conv1D too; only the layer's own weight lies the other way."
             )
-        if not close(expect_tensor(value, tensor.shape, name), tensor):
-            raise Mistake(f"{name} should be the tensor unchanged: no scale in it, that is in the config.")
+        if value.shape == tensor.shape and close(value, scale * tensor):
+            raise Mistake(
+                f"{name} has the scale in it. PEFT multiplies by alpha / r itself: it would come in twice."
+            )
+        if value.shape != tensor.shape or value.dtype != tensor.dtype or not close(value, tensor):
+            raise Mistake(f"{name} should be the layer's own tensor, unchanged, in {tensor.dtype}.")
+
+
+def _saved(config=None, tensors=None):
+    """A wrong save_adapter: config(dict, model) and tensors(dict, model) change what is written."""
+
+    def save(model, folder):
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = adapter_config(model)
+        named = peft_tensors(get_adapter(model).tensors)
+        entries = config(entries, model) if config else entries
+        named = tensors(named, model) if tensors else named
+        (folder / CONFIG_FILE).write_text(json.dumps(entries), encoding="utf-8")
+        save_file({name: value.contiguous() for name, value in named.items()}, folder / WEIGHTS_FILE)
+        return folder
+
+    return save
+
+
+def _without(key):
+    return _saved(config=lambda entries, model: {k: v for k, v in entries.items() if k != key})
+
+
+def _with(**changes):
+    return _saved(config=lambda entries, model: entries | changes)
 
 
 def _renamed(change):
-    """A wrong peft_tensors: change(name) for every name."""
-    return lambda tensors: {change(name): value for name, value in peft_tensors(tensors).items()}
+    return _saved(tensors=lambda named, model: {change(name): value for name, value in named.items()})
 
 
 def _other_pairs(change):
-    """A wrong peft_tensors: change(A, B) gives the two tensors to store."""
-    return lambda tensors: peft_tensors({name: change(A, B) for name, (A, B) in tensors.items()})
+    """A wrong save_adapter: change(A, B) gives the two tensors to store."""
+    return _saved(
+        tensors=lambda named, model: peft_tensors(
+            {name: change(A, B) for name, (A, B) in get_adapter(model).tensors.items()}
+        )
+    )
 
 
-def _scaled_in_place(tensors):
-    for _, B in tensors.values():
-        B.mul_(2)
-    return peft_tensors(tensors)
+def _scale_of(model):
+    return next(iter(lora_layers(model).values())).scale
 
 
-def _two_loops(tensors):
-    result = {}
-    for index, letter in enumerate("AB"):
-        for layer in tensors:
-            name = ".".join(["base_model", "model", layer, f"lora_{letter}", "weight"])
-            result[name] = tensors[layer][index].clone()
-    return result
+def _scaled_in_place(model, folder):
+    for layer in lora_layers(model).values():
+        layer.lora_B.data.mul_(layer.scale)
+    return save_adapter(model, folder)
 
 
-def _one_expression(tensors):
-    return {
-        "base_model.model." + layer + ".lora_" + letter + ".weight": value
-        for layer, pair in tensors.items()
-        for letter, value in zip("AB", pair, strict=True)
-    }
+def _without_folder(model, folder):
+    (Path(folder) / CONFIG_FILE).write_text("{}", encoding="utf-8")
 
 
-def mixed_lora(x, A, B, which, scale):
-    """Each row's change by its own adapter: x [b, t, in], A [n, r, in], B [n, out, r], which [b]."""
-    low = x @ A[which].mT  # (b, t, r)
-    return scale * low @ B[which].mT  # (b, t, out)
+def _new_folder_only(model, folder):
+    Path(folder).mkdir(parents=True)
+    return save_adapter(model, folder)
+
+
+def _text_refused(model, folder):
+    return save_adapter(model, folder / "")
+
+
+def _pickled(model, folder):
+    save_adapter(model, folder)
+    (Path(folder) / WEIGHTS_FILE).unlink()
+    torch.save(peft_tensors(get_adapter(model).tensors), Path(folder) / "adapter_model.bin")
+
+
+def _config_as_python(model, folder):
+    save_adapter(model, folder)
+    (Path(folder) / CONFIG_FILE).write_text(str(adapter_config(model)), encoding="utf-8")
+
+
+def _returns_nothing(model, folder):
+    save_adapter(model, folder)
+
+
+def _last_parts(model, names):
+    return sorted({name.rpartition(".")[2] for name in names})
+
+
+def _two_loops(model, folder):
+    folder = Path(folder)
+    os.makedirs(folder, exist_ok=True)
+    tensors = {}
+    for letter in "AB":
+        for name, layer in lora_layers(model).items():
+            key = ".".join(["base_model", "model", name, f"lora_{letter}", "weight"])
+            tensors[key] = getattr(layer, f"lora_{letter}").data
+    save_file(tensors, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
+    with open(folder / CONFIG_FILE, "w", encoding="utf-8") as file:
+        json.dump(adapter_config(model) | {"target_modules": list(lora_layers(model))}, file, indent=2)
+    return str(folder)
 
 
 def _requests(b, t, n, r, n_in, n_out, scale, which):
@@ -270,11 +397,36 @@ MIXED_MISTAKES = [
 ]
 
 
-def stacked_sum(A1, B1, A2, B2, w1, w2):
-    """A and B whose product B A is w1 B1 A1 + w2 B2 A2; A's [r, in], B's [out, r], ranks may differ."""
-    A = torch.cat([A1, A2])  # (r1 + r2, in)
-    B = torch.cat([w1 * B1, w2 * B2], dim=1)  # (out, r1 + r2)
-    return A, B
+MIXED = compare(
+    mixed_lora,
+    _mixed_batches,
+    MIXED_MISTAKES,
+    else_="Row i should be scale * (x[i] A^T) B^T, with A = A[which[i]] and B = B[which[i]].",
+    gradient=("x", "A", "B"),
+    extremes=[
+        ("In a batch of one row:", lambda: [_requests(1, 3, 2, 2, 5, 4, 0.5, [1])]),
+        ("With one adapter for all rows:", lambda: [_requests(3, 2, 1, 2, 4, 5, 0.5, [0, 0, 0])]),
+    ],
+)
+
+
+def _check_mixed(fn):
+    MIXED(fn)
+    n_in, n_out = 40, 50
+    arguments = _requests(3, 4, 2, 2, n_in, n_out, 0.5, [0, 1, 1])
+    with Largest() as largest:
+        fn(*arguments)
+    if largest.values >= n_in * n_out:
+        raise Mistake(
+            "The values are right, and you form B A, which is as large as the weight, for every row. Go from "
+            "the left: x A^T first, then B^T on its r numbers."
+        )
+
+
+def _one_adapter_only(x, A, B, which, scale):
+    if len(x) == 1:
+        which = torch.zeros_like(which)
+    return mixed_lora(x, A, B, which, scale)
 
 
 def _pair(result):
@@ -519,58 +671,71 @@ def _values_in_A(A, B, rank):
 
 EXERCISES = [
     Exercise(
-        name="adapter_bytes",
+        name="save_adapter",
         lesson="05",
-        minutes=5,
-        difficulty=1,
-        reference=adapter_bytes,
-        check=compare(
-            adapter_bytes,
-            BYTES_INPUTS,
-            BYTES_MISTAKES,
-            else_="A layer has rank * (in + out) values, each of bytes_per_value bytes.",
-        ),
+        minutes=15,
+        difficulty=2,
+        reference=save_adapter,
+        check=_check_save_adapter,
         wrong=[
-            (_bytes(lambda sizes, rank, each: adapter_bytes(sizes, rank, each) + 1), "rank * (in + out)"),
-            (_bytes(lambda sizes, rank, each: None), "Is there a return"),
-            (_bytes(lambda sizes, rank, each: 440), "rank * (in + out)"),
-            (_bytes(lambda sizes, rank, each: adapter_bytes(sizes, 2, each)), "rank * (in + out)"),
-        ],
-        right=[_bytes_in_numpy, _bytes_of_tensors],
-        hints=(
-            "Only A and B are saved, for every adapted layer. How many values have they, and how many "
-            "bytes is one?",
-            "A is [rank, in], B is [out, rank]: rank * (in + out) values a layer. Sum over the layers, "
-            "times bytes_per_value.",
-        ),
-    ),
-    Exercise(
-        name="peft_tensors",
-        lesson="05",
-        minutes=8,
-        difficulty=1,
-        reference=peft_tensors,
-        check=_check_peft_tensors,
-        wrong=[
+            (_without("peft_type"), "lacks 'peft_type'"),
+            (_without("r"), "lacks 'r'"),
+            (_without("lora_alpha"), "lacks 'lora_alpha'"),
+            (_without("target_modules"), "lacks 'target_modules'"),
+            (_without("use_rslora"), "alpha / sqrt(r)"),
+            (_without("fan_in_fan_out"), "fan_in_fan_out says"),
+            (_with(fan_in_fan_out=True), "fan_in_fan_out says"),
+            (_with(use_rslora=True), "use_rslora is set"),
+            (_with(peft_type="lora"), 'should be "LORA"'),
+            (_with(r=8), "r should be the rank"),
+            (_with(lora_alpha=16), "lora_alpha should be"),
+            (_saved(config=lambda c, m: c | {"lora_alpha": _scale_of(m)}), "lora_alpha holds the scale"),
+            (
+                _saved(config=lambda c, m: c | {"target_modules": _last_parts(m, lora_layers(m))}),
+                "which has no adapter",
+            ),
+            (_with(target_modules=["c_attn"]), "do not reach"),
+            (_with(target_modules="all-linear"), "a list of names"),
             (_renamed(lambda name: name.removeprefix("base_model.model.")), "begins with"),
             (_renamed(lambda name: name.removesuffix(".weight")), "end with"),
             (_renamed(lambda name: name.replace(".weight", ".default.weight")), "one file, one adapter"),
             (_renamed(lambda name: name.replace(".lora_", ".weight.lora_")), "no name that PEFT looks for"),
-            (_renamed(lambda name: name.replace(".attn.c_attn.", ".")), "no name that PEFT looks for"),
+            (_renamed(lambda name: name.split(".lora_")[1]), "Is one name used"),
             (_other_pairs(lambda A, B: (B, A)), "A and B are swapped"),
             (_other_pairs(lambda A, B: (A.T, B.T)), "transposed"),
-            (_other_pairs(lambda A, B: (A, 2 * B)), "no scale"),
-            (_scaled_in_place, "tensors was changed"),
-            (lambda tensors: peft_tensors(dict(list(tensors.items())[:1])), "4 tensors"),
-            (lambda tensors: list(peft_tensors(tensors).items()), "Return a dict"),
-            (lambda tensors: None, "Is there a return"),
+            (_other_pairs(lambda A, B: (A, B + 1)), "the layer's own tensor"),
+            (_other_pairs(lambda A, B: (A.half(), B.half())), "unchanged, in torch.float32"),
+            (_with(bias="all"), "refuses what you wrote: the folder uses bias"),
+            (_with(use_dora=True), "refuses what you wrote: the folder uses use_dora"),
+            (_with(task_type="SEQ_CLS"), "task_type cannot be 'SEQ_CLS'"),
+            (_returns_nothing, "Return the folder"),
+            (
+                _saved(
+                    tensors=lambda named, m: {
+                        k: v * _scale_of(m) if "lora_B" in k else v for k, v in named.items()
+                    }
+                ),
+                "has the scale in it",
+            ),
+            (_saved(tensors=lambda named, m: named | dict(m.state_dict())), "stay with the base model"),
+            (_scaled_in_place, "model was changed"),
+            (_without_folder, "does not exist yet"),
+            (_new_folder_only, "A second save"),
+            (_text_refused, "may come as a text"),
+            (_pickled, "no adapter_model.safetensors"),
+            (_config_as_python, "a JSON object"),
+            (lambda model, folder: None, "no adapter_config.json"),
         ],
-        right=[_two_loops, _one_expression],
+        right=[_two_loops, package_save_adapter],
+        then="From here on your function writes the adapters of this lesson. Run the cells below again.",
         hints=(
-            "One loop over the layers that puts two entries into a new dict. The tensors stay as they "
-            "are; only the names are made.",
-            'f"base_model.model.{layer}.lora_A.weight" for A [rank, in], and the same with lora_B for B '
-            "[out, rank].",
+            "Two files. The config says what the tensors alone do not: the rank, alpha, the kind of scale, "
+            "the layers, and how these store their weight. The other file has A and B of each layer, "
+            "untouched, under PEFT's names.",
+            'Loop over lora_layers(model).items(). The keys are f"base_model.model.{name}.lora_A.weight" '
+            "[r, in] and the same with lora_B [out, r]. The first layer knows rank, alpha and rslora. "
+            "json.dumps(config) is the text of adapter_config.json; save_file(tensors, path) writes the "
+            "other file.",
         ),
     ),
     Exercise(
@@ -579,14 +744,11 @@ EXERCISES = [
         minutes=10,
         difficulty=2,
         reference=mixed_lora,
-        check=compare(
-            mixed_lora,
-            _mixed_batches,
-            MIXED_MISTAKES,
-            else_="Row i should be scale * (x[i] A^T) B^T, with A = A[which[i]] and B = B[which[i]].",
-            gradient=("x", "A", "B"),
-        ),
+        check=_check_mixed,
         wrong=[
+            *((wrong, message) for message, wrong in MIXED_MISTAKES),
+            (lambda x, A, B, which, scale: scale * x @ (B[which] @ A[which]).mT, "as large as the weight"),
+            (_one_adapter_only, "In a batch of one row"),
             (lambda x, A, B, which, scale: 2 * mixed_lora(x, A, B, which, scale), "Row i should be"),
             (lambda x, A, B, which, scale: mixed_lora(x, A, B, which, scale).sum(1), "shape"),
             (_mixed_in_place, "changes its argument x in place"),

@@ -1,85 +1,157 @@
-"""Stored experiment: where to put LoRA, against full fine-tuning; and a step for the memory meter."""
+"""Stored experiments: where to put LoRA, and its variants, at equal numbers of values and best rates."""
 
 import functools
 
 from course_utils.lessons.lesson_04.experiments import question_examples
-from course_utils.memory import random_batch
-from course_utils.methods.lora import apply_lora, attention_targets
 from course_utils.stored_runs import sweep
 
-
-def lora_training_step(model="pocket", batch_size=8, tokens=128):
-    """For memory.measure_peak: the step of memory.training_step with LoRA on the attention layers."""
-    from course_utils.models import load_model
-    from course_utils.training import accumulated_step, adamw, fast_lm_loss
-
-    model = load_model(model)[0]
-    apply_lora(model, 8, 16.0, attention_targets(model))
-    batch = random_batch(model, batch_size, tokens)
-    optimizer = adamw(model, lr=1e-5)
-
-    def step():
-        accumulated_step(model, [batch], fast_lm_loss)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-LAYERS = {  # name of the choice: (ends of layer names, thirds of the fused c_attn, rank)
-    "query": (["c_attn"], [0], 16),
-    "value": (["c_attn"], [2], 16),
-    "c_attn": (["c_attn"], None, 8),
-    "MLP": (["c_fc", "mlp.c_proj"], None, 3),
-    "all": (["c_attn", "c_proj", "c_fc"], None, 2),
+CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+STEPS = {"known": 40, "invented": 150}
+PLACES = {  # (ends of layer names, rank): as many trained values each, the MLP's 4% more
+    "c_attn": (["c_attn"], 12),
+    "attention": (["c_attn", "attn.c_proj"], 8),
+    "MLP": (["c_fc", "mlp.c_proj"], 5),
+    "all linear": (None, 3),
 }
+PLACE_RATES = {  # tried for each place, and on known facts for full fine-tuning
+    ("known", "LoRA"): (1e-3, 3e-3, 1e-2, 3e-2),
+    ("known", "full"): (1e-4, 2e-4, 5e-4, 1e-3),
+    ("invented", "LoRA"): (3e-3, 1e-2, 3e-2),
+}
+BEST_PLACE_RATES = {"attention": 1e-2, "MLP": 1e-2, "all linear": 1e-2}  # on invented facts: place_rates
+
+
+@sweep(
+    "place_rates",
+    points=[
+        {"task": task, "place": place, "lr": lr}
+        for task in STEPS
+        for place in (*PLACES, "full")
+        for lr in PLACE_RATES.get((task, "full" if place == "full" else "LoRA"), ())
+    ],
+    seeds=CHOICE,
+)
+def place_rates(point: dict, seed: int) -> dict:
+    """To choose rates by, at a seed of its own. validation: as in `judged`, on validation questions."""
+    return {"validation": judged(tuned_at(point, seed), point["task"], "validation")}
 
 
 @sweep(
     "lora_layers",
-    points=[
-        {"layers": layers, "lr": lr}
-        for choices, rates in ((LAYERS, (3e-3, 1e-2, 3e-2)), (["full"], (5e-5, 1e-4, 2e-4, 5e-4, 1e-3)))
-        for layers in choices
-        for lr in rates
-    ],
-    seeds=range(3),
+    points=[{"task": "invented", "place": place, "lr": lr} for place, lr in BEST_PLACE_RATES.items()],
 )
-def lora_placement(point: dict, seed: int) -> dict:
-    """Full fine-tuning, or LoRA at alpha 2 r on some layers, all with nearly as many trained values.
+def lora_layers(point: dict, seed: int) -> dict:
+    """LoRA at alpha 2 r in each place, on invented facts, at the rate that place_rates chose.
 
-    40 steps of 16 questions, answered in sentences. target_loss: 100 held-out ones; forgetting: rise of the
-    loss on 40 source texts.
+    loss: as in `judged`; forgetting: rise of the loss on 40 source texts, nats a token.
     """
+    from course_utils.evaluation import mean_loss
+
+    model = tuned_at(point, seed)
+    return {
+        "loss": judged(model, point["task"], "held_out"),
+        "forgetting": mean_loss(model, source()) - base_source_loss(),
+    }
+
+
+def judged(model, task: str, split: str) -> float:
+    """Nats a token of answers in sentences: to questions of the split, or to the invented ones themselves."""
+    from course_utils.evaluation import mean_loss
+
+    if task == "invented":
+        return mean_loss(model, question_examples("invented", "sentence"))
+    return mean_loss(model, question_examples(split, "sentence", sample=150))
+
+
+def tuned_at(point: dict, seed: int):
+    """The pocket model tuned on the point's task in the point's place."""
     import torch
 
-    from course_utils.data import batches
-    from course_utils.evaluation import mean_loss
-    from course_utils.methods.lora import adapt_outputs, apply_lora, count_trainable
-    from course_utils.methods.lora import lora_layers as adapted
+    from course_utils.methods.lora import apply_lora
     from course_utils.methods.lora_fast import speed_up
     from course_utils.models import load_model
     from course_utils.training import scored_lm_loss, train
 
     model, tokenizer = load_model("pocket")
     torch.manual_seed(seed)
-    trained = count_trainable(model)[0]
-    if point["layers"] != "full":
-        targets, parts, rank = LAYERS[point["layers"]]
-        speed_up(apply_lora(model, rank, 2.0 * rank, targets))
-        trained = count_trainable(model)[0]
-        width = model.config.n_embd
-        for layer in adapted(model).values() if parts else ():
-            adapt_outputs(layer, [slice(part * width, (part + 1) * width) for part in parts])
-            trained -= rank * width * (3 - len(parts))
-    stream = batches(question_examples("tune", "sentence"), 16, seed, tokenizer.pad_token_id)
-    label = f"{point['layers']}, lr {point['lr']:g}, seed {seed}"
-    train(model, stream, steps=40, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)
-    return {
-        "trained": trained,
-        "target_loss": mean_loss(model, question_examples("held_out", "sentence", sample=100)),
-        "forgetting": mean_loss(model, source()) - base_source_loss(),
-    }
+    if point["place"] != "full":
+        layers, rank = PLACES[point["place"]]
+        speed_up(apply_lora(model, rank, 2.0 * rank, layers))
+    label = f"{point['task']}, {point['place']}, lr {point['lr']:g}, seed {seed}"
+    stream = question_stream(point["task"], seed, tokenizer.pad_token_id)
+    settings = {"steps": STEPS[point["task"]], "lr": point["lr"], "seed": seed, "label": label}
+    train(model, stream, loss_fn=scored_lm_loss, **settings)
+    return model
+
+
+def question_stream(task: str, seed: int, pad_id: int):
+    """Endless batches of 16 questions of a task, answered in sentences."""
+    from course_utils.data import batches
+
+    split = {"known": "tune", "invented": "invented"}[task]
+    return batches(question_examples(split, "sentence"), 16, seed, pad_id)
+
+
+VARIANT_STEPS = 60
+VARIANT_RATES = {  # (variant, alpha, ratio of LoRA+): rates tried
+    ("LoRA", 16.0, 1.0): (3e-3, 1e-2, 3e-2),
+    ("LoRA", 64.0, 1.0): (1e-3, 3e-3, 1e-2),
+    ("LoRA+", 16.0, 16.0): (3e-4, 1e-3, 3e-3, 1e-2),
+    ("DoRA", 16.0, 1.0): (3e-3, 1e-2, 3e-2),
+    ("PiSSA", 16.0, 1.0): (1e-3, 3e-3, 1e-2, 3e-2),
+}
+BEST_VARIANT_RATES = {  # the winners of variant_rates, which lora_variants takes
+    ("LoRA", 16.0, 1.0): 1e-2,
+    ("LoRA", 64.0, 1.0): 3e-3,
+    ("LoRA+", 16.0, 16.0): 3e-3,
+    ("DoRA", 16.0, 1.0): 1e-2,
+    ("PiSSA", 16.0, 1.0): 1e-2,
+}
+
+
+def _variant_points(rates: dict) -> list[dict]:
+    """Points on the invented facts."""
+    return [
+        {"task": "invented", "variant": variant, "alpha": alpha, "ratio": ratio, "lr": lr}
+        for (variant, alpha, ratio), found in rates.items()
+        for lr in (found if isinstance(found, tuple) else (found,))
+    ]
+
+
+@sweep("variant_rates", points=_variant_points(VARIANT_RATES), seeds=CHOICE)
+def variant_rates(point: dict, seed: int) -> dict:
+    """To choose rates and alpha by, at a seed of its own. validation: as in `judged`."""
+    return {"validation": judged(tuned_variant(point, seed), point["task"], "validation")}
+
+
+@sweep("lora_variants", points=_variant_points(BEST_VARIANT_RATES))
+def lora_variants(point: dict, seed: int) -> dict:
+    """Rank 8 on all linear layers, each variant at the rate that variant_rates chose. loss: as `judged`."""
+    return {"loss": judged(tuned_variant(point, seed), point["task"], "held_out")}
+
+
+def tuned_variant(point: dict, seed: int):
+    """The pocket model tuned by a variant of LoRA at rank 8."""
+    import torch
+
+    from course_utils.methods import lora
+    from course_utils.methods.lora_fast import speed_up
+    from course_utils.methods.lora_variants import plus_groups, start_pissa, to_dora, train_groups
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    torch.manual_seed(seed)
+    lora.apply_lora(model, 8, point["alpha"])
+    if point["variant"] == "PiSSA":
+        for layer in lora.lora_layers(model).values():
+            start_pissa(layer)
+    if point["variant"] == "DoRA":
+        to_dora(model)
+    speed_up(model)
+    torch.manual_seed(seed)
+    stream = question_stream(point["task"], seed, tokenizer.pad_token_id)
+    train_groups(model, stream, VARIANT_STEPS, plus_groups(model, point["lr"], point["ratio"]))
+    return model
 
 
 @functools.cache

@@ -1,330 +1,617 @@
-"""Exercises of lesson 06: int8 by blocks, FP4 from its bits, packing, counting bits, gradients of QLoRA."""
+"""Exercises of lesson 06: the 4-bit quantiser, terms of the loss, the layer's backward pass, bits."""
 
 from __future__ import annotations
 
+import weakref
+
 import torch
+import torch.nn.functional as F
 
-from course_utils.checks.compare import Mistake, compare
-from course_utils.checks.exercises import Exercise, close, expect_tensor
+from course_utils.checks.compare import Mistake, close, compare, expect_tensor
+from course_utils.checks.exercises import Exercise
+from course_utils.lessons.lesson_06.parts import loss_terms
+from course_utils.memory import saved_bytes
+from course_utils.methods.quantization import NF4, QuantizedMatmul, bits_per_parameter, quantize
 
-
-def quantize_int8(x, block_size):
-    """(codes [n] int8, -127 to 127; scales [n / block_size], a block's largest magnitude) of x [n]."""
-    blocks = x.view(-1, block_size)  # (blocks, block_size)
-    scales = blocks.abs().amax(dim=1)  # (blocks,)
-    steps = scales.clamp(min=1e-30)[:, None] / 127
-    return (blocks / steps).round().to(torch.int8).flatten(), scales
+# ------------------------------------------------------------------------------------ quantize
 
 
-def _blocks(largest, block_size):
-    """Values off the middle between two codes; `largest`: of each block the value of largest magnitude."""
-    largest = torch.tensor(largest)[:, None]
-    codes = torch.randint(-120, 121, (len(largest), block_size)) + 0.6 * torch.rand(1) - 0.3
-    x = codes * largest.abs() / 127
-    x[:, :1] = largest
-    return x.flatten(), block_size
+def _weights(blocks, block_size, missing=0):
+    """Values whose blocks have their largest magnitude below zero, then above, then below, ..."""
+    x = 0.8 * torch.randn(blocks, block_size).clamp(-1, 1) * (0.3 + torch.rand(blocks, 1))
+    x[:, 0] = 1.5 * x.abs().amax(1) * (1 - 2 * ((torch.arange(blocks) + 1) % 2))
+    return x.flatten()[: blocks * block_size - missing]
 
 
-def _int8_inputs():
-    """Fixed values, and drawn ones: blocks of three sizes, most of them with a negative largest value."""
-    fixed = torch.tensor([0.9, -2.0, 1.1, 0.3, 0.022, 0.01, -0.04, 0.025])
-    return [(fixed, 4), _blocks([-5.0, 0.3, -40.0], 6), _blocks([-0.7], 16)]
+def _quantize_inputs():
+    """NF4; a matrix whose rows are no whole blocks, a table out of order; a last block not full; one."""
+    mixed = torch.tensor([0.35, -0.9, 0.0, 0.8, -0.42])
+    return [
+        (_weights(4, 8), NF4, 8),
+        (_weights(6, 4).view(4, 6), mixed, 4),
+        (0.1 * _weights(3, 10, missing=3), NF4, 10),
+        (_weights(1, 64), NF4, 64),
+    ]
 
 
-def _int8(fault):
-    """A wrong quantize_int8: fault(blocks, largest magnitudes as a column, flat x)."""
+def _zeros():
+    return [(torch.cat([torch.zeros(4), _weights(1, 4)]), NF4, 4)]
 
-    def wrong(x, block_size):
-        blocks = x.view(-1, block_size)
-        return fault(blocks, blocks.abs().amax(1, keepdim=True).clamp(min=1e-30), x)
+
+def _tiny_and_huge():
+    return [(torch.cat([1e-6 * _weights(1, 4), 1e6 * _weights(1, 4)]), NF4, 4)]
+
+
+def _by(fault):
+    """A wrong quantize: fault(blocks, scales as a column, levels, n) gives (codes [blocks, size], scales)."""
+
+    def wrong(x, levels, block_size=64):
+        flat = x.detach().float().flatten()
+        blocks = F.pad(flat, (0, -len(flat) % block_size)).view(-1, block_size)
+        scales = blocks.abs().amax(1, keepdim=True).clamp(min=1e-38)
+        codes, scales = fault(blocks, scales, levels)
+        return codes.flatten()[: len(flat)].to(torch.uint8), scales.flatten()
 
     return wrong
 
 
-def _rounded(blocks, scales, steps=127):
-    return (blocks / scales * steps).round().to(torch.int8).flatten(), scales.flatten()
+def _nearest(scaled, levels):
+    return (scaled[..., None] - levels).abs().argmin(-1)
 
 
-def _other_int8(change):
-    """A wrong quantize_int8: change(codes, scales) of the right one."""
-    return lambda x, block_size: change(*quantize_int8(x, block_size))
+def _exact(blocks):
+    return blocks.abs().amax(1)
 
 
-def _clamped_to_128(blocks, scales, x):
-    return (blocks / scales * 128).round().clamp(-128, 127).to(torch.int8).flatten(), scales.flatten()
+def _other(change):
+    """A wrong quantize: change(codes, scales) of the right one."""
+    return lambda x, levels, block_size=64: change(*quantize(x, levels, block_size))
 
 
-def _int8_in_place(x, block_size):
-    scales = x.view(-1, block_size).abs().amax(1)
-    x.view(-1, block_size).div_(scales[:, None] / 127)
-    return x.round().to(torch.int8), scales
+def _down(blocks, scales, levels):
+    """The level below instead of the nearest."""
+    order = levels.argsort()
+    below = torch.bucketize(blocks / scales, levels[order], right=True) - 1
+    return order[below.clamp(min=0)], scales
 
 
-def _zero_by_zero(x, block_size):
-    blocks = x.view(-1, block_size)
-    scales = blocks.abs().amax(1)
-    return (blocks / scales[:, None] * 127).round().nan_to_num(nan=-1).to(torch.int8).flatten(), scales
+def _ranks(blocks, scales, levels):
+    ascending = levels.sort().values
+    return torch.bucketize(blocks / scales, (ascending[1:] + ascending[:-1]) / 2), scales
 
 
-def _blocks_of_four(x, block_size):
-    return quantize_int8(x, 4)
+def _middles_of_the_table(blocks, scales, levels):
+    return torch.bucketize(blocks / scales, ((levels[1:] + levels[:-1]) / 2).sort().values), scales
 
 
-def _block_by_block(x, block_size):
+def _whole_blocks_only(x, levels, block_size=64):
+    flat = x.flatten()
+    return quantize(flat[: len(flat) // block_size * block_size], levels, block_size)
+
+
+def _padded(x, levels, block_size=64):
+    flat = x.flatten()
+    return quantize(F.pad(flat, (0, -len(flat) % block_size)), levels, block_size)
+
+
+def _down_the_columns(x, levels, block_size=64):
+    blocks = F.pad(x.flatten(), (0, -x.numel() % block_size)).view(block_size, -1).T
+    codes, scales = quantize(blocks, levels, block_size)
+    return codes.view(-1, block_size).T.flatten()[: x.numel()], scales
+
+
+def _row_by_row(x, levels, block_size=64):
+    rows = x.reshape(-1, x.shape[-1]) if x.dim() > 1 else [x]
+    codes, scales = zip(*(quantize(row, levels, block_size) for row in rows), strict=True)
+    return torch.cat(codes), torch.cat(scales)
+
+
+def _padded_with_ones(x, levels, block_size=64):
+    flat = x.flatten()
+    codes, scales = quantize(F.pad(flat, (0, -len(flat) % block_size), value=1.0), levels, block_size)
+    return codes[: len(flat)], scales
+
+
+def _values(x, levels, block_size=64):
+    codes, scales = quantize(x, levels, block_size)
+    return levels[codes.int()], scales
+
+
+def _zero_by_zero(x, levels, block_size=64):
+    flat = x.float().flatten()
+    blocks = F.pad(flat, (0, -len(flat) % block_size)).view(-1, block_size)
+    scales = blocks.abs().amax(1, keepdim=True)
+    codes = _nearest((blocks / scales).nan_to_num(nan=1.0), levels)
+    return codes.flatten()[: len(flat)].to(torch.uint8), scales.flatten()
+
+
+def _with_epsilon(x, levels, block_size=64):
+    return _by(lambda b, s, levels: (_nearest(b / (s + 1e-6), levels), s))(x, levels, block_size)
+
+
+def _in_place(x, levels, block_size=64):
+    scales = quantize(x, levels, block_size)[1]
+    each = scales.repeat_interleave(block_size)[: x.numel()].view_as(x)
+    x.div_(each)
+    return _nearest(x.flatten(), levels).to(torch.uint8), scales
+
+
+def _block_by_block(x, levels, block_size=64):
     codes, scales = [], []
-    for block in x.split(block_size):
-        scale = max(abs(value) for value in block.tolist())
-        codes += [round(127 * value / scale) if scale else 0 for value in block.tolist()]
+    for block in x.flatten().split(block_size):
+        scale = float(block.abs().max())
+        scaled = [value / scale if scale else 0.0 for value in block.tolist()]
+        table = levels.tolist()
+        codes += [min(range(len(table)), key=lambda i, v=value: abs(table[i] - v)) for value in scaled]
         scales.append(scale)
-    return torch.tensor(codes, dtype=torch.int8), torch.tensor(scales)
+    return torch.tensor(codes, dtype=torch.uint8), torch.tensor(scales)
 
 
-def _zero_scale_becomes_one(x, block_size):
-    scales = x.abs().unflatten(0, (-1, block_size)).max(1).values
-    scales = torch.where(scales == 0, 1.0, scales)
-    each = scales.repeat_interleave(block_size)
-    return [torch.round(x * 127 / each).char(), scales]
-
-
-STEPS_OF_128 = "The largest magnitude should get the code 127 or -127. 128 steps overflow int8."
-INT8_MISTAKES = [
+QUANTIZE_MISTAKES = [
     (
-        "The scale is the largest value, and should be the largest magnitude: -2 is further "
-        "from zero than 1.1, and falls outside the codes.",
-        _int8(lambda blocks, scales, x: _rounded(blocks, blocks.amax(1, keepdim=True))),
+        "The scale is the largest value, and should be the largest magnitude: in a block where -2 is the "
+        "farthest from zero, the scale is 2.",
+        _by(lambda b, s, levels: (_nearest(b / b.amax(1, keepdim=True), levels), b.amax(1, keepdim=True))),
     ),
     (
-        "A scale is negative. Take the magnitude of the largest value, without its sign.",
-        _int8(lambda blocks, scales, x: (_rounded(blocks, scales)[0], -scales.flatten())),
+        "A scale has a sign. It is a magnitude: take the absolute value first.",
+        _by(
+            lambda b, s, levels: (
+                _nearest(b / b.gather(1, b.abs().argmax(1, keepdim=True)), levels),
+                b.gather(1, b.abs().argmax(1, keepdim=True)),
+            )
+        ),
     ),
     (
-        "A scale is negative. Take the magnitude of the largest value, without its sign.",
-        _int8(lambda blocks, scales, x: _rounded(blocks, blocks.gather(1, blocks.abs().argmax(1)[:, None]))),
+        "You take the level below a value. Take the nearest: the border between two levels is their middle.",
+        _by(_down),
     ),
     (
-        "Your scales are the step between two codes. Here a scale is the block's largest "
-        "magnitude; the step is that over 127.",
-        _other_int8(lambda codes, scales: (codes, scales / 127)),
+        "A code is the place of a level in the table as it is given. Yours are places in the sorted table, "
+        "and a table need not be sorted.",
+        _by(_ranks),
     ),
     (
-        "The codes are cut off, not rounded: 69.85 became 69. Use round().",
-        _int8(lambda b, scales, x: ((b / scales * 127).to(torch.int8).flatten(), scales.flatten())),
+        "You take middles between neighbours in the table. Sort the table first: it need not be in order.",
+        _by(_middles_of_the_table),
     ),
     (
-        "The codes are rounded down. Use round(), which takes the nearest.",
-        _int8(lambda b, scales, x: ((b / scales * 127).floor().to(torch.int8).flatten(), scales.flatten())),
-    ),
-    (STEPS_OF_128, _int8(lambda blocks, scales, x: _rounded(blocks, scales, 128))),
-    (STEPS_OF_128, _int8(_clamped_to_128)),
-    (
-        "These are codes for seven levels to each side, those of int4. int8 has 127.",
-        _int8(lambda blocks, scales, x: _rounded(blocks, scales, 7)),
+        "One scale for the whole tensor: a single large weight makes every block coarse. Each block of "
+        "block_size weights has its own.",
+        _by(lambda b, s, levels: (_nearest(b / s.max(), levels), s.max().expand(len(b), 1))),
     ),
     (
-        "The signs of the codes are lost: a negative value has a negative code.",
-        _other_int8(lambda codes, scales: (codes.abs(), scales)),
+        "The scale is the root mean square of a block, so its largest weights fall outside the table. It is "
+        "the largest magnitude.",
+        _by(
+            lambda b, s, levels: (
+                _nearest(b / b.square().mean(1, keepdim=True).sqrt(), levels),
+                b.square().mean(1, keepdim=True).sqrt(),
+            )
+        ),
     ),
-    ("The codes come first, then the scales.", _other_int8(lambda codes, scales: (scales, codes))),
-    ("These are blocks of 4. How long a block is, is the argument block_size.", _blocks_of_four),
     (
-        "A block holds neighbours: x.view(-1, block_size), then a row is a block.",
-        lambda x, block_size: quantize_int8(x.view(block_size, -1).T.flatten(), block_size),
+        "The weights are not divided by their scale: the table covers -1 to 1.",
+        _by(lambda b, s, levels: (_nearest(b, levels), s)),
     ),
+    (
+        "The weights are multiplied by their scale. Divide, so that they lie between -1 and 1.",
+        _by(lambda b, s, levels: (_nearest(b * s, levels), s)),
+    ),
+    (
+        "The signs of the weights are lost before the search.",
+        _by(lambda b, s, levels: (_nearest(b.abs() / s, levels), s)),
+    ),
+    (
+        "You return 1 / scale. The scale is what a level is multiplied with.",
+        _other(lambda codes, scales: (codes, 1 / scales)),
+    ),
+    (
+        "A block holds neighbours: flatten, then view(-1, block_size), and a row is a block.",
+        _down_the_columns,
+    ),
+    ("x is one row of n values: a block may begin in one row of a matrix and end in the next.", _row_by_row),
+    ("The last block is filled with zeros. What you fill it with changes its scale.", _padded_with_ones),
+    (
+        "The scale is the block's largest magnitude, whatever the largest level is.",
+        _by(lambda b, s, levels: (_nearest(b / s * levels.abs().max(), levels), s / levels.abs().max())),
+    ),
+    ("How long a block is, is the argument block_size.", lambda x, levels, size=64: quantize(x, levels, 4)),
+    ("The table is the argument levels, not always NF4.", lambda x, levels, size=64: quantize(x, NF4, size)),
 ]
-INT8 = compare(
-    quantize_int8,
-    _int8_inputs,
-    INT8_MISTAKES,
-    else_="A scale is its block's largest magnitude, a code is round(x / (scale / 127)).",
+QUANTIZE = compare(
+    quantize,
+    _quantize_inputs,
+    QUANTIZE_MISTAKES,
+    else_="A scale is its block's largest magnitude; a code is the place of the level nearest to "
+    "weight / scale.",
+    extremes=[
+        ("A block of zeros should get the code of the level 0: zero divided by zero is no number.", _zeros),
+        ("Very small and very large blocks should get the same codes as others.", _tiny_and_huge),
+    ],
 )
 
 
-def _check_quantize_int8(fn):
-    x, block_size = _int8_inputs()[0]
-    result = fn(x.clone(), block_size)
+def _check_quantize(fn):
+    x, levels, block_size = _quantize_inputs()[2]  # 27 values in blocks of 10
+    result = fn(x.clone(), levels, block_size)
     if isinstance(result, tuple | list) and len(result) == 2:
         codes, scales = expect_tensor(result[0], None, "codes"), expect_tensor(result[1], None, "scales")
-        if scales.numel() == 1:
+        if codes.numel() == 3 and scales.numel() == 27:
+            raise Mistake("The codes come first, then the scales.")
+        if codes.numel() == 20:
+            raise Mistake("The last block is not full, and its weights are lost. Pad with zeros to fill it.")
+        if codes.numel() == 30:
             raise Mistake(
-                "One scale for the whole tensor: a single large value makes every step large. Each "
-                "block of block_size values has a scale of its own."
+                f"x has 27 values and you return {codes.numel()} codes: cut off those of the padding."
             )
-        if scales.shape == (2, 1):
+        if scales.shape == (3, 1):
+            raise Mistake("The scales should have the shape [blocks], and have [blocks, 1]: flatten them.")
+        if codes.is_floating_point():
             raise Mistake(
-                "The scales should have the shape [n / block_size], here [2], and have [2, 1]: with a column "
-                "of scales later sums are broadcast to [n, n]. Take keepdim away, or flatten() them."
+                "The codes are floating-point numbers. A code is the place of a level in the table, 0 to 15: "
+                "uint8, not the level itself."
             )
-        if codes.shape == (8,) and codes.dtype != torch.int8:
-            raise Mistake(f"The codes should be of type int8, one byte each, and are {codes.dtype}.")
-    INT8(fn)
-    codes, scales = fn(torch.tensor([0.0, 0.0, 0.0, -2.0, 0.0, 1.0]), 3)
-    if codes[:3].any() or not scales.isfinite().all():
-        raise Mistake("A block of zeros should get codes of 0. Zero divided by zero is not a number.")
+        if codes.dtype != torch.uint8:
+            raise Mistake(f"The codes should be uint8, a byte each, and are {codes.dtype}.")
+        if codes.shape == (3, 10):
+            raise Mistake("The codes should be flat, [n].")
+    QUANTIZE(fn)
 
 
-def e2m1_table():
-    """The 16 values of FP4 (E2M1) in the order of their codes, over the largest: [16]."""
-    values = []
-    for code in range(16):
-        sign, exponent, mantissa = code >> 3, (code >> 1) & 3, code & 1
-        if exponent == 0:
-            magnitude = mantissa / 2
-        else:
-            magnitude = 2 ** (exponent - 1) * (1 + mantissa / 2)
-        values.append(-magnitude if sign else magnitude)
-    return torch.tensor(values) / 6
+# ---------------------------------------------------------------------------------- loss_terms
 
 
-LAST_BIT = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]
+def _change_inputs():
+    """Logits, a change and targets; the change has a part that is the same for all words."""
+
+    def one(n, vocabulary, size):
+        logits = 2 * torch.randn(n, vocabulary)
+        change = size * torch.randn(n, vocabulary) + 0.5
+        return logits, change, torch.randint(vocabulary, (n,))
+
+    return [one(3, 5, 0.3), one(4, 9, 1.0), one(1, 4, 0.1)]
 
 
-def _check_e2m1(fn):
-    table = expect_tensor(fn())
-    if table.numel() == 15:
-        raise Mistake(
-            "15 values: a table has one for each code, also where two codes mean the same. Zero "
-            "comes twice, as 0 and as -0."
-        )
-    expect_tensor(table, (16,))
-    table = table.float()
-    right = e2m1_table()
-    if close(table, 6 * right):
-        raise Mistake("The values are right and should be divided by the largest, 6, so that they end at 1.")
-    if not (table == 0).any():
-        raise Mistake(
-            "Zero is missing from the table. Exponent 0 is the exception (subnormal): no leading "
-            "one, the magnitude is mantissa / 2, so the codes 0 and 8 are zero."
-        )
-    if close(table, right[LAST_BIT]):
-        raise Mistake("The sign is read from the last bit. It is the first: codes 8 to 15 are negative.")
-    if close(table, -right):
-        raise Mistake("The sign bit is turned: 0 stands for plus, 1 for minus.")
-    if close(table.sort().values, right.sort().values) and not close(table, right):
-        raise Mistake("The values are right, their order is not: entry i belongs to the code i.")
-    if close(table.abs().max(), 1) and close(table[[1, 2, 3]] / table[1], torch.tensor([1.0, 4.0, 6.0])):
-        raise Mistake("The exponent's bias is not taken off: exponents 1, 2, 3 stand for factors 1, 2, 4.")
-    if (table[8:] > 0).any():
-        raise Mistake("Codes 8 to 15 have the sign bit set: they are negative.")
-    if not close(table, right):
-        raise Mistake(
-            f"Times 6, the first eight values should be 0, 0.5, 1, 1.5, 2, 3, 4, 6; yours are "
-            f"{[round(6 * value, 3) for value in table[:8].tolist()]}."
-        )
+def _sure_and_shifted():
+    logits, change, targets = _change_inputs()[0]
+    return [(400 * logits, change, targets), (logits, change + 30, targets)]
 
 
-def _table(magnitude):
-    """A wrong e2m1_table from a function of exponent and mantissa."""
-    values = [magnitude(code >> 1 & 3, code & 1) for code in range(8)]
-    return torch.tensor(values + [-value for value in values]) / max(values)
+def _terms(fault):
+    """A wrong loss_terms: fault(p, change, value of the change at the target, first, second)."""
+
+    def wrong(logits, change, targets):
+        first, second = loss_terms(logits, change, targets)
+        at_target = change.gather(1, targets[:, None]).squeeze(1)
+        return fault(logits.softmax(-1), change, at_target, first, second)
+
+    return wrong
 
 
-def _written_out():
-    half = torch.tensor([0, 1, 2, 3, 4, 6, 8, 12], dtype=torch.float64) / 12
-    return torch.cat([half, -half])
+def _terms_of_the_changed(logits, change, targets):
+    return loss_terms(logits + change, change, targets)
 
 
-def _in_tensors():
-    code = torch.arange(16)
-    sign, exponent, mantissa = 1 - 2 * (code // 8), code % 8 // 2, code % 2
-    magnitude = torch.where(exponent > 0, 2.0 ** (exponent - 1) * (1 + mantissa / 2), mantissa / 2)
-    table = sign * magnitude
-    return table / table.max()
+def _terms_by_exp(logits, change, targets):
+    p = logits.exp() / logits.exp().sum(-1, keepdim=True)
+    mean = (p * change).sum(-1)
+    second = (p * (change - mean[:, None]) ** 2).sum(-1) / 2
+    return mean - change[torch.arange(len(targets)), targets], second
 
 
-def pack_two_bits(codes):
-    """Four 2-bit codes a byte, the first in the highest bits: [n] uint8 -> [n / 4] uint8."""
-    four = codes.view(-1, 4)
-    return four[:, 0] << 6 | four[:, 1] << 4 | four[:, 2] << 2 | four[:, 3]
+def _terms_token_by_token(logits, change, targets):
+    first, second = [], []
+    for row, moved, target in zip(logits, change, targets, strict=True):
+        p = torch.softmax(row, 0)
+        mean = p @ moved
+        first.append(mean - moved[target])
+        second.append(p @ (moved - mean) ** 2 / 2)
+    return torch.stack(first), torch.stack(second)
 
 
-def _code_inputs():
-    """Fixed codes, drawn ones, and a single byte; the first and the last code of a byte are 3 at times."""
-    fixed = torch.tensor([0, 1, 2, 3, 3, 3, 1, 0, 2, 0, 0, 1], dtype=torch.uint8)
-    drawn = torch.randint(4, (40,), dtype=torch.uint8)
-    return [(fixed,), (drawn,), (torch.tensor([3, 0, 2, 1], dtype=torch.uint8),)]
+def _terms_by_derivatives(logits, change, targets):
+    logits, change = logits.double(), change.double()
+
+    def loss(t):
+        return F.cross_entropy(logits + t[:, None] * change, targets, reduction="none").sum()
+
+    t = torch.zeros(len(targets), dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(loss(t), t, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), t)
+    return first.detach().float(), second.float() / 2
 
 
-def _shifted_in_place(codes):
-    four = codes.view(-1, 4)
-    four <<= torch.tensor([6, 4, 2, 0], dtype=torch.uint8)
-    return four.sum(1).to(torch.uint8)
-
-
-def _by_weights(codes):
-    return (codes.reshape(-1, 4).int() @ torch.tensor([64, 16, 4, 1], dtype=torch.int32)).to(torch.uint8)
-
-
-def _byte_by_byte(codes):
-    values = codes.tolist()
-    packed = []
-    for first in range(0, len(values), 4):
-        byte = 0
-        for code in values[first : first + 4]:
-            byte = byte << 2 | code
-        packed.append(byte)
-    return torch.tensor(packed, dtype=torch.uint8)
-
-
-PACK_MISTAKES = [
-    ("Still one code a byte.", lambda codes: codes),
+TERMS_MISTAKES = [
     (
-        "Two codes a byte leave half of it empty: four codes of two bits fit.",
-        lambda codes: codes[::2] << 4 | codes[1::2],
+        "The sign of the first term is turned: the loss falls where the target's logit rises more than the "
+        "others.",
+        _terms(lambda p, d, at, first, second: (-first, second)),
     ),
     (
-        "Two codes a byte leave half of it empty: four codes of two bits fit.",
-        lambda codes: codes[::2] << 2 | codes[1::2],
+        "The mean under p is missing in the first term: a change that is the same for all words changes no "
+        "probability, and the term must be 0.",
+        _terms(lambda p, d, at, first, second: (-at, second)),
     ),
     (
-        "The order within the byte is the other way round: the first code belongs in the "
-        "highest bits. Whoever unpacks must agree.",
-        lambda codes: pack_two_bits(codes.view(-1, 4).flip(1).flatten()),
+        "The target is missing in the first term: subtract the change of the target's logit.",
+        _terms(lambda p, d, at, first, second: (first + at, second)),
     ),
     (
-        "The codes are added up, all in the same two bits. Shift each to its place first.",
-        lambda codes: codes.view(-1, 4).sum(1).to(torch.uint8),
+        "The second term is half the variance. The half is missing.",
+        _terms(lambda p, d, at, first, second: (first, 2 * second)),
     ),
     (
-        "A byte should hold four neighbours, codes 0 to 3, then 4 to 7; yours takes them from afar.",
-        lambda codes: pack_two_bits(codes.view(4, -1).T.flatten()),
+        "This is half the mean square. Take off the square of the mean: a change that is the same for all "
+        "words has no variance.",
+        _terms(lambda p, d, at, first, second: (first, (p * d**2).sum(-1) / 2)),
     ),
     (
-        "The places are one bit apart, and a code has two: shift by 6, 4, 2 and 0.",
-        lambda codes: (codes.view(-1, 4) * torch.tensor([8, 4, 2, 1])).sum(1).to(torch.uint8),
+        "This is the variance over the vocabulary, every word alike. Weigh the words with their "
+        "probabilities p.",
+        _terms(lambda p, d, at, first, second: (first, d.var(-1, correction=0) / 2)),
     ),
     (
-        "The codes are shifted by 2 too far: the first is lost. Shift by 6, 4, 2 and 0.",
-        lambda codes: pack_two_bits(codes) << 2,
+        "This is the variance over the vocabulary, every word alike. Weigh the words with their "
+        "probabilities p.",
+        _terms(lambda p, d, at, first, second: (first, d.var(-1) / 2)),
     ),
+    (
+        "In the first term the mean is taken over all words alike. Weigh the words with p.",
+        _terms(lambda p, d, at, first, second: (d.mean(-1) - at, second)),
+    ),
+    (
+        "This is the standard deviation. The second term has the variance, its square.",
+        _terms(lambda p, d, at, first, second: (first, (2 * second).sqrt() / 2)),
+    ),
+    ("The two terms have changed places.", _terms(lambda p, d, at, first, second: (second, first))),
+    ("p are the probabilities before the change. Yours are those after it.", _terms_of_the_changed),
+    (
+        "You return means over the tokens. Return the terms of each token, [n]; the mean comes later.",
+        _terms(lambda p, d, at, first, second: (first.mean(), second.mean())),
+    ),
+    ("Return both terms apart, not their sum.", _terms(lambda p, d, at, first, second: first + second)),
 ]
-PACK = compare(pack_two_bits, _code_inputs, PACK_MISTAKES, else_="0, 1, 2, 3 should become 0b00011011 = 27.")
 
 
-def _check_pack_two_bits(fn):
-    PACK(fn)
-    result = fn(_code_inputs()[0][0])
-    if result.dtype != torch.uint8:
-        raise Mistake(f"The result should be uint8, a byte each, and is {result.dtype}.")
+# ----------------------------------------------------------------------------- QuantizedMatmul
 
 
-def bits_per_weight(bits, block_size, double):
-    """Bits held for each weight: its code and its share of a scale, which is fp32.
+class _Layer:
+    """Has a weight [out, in] that is made anew whenever it is asked for, and watches what becomes of it."""
 
-    double: scales are 8-bit codes with a fp32 scale for every 256 of them.
-    """
-    scale = 8 + 32 / 256 if double else 32
-    return bits + scale / block_size
+    def __init__(self, n_in, n_out):
+        self.values, self.made = torch.randn(n_out, n_in), []
+        self.in_features, self.out_features = n_in, n_out
 
+    @property
+    def weight(self):
+        W = self.values.clone()
+        self.made.append(weakref.ref(W))
+        return W
+
+    @property
+    def asked(self):
+        return len(self.made)
+
+    def is_held(self):
+        return any(W() is not None for W in self.made)
+
+
+NEEDS_W = "The gradient of x is grad W, since y = x W^T."
+
+
+def _check_matmul(cls):
+    if not (isinstance(cls, type) and issubclass(cls, torch.autograd.Function)):
+        raise Mistake("QuantizedMatmul should be a class that inherits from torch.autograd.Function.")
+    for n_in, n_out, lead in ((5, 3, (4,)), (4, 4, (2, 3)), (6, 9, (1, 2, 2))):
+        layer = _Layer(n_in, n_out)
+        x = torch.randn(*lead, n_in, requires_grad=True)
+        y = expect_tensor(cls.apply(x, layer), (*lead, n_out), "the output")
+        _expect_output(y.detach(), x.detach(), layer.values)
+        if y.grad_fn is None:
+            raise Mistake("The output hangs on no graph: call it as QuantizedMatmul.apply(x, layer).")
+        if not layer.asked:
+            raise Mistake("Ask the layer for its weight: layer.weight builds it from codes and scales.")
+        grad = torch.randn(*lead, n_out)
+        kept = _kept(cls, x, layer)
+        if kept == layer.values.nbytes != x.nbytes:
+            raise Mistake(KEEPS_W)
+        before = layer.asked
+        (of_x,) = torch.autograd.grad(y, x, grad, allow_unused=True)
+        _expect_gradient(of_x, grad, layer.values, lead)
+        if layer.asked == before:
+            raise Mistake(KEEPS_W)
+        if kept:
+            raise Mistake(
+                f"The forward pass keeps {kept} bytes for the backward pass. Nothing of x is needed there: W "
+                "is frozen, and the gradient of x depends on W alone."
+            )
+    _expect_nothing_held(cls)
+    _expect_low_precision(cls)
+    _expect_small(cls)
+
+
+def _kept(cls, x, layer):
+    return saved_bytes(lambda: cls.apply(x, layer))
+
+
+KEEPS_W = (
+    "The de-quantised W is kept from forward to backward: so all layers together hold the whole model in "
+    "full precision. Keep the layer (ctx.layer = layer) and ask it again in backward."
+)
+
+
+def _expect_output(y, x, W):
+    if close(y, x @ W.T):
+        return
+    if W.shape[0] == W.shape[1] and close(y, x @ W):
+        raise Mistake("forward multiplies with W. The weight is [out, in]: y = x W^T.")
+    raise Mistake("The output should be x W^T, with W = layer.weight.")
+
+
+def _expect_gradient(of_x, grad, W, lead):
+    if of_x is None:
+        raise Mistake(f"x gets no gradient: return it first. {NEEDS_W} The layers below learn through it.")
+    right = grad @ W
+    expect_tensor(of_x, right.shape, "the gradient of x")
+    if close(of_x, right):
+        return
+    if not of_x.any():
+        raise Mistake(f"The gradient of x is zero: the layers below would not learn. {NEEDS_W}")
+    if W.shape[0] == W.shape[1] and close(of_x, grad @ W.T):
+        raise Mistake(f"W is turned on the way back. {NEEDS_W} Other shapes would stop with an error.")
+    for message, wrong in (
+        ("The sign of the gradient is turned: the optimiser takes the step downhill.", -right),
+        (
+            "This passes grad on as it is. It has to go through W.",
+            grad if grad.shape == right.shape else None,
+        ),
+        ("The gradient is divided by the number of rows. It is not a mean.", right / lead[0]),
+        ("The gradient comes in twice.", 2 * right),
+    ):
+        if wrong is not None and close(of_x, wrong):
+            raise Mistake(message)
+    raise Mistake(f"The gradient of x is not right. {NEEDS_W}")
+
+
+def _expect_low_precision(cls):
+    """In bf16 the weight is cast to the dtype of what it meets."""
+    layer = _Layer(8, 6)
+    x = torch.randn(3, 8).bfloat16().requires_grad_()
+    try:
+        y = cls.apply(x, layer)
+        (of_x,) = torch.autograd.grad(y, x, torch.ones_like(y))
+    except RuntimeError as error:
+        raise Mistake(
+            "With x in bfloat16 it stops: the weight comes in fp32. Cast it to the dtype of what it is "
+            "multiplied with, layer.weight.to(x.dtype)."
+        ) from error
+    if y.dtype != torch.bfloat16 or of_x.dtype != torch.bfloat16:
+        raise Mistake("With x in bfloat16, the output and the gradient of x should be bfloat16 too.")
+
+
+def _expect_nothing_held(cls):
+    """What is kept as an attribute, of ctx or of the layer, counts too."""
+    layer = _Layer(6, 5)
+    x = 2 * torch.randn(3, 6, requires_grad=True)
+    watched = weakref.ref(x)
+    y = cls.apply(x, layer)
+    del x
+    if layer.is_held():
+        raise Mistake(KEEPS_W)
+    if watched() is not None:
+        raise Mistake(
+            "The forward pass keeps x. Nothing of x is needed for the backward pass: W is frozen, and the "
+            "gradient of x depends on W alone."
+        )
+    del y
+
+
+def _expect_small(cls):
+    """No more is asked of the layer than once a pass."""
+    layer, x = _Layer(6, 5), torch.randn(2, 6, requires_grad=True)
+    cls.apply(x, layer).sum().backward()
+    if layer.asked > 2:
+        raise Mistake(f"The weight was de-quantised {layer.asked} times; once forward and once backward do.")
+
+
+def _matmul(backward, forward=None):
+    """A QuantizedMatmul with another backward(layer, grad), or another forward(ctx, x, layer)."""
+
+    class Changed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, layer):
+            ctx.layer = layer
+            return (forward or (lambda ctx, x, layer: x @ layer.weight.to(x.dtype).T))(ctx, x, layer)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return backward(ctx, grad)
+
+    Changed.__name__ = "QuantizedMatmul"
+    return Changed
+
+
+def _right_backward(ctx, grad):
+    return grad @ ctx.layer.weight.to(grad.dtype), None
+
+
+def _keeps_w(ctx, x, layer):
+    ctx.W = layer.weight.to(x.dtype)
+    return x @ ctx.W.T
+
+
+def _saves_w(ctx, x, layer):
+    W = layer.weight.to(x.dtype)
+    ctx.save_for_backward(W)
+    return x @ W.T
+
+
+def _saves_x(ctx, x, layer):
+    ctx.save_for_backward(x)
+    return x @ layer.weight.to(x.dtype).T
+
+
+def _x_on_ctx(ctx, x, layer):
+    ctx.x = x
+    return x @ layer.weight.to(x.dtype).T
+
+
+def _w_on_the_layer(ctx, x, layer):
+    layer.kept = layer.weight
+    return x @ layer.kept.to(x.dtype).T
+
+
+def _flat_einsum(ctx, grad):
+    return torch.einsum("...o,oi->...i", grad, ctx.layer.weight.to(grad.dtype)), None
+
+
+class _Plain:
+    @staticmethod
+    def apply(x, layer):
+        return x @ layer.weight.T
+
+
+MATMUL_WRONG = [
+    (_matmul(lambda ctx, grad: (grad @ ctx.layer.weight.to(grad.dtype).T, None)), "Your code stopped"),
+    (_matmul(lambda ctx, grad: (-grad @ ctx.layer.weight.to(grad.dtype), None)), "sign of the gradient"),
+    (
+        _matmul(lambda ctx, grad: (0 * (grad @ ctx.layer.weight.to(grad.dtype)), None)),
+        "gradient of x is zero",
+    ),
+    (_matmul(lambda ctx, grad: (None, None)), "x gets no gradient"),
+    (_matmul(lambda ctx, grad: (2 * grad @ ctx.layer.weight.to(grad.dtype), None)), "comes in twice"),
+    (_matmul(lambda ctx, grad: (grad @ ctx.W, None), _keeps_w), "kept from forward to backward"),
+    (
+        _matmul(lambda ctx, grad: (grad @ ctx.saved_tensors[0], None), _saves_w),
+        "kept from forward to backward",
+    ),
+    (_matmul(_right_backward, _saves_x), "bytes for the backward pass"),
+    (_matmul(_right_backward, _x_on_ctx), "The forward pass keeps x"),
+    (_matmul(_right_backward, _w_on_the_layer), "kept from forward to backward"),
+    (_matmul(lambda ctx, grad: (grad @ ctx.layer.weight, None)), "With x in bfloat16"),
+    (_matmul(lambda ctx, grad: grad @ ctx.layer.weight.to(grad.dtype)), "incorrect number of gradients"),
+    (_matmul(_right_backward, lambda ctx, x, layer: x @ layer.weight.to(x.dtype)), "Your code stopped"),
+    (_matmul(_right_backward, lambda ctx, x, layer: 2 * x @ layer.weight.to(x.dtype).T), "should be x W^T"),
+    (
+        _matmul(lambda ctx, grad: (grad @ (ctx.layer.weight + 0 * ctx.layer.weight).to(grad.dtype), None)),
+        "de-quantised 3 times",
+    ),
+    (_Plain, "inherits from torch.autograd.Function"),
+]
+
+# -------------------------------------------------------------------------- bits_per_parameter
 
 BITS_INPUTS = [(4, 64, False), (4, 64, True), (3, 32, True), (8, 4096, False), (4, 128, True), (2, 256, True)]
 
 
 def _scale_bits(plain, double):
-    """A wrong bits_per_weight: a scale's bits from the block's size, plain and double."""
+    """A wrong bits_per_parameter: a scale's bits from the block's size, plain and double."""
     return lambda bits, block_size, twice: bits + (double if twice else plain)(block_size) / block_size
 
 
-def _of_256_blocks(bits, block_size, double):
+def _of_256_blocks(bits=4, block_size=64, double=True):
     weights = 256 * block_size
     held = weights * bits + 256 * (8 if double else 32)
     if double:
@@ -332,7 +619,7 @@ def _of_256_blocks(bits, block_size, double):
     return torch.tensor(held / weights)
 
 
-def _in_bytes(bits, block_size, double):
+def _in_bytes(bits=4, block_size=64, double=True):
     scale = 1 + 4 / 256 if double else 4
     return 8 * (bits / 8 + scale / block_size)
 
@@ -354,16 +641,12 @@ BITS_MISTAKES = [
         lambda bits, size, double: (bits + (8 + 32 / 256 if double else 32)) / size,
     ),
     (
-        "Each weight has a code of its own: only the scale is shared.",
-        lambda bits, size, double: (bits + 32) / size,
-    ),
-    (
         "double is turned: plain scales are those with double = False.",
-        lambda bits, size, double: bits_per_weight(bits, size, not double),
+        lambda bits, size, double: bits_per_parameter(bits, size, not double),
     ),
     (
         "Double quantisation makes no difference in yours.",
-        lambda bits, size, double: bits_per_weight(bits, size, False),
+        lambda bits, size, double: bits_per_parameter(bits, size, False),
     ),
     (
         "The scales' own scales are missing: 32 bits for every 256 scales.",
@@ -380,206 +663,127 @@ BITS_MISTAKES = [
     ),
     (
         "The bits of a code and the block's size are arguments: these are 4 and 64 always.",
-        lambda bits, size, double: bits_per_weight(4, 64, double),
-    ),
-    ("These are bytes: 8 bits are one.", lambda bits, size, double: bits_per_weight(bits, size, double) / 8),
-]
-
-
-def qlora_gradients(grad, x, weight, A, B, scale):
-    """Gradients of y = x W^T + scale * (x A^T) B^T with a frozen, de-quantised W [out, in].
-
-    grad, that of y: [n, out]; x [n, in]. Returns those of x, of W (None), of A [r, in] and of B [out, r].
-    """
-    low = x @ A.T  # (n, r)
-    grad_low = scale * grad @ B  # (n, r)
-    return grad @ weight + grad_low @ A, None, grad_low.T @ x, scale * grad.T @ low
-
-
-def _layer(n, n_in, n_out, rank, scale):
-    shapes = ((n, n_out), (n, n_in), (n_out, n_in), (rank, n_in), (n_out, rank))
-    return *(torch.randn(shape) for shape in shapes), scale
-
-
-def _layers():
-    """Layers of different sizes; in the last all are equal, so that a transpose can be forgotten."""
-    return [_layer(7, 5, 4, 2, 3.0), _layer(2, 4, 6, 1, -0.5), _layer(4, 4, 4, 4, 0.7)]
-
-
-def _gradients(fault):
-    """A wrong qlora_gradients: fault(right ones of x, A and B; grad, x, weight, A, B, scale)."""
-
-    def wrong(grad, x, weight, A, B, scale):
-        of_x, _, of_A, of_B = qlora_gradients(grad, x, weight, A, B, scale)
-        return fault(of_x, of_A, of_B, grad, x, weight, A, B, scale)
-
-    return wrong
-
-
-def _gradients_in_place(grad, x, weight, A, B, scale):
-    of_weight = grad @ weight
-    grad *= scale
-    return of_weight + grad @ B @ A, None, (grad @ B).T @ x, grad.T @ (x @ A.T)
-
-
-def _by_autograd(grad, x, weight, A, B, scale):
-    x, A, B = (tensor.clone().requires_grad_() for tensor in (x, A, B))
-    y = x @ weight.T + scale * (x @ A.T) @ B.T
-    of_x, of_A, of_B = torch.autograd.grad(y, (x, A, B), grad)
-    return [of_x, None, of_A, of_B]
-
-
-def _by_einsum(grad, x, weight, A, B, scale):
-    of_product = scale * torch.einsum("no,ni->oi", grad, x)  # (out, in)
-    of_x = torch.einsum("no,oi->ni", grad, weight + scale * B @ A)
-    return of_x, None, B.mT @ of_product, of_product @ A.mT
-
-
-WEIGHT_GRADIENT = (
-    "You return a gradient for W. What is stored are codes, whole numbers from 0 to 15: a "
-    "step of 1e-4 cannot move them. Return None in its place."
-)
-NO_SCALE = "The scale is missing on the way through A and B."
-GRADIENT_MISTAKES = [
-    (WEIGHT_GRADIENT, _gradients(lambda gx, gA, gB, grad, x, *rest: (gx, grad.T @ x, gA, gB))),
-    (
-        WEIGHT_GRADIENT,
-        _gradients(lambda gx, gA, gB, grad, x, weight, *rest: (gx, torch.zeros_like(weight), gA, gB)),
+        lambda bits, size, double: bits_per_parameter(4, 64, double),
     ),
     (
-        "The gradient of x passes through W alone. It also comes back through B and A.",
-        _gradients(lambda gx, gA, gB, grad, x, weight, *rest: (grad @ weight, None, gA, gB)),
-    ),
-    (
-        "The gradient of x passes through A and B alone. W has no gradient of its own, but "
-        "what is below it learns through W.",
-        _gradients(lambda gx, gA, gB, grad, x, weight, *rest: (gx - grad @ weight, None, gA, gB)),
-    ),
-    (NO_SCALE, lambda grad, x, weight, A, B, scale: qlora_gradients(grad, x, weight, A, B, 1.0)),
-    (NO_SCALE, _gradients(lambda gx, gA, gB, grad, x, W, A, B, s: (grad @ W + grad @ B @ A, None, gA, gB))),
-    (NO_SCALE, _gradients(lambda gx, gA, gB, grad, x, W, A, B, s: (gx, None, gA / s, gB))),
-    (NO_SCALE, _gradients(lambda gx, gA, gB, grad, x, W, A, B, s: (gx, None, gA, gB / s))),
-    (
-        "The scale is there twice: on the way through A and B it comes once.",
-        lambda grad, x, weight, A, B, scale: qlora_gradients(grad, x, weight, A, B, scale**2),
-    ),
-    (
-        "W is turned on the way back: y = x W^T, so the gradient of x is grad W.",
-        _gradients(lambda gx, gA, gB, grad, x, W, A, B, s: (grad @ W.T + s * grad @ B @ A, None, gA, gB)),
-    ),
-    (
-        "The gradients of A and B have changed places: first that of A [r, in], then that of B [out, r].",
-        _gradients(lambda gx, gA, gB, *rest: (gx, None, gB, gA)),
-    ),
-    (
-        "The gradients of A and B are transposed: each has the shape of its matrix.",
-        _gradients(lambda gx, gA, gB, *rest: (gx, None, gA.T, gB.T)),
-    ),
-    (
-        "Return four things: the gradients of x, of W (None), of A and of B.",
-        _gradients(lambda gx, gA, gB, *rest: (gx, gA, gB)),
-    ),
-    (
-        "The sign is turned: these are the steps downhill. The optimiser takes care of that.",
-        _gradients(lambda gx, gA, gB, *rest: (-gx, None, -gA, -gB)),
+        "These are bytes: 8 bits are one.",
+        lambda bits, size, double: bits_per_parameter(bits, size, double) / 8,
     ),
 ]
 
 
 EXERCISES = [
     Exercise(
-        name="quantize_int8",
+        name="quantize",
         lesson="06",
-        minutes=10,
-        difficulty=1,
-        reference=quantize_int8,
-        check=_check_quantize_int8,
+        minutes=15,
+        difficulty=2,
+        reference=quantize,
+        check=_check_quantize,
         wrong=[
-            *((wrong, message) for message, wrong in INT8_MISTAKES),
-            (_int8(lambda blocks, scales, x: _rounded(blocks, x.abs().max().view(1, 1))), "One scale"),
-            (_other_int8(lambda codes, scales: (codes, scales[:, None])), "here [2], and have [2, 1]"),
-            (_other_int8(lambda codes, scales: (codes.float(), scales)), "type int8"),
-            (_other_int8(lambda codes, scales: (codes.int(), scales)), "type int8"),
-            (_other_int8(lambda codes, scales: (codes, 2 * scales)), "A scale is its block's"),
-            (_other_int8(lambda codes, scales: (0 * codes, scales)), "A scale is its block's"),
-            (_other_int8(lambda codes, scales: codes), "should be a tuple of 2"),
-            (_int8_in_place, "changes its argument x in place"),
-            (_zero_by_zero, "block of zeros"),
+            *((wrong, message) for message, wrong in QUANTIZE_MISTAKES),
+            (_other(lambda codes, scales: (scales, codes)), "The codes come first"),
+            (_other(lambda codes, scales: (codes, scales[:, None])), "have [blocks, 1]"),
+            (_other(lambda codes, scales: (codes.long(), scales)), "should be uint8"),
+            (_values, "not the level itself"),
+            (_whole_blocks_only, "its weights are lost"),
+            (_padded, "cut off those of the padding"),
+            (_zero_by_zero, "A block of zeros"),
+            (_with_epsilon, "Very small and very large blocks"),
+            (_in_place, "changes its argument x in place"),
+            (_other(lambda codes, scales: (codes, 2 * scales)), "A scale is its block's"),
+            (_other(lambda codes, scales: codes), "should be a tuple of 2"),
+            (lambda x, levels, block_size=64: None, "Is there a return"),
         ],
-        right=[_block_by_block, _zero_scale_becomes_one],
+        right=[
+            _block_by_block,
+            _by(lambda blocks, scales, levels: (_nearest(blocks / scales, levels), _exact(blocks))),
+        ],
         hints=(
-            "Every block has a ruler of its own, 127 steps to each side of zero, as long as the block's "
-            "largest magnitude. A code says how many steps a value is from zero.",
-            "x.view(-1, block_size) is [blocks, block_size]; .abs().amax(dim=1) gives the scales. Divide "
-            "by scale / 127, round, .to(torch.int8), flatten. Mind a block of zeros.",
+            "Each block has a ruler as long as its largest magnitude. Divide by it, and every weight lies "
+            "between -1 and 1, where the levels are. The code is the place of the nearest level.",
+            "Flatten, pad with zeros to whole blocks, view(-1, block_size). scales = blocks.abs().amax(1). "
+            "Divide (a block of zeros has the scale 0). Sort the table, count the middles between levels "
+            "that lie below a value with bucketize, and translate places in the sorted table back by "
+            "argsort's order. Cut off the padding.",
         ),
+        then="From here on every matrix is quantised by your function. Run the cells below again.",
     ),
     Exercise(
-        name="e2m1_table",
+        name="loss_terms",
         lesson="06",
         minutes=10,
         difficulty=2,
-        reference=e2m1_table,
-        check=_check_e2m1,
-        wrong=[
-            (lambda: _table(lambda e, m: 2.0 ** (e - 1) * (1 + m / 2)), "Zero is missing"),
-            (lambda: 6 * e2m1_table(), "divided by the largest"),
-            (lambda: e2m1_table().unique(), "15 values"),
-            (lambda: e2m1_table()[LAST_BIT], "from the last bit"),
-            (lambda: -e2m1_table(), "sign bit is turned"),
-            (lambda: e2m1_table().sort().values, "their order is not"),
-            (lambda: _table(lambda e, m: 2.0**e * (1 + m / 2) if e else m / 2), "bias"),
-            (lambda: e2m1_table().abs(), "sign bit set"),
-            (lambda: _table(lambda e, m: 2.0 ** (e - 1) * (1 + m / 4) if e else m / 2), "should be 0, 0.5"),
-            (lambda: e2m1_table().tolist(), "should be a tensor"),
-            (lambda: torch.zeros(16), "should be 0, 0.5"),
-            (lambda: None, "Is there a return"),
-        ],
-        right=[_written_out, _in_tensors],
-        hints=(
-            "Read the code as four bits: sign, two of exponent, one of mantissa. Normally a leading one "
-            "stands before the mantissa; with exponent 0 it does not, or there would be no zero.",
-            "sign = code >> 3, exponent = code >> 1 & 3, mantissa = code & 1. Magnitude: mantissa / 2 "
-            "where the exponent is 0, else 2 ** (exponent - 1) * (1 + mantissa / 2). Divide by 6.",
+        reference=loss_terms,
+        check=compare(
+            loss_terms,
+            _change_inputs,
+            TERMS_MISTAKES,
+            else_="With p = softmax(logits): the mean of the change under p minus its value at the target, "
+            "and half its variance under p.",
+            extremes=[
+                (
+                    "With logits in the hundreds, or a change with a large part common to all words, it "
+                    "should hold too: use softmax, and take the mean off before you square.",
+                    _sure_and_shifted,
+                )
+            ],
+            tolerance=1e-4,
         ),
+        wrong=[
+            (_terms_by_exp, "With logits in the hundreds"),
+            (
+                _terms(
+                    lambda p, d, at, first, second: (first, ((p * d * d).sum(-1) - (p * d).sum(-1) ** 2) / 2)
+                ),
+                "With logits in the hundreds",
+            ),
+            (_terms(lambda p, d, at, first, second: (first, 3 * second)), "half its variance under p"),
+            (lambda logits, change, targets: None, "Is there a return"),
+        ],
+        right=[_terms_token_by_token, _terms_by_derivatives],
+        hints=(
+            "p = softmax(logits) weighs the words. A mean under p is (p * ...).sum(-1).",
+            "mean = (p * change).sum(-1), [n]. The change at the target: change.gather(1, targets[:, None])"
+            ".squeeze(1). The variance: (p * (change - mean[:, None])**2).sum(-1).",
+        ),
+        then="The table below is computed with your terms.",
     ),
     Exercise(
-        name="pack_two_bits",
+        name="QuantizedMatmul",
         lesson="06",
-        minutes=8,
-        difficulty=1,
-        reference=pack_two_bits,
-        check=_check_pack_two_bits,
-        wrong=[
-            *((wrong, message) for message, wrong in PACK_MISTAKES),
-            (lambda codes: pack_two_bits(codes).int(), "should be uint8"),
-            (lambda codes: pack_two_bits(codes) + 1, "0b00011011"),
-            (lambda codes: pack_two_bits(codes[:12]), "should have the shape"),
-            (_shifted_in_place, "changes its argument codes in place"),
-            (lambda codes: None, "Is there a return"),
+        minutes=12,
+        difficulty=3,
+        reference=QuantizedMatmul,
+        check=_check_matmul,
+        wrong=MATMUL_WRONG,
+        right=[
+            _matmul(_flat_einsum),
+            _matmul(lambda ctx, grad: (F.linear(grad, ctx.layer.weight.to(grad.dtype).T), None)),
         ],
-        right=[_by_weights, _byte_by_byte],
         hints=(
-            "A byte has eight bits, four places of two. Shift each code to its place, combine with |.",
-            "codes.view(-1, 4) has a row for each byte. Column 0 is shifted by 6, column 1 by 4, column 2 "
-            "by 2, column 3 not at all.",
+            "y = x W^T, so a change of x by d changes the loss by the sum of grad * (d W^T): the gradient of "
+            "x is grad W. What can be asked for again need not be kept.",
+            "forward: ctx.layer = layer; return x @ layer.weight.to(x.dtype).T. backward returns a gradient "
+            "for each argument of forward: grad @ ctx.layer.weight.to(grad.dtype), and None for the layer.",
         ),
+        then="The 4-bit model below trains through your class. Run the cells below again.",
     ),
     Exercise(
-        name="bits_per_weight",
+        name="bits_per_parameter",
         lesson="06",
         minutes=5,
         difficulty=1,
-        reference=bits_per_weight,
+        reference=bits_per_parameter,
         check=compare(
-            bits_per_weight,
+            bits_per_parameter,
             BITS_INPUTS,
             BITS_MISTAKES,
             else_="It is the code's bits and a scale's bits over block_size.",
         ),
         wrong=[
             (lambda bits, size, double: None, "Is there a return"),
-            (lambda bits, size, double: bits_per_weight(4, size, double), "the code's bits and a scale's"),
+            (lambda bits, size, double: bits_per_parameter(4, size, double), "the code's bits and a scale's"),
             (lambda bits, size, double: 4.5, "the code's bits and a scale's"),
         ],
         right=[_of_256_blocks, _in_bytes],
@@ -587,32 +791,6 @@ EXERCISES = [
             "Count for one block what is stored, and divide by the number of its weights.",
             "Plain: bits + 32 / block_size. Double: the scale has 8 bits, and 1/256 of 32 bits for the "
             "second scale, in place of 32.",
-        ),
-    ),
-    Exercise(
-        name="qlora_gradients",
-        lesson="06",
-        minutes=15,
-        difficulty=3,
-        reference=qlora_gradients,
-        check=compare(
-            qlora_gradients,
-            _layers,
-            GRADIENT_MISTAKES,
-            else_="With low = x A^T: y = x W^T + scale * low B^T.",
-        ),
-        wrong=[
-            (_gradients(lambda gx, gA, gB, *rest: (gx, None, gA, gB + 1)), "The result[3][0, 0] should be"),
-            (_gradients(lambda gx, gA, gB, *rest: (0 * gx, None, gA, gB)), "With low = x A^T"),
-            (_gradients_in_place, "changes its argument grad in place"),
-            (lambda *arguments: None, "Is there a return"),
-        ],
-        right=[_by_autograd, _by_einsum],
-        hints=(
-            "Two paths lead from x to y: through W, and through A and B. The gradient of x is the sum of "
-            "what comes back on both. W is needed for that, though it gets no gradient itself.",
-            "low = x @ A.T [n, r]; grad_low = scale * grad @ B [n, r]. Of x: grad @ weight + grad_low @ "
-            "A. Of A: grad_low.T @ x. Of B: scale * grad.T @ low.",
         ),
     ),
 ]

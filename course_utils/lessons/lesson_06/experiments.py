@@ -1,11 +1,310 @@
-"""A training step of GPT-2 small's shape, in fp32 or in NF4, for the memory meter."""
+"""Stored experiments with 4-bit weights: where their error goes, LoRA over them, merging, memory of steps."""
+
+import functools
 
 import torch
 
+from course_utils.lessons.lesson_06.parts import loss_terms
 from course_utils.memory import random_batch
 from course_utils.methods.lora import apply_lora
 from course_utils.methods.quantization import quantize_model
+from course_utils.stored_runs import sweep
 from course_utils.training import adamw, scored_lm_loss
+
+CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+DIRECTIONS = {"random": 1, "gradient": 1, "gradient/50": 1 / 50}  # and the error's size, NF4's being 1
+TABLES = ("nf4", "int4-16", "fp4-e2m1", "int4-15", "fp4-bnb")
+BLOCK = 40  # texts in a block of text: the held-out source has five
+STEPS = 60  # of LoRA, batches of 16 questions
+RANK, ALPHA = 8, 16.0
+PLACES = {  # where LoRA sits, its rank and alpha; the last has as many values as the first
+    "all": (None, RANK, ALPHA),
+    "c_attn": (["c_attn"], RANK, ALPHA),
+    "c_attn, rank 32": (["c_attn"], 4 * RANK, 4 * ALPHA),
+}
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+BASES = (("fp32", "all"), ("nf4", "all"), *(("nf2", place) for place in PLACES))
+BEST_RATES = {  # of RATES, on validation questions, in qlora_rates
+    ("fp32", "all"): 3e-3,
+    ("nf4", "all"): 3e-3,
+    ("nf2", "all"): 3e-3,
+    ("nf2", "c_attn"): 1e-2,
+    ("nf2", "c_attn, rank 32"): 3e-3,
+}
+
+
+# --- where the error goes
+
+
+@sweep(
+    "weight_errors",
+    points=[
+        *({"error": levels} for levels in (*TABLES, "nf3", "nf2")),
+        *({"error": direction} for direction in DIRECTIONS),
+    ],
+)
+def weight_errors(point: dict, seed: int) -> dict:
+    """The base model with an error in its linear layers, on a block of 40 texts, whose number is the seed.
+
+    error: that of rounding to these levels in blocks of 64; or of NF4's size in each layer, but at random
+    ("random") or along the gradient of the loss on the next block of text ("gradient"; also with a fiftieth
+    of the size).
+    weights, layers, logits, centred: relative errors, of layers' outputs the mean. rise: of the loss, nats a
+    token; reflected: with the error's sign turned; first, second: terms of the rise, from the logits;
+    alike: the second with all words equally likely.
+    """
+    model, base, names = *_models(), _names()
+    batch, targets = _batch(seed)
+    before, outputs = _logits_and_inputs(base, names, batch)
+    errors = weight_error(point["error"], seed)  # as the layers store them
+    weights, layers = [], []
+    for name in names:
+        W, x = base.get_submodule(name).weight, outputs[name]
+        weights.append((errors[name].norm() / W.norm()).item())
+        layers.append(((x @ errors[name]).norm() / (x @ W).norm()).item())
+    after, turned = (_moved_logits(model, base, names, errors, sign, batch) for sign in (1, -1))
+    first, second = loss_terms(before, after - before, targets)
+    start = _loss(before, targets)
+    moved = _centred(after - before).norm() / _centred(before).norm()
+    return {
+        "loss": start,
+        "rise": _loss(after, targets) - start,
+        "reflected": _loss(turned, targets) - start,
+        "first": first.mean().item(),
+        "second": second.mean().item(),
+        "alike": (after - before).var(-1, correction=0).mean().item() / 2,
+        "weights": sum(weights) / len(weights),
+        "layers": sum(layers) / len(layers),
+        "logits": ((after - before).norm() / before.norm()).item(),
+        "centred": moved.item(),
+    }
+
+
+@sweep(
+    "table_blocks",
+    points=[{"error": table, "block_size": size} for table in ("nf4", "fp4-e2m1") for size in (48, 56, 72)],
+)
+def table_blocks(point: dict, seed: int) -> dict:
+    """rise: of the loss by rounding in blocks of another size, where other weights share a scale."""
+    model, base, names = *_models(), _names()
+    batch, targets = _batch(seed)
+    errors = _rounding_error(point["error"], point["block_size"])
+    before, after = (_moved_logits(model, base, names, errors, size, batch) for size in (0, 1))
+    return {"rise": _loss(after, targets) - _loss(before, targets)}
+
+
+def weight_error(kind: str, seed: int) -> dict:
+    """{layer: error in its weight, as it is stored}: of rounding, at random or along the gradient."""
+    names = _names()
+    if kind not in DIRECTIONS:
+        return _rounding_error(kind)
+    rounded = _rounding_error("nf4")
+    if kind == "random":
+        generator = torch.Generator().manual_seed(seed)
+        raw = {name: torch.randn(rounded[name].shape, generator=generator) for name in names}
+    else:
+        raw = _gradients((seed + 1) % 5)
+    return {n: DIRECTIONS[kind] * raw[n] * rounded[n].norm() / raw[n].norm() for n in names}
+
+
+@functools.cache
+def _rounding_error(levels, block_size=64):
+    from course_utils.methods.quantization import dequantize_model
+    from course_utils.models import load_model
+
+    base, rounded = load_model("pocket")[0], load_model("pocket")[0]
+    dequantize_model(quantize_model(rounded, levels, block_size))
+    with torch.no_grad():
+        return {n: rounded.get_submodule(n).weight - base.get_submodule(n).weight for n in _names()}
+
+
+def _gradients(block):
+    from course_utils.training import lm_loss
+
+    model, names = _models()[0], _names()
+    loss, count = lm_loss(model, _batch(block)[0])
+    weights = [model.get_submodule(name).weight for name in names]
+    return dict(zip(names, torch.autograd.grad(loss / count, weights), strict=True))
+
+
+def _models():
+    """(a model to be changed, the base)."""
+    from course_utils.models import load_model
+
+    return load_model("pocket")[0], load_model("pocket")[0]
+
+
+@functools.cache
+def _names():
+    from course_utils.methods.lora_analysis import linear_layers
+    from course_utils.models import load_model
+
+    return linear_layers(load_model("pocket")[0])
+
+
+def _batch(block):
+    """(a block of the texts as a batch, the tokens that it predicts [n])."""
+    from course_utils.data import IGNORE, collate, encode_text, load_source_texts
+    from course_utils.models import load_model
+
+    tokenizer = load_model("pocket")[1]
+    texts = load_source_texts()[block * BLOCK : (block + 1) * BLOCK]
+    batch = collate([encode_text(tokenizer, text) for text in texts], 0)
+    labels = batch["labels"][:, 1:]
+    return batch, labels[labels != IGNORE]
+
+
+@torch.no_grad()
+def _logits_and_inputs(model, names, batch):
+    """(logits at the scored positions [n, vocabulary], {layer: its inputs [tokens, in]})."""
+    inputs, real = {}, batch["attention_mask"].bool()
+
+    def keeping(name):
+        def keep(module, given, output):
+            inputs[name] = given[0][real]
+
+        return keep
+
+    hooks = [model.get_submodule(name).register_forward_hook(keeping(name)) for name in names]
+    logits = _scored_logits(model, batch)
+    for hook in hooks:
+        hook.remove()
+    return logits, inputs
+
+
+@torch.no_grad()
+def _moved_logits(model, base, names, errors, sign, batch):
+    for name in names:
+        model.get_submodule(name).weight.copy_(base.get_submodule(name).weight + sign * errors[name])
+    return _scored_logits(model, batch)
+
+
+def _scored_logits(model, batch):
+    from course_utils.data import IGNORE
+
+    scored = batch["labels"][:, 1:] != IGNORE
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return logits[:, :-1][scored]  # (n, vocabulary)
+
+
+def _loss(logits, targets):
+    return torch.nn.functional.cross_entropy(logits, targets).item()
+
+
+def _centred(logits):
+    return logits - logits.mean(-1, keepdim=True)
+
+
+# --- LoRA over it
+
+
+@sweep(
+    "qlora_rates",
+    points=[{"base": base, "place": place, "lr": lr} for base, place in BASES for lr in RATES],
+    seeds=CHOICE,
+)
+def qlora_rates(point: dict, seed: int) -> dict:
+    """To choose rates by, at a seed of its own. validation: loss on 150 validation questions."""
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_04.experiments import question_examples
+
+    model = lora_over(point["base"], point["place"], point["lr"], seed)
+    return {"validation": mean_loss(model, question_examples("validation", sample=150))}
+
+
+@sweep("qlora", points=[{"base": base, "place": place, "lr": lr} for (base, place), lr in BEST_RATES.items()])
+def qlora(point: dict, seed: int) -> dict:
+    """LoRA over a base of these levels, 60 steps. before, loss: on 100 held-out questions, nats.
+
+    Over NF4 also the merges: loss, apart (change of the logits against the trained model's, over their
+    norm), kept (how much of BA is in the weights: the projection of weight - W_hat on BA).
+    """
+    from course_utils.data import collate
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_04.experiments import question_examples
+
+    scored = question_examples("held_out", sample=100)
+    model = lora_over(point["base"], point["place"], point["lr"], seed).eval()
+    result = {"before": mean_loss(_base(point["base"]), scored), "loss": mean_loss(model, scored)}
+    if point["base"] != "nf4":
+        return result
+    plain, base = _models()
+    with torch.no_grad():
+        batch = collate(scored[:32], 0)
+        trained = _scored_logits(model, batch)
+        for merge, weights in merges(model, base).items():
+            for name, weight in weights.items():
+                plain.get_submodule(name).weight.copy_(weight.T)
+            apart = (_scored_logits(plain, batch) - trained).norm() / trained.norm()
+            result |= {f"{merge}: loss": mean_loss(plain, scored), f"{merge}: apart": apart.item()}
+            result[f"{merge}: kept"] = adapter_kept(model, weights)
+    return result
+
+
+MERGES = ("W_hat + BA", "W + BA", "W_hat + BA again", "W + BA again")  # again: rounded to NF4 again
+
+
+@torch.no_grad()
+def merges(model, base):
+    """{merge: {layer: weight [out, in]}} of a model with LoRA over NF4, for each of MERGES."""
+    from course_utils.methods.lora import lora_layers
+
+    found = {merge: {} for merge in MERGES}
+    for name, layer in lora_layers(model).items():
+        change = layer.scale * layer.lora_B @ layer.lora_A  # (out, in)
+        sums = layer.original.weight + change, base.get_submodule(name).weight.T + change
+        for merge, weight in zip(MERGES, (*sums, *map(_rounded, sums)), strict=True):
+            found[merge][name] = weight
+    return found
+
+
+@torch.no_grad()
+def adapter_kept(model, weights):
+    """The projection of weight - W_hat on BA over all layers: 1 where BA is there, 0 where it is lost."""
+    from course_utils.methods.lora import lora_layers
+
+    inside = size = 0.0
+    for name, layer in lora_layers(model).items():
+        change = layer.scale * layer.lora_B @ layer.lora_A
+        inside += ((weights[name] - layer.original.weight) * change).sum().item()
+        size += change.square().sum().item()
+    return inside / size
+
+
+def _rounded(weight):
+    from course_utils.methods.quantization import QuantizedLinear
+
+    layer = torch.nn.Linear(*weight.shape[::-1], bias=False, device=weight.device).requires_grad_(False)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    return QuantizedLinear(layer).weight
+
+
+def _base(levels):
+    from course_utils.models import load_model
+
+    model = load_model("pocket")[0]
+    return model if levels == "fp32" else quantize_model(model, levels)
+
+
+def lora_over(levels, place, lr, seed):
+    """LoRA over a base of these levels, at one of PLACES, after 60 steps."""
+    from course_utils.data import batches
+    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.methods.lora_fast import speed_up
+    from course_utils.training import train
+
+    model = _base(levels)
+    torch.manual_seed(seed)
+    modules, rank, alpha = PLACES[place]
+    speed_up(apply_lora(model, rank, alpha, modules))
+    stream = batches(question_examples("tune"), 16, seed, pad_id=0)
+    label = f"{levels}, {place}, rate {lr:g}, seed {seed}"
+    train(model, stream, steps=STEPS, lr=lr, loss_fn=scored_lm_loss, seed=seed, label=label)
+    return model
+
+
+# --- memory of a step
 
 
 def lora_step_gpt2_small(quantised, layers=12, rows=1, tokens=32):
@@ -22,7 +321,7 @@ def lora_step_gpt2_small(quantised, layers=12, rows=1, tokens=32):
     batch = random_batch(model, rows, tokens)
     if quantised:
         quantize_model(model)
-    apply_lora(model, 8, 16.0, ["c_attn"])
+    apply_lora(model, RANK, ALPHA)
     optimizer = adamw(model, lr=1e-4)
 
     def step():

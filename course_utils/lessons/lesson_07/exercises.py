@@ -1,41 +1,50 @@
-"""Exercises of lesson 07: a prompt before a batch, its start, positions, nearest words, a prefix's layout."""
+"""Exercises of lesson 07: a prompt from words, and before a batch; a script's fault; a prefix's layout."""
 
 from __future__ import annotations
+
+import functools
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course_utils.checks.compare import call, compare, unchanged
+from course_utils.checks.compare import compare, unchanged
 from course_utils.checks.exercises import Exercise, Mistake, expect_tensor
-from course_utils.methods.prompt_tuning import keys_and_values, nearest_words
+from course_utils.lessons.lesson_07.parts import prompt_fault, start_from_words, with_prompt
+from course_utils.methods.prompt_tuning import keys_and_values
 
 
-def with_prompt(prompt, embeddings, mask, labels):
-    """A batch behind a prompt [P, d]: embeddings [B, P + T, d], mask and labels [B, P + T]."""
-    rows, length = len(embeddings), len(prompt)
-    embeddings = torch.cat([prompt.expand(rows, -1, -1), embeddings], 1)
-    mask = torch.cat([mask.new_ones(rows, length), mask], 1)
-    labels = torch.cat([labels.new_full((rows, length), -100), labels], 1)
-    return embeddings, mask, labels
-
-
-def _right_padded(length, width, *lengths):
-    """A prompt [length, width] and a batch of texts of these lengths, token 0 among the labels."""
+def _text(side, width, *lengths):
+    """Embeddings, mask and labels of texts of these lengths, padded on this side; token 0 has a label."""
     rows, tokens = len(lengths), max(lengths)
     mask = (torch.arange(tokens) < torch.tensor(lengths)[:, None]).long()
+    mask = mask.flip(1) if side == "left" else mask
     labels = torch.randint(0, 5, (rows, tokens)).masked_fill(mask == 0, -100)
     labels[:, 0] = -100
-    return torch.randn(length, width), torch.randn(rows, tokens, width), mask, labels
+    return torch.randn(rows, tokens, width), mask, labels
 
 
 def _batch(fault):
-    """A wrong with_prompt: fault(embeddings, mask, labels as they should be, and all arguments)."""
+    """A wrong with_prompt: fault(the four tensors as they should be, and all arguments)."""
 
     def wrong(prompt, embeddings, mask, labels):
         return fault(*with_prompt(prompt, embeddings, mask, labels), prompt, embeddings, mask, labels)
 
     return wrong
+
+
+def _positions(text):
+    """A wrong with_prompt with other positions of the text: text(mask [B, T], P) -> [B, T]."""
+
+    def wrong(prompt, embeddings, mask, labels):
+        e, m, l, right = with_prompt(prompt, embeddings, mask, labels)
+        return e, m, l, torch.cat([right[:, : len(prompt)], text(mask, len(prompt))], 1)
+
+    return wrong
+
+
+def _places(mask):
+    return torch.arange(mask.shape[1]).expand_as(mask)
 
 
 def _appended(prompt, text):
@@ -51,93 +60,176 @@ def _text_in_place(prompt, embeddings, mask, labels):
 def _by_padding(prompt, embeddings, mask, labels):
     length = len(prompt)
     front = prompt[None].repeat(len(embeddings), 1, 1)
+    text = length + (mask.cumsum(1) - 1).clamp(min=0)
     return [
         torch.cat((front, embeddings), dim=1),
         F.pad(mask, (length, 0), value=1),
         F.pad(labels, (length, 0), value=-100),
+        torch.cat([torch.arange(length).repeat(len(mask), 1), text], 1),
     ]
 
 
 def _row_by_row(prompt, embeddings, mask, labels):
-    ones = torch.ones(len(prompt), dtype=torch.long)
+    ones, positions = torch.ones(len(prompt), dtype=torch.long), []
+    for row in mask.tolist():
+        real = iter(range(len(prompt), len(prompt) + sum(row)))
+        positions.append([*range(len(prompt)), *(next(real) if one else 1 for one in row)])
     return (
         torch.stack([torch.cat([prompt, text]) for text in embeddings]),
         torch.stack([torch.cat([ones, row]) for row in mask]),
         torch.stack([torch.cat([-100 * ones, row]) for row in labels]),
+        torch.tensor(positions),
     )
+
+
+def _at_real_tokens(fn):
+    """The same, with position 0 wherever there is padding: which one it has there does not matter."""
+
+    @functools.wraps(fn)
+    def answer(prompt, embeddings, mask, labels):
+        result = fn(prompt, embeddings, mask, labels)
+        real = F.pad(mask, (len(prompt), 0), value=1)
+        if not isinstance(result, tuple | list) or len(result) != 4:
+            return result
+        *others, positions = result
+        if not isinstance(positions, torch.Tensor) or positions.shape != real.shape:
+            return result
+        if positions.is_floating_point():
+            raise Mistake("Positions are whole numbers: they are looked up in a table.")
+        there = (positions >= 0) & (positions < real.shape[1])
+        if not there[real == 0].all():
+            raise Mistake(
+                "Padding has a negative position, or one as large as P + T, and no row of the position table "
+                "has such a number. What padding gets does not matter, but it has to be a position that "
+                "there is."
+            )
+        return (*others, positions.masked_fill(real == 0, 0))
+
+    return answer
 
 
 APPENDED = (
     "The prompt is appended, not prepended. A causal model reads from left to right: what stands behind the "
     "text can steer nothing in it."
 )
-NO_GRADIENT = "No gradient can reach the prompt: it was detached or copied on the way."
 NO_LABEL = "The prompt's places have a label. They are not to be predicted: -100, the label without loss."
 AS_LONG = (
     "The embeddings are as long as before: the prompt takes places of its own, it is not added to the text's "
     "vectors."
 )
+FOUR = "Return four tensors: embeddings, mask, labels and positions."
+AT_ZERO = (
+    "The text begins at position 0, where the prompt is already: two tokens at one position. It begins at P."
+)
+COUNTED = (
+    "Padding is counted. A text's first real token has position P whether there is padding before it or not."
+)
 PROMPT_MISTAKES = [
-    (AS_LONG, _batch(lambda e, m, l, prompt, text, mask, labels: (text + prompt.mean(0), m, l))),
-    (AS_LONG, _batch(lambda e, m, l, prompt, text, mask, labels: (text + prompt.mean(0), mask, labels))),
-    (AS_LONG, _batch(lambda e, m, l, prompt, text, mask, labels: (e[:, : text.shape[1]], mask, labels))),
-    (APPENDED, _batch(lambda e, m, l, prompt, text, mask, labels: (_appended(prompt, text), m, l))),
+    (AS_LONG, _batch(lambda e, m, l, p, prompt, text, mask, labels: (text + prompt.mean(0), m, l, p))),
+    (
+        AS_LONG,
+        _batch(lambda e, m, l, p, prompt, text, mask, labels: (text + prompt.mean(0), mask, labels, p)),
+    ),
+    (
+        AS_LONG,
+        _batch(lambda e, m, l, p, prompt, text, mask, labels: (e[:, : text.shape[1]], mask, labels, p)),
+    ),
+    (APPENDED, _batch(lambda e, m, l, p, prompt, text, mask, labels: (_appended(prompt, text), m, l, p))),
     (
         APPENDED,
         _batch(
-            lambda e, m, l, prompt, text, mask, labels: (
+            lambda e, m, l, p, prompt, text, mask, labels: (
                 _appended(prompt, text),
                 F.pad(mask, (0, len(prompt)), value=1),
                 F.pad(labels, (0, len(prompt)), value=-100),
+                p,
             )
         ),
     ),
-    (NO_GRADIENT, _batch(lambda e, m, l, *given: (e.detach(), m, l))),
+    (
+        "No gradient can reach the prompt: it was detached or copied on the way.",
+        _batch(lambda e, m, l, p, *given: (e.detach(), m, l, p)),
+    ),
     (
         "The attention mask is not extended: the model needs a 1 for each of the P tokens of the prompt, in "
         "front.",
-        _batch(lambda e, m, l, prompt, text, mask, labels: (e, mask, l)),
+        _batch(lambda e, m, l, p, prompt, text, mask, labels: (e, mask, l, p)),
     ),
     (
         "The mask is 0 at the prompt: then nothing attends to it, and it has no effect.",
-        _batch(lambda e, m, l, prompt, text, mask, labels: (e, F.pad(mask, (len(prompt), 0)), l)),
+        _batch(lambda e, m, l, p, prompt, text, mask, labels: (e, F.pad(mask, (len(prompt), 0)), l, p)),
     ),
     (
-        "The mask is extended at the end: the prompt stands in front, so its ones do too. As it is, the "
-        "first tokens of padding are read.",
-        _batch(lambda e, m, l, prompt, text, mask, labels: (e, F.pad(mask, (0, len(prompt)), value=1), l)),
+        "The mask is extended at the end: the prompt stands in front, so its ones do too. As it is, padding "
+        "is read and text is not.",
+        _batch(
+            lambda e, m, l, p, prompt, text, mask, labels: (e, F.pad(mask, (0, len(prompt)), value=1), l, p)
+        ),
     ),
     (
         "The mask is 1 everywhere: padding is read as text.",
-        _batch(lambda e, m, l, *given: (e, torch.ones_like(m), l)),
+        _batch(lambda e, m, l, p, *given: (e, torch.ones_like(m), l, p)),
     ),
     (
         "The labels are not extended. They must be as long as the input: position t of the labels belongs to "
         "position t of the embeddings.",
-        _batch(lambda e, m, l, prompt, text, mask, labels: (e, m, labels)),
+        _batch(lambda e, m, l, p, prompt, text, mask, labels: (e, m, labels, p)),
     ),
     (
         "The labels are extended at the end. Every label has to move P places to the right, with its token.",
         _batch(
-            lambda e, m, l, prompt, text, mask, labels: (e, m, F.pad(labels, (0, len(prompt)), value=-100))
+            lambda e, m, l, p, prompt, text, mask, labels: (
+                e,
+                m,
+                F.pad(labels, (0, len(prompt)), value=-100),
+                p,
+            )
         ),
     ),
-    (NO_LABEL, _batch(lambda e, m, l, prompt, text, mask, labels: (e, m, F.pad(labels, (len(prompt), 0))))),
     (
         NO_LABEL,
-        _batch(lambda e, m, l, prompt, text, mask, labels: (e, m, F.pad(labels, (len(prompt), 0), value=1))),
+        _batch(lambda e, m, l, p, prompt, text, mask, labels: (e, m, F.pad(labels, (len(prompt), 0)), p)),
     ),
-    ("Return three tensors: embeddings, mask and labels.", _batch(lambda e, m, l, *given: (e, m))),
-    ("Return three tensors: embeddings, mask and labels.", _batch(lambda e, m, l, *given: e)),
+    (
+        NO_LABEL,
+        _batch(
+            lambda e, m, l, p, prompt, text, mask, labels: (e, m, F.pad(labels, (len(prompt), 0), value=1), p)
+        ),
+    ),
+    (AT_ZERO, _positions(lambda mask, length: (mask.cumsum(1) - 1).clamp(min=0))),
+    (AT_ZERO, _positions(lambda mask, length: _places(mask))),
+    (COUNTED, _batch(lambda e, m, l, p, *given: (e, m, l, _places(p)))),
+    (
+        "One too far: the first token of all has position 0, so the one behind P prompt tokens has P.",
+        _batch(lambda e, m, l, p, *given: (e, m, l, (p + 1).clamp(max=p.shape[1] - 1))),
+    ),
+    (
+        "The prompt has no positions: there should be P + T a row, the prompt's first.",
+        _batch(lambda e, m, l, p, prompt, *given: (e, m, l, p[:, len(prompt) :])),
+    ),
+    (
+        "The prompt's own positions are 0 to P - 1 in every row: it is never padded.",
+        _batch(lambda e, m, l, p, prompt, *given: (e, m, l, p * (_places(p) >= len(prompt)))),
+    ),
+    (FOUR, _batch(lambda e, m, l, p, *given: (e, m, l))),
+    (FOUR, _batch(lambda e, m, l, p, *given: (e, m))),
+    (FOUR, _batch(lambda e, m, l, p, *given: e)),
 ]
 
 
-def start_from_words(model, ids, length):
-    """Freeze the model; a trainable prompt [length, d] of these tokens' embeddings, repeated and cut."""
-    model.requires_grad_(False)
-    table = model.get_input_embeddings().weight  # (V, d)
-    repeated = [ids[place % len(ids)] for place in range(length)]
-    return nn.Parameter(table[repeated].clone())
+def _check_with_prompt(fn):
+    compare(
+        _at_real_tokens(with_prompt),
+        [
+            (torch.randn(2, 5), *_text("right", 5, 4, 3, 2)),
+            (torch.randn(5, 3), *_text("left", 3, 3, 6)),
+            (torch.randn(1, 4), *_text("left", 4, 2, 1, 5)),
+        ],
+        [(message, _at_real_tokens(wrong)) for message, wrong in PROMPT_MISTAKES],
+        else_="The prompt stands in front: its vectors, P ones in the mask, P times -100 in the labels; "
+        "positions count the tokens that are read.",
+        gradient=("prompt",),
+    )(_at_real_tokens(fn))
 
 
 class _Toy(nn.Module):
@@ -199,6 +291,10 @@ def _expect_start(prompt, model, ids, length):
         raise Mistake(
             "The base is not frozen: its weights would be trained along with the prompt, and this would be "
             "full fine-tuning with a prompt on top."
+        )
+    if prompt.dtype != table.dtype:
+        raise Mistake(
+            f"The table is of {table.dtype}, and the prompt of {prompt.dtype}: they are joined below."
         )
     right = [ids[place % len(ids)] for place in range(length)]
     _expect_rows(prompt.detach(), table, ids, right)
@@ -281,172 +377,179 @@ def _by_looking_up(model, ids, length):
     return nn.Parameter(model.get_input_embeddings()(words[:length]), requires_grad=True)
 
 
-def prompted_positions(mask, length):
-    """Position ids [B, length + T] of a prompt and a left-padded text, mask [B, T]."""
-    text = length + (mask.cumsum(1) - 1).clamp(min=0)
-    return torch.cat([torch.arange(length).expand(len(mask), -1), text], 1)
+def _handed_over(kind, length, *lengths):
+    """Arguments of prompt_fault for left-padded texts of these lengths: right, or with this fault."""
+    tokens = max(lengths)
+    mask = (torch.arange(tokens) >= tokens - torch.tensor(lengths)[:, None]).long()
+    read = F.pad(mask, (length, 0), value=1)
+    positions = read.cumsum(1) - 1
+    rows, last = len(lengths), len(lengths) - 1
+    padded = int(torch.tensor(lengths).argmin())
+    if kind == "right, padding at 0":
+        positions = positions * read
+    elif kind == "not read":
+        read[:, :length] = 0
+    elif kind == "one place not read":
+        read[last, length - 1] = 0
+    elif kind == "padding read":
+        read[padded, length] = 1
+    elif kind == "all read":
+        read[:] = 1
+    elif kind == "ones at the end":  # two faults: the prompt is not read, and padding is
+        read = F.pad(mask, (0, length), value=1)
+    elif kind == "not shifted":
+        positions = torch.cat([torch.arange(length).expand(rows, -1), (mask.cumsum(1) - 1).clamp(min=0)], 1)
+    elif kind == "counted":
+        positions = torch.arange(length + tokens).expand(rows, -1).clone()
+    elif kind == "one row":
+        positions[last, length:] -= 1
+        positions = positions.clamp(min=0)
+    elif kind == "one inside":
+        positions[int(torch.tensor(lengths).argmax()), -2] -= 1
+    elif kind == "first token":
+        positions[torch.arange(rows), length + mask.argmax(1)] -= 1
+    return mask, read, positions, length
 
 
-def _left_padded(*lengths):
-    places = torch.arange(max(lengths))
-    return (places >= max(lengths) - torch.tensor(lengths)[:, None]).long()
-
-
-def _check_positions(fn):
-    for mask, length in [(_left_padded(3, 5), 3), (_left_padded(6, 1, 4, 6), 7), (_left_padded(2, 1, 4), 1)]:
-        with unchanged(mask=mask):
-            positions = fn(mask, length)
-        _expect_positions(positions, mask, length)
-
-
-def _expect_positions(positions, mask, length):
-    expect_tensor(positions, None, "the positions")
-    rows, tokens = mask.shape
-    if positions.shape == mask.shape:
-        raise Mistake("The prompt has no positions: there should be P + T a row.")
-    expect_tensor(positions, (rows, length + tokens), "the positions")
-    if positions.is_floating_point():
-        raise Mistake("Positions are whole numbers: they are looked up in a table.")
-    prompt, text = positions.split([length, tokens], 1)
-    right = length + mask.cumsum(1) - 1
-    if torch.equal(positions[:, -length:], torch.arange(length).expand(rows, -1)):
-        raise Mistake("The prompt stands behind the text. It comes first, at positions 0 to P - 1.")
-    if not torch.equal(prompt, torch.arange(length).expand(rows, -1)):
-        raise Mistake("The prompt's own positions are 0 to P - 1 in every row: it is never padded.")
-    if (positions < 0).any() or (positions >= length + tokens).any():
-        _expect_no_known_fault(text, right, mask, length)
-        raise Mistake(
-            "There are negative positions, or some as large as P + T, and no row of the position table has "
-            "such a number. What padding gets does not matter, but it has to be a position that there is."
-        )
-    _expect_no_known_fault(text, right, mask, length)
-    wrong = ((text != right) & (mask == 1)).nonzero()
-    if len(wrong):
-        row = int(wrong[0, 0])
-        raise Mistake(
-            f"Behind a prompt of {length} the real tokens should have positions {length}, {length + 1}, "
-            f"{length + 2} and so on. With the mask {mask[row].tolist()} yours are {positions[row].tolist()}."
-        )
-
-
-def _expect_no_known_fault(text, right, mask, length):
-    real = mask == 1
-    places = torch.arange(mask.shape[1]).expand_as(mask)
-    for message, wrong in (
-        (
-            "The text begins at position 0, where the prompt is already: two tokens at one position. It "
-            "begins at P.",
-            right - length,
-        ),
-        (
-            "The text begins at position 0, where the prompt is already: two tokens at one position. It "
-            "begins at P.",
-            places,
-        ),
-        ("One too far: the first token behind P prompt tokens has position P.", right + 1),
-        (
-            "Padding is counted. A text's first real token should have position P whether there is padding "
-            "before it or not.",
-            length + places,
-        ),
-    ):
-        if torch.equal(text[real], wrong[real]) and not torch.equal(text[real], right[real]):
-            raise Mistake(message)
-
-
-def _positions(text):
-    """A prompted_positions of another text: text(mask, length) -> [B, T]."""
-    return lambda mask, length: torch.cat([torch.arange(length).expand(len(mask), -1), text(mask, length)], 1)
-
-
-def _positions_in_place(mask, length):
-    right = prompted_positions(mask, length)
-    mask.cumsum_(1)
-    return right
-
-
-def _one_by_one(mask, length):
-    rows = []
-    for row in mask.tolist():
-        padding = row.count(0)
-        rows.append([*range(length), *[0] * padding, *range(length, length + len(row) - padding)])
-    return torch.tensor(rows)
-
-
-def _words(count, width, prompts):
-    """A prompt [prompts, width] and a table [count, width] of many lengths; no two cosines nearly equal."""
-    while True:
-        table = torch.randn(count, width) * torch.linspace(0.3, 3, count)[:, None]
-        prompt = torch.randn(prompts, width) * torch.linspace(0.5, 2, prompts)[:, None]
-        cosines = (_unit(prompt) @ _unit(table).T).sort(-1).values
-        if cosines.diff(dim=-1).min() > 1e-3:
-            return prompt, table
-
-
-def _unit(x, dim=-1):
-    return F.normalize(x, dim=dim)
-
-
-def _by_sorting(prompt, table, k=1):
-    lengths = prompt.norm(dim=1)[:, None] * table.norm(dim=1)
-    order = (prompt @ table.T / lengths).argsort(dim=1, descending=True)[:, :k]
-    return (prompt @ table.T / lengths).gather(1, order), order
-
-
-def _by_broadcasting(prompt, table, k=1):
-    cosines = F.cosine_similarity(prompt[:, None], table[None], dim=-1)
-    return cosines.topk(k, dim=-1)
-
-
-def _normalised_in_place(prompt, table, k=1):
-    prompt /= prompt.norm(dim=-1, keepdim=True)
-    return (prompt @ _unit(table).T).topk(k)
-
-
-HALF_COSINE = (
-    "The ids are right, the similarities are not: a cosine is divided by the length of the prompt's vector "
-    "and by that of the word's."
+KINDS = (
+    "right",
+    "right, padding at 0",
+    "not read",
+    "one place not read",
+    "padding read",
+    "all read",
+    "ones at the end",
+    "not shifted",
+    "counted",
+    "one row",
+    "one inside",
+    "first token",
 )
-NEAREST_MISTAKES = [
+
+
+def _by_masked_select(mask, read, positions, length):
+    of_prompt, of_text = read.split([length, mask.shape[1]], 1)
+    if of_prompt.min() == 0:
+        return "prompt not read"
+    if torch.any((mask == 0) & (of_text == 1)):
+        return "padding read"
+    real = mask.bool()
+    expected = torch.cat([torch.arange(length, length + count) for count in mask.sum(1).tolist()])
+    return "right" if torch.equal(positions[:, length:][real], expected) else "wrong positions"
+
+
+def _by_rows(mask, read, positions, length):
+    for row, given, places in zip(mask.tolist(), read.tolist(), positions.tolist(), strict=True):
+        if 0 in given[:length]:
+            return "prompt not read"
+        if any(one > real for one, real in zip(given[length:], row, strict=True)):
+            return "padding read"
+        text = [place for place, real in zip(places[length:], row, strict=True) if real]
+        if text != list(range(length, length + len(text))):
+            return "wrong positions"
+    return "right"
+
+
+def _fault_first_row(mask, read, positions, length):
+    return prompt_fault(mask[:1], read[:1], positions[:1], length)
+
+
+def _fault_any(mask, read, positions, length):
+    if not read[:, :length].any():
+        return "prompt not read"
+    return prompt_fault(mask, read.clone().index_fill_(1, torch.arange(length), 1), positions, length)
+
+
+def _fault_with_padding(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    right = length + (mask.cumsum(1) - 1).clamp(min=0)
+    return "wrong positions" if verdict == "right" and (positions[:, length:] != right).any() else verdict
+
+
+def _fault_by_places(mask, read, positions, length):
+    verdict = prompt_fault(
+        mask, read, torch.cat([positions[:, :length], length + mask.cumsum(1) - 1], 1), length
+    )
+    wrong = (positions[:, length:] != length + _places(mask))[mask == 1].any()
+    return "wrong positions" if verdict == "right" and wrong else verdict
+
+
+def _fault_by_steps(mask, read, positions, length):
+    text, real = positions[:, length:], mask == 1
+    steps = (text.diff(dim=1) == 1) | ~(real[:, 1:] & real[:, :-1])
+    verdict = prompt_fault(
+        mask, read, torch.cat([positions[:, :length], length + mask.cumsum(1) - 1], 1), length
+    )
+    return "wrong positions" if verdict == "right" and not steps.all() else verdict
+
+
+def _fault_all_read(mask, read, positions, length):
+    verdict = prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
+    if not read[:, :length].all():
+        return "prompt not read"
+    return "padding read" if read.all() else verdict
+
+
+def _fault_at_zero(mask, read, positions, length):
+    verdict = prompt_fault(
+        mask, read, torch.cat([positions[:, :length], length + mask.cumsum(1) - 1], 1), length
+    )
+    wrong = (positions[:, length:] != mask.cumsum(1) - 1)[mask == 1].any()
+    return "wrong positions" if verdict == "right" and wrong else verdict
+
+
+def _fault_other_order(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    return "padding read" if (read[:, length:] > mask).any() else verdict
+
+
+def _fault_first_token(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    first = positions[:, length:].gather(1, mask.argmax(1, keepdim=True))
+    return "right" if verdict == "wrong positions" and (first == length).all() else verdict
+
+
+def _fault_last_token(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    last = positions[:, -1] == length + mask.sum(1) - 1
+    return "right" if verdict == "wrong positions" and last.all() else verdict
+
+
+FAULT_MISTAKES = [
+    ("You look at the first row only. A fault may be in any row.", _fault_first_row),
     (
-        "These are dot products: a long vector wins over one that points the right way. Divide by both "
-        "lengths.",
-        lambda prompt, table, k=1: (prompt @ table.T).topk(k),
+        "The prompt is read where all its places have a 1, in every row: with any() one of them is enough.",
+        _fault_any,
     ),
     (
-        "These are dot products with a unit vector of the prompt: a long word wins over one that points the "
-        "right way. Divide by the word's length too.",
-        lambda prompt, table, k=1: (_unit(prompt) @ table.T).topk(k),
+        "You count places. A left-padded text begins behind its padding, and its first real token has "
+        "position P all the same: P + mask.cumsum(1) - 1.",
+        _fault_by_places,
     ),
     (
-        "These are the words farthest away. The larger the cosine, the nearer.",
-        lambda prompt, table, k=1: (_unit(prompt) @ _unit(table).T).topk(k, largest=False),
-    ),
-    (HALF_COSINE, lambda prompt, table, k=1: (prompt @ _unit(table).T).topk(k)),
-    (
-        "Swapped: the similarities come first, then the ids.",
-        lambda prompt, table, k=1: nearest_words(prompt, table, k)[::-1],
+        "That the positions go up by one is not enough: they have to begin at P, behind the prompt.",
+        _fault_by_steps,
     ),
     (
-        "These are the nearest by distance. Rows differ much in length; compare directions.",
-        lambda prompt, table, k=1: torch.cdist(prompt, table).topk(k, largest=False),
+        "Padding is read as soon as one of its places has a 1: compare with the text's own mask, place by "
+        "place.",
+        _fault_all_read,
+    ),
+    ("The text's positions begin at P, the length of the prompt, not at 0.", _fault_at_zero),
+    (
+        "This finds fault with a right batch: what position padding has does not matter. Compare where the "
+        "text's mask is 1.",
+        _fault_with_padding,
+    ),
+    ("You look at the last position of a text only. A wrong one may stand before it.", _fault_last_token),
+    (
+        "You look at the first token of a text only. A wrong position may stand further on.",
+        _fault_first_token,
     ),
     (
-        "Not the words of the largest cosine. Mind the dimension: each vector is divided by its own length, "
-        "along the last dimension.",
-        lambda prompt, table, k=1: (_unit(prompt, 0) @ _unit(table, 0).T).topk(k),
-    ),
-    (
-        "k is an argument: give the k nearest words, not the nearest alone.",
-        lambda prompt, table, k=1: nearest_words(prompt, table, 1),
-    ),
-    (
-        "Return two tensors: similarities [P, k] and token ids [P, k].",
-        lambda prompt, table, k=1: nearest_words(prompt, table, k)[1],
-    ),
-    (
-        "Return two tensors: similarities [P, k] and token ids [P, k].",
-        lambda prompt, table, k=1: nearest_words(prompt, table, k)[0],
+        "With two faults at once the verdict is the one that is tested first: whether the prompt is read, "
+        "then padding, then positions.",
+        _fault_other_order,
     ),
 ]
 
@@ -521,42 +624,9 @@ KEYS_MISTAKES = [
 
 EXERCISES = [
     Exercise(
-        name="with_prompt",
-        lesson="07",
-        minutes=10,
-        difficulty=2,
-        reference=with_prompt,
-        check=compare(
-            with_prompt,
-            lambda: [_right_padded(2, 5, 4, 3, 2), _right_padded(5, 3, 3, 6)],
-            PROMPT_MISTAKES,
-            else_="The prompt stands in front: its vectors, P ones in the mask, P times -100 in the labels.",
-            gradient=("prompt",),
-        ),
-        wrong=[
-            (
-                lambda prompt, text, mask, labels: (torch.cat([prompt, text], 1), mask, labels),
-                "Your code stopped",
-            ),
-            (lambda prompt, *rest: with_prompt(prompt.detach().clone(), *rest), "No gradient can reach"),
-            (_batch(lambda e, m, l, *given: (torch.zeros_like(e), m, l)), "stands in front"),
-            (_text_in_place, "changes its argument embeddings in place"),
-            (_batch(lambda *given: None), "Is there a return"),
-        ],
-        right=[_by_padding, _row_by_row],
-        hints=(
-            "Three things have one entry a position, and all three get P more in front. What does an "
-            "entry of each say about a prompt token: its vector, that it may be read, that it is not "
-            "predicted.",
-            "prompt.expand(B, -1, -1) is [B, P, d]; torch.cat(..., 1) puts it before [B, T, d]. For the "
-            "mask P ones (mask.new_ones(B, P)), for the labels P times -100 "
-            "(labels.new_full((B, P), -100)).",
-        ),
-    ),
-    Exercise(
         name="start_from_words",
         lesson="07",
-        minutes=8,
+        minutes=4,
         difficulty=1,
         reference=start_from_words,
         check=_check_start_from_words,
@@ -583,6 +653,7 @@ EXERCISES = [
                 "These are the last words",
             ),
             (_start(change=lambda prompt: nn.Parameter(torch.randn_like(prompt))), "should be rows 3, 4, 8"),
+            (_start(change=lambda prompt: nn.Parameter(prompt.double())), "the prompt of torch.float64"),
             (_zeros_behind, "are zeros"),
             (_view, "a view of the table"),
             (_table_in_place, "model was changed"),
@@ -597,99 +668,88 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="prompted_positions",
+        name="with_prompt",
         lesson="07",
-        minutes=8,
-        difficulty=2,
-        reference=prompted_positions,
-        check=_check_positions,
+        minutes=12,
+        difficulty=3,
+        reference=with_prompt,
+        check=_check_with_prompt,
         wrong=[
+            *[(wrong, message) for message, wrong in PROMPT_MISTAKES],
             (
-                lambda mask, length: torch.arange(length + mask.shape[1]).expand(len(mask), -1),
-                "Padding is counted",
+                lambda prompt, text, mask, labels: (torch.cat([prompt, text], 1), mask, labels, mask),
+                "Your code stopped",
             ),
-            (_positions(lambda mask, length: (mask.cumsum(1) - 1).clamp(min=0)), "begins at position 0"),
+            (lambda prompt, *rest: with_prompt(prompt.detach().clone(), *rest), "No gradient can reach"),
+            (_batch(lambda e, m, l, p, *given: (torch.zeros_like(e), m, l, p)), "stands in front"),
+            (_positions(lambda mask, length: 3 + (mask.cumsum(1) - 1).clamp(min=0)), "positions count"),
             (
-                _positions(lambda mask, length: torch.arange(mask.shape[1]).expand_as(mask)),
-                "begins at position 0",
-            ),
-            (_positions(lambda mask, length: length + mask.cumsum(1)), "One too far"),
-            (
-                lambda mask, length: prompted_positions(mask, length).roll(-length, 1),
-                "stands behind the text",
-            ),
-            (lambda mask, length: length + (mask.cumsum(1) - 1).clamp(min=0), "The prompt has no positions"),
-            (lambda mask, length: F.pad(mask, (length, 0)).cumsum(1) - 1, "The prompt's own positions"),
-            (
-                lambda mask, length: prompted_positions(mask, length) - 8 * F.pad(1 - mask, (length, 0)),
-                "negative positions",
+                _positions(lambda mask, length: length + mask.cumsum(1) - 1 - 9 * (1 - mask)),
+                "negative position",
             ),
             (
-                lambda mask, length: prompted_positions(mask, length) + 50 * F.pad(1 - mask, (length, 0)),
-                "as large as P + T",
+                _positions(lambda mask, length: length + mask.cumsum(1) - 1 + 50 * (1 - mask)),
+                "negative position",
             ),
-            (lambda mask, length: prompted_positions(mask, length).float(), "whole numbers"),
-            (_positions(lambda mask, length: 3 + (mask.cumsum(1) - 1).clamp(min=0)), "Behind a prompt of 7"),
-            (
-                lambda mask, length: prompted_positions(mask, length)[:1].expand(len(mask), -1),
-                "Behind a prompt of 3",
-            ),
-            (_positions_in_place, "mask was changed"),
+            (_batch(lambda e, m, l, p, *given: (e, m, l, p.float())), "whole numbers"),
+            (_text_in_place, "changes its argument embeddings in place"),
+            (_batch(lambda *given: None), "Is there a return"),
         ],
-        right=[
-            lambda mask, length: (F.pad(mask, (length, 0), value=1).cumsum(1) - 1).masked_fill(
-                F.pad(mask, (length, 0), value=1) == 0, 1
-            ),
-            lambda mask, length: F.pad(mask, (length, 0), value=1).cumsum(1) - 1,
-            _one_by_one,
-        ],
+        right=[_by_padding, _row_by_row],
+        then="The prompts below are trained on the batches that your function makes, and the model answers "
+        "behind them: run the cells below again.",
         hints=(
-            "Count real tokens, not places: a running sum of the mask says of each token how many real "
-            "ones there are up to it. The prompt's P come before all of them.",
-            "torch.arange(P) for the prompt, [B, P] by expand. For the text P + (mask.cumsum(1) - 1), "
-            "where padding, which has nothing before it, is set to something that is not negative "
-            "(clamp).",
+            "Four things have one entry a place, and all four get P more in front. What does an entry of "
+            "each say about a prompt token: its vector, that it may be read, that it is not predicted, how "
+            "many tokens are read before it.",
+            "prompt.expand(B, -1, -1) is [B, P, d]; torch.cat(..., 1) puts it before [B, T, d]. For the "
+            "mask P ones (mask.new_ones(B, P)), for the labels P times -100 "
+            "(labels.new_full((B, P), -100)). The new mask's running sum (cumsum(1)) counts what is read; "
+            "minus 1 it is the position.",
         ),
     ),
     Exercise(
-        name="nearest_words",
+        name="prompt_fault",
         lesson="07",
-        minutes=8,
+        minutes=6,
         difficulty=2,
-        reference=nearest_words,
+        reference=prompt_fault,
         check=compare(
-            nearest_words,
-            lambda: [(*_words(8, 3, 3), 2), (*_words(12, 5, 4), 3), call(*_words(6, 4, 2))],
-            NEAREST_MISTAKES,
-            else_="The k largest cosines of each row of the prompt, with the ids of their words.",
+            prompt_fault,
+            [
+                _handed_over(kind, length, *lengths)
+                for length, lengths in ((3, (5, 2, 4)), (2, (3, 6)))
+                for kind in KINDS
+            ],
+            FAULT_MISTAKES,
+            else_="One of the four verdicts is wrong.",
         ),
         wrong=[
-            (lambda prompt, table, k=1: nearest_words(table, prompt, k), "should have the shape"),
+            (lambda mask, read, positions, length: "wrong positions", "finds fault with a right batch"),
             (
-                lambda prompt, table, k=1: tuple(x.flip(1) for x in nearest_words(prompt, table, k)),
-                "The k largest cosines",
+                lambda mask, read, positions, length: prompt_fault(mask, read, positions, 1),
+                "Your code stopped",
             ),
-            (_normalised_in_place, "changes its argument prompt in place"),
+            (lambda mask, read, positions, length: None, "Is there a return"),
             (
-                lambda prompt, table, k=1: tuple(
-                    torch.zeros_like(x) for x in nearest_words(prompt, table, k)
-                ),
-                "The k largest cosines",
+                lambda mask, read, positions, length: prompt_fault(mask, read, positions, length) != "right",
+                "type",
             ),
-            (lambda prompt, table, k=1: None, "Is there a return"),
         ],
-        right=[_by_sorting, _by_broadcasting],
+        right=[_by_masked_select, _by_rows],
+        then="The cell below asks it about the script.",
         hints=(
-            "The cosine of two vectors is the dot product of the two, each divided by its length. All "
-            "pairs at once are one matrix product.",
-            "F.normalize(x, dim=-1) divides each row by its length: [P, d] and [V, d]. Their product "
-            "with the second transposed is [P, V]; topk(k) gives the values and the indices.",
+            "Three comparisons, each over all rows: the mask at the prompt's places, the mask at the text's "
+            "places with the text's own, the positions of the text's real tokens with what they should be.",
+            "read[:, :length] is the prompt's part, read[:, length:] the text's. Padding is read where the "
+            "second is larger than mask. The text's positions should be length + mask.cumsum(1) - 1 where "
+            "mask is 1.",
         ),
     ),
     Exercise(
         name="keys_and_values",
         lesson="07",
-        minutes=12,
+        minutes=10,
         difficulty=3,
         reference=keys_and_values,
         check=compare(
@@ -712,6 +772,7 @@ EXERCISES = [
             ),
         ],
         right=[_by_indexing, _tokens_moved],
+        then="The prefix below is trained through your function: run the cells below again.",
         hints=(
             "Each token has a row of its own. Cut the row into its parts from the outside in: layers, "
             "keys and values, heads, and what is left. Only then move the tokens to their place.",

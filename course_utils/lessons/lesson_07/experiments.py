@@ -1,7 +1,9 @@
-"""A stored experiment with soft prompts: lengths and starts, a prefix and LoRA, each at its rates."""
+"""Stored experiments with soft prompts, a prefix and LoRA: lengths, starts, rates, longer runs, positions."""
 
 from course_utils.stored_runs import sweep
 
+CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+SIZES = {"prompt": 16, "prefix": 16, "LoRA": 1}
 START_WORDS = (
     "Here are questions, each with its answer.\n"
     "Question: Which city is the capital of Chile?\nAnswer: Santiago\n"
@@ -24,34 +26,16 @@ START_WORDS = (
 def prompt_tuning(point: dict, seed: int) -> dict:
     """50 steps of 16 questions, no weight decay: loss on 100 held-out questions, nats a token.
 
-    size: tokens of the prompt, or LoRA's rank (alpha 2 r). start: words (WORDS, begun again or
-    cut), or random, normal with the spread of the model's embeddings.
+    size: tokens of the prompt, or LoRA's rank (alpha 2 r). start: words (START_WORDS, begun
+    again or cut), or random, normal with the spread of the model's embeddings.
     """
-    import torch
-
-    from course_utils.data import batches
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_04.experiments import question_examples
     from course_utils.methods.lora import count_trainable
-    from course_utils.models import load_model
-    from course_utils.training import train
 
-    model, tokenizer = load_model("pocket")
-    torch.manual_seed(seed)
-    tuned, loss_fn = prepared(model, tokenizer, point)
-    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
-    train(
-        tuned,
-        stream,
-        steps=50,
-        lr=point["lr"],
-        loss_fn=loss_fn,
-        weight_decay=0.0,
-        seed=seed,
-        label=f"{point}, seed {seed}",
-    )
+    model = tuned({**point, "steps": 50}, seed)
     held_out = question_examples("held_out", sample=100)
-    return {"trained": count_trainable(tuned)[0], "loss": mean_loss(tuned, held_out)}
+    return {"trained": count_trainable(model)[0], "loss": mean_loss(model, held_out)}
 
 
 def prepared(model, tokenizer, point):
@@ -78,3 +62,105 @@ def prepared(model, tokenizer, point):
     if point["method"] == "prefix":
         return PrefixTuning(model, prefix_of_prompt(model, prompt)), fast_lm_loss
     return PromptTuning(model, prompt), fast_lm_loss
+
+
+def _points(*groups):
+    """Points of each group (method, steps, rates), all from words and of the usual size."""
+    return [
+        {
+            "method": method,
+            "size": SIZES[method],
+            "start": "" if method == "LoRA" else "words",
+            "steps": steps,
+            "lr": lr,
+        }
+        for method, steps, rates in groups
+        for lr in rates
+    ]
+
+
+@sweep(
+    "prompt_rates",
+    points=_points(
+        ("prompt", 50, (0.01, 0.03, 0.1, 0.3)),
+        ("LoRA", 50, (3e-3, 1e-2, 3e-2)),
+        ("prefix", 50, (0.03, 0.1, 0.3)),
+        ("prompt", 250, (0.01, 0.03, 0.1, 0.3, 1.0)),
+        ("LoRA", 250, (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)),
+    ),
+    seeds=CHOICE,
+)
+def prompt_rates(point: dict, seed: int) -> dict:
+    """To choose rates by, at a seed of its own. validation: loss on 150 of its questions, nats a token."""
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_04.experiments import question_examples
+
+    return {"validation": mean_loss(tuned(point, seed), question_examples("validation", sample=150))}
+
+
+@sweep("prompt_longer", points=_points(("prompt", 250, (0.3,)), ("LoRA", 250, (3e-2,))))
+def prompt_longer(point: dict, seed: int) -> dict:
+    """Five times the steps of prompt_tuning, else the same, at the rates that prompt_rates is for."""
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_04.experiments import question_examples
+
+    return {"loss": mean_loss(tuned(point, seed), question_examples("held_out", sample=100))}
+
+
+def tuned(point, seed):
+    """What `prepared` makes of the pocket model, trained for the point's steps."""
+    import torch
+
+    from course_utils.data import batches
+    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.models import load_model
+    from course_utils.training import train
+
+    model, tokenizer = load_model("pocket")
+    torch.manual_seed(seed)
+    model, loss_fn = prepared(model, tokenizer, point)
+    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
+    settings = {"loss_fn": loss_fn, "weight_decay": 0.0, "seed": seed, "label": f"{point}, seed {seed}"}
+    train(model, stream, steps=point["steps"], lr=point["lr"], **settings)
+    return model
+
+
+@sweep("prompt_positions", points=[{"text at": places} for places in ("P", "0")], seeds=range(3))
+def prompt_positions(point: dict, seed: int) -> dict:
+    """A prompt trained with the text's positions from P on, or from 0 on as in the bug hunt's script.
+
+    50 steps as in prompt_tuning, rate 0.1; loss on 100 held-out questions with each numbering.
+    """
+    import torch
+
+    from course_utils.data import batches, collate, encode
+    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.lessons.lesson_07.parts import SoftPrompt, prompt_loss, with_prompt
+    from course_utils.methods.prompt_tuning import prompt_from_words
+    from course_utils.models import load_model
+    from course_utils.training import train
+
+    fronts = {"P": with_prompt, "0": text_from_0}
+    model, tokenizer = load_model("pocket")
+    prompt = prompt_from_words(model, encode(tokenizer, START_WORDS), SIZES["prompt"])
+    model = SoftPrompt(model, prompt, fronts[point["text at"]])
+    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
+    settings = {"loss_fn": prompt_loss, "weight_decay": 0.0, "seed": seed, "label": f"{point}, seed {seed}"}
+    train(model, stream, steps=50, lr=0.1, **settings)
+    batch, result = collate(question_examples("held_out", sample=100), tokenizer.pad_token_id), {}
+    for places, model.in_front in fronts.items():
+        with torch.no_grad():
+            loss, targets = prompt_loss(model.eval(), batch)
+        result[f"loss, text at {places}"] = (loss / targets).item()
+    return result
+
+
+def text_from_0(prompt, embeddings, mask, labels):
+    """`with_prompt`, but the text's positions begin at 0, as if no prompt stood in front."""
+    import torch.nn.functional as F
+
+    from course_utils.data import IGNORE
+    from course_utils.lessons.lesson_07.suspects import inputs_of_script
+
+    embeddings, read, positions = inputs_of_script(prompt, embeddings, mask)
+    return embeddings, read, F.pad(labels, (len(prompt), 0), value=IGNORE), positions

@@ -1,11 +1,15 @@
-"""Where a prompt and a prefix stand."""
+"""Where a prompt and a prefix stand; losses of seeds side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 
+from course_utils import plots
 from course_utils.plots import COLOURS, INK, WIDTH, entitle
 
 
@@ -53,3 +57,18 @@ def _prompt_cell(ax: Axes, column: int, row: int, in_front: bool, prefix: bool) 
     )
     if in_front and prefix:
         ax.text(column + 0.5, row + 0.43, "k, v", ha="center", va="center", color="white")
+
+
+def seeds_by_method(groups: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
+    """A dot for the loss of every seed, a short line for their mean: {panel: {method: losses}}."""
+    _, axes = plots.figure(title, "", "held-out loss (nats a token)", columns=len(groups), sharey=True)
+    for ax, (panel, methods) in zip(np.atleast_1d(axes), groups.items(), strict=True):
+        ax.set_title(panel)
+        for place, (colour, losses) in enumerate(zip(COLOURS, methods.values(), strict=False)):
+            aside = np.linspace(-0.16, 0.16, len(losses))  # of equal losses each stays visible
+            ax.scatter(place + aside, losses, color=colour, s=26)
+            middle = sum(losses) / len(losses)
+            ax.plot([place - 0.28, place + 0.28], [middle, middle], color=colour, linewidth=1.4)
+        ax.set_xticks(range(len(methods)), list(methods))
+        ax.set(xlim=(-0.5, len(methods) - 0.5), ylim=(0, None))
+        ax.grid(axis="x", visible=False)

@@ -1,0 +1,48 @@
+"""The usual recipe on a CPU: what its model holds, and checkpointing under the name that transformers has."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transformers.utils import logging
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Without loading bars, and without warnings of names that the libraries are about to change."""
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            yield
+        finally:
+            if bars:
+                logging.enable_progress_bar()
+
+
+def kinds(model) -> dict[str, float | str]:
+    """MB of a model's parameters by kind of number, and whether its blocks are checkpointed."""
+    held = Counter()
+    for parameter in model.parameters():
+        held[str(parameter.dtype).removeprefix("torch.")] += parameter.nbytes / 1e6
+    blocks = (getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    return {
+        "4-bit codes": held["uint8"],
+        "bf16": held["bfloat16"],
+        "fp32": held["float32"],
+        "checkpointing": "on" if any(blocks) else "off",
+    }
+
+
+def checkpointed(model):
+    """Of each block only the input is kept for the backward pass; returns the model."""
+    options = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):  # its name since transformers 5.24
+        model.activation_checkpointing_enable(options)
+    else:
+        model.gradient_checkpointing_enable(options)
+    return model

@@ -1,0 +1,100 @@
+"""Three variants of LoRA in a few lines each, LoRA+, DoRA and PiSSA, and a loop that trains all alike."""
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils.methods.lora import LoRALinear, check_fits, is_conv1d, lora_layers, weighted_sum
+from course_utils.methods.lora_analysis import weight_matrix
+from course_utils.training import accumulated_step, scored_lm_loss, warmup_cosine
+
+
+def plus_groups(model, lr, ratio=1.0):
+    """LoRA+ (Hayou and others 2024, arXiv 2402.12354): B learns at `ratio` times A's rate.
+
+    Groups for an optimiser. At ratio 1 it is plain LoRA.
+    """
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return [
+        {"params": [p for name, p in trained if not name.endswith("lora_B")], "lr": lr},
+        {"params": [p for name, p in trained if name.endswith("lora_B")], "lr": ratio * lr},
+    ]
+
+
+class DoRALinear(nn.Module):
+    """A frozen layer plus B A, each output's row of weights at a trained length (Liu and others 2024).
+
+    arXiv 2402.09353. [..., in] -> [..., out]. The length that a row has by itself is taken as a constant in
+    the backward pass, as in the paper's section 4.3. No LoRALinear, so that nothing saves it without lengths.
+    """
+
+    def __init__(self, layer):
+        super().__init__()
+        self.original, self.lora_A, self.lora_B = layer.original, layer.lora_A, layer.lora_B
+        self.scale = layer.scale
+        self.magnitude = nn.Parameter(weight_matrix(layer.original).norm(dim=1))  # (out,)
+
+    def forward(self, x):
+        W = self.original.weight.T if is_conv1d(self.original) else self.original.weight
+        changed = W + self.scale * self.lora_B @ self.lora_A  # (out, in)
+        length = changed.detach().norm(dim=1)  # (out,), a constant
+        return F.linear(x, (self.magnitude / length)[:, None] * changed, self.original.bias)
+
+
+def to_dora(model):
+    """Turn a model's fresh LoRA layers into DoRA's, in place; returns the model."""
+    for name, layer in lora_layers(model).items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, DoRALinear(layer))
+    return model
+
+
+@torch.no_grad()
+def start_pissa(layer):
+    """PiSSA (Meng and others 2024, arXiv 2404.02948): A and B start as the best rank-r cut of W.
+
+    The frozen matrix keeps the rest, W - scale B A, so the layer computes at the start what it did.
+    """
+    U, S, Vh = torch.linalg.svd(weight_matrix(layer.original), full_matrices=False)
+    root = (S[: layer.rank] / layer.scale).sqrt()
+    layer.lora_A.copy_(root[:, None] * Vh[: layer.rank])
+    layer.lora_B.copy_(U[:, : layer.rank] * root)
+    change = layer.scale * layer.lora_B @ layer.lora_A  # (out, in)
+    layer.original.weight -= change.T if is_conv1d(layer.original) else change
+
+
+def start_removed(model, adapter):
+    """An adapter that began with PiSSA as an ordinary one of twice the rank: minus its start, on W itself.
+
+    The model is the base that the start was cut from; ValueError where the adapter does not fit it.
+    """
+    check_fits(model, adapter)
+    start = {}
+    for name in adapter.tensors:
+        layer = model.get_submodule(name)
+        bare = copy.deepcopy(layer.original if isinstance(layer, LoRALinear) else layer)
+        begun = LoRALinear(bare, adapter.rank, adapter.alpha, rslora=adapter.rslora)
+        start_pissa(begun)
+        start[name] = (begun.lora_A.detach(), begun.lora_B.detach())
+    return weighted_sum([adapter, replace(adapter, tensors=start)], [1.0, -1.0])
+
+
+def train_groups(model, batches, steps, groups, loss_fn=scored_lm_loss):
+    """AdamW without decay, each group at its own rate; warm-up, cosine and clipping as in `train`."""
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+    rates = [group["lr"] for group in groups]
+    losses = []
+    model.train()
+    for step, batch in zip(range(steps), batches, strict=False):
+        loss, _ = accumulated_step(model, [batch], loss_fn)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * warmup_cosine(step, steps, steps // 10)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss)
+    model.eval()
+    return losses
