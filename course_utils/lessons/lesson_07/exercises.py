@@ -15,12 +15,11 @@ from course_utils.methods.prompt_tuning import keys_and_values
 
 
 def _text(side, width, *lengths):
-    """Embeddings, mask and labels of texts of these lengths, padded on this side; token 0 has a label."""
+    """Embeddings, mask and labels of texts of these lengths, padded on this side; every token has a label."""
     rows, tokens = len(lengths), max(lengths)
     mask = (torch.arange(tokens) < torch.tensor(lengths)[:, None]).long()
     mask = mask.flip(1) if side == "left" else mask
     labels = torch.randint(0, 5, (rows, tokens)).masked_fill(mask == 0, -100)
-    labels[:, 0] = -100
     return torch.randn(rows, tokens, width), mask, labels
 
 
@@ -82,6 +81,17 @@ def _row_by_row(prompt, embeddings, mask, labels):
     )
 
 
+def _first_label_lost(first):
+    """A wrong with_prompt: the label of one token of each text is taken away, at first(mask [B, T])."""
+
+    def wrong(prompt, embeddings, mask, labels):
+        labels = labels.clone()
+        labels[torch.arange(len(mask)), first(mask)] = -100
+        return with_prompt(prompt, embeddings, mask, labels)
+
+    return wrong
+
+
 def _at_real_tokens(fn):
     """The same, with position 0 wherever there is padding: which one it has there does not matter."""
 
@@ -120,6 +130,10 @@ AS_LONG = (
 FOUR = "Return four tensors: embeddings, mask, labels and positions."
 AT_ZERO = (
     "The text begins at position 0, where the prompt is already: two tokens at one position. It begins at P."
+)
+FIRST_LABEL = (
+    "The text's first token has lost its label. Behind a prompt it can be predicted, from the prompt's last "
+    "place: leave the labels of the text as they are."
 )
 COUNTED = (
     "Padding is counted. A text's first real token has position P whether there is padding before it or not."
@@ -196,6 +210,8 @@ PROMPT_MISTAKES = [
             lambda e, m, l, p, prompt, text, mask, labels: (e, m, F.pad(labels, (len(prompt), 0), value=1), p)
         ),
     ),
+    (FIRST_LABEL, _first_label_lost(lambda mask: mask.argmax(1))),
+    (FIRST_LABEL, _first_label_lost(lambda mask: torch.zeros(len(mask), dtype=torch.long))),
     (AT_ZERO, _positions(lambda mask, length: (mask.cumsum(1) - 1).clamp(min=0))),
     (AT_ZERO, _positions(lambda mask, length: _places(mask))),
     (COUNTED, _batch(lambda e, m, l, p, *given: (e, m, l, _places(p)))),
@@ -296,6 +312,11 @@ def _expect_start(prompt, model, ids, length):
         raise Mistake(
             f"The table is of {table.dtype}, and the prompt of {prompt.dtype}: they are joined below."
         )
+    if 0 in prompt.stride():
+        raise Mistake(
+            "The places share one vector in memory (expand): training changes all of them at once. "
+            "Copy it (repeat, or clone)."
+        )
     right = [ids[place % len(ids)] for place in range(length)]
     _expect_rows(prompt.detach(), table, ids, right)
     prompt.data += 1
@@ -346,6 +367,11 @@ def _view(model, ids, length):
     return right
 
 
+def _expanded(model, ids, length):
+    right = start_from_words(model, ids, length)
+    return nn.Parameter(right[:1].data.expand(length, -1)) if len(ids) == 1 else right
+
+
 def _freezing(chosen):
     """A wrong start_from_words: only the parameters whose name is chosen are frozen."""
 
@@ -391,8 +417,14 @@ def _handed_over(kind, length, *lengths):
         read[:, :length] = 0
     elif kind == "one place not read":
         read[last, length - 1] = 0
+    elif kind == "first place not read":
+        read[padded, 0] = 0
     elif kind == "padding read":
         read[padded, length] = 1
+    elif kind == "padding beside the text read":
+        read[padded, length + int(mask[padded].argmax()) - 1] = 1
+    elif kind == "mask of the other side":
+        read[:, length:] = mask.flip(1)
     elif kind == "all read":
         read[:] = 1
     elif kind == "ones at the end":  # two faults: the prompt is not read, and padding is
@@ -416,7 +448,10 @@ KINDS = (
     "right, padding at 0",
     "not read",
     "one place not read",
+    "first place not read",
     "padding read",
+    "padding beside the text read",
+    "mask of the other side",
     "all read",
     "ones at the end",
     "not shifted",
@@ -490,6 +525,32 @@ def _fault_all_read(mask, read, positions, length):
     return "padding read" if read.all() else verdict
 
 
+def _fault_by_one_place(mask, read, positions, length):
+    if not read[:, length - 1].all():
+        return "prompt not read"
+    return prompt_fault(mask, F.pad(read[:, length:], (length, 0), value=1), positions, length)
+
+
+def _fault_by_first_column(mask, read, positions, length):
+    seen = read.clone()
+    seen[:, length + 1 :] = mask[:, 1:]
+    return prompt_fault(mask, seen, positions, length)
+
+
+def _fault_beside_the_text(mask, read, positions, length):
+    seen, text = read.clone(), F.pad(mask, (length, 0))
+    beside = F.pad(text[:, 1:], (0, 1)) > text  # the last place before each text
+    seen[:, length:] = torch.where(beside, read, text)[:, length:]
+    return prompt_fault(mask, seen, positions, length)
+
+
+def _fault_by_counts(mask, read, positions, length):
+    verdict = prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
+    if not read[:, :length].all():
+        return "prompt not read"
+    return "padding read" if read[:, length:].sum() > mask.sum() else verdict
+
+
 def _fault_at_zero(mask, read, positions, length):
     verdict = prompt_fault(
         mask, read, torch.cat([positions[:, :length], length + mask.cumsum(1) - 1], 1), length
@@ -515,11 +576,23 @@ def _fault_last_token(mask, read, positions, length):
     return "right" if verdict == "wrong positions" and last.all() else verdict
 
 
+ONE_PAD = "You look at one place of the padding only. Any may be read: compare all with the text's mask."
 FAULT_MISTAKES = [
     ("You look at the first row only. A fault may be in any row.", _fault_first_row),
     (
         "The prompt is read where all its places have a 1, in every row: with any() one of them is enough.",
         _fault_any,
+    ),
+    (
+        "You look at one place of the prompt only. Each of its places has to be read, in every row.",
+        _fault_by_one_place,
+    ),
+    (ONE_PAD, _fault_by_first_column),
+    (ONE_PAD, _fault_beside_the_text),
+    (
+        "You compare how many places are read. A mask padded on the other side reads as many, and the wrong "
+        "ones: compare place by place.",
+        _fault_by_counts,
     ),
     (
         "You count places. A left-padded text begins behind its padding, and its first real token has "
@@ -656,6 +729,7 @@ EXERCISES = [
             (_start(change=lambda prompt: nn.Parameter(prompt.double())), "the prompt of torch.float64"),
             (_zeros_behind, "are zeros"),
             (_view, "a view of the table"),
+            (_expanded, "share one vector in memory"),
             (_table_in_place, "model was changed"),
             (lambda model, ids, length: None, "Is there a return"),
         ],
