@@ -50,6 +50,18 @@ def _appended(prompt, text):
     return torch.cat([text, prompt.expand(len(text), -1, -1)], 1)
 
 
+def _behind_the_padding(prompt, embeddings, mask, labels):
+    _, *others = with_prompt(prompt, embeddings, mask, labels)
+    first = mask.argmax(1).tolist()
+    rows = [torch.cat([row[:k], prompt, row[k:]]) for row, k in zip(embeddings, first, strict=True)]
+    return torch.stack(rows), *others
+
+
+def _as_if_padded_left(mask, length):
+    padding = mask.shape[1] - mask.sum(1, keepdim=True)
+    return length + (_places(mask) - padding).clamp(min=0)
+
+
 def _text_in_place(prompt, embeddings, mask, labels):
     right = with_prompt(prompt, embeddings, mask, labels)
     embeddings.zero_()
@@ -214,6 +226,16 @@ PROMPT_MISTAKES = [
     (FIRST_LABEL, _first_label_lost(lambda mask: torch.zeros(len(mask), dtype=torch.long))),
     (AT_ZERO, _positions(lambda mask, length: (mask.cumsum(1) - 1).clamp(min=0))),
     (AT_ZERO, _positions(lambda mask, length: _places(mask))),
+    (
+        "The prompt stands behind the padding of a row. Put it before the whole row, since mask and labels "
+        "are extended in front too.",
+        _behind_the_padding,
+    ),
+    (
+        "You count padding off as if all of it stood on the left. Here it may stand on the right: count what "
+        "is read before a token.",
+        _positions(_as_if_padded_left),
+    ),
     (COUNTED, _batch(lambda e, m, l, p, *given: (e, m, l, _places(p)))),
     (
         "One too far: the first token of all has position 0, so the one behind P prompt tokens has P.",
@@ -438,6 +460,12 @@ def _handed_over(kind, length, *lengths):
         positions = positions.clamp(min=0)
     elif kind == "one inside":
         positions[int(torch.tensor(lengths).argmax()), -2] -= 1
+    elif kind == "two exchanged":
+        longest = int(torch.tensor(lengths).argmax())
+        positions[longest, -2:] = positions[longest, -2:].flip(0)
+    elif kind == "no mask":  # two faults: padding is read, and counted
+        read[:] = 1
+        positions = torch.arange(length + tokens).expand(rows, -1).clone()
     elif kind == "first token":
         positions[torch.arange(rows), length + mask.argmax(1)] -= 1
     return mask, read, positions, length
@@ -458,6 +486,8 @@ KINDS = (
     "counted",
     "one row",
     "one inside",
+    "two exchanged",
+    "no mask",
     "first token",
 )
 
@@ -525,10 +555,13 @@ def _fault_all_read(mask, read, positions, length):
     return "padding read" if read.all() else verdict
 
 
-def _fault_by_one_place(mask, read, positions, length):
-    if not read[:, length - 1].all():
-        return "prompt not read"
-    return prompt_fault(mask, F.pad(read[:, length:], (length, 0), value=1), positions, length)
+def _fault_by_one_place(place):
+    def wrong(mask, read, positions, length):
+        if not read[:, :length][:, place].all():
+            return "prompt not read"
+        return prompt_fault(mask, F.pad(read[:, length:], (length, 0), value=1), positions, length)
+
+    return wrong
 
 
 def _fault_by_first_column(mask, read, positions, length):
@@ -576,16 +609,38 @@ def _fault_last_token(mask, read, positions, length):
     return "right" if verdict == "wrong positions" and last.all() else verdict
 
 
+def _fault_by_numbers(mask, read, positions, length):
+    right = length + mask.cumsum(1) - 1
+    text = positions[:, length:].masked_fill(mask == 0, 0)
+    if (text.sort(1).values == (right * mask).sort(1).values).all():
+        positions = torch.cat([positions[:, :length], right], 1)
+    return prompt_fault(mask, read, positions, length)
+
+
+def _fault_positions_first(mask, read, positions, length):
+    verdict = prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
+    unread = not read[:, :length].all()
+    return verdict if verdict != "right" and not unread else prompt_fault(mask, read, positions, length)
+
+
+ONE_PLACE = "You look at one place of the prompt only. Each of its places has to be read, in every row."
 ONE_PAD = "You look at one place of the padding only. Any may be read: compare all with the text's mask."
+TWO_FAULTS = (
+    "With two faults at once the verdict is the one that is tested first: whether the prompt is read, then "
+    "padding, then positions."
+)
 FAULT_MISTAKES = [
     ("You look at the first row only. A fault may be in any row.", _fault_first_row),
     (
         "The prompt is read where all its places have a 1, in every row: with any() one of them is enough.",
         _fault_any,
     ),
+    (ONE_PLACE, _fault_by_one_place(0)),
+    (ONE_PLACE, _fault_by_one_place(-1)),
     (
-        "You look at one place of the prompt only. Each of its places has to be read, in every row.",
-        _fault_by_one_place,
+        "Padding is read as soon as one of its places has a 1: compare with the text's own mask, place by "
+        "place.",
+        _fault_all_read,
     ),
     (ONE_PAD, _fault_by_first_column),
     (ONE_PAD, _fault_beside_the_text),
@@ -603,11 +658,6 @@ FAULT_MISTAKES = [
         "That the positions go up by one is not enough: they have to begin at P, behind the prompt.",
         _fault_by_steps,
     ),
-    (
-        "Padding is read as soon as one of its places has a 1: compare with the text's own mask, place by "
-        "place.",
-        _fault_all_read,
-    ),
     ("The text's positions begin at P, the length of the prompt, not at 0.", _fault_at_zero),
     (
         "This finds fault with a right batch: what position padding has does not matter. Compare where the "
@@ -619,11 +669,9 @@ FAULT_MISTAKES = [
         "You look at the first token of a text only. A wrong position may stand further on.",
         _fault_first_token,
     ),
-    (
-        "With two faults at once the verdict is the one that is tested first: whether the prompt is read, "
-        "then padding, then positions.",
-        _fault_other_order,
-    ),
+    ("The right positions in another order are wrong positions: compare token by token.", _fault_by_numbers),
+    (TWO_FAULTS, _fault_other_order),
+    (TWO_FAULTS, _fault_positions_first),
 ]
 
 
