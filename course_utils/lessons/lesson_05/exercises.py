@@ -402,6 +402,11 @@ def _adapter_by_adapter(x, A, B, which, scale):
     return result
 
 
+def _picked_last(x, A, B, which, scale):
+    low = torch.einsum("bti,nri->bntr", x, A)[torch.arange(len(x)), which]
+    return scale * low @ B[which].mT
+
+
 def _mixed_by_einsum(x, A, B, which, scale):
     return scale * torch.einsum("bti,bri,bor->bto", x, A[which], B[which])
 
@@ -474,6 +479,14 @@ def _check_mixed(fn):
             "The values are right, and you form B A, which is as large as the weight, for every row. Go from "
             "the left: x A^T first, then B^T on its r numbers."
         )
+    n, t, r = 60, 50, 2
+    with Largest() as largest:
+        fn(*_requests(2, t, n, r, 40, 50, 0.5, [7, 0]))
+    if largest.values >= 2 * n * t * r:
+        raise Mistake(
+            "The values are right, and every row goes through all adapters before you pick one. A server has "
+            "thousands of them: pick first, A[which], then multiply."
+        )
 
 
 def _one_adapter_only(x, A, B, which, scale):
@@ -487,7 +500,10 @@ def _pair(result):
         raise Mistake("the result is None. Is there a return?")
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise Mistake("Return two tensors: A and B.")
-    return [expect_tensor(value) for value in result]
+    for value in result:
+        if expect_tensor(value).dtype != torch.float32:
+            raise Mistake(f"A and B should keep the dtype torch.float32, and one has {value.dtype}.")
+    return list(result)
 
 
 def _check_stacked_sum(fn):
@@ -827,6 +843,7 @@ EXERCISES = [
         wrong=[
             *((wrong, message) for message, wrong in MIXED_MISTAKES),
             (lambda x, A, B, which, scale: scale * x @ (B[which] @ A[which]).mT, "as large as the weight"),
+            (_picked_last, "through all adapters"),
             (_one_adapter_only, "In a batch of one row"),
             (
                 lambda x, A, B, which, scale: mixed_lora(x, A, B, which, scale).squeeze(1),
@@ -875,6 +892,7 @@ EXERCISES = [
             (_as_pair(lambda A, B: (B, A)), "are swapped"),
             (_as_pair(lambda A, B: (torch.eye(A.shape[1]), B @ A)), "whole matrix"),
             (_as_pair(lambda A, B: B @ A), "Return two tensors"),
+            (_as_pair(lambda A, B: (A.half(), B.half())), "keep the dtype"),
             (
                 lambda A1, B1, A2, B2, w1, w2: (torch.cat([A1, A2], 1), torch.cat([w1 * B1, w2 * B2], 1)),
                 "A grows by rows",
