@@ -48,10 +48,14 @@ def place_rates(point: dict, seed: int) -> dict:
 
 @sweep(
     "lora_layers",
-    points=[{"task": task, "place": place, "lr": lr} for (task, place), lr in BEST_PLACE_RATES.items()],
+    points=[
+        *({"task": task, "place": place, "lr": lr} for (task, place), lr in BEST_PLACE_RATES.items()),
+        {"task": "known", "place": "all linear", "lr": BEST_PLACE_RATES["known", "attention"]},
+    ],
 )
 def losses_by_place(point: dict, seed: int) -> dict:
-    """LoRA at alpha 2 r in each place, or full fine-tuning, at the rate that place_rates chose.
+    """LoRA at alpha 2 r in each place, or full fine-tuning, at the rate that place_rates chose;
+    on known facts all linear layers also at the rate of the attention.
 
     loss: `sentence_loss`; forgetting: rise of the loss on 40 source texts, nats a token.
     """
