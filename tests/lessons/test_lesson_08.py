@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from helpers import draws_of, feed, needed_for
+from helpers import draws_of, feed, needed_for, tiny_llama
 
 from course_utils import chatml
 from course_utils.chatml import IM_END, IM_START, encode_content, encode_conversation, marker_ids
@@ -146,6 +146,18 @@ def with_template(tokenizer, template):
             ),
             "an answer carries no loss",
         ),
+        (
+            chatml.TEMPLATE.replace(
+                "| trim + '<|im_end|>' }}{% endgen", "| trim + '<|im_end|>\\n' }}{% endgen"
+            ),
+            None,
+        ),
+        (
+            chatml.TEMPLATE.replace(
+                "{%- generation %}{{", "{%- generation %}{{ '<|im_start|>assistant\\n' +"
+            ),
+            "the header of an answer carries loss",
+        ),
         (None, "no chat template"),
     ],
 )
@@ -268,6 +280,22 @@ def test_the_right_mask_stops_and_the_broken_one_does_not(pocket):
 @pytest.mark.slow
 def test_frozen_rows_never_stop(pocket):
     assert tuned(pocket, suspects.right, train_rows=False)[0]["stopped"] == 0
+
+
+def test_a_head_of_its_own_is_tuned_too_and_dropout_is_off_afterwards(pocket):
+    _, tokenizer = load_model("pocket")
+    chat = tiny_llama(vocab_size=len(tokenizer))
+    chatml.add_chat_tokens(chat, tokenizer)
+    for layer in chat.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    example = encode_conversation(tokenizer, measures.facts()[0])
+    tuned_llama, _ = measures.tune(chat, tokenizer, [example] * 16, steps=2, seed=0)
+    for table in ("get_input_embeddings", "get_output_embeddings"):
+        before, after = (getattr(model, table)().weight[-2:] for model in (chat, tuned_llama))
+        assert not torch.equal(before, after)
+    ids = torch.tensor([example.input_ids])
+    with torch.no_grad():
+        assert torch.equal(tuned_llama(ids).logits, tuned_llama(ids).logits)
 
 
 def test_answers_are_cut_off_in_sight(pocket, monkeypatch):

@@ -80,7 +80,9 @@ def _check_encode_conversation(fn):
             _expect_encoded(fn, tokenizer, name, messages, False)
         _expect_encoded(fn, tokenizer, "a question", ASKED, True)
         _expect_encoded(fn, tokenizer, "an answered question", PLAIN[:2], True)
+        _expect_question_alone(fn, tokenizer)
         _expect_refused(fn, tokenizer)
+        _expect_context_filled(fn, tokenizer)
 
 
 def _expect_encoded(fn, tokenizer, name, messages, prompt):
@@ -188,6 +190,35 @@ def _fault_of_labels(tokenizer, ids, labels, right):
     return "A label is the id of its own token, or -100."
 
 
+def _expect_question_alone(fn, tokenizer):
+    try:
+        _expect_encoded(fn, tokenizer, "a question alone", ASKED[:1], True)
+    except ValueError as error:
+        raise Mistake(
+            "A question alone is refused although an answer is asked for. check_conversation takes "
+            f"add_generation_prompt too. The error: {error}"
+        ) from None
+
+
+def _expect_context_filled(fn, tokenizer):
+    """A conversation that just fits, and one that does not once the header of an answer follows."""
+    longest = [_turn("user", "a"), _turn("assistant", "!")]
+    room = tokenizer.model_max_length - len(chatml.encode_conversation(tokenizer, longest).input_ids)
+    longest[1] = _turn("assistant", "!" * (1 + room))
+    try:
+        fn(tokenizer, [dict(message) for message in longest])
+    except ValueError:
+        raise Mistake("A conversation that just fills the context is refused. It fits.") from None
+    try:
+        fn(tokenizer, [dict(message) for message in longest], True)
+    except ValueError:
+        return
+    raise Mistake(
+        "With the header of an answer this conversation is longer than the context, and no error comes. "
+        "check_length comes last."
+    )
+
+
 def _expect_refused(fn, tokenizer):
     for messages, why in (
         ([], "An empty conversation should raise ValueError: check_conversation does that."),
@@ -195,6 +226,10 @@ def _expect_refused(fn, tokenizer):
             ASKED[:1],
             "A conversation without an answer should raise ValueError, unless an answer is asked for: "
             "check_conversation does that.",
+        ),
+        (
+            [_turn("human", "a"), _turn("assistant", "b")],
+            "A conversation with an unknown role should raise ValueError: check_conversation does that.",
         ),
         (
             [_turn("user", "a"), _turn("assistant", "!?" * 300)],
@@ -226,7 +261,7 @@ def _encoder(
 
     def encode_conversation(tokenizer, messages, add_generation_prompt=False):
         if checks[0]:
-            check_conversation(messages, add_generation_prompt)
+            check_conversation(messages, add_generation_prompt and checks[0] != "without the prompt")
         roles = [message["role"] for message in messages]
         wanted = {
             True: roles[0] != "system",
@@ -248,11 +283,15 @@ def _encoder(
             ids += head + body + tail
             body = body if learn(message["role"]) else [IGNORE] * len(body)
             labels += [IGNORE] * len(head) + body + [IGNORE] * len(tail)
+        if checks[1] == "early":
+            check_length(ids, tokenizer, "")
         if prompt(add_generation_prompt):
             head = [start, *encode(tokenizer, "assistant\n")]
             ids, labels = ids + head, labels + [IGNORE] * len(head)
-        if checks[1]:
+        if checks[1] is True:
             check_length(ids, tokenizer, "")
+        if checks[1] == "too strict":
+            check_length([*ids, end], tokenizer, "")
         return Example(ids, relabel(ids, list(labels), marker_ids(tokenizer)))
 
     return encode_conversation
@@ -335,6 +374,12 @@ def _unequal(tokenizer, messages, add_generation_prompt=False):
     return Example(right.input_ids, right.labels[1:])
 
 
+def _roles_unchecked(tokenizer, messages, add_generation_prompt=False):
+    if not messages or not (add_generation_prompt or any(m["role"] == "assistant" for m in messages)):
+        raise ValueError("nothing to learn from")
+    return _encoder(checks=(False, True))(tokenizer, messages, add_generation_prompt)
+
+
 def _by_pieces(tokenizer, messages, add_generation_prompt=False):
     """Right: a list of (ids, learn), put together at the end."""
     check_conversation(messages, add_generation_prompt)
@@ -405,7 +450,11 @@ ENCODER_WRONG = [
     (_relabelled(_all_ends), "The end markers of other turns"),
     (_relabelled(lambda ids, labels, marks: [min(one, 1) for one in labels]), "the id of its own token"),
     (_encoder(checks=(False, True), default_system=True), "should raise ValueError"),
+    (_roles_unchecked, "an unknown role"),
+    (_encoder(checks=("without the prompt", True)), "A question alone is refused"),
     (_encoder(checks=(True, False)), "longer than the context"),
+    (_encoder(checks=(True, "early")), "With the header of an answer this conversation is longer"),
+    (_encoder(checks=(True, "too strict")), "just fills the context"),
     (_encoder(in_place=True), "changes the conversation"),
     (_nested, "a list inside a list"),
     (_two_lists, "Return Example"),
@@ -474,6 +523,7 @@ def _masks():
     inputs = []
     for header, end in (CHATML, SHORT):
         ids = _conversation(header, end, [30, *header[1:], 31, 32], 4, [41, 42], 3, [43], 5)
+        ids[-5] = 0  # a token of the last answer
         for spans in SPANS.values():
             inputs.append((ids, _labelled(ids, header, end, spans), list(header), end))
     header, end = CHATML
@@ -502,6 +552,10 @@ def _first_answer_only(input_ids, labels, header, end):
     stop = _answers(input_ids, len(input_ids), header, end)[0][1]
     follows = next((p for p in range(stop, len(input_ids)) if input_ids[p] == header[0]), len(input_ids))
     return mask_fault(input_ids[:follows], labels[:follows], header, end)
+
+
+def _above_0(input_ids, labels, header, end):
+    return mask_fault(input_ids, [label if label > 0 else IGNORE for label in labels], header, end)
 
 
 def _by_header_word(input_ids, labels, header, end):
@@ -558,6 +612,7 @@ FAULT_MISTAKES = [
         "every answer carries loss.",
         _by_presence_of_end,
     ),
+    ("Token 0 is a token as all others. A token carries no loss where its label is -100.", _above_0),
     ("Only the first answer is looked at. A conversation has several.", _first_answer_only),
     ("The word assistant stands in questions too. An answer begins after the whole header.", _by_header_word),
     ("Labels are not shifted: the label at a place is the token at that place.", _expecting_shift),

@@ -51,7 +51,7 @@ def template_fault(tokenizer):
     """What is wrong with the assistant mask of a tokenizer's chat template, in words; "" if nothing is.
 
     A conversation of two exchanges goes through the template. Its mask must hold both answers, each with
-    the token that ends it, and no question.
+    the token that ends it, and neither a question nor a header. A newline after the end does no harm.
     """
     if not tokenizer.chat_template:
         return "there is no chat template"
@@ -62,10 +62,14 @@ def template_fault(tokenizer):
     learnt = tokenizer.decode([token for token, learn in zip(ids, mask, strict=True) if learn])
     if "Say" in learnt:
         return f"a question carries loss: {learnt!r}"
+    if "assistant" in learnt:
+        return f"the header of an answer carries loss: {learnt!r}"
     if not ("Yes." in learnt and "No." in learnt):
         return f"an answer carries no loss: {learnt!r}"
     stops = {tokenizer.eos_token_id, *tokenizer.added_tokens_decoder}
-    ends = [place for place in range(len(mask)) if mask[place] and not (mask[place + 1 :] or [0])[0]]
+    blank = {place for place, token in enumerate(ids) if tokenizer.decode([token]).isspace()}
+    words = [place for place in range(len(mask)) if mask[place] and place not in blank]
+    ends = [place for place in words if not {place + 1, place + 2} & set(words)]
     if not all(ids[place] in stops for place in ends):
         return f"an answer's end carries no loss, so the model would not learn to stop: {learnt!r}"
     return ""
