@@ -286,6 +286,7 @@ def test_a_head_of_its_own_is_tuned_too_and_dropout_is_off_afterwards(pocket):
     _, tokenizer = load_model("pocket")
     chat = tiny_llama(vocab_size=len(tokenizer))
     chatml.add_chat_tokens(chat, tokenizer)
+    chat.config.max_position_embeddings = 64
     for layer in chat.model.layers:
         layer.self_attn.attention_dropout = 0.5
     example = encode_conversation(tokenizer, measures.facts()[0])

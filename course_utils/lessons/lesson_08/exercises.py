@@ -160,7 +160,7 @@ def _fault_of_labels(tokenizer, ids, labels, right):
     if not any(learn):
         return "No token carries loss: every label is -100."
     if all(learn):
-        return "Every token carries loss. Only the assistant's contents and their end markers should."
+        return "No label is -100, so every token carries loss. Only the answers and their end markers should."
     if not extra and missing == ends:
         return "The end marker of an answer carries no loss. A model trained on that never stops."
     if not extra and missing == first:
@@ -436,7 +436,7 @@ ENCODER_WRONG = [
     (_encoder(learn=lambda role: True), "loss where none should be"),
     (_encoder(learn=lambda role: role != "system"), "loss where none should be"),
     (_encoder(learn=lambda role: False), "No token carries loss"),
-    (_relabelled(lambda ids, labels, marks: list(ids)), "Every token carries loss"),
+    (_relabelled(lambda ids, labels, marks: list(ids)), "every token carries loss"),
     (_relabelled(lambda ids, labels, marks: [*labels[1:], IGNORE]), "one place too early"),
     (
         _relabelled(lambda ids, labels, marks: [IGNORE if one == marks[1] else one for one in labels]),
@@ -523,7 +523,8 @@ def _masks():
     inputs = []
     for header, end in (CHATML, SHORT):
         ids = _conversation(header, end, [30, *header[1:], 31, 32], 4, [41, 42], 3, [43], 5)
-        ids[-5] = 0  # a token of the last answer
+        if end == CHATML[1]:
+            ids[-5] = 0  # a token of the last answer
         for spans in SPANS.values():
             inputs.append((ids, _labelled(ids, header, end, spans), list(header), end))
     header, end = CHATML
@@ -612,7 +613,6 @@ FAULT_MISTAKES = [
         "every answer carries loss.",
         _by_presence_of_end,
     ),
-    ("Token 0 is a token as all others. A token carries no loss where its label is -100.", _above_0),
     ("Only the first answer is looked at. A conversation has several.", _first_answer_only),
     ("The word assistant stands in questions too. An answer begins after the whole header.", _by_header_word),
     ("Labels are not shifted: the label at a place is the token at that place.", _expecting_shift),
@@ -629,6 +629,7 @@ FAULT_MISTAKES = [
         _fault(lambda verdict, *_: {"late start": "no end", "no end": "late start"}.get(verdict, verdict)),
     ),
     ("Every mask is called right.", lambda input_ids, labels, header, end: "right"),
+    ("Token 0 is a token as all others. A token carries no loss where its label is -100.", _above_0),
 ]
 
 # ---------------------------------------------------------------------------- last_answer_labels
