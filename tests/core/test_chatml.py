@@ -198,6 +198,13 @@ def test_labels_after_another_header(chat):
         mask_prompt_tokens(ids, tokenizer, assistant_token="assistant\n")
 
 
+def test_markers_may_be_added_as_tokens_that_are_special(tokenizer):
+    """transformers leaves such tokens out of all_special_ids."""
+    tokenizer.add_tokens([IM_START, IM_END], special_tokens=True)
+    example = chatml.encode_conversation(tokenizer, TURNS)
+    assert mask_prompt_tokens(example.input_ids, tokenizer).tolist() == example.labels
+
+
 def test_generate_stops_at_the_end_marker(chat):
     model, tokenizer = chat
     assert model.generation_config.eos_token_id == [tokenizer.eos_token_id, marker_ids(tokenizer)[1]]
