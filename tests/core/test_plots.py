@@ -170,6 +170,17 @@ def picture_of(html):
     return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_strip_plot_has_each_value_the_mean_and_the_live_run_in_its_row(log):
+    plots.strip_plot({"a": [1.0, 3.0], "b": [4.0]}, "t", "x", log=log, live={"b": 5.0}, marks="mean of two")
+    ax = plt.gca()
+    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines]
+    assert drawn == [([1, 3], [0, 0]), ([2], [0]), ([4], [1]), ([4], [1]), ([5], [1])]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+    assert [text.get_text() for text in ax.figure.legends[0].get_texts()] == ["mean of two", "the run above"]
+    assert ax.get_xscale() == ("log" if log else "linear") and (log or ax.get_xlim()[0] == 0)
+
+
 def test_pictures_are_sharp_transparent_and_the_same_each_time():
     htmls = []
     for _ in range(2):
