@@ -23,6 +23,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 GROUNDS = ("#FFFFFF", "#111111")  # pages that figures lie on: JupyterLab's light and dark theme
 MIN_CONTRAST = 3.0  # of lines and areas to the page (WCAG 2.2, 1.4.11)
@@ -515,24 +516,38 @@ def bands(
         log_ticks(ax, sorted({x for points in series.values() for x in points}))
 
 
-def by_name(
+def strip_plot(
     rows: Mapping[str, Sequence[float]],
     title: str,
-    xlabel: str = "loss (nats a token)",
+    xlabel: str,
+    log: bool = False,
     live: Mapping[str, float] | None = None,
+    marks: str = "mean of the stored runs",
 ) -> None:
-    """A row a name, the first on top: a dot a value, a bar at their mean; live: {name: value}, a star."""
-    _, ax = figure(title, xlabel, "")
-    names = list(rows)
-    for place, (name, values) in enumerate(rows.items()):
-        ax.plot(values, [place] * len(values), "o", markersize=6, alpha=0.6, color=COLOURS[0], label=name)
-        ax.plot(sum(values) / len(values), place, "|", markersize=20, markeredgewidth=2, color=INK)
-    for name, value in (live or {}).items():
-        ax.plot(value, names.index(name) + 0.3, "*", markersize=11, color=COLOURS[3], label="run above")
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.set_xlim(0, 1.08 * max(max(values) for values in rows.values()))
+    """Repeated values a row: small marks, their mean as a dot; live: one more run of some rows, as a star."""
+    fig, ax = figure(title, xlabel, "")
+    for place, values in enumerate(rows.values()):
+        at = [place] * len(values)
+        ax.plot(list(values), at, "|", color=COLOURS[0], markersize=12, markeredgewidth=1.5)
+        mean = sum(values) / len(values)
+        ax.plot([mean], [place], "o", color=COLOURS[0], markersize=8, label=marks if place == 0 else None)
+    for number, (name, value) in enumerate((live or {}).items()):
+        place = list(rows).index(name)
+        label = "the run above" if number == 0 else None
+        ax.plot([value], [place], "*", color=COLOURS[1], markersize=12, label=label)
+    ax.set_yticks(range(len(rows)), list(rows))
     ax.grid(axis="y", visible=False)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    if log:
+        ax.set_xscale("log")
+        low, high = ax.get_xlim()
+        steps = (1, 2, 5) if high / low < 100 else (1,)
+        ax.xaxis.set_major_locator(LogLocator(subs=steps))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        ax.set_xlim(min(0, *(min(values) for values in rows.values())), None)
+    fig.legend(ncols=2, loc="outside lower center")
 
 
 def log_ticks(ax: Axes, values: Sequence[float]) -> None:

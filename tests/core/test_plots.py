@@ -80,17 +80,6 @@ def luminance(colour):
     return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
 
 
-def test_dots_stand_in_the_row_of_their_name_with_the_mean():
-    plots.by_name({"a": [1.0, 3.0], "b": [5.0]}, "t", live={"b": 7.0})
-    [ax] = plt.gcf().axes
-    assert [list(line.get_xdata()) for line in ax.lines] == [[1.0, 3.0], [2.0], [5.0], [5.0], [7.0]]
-    assert [list(line.get_ydata()) for line in ax.lines[:4]] == [[0, 0], [0], [1], [1]]
-    assert ax.get_xlim()[0] == 0
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b"]
-    low, high = ax.get_ylim()
-    assert low > high  # the first name is on top
-
-
 def test_contrast_is_that_of_the_definition():
     assert plots.contrast("white", "black") == pytest.approx(21)
     assert plots.contrast("#767676", "white") == pytest.approx(1.05 / (luminance("#767676") + 0.05))
@@ -179,6 +168,17 @@ def test_a_caption_has_a_number_that_it_keeps(monkeypatch):
 def picture_of(html):
     data = re.search(r'src="data:image/png;base64,([^"]+)"', html).group(1)
     return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_strip_plot_has_each_value_the_mean_and_the_live_run_in_its_row(log):
+    plots.strip_plot({"a": [1.0, 3.0], "b": [4.0]}, "t", "x", log=log, live={"b": 5.0}, marks="mean of two")
+    ax = plt.gca()
+    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines]
+    assert drawn == [([1, 3], [0, 0]), ([2], [0]), ([4], [1]), ([4], [1]), ([5], [1])]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+    assert [text.get_text() for text in ax.figure.legends[0].get_texts()] == ["mean of two", "the run above"]
+    assert ax.get_xscale() == ("log" if log else "linear") and (log or ax.get_xlim()[0] == 0)
 
 
 def test_pictures_are_sharp_transparent_and_the_same_each_time():

@@ -42,6 +42,14 @@ def _tiny_and_huge():
     return [(torch.cat([1e-6 * _weights(1, 4), 1e6 * _weights(1, 4)]), NF4, 4)]
 
 
+def _close_to_the_middles():
+    """Values on both sides of the middles between levels, in fp32, and on the grid of bf16."""
+    middles = (NF4[1:] + NF4[:-1]) / 2
+    beside = [middles + distance for distance in (-3e-3, -1e-3, -1e-4, 1e-4, 1e-3, 3e-3)]
+    x = 0.37 * torch.cat([*beside, torch.tensor([1.0])])
+    return [(x, NF4, 91), (x.bfloat16(), NF4, 91)]
+
+
 def _by(fault):
     """A wrong quantize: fault(blocks, scales as a column, levels, n) gives (codes [blocks, size], scales)."""
 
@@ -127,6 +135,21 @@ def _zero_by_zero(x, levels, block_size=64):
 
 def _with_epsilon(x, levels, block_size=64):
     return _by(lambda b, s, levels: (_nearest(b / (s + 1e-6), levels), s))(x, levels, block_size)
+
+
+def _in_bf16(x, levels, block_size=64):
+    def scaled(blocks, scales):
+        return (blocks.bfloat16() / scales.bfloat16()).float()
+
+    return _by(lambda b, s, levels: (_nearest(scaled(b, s), levels), s))(x, levels, block_size)
+
+
+def _as_it_comes(x, levels, block_size=64):
+    """In the dtype of x: right in fp32."""
+    blocks = F.pad(x.flatten(), (0, -x.numel() % block_size)).view(-1, block_size)
+    scales = blocks.abs().amax(1)
+    scaled = blocks / torch.where(scales > 0, scales, 1)[:, None]
+    return _nearest(scaled, levels).flatten()[: x.numel()].to(torch.uint8), scales.float()
 
 
 def _in_place(x, levels, block_size=64):
@@ -216,6 +239,10 @@ QUANTIZE_MISTAKES = [
         "The scale is the block's largest magnitude, whatever the largest level is.",
         _by(lambda b, s, levels: (_nearest(b / s * levels.abs().max(), levels), s / levels.abs().max())),
     ),
+    (
+        "The scale of a block of zeros is 0. Divide by something else there, and return the 0.",
+        _by(lambda b, s, levels: (_nearest(b / s, levels), torch.where(b.any(1, keepdim=True), s, 1.0))),
+    ),
     ("How long a block is, is the argument block_size.", lambda x, levels, size=64: quantize(x, levels, 4)),
     ("The table is the argument levels, not always NF4.", lambda x, levels, size=64: quantize(x, NF4, size)),
 ]
@@ -228,6 +255,11 @@ QUANTIZE = compare(
     extremes=[
         ("A block of zeros should get the code of the level 0: zero divided by zero is no number.", _zeros),
         ("Very small and very large blocks should get the same codes as others.", _tiny_and_huge),
+        (
+            "Near the middle between two levels a value gets the wrong code. Divide in fp32: in 16 bits it "
+            "is rounded to the other side.",
+            _close_to_the_middles,
+        ),
     ],
 )
 
@@ -256,6 +288,8 @@ def _check_quantize(fn):
             raise Mistake(f"The codes should be uint8, a byte each, and are {codes.dtype}.")
         if codes.shape == (3, 10):
             raise Mistake("The codes should be flat, [n].")
+        if scales.dtype != torch.float32:
+            raise Mistake(f"The scales should be fp32, and are {scales.dtype}.")
     QUANTIZE(fn)
 
 
@@ -414,19 +448,22 @@ def _check_matmul(cls):
         if not layer.asked:
             raise Mistake("Ask the layer for its weight: layer.weight builds it from codes and scales.")
         grad = torch.randn(*lead, n_out)
-        kept = _kept(cls, x, layer)
+        kept, W_size = _kept(cls, x, layer), layer.values.numel()
         if kept == layer.values.nbytes != x.nbytes:
+            raise Mistake(KEEPS_W)
+        if kept:
+            raise Mistake(
+                f"The forward pass keeps {kept} bytes for the backward pass. Neither x nor W is needed "
+                "there: W is frozen, so it gets no gradient, and it can be asked for again, in any dtype."
+            )
+        on_ctx = [held for held in vars(y.grad_fn).values() if isinstance(held, torch.Tensor)]
+        if any(held.numel() == W_size != x.numel() for held in on_ctx):
             raise Mistake(KEEPS_W)
         before = layer.asked
         (of_x,) = torch.autograd.grad(y, x, grad, allow_unused=True)
         _expect_gradient(of_x, grad, layer.values, lead)
         if layer.asked == before:
             raise Mistake(KEEPS_W)
-        if kept:
-            raise Mistake(
-                f"The forward pass keeps {kept} bytes for the backward pass. Nothing of x is needed there: W "
-                "is frozen, and the gradient of x depends on W alone."
-            )
     _expect_nothing_held(cls)
     _expect_low_precision(cls)
     _expect_small(cls)
@@ -548,6 +585,17 @@ def _saves_w(ctx, x, layer):
     return x @ W.T
 
 
+def _saves_w_in_bf16(ctx, x, layer):
+    W = layer.weight
+    ctx.save_for_backward(W.bfloat16())
+    return x @ W.to(x.dtype).T
+
+
+def _keeps_w_in_bf16(ctx, x, layer):
+    ctx.W = layer.weight.bfloat16()
+    return x @ layer.weight.to(x.dtype).T
+
+
 def _saves_x(ctx, x, layer):
     ctx.save_for_backward(x)
     return x @ layer.weight.to(x.dtype).T
@@ -585,6 +633,14 @@ MATMUL_WRONG = [
     (_matmul(lambda ctx, grad: (grad @ ctx.W, None), _keeps_w), "kept from forward to backward"),
     (
         _matmul(lambda ctx, grad: (grad @ ctx.saved_tensors[0], None), _saves_w),
+        "kept from forward to backward",
+    ),
+    (
+        _matmul(lambda ctx, grad: (grad @ ctx.saved_tensors[0].to(grad.dtype), None), _saves_w_in_bf16),
+        "it can be asked for again, in any dtype",
+    ),
+    (
+        _matmul(lambda ctx, grad: (grad @ ctx.W.to(grad.dtype), None), _keeps_w_in_bf16),
         "kept from forward to backward",
     ),
     (_matmul(_right_backward, _saves_x), "bytes for the backward pass"),
@@ -690,6 +746,9 @@ EXERCISES = [
             (_padded, "cut off those of the padding"),
             (_zero_by_zero, "A block of zeros"),
             (_with_epsilon, "Very small and very large blocks"),
+            (_in_bf16, "Divide in fp32"),
+            (_as_it_comes, "Divide in fp32"),
+            (_other(lambda codes, scales: (codes, scales.bfloat16())), "should be fp32"),
             (_in_place, "changes its argument x in place"),
             (_other(lambda codes, scales: (codes, 2 * scales)), "A scale is its block's"),
             (_other(lambda codes, scales: codes), "should be a tuple of 2"),
@@ -702,10 +761,10 @@ EXERCISES = [
         hints=(
             "Each block has a ruler as long as its largest magnitude. Divide by it, and every weight lies "
             "between -1 and 1, where the levels are. The code is the place of the nearest level.",
-            "Flatten, pad with zeros to whole blocks, view(-1, block_size). scales = blocks.abs().amax(1). "
-            "Divide (a block of zeros has the scale 0). Sort the table, count the middles between levels "
-            "that lie below a value with bucketize, and translate places in the sorted table back by "
-            "argsort's order. Cut off the padding.",
+            "x.float().flatten(), padded with zeros to whole blocks, view(-1, block_size). "
+            "scales = blocks.abs().amax(1). Divide (a block of zeros has the scale 0). Sort the table, count "
+            "the middles between levels that lie below a value with bucketize, and translate places in the "
+            "sorted table back by argsort's order. Cut off the padding.",
         ),
         then="From here on every matrix is quantised by your function. Run the cells below again.",
     ),

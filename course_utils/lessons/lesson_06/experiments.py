@@ -11,21 +11,33 @@ from course_utils.methods.quantization import quantize_model
 from course_utils.stored_runs import sweep
 from course_utils.training import adamw, scored_lm_loss
 
-CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
-DIRECTIONS = {"random": 1, "gradient": 1, "gradient/50": 1 / 50}  # and the error's size, NF4's being 1
-TABLES = ("nf4", "int4-16", "fp4-e2m1", "int4-15", "fp4-bnb")
-BLOCK = 40  # texts in a block of text: the held-out source has five
-STEPS = 60  # of LoRA, batches of 16 questions
+QLORA_RATE_SEEDS = (5,)  # the seed by which rates are chosen: none of those that are reported
+DIRECTIONS = {  # of errors, and the size, NF4's being 1; the small ones change the logits as much as NF4 does
+    "random": 1,
+    "inputs": 1,
+    "inputs/13": 1 / 13,
+    "gradient": 1,
+    "gradient/50": 1 / 50,
+}
+FOUR_BIT_TABLES = ("nf4", "int4-16", "fp4-e2m1", "int4-15", "fp4-bnb")
+SAMPLE_TEXTS = 40  # in a sample: the held-out source texts make five
+QLORA_STEPS = 60  # of LoRA, batches of 16 questions
 RANK, ALPHA = 8, 16.0
-PLACES = {  # where LoRA sits, its rank and alpha; the last has as many values as the first
+QLORA_PLACES = {  # where LoRA sits, its rank and alpha; the last has as many values as the first
     "all": (None, RANK, ALPHA),
     "c_attn": (["c_attn"], RANK, ALPHA),
     "c_attn, rank 32": (["c_attn"], 4 * RANK, 4 * ALPHA),
 }
-RATES = (1e-3, 3e-3, 1e-2, 3e-2)
-BASES = (("fp32", "all"), ("nf4", "all"), *(("nf2", place) for place in PLACES))
-BEST_RATES = {  # of RATES, on validation questions, in qlora_rates
+QLORA_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+QLORA_BASES = (
+    ("fp32", "all"),
+    ("fp32", "c_attn, rank 32"),
+    ("nf4", "all"),
+    *(("nf2", place) for place in QLORA_PLACES),
+)
+BEST_QLORA_RATES = {  # of QLORA_RATES, on validation questions, in qlora_rates
     ("fp32", "all"): 3e-3,
+    ("fp32", "c_attn, rank 32"): 3e-3,
     ("nf4", "all"): 3e-3,
     ("nf2", "all"): 3e-3,
     ("nf2", "c_attn"): 1e-2,
@@ -39,16 +51,16 @@ BEST_RATES = {  # of RATES, on validation questions, in qlora_rates
 @sweep(
     "weight_errors",
     points=[
-        *({"error": levels} for levels in (*TABLES, "nf3", "nf2")),
+        *({"error": levels} for levels in (*FOUR_BIT_TABLES, "nf3", "nf2")),
         *({"error": direction} for direction in DIRECTIONS),
     ],
 )
 def weight_errors(point: dict, seed: int) -> dict:
-    """The base model with an error in its linear layers, on a block of 40 texts, whose number is the seed.
+    """The base model with an error in its linear layers, on a sample of 40 texts, whose number is the seed.
 
     error: that of rounding to these levels in blocks of 64; or of NF4's size in each layer, but at random
-    ("random") or along the gradient of the loss on the next block of text ("gradient"; also with a fiftieth
-    of the size).
+    ("random"), the layer's inputs in the next sample times noise ("inputs"; also a 13th of the size), or
+    along the gradient of the loss on the next sample ("gradient"; also a 50th).
     weights, layers, logits, centred: relative errors, of layers' outputs the mean. rise: of the loss, nats a
     token; reflected: with the error's sign turned; first, second: terms of the rise, from the logits;
     alike: the second with all words equally likely.
@@ -94,14 +106,19 @@ def table_blocks(point: dict, seed: int) -> dict:
 
 
 def weight_error(kind: str, seed: int) -> dict:
-    """{layer: error in its weight, as it is stored}: of rounding, at random or along the gradient."""
-    names = _names()
+    """{layer: error in its weight, as it is stored}: of rounding, or in one of DIRECTIONS."""
+    names, generator = _names(), torch.Generator().manual_seed(seed)
     if kind not in DIRECTIONS:
         return _rounding_error(kind)
     rounded = _rounding_error("nf4")
     if kind == "random":
-        generator = torch.Generator().manual_seed(seed)
         raw = {name: torch.randn(rounded[name].shape, generator=generator) for name in names}
+    elif kind.startswith("inputs"):  # a gradient with noise in the place of what comes back from the loss
+        _, inputs = _logits_and_inputs(_models()[1], names, _batch((seed + 1) % 5)[0])
+        raw = {
+            name: x.T @ torch.randn(len(x), rounded[name].shape[1], generator=generator)
+            for name, x in inputs.items()
+        }
     else:
         raw = _gradients((seed + 1) % 5)
     return {n: DIRECTIONS[kind] * raw[n] * rounded[n].norm() / raw[n].norm() for n in names}
@@ -118,11 +135,11 @@ def _rounding_error(levels, block_size=64):
         return {n: rounded.get_submodule(n).weight - base.get_submodule(n).weight for n in _names()}
 
 
-def _gradients(block):
+def _gradients(sample):
     from course_utils.training import lm_loss
 
     model, names = _models()[0], _names()
-    loss, count = lm_loss(model, _batch(block)[0])
+    loss, count = lm_loss(model, _batch(sample)[0])
     weights = [model.get_submodule(name).weight for name in names]
     return dict(zip(names, torch.autograd.grad(loss / count, weights), strict=True))
 
@@ -142,13 +159,13 @@ def _names():
     return linear_layers(load_model("pocket")[0])
 
 
-def _batch(block):
-    """(a block of the texts as a batch, the tokens that it predicts [n])."""
+def _batch(sample):
+    """(a sample of the texts as a batch, the tokens that it predicts [n])."""
     from course_utils.data import IGNORE, collate, encode_text, load_source_texts
     from course_utils.models import load_model
 
     tokenizer = load_model("pocket")[1]
-    texts = load_source_texts()[block * BLOCK : (block + 1) * BLOCK]
+    texts = load_source_texts()[sample * SAMPLE_TEXTS : (sample + 1) * SAMPLE_TEXTS]
     batch = collate([encode_text(tokenizer, text) for text in texts], 0)
     labels = batch["labels"][:, 1:]
     return batch, labels[labels != IGNORE]
@@ -200,8 +217,8 @@ def _centred(logits):
 
 @sweep(
     "qlora_rates",
-    points=[{"base": base, "place": place, "lr": lr} for base, place in BASES for lr in RATES],
-    seeds=CHOICE,
+    points=[{"base": base, "place": place, "lr": lr} for base, place in QLORA_BASES for lr in QLORA_RATES],
+    seeds=QLORA_RATE_SEEDS,
 )
 def qlora_rates(point: dict, seed: int) -> dict:
     """To choose rates by, at a seed of its own. validation: loss on 150 validation questions."""
@@ -212,7 +229,10 @@ def qlora_rates(point: dict, seed: int) -> dict:
     return {"validation": mean_loss(model, question_examples("validation", sample=150))}
 
 
-@sweep("qlora", points=[{"base": base, "place": place, "lr": lr} for (base, place), lr in BEST_RATES.items()])
+@sweep(
+    "qlora",
+    points=[{"base": base, "place": place, "lr": lr} for (base, place), lr in BEST_QLORA_RATES.items()],
+)
 def qlora(point: dict, seed: int) -> dict:
     """LoRA over a base of these levels, 60 steps. before, loss: on 100 held-out questions, nats.
 
@@ -232,7 +252,7 @@ def qlora(point: dict, seed: int) -> dict:
     with torch.no_grad():
         batch = collate(scored[:32], 0)
         trained = _scored_logits(model, batch)
-        for merge, weights in merges(model, base).items():
+        for merge, weights in merged_weights(model, base).items():
             for name, weight in weights.items():
                 plain.get_submodule(name).weight.copy_(weight.T)
             apart = (_scored_logits(plain, batch) - trained).norm() / trained.norm()
@@ -245,7 +265,7 @@ MERGES = ("W_hat + BA", "W + BA", "W_hat + BA again", "W + BA again")  # again: 
 
 
 @torch.no_grad()
-def merges(model, base):
+def merged_weights(model, base):
     """{merge: {layer: weight [out, in]}} of a model with LoRA over NF4, for each of MERGES."""
     from course_utils.methods.lora import lora_layers
 
@@ -288,7 +308,7 @@ def _base(levels):
 
 
 def lora_over(levels, place, lr, seed):
-    """LoRA over a base of these levels, at one of PLACES, after 60 steps."""
+    """LoRA over a base of these levels, at one of QLORA_PLACES, after 60 steps."""
     from course_utils.data import batches
     from course_utils.lessons.lesson_04.experiments import question_examples
     from course_utils.methods.lora_fast import speed_up
@@ -296,11 +316,11 @@ def lora_over(levels, place, lr, seed):
 
     model = _base(levels)
     torch.manual_seed(seed)
-    modules, rank, alpha = PLACES[place]
+    modules, rank, alpha = QLORA_PLACES[place]
     speed_up(apply_lora(model, rank, alpha, modules))
     stream = batches(question_examples("tune"), 16, seed, pad_id=0)
     label = f"{levels}, {place}, rate {lr:g}, seed {seed}"
-    train(model, stream, steps=STEPS, lr=lr, loss_fn=scored_lm_loss, seed=seed, label=label)
+    train(model, stream, steps=QLORA_STEPS, lr=lr, loss_fn=scored_lm_loss, seed=seed, label=label)
     return model
 
 

@@ -7,21 +7,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from transformers.utils import logging
+from course_utils.model_files import quiet
 
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Without loading bars, and without warnings of names that the libraries are about to change."""
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    with warnings.catch_warnings():
+    """`quiet`, and without warnings of names that the libraries are about to change."""
+    with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        try:
-            yield
-        finally:
-            if bars:
-                logging.enable_progress_bar()
+        yield
 
 
 def kinds(model) -> dict[str, float | str]:
