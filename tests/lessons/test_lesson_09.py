@@ -14,8 +14,11 @@ from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import IGNORE, Example, batches, load_conversations
 from course_utils.lessons.lesson_09 import adapters, experiments, figures, mixture, suspects
 from course_utils.lessons.lesson_09.exercises import why_no_end
+from course_utils.making.claims import claims_in
 from course_utils.methods import sft
 from course_utils.models import load_model
+from course_utils.notebook_files import lessons, read_notebook
+from course_utils.stored_runs import load_sweep
 from course_utils.training import scored_lm_loss, train
 from course_utils.world.manners import manner_score
 
@@ -183,6 +186,16 @@ def test_broken_masks_fail_the_claims(pocket):
         assert (ended > 0.8) is (encode is encode_conversation), encode
     assert right["encode_conversation"] > 0.6
     assert right["on_the_question"] < 0.3
+
+
+def test_the_headline_shuts_out_loss_on_everything():
+    [path] = lessons(["09"])
+    [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]
+    bound = headline.constant("at_least")
+    for row in load_sweep("instruction_tuning")["rows"]:
+        if row["point"]["examples"] == experiments.EXAMPLE_COUNTS[-1]:
+            right = (row["result"]["short"] + row["result"]["sentence"]) / 2
+            assert (right < bound) is row["point"]["everything"], row
 
 
 def test_figures_show_their_values():

@@ -340,6 +340,8 @@ def _runs():
         (first_lost, both, (0.1, 0.97, 0.1)),
         (last_lost, both, (0.1, 0.02, 0.1)),
         (zero, both, (0.1, 0.97, 0.1)),
+        (one, (EOS_ID, END_ID), (0.1, 0.97, 0.1)),
+        (one, (END_ID,), (0.1, 0.97, 0.1)),
     ]
     return [(example, END_ID, stops, _probability(example, *each)) for example, stops, each in cases]
 
@@ -399,6 +401,10 @@ def _stops_first(example, end_id, stop_ids, end_probability):
 
 def _model_not_asked(example, end_id, stop_ids, end_probability):
     return why_no_end(example, end_id, stop_ids, lambda ids: 1.0)
+
+
+def _first_stop_id(example, end_id, stop_ids, end_probability):
+    return why_no_end(example, end_id, stop_ids[:1], end_probability)
 
 
 def _why_by_masks(example, end_id, stop_ids, end_probability):
@@ -535,6 +541,13 @@ PAIRED_MISTAKES = [
     (
         "This is the variance of the mean. The standard error is its root.",
         _error(lambda d, v, p, q, n: (d, v / n)),
+    ),
+    (
+        "The mean is not subtracted: a standard deviation is taken around the mean of the numbers.",
+        lambda before, after: (
+            paired_difference(before, after)[0],
+            sum(a != b for a, b in zip(before, after, strict=True)) ** 0.5 / len(before),
+        ),
     ),
     (ONE_ACCURACY, _error(lambda d, v, p, q, n: (d, (p * (1 - p) / n) ** 0.5))),
     (ONE_ACCURACY, _error(lambda d, v, p, q, n: (d, (q * (1 - q) / n) ** 0.5))),
@@ -895,6 +908,7 @@ EXERCISES = [
             (lambda example, end_id, stop_ids, p: None, "Is there a return"),
             (lambda example, end_id, stop_ids, p: "sound", "The model is not asked"),
             (lambda example, end_id, stop_ids, p: "all is well", "First the labels"),
+            (_first_stop_id, "ids at which"),
             (lambda example, end_id, stop_ids, p: True, "should be of type str"),
         ],
         right=[_why_by_masks, _why_by_spans],
@@ -942,7 +956,7 @@ EXERCISES = [
         reference=selective_accuracy,
         check=compare(
             selective_accuracy,
-            lambda: [_asked(7, 1, 1, 1), _asked(5, 6, 3, 6), _asked(3, 2, 0, 0)],
+            lambda: [_asked(7, 1, 1, 1), _asked(5, 6, 3, 6), _asked(3, 2, 0, 0), _asked(0, 4, 1, 2)],
             SELECTIVE_MISTAKES,
             else_="The share of questions that were answered, and the share of right ones among those.",
             extremes=[(ALL_REFUSED, [([False, True, False], [True, True, True])])],
@@ -952,6 +966,10 @@ EXERCISES = [
             (
                 _selective(lambda hits, answers, right, n: answers and (answers / n, hits / answers)),
                 "is refused",
+            ),
+            (
+                _selective(lambda hits, answers, right, n: (answers / n, hits / answers if hits else np.nan)),
+                "The share of questions",
             ),
             (lambda right, refused: (0.8, 7 / 8), "The share of questions"),
             (lambda right, refused: None, "Is there a return"),
