@@ -478,6 +478,11 @@ WHY_MISTAKES = [
         lambda example, end_id, stop_ids, p: why_no_end(example, end_id, (end_id,), p),
     ),
     (
+        "The probability is asked for in another place. Call end_probability once, on all that stands before "
+        "the last terminator.",
+        _why(_learned_ends, lambda last: 1),
+    ),
+    (
         "Take one half as the limit: above it the terminator is likelier than all other tokens together.",
         _why(_learned_ends, likely=lambda p: p > 0.9),
     ),
