@@ -161,7 +161,7 @@ def tuned(base, tokenizer, encode, steps):
     model = copy.deepcopy(base)
     examples = [encode(tokenizer, sft.as_conversation(row)) for row in sft.asked("tune")]
     stream = batches(examples, 16, 0, tokenizer.pad_token_id)
-    train(model, stream, steps=steps, lr=6e-4, loss_fn=scored_lm_loss)
+    train(model, stream, steps=steps, lr=1.5e-3, loss_fn=scored_lm_loss)
     return model
 
 
@@ -178,7 +178,7 @@ def test_broken_masks_fail_the_claims(pocket):
     prompts = [sft.as_conversation(row)[:1] for row in questions]
     right = {}
     for encode in (encode_conversation, suspects.without_terminator, on_the_question):
-        model = tuned(base, tokenizer, encode, steps=40)
+        model = tuned(base, tokenizer, encode, steps=50)
         shares = sft.answered(model, tokenizer, questions)
         right[encode.__name__] = (shares["short"] + shares["sentence"]) / 2
         said = suspects.answers(suspects.RUNS["sound"], model, tokenizer, prompts)

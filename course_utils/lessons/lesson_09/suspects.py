@@ -15,7 +15,7 @@ class Run:
     """How somebody tunes and generates: encode(tokenizer, messages) gives an Example."""
 
     encode: Callable = encode_conversation
-    lr: float = 6e-4
+    lr: float = 1.5e-3
     stops_at_end: bool = True
 
     def stop_ids(self, tokenizer) -> tuple[int, ...]:
@@ -31,7 +31,12 @@ def without_terminator(tokenizer, messages):
     return Example(example.input_ids, [IGNORE if label == end else label for label in example.labels])
 
 
-RUNS = {"sound": Run(), "A": Run(stops_at_end=False), "B": Run(encode=without_terminator), "C": Run(lr=6e-6)}
+RUNS = {
+    "sound": Run(),
+    "A": Run(stops_at_end=False),
+    "B": Run(encode=without_terminator),
+    "C": Run(lr=1.5e-5),
+}
 
 
 def tune(base, tokenizer, conversations: Sequence[list[dict]], steps: int, seed: int, autocast) -> dict:
