@@ -176,14 +176,15 @@ def test_broken_masks_fail_the_claims(pocket):
     base, tokenizer = pocket
     questions = sft.asked("held_out")[:40]
     prompts = [sft.as_conversation(row)[:1] for row in questions]
-    right = {}
+    right, ended = {}, {}
     for encode in (encode_conversation, suspects.without_terminator, on_the_question):
         model = tuned(base, tokenizer, encode, steps=50)
         shares = sft.answered(model, tokenizer, questions)
         right[encode.__name__] = (shares["short"] + shares["sentence"]) / 2
         said = suspects.answers(suspects.RUNS["sound"], model, tokenizer, prompts)
-        ended = sum(ended for _, ended in said) / len(said)
-        assert (ended > 0.8) is (encode is encode_conversation), encode
+        ended[encode.__name__] = sum(end for _, end in said) / len(said)
+    assert ended["encode_conversation"] > 0.8
+    assert ended["without_terminator"] < 0.2
     assert right["encode_conversation"] > 0.6
     assert right["on_the_question"] < 0.3
 
