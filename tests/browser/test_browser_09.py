@@ -27,6 +27,7 @@ WATCH = """() => {
 def box(open_lesson):
     """Lesson 09 with only the cells run that the chat box needs."""
     notebook = open_lesson("09")
+    notebook.page.evaluate("window.jupyterapp.commands.execute('notebook:show-all-cell-code')")  # imports too
     for text in (
         "COURSE_SCALE",
         "= start(",
