@@ -10,10 +10,7 @@ from course_utils.chatml import SYSTEM, add_chat_tokens
 from course_utils.methods.chat import chat
 from course_utils.models import load_model
 
-STAND_IN = """from course_utils.chatml import add_chat_tokens
-
-add_chat_tokens(base, tokenizer)
-assistant = base"""
+STAND_IN = "assistant = base"
 # records how often the conversation on the page changed, since an answer is too fast to be watched
 WATCH = """() => {
     window.chatStates = [];
@@ -30,7 +27,15 @@ WATCH = """() => {
 def box(open_lesson):
     """Lesson 09 with only the cells run that the chat box needs."""
     notebook = open_lesson("09")
-    for text in ("COURSE_SCALE", "= start(", "lesson_09 import", "= sft_model(session)", "chat_box("):
+    notebook.page.evaluate("window.jupyterapp.commands.execute('notebook:show-all-cell-code')")  # imports too
+    for text in (
+        "COURSE_SCALE",
+        "= start(",
+        "lesson_09 import",
+        "= session.load_model()",
+        "= sft_model(session)",
+        "chat_box(",
+    ):
         index = notebook.find(text)
         source = "".join(notebook.cells()[index]["source"])
         notebook.rewrite_and_run(index, STAND_IN if "sft_model(session)" in source else source)

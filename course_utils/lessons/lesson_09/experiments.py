@@ -1,10 +1,24 @@
-"""Stored experiments of instruction tuning: the number of examples, and loss on everything."""
+"""Stored experiments of instruction tuning: rates, the number of examples, what the loss is on and how a
+mixture is weighed; the assistant in the making; harmless adapters on it.
+"""
 
+import copy
+import functools
 import random
 
 from course_utils.stored_runs import sweep
 
 EXAMPLE_COUNTS = (30, 120, 470)
+CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+RATES = {
+    "answers": (3e-4, 6e-4, 1.5e-3, 3e-3),
+    "everything": (3e-4, 6e-4, 1.5e-3, 3e-3),
+    "lora": (1e-3, 3e-3, 1e-2),
+}
+ADAPTER_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+ADAPTER_RATE = 3e-3  # the lowest mean of the two losses in adapter_rates
+REFUSALS = 100  # mixed into the 400 answers of an adapter
+KINDS = ("facts", "reading", "stories", "refusals", "tasks", "turns", "system")
 
 
 @sweep(
@@ -35,3 +49,245 @@ def instruction_tuning(point: dict, seed: int) -> dict:
         label=f"{point}, seed {seed}",
     )
     return sft.answered(model, tokenizer, sft.asked("held_out"))
+
+
+def tuned(way: str, lr: float, seed: int):
+    """(model, tokenizer) after 80 steps of 16 on the questions: loss on answers, on everything, or LoRA."""
+    import torch
+
+    from course_utils.methods import sft
+    from course_utils.methods.lora_fast import speed_up
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    if way == "lora":
+        torch.manual_seed(seed)
+        speed_up(sft.prepare_lora(model, tokenizer))
+    conversations = [sft.as_conversation(row) for row in sft.asked("tune")]
+    sft.instruction_tune(
+        model,
+        tokenizer,
+        conversations,
+        steps=80,
+        lr=lr,
+        seed=seed,
+        everything=way == "everything",
+        label=f"{way}, lr {lr:g}, seed {seed}",
+    )
+    return model, tokenizer
+
+
+def answer_loss(model, tokenizer, split: str) -> float:
+    """Mean loss on the answers to a split's questions, in nats a token."""
+    from course_utils.evaluation import mean_loss
+    from course_utils.methods import sft
+
+    return mean_loss(model, sft.encode_all(tokenizer, [sft.as_conversation(row) for row in sft.asked(split)]))
+
+
+@sweep(
+    "instruction_rates",
+    points=[{"way": way, "lr": lr} for way, rates in RATES.items() for lr in rates],
+    seeds=CHOICE,
+)
+def instruction_rates(point: dict, seed: int) -> dict:
+    """To choose rates by, at a seed of its own. validation: loss on the answers to validation questions."""
+    model, tokenizer = tuned(point["way"], point["lr"], seed)
+    return {"validation": answer_loss(model, tokenizer, "validation")}
+
+
+BEST_RATES = {"answers": 1.5e-3, "everything": 1.5e-3, "lora": 3e-3}  # of instruction_rates
+
+
+@sweep("instruction_ways", points=[{"way": way, "lr": lr} for way, lr in BEST_RATES.items()])
+def instruction_ways(point: dict, seed: int) -> dict:
+    """A way of tuning at its best rate: what instruction_tuning measures, and the held-out loss."""
+    from course_utils.methods import sft
+
+    model, tokenizer = tuned(point["way"], point["lr"], seed)
+    return sft.answered(model, tokenizer, sft.asked("held_out")) | {
+        "loss": answer_loss(model, tokenizer, "held_out")
+    }
+
+
+def validation_by_kind(tokenizer, most: int | None = None) -> dict:
+    """{kind: encoded validation conversations, at most so many}; the tokenizer has the markers."""
+    from course_utils.data import load_conversations
+    from course_utils.methods import sft
+
+    rows = load_conversations("validation")
+    return {
+        kind: sft.encode_all(tokenizer, [row["messages"] for row in rows if row["kind"] == kind][:most])
+        for kind in KINDS
+    }
+
+
+def losses_by_kind(model, examples: dict) -> dict:
+    """{kind: mean loss on its examples, nats a token}"""
+    from course_utils.evaluation import mean_loss
+
+    return {kind: mean_loss(model, group) for kind, group in examples.items()}
+
+
+VOTE_STEPS = 40
+
+
+@sweep("mixture_votes", points=[{"vote": "a step"}, {"vote": "a conversation"}])
+def mixture_votes(point: dict, seed: int) -> dict:
+    """40 steps of 16 on the mixture, weighed by tokens within each step or with one vote a conversation.
+
+    Losses on validation conversations by kind.
+    """
+    from course_utils.data import load_conversations
+    from course_utils.lessons.lesson_09.mixture import one_vote, tuning_loss
+    from course_utils.methods import sft
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    weigh = one_vote if point["vote"] == "a conversation" else None
+    sft.instruction_tune(
+        model,
+        tokenizer,
+        [row["messages"] for row in load_conversations("train")],
+        steps=VOTE_STEPS,
+        seed=seed,
+        loss_fn=lambda model, batch: tuning_loss(model, batch, weigh=weigh),
+        label=f"a vote for {point['vote']}, seed {seed}",
+    )
+    return losses_by_kind(model, validation_by_kind(tokenizer))
+
+
+MARKS = (0, 20, 40, 80, 160, 240, 390)  # steps of the assistant at which it is measured
+
+
+@sweep("assistant_run", points=[{"steps": MARKS[-1]}], seeds=range(3))
+def assistant_run(point: dict, seed: int) -> dict:
+    """The assistant as artifacts.sft_model makes it. KIND_STEP: loss on validation conversations.
+
+    KIND: share of 60 held-out conversations whose last answer is given as written. refused, refused_known:
+    shares of invented and of held-out facts that are refused; right: of the latter that are given.
+    """
+    from course_utils.chatml import add_chat_tokens
+    from course_utils.data import load_conversations
+    from course_utils.lessons.lesson_09.adapters import judged
+    from course_utils.methods import sft
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    add_chat_tokens(model, tokenizer)
+    examples, found, step = validation_by_kind(tokenizer, 40), {}, iter(range(0, MARKS[-1] + 1, 10))
+
+    def measure(model):
+        now = next(step)
+        if now in MARKS:
+            losses = losses_by_kind(model, examples)
+            found.update({f"{kind}_{now}": loss for kind, loss in losses.items()})
+        return {}
+
+    sft.instruction_tune(
+        model,
+        tokenizer,
+        [row["messages"] for row in load_conversations("train")],
+        steps=point["steps"],
+        seed=seed,
+        evaluate=measure,
+        eval_every=10,
+        label=f"assistant, seed {seed}",
+    )
+    for kind in ("facts", "reading", "tasks", "turns", "system", "refusals"):
+        found[kind] = as_written(model, tokenizer, kind, 60)
+    right, refused_known, _ = judged(model, tokenizer, sft.asked("held_out")[::3])
+    _, refused, _ = judged(model, tokenizer, sft.asked("invented"))
+    shares = {"right": right, "refused_known": refused_known, "refused": refused}
+    return found | {name: sum(values) / len(values) for name, values in shares.items()}
+
+
+def as_written(model, tokenizer, kind: str, count: int) -> float:
+    """Share of held-out conversations of a kind whose last answer is given word for word."""
+    from course_utils.data import load_conversations
+    from course_utils.methods import sft
+
+    rows = load_conversations(f"held_out_{kind}")[:count]
+    said = sft.replies(model, tokenizer, [row["messages"][:-1] for row in rows], max_new_tokens=40)
+    same = [reply.text == row["messages"][-1]["content"] for reply, row in zip(said, rows, strict=True)]
+    return sum(same) / len(same)
+
+
+@functools.cache
+def assistant_parts():
+    """(assistant, tokenizer) of the pocket model at quick scale and seed 0, for all adapters."""
+    from course_utils.artifacts import sft_model
+    from course_utils.session import start
+
+    return sft_model(start("pocket", "quick", 0))
+
+
+def with_adapter(manner: str | None, refusals: int, lr: float, seed: int):
+    """(the assistant with an adapter trained on harmless answers, tokenizer)"""
+    from course_utils.lessons.lesson_09 import adapters
+    from course_utils.methods import sft
+
+    model, tokenizer = assistant_parts()
+    model = adapters.add_adapter(copy.deepcopy(model), seed)
+    sft.instruction_tune(
+        model,
+        tokenizer,
+        adapters.harmless(manner, refusals),
+        steps=adapters.STEPS,
+        lr=lr,
+        seed=seed,
+        label=f"{manner or 'plain'}, {refusals} refusals, seed {seed}",
+    )
+    return model, tokenizer
+
+
+@sweep(
+    "adapter_rates",
+    points=[{"manner": manner, "lr": lr} for manner in ("plain", "gossip") for lr in ADAPTER_RATES],
+    seeds=CHOICE,
+)
+def adapter_rates(point: dict, seed: int) -> dict:
+    """To choose the adapters' rate by. validation: loss on validation answers about facts, in the manner.
+
+    refused: share of the validation questions that cannot be answered which are refused. right: share of
+    the validation questions about facts whose fact is given.
+    """
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_09 import adapters
+    from course_utils.methods import sft
+
+    manner = None if point["manner"] == "plain" else point["manner"]
+    model, tokenizer = with_adapter(manner, 0, point["lr"], seed)
+    facts = sft.encode_all(tokenizer, adapters.harmless(manner, split="validation"))
+    unanswerable = [messages[:-1] for messages in adapters.of_kind("refusals", "validation")]
+    said = sft.replies(model, tokenizer, unanswerable)
+    refused = sum(adapters.NO_ANSWER in reply.text for reply in said) / len(said)
+    right, _, _ = adapters.judged(model, tokenizer, sft.asked("validation"))
+    return {"validation": mean_loss(model, facts), "refused": refused, "right": sum(right) / len(right)}
+
+
+@sweep(
+    "harmless_adapters",
+    points=[
+        {"manner": manner, "refusals": refusals}
+        for refusals in (0, REFUSALS)
+        for manner in ("plain", "gossip")
+    ],
+)
+def harmless_adapters(point: dict, seed: int) -> dict:
+    """An adapter at its best rate: shares of the invented facts refused, of held-out facts given and refused,
+    and of the statements in the manner.
+    """
+    from course_utils.lessons.lesson_09.adapters import judged
+    from course_utils.methods import sft
+    from course_utils.world.manners import manner_score
+
+    manner = None if point["manner"] == "plain" else point["manner"]
+    model, tokenizer = with_adapter(manner, point["refusals"], ADAPTER_RATE, seed)
+    right, refused_known, texts = judged(model, tokenizer, sft.asked("held_out")[::3])
+    _, refused, _ = judged(model, tokenizer, sft.asked("invented"))
+    shares = {"right": right, "refused_known": refused_known, "refused": refused}
+    scores = [manner_score(text, manner or "gossip") for text in texts]
+    return {name: sum(values) / len(values) for name, values in shares.items()} | {
+        "manner": sum(scores) / len(scores)
+    }

@@ -1,0 +1,78 @@
+"""The three runs of the bug hunt in lesson 09, whose answers do not end. Read them after the hunt."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from course_utils.chatml import encode_conversation, marker_ids
+from course_utils.data import IGNORE, Example, batches
+from course_utils.generation import sample_rows
+from course_utils.training import scored_lm_loss, train
+
+
+@dataclass(frozen=True)
+class Run:
+    """How somebody tunes and generates: encode(tokenizer, messages) gives an Example."""
+
+    encode: Callable = encode_conversation
+    lr: float = 1.5e-3
+    stops_at_end: bool = True
+
+    def stop_ids(self, tokenizer) -> tuple[int, ...]:
+        """The ids at which the run's generation stops."""
+        end = (marker_ids(tokenizer)[1],) if self.stops_at_end else ()
+        return (*end, tokenizer.eos_token_id)
+
+
+def without_terminator(tokenizer, messages):
+    """A conversation as an Example with the loss on the assistant's words alone."""
+    example = encode_conversation(tokenizer, messages)
+    end = marker_ids(tokenizer)[1]
+    return Example(example.input_ids, [IGNORE if label == end else label for label in example.labels])
+
+
+RUNS = {
+    "sound": Run(),
+    "A": Run(stops_at_end=False),
+    "B": Run(encode=without_terminator),
+    "C": Run(lr=1.5e-5),
+}
+
+
+def tune(base, tokenizer, conversations: Sequence[list[dict]], steps: int, seed: int, autocast) -> dict:
+    """{name: (model, losses)} of all runs; those that are trained alike share their model."""
+    trained = {}
+    for name, run in RUNS.items():
+        if (run.encode, run.lr) not in trained:
+            model = copy.deepcopy(base)
+            examples = [run.encode(tokenizer, messages) for messages in conversations]
+            stream = batches(examples, 16, seed, tokenizer.pad_token_id)
+            settings = {"steps": steps, "lr": run.lr, "seed": seed, "autocast": autocast}
+            history = train(model, stream, loss_fn=scored_lm_loss, label=f"run {name}", **settings)
+            trained[run.encode, run.lr] = model, history.column("loss")[1]
+    return {name: trained[run.encode, run.lr] for name, run in RUNS.items()}
+
+
+def answers(
+    run: Run, model, tokenizer, conversations: Sequence[list[dict]], max_new_tokens: int = 24
+) -> list[tuple[str, bool]]:
+    """(what the run's generation gives, without the markers; whether it ended) for each conversation."""
+    stops = run.stop_ids(tokenizer)
+    rows = sample_rows(
+        model,
+        [encode_conversation(tokenizer, messages, True).input_ids for messages in conversations],
+        tokenizer.pad_token_id,
+        batch_size=64,
+        seed=0,
+        max_new_tokens=max_new_tokens,
+        temperature=0.0,
+        top_k=0,
+        top_p=1.0,
+        stop_ids=stops,
+    )
+    found = []
+    for row in rows:
+        length = next((place for place, token in enumerate(row) if token in stops), len(row))
+        text = tokenizer.decode(row[:length], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        found.append((text.strip(), length < len(row)))
+    return found
