@@ -170,6 +170,28 @@ def test_the_course_adds_its_defaults_to_the_paths_of_jupyter(monkeypatch):
     assert environment["JUPYTER_PATH"] == str(lab.JUPYTER)
 
 
+def test_for_a_projector_larger_type_joins_the_defaults(monkeypatch):
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COURSE_STYLE", "projector")
+    paths = lab.jupyter_environment()["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    assert paths == [str(lab.JUPYTER), str(lab.PROJECTOR)]
+    monkeypatch.setenv("COURSE_STYLE", "beamer")
+    with pytest.raises(ValueError, match="Unknown COURSE_STYLE 'beamer': choose projector"):
+        lab.jupyter_environment()
+
+
+def test_larger_type_is_of_variables_that_the_theme_has():
+    path = lab.PROJECTOR / "labconfig" / "default_setting_overrides.json"
+    ((plugin, settings),) = json.loads(path.read_text()).items()
+    (schema,) = (Path(sys.prefix) / "share" / "jupyter").glob(
+        f"lab*/**/schemas/{plugin.replace(':', '/')}.json"
+    )
+    known = json.loads(schema.read_text())["properties"]["overrides"]["default"]
+    assert set(settings["overrides"]) <= set(known)
+    assert all(value.endswith("px") for value in settings["overrides"].values())
+
+
 def test_the_defaults_are_settings_that_jupyterlab_knows():
     """A name that it does not know is passed over in silence."""
     defaults = json.loads((lab.JUPYTER / "labconfig" / "default_setting_overrides.json").read_text())
