@@ -36,7 +36,8 @@ from course_utils.templates import templates
 
 OUT = ROOT / "build" / "book"
 HERE = Path(__file__).parent  # of the style sheets
-GUIDES = ("places", "workshop", "plans", "scripts", "seats", "contributing", "security", "faults")  # in this order, others after
+# in this order, others after
+GUIDES = ("places", "workshop", "plans", "scripts", "seats", "contributing", "security", "faults")
 FRONT = "12"  # the lesson whose headline figure stands on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
 MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")

@@ -29,7 +29,7 @@ from course_utils.machine import cores, memory
 from course_utils.notebook_files import lessons, read_notebook
 from course_utils.session import SCALES
 
-FIRST = 2  # code cells until a learner sees that the lesson runs: settings and start()
+UNTIL_SEEN = 2  # code cells until a learner sees that the lesson runs: settings and start()
 
 
 @dataclass
@@ -74,7 +74,7 @@ def _sit_down(seat: Seat, path: Path, scale: str, folder: Path, gate: threading.
             for index, cell in enumerate(notebook.cells):
                 client.execute_cell(cell, index)
                 count += cell.cell_type == "code"
-                if cell.cell_type == "code" and count <= FIRST:
+                if cell.cell_type == "code" and count <= UNTIL_SEEN:
                     seat.first = time.perf_counter() - began
                 seat.bytes = max(seat.bytes, own_memory(client.km.provisioner.pid))
     except (CellExecutionError, DeadKernelError, OSError, RuntimeError) as fault:

@@ -3,8 +3,8 @@
 python -m course_utils.making.room FOLDER            ten learners in the middle of lessons 00, 01 and 03
 python -m course_utils room FOLDER                   the page
 
-Each learner has come to some place of the course. Exercises before it were passed after some wrong answers,
-at it there may be wrong answers alone; the messages are those that the checks give to these answers.
+Each learner has come to some exercise. Those before it were passed after some wrong answers, at it there are
+wrong answers alone; the messages are those that the checks give to these answers.
 """
 
 from __future__ import annotations
@@ -54,39 +54,38 @@ def simulate(folder: Path, now: datetime, learners: int = 10, seed: int = 0) -> 
 
 
 def progress_after(minutes: float, now: datetime, rng: random.Random, stays: bool) -> dict:
-    """{lesson: {kind: {name: fields}}} of a learner who began so many minutes ago.
+    """{lesson: {kind: {name: fields}}} of a learner who began so many minutes ago, and is at an exercise now.
 
-    stays: the last exercise that was tried is not passed, and was first tried more than eight minutes ago.
+    stays: it was first tried more than eight minutes ago.
     """
     clock = now - timedelta(minutes=minutes)
     pace = 0.6 + 0.8 * rng.random()
     lessons: dict = {}
     for lesson, kind, name in steps():
+        here = lessons.setdefault(lesson, {})
         if kind == "predictions":
             clock += timedelta(minutes=pace * (1 + 2 * rng.random()))
-            if clock > now:
-                break
-            asked = questions(lesson)[name]
-            choice = random_choice(asked, rng)
-            entry = {"choice": choice, "chosen": stamp(clock), "answer": asked["answer"]}
-            lessons.setdefault(lesson, {}).setdefault(kind, {})[name] = entry
+            if clock < now:
+                asked = questions(lesson)[name]
+                entry = {
+                    "choice": random_choice(asked, rng),
+                    "chosen": stamp(clock),
+                    "answer": asked["answer"],
+                }
+                here.setdefault(kind, {})[name] = entry
             continue
         exercise = exercises_of(lesson)[name]
         took = pace * exercise.minutes * (0.5 + rng.random())
-        last = clock + timedelta(minutes=took) > now - timedelta(minutes=6)
-        entry = tried(exercise, clock, took, rng)
-        if last:
-            if not stays:
-                break
-            start = now - timedelta(minutes=10 + 12 * rng.random())
-            span = (now - start).total_seconds() / 60 - 1
-            entry = tried(exercise, start, span, rng, passes=False)
-            hints = lessons.setdefault(lesson, {}).setdefault("hints", {})
-            hints[name] = {"steps": rng.randint(1, 2), "last": stamp(now - timedelta(minutes=3))}
-        lessons.setdefault(lesson, {}).setdefault("exercises", {})[name] = entry
-        if last:
-            break
-        clock += timedelta(minutes=took)
+        if clock + timedelta(minutes=took + 6) < now:
+            here.setdefault(kind, {})[name] = tried(exercise, clock, took, rng)
+            clock += timedelta(minutes=took)
+            continue
+        since = rng.uniform(10, 22) if stays else rng.uniform(2, 7)
+        start = now - timedelta(minutes=since)
+        here.setdefault(kind, {})[name] = tried(exercise, start, since - 1, rng, passes=False)
+        if stays:
+            here["hints"] = {name: {"steps": rng.randint(1, 2), "last": stamp(now - timedelta(minutes=3))}}
+        break
     return lessons
 
 
@@ -114,7 +113,10 @@ def tried(
     exercise: Exercise, start: datetime, minutes: float, rng: random.Random, passes: bool = True
 ) -> dict:
     """The record of an exercise after some wrong answers, and a right one in the end."""
-    wrong = rng.choices(messages(exercise.name, exercise.lesson), k=rng.randint(0 if passes else 3, 4))
+    most = 4 if passes or minutes > 8 else 2
+    wrong = rng.choices(
+        messages(exercise.name, exercise.lesson), k=rng.randint(0 if passes else most - 1, most)
+    )
     given = [*wrong, ""] if passes else wrong
     times = [start + timedelta(minutes=minutes * share) for share in shares(len(given))]
     tries = [{"at": stamp(at), "mistake": mistake} for at, mistake in zip(times, given, strict=True)]
