@@ -27,7 +27,7 @@ def headings(lesson):
     text = "\n".join(
         cell.source for cell in read_notebook(lessons([lesson])[0]).cells if cell.cell_type == "markdown"
     )
-    return re.findall(r"^#{2,3} (.+)$", text, re.MULTILINE)
+    return re.findall(r"^#{2,3} (.+?)(?:, \d+ min)?$", text, re.MULTILINE)
 
 
 plans = pytest.mark.parametrize(("name", "rows"), sections(PLANS).items(), ids=list(sections(PLANS)))

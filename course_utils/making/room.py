@@ -37,7 +37,7 @@ NAMES = (
 )
 LESSONS = ("00", "01", "03")
 AT_WORK = 120  # minutes that a learner has been at it
-FAVOURITES = 4  # of an exercise's wrong answers, which most learners choose from
+FAVOURITES = 3  # of an exercise's wrong answers, which most learners choose from
 STAYS = 3  # learners who are still trying when the time is up
 
 

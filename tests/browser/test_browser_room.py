@@ -109,7 +109,7 @@ def test_no_slide_overflows(open_page, tmp_path, name):
 
 def test_the_key_keeps_the_rules(open_page, tmp_path):
     file = tmp_path / "key.html"
-    file.write_text(key.key_page(key.key(["01"])), encoding="utf-8")
+    file.write_text(key.key_page(key.key(["04"])), encoding="utf-8")
     page = open_page(file.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and axe_faults(page) == []
