@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import tempfile
@@ -29,6 +30,7 @@ from course_utils.machine import cores, memory
 from course_utils.notebook_files import lessons, read_notebook
 from course_utils.session import SCALES
 
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
 UNTIL_SEEN = 2  # code cells until a learner sees that the lesson runs: settings and start()
 
 
@@ -79,7 +81,7 @@ def _sit_down(seat: Seat, path: Path, scale: str, folder: Path, gate: threading.
                 seat.bytes = max(seat.bytes, own_memory(client.km.provisioner.pid))
     except (CellExecutionError, DeadKernelError, OSError, RuntimeError) as fault:
         lines = str(fault).strip().splitlines() or [type(fault).__name__]
-        seat.error = f"code cell {count + 1}: {lines[-1][:200]}"
+        seat.error = f"code cell {count + 1}: {COLOUR.sub('', lines[-1])[:200]}"
     seat.whole = time.perf_counter() - began
 
 

@@ -8,6 +8,7 @@ What a deck says stands in docs/slides/NAME.md: slides between lines of ---, Mar
     figure: 03 The frozen matrix           the figure of lesson 03 with these words in its title or caption
     claim: 03 After twenty steps           the claim of lesson 03 that begins so, with what was measured
 
+A slide that asks for a prediction (PREDICT) comes twice, at first without its figures and claims.
 `figure: 12 headline` is the figure of a lesson's headline claim, `claim: 12 headline` the claim itself.
 """
 
@@ -31,6 +32,7 @@ from course_utils.templates import templates
 
 DECKS = ROOT / "docs" / "slides"
 SLIDES = ROOT / "build" / "slides"
+PREDICT = "**Predict:**"
 TAKEN = re.compile(r"^(figure|claim): (\d\d) (.+)$")
 
 
@@ -63,7 +65,10 @@ def slides_of(name: str) -> list[dict]:
                 slide[f"{kind}s"].append((figure_of if kind == "figure" else claim_of)(lesson, words))
             except ValueError as fault:
                 raise ValueError(f"{path.relative_to(ROOT)}, slide {number}: {fault}") from fault
-        found.append({**slide, "text": "\n".join(text).strip()})
+        slide["text"] = "\n".join(text).strip()
+        if PREDICT in slide["text"]:
+            found.append({**slide, "figures": [], "claims": []})
+        found.append(slide)
     return found
 
 

@@ -80,7 +80,7 @@ def progress_after(minutes: float, now: datetime, rng: random.Random, stays: boo
             here.setdefault(kind, {})[name] = tried(exercise, clock, took, rng)
             clock += timedelta(minutes=took)
             continue
-        since = rng.uniform(10, 22) if stays else rng.uniform(2, 7)
+        since = rng.uniform(13, 24) if stays else rng.uniform(2, 7)
         start = now - timedelta(minutes=since)
         here.setdefault(kind, {})[name] = tried(exercise, start, since - 1, rng, passes=False)
         if stays:

@@ -58,10 +58,10 @@ def test_the_page_refreshes_itself(open_page, address, folder):
     page.evaluate("document.getElementById('link-names').focus()")
     (folder / "Zoe").mkdir()
     (folder / "Zoe" / "progress.json").write_text(json.dumps({"lessons": {}}))
-    page.wait_for_function("document.querySelector('h1').innerText.startsWith('11 learners')", timeout=20_000)
+    page.locator("h1", has_text="11 learners").wait_for(timeout=20_000)
     assert page.evaluate("document.activeElement.id") == "link-names" and page.faults == []
     page.click("#link-names")
-    page.wait_for_function("document.body.innerText.includes('Learner 1')")
+    page.get_by_text("Learner 10", exact=True).wait_for()
     assert "Zoe" not in page.content() and "Ada" not in page.content()
 
 
@@ -70,9 +70,7 @@ def test_a_room_that_has_ended_is_said(open_page, folder):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = open_page(f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
-    page.wait_for_function(
-        "document.getElementById('silence').innerText.includes('this page is old')", timeout=30_000
-    )
+    page.get_by_text("this page is old").wait_for(timeout=30_000)
     assert "Ada" in page.inner_text("main")
 
 

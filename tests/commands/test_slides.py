@@ -8,7 +8,7 @@ from course_utils.commands import cli, slides
 @pytest.mark.parametrize("name", slides.deck_names())
 def test_each_deck_finds_its_figures_and_claims(name):
     found = slides.slides_of(name)
-    assert 8 <= len(found) <= 16 and sum(len(one["figures"]) for one in found) >= 5
+    assert 8 <= len(found) <= 18 and sum(len(one["figures"]) for one in found) >= 5
     assert all(one["title"] and (one["text"] or one["figures"] or one["claims"]) for one in found)
 
 
@@ -21,6 +21,11 @@ def test_a_figure_is_found_by_words_of_its_title_or_caption():
     by_caption = slides.figure_of("03", "only the two narrow matrices are trained")
     assert by_title == by_caption and by_title["source"].startswith("data:image/png;base64,")
     assert slides.figure_of("12", "headline")["alt"]
+
+
+def test_a_prediction_is_asked_for_before_its_answer_is_shown():
+    both = [one for one in slides.slides_of("lora") if one["title"] == "How low can the rank go?"]
+    assert [len(one["figures"]) + len(one["claims"]) for one in both] == [0, 2]
 
 
 def test_a_claim_comes_with_what_was_measured():
