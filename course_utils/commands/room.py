@@ -165,9 +165,7 @@ def page(room: Room, hidden: bool, nonce: str, projector: bool = False, answers:
     learners, faults = room.learners()
     if projector:
         return projector_page(learners, answers, nonce)
-    notes = [] if hidden else faults
-    if hidden and faults:
-        notes = [f"{len(faults)} files are no progress files."]
+    notes = [f"{len(faults)} of the files are no progress files."] if hidden and faults else faults
     if not learners:
         notes.append(
             f"Nobody yet. Looked for {', '.join(PROGRESS_PLACES)} in {', '.join(map(str, room.folders))}."

@@ -237,8 +237,9 @@ def test_what_learners_wrote_is_escaped(tmp_path):
         "01": {"predictions": {bad: {"choice": bad, "chosen": at(1)}}}
     }
     lessons["02"] = {"exercises": {bad: exercise(2, mistake=bad)}}
-    page = room_page.room_page({bad: lessons}, NOW, False, [bad], "n")
-    assert bad not in page and page.count("&lt;script&gt;") >= 5
+    stuck = {f"{bad} too": doing(**exercise(20, 1, mistake=bad))}
+    page = room_page.room_page({bad: lessons} | stuck, NOW, False, [bad], "n")
+    assert bad not in page and page.count("&lt;script&gt;") >= 7 and "1 stuck" in page
     assert bad not in room_page.projector_page({bad: lessons}, True, "n")
 
 
