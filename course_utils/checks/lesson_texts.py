@@ -41,7 +41,7 @@ def exercise_texts(lesson: str) -> dict[str, ExerciseText]:
 
 @cache
 def questions(lesson: str) -> dict[str, dict]:
-    """{question: {"options", "answer"}} of a lesson's predictions, as saved; a number has no options."""
+    """{question: {"options", "answer"}} of a lesson's predictions, as saved; for a number it is what to give."""
     found: dict[str, dict] = {}
     for cell in read_notebook(lessons([lesson])[0]).cells:
         for output in cell.get("outputs", []):
@@ -53,9 +53,6 @@ def questions(lesson: str) -> dict[str, dict]:
             record = output.get("metadata", {}).get("course", {}).get("prediction")
             if record and record["question"] in found:
                 found[record["question"]]["answer"] = record.get("answer")
-    for entry in found.values():
-        if isinstance(entry["answer"], int | float):
-            entry["options"] = []
     return found
 
 
