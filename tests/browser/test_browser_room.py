@@ -111,3 +111,17 @@ def test_the_key_keeps_the_rules(open_page, tmp_path):
     page = open_page(file.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and axe_faults(page) == []
+
+
+def test_for_a_projector_jupyterlab_has_larger_type(open_lesson):
+    page = open_lesson("00").page
+    sizes = []
+    for style in ("", "projector"):
+        page.evaluate("style => { document.body.dataset.courseStyle = style }", style)
+        sizes.append(
+            [
+                page.evaluate(f"parseFloat(getComputedStyle(document.querySelector('{where}')).fontSize)")
+                for where in (".jp-MarkdownOutput p", ".jp-Notebook .cm-content")
+            ]
+        )
+    assert sizes[0][0] < 16 and sizes[1] == [21, 19]

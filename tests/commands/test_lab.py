@@ -181,15 +181,12 @@ def test_for_a_projector_larger_type_joins_the_defaults(monkeypatch):
         lab.jupyter_environment()
 
 
-def test_larger_type_is_of_variables_that_the_theme_has():
-    path = lab.PROJECTOR / "labconfig" / "default_setting_overrides.json"
-    ((plugin, settings),) = json.loads(path.read_text()).items()
-    (schema,) = (Path(sys.prefix) / "share" / "jupyter").glob(
-        f"lab*/**/schemas/{plugin.replace(':', '/')}.json"
-    )
-    known = json.loads(schema.read_text())["properties"]["overrides"]["default"]
-    assert set(settings["overrides"]) <= set(known)
-    assert all(value.endswith("px") for value in settings["overrides"].values())
+def test_larger_type_is_told_to_the_extension_whose_style_has_it():
+    told = json.loads((lab.PROJECTOR / "labconfig" / "page_config.json").read_text())
+    static = lab.JUPYTER / "labextensions" / "finetuning-course" / "static"
+    script, style = ((static / name).read_text() for name in ("remoteEntry.js", "style.css"))
+    assert told == {"courseStyle": "projector"} and "dataset.courseStyle = config.courseStyle" in script
+    assert "body[data-course-style='projector']" in style and "--jp-content-font-size1: 21px" in style
 
 
 def test_the_defaults_are_settings_that_jupyterlab_knows():
