@@ -6,7 +6,7 @@ ARGS ?=
 PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket book copies constraints links
+.PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket book key slides copies constraints links
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
@@ -17,6 +17,8 @@ help:
 	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.md"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
 	@echo "make book                 the course as a book in build/book; ARGS='--epub --pdf' for those as well"
+	@echo "make key                  the answer key, for teachers, in build/key.html; ARGS='01 03' for some lessons"
+	@echo "make slides               slides of three sessions, with the lessons' own figures, in build/slides"
 	@echo "make copies               the lessons' copies for Colab, in colab/ (after a change of a lesson)"
 	@echo "make constraints          the versions installed here, for constraints.txt (after a run of all tests)"
 	@echo "make links                ask for every external link (needs a network)"
@@ -85,6 +87,12 @@ notebooks: .venv
 
 book: .venv
 	@$(PY) -m course_utils book $(ARGS)
+
+key: .venv
+	@$(PY) -m course_utils key $(ARGS)
+
+slides: .venv
+	@$(PY) -m course_utils slides $(ARGS)
 
 copies: .venv
 	@$(PY) -m course_utils copies

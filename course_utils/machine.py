@@ -81,3 +81,17 @@ def tree_memory(pid: int) -> int:
     except psutil.Error:
         pass
     return total
+
+
+ZOOMS = {"": 1.0, "projector": 1.5}  # by COURSE_STYLE
+
+
+def zoom() -> float:
+    """How much larger figures are shown, letters and all. COURSE_STYLE=projector is for the back row.
+
+    Raises ValueError for a style that is not known.
+    """
+    style = os.environ.get("COURSE_STYLE") or ""
+    if style not in ZOOMS:
+        raise ValueError(f"Unknown COURSE_STYLE {style[:40]!r}: choose projector, or unset it.")
+    return ZOOMS[style]

@@ -25,6 +25,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from course_utils.machine import zoom
+
 GROUNDS = ("#FFFFFF", "#111111")  # pages that figures lie on: JupyterLab's light and dark theme
 MIN_CONTRAST = 3.0  # of lines and areas to the page (WCAG 2.2, 1.4.11)
 INK = "#767676"  # text, axes, arrows: 4.5 to white, 4.2 to the dark page
@@ -108,7 +110,7 @@ def figure_html(fig: Figure, live: bool = False) -> tuple[str, str]:
     alt = alt_text(fig)
     number = f"Figure {_numbers.setdefault(words, len(_numbers) + 1)}." if words else ""
     make_legible(fig)
-    width, height = (round(SCREEN * inches) for inches in fig.get_size_inches())
+    width, height = (round(zoom() * SCREEN * inches) for inches in fig.get_size_inches())
     data = fast_png(fig) if live else png(fig)
     below = f"<figcaption><b>{number}</b> {escape(words)}</figcaption>" if words else ""
     html = (

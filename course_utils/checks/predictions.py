@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 import course_utils.checks.progress as progress
 from course_utils import session
@@ -45,8 +44,8 @@ class Prediction:
         choice = self._known(choice)
         if self.choice is None:
             self.choice = choice
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            progress.record("predictions", progress.open_lesson(), self.question, choice=choice, chosen=now)
+            chosen = {"choice": choice, "chosen": progress.now()}
+            progress.record("predictions", progress.open_lesson(), self.question, **chosen)
             if self._revealed is not None:
                 self._show_answer(update=True)
         if self._view is not None:

@@ -16,7 +16,8 @@ from course_utils.home import OTHER_HOME, home, naming, write_whole
 
 RECORD_KINDS = ("exercises", "predictions", "hints")
 FIELDS = {"status": str, "attempts": int, "sources": list, "first": str, "last": str, "mistake": str}
-FIELDS |= {"steps": int, "right": bool, "chosen": str}  # a prediction's choice and answer may be anything
+FIELDS |= {"tries": list, "steps": int, "right": bool, "chosen": str}  # choice and answer may be anything
+MOST_TRIES = 50  # of one exercise that are kept with time and mistake, the last ones
 _warned = False
 _open = ""
 
@@ -37,8 +38,8 @@ def path() -> Path:
 def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
     """Merge `fields` into the record of one prediction or hint, or into an exercise's.
 
-    kind: one of KINDS; lesson: two digits, or "" where it is not known. Of hints the highest step is kept, of
-    predictions the first choice with its time.
+    kind: one of KINDS; lesson: two digits, or "" where it is not known. Of hints the highest step is kept and
+    the time of the last one, of predictions the first choice with its time.
     """
     if kind not in RECORD_KINDS:
         raise ValueError(f"Unknown kind of progress {kind!r}: choose one of {', '.join(RECORD_KINDS)}.")
@@ -46,6 +47,7 @@ def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
     def merge(entry: dict) -> None:
         if kind == "hints":
             fields["steps"] = max(fields["steps"], entry.get("steps", 0))
+            fields.setdefault("last", now())
         kept = {key: entry[key] for key in ("choice", "chosen") if key in entry}
         entry.update({**fields, **kept})
 
@@ -66,20 +68,27 @@ def record_reveal(lesson: str, question: str, **fields: Any) -> None:
         record("predictions", lesson, question, **fields)
 
 
-def record_attempt(lesson: str, name: str, source: str, mistake: str | None) -> None:
+def now() -> str:
+    """The time, UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def record_attempt(lesson: str, name: str, source: str, mistake: str | None, at: str = "") -> None:
     """An exercise was checked. Once passed it stays passed.
 
     source: names the text of the learner's function. A text checked before is no new attempt, no text
-    ("") always is one. mistake: the message, None where it passed.
+    ("") always is one. mistake: the message, None where it passed. at: the time, now where none is given.
     """
 
     def merge(entry: dict) -> None:
         sources = entry.setdefault("sources", [])
         if not source or source not in sources:
-            now = datetime.now(UTC).isoformat(timespec="seconds")
+            time = at or now()
             entry["attempts"] = entry.get("attempts", 0) + 1
-            entry["first"], entry["last"] = entry.get("first", now), now
+            entry["first"], entry["last"] = entry.get("first", time), time
             entry["sources"] = [*sources, source] if source else sources
+            tries = [*entry.get("tries", []), {"at": time, "mistake": mistake or ""}]
+            entry["tries"] = tries[-MOST_TRIES:]
         if mistake is not None:
             entry["mistake"] = mistake
         if entry.get("status") != "passed":
@@ -136,7 +145,7 @@ def _read() -> dict:
         return {"lessons": {}}
     except (ValueError, RecursionError, IsADirectoryError):
         found = None
-    state = {"lessons": _sound_lessons(found)}
+    state = {"lessons": sound_lessons(found)}
     if state != found:
         aside = next(place for place in _asides() if not place.exists())
         os.replace(path(), aside)
@@ -152,7 +161,7 @@ def _asides() -> Iterator[Path]:
         yield path().with_suffix(f".damaged-{number}.json")
 
 
-def _sound_lessons(state: Any) -> dict:
+def sound_lessons(state: Any) -> dict:
     """The lessons of a state, without whatever has the wrong form (a file changed by hand)."""
 
     def mapping(value: Any) -> dict:

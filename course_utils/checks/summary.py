@@ -5,13 +5,14 @@ from course_utils.checks.exercises import registry
 
 
 def summary() -> dict:
-    """{lesson: {"exercises": {name: {"status", "attempts", "first", "last", "mistake"}}, "predictions":
-    {question: {"choice", "chosen", "answer", "right"}}, "hints": {name: {"steps"}}, "passed": int, "of": int,
-    "right": int, "wrong": int, "skipped": int}}.
+    """{lesson: {"exercises": {name: {"status", "attempts", "first", "last", "mistake", "tries"}},
+    "predictions": {question: {"choice", "chosen", "answer", "right"}}, "hints": {name: {"steps", "last"}},
+    "passed": int, "of": int, "right": int, "wrong": int, "skipped": int}}.
 
     first and last: times of the attempts, UTC, ISO 8601, like chosen, that of the first choice; mistake: the
-    last message, if there was one. A prediction whose answer was shown without a choice is skipped.
-    "of" counts all exercises of the lesson, tried or not. Lessons nobody touched are there with passed 0.
+    last message, if there was one; tries: [{"at": time, "mistake": message or ""}]. A prediction whose answer
+    was shown without a choice is skipped. "of" counts all exercises of the lesson, tried or not. Lessons
+    nobody touched are there with passed 0.
     """
     done = progress.recorded()
     totals: dict[str, int] = {}

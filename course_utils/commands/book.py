@@ -2,6 +2,7 @@
 
 python -m course_utils book                 HTML, to build/book/html
 python -m course_utils book --epub --pdf    beside it course.epub and course.pdf
+python -m course_utils book --key           with the answer key, for teachers
 
 The lessons are shown as they were saved; nothing is executed and nothing fetched. A warning stops it.
 """
@@ -24,6 +25,8 @@ from nbformat.v4 import new_markdown_cell
 
 from course_utils.checks import claims
 from course_utils.commands import addresses
+from course_utils.commands.key import key as answer_key
+from course_utils.commands.key import key_in_markdown
 from course_utils.commands.lab import fresh_copy
 from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
@@ -33,14 +36,18 @@ from course_utils.templates import templates
 
 OUT = ROOT / "build" / "book"
 HERE = Path(__file__).parent  # of the style sheets
-GUIDES = ("places", "workshop", "contributing", "security", "faults")  # in this order, others after
+# in this order, others after
+GUIDES = ("places", "workshop", "plans", "scripts", "seats", "contributing", "security", "faults")
 FRONT = "12"  # the lesson whose headline figure stands on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
 MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 
-def write_sources(folder: Path, address: str) -> None:
-    """The book's sources: guides and lessons at the places that they have in the checkout, and new pages."""
+def write_sources(folder: Path, address: str, key: str = "") -> None:
+    """The book's sources: guides and lessons at the places that they have in the checkout, and new pages.
+
+    key: the answer key as a page, for a teacher's book.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "notebooks").mkdir(parents=True)
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("*.md"))
@@ -58,7 +65,10 @@ def write_sources(folder: Path, address: str) -> None:
         "lessons": [chapter(path, notebook) for path, notebook in notebooks.items()],
         "guides": [path.stem for path in guides()],
         "picture": front_picture(notebooks, folder),
+        "key": bool(key),
     }
+    if key:
+        (folder / "key.md").write_text(key, encoding="utf-8", newline="\n")
     for page in ("index", "claims"):
         text = templates.get_template(f"book_{page}.md").render(values)
         (folder / f"{page}.md").write_text(text, encoding="utf-8", newline="\n")
@@ -331,6 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m course_utils book", description="Make a book of the lessons.")
     parser.add_argument("--epub", action="store_true", help="course.epub as well")
     parser.add_argument("--pdf", action="store_true", help="course.pdf as well; needs Chromium")
+    parser.add_argument("--key", action="store_true", help="with the answer key: a book for teachers")
     parser.add_argument("--out", type=Path, default=OUT, help="folder; default build/book")
     chosen = parser.parse_args(arguments)
     try:
@@ -338,7 +349,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import sphinx_book_theme  # noqa: F401
     except ImportError as fault:
         raise SystemExit(f"The book needs {fault.name}: pip install -e '.[book]'") from fault
-    write_sources(chosen.out / "source", addresses.repository())
+    key = key_in_markdown(answer_key([path.name[:2] for path in lessons()])) if chosen.key else ""
+    write_sources(chosen.out / "source", addresses.repository(), key)
     print(f"Open {build('html', chosen.out) / 'index.html'}")
     if chosen.epub:
         print(f"Open {build('epub', chosen.out) / 'course.epub'}")

@@ -1,5 +1,5 @@
 """`python -m course_utils`: doctor, lab, run, test, progress, reset, fetch, bench, sweeps,
-grade, book, copies."""
+grade, room, key, slides, rehearse, book, copies."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ PASSED_ON = {
     "book": "make a book of the lessons: HTML, and with --epub and --pdf those as well",
     "copies": "write the lessons' copies for Colab (after a change of a lesson)",
     "grade": "judge the exercises in learners' notebooks (their code runs with your rights)",
+    "room": "a page for the teacher that refreshes itself: who is where, stuck at what; predictions",
+    "key": "the answer key: tasks, solutions, wrong answers with their messages",
+    "slides": "slides of three sessions, made of the lessons' own figures",
+    "rehearse": "start many kernels at once, as in a room of learners; time and memory",
 }
 
 
@@ -82,6 +86,14 @@ def _pass_on(name: str, argv: list[str]) -> int:
         from course_utils.commands.book import main
     elif name == "copies":
         from course_utils.commands.copies import main
+    elif name == "room":
+        from course_utils.commands.room import main
+    elif name == "key":
+        from course_utils.commands.key import main
+    elif name == "slides":
+        from course_utils.commands.slides import main
+    elif name == "rehearse":
+        from course_utils.commands.rehearse import main
     else:
         from course_utils.commands.grade import main
     return main(argv) or 0

@@ -14,10 +14,12 @@ import time
 from pathlib import Path
 
 from course_utils.home import ROOT, naming, write_whole
+from course_utils.machine import zoom
 from course_utils.notebook_files import NOTEBOOKS, lessons, write_notebook
 
 WORK = ROOT / "work"
 JUPYTER = Path(__file__).parent / "jupyter"  # the course's defaults and style for JupyterLab
+PROJECTOR = Path(__file__).parent / "projector"  # on top of them with COURSE_STYLE=projector: larger type
 # as JupyterLab writes them; where they differ, a lesson counts as changed as soon as it is opened
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 LANGUAGE = {
@@ -136,8 +138,11 @@ def _origin(copy: Path) -> str | None:
 def jupyter_environment() -> dict[str, str]:
     """Variables that give JupyterLab the course's defaults; the user's own settings stand above them."""
     paths = {}
+    own = [str(JUPYTER)]
+    if zoom() > 1:
+        own.append(str(PROJECTOR))
     for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH"):
-        paths[name] = os.pathsep.join(filter(None, [str(JUPYTER), os.environ.get(name)]))
+        paths[name] = os.pathsep.join(filter(None, [*own, os.environ.get(name)]))
     return paths
 
 

@@ -49,12 +49,17 @@ def headline_figure(notebook: dict) -> dict | None:
     pictures, found = [], []
     for cell in notebook.get("cells", []):
         for output in cell.get("outputs", []):
-            pictures += _Pictures("".join(output.get("data", {}).get("text/html", ""))).found
+            pictures += pictures_in("".join(output.get("data", {}).get("text/html", "")))
         if pictures:
             records = claims.read({"cells": [cell]})
             found += [{"cell": cell["id"], "claim": record, **pictures[-1]} for record in records]
     found = [one for one in found if one["claim"]["headline"]] or found
     return min(found, key=lambda one: _by_room(one["claim"]), default=None)
+
+
+def pictures_in(html: str) -> list[dict]:
+    """{"source", "alt"} of each picture that the HTML holds itself."""
+    return _Pictures(html).found
 
 
 class _Pictures(HTMLParser):

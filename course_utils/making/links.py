@@ -19,7 +19,7 @@ from course_utils.home import ROOT, write_whole
 from course_utils.notebook_files import lessons, read_notebook
 
 LIST = ROOT / "docs" / "links.txt"
-TEXTS = ("*.md", "docs/*.md", "data/**/*.md", "recipes/*.md", ".github/**/*.md")
+TEXTS = ("*.md", "docs/**/*.md", "data/**/*.md", "recipes/*.md", ".github/**/*.md")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)")
 BARE = re.compile(r"https?://[^\s)>\]\"'`\\]+")

@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import random
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import matplotlib.pyplot as plt
 import pytest
@@ -132,6 +132,23 @@ def test_passed_stays_passed_and_attempts_count():
     assert (row["attempts"], row["status"]) == (2, "passed")
 
 
+def test_each_try_is_kept_with_its_time_and_its_mistake(monkeypatch):
+    check.greedy_next_token(wrong)
+    check.greedy_next_token(right)
+    row = summary()["00"]["exercises"]["greedy_next_token"]
+    first, second = row["tries"]
+    assert "after every position" in first["mistake"] and second["mistake"] == ""
+    assert [first["at"], second["at"]] == [row["first"], row["last"]]
+    monkeypatch.setattr(progress, "MOST_TRIES", 3)
+    for number in range(5):
+        progress.record_attempt(
+            "00", "greedy_next_token", "", f"mistake {number}", at="2026-01-01T10:00:00+00:00"
+        )
+    row = summary()["00"]["exercises"]["greedy_next_token"]
+    assert [one["mistake"] for one in row["tries"]] == ["mistake 2", "mistake 3", "mistake 4"]
+    assert row["last"] == "2026-01-01T10:00:00+00:00" and row["attempts"] == 7
+
+
 def test_the_same_text_and_a_hint_are_no_attempts(monkeypatch):
     check.greedy_next_token(wrong)
     hint("greedy_next_token")
@@ -223,7 +240,8 @@ def test_hints_unfold_in_three_steps(capsys):
     out = capsys.readouterr().out
     assert [f"hint {n} of 3" in out for n in (1, 2, 3)] == [True] * 3
     assert out.count("return logits[:, -1].argmax(dim=-1)") == 2
-    assert summary()["00"]["hints"] == {"greedy_next_token": {"steps": 3}}
+    (hints,) = summary()["00"]["hints"].values()
+    assert hints["steps"] == 3 and datetime.fromisoformat(hints["last"]).tzinfo is UTC
     hint("greedy_next_token", 1)
     assert "hint 1 of 3" in capsys.readouterr().out
     with pytest.raises(ValueError, match="numbers 1"):

@@ -55,7 +55,7 @@ def test_the_first_choice_counts_and_comes_back_after_a_restart(capsys, monkeypa
     first = predict("Which is it?", ["a", "b"])
     first.choose("b")
     chosen = progress.prediction("00", "Which is it?")["chosen"]
-    monkeypatch.setattr("course_utils.checks.predictions.datetime", None)  # a second choice has no time
+    monkeypatch.setattr("course_utils.checks.progress.datetime", None)  # a second choice has no time
     with pytest.raises(AttributeError):
         predict("Another?", ["a", "b"]).choose("a")
     first.choose("a")

@@ -170,6 +170,25 @@ def test_the_course_adds_its_defaults_to_the_paths_of_jupyter(monkeypatch):
     assert environment["JUPYTER_PATH"] == str(lab.JUPYTER)
 
 
+def test_for_a_projector_larger_type_joins_the_defaults(monkeypatch):
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COURSE_STYLE", "projector")
+    paths = lab.jupyter_environment()["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    assert paths == [str(lab.JUPYTER), str(lab.PROJECTOR)]
+    monkeypatch.setenv("COURSE_STYLE", "beamer")
+    with pytest.raises(ValueError, match="Unknown COURSE_STYLE 'beamer': choose projector"):
+        lab.jupyter_environment()
+
+
+def test_larger_type_is_told_to_the_extension_whose_style_has_it():
+    told = json.loads((lab.PROJECTOR / "labconfig" / "page_config.json").read_text())
+    static = lab.JUPYTER / "labextensions" / "finetuning-course" / "static"
+    script, style = ((static / name).read_text() for name in ("remoteEntry.js", "style.css"))
+    assert told == {"courseStyle": "projector"} and "dataset.courseStyle = config.courseStyle" in script
+    assert "body[data-course-style='projector']" in style and "--jp-content-font-size1: 21px" in style
+
+
 def test_the_defaults_are_settings_that_jupyterlab_knows():
     """A name that it does not know is passed over in silence."""
     defaults = json.loads((lab.JUPYTER / "labconfig" / "default_setting_overrides.json").read_text())

@@ -31,6 +31,7 @@ def test_progress_as_json(capsys):
     summary = json.loads(capsys.readouterr().out)
     row = summary["00"]["exercises"]["softmax"]
     assert row.pop("first") == row.pop("last") and "sources" not in row
+    assert [one["mistake"] for one in row.pop("tries")] == ["Is there a return?"]
     assert row == {"status": "failed", "attempts": 1, "mistake": "Is there a return?"}
 
 

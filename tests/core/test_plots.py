@@ -205,6 +205,22 @@ def test_live_pictures_look_like_the_others():
     assert ImageStat.Stat(apart).mean[0] < 4  # of 255; 10 where the axes are moved by two hundredths
 
 
+def test_for_a_projector_a_figure_is_shown_larger_letters_and_all(monkeypatch):
+    sizes, pictures = [], []
+    for style in ("", "projector"):
+        monkeypatch.setenv("COURSE_STYLE", style)
+        plots.bars({"a": 1.0, "b": 2.0}, "Two", "count")
+        html = plots.figure_html(plt.gcf())[1]
+        sizes.append([int(size) for size in re.findall(r'(?:width|height)="(\d+)"', html)])
+        pictures.append(re.search(r"base64,([^\"]+)", html)[1])
+    assert sizes[1] == pytest.approx([1.5 * size for size in sizes[0]], abs=1)
+    assert pictures[0] == pictures[1]
+    monkeypatch.setenv("COURSE_STYLE", "beamer")
+    plots.bars({"a": 1.0}, "One", "count")
+    with pytest.raises(ValueError, match="Unknown COURSE_STYLE 'beamer'"):
+        plots.figure_html(plt.gcf())
+
+
 def test_live_pictures_of_another_form_are_laid_out_anew():
     for label in ("x", "x\nin two lines"):
         plots.lines({"a": ([1, 2], [0, 1])}, "t", label, "y")

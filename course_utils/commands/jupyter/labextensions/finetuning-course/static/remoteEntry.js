@@ -1,6 +1,6 @@
 // What JupyterLab loads as a prebuilt extension, written by hand: a style; the contents panel, opened on the
 // first visit (afterwards JupyterLab remembers which panel was open); the static view of a control whose state
-// is gone; and cells' tags for the style.
+// is gone; cells' tags for the style; and larger type for a projector.
 (() => {
   const STYLE = new URL('style.css', document.currentScript.src).href;
   const SEEN = 'finetuning-course:contents-shown';
@@ -43,6 +43,8 @@
     const link = document.createElement('link');
     Object.assign(link, { rel: 'stylesheet', href: STYLE });
     document.head.append(link);
+    const config = JSON.parse(document.getElementById('jupyter-config-data')?.textContent || '{}');
+    document.body.dataset.courseStyle = config.courseStyle ?? '';
     app.restored.then(() => {
       if (!localStorage.getItem(SEEN)) {
         app.shell.activateById('table-of-contents');

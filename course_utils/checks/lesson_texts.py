@@ -1,0 +1,65 @@
+"""What the saved lessons ask: the text of each exercise, the questions of the predictions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from course_utils.notebook_files import lessons, read_notebook, tags
+
+EXERCISE_HEADING = re.compile(
+    r"^### (Exercise \d+ of \d+): (.+?), (\d+) min, difficulty (\d) of 3$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class ExerciseText:
+    """An exercise as a learner finds it: its number and title, the text (Markdown), the cell to fill."""
+
+    number: str
+    title: str
+    text: str
+    stub: str
+
+
+@cache
+def exercise_texts(lesson: str) -> dict[str, ExerciseText]:
+    """{exercise: its task} of a lesson, in the notebook's order. Raises ValueError for an unknown lesson."""
+    found, above = {}, ""
+    for cell in read_notebook(lessons([lesson])[0]).cells:
+        if cell.cell_type == "markdown":
+            above = cell.source
+        elif "exercise" in tags(cell):
+            name = re.search(r"\bcheck\.(\w+)\(", cell.source)[1]
+            headings = list(EXERCISE_HEADING.finditer(above))
+            number, title = headings[-1].groups()[:2] if headings else ("Exercise", name)
+            text = above[headings[-1].end() :].strip() if headings else above
+            found[name] = ExerciseText(number, title, text, cell.source)
+    return found
+
+
+@cache
+def questions(lesson: str) -> dict[str, dict]:
+    """{question: {"options", "answer"}} of a lesson's predictions, as saved; of a number, its unit."""
+    found: dict[str, dict] = {}
+    for cell in read_notebook(lessons([lesson])[0]).cells:
+        for output in cell.get("outputs", []):
+            text = output.get("text") or output.get("data", {}).get("text/plain", "")
+            asked = re.match(r"Your prediction: (.+)((?:\n  \( \) .+)+)", text)
+            if asked:
+                options = [line.strip().removeprefix("( ) ") for line in asked[2].strip().splitlines()]
+                found.setdefault(asked[1], {"answer": None})["options"] = options
+            record = output.get("metadata", {}).get("course", {}).get("prediction")
+            if record and record["question"] in found:
+                found[record["question"]]["answer"] = record.get("answer")
+    return found
+
+
+@cache
+def titles() -> dict[str, str]:
+    """{two digits: the lesson's title}, as the lessons' first lines have it, without the number."""
+    return {
+        path.name[:2]: read_notebook(path).cells[0].source.splitlines()[0].removeprefix("# ")[3:]
+        for path in lessons()
+    }

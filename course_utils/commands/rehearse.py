@@ -1,0 +1,165 @@
+"""`python -m course_utils rehearse`: many kernels at once on one checkout, as in a room of learners.
+
+python -m course_utils rehearse                        ten learners run lesson 01 at smoke scale
+python -m course_utils rehearse --kernels 30 --lesson 00 --scale quick
+
+Each has a kernel and a COURSE_HOME of its own, and runs all cells of the lesson as a learner's copy has them.
+It says how long the slowest waited for the first cells and for all, what memory all took together, and whose
+cells failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from course_utils.home import ROOT
+from course_utils.machine import cores, memory
+from course_utils.notebook_files import lessons, read_notebook
+from course_utils.session import SCALES
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
+UNTIL_SEEN = 2  # code cells until a learner sees that the lesson runs: settings and start()
+
+
+@dataclass
+class Seat:
+    """How one learner's kernel went. bytes: the peak of its memory, as own_memory counts it."""
+
+    number: int
+    first: float = 0.0  # seconds until the first cells had run
+    whole: float = 0.0  # seconds until all had run
+    bytes: int = 0
+    error: str = ""
+
+
+def rehearse(lesson: str, kernels: int, scale: str) -> list[Seat]:
+    """Runs the lesson in so many kernels at once; a Seat each. ValueError for an unknown lesson."""
+    path = lessons([lesson])[0]
+    seats = [Seat(number) for number in range(1, kernels + 1)]
+    gate = threading.Barrier(kernels)
+    with (
+        tempfile.TemporaryDirectory(prefix="course-rehearsal-") as folder,
+        ThreadPoolExecutor(kernels) as pool,
+    ):
+        list(pool.map(lambda seat: _sit_down(seat, path, scale, Path(folder), gate), seats))
+    return seats
+
+
+def _sit_down(seat: Seat, path: Path, scale: str, folder: Path, gate: threading.Barrier) -> None:
+    """One learner: a kernel, all cells, the end. What fails is kept in the seat."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+    notebook = read_notebook(path)
+    home = folder / f"home-{seat.number}"
+    environment = {**os.environ, "COURSE_HOME": str(home), "COURSE_SCALE": scale, "COURSE_STRICT": "0"}
+    environment.setdefault("OMP_NUM_THREADS", "1")  # there are more learners than cores
+    where = {"metadata": {"path": str(ROOT / "notebooks")}}
+    client = NotebookClient(notebook, kernel_name="python3", timeout=None, resources=where)
+    gate.wait()
+    began, count = time.perf_counter(), 0
+    try:
+        with client.setup_kernel(env=environment, stderr=subprocess.DEVNULL):
+            for index, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, index)
+                count += cell.cell_type == "code"
+                if cell.cell_type == "code" and count <= UNTIL_SEEN:
+                    seat.first = time.perf_counter() - began
+                seat.bytes = max(seat.bytes, own_memory(client.km.provisioner.pid))
+    except (CellExecutionError, DeadKernelError, OSError, RuntimeError) as fault:
+        lines = str(fault).strip().splitlines() or [type(fault).__name__]
+        seat.error = f"code cell {count + 1}: {COLOUR.sub('', lines[-1])[:200]}"
+    seat.whole = time.perf_counter() - began
+
+
+def own_memory(pid: int) -> int:
+    """Bytes of a process and its children: what is shared with others is divided by their number (Linux)."""
+    total = 0
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    for member in family:
+        try:
+            full = member.memory_full_info()
+        except psutil.Error:
+            continue
+        total += getattr(full, "pss", 0) or full.uss
+    return total
+
+
+def report(seats: list[Seat], lesson: str, scale: str, lowest: int) -> str:
+    """What the teacher should read. lowest: bytes of memory that were free when most was taken."""
+    done = [seat for seat in seats if not seat.error]
+    lines = [
+        f"Lesson {lesson} at scale {scale}, {len(seats)} kernels at once on {cores()} cores with "
+        f"{memory() / 2**30:.0f} GiB of memory: {len(done)} of {len(seats)} ran to the end."
+    ]
+    if done:
+        for text, values in (
+            ("first cells", [seat.first for seat in done]),
+            ("all cells", [seat.whole for seat in done]),
+        ):
+            lines.append(f"{text:12} median {statistics.median(values):6.1f} s, slowest {max(values):6.1f} s")
+        sizes = [seat.bytes / 2**20 for seat in done]
+        lines.append(
+            f"memory       median {statistics.median(sizes):6.0f} MiB a kernel, {sum(sizes) / 1024:.1f} GiB "
+            f"together; least free {lowest / 2**30:.1f} GiB"
+        )
+    lines += [f"Learner {seat.number} stopped at {seat.error}" for seat in seats if seat.error]
+    return "\n".join(lines)
+
+
+class _Lowest(threading.Thread):
+    """Follows the free memory of the machine; `stop` says the least that it saw."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.lowest, self.done = psutil.virtual_memory().available, threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self.done.wait(0.5):
+            self.lowest = min(self.lowest, psutil.virtual_memory().available)
+
+    def stop(self) -> int:
+        self.done.set()
+        self.join()
+        return self.lowest
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """`python -m course_utils rehearse`; 1 where a cell failed, ValueError for an unknown lesson."""
+    parser = argparse.ArgumentParser(
+        "python -m course_utils rehearse",
+        description="Start many kernels at once on this checkout; say how long they take, and what memory.",
+    )
+    parser.add_argument("--kernels", type=int, default=10, help="default 10")
+    parser.add_argument("--lesson", default="01", help="01, 1 or the file's name; default 01")
+    parser.add_argument("--scale", default="smoke", choices=SCALES, help="default smoke")
+    chosen = parser.parse_args(argv)
+    if chosen.kernels < 1:
+        raise ValueError(f"--kernels {chosen.kernels}: at least one kernel is needed.")
+    lesson = lessons([chosen.lesson])[0].name[:2]
+    print(f"Starting {chosen.kernels} kernels of lesson {lesson} ...", flush=True)
+    watch = _Lowest()
+    try:
+        seats = rehearse(lesson, chosen.kernels, chosen.scale)
+    finally:
+        lowest = watch.stop()
+    print(report(seats, lesson, chosen.scale, lowest))
+    return int(any(seat.error for seat in seats))

@@ -1,0 +1,130 @@
+"""`python -m course_utils slides`: slides of sessions, made of the saved lessons' figures and claims.
+
+python -m course_utils slides              all, to build/slides
+python -m course_utils slides lora         one of them
+
+What a deck says stands in docs/slides/NAME.md: slides between lines of ---, Markdown, and lines of two kinds:
+
+    figure: 03 The frozen matrix           the figure of lesson 03 with these words in its title or caption
+    claim: 03 After twenty steps           the claim of lesson 03 that begins so, with what was measured
+
+A slide that asks for a prediction (PREDICT) comes twice, at first without its figures and claims.
+`figure: 12 headline` is the figure of a lesson's headline claim, `claim: 12 headline` the claim itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from functools import cache
+from html import unescape
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from course_utils.checks import claims
+from course_utils.commands.key import markdown
+from course_utils.commands.run_page import headline_figure, pictures_in
+from course_utils.home import ROOT, naming, write_whole
+from course_utils.notebook_files import lessons, read_notebook
+from course_utils.templates import templates
+
+DECKS = ROOT / "docs" / "slides"
+SLIDES = ROOT / "build" / "slides"
+PREDICT = "**Predict:**"
+TAKEN = re.compile(r"^(figure|claim): (\d\d) (.+)$")
+
+
+def deck_names() -> list[str]:
+    return sorted(path.stem for path in DECKS.glob("*.md"))
+
+
+def slides_of(name: str) -> list[dict]:
+    """{"title", "text", "figures", "claims"} of each slide; the first one's title is the deck's.
+
+    Raises ValueError for a deck that is not there, and for a figure or claim that its lesson does not have.
+    """
+    path = DECKS / f"{name}.md"
+    if not path.is_file():
+        raise ValueError(f"There are no slides {name!r} in {DECKS}. Choose from: {', '.join(deck_names())}.")
+    found = []
+    for number, part in enumerate(
+        re.split(r"^---$", path.read_text(encoding="utf-8"), flags=re.MULTILINE), 1
+    ):
+        title, *lines = part.strip().splitlines()
+        slide = {"title": title.lstrip("# "), "figures": [], "claims": []}
+        text = []
+        for line in lines:
+            taken = TAKEN.match(line)
+            if not taken:
+                text.append(line)
+                continue
+            kind, lesson, words = taken.groups()
+            try:
+                slide[f"{kind}s"].append((figure_of if kind == "figure" else claim_of)(lesson, words))
+            except ValueError as fault:
+                raise ValueError(f"{path.relative_to(ROOT)}, slide {number}: {fault}") from fault
+        slide["text"] = "\n".join(text).strip()
+        if PREDICT in slide["text"]:
+            found.append({**slide, "figures": [], "claims": []})
+        found.append(slide)
+    return found
+
+
+@cache
+def _saved_lesson(lesson: str) -> NotebookNode:
+    return read_notebook(lessons([lesson])[0])
+
+
+def figure_of(lesson: str, words: str) -> dict:
+    """{"source", "alt", "lesson"} of the lesson's first figure with these words in its title or caption."""
+    notebook = _saved_lesson(lesson)
+    if words == "headline":
+        found = headline_figure(notebook)
+        if found is None:
+            raise ValueError(f"lesson {lesson} has no headline claim with a figure.")
+        return {"source": found["source"], "alt": found["alt"], "lesson": lesson}
+    titles = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            html = output.get("data", {}).get("text/html", "")
+            caption = unescape(" ".join(re.findall(r"<figcaption>(.*?)</figcaption>", html, re.DOTALL)))
+            for picture in pictures_in(html):
+                if words in picture["alt"] or words in caption:
+                    return {**picture, "lesson": lesson}
+                titles.append(picture["alt"].partition(". ")[0])
+    raise ValueError(f"lesson {lesson} has no figure {words!r}. Its figures: {'; '.join(titles)}.")
+
+
+def claim_of(lesson: str, words: str) -> dict:
+    """The record of the lesson's first claim that begins with these words, with "lesson"."""
+    records = claims.read(_saved_lesson(lesson))
+    for record in records:
+        if record["headline"] if words == "headline" else record["text"].startswith(words):
+            return {**record, "lesson": lesson}
+    known = "; ".join(record["text"] for record in records)
+    raise ValueError(f"lesson {lesson} has no claim {words!r}. Its claims: {known}.")
+
+
+def slides_page(name: str) -> str:
+    """A deck as one HTML page that needs nothing else; printed, a slide is a page."""
+    found = slides_of(name)
+    return templates.get_template("slides.html").render(slides=found, markdown=markdown)
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """`python -m course_utils slides [NAME...] [--out FOLDER]`; ValueError for what a deck names in vain."""
+    parser = argparse.ArgumentParser(
+        "python -m course_utils slides",
+        description="Write slides of sessions, with the figures of the saved lessons, as pages of HTML.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(deck_names())}; default all")
+    parser.add_argument("--out", type=Path, default=SLIDES, help="folder; default build/slides")
+    chosen = parser.parse_args(argv)
+    for name in chosen.names or deck_names():
+        page = chosen.out / f"{name}.html"
+        with naming(page, "Name another folder: --out FOLDER"):
+            write_whole(page, slides_page(name))
+        print(f"Open {page}")
+    return 0

@@ -1,0 +1,159 @@
+"""A room of learners who are not there, for trying `room`: their progress files, made of the registry.
+
+python -m course_utils.making.room FOLDER            ten learners in the middle of lessons 00, 01 and 03
+python -m course_utils room FOLDER                   the page
+
+Each learner has come to some exercise. Those before it were passed after some wrong answers, at it there are
+wrong answers alone; the messages are those that the checks give to these answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from course_utils.checks.exercises import Exercise, exercises_of, find_fault
+from course_utils.checks.lesson_texts import exercise_texts, questions
+from course_utils.home import write_whole
+
+NAMES = (
+    "Ada",
+    "Björn",
+    "Chen",
+    "Dalia",
+    "Emeka",
+    "Farah",
+    "Grace",
+    "Hiro",
+    "Ines",
+    "Jakub",
+    "Kamala",
+    "Luis",
+)
+LESSONS = ("00", "01", "03")
+AT_WORK = 120  # minutes that a learner has been at it
+FAVOURITES = 3  # of an exercise's wrong answers, which most learners choose from
+STAYS = 3  # learners who are still trying when the time is up
+
+
+def simulate(folder: Path, now: datetime, learners: int = 10, seed: int = 0) -> None:
+    """Writes FOLDER/NAME/progress.json for each learner, as the course would have."""
+    rng = random.Random(seed)
+    for number in range(learners):
+        name = NAMES[number] if number < len(NAMES) else f"Learner {number + 1}"
+        minutes = AT_WORK * (0.35 + 0.65 * rng.random())
+        lessons = progress_after(minutes, now, rng, stays=number < STAYS)
+        write_whole(
+            folder / name / "progress.json", json.dumps({"lessons": lessons}, indent=1, sort_keys=True)
+        )
+
+
+def progress_after(minutes: float, now: datetime, rng: random.Random, stays: bool) -> dict:
+    """{lesson: {kind: {name: fields}}} of a learner who began so many minutes ago, and is at an exercise now.
+
+    stays: it was first tried more than eight minutes ago.
+    """
+    clock = now - timedelta(minutes=minutes)
+    pace = 0.6 + 0.8 * rng.random()
+    lessons: dict = {}
+    for lesson, kind, name in steps():
+        here = lessons.setdefault(lesson, {})
+        if kind == "predictions":
+            clock += timedelta(minutes=pace * (1 + 2 * rng.random()))
+            if clock < now:
+                asked = questions(lesson)[name]
+                entry = {
+                    "choice": random_choice(asked, rng),
+                    "chosen": stamp(clock),
+                    "answer": asked["answer"],
+                }
+                here.setdefault(kind, {})[name] = entry
+            continue
+        exercise = exercises_of(lesson)[name]
+        took = pace * exercise.minutes * (0.5 + rng.random())
+        if clock + timedelta(minutes=took + 6) < now:
+            here.setdefault(kind, {})[name] = tried(exercise, clock, took, rng)
+            clock += timedelta(minutes=took)
+            continue
+        since = rng.uniform(13, 24) if stays else rng.uniform(2, 7)
+        start = now - timedelta(minutes=since)
+        here.setdefault(kind, {})[name] = tried(exercise, start, since - 1, rng, passes=False)
+        if stays:
+            here["hints"] = {name: {"steps": rng.randint(1, 2), "last": stamp(now - timedelta(minutes=3))}}
+        break
+    return lessons
+
+
+@cache
+def steps() -> list[tuple[str, str, str]]:
+    """(lesson, kind, name) of predictions and exercises, by turns as far as both go."""
+    found = []
+    for lesson in LESSONS:
+        asked, todo = list(questions(lesson)), list(exercise_texts(lesson))
+        for place in range(max(len(asked), len(todo))):
+            found += [(lesson, "predictions", name) for name in asked[place : place + 1]]
+            found += [(lesson, "exercises", name) for name in todo[place : place + 1]]
+    return found
+
+
+def random_choice(asked: dict, rng: random.Random) -> str | float:
+    """A choice: of the options, the right one somewhat more often; of numbers, within a factor of eight."""
+    if not isinstance(asked["answer"], str):
+        return float(f"{asked['answer'] * 2 ** rng.uniform(-3, 3):.2g}")
+    weights = [1.5 if option == asked["answer"] else 1.0 for option in asked["options"]]
+    return rng.choices(asked["options"], weights)[0]
+
+
+def tried(
+    exercise: Exercise, start: datetime, minutes: float, rng: random.Random, passes: bool = True
+) -> dict:
+    """The record of an exercise after some wrong answers, and a right one in the end."""
+    most = 4 if passes or minutes > 8 else 2
+    wrong = rng.choices(
+        messages(exercise.name, exercise.lesson), k=rng.randint(0 if passes else most - 1, most)
+    )
+    given = [*wrong, ""] if passes else wrong
+    times = [start + timedelta(minutes=minutes * share) for share in shares(len(given))]
+    tries = [{"at": stamp(at), "mistake": mistake} for at, mistake in zip(times, given, strict=True)]
+    entry = {"attempts": len(tries), "first": tries[0]["at"], "last": tries[-1]["at"], "tries": tries}
+    entry |= {"sources": [f"{number:08x}" for number in range(len(tries))]}
+    entry |= {"mistake": wrong[-1]} if wrong else {}
+    return entry | {"status": "passed" if passes else "failed"}
+
+
+def shares(count: int) -> Iterator[float]:
+    """The places of so many tries in the time taken: the first after a while, the last at its end."""
+    return ((number + 1) / count for number in range(count))
+
+
+@cache
+def messages(name: str, lesson: str) -> list[str]:
+    """What the check says to some typical wrong answers, the first ones more often."""
+    exercise = exercises_of(lesson)[name]
+    found = [find_fault(exercise, wrong)[0] for wrong, _ in exercise.wrong[: 2 * FAVOURITES]]
+    return found[:FAVOURITES] * 3 + found
+
+
+def stamp(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        "python -m course_utils.making.room", description="Progress files of learners who are not there."
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--learners", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(argv)
+    simulate(chosen.folder, datetime.now(UTC), chosen.learners, chosen.seed)
+    print(f"python -m course_utils room {chosen.folder}")
+
+
+if __name__ == "__main__":
+    main()

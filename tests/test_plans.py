@@ -1,0 +1,103 @@
+"""The plans for teaching: their minutes sum, what they name exists, and what is led has a script."""
+
+import re
+
+import pytest
+
+from course_utils.checks.exercises import registry
+from course_utils.checks.lesson_texts import titles
+from course_utils.home import ROOT
+from course_utils.notebook_files import lessons, read_notebook
+
+PLANS, SCRIPTS = (ROOT / "docs" / name for name in ("plans.md", "scripts.md"))
+LED = {"Half a day", "One day"}  # plans whose lessons have a script
+PAGES = range(300, 800)  # words of a script: two pages
+
+
+def sections(path):
+    """{heading: the rows of its first table, each as its cells}."""
+    found = {}
+    for part in path.read_text(encoding="utf-8").split("\n## ")[1:]:
+        rows = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("|")]
+        found[part.splitlines()[0]] = [[cell.strip() for cell in row] for row in rows[2:]]
+    return found
+
+
+def headings(lesson):
+    text = "\n".join(
+        cell.source for cell in read_notebook(lessons([lesson])[0]).cells if cell.cell_type == "markdown"
+    )
+    return re.findall(r"^#{2,3} (.+?)(?:, \d+ min)?$", text, re.MULTILINE)
+
+
+plans = pytest.mark.parametrize(("name", "rows"), sections(PLANS).items(), ids=list(sections(PLANS)))
+
+
+def test_there_are_half_a_day_a_day_two_days_and_a_term():
+    names = [heading.partition(":")[0] for heading in sections(PLANS)]
+    assert names == ["Half a day", "One day", "Two days", "A week of the term", "Twelve weeks"]
+
+
+@plans
+def test_the_minutes_sum(name, rows):
+    promised = int(re.search(r": (\d+) minutes", name)[1])
+    assert sum(int(row[0]) for row in rows) == promised
+
+
+@plans
+def test_named_exercises_exist_and_fit_into_their_minutes(name, rows):
+    frame = sections(PLANS)["A week of the term: 90 minutes"]
+    room = {"Twelve weeks": next(int(row[0]) for row in frame if "exercises of the plan" in row[1])}
+    for row in rows:
+        if len(row) < 4 or not re.fullmatch(r"\d\d", row[1]):
+            continue
+        names = re.findall(r"`(\w+)`", row[3])
+        for each in names:
+            assert registry()[each].lesson == row[1], f"{each} is no exercise of lesson {row[1]}"
+        minutes = sum(registry()[each].minutes for each in names)
+        assert minutes <= room.get(name.partition(":")[0], int(row[0])), row
+
+
+@plans
+def test_named_sections_exist(name, rows):
+    for row in rows:
+        if len(row) > 2 and re.fullmatch(r"\d\d", row[1]):
+            named = re.findall(r"\*([^*]+)\*", row[2])
+            assert named and set(named) <= set(headings(row[1])), row
+
+
+@plans
+def test_every_lesson_has_a_question_and_every_half_day_a_break(name, rows):
+    for row in rows:
+        if len(row) > 4 and re.fullmatch(r"\d\d", row[1]):
+            assert row[4].endswith("?"), row
+    if len(rows[0]) > 4 and "weeks" not in name:
+        work = 0
+        for row in rows:
+            work = 0 if row[1] in ("break", "lunch", "second day") else work + int(row[0])
+            assert work <= 135, f"{work} minutes without a break, at: {row}"
+
+
+def test_what_is_led_has_a_script_of_two_pages_whose_minutes_are_the_days():
+    found = sections(SCRIPTS)
+    day = next(rows for name, rows in sections(PLANS).items() if name.startswith("One day"))
+    for name, rows in sections(PLANS).items():
+        if name.partition(":")[0] in LED:
+            for lesson in {row[1] for row in rows if re.fullmatch(r"\d\d", row[1])}:
+                assert any(heading.startswith(lesson) for heading in found), lesson
+    for heading, rows in found.items():
+        planned = sum(int(row[0]) for row in day if row[1] == heading[:2])
+        assert sum(int(row[0]) for row in rows) == planned, heading
+        assert heading[3:].removesuffix(", led") == titles()[heading[:2]]
+    for part in SCRIPTS.read_text(encoding="utf-8").split("\n## ")[1:]:
+        assert len(part.split()) in PAGES, part.splitlines()[0]
+
+
+def test_exercises_and_sections_of_scripts_exist():
+    for part in SCRIPTS.read_text(encoding="utf-8").split("\n## ")[1:]:
+        lesson = part[:2]
+        table = "\n".join(line for line in part.splitlines() if line.startswith("|"))
+        for name in re.findall(r"\| `(\w+)` \|", table):
+            assert registry()[name].lesson == lesson, name
+        shown = {" ".join(name.split()) for name in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", part)}
+        assert shown <= set(headings(lesson)), shown - set(headings(lesson))
