@@ -63,11 +63,11 @@ def key_entry(exercise: Exercise, task: ExerciseText) -> dict:
         "solution": exercise.solution.strip(),
         "hints": list(exercise.hints),
         "then": exercise.then,
-        "wrong": wrong_answers(exercise),
+        "wrong": listed_mistakes(exercise),
     }
 
 
-def wrong_answers(exercise: Exercise) -> list[dict]:
+def listed_mistakes(exercise: Exercise) -> list[dict]:
     """{"message", "code"} of the typical wrong answers, each message once; code "" where it says no more."""
     codes = [code_of_answer(wrong) for wrong, _ in exercise.wrong]
     times = Counter(codes)

@@ -118,7 +118,7 @@ def tried(
         messages(exercise.name, exercise.lesson), k=rng.randint(0 if passes else most - 1, most)
     )
     given = [*wrong, ""] if passes else wrong
-    times = [start + timedelta(minutes=minutes * share) for share in shares(len(given))]
+    times = [start + timedelta(minutes=minutes * share) for share in moments(len(given))]
     tries = [{"at": stamp(at), "mistake": mistake} for at, mistake in zip(times, given, strict=True)]
     entry = {"attempts": len(tries), "first": tries[0]["at"], "last": tries[-1]["at"], "tries": tries}
     entry |= {"sources": [f"{number:08x}" for number in range(len(tries))]}
@@ -126,7 +126,7 @@ def tried(
     return entry | {"status": "passed" if passes else "failed"}
 
 
-def shares(count: int) -> Iterator[float]:
+def moments(count: int) -> Iterator[float]:
     """The places of so many tries in the time taken: the first after a while, the last at its end."""
     return ((number + 1) / count for number in range(count))
 
