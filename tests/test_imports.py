@@ -109,7 +109,7 @@ def test_no_private_name_of_another_module_is_imported():
 def public_definitions() -> dict[str, dict[str, str]]:
     """{name: {module: text}} of the public functions, classes and constants at the top of modules.
 
-    Constants of a lesson's modules are its own settings, and what its exercises and suspects get wrong is nobody else's.
+    Constants of a lesson's modules are its own settings; what a suspect does wrong, nobody else does.
     """
     found: dict[str, dict[str, str]] = {}
     for module, path in MODULES.items():
