@@ -1,10 +1,12 @@
-"""What lesson 10 alone needs: the pair loss as a learner writes it, and an interval for shares of pairs."""
+"""What lesson 10 alone needs: the pair loss as a learner writes it, batches of pairs, an interval."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 
+from course_utils.data import collate_pairs, shuffled_batches
+from course_utils.methods.reward import BATCH, collate_states
 from course_utils.preferences import Pair, request
 
 
@@ -29,3 +31,16 @@ def share_right(
     shares = sums[rows].sum(1) / counts[rows].sum(1)
     low, high = shares.quantile(torch.tensor([0.025, 0.975])).tolist()
     return right.mean().item(), low, high
+
+
+def pair_batches(pairs, pad_id: int, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Shuffled batches without end, of pairs as reward.prepare_pairs leaves them, the chosen rows first."""
+    if isinstance(pairs[0][0], torch.Tensor):
+        return shuffled_batches(pairs, BATCH, seed, collate_states, lambda pair: max(map(len, pair)))
+    return shuffled_batches(
+        pairs,
+        BATCH,
+        seed,
+        lambda chunk: collate_pairs(chunk, pad_id),
+        lambda pair: max(len(example.input_ids) for example in pair),
+    )

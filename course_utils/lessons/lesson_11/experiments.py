@@ -1,4 +1,4 @@
-"""Stored experiment: policies trained for the reward model's score, without a penalty, with it, and flipped."""
+"""Stored experiment: policies trained for the reward model's score, without a penalty, with it, flipped."""
 
 from course_utils.stored_runs import sweep
 
@@ -14,8 +14,8 @@ LAST = 3  # iterations whose mean is a run's end
 def run(point: dict, seed: int) -> dict:
     """A policy of runaway.train_for_score, at one rate and as many iterations.
 
-    kl_1, proxy_1, gold_1 and so on: means over the answers of an iteration, sampled before its update; kl, proxy,
-    gold: over the last three.
+    kl_1, proxy_1, gold_1 and so on: means over the answers of an iteration, sampled before its update; kl,
+    proxy, gold: over the last three.
     """
     import copy
 
