@@ -20,7 +20,7 @@ from course_utils.preferences import request
 from course_utils.training import ProgressBar
 from course_utils.world.gold import gold_score
 
-LR, BATCH, ITERATIONS, MAX_NEW_TOKENS = 4e-4, 16, 16, 120
+LR, BATCH, ITERATIONS, MAX_NEW_TOKENS = 2e-4, 12, 10, 130
 
 
 def sample(model, tokenizer, asked: Sequence[list[dict]], seed: int, max_new_tokens: int = MAX_NEW_TOKENS):
