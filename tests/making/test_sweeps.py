@@ -147,7 +147,10 @@ def test_stored_sweeps_are_whole(name):
 
 
 # the assistant takes a minute to make, and these train twice or long: they are tested where the lessons are
-NEED_THE_ASSISTANT = ["reward_pairs", "ppo", "dpo", "dpo_mean", "best_of_n"]
+NEED_THE_ASSISTANT = [
+    *("reward_pairs", "dpo", "dpo_mean", "best_of_n"),
+    *("ppo", "ppo_controls", "ppo_parts", "group_methods"),
+]
 LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]
 
 
