@@ -85,19 +85,19 @@ def small_parts(monkeypatch):
 
 
 def test_a_run_is_followed_on_the_held_out_prompts_and_not_disturbed(small_parts):
-    run = experiments.followed_ppo(3, every=2, iterations=4, beta=0.1, lr=1e-3)
+    run = experiments.followed_ppo(3, (2, 4), iterations=4, beta=0.1, lr=1e-3)
     assert experiments.iterations_of(run) == [0, 2, 4] and run["kl_0"] == 0 < run["kl_4"] == run["kl"]
     assert experiments.iterations_of(run, "entropy") == [1, 2, 3, 4]
     for i in (0, 2, 4):
         assert len(run[f"golds_{i}"]) == len(small_parts)
         assert run[f"gold_{i}"] == pytest.approx(sum(run[f"golds_{i}"]) / 2, abs=1e-3)
         assert any(run[f"text_{i}"].startswith(prompt[0]["content"]) for prompt in small_parts)
-    rarely = experiments.followed_ppo(3, every=4, iterations=4, beta=0.1, lr=1e-3)
+    rarely = experiments.followed_ppo(3, (4,), iterations=4, beta=0.1, lr=1e-3)
     assert all(run[key] == value for key, value in rarely.items()), "looking on the way changes nothing"
 
 
 def test_other_rewards_and_methods_are_followed_too(small_parts):
-    by_gold = experiments.followed_ppo(0, every=1, iterations=1, beta=0.0, lr=1e-3, reward="gold")
+    by_gold = experiments.followed_ppo(0, (1,), iterations=1, beta=0.0, lr=1e-3, reward="gold")
     assert experiments.iterations_of(by_gold) == [0, 1]
     for method in ("rloo", "grpo"):
         run = experiments.group_methods({"method": method, "lr": 1e-3}, 0)

@@ -7,7 +7,7 @@ from helpers import tiny_model, tiny_tokenizer
 
 from course_utils.chatml import add_chat_tokens
 from course_utils.data import IGNORE, Example, collate, encode_prompt_completion
-from course_utils.lessons.lesson_12 import judging
+from course_utils.lessons.lesson_12 import experiments, judging
 from course_utils.log_probs import FrozenHeadLogProbs, fast_token_log_probs, token_log_probs
 from course_utils.methods import rollouts
 from course_utils.methods.reward import from_language_model
@@ -244,7 +244,7 @@ def test_the_parts_of_an_answer_have_the_score_and_the_words():
     text = "Mia was happy. Mia was happy."
     parts = judging.parts(prompt, text)
     assert parts["gold"] == gold_score("Tell me a story about Mia.", text) and parts["words"] == 6
-    assert set(parts) == {"gold", "mood", "politeness", "sound", "fresh", "words"}
+    assert set(parts) == {"gold", *experiments.PARTS, "words"}
     assert judging.titled(prompt, text, 0.123) == "Tell me a story about Mia. (gold 0.12)\n" + text
 
 
@@ -255,7 +255,8 @@ def test_the_reward_may_be_the_gold_score(chat):
         rollouts.encode_prompts(tokenizer, PROMPTS),
         **rollouts.sampling_of(tokenizer, max_new_tokens=5),
     )
-    golds = judging.golds_of(PROMPTS, rollouts.answer_texts(tokenizer, batch))
+    texts = rollouts.answer_texts(tokenizer, batch)
+    golds = [judging.parts(*pair)["gold"] for pair in zip(PROMPTS, texts, strict=True)]
     assert judging.gold_reward(tokenizer)(batch).tolist() == pytest.approx(golds)
 
 

@@ -11,11 +11,13 @@ from course_utils.stored_runs import sweep
 
 BATCHES_OF = {"batch_size": 32, "rows": 8}
 LR = 1e-4  # of PPO, with and without the penalty
-LONG, SHORT = 20, 8  # iterations
-GROUP_ITERATIONS = 12
+LONG, SHORT, GROUP_ITERATIONS = 20, 6, 12  # iterations
+LOOKS = (2, 4, 6, 8, 12, 16, 20)  # iterations after which a long run is measured
+SELDOM = (4, 8, 12, 16)
 NO_LIMIT = 1e9  # of a clip or of a stop that is to do nothing
 ANSWERS, CHOICES = 8, (1, 2, 4, 8)  # sampled to each held-out prompt; best of n
 ON_HELD_OUT = ("kl", "proxy", "gold", "tokens", "distinct", "reference_loss")  # of evaluate_policy
+PARTS = ("mood", "politeness", "sound", "fresh", "on_prompt")  # of the gold score
 IN_TRAINING = ("entropy", "clipped", "value_loss", "moved", "length")  # of train_ppo's rows
 
 
@@ -44,7 +46,7 @@ def policy_parts():
 @sweep("ppo", points=[{"beta": 0.0, "lr": LR}, {"beta": 0.1, "lr": LR}], sampled=True)
 def ppo(point: dict, seed: int) -> dict:
     """PPO at one rate without and with the penalty, 20 iterations: see followed_ppo."""
-    return followed_ppo(seed, every=2, iterations=LONG, **point)
+    return followed_ppo(seed, LOOKS, iterations=LONG, **point)
 
 
 @sweep(
@@ -58,7 +60,7 @@ def ppo(point: dict, seed: int) -> dict:
 )
 def ppo_controls(point: dict, seed: int) -> dict:
     """The penalty at twice the rate, and the gold score itself as the reward: see followed_ppo."""
-    return followed_ppo(seed, every=4, **point)
+    return followed_ppo(seed, SELDOM, **point)
 
 
 @sweep(
@@ -73,11 +75,11 @@ def ppo_controls(point: dict, seed: int) -> dict:
     sampled=True,
 )
 def ppo_parts(point: dict, seed: int) -> dict:
-    """One part of PPO changed at a time, with the penalty of 0.1, 8 iterations.
+    """One part of PPO changed at a time, with the penalty of 0.1, six iterations.
 
     Nothing stops a pass early, so that the clip stands alone. The unchanged run is that of `ppo`.
     """
-    return followed_ppo(seed, every=4, iterations=SHORT, beta=0.1, lr=LR, kl_limit=NO_LIMIT, **point)
+    return followed_ppo(seed, (SHORT,), iterations=SHORT, beta=0.1, lr=LR, kl_limit=NO_LIMIT, **point)
 
 
 @sweep(
@@ -93,7 +95,7 @@ def group_methods(point: dict, seed: int) -> dict:
     """
     from course_utils.methods.ppo import train_group
 
-    follow, policy, reward, prompts, sampling = followed(seed, every=4)
+    follow, policy, reward, prompts, sampling = followed(seed, SELDOM)
     _, model, *_ = policy_parts()
     train_group(
         policy,
@@ -111,16 +113,16 @@ def group_methods(point: dict, seed: int) -> dict:
     return follow.found
 
 
-def followed_ppo(seed, *, every, iterations, reward="proxy", epochs=1, **settings):
+def followed_ppo(seed, looks, *, iterations, reward="proxy", epochs=1, **settings):
     """A run of PPO from the tuned model, as numbers by name.
 
-    Of an answer to each held-out prompt after every `every` iterations, and before the first: kl_4, proxy_4,
-    gold_4 and so on, golds_4 for each prompt, and text_4, a sample; the last ones stand as kl, proxy and gold
-    too. Of each iteration's training: entropy_4, clipped_4 and so on.
+    Of an answer to each held-out prompt before training and after the iterations in `looks`: kl_4, proxy_4,
+    gold_4 and its parts, golds_4 for each prompt, and text_4, a sample; the last ones stand as kl, proxy and
+    gold too. Of each iteration's training: entropy_4, clipped_4 and so on.
     """
     from course_utils.methods.ppo import PPOSettings, train_ppo
 
-    follow, policy, judged, prompts, sampling = followed(seed, every, reward)
+    follow, policy, judged, prompts, sampling = followed(seed, looks, reward)
     _, model, *_ = policy_parts()
     rows = train_ppo(
         policy,
@@ -141,7 +143,7 @@ def followed_ppo(seed, *, every, iterations, reward="proxy", epochs=1, **setting
     return follow.found | training
 
 
-def followed(seed, every, reward="proxy"):
+def followed(seed, looks, reward="proxy"):
     """(what to call after each iteration, the policy, a reward, prompts, settings of its sampling)."""
     from course_utils.lessons.lesson_12 import judging
     from course_utils.methods import rollouts
@@ -150,7 +152,7 @@ def followed(seed, every, reward="proxy"):
     policy = copy.deepcopy(model)
     rewards = {"proxy": judging.proxy_reward(judge), "gold": judging.gold_reward(tokenizer)}
     return (
-        Follower(policy, seed, every),
+        Follower(policy, seed, looks),
         policy,
         rewards[reward],
         rollouts.encode_prompts(tokenizer, prompts),
@@ -159,14 +161,14 @@ def followed(seed, every, reward="proxy"):
 
 
 class Follower:
-    """Measures a policy on the held-out prompts, before training and after every `every` iterations."""
+    """Measures a policy on the held-out prompts, before training and after the iterations in `looks`."""
 
-    def __init__(self, policy, seed, every):
-        self.policy, self.seed, self.every, self.found = policy, seed, every, {}
+    def __init__(self, policy, seed, looks):
+        self.policy, self.seed, self.looks, self.found = policy, seed, looks, {}
         self.look(0)
 
     def __call__(self, row):
-        if row["iteration"] % self.every == 0:
+        if row["iteration"] in self.looks:
             self.look(row["iteration"])
 
     def look(self, iteration):
@@ -175,9 +177,11 @@ class Follower:
         _, model, tokenizer, judge, _, prompts = policy_parts()
         seed = 100 * self.seed + iteration
         means, texts = judging.evaluate_policy(self.policy, model, judge, tokenizer, prompts, seed=seed)
-        golds = judging.golds_of(prompts, texts)
+        parts = [judging.parts(*pair) for pair in zip(prompts, texts, strict=True)]
+        golds = [part["gold"] for part in parts]
+        means |= {name: sum(part[name] for part in parts) / len(parts) for name in PARTS}
         middle = sorted(range(len(golds)), key=golds.__getitem__)[len(golds) // 2]
-        self.found |= {f"{name}_{iteration}": round(means[name], 5) for name in ON_HELD_OUT}
+        self.found |= {f"{name}_{iteration}": round(means[name], 5) for name in ON_HELD_OUT + PARTS}
         self.found |= {name: round(means[name], 5) for name in ("kl", "proxy", "gold")}
         self.found[f"golds_{iteration}"] = [round(gold, 3) for gold in golds]
         self.found[f"text_{iteration}"] = judging.titled(prompts[middle], texts[middle], golds[middle])

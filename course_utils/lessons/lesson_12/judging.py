@@ -103,15 +103,10 @@ def requests_of(tokenizer, batch):
     return [tokenizer.decode(row).rpartition("user\n")[2].partition(IM_END)[0] for row in prompts]
 
 
-def golds_of(prompts, texts):
-    """The gold score of an answer to each prompt (a list of messages)."""
-    return [gold_score(request(prompt), text) for prompt, text in zip(prompts, texts, strict=True)]
-
-
 def parts(prompt, text):
     """The parts of an answer's gold score, the score itself, and the answer's words, by name."""
     found = gold_parts(request(prompt), text)
-    names = ("mood", "politeness", "sound", "fresh")
+    names = ("mood", "politeness", "sound", "fresh", "on_prompt")
     return {"gold": found.total, **{n: getattr(found, n) for n in names}, "words": len(text.split())}
 
 
