@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import MaxNLocator
 
@@ -60,18 +61,20 @@ def gauges(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
+KL_TICKS = (0, 1, 5, 10, 20, 40, 80, 160)
+
+
 def paths(
     settings: Mapping[str, Sequence[Mapping]],
     title: str,
     points: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
-    furthest: float | None = None,
 ) -> None:
     """Proxy and gold score over the KL while training goes on: the mean over the seeds, each seed pale.
 
     settings: {name: runs of experiments.followed_ppo}; the marks are the checkpoints. points: others by name,
-    {"kl", "proxy", "gold"} each. furthest: where the axis of the KL ends.
+    {"kl", "proxy", "gold"} each. The axis is one of the root of the KL, labelled with the KL.
     """
-    _, axes = figure(title, "KL from the reference (nats per answer)", "", columns=2)
+    _, axes = figure(title, "KL (nats per answer)", "", columns=2)
     for ax, score in zip(axes, ("proxy", "gold"), strict=True):
         for (name, runs), colour in zip(settings.items(), COLOURS, strict=False):
             for run in runs:
@@ -91,7 +94,9 @@ def paths(
                 label=name,
             )
         ax.set_ylabel(SCORE_LABELS[score])
-        ax.set_xlim(right=furthest)
+        ax.set_xscale("function", functions=(lambda kl: np.sqrt(np.maximum(kl, 0)), np.square))
+        ax.set_xlim(left=0)
+        ax.set_xticks([kl for kl in KL_TICKS if kl <= ax.get_xlim()[1]])
     axes[1].legend()
 
 
