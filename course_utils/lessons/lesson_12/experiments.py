@@ -52,7 +52,7 @@ def ppo(point: dict, seed: int) -> dict:
 @sweep(
     "ppo_controls",
     points=[
-        {"reward": "proxy", "beta": 0.1, "lr": 2 * LR, "iterations": 12},
+        {"reward": "proxy", "beta": 0.1, "lr": 2 * LR, "iterations": 8},
         {"reward": "gold", "beta": 0.0, "lr": LR, "iterations": 16},
     ],
     seeds=range(3),
