@@ -10,7 +10,7 @@ EACH = 3  # pairs of a prompt that judge: a prompt with many pairs counts no mor
 
 
 class Split(NamedTuple):
-    """train: to learn from; validation: to choose settings by; held_out: to report on, EACH of every prompt."""
+    """train: to learn from; validation: to choose by; held_out: to report on, EACH pairs of every prompt."""
 
     train: list[Pair]
     validation: list[Pair]

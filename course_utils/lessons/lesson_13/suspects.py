@@ -67,8 +67,8 @@ def small_pairs(count, seed):
     pairs = []
     for _ in range(count):
         prompt = [START, 3, 4, 5, 6, *draw(7, 64, 3)]
-        chosen = [2 * token for token in draw(4, 32, draw(6, 11, 1)[0])] + [END]
-        rejected = draw(7, 64, draw(2, 6, 1)[0]) + [END]
+        even, any_tokens = draw(4, 32, draw(6, 11, 1)[0]), draw(7, 64, draw(2, 6, 1)[0])
+        chosen, rejected = [*(2 * token for token in even), END], [*any_tokens, END]
         pairs.append(
             tuple(
                 Example([*prompt, *answer], [IGNORE] * len(prompt) + answer) for answer in (chosen, rejected)
