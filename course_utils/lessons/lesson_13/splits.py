@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from course_utils.preferences import Pair, Preferences, request
 
-VALIDATION = 32  # prompts of the training file that are kept apart
+VALIDATION_PROMPTS = 32  # prompts of the training file that are kept apart
 EACH = 3  # pairs of a prompt that judge: a prompt with many pairs counts no more than another
 
 
@@ -18,9 +18,9 @@ class Split(NamedTuple):
 
 
 def split_pairs(preferences: Preferences) -> Split:
-    """The pairs of lesson 10 for DPO. The validation pairs are those of VALIDATION training prompts."""
+    """The pairs of lesson 10 for DPO. The validation pairs are those of VALIDATION_PROMPTS training prompts."""
     asked = list(dict.fromkeys(request(pair.prompt) for pair in preferences.train))
-    kept = set(asked[-VALIDATION:])
+    kept = set(asked[-VALIDATION_PROMPTS:])
     train = [pair for pair in preferences.train if request(pair.prompt) not in kept]
     validation = [pair for pair in preferences.train if request(pair.prompt) in kept]
     return Split(train, of_each_prompt(validation, EACH), of_each_prompt(preferences.held_out, EACH))

@@ -85,7 +85,7 @@ def small_model(seed):
     ).eval()
 
 
-def trained_with(script, model, pairs, steps, seed, label):
+def trained_by(script, model, pairs, steps, seed, label):
     """(the policy, the history) of DPO of means with a script's labels."""
     policy, scored = copy.deepcopy(model), scored_by(script, pairs)
     reference = reference_log_probs(model, scored, PAD)
