@@ -96,7 +96,8 @@ def test_rates_are_chosen_on_validation_pairs(small):
 
 def test_the_control_learns_the_labels_it_is_given(small):
     turned = [number % 2 == 0 for number in range(16)]
-    policy, _ = experiments.trained(point(), 0, turned=turned)
+    policy, history = experiments.trained(point(), 0, turned=turned)
+    assert history.rows[0]["loss"] == pytest.approx(0.69315, abs=1e-4), "its reference is turned with it"
     as_given = experiments.on_trained(policy, turned)
     as_labelled = experiments.on_trained(policy)
     assert as_given["trained_chosen"] > as_given["trained_rejected"]
