@@ -34,3 +34,14 @@ def test_a_training_is_shown_by_the_loss_of_new_batches_and_both_rewards():
     assert {text.get_text() for text in left.get_legend().get_texts()} >= {"ln 2: no training"}
     assert "implicit reward" in right.get_ylabel()
     plt.close("all")
+
+
+def test_the_names_of_many_settings_stand_below_the_panels():
+    path = {"kl_0": 0.0, "kl_2": 4.0, "proxy_0": 0.0, "proxy_2": 1.0, "gold_0": 0.2, "gold_2": 0.3}
+    figures.relatives(
+        {"DPO": [path, path], "IPO": [path]}, "title", {"best of n": [{"kl": 1.0, "proxy": 1.0, "gold": 0.4}]}
+    )
+    fig = plt.gcf()
+    assert all(ax.get_legend() is None for ax in fig.axes)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["DPO", "IPO", "best of n"]
+    plt.close("all")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 
+from course_utils.lessons.lesson_12.figures import paths
 from course_utils.lessons.lesson_13.experiments import PART, STEPS
 from course_utils.plots import COLOURS, INK, WIDTH, bands, entitle, figure
 
@@ -27,9 +28,21 @@ def displaced(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
         ax.axline((0, 0), slope=1, color=INK, linewidth=0.8, linestyle=":")
         ax.axhline(0, color=INK, linewidth=0.8)
         ax.axvline(0, color=INK, linewidth=0.8)
-        ax.set(title=name, xlabel="change of the chosen answer (nats)")
-    axes[0].set_ylabel("change of the rejected answer (nats)")
+        ax.set(title=name, xlabel="change of chosen (nats)")
+    axes[0].set_ylabel("change of rejected (nats)")
     axes[0].legend(loc="lower right")
+
+
+def relatives(
+    settings: Mapping[str, Sequence[Mapping]], title: str, points: Mapping[str, Sequence[Mapping]]
+) -> None:
+    """Lesson 12's `paths`, with the names of many settings below the panels."""
+    paths(settings, title, points)
+    fig = plt.gcf()
+    fig.set_size_inches(WIDTH, 4.2)
+    drawn, names = fig.axes[1].get_legend_handles_labels()
+    fig.axes[1].get_legend().remove()
+    fig.legend(drawn, names, loc="outside lower center", ncols=3)
 
 
 def in_training(runs: Sequence[Mapping], title: str) -> None:

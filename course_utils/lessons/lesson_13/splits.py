@@ -18,7 +18,7 @@ class Split(NamedTuple):
 
 
 def split_pairs(preferences: Preferences) -> Split:
-    """The pairs of lesson 10 for DPO. The validation pairs are those of VALIDATION_PROMPTS training prompts."""
+    """The pairs of lesson 10 for DPO. Validation pairs are those of the last prompts of the training file."""
     asked = list(dict.fromkeys(request(pair.prompt) for pair in preferences.train))
     kept = set(asked[-VALIDATION_PROMPTS:])
     train = [pair for pair in preferences.train if request(pair.prompt) not in kept]
