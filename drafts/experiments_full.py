@@ -1,0 +1,205 @@
+"""Stored experiments with LoRA: rank, place and rate; cuts of a full change; random subspaces."""
+
+import functools
+import random
+
+from course_utils.stored_runs import sweep
+
+CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+FULL_RATES = {"questions": 2e-4, "invented": 5e-4}  # the best of rank_rates
+
+
+def _points(*groups):
+    """Points of the ranks and rates of each group (task, place, rslora, ranks, rates)."""
+    return [
+        {"task": task, "place": place, "rslora": rslora, "rank": rank, "lr": lr}
+        for task, place, rslora, ranks, rates in groups
+        for rank in ranks
+        for lr in rates
+    ]
+
+
+@sweep(
+    "rank_rates",
+    points=_points(
+        ("questions", "full", False, (None,), (1e-4, 2e-4, 5e-4)),
+        ("questions", "c_attn", False, (1, 8, 64), (3e-3, 1e-2, 3e-2)),
+        ("questions", "c_attn", True, (8, 64), (3e-4, 1e-3, 3e-3)),
+        ("questions", "all", False, (1,), (3e-3, 1e-2, 3e-2)),
+        ("invented", "all", False, (1,), (3e-3, 1e-2, 3e-2)),
+        ("invented", "c_attn", False, (4,), (3e-3, 1e-2, 3e-2)),
+        ("invented", "full", False, (None,), (2e-4, 5e-4, 1e-3)),
+    ),
+    seeds=CHOICE,
+)
+def rank_rates(point: dict, seed: int) -> dict:
+    """To choose rates by, at a seed of its own. validation: loss on validation questions after 30 steps, or
+    on the invented facts themselves after 300, in nats a token.
+    """
+    model, tune = tuned(point, seed)
+    scored = question_examples("validation", sample=150) if point["task"] == "questions" else tune
+    from course_utils.evaluation import mean_loss
+
+    return {"validation": mean_loss(model, scored)}
+
+
+@sweep(
+    "lora_rank",
+    points=[
+        {"task": task, "lr": lr, "rslora": rslora, "rank": rank}
+        for task, lr, rslora, ranks in (
+            ("questions", 1e-2, False, (1, 4, 8, 64)),
+            ("questions", 1e-2, True, (8, 64)),
+            ("questions", 1e-3, False, (1, 8, 64)),
+            ("questions", 1e-3, True, (8, 64)),
+            ("invented", 1e-2, False, (1, 8, 64)),
+        )
+        for rank in ranks
+    ]
+    + _points(
+        ("invented", "all", False, (1,), (1e-2,)),
+        ("invented", "c_attn", False, (4,), (1e-2,)),
+        ("questions", "all", False, (1,), (1e-2,)),
+        ("invented", "all", False, (16,), (1e-2,)),
+        ("questions", "c_attn", False, (1, 8, 64), (3e-3,)),
+        ("questions", "c_attn", True, (8, 64), (3e-3,)),
+    ),
+)
+def lora_rank(point: dict, seed: int) -> dict:
+    """LoRA at alpha 16, batches of 16; without a place it sits on c_attn. loss: nats a token.
+
+    questions: 30 steps, loss on held-out questions. invented: 300 steps on the 84 short questions about
+    invented facts, and the loss on these themselves.
+    """
+    from course_utils.evaluation import mean_loss
+
+    model, tune = tuned(point, seed)
+    scored = question_examples("held_out", sample=100) if point["task"] == "questions" else tune
+    return {"loss": mean_loss(model, scored)}
+
+
+def tuned(point: dict, seed: int):
+    """(the pocket model tuned as the point says, the examples it was tuned on)."""
+    import torch
+
+    from course_utils.data import batches
+    from course_utils.methods.lora import apply_lora
+    from course_utils.methods.lora_analysis import linear_layers, train_only
+    from course_utils.methods.lora_fast import speed_up
+    from course_utils.models import load_model
+    from course_utils.training import scored_lm_loss, train
+
+    model, tokenizer = load_model("pocket")
+    known = point["task"] == "questions"
+    tune = question_examples("tune") if known else question_examples("invented", kind="short")
+    place = point.get("place", "c_attn")
+    torch.manual_seed(seed)
+    if place == "full":
+        train_only(model, linear_layers(model))
+    else:
+        layers = None if place == "all" else [place]
+        speed_up(apply_lora(model, point["rank"], 16.0, layers, rslora=point["rslora"]))
+    stream = batches(tune, 16, seed, tokenizer.pad_token_id)
+    steps = point.get("steps", 30 if known else 300)
+    label = f"{point['task']}, {place}, rank {point['rank']}, seed {seed}"
+    train(model, stream, steps=steps, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)
+    return model, tune
+
+
+CUTS = {"cut": (0, 1, 2, 4, 8, 16, 64), "rest": (1, 4, 8, 64), "random": (1, 8, 64)}
+
+
+@sweep(
+    "rank_cut", points=[{"task": task, "lr": lr} for task, lr in (*FULL_RATES.items(), ("questions", 5e-4))]
+)
+def rank_cut(point: dict, seed: int) -> dict:
+    """All matrices tuned (30 steps, or 300 on invented facts), and their change cut afterwards.
+
+    loss: of the tuned model; cut_r: of its best r directions; rest_r: of all but these; random_r: of r
+    random directions of the input. rank_90: directions with 90% of the energy, top_1: share of the energy in
+    the first, means over the matrices.
+    """
+    import torch
+
+    from course_utils.evaluation import mean_loss
+    from course_utils.methods.lora_analysis import energy_curve, linear_layers, rank_for_energy
+    from course_utils.models import load_model
+
+    model, tune = tuned({**point, "place": "full", "rank": None}, seed)
+    scored = question_examples("held_out", sample=100) if point["task"] == "questions" else tune
+    names, base = linear_layers(model), load_model("pocket")[0]
+    starts = {name: base.get_submodule(name).weight.detach() for name in names}
+    changes = {name: model.get_submodule(name).weight.detach() - starts[name] for name in names}
+    svds = {name: torch.linalg.svd(change, full_matrices=False) for name, change in changes.items()}
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss_with(kept):
+        with torch.no_grad():
+            for name in names:
+                model.get_submodule(name).weight.copy_(starts[name] + kept(name))
+        return mean_loss(model, scored)
+
+    def best(name, rank):
+        U, S, Vh = svds[name]
+        return U[:, :rank] * S[:rank] @ Vh[:rank]
+
+    def random_part(name, rank):  # Conv1D: the rows of [in, out] are the inputs
+        draw = torch.randn(len(changes[name]), rank, generator=generator)
+        Q = torch.linalg.qr(draw).Q
+        return Q @ (Q.T @ changes[name])
+
+    parts = {"cut": best, "rest": lambda name, rank: changes[name] - best(name, rank), "random": random_part}
+    result = {"loss": mean_loss(model, scored)}
+    for key, ranks in CUTS.items():
+        result |= {f"{key}_{r}": loss_with(lambda name, r=r, key=key: parts[key](name, r)) for r in ranks}
+    spectra = [S for _, S, _ in svds.values()]
+    result["rank_90"] = sum(rank_for_energy(S, 0.9) for S in spectra) / len(spectra)
+    result["top_1"] = sum(float(energy_curve(S)[0]) for S in spectra) / len(spectra)
+    return result
+
+
+@sweep(
+    "random_subspace",
+    points=[
+        {"start": start, "dimension": dimension, "lr": lr}
+        for start, dimension, rates in (
+            ("pre-trained", 10, (0.3, 1.0, 3.0)),
+            ("pre-trained", 100, (0.3, 1.0, 3.0)),
+            ("pre-trained", 1000, (0.03, 0.1, 0.3)),
+            ("pre-trained", 10_000, (0.01, 0.03, 0.1)),
+        )
+        for lr in rates
+    ],
+    seeds=range(2),
+)
+def random_subspace(point: dict, seed: int) -> dict:
+    """All weights tuned on questions in a random subspace, 50 steps of 16: loss on held-out questions."""
+    import torch
+
+    from course_utils.data import batches
+    from course_utils.evaluation import mean_loss
+    from course_utils.methods.lora_analysis import RandomSubspace
+    from course_utils.models import load_model
+    from course_utils.training import train
+
+    model, tokenizer = load_model("pocket")
+    if point["start"] == "random":
+        torch.manual_seed(seed)
+        model = type(model)(model.config).eval()
+    space = RandomSubspace(model, point["dimension"], seed)
+    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
+    label = f"{point['dimension']} dimensions, lr {point['lr']:g}, seed {seed}"
+    train(space, stream, steps=50, lr=point["lr"], seed=seed, label=label)
+    return {"loss": mean_loss(space.write_back(), question_examples("held_out", sample=100))}
+
+
+@functools.cache
+def question_examples(name, kind=None, sample=None):
+    """A set of questions as the pocket model's examples: those of a kind, and a fixed sample of them."""
+    from course_utils.data import encode_prompt_completion, load_questions
+    from course_utils.models import load_model
+
+    tokenizer = load_model("pocket")[1]
+    rows = [row for row in load_questions(name) if kind in (None, row["kind"])]
+    rows = random.Random(0).sample(rows, sample) if sample else rows
+    return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in rows]

@@ -1,0 +1,93 @@
+"""The task of lesson 18, its measures and its figures, without the pocket model where it is not needed."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from course_utils.lessons.lesson_18 import experiments, figures, passing, task
+from course_utils.world.lists import RELATIONS, load_lists, verify
+
+
+def test_long_lists_ask_for_every_relation_once_and_always_the_same():
+    rows = task.long_lists("held_out", 12)
+    assert rows[:5] == task.long_lists("held_out", 5)
+    known = {(fact["relation"], fact["subject"]) for fact in task.read_jsonl(task.DATA / "facts.jsonl")}
+    for row in rows:
+        assert sorted(row["relations"]) == sorted(RELATIONS)
+        assert set(zip(row["relations"], row["subjects"], strict=True)) <= known
+    others = task.long_lists("validation", 12)
+    facts, theirs = (
+        {pair for row in part for pair in zip(row["relations"], row["subjects"], strict=True)}
+        for part in (rows, others)
+    )
+    assert not facts & theirs
+
+
+def test_pass_at_k_is_the_mean_over_all_choices():
+    for right, total, k in ((1, 5, 2), (3, 6, 4), (0, 4, 3), (4, 4, 1)):
+        outcomes = [1] * right + [0] * (total - right)
+        choices = list(itertools.combinations(outcomes, k))
+        mean = sum(any(choice) for choice in choices) / len(choices)
+        assert passing.pass_at_k(torch.tensor([right]), total, k).item() == pytest.approx(mean)
+
+
+def test_the_interval_holds_the_mean_and_shrinks_with_more_questions():
+    few, many = (torch.arange(2 * count) % 2 for count in (5, 500))
+    for values in (few, many):
+        mean, low, high = passing.bootstrap_interval(values)
+        assert mean == 0.5 and low <= mean <= high
+    assert passing.bootstrap_interval(many)[2] - passing.bootstrap_interval(many)[1] < 0.1
+    assert passing.bootstrap_interval(few)[2] - passing.bootstrap_interval(few)[1] > 0.4
+
+
+def test_votes_and_chance():
+    assert passing.majority(["a", "b", "b"]) == "b"
+    rows = load_lists("held_out", "several")[:3]
+    moved = passing.shifted(rows)
+    assert [row["answers"] for row in moved] == [row["answers"] for row in (rows[1], rows[2], rows[0])]
+    assert [row["prompt"] for row in moved] == [row["prompt"] for row in rows]
+
+
+ANSWERS = ["Lima", "Oslo", "Paris"]
+
+
+@pytest.mark.parametrize(
+    "text, strict, loose, mended",
+    [
+        ("Lima, Oslo, Paris.", 1, 1, 1),
+        ("Paris, Oslo, Lima.", 0, 1, 1),
+        ("Lima, Oslo, Paris, Rome.", 0, 1, 0),
+        ("Lima and Oslo and Paris", 0, 1, 0),
+        ("Lima, Oslo, Oslo.", 0, 0, 0),
+        ("", 0, 0, 0),
+    ],
+)
+def test_verifiers_with_and_without_a_hole(text, strict, loose, mended):
+    assert verify(text, ANSWERS) == strict
+    assert task.names_all(text, ANSWERS) == loose
+    assert task.names_all_and_no_more(text, ANSWERS) == mended
+
+
+def test_mixed_groups_are_those_of_the_bug_hunt():
+    """A group with one score throughout gets advantages when prompts are mixed; it should get none."""
+    scores = torch.tensor([1.0, 1, 0, 0])
+    assert experiments.mixed_advantages(scores, 2).abs().min() > 0
+
+
+def test_figures_show_what_they_are_given():
+    half = [0.5] * len(passing.KS)
+    figures.curves({"short": {"before": half, "after": half}, "long": {"before": half}}, "title")
+    ax = plt.gcf().axes[0]
+    assert [line.get_label() for line in ax.lines] == ["short before", "short after", "long before"]
+    assert [int(text.get_text()) for text in ax.get_xticklabels()] == list(passing.KS)
+    rows = [{name: i / 10 for name in figures.PANELS} for i in range(5)]
+    figures.training(rows, "title")
+    assert [ax.get_title("left") for ax in plt.gcf().axes] == list(figures.PANELS.values())
+    figures.silent_share(4)
+    assert plt.gcf().axes[0].lines[0].get_ydata()[[0, 50, 100]] == pytest.approx([1, 0.125, 1])
+    runs = [{f"short_{k}": shift for k in passing.KS} for shift in (0.2, 0.4)]
+    figures.curve_bands({"short lists": {"start": runs}}, "pass@k", "title")
+    assert plt.gcf().axes[0].lines[0].get_ydata() == pytest.approx([0.3] * len(passing.KS))
+    plt.close("all")
