@@ -515,6 +515,26 @@ def bands(
         log_ticks(ax, sorted({x for points in series.values() for x in points}))
 
 
+def by_name(
+    rows: Mapping[str, Sequence[float]],
+    title: str,
+    xlabel: str = "loss (nats a token)",
+    live: Mapping[str, float] | None = None,
+) -> None:
+    """A row a name, the first on top: a dot a value, a bar at their mean; live: {name: value}, a star."""
+    _, ax = figure(title, xlabel, "")
+    names = list(rows)
+    for place, (name, values) in enumerate(rows.items()):
+        ax.plot(values, [place] * len(values), "o", markersize=6, alpha=0.6, color=COLOURS[0], label=name)
+        ax.plot(sum(values) / len(values), place, "|", markersize=20, markeredgewidth=2, color=INK)
+    for name, value in (live or {}).items():
+        ax.plot(value, names.index(name) + 0.3, "*", markersize=11, color=COLOURS[3], label="run above")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_xlim(0, 1.08 * max(max(values) for values in rows.values()))
+    ax.grid(axis="y", visible=False)
+
+
 def log_ticks(ax: Axes, values: Sequence[float]) -> None:
     """Put these values, as plain numbers, on a logarithmic x axis."""
     ax.set_xticks(list(values), [f"{value:,}" for value in values])

@@ -80,6 +80,17 @@ def luminance(colour):
     return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
 
 
+def test_dots_stand_in_the_row_of_their_name_with_the_mean():
+    plots.by_name({"a": [1.0, 3.0], "b": [5.0]}, "t", live={"b": 7.0})
+    [ax] = plt.gcf().axes
+    assert [list(line.get_xdata()) for line in ax.lines] == [[1.0, 3.0], [2.0], [5.0], [5.0], [7.0]]
+    assert [list(line.get_ydata()) for line in ax.lines[:4]] == [[0, 0], [0], [1], [1]]
+    assert ax.get_xlim()[0] == 0
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b"]
+    low, high = ax.get_ylim()
+    assert low > high  # the first name is on top
+
+
 def test_contrast_is_that_of_the_definition():
     assert plots.contrast("white", "black") == pytest.approx(21)
     assert plots.contrast("#767676", "white") == pytest.approx(1.05 / (luminance("#767676") + 0.05))

@@ -20,7 +20,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 def runs():
     """The base model, one with all matrices tuned as in the lesson, and held-out questions."""
     point = {"task": "questions", "place": "full", "rank": None, "lr": experiments.FULL_RATE}
-    tuned, _ = experiments.tuned(point, seed=0)
+    tuned, _ = experiments.tuned_at_rank(point, seed=0)
     return load_model("pocket")[0], tuned, experiments.question_examples("held_out", sample=100)
 
 

@@ -1,4 +1,4 @@
-"""The figures of lesson 05 show the numbers they are given."""
+"""The figure of lesson 05 shows the numbers it is given."""
 
 import matplotlib.pyplot as plt
 import pytest
@@ -10,17 +10,6 @@ from course_utils.lessons.lesson_05 import figures
 def closed():
     yield
     plt.close("all")
-
-
-def test_dots_stand_in_the_row_of_their_name_with_the_mean():
-    figures.by_name({"a": [1.0, 3.0], "b": [5.0]}, "t", live={"b": 7.0})
-    [ax] = plt.gcf().axes
-    assert [list(line.get_xdata()) for line in ax.lines] == [[1.0, 3.0], [2.0], [5.0], [5.0], [7.0]]
-    assert [list(line.get_ydata()) for line in ax.lines[:4]] == [[0, 0], [0], [1], [1]]
-    assert ax.get_xlim()[0] == 0
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b"]
-    low, high = ax.get_ylim()
-    assert low > high  # the first name is on top
 
 
 def test_shares_over_the_weight_are_dots_without_lines():

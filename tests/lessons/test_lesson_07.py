@@ -145,17 +145,20 @@ def test_rates_of_the_longer_runs_are_those_that_validation_chose():
     on_validation = {}
     for row in load_sweep("prompt_rates")["rows"]:
         point = row["point"]
-        found = on_validation.setdefault((point["method"], point["steps"]), {})
+        found = on_validation.setdefault((point["method"], point["size"], point["steps"]), {})
         found[point["lr"]] = row["result"]["validation"]
-    for (method, steps), losses in on_validation.items():
+    for (method, size, steps), losses in on_validation.items():
         best = min(losses, key=losses.get)
-        assert min(losses) < best < max(losses), (method, steps)
+        assert min(losses) < best < max(losses), (method, size, steps)
+        if size == 64:
+            assert {row["point"]["lr"] for row in _points_of("prompt_tuning", method, size)} == {best}
         if steps == 250:
             assert {row["point"]["lr"] for row in _points_of("prompt_longer", method)} == {best}
 
 
-def _points_of(sweep, method):
-    return [row for row in load_sweep(sweep)["rows"] if row["point"]["method"] == method]
+def _points_of(sweep, method, size=None):
+    rows = [row for row in load_sweep(sweep)["rows"] if row["point"]["method"] == method]
+    return [row for row in rows if size in (None, row["point"]["size"])]
 
 
 # --- the notebook, with an answer of the learner's

@@ -51,7 +51,7 @@ def learning_rate(point: dict, seed: int) -> dict:
     }
 
 
-SHARES = (0.25, 0.5, 0.75)  # of the way from the old weights to the tuned ones
+BLEND_SHARES = (0.25, 0.5, 0.75)  # of the way from the old weights to the tuned ones
 QUESTIONS_ALONE = {"questions": 16, "replay": 0, "steps": 100}
 WITH_REPLAY = QUESTIONS_ALONE | {"replay": 2}
 REMEDIES = [
@@ -73,7 +73,7 @@ def measured_base():
     return base, tokenizer, ruler, ruler.measure(base)
 
 
-def measured(ruler, model, before: dict) -> dict:
+def measure_forgetting(ruler, model, before: dict) -> dict:
     """What the yardstick says, and by how much the loss on old texts rose since `before`."""
     now = ruler.measure(model)
     return now | {"forgetting": now["text_loss"] - before["text_loss"]}
@@ -100,13 +100,13 @@ def remedies(point: dict, seed: int) -> dict:
         stream = itertools.islice(stream, 1, None, 2)  # the texts of questions and texts in turn
     parts = bool(questions) + bool(replay)
     losses, _ = loop.train_plain(model, stream, adamw(model, lr), point["steps"], lr, accumulate=parts)
-    result = {"train_loss": statistics.mean(losses[-20:])} | measured(ruler, model, before)
+    result = {"train_loss": statistics.mean(losses[-20:])} | measure_forgetting(ruler, model, before)
     if not replay and lr >= 2e-4 and questions == 16:
         blend, _ = load_model("pocket")
         old, new = base.state_dict(), model.state_dict()
-        for share in SHARES:
+        for share in BLEND_SHARES:
             blend.load_state_dict({name: old[name].lerp(new[name], share) for name in old})
-            found = measured(ruler, blend, before)
+            found = measure_forgetting(ruler, blend, before)
             result |= {f"{name} at {share:g}": value for name, value in found.items()}
     return result
 

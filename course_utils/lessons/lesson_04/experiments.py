@@ -37,7 +37,7 @@ def rank_rates(point: dict, seed: int) -> dict:
     """
     from course_utils.evaluation import mean_loss
 
-    model, tune = tuned(point, seed)
+    model, tune = tuned_at_rank(point, seed)
     scored = question_examples("validation", sample=150) if point["task"] == "questions" else tune
     return {"validation": mean_loss(model, scored)}
 
@@ -80,12 +80,12 @@ def lora_place(point: dict, seed: int) -> dict:
 def reported_loss(point: dict, seed: int) -> float:
     from course_utils.evaluation import mean_loss
 
-    model, tune = tuned(point, seed)
+    model, tune = tuned_at_rank(point, seed)
     scored = question_examples("held_out", sample=100) if point["task"] == "questions" else tune
     return mean_loss(model, scored)
 
 
-def tuned(point: dict, seed: int):
+def tuned_at_rank(point: dict, seed: int):
     """(the pocket model tuned as the point says, the examples it was tuned on)."""
     import torch
 
@@ -107,7 +107,7 @@ def tuned(point: dict, seed: int):
         layers = None if place == "all" else [place]
         speed_up(apply_lora(model, point["rank"], 16.0, layers, rslora=point["rslora"]))
     stream = batches(tune, 16, seed, tokenizer.pad_token_id)
-    steps = point.get("steps", 30 if known else 300)
+    steps = 30 if known else 300
     label = f"{point['task']}, {place}, rank {point['rank']}, seed {seed}"
     train(model, stream, steps=steps, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)
     return model, tune
@@ -130,7 +130,7 @@ def rank_cut(point: dict, seed: int) -> dict:
     from course_utils.methods.lora_analysis import energy_curve, linear_layers, rank_for_energy
     from course_utils.models import load_model
 
-    model, tune = tuned({**point, "place": "full", "rank": None}, seed)
+    model, tune = tuned_at_rank({**point, "place": "full", "rank": None}, seed)
     scored = question_examples("held_out", sample=100) if point["task"] == "questions" else tune
     names, base = linear_layers(model), load_model("pocket")[0]
     starts = {name: base.get_submodule(name).weight.detach() for name in names}

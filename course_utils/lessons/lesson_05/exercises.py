@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -37,6 +38,9 @@ class _Block(nn.Module):
 
 
 class _Blocks(nn.Module):
+    name_or_path = "small-model"
+    config = SimpleNamespace(name_or_path=name_or_path, _name_or_path=name_or_path)
+
     def __init__(self, layer):
         super().__init__()
         self.h = nn.ModuleList(_Block(layer) for _ in range(2))
@@ -56,13 +60,13 @@ def _conv1d(n_in, n_out):
 
 def _check_save_adapter(fn):
     _expect_saved(fn, _adapted(_conv1d, ["attn.c_proj"], rank=2, alpha=6.0))
-    _expect_saved(fn, _adapted(nn.Linear, ["c_attn", "c_fc"], rank=3, alpha=4.5))
+    _expect_saved(fn, _adapted(nn.Linear, ["c_attn", "c_fc"], rank=3, alpha=4.5, dropout=0.1))
     _expect_saved(fn, _adapted(_conv1d, ["c_attn", "c_proj", "c_fc"], rank=4, alpha=8.0, rslora=True))
 
 
 def _expect_saved(fn, model):
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "adapters" / "one"
+        folder, settings = Path(place) / "adapters" / "one", _settings(model)
         with unchanged(model=model):
             try:
                 result = fn(model, folder)
@@ -71,6 +75,12 @@ def _expect_saved(fn, model):
                     "The folder, or one above it, does not exist yet: make it with "
                     "folder.mkdir(parents=True, exist_ok=True)."
                 ) from error
+        for name, value in _settings(model).items():
+            if value != settings.get(name):
+                raise Mistake(
+                    f"{name or 'The model'} is set otherwise after the save. The model may be in use or in "
+                    "training: leave its layers, enabled, scale, dropout, mode and requires_grad as they are."
+                )
         _expect_files(folder)
         _expect_config(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")), model)
         _expect_named(load_file(folder / WEIGHTS_FILE), model)
@@ -81,12 +91,27 @@ def _expect_saved(fn, model):
             raise Mistake(f"The course's reader refuses what you wrote: {said}") from error
         if result is None or Path(result) != folder:
             raise Mistake(f"Return the folder; you return {result!r}.")
+        for wrapped in lora_layers(model).values():
+            nn.init.normal_(wrapped.lora_B)  # another adapter, for the same folder
         try:
             fn(model, str(folder))
         except FileExistsError as error:
             raise Mistake("A second save into the same folder stops: mkdir needs exist_ok=True.") from error
         except TypeError as error:
             raise Mistake("The folder may come as a text too: take Path(folder) first.") from error
+        stored = load_file(folder / WEIGHTS_FILE)
+        if not all(close(stored[name], B) for name, B in peft_tensors(get_adapter(model).tensors).items()):
+            raise Mistake("A second adapter was saved into the folder of the first, which is still there.")
+
+
+def _settings(model):
+    """What state_dict does not have: each module's kind, mode and plain attributes, and what may learn."""
+    plain = bool | int | float | str
+    modules = {
+        name: (type(module), {key: value for key, value in vars(module).items() if isinstance(value, plain)})
+        for name, module in model.named_modules()
+    }
+    return modules | {name: parameter.requires_grad for name, parameter in model.named_parameters()}
 
 
 def _expect_files(folder):
@@ -137,6 +162,17 @@ def _expect_config(config, model):
         raise Mistake(
             "fan_in_fan_out says whether the layers store their weight as [in, out], as Conv1D does: "
             "True for it, False for nn.Linear."
+        )
+    dropout = getattr(first.dropout, "p", 0.0)
+    if config.get("lora_dropout", dropout) != dropout:
+        raise Mistake(
+            f"lora_dropout should be that of the layers, {dropout}, and is {config['lora_dropout']!r}: who "
+            "trains the adapter on would do it otherwise. You may leave this entry out."
+        )
+    if config.get("base_model_name_or_path") not in (None, model.name_or_path):
+        raise Mistake(
+            f"base_model_name_or_path should be the model's own name, {model.name_or_path!r}, and is "
+            f"{config['base_model_name_or_path']!r}. You may leave this entry out."
         )
     _expect_target_modules(config["target_modules"], model, list(layers))
 
@@ -258,6 +294,22 @@ def _scaled_in_place(model, folder):
     return save_adapter(model, folder)
 
 
+def _leaving(change):
+    """A wrong save_adapter: it writes well, and leaves every layer as change(layer) makes it."""
+
+    def save(model, folder):
+        save_adapter(model, folder)
+        for layer in lora_layers(model).values():
+            change(layer)
+        return folder
+
+    return save
+
+
+def _first_stays(model, folder):
+    return folder if Path(folder).exists() else save_adapter(model, folder)
+
+
 def _without_folder(model, folder):
     (Path(folder) / CONFIG_FILE).write_text("{}", encoding="utf-8")
 
@@ -350,6 +402,11 @@ def _adapter_by_adapter(x, A, B, which, scale):
     return result
 
 
+def _picked_last(x, A, B, which, scale):
+    low = torch.einsum("bti,nri->bntr", x, A)[torch.arange(len(x)), which]
+    return scale * low @ B[which].mT
+
+
 def _mixed_by_einsum(x, A, B, which, scale):
     return scale * torch.einsum("bti,bri,bor->bto", x, A[which], B[which])
 
@@ -406,6 +463,7 @@ MIXED = compare(
     extremes=[
         ("In a batch of one row:", lambda: [_requests(1, 3, 2, 2, 5, 4, 0.5, [1])]),
         ("With one adapter for all rows:", lambda: [_requests(3, 2, 1, 2, 4, 5, 0.5, [0, 0, 0])]),
+        ("With one token a row, as generation has it:", lambda: [_requests(2, 1, 3, 2, 5, 4, 0.5, [2, 0])]),
     ],
 )
 
@@ -421,6 +479,14 @@ def _check_mixed(fn):
             "The values are right, and you form B A, which is as large as the weight, for every row. Go from "
             "the left: x A^T first, then B^T on its r numbers."
         )
+    n, t, r = 60, 50, 2
+    with Largest() as largest:
+        fn(*_requests(2, t, n, r, 40, 50, 0.5, [7, 0]))
+    if largest.values >= 2 * n * t * r:
+        raise Mistake(
+            "The values are right, and every row goes through all adapters before you pick one. A server has "
+            "thousands of them: pick first, A[which], then multiply."
+        )
 
 
 def _one_adapter_only(x, A, B, which, scale):
@@ -434,7 +500,10 @@ def _pair(result):
         raise Mistake("the result is None. Is there a return?")
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise Mistake("Return two tensors: A and B.")
-    return [expect_tensor(value) for value in result]
+    for value in result:
+        if expect_tensor(value).dtype != torch.float32:
+            raise Mistake(f"A and B should keep the dtype torch.float32, and one has {value.dtype}.")
+    return list(result)
 
 
 def _check_stacked_sum(fn):
@@ -477,6 +546,7 @@ def _expect_sum(fn, n_in, n_out, ranks, weights):
 def _expect_product(made, first, second, w1, w2):
     if not made.isfinite().all():
         raise Mistake("B A is not a number: a weight may be negative, and has no root then.")
+    right = w1 * first + w2 * second
     known = [
         ("The weights have no effect.", first + second),
         (
@@ -490,8 +560,9 @@ def _expect_product(made, first, second, w1, w2):
         ("The sign of a weight is lost.", abs(w1) * first + abs(w2) * second),
         ("Only the first adapter is there.", w1 * first),
         ("Only the second adapter is there.", w2 * second),
+        ("The weights need not add up to 1: do not divide by their sum.", right / (w1 + w2)),
+        ("w2 need not be 1 - w1: take it as it comes.", w1 * first + (1 - w1) * second),
     ]
-    right = w1 * first + w2 * second
     for message, wrong in known:
         if not close(wrong, right) and close(made, wrong):
             raise Mistake(message)
@@ -556,6 +627,7 @@ def _check_cut_product(fn):
     _expect_cut(fn, 40, 50, 5, 2)
     _expect_cut(fn, 32, 24, 4, 3)
     _expect_cut(fn, 20, 30, 3, 1)
+    _expect_cut(fn, 18, 22, 4, 4)
 
 
 def _expect_cut(fn, n_in, n_out, r, rank):
@@ -604,6 +676,10 @@ def _expect_best(made, A, B, rank):
             _cut_of_B(A, B, rank)[1] @ _cut_of_B(A, B, rank)[0],
         ),
         (
+            "This is the best cut of A alone. What is cut is the product: B counts too.",
+            _cut_of_A(A, B, rank)[1] @ _cut_of_A(A, B, rank)[0],
+        ),
+        (
             "R_A is not transposed: A is R_A^T Q_A^T, so R_B R_A^T stands in the middle.",
             _untransposed(A, B, rank)[1] @ _untransposed(A, B, rank)[0],
         ),
@@ -633,6 +709,18 @@ def _by_svd(A, B, rank, keep=slice(None), power=(0.0, 1.0)):
 def _cut_of_B(A, B, rank):
     U, S, Vh = torch.linalg.svd(B, full_matrices=False)
     return Vh[:rank] @ A, U[:, :rank] * S[:rank]
+
+
+def _cut_of_A(A, B, rank):
+    U, S, Vh = torch.linalg.svd(A, full_matrices=False)
+    return Vh[:rank], B @ (U[:, :rank] * S[:rank])
+
+
+def _without_the_last(A, B, rank):
+    """Drops the last r - rank directions by a negative end, which drops all of them where none is cut."""
+    A_whole, B_whole = cut_product(A, B, len(A))
+    cut = len(A) - rank
+    return A_whole[:-cut], B_whole[:, :-cut]
 
 
 def _untransposed(A, B, rank):
@@ -719,6 +807,13 @@ EXERCISES = [
             ),
             (_saved(tensors=lambda named, m: named | dict(m.state_dict())), "stay with the base model"),
             (_scaled_in_place, "model was changed"),
+            (_with(lora_dropout=0.5), "lora_dropout should be that of the layers"),
+            (_with(base_model_name_or_path="gpt2"), "the model's own name"),
+            (_leaving(lambda layer: setattr(layer, "enabled", False)), "is set otherwise"),
+            (_leaving(lambda layer: setattr(layer, "dropout", nn.Dropout(0.5))), "is set otherwise"),
+            (_leaving(lambda layer: layer.requires_grad_(False)), "is set otherwise"),
+            (_leaving(lambda layer: layer.train(not layer.training)), "is set otherwise"),
+            (_first_stays, "which is still there"),
             (_without_folder, "does not exist yet"),
             (_new_folder_only, "A second save"),
             (_text_refused, "may come as a text"),
@@ -748,7 +843,12 @@ EXERCISES = [
         wrong=[
             *((wrong, message) for message, wrong in MIXED_MISTAKES),
             (lambda x, A, B, which, scale: scale * x @ (B[which] @ A[which]).mT, "as large as the weight"),
+            (_picked_last, "through all adapters"),
             (_one_adapter_only, "In a batch of one row"),
+            (
+                lambda x, A, B, which, scale: mixed_lora(x, A, B, which, scale).squeeze(1),
+                "With one token a row",
+            ),
             (lambda x, A, B, which, scale: 2 * mixed_lora(x, A, B, which, scale), "Row i should be"),
             (lambda x, A, B, which, scale: mixed_lora(x, A, B, which, scale).sum(1), "shape"),
             (_mixed_in_place, "changes its argument x in place"),
@@ -784,9 +884,15 @@ EXERCISES = [
                 lambda A1, B1, A2, B2, w1, w2: (torch.cat([A2, A1]), torch.cat([w1 * B1, w2 * B2], 1)),
                 "B1 meets A2",
             ),
+            (
+                lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, w1 / (w1 + w2), w2 / (w1 + w2)),
+                "divide by their sum",
+            ),
+            (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, w1, 1 - w1), "need not be 1 - w1"),
             (_as_pair(lambda A, B: (B, A)), "are swapped"),
             (_as_pair(lambda A, B: (torch.eye(A.shape[1]), B @ A)), "whole matrix"),
             (_as_pair(lambda A, B: B @ A), "Return two tensors"),
+            (_as_pair(lambda A, B: (A.half(), B.half())), "keep the dtype"),
             (
                 lambda A1, B1, A2, B2, w1, w2: (torch.cat([A1, A2], 1), torch.cat([w1 * B1, w2 * B2], 1)),
                 "A grows by rows",
@@ -823,6 +929,8 @@ EXERCISES = [
             (lambda A, B, rank: cut_product(A, B, 2), "A should be [3, 32]"),
             (lambda A, B, rank: B @ A, "Return two tensors"),
             (_cut_of_B, "the best cut of B alone"),
+            (_cut_of_A, "the best cut of A alone"),
+            (_without_the_last, "A should be [4, 18]"),
             (_untransposed, "R_A is not transposed"),
             (_columns_of_Vh, "columns of Vh"),
             (_cut_in_place, "A was changed"),

@@ -1,13 +1,13 @@
-"""Stored experiments: where to put LoRA, and its variants, at equal numbers of values and best rates."""
+"""Stored experiments: where to put LoRA, and its variants, each at its best rate."""
 
 import functools
 
 from course_utils.lessons.lesson_04.experiments import question_examples
 from course_utils.stored_runs import sweep
 
-CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
-STEPS = {"known": 40, "invented": 150}
-PLACES = {  # (ends of layer names, rank): as many trained values each, the MLP's 4% more
+_CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+PLACE_STEPS = {"known": 40, "invented": 150}
+EQUAL_PLACES = {  # (ends of layer names, rank): as many trained values each, the MLP's 4% more
     "c_attn": (["c_attn"], 12),
     "attention": (["c_attn", "attn.c_proj"], 8),
     "MLP": (["c_fc", "mlp.c_proj"], 5),
@@ -18,43 +18,57 @@ PLACE_RATES = {  # tried for each place, and on known facts for full fine-tuning
     ("known", "full"): (1e-4, 2e-4, 5e-4, 1e-3),
     ("invented", "LoRA"): (3e-3, 1e-2, 3e-2),
 }
-BEST_PLACE_RATES = {"attention": 1e-2, "MLP": 1e-2, "all linear": 1e-2}  # on invented facts: place_rates
+BEST_PLACE_RATES = {  # the winners of place_rates, which lora_layers takes
+    ("invented", "c_attn"): 1e-2,
+    ("invented", "attention"): 1e-2,
+    ("invented", "MLP"): 1e-2,
+    ("invented", "all linear"): 1e-2,
+    ("known", "c_attn"): 3e-3,
+    ("known", "attention"): 3e-3,
+    ("known", "MLP"): 1e-2,
+    ("known", "all linear"): 1e-2,
+    ("known", "full"): 2e-4,
+}
 
 
 @sweep(
     "place_rates",
     points=[
         {"task": task, "place": place, "lr": lr}
-        for task in STEPS
-        for place in (*PLACES, "full")
+        for task in PLACE_STEPS
+        for place in (*EQUAL_PLACES, "full")
         for lr in PLACE_RATES.get((task, "full" if place == "full" else "LoRA"), ())
     ],
-    seeds=CHOICE,
+    seeds=_CHOICE,
 )
 def place_rates(point: dict, seed: int) -> dict:
-    """To choose rates by, at a seed of its own. validation: as in `judged`, on validation questions."""
-    return {"validation": judged(tuned_at(point, seed), point["task"], "validation")}
+    """To choose rates by, at a seed of its own. validation: `sentence_loss` on validation questions."""
+    return {"validation": sentence_loss(tuned_in_place(point, seed), point["task"], "validation")}
 
 
 @sweep(
     "lora_layers",
-    points=[{"task": "invented", "place": place, "lr": lr} for place, lr in BEST_PLACE_RATES.items()],
+    points=[
+        *({"task": task, "place": place, "lr": lr} for (task, place), lr in BEST_PLACE_RATES.items()),
+        {"task": "known", "place": "all linear", "lr": BEST_PLACE_RATES["known", "attention"]},
+    ],
 )
-def lora_layers(point: dict, seed: int) -> dict:
-    """LoRA at alpha 2 r in each place, on invented facts, at the rate that place_rates chose.
+def losses_by_place(point: dict, seed: int) -> dict:
+    """LoRA at alpha 2 r in each place, or full fine-tuning, at the rate that place_rates chose;
+    on known facts all linear layers also at the rate of the attention.
 
-    loss: as in `judged`; forgetting: rise of the loss on 40 source texts, nats a token.
+    loss: `sentence_loss`; forgetting: rise of the loss on 40 source texts, nats a token.
     """
     from course_utils.evaluation import mean_loss
 
-    model = tuned_at(point, seed)
+    model = tuned_in_place(point, seed)
     return {
-        "loss": judged(model, point["task"], "held_out"),
-        "forgetting": mean_loss(model, source()) - base_source_loss(),
+        "loss": sentence_loss(model, point["task"], "held_out"),
+        "forgetting": mean_loss(model, source_examples()) - base_source_loss(),
     }
 
 
-def judged(model, task: str, split: str) -> float:
+def sentence_loss(model, task: str, split: str) -> float:
     """Nats a token of answers in sentences: to questions of the split, or to the invented ones themselves."""
     from course_utils.evaluation import mean_loss
 
@@ -63,7 +77,7 @@ def judged(model, task: str, split: str) -> float:
     return mean_loss(model, question_examples(split, "sentence", sample=150))
 
 
-def tuned_at(point: dict, seed: int):
+def tuned_in_place(point: dict, seed: int):
     """The pocket model tuned on the point's task in the point's place."""
     import torch
 
@@ -75,16 +89,16 @@ def tuned_at(point: dict, seed: int):
     model, tokenizer = load_model("pocket")
     torch.manual_seed(seed)
     if point["place"] != "full":
-        layers, rank = PLACES[point["place"]]
+        layers, rank = EQUAL_PLACES[point["place"]]
         speed_up(apply_lora(model, rank, 2.0 * rank, layers))
     label = f"{point['task']}, {point['place']}, lr {point['lr']:g}, seed {seed}"
-    stream = question_stream(point["task"], seed, tokenizer.pad_token_id)
-    settings = {"steps": STEPS[point["task"]], "lr": point["lr"], "seed": seed, "label": label}
+    stream = batches_of_task(point["task"], seed, tokenizer.pad_token_id)
+    settings = {"steps": PLACE_STEPS[point["task"]], "lr": point["lr"], "seed": seed, "label": label}
     train(model, stream, loss_fn=scored_lm_loss, **settings)
     return model
 
 
-def question_stream(task: str, seed: int, pad_id: int):
+def batches_of_task(task: str, seed: int, pad_id: int):
     """Endless batches of 16 questions of a task, answered in sentences."""
     from course_utils.data import batches
 
@@ -118,16 +132,16 @@ def _variant_points(rates: dict) -> list[dict]:
     ]
 
 
-@sweep("variant_rates", points=_variant_points(VARIANT_RATES), seeds=CHOICE)
+@sweep("variant_rates", points=_variant_points(VARIANT_RATES), seeds=_CHOICE)
 def variant_rates(point: dict, seed: int) -> dict:
-    """To choose rates and alpha by, at a seed of its own. validation: as in `judged`."""
-    return {"validation": judged(tuned_variant(point, seed), point["task"], "validation")}
+    """To choose rates and alpha by, at a seed of its own. validation: `sentence_loss`."""
+    return {"validation": sentence_loss(tuned_variant(point, seed), point["task"], "validation")}
 
 
 @sweep("lora_variants", points=_variant_points(BEST_VARIANT_RATES))
-def lora_variants(point: dict, seed: int) -> dict:
-    """Rank 8 on all linear layers, each variant at the rate that variant_rates chose. loss: as `judged`."""
-    return {"loss": judged(tuned_variant(point, seed), point["task"], "held_out")}
+def losses_by_variant(point: dict, seed: int) -> dict:
+    """Rank 8 on all linear layers, each variant at the rate that variant_rates chose."""
+    return {"loss": sentence_loss(tuned_variant(point, seed), point["task"], "held_out")}
 
 
 def tuned_variant(point: dict, seed: int):
@@ -149,13 +163,13 @@ def tuned_variant(point: dict, seed: int):
         to_dora(model)
     speed_up(model)
     torch.manual_seed(seed)
-    stream = question_stream(point["task"], seed, tokenizer.pad_token_id)
+    stream = batches_of_task(point["task"], seed, tokenizer.pad_token_id)
     train_groups(model, stream, VARIANT_STEPS, plus_groups(model, point["lr"], point["ratio"]))
     return model
 
 
 @functools.cache
-def source():
+def source_examples():
     """Forty held-out source texts as the pocket model's examples."""
     from course_utils.data import encode_text, load_source_texts
     from course_utils.models import load_model
@@ -170,4 +184,4 @@ def base_source_loss():
     from course_utils.evaluation import mean_loss
     from course_utils.models import load_model
 
-    return mean_loss(load_model("pocket")[0], source())
+    return mean_loss(load_model("pocket")[0], source_examples())

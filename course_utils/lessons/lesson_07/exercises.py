@@ -15,12 +15,11 @@ from course_utils.methods.prompt_tuning import keys_and_values
 
 
 def _text(side, width, *lengths):
-    """Embeddings, mask and labels of texts of these lengths, padded on this side; token 0 has a label."""
+    """Embeddings, mask and labels of texts of these lengths, padded on this side; every token has a label."""
     rows, tokens = len(lengths), max(lengths)
     mask = (torch.arange(tokens) < torch.tensor(lengths)[:, None]).long()
     mask = mask.flip(1) if side == "left" else mask
     labels = torch.randint(0, 5, (rows, tokens)).masked_fill(mask == 0, -100)
-    labels[:, 0] = -100
     return torch.randn(rows, tokens, width), mask, labels
 
 
@@ -49,6 +48,18 @@ def _places(mask):
 
 def _appended(prompt, text):
     return torch.cat([text, prompt.expand(len(text), -1, -1)], 1)
+
+
+def _behind_the_padding(prompt, embeddings, mask, labels):
+    _, *others = with_prompt(prompt, embeddings, mask, labels)
+    first = mask.argmax(1).tolist()
+    rows = [torch.cat([row[:k], prompt, row[k:]]) for row, k in zip(embeddings, first, strict=True)]
+    return torch.stack(rows), *others
+
+
+def _as_if_padded_left(mask, length):
+    padding = mask.shape[1] - mask.sum(1, keepdim=True)
+    return length + (_places(mask) - padding).clamp(min=0)
 
 
 def _text_in_place(prompt, embeddings, mask, labels):
@@ -80,6 +91,17 @@ def _row_by_row(prompt, embeddings, mask, labels):
         torch.stack([torch.cat([-100 * ones, row]) for row in labels]),
         torch.tensor(positions),
     )
+
+
+def _first_label_lost(first):
+    """A wrong with_prompt: the label of one token of each text is taken away, at first(mask [B, T])."""
+
+    def wrong(prompt, embeddings, mask, labels):
+        labels = labels.clone()
+        labels[torch.arange(len(mask)), first(mask)] = -100
+        return with_prompt(prompt, embeddings, mask, labels)
+
+    return wrong
 
 
 def _at_real_tokens(fn):
@@ -120,6 +142,10 @@ AS_LONG = (
 FOUR = "Return four tensors: embeddings, mask, labels and positions."
 AT_ZERO = (
     "The text begins at position 0, where the prompt is already: two tokens at one position. It begins at P."
+)
+FIRST_LABEL = (
+    "The text's first token has lost its label. Behind a prompt it can be predicted, from the prompt's last "
+    "place: leave the labels of the text as they are."
 )
 COUNTED = (
     "Padding is counted. A text's first real token has position P whether there is padding before it or not."
@@ -196,8 +222,20 @@ PROMPT_MISTAKES = [
             lambda e, m, l, p, prompt, text, mask, labels: (e, m, F.pad(labels, (len(prompt), 0), value=1), p)
         ),
     ),
+    (FIRST_LABEL, _first_label_lost(lambda mask: mask.argmax(1))),
+    (FIRST_LABEL, _first_label_lost(lambda mask: torch.zeros(len(mask), dtype=torch.long))),
     (AT_ZERO, _positions(lambda mask, length: (mask.cumsum(1) - 1).clamp(min=0))),
     (AT_ZERO, _positions(lambda mask, length: _places(mask))),
+    (
+        "The prompt stands behind the padding of a row. Put it before the whole row, since mask and labels "
+        "are extended in front too.",
+        _behind_the_padding,
+    ),
+    (
+        "You count padding off as if all of it stood on the left. Here it may stand on the right: count what "
+        "is read before a token.",
+        _positions(_as_if_padded_left),
+    ),
     (COUNTED, _batch(lambda e, m, l, p, *given: (e, m, l, _places(p)))),
     (
         "One too far: the first token of all has position 0, so the one behind P prompt tokens has P.",
@@ -296,6 +334,11 @@ def _expect_start(prompt, model, ids, length):
         raise Mistake(
             f"The table is of {table.dtype}, and the prompt of {prompt.dtype}: they are joined below."
         )
+    if 0 in prompt.stride():
+        raise Mistake(
+            "The places share one vector in memory (expand): training changes all of them at once. "
+            "Copy it (repeat, or clone)."
+        )
     right = [ids[place % len(ids)] for place in range(length)]
     _expect_rows(prompt.detach(), table, ids, right)
     prompt.data += 1
@@ -346,6 +389,11 @@ def _view(model, ids, length):
     return right
 
 
+def _expanded(model, ids, length):
+    right = start_from_words(model, ids, length)
+    return nn.Parameter(right[:1].data.expand(length, -1)) if len(ids) == 1 else right
+
+
 def _freezing(chosen):
     """A wrong start_from_words: only the parameters whose name is chosen are frozen."""
 
@@ -391,8 +439,14 @@ def _handed_over(kind, length, *lengths):
         read[:, :length] = 0
     elif kind == "one place not read":
         read[last, length - 1] = 0
+    elif kind == "first place not read":
+        read[padded, 0] = 0
     elif kind == "padding read":
         read[padded, length] = 1
+    elif kind == "padding beside the text read":
+        read[padded, length + int(mask[padded].argmax()) - 1] = 1
+    elif kind == "mask of the other side":
+        read[:, length:] = mask.flip(1)
     elif kind == "all read":
         read[:] = 1
     elif kind == "ones at the end":  # two faults: the prompt is not read, and padding is
@@ -406,6 +460,12 @@ def _handed_over(kind, length, *lengths):
         positions = positions.clamp(min=0)
     elif kind == "one inside":
         positions[int(torch.tensor(lengths).argmax()), -2] -= 1
+    elif kind == "two exchanged":
+        longest = int(torch.tensor(lengths).argmax())
+        positions[longest, -2:] = positions[longest, -2:].flip(0)
+    elif kind == "no mask":  # two faults: padding is read, and counted
+        read[:] = 1
+        positions = torch.arange(length + tokens).expand(rows, -1).clone()
     elif kind == "first token":
         positions[torch.arange(rows), length + mask.argmax(1)] -= 1
     return mask, read, positions, length
@@ -416,13 +476,18 @@ KINDS = (
     "right, padding at 0",
     "not read",
     "one place not read",
+    "first place not read",
     "padding read",
+    "padding beside the text read",
+    "mask of the other side",
     "all read",
     "ones at the end",
     "not shifted",
     "counted",
     "one row",
     "one inside",
+    "two exchanged",
+    "no mask",
     "first token",
 )
 
@@ -490,6 +555,35 @@ def _fault_all_read(mask, read, positions, length):
     return "padding read" if read.all() else verdict
 
 
+def _fault_by_one_place(place):
+    def wrong(mask, read, positions, length):
+        if not read[:, :length][:, place].all():
+            return "prompt not read"
+        return prompt_fault(mask, F.pad(read[:, length:], (length, 0), value=1), positions, length)
+
+    return wrong
+
+
+def _fault_by_first_column(mask, read, positions, length):
+    seen = read.clone()
+    seen[:, length + 1 :] = mask[:, 1:]
+    return prompt_fault(mask, seen, positions, length)
+
+
+def _fault_beside_the_text(mask, read, positions, length):
+    seen, text = read.clone(), F.pad(mask, (length, 0))
+    beside = F.pad(text[:, 1:], (0, 1)) > text  # the last place before each text
+    seen[:, length:] = torch.where(beside, read, text)[:, length:]
+    return prompt_fault(mask, seen, positions, length)
+
+
+def _fault_by_counts(mask, read, positions, length):
+    verdict = prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
+    if not read[:, :length].all():
+        return "prompt not read"
+    return "padding read" if read[:, length:].sum() > mask.sum() else verdict
+
+
 def _fault_at_zero(mask, read, positions, length):
     verdict = prompt_fault(
         mask, read, torch.cat([positions[:, :length], length + mask.cumsum(1) - 1], 1), length
@@ -515,11 +609,45 @@ def _fault_last_token(mask, read, positions, length):
     return "right" if verdict == "wrong positions" and last.all() else verdict
 
 
+def _fault_by_numbers(mask, read, positions, length):
+    right = length + mask.cumsum(1) - 1
+    text = positions[:, length:].masked_fill(mask == 0, 0)
+    if (text.sort(1).values == (right * mask).sort(1).values).all():
+        positions = torch.cat([positions[:, :length], right], 1)
+    return prompt_fault(mask, read, positions, length)
+
+
+def _fault_positions_first(mask, read, positions, length):
+    verdict = prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
+    unread = not read[:, :length].all()
+    return verdict if verdict != "right" and not unread else prompt_fault(mask, read, positions, length)
+
+
+ONE_PLACE = "You look at one place of the prompt only. Each of its places has to be read, in every row."
+ONE_PAD = "You look at one place of the padding only. Any may be read: compare all with the text's mask."
+TWO_FAULTS = (
+    "With two faults at once the verdict is the one that is tested first: whether the prompt is read, then "
+    "padding, then positions."
+)
 FAULT_MISTAKES = [
     ("You look at the first row only. A fault may be in any row.", _fault_first_row),
     (
         "The prompt is read where all its places have a 1, in every row: with any() one of them is enough.",
         _fault_any,
+    ),
+    (ONE_PLACE, _fault_by_one_place(0)),
+    (ONE_PLACE, _fault_by_one_place(-1)),
+    (
+        "Padding is read as soon as one of its places has a 1: compare with the text's own mask, place by "
+        "place.",
+        _fault_all_read,
+    ),
+    (ONE_PAD, _fault_by_first_column),
+    (ONE_PAD, _fault_beside_the_text),
+    (
+        "You compare how many places are read. A mask padded on the other side reads as many, and the wrong "
+        "ones: compare place by place.",
+        _fault_by_counts,
     ),
     (
         "You count places. A left-padded text begins behind its padding, and its first real token has "
@@ -529,11 +657,6 @@ FAULT_MISTAKES = [
     (
         "That the positions go up by one is not enough: they have to begin at P, behind the prompt.",
         _fault_by_steps,
-    ),
-    (
-        "Padding is read as soon as one of its places has a 1: compare with the text's own mask, place by "
-        "place.",
-        _fault_all_read,
     ),
     ("The text's positions begin at P, the length of the prompt, not at 0.", _fault_at_zero),
     (
@@ -546,11 +669,9 @@ FAULT_MISTAKES = [
         "You look at the first token of a text only. A wrong position may stand further on.",
         _fault_first_token,
     ),
-    (
-        "With two faults at once the verdict is the one that is tested first: whether the prompt is read, "
-        "then padding, then positions.",
-        _fault_other_order,
-    ),
+    ("The right positions in another order are wrong positions: compare token by token.", _fault_by_numbers),
+    (TWO_FAULTS, _fault_other_order),
+    (TWO_FAULTS, _fault_positions_first),
 ]
 
 
@@ -656,6 +777,7 @@ EXERCISES = [
             (_start(change=lambda prompt: nn.Parameter(prompt.double())), "the prompt of torch.float64"),
             (_zeros_behind, "are zeros"),
             (_view, "a view of the table"),
+            (_expanded, "share one vector in memory"),
             (_table_in_place, "model was changed"),
             (lambda model, ids, length: None, "Is there a return"),
         ],

@@ -1,9 +1,8 @@
 """Stored experiments with soft prompts, a prefix and LoRA: lengths, starts, rates, longer runs, positions."""
 
+from course_utils.lessons.lesson_04.experiments import CHOICE
 from course_utils.stored_runs import sweep
 
-CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
-SIZES = {"prompt": 16, "prefix": 16, "LoRA": 1}
 START_WORDS = (
     "Here are questions, each with its answer.\n"
     "Question: Which city is the capital of Chile?\nAnswer: Santiago\n"
@@ -19,6 +18,7 @@ START_WORDS = (
             for size in (1, 4, 16)
             for lr in (0.01, 0.03, 0.1, 0.3)
         ],
+        {"method": "prompt", "size": 64, "start": "words", "lr": 0.1},
         *[{"method": "prefix", "size": 16, "start": "words", "lr": lr} for lr in (0.03, 0.1, 0.3)],
         *[{"method": "LoRA", "size": 1, "start": "", "lr": lr} for lr in (3e-3, 1e-2, 3e-2)],
     ],
@@ -65,16 +65,16 @@ def prepared(model, tokenizer, point):
 
 
 def _points(*groups):
-    """Points of each group (method, steps, rates), all from words and of the usual size."""
+    """Points of each group (method, size, steps, rates); what begins somewhere begins from words."""
     return [
         {
             "method": method,
-            "size": SIZES[method],
+            "size": size,
             "start": "" if method == "LoRA" else "words",
             "steps": steps,
             "lr": lr,
         }
-        for method, steps, rates in groups
+        for method, size, steps, rates in groups
         for lr in rates
     ]
 
@@ -82,11 +82,12 @@ def _points(*groups):
 @sweep(
     "prompt_rates",
     points=_points(
-        ("prompt", 50, (0.01, 0.03, 0.1, 0.3)),
-        ("LoRA", 50, (3e-3, 1e-2, 3e-2)),
-        ("prefix", 50, (0.03, 0.1, 0.3)),
-        ("prompt", 250, (0.01, 0.03, 0.1, 0.3, 1.0)),
-        ("LoRA", 250, (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)),
+        ("prompt", 16, 50, (0.01, 0.03, 0.1, 0.3)),
+        ("prompt", 64, 50, (0.03, 0.1, 0.3)),
+        ("LoRA", 1, 50, (3e-3, 1e-2, 3e-2)),
+        ("prefix", 16, 50, (0.03, 0.1, 0.3)),
+        ("prompt", 16, 250, (0.01, 0.03, 0.1, 0.3, 1.0)),
+        ("LoRA", 1, 250, (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)),
     ),
     seeds=CHOICE,
 )
@@ -98,7 +99,7 @@ def prompt_rates(point: dict, seed: int) -> dict:
     return {"validation": mean_loss(tuned(point, seed), question_examples("validation", sample=150))}
 
 
-@sweep("prompt_longer", points=_points(("prompt", 250, (0.3,)), ("LoRA", 250, (3e-2,))))
+@sweep("prompt_longer", points=_points(("prompt", 16, 250, (0.3,)), ("LoRA", 1, 250, (3e-2,))))
 def prompt_longer(point: dict, seed: int) -> dict:
     """Five times the steps of prompt_tuning, else the same, at the rates that prompt_rates is for."""
     from course_utils.evaluation import mean_loss
@@ -125,11 +126,11 @@ def tuned(point, seed):
     return model
 
 
-@sweep("prompt_positions", points=[{"text at": places} for places in ("P", "0")], seeds=range(3))
+@sweep("prompt_positions", points=[{"text at": places} for places in ("P", "0")])
 def prompt_positions(point: dict, seed: int) -> dict:
     """A prompt trained with the text's positions from P on, or from 0 on as in the bug hunt's script.
 
-    50 steps as in prompt_tuning, rate 0.1; loss on 100 held-out questions with each numbering.
+    16 tokens, 50 steps as in prompt_tuning, rate 0.1; loss on 100 held-out questions with each numbering.
     """
     import torch
 
@@ -142,7 +143,7 @@ def prompt_positions(point: dict, seed: int) -> dict:
 
     fronts = {"P": with_prompt, "0": text_from_0}
     model, tokenizer = load_model("pocket")
-    prompt = prompt_from_words(model, encode(tokenizer, START_WORDS), SIZES["prompt"])
+    prompt = prompt_from_words(model, encode(tokenizer, START_WORDS), 16)
     model = SoftPrompt(model, prompt, fronts[point["text at"]])
     stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
     settings = {"loss_fn": prompt_loss, "weight_decay": 0.0, "seed": seed, "label": f"{point}, seed {seed}"}

@@ -52,7 +52,6 @@ def _prompt_cell(ax: Axes, column: int, row: int, in_front: bool, prefix: bool) 
             edgecolor=INK,
             facecolor=COLOURS[1] if trained else COLOURS[4],
             linewidth=0.7,
-            alpha=1 if in_front else 0.55,
         )
     )
     if in_front and prefix:
