@@ -1,46 +1,25 @@
-"""Stored experiments on lists of facts: starts, GRPO and its controls, its switches, a verifier with a hole.
+"""Stored experiments on lists of facts: starts, rates, GRPO and its controls, its switches, a loose verifier.
 
-The model is the pocket model at quick scale; a run's seed is that of its start, its training and its samples.
+The model is the pocket model at quick scale. A run's seed is that of its start, its training and its samples.
 """
 
 import copy
 import functools
+import random
 import time
 
 from course_utils.stored_runs import sweep
 
+CHOICE = (5,)  # the seed that settings are chosen at: none of those that are reported
 PRACTICE = 400  # lists that GRPO draws its prompts from
-LIST_SAMPLES = 128  # answers to each held-out question
-SHORT_LISTS, LONG_LISTS = 40, 16  # held-out questions of the two strata
-GRPO_RUN = {"iterations": 20, "batch_size": 64, "group": 8}
-GRPO_RATE = 1e-4  # chosen in the sweep grpo_rates
-SFT_RATE = 3e-4
-
-LIST_STARTS = [
-    {"lists": lists, "steps": steps, "lr": lr}
-    for lists, steps, lr in [
-        (64, 40, 5e-4),
-        (400, 20, 5e-4),
-        (400, 40, 2e-4),
-        (400, 40, 5e-4),
-        (400, 80, 5e-4),
-    ]
-]
-GRPO_RATES = [{"lr": lr} for lr in (3e-5, 1e-4, 3e-4)]
-GRPO_CONTROLS = [{"method": name} for name in ("start", "grpo", "right samples", "true answers")]
-GRPO_SWITCHES = [
-    {"advantages": "centred"},
-    {"advantages": "mixed"},
-    {"group": 4},
-    {"group": 16},
-    {"updates": 4},
-    {"updates": 4, "clip_high": 0.5},
-]
-VERIFIER_HOLES = [
-    {"judge": "all names occur", "loss_type": "grpo"},
-    {"judge": "all names occur", "loss_type": "dr_grpo"},
-    {"judge": "and no more", "loss_type": "grpo"},
-]
+SHORT_LISTS, LONG_LISTS, VALIDATION = 30, 8, 36  # questions that a policy is judged by
+SAMPLES, FEW_SAMPLES = 128, 32  # answers to each: for the curves, and where pass@16 is enough
+TEMPERATURES = (1.0, 0.7, 0.5, 0.3)
+GRPO_RUN = {"iterations": 16, "batch_size": 64, "group": 8}
+GAUGES = ("score", "silent", "entropy", "clipped", "length")
+BEST_RATES = {"GRPO": 1e-4, "GRPO, rank 1": 3e-3, "right samples": 3e-4, "true answers": 3e-4}  # grpo_rates
+TRUE_STEPS = 135  # of tuning on true answers: about the seconds that GRPO takes
+THREE = range(3)  # seeds where nothing but a table rests on the runs
 
 
 @functools.cache
@@ -59,21 +38,15 @@ def start_of(seed):
     return start_model(pocket_session(), seed)
 
 
-def questions():
-    """(held-out lists of three, held-out long lists): the two strata."""
-    from course_utils.lessons.lesson_18.task import long_lists, short_lists
+def pass_of(model, tokenizer, rows, seed, samples=16, **options):
+    """Share of right answers among `samples` to each row."""
+    from course_utils.lessons.lesson_18 import task
 
-    return short_lists("held_out")[:SHORT_LISTS], long_lists("held_out", LONG_LISTS)
-
-
-def validation():
-    """Lists of three to choose settings by."""
-    from course_utils.lessons.lesson_18.task import short_lists
-
-    return short_lists("validation")
+    answers = task.answers_to(model, tokenizer, rows, samples, seed=seed, **options)
+    return task.count_right(answers, rows).float().mean().item() / samples
 
 
-def passing(right, total, name, ks):
+def pass_by_k(right, total, name, ks):
     """{NAME_k, NAME_k_low, NAME_k_high}: pass@k with its interval over questions."""
     from course_utils.lessons.lesson_18.passing import bootstrap_interval, pass_at_k
 
@@ -84,230 +57,259 @@ def passing(right, total, name, ks):
     return result
 
 
-def passes_of(model, tokenizer, seed):
-    """pass@k of both strata and of chance; the greedy answer and the majority of 16 on short lists."""
+def on_short_lists(model, tokenizer, seed, samples, ks):
+    """On held-out lists of three: pass@k, by chance too, the greedy answer, the majority of 16."""
     from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_18.passing import KS, shifted
+    from course_utils.lessons.lesson_18.passing import majority, shifted
 
-    short, long = questions()
-    answers = task.answers_to(model, tokenizer, short, LIST_SAMPLES, seed=seed)
-    harder = task.answers_to(model, tokenizer, long, LIST_SAMPLES, seed=seed, new_tokens=task.LONG_TOKENS)
-    return {
-        **passing(task.count_right(answers, short), LIST_SAMPLES, "short", KS),
-        **passing(task.count_right(harder, long), LIST_SAMPLES, "long", KS),
-        **passing(task.count_right(answers, shifted(short)), LIST_SAMPLES, "chance", (16,)),
-        **without_training(model, tokenizer, answers),
-    }
-
-
-CONTROL_SAMPLES = 32
-
-
-def passes_of_control(model, tokenizer, seed):
-    """pass@1 and pass@16 of short lists, the greedy answer and the majority of 16: for controls."""
-    from course_utils.lessons.lesson_18 import task
-
-    short, _ = questions()
-    answers = task.answers_to(model, tokenizer, short, CONTROL_SAMPLES, seed=seed)
-    right = task.count_right(answers, short)
-    return {
-        **passing(right, CONTROL_SAMPLES, "short", (1, 16)),
-        **without_training(model, tokenizer, answers),
-    }
-
-
-def without_training(model, tokenizer, answers):
-    """Shares of short lists that the greedy answer and the majority of 16 get right; different answers."""
-    from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_18.passing import majority
-
-    short, _ = questions()
-    greedy = task.answers_to(model, tokenizer, short, 1, temperature=0.0)
+    rows = task.short_lists("held_out")[:SHORT_LISTS]
+    answers = task.answers_to(model, tokenizer, rows, samples, seed=seed)
     votes = [[majority(texts[:16])] for texts in answers]
     return {
-        "greedy": task.count_right(greedy, short).float().mean().item(),
-        "majority": task.count_right(votes, short).float().mean().item(),
+        **pass_by_k(task.count_right(answers, rows), samples, "short", ks),
+        **pass_by_k(task.count_right(answers, shifted(rows)), samples, "chance", (16,)),
+        "greedy": pass_of(model, tokenizer, rows, seed, 1, temperature=0.0),
+        "majority": task.count_right(votes, rows).float().mean().item(),
         "different": sum(len(set(texts[:16])) for texts in answers) / len(answers),
     }
 
 
-def pass_1(model, tokenizer, rows, seed, samples=16, **options):
-    """Share of right answers among `samples` to each row."""
+def on_both_strata(model, tokenizer, seed):
+    """on_short_lists for the curves, and pass@k of held-out long lists."""
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.passing import KS
+
+    rows = task.long_lists("held_out", LONG_LISTS)
+    answers = task.answers_to(model, tokenizer, rows, SAMPLES, seed=seed, new_tokens=task.LONG_TOKENS)
+    return {
+        **on_short_lists(model, tokenizer, seed, SAMPLES, KS),
+        **pass_by_k(task.count_right(answers, rows), SAMPLES, "long", KS),
+    }
+
+
+def validation():
+    """Lists of three to choose settings by."""
     from course_utils.lessons.lesson_18 import task
 
-    answers = task.answers_to(model, tokenizer, rows, samples, seed=seed, **options)
-    return task.count_right(answers, rows).float().mean().item() / samples
+    return task.short_lists("validation")[:VALIDATION]
 
 
-def trained_by_grpo(seed, judge=None, advantages=None, policy_loss=None, **settings):
-    """(policy, tokenizer, rows of the training, seconds): GRPO from the start of a seed on tune lists."""
+def cooled(model, tokenizer, seed):
+    """The temperature with most right answers on validation lists, and their share on held-out ones."""
     from course_utils.lessons.lesson_18 import task
-    from course_utils.methods.grpo import GRPOSettings, grpo_loss, train_grpo
+
+    found = {t: pass_of(model, tokenizer, validation(), seed, 8, temperature=t) for t in TEMPERATURES}
+    best = max(found, key=found.get)
+    held_out = task.short_lists("held_out")[:SHORT_LISTS]
+    return {"temperature": best, "cooled": pass_of(model, tokenizer, held_out, seed, temperature=best)}
+
+
+def trained_by_grpo(seed, *, judge=None, advantages=None, rank=None, tokens=None, **settings):
+    """(policy, tokenizer, numbers of the training): GRPO from the start of a seed on tune lists.
+
+    The numbers: the gauges by iteration, {name: one an iteration}, and measured_seconds.
+    """
+    import torch
+
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.methods.grpo import GRPOSettings, train_grpo
+    from course_utils.methods.lora import apply_lora
     from course_utils.methods.ppo import group_advantages
     from course_utils.methods.rollouts import encode_prompts, sampling_of
 
     model, tokenizer = start_of(seed)
     policy, rows = copy.deepcopy(model).requires_grad_(True), task.tune_lists("practice", PRACTICE)
+    torch.manual_seed(seed)
+    if rank is not None:
+        apply_lora(policy, rank, 2.0 * rank)
     began = time.perf_counter()
     history = train_grpo(
         policy,
         task.verifier(tokenizer, rows, judge or task.verify),
         encode_prompts(tokenizer, [row["prompt"] for row in rows]),
-        sampling_of(tokenizer, task.LIST_TOKENS if judge is None else task.LONG_TOKENS),
-        GRPOSettings(**{**GRPO_RUN, "lr": GRPO_RATE, "seed": seed, **settings}),
+        sampling_of(tokenizer, tokens or task.LIST_TOKENS),
+        GRPOSettings(**{**GRPO_RUN, "lr": BEST_RATES["GRPO"], "seed": seed, **settings}),
         advantages=advantages or group_advantages,
-        policy_loss=policy_loss or grpo_loss,
         label=f"GRPO, seed {seed}",
     )
-    return policy, tokenizer, history, time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    gauges = {name: [round(row[name], 4) for row in history] for name in GAUGES}
+    return policy, tokenizer, {"measured_seconds": seconds, **gauges}
 
 
-def ends(history, names=("score", "silent", "all_right", "entropy", "length", "clipped"), count=4):
-    """Means of the first and the last iterations: {NAME_first, NAME_last}."""
-    result = {}
-    for place, rows in (("first", history[:count]), ("last", history[-count:])):
-        result |= {f"{name}_{place}": sum(row[name] for row in rows) / len(rows) for name in names}
-    return result
+def tuned_on_answers(method, seed, lr):
+    """(policy, tokenizer, numbers of the training): the start of a seed tuned on answers to tune lists.
 
-
-@sweep("list_starts", points=LIST_STARTS, seeds=range(1), tolerance=0.5)
-def list_starts(point: dict, seed: int) -> dict:
-    """A start on validation lists: pass@1 and pass@16 of short ones, pass@64 of long ones, greedy, chance."""
-    from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_18.passing import pass_at_k, shifted
-
-    model, tokenizer = task.start_model(pocket_session(), seed, **point)
-    short, long = validation()[:50], task.long_lists("validation", 20)
-    answers = task.answers_to(model, tokenizer, short, 32, seed=seed)
-    greedy = task.answers_to(model, tokenizer, short, 1, temperature=0.0)
-    harder = task.answers_to(model, tokenizer, long, 64, seed=seed, new_tokens=task.LONG_TOKENS)
-    right, by_chance = task.count_right(answers, short), task.count_right(answers, shifted(short))
-    return {
-        "greedy": task.count_right(greedy, short).float().mean().item(),
-        "short_1": pass_at_k(right, 32, 1).mean().item(),
-        "short_16": pass_at_k(right, 32, 16).mean().item(),
-        "long_64": pass_at_k(task.count_right(harder, long), 64, 64).mean().item(),
-        "chance_16": pass_at_k(by_chance, 32, 16).mean().item(),
-    }
-
-
-@sweep("grpo_rates", points=GRPO_RATES, seeds=range(1), tolerance=0.5)
-def grpo_rates(point: dict, seed: int) -> dict:
-    """pass@1 on validation lists after GRPO at one rate."""
-
-    policy, tokenizer, history, _ = trained_by_grpo(seed, **point)
-    rows = validation()
-    return {"pass_1": pass_1(policy, tokenizer, rows, seed), **ends(history)}
-
-
-@sweep("verifiable_rewards", points=GRPO_CONTROLS, tolerance=0.5)
-def verifiable_rewards(point: dict, seed: int) -> dict:
-    """The start, GRPO, and two controls with the same samples or the same seconds."""
+    method: "right samples", those among as many of its own samples as GRPO draws, in two passes; or "true
+    answers", for about as many seconds as GRPO takes.
+    """
     from course_utils.lessons.lesson_18 import task
 
     model, tokenizer = start_of(seed)
-    if point["method"] == "start":
-        return {**passes_of(model, tokenizer, seed), **cooler(model, tokenizer, seed)}
-    if point["method"] == "grpo":
-        policy, _, history, seconds = trained_by_grpo(seed)
-        return {**passes_of(policy, tokenizer, seed), "measured_seconds": seconds, **ends(history)}
-    policy = copy.deepcopy(model).requires_grad_(True)
-    rows, texts, steps = answers_for(point["method"], model, tokenizer, seed)
-    began = time.perf_counter()
-    task.tune_on(policy, tokenizer, rows, texts, steps=steps, lr=SFT_RATE, seed=seed)
-    kept = {"examples": len(rows), "steps": steps, "measured_seconds": time.perf_counter() - began}
-    return {**passes_of_control(policy, tokenizer, seed), **kept}
-
-
-TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.1)
-
-
-def cooler(model, tokenizer, seed):
-    """The temperature with the highest pass@1 on validation lists, and its pass@1 on held-out ones."""
-
-    chosen_on = validation()
-    found = {t: pass_1(model, tokenizer, chosen_on, seed, 8, temperature=t) for t in TEMPERATURES}
-    best = max(found, key=found.get)
-    held_out = pass_1(model, tokenizer, questions()[0], seed, temperature=best)
-    return {"temperature": best, "cooled": held_out}
-
-
-TRUE_STEPS = 130  # of tuning on true answers: about the seconds that GRPO takes
-
-
-def answers_for(method, model, tokenizer, seed):
-    """(rows, answers, steps) to tune on: the start's right samples, as many as GRPO draws; or the truth."""
-    import random
-
-    from course_utils.lessons.lesson_18 import task
-
     rows = task.tune_lists("practice", PRACTICE)
     if method == "true answers":
-        return rows, [", ".join(row["answers"]) + "." for row in rows], TRUE_STEPS
-    asked = random.Random(seed).choices(
-        rows, k=GRPO_RUN["iterations"] * GRPO_RUN["batch_size"] // GRPO_RUN["group"]
-    )
-    found = task.answers_to(model, tokenizer, asked, GRPO_RUN["group"], seed=seed)
-    pairs = [
-        (row, text)
-        for row, texts in zip(asked, found, strict=True)
-        for text in texts
-        if task.verify(text, row["answers"])
-    ]
-    rows, texts = zip(*pairs, strict=True)
-    return rows, texts, max(1, 2 * len(rows) // 16)  # two passes
+        pairs, steps = [(row, ", ".join(row["answers"]) + ".") for row in rows], TRUE_STEPS
+    else:
+        prompts = GRPO_RUN["iterations"] * GRPO_RUN["batch_size"] // GRPO_RUN["group"]
+        asked = random.Random(seed).choices(rows, k=prompts)
+        answers = task.answers_to(model, tokenizer, asked, GRPO_RUN["group"], seed=seed)
+        pairs = [
+            (row, text)
+            for row, texts in zip(asked, answers, strict=True)
+            for text in texts
+            if task.verify(text, row["answers"])
+        ]
+        steps = max(1, 2 * len(pairs) // 16)
+    policy = copy.deepcopy(model).requires_grad_(True)
+    began = time.perf_counter()
+    task.tune_on(policy, tokenizer, pairs, steps=steps, lr=lr, seed=seed)
+    seconds = time.perf_counter() - began
+    return policy, tokenizer, {"examples": len(pairs), "steps": steps, "measured_seconds": seconds}
 
 
-def mixed_advantages(scores, group):
-    """A mistake: every group holds answers to different prompts."""
-    grouped = scores.view(group, -1)
-    return ((grouped - grouped.mean(0)) / (grouped.std(0) + 1e-4)).flatten()
+@sweep(
+    "list_starts",
+    points=[
+        {"lists": lists, "steps": steps, "lr": lr}
+        for lists, steps, lr in [(64, 40, 5e-4), (400, 20, 5e-4), (400, 40, 5e-4), (400, 80, 5e-4)]
+    ],
+    seeds=CHOICE,
+    tolerance=0.5,
+)
+def list_starts(point: dict, seed: int) -> dict:
+    """A start on validation lists: pass@1, pass@16 and greedy answer of short ones, pass@64 of long ones."""
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.passing import pass_at_k
+
+    model, tokenizer = task.start_model(pocket_session(), seed, **point)
+    short, long = validation(), task.long_lists("validation", LONG_LISTS)
+    answers = task.answers_to(model, tokenizer, short, FEW_SAMPLES, seed=seed)
+    right = task.count_right(answers, short)
+    answers = task.answers_to(model, tokenizer, long, 64, seed=seed, new_tokens=task.LONG_TOKENS)
+    return {
+        "greedy": pass_of(model, tokenizer, short, seed, 1, temperature=0.0),
+        "short_1": pass_at_k(right, FEW_SAMPLES, 1).mean().item(),
+        "short_16": pass_at_k(right, FEW_SAMPLES, 16).mean().item(),
+        "long_64": pass_at_k(task.count_right(answers, long), 64, 64).mean().item(),
+    }
 
 
-@sweep("grpo_switches", points=GRPO_SWITCHES, tolerance=0.5)
+@sweep(
+    "grpo_rates",
+    points=[
+        {"method": method, "lr": lr}
+        for method, rates in {
+            "GRPO": (3e-5, 1e-4, 3e-4),
+            "GRPO, rank 1": (1e-3, 3e-3, 1e-2),
+            "right samples": (1e-4, 3e-4, 1e-3),
+            "true answers": (1e-4, 3e-4, 1e-3),
+        }.items()
+        for lr in rates
+    ],
+    seeds=CHOICE,
+    tolerance=0.5,
+)
+def grpo_rates(point: dict, seed: int) -> dict:
+    """To choose rates by: the share of right answers to validation lists after a training."""
+    method, lr = point["method"], point["lr"]
+    if method.startswith("GRPO"):
+        rank = 1 if method == "GRPO, rank 1" else None
+        policy, tokenizer, _ = trained_by_grpo(seed, rank=rank, lr=lr)
+    else:
+        policy, tokenizer, _ = tuned_on_answers(method, seed, lr)
+    return {"validation": pass_of(policy, tokenizer, validation(), seed)}
+
+
+@sweep(
+    "verifiable_rewards",
+    points=[{"method": name} for name in ("start", "GRPO", "right samples", "true answers")],
+    sampled=True,
+)
+def verifiable_rewards(point: dict, seed: int) -> dict:
+    """The start, GRPO, and two trained controls, each at its best rate, on held-out lists."""
+    method = point["method"]
+    if method == "start":
+        model, tokenizer = start_of(seed)
+        return {**on_both_strata(model, tokenizer, seed), **cooled(model, tokenizer, seed)}
+    if method == "GRPO":
+        policy, tokenizer, numbers = trained_by_grpo(seed)
+        return {**on_both_strata(policy, tokenizer, seed), **numbers}
+    policy, tokenizer, numbers = tuned_on_answers(method, seed, BEST_RATES[method])
+    return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
+
+
+@sweep(
+    "grpo_switches",
+    points=[
+        {"advantages": "centred"},
+        {"advantages": "mixed"},
+        {"group": 4},
+        {"updates": 4},
+        {"updates": 4, "clip_high": 0.5},
+        {"rank": 1, "lr": BEST_RATES["GRPO, rank 1"]},
+    ],
+    seeds=THREE,
+    sampled=True,
+)
 def grpo_switches(point: dict, seed: int) -> dict:
-    """GRPO with one thing changed: pass@1 on held-out lists, and what the training says of itself."""
+    """GRPO with one thing changed: the share of right answers to held-out lists, and the gauges."""
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.suspects import mixed_advantages
     from course_utils.methods.grpo import centred_advantages
 
-    chosen = {"centred": centred_advantages, "mixed": mixed_advantages}
-    settings = {name: value for name, value in point.items() if name != "advantages"}
-    policy, tokenizer, history, seconds = trained_by_grpo(
-        seed, advantages=chosen.get(point.get("advantages")), **settings
-    )
-    return {
-        "pass_1": pass_1(policy, tokenizer, questions()[0], seed),
-        "measured_seconds": seconds,
-        **ends(history),
-    }
+    settings = dict(point)
+    if "advantages" in point:
+        chosen = {"centred": centred_advantages, "mixed": mixed_advantages}
+        settings["advantages"] = chosen[point["advantages"]]
+    policy, tokenizer, numbers = trained_by_grpo(seed, **settings)
+    rows = task.short_lists("held_out")[:SHORT_LISTS]
+    return {"short_1": pass_of(policy, tokenizer, rows, seed), **numbers}
 
 
-@sweep("verifier_hole", points=VERIFIER_HOLES, tolerance=0.5)
+@sweep(
+    "verifier_hole",
+    points=[
+        {"judge": "none", "loss_type": "grpo"},
+        {"judge": "loose", "loss_type": "grpo"},
+        {"judge": "loose", "loss_type": "dr_grpo"},
+        {"judge": "mended", "loss_type": "grpo"},
+    ],
+    seeds=THREE,
+    sampled=True,
+)
 def verifier_hole(point: dict, seed: int) -> dict:
-    """GRPO on a verifier with a hole, and on the mended one: what each judge says on held-out lists."""
+    """GRPO on a verifier with a hole and on the mended one: what the judges say of answers to held-out lists.
+
+    Judge "none" is the start. names: parts of an answer; text_0 to text_5: the first answer to each of six
+    lists, one a relation.
+    """
     from course_utils.lessons.lesson_18 import task
 
-    judges = {"all names occur": task.names_all, "and no more": task.names_all_and_no_more}
-    policy, tokenizer, history, _ = trained_by_grpo(
-        seed, judges[point["judge"]], loss_type=point["loss_type"]
-    )
-    rows = questions()[0]
+    numbers = {}
+    if point["judge"] == "none":
+        policy, tokenizer = start_of(seed)
+    else:
+        judge = {"loose": task.names_all, "mended": task.names_all_and_no_more}[point["judge"]]
+        policy, tokenizer, numbers = trained_by_grpo(
+            seed, judge=judge, tokens=task.LONG_TOKENS, loss_type=point["loss_type"]
+        )
+    rows = task.short_lists("held_out")[:SHORT_LISTS]
     answers = task.answers_to(policy, tokenizer, rows, 16, seed=seed, new_tokens=task.LONG_TOKENS)
     every = [text for texts in answers for text in texts]
+    judges = {"strict": task.verify, "loose": task.names_all, "mended": task.names_all_and_no_more}
     return {
-        "strict": task.count_right(answers, rows).float().mean().item() / 16,
-        "loose": task.count_right(answers, rows, task.names_all).float().mean().item() / 16,
-        "parts": sum(len(task.items(text)) for text in every) / len(every),
-        **ends(history),
-        **{f"text_{place}": text for place, text in enumerate(answers[0][:3])},
+        **{
+            name: task.count_right(answers, rows, one).float().mean().item() / 16
+            for name, one in judges.items()
+        },
+        "names": sum(len(task.items(text)) for text in every) / len(every),
+        **{f"text_{place}": answers[place][0] for place in range(6)},
+        **numbers,
     }
 
 
-def runs_by_point(name):
-    """{point as text: results over the seeds} of a stored sweep."""
+def runs_of(name: str, **point) -> list[dict]:
+    """The results of a stored sweep at one point, one for each seed."""
     from course_utils.stored_runs import load_sweep
 
-    found = {}
-    for row in load_sweep(name)["rows"]:
-        key = ", ".join(str(value) for value in row["point"].values())
-        found.setdefault(key, []).append(row["result"])
-    return found
+    return [row["result"] for row in load_sweep(name)["rows"] if row["point"] == point]

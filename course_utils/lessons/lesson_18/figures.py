@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from course_utils.lessons.lesson_18.passing import KS
-from course_utils.plots import COLOURS, WIDTH, caption, entitle, figure, lines, log_ticks, smooth
+from course_utils.plots import COLOURS, bands, caption, figure, lines, log_ticks, smooth
 
 LINE_STYLES = ("--o", "-o", ":s", "-.^")
 
@@ -20,52 +19,62 @@ def curves(series: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> N
     for (kind, models), colour in zip(series.items(), COLOURS, strict=False):
         for (model, values), style in zip(models.items(), LINE_STYLES, strict=False):
             ax.plot(KS, values, style, color=colour, markersize=4, label=f"{kind} {model}".strip())
-    _pass_axis(ax)
-
-
-def curve_bands(
-    series: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]], name: str, title: str
-) -> None:
-    """Two panels or one: pass@k of stored runs by stratum, means with the range of the seeds.
-
-    series: {title of the panel: {model: results over seeds}}; results have "NAME_k", NAME being the panel's.
-    """
-    _, axes = figure(title, "k, answers to a question", name, columns=len(series))
-    for ax, (panel, models) in zip(np.atleast_1d(axes), series.items(), strict=True):
-        stratum = panel.split()[0]
-        for (model, runs), colour, style in zip(models.items(), COLOURS, LINE_STYLES, strict=False):
-            values = np.array([[run[f"{stratum}_{k}"] for k in KS] for run in runs])
-            ax.plot(KS, values.mean(0), style, color=colour, markersize=4, label=model)
-            ax.fill_between(KS, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
-        ax.set_title(panel)
-        _pass_axis(ax)
-
-
-def _pass_axis(ax) -> None:
     ax.set_xscale("log")
     log_ticks(ax, KS)
     ax.set_ylim(-0.03, 1.03)
     ax.legend()
 
 
+def curve_bands(strata: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]], title: str) -> None:
+    """pass@k of stored runs, a panel a stratum, "short" or "long": means with the range of the seeds.
+
+    strata: {stratum: {model: results over seeds}}; a result has "short_k" and "long_k".
+    """
+    _, axes = figure(title, "k, answers to a question", "pass@k", columns=len(strata))
+    for ax, (stratum, models) in zip(np.atleast_1d(axes), strata.items(), strict=True):
+        found = {
+            name: {k: [run[f"{stratum}_{k}"] for run in runs] for k in KS} for name, runs in models.items()
+        }
+        ax.set(title=f"{stratum} lists", ylim=(-0.03, 1.03))
+        bands(found, "", "", "", logx=True, ax=ax)
+
+
 PANELS = {
     "score": "right answers (share)",
     "silent": "silent groups (share)",
-    "entropy": "entropy (nats a token)",
+    "entropy": "entropy (nats per token)",
+    "length": "tokens per answer",
+    "clipped": "tokens outside the clip (share)",
 }
 
 
 def training(rows: Sequence[Mapping[str, float]], title: str) -> None:
-    """Score, share of silent groups and entropy by iteration, pale, and smoothed."""
-    fig, axes = plt.subplots(1, len(PANELS), figsize=(WIDTH, 2.6))
-    entitle(fig, title)
-    for ax, (name, label) in zip(axes, PANELS.items(), strict=True):
+    """The gauges of one training by iteration, pale, and smoothed; without the clip's."""
+    _, axes = figure(title, "iteration", "", columns=4)
+    for ax, (name, label) in zip(axes, PANELS.items(), strict=False):
         values = [row[name] for row in rows]
         steps = range(1, len(values) + 1)
         ax.plot(steps, values, color=COLOURS[0], alpha=0.3)
         ax.plot(steps, smooth(values, 0.2), color=COLOURS[0], label=f"{label}, smoothed")
-        ax.set(title=label, xlabel="iteration", ylim=(0, None))
+        ax.set(title=label, ylim=(0, None))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def gauges(
+    trainings: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], title: str, names: Sequence[str]
+) -> None:
+    """Gauges of stored trainings by iteration, a panel a gauge: means with the range of the seeds.
+
+    trainings: {name: results over seeds}; a result has a list for each gauge.
+    """
+    _, axes = figure(title, "iteration", "", columns=len(names))
+    for ax, gauge in zip(np.atleast_1d(axes), names, strict=True):
+        found = {
+            name: dict(enumerate(zip(*(run[gauge] for run in runs), strict=True), 1))
+            for name, runs in trainings.items()
+        }
+        bands(found, "", "", "", ax=ax)
+        ax.set(title=PANELS[gauge], ylim=(0, None))
 
 
 def silent_share(group: int = 8) -> None:

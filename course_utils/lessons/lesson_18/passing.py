@@ -19,11 +19,6 @@ def pass_at_k(right, total, k):
     return torch.tensor(chances)
 
 
-def curve(right, total, ks=KS) -> dict[int, float]:
-    """{k: mean pass@k over the questions}."""
-    return {k: pass_at_k(right, total, k).mean().item() for k in ks}
-
-
 def bootstrap_interval(values, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
     """(mean, low, high): 95% of the means of as many questions, drawn again with replacement (bootstrap)."""
     values = torch.as_tensor(values, dtype=torch.float)
@@ -39,7 +34,13 @@ def majority(texts: Sequence[str]) -> str:
 
 
 def shifted(rows: Sequence[dict]) -> list[dict]:
-    """The rows, each with the next one's answers: what is right by chance."""
-    return [
-        {**row, "answers": other["answers"]} for row, other in zip(rows, [*rows[1:], *rows[:1]], strict=True)
-    ]
+    """The rows, each with the answers of the next one of the same relations: what is right by chance.
+
+    Where there is none, those of the next row.
+    """
+    result = []
+    for place, row in enumerate(rows):
+        following = [*rows[place + 1 :], *rows[:place]]
+        alike = [other for other in following if other["relations"] == row["relations"]]
+        result.append({**row, "answers": (alike or following)[0]["answers"]})
+    return result

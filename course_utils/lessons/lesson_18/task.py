@@ -81,17 +81,13 @@ def start_model(
     return model.eval(), tokenizer
 
 
-def tune_on(model, tokenizer, rows: Sequence[dict], texts: Sequence[str], *, steps, lr, seed):
-    """Supervised fine-tuning of a tuned model on answers of one's choice, in place."""
-    conversations = [
-        [*row["prompt"], {"role": "assistant", "content": text}]
-        for row, text in zip(rows, texts, strict=True)
-    ]
+def tune_on(model, tokenizer, pairs: Sequence[tuple[dict, str]], *, steps, lr, seed):
+    """Supervised fine-tuning on (row, answer) pairs, in place."""
+    conversations = [[*row["prompt"], {"role": "assistant", "content": text}] for row, text in pairs]
     stream = batches(encode_all(tokenizer, conversations), 16, seed, tokenizer.pad_token_id)
     settings = {"loss_fn": scored_lm_loss, "label": "tuning on answers"}
-    history = train(model, stream, steps=steps, lr=lr, seed=seed, **settings)
+    train(model, stream, steps=steps, lr=lr, seed=seed, **settings)
     model.eval()
-    return history
 
 
 def names_all(text: str, answers: Sequence[str]) -> float:
