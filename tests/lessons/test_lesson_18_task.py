@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from course_utils.lessons.lesson_18 import experiments, figures, passing, task
+from course_utils.lessons.lesson_18 import experiments, figures, passing, suspects, task
+from course_utils.methods.ppo import group_advantages
 from course_utils.world.lists import RELATIONS, load_lists, verify
 
 
@@ -36,18 +37,21 @@ def test_pass_at_k_is_the_mean_over_all_choices():
 def test_the_interval_holds_the_mean_and_shrinks_with_more_questions():
     few, many = (torch.arange(2 * count) % 2 for count in (5, 500))
     for values in (few, many):
-        mean, low, high = passing.bootstrap_interval(values)
+        mean, low, high = passing.question_interval(values)
         assert mean == 0.5 and low <= mean <= high
-    assert passing.bootstrap_interval(many)[2] - passing.bootstrap_interval(many)[1] < 0.1
-    assert passing.bootstrap_interval(few)[2] - passing.bootstrap_interval(few)[1] > 0.4
+    assert passing.question_interval(many)[2] - passing.question_interval(many)[1] < 0.1
+    assert passing.question_interval(few)[2] - passing.question_interval(few)[1] > 0.4
 
 
 def test_votes_and_chance():
     assert passing.majority(["a", "b", "b"]) == "b"
-    rows = load_lists("held_out", "several")[:3]
+    rows = load_lists("held_out", "one")[:14]  # six relations in turn, twice, and two more
     moved = passing.shifted(rows)
-    assert [row["answers"] for row in moved] == [row["answers"] for row in (rows[1], rows[2], rows[0])]
     assert [row["prompt"] for row in moved] == [row["prompt"] for row in rows]
+    assert moved[0]["answers"] == rows[6]["answers"] and moved[6]["answers"] == rows[12]["answers"]
+    assert moved[12]["answers"] == rows[0]["answers"], "the last of a relation gets its first"
+    alone = passing.shifted(rows[:3])
+    assert [row["answers"] for row in alone] == [row["answers"] for row in (rows[1], rows[2], rows[0])]
 
 
 ANSWERS = ["Lima", "Oslo", "Paris"]
@@ -70,10 +74,16 @@ def test_verifiers_with_and_without_a_hole(text, strict, loose, mended):
     assert task.names_all_and_no_more(text, ANSWERS) == mended
 
 
-def test_mixed_groups_are_those_of_the_bug_hunt():
+def test_the_suspects_of_the_bug_hunt_get_their_verdicts():
     """A group with one score throughout gets advantages when prompts are mixed; it should get none."""
-    scores = torch.tensor([1.0, 1, 0, 0])
-    assert experiments.mixed_advantages(scores, 2).abs().min() > 0
+    assert suspects.mixed_advantages(torch.tensor([1.0, 1, 0, 0]), 2).abs().min() > 0
+    verdicts = {
+        "mixed": suspects.mixed_advantages,
+        "whole batch": suspects.batch_advantages,
+        "sound": group_advantages,
+    }
+    found = [suspects.group_fault(function) for function in verdicts.values()]
+    assert found == list(verdicts)
 
 
 def test_figures_show_what_they_are_given():
@@ -82,12 +92,27 @@ def test_figures_show_what_they_are_given():
     ax = plt.gcf().axes[0]
     assert [line.get_label() for line in ax.lines] == ["short before", "short after", "long before"]
     assert [int(text.get_text()) for text in ax.get_xticklabels()] == list(passing.KS)
-    rows = [{name: i / 10 for name in figures.PANELS} for i in range(5)]
-    figures.training(rows, "title")
-    assert [ax.get_title("left") for ax in plt.gcf().axes] == list(figures.PANELS.values())
+    rows = [{name: i / 10 for name in figures.GAUGE_LABELS} for i in range(5)]
+    figures.one_training(rows, "title")
+    assert [ax.get_title("left") for ax in plt.gcf().axes] == list(figures.GAUGE_LABELS.values())[:4]
     figures.silent_share(4)
     assert plt.gcf().axes[0].lines[0].get_ydata()[[0, 50, 100]] == pytest.approx([1, 0.125, 1])
     runs = [{f"short_{k}": shift for k in passing.KS} for shift in (0.2, 0.4)]
-    figures.curve_bands({"short lists": {"start": runs}}, "pass@k", "title")
+    figures.curve_bands({"short": {"start": runs}}, "title")
     assert plt.gcf().axes[0].lines[0].get_ydata() == pytest.approx([0.3] * len(passing.KS))
+    runs = [{"entropy": [shift, 2 * shift], "length": [3, 4]} for shift in (0.2, 0.4)]
+    figures.training_gauges({"a": runs}, "title", ("entropy", "length"))
+    assert plt.gcf().axes[0].lines[0].get_ydata() == pytest.approx([0.3, 0.6])
+    assert plt.gcf().axes[1].lines[0].get_xdata() == pytest.approx([1, 2])
     plt.close("all")
+
+
+def test_runs_are_found_by_their_whole_point(monkeypatch):
+    rows = [
+        {"point": point, "result": number}
+        for number, point in enumerate([{"updates": 4}, {"updates": 4, "clip_high": 0.5}, {"group": 4}])
+    ]
+    monkeypatch.setattr("course_utils.stored_runs.load_sweep", lambda name: {"rows": rows})
+    assert experiments.runs_at("any", updates=4) == [0]
+    assert experiments.runs_at("any", updates=4, clip_high=0.5) == [1]
+    assert experiments.runs_at("any", group=4) == [2]

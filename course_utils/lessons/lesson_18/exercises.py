@@ -7,7 +7,8 @@ import torch
 from course_utils.checks.compare import call, compare
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_18.passing import pass_at_k
-from course_utils.methods.grpo import grpo_loss, token_weights
+from course_utils.lessons.lesson_18.suspects import batch_advantages, group_fault, mixed_advantages
+from course_utils.methods.grpo import centred_advantages, grpo_loss, token_weights
 from course_utils.methods.ppo import group_advantages
 
 
@@ -58,9 +59,8 @@ PASS_MISTAKES = [
         _each(lambda c, n, k: 1 - (1 - c / n) ** k),
     ),
     (
-        "This is whether any of all the answers is right: pass@total. Count the choices of k "
-        "answers that are "
-        "all wrong.",
+        "This is whether any of all the answers is right: pass@total. Count the choices of k answers that "
+        "are all wrong.",
         _each(lambda c, n, k: c > 0),
     ),
     ("k has no effect: this is pass@1, the share of right answers.", _each(lambda c, n, k: c / n)),
@@ -73,8 +73,8 @@ PASS_MISTAKES = [
         _each(lambda c, n, k: math.comb(c, k) / math.comb(n, k)),
     ),
     (
-        "This is k times the share of right answers. Chances of events that can happen together "
-        "do not add up.",
+        "This is k times the share of right answers. Chances of events that can happen together do not add "
+        "up.",
         _each(lambda c, n, k: min(1, k * c / n)),
     ),
     (
@@ -435,6 +435,86 @@ LOSS_MISTAKES = [
 ]
 
 
+def _advantage_functions():
+    """Functions of all three kinds, in more than one guise."""
+    return [
+        (group_advantages,),
+        (mixed_advantages,),
+        (batch_advantages,),
+        (centred_advantages,),
+        (_by_columns,),
+        (lambda scores, group: scores - scores.mean(),),
+    ]
+
+
+def _by_columns(scores, group):
+    """Another one that mixes prompts: every group-th answer belongs together."""
+    others = torch.stack([scores[first::group].mean() for first in range(group)])
+    return scores - others.repeat(len(scores) // group)
+
+
+SILENT, SPEAKING = torch.tensor([1.0, 1, 0, 0]), torch.tensor([1.0, 0, 1, 0])
+
+
+def _fault_by_silent_groups(advantages):
+    return "mixed" if advantages(SILENT, 2).any() else "sound"
+
+
+def _fault_by_speaking_groups(advantages):
+    return "sound" if advantages(SPEAKING, 2).any() else "mixed"
+
+
+def _fault_of_equal_scores(advantages):
+    return "whole batch" if advantages(torch.ones(4), 2).any() else "sound"
+
+
+def _fault_in_three_prompts(advantages):
+    """Right, with groups of 3 and other scores."""
+    silent = advantages(torch.tensor([2.0, 2, 2, 5, 5, 5, 0, 0, 0]), 3)
+    speaking = advantages(torch.tensor([2.0, 5, 0, 2, 5, 0, 2, 5, 0]), 3)
+    if silent.abs().max() == 0:
+        return "sound"
+    return "mixed" if speaking.abs().max() == 0 else "whole batch"
+
+
+def _fault_in_one_batch(advantages):
+    """Right: does an advantage change with the scores of its own prompt, with those of the other one?"""
+    base = advantages(torch.tensor([1.0, 0, 0, 0]), 2)
+    own, others = (advantages(torch.tensor(scores), 2) for scores in ([1.0, 1, 0, 0], [1.0, 0, 0, 1]))
+    if others[0] == base[0]:
+        return "sound" if own[0] != base[0] else "mixed"
+    return "whole batch"
+
+
+FAULT_MISTAKES = [
+    (
+        "Two prompts without a signal alone do not separate the two faults: both give advantages there. Try "
+        "two prompts with the scores 1, 0 and 1, 0 as well.",
+        _fault_by_silent_groups,
+    ),
+    (
+        "This tries prompts that have a signal. The mean of the whole batch gives advantages there too, as a "
+        "sound function does. Try two prompts without a signal first: 1, 1 and 0, 0.",
+        _fault_by_speaking_groups,
+    ),
+    (
+        "A batch of equal scores has no advantages in any of the three. Give the two prompts different "
+        "scores.",
+        _fault_of_equal_scores,
+    ),
+    (
+        "The two faults are exchanged: where prompts are mixed, first answers are compared with first "
+        "answers, so 1, 0 and 1, 0 give no advantages.",
+        lambda advantages: {"mixed": "whole batch", "whole batch": "mixed"}.get(
+            group_fault(advantages), "sound"
+        ),
+    ),
+    (
+        "A function without a fault is sound: it gives no advantages to 1, 1 and 0, 0.",
+        lambda advantages: {"sound": "mixed", "mixed": "sound"}.get(group_fault(advantages), "whole batch"),
+    ),
+]
+
 AGAIN = 'Run the cells again from here to the end of "Training".'
 
 EXERCISES = [
@@ -448,8 +528,8 @@ EXERCISES = [
             pass_at_k,
             _passes,
             PASS_MISTAKES,
-            else_="With 1 right answer of 4 the chance that 2 of them hold it is 1 - C(3, 2) / C(4, "
-            "2) = 1/2.",
+            else_="With 1 right answer of 4 the chance that 2 of them hold it is 1 - C(3, 2) / C(4, 2), "
+            "which is 1/2.",
         ),
         wrong=[
             (_each(lambda c, n, k: 0.5), "With 1 right answer of 4"),
@@ -458,13 +538,11 @@ EXERCISES = [
         ],
         right=[_as_factors, _by_log_gamma],
         hints=(
-            "Choose k of the `total` answers. There are C(total, k) ways. In how many of them "
-            "are all k wrong? "
-            "Those hold none of the right answers.",
-            "For each count in right: math.comb(total - count, k) / math.comb(total, k) is the "
-            "chance that all "
-            "are wrong (math.comb is 0 where there are fewer than k wrong ones). One minus that, as a tensor "
-            "[questions].",
+            "Choose k of the `total` answers. There are C(total, k) ways. In how many of them are all k "
+            "wrong? Those hold none of the right answers.",
+            "For each count in right: math.comb(total - count, k) / math.comb(total, k) is the chance that "
+            "all are wrong (math.comb is 0 where there are fewer than k wrong ones). One minus that, as a "
+            "tensor [questions].",
         ),
         then="All curves below are made with yours. Run the cells below again.",
     ),
@@ -479,8 +557,7 @@ EXERCISES = [
             _advantages,
             ADVANTAGE_MISTAKES,
             else_="A group with the scores 1, 0, 0, 0 has the mean 1/4 and the deviation 1/2: its "
-            "advantages are "
-            "1.5 and three times -0.5.",
+            "advantages are 1.5 and three times -0.5.",
         ),
         wrong=[
             (_advantages_in_place, "changes its argument scores in place"),
@@ -489,9 +566,8 @@ EXERCISES = [
         ],
         right=[_one_by_one, _by_repeat],
         hints=(
-            "An answer is good if it is better than the other answers to the same prompt. "
-            "Subtract the group's "
-            "mean, and divide by the group's standard deviation.",
+            "An answer is good if it is better than the other answers to the same prompt. Subtract the "
+            "group's mean, and divide by the group's standard deviation.",
             "scores.view(-1, group) is [prompts, group]; mean(1, keepdim=True) and std(1, keepdim=True) are "
             "[prompts, 1]. Add 1e-4 to the deviation, since it may be 0. Flatten to [rows].",
         ),
@@ -507,9 +583,8 @@ EXERCISES = [
             token_weights,
             _masks,
             WEIGHT_MISTAKES,
-            else_="Two answers of 1 and 3 tokens, a limit of 10: grpo weighs their tokens 1/2 and "
-            "1/6, dapo 1/4 "
-            "and 1/4, dr_grpo 1/20 and 1/20.",
+            else_="Two answers of 1 and 3 tokens, a limit of 10: grpo weighs their tokens 1/2 and 1/6, "
+            "dapo 1/4 and 1/4, dr_grpo 1/20 and 1/20.",
         ),
         wrong=[
             (_weights_in_place, "changes its argument mask in place"),
@@ -520,11 +595,10 @@ EXERCISES = [
         hints=(
             "Every one of the three is the mask divided by something. In grpo it is the answer's own length "
             "and the number of answers; in dapo the number of all tokens; in dr_grpo a constant.",
-            "mask.sum(1, keepdim=True) is [rows, 1], the lengths; len(mask) the number of "
-            "answers; mask.sum() "
-            "all tokens; limit the most tokens of an answer.",
+            "mask.sum(1, keepdim=True) is [rows, 1], the lengths; len(mask) the number of answers; "
+            "mask.sum() all tokens; limit the most tokens of an answer.",
         ),
-        then=f"The figure below and the three normalisers of TRL are compared with yours. {AGAIN}",
+        then="The table below is made with yours, and TRL's three normalisers are compared with them.",
     ),
     Exercise(
         name="grpo_loss",
@@ -537,8 +611,7 @@ EXERCISES = [
             _losses,
             LOSS_MISTAKES,
             else_="The loss of a token is the larger of -advantage * ratio and -advantage * clipped "
-            "ratio; the "
-            "result is the sum of weights * loss.",
+            "ratio; the result is the sum of weights * loss.",
             gradient=("log_probs", "advantages"),
             extremes=[
                 (
@@ -559,10 +632,37 @@ EXERCISES = [
             "As PPO's loss in lesson 12, with three changes: one advantage for all tokens of an answer, two "
             "limits for the ratio, and a weighted sum in place of the mean.",
             "ratio = exp(log_probs - old_log_probs), [rows, tokens]; clamp it to 1 - clip_low and 1 + "
-            "clip_high; advantages.detach()[:, None] is [rows, 1]; torch.maximum of the two "
-            "losses; (weights * "
-            "loss).sum().",
+            "clip_high; advantages.detach()[:, None] is [rows, 1]; torch.maximum of the two losses; "
+            "(weights * loss).sum().",
         ),
         then=f"The training below calls yours for every step. {AGAIN}",
+    ),
+    Exercise(
+        name="group_fault",
+        lesson="18",
+        minutes=8,
+        difficulty=2,
+        reference=group_fault,
+        check=compare(
+            group_fault,
+            _advantage_functions,
+            FAULT_MISTAKES,
+            else_="The function is called as advantages(scores, group); scores of four answers to two "
+            "prompts are enough.",
+        ),
+        wrong=[
+            (lambda advantages: "batch", "scores of four answers"),
+            (lambda advantages: None, "Is there a return"),
+            (lambda: "mixed", "should take the arguments"),
+        ],
+        right=[_fault_in_three_prompts, _fault_in_one_batch],
+        hints=(
+            "Make the scores by hand. What does a sound function give to two prompts without a signal, one "
+            "all right and one all wrong? And what if both prompts have the scores 1, 0?",
+            "advantages(torch.tensor([1.0, 1, 0, 0]), 2).any() is False for a sound function. For the scores "
+            "1, 0, 1, 0 it is False where prompts are mixed, since first answers are compared with first "
+            "answers, and True where the mean is that of the whole batch.",
+        ),
+        then="The verdicts below are yours.",
     ),
 ]

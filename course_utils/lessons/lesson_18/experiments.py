@@ -10,14 +10,14 @@ import time
 
 from course_utils.stored_runs import sweep
 
-CHOICE = (5,)  # the seed that settings are chosen at: none of those that are reported
+_CHOICE = (5,)  # the seed that settings are chosen at: none of those that are reported
 PRACTICE = 400  # lists that GRPO draws its prompts from
 SHORT_LISTS, LONG_LISTS, VALIDATION = 30, 8, 36  # questions that a policy is judged by
 SAMPLES, FEW_SAMPLES = 128, 32  # answers to each: for the curves, and where pass@16 is enough
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3)
 GRPO_RUN = {"iterations": 16, "batch_size": 64, "group": 8}
-GAUGES = ("score", "silent", "entropy", "clipped", "length")
-BEST_RATES = {"GRPO": 1e-4, "GRPO, rank 1": 3e-3, "right samples": 3e-4, "true answers": 3e-4}  # grpo_rates
+KEPT_GAUGES = ("score", "silent", "entropy", "clipped", "length")
+LIST_RATES = {"GRPO": 1e-4, "GRPO, rank 1": 3e-3, "right samples": 3e-4, "true answers": 3e-4}  # grpo_rates
 TRUE_STEPS = 135  # of tuning on true answers: about the seconds that GRPO takes
 THREE = range(3)  # seeds where nothing but a table rests on the runs
 
@@ -48,11 +48,11 @@ def pass_of(model, tokenizer, rows, seed, samples=16, **options):
 
 def pass_by_k(right, total, name, ks):
     """{NAME_k, NAME_k_low, NAME_k_high}: pass@k with its interval over questions."""
-    from course_utils.lessons.lesson_18.passing import bootstrap_interval, pass_at_k
+    from course_utils.lessons.lesson_18.passing import question_interval, pass_at_k
 
     result = {}
     for k in ks:
-        mean, low, high = bootstrap_interval(pass_at_k(right, total, k))
+        mean, low, high = question_interval(pass_at_k(right, total, k))
         result |= {f"{name}_{k}": mean, f"{name}_{k}_low": low, f"{name}_{k}_high": high}
     return result
 
@@ -128,12 +128,12 @@ def trained_by_grpo(seed, *, judge=None, advantages=None, rank=None, tokens=None
         task.verifier(tokenizer, rows, judge or task.verify),
         encode_prompts(tokenizer, [row["prompt"] for row in rows]),
         sampling_of(tokenizer, tokens or task.LIST_TOKENS),
-        GRPOSettings(**{**GRPO_RUN, "lr": BEST_RATES["GRPO"], "seed": seed, **settings}),
+        GRPOSettings(**{**GRPO_RUN, "lr": LIST_RATES["GRPO"], "seed": seed, **settings}),
         advantages=advantages or group_advantages,
         label=f"GRPO, seed {seed}",
     )
     seconds = time.perf_counter() - began
-    gauges = {name: [round(row[name], 4) for row in history] for name in GAUGES}
+    gauges = {name: [round(row[name], 4) for row in history] for name in KEPT_GAUGES}
     return policy, tokenizer, {"measured_seconds": seconds, **gauges}
 
 
@@ -173,7 +173,7 @@ def tuned_on_answers(method, seed, lr):
         {"lists": lists, "steps": steps, "lr": lr}
         for lists, steps, lr in [(64, 40, 5e-4), (400, 20, 5e-4), (400, 40, 5e-4), (400, 80, 5e-4)]
     ],
-    seeds=CHOICE,
+    seeds=_CHOICE,
     tolerance=0.5,
 )
 def list_starts(point: dict, seed: int) -> dict:
@@ -206,7 +206,7 @@ def list_starts(point: dict, seed: int) -> dict:
         }.items()
         for lr in rates
     ],
-    seeds=CHOICE,
+    seeds=_CHOICE,
     tolerance=0.5,
 )
 def grpo_rates(point: dict, seed: int) -> dict:
@@ -234,7 +234,7 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
     if method == "GRPO":
         policy, tokenizer, numbers = trained_by_grpo(seed)
         return {**on_both_strata(policy, tokenizer, seed), **numbers}
-    policy, tokenizer, numbers = tuned_on_answers(method, seed, BEST_RATES[method])
+    policy, tokenizer, numbers = tuned_on_answers(method, seed, LIST_RATES[method])
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
 
 
@@ -246,7 +246,7 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
         {"group": 4},
         {"updates": 4},
         {"updates": 4, "clip_high": 0.5},
-        {"rank": 1, "lr": BEST_RATES["GRPO, rank 1"]},
+        {"rank": 1, "lr": LIST_RATES["GRPO, rank 1"]},
     ],
     seeds=THREE,
     sampled=True,
@@ -308,7 +308,7 @@ def verifier_hole(point: dict, seed: int) -> dict:
     }
 
 
-def runs_of(name: str, **point) -> list[dict]:
+def runs_at(name: str, **point) -> list[dict]:
     """The results of a stored sweep at one point, one for each seed."""
     from course_utils.stored_runs import load_sweep
 

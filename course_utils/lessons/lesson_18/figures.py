@@ -39,7 +39,7 @@ def curve_bands(strata: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]
         bands(found, "", "", "", logx=True, ax=ax)
 
 
-PANELS = {
+GAUGE_LABELS = {
     "score": "right answers (share)",
     "silent": "silent groups (share)",
     "entropy": "entropy (nats per token)",
@@ -48,10 +48,10 @@ PANELS = {
 }
 
 
-def training(rows: Sequence[Mapping[str, float]], title: str) -> None:
+def one_training(rows: Sequence[Mapping[str, float]], title: str) -> None:
     """The gauges of one training by iteration, pale, and smoothed; without the clip's."""
     _, axes = figure(title, "iteration", "", columns=4)
-    for ax, (name, label) in zip(axes, PANELS.items(), strict=False):
+    for ax, (name, label) in zip(axes, GAUGE_LABELS.items(), strict=False):
         values = [row[name] for row in rows]
         steps = range(1, len(values) + 1)
         ax.plot(steps, values, color=COLOURS[0], alpha=0.3)
@@ -60,7 +60,7 @@ def training(rows: Sequence[Mapping[str, float]], title: str) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
-def gauges(
+def training_gauges(
     trainings: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], title: str, names: Sequence[str]
 ) -> None:
     """Gauges of stored trainings by iteration, a panel a gauge: means with the range of the seeds.
@@ -74,7 +74,7 @@ def gauges(
             for name, runs in trainings.items()
         }
         bands(found, "", "", "", ax=ax)
-        ax.set(title=PANELS[gauge], ylim=(0, None))
+        ax.set(title=GAUGE_LABELS[gauge], ylim=(0, None))
 
 
 def silent_share(group: int = 8) -> None:

@@ -19,7 +19,7 @@ def pass_at_k(right, total, k):
     return torch.tensor(chances)
 
 
-def bootstrap_interval(values, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+def question_interval(values, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
     """(mean, low, high): 95% of the means of as many questions, drawn again with replacement (bootstrap)."""
     values = torch.as_tensor(values, dtype=torch.float)
     generator = torch.Generator().manual_seed(seed)
