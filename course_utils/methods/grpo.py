@@ -78,73 +78,18 @@ class GRPOSettings:
     seed: int = 0
 
 
-def train_grpo(
-    model,
-    reward,
-    prompts,
-    sampling,
-    settings,
-    *,
-    reference=None,
-    advantages=group_advantages,
-    policy_loss=grpo_loss,
-    on_iteration=None,
-    label="GRPO",
-):
-    """Trains what requires a gradient of the model, in place, and returns a row of numbers an iteration.
+@torch.no_grad()
+def grpo_experience(model, reference, reward, batch, settings, advantages=group_advantages):
+    """Adds to a rollout what the update needs: log-probabilities [rows, tokens - 1] and advantages [rows].
 
-    reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token ids. sampling: what
-    rollouts.rollout takes beside them. reference: frozen, needed where beta is not 0.
-
-    score: mean reward. silent: share of groups without a signal; all_right: of groups with full scores
-    everywhere. entropy: nats a token, from what was sampled. clipped: share of tokens outside the clip.
+    Also gives numbers to look at. score: mean reward. silent: share of groups without a signal. entropy: nats
+    per token, estimated from what was sampled. kl: from the reference, in nats per answer.
     """
-    if settings.beta and reference is None:
-        raise ValueError("a KL penalty needs the reference: pass reference=, or beta=0")
-    model.eval()  # no dropout, so that the ratio starts at 1
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not parameters:
-        raise ValueError("nothing of the model requires a gradient, so nothing would be trained")
-    optimizer = torch.optim.Adam(parameters, lr=settings.lr, fused=True)
-
-    def step(batch, rng):
-        with torch.no_grad():
-            row = _judge(model, reference, reward, batch, settings, advantages)
-        rows = settings.batch_size // settings.updates
-        seen = []
-        for part in shuffled(batch, rows, rng) if settings.updates > 1 else [batch]:
-            loss, clipped = _loss(model, part, settings, sampling["max_new_tokens"], policy_loss)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            seen.append({"clipped": clipped})
-        return row | mean_of_rows(seen)
-
-    return learn(
-        model,
-        prompts,
-        step,
-        sampling,
-        iterations=settings.iterations,
-        batch_size=settings.batch_size,
-        group=settings.group,
-        seed=settings.seed,
-        on_iteration=on_iteration,
-        label=label,
-    )
-
-
-def _judge(model, reference, reward, batch, settings, advantages):
-    """Adds scores, advantages and log-probabilities to a rollout, and gives numbers to look at."""
-    mask = answer_mask(batch)
-    scores = reward(batch)
+    mask, scores = answer_mask(batch), reward(batch)
     batch["log_probs"] = fast_token_log_probs(model, batch)
-    silent = silent_groups(scores, settings.group)
     row = {
         "score": scores.mean().item(),
-        "silent": silent.float().mean().item(),
-        "all_right": (silent & (scores.view(-1, settings.group)[:, 0] >= 1)).float().mean().item(),
+        "silent": silent_groups(scores, settings.group).float().mean().item(),
         "entropy": -masked_mean(batch["log_probs"], mask).item(),
         "length": mask.sum(1).mean().item(),
         "kl": 0.0,
@@ -156,18 +101,49 @@ def _judge(model, reference, reward, batch, settings, advantages):
         if settings.kl_in == "reward":
             scores = scores - settings.beta * kl
     batch["advantages"] = advantages(scores, settings.group)
-    return row
+    return batch, row
 
 
-def _loss(model, batch, settings, limit, policy_loss):
-    """(loss, share of tokens outside the clip) of a part of a batch."""
+def grpo_batch_loss(model, batch, settings, limit):
+    """(loss, share of tokens outside the clip) of a batch of experience or a part of it."""
     mask = answer_mask(batch)
     weights = token_weights(mask, settings.loss_type, limit)
-    log_probs = fast_token_log_probs(model, batch)
-    clips = (settings.clip_low, settings.clip_high)
-    loss = policy_loss(log_probs, batch["log_probs"], batch["advantages"], weights, *clips)
+    log_probs, old = fast_token_log_probs(model, batch), batch["log_probs"]
+    loss = grpo_loss(log_probs, old, batch["advantages"], weights, settings.clip_low, settings.clip_high)
     if settings.beta and settings.kl_in == "loss":
         loss = loss + settings.beta * (weights * k3(log_probs, batch["reference"])).sum()
-    ratio = (log_probs.detach() - batch["log_probs"]).exp()
+    ratio = (log_probs.detach() - old).exp()
     outside = (ratio < 1 - settings.clip_low) | (ratio > 1 + settings.clip_high)
     return loss, masked_mean(outside.float(), mask).item()
+
+
+def train_grpo(
+    model, reward, prompts, sampling, settings, *, reference=None, advantages=group_advantages, label="GRPO"
+):
+    """Trains what requires a gradient of the model, in place, and returns a row of numbers an iteration.
+
+    reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token ids. sampling: what
+    rollouts.rollout takes beside them. reference: frozen, needed where beta is not 0.
+    """
+    if settings.beta and reference is None:
+        raise ValueError("a KL penalty needs the reference: pass reference=, or beta=0")
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ValueError("nothing of the model requires a gradient, so nothing would be trained")
+    model.eval()  # no dropout, so that the ratio starts at 1
+    optimizer = torch.optim.Adam(parameters, lr=settings.lr, fused=True)
+
+    def step(batch, rng):
+        batch, row = grpo_experience(model, reference, reward, batch, settings, advantages)
+        seen = []
+        for part in shuffled(batch, settings.batch_size // settings.updates, rng):
+            loss, clipped = grpo_batch_loss(model, part, settings, sampling["max_new_tokens"])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            seen.append({"clipped": clipped})
+        return row | mean_of_rows(seen)
+
+    numbers = {name: getattr(settings, name) for name in ("iterations", "batch_size", "group", "seed")}
+    return learn(model, prompts, step, sampling, label=label, **numbers)

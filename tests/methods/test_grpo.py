@@ -8,12 +8,13 @@ from course_utils.methods.grpo import (
     LOSS_TYPES,
     GRPOSettings,
     centred_advantages,
+    grpo_experience,
     grpo_loss,
     silent_groups,
     token_weights,
     train_grpo,
 )
-from course_utils.methods.rollouts import answer_mask, frozen_copy
+from course_utils.methods.rollouts import answer_mask, frozen_copy, rollout
 
 MASK = torch.tensor([[0, 1, 0, 0, 0], [0, 1, 1, 1, 0], [1, 1, 1, 1, 0]]).float()
 SAMPLING = {"max_new_tokens": 6, "stop_ids": [0], "pad_id": 0}
@@ -98,28 +99,37 @@ def test_a_penalty_keeps_the_policy_near(model, kl_in):
     assert ends[5.0] < ends[0.0] / 2
 
 
-def test_the_learners_functions_are_called(model):
+def test_the_advantages_that_are_passed_are_called_once_an_iteration(model):
     called = []
 
     def advantages(scores, group):
-        called.append("advantages")
+        called.append(scores)
         return ppo.group_advantages(scores, group)
 
-    def policy_loss(*arguments):
-        called.append("loss")
-        return grpo_loss(*arguments)
-
     settings = GRPOSettings(iterations=2, lr=1e-3, batch_size=8, group=4, updates=2)
-    train_grpo(
-        model.requires_grad_(True),
-        likes_even,
-        [[1, 2]],
-        SAMPLING,
-        settings,
-        advantages=advantages,
-        policy_loss=policy_loss,
-    )
-    assert called == 2 * ["advantages", "loss", "loss"]
+    prompts = [[1, 2]]
+    train_grpo(model.requires_grad_(True), likes_even, prompts, SAMPLING, settings, advantages=advantages)
+    assert [scores.shape for scores in called] == 2 * [(8,)]
+
+
+def test_the_penalty_in_the_reward_is_paid_before_the_groups_are_compared(model):
+    """k1 of the whole answer, minus beta times, in the scores; in the loss the scores stay as they are."""
+    policy, reference = frozen_copy(model), frozen_copy(model)
+    with torch.no_grad():
+        policy.transformer.ln_f.weight.mul_(1.1)
+    found = {}
+    for kl_in in ("loss", "reward"):
+        generator = torch.Generator().manual_seed(0)
+        batch = rollout(policy, 4 * [[1, 2]], generator=generator, **SAMPLING)
+        settings = GRPOSettings(iterations=1, lr=1e-3, batch_size=4, group=4, beta=2.0, kl_in=kl_in)
+        batch, row = grpo_experience(
+            policy, reference, likes_even, batch, settings, advantages=lambda scores, group: scores
+        )
+        found[kl_in] = batch["advantages"]
+    log_ratio = ((batch["log_probs"] - batch["reference"]) * answer_mask(batch)).sum(1)
+    assert torch.equal(found["loss"], likes_even(batch))
+    assert torch.allclose(found["reward"], found["loss"] - 2 * log_ratio, atol=1e-6)
+    assert row["kl"] == pytest.approx(log_ratio.mean().item(), abs=1e-6) and log_ratio.abs().max() > 0.01
 
 
 def test_only_what_requires_a_gradient_moves(model):

@@ -48,7 +48,7 @@ def pass_of(model, tokenizer, rows, seed, samples=16, **options):
 
 def pass_by_k(right, total, name, ks):
     """{NAME_k, NAME_k_low, NAME_k_high}: pass@k with its interval over questions."""
-    from course_utils.lessons.lesson_18.passing import question_interval, pass_at_k
+    from course_utils.lessons.lesson_18.passing import pass_at_k, question_interval
 
     result = {}
     for k in ks:
