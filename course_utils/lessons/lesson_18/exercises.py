@@ -488,6 +488,11 @@ def _fault_in_one_batch(advantages):
 
 FAULT_MISTAKES = [
     (
+        "A batch of equal scores has no advantages in any of the three. Give the two prompts different "
+        "scores.",
+        _fault_of_equal_scores,
+    ),
+    (
         "Two prompts without a signal alone do not separate the two faults: both give advantages there. Try "
         "two prompts with the scores 1, 0 and 1, 0 as well.",
         _fault_by_silent_groups,
@@ -496,11 +501,6 @@ FAULT_MISTAKES = [
         "This tries prompts that have a signal. The mean of the whole batch gives advantages there too, as a "
         "sound function does. Try two prompts without a signal first: 1, 1 and 0, 0.",
         _fault_by_speaking_groups,
-    ),
-    (
-        "A batch of equal scores has no advantages in any of the three. Give the two prompts different "
-        "scores.",
-        _fault_of_equal_scores,
     ),
     (
         "The two faults are exchanged: where prompts are mixed, first answers are compared with first "
