@@ -24,6 +24,10 @@ CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it
     ("12", "clipped_policy_loss", "= train_with(BETA"),
     ("13", "answer_log_probs", "history = train_dpo("),
     ("13", "dpo_loss", "history = train_dpo("),
+    ("18", "pass_at_k", "before = {"),
+    ("18", "group_advantages", "history = train_grpo("),
+    ("18", "token_weights", "history = train_grpo("),
+    ("18", "grpo_loss", "history = train_grpo("),
 ]
 
 

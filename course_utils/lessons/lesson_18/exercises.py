@@ -488,6 +488,13 @@ def _fault_in_one_batch(advantages):
 
 FAULT_MISTAKES = [
     (
+        "The two faults are exchanged: where prompts are mixed, first answers are compared with first "
+        "answers, so 1, 0 and 1, 0 give no advantages.",
+        lambda advantages: {"mixed": "whole batch", "whole batch": "mixed"}.get(
+            group_fault(advantages), "sound"
+        ),
+    ),
+    (
         "A batch of equal scores has no advantages in any of the three. Give the two prompts different "
         "scores.",
         _fault_of_equal_scores,
@@ -501,13 +508,6 @@ FAULT_MISTAKES = [
         "This tries prompts that have a signal. The mean of the whole batch gives advantages there too, as a "
         "sound function does. Try two prompts without a signal first: 1, 1 and 0, 0.",
         _fault_by_speaking_groups,
-    ),
-    (
-        "The two faults are exchanged: where prompts are mixed, first answers are compared with first "
-        "answers, so 1, 0 and 1, 0 give no advantages.",
-        lambda advantages: {"mixed": "whole batch", "whole batch": "mixed"}.get(
-            group_fault(advantages), "sound"
-        ),
     ),
     (
         "A function without a fault is sound: it gives no advantages to 1, 1 and 0, 0.",
