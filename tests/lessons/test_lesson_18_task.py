@@ -26,6 +26,25 @@ def test_long_lists_ask_for_every_relation_once_and_always_the_same():
     assert not facts & theirs
 
 
+def test_a_list_has_more_than_ten_thousand_possible_answers():
+    facts = task.read_jsonl(task.DATA / "facts.jsonl")
+    for relation in RELATIONS:
+        names = {fact["object"] for fact in facts if fact["relation"] == relation}
+        assert len(names) ** 3 > 10_000, relation
+
+
+def test_the_start_and_the_training_ask_for_different_facts():
+    told, practised = (
+        {
+            pair
+            for row in task.tune_lists(half, 60)
+            for pair in zip(row["relations"], row["subjects"], strict=True)
+        }
+        for half in ("told", "practice")
+    )
+    assert told and practised and not told & practised
+
+
 def test_pass_at_k_is_the_mean_over_all_choices():
     for right, total, k in ((1, 5, 2), (3, 6, 4), (0, 4, 3), (4, 4, 1)):
         outcomes = [1] * right + [0] * (total - right)
