@@ -135,3 +135,31 @@ def test_runs_are_found_by_their_whole_point(monkeypatch):
     assert experiments.runs_at("any", updates=4) == [0]
     assert experiments.runs_at("any", updates=4, clip_high=0.5) == [1]
     assert experiments.runs_at("any", group=4) == [2]
+
+
+def test_answers_come_back_to_their_questions(monkeypatch):
+    """They are sampled by length, 256 at a time; what did not end is empty."""
+    ids = {"long": [1, 2, 3], "short": [1]}
+    monkeypatch.setattr(task, "encode_prompts", lambda tokenizer, asked: [ids[each] for each in asked])
+    monkeypatch.setattr(task, "sampling_of", lambda tokenizer, tokens: {})
+    monkeypatch.setattr(
+        task,
+        "rollout",
+        lambda model, prompts, **_: {"ended": torch.tensor([len(p) > 1 for p in prompts]), "asked": prompts},
+    )
+    monkeypatch.setattr(task, "answer_texts", lambda tokenizer, batch: [str(ids) for ids in batch["asked"]])
+    found = task.answers_to(torch.nn.Linear(1, 1), None, [{"prompt": "long"}, {"prompt": "short"}], 300)
+    assert found == [["[1, 2, 3]"] * 300, [""] * 300]
+    assert task.count_right(found, [{"answers": ["[1", "2", "3]"]}, {"answers": [""]}]).tolist() == [300, 300]
+
+
+def test_an_answer_is_judged_by_the_row_with_its_request_and_only_if_it_ended(monkeypatch):
+    rows = [
+        {"prompt": [{"content": asked}], "answers": [answer]} for asked, answer in (("x", "a"), ("y", "b"))
+    ]
+    monkeypatch.setattr(task, "requests_of", lambda tokenizer, batch: batch["asked"])
+    monkeypatch.setattr(task, "answer_texts", lambda tokenizer, batch: batch["texts"])
+    batch = {"asked": ["x", "y", "y", "y"], "texts": ["a.", "b.", "a.", "b."]}
+    batch["ended"] = torch.tensor([True, True, True, False])
+    assert task.verifier(None, rows)(batch).tolist() == [1, 1, 0, 0]
+    assert task.verifier(None, rows, lambda text, answers: 1.0)(batch).tolist() == [1, 1, 1, 0]
