@@ -177,7 +177,7 @@ def tuned_on_answers(method, seed, lr):
     tolerance=0.5,
 )
 def list_starts(point: dict, seed: int) -> dict:
-    """A start on validation lists: pass@1, pass@16 and greedy answer of short ones, pass@64 of long ones."""
+    """A start on validation lists: pass@1 and pass@16 of short ones, pass@64 of long ones."""
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import pass_at_k
 
@@ -187,7 +187,6 @@ def list_starts(point: dict, seed: int) -> dict:
     right = task.count_right(answers, short)
     answers = task.answers_to(model, tokenizer, long, 64, seed=seed, new_tokens=task.LONG_TOKENS)
     return {
-        "greedy": pass_of(model, tokenizer, short, seed, 1, temperature=0.0),
         "short_1": pass_at_k(right, FEW_SAMPLES, 1).mean().item(),
         "short_16": pass_at_k(right, FEW_SAMPLES, 16).mean().item(),
         "long_64": pass_at_k(task.count_right(answers, long), 64, 64).mean().item(),
