@@ -1,6 +1,8 @@
 """Stored experiments on lists of facts: starts, rates, GRPO and its controls, its switches, a loose verifier.
 
 The model is the pocket model at quick scale. A run's seed is that of its start, its training and its samples.
+list_starts comes first, then grpo_rates: task.LIST_START and LIST_RATES are chosen by them, and the others
+use both.
 """
 
 import copy
