@@ -4,12 +4,14 @@ import json
 
 import pytest
 import torch
+from filelock import FileLock
 from helpers import tiny_model, tiny_tokenizer
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from course_utils.chatml import IM_END, marker_ids
 from course_utils.commands import cli
+from course_utils.home import umask
 from course_utils.lessons.lesson_17 import export
 from course_utils.lessons.lesson_17.export import ANSWER_TOKENS, QUESTIONS, ask, export_run
 from course_utils.lessons.lesson_17.gguf_files import gguf_fault
@@ -126,7 +128,9 @@ def test_no_file_names_a_place_on_this_machine(exported):
         text = path.read_text(encoding="utf-8")
         assert "of a machine" not in text and "base of mine/" not in text, path
     assert {path.name for path in out.parent.iterdir() if path.name.endswith(".part")} == set()
-    assert oct(out.stat().st_mode & 0o777) == oct((out / "merged").stat().st_mode & 0o777)
+    readable = 0o666 & ~umask()
+    assert {path.stat().st_mode & 0o777 for path in out.rglob("*") if path.is_file()} == {readable}
+    assert out.stat().st_mode & 0o666 == readable
 
 
 def test_an_adapter_for_servers_has_linear_layers_alone(tmp_path):
@@ -216,6 +220,11 @@ def test_the_command_finds_the_base_or_says_what_to_do(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path / "other")
     assert "trained on base of mine. Say where that model lies: --base FOLDER" in told(run)
     assert "its weights differ" in told(run, "--base", other)
+    (tmp_path / "other" / "x").mkdir()
+    later = tmp_path / "other" / "x" / "later"
+    with FileLock(later.with_name(".later.lock"), is_singleton=False):
+        assert f"another process writes {later}" in told(run, "--out", later)
+    assert not later.exists()
     assert "no such folder" in told(tmp_path / "nothing")
     assert "run.json is missing" in told(other)
     assert f"OUT: {other} exists" in told(run, "--out", other)

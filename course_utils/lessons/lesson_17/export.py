@@ -9,10 +9,11 @@ import importlib.util
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from course_utils.chatml import IM_END, SYSTEM
 from course_utils.home import naming, umask
@@ -128,15 +129,25 @@ def _check_libraries():
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` to write into. It becomes `out` where the block ends well, and else it goes."""
+    part = out.with_name(f"{out.name}.part")
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
     with naming(out.parent, "Name a folder that can be written, on a disk with space, with --out."):
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(f"OUT: another process writes {out}; name another folder with --out") from None
+        shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
+        part.mkdir()
         try:
             yield part
-            part.chmod(0o777 & ~umask())
+            for path in part.rglob("*"):  # a server may be another user's, and safetensors writes for its own
+                path.chmod((0o777 if path.is_dir() else 0o666) & ~umask())
             part.rename(out)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+            lock.release()
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _load_run(run, settings, base):
@@ -284,8 +295,8 @@ tags: [sft]
 # {title}, to be served
 
 The result of a run of lesson 17 of the course on fine-tuning ({method} on **{base}**) in the forms that
-servers take. Each form was loaded again and asked {questions} questions: greedy, it answered as the run's model
-does.
+servers take. Each form was loaded again and asked {questions} questions: its greedy answers are those of the
+run's model.
 
 | what | for whom | loaded again by |
 |---|---|---|
@@ -344,7 +355,7 @@ There is no adapter to serve: servers take adapters of `nn.Linear` layers, and G
 """
 
 OLLAMA = """\
-Not tried in Ollama. In this folder:
+Files like this one were tried in llama.cpp (November 2026, GPT-2 and SmolLM2), not in Ollama. In this folder:
 
 ```
 ollama create {name} -f Modelfile
