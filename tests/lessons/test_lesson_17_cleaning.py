@@ -240,9 +240,9 @@ def test_notes_stay_with_a_conversation_that_is_shortened(model, tokenizer):
 def test_long_texts_without_spaces_are_read_once():
     began = time.perf_counter()
     for piece in ("aaaa", "a.a.", "1 1 ", "éééé", "a-a-"):
-        found_in(50_000 * piece)
-        templates_of([50_000 * piece])
-    assert time.perf_counter() - began < 20
+        found_in(20_000 * piece)
+        templates_of([20_000 * piece])
+    assert time.perf_counter() - began < 15
 
 
 # ---------------------------------------------------------------------------------------- templates
