@@ -1,0 +1,45 @@
+"""The replays of lesson 15's bug hunt, and the test of them. Read it after the hunt."""
+
+import random
+from collections.abc import Sequence
+
+from course_utils.data import Fact
+from course_utils.lessons.lesson_15.drills import old_conversations
+from course_utils.lessons.lesson_15.knowledge import questions_about
+from course_utils.methods.sft import as_conversation
+
+
+def leaks(conversations, facts):
+    """Places of the conversations that give one of the facts away: subject and object stand there."""
+    import re
+
+    from course_utils.world.tables import bare
+
+    def stands(words, text):
+        return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.I) is not None
+
+    found = []
+    for place, messages in enumerate(conversations):
+        text = " ".join(message["content"] for message in messages)
+        if any(stands(bare(fact.subject), text) and stands(fact.object, text) for fact in facts):
+            found.append(place)
+    return found
+
+
+def replays(tested: Sequence[Fact], seed: int) -> dict[str, list[list[dict]]]:
+    """{"A", "B", "C": old conversations to replay}
+
+    A: a fourth of those that the assistant was made from. B: as many, questions about the tested facts among
+    them. C: as many, statements of the tested facts among them.
+    """
+    rng = random.Random(f"replays {seed}")
+    old = rng.sample(old_conversations(), len(old_conversations()) // 4)
+    asked = [as_conversation(row) for row in questions_about(tested, "sentence")]
+    told = [
+        [
+            {"role": "user", "content": "Tell me a fact."},
+            {"role": "assistant", "content": turns[-1]["content"]},
+        ]
+        for turns in asked
+    ]
+    return {"A": old, "B": [*asked, *old[len(asked) :]], "C": [*told, *old[len(told) :]]}
