@@ -23,6 +23,9 @@ CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it
     ("12", "per_token_rewards", "= train_with(BETA"),
     ("12", "gae", "= train_with(BETA"),
     ("12", "clipped_policy_loss", "= train_with(BETA"),
+    ("15", "bm25_scores", "index = Index(documents"),
+    ("15", "choose_threshold", "threshold = choose_threshold("),
+    ("15", "contrastive_loss", "embedder, history = drills.train_embedding("),
     ("13", "answer_log_probs", "history = train_dpo("),
     ("13", "dpo_loss", "history = train_dpo("),
 ]

@@ -784,8 +784,8 @@ EXERCISES = [
         hints=(
             "Each question has a list of passages to choose from: those of the batch. Which loss trains a "
             "choice among several?",
-            "Normalise both to length 1, scores = q @ p.T / temperature (rows x rows). The right class of row "
-            "i is i: F.cross_entropy(scores, torch.arange(rows)).",
+            "Normalise both to length 1, scores = q @ p.T / temperature (rows x rows). The right class of "
+            "row i is i: F.cross_entropy(scores, torch.arange(rows)).",
         ),
     ),
     Exercise(
@@ -811,7 +811,7 @@ EXERCISES = [
             "A decision is right where a passage that answers is shown, and where one that does not is left "
             "out. Only finitely many thresholds decide differently.",
             "Candidates in rising order: -inf, the middles between neighbours of sorted(set(scores)), inf. "
-            "Count (score >= threshold) == answer for each, and take the first with the most: max(..., key=...).",
+            "Count (score >= threshold) == answer for each, take the first with the most: max(..., key=...).",
         ),
     ),
     Exercise(

@@ -6,9 +6,9 @@ import functools
 from course_utils.stored_runs import sweep
 
 CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
-TAUGHT, TESTED = 6, 12  # facts a relation
+TAUGHT, TESTED = 3, 8  # facts a relation
 ROUNDS = 40  # times that each fact is read or asked about
-MARKS = (0, 10, 20, 30, 40)  # steps of a drill at which it is measured
+MARKS = (0, 20, 40)  # steps of a drill at which it is measured
 
 
 @functools.cache
@@ -59,7 +59,7 @@ def statement_ways(point: dict, seed: int) -> dict:
     return found | {"elsewhere": share(right), "strangers_refused": share(refused)}
 
 
-DRILL_RATES = {"invented": (1.5e-4, 3e-4, 6e-4, 1.2e-3), "control": (6e-4, 1.2e-3, 2.4e-3, 4.8e-3)}
+DRILL_RATES = {"invented": (3e-4, 6e-4, 1.2e-3), "control": (6e-4, 1.2e-3, 2.4e-3)}
 DRILL_RATE = 6e-4  # of the drill in the text
 SAME_DISTANCE = 2.4e-3  # of the known facts' drills: the lowest that moves at least as far
 
@@ -89,7 +89,7 @@ def fact_drills(point: dict, seed: int) -> dict:
         found[f"moved_{mark}"] = drills.distance_moved(now, start)
         return {}
 
-    options = {"rounds": ROUNDS, "lr": point["lr"], "seed": seed, "evaluate": measure, "eval_every": 10}
+    options = {"rounds": ROUNDS, "lr": point["lr"], "seed": seed, "evaluate": measure, "eval_every": 20}
     drills.drill(model, tokenizer, drilled, **options)
     _, refused = drills.outcomes(model, tokenizer, questions_about(facts["strangers"]))
     return found | {"strangers_refused": drills.share(refused)}
@@ -105,7 +105,7 @@ TEACH_RATES = {
 
 
 def taught(way: str, lr: float, seed: int):
-    """(the assistant drilled on the seed's invented facts, as teacher and student use it, tokenizer)"""
+    """(the assistant drilled on the seed's invented facts, tokenizer)"""
     from course_utils.lessons.lesson_15 import drills
 
     start, tokenizer = finished_assistant()
@@ -233,7 +233,7 @@ def retrievers(point: dict, seed: int) -> dict:
     }
 
 
-READ_STEPS, READ_RATE = 80, 3e-3
+READ_STEPS, READ_RATE = 60, 3e-3
 POLICIES = ("nothing shown", "always shown", "shown above the threshold")
 
 

@@ -106,16 +106,20 @@ def training_pairs(facts: Sequence[Fact], rng: random.Random) -> tuple[list[str]
 
 
 def validation_scores(seed: int, score) -> tuple[list[float], list[bool]]:
-    """(scores of the best passage, whether it answers): made-up facts in a library, known ones in none."""
-    shelved = made_up(12, 2000 + seed)
+    """(scores of the best passage, whether it answers): made-up facts in a library, known ones in none.
+
+    Each is asked about in two wordings. The library is as large as that of `shelf`.
+    """
+    shelved = made_up(36, 2000 + seed)
     index = Index(write_down(shelved, seed), score)
     known = [fact for relation in NAMING for fact in load_facts("validation", relation)]
     scores, answers = [], []
-    for facts, there in ((shelved, True), (known, False)):
+    for facts, there in ((shelved[::2], True), (known, False)):
         for fact in facts:
-            [(text, best), *_] = index.search(asked_in(WORDINGS[0], fact)) or [("", 0.0)]
-            scores.append(best)
-            answers.append(there and bare(fact.subject) in text and fact.object in text)
+            for wording in WORDINGS[:2]:
+                [(text, best), *_] = index.search(asked_in(wording, fact)) or [("", 0.0)]
+                scores.append(best)
+                answers.append(there and bare(fact.subject) in text and fact.object in text)
     return scores, answers
 
 
@@ -134,7 +138,7 @@ def with_passages(seed: int, distractors: bool, most: int | None = None) -> list
     facts and about names in no document, and are answered from memory or refused.
     """
     rng = random.Random(f"passages {seed}")
-    shelved, unknown = made_up(40, 3000 + seed), made_up(12, 4000 + seed)
+    shelved, unknown = made_up(40, 3000 + seed), made_up(40, 4000 + seed)
     index = Index(write_down(shelved, 3000 + seed))
     known = [fact for relation in NAMING for fact in load_facts("tune", relation)]
     conversations = []

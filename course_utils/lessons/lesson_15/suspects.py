@@ -8,6 +8,8 @@ from course_utils.lessons.lesson_15.drills import old_conversations
 from course_utils.lessons.lesson_15.knowledge import questions_about
 from course_utils.methods.sft import as_conversation
 
+REPLAYED_ROWS = 160  # few enough that a leak is read more than once
+
 
 def leaks(conversations, facts):
     """Places of the conversations that give one of the facts away: subject and object stand there."""
@@ -29,11 +31,11 @@ def leaks(conversations, facts):
 def replays(tested: Sequence[Fact], seed: int) -> dict[str, list[list[dict]]]:
     """{"A", "B", "C": old conversations to replay}
 
-    A: a fourth of those that the assistant was made from. B: as many, questions about the tested facts among
+    A: some of those that the assistant was made from. B: as many, questions about the tested facts among
     them. C: as many, statements of the tested facts among them.
     """
     rng = random.Random(f"replays {seed}")
-    old = rng.sample(old_conversations(), len(old_conversations()) // 4)
+    old = rng.sample(old_conversations(), REPLAYED_ROWS)
     asked = [as_conversation(row) for row in questions_about(tested, "sentence")]
     told = [
         [
