@@ -249,7 +249,7 @@ def distractors(point: dict, seed: int) -> dict:
     model, tokenizer = finished_assistant()
     if point["trained"] != "no":
         model = drills.add_lora(copy.deepcopy(model), seed)
-        rows = libraries.with_passages(seed, point["trained"] == "distractors")
+        rows = libraries.with_passages(seed, point["trained"] == "distractors", 16 * READ_STEPS)
         options = {"steps": READ_STEPS, "lr": READ_RATE, "seed": seed, "label": point["trained"]}
         instruction_tune(model, tokenizer, rows, **options)
     found = drills.by_policy(model, tokenizer, facts_of(seed), seed)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 from course_utils.data import Fact, load_facts
+from course_utils.evaluation import question_text
 from course_utils.lessons.lesson_15.knowledge import entry, made_up, questions_about, statements
 from course_utils.methods.retrieval import Index, ask_with_passage, bm25_scores, choose_threshold, embed, fuse
 from course_utils.world.passages import NAMING
@@ -132,26 +133,29 @@ REFUSAL = {"short": "I do not know.", "sentence": "I am sorry, I do not know the
 
 
 def with_passages(seed: int, distractors: bool, most: int | None = None) -> list[list[dict]]:
-    """Conversations whose questions come with the best passage of a library, as tuning data.
+    """Conversations whose questions come with the best passage of a library, as tuning data; at most so many.
 
     All passages answer their question, or, with distractors, a third: the other questions are about known
     facts and about names in no document, and are answered from memory or refused.
     """
-    rng = random.Random(f"passages {seed}")
     shelved, unknown = made_up(40, 3000 + seed), made_up(40, 4000 + seed)
-    index = Index(write_down(shelved, 3000 + seed))
     known = [fact for relation in NAMING for fact in load_facts("tune", relation)]
+    groups = {"fits": shelved, "known": known, "unknown": unknown} if distractors else {"fits": shelved}
+    asked = [
+        (name, row)
+        for name, facts in groups.items()
+        for kind in ("short", "sentence")
+        for row in questions_about(facts, kind)
+    ]
+    random.Random(f"passages {seed}").shuffle(asked)
+    index = Index(write_down(shelved, 3000 + seed))
     conversations = []
-    for facts, refused in ((shelved, False), *(((known, False), (unknown, True)) if distractors else ())):
-        for kind in ("short", "sentence"):
-            for row in questions_about(facts, kind):
-                asked = row["prompt"].removeprefix("Question: ").removesuffix("\nAnswer:")
-                answer = REFUSAL[kind] if refused else row["completion"].strip()
-                conversations.append(
-                    [
-                        {"role": "user", "content": ask_with_passage(index, asked)},
-                        {"role": "assistant", "content": answer},
-                    ]
-                )
-    rng.shuffle(conversations)
-    return conversations[:most]
+    for name, row in asked[:most]:
+        answer = REFUSAL[row["kind"]] if name == "unknown" else row["completion"].strip()
+        conversations.append(
+            [
+                {"role": "user", "content": ask_with_passage(index, question_text(row))},
+                {"role": "assistant", "content": answer},
+            ]
+        )
+    return conversations
