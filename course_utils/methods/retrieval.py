@@ -48,7 +48,7 @@ def bm25_scores(query, documents, k1=1.5, b=0.75):
 
 
 @torch.no_grad()
-def embed(model, tokenizer, texts: Sequence[str], batch_size: int = 64):
+def text_vectors(model, tokenizer, texts: Sequence[str], batch_size: int = 64):
     """Unit vectors [texts, width]: the mean of a text's last hidden states."""
     device = next(model.parameters()).device
     parts = []

@@ -12,9 +12,9 @@ from course_utils.methods.retrieval import (
     choose_threshold,
     content_words,
     contrastive_loss,
-    embed,
     fuse,
     query_words,
+    text_vectors,
 )
 
 DOCUMENTS = [
@@ -127,8 +127,8 @@ def test_the_contrastive_loss_is_that_of_its_definition():
 def test_an_embedding_does_not_depend_on_its_neighbours():
     model, tokenizer = tiny_model(), tiny_tokenizer()
     texts = ["the cat", "Question: is the capital of France Paris? Answer: a cat", "mat"]
-    together = embed(model, tokenizer, texts)
-    alone = torch.cat([embed(model, tokenizer, [text]) for text in texts])
+    together = text_vectors(model, tokenizer, texts)
+    alone = torch.cat([text_vectors(model, tokenizer, [text]) for text in texts])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(together.norm(dim=-1), torch.ones(3))
 

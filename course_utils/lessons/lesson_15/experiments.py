@@ -3,21 +3,13 @@
 import copy
 import functools
 
+from course_utils.lessons.lesson_09.experiments import assistant_parts
 from course_utils.stored_runs import sweep
 
 CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
 TAUGHT, TESTED = 3, 8  # facts a relation
 ROUNDS = 40  # times that each fact is read or asked about
 MARKS = (0, 20, 40)  # steps of a drill at which it is measured
-
-
-@functools.cache
-def finished_assistant():
-    """(the assistant at quick scale and seed 0, tokenizer)"""
-    from course_utils.artifacts import sft_model
-    from course_utils.session import start
-
-    return sft_model(start("pocket", "quick", 0))
 
 
 @functools.cache
@@ -50,7 +42,7 @@ def statement_ways(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_15.drills import outcomes, read_facts, share
     from course_utils.lessons.lesson_15.knowledge import questions_about
 
-    assistant, tokenizer = finished_assistant()
+    assistant, tokenizer = assistant_parts()
     model, facts = copy.deepcopy(assistant), facts_of(seed)
     read_facts(model, tokenizer, facts["invented"], point["way"], rounds=ROUNDS, seed=seed)
     right, _ = outcomes(model, tokenizer, questions_about(facts["elsewhere"]))
@@ -76,7 +68,7 @@ def fact_drills(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_15 import drills
     from course_utils.lessons.lesson_15.knowledge import questions_about
 
-    start, tokenizer = finished_assistant()
+    start, tokenizer = assistant_parts()
     model, facts, found, step = copy.deepcopy(start), facts_of(seed), {}, iter(MARKS)
     drilled = facts[point["facts"]]
 
@@ -108,7 +100,7 @@ def taught(way: str, lr: float, seed: int):
     """(the assistant drilled on the seed's invented facts, tokenizer)"""
     from course_utils.lessons.lesson_15 import drills
 
-    start, tokenizer = finished_assistant()
+    start, tokenizer = assistant_parts()
     model = copy.deepcopy(start)
     if way.startswith("LoRA"):
         model = drills.add_lora(model, seed)
@@ -159,7 +151,7 @@ def teaching(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_15.knowledge import questions_about
     from course_utils.methods.retrieval import Index
 
-    start, tokenizer = finished_assistant()
+    start, tokenizer = assistant_parts()
     facts = facts_of(seed)
     model = start if point["way"] == "none" else taught(point["way"], point["lr"], seed)[0]
     found = kept_and_learned(model, tokenizer, facts)
@@ -196,7 +188,7 @@ def two_hops(point: dict, seed: int) -> dict:
     )
     from course_utils.methods.sft import instruction_tune
 
-    start, tokenizer = finished_assistant()
+    start, tokenizer = assistant_parts()
     model = copy.deepcopy(start)
     train, test = split_by_country(chains(("capital", "currency")), seed)
     pairs = hop_pairs(train, point["answers"] == "step by step")
@@ -246,7 +238,7 @@ def distractors(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_15 import drills, libraries
     from course_utils.methods.sft import instruction_tune
 
-    model, tokenizer = finished_assistant()
+    model, tokenizer = assistant_parts()
     if point["trained"] != "no":
         model = drills.add_lora(copy.deepcopy(model), seed)
         rows = libraries.with_passages(seed, point["trained"] == "distractors", 16 * READ_STEPS)

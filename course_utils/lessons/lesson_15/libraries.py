@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from course_utils.data import Fact, load_facts
 from course_utils.evaluation import question_text
 from course_utils.lessons.lesson_15.knowledge import entry, made_up, questions_about, statements
-from course_utils.methods.retrieval import Index, ask_with_passage, bm25_scores, choose_threshold, embed, fuse
+from course_utils.methods.retrieval import (
+    Index,
+    ask_with_passage,
+    bm25_scores,
+    choose_threshold,
+    fuse,
+    text_vectors,
+)
 from course_utils.world.passages import NAMING
 from course_utils.world.tables import bare
 from course_utils.world.templates import FORMS, fill
@@ -79,12 +86,12 @@ def recalls(model, tokenizer, seed: int, score=bm25_scores) -> dict[str, dict[st
     """
     facts = shelf(seed)
     documents = write_down(facts, seed, headings=False)
-    index, vectors, found = Index(documents, score), embed(model, tokenizer, documents), {}
+    index, vectors, found = Index(documents, score), text_vectors(model, tokenizer, documents), {}
     asked = {place: fact for place, fact in enumerate(facts) if fact.relation in NO_SHARED_WORD}
     for wording in WORDINGS:
         questions = [asked_in(wording, fact) for fact in asked.values()]
         by_words = [index.scores(question) for question in questions]
-        dense = (embed(model, tokenizer, questions) @ vectors.T).tolist()
+        dense = (text_vectors(model, tokenizer, questions) @ vectors.T).tolist()
         both = [fuse(*pair) for pair in zip(by_words, dense, strict=True)]
         found[wording] = {
             name: [best_of(scores) == own for scores, own in zip(rows, asked, strict=True)]
