@@ -14,6 +14,7 @@ from course_utils.chatml import add_chat_tokens
 from course_utils.data import IGNORE, load_conversations, load_facts
 from course_utils.lessons.lesson_15 import drills, experiments, knowledge, libraries, suspects
 from course_utils.methods.retrieval import Index, bm25_scores, content_words, contrastive_loss, query_words
+from course_utils.models import load_model
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("15"))
@@ -126,8 +127,8 @@ def test_objects_that_moved_on_are_others():
     assert sorted(fact.object for fact in facts) == sorted(fact.object for fact in changed)
 
 
-def test_a_step_of_a_drill_with_replay_sees_both(monkeypatch):
-    model, tokenizer = tiny_model(), tiny_tokenizer()
+def test_a_step_of_a_drill_with_replay_sees_both():
+    model, tokenizer = load_model("pocket")
     add_chat_tokens(model, tokenizer)
     seen = []
 
@@ -167,7 +168,7 @@ def test_replays_leak_as_they_are_said_to():
 
 
 def test_no_conversation_of_training_gives_many_tested_facts_away():
-    leaking = suspects.leaks(drills.old_conversations(), load_facts("held_out"))
+    leaking = suspects.leaks(drills.old_conversations(), drills.draw_facts(3, 12, 0)["elsewhere"])
     assert len(leaking) < 0.05 * len(drills.old_conversations())
 
 

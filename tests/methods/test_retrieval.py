@@ -153,5 +153,5 @@ def test_no_threshold_decides_better():
             tried = [n / 50 for n in range(-10, 300)]
             assert right(chosen) >= max(map(right, tried))
             assert chosen not in scores
-            lower = [t for t in tried if t < chosen and not any(t <= s < chosen for s in scores)]
-            assert all(right(t) < right(chosen) for t in tried if t < chosen and t not in lower)
+            lower = [t for t in tried if any(t <= score < chosen for score in scores)]
+            assert all(right(threshold) < right(chosen) for threshold in lower)

@@ -140,10 +140,11 @@ REFUSAL = {"short": "I do not know.", "sentence": "I am sorry, I do not know the
 
 
 def with_passages(seed: int, distractors: bool, most: int | None = None) -> list[list[dict]]:
-    """Conversations whose questions come with the best passage of a library, as tuning data; at most so many.
+    """Conversations whose questions come with a passage of a library, as tuning data; at most so many.
 
     All passages answer their question, or, with distractors, a third: the other questions are about known
-    facts and about names in no document, and are answered from memory or refused.
+    facts and about names in no document. They come with the best passage, and are answered from memory or
+    refused.
     """
     shelved, unknown = made_up(40, 3000 + seed), made_up(40, 4000 + seed)
     known = [fact for relation in NAMING for fact in load_facts("tune", relation)]
@@ -155,14 +156,15 @@ def with_passages(seed: int, distractors: bool, most: int | None = None) -> list
         for row in questions_about(facts, kind)
     ]
     random.Random(f"passages {seed}").shuffle(asked)
-    index = Index(write_down(shelved, 3000 + seed))
-    conversations = []
+    documents = write_down(shelved, 3000 + seed)
+    own = {(fact.relation, fact.subject): text for fact, text in zip(shelved, documents, strict=True)}
+    index, conversations = Index(documents), []
     for name, row in asked[:most]:
+        question = question_text(row)
+        if name == "fits":
+            content = f"{own[row['relation'], row['subject']]} {question}"
+        else:
+            content = ask_with_passage(index, question)
         answer = REFUSAL[row["kind"]] if name == "unknown" else row["completion"].strip()
-        conversations.append(
-            [
-                {"role": "user", "content": ask_with_passage(index, question_text(row))},
-                {"role": "assistant", "content": answer},
-            ]
-        )
+        conversations.append([{"role": "user", "content": content}, {"role": "assistant", "content": answer}])
     return conversations
