@@ -279,6 +279,7 @@ def _by_tables(runs, reported):
 
 
 HUNT_MISTAKES = [
+    ("Everything is called sound.", lambda runs, reported: "sound"),
     (
         "One method had fewer runs than the other, and the comparison passes. Count the runs of each first.",
         _hunter(effort=False),
@@ -294,7 +295,6 @@ HUNT_MISTAKES = [
     ("Only the first method is looked at. The fault may be in either.", _hunter(methods=("new",))),
     ("Only the second method is looked at. The fault may be in either.", _hunter(methods=("old",))),
     ("`choose` and `judge` are the wrong way round: you call the sound report a fault.", _by_the_other_set),
-    ("Everything is called sound.", lambda runs, reported: "sound"),
 ]
 
 
@@ -331,7 +331,7 @@ def _check_difference_interval(fn):
     for seeds, questions, gap in [(5, 60, 0.3), (4, 45, -0.4)]:
         ours, theirs = _scores(seeds, questions, gap)
         with unchanged(ours=ours, theirs=theirs):
-            result, again = (fn(ours, theirs, draws=1500, seed=1) for _ in range(2))
+            result, again = (fn(ours, theirs, draws=4000, seed=1) for _ in range(2))
         mean, low, high = _three_numbers(result)
         _expect_mean(mean, (ours.mean() - theirs.mean()).item())
         if low > high:
@@ -365,25 +365,26 @@ def _expect_mean(mean, right):
         )
 
 
-def _near(ends, others):
-    """Are both ends within a twelfth of the other interval's width? Chance moves them by a fiftieth."""
-    return all(
-        abs(end - other) < (others[1] - others[0]) / 12 for end, other in zip(ends, others, strict=True)
-    )
+def _distance(ends, others):
+    """The larger distance of two ends from those of another interval, over its width."""
+    return max(abs(end - other) for end, other in zip(ends, others, strict=True)) / (others[1] - others[0])
 
 
 def _expect_interval(low, high, ours, theirs):
-    right = _interval()(ours, theirs, 1500, 2)[1:]
-    if _near((low, high), right):
+    """4,000 draws move an end by about a hundredth of the width."""
+    right = _interval()(ours, theirs, 20_000, 2)[1:]
+    if _distance((low, high), right) < 0.05:
         return
     if high - low < 0.02 * (right[1] - right[0]):
         raise Mistake(
             "Every draw is nearly the same. Draw with replacement: some questions twice, some not at all; "
             "in a mere reordering the mean stays."
         )
-    for message, wrong in INTERVAL_MISTAKES:
-        if _near((low, high), wrong(ours, theirs, 1500, 2)[1:]):
-            raise Mistake(message)
+    message, wrong = min(
+        INTERVAL_MISTAKES, key=lambda mistake: _distance((low, high), mistake[1](ours, theirs, 20_000, 2)[1:])
+    )
+    if _distance((low, high), wrong(ours, theirs, 20_000, 2)[1:]) < 0.05:
+        raise Mistake(message)
     raise Mistake(
         f"The interval should be near {right[0]:.3f} to {right[1]:.3f} and is {low:.3f} to {high:.3f}."
     )
@@ -448,7 +449,7 @@ def _unseeded(ours, theirs, draws=2000, seed=0):
 
 
 def _fixed_draws(ours, theirs, draws=2000, seed=0):
-    return _interval()(ours, theirs, 1500, seed)
+    return _interval()(ours, theirs, 4000, seed)
 
 
 def _in_place(ours, theirs, draws=2000, seed=0):
@@ -474,19 +475,6 @@ def _interval_with_numpy(ours, theirs, draws=2000, seed=0):
         mine, other = (rng.integers(len(each), size=len(each)) for each in (ours, theirs))
         means.append(ours[np.ix_(mine, picks)].mean() - theirs[np.ix_(other, picks)].mean())
     return [ours.mean() - theirs.mean(), *np.percentile(means, [2.5, 97.5])]
-
-
-def _interval_by_sorting(ours, theirs, draws=2000, seed=0):
-    rng = random.Random(seed)
-    ours, theirs, means = ours.tolist(), theirs.tolist(), []
-    for _ in range(draws):
-        picks = rng.choices(range(len(ours[0])), k=len(ours[0]))
-        sides = [rng.choices(each, k=len(each)) for each in (ours, theirs)]
-        totals = [sum(sum(row[place] for place in picks) for row in rows) for rows in sides]
-        means.append(totals[0] / len(ours) / len(picks) - totals[1] / len(theirs) / len(picks))
-    means.sort()
-    mean = [sum(map(sum, each)) / len(each) / len(each[0]) for each in (ours, theirs)]
-    return mean[0] - mean[1], means[int(0.025 * draws)], means[max(0, int(0.975 * draws) - 1)]
 
 
 INTERVAL_MISTAKES = [
@@ -674,7 +662,7 @@ def break_even_answers(runs, run_price, labels, label_price, tuned, other):
 BREAK_EVEN_INPUTS = [  # all prices in thousandths of a cent
     (9, 40_000, 500, 100_000, 30, 130),
     (8, 1_250, 101, 2_000, 7, 43),
-    (1, 999, 3, 10, 0, 17),
+    (1, 999, 3, 8, 0, 17),
     (12, 3_000, 40, 50, 120, 121),
     (5, 77, 11, 13, 2, 5),
 ]
@@ -920,7 +908,7 @@ EXERCISES = [
             (lambda a, b, draws, seed: _interval()(a, b, draws, seed)[1:], "Return three numbers"),
             (lambda a, b, draws, seed: (0.05, 0.04, 0.06), "as measured"),
         ],
-        right=[_interval_with_numpy, _interval_by_sorting, _interval(), _interval(one_seed=True)],
+        right=[_interval_with_numpy, _interval(), _interval(one_seed=True)],
         then="All intervals below are yours: run the cells below again.",
         hints=(
             "Pretend to repeat the whole experiment: other questions, other trainings. Draw as many "

@@ -34,7 +34,7 @@ def make_memo(case: Case, options: Sequence[Option]) -> Memo:
         situation=_situation(case),
         prices=[_price_row(case, named[name]) for name in guide.OPTIONS if _is_open(named[name])],
         verdicts=[
-            (option.name, LABELS[option.verdict], [_reason(reason) for reason in option.reasons])
+            (option.name, LABELS[option.verdict], _reasons(option))
             for option in sorted(options, key=lambda option: list(LABELS).index(option.verdict))
         ],
         before=_before(case, options),
@@ -100,6 +100,11 @@ def _price_row(case, option):
     cost = option.cost
     parts = (cost.labels, cost.training, cost.serving, cost.total)
     return option.name, *(money(part, case) for part in parts)
+
+
+def _reasons(option):
+    """All reasons of what may be done; of the others what stands against them."""
+    return [_reason(reason) for reason in option.reasons[: None if _is_open(option) else 1]]
 
 
 def _reason(reason):
