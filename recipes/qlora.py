@@ -159,6 +159,7 @@ def arguments(chosen, cards):
         save_total_limit=2,
         logging_steps=1 if 0 < chosen.steps <= 10 else 10,
         report_to=logger(chosen),
+        disable_tqdm=chosen.dry_run,
         seed=chosen.seed,
     )
 
@@ -329,9 +330,7 @@ def show_base(chosen, tokenizer, markers):
         print(
             f"base       {chosen.base} was not trained to stop at the end of a turn: a base. Rows of {tokens}"
         )
-        print(
-            "           are trained too. Servers refuse such an adapter: use --merge, or an instruct model."
-        )
+        print("           are trained too. Servers refuse such an adapter: --merge, or an instruct model.")
     else:
         print(f"base       {chosen.base} with its own template")
 
@@ -420,10 +419,10 @@ def show_need(chosen, model, lora, longest, trained_tokens, evaluated_tokens):
         "evaluation": 2 * parameters * evaluated_tokens / speed,
         "loading": 2 * parameters / READING,  # 16 bit on disk
     }
-    print("time       " + ", ".join(f"{name} {value / 3600:.2f}" for name, value in seconds.items()) + " h")
+    print("time       " + ", ".join(f"{name} {value / 3600:.2g}" for name, value in seconds.items()) + " h")
     hours = sum(seconds.values()) / 3600
     cost = hours * chosen.cards * chosen.price
-    print(f"estimate   {hours:.2f} h on {chosen.cards} of them, {cost:.2f} at {chosen.price:g} an hour each")
+    print(f"estimate   {hours:.2g} h on {chosen.cards} of them, {cost:.2f} at {chosen.price:g} an hour each")
 
 
 def memory_parts(chosen, config, longest):
@@ -525,6 +524,8 @@ def train(chosen, examples=None):
         processing_class=tokenizer,
         peft_config=adapter(chosen, model, markers),
     )
+    if markers:
+        trainer.model.get_output_embeddings().bias = None  # TRL asks for it; PEFT's rows of a head have none
     trainer.train(resume_from_checkpoint=get_last_checkpoint(chosen.out) if chosen.out.is_dir() else None)
     trainer.save_model()
     if trainer.accelerator.is_main_process:

@@ -697,7 +697,7 @@ EXERCISES = [
         wrong=[
             (
                 lambda p, t, frozen=False, checkpointing=False: 6 * p * t,
-                "2 FLOP a parameter and token for each",
+                "2 FLOP a parameter and token a product",
             ),
             (lambda p, t, frozen=False, checkpointing=False: None, "Is there a return"),
         ],
