@@ -103,6 +103,10 @@ LOSS_MISTAKES = [
         lambda loss, tokens, world, averaged=False: loss / (tokens / world) * (world if averaged else 1),
     ),
     (
+        "The number of processes is divided by where gradients are added up. The sum needs no factor.",
+        lambda loss, tokens, world, averaged=False: loss / tokens / (1 if averaged else world),
+    ),
+    (
         "Where the gradients are averaged, each is divided by the number of processes afterwards. "
         "Multiply by it "
         "before.",
@@ -116,10 +120,6 @@ LOSS_MISTAKES = [
     (
         "An average divides by the number of processes already. You divide by it once more: multiply.",
         lambda loss, tokens, world, averaged=False: loss / tokens / (world if averaged else 1),
-    ),
-    (
-        "The number of processes is divided by where gradients are added up. The sum needs no factor.",
-        lambda loss, tokens, world, averaged=False: loss / tokens / (1 if averaged else world),
     ),
     (
         "The summed loss is not divided by tokens at all: the step grows with the batch.",
@@ -582,7 +582,12 @@ EXERCISES = [
         ),
         wrong=[
             (lambda loss, tokens, world, averaged=False: 0 * loss, "loss / tokens where"),
-            (lambda loss, tokens, world, averaged=False: loss.item() / tokens, "loss / tokens where"),
+            (
+                lambda loss, tokens, world, averaged=False: process_loss(
+                    loss, tokens, world, averaged
+                ).item(),
+                "graph",
+            ),
             (
                 lambda loss, tokens, world, averaged=False: process_loss(
                     loss.detach(), tokens, world, averaged
