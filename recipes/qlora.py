@@ -230,7 +230,8 @@ def encode_chat(tokenizer, messages):
         if number == 0:
             raise ValueError("message 1 is the assistant's: somebody has to ask first")
         before = template_ids(tokenizer, messages[:number], add_generation_prompt=True)
-        turn = template_ids(tokenizer, messages[: number + 1])
+        last = number == len(messages) - 1
+        turn = whole if last else template_ids(tokenizer, messages[: number + 1])
         if turn[: len(before)] != before or whole[: len(turn)] != turn:
             raise ValueError(
                 f"message {number + 1}: the template writes this answer in another way when turns follow: "
@@ -307,7 +308,7 @@ def plan(chosen):
     )
     print(f"tokenizer  {where}")
     show_base(chosen, tokenizer, markers)
-    examples = show_data(chosen, tokenizer)
+    examples, kept = show_data(chosen, tokenizer)
     rows, padded = rows_and_tokens(chosen, examples)
     steps = chosen.steps if chosen.steps > 0 else math.ceil(math.ceil(rows / chosen.batch) * chosen.epochs)
     print(f"steps      {steps}, rate {chosen.lr:g}, {trainer.lr_scheduler_type.value}, {chosen.optimiser}")
@@ -318,9 +319,7 @@ def plan(chosen):
         )
     print(f"log        {logger(chosen)}")
     longest = chosen.length if chosen.packing else max(len(example.input_ids) for example in examples)
-    show_need(
-        chosen, model, lora, longest, padded / rows * steps * chosen.batch, evaluated(chosen, tokenizer)
-    )
+    show_need(chosen, model, lora, longest, padded / rows * steps * chosen.batch, evaluated(chosen, kept))
     rehearse(chosen, config, tokenizer, examples)
 
 
@@ -336,7 +335,7 @@ def show_base(chosen, tokenizer, markers):
 
 
 def show_data(chosen, tokenizer):
-    """Reads the data; prints counts, and where the loss is. The examples."""
+    """Reads the data; prints counts, and where the loss is. The examples: (to train on, held out)."""
     rows, examples = read_data(chosen.data, tokenizer, chosen.length)
     lengths = [len(example.input_ids) for example in examples]
     learnt = sum(label != IGNORE for example in examples for label in example.labels)
@@ -344,11 +343,12 @@ def show_data(chosen, tokenizer):
     print(f"longest    {max(lengths)} tokens")
     print("masks      the loss is between the brackets:")
     print(loss_text(tokenizer, examples[0]).rstrip())
+    kept = []
     if chosen.held_out:
-        kept, _ = read_data(chosen.held_out, tokenizer, chosen.length)
-        shared = sum(messages in rows for messages in kept)
+        others, kept = read_data(chosen.held_out, tokenizer, chosen.length)
+        shared = sum(messages in rows for messages in others)
         print(f"held out   {len(kept)} conversations, {shared} of them in the training data too")
-    return examples
+    return examples, kept
 
 
 def padded_tokens(lengths, per_card, seed):
@@ -367,11 +367,8 @@ def rows_and_tokens(chosen, examples):
     return len(lengths), padded_tokens(lengths, chosen.per_card, chosen.seed)
 
 
-def evaluated(chosen, tokenizer):
+def evaluated(chosen, kept):
     """Tokens that the evaluations compute: the held-out conversations, after every epoch."""
-    if not chosen.held_out:
-        return 0
-    _, kept = read_data(chosen.held_out, tokenizer, chosen.length)
     lengths = [len(example.input_ids) for example in kept]
     passes = max(1, int(chosen.epochs)) if chosen.steps < 0 else 1
     return passes * padded_tokens(lengths, chosen.per_card, chosen.seed)
