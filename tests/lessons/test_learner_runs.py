@@ -25,6 +25,9 @@ CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it
     ("12", "clipped_policy_loss", "= train_with(BETA"),
     ("13", "answer_log_probs", "history = train_dpo("),
     ("13", "dpo_loss", "history = train_dpo("),
+    ("19", "token_kl", "history = train_distillation("),
+    ("19", "distillation_step", "history = train_distillation("),
+    ("19", "later_kl", "runs_on(later_kl"),
 ]
 
 
