@@ -2,7 +2,7 @@
 
 The model is the pocket model at quick scale. A run's seed is that of the student, of its teacher, of the
 training and of the samples. distillation_rates and regained_rates come first: DISTILLATION_RATES and
-REGAIN_RATE are chosen by them.
+REGAIN_RATES are chosen by them.
 """
 
 import copy
@@ -12,13 +12,14 @@ import time
 from course_utils.stored_runs import sweep
 
 _CHOICE = (5,)  # the seed that rates are chosen at: none of those that are reported
-LISTS, VALIDATION_LISTS, ANSWERS = 24, 36, 16  # lists that a student is judged by, and answers to each
+LISTS, ANSWERS = 24, 16  # lists that a student is judged by, and answers to each
 BATCH = 64
 # steps after which a student is judged, by what a step costs in forward passes; all end at 60 of them
 CHECKPOINTS = {5: (3, 6, 12), 4: (4, 8, 15)}
 GRPO_STEPS = (4, 8)  # of GRPO's iterations: the teacher has all 16
 DISTILLATION_RATES = {"on-policy": 3e-4, "hard labels": 3e-4}  # a guess until distillation_rates is there
-REGAIN_STEPS, REGAIN_RATE = 8, 1e-3  # a guess until regained_rates is there
+REGAIN_STEPS = 8
+REGAIN_RATES = {"reverse": 3e-3, "forward": 1e-3}  # a guess until regained_rates is there
 
 
 @functools.cache
@@ -29,6 +30,16 @@ def two_models(seed):
 
     student, tokenizer = parts.list_student(pocket_session(), seed)
     return student.eval(), parts.list_teacher(pocket_session(), seed), tokenizer
+
+
+@functools.cache
+def written_by_teacher(seed, split):
+    """Four answers of a seed's teacher to each list that a student is judged by."""
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_19 import parts
+
+    _, teacher, tokenizer = two_models(seed)
+    return parts.written_by(teacher, tokenizer, task.short_lists(split)[:LISTS], 4, seed)
 
 
 def nearness(model, seed, split="held_out"):
@@ -42,10 +53,10 @@ def nearness(model, seed, split="held_out"):
     from course_utils.lessons.lesson_19 import parts
 
     _, teacher, tokenizer = two_models(seed)
-    rows = task.short_lists(split)[: LISTS if split == "held_out" else VALIDATION_LISTS]
+    rows = task.short_lists(split)[:LISTS]
     answers = task.answers_to(model, tokenizer, rows, ANSWERS, seed=seed)
     right = task.count_right(answers, rows)
-    own, theirs = (parts.written_by(each, tokenizer, rows, 4, seed) for each in (model, teacher))
+    own, theirs = parts.written_by(model, tokenizer, rows, 4, seed), written_by_teacher(seed, split)
     return {
         "right": right.float().mean().item() / ANSWERS,
         "right_16": pass_at_k(right, ANSWERS, ANSWERS).mean().item(),
@@ -190,10 +201,10 @@ def refusing(model, tokenizer, seen):
     return {name: sum(each) / len(each) for name, each in values.items()}
 
 
-def regain(student, teacher, tokenizer, lr, seed):
+def regain(student, teacher, tokenizer, direction, lr, seed):
     """On-policy distillation from the earlier self, on questions that cannot be answered; no answers."""
     from course_utils.lessons.lesson_09 import adapters
-    from course_utils.methods.distillation import train_distillation
+    from course_utils.methods.distillation import token_kl, train_distillation
     from course_utils.methods.rollouts import encode_prompts, sampling_of
 
     prompts = encode_prompts(tokenizer, [messages[:-1] for messages in adapters.of_kind("refusals")])
@@ -206,28 +217,62 @@ def regain(student, teacher, tokenizer, lr, seed):
         lr=lr,
         batch_size=BATCH,
         seed=seed,
-        label=f"from the earlier self, seed {seed}",
+        divergence=functools.partial(token_kl, direction=direction),
+        label=f"from the earlier self, {direction} KL, seed {seed}",
     )
 
 
-@sweep("regained_rates", points=[{"lr": lr} for lr in (3e-4, 1e-3, 3e-3)], seeds=_CHOICE, tolerance=0.5)
+@sweep(
+    "regained_rates",
+    points=[
+        {"direction": direction, "lr": lr}
+        for direction in ("reverse", "forward")
+        for lr in (3e-4, 1e-3, 3e-3)
+    ],
+    seeds=_CHOICE,
+    tolerance=0.5,
+)
 def regained_rates(point: dict, seed: int) -> dict:
-    """To choose the rate of the adapter's distillation by, on validation questions."""
+    """To choose the rates of the adapter's distillation by, on validation questions."""
     student, teacher, tokenizer = tuned_away(seed)
-    regain(student, teacher, tokenizer, point["lr"], seed)
+    regain(student, teacher, tokenizer, point["direction"], point["lr"], seed)
     return refusing(student, tokenizer, "validation")
 
 
-@sweep("regained", points=[{"steps": REGAIN_STEPS}], sampled=True)
+@sweep("regained", points=[{"direction": name} for name in REGAIN_RATES], sampled=True)
 def regained(point: dict, seed: int) -> dict:
-    """Shares of `refusing`: earlier_NAME of the assistant, before_ and after_ of the distillation."""
+    """Shares of `refusing`: earlier_NAME of the assistant, before_ and after_ of the distillation.
+
+    never_said: the chance with which the adapter's model says the assistant's favourite first token, mean
+    over validation's unanswerable questions before the distillation.
+    """
     student, teacher, tokenizer = tuned_away(seed)
-    found = {f"earlier_{name}": share for name, share in refusing(teacher, tokenizer, "held_out").items()}
+    found = {"never_said": chance_of_favourite(student, teacher, tokenizer)}
+    found |= {f"earlier_{name}": share for name, share in refusing(teacher, tokenizer, "held_out").items()}
     found |= {f"before_{name}": share for name, share in refusing(student, tokenizer, "held_out").items()}
-    regain(student, teacher, tokenizer, REGAIN_RATE, seed)
+    regain(student, teacher, tokenizer, point["direction"], REGAIN_RATES[point["direction"]], seed)
     return found | {
         f"after_{name}": share for name, share in refusing(student, tokenizer, "held_out").items()
     }
+
+
+def chance_of_favourite(student, teacher, tokenizer):
+    """Mean chance that the student begins as the teacher likes best, on unanswerable questions."""
+    import torch
+
+    from course_utils.lessons.lesson_09 import adapters
+    from course_utils.methods.rollouts import encode_prompts
+
+    prompts = encode_prompts(
+        tokenizer, [messages[:-1] for messages in adapters.of_kind("refusals", "validation")]
+    )
+    chances = []
+    with torch.no_grad():
+        for prompt in prompts:
+            ids = torch.tensor([prompt], device=next(student.parameters()).device)
+            mine, theirs = (model(input_ids=ids).logits[0, -1] for model in (student, teacher))
+            chances.append(mine.softmax(-1)[theirs.argmax()].item())
+    return sum(chances) / len(chances)
 
 
 def distillations(method: str, **more) -> list[dict]:
@@ -237,8 +282,8 @@ def distillations(method: str, **more) -> list[dict]:
     return runs_at("distillation", method=method, **more)
 
 
-def runs_of_regaining() -> list[dict]:
-    """The results of the sweep regained, one for each seed."""
-    from course_utils.stored_runs import load_sweep
+def runs_of_regaining(direction: str) -> list[dict]:
+    """The results of the sweep regained in one direction, one for each seed."""
+    from course_utils.lessons.lesson_18.experiments import runs_at
 
-    return [row["result"] for row in load_sweep("regained")["rows"]]
+    return runs_at("regained", direction=direction)
