@@ -136,6 +136,7 @@ def over_a_constant(loss_fn, count):
     + [{"batches": "packed", "lr": 3.125e-2}]
     + [{"batches": "buckets", "lr": lr, "divisor": "constant"} for lr in (1.25e-2, 2e-3)]
     + [{"batches": "four small buckets", "lr": 3.125e-2}],
+    tolerance=0.1,  # two kinds of processor end a run 8% apart; packing is 25% below buckets in the mean
 )
 def buckets_or_packing(point: dict, seed: int) -> dict:
     """One pass over 768 conversations of all kinds, 48 steps of 16: batches of similar length, or packed.
