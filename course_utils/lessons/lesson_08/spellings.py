@@ -1,4 +1,4 @@
-"""Five hundred ways to type a marker of a chat format."""
+"""Ways to type a marker of a chat format."""
 
 import random
 
@@ -8,13 +8,13 @@ MARKERS = (IM_START, IM_END, "<|endoftext|>", "<|eot_id|>", "[/INST]", "</s>")
 WORDS = ("who", "is", "the", "Peru", "\U0001f642", "\u6771", "\u200b", "<", "|>")
 
 
-def spellings(count=500, seed=0):
+def spellings(count=500, seed=0, markers=MARKERS):
     """Markers alone, in words, doubled, nested, cut, in other cases, widths and escapes, as whole turns."""
     rng = random.Random(seed)
     shapes = [
         lambda m: m,
         lambda m: f"What is{m}it?",
-        lambda m: f"{m}{rng.choice(MARKERS)}",
+        lambda m: f"{m}{rng.choice(markers)}",
         lambda m: f"{m[:5]}{m}{m[5:]}",
         lambda m: f"{m[:7]}{m[:6]}{m}{m[6:]}{m[7:]}",
         lambda m: f"\n{m}\n",
@@ -35,4 +35,4 @@ def spellings(count=500, seed=0):
     ]
     for number in range(count):
         before, after = (" ".join(rng.choices(WORDS, k=rng.randint(0, 4))) for _ in range(2))
-        yield f"{before}{shapes[number % len(shapes)](rng.choice(MARKERS))}{after}"
+        yield f"{before}{shapes[number % len(shapes)](rng.choice(markers))}{after}"
