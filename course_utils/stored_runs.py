@@ -19,6 +19,7 @@ class Sweep:
     tolerance: relative, of a run that is made again.
     sampled: it trains on samples or is judged by them. A sample may turn on the last bit of a number, which
     another processor rounds otherwise: such a run is as far off as another seed's, not more.
+    early: how the names of those numbers end that stand before samples part; they allow the tolerance only.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Sweep:
     run: Callable[[dict, int], dict]
     tolerance: float
     sampled: bool
+    early: tuple[str, ...]
 
 
 def sweep(
@@ -35,11 +37,12 @@ def sweep(
     seeds: Sequence[int] = range(5),
     tolerance: float = 0.05,
     sampled: bool = False,
+    early: tuple[str, ...] = (),
 ):
     """Decorator that registers run(point, seed) under a name."""
 
     def register(run):
-        SWEEPS[name] = Sweep(name, points, seeds, run, tolerance, sampled)
+        SWEEPS[name] = Sweep(name, points, seeds, run, tolerance, sampled, early)
         return run
 
     return register

@@ -39,7 +39,7 @@ def per_token_rewards(scores, log_probs, reference_log_probs, mask, beta):
 
 
 def penalise_no_end(scores, ended, penalty):
-    """Scores [rows], less the penalty where the answer did not come to an end."""
+    """Scores [rows], minus the penalty where the answer did not come to an end."""
     return scores - penalty * (~ended).to(scores.dtype)
 
 
@@ -85,12 +85,22 @@ def approx_kl(log_probs, old_log_probs, mask):
 
 
 def reinforce_advantages(returns):
-    """Return of each answer less the mean over the batch, [rows] (Williams 1992)."""
+    """Return of each answer minus the mean over the batch, [rows] (Williams 1992)."""
     return returns - returns.mean()
 
 
+def reinforce_loss(log_probs, returns, mask):
+    """REINFORCE with the batch's mean as baseline: its gradient is minus that of the expected return.
+
+    log_probs, mask [rows, tokens], returns [rows]. The log-probability of an answer is the sum over its
+    tokens. No gradient passes through the returns.
+    """
+    advantages = reinforce_advantages(returns.detach())
+    return -(advantages * (log_probs * mask).sum(1)).mean()
+
+
 def leave_one_out_advantages(returns, group):
-    """Return less the mean return of the other answers to the same prompt, [rows] (RLOO, arXiv 2402.14740).
+    """Return minus the mean return of the other answers to the same prompt, [rows] (RLOO, arXiv 2402.14740).
 
     `group` answers to one prompt stand together.
     """
@@ -100,7 +110,7 @@ def leave_one_out_advantages(returns, group):
 
 
 def group_advantages(scores, group):
-    """Score less its group's mean, over its group's standard deviation, [rows] (GRPO, arXiv 2402.03300)."""
+    """Score minus its group's mean, over its group's standard deviation, [rows] (GRPO, arXiv 2402.03300)."""
     grouped = scores.view(-1, group)
     centred = grouped - grouped.mean(1, keepdim=True)
     return (centred / (grouped.std(1, keepdim=True) + 1e-4)).flatten()
@@ -127,7 +137,7 @@ class PolicyWithValue(nn.Module):
 
 
 def shuffled(batch, rows, rng):
-    """The batch in minibatches of `rows` rows, in random order, less the columns that are all padding."""
+    """The batch in minibatches of `rows` rows, in random order, without the columns that are all padding."""
     order = list(range(len(batch["input_ids"])))
     rng.shuffle(order)
     tokens = batch["input_ids"].shape[1]
@@ -165,36 +175,40 @@ class PPOSettings:
 
 
 @torch.no_grad()
-def experience(
-    policy, reference, reward, batch, beta, settings, token_rewards=per_token_rewards, advantages=gae
-):
-    """Adds to a rollout what PPO's update needs, all [rows, tokens - 1], and gives numbers to look at."""
+def experience(policy, reference, reward, batch, beta, settings):
+    """Adds to a rollout what PPO's update needs, all [rows, tokens - 1], and gives numbers to look at.
+
+    entropy: nats per token, estimated from what was sampled.
+    """
     mask = answer_mask(batch)
     log_probs, values = policy(batch)
     reference_log_probs = fast_token_log_probs(reference, batch)
     scores = reward(batch)
     penalised = penalise_no_end(scores, batch["ended"], settings.no_end_penalty)
-    rewards = token_rewards(penalised, log_probs, reference_log_probs, mask, beta)
-    estimates, returns = advantages(rewards, values, mask, lam=settings.lam)
-    batch |= {"mask": mask, "log_probs": log_probs, "values": values, "returns": returns}
-    batch["advantages"] = whiten(estimates, mask)
+    rewards = per_token_rewards(penalised, log_probs, reference_log_probs, mask, beta)
+    advantages, returns = gae(rewards, values, mask, lam=settings.lam)
+    batch |= {"mask": mask, "log_probs": log_probs, "reference": reference_log_probs}
+    batch |= {"values": values, "returns": returns, "advantages": whiten(advantages, mask)}
     kl = ((log_probs - reference_log_probs) * mask).sum(1).mean()
     return batch, {
         "score": scores.mean().item(),
         "kl": kl.item(),
         "beta": beta,
+        "entropy": -masked_mean(log_probs, mask).item(),
         "length": mask.sum(1).mean().item(),
         "ended": batch["ended"].float().mean().item(),
     }
 
 
-def update(policy, optimizer, batch, rng, settings, policy_loss=clipped_policy_loss):
+def update(policy, optimizer, batch, rng, settings):
     """PPO's passes over one batch of experience, in place; stops early where the policy has moved too far."""
     seen, clip = [], settings.clip
     for _ in range(settings.epochs):
         for part in shuffled(batch, settings.rows, rng):
             log_probs, values = policy(part)
-            loss, clipped = policy_loss(log_probs, part["log_probs"], part["advantages"], part["mask"], clip)
+            loss, clipped = clipped_policy_loss(
+                log_probs, part["log_probs"], part["advantages"], part["mask"], clip
+            )
             value = clipped_value_loss(values, part["values"], part["returns"], part["mask"], clip)
             moved = approx_kl(log_probs.detach(), part["log_probs"], part["mask"])
             if moved > settings.kl_limit:
@@ -241,25 +255,11 @@ def learn(
     return history
 
 
-def train_ppo(
-    model,
-    reference,
-    reward,
-    prompts,
-    sampling,
-    settings,
-    *,
-    token_rewards=per_token_rewards,
-    advantages=gae,
-    policy_loss=clipped_policy_loss,
-    on_iteration=None,
-    label="PPO",
-):
+def train_ppo(model, reference, reward, prompts, sampling, settings, *, on_iteration=None, label="PPO"):
     """Trains the model in place by PPO and returns a row of numbers for each iteration.
 
     reference: frozen. reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token
-    ids. sampling, on_iteration: see learn. settings: PPOSettings. The three functions are called where the
-    package's own would be, with their arguments.
+    ids. sampling, on_iteration: see learn. settings: PPOSettings.
     """
     policy = PolicyWithValue(model)
     optimizer = torch.optim.Adam(policy.parameters(), lr=settings.lr, fused=True)
@@ -267,8 +267,8 @@ def train_ppo(
 
     def step(batch, rng):
         beta = controller.coefficient
-        batch, row = experience(policy, reference, reward, batch, beta, settings, token_rewards, advantages)
-        row |= update(policy, optimizer, batch, rng, settings, policy_loss)
+        batch, row = experience(policy, reference, reward, batch, beta, settings)
+        row |= update(policy, optimizer, batch, rng, settings)
         controller.update(row["kl"])
         return row
 

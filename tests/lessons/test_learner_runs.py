@@ -15,6 +15,7 @@ CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it
     ("02", "adamw_step", "by_hand(tuned, RATE)"),
     ("02", "train_step", "by_hand(tuned, RATE)"),
     ("09", "sft_loss", "= one_skill(sft_loss"),
+    ("12", "reinforce_loss", "reinforce_step(exclaiming"),
     ("06", "quantize", "qlora = quantised()"),
     ("06", "loss_terms", "runs_on(loss_terms"),
     ("05", "save_adapter", "save_adapter(model, library / name)"),

@@ -2,8 +2,10 @@
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.colors import to_rgba
 
 from course_utils.lessons.lesson_12 import figures
+from course_utils.plots import COLOURS
 
 
 def test_a_training_has_proxy_gold_and_kl_by_iteration_raw_and_smoothed():
@@ -17,15 +19,53 @@ def test_a_training_has_proxy_gold_and_kl_by_iteration_raw_and_smoothed():
     plt.close("all")
 
 
-def test_stored_courses_are_means_with_bands_named_once():
-    gold = {0.0: {2: [0.1, 0.9], 3: [0.4, 0.5]}, 0.1: {2: [0.4, 0.5], 3: [0.5, 0.5]}}
-    courses = {beta: {"proxy": {2: [0.0], 3: [1 - beta * 9]}, "gold": each} for beta, each in gold.items()}
-    figures.stored_courses(courses, "title")
-    proxy, right = plt.gcf().axes
-    assert right.lines[0].get_ydata() == pytest.approx([0.5, 0.45])
-    assert right.collections[0].get_datalim(right.transData).intervaly == pytest.approx([0.1, 0.9])
-    assert [text.get_text() for text in proxy.texts] == ["β = 0", "β = 0.1"]
-    assert proxy.get_legend() is None and right.get_legend() is None
+def followed(shift=0.0, kl=(0.0, 4.0, 9.0)):
+    """A stored run, made up: three checkpoints, four iterations of training."""
+    run = {"kl": kl[-1]}
+    for i, distance in zip((0, 2, 4), kl, strict=True):
+        run |= {
+            f"kl_{i}": distance,
+            f"proxy_{i}": i + shift,
+            f"gold_{i}": i / 10 + shift,
+            f"golds_{i}": [0.1],
+        }
+    for name in ("entropy", "clipped", "value_loss", "moved", "length"):
+        run |= {f"{name}_{i}": 10 * i + shift for i in range(1, 5)}
+    return run
+
+
+def test_gauges_are_means_with_bands_a_panel_each():
+    figures.gauges({"β = 0": [followed(), followed(1.0)], "β = 0.1": [followed(), followed()]}, "title")
+    axes = plt.gcf().axes
+    assert [ax.get_title("left") for ax in axes] == list(figures.GAUGES.values())
+    kl, length = axes[0], axes[1]
+    assert list(kl.lines[0].get_xdata()) == [0, 2, 4] and list(kl.lines[0].get_ydata()) == [0, 4, 9]
+    assert list(length.lines[0].get_xdata()) == [1, 2, 3, 4]
+    assert length.lines[0].get_ydata() == pytest.approx([10.5, 20.5, 30.5, 40.5])
+    assert length.collections[0].get_datalim(length.transData).intervaly == pytest.approx([10, 41])
+    plt.close("all")
+
+
+def test_paths_are_the_mean_of_the_seeds_over_the_kl():
+    figures.paths(
+        {"PPO": [followed(), followed(1.0, kl=(0.0, 6.0, 11.0))]},
+        "title",
+        {"best of n": [{"kl": 0.6, "proxy": 1.0, "gold": 0.4}]},
+    )
+    for ax, means, mark in zip(plt.gcf().axes, ([0.5, 2.5, 4.5], [0.5, 0.7, 0.9]), (1.0, 0.4), strict=True):
+        first, second, mean, point = ax.lines
+        assert list(first.get_xdata()) == [0, 4, 9] and list(second.get_xdata()) == [0, 6, 11]
+        assert list(mean.get_xdata()) == [0, 5, 10] and mean.get_ydata() == pytest.approx(means)
+        assert list(point.get_ydata()) == [mark]
+    assert [text.get_text() for text in plt.gcf().axes[1].get_legend().get_texts()] == ["PPO", "best of n"]
+    plt.close("all")
+
+
+def test_tokens_are_coloured_by_sign_and_size():
+    figures.credited(["a", "b", "c"], [1.0, -0.5, 0.0], "title")
+    faces = [box.get_facecolor() for box in plt.gca().patches]
+    assert faces[0] == pytest.approx(to_rgba(COLOURS[0], 0.7))
+    assert faces[1] == pytest.approx(to_rgba(COLOURS[1], 0.35)) and faces[2][3] == 0
     plt.close("all")
 
 

@@ -75,6 +75,20 @@ def test_a_sampled_run_may_be_as_far_off_as_another_seed(monkeypatch, tmp_path):
     assert sweeps._deviation_of_seeds(stored_runs.load_sweep("toy", tmp_path)["rows"], "fixed") == 0
 
 
+def test_the_early_numbers_of_a_sampled_run_allow_the_tolerance_only(monkeypatch, tmp_path):
+    monkeypatch.setattr(stored_runs, "SWEEPS", {})
+    shift = {"": 0.0}
+
+    @stored_runs.sweep("toy", points=[{}], seeds=(0, 1, 2), sampled=True, early=("_2",))
+    def run(point, seed):
+        return {name: 1 + 0.1 * (seed - 1) + shift[""] for name in ("gold_2", "gold_12")}
+
+    sweeps.run_sweep("toy", tmp_path)
+    for shift[""], faulty in [(0.01, []), (0.3, ["gold_2"])]:
+        faults = sweeps.recompute_point("toy", 1, tmp_path)
+        assert [fault.split(":")[0] for fault in faults] == faulty
+
+
 def test_what_is_missing_is_named(toy, tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"toy\.json is missing .*make it with: python -m course_utils sweeps toy"
@@ -147,7 +161,10 @@ def test_stored_sweeps_are_whole(name):
 
 
 # the assistant takes a minute to make, and these train twice or long: they are tested where the lessons are
-NEED_THE_ASSISTANT = ["reward_pairs", "ppo", "dpo", "dpo_mean", "best_of_n"]
+NEED_THE_ASSISTANT = [
+    *("reward_pairs", "dpo", "dpo_mean", "best_of_n"),
+    *("ppo", "ppo_controls", "ppo_parts", "group_methods"),
+]
 LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]
 
 

@@ -154,6 +154,26 @@ def test_baselines_by_hand():
     assert (equal == 0).all()
 
 
+def test_reinforce_is_the_policy_gradient_on_average():
+    """Over all pairs of draws from three answers of one token: the mean is half of the true gradient."""
+    logits = torch.tensor([0.2, -0.5, 0.9], dtype=torch.double, requires_grad=True)
+    reward = torch.tensor([1.0, 3.0, -1.0], dtype=torch.double)
+    true = torch.autograd.grad((logits.softmax(0) * reward).sum(), logits)[0]
+    total = 0.0
+    for draw in itertools.product(range(3), repeat=2):
+        drawn = torch.tensor(draw)
+        log_probs = logits.log_softmax(0)[drawn][:, None]  # (rows, tokens)
+        loss = ppo.reinforce_loss(log_probs, reward[drawn], torch.ones(2, 1, dtype=torch.double))
+        total = total - log_probs.sum().exp().detach() * torch.autograd.grad(loss, logits)[0]
+    assert torch.allclose(total, true / 2, atol=1e-12)  # the batch's mean contains the answer itself
+
+
+def test_reinforce_sums_over_an_answers_tokens(tensors):
+    log_probs, returns = tensors[0], torch.tensor([1.0, 2.0, 6.0])
+    by_hand = sum((returns[i] - 3) * sum(log_probs[i, t] for t in range(5) if MASK[i, t]) for i in range(3))
+    assert ppo.reinforce_loss(log_probs, returns, MASK).item() == pytest.approx(-by_hand.item() / 3, abs=1e-6)
+
+
 def test_leave_one_out_is_unbiased_and_the_group_mean_is_not():
     """Exact over all pairs of draws from three answers: the mean gradient is that of the expected reward."""
     logits = torch.tensor([0.2, -0.5, 0.9], dtype=torch.double, requires_grad=True)
@@ -219,6 +239,139 @@ def test_experience_joins_the_parts():
     assert row["kl"] == pytest.approx(log_ratio.sum(1).mean().item(), abs=1e-4)
     assert row["score"] == pytest.approx(batch["ended"].float().mean().item())
     assert batch["advantages"][mask.bool()].mean().item() == pytest.approx(0, abs=1e-5)
+
+
+def test_the_reward_of_experience_has_the_penalty_for_no_end():
+    """With values of zero and lam = 1 the returns are the rewards to come, written out token by token."""
+    model, reference = tiny_model(), tiny_model(seed=1).requires_grad_(False)
+    given = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0, 1.5])
+    batch, row = ppo.experience(
+        ppo.PolicyWithValue(model),
+        reference,
+        lambda b: given,
+        sampled(model),
+        beta=0.2,
+        settings=settings_of(no_end_penalty=0.7),
+    )
+    mask, ended = answer_mask(batch), batch["ended"]
+    assert ended.any() and not ended.all(), "both kinds of answers are seen"
+    log_ratio = fast_token_log_probs(model, batch) - fast_token_log_probs(reference, batch)
+    for i in range(6):
+        places = mask[i].nonzero().flatten().tolist()
+        to_come = given[i].item() - (0.0 if ended[i] else 0.7)
+        for t in reversed(places):
+            to_come -= 0.2 * log_ratio[i, t].item()
+            assert batch["returns"][i, t].item() == pytest.approx(to_come, abs=1e-4)
+    assert row["score"] == pytest.approx(given.mean().item()), "the number shown is without the penalty"
+    entropy = -(batch["log_probs"] * mask).sum() / mask.sum()
+    assert row["entropy"] == pytest.approx(entropy.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.3])
+def test_experience_uses_the_lambda_of_the_settings(lam):
+    model = tiny_model()
+    policy = ppo.PolicyWithValue(model)
+    torch.nn.init.normal_(policy.value.weight)
+    batch, _ = ppo.experience(
+        policy, frozen_copy(model), lambda b: torch.ones(6), sampled(model), 0.0, settings_of(lam=lam)
+    )
+    values, mask = batch["values"], answer_mask(batch)
+    scores = torch.where(batch["ended"], 1.0, 0.0)  # the penalty is 1
+    for i in range(6):
+        places = mask[i].nonzero().flatten().tolist()
+        following = carried = 0.0
+        for t in reversed(places):
+            reward = scores[i].item() if t == places[-1] else 0.0
+            carried = reward + following - values[i, t].item() + lam * carried
+            following = values[i, t].item()
+            assert batch["returns"][i, t].item() == pytest.approx(carried + following, abs=1e-4)
+
+
+def made_up(model, shift, advantage, returns):
+    """Experience with these numbers at every token; the ratio is exp(-shift) before the first step."""
+    policy = ppo.PolicyWithValue(model)
+    batch, _ = ppo.experience(
+        policy, frozen_copy(model), lambda b: torch.ones(6), sampled(model), 0.0, settings_of()
+    )
+    mask = batch["mask"]
+    batch["log_probs"] = batch["log_probs"] + shift * mask
+    batch["advantages"], batch["returns"] = advantage * mask, returns * mask
+    return policy, batch
+
+
+def moved_by(policy, batch, **options):
+    """(largest change of the model's weights, change of the value's bias), one step of SGD at rate 1."""
+    settings = settings_of(epochs=1, rows=6, kl_limit=math.inf, **options)
+    before = {name: p.detach().clone() for name, p in policy.named_parameters()}
+    ppo.update(policy, torch.optim.SGD(policy.parameters(), lr=1.0), batch, random.Random(0), settings)
+    change = {name: p.detach() - before[name] for name, p in policy.named_parameters()}
+    model = max(c.abs().max().item() for name, c in change.items() if name.startswith("model."))
+    return model, change["value.bias"].item()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "moves"),
+    [(1.5, 1.0, False), (0.5, 1.0, True), (1.5, -1.0, True), (0.5, -1.0, False)],
+)
+def test_the_update_clips(ratio, advantage, moves):
+    policy, batch = made_up(tiny_model(), -math.log(ratio), advantage, 0.0)
+    moved, _ = moved_by(policy, batch, value_weight=0.0, clip=0.2)
+    assert (moved > 1e-4) if moves else moved == 0
+
+
+def test_the_clip_of_the_settings_is_the_one_that_holds():
+    policy, batch = made_up(tiny_model(), -math.log(1.5), 1.0, 0.0)
+    assert moved_by(policy, batch, value_weight=0.0, clip=0.6)[0] > 1e-4
+
+
+def test_the_values_learn_the_returns():
+    """Advantages of zero: only the value loss is left; the bias moves by weight * mean(returns - values)."""
+    policy, batch = made_up(tiny_model(), 0.0, 0.0, 0.08)
+    _, bias = moved_by(policy, batch, value_weight=0.1, clip=0.2)
+    assert bias == pytest.approx(0.1 * 0.08, rel=1e-3)
+    policy, batch = made_up(tiny_model(), 0.0, 0.0, 0.08)
+    assert moved_by(policy, batch, value_weight=0.0) == (0.0, 0.0)
+
+
+def test_the_answers_of_a_group_have_one_prompt():
+    prompts = [[5, 6], [7], [8, 9, 10], [11, 12]]
+    seen = []
+
+    def step(batch, rng):
+        opened = [
+            ids[(mask == 1) & (labels == IGNORE)].tolist()
+            for ids, mask, labels in zip(
+                batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True
+            )
+        ]
+        seen.extend(opened[start : start + 3] for start in range(0, 12, 3))
+        return {"score": 0.0, "kl": 0.0}
+
+    ppo.learn(tiny_model(), prompts, step, SAMPLING, iterations=4, batch_size=12, group=3, label="")
+    assert len(seen) == 16 and all(group == [group[0]] * 3 for group in seen)
+    assert len({tuple(group[0]) for group in seen}) > 1
+
+
+@pytest.mark.parametrize(
+    ("method", "advantages"),
+    [
+        ("rloo", [-3.0, -1.5, 4.5, -4.5, 1.5, 3.0]),
+        ("reinforce", [-2.0, -1.0, 3.0, -3.0, 1.0, 2.0]),
+        ("grpo", [-2 / 7**0.5, -1 / 7**0.5, 3 / 7**0.5, -3 / 7**0.5, 1 / 7**0.5, 2 / 7**0.5]),
+    ],
+)
+def test_the_group_loss_pushes_by_the_advantage_within_the_group(method, advantages):
+    """At the start the gradient is that of -mean(A log pi), with the advantages of each three by hand."""
+    model = tiny_model()
+    batch = sampled(model)
+    batch["scores"] = torch.tensor([1.0, 2.0, 6.0, 0.0, 4.0, 5.0])
+    batch["reference"] = fast_token_log_probs(model, batch).detach()
+    loss, _ = ppo.group_loss(model, batch, method, 0.3, 3)
+    log_probs, mask = fast_token_log_probs(model, batch), answer_mask(batch)
+    plain = -(torch.tensor(advantages)[:, None] * log_probs * mask).sum() / mask.sum()
+    weights = [p for p in model.parameters() if p.requires_grad]
+    for ours, expected in zip(*(torch.autograd.grad(x, weights) for x in (loss, plain)), strict=True):
+        assert torch.allclose(ours, expected, atol=1e-4)
 
 
 def test_minibatches_hold_every_row_and_lose_padding_alone():

@@ -7,7 +7,7 @@ from helpers import tiny_model, tiny_tokenizer
 
 from course_utils.chatml import add_chat_tokens
 from course_utils.data import IGNORE, Example, collate, encode_prompt_completion
-from course_utils.lessons.lesson_12 import judging
+from course_utils.lessons.lesson_12 import experiments, judging
 from course_utils.log_probs import FrozenHeadLogProbs, fast_token_log_probs, token_log_probs
 from course_utils.methods import rollouts
 from course_utils.methods.reward import from_language_model
@@ -233,10 +233,55 @@ def test_the_watched_reward_is_the_models_score_and_keeps_the_gold_one(chat):
     assert seen == [
         {
             "proxy": scores.mean().item(),
-            "gold": sum(golds) / 3,
-            "sample": ("a cat", texts[0], scores[0].item(), golds[0]),
+            "gold": pytest.approx(sum(golds) / 3),
+            "sample": ("a cat", texts[0], scores[0].item(), pytest.approx(golds[0])),
         }
     ]
+
+
+def test_the_parts_of_an_answer_have_the_score_and_the_words():
+    prompt = [{"role": "user", "content": "Tell me a story about Mia."}]
+    text = "Mia was happy. Mia was happy."
+    parts = judging.parts(prompt, text)
+    assert parts["gold"] == gold_score("Tell me a story about Mia.", text) and parts["words"] == 6
+    assert set(parts) == {"gold", *experiments.PARTS, "words"}
+    assert judging.titled(prompt, text, 0.123) == "Tell me a story about Mia. (gold 0.12)\n" + text
+
+
+def test_the_reward_may_be_the_gold_score(chat):
+    model, tokenizer = chat
+    batch = rollouts.rollout(
+        model,
+        rollouts.encode_prompts(tokenizer, PROMPTS),
+        **rollouts.sampling_of(tokenizer, max_new_tokens=5),
+    )
+    texts = rollouts.answer_texts(tokenizer, batch)
+    golds = [judging.parts(*pair)["gold"] for pair in zip(PROMPTS, texts, strict=True)]
+    assert judging.gold_reward(tokenizer)(batch).tolist() == pytest.approx(golds)
+
+
+def test_evaluating_samples_at_temperature_one(chat, monkeypatch):
+    """The first tokens of many answers against the probabilities that the KL is taken of."""
+    model, tokenizer = chat
+    batches = []
+
+    def kept(*arguments, **options):
+        batches.append(rollouts.rollout(*arguments, **options))
+        return batches[-1]
+
+    monkeypatch.setattr(judging, "rollout", kept)
+    judging.evaluate_policy(
+        model, model, from_language_model(model), tokenizer, PROMPTS[:1] * 1000, max_new_tokens=1, rows=1000
+    )
+    drawn = batches[0]["labels"][batches[0]["labels"] != IGNORE]
+    ids = torch.tensor(rollouts.encode_prompts(tokenizer, PROMPTS[:1]))
+    with torch.no_grad():
+        p = model(ids).logits[0, -1].softmax(-1)
+    expected, spread = (p**2).sum(), (p * (p - (p**2).sum()).square()).sum().sqrt()  # of p of what is drawn
+    sharper = p ** (1 / 0.7) / (p ** (1 / 0.7)).sum()
+    room = 4 * spread / 1000**0.5
+    assert (sharper * p).sum() - expected > 2 * room, "a temperature of .7 would be seen"
+    assert (p[drawn].mean() - expected).abs() < room
 
 
 def test_evaluating_measures_each_prompts_answer_however_it_is_batched(chat):

@@ -4,12 +4,14 @@ import torch
 
 from course_utils.checks.compare import call, compare
 from course_utils.checks.exercises import Exercise
+from course_utils.lessons.lesson_12.suspects import ratio_fault
 from course_utils.methods.ppo import (
     clipped_policy_loss,
     gae,
     leave_one_out_advantages,
     masked_mean,
     per_token_rewards,
+    reinforce_loss,
 )
 
 
@@ -21,6 +23,83 @@ def _mask(rows, tokens):
     mask[2, tokens - 2] = 1
     mask[3:, : tokens - 3] = 1
     return mask
+
+
+def _answered(rows, tokens):
+    return -4 * torch.rand(rows, tokens), 3 * torch.randn(rows) + 2, _mask(rows, tokens)
+
+
+def _reinforce(fault):
+    """A wrong reinforce_loss: fault(log-probability of each answer, returns minus their mean)."""
+
+    def wrong(log_probs, returns, mask):
+        returns = returns.detach()
+        return fault((log_probs * mask).sum(1), returns - returns.mean())
+
+    return wrong
+
+
+def _reinforce_in_place(log_probs, returns, mask):
+    returns -= returns.mean()
+    return reinforce_loss(log_probs, returns, mask)
+
+
+def _answer_by_answer(log_probs, returns, mask):
+    baseline, total = returns.mean().item(), 0.0
+    for row, kept in enumerate(mask.bool()):
+        total = total - (returns[row].item() - baseline) * log_probs[row, kept].sum()
+    return total / len(returns)
+
+
+REINFORCE_MISTAKES = [
+    (
+        "The sign is turned: the optimiser goes down, so the loss is minus the advantage times the "
+        "log-probability.",
+        _reinforce(lambda log_prob, advantages: (advantages * log_prob).mean()),
+    ),
+    (
+        "The baseline is missing: take the mean return of the batch from every return.",
+        lambda log_probs, returns, mask: -(returns.detach() * (log_probs * mask).sum(1)).mean(),
+    ),
+    (
+        "Prompt and padding are counted: the policy did not choose them. Multiply by the mask.",
+        lambda log_probs, returns, mask: reinforce_loss(log_probs, returns, torch.ones_like(mask)),
+    ),
+    (
+        "The mean over an answer's tokens is not its log-probability: that is their sum.",
+        lambda log_probs, returns, mask: reinforce_loss(log_probs / mask.sum(1, keepdim=True), returns, mask),
+    ),
+    (
+        "All tokens of the batch share one mean here, so a long answer counts more than a short one. Sum "
+        "over the tokens of each answer, and take the mean over the answers.",
+        lambda log_probs, returns, mask: reinforce_loss(log_probs, returns, mask) * len(returns) / mask.sum(),
+    ),
+    (
+        "This is the sum over the answers. Take the mean.",
+        _reinforce(lambda log_prob, advantages: -(advantages * log_prob).sum()),
+    ),
+    (
+        "This weighs with the probability of the answer. The samples weigh already: likely answers come "
+        "often. Take the logarithm.",
+        _reinforce(lambda log_prob, advantages: -(advantages * log_prob.exp()).mean()),
+    ),
+    (
+        "The returns are divided by their spread. Here the advantage is the plain difference from the mean.",
+        _reinforce(lambda log_prob, advantages: -(advantages / advantages.std() * log_prob).mean()),
+    ),
+    (
+        "Every return is taken with every answer: [rows] times [rows, 1] is [rows, rows].",
+        _reinforce(lambda log_prob, advantages: -(advantages * log_prob[:, None]).mean()),
+    ),
+    (
+        "A gradient passes into the returns. They are numbers that somebody gave: returns.detach().",
+        lambda log_probs, returns, mask: -((returns - returns.mean()) * (log_probs * mask).sum(1)).mean(),
+    ),
+    (
+        "Return one number for the batch, not one for each answer.",
+        _reinforce(lambda log_prob, advantages: -advantages * log_prob),
+    ),
+]
 
 
 def _scored(rows, tokens, beta):
@@ -509,7 +588,107 @@ LEFT_OUT_MISTAKES = [
 ]
 
 
+def _ratios():
+    """Ratios of three updates of each kind, with the rounding of two forward passes."""
+
+    def ones():
+        return 1 + 1e-5 * torch.randn(50)
+
+    def moved():
+        return torch.exp(0.1 * torch.randn(50))
+
+    above, below = ones(), ones()
+    above[7], below[3] = 1.3, 0.7  # one token alone
+    return [
+        (ones(), moved()),
+        (moved(), moved()),
+        (ones(), ones()),
+        (above, moved()),
+        (below, moved()),
+        (ones(), above),
+        (ones(), below),
+    ]
+
+
+RATIO_MISTAKES = [
+    (
+        "The first ratio tells of the first fault: before any step a sound update has 1 everywhere, and the "
+        "reference's log-probabilities give something else.",
+        lambda before, after: "itself" if (after - 1).abs().max() < 1e-3 else "sound",
+    ),
+    (
+        "A policy that is compared with itself has ratio 1 after its step too: look at `after`.",
+        lambda before, after: "reference" if (before - 1).abs().max() > 1e-3 else "sound",
+    ),
+    (
+        "Two forward passes round differently: a ratio within 0.001 of 1 counts as 1.",
+        lambda before, after: (
+            "reference" if (before != 1).any() else "itself" if (after == 1).all() else "sound"
+        ),
+    ),
+    (
+        "The mean hides it: ratios above and below 1 cancel. Look at the largest difference from 1.",
+        lambda before, after: (
+            "reference"
+            if (before.mean() - 1).abs() > 0.05
+            else "itself"
+            if (after.mean() - 1).abs() < 0.05
+            else "sound"
+        ),
+    ),
+    (
+        "Only ratios above 1 are seen: take the absolute difference.",
+        lambda before, after: (
+            "reference" if (before - 1).max() > 1e-3 else "itself" if (after - 1).max() < 1e-3 else "sound"
+        ),
+    ),
+    (
+        "The verdicts are exchanged: a first ratio that is not 1 comes from another policy.",
+        lambda before, after: {"reference": "itself", "itself": "reference"}.get(
+            ratio_fault(before, after), "sound"
+        ),
+    ),
+]
+
+
 EXERCISES = [
+    Exercise(
+        name="reinforce_loss",
+        lesson="12",
+        minutes=10,
+        difficulty=2,
+        reference=reinforce_loss,
+        check=compare(
+            reinforce_loss,
+            lambda: [_answered(4, 6), _answered(5, 9)],
+            REINFORCE_MISTAKES,
+            else_="The loss is minus the mean over the answers of (return - mean return) * (sum of the "
+            "answer's log-probabilities).",
+            gradient=("log_probs", "returns"),
+        ),
+        wrong=[
+            (_reinforce_in_place, "changes its argument returns in place"),
+            (
+                lambda log_probs, returns, mask: reinforce_loss(log_probs.detach(), returns, mask),
+                "no gradient",
+            ),
+            (_reinforce(lambda log_prob, a: -2 * (a * log_prob).mean()), "minus the mean over the answers"),
+            (lambda log_probs, returns, mask: None, "Is there a return"),
+        ],
+        right=[
+            _answer_by_answer,
+            lambda log_probs, returns, mask: (
+                -((returns - returns.mean()).detach()[:, None] * log_probs * mask).sum() / len(returns)
+            ),
+        ],
+        hints=(
+            "An answer that got more than the others should become likelier, and one that got less should "
+            "become rarer. By how much: its return minus the mean return of the batch.",
+            "(log_probs * mask).sum(1) is the log-probability of each answer, [rows]. Multiply by "
+            "(returns - returns.mean()).detach(), [rows]; the loss is minus the mean.",
+        ),
+        then="The ten iterations below run on yours.",
+    ),
     Exercise(
         name="per_token_rewards",
         lesson="12",
@@ -538,7 +717,7 @@ EXERCISES = [
             "(mask * torch.arange(1, tokens + 1)).argmax(1). Add the score there.",
         ),
         then="`experience` calls yours for every batch of answers, so both trainings below run on it. Run "
-        'the cells again from here to the end of "Training without it".',
+        'the cells again from here to the end of "One answer at each place".',
     ),
     Exercise(
         name="gae",
@@ -569,7 +748,7 @@ EXERCISES = [
             "lam * A of the next column) * mask[:, t]. Past the end, value and A are 0. Returns: A + values.",
         ),
         then="`experience` calls yours for every batch of answers, so both trainings below run on it. Run "
-        'the cells again from here to the end of "Training without it".',
+        'the cells again from here to the end of "One answer at each place".',
     ),
     Exercise(
         name="clipped_policy_loss",
@@ -600,7 +779,35 @@ EXERCISES = [
             "losses, with advantages.detach(). masked_mean of the losses, and of (ratio != clamped).float().",
         ),
         then="`update` calls yours for every minibatch, so both trainings below run on it. Run the cells "
-        'again from here to the end of "Training without it".',
+        'again from here to the end of "One answer at each place".',
+    ),
+    Exercise(
+        name="ratio_fault",
+        lesson="12",
+        minutes=8,
+        difficulty=2,
+        reference=ratio_fault,
+        check=compare(ratio_fault, _ratios, RATIO_MISTAKES),
+        wrong=[
+            (lambda before, after: "wrong", "and is 'wrong'"),
+            (lambda before, after: None, "Is there a return"),
+        ],
+        right=[
+            lambda before, after: (
+                "reference"
+                if not torch.allclose(before, torch.ones_like(before), atol=1e-3)
+                else "itself"
+                if torch.allclose(after, torch.ones_like(after), atol=1e-3)
+                else "sound"
+            )
+        ],
+        hints=(
+            "What should the ratio be before the first step, when the policy still is the one that sampled? "
+            "And after a step?",
+            "(before - 1).abs().max() is the largest difference from 1. Above 0.001: reference. If not, and "
+            "the same of `after` is below 0.001: itself. Else sound.",
+        ),
+        then="The table below gives its verdicts.",
     ),
     Exercise(
         name="leave_one_out_advantages",

@@ -1,4 +1,4 @@
-"""Stored experiments with PPO, DPO and best-of-n: proxy and gold score over the distance from the reference.
+"""Stored experiments with PPO, its relatives and best-of-n: proxy and gold score over the distance.
 
 The tuned model, the reward model and the pairs are those of the pocket model at quick scale and seed 0; a
 run's seed is that of its training and of its samples.
@@ -9,15 +9,16 @@ import functools
 
 from course_utils.stored_runs import sweep
 
-PPO_RUN = {"iterations": 12, "batch_size": 32, "rows": 8, "epochs": 1}
-PPO_POINTS = [
-    {"beta": 0.1, "lr": 2e-4},
-    {"beta": 0.0, "lr": 4e-4},  # without a penalty: also faster
-    {"beta": 0.3, "lr": 2e-4},
-]
-
-
+BATCHES_OF = {"batch_size": 32, "rows": 8}
+LR = 1e-4  # of PPO, with and without the penalty
+LONG, SHORT, GROUP_ITERATIONS = 20, 6, 12  # iterations
+LOOKS = (2, 4, 6, 8, 12, 16, 20)  # iterations after which a long run is measured
+SELDOM = (4, 8, 12, 16)
+NO_LIMIT = 1e9  # of a clip or of a stop that is to do nothing
 ANSWERS, CHOICES = 8, (1, 2, 4, 8)  # sampled to each held-out prompt; best of n
+ON_HELD_OUT = ("kl", "proxy", "gold", "tokens", "distinct", "reference_loss")  # of evaluate_policy
+PARTS = ("mood", "politeness", "sound", "fresh", "on_prompt")  # of the gold score
+IN_TRAINING = ("entropy", "clipped", "value_loss", "moved", "length")  # of train_ppo's rows
 
 
 @functools.cache
@@ -42,29 +43,148 @@ def policy_parts():
     )
 
 
-@sweep("ppo", points=PPO_POINTS, sampled=True)
+@sweep("ppo", points=[{"beta": 0.0, "lr": LR}, {"beta": 0.1, "lr": LR}], sampled=True)
 def ppo(point: dict, seed: int) -> dict:
-    """PPO from the tuned model: what evaluate_policy measures at the end, proxy, gold and kl by iteration."""
-    from course_utils.lessons.lesson_12 import judging
-    from course_utils.methods import rollouts
+    """PPO at one rate without and with the penalty, 20 iterations: see followed_ppo."""
+    return followed_ppo(seed, LOOKS, iterations=LONG, **point)
+
+
+@sweep(
+    "ppo_controls",
+    points=[
+        {"reward": "proxy", "beta": 0.1, "lr": 2 * LR, "iterations": 8},
+        {"reward": "gold", "beta": 0.0, "lr": LR, "iterations": 16},
+    ],
+    seeds=range(3),
+    sampled=True,
+)
+def ppo_controls(point: dict, seed: int) -> dict:
+    """The penalty at twice the rate, and the gold score itself as the reward: see followed_ppo."""
+    return followed_ppo(seed, SELDOM, **point)
+
+
+@sweep(
+    "ppo_parts",
+    points=[
+        {"lam": 0.95},
+        {"value_weight": 0.0},  # the values stay at zero
+        {"epochs": 4, "clip": 0.2},
+        {"epochs": 4, "clip": NO_LIMIT},
+    ],
+    seeds=range(3),
+    sampled=True,
+)
+def ppo_parts(point: dict, seed: int) -> dict:
+    """One part of PPO changed at a time, with the penalty of 0.1, six iterations.
+
+    Nothing stops a pass early, so that the clip stands alone. The unchanged run is that of `ppo`.
+    """
+    return followed_ppo(seed, (SHORT,), iterations=SHORT, beta=0.1, lr=LR, kl_limit=NO_LIMIT, **point)
+
+
+@sweep(
+    "group_methods",
+    points=[{"method": m, "lr": 4 * LR} for m in ("rloo", "grpo")],
+    seeds=range(3),
+    sampled=True,
+)
+def group_methods(point: dict, seed: int) -> dict:
+    """RLOO and GRPO without a penalty, groups of four, 12 iterations.
+
+    One update a batch where PPO makes four, at four times its rate.
+    """
+    from course_utils.methods.ppo import train_group
+
+    follow, policy, reward, prompts, sampling = followed(seed, SELDOM)
+    _, model, *_ = policy_parts()
+    train_group(
+        policy,
+        model,
+        reward,
+        prompts,
+        sampling,
+        **point,
+        iterations=GROUP_ITERATIONS,
+        beta=0.0,
+        batch_size=BATCHES_OF["batch_size"],
+        seed=seed,
+        on_iteration=follow,
+    )
+    return follow.found
+
+
+def followed_ppo(seed, looks, *, iterations, reward="proxy", epochs=1, **settings):
+    """A run of PPO from the tuned model, as numbers by name.
+
+    Of an answer to each held-out prompt before training and after the iterations in `looks`: kl_4, proxy_4,
+    gold_4 and its parts, golds_4 for each prompt, and text_4, a sample; the last ones stand as kl, proxy and
+    gold too. Of each iteration's training: entropy_4, clipped_4 and so on.
+    """
     from course_utils.methods.ppo import PPOSettings, train_ppo
 
-    _, model, tokenizer, judge, prompts, _ = policy_parts()
-    policy, diary = copy.deepcopy(model), []
+    follow, policy, judged, prompts, sampling = followed(seed, looks, reward)
+    _, model, *_ = policy_parts()
     rows = train_ppo(
         policy,
         model,
-        judging.watched_reward(judge, tokenizer, diary),
+        judged,
+        prompts,
+        sampling,
+        PPOSettings(iterations=iterations, epochs=epochs, **BATCHES_OF, **settings, seed=seed),
+        on_iteration=follow,
+        label=f"PPO, {settings}, seed {seed}",
+    )
+    training = {
+        f"{name}_{row['iteration']}": round(row[name], 5)
+        for row in rows
+        for name in IN_TRAINING
+        if name in row
+    }
+    return follow.found | training
+
+
+def followed(seed, looks, reward="proxy"):
+    """(what to call after each iteration, the policy, a reward, prompts, settings of its sampling)."""
+    from course_utils.lessons.lesson_12 import judging
+    from course_utils.methods import rollouts
+
+    _, model, tokenizer, judge, prompts, _ = policy_parts()
+    policy = copy.deepcopy(model)
+    rewards = {"proxy": judging.proxy_reward(judge), "gold": judging.gold_reward(tokenizer)}
+    return (
+        Follower(policy, seed, looks),
+        policy,
+        rewards[reward],
         rollouts.encode_prompts(tokenizer, prompts),
         rollouts.sampling_of(tokenizer),
-        PPOSettings(**point, **PPO_RUN, seed=seed),
-        label=f"PPO, beta {point['beta']:g}, seed {seed}",
     )
-    course = {}
-    for row, seen in zip(rows[1:], diary[1:], strict=True):  # at the first, the policy is the reference
-        numbers = {"kl": row["kl"], "proxy": seen["proxy"], "gold": seen["gold"]}
-        course |= {f"{name}_{row['iteration']}": value for name, value in numbers.items()}
-    return {**measured(policy, seed), **course}
+
+
+class Follower:
+    """Measures a policy on the held-out prompts, before training and after the iterations in `looks`."""
+
+    def __init__(self, policy, seed, looks):
+        self.policy, self.seed, self.looks, self.found = policy, seed, looks, {}
+        self.look(0)
+
+    def __call__(self, row):
+        if row["iteration"] in self.looks:
+            self.look(row["iteration"])
+
+    def look(self, iteration):
+        from course_utils.lessons.lesson_12 import judging
+
+        _, model, tokenizer, judge, _, prompts = policy_parts()
+        seed = 100 * self.seed + iteration
+        means, texts = judging.evaluate_policy(self.policy, model, judge, tokenizer, prompts, seed=seed)
+        parts = [judging.parts(*pair) for pair in zip(prompts, texts, strict=True)]
+        golds = [part["gold"] for part in parts]
+        means |= {name: sum(part[name] for part in parts) / len(parts) for name in PARTS}
+        middle = sorted(range(len(golds)), key=golds.__getitem__)[len(golds) // 2]
+        self.found |= {f"{name}_{iteration}": round(means[name], 5) for name in ON_HELD_OUT + PARTS}
+        self.found |= {name: round(means[name], 5) for name in ("kl", "proxy", "gold")}
+        self.found[f"golds_{iteration}"] = [round(gold, 3) for gold in golds]
+        self.found[f"text_{iteration}"] = judging.titled(prompts[middle], texts[middle], golds[middle])
 
 
 @sweep("best_of_n", points=[{"answers": ANSWERS}], sampled=True)
@@ -111,7 +231,7 @@ def measured(policy, seed):
 
 
 def by_method(names=("PPO", "DPO", "best of n")):
-    """The stored runs for plots.over_distance: {method: points}, a point being the runs of one setting."""
+    """The stored runs for figures.over_distance: {method: points}, a point being the runs of one setting."""
     from course_utils.stored_runs import load_sweep
 
     found = {}
@@ -136,21 +256,13 @@ def points_of(rows):
     return sorted(grouped.values(), key=lambda runs: sum(run["kl"] for run in runs) / len(runs))
 
 
-def course_of_ppo():
-    """{beta: {"kl", "proxy", "gold": {iteration: values over the seeds}}} of the stored runs.
-
-    From iteration 2 on: at the first the policy is the reference.
-    """
+def runs_of(name, **point):
+    """The results of a stored sweep's runs whose point has these values."""
     from course_utils.stored_runs import load_sweep
 
-    runs = {}
-    for row in load_sweep("ppo")["rows"]:
-        runs.setdefault(row["point"]["beta"], []).append(row["result"])
-    iterations = range(2, PPO_RUN["iterations"] + 1)
-    return {
-        beta: {
-            name: {i: [run[f"{name}_{i}"] for run in results] for i in iterations}
-            for name in ("kl", "proxy", "gold")
-        }
-        for beta, results in sorted(runs.items())
-    }
+    return [row["result"] for row in load_sweep(name)["rows"] if point.items() <= row["point"].items()]
+
+
+def iterations_of(run, name="kl"):
+    """The iterations at which a run's number of that name was measured, in order."""
+    return sorted(int(key.removeprefix(f"{name}_")) for key in run if key.startswith(f"{name}_"))

@@ -6,9 +6,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import to_rgba
 from matplotlib.ticker import MaxNLocator
 
-from course_utils.plots import COLOURS, WIDTH, bands, entitle, figure, smooth
+from course_utils.lessons.lesson_12.experiments import iterations_of
+from course_utils.lessons.lesson_12.over_kl import mean_path
+from course_utils.plots import COLOURS, WIDTH, bands, coloured_text, entitle, figure, smooth
 
 SCORE_LABELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL (nats per answer)"}
 
@@ -31,18 +35,78 @@ def over_iterations(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
-def stored_courses(courses: Mapping[float, Mapping[str, Mapping[int, Sequence[float]]]], title: str) -> None:
-    """Proxy and gold score by iteration, a band over the seeds for each beta, named in the first panel.
+GAUGES = {
+    "kl": "KL (nats per answer)",
+    "length": "length (tokens per answer)",
+    "entropy": "entropy (nats per token)",
+    "clipped": "tokens outside the clip",
+    "value_loss": "value loss",
+    "moved": "moved in one update (nats per token)",
+}
 
-    courses: of experiments.course_of_ppo.
+
+def gauges(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
+    """What one watches in training, a panel each: mean by iteration and a band over the seeds.
+
+    settings: {name: runs of experiments.followed_ppo}.
     """
-    _, axes = figure(title, "iteration", "", columns=2)
-    for ax, name in zip(axes, ("proxy", "gold"), strict=True):
-        bands({f"β = {beta:g}": course[name] for beta, course in courses.items()}, "", "", "", ax=ax)
-        ax.set_ylabel(SCORE_LABELS[name])
+    _, axes = figure(title, "iteration", "", columns=len(GAUGES))
+    for ax, (name, label) in zip(axes, GAUGES.items(), strict=True):
+        series = {
+            setting: {i: [run[f"{name}_{i}"] for run in runs] for i in iterations_of(runs[0], name)}
+            for setting, runs in settings.items()
+        }
+        bands(series, "", "", "", ax=ax)
+        ax.set_title(label, fontsize=9)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    if legend := axes[1].get_legend():
-        legend.remove()
+
+
+KL_TICKS = (0, 1, 5, 10, 20, 40, 80, 160)
+
+
+def paths(
+    settings: Mapping[str, Sequence[Mapping]],
+    title: str,
+    points: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
+) -> None:
+    """Proxy and gold score over the KL while training goes on: the mean over the seeds, each seed pale.
+
+    settings: {name: runs of experiments.followed_ppo}; the marks are the checkpoints. points: others by name,
+    {"kl", "proxy", "gold"} each. The axis is one of the root of the KL, labelled with the KL.
+    """
+    _, axes = figure(title, "KL (nats per answer)", "", columns=2)
+    for ax, score in zip(axes, ("proxy", "gold"), strict=True):
+        for (name, runs), colour in zip(settings.items(), COLOURS, strict=False):
+            for run in runs:
+                seen = iterations_of(run)
+                kl, values = ([run[f"{key}_{i}"] for i in seen] for key in ("kl", score))
+                ax.plot(kl, values, color=colour, alpha=0.25, linewidth=0.9)
+            ax.plot(
+                mean_path(runs, "kl"), mean_path(runs, score), "-o", color=colour, markersize=4, label=name
+            )
+        for (name, several), marker in zip((points or {}).items(), itertools.cycle("*X"), strict=False):
+            ax.plot(
+                [point["kl"] for point in several],
+                [point[score] for point in several],
+                marker,
+                color=COLOURS[-1],
+                markersize=9,
+                label=name,
+            )
+        ax.set_ylabel(SCORE_LABELS[score])
+        ax.set_xscale("function", functions=(lambda kl: np.sqrt(np.maximum(kl, 0)), np.square))
+        ax.set_xlim(left=0)
+        ax.set_xticks([kl for kl in KL_TICKS if kl <= ax.get_xlim()[1]])
+    axes[1].legend()
+
+
+def credited(tokens: Sequence[str], changes: Sequence[float], title: str) -> None:
+    """A text with a number for each token as its colour: blue above 0, orange below, darker if larger."""
+    coloured_text(tokens, [None] * len(tokens), title)
+    largest = max(map(abs, changes))
+    for box, change in zip(plt.gca().patches, changes, strict=True):
+        colour = COLOURS[0] if change > 0 else COLOURS[1]
+        box.set_facecolor(to_rgba(colour, 0.7 * abs(change) / largest))
 
 
 def over_distance(

@@ -12,7 +12,7 @@ from course_utils.methods.kl import exact_kl
 from course_utils.methods.reward import score
 from course_utils.methods.rollouts import answer_mask, answer_texts, encode_prompts, rollout, sampling_of
 from course_utils.preferences import request
-from course_utils.world.gold import gold_score
+from course_utils.world.gold import gold_parts, gold_score
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def _scored_logits(model, batch, scored):
 
 
 def by_length(batch, rows):
-    """Parts of `rows` rows of similar length, less the columns that are all padding: (their places, part)."""
+    """Parts of `rows` rows of similar length, without columns that are all padding: (their places, part)."""
     order = batch["attention_mask"].sum(1).argsort()
     for places in order.split(rows):
         longest = int(batch["attention_mask"][places].sum(1).max())
@@ -103,18 +103,45 @@ def requests_of(tokenizer, batch):
     return [tokenizer.decode(row).rpartition("user\n")[2].partition(IM_END)[0] for row in prompts]
 
 
+def parts(prompt, text):
+    """The parts of an answer's gold score, the score itself, and the answer's words, by name."""
+    found = gold_parts(request(prompt), text)
+    names = ("mood", "politeness", "sound", "fresh", "on_prompt")
+    return {"gold": found.total, **{n: getattr(found, n) for n in names}, "words": len(text.split())}
+
+
+def titled(prompt, text, gold):
+    """A sample in one text: the request with the gold score, and the answer."""
+    return f"{request(prompt)} (gold {gold:.2f})\n{text}"
+
+
+def proxy_reward(judge):
+    """A reward function for ppo: the reward model's scores."""
+    return lambda batch: score(judge, batch["input_ids"], batch["attention_mask"]).float()
+
+
+def gold_reward(tokenizer):
+    """A reward function for ppo: the gold scores."""
+
+    def reward(batch):
+        pairs = zip(requests_of(tokenizer, batch), answer_texts(tokenizer, batch), strict=True)
+        return torch.tensor([gold_score(*pair) for pair in pairs], device=batch["input_ids"].device)
+
+    return reward
+
+
 def watched_reward(judge, tokenizer, seen):
-    """A reward function for ppo: the reward model's scores; what it sees is kept in `seen`, a row a batch.
+    """proxy_reward that keeps a row a batch in `seen`.
 
     Rows have the means "proxy" and "gold", and a "sample": (request, answer, its proxy, its gold score).
     """
+    proxy, gold = proxy_reward(judge), gold_reward(tokenizer)
 
     def reward(batch):
-        scores = score(judge, batch["input_ids"], batch["attention_mask"]).float()
-        asked, said = requests_of(tokenizer, batch), answer_texts(tokenizer, batch)
-        gold = [gold_score(*pair) for pair in zip(asked, said, strict=True)]
-        sample = (asked[0], said[0], scores[0].item(), gold[0])
-        seen.append({"proxy": scores.mean().item(), "gold": sum(gold) / len(gold), "sample": sample})
+        scores, golds = proxy(batch), gold(batch)
+        asked, said = requests_of(tokenizer, batch)[0], answer_texts(tokenizer, batch)[0]
+        sample = (asked, said, scores[0].item(), golds[0].item())
+        seen.append({"proxy": scores.mean().item(), "gold": golds.mean().item(), "sample": sample})
         return scores
 
     return reward
