@@ -27,10 +27,8 @@ def wait_for(notebook, tool, labelled):
 def test_ten_labels_by_key_and_button(open_lesson, lab, shots):
     notebook = open_lesson("10")
     notebook.rewrite_and_run(notebook.find("SCALE ="), 'MODEL, SCALE, SEED = "pocket", "smoke", 0')
-    widget, taken = notebook.find("labelling.show()"), notebook.find("mine = labelling.result()")
-    cells = [
-        notebook.find(text) for text in ("= start(", "= sft_model(session)", "= preference_pairs(session)")
-    ]
+    widget, taken = notebook.find("labelling.show()"), notebook.find("yours = labelling.result()")
+    cells = [notebook.find(text) for text in ("= start(", "import textwrap", "= preference_pairs(session)")]
     for index in (*cells, widget, taken):
         notebook.run(index)
         for output in notebook.cells()[index]["outputs"]:

@@ -1,9 +1,119 @@
-"""Lesson 10: right answers to its exercises pass, and wrong ones get their own message."""
+"""Lesson 10: verdicts on answers; tricks and rules; the hunt's server; what stored claims shut out."""
+
+import random
+import statistics
 
 import pytest
-from helpers import draws_of, feed
+import torch
+from helpers import draws_of, feed, tiny_model
+
+from course_utils.data import Example
+from course_utils.lessons.lesson_10 import suspects, tricks
+from course_utils.lessons.lesson_10.parts import bradley_terry_loss, pair_batches, share_right
+from course_utils.methods import reward
+from course_utils.preferences import Pair
+from course_utils.stored_runs import load_sweep
+from course_utils.training import train
+from course_utils.world.gold import gold_score
+from course_utils.world.stories import story
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("10"))
 def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
+
+
+@pytest.fixture
+def pairs():
+    rng = random.Random(0)
+
+    def example():
+        ids = [rng.randrange(1, 300) for _ in range(rng.randrange(3, 20))]
+        return Example(ids, ids)
+
+    return [(example(), example()) for _ in range(40)]
+
+
+@pytest.fixture
+def judge():
+    model = reward.from_language_model(tiny_model())
+    torch.manual_seed(0)
+    torch.nn.init.normal_(model.head.weight)
+    return model
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_the_lessons_training_is_the_packages(pairs, stored):
+    def loss(model, batch):
+        if stored:
+            return reward.state_pair_loss(model, batch)
+        chosen, rejected = reward.score(model, batch["input_ids"], batch["attention_mask"]).chunk(2)
+        return bradley_terry_loss(chosen, rejected) * len(chosen), len(chosen)
+
+    theirs, ours = (reward.from_language_model(tiny_model()) for _ in range(2))
+    reward.fit(theirs, pairs, pad_id=0, steps=6, seed=3)
+    given = reward.prepare_pairs(ours, pairs, 0) if stored else pairs
+    options = {"lr": reward.LEARNING_RATE, "loss_fn": loss, "seed": 3}
+    train(ours, pair_batches(given, 0, 3), steps=6, **options)
+    reward.centre(ours, given[:100], 0)
+    examples = [example for pair in pairs for example in pair]
+    scores = reward.scores(theirs, examples, 0)
+    assert scores.std() > 0.01
+    assert torch.allclose(reward.scores(ours, examples, 0), scores, atol=1e-3)
+
+
+def test_an_interval_over_requests_is_wider_where_pairs_share_them():
+    alone = [Pair(f"request {number}", "a", "b") for number in range(100)]
+    shared = [Pair(f"request {number // 10}", "a", "b") for number in range(100)]
+    right = torch.tensor([float(number // 10 % 3 > 0) for number in range(100)])
+    (share, low, high), (same, lower, higher) = (
+        share_right(right, torch.full((100,), 0.5), pairs) for pairs in (alone, shared)
+    )
+    assert share == same == pytest.approx(right.mean().item())
+    assert low == pytest.approx(share - 1.96 * (share * (1 - share) / 100) ** 0.5, abs=0.03)
+    assert lower < low < high < higher
+    assert share_right(right, right, alone)[0] == 0.5, "ties count half"
+
+
+@pytest.mark.parametrize("name", tricks.TRICKS)
+def test_no_trick_makes_a_better_story(name):
+    rng = random.Random(0)
+    for one in [story(rng) for _ in range(40)]:
+        prompt = f"Tell me a story about {one.names[0]}."
+        before = gold_score(prompt, one.text)
+        after = gold_score(prompt, tricks.TRICKS[name](prompt, one.text))
+        assert after <= before + 0.16, "more manner at full form is all that a trick can add"
+        if name in ("told twice", "the word happy, forty times", "all words shuffled", "about somebody else"):
+            assert after <= 0.05
+
+
+def test_properties_have_the_parts_of_the_gold_score_and_the_length():
+    found = tricks.properties("Tell me a story about Mia.", "Mia was happy. Mia was sad.")
+    assert list(found) == [*tricks.PARTS.values(), "length"] and found["length"] == 6
+
+
+def test_the_server_reads_padding_and_is_right_alone(judge, pairs):
+    examples = [example for pair in pairs for example in pair]
+    right = reward.scores(judge, examples, 0)
+    assert torch.allclose(suspects.served_scores(judge, examples, 0, 1), right, atol=1e-4)
+    of_length = sorted(examples, key=lambda example: len(example.input_ids))[:: len(examples) - 1]
+    short, long = suspects.served_scores(judge, of_length, 0, 2)
+    assert long == pytest.approx(reward.scores(judge, of_length, 0)[1].item(), abs=1e-4)
+    assert abs(short - reward.scores(judge, of_length, 0)[0]) > 1e-3
+
+
+def test_stored_claims_have_their_controls_on_the_other_side():
+    rows = [row["point"] | row["result"] for row in load_sweep("reward_bias")["rows"]]
+
+    def of(name, longer):
+        values = [row[name] for row in rows if row["longer"] == longer]
+        assert len(values) == 5
+        return values
+
+    def credit(longer):
+        return [a - b for a, b in zip(of("biased", longer), of("labels", longer), strict=True)]
+
+    assert min(credit(0.75)) > 0.02 > statistics.mean(credit(0.5))
+    assert statistics.mean(of("biased", 0.75)) > statistics.mean(of("biased", 0.5))
+    assert max(a - b for a, b in zip(of("gold", 0.75), of("gold", 0.5), strict=True)) < -0.01
+    assert statistics.mean(of("shortcut", 0.75)) > 0.6 > statistics.mean(of("shortcut", 0.5))

@@ -1,9 +1,135 @@
-"""Lesson 11: right answers to its exercises pass, and wrong ones get their own message."""
+"""Lesson 11: verdicts on answers; the training for the score; the hunt's penalty; what claims shut out."""
 
+import copy
+import random
+import statistics
+
+import matplotlib.pyplot as plt
 import pytest
-from helpers import draws_of, feed
+import torch
+from helpers import draws_of, feed, tiny_model, tiny_tokenizer
+
+from course_utils.chatml import add_chat_tokens
+from course_utils.lessons.lesson_11 import figures, runaway, suspects
+from course_utils.lessons.lesson_11.parts import mean_sequence_kl, rewards_by_token
+from course_utils.log_probs import log_probs_of
+from course_utils.methods.kl import completion_log_probs, completion_logits, exact_kl, k1, rlhf_kl_penalty
+from course_utils.methods.reward import from_language_model
+from course_utils.stored_runs import load_sweep
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("11"))
 def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
+
+
+PROMPTS = [[{"role": "user", "content": text}] for text in ("a cat", "is the mat", "Paris", "the capital")]
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """(policy, tokenizer, judge) of a tiny model that knows ChatML."""
+    tokenizer = tiny_tokenizer()
+    model = tiny_model(vocab_size=len(tokenizer))
+    add_chat_tokens(model, tokenizer)
+    judge = from_language_model(model)
+    torch.manual_seed(0)
+    torch.nn.init.normal_(judge.head.weight)
+    return model.requires_grad_(False), tokenizer, judge.requires_grad_(False)
+
+
+def run(parts, iterations=3, **options):
+    model, tokenizer, judge = parts
+    policy = copy.deepcopy(model)
+    options = {"beta": 0.5, "lr": 1e-3, **options}
+    rows = runaway.train_for_score(
+        policy, model, judge, tokenizer, PROMPTS, iterations=iterations, max_new_tokens=8, **options
+    )
+    return policy, rows
+
+
+def test_the_penalty_is_charged_where_it_stands_and_the_score_at_the_end(parts):
+    seen = []
+
+    def watched(scores, penalties, mask):
+        seen.append((scores, penalties, mask))
+        return rewards_by_token(scores, penalties, mask)
+
+    _, rows = run(parts, rewards=watched)
+    assert torch.allclose(seen[0][1], torch.zeros(()), atol=1e-5), "the policy is the reference at first"
+    scores, penalties, mask = seen[2]
+    assert penalties[mask].abs().max() > 1e-4 and not penalties[~mask].any()
+    assert rows[2]["kl"] == pytest.approx(penalties.sum(-1).mean().item() / 0.5, rel=1e-3)
+    assert rows[2]["proxy"] == pytest.approx(scores.mean().item(), rel=1e-4)
+
+
+def test_an_update_follows_the_policy_gradient(parts):
+    """Adam's first step has the sign of the gradient, computed here by hand."""
+    model, tokenizer, judge = parts
+    asked = random.Random(0).sample(PROMPTS, 4)
+    batch = runaway.sample(model, tokenizer, asked, 0, 8)
+    ids, ids_mask, new, mask = batch
+    proxy, _ = runaway.judged(judge, tokenizer, asked, *batch)
+    fresh = copy.deepcopy(model).requires_grad_(True)
+    log_probs = completion_log_probs(fresh, ids, ids_mask, new)
+    to_come = proxy[:, None].expand_as(log_probs)[mask]  # without a penalty the score alone
+    weights = (to_come - to_come.mean()) / to_come.std()
+    (weights * log_probs[mask]).mean().backward()
+    policy, _ = run(parts, iterations=1, beta=0.0, lr=1e-5)
+    gradient = torch.cat([p.grad.flatten() for p in fresh.parameters()])
+    moved = torch.cat(
+        [(a - b).flatten() for a, b in zip(policy.parameters(), model.parameters(), strict=True)]
+    )
+    strong = gradient.abs() > gradient.abs().quantile(0.9)
+    assert (moved[strong].sign() == gradient[strong].sign()).float().mean() > 0.99
+
+
+def test_answers_and_masks_end_with_the_stop(parts):
+    model, tokenizer, _ = parts
+    ids, ids_mask, new, mask = runaway.sample(model, tokenizer, PROMPTS, 1, 8)
+    assert ids.shape == ids_mask.shape and new.shape == mask.shape and mask[:, 0].all()
+    assert len(runaway.texts_of(tokenizer, new, mask)) == 4
+
+
+def test_their_penalty_is_ours_turned_round():
+    torch.manual_seed(0)
+    now, before = -torch.rand(2, 3, 4)
+    mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]]).bool()
+    assert torch.allclose(
+        suspects.their_penalty(now, before, 0.3, mask), -rlhf_kl_penalty(now, before, 0.3, mask)
+    )
+
+
+def test_the_mean_of_the_log_ratios_is_the_exact_kl(parts):
+    model, tokenizer, _ = parts
+    policy, _ = run(parts, lr=3e-3)
+    ids, ids_mask, new, mask = runaway.sample(policy, tokenizer, PROMPTS * 100, 0, 4)
+    with torch.no_grad():
+        logits = [completion_logits(each, ids, ids_mask, new) for each in (policy, model)]
+    now, before = (log_probs_of(each, new) for each in logits)
+    exact = torch.where(mask, exact_kl(*logits), 0.0).sum(-1)
+    sampled = torch.where(mask, k1(now, before), 0.0).sum(-1)
+    error = (sampled - exact).std().item() / len(exact) ** 0.5
+    assert exact.mean() > 5 * error, "the policy has moved"
+    assert mean_sequence_kl(now, before, mask).item() == pytest.approx(exact.mean().item(), abs=4 * error)
+
+
+def test_stored_claims_have_their_controls_on_the_other_side():
+    rows = [row["point"] | row["result"] for row in load_sweep("runaway")["rows"]]
+
+    def ends(beta, penalty, name="kl"):
+        values = [row[name] for row in rows if (row["beta"], row["penalty"]) == (beta, penalty)]
+        assert len(values) == 5
+        return values
+
+    assert min(ends(0.0, "right")) > max(ends(0.1, "right"))
+    assert statistics.mean(ends(0.1, "flipped")) > statistics.mean(ends(0.0, "right"))
+    assert statistics.mean(ends(0.1, "right", "gold")) > statistics.mean(ends(0.0, "right", "gold"))
+
+
+def test_a_figure_has_a_line_for_each_setting_and_a_band_where_runs_are_many():
+    one = [{"proxy": 0.1 * step, "gold": 0.5, "kl": step} for step in range(4)]
+    figures.over_iterations({"one": [one], "many": [one, one]}, "title")
+    axes = plt.gcf().axes
+    assert [len(ax.lines) for ax in axes] == [2, 2, 2] and all(len(ax.collections) == 1 for ax in axes)
+    plt.close("all")

@@ -1,4 +1,7 @@
-"""Stored experiment with reward models: number of pairs, noise of the labels, bias to longer answers."""
+"""Stored experiments with reward models: number of pairs, noise of the labels, bias to longer answers."""
+
+import copy
+import functools
 
 from course_utils.stored_runs import sweep
 
@@ -56,3 +59,59 @@ def reward_pairs(point: dict, seed: int) -> dict:
         "ceiling": annotator.ceiling(better, point["noise"]),
         "shortcut": reward.accuracy(*scored(controlled)),
     }
+
+
+TEST_PAIRS = 1000  # as many as can be had with the longer answer chosen in a quarter of them
+
+
+@sweep("reward_bias", points=[{"longer": share} for share in (0.25, 0.375, 0.5, 0.625, 0.75)], tolerance=0.12)
+def reward_bias(point: dict, seed: int) -> dict:
+    """A reward model on 1,000 pairs, `longer` of them with the longer answer chosen, on several tests.
+
+    gold, labels: accuracy on held-out pairs by the gold score, and on their labels. biased: on the labels of
+    a choice of them with the longer answer chosen in three of four. longer_better, shorter_better: by the
+    gold score, where the better answer is the longer one, and where it is the shorter. shortcut: share of
+    pairs of equal gold score in which the longer answer scores higher.
+    """
+    from course_utils.methods import reward
+    from course_utils.world import annotator
+
+    model, states, (train, held_out, controlled) = _parts()
+    model = copy.deepcopy(model)
+    pairs = annotator.with_longer_share(train, point["longer"], seed, TEST_PAIRS)
+    pad_id = 0  # of no effect: states are padded by their mask
+    reward.fit(model, states(pairs), pad_id=pad_id, seed=seed, label=f"{point}, seed {seed}")
+    better = annotator.relabel(held_out, 0, seed=0)
+    tests = {
+        "gold": better,
+        "labels": held_out,
+        "biased": annotator.with_longer_share(held_out, annotator.LONGER, seed),
+        "longer_better": [pair for pair in better if annotator.longer_share([pair]) == 1],
+        "shorter_better": [pair for pair in better if annotator.longer_share([pair]) == 0],
+        "shortcut": controlled,
+    }
+    return {
+        name: reward.accuracy(*reward.pair_scores(model, states(pairs), pad_id))
+        for name, pairs in tests.items()
+    }
+
+
+@functools.cache
+def _parts():
+    """(untrained reward model, pairs -> their stored states, the pairs of lesson 10), for all runs."""
+    import torch
+
+    from course_utils import preferences
+    from course_utils.artifacts import preference_pairs, sft_model
+    from course_utils.methods import reward
+    from course_utils.session import Session
+
+    session = Session("pocket", "quick", 0, torch.device("cpu"), torch.float32)
+    language_model, tokenizer = sft_model(session)
+    model = reward.from_language_model(language_model)
+
+    def states(pairs):
+        encoded = preferences.encode_pairs(tokenizer, pairs)
+        return reward.prepare_pairs(model, encoded, tokenizer.pad_token_id, _states)
+
+    return model, states, preference_pairs(session)

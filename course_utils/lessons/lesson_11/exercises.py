@@ -1,12 +1,125 @@
-"""Exercises of lesson 11: k3, a batch's mean KL, rewards by token, the best policy, the next coefficient."""
+"""Exercises of lesson 11: exact and sampled KL, rewards by token, the best policy, the coefficient, k3."""
 
 from __future__ import annotations
 
+import math
+
 import torch
+from torch.distributions import Categorical, kl_divergence
 
 from course_utils.checks.compare import call, compare
 from course_utils.checks.exercises import Exercise
-from course_utils.methods.kl import k1, k2, k3
+from course_utils.lessons.lesson_11.parts import (
+    best_policy,
+    mean_sequence_kl,
+    next_coefficient,
+    rewards_by_token,
+)
+from course_utils.methods.kl import exact_kl, k1, k2, k3
+
+
+def _logits(*shape):
+    """Logits of a policy and of a reference, neither of them log-probabilities."""
+    return 1.5 * torch.randn(*shape) + 2, 1.5 * torch.randn(*shape) - 1
+
+
+def _kl(fault):
+    """A wrong exact_kl: fault(log-probabilities of the policy, of the reference)."""
+    return lambda current, reference: fault(current.log_softmax(-1), reference.log_softmax(-1))
+
+
+def _without_the_unsaid(terms):
+    """exact_kl by terms(log-probabilities of both), 0 where the policy never says a token."""
+    return _kl(lambda p, q: torch.where(p > -torch.inf, terms(p, q), 0.0).sum(-1))
+
+
+def _kl_in_place(current, reference):
+    current -= current.logsumexp(-1, keepdim=True)
+    return exact_kl(current, reference)
+
+
+def _by_distributions(current, reference):
+    return kl_divergence(Categorical(logits=current), Categorical(logits=reference))
+
+
+def _place_by_place(current, reference):
+    """In Python's numbers, one distribution after the other."""
+    found = []
+    rows = zip(
+        current.reshape(-1, current.shape[-1]), reference.reshape(-1, reference.shape[-1]), strict=True
+    )
+    for mine, theirs in rows:
+        p, q = mine.double().softmax(-1).tolist(), theirs.double().softmax(-1).tolist()
+        terms = [a * math.log(a / b) if b else math.inf for a, b in zip(p, q, strict=True) if a]
+        found.append(sum(terms))
+    return torch.tensor(found).view(current.shape[:-1])
+
+
+_UNSAID = torch.tensor([0.0, 1.0, -torch.inf])
+EXACT_MISTAKES = [
+    (
+        "The two are swapped: this is the KL of the reference from the policy. The policy's probabilities "
+        "weigh the terms, and its log-probability comes first.",
+        lambda current, reference: exact_kl(reference, current),
+    ),
+    (
+        "The terms are weighted by the reference's probabilities. The mean is over what the policy says.",
+        _kl(lambda p, q: (q.exp() * (p - q)).sum(-1)),
+    ),
+    ("The sign is turned: log policy minus log reference.", _kl(lambda p, q: (p.exp() * (q - p)).sum(-1))),
+    (
+        "The terms are not weighted: each counts by the probability that the policy gives to its token.",
+        _kl(lambda p, q: (p - q).sum(-1)),
+    ),
+    (
+        "This is a mean over the vocabulary. The probabilities are the weights already: sum.",
+        _kl(lambda p, q: (p.exp() * (p - q)).mean(-1)),
+    ),
+    (
+        "The log-ratio is taken of logits, which are log-probabilities only after log_softmax.",
+        lambda current, reference: (current.softmax(-1) * (current - reference)).sum(-1),
+    ),
+    (
+        "The log-ratio is taken of logits, which are log-probabilities only after log_softmax.",
+        lambda current, reference: (current.exp() * (current - reference)).sum(-1),
+    ),
+    (
+        "This is the cross-entropy. What the policy itself finds surprising is still in it.",
+        _kl(lambda p, q: -(p.exp() * q).sum(-1)),
+    ),
+    (
+        "Log-probabilities are multiplied here. The weights are probabilities: exp of them.",
+        _kl(lambda p, q: (p * (p - q)).sum(-1)),
+    ),
+    (
+        "This is one number for all places. Each place of the text has a KL of its own.",
+        _kl(lambda p, q: (p.exp() * (p - q)).sum()),
+    ),
+    (
+        "This is one number for all places. Each place of the text has a KL of its own.",
+        lambda current, reference: exact_kl(current, reference).mean(),
+    ),
+    ("These are the terms of the sum. Add them up over the vocabulary.", _kl(lambda p, q: p.exp() * (p - q))),
+    (
+        "The softmax runs over another dimension. The vocabulary is the last one.",
+        lambda current, reference: (
+            current.softmax(0) * (current.log_softmax(0) - reference.log_softmax(0))
+        ).sum(-1),
+    ),
+]
+EXACT_NAN = (
+    "Where the policy never says a token (logit -inf), its term is 0 times something infinite, and that is "
+    "not a number. The token adds nothing: torch.where(log_probs > -torch.inf, terms, 0.0)."
+)
+EXACT_INF = (
+    "What the policy says and the reference never does costs without limit: inf. A small number added to the "
+    "probabilities, or a clamp, hides that."
+)
+
+
+def _with_epsilon(current, reference):
+    p, q = current.softmax(-1), reference.softmax(-1)
+    return (p * ((p + 1e-9).log() - (q + 1e-9).log())).sum(-1)
 
 
 def _log_probs(*shape):
@@ -53,12 +166,6 @@ K3_MISTAKES = [
         lambda current, reference: k3(current, reference).sum(),
     ),
 ]
-
-
-def mean_sequence_kl(log_probs_current, log_probs_reference, mask):
-    """Estimate of a sequence's KL in nats, the mean over the batch: a scalar. Arguments [batch, tokens]."""
-    log_ratios = torch.where(mask.bool(), log_probs_current - log_probs_reference, 0.0)  # (batch, tokens)
-    return log_ratios.sum(-1).mean()
 
 
 def _masked(*lengths, padding=None):
@@ -133,17 +240,6 @@ NOT_A_NUMBER = (
     "Where padding's log-probabilities are -inf, the result is not a number: 0 times nan is nan. "
     "Choose with torch.where(mask, ..., 0.0) instead of multiplying."
 )
-
-
-def rewards_by_token(scores, penalties, mask):
-    """Rewards for RL: minus each token's penalty, and the score on the last real token.
-
-    scores [batch]; penalties and mask [batch, tokens], penalties already 0 at padding -> [batch, tokens].
-    """
-    rewards = -penalties
-    last = mask.long().sum(-1) - 1  # (batch,)
-    rewards[torch.arange(len(scores)), last] += scores
-    return rewards
 
 
 def _scored(*lengths):
@@ -246,11 +342,6 @@ REWARDS_MISTAKES = [
 ]
 
 
-def best_policy(reference, reward, beta):
-    """Maximises E[reward] - beta * KL(policy || reference): probabilities [V], as reference is."""
-    return (reference.log() + reward / beta).softmax(-1)
-
-
 def _choice(size, beta):
     """Probabilities of `size` answers, their rewards, and beta."""
     return torch.randn(size).softmax(-1), 1.5 * torch.randn(size), beta
@@ -309,12 +400,6 @@ BEST_POLICY_MISTAKES = [
         lambda reference, reward, beta: torch.eye(len(reward))[reward.argmax()],
     ),
 ]
-
-
-def next_coefficient(coefficient, kl, target, gain=0.1, clip=0.2):
-    """The coefficient after a step whose KL was kl: coefficient * (1 + gain * clipped relative error)."""
-    error = min(max((kl - target) / target, -clip), clip)
-    return coefficient * (1 + gain * error)
 
 
 NEXT_INPUTS = [
@@ -436,40 +521,37 @@ NEXT_MISTAKES = [
 
 EXERCISES = [
     Exercise(
-        name="k3",
+        name="exact_kl",
         lesson="11",
         minutes=10,
         difficulty=2,
-        reference=k3,
+        reference=exact_kl,
         check=compare(
-            k3,
-            lambda: [_log_probs(2, 3), _log_probs(7)],
-            K3_MISTAKES,
-            else_="With log_ratio = reference - current: exp(log_ratio) - 1 - log_ratio for each token.",
-            gradient=("log_probs_current",),
+            exact_kl,
+            lambda: [_logits(2, 3, 5), _logits(4, 7), _logits(6)],
+            EXACT_MISTAKES,
+            else_="The sum over the vocabulary of p * (log p - log q), with p the policy's probabilities.",
+            extremes=[
+                (EXACT_NAN, [(_UNSAID, torch.zeros(3)), (_UNSAID, torch.tensor([1.0, 0.0, -torch.inf]))]),
+                (EXACT_INF, [(torch.zeros(3), _UNSAID)]),
+            ],
         ),
         wrong=[
-            (lambda current, reference: k3(current, reference).detach(), "has no graph"),
-            (
-                lambda current, reference: k3(current.detach(), reference),
-                "log_probs_current gets no gradient",
-            ),
-            (_ratio(lambda log_ratio: log_ratio.detach().expm1() - log_ratio), "a gradient is not"),
-            (_k3_in_place, "changes its argument log_probs_current in place"),
-            (lambda current, reference: 2 * k3(current, reference), "for each token"),
+            (_kl(lambda p, q: (p.exp() * (p - q)).sum(-1)), "not a number"),
+            (_without_the_unsaid(lambda p, q: p.exp() * (p - q).clamp(max=30)), "costs without limit"),
+            (_with_epsilon, "costs without limit"),
+            (_kl_in_place, "changes its argument logits_current in place"),
+            (lambda current, reference: 2 * exact_kl(current, reference), "The sum over the vocabulary"),
             (lambda current, reference: None, "Is there a return"),
         ],
-        right=[
-            _ratio(lambda log_ratio: log_ratio.exp() - 1 - log_ratio),
-            lambda c, r: c.sub(r).add(torch.exp(r) / torch.exp(c)).sub(1),
-        ],
+        right=[_by_distributions, _place_by_place, _without_the_unsaid(lambda p, q: p.exp() * (p - q))],
         hints=(
-            "k1 is right on average and jumps about. Add to it something whose mean over the policy's "
-            "samples is known to be zero, and which is large where k1 is small. The ratio of reference to "
-            "policy has the mean 1 there.",
-            "log_ratio = log_probs_reference - log_probs_current, any shape. k1 is -log_ratio; the ratio "
-            "is exp(log_ratio); k3 = k1 + (ratio - 1). expm1 keeps the digits where the ratio is near 1.",
+            "Take both log-probabilities of each token, weigh the difference with the policy's probability, "
+            "and add up over the vocabulary. A token that the policy never says adds nothing.",
+            "current = logits_current.log_softmax(-1), reference likewise, [..., V]. current.exp() * "
+            "(current - reference), with torch.where in the place of 0 * inf, then sum(-1): [...].",
         ),
+        then="The coloured text below is computed with your function.",
     ),
     Exercise(
         name="mean_sequence_kl",
@@ -521,6 +603,7 @@ EXERCISES = [
             "-penalties is [batch, tokens]; mask.sum(-1) - 1 is the place of the last real token, "
             "[batch]. rewards[torch.arange(batch), last] += scores.",
         ),
+        then="The training with the penalty below runs on your function.",
     ),
     Exercise(
         name="best_policy",
@@ -577,6 +660,42 @@ EXERCISES = [
             "coefficient up or down by a small factor. Clipping keeps one odd batch from turning it far.",
             "error = (kl - target) / target, between -clip and clip; the result is "
             "coefficient * (1 + gain * error), all plain numbers.",
+        ),
+    ),
+    Exercise(
+        name="k3",
+        lesson="11",
+        minutes=10,
+        difficulty=2,
+        reference=k3,
+        check=compare(
+            k3,
+            lambda: [_log_probs(2, 3), _log_probs(7)],
+            K3_MISTAKES,
+            else_="With log_ratio = reference - current: exp(log_ratio) - 1 - log_ratio for each token.",
+            gradient=("log_probs_current",),
+        ),
+        wrong=[
+            (lambda current, reference: k3(current, reference).detach(), "has no graph"),
+            (
+                lambda current, reference: k3(current.detach(), reference),
+                "log_probs_current gets no gradient",
+            ),
+            (_ratio(lambda log_ratio: log_ratio.detach().expm1() - log_ratio), "a gradient is not"),
+            (_k3_in_place, "changes its argument log_probs_current in place"),
+            (lambda current, reference: 2 * k3(current, reference), "for each token"),
+            (lambda current, reference: None, "Is there a return"),
+        ],
+        right=[
+            _ratio(lambda log_ratio: log_ratio.exp() - 1 - log_ratio),
+            lambda c, r: c.sub(r).add(torch.exp(r) / torch.exp(c)).sub(1),
+        ],
+        hints=(
+            "k1 is right on average and jumps about. Add to it something whose mean over the policy's "
+            "samples is known to be zero, and which is large where k1 is small. The ratio of reference to "
+            "policy has the mean 1 there.",
+            "log_ratio = log_probs_reference - log_probs_current, any shape. k1 is -log_ratio; the ratio "
+            "is exp(log_ratio); k3 = k1 + (ratio - 1). expm1 keeps the digits where the ratio is near 1.",
         ),
     ),
 ]

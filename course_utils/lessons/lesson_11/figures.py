@@ -1,4 +1,4 @@
-"""Spreads of estimators."""
+"""Lesson 11's figures: runs over their iterations, and spreads of cosines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,36 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
+from course_utils import plots
 from course_utils.plots import COLOURS, figure
+
+PANELS = {"proxy": "proxy (reward model)", "gold": "gold score (judge)", "kl": "KL (nats per answer)"}
+
+
+def over_iterations(
+    series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
+    title: str,
+    names: Sequence[str] = tuple(PANELS),
+) -> None:
+    """A panel for each of proxy, gold and KL; for each name the mean over its runs and their range."""
+    fig, axes = plots.figure(title, "iteration", "", columns=len(names))
+    for ax, key in zip(axes, names, strict=True):
+        for number, (name, runs) in enumerate(series.items()):
+            values = [[rows[step][key] for rows in runs] for step in range(len(runs[0]))]
+            steps = range(1, len(values) + 1)
+            means = [sum(each) / len(each) for each in values]
+            ax.plot(steps, means, "-o", markersize=3, color=COLOURS[number], label=name)
+            if len(runs) > 1:
+                ax.fill_between(
+                    steps,
+                    *zip(*((min(e), max(e)) for e in values), strict=True),
+                    color=COLOURS[number],
+                    alpha=0.2,
+                )
+        ax.set_ylabel(PANELS[key])
+    if len(series) > 1:
+        handles, labels = axes[0].get_legend_handles_labels()
+        fig.legend(handles, labels, ncols=len(series), loc="outside lower center")
 
 
 def spreads(values: Mapping[str, Sequence[float]], title: str, xlabel: str, ax: Axes | None = None) -> None:

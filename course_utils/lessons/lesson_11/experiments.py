@@ -1,0 +1,46 @@
+"""Stored experiment: policies trained for the reward model's score, without a penalty, with it, flipped."""
+
+from course_utils.stored_runs import sweep
+
+BETA = 0.1
+LAST = 3  # iterations whose mean is a run's end
+
+
+@sweep(
+    "runaway",
+    points=[{"beta": 0.0, "penalty": "right"}, *({"beta": BETA, "penalty": p} for p in ("right", "flipped"))],
+    sampled=True,
+)
+def run(point: dict, seed: int) -> dict:
+    """A policy of runaway.train_for_score, at one rate and as many iterations.
+
+    kl_1, proxy_1, gold_1 and so on: means over the answers of an iteration, sampled before its update; kl,
+    proxy, gold: over the last three.
+    """
+    import copy
+
+    import torch
+
+    from course_utils.artifacts import reward_model, sft_model
+    from course_utils.lessons.lesson_11.runaway import train_for_score
+    from course_utils.lessons.lesson_11.suspects import their_penalty
+    from course_utils.methods.kl import rlhf_kl_penalty
+    from course_utils.session import Session
+    from course_utils.world.annotator import neutral_prompts
+
+    session = Session("pocket", "quick", 0, torch.device("cpu"), torch.float32)
+    model, tokenizer = sft_model(session)
+    judge, _ = reward_model(session)
+    prompts = neutral_prompts()
+    rows = train_for_score(
+        copy.deepcopy(model),
+        model.requires_grad_(False),
+        judge.requires_grad_(False),
+        tokenizer,
+        prompts[len(prompts) // 5 :],
+        beta=point["beta"],
+        seed=seed,
+        penalty=rlhf_kl_penalty if point["penalty"] == "right" else their_penalty,
+    )
+    found = {f"{name}_{number}": row[name] for number, row in enumerate(rows, 1) for name in row}
+    return found | {name: sum(row[name] for row in rows[-LAST:]) / LAST for name in rows[0]}
