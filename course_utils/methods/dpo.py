@@ -49,29 +49,49 @@ def ipo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengt
 
 
 def mean_dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
-    """dpo_loss of means over the answers' tokens, not sums: a mistake to look at. lengths as in ipo_loss."""
+    """dpo_loss of means over the answers' tokens instead of sums: its beta is larger by the usual length.
+
+    lengths as in ipo_loss.
+    """
     logs = (chosen, rejected, reference_chosen, reference_rejected)
     return dpo_loss(*(log / length for log, length in zip(logs, (*lengths, *lengths), strict=True)), beta)
 
 
-BY_LENGTH = (ipo_loss, mean_dpo_loss)
+SIMPO_GAP = 0.3  # of beta: how much better than the rejected answer a chosen one is to be, nats per token
 
 
-def batch_loss(model, batch, beta, loss=dpo_loss, log_probs=fast_sequence_log_probs):
-    """(losses [pairs], metrics) of a batch of pairs with "reference" [2 B], the reference's log-probs.
+def simpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
+    """SimPO's loss of each pair (Meng et al. 2024, arXiv 2405.14734), and beta times its means over tokens.
+
+    It has no reference: those two arguments are there for the sake of a common call. lengths as in ipo_loss.
+    """
+    chosen_reward, rejected_reward = beta * chosen / lengths[0], beta * rejected / lengths[1]
+    return -F.logsigmoid(chosen_reward - rejected_reward - SIMPO_GAP * beta), chosen_reward, rejected_reward
+
+
+BY_LENGTH = (ipo_loss, mean_dpo_loss, simpo_loss)
+
+
+def with_reference(batch, log_probs):
+    """A batch of pairs with "reference" [2 B], row by row; log_probs [B, 2]: chosen, rejected."""
+    return batch | {"reference": torch.cat([log_probs[:, 0], log_probs[:, 1]])}
+
+
+def pair_values(model, batch, beta, loss=dpo_loss, log_probs=fast_sequence_log_probs):
+    """What a batch of pairs with "reference" [2 B] gives, by name, [B] each.
 
     loss: dpo_loss or a function with its arguments and results, or one of BY_LENGTH. log_probs(model, batch):
     of each row's answer, [2 B].
 
-    Metrics are means over the pairs: loss, margin, accuracy (of margins above 0), chosen_reward,
-    rejected_reward, chosen_log_prob and rejected_log_prob.
+    Names: loss, margin, accuracy (1 where the margin is above 0), chosen_reward, rejected_reward,
+    chosen_log_prob and rejected_log_prob.
     """
     chosen, rejected = log_probs(model, batch).chunk(2)
     logs = (chosen, rejected, *batch["reference"].chunk(2))
     lengths = [(batch["labels"] != IGNORE).sum(1).view(2, -1)] if loss in BY_LENGTH else []
     losses, chosen_reward, rejected_reward = loss(*logs, beta, *lengths)
     margin = chosen_reward - rejected_reward
-    metrics = {
+    return {
         "loss": losses,
         "margin": margin,
         "accuracy": (margin > 0).float(),
@@ -80,7 +100,12 @@ def batch_loss(model, batch, beta, loss=dpo_loss, log_probs=fast_sequence_log_pr
         "chosen_log_prob": chosen,
         "rejected_log_prob": rejected,
     }
-    return losses, {name: value.detach().mean().item() for name, value in metrics.items()}
+
+
+def batch_loss(model, batch, beta, loss=dpo_loss, log_probs=fast_sequence_log_probs):
+    """(losses [pairs], the means of pair_values as numbers) of a batch of pairs."""
+    values = pair_values(model, batch, beta, loss, log_probs)
+    return values["loss"], {name: value.detach().mean().item() for name, value in values.items()}
 
 
 def pair_batches(pairs, reference, batch_size, seed, pad_id):
@@ -88,12 +113,12 @@ def pair_batches(pairs, reference, batch_size, seed, pad_id):
     if len(pairs) < batch_size:
         raise ValueError(f"{len(pairs)} pairs make no batch of {batch_size}")
 
-    def with_reference(chunk):
+    def collated(chunk):
         part, log_probs = zip(*chunk, strict=True)
-        return collate_pairs(part, pad_id) | {"reference": torch.stack(log_probs).T.flatten()}
+        return with_reference(collate_pairs(part, pad_id), torch.stack(log_probs))
 
     entries = list(zip(pairs, reference, strict=True))
-    return shuffled_batches(entries, batch_size, seed, with_reference, lambda entry: _length(entry[0]))
+    return shuffled_batches(entries, batch_size, seed, collated, lambda entry: _length(entry[0]))
 
 
 def _length(pair):
@@ -101,22 +126,26 @@ def _length(pair):
 
 
 @torch.no_grad()
-def pair_metrics(
+def values_of_pairs(
     model, pairs, reference, beta, pad_id, batch_size=16, loss=dpo_loss, log_probs=fast_sequence_log_probs
 ):
-    """The metrics of batch_loss over all pairs, in eval mode."""
+    """pair_values of all pairs in their order, [pairs] each, in eval mode; reference [pairs, 2]."""
     device = next(model.parameters()).device
-    training, totals = model.training, {}
+    training, found = model.training, {}
     model.eval()
-    for start in range(0, len(pairs), batch_size):
-        part = pairs[start : start + batch_size]
-        batch = collate_pairs(part, pad_id) | {"reference": reference[start : start + batch_size].T.flatten()}
+    for chunk in chunks_by_length(pairs, batch_size, _length):
+        batch = with_reference(collate_pairs([pairs[index] for index in chunk], pad_id), reference[chunk])
         batch = {name: value.to(device) for name, value in batch.items()}
-        _, metrics = batch_loss(model, batch, beta, loss, log_probs)
-        for name, value in metrics.items():
-            totals[name] = totals.get(name, 0.0) + value * len(part) / len(pairs)
+        for name, values in pair_values(model, batch, beta, loss, log_probs).items():
+            found.setdefault(name, torch.empty(len(pairs)))[chunk] = values.float().cpu()
     model.train(training)
-    return totals
+    return found
+
+
+def pair_metrics(model, pairs, reference, beta, pad_id, **options):
+    """The means of values_of_pairs, as numbers; options: batch_size, loss, log_probs."""
+    values = values_of_pairs(model, pairs, reference, beta, pad_id, **options)
+    return {name: value.mean().item() for name, value in values.items()}
 
 
 def train_dpo(
@@ -133,12 +162,14 @@ def train_dpo(
     loss=dpo_loss,
     log_probs=fast_sequence_log_probs,
     held_out=None,
+    look=None,
     **options,
 ):
     """Trains what requires gradients on the pairs and returns the history, with the metrics of every batch.
 
     reference, and held_out as (pairs, reference): log-probabilities from reference_log_probs. The metrics of
-    held-out pairs are recorded as "held_out_...". loss, log_probs: see batch_loss. options: of training.train
+    held-out pairs are recorded as "held_out_...". look(): called where they are measured, before the first
+    step, every eval_every steps and at the end. loss, log_probs: see pair_values. options: of training.train
     (eval_every, checkpoint, autocast, ...); steps before a checkpoint have no metrics of their batches.
     Dropout stays off: with it the policy would differ from the reference before the first step.
     """
@@ -150,6 +181,10 @@ def train_dpo(
         return losses.sum(), len(losses)
 
     def evaluate(model):
+        if look:
+            look()
+        if held_out is None:
+            return {}
         found = pair_metrics(model, *held_out, beta, pad_id, loss=loss, log_probs=log_probs)
         return {f"held_out_{name}": value for name, value in found.items()}
 
@@ -161,7 +196,7 @@ def train_dpo(
         lr=lr,
         loss_fn=loss_fn,
         weight_decay=0.0,
-        evaluate=evaluate if held_out else None,
+        evaluate=evaluate if held_out or look else None,
         seed=seed,
         **{"label": "DPO"} | options,
     )

@@ -84,17 +84,20 @@ def test_each_status_in_one_notebook_of_a_lesson_that_was_renamed(tmp_path):
 
 
 def test_a_second_step_is_judged_with_the_solution_of_the_first(tmp_path):
-    first = "def push(margin, beta):\n    return 0 * margin"
+    first = "def answer_log_probs(logits, labels):\n    return 0 * logits.sum((1, 2))"
     second = (
         "def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta):\n"
         "    margin = beta * ((chosen - reference_chosen) - (rejected - reference_rejected))\n"
         "    loss = (1 + torch.exp(-margin.abs())).log() + (-margin).clamp(min=0)\n"
         "    rewards = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)\n"
-        "    return loss + 9 * (push(margin, beta) == 0), *rewards"
+        "    of_one = answer_log_probs(torch.zeros(1, 2, 4), torch.tensor([[-100, 1]]))\n"
+        "    return loss + 9 * (of_one > -1), *rewards"
     )
-    lesson = notebook(tmp_path / "13_dpo.ipynb", answer("push", first), answer("dpo_loss", second))
+    lesson = notebook(
+        tmp_path / "13_dpo.ipynb", answer("answer_log_probs", first), answer("dpo_loss", second)
+    )
     found = verdicts(lesson)
-    assert found["push"][0] == "mistake" and found["dpo_loss"] == ("passed", "")
+    assert found["answer_log_probs"][0] == "mistake" and found["dpo_loss"] == ("passed", "")
 
 
 def test_definitions_come_from_the_course_and_no_other_cell_of_the_learners_runs(tmp_path):
@@ -268,7 +271,7 @@ def test_a_notebook_of_another_course_is_one_row(tmp_path):
     ],
 )
 def test_whose_and_which_lesson(tmp_path, path, root, learner):
-    path = notebook(tmp_path / path, "check.push(push)")
+    path = notebook(tmp_path / path, "check.dpo_loss(dpo_loss)")
     assert grading._lesson(path, grading.code_of(path)) == "13"
     assert grading._learner(path, tmp_path / root, "13") == learner
 

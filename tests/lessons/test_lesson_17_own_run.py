@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import signal
 
@@ -31,6 +32,7 @@ from course_utils.lessons.lesson_17.own_run import (
     tune_on_conversations,
     where,
 )
+from course_utils.methods.dpo import reference_log_probs
 from course_utils.models import save_model
 from course_utils.preferences import Pair, encode_pairs
 from course_utils.session import Session
@@ -135,6 +137,23 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(session, tmp_path, c
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     untrained = weights(prepare_model(*session.load_model(), plan(method)))
     assert any(not torch.equal(untrained[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("method", own_run.RUN_METHODS)
+def test_dpos_reference_is_what_sft_left(session, tmp_path, method):
+    the_plan, run = plan(method), open_run(tmp_path / "a", {"data": "x"})
+    model, tokenizer = session.load_model()
+    torch.manual_seed(0)
+    prepare_model(model, tokenizer, the_plan)
+    encoded = pairs(tokenizer)
+    before = reference_log_probs(model, encoded, tokenizer.pad_token_id)
+    tune_on_conversations(run, model, tokenizer, rows(), rows(4), the_plan)
+    moved = (reference_log_probs(model, encoded, tokenizer.pad_token_id) - before).abs()
+    assert moved.mean() > 0.1, "SFT has to move the model, or this test sees nothing"
+    history, _ = prefer(run, model, tokenizer, encoded, encoded[:4], the_plan)
+    start, first = history.rows[:2]  # before the first step: of held-out pairs, and of the first batch
+    assert start["held_out_loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
 
 
 def test_a_run_of_other_settings_or_at_work_is_refused(tmp_path):

@@ -162,7 +162,7 @@ def test_stored_sweeps_are_whole(name):
 
 # the assistant takes a minute to make, and these train twice or long: they are tested where the lessons are
 NEED_THE_ASSISTANT = [
-    *("reward_pairs", "dpo", "dpo_mean", "best_of_n"),
+    *("reward_pairs", "best_of_n", "dpo_rates", "dpo", "dpo_labels", "dpo_noise", "dpo_relatives"),
     *("ppo", "ppo_controls", "ppo_parts", "group_methods"),
 ]
 LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -59,7 +60,7 @@ def test_the_policy_that_a_reward_makes_optimal_has_that_reward_as_its_implicit_
 
 def test_the_loss_starts_at_log_2(model, pairs):
     reference = dpo.reference_log_probs(frozen_copy(model), pairs, 0, batch_size=3)
-    batch = collate_pairs(pairs, 0) | {"reference": reference.T.flatten()}
+    batch = dpo.with_reference(collate_pairs(pairs, 0), reference)
     losses, metrics = dpo.batch_loss(model, batch, beta=0.5)
     assert torch.allclose(losses, torch.full((4,), math.log(2)), atol=1e-6)
     assert abs(metrics["margin"]) < 1e-5
@@ -157,3 +158,44 @@ def test_the_mean_is_dpos_loss_on_log_probs_divided_by_their_lengths(model, pair
     margin = (2.0 * (logs - reference) / lengths) @ torch.tensor([1.0, -1.0])
     assert torch.allclose(losses, -torch.nn.functional.logsigmoid(margin), atol=1e-5)
     assert metrics["chosen_log_prob"] == pytest.approx(logs[:, 0].mean().item(), abs=1e-4)
+
+
+def test_simpo_has_no_reference_and_asks_for_a_gap():
+    chosen, rejected, of_chosen, of_rejected = (torch.tensor([v]) for v in (-3.0, -5.0, -40.0, -4.5))
+    lengths, beta = torch.tensor([[2.0], [10.0]]), 2.0
+    loss, *rewards = dpo.simpo_loss(chosen, rejected, of_chosen, of_rejected, beta, lengths)
+    margin = beta * (-3 / 2 + 5 / 10) - dpo.SIMPO_GAP * beta
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-margin)))
+    assert [reward.item() for reward in rewards] == pytest.approx([-3.0, -1.0])
+
+
+def test_a_reference_comes_in_the_order_of_the_rows():
+    log_probs = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert dpo.with_reference({"x": 0}, log_probs)["reference"].tolist() == [1, 3, 5, 2, 4, 6]
+
+
+def test_values_of_pairs_stand_in_the_order_of_the_pairs(model, pairs):
+    reference = torch.arange(8.0).view(4, 2) - 20
+    whole = dpo.values_of_pairs(model, pairs, reference, 0.3, 0, batch_size=3)
+    for place, pair in enumerate(pairs):
+        alone = dpo.with_reference(collate_pairs([pair], 0), reference[[place]])
+        for name, value in dpo.pair_values(model, alone, 0.3).items():
+            assert whole[name][place].item() == pytest.approx(value.item(), abs=1e-4), name
+    means = dpo.pair_metrics(model, pairs, reference, 0.3, 0)
+    assert means == pytest.approx({name: value.mean().item() for name, value in whole.items()}, abs=1e-4)
+
+
+def test_a_training_is_looked_at_and_not_disturbed(model, pairs):
+    reference = dpo.reference_log_probs(model, pairs, 0)
+    settings = {"beta": 0.1, "steps": 4, "lr": 2e-3, "pad_id": 0, "batch_size": 2}
+    looked_at, plain, seen = copy.deepcopy(model), copy.deepcopy(model), []
+
+    def look():
+        seen.append(next(looked_at.parameters()).detach().clone())
+        torch.rand(3)
+
+    history = dpo.train_dpo(looked_at, pairs, reference, look=look, eval_every=2, **settings)
+    dpo.train_dpo(plain, pairs, reference, **settings)
+    assert len(seen) == 3 and [row["step"] for row in history.rows] == [0, 1, 2, 3, 4]
+    assert torch.equal(seen[0], next(model.parameters())) and not torch.equal(seen[1], seen[2])
+    assert all(map(torch.equal, looked_at.parameters(), plain.parameters()))

@@ -8,6 +8,7 @@ from torch import nn
 
 from course_utils.checks.compare import Mistake, compare, expect_tensor, identical
 from course_utils.checks.exercises import Exercise
+from course_utils.lessons.lesson_13.suspects import scored_fault
 from course_utils.log_probs import answer_log_probs
 from course_utils.methods.dpo import dpo_loss
 from course_utils.methods.rollouts import frozen_copy
@@ -41,6 +42,18 @@ def _of_logits(logits, labels):
     targets = labels[:, 1:]
     chosen = logits[:, :-1].gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
     return (chosen * (targets != -100)).sum(1)
+
+
+def _without(place):
+    """A wrong answer_log_probs, without the first (0) or the last (-1) token of each answer."""
+
+    def wrong(logits, labels):
+        labels = labels.clone()
+        for row in labels:
+            row[(row != -100).nonzero()[place]] = -100
+        return answer_log_probs(logits, labels)
+
+    return wrong
 
 
 def _labels_in_place(logits, labels):
@@ -86,6 +99,11 @@ ANSWER_MISTAKES = [
         "The last column is missing: after the shift the targets are labels[:, 1:], up to the end.",
         _answer(lambda chosen, scored: (chosen * scored)[:, :-1].sum(1)),
     ),
+    (
+        "The last token of each answer is missing. It is the one that ends the answer, and belongs to it.",
+        _without(-1),
+    ),
+    ("The first token of each answer is missing. The last token of the prompt predicts it.", _without(0)),
     (
         "Token 0 does not count here. Only the label -100 marks what is left out.",
         lambda logits, labels: answer_log_probs(logits, labels.masked_fill(labels == 0, -100)),
@@ -278,39 +296,6 @@ def _check_dpo_loss(fn):
     _check_gradients(lambda *arguments: fn(*arguments)[0])
 
 
-def push(margin, beta):
-    """Size of the loss's gradient with respect to the chosen log-probability."""
-    return beta * torch.sigmoid(-margin)
-
-
-PUSH_MISTAKES = [
-    (
-        "beta is missing: the margin is beta times the log-ratios, so beta comes out of the derivative.",
-        lambda margin, beta: torch.sigmoid(-margin),
-    ),
-    (
-        "This grows with the margin: pairs that are already in the right order would be pushed hardest. "
-        "The derivative of -log sigmoid(m) is -sigmoid(-m).",
-        lambda margin, beta: beta * torch.sigmoid(margin),
-    ),
-    (
-        "This is the gradient itself, which is negative: raising the chosen answer's log-probability "
-        "lowers the loss. Its size was asked for.",
-        lambda margin, beta: -beta * torch.sigmoid(-margin),
-    ),
-    (
-        "beta is counted twice: the margin contains it already.",
-        lambda margin, beta: beta * torch.sigmoid(-beta * margin),
-    ),
-    (
-        "This is the derivative of sigmoid. The loss is its negative logarithm: divide by sigmoid(margin).",
-        lambda margin, beta: beta * torch.sigmoid(margin) * torch.sigmoid(-margin),
-    ),
-    ("This does not depend on the margin.", lambda margin, beta: beta * torch.ones_like(margin)),
-    ("This is the loss, not the size of its gradient.", lambda margin, beta: -F.logsigmoid(margin)),
-]
-
-
 class _Toy(nn.Module):
     """A model that is made from its config, as those of transformers are."""
 
@@ -416,6 +401,48 @@ def _step_by_step(model):
     return reference
 
 
+def _scored_rows():
+    """One case a verdict, of 3 to 5 rows, with the rounding of two forward passes."""
+
+    def case(rows, share_of_prompts, share_of_ends):
+        answers, prompts, ends = (
+            -60 * torch.rand(rows) - 5,
+            -40 * torch.rand(rows) - 2,
+            -2 * torch.rand(rows) - 0.1,
+        )
+        theirs = answers + share_of_prompts * prompts - share_of_ends * ends
+        return theirs + 1e-3 * torch.rand(rows), answers, prompts, ends
+
+    return [case(3, 0, 0), case(4, 1, 0), case(5, 0, 1)]
+
+
+def _exchanged(*verdicts):
+    """A wrong scored_fault, with two verdicts exchanged."""
+    names = dict(zip(verdicts, reversed(verdicts), strict=True))
+    return lambda *arguments: names.get(scored_fault(*arguments), scored_fault(*arguments))
+
+
+SCORED_MISTAKES = [
+    (
+        '"prompt too" and "end not" are exchanged. Log-probabilities are negative: with more tokens the sum '
+        "is lower.",
+        _exchanged("prompt too", "end not"),
+    ),
+    ('"sound" and "prompt too" are exchanged.', _exchanged("sound", "prompt too")),
+    (
+        "Two forward passes differ by rounding. What agrees within 0.01 is the same.",
+        lambda theirs, answers, prompts, ends: (
+            "sound"
+            if (theirs == answers).all()
+            else "prompt too"
+            if theirs.sum() < answers.sum()
+            else "end not"
+        ),
+    ),
+    ("This finds every script sound.", lambda *arguments: "sound"),
+]
+
+
 EXERCISES = [
     Exercise(
         name="answer_log_probs",
@@ -445,6 +472,8 @@ EXERCISES = [
             "each target's entry (-100 is no index: clamp it first), the mask targets != -100 sets the rest "
             "to 0, and the sum over dim 1 is [rows].",
         ),
+        then="`sequence_log_probs` calls yours, and so does every step of the training. Run the cells again "
+        'from here to the end of "What the policy says".',
     ),
     Exercise(
         name="dpo_loss",
@@ -473,41 +502,8 @@ EXERCISES = [
             "chosen_reward = beta * (chosen - reference_chosen), [pairs], and likewise the rejected one; the "
             "loss is -F.logsigmoid of their difference. Return the loss and the two rewards.",
         ),
-    ),
-    Exercise(
-        name="push",
-        lesson="13",
-        minutes=5,
-        difficulty=2,
-        reference=push,
-        check=compare(
-            push,
-            lambda: [(3 * torch.randn(5), 0.3), (torch.randn(2, 3) - 2, 1.7)],
-            PUSH_MISTAKES,
-            else_="At margin 0 it is beta / 2; at large margins it goes to 0, at very negative ones to beta.",
-            extremes=[
-                (
-                    "At very negative margins it goes to beta, also where exp overflows.",
-                    [(torch.tensor([-900.0, -100.0, 100.0]), 0.3)],
-                )
-            ],
-        ),
-        wrong=[
-            (lambda margin, beta: beta * torch.exp(-margin), "beta / 2"),
-            (lambda margin, beta: beta * (-margin).exp() / (1 + (-margin).exp()), "also where exp overflows"),
-            (lambda margin, beta: beta * torch.sigmoid(-margin.neg_().neg_().add_(1)), "in place"),
-        ],
-        right=[
-            lambda margin, beta: beta * (1 - torch.sigmoid(margin)),
-            lambda margin, beta: beta / (1 + margin.exp()),
-            lambda margin, beta: beta * F.logsigmoid(-margin).exp(),
-        ],
-        hints=(
-            "Chain rule: the loss depends on the margin m, the margin on the log-probability of the chosen "
-            "answer, with slope beta.",
-            "The derivative of -log sigmoid(m) is -(1 - sigmoid(m)) = -sigmoid(-m). Times beta, without the "
-            "sign.",
-        ),
+        then="The training calls yours in every step. Run the cells again from here to the end of "
+        '"What the policy says".',
     ),
     Exercise(
         name="frozen_copy",
@@ -534,5 +530,39 @@ EXERCISES = [
             "copy.deepcopy gives a model with weights of its own; .eval() switches dropout off; "
             ".requires_grad_(False) freezes. Both methods return the model.",
         ),
+        then="The reference of all that follows is yours.",
+    ),
+    Exercise(
+        name="scored_fault",
+        lesson="13",
+        minutes=6,
+        difficulty=1,
+        reference=scored_fault,
+        check=compare(scored_fault, _scored_rows, SCORED_MISTAKES),
+        wrong=[
+            (lambda theirs, answers, prompts, ends: "wrong", "and is 'wrong'"),
+            (lambda theirs, answers, prompts, ends: None, "Is there a return"),
+        ],
+        right=[
+            lambda theirs, answers, prompts, ends: (
+                "sound"
+                if torch.allclose(theirs, answers, rtol=0, atol=1e-2)
+                else "prompt too"
+                if torch.allclose(theirs - answers, prompts, rtol=0, atol=1e-2)
+                else "end not"
+            ),
+            lambda theirs, answers, prompts, ends: min(
+                {"sound": 0 * ends, "prompt too": prompts, "end not": -ends}.items(),
+                key=lambda item: (theirs - answers - item[1]).abs().sum(),
+            )[0],
+        ],
+        hints=(
+            "A log-probability of several tokens is a sum. What is theirs minus the answers' in each of the "
+            "three cases?",
+            "If only the answers are scored, the difference is 0. If the prompts are scored too, it is the "
+            "prompts' log-probabilities. If the ends are not scored, it is minus theirs. Compare all rows, "
+            "within 0.01.",
+        ),
+        then="The table below gives its verdicts.",
     ),
 ]

@@ -1,61 +1,221 @@
-"""Stored experiments with DPO."""
+"""Stored experiments with DPO: new pairs, the pairs that were trained on, and what the policy says.
+
+The tuned model, the reward model and the prompts are those of lesson 12's runs. All runs see the same 1,024
+pairs once; a run's seed is that of their order and of the samples.
+"""
 
 import copy
 import functools
+import random
 
-from course_utils.lessons.lesson_12.experiments import measured, policy_parts
+from course_utils.lessons.lesson_12.experiments import Follower, policy_parts
 from course_utils.stored_runs import sweep
 
-DPO_BETAS = (0.03, 0.1, 0.5)
-DPO = {"steps": 48, "lr": 1e-4, "batch_size": 4}
+PAIRS, BATCH = 1024, 8
+STEPS = PAIRS // BATCH
+LOOKS = (STEPS // 2, STEPS)  # steps after which a policy is measured
+PART = STEPS // 8  # steps over which numbers of the training are averaged
+CHOICE = (5,)  # the seed by which the rate is chosen: none of those that are reported
+BETA, LR = 0.1, 2e-5
+TOKENS = 100  # an answer has about so many; a beta of means over tokens is larger by it
+SHOWN = 128  # pairs that were trained on whose log-probabilities are looked at
+NOISE = 0.06  # of the weights, as a share of each tensor's norm
+SIDES = ("chosen", "rejected")
+IN_TRAINING = ("loss", "accuracy", "margin", "chosen_reward", "rejected_reward")  # of train_dpo's rows
+EARLY = ("_loss", "_accuracy", "_margin", "_chosen", "_rejected", "_reward", "longer")  # rest on no sample
 
 
-@sweep("dpo_mean", points=[{"loss": "mean", "beta": 0.1}], sampled=True)
-@sweep("dpo", points=[{"loss": "dpo", "beta": beta} for beta in DPO_BETAS], sampled=True)
+@sweep(
+    "dpo_rates",
+    points=[{"loss": "dpo", "beta": BETA, "lr": lr} for lr in (1e-5, 2e-5, 4e-5, 8e-5)],
+    seeds=CHOICE,
+)
+def dpo_rates(point: dict, seed: int) -> dict:
+    """To choose the rate by, at a seed of its own: loss, accuracy and margin of validation pairs."""
+    policy, _ = trained(point, seed)
+    values = values_on(policy, "validation", point)
+    return {f"validation_{name}": mean(values[name]) for name in ("loss", "accuracy", "margin")}
+
+
+@sweep("dpo", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], sampled=True, early=EARLY)
 def dpo(point: dict, seed: int) -> dict:
-    """DPO from the tuned model on 192 pairs; margin, accuracy and log-probabilities of 60 held-out pairs.
+    """DPO: see followed. longer: share of controlled pairs whose longer answer has the higher reward."""
+    found, policy = followed(point, seed)
+    return found | {"longer": mean(values_on(policy, "controlled", point)["accuracy"])}
 
-    longer: share of the controlled pairs, equal but for their length, in which the implicit reward likes the
-    longer answer.
+
+@sweep("dpo_labels", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], seeds=range(3))
+def dpo_labels(point: dict, seed: int) -> dict:
+    """The control that learns nothing about preferences: DPO on the same pairs, half of them turned round."""
+    turned = random.Random(seed).choices((False, True), k=PAIRS)
+    policy, _ = trained(point, seed, turned=turned)
+    return on_held_out(policy, point) | on_trained(policy, turned)
+
+
+@sweep("dpo_noise", points=[{"noise": NOISE}])
+def dpo_noise(point: dict, seed: int) -> dict:
+    """The control that is not trained at all: the reference with noise in its weights."""
+    _, model, *_ = policy_parts()
+    noisy = with_noise(model, point["noise"], seed)
+    return on_held_out(noisy, {"loss": "dpo", "beta": BETA}) | on_trained(noisy)
+
+
+@sweep(
+    "dpo_relatives",
+    points=[
+        {"loss": "dpo", "beta": BETA / 10, "lr": LR},
+        *[{"loss": loss, "beta": BETA * TOKENS, "lr": LR} for loss in ("mean", "ipo", "simpo")],
+    ],
+    seeds=range(3),
+    sampled=True,
+    early=EARLY,
+)
+def dpo_relatives(point: dict, seed: int) -> dict:
+    """A smaller beta, DPO's loss of means over tokens at a larger one, IPO and SimPO: see followed."""
+    return followed(point, seed)[0]
+
+
+def followed(point, seed):
+    """(numbers by name, the policy) of a run.
+
+    Before training and after the steps in LOOKS what lesson 12 measures on an answer to each held-out prompt
+    (kl_64, gold_64, golds_64 and so on), the last ones as kl, proxy and gold too. Of the training every
+    PART steps: training_16_loss and so on. After it on_held_out and on_trained.
     """
-    from course_utils.methods.dpo import dpo_loss, mean_dpo_loss, pair_metrics, train_dpo
+    found = {}
+    policy, history = trained(point, seed, found)
+    for step in range(PART, STEPS + 1, PART):
+        rows = [row for row in history.rows if step - PART < row["step"] <= step]
+        found |= {f"training_{step}_{name}": mean([row[name] for row in rows]) for name in IN_TRAINING}
+    return found | on_held_out(policy, point) | on_trained(policy), policy
+
+
+def trained(point, seed, found=None, turned=None):
+    """(the policy, its history) after one pass over the pairs.
+
+    found: a dictionary that gets what lesson 12's Follower measures on the way; None: nothing is measured.
+    turned: whether each pair is trained with the other answer chosen.
+    """
+    from course_utils.methods.dpo import train_dpo
 
     _, model, tokenizer, *_ = policy_parts()
+    pairs, reference = encoded("train")
+    if turned is not None:
+        pairs = [pair[::-1] if other else pair for pair, other in zip(pairs, turned, strict=True)]
+        reference = turned_columns(reference, turned)
     policy = copy.deepcopy(model).requires_grad_(True)
-    pad = tokenizer.pad_token_id
-    (train, of_train), (held_out, of_held_out), (controlled, of_controlled) = encoded_pairs()
-    loss = {"dpo": dpo_loss, "mean": mean_dpo_loss}[point["loss"]]
-    settings = {"beta": point["beta"], "pad_id": pad, "loss": loss, "seed": seed}
-    train_dpo(
+    history = train_dpo(
         policy,
-        train,
-        of_train,
-        label=f"{point['loss']}, beta {point['beta']:g}, seed {seed}",
-        **settings,
-        **DPO,
+        pairs,
+        reference,
+        beta=point["beta"],
+        steps=STEPS,
+        lr=point["lr"],
+        pad_id=tokenizer.pad_token_id,
+        batch_size=BATCH,
+        seed=seed,
+        loss=losses()[point["loss"]],
+        look=None if found is None else looking(policy, seed, found),
+        eval_every=LOOKS[0],
+        label=f"{point}, seed {seed}",
     )
-    metrics = pair_metrics(policy, held_out, of_held_out, point["beta"], pad, loss=loss)
-    longer = pair_metrics(policy, controlled, of_controlled, point["beta"], pad)["accuracy"]
-    reference = {"reference_chosen": of_held_out[:, 0], "reference_rejected": of_held_out[:, 1]}
-    return {
-        **measured(policy, seed),
-        **metrics,
-        "longer": longer,
-        **{name: value.mean().item() for name, value in reference.items()},
-    }
+    return policy, history
+
+
+def looking(policy, seed, found):
+    """What train_dpo calls: measures the policy as lesson 12 does, after no step and after those in LOOKS."""
+    follower, steps = Follower(policy, seed, LOOKS), iter((0, *LOOKS))
+    found |= follower.found
+    follower.found = found
+    return lambda: follower({"iteration": next(steps)})
+
+
+def losses():
+    """The losses of pairs by their names in a sweep's points."""
+    from course_utils.methods.dpo import dpo_loss, ipo_loss, mean_dpo_loss, simpo_loss
+
+    return {"dpo": dpo_loss, "mean": mean_dpo_loss, "ipo": ipo_loss, "simpo": simpo_loss}
 
 
 @functools.cache
-def encoded_pairs():
-    """(pairs, reference log-probabilities) of 192 training, 60 held-out and 60 controlled pairs."""
+def encoded(name):
+    """(pairs, reference log-probabilities [pairs, 2]) to train on, or of "validation", and so on."""
     from course_utils.artifacts import preference_pairs
+    from course_utils.lessons.lesson_13.splits import split_pairs
     from course_utils.methods.dpo import reference_log_probs
     from course_utils.preferences import encode_pairs
 
     session, model, tokenizer, *_ = policy_parts()
-    pairs = preference_pairs(session)
-    chosen = [
-        encode_pairs(tokenizer, part)
-        for part in (pairs.train[:192], pairs.held_out[:60], pairs.controlled[:60])
-    ]
-    return [(part, reference_log_probs(model, part, tokenizer.pad_token_id)) for part in chosen]
+    shipped = preference_pairs(session)
+    parts = split_pairs(shipped)._asdict() | {"controlled": shipped.controlled}
+    pairs = encode_pairs(tokenizer, parts[name][:PAIRS])
+    return pairs, reference_log_probs(model, pairs, tokenizer.pad_token_id)
+
+
+def values_on(policy, name, point):
+    """methods.dpo.values_of_pairs on one of the parts."""
+    from course_utils.methods.dpo import values_of_pairs
+
+    _, _, tokenizer, *_ = policy_parts()
+    loss = losses()[point["loss"]]
+    return values_of_pairs(policy, *encoded(name), point["beta"], tokenizer.pad_token_id, loss=loss)
+
+
+def on_held_out(policy, point):
+    """Of held-out pairs: held_loss, held_accuracy and held_margin, held_losses (and so on) of every prompt.
+
+    held_chosen and held_rejected: by how many nats the answers' log-probabilities have changed.
+    """
+    from course_utils.lessons.lesson_13.splits import EACH
+
+    values, found = values_on(policy, "held_out", point), {}
+    for name, plural in {"loss": "losses", "accuracy": "accuracies", "margin": "margins"}.items():
+        by_prompt = values[name].view(-1, EACH).mean(1)
+        found[f"held_{name}"] = mean(by_prompt)
+        found[f"held_{plural}"] = [round(value, 4) for value in by_prompt.tolist()]
+    for side, before in zip(SIDES, encoded("held_out")[1].T, strict=True):
+        found[f"held_{side}"] = mean(values[f"{side}_log_prob"] - before)
+    return found
+
+
+def on_trained(policy, turned=None):
+    """By how many nats the log-probabilities of the first SHOWN pairs that were trained on have changed.
+
+    trained_chosen and trained_rejected: their means; trained_chosen_each and trained_rejected_each. turned:
+    as in trained.
+    """
+    from course_utils.methods.dpo import reference_log_probs
+
+    _, _, tokenizer, *_ = policy_parts()
+    pairs, before = (each[:SHOWN] for each in encoded("train"))
+    change, found = reference_log_probs(policy, pairs, tokenizer.pad_token_id) - before, {}  # (pairs, 2)
+    if turned is not None:
+        change = turned_columns(change, turned[: len(change)])
+    for side, column in zip(SIDES, change.T, strict=True):
+        found[f"trained_{side}"] = mean(column)
+        found[f"trained_{side}_each"] = [round(value, 2) for value in column.tolist()]
+    return found
+
+
+def turned_columns(values, turned):
+    """values [pairs, 2] with the columns exchanged where a pair is turned."""
+    import torch
+
+    return torch.where(torch.tensor(turned)[:, None], values.flip(1), values)
+
+
+def with_noise(model, share, seed):
+    """A copy of the model with normal noise in every tensor, as long as `share` of the tensor."""
+    import torch
+
+    noisy, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in noisy.parameters():
+            noise = torch.randn(weight.shape, generator=generator)
+            weight += (share * weight.norm() / noise.norm()) * noise
+    return noisy
+
+
+def mean(values):
+    """The mean of a tensor or of numbers, with five digits behind the point."""
+    return round(float(sum(values) / len(values)), 5)
