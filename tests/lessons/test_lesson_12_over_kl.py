@@ -29,6 +29,11 @@ def test_the_peak_is_read_on_the_other_half():
     assert fall == pytest.approx(((0.4 - 0.2) + (0.5 - 0.1)) / 2)
 
 
+def test_the_first_rise_is_that_from_the_start_to_the_first_checkpoint():
+    scores = torch.tensor([[[0.2, 0.4], [0.5, 0.5], [0.9, 0.9]], [[0.1, 0.1], [0.0, 0.2], [0.9, 0.9]]])
+    assert over_kl.first_rise(scores) == pytest.approx(0.1)
+
+
 def test_noise_alone_has_no_fall_on_average():
     """The maximum of a flat noisy curve lies above its end; read on the other half it does not."""
     torch.manual_seed(0)

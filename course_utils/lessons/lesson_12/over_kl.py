@@ -39,6 +39,11 @@ def rise_and_fall(scores: torch.Tensor) -> tuple[float, float]:
     return rise, fall
 
 
+def first_rise(scores: torch.Tensor) -> float:
+    """How far the mean score rises up to the first checkpoint; scores [seeds, points, prompts]."""
+    return (scores[:, 1] - scores[:, 0]).mean().item()
+
+
 def redrawn(scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """As many seeds, and as many prompts of each half, drawn with replacement."""
     seeds, _, prompts = scores.shape
