@@ -18,6 +18,7 @@ NO_LIMIT = 1e9  # of a clip or of a stop that is to do nothing
 ANSWERS, CHOICES = 8, (1, 2, 4, 8)  # sampled to each held-out prompt; best of n
 ON_HELD_OUT = ("kl", "proxy", "gold", "tokens", "distinct", "reference_loss")  # of evaluate_policy
 PARTS = ("mood", "politeness", "sound", "fresh", "on_prompt")  # of the gold score
+BEFORE_TRAINING = ("_0",)  # how the names of what comes out again on another processor end
 IN_TRAINING = ("entropy", "clipped", "value_loss", "moved", "length")  # of train_ppo's rows
 
 
@@ -43,7 +44,7 @@ def policy_parts():
     )
 
 
-@sweep("ppo", points=[{"beta": 0.0, "lr": LR}, {"beta": 0.1, "lr": LR}], sampled=True)
+@sweep("ppo", points=[{"beta": 0.0, "lr": LR}, {"beta": 0.1, "lr": LR}], sampled=True, early=BEFORE_TRAINING)
 def ppo(point: dict, seed: int) -> dict:
     """PPO at one rate without and with the penalty, 20 iterations: see followed_ppo."""
     return followed_ppo(seed, LOOKS, iterations=LONG, **point)
@@ -57,6 +58,7 @@ def ppo(point: dict, seed: int) -> dict:
     ],
     seeds=range(3),
     sampled=True,
+    early=BEFORE_TRAINING,
 )
 def ppo_controls(point: dict, seed: int) -> dict:
     """The penalty at twice the rate, and the gold score itself as the reward: see followed_ppo."""
@@ -73,6 +75,7 @@ def ppo_controls(point: dict, seed: int) -> dict:
     ],
     seeds=range(3),
     sampled=True,
+    early=BEFORE_TRAINING,
 )
 def ppo_parts(point: dict, seed: int) -> dict:
     """One part of PPO changed at a time, with the penalty of 0.1, six iterations.
@@ -87,6 +90,7 @@ def ppo_parts(point: dict, seed: int) -> dict:
     points=[{"method": m, "lr": 4 * LR} for m in ("rloo", "grpo")],
     seeds=range(3),
     sampled=True,
+    early=BEFORE_TRAINING,
 )
 def group_methods(point: dict, seed: int) -> dict:
     """RLOO and GRPO without a penalty, groups of four, 12 iterations.
