@@ -97,7 +97,7 @@ def paths(
         ax.set_xscale("function", functions=(lambda kl: np.sqrt(np.maximum(kl, 0)), np.square))
         ax.set_xlim(left=0)
         ax.set_xticks([kl for kl in KL_TICKS if kl <= ax.get_xlim()[1]])
-    axes[1].legend()
+    axes[1].legend(frameon=True, framealpha=0.85, edgecolor="none")
 
 
 def credited(tokens: Sequence[str], changes: Sequence[float], title: str) -> None:
