@@ -75,7 +75,7 @@ def dpo_noise(point: dict, seed: int) -> dict:
         *[{"loss": loss, "beta": BETA * TOKENS, "lr": LR} for loss in ("mean", "ipo", "simpo")],
         {"loss": "dpo", "beta": 5 * BETA, "lr": LR},
     ],
-    seeds=range(2),
+    seeds=range(1),
     sampled=True,
     early=EARLY,
 )
