@@ -45,11 +45,7 @@ def dpo(point: dict, seed: int) -> dict:
 
 
 @sweep(
-    "dpo_labels",
-    points=[{"loss": "dpo", "beta": BETA, "lr": LR}],
-    seeds=range(2),
-    sampled=True,
-    early=EARLY,
+    "dpo_labels", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], seeds=range(2), sampled=True, early=EARLY
 )
 def dpo_labels(point: dict, seed: int) -> dict:
     """The control that learns nothing about preferences: DPO on the same pairs, half of them turned round.
