@@ -16,7 +16,7 @@ STEPS = PAIRS // BATCH
 LOOKS = (STEPS // 2, STEPS)  # steps after which a policy is measured
 PART = STEPS // 8  # steps over which numbers of the training are averaged
 CHOICE = (5,)  # the seed by which the rate is chosen: none of those that are reported
-BETA, LR = 0.1, 2e-5
+BETA, LR = 0.1, 8e-5
 TOKENS = 100  # an answer has about so many; a beta of means over tokens is larger by it
 SHOWN = 128  # pairs that were trained on whose log-probabilities are looked at
 NOISE = 0.06  # of the weights, as a share of each tensor's norm
@@ -27,7 +27,7 @@ EARLY = ("_loss", "_accuracy", "_margin", "_chosen", "_rejected", "_reward", "lo
 
 @sweep(
     "dpo_rates",
-    points=[{"loss": "dpo", "beta": BETA, "lr": lr} for lr in (1e-5, 2e-5, 4e-5, 8e-5)],
+    points=[{"loss": "dpo", "beta": BETA, "lr": lr} for lr in (2e-5, 4e-5, 8e-5, 1.6e-4)],
     seeds=CHOICE,
 )
 def dpo_rates(point: dict, seed: int) -> dict:
@@ -44,12 +44,17 @@ def dpo(point: dict, seed: int) -> dict:
     return found | {"longer": mean(values_on(policy, "controlled", point)["accuracy"])}
 
 
-@sweep("dpo_labels", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], seeds=range(3))
+@sweep(
+    "dpo_labels", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], seeds=range(2), sampled=True, early=EARLY
+)
 def dpo_labels(point: dict, seed: int) -> dict:
-    """The control that learns nothing about preferences: DPO on the same pairs, half of them turned round."""
-    turned = random.Random(seed).choices((False, True), k=PAIRS)
-    policy, _ = trained(point, seed, turned=turned)
-    return on_held_out(policy, point) | on_trained(policy, turned)
+    """The control that learns nothing about preferences: DPO on the same pairs, half of them turned round.
+
+    Measured as in followed, but for the batches of the training.
+    """
+    turned, found = random.Random(seed).choices((False, True), k=PAIRS), {}
+    policy, _ = trained(point, seed, found, turned)
+    return found | on_held_out(policy, point) | on_trained(policy, turned)
 
 
 @sweep("dpo_noise", points=[{"noise": NOISE}])
@@ -63,15 +68,15 @@ def dpo_noise(point: dict, seed: int) -> dict:
 @sweep(
     "dpo_relatives",
     points=[
-        {"loss": "dpo", "beta": BETA / 10, "lr": LR},
         *[{"loss": loss, "beta": BETA * TOKENS, "lr": LR} for loss in ("mean", "ipo", "simpo")],
+        {"loss": "dpo", "beta": 5 * BETA, "lr": LR},
     ],
-    seeds=range(3),
+    seeds=range(1),
     sampled=True,
     early=EARLY,
 )
 def dpo_relatives(point: dict, seed: int) -> dict:
-    """A smaller beta, DPO's loss of means over tokens at a larger one, IPO and SimPO: see followed."""
+    """A larger beta, DPO's loss of means over tokens at a matching one, IPO and SimPO: see followed."""
     return followed(point, seed)[0]
 
 
