@@ -1,8 +1,8 @@
 """Lesson 11: verdicts on answers; the training for the score; the hunt's penalty; what claims shut out."""
 
 import copy
+import functools
 import random
-import statistics
 
 import matplotlib.pyplot as plt
 import pytest
@@ -72,15 +72,14 @@ def test_the_distance_that_is_told_is_the_learners(parts):
 
 def test_a_stored_run_is_measured_when_it_has_ended(parts, monkeypatch):
     model, tokenizer, judge = parts
-    train = runaway.train_for_score
-
-    def short(*arguments, **options):
-        return train(*arguments, iterations=2, lr=1e-3, max_new_tokens=8, **options)
+    train = functools.partial(runaway.train_for_score, iterations=2, lr=1e-3, max_new_tokens=8)
+    measured = functools.partial(runaway.measured, max_new_tokens=8)
 
     monkeypatch.setattr(artifacts, "sft_model", lambda session: (copy.deepcopy(model), tokenizer))
     monkeypatch.setattr(artifacts, "reward_model", lambda session: (judge, tokenizer))
     monkeypatch.setattr(annotator, "neutral_prompts", lambda: PROMPTS * 2)
-    monkeypatch.setattr(runaway, "train_for_score", short)
+    monkeypatch.setattr(runaway, "train_for_score", train)
+    monkeypatch.setattr(runaway, "measured", measured)
     ours, theirs = (experiments.run({"beta": 0.5, "penalty": p}, 0) for p in ("right", "flipped"))
     assert ours["kl_1"] == pytest.approx(0, abs=1e-4) and abs(ours["kl"]) > 1e-3
     assert ours.keys() == {f"{n}{end}" for n in ("proxy", "gold", "kl") for end in ("", "_1", "_2")}
@@ -146,9 +145,11 @@ def test_stored_claims_have_their_controls_on_the_other_side():
         assert len(values) == 5
         return values
 
-    assert min(ends(0.0, "right")) > max(ends(0.1, "right"))
-    assert statistics.mean(ends(0.1, "flipped")) > statistics.mean(ends(0.0, "right"))
-    assert statistics.mean(ends(0.1, "right", "gold")) > statistics.mean(ends(0.0, "right", "gold"))
+    def farther(beta, penalty):
+        return [a / b for a, b in zip(ends(0.0, "right"), ends(beta, penalty), strict=True)]
+
+    assert min(farther(0.1, "right")) > 2 > max(farther(0.1, "flipped")), "the headline refuses a turned sign"
+    assert min(ends(0.1, "right", "gold")) > max(ends(0.0, "right", "gold"))
 
 
 def test_a_figure_has_a_line_for_each_setting_and_a_band_where_runs_are_many():
