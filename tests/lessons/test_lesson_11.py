@@ -145,11 +145,12 @@ def test_stored_claims_have_their_controls_on_the_other_side():
         assert len(values) == 5
         return values
 
-    def farther(beta, penalty):
-        return [a / b for a, b in zip(ends(0.0, "right"), ends(beta, penalty), strict=True)]
+    def nearer(penalty):
+        return [a / b for a, b in zip(ends(0.1, penalty), ends(0.0, "right"), strict=True)]
 
-    assert min(farther(0.1, "right")) > 2 > max(farther(0.1, "flipped")), "the headline refuses a turned sign"
-    assert min(ends(0.1, "right", "gold")) > max(ends(0.0, "right", "gold"))
+    assert max(nearer("right")) < 0.6 < 1 < min(nearer("flipped")), "the headline refuses a turned sign"
+    gold = zip(ends(0.1, "right", "gold"), ends(0.0, "right", "gold"), strict=True)
+    assert min(a - b for a, b in gold) > 0.1
 
 
 def test_a_figure_has_a_line_for_each_setting_and_a_band_where_runs_are_many():
