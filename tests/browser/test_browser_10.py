@@ -81,4 +81,4 @@ def test_ten_labels_by_key_and_button(open_lesson, lab, shots):
 
     notebook.run(taken)
     assert "All 10 labels are yours" in notebook.output(taken)
-    assert "agree on" in notebook.output(taken)
+    assert "10 pairs, each with a chosen" in notebook.output(taken)

@@ -47,17 +47,6 @@ def test_labels_are_those_of_the_side_chosen(pairs, path):
     assert len(labelling.labels) == 10
 
 
-def test_agreement_counts_the_annotators_labels(pairs, path):
-    labelling = Labelling(pairs, path=path)
-    assert labelling.agreement() is None
-    for number in range(10):
-        _, left, _ = labelling.current
-        good = "left" if left.startswith("good") else "right"
-        other = {"left": "right", "right": "left"}[good]
-        labelling.choose(good if number < 7 else other)
-    assert labelling.agreement() == 0.7
-
-
 def test_saved_as_it_goes_and_taken_up_again(pairs, path):
     labelling = Labelling(pairs, path=path)
     for _ in range(3):

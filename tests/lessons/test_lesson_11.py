@@ -1,21 +1,23 @@
 """Lesson 11: verdicts on answers; the training for the score; the hunt's penalty; what claims shut out."""
 
 import copy
+import functools
 import random
-import statistics
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
 from helpers import draws_of, feed, tiny_model, tiny_tokenizer
 
+from course_utils import artifacts
 from course_utils.chatml import add_chat_tokens
-from course_utils.lessons.lesson_11 import figures, runaway, suspects
+from course_utils.lessons.lesson_11 import experiments, figures, runaway, suspects
 from course_utils.lessons.lesson_11.parts import mean_sequence_kl, rewards_by_token
 from course_utils.log_probs import log_probs_of
 from course_utils.methods.kl import completion_log_probs, completion_logits, exact_kl, k1, rlhf_kl_penalty
 from course_utils.methods.reward import from_language_model
 from course_utils.stored_runs import load_sweep
+from course_utils.world import annotator
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("11"))
@@ -61,6 +63,27 @@ def test_the_penalty_is_charged_where_it_stands_and_the_score_at_the_end(parts):
     assert penalties[mask].abs().max() > 1e-4 and not penalties[~mask].any()
     assert rows[2]["kl"] == pytest.approx(penalties.sum(-1).mean().item() / 0.5, rel=1e-3)
     assert rows[2]["proxy"] == pytest.approx(scores.mean().item(), rel=1e-4)
+
+
+def test_the_distance_that_is_told_is_the_learners(parts):
+    _, rows = run(parts, distance=lambda now, before, mask: torch.tensor(7.0))
+    assert [row["kl"] for row in rows] == [7.0] * 3
+
+
+def test_a_stored_run_is_measured_when_it_has_ended(parts, monkeypatch):
+    model, tokenizer, judge = parts
+    train = functools.partial(runaway.train_for_score, iterations=2, lr=1e-3, max_new_tokens=8)
+    measured = functools.partial(runaway.measured, max_new_tokens=8)
+
+    monkeypatch.setattr(artifacts, "sft_model", lambda session: (copy.deepcopy(model), tokenizer))
+    monkeypatch.setattr(artifacts, "reward_model", lambda session: (judge, tokenizer))
+    monkeypatch.setattr(annotator, "neutral_prompts", lambda: PROMPTS * 2)
+    monkeypatch.setattr(runaway, "train_for_score", train)
+    monkeypatch.setattr(runaway, "measured", measured)
+    ours, theirs = (experiments.run({"beta": 0.5, "penalty": p}, 0) for p in ("right", "flipped"))
+    assert ours["kl_1"] == pytest.approx(0, abs=1e-4) and abs(ours["kl"]) > 1e-3
+    assert ours.keys() == {f"{n}{end}" for n in ("proxy", "gold", "kl") for end in ("", "_1", "_2")}
+    assert ours["proxy_1"] == theirs["proxy_1"] and ours["kl"] != theirs["kl"]
 
 
 def test_an_update_follows_the_policy_gradient(parts):
@@ -122,9 +145,12 @@ def test_stored_claims_have_their_controls_on_the_other_side():
         assert len(values) == 5
         return values
 
-    assert min(ends(0.0, "right")) > max(ends(0.1, "right"))
-    assert statistics.mean(ends(0.1, "flipped")) > statistics.mean(ends(0.0, "right"))
-    assert statistics.mean(ends(0.1, "right", "gold")) > statistics.mean(ends(0.0, "right", "gold"))
+    def nearer(penalty):
+        return [a / b for a, b in zip(ends(0.1, penalty), ends(0.0, "right"), strict=True)]
+
+    assert max(nearer("right")) < 0.6 < 1 < min(nearer("flipped")), "the headline refuses a turned sign"
+    gold = zip(ends(0.1, "right", "gold"), ends(0.0, "right", "gold"), strict=True)
+    assert min(a - b for a, b in gold) > 0.1
 
 
 def test_a_figure_has_a_line_for_each_setting_and_a_band_where_runs_are_many():

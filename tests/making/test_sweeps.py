@@ -162,7 +162,8 @@ def test_stored_sweeps_are_whole(name):
 
 # the assistant takes a minute to make, and these train twice or long: they are tested where the lessons are
 NEED_THE_ASSISTANT = [
-    *("reward_pairs", "best_of_n", "dpo_rates", "dpo", "dpo_labels", "dpo_noise", "dpo_relatives"),
+    *("reward_pairs", "reward_bias", "runaway", "best_of_n"),
+    *("dpo_rates", "dpo", "dpo_labels", "dpo_noise", "dpo_relatives"),
     *("ppo", "ppo_controls", "ppo_parts", "group_methods"),
 ]
 LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]

@@ -74,11 +74,6 @@ class Labelling:
             )
         return [*self.labels, *self.simulated[yours:]]
 
-    def agreement(self) -> float | None:
-        """Share of your labels that are those of the simulated annotator; None without labels of yours."""
-        same = [label == pair for label, pair in zip(self.labels, self.simulated, strict=False)]
-        return sum(same) / len(same) if same else None
-
     def show(self) -> None:
         """Display the tool; as text where there is no kernel with a page in front of it."""
         from IPython import get_ipython

@@ -523,7 +523,7 @@ EXERCISES = [
     Exercise(
         name="exact_kl",
         lesson="11",
-        minutes=10,
+        minutes=8,
         difficulty=2,
         reference=exact_kl,
         check=compare(
@@ -556,7 +556,7 @@ EXERCISES = [
     Exercise(
         name="mean_sequence_kl",
         lesson="11",
-        minutes=10,
+        minutes=6,
         difficulty=2,
         reference=mean_sequence_kl,
         check=compare(
@@ -582,7 +582,7 @@ EXERCISES = [
     Exercise(
         name="rewards_by_token",
         lesson="11",
-        minutes=10,
+        minutes=8,
         difficulty=2,
         reference=rewards_by_token,
         check=compare(
@@ -608,7 +608,7 @@ EXERCISES = [
     Exercise(
         name="best_policy",
         lesson="11",
-        minutes=10,
+        minutes=8,
         difficulty=2,
         reference=best_policy,
         check=compare(
@@ -665,7 +665,7 @@ EXERCISES = [
     Exercise(
         name="k3",
         lesson="11",
-        minutes=10,
+        minutes=8,
         difficulty=2,
         reference=k3,
         check=compare(

@@ -3,7 +3,7 @@
 from course_utils.stored_runs import sweep
 
 BETA = 0.1
-LAST = 3  # iterations whose mean is a run's end
+ANSWERS = 88  # to held-out prompts, when a run has ended
 
 
 @sweep(
@@ -15,14 +15,14 @@ def run(point: dict, seed: int) -> dict:
     """A policy of runaway.train_for_score, at one rate and as many iterations.
 
     kl_1, proxy_1, gold_1 and so on: means over the answers of an iteration, sampled before its update; kl,
-    proxy, gold: over the last three.
+    proxy, gold: after the last one, over answers to held-out prompts.
     """
     import copy
 
     import torch
 
     from course_utils.artifacts import reward_model, sft_model
-    from course_utils.lessons.lesson_11.runaway import train_for_score
+    from course_utils.lessons.lesson_11.runaway import measured, train_for_score
     from course_utils.lessons.lesson_11.suspects import their_penalty
     from course_utils.methods.kl import rlhf_kl_penalty
     from course_utils.session import Session
@@ -31,16 +31,12 @@ def run(point: dict, seed: int) -> dict:
     session = Session("pocket", "quick", 0, torch.device("cpu"), torch.float32)
     model, tokenizer = sft_model(session)
     judge, _ = reward_model(session)
+    parts = (model.requires_grad_(False), judge.requires_grad_(False), tokenizer)
     prompts = neutral_prompts()
-    rows = train_for_score(
-        copy.deepcopy(model),
-        model.requires_grad_(False),
-        judge.requires_grad_(False),
-        tokenizer,
-        prompts[len(prompts) // 5 :],
-        beta=point["beta"],
-        seed=seed,
-        penalty=rlhf_kl_penalty if point["penalty"] == "right" else their_penalty,
-    )
+    held_out, asked = prompts[: len(prompts) // 5], prompts[len(prompts) // 5 :]
+    penalty = rlhf_kl_penalty if point["penalty"] == "right" else their_penalty
+    policy = copy.deepcopy(model)
+    rows = train_for_score(policy, *parts, asked, beta=point["beta"], seed=seed, penalty=penalty)
+    end = measured(policy, *parts, (held_out * 2)[:ANSWERS], seed)
     found = {f"{name}_{number}": row[name] for number, row in enumerate(rows, 1) for name in row}
-    return found | {name: sum(row[name] for row in rows[-LAST:]) / LAST for name in rows[0]}
+    return found | {name: values.mean().item() for name, values in end.items()}

@@ -55,6 +55,16 @@ def judged(judge, tokenizer, asked, prompts, prompt_mask, new, mask):
     return proxy, torch.tensor(gold)
 
 
+@torch.no_grad()
+def measured(policy, reference, judge, tokenizer, asked, seed: int, max_new_tokens: int = MAX_NEW_TOKENS):
+    """One answer of the policy to each prompt: {"proxy", "gold", "kl" (nats per answer): [prompts]}."""
+    batch = sample(policy, tokenizer, asked, seed, max_new_tokens)
+    proxy, gold = judged(judge, tokenizer, asked, *batch)
+    ids, ids_mask, new, mask = batch
+    ours, theirs = (completion_log_probs(model, ids, ids_mask, new) for model in (policy, reference))
+    return {"proxy": proxy, "gold": gold, "kl": torch.where(mask, ours - theirs, 0.0).sum(-1)}
+
+
 def train_for_score(
     policy,
     reference,
@@ -68,6 +78,7 @@ def train_for_score(
     seed: int = 0,
     penalty: Callable = rlhf_kl_penalty,
     rewards: Callable = rewards_by_token,
+    distance: Callable = mean_sequence_kl,
     max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> list[dict]:
     """Trains the policy in place and returns the means of each iteration's answers: proxy, gold, kl.
@@ -93,8 +104,8 @@ def train_for_score(
             (-(advantage * log_probs)[mask].mean()).backward()
             torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
             optimizer.step()
-            kl = mean_sequence_kl(log_probs.detach(), theirs, mask)
-            rows.append({"proxy": proxy.mean().item(), "gold": gold.mean().item(), "kl": kl.item()})
+            kl = float(distance(log_probs.detach(), theirs, mask))
+            rows.append({"proxy": proxy.mean().item(), "gold": gold.mean().item(), "kl": kl})
             bar.update(step + 1, f"score {rows[-1]['proxy']:.2f}, KL {rows[-1]['kl']:.1f}")
     policy.requires_grad_(False)
     return rows

@@ -29,7 +29,7 @@ def gaussian_policies(distance: float = 1.0, width: float = 1.0, samples: int = 
         f"{negative} of {samples} samples have a negative k1; the mean of k3 is "
         f"{values['k3'].mean():.3f}, its standard deviation on paper {_std_of_k3(distance, width):.3g}"
     )
-    _, (left, right) = plots.figure(
+    fig, (left, right) = plots.figure(
         "Two policies, and what samples of the one say of their distance", "", "", columns=2
     )
     x = torch.linspace(min(-3.5, distance - 3.5 * width), max(3.5, distance + 3.5 * width), 400)
@@ -39,7 +39,7 @@ def gaussian_policies(distance: float = 1.0, width: float = 1.0, samples: int = 
         points = drawn[chosen]
         left.plot(points, torch.full_like(points, -0.02), "|", color=plots.COLOURS[colour], label=name)
     left.set(xlabel="x", ylabel="density")
-    left.legend()
+    fig.legend(ncols=4, loc="outside lower center")
     for row, sample in enumerate(values.values()):
         right.errorbar(
             [sample.mean()],
