@@ -10,7 +10,7 @@ from course_utils.home import ROOT
 from course_utils.notebook_files import lessons, read_notebook
 
 PLANS, SCRIPTS = (ROOT / "docs" / name for name in ("plans.md", "scripts.md"))
-LED = {"Half a day", "One day"}  # plans whose lessons have a script
+LED = ("Half a day", "One day", "Two days", "Twelve weeks")  # plans whose lessons have a script
 PAGES = range(300, 800)  # words of a script: two pages
 SPOKEN = 130  # words a minute
 HEADING = re.compile(r"^#{2,3} (.+?)(?:, \d+ min)?$", re.MULTILINE)
