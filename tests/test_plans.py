@@ -10,8 +10,10 @@ from course_utils.home import ROOT
 from course_utils.notebook_files import lessons, read_notebook
 
 PLANS, SCRIPTS = (ROOT / "docs" / name for name in ("plans.md", "scripts.md"))
-LED = {"Half a day", "One day"}  # plans whose lessons have a script
+LED = ("Half a day", "One day", "Two days", "Twelve weeks")  # plans whose lessons have a script
 PAGES = range(300, 800)  # words of a script: two pages
+SPOKEN = 130  # words a minute
+HEADING = re.compile(r"^#{2,3} (.+?)(?:, \d+ min)?$", re.MULTILINE)
 
 
 def sections(path):
@@ -27,7 +29,21 @@ def headings(lesson):
     text = "\n".join(
         cell.source for cell in read_notebook(lessons([lesson])[0]).cells if cell.cell_type == "markdown"
     )
-    return re.findall(r"^#{2,3} (.+?)(?:, \d+ min)?$", text, re.MULTILINE)
+    return HEADING.findall(text)
+
+
+def shown(lesson, names):
+    """(words, predictions) of some sections of a lesson, each up to the next heading."""
+    words, predictions, inside = 0, 0, False
+    for cell in read_notebook(lessons([lesson])[0]).cells:
+        if cell.cell_type == "code":
+            predictions += inside and "predict(" in cell.source
+            continue
+        for part in re.split(r"^(?=#{2,3} )", cell.source, flags=re.MULTILINE):
+            if heading := HEADING.match(part):
+                inside = heading[1] in names
+            words += inside * len(part.split())
+    return words, predictions
 
 
 plans = pytest.mark.parametrize(("name", "rows"), sections(PLANS).items(), ids=list(sections(PLANS)))
@@ -45,9 +61,12 @@ def test_the_minutes_sum(name, rows):
 
 
 @plans
-def test_named_exercises_exist_and_fit_into_their_minutes(name, rows):
+def test_exercises_exist_and_fit_with_all_that_is_said_into_three_quarters_of_the_minutes(name, rows):
     frame = sections(PLANS)["A week of the term: 90 minutes"]
-    room = {"Twelve weeks": next(int(row[0]) for row in frame if "exercises of the plan" in row[1])}
+    show, do = (
+        next(int(row[0]) for row in frame if part in row[1])
+        for part in ("sections of the plan", "exercises of the plan")
+    )
     for row in rows:
         if len(row) < 4 or not re.fullmatch(r"\d\d", row[1]):
             continue
@@ -55,7 +74,12 @@ def test_named_exercises_exist_and_fit_into_their_minutes(name, rows):
         for each in names:
             assert registry()[each].lesson == row[1], f"{each} is no exercise of lesson {row[1]}"
         minutes = sum(registry()[each].minutes for each in names)
-        assert minutes <= room.get(name.partition(":")[0], int(row[0])), row
+        words, predictions = shown(row[1], re.findall(r"\*([^*]+)\*", row[2]))
+        planned = int(row[0])
+        if "weeks" in name:
+            planned = show + do
+            assert minutes <= do, row
+        assert minutes + words / SPOKEN + predictions <= 0.75 * planned, row  # the rest is for questions
 
 
 @plans
@@ -78,16 +102,21 @@ def test_every_lesson_has_a_question_and_every_half_day_a_break(name, rows):
             assert work <= 135, f"{work} minutes without a break, at: {row}"
 
 
-def test_what_is_led_has_a_script_of_two_pages_whose_minutes_are_the_days():
+def minutes_of(plan):
+    """{lesson: its minutes} of one plan."""
+    [rows] = [rows for name, rows in sections(PLANS).items() if name.startswith(plan)]
+    led = [row for row in rows if re.fullmatch(r"\d\d", row[1])]
+    return {row[1]: sum(int(other[0]) for other in led if other[1] == row[1]) for row in led}
+
+
+def test_what_is_led_has_a_script_of_two_pages_whose_minutes_are_the_plans():
     found = sections(SCRIPTS)
-    day = next(rows for name, rows in sections(PLANS).items() if name.startswith("One day"))
-    for name, rows in sections(PLANS).items():
-        if name.partition(":")[0] in LED:
-            for lesson in {row[1] for row in rows if re.fullmatch(r"\d\d", row[1])}:
-                assert any(heading.startswith(lesson) for heading in found), lesson
+    for plan in LED:
+        for lesson in minutes_of(plan):
+            assert any(heading.startswith(lesson) for heading in found), lesson
+    planned = minutes_of("Twelve weeks") | minutes_of("Two days") | minutes_of("One day")
     for heading, rows in found.items():
-        planned = sum(int(row[0]) for row in day if row[1] == heading[:2])
-        assert sum(int(row[0]) for row in rows) == planned, heading
+        assert sum(int(row[0]) for row in rows) == planned[heading[:2]], heading
         assert heading[3:].removesuffix(", led") == titles()[heading[:2]]
     for part in SCRIPTS.read_text(encoding="utf-8").split("\n## ")[1:]:
         assert len(part.split()) in PAGES, part.splitlines()[0]

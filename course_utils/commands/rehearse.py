@@ -28,6 +28,7 @@ import psutil
 from course_utils.home import ROOT
 from course_utils.machine import cores, memory
 from course_utils.notebook_files import lessons, read_notebook
+from course_utils.processes import Watch
 from course_utils.session import SCALES
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
@@ -124,24 +125,6 @@ def report(seats: list[Seat], lesson: str, scale: str, lowest: int) -> str:
     return "\n".join(lines)
 
 
-class _Lowest(threading.Thread):
-    """Follows the free memory of the machine; `stop` says the least that it saw."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.lowest, self.done = psutil.virtual_memory().available, threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        while not self.done.wait(0.5):
-            self.lowest = min(self.lowest, psutil.virtual_memory().available)
-
-    def stop(self) -> int:
-        self.done.set()
-        self.join()
-        return self.lowest
-
-
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils rehearse`; 1 where a cell failed, ValueError for an unknown lesson."""
     parser = argparse.ArgumentParser(
@@ -156,7 +139,7 @@ def main(argv: Sequence[str] = ()) -> int:
         raise ValueError(f"--kernels {chosen.kernels}: at least one kernel is needed.")
     lesson = lessons([chosen.lesson])[0].name[:2]
     print(f"Starting {chosen.kernels} kernels of lesson {lesson} ...", flush=True)
-    watch = _Lowest()
+    watch = Watch(lambda: psutil.virtual_memory().available, min, seconds=0.5)
     try:
         seats = rehearse(lesson, chosen.kernels, chosen.scale)
     finally:

@@ -13,11 +13,10 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import nbformat
@@ -26,6 +25,7 @@ from nbformat import NotebookNode
 from course_utils.home import ROOT
 from course_utils.machine import tree_memory
 from course_utils.notebook_files import NOTEBOOKS, code_cells, lessons, read_notebook, tags, write_notebook
+from course_utils.processes import Watch
 
 PACKAGE = ROOT / "course_utils"
 CONDITIONS = {
@@ -71,30 +71,12 @@ def execute(notebook: NotebookNode, cwd: Path = NOTEBOOKS) -> tuple[float, int]:
     client = NotebookClient(notebook, kernel_name="python3", timeout=None, resources=where)
     began = time.perf_counter()
     with client.setup_kernel(stderr=subprocess.DEVNULL):
-        watch = _Watch(client.km.provisioner.pid)
+        watch = Watch(partial(tree_memory, client.km.provisioner.pid), max)
         for index, cell in enumerate(notebook.cells):
             client.execute_cell(cell, index)
         seconds = time.perf_counter() - began
         peak = watch.stop()
     return seconds, peak
-
-
-class _Watch(threading.Thread):
-    """Follows the resident memory of a process and its children."""
-
-    def __init__(self, pid: int):
-        super().__init__(daemon=True)
-        self.pid, self.peak, self.done = pid, 0, threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        while not self.done.wait(0.1):
-            self.peak = max(self.peak, tree_memory(self.pid))
-
-    def stop(self) -> int:
-        self.done.set()
-        self.join()
-        return self.peak
 
 
 def normal_form(notebook: NotebookNode) -> NotebookNode:
