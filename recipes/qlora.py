@@ -101,14 +101,10 @@ def quantization(chosen):
 
 def adapter(chosen, model, markers=()):
     """LoRA's configuration; the rows of the markers' tokens are trained too, in embeddings and head."""
-    rows = None
-    if markers:
+    rows = list(markers) or None
+    if rows and not model.config.tie_word_embeddings:  # where they are one table, PEFT ties the rows too
         tables = {model.get_input_embeddings(), model.get_output_embeddings()}
-        rows = {name: list(markers) for name, module in model.named_modules() if module in tables}
-        if (
-            model.config.tie_word_embeddings
-        ):  # one table: PEFT ties the head's rows to those of the embeddings
-            rows = list(markers)
+        rows = {name: rows for name, module in model.named_modules() if module in tables}
     named = chosen.targets != "all-linear"
     return LoraConfig(
         r=chosen.rank,
@@ -290,7 +286,7 @@ def stops_of(base, **how):
 def plan(chosen):
     """Everything but the weights: prints the arguments, the data with its masks, memory, time and cost."""
     config = find_config(chosen.base)
-    tokenizer, where = find_tokenizer(chosen)
+    tokenizer, owner = find_tokenizer(chosen)
     markers, _ = untrained_markers(tokenizer, chosen.base, local_files_only=True)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
@@ -298,16 +294,14 @@ def plan(chosen):
     if stored := quantization(chosen):
         twice = stored.bnb_4bit_use_double_quant
         print(f"weights    {stored.bnb_4bit_quant_type}, double quantisation: {twice}")
-    kinds = [name for name, used in {"rsLoRA": chosen.rslora, "DoRA": chosen.dora}.items() if used] or [
-        "LoRA"
-    ]
-    print(f"adapter    {', '.join(kinds)}, rank {lora.r}, alpha {lora.lora_alpha:g}, on {chosen.targets}")
+    kinds = [name for name, used in {"rsLoRA": chosen.rslora, "DoRA": chosen.dora}.items() if used]
+    kind = ", ".join(kinds) or "LoRA"
+    print(f"adapter    {kind}, rank {lora.r}, alpha {lora.lora_alpha:g}, on {chosen.targets}")
     print(
         f"batch      {chosen.cards} card(s) x {trainer.per_device_train_batch_size} x "
         f"{trainer.gradient_accumulation_steps} accumulated = {chosen.batch} conversations"
     )
-    print(f"tokenizer  {where}")
-    show_base(chosen, tokenizer, markers)
+    show_base(chosen, tokenizer, owner, markers)
     examples, kept = show_data(chosen, tokenizer)
     rows, padded = rows_and_tokens(chosen, examples)
     steps = chosen.steps if chosen.steps > 0 else math.ceil(math.ceil(rows / chosen.batch) * chosen.epochs)
@@ -323,7 +317,9 @@ def plan(chosen):
     rehearse(chosen, config, tokenizer, examples)
 
 
-def show_base(chosen, tokenizer, markers):
+def show_base(chosen, tokenizer, owner, markers):
+    if owner != chosen.base:
+        print(f"tokenizer  {Path(owner).name}'s, since {chosen.base}'s is not on disk: counts will differ")
     if markers:
         tokens = ", ".join(tokenizer.convert_ids_to_tokens(markers))
         print(
@@ -331,7 +327,8 @@ def show_base(chosen, tokenizer, markers):
         )
         print("           are trained too. Servers refuse such an adapter: --merge, or an instruct model.")
     else:
-        print(f"base       {chosen.base} with its own template")
+        taken = "with" if owner == chosen.base else "is taken for an instruct model with"
+        print(f"base       {chosen.base} {taken} its own template")
 
 
 def show_data(chosen, tokenizer):
@@ -375,10 +372,10 @@ def evaluated(chosen, kept):
 
 
 def find_tokenizer(chosen):
-    """The base's own where it is on disk, else --tokenizer's or the pocket model's, and a word about it."""
+    """(the base's own where it is on disk, else --tokenizer's or the pocket model's; whose it is)."""
     try:
         own = AutoTokenizer.from_pretrained(chosen.base, local_files_only=True, trust_remote_code=False)
-        return chat_tokenizer(own, chosen.base), f"{chosen.base}'s own"
+        return chat_tokenizer(own, chosen.base), chosen.base
     except (OSError, ValueError):
         source = chosen.tokenizer or DATA / "pocket-gpt2"
     other = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
@@ -386,8 +383,7 @@ def find_tokenizer(chosen):
         other.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
         other.eos_token = IM_END  # as of an instruct model
     other.model_max_length = max(chosen.length, other.model_max_length)
-    word = f"{Path(source).name}'s, since {chosen.base}'s is not on disk: counts will differ"
-    return chat_tokenizer(other, source), word
+    return chat_tokenizer(other, source), source
 
 
 def show_need(chosen, model, lora, longest, trained_tokens, evaluated_tokens):

@@ -1,6 +1,6 @@
 """The training loop over several processes: data parallel by hand, sharded (FSDP2), and with Accelerate.
 
-`run` starts the processes with torchrun on this machine. Each of them draws the same batches, takes its own
+`run_processes` starts them with torchrun on this machine. Each of them draws the same batches, takes its own
 rows of each, and all of them take the same step. The loss is divided by the target tokens of the whole batch.
 The processes end with the one that started them, however that ends.
 """

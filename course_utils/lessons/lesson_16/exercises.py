@@ -98,8 +98,7 @@ LOSS_MISTAKES = [
     ),
     (
         "The loss is divided by the share of the tokens that a process has on average. Divide by all of "
-        "them where "
-        "gradients are added up.",
+        "them where gradients are added up.",
         lambda loss, tokens, world, averaged=False: loss / (tokens / world) * (world if averaged else 1),
     ),
     (
@@ -107,14 +106,13 @@ LOSS_MISTAKES = [
         lambda loss, tokens, world, averaged=False: loss / tokens / (1 if averaged else world),
     ),
     (
-        "Where the gradients are averaged, each is divided by the number of processes afterwards. "
-        "Multiply by it "
-        "before.",
+        "Where the gradients are averaged, each is divided by the number of processes afterwards. Multiply "
+        "by it before.",
         lambda loss, tokens, world, averaged=False: loss / tokens,
     ),
     (
-        "Where the gradients are added up, nothing is divided afterwards: there is no number of "
-        "processes to undo.",
+        "Where the gradients are added up, nothing is divided afterwards: there is no number of processes "
+        "to undo.",
         lambda loss, tokens, world, averaged=False: loss * world / tokens,
     ),
     (
@@ -205,16 +203,14 @@ HUNT_MISTAKES = [
     ),
     (
         "Every divisor has to be the number of target tokens of all processes. Equal divisors are not "
-        "enough, and "
-        "other ones are not right because their sum is.",
+        "enough, and other ones are not right because their sum is.",
         lambda rows, weights, tokens, divisors: script_fault(
             rows, weights, tokens, [sum(tokens) if sum(divisors) == len(rows) * sum(tokens) else 0]
         ),
     ),
     (
-        "A process that divides by its own tokens, times the number of processes, averages the means. "
-        "You take that "
-        "for right.",
+        "A process that divides by its own tokens, times the number of processes, averages the means. You "
+        "take that for right.",
         lambda rows, weights, tokens, divisors: script_fault(
             rows,
             weights,
@@ -347,8 +343,8 @@ RING_MISTAKES = [
     ),
     ("That is all to process 0, and from it to all: its link carries everything.", _everything_to_the_first),
     (
-        "Here everybody sends everything to everybody. In the ring a process sends one piece a turn, to "
-        "one neighbour.",
+        "Here everybody sends everything to everybody. In the ring a process sends one piece a turn, to one "
+        "neighbour.",
         _everybody_to_everybody,
     ),
     (
@@ -497,8 +493,7 @@ FLOP_MISTAKES = [
     ),
     (
         "With frozen weights the backward pass still has to reach the adapters below: it makes the "
-        "gradients of the "
-        "activations, 2 FLOP.",
+        "gradients of the activations, 2 FLOP.",
         _flop(backward_frozen=0),
     ),
     (
@@ -507,25 +502,23 @@ FLOP_MISTAKES = [
     ),
     ("Checkpointing makes the forward pass again. You leave it out.", _flop(again=0)),
     (
-        "The forward pass that checkpointing repeats is 2 FLOP a parameter and token. A third more is "
-        "right for full "
-        "fine-tuning alone: 2 of 6. With frozen weights it is 2 of 4.",
+        "The forward pass that checkpointing repeats is 2 FLOP a parameter and token. A third more is right "
+        "for full fine-tuning alone: 2 of 6. With frozen weights it is 2 of 4.",
         lambda p, t, frozen=False, checkpointing=False: (
             training_flop(p, t, frozen) * (4 / 3 if checkpointing else 1)
         ),
     ),
     (
-        "The forward pass that checkpointing repeats is 2 FLOP a parameter and token. A half more is "
-        "right with "
-        "frozen weights alone: 2 of 4. In full fine-tuning it is 2 of 6.",
+        "The forward pass that checkpointing repeats is 2 FLOP a parameter and token. A half more is right "
+        "with frozen weights alone: 2 of 4. In full fine-tuning it is 2 of 6.",
         lambda p, t, frozen=False, checkpointing=False: (
             training_flop(p, t, frozen) * (3 / 2 if checkpointing else 1)
         ),
     ),
     ("Checkpointing repeats the forward pass, not the backward pass.", _flop(again=4)),
     (
-        "The backward pass makes two products where the forward pass makes one: 4 FLOP if all weights "
-        "are trained.",
+        "The backward pass makes two products where the forward pass makes one: 4 FLOP if all weights are "
+        "trained.",
         _flop(backward=2),
     ),
     ("That is the forward pass alone.", lambda p, t, frozen=False, checkpointing=False: 2 * p * t),
@@ -598,12 +591,10 @@ EXERCISES = [
         ],
         right=[_loss_mean_first, _loss_by_cases],
         hints=(
-            "The gradient of a sum is the sum of the gradients. The mean loss of the whole batch is a "
-            "sum over its "
-            "processes, divided by a number that all of them know.",
+            "The gradient of a sum is the sum of the gradients. The mean loss of the whole batch is a sum "
+            "over its processes, divided by a number that all of them know.",
             "Divide the summed loss by the target tokens of all. If the wrapper averages, it divides the "
-            "sum of the "
-            "gradients by world: multiply by world before.",
+            "sum of the gradients by world: multiply by world before.",
         ),
     ),
     Exercise(
@@ -624,12 +615,10 @@ EXERCISES = [
         ],
         right=[_hunt_by_sets, _hunt_with_numpy],
         hints=(
-            "Three tests, one after the other: do the rows of all, sorted, run from 0 on? Do all start "
-            "with the same "
-            "number? Does each divide by the sum of the tokens?",
+            "Three tests, one after the other: do the rows of all, sorted, run from 0 on? Do all start with "
+            "the same number? Does each divide by the sum of the tokens?",
             "sorted(row for part in rows for row in part) against list(range(...)); len(set(weights)); "
-            "every divisor "
-            "against sum(tokens). Return the name of the first that fails.",
+            "every divisor against sum(tokens). Return the name of the first that fails.",
         ),
     ),
     Exercise(
@@ -653,11 +642,10 @@ EXERCISES = [
         right=[_ring_in_two_loops, _ring_of_names, _one_after_the_other],
         hints=(
             "Keep a list of pieces for each process. In turn t process r passes piece (r - t) % N on to "
-            "process "
-            "(r + 1) % N. Do not change the tensors that were given.",
-            "In the first N - 1 turns the neighbour adds the piece to its own of that place; in the next "
-            "N - 1 it "
-            "replaces its own. `sent` grows by the piece's values. torch.cat joins the pieces at the end.",
+            "process (r + 1) % N. Do not change the tensors that were given.",
+            "In the first N - 1 turns the neighbour adds the piece to its own of that place; in the next N "
+            "- 1 it replaces its own. `sent` grows by the piece's values. torch.cat joins the pieces at the "
+            "end.",
         ),
     ),
     Exercise(
@@ -670,8 +658,8 @@ EXERCISES = [
             bytes_on_card,
             BYTES_INPUTS,
             BYTES_MISTAKES,
-            else_="Each part is whole on every card, or split over all of them; a card holds the sum, and at "
-            "stages 0 and 1 of several cards the gradients once more.",
+            else_="Each part is whole on every card, or split over all of them; a card holds the sum, and "
+            "at stages 0 and 1 of several cards the gradients once more.",
         ),
         wrong=[
             (lambda w, g, m, n, stage: w + g + m, "Each part is whole"),
@@ -679,12 +667,10 @@ EXERCISES = [
         ],
         right=[_bytes_by_list, _bytes_by_cases],
         hints=(
-            "Look at each of the three parts alone: from which stage on is it split? The moments from "
-            "stage 1 on, "
-            "the gradients from stage 2 on, the weights at stage 3. Then the buckets.",
+            "Look at each of the three parts alone: from which stage on is it split? The moments from stage "
+            "1 on, the gradients from stage 2 on, the weights at stage 3. Then the buckets.",
             "For each part: part / cards if stage >= 1 (moments), 2 (gradients), 3 (weights), else part. "
-            "Add the "
-            "gradients once more if cards > 1 and stage < 2.",
+            "Add the gradients once more if cards > 1 and stage < 2.",
         ),
     ),
     Exercise(
@@ -708,9 +694,8 @@ EXERCISES = [
         ],
         right=[_flop_by_table, _flop_in_passes],
         hints=(
-            "Count products of the weights: the forward pass makes one. The backward pass makes one for "
-            "the gradients "
-            "of the activations, and one for the gradients of the weights, if they are wanted.",
+            "Count products of the weights: the forward pass makes one. The backward pass makes one for the "
+            "gradients of the activations, and one for the gradients of the weights, if they are wanted.",
             "2 * parameters * tokens * (1 + (1 if frozen else 2) + (1 if checkpointing else 0)).",
         ),
     ),
