@@ -56,7 +56,7 @@ def run_lesson(lesson: str, seed: int, model: str = "pocket", scale: str = "smok
     return {"claims": values, "worker": this_worker()}
 
 
-def sweep(client, run: Callable[..., dict], points: Sequence[dict]) -> Iterator[dict]:
+def run_points(client, run: Callable[..., dict], points: Sequence[dict]) -> Iterator[dict]:
     """A row for each point as they come: the point with what run(**point) returned, or with its "error".
 
     client: a dask.distributed Client. Leaving the loop early cancels what has not begun. A lost worker
