@@ -391,6 +391,17 @@ class MemoryPlan:
     cost: float
 
 
+def training_flop(parameters, tokens, frozen=False, checkpointing=False):
+    """FLOP of training on so many tokens: 2 a parameter and token for each product of the weights.
+
+    The forward pass is one; the backward pass makes one for the activations' gradients and one for the
+    weights', which frozen weights do not need; checkpointing makes the forward pass again. Head, attention
+    scores and adapters are not counted apart.
+    """
+    products = 1 + (1 if frozen else 2) + (1 if checkpointing else 0)
+    return 2 * products * parameters * tokens
+
+
 def plan(
     model,
     method="qlora",
@@ -405,8 +416,7 @@ def plan(
 ) -> MemoryPlan:
     """What training needs and costs: model as for memory.load_config, price an hour of the card.
 
-    Time counts 2 FLOP a parameter and token for the forward pass, twice that for the backward pass (as
-    much as the forward pass where the weights are frozen), and the forward pass again under checkpointing.
+    Time is that of training_flop.
     """
     if card not in CARDS:
         raise ValueError(f"unknown card {card!r}; choose one of {', '.join(CARDS)}")
@@ -416,8 +426,8 @@ def plan(
         return _need(model, method, rows, tokens, precision, checkpointing)
 
     need = need_at(batch_size)
-    flop = need.parameters * (2 + (4 if method == "full" else 2) + (2 if checkpointing else 0))
-    hours = examples * epochs * tokens * flop / (tflops * 1e12 * UTILISATION) / 3600
+    flop = training_flop(need.parameters, examples * epochs * tokens, method != "full", checkpointing)
+    hours = flop / (tflops * 1e12 * UTILISATION) / 3600
     used = _used(need)
     return MemoryPlan(
         need=need,

@@ -3,19 +3,24 @@
     python recipes/qlora.py --data my.jsonl --dry-run                # no GPU, no network, no weights
     accelerate launch --config_file recipes/ddp.yaml recipes/qlora.py --data my.jsonl --out adapter
 
-A dry run makes the arguments, checks and tokenises the data and says what it will take. Without --dry-run it
-trains, and goes on where an earlier run in the same folder stopped.
+A dry run checks and tokenises the data, says what training will take, and trains two steps of a small model
+of the same architecture. Without --dry-run it trains, and goes on where an earlier run in --out stopped.
 """
 
 import argparse
+import json
 import math
 import os
+import random
+import tempfile
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from jinja2 import TemplateError
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
@@ -27,14 +32,17 @@ from course_utils.budget import (
     KNOWN_MODELS,
     UTILISATION,
     load_config,
+    training_flop,
     training_need,
 )
-from course_utils.chatml import IM_END, IM_START, encode_conversation, loss_text, marker_ids
+from course_utils.chatml import IM_END, IM_START, loss_text
 from course_utils.chatml import TEMPLATE as CHATML
-from course_utils.data import DATA, IGNORE, load_conversations
+from course_utils.data import DATA, IGNORE, Example, conversation_fault
 
 RECOMPUTED = "activation" if hasattr(SFTConfig, "activation_checkpointing") else "gradient"  # since 5.24
-BF16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+BF16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)  # not on a T4
+FEW_STEPS = 100
+READING = 5e8  # bytes a second at which weights are read from a disk: an assumption
 
 
 def options(argv=None):
@@ -43,22 +51,40 @@ def options(argv=None):
     add("--data", required=True, help='conversations to train on, a line each: {"messages": [...]}')
     add("--held-out", help="conversations to evaluate on after every epoch")
     add("--out", type=Path, default=Path("adapter"), help="folder of the adapter and of checkpoints")
-    add("--base", default="Qwen/Qwen2.5-7B", help="a folder or a hub id, with safetensors weights")
+    add("--base", default="Qwen/Qwen2.5-7B-Instruct", help="a folder or a hub id, with safetensors weights")
     add("--bits", type=int, choices=(4, 16), default=4, help="of the base's weights; 16 is plain LoRA")
     add("--rank", type=int, default=16)
+    add("--alpha", type=float, help="default: twice the rank")
+    add(
+        "--targets",
+        default="all-linear",
+        help="ends of layer names, q_proj,v_proj; default: all but the head",
+    )
+    add("--rslora", action="store_true", help="scale by alpha over the root of the rank")
+    add("--dora", action="store_true", help="train each column's length apart from its direction")
     add("--lr", type=float, default=2e-4)
+    add("--optimiser", choices=("adamw_torch", "adamw_8bit", "paged_adamw_8bit"), default="adamw_torch")
     add("--epochs", type=float, default=2)
     add("--steps", type=int, default=-1, help="stop after so many steps, whatever the epochs")
     add("--batch", type=int, default=32, help="conversations a step, over all cards")
     add("--per-card", type=int, default=4, help="conversations at once on a card")
     add("--length", type=int, default=1024, help="tokens; longer conversations are refused")
+    add("--packing", action="store_true", help="several conversations in a row of --length tokens")
+    add("--attention", choices=("sdpa", "eager", "flash_attention_2"), default="sdpa")
+    add("--log", choices=("trackio", "tensorboard", "none"), help="default: the first that is installed")
+    add("--merge", action="store_true", help="write the merged model too, to OUT/merged")
     add("--seed", type=int, default=0)
     add("--dry-run", action="store_true")
     add("--cards", type=int, default=1, help="dry run: the number of cards to plan for")
     add("--card", choices=CARDS, default="RTX 4090", help="dry run: the kind of card to plan for")
     add("--price", type=float, default=1.0, help="dry run: of a card's hour")
     add("--tokenizer", help="dry run: take this one where the base's is not on disk")
-    return parser.parse_args(argv)
+    chosen = parser.parse_args(argv)
+    if chosen.packing and chosen.attention != "flash_attention_2":
+        parser.error(
+            "--packing needs --attention flash_attention_2: with others a conversation reads the next"
+        )
+    return chosen
 
 
 def quantization(chosen):
@@ -73,11 +99,27 @@ def quantization(chosen):
     )
 
 
-def adapter(chosen):
-    """LoRA on all linear layers but the head."""
+def adapter(chosen, model, markers=()):
+    """LoRA's configuration; the rows of the markers' tokens are trained too, in embeddings and head."""
+    rows = list(markers) or None
+    if rows and not model.config.tie_word_embeddings:  # where they are one table, PEFT ties the rows too
+        tables = {model.get_input_embeddings(), model.get_output_embeddings()}
+        rows = {name: rows for name, module in model.named_modules() if module in tables}
+    named = chosen.targets != "all-linear"
     return LoraConfig(
-        r=chosen.rank, lora_alpha=2 * chosen.rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=chosen.rank,
+        lora_alpha=chosen.alpha or 2 * chosen.rank,
+        target_modules=chosen.targets.split(",") if named else chosen.targets,
+        use_rslora=chosen.rslora,
+        use_dora=chosen.dora,
+        trainable_token_indices=rows,
+        task_type="CAUSAL_LM",
     )
+
+
+def logger(chosen):
+    """--log, or the first that is installed."""
+    return chosen.log or next((name for name in ("trackio", "tensorboard") if find_spec(name)), "none")
 
 
 def arguments(chosen, cards):
@@ -95,10 +137,12 @@ def arguments(chosen, cards):
         num_train_epochs=chosen.epochs,
         max_steps=chosen.steps,
         learning_rate=chosen.lr,
+        optim=chosen.optimiser,
         lr_scheduler_type="cosine",
         warmup_steps=0.03,  # below 1: a share of all steps
-        max_length=None,  # nothing is cut off: what is too long has been refused
-        bf16=BF16 or chosen.dry_run,
+        packing=chosen.packing,
+        max_length=chosen.length if chosen.packing else None,  # nothing is cut off: too long has been refused
+        bf16=BF16,
         use_cpu=not torch.cuda.is_available(),
         **{
             f"{RECOMPUTED}_checkpointing": True,
@@ -110,38 +154,130 @@ def arguments(chosen, cards):
         save_steps=0.1,
         save_total_limit=2,
         logging_steps=1 if 0 < chosen.steps <= 10 else 10,
-        report_to="none",
+        report_to=logger(chosen),
+        disable_tqdm=chosen.dry_run,
         seed=chosen.seed,
     )
 
 
-def conversations(path, tokenizer, length):
-    """The file's conversations and their examples: loss on the answers. SystemExit says what is at fault."""
+# ---------------------------------------------------------------------------------------------- data
+
+
+def read_data(path, tokenizer, length):
+    """The file's conversations and their examples. SystemExit names every line at fault, and its fault."""
+    rows, examples, faults = [], [], []
     try:
-        rows = [row["messages"] for row in load_conversations(path)]
-        examples = [encode_conversation(tokenizer, messages) for messages in rows]
-    except (OSError, ValueError) as error:
-        raise SystemExit(str(error)) from None
-    longest = max(range(len(rows)), key=lambda index: len(examples[index].input_ids))
-    if len(examples[longest].input_ids) > length:
-        raise SystemExit(
-            f"{path}: conversation {longest + 1} has {len(examples[longest].input_ids)} tokens, more than "
-            f"--length {length}: shorten it, or raise --length and look at the memory again"
-        )
+        lines = Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            messages = read_line(line, tokenizer)
+            example = encode_chat(tokenizer, messages)
+            if len(example.input_ids) > length:
+                raise ValueError(
+                    f"{len(example.input_ids)} tokens are more than --length {length}: shorten it, or raise "
+                    "--length and look at the memory again"
+                )
+        except (ValueError, RecursionError, TemplateError) as error:
+            faults.append(f"  line {number}: {error}")
+        else:
+            rows.append(messages)
+            examples.append(example)
+    if faults:
+        count = len(faults) + len(rows)
+        raise SystemExit(f"{path}: {len(faults)} of {count} lines cannot be used:\n" + "\n".join(faults))
+    if not rows:
+        raise SystemExit(f"{path}: the file has no conversations")
     return rows, examples
 
 
+def read_line(line, tokenizer):
+    """The messages of a line. ValueError says what is wrong with it."""
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON (column {error.colno}: {error.msg})") from None
+    messages = row.get("messages") if isinstance(row, dict) else None
+    if fault := conversation_fault(messages):
+        raise ValueError(fault)
+    special = tokenizer.all_special_tokens
+    for number, message in enumerate(messages, start=1):
+        for token in special:
+            if token in message["content"]:
+                raise ValueError(f"message {number} holds {token}, which would be read as a special token")
+    return [{"role": message["role"], "content": message["content"].strip()} for message in messages]
+
+
+def encode_chat(tokenizer, messages):
+    """An Example by the tokenizer's own template: loss on every answer, up to the token that ends it.
+
+    ValueError where the template writes a turn in another way once others follow it.
+    """
+    whole = template_ids(tokenizer, messages)
+    labels = [IGNORE] * len(whole)
+    for number, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        if number == 0:
+            raise ValueError("message 1 is the assistant's: somebody has to ask first")
+        before = template_ids(tokenizer, messages[:number], add_generation_prompt=True)
+        last = number == len(messages) - 1
+        turn = whole if last else template_ids(tokenizer, messages[: number + 1])
+        if turn[: len(before)] != before or whole[: len(turn)] != turn:
+            raise ValueError(
+                f"message {number + 1}: the template writes this answer in another way when turns follow: "
+                "split the conversation, so that each answer is a last one"
+            )
+        ends = [i for i in range(len(before), len(turn)) if turn[i] in tokenizer.all_special_ids]
+        if not ends:
+            raise ValueError(f"message {number + 1}: the template ends it with no special token")
+        labels[len(before) : ends[-1] + 1] = turn[len(before) : ends[-1] + 1]
+    return Example(whole, labels)
+
+
+def template_ids(tokenizer, messages, **how):
+    return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **how)["input_ids"]
+
+
 def chat_tokenizer(tokenizer, base):
-    """ChatML's template, for a tokenizer that has its markers; SystemExit for one that has not."""
-    if not {IM_START, IM_END} <= tokenizer.get_vocab().keys():
-        raise SystemExit(
-            f"{base} has no tokens {IM_START} and {IM_END}: choose a base that has them (as Qwen2.5 has), "
-            "or add them and train their rows first, as in lessons 08 and 09"
-        )
-    tokenizer.chat_template = CHATML
+    """With its own template; ChatML's where it has none and knows the markers; else SystemExit."""
+    if tokenizer.chat_template is None:
+        if not {IM_START, IM_END} <= tokenizer.get_vocab().keys():
+            raise SystemExit(
+                f"{base} has no chat template, and no tokens {IM_START} and {IM_END}: take an instruct model"
+            )
+        tokenizer.chat_template = CHATML
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def untrained_markers(tokenizer, base, **how):
+    """(the template's tokens, if the model never learnt them, else none; the token that ends a turn).
+
+    A model that was trained to chat stops at the token that ends a turn, and says so in its tokenizer or in
+    its generation config. Another one is a base.
+    """
+    sample = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    example = encode_chat(tokenizer, sample)
+    end = [label for label in example.labels if label != IGNORE][-1]
+    if end in stops_of(base, **how) | {tokenizer.eos_token_id}:
+        return [], end
+    return sorted({*example.input_ids} & {*tokenizer.all_special_ids}), end
+
+
+def stops_of(base, **how):
+    """The ids at which the base's generation config stops."""
+    try:
+        stops = GenerationConfig.from_pretrained(base, **how).eos_token_id
+    except OSError:
+        return set()
+    return {*stops} if isinstance(stops, list) else {stops}
 
 
 # ------------------------------------------------------------------------------------------- dry run
@@ -149,150 +285,261 @@ def chat_tokenizer(tokenizer, base):
 
 def plan(chosen):
     """Everything but the weights: prints the arguments, the data with its masks, memory, time and cost."""
-    lora, config = adapter(chosen), arguments(chosen, chosen.cards)
+    config = find_config(chosen.base)
+    tokenizer, owner = find_tokenizer(chosen)
+    markers, _ = untrained_markers(tokenizer, chosen.base, local_files_only=True)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    lora, trainer = adapter(chosen, model, markers), arguments(chosen, chosen.cards)
     if stored := quantization(chosen):
-        print(
-            f"weights    {stored.bnb_4bit_quant_type}, double quantisation: "
-            f"{stored.bnb_4bit_use_double_quant}"
-        )
-    print(f"adapter    LoRA, rank {lora.r}, alpha {lora.lora_alpha:g}, on {lora.target_modules} layers")
+        twice = stored.bnb_4bit_use_double_quant
+        print(f"weights    {stored.bnb_4bit_quant_type}, double quantisation: {twice}")
+    kinds = [name for name, used in {"rsLoRA": chosen.rslora, "DoRA": chosen.dora}.items() if used]
+    kind = ", ".join(kinds) or "LoRA"
+    print(f"adapter    {kind}, rank {lora.r}, alpha {lora.lora_alpha:g}, on {chosen.targets}")
     print(
-        f"batch      {chosen.cards} card(s) x {config.per_device_train_batch_size} x "
-        f"{config.gradient_accumulation_steps} accumulated = {chosen.batch} conversations"
+        f"batch      {chosen.cards} card(s) x {trainer.per_device_train_batch_size} x "
+        f"{trainer.gradient_accumulation_steps} accumulated = {chosen.batch} conversations"
     )
-    tokens, rows = show_data(chosen)
-    steps = chosen.steps if chosen.steps > 0 else math.ceil(rows / chosen.batch * chosen.epochs)
-    print(f"steps      {steps}, rate {config.learning_rate:g}, {config.lr_scheduler_type.value}")
-    show_need(chosen, tokens * steps * chosen.batch / rows)
+    show_base(chosen, tokenizer, owner, markers)
+    examples, kept = show_data(chosen, tokenizer)
+    rows, padded = rows_and_tokens(chosen, examples)
+    steps = chosen.steps if chosen.steps > 0 else math.ceil(math.ceil(rows / chosen.batch) * chosen.epochs)
+    print(f"steps      {steps}, rate {chosen.lr:g}, {trainer.lr_scheduler_type.value}, {chosen.optimiser}")
+    if steps < FEW_STEPS:
+        print(
+            f"WARNING    {steps} steps are few: under {FEW_STEPS} a model often learns the form and not the "
+            "content. A smaller --batch or more --epochs makes more of them; more data are better."
+        )
+    print(f"log        {logger(chosen)}")
+    longest = chosen.length if chosen.packing else max(len(example.input_ids) for example in examples)
+    show_need(chosen, model, lora, longest, padded / rows * steps * chosen.batch, evaluated(chosen, kept))
+    rehearse(chosen, config, tokenizer, examples)
 
 
-def show_data(chosen):
-    """Checks and tokenises the data; prints counts, and where the loss is. (tokens, conversations)"""
-    tokenizer, where = find_tokenizer(chosen)
-    rows, examples = conversations(chosen.data, tokenizer, chosen.length)
-    tokens = sum(len(example.input_ids) for example in examples)
+def show_base(chosen, tokenizer, owner, markers):
+    if owner != chosen.base:
+        print(f"tokenizer  {Path(owner).name}'s, since {chosen.base}'s is not on disk: counts will differ")
+    if markers:
+        tokens = ", ".join(tokenizer.convert_ids_to_tokens(markers))
+        print(
+            f"base       {chosen.base} was not trained to stop at the end of a turn: a base. Rows of {tokens}"
+        )
+        print("           are trained too. Servers refuse such an adapter: --merge, or an instruct model.")
+    else:
+        taken = "with" if owner == chosen.base else "is taken for an instruct model with"
+        print(f"base       {chosen.base} {taken} its own template")
+
+
+def show_data(chosen, tokenizer):
+    """Reads the data; prints counts, and where the loss is. The examples: (to train on, held out)."""
+    rows, examples = read_data(chosen.data, tokenizer, chosen.length)
+    lengths = [len(example.input_ids) for example in examples]
     learnt = sum(label != IGNORE for example in examples for label in example.labels)
-    longest = max(len(example.input_ids) for example in examples)
-    print(f"data       {len(rows)} conversations, {tokens} tokens, {learnt} with loss, longest {longest}")
-    print(f"tokenizer  {where}")
-    agree = sum(as_served(tokenizer, *pair) for pair in zip(rows, examples, strict=True))
-    print(f"template   gives the same tokens and masks for {agree} of {len(rows)}")
+    print(f"data       {len(rows)} conversations, {sum(lengths)} tokens, {learnt} of them with loss")
+    print(f"longest    {max(lengths)} tokens")
     print("masks      the loss is between the brackets:")
     print(loss_text(tokenizer, examples[0]).rstrip())
+    kept = []
     if chosen.held_out:
-        kept, _ = conversations(chosen.held_out, tokenizer, chosen.length)
-        shared = sum(messages in rows for messages in kept)
+        others, kept = read_data(chosen.held_out, tokenizer, chosen.length)
+        shared = sum(messages in rows for messages in others)
         print(f"held out   {len(kept)} conversations, {shared} of them in the training data too")
-    return tokens, len(rows)
+    return examples, kept
 
 
-def as_served(tokenizer, messages, example):
-    """Does the template give the example's tokens and mask? Not where somebody typed a marker."""
-    messages = [{**message, "content": message["content"].strip()} for message in messages]
-    theirs = tokenizer.apply_chat_template(messages, return_assistant_tokens_mask=True, return_dict=True)
-    mask = [int(label != IGNORE) for label in example.labels]
-    return (theirs["input_ids"], theirs["assistant_masks"]) == (example.input_ids, mask)
+def padded_tokens(lengths, per_card, seed):
+    """Tokens that a pass computes: batches drawn at random, every row as long as its batch's longest."""
+    order = random.Random(seed).sample(lengths, len(lengths))
+    batches = [order[first : first + per_card] for first in range(0, len(order), per_card)]
+    return sum(len(batch) * max(batch) for batch in batches)
+
+
+def rows_and_tokens(chosen, examples):
+    """Rows of an epoch and tokens that they compute, padding included."""
+    lengths = [len(example.input_ids) for example in examples]
+    if chosen.packing:
+        rows = math.ceil(sum(lengths) / chosen.length)
+        return rows, rows * chosen.length
+    return len(lengths), padded_tokens(lengths, chosen.per_card, chosen.seed)
+
+
+def evaluated(chosen, kept):
+    """Tokens that the evaluations compute: the held-out conversations, after every epoch."""
+    lengths = [len(example.input_ids) for example in kept]
+    passes = max(1, int(chosen.epochs)) if chosen.steps < 0 else 1
+    return passes * padded_tokens(lengths, chosen.per_card, chosen.seed)
 
 
 def find_tokenizer(chosen):
-    """The base's own where it is on disk, else --tokenizer's or the pocket model's, and a word about it."""
+    """(the base's own where it is on disk, else --tokenizer's or the pocket model's; whose it is)."""
     try:
         own = AutoTokenizer.from_pretrained(chosen.base, local_files_only=True, trust_remote_code=False)
-        return chat_tokenizer(own, chosen.base), f"{chosen.base}'s own"
+        return chat_tokenizer(own, chosen.base), chosen.base
     except (OSError, ValueError):
         source = chosen.tokenizer or DATA / "pocket-gpt2"
     other = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
-    other.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
+    if other.chat_template is None:
+        other.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
+        other.eos_token = IM_END  # as of an instruct model
     other.model_max_length = max(chosen.length, other.model_max_length)
-    word = f"{Path(source).name}'s, since {chosen.base}'s is not on disk: counts will differ"
-    return chat_tokenizer(other, source), word
+    return chat_tokenizer(other, source), source
 
 
-def show_need(chosen, tokens):
-    """Memory by part against the card's, and hours and price of so many tokens: estimates."""
-    config = find_config(chosen.base)
-    method = "qlora" if chosen.bits == 4 else "lora"
-    need = training_need(
-        config, method, chosen.per_card, chosen.length, "mixed", chosen.rank, checkpointing=True
-    )
-    trained = count_adapter(config, adapter(chosen))
+def show_need(chosen, model, lora, longest, trained_tokens, evaluated_tokens):
+    """Memory by part against the card's, and hours and price: estimates."""
+    from peft import get_peft_model
+
+    size, tflops = CARDS[chosen.card]
+    parts, parameters = memory_parts(chosen, model.config, longest)
+    trained = get_peft_model(model, lora).get_nb_trainable_parameters()[0]
     width = 2 if chosen.bits == 4 else 4  # TRL keeps the adapter of a 4-bit base in bf16, PEFT others in fp32
-    parts = {
-        "weights": need.weights - 4 * need.trainable,  # need's own adapter is on fewer layers
+    copies = 2 if chosen.cards > 1 else 1  # DDP has the gradients in its buckets once more
+    moment = 1 if "8bit" in chosen.optimiser else width
+    parts |= {
         "adapter": width * trained,
-        "gradients": width * trained,
-        "moments": 2 * width * trained,
-        "step": need.step,
+        "gradients": copies * width * trained,
+        "moments": 2 * moment * trained,
     }
     used = sum(parts.values()) * FRAGMENTS + CONTEXT
-    size, tflops = CARDS[chosen.card]
-    print(f"trained    {trained:,} of {need.parameters:,} parameters")
+    print(f"trained    {trained:,} of {parameters:,} parameters")
     print("memory     " + ", ".join(f"{name} {part / GIB:.2f}" for name, part in parts.items()) + " GiB")
     verdict = "fits" if used <= size * GIB else "does NOT fit"
     print(f"card       {used / GIB:.1f} GiB with overheads: {verdict} a {chosen.card} ({size} GiB)")
-    flop = tokens * need.parameters * (2 + 2 + 2)  # forward, backward through frozen weights, recomputation
-    hours = flop / (tflops * 1e12 * UTILISATION * chosen.cards) / 3600
+    speed = tflops * 1e12 * UTILISATION * chosen.cards
+    seconds = {
+        "training": training_flop(parameters, trained_tokens, frozen=True, checkpointing=True) / speed,
+        "evaluation": 2 * parameters * evaluated_tokens / speed,
+        "loading": 2 * parameters / READING,  # 16 bit on disk
+    }
+    print("time       " + ", ".join(f"{name} {value / 3600:.2g}" for name, value in seconds.items()) + " h")
+    hours = sum(seconds.values()) / 3600
     cost = hours * chosen.cards * chosen.price
-    print(f"estimate   {hours:.2f} h on {chosen.cards} of them, {cost:.2f} at {chosen.price:g} an hour each")
+    print(f"estimate   {hours:.2g} h on {chosen.cards} of them, {cost:.2f} at {chosen.price:g} an hour each")
+
+
+def memory_parts(chosen, config, longest):
+    """Bytes of weights and step, without the adapter's own; and the model's parameters."""
+    method = "qlora" if chosen.bits == 4 else "lora"
+    try:
+        need = training_need(
+            config, method, chosen.per_card, longest, "mixed", chosen.rank, checkpointing=True
+        )
+    except ValueError as error:
+        raise SystemExit(f"--base {chosen.base}: {error}") from None
+    weights = need.weights - 4 * need.trainable  # need's own adapter has a part of its own
+    return {"weights": weights, "step": max(need.step, need.saved)}, need.parameters
 
 
 def find_config(base):
-    """Of a folder with a config.json, of a model that memory.py knows, or from the hub's cache."""
-    name = base.rpartition("/")[2]
+    """Of a folder with a config.json, of a model that budget.py knows, or from the hub's cache."""
+    name = base.rpartition("/")[2].removesuffix("-Instruct")
     try:
         return load_config(name if name in KNOWN_MODELS and not Path(base).is_dir() else base)
     except ValueError as error:
         raise SystemExit(f"--base {base}: {error}") from None
 
 
-def count_adapter(config, lora):
-    """The adapter's parameters, by PEFT itself on a model without values."""
-    from peft import get_peft_model
+def small(config, words):
+    """The configuration's architecture with two narrow layers and at least so many rows of embeddings."""
+    settings = config.to_dict()
+    sizes = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": words}
+    for name, value in sizes.items():
+        settings[config.attribute_map.get(name, name)] = value
+    optional = {"num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 128}
+    settings |= {name: value for name, value in optional.items() if name in settings}
+    settings.pop("layer_types", None)
+    return type(config).from_dict(settings)
 
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    return get_peft_model(model, lora).get_nb_trainable_parameters()[0]
+
+def rehearse(chosen, config, tokenizer, examples, steps=2):
+    """Two steps of the real code on the four shortest conversations and a small model of random weights."""
+    few = sorted(examples, key=lambda example: len(example.input_ids))[:4]
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder) / "base"
+        model = AutoModelForCausalLM.from_config(small(config, max(config.vocab_size, len(tokenizer))))
+        stops = stops_of(chosen.base, local_files_only=True) - {None}
+        model.generation_config.eos_token_id = sorted(stops) or None
+        model.save_pretrained(base)
+        tokenizer.save_pretrained(base)
+        on_a_cpu = {"packing": False, "attention": "sdpa", "optimiser": "adamw_torch", "log": "none"}
+        here = {"base": str(base), "out": Path(folder) / "adapter", "steps": steps, "batch": 2, "per_card": 2}
+        losses = train(
+            argparse.Namespace(**vars(chosen) | on_a_cpu | here | {"held_out": None}), {"train": few}
+        )
+    shown = ", ".join(f"{loss:.3f}" for loss in losses)
+    kind = type(model).__name__
+    print(
+        f"rehearsal  {len(losses)} steps of a {kind} with {model.num_parameters():,} values: losses {shown}"
+    )
 
 
 # ------------------------------------------------------------------------------------------ training
 
 
-def train(chosen):
-    """Trains, and writes the adapter and the tokenizer with its template to --out."""
-    import datasets
-
-    config = arguments(chosen, int(os.environ.get("WORLD_SIZE", 1)))
-    print(f"process {config.process_index} of {config.world_size} on {config.device}")  # which is now its own
-    stored = quantization(chosen)
-    own = AutoTokenizer.from_pretrained(chosen.base, trust_remote_code=False)
-    tokenizer = chat_tokenizer(own, chosen.base)
-    model = AutoModelForCausalLM.from_pretrained(
+def load_base(chosen):
+    return AutoModelForCausalLM.from_pretrained(
         chosen.base,
         dtype=torch.bfloat16 if BF16 else torch.float32,
-        quantization_config=stored,
+        quantization_config=quantization(chosen),
+        attn_implementation=chosen.attention,
         device_map=None,  # to this process's card, not spread over all
         trust_remote_code=False,
     )
-    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, marker_ids(tokenizer)[1]})
-    files = {"train": chosen.data, "held out": chosen.held_out}
-    sets = {}
-    for name, path in files.items():
-        if path:
-            _, examples = conversations(path, tokenizer, chosen.length)
-            sets[name] = datasets.Dataset.from_list([asdict(example) for example in examples])
+
+
+def train(chosen, examples=None):
+    """Trains on the examples, by default the files'; writes adapter and tokenizer; returns the losses."""
+    import datasets
+
+    config = arguments(chosen, int(os.environ.get("WORLD_SIZE", 1)))
+    print(f"process    {config.process_index} of {config.world_size} on {config.device}")  # now its own
+    own = AutoTokenizer.from_pretrained(chosen.base, trust_remote_code=False)
+    tokenizer = chat_tokenizer(own, chosen.base)
+    markers, end = untrained_markers(tokenizer, chosen.base)
+    stops = sorted(stops_of(chosen.base) - {None} | {tokenizer.eos_token_id, end})
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)  # servers stop at it
+    if examples is None:
+        files = {"train": chosen.data, "held out": chosen.held_out}
+        examples = {
+            name: read_data(path, tokenizer, chosen.length)[1] for name, path in files.items() if path
+        }
+    sets = {
+        name: datasets.Dataset.from_list([asdict(one) for one in some]) for name, some in examples.items()
+    }
+    model = load_base(chosen)
+    model.generation_config.eos_token_id = stops
     trainer = SFTTrainer(
         model,
         config,
         train_dataset=sets["train"],
         eval_dataset=sets.get("held out"),
         processing_class=tokenizer,
-        peft_config=adapter(chosen),
+        peft_config=adapter(chosen, model, markers),
     )
+    if markers:
+        trainer.model.get_output_embeddings().bias = None  # TRL asks for it; PEFT's rows of a head have none
     trainer.train(resume_from_checkpoint=get_last_checkpoint(chosen.out) if chosen.out.is_dir() else None)
     trainer.save_model()
     if trainer.accelerator.is_main_process:
-        model.generation_config.save_pretrained(chosen.out)
-        print(f"adapter in {chosen.out}")
+        generation = GenerationConfig(eos_token_id=stops, pad_token_id=tokenizer.pad_token_id)
+        generation.save_pretrained(chosen.out)
+        print(f"adapter    in {chosen.out}")
+        if chosen.merge:
+            merge(chosen, tokenizer, generation)
+    return [row["loss"] for row in trainer.state.log_history if "loss" in row]
+
+
+def merge(chosen, tokenizer, generation):
+    """Writes the model with the adapter added to what it was trained on: 4-bit weights are de-quantised."""
+    model = load_base(chosen)
+    if chosen.bits == 4:
+        model = model.dequantize()
+    model = PeftModel.from_pretrained(model, chosen.out).merge_and_unload()
+    model.generation_config = generation
+    model.save_pretrained(chosen.out / "merged")
+    tokenizer.save_pretrained(chosen.out / "merged")
+    print(f"merged     in {chosen.out / 'merged'}")
 
 
 def main(argv=None):
@@ -309,7 +556,7 @@ def main(argv=None):
             "4-bit weights are not to be sharded with FSDP2, which changes packed codes that read as NaN "
             "(issue 1945 of bitsandbytes): 7B in 4 bit fits one card, so use recipes/ddp.yaml, or --bits 16"
         )
-    return train(chosen)
+    train(chosen)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,6 @@ ONLY_IF_THERE = {
     ("course_utils/machine.py", "/sys/fs/cgroup/cpu.max"),
     ("course_utils/machine.py", "/sys/fs/cgroup/memory.max"),
     ("course_utils/machine.py", "read_text without an encoding"),  # of those two, which hold digits
-    ("notebooks/16_beyond_one_machine.ipynb", "read_text without an encoding"),  # ASCII
-    ("notebooks/16_beyond_one_machine.ipynb", "write_text without an encoding"),
     ("course_utils/making/bench/timing.py", "/proc/cpuinfo"),
     ("course_utils/making/pocket/train.py", "/proc/cpuinfo"),
 }

@@ -1,4 +1,4 @@
-"""`python -m course_utils`: doctor, lab, run, test, progress, reset, fetch, bench, sweeps,
+"""`python -m course_utils`: doctor, lab, run, test, progress, reset, fetch, export, bench, sweeps,
 grade, room, key, slides, rehearse, book, copies."""
 
 from __future__ import annotations
@@ -68,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     reset.add_argument("lesson", metavar="LESSON")
     fetch = command("fetch", _fetch, "put a model on disk ahead of time")
     fetch.add_argument("model", choices=("gpt2", "smollm2"))
+    export = command("export", _export, "write a run of lesson 17 in the forms that servers take")
+    export.add_argument("run", metavar="RUN", type=Path, help="the folder that the lesson names at its end")
+    export.add_argument("--out", type=Path, help="a new folder for the result; default RUN-export")
+    export.add_argument(
+        "--base", metavar="FOLDER", help="where the run's base model lies, if its name is not enough"
+    )
     for name, text in PASSED_ON.items():
         commands.add_parser(name, help=text)
     return parser
@@ -161,3 +167,10 @@ def _fetch(arguments: argparse.Namespace) -> None:
     from course_utils.fetch import fetch
 
     fetch(arguments.model)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from course_utils.lessons.lesson_17.export import export_run
+
+    folder = export_run(arguments.run, arguments.out, arguments.base)
+    print(f"{folder} is ready: README.md in it has the commands for vLLM and Ollama.")

@@ -1,11 +1,12 @@
 """The training loop over several processes: data parallel by hand, sharded (FSDP2), and with Accelerate.
 
-`run` starts the processes with torchrun on this machine. Each of them draws the same batches, takes its own
+`run_processes` starts them with torchrun on this machine. Each of them draws the same batches, takes its own
 rows of each, and all of them take the same step. The loss is divided by the target tokens of the whole batch.
 The processes end with the one that started them, however that ends.
 """
 
 import argparse
+import inspect
 import json
 import os
 import subprocess
@@ -31,9 +32,23 @@ from course_utils.training import lm_loss
 STOP_SECONDS = 10  # from asking the processes to stop to killing them
 
 
+def rows_of_process(rows, rank, world):
+    """The numbers of its rows, out of 0 to rows - 1, for process `rank` of `world`: a list."""
+    return list(range(rank, rows, world))
+
+
 def rows_of(batch, rank, world):
-    """Every world-th row of a batch, from row `rank` on: a dict of [batch, tokens] -> [its rows, tokens]."""
-    return {name: value[rank::world] for name, value in batch.items()}
+    """A process's rows of a batch: a dict of [batch, tokens] -> [its rows, tokens]."""
+    return {name: value[rows_of_process(len(value), rank, world)] for name, value in batch.items()}
+
+
+def process_loss(loss, tokens, world, averaged=False):
+    """What a process calls backward on: the gradients of all are then that of the mean loss of the batch.
+
+    loss: summed over the process's own target tokens; tokens: the target tokens of all processes.
+    averaged: the gradients will be averaged over the `world` processes, else they are added up.
+    """
+    return loss * (world if averaged else 1) / tokens
 
 
 def total_over_processes(value):
@@ -51,9 +66,10 @@ def same_start(model):
 
 
 def add_gradients(model):
-    """Replaces every gradient by the sum over the processes."""
+    """Replaces every gradient by the sum over the processes; frozen weights have none."""
     for parameter in model.parameters():
-        dist.all_reduce(parameter.grad)
+        if parameter.requires_grad:
+            dist.all_reduce(parameter.grad)
 
 
 def shard(model):
@@ -76,18 +92,15 @@ def sent_bytes():
     return process.io_counters().write_chars if hasattr(process, "io_counters") else None
 
 
-def train_by_hand(model, stream, steps, lr, own_mean=False):
-    """Data parallel: gradients of the summed loss over all target tokens add up to the whole batch's.
-
-    own_mean: each process divides by its own target tokens, and the means are averaged: another loss.
-    """
+def train_by_hand(model, stream, steps, lr):
+    """Data parallel: every process takes its rows of each batch, and all take the same step."""
     rank, world = dist.get_rank(), dist.get_world_size()
     same_start(model)
     optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
     for _ in range(steps):
         loss, count = lm_loss(model, rows_of(next(stream), rank, world))
         tokens = total_over_processes(count)
-        (loss / (count * world if own_mean else tokens)).backward()
+        process_loss(loss, tokens, world).backward()
         add_gradients(model)
         optimizer.step()
         optimizer.zero_grad()
@@ -96,17 +109,31 @@ def train_by_hand(model, stream, steps, lr, own_mean=False):
 
 
 def train_local_means(model, stream, steps, lr):
-    return train_by_hand(model, stream, steps, lr, own_mean=True)
+    """The script of lesson 16's bug hunt. Read it after the hunt.
+
+    Every process divides by its own target tokens, and the means are averaged: that is another loss.
+    """
+    rank, world = dist.get_rank(), dist.get_world_size()
+    same_start(model)
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
+    for _ in range(steps):
+        loss, count = lm_loss(model, rows_of(next(stream), rank, world))
+        (loss / count / world).backward()
+        add_gradients(model)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(total_over_processes(loss.item()) / total_over_processes(count))
+    return model, optimizer, losses
 
 
 def train_averaged(model, optimizer, stream, steps, backward=torch.Tensor.backward):
-    """For wrappers that average gradients over the processes: the loss is multiplied by their number."""
+    """For wrappers that average the gradients over the processes."""
     rank, world = dist.get_rank(), dist.get_world_size()
     losses = []
     for _ in range(steps):
         loss, count = lm_loss(model, rows_of(next(stream), rank, world))
         tokens = total_over_processes(count)
-        backward(world * loss / tokens)
+        backward(process_loss(loss, tokens, world, averaged=True))
         optimizer.step()
         optimizer.zero_grad()
         losses.append(total_over_processes(loss.item()) / tokens)
@@ -182,13 +209,14 @@ def train_in_process(method: str, model_name: str, steps: int, batch_size: int, 
 
 
 def run_processes(
-    method, processes=2, *, model="pocket", steps=10, batch_size=16, lr=5e-4, seed=0, log=print
+    method, processes=2, *, model="pocket", steps=10, batch_size=16, lr=5e-4, seed=0, functions=(), log=print
 ):
     """Trains over several processes of this machine and returns what each reported, by rank.
 
-    method: a name in METHODS, or several to run one after the other, for {method: reports}. log is called
-    with every line that a process prints. An interrupt stops the processes, then raises. RuntimeError with
-    their last lines where one fails.
+    method: a name in METHODS, or several to run one after the other, for {method: reports}. functions of a
+    notebook stand in for this module's of the same names; they travel as text. log is called with every line
+    that a process prints. An interrupt stops the processes, then raises. RuntimeError with their last lines
+    where one fails.
     """
     methods = [method] if isinstance(method, str) else list(method)
     for name in methods:
@@ -213,6 +241,7 @@ def run_processes(
             "course_utils.methods.distributed",
             ",".join(methods),
             json.dumps(settings),
+            json.dumps(sources_of(functions)),
             folder,
         ]
         threads = str(max(1, torch.get_num_threads() // processes))
@@ -228,6 +257,11 @@ def run_processes(
         of_ranks = [json.loads(report.read_text(encoding="utf-8")) for report in reports]
     results = {name: [report[name] for report in of_ranks] for name in methods}
     return results[method] if isinstance(method, str) else results
+
+
+def sources_of(functions) -> list[str]:
+    """The texts of the functions that are not this package's: the processes have those."""
+    return [inspect.getsource(fn) for fn in functions if not fn.__module__.startswith("course_utils.")]
 
 
 def follow(command: list[str], environment: dict, log: Callable[[str], None]) -> list[str]:
@@ -282,6 +316,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m course_utils.methods.distributed", description=__doc__)
     parser.add_argument("methods", type=lambda names: names.split(","))
     parser.add_argument("settings", type=json.loads)
+    parser.add_argument("functions", type=json.loads)
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
     end_with_parent()
@@ -289,6 +324,8 @@ def main() -> None:
     if world > 1:
         store = dist.FileStore(str(args.folder / "store"), world)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
+    for source in args.functions:
+        exec(source, globals())  # a learner's function takes the place of the one above
     reports = {}
     for method in args.methods:
         say(f"process {rank} of {world}: {method}, rows {rank}, {rank + world}, ... of a batch")

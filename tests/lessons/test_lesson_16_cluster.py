@@ -55,20 +55,33 @@ class Setup(distributed.WorkerPlugin):
         self.function()
 
 
+def points(lessons, seeds):
+    return [{"lesson": lesson, "seed": seed} for lesson in lessons for seed in seeds]
+
+
 def test_every_seed_comes_back_with_its_own_claims(client):
-    results = list(cluster.sweep_lessons(client, ["41"], range(3)))
+    results = list(cluster.run_points(client, cluster.run_lesson, points(["41"], range(3))))
     assert sorted((row["lesson"], row["seed"], row["claims"]["seed"]) for row in results) == [
         ("41", seed, seed) for seed in range(3)
     ]
 
 
+def test_a_training_comes_back_with_its_loss(client):
+    rows = [{"model": "pocket", "rate": rate, "seed": 0, "steps": 2} for rate in (1e-3, 0.0)]
+    losses = {row["rate"]: row["loss"] for row in cluster.run_points(client, cluster.fine_tune, rows)}
+    assert losses[1e-3] < losses[0.0]
+
+
 def test_one_that_fails_stops_no_other(client):
-    results = {row["lesson"]: row for row in cluster.sweep_lessons(client, ["42", "41"], [0])}
+    results = {
+        row["lesson"]: row
+        for row in cluster.run_points(client, cluster.run_lesson, points(["42", "41"], [0]))
+    }
     assert "ZeroDivisionError" in results["42"]["error"] and "claims" in results["41"]
 
 
 def test_a_lost_worker_costs_nothing_but_time(client):
-    tasks = cluster.sweep_lessons(client, ["43"], range(2))
+    tasks = cluster.run_points(client, cluster.run_lesson, points(["43"], range(2)))
     pids = client.run(os.getpid)
     victim = next(iter(pids.values()))
     deadline = time.monotonic() + 60

@@ -4,9 +4,10 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from course_utils.budget import Need, training_need
+from course_utils.budget import Need, training_flop, training_need
 from course_utils.lessons.lesson_16.scaling import (
     STAGES,
+    bytes_on_card,
     card_memory,
     ring_all_reduce,
     sharded_bytes,
@@ -19,15 +20,17 @@ def test_a_ring_leaves_everybody_with_the_sum(world, size):
     generator = torch.Generator().manual_seed(0)
     values = [torch.randn(size, generator=generator, dtype=torch.float64) for _ in range(world)]
     total = torch.stack(values).sum(0)
-    sent = ring_all_reduce(values)
-    for value in values:
-        assert torch.allclose(value, total, rtol=0, atol=1e-12)
+    sums, sent = ring_all_reduce(values)
+    assert len(sums) == world
+    for each in sums:
+        assert torch.allclose(each, total, rtol=0, atol=1e-12)
+    assert torch.equal(torch.stack(values).sum(0), total)  # what was given is as it was
     assert sum(sent) == 2 * (world - 1) * size  # each of the size values makes the round twice, less one step
 
 
 def test_a_step_sends_what_the_ring_sends():
     size = 24
-    sent = ring_all_reduce([torch.zeros(size) for _ in range(4)])
+    _, sent = ring_all_reduce([torch.zeros(size) for _ in range(4)])
     assert step_traffic(4 * size, 4 * size, 4, stage=0) == 4 * sent[0]
     assert step_traffic(4 * size, 4 * size, 4, stage=3) == pytest.approx(1.5 * 4 * sent[0])
     assert step_traffic(100, 10, 1, stage=3) == 0
@@ -36,20 +39,59 @@ def test_a_step_sends_what_the_ring_sends():
 NEED = Need(parameters=10, trainable=10, weights=40, gradients=40, moments=80, step=7, saved=9)
 
 
-@pytest.mark.parametrize("stage, total", enumerate([167, 107, 79, 49]))
+@pytest.mark.parametrize("stage, total", enumerate([209, 149, 79, 49]))  # 0 and 1 with 40 in DDP's buckets
 def test_each_stage_splits_one_part_more(stage, total):
     assert sum(card_memory(NEED, 4, stage).values()) == total
-    assert sum(card_memory(NEED, 1, stage).values()) == 167
+    assert sum(card_memory(NEED, 1, stage).values()) == 169  # one card alone sends nothing
+    assert bytes_on_card(NEED.weights, NEED.gradients, NEED.moments, 4, stage) == total - 9
 
 
 def test_what_is_gathered_counts_in_the_last_stage_alone():
-    assert [card_memory(NEED, 4, stage, gathered=9)["step"] for stage in STAGES] == [7, 7, 9, 18]
+    assert [card_memory(NEED, 4, stage, gathered=9)["step"] for stage in STAGES] == [9, 9, 9, 18]
 
 
 @pytest.mark.parametrize("cards, stage", [(0, 1), (2, 4)])
 def test_what_makes_no_sense_is_refused(cards, stage):
     with pytest.raises(ValueError, match="at least one card"):
         card_memory(NEED, cards, stage)
+
+
+def test_ddp_keeps_the_gradients_twice():
+    """torch's own buckets, on a pretended group of two: as many bytes as the gradients have."""
+    import torch.distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    try:
+        model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(8, 4))
+        sizes = model._get_ddp_logging_data()["bucket_sizes"]
+    finally:
+        dist.destroy_process_group()
+    assert sum(map(int, sizes.split(","))) == 4 * (8 * 4 + 4)
+    assert not model.gradient_as_bucket_view  # so the gradients themselves come on top
+
+
+@pytest.mark.parametrize("frozen, checkpointing, a_token", [(0, 0, 6), (0, 1, 8), (1, 0, 4), (1, 1, 6)])
+def test_flop_are_those_of_torchs_own_counter(frozen, checkpointing, a_token):
+    """A stack of square layers over something that has to be reached, as an adapter."""
+    from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+    from torch.utils.flop_counter import FlopCounterMode
+
+    width, tokens = 16, 8
+    layers = [torch.nn.Linear(width, width, bias=False).requires_grad_(not frozen) for _ in range(50)]
+    x = torch.randn(tokens, width, requires_grad=True)
+    with FlopCounterMode(display=False) as counter, set_checkpoint_early_stop(False):
+        y = x
+        for layer in layers:
+            y = checkpoint(layer, y, use_reentrant=False) if checkpointing else layer(y)
+        y.sum().backward()
+    parameters = len(layers) * width**2
+    assert counter.get_total_flops() == a_token * parameters * tokens
+    assert training_flop(parameters, tokens, frozen, checkpointing) == a_token * parameters * tokens
+
+
+def test_the_lessons_adapter_is_the_recipes():
+    assert training_need("Qwen2.5-7B", "lora", 1, 8, "mixed", 16).trainable == 40_370_176
 
 
 @pytest.mark.parametrize("cards", [2, 8])

@@ -1,11 +1,35 @@
-"""Many lessons and seeds on many machines: each a notebook executed by papermill on one of Dask's workers."""
+"""Many runs on many machines: each on one of Dask's workers, a small training or a whole lesson."""
 
 from __future__ import annotations
 
 import os
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+
+def this_worker() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def fine_tune(model: str, rate: float, seed: int, steps: int) -> dict:
+    """Tunes all weights on questions: the loss on validation questions, and by whom it was run."""
+    from course_utils.data import batches, encode_prompt_completion, load_questions
+    from course_utils.evaluation import mean_loss
+    from course_utils.methods.distributed import train_alone
+    from course_utils.models import load_model
+
+    tuned, tokenizer = load_model(model)
+    tune, validation = (
+        [
+            encode_prompt_completion(tokenizer, row["prompt"], row["completion"])
+            for row in load_questions(name)
+        ]
+        for name in ("tune", "validation")
+    )
+    stream = batches(tune, 16, seed, tokenizer.pad_token_id)
+    train_alone(tuned.train(), stream, steps, rate)
+    return {"loss": mean_loss(tuned.eval(), validation[:200]), "worker": this_worker()}
 
 
 def run_lesson(lesson: str, seed: int, model: str = "pocket", scale: str = "smoke") -> dict:
@@ -29,29 +53,23 @@ def run_lesson(lesson: str, seed: int, model: str = "pocket", scale: str = "smok
             extra_arguments=["--IPKernelApp.log_level=50"],  # its own log would go to the worker's stderr
         )
     values = {record["text"]: record["value"] for record in claims.read(done)}
-    worker = f"{socket.gethostname()}:{os.getpid()}"
-    return {"lesson": lesson, "seed": seed, "claims": values, "worker": worker}
+    return {"claims": values, "worker": this_worker()}
 
 
-def sweep_lessons(client, lessons: Sequence[str], seeds: Sequence[int], **settings) -> Iterator[dict]:
-    """The results of every lesson at every seed as they come; {"lesson", "seed", "error"} of one that failed.
+def run_points(client, run: Callable[..., dict], points: Sequence[dict]) -> Iterator[dict]:
+    """A row for each point as they come: the point with what run(**point) returned, or with its "error".
 
-    client: a dask.distributed Client. Leaving the loop early cancels what has not begun. settings go to
-    run_lesson. A worker that is lost costs its lesson, which another one does again.
+    client: a dask.distributed Client. Leaving the loop early cancels what has not begun. A lost worker
+    costs what it was at: another one does it again.
     """
     from distributed import as_completed
 
-    tasks = {
-        client.submit(run_lesson, lesson, seed, **settings, pure=False): (lesson, seed)
-        for lesson in lessons
-        for seed in seeds
-    }
+    tasks = {client.submit(run, **point, pure=False): point for point in points}
     try:
         for future in as_completed(tasks):
             if future.status == "finished":
-                yield future.result()
+                yield tasks[future] | future.result()
             else:
-                lesson, seed = tasks[future]
-                yield {"lesson": lesson, "seed": seed, "error": repr(future.exception())}
+                yield tasks[future] | {"error": repr(future.exception())}
     finally:
         client.cancel(list(tasks))

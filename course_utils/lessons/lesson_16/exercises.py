@@ -1,41 +1,27 @@
-"""Exercises of lesson 16: rows and gradients of several processes, what a card holds, waits for and costs."""
+"""Exercises of lesson 16: rows and losses of several processes, a ring, a bug hunt, bytes and FLOP."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from course_utils.checks.compare import Mistake, compare
+from course_utils.budget import training_flop
+from course_utils.checks.compare import Mistake, call, compare
 from course_utils.checks.exercises import Exercise
+from course_utils.lessons.lesson_16.scaling import bytes_on_card, ring_all_reduce
+from course_utils.methods.distributed import process_loss, rows_of_process
 
 
-def rows_of_process(rows, rank, world):
-    """The numbers of the rows, of 0 to rows - 1, that process `rank` of `world` works on: a list."""
-    return list(range(rank, rows, world))
-
-
-def whole_batch_gradient(gradients, tokens):
-    """Gradient of the mean loss over all tokens, from each process's gradient of its mean and its count."""
-    return sum(gradient * count for gradient, count in zip(gradients, tokens, strict=True)) / sum(tokens)
-
-
-def bytes_on_card(weights, gradients, moments, cards, stage):
-    """Bytes on each card: stage 0 splits nothing, 1 the moments, 2 the gradients too, 3 the weights too."""
-    held = moments / cards if stage >= 1 else moments
-    held += gradients / cards if stage >= 2 else gradients
-    return held + (weights / cards if stage >= 3 else weights)
-
-
-def efficiency(compute, gradient_bytes, cards, gbit):
-    """Share of a step that a card computes, compute in s, a link of gbit Gbit/s, nothing at the same time."""
-    sent = 2 * gradient_bytes * (cards - 1) / cards
-    return compute / (compute + 8 * sent / (gbit * 1e9))
-
-
-def training_cost(parameters, tokens, tflops, utilisation, price):
-    """Cost of full fine-tuning: 6 FLOP a parameter and token, price an hour of a card."""
-    seconds = 6 * parameters * tokens / (tflops * 1e12 * utilisation)
-    return seconds / 3600 * price
+def script_fault(rows, weights, tokens, divisors):
+    """What is wrong with a script's first step, by its log of each process, or "right"."""
+    everyone = sorted(row for part in rows for row in part)
+    if everyone != list(range(len(everyone))):
+        return "rows"
+    if len(set(weights)) > 1:
+        return "starts"
+    if any(divisor != sum(tokens) for divisor in divisors):
+        return "division"
+    return "right"
 
 
 def _check_rows(fn):
@@ -84,82 +70,297 @@ def _blocks(rows, rank, world):
     return range(start, start + size + (rank < more))
 
 
-def _gradients(shape, *tokens):
-    """A gradient of each process, and its tokens."""
-    return [3 * torch.randn(shape) - 1 for _ in tokens], list(tokens)
+LOSS_INPUTS = [
+    call(torch.tensor(42.0), 70, 2, averaged=False),
+    call(torch.tensor(42.0), 70, 2, averaged=True),
+    call(torch.tensor(3.5), 1200, 8, averaged=True),
+    call(torch.tensor(3.5), 1200, 8, averaged=False),
+    call(torch.tensor(9.0), 36, 1, averaged=True),
+]
 
 
-def _weighted(fault):
-    """A wrong whole_batch_gradient: fault(gradients [processes, ...], counts of the same rank, processes)."""
+def _loss_mean_first(loss, tokens, world, averaged=False):
+    scale = {True: world, False: 1}[averaged]
+    return loss.div(tokens / scale)
 
-    def wrong(gradients, tokens):
-        stack = torch.stack(gradients)
-        counts = torch.tensor([float(count) for count in tokens]).view(-1, *[1] * gradients[0].dim())
-        return fault(stack, counts, len(tokens))
+
+def _loss_by_cases(loss, tokens, world, averaged=False):
+    if not averaged:
+        return loss / tokens
+    return sum(loss for _ in range(world)) / tokens
+
+
+LOSS_MISTAKES = [
+    (
+        "You have the two cases the wrong way round: it is the average that divides by the number of "
+        "processes.",
+        lambda loss, tokens, world, averaged=False: process_loss(loss, tokens, world, not averaged),
+    ),
+    (
+        "The loss is divided by the share of the tokens that a process has on average. Divide by all of "
+        "them where gradients are added up.",
+        lambda loss, tokens, world, averaged=False: loss / (tokens / world) * (world if averaged else 1),
+    ),
+    (
+        "The number of processes is divided by where gradients are added up. The sum needs no factor.",
+        lambda loss, tokens, world, averaged=False: loss / tokens / (1 if averaged else world),
+    ),
+    (
+        "Where the gradients are averaged, each is divided by the number of processes afterwards. Multiply "
+        "by it before.",
+        lambda loss, tokens, world, averaged=False: loss / tokens,
+    ),
+    (
+        "Where the gradients are added up, nothing is divided afterwards: there is no number of processes "
+        "to undo.",
+        lambda loss, tokens, world, averaged=False: loss * world / tokens,
+    ),
+    (
+        "An average divides by the number of processes already. You divide by it once more: multiply.",
+        lambda loss, tokens, world, averaged=False: loss / tokens / (world if averaged else 1),
+    ),
+    (
+        "The summed loss is not divided by tokens at all: the step grows with the batch.",
+        lambda loss, tokens, world, averaged=False: loss * (world if averaged else 1),
+    ),
+]
+
+
+def _log(rows=((0, 2), (1, 3)), weights=(1.5, 1.5), tokens=(30, 20), divisors=(50, 50)):
+    return [list(part) for part in rows], list(weights), list(tokens), list(divisors)
+
+
+HUNT_INPUTS = [
+    _log(),
+    _log(divisors=(60, 40)),
+    _log(divisors=(30, 20)),
+    _log(divisors=(70, 30)),
+    _log(weights=(1.5, 1.25)),
+    _log(rows=((0, 1), (0, 1))),
+    _log(rows=((0, 2), (1, 2))),
+    _log(rows=((0, 1), (3, 4))),
+    _log(rows=((0, 1), (0, 1)), weights=(1.5, 1.25), divisors=(60, 40)),
+    _log(weights=(1.5, 1.25), divisors=(60, 40)),
+    _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 10, 10), (30, 30, 30)),
+    _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.75), (10, 10, 10), (30, 30, 30)),
+    _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 36, 24)),
+    _log(((3, 0), (4, 1), (5, 2)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 30, 30)),
+]
+
+
+def _hunt_by_sets(rows, weights, tokens, divisors):
+    dealt = [row for part in rows for row in part]
+    faults = {
+        "rows": set(dealt) != set(range(len(dealt))),
+        "starts": max(weights) != min(weights),
+        "division": set(divisors) != {sum(tokens)},
+        "right": True,
+    }
+    return next(name for name, found in faults.items() if found)
+
+
+def _hunt_with_numpy(rows, weights, tokens, divisors):
+    if not np.array_equal(np.sort(np.concatenate(rows)), np.arange(sum(map(len, rows)))):
+        return "rows"
+    if np.ptp(weights) > 0:
+        return "starts"
+    return "right" if np.all(np.array(divisors) == np.sum(tokens)) else "division"
+
+
+def _skipping(*skipped):
+    """A wrong script_fault that does not look for these."""
+
+    def wrong(rows, weights, tokens, divisors):
+        if "rows" in skipped:
+            rows = [[index] for index in range(len(rows))]
+        if "starts" in skipped:
+            weights = weights[:1]
+        return script_fault(rows, weights, tokens, divisors)
 
     return wrong
 
 
-def _summed_in_place(gradients, tokens):
-    for gradient, count in zip(gradients, tokens, strict=True):
-        gradient *= count
-    return torch.stack(gradients).sum(0) / sum(tokens)
-
-
-def _first_three(gradients, tokens):
-    return (gradients[0] * tokens[0] + gradients[1] * tokens[1] + gradients[2] * tokens[2]) / sum(tokens[:3])
-
-
-def _by_einsum(gradients, tokens):
-    share = torch.tensor(tokens) / sum(tokens)
-    return torch.einsum("p,p...->...", share, torch.stack(gradients))
-
-
-def _added_up(gradients, tokens):
-    total = torch.zeros_like(gradients[0])
-    for gradient, count in zip(gradients, tokens, strict=True):
-        total.add_(gradient, alpha=count)
-    return total.div_(sum(tokens))
-
-
-GRADIENT_MISTAKES = [
+HUNT_MISTAKES = [
+    ("That is always the same answer, whatever the log says.", lambda *log: "right"),
+    ("That is always the same answer, whatever the log says.", lambda *log: "division"),
     (
-        "That is the mean of the processes' gradients: a token in a short share counts for more than one in "
-        "a long share.",
-        _weighted(lambda stack, counts, world: stack.mean(0)),
+        "Nobody may leave a row out, and nobody may take one that another has. You do not look at all of "
+        "that.",
+        _skipping("rows"),
     ),
     (
-        "That is the sum of the processes' gradients: the step grows with their number.",
-        _weighted(lambda stack, counts, world: stack.sum(0)),
+        "You count the rows that are dealt out twice. One that nobody has is a fault too.",
+        lambda rows, *rest: (
+            "rows"
+            if len({r for p in rows for r in p}) < sum(map(len, rows))
+            else _skipping("rows")(rows, *rest)
+        ),
+    ),
+    ("Processes that start from other weights are a fault: compare them.", _skipping("starts")),
+    (
+        "You compare the first process with the second. There may be more.",
+        lambda rows, weights, tokens, divisors: script_fault(rows, weights[:2], tokens, divisors),
     ),
     (
-        "Weighted by tokens, and not divided by all of them: that is the gradient of the summed loss.",
-        _weighted(lambda stack, counts, world: (stack * counts).sum(0)),
+        "Every divisor has to be the number of target tokens of all processes. Equal divisors are not "
+        "enough, and other ones are not right because their sum is.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows, weights, tokens, [sum(tokens) if sum(divisors) == len(rows) * sum(tokens) else 0]
+        ),
     ),
     (
-        "Weighted by tokens, and divided by the number of processes: divide by all tokens.",
-        _weighted(lambda stack, counts, world: (stack * counts).mean(0)),
+        "A process that divides by its own tokens, times the number of processes, averages the means. You "
+        "take that for right.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows,
+            weights,
+            tokens,
+            [
+                sum(tokens) if divisor in (sum(tokens), own * len(tokens)) else 0
+                for own, divisor in zip(tokens, divisors, strict=True)
+            ],
+        ),
     ),
     (
-        "The weights are upside down: who has more tokens counts for less.",
-        _weighted(lambda stack, counts, world: (stack / counts).sum(0) / (1 / counts).sum()),
+        "Say the first fault in this order: rows, starts, division.",
+        lambda rows, weights, tokens, divisors: (
+            "division"
+            if any(d != sum(tokens) for d in divisors)
+            else script_fault(rows, weights, tokens, divisors)
+        ),
     ),
     (
-        "Each gradient is divided by its tokens once more: it is of a mean already. Multiply, then divide "
-        "by all tokens.",
-        _weighted(lambda stack, counts, world: (stack / counts).sum(0)),
+        "Say the first fault in this order: rows, starts, division.",
+        lambda rows, weights, *rest: (
+            "starts" if len(set(weights)) > 1 else script_fault(rows, weights, *rest)
+        ),
+    ),
+]
+
+
+def _processes(world, size):
+    """A tensor of each process, in double precision."""
+    return ([torch.randn(size, dtype=torch.float64) for _ in range(world)],)
+
+
+def _ring(turns, added, shift=1, places=lambda rank, turn: rank - turn):
+    """A wrong ring: so many turns, of which those that `added` names add; pieces go `shift` processes on."""
+
+    def wrong(values):
+        world = len(values)
+        pieces = [list(value.tensor_split(world)) for value in values]
+        sent = [0] * world
+        for turn in range(turns(world)):
+            passed = [pieces[rank][places(rank, turn) % world] for rank in range(world)]
+            for rank, piece in enumerate(passed):
+                to, place = (rank + shift) % world, places(rank, turn) % world
+                pieces[to][place] = pieces[to][place] + piece if added(turn, world) else piece
+                sent[rank] += piece.numel()
+        return [torch.cat(own) for own in pieces], sent
+
+    return wrong
+
+
+def _one_after_the_other(values):
+    """Right: nobody passes on in a turn what comes in during that turn."""
+    world = len(values)
+    pieces = [list(value.tensor_split(world)) for value in values]
+    sent = [0] * world
+    for turn in range(2 * (world - 1)):
+        for rank in range(world):
+            place, to = (rank - turn) % world, (rank + 1) % world
+            piece = pieces[rank][place]
+            pieces[to][place] = pieces[to][place] + piece if turn < world - 1 else piece
+            sent[rank] += piece.numel()
+    return [torch.cat(own) for own in pieces], sent
+
+
+def _everything_to_the_first(values):
+    total, world = torch.stack(values).sum(0), len(values)
+    sent = [(world - 1) * total.numel(), *[total.numel()] * (world - 1)]
+    return [total.clone() for _ in values], sent
+
+
+def _everybody_to_everybody(values):
+    total, world = torch.stack(values).sum(0), len(values)
+    return [total.clone() for _ in values], [(world - 1) * total.numel()] * world
+
+
+def _ring_in_two_loops(values):
+    world = len(values)
+    table = torch.stack([value.view(world, -1) for value in values])  # [process, piece, values]
+    size = table.shape[-1]
+    sent = torch.zeros(world, dtype=torch.long)
+    everyone = torch.arange(world)
+    for turn in range(world - 1):
+        before = table.clone()
+        table[(everyone + 1) % world, (everyone - turn) % world] += before[
+            everyone, (everyone - turn) % world
+        ]
+        sent += size
+    for turn in range(world - 1):
+        before = table.clone()
+        places = (everyone + 1 - turn) % world
+        table[(everyone + 1) % world, places] = before[everyone, places]
+        sent += size
+    return list(table.flatten(1)), sent.tolist()
+
+
+def _ring_of_names(values):
+    world = len(values)
+    held = [dict(enumerate(value.chunk(world))) for value in values]
+    sent = [0 for _ in values]
+    for phase in ("add", "copy"):
+        for turn in range(world - 1):
+            first = turn if phase == "add" else turn - 1
+            messages = [
+                ((r + 1) % world, (r - first) % world, held[r][(r - first) % world]) for r in range(world)
+            ]
+            for sender, (to, place, piece) in enumerate(messages):
+                held[to][place] = piece + (held[to][place] if phase == "add" else 0)
+                sent[sender] += len(piece)
+    return tuple(torch.cat([own[place] for place in range(world)]) for own in held), tuple(sent)
+
+
+RING_MISTAKES = [
+    (
+        "Each piece is complete at one process only. N - 1 more turns have to hand the complete pieces "
+        "round.",
+        _ring(lambda world: world - 1, lambda turn, world: True),
     ),
     (
-        "Divided by all tokens, but the gradients are not weighted: multiply each by its own count.",
-        _weighted(lambda stack, counts, world: stack.sum(0) / counts.sum()),
+        "In the second half the pieces are complete. Who gets one takes it over, and adds nothing.",
+        _ring(lambda world: 2 * (world - 1), lambda turn, world: True),
     ),
     (
-        "Weighted rightly, then divided by the number of processes too: the weights sum to 1 already.",
-        _weighted(lambda stack, counts, world: (stack * counts).sum(0) / counts.sum() / world),
+        "A process that sends the same piece in each turn passes nothing on. In turn t process r sends "
+        "piece r - t.",
+        _ring(lambda world: 2 * (world - 1), lambda turn, world: turn < world - 1, places=lambda r, t: r),
     ),
     (
-        "These are the weighted gradients of each process. Add them up.",
-        _weighted(lambda stack, counts, world: stack * counts / counts.sum()),
+        "There is a turn too many: N - 1 turns complete the pieces, and N - 1 hand them round.",
+        _ring(lambda world: 2 * world, lambda turn, world: turn < world),
+    ),
+    ("That is all to process 0, and from it to all: its link carries everything.", _everything_to_the_first),
+    (
+        "Here everybody sends everything to everybody. In the ring a process sends one piece a turn, to one "
+        "neighbour.",
+        _everybody_to_everybody,
+    ),
+    (
+        "`sent` is to count values, and you count messages.",
+        lambda values: (ring_all_reduce(values)[0], [2 * (len(values) - 1)] * len(values)),
+    ),
+    (
+        "`sent` has the total of all processes. Give the number for each.",
+        lambda values: (ring_all_reduce(values)[0], [sum(ring_all_reduce(values)[1])] * len(values)),
+    ),
+    (
+        "The sums are divided by the number of processes: that is the mean.",
+        lambda values: (
+            [each / len(values) for each in ring_all_reduce(values)[0]],
+            ring_all_reduce(values)[1],
+        ),
     ),
 ]
 
@@ -178,41 +379,67 @@ BYTES_INPUTS = [
 
 def _bytes_by_list(weights, gradients, moments, cards, stage):
     parts = np.array([moments, gradients, weights])
-    return parts[:stage].sum() / cards + parts[stage:].sum()
+    buckets = gradients * (cards > 1 and stage < 2)
+    return parts[:stage].sum() / cards + parts[stage:].sum() + buckets
 
 
 def _bytes_by_cases(weights, gradients, moments, cards, stage):
-    if stage == 0:
+    if cards == 1:
         return torch.tensor(weights + gradients + moments)
-    if stage == 1:
-        return weights + gradients + moments / cards
-    return (weights if stage == 2 else weights / cards) + (gradients + moments) / cards
+    return {
+        0: weights + 2 * gradients + moments,
+        1: weights + 2 * gradients + moments / cards,
+        2: weights + (gradients + moments) / cards,
+        3: (weights + gradients + moments) / cards,
+    }[stage]
+
+
+def _once(weights, gradients, moments, cards, stage):
+    """Wrong: without the buckets."""
+    held = moments / cards if stage >= 1 else moments
+    held += gradients / cards if stage >= 2 else gradients
+    return held + (weights / cards if stage >= 3 else weights)
 
 
 BYTES_MISTAKES = [
+    (
+        "DDP keeps the gradients twice, once in the buckets that it sends: at stages 0 and 1, on several "
+        "cards.",
+        _once,
+    ),
+    (
+        "One card alone sends nothing, and needs no buckets.",
+        lambda w, g, m, n, stage: _once(w, g, m, n, stage) + (g if stage < 2 else 0),
+    ),
+    (
+        "At stages 2 and 3 nobody has whole gradients: there is no second copy of them.",
+        lambda w, g, m, n, stage: _once(w, g, m, n, stage) + (g if n > 1 else 0),
+    ),
+    (
+        "At stage 1 the gradients are still added up whole: the buckets are there too.",
+        lambda w, g, m, n, stage: _once(w, g, m, n, stage) + (g if n > 1 and stage == 0 else 0),
+    ),
     (
         "Stage 0 splits nothing: every card holds everything, however many there are.",
         lambda w, g, m, n, stage: (w + g + m) / n,
     ),
     (
         "That is what all cards hold together. Asked for is what each holds.",
-        lambda w, g, m, n, stage: (w + g + m) * n,
-    ),
-    (
-        "That is what all cards hold together. Asked for is what each holds.",
         lambda w, g, m, n, stage: n * bytes_on_card(w, g, m, n, stage),
     ),
     (
-        "At stage 1 you split the gradients, or the weights. The moments are split first.",
+        "At stage 1 you split the weights. The moments are split first.",
         lambda w, g, m, n, stage: bytes_on_card(m, g, w, n, stage),
     ),
     (
-        "At stage 1 you split the gradients, or the weights. The moments are split first.",
-        lambda w, g, m, n, stage: bytes_on_card(w, m, g, n, stage),
+        "At stage 1 you split the gradients. The moments are split first.",
+        lambda w, g, m, n, stage: _once(w, m, g, n, stage) + (g if n > 1 and stage < 2 else 0),
     ),
     (
         "Each stage keeps what the one before split: at stage 2 the moments are split too.",
-        lambda w, g, m, n, stage: w + g + m - [0, m, g, w][stage] * (1 - 1 / n),
+        lambda w, g, m, n, stage: (
+            w + g + m - [0, m, g, w][stage] * (1 - 1 / n) + (g if n > 1 and stage < 2 else 0)
+        ),
     ),
     (
         "Every stage is one too late: stage 1 splits the moments.",
@@ -229,112 +456,72 @@ BYTES_MISTAKES = [
 ]
 
 
-EFFICIENCY_INPUTS = [
-    (2.0, 1e9, 4, 10),
-    (0.5, 3.2e8, 16, 100),
-    (0.07, 15_231_233_024, 2, 1),
-    (3.0, 1e9, 1, 25),
+FLOP_INPUTS = [
+    (parameters, tokens, frozen, checkpointing)
+    for parameters, tokens in [(7e9, 1e6), (124_439_808, 30_720)]
+    for frozen in (False, True)
+    for checkpointing in (False, True)
 ]
 
 
-def _sending(fault):
-    """A wrong efficiency: fault(gradient_bytes, cards) is what a card sends, in bytes."""
-    return lambda compute, size, cards, gbit: compute / (compute + 8 * fault(size, cards) / (gbit * 1e9))
+def _flop_by_table(parameters, tokens, frozen=False, checkpointing=False):
+    a_token = {(False, False): 6, (False, True): 8, (True, False): 4, (True, True): 6}
+    return a_token[bool(frozen), bool(checkpointing)] * parameters * tokens
 
 
-def _by_speed(compute, gradient_bytes, cards, gbit):
-    a_second = gbit * 1e9 / 8
-    rounds = 2 * (cards - 1)
-    return 1 / (1 + rounds * (gradient_bytes / cards) / a_second / compute)
+def _flop_in_passes(parameters, tokens, frozen=False, checkpointing=False):
+    forward = 2.0 * parameters * tokens
+    backward = forward if frozen else 2 * forward
+    return np.float64(forward * (2 if checkpointing else 1) + backward)
 
 
-def _by_the_rest(compute, gradient_bytes, cards, gbit):
-    waiting = np.float64(16e-9) * gradient_bytes * (1 - 1 / cards) / gbit
-    return 1 - waiting / (compute + waiting)
+def _flop(forward=2, backward=4, backward_frozen=2, again=2):
+    """training_flop with other numbers for its parts."""
+    return lambda p, t, frozen=False, checkpointing=False: (
+        p * t * (forward + (backward_frozen if frozen else backward) + (again if checkpointing else 0))
+    )
 
 
-EFFICIENCY_MISTAKES = [
+FLOP_MISTAKES = [
     (
-        "A byte has 8 bits: the link is given in Gbit/s, the gradients in bytes.",
-        _sending(lambda size, cards: 2 * size * (cards - 1) / cards / 8),
+        "You have frozen and trained the wrong way round.",
+        lambda p, t, frozen=False, checkpointing=False: training_flop(p, t, not frozen, checkpointing),
     ),
     (
-        "Each value is sent twice: once to be added up, once as the sum. You count it once.",
-        _sending(lambda size, cards: size * (cards - 1) / cards),
+        "A multiplication and an addition for each parameter and token make 2 FLOP: you count one.",
+        _flop(1, 2, 1, 1),
     ),
     (
-        "A card sends (N - 1) / N of a whole round, not all of it: its own piece stays.",
-        _sending(lambda size, cards: 2 * size),
+        "With frozen weights the backward pass still has to reach the adapters below: it makes the "
+        "gradients of the activations, 2 FLOP.",
+        _flop(backward_frozen=0),
     ),
     (
-        "Every piece passes every card, but each card sends a piece of 1 / N of the bytes in each of "
-        "2 (N - 1) turns.",
-        _sending(lambda size, cards: 2 * size * (cards - 1)),
+        "Frozen weights need no gradients of their own: half of the backward pass falls away.",
+        _flop(backward_frozen=4),
+    ),
+    ("Checkpointing makes the forward pass again. You leave it out.", _flop(again=0)),
+    (
+        "The forward pass that checkpointing repeats is 2 FLOP a parameter and token. A third more is right "
+        "for full fine-tuning alone: 2 of 6. With frozen weights it is 2 of 4.",
+        lambda p, t, frozen=False, checkpointing=False: (
+            training_flop(p, t, frozen) * (4 / 3 if checkpointing else 1)
+        ),
     ),
     (
-        "That is the share that a card waits. Asked for is the share that it computes.",
-        lambda *given: 1 - efficiency(*given),
+        "The forward pass that checkpointing repeats is 2 FLOP a parameter and token. A half more is right "
+        "with frozen weights alone: 2 of 4. In full fine-tuning it is 2 of 6.",
+        lambda p, t, frozen=False, checkpointing=False: (
+            training_flop(p, t, frozen) * (3 / 2 if checkpointing else 1)
+        ),
     ),
+    ("Checkpointing repeats the forward pass, not the backward pass.", _flop(again=4)),
     (
-        "That is the step with sending over the step without, or how much longer it is: turn it over.",
-        lambda *given: 1 / efficiency(*given),
+        "The backward pass makes two products where the forward pass makes one: 4 FLOP if all weights are "
+        "trained.",
+        _flop(backward=2),
     ),
-    (
-        "That is the step with sending over the step without, or how much longer it is: turn it over.",
-        lambda *given: 1 / efficiency(*given) - 1,
-    ),
-    (
-        "A Gbit is 1e9 bits, not 2 ** 30.",
-        lambda compute, size, cards, gbit: efficiency(compute, size, cards, gbit * 2**30 / 1e9),
-    ),
-    (
-        "That is the time of a step with all of its sending, in seconds. The share is compute over it.",
-        lambda compute, *given: compute / efficiency(compute, *given),
-    ),
-]
-
-
-COST_INPUTS = [
-    (7e9, 1e9, 300, 0.4, 2.0),
-    (124_439_808, 30_720_000, 82.5, 0.35, 0.5),
-    (70e9, 2e8, 989, 0.55, 3.25),
-]
-
-
-def _cost_in_hours(parameters, tokens, tflops, utilisation, price):
-    reached_an_hour = tflops * utilisation * 3.6e15
-    return price * 2 * 3 * (parameters / reached_an_hour) * tokens
-
-
-def _cost_with_numpy(parameters, tokens, tflops, utilisation, price):
-    exa = np.float64(parameters) / 1e9 * tokens / 1e9 * 6
-    return exa * 1e6 / (tflops * utilisation) / 3600 * price
-
-
-COST_MISTAKES = [
-    (
-        "2 FLOP a parameter and token are the forward pass alone; the backward pass is twice that.",
-        lambda *given: training_cost(*given) / 3,
-    ),
-    (
-        "4 FLOP a parameter and token are the backward pass, or training with frozen weights. Here all are "
-        "trained: 6.",
-        lambda *given: training_cost(*given) * 4 / 6,
-    ),
-    (
-        "The card never reaches the FLOP/s of its data sheet: divide by the utilisation too.",
-        lambda p, t, f, u, m: training_cost(p, t, f, 1, m),
-    ),
-    (
-        "The utilisation is a share of the card's speed: it makes the run longer, not shorter.",
-        lambda p, t, f, u, m: training_cost(p, t, f, 1 / u, m),
-    ),
-    ("The price is for an hour, and you have seconds.", lambda *given: 3600 * training_cost(*given)),
-    ("The price is for an hour, and you have minutes.", lambda *given: 60 * training_cost(*given)),
-    ("That is the time. The price is missing.", lambda p, t, f, u, m: training_cost(p, t, f, u, 1)),
-    ("That is the time. The price is missing.", lambda p, t, f, u, m: training_cost(p, t, f, u, 3600)),
-    ("A TFLOP/s is 1e12 FLOP/s.", lambda *given: 1e12 * training_cost(*given)),
-    ("A TFLOP/s is 1e12 FLOP/s.", lambda *given: 1e3 * training_cost(*given)),
+    ("That is the forward pass alone.", lambda p, t, frozen=False, checkpointing=False: 2 * p * t),
 ]
 
 
@@ -374,117 +561,142 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="whole_batch_gradient",
+        name="process_loss",
+        lesson="16",
+        minutes=6,
+        difficulty=2,
+        reference=process_loss,
+        check=compare(
+            process_loss,
+            LOSS_INPUTS,
+            LOSS_MISTAKES,
+            else_="loss / tokens where gradients are added up; world times that where they are averaged.",
+            gradient=["loss"],
+        ),
+        wrong=[
+            (lambda loss, tokens, world, averaged=False: 0 * loss, "loss / tokens where"),
+            (
+                lambda loss, tokens, world, averaged=False: process_loss(
+                    loss, tokens, world, averaged
+                ).item(),
+                "graph",
+            ),
+            (
+                lambda loss, tokens, world, averaged=False: process_loss(
+                    loss.detach(), tokens, world, averaged
+                ),
+                "graph",
+            ),
+            (lambda loss, tokens, world, averaged=False: None, "Is there a return"),
+        ],
+        right=[_loss_mean_first, _loss_by_cases],
+        hints=(
+            "The gradient of a sum is the sum of the gradients. The mean loss of the whole batch is a sum "
+            "over its processes, divided by a number that all of them know.",
+            "Divide the summed loss by the target tokens of all. If the wrapper averages, it divides the "
+            "sum of the gradients by world: multiply by world before.",
+        ),
+    ),
+    Exercise(
+        name="script_fault",
         lesson="16",
         minutes=8,
         difficulty=2,
-        reference=whole_batch_gradient,
+        reference=script_fault,
         check=compare(
-            whole_batch_gradient,
-            lambda: [_gradients((3,), 2, 7, 3), _gradients((2, 4), 5, 1), _gradients((5,), 11, 2, 30, 4)],
-            GRADIENT_MISTAKES,
-            else_="Multiply each gradient by its tokens, add up, divide by all tokens.",
-            extremes=[
-                (
-                    "A process without target tokens counts for nothing, and is no error.",
-                    lambda: [_gradients((4,), 3, 0, 5)],
-                )
-            ],
+            script_fault,
+            HUNT_INPUTS,
+            HUNT_MISTAKES,
+            else_="Look at the rows of all together, then at the starts, then at every divisor.",
         ),
         wrong=[
-            (_summed_in_place, "changes its argument gradients in place"),
-            (_first_three, "Your code stopped"),
-            (lambda g, t: g[0], "Multiply each gradient by its tokens"),
-            (lambda g, t: whole_batch_gradient(g, t).tolist(), "should be a tensor"),
-            (lambda g, t: whole_batch_gradient(g, [max(count, 1) for count in t]), "counts for nothing"),
-            (lambda g, t: None, "Is there a return"),
+            (lambda rows, weights, tokens, divisors: "rows", "Look at the rows"),
+            (lambda rows, weights, tokens, divisors: None, "Is there a return"),
         ],
-        right=[_by_einsum, _added_up],
+        right=[_hunt_by_sets, _hunt_with_numpy],
         hints=(
-            "Undo each process's division first: the gradient of its mean times its number of tokens is "
-            "the gradient of its sum. Sums may be added, means may not.",
-            "sum over processes of gradient * tokens, divided by the sum of tokens; a tensor of the "
-            "gradients' shape.",
+            "Three tests, one after the other: do the rows of all, sorted, run from 0 on? Do all start with "
+            "the same number? Does each divide by the sum of the tokens?",
+            "sorted(row for part in rows for row in part) against list(range(...)); len(set(weights)); "
+            "every divisor against sum(tokens). Return the name of the first that fails.",
+        ),
+    ),
+    Exercise(
+        name="ring_all_reduce",
+        lesson="16",
+        minutes=15,
+        difficulty=3,
+        reference=ring_all_reduce,
+        check=compare(
+            ring_all_reduce,
+            lambda: [_processes(2, 2), _processes(3, 6), _processes(4, 12), _processes(5, 20)],
+            RING_MISTAKES,
+            else_="After N - 1 turns of adding and N - 1 of taking over everybody has the sum.",
+            extremes=[("One process alone has the sum, and sends nothing.", lambda: [_processes(1, 3)])],
+        ),
+        wrong=[
+            (lambda values: ([values[0]] * len(values), ring_all_reduce(values)[1]), "After N - 1 turns"),
+            (lambda values: ring_all_reduce(values)[0], "should"),
+            (lambda values: None, "Is there a return"),
+        ],
+        right=[_ring_in_two_loops, _ring_of_names, _one_after_the_other],
+        hints=(
+            "Keep a list of pieces for each process. In turn t process r passes piece (r - t) % N on to "
+            "process (r + 1) % N. Do not change the tensors that were given.",
+            "In the first N - 1 turns the neighbour adds the piece to its own of that place; in the next N "
+            "- 1 it replaces its own. `sent` grows by the piece's values. torch.cat joins the pieces at the "
+            "end.",
         ),
     ),
     Exercise(
         name="bytes_on_card",
         lesson="16",
         minutes=8,
-        difficulty=1,
+        difficulty=2,
         reference=bytes_on_card,
         check=compare(
             bytes_on_card,
             BYTES_INPUTS,
             BYTES_MISTAKES,
-            else_="Each part is whole on every card, or split over all of them; a card holds the sum.",
+            else_="Each part is whole on every card, or split over all of them; a card holds the sum, and "
+            "at stages 0 and 1 of several cards the gradients once more.",
         ),
         wrong=[
-            (lambda w, g, m, n, stage: bytes_on_card(w, g, m, n + 1, stage), "Each part is whole"),
-            (lambda w, g, m, n, stage: bytes_on_card(w, g, m, 8, stage), "Each part is whole"),
-            (
-                lambda w, g, m, n, stage: bytes_on_card(w, g, m, n, stage) if stage else None,
-                "Is there a return",
-            ),
-            (lambda w, g, m, n, stage: [w, g, m], "should be a number"),
+            (lambda w, g, m, n, stage: w + g + m, "Each part is whole"),
+            (lambda w, g, m, n, stage: None, "Is there a return"),
         ],
         right=[_bytes_by_list, _bytes_by_cases],
         hints=(
-            "Three parts, and each is either whole on every card or split over all of them. The moments "
-            "are split from stage 1 on, the gradients from stage 2 on, the weights at stage 3.",
+            "Look at each of the three parts alone: from which stage on is it split? The moments from stage "
+            "1 on, the gradients from stage 2 on, the weights at stage 3. Then the buckets.",
             "For each part: part / cards if stage >= 1 (moments), 2 (gradients), 3 (weights), else part. "
-            "The sum of the three.",
+            "Add the gradients once more if cards > 1 and stage < 2.",
         ),
     ),
     Exercise(
-        name="efficiency",
+        name="training_flop",
         lesson="16",
-        minutes=10,
-        difficulty=2,
-        reference=efficiency,
-        check=compare(
-            efficiency,
-            EFFICIENCY_INPUTS,
-            EFFICIENCY_MISTAKES,
-            else_="A card sends 2 (cards - 1) / cards of the bytes, so one card alone sends nothing.",
-        ),
-        wrong=[
-            (lambda c, g, n, b: 0.5, "A card sends"),
-            (lambda c, g, n, b: efficiency(c, g, max(n, 2), b), "one card alone sends nothing"),
-            (lambda c, g, n, b: None, "Is there a return"),
-        ],
-        right=[_by_speed, _by_the_rest],
-        hints=(
-            "A step without overlap is computing, then sending. The ring decides how many bytes a card "
-            "sends, the link how long that takes.",
-            "Bytes sent: 2 (cards - 1) / cards * gradient_bytes. Seconds: 8 * bytes / (gbit * 1e9). The "
-            "share: compute / (compute + seconds).",
-        ),
-    ),
-    Exercise(
-        name="training_cost",
-        lesson="16",
-        minutes=8,
+        minutes=6,
         difficulty=1,
-        reference=training_cost,
+        reference=training_flop,
         check=compare(
-            training_cost,
-            COST_INPUTS,
-            COST_MISTAKES,
-            else_="6 FLOP a parameter and token over the FLOP/s reached, in hours, times the price.",
+            training_flop,
+            FLOP_INPUTS,
+            FLOP_MISTAKES,
+            else_="2 FLOP a parameter and token a product: forward, one or two backward, forward again.",
         ),
         wrong=[
-            (lambda *given: 4 / 3 * training_cost(*given), "6 FLOP a parameter and token"),
-            (lambda *given: round(training_cost(*given)), "6 FLOP a parameter and token"),
-            (lambda p, t, f, u, m: training_cost(p, t, f, 0.4, m), "6 FLOP a parameter and token"),
-            (lambda *given: None, "Is there a return"),
+            (
+                lambda p, t, frozen=False, checkpointing=False: 6 * p * t,
+                "2 FLOP a parameter and token a product",
+            ),
+            (lambda p, t, frozen=False, checkpointing=False: None, "Is there a return"),
         ],
-        right=[_cost_in_hours, _cost_with_numpy],
+        right=[_flop_by_table, _flop_in_passes],
         hints=(
-            "A multiplication and an addition for each parameter and token make 2 FLOP in the forward "
-            "pass; the backward pass needs twice that. FLOP over FLOP/s are seconds.",
-            "6 * parameters * tokens FLOP; tflops * 1e12 * utilisation FLOP/s; seconds / 3600 * price. "
-            "The number of cards drops out.",
+            "Count products of the weights: the forward pass makes one. The backward pass makes one for the "
+            "gradients of the activations, and one for the gradients of the weights, if they are wanted.",
+            "2 * parameters * tokens * (1 + (1 if frozen else 2) + (1 if checkpointing else 0)).",
         ),
     ),
 ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 STAGES = {
     0: "0: nothing split (DDP)",
     1: "1: moments split",
@@ -26,21 +28,21 @@ LINKS = {
 
 
 def ring_all_reduce(values):
-    """Replaces each of N tensors of one length by their sum, as N processes in a ring would.
+    """(sums, sent): the sum of N processes' tensors [n], a copy for each, and the number of values each sent.
 
-    In every turn each process sends one of N pieces to its neighbour: N - 1 turns in which the neighbour adds
-    it, then N - 1 in which it overwrites with it. Returns the numbers of values sent, by process.
+    In every turn each process passes one of N pieces on to its neighbour: N - 1 turns in which the neighbour
+    adds it to its own, then N - 1 in which the neighbour takes it over.
     """
     world = len(values)
-    pieces = [value.tensor_split(world) for value in values]  # views: [process][piece]
+    pieces = [list(value.tensor_split(world)) for value in values]  # [process][piece]
     sent = [0] * world
     for turn in range(2 * (world - 1)):
-        sending = [pieces[rank][(rank - turn) % world].clone() for rank in range(world)]
-        for rank, piece in enumerate(sending):
-            at_neighbour = pieces[(rank + 1) % world][(rank - turn) % world]
-            at_neighbour.copy_(at_neighbour + piece if turn < world - 1 else piece)
+        passed = [pieces[rank][(rank - turn) % world] for rank in range(world)]
+        for rank, piece in enumerate(passed):
+            neighbour, place = (rank + 1) % world, (rank - turn) % world
+            pieces[neighbour][place] = pieces[neighbour][place] + piece if turn < world - 1 else piece
             sent[rank] += piece.numel()
-    return sent
+    return [torch.cat(own) for own in pieces], sent
 
 
 def step_traffic(weights: float, gradients: float, cards: int, stage: int) -> float:
@@ -55,19 +57,31 @@ def step_traffic(weights: float, gradients: float, cards: int, stage: int) -> fl
     return moved * (cards - 1) / cards
 
 
-def card_memory(need, cards: int, stage: int, gathered: float = 0) -> dict[str, int]:
-    """Bytes on each card, by part; need as from memory.training_need, for the rows that one card takes.
+def bytes_on_card(weights, gradients, moments, cards, stage):
+    """Bytes on each card: stage 0 splits nothing, 1 the moments, 2 the gradients too, 3 the weights too.
 
-    step: what a step adds; where the gradients are split, they leave no room that activations could use.
-    gathered: bytes of the weights that stage 3 puts together for a while (a block or two).
+    Where several cards add up whole gradients (stages 0 and 1), DDP keeps a second copy of them: the buckets
+    that it sends.
+    """
+    return sum(_parts(weights, gradients, moments, cards, stage).values())
+
+
+def _parts(weights, gradients, moments, cards, stage):
+    parts = {"weights": weights, "gradients": gradients, "moments": moments}
+    held = {name: part / cards if stage >= SPLIT_FROM[name] else part for name, part in parts.items()}
+    return held | {"buckets": gradients if cards > 1 and stage < SPLIT_FROM["gradients"] else 0}
+
+
+def card_memory(need, cards: int, stage: int, gathered: float = 0) -> dict[str, int]:
+    """Bytes on each card, by part; need as from budget.training_need, for the rows that one card takes.
+
+    step: what the forward and backward passes add. Batches are taken to be accumulated: gradients are there
+    all the time. gathered: bytes of the weights that stage 3 puts together for a while (a block or two).
     """
     _check(cards, stage)
-    parts = {
-        name: math.ceil(getattr(need, name) / (cards if stage >= start else 1))
-        for name, start in SPLIT_FROM.items()
-    }
-    step = need.step if stage < SPLIT_FROM["gradients"] or cards == 1 else max(need.step, need.saved)
-    return parts | {"step": step + (int(gathered) if stage == 3 and cards > 1 else 0)}
+    parts = _parts(need.weights, need.gradients, need.moments, cards, stage)
+    step = max(need.step, need.saved) + (gathered if stage == 3 and cards > 1 else 0)
+    return {name: math.ceil(part) for name, part in (parts | {"step": step}).items()}
 
 
 def step_seconds(flop: float, tflops: float, utilisation: float, traffic: float, link: float) -> tuple:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from course_utils.budget import CARDS, GIB, UTILISATION, training_need
+from course_utils.budget import CARDS, GIB, UTILISATION, training_flop, training_need
 from course_utils.lessons.lesson_16.figures import memory_of_cards
 from course_utils.lessons.lesson_16.scaling import LINKS, STAGES, card_memory, step_seconds, step_traffic
 
@@ -30,7 +30,7 @@ def show_cards(
     tokens = 1024
     need = need_of(model, method, rows, tokens)
     size, tflops = CARDS[card]
-    flop = rows * tokens * need.parameters * (8 if method == "full" else 6)
+    flop = training_flop(need.parameters, rows * tokens, method != "full", checkpointing=True)
     held = {}
     print(f"{model}, {method}: {need.trainable:,} of {need.parameters:,} parameters trained")
     for stage, name in STAGES.items():

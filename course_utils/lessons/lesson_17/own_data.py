@@ -14,11 +14,12 @@ import unicodedata
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from course_utils.chatml import encode_content
 from course_utils.data import DATA, conversation_fault, encode
+from course_utils.lessons.lesson_17.chat_forms import NO_TOOLS, plain_messages
 from course_utils.methods.chat import count_tokens
 from course_utils.preferences import Pair, as_pair, pair_fault
 
@@ -57,10 +58,11 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation and the line of the file that it came from."""
+    """A conversation, the line of the file that it came from, and what was converted in reading it."""
 
     line: int
     messages: list[dict]
+    notes: tuple[str, ...] = ()
 
     @property
     def asked(self) -> list[str]:
@@ -133,7 +135,8 @@ def _raise_for(path, faults, good, what):
     if faults:
         shown = [f"  line {fault.line}: {fault.reason}" for fault in faults[:SHOWN]]
         if len(faults) > SHOWN:
-            shown.append(f"  ... and {len(faults) - SHOWN} more")
+            others = ", ".join(_ranges([fault.line for fault in faults[SHOWN:]]))
+            shown.append(f"  ... and {len(faults) - SHOWN} more: line {others}")
         lines = "1 line" if len(faults) == 1 else f"{len(faults)} lines"
         raise DataError(
             f"{path}: {lines} of {good + len(faults)} cannot be used, and nothing was trained.\n"
@@ -143,6 +146,13 @@ def _raise_for(path, faults, good, what):
         )
     if not good:
         raise DataError(f"{path}: the file has no {what}")
+
+
+def _ranges(lines):
+    """Numbers in order, those that follow each other as one: "4", "7 to 9"."""
+    starts = [n for place, n in enumerate(lines) if place == 0 or n != lines[place - 1] + 1]
+    ends = [n for place, n in enumerate(lines) if place + 1 == len(lines) or lines[place + 1] != n + 1]
+    return [str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True)]
 
 
 def _check_file(path, known):
@@ -295,7 +305,13 @@ def _conversation_row_fault(row):
             if all(field in row for field in fields):
                 return f'no "messages": {advice}'
         return f'no "messages"; the line has {", ".join(map(repr, row)) or "no fields"}'
-    return conversation_fault(row["messages"]) or _turns_fault(row["messages"])
+    if not isinstance(row["messages"], list):
+        return conversation_fault(row["messages"])
+    try:
+        messages, _ = plain_messages(row["messages"])
+    except ValueError as fault:
+        return str(fault)
+    return conversation_fault(messages) or _turns_fault(messages)
 
 
 def _turns_fault(messages):
@@ -308,8 +324,8 @@ def _turns_fault(messages):
 
 
 def _conversation(line, row):
-    messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
-    return Conversation(line, messages)
+    messages, notes = plain_messages(row["messages"])
+    return Conversation(line, messages, (*notes, *([NO_TOOLS] if row.get("tools") else [])))
 
 
 def _preference_row_fault(row):
@@ -386,7 +402,7 @@ def fit_conversations(conversations: Sequence[Conversation], tokenizer, limit: i
             continue
         if len(messages) < len(conversation.messages):
             shortened.append(conversation.line)
-        kept.append(Conversation(conversation.line, messages))
+        kept.append(replace(conversation, messages=messages))
     return kept, shortened, left_out
 
 
@@ -544,7 +560,24 @@ def question_groups(asked: Sequence[Sequence[str]], threshold: float = NEAR) -> 
     Rows belong together if they share a turn of three words or more, if all their turns are the same, or if
     their words overlap; and so on from row to row.
     """
-    parent = list(range(len(asked)))
+    first, pairs = {}, []
+    for row, turns in enumerate(asked):
+        keys = [question_key(turn) for turn in turns]
+        for key in {tuple(keys), *(key for key in keys if len(key.split()) >= LINKING)}:
+            key = key if isinstance(key, str) or len(key) > 1 else key[0]
+            pairs.append((first.setdefault(key, row), row))
+    texts = {}
+    for row, turns in enumerate(asked):
+        if text := frozenset(question_words(" ".join(turns))):
+            pairs.append((texts.setdefault(text, row), row))
+    rows = list(texts.values())
+    pairs += [(rows[i], rows[j]) for i, j in near_pairs(list(texts), threshold)]
+    return linked(len(asked), pairs)
+
+
+def linked(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
+    """A number for each of 0 .. count - 1, the smallest that pairs lead to from it."""
+    parent = list(range(count))
 
     def root(row):
         while parent[row] != row:
@@ -552,24 +585,10 @@ def question_groups(asked: Sequence[Sequence[str]], threshold: float = NEAR) -> 
             row = parent[row]
         return row
 
-    def join(a, b):
+    for a, b in pairs:
         a, b = sorted((root(a), root(b)))
         parent[b] = a
-
-    first = {}
-    for row, turns in enumerate(asked):
-        keys = [question_key(turn) for turn in turns]
-        for key in {tuple(keys), *(key for key in keys if len(key.split()) >= LINKING)}:
-            key = key if isinstance(key, str) or len(key) > 1 else key[0]
-            join(first.setdefault(key, row), row)
-    texts = {}
-    for row, turns in enumerate(asked):
-        if text := frozenset(question_words(" ".join(turns))):
-            join(texts.setdefault(text, row), row)
-    rows = list(texts.values())
-    for i, j in near_pairs(list(texts), threshold):
-        join(rows[i], rows[j])
-    return [root(row) for row in range(len(asked))]
+    return [root(row) for row in range(count)]
 
 
 def leak_free_split(

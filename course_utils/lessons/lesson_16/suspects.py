@@ -1,0 +1,17 @@
+"""What the script of lesson 16's bug hunt logs at its first step. Read it after the hunt."""
+
+from course_utils.methods.distributed import rows_of_process
+from course_utils.training import lm_loss
+
+
+def log_of_script(model, batch, world):
+    """Lists by process: its rows, a sum over its weights, its target tokens, what its loss is divided by."""
+    log = {"rows": [], "weights": [], "tokens": [], "divisors": []}
+    for rank in range(world):
+        rows = rows_of_process(len(batch["input_ids"]), rank, world)
+        _, count = lm_loss(model, {name: value[rows] for name, value in batch.items()})
+        log["rows"].append(rows)
+        log["weights"].append(sum(p.double().sum().item() for p in model.parameters()))
+        log["tokens"].append(int(count))
+        log["divisors"].append(int(count) * world)
+    return log

@@ -1,0 +1,340 @@
+"""Files of one's own before training: faults named, forms converted, what to look at, splits by template."""
+
+import json
+import random
+import re
+import time
+
+import pytest
+
+from course_utils.home import home
+from course_utils.lessons.lesson_17.chat_forms import CALLS, DEVELOPER, NO_TOOLS, PARTS
+from course_utils.lessons.lesson_17.own_data import (
+    EXAMPLES,
+    Conversation,
+    DataError,
+    fit_conversations,
+    leak_free_split,
+    question_groups,
+    read_conversations,
+    scan_conversations,
+)
+from course_utils.lessons.lesson_17.own_run import Files, read_files
+from course_utils.lessons.lesson_17.remarks import found_in, remark_summary, remarks
+from course_utils.lessons.lesson_17.template_groups import template_groups, template_leaks, templates_of
+
+
+def turn(content, role="user", **more):
+    return {"role": role, "content": content, **more}
+
+
+def chat(*messages, **more):
+    return json.dumps({"messages": list(messages), **more})
+
+
+ASKED, ANSWER = turn("Who?"), turn("Me.", "assistant")
+GOOD = chat(ASKED, ANSWER)
+
+
+def call(name="find", arguments='{"x": 1}'):
+    return {"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+FAULTS = [
+    ('{"messages": [}', "not JSON"),
+    (b'{"messages": "\xe9"}', "not UTF-8 text"),
+    ('{"messages": "\\ud83d"}', "half of a surrogate pair"),
+    ("17", "expected an object"),
+    ('{"text": "a"}', 'no "messages"'),
+    ('{"conversations": []}', "ShareGPT"),
+    ('{"instruction": "a", "input": "", "output": "b"}', "Alpaca"),
+    ('{"prompt": "a", "chosen": "b", "rejected": "c"}', "give the file as PAIRS"),
+    ('{"messages": []}', 'expected "messages"'),
+    ('{"messages": {"role": "user"}}', 'expected "messages"'),
+    (chat("Who?", ANSWER), "message 1 must be"),
+    (chat(turn("Who?", "bot"), ANSWER), "message 1 has the role 'bot'"),
+    (chat(ASKED), "no assistant turn"),
+    (chat(ASKED, ANSWER, ASKED), "ends with a turn of the user"),
+    (chat(ASKED, turn("  ", "assistant")), "message 2 (assistant) is empty"),
+    (chat(ANSWER), "the assistant speaks first"),
+    (chat(ASKED, ANSWER, turn("Be brief.", "developer"), ASKED, ANSWER), "message 3 is a system line"),
+    (chat(ASKED, turn(None, "assistant")), "message 2 (assistant) has no content (null)"),
+    (
+        chat(turn([{"type": "image_url", "image_url": "x"}]), ANSWER),
+        "message 1 has a part of type 'image_url'",
+    ),
+    (
+        chat(ASKED, turn(None, "assistant", tool_calls=[call(arguments="{")])),
+        "of the call of find are not JSON",
+    ),
+    (chat(ASKED, turn(None, "assistant", tool_calls=[{"id": "1"}])), "tool call without a function's name"),
+    (chat(ASKED, turn("4", "tool"), ANSWER), "message 2 is the result of a tool, and no call"),
+]
+
+
+def test_forty_lines_of_twenty_kinds_of_faults_are_all_named_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    kinds = FAULTS[:10] + FAULTS[12:]
+    assert len(kinds) == 20
+    lines = [*kinds, *kinds, *[(GOOD, None)] * 60]
+    random.Random(4).shuffle(lines)
+    path = tmp_path / "my.jsonl"
+    path.write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line, _ in lines))
+    with pytest.raises(DataError) as error:
+        read_files(Files(path, None))
+    bad = {number: reason for number, (_, reason) in enumerate(lines, start=1) if reason}
+    assert len(bad) == 40 and [fault.line for fault in error.value.faults] == list(bad)
+    for fault in error.value.faults:
+        assert bad[fault.line] in fault.reason
+    message = str(error.value)
+    assert "40 lines of 100 cannot be used, and nothing was trained" in message
+    named = {int(number) for number in re.findall(r"line (\d+): ", message)}
+    rest = re.search(r"and 20 more: line ([\d, to]+)\n", message)[1]
+    for part in rest.split(", "):
+        first, _, last = part.partition(" to ")
+        named |= set(range(int(first), int(last or first) + 1))
+    assert named == set(bad)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["my.jsonl"] and not home().exists()
+
+
+@pytest.mark.parametrize("bad, reason", FAULTS)
+def test_each_fault_is_named_alone(tmp_path, bad, reason):
+    path = tmp_path / "my.jsonl"
+    path.write_bytes(GOOD.encode() + b"\n" + (bad if isinstance(bad, bytes) else bad.encode()))
+    rows, faults = scan_conversations(path)
+    assert [row.line for row in rows] == [1]
+    assert [fault.line for fault in faults] == [2] and reason in faults[0].reason
+
+
+def read_one(tmp_path, text):
+    (tmp_path / "one.jsonl").write_text(text, encoding="utf-8")
+    [row] = read_conversations(tmp_path / "one.jsonl")
+    return row
+
+
+def test_a_developer_and_parts_of_text_are_read(tmp_path):
+    parts = [{"type": "text", "text": "Who"}, {"type": "input_text", "text": "is it?"}]
+    row = read_one(tmp_path, chat(turn("Be brief.", "developer"), turn(parts, name="Ann"), ANSWER))
+    assert row.messages == [turn("Be brief.", "system"), turn("Who\nis it?"), ANSWER]
+    assert row.notes == (DEVELOPER, PARTS, "fields of a message are left out: name")
+    assert read_one(tmp_path, GOOD).notes == ()
+    weighted = chat(ASKED, turn("Me.", "assistant", weight=0, refusal=None))
+    assert read_one(tmp_path, weighted).notes == ("fields of a message are left out: weight",)
+
+
+def test_tool_calls_and_their_results_become_text(tmp_path):
+    calls = [call(), call("add", {"a": "é"})]
+    messages = [
+        ASKED,
+        turn("Let me see.", "assistant", tool_calls=calls),
+        turn("4", "tool", tool_call_id="1"),
+        turn([{"type": "text", "text": "5"}], "tool", tool_call_id="2", name="add"),
+        ANSWER,
+        turn("And now?"),
+        turn(None, "assistant", function_call={"name": "now", "arguments": ""}),
+        turn("12:00", "function", name="now"),
+        turn("Noon.", "assistant"),
+    ]
+    row = read_one(tmp_path, chat(*messages, tools=[{"type": "function"}]))
+    called = (
+        'Let me see.\n<tool_call>\n{"name": "find", "arguments": {"x": 1}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "add", "arguments": {"a": "é"}}\n</tool_call>'
+    )
+    results = "<tool_response>\n4\n</tool_response>\n<tool_response>\n5\n</tool_response>"
+    assert row.messages == [
+        ASKED,
+        turn(called, "assistant"),
+        turn(results),
+        ANSWER,
+        turn("And now?"),
+        turn('<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>', "assistant"),
+        turn("<tool_response>\n12:00\n</tool_response>"),
+        turn("Noon.", "assistant"),
+    ]
+    assert row.notes == (CALLS, PARTS, NO_TOOLS)
+
+
+def test_a_call_by_the_user_is_a_fault(tmp_path):
+    (tmp_path / "a.jsonl").write_text(chat(turn("x", tool_calls=[call()]), ANSWER))
+    with pytest.raises(DataError, match=r"line 1: message 1 \(user\) calls a tool; only the assistant can"):
+        read_conversations(tmp_path / "a.jsonl")
+
+
+def misread(text):
+    """UTF-8 taken for Windows-1252, as browsers do: what that lacks stays a control character."""
+    return "".join(bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in text.encode())
+
+
+LOOK_AT = {
+    "an e-mail address": ["write to ann.b+c@mail.example.org."],
+    "an account number (IBAN)": ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432 is mine"],
+    "a card number": ["4111 1111 1111 1111", "5500-0000-0000-0004."],
+    "a telephone number": ["call +49 30 1234567", "(030) 123 45 67", "0171/1234567"],
+    "a key or a password": [
+        "sk-proj-abcdefghij1234567890ABCD",
+        "AKIAIOSFODNN7EXAMPLE",
+        "ghp_" + "a1" * 18,
+        "hf_" + "aB3" * 11,
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "password: hunter22",
+        "API_KEY = abc123def",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dBjftJeZ4CVPmB92K27uhbUJU1p1r",
+    ],
+    "damaged characters (UTF-8 read as another encoding)": [
+        misread(text) for text in ("Café", "don’t", "naïve", "Привет", "東京の", "5 €")
+    ]
+    + ["a \ufffd b"],
+}
+FINE = [
+    "Café, don’t, naïve, Привет, 東京, 5 €, «CAFÉ», „Spaß“, À la carte, voilà\u00a0», été\u00a0»",
+    "on 2024-01-15 10:30, 01.02.2024 12:00, version 1.2.3, order 1234567890, 4111 1111 1111 1112",
+    "DE12 is a plate; my password is a secret: nobody knows it; a@b; sk-short; password: forgotten",
+    "10.0.0.1 and 192.168.100.200, 100 000 000 people, 0.123456789012",
+]
+
+
+@pytest.mark.parametrize("what, text", [(what, text) for what, texts in LOOK_AT.items() for text in texts])
+def test_what_is_to_be_looked_at_is_named(what, text):
+    assert found_in(text) == [what]
+    assert found_in(f"It says: {text} Thanks.") == [what]
+
+
+@pytest.mark.parametrize("text", FINE)
+def test_sound_text_is_left_alone(text):
+    assert found_in(text) == []
+
+
+def test_remarks_name_lines_and_kinds_and_never_what_was_found(tmp_path):
+    mail = turn("I am ann@example.org.")
+    lines = [
+        GOOD,
+        chat(mail, ANSWER),
+        chat(ASKED, ASKED, ANSWER),
+        chat(turn("x", "developer"), mail, turn("bob@example.org", "assistant")),
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    listed = remarks(read_conversations(tmp_path / "a.jsonl"))
+    assert [(remark.line, remark.text) for remark in listed] == [
+        (2, "an e-mail address"),
+        (3, "two turns of the user in a row"),
+        (4, DEVELOPER),
+        (4, "an e-mail address"),
+    ]
+    assert remark_summary(listed, most=1) == [
+        "an e-mail address: 2 lines, 2 and others",
+        "two turns of the user in a row: 1 line, 3",
+        f"{DEVELOPER}: 1 line, 4",
+    ]
+    assert remarks(read_conversations(EXAMPLES / "conversations.jsonl")) == []
+
+
+def test_notes_stay_with_a_conversation_that_is_shortened(model, tokenizer):
+    from course_utils.chatml import add_chat_tokens
+
+    add_chat_tokens(model, tokenizer)
+    row = Conversation(7, [turn("cat"), turn("mat", "assistant")] * 8, (DEVELOPER,))
+    [kept], shortened, _ = fit_conversations([row], tokenizer, 60)
+    assert shortened == [7] and (kept.line, kept.notes) == (7, (DEVELOPER,))
+
+
+def test_long_texts_without_spaces_are_read_once():
+    began = time.perf_counter()
+    for piece in ("aaaa", "a.a.", "1 1 ", "éééé", "a-a-"):
+        found_in(20_000 * piece)
+        templates_of([20_000 * piece])
+    assert time.perf_counter() - began < 15
+
+
+# ---------------------------------------------------------------------------------------- templates
+
+TEMPLATES = (
+    "My {name} stopped working after {number} days, what should I do?",
+    "Where is order {id}? It was promised for last week.",
+    "{name} keeps beeping at night. How can that be turned off?",
+    "Can the {thing} of invoice {id} be changed to another address?",
+    "I was charged {number} euros twice, please return one of them.",
+    "Does {name} work together with {name}, or is an adapter needed?",
+    "How long is the guarantee of a {thing} that was bought abroad?",
+    "The app shows error {id} whenever I open my account.",
+    "Which plan allows {number} users and a shared calendar?",
+    "Is there a branch near {name} that is open on Sundays?",
+    "We need {number} licences for a school in {name}.",
+    "A {thing} was missing in the parcel that came today.",
+    "Please cancel subscription {id} before the end of this month.",
+    "What does the red light on the {thing} mean?",
+    "Since the update to {id} my files from {name} cannot be opened.",
+    "Who in {name} repairs a broken {thing} on the same day?",
+)
+FILL = {
+    "name": ["Nimbus", "Orca Pro", "Velo", "Zephyr", "Kestrel", "Lisbon", "Oslo", "New Haven", "Tallinn"],
+    "thing": ["charger", "lamp", "speaker", "handle", "router", "filter", "battery", "cable", "screen"],
+}
+FOLLOW_UPS = ("And how long does that take?", "What does it cost?")
+
+
+def support_chats(seed, count=400):
+    """(rows, number of the template of each): one turn, or several with a follow-up that many share."""
+    rng = random.Random(seed)
+    kinds = {
+        "number": lambda: str(rng.randint(2, 900)),
+        "id": lambda: f"{rng.choice('ARX')}-{rng.randint(10, 9999)}",
+    }
+    kinds |= {kind: lambda values=values: rng.choice(values) for kind, values in FILL.items()}
+    rows, templates = [], []
+    for line in range(1, count + 1):
+        template = rng.randrange(len(TEMPLATES))
+        text = re.sub(r"\{(\w+)\}", lambda slot: kinds[slot[1]](), TEMPLATES[template])
+        asked = [text, *rng.sample(FOLLOW_UPS, rng.choice([0, 0, 1, 2]))]
+        messages = [
+            message for part in asked for message in (turn(part), turn(f"Answer {line}.", "assistant"))
+        ]
+        rows.append(Conversation(line, messages))
+        templates.append(template)
+    return rows, templates
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_split_by_template_leaves_no_template_on_both_sides(seed):
+    rows, templates = support_chats(seed)
+
+    def trained_on(groups):
+        held_out = set(leak_free_split(groups, ["chat"] * len(rows), seed=seed))
+        known = {templates[place] for place in range(len(rows)) if place not in held_out}
+        judged = [rows[place] for place in sorted(held_out)]
+        others = [row for place, row in enumerate(rows) if place not in held_out]
+        return [templates[place] in known for place in sorted(held_out)], judged, others
+
+    groups = template_groups([row.asked for row in rows])
+    leaked, judged, others = trained_on(groups)
+    assert len(leaked) >= 25 and not any(leaked) and template_leaks(judged, others) == []
+    assert any(len(row.asked) > 1 for row in judged)
+    assert len(set(zip(groups, templates, strict=True))) == len(set(groups)) == len(TEMPLATES)
+    # the split by questions, which is the lesson's for files that people wrote
+    leaked, judged, others = trained_on(question_groups([row.asked for row in rows]))
+    assert not leaked or sum(leaked) > 0.9 * len(leaked)
+    assert len(template_leaks(judged, others)) == sum(leaked)
+
+
+def test_templates_and_what_they_do_not_join():
+    asked = [
+        ["Where is order A-17 of Mr Smith?"],
+        ["where is order B-2209 of Mr Van Dyke?"],
+        ["Smith is here. What now?"],
+        ["What is it?"],
+        ["What is that?"],
+        ["And how long does that take?"],
+        ["Is it open?", "And how long does that take?"],
+        ["Is it new today?", "How much?"],
+        ["How much?"],
+        ["\N{SLIGHTLY SMILING FACE}"],
+        ["!"],
+        ["東京はどこ?"],
+        ["何時ですか?"],
+    ]
+    assert (
+        templates_of([asked[0][0], "x Van Dyke", asked[1][0]])[::2]
+        == [("where", "is", "order", "<number>", "of", "<name>")] * 2
+    )
+    groups = template_groups(asked)
+    assert groups[0] == groups[1] and groups[5] == groups[6]
+    assert len(set(groups)) == len(asked) - 2
