@@ -30,15 +30,17 @@ def displaced(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
         ax.axvline(0, color=INK, linewidth=0.8)
         ax.set(title=name, xlabel="change of chosen (nats)")
     axes[0].set_ylabel("change of rejected (nats)")
-    axes[0].legend(loc="lower right")
+    axes[-1].legend(loc="lower right")
 
 
 def relatives(
     settings: Mapping[str, Sequence[Mapping]], title: str, points: Mapping[str, Sequence[Mapping]]
 ) -> None:
-    """Lesson 12's `paths`, with the names of many settings below the panels."""
+    """Lesson 12's `paths`, with the names of many settings below the panels, and PPO's runs dashed."""
     paths(settings, title, points)
     fig = plt.gcf()
+    for line in [line for ax in fig.axes for line in ax.lines if line.get_label().startswith("PPO")]:
+        line.set(linestyle="--", marker="s")
     fig.set_size_inches(WIDTH, 4.2)
     drawn, names = fig.axes[1].get_legend_handles_labels()
     fig.axes[1].get_legend().remove()
