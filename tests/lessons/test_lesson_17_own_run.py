@@ -32,11 +32,13 @@ from course_utils.lessons.lesson_17.own_run import (
     tune_on_conversations,
     where,
 )
+from course_utils.lessons.lesson_17.verdict import Verdict
 from course_utils.methods.dpo import reference_log_probs
 from course_utils.models import save_model
 from course_utils.preferences import Pair, encode_pairs
 from course_utils.session import Session
 
+VERDICT = Verdict("better", "the words rose from .10 to .50")
 WORDS = ("cat", "mat", "Paris", "France", "capital", "Answer")
 
 
@@ -230,7 +232,7 @@ def test_the_code_on_the_model_card_runs(session, tmp_path, monkeypatch, capsys,
     model, tokenizer = tuned(session, run, plan(method))
     asked = to_ask(rows(4), tokenizer, 128, 4)
     stages = {"before": evaluate(model, tokenizer, rows(4), asked)}
-    card = report.model_card("mine", session.model_name, plan(method), 24, 12, stages)
+    card = report.model_card("mine", VERDICT, session.model_name, plan(method), 24, 12, stages)
 
     def write(folder):
         save_result(model, tokenizer, folder, method)
@@ -256,7 +258,7 @@ def test_the_code_on_the_model_card_makes_no_token_of_a_typed_marker(
     model, tokenizer = tuned(session, run, plan("full"))
     asked = to_ask(rows(4), tokenizer, 128, 4)
     card = report.model_card(
-        "mine", "b", plan("full"), 24, 12, {"now": evaluate(model, tokenizer, rows(4), asked)}
+        "mine", VERDICT, "b", plan("full"), 24, 12, {"now": evaluate(model, tokenizer, rows(4), asked)}
     )
     monkeypatch.chdir(run.finish(lambda folder: save_result(model, tokenizer, folder, "full")))
     [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -269,8 +271,9 @@ def test_the_code_on_the_model_card_makes_no_token_of_a_typed_marker(
 def test_names_on_the_model_card_are_plain_text(session):
     name = "<script>*[a](b)_`x`\n# y"
     stages = {"now": own_run.Scores(1.0, 1.0, 0.5, 0.5, 0.5, 0.5, ["a"])}
-    card = report.model_card(name, name, plan(), 24, 12, stages)
+    card = report.model_card(name, VERDICT, name, plan(), 24, 12, stages)
     title = next(line for line in card.splitlines() if line.startswith("# "))
+    assert card.split(title)[1].startswith("\n\n**Verdict: better.** the words rose")
     assert title == r"# \<script\>\*\[a\]\(b\)\_\`x\` \# y"
     assert card.count("<script>") == 2  # in the quoted name of the header and of the code
     assert json.loads(re.search("base_model: (.*)", card)[1]) == name
@@ -351,8 +354,10 @@ def test_the_report_escapes_what_the_data_say(tmp_path, model, tokenizer):
     row = Conversation(1, [{"role": "user", "content": evil}, {"role": "assistant", "content": evil}])
     asked = to_ask([row], tokenizer, 128, 1)
     scores = dataclasses.replace(evaluate(model, tokenizer, [row], asked), answers=[evil])
-    page = report.report_page(evil, [(evil, evil)], [evil], {}, asked, {evil: scores})
-    assert "<script" not in page and page.count("&lt;script&gt;") >= 8
+    page = report.report_page(
+        evil, Verdict("better", evil), [(evil, evil)], [evil], {}, asked, {evil: scores}
+    )
+    assert "<script" not in page and page.count("&lt;script&gt;") >= 9
     assert page.startswith("<!doctype html>") and 'charset="utf-8"' in page
 
 

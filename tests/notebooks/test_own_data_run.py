@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from support_desk import desk_chats
 
-from course_utils.data import load_questions
+from course_utils.data import load_facts, load_questions
 from course_utils.evaluation import question_text
 from course_utils.making import notebooks
 from course_utils.models import POCKET
+from course_utils.world.templates import FORMS, fill
 
 pytestmark = pytest.mark.notebook
 ASKED = [row for row in load_questions("tune") if row["kind"] == "sentence"][::40]
@@ -133,3 +135,40 @@ def test_bad_input_ends_with_an_error_code_and_leaves_nothing(tmp_path, paramete
     done, _ = papermill(tmp_path, **{"OUT": "result", **parameters})
     assert done.returncode != 0 and message in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == before | {"out.ipynb"}
+
+
+def test_a_base_that_does_not_know_the_domain_is_refused(tmp_path):
+    write_lines(tmp_path / "desk.jsonl", [{"messages": messages} for messages in desk_chats()])
+    done, _ = papermill(tmp_path, DATA="desk.jsonl", OUT="result", SCALE="quick")
+    assert done.returncode != 0
+    assert "Unfit: BASE: pocket is not fit for these data, so nothing was trained" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"desk.jsonl", "out.ipynb"}
+
+
+def invented(fact):
+    """A question about what the base has never read, and its answer."""
+    question = fill(FORMS[fact.relation].questions[0], fact.subject, fact.object)
+    return {
+        "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": fact.object}]
+    }
+
+
+@pytest.mark.parametrize(
+    "rows, parameters, error, word",
+    [
+        ([{"messages": messages} for messages in desk_chats()], {"ANYWAY": "True"}, "Unusable", "unusable"),
+        (list(map(invented, load_facts("invented"))), {}, "NotBetter", "no better"),
+    ],
+    ids=["unusable", "no better"],
+)
+def test_a_result_that_is_not_better_is_written_and_ends_with_an_error_code(
+    tmp_path, rows, parameters, error, word
+):
+    write_lines(tmp_path / "my.jsonl", rows)
+    done, text = papermill(tmp_path, DATA="my.jsonl", OUT="result", SCALE="quick", **parameters)
+    assert done.returncode != 0 and f"{error}: {word}: " in done.stderr, done.stderr[-2000:]
+    assert f"Verdict: {word}" in text
+    card = (tmp_path / "result" / "README.md").read_text(encoding="utf-8")
+    report = (tmp_path / "result" / "report.html").read_text(encoding="utf-8")
+    assert f"**Verdict: {word}.**" in card.split("\n## ")[0] and "Verdict: " in report.split("<h2>")[0]
+    assert (tmp_path / "result" / "adapter_model.safetensors").exists()

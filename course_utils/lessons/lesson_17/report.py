@@ -9,6 +9,7 @@ from pathlib import Path
 
 from course_utils import plots
 from course_utils.lessons.lesson_17.own_run import Plan, Scores, interval
+from course_utils.lessons.lesson_17.verdict import COLOURS, Verdict
 from course_utils.templates import templates
 
 LABELS = {
@@ -92,6 +93,7 @@ def side_by_side(questions, stages: dict[str, Scores], most: int = 12) -> str:
 
 def report_page(
     title: str,
+    verdict: Verdict,
     facts: Sequence[tuple[str, str]],
     notes: Sequence[str],
     pictures: dict[str, str],
@@ -101,6 +103,8 @@ def report_page(
     """The report: one HTML file that needs nothing else."""
     return templates.get_template("report.html").render(
         title=title,
+        verdict=verdict,
+        colour=COLOURS[verdict.word],
         facts=facts,
         notes=notes,
         pictures=pictures,
@@ -117,6 +121,8 @@ base_model: {base_as_json}
 tags: [{tags}]
 ---
 # {title}
+
+**{verdict}.** {reason}.
 
 {what} of **{base}**, made with lesson 17 of the course on fine-tuning.
 It was tuned on {conversations} conversations{pairs}. `report.html` shows answers before and after.
@@ -195,7 +201,13 @@ def as_markdown(text: str) -> str:
 
 
 def model_card(
-    title: str, base: str, plan: Plan, conversations: int, pairs: int, stages: dict[str, Scores]
+    title: str,
+    verdict: Verdict,
+    base: str,
+    plan: Plan,
+    conversations: int,
+    pairs: int,
+    stages: dict[str, Scores],
 ) -> str:
     """The model card, README.md: what it is, how to use it, what was measured, what was not."""
     full = plan.method == "full"
@@ -215,6 +227,8 @@ def model_card(
     } | settings
     return MODEL_CARD.format(
         title=as_markdown(title),
+        verdict=verdict.title,
+        reason=as_markdown(verdict.reason),
         base=as_markdown(base),
         base_as_json=json.dumps(base),
         library="transformers" if full else "peft",

@@ -1,0 +1,157 @@
+"""Is the base fit for the data, before training; is the result better, no better or unusable, after it.
+
+A run without a browser ends with an error where the result is not better: nobody should ship it unread.
+"""
+
+import math
+import os
+import random
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from course_utils.data import Example, encode
+from course_utils.evaluation import mean_loss
+from course_utils.lessons.lesson_14.exercises import paired_interval
+from course_utils.lessons.lesson_17.own_data import split_words
+from course_utils.lessons.lesson_17.own_run import Scores, context, interval, shared_words
+
+SAVED = 0.3  # of the bits that counting characters takes: what a fit base saves at least
+ENOUGH = 0.5  # of the answers end by themselves
+READ = 100  # conversations that the base is tried on
+FEW = 10  # held-out questions: fewer tell nothing
+COMPARED = 200  # answers of training among which the most usual one is sought
+BETTER, NO_BETTER, UNUSABLE = "better", "no better", "unusable"
+COLOURS = {BETTER: "good", NO_BETTER: "neutral", UNUSABLE: "bad"}
+
+
+class Unfit(ValueError):
+    """The base knows next to nothing of the data; nothing was trained."""
+
+
+class NotBetter(RuntimeError):
+    """The tuned model is no better than what one has without training."""
+
+
+class Unusable(RuntimeError):
+    """The tuned model is not to be used."""
+
+
+# ------------------------------------------------------------------------------------ before training
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well a base knows the texts of the data before it is tuned on them."""
+
+    loss: float  # nats a token
+    bits: float  # a character
+    counted: float  # bits a character that the frequencies of the characters alone take
+    tokens: float  # a word
+    known: float  # share of the words that are one or two tokens
+
+    @property
+    def good(self) -> bool:
+        return self.bits <= (1 - SAVED) * self.counted
+
+
+def fit_of(model, tokenizer, conversations: Sequence, seed: int = 0) -> Fit:
+    """What the base makes of the conversations' texts, read as plain text without a chat format.
+
+    The loss is also given a character, since two tokenizers cut differently. A base that takes as many bits
+    as the frequencies of the characters takes knows neither the words nor the language.
+    """
+    drawn = random.Random(seed).sample(conversations, min(READ, len(conversations)))
+    texts = ["\n".join(message["content"] for message in row.messages) for row in drawn]
+    ids = [encode(tokenizer, text)[: context(model)] for text in texts]
+    read = "".join(tokenizer.decode(row) for row in ids)
+    loss = mean_loss(model, [Example(row, row) for row in ids])
+    counts = Counter(read)
+    counted = -sum(n / len(read) * math.log2(n / len(read)) for n in counts.values())
+    words = [len(encode(tokenizer, f" {word}")) for text in texts for word in split_words(text)]
+    return Fit(
+        loss=loss,
+        bits=loss / math.log(2) * sum(len(row) - 1 for row in ids) / len(read),
+        counted=counted,
+        tokens=statistics.mean(words),
+        known=statistics.mean(tokens <= 2 for tokens in words),
+    )
+
+
+def check_fit(fit: Fit, base: str, anyway: bool) -> None:
+    """Unfit, with what to choose instead, unless the base is fit or the user goes on anyway."""
+    if fit.good or anyway:
+        return
+    raise Unfit(
+        f"BASE: {Path(base).name} is not fit for these data, so nothing was trained. It takes {fit.bits:.1f} "
+        f"bits for a character of them; counting how often each occurs takes {fit.counted:.1f}. It would "
+        "learn their form and answer with nonsense. Choose as BASE a model that has read such text: an "
+        "instruct model (smollm2, a folder, a hub id), for other languages than English a multilingual one. "
+        "ANYWAY = True trains all the same."
+    )
+
+
+# -------------------------------------------------------------------------------------- after training
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of it, and why."""
+
+    word: str  # better, no better, unusable
+    reason: str
+
+    @property
+    def title(self) -> str:
+        return f"Verdict: {self.word}"
+
+
+def judge_result(references: Sequence[str], before: Scores, after: Scores, answers: Sequence[str]) -> Verdict:
+    """The verdict on held-out answers by the words that they share with the references.
+
+    It is unusable where answers do not end, or where one usual answer of training (`answers`), given to
+    every question, does better. It is better where it beats both that and the base, each by more than
+    chance: the 95% interval of the difference, question by question, is above 0.
+    """
+    count = len(references)
+    texts = {"tuned": after.answers, "base": before.answers, "usual": [usual_answer(answers)] * count}
+    shared = {
+        name: torch.tensor([shared_words(*both) for both in zip(said, references, strict=True)])
+        for name, said in texts.items()
+    }
+    tuned, base, usual = (f"{values.mean():.2f}" for values in shared.values())
+    of_words = f"words shared with the references of {count} held-out questions (F1): {tuned}"
+    if interval(after.ended, count)[1] < ENOUGH:
+        ended = round(after.ended * count)
+        return Verdict(
+            UNUSABLE, f"only {ended} of {count} answers end by themselves; a server would not stop"
+        )
+    gain, lead = (paired_interval(shared["tuned"], shared[name])[1:] for name in ("base", "usual"))
+    if lead[1] < 0:
+        return Verdict(UNUSABLE, f"{of_words}; one and the same answer to everything has more, {usual}")
+    if count < FEW:
+        return Verdict(NO_BETTER, f"{count} held-out questions are too few to tell")
+    why = f"{of_words}; the base has {base}, one and the same answer to everything {usual}"
+    if gain[0] > 0 and lead[0] > 0:
+        return Verdict(BETTER, why)
+    return Verdict(NO_BETTER, f"{why}: chance alone can make such a difference, or it is none")
+
+
+def usual_answer(answers: Sequence[str]) -> str:
+    """The answer that shares most words with the others."""
+    answers = answers[:COMPARED]
+    return max(dict.fromkeys(answers), key=lambda one: sum(shared_words(one, other) for other in answers))
+
+
+def settle(verdict: Verdict, scale: str) -> None:
+    """Raises NotBetter or Unusable where no reader sits before the notebook; at smoke scale nothing.
+
+    JupyterLab's server names the session in its kernels' environment; there the box says it.
+    """
+    if verdict.word == BETTER or scale == "smoke" or os.environ.get("JPY_SESSION_NAME"):
+        return
+    raise (Unusable if verdict.word == UNUSABLE else NotBetter)(f"{verdict.word}: {verdict.reason}")

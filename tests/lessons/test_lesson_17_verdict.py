@@ -1,0 +1,100 @@
+"""The verdict on a run: a base that is not fit stops it; results of each kind; who is told by an error."""
+
+import random
+
+import pytest
+import torch
+from support_desk import desk_chats
+
+from course_utils.lessons.lesson_17 import verdict
+from course_utils.lessons.lesson_17.own_data import EXAMPLES, Conversation, read_conversations
+from course_utils.lessons.lesson_17.own_run import Scores
+from course_utils.lessons.lesson_17.verdict import (
+    Verdict,
+    check_fit,
+    fit_of,
+    judge_result,
+    settle,
+    usual_answer,
+)
+from course_utils.models import load_model
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    model, tokenizer = load_model("pocket")
+    return model.eval(), tokenizer
+
+
+def test_the_pocket_model_is_fit_for_the_example_and_not_for_a_support_desk(pocket):
+    example = fit_of(*pocket, read_conversations(EXAMPLES / "conversations.jsonl"))
+    desk = fit_of(*pocket, [Conversation(n, messages) for n, messages in enumerate(desk_chats())])
+    assert example.good and example.bits < 0.4 * example.counted and example.known > 0.9
+    assert not desk.good and desk.bits > 0.9 * desk.counted and desk.tokens > example.tokens
+    check_fit(example, "pocket", False)
+    check_fit(desk, "pocket", True)
+    with pytest.raises(verdict.Unfit, match=r"^BASE: my base is not fit .* instruct model .* ANYWAY = True"):
+        check_fit(desk, "folder/my base", False)
+
+
+def test_bits_are_those_of_a_model_that_knows_nothing(pocket):
+    """Without weights that prefer a token, every token costs log2 of their number."""
+    model, tokenizer = load_model("pocket")
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()
+    text = "The cat sat on the mat. " * 8
+    fit = fit_of(model.eval(), tokenizer, [Conversation(1, [{"role": "user", "content": text}])])
+    tokens = len(tokenizer(text)["input_ids"])
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    expected = (tokens - 1) * torch.tensor(float(vocabulary)).log2().item() / len(text)
+    assert fit.bits == pytest.approx(expected, rel=1e-3)
+
+
+def scores(answers, ended=1.0):
+    return Scores(1.0, 1.0, 0.0, 0.0, 0.0, ended, answers)
+
+
+REFERENCES = [f"The {thing} of house {n} is {n + 7}." for n in range(20) for thing in ("lamp", "door")]
+USUAL = ["The lamp of house 1 is 8."] * 3
+
+
+def judged(answers, before=None, ended=1.0):
+    return judge_result(REFERENCES, scores(before or ["So so."] * 40), scores(answers, ended), USUAL).word
+
+
+def test_each_kind_of_result():
+    rng = random.Random(0)
+    assert judged(REFERENCES) == "better"
+    assert judged(REFERENCES, before=REFERENCES) == "no better"
+    assert judged(USUAL[:1] * 40) == "no better"  # it learnt to say one thing
+    assert judged([rng.choice([one, "Well."]) for one in USUAL[:1] * 40]) == "unusable"
+    assert judged(["so so so, said his mother"] * 40) == "unusable"
+    assert judged(REFERENCES, ended=0.2) == "unusable"
+    assert judged(REFERENCES, ended=0.4) == "better"  # 16 of 40: perhaps half of them
+
+
+def test_a_few_questions_tell_nothing():
+    right = REFERENCES[:5]
+    said = judge_result(right, scores(["So so."] * 5), scores(right), USUAL)
+    assert said == Verdict("no better", "5 held-out questions are too few to tell")
+
+
+def test_the_reason_names_the_numbers_and_no_text_of_the_data():
+    said = judge_result(REFERENCES, scores(["So so."] * 40), scores(REFERENCES), USUAL)
+    assert "(F1): 1.00; the base has 0.00, one and the same answer to everything 0.66" in said.reason
+    assert "lamp" not in said.reason
+
+
+def test_the_usual_answer_shares_most_words_with_the_others():
+    assert usual_answer(["a b", "a c d", "a b c", "x y z"]) == "a b c"
+
+
+@pytest.mark.parametrize("word, error", [("no better", verdict.NotBetter), ("unusable", verdict.Unusable)])
+def test_an_error_where_nobody_reads_and_none_in_jupyterlab(monkeypatch, word, error):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    with pytest.raises(error, match=f"^{word}: because"):
+        settle(Verdict(word, "because"), "quick")
+    settle(Verdict(word, "because"), "smoke")
+    settle(Verdict("better", "because"), "quick")
+    monkeypatch.setenv("JPY_SESSION_NAME", "17.ipynb")
+    settle(Verdict(word, "because"), "quick")
