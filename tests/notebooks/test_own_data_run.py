@@ -1,17 +1,17 @@
 """Lesson 17 as a tool: papermill on files of one's own, from another folder, at smoke scale."""
 
 import json
+import random
 import subprocess
 import sys
 
 import pytest
 from support_desk import desk_chats
 
-from course_utils.data import load_facts, load_questions
+from course_utils.data import load_questions
 from course_utils.evaluation import question_text
 from course_utils.making import notebooks
 from course_utils.models import POCKET
-from course_utils.world.templates import FORMS, fill
 
 pytestmark = pytest.mark.notebook
 ASKED = [row for row in load_questions("tune") if row["kind"] == "sentence"][::40]
@@ -145,19 +145,18 @@ def test_a_base_that_does_not_know_the_domain_is_refused(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"desk.jsonl", "out.ipynb"}
 
 
-def invented(fact):
-    """A question about what the base has never read, and its answer."""
-    question = fill(FORMS[fact.relation].questions[0], fact.subject, fact.object)
-    return {
-        "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": fact.object}]
-    }
+def shuffled(count=320):
+    """Questions that the base can answer, each with another one's answer: there is nothing to learn."""
+    rows = [row for row in load_questions("tune") if row["kind"] == "short"][:count]
+    answers = random.Random(0).sample([row["completion"] for row in rows], len(rows))
+    return [conversation(row | {"completion": answer}) for row, answer in zip(rows, answers, strict=True)]
 
 
 @pytest.mark.parametrize(
     "rows, parameters, error, word",
     [
         ([{"messages": messages} for messages in desk_chats()], {"ANYWAY": "True"}, "Unusable", "unusable"),
-        (list(map(invented, load_facts("invented"))), {}, "NotBetter", "no better"),
+        (shuffled(), {}, "NotBetter", "no better"),
     ],
     ids=["unusable", "no better"],
 )
