@@ -28,7 +28,7 @@ def over_iterations(
             means = [sum(each) / len(each) for each in values]
             ax.plot(steps, means, "-o", markersize=3, color=COLOURS[number], label=name)
             if len(runs) > 1:
-                ax.plot(steps, values, color=COLOURS[number], linewidth=0.7, alpha=0.5)
+                ax.plot(steps, values, color=COLOURS[number], linewidth=0.6, alpha=0.35)
         ax.set(xlabel="iteration", ylabel=PANELS[key])
     if len(series) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
