@@ -85,7 +85,7 @@ TURNED_ROUND = "The difference is turned round: this loss is small where the rej
 OWN_SIGMOID = "Each score goes through a sigmoid of its own. Only the difference of the two is to."
 NO_LOG = "The log is missing. Without it a pair that is badly wrong has hardly any gradient."
 LARGE = (
-    "Right, but not for a difference of -400: exp overflows there and sigmoid rounds to 0, so that the loss "
+    "Right, but not for a difference of -2000: exp overflows there and sigmoid rounds to 0, so that the loss "
     "is infinite, or, with a small number added or a clamp, has no gradient. torch.nn.functional.logsigmoid "
     "computes both at once."
 )
@@ -138,12 +138,13 @@ def _texts(*rows, width=8):
 
 
 def _score_inputs():
-    """Padded on the right; on the left; on both sides; not at all."""
+    """Padded on the right; on the left; on both sides; not at all; one row."""
     return [
         _texts([1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0]),
         _texts([0, 0, 0, 0, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1], width=4),
         _texts([1, 1, 0, 0], [0, 0, 1, 1], [0, 1, 1, 0], [1, 1, 1, 1]),
         _texts([1, 1, 1, 1, 1], [1, 1, 1, 1, 1]),
+        _texts([1, 1, 1, 1]),
     ]
 
 
@@ -246,6 +247,10 @@ SCORE_MISTAKES = [
         "The positions count from 1. The first real token has position 0, as in training.",
         _body(attention_mask=lambda mask: mask, position_ids=lambda mask: mask.cumsum(1)),
     ),
+    (
+        "Padding on the left gets the position -1 here, which is none: clamp(min=0).",
+        _body(attention_mask=lambda mask: mask, position_ids=lambda mask: mask.cumsum(1) - 1),
+    ),
     (UNMASKED, _body(position_ids=_positions)),
     (
         "Neither attention_mask nor position_ids go into the body: padding on the left is read as text.",
@@ -289,12 +294,13 @@ EXERCISES = [
             else_="It is the mean over pairs of -log sigmoid(chosen - rejected).",
             gradient=("chosen", "rejected"),
             extremes=[
-                (LARGE, [(torch.tensor([-200.0, 1.0]), torch.tensor([200.0, 0.5]))]),
+                (LARGE, [(torch.tensor([-1000.0, 1.0]), torch.tensor([1000.0, 0.5]))]),
                 (LARGE, [(torch.tensor([-20.0]), torch.tensor([15.0]))]),
             ],
         ),
         wrong=[
             (_loss(lambda margin: -torch.log(torch.sigmoid(margin)).mean()), "is infinite"),
+            (_loss(lambda margin: -margin.double().sigmoid().log().mean().float()), "is infinite"),
             (_loss(lambda margin: torch.log1p(torch.exp(-margin)).mean()), "exp overflows"),
             (_loss(lambda margin: -torch.log(torch.sigmoid(margin) + 1e-12).mean()), "has no gradient"),
             (_loss(lambda margin: -margin.sigmoid().clamp(min=1e-8).log().mean()), "has no gradient"),
@@ -362,6 +368,7 @@ EXERCISES = [
         wrong=[
             *((wrong, message) for message, wrong in SCORE_MISTAKES),
             (_of_score(lambda s, model: s[:, None]), "should have the shape"),
+            (_of_score(lambda s, model: s.squeeze()), "should have the shape"),
             (_of_score(lambda s, model: s.tolist()), "should be a tensor"),
             (_of_score(lambda s, model: s.mean()), "should have the shape"),
             (_of_score(lambda s, model: 2 * s), "It is the head of the body's last hidden state"),
@@ -369,10 +376,6 @@ EXERCISES = [
             (_of_score(lambda s, model: s.detach()), "has no graph"),
             (_detached, "The body's last block gets no gradient"),
             (_score_in_place, "changes its argument attention_mask in place"),
-            (
-                _body(attention_mask=lambda mask: mask, position_ids=lambda mask: mask.cumsum(1) - 1),
-                "Your code stopped",
-            ),
         ],
         right=[_row_alone, _all_then_gather],
         hints=(
@@ -384,6 +387,6 @@ EXERCISES = [
             "hidden[torch.arange(batch), last_token(attention_mask)] is [batch, width]; "
             "model.head(...).squeeze(1) - model.centre is [batch].",
         ),
-        then="All scores below are computed by your function.",
+        then="The held-out stories, the tricks and the hunt below are scored by your function.",
     ),
 ]

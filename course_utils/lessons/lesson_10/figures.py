@@ -47,28 +47,16 @@ def two_bars(
     ax.figure.legend(ncols=2, loc="outside lower center")
 
 
-def over_share(series: Mapping[str, Mapping[float, Sequence[float]]], title: str, level: float = 0.5) -> None:
+def over_share(points: Mapping[float, Sequence[float]], title: str, ylabel: str) -> None:
     """Shares over the share of training pairs whose longer story was chosen: dots, and a bar at the mean."""
-    _, ax = plots.figure(
-        title, "training pairs in which the longer story was chosen (%)", "share of pairs (%)"
-    )
-    for number, (name, points) in enumerate(series.items()):
-        for share, values in points.items():
-            x = 100 * share + 1.2 * number
-            shown = [100 * value for value in values]
-            ax.plot([x] * len(shown), shown, "o", color=COLOURS[number], markersize=5, alpha=0.5)
-            ax.plot(
-                [x],
-                [sum(shown) / len(shown)],
-                "_",
-                color=COLOURS[number],
-                markersize=22,
-                markeredgewidth=2.5,
-                label=name if share == min(points) else None,
-            )
-    ax.axhline(100 * level, color=INK, linestyle=":", linewidth=1)
-    ax.set_xticks([100 * share for share in next(iter(series.values()))])
-    ax.figure.legend(ncols=len(series), loc="outside lower center")
+    _, ax = plots.figure(title, "training pairs in which the longer story was chosen (%)", ylabel)
+    for share, values in points.items():
+        shown = [100 * value for value in values]
+        ax.plot([100 * share] * len(shown), shown, "o", color=COLOURS[0], markersize=5, alpha=0.5)
+        mean = sum(shown) / len(shown)
+        ax.plot([100 * share], [mean], "_", color=COLOURS[0], markersize=22, markeredgewidth=2.5)
+    ax.axhline(50, color=INK, linestyle=":", linewidth=1)
+    ax.set_xticks([100 * share for share in points])
 
 
 def calibration(curves: Mapping[str, Sequence[Mapping[str, float]]], title: str) -> None:
@@ -77,7 +65,7 @@ def calibration(curves: Mapping[str, Sequence[Mapping[str, float]]], title: str)
     for number, (name, rows) in enumerate(curves.items()):
         shares = [row["observed"] for row in rows]
         errors = [2 * (s * (1 - s) / row["pairs"]) ** 0.5 for s, row in zip(shares, rows, strict=True)]
-        places = [row["predicted"] + 0.003 * number for row in rows]
+        places = [row["predicted"] for row in rows]
         ax.errorbar(
             places,
             shares,

@@ -43,7 +43,7 @@ def _by_distributions(current, reference):
 
 
 def _place_by_place(current, reference):
-    """In Python's numbers, one distribution after the other."""
+    """In Python's numbers, one distribution after the other: the values are right, and nothing can learn."""
     found = []
     rows = zip(
         current.reshape(-1, current.shape[-1]), reference.reshape(-1, reference.shape[-1]), strict=True
@@ -111,10 +111,36 @@ EXACT_NAN = (
     "Where the policy never says a token (logit -inf), its term is 0 times something infinite, and that is "
     "not a number. The token adds nothing: torch.where(log_probs > -torch.inf, terms, 0.0)."
 )
+EXACT_ELSE = "The sum over the vocabulary of p * (log p - log q), with p the policy's probabilities."
 EXACT_INF = (
     "What the policy says and the reference never does costs without limit: inf. A small number added to the "
     "probabilities, or a clamp, hides that."
 )
+
+
+_COMPARE_EXACT = compare(
+    exact_kl,
+    lambda: [_logits(2, 3, 5), _logits(4, 7), _logits(6)],
+    EXACT_MISTAKES,
+    else_=EXACT_ELSE,
+    extremes=[
+        (EXACT_NAN, [(_UNSAID, torch.zeros(3)), (_UNSAID, torch.tensor([1.0, 0.0, -torch.inf]))]),
+        (EXACT_INF, [(torch.zeros(3), _UNSAID)]),
+    ],
+)
+_COMPARE_GRADIENT = compare(
+    exact_kl,
+    lambda: [_logits(2, 5), _logits(6)],
+    EXACT_MISTAKES,
+    else_=EXACT_ELSE,
+    gradient=("logits_current",),
+)
+
+
+def _check_exact(fn):
+    """The values with their extremes; then the gradient, where all logits are finite."""
+    _COMPARE_EXACT(fn)
+    _COMPARE_GRADIENT(fn)
 
 
 def _with_epsilon(current, reference):
@@ -242,10 +268,29 @@ NOT_A_NUMBER = (
 )
 
 
+HIDDEN_INF = (
+    "A real token to which the reference gives no probability makes the KL infinite, and that must show. "
+    "Replace what stands at padding, and nothing else."
+)
+
+
+def _never_said(*lengths):
+    """The same, with a real token that the reference never says."""
+    current, reference, mask = _masked(*lengths)
+    reference[0, 1] = -torch.inf
+    return current, reference, mask
+
+
 def _scored(*lengths):
     """Scores, penalties and mask of answers of these lengths, as rewards_by_token takes them."""
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     return torch.randn(len(lengths)) + 0.2, torch.randn(mask.shape) * mask, mask
+
+
+def _unpenalised(*lengths):
+    """The same, from a policy that still is the reference."""
+    scores, penalties, mask = _scored(*lengths)
+    return scores, 0 * penalties, mask
 
 
 def _rewards(fault):
@@ -296,6 +341,12 @@ def _penalties_in_place(scores, penalties, mask):
     return penalties
 
 
+def _end_by_penalties(scores, penalties, mask):
+    places = torch.arange(mask.shape[1])
+    last = (places * (penalties != 0)).amax(-1, keepdim=True)
+    return scores[:, None] * (places == last) - penalties
+
+
 def _by_one_hot(scores, penalties, mask):
     places = torch.arange(mask.shape[1])
     last = (places * mask).amax(-1, keepdim=True)
@@ -338,6 +389,10 @@ REWARDS_MISTAKES = [
     (MANY_TIMES, lambda scores, penalties, mask: scores[:, None] * mask - penalties),
     ("The penalties are added: the policy would be paid for leaving the reference.", _rewards(_added)),
     ("The score replaces the last token's penalty. It is added to it.", _rewards(_replaced)),
+    (
+        "The end of a row is read off the penalties, which may be 0 at a real token too. The mask tells it.",
+        _end_by_penalties,
+    ),
     ("The score is missing.", lambda scores, penalties, mask: -penalties),
 ]
 
@@ -347,9 +402,16 @@ def _choice(size, beta):
     return torch.randn(size).softmax(-1), 1.5 * torch.randn(size), beta
 
 
+_FOUR = torch.tensor([0.5, 0.3, 0.15, 0.05])
+
+
 def _tilted(reference, reward, beta):
     weights = reference * (reward / beta).exp()
     return weights / weights.sum()
+
+
+def _tilted_in_double(reference, reward, beta):
+    return _tilted(reference.double(), reward.double(), beta).float()
 
 
 def _from_the_best(reference, reward, beta):
@@ -526,32 +588,27 @@ EXERCISES = [
         minutes=8,
         difficulty=2,
         reference=exact_kl,
-        check=compare(
-            exact_kl,
-            lambda: [_logits(2, 3, 5), _logits(4, 7), _logits(6)],
-            EXACT_MISTAKES,
-            else_="The sum over the vocabulary of p * (log p - log q), with p the policy's probabilities.",
-            extremes=[
-                (EXACT_NAN, [(_UNSAID, torch.zeros(3)), (_UNSAID, torch.tensor([1.0, 0.0, -torch.inf]))]),
-                (EXACT_INF, [(torch.zeros(3), _UNSAID)]),
-            ],
-        ),
+        check=_check_exact,
         wrong=[
+            *((wrong, message) for message, wrong in EXACT_MISTAKES),
             (_kl(lambda p, q: (p.exp() * (p - q)).sum(-1)), "not a number"),
             (_without_the_unsaid(lambda p, q: p.exp() * (p - q).clamp(max=30)), "costs without limit"),
             (_with_epsilon, "costs without limit"),
             (_kl_in_place, "changes its argument logits_current in place"),
             (lambda current, reference: 2 * exact_kl(current, reference), "The sum over the vocabulary"),
             (lambda current, reference: None, "Is there a return"),
+            (_place_by_place, "has no graph"),
+            (lambda current, reference: exact_kl(current, reference).detach(), "has no graph"),
+            (_without_the_unsaid(lambda p, q: p.detach().exp() * (p - q)), "a gradient is not"),
         ],
-        right=[_by_distributions, _place_by_place, _without_the_unsaid(lambda p, q: p.exp() * (p - q))],
+        right=[_by_distributions, _without_the_unsaid(lambda p, q: p.exp() * (p - q))],
         hints=(
             "Take both log-probabilities of each token, weigh the difference with the policy's probability, "
             "and add up over the vocabulary. A token that the policy never says adds nothing.",
             "current = logits_current.log_softmax(-1), reference likewise, [..., V]. current.exp() * "
             "(current - reference), with torch.where in the place of 0 * inf, then sum(-1): [...].",
         ),
-        then="The coloured text below is computed with your function.",
+        then="The coloured text below is computed with your function, and so is a gradient ascent.",
     ),
     Exercise(
         name="mean_sequence_kl",
@@ -564,10 +621,14 @@ EXERCISES = [
             lambda: [_masked(4, 2, 1), _masked(3, 6, 2, 5, 1)],
             MEAN_KL_MISTAKES,
             else_="Sum the log-ratios over each sequence's real tokens, then take the mean over sequences.",
-            extremes=[(NOT_A_NUMBER, lambda: [_masked(4, 2, 1, padding=-torch.inf)])],
+            extremes=[
+                (NOT_A_NUMBER, lambda: [_masked(4, 2, 1, padding=-torch.inf)]),
+                (HIDDEN_INF, lambda: [_never_said(3, 2)]),
+            ],
         ),
         wrong=[
             (_mean_kl(lambda ratios, mask: (ratios * mask).sum(-1).mean()), "0 times nan"),
+            (_mean_kl(lambda ratios, mask: (ratios.nan_to_num() * mask).sum(-1).mean()), "must show"),
             (_mean_kl(lambda ratios, mask: 2 * ratios[mask].sum() / len(mask)), "Sum the log-ratios"),
             (_mean_kl_in_place, "changes its argument log_probs_current in place"),
         ],
@@ -587,7 +648,7 @@ EXERCISES = [
         reference=rewards_by_token,
         check=compare(
             rewards_by_token,
-            lambda: [_scored(4, 2, 1), _scored(2, 6, 3, 5)],
+            lambda: [_scored(4, 2, 1), _scored(2, 6, 3, 5), _unpenalised(3, 2)],
             REWARDS_MISTAKES,
             else_="Minus the penalty at every token, and the score added at the last real one.",
         ),
@@ -600,8 +661,9 @@ EXERCISES = [
         hints=(
             "Each token pays its own penalty where it stands. The reward model reads the whole answer, so "
             "its score can only come at the end; the end of each row is told by the mask.",
-            "-penalties is [batch, tokens]; mask.sum(-1) - 1 is the place of the last real token, "
-            "[batch]. rewards[torch.arange(batch), last] += scores.",
+            "-penalties is [batch, tokens]; completions start in column 0, so mask.sum(-1) - 1 is the place "
+            "of the last real token, [batch] (so is lesson 10's last_token). Then "
+            "rewards[torch.arange(batch), last] += scores.",
         ),
         then="The training with the penalty below runs on your function.",
     ),
@@ -609,7 +671,7 @@ EXERCISES = [
         name="best_policy",
         lesson="11",
         minutes=8,
-        difficulty=2,
+        difficulty=3,
         reference=best_policy,
         check=compare(
             best_policy,
@@ -618,14 +680,15 @@ EXERCISES = [
             else_="It should be reference * exp(reward / beta), divided by its sum.",
             extremes=[
                 (
-                    "At beta = 0.01 exp(reward / beta) overflows. Stay with logarithms: log reference + "
+                    "At a small beta exp(reward / beta) overflows. Stay with logarithms: log reference + "
                     "reward / beta, then softmax.",
-                    [(torch.tensor([0.5, 0.3, 0.15, 0.05]), torch.tensor([0.0, 1.0, -0.5, 2.0]), 0.01)],
+                    [(_FOUR, torch.tensor([0.0, 1.0, -0.5, 2.0]), beta) for beta in (0.01, 0.001)],
                 )
             ],
         ),
         wrong=[
             (_tilted, "overflows"),
+            (_tilted_in_double, "overflows"),
             (lambda reference, reward, beta: reference.flip(0), "divided by its sum"),
         ],
         right=[_from_the_best, _with_logsumexp],

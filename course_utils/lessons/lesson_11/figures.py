@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from course_utils import plots
@@ -17,8 +18,9 @@ def over_iterations(
     title: str,
     names: Sequence[str] = tuple(PANELS),
 ) -> None:
-    """A panel for each of proxy, gold and KL; for each name the mean over its runs and their range."""
-    fig, axes = plots.figure(title, "iteration", "", columns=len(names))
+    """A panel for each of proxy, gold and KL; for each name the mean over its runs, and each run thin."""
+    fig, axes = plt.subplots(1, len(names), figsize=(plots.WIDTH, 2.9))
+    plots.entitle(fig, title)
     for ax, key in zip(axes, names, strict=True):
         for number, (name, runs) in enumerate(series.items()):
             values = [[rows[step][key] for rows in runs] for step in range(len(runs[0]))]
@@ -26,13 +28,8 @@ def over_iterations(
             means = [sum(each) / len(each) for each in values]
             ax.plot(steps, means, "-o", markersize=3, color=COLOURS[number], label=name)
             if len(runs) > 1:
-                ax.fill_between(
-                    steps,
-                    *zip(*((min(e), max(e)) for e in values), strict=True),
-                    color=COLOURS[number],
-                    alpha=0.2,
-                )
-        ax.set_ylabel(PANELS[key])
+                ax.plot(steps, values, color=COLOURS[number], linewidth=0.6, alpha=0.35)
+        ax.set(xlabel="iteration", ylabel=PANELS[key])
     if len(series) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, ncols=len(series), loc="outside lower center")
