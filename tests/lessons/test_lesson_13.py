@@ -27,9 +27,8 @@ def bound():
     return headline.constant("at_most")
 
 
-def test_the_headline_refuses_random_labels_and_no_training(bound):
+def test_the_headline_refuses_no_training(bound):
     assert all(run[f"training_{experiments.STEPS}_loss"] < bound for run in runs_of("dpo"))
-    assert all(run["held_loss"] > bound for run in runs_of("dpo_labels"))
     assert math.log(2) > bound
 
 

@@ -22,7 +22,7 @@ def sums(model, script, pairs):
     return reference_log_probs(model, suspects.scored_by(script, pairs), suspects.PAD)[:, 0]
 
 
-@pytest.mark.parametrize(("name", "fault"), [("A", "prompt too"), ("B", "sound"), ("C", "end not")])
+@pytest.mark.parametrize(("name", "fault"), suspects.VERDICTS.items())
 def test_each_script_has_its_fault(start, pairs, name, fault):
     answers = sums(start, suspects.answer_scored, pairs)
     prompts = sums(start, suspects.everything_scored, pairs) - answers

@@ -22,6 +22,13 @@ def _scored_batches():
     return [(torch.randn(3, 6, 5), labels), (3 * torch.randn(2, 8, 7) - 4, longer)]
 
 
+def _long_answers():
+    """Two answers of some sixty tokens, whose probabilities fp32 cannot hold."""
+    labels = torch.randint(0, 8, (2, 64))
+    labels[0, :4], labels[1, :6] = -100, -100
+    return [(3 * torch.randn(2, 64, 8), labels)]
+
+
 def _gathered(logits, labels):
     targets = labels[:, 1:]
     chosen = logits[:, :-1].log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
@@ -60,6 +67,11 @@ def _labels_in_place(logits, labels):
     right = answer_log_probs(logits, labels)
     labels.clamp_(min=0)
     return right
+
+
+def _log_of_product(logits, labels):
+    chosen, scored = _gathered(logits, labels)
+    return (chosen * scored).exp().prod(1).log()
 
 
 def _by_cross_entropy(logits, labels):
@@ -121,6 +133,10 @@ ANSWER_MISTAKES = [
         _answer(lambda chosen, scored: chosen * scored),
     ),
 ]
+PRODUCT = (
+    "The product of many probabilities underflows in fp32, and its logarithm is -inf. Add the logarithms up "
+    "instead."
+)
 
 
 def _pairs(count, mean, beta):
@@ -402,18 +418,37 @@ def _step_by_step(model):
 
 
 def _scored_rows():
-    """One case a verdict, of 3 to 5 rows, with the rounding of two forward passes."""
+    """Cases of 3 to 6 rows, rounded as forward passes are; also with certain prompts, and with small ends."""
 
-    def case(rows, share_of_prompts, share_of_ends):
-        answers, prompts, ends = (
-            -60 * torch.rand(rows) - 5,
-            -40 * torch.rand(rows) - 2,
-            -2 * torch.rand(rows) - 0.1,
-        )
-        theirs = answers + share_of_prompts * prompts - share_of_ends * ends
-        return theirs + 1e-3 * torch.rand(rows), answers, prompts, ends
+    def case(answers, prompts, ends, *, of_prompts=0, of_ends=0):
+        theirs = answers + of_prompts * prompts - of_ends * ends
+        return theirs + 1e-3 * torch.rand(len(theirs)), answers, prompts, ends
 
-    return [case(3, 0, 0), case(4, 1, 0), case(5, 0, 1)]
+    def drawn(rows):
+        return -60 * torch.rand(rows) - 5, -40 * torch.rand(rows) - 2, -2 * torch.rand(rows) - 0.1
+
+    answers, prompts, ends = drawn(6)
+    prompts[[0, -1]] = -1e-3  # certain prompts
+    nearly_certain = torch.tensor([-0.02, -0.03, -0.04, -0.02])
+    return [
+        case(*drawn(3)),
+        case(*drawn(4), of_prompts=1),
+        case(*drawn(5), of_ends=1),
+        case(answers, prompts, ends, of_prompts=1),
+        case(*drawn(4)[:2], nearly_certain, of_ends=1),
+    ]
+
+
+def _by_sign(room, rows):
+    """A scored_fault that looks at the sign of the differences in some rows, and takes `room` for zero."""
+
+    def by_sign(theirs, answers, prompts, ends):
+        difference = (theirs - answers)[rows]
+        if difference.abs().max() < room:
+            return "sound"
+        return "prompt too" if difference.sum() < 0 else "end not"
+
+    return by_sign
 
 
 def _exchanged(*verdicts):
@@ -440,6 +475,16 @@ SCORED_MISTAKES = [
         ),
     ),
     ("This finds every script sound.", lambda *arguments: "sound"),
+    (
+        "This looks at one row alone, and the prompt or the end of a row may be almost certain. Compare all "
+        "rows.",
+        _by_sign(0.01, slice(1)),
+    ),
+    (
+        "Differences of some hundredths are taken for rounding here. An end that is nearly certain has a "
+        "log-probability of that size: what agrees within 0.01 is the same.",
+        _by_sign(0.05, slice(None)),
+    ),
 ]
 
 
@@ -456,8 +501,10 @@ EXERCISES = [
             ANSWER_MISTAKES,
             else_="Each row is the sum of its answer's log-probabilities.",
             gradient=("logits",),
+            extremes=[(PRODUCT, _long_answers)],
         ),
         wrong=[
+            (_log_of_product, "product of many probabilities underflows"),
             (_labels_in_place, "changes its argument labels in place"),
             (lambda logits, labels: answer_log_probs(logits.detach(), labels), "has no graph"),
             (lambda logits, labels: answer_log_probs(logits, labels) + 1, "The result[0] should be"),
@@ -540,10 +587,13 @@ EXERCISES = [
         reference=scored_fault,
         check=compare(scored_fault, _scored_rows, SCORED_MISTAKES),
         wrong=[
+            (_by_sign(0.01, slice(-1, None)), "one row alone"),
+            (_by_sign(0.05, slice(1)), "one row alone"),
             (lambda theirs, answers, prompts, ends: "wrong", "and is 'wrong'"),
             (lambda theirs, answers, prompts, ends: None, "Is there a return"),
         ],
         right=[
+            _by_sign(0.01, slice(None)),
             lambda theirs, answers, prompts, ends: (
                 "sound"
                 if torch.allclose(theirs, answers, rtol=0, atol=1e-2)

@@ -28,6 +28,7 @@ def end_not_scored(example):
 
 
 SCRIPTS = {"A": everything_scored, "B": answer_scored, "C": end_not_scored}
+VERDICTS = {"A": "prompt too", "B": "sound", "C": "end not"}
 
 
 def scored_by(script, pairs):
