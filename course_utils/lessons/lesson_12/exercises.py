@@ -646,16 +646,16 @@ RATIO_MISTAKES = [
         ),
     ),
     ("Two forward passes round differently: a ratio within 0.001 of 1 counts as 1.", _within(1e-4)),
+    (
+        "The spread is 0 where all ratios are alike, and they may all be 1.2. Look at the largest difference "
+        "from 1.",
+        _within(1e-3, lambda ratios: ratios.std()),
+    ),
     ("The threshold is too wide: only what is within 0.001 of 1 counts as 1.", _within(0.1)),
     ("The threshold is too wide: only what is within 0.001 of 1 counts as 1.", _within(0.01)),
     (
         "The mean hides a single token that has moved. Look at the largest difference from 1.",
         _within(1e-3, lambda ratios: (ratios - 1).abs().mean()),
-    ),
-    (
-        "The spread is 0 where all ratios are alike, and they may all be 1.2. Look at the largest difference "
-        "from 1.",
-        _within(1e-3, lambda ratios: ratios.std()),
     ),
     (
         "The mean hides it: ratios above and below 1 cancel. Look at the largest difference from 1.",
