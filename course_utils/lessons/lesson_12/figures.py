@@ -49,7 +49,7 @@ def gauges(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
     settings: {name: runs of experiments.followed_ppo}.
     """
     fig, axes = figure(title, "iteration", "", columns=len(GAUGES))
-    fig.set_size_inches(WIDTH, 6.6)
+    fig.set_size_inches(WIDTH, 5.7)
     for ax, (name, label) in zip(axes, GAUGES.items(), strict=True):
         series = {
             setting: {i: [run[f"{name}_{i}"] for run in runs] for i in iterations_of(runs[0], name)}
