@@ -96,7 +96,7 @@ def paths(
         ax.set_xscale("function", functions=(lambda kl: np.sqrt(np.maximum(kl, 0)), np.square))
         ax.set_xlim(left=0)
         ax.set_xticks([kl for kl in KL_TICKS if kl <= ax.get_xlim()[1]])
-    axes[1].legend(loc="upper right", fontsize=8)
+    axes[1].legend(loc="upper right", fontsize=7.5, handlelength=1.2, borderaxespad=0)
 
 
 def credited(tokens: Sequence[str], changes: Sequence[float], title: str) -> None:
