@@ -22,7 +22,7 @@ def moved():
     return policy, ppo.experience(policy, reference, suspects.even_tokens, batch, 0.0, SETTINGS)[0]
 
 
-@pytest.mark.parametrize(("name", "fault"), [("A", "itself"), ("B", "sound"), ("C", "reference")])
+@pytest.mark.parametrize(("name", "fault"), suspects.VERDICTS.items())
 def test_each_update_has_its_fault(moved, name, fault):
     policy, batch = moved
     before = [p.clone() for p in policy.parameters()]

@@ -79,6 +79,11 @@ REINFORCE_MISTAKES = [
         _reinforce(lambda log_prob, advantages: -(advantages * log_prob).sum()),
     ),
     (
+        "This is n / (n - 1) times too large: the baseline leaves the answer out, or the sum is divided "
+        "by n - 1. Here the baseline is the mean of all returns, and the mean is over all answers.",
+        _reinforce(lambda log_prob, advantages: -(advantages * log_prob).sum() / (len(log_prob) - 1)),
+    ),
+    (
         "This weighs with the probability of the answer. The samples weigh already: likely answers come "
         "often. Take the logarithm.",
         _reinforce(lambda log_prob, advantages: -(advantages * log_prob.exp()).mean()),
@@ -589,7 +594,7 @@ LEFT_OUT_MISTAKES = [
 
 
 def _ratios():
-    """Ratios of three updates of each kind, with the rounding of two forward passes."""
+    """Ratios of updates of each kind, some near the threshold, with the rounding of two forward passes."""
 
     def ones():
         return 1 + 1e-5 * torch.randn(50)
@@ -599,6 +604,9 @@ def _ratios():
 
     above, below = ones(), ones()
     above[7], below[3] = 1.3, 0.7  # one token alone
+    rare = 1 + 1e-5 * torch.randn(500)
+    rare[40] = 1.02
+    near, beyond, all_alike = (torch.full((50,), ratio) for ratio in (1.0005, 1.005, 1.2))
     return [
         (ones(), moved()),
         (moved(), moved()),
@@ -607,7 +615,18 @@ def _ratios():
         (below, moved()),
         (ones(), above),
         (ones(), below),
+        (near, moved()),
+        (ones(), near),
+        *((far, moved()) for far in (beyond, all_alike, rare)),
+        *((ones(), far) for far in (beyond, all_alike, rare)),
     ]
+
+
+def _within(threshold, size=lambda ratios: (ratios - 1).abs().max()):
+    """A wrong ratio_fault, which takes ratios for 1 where their `size` is below a threshold."""
+    return lambda before, after: (
+        "reference" if size(before) > threshold else "itself" if size(after) < threshold else "sound"
+    )
 
 
 RATIO_MISTAKES = [
@@ -625,6 +644,18 @@ RATIO_MISTAKES = [
         lambda before, after: (
             "reference" if (before != 1).any() else "itself" if (after == 1).all() else "sound"
         ),
+    ),
+    ("Two forward passes round differently: a ratio within 0.001 of 1 counts as 1.", _within(1e-4)),
+    (
+        "The spread is 0 where all ratios are alike, and they may all be 1.2. Look at the largest difference "
+        "from 1.",
+        _within(1e-3, lambda ratios: ratios.std()),
+    ),
+    ("The threshold is too wide: only what is within 0.001 of 1 counts as 1.", _within(0.1)),
+    ("The threshold is too wide: only what is within 0.001 of 1 counts as 1.", _within(0.01)),
+    (
+        "The mean hides a single token that has moved. Look at the largest difference from 1.",
+        _within(1e-3, lambda ratios: (ratios - 1).abs().mean()),
     ),
     (
         "The mean hides it: ratios above and below 1 cancel. Look at the largest difference from 1.",

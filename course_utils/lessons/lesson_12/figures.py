@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from course_utils.lessons.lesson_12.experiments import iterations_of
 from course_utils.lessons.lesson_12.over_kl import mean_path
-from course_utils.plots import COLOURS, WIDTH, bands, coloured_text, entitle, figure, smooth
+from course_utils.plots import COLOURS, WIDTH, bands, coloured_text, entitle, figure
 
 SCORE_LABELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL (nats per answer)"}
 
@@ -20,7 +20,7 @@ SCORE_LABELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL
 def over_iterations(
     diary: Sequence[Mapping[str, float]], rows: Sequence[Mapping[str, float]], title: str
 ) -> None:
-    """Proxy, gold score and KL of the answers sampled in each iteration, pale, and smoothed.
+    """Proxy, gold score and KL of the answers sampled in each iteration.
 
     diary: what judging.watched_reward kept. rows: what train_ppo returned.
     """
@@ -28,9 +28,7 @@ def over_iterations(
     entitle(fig, title)
     for ax, (name, kept) in zip(axes, {"proxy": diary, "gold": diary, "kl": rows}.items(), strict=True):
         values = [each[name] for each in kept]
-        steps = range(1, len(values) + 1)
-        ax.plot(steps, values, color=COLOURS[0], alpha=0.3)
-        ax.plot(steps, smooth(values, 0.2), color=COLOURS[0], label=f"{SCORE_LABELS[name]}, smoothed")
+        ax.plot(range(1, len(values) + 1), values, "-o", markersize=3, label=SCORE_LABELS[name])
         ax.set(title=SCORE_LABELS[name], xlabel="iteration")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
@@ -51,7 +49,7 @@ def gauges(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
     settings: {name: runs of experiments.followed_ppo}.
     """
     fig, axes = figure(title, "iteration", "", columns=len(GAUGES))
-    fig.set_size_inches(WIDTH, 6.6)
+    fig.set_size_inches(WIDTH, 5.7)
     for ax, (name, label) in zip(axes, GAUGES.items(), strict=True):
         series = {
             setting: {i: [run[f"{name}_{i}"] for run in runs] for i in iterations_of(runs[0], name)}
@@ -81,7 +79,7 @@ def paths(
             for run in runs:
                 seen = iterations_of(run)
                 kl, values = ([run[f"{key}_{i}"] for i in seen] for key in ("kl", score))
-                ax.plot(kl, values, color=colour, alpha=0.25, linewidth=0.9)
+                ax.plot(kl, values, color=colour, alpha=0.4, linewidth=0.9)
             ax.plot(
                 mean_path(runs, "kl"), mean_path(runs, score), "-o", color=colour, markersize=4, label=name
             )
@@ -98,7 +96,7 @@ def paths(
         ax.set_xscale("function", functions=(lambda kl: np.sqrt(np.maximum(kl, 0)), np.square))
         ax.set_xlim(left=0)
         ax.set_xticks([kl for kl in KL_TICKS if kl <= ax.get_xlim()[1]])
-    axes[1].legend(frameon=True, framealpha=0.85, edgecolor="none")
+    axes[1].legend(loc="upper right", fontsize=7.5, handlelength=1.2, borderaxespad=0)
 
 
 def credited(tokens: Sequence[str], changes: Sequence[float], title: str) -> None:

@@ -29,6 +29,7 @@ def against_itself(policy, optimizer, batch, rng, settings):
 
 
 UPDATES = {"A": against_itself, "B": ppo.update, "C": against_the_reference}
+VERDICTS = {"A": "itself", "B": "sound", "C": "reference"}
 
 
 def ratio_fault(before, after):
