@@ -13,7 +13,8 @@ from course_utils.commands import grade_cell as cell
 from course_utils.commands.grade_page import grade_page
 
 CLIPPED = find("clipped_policy_loss")
-FOUR = ["per_token_rewards", "gae", "clipped_policy_loss", "leave_one_out_advantages"]  # lesson 12's
+FOUR = ["per_token_rewards", "gae", "clipped_policy_loss", "leave_one_out_advantages"]
+SIX = ["reinforce_loss", *FOUR[:3], "ratio_fault", FOUR[3]]  # lesson 12's
 STUB = "def per_token_rewards(scores, log_probs, reference_log_probs, mask, beta):\n    ..."
 
 
@@ -77,9 +78,12 @@ def test_each_status_in_one_notebook_of_a_lesson_that_was_renamed(tmp_path):
         answer("gae"),
     )
     rows = grading.grade_notebook(path, tmp_path)
-    assert [row["exercise"] for row in rows] == FOUR
-    assert [row["status"] for row in rows] == ["not attempted", "passed", "mistake", "not attempted"]
-    assert rows[2]["message"] and "check.leave_one_out_advantages" in rows[3]["message"]
+    by_name = {row["exercise"]: row for row in rows}
+    assert list(by_name) == SIX
+    statuses = ["not attempted", "not attempted", "passed", "mistake", "not attempted", "not attempted"]
+    assert [row["status"] for row in rows] == statuses
+    assert by_name["clipped_policy_loss"]["message"]
+    assert "check.leave_one_out_advantages" in by_name["leave_one_out_advantages"]["message"]
     assert {(row["file"], row["learner"], row["lesson"]) for row in rows} == {(str(path), "ada", "12")}
 
 
