@@ -128,10 +128,18 @@ def public_definitions() -> dict[str, dict[str, str]]:
     return found
 
 
-SAME_MEANING = {"main", "EXERCISES", "save_adapter"}  # a command's entry; a lesson's exercises; two writers
+SAME_MEANING = {  # a command's entry; a lesson's exercises; two writers; the loss plain and with centring
+    "main",
+    "EXERCISES",
+    "save_adapter",
+    "bradley_terry_loss",
+}
 LATER = {
     "answer_loss",
+    "encoded",
+    "followed",
     "judged",
+    "measured",
     "tune",
     "tuned",
 }  # stored runs hash them: renamed when these are computed next

@@ -10,7 +10,7 @@ from helpers import draws_of, feed, tiny_model
 from course_utils.checks import claims
 from course_utils.data import Example
 from course_utils.lessons.lesson_10 import suspects, tricks
-from course_utils.lessons.lesson_10.parts import bradley_terry_loss, pair_batches, share_right
+from course_utils.lessons.lesson_10.parts import bradley_terry_loss, endless_pairs, share_right
 from course_utils.methods import reward
 from course_utils.notebook_files import lessons, read_notebook
 from course_utils.preferences import Pair
@@ -56,7 +56,7 @@ def test_the_lessons_training_is_the_packages(pairs, stored):
     reward.fit(theirs, pairs, pad_id=0, steps=6, seed=3)
     given = reward.prepare_pairs(ours, pairs, 0) if stored else pairs
     options = {"lr": reward.LEARNING_RATE, "loss_fn": loss, "seed": 3}
-    train(ours, pair_batches(given, 0, 3), steps=6, **options)
+    train(ours, endless_pairs(given, 0, 3), steps=6, **options)
     reward.centre(ours, given[:100], 0)
     examples = [example for pair in pairs for example in pair]
     scores = reward.scores(theirs, examples, 0)

@@ -156,7 +156,7 @@ def test_stored_claims_have_their_controls_on_the_other_side():
 def test_a_figure_has_a_mean_for_each_setting_and_a_line_a_run_where_runs_are_many():
     one = [{"proxy": 0.1 * step, "gold": 0.5, "kl": step} for step in range(4)]
     other = [{"proxy": 0.1 * step, "gold": 0.5, "kl": 3 * step} for step in range(4)]
-    figures.over_iterations({"one": [one], "many": [one, other]}, "title")
+    figures.runs_over_iterations({"one": [one], "many": [one, other]}, "title")
     axes = plt.gcf().axes
     assert [len(ax.lines) for ax in axes] == [4, 4, 4]
     assert [line.get_ydata()[-1] for line in axes[2].lines] == [3, 6, 3, 9]

@@ -33,7 +33,7 @@ def share_right(
     return right.mean().item(), low, high
 
 
-def pair_batches(pairs, pad_id: int, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+def endless_pairs(pairs, pad_id: int, seed: int) -> Iterator[dict[str, torch.Tensor]]:
     """Shuffled batches without end, of pairs as reward.prepare_pairs leaves them, the chosen rows first."""
     if isinstance(pairs[0][0], torch.Tensor):
         return shuffled_batches(pairs, BATCH, seed, collate_states, lambda pair: max(map(len, pair)))

@@ -13,7 +13,7 @@ from course_utils.plots import COLOURS, figure
 PANELS = {"proxy": "proxy (reward model)", "gold": "gold score (judge)", "kl": "KL (nats per answer)"}
 
 
-def over_iterations(
+def runs_over_iterations(
     series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
     title: str,
     names: Sequence[str] = tuple(PANELS),

@@ -42,7 +42,7 @@ def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
         ax.set_yscale("symlog", linthresh=1)
 
 
-def losses(sft, preferences=None) -> None:
+def loss_curves(sft, preferences=None) -> None:
     """Draw the losses of SFT, and beside them those of DPO where there is one."""
     stages = {"SFT": (sft, "token"), "DPO": (preferences, "pair")}
     stages = {name: stage for name, stage in stages.items() if stage[0] is not None}
