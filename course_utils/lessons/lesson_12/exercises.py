@@ -830,7 +830,14 @@ EXERCISES = [
                 else "itself"
                 if torch.allclose(after, torch.ones_like(after), atol=1e-3)
                 else "sound"
-            )
+            ),
+            lambda before, after: (
+                "reference"
+                if any(abs(ratio - 1) > 1e-3 for ratio in before.tolist())
+                else "itself"
+                if all(abs(ratio - 1) < 1e-3 for ratio in after.tolist())
+                else "sound"
+            ),
         ],
         hints=(
             "What should the ratio be before the first step, when the policy still is the one that sampled? "
