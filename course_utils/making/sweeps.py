@@ -74,7 +74,11 @@ def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
 
 
 def _deviation_of_seeds(rows, key):
-    """Standard deviation of a number around the mean of its point; 0 where every point has one seed."""
+    """Standard deviation of a number around the mean of its point; 0 where every point has one seed.
+
+    A run that was shorter than others lacks their later numbers.
+    """
+    rows = [row for row in rows if key in row["result"]]
     points: dict[str, list[float]] = {}
     for row in rows:
         points.setdefault(_key(row["point"], None), []).append(row["result"][key])

@@ -89,6 +89,22 @@ def test_the_early_numbers_of_a_sampled_run_allow_the_tolerance_only(monkeypatch
         assert [fault.split(":")[0] for fault in faults] == faulty
 
 
+def test_a_sampled_run_that_is_longer_than_another_points_is_compared_in_all_its_numbers(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(stored_runs, "SWEEPS", {})
+    shift = {"": 0.0}
+
+    @stored_runs.sweep("toy", points=[{"steps": 1}, {"steps": 2}], seeds=(0, 1, 2), sampled=True)
+    def run(point, seed):
+        return {f"gold_{step}": 1 + 0.01 * seed + shift[""] for step in range(1, point["steps"] + 1)}
+
+    sweeps.run_sweep("toy", tmp_path)
+    for shift[""], faulty in [(0.0, []), (0.3, ["gold_1", "gold_2"])]:
+        faults = sweeps.recompute_point("toy", 4, tmp_path)
+        assert [fault.split(":")[0] for fault in faults] == faulty
+
+
 def test_what_is_missing_is_named(toy, tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"toy\.json is missing .*make it with: python -m course_utils sweeps toy"
