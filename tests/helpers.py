@@ -12,8 +12,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from course_utils.chatml import add_chat_tokens
 from course_utils.checks import claims
 from course_utils.checks.exercises import exercises_of, find_fault
+from course_utils.methods.reward import from_language_model
 from course_utils.models import untrained_gpt2
 from course_utils.notebook_files import lessons
 
@@ -78,6 +80,17 @@ def tiny_llama(seed=0, attention_bias=False, vocab_size=64):
         pad_token_id=0,
     )
     return LlamaForCausalLM(config).eval()
+
+
+def small_policy_parts():
+    """experiments.policy_parts of lesson 12, of a small model: three prompts, two of them held out."""
+    tokenizer = tiny_tokenizer()
+    model = tiny_model(vocab_size=len(tokenizer))
+    add_chat_tokens(model, tokenizer)
+    judge = from_language_model(model).requires_grad_(False)
+    torch.nn.init.normal_(judge.head.weight)
+    prompts = [[{"role": "user", "content": text}] for text in ("a cat", "Is the mat in Paris?", "sat")]
+    return None, model.requires_grad_(False), tokenizer, judge, prompts, prompts[:2]
 
 
 def known(keep_mb, use_mb):

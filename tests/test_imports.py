@@ -139,7 +139,6 @@ LATER = {
     "encoded",
     "followed",
     "judged",
-    "measured",
     "tune",
     "tuned",
 }  # stored runs hash them: renamed when these are computed next

@@ -1,16 +1,13 @@
 """What the lessons draw from the stored runs, on runs made up for the test."""
 
 import pytest
-import torch
-from helpers import tiny_model, tiny_tokenizer
+from helpers import small_policy_parts
 
 from course_utils import code_hash, stored_runs
-from course_utils.chatml import add_chat_tokens
 from course_utils.data import DATA
 from course_utils.lessons.lesson_12 import experiments, judging
 from course_utils.lessons.lesson_12.experiments import CHOICES
 from course_utils.methods import rollouts
-from course_utils.methods.reward import from_language_model
 
 
 def stored(monkeypatch, rows):
@@ -66,13 +63,7 @@ def test_methods_are_grouped_by_setting_from_near_to_far(monkeypatch):
 @pytest.fixture
 def small_parts(monkeypatch):
     """experiments.policy_parts of a small model, answers of five tokens; the prompts."""
-    tokenizer = tiny_tokenizer()
-    model = tiny_model(vocab_size=len(tokenizer))
-    add_chat_tokens(model, tokenizer)
-    judge = from_language_model(model).requires_grad_(False)
-    torch.nn.init.normal_(judge.head.weight)
-    prompts = [[{"role": "user", "content": text}] for text in ("a cat", "Is the mat in Paris?", "sat")]
-    parts = (None, model.requires_grad_(False), tokenizer, judge, prompts, prompts[:2])
+    parts = small_policy_parts()
     monkeypatch.setattr(experiments, "policy_parts", lambda: parts)
     sampling_of = rollouts.sampling_of
 
@@ -81,7 +72,7 @@ def small_parts(monkeypatch):
 
     monkeypatch.setattr(rollouts, "sampling_of", short)
     monkeypatch.setattr(judging, "sampling_of", short)
-    return prompts[:2]
+    return parts[-1]
 
 
 def test_a_run_is_followed_on_the_held_out_prompts_and_not_disturbed(small_parts):

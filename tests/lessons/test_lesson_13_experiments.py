@@ -1,17 +1,14 @@
 """The stored runs of DPO at the size of a test: which pairs, what is measured, what the controls do."""
 
 import pytest
-import torch
-from helpers import tiny_model, tiny_tokenizer
+from helpers import small_policy_parts
 
 from course_utils import artifacts, code_hash
-from course_utils.chatml import add_chat_tokens
 from course_utils.data import DATA
 from course_utils.lessons.lesson_12 import experiments as of_ppo
 from course_utils.lessons.lesson_12 import judging
 from course_utils.lessons.lesson_13 import experiments, splits
 from course_utils.methods import rollouts
-from course_utils.methods.reward import from_language_model
 from course_utils.preferences import Pair, Preferences, load_preferences, request
 
 WORDS = ("a cat", "Paris", "the mat", "helpful", "France", "the capital", "You", "a mat sat")
@@ -26,13 +23,7 @@ def told(prompt, count):
 @pytest.fixture
 def small(monkeypatch):
     """The experiments on a small model, 16 pairs, four steps; experiments.encoded forgets afterwards."""
-    tokenizer = tiny_tokenizer()
-    model = tiny_model(vocab_size=len(tokenizer))
-    add_chat_tokens(model, tokenizer)
-    judge = from_language_model(model).requires_grad_(False)
-    torch.nn.init.normal_(judge.head.weight)
-    prompts = [[{"role": "user", "content": text}] for text in ("a cat", "Is the mat in Paris?", "sat")]
-    parts = (None, model.requires_grad_(False), tokenizer, judge, prompts, prompts[:2])
+    parts = small_policy_parts()
     train = [pair for prompt in WORDS for pair in told(prompt, 4)]
     pairs = Preferences(train, [*told("one", 4), *told("two", 3), *told("few", 2)], told("three", 5))
     monkeypatch.setattr(artifacts, "preference_pairs", lambda session: pairs)

@@ -226,14 +226,6 @@ def best_of_n(point: dict, seed: int) -> dict:
     return result
 
 
-def measured(policy, seed):
-    """evaluate_policy on an answer to each held-out prompt."""
-    from course_utils.lessons.lesson_12.judging import evaluate_policy
-
-    _, model, tokenizer, judge, _, prompts = policy_parts()
-    return evaluate_policy(policy, model, judge, tokenizer, prompts, seed=seed)[0]
-
-
 def by_method(names=("PPO", "DPO", "best of n")):
     """The stored runs for figures.over_distance: {method: points}, a point being the runs of one setting."""
     from course_utils.stored_runs import load_sweep
