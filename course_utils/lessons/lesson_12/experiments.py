@@ -87,7 +87,7 @@ def ppo_parts(point: dict, seed: int) -> dict:
 
 @sweep(
     "group_methods",
-    points=[{"method": m, "lr": 4 * LR} for m in ("rloo", "grpo")],
+    points=[{"method": m, "lr": times * LR} for times in (2, 4) for m in ("rloo", "grpo")],
     seeds=range(3),
     sampled=True,
     early=BEFORE_TRAINING,
