@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 
 import pytest
@@ -32,9 +33,18 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(trylast=True)  # what is left out by markers is gone then
 def pytest_collection_modifyitems(config, items):
+    """Files with long tests come first, so that no worker waits at the end for another's long file."""
     if config.getoption("shuffle") is not None:
         random.Random(config.getoption("shuffle")).shuffle(items)
+        return
+    long = {
+        item.path
+        for item in items
+        if item.path.suffix == ".ipynb" or any(map(item.get_closest_marker, ("slow", "notebook", "browser")))
+    }
+    items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_configure(config):
@@ -45,6 +55,16 @@ def pytest_configure(config):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     if config.getoption("nbval"):
         import matplotlib.font_manager  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def no_shell_is_left():
+    """A test that made an IPython in this process, by itself or by a library, leaves none to the next."""
+    yield
+    if "IPython.core.interactiveshell" in sys.modules:
+        from IPython.core.interactiveshell import InteractiveShell
+
+        InteractiveShell.clear_instance()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from course_utils.home import ROOT
 
-WORKERS = ["-n", "2", "--dist", "loadfile"]
+WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # the order of tests/conftest.py
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg"]
 QUICK = "not notebook and not browser and not seeds and not slow and not faults and not colab"
 NEEDED = ("pytest", "xdist", "pytest_timeout", "nbval")
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] = ()) -> int:
     if len(options) < len(argv):
         command = ["tests", "-m", QUICK, *WORKERS, *options]
     else:
-        command = ["tests", "notebooks", *NBVAL, *WORKERS, *options]
+        command = ["tests", "notebooks", *NBVAL, *WORKERS, "--durations=10", *options]
     environment = {"PYTHONUTF8": "1", **os.environ}  # files are UTF-8 on every system
     done = subprocess.run([sys.executable, "-m", "pytest", *command], cwd=ROOT, env=environment)
     return done.returncode

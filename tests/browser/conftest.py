@@ -208,7 +208,9 @@ class Notebook:
         """Type a new source into a cell, press Shift-Enter, and wait until it has run."""
         self.page.evaluate(
             """index => {
-            window.jupyterapp.shell.currentWidget.content.model.cells.get(index).executionCount = null;
+            const content = window.jupyterapp.shell.currentWidget.content;
+            content.model.cells.get(index).executionCount = null;
+            content.widgets[index].inputHidden = false;
         }""",
             index,
         )

@@ -41,6 +41,9 @@ def test_gauges_are_means_with_bands_a_panel_each():
     assert list(kl.lines[0].get_xdata()) == [0, 2, 4] and list(kl.lines[0].get_ydata()) == [0, 4, 9]
     assert list(length.lines[0].get_xdata()) == [1, 2, 3, 4]
     assert length.lines[0].get_ydata() == pytest.approx([10.5, 20.5, 30.5, 40.5])
+    assert all(ax.get_legend() is None for ax in axes)
+    [legend] = plt.gcf().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["β = 0", "β = 0.1"]
     assert length.collections[0].get_datalim(length.transData).intervaly == pytest.approx([10, 41])
     plt.close("all")
 
@@ -56,7 +59,9 @@ def test_paths_are_the_mean_of_the_seeds_over_the_kl():
         assert list(first.get_xdata()) == [0, 4, 9] and list(second.get_xdata()) == [0, 6, 11]
         assert list(mean.get_xdata()) == [0, 5, 10] and mean.get_ydata() == pytest.approx(means)
         assert list(point.get_ydata()) == [mark]
-    assert [text.get_text() for text in plt.gcf().axes[1].get_legend().get_texts()] == ["PPO", "best of n"]
+    assert all(ax.get_legend() is None for ax in plt.gcf().axes)
+    [legend] = plt.gcf().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["PPO", "best of n"]
     plt.close("all")
 
 
@@ -65,21 +70,4 @@ def test_tokens_are_coloured_by_sign_and_size():
     faces = [box.get_facecolor() for box in plt.gca().patches]
     assert faces[0] == pytest.approx(to_rgba(COLOURS[0], 0.7))
     assert faces[1] == pytest.approx(to_rgba(COLOURS[1], 0.35)) and faces[2][3] == 0
-    plt.close("all")
-
-
-def test_means_runs_and_marks_stand_at_the_root_of_the_kl():
-    points = [
-        [{"kl": 4.0, "proxy": 1.0, "gold": 0.2}, {"kl": 16.0, "proxy": 3.0, "gold": 0.4}],
-        [{"kl": 25.0, "proxy": 5.0, "gold": 0.1}],
-    ]
-    figures.over_distance({"PPO": points}, "title", {"this run": {"kl": -0.1, "proxy": 0.0, "gold": 0.3}})
-    for ax, means, runs, mark in zip(
-        plt.gcf().axes, ([2.0, 5.0], [0.3, 0.1]), ([1, 3, 5], [0.2, 0.4, 0.1]), (0.0, 0.3), strict=True
-    ):
-        line, dots, star = ax.lines
-        assert line.get_xdata() == pytest.approx([3.0, 5.0]) and line.get_ydata() == pytest.approx(means)
-        assert list(dots.get_xdata()) == [2.0, 4.0, 5.0] and dots.get_ydata() == pytest.approx(runs)
-        assert list(star.get_xdata()) == [0.0] and list(star.get_ydata()) == [mark]
-    assert [text.get_text() for text in plt.gcf().axes[1].get_legend().get_texts()] == ["PPO", "this run"]
     plt.close("all")

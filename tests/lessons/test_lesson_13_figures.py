@@ -5,7 +5,7 @@ import pytest
 
 from course_utils.lessons.lesson_13 import figures
 from course_utils.lessons.lesson_13.experiments import PART, STEPS
-from course_utils.plots import INK
+from course_utils.plots import COLOURS, INK
 
 
 def run(shift=0.0):
@@ -39,19 +39,20 @@ def test_a_training_is_shown_by_the_loss_of_new_batches_and_both_rewards():
 
 def test_the_names_of_many_settings_stand_below_the_panels_and_ppo_is_grey():
     path = {"kl_0": 0.0, "kl_2": 4.0, "proxy_0": 0.0, "proxy_2": 1.0, "gold_0": 0.2, "gold_2": 0.3}
-    further = path | {"kl_2": 9.0}
+    further, methods = path | {"kl_2": 9.0}, ["DPO", "larger beta", "means", "IPO", "SimPO"]
     figures.relatives(
-        {"DPO": [path, path], "IPO": [path], "PPO": [further, further]},
+        {**{name: [path, path] for name in methods}, "PPO": [further, further]},
         "title",
         {"best of n": [{"kl": 1.0, "proxy": 1.0, "gold": 0.4}]},
     )
     fig = plt.gcf()
     assert all(ax.get_legend() is None for ax in fig.axes)
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["DPO", "IPO", "best of n", "PPO"]
+    [legend] = fig.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*methods, "best of n", "PPO"]
     for ax in fig.axes:
         [line] = [line for line in ax.lines if list(line.get_xdata()) == [0.0, 9.0]]
         assert (line.get_color(), line.get_linestyle()) == (INK, "--")
         assert ax.get_xlim()[1] > 9.0
         colours = [line.get_color() for line in ax.lines if not line.get_label().startswith("_")]
-        assert len(set(colours)) == 4
+        assert len(set(colours)) == 6 and not {COLOURS[4], COLOURS[5]} & set(colours)  # near 0 and 1
     plt.close("all")

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from course_utils.checks.compare import compare, expect_gradients
+from course_utils.checks.compare import Mistake, compare, expect_gradients
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_10.parts import bradley_terry_loss
 from course_utils.methods.reward import RewardModel, last_token, score
@@ -120,14 +120,19 @@ LOSS_MISTAKES = [
 ]
 
 
+def _no_forward(*arguments, **options):
+    raise Mistake("model(...) asks this very function, without end. Call model.body, then model.head.")
+
+
 def _judge(width=8):
-    """A small reward model of random weights, with a centre that is not 0."""
+    """A small reward model of random weights, with a centre that is not 0; its forward is the exercise."""
     body = untrained_gpt2(
         n_layer=2, n_head=2, n_embd=width, vocab_size=12, n_positions=12, initializer_range=0.7
     )
     model = RewardModel(body.base_model)
     torch.nn.init.normal_(model.head.weight)
     model.centre += 0.7
+    model.forward = _no_forward
     return model.eval()
 
 
@@ -166,6 +171,13 @@ def _read(fault):
 
 def _at(hidden, places):
     return hidden[torch.arange(len(hidden)), places]
+
+
+def _every_row(model, input_ids, attention_mask):
+    hidden = model.body(
+        input_ids, attention_mask=attention_mask, position_ids=_positions(attention_mask)
+    ).last_hidden_state
+    return model.head(hidden[:, last_token(attention_mask)]).squeeze(1) - model.centre
 
 
 def _body(**options):
@@ -214,6 +226,9 @@ def _all_then_gather(model, input_ids, attention_mask):
     return every.gather(1, last)[:, 0] - model.centre
 
 
+EVERY_ROW = (
+    "hidden[:, last] takes all these places of every row. One place a row: hidden[torch.arange(batch), last]."
+)
 UNMASKED = "The body gets no attention_mask: with padding on the left, the padding is read as text."
 SCORE_MISTAKES = [
     (
@@ -226,6 +241,8 @@ SCORE_MISTAKES = [
         "stands further right: take last_token.",
         _read(lambda hidden, mask: _at(hidden, mask.sum(1) - 1)),
     ),
+    (EVERY_ROW, _read(lambda hidden, mask: hidden[:, last_token(mask)])),
+    (EVERY_ROW, _every_row),
     (
         "The score is read one token before the last: the answer's end is not seen.",
         _read(lambda hidden, mask: _at(hidden, (last_token(mask) - 1).clamp(min=0))),
@@ -367,6 +384,7 @@ EXERCISES = [
         check=_check_score,
         wrong=[
             *((wrong, message) for message, wrong in SCORE_MISTAKES),
+            (lambda model, input_ids, attention_mask: model(input_ids, attention_mask), "asks this very"),
             (_of_score(lambda s, model: s[:, None]), "should have the shape"),
             (_of_score(lambda s, model: s.squeeze()), "should have the shape"),
             (_of_score(lambda s, model: s.tolist()), "should be a tensor"),

@@ -228,6 +228,9 @@ def _sequence_by_sequence(current, reference, mask):
 
 
 PADDING = "Padding is counted: the model gives it log-probabilities like any token. Use the mask."
+WITHOUT_NEGATIVES = (
+    "Single log-ratios may be negative, and must be left so: without them the mean is too high."
+)
 MEAN_KL_MISTAKES = [
     (PADDING, _mean_kl(lambda ratios, mask: ratios.sum(-1).mean())),
     (PADDING, _mean_kl(lambda ratios, mask: ratios.mean())),
@@ -252,9 +255,11 @@ MEAN_KL_MISTAKES = [
         "The sign is turned: the log-ratio is log policy minus log reference.",
         _mean_kl(lambda ratios, mask: -(ratios * mask).sum(-1).mean()),
     ),
+    (WITHOUT_NEGATIVES, _mean_kl(lambda ratios, mask: (ratios.abs() * mask).sum(-1).mean())),
+    (WITHOUT_NEGATIVES, _mean_kl(lambda ratios, mask: (ratios.clamp(min=0) * mask).sum(-1).mean())),
     (
-        "Single log-ratios may be negative, and must be left so: without them the mean is too high.",
-        _mean_kl(lambda ratios, mask: (ratios.abs() * mask).sum(-1).mean()),
+        "The terms are weighted by their probability. The tokens were drawn by it already: each counts once.",
+        lambda current, reference, mask: (current.exp() * (current - reference) * mask).sum(-1).mean(),
     ),
     (
         "The result should be one number for the batch: after the sum over tokens comes the mean over "
@@ -318,6 +323,10 @@ def _last_column(rewards, scores, last):
     rewards[:, -1] += scores
 
 
+def _in_every_row(rewards, scores, last):
+    rewards[:, last[1]] += scores
+
+
 def _first_column(rewards, scores, last):
     rewards[:, 0] += scores
 
@@ -376,6 +385,11 @@ REWARDS_MISTAKES = [
     (
         "The score is in the last column. Shorter rows end earlier: their last column is padding.",
         _rewards(_last_column),
+    ),
+    (
+        "rewards[:, last] is these columns of every row. One place a row: "
+        "rewards[torch.arange(batch), last].",
+        _rewards(_in_every_row),
     ),
     (
         "The score is in the first column. The reward model reads the whole answer: it belongs to the end.",
@@ -677,7 +691,8 @@ EXERCISES = [
             best_policy,
             lambda: [_choice(4, 0.8), _choice(7, 2.5)],
             BEST_POLICY_MISTAKES,
-            else_="It should be reference * exp(reward / beta), divided by its sum.",
+            else_="Is the derivative of p * (reward - beta * log(p / reference)) the same number for all "
+            "answers at your policy? It has to be.",
             extremes=[
                 (
                     "At a small beta exp(reward / beta) overflows. Stay with logarithms: log reference + "
@@ -689,7 +704,7 @@ EXERCISES = [
         wrong=[
             (_tilted, "overflows"),
             (_tilted_in_double, "overflows"),
-            (lambda reference, reward, beta: reference.flip(0), "divided by its sum"),
+            (lambda reference, reward, beta: reference.flip(0), "the same number for all"),
         ],
         right=[_from_the_best, _with_logsumexp],
         hints=(

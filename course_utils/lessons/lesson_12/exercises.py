@@ -149,6 +149,12 @@ def _overwritten(scores, log_probs, reference_log_probs, mask, beta):
     return rewards
 
 
+def _score_in_all_rows(scores, log_probs, reference_log_probs, mask, beta):
+    rewards = -beta * (log_probs - reference_log_probs) * mask
+    rewards[:, _last(mask)] += scores
+    return rewards
+
+
 def _last(mask):
     return (mask * torch.arange(mask.shape[1])).argmax(1)
 
@@ -195,6 +201,11 @@ REWARD_MISTAKES = [
         _score_at(lambda mask: _last(mask).add(1).clamp(max=mask.shape[1] - 1)),
     ),
     ("The score stands one token before the answer's last.", _score_at(lambda mask: _last(mask) - 1)),
+    (
+        "Every row has the other rows' scores too: rewards[:, last] are these columns of all rows. Write "
+        "rewards[torch.arange(rows), last].",
+        _score_in_all_rows,
+    ),
     ("The KL penalty is missing.", _rewards(lambda kl, at_end, scores, mask: at_end)),
     ("The score is missing.", _rewards(lambda kl, at_end, scores, mask: -kl * mask)),
     ("The last token has the score and not its penalty: add the score, do not overwrite.", _overwritten),
@@ -271,6 +282,11 @@ def _without_mask(rewards, values, mask, gamma, lam):
     return gae(rewards, values, torch.ones_like(mask), gamma, lam)
 
 
+def _to_come(rewards):
+    """The rewards of each position and all after it."""
+    return rewards.flip(1).cumsum(1).flip(1)
+
+
 def _gae_in_place(rewards, values, mask, gamma=1.0, lam=0.95):
     values *= mask
     return gae(rewards, values, mask, gamma, lam)
@@ -338,6 +354,18 @@ GAE_MISTAKES = [
         "The returns are the advantages plus the values: what the values should have been.",
         _gae(lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0],) * 2),
     ),
+    *(
+        (
+            "These returns are the rewards to come, which is right at lam = 1 alone. Returns are advantages "
+            "plus values.",
+            _gae(returns),
+        )
+        for returns in (
+            lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0], gae(r, v, m, g, 1.0)[1]),
+            lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0], _to_come(r) * m),
+            lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0], _to_come(r)),
+        )
+    ),
     (
         "The returns are off the answer too: use the values that were multiplied by the mask.",
         _gae(lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0], gae(r, v, m, g, lam)[0] + v)),
@@ -372,6 +400,18 @@ def _policy(fault):
         ratio = torch.exp(log_probs - old_log_probs)
         clipped = ratio.clamp(1 - clip, 1 + clip)
         loss = fault(ratio, clipped, advantages.detach())
+        return masked_mean(loss, mask), masked_mean((ratio != clipped).float(), mask)
+
+    return wrong
+
+
+def _ratio(fault):
+    """A wrong clipped_policy_loss: fault(log_probs, old_log_probs) is the ratio."""
+
+    def wrong(log_probs, old_log_probs, advantages, mask, clip=0.2):
+        ratio = fault(log_probs, old_log_probs)
+        clipped = ratio.clamp(1 - clip, 1 + clip)
+        loss = _worse(ratio, clipped, advantages.detach())
         return masked_mean(loss, mask), masked_mean((ratio != clipped).float(), mask)
 
     return wrong
@@ -459,6 +499,14 @@ CLIP_MISTAKES = [
         _policy(lambda ratio, clipped, a: -_worse(ratio, clipped, a)),
     ),
     ("The ratio is inverted: it is new over old, exp(log_probs - old_log_probs).", _inverted),
+    (
+        "The ratio is one of probabilities, and these are log-probabilities: exp(log_probs - old_log_probs).",
+        _ratio(lambda new, old: new / old),
+    ),
+    (
+        "This is the ratio's logarithm. The ratio is exp(log_probs - old_log_probs).",
+        _ratio(lambda new, old: new - old),
+    ),
     (
         "Nothing is clipped: at ratio 1.5 and advantage 2 there is nothing more to gain beyond 1.2, so "
         "the loss stops at -2.4.",
@@ -739,13 +787,13 @@ EXERCISES = [
             (lambda *arguments: torch.zeros_like(arguments[1]), "Every token of the answer"),
             (lambda *arguments: None, "Is there a return"),
         ],
-        right=[_score_at(_last), _row_by_row],
+        right=[_score_at(_last), _score_at(lambda mask: mask.cumsum(1).argmax(1)), _row_by_row],
         hints=(
             "Two parts. The KL penalty is paid at every token of the answer, when it is chosen. The reward "
             "model has read the whole answer, so its score comes with the last token.",
             "-beta * (log_probs - reference_log_probs) * mask is [rows, tokens]; lesson 11's rlhf_kl_penalty "
-            "gives it without the sign. The last token of a row: the largest position where the mask is 1, "
-            "(mask * torch.arange(1, tokens + 1)).argmax(1). Add the score there.",
+            "gives it without the sign. The last token of a row: mask.cumsum(1) is largest "
+            "from there on, and argmax(1) gives the first such place. Add the score there.",
         ),
         then="`experience` calls yours for every batch of answers, so both trainings below run on it. Run "
         'the cells again from here to the end of "One answer at each place".',
@@ -761,7 +809,7 @@ EXERCISES = [
             _advantages,
             GAE_MISTAKES,
             else_="At the answer's last token the advantage is reward minus value; before it, delta_t + "
-            "gamma * lam * (advantage of the next token).",
+            "gamma * lam * (advantage of the next token). The returns are advantages plus values.",
         ),
         wrong=[
             (_gae_in_place, "changes its argument values in place"),

@@ -87,7 +87,7 @@ def ppo_parts(point: dict, seed: int) -> dict:
 
 @sweep(
     "group_methods",
-    points=[{"method": m, "lr": 4 * LR} for m in ("rloo", "grpo")],
+    points=[{"method": m, "lr": times * LR} for times in (2, 4) for m in ("rloo", "grpo")],
     seeds=range(3),
     sampled=True,
     early=BEFORE_TRAINING,
@@ -95,7 +95,7 @@ def ppo_parts(point: dict, seed: int) -> dict:
 def group_methods(point: dict, seed: int) -> dict:
     """RLOO and GRPO without a penalty, groups of four, 12 iterations.
 
-    One update a batch where PPO makes four, at four times its rate.
+    One update a batch where PPO makes four, at two and at four times its rate.
     """
     from course_utils.methods.ppo import train_group
 
@@ -227,7 +227,7 @@ def best_of_n(point: dict, seed: int) -> dict:
 
 
 def by_method(names=("PPO", "DPO", "best of n")):
-    """The stored runs for figures.over_distance: {method: points}, a point being the runs of one setting."""
+    """The stored runs: {method: points}, a point being the runs of one setting."""
     from course_utils.stored_runs import load_sweep
 
     found = {}

@@ -37,7 +37,7 @@ GAUGES = {
     "kl": "KL (nats per answer)",
     "length": "length (tokens per answer)",
     "entropy": "entropy (nats per token)",
-    "clipped": "tokens outside the clip",
+    "clipped": "share of tokens outside the clip",
     "value_loss": "value loss",
     "moved": "moved in one update (nats per token)",
 }
@@ -56,8 +56,11 @@ def gauges(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
             for setting, runs in settings.items()
         }
         bands(series, "", "", "", ax=ax)
+        if ax.get_legend():
+            ax.get_legend().remove()
         ax.set_title(label, fontsize=9)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    names_below(fig)
 
 
 KL_TICKS = (0, 1, 5, 10, 20, 40, 80, 160)
@@ -71,9 +74,10 @@ def paths(
     """Proxy and gold score over the KL while training goes on: the mean over the seeds, each seed pale.
 
     settings: {name: runs of experiments.followed_ppo}; the marks are the checkpoints. points: others by name,
-    {"kl", "proxy", "gold"} each. The axis is one of the root of the KL, labelled with the KL.
+    {"kl", "proxy", "gold"} each. The axis is one of the root of the KL, labelled with the KL. The names stand
+    below the panels.
     """
-    _, axes = figure(title, "KL (nats per answer)", "", columns=2)
+    fig, axes = figure(title, "KL (nats per answer)", "", columns=2)
     for ax, score in zip(axes, ("proxy", "gold"), strict=True):
         for (name, runs), colour in zip(settings.items(), COLOURS, strict=False):
             for run in runs:
@@ -96,7 +100,14 @@ def paths(
         ax.set_xscale("function", functions=(lambda kl: np.sqrt(np.maximum(kl, 0)), np.square))
         ax.set_xlim(left=0)
         ax.set_xticks([kl for kl in KL_TICKS if kl <= ax.get_xlim()[1]])
-    axes[1].legend(loc="upper right", fontsize=7.5, handlelength=1.2, borderaxespad=0)
+    names_below(fig)
+
+
+def names_below(fig) -> None:
+    """One legend for all panels, below them."""
+    for legend in fig.legends:
+        legend.remove()
+    fig.legend(*fig.axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 def credited(tokens: Sequence[str], changes: Sequence[float], title: str) -> None:
@@ -106,33 +117,3 @@ def credited(tokens: Sequence[str], changes: Sequence[float], title: str) -> Non
     for box, change in zip(plt.gca().patches, changes, strict=True):
         colour = COLOURS[0] if change > 0 else COLOURS[1]
         box.set_facecolor(to_rgba(colour, 0.7 * abs(change) / largest))
-
-
-def over_distance(
-    series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
-    title: str,
-    marks: Mapping[str, Mapping[str, float]] | None = None,
-) -> None:
-    """Proxy and gold score over sqrt(KL): a line a name through the means over seeds, a small dot a run.
-
-    series: {name: points}, a point being its runs, {"kl", "proxy", "gold"} each. marks: single runs by name.
-    """
-    _, axes = figure(title, "√KL from the reference (√nats)", "", columns=2)
-    for ax, score in zip(axes, ("proxy", "gold"), strict=True):
-        ax.set_ylabel(SCORE_LABELS[score])
-        for (name, points), colour in zip(series.items(), COLOURS, strict=False):
-            runs = [[(max(run["kl"], 0) ** 0.5, run[score]) for run in point] for point in points]
-            means = [[sum(values) / len(values) for values in zip(*point, strict=True)] for point in runs]
-            ax.plot(*zip(*means, strict=True), ":o", color=colour, markersize=5, label=name)
-            ax.plot(
-                *zip(*(run for point in runs for run in point), strict=True),
-                ".",
-                color=colour,
-                markersize=4,
-                alpha=0.7,
-            )
-        for (name, run), marker in zip((marks or {}).items(), itertools.cycle("*X"), strict=False):
-            ax.plot(
-                [max(run["kl"], 0) ** 0.5], [run[score]], marker, color=COLOURS[-1], markersize=10, label=name
-            )
-    axes[1].legend(loc="upper right")

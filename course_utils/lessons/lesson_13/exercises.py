@@ -465,6 +465,17 @@ SCORED_MISTAKES = [
     ),
     ('"sound" and "prompt too" are exchanged.', _exchanged("sound", "prompt too")),
     (
+        "Nothing is ever found to agree. Two forward passes differ by rounding (what agrees within 0.01 is "
+        "the same), and `answers` has the ends already.",
+        lambda *arguments: "end not",
+    ),
+    (
+        "`answers` has the ends already: a script that agrees with it is sound.",
+        lambda theirs, answers, prompts, ends: (
+            "end not" if torch.allclose(theirs, answers, rtol=0, atol=1e-2) else "prompt too"
+        ),
+    ),
+    (
         "Two forward passes differ by rounding. What agrees within 0.01 is the same.",
         lambda theirs, answers, prompts, ends: (
             "sound"

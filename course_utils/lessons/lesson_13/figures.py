@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 
-from course_utils.lessons.lesson_12.figures import KL_TICKS, paths
+from course_utils.lessons.lesson_12.figures import KL_TICKS, names_below, paths
 from course_utils.lessons.lesson_12.over_kl import mean_path
 from course_utils.lessons.lesson_13.experiments import PART, STEPS
 from course_utils.plots import COLOURS, INK, WIDTH, bands, entitle, figure
+
+PURPLE = "#7A4EA3"
 
 
 def displaced(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
@@ -37,15 +39,15 @@ def displaced(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
 def relatives(
     settings: Mapping[str, Sequence[Mapping]], title: str, points: Mapping[str, Sequence[Mapping]]
 ) -> None:
-    """Lesson 12's `paths`, with the names below the panels; of PPO the means alone, grey and dashed."""
+    """Lesson 12's `paths`; of PPO the means alone, grey and dashed."""
     ppo = {name: runs for name, runs in settings.items() if name.startswith("PPO")}
     paths({name: runs for name, runs in settings.items() if name not in ppo}, title, points)
     fig = plt.gcf()
     furthest = max(max(mean_path(runs, "kl")) for runs in settings.values())
     for ax, score in zip(fig.axes, ("proxy", "gold"), strict=True):
         for line in ax.lines:
-            if line.get_label() in points:
-                line.set_color(COLOURS[5])
+            if line.get_color() == COLOURS[4]:  # too near COLOURS[0] in one panel
+                line.set_color(PURPLE)
         for (name, runs), marker in zip(ppo.items(), "s^", strict=False):
             ax.plot(
                 mean_path(runs, "kl"),
@@ -59,9 +61,7 @@ def relatives(
         ax.set_xlim(0, 1.1 * furthest)
         ax.set_xticks([kl for kl in KL_TICKS if kl <= furthest])
     fig.set_size_inches(WIDTH, 4.2)
-    drawn, names = fig.axes[1].get_legend_handles_labels()
-    fig.axes[1].get_legend().remove()
-    fig.legend(drawn, names, loc="outside lower center", ncols=3)
+    names_below(fig)
 
 
 def in_training(runs: Sequence[Mapping], title: str) -> None:
