@@ -13,14 +13,14 @@ from course_utils.lessons.lesson_14.comparison import (
     SETTINGS,
     TRAINED,
     answers_alone,
-    encoded,
+    answers_with_end,
     examples_in_front,
     file_bytes,
     lists_of,
     prepare,
     right_answers,
     task,
-    tune,
+    train_with,
 )
 from course_utils.lessons.lesson_14.on_top import ON_TOP, ON_TOP_RATES
 from course_utils.methods.lora import count_trainable, lora_layers
@@ -77,7 +77,7 @@ def test_settings_are_chosen_by_seeds_that_are_not_reported():
 
 def test_loss_beside_the_score_leaves_the_end_out():
     tokenizer = tiny_tokenizer()
-    with_end, alone = encoded(tokenizer, ROWS), answers_alone(tokenizer, ROWS)
+    with_end, alone = answers_with_end(tokenizer, ROWS), answers_alone(tokenizer, ROWS)
     for one, other in zip(with_end, alone, strict=True):
         assert one.input_ids == [*other.input_ids, tokenizer.eos_token_id]
         assert one.labels == [*other.labels, tokenizer.eos_token_id]
@@ -114,13 +114,13 @@ def test_training_lowers_the_loss_and_repeats_by_the_seed(method):
     lr = {"prompt tuning": 0.1, "full": 3e-3}.get(method, 1e-2)
 
     def loss_after(seed):
-        model, seconds = tune(tiny_model(), tokenizer, method, ROWS, lr=lr, seed=seed, steps=6)
+        model, seconds = train_with(tiny_model(), tokenizer, method, ROWS, lr=lr, seed=seed, steps=6)
         assert seconds > 0
-        return mean_loss(model, encoded(tokenizer, ROWS))
+        return mean_loss(model, answers_with_end(tokenizer, ROWS))
 
     first = loss_after(0)
     assert first == loss_after(0)
-    assert first < mean_loss(tiny_model(), encoded(tokenizer, ROWS))
+    assert first < mean_loss(tiny_model(), answers_with_end(tokenizer, ROWS))
 
 
 def test_answers_end_with_their_line(monkeypatch):
@@ -165,7 +165,7 @@ def test_tokens_in_front():
 
 def test_weights_of_a_frozen_base_do_not_move():
     tokenizer, base = tiny_tokenizer(), tiny_model()
-    model, _ = tune(copy.deepcopy(base), tokenizer, "LoRA", ROWS, lr=0.03, seed=0, steps=3)
+    model, _ = train_with(copy.deepcopy(base), tokenizer, "LoRA", ROWS, lr=0.03, seed=0, steps=3)
     before = dict(base.named_parameters())
     frozen = {
         name.replace(".original", ""): value

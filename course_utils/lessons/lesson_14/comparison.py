@@ -68,7 +68,7 @@ def lists_of(split: str, count: int) -> list[dict]:
     ]
 
 
-def encoded(tokenizer, lists: Sequence[dict]) -> list[Example]:
+def answers_with_end(tokenizer, lists: Sequence[dict]) -> list[Example]:
     """Lists as examples: loss on the answer and the end."""
     return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in lists]
 
@@ -105,7 +105,7 @@ def prepare(model, tokenizer, method: str):
     return quantize_model(model) if method == "QLoRA" else speed_up(model)
 
 
-def tune(
+def train_with(
     model,
     tokenizer,
     method: str,
@@ -119,7 +119,7 @@ def tune(
     """(trained model, seconds of its steps). The start of A is drawn by the seed, too."""
     torch.manual_seed(seed)
     model = prepare(model, tokenizer, method)
-    stream = batches(encoded(tokenizer, lists), BATCH, seed, tokenizer.pad_token_id)
+    stream = batches(answers_with_end(tokenizer, lists), BATCH, seed, tokenizer.pad_token_id)
     loss_fn = fast_lm_loss if method == "prompt tuning" else scored_lm_loss
     settings = {"weight_decay": 0.0, "label": f"{method}, lr {lr:g}, seed {seed}", **options}
     history = train(model, stream, steps=steps, lr=lr, seed=seed, loss_fn=loss_fn, **settings)

@@ -32,18 +32,18 @@ def task_parts():
 
 def made(point: dict, seed: int):
     """(model, tokenizer, text in front of each request, seconds of training)."""
-    from course_utils.lessons.lesson_14.comparison import examples_in_front, tune
+    from course_utils.lessons.lesson_14.comparison import examples_in_front, train_with
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")
     lists = task_parts()[0].tune
     if point["method"] == "prompting":
         return model, tokenizer, examples_in_front(lists, int(point["setting"]), seed), 0.0
-    model, seconds = tune(model, tokenizer, point["method"], lists, lr=point["setting"], seed=seed)
+    model, seconds = train_with(model, tokenizer, point["method"], lists, lr=point["setting"], seed=seed)
     return model, tokenizer, "", seconds
 
 
-def scores(model, tokenizer, lists, in_front="") -> dict:
+def list_scores(model, tokenizer, lists, in_front="") -> dict:
     """answers: one digit a list, 1 if right; right: their mean; loss: nats a token of the right answer.
 
     The end of the answer is not in the loss: a prompt cannot teach it.
@@ -78,15 +78,15 @@ def method_settings(point: dict, seed: int) -> dict:
     right_judged is on those to judge by, to see what choosing by them would do.
     """
     model, tokenizer, in_front, _ = made(point, seed)
-    found = scores(model, tokenizer, task_parts()[0].choose, in_front)
-    judged = scores(model, tokenizer, task_parts()[0].judge, in_front)
+    found = list_scores(model, tokenizer, task_parts()[0].choose, in_front)
+    judged = list_scores(model, tokenizer, task_parts()[0].judge, in_front)
     result = {"right": found["right"], "loss": found["loss"], "right_judged": judged["right"]}
     return result | ({"forgetting": forgotten(model)} if point["method"] != "prompting" else {})
 
 
 @sweep("methods", points=[{"method": method, "setting": BEST[method]} for method in METHODS])
 def methods(point: dict, seed: int) -> dict:
-    """Every method at its best setting, judged on other lists: `scores`, and what it costs.
+    """Every method at its best setting, judged on other lists: `list_scores`, and what it costs.
 
     measured_seconds: of the training's steps, one thread of the machine at hand.
     """
@@ -96,7 +96,7 @@ def methods(point: dict, seed: int) -> dict:
     model, tokenizer, in_front, seconds = made(point, seed)
     trains = point["method"] != "prompting"
     return {
-        **scores(model, tokenizer, task_parts()[0].judge, in_front),
+        **list_scores(model, tokenizer, task_parts()[0].judge, in_front),
         "forgetting": forgotten(model) if trains else 0.0,
         "trained": count_trainable(model)[0] if trains else 0,
         "tokens_in_front": tokens_in_front(model, tokenizer, in_front),
@@ -141,7 +141,7 @@ def tuned_on(point: dict, seed: int):
 def on_top_settings(point: dict, seed: int) -> dict:
     """right, loss: on the lists to choose by, as in method_settings."""
     model, tokenizer, _ = tuned_on(point, seed)
-    found = scores(model, tokenizer, task_parts()[0].choose)
+    found = list_scores(model, tokenizer, task_parts()[0].choose)
     return {"right": found["right"], "loss": found["loss"]}
 
 
@@ -161,7 +161,7 @@ def methods_on_top(point: dict, seed: int) -> dict:
     model, tokenizer, seconds = tuned_on(point, seed)
     adapters = point["method"] == "DPO"
     return {
-        **scores(model, tokenizer, task_parts()[0].judge),
+        **list_scores(model, tokenizer, task_parts()[0].judge),
         "forgetting": forgotten(model),
         "trained": count_trainable(model)[0],
         "tokens_in_front": 0,
@@ -173,13 +173,13 @@ def methods_on_top(point: dict, seed: int) -> dict:
 @sweep("lora_longer", points=[{"steps": LONGER}])
 def lora_longer(point: dict, seed: int) -> dict:
     """LoRA at its best rate with more steps: the control of what comes on top."""
-    from course_utils.lessons.lesson_14.comparison import tune
+    from course_utils.lessons.lesson_14.comparison import train_with
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")
     lists, lr, steps = task_parts()[0].tune, BEST["LoRA"], point["steps"]
-    model, seconds = tune(model, tokenizer, "LoRA", lists, lr=lr, seed=seed, steps=steps)
-    found = scores(model, tokenizer, task_parts()[0].judge)
+    model, seconds = train_with(model, tokenizer, "LoRA", lists, lr=lr, seed=seed, steps=steps)
+    found = list_scores(model, tokenizer, task_parts()[0].judge)
     return {**found, "forgetting": forgotten(model), "measured_seconds": seconds}
 
 

@@ -183,7 +183,7 @@ def training(case: Case, method: str, examples: int, passes: float = 1.0) -> flo
     return case.runs * training_hours(flop, case.card) * case.card_price
 
 
-def sampling(case: Case) -> float:
+def sampling_price(case: Case) -> float:
     """GRPO's samples, in all runs: each token takes one pass over all weights for a batch of answers."""
     answers = PROBLEMS * EPOCHS * GROUP
     hours = answers * seconds_an_answer(case, 0) / SAMPLED_AT_ONCE / 3600
@@ -209,7 +209,7 @@ def costs(case: Case) -> dict[str, Cost]:
     # two answers a pair, and the reference reads both: a third of what a pass there and back costs
     on_pairs = training(case, _tuned_name(case), PAIRS, passes=2 * 4 / 3)
     found["DPO"] = Cost(base.labels + pairs, base.training + on_pairs, after)
-    on_samples = training(case, _tuned_name(case), PROBLEMS, passes=GROUP) + sampling(case)
+    on_samples = training(case, _tuned_name(case), PROBLEMS, passes=GROUP) + sampling_price(case)
     found["GRPO"] = Cost(base.labels, base.training + on_samples, after)
     return found
 
