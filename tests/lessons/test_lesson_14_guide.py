@@ -248,21 +248,23 @@ def test_no_context_is_left_to_a_library_s_default():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("card", CARDS)
-def test_the_guide_answers_for_every_card(card, capsys):
-    widgets.show_memo(card=card)
-    assert "## What it costs" in capsys.readouterr().out
+def test_the_guide_answers_for_every_card(capsys):
+    for card in CARDS:
+        widgets.show_memo(card=card)
+        assert "## What it costs" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", KNOWN_MODELS)
-def test_the_guide_and_the_calculator_answer_for_every_model(model, capsys):
+@pytest.mark.parametrize("model", ["gpt2", "SmolLM2-135M", "SmolLM3-3B", "Qwen2.5-0.5B", "Mistral-7B"])
+def test_the_guide_answers_for_a_model_of_each_kind(model, capsys):
     widgets.show_memo(model=model)
     assert model in capsys.readouterr().out
-    widgets.memory_plan(model, "lora", 1, 4096, "H200")
-    printed = capsys.readouterr().out
-    context = market.load_context(model)
-    assert ("more than the model's context" in printed) == (context < 4096)
+
+
+@pytest.mark.parametrize("model", ["gpt2", "gpt2-xl", "Llama-2-7B"])
+def test_the_calculator_says_where_a_context_ends(model, capsys):
+    widgets.memory_plan(model, "lora", 1, market.load_context(model) + 1, "H200")
+    assert f"more than the model's context of {market.load_context(model):,}" in capsys.readouterr().out
 
 
 def test_sums_of_a_cost():

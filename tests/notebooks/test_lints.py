@@ -20,7 +20,7 @@ LATER = {"15", "17"}  # not reworked yet
 EXCEPTIONS = {  # lessons that a rule does not hold for yet
     "verb": LATER,
     "unit": LATER,
-    "false": {"14"},
+    "false": set(),
     "number of claims": LATER,
     "headline": LATER,
     "margin": set(),
