@@ -60,7 +60,7 @@ def test_what_is_shown_is_what_is_verified(whole):
     assert sum(right_answers(cut, whole.judge)) == 0
 
 
-def test_every_method_gets_the_same_number_of_settings_and_its_best_is_inside():
+def test_every_method_gets_the_same_number_of_settings_and_its_best_is_one_of_them():
     assert {len(tried) for tried in [*SETTINGS.values(), *ON_TOP_RATES.values()]} == {4}
     for method in METHODS:
         assert experiments.BEST[method] in SETTINGS[method]

@@ -255,8 +255,8 @@ def test_the_guide_answers_for_every_card(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["gpt2", "SmolLM2-135M", "SmolLM3-3B", "Qwen2.5-0.5B", "Mistral-7B"])
-def test_the_guide_answers_for_a_model_of_each_kind(model, capsys):
+@pytest.mark.parametrize("model", ["gpt2", "SmolLM3-3B"])
+def test_the_guide_answers_for_other_models(model, capsys):
     widgets.show_memo(model=model)
     assert model in capsys.readouterr().out
 
