@@ -304,7 +304,7 @@ def decide(case: Case, findings: Mapping[str, Reason] | None = None) -> list[Opt
 
 
 def money(value: float, case: Case) -> str:
-    return f"{value:,.0f} {case.currency}"
+    return f"{value:,.0f} {case.currency}" if value >= 0.5 or value == 0 else f"under 1 {case.currency}"
 
 
 def _obstacles(case):
