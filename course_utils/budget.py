@@ -550,16 +550,3 @@ def _need(model, *settings):
     if isinstance(model, str):
         return _cached_need(model, *settings)
     return training_need(model, *settings[:-1], checkpointing=settings[-1])
-
-
-def known_needs(
-    batch_size=1, tokens=1024, precision="mixed", checkpointing=True
-) -> dict[str, dict[str, Need]]:
-    """{model: {method: Need}} of the well-known models."""
-    return {
-        model: {
-            method: _cached_need(model, method, batch_size, tokens, precision, checkpointing)
-            for method in TRAINING_METHODS
-        }
-        for model in KNOWN_MODELS
-    }
