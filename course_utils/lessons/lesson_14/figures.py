@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from course_utils.plots import COLOURS, INK, WIDTH, entitle, figure
 
@@ -52,11 +53,14 @@ def intervals(
 
 def score_and_loss(runs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> None:
     """Each run's share of right lists over its loss; runs: {method: [(loss, right)]}, a mark a method."""
-    _, ax = figure(title, "loss of the right answers (nats a token)", "lists right (share)")
+    fig, ax = figure(title, "loss of the right answers (nats a token)", "lists right (share)")
     for (name, points), marker, colour in zip(runs.items(), "os^vDP", COLOURS, strict=False):
         ax.plot(*zip(*points, strict=True), marker, color=colour, label=name, alpha=0.8)
-    ax.set(ylim=(0, 1))
-    ax.legend()
+    ax.set(xscale="log", ylim=(-0.04, 1))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    fig.legend(loc="outside lower center", ncols=len(runs))
 
 
 def tradeoff(

@@ -91,7 +91,7 @@ def card_rows() -> list[dict]:
             "memory": CARDS[name][0],
             "speed": CARDS[name][1],
             "bandwidth": sheet.bandwidth,
-            "year": sheet.year,
+            "year": str(sheet.year),  # a number would get a comma
             "source": sheet.source,
         }
         for name, sheet in SHEETS.items()
