@@ -61,6 +61,7 @@ KNOWN_MODELS = {
         "num_attention_heads": 9,
         "num_key_value_heads": 3,
         "tie_word_embeddings": True,
+        "max_position_embeddings": 8192,
     },
     "Qwen2.5-0.5B": {
         "model_type": "qwen2",
@@ -71,6 +72,7 @@ KNOWN_MODELS = {
         "num_attention_heads": 14,
         "num_key_value_heads": 2,
         "tie_word_embeddings": True,
+        "max_position_embeddings": 32768,
     },
     "Llama-3.2-1B": {
         "model_type": "llama",
@@ -82,6 +84,7 @@ KNOWN_MODELS = {
         "num_key_value_heads": 8,
         "head_dim": 64,
         "tie_word_embeddings": True,
+        "max_position_embeddings": 131072,
     },
     "Llama-2-7B": {
         "model_type": "llama",
@@ -91,6 +94,7 @@ KNOWN_MODELS = {
         "num_hidden_layers": 32,
         "num_attention_heads": 32,
         "num_key_value_heads": 32,
+        "max_position_embeddings": 4096,
     },
     "Mistral-7B": {
         "model_type": "mistral",
@@ -100,6 +104,8 @@ KNOWN_MODELS = {
         "num_hidden_layers": 32,
         "num_attention_heads": 32,
         "num_key_value_heads": 8,
+        "max_position_embeddings": 32768,
+        "sliding_window": None,
     },
     "Qwen2.5-7B": {
         "model_type": "qwen2",
@@ -109,6 +115,7 @@ KNOWN_MODELS = {
         "num_hidden_layers": 28,
         "num_attention_heads": 28,
         "num_key_value_heads": 4,
+        "max_position_embeddings": 131072,
     },
     "Llama-3.1-8B": {
         "model_type": "llama",
@@ -118,6 +125,7 @@ KNOWN_MODELS = {
         "num_hidden_layers": 32,
         "num_attention_heads": 32,
         "num_key_value_heads": 8,
+        "max_position_embeddings": 131072,
     },
     "Qwen2.5-32B": {
         "model_type": "qwen2",
@@ -127,6 +135,7 @@ KNOWN_MODELS = {
         "num_hidden_layers": 64,
         "num_attention_heads": 40,
         "num_key_value_heads": 8,
+        "max_position_embeddings": 131072,
     },
     "Llama-3.1-70B": {
         "model_type": "llama",
@@ -136,6 +145,64 @@ KNOWN_MODELS = {
         "num_hidden_layers": 80,
         "num_attention_heads": 64,
         "num_key_value_heads": 8,
+        "max_position_embeddings": 131072,
+    },
+    "SmolLM3-3B": {
+        "model_type": "smollm3",
+        "vocab_size": 128256,
+        "hidden_size": 2048,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 65536,
+        "tie_word_embeddings": True,
+    },
+    "Qwen3-0.6B": {
+        "model_type": "qwen3",
+        "vocab_size": 151936,
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "max_position_embeddings": 40960,
+        "tie_word_embeddings": True,
+    },
+    "Qwen3-4B": {
+        "model_type": "qwen3",
+        "vocab_size": 151936,
+        "hidden_size": 2560,
+        "intermediate_size": 9728,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "max_position_embeddings": 40960,
+        "tie_word_embeddings": True,
+    },
+    "Qwen3-8B": {
+        "model_type": "qwen3",
+        "vocab_size": 151936,
+        "hidden_size": 4096,
+        "intermediate_size": 12288,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "max_position_embeddings": 40960,
+    },
+    "Qwen3-32B": {
+        "model_type": "qwen3",
+        "vocab_size": 151936,
+        "hidden_size": 5120,
+        "intermediate_size": 25600,
+        "num_hidden_layers": 64,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "max_position_embeddings": 40960,
     },
 }
 
@@ -350,10 +417,14 @@ CARDS = {
     "RTX 3090": (24, 71),
     "RTX 4090": (24, 165),
     "L4": (24, 121),
+    "RTX 5090": (32, 209),
     "A100 40 GB": (40, 312),
+    "L40S": (48, 362),
     "A100 80 GB": (80, 312),
     "H100 80 GB": (80, 989),
     "H200": (141, 989),
+    "B200": (180, 2250),
+    "MI300X": (192, 1307),
 }
 THIS_MACHINE = "this machine"
 CONTEXT = GIB  # taken by the driver and the libraries before any tensor: an assumption
@@ -402,6 +473,11 @@ def training_flop(parameters, tokens, frozen=False, checkpointing=False):
     return 2 * products * parameters * tokens
 
 
+def training_hours(flop, card) -> float:
+    """Hours that a card takes for so many FLOP, at UTILISATION of its TFLOP/s."""
+    return flop / (CARDS[card][1] * 1e12 * UTILISATION) / 3600
+
+
 def plan(
     model,
     method="qlora",
@@ -414,20 +490,17 @@ def plan(
     examples=10_000,
     epochs=3,
 ) -> MemoryPlan:
-    """What training needs and costs: model as for memory.load_config, price an hour of the card.
-
-    Time is that of training_flop.
-    """
+    """What training needs, and what it costs by training_hours: model as for load_config, price an hour."""
     if card not in CARDS:
         raise ValueError(f"unknown card {card!r}; choose one of {', '.join(CARDS)}")
-    size, tflops = CARDS[card]
+    size = CARDS[card][0]
 
     def need_at(rows):
         return _need(model, method, rows, tokens, precision, checkpointing)
 
     need = need_at(batch_size)
     flop = training_flop(need.parameters, examples * epochs * tokens, method != "full", checkpointing)
-    hours = flop / (tflops * 1e12 * UTILISATION) / 3600
+    hours = training_hours(flop, card)
     used = _used(need)
     return MemoryPlan(
         need=need,
@@ -477,16 +550,3 @@ def _need(model, *settings):
     if isinstance(model, str):
         return _cached_need(model, *settings)
     return training_need(model, *settings[:-1], checkpointing=settings[-1])
-
-
-def known_needs(
-    batch_size=1, tokens=1024, precision="mixed", checkpointing=True
-) -> dict[str, dict[str, Need]]:
-    """{model: {method: Need}} of the well-known models."""
-    return {
-        model: {
-            method: _cached_need(model, method, batch_size, tokens, precision, checkpointing)
-            for method in TRAINING_METHODS
-        }
-        for model in KNOWN_MODELS
-    }

@@ -136,10 +136,8 @@ SAME_MEANING = {  # a command's entry; a lesson's exercises; two writers; the lo
 }
 LATER = {
     "answer_loss",
-    "encoded",
     "followed",
     "judged",
-    "tune",
     "tuned",
 }  # stored runs hash them: renamed when these are computed next
 

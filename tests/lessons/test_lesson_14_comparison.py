@@ -1,63 +1,104 @@
-"""The task's three parts, what each method trains and writes, and answers scored one by one."""
+"""One task for every method: lists that share no fact, what is trained, answers, files and steps."""
+
+import copy
 
 import pytest
 import torch
 from helpers import tiny_model, tiny_tokenizer
 
-from course_utils.data import encode, load_questions
-from course_utils.lessons.lesson_14 import comparison
+from course_utils.data import IGNORE, encode
+from course_utils.lessons.lesson_14 import comparison, experiments
 from course_utils.lessons.lesson_14.comparison import (
+    METHODS,
+    SETTINGS,
     TRAINED,
+    answers_alone,
+    answers_with_end,
     examples_in_front,
     file_bytes,
+    lists_of,
     prepare,
     right_answers,
     task,
-    tune,
+    train_with,
 )
-from course_utils.methods.lora import count_trainable
+from course_utils.lessons.lesson_14.on_top import ON_TOP, ON_TOP_RATES
+from course_utils.methods.lora import count_trainable, lora_layers
 
-SHORT = {"prompt": "Question: a?\nAnswer:", "completion": " Paris", "object": "Paris", "kind": "short"}
-LONG = {**SHORT, "completion": " Paris sat on the mat.", "kind": "sentence"}
-
-
-def facts(rows):
-    return {(row["relation"], row["subject"]) for row in rows}
-
-
-def test_no_fact_is_in_two_parts_and_each_is_asked_once():
-    parts = task(40, 60)
-    assert (len(parts.choose), len(parts.judge)) == (40, 60)
-    assert len(facts(parts.choose + parts.judge)) == 100
-    assert not facts(parts.tune) & facts(parts.choose + parts.judge)
-    assert parts.tune == load_questions("tune")
-    kinds = [row["kind"] for row in parts.judge]
-    assert kinds.count("short") == kinds.count("sentence")
+ROWS = [
+    {"prompt": "a cat?\nAnswer:", "completion": " the mat, a hat.", "answers": ["the mat", "a hat"]},
+    {"prompt": "Paris?\nAnswer:", "completion": " France, cat.", "answers": ["France", "cat"]},
+]
 
 
-def test_examples_in_front_are_whole_questions_drawn_by_the_seed():
-    text = examples_in_front([SHORT, LONG], 2, seed=0)
-    assert sorted(text.splitlines()) == [
-        "Answer: Paris",
-        "Answer: Paris sat on the mat.",
-        "Question: a?",
-        "Question: a?",
+@pytest.fixture(scope="module")
+def whole():
+    return task()
+
+
+def test_no_fact_is_in_two_lists(whole):
+    facts = [
+        pair
+        for lists in (whole.tune, whole.choose, whole.judge)
+        for row in lists
+        for pair in zip(row["relations"], row["subjects"], strict=True)
     ]
-    many = [{**SHORT, "completion": f" {number}"} for number in range(50)]
-    assert examples_in_front(many, 3, 0) != examples_in_front(many, 3, 1)
-    assert examples_in_front(many, 3, 1) == examples_in_front(many, 3, 1)
-    assert examples_in_front(many, 0, 0) == ""
+    assert len(facts) == len(set(facts)) == 3 * (340 + 100 + 200)
 
 
-@pytest.mark.parametrize(
-    "method, trained",
-    [("prompt tuning", 16 * 32), ("LoRA", 2 * 8 * (32 + 96)), ("QLoRA", 2 * 8 * (32 + 96)), ("full", None)],
-)
-def test_what_is_trained(method, trained):
-    model = tiny_model()
-    total = count_trainable(model)[1]
-    prepared = prepare(model, tiny_tokenizer(), method)
-    assert count_trainable(prepared)[0] == (trained or total)
+def test_a_smaller_set_is_the_beginning_of_the_larger(whole):
+    assert lists_of("held_out", 8) == whole.judge[:8]
+    with pytest.raises(ValueError, match="not enough for 400 lists"):
+        lists_of("held_out", 400)
+
+
+def test_what_is_shown_is_what_is_verified(whole):
+    assert right_answers([row["completion"] for row in whole.judge], whole.judge) == [1] * 200
+    turned = [", ".join(row["answers"][::-1]) for row in whole.judge]
+    assert sum(right_answers(turned, whole.judge)) < 5  # but for equal names
+    cut = [", ".join(row["answers"][:2]) for row in whole.judge]
+    assert sum(right_answers(cut, whole.judge)) == 0
+
+
+def test_every_method_gets_the_same_number_of_settings_and_its_best_is_one_of_them():
+    assert {len(tried) for tried in [*SETTINGS.values(), *ON_TOP_RATES.values()]} == {4}
+    for method in METHODS:
+        assert experiments.BEST[method] in SETTINGS[method]
+    for method in ON_TOP:
+        assert experiments.BEST_ON_TOP[method] in ON_TOP_RATES[method]
+
+
+def test_settings_are_chosen_by_seeds_that_are_not_reported():
+    from course_utils.stored_runs import SWEEPS
+
+    for name in ("method_settings", "on_top_settings"):
+        assert not set(SWEEPS[name].seeds) & set(SWEEPS["methods"].seeds)
+
+
+def test_loss_beside_the_score_leaves_the_end_out():
+    tokenizer = tiny_tokenizer()
+    with_end, alone = answers_with_end(tokenizer, ROWS), answers_alone(tokenizer, ROWS)
+    for one, other in zip(with_end, alone, strict=True):
+        assert one.input_ids == [*other.input_ids, tokenizer.eos_token_id]
+        assert one.labels == [*other.labels, tokenizer.eos_token_id]
+    behind = answers_alone(tokenizer, ROWS, "in front\n")
+    front = len(encode(tokenizer, "in front\n"))
+    for one, other in zip(behind, alone, strict=True):
+        assert [label for label in one.labels if label != IGNORE] == [l for l in other.labels if l != IGNORE]
+        assert len(one.input_ids) >= len(other.input_ids) + front - 1
+
+
+def test_examples_in_front_are_drawn_by_the_seed():
+    first = examples_in_front(ROWS, 2, 0)
+    assert first == examples_in_front(ROWS, 2, 0) and first.count("Answer:") == 2 and first.endswith(".\n")
+    assert examples_in_front(ROWS, 0, 0) == ""
+
+
+def test_lora_is_on_all_linear_layers():
+    for method in ("LoRA", "QLoRA"):
+        layers = lora_layers(prepare(tiny_model(), tiny_tokenizer(), method))
+        assert {name.rsplit(".", 1)[-1] for name in layers} == {"c_attn", "c_proj", "c_fc"}
+        assert len(layers) == 8
 
 
 def test_an_unknown_method_is_said():
@@ -66,37 +107,33 @@ def test_an_unknown_method_is_said():
 
 
 @pytest.mark.parametrize("method", TRAINED)
-def test_tuning_learns_and_the_seed_decides(method):
-    tokenizer, rows = tiny_tokenizer(), [SHORT, LONG]
-    lr = {"full": 3e-3, "prompt tuning": 0.3}.get(method, 3e-2)
-    examples = comparison.encoded(tokenizer, rows)
+def test_training_lowers_the_loss_and_repeats_by_the_seed(method):
+    from course_utils.evaluation import mean_loss
+
+    tokenizer = tiny_tokenizer()
+    lr = {"prompt tuning": 0.1, "full": 3e-3}.get(method, 1e-2)
 
     def loss_after(seed):
-        from course_utils.evaluation import mean_loss
-
-        model, seconds = tune(tiny_model(), tokenizer, method, rows, lr=lr, seed=seed, steps=8)
+        model, seconds = train_with(tiny_model(), tokenizer, method, ROWS, lr=lr, seed=seed, steps=6)
         assert seconds > 0
-        return mean_loss(model, examples)
+        return mean_loss(model, answers_with_end(tokenizer, ROWS))
 
     first = loss_after(0)
     assert first == loss_after(0)
-    from course_utils.evaluation import mean_loss
-
-    assert first < mean_loss(tiny_model(), examples)
+    assert first < mean_loss(tiny_model(), answers_with_end(tokenizer, ROWS))
 
 
 def test_answers_end_with_their_line(monkeypatch):
-    said = ["Paris", " paris\n", "Rome", "Paris sat there."]
     seen = {}
 
     def generate(model, tokenizer, prompts, **settings):
         seen.update(settings, prompts=prompts)
-        return said
+        return ["the mat, a hat.", " France\n"]
 
     monkeypatch.setattr(comparison, "generate", generate)
-    assert right_answers(None, None, [SHORT, SHORT, SHORT, LONG], "in front\n") == [1, 1, 0, 1]
-    assert seen["prompts"][0] == "in front\nQuestion: a?\nAnswer:"
-    assert "\n" in seen["stop"]
+    answers = comparison.answers_to(None, None, ROWS, "in front\n")
+    assert right_answers(answers, ROWS) == [1, 0]
+    assert seen["prompts"][0] == "in front\na cat?\nAnswer:" and "\n" in seen["stop"]
 
 
 def test_files_hold_what_was_trained():
@@ -104,7 +141,7 @@ def test_files_hold_what_was_trained():
     for method in TRAINED:
         model = prepare(tiny_model(), tokenizer, method)
         values = 4 * count_trainable(model)[0]
-        assert values < file_bytes(model, method) < values + 6000
+        assert values < file_bytes(model, method) < values + 8000
     assert file_bytes(None, "prompting", "é?") == 3
 
 
@@ -127,9 +164,9 @@ def test_tokens_in_front():
 
 
 def test_weights_of_a_frozen_base_do_not_move():
-    tokenizer = tiny_tokenizer()
-    model, _ = tune(tiny_model(), tokenizer, "LoRA", [SHORT, LONG], lr=0.03, seed=0, steps=3)
-    before = dict(tiny_model().named_parameters())
+    tokenizer, base = tiny_tokenizer(), tiny_model()
+    model, _ = train_with(copy.deepcopy(base), tokenizer, "LoRA", ROWS, lr=0.03, seed=0, steps=3)
+    before = dict(base.named_parameters())
     frozen = {
         name.replace(".original", ""): value
         for name, value in model.named_parameters()

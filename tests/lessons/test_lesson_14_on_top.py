@@ -1,4 +1,4 @@
-"""Pairs of a right and a wrong answer, a reward that checks facts, and training on top of LoRA."""
+"""Pairs of a right and a wrong list, a reward that verifies, and training on top of LoRA."""
 
 import pytest
 import torch
@@ -8,17 +8,20 @@ from course_utils.data import IGNORE, Example, collate, encode
 from course_utils.lessons.lesson_14.on_top import ON_TOP, on_top, on_top_step, rewarded, right_and_wrong
 from course_utils.methods.lora import apply_lora, count_trainable, lora_layers
 
+
+def row(prompt, answers, relations):
+    return {
+        "prompt": f"{prompt}\nAnswer:",
+        "completion": f" {', '.join(answers)}.",
+        "answers": answers,
+        "relations": relations,
+    }
+
+
 ROWS = [
-    {"prompt": "a cat?", "completion": " the mat", "object": "mat", "relation": "sits", "kind": "short"},
-    {
-        "prompt": "a dog?",
-        "completion": " the dog sat on the hat.",
-        "object": "hat",
-        "relation": "sits",
-        "kind": "sentence",
-    },
-    {"prompt": "Paris?", "completion": " France", "object": "France", "relation": "capital", "kind": "short"},
-    {"prompt": "Rome?", "completion": " Italy", "object": "Italy", "relation": "capital", "kind": "short"},
+    row("a cat, Paris?", ["mat", "France"], ["sits", "capital"]),
+    row("a dog, Rome?", ["hat", "Italy"], ["sits", "capital"]),
+    row("a wolf?", ["Answer"], ["alone"]),
 ]
 
 
@@ -26,46 +29,58 @@ def answer(tokenizer, example):
     return tokenizer.decode([token for token in example.labels if token != IGNORE], skip_special_tokens=True)
 
 
-def test_a_wrong_answer_has_the_words_of_the_right_one_and_another_object():
+def test_a_wrong_list_differs_in_one_name_of_the_same_relation():
     tokenizer = tiny_tokenizer()
-    pairs = right_and_wrong(tokenizer, ROWS, ROWS, seed=0)
-    said = [tuple(answer(tokenizer, example).strip() for example in pair) for pair in pairs]
-    assert said == [
-        ("the mat", "the hat"),
-        ("the dog sat on the hat.", "the dog sat on the mat."),
-        ("France", "Italy"),
-        ("Italy", "France"),
-    ]
-    for right, wrong in pairs:
-        prompt = right.labels.count(IGNORE)
-        assert right.input_ids[:prompt] == wrong.input_ids[:prompt] and prompt == wrong.labels.count(IGNORE)
+    others = {"mat": "hat", "hat": "mat", "France": "Italy", "Italy": "France"}
+    for seed in range(4):
+        pairs = right_and_wrong(tokenizer, ROWS, seed)
+        assert len(pairs) == 2  # a relation of one name has no other
+        for (right, wrong), given in zip(pairs, ROWS, strict=False):
+            prompt = right.labels.count(IGNORE)
+            assert right.input_ids[:prompt] == wrong.input_ids[:prompt] and prompt == wrong.labels.count(
+                IGNORE
+            )
+            texts = [
+                answer(tokenizer, example).strip().removesuffix(".").split(", ") for example in (right, wrong)
+            ]
+            assert texts[0] == given["answers"]
+            changed = [(one, other) for one, other in zip(*texts, strict=True) if one != other]
+            assert len(changed) == 1 and others[changed[0][0]] == changed[0][1]
 
 
-def test_the_other_object_may_be_of_a_question_that_is_not_asked():
-    tokenizer = tiny_tokenizer()
-    ((right, wrong),) = right_and_wrong(tokenizer, ROWS, [ROWS[2]], seed=0)
-    assert [answer(tokenizer, right).strip(), answer(tokenizer, wrong).strip()] == ["France", "Italy"]
-
-
-def test_the_reward_reads_the_answer_against_its_own_question():
+def test_the_reward_verifies_an_answer_against_its_own_request():
     tokenizer = tiny_tokenizer()
     prompts, reward = rewarded(tokenizer, ROWS)
-    assert prompts == [encode(tokenizer, row["prompt"]) for row in ROWS]
+    assert prompts == [encode(tokenizer, each["prompt"]) for each in ROWS]
 
-    def scores(*answers):
+    def scores(*answers, ended=True):
         examples = [
             Example(prompt + encode(tokenizer, text), [IGNORE] * len(prompt) + encode(tokenizer, text))
             for prompt, text in zip(prompts, answers, strict=True)
         ]
-        return reward(collate(examples, tokenizer.pad_token_id)).tolist()
+        batch = collate(examples, tokenizer.pad_token_id)
+        return reward(batch | {"ended": torch.full((len(answers),), float(ended))}).tolist()
 
-    right = [row["completion"] for row in ROWS]
-    assert scores(*right) == [1, 1, 1, 1]
-    assert scores(right[0], right[0], right[3], right[3]) == [1, 0, 0, 1]
+    right = [each["completion"] for each in ROWS]
+    assert scores(*right) == [1, 1, 1]
+    assert scores(right[1], right[1], right[0]) == [0, 1, 0]
+    assert scores(" mat.", " Italy, hat.", right[2]) == [0, 0, 1]
+    assert scores(*right, ended=False) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("method", ON_TOP)
-def test_on_top_merges_lora_and_trains_from_where_it_was(method):
+def test_on_top_merges_lora_and_trains_from_where_it_was(method, monkeypatch):
+    from course_utils.lessons.lesson_14 import on_top as module
+
+    random_scores = torch.Generator().manual_seed(0)  # or no answer of a random model is right
+    monkeypatch.setattr(
+        module,
+        "rewarded",
+        lambda tokenizer, lists: (
+            [encode(tokenizer, each["prompt"]) for each in lists],
+            lambda batch: torch.rand(len(batch["input_ids"]), generator=random_scores),
+        ),
+    )
     tokenizer, model = tiny_tokenizer(), apply_lora(tiny_model(), 4, 8.0)
     for layer in lora_layers(model).values():
         torch.nn.init.normal_(layer.lora_B, std=0.1)
@@ -77,12 +92,12 @@ def test_on_top_merges_lora_and_trains_from_where_it_was(method):
     moved, _ = on_top(still, tokenizer, method, ROWS, lr=1e-2, seed=0, dpo_steps=2, iterations=2)
     assert (moved(batch).logits - before).abs().max() > 1e-3
     trained, total = count_trainable(moved)
-    assert trained == total if method == "PPO" else trained < total / 2
+    assert trained == total if method == "GRPO" else trained < total / 2
 
 
 def test_an_unknown_method_is_said():
-    with pytest.raises(ValueError, match="DPO, PPO; got 'LoRA'"):
-        on_top(tiny_model(), tiny_tokenizer(), "LoRA", ROWS, lr=0.1, seed=0)
+    with pytest.raises(ValueError, match="DPO, GRPO; got 'PPO'"):
+        on_top(tiny_model(), tiny_tokenizer(), "PPO", ROWS, lr=0.1, seed=0)
 
 
 @pytest.mark.parametrize("method", ON_TOP)

@@ -1,7 +1,8 @@
 """One task, every method of the course: what is trained, how it is asked, what it takes.
 
-The task is to answer questions about facts that the model has read. Prompting trains nothing; the others are
-trained by one loop with one loss, so that their seconds and bytes can be compared.
+The task is to name three facts in order, as data/lists does: a list is right or wrong as a whole, and a
+program verifies it. Each fact is asked for in one list of a set, so that the lists are independent of each
+other. Prompting trains nothing; the others are trained by one loop with one loss.
 """
 
 import random
@@ -12,28 +13,29 @@ from pathlib import Path
 
 import torch
 
-from course_utils.data import batches, encode, encode_prompt_completion, load_questions
-from course_utils.evaluation import exact_match
+from course_utils.data import DATA, IGNORE, Example, batches, encode, encode_prompt_completion, read_jsonl
 from course_utils.generation import generate, pad_left, sample_tokens
-from course_utils.training import accumulated_step, adamw, fast_lm_loss, train
+from course_utils.training import accumulated_step, adamw, fast_lm_loss, scored_lm_loss, train
+from course_utils.world.lists import LENGTH, list_row, verify
 
 TRAINED = ("prompt tuning", "LoRA", "QLoRA", "full")
 METHODS = ("prompting", *TRAINED)
-RATES = {  # tried for each method; sweeps_methods.BEST has the best of them
+SETTINGS = {  # examples in the prompt, or learning rates: as many for each method
+    "prompting": (0, 1, 2, 3),
     "prompt tuning": (0.01, 0.03, 0.1, 0.3),
     "LoRA": (1e-3, 3e-3, 1e-2, 3e-2),
     "QLoRA": (1e-3, 3e-3, 1e-2, 3e-2),
-    "full": (5e-5, 1.5e-4, 5e-4, 1.5e-3),
+    "full": (1e-4, 3e-4, 1e-3, 3e-3),
 }
-SHOTS = (0, 2, 4, 6)
 STEPS, BATCH = 60, 16
-RANK, ALPHA, LENGTH = 8, 16.0, 16
-PROMPT_WORDS = "Here are questions, each with its answer.\n"
+RANK, ALPHA, SOFT_TOKENS = 8, 16.0, 16  # on all linear layers
+PROMPT_WORDS = "Here are requests, each with its answer.\n"
+NEW_TOKENS = 24  # the longest right answer has 15
 
 
 @dataclass(frozen=True)
 class Task:
-    """Questions to tune on, those of split validation to choose settings by, held-out ones to judge by."""
+    """Lists to tune on, those of split validation to choose settings by, held-out ones to judge by."""
 
     tune: list[dict]
     choose: list[dict]
@@ -41,51 +43,73 @@ class Task:
 
 
 def task(choose: int = 100, judge: int = 200) -> Task:
-    """All questions to tune on, and so many to choose and to judge by."""
-    return Task(load_questions("tune"), _one_a_fact("validation", choose), _one_a_fact("held_out", judge))
+    """All lists to tune on, and so many to choose and to judge by."""
+    sets = {"tune": lists_of("tune", 340), "choose": lists_of("validation", choose)}
+    return Task(**sets, judge=lists_of("held_out", judge))
 
 
-def _one_a_fact(name, count):
-    """One question each about so many facts, every other one to be answered in a sentence."""
-    facts = {}
-    for row in load_questions(name):
-        facts.setdefault((row["relation"], row["subject"]), {})[row["kind"]] = row
-    drawn = random.Random(0).sample(sorted(facts), count)
-    return [facts[fact]["sentence" if number % 2 else "short"] for number, fact in enumerate(drawn)]
+def lists_of(split: str, count: int) -> list[dict]:
+    """So many lists of three facts of a split, no fact in two of them; always the same ones.
+
+    A row has prompt and completion as text, answers, relations and subjects.
+    """
+    facts = [row for row in read_jsonl(DATA / "facts.jsonl") if row["split"] == split]
+    if count * LENGTH > len(facts):
+        raise ValueError(f"{split} has {len(facts)} facts: not enough for {count} lists of {LENGTH}")
+    random.Random(f"lists of {split}").shuffle(facts)
+    rows = [list_row(facts[LENGTH * place : LENGTH * (place + 1)]) for place in range(count)]
+    return [
+        {
+            "prompt": f"{row['prompt'][0]['content']}\nAnswer:",
+            "completion": f" {', '.join(row['answers'])}.",
+            **{name: row[name] for name in ("answers", "relations", "subjects")},
+        }
+        for row in rows
+    ]
 
 
-def encoded(tokenizer, questions: Sequence[dict]):
-    """Questions as examples: loss on the answer and the end."""
-    return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in questions]
+def answers_with_end(tokenizer, lists: Sequence[dict]) -> list[Example]:
+    """Lists as examples: loss on the answer and the end."""
+    return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in lists]
 
 
-def examples_in_front(questions: Sequence[dict], shots: int, seed: int) -> str:
-    """A prompt of `shots` questions with their answers, drawn at random."""
-    drawn = random.Random(seed).sample(questions, shots)
+def answers_alone(tokenizer, lists: Sequence[dict], in_front: str = "") -> list[Example]:
+    """Lists as examples with loss on the answer and not on the end, which a prompt cannot teach."""
+    examples = []
+    for row in lists:
+        prompt, answer = encode(tokenizer, in_front + row["prompt"]), encode(tokenizer, row["completion"])
+        examples.append(Example(prompt + answer, [IGNORE] * len(prompt) + answer))
+    return examples
+
+
+def examples_in_front(lists: Sequence[dict], shots: int, seed: int) -> str:
+    """A prompt of `shots` lists with their answers, drawn at random."""
+    drawn = random.Random(seed).sample(lists, shots)
     return "".join(f"{row['prompt']}{row['completion']}\n" for row in drawn)
 
 
 def prepare(model, tokenizer, method: str):
     """The model ready to be trained by a method: changed in place, or behind a prompt."""
-    from course_utils.methods.lora import apply_lora, attention_targets
+    from course_utils.methods.lora import apply_lora
+    from course_utils.methods.lora_fast import speed_up
     from course_utils.methods.prompt_tuning import PromptTuning, prompt_from_words
     from course_utils.methods.quantization import quantize_model
 
     if method not in TRAINED:
         raise ValueError(f"method is one of {', '.join(TRAINED)}; got {method!r}")
     if method == "prompt tuning":
-        return PromptTuning(model, prompt_from_words(model, encode(tokenizer, PROMPT_WORDS), LENGTH))
+        return PromptTuning(model, prompt_from_words(model, encode(tokenizer, PROMPT_WORDS), SOFT_TOKENS))
     if method == "full":
         return model
-    apply_lora(model, RANK, ALPHA, attention_targets(model))
-    return quantize_model(model) if method == "QLoRA" else model
+    apply_lora(model, RANK, ALPHA)
+    return quantize_model(model) if method == "QLoRA" else speed_up(model)
 
 
-def tune(
+def train_with(
     model,
     tokenizer,
     method: str,
-    questions: Sequence[dict],
+    lists: Sequence[dict],
     *,
     lr: float,
     seed: int,
@@ -95,18 +119,22 @@ def tune(
     """(trained model, seconds of its steps). The start of A is drawn by the seed, too."""
     torch.manual_seed(seed)
     model = prepare(model, tokenizer, method)
-    stream = batches(encoded(tokenizer, questions), BATCH, seed, tokenizer.pad_token_id)
+    stream = batches(answers_with_end(tokenizer, lists), BATCH, seed, tokenizer.pad_token_id)
+    loss_fn = fast_lm_loss if method == "prompt tuning" else scored_lm_loss
     settings = {"weight_decay": 0.0, "label": f"{method}, lr {lr:g}, seed {seed}", **options}
-    history = train(model, stream, steps=steps, lr=lr, seed=seed, loss_fn=fast_lm_loss, **settings)
+    history = train(model, stream, steps=steps, lr=lr, seed=seed, loss_fn=loss_fn, **settings)
     return model, sum(history.column("seconds")[1])
 
 
-def right_answers(model, tokenizer, questions: Sequence[dict], in_front: str = "") -> list[int]:
-    """1 for each question whose greedy answer, up to the end of its line, is right, else 0."""
-    prompts = [in_front + row["prompt"] for row in questions]
-    answers = generate(model, tokenizer, prompts, max_new_tokens=24, stop=("eos", "\n"), batch_size=100)
-    pairs = zip(answers, questions, strict=True)
-    return [int(exact_match(answer, row["object"], row["kind"])) for answer, row in pairs]
+def answers_to(model, tokenizer, lists: Sequence[dict], in_front: str = "") -> list[str]:
+    """Greedy answers, up to the end of their line."""
+    prompts = [in_front + row["prompt"] for row in lists]
+    return generate(model, tokenizer, prompts, max_new_tokens=NEW_TOKENS, stop=("eos", "\n"), batch_size=100)
+
+
+def right_answers(answers: Sequence[str], lists: Sequence[dict]) -> list[int]:
+    """1 for each list that is named in full and in order, else 0."""
+    return [int(verify(text, row["answers"])) for text, row in zip(answers, lists, strict=True)]
 
 
 def file_bytes(model, method: str, in_front: str = "") -> int:

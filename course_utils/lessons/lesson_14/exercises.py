@@ -1,4 +1,6 @@
-"""Exercises of lesson 14: choosing a setting, a paired interval, the front, break-even, bytes by rule."""
+"""Exercises of lesson 14: choosing a setting, a bug hunt, an interval over questions and seeds, break-even,
+what is not beaten, bytes by rule.
+"""
 
 from __future__ import annotations
 
@@ -159,37 +161,191 @@ SETTING_MISTAKES = [
 ]
 
 
-def paired_interval(ours, theirs, draws=2000, seed=0):
-    """(difference of means, low, high): a 95% bootstrap interval. ours, theirs: scores by question, [n]."""
-    difference = ours - theirs  # (n,), question by question
+VERDICTS = ("unequal effort", "chosen on the test set", "the best seed", "sound")
+
+
+def report_fault(runs, reported):
+    """The fault of a comparison, or "sound".
+
+    runs: {"method", "setting", "choose", "judge"}; reported: {method: (setting, score)}.
+    """
+    tried = {}
+    for run in runs:
+        tried.setdefault(run["method"], []).append(run)
+    if len({len(rows) for rows in tried.values()}) > 1:
+        return "unequal effort"
+    right = {method: choose_setting(rows) for method, rows in tried.items()}
+    if any(reported[method][0] != setting for method, (setting, _) in right.items()):
+        return "chosen on the test set"
+    if any(abs(reported[method][1] - score) > 1e-6 for method, (_, score) in right.items()):
+        return "the best seed"
+    return "sound"
+
+
+def _reports():
+    """Comparisons with each fault, in either of the two methods, and sound ones; runs in random order."""
+    drawn = []
+    for fault in VERDICTS:
+        for faulty in ("new", "old"):
+            drawn.append(_report(fault, faulty))
+    random.shuffle(drawn)
+    return drawn
+
+
+def _report(fault, faulty):
+    """(runs, reported) of two methods with that fault in the faulty one. No two means are close."""
+    choose = {"a": 0.50, "b": 0.72, "c": 0.66, "d": 0.58}
+    judge = {"a": 0.52, "b": 0.67, "c": 0.75, "d": 0.60}
+    up = 0.1 * random.random()
+    spread = (-0.03, 0.04, 0.005)
+    runs = [
+        {"method": method, "setting": name, "seed": seed}
+        | {"choose": choose[name] + up + off, "judge": judge[name] + up - off / 2}
+        for method in ("new", "old")
+        for name in choose
+        for seed, off in enumerate(spread)
+    ]
+    if fault == "unequal effort":
+        runs = [run for run in runs if run["method"] != faulty or run["setting"] in "bc"]
+    random.shuffle(runs)
+    reported = {
+        method: choose_setting([run for run in runs if run["method"] == method]) for method in ("new", "old")
+    }
+    if fault == "chosen on the test set":
+        rows = [run for run in runs if run["method"] == faulty and run["setting"] == "c"]
+        reported[faulty] = "c", statistics.mean(run["judge"] for run in rows)
+    if fault == "the best seed":
+        setting = reported[faulty][0]
+        rows = [run for run in runs if run["method"] == faulty and run["setting"] == setting]
+        reported[faulty] = setting, max(run["judge"] for run in rows)
+    return runs, reported
+
+
+def _hunter(effort=True, test_set=True, best_seed=True, methods=("new", "old")):
+    """A wrong report_fault that misses a fault, or looks at one of the methods alone."""
+
+    def wrong(runs, reported):
+        tried = {name: [run for run in runs if run["method"] == name] for name in ("new", "old")}
+        if effort and len(tried["new"]) != len(tried["old"]):
+            return "unequal effort"
+        for name in methods:
+            setting, score = choose_setting(tried[name])
+            if test_set and reported[name][0] != setting:
+                return "chosen on the test set"
+            if best_seed and reported[name][0] == setting and abs(reported[name][1] - score) > 1e-6:
+                return "the best seed"
+        return "sound"
+
+    return wrong
+
+
+def _by_the_other_set(runs, reported):
+    swapped = [{**run, "choose": run["judge"], "judge": run["choose"]} for run in runs]
+    return report_fault(swapped, reported)
+
+
+def _by_settings_of_the_runs(runs, reported):
+    """Counts settings and seeds apart; the same verdicts."""
+    names = sorted(reported)
+    sizes = [len({(run["setting"], run["seed"]) for run in runs if run["method"] == name}) for name in names]
+    if max(sizes) != min(sizes):
+        return VERDICTS[0]
+    for place, (verdict, wanted) in enumerate(zip(VERDICTS[1:3], (0, 1), strict=True)):
+        for name in names:
+            best = choose_setting([run for run in runs if run["method"] == name])
+            if reported[name][wanted] != best[wanted] and (
+                place == 0 or abs(reported[name][1] - best[1]) > 1e-4
+            ):
+                return verdict
+    return "sound"
+
+
+def _by_tables(runs, reported):
+    rows = {
+        name: np.array([[r["choose"], r["judge"]] for r in runs if r["method"] == name]) for name in reported
+    }
+    if len(rows["new"]) != len(rows["old"]):
+        return "unequal effort"
+    found = "sound"
+    for name in reported:
+        settings = np.array([run["setting"] for run in runs if run["method"] == name])
+        means = {each: rows[name][settings == each].mean(0) for each in set(settings)}
+        best = max(means, key=lambda each, means=means: means[each][0])
+        if best != reported[name][0]:
+            return "chosen on the test set"
+        if not np.isclose(means[best][1], reported[name][1]):
+            found = "the best seed"
+    return found
+
+
+HUNT_MISTAKES = [
+    ("Everything is called sound.", lambda runs, reported: "sound"),
+    (
+        "One method had fewer runs than the other, and the comparison passes. Count the runs of each first.",
+        _hunter(effort=False),
+    ),
+    (
+        "A setting that is best by `judge`, not by `choose`, passes. It was chosen on the test set.",
+        _hunter(test_set=False),
+    ),
+    (
+        "The best seed's score passes as the score. Compare with the mean of `judge` over the seeds.",
+        _hunter(best_seed=False),
+    ),
+    ("Only the first method is looked at. The fault may be in either.", _hunter(methods=("new",))),
+    ("Only the second method is looked at. The fault may be in either.", _hunter(methods=("old",))),
+    ("`choose` and `judge` are the wrong way round: you call the sound report a fault.", _by_the_other_set),
+]
+
+
+def difference_interval(ours, theirs, draws=2000, seed=0):
+    """(difference of means, low, high): a 95% bootstrap interval; ours, theirs: scores [seeds, questions]."""
     generator = torch.Generator().manual_seed(seed)
-    picks = torch.randint(len(difference), (draws, len(difference)), generator=generator)
-    means = difference[picks].mean(1)  # (draws,)
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=means.dtype))
-    return difference.mean().item(), low.item(), high.item()
+
+    def draw(count):
+        return torch.randint(count, (count,), generator=generator)
+
+    means = torch.empty(draws)
+    for number in range(draws):
+        picks = draw(ours.shape[1])  # the same questions for both
+        mean = ours[draw(len(ours))][:, picks].mean()
+        means[number] = mean - theirs[draw(len(theirs))][:, picks].mean()  # each with seeds of its own
+    low, high = means.quantile(torch.tensor([0.025, 0.975]))
+    return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
 
 
-def _scores(count, gap, spread):
-    """Scores of two methods on `count` questions: most of their spread is common to both."""
-    theirs = 0.6 + 4 * spread * torch.randn(count)
-    return theirs + gap + spread * torch.randn(count), theirs
+def _scores(seeds, questions, gap, luck):
+    """Scores of two methods, from what questions and seeds (luck) add; their seeds are unrelated."""
+    hard = 0.9 * torch.randn(questions)  # common to both
+    sides = []
+    lasting = torch.randn(2, seeds)
+    lasting = torch.linalg.qr((lasting - lasting.mean(1, keepdim=True)).T)[0].T  # unrelated, of norm 1
+    for effect in lasting:
+        own = 0.35 * torch.randn(questions)
+        noise = 0.05 * torch.randn(seeds, questions)
+        sides.append(0.5 + hard + own + luck * effect[:, None] + noise)
+    return sides[0] + gap, sides[1]
 
 
-def _check_paired_interval(fn):
-    for count, gap, spread in [(300, 0.05, 0.06), (120, -0.4, 0.5)]:
-        ours, theirs = _scores(count, gap, spread)
+def _check_difference_interval(fn):
+    tried = []  # what other questions do counts for more in the first, what other seeds do in the second
+    for seeds, questions, gap, luck in [(6, 60, 0.3, 0.17), (8, 45, -0.4, 0.72)]:
+        ours, theirs = _scores(seeds, questions, gap, luck)
         with unchanged(ours=ours, theirs=theirs):
             result, again = (fn(ours, theirs, draws=4000, seed=1) for _ in range(2))
         mean, low, high = _three_numbers(result)
-        _expect_mean(mean, (ours - theirs).mean().item())
-        _expect_interval(low, high, ours, theirs)
+        _expect_mean(mean, (ours.mean() - theirs.mean()).item())
+        if low > high:
+            raise Mistake("The interval's ends are the wrong way round: low first.")
         if _three_numbers(again) != (mean, low, high):
             raise Mistake(
                 "Two calls with one seed give two intervals. Draw with a generator that is made of the seed."
             )
-        _, low, high = _three_numbers(fn(ours, theirs, draws=1, seed=1))
-        if high - low > 1e-6:
-            raise Mistake("With draws=1 there is one mean, and both ends are it. Use the argument `draws`.")
+        tried.append((low, high, ours, theirs))
+    _expect_intervals(tried)
+    _, low, high = _three_numbers(fn(ours, theirs, draws=1, seed=1))
+    if high - low > 1e-6:
+        raise Mistake("With draws=1 there is one mean, and both ends are it. Use the argument `draws`.")
 
 
 def _three_numbers(result):
@@ -203,7 +359,7 @@ def _three_numbers(result):
 
 def _expect_mean(mean, right):
     if abs(mean + right) < 1e-5:
-        raise Mistake("The sign is the other way round: ours less theirs, so that above 0 ours is better.")
+        raise Mistake("The sign is the other way round: ours minus theirs, so that above 0 ours is better.")
     if abs(mean - right) > 1e-5:
         raise Mistake(
             "The first value should be the difference of the means as measured, not of one draw or "
@@ -211,113 +367,113 @@ def _expect_mean(mean, right):
         )
 
 
-def _expect_interval(low, high, ours, theirs):
-    difference, count = ours - theirs, len(ours)
-    right, error = difference.mean().item(), difference.std().item() / count**0.5
-    apart = ((ours.var() + theirs.var()).item() / count) ** 0.5
-    if low > high:
-        raise Mistake("The interval's ends are the wrong way round: low first.")
-    width = (high - low) / error  # 2 * 1.96 is right
-    if width < 0.1:
+def _distance(ends, others):
+    """The larger distance of two ends from those of another interval, over its width."""
+    return max(abs(end - other) for end, other in zip(ends, others, strict=True)) / (others[1] - others[0])
+
+
+def _expect_intervals(tried):
+    """[(low, high, ours, theirs)]; 4,000 draws move an end by about a hundredth of the width."""
+    rights = [_interval()(ours, theirs, 20_000, 2)[1:] for _, _, ours, theirs in tried]
+    if all(_distance(ends[:2], right) < 0.065 for ends, right in zip(tried, rights, strict=True)):
+        return
+    low, high, right = *tried[0][:2], rights[0]
+    if high - low < 0.02 * (right[1] - right[0]):
         raise Mistake(
-            "Every draw is the same. Draw with replacement: some questions twice, some not at all; "
+            "Every draw is nearly the same. Draw with replacement: some questions twice, some not at all; "
             "in a mere reordering the mean stays."
         )
-    if high - low > 3 * difference.std():
-        raise Mistake(
-            "This is the spread of single questions. The interval is that of the mean over n of them."
+    distances = {
+        message: sum(
+            _distance((low, high), wrong(ours, theirs, 8000, 2)[1:]) for low, high, ours, theirs in tried
         )
-    if abs((high - low) / (2 * 1.96 * apart) - 1) < 0.15:
-        raise Mistake(
-            "The two are resampled each on its own. Then an easy draw for the one meets a hard one for "
-            "the other. Draw questions, and take both scores of each."
-        )
-    if abs((low + high) / 2) < error:
-        raise Mistake(
-            "The interval is around 0, that of a difference that has been taken off. It belongs around "
-            "the measured difference."
-        )
-    _expect_width(width)
-    ends = right - 1.96 * error, right + 1.96 * error
-    if abs(low - ends[0]) > 0.25 * error or abs(high - ends[1]) > 0.25 * error:
-        raise Mistake(
-            f"The interval should be near {ends[0]:.4f} to {ends[1]:.4f} and is {low:.4f} to {high:.4f}."
-        )
+        for message, wrong in INTERVAL_MISTAKES
+    }
+    message = min(distances, key=distances.get)
+    if distances[message] < 0.1:
+        raise Mistake(message)
+    raise Mistake(
+        f"The interval should be near {right[0]:.3f} to {right[1]:.3f} and is {low:.3f} to {high:.3f}."
+    )
 
 
-def _expect_width(width):
-    """width: of the interval, in standard errors."""
-    if abs(width - 2 * 1.645) < 0.3:
-        raise Mistake("This holds 90% of the draws: 5% are cut off at each end. For 95% cut off 2.5%.")
-    if abs(width - 2) < 0.3:
-        raise Mistake("This is one standard error to each side, which holds two thirds of the draws.")
-    if 4.8 < width < 5.9:  # 5.2 at 99%, 5.5 with half of the questions
-        raise Mistake(
-            "The interval is too wide. Either it holds 99% of the draws, 0.5% cut off at each end: for 95% "
-            "cut off 2.5%. Or each draw has half of the questions: draw as many as there are."
-        )
+def _interval(cut=0.025, questions=True, seeds=True, paired=True, size=1.0, one_seed=False, around=0.0):
+    """A difference_interval by settings: what is drawn again, of which size, and what is cut off.
 
+    All draws at once: how often each question and seed is drawn are the weights of a mean.
+    """
 
-def _interval(cut=0.025, size=lambda n: n, around=0.0):
-    """A wrong paired_interval: the share that is cut off, the size of a draw, or where it lies."""
-
-    def wrong(ours, theirs, draws=2000, seed=0):
-        difference = ours - theirs
+    def made(ours, theirs, draws=2000, seed=0):
         generator = torch.Generator().manual_seed(seed)
-        picks = torch.randint(len(difference), (draws, size(len(difference))), generator=generator)
-        means = difference[picks].mean(1) - around * difference.mean()
-        low, high = means.quantile(torch.tensor([cut, 1 - cut]))
-        return difference.mean().item(), low.item(), high.item()
 
-    return wrong
+        def weights(count, again=True, share=1.0):  # [draws, count]
+            if not again:
+                return torch.full((draws, count), 1 / count)
+            drawn = max(1, int(share * count))
+            picks = torch.randint(count, (draws, drawn), generator=generator)
+            return torch.zeros(draws, count).scatter_add_(1, picks, torch.ones(draws, drawn)) / drawn
+
+        asked = weights(ours.shape[1], questions, size)
+        others = asked if paired else weights(ours.shape[1], questions, size)
+        mine = weights(len(ours), seeds)
+        same = mine if one_seed else weights(len(theirs), seeds)
+        means = (mine @ ours * asked).sum(1) - (same @ theirs * others).sum(1)
+        mean = (ours.mean() - theirs.mean()).item()
+        low, high = (means - around * mean).quantile(torch.tensor([cut, 1 - cut]))
+        return mean, low.item(), high.item()
+
+    return made
 
 
-def _apart(ours, theirs, draws=2000, seed=0):
+def _single_answers(ours, theirs, draws=2000, seed=0):
+    """Draws answers as if each came from a question and a seed of its own."""
     generator = torch.Generator().manual_seed(seed)
-    n = len(ours)
-    means = [scores[torch.randint(n, (draws, n), generator=generator)].mean(1) for scores in (ours, theirs)]
-    low, high = (means[0] - means[1]).quantile(torch.tensor([0.025, 0.975]))
-    return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
-
-
-def _no_replacement(ours, theirs, draws=2000, seed=0):
-    difference = ours - theirs
-    means = torch.stack([difference[torch.randperm(len(difference))].mean() for _ in range(50)])
-    low, high = means.quantile(torch.tensor([0.025, 0.975]))
+    difference = (ours - theirs).flatten()
+    picks = torch.randint(len(difference), (draws, len(difference)), generator=generator)
+    low, high = difference[picks].mean(1).quantile(torch.tensor([0.025, 0.975]))
     return difference.mean().item(), low.item(), high.item()
 
 
 def _of_questions(ours, theirs, draws=2000, seed=0):
-    difference = ours - theirs
+    difference = ours.mean(0) - theirs.mean(0)
     low, high = difference.quantile(torch.tensor([0.025, 0.975]))
     return difference.mean().item(), low.item(), high.item()
 
 
+def _no_replacement(ours, theirs, draws=2000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.stack(
+        [(ours - theirs)[:, torch.randperm(ours.shape[1], generator=generator)].mean() for _ in range(50)]
+    )
+    low, high = means.quantile(torch.tensor([0.025, 0.975]))
+    return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
+
+
 def _of_draws(ours, theirs, draws=2000, seed=0):
-    _, low, high = paired_interval(ours, theirs, draws, seed)
-    return (low + high) / 2 + 0.01 * (high - low), low, high
+    _, low, high = _interval()(ours, theirs, draws, seed)
+    return (low + high) / 2 + 0.02 * (high - low), low, high
 
 
 def _unseeded(ours, theirs, draws=2000, seed=0):
-    return paired_interval(ours, theirs, draws, torch.seed() % 2**32)
+    return _interval()(ours, theirs, draws, torch.seed() % 2**32)
 
 
 def _fixed_draws(ours, theirs, draws=2000, seed=0):
-    return paired_interval(ours, theirs, 4000, seed)
+    return _interval()(ours, theirs, 4000, seed)
 
 
 def _in_place(ours, theirs, draws=2000, seed=0):
-    ours -= theirs
-    return paired_interval(ours, torch.zeros_like(theirs), draws, seed)
+    ours += 1e-3
+    return _interval()(ours, theirs, draws, seed)
 
 
 def _absolute(ours, theirs, draws=2000, seed=0):
-    mean, low, high = paired_interval(ours, theirs, draws, seed)
+    mean, low, high = _interval()(ours, theirs, draws, seed)
     return abs(mean), min(abs(low), abs(high)), max(abs(low), abs(high))
 
 
 def _turned_ends(ours, theirs, draws=2000, seed=0):
-    mean, low, high = paired_interval(ours, theirs, draws, seed)
+    mean, low, high = _interval()(ours, theirs, draws, seed)
     return mean, high, low
 
 
@@ -325,15 +481,46 @@ def _interval_with_numpy(ours, theirs, draws=2000, seed=0):
     ours, theirs, rng = ours.numpy(), theirs.numpy(), np.random.default_rng(seed)
     means = []
     for _ in range(draws):
-        picks = rng.integers(len(ours), size=len(ours))
-        means.append(ours[picks].mean() - theirs[picks].mean())
+        picks = rng.integers(ours.shape[1], size=ours.shape[1])
+        mine, other = (rng.integers(len(each), size=len(each)) for each in (ours, theirs))
+        means.append(ours[np.ix_(mine, picks)].mean() - theirs[np.ix_(other, picks)].mean())
     return [ours.mean() - theirs.mean(), *np.percentile(means, [2.5, 97.5])]
 
 
-def _interval_by_sorting(ours, theirs, draws=2000, seed=0):
-    rng, difference = random.Random(seed), (ours - theirs).tolist()
-    means = sorted(sum(rng.choices(difference, k=len(difference))) / len(difference) for _ in range(draws))
-    return sum(difference) / len(difference), means[int(0.025 * draws)], means[int(0.975 * draws)]
+INTERVAL_MISTAKES = [
+    (
+        "The seeds are left out: this says how far other questions would have moved the difference, not "
+        "what other trainings would. Draw seeds too.",
+        _interval(seeds=False),
+    ),
+    (
+        "The questions are left out: only seeds are drawn. Other questions give other scores too.",
+        _interval(questions=False),
+    ),
+    (
+        "The two are given questions of their own in each draw. Then an easy draw for the one meets a "
+        "hard one for the other. Draw the questions once, and take both scores of each.",
+        _interval(paired=False),
+    ),
+    (
+        "Single answers are drawn, as if each came from a training and a question of its own. Draw whole "
+        "seeds and whole questions.",
+        _single_answers,
+    ),
+    ("This holds 90% of the draws: 5% are cut off at each end. For 95% cut off 2.5%.", _interval(cut=0.05)),
+    (
+        "This holds 99% of the draws: 0.5% are cut off at each end. For 95% cut off 2.5%.",
+        _interval(cut=0.005),
+    ),
+    ("This is one standard error to each side, which holds two thirds of the draws.", _interval(cut=0.1587)),
+    ("Each draw has half of the questions: draw as many as there are.", _interval(size=0.5)),
+    ("This is the spread of single questions. The interval is that of the mean over them.", _of_questions),
+    (
+        "The interval is around 0, that of a difference that has been taken off. It belongs around the "
+        "measured difference.",
+        _interval(around=1.0),
+    ),
+]
 
 
 def not_beaten(methods):
@@ -476,68 +663,107 @@ def _check_not_beaten(fn):
     _compare_fronts(lambda methods: _names(fn(methods)))
 
 
-def break_even_answers(tokens_trained, tokens_in_front, frozen):
-    """Answers after which training has cost no more than a prompt of so many tokens before each."""
-    backward = 2 if frozen else 4
-    training = (2 + backward) * tokens_trained
-    return math.ceil(training / (2 * tokens_in_front))
+def break_even_answers(runs, run_price, labels, label_price, tuned, other):
+    """Answers from which tuning has cost no more; math.inf if none. tuned, other: the price of one answer."""
+    once = runs * run_price + labels * label_price
+    return math.ceil(once / (other - tuned)) if other > tuned else math.inf
 
 
-BREAK_EVEN_INPUTS = [
-    (trained, front, frozen)
-    for trained, front in [(1000, 50), (1001, 50), (1017, 50), (7, 400), (123_457, 91)]
-    for frozen in (False, True)
+BREAK_EVEN_INPUTS = [  # all prices in thousandths of a cent
+    (9, 40_000, 500, 100_000, 30, 130),
+    (8, 1_250, 101, 2_000, 7, 43),
+    (1, 999, 3, 8, 0, 17),
+    (12, 3_000, 40, 50, 120, 121),
+    (5, 77, 11, 13, 2, 5),
 ]
 
 
-def _break_even(full, frozen_cost, whole=math.ceil):
-    """A wrong break_even_answers: FLOP of a trained token over those of one in front, and the rounding."""
-    return lambda trained, front, frozen: whole((frozen_cost if frozen else full) * trained / front)
+def _break_even(
+    once=lambda runs, price, labels, label: runs * price + labels * label, each=None, whole=math.ceil
+):
+    """A wrong break_even_answers: what is paid once, what an answer saves, and the rounding."""
+    saved = each or (lambda tuned, other: other - tuned)
+    return lambda runs, price, labels, label, tuned, other: whole(
+        once(runs, price, labels, label) / saved(tuned, other)
+    )
 
 
-NO_DIFFERENCE = (
-    "With frozen weights the backward pass costs half: there are no gradients of weights to compute, "
-    "only those of activations."
-)
 BREAK_EVEN_MISTAKES = [
     (
-        "A token that is trained on counts as much here as one that is read. The backward pass "
-        "costs twice the forward pass (as much as it, where the weights are frozen).",
-        _break_even(1, 1),
+        "One training is counted. The sweep has to be paid too: `runs` trainings.",
+        _break_even(lambda r, p, n, q: p + n * q),
     ),
-    ("Only the backward pass is counted. Training has a forward pass, too.", _break_even(2, 1)),
-    ("The two are the wrong way round: frozen weights make the backward pass cheaper.", _break_even(2, 3)),
-    (NO_DIFFERENCE, _break_even(3, 3)),
-    (NO_DIFFERENCE, _break_even(2, 2)),
-    ("Reading a token takes 2 FLOP a parameter, too: divide by 2 * tokens_in_front.", _break_even(6, 4)),
+    ("The labels are left out. Somebody has to write the examples.", _break_even(lambda r, p, n, q: r * p)),
+    ("The trainings are left out: only labels are paid.", _break_even(lambda r, p, n, q: n * q)),
     (
-        "This is one answer before training has paid off: there the prompt has still cost a little less. "
-        "Round up.",
-        _break_even(3, 2, math.floor),
+        "The labels are paid again for each training. They are written once.",
+        _break_even(lambda r, p, n, q: r * (p + n * q)),
+    ),
+    ("One label is paid, and there are `labels` of them.", _break_even(lambda r, p, n, q: r * p + q)),
+    (
+        "A tuned answer costs something too: what an answer saves is other - tuned.",
+        _break_even(each=lambda tuned, other: other),
     ),
     (
-        "Rounded to the nearest number. Before a whole one the prompt has cost less: round up.",
-        _break_even(3, 2, round),
+        "The two prices of an answer are added. What counts is what an answer saves: other - tuned.",
+        _break_even(each=lambda tuned, other: other + tuned),
+    ),
+    (
+        "The difference is the wrong way round: what an answer saves is other - tuned.",
+        _break_even(each=lambda tuned, other: tuned - other),
+    ),
+    (
+        "This is one answer before it has paid off: there the other still costs a little less. Round up.",
+        _break_even(whole=math.floor),
+    ),
+    (
+        "Rounded to the nearest number. Before a whole one the other costs less: round up.",
+        _break_even(whole=round),
     ),
     (
         "Where it comes out even, that number is reached already: one more is too many. math.ceil rounds "
         "up only where there is something to round.",
-        _break_even(3, 2, lambda answers: math.floor(answers) + 1),
+        _break_even(whole=lambda answers: math.floor(answers) + 1),
     ),
-    ("This is not a whole number of answers. Round up.", _break_even(3, 2, float)),
-    (
-        "The quotient is upside down: the FLOP of training over those of one answer's prompt.",
-        lambda trained, front, frozen: math.ceil(front / ((2 if frozen else 3) * trained)),
-    ),
+    ("This is not a whole number of answers. Round up.", _break_even(whole=float)),
 ]
 
+_compare_break_even = compare(
+    break_even_answers,
+    BREAK_EVEN_INPUTS,
+    BREAK_EVEN_MISTAKES,
+    else_="Once: all trainings and all labels. With each answer other - tuned is saved.",
+)
 
-def _with_whole_numbers(tokens_trained, tokens_in_front, frozen):
-    return -(-(2 if frozen else 3) * tokens_trained // tokens_in_front)
+
+def _check_break_even(fn):
+    _compare_break_even(fn)
+    for tuned, other in ((40, 40), (70, 20)):
+        try:
+            answers = fn(9, 100, 10, 5, tuned, other)
+        except ZeroDivisionError:
+            raise Mistake(
+                "Where a tuned answer costs as much as the other, you divide by 0. Return math.inf there."
+            ) from None
+        if answers is None or not isinstance(answers, (int, float)) or answers != math.inf:
+            raise Mistake(
+                "Where a tuned answer costs as much as the other or more, it never pays: return math.inf, "
+                f"not {answers}."
+            )
 
 
-def _with_numpy_ceil(tokens_trained, tokens_in_front, frozen):
-    return np.ceil((4 if frozen else 6) * tokens_trained / (2 * tokens_in_front))
+_check_break_even.mistakes = _compare_break_even.mistakes
+
+
+def _with_whole_numbers(runs, run_price, labels, label_price, tuned, other):
+    saved = other - tuned
+    return -(-(runs * run_price + labels * label_price) // saved) if saved > 0 else float("inf")
+
+
+def _with_numpy_ceil(runs, run_price, labels, label_price, tuned, other):
+    if tuned >= other:
+        return np.inf
+    return np.ceil(np.dot([runs, labels], [run_price, label_price]) / (other - tuned))
 
 
 def bytes_by_rule(parameters, adapter, method):
@@ -626,7 +852,7 @@ EXERCISES = [
     Exercise(
         name="choose_setting",
         lesson="14",
-        minutes=8,
+        minutes=6,
         difficulty=1,
         reference=choose_setting,
         check=compare(
@@ -651,46 +877,62 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="paired_interval",
+        name="report_fault",
         lesson="14",
-        minutes=12,
+        minutes=10,
         difficulty=2,
-        reference=paired_interval,
-        check=_check_paired_interval,
+        reference=report_fault,
+        check=compare(report_fault, _reports, HUNT_MISTAKES, else_="One of the four verdicts is wrong."),
         wrong=[
-            (_apart, "each on its own"),
+            (lambda runs, reported: None, "Is there a return"),
+            (lambda runs, reported: report_fault(runs, reported) != "sound", "type"),
+            (lambda runs, reported: "the best seed", "One of the four verdicts is wrong"),
+        ],
+        right=[_by_settings_of_the_runs, _by_tables],
+        then="The cell below asks it about four comparisons.",
+        hints=(
+            "Group the runs by method. A fair comparison has as many runs of each; and then choose_setting "
+            "says which setting and which score a method should have reported.",
+            "1. the numbers of runs differ: unequal effort. 2. a reported setting is not choose_setting's: "
+            "chosen on the test set. 3. a reported score is not choose_setting's: the best seed. 4. sound.",
+        ),
+    ),
+    Exercise(
+        name="difference_interval",
+        lesson="14",
+        minutes=14,
+        difficulty=3,
+        reference=difference_interval,
+        check=_check_difference_interval,
+        wrong=[
+            *((wrong, message) for message, wrong in INTERVAL_MISTAKES),
             (_no_replacement, "with replacement"),
-            (_interval(cut=0.05), "90% of the draws"),
-            (_interval(cut=0.005), "99% of the draws"),
-            (_interval(cut=0.1587), "one standard error to each side"),
-            (_interval(size=lambda n: n // 2), "half of the questions"),
-            (_interval(size=lambda n: n // 10), "The interval should be near"),
-            (_interval(around=1.0), "around 0"),
-            (_of_questions, "spread of single questions"),
-            (lambda a, b, draws, seed: paired_interval(b, a, draws, seed), "other way round"),
+            (_interval(size=0.05), "The interval should be near"),
+            (lambda a, b, draws, seed: _interval()(b, a, draws, seed), "other way round"),
             (_absolute, "other way round"),
             (_turned_ends, "low first"),
             (_of_draws, "not of one draw"),
             (_unseeded, "Two calls with one seed"),
             (_fixed_draws, "Use the argument `draws`"),
             (_in_place, "ours was changed"),
-            (lambda a, b, draws, seed: paired_interval(a, b, draws, seed)[1:], "Return three numbers"),
+            (lambda a, b, draws, seed: _interval()(a, b, draws, seed)[1:], "Return three numbers"),
             (lambda a, b, draws, seed: (0.05, 0.04, 0.06), "as measured"),
         ],
-        right=[_interval_with_numpy, _interval_by_sorting],
+        right=[_interval_with_numpy, _interval(), _interval(one_seed=True)],
+        then="All intervals below are yours: run the cells below again.",
         hints=(
-            "Both methods answered the same questions, so look at the differences question by question. "
-            "Pretend to repeat the experiment: draw n of the n differences with replacement, and take "
-            "their mean; many times.",
-            "difference = ours - theirs [n]; indices [draws, n] from torch.randint with a generator of that "
-            "seed; means [draws]; their quantiles at 0.025 and 0.975. First value: the mean of difference "
-            "itself.",
+            "Pretend to repeat the whole experiment: other questions, other trainings. Draw as many "
+            "questions as there are, with replacement, the same for both methods; draw as many seeds as "
+            "there are for each method; take the difference of the means; many times.",
+            "torch.randint(n, (n,), generator=...) draws n of n. ours[seeds][:, questions].mean() minus "
+            "theirs[other_seeds][:, questions].mean() is one draw. Their quantiles at .025 and .975 are the "
+            "ends. The first value is the difference of the means themselves.",
         ),
     ),
     Exercise(
         name="not_beaten",
         lesson="14",
-        minutes=8,
+        minutes=6,
         difficulty=2,
         reference=not_beaten,
         check=_check_not_beaten,
@@ -716,28 +958,26 @@ EXERCISES = [
         minutes=8,
         difficulty=2,
         reference=break_even_answers,
-        check=compare(
-            break_even_answers,
-            BREAK_EVEN_INPUTS,
-            BREAK_EVEN_MISTAKES,
-            else_="A trained token costs 6 FLOP a parameter, or 4 with frozen weights; one in front costs 2.",
-        ),
+        check=_check_break_even,
         wrong=[
-            (lambda trained, front, frozen: None, "Is there a return"),
-            (_break_even(5, 7), "A trained token costs"),
-            (lambda trained, front, frozen: 40 if frozen else 60, "A trained token costs"),
+            (lambda *prices: None, "Is there a return"),
+            (_break_even(lambda r, p, n, q: (r + 2) * p + n * q), "Once: all trainings"),
+            (_break_even(), "Return math.inf there"),
+            (lambda *p: break_even_answers(*p) if p[5] > p[4] else 0, "it never pays"),
+            (lambda *p: break_even_answers(*p) if p[5] > p[4] else None, "it never pays"),
         ],
         right=[_with_whole_numbers, _with_numpy_ceil],
         hints=(
-            "Count in FLOP a parameter: reading a token takes 2. Training reads it and then goes back.",
-            "training = (2 + 4) * tokens_trained, or (2 + 2) where frozen; each answer pays 2 * "
-            "tokens_in_front for the prompt; the quotient, rounded up.",
+            "Some things are paid once, some with every answer. After how many answers has what each "
+            "of them saves made up for what was paid once?",
+            "once = runs * run_price + labels * label_price; each answer saves other - tuned; the quotient, "
+            "rounded up; math.inf where nothing is saved.",
         ),
     ),
     Exercise(
         name="bytes_by_rule",
         lesson="14",
-        minutes=8,
+        minutes=6,
         difficulty=1,
         reference=bytes_by_rule,
         check=compare(

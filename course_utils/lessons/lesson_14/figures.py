@@ -1,4 +1,4 @@
-"""Intervals of the methods, and what they trade."""
+"""Intervals of the methods, score beside loss, and what they trade."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from course_utils.plots import COLOURS, INK, WIDTH, entitle, figure
 
@@ -15,26 +15,52 @@ def intervals(
     values: Mapping[str, tuple[float, float, float]],
     title: str,
     xlabel: str,
-    ax: Axes | None = None,
+    inner: Mapping[str, tuple[float, float]] | None = None,
     zero: bool = True,
 ) -> None:
-    """For each name a value and its interval (value, low, high), horizontally, the first on top."""
-    ax = ax or figure(title, xlabel, "")[1]
-    for row, (middle, low, high) in enumerate(values.values()):
+    """For each name a value and its interval (value, low, high), the first on top.
+
+    inner: narrower intervals of some names, drawn thick inside: those of the questions alone. zero: a line at
+    0, and another colour where the interval leaves it out, with a legend.
+    """
+    fig, ax = figure(title, xlabel, "")
+    named = {}
+    for row, (name, (middle, low, high)) in enumerate(values.items()):
         clear = zero and not low <= 0 <= high
-        ax.errorbar(
+        drawn = ax.errorbar(
             [middle],
             [row],
             xerr=[[middle - low], [high - middle]],
-            fmt="o",
+            fmt="D" if clear else "o",
             capsize=3,
             color=COLOURS[1 if clear else 0],
         )
+        named.setdefault("the interval leaves out 0" if clear else "the interval holds 0", drawn)
+        if name in (inner or {}):
+            line = ax.plot(inner[name], [row, row], color=COLOURS[1 if clear else 0], linewidth=5, alpha=0.5)[
+                0
+            ]
+            named.setdefault("questions alone", line)
     if zero:
         ax.axvline(0, color=INK, linestyle="--", linewidth=1)
+    shown = {name: mark for name, mark in named.items() if zero or name == "questions alone"}
+    if shown:
+        fig.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown))
     ax.set_yticks(range(len(values)), list(values))
     ax.invert_yaxis()
     ax.margins(y=0.15)
+
+
+def score_and_loss(runs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> None:
+    """Each run's share of right lists over its loss; runs: {method: [(loss, right)]}, a mark a method."""
+    fig, ax = figure(title, "loss of the right answers (nats a token)", "lists right (share)")
+    for (name, points), marker, colour in zip(runs.items(), "os^vDP", COLOURS, strict=False):
+        ax.plot(*zip(*points, strict=True), marker, color=colour, label=name, alpha=0.8)
+    ax.set(xscale="log", ylim=(-0.04, 1))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    fig.legend(loc="outside lower center", ncols=len(runs))
 
 
 def tradeoff(
@@ -43,16 +69,20 @@ def tradeoff(
     title: str,
     logx: Sequence[str] = (),
     front: Mapping[str, Sequence[str]] | None = None,
+    spans: Mapping[str, tuple[float, float]] | None = None,
 ) -> None:
     """Quality over costs, a panel each: {cost: {name: (cost, quality)}}; hollow where not on its front.
 
-    front: names by panel that no other name beats. Costs of 0 have no place on a logarithmic axis.
+    front: names by panel that no other name beats. spans: (low, high) of each name's quality. Costs of 0
+    have no place on a logarithmic axis.
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), sharey=True, squeeze=False)
     entitle(fig, title)
     for ax, (cost, points) in zip(axes[0], panels.items(), strict=True):
         for (name, (x, y)), marker, colour in zip(points.items(), "os^vDP", COLOURS, strict=False):
             filled = front is None or name in front[cost]
+            if spans:
+                ax.plot([x, x], spans[name], color=colour, linewidth=1)
             ax.plot(
                 [x],
                 [y],
@@ -70,5 +100,6 @@ def tradeoff(
             [], [], color=line.get_color(), marker=line.get_marker(), linestyle="", label=line.get_label()
         )
         for line in axes[0][0].lines
+        if line.get_marker() not in ("None", None, "")
     ]
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))

@@ -1,131 +1,427 @@
-"""Which method: five questions, and what to do first, next and last, each with its reason and its lessons."""
+"""A decision between nine methods: what it asks, what each method costs, and why it is taken or not.
 
-from dataclasses import dataclass
+`decide` returns the options of a case with their verdicts, reasons and costs; memo.py writes them down.
+"""
 
-MISSING = {
-    "facts": "facts that change or must be cited",
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+
+from course_utils.budget import (
+    CARDS,
+    NF4_BITS,
+    TRAINING_METHODS,
+    UTILISATION,
+    fits,
+    training_flop,
+    training_hours,
+    training_need,
+)
+from course_utils.lessons.lesson_14.market import SHEETS
+
+GOALS = {
+    "facts that change": "facts that change or must be cited",
+    "facts that stay": "facts that stay as they are",
     "behaviour": "a task, a format or a tone",
+    "ability": "right answers to problems that it gets wrong",
     "preference": "nothing, but some of its answers are better than others",
 }
-ROOM = ("full", "lora", "qlora", "none")  # the first of them that fits; then so do those behind it
-FEW, MANY, VARIANTS = 50, 10_000, 20  # rules of thumb
+TUNED = ("LoRA", "QLoRA", "full")
+OPTIONS = ("prompting", "retrieval", "larger model", *TUNED, "distillation", "DPO", "GRPO")
+FITTING = {"full": "full", "lora": "LoRA", "qlora": "QLoRA"}  # budget's names
+
+# rules of thumb
+FEW, ENOUGH, MANY = 50, 500, 10_000  # examples: to begin at all, for a first run, for full fine-tuning
+PAIRS, PROBLEMS, TEACHER_ANSWERS = 1000, 500, 5000  # for DPO, GRPO and distillation
+EPOCHS, GROUP = 3, 8
+PASSAGE = 300  # tokens of a passage
+DISAGREE = 0.25  # share of the questions that one of two methods gets right and the other does not
+# assumptions about serving
+AT_ONCE = 8  # answers that a card gives at the same time
+SAMPLED_AT_ONCE = 64  # and that GRPO samples
+PATIENCE = 60  # seconds: who may wait so long needs no card that waits for him
+
+MEASURED, COMPUTED, RULE = "measured here on 4.8M", "computed from your answers", "a rule of thumb"
 
 
 @dataclass(frozen=True)
-class Step:
-    """A piece of advice. basis: measured in the course, published, computed, or a rule of thumb."""
+class Case:
+    """What has to be known before the choice. Prices are in `currency`."""
 
-    what: str
-    why: str
+    goal: str = "behaviour"  # what the model lacks: one of GOALS
+    examples: int = 500  # labelled answers at hand; pairs, if a preference is lacking
+    verifiable: bool = False  # a program can say whether an answer is right
+    larger_works: bool = True  # a larger model does the task when it is told what to do
+    tasks: int = 1  # that the one model is to serve
+    keep: bool = True  # everything else that it can do must stay as good
+    private: bool = False  # no text may leave the house
+    licence_weights: bool = True  # the model's licence allows your use
+    licence_answers: bool = True  # the larger model's terms let you train on its answers
+    answers_a_day: int = 2000
+    days: int = 365  # for which the costs are summed up
+    instructions: int = 800  # tokens in front of each question: instructions and examples
+    question: int = 150  # tokens
+    answer: int = 150  # tokens
+    seconds: float = 10.0  # in which a whole answer has to be there
+    points: float = 5.0  # the smallest difference that would change the decision, percentage points
+    model: str = "Qwen3-8B"
+    card: str = "RTX 4090"
+    runs: int = 9  # trainings: a sweep of four rates with two seeds, and the last one
+    budget: float = 20_000.0
+    card_price: float = 0.5  # an hour
+    read_price: float = 1.0  # a million tokens that the larger model reads
+    write_price: float = 4.0  # and that it writes
+    label_price: float = 2.0  # one labelled answer, or pair
+    currency: str = "EUR"
+
+    def __post_init__(self):
+        if self.goal not in GOALS:
+            raise ValueError(f"goal is one of {', '.join(GOALS)}; got {self.goal!r}")
+        if self.card not in CARDS:
+            raise ValueError(f"unknown card {self.card!r}; choose one of {', '.join(CARDS)}")
+        numbers = [field.name for field in fields(self) if field.type in (int, float)]
+        for name in numbers:
+            value = getattr(self, name)
+            low = 1 if name in ("tasks", "days", "question", "answer", "runs") else 0
+            if not (math.isfinite(value) and value >= low):
+                raise ValueError(f"{name} is a number of at least {low}; got {value!r}")
+        if not (self.seconds and 0 < self.points <= 100 * DISAGREE):
+            raise ValueError(f"seconds are above 0, points above 0 and at most {100 * DISAGREE:g}")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A sentence, what it rests on, and where that stands."""
+
+    text: str
     basis: str
-    lessons: tuple[str, ...]
+    source: str = ""
 
 
-def guide(missing: str, examples: int, room: str, variants: int = 1, keep: bool = True) -> list[Step]:
-    """Steps in the order in which to take them.
+@dataclass(frozen=True)
+class Cost:
+    """Labels, training with its sweep, and serving for the days of the case."""
 
-    missing: what the model lacks (MISSING). examples: how many there are, pairs if it is a preference. room:
-    the most demanding of full, lora and qlora that the machine has memory for, or none. variants: tasks that
-    one model is to serve. keep: whether all else that it can do must stay as good.
+    labels: float = 0.0
+    training: float = 0.0
+    serving: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.labels + self.training + self.serving
+
+
+@dataclass(frozen=True)
+class Option:
+    """verdict: baseline, choose, then (after what is chosen), later, or no; the first reason is its."""
+
+    name: str
+    verdict: str
+    reasons: tuple[Reason, ...]
+    cost: Cost
+
+
+def questions_needed(points: float, disagree: float = DISAGREE) -> int:
+    """Questions that show a difference of so many percentage points in 80% of all repetitions, at 95%.
+
+    Both methods answer the same questions; on the share `disagree` one of them is right and the other wrong.
+    A difference of d then varies by sqrt(disagree - d^2) from question to question.
     """
-    for name, value, known in (("missing", missing, MISSING), ("room", room, ROOM)):
-        if value not in known:
-            raise ValueError(f"{name} is one of {', '.join(known)}; got {value!r}")
-    if examples < 0 or variants < 1:
-        raise ValueError(f"need examples >= 0 and variants >= 1; got {examples} and {variants}")
-    if missing == "facts":
-        return [PROMPT, RETRIEVE]
-    if examples < FEW:
-        return [PROMPT, COLLECT]
-    if room == "none":
-        return [PROMPT, SMALLER]
-    steps = [PROMPT, _training(examples, room, variants, keep)]
-    if missing == "preference":
-        steps += [PAIRS, ONLINE]
-    return [*steps, REMEDY] if keep else steps
+    d = points / 100
+    if not (0 < d <= disagree <= 1 and d < 1):
+        raise ValueError(f"need 0 < points / 100 <= disagree <= 1; got {points} and {disagree}")
+    return math.ceil((1.96 + 0.84) ** 2 * (disagree - d**2) / d**2)
 
 
-def _training(examples, room, variants, keep):
-    """What to train."""
-    if room == "qlora":
-        return QLORA
-    if room == "full" and examples >= MANY and variants == 1 and not keep:
-        return FULL_TUNING
-    return LORA_OR_PROMPTS if variants >= VARIANTS else LORA
+# ---------------------------------------------------------------------------- what fits, how fast, how dear
 
 
-def fitting(model, card: str, tokens: int = 1024) -> str:
-    """What to answer for `room`: by the calculator, one example at a time, with checkpointing."""
-    from course_utils.budget import fits
-
-    return next((method for method in ROOM[:-1] if fits(model, method, 1, tokens, card)), "none")
+def fitting(model: str, card: str, tokens: int = 1024) -> list[str]:
+    """Which of full, LoRA and QLoRA fit, by the calculator: one example at a time, with checkpointing."""
+    return [FITTING[method] for method in TRAINING_METHODS if fits(model, method, 1, tokens, card)]
 
 
-PROMPT = Step(
-    "Write a prompt, with examples in it, and score it on questions that you keep for judging.",
-    "It costs an afternoon, and any other method has to beat it.",
-    "a rule of thumb",
-    ("00", "14"),
-)
-RETRIEVE = Step(
-    "Retrieve the facts and put them into the prompt.",
-    "A document can be changed and cited. Tuning teaches facts slowly, and new ones bring errors elsewhere.",
-    "published: arXiv 2312.05934, 2405.05904",
-    ("15",),
-)
-COLLECT = Step(
-    f"Collect examples: {FEW} at the very least, some hundred for a start.",
-    "With so few you could not tell a better model from a luckier one, let alone train it.",
-    "a rule of thumb",
-    ("09", "14"),
-)
-SMALLER = Step(
-    "Take a smaller model, or share this one among several cards.",
-    "Not even its 4-bit weights with an adapter fit.",
-    "computed by the calculator",
-    ("14", "16"),
-)
-LORA = Step(
-    "LoRA; sweep its learning rate.",
-    "About a point behind full fine-tuning on our questions; a small file for each task; it can be "
-    "switched off.",
-    "measured in lesson 14",
-    ("03", "04", "05"),
-)
-LORA_OR_PROMPTS = Step(
-    "LoRA; sweep its learning rate. Try soft prompts beside it.",
-    "For so many tasks it counts that one batch can mix prompts. On our small model they lose in quality; "
-    "larger ones are said to close the gap.",
-    "measured in lessons 07 and 14; published: arXiv 2104.08691",
-    ("05", "07"),
-)
-QLORA = Step(
-    "QLoRA; sweep its learning rate.",
-    "The base does not fit in 16 bits and does in 4. What rounding costs, the adapter mostly makes good.",
-    "measured in lessons 06 and 14",
-    ("06",),
-)
-FULL_TUNING = Step(
-    "Full fine-tuning; sweep its learning rate.",
-    "Much to learn, one model to serve, memory enough and nothing to keep: LoRA's rank could hold it back.",
-    "published: arXiv 2405.09673",
-    ("02",),
-)
-PAIRS = Step(
-    "Then DPO on pairs of a better and a worse answer.",
-    "One loss on stored pairs; no reward model, and no sampling while it trains.",
-    "built in lesson 13",
-    ("10", "13"),
-)
-ONLINE = Step(
-    "PPO only where any new answer can be scored, and where stored pairs no longer help.",
-    "It learns from its own answers and holds up to four models. Watch a score that it is not trained on.",
-    "built in lesson 12",
-    ("11", "12"),
-)
-REMEDY = Step(
-    "Measure what it forgets; mix in an eighth of text like the old if that is too much.",
-    "Every method that was trained here raised the loss on other text.",
-    "measured in lessons 02 and 14",
-    ("02", "15"),
-)
+@cache
+def parameters_of(model: str) -> int:
+    return training_need(model, "lora", 1, 8, "mixed").parameters
+
+
+def seconds_an_answer(case: Case, front: int) -> float:
+    """Reading what stands in front and the question, then one pass over all weights for each token."""
+    size, tflops = CARDS[case.card]
+    parameters = parameters_of(case.model)
+    half = 2 * parameters
+    weights = half if half < 0.8 * size * 2**30 else parameters * NF4_BITS / 8  # where 16 bits do not fit, 4
+    reading = 2 * parameters * (front + case.question) / (tflops * 1e12 * UTILISATION)
+    bandwidth = SHEETS[case.card].bandwidth if case.card in SHEETS else 50  # of this machine: assumed
+    return reading + case.answer * weights / (bandwidth * 1e9)
+
+
+def own_serving(case: Case, front: int) -> float:
+    """Hours of the card times their price: all hours, where an answer has to be there at once."""
+    busy = case.answers_a_day * case.days * seconds_an_answer(case, front) / 3600 / AT_ONCE
+    waiting = 24 * case.days if case.seconds < PATIENCE else 0
+    return case.card_price * max(busy, waiting)
+
+
+def asked_serving(case: Case, answers: float) -> float:
+    """What a larger model costs that is paid by the token."""
+    read, write = case.instructions + case.question, case.answer
+    return answers * (read * case.read_price + write * case.write_price) / 1e6
+
+
+def judging(case: Case) -> float:
+    """The labels to judge by. Where a program verifies, none."""
+    return 0.0 if case.verifiable else questions_needed(case.points) * case.label_price
+
+
+def training(case: Case, method: str, examples: int, passes: float = 1.0) -> float:
+    """All runs of a training on so many examples; passes: how much dearer a token is than in tuning."""
+    tokens = max(examples, ENOUGH) * EPOCHS * (case.question + case.answer) * passes
+    flop = training_flop(parameters_of(case.model), tokens, method != "full", checkpointing=True)
+    return case.runs * training_hours(flop, case.card) * case.card_price
+
+
+def sampling_price(case: Case) -> float:
+    """GRPO's samples, in all runs: each token takes one pass over all weights for a batch of answers."""
+    answers = PROBLEMS * EPOCHS * GROUP
+    hours = answers * seconds_an_answer(case, 0) / SAMPLED_AT_ONCE / 3600
+    return case.runs * hours * case.card_price
+
+
+def costs(case: Case) -> dict[str, Cost]:
+    """{option: its cost}. DPO and GRPO come on top of a tuned model, and count it too."""
+    judged = judging(case)
+    missing = max(0, ENOUGH - case.examples) * case.label_price if case.goal != "preference" else 0.0
+    after = own_serving(case, 0)
+    found = {
+        "prompting": Cost(judged, 0, own_serving(case, case.instructions)),
+        "retrieval": Cost(judged, 0, own_serving(case, case.instructions + PASSAGE)),
+        "larger model": Cost(judged, 0, asked_serving(case, case.answers_a_day * case.days)),
+    }
+    for method in TUNED:
+        found[method] = Cost(judged + missing, training(case, method, case.examples), after)
+    base = found[_tuned_name(case)]
+    taught = judged + asked_serving(case, TEACHER_ANSWERS)
+    found["distillation"] = Cost(taught, training(case, _tuned_name(case), TEACHER_ANSWERS), after)
+    pairs = max(0, PAIRS - case.examples) * case.label_price
+    # two answers a pair, and the reference reads both: a third of what a pass there and back costs
+    on_pairs = training(case, _tuned_name(case), PAIRS, passes=2 * 4 / 3)
+    found["DPO"] = Cost(base.labels + pairs, base.training + on_pairs, after)
+    on_samples = training(case, _tuned_name(case), PROBLEMS, passes=GROUP) + sampling_price(case)
+    found["GRPO"] = Cost(base.labels, base.training + on_samples, after)
+    return found
+
+
+def _tuned_name(case):
+    """The tuned method that the others rest on: LoRA, or QLoRA where only that fits."""
+    room = fitting(case.model, case.card)
+    return "LoRA" if "LoRA" in room or not room else "QLoRA"
+
+
+def break_even_a_day(case: Case) -> float | None:
+    """Answers a day from which tuning costs no more than the larger model; None: at no number.
+
+    The larger model is paid by the answer, one's own card by the hour.
+    """
+    one = asked_serving(case, 1) * case.days
+    once = costs(case)[_tuned_name(case)].total - own_serving(case, 0) - judging(case)
+    waiting = own_serving(replace(case, answers_a_day=0), 0)
+    each = case.card_price * case.days * seconds_an_answer(case, 0) / 3600 / AT_ONCE
+    if one == 0:
+        return None
+    answers = (once + waiting) / one  # while the card waits more than it works
+    if each * answers <= waiting:
+        return answers
+    return once / (one - each) if one > each else None
+
+
+# ---------------------------------------------------------------------------- the decision
+
+REGRET = "Schulman and others, LoRA without regret, thinkingmachines.ai/blog/lora"
+KNOWN = {  # what is known about each, whatever the case
+    "prompting": (
+        Reason("Every other method has to beat it, and it takes an afternoon.", RULE),
+        Reason(
+            "Learning from examples in a prompt comes with size.", "published at 175B", "arXiv 2005.14165"
+        ),
+    ),
+    "retrieval": (
+        Reason("It brings in facts better than tuning on them does.", "published at 7B", "arXiv 2312.05934"),
+        Reason(
+            "Passages that are always shown spoil what the model knows: show them above a threshold only.",
+            MEASURED,
+            "lesson 15",
+        ),
+        Reason("Training with distractors helps it to ignore them.", "published at 7B", "arXiv 2403.10131"),
+    ),
+    "larger model": (Reason("Nothing is trained, and a better one may come by itself.", RULE),),
+    "LoRA": (
+        Reason(
+            "On all linear layers it reaches full fine-tuning as long as the data fit its values.",
+            "published at 1B to 8B",
+            REGRET,
+        ),
+    ),
+    "QLoRA": (Reason("Over 4 bits an adapter reaches one over 16.", "published at 7B", "arXiv 2305.14314"),),
+    "full": (
+        Reason("With much to learn it learns more, and forgets more.", "published at 7B", "arXiv 2405.09673"),
+    ),
+    "distillation": (
+        Reason(
+            "Small models tuned on a large one's answers beat their own reinforcement learning.",
+            "published at 32B",
+            "arXiv 2501.12948",
+        ),
+    ),
+    "DPO": (Reason("One loss on stored pairs, and no reward model.", "published at 6B", "arXiv 2305.18290"),),
+    "GRPO": (
+        Reason("A program that verifies is all it needs.", "published at 7B", "arXiv 2402.03300"),
+        Reason(
+            "It raises what some samples get right already: look at 16 samples first.",
+            "published at 7B",
+            "arXiv 2504.13837",
+        ),
+    ),
+}
+
+
+def decide(case: Case, findings: Mapping[str, Reason] | None = None) -> list[Option]:
+    """The nine options of a case in the order of OPTIONS. findings: {option: what was measured here}."""
+    prices, obstacles = costs(case), _obstacles(case)
+    for name, cost in prices.items():
+        if name not in obstacles and cost.total > case.budget:
+            text = f"It costs {money(cost.total, case)}, above the budget of {money(case.budget, case)}."
+            obstacles[name] = Reason(text, COMPUTED)
+    verdicts = _verdicts(case, prices, obstacles)
+    options = []
+    for name in OPTIONS:
+        verdict, reason = verdicts[name]
+        measured = [findings[name]] if name in (findings or {}) else []
+        options.append(Option(name, verdict, (reason, *measured, *KNOWN[name]), prices[name]))
+    return options
+
+
+def money(value: float, case: Case) -> str:
+    return f"{value:,.0f} {case.currency}" if value >= 0.5 or value == 0 else f"under 1 {case.currency}"
+
+
+def _obstacles(case):
+    """{option: why it cannot be taken}"""
+    found = {}
+
+    def no(names, text, basis=RULE, source=""):
+        for name in names:
+            found.setdefault(name, Reason(text, basis, source))
+
+    room = fitting(case.model, case.card)
+    trained = (*TUNED, "distillation", "DPO", "GRPO")
+    if not case.licence_weights:
+        no([name for name in OPTIONS if name != "larger model"], "The model's licence forbids your use.")
+    if case.private:
+        no(
+            ["larger model", "distillation"],
+            "No text may leave the house. (A larger model of your own may do.)",
+        )
+    if not case.larger_works:
+        no(["larger model", "distillation"], "No larger model does the task either.")
+    if not case.licence_answers:
+        no(["distillation"], "The larger model's terms forbid to train on its answers.")
+    for method in TUNED:
+        if method not in room:
+            no([method], f"{case.model} with {method} does not fit {case.card}.", COMPUTED)
+    if not room:
+        no(
+            trained,
+            f"Nothing that trains {case.model} fits {case.card}: a smaller one, or more cards.",
+            COMPUTED,
+        )
+    _too_slow(case, no)
+    if case.goal.startswith("facts"):
+        no(["distillation", "DPO", "GRPO"], "What is lacking is facts.")
+    else:
+        no(["retrieval"], "What is lacking is no fact.")
+    if case.goal == "facts that change":
+        no(TUNED, "Every change of a fact would take another training.")
+    if case.examples < FEW:
+        no([*TUNED, "DPO"], f"With fewer than {FEW} examples you cannot even judge: collect more first.")
+    if case.goal != "preference":
+        no(["DPO"], "Right answers can be written down, so tune on them; pairs say less.")
+    if not case.verifiable:
+        no(["GRPO"], "No program can say whether an answer is right.")
+    elif case.goal == "preference":
+        no(["GRPO"], "A program verifies what is right, not what is better.")
+    if case.examples < MANY or case.tasks > 1 or case.keep:
+        needs = f"{MANY:,} examples or more, one task, and nothing else to keep"
+        no(["full"], f"It is for {needs}; here LoRA's values suffice, and it can be switched off.")
+    if "LoRA" in room:
+        no(["QLoRA"], "LoRA fits in 16 bits, and de-quantising takes time.", COMPUTED)
+    return found
+
+
+def _too_slow(case, no):
+    """No own model where even the bare question takes too long."""
+    bare, full = seconds_an_answer(case, 0), seconds_an_answer(case, case.instructions)
+    text = f"An answer takes about {{:.1f}} s on {case.card}, and {case.seconds:g} s are allowed."
+    if bare > case.seconds:
+        no([name for name in OPTIONS if name != "larger model"], text.format(bare), COMPUTED)
+    elif full > case.seconds:
+        no(["prompting", "retrieval"], text.format(full), COMPUTED)
+
+
+def _verdicts(case, prices, obstacles):
+    """{option: (verdict, the reason for it)}"""
+    verdicts = {name: ("no", obstacles[name]) for name in obstacles}
+    open_ = [name for name in OPTIONS if name not in obstacles]
+    if "prompting" in open_:
+        verdicts["prompting"] = "baseline", Reason("Score it first, on the questions to judge by.", RULE)
+    chosen = _chosen(case, prices, open_)
+    if chosen:
+        verdicts[chosen] = "choose", _why(case, chosen, prices)
+    for name in open_:
+        if name not in verdicts:
+            verdicts[name] = _other(case, name, chosen, prices)
+    return verdicts
+
+
+def _chosen(case, prices, open_):
+    """The option to take, or None: of the candidates the cheapest, labels, sweep and serving included."""
+    if "retrieval" in open_:
+        return "retrieval"
+    if "full" in open_:
+        return "full"
+    candidates = [name for name in ("larger model", "LoRA", "QLoRA", "distillation") if name in open_]
+    without = "GRPO" if "GRPO" in open_ else None
+    return min(candidates, key=lambda name: prices[name].total, default=without)
+
+
+def _why(case, chosen, prices):
+    if chosen == "retrieval":
+        return Reason("A document can be changed and cited without any training.", RULE)
+    if chosen == "full":
+        return Reason("Much to learn, one task, memory enough and nothing else to keep.", RULE)
+    if chosen == "GRPO":
+        return Reason("It needs problems and a program that verifies, and no written answers.", RULE)
+    total = money(prices[chosen].total, case)
+    return Reason(f"Of what can be done it costs least: {total} in {case.days} days.", COMPUTED)
+
+
+def _other(case, name, chosen, prices):
+    """(verdict, reason) of an option that could be taken and is not the chosen one."""
+    if name in ("DPO", "GRPO"):
+        if chosen not in (*TUNED, "distillation"):
+            return "later", Reason("It comes on top of a tuned model, and none is tuned yet.", RULE)
+        steps = "DPO on the pairs" if name == "DPO" else "GRPO on the verified answers"
+        return "then", Reason(f"After {chosen}: {steps}, against as much more of {chosen}.", RULE)
+    if case.goal == "facts that stay" and name == _tuned_name(case):
+        return "then", Reason(
+            "Train on the facts too, in many wordings and with replayed text, and judge both together.",
+            MEASURED,
+            "lesson 15",
+        )
+    if chosen is None:
+        return "later", Reason("Nothing else is possible; collect examples first.", RULE)
+    more = prices[name].total - prices[chosen].total
+    words = "more" if more >= 0 else "less"
+    return "later", Reason(f"It costs {money(abs(more), case)} {words} than {chosen}.", COMPUTED)

@@ -1,51 +1,74 @@
-"""Controls of lesson 14: the guide, and the table of methods."""
+"""Controls of lesson 14: the guide with its memo, and the calculator of memory."""
 
 from __future__ import annotations
 
-from course_utils.lessons.lesson_14.guide import MISSING, Step, fitting, guide
+from course_utils.lessons.lesson_14.guide import GOALS, Case, decide
+from course_utils.lessons.lesson_14.memo import make_memo, to_markdown
 from course_utils.widgets import control
 
 
-def show_steps(steps: list[Step]) -> None:
-    """Print the steps, numbered, with reason, basis and lessons."""
-    for number, step in enumerate(steps, start=1):
-        lessons = f"lesson{'s' if len(step.lessons) > 1 else ''} {', '.join(step.lessons)}"
-        print(f"{number}. {step.what}\n   {step.why}\n   ({step.basis}; see {lessons})")
+def show_memo(findings=None, **answers) -> None:
+    """Print the memo of a case; answers: fields of guide.Case."""
+    case = Case(**answers)
+    print(to_markdown(make_memo(case, decide(case, findings))))
 
 
-def show_guide(
-    missing: str = "behaviour",
-    examples: int = 500,
-    model: str = "Llama-3.1-8B",
-    card: str = "RTX 4090",
-    variants: int = 1,
-    keep: bool = True,
-) -> None:
-    """Print the guide's advice; what fits the card is worked out by the calculator."""
-    room = fitting(model, card)
-    names = {"full": "full fine-tuning", "lora": "LoRA", "qlora": "QLoRA", "none": "none of the three"}
-    print(f"{model} on {card}: {names[room]} fits")
-    show_steps(guide(missing, examples, room, variants, keep))
+def guide_box(findings=None) -> None:
+    """Choices for the guide's questions over `show_memo`."""
+    from course_utils.budget import CARDS, KNOWN_MODELS
 
+    def ask(
+        goal: str = "behaviour",
+        examples: int = 500,
+        verifiable: bool = False,
+        larger_works: bool = True,
+        private: bool = False,
+        licence: bool = True,
+        traffic: int = 2000,
+        seconds: float = 10.0,
+        model: str = "Qwen3-8B",
+        card: str = "RTX 4090",
+        budget: int = 20_000,
+        currency: str = "EUR",
+    ) -> None:
+        show_memo(
+            findings,
+            goal=goal,
+            examples=examples,
+            verifiable=verifiable,
+            larger_works=larger_works,
+            private=private,
+            licence_answers=licence,
+            answers_a_day=traffic,
+            seconds=seconds,
+            model=model,
+            card=card,
+            budget=budget,
+            currency=currency,
+        )
 
-def guide_box() -> None:
-    """Choices for the five questions over `show_guide`."""
-    from course_utils.budget import KNOWN_MODELS, cards_here
+    def numbers(*values):
+        return {f"{value:,}": value for value in values}
 
-    numbers = [10, 100, 500, 2000, 20_000]
     control(
-        show_guide,
-        missing={text: name for name, text in MISSING.items()},
-        examples={f"{number:,}": number for number in numbers},
+        ask,
+        goal={text: name for name, text in GOALS.items()},
+        examples=numbers(10, 100, 500, 2000, 20_000),
+        verifiable=False,
+        larger_works=True,
+        private=False,
+        licence=True,
+        traffic=numbers(50, 2000, 20_000, 200_000),
+        seconds={"2": 2.0, "10": 10.0, "an hour": 3600.0},
         model=list(KNOWN_MODELS),
-        card=cards_here(),
-        variants={str(number): number for number in (1, 5, 50)},
-        keep=True,
+        card=list(CARDS),
+        budget=numbers(1000, 5000, 20_000, 100_000),
+        currency="EUR",
     )
 
 
 def memory_plan(
-    model: str = "Llama-3.1-8B",
+    model: str = "Qwen3-8B",
     method: str = "qlora",
     batch_size: int = 4,
     tokens: int = 1024,
@@ -59,7 +82,11 @@ def memory_plan(
     """
     from course_utils import plots
     from course_utils.budget import GIB, plan
+    from course_utils.lessons.lesson_14.market import load_context
 
+    if tokens > (context := load_context(model)):
+        print(f"{tokens:,} tokens are more than the model's context of {context:,}: choose fewer.")
+        return
     found = plan(model, method, batch_size, tokens, card, price, checkpointing=checkpointing)
     need = found.need
     verdict = "fits" if found.fits else "does not fit"
@@ -96,7 +123,7 @@ def memory_calculator() -> None:
         model=list(KNOWN_MODELS),
         method=list(TRAINING_METHODS),
         batch_size=[1, 2, 4, 8, 16, 32],
-        tokens=[256, 512, 1024],
+        tokens=[256, 512, 1024, 4096],
         card=cards_here(),
         price=(0.0, 10.0, 0.25),
         checkpointing=True,

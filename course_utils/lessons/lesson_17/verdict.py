@@ -16,7 +16,7 @@ import torch
 
 from course_utils.data import Example, encode
 from course_utils.evaluation import mean_loss
-from course_utils.lessons.lesson_14.exercises import paired_interval
+from course_utils.lessons.lesson_14.exercises import difference_interval
 from course_utils.lessons.lesson_17.own_data import split_words
 from course_utils.lessons.lesson_17.own_run import Scores, context, interval, shared_words
 
@@ -130,7 +130,8 @@ def judge_result(references: Sequence[str], before: Scores, after: Scores, answe
         return Verdict(
             UNUSABLE, f"only {ended} of {count} answers end by themselves; a server would not stop"
         )
-    gain, lead = (paired_interval(shared["tuned"], shared[name])[1:] for name in ("base", "usual"))
+    ours = shared["tuned"][None]  # one training: [1, questions]
+    gain, lead = (difference_interval(ours, shared[name][None])[1:] for name in ("base", "usual"))
     if lead[1] < 0:
         return Verdict(UNUSABLE, f"{of_words}; one and the same answer to everything has more, {usual}")
     if count < FEW:
