@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import draws_of, feed, tiny_gpt2
+from helpers import draws_of, feed, tiny_gpt2, tiny_llama
 
 from course_utils.lessons.lesson_06 import experiments, shares, suspects
 from course_utils.lessons.lesson_06.parts import loss_terms
@@ -103,9 +103,10 @@ def test_rank_32_on_c_attn_has_as_many_values_as_rank_8_everywhere():
 # --- merging
 
 
-def test_an_adapter_is_there_in_full_where_nothing_is_rounded_again():
-    base = tiny_gpt2()
-    model = apply_lora(quantize_model(tiny_gpt2()), 4, 8.0)
+@pytest.mark.parametrize("small", [tiny_gpt2, tiny_llama])
+def test_an_adapter_is_there_in_full_where_nothing_is_rounded_again(small):
+    base = small()
+    model = apply_lora(quantize_model(small()), 4, 8.0)
     torch.manual_seed(0)
     for layer in lora_layers(model).values():
         torch.nn.init.normal_(layer.lora_B, std=0.001)
@@ -115,6 +116,11 @@ def test_an_adapter_is_there_in_full_where_nothing_is_rounded_again():
     assert experiments.adapter_kept(model, w_hat) == 0
     lost, kept = (experiments.adapter_kept(model, found[f"{start} + BA again"]) for start in ("W_hat", "W"))
     assert lost < 0.5 < kept
+    for name, layer in lora_layers(model).items():
+        plain, x = base.get_submodule(name), torch.randn(3, layer.original.in_features)
+        change = layer(x) - layer.original(x)
+        bias = 0 if plain.bias is None else plain.bias
+        torch.testing.assert_close(x @ found["W + BA"][name].T + bias, plain(x) + change)
 
 
 # --- the bug hunt

@@ -268,11 +268,12 @@ MERGES = ("W_hat + BA", "W + BA", "W_hat + BA again", "W + BA again")  # again: 
 def merged_weights(model, base):
     """{merge: {layer: weight [out, in]}} of a model with LoRA over NF4, for each of MERGES."""
     from course_utils.methods.lora import lora_layers
+    from course_utils.methods.lora_analysis import weight_matrix
 
     found = {merge: {} for merge in MERGES}
     for name, layer in lora_layers(model).items():
         change = layer.scale * layer.lora_B @ layer.lora_A  # (out, in)
-        sums = layer.original.weight + change, base.get_submodule(name).weight.T + change
+        sums = layer.original.weight + change, weight_matrix(base.get_submodule(name)) + change
         for merge, weight in zip(MERGES, (*sums, *map(_rounded, sums)), strict=True):
             found[merge][name] = weight
     return found
