@@ -106,7 +106,7 @@ def cooled(model, tokenizer, seed):
     return {"temperature": best, "cooled": pass_of(model, tokenizer, held_out, seed, temperature=best)}
 
 
-def trained_by_grpo(seed, *, judge=None, advantages=None, rank=None, tokens=None, **settings):
+def trained_by_grpo(seed, lr, *, judge=None, advantages=None, rank=None, tokens=None, **settings):
     """(policy, tokenizer, numbers of the training): GRPO from the start of a seed on tune lists.
 
     The numbers: the gauges by iteration, {name: one an iteration}, and measured_seconds.
@@ -130,7 +130,7 @@ def trained_by_grpo(seed, *, judge=None, advantages=None, rank=None, tokens=None
         task.verifier(tokenizer, rows, judge or task.verify),
         encode_prompts(tokenizer, [row["prompt"] for row in rows]),
         sampling_of(tokenizer, tokens or task.LIST_TOKENS),
-        GRPOSettings(**{**GRPO_RUN, "lr": LIST_RATES["GRPO"], "seed": seed, **settings}),
+        GRPOSettings(**{**GRPO_RUN, "lr": lr, "seed": seed, **settings}),
         advantages=advantages or group_advantages,
         label=f"GRPO, seed {seed}",
     )
@@ -215,7 +215,7 @@ def grpo_rates(point: dict, seed: int) -> dict:
     method, lr = point["method"], point["lr"]
     if method.startswith("GRPO"):
         rank = 1 if method == "GRPO, rank 1" else None
-        policy, tokenizer, _ = trained_by_grpo(seed, rank=rank, lr=lr)
+        policy, tokenizer, _ = trained_by_grpo(seed, lr, rank=rank)
     else:
         policy, tokenizer, _ = tuned_on_answers(method, seed, lr)
     return {"validation": pass_of(policy, tokenizer, validation(), seed)}
@@ -233,7 +233,7 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
         model, tokenizer = start_of(seed)
         return {**on_both_strata(model, tokenizer, seed), **cooled(model, tokenizer, seed)}
     if method == "GRPO":
-        policy, tokenizer, numbers = trained_by_grpo(seed)
+        policy, tokenizer, numbers = trained_by_grpo(seed, LIST_RATES[method])
         return {**on_both_strata(policy, tokenizer, seed), **numbers}
     policy, tokenizer, numbers = tuned_on_answers(method, seed, LIST_RATES[method])
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
@@ -258,7 +258,7 @@ def grpo_switches(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_18.suspects import mixed_advantages
     from course_utils.methods.grpo import centred_advantages
 
-    settings = dict(point)
+    settings = {"lr": LIST_RATES["GRPO"], **point}
     if "advantages" in point:
         chosen = {"centred": centred_advantages, "mixed": mixed_advantages}
         settings["advantages"] = chosen[point["advantages"]]
@@ -292,7 +292,11 @@ def verifier_hole(point: dict, seed: int) -> dict:
     else:
         judge = {"loose": task.names_all, "mended": task.names_all_and_no_more}[point["judge"]]
         policy, tokenizer, numbers = trained_by_grpo(
-            seed, judge=judge, tokens=task.LONG_TOKENS, loss_type=point["loss_type"]
+            seed,
+            LIST_RATES["GRPO"],
+            judge=judge,
+            tokens=task.LONG_TOKENS,
+            loss_type=point["loss_type"],
         )
     rows = task.short_lists("held_out")[:SHORT_LISTS]
     answers = task.answers_to(policy, tokenizer, rows, 16, seed=seed, new_tokens=task.LONG_TOKENS)
