@@ -292,11 +292,7 @@ def verifier_hole(point: dict, seed: int) -> dict:
     else:
         judge = {"loose": task.names_all, "mended": task.names_all_and_no_more}[point["judge"]]
         policy, tokenizer, numbers = trained_by_grpo(
-            seed,
-            LIST_RATES["GRPO"],
-            judge=judge,
-            tokens=task.LONG_TOKENS,
-            loss_type=point["loss_type"],
+            seed, LIST_RATES["GRPO"], judge=judge, tokens=task.LONG_TOKENS, loss_type=point["loss_type"]
         )
     rows = task.short_lists("held_out")[:SHORT_LISTS]
     answers = task.answers_to(policy, tokenizer, rows, 16, seed=seed, new_tokens=task.LONG_TOKENS)
