@@ -38,9 +38,6 @@ def begins_even(batch):
 
 BROKEN = {
     "a turned sign": lambda scores, group: -group_advantages(scores, group),
-    "the advantages of another prompt's answers": lambda scores, group: group_advantages(scores, group).roll(
-        group
-    ),
     "every answer its own group": lambda scores, group: scores - scores.view(-1, 1).mean(1),
 }
 
@@ -56,7 +53,7 @@ def gain(model, advantages):
         return train_grpo(policy, begins_even, prompts, sampling, settings)[0]["score"]
 
     before = share(1)
-    settings = GRPOSettings(iterations=12, lr=5e-3, batch_size=32, group=8)
+    settings = GRPOSettings(iterations=20, lr=5e-3, batch_size=64, group=16)
     train_grpo(policy, begins_even, prompts, sampling, settings, advantages=advantages)
     return share(1) - before
 
