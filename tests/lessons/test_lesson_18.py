@@ -1,7 +1,6 @@
 """Lesson 18: right answers to its exercises pass, wrong ones get their own message; its headline's bound."""
 
 import pytest
-import torch
 from helpers import draws_of, feed
 
 from course_utils.lessons.lesson_18.experiments import runs_at

@@ -19,7 +19,7 @@ SAMPLES, FEW_SAMPLES = 128, 32  # answers to each: for the curves, and where pas
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3)
 GRPO_RUN = {"iterations": 16, "batch_size": 64, "group": 8}
 KEPT_GAUGES = ("score", "silent", "entropy", "clipped", "length")
-LIST_RATES = {"GRPO": 1e-4, "GRPO, rank 1": 3e-3, "right samples": 3e-4, "true answers": 3e-4}  # grpo_rates
+LIST_RATES = {"GRPO": 1e-4, "GRPO, rank 1": 3e-3, "right samples": 1e-4, "true answers": 1e-4}  # grpo_rates
 TRUE_STEPS = 145  # of tuning on true answers: about the seconds that GRPO takes
 THREE = range(3)  # seeds where nothing but a table rests on the runs
 
@@ -202,8 +202,8 @@ def list_starts(point: dict, seed: int) -> dict:
         for method, rates in {
             "GRPO": (3e-5, 1e-4, 3e-4),
             "GRPO, rank 1": (1e-3, 3e-3, 1e-2),
-            "right samples": (1e-4, 3e-4, 1e-3),
-            "true answers": (1e-4, 3e-4, 1e-3),
+            "right samples": (3e-5, 1e-4, 3e-4, 1e-3),
+            "true answers": (3e-5, 1e-4, 3e-4, 1e-3),
         }.items()
         for lr in rates
     ],
