@@ -18,46 +18,51 @@ def test_answers_get_their_verdicts(exercise, seed):
 
 @pytest.fixture(scope="module")
 def bound():
-    """How much the share of right answers has to rise."""
+    """The least share of names too many in what the loose verifier accepts."""
     [path] = lessons(["18"])
     [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]
     return headline.constant("at_least")
 
 
-def test_every_seed_keeps_the_headline(bound):
-    start, trained = (runs_at("verifiable_rewards", method=name) for name in ("start", "GRPO"))
-    assert all(new["short_1"] - old["short_1"] > bound for old, new in zip(start, trained, strict=True))
+def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):
+    def too_many(judge):
+        runs = runs_at("verifier_hole", judge=judge, loss_type="grpo")
+        return [1 - run["mended"] / run["loose"] for run in runs]
+
+    assert min(too_many("loose")) > bound
+    assert max(*too_many("none"), *too_many("mended")) < bound
 
 
-def begins_even(batch):
-    """A verifier for a model of token ids: the first one is even. About half of the answers are right."""
-    first = answer_mask(batch).argmax(1, keepdim=True) + 1
-    return (batch["input_ids"].gather(1, first).squeeze(1) % 2 == 0).float()
+NAMES = range(1, 6)  # the right names of a small model, whose tokens are numbers
 
 
-BROKEN = {
-    "a turned sign": lambda scores, group: -group_advantages(scores, group),
-    "every answer its own group": lambda scores, group: scores - scores.view(-1, 1).mean(1),
-}
+def named(batch):
+    """How many right names stand in each answer, [rows]."""
+    answers = batch["input_ids"][:, 1:] * answer_mask(batch).long()
+    return sum((answers == name).sum(1) for name in NAMES)
 
 
-def gain(model, advantages):
-    """Share of right answers after a short training minus before, over 256 answers each."""
-    sampling = {"max_new_tokens": 4, "stop_ids": [0], "pad_id": 0}
-    policy = frozen_copy(model).requires_grad_(True)
-    prompts = [[1, 2, 3], [4, 5], [6], [7, 8]]
+def too_many_after(model, advantages):
+    """Share of several names among the answers that have one, after a training that pays for any name."""
+    sampling = {"max_new_tokens": 6, "stop_ids": [0], "pad_id": 0}
+    policy, prompts, counts = frozen_copy(model).requires_grad_(True), [[7, 8], [9]], []
 
-    def share(seed):
-        settings = GRPOSettings(iterations=1, lr=0.0, batch_size=256, group=64, seed=seed)
-        return train_grpo(policy, begins_even, prompts, sampling, settings)[0]["score"]
+    def pays(batch):
+        counts[:] = named(batch).tolist()
+        return (named(batch) > 0).float()
 
-    before = share(1)
-    settings = GRPOSettings(iterations=20, lr=5e-3, batch_size=64, group=16)
-    train_grpo(policy, begins_even, prompts, sampling, settings, advantages=advantages)
-    return share(1) - before
+    settings = GRPOSettings(iterations=25, lr=5e-3, batch_size=64, group=32)
+    train_grpo(policy, pays, prompts, sampling, settings, advantages=advantages)
+    settings = GRPOSettings(iterations=1, lr=0.0, batch_size=512, group=256, seed=1)
+    train_grpo(policy, pays, prompts, sampling, settings)
+    return sum(count > 1 for count in counts) / max(1, sum(count > 0 for count in counts))
 
 
 def test_the_headline_refuses_broken_trainings(model, bound):
-    assert gain(model, group_advantages) > bound
-    found = {name: gain(model, advantages) for name, advantages in BROKEN.items()}
+    assert too_many_after(model, group_advantages) > bound
+    broken = {
+        "a turned sign": lambda scores, group: -group_advantages(scores, group),
+        "every answer its own group": lambda scores, group: scores - scores.view(-1, 1).mean(1),
+    }
+    found = {name: too_many_after(model, advantages) for name, advantages in broken.items()}
     assert max(found.values()) < bound, found
