@@ -242,12 +242,12 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
 @sweep(
     "grpo_switches",
     points=[
-        {"updates": 4},
+        {"advantages": "centred"},
         {"advantages": "mixed"},
+        {"group": 4},
+        {"updates": 4},
         {"updates": 4, "clip_high": 0.5},
         {"rank": 1, "lr": LIST_RATES["GRPO, rank 1"]},
-        {"advantages": "centred"},
-        {"group": 4},
     ],
     seeds=THREE,
     sampled=True,
