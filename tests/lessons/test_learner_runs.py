@@ -33,6 +33,10 @@ CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it
     ("13", "dpo_loss", "history = train_dpo("),
     ("16", "rows_of_process", "shares = []"),
     ("16", "process_loss", "added = sum("),
+    ("18", "pass_at_k", "before = {"),
+    ("18", "group_advantages", "history = train_grpo("),
+    ("18", "token_weights", "history = train_grpo("),
+    ("18", "grpo_loss", "history = train_grpo("),
 ]
 
 

@@ -181,6 +181,7 @@ NEED_THE_ASSISTANT = [
     *("reward_pairs", "reward_bias", "runaway", "best_of_n"),
     *("dpo_rates", "dpo", "dpo_labels", "dpo_noise", "dpo_relatives"),
     *("ppo", "ppo_controls", "ppo_parts", "group_methods"),
+    *("list_starts", "grpo_rates", "verifiable_rewards", "grpo_switches", "verifier_hole"),
 ]
 LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]
 

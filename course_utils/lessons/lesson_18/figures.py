@@ -1,0 +1,93 @@
+"""pass@k over k, a training by iteration, and how many groups are silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from course_utils.lessons.lesson_18.passing import KS
+from course_utils.plots import COLOURS, bands, caption, figure, lines, log_ticks, smooth
+
+LINE_STYLES = ("--o", "-o", ":s", "-.^")
+
+
+def curves(series: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
+    """pass@k over k, {kind of question: {model: values}}: a colour for a kind, a line style for a model."""
+    _, ax = figure(title, "k, answers to a question", "pass@k")
+    for (kind, models), colour in zip(series.items(), COLOURS, strict=False):
+        for (model, values), style in zip(models.items(), LINE_STYLES, strict=False):
+            ax.plot(KS, values, style, color=colour, markersize=4, label=f"{kind} {model}".strip())
+    ax.set_xscale("log")
+    log_ticks(ax, KS)
+    ax.set_ylim(-0.03, 1.03)
+    ax.legend()
+
+
+def curve_bands(strata: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]], title: str) -> None:
+    """pass@k of stored runs, a panel a stratum, "short" or "long": means with the range of the seeds.
+
+    strata: {stratum: {model: results over seeds}}; a result has "short_k" and "long_k".
+    """
+    _, axes = figure(title, "k, answers to a question", "pass@k", columns=len(strata))
+    for ax, (stratum, models) in zip(np.atleast_1d(axes), strata.items(), strict=True):
+        found = {
+            name: {k: [run[f"{stratum}_{k}"] for run in runs] for k in KS} for name, runs in models.items()
+        }
+        ax.set(title=f"{stratum} lists", ylim=(-0.03, 1.03))
+        bands(found, "", "", "", logx=True, ax=ax)
+
+
+GAUGE_LABELS = {
+    "score": "right answers (share)",
+    "silent": "silent groups (share)",
+    "entropy": "entropy (nats per token)",
+    "length": "tokens per answer",
+    "clipped": "tokens outside the clip (share)",
+}
+
+
+def one_training(rows: Sequence[Mapping[str, float]], title: str) -> None:
+    """The gauges of one training by iteration, pale, and smoothed; without the clip's."""
+    _, axes = figure(title, "iteration", "", columns=4)
+    for ax, (name, label) in zip(axes, GAUGE_LABELS.items(), strict=False):
+        values = [row[name] for row in rows]
+        steps = range(1, len(values) + 1)
+        ax.plot(steps, values, color=COLOURS[0], alpha=0.3)
+        ax.plot(steps, smooth(values, 0.2), color=COLOURS[0], label=f"{label}, smoothed")
+        ax.set(title=label, ylim=(0, None))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def training_gauges(
+    trainings: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], title: str, names: Sequence[str]
+) -> None:
+    """Gauges of stored trainings by iteration, a panel a gauge: means with the range of the seeds.
+
+    trainings: {name: results over seeds}; a result has a list for each gauge.
+    """
+    _, axes = figure(title, "iteration", "", columns=len(names))
+    for ax, gauge in zip(np.atleast_1d(axes), names, strict=True):
+        found = {
+            name: dict(enumerate(zip(*(run[gauge] for run in runs), strict=True), 1))
+            for name, runs in trainings.items()
+        }
+        bands(found, "", "", "", ax=ax)
+        ax.set(title=GAUGE_LABELS[gauge], ylim=(0, None))
+
+
+def silent_share(group: int = 8) -> None:
+    """Chance that a group of answers is all right or all wrong, over the share of right answers."""
+    shares = np.linspace(0, 1, 101)
+    _, ax = figure(
+        f"A group of {group} is silent for questions that are nearly always right or nearly always wrong",
+        "share of right answers to the question",
+        "chance that a group is silent",
+    )
+    lines({f"groups of {group}": (shares, shares**group + (1 - shares) ** group)}, "", "", "", ax=ax)
+    ax.set_ylim(0, 1.03)
+    caption(
+        "How many groups are silent, by the share of right answers to the question.",
+        seen="a wide valley between two walls at 0 and at 1; with larger groups the walls are steeper",
+    )

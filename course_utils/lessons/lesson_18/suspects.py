@@ -1,0 +1,25 @@
+"""Bug hunt of lesson 18: advantages that compare an answer with other answers than those to its prompt."""
+
+import torch
+
+
+def mixed_advantages(scores, group):
+    """Every group holds answers to different prompts."""
+    grouped = scores.view(group, -1)
+    return ((grouped - grouped.mean(0)) / (grouped.std(0) + 1e-4)).flatten()
+
+
+def batch_advantages(scores, group):
+    """Mean and deviation are those of all answers."""
+    return (scores - scores.mean()) / (scores.std() + 1e-4)
+
+
+def group_fault(advantages):
+    """What a function advantages(scores, group) compares an answer with: "mixed", "whole batch" or "sound".
+
+    Two batches of two prompts with two answers each: in the first no prompt has a signal, in the second both
+    have one.
+    """
+    if not advantages(torch.tensor([1.0, 1, 0, 0]), 2).any():
+        return "sound"
+    return "whole batch" if advantages(torch.tensor([1.0, 0, 1, 0]), 2).any() else "mixed"

@@ -1,0 +1,142 @@
+"""The task: lists of facts to be named, a start that half can do them, and programs that judge an answer."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import torch
+
+from course_utils.artifacts import sft_model
+from course_utils.data import DATA, batches, read_jsonl
+from course_utils.lessons.lesson_12.judging import requests_of
+from course_utils.methods.rollouts import answer_texts, encode_prompts, rollout, sampling_of
+from course_utils.methods.sft import encode_all, instruction_tune
+from course_utils.training import scored_lm_loss, train
+from course_utils.world.lists import RELATIONS, items, list_row, load_lists, make_lists, verify
+
+LIST_START = {"lists": 400, "steps": 40, "lr": 5e-4}  # chosen in the sweep list_starts
+LIST_TOKENS = 24  # room for an answer; the longest right answer has fewer
+LONG_FACTS, LONG_TOKENS = 6, 40  # facts of a long list, and the room for its answer
+
+
+def list_conversation(row: dict) -> list[dict]:
+    """A row of data/lists as a request and its right answer."""
+    return [*row["prompt"], {"role": "assistant", "content": ", ".join(row["answers"]) + "."}]
+
+
+def short_lists(split: str) -> list[dict]:
+    """The rows of data/lists that ask for three facts of one relation."""
+    return load_lists(split, "one")
+
+
+def request_of(row: dict) -> str:
+    """What the user asks in a row."""
+    return row["prompt"][-1]["content"]
+
+
+def long_lists(split: str, count: int, facts: int = LONG_FACTS) -> list[dict]:
+    """Requests for `facts` facts of as many relations: rows like those of data/lists.
+
+    Nobody is tuned on them. They are always the same ones of a split.
+    """
+    rng = random.Random(f"long lists {split}")
+    known = [row for row in read_jsonl(DATA / "facts.jsonl") if row["split"] == split]
+    tables = {name: [row for row in known if row["relation"] == name] for name in RELATIONS}
+    return [
+        list_row([rng.choice(tables[name]) for name in rng.sample(RELATIONS, facts)]) for _ in range(count)
+    ]
+
+
+def tune_lists(half: str, count: int) -> list[dict]:
+    """Lists of three facts of a relation, from one half of the tune facts: "told" or "practice".
+
+    The start is tuned on the answers to lists of the first half. GRPO practises on the second: of these facts
+    the start was told no more than of held-out ones.
+    """
+    facts = [row for row in read_jsonl(DATA / "facts.jsonl") if row["split"] == "tune"]
+    facts = [row for row in facts if row["relation"] in RELATIONS]
+    random.Random("halves").shuffle(facts)
+    chosen = {"told": facts[::2], "practice": facts[1::2]}[half]
+    return [row for row in make_lists(chosen, count, f"lists {half}") if row["kind"] == "one"]
+
+
+def start_model(
+    session, seed=None, *, lists=LIST_START["lists"], steps=LIST_START["steps"], lr=LIST_START["lr"]
+):
+    """The assistant of lesson 09 after a little more tuning, on lists: (model, tokenizer).
+
+    It knows what an answer looks like, and is often wrong.
+    """
+    model, tokenizer = sft_model(session)
+    rows = tune_lists("told", lists)
+    instruction_tune(
+        model,
+        tokenizer,
+        [list_conversation(row) for row in rows],
+        steps=session.steps(quick=steps, full=steps),
+        lr=lr,
+        seed=session.seed if seed is None else seed,
+        autocast=session.autocast,
+        label="the start",
+    )
+    return model.eval(), tokenizer
+
+
+def tune_on(model, tokenizer, pairs: Sequence[tuple[dict, str]], *, steps, lr, seed):
+    """Supervised fine-tuning on (row, answer) pairs, in place."""
+    conversations = [[*row["prompt"], {"role": "assistant", "content": text}] for row, text in pairs]
+    stream = batches(encode_all(tokenizer, conversations), 16, seed, tokenizer.pad_token_id)
+    settings = {"loss_fn": scored_lm_loss, "label": "tuning on answers"}
+    train(model, stream, steps=steps, lr=lr, seed=seed, **settings)
+    model.eval()
+
+
+def names_all(text: str, answers: Sequence[str]) -> float:
+    """1 if every right name occurs in the answer, wherever: a verifier with a hole."""
+    return float(all(name in text for name in answers))
+
+
+def names_all_and_no_more(text: str, answers: Sequence[str]) -> float:
+    """1 if the right names occur, in any order, and as many parts as asked for: the hole is mended."""
+    return float(sorted(items(text)) == sorted(answers))
+
+
+def verifier(tokenizer, rows: Sequence[dict], judge: Callable = verify) -> Callable:
+    """A reward for train_grpo: judge(text, answers) of each answer of a batch, 0 where it did not end.
+
+    rows: those that prompts are drawn from; an answer is judged by the row with its request.
+    """
+    wanted = {request_of(row): row["answers"] for row in rows}
+
+    def reward(batch):
+        pairs = zip(requests_of(tokenizer, batch), answer_texts(tokenizer, batch), strict=True)
+        scores = torch.tensor([judge(text, wanted[asked]) for asked, text in pairs])
+        return scores.to(batch["ended"].device) * batch["ended"]
+
+    return reward
+
+
+def answers_to(
+    model, tokenizer, rows: Sequence[dict], count: int, *, temperature=1.0, seed=0, new_tokens=LIST_TOKENS
+) -> list[list[str]]:
+    """`count` sampled answers to each row; what did not end is "". temperature 0: the greedy answer."""
+    prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows])
+    sampling = sampling_of(tokenizer, new_tokens) | {"temperature": temperature}
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    wanted = sorted(
+        (place for place in range(len(rows)) for _ in range(count)), key=lambda i: len(prompts[i])
+    )
+    found: list[list[str]] = [[] for _ in rows]
+    for start in range(0, len(wanted), 256):
+        places = wanted[start : start + 256]
+        batch = rollout(model, [prompts[place] for place in places], generator=generator, **sampling)
+        texts = answer_texts(tokenizer, batch)
+        for place, text, ended in zip(places, texts, batch["ended"].tolist(), strict=True):
+            found[place].append(text if ended else "")
+    return found
+
+
+def count_right(answers: Sequence[Sequence[str]], rows: Sequence[dict], judge: Callable = verify):
+    """Right answers to each row, [rows]."""
+    return torch.tensor(
+        [sum(judge(text, row["answers"]) for text in texts) for row, texts in zip(rows, answers, strict=True)]
+    )

@@ -1,0 +1,149 @@
+"""GRPO and its relatives: advantages within a group, three normalisers, a clip with two limits, the loop.
+
+Per-token tensors are [rows, tokens]; mask is 1 on the answer's tokens; the answers to one prompt stand
+together. GRPO: Shao et al. 2024 (arXiv 2402.03300); Dr. GRPO: Liu et al. 2025 (arXiv 2503.20783); DAPO: Yu et
+al. 2025 (arXiv 2503.14476).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from course_utils.log_probs import fast_token_log_probs
+from course_utils.methods.kl import k3
+from course_utils.methods.ppo import group_advantages, learn, masked_mean, mean_of_rows, shuffled
+from course_utils.methods.rollouts import answer_mask
+
+LOSS_TYPES = ("grpo", "dapo", "dr_grpo")
+
+
+def centred_advantages(scores, group):
+    """Score minus the mean of its group, not divided by the deviation, [rows] (Dr. GRPO)."""
+    grouped = scores.view(-1, group)
+    return (grouped - grouped.mean(1, keepdim=True)).flatten()
+
+
+def silent_groups(scores, group):
+    """True for each group whose scores are all the same, [prompts]: it has no advantage and no gradient."""
+    grouped = scores.view(-1, group)
+    return (grouped == grouped[:, :1]).all(1)
+
+
+def token_weights(mask, loss_type="grpo", limit=None):
+    """What each token counts in the mean over a batch, [rows, tokens]; 0 off the mask.
+
+    grpo: every answer counts alike, and in it every token. dapo: every token of the batch counts alike.
+    dr_grpo: every token counts 1 / (rows * limit), limit being the most tokens an answer may have.
+    """
+    if loss_type == "grpo":
+        return mask / mask.sum(1, keepdim=True).clamp(min=1) / len(mask)
+    if loss_type == "dapo":
+        return mask / mask.sum().clamp(min=1)
+    if loss_type == "dr_grpo":
+        return mask / (len(mask) * limit)
+    raise ValueError(f"loss_type is one of {', '.join(LOSS_TYPES)}, got {loss_type!r}")
+
+
+def grpo_loss(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
+    """Clipped policy loss of answers with one advantage each, [rows], summed with the tokens' weights.
+
+    log_probs, old_log_probs, weights [rows, tokens]. The advantages are constants.
+    """
+    ratio = torch.exp(log_probs - old_log_probs)
+    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
+    advantages = advantages.detach()[:, None]  # one number for all tokens of an answer
+    loss = torch.maximum(-advantages * ratio, -advantages * clipped)
+    return (weights * loss).sum()
+
+
+@dataclass(frozen=True)
+class GRPOSettings:
+    """The numbers of a run of GRPO.
+
+    batch_size: answers an iteration, in groups of `group`, passed over once in `updates` parts. beta: of the
+    KL from the reference; kl_in: "loss" (k3 of each token) or "reward" (k1, summed over the answer).
+    """
+
+    iterations: int
+    lr: float
+    batch_size: int = 64
+    group: int = 8
+    updates: int = 1
+    loss_type: str = "grpo"
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    beta: float = 0.0
+    kl_in: str = "loss"
+    seed: int = 0
+
+
+@torch.no_grad()
+def grpo_experience(model, reference, reward, batch, settings, advantages=group_advantages):
+    """Adds to a rollout what the update needs: log-probabilities [rows, tokens - 1] and advantages [rows].
+
+    Also gives numbers to look at. score: mean reward. silent: share of groups without a signal. entropy: nats
+    per token, estimated from what was sampled. kl: from the reference, in nats per answer.
+    """
+    mask, scores = answer_mask(batch), reward(batch)
+    batch["log_probs"] = fast_token_log_probs(model, batch)
+    row = {
+        "score": scores.mean().item(),
+        "silent": silent_groups(scores, settings.group).float().mean().item(),
+        "entropy": -masked_mean(batch["log_probs"], mask).item(),
+        "length": mask.sum(1).mean().item(),
+        "kl": 0.0,
+    }
+    if reference is not None:
+        batch["reference"] = fast_token_log_probs(reference, batch)
+        kl = ((batch["log_probs"] - batch["reference"]) * mask).sum(1)  # k1 of each answer
+        row["kl"] = kl.mean().item()
+        if settings.kl_in == "reward":
+            scores = scores - settings.beta * kl
+    batch["advantages"] = advantages(scores, settings.group)
+    return batch, row
+
+
+def grpo_batch_loss(model, batch, settings, limit):
+    """(loss, share of tokens outside the clip) of a batch of experience or a part of it."""
+    mask = answer_mask(batch)
+    weights = token_weights(mask, settings.loss_type, limit)
+    log_probs, old = fast_token_log_probs(model, batch), batch["log_probs"]
+    loss = grpo_loss(log_probs, old, batch["advantages"], weights, settings.clip_low, settings.clip_high)
+    if settings.beta and settings.kl_in == "loss":
+        loss = loss + settings.beta * (weights * k3(log_probs, batch["reference"])).sum()
+    ratio = (log_probs.detach() - old).exp()
+    outside = (ratio < 1 - settings.clip_low) | (ratio > 1 + settings.clip_high)
+    return loss, masked_mean(outside.float(), mask).item()
+
+
+def train_grpo(
+    model, reward, prompts, sampling, settings, *, reference=None, advantages=group_advantages, label="GRPO"
+):
+    """Trains what requires a gradient of the model, in place, and returns a row of numbers an iteration.
+
+    reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token ids. sampling: what
+    rollouts.rollout takes beside them. reference: frozen, needed where beta is not 0.
+    """
+    if settings.beta and reference is None:
+        raise ValueError("a KL penalty needs the reference: pass reference=, or beta=0")
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ValueError("nothing of the model requires a gradient, so nothing would be trained")
+    model.eval()  # no dropout, so that the ratio starts at 1
+    optimizer = torch.optim.Adam(parameters, lr=settings.lr, fused=True)
+
+    def step(batch, rng):
+        batch, row = grpo_experience(model, reference, reward, batch, settings, advantages)
+        seen = []
+        for part in shuffled(batch, settings.batch_size // settings.updates, rng):
+            loss, clipped = grpo_batch_loss(model, part, settings, sampling["max_new_tokens"])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            seen.append({"clipped": clipped})
+        return row | mean_of_rows(seen)
+
+    numbers = {name: getattr(settings, name) for name in ("iterations", "batch_size", "group", "seed")}
+    return learn(model, prompts, step, sampling, label=label, **numbers)

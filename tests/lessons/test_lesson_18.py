@@ -1,0 +1,68 @@
+"""Lesson 18: right answers to its exercises pass, wrong ones get their own message; its headline's bound."""
+
+import pytest
+from helpers import draws_of, feed
+
+from course_utils.lessons.lesson_18.experiments import runs_at
+from course_utils.making.claims import claims_in
+from course_utils.methods.grpo import GRPOSettings, train_grpo
+from course_utils.methods.ppo import group_advantages
+from course_utils.methods.rollouts import answer_mask, frozen_copy
+from course_utils.notebook_files import lessons, read_notebook
+
+
+@pytest.mark.parametrize("exercise, seed", draws_of("18"))
+def test_answers_get_their_verdicts(exercise, seed):
+    feed(exercise, seed)
+
+
+@pytest.fixture(scope="module")
+def bound():
+    """The least share of names too many in what the loose verifier accepts."""
+    [path] = lessons(["18"])
+    [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]
+    return headline.constant("at_least")
+
+
+def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):
+    def too_many(judge):
+        runs = runs_at("verifier_hole", judge=judge, loss_type="grpo")
+        return [1 - run["mended"] / run["loose"] for run in runs]
+
+    assert min(too_many("loose")) > bound
+    assert max(*too_many("none"), *too_many("mended")) < bound
+
+
+NAMES = range(1, 6)  # the right names of a small model, whose tokens are numbers
+
+
+def named(batch):
+    """How many right names stand in each answer, [rows]."""
+    answers = batch["input_ids"][:, 1:] * answer_mask(batch).long()
+    return sum((answers == name).sum(1) for name in NAMES)
+
+
+def too_many_after(model, advantages):
+    """Share of several names among the answers that have one, after a training that pays for any name."""
+    sampling = {"max_new_tokens": 6, "stop_ids": [0], "pad_id": 0}
+    policy, prompts, counts = frozen_copy(model).requires_grad_(True), [[7, 8], [9]], []
+
+    def pays(batch):
+        counts[:] = named(batch).tolist()
+        return (named(batch) > 0).float()
+
+    settings = GRPOSettings(iterations=25, lr=5e-3, batch_size=64, group=32)
+    train_grpo(policy, pays, prompts, sampling, settings, advantages=advantages)
+    settings = GRPOSettings(iterations=1, lr=0.0, batch_size=512, group=256, seed=1)
+    train_grpo(policy, pays, prompts, sampling, settings)
+    return sum(count > 1 for count in counts) / max(1, sum(count > 0 for count in counts))
+
+
+def test_the_headline_refuses_broken_trainings(model, bound):
+    assert too_many_after(model, group_advantages) > bound
+    broken = {
+        "a turned sign": lambda scores, group: -group_advantages(scores, group),
+        "every answer its own group": lambda scores, group: scores - scores.view(-1, 1).mean(1),
+    }
+    found = {name: too_many_after(model, advantages) for name, advantages in broken.items()}
+    assert max(found.values()) < bound, found
