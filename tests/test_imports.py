@@ -136,6 +136,7 @@ SAME_MEANING = {  # a command's entry; a lesson's exercises; two writers; the lo
 }
 LATER = {
     "answer_loss",
+    "answers_to",
     "followed",
     "judged",
     "tuned",

@@ -9,10 +9,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from course_utils.notebook_files import code_cells, lessons, read_notebook
 
-TRAINING = {
-    "01": "history = train(tuned, question_batches()",
-    "04": "STEPS, FULL_RATE = session.steps(",
-}
+TRAINING = {"01": "history = train(tuned, question_batches()", "04": "STEPS, FULL_RATE = session.steps("}
 LATER = 'from course_utils.checks import claim\n\nclaim("a later result", 1.0, at_most=2)'
 
 
