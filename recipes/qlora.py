@@ -1,13 +1,14 @@
 """QLoRA on a model of about 7 billion parameters, with PEFT, TRL and bitsandbytes: on one card or on several.
 
     python recipes/qlora.py --data my.jsonl --dry-run                # no GPU, no network, no weights
-    accelerate launch --config_file recipes/ddp.yaml recipes/qlora.py --data my.jsonl --out adapter
+    accelerate launch --config_file recipes/ddp.yaml --num_processes 2 recipes/qlora.py --data my.jsonl
 
 A dry run checks and tokenises the data, says what training will take, and trains two steps of a small model
-of the same architecture. Without --dry-run it trains, and goes on where an earlier run in --out stopped.
+of the same architecture. Without --dry-run it trains, and goes on where the same run in --out stopped.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -43,6 +44,8 @@ RECOMPUTED = "activation" if hasattr(SFTConfig, "activation_checkpointing") else
 BF16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)  # not on a T4
 FEW_STEPS = 100
 READING = 5e8  # bytes a second at which weights are read from a disk: an assumption
+FP32_TFLOPS = {"T4": 8.1}  # cards without bf16, where the recipe computes in fp32
+FREE = "out held_out per_card log merge dry_run cards card price tokenizer".split()  # training is the same
 
 
 def options(argv=None):
@@ -50,7 +53,7 @@ def options(argv=None):
     add = parser.add_argument
     add("--data", required=True, help='conversations to train on, a line each: {"messages": [...]}')
     add("--held-out", help="conversations to evaluate on after every epoch")
-    add("--out", type=Path, default=Path("adapter"), help="folder of the adapter and of checkpoints")
+    add("--out", type=Path, default=Path("adapter"), help="folder of adapter and checkpoints, one a run")
     add("--base", default="Qwen/Qwen2.5-7B-Instruct", help="a folder or a hub id, with safetensors weights")
     add("--bits", type=int, choices=(4, 16), default=4, help="of the base's weights; 16 is plain LoRA")
     add("--rank", type=int, default=16)
@@ -163,14 +166,17 @@ def arguments(chosen, cards):
 # ---------------------------------------------------------------------------------------------- data
 
 
+def read_bytes(path):
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror}") from None
+
+
 def read_data(path, tokenizer, length):
     """The file's conversations and their examples. SystemExit names every line at fault, and its fault."""
     rows, examples, faults = [], [], []
-    try:
-        lines = Path(path).read_bytes().split(b"\n")
-    except OSError as error:
-        raise SystemExit(f"{path}: {error.strerror}") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_bytes(path).split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -312,6 +318,11 @@ def plan(chosen):
             "content. A smaller --batch or more --epochs makes more of them; more data are better."
         )
     print(f"log        {logger(chosen)}")
+    if chosen.card in FP32_TFLOPS:
+        print(
+            f"WARNING    a {chosen.card} has no bf16: the recipe computes in fp32 there, several times "
+            "slower and with more memory. The lines below count it so."
+        )
     longest = chosen.length if chosen.packing else max(len(example.input_ids) for example in examples)
     show_need(chosen, model, lora, longest, padded / rows * steps * chosen.batch, evaluated(chosen, kept))
     rehearse(chosen, config, tokenizer, examples)
@@ -406,7 +417,7 @@ def show_need(chosen, model, lora, longest, trained_tokens, evaluated_tokens):
     print("memory     " + ", ".join(f"{name} {part / GIB:.2f}" for name, part in parts.items()) + " GiB")
     verdict = "fits" if used <= size * GIB else "does NOT fit"
     print(f"card       {used / GIB:.1f} GiB with overheads: {verdict} a {chosen.card} ({size} GiB)")
-    speed = tflops * 1e12 * UTILISATION * chosen.cards
+    speed = FP32_TFLOPS.get(chosen.card, tflops) * 1e12 * UTILISATION * chosen.cards
     seconds = {
         "training": training_flop(parameters, trained_tokens, frozen=True, checkpointing=True) / speed,
         "evaluation": 2 * parameters * evaluated_tokens / speed,
@@ -421,9 +432,10 @@ def show_need(chosen, model, lora, longest, trained_tokens, evaluated_tokens):
 def memory_parts(chosen, config, longest):
     """Bytes of weights and step, without the adapter's own; and the model's parameters."""
     method = "qlora" if chosen.bits == 4 else "lora"
+    precision = "fp32" if chosen.card in FP32_TFLOPS else "mixed"
     try:
         need = training_need(
-            config, method, chosen.per_card, longest, "mixed", chosen.rank, checkpointing=True
+            config, method, chosen.per_card, longest, precision, chosen.rank, checkpointing=True
         )
     except ValueError as error:
         raise SystemExit(f"--base {chosen.base}: {error}") from None
@@ -488,6 +500,28 @@ def load_base(chosen):
     )
 
 
+def open_folder(chosen):
+    """Whether the run in OUT has ended; keeps the options of one that begins. SystemExit if it is another."""
+    run = {name: value for name, value in vars(chosen).items() if name not in FREE}
+    run["data"] = hashlib.sha256(read_bytes(chosen.data)).hexdigest()  # the file's name says too little
+    kept, ended = chosen.out / "run.json", (chosen.out / "generation_config.json").is_file()  # written last
+    if ended or (chosen.out.is_dir() and get_last_checkpoint(chosen.out)):
+        before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+        if others := [name for name in run if before.get(name) != run[name]]:
+            raise SystemExit(
+                f"--out {chosen.out} has another run (other {', '.join(others)}): take another --out, or "
+                "that run's data and options to go on with it"
+            )
+    elif first_process():
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(run, indent=1), encoding="utf-8")
+    return ended
+
+
+def first_process():
+    return os.environ.get("RANK", "0") == "0"
+
+
 def train(chosen, examples=None):
     """Trains on the examples, by default the files'; writes adapter and tokenizer; returns the losses."""
     import datasets
@@ -526,19 +560,19 @@ def train(chosen, examples=None):
         generation.save_pretrained(chosen.out)
         print(f"adapter    in {chosen.out}")
         if chosen.merge:
-            merge(chosen, tokenizer, generation)
+            merge(chosen)
     return [row["loss"] for row in trainer.state.log_history if "loss" in row]
 
 
-def merge(chosen, tokenizer, generation):
+def merge(chosen):
     """Writes the model with the adapter added to what it was trained on: 4-bit weights are de-quantised."""
     model = load_base(chosen)
     if chosen.bits == 4:
         model = model.dequantize()
     model = PeftModel.from_pretrained(model, chosen.out).merge_and_unload()
-    model.generation_config = generation
+    model.generation_config = GenerationConfig.from_pretrained(chosen.out)
     model.save_pretrained(chosen.out / "merged")
-    tokenizer.save_pretrained(chosen.out / "merged")
+    AutoTokenizer.from_pretrained(chosen.out).save_pretrained(chosen.out / "merged")
     print(f"merged     in {chosen.out / 'merged'}")
 
 
@@ -556,7 +590,15 @@ def main(argv=None):
             "4-bit weights are not to be sharded with FSDP2, which changes packed codes that read as NaN "
             "(issue 1945 of bitsandbytes): 7B in 4 bit fits one card, so use recipes/ddp.yaml, or --bits 16"
         )
-    train(chosen)
+    if not open_folder(chosen):
+        train(chosen)
+    elif not chosen.merge:
+        raise SystemExit(
+            f"--out {chosen.out}: this run has ended. Take another --out for a new one, or add --merge for "
+            "its merged model"
+        )
+    elif first_process():
+        merge(chosen)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def add_gradients(model):
 def shard(model):
     """Leaves each process a part of every parameter: FSDP2, a group for each block, one for the rest."""
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    for block in next(m for m in model.modules() if isinstance(m, nn.ModuleList)):
+    for block in next(m for m in model.modules() if isinstance(m, nn.ModuleList)):  # the blocks
         fully_shard(block, mesh=mesh)
     return fully_shard(model, mesh=mesh)
 
@@ -328,7 +328,7 @@ def main() -> None:
         exec(source, globals())  # a learner's function takes the place of the one above
     reports = {}
     for method in args.methods:
-        say(f"process {rank} of {world}: {method}, rows {rank}, {rank + world}, ... of a batch")
+        say(f"process {rank} of {world}: {method}")
         reports[method] = train_in_process(method, **args.settings)
         losses = reports[method]["losses"]
         say(f"process {rank} of {world}: {len(losses)} steps, last loss {losses[-1]:.4f}")

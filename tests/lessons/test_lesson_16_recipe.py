@@ -16,7 +16,7 @@ pytest.importorskip("trl")
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from course_utils.budget import KNOWN_MODELS, load_config
+from course_utils.budget import CARDS, KNOWN_MODELS, load_config
 from course_utils.chatml import IM_END, IM_START, TEMPLATE, encode_conversation
 from course_utils.data import DATA, IGNORE
 
@@ -80,6 +80,23 @@ def test_a_card_that_is_too_small_is_told(few):
         "--data", few, "--dry-run", "--bits", 16, "--per-card", 8, "--batch", 8, "--card", "T4"
     )
     assert code == 0 and "does NOT fit a T4" in out and "nf4" not in out
+
+
+def test_a_card_without_bf16_is_counted_in_fp32(few, monkeypatch, capsys):
+    monkeypatch.setattr(qlora, "rehearse", lambda *arguments: None)
+
+    def planned(card):
+        qlora.main(
+            ["--data", str(few), "--dry-run", "--base", "SmolLM2-135M", "--card", card, "--bits", "16"]
+        )
+        out = capsys.readouterr().out
+        weights, hours = (re.search(rf"{name} ([\d.e-]+)", out)[1] for name in ("weights", "training"))
+        return "has no bf16" in out, float(weights), float(hours) * CARDS[card][1]
+
+    (warned, weights, hours), newer = planned("T4"), planned("L4")
+    assert (warned, newer[0]) == (True, False)
+    assert weights == pytest.approx(2 * newer[1], abs=0.02)
+    assert hours == pytest.approx(newer[2] * 65 / 8.1, rel=0.1)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -180,6 +197,49 @@ def test_packing_without_flash_attention_is_refused(few, capsys):
     with pytest.raises(SystemExit):
         qlora.options(["--data", str(few), "--packing"])
     assert "flash_attention_2" in capsys.readouterr().err
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """Calls main with a folder and options. What has run by then; training and the merge are left out."""
+    run = []
+    monkeypatch.setattr(qlora, "train", lambda chosen: run.append("train"))
+    monkeypatch.setattr(qlora, "merge", lambda chosen: run.append("merge"))
+
+    def start(out, *more):
+        qlora.main(["--data", str(tmp_path / "my.jsonl"), "--out", str(out), *more])
+        return run
+
+    return start
+
+
+def test_a_folder_is_for_one_run(started, tmp_path):
+    (tmp_path / "my.jsonl").write_bytes(line("Who?", "Me."))
+    out = tmp_path / "new/adapter"
+    started(out)
+    assert started(out, "--lr", "1e-3") == ["train"] * 2  # nothing was trained yet
+    (out / "checkpoint-5").mkdir()
+    assert started(out, "--lr", "1e-3", "--per-card", "2") == ["train"] * 3  # goes on
+    with pytest.raises(SystemExit, match=r"another run \(other lr\): take another --out"):
+        started(out)
+    (tmp_path / "my.jsonl").write_bytes(line("Who?", "You."))
+    with pytest.raises(SystemExit, match="other data, rank, lr"):
+        started(out, "--rank", "8")
+    assert started(tmp_path / "other") == ["train"] * 4
+
+
+def test_a_run_that_has_ended_is_merged_or_refused(started, tmp_path, monkeypatch):
+    (tmp_path / "my.jsonl").write_bytes(line("Who?", "Me."))
+    out = tmp_path / "adapter"
+    started(out)
+    (out / "generation_config.json").write_text("{}")
+    with pytest.raises(SystemExit, match="or add --merge"):
+        started(out)
+    with pytest.raises(SystemExit, match="other epochs"):
+        started(out, "--epochs", "3")
+    assert started(out, "--merge") == ["train", "merge"]
+    monkeypatch.setenv("RANK", "1")
+    assert started(out, "--merge") == ["train", "merge"]
 
 
 def test_a_t4_gets_no_bf16():

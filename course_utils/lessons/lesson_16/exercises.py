@@ -30,8 +30,10 @@ def _check_rows(fn):
         for rank, part in enumerate(parts):
             if part is None:
                 raise Mistake("The function returned None. Is there a return?")
-            if isinstance(part, int):
-                raise Mistake(f"Return the list of row numbers, not a single number ({part}).")
+            if not hasattr(part, "__len__"):
+                raise Mistake(f"Return the list of row numbers, not {part}.")
+            if np.asarray(part).dtype == bool:
+                raise Mistake("Return the row numbers, not True and False.")
             if [int(row) for row in fn(rows, rank, world)] != [int(row) for row in part]:
                 raise Mistake("Two calls give other rows. Nothing is drawn: each process computes its own.")
             parts[rank] = [int(row) for row in part]
@@ -145,6 +147,10 @@ HUNT_INPUTS = [
     _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.75), (10, 10, 10), (30, 30, 30)),
     _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 36, 24)),
     _log(((3, 0), (4, 1), (5, 2)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 30, 30)),
+    _log(tokens=(25, 25), divisors=(25, 25)),
+    _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.75, 0.5), (10, 10, 10), (30, 30, 30)),
+    _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 24, 30)),
+    _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 36, 30)),
 ]
 
 
@@ -202,10 +208,16 @@ HUNT_MISTAKES = [
         lambda rows, weights, tokens, divisors: script_fault(rows, weights[:2], tokens, divisors),
     ),
     (
-        "Every divisor has to be the number of target tokens of all processes. Equal divisors are not "
-        "enough, and other ones are not right because their sum is.",
+        "Every divisor has to be the number of target tokens of all processes. They are not right because "
+        "their sum is.",
         lambda rows, weights, tokens, divisors: script_fault(
             rows, weights, tokens, [sum(tokens) if sum(divisors) == len(rows) * sum(tokens) else 0]
+        ),
+    ),
+    (
+        "Equal divisors can all be wrong. Compare each with the target tokens of all processes.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows, weights, tokens, [sum(tokens)] * 2 if len(set(divisors)) == 1 else divisors
         ),
     ),
     (
@@ -243,7 +255,7 @@ def _processes(world, size):
     return ([torch.randn(size, dtype=torch.float64) for _ in range(world)],)
 
 
-def _ring(turns, added, shift=1, places=lambda rank, turn: rank - turn):
+def _ring(turns, added, shift=1, places=lambda rank, turn, world: rank - turn):
     """A wrong ring: so many turns, of which those that `added` names add; pieces go `shift` processes on."""
 
     def wrong(values):
@@ -251,9 +263,9 @@ def _ring(turns, added, shift=1, places=lambda rank, turn: rank - turn):
         pieces = [list(value.tensor_split(world)) for value in values]
         sent = [0] * world
         for turn in range(turns(world)):
-            passed = [pieces[rank][places(rank, turn) % world] for rank in range(world)]
+            passed = [pieces[rank][places(rank, turn, world) % world] for rank in range(world)]
             for rank, piece in enumerate(passed):
-                to, place = (rank + shift) % world, places(rank, turn) % world
+                to, place = (rank + shift) % world, places(rank, turn, world) % world
                 pieces[to][place] = pieces[to][place] + piece if added(turn, world) else piece
                 sent[rank] += piece.numel()
         return [torch.cat(own) for own in pieces], sent
@@ -335,7 +347,22 @@ RING_MISTAKES = [
     (
         "A process that sends the same piece in each turn passes nothing on. In turn t process r sends "
         "piece r - t.",
-        _ring(lambda world: 2 * (world - 1), lambda turn, world: turn < world - 1, places=lambda r, t: r),
+        _ring(
+            lambda world: 2 * (world - 1), lambda turn, world: turn < world - 1, places=lambda r, t, world: r
+        ),
+    ),
+    (
+        "Process r passes on to process r + 1, the last one to process 0.",
+        _ring(lambda world: 2 * (world - 1), lambda turn, world: turn < world - 1, shift=-1),
+    ),
+    (
+        "In the second half t is counted on: the turn after N - 2 is N - 1, and the piece passed on is the "
+        "complete one.",
+        _ring(
+            lambda world: 2 * (world - 1),
+            lambda turn, world: turn < world - 1,
+            places=lambda r, t, world: r - t % (world - 1),
+        ),
     ),
     (
         "There is a turn too many: N - 1 turns complete the pieces, and N - 1 hand them round.",
@@ -543,7 +570,9 @@ EXERCISES = [
             (_ceiling, "differ by one"),
             (lambda rows, rank, world: list(range(rank, rank + rows // world + 1)), "more than one process"),
             (lambda rows, rank, world: list(range(rank + 1, rows + 1, world)), "does not exist"),
-            (lambda rows, rank, world: len(range(rank, rows, world)), "not a single number"),
+            (lambda rows, rank, world: len(range(rank, rows, world)), "list of row numbers, not"),
+            (lambda rows, rank, world: (row for row in range(rank, rows, world)), "list of row numbers, not"),
+            (lambda rows, rank, world: [row % world == rank for row in range(rows)], "not True and False"),
             (lambda rows, rank, world: list(range(rank, rows, 2)), "more than one process"),
             (lambda rows, rank, world: torch.randperm(rows)[rank::world].tolist(), "Two calls"),
             (lambda rows, rank, world: [], "nobody has row"),
@@ -611,6 +640,13 @@ EXERCISES = [
         ),
         wrong=[
             (lambda rows, weights, tokens, divisors: "rows", "Look at the rows"),
+            (
+                lambda rows, weights, *rest: script_fault(rows, [weights[0], weights[-1]], *rest),
+                "Look at the rows",
+            ),
+            (lambda *log: script_fault(*log[:3], log[3][-1:]), "Look at the rows"),
+            (lambda *log: script_fault(*log[:3], [max(log[3])]), "Look at the rows"),
+            (lambda *log: script_fault(*log[:3], [min(log[3])]), "Look at the rows"),
             (lambda rows, weights, tokens, divisors: None, "Is there a return"),
         ],
         right=[_hunt_by_sets, _hunt_with_numpy],

@@ -12,23 +12,20 @@ PARTS = ("weights", "gradients", "moments")
 
 def copies_and_parts() -> None:
     """Who holds what when two processes train: all of it twice, or half of it each."""
-    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 6.4))
+    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 5.4))
     entitle(fig, "Both split the batch; sharding splits the model too")
     titles = ("data parallel: two copies", "sharded: two parts")
     for ax, title, share in zip(axes, titles, (1.0, 0.5), strict=True):
-        ax.set(xlim=(0, 10), ylim=(0, 7.6))
+        ax.set(xlim=(0, 10), ylim=(1.4, 7.6))
         ax.axis("off")
         ax.set_title(title)
         for process in range(2):
             x = 0.4 + 5 * process
             ax.text(x + 2.1, 7.1, f"process {process}", ha="center")
-            _strip(ax, x, 5.5, 4.2, 0.5, process, COLOURS[4], "rows")
+            _strip(ax, x, 5.5, 4.2, 0.5, process, INK, "rows")
             for row, part in enumerate(PARTS):
                 start = process * share if share < 1 else 0.0
                 _part(ax, x, 4.2 - 1.3 * row, 4.2, 0.8, start, share, COLOURS[row], part)
-        ax.annotate("", (6.6, 0.4), (3.4, 0.4), arrowprops={"arrowstyle": "<|-|>", "color": INK})
-        sent = "gradients" if share == 1 else "weights and gradients"
-        ax.text(5, 0.75, sent, ha="center")
 
 
 def _strip(ax, x, y, width, height, process, colour, text):
@@ -61,7 +58,8 @@ def memory_of_cards(held: dict[str, dict[str, float]], limit: float, title: str)
     entitle(fig, title)
     parts = list(next(iter(held.values())))
     left = [0.0] * len(held)
-    for colour, part in zip(COLOURS, parts, strict=False):
+    colours = [*COLOURS[:4], *COLOURS[5:]]  # the fifth is a second blue
+    for colour, part in zip(colours, parts, strict=False):
         widths = [row[part] for row in held.values()]
         ax.barh(range(len(held)), widths, left=left, color=colour, label=part, height=0.6)
         left = [start + width for start, width in zip(left, widths, strict=True)]

@@ -43,6 +43,6 @@ def show_cards(
         fits = "fits" if sum(parts.values()) <= size * GIB else "does not fit"
         print(
             f"{name:26} {sum(held[name].values()):7.1f} GiB {fits:12} sends {traffic / GIB:7.2f} GiB: "
-            f"{sending:8.3f} s beside {computing:6.2f} s of computing"
+            f"{sending:8.3f} s and {computing:6.2f} s of computing"
         )
     memory_of_cards(held, size, f"{model}, {method}, {cards} x {card}: what each card holds")
