@@ -31,6 +31,7 @@ CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it
     ("12", "clipped_policy_loss", "= train_with(BETA"),
     ("13", "answer_log_probs", "history = train_dpo("),
     ("13", "dpo_loss", "history = train_dpo("),
+    ("14", "choose_setting", "chosen = {method: choose_by(runs)"),
     ("16", "rows_of_process", "shares = []"),
     ("16", "process_loss", "added = sum("),
     ("18", "pass_at_k", "before = {"),

@@ -869,6 +869,7 @@ EXERCISES = [
             (lambda rows: (choose_setting(rows)[0], 0.0), "its mean of `judge`"),
         ],
         right=[_setting_with_numpy, _setting_by_running_means],
+        then="From here on your choose_setting chooses the settings: run the cells below again.",
         hints=(
             "Questions that picked the winner flatter it. So pick by one set, over all seeds, and report "
             "the other.",
