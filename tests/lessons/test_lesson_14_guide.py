@@ -4,6 +4,7 @@ import html
 import itertools
 import math
 import re
+from datetime import date
 
 import pytest
 
@@ -119,6 +120,19 @@ def test_traffic_turns_from_the_larger_model_to_a_tuned_one(room):
     assert prices["LoRA"].total == pytest.approx(prices["larger model"].total, rel=0.01)
 
 
+def test_a_small_difference_of_cost_is_called_one(room):
+    """LoRA with 400 labels beside distillation, which needs none of them."""
+    room(["LoRA", "QLoRA"])
+
+    def said(**answers):
+        options = {o.name: o for o in decide(Case(examples=400, **answers, **RICH))}
+        assert options["LoRA"].verdict == "later"
+        return options["LoRA"].reasons[0].text
+
+    assert "more than distillation: so little that the scores should decide" in said(answers_a_day=20_000)
+    assert said(answers_a_day=50).endswith("more than larger model.")
+
+
 def test_a_batch_needs_no_card_that_waits(room):
     room(["LoRA", "QLoRA"])
     now, tonight = (guide.own_serving(Case(answers_a_day=10, seconds=s), 0) for s in (5, guide.PATIENCE))
@@ -194,14 +208,16 @@ def memo_of(**settings):
     return memo.make_memo(case, decide(case, {"LoRA": Reason("It won.", guide.MEASURED, "lesson 14")}))
 
 
-def test_the_memo_says_everything_in_both_forms(room, tmp_path):
+def test_the_memo_says_everything_in_both_forms(room, tmp_path, monkeypatch):
     room(["LoRA", "QLoRA"])
     made = memo_of(currency="CHF", **RICH)
+    monkeypatch.setattr(memo, "date", type("Day", (date,), {"today": lambda: date(2030, 1, 2)}))
     paths = memo.write_memo(made, tmp_path / "new")
     text, page = (path.read_text(encoding="utf-8") for path in paths)
     plain = html.unescape(re.sub(r"<[^>]+>", " ", page))
     for part in (made.title, made.decision, *made.before, *made.change, *itertools.chain(*made.prices)):
         assert part in text and part in plain
+    assert "Written on: 2030-01-02" in text and "2030-01-02" in plain
     for name, verdict, reasons in made.verdicts:
         assert all(f"{name}: {verdict}." in form for form in (text, plain))
         assert all(reason in form for reason in reasons for form in (text, plain))
@@ -240,6 +256,12 @@ def test_every_model_and_card_has_an_origin():
     assert {row["model"]: row["context"] for row in rows}["Llama-3.1-8B"] == 131_072
     assert all(re.fullmatch(r"\w+ 20\d\d", row["published"]) and "/" in row["config.json of"] for row in rows)
     assert all(row["bandwidth"] >= 300 and row["source"] for row in market.card_rows())
+
+
+def test_a_model_that_somebody_adds_is_in_the_table(monkeypatch):
+    monkeypatch.setitem(KNOWN_MODELS, "mine", KNOWN_MODELS["Qwen3-0.6B"])
+    row = market.model_rows()[-1]
+    assert (row["model"], row["layers"], row["licence"], row["config.json of"]) == ("mine", 28, "", "")
 
 
 def test_no_context_is_left_to_a_library_s_default():

@@ -208,9 +208,10 @@ def _report(fault, faulty):
     if fault == "unequal effort":
         runs = [run for run in runs if run["method"] != faulty or run["setting"] in "bc"]
     random.shuffle(runs)
-    reported = {
-        method: choose_setting([run for run in runs if run["method"] == method]) for method in ("new", "old")
-    }
+    reported = {}
+    for method in ("new", "old"):
+        setting, score = choose_setting([run for run in runs if run["method"] == method])
+        reported[method] = setting, round(score, 12)  # another last digit than any mean has
     if fault == "chosen on the test set":
         rows = [run for run in runs if run["method"] == faulty and run["setting"] == "c"]
         reported[faulty] = "c", statistics.mean(run["judge"] for run in rows)
@@ -239,9 +240,31 @@ def _hunter(effort=True, test_set=True, best_seed=True, methods=("new", "old")):
     return wrong
 
 
+def _another_score(runs, reported):
+    """Compares with the mean of `choose`, or without a tolerance: no sound report passes."""
+    found = report_fault(runs, reported)
+    return "the best seed" if found == "sound" else found
+
+
+def _scores_first(runs, reported):
+    """Looks at the scores before the settings."""
+    found = report_fault(runs, reported)
+    return "the best seed" if found == "chosen on the test set" else found
+
+
 def _by_the_other_set(runs, reported):
     swapped = [{**run, "choose": run["judge"], "judge": run["choose"]} for run in runs]
     return report_fault(swapped, reported)
+
+
+def _without_tolerance(runs, reported):
+    found = report_fault(runs, reported)
+    if found == "sound":
+        for name, (setting, score) in reported.items():
+            rows = [run for run in runs if (run["method"], run["setting"]) == (name, setting)]
+            if score != statistics.mean(run["judge"] for run in rows):
+                return "the best seed"
+    return found
 
 
 def _by_settings_of_the_runs(runs, reported):
@@ -295,6 +318,16 @@ HUNT_MISTAKES = [
     ("Only the first method is looked at. The fault may be in either.", _hunter(methods=("new",))),
     ("Only the second method is looked at. The fault may be in either.", _hunter(methods=("old",))),
     ("`choose` and `judge` are the wrong way round: you call the sound report a fault.", _by_the_other_set),
+    (
+        'A sound report is called "the best seed". The score to compare with is the mean of `judge` at the '
+        "chosen setting, and the last digits may differ: math.isclose.",
+        _another_score,
+    ),
+    (
+        'A setting that was chosen on the test set is called "the best seed": its score is another one, too. '
+        "Look at the settings before the scores.",
+        _scores_first,
+    ),
 ]
 
 
@@ -343,9 +376,27 @@ def _check_difference_interval(fn):
             )
         tried.append((low, high, ours, theirs))
     _expect_intervals(tried)
+    _expect_seeds_of_each(fn, ours, theirs)
     _, low, high = _three_numbers(fn(ours, theirs, draws=1, seed=1))
     if high - low > 1e-6:
         raise Mistake("With draws=1 there is one mean, and both ends are it. Use the argument `draws`.")
+
+
+def _expect_seeds_of_each(fn, ours, theirs):
+    """Five of eight seeds of theirs, and the worst five of ours first: who draws no other seeds is seen."""
+    ours, fewer = ours[ours.mean(1).argsort()], theirs[:5]
+    wrong = Mistake(
+        "The numbers of seeds may differ. Draw seeds for each method alone, take its mean over them, then "
+        "the difference."
+    )
+    try:
+        result = fn(ours, fewer, draws=4000, seed=1)
+    except (IndexError, RuntimeError, ValueError):
+        raise wrong from None
+    mean, *ends = _three_numbers(result)
+    _expect_mean(mean, (ours.mean() - fewer.mean()).item())
+    if _distance(ends, _interval()(ours, fewer, 20_000, 2)[1:]) > 0.065:
+        raise wrong
 
 
 def _three_numbers(result):
@@ -381,7 +432,7 @@ def _expect_intervals(tried):
     if high - low < 0.02 * (right[1] - right[0]):
         raise Mistake(
             "Every draw is nearly the same. Draw with replacement: some questions twice, some not at all; "
-            "in a mere reordering the mean stays."
+            "in a mere reordering the mean stays. Or is the generator made anew in each draw?"
         )
     distances = {
         message: sum(
@@ -447,6 +498,18 @@ def _no_replacement(ours, theirs, draws=2000, seed=0):
     )
     low, high = means.quantile(torch.tensor([0.025, 0.975]))
     return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
+
+
+def _new_generators(ours, theirs, draws=2000, seed=0):
+    means = torch.stack([torch.tensor(difference_interval(ours, theirs, 1, seed)[1]) for _ in range(50)])
+    low, high = means.quantile(torch.tensor([0.025, 0.975]))
+    return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
+
+
+def _seeds_of_theirs(ours, theirs, draws=2000, seed=0):
+    """Draws as many seeds of both as theirs has."""
+    _, low, high = _interval()(ours[: len(theirs)], theirs, draws, seed)
+    return (ours.mean() - theirs.mean()).item(), low, high
 
 
 def _of_draws(ours, theirs, draws=2000, seed=0):
@@ -767,7 +830,7 @@ def _with_numpy_ceil(runs, run_price, labels, label_price, tuned, other):
 
 
 def bytes_by_rule(parameters, adapter, method):
-    """Bytes of weights, gradients and moments. method: full, lora or qlora; adapter: its values."""
+    """Bytes of weights, gradients and moments. method: full, lora or qlora; adapter: number of its values."""
     if method == "full":
         return 16 * parameters
     base = {"lora": 2, "qlora": 4.127 / 8}[method]
@@ -887,7 +950,8 @@ EXERCISES = [
         wrong=[
             (lambda runs, reported: None, "Is there a return"),
             (lambda runs, reported: report_fault(runs, reported) != "sound", "type"),
-            (lambda runs, reported: "the best seed", "One of the four verdicts is wrong"),
+            (lambda runs, reported: "unequal effort", "One of the four verdicts is wrong"),
+            (_without_tolerance, "math.isclose"),
         ],
         right=[_by_settings_of_the_runs, _by_tables],
         then="The cell below asks it about four comparisons.",
@@ -908,6 +972,9 @@ EXERCISES = [
         wrong=[
             *((wrong, message) for message, wrong in INTERVAL_MISTAKES),
             (_no_replacement, "with replacement"),
+            (_new_generators, "made anew in each draw"),
+            (_interval(one_seed=True), "The numbers of seeds may differ"),
+            (_seeds_of_theirs, "The numbers of seeds may differ"),
             (_interval(size=0.05), "The interval should be near"),
             (lambda a, b, draws, seed: _interval()(b, a, draws, seed), "other way round"),
             (_absolute, "other way round"),
@@ -919,7 +986,7 @@ EXERCISES = [
             (lambda a, b, draws, seed: _interval()(a, b, draws, seed)[1:], "Return three numbers"),
             (lambda a, b, draws, seed: (0.05, 0.04, 0.06), "as measured"),
         ],
-        right=[_interval_with_numpy, _interval(), _interval(one_seed=True)],
+        right=[_interval_with_numpy, _interval()],
         then="All intervals below are yours: run the cells below again.",
         hints=(
             "Pretend to repeat the whole experiment: other questions, other trainings. Draw as many "

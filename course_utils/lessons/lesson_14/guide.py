@@ -35,6 +35,7 @@ FITTING = {"full": "full", "lora": "LoRA", "qlora": "QLoRA"}  # budget's names
 FEW, ENOUGH, MANY = 50, 500, 10_000  # examples: to begin at all, for a first run, for full fine-tuning
 PAIRS, PROBLEMS, TEACHER_ANSWERS = 1000, 500, 5000  # for DPO, GRPO and distillation
 EPOCHS, GROUP = 3, 8
+NEAR = 0.05  # of a cost: a difference that decides nothing
 PASSAGE = 300  # tokens of a passage
 DISAGREE = 0.25  # share of the questions that one of two methods gets right and the other does not
 # assumptions about serving
@@ -57,7 +58,7 @@ class Case:
     keep: bool = True  # everything else that it can do must stay as good
     private: bool = False  # no text may leave the house
     licence_weights: bool = True  # the model's licence allows your use
-    licence_answers: bool = True  # the larger model's terms let you train on its answers
+    licence_answers: bool = True  # the larger model's terms let you train on its answers; many restrict it
     answers_a_day: int = 2000
     days: int = 365  # for which the costs are summed up
     instructions: int = 800  # tokens in front of each question: instructions and examples
@@ -277,7 +278,7 @@ KNOWN = {  # what is known about each, whatever the case
     ),
     "DPO": (Reason("One loss on stored pairs, and no reward model.", "published at 6B", "arXiv 2305.18290"),),
     "GRPO": (
-        Reason("A program that verifies is all it needs.", "published at 7B", "arXiv 2402.03300"),
+        Reason("A program that verifies is all it needs.", "published at 671B", "arXiv 2501.12948"),
         Reason(
             "It raises what some samples get right already: look at 16 samples first.",
             "published at 7B",
@@ -424,4 +425,5 @@ def _other(case, name, chosen, prices):
         return "later", Reason("Nothing else is possible; collect examples first.", RULE)
     more = prices[name].total - prices[chosen].total
     words = "more" if more >= 0 else "less"
-    return "later", Reason(f"It costs {money(abs(more), case)} {words} than {chosen}.", COMPUTED)
+    near = ": so little that the scores should decide" if abs(more) < NEAR * prices[chosen].total else ""
+    return "later", Reason(f"It costs {money(abs(more), case)} {words} than {chosen}{near}.", COMPUTED)

@@ -65,7 +65,7 @@ def model_rows() -> list[dict]:
 
     rows = []
     for name in KNOWN_MODELS:
-        config, origin = load_config(name), ORIGINS[name]
+        config, origin = load_config(name), ORIGINS.get(name, Origin("", "", ""))
         rows.append(
             {
                 "model": name,

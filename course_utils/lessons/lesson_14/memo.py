@@ -1,7 +1,8 @@
 """The decision on one page: as Markdown, and as HTML."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 from course_utils.home import write_whole
@@ -29,7 +30,7 @@ def make_memo(case: Case, options: Sequence[Option]) -> Memo:
     """The memo of a case and its options."""
     named = {option.name: option for option in options}
     return Memo(
-        title=f"Which method: {case.model} and {guide.GOALS[case.goal]}",
+        title=f"{case.model} lacks {guide.GOALS[case.goal]}: which method?",
         decision=_decision(case, options),
         situation=_situation(case),
         prices=[_price_row(case, named[name]) for name in guide.OPTIONS if _is_open(named[name])],
@@ -56,7 +57,8 @@ def _decision(case, options):
     cost = next(option.cost for option in options if option.name == chosen)
     first = "Score a prompt first. Then take" if by_verdict["baseline"] else "Take"
     after = f" After that {' and '.join(by_verdict['then'])}." if by_verdict["then"] else ""
-    return f"{first} {chosen}: {money(cost.total, case)} in {case.days} days, all included.{after}"
+    counted = f"{money(cost.total, case)} in {case.days} days, hours of work not counted"
+    return f"{first} {chosen}: {counted}.{after}"
 
 
 def _situation(case):
@@ -166,7 +168,8 @@ def to_html(memo: Memo) -> str:
 
 
 def write_memo(memo: Memo, folder: Path) -> list[Path]:
-    """memo.md and memo.html in the folder."""
+    """memo.md and memo.html in the folder, with today's date."""
+    memo = replace(memo, situation=[("Written on", date.today().isoformat()), *memo.situation])
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "memo.md", folder / "memo.html"]

@@ -73,7 +73,7 @@ def memory_plan(
     batch_size: int = 4,
     tokens: int = 1024,
     card: str = "RTX 4090",
-    price: float = 1.0,
+    price: float = 0.5,
     checkpointing: bool = True,
 ) -> None:
     """Print whether training fits a card, the largest batch that does, and time and cost; draw the parts.
