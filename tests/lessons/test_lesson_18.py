@@ -18,19 +18,19 @@ def test_answers_get_their_verdicts(exercise, seed):
 
 @pytest.fixture(scope="module")
 def bound():
-    """The least share of names too many in what the loose verifier accepts."""
+    """The least share of what is not the names alone in what the loose verifier accepts."""
     [path] = lessons(["18"])
     [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]
     return headline.constant("at_least")
 
 
 def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):
-    def too_many(judge):
+    def not_alone(judge):
         runs = runs_at("verifier_hole", judge=judge, loss_type="grpo")
         return [1 - run["mended"] / run["loose"] for run in runs]
 
-    assert min(too_many("loose")) > bound
-    assert max(*too_many("none"), *too_many("mended")) < bound
+    assert min(not_alone("loose")) > bound
+    assert max(*not_alone("none"), *not_alone("mended")) < bound
 
 
 NAMES = range(1, 6)  # the right names of a small model, whose tokens are numbers

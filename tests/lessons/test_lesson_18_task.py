@@ -107,9 +107,9 @@ def test_the_suspects_of_the_bug_hunt_get_their_verdicts():
 
 def test_figures_show_what_they_are_given():
     half = [0.5] * len(passing.KS)
-    figures.curves({"short": {"before": half, "after": half}, "long": {"before": half}}, "title")
+    figures.curves({"short": half, "long": half, "chance": half}, "title")
     ax = plt.gcf().axes[0]
-    assert [line.get_label() for line in ax.lines] == ["short before", "short after", "long before"]
+    assert [line.get_label() for line in ax.lines] == ["short", "long", "chance"]
     assert [int(text.get_text()) for text in ax.get_xticklabels()] == list(passing.KS)
     rows = [{name: i / 10 for name in figures.GAUGE_LABELS} for i in range(5)]
     figures.one_training(rows, "title")

@@ -179,6 +179,11 @@ ADVANTAGE_MISTAKES = [
         _groups(lambda g: _centred(g) / (g.std(1, keepdim=True, correction=0) + 1e-4)),
     ),
     (
+        "keepdim=True is missing: a mean of shape [prompts] is laid along the columns, or does not fit. Keep "
+        "mean and deviation [prompts, 1].",
+        _groups(lambda g: (g - g.mean(1)) / (g.std(1) + 1e-4)),
+    ),
+    (
         "The shape is [prompts, group]. Flatten it: one advantage for each answer.",
         lambda scores, group: group_advantages(scores, group).view(-1, group),
     ),
@@ -278,6 +283,11 @@ WEIGHT_MISTAKES = [
         _weights(grpo=lambda mask, limit: mask / mask.sum(0).clamp(min=1) / len(mask)),
     ),
     (
+        "grpo: keepdim=True is missing. mask.sum(1) is [rows] and does not fit [rows, tokens]; keep it "
+        "[rows, 1].",
+        _weights(grpo=lambda mask, limit: mask / mask.sum(1) / len(mask)),
+    ),
+    (
         "Prompt and padding have weights too: multiply by the mask.",
         lambda mask, loss_type="grpo", limit=None: token_weights(torch.ones_like(mask), loss_type, limit),
     ),
@@ -297,7 +307,7 @@ def _moved(rows, tokens, loss_type, limit=None):
 
 
 def _losses():
-    first, second = _moved(4, 7, "grpo"), _moved(6, 10, "dapo")
+    first, second = _moved(4, 7, "grpo"), _moved(6, 10, "dr_grpo", 16)  # the weights sum to 1, and to less
     return [
         call(*first),
         call(*second, 0.2, 0.28),
@@ -350,6 +360,15 @@ def _mean_of_weighted(log_probs, old_log_probs, advantages, weights, clip_low=0.
     ratio = torch.exp(log_probs - old_log_probs)
     loss = _worse(ratio, ratio.clamp(1 - clip_low, 1 + clip_high), advantages.detach()[:, None])
     return (weights * loss).mean()
+
+
+def _mean_by_weight(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
+    return grpo_loss(log_probs, old_log_probs, advantages, weights, clip_low, clip_high) / weights.sum()
+
+
+def _advantages_as_columns(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
+    ratio = torch.exp(log_probs - old_log_probs)
+    return (weights * _worse(ratio, ratio.clamp(1 - clip_low, 1 + clip_high), advantages.detach())).sum()
 
 
 def _clip_detached(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
@@ -426,6 +445,14 @@ LOSS_MISTAKES = [
         "The weights already hold the division: sum the weighted losses, do not take their mean.",
         _mean_of_weighted,
     ),
+    (
+        "The weights already hold the division, and need not sum to 1: sum, do not divide by weights.sum().",
+        _mean_by_weight,
+    ),
+    (
+        "advantages is [rows] and does not fit [rows, tokens]: advantages.detach()[:, None] is [rows, 1].",
+        _advantages_as_columns,
+    ),
     ("The advantage is not detached: it is a constant here, advantages.detach().", _not_detached),
     (
         "The value is right, and the gradient passes where the clip should stop it: take the maximum of the "
@@ -468,6 +495,14 @@ def _fault_of_equal_scores(advantages):
     return "whole batch" if advantages(torch.ones(4), 2).any() else "sound"
 
 
+def _fault_unless_ours(advantages):
+    """Compares with a function that is sound: another sound one is refused."""
+    scores = torch.tensor([1.0, 0, 0, 0])
+    if torch.equal(advantages(scores, 2), group_advantages(scores, 2)):
+        return "sound"
+    return "whole batch" if advantages(SPEAKING, 2).any() else "mixed"
+
+
 def _fault_in_three_prompts(advantages):
     """Right, with groups of 3 and other scores."""
     silent = advantages(torch.tensor([2.0, 2, 2, 5, 5, 5, 0, 0, 0]), 3)
@@ -495,8 +530,8 @@ FAULT_MISTAKES = [
         ),
     ),
     (
-        "A batch of equal scores has no advantages in any of the three. Give the two prompts different "
-        "scores.",
+        'This says "sound" of every function. In all three equal scores have no advantages, and advantages '
+        "sum to 0: give the two prompts different scores, and ask any().",
         _fault_of_equal_scores,
     ),
     (
@@ -512,6 +547,15 @@ FAULT_MISTAKES = [
     (
         "A function without a fault is sound: it gives no advantages to 1, 1 and 0, 0.",
         lambda advantages: {"sound": "mixed", "mixed": "sound"}.get(group_fault(advantages), "whole batch"),
+    ),
+    (
+        'This says "whole batch" of every function. A sound one gives no advantages to 1, 1 and 0, 0.',
+        lambda advantages: "whole batch",
+    ),
+    (
+        "A sound function need not be equal to ours: one that leaves out the division is sound too. Ask "
+        "where the advantages are 0.",
+        _fault_unless_ours,
     ),
 ]
 

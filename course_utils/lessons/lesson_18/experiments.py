@@ -314,3 +314,8 @@ def runs_at(name: str, **point) -> list[dict]:
     from course_utils.stored_runs import load_sweep
 
     return [row["result"] for row in load_sweep(name)["rows"] if row["point"] == point]
+
+
+def runs_of_theirs() -> list[dict]:
+    """The stored trainings with the function of the bug hunt, suspects.received."""
+    return runs_at("grpo_switches", advantages="mixed")

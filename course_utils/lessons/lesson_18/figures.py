@@ -10,15 +10,14 @@ from matplotlib.ticker import MaxNLocator
 from course_utils.lessons.lesson_18.passing import KS
 from course_utils.plots import COLOURS, bands, caption, figure, lines, log_ticks, smooth
 
-LINE_STYLES = ("--o", "-o", ":s", "-.^")
+LINE_STYLES = ("-o", "-s", ":")  # a line below the dots of the last one is seen
 
 
-def curves(series: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
-    """pass@k over k, {kind of question: {model: values}}: a colour for a kind, a line style for a model."""
+def curves(series: Mapping[str, Sequence[float]], title: str) -> None:
+    """pass@k over k, a line for each name; the last of three is dotted."""
     _, ax = figure(title, "k, answers to a question", "pass@k")
-    for (kind, models), colour in zip(series.items(), COLOURS, strict=False):
-        for (model, values), style in zip(models.items(), LINE_STYLES, strict=False):
-            ax.plot(KS, values, style, color=colour, markersize=4, label=f"{kind} {model}".strip())
+    for (name, values), colour, style in zip(series.items(), COLOURS, LINE_STYLES, strict=False):
+        ax.plot(KS, values, style, color=colour, markersize=4, label=name)
     ax.set_xscale("log")
     log_ticks(ax, KS)
     ax.set_ylim(-0.03, 1.03)
@@ -65,16 +64,19 @@ def training_gauges(
 ) -> None:
     """Gauges of stored trainings by iteration, a panel a gauge: means with the range of the seeds.
 
-    trainings: {name: results over seeds}; a result has a list for each gauge.
+    trainings: {name: results over seeds}; a result has a list for each gauge. One legend stands below.
     """
-    _, axes = figure(title, "iteration", "", columns=len(names))
+    fig, axes = figure(title, "iteration", "", columns=len(names))
     for ax, gauge in zip(np.atleast_1d(axes), names, strict=True):
         found = {
             name: dict(enumerate(zip(*(run[gauge] for run in runs), strict=True), 1))
             for name, runs in trainings.items()
         }
         bands(found, "", "", "", ax=ax)
+        if ax.get_legend():
+            ax.get_legend().remove()
         ax.set(title=GAUGE_LABELS[gauge], ylim=(0, None))
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 def silent_share(group: int = 8) -> None:

@@ -23,3 +23,6 @@ def group_fault(advantages):
     if not advantages(torch.tensor([1.0, 1, 0, 0]), 2).any():
         return "sound"
     return "whole batch" if advantages(torch.tensor([1.0, 0, 1, 0]), 2).any() else "mixed"
+
+
+received = mixed_advantages  # what somebody sends, in the bug hunt
