@@ -171,7 +171,8 @@ def methods_on_top(point: dict, seed: int) -> dict:
     }
 
 
-@sweep("lora_longer", points=[{"steps": LONGER}])
+# 180 steps at a high rate part on another processor, as runs of two seeds do
+@sweep("lora_longer", points=[{"steps": LONGER}], sampled=True)
 def lora_longer(point: dict, seed: int) -> dict:
     """LoRA at its best rate with more steps: the control of what comes on top."""
     from course_utils.lessons.lesson_14.comparison import train_with
