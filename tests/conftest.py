@@ -86,8 +86,7 @@ def shell(monkeypatch):
     monkeypatch.setattr(session, "_stopped_cells", {})
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     session.watch_cells()
-    yield shell
-    InteractiveShell.clear_instance()
+    return shell
 
 
 @pytest.fixture
@@ -112,5 +111,4 @@ def displayed(monkeypatch):
 
     shell = InteractiveShell.instance()
     monkeypatch.setattr(shell.display_pub, "publish", lambda data, **_: bundles.append(data))
-    yield bundles
-    InteractiveShell.clear_instance()
+    return bundles

@@ -250,15 +250,12 @@ def test_hints_unfold_in_three_steps(capsys):
 
 def test_a_verdict_lets_the_notebook_call_hint_without_importing_it():
     shell = InteractiveShell.instance()
-    try:
-        check.greedy_next_token(stub)
-        assert shell.user_ns["hint"] is hint
-        assert shell.user_ns["mine"] is mine
-        shell.user_ns["hint"] = "the learner's own"
-        check.greedy_next_token(stub)
-        assert shell.user_ns["hint"] == "the learner's own"
-    finally:
-        InteractiveShell.clear_instance()
+    check.greedy_next_token(stub)
+    assert shell.user_ns["hint"] is hint
+    assert shell.user_ns["mine"] is mine
+    shell.user_ns["hint"] = "the learner's own"
+    check.greedy_next_token(stub)
+    assert shell.user_ns["hint"] == "the learner's own"
 
 
 @pytest.fixture
@@ -269,8 +266,7 @@ def page(monkeypatch):
     monkeypatch.setenv("COURSE_STRICT", "0")
     monkeypatch.setattr(shell, "kernel", object(), raising=False)
     monkeypatch.setattr(shell.display_pub, "publish", lambda data, *_, **__: bundles.append(data))
-    yield bundles
-    InteractiveShell.clear_instance()
+    return bundles
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ def shell(monkeypatch):
     shell.run_cell("from course_utils.checks import claim")
     yield shell, displayed
     claims._waiting.clear()
-    InteractiveShell.clear_instance()
 
 
 @pytest.mark.parametrize(

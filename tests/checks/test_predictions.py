@@ -30,8 +30,7 @@ def page(monkeypatch):
     monkeypatch.setattr(
         shell.display_pub, "publish", lambda data, metadata=None, **more: displayed.append((data, more))
     )
-    yield displayed
-    InteractiveShell.clear_instance()
+    return displayed
 
 
 def test_a_prediction_is_compared_and_recorded_with_its_time(capsys):
