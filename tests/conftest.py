@@ -7,9 +7,10 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections import Counter
 
 import pytest
-from faults.table import pytest_terminal_summary, tabulate  # noqa: F401  the table of the fault trials
+from faults.table import print_table, tabulate  # noqa: F401  tabulate is a fixture
 
 from course_utils.making.notebooks import CONDITIONS
 
@@ -55,6 +56,21 @@ def pytest_configure(config):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     if config.getoption("nbval"):
         import matplotlib.font_manager  # noqa: F401
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    """The table of the fault trials; the files that take longest, all their tests together."""
+    print_table(terminalreporter)
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    seconds = Counter()
+    for report in reports:
+        seconds[getattr(report, "nodeid", "").split("::")[0]] += getattr(report, "duration", 0.0)
+    if sum(seconds.values()) < 600:
+        return
+    terminalreporter.section("seconds by file, the slowest 40")
+    for path, spent in seconds.most_common(40):
+        terminalreporter.write_line(f"{spent:7.0f}  {path}")
 
 
 @pytest.fixture(autouse=True)

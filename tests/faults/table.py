@@ -32,7 +32,7 @@ def tabulate(record_property):
     return row
 
 
-def pytest_terminal_summary(terminalreporter):
+def print_table(terminalreporter):
     """Print the table; the long one is written too. Workers hand their rows over in the reports."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
     rows = sorted(

@@ -186,10 +186,10 @@ NEED_THE_ASSISTANT = [
 LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]
 
 
-def third(commit):
-    """A third of the sweeps: another one after every commit, the same for all processes of a run."""
+def sixth(commit):
+    """A sixth of the sweeps: another one after every commit, the same for all processes of a run."""
     turn = int(commit[:8] or "0", 16)
-    return [name for place, name in enumerate(sorted(stored_runs.SWEEPS)) if (place + turn) % 3 == 0]
+    return [name for place, name in enumerate(sorted(stored_runs.SWEEPS)) if (place + turn) % 6 == 0]
 
 
 def head():
@@ -198,9 +198,9 @@ def head():
     return subprocess.run(asked, capture_output=True, text=True).stdout.strip() if shutil.which("git") else ""
 
 
-def test_three_turns_reach_every_sweep():
-    turns = [third(commit) for commit in ("", "1", "2")]
-    assert sorted(itertools.chain(*turns)) == sorted(stored_runs.SWEEPS) and third("0000000f") == turns[0]
+def test_six_turns_reach_every_sweep():
+    turns = [sixth(commit) for commit in ("", *"12345")]
+    assert sorted(itertools.chain(*turns)) == sorted(stored_runs.SWEEPS) and sixth("0000000c") == turns[0]
 
 
 def a_stored_point_comes_out_again(name):
@@ -212,10 +212,10 @@ def a_stored_point_comes_out_again(name):
     "name",
     [
         pytest.param(name, marks=pytest.mark.notebook if name in LONG else pytest.mark.slow)
-        for name in third(head())
+        for name in sixth(head())
     ],
 )
-def test_a_point_of_a_third_of_the_sweeps_comes_out_again(name):
+def test_a_point_of_a_sixth_of_the_sweeps_comes_out_again(name):
     a_stored_point_comes_out_again(name)
 
 
