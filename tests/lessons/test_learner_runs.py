@@ -67,16 +67,23 @@ def marked_answer(name):
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize(("lesson", "name", "experiment"), CALLED)
-def test_training_calls_the_learners_function(lesson, name, experiment, smoke, capsys):
-    answer, calls = marked_answer(name)
-    namespace, [path] = {"__name__": "__main__", "answer": answer}, lessons([lesson])
+@pytest.mark.parametrize("lesson", sorted({lesson for lesson, _, _ in CALLED}))
+def test_training_calls_what_the_learner_wrote(lesson, smoke, capsys):
+    """One run of a lesson, with a marked answer to each of its exercises that an experiment uses."""
+    experiments = {name: cell for its, name, cell in CALLED if its == lesson}
+    answers = {name: marked_answer(name) for name in experiments}
+    namespace, [path], printed = {"__name__": "__main__", "marked_answers": answers}, lessons([lesson]), ""
     for cell in code_cells(read_notebook(path)):
-        before, source = len(calls), cell.source
-        if f"check.{name}(" in source:
-            source = f"{name} = check.{name}(answer)"
+        before, source = {name: len(calls) for name, (_, calls) in answers.items()}, cell.source
+        for name in answers:
+            if f"check.{name}(" in source:
+                source = f"{name} = check.{name}(marked_answers[{name!r}][0])"
         exec(compile(source, f"lesson {lesson}", "exec"), namespace)
-        if experiment in source:
+        printed += capsys.readouterr().out
+        for name in [name for name, experiment in experiments.items() if experiment in source]:
+            assert f"your {name}" in printed, name
+            assert len(answers[name][1]) > before[name], f"{name} is not called"
+            del experiments[name]
+        if not experiments:
             break
-    assert f"your {name}" in capsys.readouterr().out
-    assert experiment in source and len(calls) > before
+    assert not experiments, f"no cell of lesson {lesson} has these"
