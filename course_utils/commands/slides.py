@@ -9,7 +9,7 @@ What a deck says stands in docs/slides/NAME.md: slides between lines of ---, Mar
     claim: 03 After twenty steps           the claim of lesson 03 that begins so, with what was measured
 
 A slide that asks for a prediction (PREDICT) comes twice, at first without its figures and claims.
-`figure: 12 headline` is the figure of a lesson's headline claim, `claim: 12 headline` the claim itself.
+`claim: 12 headline` is a lesson's headline claim.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nbformat import NotebookNode
 
 from course_utils.checks import claims
 from course_utils.commands.key import markdown
-from course_utils.commands.run_page import headline_figure, pictures_in
+from course_utils.commands.run_page import pictures_in
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import lessons, read_notebook
 from course_utils.templates import templates
@@ -80,11 +80,6 @@ def _saved_lesson(lesson: str) -> NotebookNode:
 def figure_of(lesson: str, words: str) -> dict:
     """{"source", "alt", "lesson"} of the lesson's first figure with these words in its title or caption."""
     notebook = _saved_lesson(lesson)
-    if words == "headline":
-        found = headline_figure(notebook)
-        if found is None:
-            raise ValueError(f"lesson {lesson} has no headline claim with a figure.")
-        return {"source": found["source"], "alt": found["alt"], "lesson": lesson}
     titles = []
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
