@@ -131,7 +131,7 @@ def test_one_claim_of_a_cell_is_a_line(shell):
     [(bundle, metadata)] = displayed
     assert bundle["text/plain"].count("\n") == 0 and "<table" not in bundle["text/html"]
     [record] = metadata["course"]["claims"]
-    assert (record["text"], record["shown"], record["bound"]) == ("One is small", "1 nats", "at most 2 nats")
+    assert (record["text"], record["shown"], record["bound"]) == ("One is small", "1 nat", "at most 2 nats")
     assert (record["at_most"], record["headline"], record["stored"]) == (2, False, False)
 
 
