@@ -426,6 +426,7 @@ CARDS = {
     "B200": (180, 2250),
     "MI300X": (192, 1307),
 }
+FP32_TFLOPS = {"T4": 8.1}  # of cards without bf16: what is in 16 bits elsewhere is in fp32 there
 THIS_MACHINE = "this machine"
 CONTEXT = GIB  # taken by the driver and the libraries before any tensor: an assumption
 FRAGMENTS = 1.1  # what the allocator holds over what tensors need: an assumption
@@ -473,9 +474,23 @@ def training_flop(parameters, tokens, frozen=False, checkpointing=False):
     return 2 * products * parameters * tokens
 
 
+def training_precision(card) -> str:
+    """In which of PRECISIONS a card trains: mixed where it has bf16. This machine's CPU trains in fp32."""
+    if card == THIS_MACHINE:
+        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        bf16 = card not in FP32_TFLOPS
+    return "mixed" if bf16 else "fp32"
+
+
+def training_tflops(card) -> float:
+    """TFLOP/s of a card in the precision that it trains in."""
+    return FP32_TFLOPS.get(card, CARDS[card][1])
+
+
 def training_hours(flop, card) -> float:
     """Hours that a card takes for so many FLOP, at UTILISATION of its TFLOP/s."""
-    return flop / (CARDS[card][1] * 1e12 * UTILISATION) / 3600
+    return flop / (training_tflops(card) * 1e12 * UTILISATION) / 3600
 
 
 def plan(
@@ -485,18 +500,20 @@ def plan(
     tokens=1024,
     card="RTX 4090",
     price=1.0,
-    precision="mixed",
     checkpointing=True,
     examples=10_000,
     epochs=3,
 ) -> MemoryPlan:
-    """What training needs, and what it costs by training_hours: model as for load_config, price an hour."""
+    """What training needs, and what it costs by training_hours: model as for load_config, price an hour.
+
+    In the card's training_precision.
+    """
     if card not in CARDS:
         raise ValueError(f"unknown card {card!r}; choose one of {', '.join(CARDS)}")
     size = CARDS[card][0]
 
     def need_at(rows):
-        return _need(model, method, rows, tokens, precision, checkpointing)
+        return _need(model, method, rows, tokens, training_precision(card), checkpointing)
 
     need = need_at(batch_size)
     flop = training_flop(need.parameters, examples * epochs * tokens, method != "full", checkpointing)
@@ -513,9 +530,9 @@ def plan(
     )
 
 
-def fits(model, method, batch_size, tokens, card, precision="mixed", checkpointing=True) -> bool:
+def fits(model, method, batch_size, tokens, card, checkpointing=True) -> bool:
     """Whether training fits a card: plan's answer without its search for the largest batch."""
-    need = _need(model, method, batch_size, tokens, precision, checkpointing)
+    need = _need(model, method, batch_size, tokens, training_precision(card), checkpointing)
     return _used(need) <= CARDS[card][0] * GIB
 
 

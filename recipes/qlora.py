@@ -35,6 +35,8 @@ from course_utils.budget import (
     load_config,
     training_flop,
     training_need,
+    training_precision,
+    training_tflops,
 )
 from course_utils.chatml import IM_END, IM_START, loss_text
 from course_utils.chatml import TEMPLATE as CHATML
@@ -44,7 +46,6 @@ RECOMPUTED = "activation" if hasattr(SFTConfig, "activation_checkpointing") else
 BF16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)  # not on a T4
 FEW_STEPS = 100
 READING = 5e8  # bytes a second at which weights are read from a disk: an assumption
-FP32_TFLOPS = {"T4": 8.1}  # cards without bf16, where the recipe computes in fp32
 FREE = "out held_out per_card log merge dry_run cards card price tokenizer".split()  # training is the same
 
 
@@ -318,7 +319,7 @@ def plan(chosen):
             "content. A smaller --batch or more --epochs makes more of them; more data are better."
         )
     print(f"log        {logger(chosen)}")
-    if chosen.card in FP32_TFLOPS:
+    if training_precision(chosen.card) == "fp32":
         print(
             f"WARNING    a {chosen.card} has no bf16: the recipe computes in fp32 there, several times "
             "slower and with more memory. The lines below count it so."
@@ -401,7 +402,7 @@ def show_need(chosen, model, lora, longest, trained_tokens, evaluated_tokens):
     """Memory by part against the card's, and hours and price: estimates."""
     from peft import get_peft_model
 
-    size, tflops = CARDS[chosen.card]
+    size = CARDS[chosen.card][0]
     parts, parameters = memory_parts(chosen, model.config, longest)
     trained = get_peft_model(model, lora).get_nb_trainable_parameters()[0]
     width = 2 if chosen.bits == 4 else 4  # TRL keeps the adapter of a 4-bit base in bf16, PEFT others in fp32
@@ -417,7 +418,7 @@ def show_need(chosen, model, lora, longest, trained_tokens, evaluated_tokens):
     print("memory     " + ", ".join(f"{name} {part / GIB:.2f}" for name, part in parts.items()) + " GiB")
     verdict = "fits" if used <= size * GIB else "does NOT fit"
     print(f"card       {used / GIB:.1f} GiB with overheads: {verdict} a {chosen.card} ({size} GiB)")
-    speed = FP32_TFLOPS.get(chosen.card, tflops) * 1e12 * UTILISATION * chosen.cards
+    speed = training_tflops(chosen.card) * 1e12 * UTILISATION * chosen.cards
     seconds = {
         "training": training_flop(parameters, trained_tokens, frozen=True, checkpointing=True) / speed,
         "evaluation": 2 * parameters * evaluated_tokens / speed,
@@ -432,7 +433,7 @@ def show_need(chosen, model, lora, longest, trained_tokens, evaluated_tokens):
 def memory_parts(chosen, config, longest):
     """Bytes of weights and step, without the adapter's own; and the model's parameters."""
     method = "qlora" if chosen.bits == 4 else "lora"
-    precision = "fp32" if chosen.card in FP32_TFLOPS else "mixed"
+    precision = training_precision(chosen.card)
     try:
         need = training_need(
             config, method, chosen.per_card, longest, precision, chosen.rank, checkpointing=True

@@ -48,9 +48,10 @@ def shown(lesson, names):
 plans = pytest.mark.parametrize(("name", "rows"), sections(PLANS).items(), ids=list(sections(PLANS)))
 
 
-def test_there_are_half_a_day_a_day_two_days_and_a_term():
+def test_there_are_half_a_day_a_day_two_days_a_term_and_a_session():
     names = [heading.partition(":")[0] for heading in sections(PLANS)]
-    assert names == ["Half a day", "One day", "Two days", "A week of the term", "Twelve weeks"]
+    plans = ["Half a day", "One day", "Two days", "A week of the term", "Twelve weeks"]
+    assert names == [*plans, "Where the field went"]
 
 
 @plans

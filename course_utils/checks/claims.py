@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -92,7 +93,10 @@ def quantity(value: Any, unit: str = "") -> str:
     """A value with its unit in words: 0.0436 in "%" is 4.36%, 1234 in "tokens" is 1,234 tokens."""
     if unit == "%":
         return f"{_number(100 * value)}%"
-    return f"{_number(value)} {unit}".strip()
+    number = _number(value)
+    if number == "1":
+        unit = re.sub(r"^(nat|point|token)s\b", r"\1", unit)
+    return f"{number} {unit}".strip()
 
 
 def _number(value: Any) -> str:

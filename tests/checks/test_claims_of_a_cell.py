@@ -53,6 +53,20 @@ def test_claim_judges(bounds, holds, capsys, monkeypatch):
     assert ("DOES NOT HOLD" not in out) == holds
 
 
+@pytest.mark.parametrize(
+    "value, unit, shown",
+    [
+        (1, "points", "1 point"),
+        (1.0, "nats a token", "1 nat a token"),
+        (11, "points", "11 points"),
+        (0.1, "nats", "0.1 nats"),
+        (1.0, "times", "1 times"),
+    ],
+)
+def test_one_of_a_unit_is_no_plural(value, unit, shown):
+    assert claims.quantity(value, unit) == shown
+
+
 def test_a_share_is_shown_as_per_cent_with_its_bound_room_origin_and_what_it_excludes(capsys):
     excludes = {"the change is not transposed": 1.0}
     claim("Little is kept", 0.05, at_most=0.2, unit="%", stored=True, headline=True, excludes=excludes)
@@ -117,7 +131,7 @@ def test_one_claim_of_a_cell_is_a_line(shell):
     [(bundle, metadata)] = displayed
     assert bundle["text/plain"].count("\n") == 0 and "<table" not in bundle["text/html"]
     [record] = metadata["course"]["claims"]
-    assert (record["text"], record["shown"], record["bound"]) == ("One is small", "1 nats", "at most 2 nats")
+    assert (record["text"], record["shown"], record["bound"]) == ("One is small", "1 nat", "at most 2 nats")
     assert (record["at_most"], record["headline"], record["stored"]) == (2, False, False)
 
 

@@ -80,12 +80,39 @@ def test_known_verdicts():
 
 
 def test_hours_and_cost_by_hand():
-    found = plan("gpt2", "full", 1, 512, "T4", price=2.0, checkpointing=False, examples=1000, epochs=2)
+    found = plan("gpt2", "full", 1, 512, "L4", price=2.0, checkpointing=False, examples=1000, epochs=2)
     flop = 6 * 124_439_808 * 512 * 1000 * 2
-    assert found.hours == pytest.approx(flop / (65e12 * budget.UTILISATION) / 3600)
+    assert found.hours == pytest.approx(flop / (121e12 * budget.UTILISATION) / 3600)
     assert found.cost == pytest.approx(2 * found.hours)
-    frozen = plan("gpt2", "lora", 1, 512, "T4", checkpointing=True, examples=1000, epochs=2)
+    frozen = plan("gpt2", "lora", 1, 512, "L4", checkpointing=True, examples=1000, epochs=2)
     assert frozen.hours == pytest.approx(found.hours)  # four sixths, and two more for checkpointing
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_a_card_without_bf16_trains_in_fp32(method):
+    """A T4's 65 TFLOP/s are those of fp16."""
+    older, newer = (plan(TINY, method, 2, 64, card, checkpointing=False) for card in ("T4", "L4"))
+    for found, precision in ((older, "fp32"), (newer, "mixed")):
+        assert found.need == budget.training_need(TINY, method, 2, 64, precision)
+    assert older.need.weights > newer.need.weights and older.need.step > newer.need.step
+    assert older.hours == pytest.approx(newer.hours * 121 / 8.1)
+
+
+@pytest.mark.parametrize("card, told", [("T4", True), ("L4", False)])
+def test_the_widget_says_where_there_is_no_bf16(card, told, capsys):
+    widgets.memory_plan("SmolLM2-135M", "lora", 1, 256, card)
+    plt.close("all")
+    assert ("No bf16" in capsys.readouterr().out) == told
+
+
+@pytest.mark.parametrize("gpu, native, precision", [(0, 0, "fp32"), (1, 0, "fp32"), (1, 1, "mixed")])
+def test_bf16_by_emulation_is_none(gpu, native, precision, monkeypatch):
+    """As on a T4, for which torch says yes unless it is asked."""
+    monkeypatch.setattr(budget.torch.cuda, "is_available", lambda: bool(gpu))
+    monkeypatch.setattr(
+        budget.torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native
+    )
+    assert budget.training_precision(budget.THIS_MACHINE) == precision
 
 
 def test_used_memory_is_the_need_and_the_two_assumptions():

@@ -1,5 +1,7 @@
 """The figures and the widget of the lesson on several machines."""
 
+import re
+
 import matplotlib.pyplot as plt
 import pytest
 
@@ -31,7 +33,7 @@ def test_bars_add_up_and_the_card_is_a_line():
 
 
 def test_the_widget_says_what_fits(capsys):
-    show_cards("SmolLM2-135M", "full", cards=4, card="T4", link="Ethernet 10 Gbit/s", rows=1)
+    show_cards("SmolLM2-135M", "full", cards=4, card="L4", link="Ethernet 10 Gbit/s", rows=1)
     rows = capsys.readouterr().out.splitlines()
     need = training_need("SmolLM2-135M", "full", 1, 1024, "mixed", 16, checkpointing=True)
     held = [float(row.split("GiB")[0].split()[-1]) for row in rows[1:]]
@@ -42,6 +44,18 @@ def test_the_widget_says_what_fits(capsys):
     assert all(" fits " in row for row in rows[1:])
     sent = [float(row.split("sends")[1].split()[0]) for row in rows[1:]]
     assert sent[0] == pytest.approx(1.5 * need.gradients / GIB, abs=0.01)
+
+
+def test_without_bf16_weights_are_counted_and_travel_in_fp32(capsys):
+    sums = {}
+    for card in ("T4", "L4"):
+        show_cards("SmolLM2-135M", "lora", cards=4, card=card, rows=1)
+        rows = capsys.readouterr().out.splitlines()[1:]
+        found = [re.search(r"([\d.]+) GiB +(?:fits|does).*sends +([\d.]+)", row).groups() for row in rows]
+        sums[card] = float(found[0][0]), float(found[-1][1])  # a copy on each card; all of it in parts
+    frozen = 2 * training_need("SmolLM2-135M", "lora", 1, 1024).parameters / GIB
+    assert sums["T4"][0] - sums["L4"][0] > 0.9 * frozen
+    assert sums["T4"][1] > 1.5 * sums["L4"][1]
 
 
 def test_four_bits_have_no_last_stage(capsys):

@@ -1,11 +1,16 @@
 """Lesson 18: right answers to its exercises pass, wrong ones get their own message; its headline's bound."""
 
+import re
+
 import pytest
+import torch
 from helpers import draws_of, feed
 
+from course_utils.checks import show_table
 from course_utils.lessons.lesson_18.experiments import runs_at
 from course_utils.making.claims import claims_in
 from course_utils.methods.grpo import GRPOSettings, train_grpo
+from course_utils.methods.kl import k1, k2, k3
 from course_utils.methods.ppo import group_advantages
 from course_utils.methods.rollouts import answer_mask, frozen_copy
 from course_utils.notebook_files import lessons, read_notebook
@@ -31,6 +36,24 @@ def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):
 
     assert min(not_alone("loose")) > bound
     assert max(*not_alone("none"), *not_alone("mended")) < bound
+
+
+def test_the_penalty_that_the_table_lacks_is_worst_where_the_others_are_best():
+    """k3 in the reward, the row of the folded answer, beside the rows of the notebook."""
+    [path] = lessons(["18"])
+    sources = [cell.source for cell in read_notebook(path).cells]
+    first = next(place for place, source in enumerate(sources) if source.startswith("V = 6"))
+    [row] = re.findall(r"^`(\"k3, in the reward\": .+)`$", "\n".join(sources), re.MULTILINE)
+    names = {"torch": torch, "k1": k1, "k2": k2, "k3": k3, "show_table": show_table}
+    for source in (*sources[first : first + 2], f"penalties |= {{{row}}}", sources[first + 2]):
+        exec(source, names)
+    cosines = [
+        {name: names["cosine"](each[name], each["KL"]) for name in names["penalties"]}
+        for _, each in sorted(names["found"].items())  # the nearest reference first
+    ]
+    missing = [each.pop("k3, in the reward") for each in cosines]
+    assert missing == sorted(missing) and max(missing) < 0.6
+    assert missing[0] < 0.2 and min(value for value in cosines[0].values() if value is not None) > 0.9
 
 
 NAMES = range(1, 6)  # the right names of a small model, whose tokens are numbers

@@ -81,7 +81,7 @@ def memory_plan(
     price is that of an hour of the card; time and cost are for three epochs of 10,000 examples.
     """
     from course_utils import plots
-    from course_utils.budget import GIB, plan
+    from course_utils.budget import GIB, plan, training_precision
     from course_utils.lessons.lesson_14.market import load_context
 
     if tokens > (context := load_context(model)):
@@ -96,6 +96,8 @@ def memory_plan(
         f"{found.largest_batch or 'none'}"
     )
     print(f"3 epochs of 10,000 examples: about {found.hours:.1f} hours, cost {found.cost:,.2f}")
+    if training_precision(card) == "fp32":
+        print(f"No bf16 on {card}: all of this is counted in fp32.")
     fig, ax = plots.figure(f"{model} with {method}: {verdict} on {card}", "memory (GiB)", "")
     fig.set_figheight(2.8)
     parts = {

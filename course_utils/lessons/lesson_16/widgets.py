@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from course_utils.budget import CARDS, GIB, UTILISATION, training_flop, training_need
+from course_utils.budget import (
+    CARDS,
+    GIB,
+    UTILISATION,
+    training_flop,
+    training_need,
+    training_precision,
+    training_tflops,
+)
 from course_utils.lessons.lesson_16.figures import memory_of_cards
 from course_utils.lessons.lesson_16.scaling import LINKS, STAGES, card_memory, step_seconds, step_traffic
 
 
 @lru_cache(maxsize=64)
-def need_of(model: str, method: str, rows: int, tokens: int):
-    """training_need in mixed precision with checkpointing, remembered."""
-    return training_need(model, method, rows, tokens, "mixed", 16, checkpointing=True)
+def need_of(model: str, method: str, rows: int, tokens: int, precision: str):
+    """training_need of rank 16 with checkpointing, remembered."""
+    return training_need(model, method, rows, tokens, precision, 16, checkpointing=True)
 
 
 def show_cards(
@@ -25,11 +33,12 @@ def show_cards(
 ) -> None:
     """Memory of each card and seconds of a step by sharding stage; rows of 1024 tokens on each card.
 
-    Weights travel in 16 bit, gradients as they are kept. qlora: no stage 3, which FSDP2 does wrongly.
+    Weights travel in 16 bit, in fp32 from a card without bf16, gradients as they are kept. qlora: no stage 3,
+    which FSDP2 does wrongly.
     """
-    tokens = 1024
-    need = need_of(model, method, rows, tokens)
-    size, tflops = CARDS[card]
+    tokens, precision = 1024, training_precision(card)
+    need = need_of(model, method, rows, tokens, precision)
+    size, travelling = CARDS[card][0], {"mixed": 2, "fp32": 4}[precision] * need.parameters
     flop = training_flop(need.parameters, rows * tokens, method != "full", checkpointing=True)
     held = {}
     print(f"{model}, {method}: {need.trainable:,} of {need.parameters:,} parameters trained")
@@ -38,8 +47,8 @@ def show_cards(
             continue
         parts = card_memory(need, cards, stage)
         held[name] = {part: value / GIB for part, value in parts.items()}
-        traffic = step_traffic(2 * need.parameters, need.gradients, cards, stage)
-        computing, sending = step_seconds(flop, tflops, UTILISATION, traffic, LINKS[link])
+        traffic = step_traffic(travelling, need.gradients, cards, stage)
+        computing, sending = step_seconds(flop, training_tflops(card), UTILISATION, traffic, LINKS[link])
         fits = "fits" if sum(parts.values()) <= size * GIB else "does not fit"
         print(
             f"{name:26} {sum(held[name].values()):7.1f} GiB {fits:12} sends {traffic / GIB:7.2f} GiB: "
