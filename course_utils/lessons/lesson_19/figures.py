@@ -1,0 +1,54 @@
+"""Two hills and one, what a teacher objects to, and how students come nearer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from course_utils.lessons.lesson_19.hills import TOKENS, nearest_hill, two_hills, valley
+from course_utils.plots import COLOURS, INK, bands, caption, figure
+
+
+def one_hill_for_two(apart: int = 8, share: float = 0.6, title: str = "") -> None:
+    """The teacher's two hills, and the nearest single hill by either KL."""
+    teacher = two_hills(apart, share)
+    low = valley(teacher)
+    _, axes = figure(title or "The nearest single hill, by either KL", "token", "probability", columns=2)
+    for ax, direction, colour in zip(axes, ("forward", "reverse"), COLOURS, strict=False):
+        student, kl = nearest_hill(teacher, direction)
+        ax.bar(TOKENS, teacher.softmax(-1), color="none", edgecolor=INK, label="teacher")
+        ax.plot(TOKENS, student, "o-", color=colour, markersize=4, label="student")
+        ax.set(title=f"{direction} KL: {kl:.2f} nats", ylim=(0, 0.55))
+        ax.legend()
+        print(f"{direction}: {student[low].sum():.0%} of the student's words are hardly ever the teacher's")
+    caption(
+        "A teacher with two hills, and the single hill with the least KL from it, over sixteen tokens.",
+        seen="two panels with the same two hills of bars; the student is another hill in each",
+    )
+
+
+def towards_the_teacher(
+    methods: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], level: Sequence[float], title: str
+) -> None:
+    """Right answers and KL over compute: {method: {"right" or "reverse": {forward passes: values}}}.
+
+    level: the teacher's shares of right answers over the seeds.
+    """
+    _, axes = figure(title, "forward passes over a batch of 64 answers", "", columns=2)
+    labels = {"right": "right answers (share)", "reverse": "KL(student || teacher), nats an answer"}
+    for ax, (name, label) in zip(axes, labels.items(), strict=True):
+        bands({method: numbers[name] for method, numbers in methods.items()}, "", "", "", ax=ax)
+        ax.set(ylabel=label)
+        ax.set_ylim(0, None)
+    axes[0].axhline(sum(level) / len(level), color=INK, linestyle="--", linewidth=1, label="teacher")
+    axes[0].legend()
+
+
+def two_losses(losses: Mapping[str, Sequence[Sequence[float]]], title: str) -> None:
+    """Training losses by step, {name: a list for each seed}: means with the range of the seeds."""
+    found = {name: dict(enumerate(zip(*runs, strict=True), 1)) for name, runs in losses.items()}
+    ax = figure(title, "step", "training loss (nats a token)")[1]
+    bands(found, "", "", "", ax=ax)
+    ax.set_ylim(0, None)
+    ax.set_xticks(np.arange(1, 1 + max(map(len, found.values())), 2))
