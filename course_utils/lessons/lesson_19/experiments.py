@@ -1,4 +1,4 @@
-"""Stored experiments of distillation: rates, five ways to a teacher, refusals from an earlier self.
+"""Stored experiments of distillation: rates, ways to come near a teacher, refusals from an earlier self.
 
 The model is the pocket model at quick scale. A run's seed is that of the student, of its teacher, of the
 training and of the samples. distillation_rates and regained_rates come first: DISTILLATION_RATES and
@@ -14,12 +14,19 @@ from course_utils.stored_runs import sweep
 _CHOICE = (5,)  # the seed that rates are chosen at: none of those that are reported
 LISTS, ANSWERS = 24, 16  # lists that a student is judged by, and answers to each
 BATCH = 64
-# steps after which a student is judged, by what a step costs in forward passes; all end at 60 of them
-CHECKPOINTS = {5: (3, 6, 12), 4: (4, 8, 15)}
+TEMPERATURES = (1.0, 0.8, 0.7, 0.6, 0.5, 0.4)
+# steps after which a student is judged: twelve of five forward passes cost as much as fifteen of four
+CHECKPOINTS = {
+    "on-policy": (3, 6, 12),
+    "hard labels": (4, 8, 15),
+    "soft labels": (4, 8, 15),
+    "on-policy, forward KL": (12,),
+    "teacher writes": (12,),
+}
 GRPO_STEPS = (4, 8)  # of GRPO's iterations: the teacher has all 16
-DISTILLATION_RATES = {"on-policy": 3e-4, "hard labels": 3e-4}  # a guess until distillation_rates is there
+DISTILLATION_RATES = {"on-policy": 1e-4, "hard labels": 1e-4, "soft labels": 1e-4}  # of distillation_rates
 REGAIN_STEPS = 8
-REGAIN_RATES = {"reverse": 3e-3, "forward": 1e-3}  # a guess until regained_rates is there
+REGAIN_RATES = {"reverse": 3e-3, "forward": 1e-3}  # of regained_rates
 
 
 @functools.cache
@@ -45,8 +52,9 @@ def written_by_teacher(seed, split):
 def nearness(model, seed, split="held_out"):
     """How near a model is to the teacher of a seed, on short lists.
 
-    right: share of right answers; right_16: pass@16. reverse: KL(model || teacher) on the model's answers;
-    forward: KL(teacher || model) on the teacher's; entropy: all in nats an answer. different: of 16 answers.
+    right: share of right answers; greedy: of right greedy ones; right_16: pass@16. reverse: KL(model ||
+    teacher) on the model's answers; forward: KL(teacher || model) on the teacher's; entropy: all in nats an
+    answer. different: of 16 answers.
     """
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import pass_at_k
@@ -55,10 +63,12 @@ def nearness(model, seed, split="held_out"):
     _, teacher, tokenizer = two_models(seed)
     rows = task.short_lists(split)[:LISTS]
     answers = task.answers_to(model, tokenizer, rows, ANSWERS, seed=seed)
+    greedy = task.answers_to(model, tokenizer, rows, 1, temperature=0.0)
     right = task.count_right(answers, rows)
     own, theirs = parts.written_by(model, tokenizer, rows, 4, seed), written_by_teacher(seed, split)
     return {
         "right": right.float().mean().item() / ANSWERS,
+        "greedy": task.count_right(greedy, rows).float().mean().item(),
         "right_16": pass_at_k(right, ANSWERS, ANSWERS).mean().item(),
         "reverse": parts.mean_kl(model, teacher, own),
         "forward": parts.mean_kl(teacher, model, theirs),
@@ -67,33 +77,50 @@ def nearness(model, seed, split="held_out"):
     }
 
 
+def cooled_start(seed):
+    """(the start of a seed at a lower temperature, the temperature): the one nearest to the teacher.
+
+    Nothing is trained. Validation lists choose.
+    """
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_19 import parts
+
+    start, teacher, tokenizer = two_models(seed)
+    rows, found = task.short_lists("validation")[:LISTS], {}
+    for temperature in TEMPERATURES:
+        model = parts.cooled(start, temperature)
+        found[temperature] = parts.mean_kl(model, teacher, parts.written_by(model, tokenizer, rows, 4, seed))
+    best = min(found, key=found.get)
+    return parts.cooled(start, best), best
+
+
 def step_of(method):
-    """(step, its cost in forward passes, rate) of a method of the sweep distillation."""
+    """What trains a student by a method, in one step."""
     from course_utils.lessons.lesson_19 import parts, suspects
     from course_utils.methods.distillation import distillation_step
 
     return {
-        "on-policy": (distillation_step, 5, DISTILLATION_RATES["on-policy"]),
-        "hard labels": (parts.step_on_the_teachers(parts.hard_labels), 4, DISTILLATION_RATES["hard labels"]),
-        "soft labels": (parts.step_on_the_teachers(parts.soft_labels), 5, DISTILLATION_RATES["hard labels"]),
-        "teacher writes": (suspects.their_loop_step, 5, DISTILLATION_RATES["on-policy"]),
+        "on-policy": distillation_step,
+        "on-policy, forward KL": distillation_step,
+        "hard labels": parts.step_on_the_teachers(parts.hard_labels),
+        "soft labels": parts.step_on_the_teachers(parts.soft_labels),
+        "teacher writes": suspects.their_loop_step,
     }[method]
 
 
-def distilled(method, seed, lr=None, judge=None):
+def distilled(method, seed, lr, judge=None):
     """(student, numbers of the training): a student of a seed trained towards its teacher by a method.
 
-    lr: the method's own without one. judge(steps so far, student) is called after each step.
+    judge(steps so far, student) is called after each step.
     """
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_19 import parts
-    from course_utils.methods.distillation import train_distillation
+    from course_utils.methods.distillation import token_kl, train_distillation
     from course_utils.methods.rollouts import sampling_of
 
     start, teacher, tokenizer = two_models(seed)
     student = copy.deepcopy(start).requires_grad_(True)
-    step, cost, rate = step_of(method)
-    seconds = []
+    step, seconds = step_of(method), []
 
     def judged_step(*arguments):
         began = time.perf_counter()
@@ -108,11 +135,14 @@ def distilled(method, seed, lr=None, judge=None):
         teacher,
         parts.practice_prompts(tokenizer),
         sampling_of(tokenizer, task.LIST_TOKENS),
-        steps=CHECKPOINTS[cost][-1],
-        lr=rate if lr is None else lr,
+        steps=CHECKPOINTS[method][-1],
+        lr=lr,
         batch_size=BATCH,
         seed=seed,
         step=judged_step,
+        divergence=functools.partial(
+            token_kl, direction="forward" if method == "on-policy, forward KL" else "reverse"
+        ),
         label=f"{method}, seed {seed}",
     )
     return student, {
@@ -124,9 +154,7 @@ def distilled(method, seed, lr=None, judge=None):
 
 @sweep(
     "distillation_rates",
-    points=[
-        {"method": method, "lr": lr} for method in ("on-policy", "hard labels") for lr in (1e-4, 3e-4, 1e-3)
-    ],
+    points=[{"method": method, "lr": lr} for method in DISTILLATION_RATES for lr in (3e-5, 1e-4, 3e-4)],
     seeds=_CHOICE,
     tolerance=0.5,
 )
@@ -139,9 +167,7 @@ def distillation_rates(point: dict, seed: int) -> dict:
 @sweep(
     "distillation",
     points=[
-        {"method": "start"},
-        {"method": "teacher"},
-        *[{"method": name} for name in ("on-policy", "hard labels", "soft labels", "teacher writes")],
+        *[{"method": name} for name in ("start", "cooled start", "teacher", *DISTILLATION_RATES)],
         *[{"method": "GRPO", "steps": steps} for steps in GRPO_STEPS],
     ],
     sampled=True,
@@ -149,27 +175,41 @@ def distillation_rates(point: dict, seed: int) -> dict:
 def distillation(point: dict, seed: int) -> dict:
     """How near a student comes, NAME_STEPS after so many steps, and NAME at the end; text_0 to text_7."""
     from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_18.experiments import trained_by_grpo
+    from course_utils.lessons.lesson_18.experiments import LIST_RATES, trained_by_grpo
 
     method, found = point["method"], {}
     start, teacher, tokenizer = two_models(seed)
     if method in ("start", "teacher"):
         student = {"start": start, "teacher": teacher}[method]
+    elif method == "cooled start":
+        student, found["temperature"] = cooled_start(seed)
     elif method == "GRPO":
-        student, _, numbers = trained_by_grpo(seed, iterations=point["steps"])
-        found |= {"measured_seconds": numbers["measured_seconds"]}
+        student, _, numbers = trained_by_grpo(seed, LIST_RATES["GRPO"], iterations=point["steps"])
+        found["measured_seconds"] = numbers["measured_seconds"]
     else:
-        early = CHECKPOINTS[step_of(method)[1]][:-1] if method in DISTILLATION_RATES else ()
+        *early, _ = CHECKPOINTS[method]
 
         def judge(number, model):
             if number in early:
                 found.update({f"{name}_{number}": value for name, value in nearness(model, seed).items()})
 
-        student, numbers = distilled(method, seed, judge=judge)
+        student, numbers = distilled(method, seed, DISTILLATION_RATES[method], judge)
         found |= numbers
     row = task.short_lists("held_out")[0]
     texts = task.answers_to(student, tokenizer, [row], 8, seed=seed)[0]
     return found | nearness(student, seed) | {f"text_{place}": text for place, text in enumerate(texts)}
+
+
+@sweep(
+    "distillation_writers",
+    points=[{"method": name} for name in ("on-policy, forward KL", "teacher writes")],
+    seeds=range(3),
+    sampled=True,
+)
+def distillation_writers(point: dict, seed: int) -> dict:
+    """On-policy distillation with the other KL, or with the teacher as the writer; same steps, same rate."""
+    student, numbers = distilled(point["method"], seed, DISTILLATION_RATES["on-policy"])
+    return numbers | nearness(student, seed)
 
 
 def tuned_away(seed):
@@ -273,17 +313,3 @@ def chance_of_favourite(student, teacher, tokenizer):
             mine, theirs = (model(input_ids=ids).logits[0, -1] for model in (student, teacher))
             chances.append(mine.softmax(-1)[theirs.argmax()].item())
     return sum(chances) / len(chances)
-
-
-def distillations(method: str, **more) -> list[dict]:
-    """The results of the sweep distillation at one point, one for each seed."""
-    from course_utils.lessons.lesson_18.experiments import runs_at
-
-    return runs_at("distillation", method=method, **more)
-
-
-def runs_of_regaining(direction: str) -> list[dict]:
-    """The results of the sweep regained in one direction, one for each seed."""
-    from course_utils.lessons.lesson_18.experiments import runs_at
-
-    return runs_at("regained", direction=direction)

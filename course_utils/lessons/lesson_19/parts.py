@@ -1,5 +1,6 @@
 """The two models of the lesson, steps in which somebody else writes, and how near a student is."""
 
+import copy
 from pathlib import Path
 
 import torch
@@ -16,10 +17,12 @@ from course_utils.methods.rollouts import encode_prompts, rollout, sampling_of
 from course_utils.models import load_model, save_model
 from course_utils.session import check_not_stopped
 
-# what a step costs, in forward passes over a batch: sampling is one, a backward pass is two
+# what a step costs, in forward passes over a batch: sampling is one, a backward pass is two. A teacher that
+# writes has its logits already
 FORWARD_PASSES = {
-    "on-policy distillation": {"sampling": 1, "teacher": 1, "student": 1, "backward": 2},
-    "tuning on the teacher's answers": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
+    "on-policy": {"sampling": 1, "teacher": 1, "student": 1, "backward": 2},
+    "hard labels": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
+    "soft labels": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
     "GRPO": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
 }
 
@@ -67,6 +70,15 @@ def list_teacher(session, seed=None):
     inputs = conditions_of(session) | {"start": seed}
     model, _ = load_model(str(cached("list_teacher", inputs, make)), session.device)
     return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def cooled(model, temperature):
+    """A copy of a GPT-2 whose logits are divided by the temperature: its last norm is scaled."""
+    model = copy.deepcopy(model)
+    for value in model.transformer.ln_f.parameters():
+        value /= temperature
+    return model
 
 
 def hard_labels(student, teacher, tokens):
