@@ -23,8 +23,8 @@ CHECKPOINTS = {
     "on-policy, forward KL": (12,),
     "teacher writes": (12,),
 }
-GRPO_STEPS = (4, 8)  # of GRPO's iterations: the teacher has all 16
-DISTILLATION_RATES = {"on-policy": 1e-4, "hard labels": 1e-4, "soft labels": 1e-4}  # of distillation_rates
+GRPO_STEPS = 4  # iterations of GRPO, a quarter of the teacher's
+DISTILLATION_RATES = {"on-policy": 1e-4, "hard labels": 1e-4, "soft labels": 3e-5}  # of distillation_rates
 REGAIN_STEPS = 8
 REGAIN_RATES = {"reverse": 3e-3, "forward": 1e-3}  # of regained_rates
 
@@ -154,7 +154,10 @@ def distilled(method, seed, lr, judge=None):
 
 @sweep(
     "distillation_rates",
-    points=[{"method": method, "lr": lr} for method in DISTILLATION_RATES for lr in (3e-5, 1e-4, 3e-4)],
+    points=[
+        {"method": "soft labels", "lr": 1e-5},
+        *[{"method": method, "lr": lr} for method in DISTILLATION_RATES for lr in (3e-5, 1e-4, 3e-4)],
+    ],
     seeds=_CHOICE,
     tolerance=0.5,
 )
@@ -167,8 +170,12 @@ def distillation_rates(point: dict, seed: int) -> dict:
 @sweep(
     "distillation",
     points=[
-        *[{"method": name} for name in ("start", "cooled start", "teacher", *DISTILLATION_RATES)],
-        *[{"method": "GRPO", "steps": steps} for steps in GRPO_STEPS],
+        {"method": "start"},
+        {"method": "cooled start"},
+        {"method": "teacher"},
+        {"method": "on-policy"},
+        {"method": "hard labels"},
+        {"method": "GRPO"},
     ],
     sampled=True,
 )
@@ -184,7 +191,7 @@ def distillation(point: dict, seed: int) -> dict:
     elif method == "cooled start":
         student, found["temperature"] = cooled_start(seed)
     elif method == "GRPO":
-        student, _, numbers = trained_by_grpo(seed, LIST_RATES["GRPO"], iterations=point["steps"])
+        student, _, numbers = trained_by_grpo(seed, LIST_RATES["GRPO"], iterations=GRPO_STEPS)
         found["measured_seconds"] = numbers["measured_seconds"]
     else:
         *early, _ = CHECKPOINTS[method]
@@ -202,13 +209,15 @@ def distillation(point: dict, seed: int) -> dict:
 
 @sweep(
     "distillation_writers",
-    points=[{"method": name} for name in ("on-policy, forward KL", "teacher writes")],
+    points=[{"method": name} for name in ("soft labels", "on-policy, forward KL", "teacher writes")],
     seeds=range(3),
     sampled=True,
 )
 def distillation_writers(point: dict, seed: int) -> dict:
-    """On-policy distillation with the other KL, or with the teacher as the writer; same steps, same rate."""
-    student, numbers = distilled(point["method"], seed, DISTILLATION_RATES["on-policy"])
+    """Soft labels; on-policy distillation with the other KL, and with another writer, at the same rate."""
+    method = point["method"]
+    rate = DISTILLATION_RATES.get(method, DISTILLATION_RATES["on-policy"])
+    student, numbers = distilled(method, seed, rate)
     return numbers | nearness(student, seed)
 
 

@@ -29,20 +29,26 @@ def one_hill_for_two(apart: int = 8, share: float = 0.6, title: str = "") -> Non
 
 
 def towards_the_teacher(
-    methods: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], level: Sequence[float], title: str
+    ways: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]],
+    levels: Mapping[str, Mapping[str, Sequence[float]]],
+    title: str,
 ) -> None:
-    """Right answers and KL over compute: {method: {"right" or "reverse": {forward passes: values}}}.
+    """Right answers and KL over compute: {way: {"right" or "reverse": {forward passes: values}}}.
 
-    level: the teacher's shares of right answers over the seeds.
+    levels: what costs no training, {name: {"right" or "reverse": values over the seeds}}.
     """
-    _, axes = figure(title, "forward passes over a batch of 64 answers", "", columns=2)
+    fig, axes = figure(title, "forward passes over a batch of 64 answers", "", columns=2)
     labels = {"right": "right answers (share)", "reverse": "KL(student || teacher), nats an answer"}
     for ax, (name, label) in zip(axes, labels.items(), strict=True):
-        bands({method: numbers[name] for method, numbers in methods.items()}, "", "", "", ax=ax)
+        bands({way: numbers[name] for way, numbers in ways.items()}, "", "", "", ax=ax)
+        for (level, numbers), style in zip(levels.items(), (":", "--"), strict=True):
+            height = sum(numbers[name]) / len(numbers[name])
+            ax.axhline(height, color=INK, linestyle=style, linewidth=1, label=level)
+        if ax.get_legend():
+            ax.get_legend().remove()
         ax.set(ylabel=label)
         ax.set_ylim(0, None)
-    axes[0].axhline(sum(level) / len(level), color=INK, linestyle="--", linewidth=1, label="teacher")
-    axes[0].legend()
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 def two_losses(losses: Mapping[str, Sequence[Sequence[float]]], title: str) -> None:
