@@ -7,6 +7,7 @@ REGAIN_RATES are chosen by them.
 
 import copy
 import functools
+import random
 import time
 
 from course_utils.stored_runs import sweep
@@ -26,7 +27,7 @@ CHECKPOINTS = {
 GRPO_STEPS = 4  # iterations of GRPO, a quarter of the teacher's
 DISTILLATION_RATES = {"on-policy": 1e-4, "hard labels": 1e-4, "soft labels": 3e-5}  # of distillation_rates
 REGAIN_STEPS = 8
-REGAIN_RATES = {"reverse": 3e-3, "forward": 1e-3}  # of regained_rates
+REGAIN_RATES = {"one teacher": 3e-3, "two teachers": 3e-3}  # of regained_rates and two_teachers_rates
 
 
 @functools.cache
@@ -177,6 +178,7 @@ def distillation_rates(point: dict, seed: int) -> dict:
         {"method": "hard labels"},
         {"method": "GRPO"},
     ],
+    seeds=range(3),
     sampled=True,
 )
 def distillation(point: dict, seed: int) -> dict:
@@ -209,7 +211,7 @@ def distillation(point: dict, seed: int) -> dict:
 
 @sweep(
     "distillation_writers",
-    points=[{"method": name} for name in ("soft labels", "on-policy, forward KL", "teacher writes")],
+    points=[{"method": name} for name in ("soft labels", "teacher writes", "on-policy, forward KL")],
     seeds=range(3),
     sampled=True,
 )
@@ -288,7 +290,57 @@ def regained_rates(point: dict, seed: int) -> dict:
     return refusing(student, tokenizer, "validation")
 
 
-@sweep("regained", points=[{"direction": name} for name in REGAIN_RATES], sampled=True)
+def two_teachers_step(now, facts):
+    """A step like distillation_step in two halves: unanswerable questions and facts, each with its teacher.
+
+    now: the student as it was before. facts: questions about facts, as token ids.
+    """
+    from course_utils.methods.distillation import distillation_step
+
+    rng = random.Random(0)
+
+    def step(student, teacher, prompts, optimizer, sampling, generator, divergence):
+        half = len(prompts) // 2
+        rest = (optimizer, sampling, generator, divergence)
+        row = distillation_step(student, teacher, prompts[:half], *rest)
+        distillation_step(student, now, rng.choices(facts, k=half), *rest)
+        return row
+
+    return step
+
+
+def regain_and_keep(student, teacher, tokenizer, lr, seed):
+    """regain by the forward KL, with a second teacher for questions about facts: the student as it is now."""
+    from course_utils.lessons.lesson_09 import adapters
+    from course_utils.methods import sft
+    from course_utils.methods.distillation import token_kl, train_distillation
+    from course_utils.methods.rollouts import encode_prompts, frozen_copy, sampling_of
+
+    facts = encode_prompts(tokenizer, [sft.as_conversation(row)[:1] for row in sft.asked("tune")])
+    return train_distillation(
+        student,
+        teacher,
+        encode_prompts(tokenizer, [messages[:-1] for messages in adapters.of_kind("refusals")]),
+        sampling_of(tokenizer, 32),
+        steps=REGAIN_STEPS,
+        lr=lr,
+        batch_size=BATCH,
+        seed=seed,
+        step=two_teachers_step(frozen_copy(student), facts),
+        divergence=functools.partial(token_kl, direction="forward"),
+        label=f"from two teachers, seed {seed}",
+    )
+
+
+@sweep("two_teachers_rates", points=[{"lr": lr} for lr in (3e-4, 1e-3, 3e-3)], seeds=_CHOICE, tolerance=0.5)
+def two_teachers_rates(point: dict, seed: int) -> dict:
+    """As regained_rates, of regain_and_keep."""
+    student, teacher, tokenizer = tuned_away(seed)
+    regain_and_keep(student, teacher, tokenizer, point["lr"], seed)
+    return refusing(student, tokenizer, "validation")
+
+
+@sweep("regained", points=[{"way": name} for name in REGAIN_RATES], seeds=range(3), sampled=True)
 def regained(point: dict, seed: int) -> dict:
     """Shares of `refusing`: earlier_NAME of the assistant, before_ and after_ of the distillation.
 
@@ -299,10 +351,13 @@ def regained(point: dict, seed: int) -> dict:
     found = {"never_said": chance_of_favourite(student, teacher, tokenizer)}
     found |= {f"earlier_{name}": share for name, share in refusing(teacher, tokenizer, "held_out").items()}
     found |= {f"before_{name}": share for name, share in refusing(student, tokenizer, "held_out").items()}
-    regain(student, teacher, tokenizer, point["direction"], REGAIN_RATES[point["direction"]], seed)
-    return found | {
-        f"after_{name}": share for name, share in refusing(student, tokenizer, "held_out").items()
-    }
+    rate = REGAIN_RATES[point["way"]]
+    if point["way"] == "one teacher":
+        regain(student, teacher, tokenizer, "forward", rate, seed)
+    else:
+        regain_and_keep(student, teacher, tokenizer, rate, seed)
+    after = refusing(student, tokenizer, "held_out")
+    return found | {f"after_{name}": share for name, share in after.items()}
 
 
 def chance_of_favourite(student, teacher, tokenizer):
