@@ -89,10 +89,10 @@ def cooled_start(seed):
     start, teacher, tokenizer = two_models(seed)
     rows, found = task.short_lists("validation")[:LISTS], {}
     for temperature in TEMPERATURES:
-        model = parts.cooled(start, temperature)
+        model = parts.at_temperature(start, temperature)
         found[temperature] = parts.mean_kl(model, teacher, parts.written_by(model, tokenizer, rows, 4, seed))
     best = min(found, key=found.get)
-    return parts.cooled(start, best), best
+    return parts.at_temperature(start, best), best
 
 
 def step_of(method):
@@ -278,7 +278,7 @@ def regain(student, teacher, tokenizer, direction, lr, seed):
     points=[
         {"direction": direction, "lr": lr}
         for direction in ("reverse", "forward")
-        for lr in (3e-4, 1e-3, 3e-3)
+        for lr in (3e-4, 1e-3, 3e-3, 1e-2)
     ],
     seeds=_CHOICE,
     tolerance=0.5,
@@ -332,7 +332,9 @@ def regain_and_keep(student, teacher, tokenizer, lr, seed):
     )
 
 
-@sweep("two_teachers_rates", points=[{"lr": lr} for lr in (3e-4, 1e-3, 3e-3)], seeds=_CHOICE, tolerance=0.5)
+@sweep(
+    "two_teachers_rates", points=[{"lr": lr} for lr in (3e-4, 1e-3, 3e-3, 1e-2)], seeds=_CHOICE, tolerance=0.5
+)
 def two_teachers_rates(point: dict, seed: int) -> dict:
     """As regained_rates, of regain_and_keep."""
     student, teacher, tokenizer = tuned_away(seed)

@@ -37,8 +37,8 @@ def towards_the_teacher(
 
     levels: what costs no training, {name: {"right" or "reverse": values over the seeds}}.
     """
-    fig, axes = figure(title, "forward passes over a batch of 64 answers", "", columns=2)
-    labels = {"right": "right answers (share)", "reverse": "KL(student || teacher), nats an answer"}
+    fig, axes = figure(title, "forward passes over a batch", "", columns=2)
+    labels = {"right": "right answers (share)", "reverse": "KL from the teacher (nats)"}
     for ax, (name, label) in zip(axes, labels.items(), strict=True):
         bands({way: numbers[name] for way, numbers in ways.items()}, "", "", "", ax=ax)
         for (level, numbers), style in zip(levels.items(), (":", "--"), strict=True):

@@ -73,7 +73,7 @@ def list_teacher(session, seed=None):
 
 
 @torch.no_grad()
-def cooled(model, temperature):
+def at_temperature(model, temperature):
     """A copy of a GPT-2 whose logits are divided by the temperature: its last norm is scaled."""
     model = copy.deepcopy(model)
     for value in model.transformer.ln_f.parameters():
