@@ -55,8 +55,7 @@ def test_the_headline_refuses_broken_trainings(bound):
     assert left_by(token_kl) < bound
     broken = {
         "a turned sign": lambda student, teacher: -token_kl(student, teacher),
-        "the teacher's logits one place late": lambda student, teacher: token_kl(student, teacher.roll(1, 0)),
-        "no student": lambda student, teacher: token_kl(student, student) + 0 * token_kl(student, teacher),
+        "no teacher": lambda student, teacher: token_kl(student, student) + 0 * token_kl(student, teacher),
     }
     found = {name: left_by(divergence) for name, divergence in broken.items()}
     assert min(found.values()) > bound, found
