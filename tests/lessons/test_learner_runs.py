@@ -38,6 +38,9 @@ CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it
     ("18", "group_advantages", "history = train_grpo("),
     ("18", "token_weights", "history = train_grpo("),
     ("18", "grpo_loss", "history = train_grpo("),
+    ("19", "token_kl", "history = train_distillation("),
+    ("19", "distillation_step", "history = train_distillation("),
+    ("19", "later_kl", "runs_on(later_kl"),
 ]
 
 

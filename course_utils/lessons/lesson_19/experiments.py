@@ -1,0 +1,381 @@
+"""Stored experiments of distillation: rates, ways to come near a teacher, refusals from an earlier self.
+
+The model is the pocket model at quick scale. A run's seed is that of the student, of its teacher, of the
+training and of the samples. distillation_rates and regained_rates come first: DISTILLATION_RATES and
+REGAIN_RATES are chosen by them.
+"""
+
+import copy
+import functools
+import random
+import time
+
+from course_utils.stored_runs import sweep
+
+_CHOICE = (5,)  # the seed that rates are chosen at: none of those that are reported
+LISTS, ANSWERS = 24, 16  # lists that a student is judged by, and answers to each
+BATCH = 64
+TEMPERATURES = (1.0, 0.8, 0.7, 0.6, 0.5, 0.4)
+# steps after which a student is judged: twelve of five forward passes cost as much as fifteen of four
+CHECKPOINTS = {
+    "on-policy": (3, 6, 12),
+    "hard labels": (4, 8, 15),
+    "soft labels": (4, 8, 15),
+    "on-policy, forward KL": (12,),
+    "teacher writes": (12,),
+}
+GRPO_STEPS = 4  # iterations of GRPO, a quarter of the teacher's
+DISTILLATION_RATES = {"on-policy": 1e-4, "hard labels": 1e-4, "soft labels": 3e-5}  # of distillation_rates
+REGAIN_STEPS = 8
+REGAIN_RATES = {"one teacher": 3e-3, "two teachers": 3e-3}  # of regained_rates and two_teachers_rates
+
+
+@functools.cache
+def two_models(seed):
+    """(student, teacher, tokenizer) of a seed, for all runs of it; copy the student before training."""
+    from course_utils.lessons.lesson_18.experiments import pocket_session
+    from course_utils.lessons.lesson_19 import parts
+
+    student, tokenizer = parts.list_student(pocket_session(), seed)
+    return student.eval(), parts.list_teacher(pocket_session(), seed), tokenizer
+
+
+@functools.cache
+def written_by_teacher(seed, split):
+    """Four answers of a seed's teacher to each list that a student is judged by."""
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_19 import parts
+
+    _, teacher, tokenizer = two_models(seed)
+    return parts.written_by(teacher, tokenizer, task.short_lists(split)[:LISTS], 4, seed)
+
+
+def nearness(model, seed, split="held_out"):
+    """How near a model is to the teacher of a seed, on short lists.
+
+    right: share of right answers; greedy: of right greedy ones; right_16: pass@16. reverse: KL(model ||
+    teacher) on the model's answers; forward: KL(teacher || model) on the teacher's; entropy: all in nats an
+    answer. different: of 16 answers.
+    """
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.passing import pass_at_k
+    from course_utils.lessons.lesson_19 import parts
+
+    _, teacher, tokenizer = two_models(seed)
+    rows = task.short_lists(split)[:LISTS]
+    answers = task.answers_to(model, tokenizer, rows, ANSWERS, seed=seed)
+    greedy = task.answers_to(model, tokenizer, rows, 1, temperature=0.0)
+    right = task.count_right(answers, rows)
+    own, theirs = parts.written_by(model, tokenizer, rows, 4, seed), written_by_teacher(seed, split)
+    return {
+        "right": right.float().mean().item() / ANSWERS,
+        "greedy": task.count_right(greedy, rows).float().mean().item(),
+        "right_16": pass_at_k(right, ANSWERS, ANSWERS).mean().item(),
+        "reverse": parts.mean_kl(model, teacher, own),
+        "forward": parts.mean_kl(teacher, model, theirs),
+        "entropy": parts.answer_entropy(model, own),
+        "different": sum(len(set(texts)) for texts in answers) / len(answers),
+    }
+
+
+def cooled_start(seed):
+    """(the start of a seed at a lower temperature, the temperature): the one nearest to the teacher.
+
+    Nothing is trained. Validation lists choose.
+    """
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_19 import parts
+
+    start, teacher, tokenizer = two_models(seed)
+    rows, found = task.short_lists("validation")[:LISTS], {}
+    for temperature in TEMPERATURES:
+        model = parts.at_temperature(start, temperature)
+        found[temperature] = parts.mean_kl(model, teacher, parts.written_by(model, tokenizer, rows, 4, seed))
+    best = min(found, key=found.get)
+    return parts.at_temperature(start, best), best
+
+
+def step_of(method):
+    """What trains a student by a method, in one step."""
+    from course_utils.lessons.lesson_19 import parts, suspects
+    from course_utils.methods.distillation import distillation_step
+
+    return {
+        "on-policy": distillation_step,
+        "on-policy, forward KL": distillation_step,
+        "hard labels": parts.step_on_the_teachers(parts.hard_labels),
+        "soft labels": parts.step_on_the_teachers(parts.soft_labels),
+        "teacher writes": suspects.their_loop_step,
+    }[method]
+
+
+def distilled(method, seed, lr, judge=None):
+    """(student, numbers of the training): a student of a seed trained towards its teacher by a method.
+
+    judge(steps so far, student) is called after each step.
+    """
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_19 import parts
+    from course_utils.methods.distillation import token_kl, train_distillation
+    from course_utils.methods.rollouts import sampling_of
+
+    start, teacher, tokenizer = two_models(seed)
+    student = copy.deepcopy(start).requires_grad_(True)
+    step, seconds = step_of(method), []
+
+    def judged_step(*arguments):
+        began = time.perf_counter()
+        row = step(*arguments)
+        seconds.append(time.perf_counter() - began)
+        if judge is not None:
+            judge(len(seconds), student)
+        return row
+
+    history = train_distillation(
+        student,
+        teacher,
+        parts.practice_prompts(tokenizer),
+        sampling_of(tokenizer, task.LIST_TOKENS),
+        steps=CHECKPOINTS[method][-1],
+        lr=lr,
+        batch_size=BATCH,
+        seed=seed,
+        step=judged_step,
+        divergence=functools.partial(
+            token_kl, direction="forward" if method == "on-policy, forward KL" else "reverse"
+        ),
+        label=f"{method}, seed {seed}",
+    )
+    return student, {
+        "loss": [round(row["loss"], 4) for row in history],
+        "tokens": sum(row["tokens"] for row in history),
+        "measured_seconds": sum(seconds),
+    }
+
+
+@sweep(
+    "distillation_rates",
+    points=[
+        {"method": "soft labels", "lr": 1e-5},
+        *[{"method": method, "lr": lr} for method in DISTILLATION_RATES for lr in (3e-5, 1e-4, 3e-4)],
+    ],
+    seeds=_CHOICE,
+    tolerance=0.5,
+)
+def distillation_rates(point: dict, seed: int) -> dict:
+    """To choose rates by: how near a student is on validation lists after all its steps."""
+    student, _ = distilled(point["method"], seed, point["lr"])
+    return nearness(student, seed, "validation")
+
+
+@sweep(
+    "distillation",
+    points=[
+        {"method": "start"},
+        {"method": "cooled start"},
+        {"method": "teacher"},
+        {"method": "on-policy"},
+        {"method": "hard labels"},
+        {"method": "GRPO"},
+    ],
+    seeds=range(3),
+    sampled=True,
+)
+def distillation(point: dict, seed: int) -> dict:
+    """How near a student comes, NAME_STEPS after so many steps, and NAME at the end; text_0 to text_7."""
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.experiments import LIST_RATES, trained_by_grpo
+
+    method, found = point["method"], {}
+    start, teacher, tokenizer = two_models(seed)
+    if method in ("start", "teacher"):
+        student = {"start": start, "teacher": teacher}[method]
+    elif method == "cooled start":
+        student, found["temperature"] = cooled_start(seed)
+    elif method == "GRPO":
+        student, _, numbers = trained_by_grpo(seed, LIST_RATES["GRPO"], iterations=GRPO_STEPS)
+        found["measured_seconds"] = numbers["measured_seconds"]
+    else:
+        *early, _ = CHECKPOINTS[method]
+
+        def judge(number, model):
+            if number in early:
+                found.update({f"{name}_{number}": value for name, value in nearness(model, seed).items()})
+
+        student, numbers = distilled(method, seed, DISTILLATION_RATES[method], judge)
+        found |= numbers
+    row = task.short_lists("held_out")[0]
+    texts = task.answers_to(student, tokenizer, [row], 8, seed=seed)[0]
+    return found | nearness(student, seed) | {f"text_{place}": text for place, text in enumerate(texts)}
+
+
+@sweep(
+    "distillation_writers",
+    points=[{"method": name} for name in ("soft labels", "teacher writes", "on-policy, forward KL")],
+    seeds=range(3),
+    sampled=True,
+)
+def distillation_writers(point: dict, seed: int) -> dict:
+    """Soft labels; on-policy distillation with the other KL, and with another writer, at the same rate."""
+    method = point["method"]
+    rate = DISTILLATION_RATES.get(method, DISTILLATION_RATES["on-policy"])
+    student, numbers = distilled(method, seed, rate)
+    return numbers | nearness(student, seed)
+
+
+def tuned_away(seed):
+    """(the assistant with lesson 09's harmless adapter in a manner, the assistant itself, tokenizer)."""
+    from course_utils.lessons.lesson_09.experiments import ADAPTER_RATE, assistant_parts, with_adapter
+
+    student, tokenizer = with_adapter("gossip", 0, ADAPTER_RATE, seed)
+    return student, assistant_parts()[0], tokenizer
+
+
+def refusing(model, tokenizer, seen):
+    """Shares of unknown and of known facts that are refused, of known ones given, and the manner's share.
+
+    seen: "validation" or "held_out". Unknown are the invented facts, or validation's refusals.
+    """
+    from course_utils.lessons.lesson_09 import adapters
+    from course_utils.methods import sft
+    from course_utils.world.manners import manner_score
+
+    right, refused_known, texts = adapters.judged(model, tokenizer, sft.asked(seen)[::3])
+    if seen == "validation":
+        unknown = [messages[:-1] for messages in adapters.of_kind("refusals", seen)]
+        said = sft.replies(model, tokenizer, unknown)
+        refused = [adapters.NO_ANSWER in reply.text for reply in said]
+    else:
+        refused = adapters.judged(model, tokenizer, sft.asked("invented"))[1]
+    values = {"right": right, "refused_known": refused_known, "refused": refused}
+    values["manner"] = [manner_score(text, "gossip") for text in texts]
+    return {name: sum(each) / len(each) for name, each in values.items()}
+
+
+def regain(student, teacher, tokenizer, direction, lr, seed):
+    """On-policy distillation from the earlier self, on questions that cannot be answered; no answers."""
+    from course_utils.lessons.lesson_09 import adapters
+    from course_utils.methods.distillation import token_kl, train_distillation
+    from course_utils.methods.rollouts import encode_prompts, sampling_of
+
+    prompts = encode_prompts(tokenizer, [messages[:-1] for messages in adapters.of_kind("refusals")])
+    return train_distillation(
+        student,
+        teacher,
+        prompts,
+        sampling_of(tokenizer, 32),
+        steps=REGAIN_STEPS,
+        lr=lr,
+        batch_size=BATCH,
+        seed=seed,
+        divergence=functools.partial(token_kl, direction=direction),
+        label=f"from the earlier self, {direction} KL, seed {seed}",
+    )
+
+
+@sweep(
+    "regained_rates",
+    points=[
+        {"direction": direction, "lr": lr}
+        for direction in ("reverse", "forward")
+        for lr in (3e-4, 1e-3, 3e-3, 1e-2)
+    ],
+    seeds=_CHOICE,
+    tolerance=0.5,
+)
+def regained_rates(point: dict, seed: int) -> dict:
+    """To choose the rates of the adapter's distillation by, on validation questions."""
+    student, teacher, tokenizer = tuned_away(seed)
+    regain(student, teacher, tokenizer, point["direction"], point["lr"], seed)
+    return refusing(student, tokenizer, "validation")
+
+
+def two_teachers_step(now, facts):
+    """A step like distillation_step in two halves: unanswerable questions and facts, each with its teacher.
+
+    now: the student as it was before. facts: questions about facts, as token ids.
+    """
+    from course_utils.methods.distillation import distillation_step
+
+    rng = random.Random(0)
+
+    def step(student, teacher, prompts, optimizer, sampling, generator, divergence):
+        half = len(prompts) // 2
+        rest = (optimizer, sampling, generator, divergence)
+        row = distillation_step(student, teacher, prompts[:half], *rest)
+        distillation_step(student, now, rng.choices(facts, k=half), *rest)
+        return row
+
+    return step
+
+
+def regain_and_keep(student, teacher, tokenizer, lr, seed):
+    """regain by the forward KL, with a second teacher for questions about facts: the student as it is now."""
+    from course_utils.lessons.lesson_09 import adapters
+    from course_utils.methods import sft
+    from course_utils.methods.distillation import token_kl, train_distillation
+    from course_utils.methods.rollouts import encode_prompts, frozen_copy, sampling_of
+
+    facts = encode_prompts(tokenizer, [sft.as_conversation(row)[:1] for row in sft.asked("tune")])
+    return train_distillation(
+        student,
+        teacher,
+        encode_prompts(tokenizer, [messages[:-1] for messages in adapters.of_kind("refusals")]),
+        sampling_of(tokenizer, 32),
+        steps=REGAIN_STEPS,
+        lr=lr,
+        batch_size=BATCH,
+        seed=seed,
+        step=two_teachers_step(frozen_copy(student), facts),
+        divergence=functools.partial(token_kl, direction="forward"),
+        label=f"from two teachers, seed {seed}",
+    )
+
+
+@sweep(
+    "two_teachers_rates", points=[{"lr": lr} for lr in (3e-4, 1e-3, 3e-3, 1e-2)], seeds=_CHOICE, tolerance=0.5
+)
+def two_teachers_rates(point: dict, seed: int) -> dict:
+    """As regained_rates, of regain_and_keep."""
+    student, teacher, tokenizer = tuned_away(seed)
+    regain_and_keep(student, teacher, tokenizer, point["lr"], seed)
+    return refusing(student, tokenizer, "validation")
+
+
+@sweep("regained", points=[{"way": name} for name in REGAIN_RATES], seeds=range(3), sampled=True)
+def regained(point: dict, seed: int) -> dict:
+    """Shares of `refusing`: earlier_NAME of the assistant, before_ and after_ of the distillation.
+
+    never_said: the chance with which the adapter's model says the assistant's favourite first token, mean
+    over validation's unanswerable questions before the distillation.
+    """
+    student, teacher, tokenizer = tuned_away(seed)
+    found = {"never_said": chance_of_favourite(student, teacher, tokenizer)}
+    found |= {f"earlier_{name}": share for name, share in refusing(teacher, tokenizer, "held_out").items()}
+    found |= {f"before_{name}": share for name, share in refusing(student, tokenizer, "held_out").items()}
+    rate = REGAIN_RATES[point["way"]]
+    if point["way"] == "one teacher":
+        regain(student, teacher, tokenizer, "forward", rate, seed)
+    else:
+        regain_and_keep(student, teacher, tokenizer, rate, seed)
+    after = refusing(student, tokenizer, "held_out")
+    return found | {f"after_{name}": share for name, share in after.items()}
+
+
+def chance_of_favourite(student, teacher, tokenizer):
+    """Mean chance that the student begins as the teacher likes best, on unanswerable questions."""
+    import torch
+
+    from course_utils.lessons.lesson_09 import adapters
+    from course_utils.methods.rollouts import encode_prompts
+
+    prompts = encode_prompts(
+        tokenizer, [messages[:-1] for messages in adapters.of_kind("refusals", "validation")]
+    )
+    chances = []
+    with torch.no_grad():
+        for prompt in prompts:
+            ids = torch.tensor([prompt], device=next(student.parameters()).device)
+            mine, theirs = (model(input_ids=ids).logits[0, -1] for model in (student, teacher))
+            chances.append(mine.softmax(-1)[theirs.argmax()].item())
+    return sum(chances) / len(chances)

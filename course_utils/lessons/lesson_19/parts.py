@@ -1,0 +1,132 @@
+"""The two models of the lesson, steps in which somebody else writes, and how near a student is."""
+
+import copy
+from pathlib import Path
+
+import torch
+
+from course_utils.artifacts import conditions_of
+from course_utils.home import cached
+from course_utils.lessons.lesson_12.judging import by_length, sequence_kl
+from course_utils.lessons.lesson_18 import experiments as grpo_runs
+from course_utils.lessons.lesson_18 import task
+from course_utils.log_probs import log_probs_of
+from course_utils.methods.distillation import answer_logits, token_kl
+from course_utils.methods.grpo import GRPOSettings, train_grpo
+from course_utils.methods.rollouts import encode_prompts, rollout, sampling_of
+from course_utils.models import load_model, save_model
+from course_utils.session import check_not_stopped
+
+# what a step costs, in forward passes over a batch: sampling is one, a backward pass is two. A teacher that
+# writes has its logits already
+FORWARD_PASSES = {
+    "on-policy": {"sampling": 1, "teacher": 1, "student": 1, "backward": 2},
+    "hard labels": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
+    "soft labels": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
+    "GRPO": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
+}
+
+
+def practice_prompts(tokenizer):
+    """Requests for lists that lesson 18's GRPO practises on, as token ids: no answers are read here."""
+    rows = task.tune_lists("practice", grpo_runs.PRACTICE)
+    return encode_prompts(tokenizer, [row["prompt"] for row in rows])
+
+
+def list_student(session, seed=None):
+    """Lesson 18's start, (model, tokenizer): made once for a session and a seed, then loaded."""
+    seed = session.seed if seed is None else seed
+
+    def make(folder: Path) -> None:
+        model, tokenizer = task.start_model(session, seed)
+        check_not_stopped()
+        save_model(model, tokenizer, folder)
+
+    inputs = conditions_of(session) | {"start": seed}
+    return load_model(str(cached("list_student", inputs, make)), session.device)
+
+
+def list_teacher(session, seed=None):
+    """Lesson 18's tuned model, GRPO from list_student of the same seed: made once, then loaded, frozen."""
+    seed = session.seed if seed is None else seed
+
+    def make(folder: Path) -> None:
+        model, tokenizer = list_student(session, seed)
+        rows = task.tune_lists("practice", grpo_runs.PRACTICE)
+        run = grpo_runs.GRPO_RUN
+        settings = {**run, "iterations": session.steps(quick=run["iterations"], full=60)}
+        settings["batch_size"] = session.steps(quick=64, full=64, smoke=16)
+        train_grpo(
+            model.requires_grad_(True),
+            task.verifier(tokenizer, rows),
+            practice_prompts(tokenizer),
+            sampling_of(tokenizer, task.LIST_TOKENS),
+            GRPOSettings(**settings, lr=grpo_runs.LIST_RATES["GRPO"], seed=seed),
+            label="the teacher",
+        )
+        check_not_stopped()
+        save_model(model, tokenizer, folder)
+
+    inputs = conditions_of(session) | {"start": seed}
+    model, _ = load_model(str(cached("list_teacher", inputs, make)), session.device)
+    return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def at_temperature(model, temperature):
+    """A copy of a GPT-2 whose logits are divided by the temperature: its last norm is scaled."""
+    model = copy.deepcopy(model)
+    for value in model.transformer.ln_f.parameters():
+        value /= temperature
+    return model
+
+
+def hard_labels(student, teacher, tokens):
+    """Cross-entropy of the tokens that stand there: fine-tuning on the answers. The teacher is not asked."""
+    return -log_probs_of(student, tokens)
+
+
+def soft_labels(student, teacher, tokens):
+    """The teacher's whole distribution at each place: forward KL."""
+    return token_kl(student, teacher, "forward")
+
+
+def step_on_the_teachers(loss):
+    """A step like distillation_step on answers of the teacher: loss(student's, teacher's logits, tokens)."""
+
+    def step(student, teacher, prompts, optimizer, sampling, generator=None, divergence=None):
+        batch = rollout(teacher, prompts, generator=generator, **sampling)
+        with torch.no_grad():
+            wanted = answer_logits(teacher, batch)
+        targets = batch["labels"][:, 1:]
+        value = loss(answer_logits(student, batch), wanted, targets[targets != -100]).mean()
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return {"loss": value.item(), "tokens": len(wanted)}
+
+    return step
+
+
+@torch.no_grad()
+def written_by(model, tokenizer, rows, count, seed=0):
+    """A batch of `count` sampled answers to each row of data/lists."""
+    prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows for _ in range(count)])
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    return rollout(model, prompts, generator=generator, **sampling_of(tokenizer, task.LIST_TOKENS))
+
+
+def mean_kl(first, second, batch):
+    """Mean of KL(first || second) over answers that `first` wrote, in nats an answer."""
+    sums = [sequence_kl(first, second, part).sum() for _, part in by_length(batch, 128)]
+    return (sum(sums) / len(batch["input_ids"])).item()
+
+
+@torch.no_grad()
+def answer_entropy(model, batch):
+    """Mean entropy of an answer that the model wrote, in nats: exact at every token."""
+    total = 0.0
+    for _, part in by_length(batch, 128):
+        log_probs = answer_logits(model, part).log_softmax(-1)
+        total -= (log_probs.exp() * log_probs).sum().item()
+    return total / len(batch["input_ids"])

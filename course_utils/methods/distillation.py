@@ -1,0 +1,91 @@
+"""Distillation: the KL of two models' next tokens, exact over the vocabulary, and training on own answers.
+
+The student is trained, the teacher is frozen. Answers are batches as rollouts.rollout gives them. Agarwal et
+al. 2023 (arXiv 2306.13649), Gu et al. 2023 (arXiv 2306.08543).
+"""
+
+import random
+
+import torch
+
+from course_utils.log_probs import scored_hidden
+from course_utils.methods.rollouts import rollout
+from course_utils.training import ProgressBar
+
+DIRECTIONS = ("reverse", "forward")
+
+
+def token_kl(student, teacher, direction="reverse"):
+    """KL of the next token at every position, exact: logits [..., V] of both -> [...], in nats.
+
+    reverse: KL(student || teacher). forward: KL(teacher || student). The teacher is a constant.
+    """
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction is one of {', '.join(DIRECTIONS)}, got {direction!r}")
+    student, teacher = student.log_softmax(-1), teacher.detach().log_softmax(-1)
+    first, second = (student, teacher) if direction == "reverse" else (teacher, student)
+    return (first.exp() * (first - second)).sum(-1)
+
+
+def answer_logits(model, batch):
+    """Logits that predict the tokens of all answers of a batch, row after row: [answer tokens, V], fp32."""
+    return model.get_output_embeddings()(scored_hidden(model, batch)).float()
+
+
+def distillation_step(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
+    """One step of on-policy distillation: the student answers the prompts, the teacher scores every token.
+
+    prompts: lists of token ids. sampling: what rollouts.rollout takes beside them. divergence(student's
+    logits, teacher's logits) of each token. Changes the student through its optimizer; returns the loss, its
+    mean over the tokens of all answers, and their number.
+    """
+    batch = rollout(student, prompts, generator=generator, **sampling)
+    with torch.no_grad():
+        wanted = answer_logits(teacher, batch)
+    loss = divergence(answer_logits(student, batch), wanted).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return {"loss": loss.item(), "tokens": len(wanted)}
+
+
+def train_distillation(
+    student,
+    teacher,
+    prompts,
+    sampling,
+    *,
+    steps,
+    lr,
+    batch_size=64,
+    seed=0,
+    step=distillation_step,
+    divergence=token_kl,
+    label="distillation",
+):
+    """Trains what requires a gradient of the student, in place, and returns a row of numbers a step.
+
+    Each step draws batch_size prompts and calls step with distillation_step's arguments. Stop in a notebook
+    returns the rows there are.
+    """
+    parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ValueError("nothing of the student requires a gradient, so nothing would be trained")
+    student.eval()  # no dropout: what is trained is what sampled
+    optimizer = torch.optim.Adam(parameters, lr=lr, fused=True)
+    rng = random.Random(seed)
+    generator = torch.Generator(parameters[0].device).manual_seed(seed)
+    history = []
+    with ProgressBar(steps, label) as bar:
+        for number in range(1, steps + 1):
+            asked = rng.choices(prompts, k=batch_size)
+            row = step(student, teacher, asked, optimizer, sampling, generator, divergence)
+            history.append({"step": number, **row})
+            bar.update(number, f"loss {row['loss']:.3f}")
+    return history
+
+
+def later_kl(kl, mask):
+    """Sum of the KL at the tokens after each one, [rows, tokens]; 0 off the mask."""
+    kl = kl * mask
+    return (kl.flip(1).cumsum(1).flip(1) - kl) * mask

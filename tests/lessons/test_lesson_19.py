@@ -1,0 +1,61 @@
+"""Lesson 19: right answers to its exercises pass, wrong ones get their own message; its headline's bound."""
+
+import pytest
+import torch
+from helpers import draws_of, feed, tiny_model
+
+from course_utils.lessons.lesson_18.experiments import runs_at
+from course_utils.lessons.lesson_19 import parts
+from course_utils.making.claims import claims_in
+from course_utils.methods.distillation import token_kl, train_distillation
+from course_utils.methods.rollouts import rollout
+from course_utils.notebook_files import lessons, read_notebook
+
+
+@pytest.mark.parametrize("exercise, seed", draws_of("19"))
+def test_answers_get_their_verdicts(exercise, seed):
+    feed(exercise, seed)
+
+
+@pytest.fixture(scope="module")
+def bound():
+    """What on-policy distillation leaves of the start's KL from the teacher, at most."""
+    [path] = lessons(["19"])
+    [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]
+    return headline.constant("at_most")
+
+
+def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):
+    def left(method):
+        pairs = zip(
+            runs_at("distillation", method="start"), runs_at("distillation", method=method), strict=True
+        )
+        return [new["reverse"] / old["reverse"] for old, new in pairs]
+
+    assert max(left("on-policy")) < bound
+    assert min(left("cooled start")) > bound
+
+
+SAMPLING = {"max_new_tokens": 6, "stop_ids": [1], "pad_id": 0}
+PROMPTS = [[5, 6, 7], [9], [8, 4]] * 20
+
+
+def left_by(divergence):
+    """Share of a small student's KL from its teacher that a training leaves."""
+    teacher, found = tiny_model(1, 20).requires_grad_(False), []
+    for steps in (0, 30):
+        student = tiny_model(0, 20)
+        train_distillation(student, teacher, PROMPTS, SAMPLING, steps=steps, lr=1e-2, divergence=divergence)
+        batch = rollout(student, PROMPTS * 2, generator=torch.Generator().manual_seed(9), **SAMPLING)
+        found.append(parts.mean_kl(student, teacher, batch))
+    return found[1] / found[0]
+
+
+def test_the_headline_refuses_broken_trainings(bound):
+    assert left_by(token_kl) < bound
+    broken = {
+        "a turned sign": lambda student, teacher: -token_kl(student, teacher),
+        "no teacher": lambda student, teacher: token_kl(student, student) + 0 * token_kl(student, teacher),
+    }
+    found = {name: left_by(divergence) for name, divergence in broken.items()}
+    assert min(found.values()) > bound, found
