@@ -487,10 +487,6 @@ def _cosines(questions, passages):
     return F.normalize(questions, dim=-1) @ F.normalize(passages, dim=-1).T
 
 
-def _own(scores):
-    return torch.arange(len(scores))
-
-
 def _by_log_softmax(questions, passages, temperature=0.05):
     q, p = (each / each.norm(dim=1, keepdim=True) for each in (questions, passages))
     return -torch.log_softmax(q @ p.T / temperature, dim=1).diagonal().mean()

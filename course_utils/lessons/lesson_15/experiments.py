@@ -53,7 +53,7 @@ def statement_ways(point: dict, seed: int) -> dict:
 
 DRILL_RATES = {"invented": (3e-4, 6e-4, 1.2e-3), "control": (6e-4, 1.2e-3, 2.4e-3)}
 DRILL_RATE = 6e-4  # of the drill in the text
-SAME_DISTANCE = 2.4e-3  # of the known facts' drills: the lowest that moves at least as far
+SAME_DISTANCE = 1.2e-3  # of the known facts' drills: the lowest that moves at least as far
 
 
 @sweep(
@@ -133,7 +133,7 @@ def teaching_rates(point: dict, seed: int) -> dict:
     return kept_and_learned(*taught(point["way"], point["lr"], seed), facts_of(seed))
 
 
-TEACH_RATE = {"full": 6e-4, "full, replay": 6e-4, "LoRA": 3e-3, "LoRA, replay": 3e-3}  # of teaching_rates
+TEACH_RATE = {"full": 6e-4, "full, replay": 1.2e-3, "LoRA": 1e-2, "LoRA, replay": 1e-2}  # of teaching_rates
 
 
 @sweep(
@@ -233,7 +233,8 @@ POLICIES = ("nothing shown", "always shown", "shown above the threshold")
 def distractors(point: dict, seed: int) -> dict:
     """The assistant with an adapter trained on questions with passages: all fit, or a third does.
 
-    KIND_N for the policies in order: invented and elsewhere, shares given; strangers, share refused.
+    KIND_N for the policies in order: invented and elsewhere, shares given; strangers, share refused. Half of
+    the questions ask for the name (KIND_short_N), the other half for a sentence (KIND_sentence_N).
     """
     from course_utils.lessons.lesson_15 import drills, libraries
     from course_utils.methods.sft import instruction_tune
@@ -244,9 +245,10 @@ def distractors(point: dict, seed: int) -> dict:
         rows = libraries.with_passages(seed, point["trained"] == "distractors", 16 * READ_STEPS)
         options = {"steps": READ_STEPS, "lr": READ_RATE, "seed": seed, "label": point["trained"]}
         instruction_tune(model, tokenizer, rows, **options)
-    found = drills.by_policy(model, tokenizer, facts_of(seed), seed)
-    return {
-        f"{kind}_{number}": sum(marks) / len(marks)
-        for number, each in enumerate(found.values())
-        for kind, marks in each.items()
-    }
+    shares = {}
+    for number, found in enumerate(drills.by_policy(model, tokenizer, facts_of(seed), seed).values()):
+        for kind, marks in found.items():
+            half = len(marks) // 2  # the first half: short answers
+            parts = {"": marks, "_short": marks[:half], "_sentence": marks[half:]}
+            shares |= {f"{kind}{part}_{number}": drills.share(some) for part, some in parts.items()}
+    return shares
