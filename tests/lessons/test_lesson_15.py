@@ -1,6 +1,4 @@
-"""Lesson 15: answers get their verdicts; its libraries, drills and replays against definitions, and broken
-runs that its claims shut out.
-"""
+"""Lesson 15: answers get their verdicts; its libraries, drills and replays against definitions."""
 
 import copy
 import itertools
