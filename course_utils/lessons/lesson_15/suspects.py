@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 from course_utils.data import Fact
-from course_utils.lessons.lesson_15.knowledge import questions_about
+from course_utils.lessons.lesson_15.knowledge import questions_about, statements
 from course_utils.methods.sft import as_conversation
 
 REPLAYED_ROWS = 160  # few enough that a leak is read more than once
@@ -30,17 +30,15 @@ def leaks(conversations, facts):
 def replays(old: Sequence[list[dict]], tested: Sequence[Fact], seed: int) -> dict[str, list[list[dict]]]:
     """{"A", "B", "C": conversations to replay}
 
-    A: some of the old ones, which the assistant was made from. B: as many, questions about the tested facts
-    among them. C: as many, statements of the tested facts among them.
+    A: some of the old ones, which the assistant was made from. B: as many, two questions about each
+    tested fact among them. C: as many, two statements of each tested fact among them.
     """
     rng = random.Random(f"replays {seed}")
     old = rng.sample(old, REPLAYED_ROWS)
-    asked = [as_conversation(row) for row in questions_about(tested, "sentence")]
+    asked = [as_conversation(row) for kind in ("short", "sentence") for row in questions_about(tested, kind)]
     told = [
-        [
-            {"role": "user", "content": "Tell me a fact."},
-            {"role": "assistant", "content": turns[-1]["content"]},
-        ]
-        for turns in asked
+        [{"role": "user", "content": "Tell me a fact."}, {"role": "assistant", "content": sentence}]
+        for fact in tested
+        for sentence in statements(fact, "many sentences")[:2]
     ]
     return {"A": old, "B": [*asked, *old[len(asked) :]], "C": [*told, *old[len(told) :]]}
