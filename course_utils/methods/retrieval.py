@@ -1,10 +1,21 @@
-"""Finding the passage that answers a question: BM25 (Robertson and Zaragoza 2009) over a few documents.
+"""Finding the passage that answers a question: by words (BM25), by embeddings, and by both."""
 
-bm25s is imported where an index is made, so that the package loads without it.
-"""
-
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+
+from course_utils.data import collate, encode_text
+from course_utils.log_probs import last_hidden
+
+FUNCTION_WORDS = set(
+    """
+    a an and are at be been by can do does for from had has have how i if in into is it its of on or that
+    the their them then there they this to was were what when where which who whom will with you your
+    """.split()
+)
 
 
 def query_words(text: str) -> list[str]:
@@ -12,35 +23,117 @@ def query_words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
+def content_words(text: str) -> list[str]:
+    """Its words without articles, question words and the like."""
+    return [word for word in query_words(text) if word not in FUNCTION_WORDS]
+
+
+def bm25_scores(query, documents, k1=1.5, b=0.75):
+    """BM25 of a query, a list of words, with each document, a list of words: a list of numbers.
+
+    Robertson and Zaragoza 2009, with Lucene's idf, which is never negative.
+    """
+    import math
+
+    average = sum(len(document) for document in documents) / len(documents)
+    scores = [0.0] * len(documents)
+    for word in query:
+        counts = [document.count(word) for document in documents]
+        holding = sum(count > 0 for count in counts)
+        idf = math.log(1 + (len(documents) - holding + 0.5) / (holding + 0.5))
+        for place, (count, document) in enumerate(zip(counts, documents, strict=True)):
+            length = 1 - b + b * len(document) / average
+            scores[place] += idf * count / (count + k1 * length)
+    return scores
+
+
+@torch.no_grad()
+def text_vectors(model, tokenizer, texts: Sequence[str], batch_size: int = 64):
+    """Unit vectors [texts, width]: the mean of a text's last hidden states."""
+    device = next(model.parameters()).device
+    parts = []
+    for start in range(0, len(texts), batch_size):
+        batch = text_batch(tokenizer, texts[start : start + batch_size])
+        parts.append(mean_hidden(model, {name: value.to(device) for name, value in batch.items()}))
+    return F.normalize(torch.cat(parts), dim=-1)
+
+
+def text_batch(tokenizer, texts: Sequence[str]) -> dict:
+    """The texts as a padded batch, without loss."""
+    return collate([encode_text(tokenizer, text) for text in texts], tokenizer.pad_token_id)
+
+
+def mean_hidden(model, batch):
+    """[rows, width]: the mean of what the output head reads, over real tokens."""
+    mask = batch["attention_mask"][..., None]  # (rows, tokens, 1)
+    return (last_hidden(model, batch) * mask).sum(1) / mask.sum(1)
+
+
+def contrastive_loss(questions, passages, temperature=0.05):
+    """Mean loss of picking each question's own passage among all of the batch, in nats (InfoNCE).
+
+    questions, passages [rows, width]; row i of one belongs to row i of the other. What is compared is the
+    cosine divided by the temperature.
+    """
+    q = torch.nn.functional.normalize(questions, dim=-1)
+    p = torch.nn.functional.normalize(passages, dim=-1)
+    scores = q @ p.T / temperature  # (rows, rows)
+    own = torch.arange(len(scores), device=scores.device)
+    return torch.nn.functional.cross_entropy(scores, own)
+
+
+def fuse(*scores: Sequence[float], k: int = 60) -> list[float]:
+    """Reciprocal rank fusion (Cormack and others 2009): the sum of 1 / (k + rank) over the retrievers.
+
+    A document whose score is not above 0 has no rank, and gets nothing.
+    """
+    total = [0.0] * len(scores[0])
+    for each in scores:
+        found = [place for place, score in enumerate(each) if score > 0]
+        order = sorted(found, key=lambda place: -each[place])
+        for rank, place in enumerate(order, 1):
+            total[place] += 1 / (k + rank)
+    return total
+
+
 class Index:
-    """BM25 over documents, built once. Needs bm25s."""
+    """BM25 over documents, by the content words of a query. score: a function like bm25_scores."""
 
-    def __init__(self, documents: Sequence[str], k1: float = 1.5, b: float = 0.75):
-        import bm25s
-
-        if not any(query_words(text) for text in documents):
+    def __init__(self, documents: Sequence[str], score: Callable = bm25_scores):
+        self.documents, self.score = list(documents), score
+        self.words = [query_words(text) for text in documents]
+        if not any(self.words):
             raise ValueError("there is no word in the documents, so nothing can be found in them")
-        self.documents = list(documents)
-        self._bm25 = bm25s.BM25(k1=k1, b=b, method="lucene")
-        self._bm25.index([query_words(text) for text in documents], show_progress=False)
 
     def scores(self, query: str) -> list[float]:
-        """The query's score with each document, a list [documents]; 0 where no word is shared."""
-        known = [word for word in query_words(query) if word in self._bm25.vocab_dict]
-        return self._bm25.get_scores(known).tolist() if known else [0.0] * len(self.documents)
+        """The query's score with each document; 0 where no content word is shared."""
+        return self.score(content_words(query), self.words)
 
     def search(self, query: str, count: int = 1) -> list[tuple[str, float]]:
         """(document, score) of the best `count`, the best first; fewer where fewer share a word."""
         scores = self.scores(query)
-        order = sorted(range(len(scores)), key=lambda index: -scores[index])
-        return [(self.documents[index], scores[index]) for index in order[:count] if scores[index] > 0]
+        order = sorted(range(len(scores)), key=lambda place: -scores[place])
+        return [(self.documents[place], scores[place]) for place in order[:count] if scores[place] > 0]
 
 
-def with_passage(question: str, passages: Sequence[str]) -> str:
-    """The question as a user's message, the passages before it; the question alone if there are none."""
-    return " ".join([*passages, question])
+def ask_with_passage(index: Index, question: str, threshold: float = 0.0) -> str:
+    """What to ask the model: the best passage before the question, where its score reaches the threshold."""
+    found = [text for text, score in index.search(question) if score >= threshold]
+    return " ".join([*found, question])
 
 
-def ask_with_passage(index: Index, question: str, count: int = 1) -> str:
-    """What to ask the model: the question with the `count` passages that fit it best before it."""
-    return with_passage(question, [text for text, _ in index.search(question, count)])
+def choose_threshold(scores, answers):
+    """The threshold with the most right decisions; of several, the lowest.
+
+    scores: of the best passage for each question; answers: whether that passage answers it. A passage is
+    shown where its score is at least the threshold, which is right where it answers. Candidates: -inf,
+    the middles between neighbouring scores, inf.
+    """
+    ordered = sorted(set(scores))
+    middles = [(low + high) / 2 for low, high in itertools.pairwise(ordered)]
+    candidates = [float("-inf"), *middles, float("inf")]
+
+    def right(threshold):
+        return sum((score >= threshold) == good for score, good in zip(scores, answers, strict=True))
+
+    return max(candidates, key=right)

@@ -1,9 +1,177 @@
-"""Lesson 15: right answers to its exercises pass, and wrong ones get their own message."""
+"""Lesson 15: answers get their verdicts; its libraries, drills and replays against definitions."""
+
+import copy
+import itertools
+import random
 
 import pytest
-from helpers import draws_of, feed
+import torch
+from helpers import draws_of, feed, tiny_model, tiny_tokenizer
+
+from course_utils.chatml import add_chat_tokens
+from course_utils.data import IGNORE, load_conversations, load_facts
+from course_utils.lessons.lesson_15 import drills, experiments, knowledge, libraries, suspects
+from course_utils.methods.retrieval import Index, bm25_scores, content_words, contrastive_loss, query_words
+from course_utils.models import load_model
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("15"))
 def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_third_wording_shares_no_content_word_with_any_document(seed):
+    for fact in libraries.shelf(seed):
+        for template in libraries.NO_SHARED_WORD.get(fact.relation, ()):
+            words = set(content_words(template.format(**libraries.derived(fact.subject))))
+            for sentence in knowledge.statements(fact, "both directions"):
+                assert not words & set(query_words(knowledge.entry(fact, sentence)))
+
+
+def test_wordings_of_the_test_are_not_those_of_training():
+    facts = libraries.shelf(0)
+    asked, _ = libraries.training_pairs(facts * 5, random.Random(0))
+    tested = {
+        libraries.asked_in(wording, fact)
+        for fact in facts
+        if fact.relation in libraries.NO_SHARED_WORD
+        for wording in libraries.WORDINGS[1:]
+    }
+    assert not tested & set(asked)
+
+
+def test_other_forms_of_names():
+    assert libraries.derived("Zorvania") == {"adj": "Zorvanian", "adjs": "Zorvanians", "many": "Zorvanias"}
+    assert libraries.derived("the Republic of Bod")["adjs"] == "Bodians"
+    assert libraries.derived("a fox")["many"] == "foxes"
+
+
+def test_libraries_of_training_and_test_share_no_name():
+    seeds = [(36, 2000), (40, 3000), (40, 4000), (60, 5000)]
+    groups = [{fact.subject for fact in knowledge.made_up(*each)} for each in seeds]
+    groups.append({fact.subject for fact in libraries.shelf(0)})
+    for one, other in itertools.combinations(groups, 2):
+        assert len(one & other) < 3  # short names can meet by chance
+
+
+def test_passages_fit_or_do_not():
+    fits, mixed = (libraries.with_passages(0, distractors) for distractors in (False, True))
+    assert all(turns[1]["content"].rstrip(".").split()[-1] in turns[0]["content"] for turns in fits)
+    refused = [turns for turns in mixed if "not know" in turns[1]["content"]]
+    memory = [t for t in mixed if t not in fits and t not in refused]
+    assert min(len(fits), len(refused), len(memory)) > 0.2 * len(mixed)
+    known = {fact.object for fact in load_facts("tune")}
+    short = [turns[1]["content"] for turns in memory if " " not in turns[1]["content"]]
+    assert short and set(short) <= known
+    shown = [". " in turns[0]["content"] for turns in mixed]  # a passage stands before the question
+    assert sum(shown) > 0.97 * len(mixed)
+
+
+def test_the_threshold_is_chosen_on_other_questions():
+    scores, answers = libraries.validation_scores(0, bm25_scores)
+    assert 0.2 < sum(answers) / len(answers) < 0.8
+    threshold = libraries.threshold_for(0, bm25_scores)
+    right = sum((score >= threshold) == good for score, good in zip(scores, answers, strict=True))
+    assert right / len(answers) > 0.85
+    assert libraries.threshold_for(0, bm25_scores, lambda scores, answers: 7.0) == 7.0
+
+
+def test_recalls_by_definition():
+    model, tokenizer = tiny_model(), tiny_tokenizer()
+    found = libraries.recalls(model, tokenizer, 0)
+    facts = libraries.shelf(0)
+    documents = libraries.write_down(facts, 0, headings=False)
+    index = Index(documents)
+    asked = [fact for fact in facts if fact.relation in libraries.NO_SHARED_WORD]
+    for wording in libraries.WORDINGS[:2]:
+        best = [index.search(libraries.asked_in(wording, fact))[0][0] for fact in asked]
+        own = [documents[facts.index(fact)] for fact in asked]
+        assert found[wording]["words"] == [a == b for a, b in zip(best, own, strict=True)]
+    assert not any(found[libraries.WORDINGS[2]]["words"])
+    assert {len(marks) for each in found.values() for marks in each.values()} == {len(asked)}
+
+
+def test_drawn_facts_do_not_overlap_and_differ_with_the_seed():
+    facts = drills.draw_facts(3, 8, 0)
+    assert {kind: len(found) for kind, found in facts.items()} == {
+        "invented": 21,
+        "control": 21,
+        "elsewhere": 56,
+        "strangers": 56,
+    }
+    assert not set(facts["control"]) & set(facts["elsewhere"])
+    assert facts == drills.draw_facts(3, 8, 0) != drills.draw_facts(3, 8, 1)
+
+
+def test_confident_errors_are_neither_right_nor_refused():
+    assert knowledge.confident_errors([True, False, False, False], [False, True, False, False]) == 0.5
+
+
+def test_the_distance_is_that_of_the_weights():
+    start = tiny_model()
+    model = copy.deepcopy(start)
+    assert drills.distance_moved(model, start) == 0
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    assert drills.distance_moved(model, start) == pytest.approx(0.1, abs=1e-5)
+
+
+def test_objects_that_moved_on_are_others():
+    facts = drills.draw_facts(3, 2, 0)["invented"]
+    changed = drills.moved_on(facts)
+    for old, new in zip(facts, changed, strict=True):
+        assert (old.relation, old.subject) == (new.relation, new.subject) and old.object != new.object
+    assert sorted(fact.object for fact in facts) == sorted(fact.object for fact in changed)
+
+
+def test_a_step_of_a_drill_with_replay_sees_both():
+    model, tokenizer = load_model("pocket")
+    add_chat_tokens(model, tokenizer)
+    seen = []
+
+    def watched(model, batch):
+        seen.append(batch)
+        loss = sum(parameter.sum() for parameter in model.parameters()) * 0
+        return loss, (batch["labels"] != IGNORE).sum()
+
+    facts = load_facts("invented")[:5]
+    old = [row["messages"] for row in load_conversations("train") if row["kind"] == "refusals"][:36]
+    drills.drill(model, tokenizer, facts, rounds=2, lr=1e-4, seed=0, replay=old, loss_fn=watched)
+    assert [len(batch["input_ids"]) for batch in seen] == [5, drills.REPLAY_ROWS] * 2
+    texts = [tokenizer.decode(row) for row in seen[1]["input_ids"]]
+    assert all("not know" in text or "cannot know" in text for text in texts)
+
+
+def test_training_makes_an_embedding_find_what_belongs_together():
+    model, tokenizer = tiny_model(), tiny_tokenizer()
+    facts = knowledge.made_up(4, 0)
+    options = {"steps": 80, "seed": 0, "lr": 1e-2, "rows": 6}
+    _, history = drills.train_embedding(model, tokenizer, facts, loss=contrastive_loss, **options)
+    losses = history.column("loss")[1]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_replays_leak_as_they_are_said_to():
+    facts = drills.draw_facts(3, 12, 0)
+    tested = facts["elsewhere"][::2]
+    replays = suspects.replays(drills.old_conversations(), tested, 0)
+    assert {len(replay) for replay in replays.values()} == {suspects.REPLAYED_ROWS}
+    found = {name: suspects.leaks(replay, tested) for name, replay in replays.items()}
+    assert len(found["A"]) <= 2 and len(found["B"]) >= len(tested) <= len(found["C"])
+    others = facts["elsewhere"][1::2]
+    assert max(len(suspects.leaks(replay, others)) for replay in replays.values()) <= 4
+    asked = {row["prompt"] for row in knowledge.questions_about(tested, new_words=True)}
+    assert not any(turns[0]["content"] in text for turns in replays["B"] for text in asked)
+
+
+def test_no_conversation_of_training_gives_many_tested_facts_away():
+    leaking = suspects.leaks(drills.old_conversations(), drills.draw_facts(3, 12, 0)["elsewhere"])
+    assert len(leaking) < 0.05 * len(drills.old_conversations())
+
+
+def test_rates_of_the_text_are_among_those_of_the_sweeps():
+    assert experiments.DRILL_RATE in experiments.DRILL_RATES["invented"]
+    assert experiments.SAME_DISTANCE in experiments.DRILL_RATES["control"]
+    assert all(rate in experiments.TEACH_RATES[way] for way, rate in experiments.TEACH_RATE.items())

@@ -1,15 +1,29 @@
 import matplotlib.pyplot as plt
+import pytest
 
 from course_utils.lessons.lesson_15 import figures
 
 
-def test_groups_stand_in_order_with_one_bar_a_series():
-    figures.grouped({"upper": {"a": 0.2, "b": 0.9}, "lower": {"a": 0.4, "b": 0.1}}, "title", "share")
+def test_groups_stand_in_order_with_one_mark_a_series():
+    figures.grouped(
+        {
+            "upper": {"a": (0.2, 0.1, 0.4), "b": (0.9, 0.8, 1.0)},
+            "lower": {"a": (0.4, 0.3, 0.5), "b": (0.1, 0.0, 0.2)},
+        },
+        "title",
+        "share",
+    )
     ax = plt.gca()
     assert [label.get_text() for label in ax.get_yticklabels()] == ["upper", "lower"]
-    a, b = ax.containers
-    assert [round(bar.get_width(), 1) for bar in [*a, *b]] == [0.2, 0.4, 0.9, 0.1]
-    (a_up, a_low), (b_up, b_low) = ([bar.get_y() + bar.get_height() / 2 for bar in bars] for bars in (a, b))
-    assert a_up < b_up < 0.5 < a_low < b_low
+    places = {round(drawn.lines[0].get_xdata()[0]): drawn.lines[0].get_ydata()[0] for drawn in ax.containers}
+    assert places[20] < places[90] < 0.5 < places[40] < places[10]
     assert ax.yaxis_inverted() and ax.get_xlabel() == "share"
     plt.close("all")
+
+
+def test_wilsons_interval():
+    share, low, high = figures.share_interval([True] * 15 + [False] * 35)
+    assert (share, low, high) == pytest.approx((0.3, 0.1910, 0.4375), abs=1e-3)
+    assert figures.share_interval([True] * 20)[2] == 1.0
+    assert figures.share_interval([False] * 20)[1] == pytest.approx(0.0, abs=1e-9)
+    assert figures.seed_range([0.2, 0.4, 0.9]) == (pytest.approx(0.5), 0.2, 0.9)

@@ -1,25 +1,26 @@
-"""Exercises of lesson 15: confident errors, steps to learn, a split without leaks, BM25, who is to blame."""
+"""Exercises of lesson 15: confident errors, leaks, BM25, an embedding's loss, a threshold, a split."""
 
 from __future__ import annotations
 
 import itertools
-import math
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
+from math import inf, log
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from course_utils.checks.compare import Mistake, call, compare
 from course_utils.checks.exercises import Exercise
 from course_utils.checks.salted import Salted
-from course_utils.lessons.lesson_15.knowledge import Chain
-
-
-def confident_errors(right, refused):
-    """Share of all questions that got a wrong answer, neither right nor refused: lists of bools."""
-    return sum(not good and not no for good, no in zip(right, refused, strict=True)) / len(right)
+from course_utils.data import Fact
+from course_utils.lessons.lesson_15.knowledge import Chain, confident_errors, split_by_country
+from course_utils.lessons.lesson_15.suspects import leaks
+from course_utils.methods.retrieval import bm25_scores, choose_threshold, contrastive_loss
+from course_utils.world.tables import bare
 
 
 def _outcomes(text):
@@ -79,42 +80,6 @@ ERROR_MISTAKES = [
 ]
 
 
-def steps_to_learn(steps, shares, level):
-    """The step at which the share first reaches the level, on straight lines between the measurements.
-
-    steps and shares are lists of equal length. float("inf") if it never does.
-    """
-    if shares[0] >= level:
-        return steps[0]
-    for i in range(1, len(steps)):
-        if shares[i] >= level:
-            part = (level - shares[i - 1]) / (shares[i] - shares[i - 1])
-            return steps[i - 1] + part * (steps[i] - steps[i - 1])
-    return float("inf")
-
-
-MEASURED = [
-    ([0, 10, 30, 40, 60], [0.1, 0.2, 0.6, 0.4, 0.9], 0.5),
-    ([2, 5, 20, 100], [0.0, 0.3, 0.25, 0.95], 0.9),
-    ([0, 10, 25], [0.1, 0.4, 0.7], 0.4),
-    ([5, 10], [0.8, 0.9], 0.5),
-    ([4, 8, 16], [0.5, 0.2, 0.1], 0.5),
-    ([0, 10, 20], [0.0, 0.1, 0.2], 0.5),
-    ([7], [0.3], 0.5),
-]
-
-
-def split_by_country(chains, seed):
-    """(train, test): chains of half of the countries, drawn at random, and those of the others."""
-    countries = sorted({chain.country for chain in chains})
-    random.Random(seed).shuffle(countries)
-    chosen = set(countries[: len(countries) // 2])
-    return (
-        [chain for chain in chains if chain.country in chosen],
-        [chain for chain in chains if chain.country not in chosen],
-    )
-
-
 def _some_chains(countries, salt=0):
     return [
         Chain(f"the {place} of {country}", Salted(f"Land {country}", salt), relation, f"{relation} {country}")
@@ -170,20 +135,6 @@ def _two_lists(result):
     return [list(part) for part in result]
 
 
-def bm25_score(query, document, documents, k1=1.5, b=0.75):
-    """BM25 of a document for a query. Both are lists of words; documents is the list of all of them."""
-    import math
-
-    average = sum(len(other) for other in documents) / len(documents)
-    score = 0.0
-    for word in query:
-        holding = sum(word in other for other in documents)
-        rarity = math.log(1 + (len(documents) - holding + 0.5) / (holding + 0.5))
-        times = document.count(word)
-        score += rarity * times / (times + k1 * (1 - b + b * len(document) / average))
-    return score
-
-
 _DOCUMENTS = [
     text.split()
     for text in (
@@ -198,14 +149,13 @@ _MORE = [
     text.split() for text in ("to be or not to be", "be brave", "a bee is not a wasp", "or", "wasp", "a b c")
 ]
 BM25_INPUTS = [
-    (["sea"], _DOCUMENTS[0], _DOCUMENTS),
-    (["the", "sea"], _DOCUMENTS[0], _DOCUMENTS),
-    (["harbour", "sea", "moon"], _DOCUMENTS[2], _DOCUMENTS),
-    (["map"], _DOCUMENTS[1], _DOCUMENTS),
-    (["not", "to", "be"], _MORE[0], _MORE),
-    call(["sea"], _DOCUMENTS[0], _DOCUMENTS, 0.5, 0.2),
-    call(["be", "wasp"], _MORE[1], _MORE, k1=3.0, b=1.0),
-    call(["be", "a"], _MORE[2], _MORE, b=0.0),
+    (["sea"], _DOCUMENTS),
+    (["the", "sea"], _DOCUMENTS),
+    (["harbour", "sea", "moon"], _DOCUMENTS),
+    (["not", "to", "be"], _MORE),
+    call(["sea"], _DOCUMENTS, 0.5, 0.2),
+    call(["be", "wasp"], _MORE, k1=3.0, b=1.0),
+    call(["be", "a"], _MORE, b=0.0),
 ]
 
 
@@ -219,7 +169,7 @@ def _odds(documents, word):
 
 
 def _right_rarity(documents, word):
-    return math.log(1 + _odds(documents, word))
+    return log(1 + _odds(documents, word))
 
 
 def _right_part(times, length, k1, b):
@@ -227,47 +177,55 @@ def _right_part(times, length, k1, b):
 
 
 def _bm25(part=_right_part, rarity=_right_rarity):
-    """A wrong bm25_score: part(times, length over mean length, k1, b) or rarity(documents, word) replaced."""
+    """A wrong bm25_scores: with another part(times, relative length, k1, b) or rarity(documents, word)."""
 
-    def score(query, document, documents, k1=1.5, b=0.75):
-        length = len(document) * len(documents) / sum(map(len, documents))
-        terms = (rarity(documents, word) * part(document.count(word), length, k1, b) for word in query)
-        return sum(terms)
+    def scores(query, documents, k1=1.5, b=0.75):
+        mean = sum(map(len, documents)) / len(documents)
+        return [
+            sum(rarity(documents, word) * part(each.count(word), len(each) / mean, k1, b) for word in query)
+            for each in documents
+        ]
 
-    return score
+    return scores
 
 
 def _counted(documents, word):
     times = sum(document.count(word) for document in documents)
-    return math.log(1 + max(len(documents) - times + 0.5, 0.0) / (times + 0.5))
+    return log(1 + max(len(documents) - times + 0.5, 0.0) / (times + 0.5))
 
 
-def _own_numbers(query, document, documents, k1=1.5, b=0.75):
-    return bm25_score(query, document, documents)
+def _own_numbers(query, documents, k1=1.5, b=0.75):
+    return bm25_scores(query, documents)
 
 
-def _score_in_place(query, document, documents, k1=1.5, b=0.75):
-    score = bm25_score(query, document, documents, k1, b)
+def _normalised(query, documents, k1=1.5, b=0.75):
+    scores = bm25_scores(query, documents, k1, b)
+    return [score / (sum(scores) or 1) for score in scores]
+
+
+def _scores_in_place(query, documents, k1=1.5, b=0.75):
+    scores = bm25_scores(query, documents, k1, b)
     query.clear()
-    return score
+    return scores
 
 
-def _score_with_counters(query, document, documents, k1=1.5, b=0.75):
+def _scores_with_counters(query, documents, k1=1.5, b=0.75):
     held = Counter(word for other in documents for word in set(other))
-    lengths, times = np.array([len(other) for other in documents]), Counter(document)
-    room = k1 * (1 - b + b * len(document) / lengths.mean())
-    return sum(
-        np.log1p((len(documents) - held[w] + 0.5) / (held[w] + 0.5)) * times[w] / (times[w] + room)
-        for w in query
-    )
+    lengths, counts = np.array([len(other) for other in documents]), list(map(Counter, documents))
+    room = k1 * (1 - b + b * lengths / lengths.mean())
+    total = np.zeros(len(documents))
+    for word in query:
+        times = np.array([count[word] for count in counts])
+        total += np.log1p((len(documents) - held[word] + 0.5) / (held[word] + 0.5)) * times / (times + room)
+    return total.tolist()
 
 
-def _score_with_tensors(query, document, documents, k1=1.5, b=0.75):
-    holding = torch.tensor([float(sum(word in other for other in documents)) for word in query])
-    times = torch.tensor([float(document.count(word)) for word in query])
-    mean = torch.tensor([float(len(other)) for other in documents]).mean()
-    rarity = torch.log((len(documents) + 1) / (holding + 0.5))
-    return (rarity * times / (times + k1 * ((1 - b) + b * len(document) / mean))).sum()
+def _scores_with_tensors(query, documents, k1=1.5, b=0.75):
+    times = torch.tensor([[float(each.count(word)) for word in query] for each in documents])
+    lengths = torch.tensor([float(len(each)) for each in documents])
+    rarity = torch.log((len(documents) + 1) / ((times > 0).sum(0) + 0.5))
+    room = k1 * ((1 - b) + b * lengths / lengths.mean())
+    return list((rarity * times / (times + room[:, None])).sum(1))
 
 
 BM25_MISTAKES = [
@@ -289,7 +247,7 @@ BM25_MISTAKES = [
     ),
     (
         "The 1 + in the logarithm is missing: a word that most documents hold would count against them.",
-        _bm25(rarity=lambda documents, word: math.log(_odds(documents, word))),
+        _bm25(rarity=lambda documents, word: log(_odds(documents, word))),
     ),
     (
         "The factor k1 + 1 is too much. Some definitions have it above the line; it changes no order, and "
@@ -313,81 +271,9 @@ BM25_MISTAKES = [
         _bm25(lambda times, length, k1, b: _right_part(times, length, k1, 1 - b)),
     ),
     ("k1 and b do not enter as they should: your numbers stand in their places.", _own_numbers),
-]
-
-
-def blame(found, right):
-    """{"retrieval": ..., "reading": ...}: shares of all questions that fail because of each. Lists of bools.
-
-    found: the right passage was retrieved. right: the answer was right.
-    """
-    wrong = [there for there, good in zip(found, right, strict=True) if not good]
-    return {"retrieval": wrong.count(False) / len(found), "reading": wrong.count(True) / len(found)}
-
-
-FOUND_AND_RIGHT = [
-    ([True] * 6 + [False] * 3 + [True], [True] * 4 + [False] * 4 + [True] * 2),
-    ([False, False, True, False, True, False, True], [False, False, False, True, True, False, True]),
-    ([True, True, False], [True, True, True]),
-]
-
-
-def _blame(fault):
-    """A wrong blame: both shares by fault(found, right, missed and wrong, found and wrong)."""
-
-    def wrong(found, right):
-        failed = [there for there, good in zip(found, right, strict=True) if not good]
-        retrieval, reading = fault(found, right, failed.count(False), failed.count(True))
-        return {"retrieval": retrieval, "reading": reading}
-
-    return wrong
-
-
-def _blame_with_arrays(found, right):
-    found, right = np.array(found), np.array(right)
-    return {"reading": (found & ~right).mean(), "retrieval": (~found & ~right).mean()}
-
-
-def _blame_in_a_loop(found, right):
-    shares = {"retrieval": 0.0, "reading": 0.0}
-    for i, good in enumerate(right):
-        if not good:
-            shares["reading" if found[i] else "retrieval"] += 1 / len(right)
-    return shares
-
-
-BLAME_MISTAKES = [
     (
-        "You blame retrieval for every passage that was missed. One question was answered "
-        "rightly all the same, and is no failure.",
-        _blame(lambda found, right, missed, misread: (found.count(False) / len(found), misread / len(found))),
-    ),
-    (
-        "These are shares of the failures. Return shares of all questions.",
-        _blame(
-            lambda found, right, missed, misread: (
-                missed / max(right.count(False), 1),
-                misread / max(right.count(False), 1),
-            )
-        ),
-    ),
-    (
-        "These are numbers of questions. Divide by how many there are.",
-        _blame(lambda found, right, missed, misread: (missed, misread)),
-    ),
-    (
-        "Reading is blamed for the passages that it was not given. Blame it only where the "
-        "right passage was there.",
-        _blame(lambda found, right, missed, misread: (missed / len(found), right.count(False) / len(found))),
-    ),
-    (
-        "Reading's failures are divided by the passages found. That is how often it fails when "
-        "it can read; here shares of all questions are wanted, so that they add up.",
-        _blame(lambda found, right, missed, misread: (missed / len(found), misread / found.count(True))),
-    ),
-    (
-        "The two have changed places: where the right passage was found, it is the reading that failed.",
-        _blame(lambda found, right, missed, misread: (misread / len(found), missed / len(found))),
+        "The scores are divided by their sum. Leave them as they are: a threshold compares questions.",
+        _normalised,
     ),
 ]
 
@@ -453,97 +339,325 @@ def _split_with_torch(chains, seed):
     )
 
 
-def _crossing(fault):
-    """A wrong steps_to_learn: fault(steps, shares, level, i) at the first i that reaches the level."""
-
-    def wrong(steps, shares, level):
-        first = next((i for i, share in enumerate(shares) if share >= level), None)
-        return math.inf if first is None else steps[0] if first == 0 else fault(steps, shares, level, first)
-
-    return wrong
+_PERU = Fact("capital", "Peru", "Lima", "held_out")
+_CHAD = Fact("capital", "Chad", "N'Djamena", "held_out")
+_HARE = Fact("young", "a hare", "leveret", "held_out")
 
 
-def _at_the_end(end):
-    """A wrong steps_to_learn: end(steps) where the level is never reached."""
-
-    def wrong(steps, shares, level):
-        step = steps_to_learn(steps, shares, level)
-        return end(steps) if step == math.inf else step
-
-    return wrong
+def _chat(*texts):
+    roles = ("user", "assistant")
+    return [{"role": roles[n % 2], "content": text} for n, text in enumerate(texts)]
 
 
-def _raises(error):
-    def end(steps):
-        raise error
-
-    return end
-
-
-def _at_the_start(start):
-    """A wrong steps_to_learn: start(steps) where the level is reached at once."""
-    return lambda steps, shares, level: (
-        start(steps) if shares[0] >= level else steps_to_learn(steps, shares, level)
-    )
-
-
-def _by_interp(steps, shares, level):
-    shares = np.array(shares)
-    if shares.max() < level:
-        return np.inf
-    i = int(np.argmax(shares >= level))
-    return np.interp(level, shares[i - 1 : i + 1], steps[i - 1 : i + 1]) if i else steps[0]
-
-
-def _by_pairs(steps, shares, level):
-    points = list(zip(steps, shares, strict=True))
-    if points[0][1] >= level:
-        return torch.tensor(float(points[0][0]))
-    for (a, low), (b, high) in itertools.pairwise(points):
-        if low < level <= high:
-            return a + (b - a) * (level - low) / (high - low)
-    return math.inf
+_REPLAY = [
+    _chat("What is the capital of Peru?", "Lima"),
+    _chat("Name a city.", "The capital of Peru is Lima, I think."),
+    _chat("Lima is the capital of Peru. What is the capital of Peru?", "It says so above."),
+    _chat("Which continent is Peru in?", "South America"),
+    _chat("Who lives in Lima?", "I do not know."),
+    _chat("What is the young of a hare called?", "Leveret"),
+    _chat("Tell me about baby animals.", "A baby hare is called a leveret."),
+    _chat("What is the capital of Mali?", "Bamako"),
+    _chat("Peruvian food?", "Limabeans"),
+    _chat("Is it in Chad?", "Yes.", "What is?", "n'djamena"),
+    _chat("Hello.", "Peru, Lima"),
+]
+LEAK_INPUTS = [
+    (_REPLAY, [_PERU]),
+    (_REPLAY, [_PERU, _HARE]),
+    (_REPLAY[3:], [_PERU, _CHAD, _HARE]),
+    (_REPLAY, [_CHAD]),
+    (_REPLAY[:0], [_PERU]),
+    (_REPLAY[6:], []),
+]
 
 
-def _last_crossing(steps, shares, level):
-    first = max((i for i in range(1, len(shares)) if shares[i - 1] < level <= shares[i]), default=None)
-    if first is None:
-        return steps[0] if shares[0] >= level else math.inf
-    part = (level - shares[first - 1]) / (shares[first] - shares[first - 1])
-    return steps[first - 1] + part * (steps[first] - steps[first - 1])
+def _stands(words, text):
+    return re.search(rf"(?<!\w){re.escape(words.lower())}(?!\w)", text.lower()) is not None
 
 
-START = "A model that is above the level from the beginning needed no steps: return steps[0]."
-NEVER = "Where the level is never reached, return math.inf: a number would say that it was."
-STEPS_MISTAKES = [
-    ("This is a place in the list. Return the step.", _crossing(lambda steps, shares, level, i: i)),
+def _all_of(messages):
+    return " ".join(message["content"] for message in messages)
+
+
+def _leaks_by(told, text_of=_all_of):
+    """A leaks: the places whose text_of(messages) tells a fact, told(fact, text)."""
+    return lambda conversations, facts: [
+        place
+        for place, messages in enumerate(conversations)
+        if any(told(fact, text_of(messages)) for fact in facts)
+    ]
+
+
+def _both_stand(fact, text):
+    return _stands(bare(fact.subject), text) and _stands(fact.object, text)
+
+
+def _by_sets(conversations, facts):
+    found = set()
+    for fact in facts:
+        for place, messages in enumerate(conversations):
+            words = f" {re.sub('[^a-z0-9]+', ' ', _all_of(messages).lower())} "
+            wanted = (re.sub("[^a-z0-9]+", " ", part.lower()) for part in (bare(fact.subject), fact.object))
+            if all(f" {part} " in words for part in wanted):
+                found.add(place)
+    return sorted(found)
+
+
+def _loop_over_messages(conversations, facts):
+    places = []
+    for place in range(len(conversations)):
+        text = "\n".join(message["content"].casefold() for message in conversations[place])
+        hits = [
+            fact
+            for fact in facts
+            if re.search(r"\b" + re.escape(bare(fact.subject).casefold()) + r"\b", text)
+            and re.search(r"\b" + re.escape(fact.object.casefold()) + r"\b", text)
+        ]
+        if hits:
+            places.append(place)
+    return tuple(places)
+
+
+LEAK_MISTAKES = [
     (
-        "At that step the level is passed already. Take a straight line from the measurement "
-        "before it, and say where that line meets the level.",
-        _crossing(lambda steps, shares, level, i: steps[i]),
+        "You look for the object alone. It may be the answer to other questions too: the subject must stand "
+        "there as well.",
+        _leaks_by(lambda fact, text: _stands(fact.object, text)),
     ),
     (
-        "This is the last measurement below the level, not where the line crosses it.",
-        _crossing(lambda steps, shares, level, i: steps[i - 1]),
+        "You look for the subject alone. Another fact about it gives nothing away: the object must stand "
+        "there as well.",
+        _leaks_by(lambda fact, text: _stands(bare(fact.subject), text)),
     ),
     (
-        "This is the middle between two measurements. Take a straight line, and say where it meets "
-        "the level.",
-        _crossing(lambda steps, shares, level, i: (steps[i - 1] + steps[i]) / 2),
+        "You look at the first message and at the last as question and answer. A fact may be told in one of "
+        "them, or in between.",
+        lambda conversations, facts: [
+            place
+            for place, messages in enumerate(conversations)
+            if any(
+                _stands(bare(fact.subject), messages[0]["content"])
+                and _stands(fact.object, messages[-1]["content"])
+                for fact in facts
+            )
+        ],
     ),
     (
-        "The share falls below the level again after it was reached. Wanted is the first crossing.",
-        _last_crossing,
+        "You look at the answers alone. The subject mostly stands in the question.",
+        _leaks_by(_both_stand, lambda messages: _all_of(messages[1::2])),
     ),
-    (START, _at_the_start(lambda steps: 0)),
-    (START, _at_the_start(lambda steps: steps[-1] if len(steps) == 1 else steps[1])),
-    (START, _at_the_start(lambda steps: math.inf)),
-    (NEVER, _at_the_end(lambda steps: steps[-1])),
-    (NEVER, _at_the_end(lambda steps: -1)),
-    (NEVER, _at_the_end(lambda steps: math.nan)),
-    (NEVER, _at_the_end(_raises(IndexError()))),
-    (NEVER, _at_the_end(_raises(ValueError()))),
-    (NEVER, _at_the_end(_raises(StopIteration()))),
+    (
+        "You look at the user's words alone. The object mostly stands in the answer.",
+        _leaks_by(_both_stand, lambda messages: _all_of(messages[::2])),
+    ),
+    (
+        "You compare capitals. A name at the start of an answer has one, and elsewhere perhaps not.",
+        _leaks_by(
+            lambda fact, text: all(
+                re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text)
+                for part in (bare(fact.subject), fact.object)
+            )
+        ),
+    ),
+    (
+        "Parts of words count: Peru stands in Peruvian. Compare whole words.",
+        _leaks_by(
+            lambda fact, text: all(p.lower() in text.lower() for p in (bare(fact.subject), fact.object))
+        ),
+    ),
+    (
+        "The subject is looked for with its article. A baby hare is a hare too: take bare(fact.subject).",
+        _leaks_by(lambda fact, text: _stands(fact.subject, text) and _stands(fact.object, text)),
+    ),
+    (
+        "Return the places that leak, not those that may stay.",
+        lambda conversations, facts: [
+            n for n in range(len(conversations)) if n not in leaks(conversations, facts)
+        ],
+    ),
+]
+
+
+def _vectors(*sizes):
+    return lambda: [(torch.randn(rows, width), torch.randn(rows, width)) for rows, width in sizes]
+
+
+def _cosines(questions, passages):
+    return F.normalize(questions, dim=-1) @ F.normalize(passages, dim=-1).T
+
+
+def _by_log_softmax(questions, passages, temperature=0.05):
+    q, p = (each / each.norm(dim=1, keepdim=True) for each in (questions, passages))
+    return -torch.log_softmax(q @ p.T / temperature, dim=1).diagonal().mean()
+
+
+def _by_a_loop(questions, passages, temperature=0.05):
+    losses = []
+    for row, question in enumerate(questions):
+        scores = F.cosine_similarity(question[None], passages) / temperature
+        losses.append(scores.logsumexp(0) - scores[row])
+    return torch.stack(losses).mean()
+
+
+CONTRASTIVE_MISTAKES = [
+    (
+        "The vectors keep their lengths. A long passage is near to everything: divide each by its norm.",
+        lambda q, p, temperature=0.05: F.cross_entropy(q @ p.T / temperature, torch.arange(len(q))),
+    ),
+    (
+        "The temperature does not enter. Cosines differ by 2 at most, so a softmax over them is nearly flat.",
+        lambda q, p, temperature=0.05: F.cross_entropy(_cosines(q, p), torch.arange(len(q))),
+    ),
+    (
+        "The cosines are multiplied by the temperature. Divide by it.",
+        lambda q, p, temperature=0.05: F.cross_entropy(_cosines(q, p) * temperature, torch.arange(len(q))),
+    ),
+    (
+        "Each passage picks its question here. At work a question picks a passage: the softmax runs over the "
+        "passages.",
+        lambda q, p, temperature=0.05: F.cross_entropy(_cosines(p, q) / temperature, torch.arange(len(q))),
+    ),
+    (
+        "This is the mean of both directions, as CLIP has it. Here only the questions pick.",
+        lambda q, p, temperature=0.05: (
+            (contrastive_loss(q, p, temperature) + contrastive_loss(p, q, temperature)) / 2
+        ),
+    ),
+    (
+        "Only the own pairs enter. Then all vectors may become the same: the other passages of the batch "
+        "must be pushed away.",
+        lambda q, p, temperature=0.05: -_cosines(q, p).diagonal().mean() / temperature,
+    ),
+    (
+        "This is the sum over the questions. Return their mean.",
+        lambda q, p, temperature=0.05: contrastive_loss(q, p, temperature) * len(q),
+    ),
+    (
+        "The sign is wrong: the loss should fall as the own passage becomes more likely.",
+        lambda q, p, temperature=0.05: -contrastive_loss(q, p, temperature),
+    ),
+    (
+        "The passages get no gradient: they were detached, and both sides should learn.",
+        lambda q, p, temperature=0.05: contrastive_loss(q, p.detach(), temperature),
+    ),
+    (
+        "Your own temperature stands where the argument should.",
+        lambda q, p, temperature=0.05: contrastive_loss(q, p),
+    ),
+]
+
+THRESHOLD_INPUTS = [
+    ([5.0, 1.0, 4.0, 2.0], [True, False, True, False]),
+    ([3.0, 1.0, 2.0, 4.0, 2.5, 6.0], [True, False, True, False, False, True]),
+    ([1.0, 2.0, 3.0, 4.0, 5.0], [False, True, False, True, True]),
+    ([2.0, 7.0, 7.0, 3.0, 3.0], [False, True, True, True, False]),
+    ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [True, False, False, False, True, True]),
+    ([1.0, 2.0, 3.0, 4.0, 5.0], [False, True, True, False, True]),
+    ([1.0, 2.0, 3.0, 3.5, 4.0, 5.0], [True, False, True, True, False, True]),
+    ([1.5, 2.5, 9.0], [True, True, True]),
+    ([1.5, 2.5, 9.0], [False, False, False]),
+    ([0.0, 0.0, 3.0, 8.0, 8.5, 9.5, 11.0], [False, False, False, True, False, True, True]),
+]
+
+
+def _right_decisions(scores, answers, threshold):
+    return sum((score >= threshold) == good for score, good in zip(scores, answers, strict=True))
+
+
+def _candidates(scores):
+    ordered = sorted(set(scores))
+    return [-inf, *((a + b) / 2 for a, b in itertools.pairwise(ordered)), inf]
+
+
+def _best_of(key=_right_decisions, candidates=_candidates, order=1):
+    """A choose_threshold by another measure, other candidates, or from the top (order -1)."""
+    return lambda scores, answers: max(candidates(scores)[::order], key=lambda t: key(scores, answers, t))
+
+
+def _found(scores, answers, threshold):
+    return sum(score >= threshold and good for score, good in zip(scores, answers, strict=True))
+
+
+def _precision(scores, answers, threshold):
+    shown = sum(score >= threshold for score in scores)
+    return _found(scores, answers, threshold) / shown if shown else 0.0
+
+
+def _between_the_means(scores, answers):
+    groups = [[s for s, good in zip(scores, answers, strict=True) if good == side] for side in (True, False)]
+    if not all(groups):
+        return choose_threshold(scores, answers)
+    return sum(sum(group) / len(group) for group in groups) / 2
+
+
+def _lowest_of_the_right(scores, answers):
+    return min((s for s, good in zip(scores, answers, strict=True) if good), default=inf)
+
+
+def _above_all_wrong(scores, answers):
+    return max((s for s, good in zip(scores, answers, strict=True) if not good), default=-inf)
+
+
+def _threshold_by_arrays(scores, answers):
+    values, good = np.array(scores), np.array(answers)
+    ordered = np.unique(values)
+    cuts = np.concatenate([[-np.inf], (ordered[:-1] + ordered[1:]) / 2, [np.inf]])
+    right = ((values[None] >= cuts[:, None]) == good[None]).sum(1)
+    return cuts[right.argmax()]
+
+
+def _threshold_by_a_sweep(scores, answers):
+    pairs = sorted(zip(scores, answers, strict=True))
+    best, most = float("-inf"), sum(answers)
+    right = most
+    for place, (score, good) in enumerate(pairs):
+        right += -1 if good else 1  # this one is not shown any more
+        last = place + 1 == len(pairs)
+        if not last and pairs[place + 1][0] == score:
+            continue
+        if right > most:
+            best, most = (float("inf") if last else (score + pairs[place + 1][0]) / 2), right
+    return best
+
+
+THRESHOLD_MISTAKES = [
+    (
+        "Of several thresholds with as many right decisions you take the highest. Take the lowest.",
+        _best_of(order=-1),
+    ),
+    (
+        "You take one of the scores. Take the middle between two neighbours: no new score falls on it.",
+        _best_of(candidates=lambda scores: [*sorted(set(scores)), inf]),
+    ),
+    (
+        "Showing nothing is not among your candidates. Where no passage answers, the threshold is inf.",
+        _best_of(candidates=lambda scores: _candidates(scores)[:-1]),
+    ),
+    (
+        "Always showing is not among your candidates. Where all passages answer, the threshold is -inf.",
+        _best_of(candidates=lambda scores: _candidates(scores)[1:]),
+    ),
+    (
+        "You count the passages that answer and are shown. A useless passage that is not shown is a right "
+        "decision too.",
+        _best_of(_found),
+    ),
+    (
+        "You take the share of shown passages that answer. A threshold that shows one passage alone would be "
+        "the best.",
+        _best_of(_precision),
+    ),
+    (
+        "This is the middle between the two mean scores. It makes no decision right by itself: count them.",
+        _between_the_means,
+    ),
+    ("This lets all passages through that answer, whatever else comes with them.", _lowest_of_the_right),
+    ("This shuts out all useless passages, whatever else is lost with them.", _above_all_wrong),
+    (
+        "Your decisions are the wrong way around: a passage is shown where its score is high.",
+        _best_of(lambda scores, answers, t: -_right_decisions(scores, answers, t)),
+    ),
 ]
 
 
@@ -572,28 +686,127 @@ EXERCISES = [
         ),
     ),
     Exercise(
-        name="steps_to_learn",
+        name="leaks",
         lesson="15",
-        minutes=10,
-        difficulty=1,
-        reference=steps_to_learn,
+        minutes=8,
+        difficulty=2,
+        reference=leaks,
         check=compare(
-            steps_to_learn,
-            MEASURED,
-            STEPS_MISTAKES,
-            else_="The crossing lies between the first measurement at the level and the one before.",
+            leaks,
+            LEAK_INPUTS,
+            LEAK_MISTAKES,
+            else_="A conversation leaks where subject and object stand in it.",
         ),
         wrong=[
-            (lambda steps, shares, level: None, "Is there a return"),
-            (_at_the_end(lambda steps: None), "Is there a return"),
-            (lambda steps, shares, level: 25, "The crossing lies"),
+            (lambda conversations, facts: None, "Is there a return"),
+            (lambda conversations, facts: len(leaks(conversations, facts)), "should be a list"),
+            (
+                lambda conversations, facts: [conversations[n] for n in leaks(conversations, facts)],
+                "result[0]",
+            ),
         ],
-        right=[_by_interp, _by_pairs],
+        right=[_loop_over_messages, _by_sets],
+        then="The table below shows what your test finds in the three replays.",
         hints=(
-            "Go along the measurements to the first that is at the level or above it. The crossing lies "
-            "between it and the one before.",
-            "With i the place of that measurement: part = (level - shares[i-1]) / (shares[i] - "
-            "shares[i-1]) is how far the line has come. Two special cases: i = 0, and no such i.",
+            "In what form might a fact stand in a replay? As a question, as a statement, in another order. "
+            "What must be there in any case?",
+            "Join the contents of a conversation. Look for bare(fact.subject) and for fact.object as whole "
+            r"words, in any case: re.search(rf'(?<!\w){re.escape(words)}(?!\w)', text, re.I).",
+        ),
+    ),
+    Exercise(
+        name="bm25_scores",
+        lesson="15",
+        minutes=15,
+        difficulty=2,
+        reference=bm25_scores,
+        check=compare(
+            bm25_scores, BM25_INPUTS, BM25_MISTAKES, else_="It is a sum over the words of the query."
+        ),
+        wrong=[
+            (_scores_in_place, "changes its argument query in place"),
+            (lambda query, documents, k1=1.5, b=0.75: None, "Is there a return"),
+            (lambda query, documents, k1=1.5, b=0.75: [0.0] * len(documents), "a sum over the words"),
+            (
+                lambda query, documents, k1=1.5, b=0.75: bm25_scores(query, documents, k1, b)[0],
+                "should be a list",
+            ),
+            (lambda query, documents: bm25_scores(query, documents), "should take the arguments"),
+        ],
+        right=[_scores_with_counters, _scores_with_tensors],
+        then="From here on every search below calls your function.",
+        hints=(
+            "A sum over the words of the query. Each term is how rare the word is, times how much of the "
+            "document it makes up.",
+            "For each word: counts in all documents, n = how many of them are not 0, idf = log(1 + (N - n + "
+            ".5) / (n + .5)). A document's term is idf * t / (t + k1 * (1 - b + b * length / mean length)).",
+        ),
+    ),
+    Exercise(
+        name="contrastive_loss",
+        lesson="15",
+        minutes=10,
+        difficulty=2,
+        reference=contrastive_loss,
+        check=compare(
+            contrastive_loss,
+            lambda: [*_vectors((3, 4), (5, 8), (2, 3))(), call(torch.randn(4, 6), torch.randn(4, 6), 0.5)],
+            CONTRASTIVE_MISTAKES,
+            else_="A cross-entropy over the passages of the batch, whose right class is the own row.",
+            gradient=("questions", "passages"),
+            extremes=[
+                (
+                    "With long vectors the loss goes wrong.",
+                    lambda: [(1e3 * torch.randn(3, 4), torch.randn(3, 4))],
+                )
+            ],
+        ),
+        wrong=[
+            (lambda questions, passages, temperature=0.05: None, "Is there a return"),
+            (
+                lambda questions, passages, temperature=0.05: contrastive_loss(
+                    questions, passages, temperature
+                ).item(),
+                "no graph",
+            ),
+            (
+                lambda questions, passages, temperature=0.05: _cosines(questions, passages) / temperature,
+                "should be one number",
+            ),
+        ],
+        right=[_by_log_softmax, _by_a_loop],
+        then="The embedding below trains on it.",
+        hints=(
+            "Each question has a list of passages to choose from: those of the batch. Which loss trains a "
+            "choice among several?",
+            "Normalise both to length 1, scores = q @ p.T / temperature (rows x rows). The right class of "
+            "row i is i: F.cross_entropy(scores, torch.arange(rows)).",
+        ),
+    ),
+    Exercise(
+        name="choose_threshold",
+        lesson="15",
+        minutes=12,
+        difficulty=2,
+        reference=choose_threshold,
+        check=compare(
+            choose_threshold,
+            THRESHOLD_INPUTS,
+            THRESHOLD_MISTAKES,
+            else_="Count the right decisions of each candidate.",
+        ),
+        wrong=[
+            (lambda scores, answers: None, "Is there a return"),
+            (lambda scores, answers: 3.0, "Count the right decisions"),
+            (lambda scores, answers: [choose_threshold(scores, answers)], "should be a number"),
+        ],
+        right=[_threshold_by_arrays, _threshold_by_a_sweep],
+        then="The policies below use the threshold that your function chooses.",
+        hints=(
+            "A decision is right where a passage that answers is shown, and where one that does not is left "
+            "out. Only finitely many thresholds decide differently.",
+            "Candidates in rising order: -inf, the middles between neighbours of sorted(set(scores)), inf. "
+            "Count (score >= threshold) == answer for each, take the first with the most: max(..., key=...).",
         ),
     ),
     Exercise(
@@ -625,56 +838,6 @@ EXERCISES = [
             "is that of every other landmark of France.",
             "Sort the set of countries, shuffle it with random.Random(seed), and take the first half. A "
             "chain is for training if its country is in that half.",
-        ),
-    ),
-    Exercise(
-        name="bm25_score",
-        lesson="15",
-        minutes=15,
-        difficulty=2,
-        reference=bm25_score,
-        check=compare(
-            bm25_score, BM25_INPUTS, BM25_MISTAKES, else_="It is a sum over the words of the query."
-        ),
-        wrong=[
-            (_score_in_place, "changes its argument query in place"),
-            (lambda query, document, documents, k1=1.5, b=0.75: None, "Is there a return"),
-            (lambda query, document, documents, k1=1.5, b=0.75: 0.0, "a sum over the words"),
-            (
-                lambda query, document, documents: bm25_score(query, document, documents),
-                "should take the arguments",
-            ),
-        ],
-        right=[_score_with_counters, _score_with_tensors],
-        hints=(
-            "A sum over the words of the query. Each term is how rare the word is, times how much of the "
-            "document it makes up.",
-            "For each word: n = documents that hold it, t = times in this document. rarity = log(1 + "
-            "(N - n + .5) / (n + .5)); the term is rarity * t / (t + k1 * (1 - b + b * length / mean)).",
-        ),
-    ),
-    Exercise(
-        name="blame",
-        lesson="15",
-        minutes=5,
-        difficulty=1,
-        reference=blame,
-        check=compare(
-            blame,
-            FOUND_AND_RIGHT,
-            BLAME_MISTAKES,
-            else_="Count the failures with and without the right passage; divide both by all questions.",
-        ),
-        wrong=[
-            (lambda found, right: list(blame(found, right).values()), "should be a dictionary"),
-            (lambda found, right: {"retrieval": 0.2, "reading": 0.2}, "Count the failures"),
-            (lambda found, right: {"retrieval": blame(found, right)["retrieval"]}, "should have the keys"),
-        ],
-        right=[_blame_with_arrays, _blame_in_a_loop],
-        hints=(
-            "Look at the failures alone. Each of them either had the right passage or had not.",
-            "Count the questions with right False and found False for retrieval, with right False and "
-            "found True for reading. Divide both by the number of questions.",
         ),
     ),
 ]

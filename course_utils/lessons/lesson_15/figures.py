@@ -1,28 +1,54 @@
-"""Shares side by side."""
+"""Shares with their intervals, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from statistics import mean
 
 from matplotlib.axes import Axes
 
 from course_utils.plots import COLOURS, figure
 
 
+def share_interval(marks: Sequence[bool]) -> tuple[float, float, float]:
+    """(share that is true, low, high): Wilson's 95% interval."""
+    count, z = len(marks), 1.96
+    share = sum(marks) / count
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return share, max(0.0, middle - half), min(1.0, middle + half)
+
+
+def seed_range(values: Sequence[float]) -> tuple[float, float, float]:
+    """(mean, lowest, highest) of repeated runs."""
+    return mean(values), min(values), max(values)
+
+
 def grouped(
-    values: Mapping[str, Mapping[str, float]], title: str, xlabel: str, ax: Axes | None = None
+    values: Mapping[str, Mapping[str, tuple[float, float, float]]],
+    title: str,
+    xlabel: str,
+    ax: Axes | None = None,
 ) -> None:
-    """Horizontal bars in groups, the first on top: {group: {series: value}}, a colour a series."""
+    """Dots with intervals in groups, the first on top: {group: {series: (value, low, high)}}, in per cent."""
     ax = ax or figure(title, xlabel, "")[1]
     series = list(next(iter(values.values())))
-    height = 0.8 / len(series)
     for number, (name, colour) in enumerate(zip(series, COLOURS, strict=False)):
-        places = [group + (number - (len(series) - 1) / 2) * height for group in range(len(values))]
-        drawn = ax.barh(places, [group[name] for group in values.values()], height, color=colour, label=name)
-        ax.bar_label(drawn, fmt="%.2f", padding=2)
+        shift = (number - (len(series) - 1) / 2) * 0.7 / len(series)
+        for group, shares in enumerate(values.values()):
+            middle, low, high = (100 * share for share in shares[name])
+            ax.errorbar(
+                [middle],
+                [group + shift],
+                xerr=[[max(0.0, middle - low)], [max(0.0, high - middle)]],
+                fmt="os^D"[number % 4],
+                capsize=4,
+                color=colour,
+                label=name if group == 0 else None,
+            )
     ax.set_yticks(range(len(values)), list(values))
-    ax.invert_yaxis()
+    ax.set(xlim=(-3, 103), ylim=(len(values) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
-    ax.margins(x=0.12)
     if not ax.figure.legends:  # one for all the axes
         ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(series))

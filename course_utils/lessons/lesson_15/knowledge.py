@@ -2,11 +2,13 @@
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from course_utils.data import Fact, encode_text, load_facts
 from course_utils.generation import generate
+from course_utils.methods.sft import replies
 from course_utils.world.passages import MAKERS, NAMING, question_row
 from course_utils.world.tables import bare
 from course_utils.world.templates import FORMS, fill, object_last
@@ -76,6 +78,11 @@ def completes(model, tokenizer, asked: Sequence[Probe]) -> list[bool]:
     ]
 
 
+def confident_errors(right, refused):
+    """Share of all questions that got a wrong answer, neither right nor refused: lists of bools."""
+    return sum(not good and not no for good, no in zip(right, refused, strict=True)) / len(right)
+
+
 def questions_about(facts: Sequence[Fact], kind: str = "short", new_words: bool = False) -> list[dict]:
     """One question a fact, rows as in data/questions. new_words: in the phrasing that no tuning uses."""
     rng, rows = random.Random(kind), []
@@ -136,6 +143,43 @@ def chains(relations: Sequence[str] = ("capital", "currency", "language")) -> li
             if second and second.object not in landmark.subject:
                 found.append(Chain(landmark.subject, second.subject, relation, second.object))
     return found
+
+
+def split_by_country(chains, seed):
+    """(train, test): chains of half of the countries, drawn at random, and those of the others."""
+    countries = sorted({chain.country for chain in chains})
+    random.Random(seed).shuffle(countries)
+    chosen = set(countries[: len(countries) // 2])
+    return (
+        [chain for chain in chains if chain.country in chosen],
+        [chain for chain in chains if chain.country not in chosen],
+    )
+
+
+def hop_pairs(chains: Sequence[Chain], step_by_step: bool) -> list[list[dict]]:
+    """Conversations that answer the chains' questions, at once or with both facts written out."""
+    return [
+        [
+            {"role": "user", "content": chain.question},
+            {"role": "assistant", "content": chain.steps if step_by_step else chain.answer},
+        ]
+        for chain in chains
+    ]
+
+
+def chain_answers(model, tokenizer, chains: Sequence[Chain]) -> list[bool]:
+    """Whether the model's answer to each chain's question ends with the right name."""
+    said = replies(model, tokenizer, [[{"role": "user", "content": chain.question}] for chain in chains])
+    return [reply.text.rstrip(".").endswith(chain.answer) for reply, chain in zip(said, chains, strict=True)]
+
+
+def by_frequency(train: Sequence[Chain], test: Sequence[Chain]) -> float:
+    """Share of the test chains that the most frequent training answer of their relation gets right."""
+    frequent = {
+        relation: Counter(c.answer for c in train if c.relation == relation).most_common(1)[0][0]
+        for relation in {chain.relation for chain in train}
+    }
+    return sum(frequent.get(chain.relation) == chain.answer for chain in test) / len(test)
 
 
 def entry(fact: Fact, sentence: str) -> str:

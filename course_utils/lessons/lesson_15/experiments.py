@@ -1,0 +1,254 @@
+"""Stored experiments on facts: taught in several ways, joined, found in a library, read with distractors."""
+
+import copy
+import functools
+
+from course_utils.lessons.lesson_09.experiments import assistant_parts
+from course_utils.stored_runs import sweep
+
+CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
+TAUGHT, TESTED = 3, 8  # facts a relation
+ROUNDS = 40  # times that each fact is read or asked about
+MARKS = (0, 20, 40)  # steps of a drill at which it is measured
+
+
+@functools.cache
+def facts_of(seed: int):
+    """The facts of a seed's runs, by kind."""
+    from course_utils.lessons.lesson_15.drills import draw_facts
+
+    return draw_facts(TAUGHT, TESTED, seed)
+
+
+def knows(model, tokenizer, facts) -> dict:
+    """Shares of facts completed (the sentence read, a new one, backwards) and answered in both kinds."""
+    from course_utils.lessons.lesson_15.drills import outcomes, share
+    from course_utils.lessons.lesson_15.knowledge import completes, probes, questions_about
+
+    found = {
+        which: share(completes(model, tokenizer, probes(facts, which)))
+        for which in ("trained on", "new", "backwards")
+    }
+    for kind in ("short", "sentence"):
+        found[kind] = share(outcomes(model, tokenizer, questions_about(facts, kind, new_words=True))[0])
+    return found
+
+
+@sweep(
+    "statement_ways", points=[{"way": way} for way in ("one sentence", "many sentences", "both directions")]
+)
+def statement_ways(point: dict, seed: int) -> dict:
+    """Invented facts read 40 times as sentences. Shares as `knows` gives them; elsewhere; strangers."""
+    from course_utils.lessons.lesson_15.drills import outcomes, read_facts, share
+    from course_utils.lessons.lesson_15.knowledge import questions_about
+
+    assistant, tokenizer = assistant_parts()
+    model, facts = copy.deepcopy(assistant), facts_of(seed)
+    read_facts(model, tokenizer, facts["invented"], point["way"], rounds=ROUNDS, seed=seed)
+    right, _ = outcomes(model, tokenizer, questions_about(facts["elsewhere"]))
+    _, refused = outcomes(model, tokenizer, questions_about(facts["strangers"]))
+    found = knows(model, tokenizer, facts["invented"])
+    return found | {"elsewhere": share(right), "strangers_refused": share(refused)}
+
+
+DRILL_RATES = {"invented": (3e-4, 6e-4, 1.2e-3), "control": (6e-4, 1.2e-3, 2.4e-3)}
+DRILL_RATE = 6e-4  # of the drill in the text
+SAME_DISTANCE = 1.2e-3  # of the known facts' drills: the lowest that moves at least as far
+
+
+@sweep(
+    "fact_drills", points=[{"facts": kind, "lr": lr} for kind, rates in DRILL_RATES.items() for lr in rates]
+)
+def fact_drills(point: dict, seed: int) -> dict:
+    """Questions about facts that are new (invented) or known (control). KEY_STEP at MARKS.
+
+    asked: share of these facts given in new words; right, wrong: of the facts elsewhere; moved: the change's
+    norm over that of the weights. At the end: strangers_refused.
+    """
+    from course_utils.lessons.lesson_15 import drills
+    from course_utils.lessons.lesson_15.knowledge import confident_errors, questions_about
+
+    start, tokenizer = assistant_parts()
+    model, facts, found, step = copy.deepcopy(start), facts_of(seed), {}, iter(MARKS)
+    drilled = facts[point["facts"]]
+
+    def measure(now):
+        mark = next(step)
+        asked, _ = drills.outcomes(now, tokenizer, questions_about(drilled, new_words=True))
+        right, refused = drills.outcomes(now, tokenizer, questions_about(facts["elsewhere"]))
+        found[f"asked_{mark}"], found[f"right_{mark}"] = drills.share(asked), drills.share(right)
+        found[f"wrong_{mark}"] = confident_errors(right, refused)
+        found[f"moved_{mark}"] = drills.distance_moved(now, start)
+        return {}
+
+    options = {"rounds": ROUNDS, "lr": point["lr"], "seed": seed, "evaluate": measure, "eval_every": 20}
+    drills.drill(model, tokenizer, drilled, **options)
+    _, refused = drills.outcomes(model, tokenizer, questions_about(facts["strangers"]))
+    return found | {"strangers_refused": drills.share(refused)}
+
+
+WAYS_TO_TEACH = ("full", "full, replay", "LoRA", "LoRA, replay")
+TEACH_RATES = {
+    "full": (3e-4, 6e-4, 1.2e-3, 2.4e-3),
+    "full, replay": (3e-4, 6e-4, 1.2e-3, 2.4e-3),
+    "LoRA": (1e-3, 3e-3, 1e-2, 3e-2),
+    "LoRA, replay": (1e-3, 3e-3, 1e-2, 3e-2),
+}
+
+
+def taught(way: str, lr: float, seed: int):
+    """(the assistant drilled on the seed's invented facts, tokenizer)"""
+    from course_utils.lessons.lesson_15 import drills
+
+    start, tokenizer = assistant_parts()
+    model = copy.deepcopy(start)
+    if way.startswith("LoRA"):
+        model = drills.add_lora(model, seed)
+    replay = drills.old_conversations() if way.endswith("replay") else ()
+    invented = facts_of(seed)["invented"]
+    drills.drill(
+        model, tokenizer, invented, rounds=ROUNDS, lr=lr, seed=seed, replay=replay, label=f"{way} {lr}"
+    )
+    return model, tokenizer
+
+
+def kept_and_learned(model, tokenizer, facts) -> dict:
+    """learned: invented facts given in new words; right: facts elsewhere given; strangers_refused. Shares."""
+    from course_utils.lessons.lesson_15.drills import outcomes, share
+    from course_utils.lessons.lesson_15.knowledge import questions_about
+
+    learned, _ = outcomes(model, tokenizer, questions_about(facts["invented"], new_words=True))
+    right, _ = outcomes(model, tokenizer, questions_about(facts["elsewhere"]))
+    _, refused = outcomes(model, tokenizer, questions_about(facts["strangers"]))
+    return {"learned": share(learned), "right": share(right), "strangers_refused": share(refused)}
+
+
+@sweep(
+    "teaching_rates",
+    points=[{"way": way, "lr": lr} for way, rates in TEACH_RATES.items() for lr in rates],
+    seeds=CHOICE,
+)
+def teaching_rates(point: dict, seed: int) -> dict:
+    """To choose the rates of `teaching` by: what is learned and what is kept, at a seed of its own."""
+    return kept_and_learned(*taught(point["way"], point["lr"], seed), facts_of(seed))
+
+
+TEACH_RATE = {"full": 6e-4, "full, replay": 1.2e-3, "LoRA": 1e-2, "LoRA, replay": 1e-2}  # of teaching_rates
+
+
+@sweep(
+    "teaching",
+    points=[{"way": "none", "lr": 0.0}, *({"way": way, "lr": lr} for way, lr in TEACH_RATE.items())],
+)
+def teaching(point: dict, seed: int) -> dict:
+    """Invented facts taught in four ways at their best rates, and not at all.
+
+    Beside kept_and_learned: source, rise of the loss on source text; read, invented facts given with their
+    passage; new, old: of the facts that have changed since, the new object and the old one, with the new
+    passage.
+    """
+    from course_utils.lessons.lesson_15 import drills, libraries
+    from course_utils.lessons.lesson_15.knowledge import questions_about
+    from course_utils.methods.retrieval import Index
+
+    start, tokenizer = assistant_parts()
+    facts = facts_of(seed)
+    model = start if point["way"] == "none" else taught(point["way"], point["lr"], seed)[0]
+    found = kept_and_learned(model, tokenizer, facts)
+    found["source"] = drills.source_rise(model, start, tokenizer)
+    invented = facts["invented"]
+    changed = drills.moved_on(invented)
+    rest = [fact for fact in libraries.shelf(seed) if fact not in invented]
+    asked = questions_about(invented, new_words=True)
+    new, old = questions_about(changed, new_words=True), asked
+    before, after = (Index(libraries.write_down([*those, *rest], seed)) for those in (invented, changed))
+    found["read"] = drills.share(drills.outcomes(model, tokenizer, asked, before)[0])
+    texts = drills.answers_to(model, tokenizer, new, after)
+    for name, rows in (("new", new), ("old", old)):
+        found[name] = drills.share([drills.gives(*pair) for pair in zip(texts, rows, strict=True)])
+    return found
+
+
+HOP_STEPS = 40
+
+
+@sweep("two_hops", points=[{"answers": answers} for answers in ("direct", "step by step")])
+def two_hops(point: dict, seed: int) -> dict:
+    """Questions that join two facts, tuned on half of the countries: shares answered rightly.
+
+    learned: of the questions tuned on; new: of those about other countries; frequent: of the latter, what the
+    most frequent answer of each relation would get. The split differs with the seed.
+    """
+    from course_utils.lessons.lesson_15.knowledge import (
+        by_frequency,
+        chain_answers,
+        chains,
+        hop_pairs,
+        split_by_country,
+    )
+    from course_utils.methods.sft import instruction_tune
+
+    start, tokenizer = assistant_parts()
+    model = copy.deepcopy(start)
+    train, test = split_by_country(chains(("capital", "currency")), seed)
+    pairs = hop_pairs(train, point["answers"] == "step by step")
+    instruction_tune(model, tokenizer, pairs, steps=HOP_STEPS, lr=3e-4, seed=seed, label=point["answers"])
+    found = {"learned": chain_answers(model, tokenizer, train), "new": chain_answers(model, tokenizer, test)}
+    return {name: sum(right) / len(right) for name, right in found.items()} | {
+        "frequent": by_frequency(train, test)
+    }
+
+
+EMBED_STEPS, EMBED_RATE = 40, 1e-3
+
+
+@sweep("retrievers", points=[{"steps": 0}, {"steps": EMBED_STEPS}])
+def retrievers(point: dict, seed: int) -> dict:
+    """Share of questions whose passage is the best, in three wordings: words_N, dense_N, both_N, N from 0.
+
+    The library holds bare sentences; the embedding is that of the base model, or trained for so many steps.
+    """
+    from course_utils.lessons.lesson_15 import drills, libraries
+    from course_utils.lessons.lesson_15.knowledge import made_up
+    from course_utils.methods.retrieval import contrastive_loss
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    if point["steps"]:
+        options = {"loss": contrastive_loss, "steps": point["steps"], "seed": seed, "lr": EMBED_RATE}
+        model, _ = drills.train_embedding(model, tokenizer, made_up(60, 5000 + seed), **options)
+    found = libraries.recalls(model, tokenizer, seed)
+    return {
+        f"{name}_{number}": sum(marks) / len(marks)
+        for number, each in enumerate(found.values())
+        for name, marks in each.items()
+    }
+
+
+READ_STEPS, READ_RATE = 60, 3e-3
+POLICIES = ("nothing shown", "always shown", "shown above the threshold")
+
+
+@sweep("distractors", points=[{"trained": "no"}, {"trained": "fitting passages"}, {"trained": "distractors"}])
+def distractors(point: dict, seed: int) -> dict:
+    """The assistant with an adapter trained on questions with passages: all fit, or a third does.
+
+    KIND_N for the policies in order: invented and elsewhere, shares given; strangers, share refused. Half of
+    the questions ask for the name (KIND_short_N), the other half for a sentence (KIND_sentence_N).
+    """
+    from course_utils.lessons.lesson_15 import drills, libraries
+    from course_utils.methods.sft import instruction_tune
+
+    model, tokenizer = assistant_parts()
+    if point["trained"] != "no":
+        model = drills.add_lora(copy.deepcopy(model), seed)
+        rows = libraries.with_passages(seed, point["trained"] == "distractors", 16 * READ_STEPS)
+        options = {"steps": READ_STEPS, "lr": READ_RATE, "seed": seed, "label": point["trained"]}
+        instruction_tune(model, tokenizer, rows, **options)
+    shares = {}
+    for number, found in enumerate(drills.by_policy(model, tokenizer, facts_of(seed), seed).values()):
+        for kind, marks in found.items():
+            half = len(marks) // 2  # the first half: short answers
+            parts = {"": marks, "_short": marks[:half], "_sentence": marks[half:]}
+            shares |= {f"{kind}{part}_{number}": drills.share(some) for part, some in parts.items()}
+    return shares
