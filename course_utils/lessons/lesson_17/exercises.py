@@ -498,21 +498,14 @@ LEAK_INPUTS = [  # (held out, trained on)
 ]
 
 
-def _leak(question, template):
-    """A leak_of with other keys of a question and of a template."""
-
-    def found(held_out, train):
-        if {question(text) for text in held_out} & {question(text) for text in train}:
-            return "question"
-        if not template:
-            return "none"
-        return "template" if set(template(held_out)) & set(template(train)) else "none"
-
-    return found
+def _question_only(held_out, train):
+    return leak_of(held_out, train).replace("template", "none")
 
 
-def _only_numbers(texts):
-    return [re.sub(r"[\w-]*\d+", "#", question_key(text)) for text in texts]
+def _each_side_by_itself(held_out, train):
+    if leak_of(held_out, train) == "question":
+        return "question"
+    return "template" if set(templates_of(held_out)) & set(templates_of(train)) else "none"
 
 
 def _template_first(held_out, train):
@@ -537,7 +530,11 @@ def _texts_as_they_are(held_out, train):
     return "template" if found == "question" else found
 
 
-LEAK_MISTAKES = [
+LEAK_MISTAKES = [  # what differs on more inputs stands first
+    (
+        "The same question has the same template too. Look for the question first, or you never report it.",
+        _template_first,
+    ),
     (
         "You compare the questions as they are written. A courtesy, a capital or a question mark hides the "
         "same question: compare question_key of each.",
@@ -546,20 +543,12 @@ LEAK_MISTAKES = [
     (
         "You look for the same question alone. Compare what templates_of gives as well, where no question "
         "is on both sides.",
-        _leak(question_key, None),
+        _question_only,
     ),
     (
-        "The same question has the same template too. Look for the question first, or you never report it.",
-        _template_first,
-    ),
-    (
-        "You call templates_of for each side by itself. What a name is shows in all texts together: call it "
-        "once, and cut its list.",
-        _leak(question_key, templates_of),
-    ),
-    (
-        "You mask numbers and ids alone. Nimbus and Velo fill the same place: templates_of masks names, too.",
-        _leak(question_key, _only_numbers),
+        "Nimbus and Velo fill the same place. templates_of masks names as well, and needs all texts at once: "
+        "call it once for both sides, and cut its list.",
+        _each_side_by_itself,
     ),
     ("One held-out question that training knows is a leak: not all of them need be known.", _all_of_them),
     (

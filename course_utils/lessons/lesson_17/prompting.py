@@ -107,7 +107,8 @@ def choose_prompt(
     """
     drawn = random.Random(seed).sample(list(rows), len(rows))
     shots = drawn[: min(max(SHOTS), len(drawn) // 2)]
-    prompts, references, _, room = questions_of(drawn[len(shots) :][:TRIED])
+    prompts, references, _, room = questions_of(drawn[len(shots) :])
+    prompts, references = prompts[:TRIED], references[:TRIED]
     tried = []
     for prompt in prompt_candidates(shots, instruction, seed):
         said = answers_by_prompt(model, tokenizer, prompt, prompts, limit, room)

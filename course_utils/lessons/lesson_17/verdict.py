@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from course_utils.checks.show import show
 from course_utils.data import Example, encode
 from course_utils.evaluation import mean_loss
 from course_utils.lessons.lesson_14.exercises import difference_interval
@@ -108,6 +109,10 @@ class Verdict:
     @property
     def title(self) -> str:
         return f"Verdict: {self.word}"
+
+    def show(self) -> None:
+        """A box in the notebook."""
+        show(self.title, f"{self.reason}.", kind=COLOURS[self.word])
 
 
 def judge_result(
