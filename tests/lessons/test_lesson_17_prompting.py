@@ -35,20 +35,26 @@ def chat(model, tokenizer):
     return model, tokenizer
 
 
-def test_candidates_are_both_forms_with_few_and_many_examples():
+def test_candidates_are_both_forms_with_and_without_examples_and_instruction():
     made = prompt_candidates(ROWS[:8], "Be brief.", seed=0)
-    assert [(one.form, len(one.shots)) for one in made] == [
-        ("chat", 4),
-        ("chat", 16),
-        ("text", 4),
-        ("text", 16),
+    assert [(one.form, len(one.shots), one.instruction) for one in made] == [
+        (form, count, words) for form in ("chat", "text") for count in (0, 16) for words in ("", "Be brief.")
     ]
-    assert {message["role"] for message in made[0].shots[::2]} == {"user"}
-    assert made[1].name == "8 examples as turns of a chat" and made[2].name == "2 examples as text"
-    assert made[0].instruction == "Be brief."
+    assert [message["role"] for message in made[2].shots] == ["user", "assistant"] * 8
+    assert made[3].name == "a chat, 8 examples, with the instruction"
+    assert [one.name for one in prompt_candidates(ROWS[:8], "", seed=0)][2] == "plain text, no example"
 
 
-def test_a_text_has_the_instruction_the_examples_and_the_question(monkeypatch, chat):
+def test_in_a_chat_the_instruction_is_the_system_line(monkeypatch, chat):
+    read = []
+    monkeypatch.setattr(prompting, "replies", lambda _, __, asked, **___: read.extend(asked) or [])
+    asked = [{"role": "system", "content": "You are a cat."}, {"role": "user", "content": "Who?"}]
+    answers_by_prompt(*chat, Prompt("chat", ROWS[3].messages, "Be brief."), [asked], 128, 20)
+    answers_by_prompt(*chat, Prompt("chat", []), [asked], 128, 20)
+    assert read == [[{"role": "system", "content": "Be brief."}, *ROWS[3].messages, asked[1]], asked]
+
+
+def test_a_text_has_the_examples_the_question_and_the_instruction(monkeypatch, chat):
     read = []
 
     def sample_rows(model, ids, pad_id, **options):
@@ -59,10 +65,12 @@ def test_a_text_has_the_instruction_the_examples_and_the_question(monkeypatch, c
     prompt = Prompt("text", ROWS[3].messages, "Be brief.")
     asked = [{"role": "system", "content": "You are a cat."}, {"role": "user", "content": "Who?"}]
     assert answers_by_prompt(*chat, prompt, [asked], 128, 20) == [Reply("mat", True)]
-    text = f"Be brief.\nQuestion: a cat 3\nAnswer: {NAMES[3]}\nQuestion: Who?\nAnswer:"
+    text = f"You are a cat.\nQuestion: a cat 3\nAnswer: {NAMES[3]}\nQuestion: Who? Be brief.\nAnswer:"
     assert read == [text] and as_text(asked) == "You are a cat.\nQuestion: Who?\nAnswer:"
-    monkeypatch.setattr(prompting, "sample_rows", lambda *_, **__: [encode(chat[1], " mat and")])
-    assert answers_by_prompt(*chat, prompt, [asked], 128, 20) == [Reply("mat and", False)]
+    for end, ended in (([], False), ([chat[1].eos_token_id, 3, 4], True)):
+        new = [*encode(chat[1], " mat and"), *end]
+        monkeypatch.setattr(prompting, "sample_rows", lambda *_, new=new, **__: [new])
+        assert answers_by_prompt(*chat, prompt, [asked], 128, 20) == [Reply("mat and", ended)]
 
 
 @pytest.mark.parametrize("form", prompting.FORMS)
@@ -79,10 +87,13 @@ def test_what_is_too_long_loses_its_first_examples(monkeypatch, chat, form):
     assert len(read[0]) <= 128 - 20
     last = chat[1].decode(read[0]) if form == "text" else read[0][-1]["content"]
     assert "Who?" in last and (form == "text" or read[0][-2] == shots[-1])
+    asked, long = [[{"role": "user", "content": "Who?"}]], "a cat sat on the mat " * 40
+    answers_by_prompt(*chat, Prompt(form, shots, long), asked, 128, 20)
+    assert len(read[1]) == 128 - 20 if form == "text" else read[1] == asked[0]
 
 
 def test_the_best_prompt_on_training_questions_is_chosen(monkeypatch, chat):
-    """A model that copies the answer of the last example but two does best with eight of them as a chat."""
+    """A model that knows the answers where a chat has examples."""
     answers = {one.messages[0]["content"]: one.messages[1]["content"] for one in ROWS}
     seen = []
 
@@ -93,7 +104,7 @@ def test_the_best_prompt_on_training_questions_is_chosen(monkeypatch, chat):
 
     monkeypatch.setattr(prompting, "answers_by_prompt", replied)
     best, tried = choose_prompt(*chat, ROWS, lambda rows: to_ask(rows, chat[1], 128, 99), 128)
-    assert best.name == "8 examples as turns of a chat" and [score for _, score in tried] == [0, 1, 0, 0]
+    assert best.name == "a chat, 8 examples" and [score for _, score in tried] == [0, 1, 0, 0]
     for prompt, asked in seen:
         assert len(asked) == prompting.TRIED
         assert not {message["content"] for message in prompt.shots} & set(asked)

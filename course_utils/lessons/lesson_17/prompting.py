@@ -16,14 +16,17 @@ from course_utils.methods.chat import fit_context
 from course_utils.methods.sft import Reply, replies
 
 FORMS = ("chat", "text")
-SHOTS = (2, 8)
+SHOTS = (0, 8)
 NEXT = "\nQuestion:"  # where a text's answer ends
 TRIED = 16  # questions of training that a prompt is chosen on
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """An instruction, and exchanges that stand before the question; as chat turns or as plain text."""
+    """Exchanges that stand before the question, as chat turns or as plain text, and an instruction.
+
+    The instruction is the chat's system line; in a text it stands after the question.
+    """
 
     form: str
     shots: list[dict]  # messages, a user's and an assistant's in turn
@@ -31,16 +34,21 @@ class Prompt:
 
     @property
     def name(self) -> str:
-        return f"{len(self.shots) // 2} examples as {'turns of a chat' if self.form == 'chat' else 'text'}"
+        form = "a chat" if self.form == "chat" else "plain text"
+        count = len(self.shots) // 2
+        return (
+            f"{form}, {f'{count} examples' if count else 'no example'}"
+            f"{', with the instruction' if self.instruction else ''}"
+        )
 
 
 def prompt_candidates(rows: Sequence[Conversation], instruction: str, seed: int) -> list[Prompt]:
-    """Every form with every number of examples, which are first exchanges of the rows."""
+    """Both forms, with and without examples (first exchanges of the rows), without and with the instruction."""
     chosen = random.Random(seed).sample(list(rows), min(max(SHOTS), len(rows)))
     exchanges = [_first_exchange(row.messages) for row in chosen]
     return [
-        Prompt(form, [message for exchange in exchanges[:count] for message in exchange], instruction)
-        for form, count in product(FORMS, SHOTS)
+        Prompt(form, [message for exchange in exchanges[:count] for message in exchange], words)
+        for form, count, words in product(FORMS, SHOTS, dict.fromkeys(["", instruction]))
     ]
 
 
@@ -68,7 +76,11 @@ def answers_by_prompt(
         def length(messages):
             return token_counts(tokenizer, [*messages, {"role": "assistant", "content": ""}])[0]
 
-        asked = [fit_context(messages, length, limit - room) for messages in asked]
+        fitted = [fit_context(messages, length, limit - room) for messages in asked]
+        asked = [  # an instruction that leaves no room for the question is left out
+            new if length(new) <= limit - room else messages
+            for new, messages in zip(fitted, prompts, strict=True)
+        ]
         return replies(model, tokenizer, asked, max_new_tokens=room)
     ids = [encode(tokenizer, as_text(messages))[-(limit - room) :] for messages in asked]
     new = sample_rows(
@@ -81,20 +93,26 @@ def answers_by_prompt(
         temperature=0.0,
         stop_ids=(tokenizer.eos_token_id,),
     )
-    return [_text_reply(tokenizer.decode(row, skip_special_tokens=True)) for row in new]
+    return [_text_reply(tokenizer, row) for row in new]
 
 
 def _with_shots(prompt, messages):
     head = [message for message in messages[:1] if message["role"] == "system"]
-    if prompt.instruction:
+    *turns, question = messages[len(head) :]
+    if prompt.instruction and prompt.form == "chat":
         head = [{"role": "system", "content": prompt.instruction}]
-    turns = messages[1:] if messages[0]["role"] == "system" else messages
-    return [*head, *prompt.shots, *turns]
+    elif prompt.instruction:
+        question = question | {"content": f"{question['content']} {prompt.instruction}"}
+    return [*head, *prompt.shots, *turns, question]
 
 
-def _text_reply(text):
-    answer, end, _ = text.partition(NEXT)
-    return Reply(answer.strip(), bool(end))
+def _text_reply(tokenizer, row):
+    """The answer ends where the next question begins, or the text ends."""
+    ends = tokenizer.eos_token_id in row
+    if ends:
+        row = row[: row.index(tokenizer.eos_token_id)]
+    answer, begun, _ = tokenizer.decode(row, skip_special_tokens=True).partition(NEXT)
+    return Reply(answer.strip(), ends or bool(begun))
 
 
 def choose_prompt(
