@@ -43,7 +43,7 @@ class Prompt:
 
 
 def prompt_candidates(rows: Sequence[Conversation], instruction: str, seed: int) -> list[Prompt]:
-    """Both forms, with and without examples (first exchanges of the rows), without and with the instruction."""
+    """Both forms, with and without examples (exchanges of the rows), with and without the instruction."""
     chosen = random.Random(seed).sample(list(rows), min(max(SHOTS), len(rows)))
     exchanges = [_first_exchange(row.messages) for row in chosen]
     return [
