@@ -10,7 +10,7 @@ from course_utils.lessons.lesson_17.own_run import Scores
 from course_utils.lessons.lesson_17.rating import (
     KEY_FILE,
     SHEET_FILE,
-    Outcome,
+    RatingCount,
     count_ratings,
     make_sheet,
     read_ratings,
@@ -88,12 +88,12 @@ def test_ratings_are_counted_against_the_key(folder, capsys):
 
 def test_words_say_what_chance_can_do():
     assert (
-        "preferred by more than chance" in Outcome(15, 5, 0).words
-        and Outcome(15, 5, 0).words.count("tuned") == 2
+        "preferred by more than chance" in RatingCount(15, 5, 0).words
+        and RatingCount(15, 5, 0).words.count("tuned") == 2
     )
-    assert "the other one is preferred by more than chance" in Outcome(2, 14, 4).words
-    assert "chance alone" in Outcome(12, 8, 0).words and "60%" in Outcome(12, 8, 0).words
-    assert Outcome(0, 0, 3).words == "No preference in 3 rated pairs."
+    assert "the other one is preferred by more than chance" in RatingCount(2, 14, 4).words
+    assert "chance alone" in RatingCount(12, 8, 0).words and "60%" in RatingCount(12, 8, 0).words
+    assert RatingCount(0, 0, 3).words == "No preference in 3 rated pairs."
 
 
 def test_who_flips_a_coin_is_rarely_taken_for_a_judge():

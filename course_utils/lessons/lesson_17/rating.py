@@ -61,7 +61,7 @@ def write_sheet(folder: Path, sheet: Sheet, title: str) -> None:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RatingCount:
     """Pairs in which the tuned model's answer was preferred, the other's, and neither's."""
 
     tuned: int
@@ -93,7 +93,7 @@ class Outcome:
         )
 
 
-def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> Outcome:
+def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> RatingCount:
     """ratings: "left", "right", "same", or None for a pair that was not rated; tuned: its side of each."""
     if len(ratings) != len(tuned):
         raise ValueError(f"{len(ratings)} ratings for a sheet of {len(tuned)} pairs")
@@ -103,10 +103,10 @@ def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> Outcom
     rated = [(rating, side) for rating, side in zip(ratings, tuned, strict=True) if rating]
     same = sum(rating == "same" for rating, _ in rated)
     ours = sum(rating == side for rating, side in rated)
-    return Outcome(ours, len(rated) - ours - same, same)
+    return RatingCount(ours, len(rated) - ours - same, same)
 
 
-def read_ratings(folder: Path, ratings: Path) -> Outcome:
+def read_ratings(folder: Path, ratings: Path) -> RatingCount:
     """What the ratings that the sheet of a run gave come to. ValueError where they are of another sheet."""
     key = json.loads((Path(folder) / KEY_FILE).read_text(encoding="utf-8"))
     given = json.loads(Path(ratings).read_text(encoding="utf-8"))

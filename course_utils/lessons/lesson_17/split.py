@@ -38,7 +38,7 @@ def leak_free_split(
 
 
 @dataclass(frozen=True)
-class Split:
+class FileSplit:
     """Positions that are held out, what was kept together ("template" or "question"), and what that means."""
 
     by: str
@@ -55,13 +55,15 @@ class Split:
                 f"Split by template ({self.groups} of them): no held-out question's template is trained on."
             )
         return (
-            f"Split by question, of {self.groups}, since the file has too few templates to hold some "
+            f"Split by question ({self.groups} of them), since the file has too few templates to hold some "
             f"out: {self.known} of {count} held-out rows have a template that is trained on. The scores say "
             "nothing about questions of another kind."
         )
 
 
-def split_rows(rows: Sequence, kinds: Sequence[str], seed: int, hold_out: Callable = held_out_rows) -> Split:
+def split_rows(
+    rows: Sequence, kinds: Sequence[str], seed: int, hold_out: Callable = held_out_rows
+) -> FileSplit:
     """A split by template; by question where one template, or what hangs together, is half of the file."""
     asked = [row.asked for row in rows]
     for by, grouped in (("template", template_groups), ("question", question_groups)):
@@ -74,4 +76,4 @@ def split_rows(rows: Sequence, kinds: Sequence[str], seed: int, hold_out: Callab
     inside = [row for position, row in enumerate(rows) if position in held_out]
     outside = [row for position, row in enumerate(rows) if position not in held_out]
     known = len(template_leaks(inside, outside)) if inside else 0
-    return Split(by, held_out, len(set(groups)), known)
+    return FileSplit(by, held_out, len(set(groups)), known)
