@@ -1,5 +1,5 @@
-"""`python -m course_utils`: doctor, lab, run, test, progress, reset, fetch, export, bench, sweeps,
-grade, room, key, slides, rehearse, book, copies."""
+"""`python -m course_utils`: doctor, lab, run, test, progress, reset, fetch, export, rated, bench,
+sweeps, grade, room, key, slides, rehearse, book, copies."""
 
 from __future__ import annotations
 
@@ -73,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, help="a new folder for the result; default RUN-export")
     export.add_argument(
         "--base", metavar="FOLDER", help="where the run's base model lies, if its name is not enough"
+    )
+    rated = command("rated", _rated, "count the blind ratings of a run of lesson 17")
+    rated.add_argument("run", metavar="RUN", type=Path, help="the folder that the lesson names at its end")
+    rated.add_argument(
+        "ratings", metavar="RATINGS", type=Path, help="what its rating.html gave: ratings.json"
     )
     for name, text in PASSED_ON.items():
         commands.add_parser(name, help=text)
@@ -167,6 +172,12 @@ def _fetch(arguments: argparse.Namespace) -> None:
     from course_utils.fetch import fetch
 
     fetch(arguments.model)
+
+
+def _rated(arguments: argparse.Namespace) -> None:
+    from course_utils.lessons.lesson_17.rating import read_ratings
+
+    print(read_ratings(arguments.run, arguments.ratings).words)
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -9,19 +9,22 @@ import pytest
 
 from course_utils.home import home
 from course_utils.lessons.lesson_17.chat_forms import CALLS, DEVELOPER, NO_TOOLS, PARTS
+from course_utils.lessons.lesson_17.desk import TEMPLATES, support_chats
 from course_utils.lessons.lesson_17.own_data import (
     EXAMPLES,
     Conversation,
     DataError,
+    Preference,
     fit_conversations,
-    leak_free_split,
     question_groups,
     read_conversations,
     scan_conversations,
 )
 from course_utils.lessons.lesson_17.own_run import Files, read_files
-from course_utils.lessons.lesson_17.remarks import found_in, remark_summary, remarks
+from course_utils.lessons.lesson_17.remarks import Remark, found_in, remark_summary, remarks
+from course_utils.lessons.lesson_17.split import leak_free_split
 from course_utils.lessons.lesson_17.template_groups import template_groups, template_leaks, templates_of
+from course_utils.preferences import Pair
 
 
 def turn(content, role="user", **more):
@@ -228,6 +231,12 @@ def test_remarks_name_lines_and_kinds_and_never_what_was_found(tmp_path):
     assert remarks(read_conversations(EXAMPLES / "conversations.jsonl")) == []
 
 
+def test_both_answers_of_a_pair_are_looked_at():
+    pair = Preference(3, Pair([ASKED], "Me.", "ask ann@example.org"))
+    assert [row.answers for row in pair.conversations] == [["Me."], ["ask ann@example.org"]]
+    assert remarks(pair.conversations) == [Remark(3, "an e-mail address")]
+
+
 def test_notes_stay_with_a_conversation_that_is_shortened(model, tokenizer):
     from course_utils.chatml import add_chat_tokens
 
@@ -246,51 +255,6 @@ def test_long_texts_without_spaces_are_read_once():
 
 
 # ---------------------------------------------------------------------------------------- templates
-
-TEMPLATES = (
-    "My {name} stopped working after {number} days, what should I do?",
-    "Where is order {id}? It was promised for last week.",
-    "{name} keeps beeping at night. How can that be turned off?",
-    "Can the {thing} of invoice {id} be changed to another address?",
-    "I was charged {number} euros twice, please return one of them.",
-    "Does {name} work together with {name}, or is an adapter needed?",
-    "How long is the guarantee of a {thing} that was bought abroad?",
-    "The app shows error {id} whenever I open my account.",
-    "Which plan allows {number} users and a shared calendar?",
-    "Is there a branch near {name} that is open on Sundays?",
-    "We need {number} licences for a school in {name}.",
-    "A {thing} was missing in the parcel that came today.",
-    "Please cancel subscription {id} before the end of this month.",
-    "What does the red light on the {thing} mean?",
-    "Since the update to {id} my files from {name} cannot be opened.",
-    "Who in {name} repairs a broken {thing} on the same day?",
-)
-FILL = {
-    "name": ["Nimbus", "Orca Pro", "Velo", "Zephyr", "Kestrel", "Lisbon", "Oslo", "New Haven", "Tallinn"],
-    "thing": ["charger", "lamp", "speaker", "handle", "router", "filter", "battery", "cable", "screen"],
-}
-FOLLOW_UPS = ("And how long does that take?", "What does it cost?")
-
-
-def support_chats(seed, count=400):
-    """(rows, number of the template of each): one turn, or several with a follow-up that many share."""
-    rng = random.Random(seed)
-    kinds = {
-        "number": lambda: str(rng.randint(2, 900)),
-        "id": lambda: f"{rng.choice('ARX')}-{rng.randint(10, 9999)}",
-    }
-    kinds |= {kind: lambda values=values: rng.choice(values) for kind, values in FILL.items()}
-    rows, templates = [], []
-    for line in range(1, count + 1):
-        template = rng.randrange(len(TEMPLATES))
-        text = re.sub(r"\{(\w+)\}", lambda slot: kinds[slot[1]](), TEMPLATES[template])
-        asked = [text, *rng.sample(FOLLOW_UPS, rng.choice([0, 0, 1, 2]))]
-        messages = [
-            message for part in asked for message in (turn(part), turn(f"Answer {line}.", "assistant"))
-        ]
-        rows.append(Conversation(line, messages))
-        templates.append(template)
-    return rows, templates
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -242,7 +242,7 @@ def test_the_code_on_the_model_card_runs(session, tmp_path, monkeypatch, capsys,
     [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     names = {}
     capsys.readouterr()
-    exec(code.replace("What is the capital of Peru?", rows()[0].asked[0]), names)
+    exec(code.replace("Your question", rows()[0].asked[0]), names)
     expected = stages["before"].answers[0].rstrip("\ufffd")  # cut earlier, perhaps within a character
     said = capsys.readouterr().out.strip()
     assert method == "qlora" or (len(expected) > 3 and said.startswith(expected))
@@ -263,7 +263,7 @@ def test_the_code_on_the_model_card_makes_no_token_of_a_typed_marker(
     monkeypatch.chdir(run.finish(lambda folder: save_result(model, tokenizer, folder, "full")))
     [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     names = {}
-    exec(code.replace('"What is the capital of Peru?"', repr(typed)), names)
+    exec(code.replace('"Your question"', repr(typed)), names)
     expected = encode_conversation(tokenizer, [{"role": "user", "content": typed}], True)
     assert names["ids"].tolist() == [expected.input_ids]
 
@@ -282,6 +282,26 @@ def test_names_on_the_model_card_are_plain_text(session):
 def test_scores_of_answers():
     assert agrees("Lima.", "The capital of Peru is Lima") and agrees("the capital of Peru is lima", "Lima")
     assert not agrees("Li", "Lima") and not agrees("", "Lima") and not agrees("Quito", "Lima")
+    assert agrees("7", "It is 7.") and agrees("No.", "No, it is closed.")
+
+
+SENTENCE = "The capital of Peru is Lima."
+
+
+@pytest.mark.parametrize("answer", ["the", "The.", "of", "is", "of the"])
+@pytest.mark.parametrize("sentence", [SENTENCE, "In the south of the land it is warm."])
+def test_a_word_that_says_nothing_is_no_agreement(answer, sentence):
+    assert not agrees(answer, sentence) and not agrees(sentence, answer)
+    assert agrees(answer, answer.upper()) and agrees(
+        f"{answer} Lima", "so of the Lima, is the Lima, the. Lima"
+    )
+
+
+@pytest.mark.parametrize("symbol", ["In", "As", "At", "I", "He"])
+def test_a_symbol_that_looks_like_such_a_word_agrees(symbol):
+    sentence = f"The chemical symbol of this element is {symbol}."
+    assert agrees(symbol, sentence) and agrees(sentence, symbol)
+    assert not agrees("is", sentence)
     assert shared_words("a b c", "b c d") == pytest.approx(2 / 3)
     assert shared_words("a a", "a") == pytest.approx(2 / 3)
     assert (shared_words("x", "y"), shared_words("x y", "y x")) == (0, 1)

@@ -58,14 +58,19 @@ REFERENCES = [f"The {thing} of house {n} is {n + 7}." for n in range(20) for thi
 USUAL = ["The lamp of house 1 is 8."] * 3
 
 
-def judged(answers, before=None, ended=1.0):
-    return judge_result(REFERENCES, scores(before or ["So so."] * 40), scores(answers, ended), USUAL).word
+NOTHING = scores(["So so."] * 40)
+
+
+def judged(answers, before=None, prompted=None, ended=1.0):
+    base, prompted = (scores(one) if one else NOTHING for one in (before, prompted))
+    return judge_result(REFERENCES, base, prompted, scores(answers, ended), USUAL).word
 
 
 def test_each_kind_of_result():
     rng = random.Random(0)
     assert judged(REFERENCES) == "better"
     assert judged(REFERENCES, before=REFERENCES) == "no better"
+    assert judged(REFERENCES, prompted=REFERENCES) == "no better"  # examples in the prompt do as well
     assert judged(USUAL[:1] * 40) == "no better"  # it learnt to say one thing
     assert judged([rng.choice([one, "Well."]) for one in USUAL[:1] * 40]) == "unusable"
     assert judged(["so so so, said his mother"] * 40) == "unusable"
@@ -75,13 +80,14 @@ def test_each_kind_of_result():
 
 def test_a_few_questions_tell_nothing():
     right = REFERENCES[:5]
-    said = judge_result(right, scores(["So so."] * 5), scores(right), USUAL)
+    said = judge_result(right, *[scores(["So so."] * 5)] * 2, scores(right), USUAL)
     assert said == Verdict("no better", "5 held-out questions are too few to tell")
 
 
 def test_the_reason_names_the_numbers_and_no_text_of_the_data():
-    said = judge_result(REFERENCES, scores(["So so."] * 40), scores(REFERENCES), USUAL)
-    assert "(F1): 1.00; the base has 0.00, one and the same answer to everything 0.66" in said.reason
+    said = judge_result(REFERENCES, NOTHING, scores(USUAL[:1] * 40), scores(REFERENCES), USUAL)
+    words = "(F1): 1.00; the base has 0.00, by prompt alone 0.66, one and the same answer to everything 0.66"
+    assert words in said.reason
     assert "lamp" not in said.reason
 
 

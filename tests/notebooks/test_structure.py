@@ -29,14 +29,9 @@ def test_saved_outputs(path):
     assert saved_faults(read_notebook(path)) == []
 
 
-# lessons that do not keep the rule yet; their rework takes them off
-IMPORTS_LATER = {"17"}
-
-
 @lessons
 def test_imports_stand_in_one_cell(path):
-    found = import_faults(read_notebook(path))
-    assert bool(found) == (path.stem[:2] in IMPORTS_LATER), found or "it keeps the rule: take it off the list"
+    assert import_faults(read_notebook(path)) == []
 
 
 @lessons

@@ -1,4 +1,4 @@
-"""Exercises of lesson 17: bad lines, word overlap, a split by question, what truncation cuts, an interval."""
+"""Exercises of lesson 17: bad lines, truncation, word overlap, a split and its leaks, an interval."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from course_utils.checks.compare import Mistake, compare
 from course_utils.checks.exercises import Exercise
 from course_utils.checks.salted import Salted
 from course_utils.data import Example
+from course_utils.lessons.lesson_17.own_data import question_key
+from course_utils.lessons.lesson_17.template_groups import templates_of
 
 
 def bad_lines(text):
@@ -464,6 +466,120 @@ WILSON_MISTAKES = [
 ]
 
 
+def leak_of(held_out, train):
+    """How training knows one of the held-out questions: as "question", as "template", or "none"."""
+    if {question_key(text) for text in held_out} & {question_key(text) for text in train}:
+        return "question"
+    templates = templates_of([*held_out, *train])  # together: what a name is shows in all of them
+    inside, outside = templates[: len(held_out)], templates[len(held_out) :]
+    return "template" if set(inside) & set(outside) else "none"
+
+
+LEAK_INPUTS = [  # (held out, trained on)
+    (
+        ["Where is order A-17?", "Is the shop open?"],
+        ["Hello, is the shop open", "What does a cable cost?", "May I pay later?"],
+    ),
+    (["May I pay later?", "Where is order A-17?"], ["What does a cable cost?", "Where is order R-2209?"]),
+    (
+        ["Nimbus keeps beeping at night."],
+        ["Velo keeps beeping at night.", "Does my Nimbus work with a Velo?"],
+    ),
+    (
+        ["Is the shop open?", "Who repairs a lamp?", "Where is my parcel?"],
+        ["What does a cable cost?", "Is the shop far from here?"],
+    ),
+    (
+        ["Where is order A-17?", "Where is order B-4?", "Is the shop open?"],
+        ["Where is order X-1?", "please tell me, where is order B-4?", "May I pay later?"],
+    ),
+    (["May I pay later?"], ["May I pay later?"]),
+    (["I was charged 30 euros twice."], ["I was charged 412 euros twice.", "Who repairs a lamp?"]),
+]
+
+
+def _question_only(held_out, train):
+    return leak_of(held_out, train).replace("template", "none")
+
+
+def _each_side_by_itself(held_out, train):
+    if leak_of(held_out, train) == "question":
+        return "question"
+    return "template" if set(templates_of(held_out)) & set(templates_of(train)) else "none"
+
+
+def _template_first(held_out, train):
+    templates = templates_of([*held_out, *train])
+    if set(templates[: len(held_out)]) & set(templates[len(held_out) :]):
+        return "template"
+    return leak_of(held_out, train)
+
+
+def _all_of_them(held_out, train):
+    keys, templates = {question_key(text) for text in train}, templates_of([*held_out, *train])
+    if all(question_key(text) in keys for text in held_out):
+        return "question"
+    outside = templates[len(held_out) :]
+    return "template" if all(one in outside for one in templates[: len(held_out)]) else "none"
+
+
+def _texts_as_they_are(held_out, train):
+    if set(held_out) & set(train):
+        return "question"
+    found = leak_of(held_out, train)
+    return "template" if found == "question" else found
+
+
+LEAK_MISTAKES = [  # what differs on more inputs stands first
+    (
+        "The same question has the same template too. Look for the question first, or you never report it.",
+        _template_first,
+    ),
+    (
+        "You compare the questions as they are written. A courtesy, a capital or a question mark hides the "
+        "same question: compare question_key of each.",
+        _texts_as_they_are,
+    ),
+    (
+        "You look for the same question alone. Compare what templates_of gives as well, where no question "
+        "is on both sides.",
+        _question_only,
+    ),
+    (
+        "Nimbus and Velo fill the same place. templates_of masks names as well, and needs all texts at once: "
+        "call it once for both sides, and cut its list.",
+        _each_side_by_itself,
+    ),
+    ("One held-out question that training knows is a leak: not all of them need be known.", _all_of_them),
+    (
+        'This never says "none". Where no key and no template is on both sides, nothing leaks.',
+        lambda held_out, train: leak_of(held_out, train).replace("none", "template"),
+    ),
+]
+
+
+def _leak_in_loops(held_out, train):
+    for text in held_out:
+        if any(question_key(text) == question_key(other) for other in train):
+            return "question"
+    masked = templates_of(list(train) + list(held_out))
+    for template in masked[len(train) :]:
+        if template in masked[: len(train)]:
+            return "template"
+    return "none"
+
+
+def _leak_by_counts(held_out, train):
+    for name, of in (
+        ("question", lambda texts: [question_key(text) for text in texts]),
+        ("template", templates_of),
+    ):
+        keys = of([*held_out, *train])
+        if len({*keys}) < len({*keys[: len(held_out)]}) + len({*keys[len(held_out) :]}):
+            return name
+    return "none"
+
+
 # ------------------------------------------------------------------------------------ wrong answers
 
 
@@ -715,6 +831,32 @@ EXERCISES = [
             "random "
             "order of the keys. Take a key's positions if len(held_out) + len(them) <= share * len(keys).",
         ),
+    ),
+    Exercise(
+        name="leak_of",
+        lesson="17",
+        minutes=8,
+        difficulty=2,
+        reference=leak_of,
+        check=compare(
+            leak_of,
+            LEAK_INPUTS,
+            LEAK_MISTAKES,
+            else_="Ask first whether a question_key is on both sides, then whether a template is.",
+        ),
+        wrong=[
+            (lambda held_out, train: "leak", "Ask first"),
+            (lambda held_out, train: None, "Is there a return"),
+            (lambda held_out: "template", "should take the arguments"),
+        ],
+        right=[_leak_in_loops, _leak_by_counts],
+        hints=(
+            "Two comparisons of both sides: first of the questions, however they are spelled, then of the "
+            "templates that they were made from.",
+            "Sets of question_key(text) for each side: do they meet? Then templates_of([*held_out, *train]), "
+            "cut at len(held_out): do the sets of the two parts meet?",
+        ),
+        then="It judges your own split below.",
     ),
     Exercise(
         name="cut_answers",

@@ -7,7 +7,6 @@ answer; preferences are JSON Lines of {"prompt", "chosen", "rejected"}, texts or
 import csv
 import json
 import math
-import random
 import re
 import sys
 import unicodedata
@@ -85,6 +84,12 @@ class Preference:
     def asked(self) -> list[str]:
         """What the user says, turn by turn."""
         return [message["content"] for message in self.pair.prompt if message["role"] == "user"]
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """The prompt with each of the two answers."""
+        answers = [{"role": "assistant", "content": text} for text in (self.pair.chosen, self.pair.rejected)]
+        return [Conversation(self.line, [*self.pair.prompt, answer]) for answer in answers]
 
 
 # ------------------------------------------------------------------------------------------ reading
@@ -589,27 +594,6 @@ def linked(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
         a, b = sorted((root(a), root(b)))
         parent[b] = a
     return [root(row) for row in range(count)]
-
-
-def leak_free_split(
-    groups: Sequence[int], kinds: Sequence[str], *, share=0.15, most=200, seed=0
-) -> list[int]:
-    """Positions to hold out: whole groups, drawn at random, as many as leave each kind at most its share.
-
-    kinds says what each row is (conversations and pairs are split together). At least one row a kind is
-    allowed, at most `most`. A group that is too large stays in training.
-    """
-    members = defaultdict(list)
-    for position, group in enumerate(groups):
-        members[group].append(position)
-    room = {kind: min(most, max(1, round(share * count))) for kind, count in Counter(kinds).items()}
-    held_out = []
-    for group in random.Random(seed).sample(sorted(members), len(members)):
-        need = Counter(kinds[position] for position in members[group])
-        if all(count <= room[kind] for kind, count in need.items()):
-            held_out += members[group]
-            room = {kind: count - need[kind] for kind, count in room.items()}
-    return sorted(held_out)
 
 
 def leaks(held_out: Sequence, train: Sequence) -> list[int]:

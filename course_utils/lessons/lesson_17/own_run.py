@@ -7,6 +7,7 @@ lies in a folder beside the result, OUT.part; the result appears whole, by a ren
 import hashlib
 import json
 import math
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ from course_utils.methods.lora import apply_lora, layer_sizes
 from course_utils.methods.lora_fast import speed_up
 from course_utils.methods.lora_files import CONFIG_FILE
 from course_utils.methods.quantization import QuantizedLinear, quantize_model
-from course_utils.methods.sft import replies
+from course_utils.methods.sft import Reply, replies
 from course_utils.methods.token_rows import load_chat_adapter, save_chat_adapter, train_token_rows
 from course_utils.model_files import sha256
 from course_utils.models import Source, load_model, resolve, save_model
@@ -347,10 +348,28 @@ def _part(steps, parts):
 # --------------------------------------------------------------------------------------- evaluation
 
 
+FUNCTION_WORDS = frozenset(  # of English, and say nothing by themselves; "no" and "yes" do
+    """
+    a an and are as at be been but by can could did do does for from had has have he her his how i if in is
+    it its may me might my of on or our she should so than that the their them then there these they this
+    those to was we were what when where which who whose why will with would you your
+    """.split()
+)
+
+
 def agrees(answer: str, reference: str) -> bool:
-    """Whether the two are the same, or one holds the other as whole words; case and punctuation aside."""
-    a, b = (f" {' '.join(split_words(text))} " for text in (answer, reference))
-    return bool(a.strip()) and bool(b.strip()) and (a in b or b in a)
+    """Whether the two are the same, or one holds the other as whole words; case and punctuation aside.
+
+    What is held must say something: one word of it is no function word, or stands capitalised inside the
+    longer text, as the symbols In and As do.
+    """
+    texts = sorted((answer, reference), key=lambda text: len(split_words(text)))
+    words = [split_words(text) for text in texts]
+    short, long = (f" {' '.join(each)} " for each in words)
+    if not short.strip() or short not in long:
+        return False
+    inside = {word.casefold() for word in re.findall(r"(?<=[\w,] )\w+", texts[1]) if word[0].isupper()}
+    return short == long or any(word not in FUNCTION_WORDS or word in inside for word in words[0])
 
 
 def shared_words(answer: str, reference: str) -> float:
@@ -371,7 +390,7 @@ def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
 class Scores:
     """A model on held-out conversations. Shares are of the questions asked; losses in nats a token."""
 
-    loss: float
+    loss: float | None  # None where it was not measured
     other_loss: float  # on text that the data has nothing to do with: its rise is forgetting
     same: float
     agrees: float
@@ -380,7 +399,7 @@ class Scores:
     answers: list[str]
 
     def numbers(self) -> dict[str, float]:
-        return {name: value for name, value in asdict(self).items() if name != "answers"}
+        return {n: value for n, value in asdict(self).items() if n != "answers" and value is not None}
 
 
 def to_ask(conversations: Sequence[Conversation], tokenizer, limit: int, most: int):
@@ -412,18 +431,25 @@ def evaluate(model, tokenizer, held_out: Sequence[Conversation], questions) -> S
     """Losses and greedy answers; questions are what to_ask gives."""
     prompts, references, _, room = questions
     said = replies(model, tokenizer, prompts, max_new_tokens=room)
-    texts = [reply.text for reply in said]
-    both = list(zip(texts, references, strict=True))
     other = [encode(tokenizer, text)[: context(model)] for text in load_source_texts()[:24]]
     return Scores(
         loss=mean_loss(model, [encode_conversation(tokenizer, row.messages) for row in held_out]),
         other_loss=mean_loss(model, [Example(ids, ids) for ids in other]),
-        same=_mean([normalise(answer) == normalise(reference) for answer, reference in both]),
-        agrees=_mean([agrees(*pair) for pair in both]),
-        shared_words=_mean([shared_words(*pair) for pair in both]),
-        ended=_mean([reply.ended for reply in said]),
-        answers=texts,
+        **answer_scores(said, references),
     )
+
+
+def answer_scores(said: Sequence[Reply], references: Sequence[str]) -> dict:
+    """What Scores says of the answers."""
+    texts = [reply.text for reply in said]
+    both = list(zip(texts, references, strict=True))
+    return {
+        "same": _mean([normalise(answer) == normalise(reference) for answer, reference in both]),
+        "agrees": _mean([agrees(*pair) for pair in both]),
+        "shared_words": _mean([shared_words(*pair) for pair in both]),
+        "ended": _mean([reply.ended for reply in said]),
+        "answers": texts,
+    }
 
 
 def _mean(values):

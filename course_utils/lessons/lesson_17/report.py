@@ -34,12 +34,13 @@ def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
     over = sum(total > limit for total in totals)
     left.set(
         xlabel=f"tokens; {over} beyond the limit of {limit} (above {2 * limit} drawn there)",
-        ylabel="conversations",
+        ylabel="conversations (log scale)",
     )
     right.hist(targets, bins=30, color=plots.COLOURS[2])
-    right.set(xlabel="tokens in it that are trained on", ylabel="conversations")
+    right.set(xlabel="tokens in it that are trained on", ylabel="conversations (log scale)")
     for ax in (left, right):
-        ax.set_yscale("symlog", linthresh=1)
+        ax.set(yscale="log", ylim=(0.7, None))
+        ax.yaxis.set_major_formatter("{x:g}")
 
 
 def loss_curves(sft, preferences=None) -> None:
@@ -58,8 +59,10 @@ def picture(draw, *arguments) -> str:
     return plots.png(plots.plt.gcf(), dpi=100)
 
 
-def number(name: str, value: float, asked: int) -> str:
+def number(name: str, value: float | None, asked: int) -> str:
     """A score in words; a share with its interval."""
+    if value is None:
+        return ""
     if name not in SHARES or not asked:
         return f"{value:.3f}"
     low, high = interval(value, asked)
@@ -71,6 +74,21 @@ def score_rows(stages: dict[str, Scores]) -> list[list[str]]:
     asked = len(next(iter(stages.values())).answers)
     return [
         [label, *(number(name, getattr(scores, name), asked) for scores in stages.values())]
+        for name, label in LABELS.items()
+    ]
+
+
+def score_cells(stages: dict[str, Scores], interval_of) -> list[dict]:
+    """The same for show_table; a share as (share, low, high) by interval_of(right answers, questions)."""
+    asked = len(next(iter(stages.values())).answers)
+
+    def cell(name, value):
+        if name not in SHARES or not asked:
+            return value
+        return (value, *interval_of(round(value * asked), asked))
+
+    return [
+        {"score": label} | {stage: cell(name, getattr(scores, name)) for stage, scores in stages.items()}
         for name, label in LABELS.items()
     ]
 
@@ -184,7 +202,7 @@ def encode(text, **options):
     return tokenizer(text, add_special_tokens=False, **options)["input_ids"]
 
 # a question is encoded by itself: a marker such as <|im_end|> that somebody types in it stays ordinary text
-question = "What is the capital of Peru?"
+question = "Your question"
 chat = [{"role": "user", "content": "QUESTION"}]
 text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
 before, after = text.split("QUESTION")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from course_utils.checks.show import show
 from course_utils.data import Example, encode
 from course_utils.evaluation import mean_loss
 from course_utils.lessons.lesson_14.exercises import difference_interval
@@ -109,21 +110,32 @@ class Verdict:
     def title(self) -> str:
         return f"Verdict: {self.word}"
 
+    def show(self) -> None:
+        """A box in the notebook."""
+        show(self.title, f"{self.reason}.", kind=COLOURS[self.word])
 
-def judge_result(references: Sequence[str], before: Scores, after: Scores, answers: Sequence[str]) -> Verdict:
+
+def judge_result(
+    references: Sequence[str], before: Scores, prompted: Scores, after: Scores, answers: Sequence[str]
+) -> Verdict:
     """The verdict on held-out answers by the words that they share with the references.
 
     It is unusable where answers do not end, or where one usual answer of training (`answers`), given to
-    every question, does better. It is better where it beats both that and the base, each by more than
-    chance: the 95% interval of the difference, question by question, is above 0.
+    every question, does better. It is better where it beats that, the base, and the base by prompt alone,
+    each by more than chance: the 95% interval of the difference, question by question, is above 0.
     """
     count = len(references)
-    texts = {"tuned": after.answers, "base": before.answers, "usual": [usual_answer(answers)] * count}
+    texts = {
+        "tuned": after.answers,
+        "base": before.answers,
+        "prompted": prompted.answers,
+        "usual": [usual_answer(answers)] * count,
+    }
     shared = {
         name: torch.tensor([shared_words(*both) for both in zip(said, references, strict=True)])
         for name, said in texts.items()
     }
-    tuned, base, usual = (f"{values.mean():.2f}" for values in shared.values())
+    tuned, base, prompt, usual = (f"{values.mean():.2f}" for values in shared.values())
     of_words = f"words shared with the references of {count} held-out questions (F1): {tuned}"
     if interval(after.ended, count)[1] < ENOUGH:
         ended = round(after.ended * count)
@@ -131,13 +143,16 @@ def judge_result(references: Sequence[str], before: Scores, after: Scores, answe
             UNUSABLE, f"only {ended} of {count} answers end by themselves; a server would not stop"
         )
     ours = shared["tuned"][None]  # one training: [1, questions]
-    gain, lead = (difference_interval(ours, shared[name][None])[1:] for name in ("base", "usual"))
-    if lead[1] < 0:
+    leads = {name: difference_interval(ours, shared[name][None])[1:] for name in texts if name != "tuned"}
+    if leads["usual"][1] < 0:
         return Verdict(UNUSABLE, f"{of_words}; one and the same answer to everything has more, {usual}")
     if count < FEW:
         return Verdict(NO_BETTER, f"{count} held-out questions are too few to tell")
-    why = f"{of_words}; the base has {base}, one and the same answer to everything {usual}"
-    if gain[0] > 0 and lead[0] > 0:
+    why = (
+        f"{of_words}; the base has {base}, by prompt alone {prompt}, one and the same answer to everything "
+        f"{usual}"
+    )
+    if all(low > 0 for low, _ in leads.values()):
         return Verdict(BETTER, why)
     return Verdict(NO_BETTER, f"{why}: chance alone can make such a difference, or it is none")
 

@@ -1,0 +1,146 @@
+"""The base by its prompt alone: an instruction and examples before the question, no training.
+
+What tuning has to beat. The form of the prompt and the number of examples are chosen on training questions.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+
+from course_utils.data import encode
+from course_utils.generation import sample_rows
+from course_utils.lessons.lesson_17.own_data import Conversation, token_counts
+from course_utils.lessons.lesson_17.own_run import Scores, answer_scores, shared_words
+from course_utils.methods.chat import fit_context
+from course_utils.methods.sft import Reply, replies
+
+FORMS = ("chat", "text")
+SHOTS = (0, 8)
+NEXT = "\nQuestion:"  # where a text's answer ends
+TRIED = 16  # questions of training that a prompt is chosen on
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Exchanges that stand before the question, as chat turns or as plain text, and an instruction.
+
+    The instruction is the chat's system line; in a text it stands after the question.
+    """
+
+    form: str
+    shots: list[dict]  # messages, a user's and an assistant's in turn
+    instruction: str = ""
+
+    @property
+    def name(self) -> str:
+        form = "a chat" if self.form == "chat" else "plain text"
+        count = len(self.shots) // 2
+        return (
+            f"{form}, {f'{count} examples' if count else 'no example'}"
+            f"{', with the instruction' if self.instruction else ''}"
+        )
+
+
+def prompt_candidates(rows: Sequence[Conversation], instruction: str, seed: int) -> list[Prompt]:
+    """Both forms, with and without examples (exchanges of the rows), with and without the instruction."""
+    chosen = random.Random(seed).sample(list(rows), min(max(SHOTS), len(rows)))
+    exchanges = [_first_exchange(row.messages) for row in chosen]
+    return [
+        Prompt(form, [message for exchange in exchanges[:count] for message in exchange], words)
+        for form, count, words in product(FORMS, SHOTS, dict.fromkeys(["", instruction]))
+    ]
+
+
+def _first_exchange(messages):
+    """The first user's turn that is answered at once, with the answer."""
+    for turn, answer in pairwise(messages):
+        if (turn["role"], answer["role"]) == ("user", "assistant"):
+            return [turn, answer]
+    raise ValueError("no turn of the user is answered")
+
+
+def as_text(messages: Sequence[dict]) -> str:
+    """The messages as plain text that goes on with an answer."""
+    heads = {"system": "", "user": "Question: ", "assistant": "Answer: "}
+    return "".join(f"{heads[message['role']]}{message['content']}\n" for message in messages) + "Answer:"
+
+
+def answers_by_prompt(
+    model, tokenizer, prompt: Prompt, prompts: Sequence[list[dict]], limit: int, room: int
+) -> list[Reply]:
+    """The base's greedy answers of at most `room` tokens; what is too long loses its first examples."""
+    asked = [_with_shots(prompt, messages) for messages in prompts]
+    if prompt.form == "chat":
+
+        def length(messages):
+            return token_counts(tokenizer, [*messages, {"role": "assistant", "content": ""}])[0]
+
+        fitted = [fit_context(messages, length, limit - room) for messages in asked]
+        asked = [  # an instruction that leaves no room for the question is left out
+            new if length(new) <= limit - room else messages
+            for new, messages in zip(fitted, prompts, strict=True)
+        ]
+        return replies(model, tokenizer, asked, max_new_tokens=room)
+    ids = [encode(tokenizer, as_text(messages))[-(limit - room) :] for messages in asked]
+    new = sample_rows(
+        model,
+        ids,
+        tokenizer.pad_token_id,
+        batch_size=64,
+        seed=0,
+        max_new_tokens=room,
+        temperature=0.0,
+        stop_ids=(tokenizer.eos_token_id,),
+    )
+    return [_text_reply(tokenizer, row) for row in new]
+
+
+def _with_shots(prompt, messages):
+    head = [message for message in messages[:1] if message["role"] == "system"]
+    *turns, question = messages[len(head) :]
+    if prompt.instruction and prompt.form == "chat":
+        head = [{"role": "system", "content": prompt.instruction}]
+    elif prompt.instruction:
+        question = question | {"content": f"{question['content']} {prompt.instruction}"}
+    return [*head, *prompt.shots, *turns, question]
+
+
+def _text_reply(tokenizer, row):
+    """The answer ends where the next question begins, or the text ends."""
+    ends = tokenizer.eos_token_id in row
+    if ends:
+        row = row[: row.index(tokenizer.eos_token_id)]
+    answer, begun, _ = tokenizer.decode(row, skip_special_tokens=True).partition(NEXT)
+    return Reply(answer.strip(), ends or bool(begun))
+
+
+def choose_prompt(
+    model, tokenizer, rows: Sequence[Conversation], questions_of, limit: int, instruction: str = "", seed=0
+) -> tuple[Prompt, list[tuple[str, float]]]:
+    """(the best prompt, [(name, words shared with the references)]), tried on questions of training.
+
+    questions_of(rows): what own_run.to_ask gives. The examples in the prompts are other rows than those
+    that are asked.
+    """
+    drawn = random.Random(seed).sample(list(rows), len(rows))
+    shots = drawn[: min(max(SHOTS), len(drawn) // 2)]
+    prompts, references, _, room = questions_of(drawn[len(shots) :])
+    prompts, references = prompts[:TRIED], references[:TRIED]
+    tried = []
+    for prompt in prompt_candidates(shots, instruction, seed):
+        said = answers_by_prompt(model, tokenizer, prompt, prompts, limit, room)
+        scores = [shared_words(reply.text, right) for reply, right in zip(said, references, strict=True)]
+        tried.append((sum(scores) / len(scores), prompt))
+    best = max(tried, key=lambda pair: pair[0])[1]
+    return best, [(prompt.name, score) for score, prompt in tried]
+
+
+def evaluate_prompt(model, tokenizer, prompt: Prompt, questions, limit: int, base: Scores) -> Scores:
+    """Scores of the base with the prompt. Its weights are the base's, so other text is read as by the base.
+
+    The loss on held-out answers is not measured.
+    """
+    prompts, references, _, room = questions
+    said = answers_by_prompt(model, tokenizer, prompt, prompts, limit, room)
+    return replace(base, loss=None, **answer_scores(said, references))

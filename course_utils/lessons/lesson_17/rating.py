@@ -1,0 +1,117 @@
+"""Blind human rating: a sheet of pairs of answers whose sides say nothing, and what the ratings come to.
+
+The sheet is one HTML page for a browser, by mouse or by keys; it keeps what is rated, and gives a file. Which
+side is whose stands in another file, so that nobody finds it in the page.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_utils.evaluation import normalise
+from course_utils.lessons.lesson_17.own_run import Scores, interval
+from course_utils.templates import templates
+
+PAIRS = 20
+SIDES = ("left", "right")
+RATINGS = (*SIDES, "same")
+SHEET_FILE, KEY_FILE = "rating.html", "rating_key.json"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Pairs {"asked", "left", "right"} in random order, and the tuned model's side of each."""
+
+    pairs: list[dict]
+    tuned: list[str]
+
+    @property
+    def name(self) -> str:
+        """The same for the same pairs: ratings of another sheet are refused by it."""
+        return hashlib.sha256(json.dumps(self.pairs).encode()).hexdigest()[:12]
+
+
+def make_sheet(questions, tuned: Scores, other: Scores, seed: int = 0, count: int = PAIRS) -> Sheet:
+    """Up to `count` questions that the two answer differently, drawn at random, each with a random left side.
+
+    questions: what own_run.to_ask gives.
+    """
+    rng = random.Random(seed)
+    rows = zip(questions[0], tuned.answers, other.answers, strict=True)
+    different = [row for row in rows if normalise(row[1]) != normalise(row[2])]
+    pairs, sides = [], []
+    for prompt, ours, theirs in rng.sample(different, min(count, len(different))):
+        side = rng.choice(SIDES)
+        left, right = (ours, theirs) if side == "left" else (theirs, ours)
+        asked = "\n".join(message["content"] for message in prompt if message["role"] != "system")
+        pairs.append({"asked": asked, "left": left, "right": right})
+        sides.append(side)
+    return Sheet(pairs, sides)
+
+
+def write_sheet(folder: Path, sheet: Sheet, title: str) -> None:
+    """The page, and the key beside it."""
+    page = templates.get_template("rating.html").render(title=title, pairs=sheet.pairs, name=sheet.name)
+    (Path(folder) / SHEET_FILE).write_text(page, encoding="utf-8")
+    key = {"sheet": sheet.name, "tuned": sheet.tuned}
+    (Path(folder) / KEY_FILE).write_text(json.dumps(key) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class RatingCount:
+    """Pairs in which the tuned model's answer was preferred, the other's, and neither's."""
+
+    tuned: int
+    other: int
+    same: int
+
+    @property
+    def share(self) -> tuple[float, float, float]:
+        """(share, low, high): the tuned model's among the pairs with a preference, with its 95% interval."""
+        count = self.tuned + self.other
+        share = self.tuned / count if count else 0.5
+        return share, *(interval(share, count) if count else (0.0, 1.0))
+
+    @property
+    def words(self) -> str:
+        if not self.tuned + self.other:
+            return f"No preference in {self.same} rated pairs."
+        share, low, high = self.share
+        verdict = (
+            "the tuned model is preferred by more than chance"
+            if low > 0.5
+            else "the other one is preferred by more than chance"
+            if high < 0.5
+            else "chance alone can make such a difference"
+        )
+        return (
+            f"The tuned model's answer was preferred in {self.tuned} pairs, the other in {self.other}, "
+            f"neither in {self.same}. Without the last: {share:.0%} ({low:.0%} to {high:.0%}); {verdict}."
+        )
+
+
+def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> RatingCount:
+    """ratings: "left", "right", "same", or None for a pair that was not rated; tuned: its side of each."""
+    if len(ratings) != len(tuned):
+        raise ValueError(f"{len(ratings)} ratings for a sheet of {len(tuned)} pairs")
+    unknown = [rating for rating in ratings if rating is not None and rating not in RATINGS]
+    if unknown:
+        raise ValueError(f"a rating is one of {', '.join(RATINGS)}; got {unknown[0]!r}")
+    rated = [(rating, side) for rating, side in zip(ratings, tuned, strict=True) if rating]
+    same = sum(rating == "same" for rating, _ in rated)
+    ours = sum(rating == side for rating, side in rated)
+    return RatingCount(ours, len(rated) - ours - same, same)
+
+
+def read_ratings(folder: Path, ratings: Path) -> RatingCount:
+    """What the ratings that the sheet of a run gave come to. ValueError where they are of another sheet."""
+    key = json.loads((Path(folder) / KEY_FILE).read_text(encoding="utf-8"))
+    given = json.loads(Path(ratings).read_text(encoding="utf-8"))
+    if not isinstance(given, dict) or not isinstance(given.get("ratings"), list):
+        raise ValueError(f"{Path(ratings).name} is no file that a rating sheet gave")
+    if given.get("sheet") != key["sheet"]:
+        raise ValueError(f"{Path(ratings).name} was given by another sheet than {Path(folder).name}'s")
+    return count_ratings(given["ratings"], key["tuned"])
