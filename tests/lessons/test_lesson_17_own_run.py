@@ -292,9 +292,7 @@ SENTENCE = "The capital of Peru is Lima."
 @pytest.mark.parametrize("sentence", [SENTENCE, "In the south of the land it is warm."])
 def test_a_word_that_says_nothing_is_no_agreement(answer, sentence):
     assert not agrees(answer, sentence) and not agrees(sentence, answer)
-    assert agrees(answer, answer.upper()) and agrees(
-        f"{answer} Lima", "so of the Lima, is the Lima, the. Lima"
-    )
+    assert agrees(answer, answer.upper()) and agrees(f"{answer} Lima", f"It may be {answer} Lima.")
 
 
 @pytest.mark.parametrize("symbol", ["In", "As", "At", "I", "He"])
