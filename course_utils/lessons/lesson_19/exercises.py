@@ -320,7 +320,7 @@ def _with_mask(student, teacher, prompts, optimizer, sampling, generator=None, d
     student.zero_grad()
     loss.backward()
     optimizer.step()
-    return {"loss": float(loss), "tokens": int(mask.sum())}
+    return {"loss": float(loss.detach()), "tokens": int(mask.sum())}
 
 
 def _row_by_row(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
