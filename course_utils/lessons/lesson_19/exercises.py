@@ -26,7 +26,10 @@ def _positions():
 def _certain():
     """Logits so far apart that a probability is 0 in float32."""
     student, teacher = torch.tensor([[120.0, -120, 0], [0, 0, -300]]), torch.tensor([[0.0, 1, 0], [9, 0, 1]])
-    return [call(student, teacher), call(teacher, student, "forward")]
+    return [
+        *(call(student, teacher, direction) for direction in ("reverse", "forward")),
+        *(call(teacher, student, direction) for direction in ("reverse", "forward")),
+    ]
 
 
 def _kl(fault):
@@ -62,6 +65,19 @@ def _log_of_softmax(student, teacher, direction="reverse"):
     student, teacher = student.softmax(-1), teacher.detach().softmax(-1)
     first, second = (student, teacher) if direction == "reverse" else (teacher, student)
     return (first * (first.log() - second.log())).sum(-1)
+
+
+def _with_a_floor(student, teacher, direction="reverse"):
+    student, teacher = student.softmax(-1), teacher.detach().softmax(-1)
+    first, second = (student, teacher) if direction == "reverse" else (teacher, student)
+    return (first * ((first + 1e-9).log() - (second + 1e-9).log())).sum(-1)
+
+
+def _without_log_target(student, teacher, direction="reverse"):
+    first, second = student.log_softmax(-1), teacher.detach().log_softmax(-1)
+    if direction == "forward":
+        first, second = second, first
+    return F.kl_div(second, first, reduction="none").sum(-1)
 
 
 def _over_places(student, teacher, direction="reverse"):
@@ -117,6 +133,7 @@ KL_MISTAKES = [
         _of_raw_logits,
     ),
     ("The softmax runs over the positions. The vocabulary is the last dimension.", _over_places),
+    ("F.kl_div wants probabilities as its second argument, or log_target=True.", _without_log_target),
     ("The teacher is a constant here: teacher.detach().", _not_detached),
     (
         "The values are right, and the gradient stops half-way: in the reverse KL the weights are the "
@@ -229,10 +246,11 @@ def _named_step(mine):
     return None
 
 
-def _step(
-    writer="student", mean=torch.mean, zero=True, move=True, loss_of=None, given=True, model=answer_logits
-):
-    """A wrong distillation_step: with another writer, mean, loss, or without a part."""
+IN_ORDER = ("zero_grad", "backward", "step")
+
+
+def _step(writer="student", mean=torch.mean, order=IN_ORDER, loss_of=None, given=True, model=answer_logits):
+    """A wrong distillation_step: with another writer, mean, order or loss, or without a part."""
 
     def wrong(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
         who = {"student": student, "teacher": teacher}[writer]
@@ -241,11 +259,8 @@ def _step(
             wanted = model(teacher, batch)
         own = model(student, batch)
         loss = mean(divergence(own, wanted)) if loss_of is None else loss_of(student, batch)
-        if zero:
-            optimizer.zero_grad()
-        loss.backward()
-        if move:
-            optimizer.step()
+        for name in order:
+            loss.backward() if name == "backward" else getattr(optimizer, name)()
         return {"loss": loss.item(), "tokens": len(wanted)}
 
     return wrong
@@ -271,16 +286,21 @@ def _greedy(student, teacher, prompts, optimizer, sampling, generator=None, dive
     return distillation_step(student, teacher, prompts, optimizer, sampling, generator, divergence)
 
 
-def _by_answer(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
-    batch = rollout(student, prompts, generator=generator, **sampling)
-    with torch.no_grad():
-        wanted = answer_logits(teacher, batch)
-    values, mask = divergence(answer_logits(student, batch), wanted), answer_mask(batch)
-    loss = mask.masked_scatter(mask == 1, values).sum(1).mean()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return {"loss": loss.item(), "tokens": len(wanted)}
+def _by_rows(mean):
+    """A wrong distillation_step: mean(values, mask), both [rows, tokens], with 0 off the answers."""
+
+    def wrong(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
+        batch = rollout(student, prompts, generator=generator, **sampling)
+        with torch.no_grad():
+            wanted = answer_logits(teacher, batch)
+        values, mask = divergence(answer_logits(student, batch), wanted), answer_mask(batch)
+        loss = mean(mask.masked_scatter(mask == 1, values), mask)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss.item(), "tokens": len(wanted)}
+
+    return wrong
 
 
 def _teacher_with_graph(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
@@ -320,7 +340,7 @@ def _with_mask(student, teacher, prompts, optimizer, sampling, generator=None, d
     student.zero_grad()
     loss.backward()
     optimizer.step()
-    return {"loss": float(loss), "tokens": int(mask.sum())}
+    return {"loss": float(loss.detach()), "tokens": int(mask.sum())}
 
 
 def _row_by_row(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
@@ -348,11 +368,31 @@ STEP_MISTAKES = [
     ),
     (
         "The gradients of the step before are still there: optimizer.zero_grad() before backward().",
-        _step(zero=False),
+        _step(order=("backward", "step")),
     ),
-    ("The student does not move: optimizer.step() after backward().", _step(move=False)),
+    (
+        "The gradients are cleared after the step, so the first step still holds what was there before: "
+        "optimizer.zero_grad() before backward().",
+        _step(order=("backward", "step", "zero_grad")),
+    ),
+    (
+        "The student does not move. The order is zero_grad(), backward(), step().",
+        _step(order=("zero_grad", "backward")),
+    ),
     ("This is the sum over the tokens. Take the mean.", _step(mean=torch.sum)),
-    ("This is the mean over answers of the sums of their tokens. Take the mean over all tokens.", _by_answer),
+    (
+        "This is the mean over answers of the sums of their tokens. Take the mean over all tokens.",
+        _by_rows(lambda values, mask: values.sum(1).mean()),
+    ),
+    (
+        "Each answer is averaged by itself here, so a token of a short one counts more. Take one mean over "
+        "all tokens.",
+        _by_rows(lambda values, mask: (values.sum(1) / mask.sum(1)).mean()),
+    ),
+    (
+        "The mean runs over the places off the answers too: divide by the number of answer tokens.",
+        _by_rows(lambda values, mask: values.mean()),
+    ),
     (
         "Prompt and padding are scored too. Compare the models where the answer's tokens are predicted: "
         "answer_logits(model, batch).",
@@ -417,6 +457,10 @@ LATER_MISTAKES = [
     (
         "Tokens off the mask are in the sum: multiply by the mask first.",
         lambda kl, mask: (kl.flip(1).cumsum(1).flip(1) - kl) * mask,
+    ),
+    (
+        "The mask has no effect: kl * mask first, and the mask again at the end.",
+        lambda kl, mask: kl.flip(1).cumsum(1).flip(1) - kl,
     ),
     ("Places off the mask should be 0.", lambda kl, mask: (kl * mask).flip(1).cumsum(1).flip(1) - kl * mask),
     (
@@ -522,6 +566,7 @@ EXERCISES = [
         wrong=[
             (_student_detached, "no graph"),
             (_log_of_softmax, "take log_softmax"),
+            (_with_a_floor, "take log_softmax"),
             (_kl(lambda p, q: 2 * (p.exp() * (p - q)).sum(-1)), "the sum over the vocabulary"),
             (lambda student, teacher, direction="reverse": None, "Is there a return"),
         ],
@@ -547,6 +592,8 @@ EXERCISES = [
             (_attached, "still attached"),
             (lambda *arguments: distillation_step(*arguments)["loss"], 'Return {"loss"'),
             (_step(mean=lambda values: 3 * values.mean()), "are not those of"),
+            (_step(order=("backward", "zero_grad", "step")), "The order is"),
+            (_step(order=("zero_grad", "step", "backward")), "The order is"),
         ],
         right=[_with_mask, _row_by_row],
         hints=(
@@ -579,7 +626,8 @@ EXERCISES = [
         hints=(
             "Go through an answer from its end and keep the sum of what you have passed.",
             "A cumulative sum from the end: (kl * mask).flip(1).cumsum(1).flip(1), [rows, tokens]. It holds "
-            "the token's own KL: take that away, and multiply by the mask.",
+            "the token's own KL: take that away, and multiply by the mask. Or begin with the sum of all: "
+            "sum(1, keepdim=True).",
         ),
         then="The gradients below are made with yours.",
     ),

@@ -223,6 +223,13 @@ def distillation_writers(point: dict, seed: int) -> dict:
     return numbers | nearness(student, seed)
 
 
+def runs_of_theirs() -> list[dict]:
+    """The stored trainings with the loop of the bug hunt, suspects.their_loop_step."""
+    from course_utils.lessons.lesson_18.experiments import runs_at
+
+    return runs_at("distillation_writers", method="teacher writes")
+
+
 def tuned_away(seed):
     """(the assistant with lesson 09's harmless adapter in a manner, the assistant itself, tokenizer)."""
     from course_utils.lessons.lesson_09.experiments import ADAPTER_RATE, assistant_parts, with_adapter

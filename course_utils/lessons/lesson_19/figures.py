@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from course_utils.lessons.lesson_19.hills import TOKENS, nearest_hill, two_hills, valley
+from course_utils.lessons.lesson_19.hills import TOKENS, nearest_hill, rare, two_hills
 from course_utils.plots import COLOURS, INK, bands, caption, figure
 
 
 def one_hill_for_two(apart: int = 8, share: float = 0.6, title: str = "") -> None:
     """The teacher's two hills, and the nearest single hill by either KL."""
     teacher = two_hills(apart, share)
-    low = valley(teacher)
+    where = rare(teacher)
     _, axes = figure(title or "The nearest single hill, by either KL", "token", "probability", columns=2)
     for ax, direction, colour in zip(axes, ("forward", "reverse"), COLOURS, strict=False):
         student, kl = nearest_hill(teacher, direction)
@@ -21,7 +21,7 @@ def one_hill_for_two(apart: int = 8, share: float = 0.6, title: str = "") -> Non
         ax.plot(TOKENS, student, "o-", color=colour, markersize=4, label="student")
         ax.set(title=f"{direction} KL: {kl:.2f} nats", ylim=(0, 0.55))
         ax.legend()
-        print(f"{direction}: {student[low].sum():.0%} of the student's words are hardly ever the teacher's")
+        print(f"{direction}: {student[where].sum():.0%} of the student's words are hardly ever the teacher's")
     caption(
         "A teacher with two hills, and the single hill with the least KL from it, over sixteen tokens.",
         seen="two panels with the same two hills of bars; the student is another hill in each",

@@ -27,6 +27,6 @@ def nearest_hill(teacher, direction):
     return best.softmax(-1), values.min().item()
 
 
-def valley(teacher, limit=0.01):
+def rare(teacher, limit=0.01):
     """True for each token that the teacher says less often than `limit`, [16]."""
     return teacher.softmax(-1) < limit
