@@ -28,6 +28,12 @@ def content_words(text: str) -> list[str]:
     return [word for word in query_words(text) if word not in FUNCTION_WORDS]
 
 
+def letter_pieces(words: Sequence[str], size: int = 4) -> list[str]:
+    """All runs of `size` letters in each word, its two ends marked: "#sea", "sea#"."""
+    marked = [f"#{word}#" for word in words]
+    return [word[start : start + size] for word in marked for start in range(max(1, len(word) - size + 1))]
+
+
 def bm25_scores(query, documents, k1=1.5, b=0.75):
     """BM25 of a query, a list of words, with each document, a list of words: a list of numbers.
 

@@ -11,7 +11,14 @@ from helpers import draws_of, feed, tiny_model, tiny_tokenizer
 from course_utils.chatml import add_chat_tokens
 from course_utils.data import IGNORE, load_conversations, load_facts
 from course_utils.lessons.lesson_15 import drills, experiments, knowledge, libraries, suspects
-from course_utils.methods.retrieval import Index, bm25_scores, content_words, contrastive_loss, query_words
+from course_utils.methods.retrieval import (
+    Index,
+    bm25_scores,
+    content_words,
+    contrastive_loss,
+    letter_pieces,
+    query_words,
+)
 from course_utils.models import load_model
 
 
@@ -27,6 +34,12 @@ def test_the_third_wording_shares_no_content_word_with_any_document(seed):
             words = set(content_words(template.format(**libraries.derived(fact.subject))))
             for sentence in knowledge.statements(fact, "both directions"):
                 assert not words & set(query_words(knowledge.entry(fact, sentence)))
+
+
+def test_each_name_of_a_library_stands_in_one_document():
+    for seed in range(5):
+        names = [fact.subject for fact in libraries.shelf(seed) if fact.relation in libraries.NO_SHARED_WORD]
+        assert len(set(names)) == len(names)
 
 
 def test_wordings_of_the_test_are_not_those_of_training():
@@ -89,6 +102,15 @@ def test_recalls_by_definition():
         own = [documents[facts.index(fact)] for fact in asked]
         assert found[wording]["words"] == [a == b for a, b in zip(best, own, strict=True)]
     assert not any(found[libraries.WORDINGS[2]]["words"])
+    pieces = [letter_pieces(query_words(text)) for text in documents]
+    for wording in libraries.WORDINGS:
+        scored = [
+            bm25_scores(letter_pieces(content_words(libraries.asked_in(wording, fact))), pieces)
+            for fact in asked
+        ]
+        own = [facts.index(fact) for fact in asked]
+        best = [scores.index(max(scores)) for scores in scored]
+        assert found[wording]["letters"] == [a == b for a, b in zip(best, own, strict=True)]
     assert {len(marks) for each in found.values() for marks in each.values()} == {len(asked)}
 
 

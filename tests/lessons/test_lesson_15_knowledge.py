@@ -1,7 +1,7 @@
 import pytest
 from helpers import tiny_tokenizer
 
-from course_utils.data import load_facts
+from course_utils.data import Fact, load_facts
 from course_utils.evaluation import exact_match, question_text
 from course_utils.lessons.lesson_15 import knowledge
 
@@ -62,6 +62,17 @@ def test_a_probe_is_the_beginning_of_a_sentence():
 def test_a_completion_begins_with_the_name(text, good, monkeypatch):
     monkeypatch.setattr(knowledge, "generate", lambda model, tokenizer, prompts, **options: [text])
     assert knowledge.completes(None, None, knowledge.probes(INVENTED[:1], "new")) == [good]
+
+
+def test_a_name_of_the_same_relation_is_a_guess(monkeypatch):
+    facts = [
+        Fact("capital", "Zorvania", "Keldrith", ""),
+        Fact("capital", "the Republic of Bod", "Tavask", ""),
+        Fact("young", "a grupkin", "morlop", ""),
+    ]
+    texts = [" Republic of Bod.", " Zorvanian", " Zorvania"]
+    monkeypatch.setattr(knowledge, "generate", lambda model, tokenizer, prompts, **options: texts)
+    assert knowledge.names_a_subject(None, None, facts) == [True, False, False]
 
 
 def test_questions_are_answered_by_their_completion():

@@ -13,6 +13,7 @@ from course_utils.methods.retrieval import (
     content_words,
     contrastive_loss,
     fuse,
+    letter_pieces,
     query_words,
     text_vectors,
 )
@@ -110,6 +111,11 @@ def test_words_are_lower_case_and_without_punctuation():
 def test_an_index_of_nothing_is_refused(documents):
     with pytest.raises(ValueError, match="no word"):
         Index(documents)
+
+
+def test_pieces_are_runs_of_letters_with_marked_ends():
+    assert letter_pieces(["Bodia", "a"]) == ["#Bod", "Bodi", "odia", "dia#", "#a#"]
+    assert letter_pieces(["sea"], 3) == ["#se", "sea", "ea#"]
 
 
 def test_the_contrastive_loss_is_that_of_its_definition():

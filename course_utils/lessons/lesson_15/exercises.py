@@ -7,7 +7,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from math import inf, log
+from math import inf, log, log10
 
 import numpy as np
 import torch
@@ -156,6 +156,7 @@ BM25_INPUTS = [
     call(["sea"], _DOCUMENTS, 0.5, 0.2),
     call(["be", "wasp"], _MORE, k1=3.0, b=1.0),
     call(["be", "a"], _MORE, b=0.0),
+    (["sea", "sea", "ship"], _DOCUMENTS),
 ]
 
 
@@ -176,17 +177,21 @@ def _right_part(times, length, k1, b):
     return times / (times + k1 * (1 - b + b * length))
 
 
-def _bm25(part=_right_part, rarity=_right_rarity):
-    """A wrong bm25_scores: with another part(times, relative length, k1, b) or rarity(documents, word)."""
+def _bm25(part=_right_part, rarity=_right_rarity, size=len, times=list.count):
+    """A wrong bm25_scores: another part(times, relative length, k1, b), rarity(documents, word), ..."""
 
     def scores(query, documents, k1=1.5, b=0.75):
-        mean = sum(map(len, documents)) / len(documents)
+        mean = sum(map(size, documents)) / len(documents)
         return [
-            sum(rarity(documents, word) * part(each.count(word), len(each) / mean, k1, b) for word in query)
+            sum(rarity(documents, word) * part(times(each, word), size(each) / mean, k1, b) for word in query)
             for each in documents
         ]
 
     return scores
+
+
+def _without_repeats(query, documents, k1=1.5, b=0.75):
+    return bm25_scores(sorted(set(query)), documents, k1, b)
 
 
 def _counted(documents, word):
@@ -270,6 +275,19 @@ BM25_MISTAKES = [
         "b and 1 - b have changed places: b is the weight of the length.",
         _bm25(lambda times, length, k1, b: _right_part(times, length, k1, 1 - b)),
     ),
+    ("A word that stands twice in the query counts twice: make no set of it.", _without_repeats),
+    (
+        "Take the natural logarithm, ln: math.log.",
+        _bm25(rarity=lambda documents, word: log10(1 + _odds(documents, word))),
+    ),
+    (
+        "|d| counts all words of the document, those that stand there again as well.",
+        _bm25(size=lambda document: len(set(document))),
+    ),
+    (
+        "t counts the word in the document. Do not divide it by the length, which enters below the line.",
+        _bm25(times=lambda document, word: document.count(word) / len(document)),
+    ),
     ("k1 and b do not enter as they should: your numbers stand in their places.", _own_numbers),
     (
         "The scores are divided by their sum. Leave them as they are: a threshold compares questions.",
@@ -342,6 +360,7 @@ def _split_with_torch(chains, seed):
 _PERU = Fact("capital", "Peru", "Lima", "held_out")
 _CHAD = Fact("capital", "Chad", "N'Djamena", "held_out")
 _HARE = Fact("young", "a hare", "leveret", "held_out")
+_MONA = Fact("capital", "Mona", "St. Orly", "held_out")
 
 
 def _chat(*texts):
@@ -361,12 +380,17 @@ _REPLAY = [
     _chat("Peruvian food?", "Limabeans"),
     _chat("Is it in Chad?", "Yes.", "What is?", "n'djamena"),
     _chat("Hello.", "Peru, Lima"),
+    _chat("Name Peru's capital, and the young of a hare.", "Lima, and leveret"),
+    _chat("What animals live in Peru?", "I know no leveret there."),
+    _chat("What is the capital of Mona?", "St. Orly"),
+    _chat("Is Sto Orly in Mona?", "No."),
 ]
 LEAK_INPUTS = [
     (_REPLAY, [_PERU]),
     (_REPLAY, [_PERU, _HARE]),
     (_REPLAY[3:], [_PERU, _CHAD, _HARE]),
     (_REPLAY, [_CHAD]),
+    (_REPLAY[9:], [_MONA]),
     (_REPLAY[:0], [_PERU]),
     (_REPLAY[6:], []),
 ]
@@ -391,6 +415,32 @@ def _leaks_by(told, text_of=_all_of):
 
 def _both_stand(fact, text):
     return _stands(bare(fact.subject), text) and _stands(fact.object, text)
+
+
+def _listed_for_each_fact(conversations, facts):
+    return [
+        place
+        for place, messages in enumerate(conversations)
+        for fact in facts
+        if _both_stand(fact, _all_of(messages))
+    ]
+
+
+def _of_any_facts(conversations, facts):
+    return [
+        place
+        for place, text in enumerate(map(_all_of, conversations))
+        if any(_stands(bare(fact.subject), text) for fact in facts)
+        and any(_stands(fact.object, text) for fact in facts)
+    ]
+
+
+def _in_one_message(conversations, facts):
+    return [
+        place
+        for place, messages in enumerate(conversations)
+        if any(_both_stand(fact, message["content"]) for fact in facts for message in messages)
+    ]
 
 
 def _by_sets(conversations, facts):
@@ -470,6 +520,34 @@ LEAK_MISTAKES = [
         "The subject is looked for with its article. A baby hare is a hare too: take bare(fact.subject).",
         _leaks_by(lambda fact, text: _stands(fact.subject, text) and _stands(fact.object, text)),
     ),
+    ("A conversation that leaks two facts is in your list twice. List it once.", _listed_for_each_fact),
+    (
+        "The subject of one fact stands there and the object of another. Both must be of the same fact.",
+        _of_any_facts,
+    ),
+    (
+        "You ask for both in one message. The subject mostly stands in the question, and the object in the "
+        "answer: join the messages.",
+        _in_one_message,
+    ),
+    (
+        "You look at the first two messages. A conversation can be longer.",
+        _leaks_by(_both_stand, lambda messages: _all_of(messages[:2])),
+    ),
+    (
+        "split() leaves commas and full stops on the words, and cuts names of two words. Use re.search.",
+        _leaks_by(
+            lambda fact, text: {bare(fact.subject).lower(), fact.object.lower()} <= set(text.lower().split())
+        ),
+    ),
+    (
+        "A full stop in a name stands for any letter in your pattern: use re.escape(words).",
+        _leaks_by(
+            lambda fact, text: all(
+                re.search(rf"(?<!\w){part}(?!\w)", text, re.I) for part in (bare(fact.subject), fact.object)
+            )
+        ),
+    ),
     (
         "Return the places that leak, not those that may stay.",
         lambda conversations, facts: [
@@ -481,6 +559,12 @@ LEAK_MISTAKES = [
 
 def _vectors(*sizes):
     return lambda: [(torch.randn(rows, width), torch.randn(rows, width)) for rows, width in sizes]
+
+
+def _near_pairs(temperature):
+    """Passages beside their questions: cosines near 1."""
+    questions = torch.randn(3, 4)
+    return call(questions, questions + 0.1 * torch.randn(3, 4), temperature)
 
 
 def _cosines(questions, passages):
@@ -498,6 +582,17 @@ def _by_a_loop(questions, passages, temperature=0.05):
         scores = F.cosine_similarity(question[None], passages) / temperature
         losses.append(scores.logsumexp(0) - scores[row])
     return torch.stack(losses).mean()
+
+
+def _against_the_others(questions, passages, temperature=0.05):
+    scores = _cosines(questions, passages) / temperature
+    others = scores.masked_fill(torch.eye(len(scores), dtype=torch.bool), -inf)
+    return (others.logsumexp(1) - scores.diagonal()).mean()
+
+
+def _by_exp(questions, passages, temperature=0.05):
+    weights = torch.exp(_cosines(questions, passages) / temperature)
+    return -torch.log(weights.diagonal() / weights.sum(1)).mean()
 
 
 CONTRASTIVE_MISTAKES = [
@@ -538,6 +633,26 @@ CONTRASTIVE_MISTAKES = [
         lambda q, p, temperature=0.05: -contrastive_loss(q, p, temperature),
     ),
     (
+        "Each row has a length of its own, and you divide by that of the whole matrix: norm(dim=1, "
+        "keepdim=True).",
+        lambda q, p, temperature=0.05: F.cross_entropy(
+            (q / q.norm()) @ (p / p.norm()).T / temperature, torch.arange(len(q))
+        ),
+    ),
+    (
+        "You normalise the columns. Each row is a vector: dim=1.",
+        lambda q, p, temperature=0.05: F.cross_entropy(
+            F.normalize(q, dim=0) @ F.normalize(p, dim=0).T / temperature, torch.arange(len(q))
+        ),
+    ),
+    ("The own passage stands below the line as well: j runs over all passages.", _against_the_others),
+    (
+        "cross_entropy takes the softmax itself: give it the scores.",
+        lambda q, p, temperature=0.05: F.cross_entropy(
+            (_cosines(q, p) / temperature).softmax(-1), torch.arange(len(q))
+        ),
+    ),
+    (
         "The passages get no gradient: they were detached, and both sides should learn.",
         lambda q, p, temperature=0.05: contrastive_loss(q, p.detach(), temperature),
     ),
@@ -568,6 +683,10 @@ def _right_decisions(scores, answers, threshold):
 def _candidates(scores):
     ordered = sorted(set(scores))
     return [-inf, *((a + b) / 2 for a, b in itertools.pairwise(ordered)), inf]
+
+
+def _with_outer_numbers(scores):
+    return [min(scores) - 1, *_candidates(scores)[1:-1], max(scores) + 1]
 
 
 def _best_of(key=_right_decisions, candidates=_candidates, order=1):
@@ -637,6 +756,10 @@ THRESHOLD_MISTAKES = [
     (
         "Always showing is not among your candidates. Where all passages answer, the threshold is -inf.",
         _best_of(candidates=lambda scores: _candidates(scores)[1:]),
+    ),
+    (
+        "Your outer candidates are numbers. What holds for any new score is -inf and inf.",
+        _best_of(candidates=_with_outer_numbers),
     ),
     (
         "You count the passages that answer and are shown. A useless passage that is not shown is a right "
@@ -756,8 +879,8 @@ EXERCISES = [
             gradient=("questions", "passages"),
             extremes=[
                 (
-                    "With long vectors the loss goes wrong.",
-                    lambda: [(1e3 * torch.randn(3, 4), torch.randn(3, 4))],
+                    "With a small temperature exp overflows: use log_softmax or cross_entropy.",
+                    lambda: [_near_pairs(0.005)],
                 )
             ],
         ),
@@ -773,6 +896,7 @@ EXERCISES = [
                 lambda questions, passages, temperature=0.05: _cosines(questions, passages) / temperature,
                 "should be one number",
             ),
+            (_by_exp, "exp overflows"),
         ],
         right=[_by_log_softmax, _by_a_loop],
         then="The embedding below trains on it.",

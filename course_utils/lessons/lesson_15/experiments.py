@@ -21,30 +21,36 @@ def facts_of(seed: int):
 
 
 def knows(model, tokenizer, facts) -> dict:
-    """Shares of facts completed (the sentence read, a new one, backwards) and answered in both kinds."""
+    """Shares of facts completed (the sentence read, a new one, backwards) and answered in both kinds.
+
+    named: backwards, the completion begins with some subject of the relation, the right one or not.
+    """
     from course_utils.lessons.lesson_15.drills import outcomes, share
-    from course_utils.lessons.lesson_15.knowledge import completes, probes, questions_about
+    from course_utils.lessons.lesson_15.knowledge import completes, names_a_subject, probes, questions_about
 
     found = {
         which: share(completes(model, tokenizer, probes(facts, which)))
         for which in ("trained on", "new", "backwards")
     }
+    found["named"] = share(names_a_subject(model, tokenizer, facts))
     for kind in ("short", "sentence"):
         found[kind] = share(outcomes(model, tokenizer, questions_about(facts, kind, new_words=True))[0])
     return found
 
 
 @sweep(
-    "statement_ways", points=[{"way": way} for way in ("one sentence", "many sentences", "both directions")]
+    "statement_ways",
+    points=[{"way": way} for way in ("none", "one sentence", "many sentences", "both directions")],
 )
 def statement_ways(point: dict, seed: int) -> dict:
-    """Invented facts read 40 times as sentences. Shares as `knows` gives them; elsewhere; strangers."""
+    """Invented facts read 40 times as sentences, or never (none). As `knows` has it; elsewhere; strangers."""
     from course_utils.lessons.lesson_15.drills import outcomes, read_facts, share
     from course_utils.lessons.lesson_15.knowledge import questions_about
 
     assistant, tokenizer = assistant_parts()
     model, facts = copy.deepcopy(assistant), facts_of(seed)
-    read_facts(model, tokenizer, facts["invented"], point["way"], rounds=ROUNDS, seed=seed)
+    if point["way"] != "none":
+        read_facts(model, tokenizer, facts["invented"], point["way"], rounds=ROUNDS, seed=seed)
     right, _ = outcomes(model, tokenizer, questions_about(facts["elsewhere"]))
     _, refused = outcomes(model, tokenizer, questions_about(facts["strangers"]))
     found = knows(model, tokenizer, facts["invented"])
@@ -172,9 +178,9 @@ def teaching(point: dict, seed: int) -> dict:
 HOP_STEPS = 40
 
 
-@sweep("two_hops", points=[{"answers": answers} for answers in ("direct", "step by step")])
+@sweep("two_hops", points=[{"answers": answers} for answers in ("not tuned", "direct", "step by step")])
 def two_hops(point: dict, seed: int) -> dict:
-    """Questions that join two facts, tuned on half of the countries: shares answered rightly.
+    """Questions that join two facts, tuned on half of the countries or not at all: shares answered rightly.
 
     learned: of the questions tuned on; new: of those about other countries; frequent: of the latter, what the
     most frequent answer of each relation would get. The split differs with the seed.
@@ -191,8 +197,9 @@ def two_hops(point: dict, seed: int) -> dict:
     start, tokenizer = assistant_parts()
     model = copy.deepcopy(start)
     train, test = split_by_country(chains(("capital", "currency")), seed)
-    pairs = hop_pairs(train, point["answers"] == "step by step")
-    instruction_tune(model, tokenizer, pairs, steps=HOP_STEPS, lr=3e-4, seed=seed, label=point["answers"])
+    if point["answers"] != "not tuned":
+        pairs = hop_pairs(train, point["answers"] == "step by step")
+        instruction_tune(model, tokenizer, pairs, steps=HOP_STEPS, lr=3e-4, seed=seed, label=point["answers"])
     found = {"learned": chain_answers(model, tokenizer, train), "new": chain_answers(model, tokenizer, test)}
     return {name: sum(right) / len(right) for name, right in found.items()} | {
         "frequent": by_frequency(train, test)
@@ -204,7 +211,7 @@ EMBED_STEPS, EMBED_RATE = 40, 1e-3
 
 @sweep("retrievers", points=[{"steps": 0}, {"steps": EMBED_STEPS}])
 def retrievers(point: dict, seed: int) -> dict:
-    """Share of questions whose passage is the best, in three wordings: words_N, dense_N, both_N, N from 0.
+    """Share of questions whose passage is the best, in three wordings: words_N, letters_N, dense_N, both_N.
 
     The library holds bare sentences; the embedding is that of the base model, or trained for so many steps.
     """
@@ -226,15 +233,15 @@ def retrievers(point: dict, seed: int) -> dict:
 
 
 READ_STEPS, READ_RATE = 60, 3e-3
-POLICIES = ("nothing shown", "always shown", "shown above the threshold")
 
 
 @sweep("distractors", points=[{"trained": "no"}, {"trained": "fitting passages"}, {"trained": "distractors"}])
 def distractors(point: dict, seed: int) -> dict:
     """The assistant with an adapter trained on questions with passages: all fit, or a third does.
 
-    KIND_N for the policies in order: invented and elsewhere, shares given; strangers, share refused. Half of
-    the questions ask for the name (KIND_short_N), the other half for a sentence (KIND_sentence_N).
+    KIND_N for the policies of `by_policy` in order: invented and elsewhere, shares given; strangers, share
+    refused. Half of the questions ask for the name (KIND_short_N), the other half for a sentence
+    (KIND_sentence_N).
     """
     from course_utils.lessons.lesson_15 import drills, libraries
     from course_utils.methods.sft import instruction_tune

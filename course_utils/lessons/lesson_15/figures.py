@@ -8,7 +8,7 @@ from statistics import mean
 
 from matplotlib.axes import Axes
 
-from course_utils.plots import COLOURS, figure
+from course_utils.plots import COLOURS, INK, figure
 
 
 def share_interval(marks: Sequence[bool]) -> tuple[float, float, float]:
@@ -30,8 +30,12 @@ def grouped(
     title: str,
     xlabel: str,
     ax: Axes | None = None,
+    level: tuple[str, Mapping[str, float]] = ("", {}),
 ) -> None:
-    """Dots with intervals in groups, the first on top: {group: {series: (value, low, high)}}, in per cent."""
+    """Dots with intervals in groups, the first on top: {group: {series: (value, low, high)}}, in per cent.
+
+    level: (label, {group: value}), a dotted line across those groups.
+    """
     ax = ax or figure(title, xlabel, "")[1]
     series = list(next(iter(values.values())))
     for number, (name, colour) in enumerate(zip(series, COLOURS, strict=False)):
@@ -47,8 +51,13 @@ def grouped(
                 color=colour,
                 label=name if group == 0 else None,
             )
+    for number, (group, value) in enumerate(level[1].items()):
+        place, label = list(values).index(group), level[0] if number == 0 else None
+        ax.plot([100 * value] * 2, [place - 0.45, place + 0.45], ":", color=INK, label=label)
     ax.set_yticks(range(len(values)), list(values))
     ax.set(xlim=(-3, 103), ylim=(len(values) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
     if not ax.figure.legends:  # one for all the axes
-        ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(series))
+        ax.figure.legend(
+            *ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(series) + bool(level[1])
+        )

@@ -69,12 +69,28 @@ def probes(facts: Sequence[Fact], which: str) -> list[Probe]:
     return made
 
 
+def continuations(model, tokenizer, asked: Sequence[Probe]) -> list[str]:
+    """The model's greedy continuation of each probe."""
+    return generate(model, tokenizer, [probe.prompt for probe in asked], max_new_tokens=12, batch_size=128)
+
+
+def begins_with(text: str, name: str) -> bool:
+    """Whether a continuation begins with the name, as whole words, an article before it or not."""
+    return re.match(rf'\s*"?((the|an?) )?{re.escape(name)}(?!\w)', text, re.I) is not None
+
+
 def completes(model, tokenizer, asked: Sequence[Probe]) -> list[bool]:
-    """Whether the model's greedy continuation of each probe begins with the name, as whole words."""
-    texts = generate(model, tokenizer, [probe.prompt for probe in asked], max_new_tokens=12, batch_size=128)
+    """Whether each continuation begins with the name that is wanted."""
+    texts = continuations(model, tokenizer, asked)
+    return [begins_with(text, probe.wanted) for probe, text in zip(asked, texts, strict=True)]
+
+
+def names_a_subject(model, tokenizer, facts: Sequence[Fact]) -> list[bool]:
+    """Whether each fact, asked backwards, is completed with any of the facts' subjects of its relation."""
+    texts = continuations(model, tokenizer, probes(facts, "backwards"))
     return [
-        re.match(rf'\s*"?((the|an?) )?{re.escape(probe.wanted)}(?!\w)', text, re.I) is not None
-        for probe, text in zip(asked, texts, strict=True)
+        any(begins_with(text, bare(other.subject)) for other in facts if other.relation == fact.relation)
+        for fact, text in zip(facts, texts, strict=True)
     ]
 
 

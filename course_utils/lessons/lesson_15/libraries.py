@@ -11,7 +11,10 @@ from course_utils.methods.retrieval import (
     ask_with_passage,
     bm25_scores,
     choose_threshold,
+    content_words,
     fuse,
+    letter_pieces,
+    query_words,
     text_vectors,
 )
 from course_utils.world.passages import NAMING
@@ -80,22 +83,25 @@ def best_of(scores: Sequence[float]) -> int | None:
 
 
 def recalls(model, tokenizer, seed: int, score=bm25_scores) -> dict[str, dict[str, list[bool]]]:
-    """{wording: {"words", "dense", "both": for each question whether its passage is the best}}
+    """{wording: {"words", "letters", "dense", "both": for each question whether its passage is the best}}
 
-    The library holds bare sentences. dense: by the model's embeddings; both: the ranks of the two fused.
+    The library holds bare sentences. letters: the score over pieces of words; dense: by the model's
+    embeddings; both: the ranks of words and dense fused.
     """
     facts = shelf(seed)
     documents = write_down(facts, seed, headings=False)
     index, vectors, found = Index(documents, score), text_vectors(model, tokenizer, documents), {}
+    pieces = [letter_pieces(query_words(text)) for text in documents]
     asked = {place: fact for place, fact in enumerate(facts) if fact.relation in NO_SHARED_WORD}
     for wording in WORDINGS:
         questions = [asked_in(wording, fact) for fact in asked.values()]
         by_words = [index.scores(question) for question in questions]
+        by_letters = [score(letter_pieces(content_words(question)), pieces) for question in questions]
         dense = (text_vectors(model, tokenizer, questions) @ vectors.T).tolist()
         both = [fuse(*pair) for pair in zip(by_words, dense, strict=True)]
         found[wording] = {
             name: [best_of(scores) == own for scores, own in zip(rows, asked, strict=True)]
-            for name, rows in (("words", by_words), ("dense", dense), ("both", both))
+            for name, rows in (("words", by_words), ("letters", by_letters), ("dense", dense), ("both", both))
         }
     return found
 
