@@ -69,13 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     fetch = command("fetch", _fetch, "put a model on disk ahead of time")
     fetch.add_argument("model", choices=("gpt2", "smollm2"))
     export = command("export", _export, "write a run of lesson 17 in the forms that servers take")
-    export.add_argument("run", metavar="RUN", type=Path, help="the folder that the lesson names at its end")
+    export.add_argument(
+        "run", metavar="RUN", type=_run_folder, help="the folder that the lesson names at its end"
+    )
     export.add_argument("--out", type=Path, help="a new folder for the result; default RUN-export")
     export.add_argument(
         "--base", metavar="FOLDER", help="where the run's base model lies, if its name is not enough"
     )
     rated = command("rated", _rated, "count the blind ratings of a run of lesson 17")
-    rated.add_argument("run", metavar="RUN", type=Path, help="the folder that the lesson names at its end")
+    rated.add_argument(
+        "run", metavar="RUN", type=_run_folder, help="the folder that the lesson names at its end"
+    )
     rated.add_argument(
         "ratings", metavar="RATINGS", type=Path, help="what its rating.html gave: ratings.json"
     )
@@ -172,6 +176,14 @@ def _fetch(arguments: argparse.Namespace) -> None:
     from course_utils.fetch import fetch
 
     fetch(arguments.model)
+
+
+def _run_folder(text: str) -> Path:
+    """A run's folder as lesson 17 prints it: from the current folder, or from the course's own."""
+    from course_utils.home import home
+
+    inside = text.removeprefix("COURSE_HOME/")
+    return Path(text) if inside == text else home() / inside
 
 
 def _rated(arguments: argparse.Namespace) -> None:

@@ -38,5 +38,13 @@ def test_ratings_by_keys_and_buttons_are_kept_and_saved(browser, folder):
     assert json.loads(given.read_text())["ratings"] == ["left", "right", "same", "same"]
     assert json.loads((folder / KEY_FILE).read_text())["sheet"] == json.loads(given.read_text())["sheet"]
     outcome = read_ratings(folder, given)
-    assert (outcome.tuned, outcome.other, outcome.same) == (2, 0, 2)
+    assert (outcome.tuned, outcome.other, outcome.same, outcome.open) == (2, 0, 2, 0)
+    page.click("#back")
+    page.click("#forward")
+    assert "Pair 4 of 4; 4 rated" in page.inner_text("#where")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.click("#again")
+    assert "Pair 1 of 4; 0 rated" in page.inner_text("#where")
+    page.keyboard.press("Shift+S")
+    assert "Pair 2 of 4; 1 rated" in page.inner_text("#where")
     context.close()

@@ -85,7 +85,7 @@ def test_a_typed_marker_ends_no_question_in_generation(assistant, tabulate):
                 1, [{"role": "user", "content": text}, {"role": "assistant", "content": "x"}]
             )
         ]
-        prompts, *_ = own_run.to_ask(rows, tokenizer, 256, 1)
+        prompts, *_ = own_run.to_ask(rows[:1], tokenizer, 256)
         replies(model, tokenizer, prompts, max_new_tokens=1)
         ids = seen[0].flatten().tolist()
         found = ids.count(start), ids.count(end)

@@ -55,7 +55,7 @@ def made_run(folder, kind, method):
     save_model(tiny_base(kind, tokenizer), tokenizer, base)
     session = Session(str(base), "quick", 0, torch.device("cpu"), torch.float32)
     plan = Plan(method, 0, 2, 1e-2, rank=12, alpha=24.0)
-    settings = run_settings(session, plan, type("Files", (), {"data": None, "pairs": None}))
+    settings = run_settings(session, plan, type("Files", (), {"data": None, "pairs": None}), [])
     model, tokenizer = session.load_model()
     torch.manual_seed(2)
     prepare_model(model, tokenizer, plan)

@@ -22,6 +22,7 @@ from course_utils.lessons.lesson_17.own_data import (
     fit_conversations,
     fit_preferences,
     leaks,
+    line_list,
     marker_lines,
     near_copies,
     near_pairs,
@@ -438,6 +439,21 @@ def test_a_long_conversation_is_measured_a_few_times():
 
     messages = talk(*["aaaa"] * 4000).messages
     assert len(shorten(messages, length, 40)) == 10 and len(asked) < 20
+
+
+def test_another_system_line_makes_another_conversation():
+    rows = [
+        talk("What is the capital of Peru?", "Lima", line=1, system="Answer in one word."),
+        talk("what is the capital of Peru", "Lima", line=2, system="Answer in French."),
+        talk("what is the capital of Peru", "Lima", line=3, system="Answer in one word."),
+    ]
+    kept, copies, near = without_duplicates(rows)
+    assert ([row.line for row in kept], copies, near) == ([1, 2], [], [3])
+
+
+def test_a_list_of_lines_ends():
+    assert (line_list([]), line_list([3, 8])) == ("none", "3, 8")
+    assert line_list(range(1, 999)).endswith("19, 20 and others")
 
 
 def test_lines_with_typed_markers_are_named(model, tokenizer):

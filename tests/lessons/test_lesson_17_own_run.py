@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from course_utils.chatml import add_chat_tokens, encode_conversation
+from course_utils.data import encode
 from course_utils.lessons.lesson_17 import own_run, report
 from course_utils.lessons.lesson_17.own_data import Conversation, DataError, Preference
 from course_utils.lessons.lesson_17.own_run import (
@@ -172,6 +173,31 @@ def test_a_run_of_other_settings_or_at_work_is_refused(tmp_path):
     assert json.loads((run.work / "run.json").read_text()) == {"data": "x", "method": "lora"}
 
 
+def test_a_checkpoint_of_another_split_is_refused(session, tmp_path):
+    """Of as many rows: the plan is the same, and what one split trains on the other holds out."""
+    (tmp_path / "f.jsonl").write_text("{}")
+    files, one, other = Files(tmp_path / "f.jsonl", None), rows()[:20], rows()[4:]
+    run = open_run(*where(session, plan(), files, one, str(tmp_path / "m")))
+    run.lock.release(force=True)
+    with pytest.raises(ValueError, match="holds an interrupted run with other split"):
+        open_run(*where(session, plan(), files, other, str(tmp_path / "m")))
+    folders = [where(session, plan(), files, trained_on)[0] for trained_on in (one, rows()[:20], other)]
+    assert folders[0] == folders[1] != folders[2]
+
+
+def test_too_few_rows_are_told_in_words():
+    for count in (1, 4):
+        with pytest.raises(DataError, match=f"{count} different conversations are too few"):
+            own_run.enough(rows(count))
+    own_run.enough(rows(5))
+    for trained, held_out in ((3, 2), (8, 0)):
+        with pytest.raises(
+            DataError, match=f"{trained} conversations to train on and {held_out} to judge by"
+        ):
+            own_run.enough_split(rows(trained), rows(held_out))
+    own_run.enough_split(rows(4), rows(1))
+
+
 def test_a_result_appears_whole_or_not_at_all(tmp_path):
     def write(text):
         return lambda folder: (folder / "file").write_text(text)
@@ -214,7 +240,7 @@ def test_the_written_result_gives_the_same_answers(session, tmp_path, method):
     the_plan = plan(method, steps=20)
     run = open_run(tmp_path / "out", dataclasses.asdict(the_plan))
     model, tokenizer = tuned(session, run, the_plan)
-    asked = to_ask(rows(12), tokenizer, 128, 12)
+    asked = to_ask(rows(12), tokenizer, 128)
     scores = evaluate(model, tokenizer, rows(12), asked)
     run.finish(lambda folder: save_result(model, tokenizer, folder, method))
     loaded, its_tokenizer = load_result(session, tmp_path / "out")
@@ -230,9 +256,9 @@ def test_the_written_result_gives_the_same_answers(session, tmp_path, method):
 def test_the_code_on_the_model_card_runs(session, tmp_path, monkeypatch, capsys, method):
     run = open_run(tmp_path / "out", dataclasses.asdict(plan(method)))
     model, tokenizer = tuned(session, run, plan(method))
-    asked = to_ask(rows(4), tokenizer, 128, 4)
+    asked = to_ask(rows(4), tokenizer, 128)
     stages = {"before": evaluate(model, tokenizer, rows(4), asked)}
-    card = report.model_card("mine", VERDICT, session.model_name, plan(method), 24, 12, stages)
+    card = report.model_card("mine", VERDICT, session.model_name, plan(method), 24, 12, "", stages)
 
     def write(folder):
         save_result(model, tokenizer, folder, method)
@@ -256,9 +282,9 @@ def test_the_code_on_the_model_card_makes_no_token_of_a_typed_marker(
 ):
     run = open_run(tmp_path / "out", dataclasses.asdict(plan("full")))
     model, tokenizer = tuned(session, run, plan("full"))
-    asked = to_ask(rows(4), tokenizer, 128, 4)
+    asked = to_ask(rows(4), tokenizer, 128)
     card = report.model_card(
-        "mine", VERDICT, "b", plan("full"), 24, 12, {"now": evaluate(model, tokenizer, rows(4), asked)}
+        "mine", VERDICT, "b", plan("full"), 24, 12, "", {"now": evaluate(model, tokenizer, rows(4), asked)}
     )
     monkeypatch.chdir(run.finish(lambda folder: save_result(model, tokenizer, folder, "full")))
     [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -271,7 +297,8 @@ def test_the_code_on_the_model_card_makes_no_token_of_a_typed_marker(
 def test_names_on_the_model_card_are_plain_text(session):
     name = "<script>*[a](b)_`x`\n# y"
     stages = {"now": own_run.Scores(1.0, 1.0, 0.5, 0.5, 0.5, 0.5, ["a"])}
-    card = report.model_card(name, VERDICT, name, plan(), 24, 12, stages)
+    card = report.model_card(name, VERDICT, name, plan(), 24, 12, "Split by question.", stages)
+    assert "none of them asked in training; in brackets 95% intervals. Split by question.\n" in card
     title = next(line for line in card.splitlines() if line.startswith("# "))
     assert card.split(title)[1].startswith("\n\n**Verdict: better.** the words rose")
     assert title == r"# \<script\>\*\[a\]\(b\)\_\`x\` \# y"
@@ -322,11 +349,26 @@ def test_questions_leave_room_for_the_answer(model, tokenizer):
     long = [{"role": role, "content": "a cat"} for _ in range(20) for role in ("user", "assistant")]
     huge = [{"role": "user", "content": "cat " * 120}, {"role": "assistant", "content": "mat"}]
     asked, references, lines, room = to_ask(
-        [*rows(2), Conversation(8, long), Conversation(9, huge)], tokenizer, 128, 10
+        [*rows(2), Conversation(8, long), Conversation(9, huge)], tokenizer, 128
     )
     assert (lines, references[-1], room) == ([1, 2, 8], "a cat", 8 + 4)
     assert len(asked[-1]) < 39 and asked[-1][-1]["role"] == "user"
-    assert to_ask(rows(20), tokenizer, 128, 5)[2] == [1, 2, 3, 4, 5]
+    assert to_ask(rows(5), tokenizer, 128)[2] == [1, 2, 3, 4, 5]
+
+
+def test_an_answer_that_nobody_could_end_is_not_asked_for(model, tokenizer):
+    add_chat_tokens(model, tokenizer)
+
+    def answered(line, count):
+        said = "cat " * count
+        return Conversation(
+            line, [{"role": "user", "content": "cat"}, {"role": "assistant", "content": said}]
+        )
+
+    _, references, lines, room = to_ask([answered(1, 50), answered(2, 80), answered(3, 2)], tokenizer, 128)
+    assert lines == [1, 3] and all(len(encode(tokenizer, text)) < room <= 64 for text in references)
+    with pytest.raises(DataError, match="none of 1 questions can be asked: an answer may have half"):
+        to_ask([answered(2, 80)], tokenizer, 128)
 
 
 def test_the_plan_follows_the_data(session):
@@ -357,7 +399,7 @@ def test_parameters_are_checked_before_anything_is_read(tmp_path):
 
 def test_no_path_of_the_base_model_is_in_what_is_handed_on(session, tmp_path):
     out, settings = (
-        where(session, plan(), Files(tmp_path / "f.jsonl", None))
+        where(session, plan(), Files(tmp_path / "f.jsonl", None), rows())
         if ((tmp_path / "f.jsonl").write_text("{}"))
         else (None, None)
     )
@@ -370,7 +412,7 @@ def test_the_report_escapes_what_the_data_say(tmp_path, model, tokenizer):
     add_chat_tokens(model, tokenizer)
     evil = "<script>alert(1)</script>"
     row = Conversation(1, [{"role": "user", "content": evil}, {"role": "assistant", "content": evil}])
-    asked = to_ask([row], tokenizer, 128, 1)
+    asked = to_ask([row], tokenizer, 128)
     scores = dataclasses.replace(evaluate(model, tokenizer, [row], asked), answers=[evil])
     page = report.report_page(
         evil, Verdict("better", evil), [(evil, evil)], [evil], {}, asked, {evil: scores}

@@ -45,13 +45,16 @@ def test_candidates_are_both_forms_with_and_without_examples_and_instruction():
     assert [one.name for one in prompt_candidates(ROWS[:8], "", seed=0)][2] == "plain text, no example"
 
 
-def test_in_a_chat_the_instruction_is_the_system_line(monkeypatch, chat):
+def test_in_a_chat_the_instruction_is_in_the_system_line_after_the_datas_own(monkeypatch, chat):
     read = []
     monkeypatch.setattr(prompting, "replies", lambda _, __, asked, **___: read.extend(asked) or [])
     asked = [{"role": "system", "content": "You are a cat."}, {"role": "user", "content": "Who?"}]
     answers_by_prompt(*chat, Prompt("chat", ROWS[3].messages, "Be brief."), [asked], 128, 20)
     answers_by_prompt(*chat, Prompt("chat", []), [asked], 128, 20)
-    assert read == [[{"role": "system", "content": "Be brief."}, *ROWS[3].messages, asked[1]], asked]
+    assert read == [
+        [{"role": "system", "content": "You are a cat.\nBe brief."}, *ROWS[3].messages, asked[1]],
+        asked,
+    ]
 
 
 def test_a_text_has_the_examples_the_question_and_the_instruction(monkeypatch, chat):
@@ -103,7 +106,7 @@ def test_the_best_prompt_on_training_questions_is_chosen(monkeypatch, chat):
         return [Reply(answers[messages[-1]["content"]] if knows else "so", True) for messages in prompts]
 
     monkeypatch.setattr(prompting, "answers_by_prompt", replied)
-    best, tried = choose_prompt(*chat, ROWS, lambda rows: to_ask(rows, chat[1], 128, 99), 128)
+    best, tried = choose_prompt(*chat, ROWS, lambda rows: to_ask(rows, chat[1], 128), 128)
     assert best.name == "a chat, 8 examples" and [score for _, score in tried] == [0, 1, 0, 0]
     for prompt, asked in seen:
         assert len(asked) == prompting.TRIED
@@ -111,7 +114,7 @@ def test_the_best_prompt_on_training_questions_is_chosen(monkeypatch, chat):
 
 
 def test_scores_by_prompt_are_of_the_same_questions_and_of_the_bases_weights(chat):
-    questions = to_ask(ROWS[:4], chat[1], 128, 4)
+    questions = to_ask(ROWS[:4], chat[1], 128)
     base = Scores(2.0, 1.5, 0.0, 0.0, 0.0, 0.0, [""] * 4)
     scores = evaluate_prompt(*chat, Prompt("chat", ROWS[9].messages), questions, 128, base)
     assert scores.loss is None and scores.other_loss == 1.5 and len(scores.answers) == 4

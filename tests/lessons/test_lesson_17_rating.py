@@ -1,12 +1,13 @@
 """Blind rating: no sheet shows whose an answer is, what was rated is counted, and chance is named."""
 
 import json
+import math
 import random
 
 import pytest
 
 from course_utils.commands import cli
-from course_utils.lessons.lesson_17.own_run import Scores
+from course_utils.lessons.lesson_17.own_run import Scores, shown
 from course_utils.lessons.lesson_17.rating import (
     KEY_FILE,
     SHEET_FILE,
@@ -76,24 +77,48 @@ def test_ratings_are_counted_against_the_key(folder, capsys):
     for_tuned = {"sheet": key["sheet"], "ratings": [*key["tuned"][:16], "same", None, "left", "right"]}
     (folder / "ratings.json").write_text(json.dumps(for_tuned))
     outcome = read_ratings(folder, folder / "ratings.json")
-    assert outcome.same == 1 and outcome.tuned + outcome.other == 18 and outcome.tuned >= 16
+    assert (outcome.same, outcome.open) == (1, 1)
+    assert outcome.tuned + outcome.other == 18 and outcome.tuned >= 16
     assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 0
     assert capsys.readouterr().out == outcome.words + "\n"
     (folder / "ratings.json").write_text(json.dumps(for_tuned | {"sheet": "x"}))
     assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 1
     assert "another sheet" in capsys.readouterr().err
-    (folder / "ratings.json").write_text("[]")
-    assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 1
+    for broken in ("[]", "{", ""):
+        (folder / "ratings.json").write_text(broken)
+        assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 1
+        assert "ratings.json is no file that a rating sheet gave" in capsys.readouterr().err
+    assert cli.main(["rated", str(folder / "nowhere"), str(folder / "ratings.json")]) == 1
+    assert "nowhere has no rating sheet" in capsys.readouterr().err
+
+
+def test_a_run_is_found_under_the_name_that_the_lesson_prints(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    run = tmp_path / "own-models" / "my run"
+    run.mkdir(parents=True)
+    sheet = make_sheet(QUESTIONS, OURS, THEIRS)
+    write_sheet(run, sheet, "t")
+    (tmp_path / "r.json").write_text(json.dumps({"sheet": sheet.name, "ratings": sheet.tuned}))
+    assert cli.main(["rated", shown(run), str(tmp_path / "r.json")]) == 0
+    assert shown(run).startswith("COURSE_HOME/") and "preferred in 20 pairs" in capsys.readouterr().out
 
 
 def test_words_say_what_chance_can_do():
     assert (
-        "preferred by more than chance" in RatingCount(15, 5, 0).words
-        and RatingCount(15, 5, 0).words.count("tuned") == 2
+        "preferred by more than chance" in RatingCount(15, 5, 0, 0).words
+        and RatingCount(15, 5, 0, 0).words.count("tuned") == 2
     )
-    assert "the other one is preferred by more than chance" in RatingCount(2, 14, 4).words
-    assert "chance alone" in RatingCount(12, 8, 0).words and "60%" in RatingCount(12, 8, 0).words
-    assert RatingCount(0, 0, 3).words == "No preference in 3 rated pairs."
+    assert "the other one is preferred by more than chance" in RatingCount(2, 14, 4, 0).words
+    assert "chance alone" in RatingCount(12, 8, 0, 0).words and "60%" in RatingCount(12, 8, 0, 0).words
+    assert "no difference in 3; 12 not rated" in RatingCount(4, 1, 3, 12).words
+    assert RatingCount(0, 0, 3, 17).words == "No preference in 3 rated pairs; 17 not rated."
+
+
+@pytest.mark.parametrize("count", range(1, 26))
+def test_a_coin_is_ahead_by_more_than_chance_in_less_than_five_of_a_hundred_sheets(count):
+    told = [won for won in range(count + 1) if "by more" in RatingCount(won, count - won, 0, 0).words]
+    assert sum(math.comb(count, won) for won in told) / 2**count < 0.05
+    assert (count in told) == (count > 5) and (15 in told or count != 20)
 
 
 def test_who_flips_a_coin_is_rarely_taken_for_a_judge():

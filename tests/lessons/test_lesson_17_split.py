@@ -28,7 +28,12 @@ def test_no_group_is_on_both_sides_and_shares_are_kept(seed):
 def test_pairs_that_ask_what_no_conversation_asks_are_held_out_too():
     groups, kinds = [*range(40), *range(100, 160)], ["conversation"] * 40 + ["pair"] * 60
     held_out = leak_free_split(groups, kinds, share=0.2)
-    assert [sum(kinds[p] == kind for p in held_out) for kind in ("conversation", "pair")] == [8, 12]
+    assert [sum(kinds[p] == kind for p in held_out) for kind in ("conversation", "pair")] == [12, 12]
+
+
+@pytest.mark.parametrize("count, expected", [(5, 1), (9, 3), (30, 10), (40, 12), (70, 12), (100, 15)])
+def test_of_few_rows_a_larger_share_is_held_out(count, expected):
+    assert len(leak_free_split(list(range(count)), ["chat"] * count)) == expected
 
 
 def test_few_rows_give_one_and_many_at_most_two_hundred():
@@ -63,6 +68,29 @@ def test_a_file_that_a_program_filled_in_is_split_by_template(seed):
     assert split.known == 0 and "no held-out question's template is trained on" in split.note
     desk = [Conversation(n, messages) for n, messages in enumerate(desk_chats())]
     assert split_of(desk).by == "template" and len(split_of(desk).held_out) >= 12
+
+
+@pytest.mark.parametrize("greeting", ["Hi", "Good morning!", "Hello there", "\N{WAVING HAND SIGN}"])
+def test_a_greeting_is_no_template(greeting):
+    """As many questions that have nothing in common: their words are drawn letters."""
+    rng, rows = random.Random(0), []
+    for line in range(150):
+        words = ["".join(rng.choices("abcdefghijkl", k=6)) for _ in range(6)]
+        said = [greeting, "Hello.", " ".join(words), "So."]
+        roles = ["user", "assistant"] * 2
+        messages = [{"role": role, "content": text} for role, text in zip(roles, said, strict=True)]
+        rows.append(Conversation(line, messages))
+    split = split_of(rows)
+    assert (split.by, split.groups, len(split.held_out), split.known) == ("template", 150, 22, 0)
+
+
+def test_one_template_that_is_most_of_a_file_is_named():
+    asked = [f"Where is order {n} of mine?" for n in range(60)] + [
+        f"Who sells {'x' * n}?" for n in range(1, 9)
+    ]
+    rows = [Conversation(n, [{"role": "user", "content": text}]) for n, text in enumerate(asked)]
+    note = split_of(rows).note
+    assert "By template was not possible: 60 of 68 rows hang together" in note
 
 
 def test_a_file_of_a_few_forms_of_questions_is_split_by_question_and_says_so():

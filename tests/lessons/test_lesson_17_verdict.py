@@ -78,10 +78,13 @@ def test_each_kind_of_result():
     assert judged(REFERENCES, ended=0.4) == "better"  # 16 of 40: perhaps half of them
 
 
-def test_a_few_questions_tell_nothing():
-    right = REFERENCES[:5]
-    said = judge_result(right, *[scores(["So so."] * 5)] * 2, scores(right), USUAL)
-    assert said == Verdict("no better", "5 held-out questions are too few to tell")
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+@pytest.mark.parametrize("answer, ended", [(None, 1.0), (None, 0.0), ("so", 1.0), ("so", 0.0)])
+def test_a_few_questions_tell_nothing(count, answer, ended):
+    right = REFERENCES[:count]
+    said = scores([answer] * count if answer else right, ended)
+    outcome = judge_result(right, *[scores(["So so."] * count)] * 2, said, USUAL)
+    assert outcome == Verdict("no better", f"{count} held-out questions are too few to tell")
 
 
 def test_the_reason_names_the_numbers_and_no_text_of_the_data():
@@ -93,6 +96,7 @@ def test_the_reason_names_the_numbers_and_no_text_of_the_data():
 
 def test_the_usual_answer_shares_most_words_with_the_others():
     assert usual_answer(["a b", "a c d", "a b c", "x y z"]) == "a b c"
+    assert usual_answer(["x"] * verdict.COMPARED + ["a b"] * 600) == "a b"  # a sorted file
 
 
 @pytest.mark.parametrize("word, error", [("no better", verdict.NotBetter), ("unusable", verdict.Unusable)])

@@ -90,7 +90,19 @@ def test_typed_markers_are_named_and_do_not_fail_the_comparison(tmp_path, typed)
     write_lines(tmp_path / "my.jsonl", rows)
     done, text = papermill(tmp_path, DATA="my.jsonl", OUT="result")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "Markers typed as text, lines [1, 2, 3, 4, 5, 6, 7, 8" in text and "DOES NOT HOLD" not in text
+    assert "Markers typed as text, lines 1, 2, 3, 4, 5, 6, 7, 8" in text and "DOES NOT HOLD" not in text
+
+
+def test_long_chats_are_shortened_and_a_small_file_is_told_what_it_cannot_show(tmp_path):
+    """Each chat is longer than the model reads: its last exchange is trained on."""
+    early = [{"role": role, "content": "so and so " * 40} for role in ("user", "assistant")]
+    rows = [{"messages": early * 4 + conversation(row)["messages"]} for row in ASKED[:24]]
+    write_lines(tmp_path / "my.jsonl", rows)
+    done, text = papermill(tmp_path, DATA="my.jsonl", OUT="result")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Shortened to 256 tokens: lines 1, 2, 3" in text and "No PROMPT was given" in text
+    assert "Fewer than 10 held-out conversations cannot show" in text
+    assert 'rated "result" ratings.json' in text
 
 
 def test_a_table_by_qlora_on_a_local_folder(tmp_path):
@@ -123,12 +135,17 @@ def test_pairs_alone_with_all_weights(tmp_path):
         ({"METHOD": "ppo"}, "METHOD is one of lora, qlora, full"),
         ({"OUT": "taken"}, "taken exists and was not made by this lesson"),
         ({"BASE": "./nothing"}, "There is no folder"),
+        ({"DATA": "one.jsonl"}, "1 different conversations are too few: about ten questions are the least"),
+        ({"DATA": "long.jsonl"}, "no conversation's last exchange fits into 256 tokens: shorten it"),
     ],
-    ids=["bad lines", "no file", "method", "folder", "base"],
+    ids=["bad lines", "no file", "method", "folder", "base", "one row", "all too long"],
 )
 def test_bad_input_ends_with_an_error_code_and_leaves_nothing(tmp_path, parameters, message):
     good = json.dumps(conversation(ASKED[0]))
     (tmp_path / "my.jsonl").write_text(f"{good}\n{{\n[]\n")
+    (tmp_path / "one.jsonl").write_text(good)
+    rows = [conversation(row | {"completion": f"{row['completion']} and so on" * 99}) for row in ASKED]
+    write_lines(tmp_path / "long.jsonl", rows)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("mine")
     before = {path.name for path in tmp_path.iterdir()}

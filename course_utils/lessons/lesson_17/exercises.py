@@ -7,6 +7,8 @@ import math
 import random
 import re
 import statistics
+from collections import Counter
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -58,8 +60,23 @@ _LINES = [
     "null",  # 14
     '{"messages": []}',  # 15
     '{"messages": null}',  # 16
+    '{"messages": [{"role": "user", "content": "a\u2028b"}, {"role": "assistant", "content": "c"}]}',  # 17
 ]
 _BAD = [3, 4, 7, 8, 10, 12, 13, 14, 15, 16]
+STOPS = [  # (places in _LINES, what is said where they stop the function)
+    (
+        [2],
+        "A line that does not parse stops your function. Catch json's error, count the line as bad and go "
+        "on: one wants to hear of all bad lines at once.",
+    ),
+    ([3], "A conversation without an assistant stops your function. It is a bad line like any other."),
+    ([14], "An empty list of messages stops your function. It is a bad line like any other."),
+    (
+        [6, 7, 12, 13, 15],
+        "A line that is JSON but no object with messages, or whose messages are no objects, stops your "
+        "function. It is a bad line too.",
+    ),
+]
 
 
 def _check_bad_lines(fn):
@@ -67,28 +84,25 @@ def _check_bad_lines(fn):
         found = fn("\n".join(lines))
         if found is None:
             raise Mistake("Return the list of line numbers. (None means that a return is missing.)")
-        if any(isinstance(number, bool) or int(number) != number for number in found):
+        if not hasattr(found, "__iter__"):
+            raise Mistake(f"Return a list of line numbers; you return {found}.")
+        found = list(found)
+        if not all(isinstance(number, Integral) and not isinstance(number, bool) for number in found):
             raise Mistake(f"Line numbers, please; your list is {found}.")
         return sorted(int(number) for number in found)
 
-    good = [_LINES[0], _LINES[8]]
-    try:
-        run([good[0], _LINES[2]])
-    except json.JSONDecodeError:
-        raise Mistake(
-            "A line that does not parse stops your function. Catch json's error, count the line as "
-            "bad and go on: one wants to hear of all bad lines at once."
-        ) from None
-    try:
-        found = run([good[0], *_LINES[6:8], *_LINES[12:]])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise Mistake(
-            f"A line that is JSON but no object with messages stops your function "
-            f"({type(error).__name__}). It is a bad line too."
-        ) from None
-    if run(good) != []:
+    if run([_LINES[0], _LINES[8]]) != []:
         raise Mistake("Two good conversations, and your list is not empty.")
+    for places, message in STOPS:
+        try:
+            run([_LINES[0], *(_LINES[place] for place in places)])
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise Mistake(f"{message} ({type(error).__name__})") from None
     found = run(_LINES)
+    if found == _BAD[:1]:
+        raise Mistake("You stop at the first bad line. Go on: one wants to hear of all bad lines at once.")
+    if set(found) - set(_BAD) == {17, 18}:
+        raise Mistake("splitlines() also splits at U+2028, which may stand in a JSON text: split at \\n.")
     if found == [number - 1 for number in _BAD]:
         raise Mistake("You count from 0. Editors count lines from 1.")
     skipped = [number - sum(not line.strip() for line in _LINES[:number]) for number in _BAD]
@@ -183,6 +197,10 @@ OVERLAP_MISTAKES = [
         _weigh(lambda both, either, a, b: 2 * both / (a + b)),
     ),
     (
+        "a ^ b has the words of one set alone. The words in either are a | b.",
+        _weigh(lambda both, either, a, b: both / (either - both)),
+    ),
+    (
         "This is the weight of the common words. Divide it by that of the words in either.",
         _weigh(lambda both, either, a, b: both),
     ),
@@ -231,6 +249,15 @@ def _check_held_out_rows(fn):
             raise Mistake(
                 "Two seeds hold out the same rows: draw the questions at random. A file is often sorted."
             )
+    keys = [Salted(f"question {n}", 0) for n in range(60)] + [Salted("hello", 0)] * 90
+    held = [_positions(fn(list(keys), 0.2, seed), len(keys)) for seed in range(20)]
+    if any(found[-1:] > [59] for found in held):
+        raise Mistake(
+            "A question with most of the rows is held out. Where a question has more rows than there is room "
+            "for, leave it in training and try the next one."
+        )
+    for found in held:
+        _expect_whole_questions(found, keys, 0.2)
 
 
 def _positions(found, rows):
@@ -263,7 +290,7 @@ def _expect_whole_questions(found, keys, share):
     if len(found) < 0.75 * share * len(keys):
         raise Mistake(
             f"Only {len(found)} of {len(keys)} rows are held out; about {share * len(keys):.0f} were asked "
-            "for. If a question has too many rows, try the next one."
+            "for. The share is of the rows; if a question has too many, try the next one."
         )
 
 
@@ -376,6 +403,15 @@ CUT_MISTAKES = [
             counts=lambda label: label > 0,
         ),
     ),
+    ("The share comes first, the number second.", lambda examples, limit: cut_answers(examples, limit)[::-1]),
+    (
+        "This is the share in percent. Return it as a number from 0 to 1.",
+        _cut(lambda targets, kept: (100 * (1 - sum(kept) / sum(targets)), kept.count(0))),
+    ),
+    (
+        "One token too few is kept: the first `limit` tokens are labels[:limit].",
+        lambda examples, limit: cut_answers(examples, limit - 1),
+    ),
     (
         "One token too many is kept: the first `limit` tokens are labels[:limit].",
         lambda examples, limit: cut_answers(examples, limit + 1),
@@ -439,7 +475,34 @@ SURE = (
     "20 of 20 gives an interval from 1 to 1: nobody can be so sure after 20 questions. That is "
     "the usual formula, p +- z sqrt(p (1 - p) / n); Wilson's has more terms."
 )
+BY_TWO_N = "In Python a / 2 * n multiplies by n: write a / (2 * n), and so in the root."
+
+
+def _slips(middle, root):
+    """z^2 / 2n or z^2 / 4n^2, or both, written without brackets."""
+
+    def fault(p, n, z):
+        first = z**2 / 2 * n if middle else z**2 / (2 * n)
+        last = z**2 / 4 * n**2 if root else z**2 / (4 * n**2)
+        return (p + first) / (1 + z**2 / n), z * math.sqrt(p * (1 - p) / n + last) / (1 + z**2 / n)
+
+    return _wilson(fault)
+
+
+def _undivided(right, count):
+    z, half = 1.96, 1.96 * math.sqrt(right * (1 - right) / count + 1.96**2 / (4 * count**2))
+    return [(right + z**2 / (2 * count) + sign * half) / (1 + z**2 / count) for sign in (-1, 1)]
+
+
 WILSON_MISTAKES = [
+    (BY_TWO_N, _slips(True, False)),
+    (BY_TWO_N, _slips(False, True)),
+    (BY_TWO_N, _slips(True, True)),
+    ("p is the share of right answers, right / count.", _undivided),
+    (
+        "Return shares from 0 to 1, not percent.",
+        lambda right, count: tuple(100 * end for end in wilson_interval(right, count)),
+    ),
     (SURE, _wilson(lambda p, n, z: (p, z * math.sqrt(p * (1 - p) / n)))),
     (SURE, _usual),
     ("Low and high have changed places.", lambda right, count: wilson_interval(right, count)[::-1]),
@@ -495,11 +558,37 @@ LEAK_INPUTS = [  # (held out, trained on)
     ),
     (["May I pay later?"], ["May I pay later?"]),
     (["I was charged 30 euros twice."], ["I was charged 412 euros twice.", "Who repairs a lamp?"]),
+    (["Does the lamp work with a cable today?"], ["Does the shop work with a cable today?"]),
 ]
 
 
 def _question_only(held_out, train):
     return leak_of(held_out, train).replace("template", "none")
+
+
+def _digits_alone(held_out, train):
+    if leak_of(held_out, train) == "question":
+        return "question"
+    inside, outside = (
+        {re.sub(r"\d+", "#", question_key(text)) for text in texts} for texts in (held_out, train)
+    )
+    return "template" if inside & outside else "none"
+
+
+def _cut_in_the_wrong_place(held_out, train):
+    if leak_of(held_out, train) == "question":
+        return "question"
+    templates = templates_of([*held_out, *train])
+    return "template" if set(templates[: len(train)]) & set(templates[len(train) :]) else "none"
+
+
+def _overlapping_templates(held_out, train):
+    if leak_of(held_out, train) == "question":
+        return "question"
+    templates = [set(template) for template in templates_of([*held_out, *train])]
+    inside, outside = templates[: len(held_out)], templates[len(held_out) :]
+    near = any(len(a & b) > 0.6 * len(a | b) for a in inside for b in outside)
+    return "template" if near else "none"
 
 
 def _each_side_by_itself(held_out, train):
@@ -546,6 +635,15 @@ LEAK_MISTAKES = [  # what differs on more inputs stands first
         _question_only,
     ),
     (
+        "You mask digits alone. Ids have letters as well (A-17, R-2209), and names differ too: compare what "
+        "templates_of gives.",
+        _digits_alone,
+    ),
+    (
+        "You cut the list of templates in the wrong place. It is in the order of the texts that you gave.",
+        _cut_in_the_wrong_place,
+    ),
+    (
         "Nimbus and Velo fill the same place. templates_of masks names as well, and needs all texts at once: "
         "call it once for both sides, and cut its list.",
         _each_side_by_itself,
@@ -554,6 +652,14 @@ LEAK_MISTAKES = [  # what differs on more inputs stands first
     (
         'This never says "none". Where no key and no template is on both sides, nothing leaks.',
         lambda held_out, train: leak_of(held_out, train).replace("none", "template"),
+    ),
+    (
+        "Two templates that share many words are two templates: compare them for equality.",
+        _overlapping_templates,
+    ),
+    (
+        'Where nothing leaks, return the text "none". (None also comes of a missing return.)',
+        lambda held_out, train: {"none": None}.get(found := leak_of(held_out, train), found),
     ),
 ]
 
@@ -644,9 +750,38 @@ def _any_role(text):
     return bad
 
 
+def _last_role(text):
+    bad = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                if json.loads(line)["messages"][-1]["role"] != "assistant":
+                    bad.append(number)
+            except (ValueError, KeyError, TypeError):
+                bad.append(number)
+    return bad
+
+
+def _by_index(text):
+    bad = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                bad.append(number)
+                continue
+            [message["role"] for message in row["messages"]].index("assistant")
+    return bad
+
+
+def _by_lines_of_python(text):
+    return bad_lines("\n".join(text.splitlines()))
+
+
 def _by_get(text):
     bad = set()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             row = json.loads(line) if line.strip() else None
         except json.JSONDecodeError:
@@ -725,10 +860,52 @@ def _mask(keys, share, seed):
 
 
 def _by_share_of_questions(keys, share, seed):
-    """Rounds the number of questions, in the order of the file."""
+    """Rounds the number of questions, however many rows they have."""
     names = list(dict.fromkeys(keys))
     order = np.random.default_rng(seed).permutation(len(names))
     chosen = {names[i] for i in order[: round(share * len(names))]}
+    return np.array([position for position, key in enumerate(keys) if key in chosen])
+
+
+def _by_drawn_rows(keys, share, seed):
+    """Draws rows, and takes all rows of their questions until there are enough."""
+    held_out = []
+    for row in random.Random(seed).sample(range(len(keys)), len(keys)):
+        if len(held_out) < share * len(keys) and row not in held_out:
+            held_out += [position for position, key in enumerate(keys) if key == keys[row]]
+    return held_out
+
+
+def _to_the_first_that_is_too_large(keys, share, seed):
+    names, held_out = sorted(set(keys)), []
+    for key in random.Random(seed).sample(names, len(names)):
+        its = [position for position, other in enumerate(keys) if other == key]
+        if len(held_out) + len(its) > share * len(keys):
+            break
+        held_out += its
+    return held_out
+
+
+def _with_a_shuffled_list(keys, share, seed):
+    rows, room = Counter(keys), share * len(keys)
+    order = sorted(rows)
+    random.Random(seed).shuffle(order)
+    chosen = set()
+    for key in order:
+        if rows[key] <= room:
+            chosen.add(key)
+            room -= rows[key]
+    return {position for position, key in enumerate(keys) if key in chosen}
+
+
+def _in_the_order_of_the_file(keys, share, seed):
+    """Somewhat more than the share, by numpy, the questions in the order of the file."""
+    names, counts = list(dict.fromkeys(keys)), Counter(keys)
+    chosen, taken = set(), 0
+    for place in np.random.default_rng(seed).permutation(len(names)):
+        if taken < share * len(keys) and counts[names[place]] <= share * len(keys):
+            chosen.add(names[place])
+            taken += counts[names[place]]
     return np.array([position for position, key in enumerate(keys) if key in chosen])
 
 
@@ -753,7 +930,7 @@ EXERCISES = [
             (_from_zero, "You count from 0"),
             (_without_blanks, "without the blank ones"),
             (_stops, "does not parse stops your function"),
-            (_no_object, "no object with messages stops"),
+            (_no_object, "no object with messages"),
             (_blank_is_bad, "Blank lines are no fault"),
             (_parse_only, "Line 4 has messages"),
             (_word_only, "Look at the roles"),
@@ -762,6 +939,13 @@ EXERCISES = [
             (_any_role, "You look for a text in the line"),
             (lambda text: None, "Return the list of line numbers"),
             (lambda text: [str(n) for n in bad_lines(text)], "Line numbers, please"),
+            (lambda text: text.split("\n")[:1], "Line numbers, please"),
+            (lambda text: [(n, "bad") for n in bad_lines(text)] or [(0, "none")], "Line numbers, please"),
+            (lambda text: len(bad_lines(text)), "Return a list of line numbers"),
+            (_last_role, "An empty list of messages stops"),
+            (_by_index, "without an assistant stops"),
+            (lambda text: bad_lines(text)[:1], "You stop at the first bad line"),
+            (_by_lines_of_python, "splitlines() also splits at U+2028"),
         ],
         right=[_by_get, _with_any_error],
         hints=(
@@ -822,8 +1006,12 @@ EXERCISES = [
             (lambda keys, share, seed: [p + 1 for p in held_out_rows(keys, share, seed)], "both sides"),
             (lambda keys, share, seed: held_out_rows(keys, 0.2, seed), "Only"),
             (lambda keys, share, seed: None, "a return is missing"),
+            (_by_share_of_questions, "with most of the rows is held out"),
+            (_until_full, "with most of the rows is held out"),
+            (_by_drawn_rows, "with most of the rows is held out"),
+            (_to_the_first_that_is_too_large, "try the next one"),
         ],
-        right=[_by_share_of_questions, _until_full],
+        right=[_with_a_shuffled_list, _in_the_order_of_the_file],
         hints=(
             "Gather the rows of each question first. Then draw questions in random order and take all of a "
             "question's rows as long as there is room.",
@@ -846,7 +1034,7 @@ EXERCISES = [
         ),
         wrong=[
             (lambda held_out, train: "leak", "Ask first"),
-            (lambda held_out, train: None, "Is there a return"),
+            (lambda held_out, train: None, "also comes of a missing return"),
             (lambda held_out: "template", "should take the arguments"),
         ],
         right=[_leak_in_loops, _leak_by_counts],

@@ -8,14 +8,17 @@ import torch
 from course_utils.data import batches, encode_prompt_completion, load_facts
 from course_utils.evaluation import fact_accuracy
 from course_utils.lessons.lesson_14.exercises import difference_interval
-from course_utils.lessons.lesson_17.own_data import Conversation
+from course_utils.lessons.lesson_17.desk import TEMPLATES, support_chats
+from course_utils.lessons.lesson_17.own_data import Conversation, leaks, question_groups
 from course_utils.lessons.lesson_17.own_run import context, interval, shared_words
 from course_utils.lessons.lesson_17.prompting import Prompt, answers_by_prompt, as_text
+from course_utils.lessons.lesson_17.split import leak_free_split
 from course_utils.training import train
 from course_utils.world.templates import FORMS, fill
 
 SPELLINGS = ("{}", "Please tell me: {}", "Hello. {}")
 NEVER = 24  # invented facts that are not taught
+LATER = 4  # templates that come after the split
 
 
 def spelled_facts(seed: int) -> list[list[dict]]:
@@ -36,6 +39,23 @@ def _three_rows(fact):
         }
         for spelling in SPELLINGS
     ]
+
+
+def colleagues_files(seed: int) -> tuple[list[Conversation], list[Conversation], list[Conversation]]:
+    """(trained on, held out, what came later): chats of a question and an answer, split by question."""
+    chats, made_from = support_chats(seed, follow_ups=())
+    new = random.Random(seed).sample(range(len(TEMPLATES)), LATER)
+    first, later = (
+        [row for row, template in zip(chats, made_from, strict=True) if (template in new) == late]
+        for late in (False, True)
+    )
+    keys = question_groups([row.asked for row in first])
+    held_out = set(leak_free_split(keys, ["chat"] * len(keys), seed=seed))
+    inside, outside = (
+        [row for n, row in enumerate(first) if (n in held_out) == side] for side in (True, False)
+    )
+    assert not leaks(inside, outside), "a question is on both sides"
+    return outside, inside, later
 
 
 def desk_rows(chats: Sequence[Conversation]) -> list[dict]:

@@ -23,7 +23,7 @@ from course_utils.methods.chat import count_tokens
 from course_utils.preferences import Pair, as_pair, pair_fault
 
 EXAMPLES = DATA / "examples"
-SHOWN = 20  # faults that an error message names
+SHOWN = 20  # lines that a message names
 NEAR = 0.8  # word overlap from which two prompts are taken for one question
 SAME = 0.9  # ... from which, with the same answer, the later of two conversations is left out
 LINKING = 3  # a turn of fewer words ("And Peru?") names no question by itself
@@ -208,6 +208,11 @@ def _json_row(line):
     if not _is_text(row):
         return "a text has half of a surrogate pair (such as \\ud83d alone), which is no character"
     return row
+
+
+def line_list(lines: Sequence[int]) -> str:
+    """Line numbers for a note, the first ones: "3, 8", "none"."""
+    return (", ".join(map(str, lines[:SHOWN])) or "none") + " and others" * (len(lines) > SHOWN)
 
 
 def _is_json(line):
@@ -470,7 +475,7 @@ def near_pairs(texts: Sequence[set[str]], threshold: float = NEAR) -> list[tuple
     """All (i, j), i < j, whose overlap is at least the threshold, without comparing all with all.
 
     A pair that overlaps so much shares one of the heaviest words of each: those before the rest weighs less
-    than threshold times the whole (prefix filtering, Bayardo and others, WWW 2007).
+    than threshold times the whole (prefix filtering, Chaudhuri and others, ICDE 2006).
     """
     weight = word_weights(texts)
     index, found = defaultdict(list), []
@@ -528,14 +533,15 @@ def without_duplicates(conversations: Sequence[Conversation]):
 
 
 def near_copies(conversations: Sequence[Conversation]) -> set[int]:
-    """Positions of rows that give an earlier row's answers to nearly its words.
+    """Positions of rows that give an earlier row's answers to nearly its words, under the same system line.
 
     Rows of the same words are one text here: a question that stands in a file 10,000 times has 50 million
     pairs of rows.
     """
-    first, near = defaultdict(dict), set()  # {words: {answers: the first row that has both}}
+    first, near = defaultdict(dict), set()  # {words: {system line and answers: the first row of them}}
     for position, row in enumerate(conversations):
-        answers = tuple(split_words("\n".join(row.answers)) or row.answers)
+        system = tuple(message["content"] for message in row.messages if message["role"] == "system")
+        answers = system, tuple(split_words("\n".join(row.answers)) or row.answers)
         text = frozenset(split_words(" ".join(row.asked)))
         if first[text].setdefault(answers, position) < position and text:
             near.add(position)

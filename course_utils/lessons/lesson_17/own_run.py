@@ -53,6 +53,8 @@ START_RATES = {
 POCKET_RATES = {"lora": 3e-3, "qlora": 3e-3, "full": 1e-3}
 DPO_SHARE = 0.07  # of SFT's rate
 MAX_TOKENS = 1024  # of a conversation, however many the model can read
+SPARE = 8  # tokens that an answer may have beyond its reference
+LEAST = 5  # conversations that can be split
 RUN_FILE = "run.json"
 
 
@@ -221,12 +223,12 @@ def check_out(out) -> Path:
     return out
 
 
-def where(session, plan: Plan, files: Files, out: str = "") -> tuple[Path, dict]:
-    """(folder of the result, settings of the run), for open_run.
+def where(session, plan: Plan, files: Files, rows: Sequence, out: str = "") -> tuple[Path, dict]:
+    """(folder of the result, settings of the run), for open_run; rows: what is trained on.
 
     Without a name, a folder in the course's own, another for other settings.
     """
-    settings = run_settings(session, plan, files)
+    settings = run_settings(session, plan, files, rows)
     if out:
         return check_out(out), settings
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
@@ -264,8 +266,12 @@ def _check_same(run, before):
         )
 
 
-def run_settings(session, plan: Plan, files: Files) -> dict:
-    """What tells runs apart: the base model, the plan, checksums of weights and data; JSON values."""
+def run_settings(session, plan: Plan, files: Files, rows: Sequence) -> dict:
+    """What tells runs apart: the base model, the plan, checksums of weights and data; JSON values.
+
+    The rows that are trained on count as well as their files: a checkpoint that has seen rows which another
+    split holds out must not go on under it.
+    """
     source = resolve(session.model_name, session.device)
     return {
         "base": name_of_base(source),
@@ -273,6 +279,7 @@ def run_settings(session, plan: Plan, files: Files) -> dict:
         **asdict(plan),
         "data": sha256(files.data) if files.data else None,
         "pairs": sha256(files.pairs) if files.pairs else None,
+        "split": hashlib.sha256(repr(list(rows)).encode()).hexdigest()[:16],
     }
 
 
@@ -402,17 +409,20 @@ class Scores:
         return {n: value for n, value in asdict(self).items() if n != "answers" and value is not None}
 
 
-def to_ask(conversations: Sequence[Conversation], tokenizer, limit: int, most: int):
-    """(prompts, references, lines, room): up to `most` conversations without their last answer.
+def to_ask(conversations: Sequence[Conversation], tokenizer, limit: int):
+    """(prompts, references, lines, room): the conversations without their last answer.
 
-    room is how many tokens an answer may have: somewhat more than the longest reference, at most half of the
-    limit. Early turns are left out where there is no room for the answer, and the conversation where the
-    last one does not fit. DataError where none is left.
+    room is how many tokens an answer may have: SPARE more than the longest reference, at most half of the
+    limit. A conversation whose reference needs more is left out: no model could end it. Early turns are left
+    out where there is no room for the answer, and the conversation where the last one does not fit.
+    DataError where none is left.
     """
-    longest = max(token_counts(tokenizer, row.messages[-1:])[1] for row in conversations)
-    room = min(longest + 8, limit // 2)
+    needed = [token_counts(tokenizer, row.messages[-1:])[1] + SPARE for row in conversations]
+    room = max((need for need in needed if need <= limit // 2), default=0)
     prompts, references, lines = [], [], []
-    for row in conversations[:most]:
+    for row, need in zip(conversations, needed, strict=True):
+        if need > room:
+            continue
 
         def length(messages):
             return token_counts(tokenizer, [*messages, {"role": "assistant", "content": ""}])[0]
@@ -423,7 +433,10 @@ def to_ask(conversations: Sequence[Conversation], tokenizer, limit: int, most: i
             references.append(row.messages[-1]["content"].strip())
             lines.append(row.line)
     if not prompts:
-        raise DataError(f"none of the {len(conversations)} held-out questions leaves room for an answer")
+        raise DataError(
+            f"none of {len(conversations)} questions can be asked: an answer may have half of the limit of "
+            f"{limit} tokens, and the question the rest. Shorten them, or choose a BASE that reads more"
+        )
     return prompts, references, lines, room
 
 
@@ -483,10 +496,18 @@ def trained_size(model) -> tuple[int, int]:
     return trained, total + sum(math.prod(layer_sizes(layer)) for layer in packed)
 
 
-def enough(conversations: Sequence, held_out: Sequence, what: str = "conversations") -> None:
-    """DataError where there is nothing to train on, or nothing to judge by."""
-    if len(conversations) < 4 or not held_out:
+def enough(conversations: Sequence) -> None:
+    """DataError where there are too few conversations to split them."""
+    if len(conversations) < LEAST:
         raise DataError(
-            f"{len(conversations)} {what} to train on and {len(held_out)} to judge by are too few: "
+            f"{len(conversations)} different conversations are too few: about ten questions are the least"
+        )
+
+
+def enough_split(conversations: Sequence, held_out: Sequence) -> None:
+    """DataError where there is nothing to train on, or nothing to judge by."""
+    if len(conversations) < LEAST - 1 or not held_out:
+        raise DataError(
+            f"{len(conversations)} conversations to train on and {len(held_out)} to judge by are too few: "
             "about ten different questions are the least"
         )

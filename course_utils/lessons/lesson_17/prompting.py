@@ -25,7 +25,8 @@ TRIED = 16  # questions of training that a prompt is chosen on
 class Prompt:
     """Exchanges that stand before the question, as chat turns or as plain text, and an instruction.
 
-    The instruction is the chat's system line; in a text it stands after the question.
+    The instruction goes into the chat's system line, after the data's own; in a text it stands after the
+    question.
     """
 
     form: str
@@ -100,7 +101,8 @@ def _with_shots(prompt, messages):
     head = [message for message in messages[:1] if message["role"] == "system"]
     *turns, question = messages[len(head) :]
     if prompt.instruction and prompt.form == "chat":
-        head = [{"role": "system", "content": prompt.instruction}]
+        lines = [*(message["content"] for message in head), prompt.instruction]
+        head = [{"role": "system", "content": "\n".join(lines)}]
     elif prompt.instruction:
         question = question | {"content": f"{question['content']} {prompt.instruction}"}
     return [*head, *prompt.shots, *turns, question]

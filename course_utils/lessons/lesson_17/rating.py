@@ -6,6 +6,7 @@ side is whose stands in another file, so that nobody finds it in the page.
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,11 +63,12 @@ def write_sheet(folder: Path, sheet: Sheet, title: str) -> None:
 
 @dataclass(frozen=True)
 class RatingCount:
-    """Pairs in which the tuned model's answer was preferred, the other's, and neither's."""
+    """Pairs in which the tuned model's answer was preferred, the other's, neither, and those not rated."""
 
     tuned: int
     other: int
     same: int
+    open: int
 
     @property
     def share(self) -> tuple[float, float, float]:
@@ -78,19 +80,23 @@ class RatingCount:
     @property
     def words(self) -> str:
         if not self.tuned + self.other:
-            return f"No preference in {self.same} rated pairs."
+            return f"No preference in {self.same} rated pairs; {self.open} not rated."
         share, low, high = self.share
-        verdict = (
-            "the tuned model is preferred by more than chance"
-            if low > 0.5
-            else "the other one is preferred by more than chance"
-            if high < 0.5
-            else "chance alone can make such a difference"
-        )
+        verdict = "chance alone can make such a difference"
+        if coin_probability(self.tuned, self.other) < 0.05:
+            ahead = "the tuned model" if self.tuned > self.other else "the other one"
+            verdict = f"{ahead} is preferred by more than chance"
         return (
-            f"The tuned model's answer was preferred in {self.tuned} pairs, the other in {self.other}, "
-            f"neither in {self.same}. Without the last: {share:.0%} ({low:.0%} to {high:.0%}); {verdict}."
+            f"The tuned model's answer was preferred in {self.tuned} pairs, the other in {self.other}, no "
+            f"difference in {self.same}; {self.open} not rated. Of those with a preference: {share:.0%} "
+            f"({low:.0%} to {high:.0%}); {verdict}."
         )
+
+
+def coin_probability(tuned: int, other: int) -> float:
+    """Probability that coins split as unevenly as this or more; exact, also for few pairs (the sign test)."""
+    count, most = tuned + other, max(tuned, other)
+    return min(1.0, 2 * sum(math.comb(count, k) for k in range(most, count + 1)) / 2**count)
 
 
 def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> RatingCount:
@@ -103,13 +109,22 @@ def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> Rating
     rated = [(rating, side) for rating, side in zip(ratings, tuned, strict=True) if rating]
     same = sum(rating == "same" for rating, _ in rated)
     ours = sum(rating == side for rating, side in rated)
-    return RatingCount(ours, len(rated) - ours - same, same)
+    return RatingCount(ours, len(rated) - ours - same, same, len(ratings) - len(rated))
 
 
 def read_ratings(folder: Path, ratings: Path) -> RatingCount:
     """What the ratings that the sheet of a run gave come to. ValueError where they are of another sheet."""
-    key = json.loads((Path(folder) / KEY_FILE).read_text(encoding="utf-8"))
-    given = json.loads(Path(ratings).read_text(encoding="utf-8"))
+    file = Path(folder) / KEY_FILE
+    if not file.is_file():
+        raise ValueError(
+            f"{folder} has no rating sheet. Give the folder that the lesson names at its end; older results "
+            "have none"
+        )
+    key = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        given = json.loads(Path(ratings).read_text(encoding="utf-8"))
+    except ValueError:
+        given = None
     if not isinstance(given, dict) or not isinstance(given.get("ratings"), list):
         raise ValueError(f"{Path(ratings).name} is no file that a rating sheet gave")
     if given.get("sheet") != key["sheet"]:

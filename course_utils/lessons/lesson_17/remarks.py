@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from course_utils.lessons.lesson_17.own_data import line_list
+
 CONTINUED = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # what the later bytes of a UTF-8 character become
 # UTF-8 read as Windows-1252. Two bytes once are Â or Ã; other beginnings also stand in sound text ("CAFÉ»")
 DAMAGED = re.compile(
@@ -91,13 +93,12 @@ def remarks(conversations: Sequence) -> list[Remark]:
     return list(dict.fromkeys(listed))
 
 
-def remark_summary(listed: Sequence[Remark], most: int = 20) -> list[str]:
+def remark_summary(listed: Sequence[Remark]) -> list[str]:
     """A sentence for each kind: how many lines have it, and which (the first ones)."""
     lines = defaultdict(list)
     for remark in listed:
         lines[remark.text].append(remark.line)
     return [
-        f"{what}: {len(numbers)} line{'s' * (len(numbers) > 1)}, {', '.join(map(str, numbers[:most]))}"
-        + (" and others" if len(numbers) > most else "")
+        f"{what}: {len(numbers)} line{'s' * (len(numbers) > 1)}, {line_list(numbers)}"
         for what, numbers in lines.items()
     ]

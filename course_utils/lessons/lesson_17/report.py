@@ -155,7 +155,7 @@ The chat format is ChatML, by the template in the tokenizer. Stop at `<|im_end|>
 
 ## Evaluation
 
-On {asked} held-out questions, none of them asked in training; in brackets 95% intervals.
+On {asked} held-out questions, none of them asked in training; in brackets 95% intervals. {split}
 
 | | {stages} |
 |---|{rule}|
@@ -225,9 +225,13 @@ def model_card(
     plan: Plan,
     conversations: int,
     pairs: int,
+    split: str,
     stages: dict[str, Scores],
 ) -> str:
-    """The model card, README.md: what it is, how to use it, what was measured, what was not."""
+    """The model card, README.md: what it is, how to use it, what was measured, what was not.
+
+    split: what the split says of the scores (FileSplit.note).
+    """
     full = plan.method == "full"
     rows = [" | ".join(["", *row, ""]).strip() for row in score_rows(stages)]
     settings = {
@@ -256,6 +260,7 @@ def model_card(
         pairs=f" and {pairs} preference pairs" if pairs else "",
         use=(FULL_USE if full else PEFT_USE.format(base=base)) + ASK_THE_MODEL,
         asked=len(next(iter(stages.values())).answers),
+        split=split,
         stages=" | ".join(stages),
         rule="|".join("---" for _ in stages),
         scores="\n".join(rows),

@@ -9,6 +9,7 @@ from course_utils.lessons.lesson_17.own_data import question_groups
 from course_utils.lessons.lesson_17.template_groups import template_groups, template_leaks
 
 SHARE, MOST = 0.15, 200  # of the rows of a kind; at most so many rows
+WANTED, LARGEST = 12, 1 / 3  # so many rows also of a small kind, but no larger part of it
 ENOUGH = 0.5  # of what is asked for: less held out is too little to judge by
 
 
@@ -22,6 +23,8 @@ def leak_free_split(
 ) -> list[int]:
     """Positions to hold out: whole groups, about a share of each kind of rows, at most MOST of one.
 
+    Of few rows a larger share, since fewer than ten cannot show that a result is better.
+
     kinds says what each row is: conversations and pairs are split together. The first kind's groups are
     drawn by hold_out(keys, share, seed); of the next kind only groups that the first has no row of. A group
     that is too large stays in training.
@@ -31,7 +34,8 @@ def leak_free_split(
         rows = zip(groups, kinds, strict=True)
         keys = [group for group, its in rows if its == kind and group not in seen]
         if keys:
-            part = max(1.5 / len(keys), min(share, MOST / len(keys)))  # a row at the least
+            part = max(share, min(LARGEST, WANTED / kinds.count(kind)))
+            part = max(1.5 / len(keys), min(part, MOST / len(keys)))  # a row at the least
             held_out |= {keys[int(place)] for place in hold_out(keys, part, seed)}
             seen |= set(keys)
     return [position for position, group in enumerate(groups) if group in held_out]
@@ -44,6 +48,8 @@ class FileSplit:
     by: str
     held_out: frozenset[int]
     groups: int
+    rows: int
+    largest: int  # rows that one template, or what ties templates together, takes
     known: int  # held-out rows whose template is trained on
 
     @property
@@ -55,9 +61,10 @@ class FileSplit:
                 f"Split by template ({self.groups} of them): no held-out question's template is trained on."
             )
         return (
-            f"Split by question ({self.groups} of them), since the file has too few templates to hold some "
-            f"out: {self.known} of {count} held-out rows have a template that is trained on. The scores say "
-            "nothing about questions of another kind."
+            f"Split by question ({self.groups} of them). By template was not possible: {self.largest} of "
+            f"{self.rows} rows hang together (one form, or forms that long conversations tie). "
+            f"{self.known} of {count} held-out rows have a template that is trained on: read their scores as "
+            "scores on new questions of known forms."
         )
 
 
@@ -66,14 +73,13 @@ def split_rows(
 ) -> FileSplit:
     """A split by template; by question where one template, or what hangs together, is half of the file."""
     asked = [row.asked for row in rows]
-    for by, grouped in (("template", template_groups), ("question", question_groups)):
-        groups = grouped(asked)
+    by, groups = "template", template_groups(asked)
+    largest = max(Counter(groups).values())
+    held_out = frozenset(leak_free_split(groups, kinds, seed=seed, hold_out=hold_out))
+    if 2 * largest > len(rows) or len(held_out) < ENOUGH * min(SHARE * len(rows), MOST):
+        by, groups = "question", question_groups(asked)
         held_out = frozenset(leak_free_split(groups, kinds, seed=seed, hold_out=hold_out))
-        largest = max(Counter(groups).values())
-        wanted = min(SHARE * len(rows), MOST)
-        if by == "question" or (2 * largest <= len(rows) and len(held_out) >= ENOUGH * wanted):
-            break
     inside = [row for position, row in enumerate(rows) if position in held_out]
     outside = [row for position, row in enumerate(rows) if position not in held_out]
     known = len(template_leaks(inside, outside)) if inside else 0
-    return FileSplit(by, held_out, len(set(groups)), known)
+    return FileSplit(by, held_out, len(set(groups)), len(rows), largest, known)

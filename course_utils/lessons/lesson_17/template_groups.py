@@ -9,8 +9,9 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 
-from course_utils.lessons.lesson_17.own_data import COURTESIES, LINKING, linked, near_pairs
+from course_utils.lessons.lesson_17.own_data import COURTESIES, LINKING, linked, near_pairs, split_words
 
+GREETINGS = COURTESIES | {"hey", "there", "good", "day", "morning", "afternoon", "evening"}
 NUMBER, NAME = "<number>", "<name>"
 WORD_OR_END = re.compile(r"<number>|[.?!:;\n]|[^\W\d_]+")
 # a@b.c, an address, R-17, 3.50; bounded, so that a text without spaces is read once
@@ -47,13 +48,21 @@ def _masked(words, names):
     return tuple(word for word in masked if word not in COURTESIES) or tuple(masked)
 
 
+def from_opening(turns: Sequence[str]) -> Sequence[str]:
+    """The user's turns without greetings before the first one that asks."""
+    start = next((n for n, turn in enumerate(turns) if not GREETINGS.issuperset(split_words(turn))), 0)
+    return turns[start:]
+
+
 def template_groups(asked: Sequence[Sequence[str]]) -> list[int]:
     """A number for each row of user's turns: the same for rows whose first turns come from one template.
 
+    A turn that only greets is no first turn.
     Two first turns do if they are the same but for masks, or but for one word at one place, or if nearly all
     their words are the same. A later turn joins rows only to those that begin with it: what is asked on
     ("And what does it cost?") hangs on what came before, and would join all long conversations.
     """
+    asked = [from_opening(row) for row in asked]
     turns = [turn for row in asked for turn in row]
     templates = iter(templates_of(turns))
     rows = [[next(templates) for _ in row] for row in asked]
@@ -84,7 +93,7 @@ def _but_one_word(template):
 
 def template_leaks(held_out: Sequence, train: Sequence) -> list[int]:
     """Positions of held-out rows whose first turn, but for masks or one word, begins a row of training."""
-    templates = templates_of([row.asked[0] for row in [*train, *held_out]])
+    templates = templates_of([from_opening(row.asked)[0] for row in [*train, *held_out]])
     known = {key for template in templates[: len(train)] for key in (template, *_but_one_word(template))}
     return [
         position

@@ -122,9 +122,12 @@ def judge_result(
 
     It is unusable where answers do not end, or where one usual answer of training (`answers`), given to
     every question, does better. It is better where it beats that, the base, and the base by prompt alone,
-    each by more than chance: the 95% interval of the difference, question by question, is above 0.
+    each by more than chance: the 95% interval of the difference, question by question, is above 0. Of fewer
+    than FEW questions nothing is said.
     """
     count = len(references)
+    if count < FEW:
+        return Verdict(NO_BETTER, f"{count} held-out questions are too few to tell")
     texts = {
         "tuned": after.answers,
         "base": before.answers,
@@ -146,8 +149,6 @@ def judge_result(
     leads = {name: difference_interval(ours, shared[name][None])[1:] for name in texts if name != "tuned"}
     if leads["usual"][1] < 0:
         return Verdict(UNUSABLE, f"{of_words}; one and the same answer to everything has more, {usual}")
-    if count < FEW:
-        return Verdict(NO_BETTER, f"{count} held-out questions are too few to tell")
     why = (
         f"{of_words}; the base has {base}, by prompt alone {prompt}, one and the same answer to everything "
         f"{usual}"
@@ -158,8 +159,8 @@ def judge_result(
 
 
 def usual_answer(answers: Sequence[str]) -> str:
-    """The answer that shares most words with the others."""
-    answers = answers[:COMPARED]
+    """The answer that shares most words with the others, of COMPARED drawn ones."""
+    answers = random.Random(0).sample(answers, min(COMPARED, len(answers)))
     return max(dict.fromkeys(answers), key=lambda one: sum(shared_words(one, other) for other in answers))
 
 
