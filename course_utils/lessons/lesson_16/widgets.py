@@ -18,7 +18,7 @@ from course_utils.lessons.lesson_16.scaling import LINKS, STAGES, card_memory, s
 
 
 @lru_cache(maxsize=64)
-def need_of(model: str, method: str, rows: int, tokens: int, precision: str):
+def need_of(model: str, method: str, rows: int, tokens: int, precision: str = "mixed"):
     """training_need of rank 16 with checkpointing, remembered."""
     return training_need(model, method, rows, tokens, precision, 16, checkpointing=True)
 
