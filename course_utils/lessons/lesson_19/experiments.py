@@ -223,7 +223,7 @@ def distillation_writers(point: dict, seed: int) -> dict:
     return numbers | nearness(student, seed)
 
 
-def runs_of_theirs() -> list[dict]:
+def runs_of_their_loop() -> list[dict]:
     """The stored trainings with the loop of the bug hunt, suspects.their_loop_step."""
     from course_utils.lessons.lesson_18.experiments import runs_at
 
