@@ -78,14 +78,22 @@ def _reach(root: str, start: str) -> Reached:
         module, name = todo.pop()
         if (module, name) in reached.texts or {module, f"{module}.{name}"} & DISPLAY:
             continue
-        parts = []
-        for node in module_of(module).definitions[name]:
-            reader = _Reader(module_of(module), root.partition(".")[0])
-            parts.append(ast.dump(reader.visit(copy.deepcopy(node))))
-            todo += reader.found
-            reached.data.update(reader.data)
-        reached.texts[module, name] = "\n".join(parts)
+        reached.texts[module, name], found, data = _definition(module, name, root.partition(".")[0])
+        todo += found
+        reached.data.update(data)
     return reached
+
+
+@cache
+def _definition(module: str, name: str, package: str) -> tuple[str, list[tuple[str, str]], set[Path]]:
+    """(normal text, what it names in `package` as (module, name), data files and folders)."""
+    parts, found, data = [], [], set()
+    for node in module_of(module).definitions[name]:
+        reader = _Reader(module_of(module), package)
+        parts.append(ast.dump(reader.visit(copy.deepcopy(node))))
+        found += reader.found
+        data.update(reader.data)
+    return "\n".join(parts), found, data
 
 
 class Module:
