@@ -69,16 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     fetch = command("fetch", _fetch, "put a model on disk ahead of time")
     fetch.add_argument("model", choices=("gpt2", "smollm2"))
     export = command("export", _export, "write a run of lesson 17 in the forms that servers take")
-    export.add_argument(
-        "run", metavar="RUN", type=_run_folder, help="the folder that the lesson names at its end"
-    )
+    rated = command("rated", _rated, "count the blind ratings of a run of lesson 17")
+    for of_run in (export, rated):
+        of_run.add_argument(
+            "run", metavar="RUN", type=_run_folder, help="the folder that the lesson names at its end"
+        )
     export.add_argument("--out", type=Path, help="a new folder for the result; default RUN-export")
     export.add_argument(
         "--base", metavar="FOLDER", help="where the run's base model lies, if its name is not enough"
-    )
-    rated = command("rated", _rated, "count the blind ratings of a run of lesson 17")
-    rated.add_argument(
-        "run", metavar="RUN", type=_run_folder, help="the folder that the lesson names at its end"
     )
     rated.add_argument(
         "ratings", metavar="RATINGS", type=Path, help="what its rating.html gave: ratings.json"
