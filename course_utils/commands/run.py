@@ -121,12 +121,18 @@ def _jobs(model: str, device: str, count: int) -> int:
     return min(cores(), count, psutil.virtual_memory().available // NEED.get(model, NEED_OTHER))
 
 
+def _turn(path: Path) -> float:
+    """When a lesson starts: 09 and 18 make models that those after them would wait for."""
+    number = int(path.stem[:2])
+    return {9: -1, 18: 9}.get(number, number)
+
+
 def _run_all(
     chosen: list[Path], outcomes: list[Outcome], settings: dict, out: Path, report: Callable
 ) -> None:
     from tqdm import tqdm
 
-    waiting = list(zip(chosen, outcomes, strict=True))
+    waiting = sorted(zip(chosen, outcomes, strict=True), key=lambda pair: _turn(pair[0]))
     running: list[tuple[subprocess.Popen, Outcome, float]] = []
     total = sum(_count_cells(path) for path in chosen)
     with tqdm(total=total, unit="cell", desc="run", dynamic_ncols=True, disable=None) as bar:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from course_utils.home import ROOT
 
-WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # the order of tests/conftest.py
+WORKERS = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]  # one waits for a kernel or a browser
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg"]
 QUICK = "not notebook and not browser and not seeds and not slow and not faults and not colab"
 NEEDED = ("pytest", "xdist", "pytest_timeout", "nbval")

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import psutil
@@ -75,6 +76,13 @@ def test_a_run_without_failures_exits_with_0(lessons, tmp_path):
     out = tmp_path / "out"
     assert cli.main(["run", "0", "--model", "pocket", "--out", str(out)]) == 0
     assert not (out / "01_not_asked_for.ipynb").exists()
+
+
+def test_lessons_whose_models_others_wait_for_start_early():
+    names = ["08_a", "09_b", "10_c", "17_d", "18_e", "19_f"]
+    assert [name[:2] for name in sorted(names, key=lambda name: run._turn(Path(name)))] == [
+        *("09", "08", "18", "10", "17", "19")
+    ]
 
 
 def test_an_unknown_lesson_or_model_stops_before_anything_is_written(lessons, tmp_path, capsys):

@@ -176,20 +176,24 @@ def test_stored_sweeps_are_whole(name):
     ]
 
 
-# the assistant takes a minute to make, and these train twice or long: they are tested where the lessons are
-NEED_THE_ASSISTANT = [
+# a run of these takes half a minute to four minutes, some on top of the assistant, which takes another
+LONG = [
     *("reward_pairs", "reward_bias", "runaway", "best_of_n"),
-    *("dpo_rates", "dpo", "dpo_labels", "dpo_noise", "dpo_relatives"),
     *("ppo", "ppo_controls", "ppo_parts", "group_methods"),
+    "assistant_run",
+    *("dpo_rates", "dpo", "dpo_labels", "dpo_noise", "dpo_relatives"),
+    *("on_top_settings", "methods_on_top", "lora_longer"),
     *("list_starts", "grpo_rates", "verifiable_rewards", "grpo_switches", "verifier_hole"),
+    *("distillation_rates", "distillation", "distillation_writers"),
+    *("regained_rates", "two_teachers_rates", "regained"),
 ]
-LONG = [*NEED_THE_ASSISTANT, "on_top_settings", "methods_on_top", "lora_longer"]
+SHORT = [name for name in sorted(stored_runs.SWEEPS) if name not in LONG]
 
 
-def sixth(commit):
-    """A sixth of the sweeps: another one after every commit, the same for all processes of a run."""
+def chosen_by(commit):
+    """A third of the short sweeps and one long: others after every commit, the same for all processes."""
     turn = int(commit[:8] or "0", 16)
-    return [name for place, name in enumerate(sorted(stored_runs.SWEEPS)) if (place + turn) % 6 == 0]
+    return [*SHORT[turn % 3 :: 3], LONG[turn % len(LONG)]]
 
 
 def head():
@@ -198,9 +202,10 @@ def head():
     return subprocess.run(asked, capture_output=True, text=True).stdout.strip() if shutil.which("git") else ""
 
 
-def test_six_turns_reach_every_sweep():
-    turns = [sixth(commit) for commit in ("", *"12345")]
-    assert sorted(itertools.chain(*turns)) == sorted(stored_runs.SWEEPS) and sixth("0000000c") == turns[0]
+def test_turns_reach_every_sweep():
+    turns = [chosen_by(f"{turn:08x}") for turn in range(3 * len(LONG))]
+    assert set(itertools.chain(*turns)) == set(stored_runs.SWEEPS)
+    assert chosen_by("") == turns[0] and set(turns[1][:-1]).isdisjoint(turns[2][:-1])
 
 
 def a_stored_point_comes_out_again(name):
@@ -212,10 +217,10 @@ def a_stored_point_comes_out_again(name):
     "name",
     [
         pytest.param(name, marks=pytest.mark.notebook if name in LONG else pytest.mark.slow)
-        for name in sixth(head())
+        for name in chosen_by(head())
     ],
 )
-def test_a_point_of_a_sixth_of_the_sweeps_comes_out_again(name):
+def test_a_point_comes_out_again_of_the_sweeps_that_the_commit_chooses(name):
     a_stored_point_comes_out_again(name)
 
 
