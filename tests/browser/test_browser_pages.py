@@ -1,4 +1,4 @@
-"""The pages of a run, and three lessons in JupyterLab, as a browser and axe find them."""
+"""The pages of a run, and two lessons in JupyterLab, as a browser and axe find them."""
 
 import json
 
@@ -146,7 +146,7 @@ OURS = {  # what a lesson puts into JupyterLab's panel, without the editor and b
 }
 
 
-@pytest.mark.parametrize("path", lessons(NUMBERS), ids=NUMBERS)
+@pytest.mark.parametrize("path", lessons(["00", "12"]), ids=["00", "12"])
 def test_axe_finds_nothing_serious_in_a_lesson(lab, open_lesson, path):
     notebook = read_notebook(path)
     parameters = next(cell for cell in code_cells(notebook) if "parameters" in tags(cell))
