@@ -12,6 +12,7 @@ from course_utils.commands import grade as grading
 from course_utils.commands import grade_cell as cell
 from course_utils.commands.grade_page import grade_page
 
+LESSONS = tuple(grading.lesson_files())
 CLIPPED = find("clipped_policy_loss")
 FOUR = ["per_token_rewards", "gae", "clipped_policy_loss", "leave_one_out_advantages"]
 SIX = ["reinforce_loss", *FOUR[:3], "ratio_fault", FOUR[3]]  # lesson 12's
@@ -47,7 +48,7 @@ def verdict(*cells):
     return cell.judge(CLIPPED, source, cell.surroundings(CLIPPED, source, course))
 
 
-def course_copies(folder, change, numbers=tuple(grading.lesson_files())):
+def course_copies(folder, change, numbers=LESSONS):
     for number in numbers:
         file = grading.lesson_files()[number]
         lesson = json.loads(file.read_text(encoding="utf-8"))
