@@ -100,8 +100,8 @@ def by_values(
             number = known.index(place)
             losses = {values: one for values, (_, one) in points.items()}
             _points(ax, losses, COLOURS[number], place)
-            shift = {"xytext": (5, 3) if number == 0 else (-5, -13), "textcoords": "offset points"}
-            shift["ha"] = "left" if number == 0 else "right"
+            shift = {"xytext": (0, 3) if number == 0 else (-5, -13), "textcoords": "offset points"}
+            shift["ha"] = "center" if number == 0 else "right"
             for values, (rank, one) in points.items():
                 if rank is not None:
                     at = (values, max(one) if number == 0 else min(one))
@@ -110,7 +110,7 @@ def by_values(
             ax.plot(*live[task], "*", markersize=11, color=INK, label="the run above")
         ax.set(xscale="log", yscale="log")
         ax.set_title(task)
-        ax.margins(0.1, 0.15)
+        ax.margins(0.1, 0.25)  # room for the ranks below the lowest points
         _plain_numbers(ax)
         ax.set_xticks([10**4, 10**5, 10**6], ["10,000", "100,000", "1,000,000"])
         ax.set_xticks([], minor=True)
