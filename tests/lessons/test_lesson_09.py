@@ -145,7 +145,7 @@ def test_encodings_of_the_hunt(pocket):
     end = marker_ids(tokenizer)[1]
     turns = load_conversations("held_out_turns")[0]["messages"]
     right = encode_conversation(tokenizer, turns)
-    wrong = suspects.without_terminator(tokenizer, turns)
+    wrong = suspects.without_end_marker(tokenizer, turns)
     assert wrong.input_ids == right.input_ids
     assert end in right.labels and end not in wrong.labels
     assert [label for label in right.labels if label != end] == [
@@ -154,7 +154,7 @@ def test_encodings_of_the_hunt(pocket):
     sure = {"end_id": end, "end_probability": lambda ids: 1.0}
     assert why_no_end(right, stop_ids=suspects.RUNS["sound"].stop_ids(tokenizer), **sure) == "sound"
     assert why_no_end(right, stop_ids=suspects.RUNS["A"].stop_ids(tokenizer), **sure) == "stop id"
-    assert why_no_end(wrong, stop_ids=(end,), **sure) == "terminator without loss"
+    assert why_no_end(wrong, stop_ids=(end,), **sure) == "end marker without loss"
 
 
 def tuned(base, tokenizer, encode, steps):
@@ -177,14 +177,14 @@ def test_broken_masks_fail_the_claims(pocket):
     questions = sft.asked("held_out")[:40]
     prompts = [sft.as_conversation(row)[:1] for row in questions]
     right, ended = {}, {}
-    for encode in (encode_conversation, suspects.without_terminator, on_the_question):
+    for encode in (encode_conversation, suspects.without_end_marker, on_the_question):
         model = tuned(base, tokenizer, encode, steps=50)
         shares = sft.answered(model, tokenizer, questions)
         right[encode.__name__] = (shares["short"] + shares["sentence"]) / 2
         said = suspects.answers(suspects.RUNS["sound"], model, tokenizer, prompts)
         ended[encode.__name__] = sum(end for _, end in said) / len(said)
     assert ended["encode_conversation"] > 0.8
-    assert ended["without_terminator"] < 0.2
+    assert ended["without_end_marker"] < 0.2
     assert right["encode_conversation"] > 0.6
     assert right["on_the_question"] < 0.3
 

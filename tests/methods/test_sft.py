@@ -41,7 +41,7 @@ def test_replies_that_do_not_end_say_so(model, tokenizer):
     assert said.text and not said.ended
 
 
-def test_end_of_text_is_not_the_terminator(tokenizer):
+def test_end_of_text_is_not_the_end_marker(tokenizer):
     ends = tokenizer.eos_token_id
     assert not sft._reply(tokenizer, [5, ends, ends], end=400).ended
     assert sft._reply(tokenizer, [5, 400, 400], end=400) == sft.Reply(tokenizer.decode([5]).strip(), True)

@@ -112,7 +112,7 @@ SFT_MISTAKES = [
     ),
     ("Token 0 has no loss here. Only the label -100 marks what has none.", _without_token_0),
     (
-        "The last token of every answer has no loss here. It is the terminator, and it is learned as any "
+        "The last token of every answer has no loss here. It is the end marker, and it is learned as any "
         "other.",
         _without_last,
     ),
@@ -283,15 +283,15 @@ SHARE_MISTAKES = [
 
 
 def why_no_end(example, end_id, stop_ids, end_probability):
-    """Why a run's answers do not end: "terminator without loss", "stop id", "too little training", "sound".
+    """Why a run's answers do not end: "end marker without loss", "stop id", "too little training", "sound".
 
     example: a conversation as the run encodes it. stop_ids: the ids at which its generation stops.
-    end_probability(ids): its model's probability that the terminator comes after these ids.
+    end_probability(ids): its model's probability that the end marker comes after these ids.
     """
     ids, labels = example.input_ids, example.labels
     ends = [i for i in range(1, len(ids)) if ids[i] == end_id and labels[i - 1] != IGNORE]
     if any(labels[i] == IGNORE for i in ends):
-        return "terminator without loss"
+        return "end marker without loss"
     if end_id not in stop_ids:
         return "stop id"
     return "sound" if end_probability(ids[: ends[-1]]) > 0.5 else "too little training"
@@ -301,7 +301,7 @@ START_ID, END_ID, EOS_ID, LINE = 8, 9, 7, 2
 
 
 def _encoded(answers, unlearned=()):
-    """A conversation as an Example; unlearned: the turns whose terminator has no loss."""
+    """A conversation as an Example; unlearned: the turns whose end marker has no loss."""
     ids, labels = [START_ID, 1, 3, END_ID, LINE], [IGNORE] * 5
     for turn, answer in enumerate(answers):
         ids += [START_ID, 4, 5 + turn % 2, END_ID, LINE, START_ID, 6]
@@ -312,7 +312,7 @@ def _encoded(answers, unlearned=()):
 
 
 def _probability(example, before, right, behind):
-    """A model's probability of the terminator: one token early, after the last answer, behind its end."""
+    """A model's probability of the end marker: one token early, after the last answer, behind its end."""
     last = len(example.input_ids) - 1 - example.input_ids[::-1].index(END_ID)
     places = {last - 1: before, last: right, last + 1: behind}
 
@@ -353,7 +353,7 @@ def _why(unlearned, place=None, likely=lambda p: p > 0.5, names=None):
         ids, labels = example.input_ids, example.labels
         last = len(ids) - 1 - ids[::-1].index(end_id)
         if unlearned(ids, labels, end_id):
-            return "terminator without loss"
+            return "end marker without loss"
         if end_id not in stop_ids:
             return "stop id"
         cut = last if place is None else place(last)
@@ -412,7 +412,7 @@ def _why_by_masks(example, end_id, stop_ids, end_probability):
     after_answer = F.pad(labels[:-1] != -100, (1, 0))
     ends = (ids == end_id) & after_answer
     if (labels[ends] == -100).any():
-        return "terminator without loss"
+        return "end marker without loss"
     if end_id not in set(stop_ids):
         return "stop id"
     place = int(ends.nonzero()[-1])
@@ -428,7 +428,7 @@ def _why_by_spans(example, end_id, stop_ids, end_probability):
             spans.append((open_at, i))
             open_at = None
     if any(example.labels[stop - 1] != end_id for _, stop in spans):
-        return "terminator without loss"
+        return "end marker without loss"
     if all(stop != end_id for stop in stop_ids):
         return "stop id"
     probability = end_probability(list(example.input_ids[: spans[-1][1] - 1]))
@@ -436,32 +436,32 @@ def _why_by_spans(example, end_id, stop_ids, end_probability):
 
 
 EVERY_END = (
-    "You look at every terminator, or at the first. Those of system line and questions have no loss in a "
+    "You look at every end marker, or at the first. Those of system line and questions have no loss in a "
     "sound run. Look at those that come after an answer's token."
 )
 WHY_MISTAKES = [
     (EVERY_END, _why(_any_end)),
     (EVERY_END, _why(_first_end)),
     (
-        "The verdict is exchanged: a high probability of the terminator is what a sound run has.",
+        "The verdict is exchanged: a high probability of the end marker is what a sound run has.",
         _why(_learned_ends, likely=lambda p: p < 0.5),
     ),
     ("The model is not asked: a run may be sound but for too few steps.", _model_not_asked),
     (
-        "The labels are not looked at: in one of the runs the terminator has no loss.",
+        "The labels are not looked at: in one of the runs the end marker has no loss.",
         _why(lambda ids, labels, end: False),
     ),
     (
-        "A run whose terminator had no loss is no case of too little training: look at the labels first.",
+        "A run whose end marker had no loss is no case of too little training: look at the labels first.",
         _model_first,
     ),
     (
         "A run may have two faults. Go through the table from its top: the labels come before the stop ids.",
         _stops_first,
     ),
-    ("You look at the last answer alone. An earlier answer may have lost its terminator.", _why(_last_end)),
+    ("You look at the last answer alone. An earlier answer may have lost its end marker.", _why(_last_end)),
     (
-        "You ask after the terminator. Ask for its probability where it should come: after all that stands "
+        "You ask after the end marker. Ask for its probability where it should come: after all that stands "
         "before it.",
         _why(_learned_ends, lambda last: last + 1),
     ),
@@ -479,11 +479,11 @@ WHY_MISTAKES = [
     ),
     (
         "The probability is asked for in another place. Call end_probability once, on all that stands before "
-        "the last terminator.",
+        "the last end marker.",
         _why(_learned_ends, lambda last: 1),
     ),
     (
-        "Take one half as the limit: above it the terminator is likelier than all other tokens together.",
+        "Take one half as the limit: above it the end marker is likelier than all other tokens together.",
         _why(_learned_ends, likely=lambda p: p > 0.9),
     ),
 ]
@@ -906,8 +906,8 @@ EXERCISES = [
             why_no_end,
             _runs,
             WHY_MISTAKES,
-            else_="First the labels of the terminators that end an answer, then the ids at which generation "
-            "stops, then the probability of the terminator after the last answer.",
+            else_="First the labels of the end markers that end an answer, then the ids at which generation "
+            "stops, then the probability of the end marker after the last answer.",
         ),
         wrong=[
             (lambda example, end_id, stop_ids, p: None, "Is there a return"),
@@ -920,9 +920,9 @@ EXERCISES = [
         hints=(
             "Three places can be at fault: the labels that training saw, the ids at which generation stops, "
             "and the model. The first two are read without a model.",
-            "The terminators that count are those whose preceding token has a label. If one of them has the "
+            "The end markers that count are those whose preceding token has a label. If one of them has the "
             "label -100, that is the fault. If end_id is not in stop_ids, that is. Else ask "
-            "end_probability(ids before the last terminator): is it above one half?",
+            "end_probability(ids before the last end marker): is it above one half?",
         ),
         then="The table of the hunt below is made with it.",
     ),

@@ -73,7 +73,7 @@ def steps_of_an_epoch(examples: Sequence[Example], batch_size: int, seed: int) -
 
 @torch.no_grad()
 def end_probability(model, ids: Sequence[int], end_id: int) -> float:
-    """The model's probability that the token after ids is the terminator."""
+    """The model's probability that the token after ids is the end marker."""
     device = next(model.parameters()).device
     logits = model(input_ids=torch.tensor([list(ids)], device=device)).logits[0, -1]
     return logits.float().softmax(-1)[end_id].item()

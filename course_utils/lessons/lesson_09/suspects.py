@@ -24,7 +24,7 @@ class Run:
         return (*end, tokenizer.eos_token_id)
 
 
-def without_terminator(tokenizer, messages):
+def without_end_marker(tokenizer, messages):
     """A conversation as an Example with the loss on the assistant's words alone."""
     example = encode_conversation(tokenizer, messages)
     end = marker_ids(tokenizer)[1]
@@ -34,7 +34,7 @@ def without_terminator(tokenizer, messages):
 RUNS = {
     "sound": Run(),
     "A": Run(stops_at_end=False),
-    "B": Run(encode=without_terminator),
+    "B": Run(encode=without_end_marker),
     "C": Run(lr=1.5e-5),
 }
 
