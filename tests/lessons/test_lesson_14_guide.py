@@ -130,7 +130,7 @@ def test_a_small_difference_of_cost_is_called_one(room):
         return options["LoRA"].reasons[0].text
 
     assert "more than distillation: so little that the scores should decide" in said(answers_a_day=20_000)
-    assert said(answers_a_day=50).endswith("more than larger model.")
+    assert said(answers_a_day=50).endswith("more than the larger model.")
 
 
 def test_a_batch_needs_no_card_that_waits(room):
@@ -239,6 +239,12 @@ def test_nothing_can_be_done_is_said(room):
     room(["LoRA", "QLoRA"])
     assert "Nothing can be done" in memo_of(licence_weights=False, private=True).decision
     assert "Stay with a prompt" in memo_of(examples=0, private=True, **RICH).decision
+
+
+def test_the_larger_model_has_its_article(room):
+    room(["LoRA", "QLoRA"])
+    assert "Then take the larger model: " in memo_of(answers_a_day=50, **RICH).decision
+    assert "Then take distillation: " in memo_of(examples=400, answers_a_day=20_000, **RICH).decision
 
 
 def test_a_page_escapes_what_it_is_given(room):

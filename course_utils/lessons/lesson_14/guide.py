@@ -305,6 +305,11 @@ def decide(case: Case, findings: Mapping[str, Reason] | None = None) -> list[Opt
     return options
 
 
+def in_a_sentence(name: str) -> str:
+    """An option's name, with its article if it needs one."""
+    return "the larger model" if name == "larger model" else name
+
+
 def money(value: float, case: Case) -> str:
     return f"{value:,.0f} {case.currency}" if value >= 0.5 or value == 0 else f"under 1 {case.currency}"
 
@@ -406,7 +411,7 @@ def _why(case, chosen, prices):
     if chosen == "GRPO":
         return Reason("It needs problems and a program that verifies, and no written answers.", RULE)
     total = money(prices[chosen].total, case)
-    return Reason(f"Of what can be done it costs least: {total} in {case.days} days.", COMPUTED)
+    return Reason(f"Of what goes beyond a prompt it costs least: {total} in {case.days} days.", COMPUTED)
 
 
 def _other(case, name, chosen, prices):
@@ -414,7 +419,7 @@ def _other(case, name, chosen, prices):
     if name in ("DPO", "GRPO"):
         if chosen not in (*TUNED, "distillation"):
             return "later", Reason("It comes on top of a tuned model, and none is tuned yet.", RULE)
-        steps = "DPO on the pairs" if name == "DPO" else "GRPO on the verified answers"
+        steps = "DPO on the pairs" if name == "DPO" else "GRPO on problems that the tuning has not seen"
         return "then", Reason(f"After {chosen}: {steps}, against as much more of {chosen}.", RULE)
     if case.goal == "facts that stay" and name == _tuned_name(case):
         return "then", Reason(
@@ -427,4 +432,5 @@ def _other(case, name, chosen, prices):
     more = prices[name].total - prices[chosen].total
     words = "more" if more >= 0 else "less"
     near = ": so little that the scores should decide" if abs(more) < NEAR * prices[chosen].total else ""
-    return "later", Reason(f"It costs {money(abs(more), case)} {words} than {chosen}{near}.", COMPUTED)
+    text = f"It costs {money(abs(more), case)} {words} than {in_a_sentence(chosen)}{near}."
+    return "later", Reason(text, COMPUTED)

@@ -58,7 +58,7 @@ def _decision(case, options):
     first = "Score a prompt first. Then take" if by_verdict["baseline"] else "Take"
     after = f" After that {' and '.join(by_verdict['then'])}." if by_verdict["then"] else ""
     counted = f"{money(cost.total, case)} in {case.days} days, hours of work not counted"
-    return f"{first} {chosen}: {counted}.{after}"
+    return f"{first} {guide.in_a_sentence(chosen)}: {counted}.{after}"
 
 
 def _situation(case):
