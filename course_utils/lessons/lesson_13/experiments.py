@@ -44,9 +44,7 @@ def dpo(point: dict, seed: int) -> dict:
     return found | {"longer": mean(values_on(policy, "controlled", point)["accuracy"])}
 
 
-@sweep(
-    "dpo_labels", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], seeds=range(2), sampled=True, early=EARLY
-)
+@sweep("dpo_labels", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], sampled=True, early=EARLY)
 def dpo_labels(point: dict, seed: int) -> dict:
     """The control that learns nothing about preferences: DPO on the same pairs, half of them turned round.
 
@@ -71,7 +69,7 @@ def dpo_noise(point: dict, seed: int) -> dict:
         *[{"loss": loss, "beta": BETA * TOKENS, "lr": LR} for loss in ("mean", "ipo", "simpo")],
         {"loss": "dpo", "beta": 5 * BETA, "lr": LR},
     ],
-    seeds=range(1),
+    seeds=range(3),
     sampled=True,
     early=EARLY,
 )
