@@ -5,7 +5,7 @@ import re
 STUB = (
     'def token_kl(student, teacher, direction="reverse"):\n    ...\n\n\ntoken_kl = check.token_kl(token_kl)'
 )
-OURS, THEIRS = "student.log_softmax(-1)", "teacher.log_softmax(-1)"
+OURS, THEIRS = "student.log_softmax(-1)", "teacher.detach().log_softmax(-1)"
 REVERSE_ONLY = f"ours, theirs = {OURS}, {THEIRS}\n    return (ours.exp() * (ours - theirs)).sum(-1)"
 BOTH = f"""ours, theirs = {OURS}, {THEIRS}
     if direction == "forward":
