@@ -27,7 +27,11 @@ CHECKPOINTS = {
 GRPO_STEPS = 4  # iterations of GRPO, a quarter of the teacher's
 DISTILLATION_RATES = {"on-policy": 1e-4, "hard labels": 1e-4, "soft labels": 3e-5}  # of distillation_rates
 REGAIN_STEPS = 8
-REGAIN_RATES = {"one teacher": 3e-3, "two teachers": 3e-3}  # of regained_rates and two_teachers_rates
+REGAIN_RATES = {  # of regained_rates and two_teachers_rates; the control of two teachers has that of one
+    "one teacher": 3e-3,
+    "two teachers": 3e-3,
+    "one teacher, smaller steps": 3e-3,
+}
 
 
 @functools.cache
@@ -178,7 +182,7 @@ def distillation_rates(point: dict, seed: int) -> dict:
         {"method": "hard labels"},
         {"method": "GRPO"},
     ],
-    seeds=range(3),
+    seeds=range(5),
     sampled=True,
 )
 def distillation(point: dict, seed: int) -> dict:
@@ -212,7 +216,7 @@ def distillation(point: dict, seed: int) -> dict:
 @sweep(
     "distillation_writers",
     points=[{"method": name} for name in ("soft labels", "teacher writes", "on-policy, forward KL")],
-    seeds=range(3),
+    seeds=range(5),
     sampled=True,
 )
 def distillation_writers(point: dict, seed: int) -> dict:
@@ -238,6 +242,13 @@ def tuned_away(seed):
     return student, assistant_parts()[0], tokenizer
 
 
+def unanswerable(seen="train"):
+    """The conversations of a part whose question cannot be answered, without the refusal."""
+    from course_utils.lessons.lesson_09 import adapters
+
+    return [messages[:-1] for messages in adapters.of_kind("refusals", seen)]
+
+
 def refusing(model, tokenizer, seen):
     """Shares of unknown and of known facts that are refused, of known ones given, and the manner's share.
 
@@ -249,8 +260,7 @@ def refusing(model, tokenizer, seen):
 
     right, refused_known, texts = adapters.judged(model, tokenizer, sft.asked(seen)[::3])
     if seen == "validation":
-        unknown = [messages[:-1] for messages in adapters.of_kind("refusals", seen)]
-        said = sft.replies(model, tokenizer, unknown)
+        said = sft.replies(model, tokenizer, unanswerable(seen))
         refused = [adapters.NO_ANSWER in reply.text for reply in said]
     else:
         refused = adapters.judged(model, tokenizer, sft.asked("invented"))[1]
@@ -259,42 +269,35 @@ def refusing(model, tokenizer, seen):
     return {name: sum(each) / len(each) for name, each in values.items()}
 
 
-def regain(student, teacher, tokenizer, direction, lr, seed):
-    """On-policy distillation from the earlier self, on questions that cannot be answered; no answers."""
-    from course_utils.lessons.lesson_09 import adapters
-    from course_utils.methods.distillation import token_kl, train_distillation
-    from course_utils.methods.rollouts import encode_prompts, sampling_of
+def regain(student, teacher, tokenizer, lr, seed, way="one teacher", direction="forward"):
+    """On-policy distillation from the earlier self, on questions that cannot be answered; no answers.
 
-    prompts = encode_prompts(tokenizer, [messages[:-1] for messages in adapters.of_kind("refusals")])
+    way: a name in REGAIN_RATES. "two teachers" has the student as it is now for questions about facts.
+    "one teacher, smaller steps" takes twice as many steps on half as many answers, as two teachers do.
+    """
+    from course_utils.methods import sft
+    from course_utils.methods.distillation import distillation_step, token_kl, train_distillation
+    from course_utils.methods.rollouts import encode_prompts, frozen_copy, sampling_of
+
+    steps, batch_size, step = REGAIN_STEPS, BATCH, distillation_step
+    if way == "one teacher, smaller steps":
+        steps, batch_size = 2 * steps, batch_size // 2
+    if way == "two teachers":
+        facts = encode_prompts(tokenizer, [sft.as_conversation(row)[:1] for row in sft.asked("tune")])
+        step = two_teachers_step(frozen_copy(student), facts)
     return train_distillation(
         student,
         teacher,
-        prompts,
+        encode_prompts(tokenizer, unanswerable()),
         sampling_of(tokenizer, 32),
-        steps=REGAIN_STEPS,
+        steps=steps,
         lr=lr,
-        batch_size=BATCH,
+        batch_size=batch_size,
         seed=seed,
+        step=step,
         divergence=functools.partial(token_kl, direction=direction),
-        label=f"from the earlier self, {direction} KL, seed {seed}",
+        label=f"{way}, {direction} KL, seed {seed}",
     )
-
-
-@sweep(
-    "regained_rates",
-    points=[
-        {"direction": direction, "lr": lr}
-        for direction in ("reverse", "forward")
-        for lr in (3e-4, 1e-3, 3e-3, 1e-2)
-    ],
-    seeds=_CHOICE,
-    tolerance=0.5,
-)
-def regained_rates(point: dict, seed: int) -> dict:
-    """To choose the rates of the adapter's distillation by, on validation questions."""
-    student, teacher, tokenizer = tuned_away(seed)
-    regain(student, teacher, tokenizer, point["direction"], point["lr"], seed)
-    return refusing(student, tokenizer, "validation")
 
 
 def two_teachers_step(now, facts):
@@ -316,40 +319,34 @@ def two_teachers_step(now, facts):
     return step
 
 
-def regain_and_keep(student, teacher, tokenizer, lr, seed):
-    """regain by the forward KL, with a second teacher for questions about facts: the student as it is now."""
-    from course_utils.lessons.lesson_09 import adapters
-    from course_utils.methods import sft
-    from course_utils.methods.distillation import token_kl, train_distillation
-    from course_utils.methods.rollouts import encode_prompts, frozen_copy, sampling_of
-
-    facts = encode_prompts(tokenizer, [sft.as_conversation(row)[:1] for row in sft.asked("tune")])
-    return train_distillation(
-        student,
-        teacher,
-        encode_prompts(tokenizer, [messages[:-1] for messages in adapters.of_kind("refusals")]),
-        sampling_of(tokenizer, 32),
-        steps=REGAIN_STEPS,
-        lr=lr,
-        batch_size=BATCH,
-        seed=seed,
-        step=two_teachers_step(frozen_copy(student), facts),
-        divergence=functools.partial(token_kl, direction="forward"),
-        label=f"from two teachers, seed {seed}",
-    )
+@sweep(
+    "regained_rates",
+    points=[
+        {"direction": direction, "lr": lr}
+        for direction in ("reverse", "forward")
+        for lr in (3e-4, 1e-3, 3e-3, 1e-2)
+    ],
+    seeds=_CHOICE,
+    tolerance=0.5,
+)
+def regained_rates(point: dict, seed: int) -> dict:
+    """To choose the rates of the adapter's distillation by, on validation questions."""
+    student, teacher, tokenizer = tuned_away(seed)
+    regain(student, teacher, tokenizer, point["lr"], seed, direction=point["direction"])
+    return refusing(student, tokenizer, "validation")
 
 
 @sweep(
     "two_teachers_rates", points=[{"lr": lr} for lr in (3e-4, 1e-3, 3e-3, 1e-2)], seeds=_CHOICE, tolerance=0.5
 )
 def two_teachers_rates(point: dict, seed: int) -> dict:
-    """As regained_rates, of regain_and_keep."""
+    """As regained_rates, of two teachers."""
     student, teacher, tokenizer = tuned_away(seed)
-    regain_and_keep(student, teacher, tokenizer, point["lr"], seed)
+    regain(student, teacher, tokenizer, point["lr"], seed, "two teachers")
     return refusing(student, tokenizer, "validation")
 
 
-@sweep("regained", points=[{"way": name} for name in REGAIN_RATES], seeds=range(3), sampled=True)
+@sweep("regained", points=[{"way": name} for name in REGAIN_RATES], seeds=range(5), sampled=True)
 def regained(point: dict, seed: int) -> dict:
     """Shares of `refusing`: earlier_NAME of the assistant, before_ and after_ of the distillation.
 
@@ -360,11 +357,7 @@ def regained(point: dict, seed: int) -> dict:
     found = {"never_said": chance_of_favourite(student, teacher, tokenizer)}
     found |= {f"earlier_{name}": share for name, share in refusing(teacher, tokenizer, "held_out").items()}
     found |= {f"before_{name}": share for name, share in refusing(student, tokenizer, "held_out").items()}
-    rate = REGAIN_RATES[point["way"]]
-    if point["way"] == "one teacher":
-        regain(student, teacher, tokenizer, "forward", rate, seed)
-    else:
-        regain_and_keep(student, teacher, tokenizer, rate, seed)
+    regain(student, teacher, tokenizer, REGAIN_RATES[point["way"]], seed, point["way"])
     after = refusing(student, tokenizer, "held_out")
     return found | {f"after_{name}": share for name, share in after.items()}
 
@@ -373,12 +366,9 @@ def chance_of_favourite(student, teacher, tokenizer):
     """Mean chance that the student begins as the teacher likes best, on unanswerable questions."""
     import torch
 
-    from course_utils.lessons.lesson_09 import adapters
     from course_utils.methods.rollouts import encode_prompts
 
-    prompts = encode_prompts(
-        tokenizer, [messages[:-1] for messages in adapters.of_kind("refusals", "validation")]
-    )
+    prompts = encode_prompts(tokenizer, unanswerable("validation"))
     chances = []
     with torch.no_grad():
         for prompt in prompts:
