@@ -11,6 +11,7 @@ import ast
 import os
 import re
 import subprocess
+import symtable
 import sys
 import tempfile
 import time
@@ -200,6 +201,39 @@ def saved_faults(notebook: NotebookNode) -> list[str]:
     if size > MAX_BYTES:
         faults.append(f"{size / 1000:.0f} kB, more than {MAX_BYTES / 1000:.0f} kB")
     return faults
+
+
+def optional_faults(notebook: NotebookNode) -> list[str]:
+    """Core cells that use a name which only an optional section defines, and whoever skips that lacks."""
+    level, index, core, optional, faults = 0, -1, set(), {}, []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for marks, title in re.findall(r"^(#+) (.*)", cell.source, re.MULTILINE):
+                if not level or len(marks) <= level:
+                    level, section = (len(marks), title) if title.startswith("Optional") else (0, "")
+            continue
+        index += 1
+        assigned, needed = _names(cell.source)
+        if level:
+            optional |= dict.fromkeys(assigned - core, section)
+            continue
+        for name in sorted((needed - core) & optional.keys()):
+            faults.append(f"{_name(index, cell)} uses {name}, which only {optional[name]!r} defines")
+        core |= assigned
+    return faults
+
+
+def _names(source: str) -> tuple[set[str], set[str]]:
+    """(names that a cell assigns, names that it takes from cells above or from Python)."""
+    top = symtable.symtable(source, "cell", "exec")
+    assigned = {each.get_name() for each in top.get_symbols() if each.is_assigned() or each.is_imported()}
+    needed = {each.get_name() for each in top.get_symbols() if each.is_referenced()}
+    inner = top.get_children()
+    while inner:
+        scope = inner.pop()
+        needed |= {each.get_name() for each in scope.get_symbols() if each.is_global()}
+        inner += scope.get_children()
+    return assigned, needed - assigned
 
 
 def import_faults(notebook: NotebookNode) -> list[str]:

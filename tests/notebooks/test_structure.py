@@ -9,6 +9,7 @@ from course_utils.making.notebooks import (
     from_scratch_faults,
     import_faults,
     normal_form,
+    optional_faults,
     picture_faults,
     saved_faults,
     structure_faults,
@@ -35,6 +36,11 @@ def test_imports_stand_in_one_cell(path):
 
 
 @lessons
+def test_optional_sections_can_be_skipped(path):
+    assert optional_faults(read_notebook(path)) == []
+
+
+@lessons
 def test_pictures_have_words(path):
     assert picture_faults(read_notebook(path)) == []
 
@@ -47,6 +53,27 @@ def test_from_scratch_cells_equal_the_package(path):
 @lessons
 def test_saved_as_normalised(path):
     assert nbformat.writes(normal_form(read_notebook(path))) + "\n" == path.read_text(encoding="utf-8")
+
+
+SKIPPED = """# Lesson
+x = 1
+## Optional: more
+def double(value): return 2 * value
+### Part of it
+y = [double(n) for n in range(x)]
+## Back
+z = {y: x for y in "ab"}
+def later(): return double(x)
+"""
+
+
+def test_a_name_of_an_optional_section_is_found_in_a_core_cell():
+    cells = [
+        (new_markdown_cell if line.startswith("#") else new_code_cell)(line) for line in SKIPPED.splitlines()
+    ]
+    (fault,) = optional_faults(new_notebook(cells=cells))
+    assert "def later" in fault and "uses double, which only 'Optional: more' defines" in fault
+    assert optional_faults(new_notebook(cells=cells[:-1])) == []
 
 
 VIEW = notebooks.WIDGET_MIMES[0]
