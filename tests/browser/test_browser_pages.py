@@ -129,7 +129,8 @@ def test_claims_are_folded_searched_and_lead_to_their_cells(open_page):
     page.locator("summary").nth(1).click()
     assert [claim.is_visible() for claim in claims.all()] == [False, True, False]
     claims.nth(1).click()
-    assert page.locator(".cell:target").is_visible() and "/03_" in page.url
+    page.locator(".cell:target").wait_for()
+    assert "/03_" in page.url
 
 
 def test_mathematics_is_drawn_by_the_browser(open_page):
