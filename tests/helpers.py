@@ -2,6 +2,8 @@
 
 import os
 import random
+import shutil
+import subprocess
 import symtable
 import threading
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from course_utils.chatml import add_chat_tokens
 from course_utils.checks import claims
 from course_utils.checks.exercises import exercises_of, find_fault
+from course_utils.home import ROOT
 from course_utils.methods.reward import from_language_model
 from course_utils.models import untrained_gpt2
 from course_utils.notebook_files import lessons
@@ -152,12 +155,19 @@ def claims_at(lesson: str, seed: int, folder) -> dict[str, float]:
     return {record["text"]: record["value"] for record in records}
 
 
+def turn() -> int:
+    """A number that differs from commit to commit, for tests that take turns; 0 outside a checkout."""
+    asked = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    found = subprocess.run(asked, capture_output=True, text=True).stdout if shutil.which("git") else ""
+    return int(found[:8] or "0", 16)
+
+
 def draws_of(lesson: str) -> list:
-    """(exercise, seed) of a lesson for parametrize: one draw in `make check`, three in `make test`."""
+    """(exercise, seed) of a lesson for parametrize: one draw in `make check`, two in `make test`."""
     return [
         pytest.param(exercise, seed, id=f"{name}-{seed}", marks=[pytest.mark.slow] * (seed > 0))
         for name, exercise in exercises_of(lesson).items()
-        for seed in range(3)
+        for seed in range(2)
     ]
 
 
