@@ -1,6 +1,6 @@
 """Lessons run headless at smoke scale with the solutions put in, from any folder, and ask no hub.
 
-Half of them at one commit, the others at the next, or with `pytest -m seeds`.
+Half of them at one commit, the others at another, or with `pytest -m seeds`.
 """
 
 import papermill
