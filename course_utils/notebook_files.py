@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import symtable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,3 +54,18 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 def tags(cell: NotebookNode) -> list[str]:
     return cell.metadata.get("tags", [])
+
+
+def global_names(source: str) -> tuple[set[str], set[str]]:
+    """(global names that code binds, those that it refers to, also in its functions).
+
+    Raises SyntaxError or ValueError for what is no code.
+    """
+    top = symtable.symtable(source, "cell", "exec")
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    read = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
+    inner = top.get_children()
+    for table in inner:
+        read |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and s.is_global()}
+        inner += table.get_children()
+    return bound, read

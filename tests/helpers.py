@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import subprocess
-import symtable
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +19,7 @@ from course_utils.checks.exercises import exercises_of, find_fault
 from course_utils.home import ROOT
 from course_utils.methods.reward import from_language_model
 from course_utils.models import untrained_gpt2
-from course_utils.notebook_files import lessons
+from course_utils.notebook_files import global_names, lessons
 
 CONTEXT = 128
 EOS = "<|endoftext|>"
@@ -186,22 +185,10 @@ def feed(exercise, seed: int) -> None:
 
 def needed_for(sources: list[str], last: int) -> list[int]:
     """Numbers of the code cells that one needs, itself too: of each name, the cell that bound it last."""
-    kept, (_, wanted) = [last], _names(sources[last])
+    kept, (_, wanted) = [last], global_names(sources[last])
     for number in range(last - 1, -1, -1):
-        bound, read = _names(sources[number])
+        bound, read = global_names(sources[number])
         if bound & wanted:
             kept.append(number)
             wanted = wanted - bound | read
     return kept[::-1]
-
-
-def _names(source: str) -> tuple[set[str], set[str]]:
-    """(global names that a cell binds, those that it reads before)."""
-    top = symtable.symtable(source, "cell", "exec")
-    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
-    read, todo = {s.get_name() for s in top.get_symbols() if s.is_referenced()}, top.get_children()
-    while todo:
-        table = todo.pop()
-        read |= {s.get_name() for s in table.get_symbols() if s.is_global()}
-        todo += table.get_children()
-    return bound, read

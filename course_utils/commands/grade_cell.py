@@ -8,12 +8,12 @@ import json
 import linecache
 import os
 import re
-import symtable
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from course_utils.checks.exercises import Exercise, find, find_fault, is_stub, registry
+from course_utils.notebook_files import global_names
 
 ABANDONED = 300  # seconds after which the process ends by itself, should nobody watch it any more
 LONGEST_CODE = 2000  # letters of a message
@@ -98,15 +98,9 @@ def _nothing(*arguments, **named) -> None:
 def free_names(source: str) -> set[str]:
     """The global names that a piece of code refers to; none where it cannot be parsed."""
     try:
-        tables = [symtable.symtable(source, "cell", "exec")]
+        return global_names(source)[1]
     except (SyntaxError, ValueError):
         return set()
-    names = set()
-    for table in tables:
-        top = table.get_type() == "module"
-        names |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
-        tables += table.get_children()
-    return names
 
 
 def definitions(exercise: str, course: list[str], taken: Iterable[str]) -> dict[str, ast.stmt]:

@@ -11,7 +11,6 @@ import ast
 import os
 import re
 import subprocess
-import symtable
 import sys
 import tempfile
 import time
@@ -25,7 +24,15 @@ from nbformat import NotebookNode
 
 from course_utils.home import ROOT
 from course_utils.machine import tree_memory
-from course_utils.notebook_files import NOTEBOOKS, code_cells, lessons, read_notebook, tags, write_notebook
+from course_utils.notebook_files import (
+    NOTEBOOKS,
+    code_cells,
+    global_names,
+    lessons,
+    read_notebook,
+    tags,
+    write_notebook,
+)
 from course_utils.processes import Watch
 
 PACKAGE = ROOT / "course_utils"
@@ -213,27 +220,14 @@ def optional_faults(notebook: NotebookNode) -> list[str]:
                     level, section = (len(marks), title) if title.startswith("Optional") else (0, "")
             continue
         index += 1
-        assigned, needed = _names(cell.source)
+        bound, read = global_names(cell.source)
         if level:
-            optional |= dict.fromkeys(assigned - core, section)
+            optional |= dict.fromkeys(bound - core, section)
             continue
-        for name in sorted((needed - core) & optional.keys()):
+        for name in sorted((read - bound - core) & optional.keys()):
             faults.append(f"{_name(index, cell)} uses {name}, which only {optional[name]!r} defines")
-        core |= assigned
+        core |= bound
     return faults
-
-
-def _names(source: str) -> tuple[set[str], set[str]]:
-    """(names that a cell assigns, names that it takes from cells above or from Python)."""
-    top = symtable.symtable(source, "cell", "exec")
-    assigned = {each.get_name() for each in top.get_symbols() if each.is_assigned() or each.is_imported()}
-    needed = {each.get_name() for each in top.get_symbols() if each.is_referenced()}
-    inner = top.get_children()
-    while inner:
-        scope = inner.pop()
-        needed |= {each.get_name() for each in scope.get_symbols() if each.is_global()}
-        inner += scope.get_children()
-    return assigned, needed - assigned
 
 
 def import_faults(notebook: NotebookNode) -> list[str]:
