@@ -34,9 +34,16 @@ def pytest_addoption(parser):
     )
 
 
-@pytest.hookimpl(trylast=True)  # what is left out by markers is gone then
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Files with long tests come first, so that no worker waits at the end for another's long file."""
+    """Half of the tests that take turns are marked for another commit, before markers leave anything out.
+
+    Afterwards files with long tests come first, so that no worker waits at the end for another's long file.
+    """
+    from helpers import leave_to_another_commit, turn
+
+    leave_to_another_commit(items, turn())
+    yield
     if config.getoption("shuffle") is not None:
         random.Random(config.getoption("shuffle")).shuffle(items)
         return

@@ -161,11 +161,32 @@ def turn() -> int:
     return int(found[:8] or "0", 16)
 
 
-def draws_of(lesson: str) -> list:
-    """(exercise, seed) of a lesson for parametrize: one draw in `make check`, two in `make test`."""
+def leave_to_another_commit(items, now: int) -> None:
+    """Marks the tests of `turns(number)` that do not run at the turn `now`: every other one."""
+    for item in items:
+        if any((now + mark.args[0]) % 2 for mark in item.iter_markers("turns")):
+            item.add_marker("other_turn")
+
+
+def by_turns(rows, ids=None) -> list:
+    """Rows for parametrize: every other one at this commit, the rest at another."""
+    ids = ids or [None] * len(rows)
     return [
-        pytest.param(exercise, seed, id=f"{name}-{seed}", marks=[pytest.mark.slow] * (seed > 0))
-        for name, exercise in exercises_of(lesson).items()
+        pytest.param(*(row if isinstance(row, tuple) else (row,)), marks=pytest.mark.turns(place), id=name)
+        for place, (row, name) in enumerate(zip(rows, ids, strict=True))
+    ]
+
+
+def draws_of(lesson: str) -> list:
+    """(exercise, seed) of a lesson for parametrize: one draw in `make check`, at every other commit two."""
+    return [
+        pytest.param(
+            exercise,
+            seed,
+            id=f"{name}-{seed}",
+            marks=[pytest.mark.slow, pytest.mark.turns(place)] * (seed > 0),
+        )
+        for place, (name, exercise) in enumerate(exercises_of(lesson).items())
         for seed in range(2)
     ]
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from helpers import leave_to_another_commit
 
 from course_utils.commands import cli, tests
 
@@ -38,3 +39,17 @@ def test_what_is_missing_is_named(started, monkeypatch, capsys):
     monkeypatch.setattr(tests.importlib.util, "find_spec", lambda name: None if name == "nbval" else name)
     assert cli.main(["test"]) == 1 and not started
     assert "nbval" in (said := capsys.readouterr().err) and "[lab,test,compare]" in said
+
+
+@pytest.mark.parametrize("now", [6, 7])
+def test_of_the_tests_that_take_turns_a_commit_runs_half(now):
+    left = []
+
+    def item(name, *numbers):
+        marks = [pytest.mark.turns(number).mark for number in numbers]
+        return SimpleNamespace(
+            iter_markers=lambda _: marks, add_marker=lambda mark: left.append((name, mark))
+        )
+
+    leave_to_another_commit([item("always"), item("even", 0), item("odd", 1), item("four", 4)], now)
+    assert left == [(name, "other_turn") for name in (["odd"] if now == 6 else ["even", "four"])]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import by_turns
 from transformers import AutoModelForCausalLM
 
 from course_utils.budget import KNOWN_MODELS, NF4_BITS, config_step, load_config, training_need
@@ -133,14 +134,16 @@ def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "source, method, batch_size, tokens",
-    [
-        ("pocket", "full", 8, 128),
-        ("pocket", "lora", 8, 128),
-        ("pocket", "qlora", 8, 128),
-        ("pocket", "full", 4, 250),
-        ("gpt2", "lora", 2, 128),
-        ("SmolLM2-135M", "lora", 1, 256),
-    ],
+    by_turns(
+        [
+            ("pocket", "full", 8, 128),
+            ("pocket", "lora", 8, 128),
+            ("pocket", "qlora", 8, 128),
+            ("pocket", "full", 4, 250),
+            ("gpt2", "lora", 2, 128),
+            ("SmolLM2-135M", "lora", 1, 256),
+        ]
+    ),
 )
 def test_measured_peaks_are_within_fifteen_per_cent(source, method, batch_size, tokens, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pytest
+from helpers import by_turns
 
 from course_utils.checks.exercises import find
 from course_utils.notebook_files import code_cells, lessons, read_notebook
@@ -77,7 +78,7 @@ def marked_answer(name):
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("lesson", sorted({lesson for lesson, _, _ in CALLED}))
+@pytest.mark.parametrize("lesson", by_turns(sorted({lesson for lesson, _, _ in CALLED})))
 def test_training_calls_what_the_learner_wrote(lesson, smoke, capsys):
     """One run of a lesson, with a marked answer to each of its exercises that an experiment uses."""
     experiments = {name: cell for its, name, cell in CALLED if its == lesson}

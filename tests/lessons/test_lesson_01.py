@@ -105,6 +105,7 @@ def margin_over_a_random_change(loss_fn, shuffled=False):
     return shares[0] - shares[1]
 
 
+@pytest.mark.turns(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "loss_fn, shuffled, holds",

@@ -104,6 +104,7 @@ def trained(make, loss_fn, steps=6):
     return started, tuned
 
 
+@pytest.mark.turns(0)
 @pytest.mark.slow
 def test_side_by_side_a_broken_batch_is_seen():
     started, whole = trained(PromptTuning, fast_lm_loss)
@@ -133,6 +134,7 @@ def test_a_lora_that_never_learns_fails_the_headline():
     assert prompt / base < bounds["at_least"]
 
 
+@pytest.mark.turns(1)
 @pytest.mark.slow
 def test_a_prompt_that_training_does_not_read_fails_the_headline():
     bounds, lora, _ = headline()

@@ -15,7 +15,7 @@ from course_utils.session import start
 from course_utils.world.annotator import neutral_prompts
 from course_utils.world.gold import gold_score
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.seeds  # the assistant, then six minutes of sampling and of PPO
 
 
 def answers(model, reference, tokenizer, prompts, seed):
@@ -39,7 +39,6 @@ def parts():
     return model.requires_grad_(False), tokenizer, prompts[cut:], prompts[:cut]
 
 
-@pytest.mark.seeds  # twelve iterations of PPO: a minute and a half
 def test_ppo_on_the_gold_score_itself_ends_in_stories(parts):
     model, tokenizer, prompts, held_out = parts
     gold_before, loss_before = answers(model, model, tokenizer, held_out * 4, seed=1)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers import by_turns
 from support_desk import desk_chats
 
 from course_utils.data import load_questions
@@ -82,7 +83,7 @@ def test_conversations_and_pairs_by_lora(tmp_path):
     }
 
 
-@pytest.mark.parametrize("typed", [slice(0, 8), slice(None)], ids=["some rows", "all rows"])
+@pytest.mark.parametrize("typed", by_turns([slice(0, 8), slice(None)], ["some rows", "all rows"]))
 def test_typed_markers_are_named_and_do_not_fail_the_comparison(tmp_path, typed):
     rows = [conversation(row) for row in ASKED]
     for row in rows[typed]:
@@ -93,6 +94,7 @@ def test_typed_markers_are_named_and_do_not_fail_the_comparison(tmp_path, typed)
     assert "Markers typed as text, lines 1, 2, 3, 4, 5, 6, 7, 8" in text and "DOES NOT HOLD" not in text
 
 
+@pytest.mark.turns(0)
 def test_long_chats_are_shortened_and_a_small_file_is_told_what_it_cannot_show(tmp_path):
     """Each chat is longer than the model reads: its last exchange is trained on."""
     early = [{"role": role, "content": "so and so " * 40} for role in ("user", "assistant")]
@@ -105,6 +107,7 @@ def test_long_chats_are_shortened_and_a_small_file_is_told_what_it_cannot_show(t
     assert 'rated "result" ratings.json' in text
 
 
+@pytest.mark.turns(1)
 def test_a_table_by_qlora_on_a_local_folder(tmp_path):
     rows = [f'"{question_text(row)}","{row["completion"].strip()}"' for row in ASKED]
     (tmp_path / "my.csv").write_text("\n".join(["question,answer", *rows]))
@@ -116,6 +119,7 @@ def test_a_table_by_qlora_on_a_local_folder(tmp_path):
     assert not (tmp_path / "deep" / "result.part").exists()
 
 
+@pytest.mark.turns(0)
 def test_pairs_alone_with_all_weights(tmp_path):
     write_lines(tmp_path / "p.jsonl", map(pair, ASKED))
     done, text = papermill(tmp_path, DATA="", PAIRS="p.jsonl", METHOD="full", OUT="result")
@@ -126,19 +130,24 @@ def test_pairs_alone_with_all_weights(tmp_path):
 
 @pytest.mark.parametrize(
     "parameters, message",
-    [
-        (
-            {"DATA": "my.jsonl"},
-            "my.jsonl: 2 lines of 3 cannot be used, and nothing was trained.\n  line 2: column",
-        ),
-        ({"DATA": "none.jsonl"}, "none.jsonl: no such file"),
-        ({"METHOD": "ppo"}, "METHOD is one of lora, qlora, full"),
-        ({"OUT": "taken"}, "taken exists and was not made by this lesson"),
-        ({"BASE": "./nothing"}, "There is no folder"),
-        ({"DATA": "one.jsonl"}, "1 different conversations are too few: about ten questions are the least"),
-        ({"DATA": "long.jsonl"}, "no conversation's last exchange fits into 256 tokens: shorten it"),
-    ],
-    ids=["bad lines", "no file", "method", "folder", "base", "one row", "all too long"],
+    by_turns(
+        [
+            (
+                {"DATA": "my.jsonl"},
+                "my.jsonl: 2 lines of 3 cannot be used, and nothing was trained.\n  line 2: column",
+            ),
+            ({"DATA": "none.jsonl"}, "none.jsonl: no such file"),
+            ({"METHOD": "ppo"}, "METHOD is one of lora, qlora, full"),
+            ({"OUT": "taken"}, "taken exists and was not made by this lesson"),
+            ({"BASE": "./nothing"}, "There is no folder"),
+            (
+                {"DATA": "one.jsonl"},
+                "1 different conversations are too few: about ten questions are the least",
+            ),
+            ({"DATA": "long.jsonl"}, "no conversation's last exchange fits into 256 tokens: shorten it"),
+        ],
+        ["bad lines", "no file", "method", "folder", "base", "one row", "all too long"],
+    ),
 )
 def test_bad_input_ends_with_an_error_code_and_leaves_nothing(tmp_path, parameters, message):
     good = json.dumps(conversation(ASKED[0]))
@@ -171,11 +180,18 @@ def shuffled(count=320):
 
 @pytest.mark.parametrize(
     "rows, parameters, error, word",
-    [
-        ([{"messages": messages} for messages in desk_chats()], {"ANYWAY": "True"}, "Unusable", "unusable"),
-        (shuffled(), {}, "NotBetter", "no better"),
-    ],
-    ids=["unusable", "no better"],
+    by_turns(
+        [
+            (shuffled(), {}, "NotBetter", "no better"),
+            (
+                [{"messages": messages} for messages in desk_chats()],
+                {"ANYWAY": "True"},
+                "Unusable",
+                "unusable",
+            ),
+        ],
+        ["no better", "unusable"],
+    ),
 )
 def test_a_result_that_is_not_better_is_written_and_ends_with_an_error_code(
     tmp_path, rows, parameters, error, word

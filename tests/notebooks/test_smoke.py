@@ -1,24 +1,16 @@
-"""Lessons run headless at smoke scale with the solutions put in, from any folder, and ask no hub.
-
-Half of them at one commit, the others at another, or with `pytest -m seeds`.
-"""
+"""Lessons run headless at smoke scale with the solutions put in, from any folder, and ask no hub."""
 
 import papermill
 import pytest
-from helpers import logging_hub, turn
+from helpers import by_turns, logging_hub
 
 from course_utils.making import notebooks
 
 LESSONS = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
 
 
-MARKS = [pytest.mark.notebook, pytest.mark.seeds]  # of the half whose turn it is, and of the other
-HALVES = [
-    pytest.param(path, marks=MARKS[(turn() + place) % 2], id=path.stem) for place, path in enumerate(LESSONS)
-]
-
-
-@pytest.mark.parametrize("path", HALVES)
+@pytest.mark.notebook
+@pytest.mark.parametrize("path", by_turns(LESSONS, [path.stem for path in LESSONS]))
 def test_papermill_at_smoke_scale_with_solutions(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COURSE_SOLUTIONS", "1")

@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+from helpers import by_turns
 from jupyter_client.manager import start_new_kernel
 
 from course_utils.notebook_files import code_cells, lessons, read_notebook
@@ -52,7 +53,7 @@ def kernel(home):
     kernel.close()
 
 
-@pytest.mark.parametrize("lesson", ["01", "03", "10", "12", "13"])
+@pytest.mark.parametrize("lesson", by_turns(["01", "12", "10", "03", "13"]))
 def test_each_training_cell_stops_and_runs_again(kernel, lesson):
     stopped = 0
     for number, cell in enumerate(code_cells(read_notebook(lessons([lesson])[0]))):
