@@ -11,33 +11,6 @@ from functools import lru_cache
 import torch
 
 from course_utils.machine import GIB, memory
-from course_utils.memory import random_batch
-from course_utils.training import fast_lm_loss
-
-
-def config_step(source="pocket", method="full", batch_size=8, tokens=128, rank=8):
-    """For measure_peak: the step that training_need predicts, on random weights of the configuration."""
-    from transformers import AutoModelForCausalLM
-
-    from course_utils.methods.lora import apply_lora
-    from course_utils.methods.quantization import quantize_model
-    from course_utils.training import accumulated_step, adamw
-
-    model = AutoModelForCausalLM.from_config(load_config(source), dtype=torch.float32)
-    if method != "full":
-        apply_lora(model, rank)
-    if method == "qlora":
-        quantize_model(model)
-    batch = random_batch(model, batch_size, tokens)
-    optimizer = adamw(model, lr=1e-5)
-
-    def step():
-        accumulated_step(model, [batch], fast_lm_loss)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
 
 # ---------------------------------------------------------------------------- from a configuration alone
 
@@ -436,11 +409,13 @@ UTILISATION = 0.35  # share of the card's TFLOP/s that training gets: an assumpt
 def cards_here(size: int = 2048) -> list[str]:
     """Names of the cards, and of this machine: its GPU or else its CPU, memory and TFLOP/s as found here.
 
-    The TFLOP/s are those of an fp32 product of two matrices [size, size], measured once.
+    The TFLOP/s are those of a product of two matrices [size, size] in the precision that it trains in,
+    measured once.
     """
     if THIS_MACHINE not in CARDS:
         cuda = torch.cuda.is_available()
-        x = torch.randn(size, size, device="cuda" if cuda else "cpu")
+        dtype = torch.bfloat16 if training_precision(THIS_MACHINE) == "mixed" else torch.float32
+        x = torch.randn(size, size, device="cuda" if cuda else "cpu", dtype=dtype)
         (x @ x)[0, 0].item()
         began = time.perf_counter()
         (x @ x)[0, 0].item()

@@ -51,9 +51,9 @@ def measure_peak(build: Callable, **kwargs) -> PeakMemory:
     task = pickle.dumps((_report, build, kwargs))
     child = subprocess.run(command, env=environment, input=task, capture_output=True)
     if child.returncode:
-        raise RuntimeError(
-            f"measuring {build.__name__} failed: {child.stderr.decode().strip().splitlines()[-1]}"
-        )
+        said = child.stderr.decode(errors="replace").strip().splitlines()
+        last = said[-1] if said else f"exit status {child.returncode}, as where memory is not enough"
+        raise RuntimeError(f"measuring {build.__name__} failed: {last}")
     return PeakMemory(**json.loads(child.stdout.splitlines()[-1]))
 
 

@@ -157,11 +157,6 @@ def _download(source: Source) -> Path:
     return fetch("gpt2") if source.kind == "gpt2" else fetch_hub(str(source.place))
 
 
-def shipped_checksums_ok() -> bool:
-    """True if every file of the shipped pocket model is there and unchanged."""
-    return not wrong_checksums(POCKET)
-
-
 def _load_folder(
     folder: Path, kind: str, device: str | torch.device
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from helpers import by_turns
 
 import course_utils
 
@@ -152,8 +153,11 @@ def test_no_two_public_things_share_a_name():
     assert shared.keys() == LATER, shared
 
 
+LESSONS = sorted(path.name[-2:] for path in (PACKAGE / "lessons").glob("lesson_*"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("lesson", sorted(path.name[-2:] for path in (PACKAGE / "lessons").glob("lesson_*")))
+@pytest.mark.parametrize("lesson", by_turns(LESSONS))
 def test_a_lesson_is_loaded_alone_and_progress_knows_it(lesson):
     code = f"""
 import sys
@@ -168,7 +172,7 @@ print(progress.open_lesson(), others)
     assert done.stdout.strip() == f"{lesson} []", done.stderr
 
 
-@pytest.mark.parametrize("lesson", sorted(path.name[-2:] for path in (PACKAGE / "lessons").glob("lesson_*")))
+@pytest.mark.parametrize("lesson", LESSONS)
 def test_the_number_finds_everything(lesson):
     root = PACKAGE.parent
     assert len(list((root / "notebooks").glob(f"{lesson}_*.ipynb"))) == 1

@@ -256,6 +256,7 @@ def test_the_names_are_gone_there(elsewhere):
 
 
 @pytest.mark.slow
+@pytest.mark.turns(0)
 def test_the_command_line_works_elsewhere(elsewhere):
     """doctor, lab, reset, progress and grade."""
     assert elsewhere("doctor").splitlines()[-1] == "The course can run here."
@@ -268,6 +269,7 @@ def test_the_command_line_works_elsewhere(elsewhere):
 
 
 @pytest.mark.notebook
+@pytest.mark.turns(1)
 def test_a_lesson_runs_elsewhere(elsewhere):
     out = elsewhere.folder / "the results"
     elsewhere("run", "00", "--scale", "smoke", "--model", "pocket", "--out", str(out))

@@ -20,7 +20,7 @@ import psutil
 
 from course_utils.checks.exercises import registry
 from course_utils.commands.grade_page import grade_page
-from course_utils.home import ROOT
+from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import NOTEBOOKS
 
 SECONDS = 30  # for one exercise
@@ -58,11 +58,12 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--out", type=Path, help="write a page for a teacher into this file (HTML)")
     arguments = parser.parse_args(argv)
     rows = grade(arguments.paths)
-    if arguments.out:
-        arguments.out.write_text(grade_page(rows), encoding="utf-8")
     print(json.dumps(rows, indent=1) if arguments.json else _table(rows))
-    if arguments.out and not arguments.json:
-        print(f"Open {arguments.out}")
+    if arguments.out:
+        with naming(arguments.out.parent, "Name a file that can be written, with --out."):
+            write_whole(arguments.out, grade_page(rows))
+        if not arguments.json:
+            print(f"Open {arguments.out}")
     return 0
 
 

@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 from course_utils.checks import progress
 from course_utils.commands.grade import grade_notebook
 from course_utils.commands.room_page import projector_page, room_page
+from course_utils.home import naming, write_whole
 
 PORT = 8900
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -96,7 +98,8 @@ class Room:
         """Judges what changes, for ever; for a thread."""
         while True:
             for path, folder in self.waiting():
-                self.judge(path, folder)
+                with suppress(OSError):  # moved or taken away meanwhile
+                    self.judge(path, folder)
             time.sleep(EVERY)
 
 
@@ -248,7 +251,8 @@ def main(argv: Sequence[str] = ()) -> int:
     if chosen.out:
         for path, folder in room.waiting() if room.grade else []:
             room.judge(path, folder)
-        chosen.out.write_text(page(room, chosen.hide_names, ""), encoding="utf-8")
+        with naming(chosen.out.parent, "Name a file that can be written, with --out."):
+            write_whole(chosen.out, page(room, chosen.hide_names, ""))
         print(f"Open {chosen.out}")
         return 0
     with serve(room, chosen.host, chosen.port, chosen.hide_names) as server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -213,6 +214,7 @@ def predictions(learners: dict[str, dict]) -> list[dict]:
 
 def histogram(choices: list, options: list[str], answer: object) -> list[dict]:
     """A bar for each option, chosen or not; for numbers a bar for each of BINS equal steps of size."""
+    choices = [choice for choice in choices if isinstance(choice, str) or math.isfinite(choice)]
     numbers = [float(choice) for choice in choices if not isinstance(choice, str)]
     if len(numbers) < len(choices):
         counts = Counter({option: 0 for option in options})

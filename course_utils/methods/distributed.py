@@ -87,9 +87,10 @@ def bytes_held(tensors):
 
 
 def sent_bytes():
-    """Bytes that this process has written so far, above all to its sockets; None where it is not counted."""
+    """Bytes that this process has written so far, above all to its sockets; None where none are counted."""
     process = psutil.Process()
-    return process.io_counters().write_chars if hasattr(process, "io_counters") else None
+    counters = process.io_counters() if hasattr(process, "io_counters") else None
+    return getattr(counters, "write_chars", None)
 
 
 def train_by_hand(model, stream, steps, lr):

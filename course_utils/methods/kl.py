@@ -92,21 +92,6 @@ def rlhf_kl_penalty(log_probs_current, log_probs_reference, kl_coeff=0.1, mask=N
     return penalty if mask is None else torch.where(mask.bool(), penalty, 0.0)
 
 
-def rlhf_reward(reward_model_score, kl_penalty, token_kl_penalties):
-    """A sequence's total, [batch]: its score less the sum of its tokens' penalties [batch, tokens].
-
-    kl_penalty, [batch] or None, is that same sum under another name: it is compared, not subtracted again.
-    ValueError where it differs.
-    """
-    total = token_kl_penalties.sum(-1)
-    if kl_penalty is not None and not torch.allclose(torch.as_tensor(kl_penalty).to(total), total, atol=1e-4):
-        raise ValueError(
-            "kl_penalty is not the sum of each sequence's token_kl_penalties. Is it a mean, a sum over the "
-            "batch, or was another mask used? Pass None to take the sum."
-        )
-    return reward_model_score - total
-
-
 def check_shapes(log_probs_current, log_probs_reference, mask=None):
     """ValueError unless all have one shape."""
     shapes = {"log_probs_current": log_probs_current.shape, "log_probs_reference": log_probs_reference.shape}

@@ -159,24 +159,6 @@ def count_trainable(model):
     return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
 
 
-def reset_lora(model):
-    """Start the adapter anew: A random, B zero."""
-    for layer in _unmerged_layers(model).values():
-        nn.init.kaiming_uniform_(layer.lora_A, a=math.sqrt(5))
-        nn.init.zeros_(layer.lora_B)
-
-
-def adapt_outputs(layer, parts):
-    """Let a fresh adapter change only these slices of a layer's outputs: B's other rows stay zero.
-
-    For a part of a fused projection: of GPT-2's c_attn the first third is the query, the last the value.
-    """
-    mask = torch.zeros_like(layer.lora_B)
-    for part in parts:
-        mask[part] = 1
-    layer.lora_B.register_hook(lambda grad: grad * mask)
-
-
 def merge_lora(model):
     """Put the effective weights into the original layers; the old ones are kept until unmerge or unwrap."""
     layers = _unmerged_layers(model).values()
@@ -393,7 +375,7 @@ ATTENTION_INPUTS = ("c_attn", "q_proj", "k_proj", "v_proj", "qkv_proj", "query_k
 
 
 def attention_targets(model: PreTrainedModel) -> list[str]:
-    """Ends of the names of the layers that make query, key and value: LoRA where its first paper put it."""
+    """Ends of the names of the layers that make query, key and value: for LoRA on attention alone."""
     return [end for end in ATTENTION_INPUTS if _matching(model, [end])]
 
 

@@ -40,7 +40,7 @@ def spectra(matrices):
 
 def energy_curve(singular_values):
     """Share of the squared Frobenius norm in the first k directions, k = 1 ... n: [n], the last one 1."""
-    energy = singular_values.double().square().cumsum(0)
+    energy = singular_values.cpu().double().square().cumsum(0)  # Apple's GPU has no double
     return energy / energy[-1]
 
 
@@ -111,26 +111,9 @@ def subspace_similarity(first, second):
     return float((first.T @ second).square().sum() / min(first.shape[1], second.shape[1]))
 
 
-def similarity_grid(first, second):
-    """phi for the first i columns of U and the first j of V, all i and j: [i, j]."""
-    squares = (first.T @ second).square().cumsum(0).cumsum(1)
-    i = torch.arange(1, first.shape[1] + 1)[:, None]
-    j = torch.arange(1, second.shape[1] + 1)[None]
-    return squares / torch.minimum(i, j).to(squares)
-
-
 def random_similarity(n, i, j):
     """Expected phi of two random subspaces of dimensions i and j in n dimensions."""
     return max(i, j) / n
-
-
-def amplification(weight, change, rank):
-    """|dW_r| / |U^T W V| over the change's top directions: how far it strengthens what W does there.
-
-    Hu et al. 2021, section 7.3. A change along W's own strongest directions gives a small value.
-    """
-    U, S, Vh = torch.linalg.svd(change, full_matrices=False)
-    return float(S[:rank].norm() / (U[:, :rank].T @ weight @ Vh[:rank].T).norm())
 
 
 class CountSketch(torch.autograd.Function):

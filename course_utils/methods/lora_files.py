@@ -3,13 +3,13 @@
 import hashlib
 import json
 import math
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from course_utils.home import write_whole, written_aside
 from course_utils.methods.lora import (
     Adapter,
     apply_lora,
@@ -92,13 +92,11 @@ def write_adapter_files(folder, config, tensors, fingerprint):
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights_file, config_file = folder / f"{WEIGHTS_FILE}.part", folder / f"{CONFIG_FILE}.part"
     metadata = {name: json.dumps(config[name]) for name in SETTINGS if name in config}
     metadata |= {"format": "pt", "base_sha256": fingerprint, "tensors_sha256": tensors_sha256(tensors)}
-    save_file(tensors, weights_file, metadata=metadata)
-    config_file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    os.replace(weights_file, folder / WEIGHTS_FILE)
-    os.replace(config_file, folder / CONFIG_FILE)
+    with written_aside(folder / WEIGHTS_FILE) as part:
+        save_file(tensors, part, metadata=metadata)
+    write_whole(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
     return folder
 
 

@@ -86,9 +86,10 @@ def train_groups(model, batches, steps, groups, loss_fn=scored_lm_loss):
     """AdamW without decay, each group at its own rate; warm-up, cosine and clipping as in `train`."""
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     rates = [group["lr"] for group in groups]
-    losses = []
+    losses, device = [], next(model.parameters()).device
     model.train()
     for step, batch in zip(range(steps), batches, strict=False):
+        batch = {name: value.to(device) for name, value in batch.items()}
         loss, _ = accumulated_step(model, [batch], loss_fn)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):

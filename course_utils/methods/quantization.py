@@ -42,7 +42,7 @@ def e2m1_levels():
 def normal_levels(bits=4):
     """NormalFloat: quantiles of N(0, 1), over the largest; 2^(b-1) - 1 negative, zero, 2^(b-1) positive."""
     half = 2 ** (bits - 1)
-    offset = 1 - (1 / (2 * (2 * half - 1)) + 1 / (2 * 2 * half)) / 2  # QLoRA, appendix E; 0.9677083
+    offset = 1 - (1 / (2 * (2 * half - 1)) + 1 / (2 * 2 * half)) / 2  # as bitsandbytes has it: 0.9677083
     positive, negative = (
         torch.special.ndtri(torch.linspace(0.5, offset, count + 1, dtype=torch.float64)[1:])
         for count in (half, half - 1)

@@ -292,13 +292,6 @@ def calibration_curve(chosen, rejected, bins: int = 8) -> list[dict]:
     return rows
 
 
-def calibration_error(chosen, rejected, bins: int = 8) -> float:
-    """Mean distance between predicted and observed over the bins, each by its number of pairs."""
-    rows = calibration_curve(chosen, rejected, bins)
-    total = sum(row["pairs"] for row in rows)
-    return sum(row["pairs"] * abs(row["predicted"] - row["observed"]) for row in rows) / total
-
-
 def save_reward_model(model, tokenizer, folder) -> Path:
     """Body, head and tokenizer as safetensors and JSON, with checksums; returns the folder."""
     from safetensors.torch import save_file

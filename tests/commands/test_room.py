@@ -211,6 +211,30 @@ def test_a_histogram_of_numbers_holds_each_once(numbers, answer, counts):
     assert sum(bar["right"] for bar in bars) == 1
 
 
+def test_a_number_that_is_none_has_no_bar():
+    bars = room_page.histogram([float("nan"), float("inf"), *range(1, 9)], [], 3)
+    assert sum(bar["count"] for bar in bars) == 8
+
+
+def test_a_copy_that_is_gone_does_not_end_the_judging(tmp_path, monkeypatch):
+    here, judged = room.Room([tmp_path], True), []
+
+    def judge(path, folder):
+        judged.append(path)
+        if path == "gone":
+            raise FileNotFoundError(path)
+
+    def sleep(_):
+        raise InterruptedError("the end of the test")
+
+    monkeypatch.setattr(here, "waiting", lambda: [("gone", tmp_path), ("there", tmp_path)])
+    monkeypatch.setattr(here, "judge", judge)
+    monkeypatch.setattr(room.time, "sleep", sleep)
+    with pytest.raises(InterruptedError):
+        here.judge_all()
+    assert judged == ["gone", "there"]
+
+
 def test_predictions_come_latest_first_with_the_lessons_options():
     question = "Of the statements that the base completes, the tuned model completes"
     chosen = {question: {"choice": "about half", "chosen": at(2)}, "Old?": {"choice": 3.0, "chosen": at(9)}}

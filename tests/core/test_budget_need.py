@@ -1,14 +1,15 @@
 """Memory from a configuration: against published sizes, real forward passes, and measured peaks."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import by_turns
+from helpers import by_turns, config_step
 from transformers import AutoModelForCausalLM
 
-from course_utils.budget import KNOWN_MODELS, NF4_BITS, config_step, load_config, training_need
+from course_utils.budget import KNOWN_MODELS, NF4_BITS, load_config, training_need
 from course_utils.memory import measure_peak, random_batch, training_memory
 from course_utils.methods.lora import apply_lora, count_trainable
 from course_utils.methods.quantization import bits_per_parameter
@@ -146,7 +147,7 @@ def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
     ),
 )
 def test_measured_peaks_are_within_fifteen_per_cent(source, method, batch_size, tokens, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, Path(__file__).parents[1:3])))
     settings = {"source": source, "method": method, "batch_size": batch_size, "tokens": tokens}
     measured = measure_peak(config_step, **settings).total
     assert training_need(**settings).total == pytest.approx(measured, rel=0.15)

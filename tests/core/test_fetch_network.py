@@ -180,6 +180,7 @@ TRAINER = """
 
 
 @pytest.mark.slow
+@pytest.mark.turns(1)
 def test_a_trainer_asks_nothing_after_start(monkeypatch):
     from course_utils.models import POCKET
 

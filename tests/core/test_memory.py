@@ -30,6 +30,11 @@ def test_a_failing_child_is_quoted():
         measure_peak(helpers.failing)
 
 
+def test_a_child_that_is_killed_is_named_with_its_status():
+    with pytest.raises(RuntimeError, match="measuring vanishing failed: exit status 9, as where memory"):
+        measure_peak(helpers.vanishing)
+
+
 def test_saved_bytes_of_a_known_graph():
     x = torch.ones(1000, requires_grad=True)
     assert saved_bytes(lambda: (x * 2).exp().sin(), [x]) == 4000  # exp's result is sin's input

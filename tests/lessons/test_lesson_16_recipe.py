@@ -54,6 +54,7 @@ def tokenizer():
     return loaded
 
 
+@pytest.mark.turns(0)
 def test_a_rehearsal_says_what_will_be_done_and_what_it_takes(few):
     code, out, err = recipe("--data", few, "--dry-run", "--cards", 4, "--batch", 32)
     assert code == 0, err
@@ -75,6 +76,7 @@ def test_a_rehearsal_says_what_will_be_done_and_what_it_takes(few):
     assert re.search(r"2 steps of a Qwen2ForCausalLM .* losses \d+\.\d+, \d+\.\d+", words["rehearsal"])
 
 
+@pytest.mark.turns(1)
 def test_a_card_that_is_too_small_is_told(few):
     code, out, _ = recipe(
         "--data", few, "--dry-run", "--bits", 16, "--per-card", 8, "--batch", 8, "--card", "T4"

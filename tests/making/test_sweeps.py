@@ -174,8 +174,10 @@ def test_stored_sweeps_are_whole(name):
     ]
 
 
-# a run of these takes half a minute to four minutes, some on top of the assistant, which takes another
+# a run of these takes half a minute to four minutes, or begins with the assistant, which takes some to make
 LONG = [
+    *("harmless_adapters", "adapter_rates", "statement_ways", "fact_drills", "two_hops"),
+    *("distractors", "teaching", "teaching_rates"),
     *("reward_pairs", "reward_bias", "runaway", "best_of_n"),
     *("ppo", "ppo_controls", "ppo_parts", "group_methods"),
     "assistant_run",
@@ -189,7 +191,7 @@ SHORT = [name for name in sorted(stored_runs.SWEEPS) if name not in LONG]
 
 
 def chosen_by(turn):
-    """A third of the short sweeps and one long; turns reach all of them."""
+    """A third of the short sweeps, and one long for the night; turns reach all of them."""
     return [*SHORT[turn % 3 :: 3], LONG[turn % len(LONG)]]
 
 
@@ -207,7 +209,7 @@ def a_stored_point_comes_out_again(name):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.notebook if name in LONG else pytest.mark.slow)
+        pytest.param(name, marks=pytest.mark.other_turn if name in LONG else pytest.mark.slow)
         for name in chosen_by(turn())
     ],
 )

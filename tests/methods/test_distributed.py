@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
 
+from course_utils.methods import distributed
 from course_utils.methods.distributed import (
     METHODS,
     add_gradients,
@@ -118,6 +120,13 @@ def test_bytes_sent(alone, together):
     assert sent["by_hand"] == pytest.approx(1.0, abs=0.02)
     assert sent["accelerate"] == pytest.approx(1.0, abs=0.02)
     assert 1.3 < sent["sharded"] < 2.0
+
+
+@pytest.mark.parametrize("counters", [None, {"write_bytes": 3}, {"write_bytes": 3, "write_chars": 7}])
+def test_bytes_sent_are_none_where_the_system_does_not_count_them(monkeypatch, counters):
+    process = SimpleNamespace(**({"io_counters": lambda: SimpleNamespace(**counters)} if counters else {}))
+    monkeypatch.setattr(distributed.psutil, "Process", lambda: process)
+    assert distributed.sent_bytes() == (counters or {}).get("write_chars")
 
 
 def test_rows_are_dealt_out():

@@ -155,16 +155,6 @@ def test_similarity_of_known_subspaces():
     assert analysis.subspace_similarity(Q[:, :1], line) == pytest.approx(0.25)
 
 
-def test_similarity_grid_is_similarity_at_each_size():
-    U, V = orthonormal(30, 5, 0), orthonormal(30, 7, 1)
-    grid = analysis.similarity_grid(U, V)
-    for i in range(1, 6):
-        for j in range(1, 8):
-            assert grid[i - 1, j - 1].item() == pytest.approx(
-                analysis.subspace_similarity(U[:, :i], V[:, :j]), abs=1e-6
-            )
-
-
 def test_random_similarity_is_the_mean_of_random_draws():
     n, i, j = 24, 3, 8
     draws = [
@@ -172,15 +162,6 @@ def test_random_similarity_is_the_mean_of_random_draws():
         for seed in range(400)
     ]
     assert sum(draws) / len(draws) == pytest.approx(analysis.random_similarity(n, i, j), abs=0.01)
-
-
-def test_amplification():
-    U, V = orthonormal(20, 6, 0), orthonormal(12, 6, 1)
-    weight = U * torch.tensor([8.0, 4.0, 2.0, 1.0, 0.5, 0.25]) @ V.T
-    strongest = 2.0 * torch.outer(U[:, 0], V[:, 0])
-    weakest = 2.0 * torch.outer(U[:, 5], V[:, 5])
-    assert analysis.amplification(weight, strongest, 1) == pytest.approx(2 / 8, rel=1e-4)
-    assert analysis.amplification(weight, weakest, 1) == pytest.approx(2 / 0.25, rel=1e-3)
 
 
 # --- random subspace
