@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 SCALES = ("smoke", "quick", "full")
 MAX_SEED = 2**32  # what numpy takes
+OTHER_DEVICE = re.compile("on the same device|Placeholder storage")  # as torch says it of CUDA and of MPS
 
 
 def choose_scale(scale: str, device: torch.device) -> str:
@@ -224,6 +226,8 @@ def _end_cell(result: Any) -> None:
         why = "a cell was stopped before its end"
     elif result.success:
         why = ""
+    elif isinstance(result.error_in_exec, RuntimeError) and OTHER_DEVICE.search(str(result.error_in_exec)):
+        print("A tensor on the CPU met one on the GPU. New tensors go where the others are: device=x.device.")
     _in_cell, _stop = False, ""
     if why:
         _stopped_cells[result.info.cell_id or result.info.raw_cell] = why

@@ -34,13 +34,13 @@ def weight_changes(before, after, names=None):
 
 
 def spectra(matrices):
-    """{name: singular values, largest first}."""
-    return {name: torch.linalg.svdvals(matrix) for name, matrix in matrices.items()}
+    """{name: singular values, largest first}, on the CPU: Apple's GPU has no svdvals."""
+    return {name: torch.linalg.svdvals(matrix.cpu()) for name, matrix in matrices.items()}
 
 
 def energy_curve(singular_values):
     """Share of the squared Frobenius norm in the first k directions, k = 1 ... n: [n], the last one 1."""
-    energy = singular_values.cpu().double().square().cumsum(0)  # Apple's GPU has no double
+    energy = singular_values.cpu().double().square().cumsum(0)
     return energy / energy[-1]
 
 

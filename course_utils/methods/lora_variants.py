@@ -73,12 +73,12 @@ def start_removed(model, adapter):
     """
     check_fits(model, adapter)
     start = {}
-    for name in adapter.tensors:
+    for name, (A, _) in adapter.tensors.items():
         layer = model.get_submodule(name)
         bare = copy.deepcopy(layer.original if isinstance(layer, LoRALinear) else layer)
         begun = LoRALinear(bare, adapter.rank, adapter.alpha, rslora=adapter.rslora)
         start_pissa(begun)
-        start[name] = (begun.lora_A.detach(), begun.lora_B.detach())
+        start[name] = (begun.lora_A.detach().to(A.device), begun.lora_B.detach().to(A.device))
     return weighted_sum([adapter, replace(adapter, tensors=start)], [1.0, -1.0])
 
 

@@ -1,9 +1,12 @@
 """Every registered exercise: enough answers to test it by, a solution to show; tests/lessons feed them."""
 
+import copy
+import inspect
 import re
 import time
 
 import pytest
+import torch
 
 from course_utils.checks.exercises import find_fault, is_stub, registry
 
@@ -37,3 +40,56 @@ def test_the_first_exercise_answers_at_once(lesson):
     start = time.process_time()
     find_fault(first, first.wrong[0][0])
     assert time.process_time() - start < 0.2
+
+
+class FirstCall(BaseException):
+    """With the arguments of the first call that has tensors."""
+
+
+def moved(value):
+    """The value with its tensors and modules on the device "meta", which stands for a GPU here."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("meta")
+    if isinstance(value, torch.nn.Module):
+        return copy.deepcopy(value).to("meta")
+    if isinstance(value, list | tuple):
+        return type(value)(map(moved, value))
+    return {name: moved(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+def has_tensors(value):
+    if isinstance(value, list | tuple | dict):
+        return any(map(has_tensors, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, torch.Tensor)
+
+
+def device_fault(function, exercise):
+    """What torch says where the function makes a tensor on another device than it was given, or ""."""
+
+    def first(*arguments, **named):
+        if has_tensors([arguments, named]):
+            raise FirstCall(arguments, named)
+        return exercise.reference(*arguments, **named)
+
+    try:
+        find_fault(exercise, first)
+    except FirstCall as call:
+        arguments, named = call.args
+        if any(map(inspect.isfunction, arguments)):  # a function keeps a model of its own
+            return ""
+        try:
+            function(*moved(arguments), **moved(named))
+        except Exception as fault:  # meta tensors have no values: where one is read, the trial ends
+            return str(fault) if re.search("expected device|same device", str(fault)) else ""
+    return ""
+
+
+@exercises
+def test_a_solution_makes_tensors_where_its_inputs_are(exercise):
+    if inspect.isfunction(exercise.reference):
+        assert device_fault(exercise.reference, exercise) == ""
+
+
+def test_a_tensor_on_another_device_is_seen():
+    exercise = registry()["packed_positions"]
+    assert "meta" in device_fault(lambda documents: documents + torch.arange(documents.shape[1]), exercise)

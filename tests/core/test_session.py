@@ -141,3 +141,17 @@ def test_a_device_with_an_odd_number_is_refused(monkeypatch, wanted):
     monkeypatch.setenv("COURSE_DEVICE", wanted)
     with pytest.raises(ValueError, match=f"COURSE_DEVICE={wanted}: choose one of cuda, mps, cpu"):
         find_device()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+        "Placeholder storage has not been allocated on MPS device!",
+    ],
+)
+def test_a_tensor_on_another_device_is_explained(shell, capsys, said):
+    shell.run_cell(f"raise RuntimeError({said!r})")
+    assert "device=x.device" in capsys.readouterr().out
+    shell.run_cell("raise RuntimeError('another fault')")
+    assert "device=x.device" not in capsys.readouterr().out

@@ -12,7 +12,7 @@ from course_utils.chatml import IM_END, IM_START, encode_content, encode_convers
 from course_utils.checks import ClaimFailed
 from course_utils.data import IGNORE, Example, batches, collate, encode, load_conversations
 from course_utils.lessons.lesson_08 import experiments, layouts, measures, suspects
-from course_utils.lessons.lesson_08.exercises import mask_fault
+from course_utils.lessons.lesson_08.exercises import mask_fault, packed_positions
 from course_utils.lessons.lesson_08.spellings import spellings
 from course_utils.log_probs import token_losses
 from course_utils.methods.packing import packed_lm_loss
@@ -314,3 +314,7 @@ def test_answers_are_cut_off_in_sight(pocket, monkeypatch):
     assert shares == {"begun": 1.0, "stopped": 0.5, "wholly right": 0.5}
     assert texts == ["Paris", "Lima. A ..."]
     assert len(measures.six(list(range(100)))) == 6 and measures.six([1, 2]) == [1, 2]
+
+
+def test_positions_are_made_where_the_documents_are():
+    assert packed_positions(torch.zeros(2, 3, dtype=torch.long, device="meta")).device.type == "meta"

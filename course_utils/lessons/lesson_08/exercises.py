@@ -869,7 +869,7 @@ def packed_positions(documents):
     documents [batch, tokens]: 1, 1, 1, 2, 2, ... in each row, and 0 at padding, whose
     position is 0 too.
     """
-    position = torch.arange(documents.shape[1]).expand_as(documents)
+    position = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
     first = torch.ones_like(documents, dtype=torch.bool)
     first[:, 1:] = documents[:, 1:] != documents[:, :-1]
     start = torch.where(first, position, 0).cummax(1).values  # (batch, tokens)

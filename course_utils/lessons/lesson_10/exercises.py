@@ -371,8 +371,8 @@ EXERCISES = [
         hints=(
             "The rightmost 1 of each row. Numbers that grow to the right, kept where the mask is 1, are "
             "largest there.",
-            "positions = torch.arange(tokens) is [tokens]; times attention_mask it is [batch, tokens], 0 "
-            "at padding. Its argmax along dimension 1 is [batch].",
+            "positions = torch.arange(tokens, device=attention_mask.device) is [tokens]; times the mask it "
+            "is [batch, tokens], 0 at padding. Its argmax along dimension 1 is [batch].",
         ),
     ),
     Exercise(

@@ -904,7 +904,7 @@ EXERCISES = [
             "Each question has a list of passages to choose from: those of the batch. Which loss trains a "
             "choice among several?",
             "Normalise both to length 1, scores = q @ p.T / temperature (rows x rows). The right class of "
-            "row i is i: F.cross_entropy(scores, torch.arange(rows)).",
+            "row i is i: F.cross_entropy(scores, torch.arange(rows, device=scores.device)).",
         ),
     ),
     Exercise(

@@ -11,7 +11,7 @@ def log_of_script(model, batch, world):
         rows = rows_of_process(len(batch["input_ids"]), rank, world)
         _, count = lm_loss(model, {name: value[rows] for name, value in batch.items()})
         log["rows"].append(rows)
-        log["weights"].append(sum(p.double().sum().item() for p in model.parameters()))
+        log["weights"].append(sum(p.detach().cpu().double().sum().item() for p in model.parameters()))
         log["tokens"].append(int(count))
         log["divisors"].append(int(count) * world)
     return log
