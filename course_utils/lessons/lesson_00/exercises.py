@@ -426,12 +426,20 @@ def _head(queries, keys, size, scale, *front, dropout=_no_dropout):
     return query, key, value, visible, scale, dropout
 
 
+def _with_gaps():
+    """Not each token before is seen, and some after are: no triangle."""
+    query, key, value, _, *rest = _head(3, 4, 3, 0.6)
+    visible = torch.tensor([[1, 0, 1, 1], [0, 1, 0, 1], [1, 1, 0, 0]]).bool()
+    return query, key, value, visible, *rest
+
+
 def _heads():
     return [
         _head(4, 4, 3, 0.5),
         _head(5, 5, 4, 0.8, 2, 3),
         _head(2, 5, 4, 0.3),
         _head(3, 3, 2, 1.5, 2, dropout=_drop_the_first),
+        _with_gaps(),
     ]
 
 
@@ -475,9 +483,15 @@ def _keys_look(query, key, value, visible, scale, dropout):
     return dropout(_weights(scale * key @ query.mT, visible)) @ value
 
 
-def _own_mask(query, key, value, visible, scale, dropout):
-    own = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
-    return attention_head(query, key, value, own, scale, dropout)
+def _own_mask(diagonal):
+    """A wrong attention_head: the triangle up to diagonal(T, S), whatever is visible."""
+
+    def wrong(query, key, value, visible, scale, dropout):
+        T, S = query.shape[-2], key.shape[-2]
+        own = torch.ones(T, S, dtype=torch.bool).tril(diagonal(T, S))
+        return attention_head(query, key, value, own, scale, dropout)
+
+    return wrong
 
 
 def _masked_and_shared_out(scores, value, visible, dropout):
@@ -506,6 +520,9 @@ def _head_by_einsum(query, key, value, visible, scale, dropout):
     return torch.einsum("...ts,...sd->...td", dropout(weights), value)
 
 
+OWN_MASK = (
+    "You make a mask of your own. `visible` is an argument: what may be seen differs from call to call."
+)
 HEAD_MISTAKES = [
     (
         "The scores are not scaled: multiply them by `scale` before the softmax.",
@@ -543,10 +560,8 @@ HEAD_MISTAKES = [
         "Hidden scores are 0 here, and exp(0) is 1: such a token still gets weight. Use -inf.",
         _attend(lambda scores, value, visible, dropout: dropout(_weights(scores, visible, hidden=0)) @ value),
     ),
-    (
-        "You make a mask of your own. `visible` is an argument: what may be seen differs from call to call.",
-        _own_mask,
-    ),
+    (OWN_MASK, _own_mask(lambda T, S: 0)),
+    (OWN_MASK, _own_mask(lambda T, S: S - T)),
     (
         "The softmax runs over the tokens that look. It runs over those that are looked at, the last "
         "dimension: each row of weights adds up to 1.",

@@ -1259,6 +1259,7 @@ def _merges():
     The ranks of a change are added one after the other: the sum is rounded in another way than before +
     change. The default of allclose goes by the size of a number. In row 0 the sum is small, in row 1 the
     weight before, and what is added is large: there the rounding is more than the default allows.
+    The last four: only rows 0 to 2 are merged, only the diagonal is, and small changes, one of them missing.
     """
     n = 24
     B, A = 0.1 * torch.randn(n, 2), torch.randn(2, n)
@@ -1274,6 +1275,9 @@ def _merges():
             after += torch.outer(B[:, k], A[k])
         return after
 
+    stopped, diagonal = merged(B, A), before + change.diagonal().diag()
+    stopped[3:] = before[3:]
+    weight, small = torch.randn(n, n), 1e-3 * torch.randn(n, n)
     return [
         (before, merged(B, A), change),
         (before, merged(A.T, B.T), change),
@@ -1282,6 +1286,10 @@ def _merges():
         (before, merged(B, A) + change.T, change + change.T),
         (before, merged(-B, A), change),
         (before, merged(0.01 * A.T, B.T), change),
+        (before, stopped, change),
+        (before, diagonal, change),
+        (weight, weight + small, small),
+        (weight, weight.clone(), small),
     ]
 
 
@@ -1335,6 +1343,27 @@ def _by_close_sums(before, after, change):
     return _by_sums(before, after, change, atol=1e-5)
 
 
+def _by_row_0(moved, wanted):
+    return torch.allclose(moved[0], wanted[0], atol=1e-5)
+
+
+def _loosely(moved, wanted):
+    return torch.allclose(moved, wanted, atol=1e-2)
+
+
+def _by_diagonal(before, after, change):
+    moved = after - before
+    if torch.allclose(moved, 0 * change, atol=1e-5):
+        return "missing"
+    if not torch.allclose(moved.diagonal(), change.diagonal(), atol=1e-5):
+        return "wrong size"
+    return "right" if torch.allclose(moved, change, atol=1e-5) else "transposed"
+
+
+TOO_LOOSE = (
+    "You allow too large a difference: a change of about 0.001 and no change at all look the same. atol=1e-5 "
+    "is enough."
+)
 TOO_STRICT = (
     "Floating-point numbers are rounded when they are added: allow a small difference, more than "
     "torch.allclose does by default. atol=1e-5 is enough."
@@ -1358,6 +1387,17 @@ MERGE_FAULT_MISTAKES = [
     ),
     (TOO_STRICT, _merge_fault(torch.equal)),
     (TOO_STRICT, _by_sums),
+    (TOO_LOOSE, _merge_fault(_loosely)),
+    (TOO_LOOSE, _merge_fault(_loosely, order=("missing", "right", "transposed"))),
+    (
+        "Row 0 alone is compared. A merge may stop half way: compare all of after - before.",
+        _merge_fault(_by_row_0),
+    ),
+    (
+        "What has the diagonal of the change need not be the change or its transpose: compare all of it with "
+        "change.T too.",
+        _by_diagonal,
+    ),
     (
         "A change that is its own transpose is merged rightly: ask whether it is right before whether "
         "it is transposed.",

@@ -274,7 +274,11 @@ def _check_rank_cut(cls):
             held[rank] = {n: weight_matrix(after.get_submodule(n)) for n in PAIR}
         _compare_cuts(held, base, changes, kind)
         for again in (False, True):
-            cut.set(None)
+            if cut.set(None) is not after:
+                raise Mistake(
+                    "set(None) should return the model too, for mean_loss(cut.set(None), ...). Is there a "
+                    "return without self.model, or none, where rank is None?"
+                )
             if any(not torch.equal(after.state_dict()[f"{n}.weight"], tuned[f"{n}.weight"]) for n in PAIR):
                 raise Mistake(
                     "After set(None), set(1), set(None) the weights are not the tuned ones. Copy self.tuned "
@@ -368,6 +372,12 @@ class _NoModelBack(RankCut):
 class _NeverBack(RankCut):
     def set(self, rank):
         return super().set(10**6 if rank is None else rank)
+
+
+class _NoModelAtNone(RankCut):
+    def set(self, rank):
+        model = super().set(rank)
+        return None if rank is None else model
 
 
 class _TunedItself(RankCut):
@@ -757,6 +767,7 @@ EXERCISES = [
             *((_named_cut(wrong), message) for message, wrong in NAMED_CUTS),
             (_cut_class(_cut_of_a_cut), "the order 2, 1, 3"),
             (_NoModelBack, "should return the model"),
+            (_NoModelAtNone, "should return the model too"),
             (_NeverBack, "bit for bit"),
             (_NothingAtNone, "bit for bit"),
             (_TunedItself, "the next cut writes into it"),

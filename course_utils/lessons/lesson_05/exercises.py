@@ -128,6 +128,7 @@ def _expect_files(folder):
 
 
 NEEDED = {
+    "task_type": 'PEFT asks it what the model is for, a causal language model: "CAUSAL_LM".',
     "peft_type": 'PEFT asks it which kind of adapter this is: "LORA".',
     "r": "Nobody knows the rank otherwise.",
     "lora_alpha": "The factor before B A is not in the tensors.",
@@ -139,7 +140,7 @@ def _expect_config(config, model):
     layers = lora_layers(model)
     first = next(iter(layers.values()))
     for name, reason in NEEDED.items():
-        if name not in config:
+        if config.get(name) is None:
             raise Mistake(f"{CONFIG_FILE} lacks {name!r}. {reason}")
     if config["peft_type"] != "LORA":
         raise Mistake(f'peft_type should be "LORA", and is {config["peft_type"]!r}.')
@@ -767,6 +768,8 @@ EXERCISES = [
         check=_check_save_adapter,
         wrong=[
             (_without("peft_type"), "lacks 'peft_type'"),
+            (_without("task_type"), "lacks 'task_type'"),
+            (_with(task_type=None), "lacks 'task_type'"),
             (_without("r"), "lacks 'r'"),
             (_without("lora_alpha"), "lacks 'lora_alpha'"),
             (_without("target_modules"), "lacks 'target_modules'"),

@@ -35,11 +35,15 @@ def _quantize_inputs():
 
 
 def _zeros():
-    return [(torch.cat([torch.zeros(4), _weights(1, 4)]), NF4, 4)]
+    return [
+        (torch.cat([torch.zeros(4), _weights(1, 4)]), NF4, 4),
+        (torch.zeros(4), torch.tensor([-1.0, -0.5, 0.5, 1.0, 0.0]), 4),
+    ]
 
 
 def _tiny_and_huge():
-    return [(torch.cat([1e-6 * _weights(1, 4), 1e6 * _weights(1, 4)]), NF4, 4)]
+    tiny = _weights(1, 4)
+    return [(torch.cat([1e-8 * tiny / tiny.abs().max(), 1e6 * _weights(1, 4)]), NF4, 4)]
 
 
 def _close_to_the_middles():
@@ -131,6 +135,16 @@ def _zero_by_zero(x, levels, block_size=64):
     scales = blocks.abs().amax(1, keepdim=True)
     codes = _nearest((blocks / scales).nan_to_num(nan=1.0), levels)
     return codes.flatten()[: len(flat)].to(torch.uint8), scales.flatten()
+
+
+def _zeros_as_in_nf4(x, levels, block_size=64):
+    codes, scales = quantize(x, levels, block_size)
+    return codes.masked_fill((scales == 0).repeat_interleave(block_size)[: len(codes)], 7), scales
+
+
+def _scales_as_they_come(x, levels, block_size=64):
+    codes, scales = quantize(x, levels, block_size)
+    return codes, scales.to(x.dtype)
 
 
 def _with_epsilon(x, levels, block_size=64):
@@ -243,6 +257,11 @@ QUANTIZE_MISTAKES = [
         "The scale of a block of zeros is 0. Divide by something else there, and return the 0.",
         _by(lambda b, s, levels: (_nearest(b / s, levels), torch.where(b.any(1, keepdim=True), s, 1.0))),
     ),
+    (
+        "A block of zeros gets the code 7: there NF4 has the level 0. Another table has it elsewhere: look "
+        "for the level nearest to 0.",
+        _zeros_as_in_nf4,
+    ),
     ("How long a block is, is the argument block_size.", lambda x, levels, size=64: quantize(x, levels, 4)),
     ("The table is the argument levels, not always NF4.", lambda x, levels, size=64: quantize(x, NF4, size)),
 ]
@@ -291,6 +310,11 @@ def _check_quantize(fn):
         if scales.dtype != torch.float32:
             raise Mistake(f"The scales should be fp32, and are {scales.dtype}.")
     QUANTIZE(fn)
+    scales = fn(x.bfloat16(), levels, block_size)[1]
+    if scales.dtype != torch.float32:
+        raise Mistake(
+            f"Of an x in bf16 the scales should be fp32 too, and are {scales.dtype}: begin with x.float()."
+        )
 
 
 # ---------------------------------------------------------------------------------- loss_terms
@@ -745,10 +769,12 @@ EXERCISES = [
             (_whole_blocks_only, "its weights are lost"),
             (_padded, "cut off those of the padding"),
             (_zero_by_zero, "A block of zeros"),
+            (_by(lambda b, s, levels: (_nearest(b / s.clamp(min=1e-6), levels), s)), "Very small and very"),
             (_with_epsilon, "Very small and very large blocks"),
             (_in_bf16, "Divide in fp32"),
             (_as_it_comes, "Divide in fp32"),
             (_other(lambda codes, scales: (codes, scales.bfloat16())), "should be fp32"),
+            (_scales_as_they_come, "Of an x in bf16"),
             (_in_place, "changes its argument x in place"),
             (_other(lambda codes, scales: (codes, 2 * scales)), "A scale is its block's"),
             (_other(lambda codes, scales: codes), "should be a tuple of 2"),

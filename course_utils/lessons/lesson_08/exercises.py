@@ -664,7 +664,8 @@ def _conversation(header, end, *turns):
 
 
 def _padded(rows, pad, header, end):
-    width = max(map(len, rows)) + 1
+    """The longest row is without padding."""
+    width = max(map(len, rows))
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
     return ids, mask, header, end
@@ -771,6 +772,13 @@ def _row_before(input_ids, attention_mask, header, end):
     return labels
 
 
+def _up_to_a_0(input_ids, attention_mask, header, end):
+    labels = last_answer_labels(input_ids, attention_mask, header, end)
+    for row, real in enumerate(attention_mask.argmin(1).tolist()):
+        labels[row, real:] = IGNORE
+    return labels
+
+
 def _ids_in_place(input_ids, attention_mask, header, end):
     labels = last_answer_labels(input_ids, attention_mask, header, end)
     return input_ids.copy_(labels)
@@ -806,6 +814,11 @@ def _from_the_end(input_ids, attention_mask, header, end):
 
 NO_ANSWER = "A row without an answer has no labels: -100 everywhere, and no error."
 LAST_MISTAKES = [
+    (
+        "A row without padding has no labels here. Its mask has no 0 to look for: the sum of a mask is the "
+        "number of its tokens.",
+        _up_to_a_0,
+    ),
     ("Only row 0 has labels. A batch has as many rows as it has conversations.", _only_first_row),
     (
         "There is loss on padding. The answer of the last row is cut off, so it has no end marker; it ends "

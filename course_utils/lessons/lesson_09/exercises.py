@@ -123,6 +123,11 @@ SFT_MISTAKES = [
         ),
     ),
     (
+        "The divisor leaves out tokens with the loss 0. One that is predicted with certainty counts too: ask "
+        "for the labels that are not -100.",
+        _of_rows(lambda x, s, w, y: ((w[:, None] * x).sum(), (w[:, None] * (x > 0)).sum())),
+    ),
+    (
         "The divisor counts padding and questions. Count the tokens with a label.",
         _of_rows(lambda x, s, w, y: ((w[:, None] * x).sum(), (w[:, None] * torch.ones_like(x)).sum())),
     ),
@@ -154,6 +159,16 @@ LARGE = (
 def _large():
     logits, labels = _batch(5, [(2, 4), (1, 2)])
     return [(300 * logits, labels), (300 * logits, labels, torch.tensor([1.0, 0.5]))]
+
+
+CERTAIN = "A token that is predicted with certainty has the loss 0, and counts."
+
+
+def _certain():
+    logits, labels = _batch(6, [(2, 3), (1, 2)])
+    logits[0, 1] = 0
+    logits[0, 1, labels[0, 2]] = 200
+    return [(logits, labels), (logits, labels, torch.tensor([0.5, 2.0]))]
 
 
 def _example(prompt, answer):
@@ -697,6 +712,7 @@ CONVERSATIONS = [
     (CHATTY, _letters, 15),
     (CHATTY, _with_headers, 37),
     (QUIET_FIRST, _letters, 44),
+    (QUIET_FIRST, _letters, 30),  # the first exchange would fit, were it not for the second
     (_turns("a"), _letters, 5),
 ]
 
@@ -751,6 +767,16 @@ def _longest_first(messages, length, limit):
         place = 2 * sizes.index(max(sizes))
         turns = turns[:place] + turns[place + 2 :]
     return head + turns
+
+
+def _with_a_hole(messages, length, limit):
+    head = messages[:1] if messages[0]["role"] == "system" else []
+    turns = messages[len(head) :]
+    kept = turns[-1:]
+    for place in range(len(turns) - 3, -1, -2):
+        if length(head + turns[place : place + 2] + kept) <= limit:
+            kept = turns[place : place + 2] + kept
+    return head + kept
 
 
 def _only_once(messages, length, limit):
@@ -832,6 +858,11 @@ CONTEXT_MISTAKES = [
     ("The conversation that was given has changed. Its owner still shows it: make a new list.", _in_place),
     ("Take out no more than needed, the oldest first.", _too_much),
     ("The longest exchange goes first here. Take out the oldest.", _longest_first),
+    (
+        "An exchange is left out, and an older one stays. Going back from the newest, stop at the first that "
+        "does not fit.",
+        _with_a_hole,
+    ),
     (ALONE, _nothing_left),
     (ALONE, _refusing),
 ]
@@ -851,7 +882,7 @@ EXERCISES = [
             else_="Sum the cross-entropy of the tokens with a label, each times the weight of its "
             "conversation; count the same tokens with the same weights.",
             gradient=["logits"],
-            extremes=[(LARGE, _large)],
+            extremes=[(LARGE, _large), (CERTAIN, _certain)],
         ),
         wrong=[
             (lambda logits, labels, weights=None: None, "Is there a return"),

@@ -51,6 +51,10 @@ def _answer_by_answer(log_probs, returns, mask):
     return total / len(returns)
 
 
+ZERO = (
+    "The loss is 0 whatever the answers are. That happens where every return is taken with every answer, "
+    "[rows] times [rows, 1]: the returns minus their mean add up to 0."
+)
 REINFORCE_MISTAKES = [
     (
         "The sign is turned: the optimiser goes down, so the loss is minus the advantage times the "
@@ -92,10 +96,8 @@ REINFORCE_MISTAKES = [
         "The returns are divided by their spread. Here the advantage is the plain difference from the mean.",
         _reinforce(lambda log_prob, advantages: -(advantages / advantages.std() * log_prob).mean()),
     ),
-    (
-        "Every return is taken with every answer: [rows] times [rows, 1] is [rows, rows].",
-        _reinforce(lambda log_prob, advantages: -(advantages * log_prob[:, None]).mean()),
-    ),
+    (ZERO, _reinforce(lambda log_prob, advantages: -(advantages * log_prob[:, None]).mean())),
+    (ZERO, _reinforce(lambda log_prob, advantages: 0 * log_prob.sum())),
     (
         "A gradient passes into the returns. They are numbers that somebody gave: returns.detach().",
         lambda log_probs, returns, mask: -((returns - returns.mean()) * (log_probs * mask).sum(1)).mean(),
@@ -111,6 +113,13 @@ def _scored(rows, tokens, beta):
     log_probs = -4 * torch.rand(rows, tokens)
     reference = log_probs + 0.8 * torch.randn(rows, tokens)
     return 3 * torch.randn(rows), log_probs, reference, _mask(rows, tokens), beta
+
+
+def _agreeing(rows, tokens, beta, start):
+    """Policy and reference agree from column `start` on: the penalty is 0 there."""
+    scores, log_probs, reference, mask, beta = _scored(rows, tokens, beta)
+    reference[:, start:] = log_probs[:, start:]
+    return scores, log_probs, reference, mask, beta
 
 
 def _parts(scores, log_probs, reference_log_probs, mask, beta):
@@ -141,6 +150,12 @@ def _score_at(place):
         return rewards
 
     return wrong
+
+
+def _score_after_a_penalty(scores, log_probs, reference_log_probs, mask, beta):
+    rewards = -beta * (log_probs - reference_log_probs) * mask
+    rewards[torch.arange(len(scores)), _last(rewards != 0)] += scores
+    return rewards
 
 
 def _overwritten(scores, log_probs, reference_log_probs, mask, beta):
@@ -205,6 +220,11 @@ REWARD_MISTAKES = [
         "Every row has the other rows' scores too: rewards[:, last] are these columns of all rows. Write "
         "rewards[torch.arange(rows), last].",
         _score_in_all_rows,
+    ),
+    (
+        "The score stands at the last token with a penalty. Where policy and reference agree, as before the "
+        "first step, the penalty is 0: look for the last token in the mask.",
+        _score_after_a_penalty,
     ),
     ("The KL penalty is missing.", _rewards(lambda kl, at_end, scores, mask: at_end)),
     ("The score is missing.", _rewards(lambda kl, at_end, scores, mask: -kl * mask)),
@@ -776,7 +796,12 @@ EXERCISES = [
         reference=per_token_rewards,
         check=compare(
             per_token_rewards,
-            lambda: [_scored(4, 6, 0.3), _scored(5, 9, 1.7)],
+            lambda: [
+                _scored(4, 6, 0.3),
+                _scored(5, 9, 1.7),
+                _agreeing(4, 7, 0.5, start=3),
+                _agreeing(4, 6, 0.2, start=0),
+            ],
             REWARD_MISTAKES,
             else_="Every token of the answer has -beta * (log_probs - reference_log_probs), its last one the "
             "score besides, and everything else 0.",

@@ -430,12 +430,14 @@ def _scored_rows():
     answers, prompts, ends = drawn(6)
     prompts[[0, -1]] = -1e-3  # certain prompts
     nearly_certain = torch.tensor([-0.02, -0.03, -0.04, -0.02])
+    all_but_one_certain = torch.tensor([-1e-3, -0.03, -1e-3, -1e-3])
     return [
         case(*drawn(3)),
         case(*drawn(4), of_prompts=1),
         case(*drawn(5), of_ends=1),
         case(answers, prompts, ends, of_prompts=1),
         case(*drawn(4)[:2], nearly_certain, of_ends=1),
+        case(*drawn(4)[:2], all_but_one_certain, of_ends=1),
     ]
 
 
@@ -449,6 +451,16 @@ def _by_sign(room, rows):
         return "prompt too" if difference.sum() < 0 else "end not"
 
     return by_sign
+
+
+def _by_room(is_zero):
+    """A wrong scored_fault: the first hypothesis of which is_zero(differences) holds."""
+
+    def by_room(theirs, answers, prompts, ends):
+        expected = {"sound": answers, "prompt too": answers + prompts, "end not": answers - ends}
+        return next((name for name, sums in expected.items() if is_zero(theirs - sums)), "end not")
+
+    return by_room
 
 
 def _exchanged(*verdicts):
@@ -495,6 +507,11 @@ SCORED_MISTAKES = [
         "Differences of some hundredths are taken for rounding here. An end that is nearly certain has a "
         "log-probability of that size: what agrees within 0.01 is the same.",
         _by_sign(0.05, slice(None)),
+    ),
+    (
+        "A script is called sound although a row differs. The ends of the other rows may be almost certain: "
+        "look at the largest difference.",
+        _by_room(lambda differences: differences.mean().abs() < 0.01),
     ),
 ]
 
@@ -600,6 +617,20 @@ EXERCISES = [
         wrong=[
             (_by_sign(0.01, slice(-1, None)), "one row alone"),
             (_by_sign(0.05, slice(1)), "one row alone"),
+            (
+                _by_room(lambda differences: (differences.abs() < 0.01).sum() > len(differences) / 2),
+                "the largest difference",
+            ),
+            (
+                lambda theirs, answers, prompts, ends: (
+                    "prompt too"
+                    if (theirs < answers - 0.01).any()
+                    else "end not"
+                    if (theirs > answers + 0.01).all()
+                    else "sound"
+                ),
+                "look at the largest difference",
+            ),
             (lambda theirs, answers, prompts, ends: "wrong", "and is 'wrong'"),
             (lambda theirs, answers, prompts, ends: None, "Is there a return"),
         ],

@@ -183,59 +183,71 @@ def report_fault(runs, reported):
 
 
 def _reports():
-    """Comparisons with each fault, in either of the two methods, and sound ones; runs in random order."""
+    """Comparisons with each fault, in either of the two methods, sound ones, and two with two faults."""
     drawn = []
-    for fault in VERDICTS:
-        for faulty in ("new", "old"):
-            drawn.append(_report(fault, faulty))
+    for faulty, other in (("new", "old"), ("old", "new")):
+        for fault in ("", "fewer settings", "a seed less", "test set", "best seed", "worst seed"):
+            runs, reported = _report({"new": "", "old": ""} | {faulty: fault})
+            random.shuffle(runs)
+            drawn.append((runs, reported))
+        drawn.append(_report({faulty: "best seed", other: "test set"}))
     random.shuffle(drawn)
     return drawn
 
 
-def _report(fault, faulty):
-    """(runs, reported) of two methods with that fault in the faulty one. No two means are close."""
+def _report(faults):
+    """(runs, reported) of methods, in their order, each with its fault or "". No two means are close."""
     choose = {"a": 0.50, "b": 0.72, "c": 0.66, "d": 0.58}
     judge = {"a": 0.52, "b": 0.67, "c": 0.75, "d": 0.60}
     up = 0.1 * random.random()
     spread = (-0.03, 0.04, 0.005)
-    runs = [
-        {"method": method, "setting": name, "seed": seed}
-        | {"choose": choose[name] + up + off, "judge": judge[name] + up - off / 2}
-        for method in ("new", "old")
-        for name in choose
-        for seed, off in enumerate(spread)
-    ]
-    if fault == "unequal effort":
-        runs = [run for run in runs if run["method"] != faulty or run["setting"] in "bc"]
-    random.shuffle(runs)
-    reported = {}
-    for method in ("new", "old"):
-        setting, score = choose_setting([run for run in runs if run["method"] == method])
+    runs, reported = [], {}
+    for method, fault in faults.items():
+        own = [
+            {"method": method, "setting": name, "seed": seed}
+            | {"choose": choose[name] + up + off, "judge": judge[name] + up - off / 8}
+            for name in choose
+            for seed, off in enumerate(spread)
+        ]
+        if fault == "fewer settings":
+            own = [run for run in own if run["setting"] in "bc"]
+        if fault == "a seed less":
+            own.remove(random.choice(own))
+        random.shuffle(own)
+        setting, score = choose_setting(own)
+        if fault == "test set":
+            setting, score = "c", statistics.mean(run["judge"] for run in own if run["setting"] == "c")
+        if fault in ("best seed", "worst seed"):
+            pick = max if fault == "best seed" else min
+            score = pick(run["judge"] for run in own if run["setting"] == setting)
+        runs += own
         reported[method] = setting, round(score, 12)  # another last digit than any mean has
-    if fault == "chosen on the test set":
-        rows = [run for run in runs if run["method"] == faulty and run["setting"] == "c"]
-        reported[faulty] = "c", statistics.mean(run["judge"] for run in rows)
-    if fault == "the best seed":
-        setting = reported[faulty][0]
-        rows = [run for run in runs if run["method"] == faulty and run["setting"] == setting]
-        reported[faulty] = setting, max(run["judge"] for run in rows)
     return runs, reported
 
 
-def _hunter(effort=True, test_set=True, best_seed=True, methods=("new", "old")):
-    """A wrong report_fault that misses a fault, or looks at one of the methods alone."""
+def _differs(score, mean, judged):
+    return abs(score - mean) > 1e-6
+
+
+def _hunter(effort=len, test_set=True, best_seed=_differs, methods=("new", "old"), by_method=False):
+    """A wrong report_fault: it misses a fault, looks at one method alone, or takes the first method's fault.
+
+    effort: what is compared of each method's runs. best_seed: asked of (score, mean, scores of the seeds).
+    """
 
     def wrong(runs, reported):
         tried = {name: [run for run in runs if run["method"] == name] for name in ("new", "old")}
-        if effort and len(tried["new"]) != len(tried["old"]):
+        if effort(tried["new"]) != effort(tried["old"]):
             return "unequal effort"
+        found = []
         for name in methods:
-            setting, score = choose_setting(tried[name])
-            if test_set and reported[name][0] != setting:
-                return "chosen on the test set"
-            if best_seed and reported[name][0] == setting and abs(reported[name][1] - score) > 1e-6:
-                return "the best seed"
-        return "sound"
+            (setting, score), (best, mean) = reported[name], choose_setting(tried[name])
+            judged = [run["judge"] for run in tried[name] if run["setting"] == setting]
+            if test_set and setting != best:
+                found.append("chosen on the test set")
+            elif setting == best and best_seed(score, mean, judged):
+                found.append("the best seed")
+        return next(iter(found if by_method else sorted(found, key=VERDICTS.index)), "sound")
 
     return wrong
 
@@ -301,11 +313,20 @@ def _by_tables(runs, reported):
     return found
 
 
+BELOW = "A score below the mean over the seeds passes. The mean is what counts: any other score is a fault."
+ONE_BY_ONE = (
+    "You judge one method, then the other: a score of the first hides that the second was chosen on the test "
+    "set. Look at the settings of both before the scores."
+)
 HUNT_MISTAKES = [
     ("Everything is called sound.", lambda runs, reported: "sound"),
     (
         "One method had fewer runs than the other, and the comparison passes. Count the runs of each first.",
-        _hunter(effort=False),
+        _hunter(effort=lambda runs: 0),
+    ),
+    (
+        "One method lacks a seed at one setting, and it passes. Count the runs, not the settings.",
+        _hunter(effort=lambda runs: len({run["setting"] for run in runs})),
     ),
     (
         "A setting that is best by `judge`, not by `choose`, passes. It was chosen on the test set.",
@@ -313,8 +334,10 @@ HUNT_MISTAKES = [
     ),
     (
         "The best seed's score passes as the score. Compare with the mean of `judge` over the seeds.",
-        _hunter(best_seed=False),
+        _hunter(best_seed=lambda *scores: False),
     ),
+    (BELOW, _hunter(best_seed=lambda score, mean, judged: score > mean + 1e-6)),
+    (BELOW, _hunter(best_seed=lambda score, mean, judged: abs(score - max(judged)) < 1e-6)),
     ("Only the first method is looked at. The fault may be in either.", _hunter(methods=("new",))),
     ("Only the second method is looked at. The fault may be in either.", _hunter(methods=("old",))),
     ("`choose` and `judge` are the wrong way round: you call the sound report a fault.", _by_the_other_set),
@@ -328,6 +351,9 @@ HUNT_MISTAKES = [
         "Look at the settings before the scores.",
         _scores_first,
     ),
+    (ONE_BY_ONE, _hunter(by_method=True)),
+    (ONE_BY_ONE, _hunter(by_method=True, methods=("old", "new"))),
+    (ONE_BY_ONE, lambda runs, reported: _hunter(by_method=True, methods=tuple(reported))(runs, reported)),
 ]
 
 
@@ -361,8 +387,10 @@ def _scores(seeds, questions, gap, luck):
 
 
 def _check_difference_interval(fn):
-    tried = []  # what other questions do counts for more in the first, what other seeds do in the second
-    for seeds, questions, gap, luck in [(6, 60, 0.3, 0.17), (8, 45, -0.4, 0.72)]:
+    # what other questions do counts for more in the first, and what other seeds do in the second; the first
+    # has so few seeds that questions of their own would show
+    tried = []
+    for seeds, questions, gap, luck in [(3, 60, 0.3, 0.085), (8, 45, -0.4, 0.72)]:
         ours, theirs = _scores(seeds, questions, gap, luck)
         with unchanged(ours=ours, theirs=theirs):
             result, again = (fn(ours, theirs, draws=4000, seed=1) for _ in range(2))
@@ -491,6 +519,17 @@ def _of_questions(ours, theirs, draws=2000, seed=0):
     return difference.mean().item(), low.item(), high.item()
 
 
+def _questions_for_each_seed(ours, theirs, draws=2000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    sides = []
+    for scores in (ours, theirs):
+        rows = scores[torch.randint(len(scores), (draws, len(scores)), generator=generator)]
+        picks = torch.randint(scores.shape[1], rows.shape, generator=generator)  # [draws, seeds, questions]
+        sides.append(rows.gather(2, picks).mean((1, 2)))
+    low, high = (sides[0] - sides[1]).quantile(torch.tensor([0.025, 0.975]))
+    return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
+
+
 def _no_replacement(ours, theirs, draws=2000, seed=0):
     generator = torch.Generator().manual_seed(seed)
     means = torch.stack(
@@ -564,6 +603,11 @@ INTERVAL_MISTAKES = [
         "The two are given questions of their own in each draw. Then an easy draw for the one meets a "
         "hard one for the other. Draw the questions once, and take both scores of each.",
         _interval(paired=False),
+    ),
+    (
+        "Each seed is given questions of its own. In each draw, draw the questions once, for all seeds and "
+        "both methods.",
+        _questions_for_each_seed,
     ),
     (
         "Single answers are drawn, as if each came from a training and a question of its own. Draw whole "

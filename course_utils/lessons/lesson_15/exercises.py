@@ -384,6 +384,7 @@ _REPLAY = [
     _chat("What animals live in Peru?", "I know no leveret there."),
     _chat("What is the capital of Mona?", "St. Orly"),
     _chat("Is Sto Orly in Mona?", "No."),
+    _chat("Go on: the capital of Peru is", "Lima."),
 ]
 LEAK_INPUTS = [
     (_REPLAY, [_PERU]),
@@ -529,6 +530,11 @@ LEAK_MISTAKES = [
         "You ask for both in one message. The subject mostly stands in the question, and the object in the "
         "answer: join the messages.",
         _in_one_message,
+    ),
+    (
+        "The messages are joined without a space: the last word of one and the first word of the next become "
+        "one word.",
+        _leaks_by(_both_stand, lambda messages: "".join(message["content"] for message in messages)),
     ),
     (
         "You look at the first two messages. A conversation can be longer.",
@@ -844,12 +850,24 @@ EXERCISES = [
         difficulty=2,
         reference=bm25_scores,
         check=compare(
-            bm25_scores, BM25_INPUTS, BM25_MISTAKES, else_="It is a sum over the words of the query."
+            bm25_scores,
+            BM25_INPUTS,
+            BM25_MISTAKES,
+            else_="Try a query of one word, and compare the three parts with the formula: its logarithm "
+            "(the idf), the count t, and the length over the mean length.",
         ),
         wrong=[
             (_scores_in_place, "changes its argument query in place"),
             (lambda query, documents, k1=1.5, b=0.75: None, "Is there a return"),
-            (lambda query, documents, k1=1.5, b=0.75: [0.0] * len(documents), "a sum over the words"),
+            (lambda query, documents, k1=1.5, b=0.75: [0.0] * len(documents), "(the idf), the count t"),
+            (
+                _bm25(rarity=lambda documents, word: max(0.0, log(_odds(documents, word)))),
+                "(the idf), the count t",
+            ),
+            (
+                _bm25(lambda times, length, k1, b: _right_part(times, max(length, 1), k1, b)),
+                "length over the mean length",
+            ),
             (
                 lambda query, documents, k1=1.5, b=0.75: bm25_scores(query, documents, k1, b)[0],
                 "should be a list",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 
 from course_utils.budget import training_flop
-from course_utils.checks.compare import Mistake, call, compare
+from course_utils.checks.compare import Mistake, call, compare, identical
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_16.scaling import bytes_on_card, ring_all_reduce
 from course_utils.methods.distributed import process_loss, rows_of_process
@@ -151,6 +153,9 @@ HUNT_INPUTS = [
     _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.75, 0.5), (10, 10, 10), (30, 30, 30)),
     _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 24, 30)),
     _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 36, 30)),
+    _log(rows=((0, 3), (0, 3))),
+    _log(((0, 1), (2,), (0, 3)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 30, 30)),
+    _log(((0, 3), (1, 4), (2, 5)), (1.5, 1.0, 2.0), (10, 12, 8), (30, 30, 30)),
 ]
 
 
@@ -202,10 +207,42 @@ HUNT_MISTAKES = [
             else _skipping("rows")(rows, *rest)
         ),
     ),
+    (
+        "You only look for rows that nobody has. One that two processes have is a fault too.",
+        lambda rows, *rest: (
+            "rows"
+            if (dealt := {row for part in rows for row in part}) != set(range(max(dealt) + 1))
+            else _skipping("rows")(rows, *rest)
+        ),
+    ),
+    (
+        "You compare a sum of the rows. Other rows have the same sum, as 0 and 3 taken twice: compare the "
+        "sorted rows themselves with 0, 1, 2 and so on.",
+        lambda rows, *rest: (
+            "rows"
+            if sum(map(sum, rows)) != sum(range(sum(map(len, rows))))
+            else _skipping("rows")(rows, *rest)
+        ),
+    ),
+    (
+        "You compare each process with the next one. Any two may have the same row: sort the rows of all "
+        "together.",
+        lambda rows, *rest: (
+            "rows"
+            if any(set(a) & set(b) for a, b in itertools.pairwise(rows))
+            or len({row for part in rows for row in part}) <= max(row for part in rows for row in part)
+            else _skipping("rows")(rows, *rest)
+        ),
+    ),
     ("Processes that start from other weights are a fault: compare them.", _skipping("starts")),
     (
         "You compare the first process with the second. There may be more.",
         lambda rows, weights, tokens, divisors: script_fault(rows, weights[:2], tokens, divisors),
+    ),
+    (
+        "You compare the mean of the weights. One process may be above it and another below: compare the "
+        "weights of all.",
+        lambda rows, weights, *rest: script_fault(rows, [weights[0], sum(weights) / len(weights)], *rest),
     ),
     (
         "Every divisor has to be the number of target tokens of all processes. They are not right because "
@@ -255,12 +292,21 @@ def _processes(world, size):
     return ([torch.randn(size, dtype=torch.float64) for _ in range(world)],)
 
 
-def _ring(turns, added, shift=1, places=lambda rank, turn, world: rank - turn):
-    """A wrong ring: so many turns, of which those that `added` names add; pieces go `shift` processes on."""
+def _ring(
+    turns=lambda world: 2 * (world - 1),
+    added=lambda turn, world: turn < world - 1,
+    shift=1,
+    places=lambda rank, turn, world: rank - turn,
+    cut=torch.tensor_split,
+):
+    """A wrong ring: so many turns, of which those that `added` names add; pieces go `shift` processes on.
+
+    cut: what cuts a tensor into pieces.
+    """
 
     def wrong(values):
         world = len(values)
-        pieces = [list(value.tensor_split(world)) for value in values]
+        pieces = [list(cut(value, world)) for value in values]
         sent = [0] * world
         for turn in range(turns(world)):
             passed = [pieces[rank][places(rank, turn, world) % world] for rank in range(world)]
@@ -299,28 +345,25 @@ def _everybody_to_everybody(values):
 
 
 def _ring_in_two_loops(values):
-    world = len(values)
-    table = torch.stack([value.view(world, -1) for value in values])  # [process, piece, values]
-    size = table.shape[-1]
+    table, world = torch.stack(values), len(values)  # [process, value]
+    columns = torch.arange(table.shape[1]).tensor_split(world)
     sent = torch.zeros(world, dtype=torch.long)
-    everyone = torch.arange(world)
-    for turn in range(world - 1):
-        before = table.clone()
-        table[(everyone + 1) % world, (everyone - turn) % world] += before[
-            everyone, (everyone - turn) % world
-        ]
-        sent += size
-    for turn in range(world - 1):
-        before = table.clone()
-        places = (everyone + 1 - turn) % world
-        table[(everyone + 1) % world, places] = before[everyone, places]
-        sent += size
-    return list(table.flatten(1)), sent.tolist()
+    for first, adds in ((0, True), (1, False)):
+        for turn in range(world - 1):
+            before = table.clone()
+            for rank in range(world):
+                piece, to = columns[(rank + first - turn) % world], (rank + 1) % world
+                table[to, piece] = before[rank, piece] + (before[to, piece] if adds else 0)
+                sent[rank] += len(piece)
+    return list(table), sent.tolist()
 
 
 def _ring_of_names(values):
     world = len(values)
-    held = [dict(enumerate(value.chunk(world))) for value in values]
+    held = [
+        dict(enumerate(torch.from_numpy(piece) for piece in np.array_split(value.numpy(), world)))
+        for value in values
+    ]
     sent = [0 for _ in values]
     for phase in ("add", "copy"):
         for turn in range(world - 1):
@@ -334,6 +377,20 @@ def _ring_of_names(values):
     return tuple(torch.cat([own[place] for place in range(world)]) for own in held), tuple(sent)
 
 
+def _sent(count):
+    """A wrong ring_all_reduce: count(processes, values of each) is what each sent."""
+
+    def wrong(values):
+        world, size = len(values), len(values[0])
+        return ring_all_reduce(values)[0], [count(world, size)] * world
+
+    return wrong
+
+
+BY_FORMULA = (
+    "`sent` is right only where all pieces have one size, and 7 values make pieces of 3, 2 and 2. Add up the "
+    "sizes of the pieces that each process passes on."
+)
 RING_MISTAKES = [
     (
         "Each piece is complete at one process only. N - 1 more turns have to hand the complete pieces "
@@ -375,6 +432,17 @@ RING_MISTAKES = [
         _everybody_to_everybody,
     ),
     (
+        "7 values make no 3 pieces of one size, and view stops there. Cut with tensor_split.",
+        _ring(cut=lambda value, world: value.view(world, -1)),
+    ),
+    (
+        "chunk makes the last piece small, or makes fewer pieces than there are processes. Cut with "
+        "tensor_split.",
+        _ring(cut=torch.chunk),
+    ),
+    (BY_FORMULA, _sent(lambda world, size: 2 * (world - 1) * (size // world))),
+    (BY_FORMULA, _sent(lambda world, size: 2 * (world - 1) * size / world)),
+    (
         "`sent` is to count values, and you count messages.",
         lambda values: (ring_all_reduce(values)[0], [2 * (len(values) - 1)] * len(values)),
     ),
@@ -391,6 +459,30 @@ RING_MISTAKES = [
     ),
 ]
 
+
+_compare_rings = compare(
+    ring_all_reduce,
+    lambda: [_processes(2, 2), _processes(3, 6), _processes(4, 12), _processes(5, 20), _processes(3, 7)],
+    RING_MISTAKES,
+    else_="After N - 1 turns of adding and N - 1 of taking over everybody has the sum. The pieces are "
+    "those of tensor_split.",
+    extremes=[("One process alone has the sum, and sends nothing.", lambda: [_processes(1, 3)])],
+)
+
+
+def _check_ring_all_reduce(fn):
+    _compare_rings(fn)
+    first, second, third = fn(*_processes(3, 7))[0]
+    before = [second.clone(), third.clone()]
+    first += 1
+    if not identical([second, third], before):
+        raise Mistake(
+            "Several processes share one tensor: what one does with its sum changes that of another. Return "
+            "a copy for each."
+        )
+
+
+_check_ring_all_reduce.mistakes = _compare_rings.mistakes
 
 BYTES_INPUTS = [
     (weights, gradients, moments, cards, stage)
@@ -663,16 +755,11 @@ EXERCISES = [
         minutes=15,
         difficulty=3,
         reference=ring_all_reduce,
-        check=compare(
-            ring_all_reduce,
-            lambda: [_processes(2, 2), _processes(3, 6), _processes(4, 12), _processes(5, 20)],
-            RING_MISTAKES,
-            else_="After N - 1 turns of adding and N - 1 of taking over everybody has the sum.",
-            extremes=[("One process alone has the sum, and sends nothing.", lambda: [_processes(1, 3)])],
-        ),
+        check=_check_ring_all_reduce,
         wrong=[
             (lambda values: ([values[0]] * len(values), ring_all_reduce(values)[1]), "After N - 1 turns"),
             (lambda values: ring_all_reduce(values)[0], "should"),
+            (lambda values: ([sum(values)] * len(values), ring_all_reduce(values)[1]), "share one tensor"),
             (lambda values: None, "Is there a return"),
         ],
         right=[_ring_in_two_loops, _ring_of_names, _one_after_the_other],

@@ -60,9 +60,11 @@ _LINES = [
     "null",  # 14
     '{"messages": []}',  # 15
     '{"messages": null}',  # 16
-    '{"messages": [{"role": "user", "content": "a\u2028b"}, {"role": "assistant", "content": "c"}]}',  # 17
+    _line("user", "assistant", "user"),  # 17 the user has the last word
+    '{"messages": [{"role": "user", "content": "assistant"}]}',  # 18 no assistant's turn
+    '{"messages": [{"role": "user", "content": "a\u2028b"}, {"role": "assistant", "content": "c"}]}',  # 19
 ]
-_BAD = [3, 4, 7, 8, 10, 12, 13, 14, 15, 16]
+_BAD = [3, 4, 7, 8, 10, 12, 13, 14, 15, 16, 18]
 STOPS = [  # (places in _LINES, what is said where they stop the function)
     (
         [2],
@@ -101,7 +103,7 @@ def _check_bad_lines(fn):
     found = run(_LINES)
     if found == _BAD[:1]:
         raise Mistake("You stop at the first bad line. Go on: one wants to hear of all bad lines at once.")
-    if set(found) - set(_BAD) == {17, 18}:
+    if set(found) - set(_BAD) == {19, 20}:
         raise Mistake("splitlines() also splits at U+2028, which may stand in a JSON text: split at \\n.")
     if found == [number - 1 for number in _BAD]:
         raise Mistake("You count from 0. Editors count lines from 1.")
@@ -121,6 +123,15 @@ def _check_bad_lines(fn):
         raise Mistake(
             "You look for a text in the line: spaces and order are free in JSON, and the same words may "
             "stand outside the messages. Parse the line, then look at the role of each message."
+        )
+    if 17 in found:
+        raise Mistake(
+            "In line 17 the assistant speaks, and then the user. Look at all roles, not at the last."
+        )
+    if 18 not in found:
+        raise Mistake(
+            "In line 18 the user says assistant, and nothing else. Look at the role of a message, not at its "
+            "content."
         )
     if found != _BAD:
         raise Mistake(f"Of the lines tried, {_BAD} are bad; you found {found}.")
@@ -559,6 +570,9 @@ LEAK_INPUTS = [  # (held out, trained on)
     (["May I pay later?"], ["May I pay later?"]),
     (["I was charged 30 euros twice."], ["I was charged 412 euros twice.", "Who repairs a lamp?"]),
     (["Does the lamp work with a cable today?"], ["Does the shop work with a cable today?"]),
+    (["May I pay later?"], ["Where is order A-17?", "Where is order A-18?"]),
+    (["Where is order A-17?", "Where is order A-18?"], ["May I pay later?"]),
+    (["Is the shop open?", "is the shop open"], ["May I pay later?"]),
 ]
 
 
@@ -619,6 +633,27 @@ def _texts_as_they_are(held_out, train):
     return "template" if found == "question" else found
 
 
+def _repeats(*counted):
+    """A wrong leak_of: takes a question or a template, whichever is counted, for known where it repeats."""
+
+    def wrong(held_out, train):
+        both = [*held_out, *train]
+        keys = {"question": [question_key(text) for text in both], "template": templates_of(both)}
+        for name in ("question", "template"):
+            if name in counted:
+                if len(set(keys[name])) < len(both):
+                    return name
+            elif leak_of(held_out, train) == name:
+                return name
+        return "none"
+
+    return wrong
+
+
+ONE_SIDE = (
+    "What repeats on one side alone is no leak. Look for what the held-out questions have in common with "
+    "training."
+)
 LEAK_MISTAKES = [  # what differs on more inputs stands first
     (
         "The same question has the same template too. Look for the question first, or you never report it.",
@@ -653,6 +688,9 @@ LEAK_MISTAKES = [  # what differs on more inputs stands first
         'This never says "none". Where no key and no template is on both sides, nothing leaks.',
         lambda held_out, train: leak_of(held_out, train).replace("none", "template"),
     ),
+    (ONE_SIDE, _repeats("question", "template")),
+    (ONE_SIDE, _repeats("template")),
+    (ONE_SIDE, _repeats("question")),
     (
         "Two templates that share many words are two templates: compare them for equality.",
         _overlapping_templates,
@@ -760,6 +798,22 @@ def _last_role(text):
             except (ValueError, KeyError, TypeError):
                 bad.append(number)
     return bad
+
+
+def _bad_by(good):
+    """A wrong bad_lines: the lines whose messages are not good(messages), or stop it."""
+
+    def wrong(text):
+        bad = []
+        for number, line in enumerate(text.split("\n"), 1):
+            try:
+                if line.strip() and not good(json.loads(line)["messages"]):
+                    bad.append(number)
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+                bad.append(number)
+        return bad
+
+    return wrong
 
 
 def _by_index(text):
@@ -943,6 +997,11 @@ EXERCISES = [
             (lambda text: [(n, "bad") for n in bad_lines(text)] or [(0, "none")], "Line numbers, please"),
             (lambda text: len(bad_lines(text)), "Return a list of line numbers"),
             (_last_role, "An empty list of messages stops"),
+            (_bad_by(lambda messages: messages[-1]["role"] == "assistant"), "not at the last"),
+            (
+                _bad_by(lambda messages: any("assistant" in m.values() for m in messages)),
+                "not at its content",
+            ),
             (_by_index, "without an assistant stops"),
             (lambda text: bad_lines(text)[:1], "You stop at the first bad line"),
             (_by_lines_of_python, "splitlines() also splits at U+2028"),
