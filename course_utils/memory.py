@@ -88,10 +88,15 @@ def saved_bytes(forward, parameters=()) -> int:
 def training_step(model="pocket", batch_size=8, tokens=128):
     """For measure_peak: a full fine-tuning step with AdamW on random tokens; gradients are freed after it."""
     from course_utils.models import load_model
-    from course_utils.training import accumulated_step, adamw
 
     model, _ = load_model(model)
-    batch = random_batch(model, batch_size, tokens)
+    return step_with_adamw(model, random_batch(model, batch_size, tokens))
+
+
+def step_with_adamw(model, batch):
+    """For measure_peak: a step with AdamW on the batch; gradients are freed after it."""
+    from course_utils.training import accumulated_step, adamw
+
     optimizer = adamw(model, lr=1e-5)
 
     def step():

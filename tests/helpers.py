@@ -13,18 +13,17 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from course_utils import memory
 from course_utils.budget import load_config
 from course_utils.chatml import add_chat_tokens
 from course_utils.checks import claims
 from course_utils.checks.exercises import exercises_of, find_fault
 from course_utils.home import ROOT
-from course_utils.memory import random_batch
 from course_utils.methods.lora import apply_lora
 from course_utils.methods.quantization import quantize_model
 from course_utils.methods.reward import from_language_model
 from course_utils.models import untrained_gpt2
 from course_utils.notebook_files import global_names, lessons
-from course_utils.training import accumulated_step, adamw, fast_lm_loss
 
 CONTEXT = 128
 EOS = "<|endoftext|>"
@@ -186,15 +185,7 @@ def config_step(source="pocket", method="full", batch_size=8, tokens=128, rank=8
         apply_lora(model, rank)
     if method == "qlora":
         quantize_model(model)
-    batch = random_batch(model, batch_size, tokens)
-    optimizer = adamw(model, lr=1e-5)
-
-    def step():
-        accumulated_step(model, [batch], fast_lm_loss)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+    return memory.step_with_adamw(model, memory.random_batch(model, batch_size, tokens))
 
 
 def vanishing():

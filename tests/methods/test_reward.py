@@ -222,6 +222,8 @@ def test_calibration_of_a_model_that_knows_its_odds():
     assert all(row["observed"] == pytest.approx(row["predicted"], abs=0.03) for row in rows)
     too_sure = reward.calibration_curve(3 * chosen, 3 * rejected)
     assert all(row["observed"] < row["predicted"] for row in too_sure)
+    turned = reward.calibration_curve(rejected, chosen)
+    assert all(row["observed"] == pytest.approx(1 - row["predicted"], abs=0.03) for row in turned)
 
 
 def test_saved_and_loaded(model, tmp_path, rng):
