@@ -43,16 +43,19 @@ def run_page(results: dict, figures: dict[str, dict]) -> str:
 def headline_figure(notebook: dict) -> dict | None:
     """The figure of a lesson's headline claim, or None where there is none.
 
-    It is the last picture down to the end of the claim's cell. Where no claim is marked as the headline, the
-    one with the least room left counts as it. Returns cell (its id), claim (the record), source, alt.
+    It is the picture of the cell tagged `headline-figure`, otherwise the last one down to the end of the claim's
+    cell. Where no claim is marked as the headline, the one with the least room left counts as it. Returns cell
+    (its id), claim (the record), source, alt.
     """
-    pictures, found = [], []
+    pictures, found, chosen = [], [], {}
     for cell in notebook.get("cells", []):
         for output in cell.get("outputs", []):
             pictures += pictures_in("".join(output.get("data", {}).get("text/html", "")))
-        if pictures:
-            records = claims.read({"cells": [cell]})
-            found += [{"cell": cell["id"], "claim": record, **pictures[-1]} for record in records]
+        if pictures and "headline-figure" in cell.get("metadata", {}).get("tags", []):
+            chosen = pictures[-1]
+        records = claims.read({"cells": [cell]})
+        found += [{"cell": cell["id"], "claim": record, **(pictures or [{}])[-1]} for record in records]
+    found = [{**one, **chosen} for one in found if chosen or "source" in one]
     found = [one for one in found if one["claim"]["headline"]] or found
     return min(found, key=lambda one: _by_room(one["claim"]), default=None)
 

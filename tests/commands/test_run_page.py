@@ -120,3 +120,12 @@ def test_a_lessons_figure_is_the_last_one_down_to_its_headline_claim():
     assert unmarked["source"] == "data:image/png;base64,A"
     assert page_of_run.headline_figure(notebook(("", [head]), ("A", []))) is None
     assert page_of_run.headline_figure({}) is None
+
+
+def test_a_tagged_cell_has_the_headlines_figure_wherever_it_stands():
+    head, tight = claim("head", 0.9, headline=True), claim("tight", 0.1)
+    for cells in ((("A", [tight]), ("B", []), ("C", [head])), (("", [head]), ("B", []), ("C", [tight]))):
+        lesson = notebook(*cells)
+        lesson.cells[1].metadata.tags = ["headline-figure"]
+        found = page_of_run.headline_figure(lesson)
+        assert (found["claim"], found["alt"]) == (head, 'of "B"')
