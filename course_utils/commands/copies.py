@@ -17,7 +17,11 @@ from course_utils.home import write_whole
 from course_utils.notebook_files import lessons
 
 FETCH = '    subprocess.run(["git", "clone", "--depth", "1", "{address}", str(COURSE)], check=True)'
-NOTHING = """    raise SystemExit(f"Put the course's files into {{COURSE}}, then run this cell again.")"""
+NOTHING = """\
+    raise SystemExit(
+        f"No course in {{COURSE}}. Upload a zip of its folder (Files, on the left), unpack it with !unzip,"
+        f" rename what comes out to {{COURSE}}, then run this cell again."
+    )"""
 FIRST = """\
 # For Colab: fetches the course and installs what Colab lacks (a minute or two). Elsewhere it does nothing.
 import os

@@ -69,7 +69,7 @@ def test_without_an_address_the_reader_brings_the_files(monkeypatch):
     cell = copies.colab_copy(lessons()[0], "").cells[1].source
     assert "git" not in cell
     monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace())
-    with pytest.raises(SystemExit, match="files into"):
+    with pytest.raises(SystemExit, match="Upload a zip"):
         exec(cell.replace("/content/finetuning-course", "/content/no-such-course"), {})
 
 
