@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from course_utils.methods import lora, lora_files
 from course_utils.methods.lora_analysis import weight_matrix
 from course_utils.methods.lora_variants import plus_groups, start_pissa, to_dora
+from course_utils.methods.quantization import quantize_model
 
 peft = pytest.importorskip("peft")
 optimizers = pytest.importorskip("peft.optimizers")
@@ -142,12 +143,21 @@ def test_load_adapter_reads_what_peft_trained(base, setting, tmp_path):
         assert (right - base(input_ids=IDS).logits).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("setting", [{"use_dora": True}, {"init_lora_weights": "pissa"}])
+def test_a_variant_on_four_bits_is_refused(base, setting, tmp_path):
+    """Both compute with the frozen matrix, which DoRA would read the wrong way round where it is square."""
+    theirs_of(base, **setting).save_pretrained(tmp_path)
+    model = quantize_model(lora.apply_lora(copy.deepcopy(base), RANK, float(ALPHA)))
+    with pytest.raises(ValueError, match="the model's layers have 4 bits"):
+        lora_files.load_adapter(model, tmp_path)
+
+
 def test_a_dora_adapter_without_its_lengths_is_refused(base, tmp_path):
     theirs_of(base, use_dora=True).save_pretrained(tmp_path)
     file = tmp_path / lora_files.WEIGHTS_FILE
     kept = {name: value for name, value in load_file(file).items() if "magnitude" not in name}
     save_file(kept, file)
     model = copy.deepcopy(base)
-    with pytest.raises(ValueError, match="DoRA needs a length for each output"):
+    with pytest.raises(ValueError, match="DoRA needs a magnitude for each output"):
         lora_files.load_adapter(model, tmp_path)
     assert not lora.lora_layers(model)
