@@ -108,6 +108,12 @@ def test_wrong_answer_is_named_and_the_reference_used(capsys):
     assert "after every position" in row["mistake"]
 
 
+def test_a_value_in_place_of_the_function_is_named(capsys):
+    assert check.greedy_next_token(greedy_next_token(torch.zeros(1, 2, 3))) is greedy_next_token
+    out = capsys.readouterr().out
+    assert "without calling it: check.greedy_next_token(greedy_next_token)" in out
+
+
 def test_the_learners_function_stays_at_hand(capsys):
     check.greedy_next_token(wrong)
     assert mine.greedy_next_token is wrong
