@@ -23,7 +23,6 @@ from course_utils.lessons.lesson_17.own_run import (
     agrees,
     evaluate,
     files_of,
-    interval,
     make_plan,
     open_run,
     prefer,
@@ -337,18 +336,6 @@ def test_a_symbol_that_looks_like_such_a_word_agrees(symbol):
     assert shared_words("a b c", "b c d") == pytest.approx(2 / 3)
     assert shared_words("a a", "a") == pytest.approx(2 / 3)
     assert (shared_words("x", "y"), shared_words("x y", "y x")) == (0, 1)
-
-
-def test_the_interval_covers_as_often_as_it_says():
-    """The share of samples whose interval holds the true share, by the binomial's own weights."""
-    import math
-
-    for count, true in ((20, 0.9), (50, 0.3), (100, 0.02)):
-        weights = [math.comb(count, k) * true**k * (1 - true) ** (count - k) for k in range(count + 1)]
-        inside = [low <= true <= high for low, high in (interval(k / count, count) for k in range(count + 1))]
-        covered = sum(weight for weight, holds in zip(weights, inside, strict=True) if holds)
-        assert 0.91 < covered < 0.99
-    assert interval(1.0, 20)[1] == 1.0 and interval(0.0, 20)[0] == 0.0
 
 
 def test_questions_leave_room_for_the_answer(model, tokenizer):

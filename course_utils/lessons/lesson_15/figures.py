@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from matplotlib.axes import Axes
 
+from course_utils.evaluation import wilson_interval
 from course_utils.plots import COLOURS, INK, figure
 
 
 def share_interval(marks: Sequence[bool]) -> tuple[float, float, float]:
     """(share that is true, low, high): Wilson's 95% interval."""
-    count, z = len(marks), 1.96
-    share = sum(marks) / count
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return share, max(0.0, middle - half), min(1.0, middle + half)
+    return sum(marks) / len(marks), *wilson_interval(sum(marks), len(marks))
 
 
 def seed_range(values: Sequence[float]) -> tuple[float, float, float]:

@@ -393,13 +393,6 @@ def shared_words(answer: str, reference: str) -> float:
     return 2 * common / (sum(a.values()) + sum(b.values())) if common else float(a == b)
 
 
-def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Where the true share lies, in 95 of 100 such samples (Wilson 1927); honest at 0 and 1 too."""
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 @dataclass(frozen=True)
 class Scores:
     """A model on held-out conversations. Shares are of the questions asked; losses in nats a token."""
