@@ -55,6 +55,33 @@ def dpo_labels(point: dict, seed: int) -> dict:
     return found | on_held_out(policy, point) | on_trained(policy, turned)
 
 
+@sweep("dpo_length", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], sampled=True, early=EARLY)
+def dpo_length(point: dict, seed: int) -> dict:
+    """The control that can learn length alone: DPO on the same pairs, the longer answer chosen in each.
+
+    Measured as in dpo_labels.
+    """
+    turned, found = [_length(rejected) > _length(chosen) for chosen, rejected in encoded("train")[0]], {}
+    policy, _ = trained(point, seed, found, turned)
+    return found | on_held_out(policy, point) | on_trained(policy, turned)
+
+
+@sweep("dpo_chosen", points=[{"lr": LR}])
+def dpo_chosen(point: dict, seed: int) -> dict:
+    """The control that asks for the chosen answers themselves: instruction tuning on them, as many steps."""
+    from course_utils.methods.dpo import dpo_loss, train_dpo
+
+    def loss(chosen, rejected, reference_chosen, reference_rejected, beta):
+        rewards = dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)[1:]
+        return -chosen / TOKENS, *rewards
+
+    _, model, tokenizer, *_ = policy_parts()
+    policy, settings = copy.deepcopy(model).requires_grad_(True), {"steps": STEPS, "batch_size": BATCH}
+    settings |= {"beta": BETA, "pad_id": tokenizer.pad_token_id, "seed": seed, "loss": loss}
+    train_dpo(policy, *encoded("train"), lr=point["lr"], **settings)
+    return on_held_out(policy, {"loss": "dpo", "beta": BETA}) | on_trained(policy)
+
+
 @sweep("dpo_noise", points=[{"noise": NOISE}])
 def dpo_noise(point: dict, seed: int) -> dict:
     """The control that is not trained at all: the reference with noise in its weights."""
@@ -198,6 +225,10 @@ def on_trained(policy, turned=None):
         found[f"trained_{side}"] = mean(column)
         found[f"trained_{side}_each"] = [round(value, 2) for value in column.tolist()]
     return found
+
+
+def _length(example):
+    return len(example.input_ids)
 
 
 def turned_columns(values, turned):

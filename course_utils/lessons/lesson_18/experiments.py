@@ -239,6 +239,21 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
 
 
+@sweep("chance_rewards", points=[{"share": 0.25}], sampled=True)
+def chance_rewards(point: dict, seed: int) -> dict:
+    """GRPO on rewards that nobody earned: `share` of the answers, drawn at random, count as right.
+
+    As with every verifier here, what did not end gets 0.
+    """
+    drawn = random.Random(seed)
+
+    def judge(text, answers):
+        return float(drawn.random() < point["share"])
+
+    policy, tokenizer, numbers = trained_by_grpo(seed, LIST_RATES["GRPO"], judge=judge)
+    return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
+
+
 @sweep(
     "grpo_switches",
     points=[

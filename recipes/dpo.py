@@ -1,0 +1,61 @@
+"""DPO with LoRA: preferred and rejected answers in, an adapter out.
+
+    python recipes/dpo.py --data pairs.jsonl --out adapter
+
+A line: {"prompt": "Why?", "chosen": "So.", "rejected": "No."}, texts or lists of messages
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from trl import DPOConfig, DPOTrainer
+
+ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+parser.add_argument("--data", required=True)
+parser.add_argument("--base", default="Qwen/Qwen3-0.6B", help="an instruct model: hub id or folder")
+parser.add_argument("--out", default="adapter")
+parser.add_argument("--steps", type=int, default=100, help="of 16 pairs")
+chosen = parser.parse_args()
+
+where, rows = f"--data {chosen.data}", []
+try:
+    for number, line in enumerate(Path(chosen.data).read_text(encoding="utf-8").strip().split("\n"), start=1):
+        where = f"{chosen.data}, line {number}"
+        row = json.loads(line)
+        for name, role in ROLES.items():  # as messages: TRL puts plain texts into no chat template
+            turns = [{"role": role, "content": row[name]}] if isinstance(row[name], str) else row[name]
+            row[name] = [{"role": turn["role"], "content": turn["content"].strip()} for turn in turns]
+        rows.append({name: row[name] for name in ROLES})
+except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    sys.exit(f"{where}: {error!r}. Give a file whose lines are all as --help shows")
+# at random: where prompts come more than once, split by prompt (lesson 17)
+data = Dataset.from_list(rows).train_test_split(test_size=min(200, len(rows) // 10 + 1), seed=0)
+sets = {"train_dataset": data["train"], "eval_dataset": data["test"]}
+
+bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+config = DPOConfig(
+    chosen.out,
+    max_steps=chosen.steps,
+    per_device_train_batch_size=4,
+    gradient_accumulation_steps=4,
+    learning_rate=1e-5,  # TRL's 1e-6 is for training all weights
+    beta=0.1,  # as TRL's default
+    max_length=2048,  # tokens; what is longer is cut off without a word, the end marker with it
+    bf16=bf16,  # TRL's default is True, and stops where there is no GPU
+    model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"},  # the adapter stays in float32
+    logging_steps=0.05,  # of all steps
+    save_strategy="no",  # no checkpoints: the run is short
+)
+lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+trainer = DPOTrainer(chosen.base, None, config, **sets, peft_config=lora)  # no ref_model: it is the base
+before = trainer.evaluate()["eval_loss"]  # ln 2 = 0.693, or something is wrong
+trainer.train()
+after = trainer.evaluate()["eval_loss"]
+trainer.save_model()
+print(f"held-out loss {before:.3f} before, {after:.3f} after; the adapter is in {chosen.out}")
