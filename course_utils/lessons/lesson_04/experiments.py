@@ -3,9 +3,8 @@
 import functools
 import random
 
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import CHOICE, sweep
 
-CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
 FULL_RATE = 2e-4  # of full fine-tuning on questions, the best of rank_rates
 
 
