@@ -6,6 +6,7 @@ import multiprocessing
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -350,6 +351,13 @@ def test_what_shows_the_answer_is_folded_until_one_has_tried(page, capsys):
     shows_the_answer()
     assert "the answer & more\n" in capsys.readouterr().out and len(plt.get_fignums()) == 1
     plt.close("all")
+
+
+def test_a_folded_picture_has_an_alternative_text(page):
+    from course_utils.checks.show import fold_outputs
+
+    fold_outputs("open", ["x < 1", SimpleNamespace(data={"image/png": b"x", "text/plain": 'a "line"'})])
+    assert '<pre>x &lt; 1</pre><img alt="a &quot;line&quot;" src=' in page[-1]["text/html"]
 
 
 def test_a_trial_of_an_earlier_run_counts(page, capsys, monkeypatch):
