@@ -230,9 +230,7 @@ def _check_magnitudes(folder, adapter, magnitudes):
     """ValueError unless there is a magnitude for each output of each layer of the adapter, and no other."""
     right = {f"{PREFIX}{name}{MAGNITUDE}": B.shape[0] for name, (_, B) in adapter.tensors.items()}
     if {name: magnitude.numel() for name, magnitude in magnitudes.items()} != right:
-        raise ValueError(
-            f"{Path(folder) / WEIGHTS_FILE}: DoRA needs a magnitude for each output of each layer."
-        )
+        raise ValueError(f"{Path(folder) / WEIGHTS_FILE}: DoRA needs a length for each output of each layer.")
 
 
 def install_adapter(model, adapter, folder, check_base=True):

@@ -158,6 +158,6 @@ def test_a_dora_adapter_without_its_lengths_is_refused(base, tmp_path):
     kept = {name: value for name, value in load_file(file).items() if "magnitude" not in name}
     save_file(kept, file)
     model = copy.deepcopy(base)
-    with pytest.raises(ValueError, match="DoRA needs a magnitude for each output"):
+    with pytest.raises(ValueError, match="DoRA needs a length for each output"):
         lora_files.load_adapter(model, tmp_path)
     assert not lora.lora_layers(model)
