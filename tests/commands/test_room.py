@@ -218,7 +218,7 @@ def test_a_copy_that_is_gone_does_not_end_the_judging(tmp_path, monkeypatch):
 
 def test_predictions_come_latest_first_with_the_lessons_options():
     question = "Of the statements that the base completes, the tuned model completes"
-    chosen = {question: {"choice": "about half", "chosen": at(2)}, "Old?": {"choice": "three", "chosen": at(9)}}
+    chosen = {question: {"choice": "about half", "chosen": at(2)}, "Old?": {"choice": "b", "chosen": at(9)}}
     first, second = room_page.predictions({"Ada": {"01": {"predictions": chosen}}})
     assert (first["question"], second["question"]) == (question, "Old?")
     assert first["bars"][0]["label"] == "nearly all" and len(first["bars"]) == 3
