@@ -36,10 +36,11 @@ def format_instruction_example(instruction: str, response: str) -> str:
 
 @torch.no_grad()
 def add_chat_tokens(model, tokenizer):
-    """Adds the two markers and the chat template, in place; does nothing to a model that has them.
+    """Adds the two markers and the chat template, in place.
 
-    New embedding rows start at the mean of the old ones (Hewitt 2021), in the output head too where it is
-    not tied. `generate()` is told to stop at <|im_end|>.
+    A model that has the markers keeps its rows; template and stop tokens are set anew. New embedding rows
+    start at the mean of the old ones (Hewitt 2021), in the output head too where it is not tied.
+    `generate()` is told to stop at <|im_end|>.
     """
     old = min(len(tokenizer), model.get_input_embeddings().num_embeddings)
     tokenizer.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})

@@ -189,6 +189,12 @@ def encode(tokenizer, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
 
+def text_of(tokenizer, token: int) -> str:
+    """The token's text, or its number where it is a part of a character only."""
+    text = tokenizer.decode([token])
+    return f"<{token}>" if "\ufffd" in text else text
+
+
 def encode_prompt_completion(tokenizer, prompt: str, completion: str) -> Example:
     """Prompt, completion and end of text in one sequence; loss on the completion and the end."""
     prompt_ids = encode(tokenizer, prompt)

@@ -111,3 +111,14 @@ def chat_answers(model, tokenizer, questions: Sequence[dict], max_new_tokens: in
         model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, stop=(IM_END, "eos")
     )
     return [answer.strip() for answer in answers]
+
+
+def wilson_interval(right, count):
+    """95% interval of a share, (low, high), after Wilson: with z = 1.96, p = right / count and n = count,
+
+    (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
+    """
+    z, p, n = 1.96, right / count, count
+    half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    low, high = (p + z**2 / (2 * n) + sign * half for sign in (-1, 1))
+    return max(0.0, low / (1 + z**2 / n)), min(1.0, high / (1 + z**2 / n))

@@ -221,7 +221,7 @@ def shown_by(
     text, parts = captured.stdout.strip(), []
     if text:
         parts.append(_preformatted(text))
-    parts += [_as_html(output.data) for output in captured.outputs]
+    parts += [as_html(output.data) for output in captured.outputs]
     for number in plt.get_fignums():
         if number not in before:
             words, html = figure_html(plt.figure(number), live)
@@ -234,7 +234,7 @@ def _preformatted(text: str) -> str:
     return f'<div class="jp-RenderedText"><pre style="white-space:pre-wrap">{escape(text)}</pre></div>'
 
 
-def _as_html(data: Mapping[str, Any]) -> str:
+def as_html(data: Mapping[str, Any]) -> str:
     """What a cell displays, as HTML: its own, its picture, or its text."""
     if "text/html" in data:
         return data["text/html"]

@@ -88,6 +88,15 @@ def tiny_llama(seed=0, attention_bias=False, vocab_size=64):
     return LlamaForCausalLM(config).eval()
 
 
+def put_in_cache(folder, cache, repo):
+    """Lay a model out as the hub's client does, in its cache; returns the folder of the snapshot."""
+    place = cache / f"models--{repo.replace('/', '--')}"
+    shutil.copytree(folder, place / "snapshots" / "abc123")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("abc123")
+    return place / "snapshots" / "abc123"
+
+
 def small_policy_parts():
     """experiments.policy_parts of lesson 12, of a small model: three prompts, two of them held out."""
     tokenizer = tiny_tokenizer()

@@ -41,7 +41,7 @@ def exercise_texts(lesson: str) -> dict[str, ExerciseText]:
 
 @cache
 def questions(lesson: str) -> dict[str, dict]:
-    """{question: {"options", "answer"}} of a lesson's predictions, as saved; of a number, its unit."""
+    """{question: {"options", "answer"}} of a lesson's predictions, as saved."""
     found: dict[str, dict] = {}
     for cell in read_notebook(lessons([lesson])[0]).cells:
         for output in cell.get("outputs", []):

@@ -38,8 +38,8 @@ def path() -> Path:
 def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
     """Merge `fields` into the record of one prediction or hint, or into an exercise's.
 
-    kind: one of KINDS; lesson: two digits, or "" where it is not known. Of hints the highest step is kept and
-    the time of the last one, of predictions the first choice with its time.
+    kind: one of RECORD_KINDS; lesson: two digits, or "" where it is not known. Of hints the highest step is
+    kept and the time of the last one, of predictions the choice; one with its time begins the record anew.
     """
     if kind not in RECORD_KINDS:
         raise ValueError(f"Unknown kind of progress {kind!r}: choose one of {', '.join(RECORD_KINDS)}.")
@@ -48,6 +48,8 @@ def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
         if kind == "hints":
             fields["steps"] = max(fields["steps"], entry.get("steps", 0))
             fields.setdefault("last", now())
+        if "chosen" in fields:
+            entry.clear()
         kept = {key: entry[key] for key in ("choice", "chosen") if key in entry}
         entry.update({**fields, **kept})
 
@@ -118,7 +120,7 @@ def _change(kind: str, lesson: str, name: str, merge: Callable[[dict], None]) ->
 
 
 def recorded() -> dict:
-    """{lesson: {kind: {name: fields}}} of all that was done, kinds as in KINDS."""
+    """{lesson: {kind: {name: fields}}} of all that was done, kinds as in RECORD_KINDS."""
     with naming(path(), OTHER_HOME):
         state = _read()
     return {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from html import escape
 from typing import Any
+
+from course_utils.widgets import as_html
 
 BOX_COLOURS = {"good": "#0072B2", "bad": "#D55E00", "neutral": "#8C8C8C", "hint": "#009E73"}
 
@@ -66,15 +67,6 @@ def fold_outputs(summary: str, outputs: list) -> None:
     for output in outputs:
         data = {"text/plain": output} if isinstance(output, str) else output.data
         texts.append(data.get("text/plain", ""))
-        if "text/html" in data:
-            blocks.append(data["text/html"])
-        elif "image/png" in data:
-            blocks.append(f'<img src="data:image/png;base64,{_base64(data["image/png"])}">')
-        else:
-            blocks.append(f"<pre>{escape(texts[-1])}</pre>")
+        blocks.append(f"<pre>{escape(output)}</pre>" if isinstance(output, str) else as_html(data))
     text = "\n".join([f"{summary}:", *filter(None, texts)])
     publish_note(text, folded(summary, "".join(blocks)))
-
-
-def _base64(picture: bytes | str) -> str:
-    return b64encode(picture).decode() if isinstance(picture, bytes) else picture

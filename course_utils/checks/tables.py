@@ -102,7 +102,9 @@ def show_texts(columns: Mapping[str, Sequence[str]], prompts: Sequence[str] = ()
     Later columns are compared with the first one; nothing is marked where fewer than half of the words are
     the same. prompts: what stands over each row.
     """
-    names, first = list(columns), next(iter(columns.values()))
+    names, count = list(columns), len(next(iter(columns.values())))
+    if len(prompts) not in (0, count):
+        raise ValueError(f"{len(prompts)} prompts for {count} texts")
     texts, html = [], ""
     for number, row in enumerate(zip(*columns.values(), strict=True)):
         marked = [_differences(row[0], other) for other in row[1:]]
@@ -114,7 +116,6 @@ def show_texts(columns: Mapping[str, Sequence[str]], prompts: Sequence[str] = ()
             texts.append(textwrap.fill(prompt, 88))
         html += "<tr>" + "".join(f"<td {_LEFT}>{_marked_html(each)}</td>" for each in pieces) + "</tr>"
         texts.append(_columns_of_text(names, [_marked_text(each) for each in pieces]))
-    assert len(prompts) in (0, len(first)), f"{len(prompts)} prompts for {len(first)} texts"
     head = "".join(f'<th scope="col" {_LEFT}>{escape(name)}</th>' for name in names)
     publish_note(
         "\n\n".join(texts),

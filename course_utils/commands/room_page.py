@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -14,7 +12,6 @@ from course_utils.templates import templates
 STUCK = 8  # minutes on one exercise without passing it
 AWAY = 30  # minutes without a sign; longer ones end a stretch of work
 MOST = 3  # mistakes of an exercise that are shown
-BINS = 6  # of a histogram of numbers
 
 
 def room_page(learners: dict[str, dict], now: datetime, hidden: bool, notes: list[str], nonce: str) -> str:
@@ -199,7 +196,7 @@ def predictions(learners: dict[str, dict]) -> list[dict]:
                 at = lesson, question
                 if fields.get("answer") is not None:
                     answers[at] = fields["answer"]
-                if isinstance(fields.get("choice"), str | int | float):
+                if isinstance(fields.get("choice"), str):
                     chosen.setdefault(at, []).append(fields["choice"])
                     latest[at] = max(latest.get(at, ""), fields.get("chosen", ""))
     found = []
@@ -212,39 +209,12 @@ def predictions(learners: dict[str, dict]) -> list[dict]:
     return found
 
 
-def histogram(choices: list, options: list[str], answer: object) -> list[dict]:
-    """A bar for each option, chosen or not; for numbers a bar for each of BINS equal steps of size."""
-    choices = [choice for choice in choices if isinstance(choice, str) or math.isfinite(choice)]
-    numbers = [float(choice) for choice in choices if not isinstance(choice, str)]
-    if len(numbers) < len(choices):
-        counts = Counter({option: 0 for option in options})
-        counts.update(map(str, choices))
-        bars = [(label, count, label == str(answer)) for label, count in counts.items()]
-    else:
-        bars = _of_numbers(numbers, answer)
-    highest = max(count for _, count, _ in bars)
+def histogram(choices: list[str], options: list[str], answer: object) -> list[dict]:
+    """A bar for each option, chosen or not."""
+    counts = Counter({option: 0 for option in options})
+    counts.update(choices)
+    highest = max(counts.values())
     return [
-        {"label": label, "count": count, "share": count / highest, "right": right}
-        for label, count, right in bars
+        {"label": label, "count": count, "share": count / highest, "right": label == str(answer)}
+        for label, count in counts.items()
     ]
-
-
-def _of_numbers(numbers: list[float], answer: object) -> list[tuple[str, int, bool]]:
-    """(label, count, holds the answer): each number where they are few, else bars of equal factors."""
-    known = isinstance(answer, int | float)
-    if len(set(numbers)) <= BINS:
-        return [(f"{one:.4g}", numbers.count(one), known and one == answer) for one in sorted(set(numbers))]
-    low, high = min(numbers), max(numbers)
-    if low > 0:
-        edges = [low * (high / low) ** (step / BINS) for step in range(BINS + 1)]
-    else:
-        edges = [low + (high - low) * step / BINS for step in range(BINS + 1)]
-    edges[0], edges[-1] = low, high
-    bars = []
-    for number, (start, end) in enumerate(itertools.pairwise(edges), start=1):
-
-        def inside(value, start=start, end=end, last=number == BINS):
-            return start <= value < end or (last and value == end)
-
-        bars.append((f"{start:.3g} to {end:.3g}", sum(map(inside, numbers)), known and inside(answer)))
-    return bars

@@ -43,9 +43,9 @@ def run_page(results: dict, figures: dict[str, dict]) -> str:
 def headline_figure(notebook: dict) -> dict | None:
     """The figure of a lesson's headline claim, or None where there is none.
 
-    It is the picture of the cell tagged `headline-figure`, otherwise the last one down to the end of the claim's
-    cell. Where no claim is marked as the headline, the one with the least room left counts as it. Returns cell
-    (its id), claim (the record), source, alt.
+    It is the picture of the cell tagged `headline-figure`, otherwise the last one down to the end of the
+    claim's cell. Where no claim is marked as the headline, the one with the least room left counts as it.
+    Returns cell (its id), claim (the record), source, alt.
     """
     pictures, found, chosen = [], [], {}
     for cell in notebook.get("cells", []):

@@ -131,7 +131,7 @@ def _margin(record: dict) -> Iterator[str]:
 
 
 def number_of_predictions_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """At most three predictions a lesson, with three or four options or for a number."""
+    """At most three predictions a lesson, with three or four options."""
     calls = [call for cell in code_cells(notebook) for call in calls_of(cell.source, "predict")]
     too_many = len(calls) > MOST_PREDICTIONS
     faults = [f"{len(calls)} predictions, more than {MOST_PREDICTIONS}"] if too_many else []

@@ -82,7 +82,7 @@ def completion_mask(completions, stop_ids=()):
 
 
 def rlhf_kl_penalty(log_probs_current, log_probs_reference, kl_coeff=0.1, mask=None):
-    """Penalty of each generated token, kl_coeff * k1: [batch, tokens], zero where the mask is.
+    """Penalty of each generated token, kl_coeff * k1: [batch, tokens], 0 off the mask.
 
     Ziegler et al. 2019 (arXiv 1909.08593). A sequence's penalty is the sum of its tokens', never the mean:
     that would shrink with padding and with length.

@@ -292,6 +292,8 @@ def weighted_sum(adapters, weights):
 
     The factors are stacked, [A1; A2] and [w1 s1 B1, w2 s2 B2]: adding A's and B's gives cross terms.
     """
+    if not adapters:
+        raise ValueError("A sum needs at least one adapter: give it with its weight.")
     layers = adapters[0].tensors.keys()
     if any(adapter.tensors.keys() != layers for adapter in adapters):
         raise ValueError("Only adapters of the same layers can be added.")
@@ -319,10 +321,6 @@ class Adapters:
 
     def set(self, name):
         set_adapter(self.model, self._get(name))
-
-    def remove(self, name):
-        self._get(name)
-        del self.stored[name]
 
     def weighted_sum(self, weights):
         """Set the weighted sum of stored adapters, {"formal": 0.5, "gossip": 0.5}."""

@@ -117,7 +117,7 @@ def random_similarity(n, i, j):
 
 
 class CountSketch(torch.autograd.Function):
-    """z [d] -> sign * scale * z[coordinate] [D], and its transpose in the backward pass."""
+    """z [d] -> sign * z[coordinate] [D], and its transpose in the backward pass."""
 
     @staticmethod
     def forward(ctx, z, coordinate, sign):

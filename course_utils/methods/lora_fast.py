@@ -1,7 +1,7 @@
 """A faster LoRA training step that computes the same values as lora.py with the transformers model.
 
-Portable operations only: a fused LoRA layer, the native tanh GELU, no mask tensor for right padding, and a
-loss that projects only the scored positions onto the vocabulary and keeps no logits.
+Portable operations only: a fused LoRA layer and the native tanh GELU. The loss that keeps no logits
+and needs no mask tensor for right padding is in `log_probs` and `training`.
 """
 
 import torch

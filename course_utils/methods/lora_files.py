@@ -22,11 +22,12 @@ from course_utils.methods.lora import (
     short_targets,
 )
 from course_utils.methods.lora_variants import start_removed, to_dora
+from course_utils.methods.quantization import quantized_layers
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-LENGTHS = ".lora_magnitude_vector"  # the name of DoRA's third tensor ends so
+MAGNITUDE = ".lora_magnitude_vector"  # the name of DoRA's third tensor ends so
 # what the weights mean nothing without: written into their file as well, since two files are two renames
 SETTINGS = ("r", "lora_alpha", "use_rslora", "trainable_token_indices")
 READ = {
@@ -199,30 +200,36 @@ def load_adapter(model, folder, check_base=True):
     A DoRA adapter makes DoRA's layers; one that began with PiSSA becomes an ordinary one of twice the rank.
     ValueError where layers or shapes differ, or where the adapter was saved from other base weights.
     Files that PEFT wrote do not record those: for them only layers and shapes are compared.
+    ValueError also for DoRA and PiSSA on a model of 4 bits.
     """
     config, tensors, fingerprint = read_adapter_files(folder)
     dora = config.get("use_dora") is True
     pissa = config.get("init_lora_weights") == "pissa" and not dora
+    if (dora or pissa) and quantized_layers(model):
+        raise ValueError(
+            f"{folder} uses {'DoRA' if dora else 'PiSSA'}, which computes with the frozen matrices, and the "
+            "model's layers have 4 bits: load the base in full precision."
+        )
     known = ({"use_dora": False} if dora else {}) | ({"init_lora_weights": True} if pissa else {})
-    lengths = {name: tensors.pop(name) for name in list(tensors) if dora and name.endswith(LENGTHS)}
+    magnitudes = {name: tensors.pop(name) for name in list(tensors) if dora and name.endswith(MAGNITUDE)}
     adapter = parse_adapter(folder, config | known, tensors, fingerprint)
     if dora:
-        _check_lengths(folder, adapter, lengths)
+        _check_magnitudes(folder, adapter, magnitudes)
     if pissa:
         adapter = start_removed(model, adapter)
     install_adapter(model, adapter, folder, check_base)
     if dora:
         to_dora(model)
-        for name, length in lengths.items():
-            layer = model.get_submodule(name.removeprefix(PREFIX).removesuffix(LENGTHS))
-            layer.magnitude.data.copy_(length.view_as(layer.magnitude))
+        for name, magnitude in magnitudes.items():
+            layer = model.get_submodule(name.removeprefix(PREFIX).removesuffix(MAGNITUDE))
+            layer.magnitude.data.copy_(magnitude.view_as(layer.magnitude))
     return model
 
 
-def _check_lengths(folder, adapter, lengths):
-    """ValueError unless there is a length for each output of each layer of the adapter, and no other."""
-    right = {f"{PREFIX}{name}{LENGTHS}": B.shape[0] for name, (_, B) in adapter.tensors.items()}
-    if {name: length.numel() for name, length in lengths.items()} != right:
+def _check_magnitudes(folder, adapter, magnitudes):
+    """ValueError unless there is a magnitude for each output of each layer of the adapter, and no other."""
+    right = {f"{PREFIX}{name}{MAGNITUDE}": B.shape[0] for name, (_, B) in adapter.tensors.items()}
+    if {name: magnitude.numel() for name, magnitude in magnitudes.items()} != right:
         raise ValueError(f"{Path(folder) / WEIGHTS_FILE}: DoRA needs a length for each output of each layer.")
 
 

@@ -90,8 +90,9 @@ def reinforce_advantages(returns):
 
 
 def reinforce_loss(log_probs, returns, mask):
-    """REINFORCE with the batch's mean as baseline: its gradient is minus that of the expected return.
+    """REINFORCE with the batch's mean of n returns as baseline.
 
+    Its gradient is minus (n - 1) / n of that of the expected return, since the mean holds the answer itself.
     log_probs, mask [rows, tokens], returns [rows]. The log-probability of an answer is the sum over its
     tokens. No gradient passes through the returns.
     """

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course_utils.generation import cache_name as cache_name
+from course_utils.generation import cache_name
 from course_utils.methods.lora import base_fingerprint
 from course_utils.methods.lora_files import (
     WEIGHTS_FILE,

@@ -6,6 +6,7 @@ import multiprocessing
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -106,6 +107,12 @@ def test_wrong_answer_is_named_and_the_reference_used(capsys):
     row = summary()["00"]["exercises"]["greedy_next_token"]
     assert (row["attempts"], row["status"]) == (1, "failed")
     assert "after every position" in row["mistake"]
+
+
+def test_a_value_in_place_of_the_function_is_named(capsys):
+    assert check.greedy_next_token(greedy_next_token(torch.zeros(1, 2, 3))) is greedy_next_token
+    out = capsys.readouterr().out
+    assert "without calling it: check.greedy_next_token(greedy_next_token)" in out
 
 
 def test_the_learners_function_stays_at_hand(capsys):
@@ -344,6 +351,13 @@ def test_what_shows_the_answer_is_folded_until_one_has_tried(page, capsys):
     shows_the_answer()
     assert "the answer & more\n" in capsys.readouterr().out and len(plt.get_fignums()) == 1
     plt.close("all")
+
+
+def test_a_folded_picture_has_an_alternative_text(page):
+    from course_utils.checks.show import fold_outputs
+
+    fold_outputs("open", ["x < 1", SimpleNamespace(data={"image/png": b"x", "text/plain": 'a "line"'})])
+    assert '<pre>x &lt; 1</pre><img alt="a &quot;line&quot;" src=' in page[-1]["text/html"]
 
 
 def test_a_trial_of_an_earlier_run_counts(page, capsys, monkeypatch):

@@ -62,3 +62,5 @@ def test_texts_are_wrapped_at_words(capsys):
 def test_as_many_texts_in_each_column():
     with pytest.raises(ValueError):
         show_texts({"before": ["a"], "after": []})
+    with pytest.raises(ValueError, match="1 prompts for 2 texts"):
+        show_texts({"before": ["a", "b"], "after": ["c", "d"]}, ["one"])

@@ -197,25 +197,6 @@ def test_a_histogram_has_every_option_and_marks_what_was_measured():
     assert [bar["share"] for bar in bars] == [0, 1, 0.5]
 
 
-@pytest.mark.parametrize(
-    ("numbers", "answer", "counts"),
-    [
-        ([4, 4, 8], 8, [2, 1]),
-        ([1, 2, 3, 5, 8, 13, 64], 16, [1, 2, 1, 2, 0, 1]),
-        ([-3, -2, -1, 0, 1, 2, 3], 0, [1, 1, 1, 1, 1, 2]),
-    ],
-)
-def test_a_histogram_of_numbers_holds_each_once(numbers, answer, counts):
-    bars = room_page.histogram(numbers, [], answer)
-    assert [bar["count"] for bar in bars] == counts
-    assert sum(bar["right"] for bar in bars) == 1
-
-
-def test_a_number_that_is_none_has_no_bar():
-    bars = room_page.histogram([float("nan"), float("inf"), *range(1, 9)], [], 3)
-    assert sum(bar["count"] for bar in bars) == 8
-
-
 def test_a_copy_that_is_gone_does_not_end_the_judging(tmp_path, monkeypatch):
     here, judged = room.Room([tmp_path], True), []
 
@@ -237,7 +218,7 @@ def test_a_copy_that_is_gone_does_not_end_the_judging(tmp_path, monkeypatch):
 
 def test_predictions_come_latest_first_with_the_lessons_options():
     question = "Of the statements that the base completes, the tuned model completes"
-    chosen = {question: {"choice": "about half", "chosen": at(2)}, "Old?": {"choice": 3.0, "chosen": at(9)}}
+    chosen = {question: {"choice": "about half", "chosen": at(2)}, "Old?": {"choice": "b", "chosen": at(9)}}
     first, second = room_page.predictions({"Ada": {"01": {"predictions": chosen}}})
     assert (first["question"], second["question"]) == (question, "Old?")
     assert first["bars"][0]["label"] == "nearly all" and len(first["bars"]) == 3

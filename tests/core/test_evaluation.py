@@ -140,3 +140,16 @@ def test_chat_answers_stop_at_the_marker(model, tokenizer):
 def test_manner_scores_are_re_exported():
     assert manners.mood_score("a happy day") > manners.mood_score("a sad day")
     assert manners.politeness_score("please") > manners.politeness_score("go away")
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    """The share of samples whose interval holds the true share, by the binomial's own weights."""
+    for count, true in ((20, 0.9), (50, 0.3), (100, 0.02)):
+        weights = [math.comb(count, k) * true**k * (1 - true) ** (count - k) for k in range(count + 1)]
+        ends = [evaluation.wilson_interval(k, count) for k in range(count + 1)]
+        inside = [low <= true <= high for low, high in ends]
+        covered = sum(weight for weight, holds in zip(weights, inside, strict=True) if holds)
+        assert 0.91 < covered < 0.99
+    for count in range(1, 50):
+        none, every = evaluation.wilson_interval(0, count)[0], evaluation.wilson_interval(count, count)[1]
+        assert 0 <= none < 1e-15 and 1 - 1e-15 < every <= 1

@@ -6,7 +6,7 @@ import time
 import psutil
 import pytest
 import torch
-from helpers import CONTEXT
+from helpers import CONTEXT, put_in_cache
 from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, GPT2LMHeadModel, LlamaConfig
 
 from course_utils import models
@@ -30,15 +30,6 @@ def course_home(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "home"
-
-
-def put_in_cache(folder, tmp_path, repo):
-    """Lay a model out as the hub's client does."""
-    place = tmp_path / "hub" / f"models--{repo.replace('/', '--')}"
-    shutil.copytree(folder, place / "snapshots" / "abc123")
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text("abc123")
-    return place / "snapshots" / "abc123"
 
 
 def message(name):
@@ -92,7 +83,7 @@ def test_a_relative_folder_is_found(folder, monkeypatch):
 
 def test_gpt2_comes_from_the_hub_cache_or_from_fetch(folder, tmp_path, course_home):
     assert resolve("gpt2").place == "openai-community/gpt2"
-    cached = put_in_cache(folder, tmp_path, "openai-community/gpt2")
+    cached = put_in_cache(folder, tmp_path / "hub", "openai-community/gpt2")
     assert resolve("gpt2").place == cached
     assert load_model("gpt2")[0].config.n_embd == 32
     shutil.copytree(folder, course_home / "models" / "gpt2")
@@ -102,13 +93,13 @@ def test_gpt2_comes_from_the_hub_cache_or_from_fetch(folder, tmp_path, course_ho
 def test_auto_is_pocket_on_a_cpu_and_gpt2_with_an_accelerator_if_it_is_on_disk(folder, tmp_path, course_home):
     assert resolve("auto", "cpu").kind == "pocket"
     assert resolve("auto", "cuda").kind == "pocket" and "fetch gpt2" in resolve("auto", "cuda").why
-    put_in_cache(folder, tmp_path, "gpt2")
+    put_in_cache(folder, tmp_path / "hub", "gpt2")
     assert resolve("auto", "cpu").kind == "pocket"
     assert resolve("auto", "cuda").kind == "gpt2"
 
 
 def test_a_hub_id_comes_from_the_cache(folder, tmp_path, course_home):
-    put_in_cache(folder, tmp_path, "someone/tiny")
+    put_in_cache(folder, tmp_path / "hub", "someone/tiny")
     assert load_model("someone/tiny")[0].config.n_embd == 32
     assert resolve("someone/tiny").name.endswith("abc123")
 

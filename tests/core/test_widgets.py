@@ -116,7 +116,9 @@ def test_learning_rates_averages_seeds_and_names_the_best(panel):
 
 def test_sampling_draws_by_the_rules_it_is_given_and_shows_their_probabilities(monkeypatch, capsys):
     class Tokenizer:
-        def __call__(self, text):
+        eos_token_id, model_max_length = 0, 64
+
+        def __call__(self, text, **options):
             return {"input_ids": [1, 2]}
 
         def decode(self, ids):

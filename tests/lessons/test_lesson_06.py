@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from helpers import draws_of, feed, tiny_gpt2, tiny_llama
 
+from course_utils.budget import load_config
 from course_utils.lessons.lesson_06 import experiments, shares, suspects
 from course_utils.lessons.lesson_06.parts import loss_terms
 from course_utils.methods.lora import apply_lora, count_trainable, lora_layers
@@ -151,21 +152,10 @@ def test_the_mean_is_lost_and_nothing_else():
 
 @pytest.mark.parametrize("name", shares.CONFIGS)
 def test_counts_are_those_of_transformers(name):
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    hidden, mlp, layers, heads, kv_heads, vocabulary, tied, biases = shares.CONFIGS[name]
-    config = AutoConfig.for_model(
-        "qwen2" if biases else "llama",
-        hidden_size=hidden,
-        intermediate_size=mlp,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        vocab_size=vocabulary,
-        tie_word_embeddings=tied,
-    )
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(load_config(shares.CONFIGS[name]))
     assert sum(shares.counts(name).values()) == sum(p.numel() for p in model.parameters())
 
 

@@ -32,6 +32,19 @@ def test_pairs_are_shown_blind_and_in_random_order(pairs, path):
     assert 0.35 < sum(sides) / len(sides) < 0.65, "the annotator's choice stands on either side"
 
 
+def test_labels_of_another_seed_or_of_other_pairs_are_kept(pairs, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
+    kept = {}
+    for others, seed in ((pairs, 0), (pairs, 1), (pairs[:8], 0)):
+        labelling = Labelling(others, seed)
+        assert not labelling.labels
+        for _ in range(5):
+            labelling.choose("left")
+        kept[len(others), seed] = labelling.labels
+    assert Labelling(pairs, 0).labels == kept[10, 0] and Labelling(pairs, 1).labels == kept[10, 1]
+    assert Labelling(pairs[:8], 0).labels == kept[8, 0]
+
+
 def test_labels_are_those_of_the_side_chosen(pairs, path):
     labelling = Labelling(pairs, path=path)
     rng = random.Random(0)

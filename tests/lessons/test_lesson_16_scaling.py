@@ -6,7 +6,6 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from course_utils.budget import Need, training_flop, training_need
 from course_utils.lessons.lesson_16.scaling import (
-    STAGES,
     bytes_on_card,
     card_memory,
     ring_all_reduce,
@@ -44,10 +43,6 @@ def test_each_stage_splits_one_part_more(stage, total):
     assert sum(card_memory(NEED, 4, stage).values()) == total
     assert sum(card_memory(NEED, 1, stage).values()) == 169  # one card alone sends nothing
     assert bytes_on_card(NEED.weights, NEED.gradients, NEED.moments, 4, stage) == total - 9
-
-
-def test_what_is_gathered_counts_in_the_last_stage_alone():
-    assert [card_memory(NEED, 4, stage, gathered=9)["step"] for stage in STAGES] == [9, 9, 9, 18]
 
 
 @pytest.mark.parametrize("cards, stage", [(0, 1), (2, 4)])

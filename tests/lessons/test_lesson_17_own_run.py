@@ -5,13 +5,16 @@ import json
 import math
 import re
 import signal
+from pathlib import Path
 
 import pytest
 import torch
+from helpers import put_in_cache
 
 from course_utils.chatml import add_chat_tokens, encode_conversation
 from course_utils.data import encode
 from course_utils.lessons.lesson_17 import own_run, report
+from course_utils.lessons.lesson_17.export import _find_base
 from course_utils.lessons.lesson_17.own_data import Conversation, DataError, Preference
 from course_utils.lessons.lesson_17.own_run import (
     Files,
@@ -20,8 +23,6 @@ from course_utils.lessons.lesson_17.own_run import (
     agrees,
     evaluate,
     files_of,
-    interval,
-    load_result,
     make_plan,
     open_run,
     prefer,
@@ -35,7 +36,8 @@ from course_utils.lessons.lesson_17.own_run import (
 )
 from course_utils.lessons.lesson_17.verdict import Verdict
 from course_utils.methods.dpo import reference_log_probs
-from course_utils.models import save_model
+from course_utils.methods.token_rows import load_chat_adapter
+from course_utils.models import load_model, resolve, save_model
 from course_utils.preferences import Pair, encode_pairs
 from course_utils.session import Session
 
@@ -243,7 +245,11 @@ def test_the_written_result_gives_the_same_answers(session, tmp_path, method):
     asked = to_ask(rows(12), tokenizer, 128)
     scores = evaluate(model, tokenizer, rows(12), asked)
     run.finish(lambda folder: save_result(model, tokenizer, folder, method))
-    loaded, its_tokenizer = load_result(session, tmp_path / "out")
+    if method == "full":
+        loaded, its_tokenizer = load_model(str(tmp_path / "out"))
+    else:
+        loaded, _ = session.load_model()
+        its_tokenizer = load_chat_adapter(loaded, tmp_path / "out", check_base=method != "qlora")
     again = evaluate(loaded, its_tokenizer, rows(12), asked)
     assert again.answers == scores.answers or method == "qlora"
     assert again.loss == pytest.approx(scores.loss, rel=0.05 if method == "qlora" else 1e-5)
@@ -332,18 +338,6 @@ def test_a_symbol_that_looks_like_such_a_word_agrees(symbol):
     assert (shared_words("x", "y"), shared_words("x y", "y x")) == (0, 1)
 
 
-def test_the_interval_covers_as_often_as_it_says():
-    """The share of samples whose interval holds the true share, by the binomial's own weights."""
-    import math
-
-    for count, true in ((20, 0.9), (50, 0.3), (100, 0.02)):
-        weights = [math.comb(count, k) * true**k * (1 - true) ** (count - k) for k in range(count + 1)]
-        inside = [low <= true <= high for low, high in (interval(k / count, count) for k in range(count + 1))]
-        covered = sum(weight for weight, holds in zip(weights, inside, strict=True) if holds)
-        assert 0.91 < covered < 0.99
-    assert interval(1.0, 20)[1] == 1.0 and interval(0.0, 20)[0] == 0.0
-
-
 def test_questions_leave_room_for_the_answer(model, tokenizer):
     add_chat_tokens(model, tokenizer)
     long = [{"role": role, "content": "a cat"} for _ in range(20) for role in ("user", "assistant")]
@@ -398,14 +392,35 @@ def test_parameters_are_checked_before_anything_is_read(tmp_path):
 
 
 def test_no_path_of_the_base_model_is_in_what_is_handed_on(session, tmp_path):
-    out, settings = (
-        where(session, plan(), Files(tmp_path / "f.jsonl", None), rows())
-        if ((tmp_path / "f.jsonl").write_text("{}"))
-        else (None, None)
-    )
+    (tmp_path / "f.jsonl").write_text("{}")
+    out, settings = where(session, plan(), Files(tmp_path / "f.jsonl", None), rows())
     assert settings["base"] == "tiny base" and out.name.startswith("f-tiny base-lora-")
     assert str(tmp_path) not in json.dumps(settings)
     assert own_run.shown(out) == f"COURSE_HOME/own-models/{out.name}"
+
+
+def test_a_model_of_the_hub_has_one_name_and_place_however_it_was_found(session, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    put_in_cache(session.model_name, tmp_path / "hub", "acme/tiny")
+    (tmp_path / "f.jsonl").write_text("{}")
+    cached = resolve("acme/tiny").name  # what a session says that finds it in the cache
+    assert Path(cached).is_absolute()
+    for name in ("acme/tiny", cached):  # by the id: the session that downloads it
+        now = dataclasses.replace(session, model_name=name)
+        out, settings = where(now, plan(), Files(tmp_path / "f.jsonl", None), rows())
+        assert settings["base"] == "acme/tiny" and load_model(settings["base"])
+        assert out.parent.name == "own-models" and out.name.startswith("f-acme--tiny-lora-")
+        assert str(tmp_path) not in json.dumps(settings)
+        assert _find_base(settings, None) == "acme/tiny"
+
+
+def test_token_rows_refuse_a_head_with_a_bias(session):
+    """What is trained on rows would leave the bias of those tokens out."""
+    model, tokenizer = session.load_model()
+    model.lm_head.bias = torch.nn.Parameter(torch.zeros(model.lm_head.out_features))
+    with pytest.raises(ValueError, match=r"its head has a bias, .* METHOD=full"):
+        prepare_model(model, tokenizer, plan())
+    assert prepare_model(model, tokenizer, plan("full")) is model
 
 
 def test_the_report_escapes_what_the_data_say(tmp_path, model, tokenizer):

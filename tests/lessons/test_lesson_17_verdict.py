@@ -1,6 +1,7 @@
 """The verdict on a run: a base that is not fit stops it; results of each kind; who is told by an error."""
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,7 +35,9 @@ def test_the_pocket_model_is_fit_for_the_example_and_not_for_a_support_desk(pock
     check_fit(example, "pocket", False)
     check_fit(desk, "pocket", True)
     with pytest.raises(verdict.Unfit, match=r"^BASE: my base is not fit .* instruct model .* ANYWAY = True"):
-        check_fit(desk, "folder/my base", False)
+        check_fit(desk, str(Path("folder/my base").absolute()), False)
+    with pytest.raises(verdict.Unfit, match=r"^BASE: acme/tiny is not fit"):
+        check_fit(desk, str(Path("hub/models--acme--tiny/snapshots/0123").absolute()), False)
 
 
 def test_bits_are_those_of_a_model_that_knows_nothing(pocket):

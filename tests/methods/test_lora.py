@@ -291,9 +291,8 @@ def test_swap_and_swap_back(case):
     assert torch.equal(logits(model), formal)
     adapters.set("pirate")
     assert torch.equal(logits(model), pirate)
-    adapters.remove("formal")
-    with pytest.raises(KeyError, match=r"'formal'.*\['pirate'\]"):
-        adapters.set("formal")
+    with pytest.raises(KeyError, match=r"'neither'.*\['formal', 'pirate'\]"):
+        adapters.set("neither")
 
 
 def test_weighted_sum_is_the_sum_of_deltas(case):
@@ -315,6 +314,13 @@ def test_weighted_sum_is_the_sum_of_deltas(case):
         torch.testing.assert_close(delta, 0.75 * deltas[0][name] - 0.5 * deltas[1][name], atol=1e-6, rtol=0)
     adapters.set("b")
     torch.testing.assert_close(logits(model), logits(other), atol=1e-6, rtol=0)
+
+
+def test_a_sum_of_no_adapters_is_refused(case):
+    with pytest.raises(ValueError, match="at least one adapter"):
+        lora.weighted_sum([], [])
+    with pytest.raises(ValueError, match="at least one adapter"):
+        lora.Adapters(adapted(*case)).weighted_sum({})
 
 
 def test_a_layer_that_the_adapter_lacks_is_left_alone():

@@ -77,7 +77,7 @@ def good(record):
         new_markdown_cell("We look at the sky."),
         code("# the wave lengths\nplots.bars(x, guess.title)\nlong = 12"),
         code(REVEALED, folded=True, outputs=[ANSWER]),
-        code('predict("How many?", unit="times")'),
+        code('predict("How many?", ["one", "two", "three"])'),
         new_markdown_cell(f"{HEADINGS[0]}\nText."),
         code("merge_fault = check.merge_fault(merge_fault)", exercise=True),
         new_markdown_cell(HEADINGS[1]),

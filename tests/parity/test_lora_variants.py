@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from course_utils.methods import lora, lora_files
 from course_utils.methods.lora_analysis import weight_matrix
 from course_utils.methods.lora_variants import plus_groups, start_pissa, to_dora
+from course_utils.methods.quantization import quantize_model
 
 peft = pytest.importorskip("peft")
 optimizers = pytest.importorskip("peft.optimizers")
@@ -140,6 +141,15 @@ def test_load_adapter_reads_what_peft_trained(base, setting, tmp_path):
         right, result = (model(input_ids=IDS).logits for model in (theirs.eval(), ours))
         torch.testing.assert_close(result, right, atol=1e-4, rtol=1e-4)
         assert (right - base(input_ids=IDS).logits).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("setting", [{"use_dora": True}, {"init_lora_weights": "pissa"}])
+def test_a_variant_on_four_bits_is_refused(base, setting, tmp_path):
+    """Both compute with the frozen matrix, which DoRA would read the wrong way round where it is square."""
+    theirs_of(base, **setting).save_pretrained(tmp_path)
+    model = quantize_model(lora.apply_lora(copy.deepcopy(base), RANK, float(ALPHA)))
+    with pytest.raises(ValueError, match="the model's layers have 4 bits"):
+        lora_files.load_adapter(model, tmp_path)
 
 
 def test_a_dora_adapter_without_its_lengths_is_refused(base, tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from course_utils import plots
+from course_utils.data import check_length, encode, text_of
 from course_utils.widgets import control
 
 
@@ -23,7 +24,10 @@ def sampling(
     top_p: float = 1.0,
     seed: int = 0,
 ) -> None:
-    """Print a text sampled with the rules of filter_logits, and draw the next token's probabilities."""
+    """Print a text sampled with the rules of filter_logits, and draw the next token's probabilities.
+
+    An empty prompt begins a new text. ValueError where there is no room for the new tokens.
+    """
 
     def probabilities(ids):
         logits = model(ids).logits[:, -1].float()  # [1, V]
@@ -31,14 +35,16 @@ def sampling(
             return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
         return filter_logits(logits, temperature, top_k, top_p).softmax(-1)
 
-    ids = torch.tensor([tokenizer(prompt)["input_ids"]], device=model.device)
+    start_ids = encode(tokenizer, prompt) or [tokenizer.eos_token_id]
+    check_length([*start_ids, *[tokenizer.eos_token_id] * max_new_tokens], tokenizer, prompt)
+    ids = torch.tensor([start_ids], device=model.device)
     start, first = ids.shape[1], probabilities(ids)[0]
     generator = torch.Generator(model.device).manual_seed(seed)
     for _ in range(max_new_tokens):
         ids = torch.cat([ids, probabilities(ids).multinomial(1, generator=generator)], 1)
     print(f"{prompt}[{tokenizer.decode(ids[0, start:].tolist())}]")
     best, left = first.topk(10), int((first > 0).sum())
-    tokens = [tokenizer.decode([token]) for token in best.indices.tolist()]
+    tokens = [text_of(tokenizer, token) for token in best.indices.tolist()]
     plots.bars(
         dict(zip(tokens, best.values.tolist(), strict=True)),
         f"{left:,} token{'s' if left > 1 else ''} can come next; the ten most probable",

@@ -12,6 +12,7 @@ from course_utils.checks.compare import compare, expect_gradients
 from course_utils.checks.exercises import Exercise
 from course_utils.checks.operations import without_loops
 from course_utils.data import IGNORE, Example, collate
+from course_utils.lessons.lesson_01.parts import colleagues_loss, relative_change
 from course_utils.log_probs import token_losses
 from course_utils.models import untrained_gpt2
 from course_utils.training import fast_lm_loss, lm_loss
@@ -360,13 +361,6 @@ PERPLEXITY_MISTAKES = [
 ]
 
 
-def relative_change(before, after):
-    """Norm of the change over norm of the weights, all tensors of the two lists taken as one vector."""
-    change = sum((new - old).square().sum() for old, new in zip(before, after, strict=True))
-    size = sum(old.square().sum() for old in before)
-    return (change / size).sqrt().item()
-
-
 def _models():
     """Weights before and after: one model of three tensors, one of two, the bias of which starts at 0."""
     before = [torch.randn(4, 3), torch.randn(3), torch.ones(2, 2)]
@@ -484,14 +478,6 @@ def library_loss(model, batch):
     """Summed loss of a batch by transformers' labels=, and the number of tokens that it is the sum over."""
     output = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"])
     count = (batch["labels"][:, 1:] != IGNORE).sum()
-    return output.loss * count, count
-
-
-def colleagues_loss(model, batch):
-    """library_loss as it is often written: the labels are shifted before transformers shifts them."""
-    labels = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)  # position t predicts token t + 1
-    output = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels)
-    count = (labels != IGNORE).sum()
     return output.loss * count, count
 
 

@@ -25,7 +25,7 @@ from course_utils.data import (
 )
 from course_utils.evaluation import answer_questions, mean_loss, normalise, score_answers
 from course_utils.generation import generate
-from course_utils.lessons.lesson_01.exercises import colleagues_loss, relative_change
+from course_utils.lessons.lesson_01.parts import colleagues_loss, relative_change
 from course_utils.models import load_model
 from course_utils.stored_runs import load_sweep, sweep
 from course_utils.training import fast_lm_loss, train

@@ -17,7 +17,7 @@ def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: st
     import torch
 
     from course_utils import plots
-    from course_utils.data import check_length, encode
+    from course_utils.data import check_length, encode, text_of
     from course_utils.log_probs import token_losses
 
     ids = encode(tokenizer, text)
@@ -44,12 +44,6 @@ def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: st
     following = [text_of(tokenizer, token) for token in best.indices.tolist()]
     plots.bars(dict(zip(following, best.values.tolist(), strict=True)), "", "", ax=below)
     below.set(xlabel="probability of the next token", xlim=(0, 1.1))
-
-
-def text_of(tokenizer: Any, token: int) -> str:
-    """The token's text, or its number where it is a part of a character only."""
-    text = tokenizer.decode([token])
-    return f"<{token}>" if "\ufffd" in text else text
 
 
 def loss_explorer(models: Mapping[str, Any], tokenizer: Any, text: str) -> None:

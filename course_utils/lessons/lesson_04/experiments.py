@@ -3,9 +3,8 @@
 import functools
 import random
 
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import CHOICE, sweep
 
-CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
 FULL_RATE = 2e-4  # of full fine-tuning on questions, the best of rank_rates
 
 
@@ -118,7 +117,7 @@ CUTS = {"cut": (0, 1, 2, 4, 8, 16, 64), "rest": (1, 4, 8, 64), "random": (1, 8, 
 
 @sweep("rank_cut", points=[{"task": "questions", "lr": FULL_RATE}])
 def rank_cut(point: dict, seed: int) -> dict:
-    """All matrices tuned (30 steps, or 300 on invented facts), and their change cut afterwards.
+    """All matrices tuned on the questions (30 steps), and their change cut afterwards.
 
     loss: of the tuned model; cut_r: of its best r directions; rest_r: of all but these; random_r: of r
     random directions of the input. rank_90: directions with 90% of the energy, top_1: share of the energy in

@@ -3,9 +3,8 @@
 import functools
 
 from course_utils.lessons.lesson_04.experiments import question_examples
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import CHOICE, sweep
 
-_CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
 PLACE_STEPS = {"known": 40, "invented": 150}
 EQUAL_PLACES = {  # (ends of layer names, rank): as many trained values each, the MLP's 4% more
     "c_attn": (["c_attn"], 12),
@@ -39,7 +38,7 @@ BEST_PLACE_RATES = {  # the winners of place_rates, which lora_layers takes
         for place in (*EQUAL_PLACES, "full")
         for lr in PLACE_RATES.get((task, "full" if place == "full" else "LoRA"), ())
     ],
-    seeds=_CHOICE,
+    seeds=CHOICE,
 )
 def place_rates(point: dict, seed: int) -> dict:
     """To choose rates by, at a seed of its own. validation: `sentence_loss` on validation questions."""
@@ -132,7 +131,7 @@ def _variant_points(rates: dict) -> list[dict]:
     ]
 
 
-@sweep("variant_rates", points=_variant_points(VARIANT_RATES), seeds=_CHOICE)
+@sweep("variant_rates", points=_variant_points(VARIANT_RATES), seeds=CHOICE)
 def variant_rates(point: dict, seed: int) -> dict:
     """To choose rates and alpha by, at a seed of its own. validation: `sentence_loss`."""
     return {"validation": sentence_loss(tuned_variant(point, seed), point["task"], "validation")}

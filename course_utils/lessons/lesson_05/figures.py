@@ -10,6 +10,8 @@ from course_utils import plots
 def along(shares: Mapping[str, Mapping[float, float]], title: str, xlabel: str) -> None:
     """Shares of answers (%) over the weight of an adapter in a sum: {what: {weight: share}}; dots."""
     _, ax = plots.figure(title, xlabel, "share of the answers (%)")
+    if len(shares) > 4:
+        raise ValueError(f"there are marks for 4 series, and {len(shares)} to draw")
     for (name, points), marker, shift in zip(
         shares.items(), "os^v", (-0.006, 0.0, 0.006, 0.012), strict=False
     ):

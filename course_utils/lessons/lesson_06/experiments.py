@@ -8,10 +8,9 @@ from course_utils.lessons.lesson_06.parts import loss_terms
 from course_utils.memory import random_batch
 from course_utils.methods.lora import apply_lora
 from course_utils.methods.quantization import quantize_model
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import CHOICE, sweep
 from course_utils.training import adamw, scored_lm_loss
 
-QLORA_RATE_SEEDS = (5,)  # the seed by which rates are chosen: none of those that are reported
 DIRECTIONS = {  # of errors, and the size, NF4's being 1; the small ones change the logits as much as NF4 does
     "random": 1,
     "inputs": 1,
@@ -218,7 +217,7 @@ def _centred(logits):
 @sweep(
     "qlora_rates",
     points=[{"base": base, "place": place, "lr": lr} for base, place in QLORA_BASES for lr in QLORA_RATES],
-    seeds=QLORA_RATE_SEEDS,
+    seeds=CHOICE,
 )
 def qlora_rates(point: dict, seed: int) -> dict:
     """To choose rates by, at a seed of its own. validation: loss on 150 validation questions."""

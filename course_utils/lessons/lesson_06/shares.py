@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from course_utils.budget import KNOWN_MODELS, load_config
 from course_utils.methods.quantization import bits_per_parameter
 
-# hidden size, MLP size, layers, query heads, key-value heads, vocabulary, head tied to the embedding, biases
-# of query, key and value: from each model's config.json on the Hugging Face hub
 CONFIGS = {
-    "Llama-2-7B": (4096, 11008, 32, 32, 32, 32000, False, False),
-    "Mistral-7B-v0.3": (4096, 14336, 32, 32, 8, 32768, False, False),
-    "Llama-3.1-8B": (4096, 14336, 32, 32, 8, 128256, False, False),
-    "Qwen2.5-7B": (3584, 18944, 28, 28, 4, 152064, False, True),
+    "Llama-2-7B": KNOWN_MODELS["Llama-2-7B"],
+    "Mistral-7B-v0.3": KNOWN_MODELS["Mistral-7B"] | {"vocab_size": 32768},
+    "Llama-3.1-8B": KNOWN_MODELS["Llama-3.1-8B"],
+    "Qwen2.5-7B": KNOWN_MODELS["Qwen2.5-7B"],
 }
 
 
 def counts(name: str) -> dict[str, int]:
     """Values of a model: in linear layers of the blocks, in embedding and head, and in norms and biases."""
-    hidden, mlp, layers, heads, kv_heads, vocabulary, tied, biases = CONFIGS[name]
-    kv = hidden // heads * kv_heads
+    config = load_config(CONFIGS[name])
+    hidden, mlp, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    kv = hidden // config.num_attention_heads * config.num_key_value_heads
+    biases = config.model_type == "qwen2"  # of query, key and value
     linear = layers * (2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * mlp)
     return {
         "linear": linear,
-        "embeddings": vocabulary * hidden * (1 if tied else 2),
+        "embeddings": config.vocab_size * hidden * (1 if config.tie_word_embeddings else 2),
         "rest": (2 * layers + 1) * hidden + (layers * (hidden + 2 * kv) if biases else 0),
     }
 

@@ -1,7 +1,6 @@
 """Stored experiments with soft prompts, a prefix and LoRA: lengths, starts, rates, longer runs, positions."""
 
-from course_utils.lessons.lesson_04.experiments import CHOICE
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import CHOICE, sweep
 
 START_WORDS = (
     "Here are questions, each with its answer.\n"

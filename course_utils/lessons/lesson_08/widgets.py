@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from course_utils.lessons.lesson_01.widgets import text_of
+from course_utils.data import text_of
 from course_utils.widgets import control
 
 

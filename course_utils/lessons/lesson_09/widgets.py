@@ -8,7 +8,7 @@ from typing import Any
 from course_utils.widgets import publish_view
 
 
-def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: str | None = None) -> None:
+def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = ()) -> None:
     """A chat: answers appear as they are made, and the model reads the conversation so far.
 
     The questions are asked at once; their answers are what a reader without a kernel sees. A new system line
@@ -23,7 +23,7 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
     turns = ipywidgets.HTML()
     wide = {"description_width": "90px"}
     line = ipywidgets.Text(
-        system or SYSTEM, description="system", continuous_update=False, style=wide, layout={"width": "640px"}
+        SYSTEM, description="system", continuous_update=False, style=wide, layout={"width": "640px"}
     )
     field = ipywidgets.Text(
         description="you",
@@ -32,7 +32,7 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
         style=wide,
         layout={"width": "640px"},
     )
-    heat = ipywidgets.BoundedFloatText(
+    temperature = ipywidgets.BoundedFloatText(
         0.0, min=0.0, max=1.5, step=0.1, description="temperature", style=wide, layout={"width": "160px"}
     )
     send, new = (ipywidgets.Button(description=name) for name in ("Send", "New conversation"))
@@ -48,7 +48,8 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
         answer = ""
         turns.value = _chat_html([*messages, {"role": "user", "content": text}])
         try:
-            for piece in chat(model, tokenizer, messages, text, temperature=heat.value, seed=len(messages)):
+            options = {"temperature": temperature.value, "seed": len(messages)}
+            for piece in chat(model, tokenizer, messages, text, **options):
                 answer += piece
                 turns.value = _chat_html(
                     [*messages, {"role": "user", "content": text}, {"role": "assistant", "content": answer}]
@@ -64,7 +65,7 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), system: 
     restart()
     for question in questions:
         field.value = question
-    box = ipywidgets.VBox([line, turns, field, ipywidgets.HBox([heat, send, new])])
+    box = ipywidgets.VBox([line, turns, field, ipywidgets.HBox([temperature, send, new])])
     said = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
     publish_view(box, said)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,15 +16,16 @@ class Labelling:
     """Pairs to be labelled one after the other, and the labels given so far, kept in a file.
 
     Neither the order of the pairs nor the sides show the label that a pair came with. Labels that the file
-    holds already, for the same pairs in the same order, are taken up again.
+    holds already, for the same pairs in the same order, are taken up again; others have a file of their own.
     """
 
     def __init__(self, pairs: Sequence[Pair], seed: int = 0, path: Path | None = None):
         rng = random.Random(seed)
-        self.path = path or home() / "labels" / "lesson_10.jsonl"
         shuffled = rng.sample(list(pairs), len(pairs))
         self.simulated = shuffled
         self.shown = [pair if rng.random() < 0.5 else swapped(pair) for pair in shuffled]  # left: chosen
+        key = hashlib.sha256(repr(self.shown).encode()).hexdigest()[:8]
+        self.path = path or home() / "labels" / f"lesson_10-{key}.jsonl"
         self.labels: list[Pair] = []
         saved = read_pairs(self.path) if self.path.is_file() else []
         for label, pair in zip(saved, self.shown, strict=False):

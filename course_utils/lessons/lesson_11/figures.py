@@ -12,15 +12,11 @@ from course_utils.plots import COLOURS
 PANELS = {"proxy": "proxy (reward model)", "gold": "gold score (judge)", "kl": "KL (nats per answer)"}
 
 
-def runs_over_iterations(
-    series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
-    title: str,
-    names: Sequence[str] = tuple(PANELS),
-) -> None:
+def runs_over_iterations(series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], title: str) -> None:
     """A panel for each of proxy, gold and KL; for each name the mean over its runs, and each run thin."""
-    fig, axes = plt.subplots(1, len(names), figsize=(plots.WIDTH, 2.9))
+    fig, axes = plt.subplots(1, len(PANELS), figsize=(plots.WIDTH, 2.9))
     plots.entitle(fig, title)
-    for ax, key in zip(axes, names, strict=True):
+    for ax, (key, label) in zip(axes, PANELS.items(), strict=True):
         for number, (name, runs) in enumerate(series.items()):
             values = [[rows[step][key] for rows in runs] for step in range(len(runs[0]))]
             steps = range(1, len(values) + 1)
@@ -28,7 +24,7 @@ def runs_over_iterations(
             ax.plot(steps, means, "-o", markersize=3, color=COLOURS[number], label=name)
             if len(runs) > 1:
                 ax.plot(steps, values, color=COLOURS[number], linewidth=0.6, alpha=0.35)
-        ax.set(xlabel="iteration", ylabel=PANELS[key])
+        ax.set(xlabel="iteration", ylabel=label)
     if len(series) > 1:
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, ncols=len(series), loc="outside lower center")

@@ -83,7 +83,8 @@ def train_for_score(
 ) -> list[dict]:
     """Trains the policy in place and returns the means of each iteration's answers: proxy, gold, kl.
 
-    Each answer's tokens become likelier by how much the rewards from there on lie above the batch's mean.
+    Each answer's tokens become likelier by how much the rewards from there on lie above the batch's mean,
+    over their standard deviation.
     """
     rng, rows = random.Random(seed), []
     policy.eval().requires_grad_(True)

@@ -9,13 +9,12 @@ import functools
 import random
 
 from course_utils.lessons.lesson_12.experiments import Follower, policy_parts
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import CHOICE, sweep
 
 PAIRS, BATCH = 1024, 8
 STEPS = PAIRS // BATCH
 LOOKS = (STEPS // 2, STEPS)  # steps after which a policy is measured
 PART = STEPS // 8  # steps over which numbers of the training are averaged
-CHOICE = (5,)  # the seed by which the rate is chosen: none of those that are reported
 BETA, LR = 0.1, 8e-5
 TOKENS = 100  # an answer has about so many; a beta of means over tokens is larger by it
 SHOWN = 128  # pairs that were trained on whose log-probabilities are looked at

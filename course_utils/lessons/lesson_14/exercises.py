@@ -13,17 +13,7 @@ import torch
 
 from course_utils.checks.compare import Mistake, compare, unchanged
 from course_utils.checks.exercises import Exercise
-
-
-def choose_setting(rows):
-    """(setting, score to report) of runs {"setting", "choose", "judge"}, several seeds a setting."""
-    means = {}
-    for setting in {row["setting"] for row in rows}:
-        runs = [row for row in rows if row["setting"] == setting]
-        means[setting] = [sum(run[name] for run in runs) / len(runs) for name in ("choose", "judge")]
-    best = max(means, key=lambda setting: means[setting][0])
-    return best, means[best][1]
-
+from course_utils.lessons.lesson_14.parts import choose_setting, difference_interval
 
 SCORES = [  # {setting: (choose, judge) of its runs}: shares, and scores below 0
     {
@@ -355,22 +345,6 @@ HUNT_MISTAKES = [
     (ONE_BY_ONE, _hunter(by_method=True, methods=("old", "new"))),
     (ONE_BY_ONE, lambda runs, reported: _hunter(by_method=True, methods=tuple(reported))(runs, reported)),
 ]
-
-
-def difference_interval(ours, theirs, draws=2000, seed=0):
-    """(difference of means, low, high): a 95% bootstrap interval; ours, theirs: scores [seeds, questions]."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(count):
-        return torch.randint(count, (count,), generator=generator)
-
-    means = torch.empty(draws)
-    for number in range(draws):
-        picks = draw(ours.shape[1])  # the same questions for both
-        mean = ours[draw(len(ours))][:, picks].mean()
-        means[number] = mean - theirs[draw(len(theirs))][:, picks].mean()  # each with seeds of its own
-    low, high = means.quantile(torch.tensor([0.025, 0.975]))
-    return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
 
 
 def _scores(seeds, questions, gap, luck):

@@ -16,17 +16,16 @@ def intervals(
     title: str,
     xlabel: str,
     inner: Mapping[str, tuple[float, float]] | None = None,
-    zero: bool = True,
 ) -> None:
     """For each name a value and its interval (value, low, high), the first on top.
 
-    inner: narrower intervals of some names, drawn thick inside: those of the questions alone. zero: a line at
-    0, and another colour where the interval leaves it out, with a legend.
+    inner: narrower intervals of some names, drawn thick inside: those of the questions alone. There is a line
+    at 0, and another colour where the interval leaves it out.
     """
     fig, ax = figure(title, xlabel, "")
     named = {}
     for row, (name, (middle, low, high)) in enumerate(values.items()):
-        clear = zero and not low <= 0 <= high
+        clear = not low <= 0 <= high
         drawn = ax.errorbar(
             [middle],
             [row],
@@ -41,11 +40,8 @@ def intervals(
                 0
             ]
             named.setdefault("questions alone", line)
-    if zero:
-        ax.axvline(0, color=INK, linestyle="--", linewidth=1)
-    shown = {name: mark for name, mark in named.items() if zero or name == "questions alone"}
-    if shown:
-        fig.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown))
+    ax.axvline(0, color=INK, linestyle="--", linewidth=1)
+    fig.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named))
     ax.set_yticks(range(len(values)), list(values))
     ax.invert_yaxis()
     ax.margins(y=0.15)

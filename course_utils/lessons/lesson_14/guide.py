@@ -81,6 +81,7 @@ class Case:
             raise ValueError(f"goal is one of {', '.join(GOALS)}; got {self.goal!r}")
         if self.card not in CARDS:
             raise ValueError(f"unknown card {self.card!r}; choose one of {', '.join(CARDS)}")
+        # field.type is the type itself only without `from __future__ import annotations`
         numbers = [field.name for field in fields(self) if field.type in (int, float)]
         for name in numbers:
             value = getattr(self, name)
@@ -383,7 +384,7 @@ def _verdicts(case, prices, obstacles):
     open_ = [name for name in OPTIONS if name not in obstacles]
     if "prompting" in open_:
         verdicts["prompting"] = "baseline", Reason("Score it first, on the questions to judge by.", RULE)
-    chosen = _chosen(case, prices, open_)
+    chosen = _chosen(prices, open_)
     if chosen:
         verdicts[chosen] = "choose", _why(case, chosen, prices)
     for name in open_:
@@ -392,7 +393,7 @@ def _verdicts(case, prices, obstacles):
     return verdicts
 
 
-def _chosen(case, prices, open_):
+def _chosen(prices, open_):
     """The option to take, or None: of the candidates the cheapest, labels, sweep and serving included."""
     if "retrieval" in open_:
         return "retrieval"

@@ -4,9 +4,8 @@ import copy
 import functools
 
 from course_utils.lessons.lesson_09.experiments import assistant_parts
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import CHOICE, sweep
 
-CHOICE = (5,)  # the seed by which rates are chosen: none of those that are reported
 TAUGHT, TESTED = 3, 8  # facts a relation
 ROUNDS = 40  # times that each fact is read or asked about
 MARKS = (0, 20, 40)  # steps of a drill at which it is measured

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from matplotlib.axes import Axes
-
+from course_utils.evaluation import wilson_interval
 from course_utils.plots import COLOURS, INK, figure
 
 
 def share_interval(marks: Sequence[bool]) -> tuple[float, float, float]:
     """(share that is true, low, high): Wilson's 95% interval."""
-    count, z = len(marks), 1.96
-    share = sum(marks) / count
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return share, max(0.0, middle - half), min(1.0, middle + half)
+    return sum(marks) / len(marks), *wilson_interval(sum(marks), len(marks))
 
 
 def seed_range(values: Sequence[float]) -> tuple[float, float, float]:
@@ -29,14 +23,13 @@ def grouped(
     values: Mapping[str, Mapping[str, tuple[float, float, float]]],
     title: str,
     xlabel: str,
-    ax: Axes | None = None,
     level: tuple[str, Mapping[str, float]] = ("", {}),
 ) -> None:
     """Dots with intervals in groups, the first on top: {group: {series: (value, low, high)}}, in per cent.
 
     level: (label, {group: value}), a dotted line across those groups.
     """
-    ax = ax or figure(title, xlabel, "")[1]
+    fig, ax = figure(title, xlabel, "")
     series = list(next(iter(values.values())))
     for number, (name, colour) in enumerate(zip(series, COLOURS, strict=False)):
         shift = (number - (len(series) - 1) / 2) * 0.7 / len(series)
@@ -57,7 +50,6 @@ def grouped(
     ax.set_yticks(range(len(values)), list(values))
     ax.set(xlim=(-3, 103), ylim=(len(values) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
-    if not ax.figure.legends:  # one for all the axes
-        ax.figure.legend(
-            *ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(series) + bool(level[1])
-        )
+    fig.legend(
+        *ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(series) + bool(level[1])
+    )

@@ -72,16 +72,16 @@ def _parts(weights, gradients, moments, cards, stage):
     return held | {"buckets": gradients if cards > 1 and stage < SPLIT_FROM["gradients"] else 0}
 
 
-def card_memory(need, cards: int, stage: int, gathered: float = 0) -> dict[str, int]:
+def card_memory(need, cards: int, stage: int) -> dict[str, int]:
     """Bytes on each card, by part; need as from budget.training_need, for the rows that one card takes.
 
     step: what the forward and backward passes add. Batches are taken to be accumulated: gradients are there
-    all the time. gathered: bytes of the weights that stage 3 puts together for a while (a block or two).
+    all the time.
     """
     _check(cards, stage)
     parts = _parts(need.weights, need.gradients, need.moments, cards, stage)
-    step = max(need.step, need.saved) + (gathered if stage == 3 and cards > 1 else 0)
-    return {name: math.ceil(part) for name, part in (parts | {"step": step}).items()}
+    parts["step"] = max(need.step, need.saved)
+    return {name: math.ceil(part) for name, part in parts.items()}
 
 
 def step_seconds(flop: float, tflops: float, utilisation: float, traffic: float, link: float) -> tuple:

@@ -17,7 +17,9 @@ from course_utils.checks.compare import Mistake, compare
 from course_utils.checks.exercises import Exercise
 from course_utils.checks.salted import Salted
 from course_utils.data import Example
+from course_utils.evaluation import wilson_interval
 from course_utils.lessons.lesson_17.own_data import question_key
+from course_utils.lessons.lesson_17.parts import held_out_rows
 from course_utils.lessons.lesson_17.template_groups import templates_of
 
 
@@ -226,18 +228,6 @@ OVERLAP_MISTAKES = [
 ]
 
 
-def held_out_rows(keys, share, seed):
-    """Positions to hold out, whole questions at a time; about `share` of the rows. keys: one for each row."""
-    members = {}
-    for position, key in enumerate(keys):
-        members.setdefault(key, []).append(position)
-    held_out = []
-    for key in random.Random(seed).sample(sorted(members), len(members)):
-        if len(held_out) + len(members[key]) <= share * len(keys):
-            held_out += members[key]
-    return sorted(held_out)
-
-
 def _keys(rows, questions, salt=0):
     """The key of each row; a set of them has another order under another salt."""
     rng = random.Random(1)
@@ -432,17 +422,6 @@ CUT_MISTAKES = [
         _cut(lambda targets, kept: (1 - sum(kept) / sum(targets), kept.count(0) / len(kept))),
     ),
 ]
-
-
-def wilson_interval(right, count):
-    """95% interval of a share, (low, high), after Wilson: with z = 1.96, p = right / count and n = count,
-
-    (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
-    """
-    z, p, n = 1.96, right / count, count
-    half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    low, high = (p + z**2 / (2 * n) + sign * half for sign in (-1, 1))
-    return low / (1 + z**2 / n), high / (1 + z**2 / n)
 
 
 WILSON_INPUTS = [(20, 20), (15, 50), (0, 7), (3, 1000), (1, 2)]

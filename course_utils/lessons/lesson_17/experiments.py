@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import torch
 
 from course_utils.data import batches, encode_prompt_completion, load_facts
-from course_utils.evaluation import fact_accuracy
-from course_utils.lessons.lesson_14.exercises import difference_interval
+from course_utils.evaluation import fact_accuracy, wilson_interval
+from course_utils.lessons.lesson_14.parts import difference_interval
 from course_utils.lessons.lesson_17.desk import TEMPLATES, support_chats
 from course_utils.lessons.lesson_17.own_data import Conversation, leaks, question_groups
-from course_utils.lessons.lesson_17.own_run import context, interval, shared_words
+from course_utils.lessons.lesson_17.own_run import context, shared_words
 from course_utils.lessons.lesson_17.prompting import Prompt, answers_by_prompt, as_text
 from course_utils.lessons.lesson_17.split import leak_free_split
 from course_utils.training import train
@@ -75,7 +75,7 @@ def taught_on(session, rows: Sequence[dict], steps: int, batch_size: int, label:
 def right_facts(student, tokenizer, rows: Sequence[dict]) -> tuple[float, float, float]:
     """(share of right answers, low, high)."""
     share = fact_accuracy(student, tokenizer, rows)[0]
-    return share, *interval(share, len(rows))
+    return share, *wilson_interval(share * len(rows), len(rows))
 
 
 def desk_score(student, tokenizer, chats: Sequence[Conversation]) -> tuple[float, float, float]:

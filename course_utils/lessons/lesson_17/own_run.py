@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from filelock import FileLock, Timeout
 
@@ -36,12 +37,12 @@ from course_utils.methods import dpo
 from course_utils.methods.chat import fit_context
 from course_utils.methods.lora import apply_lora, layer_sizes
 from course_utils.methods.lora_fast import speed_up
-from course_utils.methods.lora_files import CONFIG_FILE
+from course_utils.methods.lora_files import portable_name
 from course_utils.methods.quantization import QuantizedLinear, quantize_model
 from course_utils.methods.sft import Reply, replies
-from course_utils.methods.token_rows import load_chat_adapter, save_chat_adapter, train_token_rows
+from course_utils.methods.token_rows import save_chat_adapter, train_token_rows
 from course_utils.model_files import sha256
-from course_utils.models import Source, load_model, resolve, save_model
+from course_utils.models import Source, resolve, save_model
 from course_utils.training import History, scored_lm_loss, train
 
 RUN_METHODS = ("lora", "qlora", "full")
@@ -169,7 +170,12 @@ def context(model) -> int:
 
 
 def prepare_model(model, tokenizer, plan: Plan):
-    """The model ready to be trained by the plan's method, in place: markers, and what may change."""
+    """The model ready to be trained by the plan's method, in place: markers, and what may change.
+
+    ValueError for what the method cannot train.
+    """
+    if plan.method != "full" and getattr(model.get_output_embeddings(), "bias", None) is not None:
+        raise ValueError("BASE: its head has a bias, which token rows do not know: METHOD=full")
     add_chat_tokens(model, tokenizer)
     if plan.method == "full":
         return model.requires_grad_(True)
@@ -232,7 +238,8 @@ def where(session, plan: Plan, files: Files, rows: Sequence, out: str = "") -> t
     if out:
         return check_out(out), settings
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    return home() / "own-models" / f"{files.name}-{settings['base']}-{plan.method}-{key}", settings
+    base = settings["base"].replace("/", "--")
+    return home() / "own-models" / f"{files.name}-{base}-{plan.method}-{key}", settings
 
 
 def open_run(out, settings: dict) -> Run:
@@ -274,7 +281,7 @@ def run_settings(session, plan: Plan, files: Files, rows: Sequence) -> dict:
     """
     source = resolve(session.model_name, session.device)
     return {
-        "base": name_of_base(source),
+        "base": name_of_base(source.name),
         "weights": weights_of(source),
         **asdict(plan),
         "data": sha256(files.data) if files.data else None,
@@ -283,9 +290,9 @@ def run_settings(session, plan: Plan, files: Files, rows: Sequence) -> dict:
     }
 
 
-def name_of_base(source: Source) -> str:
-    """The model's name without the path of its folder."""
-    return Path(source.name).name if source.kind == "folder" else source.name
+def name_of_base(model_name: str) -> str:
+    """A model's name without the path of its folder; of a folder in the hub's cache, the hub id."""
+    return portable_name(SimpleNamespace(name_or_path=model_name))
 
 
 def weights_of(source: Source) -> str:
@@ -386,13 +393,6 @@ def shared_words(answer: str, reference: str) -> float:
     return 2 * common / (sum(a.values()) + sum(b.values())) if common else float(a == b)
 
 
-def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Where the true share lies, in 95 of 100 such samples (Wilson 1927); honest at 0 and 1 too."""
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 @dataclass(frozen=True)
 class Scores:
     """A model on held-out conversations. Shares are of the questions asked; losses in nats a token."""
@@ -477,15 +477,6 @@ def save_result(model, tokenizer, folder, method: str):
     if method == "full":
         return save_model(model, tokenizer, folder)
     return save_chat_adapter(model, tokenizer, folder)
-
-
-def load_result(session, folder) -> tuple:
-    """The tuned model and its tokenizer, from the folder and, for an adapter, the session's base model."""
-    if not (Path(folder) / CONFIG_FILE).is_file():
-        return load_model(str(folder), session.device)
-    plan = json.loads((Path(folder) / RUN_FILE).read_text(encoding="utf-8"))
-    model, _ = session.load_model()
-    return model, load_chat_adapter(model, folder, check_base=plan["method"] != "qlora")
 
 
 def trained_size(model) -> tuple[int, int]:

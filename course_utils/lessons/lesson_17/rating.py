@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_utils.evaluation import normalise
-from course_utils.lessons.lesson_17.own_run import Scores, interval
+from course_utils.evaluation import normalise, wilson_interval
+from course_utils.lessons.lesson_17.own_run import Scores
 from course_utils.templates import templates
 
 PAIRS = 20
@@ -75,7 +75,7 @@ class RatingCount:
         """(share, low, high): the tuned model's among the pairs with a preference, with its 95% interval."""
         count = self.tuned + self.other
         share = self.tuned / count if count else 0.5
-        return share, *(interval(share, count) if count else (0.0, 1.0))
+        return share, *(wilson_interval(self.tuned, count) if count else (0.0, 1.0))
 
     @property
     def words(self) -> str:

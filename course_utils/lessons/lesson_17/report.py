@@ -8,7 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from course_utils import plots
-from course_utils.lessons.lesson_17.own_run import Plan, Scores, interval
+from course_utils.evaluation import wilson_interval
+from course_utils.lessons.lesson_17.own_run import Plan, Scores
 from course_utils.lessons.lesson_17.verdict import COLOURS, Verdict
 from course_utils.templates import templates
 
@@ -65,7 +66,7 @@ def number(name: str, value: float | None, asked: int) -> str:
         return ""
     if name not in SHARES or not asked:
         return f"{value:.3f}"
-    low, high = interval(value, asked)
+    low, high = wilson_interval(value * asked, asked)
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 

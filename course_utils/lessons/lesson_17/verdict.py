@@ -10,16 +10,15 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from course_utils.checks.show import show
 from course_utils.data import Example, encode
-from course_utils.evaluation import mean_loss
-from course_utils.lessons.lesson_14.exercises import difference_interval
+from course_utils.evaluation import mean_loss, wilson_interval
+from course_utils.lessons.lesson_14.parts import difference_interval
 from course_utils.lessons.lesson_17.own_data import split_words
-from course_utils.lessons.lesson_17.own_run import Scores, context, interval, shared_words
+from course_utils.lessons.lesson_17.own_run import Scores, context, name_of_base, shared_words
 
 SAVED = 0.3  # of the bits that counting characters takes: what a fit base saves at least
 ENOUGH = 0.5  # of the answers end by themselves
@@ -88,11 +87,11 @@ def check_fit(fit: Fit, base: str, anyway: bool) -> None:
     if fit.good or anyway:
         return
     raise Unfit(
-        f"BASE: {Path(base).name} is not fit for these data, so nothing was trained. It takes {fit.bits:.1f} "
-        f"bits for a character of them; counting how often each occurs takes {fit.counted:.1f}. It would "
-        "learn their form and answer with nonsense. Choose as BASE a model that has read such text: an "
-        "instruct model (smollm2, a folder, a hub id), for other languages than English a multilingual one. "
-        "ANYWAY = True trains all the same."
+        f"BASE: {name_of_base(base)} is not fit for these data, so nothing was trained. It takes "
+        f"{fit.bits:.1f} bits for a character of them; counting how often each occurs takes "
+        f"{fit.counted:.1f}. It would learn their form and answer with nonsense. Choose as BASE "
+        "a model that has read such text: an instruct model (smollm2, a folder, a hub id), for other "
+        "languages than English a multilingual one. ANYWAY = True trains all the same."
     )
 
 
@@ -140,7 +139,7 @@ def judge_result(
     }
     tuned, base, prompt, usual = (f"{values.mean():.2f}" for values in shared.values())
     of_words = f"words shared with the references of {count} held-out questions (F1): {tuned}"
-    if interval(after.ended, count)[1] < ENOUGH:
+    if wilson_interval(after.ended * count, count)[1] < ENOUGH:
         ended = round(after.ended * count)
         return Verdict(
             UNUSABLE, f"only {ended} of {count} answers end by themselves; a server would not stop"

@@ -10,9 +10,8 @@ import functools
 import random
 import time
 
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import CHOICE, sweep
 
-_CHOICE = (5,)  # the seed that settings are chosen at: none of those that are reported
 PRACTICE = 400  # lists that GRPO draws its prompts from
 SHORT_LISTS, LONG_LISTS, VALIDATION = 30, 8, 36  # questions that a policy is judged by
 SAMPLES, FEW_SAMPLES = 128, 32  # answers to each: for the curves, and where pass@16 is enough
@@ -175,7 +174,7 @@ def tuned_on_answers(method, seed, lr):
         {"lists": lists, "steps": steps, "lr": lr}
         for lists, steps, lr in [(64, 40, 5e-4), (400, 20, 5e-4), (400, 40, 5e-4), (400, 80, 5e-4)]
     ],
-    seeds=_CHOICE,
+    seeds=CHOICE,
     tolerance=0.5,
 )
 def list_starts(point: dict, seed: int) -> dict:
@@ -207,7 +206,7 @@ def list_starts(point: dict, seed: int) -> dict:
         }.items()
         for lr in rates
     ],
-    seeds=_CHOICE,
+    seeds=CHOICE,
     tolerance=0.5,
 )
 def grpo_rates(point: dict, seed: int) -> dict:

@@ -10,9 +10,8 @@ import functools
 import random
 import time
 
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import CHOICE, sweep
 
-_CHOICE = (5,)  # the seed that rates are chosen at: none of those that are reported
 LISTS, ANSWERS = 24, 16  # lists that a student is judged by, and answers to each
 BATCH = 64
 TEMPERATURES = (1.0, 0.8, 0.7, 0.6, 0.5, 0.4)
@@ -163,7 +162,7 @@ def distilled(method, seed, lr, judge=None):
         {"method": "soft labels", "lr": 1e-5},
         *[{"method": method, "lr": lr} for method in DISTILLATION_RATES for lr in (3e-5, 1e-4, 3e-4)],
     ],
-    seeds=_CHOICE,
+    seeds=CHOICE,
     tolerance=0.5,
 )
 def distillation_rates(point: dict, seed: int) -> dict:
@@ -326,7 +325,7 @@ def two_teachers_step(now, facts):
         for direction in ("reverse", "forward")
         for lr in (3e-4, 1e-3, 3e-3, 1e-2)
     ],
-    seeds=_CHOICE,
+    seeds=CHOICE,
     tolerance=0.5,
 )
 def regained_rates(point: dict, seed: int) -> dict:
@@ -337,7 +336,7 @@ def regained_rates(point: dict, seed: int) -> dict:
 
 
 @sweep(
-    "two_teachers_rates", points=[{"lr": lr} for lr in (3e-4, 1e-3, 3e-3, 1e-2)], seeds=_CHOICE, tolerance=0.5
+    "two_teachers_rates", points=[{"lr": lr} for lr in (3e-4, 1e-3, 3e-3, 1e-2)], seeds=CHOICE, tolerance=0.5
 )
 def two_teachers_rates(point: dict, seed: int) -> dict:
     """As regained_rates, of two teachers."""
