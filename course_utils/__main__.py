@@ -2,6 +2,12 @@
 
 import sys
 
-from course_utils.commands.cli import main
+try:
+    from course_utils.commands.cli import main
 
-sys.exit(main())
+    sys.exit(main())
+except ModuleNotFoundError as fault:
+    sys.exit(
+        f"{sys.executable} has no {fault.name}. Is it the Python of the course's environment? That is "
+        ".venv/bin/python (on Windows .venv\\Scripts\\python), and make .venv makes it."
+    )

@@ -348,7 +348,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import myst_nb  # noqa: F401
         import sphinx_book_theme  # noqa: F401
     except ImportError as fault:
-        raise SystemExit(f"The book needs {fault.name}: pip install -e '.[book]'") from fault
+        raise SystemExit(
+            f'The book needs {fault.name}: {sys.executable} -m pip install -e ".[book]"'
+        ) from fault
     key = key_in_markdown(answer_key([path.name[:2] for path in lessons()])) if chosen.key else ""
     write_sources(chosen.out / "source", addresses.repository(), key)
     print(f"Open {build('html', chosen.out) / 'index.html'}")

@@ -71,7 +71,7 @@ def packages() -> Iterator[Line]:
             "packages",
             project["optional-dependencies"][extra],
             "note",
-            f"Needed for {why}: pip install -e '.[{extra}]'",
+            f'Needed for {why}: {sys.executable} -m pip install -e ".[{extra}]"',
             f" of [{extra}]",
         )
 
@@ -204,7 +204,9 @@ def jupyter() -> Iterator[Line]:
     try:
         text = f"jupyterlab {version('jupyterlab')}, ipywidgets {version('ipywidgets')}"
     except PackageNotFoundError:
-        todo = "Needed where you work in JupyterLab, not in Colab: pip install -e '.[lab]'"
+        todo = (
+            f'Needed where you work in JupyterLab, not in Colab: {sys.executable} -m pip install -e ".[lab]"'
+        )
         yield Line("note", "jupyter", "jupyterlab is missing", todo)
         return
     manager = Path(sys.prefix) / "share/jupyter/labextensions/@jupyter-widgets/jupyterlab-manager"

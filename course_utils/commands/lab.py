@@ -149,7 +149,9 @@ def jupyter_environment() -> dict[str, str]:
 def lab(arguments: list[str]) -> int:
     """Bring work/ up to date and open JupyterLab there, on this machine only, with a token."""
     print("\n".join(copy_lessons()) or "work/: all copies are there and current", flush=True)
-    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={ROOT}"]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"]
+    if not any(argument.startswith(("--ip", "--ServerApp.ip")) for argument in arguments):
+        command.append("--ip=127.0.0.1")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     for first in lessons(folder=WORK)[:1]:

@@ -6,6 +6,7 @@ Read are progress files, and with --grade notebooks: nothing is written into any
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import secrets
 import threading
@@ -218,9 +219,12 @@ def serve(room: Room, host: str, port: int, hide: bool) -> ThreadingHTTPServer:
 
     try:
         return ThreadingHTTPServer((host, port), Handler)
-    except OSError as fault:
-        text = f"The room cannot be served on {host}, port {port} ({fault.strerror or fault})."
-        raise OSError(fault.errno, f"{text} Name another: --port 0 takes any that is free.") from fault
+    except (OSError, OverflowError) as fault:
+        text = (
+            f"The room cannot be served on {host}, port {port} ({getattr(fault, 'strerror', None) or fault})."
+        )
+        number = getattr(fault, "errno", None) or errno.EINVAL
+        raise OSError(number, f"{text} Name another: --port 0 takes any that is free.") from fault
 
 
 def _host(header: str) -> str | None:

@@ -1,6 +1,8 @@
 import json
 import os
+import subprocess
 import sys
+import types
 from pathlib import Path
 
 import nbformat
@@ -9,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from course_utils.commands import cli, lab
 from course_utils.commands.lab import copy_lessons, lessons, reset
+from course_utils.home import ROOT
 
 
 @pytest.fixture
@@ -189,6 +192,21 @@ def test_larger_type_is_told_to_the_extension_whose_style_has_it():
     assert "body[data-course-style='projector']" in style and "--jp-content-font-size1: 21px" in style
 
 
+def test_another_address_takes_the_place_of_the_local_one(source, work, monkeypatch, tmp_path):
+    started = []
+    monkeypatch.setattr(lab, "ROOT", tmp_path)
+    monkeypatch.setattr(lab, "WORK", work)
+    monkeypatch.setattr(lab, "copy_lessons", lambda: [])
+    monkeypatch.setattr("os.chdir", lambda folder: None)
+    monkeypatch.setattr("os.execve", lambda program, command, _: started.append(command))
+    done = types.SimpleNamespace(returncode=0)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: done)  # where os.execve is a stand-in, it returns
+    for arguments in ([], ["--no-browser", "--ip=0.0.0.0"]):
+        lab.lab(arguments)
+    addresses = [[part for part in command if part.startswith("--ip")] for command in started]
+    assert addresses == [["--ip=127.0.0.1"], ["--ip=0.0.0.0"]]
+
+
 def test_the_defaults_are_settings_that_jupyterlab_knows():
     """A name that it does not know is passed over in silence."""
     defaults = json.loads((lab.JUPYTER / "labconfig" / "default_setting_overrides.json").read_text())
@@ -218,3 +236,11 @@ def test_reset_says_what_to_press_where_the_lesson_is_open(source, work, monkeyp
     cli.main(["reset", "1"])
     shown = capsys.readouterr().out
     assert "File > Reload Notebook from Disk" in shown and "Revert, not Overwrite" in shown
+
+
+def test_another_python_is_named_in_a_line():
+    command = [sys.executable, "-S", "-m", "course_utils", "doctor"]  # -S: without what is installed
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "Is it the Python of the course's environment?" in done.stderr

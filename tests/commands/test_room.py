@@ -322,3 +322,8 @@ def test_the_page_is_written_once_with_out(tmp_path, capsys):
     assert cli.main(["room", str(tmp_path), "--out", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
     assert "Ada" in text and "<script" not in text and f"Open {page}" in capsys.readouterr().out
+
+
+def test_a_port_that_no_machine_has_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"port 80000.*Name another"):
+        room.serve(room.Room([tmp_path]), "127.0.0.1", 80000, False)

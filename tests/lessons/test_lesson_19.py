@@ -19,7 +19,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 
 @pytest.fixture(scope="module")
 def bound():
-    """What on-policy distillation leaves of the start's KL from the teacher, at most."""
+    """What distillation leaves of the start's KL from the teacher, at most."""
     [path] = lessons(["19"])
     [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]
     return headline.constant("at_most")

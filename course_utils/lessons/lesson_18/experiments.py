@@ -238,17 +238,20 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
 
 
-@sweep("chance_rewards", points=[{"share": 0.25}], sampled=True)
-def chance_rewards(point: dict, seed: int) -> dict:
-    """GRPO on rewards that nobody earned: `share` of the answers, drawn at random, count as right.
+@sweep("other_rewards", points=[{"judge": "chance"}, {"judge": "form"}], sampled=True)
+def other_rewards(point: dict, seed: int) -> dict:
+    """GRPO on rewards that say nothing of right and wrong; as with every verifier here, no end gets 0.
 
-    As with every verifier here, what did not end gets 0.
+    "chance": a quarter of the answers, drawn at random, count as right. "form": see task.right_form.
     """
+    from course_utils.lessons.lesson_18 import task
+
     drawn = random.Random(seed)
 
-    def judge(text, answers):
-        return float(drawn.random() < point["share"])
+    def chance(text, answers):
+        return float(drawn.random() < 0.25)
 
+    judge = {"chance": chance, "form": task.right_form}[point["judge"]]
     policy, tokenizer, numbers = trained_by_grpo(seed, LIST_RATES["GRPO"], judge=judge)
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
 

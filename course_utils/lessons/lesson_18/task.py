@@ -1,5 +1,6 @@
 """The task: lists of facts to be named, a start that half can do them, and programs that judge an answer."""
 
+import functools
 import random
 from collections.abc import Callable, Sequence
 
@@ -14,7 +15,7 @@ from course_utils.training import scored_lm_loss, train
 from course_utils.world.lists import RELATIONS, items, list_row, load_lists, make_lists, verify
 
 LIST_START = {"lists": 400, "steps": 40, "lr": 5e-4}  # chosen in the sweep list_starts
-LIST_TOKENS = 24  # room for an answer; the longest right answer has fewer
+LIST_TOKENS = 24  # room for an answer; all right answers to held-out lists have fewer
 LONG_FACTS, LONG_TOKENS = 6, 40  # facts of a long list, and the room for its answer
 
 
@@ -140,3 +141,16 @@ def count_right(answers: Sequence[Sequence[str]], rows: Sequence[dict], judge: C
     return torch.tensor(
         [sum(judge(text, row["answers"]) for text in texts) for row, texts in zip(rows, answers, strict=True)]
     )
+
+
+@functools.cache
+def _names_by_relation() -> dict[str, set[str]]:
+    rows = [row for row in read_jsonl(DATA / "facts.jsonl") if row["relation"] in RELATIONS]
+    return {name: {row["object"] for row in rows if row["relation"] == name} for name in RELATIONS}
+
+
+def right_form(text: str, answers: Sequence[str]) -> float:
+    """1 for as many different names of the relation asked for, whichever: the form, and no fact."""
+    given = items(text)
+    of_a_kind = any({*given, *answers} <= names for names in _names_by_relation().values())
+    return float(len(given) == len(answers) and len({*given}) >= len({*answers}) and of_a_kind)
