@@ -933,7 +933,7 @@ EXERCISES = [
         reference=greedy_next_token,
         check=compare(
             greedy_next_token,
-            lambda: [(torch.randn(5, 3, 6),), (torch.randn(8, 6, 9) - 4,)],
+            lambda: [(torch.randn(5, 3, 6),), (torch.randn(8, 6, 9) - 4,), (torch.randn(16, 5, 30),)],
             GREEDY_MISTAKES,
             else_="For each row it is the id with the largest logit at the last position.",
         ),
