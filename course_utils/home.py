@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,6 +92,11 @@ def _fill(part: Path, make: Callable[[Path], None]) -> None:
 
 
 ROOT = Path(__file__).resolve().parent.parent  # of the checkout
+
+
+def pip_install(extras: str = "") -> str:
+    """The command that installs the course for this Python, as all shells take it. extras: "lab,test"."""
+    return f'{sys.executable} -m pip install -e "{ROOT}{extras and f"[{extras}]"}"'
 
 
 def home() -> Path:

@@ -30,7 +30,7 @@ from course_utils.commands.key import key_in_markdown
 from course_utils.commands.lab import fresh_copy
 from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
-from course_utils.home import ROOT
+from course_utils.home import ROOT, pip_install
 from course_utils.notebook_files import code_cells, lessons, read_notebook, tags, write_notebook
 from course_utils.templates import templates
 
@@ -348,9 +348,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import myst_nb  # noqa: F401
         import sphinx_book_theme  # noqa: F401
     except ImportError as fault:
-        raise SystemExit(
-            f'The book needs {fault.name}: {sys.executable} -m pip install -e ".[book]"'
-        ) from fault
+        raise SystemExit(f"The book needs {fault.name}: {pip_install('book')}") from fault
     key = key_in_markdown(answer_key([path.name[:2] for path in lessons()])) if chosen.key else ""
     write_sources(chosen.out / "source", addresses.repository(), key)
     print(f"Open {build('html', chosen.out) / 'index.html'}")

@@ -56,7 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     command("doctor", _doctor, "check that everything the course needs is here")
     run = command("run", _run, "execute lessons headless; write notebooks, index.html and results.json")
     run.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default all")
-    run.add_argument("--model", default=os.environ.get("COURSE_MODEL") or "auto")
+    run.add_argument(
+        "--model",
+        default=os.environ.get("COURSE_MODEL") or "auto",
+        help="pocket, gpt2, smollm2, a folder or a hub id; default auto, see README.md",
+    )
     run.add_argument("--scale", default=os.environ.get("COURSE_SCALE") or "auto", choices=("auto", *SCALES))
     run.add_argument("--seed", default=os.environ.get("COURSE_SEED") or "0", help="a whole number")
     run.add_argument("--jobs", type=int, help="lessons at a time; default by cores and free memory")
@@ -65,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     progress.add_argument("--json", action="store_true", help="as JSON, for a teacher")
     progress.add_argument("--reset", action="store_true", help="forget it all")
     reset = command("reset", _reset, "make a fresh copy of a lesson in work/, and keep the old one beside it")
-    reset.add_argument("lesson", metavar="LESSON")
+    reset.add_argument("lesson", metavar="LESSON", help="01, 1 or the file's name")
     fetch = command("fetch", _fetch, "put a model on disk ahead of time")
     fetch.add_argument("model", choices=("gpt2", "smollm2"))
     export = command("export", _export, "write a run of lesson 17 in the forms that servers take")
@@ -133,6 +137,11 @@ def _progress(arguments: argparse.Namespace) -> None:
         progress.clear()
         print("Progress cleared.")
     elif arguments.json:
+        if not progress.path().exists():
+            print(
+                f"There is no {progress.path()}: nothing is done yet, or COURSE_HOME is another.",
+                file=sys.stderr,
+            )
         print(json.dumps(summary(), indent=1))
     else:
         print(_progress_table(summary()))

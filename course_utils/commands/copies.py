@@ -5,6 +5,7 @@ They stand in colab/, where links to Colab lead. A lesson that changes needs a n
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,6 +76,10 @@ def write_copies(folder: Path = addresses.COPIES, address: str | None = None) ->
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils copies`: the copies, and README.md's badges."""
+    argparse.ArgumentParser(
+        "python -m course_utils copies",
+        description="Write the lessons' copies for Colab, in colab/, and README.md's badges.",
+    ).parse_args(argv)
     changed = write_copies()
     addresses.write_badges(addresses.repository())
     print(

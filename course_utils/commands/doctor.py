@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from course_utils.commands.lab import OTHER_CHECKOUT
 from course_utils.fetch import HUB_TIMEOUT, within
-from course_utils.home import OTHER_HOME, ROOT, home
+from course_utils.home import OTHER_HOME, ROOT, home, pip_install
 from course_utils.machine import GIB, cores, find_device, memory
 
 
@@ -64,14 +64,14 @@ def python() -> Iterator[Line]:
 def packages() -> Iterator[Line]:
     """Installed versions against pyproject.toml: required ones must fit, those of the extras should."""
     project = _project()
-    yield _compare("packages", project["dependencies"], "FAIL", "Install them: pip install -e .")
+    yield _compare("packages", project["dependencies"], "FAIL", f"Install them: {pip_install()}")
     uses = {"lab": "JupyterLab", "compare": "the library sections of the lessons", "test": "make test"}
     for extra, why in uses.items():
         yield _compare(
             "packages",
             project["optional-dependencies"][extra],
             "note",
-            f'Needed for {why}: {sys.executable} -m pip install -e ".[{extra}]"',
+            f"Needed for {why}: {pip_install(extra)}",
             f" of [{extra}]",
         )
 
@@ -151,13 +151,14 @@ def _existing(folder: Path) -> Path:
 
 
 def places() -> Iterator[Line]:
-    """Can the course write where it writes?"""
-    for place, todo in ((home(), OTHER_HOME), (ROOT / "work", OTHER_CHECKOUT)):
+    """Can the course write where it writes? For learners on a hub the checkout is there to read alone."""
+    only_lab = f"`lab` and `reset` alone need it. {OTHER_CHECKOUT}"
+    for place, level, todo in ((home(), "FAIL", OTHER_HOME), (ROOT / "work", "note", only_lab)):
         try:
             with tempfile.TemporaryFile(dir=_existing(place)) as probe:
                 probe.write(b"probe")
         except OSError as fault:
-            yield Line("FAIL", "places", f"{place} cannot be written ({fault.strerror})", todo)
+            yield Line(level, "places", f"{place} cannot be written ({fault.strerror})", todo)
         else:
             yield Line("ok", "places", f"{place} can be written")
 
@@ -185,8 +186,11 @@ def pocket_model() -> Iterator[Line]:
     started = time.perf_counter()
     model, tokenizer = load_model("pocket", find_device())
     prompt = "The capital of France is"
+    ids = tokenizer(prompt, return_tensors="pt").input_ids.to(model.device)
     with torch.no_grad():
-        logits = model(**tokenizer(prompt, return_tensors="pt").to(model.device)).logits
+        for _ in range(2):  # Paris has two tokens
+            logits = model(ids).logits
+            ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)
     seconds = time.perf_counter() - started
     if not bool(logits.isfinite().all()):
         yield Line(
@@ -196,17 +200,14 @@ def pocket_model() -> Iterator[Line]:
             "Try COURSE_DEVICE=cpu, or another version of torch",
         )
         return
-    word = tokenizer.decode([int(logits[0, -1].argmax())])
-    yield Line("ok", "pocket", f'"{prompt}{word}": loaded and run in {seconds:.1f} s')
+    yield Line("ok", "pocket", f'"{tokenizer.decode(ids[0])}": loaded and run in {seconds:.1f} s')
 
 
 def jupyter() -> Iterator[Line]:
     try:
         text = f"jupyterlab {version('jupyterlab')}, ipywidgets {version('ipywidgets')}"
     except PackageNotFoundError:
-        todo = (
-            f'Needed where you work in JupyterLab, not in Colab: {sys.executable} -m pip install -e ".[lab]"'
-        )
+        todo = f"Needed where you work in JupyterLab, not in Colab: {pip_install('lab')}"
         yield Line("note", "jupyter", "jupyterlab is missing", todo)
         return
     manager = Path(sys.prefix) / "share/jupyter/labextensions/@jupyter-widgets/jupyterlab-manager"
@@ -215,7 +216,7 @@ def jupyter() -> Iterator[Line]:
             "FAIL",
             "jupyter",
             f"{text}, but JupyterLab's widget extension is missing ({manager})",
-            "pip install --force-reinstall jupyterlab_widgets",
+            f"{sys.executable} -m pip install --force-reinstall jupyterlab_widgets",
         )
         return
     from jupyter_client.kernelspec import KernelSpecManager
@@ -228,7 +229,7 @@ def jupyter() -> Iterator[Line]:
             "FAIL",
             "jupyter",
             f"{text}, but the kernel python3 starts {command}, not this Python",
-            "python -m ipykernel install --sys-prefix",
+            f"{sys.executable} -m ipykernel install --sys-prefix",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import itertools
 import json
@@ -148,6 +149,13 @@ def jupyter_environment() -> dict[str, str]:
 
 def lab(arguments: list[str]) -> int:
     """Bring work/ up to date and open JupyterLab there, on this machine only, with a token."""
+    parser = argparse.ArgumentParser(
+        "python -m course_utils lab",
+        description="Open JupyterLab at your own copies of the lessons, in work/. All options go to "
+        "JupyterLab: --no-browser, --port=9999 and so on; `python -m jupyterlab --help` lists them.",
+        allow_abbrev=False,
+    )
+    _, arguments = parser.parse_known_args(arguments)
     print("\n".join(copy_lessons()) or "work/: all copies are there and current", flush=True)
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"]
     if not any(argument.startswith(("--ip", "--ServerApp.ip")) for argument in arguments):

@@ -42,9 +42,10 @@ EVERY = 3  # seconds between two looks for notebooks that have changed
 ROOM_HELP = """A page for the teacher: who is where, who has tried one exercise for more than eight minutes,
 the mistakes of each exercise, the predictions. It refreshes itself while this runs.
 
-FOLDER has a progress file for each learner: NAME.json (what `progress --json` prints), NAME/progress.json or
-NAME/finetuning-course/progress.json, as COURSE_HOME was set. With --grade, notebooks in FOLDER, FOLDER/NAME
-or FOLDER/NAME/work are judged as well, as `grade` does: the learners' code then runs with YOUR rights.
+FOLDER has a progress file for each learner: NAME.json (what `progress --json` prints), or, as COURSE_HOME was
+set, NAME/progress.json, NAME/home/progress.json or NAME/finetuning-course/progress.json; where nobody did, on
+Linux NAME/.local/share/finetuning-course/progress.json. With --grade, notebooks in FOLDER, FOLDER/NAME or
+FOLDER/NAME/work are judged as well, as `grade` does: the learners' code then runs with YOUR rights.
 
 The page is served to this machine alone. --host opens it to others; it asks for no password."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
-from course_utils.home import ROOT
+from course_utils.home import ROOT, pip_install
 
 WORKERS = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]  # one waits for a kernel or a browser
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg"]
@@ -18,14 +19,17 @@ NEEDED = ("pytest", "xdist", "pytest_timeout", "nbval")
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils test [--quick] [options of pytest]`; RuntimeError where pytest is missing."""
+    parser = argparse.ArgumentParser(
+        "python -m course_utils test",
+        description="Run the tests. All other options go to pytest; `python -m pytest --help` has them.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--quick", action="store_true", help="leave out what takes long")
+    chosen, options = parser.parse_known_args(argv)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise RuntimeError(
-            f"The tests need {', '.join(missing)}: {os.path.basename(sys.executable)} -m pip install -e "
-            f'"{ROOT}[lab,test,compare]"'
-        )
-    options = [option for option in argv if option != "--quick"]
-    if len(options) < len(argv):
+        raise RuntimeError(f"The tests need {', '.join(missing)}: {pip_install('lab,test,compare')}")
+    if chosen.quick:
         command = ["tests", "-m", QUICK, *WORKERS, *options]
     else:
         command = ["tests", "notebooks", *NBVAL, *WORKERS, "--durations=10", *options]

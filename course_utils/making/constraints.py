@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from course_utils.home import ROOT, write_whole
+from course_utils.home import ROOT, pip_install, write_whole
 
 HEAD = """\
 # Versions of one whole run of the tests, on Python {python}, {system}. Made by make constraints.
@@ -62,7 +62,7 @@ def main() -> int:
     try:
         found = versions(wanted())
     except PackageNotFoundError as fault:
-        print(f"{fault.name} is not installed: pip install -e '.[lab,test,compare,book]'", file=sys.stderr)
+        print(f"{fault.name} is not installed: {pip_install('lab,test,compare,book')}", file=sys.stderr)
         return 1
     head = HEAD.format(python=platform.python_version(), system=platform.system())
     text = head + "".join(f"{name}=={version}\n" for name, version in found.items())

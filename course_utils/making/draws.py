@@ -7,6 +7,7 @@ import argparse
 import sys
 
 from course_utils.checks.exercises import find_fault, registry
+from course_utils.notebook_files import lessons
 
 
 def disagreements(exercise, draws):
@@ -29,13 +30,14 @@ def disagreements(exercise, draws):
 def main(argv=None):
     """Print the table; the exit status is 1 where answers disagree."""
     parser = argparse.ArgumentParser(prog="python -m course_utils.making.draws", description=__doc__)
-    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="two digits; default: all")
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default: all")
     parser.add_argument("--draws", type=int, default=20)
     arguments = parser.parse_args(argv)
+    chosen = {path.name[:2] for path in lessons(arguments.lessons)}
     total = 0
     print("lesson  exercise                      answers  draws  disagreements")
     for exercise in registry().values():
-        if arguments.lessons and exercise.lesson not in arguments.lessons:
+        if exercise.lesson not in chosen:
             continue
         found = disagreements(exercise, arguments.draws)
         total += len(found)

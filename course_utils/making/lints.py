@@ -1,6 +1,6 @@
 """Rules for the face of a lesson: its claims, predictions and exercises.
 
-python -m course_utils.making.lints 03      what breaks them, and the headings of the exercises
+python -m course_utils.making.lints 03      what breaks them; a missing heading as it should be
 """
 
 from __future__ import annotations

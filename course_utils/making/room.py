@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -150,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(argv)
     simulate(chosen.folder, datetime.now(UTC), chosen.learners, chosen.seed)
-    print(f"python -m course_utils room {chosen.folder}")
+    print(f"python -m course_utils room {shlex.quote(str(chosen.folder))}")
 
 
 if __name__ == "__main__":

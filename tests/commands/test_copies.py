@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from packaging.requirements import Requirement
 
-from course_utils.commands import addresses, copies
+from course_utils.commands import addresses, cli, copies
 from course_utils.home import ROOT
 from course_utils.making.notebooks import structure_faults
 from course_utils.notebook_files import lessons, read_notebook
@@ -100,3 +100,11 @@ def test_jupyterlab_is_not_asked_for_in_colab(install):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = {requirement.name for requirement in install.needed(project)}
     assert "jupyterlab" not in names and {"torch", "ipywidgets", "peft"} <= names
+
+
+@pytest.mark.parametrize("argument, status", [("--help", 0), ("nonsense", 2)])
+def test_no_option_writes_copies(monkeypatch, argument, status):
+    monkeypatch.setattr(copies, "write_copies", lambda: pytest.fail("written"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["copies", argument])
+    assert ended.value.code == status

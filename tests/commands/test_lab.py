@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import nbformat
@@ -109,7 +108,9 @@ def test_lessons_by_number_name_or_path(source):
         lessons(["9"], source)
 
 
-def test_the_lab_is_opened_on_this_machine_only_and_as_root_too(source, work, monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def started(source, work, monkeypatch, tmp_path):
+    """What `lab` has started."""
     started = []
     monkeypatch.setattr(lab, "ROOT", tmp_path)
     monkeypatch.setattr(lab, "WORK", work)
@@ -119,12 +120,31 @@ def test_the_lab_is_opened_on_this_machine_only_and_as_root_too(source, work, mo
     monkeypatch.setattr("os.name", "posix")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(lab.subprocess, "run", lambda command, env: type("Done", (), {"returncode": 0}))
+    return started
+
+
+def test_the_lab_is_opened_on_this_machine_only_and_as_root_too(started, capsys):
     assert cli.main(["lab", "--no-browser"]) == 0
     assert started[1:3] == ["-m", "jupyterlab"]
     assert "--ip=127.0.0.1" in started and "--allow-root" in started and "--no-browser" in started
     assert "--LabApp.default_url=/lab/tree/work/00_start.ipynb" in started
     assert not any("token" in argument or "password" in argument for argument in started)
     assert "work/00_start.ipynb: copied" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("address", [["--ip=0.0.0.0"], ["--ip", "0.0.0.0"], ["--ServerApp.ip=0.0.0.0"]])
+def test_an_address_that_is_given_is_the_only_one(started, address):
+    """JupyterLab refuses two: "ip only accepts one value"."""
+    assert cli.main(["lab", *address]) == 0
+    assert started[-len(address) :] == address and "--ip=127.0.0.1" not in started
+
+
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+def test_help_copies_nothing(started, work, capsys, asked):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["lab", asked])
+    assert ended.value.code == 0 and not started and not work.exists()
+    assert "go to JupyterLab" in " ".join(capsys.readouterr().out.split())
 
 
 def test_resets_in_one_second_lose_no_edit(source, work, monkeypatch):
@@ -190,21 +210,6 @@ def test_larger_type_is_told_to_the_extension_whose_style_has_it():
     script, style = ((static / name).read_text() for name in ("remoteEntry.js", "style.css"))
     assert told == {"courseStyle": "projector"} and "dataset.courseStyle = config.courseStyle" in script
     assert "body[data-course-style='projector']" in style and "--jp-content-font-size1: 21px" in style
-
-
-def test_another_address_takes_the_place_of_the_local_one(source, work, monkeypatch, tmp_path):
-    started = []
-    monkeypatch.setattr(lab, "ROOT", tmp_path)
-    monkeypatch.setattr(lab, "WORK", work)
-    monkeypatch.setattr(lab, "copy_lessons", lambda: [])
-    monkeypatch.setattr("os.chdir", lambda folder: None)
-    monkeypatch.setattr("os.execve", lambda program, command, _: started.append(command))
-    done = types.SimpleNamespace(returncode=0)
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: done)  # where os.execve is a stand-in, it returns
-    for arguments in ([], ["--no-browser", "--ip=0.0.0.0"]):
-        lab.lab(arguments)
-    addresses = [[part for part in command if part.startswith("--ip")] for command in started]
-    assert addresses == [["--ip=127.0.0.1"], ["--ip=0.0.0.0"]]
 
 
 def test_the_defaults_are_settings_that_jupyterlab_knows():

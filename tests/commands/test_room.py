@@ -311,6 +311,13 @@ def test_by_default_only_loopback_is_bound(tmp_path):
             room.serve(room.Room([tmp_path]), "127.0.0.1", server.server_port, False)
 
 
+def test_help_names_every_place_of_a_progress_file(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["room", "--help"])
+    shown = capsys.readouterr().out
+    assert all(place.replace("*", "NAME", 1) in shown for place in room.PROGRESS_PLACES)
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
     assert cli.main(["room", str(tmp_path / "nowhere")]) == 1
     assert "There is no folder" in capsys.readouterr().err

@@ -36,6 +36,13 @@ def test_quick_leaves_out_what_takes_long(started):
     assert all(f"not {mark}" in marks for mark in ("notebook", "browser", "seeds", "slow", "faults"))
 
 
+def test_help_names_quick_and_where_the_other_options_are(started, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["test", "--help"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0 and not started and "--quick" in shown and "pytest" in shown
+
+
 def test_what_is_missing_is_named(started, monkeypatch, capsys):
     monkeypatch.setattr(tests.importlib.util, "find_spec", lambda name: None if name == "nbval" else name)
     assert cli.main(["test"]) == 1 and not started

@@ -1,5 +1,6 @@
 """Learners who are not there: progress files as the course writes them, with the checks' own messages."""
 
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -53,3 +54,9 @@ def test_the_same_seed_makes_the_same_room(learners, tmp_path):
     simulated.simulate(tmp_path, NOW + timedelta(0), learners=2, seed=1)
     same = (tmp_path / "Ada" / "progress.json").read_text()
     assert same == (learners[0] / "Ada" / "progress.json").read_text()
+
+
+def test_the_command_that_is_printed_can_be_pasted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(simulated, "simulate", lambda *arguments: None)
+    simulated.main([str(tmp_path / "a room")])
+    assert shlex.split(capsys.readouterr().out)[-1] == str(tmp_path / "a room")
