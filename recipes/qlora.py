@@ -501,6 +501,17 @@ def load_base(chosen):
     )
 
 
+def had(base, load):
+    """What load() makes of the base's files; SystemExit where neither the disk nor the hub has them."""
+    try:
+        return load()
+    except OSError as error:
+        raise SystemExit(
+            f"{base} is not on disk, and the hub does not give it ({str(error).splitlines()[0]}): name a "
+            "folder with --base, or rehearse with --dry-run"
+        ) from None
+
+
 def open_folder(chosen):
     """Whether the run in OUT has ended; keeps the options of one that begins. SystemExit if it is another."""
     run = {name: value for name, value in vars(chosen).items() if name not in FREE}
@@ -529,7 +540,7 @@ def train(chosen, examples=None):
 
     config = arguments(chosen, int(os.environ.get("WORLD_SIZE", 1)))
     print(f"process    {config.process_index} of {config.world_size} on {config.device}")  # now its own
-    own = AutoTokenizer.from_pretrained(chosen.base, trust_remote_code=False)
+    own = had(chosen.base, lambda: AutoTokenizer.from_pretrained(chosen.base, trust_remote_code=False))
     tokenizer = chat_tokenizer(own, chosen.base)
     markers, end = untrained_markers(tokenizer, chosen.base)
     stops = sorted(stops_of(chosen.base) - {None} | {tokenizer.eos_token_id, end})
@@ -542,7 +553,7 @@ def train(chosen, examples=None):
     sets = {
         name: datasets.Dataset.from_list([asdict(one) for one in some]) for name, some in examples.items()
     }
-    model = load_base(chosen)
+    model = had(chosen.base, lambda: load_base(chosen))
     model.generation_config.eos_token_id = stops
     trainer = SFTTrainer(
         model,

@@ -46,7 +46,7 @@ by `python -m course_utils.making.examples` (seed {seed}); a test compares.
 | conversations.jsonl | {conversations} | questions about facts of split tune (`../facts.jsonl`), answered by a word or by a sentence, as if two people had written them; with copies, near copies, some conversations of several turns, and two that are longer than the pocket model's context |
 | pairs.jsonl | {pairs} | preferences: a sentence is preferred to a single word. Plain text and chat messages, both as TRL reads them |
 | questions.csv | {rows} | the same kind of questions as a table, as a spreadsheet saves it |
-| faulty.jsonl | 11 | lines with one fault each, and three without |
+| faulty.jsonl | 11 | seven lines with one fault each, three without, and one that is blank |
 """
 
 

@@ -76,6 +76,12 @@ def test_a_rehearsal_says_what_will_be_done_and_what_it_takes(few):
     assert re.search(r"2 steps of a Qwen2ForCausalLM .* losses \d+\.\d+, \d+\.\d+", words["rehearsal"])
 
 
+def test_a_base_that_cannot_be_had_is_told(few, tmp_path):
+    code, _, err = recipe("--data", few, "--out", tmp_path / "out", HF_HUB_CACHE=str(tmp_path))
+    assert code == 1 and "Traceback" not in err
+    assert "\nQwen/Qwen2.5-7B-Instruct is not on disk" in f"\n{err}" and "--dry-run" in err
+
+
 @pytest.mark.turns(1)
 def test_a_card_that_is_too_small_is_told(few):
     code, out, _ = recipe(
