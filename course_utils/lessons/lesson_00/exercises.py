@@ -824,7 +824,9 @@ def _min_p_batches():
     """Probabilities none of which is near a threshold, the columns in any order; logits above and below 0."""
     few = torch.tensor([[0.4, 0.29, 0.2, 0.11], [0.9, 0.06, 0.02, 0.02]])
     more = [[0.5, 0.28, 0.12, 0.06, 0.04], [0.22, 0.21, 0.2, 0.19, 0.18], [0.96, 0.01, 0.01, 0.01, 0.01]]
-    return [(_turned(few).log() + 1, 0.3), (_turned(torch.tensor(more)).log() - 7, 0.1)]
+    one = torch.tensor([[0.6, 0.25, 0.1, 0.05]])  # over a batch of one nothing is less than the largest
+    batches = ((few, 1, 0.3), (torch.tensor(more), -7, 0.1), (one, 0, 0.2))
+    return [(_turned(rows).log() + shift, min_p) for rows, shift, min_p in batches]
 
 
 def _turned(rows):

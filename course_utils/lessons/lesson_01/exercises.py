@@ -362,9 +362,10 @@ PERPLEXITY_MISTAKES = [
 
 
 def _models():
-    """Weights before and after: one model of three tensors, one of two, the bias of which starts at 0."""
+    """Weights before and after: one model of three tensors, the last of which changes least, and one of two,
+    the bias of which starts at 0."""
     before = [torch.randn(4, 3), torch.randn(3), torch.ones(2, 2)]
-    scales = (0.1, 0.5, 0.3)
+    scales = (0.1, 0.5, 0.02)
     after = [old + scale * torch.randn(old.shape) for old, scale in zip(before, scales, strict=True)]
     other = [0.2 * torch.randn(5, 2), torch.zeros(5)]
     return [(before, after), (other, [1.5 * other[0] + 0.1 * torch.randn(5, 2), 0.3 * torch.randn(5)])]

@@ -386,7 +386,7 @@ LOW_RANK_WRONG = [
     (_started(lambda A, B: nn.init.kaiming_uniform_(A)), "default a = 0"),
     (_started(_drawn_transposed), "a matrix [n_in, rank]"),
     (_started(lambda A, B: A.uniform_(0, 0.1)), "mean far from zero"),
-    (_started(lambda A, B: A.mul_(3)), "standard deviation of"),
+    (_started(lambda A, B: A.mul_(1.7)), "standard deviation of"),
     (_FrozenFactor, "lora_A is frozen"),
     (_TransposedFactors, "lora_A should have the shape [2, 7]"),
     (_PlainTensor, "not an nn.Parameter"),

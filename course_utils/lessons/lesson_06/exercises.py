@@ -184,6 +184,10 @@ def _block_by_block(x, levels, block_size=64):
     return torch.tensor(codes, dtype=torch.uint8), torch.tensor(scales)
 
 
+DIVIDE_IN_FP32 = (
+    "Near the middle between two levels a value gets the wrong code. Divide in fp32: in 16 bits it is "
+    "rounded to the other side."
+)
 QUANTIZE_MISTAKES = [
     (
         "The scale is the largest value, and should be the largest magnitude: in a block where -2 is the "
@@ -264,6 +268,7 @@ QUANTIZE_MISTAKES = [
     ),
     ("How long a block is, is the argument block_size.", lambda x, levels, size=64: quantize(x, levels, 4)),
     ("The table is the argument levels, not always NF4.", lambda x, levels, size=64: quantize(x, NF4, size)),
+    (DIVIDE_IN_FP32, _in_bf16),
 ]
 QUANTIZE = compare(
     quantize,
@@ -274,11 +279,7 @@ QUANTIZE = compare(
     extremes=[
         ("A block of zeros should get the code of the level 0: zero divided by zero is no number.", _zeros),
         ("Very small and very large blocks should get the same codes as others.", _tiny_and_huge),
-        (
-            "Near the middle between two levels a value gets the wrong code. Divide in fp32: in 16 bits it "
-            "is rounded to the other side.",
-            _close_to_the_middles,
-        ),
+        (DIVIDE_IN_FP32, _close_to_the_middles),
     ],
 )
 
@@ -771,7 +772,6 @@ EXERCISES = [
             (_zero_by_zero, "A block of zeros"),
             (_by(lambda b, s, levels: (_nearest(b / s.clamp(min=1e-6), levels), s)), "Very small and very"),
             (_with_epsilon, "Very small and very large blocks"),
-            (_in_bf16, "Divide in fp32"),
             (_as_it_comes, "Divide in fp32"),
             (_other(lambda codes, scales: (codes, scales.bfloat16())), "should be fp32"),
             (_scales_as_they_come, "Of an x in bf16"),
