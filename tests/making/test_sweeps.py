@@ -181,9 +181,9 @@ LONG = [
     *("reward_pairs", "reward_bias", "runaway", "best_of_n"),
     *("ppo", "ppo_controls", "ppo_parts", "group_methods"),
     "assistant_run",
-    *("dpo_rates", "dpo", "dpo_labels", "dpo_noise", "dpo_relatives"),
+    *("dpo_rates", "dpo", "dpo_labels", "dpo_length", "dpo_chosen", "dpo_noise", "dpo_relatives"),
     *("on_top_settings", "methods_on_top", "lora_longer"),
-    *("list_starts", "grpo_rates", "verifiable_rewards", "grpo_switches", "verifier_hole"),
+    *("list_starts", "grpo_rates", "verifiable_rewards", "other_rewards", "grpo_switches", "verifier_hole"),
     *("distillation_rates", "distillation", "distillation_writers"),
     *("regained_rates", "two_teachers_rates", "regained"),
 ]
