@@ -110,7 +110,8 @@ Folders: `questions/` asks about these facts, `conversations/` are chats to make
 `lists/` asks for three facts at once, `preferences/` holds pairs of its stories of which one is preferred,
 `source/` text like that of pre-training,
 `examples/` what lesson 17 reads, `pocket-gpt2/` the model, `results/` stored experiments.
-`checksums.json` has the SHA-256 of every data file: what differs from it is not loaded.
+`checksums.json` has the SHA-256 of every data file but the stored results, which carry a hash of the code
+and data they rest on: what differs from it is not loaded.
 
 Made by `python -m course_utils.making.pocket data`. Licence: Apache-2.0, like the course.
 """
