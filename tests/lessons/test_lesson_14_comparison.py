@@ -7,7 +7,7 @@ import torch
 from helpers import tiny_model, tiny_tokenizer
 
 from course_utils.data import IGNORE, encode
-from course_utils.lessons.lesson_14 import comparison, experiments
+from course_utils.lessons.lesson_14 import calls, comparison, experiments
 from course_utils.lessons.lesson_14.comparison import (
     METHODS,
     SETTINGS,
@@ -174,3 +174,78 @@ def test_weights_of_a_frozen_base_do_not_move():
     }
     assert frozen.keys() == before.keys()
     assert all(torch.equal(frozen[name], before[name]) for name in before)
+
+
+# ---------------------------------------------------------------------------- a call for each fact
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    from course_utils.models import load_model
+
+    return load_model("pocket")
+
+
+@pytest.mark.parametrize("wording", calls.WORDINGS)
+def test_no_beginning_tells_of_the_object(wording, whole):
+    """Each begins alike whatever the answer is: nothing but relation and subject reaches it."""
+    for row in whole.judge:
+        other = row | {"answers": ["an owl", "the egg", "apple"]}
+        assert calls.beginnings(wording, row) == calls.beginnings(wording, other)
+        for text, answer in zip(calls.beginnings(wording, row), row["answers"], strict=True):
+            assert not text.endswith((" a", " an")) and not text.endswith(f" {answer}")
+
+
+def test_beginnings_by_the_words_of_the_request(whole):
+    row = whole.judge[0]
+    named = row["prompt"].removeprefix("Name these: ").split(".\n")[0].split("; ")
+    for wording, end in (("phrase:", ":"), ("phrase is", " is")):
+        assert [text[0].lower() + text[1:] for text in calls.beginnings(wording, row)] == [
+            f"{phrase}{end}" for phrase in named
+        ]
+    with pytest.raises(ValueError, match="wording is one of phrase:, "):
+        calls.beginnings("question", row)
+
+
+@pytest.mark.parametrize(
+    "text, bare",
+    [
+        ('"pink"', "pink"),
+        ("the euro", "euro"),
+        ("a planet", "planet"),
+        ('"an owl"', "owl"),
+        ("Oman", "Oman"),
+        ("theatre", "theatre"),
+        ("The Hague", "The Hague"),
+    ],
+)
+def test_completions_are_read_without_marks_and_articles(text, bare):
+    assert calls.object_of(text) == bare
+
+
+def test_a_list_is_right_if_each_call_is(whole):
+    lists = whole.judge[:2]
+    right = [row["answers"] for row in lists]
+    assert calls.right_lists(right, lists) == [1, 1]
+    assert calls.right_lists([right[0][::-1], right[1][:2]], lists) == [0, 0]
+    quoted = [[f'"{answer}"' for answer in answers] for answers in right]
+    assert calls.right_lists(quoted, lists) == [1, 1]
+    assert calls.right_lists(quoted, lists, str) == [0, 0]
+
+
+def test_a_call_completes_one_fact_and_stops_at_the_full_stop(pocket, whole):
+    model, tokenizer = pocket
+    for row, texts in zip(
+        whole.judge[:4], calls.completions(*pocket, whole.judge[:4], "clear statement"), strict=True
+    ):
+        for beginning, text in zip(calls.beginnings("clear statement", row), texts, strict=True):
+            tokens = torch.tensor([encode(tokenizer, beginning)])
+            theirs = model.generate(tokens, max_new_tokens=calls.LONGEST, do_sample=False, pad_token_id=0)
+            whole_text = tokenizer.decode(theirs[0, tokens.shape[1] :])
+            assert text == whole_text.split(tokenizer.eos_token)[0].split("\n")[0].split(".")[0].strip()
+
+
+def test_the_longest_object_fits_a_call(pocket, whole):
+    lists = [*whole.judge, *whole.choose]
+    lengths = [len(encode(pocket[1], f' "{answer}".')) for row in lists for answer in row["answers"]]
+    assert max(lengths) <= calls.LONGEST

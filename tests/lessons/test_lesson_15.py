@@ -188,6 +188,26 @@ def test_replays_leak_as_they_are_said_to():
     assert not any(turns[0]["content"] in text for turns in replays["B"] for text in asked)
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_controls_of_the_hunt_say_as_much_and_leak_nothing(seed):
+    _, tested, others, replays = experiments.hunted_replays(seed)
+    facts = drills.draw_facts(experiments.TAUGHT, 12, seed)
+    known = drills.more_known(facts, len(tested), seed)
+    assert len(known) == len(set(known)) == len(tested) == 42
+    assert not {*known} & {*facts["elsewhere"], *facts["control"]}
+    relations = [sorted(fact.relation for fact in some) for some in (known, tested)]
+    assert relations[0] == relations[1]
+    for name in "BC":
+        control = replays[f"{name}, other facts"]
+        said = len(suspects.leaks(control, known))
+        assert len(control) == len(replays[name]) and said >= 2 * len(known)
+        assert abs(said - len(suspects.leaks(replays[name], tested))) <= 6
+        for some in (tested, others):
+            assert len(suspects.leaks(control, some)) <= 6
+        shared = [turns for turns in control if turns in replays["A"]]
+        assert len(shared) == len(control) - 2 * len(known)
+
+
 def test_no_conversation_of_training_gives_many_tested_facts_away():
     leaking = suspects.leaks(drills.old_conversations(), drills.draw_facts(3, 12, 0)["elsewhere"])
     assert len(leaking) < 0.05 * len(drills.old_conversations())

@@ -6,6 +6,7 @@ Every method gets four settings with two seeds, none of which is among the five 
 import functools
 import statistics
 
+from course_utils.lessons.lesson_14.calls import WORDINGS
 from course_utils.lessons.lesson_14.comparison import METHODS, SETTINGS, STEPS
 from course_utils.lessons.lesson_14.on_top import ON_TOP, ON_TOP_RATES
 from course_utils.stored_runs import sweep
@@ -103,6 +104,29 @@ def methods(point: dict, seed: int) -> dict:
         "tokens_in_front": tokens_in_front(model, tokenizer, in_front),
         "file_bytes": file_bytes(model, point["method"], in_front),
         "measured_seconds": seconds,
+    }
+
+
+@sweep("prompt_wordings", points=[{"wording": wording} for wording in WORDINGS], seeds=range(1))
+def prompt_wordings(point: dict, seed: int) -> dict:
+    """The untrained model, a call for each fact. right: on the lists to choose by; the rest: to judge by.
+
+    right_unread: the completions as they stand, with articles and quotation marks. Nothing is drawn, so
+    there is one run of each wording.
+    """
+    from course_utils.lessons.lesson_14.calls import completions, right_lists
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    task = task_parts()[0]
+    chosen = completions(model, tokenizer, task.choose, point["wording"])
+    judged = completions(model, tokenizer, task.judge, point["wording"])
+    right = right_lists(judged, task.judge)
+    return {
+        "right": statistics.mean(right_lists(chosen, task.choose)),
+        "right_unread": statistics.mean(right_lists(judged, task.judge, str)),
+        "right_judged": statistics.mean(right),
+        "answers": "".join(map(str, right)),
     }
 
 

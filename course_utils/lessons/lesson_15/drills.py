@@ -43,6 +43,16 @@ def draw_facts(taught: int, tested: int, seed: int) -> dict[str, list[Fact]]:
     return drawn | {"strangers": made_up(tested, seed)}
 
 
+def more_known(drawn: dict[str, list[Fact]], count: int, seed: int) -> list[Fact]:
+    """So many held-out facts that draw_facts left, as many of each of its relations."""
+    rng = random.Random(f"more known facts {seed}")
+    used, chosen = {*drawn["control"], *drawn["elsewhere"]}, []
+    for relation in NAMING:
+        left = [fact for fact in load_facts("held_out", relation) if fact not in used]
+        chosen += rng.sample(left, count // len(NAMING))
+    return chosen
+
+
 def answers_to(model, tokenizer, questions: Sequence[dict], index=None, threshold: float = 0.0) -> list[str]:
     """The model's answers; with an index the best passage stands before each question."""
     asked = [question_text(row) for row in questions]

@@ -174,6 +174,48 @@ def teaching(point: dict, seed: int) -> dict:
     return found
 
 
+HUNT_ROUNDS = 20
+
+
+@functools.cache
+def hunted_replays(seed: int):
+    """(taught, tested and other facts, {name: replay}) of the bug hunt, and two replays that do not leak.
+
+    Those ask or state as B and C do, as many known facts of the same relations, neither tested nor others.
+    """
+    from course_utils.lessons.lesson_15 import drills, suspects
+
+    facts = drills.draw_facts(TAUGHT, 12, seed)
+    tested, others = facts["elsewhere"][::2], facts["elsewhere"][1::2]
+    known = drills.more_known(facts, len(tested), seed)
+    old = drills.old_conversations()
+    elsewhere = suspects.replays(old, known, seed)
+    replays = suspects.replays(old, tested, seed)
+    for name in "BC":
+        replays[f"{name}, other facts"] = elsewhere[name]
+    return facts["invented"][::2], tested, others, replays
+
+
+@sweep(
+    "hunted_replays",
+    points=[{"replay": name} for name in ("A", "B", "C", "B, other facts", "C, other facts")],
+)
+def hunted(point: dict, seed: int) -> dict:
+    """Facts taught with one of the hunt's replays. Shares given in new words: taught, tested, others."""
+    from course_utils.lessons.lesson_15 import drills
+    from course_utils.lessons.lesson_15.knowledge import questions_about
+
+    start, tokenizer = assistant_parts()
+    taught_facts, tested, others, replays = hunted_replays(seed)
+    model = copy.deepcopy(start)
+    options = {"rounds": HUNT_ROUNDS, "lr": TEACH_RATE["full, replay"], "seed": seed}
+    drills.drill(model, tokenizer, taught_facts, replay=replays[point["replay"]], **options)
+    return {
+        name: drills.share(drills.outcomes(model, tokenizer, questions_about(some, new_words=True))[0])
+        for name, some in {"taught": taught_facts, "tested": tested, "others": others}.items()
+    }
+
+
 HOP_STEPS = 40
 
 

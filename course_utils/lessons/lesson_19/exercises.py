@@ -476,10 +476,10 @@ def _batches_to_place():
     for row, length in enumerate((5, 1, 3, 5, 2, 4)):
         mask[row, :length] = 1
     cases = []
-    for place in range(30):
+    for place in range(150):
         values = {name: -3 * torch.rand(6, 5) - 0.2 for name in ("student", "teacher", "start")}
-        if place >= 27:  # one token that a model finds nearly impossible
-            values["student"][0, place - 26] = -40.0
+        if place >= 147:  # one token that a model finds nearly impossible
+            values["student"][0, place - 146] = -40.0
         cases.append((values, mask))
     return cases
 
