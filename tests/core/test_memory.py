@@ -21,8 +21,8 @@ def importable(monkeypatch):
 
 def test_growth_and_total_follow_what_the_step_uses():
     peak = measure_peak(helpers.known, keep_mb=96, use_mb=64)
-    assert peak.growth == pytest.approx(128 * MIB, rel=0.05)  # the ones and the sum of the two
-    assert peak.total == pytest.approx((96 + 128) * MIB, rel=0.05)
+    assert peak.growth == pytest.approx(128 * MIB, rel=0.1)  # the ones and the sum of the two
+    assert peak.total == pytest.approx((96 + 128) * MIB, rel=0.1)
 
 
 def test_a_failing_child_is_quoted():

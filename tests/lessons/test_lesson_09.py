@@ -190,6 +190,24 @@ def test_broken_masks_fail_the_claims(pocket):
     assert right["on_the_question"] < 0.3
 
 
+def test_only_the_markers_embedding_rows_and_the_rest_of_the_model_move():
+    model, tokenizer = load_model("pocket")
+    add_chat_tokens(model, tokenizer)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    conversations = [sft.as_conversation(row) for row in sft.asked("tune")[:20]]
+    experiments.tune_rows_apart(model, tokenizer, conversations, steps=10, seed=0)
+    after = model.state_dict()
+    assert after.keys() == before.keys()  # the rows are merged
+    rows = "transformer.wte.weight"
+    moved = (after[rows] - before[rows]).abs().amax(1)  # (vocabulary,)
+    markers = marker_ids(tokenizer)
+    assert moved.nonzero().squeeze(1).tolist() == sorted(markers)
+    furthest = {name: (after[name] - old).abs().max().item() for name, old in before.items()}
+    del furthest[rows], furthest["lm_head.weight"]
+    assert min(furthest.values()) > 0
+    assert moved[list(markers)].min() > 5 * max(furthest.values())  # the rates differ by a factor of 15
+
+
 def test_the_headline_shuts_out_loss_on_everything():
     [path] = lessons(["09"])
     [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]

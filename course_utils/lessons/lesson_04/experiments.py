@@ -6,6 +6,7 @@ import random
 from course_utils.stored_runs import CHOICE, sweep
 
 FULL_RATE = 2e-4  # of full fine-tuning on questions, the best of rank_rates
+PLACE_RATES = (3e-3, 5e-3, 1e-2, 2e-2, 3e-2)  # for each place on invented facts
 
 
 def _points(*groups):
@@ -26,7 +27,9 @@ def _points(*groups):
         ("questions", "c_attn", True, (8, 64), (3e-4, 1e-3, 3e-3, 1e-2)),
         ("questions", "all", False, (1, 8), (1e-3, 3e-3, 1e-2, 3e-2)),
         ("invented", "full", False, (None,), (2e-4, 5e-4, 1e-3)),
-        ("invented", "c_attn", False, (4,), (3e-3, 1e-2, 3e-2)),
+        ("invented", "c_attn", False, (4,), PLACE_RATES),
+        ("invented", "c_fc", False, (3,), PLACE_RATES),
+        ("invented", "all", False, (1,), PLACE_RATES),
     ),
     seeds=CHOICE,
 )
@@ -65,7 +68,7 @@ def lora_rank(point: dict, seed: int) -> dict:
 @sweep(
     "lora_place",
     points=_points(
-        ("invented", "all", False, (1,), (1e-2,)),
+        ("invented", "all", False, (1,), (5e-3,)),
         ("invented", "c_attn", False, (4,), (1e-2,)),
         ("invented", "c_fc", False, (3,), (1e-2,)),
         ("questions", "all", False, (1, 8), (3e-3,)),

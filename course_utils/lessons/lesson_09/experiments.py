@@ -4,6 +4,7 @@ mixture is weighed; the assistant in the making; harmless adapters on it.
 
 import copy
 import functools
+import itertools
 import random
 
 from course_utils.stored_runs import CHOICE, sweep
@@ -107,6 +108,58 @@ def instruction_ways(point: dict, seed: int) -> dict:
     return sft.answered(model, tokenizer, sft.asked("held_out")) | {
         "loss": answer_loss(model, tokenizer, "held_out")
     }
+
+
+REST_RATE, ROWS_RATE = 2e-4, 3e-3  # lesson 02's rate, and LoRA's; neither was chosen for these runs
+
+
+def tune_rows_apart(model, tokenizer, conversations, *, steps: int, seed: int):
+    """Full fine-tuning in place with two rates: the markers' rows at ROWS_RATE, all else at REST_RATE.
+
+    The old embedding rows stay as they are. Batches, schedule and clipping are those of instruction_tune.
+    """
+    import torch
+
+    from course_utils.chatml import add_chat_tokens, marker_ids
+    from course_utils.data import batches
+    from course_utils.methods import sft
+    from course_utils.methods.token_rows import merge_token_rows, train_token_rows
+    from course_utils.training import accumulated_step, adamw, scored_lm_loss, warmup_cosine
+
+    add_chat_tokens(model, tokenizer)
+    rows = train_token_rows(model, marker_ids(tokenizer)).get_input_embeddings().rows
+    rows.requires_grad_(False)
+    optimizer = adamw(model, REST_RATE)
+    optimizer.add_param_group({"params": [rows.requires_grad_()], "lr": ROWS_RATE})
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: warmup_cosine(step, steps, steps // 10)
+    )
+    stream = batches(sft.encode_all(tokenizer, conversations), 16, seed, tokenizer.pad_token_id)
+    torch.manual_seed(seed)
+    model.train()
+    for batch in itertools.islice(stream, steps):
+        model.zero_grad()
+        accumulated_step(model, [batch], scored_lm_loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    model.eval()
+    return merge_token_rows(model)
+
+
+@sweep("marker_rows", points=[{"examples": 30}, {"examples": 470}])
+def marker_rows(point: dict, seed: int) -> dict:
+    """instruction_tuning with a rate of its own for the markers' rows: the same steps and batches.
+
+    Shares of right answers (short, sentence) and of answers that end with <|im_end|>.
+    """
+    from course_utils.methods import sft
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    rows = random.Random(seed).sample(sft.asked("tune"), point["examples"])
+    tune_rows_apart(model, tokenizer, [sft.as_conversation(row) for row in rows], steps=80, seed=seed)
+    return sft.answered(model, tokenizer, sft.asked("held_out"))
 
 
 def validation_by_kind(tokenizer, most: int | None = None) -> dict:
