@@ -57,14 +57,14 @@ def test_only_the_right_cut_to_rank_1_keeps_the_gain(runs):
     assert kept(RandomOnes) < 0.4
 
 
-def losses_of(task, place, rank):
-    """Stored losses over the seeds, under alpha / r."""
+def losses_of(task, place, rank, rslora=False):
+    """Stored losses over the seeds, under alpha / r, or alpha / sqrt(r) with rslora."""
     rows = [
         row["point"] | row["result"]
         for name in ("lora_rank", "lora_place")
         for row in load_sweep(name)["rows"]
     ]
-    kind = (task, place, rank, False)
+    kind = (task, place, rank, rslora)
     return [
         row["loss"]
         for row in rows
@@ -72,15 +72,16 @@ def losses_of(task, place, rank):
     ]
 
 
-def ratios(task, place, rank):
+def ratios(task, place, rank, rslora=False):
     """Losses over those of rank 4 on c_attn, seed by seed."""
     rank_4 = losses_of(task, "c_attn", 4)
-    return [one / other for one, other in zip(losses_of(task, place, rank), rank_4, strict=True)]
+    return [one / other for one, other in zip(losses_of(task, place, rank, rslora), rank_4, strict=True)]
 
 
 def test_more_rank_on_c_attn_fails_the_claims_on_place():
     assert max(ratios("invented", "c_fc", 3)) < 0.4 < min(ratios("invented", "c_attn", 8))
-    assert max(ratios("questions", "all", 1)) < 0.9 < min(ratios("questions", "c_attn", 64))
+    assert max(ratios("questions", "all", 1)) < 0.8 < min(ratios("questions", "c_attn", 64, rslora=True))
+    assert min(ratios("questions", "c_attn", 64)) > 0.9
 
 
 def rates_of(*kind):
@@ -107,6 +108,21 @@ def test_every_rate_on_known_facts_won_a_sweep():
         if row["task"] == "questions"
     }
     assert stored == best, "what is reported has the best rates"
+
+
+@pytest.mark.parametrize("place, rank", [("c_attn", 4), ("c_fc", 3), ("all", 1)])
+def test_every_place_on_invented_facts_has_the_best_of_its_rates(place, rank):
+    found = rates_of("invented", place, rank, False)
+    best = min(found, key=found.get)
+    assert tuple(sorted(found)) == experiments.PLACE_RATES
+    assert min(found) < best < max(found)
+    rows = [row["point"] for name in ("lora_rank", "lora_place") for row in load_sweep(name)["rows"]]
+    reported = {
+        row["lr"]
+        for row in rows
+        if (row["task"], row.get("place", "c_attn"), row["rank"]) == ("invented", place, rank)
+    }
+    assert reported == {best}
 
 
 @pytest.mark.parametrize("dimension", [100, 1000, 10_000])
