@@ -177,7 +177,7 @@ def test_stored_sweeps_are_whole(name):
 # a run of these takes half a minute to four minutes, or begins with the assistant, which takes some to make
 LONG = [
     *("harmless_adapters", "adapter_rates", "statement_ways", "fact_drills", "two_hops"),
-    *("distractors", "teaching", "teaching_rates"),
+    *("distractors", "teaching", "teaching_rates", "hunted_replays"),
     *("reward_pairs", "reward_bias", "runaway", "best_of_n"),
     *("ppo", "ppo_controls", "ppo_parts", "group_methods"),
     "assistant_run",

@@ -100,12 +100,18 @@ def by_values(
             number = known.index(place)
             losses = {values: one for values, (_, one) in points.items()}
             _points(ax, losses, COLOURS[number], place)
-            shift = {"xytext": (0, 3) if number == 0 else (-5, -13), "textcoords": "offset points"}
-            shift["ha"] = "center" if number == 0 else "right"
+            below = number == 1  # the second place lies below the others
+            offset = (0, 3) if number == 0 else (-5, -13) if below else (-6, 0)
             for values, (rank, one) in points.items():
                 if rank is not None:
-                    at = (values, max(one) if number == 0 else min(one))
-                    ax.annotate(f"r {rank}", at, color=COLOURS[number], **shift)
+                    ax.annotate(
+                        f"r {rank}",
+                        (values, min(one) if below else max(one)),
+                        xytext=offset,
+                        textcoords="offset points",
+                        ha="center" if number == 0 else "right",
+                        color=COLOURS[number],
+                    )
         if task in (live or {}):
             ax.plot(*live[task], "*", markersize=11, color=INK, label="the run above")
         ax.set(xscale="log", yscale="log")
