@@ -5,7 +5,7 @@ import re
 import pytest
 
 WIDGET = "widgets.memory_calculator()"
-ABOVE = ("COURSE_MODEL", "session = start(", "lesson_14 import check")
+ABOVE = ("COURSE_MODEL", "session = start(", "lesson_14 import")
 
 
 @pytest.mark.turns(1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-ABOVE = ("COURSE_MODEL", "session = start(", "lesson_14 import check")
+ABOVE = ("COURSE_MODEL", "session = start(", "lesson_14 import")
 CALCULATOR, QUESTION = "widgets.memory_calculator()", "predict("
 DARK, LIGHT = "JupyterLab Dark", "JupyterLab Light"
 
