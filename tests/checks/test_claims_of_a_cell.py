@@ -43,6 +43,7 @@ def shell(monkeypatch):
         ({"equals": 1.5}, True),
         ({"equals": 1.6}, False),
         ({"equals": 1.6, "tolerance": 0.11}, True),
+        ({"equals": 1.65, "tolerance": 0.11}, False),  # between one tolerance and two
     ],
 )
 def test_claim_judges(bounds, holds, capsys, monkeypatch):

@@ -79,6 +79,14 @@ def test_a_run_without_failures_exits_with_0(lessons, tmp_path):
     assert not (out / "01_not_asked_for.ipynb").exists()
 
 
+def test_a_run_is_strict_of_itself(lessons, tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSE_STRICT")
+    write(lessons, "00_claim", CLAIM.replace("at_most=3", "at_most=1"))
+    out = tmp_path / "out"
+    assert cli.main(["run", "0", "--model", "pocket", "--scale", "quick", "--out", str(out)]) == 1
+    assert "ClaimFailed" in json.loads((out / "results.json").read_text())["lessons"][0]["error"]
+
+
 def test_lessons_whose_models_others_wait_for_start_early():
     names = ["08_a", "09_b", "10_c", "17_d", "18_e", "19_f"]
     assert [name[:2] for name in sorted(names, key=lambda name: run._turn(Path(name)))] == [

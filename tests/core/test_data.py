@@ -203,6 +203,14 @@ def test_the_seed_decides_the_order():
     assert run(1) == run(1) != run(2)
 
 
+def test_batches_of_an_epoch_do_not_run_from_short_to_long():
+    for seed in range(3):
+        made = itertools.islice(data.batches(examples(range(3, 67)), 4, seed, 0), 16)
+        lengths = [batch["input_ids"].shape[1] for batch in made]
+        assert sorted(lengths) == list(range(6, 67, 4))  # each of four neighbours
+        assert lengths != sorted(lengths)
+
+
 def test_length_buckets_save_padding():
     lengths = [5, 60] * 32
     padded = sum(

@@ -3,6 +3,7 @@ import torch
 
 from course_utils import generation
 from course_utils.generation import filter_logits, generate, pad_left, sample_from, sample_tokens
+from course_utils.models import load_model
 
 PROMPTS = [
     "a cat sat",
@@ -89,10 +90,17 @@ def test_continuation_is_text_without_prompt_and_stop(model, tokenizer):
     free = plain_greedy(model, rows[0], 8)
     cut = tokenizer.decode(free[: free.index(free[5])])
     assert generate(model, tokenizer, PROMPTS[:1], max_new_tokens=8, stop=(free[5],)) == [cut]
-    text = expected[0][3:5]
-    assert generate(model, tokenizer, PROMPTS[:1], max_new_tokens=8, stop=text) == [
-        expected[0].split(text)[0]
-    ]
+
+
+def test_a_text_that_stops_cuts_where_it_comes_first():
+    pocket = load_model("pocket")
+    (whole,) = generate(*pocket, ["Once there was a"], max_new_tokens=24, stop=())
+    words = whole.split()
+    first, later = words[2], words[6]
+    assert 0 < whole.find(first) < whole.find(later)
+    cut = whole[: whole.find(first)]
+    for stop in (first, (first, later), (later, first)):
+        assert generate(*pocket, ["Once there was a"], max_new_tokens=24, stop=stop) == [cut]
 
 
 def test_eos_stops_and_an_empty_prompt_starts_a_document(model, tokenizer):

@@ -9,7 +9,7 @@ from helpers import tiny_llama
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from course_utils import kernels
+from course_utils import kernels, log_probs
 from course_utils.data import IGNORE
 from course_utils.generation import pad_left, sample_tokens
 from course_utils.gpt2 import gpt2_hidden
@@ -120,6 +120,16 @@ def test_losses_and_log_probs_are_those_of_the_model(model, kind, mask, each_pro
     (mine / count).backward()
     (theirs / count).backward()
     assert trained_alike(model, other) >= 16
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_head_with_a_bias_counts_with_it(bias, frozen):
+    torch.manual_seed(0)
+    head = torch.nn.Linear(8, 20, bias=bias).requires_grad_(not frozen)
+    hidden, targets = torch.randn(6, 8), torch.randint(20, (6,))
+    by_definition = head(hidden).log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
+    torch.testing.assert_close(log_probs.head_log_probs(head, hidden, targets), by_definition)
 
 
 def test_a_batch_that_scores_nothing_costs_nothing(model):

@@ -246,6 +246,10 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_nothing_changes(model, tm
         ValueError, match=r"run.pt: a checkpoint of other settings \(lr=0.01 there, 0.02 now\). Delete it"
     ):
         train(model, data(), steps=2, lr=2e-2, checkpoint=path)
+    others = {"steps": 3, "weight_decay": 0.1, "warmup": 0.5, "clip": 2.0, "accumulate": 2, "seed": 1}
+    for name, value in others.items():
+        with pytest.raises(ValueError, match=rf"other settings \({name}=.* there, {value} now\)"):
+            train(model, data(), **{"steps": 2, "lr": 1e-2, name: value}, checkpoint=path)
     model.transformer.wte.weight.requires_grad_(False)
     with pytest.raises(ValueError, match="other trainable parameters"):
         train(model, data(), steps=2, lr=1e-2, checkpoint=path)

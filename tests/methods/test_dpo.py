@@ -185,6 +185,16 @@ def test_values_of_pairs_stand_in_the_order_of_the_pairs(model, pairs):
     assert means == pytest.approx({name: value.mean().item() for name, value in whole.items()}, abs=1e-4)
 
 
+def test_values_of_pairs_have_no_noise_of_dropout(model, pairs):
+    apply_lora(model, 2, 4.0, dropout=0.5)
+    for layer in lora_layers(model).values():
+        torch.nn.init.normal_(layer.lora_B)
+    reference = torch.zeros(4, 2)
+    calm = dpo.values_of_pairs(model.eval(), pairs, reference, 0.3, 0)["chosen_log_prob"]
+    values = dpo.values_of_pairs(model.train(), pairs, reference, 0.3, 0)["chosen_log_prob"]
+    assert torch.equal(values, calm) and model.training
+
+
 def test_a_training_is_looked_at_and_not_disturbed(model, pairs):
     reference = dpo.reference_log_probs(model, pairs, 0)
     settings = {"beta": 0.1, "steps": 4, "lr": 2e-3, "pad_id": 0, "batch_size": 2}

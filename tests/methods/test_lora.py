@@ -253,6 +253,17 @@ def test_adapter_off_is_the_base_bit_for_bit_even_after_an_error(case):
     assert torch.equal(logits(model), with_adapter)
 
 
+def test_adapter_off_within_adapter_off_leaves_it_off(case):
+    make, targets = case
+    model = adapted(make, targets)
+    with_adapter = logits(model)
+    with lora.adapter_off(model):
+        with lora.adapter_off(model):
+            pass
+        assert torch.equal(logits(model), logits(make()))
+    assert torch.equal(logits(model), with_adapter)
+
+
 def test_training_moves_the_adapter_alone(case):
     make, targets = case
     model = lora.apply_lora(make(), 4, 8.0, targets)
