@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from course_utils.model_files import sha256
+from course_utils.terminal import command
 
 SUMS = "cached-sha256.json"  # of each file of a cache entry
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # a quota is a disk, too
@@ -95,8 +96,8 @@ ROOT = Path(__file__).resolve().parent.parent  # of the checkout
 
 
 def pip_install(extras: str = "") -> str:
-    """The command that installs the course for this Python, as all shells take it. extras: "lab,test"."""
-    return f'{sys.executable} -m pip install -e "{ROOT}{extras and f"[{extras}]"}"'
+    """The command that installs the course for this Python. extras: "lab,test"."""
+    return command(sys.executable, "-m", "pip", "install", "-e", f"{ROOT}{extras and f'[{extras}]'}")
 
 
 def home() -> Path:

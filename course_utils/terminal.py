@@ -1,0 +1,47 @@
+"""What is printed: commands to be pasted into a shell; text from files, so that it commands no terminal."""
+
+import os
+import re
+import shlex
+import unicodedata
+
+WINDOWS = os.name == "nt"
+BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they turn the text around them
+POWERSHELL_QUOTES = "'\u2018\u2019\u201a\u201b"  # all of them end a string in single quotes
+
+
+def command(*words: object) -> str:
+    """The words as one command for the user's shell: a POSIX one, on Windows PowerShell."""
+    if not WINDOWS:
+        return shlex.join(map(str, words))
+    quoted = [_for_powershell(str(word)) for word in words]
+    return " ".join(["&", *quoted] if quoted[0].startswith("'") else quoted)
+
+
+def course_command(*words: object) -> str:
+    """`python -m course_utils` with these words, to be pasted."""
+    return command("python", "-m", "course_utils", *words)
+
+
+def _for_powershell(word: str) -> str:
+    if re.fullmatch(r"[\w./\\:+=-]+", word, re.ASCII):
+        return word
+    return "'" + re.sub(f"([{POWERSHELL_QUOTES}])", r"\1\1", word) + "'"
+
+
+def plain_line(text: object) -> str:
+    r"""One line: control characters, line ends and halves of surrogate pairs as \x1b, \n, \ud800."""
+    return "".join(_escaped(letter) if _commands(letter) else letter for letter in str(text))
+
+
+def plain_lines(text: object) -> str:
+    """As plain_line, line by line."""
+    return "\n".join(map(plain_line, str(text).split("\n")))
+
+
+def _commands(letter: str) -> bool:
+    return letter in BIDI or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")

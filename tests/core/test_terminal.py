@@ -1,0 +1,64 @@
+"""What is printed: a real shell reads a command as it was meant, and no text reaches a terminal as orders."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from course_utils import terminal
+from course_utils.home import ROOT, pip_install
+
+WORDS = [
+    'my "model" $(touch pwned)',
+    "it's",
+    "a\\b",
+    "`x`",
+    "*",
+    "~/x",
+    "",
+    "é ü",
+    "a;b&c|d",
+    "$HOME",
+    "\n",
+    "!x",
+]
+SHOW = "import json, sys; print(json.dumps(sys.argv[1:]))"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell of POSIX")
+def test_a_shell_reads_every_word_as_it_is(tmp_path):
+    text = terminal.command(sys.executable, "-c", SHOW, *WORDS)
+    done = subprocess.run(text, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == WORDS and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["python", "-m", "pip", r"C:\x\y.txt"], r"python -m pip C:\x\y.txt"),
+        ([r"C:\My Tools\python.exe", "a b"], r"& 'C:\My Tools\python.exe' 'a b'"),
+        (["echo", 'it\'s $(x) "y"'], "echo 'it''s $(x) \"y\"'"),
+        (["echo", "a\u2019b", ""], "echo 'a\u2019\u2019b' ''"),
+        (["echo", "@x", "a,b", "~/x"], "echo '@x' 'a,b' '~/x'"),
+    ],
+)
+def test_powershell_gets_its_own_quotes(monkeypatch, words, text):
+    monkeypatch.setattr(terminal, "WINDOWS", True)
+    assert terminal.command(*words) == text
+
+
+def test_control_characters_are_shown_and_command_nothing():
+    hostile = "\x1b[2J\x07\x9b31m\x7f\r\x00\ud800\u2028\u202eend"
+    shown = r"\x1b[2J\x07\x9b31m\x7f\r\x00\ud800\u2028\u202eend"
+    assert terminal.plain_line(hostile) == shown
+    assert terminal.plain_line("Zoë\xa0東京　👩\u200d🔧") == "Zoë\xa0東京　👩\u200d🔧"
+    assert terminal.plain_line("a\nb") == r"a\nb" and terminal.plain_lines("a\x1b\nb") == "a\\x1b\nb"
+
+
+def test_the_command_that_installs_is_quoted(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/my tools/python")
+    assert pip_install("lab").startswith("'/my tools/python' -m pip install -e ")
+    assert shlex.split(pip_install("lab"))[-1] == f"{ROOT}[lab]"
