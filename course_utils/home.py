@@ -6,9 +6,7 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from course_utils import ownership
 from course_utils.model_files import sha256
 from course_utils.terminal import command
 
@@ -37,13 +36,14 @@ def cached(name: str, inputs: dict[str, Any], make: Callable[[Path], None]) -> P
     key = json.dumps([name, inputs, code_hash(make), data_hash(make)], sort_keys=True)
     folder = home() / "cache" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     with _locked(folder):
+        folder = ownership.own_folder(folder, f"Move it away. Or: {OTHER_HOME}", _has_sums)
         if folder.is_dir() and (fault := _damage(folder)):
             print(f"{folder} is damaged ({fault}): it is removed, and {name} is made again.", flush=True)
-            shutil.rmtree(folder)
+            ownership.mark(folder)
+            ownership.remove(folder)
         if not folder.is_dir():
             print(f"Making {name} once; it will be kept in {folder}", flush=True)
-            _fill(Path(f"{folder}.part"), make)
-            Path(f"{folder}.part").replace(folder)
+            _fill(folder, make)
     return folder
 
 
@@ -59,6 +59,10 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def _has_sums(folder: Path) -> bool:
+    return (folder / SUMS).is_file()
+
+
 def _damage(folder: Path) -> str:
     """What of a cache entry is not as it was written, or ""."""
     try:
@@ -71,22 +75,21 @@ def _damage(folder: Path) -> str:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
+    beside = (folder / SUMS, folder / ownership.MARK_FILE)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path not in beside)
     return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 
-def _fill(part: Path, make: Callable[[Path], None]) -> None:
-    shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
-    part.mkdir()
+def _fill(folder: Path, make: Callable[[Path], None]) -> None:
     try:
-        make(part)
-        (part / SUMS).write_text(json.dumps(_sums(part), indent=1), encoding="utf-8")
+        with ownership.new_folder(folder) as part:
+            make(part)
+            (part / SUMS).write_text(json.dumps(_sums(part), indent=1), encoding="utf-8")
     except BaseException as fault:
-        shutil.rmtree(part, ignore_errors=True)
         if getattr(fault, "errno", None) in FULL or "No space left" in str(fault):
             raise OSError(
                 errno.ENOSPC,
-                f"The disk is full: nothing was kept in {part.parent}. Free some "
+                f"The disk is full: nothing was kept in {folder.parent}. Free some "
                 "space, or set COURSE_HOME to a folder on another disk",
             ) from fault
         raise
@@ -121,15 +124,17 @@ def naming(place: Path, todo: str) -> Iterator[None]:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A new file beside `path` to write to. It takes the place of `path` where the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    """A new file beside `path` to write to. It takes the place of `path` where the block ends well.
+
+    Where `path` is a link, the file that it leads to is replaced. FileExistsError for a folder or a device.
+    """
+    place = ownership.regular(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = ownership.temporary_file(place)
     try:
         yield part
-        part.chmod(0o666 & ~umask())
-        part.replace(path)
+        part.chmod(0o666 & ~ownership.umask())
+        part.replace(place)
     finally:
         part.unlink(missing_ok=True)
 
@@ -138,10 +143,3 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file so that nobody ever sees half of it."""
     with written_aside(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def umask() -> int:
-    """The process's mask for new files; mkstemp makes them readable by their owner alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

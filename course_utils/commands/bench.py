@@ -16,6 +16,7 @@ from course_utils.making.bench.timing import (
     slower_rows,
 )
 from course_utils.model_files import ModelError
+from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--rounds", type=int, default=15, help="at least 2; default 15")
     parser.add_argument("--out", type=Path, default=Path("bench.json"), metavar="FILE")
     parser.add_argument("--against", type=Path, metavar="FILE", help="say what became slower since then")
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     arguments = parser.parse_args(argv)
     if arguments.rounds < 2:
         raise ValueError(f"quartiles need at least 2 rounds, got {arguments.rounds}")
@@ -44,6 +46,7 @@ def main(argv: Sequence[str] = ()) -> int:
     chosen = [name for name in names if not arguments.words or any(word in name for word in arguments.words)]
     if not chosen:
         raise ValueError(f"no row contains {' or '.join(arguments.words)}; there are: {'; '.join(names)}")
+    out = own_file(arguments.out, OTHER_FILE, arguments.overwrite)
     before = _read(arguments.against) if arguments.against else None
     machine, results = machine_here(), []
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
@@ -56,7 +59,7 @@ def main(argv: Sequence[str] = ()) -> int:
             continue
         results.append({"name": name, **figures})
         print(_line(name, figures), flush=True)
-    write_whole(arguments.out, json.dumps({"machine": machine, "rows": results}, indent=1) + "\n")
+    write_whole(out, json.dumps({"machine": machine, "rows": results}, indent=1) + "\n")
     return 0 if before is None else _compare(machine, results, before)
 
 

@@ -30,11 +30,14 @@ from course_utils.commands.key import key_in_markdown
 from course_utils.commands.lab import fresh_copy
 from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
-from course_utils.home import ROOT, pip_install
+from course_utils.home import ROOT, naming, pip_install, written_aside
 from course_utils.notebook_files import code_cells, lessons, read_notebook, tags, write_notebook
+from course_utils.ownership import emptied, mark, own_folder
 from course_utils.templates import templates
 
 OUT = ROOT / "build" / "book"
+FOLDERS = ("source", "doctrees", "html", "epub", "singlehtml")  # in OUT, beside course.pdf
+OTHER_BOOK = "Name a new folder: --out FOLDER"
 HERE = Path(__file__).parent  # of the style sheets
 # in this order, others after
 GUIDES = ("places", "workshop", "plans", "scripts", "seats", "contributing", "security", "faults")
@@ -48,8 +51,8 @@ def write_sources(folder: Path, address: str, key: str = "") -> None:
 
     key: the answer key as a page, for a teacher's book.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "notebooks").mkdir(parents=True)
+    emptied(folder)
+    (folder / "notebooks").mkdir()
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("*.md"))
     notebooks = {path: read_notebook(path) for path in lessons()}
     pages = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *guides()]}
@@ -300,7 +303,7 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
 
     address = addresses.repository() if address is None else address
     source, target = out / "source", out / builder
-    shutil.rmtree(target, ignore_errors=True)
+    emptied(target)
     with docutils_namespace():
         app = Sphinx(
             srcdir=source,
@@ -322,6 +325,28 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
     return target
 
 
+def take_folder(folder: Path) -> Path:
+    """The book's folder, marked, with its parts empty. FileExistsError where one is not the course's."""
+    earlier = []
+
+    def is_book(place: Path) -> bool:
+        """Of an edition that left no marks."""
+        names = {path.name for path in place.iterdir()}
+        found = names <= {*FOLDERS, "course.pdf"} and (place / "source" / "claims.md").is_file()
+        earlier.extend(place / name for name in FOLDERS if found and (place / name).is_dir())
+        return found
+
+    out = own_folder(folder, OTHER_BOOK, is_book)
+    with naming(out, OTHER_BOOK):
+        for part in (part for part in earlier if not part.is_symlink()):
+            mark(part)
+        parts = [own_folder(out / name, OTHER_BOOK) for name in FOLDERS]
+        mark(out)
+        for part in parts:
+            emptied(part)
+    return out
+
+
 def write_pdf(page: Path, target: Path) -> None:
     """The book in one page, printed by Chromium."""
     from playwright.sync_api import sync_playwright
@@ -333,7 +358,8 @@ def write_pdf(page: Path, target: Path) -> None:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         sheet = browser.new_page(color_scheme="light")
         sheet.goto(page.as_uri(), wait_until="load", timeout=300_000)
-        sheet.pdf(path=target, prefer_css_page_size=True, outline=True, tagged=True, print_background=True)
+        with written_aside(target) as part:
+            sheet.pdf(path=part, prefer_css_page_size=True, outline=True, tagged=True, print_background=True)
         browser.close()
 
 
@@ -349,14 +375,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import sphinx_book_theme  # noqa: F401
     except ImportError as fault:
         raise SystemExit(f"The book needs {fault.name}: {pip_install('book')}") from fault
+    out = take_folder(chosen.out)
     key = key_in_markdown(answer_key([path.name[:2] for path in lessons()])) if chosen.key else ""
-    write_sources(chosen.out / "source", addresses.repository(), key)
-    print(f"Open {build('html', chosen.out) / 'index.html'}")
+    write_sources(out / "source", addresses.repository(), key)
+    print(f"Open {build('html', out) / 'index.html'}")
     if chosen.epub:
-        print(f"Open {build('epub', chosen.out) / 'course.epub'}")
+        print(f"Open {build('epub', out) / 'course.epub'}")
     if chosen.pdf:
-        write_pdf(build("singlehtml", chosen.out) / "index.html", chosen.out / "course.pdf")
-        print(f"Open {chosen.out / 'course.pdf'}")
+        write_pdf(build("singlehtml", out) / "index.html", out / "course.pdf")
+        print(f"Open {out / 'course.pdf'}")
 
 
 if __name__ == "__main__":

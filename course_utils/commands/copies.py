@@ -6,6 +6,7 @@ They stand in colab/, where links to Colab lead. A lesson that changes needs a n
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from course_utils.commands import addresses
 from course_utils.commands.lab import fresh_copy
 from course_utils.home import write_whole
 from course_utils.notebook_files import lessons
+from course_utils.ownership import regular
 
+FIRST_ID = "for-colab"
 FETCH = '    subprocess.run(["git", "clone", "--depth", "1", "{address}", str(COURSE)], check=True)'
 NOTHING = """\
     raise SystemExit(
@@ -51,27 +54,41 @@ def colab_copy(lesson: Path, address: str) -> NotebookNode:
     version = {key: value for key, value in notebook.metadata["language_info"].items() if key != "version"}
     notebook.metadata["language_info"] = version  # not of whoever made the copy
     cell = new_code_cell(FIRST.format(fetch=(FETCH if address else NOTHING).format(address=address)).rstrip())
-    cell["id"] = "for-colab"
+    cell["id"] = FIRST_ID
     cell.metadata["tags"] = ["colab"]
     notebook.cells.insert(1, cell)
     return notebook
 
 
 def write_copies(folder: Path = addresses.COPIES, address: str | None = None) -> list[Path]:
-    """Writes the copies of all lessons, takes away those of lessons that are gone; returns what changed."""
+    """Writes the copies of all lessons, takes away those of lessons that are gone; returns what changed.
+
+    FileExistsError before anything is written where a lesson's name has a file that is no such copy.
+    """
     address = addresses.repository() if address is None else address
     texts = {lesson.name: writes(colab_copy(lesson, address)) + "\n" for lesson in lessons()}
-    changed = []
-    for path in folder.glob("*.ipynb"):
-        if path.name not in texts:
-            path.unlink()
-            changed.append(path)
-    for name, text in texts.items():
-        path = folder / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_whole(path, text)
-            changed.append(path)
-    return changed
+    stale = [
+        folder / name
+        for name, text in texts.items()
+        if not (folder / name).exists() or (folder / name).read_bytes() != text.encode()
+    ]
+    for path in stale:
+        if regular(path, "Move it away").exists() and not _is_copy(path):
+            raise FileExistsError(f"{path} is no copy of a lesson that this command wrote. Move it away.")
+    gone = [path for path in folder.glob("[0-9][0-9]_*.ipynb") if path.name not in texts and _is_copy(path)]
+    for path in stale:
+        write_whole(path, texts[path.name])
+    for path in gone:
+        path.unlink()
+    return stale + gone
+
+
+def _is_copy(path: Path) -> bool:
+    """Whether the file has the cell by which copies are known."""
+    try:
+        return any(cell["id"] == FIRST_ID for cell in json.loads(path.read_bytes())["cells"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -82,7 +99,8 @@ def main(argv: Sequence[str] = ()) -> int:
     ).parse_args(argv)
     changed = write_copies()
     addresses.write_badges(addresses.repository())
-    print(
-        "\n".join(f"{path.parent.name}/{path.name}: written" for path in changed) or "All copies are current."
-    )
+    for path in changed:
+        print(f"{path.parent.name}/{path.name}: {'written' if path.exists() else 'removed'}")
+    if not changed:
+        print("All copies are current.")
     return 0

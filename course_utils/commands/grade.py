@@ -22,6 +22,7 @@ from course_utils.checks.exercises import registry
 from course_utils.commands.grade_page import grade_page
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import NOTEBOOKS
+from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 
 SECONDS = 30  # for one exercise
 START = 120  # seconds for the imports before an exercise
@@ -56,14 +57,16 @@ def main(argv: Sequence[str] = ()) -> int:
     )
     parser.add_argument("--json", action="store_true", help=f"a list of objects with {', '.join(KEYS)}")
     parser.add_argument("--out", type=Path, help="write a page for a teacher into this file (HTML)")
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     arguments = parser.parse_args(argv)
+    out = arguments.out and own_file(arguments.out, OTHER_FILE, arguments.overwrite)
     rows = grade(arguments.paths)
     print(json.dumps(rows, indent=1) if arguments.json else _table(rows))
-    if arguments.out:
-        with naming(arguments.out.parent, "Name a file that can be written, with --out."):
-            write_whole(arguments.out, grade_page(rows))
+    if out:
+        with naming(out, OTHER_FILE):
+            write_whole(out, grade_page(rows))
         if not arguments.json:
-            print(f"Open {arguments.out}")
+            print(f"Open {out}")
     return 0
 
 

@@ -24,10 +24,10 @@ from course_utils.checks.lesson_texts import ExerciseText, exercise_texts, title
 from course_utils.commands.lesson_page import mathml
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import lessons
+from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 from course_utils.templates import templates
 
 KEY = ROOT / "build" / "key.html"
-OTHER_FILE = "Name another file: --out FILE"
 LONGEST_ANSWER = 25  # lines of a wrong answer that are shown
 
 
@@ -130,9 +130,11 @@ def main(argv: Sequence[str] = ()) -> int:
     )
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default all")
     parser.add_argument("--out", type=Path, default=KEY, help="default build/key.html")
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
+    out = own_file(chosen.out, OTHER_FILE, chosen.overwrite)
     found = key([path.name[:2] for path in lessons(chosen.lessons)])
-    with naming(chosen.out, OTHER_FILE):
-        write_whole(chosen.out, key_page(found))
-    print(f"Open {chosen.out}")
+    with naming(out, OTHER_FILE):
+        write_whole(out, key_page(found))
+    print(f"Open {out}")
     return 0

@@ -22,6 +22,7 @@ from course_utils.checks import progress
 from course_utils.commands.grade import grade_notebook
 from course_utils.commands.room_page import projector_page, room_page
 from course_utils.home import naming, write_whole
+from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 
 PORT = 8900
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -251,14 +252,16 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on; default this machine alone")
     parser.add_argument("--port", type=int, default=PORT, help=f"default {PORT}")
     parser.add_argument("--out", type=Path, help="write the page into this file, once, and serve nothing")
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
+    out = chosen.out and own_file(chosen.out, OTHER_FILE, chosen.overwrite)
     room = Room(chosen.folders, chosen.grade)
-    if chosen.out:
+    if out:
         for path, folder in room.waiting() if room.grade else []:
             room.judge(path, folder)
-        with naming(chosen.out.parent, "Name a file that can be written, with --out."):
-            write_whole(chosen.out, page(room, chosen.hide_names, ""))
-        print(f"Open {chosen.out}")
+        with naming(out, OTHER_FILE):
+            write_whole(out, page(room, chosen.hide_names, ""))
+        print(f"Open {out}")
         return 0
     with serve(room, chosen.host, chosen.port, chosen.hide_names) as server:
         if room.grade:

@@ -21,6 +21,7 @@ from course_utils.home import ROOT, naming, write_whole
 from course_utils.machine import cores, find_device, tree_memory
 from course_utils.models import resolve
 from course_utils.notebook_files import lessons
+from course_utils.ownership import mark, own_folder
 from course_utils.processes import end_with_parent, kill
 from course_utils.session import check_seed, choose_scale
 
@@ -61,9 +62,9 @@ def run_lessons(
         raise ValueError("There are no lessons to run.")
     seed, device = check_seed(seed), find_device()
     name, scale = resolve(model, device).name, choose_scale(scale, device)
-    out = (out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S")).resolve()
+    out = own_folder(out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"), OTHER_OUT, _is_run)
     with naming(out, OTHER_OUT):
-        out.mkdir(parents=True, exist_ok=True)
+        mark(out)
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
     settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
     print(
@@ -91,6 +92,11 @@ def run_lessons(
     if any(outcome.status == "stopped" for outcome in outcomes):
         return 130
     return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether an earlier edition, which left no mark, put a run into the folder."""
+    return {"lessons", "claims", "versions"} <= _read(folder / "results.json").keys()
 
 
 @contextmanager

@@ -28,10 +28,12 @@ from course_utils.commands.key import markdown
 from course_utils.commands.run_page import pictures_in
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import lessons, read_notebook
+from course_utils.ownership import OVERWRITE_HELP, own_file
 from course_utils.templates import templates
 
 DECKS = ROOT / "docs" / "slides"
 SLIDES = ROOT / "build" / "slides"
+OTHER_FOLDER = "Name another folder with --out FOLDER, or add --overwrite"
 PREDICT = "**Predict:**"
 TAKEN = re.compile(r"^(figure|claim): (\d\d) (.+)$")
 
@@ -116,10 +118,12 @@ def main(argv: Sequence[str] = ()) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(deck_names())}; default all")
     parser.add_argument("--out", type=Path, default=SLIDES, help="folder; default build/slides")
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
-    for name in chosen.names or deck_names():
-        page = chosen.out / f"{name}.html"
-        with naming(page, "Name another folder: --out FOLDER"):
+    names = chosen.names or deck_names()
+    pages = [own_file(chosen.out / f"{name}.html", OTHER_FOLDER, chosen.overwrite) for name in names]
+    for name, page in zip(names, pages, strict=True):
+        with naming(page, OTHER_FOLDER):
             write_whole(page, slides_page(name))
         print(f"Open {page}")
     return 0

@@ -74,10 +74,23 @@ def test_without_an_address_the_reader_brings_the_files(monkeypatch):
 
 
 def test_copies_of_lessons_that_are_gone_go(tmp_path):
-    (tmp_path / "99_gone.ipynb").write_text("{}", encoding="utf-8")
+    gone = nbformat.writes(copies.colab_copy(lessons()[0], ADDRESS))
+    (tmp_path / "99_gone.ipynb").write_text(gone, encoding="utf-8")
+    mine = {"98_mine.ipynb": '{"cells": []}', "97_notes.ipynb": "no notebook", "mine.ipynb": gone}
+    for name, text in mine.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
     first = copies.write_copies(tmp_path, ADDRESS)
     assert not (tmp_path / "99_gone.ipynb").exists() and len(first) == len(lessons()) + 1
+    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in mine} == mine
     assert copies.write_copies(tmp_path, ADDRESS) == []
+
+
+def test_a_file_of_somebody_elses_under_a_lessons_name_is_left_alone(tmp_path):
+    mine = tmp_path / lessons()[-1].name
+    mine.write_text("mine", encoding="utf-8")
+    with pytest.raises(FileExistsError, match="is no copy of a lesson"):
+        copies.write_copies(tmp_path, ADDRESS)
+    assert mine.read_text(encoding="utf-8") == "mine" and list(tmp_path.iterdir()) == [mine]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from course_utils.chatml import IM_END, SYSTEM
-from course_utils.home import naming, umask
+from course_utils.home import naming
 from course_utils.lessons.lesson_17.gguf_files import gguf_fault, write_gguf
 from course_utils.lessons.lesson_17.own_run import RUN_FILE, weights_of
 from course_utils.lessons.lesson_17.report import as_markdown
@@ -42,6 +42,7 @@ from course_utils.methods.sft import Reply, replies
 from course_utils.methods.token_rows import load_chat_adapter, merge_token_rows
 from course_utils.model_files import ModelError, quiet
 from course_utils.models import load_model, resolve, save_model
+from course_utils.ownership import umask
 
 QUESTIONS = (  # what every form is asked
     [{"role": "user", "content": "What is the capital of Peru?"}],

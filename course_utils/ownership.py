@@ -1,0 +1,199 @@
+"""What the course may make, replace or delete: what it made itself, and nothing else. All writers ask here.
+
+A folder of the course has the file MARK_FILE in it, a page has MARK in its head. What earlier editions wrote
+has no mark: its writer knows it by its shape. Links are followed; what is no file and no folder is refused.
+Temporary files and folders lie beside their target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+MARK = b'<meta name="generator" content="finetuning-course">'
+MARK_FILE = ".finetuning-course"
+HEAD_BYTES = 4096  # bytes of a file in which its mark stands
+EARLIER = (  # what stands in the head of pages and results without a mark
+    b":root { color-scheme: light dark; --text: #1f2328",
+    b"html { font-size: min(1.75vw, 3.1vh)",
+    b'{\n "machine": {\n',
+)
+OTHER_FILE = "Name another file with --out FILE, or add --overwrite"
+OVERWRITE_HELP = "replace a file even if the course did not write it"
+PART = ".course-part"  # ends the names of temporary files and folders
+DAY = 24 * 3600  # seconds after which they were left by a process that was killed
+
+
+def real(path: Path | str) -> Path:
+    """The absolute path that is meant: ~ stands for the home folder, and links are followed."""
+    return Path(path).expanduser().resolve()
+
+
+def standing(place: Path) -> str:
+    """What stands at a path without links: "a file", "a folder", another thing, or ""."""
+    try:
+        mode = place.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    kinds = {stat.S_ISREG: "a file", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe"}
+    kinds |= {stat.S_ISCHR: "a device", stat.S_ISBLK: "a device", stat.S_ISSOCK: "a socket"}
+    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "no regular file")
+
+
+def regular(path: Path | str, todo: str = "Name another file") -> Path:
+    """The real path of a file that is there or can be made. FileExistsError for what is no regular file."""
+    place = real(path)
+    if (found := standing(place)) not in ("", "a file"):
+        raise FileExistsError(f"{path} is {found}. {todo}.")
+    return _in_a_folder(place, todo)
+
+
+def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
+    """The real path of a file that may be written: it is not there, is empty, or the course made it.
+
+    overwrite: take any regular file. FileExistsError for another's file, or what is no regular file.
+    """
+    place = regular(path, todo)
+    if standing(place) and not overwrite:
+        with place.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if head and not any(map(head.count, (MARK, *EARLIER))):
+            raise FileExistsError(f"{path} is a file that this course did not write. {todo}.")
+    return place
+
+
+def own_folder(path: Path | str, todo: str, known: Callable[[Path], bool] = lambda place: False) -> Path:
+    """The real path of a folder that may be written: it is not there, is empty, or the course made it.
+
+    known(place): whether the course made a folder without a mark. FileExistsError for all else.
+    """
+    place = real(path)
+    found = standing(place)
+    if found == "a folder":
+        if any(place.iterdir()) and not is_marked(place) and not known(place):
+            raise FileExistsError(f"{path} is a folder with files that this course did not write. {todo}.")
+    elif found:
+        raise FileExistsError(f"{path} is {found}. {todo}.")
+    return _in_a_folder(place, todo)
+
+
+def _in_a_folder(place: Path, todo: str) -> Path:
+    """The place, if all above it that is there is a folder, and the lowest can be written to."""
+    above = next(folder for folder in place.parents if standing(real(folder)))
+    if not above.is_dir():
+        raise FileExistsError(f"{above} is {standing(real(above))}, no folder. {todo}.")
+    if not standing(place) and not os.access(above, os.W_OK):
+        raise PermissionError(f"{above} cannot be written to. {todo}.")
+    return place
+
+
+# ------------------------------------------------------------------------------------------- folders
+
+
+def mark(folder: Path, names: Iterable[str] = ()) -> None:
+    """Marks a folder, new or not, as the course's. names: what the course put into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "Made by the course on fine-tuning, which may replace or delete this folder.\n"
+    (folder / MARK_FILE).write_text("\n".join([text, *names]), encoding="utf-8")
+
+
+def is_marked(folder: Path) -> bool:
+    return (folder / MARK_FILE).is_file()
+
+
+def made_names(folder: Path) -> set[str]:
+    """The names that the mark of a folder has, and its own; nothing of a folder without a mark."""
+    if not is_marked(folder):
+        return set()
+    return {MARK_FILE, *(folder / MARK_FILE).read_text(encoding="utf-8").splitlines()[1:]}
+
+
+def emptied(folder: Path) -> Path:
+    """The folder, new or not, marked and without anything else. FileExistsError for another's."""
+    folder = own_folder(folder, "Move it away")
+    if not is_marked(folder):
+        mark(folder)
+    for path in folder.iterdir():
+        if path.name == MARK_FILE:
+            continue
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    return folder
+
+
+def remove(folder: Path) -> None:
+    """Deletes a folder of the course, its mark at last: what a kill leaves of it is the course's."""
+    emptied(folder)
+    (folder / MARK_FILE).unlink()
+    folder.rmdir()
+
+
+@contextmanager
+def new_folder(place: Path) -> Iterator[Path]:
+    """A new marked folder beside `place`, which becomes `place` where the block ends well, and else goes.
+
+    What killed processes left of this place is deleted before: hold its lock.
+    """
+    remove_leftovers(place, locked=True)
+    part = Path(tempfile.mkdtemp(dir=place.parent, prefix=_prefix(place), suffix=PART))
+    try:
+        mark(part)
+        part.chmod(0o777 & ~umask())
+        yield part
+        part.rename(place)
+    except BaseException:
+        remove(part)
+        raise
+
+
+def temporary_file(place: Path) -> Path:
+    """A new empty file beside `place`, to be renamed to it or removed."""
+    remove_leftovers(place)
+    handle, name = tempfile.mkstemp(dir=place.parent, prefix=_prefix(place), suffix=PART)
+    os.close(handle)
+    return Path(name)
+
+
+def umask() -> int:
+    """The process's mask for new files; temporary ones are readable by their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _prefix(place: Path) -> str:
+    name = place.name
+    if len(name.encode()) > 100:  # with what is added it might be longer than a name may be
+        name = f"{name[:20]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f".{name}."
+
+
+def remove_leftovers(place: Path, locked: bool = False) -> None:
+    """Deletes what killed processes left in the folder of `place` a day ago; locked: of `place`, at once."""
+    for path in list(place.parent.iterdir()):
+        if not re.fullmatch(r"\..*\.\w+" + re.escape(PART), path.name, re.DOTALL):
+            continue
+        mine = locked and re.fullmatch(re.escape(_prefix(place)) + r"\w+" + re.escape(PART), path.name)
+        with suppress(OSError):  # another process was quicker, or it is not the course's
+            if mine or time.time() - path.lstat().st_mtime > DAY:
+                if standing(path) == "a folder":
+                    remove(path)
+                elif standing(path) == "a file":
+                    path.unlink()
+
+
+def lock_of(place: Path, todo: str) -> FileLock:
+    """The lock of a place: an empty file beside it. FileExistsError where something else has its name."""
+    path = place.with_name(f".{place.name}.lock")
+    if standing(path) not in ("", "a file") or (standing(path) and path.stat().st_size):
+        raise FileExistsError(f"{path} is no lock of the course's. {todo}.")
+    return FileLock(path, is_singleton=True)

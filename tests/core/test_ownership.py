@@ -1,0 +1,159 @@
+"""What is not the course's is never replaced or deleted; what is its own, always, also after a kill."""
+
+import os
+import socket
+
+import pytest
+
+from course_utils import ownership
+from course_utils.commands.grade_page import grade_page
+from course_utils.home import write_whole
+from course_utils.ownership import DAY, MARK, MARK_FILE, emptied, new_folder, own_file, own_folder, remove
+from course_utils.templates import templates
+
+TODO = "Name another"
+
+
+def page(tmp_path, text):
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    return tmp_path / "page.html"
+
+
+def test_pages_of_the_course_are_known_by_their_head(tmp_path):
+    slide = {"title": "a", "text": "", "figures": [], "claims": []}
+    slides = templates.get_template("slides.html").render(slides=[slide], markdown=str)
+    for text in (grade_page([]), slides):
+        assert own_file(page(tmp_path, text), TODO) == tmp_path / "page.html"
+        earlier = text.replace(MARK.decode(), "")
+        assert earlier != text and own_file(page(tmp_path, earlier), TODO)
+
+
+@pytest.mark.parametrize("text", ["<!doctype html>mine", "finetuning-course", "x" * 5000 + MARK.decode()])
+def test_another_file_is_replaced_only_where_one_asks_for_it(tmp_path, text):
+    with pytest.raises(FileExistsError, match=r"page.html is a file that this course did not write\. Name"):
+        own_file(page(tmp_path, text), TODO)
+    assert own_file(page(tmp_path, text), TODO, overwrite=True) == tmp_path / "page.html"
+    assert own_file(page(tmp_path, ""), TODO) and own_file(tmp_path / "new" / "page.html", TODO)
+
+
+def others(tmp_path):
+    """{what it is: path} of what is no regular file."""
+    (tmp_path / "folder").mkdir()
+    found = {"a folder": tmp_path / "folder"}
+    if os.name == "posix":
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "link").symlink_to("/dev/full")
+        found |= {"a pipe": tmp_path / "pipe", "a device": tmp_path / "link"}
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(tmp_path / "socket"))
+        found["a socket"] = tmp_path / "socket"
+    return found
+
+
+def test_what_is_no_regular_file_is_refused_by_every_writer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    for kind, path in others(tmp_path).items():
+        for overwrite in (False, True):
+            with pytest.raises(FileExistsError, match=rf"{path.name} is {kind}\."):
+                own_file(path, TODO, overwrite)
+        before = os.lstat(path)
+        with pytest.raises(FileExistsError, match=kind):
+            write_whole(path, "text")
+        assert os.lstat(path) == before
+        if kind != "a folder":
+            with pytest.raises(FileExistsError, match=kind):
+                own_folder(path, TODO)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "page")
+    write_whole(tmp_path / "link", "one")  # what it leads to is not there yet
+    write_whole(tmp_path / "link", "two")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "page").read_text() == "two"
+    with pytest.raises(FileExistsError, match="link is a file that this course did not write"):
+        own_file(tmp_path / "link", TODO)
+    (tmp_path / "folder").symlink_to(tmp_path / "disk")
+    with pytest.raises(FileExistsError, match="folder is a folder with files that this course did not write"):
+        emptied(tmp_path / "folder")
+    assert (tmp_path / "disk" / "page").exists()
+
+
+def test_the_home_folder_and_places_below_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert own_file("~/page.html", TODO) == own_file(tmp_path / "page.html", TODO)
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file" / "page", tmp_path / "file" / "a" / "page"):
+        with pytest.raises(FileExistsError, match="file is a file, no folder"):
+            own_file(path, TODO)
+
+
+def test_a_folder_is_the_courses_if_it_is_empty_or_marked(tmp_path):
+    folder = tmp_path / "folder"
+    assert own_folder(folder, TODO) == folder
+    folder.mkdir()
+    (emptied(folder) / "page").write_text("ours")
+    assert {path.name for path in emptied(folder).iterdir()} == {MARK_FILE}
+    remove(folder)
+    folder.mkdir()
+    (folder / "thesis").write_text("mine")
+    for call in (lambda: own_folder(folder, TODO), lambda: emptied(folder), lambda: remove(folder)):
+        with pytest.raises(FileExistsError, match="with files that this course did not write"):
+            call()
+    assert (folder / "thesis").read_text() == "mine"
+    assert own_folder(folder, TODO, lambda place: (place / "thesis").exists()) == folder
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_what_a_link_inside_leads_to_is_not_deleted(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis").write_text("mine")
+    (emptied(tmp_path / "folder") / "link").symlink_to(tmp_path / "mine")
+    remove(tmp_path / "folder")
+    assert (tmp_path / "mine" / "thesis").exists() and not (tmp_path / "folder").exists()
+
+
+def test_leftovers_go_and_what_only_looks_like_them_stays(tmp_path):
+    left = [tmp_path / f".{name}.abcd_123.course-part" for name in ("other", "folder.b", "folder", "file")]
+    for path in left[:3]:
+        path.mkdir()
+        (path / "thesis").write_text("mine")
+        (path / MARK_FILE).touch()
+    left[3].write_text("half")
+    stays = [tmp_path / name for name in (".folder.12345678.course-part", "folder.part", "a.course-part")]
+    for path in stays:
+        path.mkdir()
+        (path / "thesis").write_text("mine")
+    with new_folder(tmp_path / "folder") as part:
+        (part / "file").write_text("whole")
+    assert [path.exists() for path in left] == [True, True, False, True]  # others' may be at work
+    for path in [*left, *stays]:
+        if path.exists():
+            os.utime(path, (0, os.stat(path).st_mtime - DAY - 1))
+    write_whole(tmp_path / "any", "text")
+    assert {path.name for path in tmp_path.iterdir()} == {"any", "folder", *(path.name for path in stays)}
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "folder") as part:
+        (part / "file").write_text("half")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_as_long_as_they_may_be(tmp_path):
+    name = "é" * 127
+    write_whole(tmp_path / name, "text")
+    with new_folder(tmp_path / f"{name[:-1]}a"):
+        assert len(list(tmp_path.iterdir())) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"{name[:-1]}a"}
+
+
+def test_a_lock_is_an_empty_file(tmp_path):
+    with ownership.lock_of(tmp_path / "a", TODO), ownership.lock_of(tmp_path / "a", TODO):
+        pass
+    (tmp_path / ".b.lock").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"\.b\.lock is no lock of the course's\. Name another"):
+        ownership.lock_of(tmp_path / "b", TODO)
