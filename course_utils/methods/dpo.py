@@ -5,6 +5,8 @@ preferences.encode_pairs makes. A batch of B pairs has 2 B rows, the chosen answ
 ones in the same order; one forward pass scores both.
 """
 
+import inspect
+
 import torch
 import torch.nn.functional as F
 
@@ -60,16 +62,13 @@ def mean_dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, 
 SIMPO_GAP = 0.3  # of beta: how much better than the rejected answer a chosen one is to be, nats per token
 
 
-def simpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
+def simpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths, gap=SIMPO_GAP):
     """SimPO's loss of each pair (Meng et al. 2024, arXiv 2405.14734), and beta times its means over tokens.
 
     It has no reference: those two arguments are there for the sake of a common call. lengths as in ipo_loss.
     """
     chosen_reward, rejected_reward = beta * chosen / lengths[0], beta * rejected / lengths[1]
-    return -F.logsigmoid(chosen_reward - rejected_reward - SIMPO_GAP * beta), chosen_reward, rejected_reward
-
-
-BY_LENGTH = (ipo_loss, mean_dpo_loss, simpo_loss)
+    return -F.logsigmoid(chosen_reward - rejected_reward - gap * beta), chosen_reward, rejected_reward
 
 
 def with_reference(batch, log_probs):
@@ -80,16 +79,18 @@ def with_reference(batch, log_probs):
 def pair_values(model, batch, beta, loss=dpo_loss, log_probs=fast_sequence_log_probs):
     """What a batch of pairs with "reference" [2 B] gives, by name, [B] each.
 
-    loss: dpo_loss or a function with its arguments and results, or one of BY_LENGTH. log_probs(model, batch):
-    of each row's answer, [2 B].
+    loss: dpo_loss or a function with its arguments and results; if it has an argument `lengths`, it gets the
+    tokens of the chosen and of the rejected answers, [2, B]. log_probs(model, batch): of each row's answer,
+    [2 B].
 
     Names: loss, margin, accuracy (1 where the margin is above 0), chosen_reward, rejected_reward,
     chosen_log_prob and rejected_log_prob.
     """
     chosen, rejected = log_probs(model, batch).chunk(2)
     logs = (chosen, rejected, *batch["reference"].chunk(2))
-    lengths = [(batch["labels"] != IGNORE).sum(1).view(2, -1)] if loss in BY_LENGTH else []
-    losses, chosen_reward, rejected_reward = loss(*logs, beta, *lengths)
+    lengths = {"lengths": (batch["labels"] != IGNORE).sum(1).view(2, -1)}
+    taken = lengths if "lengths" in inspect.signature(loss).parameters else {}
+    losses, chosen_reward, rejected_reward = loss(*logs, beta, **taken)
     margin = chosen_reward - rejected_reward
     return {
         "loss": losses,

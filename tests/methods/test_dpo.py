@@ -1,4 +1,5 @@
 import copy
+import functools
 import math
 
 import pytest
@@ -209,3 +210,72 @@ def test_a_training_is_looked_at_and_not_disturbed(model, pairs):
     assert len(seen) == 3 and [row["step"] for row in history.rows] == [0, 1, 2, 3, 4]
     assert torch.equal(seen[0], next(model.parameters())) and not torch.equal(seen[1], seen[2])
     assert all(map(torch.equal, looked_at.parameters(), plain.parameters()))
+
+
+def trained_by(model, pairs, loss, beta=0.5):
+    """(history, weights) of three steps by a loss, from the same start each time."""
+    policy = copy.deepcopy(model)
+    reference = dpo.reference_log_probs(model, pairs, 0)
+    settings = {"beta": beta, "steps": 3, "lr": 2e-3, "pad_id": 0, "batch_size": 2, "loss": loss}
+    history = dpo.train_dpo(policy, pairs, reference, held_out=(pairs, reference), **settings)
+    return history, torch.cat([weight.flatten() for weight in policy.parameters()])
+
+
+def own_ipo(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
+    difference = (chosen - reference_chosen) / lengths[0] - (rejected - reference_rejected) / lengths[1]
+    zero = torch.zeros_like(difference)
+    return (difference - 1 / (2 * beta)) ** 2, beta * difference, zero
+
+
+def own_dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    margin = beta * (chosen - reference_chosen - rejected + reference_rejected)
+    return torch.nn.functional.softplus(-margin), margin, 0 * margin
+
+
+@pytest.mark.parametrize(
+    "own, packaged",
+    [
+        (own_dpo, dpo.dpo_loss),
+        (lambda c, r, of_c, of_r, beta: dpo.dpo_loss(c, r, of_c, of_r, beta), dpo.dpo_loss),
+        (own_ipo, dpo.ipo_loss),
+        (functools.partial(dpo.ipo_loss), dpo.ipo_loss),
+        (functools.partial(dpo.simpo_loss, gap=dpo.SIMPO_GAP), dpo.simpo_loss),
+        (lambda *logs_and_beta, lengths: dpo.mean_dpo_loss(*logs_and_beta, lengths), dpo.mean_dpo_loss),
+    ],
+    ids=["function", "lambda", "own IPO", "partial", "partial with a gap", "lambda with lengths"],
+)
+def test_a_loss_of_ones_own_trains_as_the_packages_does(model, pairs, own, packaged):
+    history, weights = trained_by(model, pairs, own)
+    expected, expected_weights = trained_by(model, pairs, packaged)
+    assert (weights - expected_weights).abs().mean() < 1e-5
+    assert history.column("loss")[1] == pytest.approx(expected.column("loss")[1], rel=1e-5)
+    assert history.column("held_out_margin")[1] == pytest.approx(
+        expected.column("held_out_margin")[1], abs=1e-5
+    )
+
+
+def orpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
+    """Hong et al. 2024, arXiv 2403.07691, without its SFT term: odds of the answers' mean probabilities."""
+    odds = [torch.logit((log / n).exp()) for log, n in zip((chosen, rejected), lengths, strict=True)]
+    return -beta * torch.nn.functional.logsigmoid(odds[0] - odds[1]), *odds
+
+
+def kto_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
+    """Ethayarajh et al. 2024, arXiv 2402.01306: good and bad answers against a point of the batch."""
+    good, bad = chosen - reference_chosen, rejected - reference_rejected
+    point = (torch.cat([good, bad]).mean().clamp(min=0)).detach()
+    loss = 2 - torch.sigmoid(beta * (good - point)) - torch.sigmoid(beta * (point - bad))
+    return loss, beta * good, beta * bad
+
+
+@pytest.mark.parametrize("loss", [orpo_loss, kto_loss])
+def test_other_methods_of_the_field_fit_the_call(model, pairs, loss):
+    history, _ = trained_by(model, pairs, loss)
+    losses, margins = history.column("held_out_loss")[1], history.column("held_out_margin")[1]
+    assert losses[-1] < losses[0] and margins[-1] > margins[0]
+
+
+def test_a_gap_of_ones_own_changes_simpos_loss_by_what_it_says():
+    logs = [torch.tensor([v]) for v in (-3.0, -5.0, 0.0, 0.0)]
+    loss, *_ = functools.partial(dpo.simpo_loss, gap=1.5)(*logs, 2.0, torch.tensor([[2.0], [10.0]]))
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(2.0 * (3 / 2 - 5 / 10) + 1.5 * 2.0)))
