@@ -440,7 +440,12 @@ def fit_preferences(preferences: Sequence[Preference], tokenizer, limit: int):
 
 
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")  # or one CJK character
-COURTESIES = {"hello", "hi", "please", "tell", "me", "thanks"}
+COURTESY = re.compile(  # in a text whose words stand apart, or in any
+    r"\b(?:(?:hello|hi|hey)(?:\s+there)?|good\s+(?:morning|day|afternoon|evening)|please|tell|me|thanks"
+    r"|thank\s+you)\b",
+    re.I,
+)
+GREETINGS = {"there", "good", "day", "morning", "afternoon", "evening"}  # besides courtesies
 
 
 def split_words(text: str) -> list[str]:
@@ -450,8 +455,11 @@ def split_words(text: str) -> list[str]:
 
 def question_words(text: str) -> list[str]:
     """The words that ask: without greetings and courtesies, unless there is nothing else."""
-    every = split_words(text)
-    return [word for word in every if word not in COURTESIES] or every
+    return _without_courtesies(text) or split_words(text)
+
+
+def _without_courtesies(text):
+    return COURTESY.sub("", " ".join(split_words(text))).split()
 
 
 def question_key(text: str) -> str:
@@ -565,25 +573,58 @@ def contradictions(preferences: Sequence[Preference]) -> list[int]:
 # -------------------------------------------------------------------------------------------- split
 
 
-def question_groups(asked: Sequence[Sequence[str]], threshold: float = NEAR) -> list[int]:
+def from_opening(turns: Sequence[str]) -> Sequence[str]:
+    """The user's turns without greetings before the first one that asks."""
+    start = next(
+        (n for n, turn in enumerate(turns) if not GREETINGS.issuperset(_without_courtesies(turn))), 0
+    )
+    return turns[start:]
+
+
+REFERRING = frozenset("it its that this these those they them their he him his she her one".split())
+
+
+def refers_back(turn: str) -> bool:
+    """Does a later turn ask on, as "And how long does that take?" does? By words of English."""
+    words = question_words(turn)
+    return words[:1] in (["and"], ["or"], ["but"], ["then"], ["so"]) or not REFERRING.isdisjoint(words)
+
+
+def _questions(turns):
+    """(keys of the turns that ask something by themselves, keys of those that ask on).
+
+    The opening asks by itself, and so does a later turn of LINKING words or more that does not refer back.
+    """
+    first, *later = from_opening(turns)
+    keys = {question_key(turn): turn for turn in later if _without_courtesies(turn)}
+    long = {key for key, turn in keys.items() if len(key.split()) >= LINKING and not refers_back(turn)}
+    alone = {question_key(first), *long}
+    return alone, keys.keys() - alone
+
+
+def question_groups(asked: Sequence[Sequence[str]]) -> list[int]:
     """A number for each row of user's turns: the same for rows that ask the same, or nearly the same.
 
-    Rows belong together if they share a turn of three words or more, if all their turns are the same, or if
-    their words overlap; and so on from row to row.
+    Rows belong together if a question of both is the same, or if their words overlap; and so on from row to
+    row. A turn that asks on ("And what does it cost?") is a question only where another row opens with it.
     """
+    return linked(len(asked), question_links(asked))
+
+
+def question_links(asked: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+    """Pairs of rows that belong together by their questions: enough of them to make question_groups."""
     first, pairs = {}, []
-    for row, turns in enumerate(asked):
-        keys = [question_key(turn) for turn in turns]
-        for key in {tuple(keys), *(key for key in keys if len(key.split()) >= LINKING)}:
-            key = key if isinstance(key, str) or len(key) > 1 else key[0]
-            pairs.append((first.setdefault(key, row), row))
+    questions = [_questions(turns) for turns in asked]
+    for row, (alone, _) in enumerate(questions):
+        pairs += [(first.setdefault(key, row), row) for key in alone]
+    for row, (_, on) in enumerate(questions):
+        pairs += [(first[key], row) for key in on if key in first]
     texts = {}
     for row, turns in enumerate(asked):
         if text := frozenset(question_words(" ".join(turns))):
             pairs.append((texts.setdefault(text, row), row))
     rows = list(texts.values())
-    pairs += [(rows[i], rows[j]) for i, j in near_pairs(list(texts), threshold)]
-    return linked(len(asked), pairs)
+    return pairs + [(rows[i], rows[j]) for i, j in near_pairs(list(texts))]
 
 
 def linked(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
@@ -604,10 +645,14 @@ def linked(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
 
 def leaks(held_out: Sequence, train: Sequence) -> list[int]:
     """Positions of held-out rows of which a question, in some spelling, is asked in training."""
-    known = {question_key(turn) for row in train for turn in row.asked}
+    known, known_on = set(), set()
+    for row in train:
+        alone, on = _questions(row.asked)
+        known |= alone
+        known_on |= on
 
     def leaky(row):
-        keys = [question_key(turn) for turn in row.asked]
-        return any(key in known and (len(keys) == 1 or len(key.split()) >= LINKING) for key in keys)
+        alone, on = _questions(row.asked)
+        return not (known | known_on).isdisjoint(alone) or not known.isdisjoint(on)
 
     return [position for position, row in enumerate(held_out) if leaky(row)]

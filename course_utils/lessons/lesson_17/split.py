@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from course_utils.lessons.lesson_17.own_data import question_groups
+from course_utils.lessons.lesson_17.own_data import DataError, leaks, question_groups
 from course_utils.lessons.lesson_17.parts import held_out_rows
 from course_utils.lessons.lesson_17.template_groups import template_groups, template_leaks
 
@@ -48,38 +48,62 @@ class FileSplit:
     by: str
     held_out: frozenset[int]
     groups: int
-    rows: int
-    largest: int  # rows that one template, or what ties templates together, takes
     known: int  # held-out rows whose template is trained on
+    why: str = ""  # not by template
 
     @property
     def note(self) -> str:
         """For the report: what the score on the held-out rows can say."""
         count = len(self.held_out)
+        checked = f"Checked afterwards: none of the {count} held-out rows asks what a row of training asks."
         if self.by == "template":
             return (
-                f"Split by template ({self.groups} of them): no held-out question's template is trained on."
+                f"Split by template ({self.groups} of them): no held-out question's template is trained on. "
+                f"{checked}"
             )
         return (
-            f"Split by question ({self.groups} of them). By template was not possible: {self.largest} of "
-            f"{self.rows} rows hang together (one form, or forms that long conversations tie). "
+            f"Split by question ({self.groups} of them). By template was not possible: {self.why}. "
             f"{self.known} of {count} held-out rows have a template that is trained on: read their scores as "
-            "scores on new questions of known forms."
+            f"scores on new questions of known forms. {checked}"
         )
 
 
 def split_rows(
     rows: Sequence, kinds: Sequence[str], seed: int, hold_out: Callable = held_out_rows
 ) -> FileSplit:
-    """A split by template; by question where one template, or what hangs together, is half of the file."""
+    """A split by template; by question where one template, or what hangs together, is half of the file.
+
+    DataError where the split leaks: a held-out row asks what is trained on.
+    """
     asked = [row.asked for row in rows]
-    by, groups = "template", template_groups(asked)
+    by, groups, why = "template", template_groups(asked), ""
     largest = max(Counter(groups).values())
     held_out = frozenset(leak_free_split(groups, kinds, seed=seed, hold_out=hold_out))
-    if 2 * largest > len(rows) or len(held_out) < ENOUGH * min(SHARE * len(rows), MOST):
+    together = f"{largest} of {len(rows)} rows hang together (one form, or forms that conversations tie)"
+    if 2 * largest > len(rows):
+        why = together
+    elif len(held_out) < ENOUGH * min(SHARE * len(rows), MOST):
+        why = f"{together}, and of the others only {len(held_out)} could be held out"
+    if why:
         by, groups = "question", question_groups(asked)
         held_out = frozenset(leak_free_split(groups, kinds, seed=seed, hold_out=hold_out))
-    inside = [row for position, row in enumerate(rows) if position in held_out]
-    outside = [row for position, row in enumerate(rows) if position not in held_out]
-    known = len(template_leaks(inside, outside)) if inside else 0
-    return FileSplit(by, held_out, len(set(groups)), len(rows), largest, known)
+    inside, outside = ([n for n in range(len(rows)) if (n in held_out) == side] for side in (True, False))
+    leaking = leaks([rows[n] for n in inside], [rows[n] for n in outside])
+    known = template_leaks([rows[n] for n in inside], [rows[n] for n in outside])
+    if found := leaking or (not why and known):
+        raise DataError(_leak(rows, kinds, [inside[n] for n in found], outside))
+    return FileSplit(by, held_out, len(set(groups)), len(known), why)
+
+
+def _leak(rows, kinds, leaking, outside):
+    """Says which row leaks, where it is trained on, and what to do."""
+    one, *more = leaking
+    known = next((n for n in outside if leaks([rows[one]], [rows[n]])), None)
+    by = "its template"
+    if known is not None:
+        by = f"its question, from the {kinds[known]} of line {rows[known].line}"
+    also = f"; {len(more)} more leak" if more else ""
+    return (
+        f"the split leaks: the {kinds[one]} of line {rows[one].line} is held out, and training knows {by}"
+        f"{also}. Nothing was trained. Write such rows in the same words, or take them out of the file"
+    )
