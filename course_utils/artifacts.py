@@ -1,4 +1,5 @@
-"""What lessons hand on: made once, kept under home()/cache, made again when an input changes."""
+"""What lessons hand on: shipped for the pocket model at quick scale and seed 0; for others made once and kept
+under home()/cache, made again when an input changes."""
 
 from __future__ import annotations
 
@@ -7,26 +8,81 @@ import json
 from pathlib import Path
 from typing import Any
 
+from course_utils.data import DATA
 from course_utils.home import cached
 from course_utils.kernels import chosen_product
 from course_utils.session import check_not_stopped
 
+SHIPPED = DATA / "artifacts"
+SHIPPED_FOLDERS = ("assistant", "reward_model", "list_student", "list_teacher", "tokenizer")  # one for all
 
-def sft_model(session) -> tuple:
+
+def sft_model(session, shipped: bool = True) -> tuple:
     """The instruction-tuned model of lesson 09 and its tokenizer: (model, tokenizer), eval mode.
 
-    Made once for a model, scale and seed, and loaded afresh at every call.
+    Shipped, or made once for a model, scale and seed; loaded afresh at every call. shipped=False: made here
+    in any case.
     """
-    from course_utils.methods import sft
     from course_utils.models import load_model, save_model
 
+    if shipped and is_shipped("assistant", session):
+        return load_shipped("assistant", session.device)
+
     def make(folder: Path) -> None:
-        model, tokenizer = session.load_model()
-        sft.assistant(session, model, tokenizer)
-        check_not_stopped()
-        save_model(model, tokenizer, folder)
+        save_model(*train_assistant(session), folder)
 
     return load_model(str(cached("sft", conditions_of(session), make)), session.device)
+
+
+def train_assistant(session) -> tuple:
+    """The session's model tuned into the assistant, now: (model, tokenizer)."""
+    from course_utils.methods import sft
+
+    model, tokenizer = session.load_model()
+    sft.assistant(session, model, tokenizer)
+    check_not_stopped()
+    return model, tokenizer
+
+
+def is_shipped(name: str, session) -> bool:
+    """Whether data/artifacts has what this session would make: pocket's weights, quick scale, seed 0."""
+    if (session.model_name, session.scale, session.seed) != ("pocket", "quick", 0):
+        return False
+    check_artifact(SHIPPED / name)
+    card = json.loads((SHIPPED / name / "card.json").read_text(encoding="utf-8"))
+    return card["weights"] == weights_checksum(session)
+
+
+def check_artifact(folder: Path) -> None:
+    """ModelError unless the files of a folder in data/artifacts are as shipped."""
+    from course_utils.model_files import ModelError, wrong_checksums
+
+    if faults := wrong_checksums(folder):
+        raise ModelError(
+            f"A shipped model is not whole: {'; '.join(faults)}. Restore it with: git checkout -- {folder}"
+        )
+
+
+def load_shipped(name: str, device) -> tuple:
+    """A causal model of data/artifacts in fp32 and the tokenizer: (model, tokenizer), eval mode."""
+    from course_utils.models import load_folder
+
+    check_artifact(SHIPPED / name)
+    check_artifact(SHIPPED / "tokenizer")
+    return load_folder(SHIPPED / name, device, SHIPPED / "tokenizer")
+
+
+def load_shipped_reward_model(device) -> tuple:
+    """(reward model, tokenizer): the shipped last block, norm and head on the shipped assistant's body."""
+    from safetensors.torch import load_file
+
+    from course_utils.methods.reward import from_language_model
+
+    assistant, tokenizer = load_shipped("assistant", device)
+    model = from_language_model(assistant)
+    trained = load_file(SHIPPED / "reward_model" / "model.safetensors", device=str(device))
+    model.load_state_dict(trained, strict=False)
+    return model.requires_grad_(True), tokenizer
 
 
 def conditions_of(session) -> dict[str, Any]:
@@ -74,30 +130,47 @@ def preference_pairs(session):
 
 
 def reward_model(session) -> tuple:
-    """The reward model of lesson 10, trained on preference_pairs, and its tokenizer; eval mode."""
+    """The reward model of lesson 10, trained on preference_pairs, and its tokenizer; eval mode.
+
+    Shipped, or made once for a model, scale and seed.
+    """
     from course_utils import preferences
     from course_utils.methods import reward
     from course_utils.model_files import quiet
 
-    pairs = preference_pairs(session).train[: session.steps(quick=2400, full=10_000, smoke=16)]
+    if is_shipped("reward_model", session):
+        return load_shipped_reward_model(session.device)
+    pairs = _reward_pairs(session)
     rows = json.dumps([preferences.as_row(pair) for pair in pairs])
     inputs = conditions_of(session) | {"pairs": hashlib.sha256(rows.encode()).hexdigest()}
 
     def make(folder: Path) -> None:
-        language_model, tokenizer = sft_model(session)
-        model = reward.from_language_model(language_model)
-        reward.fit(
-            model,
-            preferences.encode_pairs(tokenizer, pairs),
-            pad_id=tokenizer.pad_token_id,
-            steps=session.steps(quick=None, full=None),
-            seed=session.seed,
-            autocast=session.autocast,
-        )
-        check_not_stopped()
         with quiet():
-            reward.save_reward_model(model, tokenizer, folder)
+            reward.save_reward_model(*train_reward_model(session), folder)
 
     folder = cached("reward", inputs, make)
     with quiet():
         return reward.load_reward_model(folder, session.device)
+
+
+def _reward_pairs(session):
+    return preference_pairs(session).train[: session.steps(quick=2400, full=10_000, smoke=16)]
+
+
+def train_reward_model(session) -> tuple:
+    """The session's assistant made into the reward model, now: (model, tokenizer)."""
+    from course_utils import preferences
+    from course_utils.methods import reward
+
+    language_model, tokenizer = sft_model(session)
+    model = reward.from_language_model(language_model)
+    reward.fit(
+        model,
+        preferences.encode_pairs(tokenizer, _reward_pairs(session)),
+        pad_id=tokenizer.pad_token_id,
+        steps=session.steps(quick=None, full=None),
+        seed=session.seed,
+        autocast=session.autocast,
+    )
+    check_not_stopped()
+    return model, tokenizer

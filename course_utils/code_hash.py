@@ -49,7 +49,10 @@ def code_hash(function: Callable) -> str:
 
 
 def data_hash(function: Callable) -> str:
-    """Of the files in data/ that the function can read; cards and stored results are left out."""
+    """Of the files in data/ that the function can read, without cards, stored results and shipped artifacts.
+
+    An artifact's card has the hash of what the artifact was made from.
+    """
     digest = hashlib.sha256()
     for path in files_read(function):
         digest.update(f"{path.relative_to(DATA).as_posix()}\0".encode())
@@ -62,7 +65,8 @@ def files_read(function: Callable) -> list[Path]:
     found: set[Path] = set()
     for place in reach(function).data:
         found |= {place} if place.is_file() else {path for path in place.rglob("*") if path.is_file()}
-    return sorted(path for path in found if path.suffix != ".md" and DATA / "results" not in path.parents)
+    made = {DATA / "results", DATA / "artifacts"}
+    return sorted(path for path in found if path.suffix != ".md" and made.isdisjoint(path.parents))
 
 
 def reach(function: Callable) -> Reached:

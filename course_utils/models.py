@@ -81,7 +81,9 @@ def load_model(
     """
     source = resolve(name, device)
     folder = source.place if isinstance(source.place, Path) else _download(source)
-    return _load_folder(folder, source.kind, device)
+    if source.kind == "pocket" or (folder / "checksums.json").is_file():
+        _check_whole(folder, source.kind)
+    return load_folder(folder, device)
 
 
 def resolve(name: str = "auto", device: str | torch.device | None = None) -> Source:
@@ -157,19 +159,23 @@ def _download(source: Source) -> Path:
     return fetch("gpt2") if source.kind == "gpt2" else fetch_hub(str(source.place))
 
 
-def _load_folder(
-    folder: Path, kind: str, device: str | torch.device
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    if (kind == "pocket" or (folder / "checksums.json").is_file()) and (faults := wrong_checksums(folder)):
+def _check_whole(folder: Path, kind: str) -> None:
+    if faults := wrong_checksums(folder):
         restore = f"git checkout -- {folder}" if kind == "pocket" else "copying or fetching it again"
         raise ModelError(f"The model is not whole: {'; '.join(faults)}. Restore it with: {restore}")
+
+
+def load_folder(
+    folder: Path, device: str | torch.device, tokenizer_folder: Path | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """load_model of a folder; the tokenizer may stand in another one. Compares no checksums."""
     from transformers import AutoModelForCausalLM
 
     with quiet():
         config = read_config(folder)
         prepare_config(config)
         model = load_checked(folder, AutoModelForCausalLM, config)
-        tokenizer = load_tokenizer(folder)
+        tokenizer = load_tokenizer(tokenizer_folder or folder)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model.to(device), tokenizer
 

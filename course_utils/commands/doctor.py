@@ -164,10 +164,12 @@ def places() -> Iterator[Line]:
 
 
 def shipped_files() -> Iterator[Line]:
+    from course_utils.artifacts import SHIPPED_FOLDERS
     from course_utils.data import DATA
     from course_utils.model_files import wrong_checksums
 
-    if faults := wrong_checksums(DATA):
+    folders = [DATA, *(DATA / "artifacts" / name for name in SHIPPED_FOLDERS)]
+    if faults := [fault for folder in folders for fault in wrong_checksums(folder)]:
         yield Line("FAIL", "data", "; ".join(faults), f"Restore it: git checkout -- {DATA}")
     else:
         yield Line("ok", "data", f"checksums of {DATA} are right")

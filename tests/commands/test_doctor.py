@@ -61,10 +61,11 @@ def test_a_damaged_pocket_model_is_named(capsys, monkeypatch, tmp_path):
     assert status == 1 and f"{tmp_path / 'model.safetensors'} is missing. Restore it: git checkout" in line
 
 
-def test_a_damaged_data_file_is_named(capsys, monkeypatch, tmp_path):
+@pytest.mark.parametrize("file", ["examples/questions.csv", "artifacts/assistant/config.json"])
+def test_a_damaged_data_file_is_named(capsys, monkeypatch, tmp_path, file):
     shutil.copytree(data.DATA, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(data, "DATA", tmp_path)
-    path = tmp_path / "examples" / "questions.csv"
+    path = tmp_path / file
     path.write_bytes(path.read_bytes().replace(b"a", b"e", 1))
     status, (line,), _ = report(capsys)
     assert status == 1 and f"{path} is damaged" in line and "Restore it: git checkout" in line

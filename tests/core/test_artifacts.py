@@ -1,14 +1,25 @@
 import errno
+import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
-from course_utils import artifacts
+from course_utils import artifacts, models
 from course_utils.home import cached
+from course_utils.lessons.lesson_19 import parts
+from course_utils.model_files import ModelError
 from course_utils.session import TrainingStopped, start
+
+LOADERS = {
+    "assistant": artifacts.sft_model,
+    "reward_model": artifacts.reward_model,
+    "list_student": parts.list_student,
+    "list_teacher": parts.list_teacher,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -176,3 +187,88 @@ def test_what_was_made_with_another_product_is_another_thing(monkeypatch):
         monkeypatch.setenv("COURSE_PRODUCT", product)
         kept.append(artifacts.conditions_of(session))
     assert kept[0] != kept[1]
+
+
+@pytest.fixture
+def session():
+    return start("pocket", "quick", 0)
+
+
+def never(*_):
+    raise AssertionError("made, where one is shipped")
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_what_is_shipped_is_taken_in_fp32(session, monkeypatch, course_home, name):
+    monkeypatch.setattr(artifacts, "cached", never)
+    monkeypatch.setattr(parts, "cached", never)
+    loaded = LOADERS[name](session)
+    model = loaded if name == "list_teacher" else loaded[0]
+    assert {value.dtype for value in model.parameters()} == {torch.float32} and not model.training
+    assert not (course_home / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    "other", [{"seed": 1}, {"scale": "smoke"}, {"scale": "full"}, {"model_name": "gpt2"}]
+)
+@pytest.mark.parametrize("name", LOADERS)
+def test_other_sessions_make_their_own(session, name, other):
+    assert artifacts.is_shipped(name, session)
+    assert not artifacts.is_shipped(name, replace(session, **other))
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_other_weights_under_the_name_pocket_make_their_own(session, monkeypatch, tmp_path, name):
+    model, tokenizer = session.load_model()
+    model.lm_head.weight.data += 0.01
+    models.save_model(model, tokenizer, tmp_path / "pocket")
+    monkeypatch.setattr(models, "POCKET", tmp_path / "pocket")
+    assert not artifacts.is_shipped(name, session)
+
+
+def test_another_start_of_the_list_models_is_made(session, monkeypatch):
+    made = []
+    monkeypatch.setattr(parts, "cached", lambda name, inputs, make: made.append((name, inputs["start"])))
+    monkeypatch.setattr(parts, "load_model", lambda folder, device: (torch.nn.Linear(1, 1), None))
+    parts.list_student(session, seed=1)
+    parts.list_teacher(session, seed=2)
+    assert made == [("list_student", 1), ("list_teacher", 2)]
+
+
+def test_lesson_09_makes_its_assistant(session, monkeypatch):
+    made = []
+    monkeypatch.setattr(artifacts, "cached", lambda name, inputs, make: made.append(name))
+    monkeypatch.setattr(models, "load_model", lambda folder, device: folder)
+    artifacts.sft_model(session, shipped=False)
+    assert made == ["sft"]
+
+
+@pytest.mark.parametrize(
+    "name, file",
+    [
+        *[(name, f"{name}/model.safetensors") for name in LOADERS],
+        ("reward_model", "assistant/model.safetensors"),
+        ("assistant", "assistant/card.json"),
+        ("assistant", "tokenizer/tokenizer.json"),
+        ("assistant", "assistant/checksums.json"),
+    ],
+)
+@pytest.mark.parametrize("how", ["flipped", "removed"])
+def test_a_damaged_shipped_file_is_named_with_the_remedy(session, monkeypatch, tmp_path, name, file, how):
+    shutil.copytree(artifacts.SHIPPED, tmp_path / "artifacts")
+    monkeypatch.setattr(artifacts, "SHIPPED", tmp_path / "artifacts")
+    path = tmp_path / "artifacts" / file
+    content = path.read_bytes()
+    path.unlink() if how == "removed" else path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(ModelError, match="git checkout -- ") as caught:
+        LOADERS[name](session)
+    assert str(path) in str(caught.value) and str(caught.value).endswith(str(path.parent))
+
+
+@pytest.mark.night  # a time
+def test_all_of_them_open_in_three_seconds(session):
+    session.load_model()  # the imports are not timed
+    began = time.perf_counter()
+    for load in LOADERS.values():
+        load(session)
+    assert time.perf_counter() - began < 3

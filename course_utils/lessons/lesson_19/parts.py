@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from course_utils.artifacts import conditions_of
+from course_utils.artifacts import conditions_of, is_shipped, load_shipped
 from course_utils.home import cached
 from course_utils.lessons.lesson_12.judging import by_length, sequence_kl
 from course_utils.lessons.lesson_18 import experiments as grpo_runs
@@ -34,8 +34,10 @@ def practice_prompts(tokenizer):
 
 
 def list_student(session, seed=None):
-    """Lesson 18's start, (model, tokenizer): made once for a session and a seed, then loaded."""
+    """Lesson 18's start, (model, tokenizer): shipped, or made once for a session and a seed, then loaded."""
     seed = session.seed if seed is None else seed
+    if seed == 0 and is_shipped("list_student", session):
+        return load_shipped("list_student", session.device)
 
     def make(folder: Path) -> None:
         model, tokenizer = task.start_model(session, seed)
@@ -47,29 +49,38 @@ def list_student(session, seed=None):
 
 
 def list_teacher(session, seed=None):
-    """Lesson 18's tuned model, GRPO from list_student of the same seed: made once, then loaded, frozen."""
+    """Lesson 18's tuned model, GRPO from list_student of the same seed: shipped, or made once; frozen."""
     seed = session.seed if seed is None else seed
 
     def make(folder: Path) -> None:
-        model, tokenizer = list_student(session, seed)
-        rows = task.tune_lists("practice", grpo_runs.PRACTICE)
-        run = grpo_runs.GRPO_RUN
-        settings = {**run, "iterations": session.steps(quick=run["iterations"], full=60)}
-        settings["batch_size"] = session.steps(quick=64, full=64, smoke=16)
-        train_grpo(
-            model.requires_grad_(True),
-            task.verifier(tokenizer, rows),
-            practice_prompts(tokenizer),
-            sampling_of(tokenizer, task.LIST_TOKENS),
-            GRPOSettings(**settings, lr=grpo_runs.LIST_RATES["GRPO"], seed=seed),
-            label="the teacher",
-        )
-        check_not_stopped()
-        save_model(model, tokenizer, folder)
+        save_model(*train_list_teacher(session, seed), folder)
 
-    inputs = conditions_of(session) | {"start": seed}
-    model, _ = load_model(str(cached("list_teacher", inputs, make)), session.device)
+    if seed == 0 and is_shipped("list_teacher", session):
+        model, _ = load_shipped("list_teacher", session.device)
+    else:
+        inputs = conditions_of(session) | {"start": seed}
+        model, _ = load_model(str(cached("list_teacher", inputs, make)), session.device)
     return model.eval().requires_grad_(False)
+
+
+def train_list_teacher(session, seed=None):
+    """GRPO from list_student of a seed, now: (model, tokenizer)."""
+    seed = session.seed if seed is None else seed
+    model, tokenizer = list_student(session, seed)
+    rows = task.tune_lists("practice", grpo_runs.PRACTICE)
+    run = grpo_runs.GRPO_RUN
+    settings = {**run, "iterations": session.steps(quick=run["iterations"], full=60)}
+    settings["batch_size"] = session.steps(quick=64, full=64, smoke=16)
+    train_grpo(
+        model.requires_grad_(True),
+        task.verifier(tokenizer, rows),
+        practice_prompts(tokenizer),
+        sampling_of(tokenizer, task.LIST_TOKENS),
+        GRPOSettings(**settings, lr=grpo_runs.LIST_RATES["GRPO"], seed=seed),
+        label="the teacher",
+    )
+    check_not_stopped()
+    return model, tokenizer
 
 
 @torch.no_grad()

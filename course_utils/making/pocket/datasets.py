@@ -109,7 +109,8 @@ where life is complicated (one language a country, one place an animal).
 Folders: `questions/` asks about these facts, `conversations/` are chats to make an assistant from,
 `lists/` asks for three facts at once, `preferences/` holds pairs of its stories of which one is preferred,
 `source/` text like that of pre-training,
-`examples/` what lesson 17 reads, `pocket-gpt2/` the model, `results/` stored experiments.
+`examples/` what lesson 17 reads, `pocket-gpt2/` the model, `artifacts/` models tuned from it,
+`results/` stored experiments.
 `checksums.json` has the SHA-256 of every data file but the stored results, which carry a hash of the code
 and data they rest on: what differs from it is not loaded.
 

@@ -1,0 +1,217 @@
+"""`python -m course_utils.making.artifacts`: makes the models of data/artifacts anew.
+
+They are stored in half precision, and each starts from the rounded one before it, as learners' models do.
+"""
+
+import argparse
+import copy
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors.torch import save_file
+
+from course_utils import artifacts
+from course_utils.code_hash import data_hash
+from course_utils.data import load_conversations
+from course_utils.evaluation import mean_loss
+from course_utils.home import write_whole
+from course_utils.lessons.lesson_18 import task
+from course_utils.lessons.lesson_19 import parts
+from course_utils.methods import reward, sft
+from course_utils.model_files import count_weights, quiet, write_checksums
+from course_utils.preferences import encode_pairs, load_preferences
+from course_utils.session import start
+
+MADE_UNDER = {"COURSE_DEVICE": "cpu", "COURSE_PRODUCT": "torch"}
+SAMPLES_A_LIST = 8
+
+
+class Artifact(NamedTuple):
+    """How one is made and judged, and what its card says of it."""
+
+    train: Callable  # session -> (model, tokenizer)
+    figures: Callable  # (model, tokenizer) -> {what: number}
+    about: str
+
+
+def assistant_figures(model, tokenizer) -> dict[str, float]:
+    """Loss on the validation conversations; shares of held-out facts told right."""
+    examples = sft.encode_all(tokenizer, [row["messages"] for row in load_conversations("validation")])
+    shares = sft.answered(model, tokenizer, sft.asked("held_out"))
+    return {
+        "loss, validation conversations": mean_loss(model, examples),
+        "right short answers": shares["short"],
+        "right sentences": shares["sentence"],
+        "ended answers": shares["ended"],
+    }
+
+
+def reward_figures(model, tokenizer) -> dict[str, float]:
+    """Bradley-Terry loss and accuracy on held-out pairs; accuracy on pairs of equal gold score."""
+    pairs = load_preferences()
+    held_out, controlled = (
+        reward.pair_scores(model, encode_pairs(tokenizer, rows), tokenizer.pad_token_id)
+        for rows in (pairs.held_out, pairs.controlled)
+    )
+    return {
+        "loss, held-out pairs": reward.bradley_terry_loss(*held_out).item(),
+        "accuracy, held-out pairs": reward.accuracy(*held_out),
+        "accuracy, controlled pairs": reward.accuracy(*controlled),
+    }
+
+
+def list_figures(model, tokenizer) -> dict[str, float]:
+    """Shares of right answers to held-out lists of one relation: sampled at temperature 1, and greedy."""
+    rows, found = task.short_lists("held_out"), {}
+    for name, count, temperature in (
+        ("right lists, sampled", SAMPLES_A_LIST, 1.0),
+        ("right lists, greedy", 1, 0.0),
+    ):
+        answers = task.answers_to(model, tokenizer, rows, count, temperature=temperature)
+        found[name] = task.count_right(answers, rows).float().mean().item() / count
+    return found
+
+
+ARTIFACTS = {  # in the order in which they rest on each other
+    "assistant": Artifact(
+        artifacts.train_assistant,
+        assistant_figures,
+        """\
+The assistant of lesson 09: the pocket model after two passes over `../../conversations/train.jsonl` in
+ChatML, all weights trained, loss on the assistant's words. Lessons 10 to 13, 15, 18 and 19 start from it. It
+has the facts and the stories of the pocket model, and makes little sense beyond them.""",
+    ),
+    "reward_model": Artifact(
+        artifacts.train_reward_model,
+        reward_figures,
+        """\
+The reward model of lesson 10: the assistant's body with one number a story, after one epoch over 2,400
+pairs of `../../preferences/train.jsonl`. Training changes the last block, the norm after it and the head:
+these are stored here, and the layers below are the assistant's. It likes long stories, because the pairs do:
+of the controlled pairs (equal gold score, the longer story called chosen) a model without that shortcut
+prefers the longer one in half. Lessons 10 to 13 use it.""",
+    ),
+    "list_student": Artifact(
+        task.start_model,
+        list_figures,
+        """\
+Lesson 18's start and lesson 19's student: the assistant after 40 steps on lists of three facts of the tune
+split. It knows what an answer looks like, and is often wrong.""",
+    ),
+    "list_teacher": Artifact(
+        parts.train_list_teacher,
+        list_figures,
+        """\
+Lesson 19's teacher, lesson 18's tuned model: `list_student` after 16 iterations of GRPO, rewarded by a
+program that compares a list with the right one (`course_utils.world.lists.verify`).""",
+    ),
+}
+
+CARD = """\
+# {name}
+
+{about}
+
+{values:,} values in fp16 safetensors, which are loaded as fp32; `../tokenizer/` has the tokenizer: the pocket
+model's with the two markers of ChatML. Made on a CPU by `python -m course_utils.making.artifacts`, from the
+pocket model at quick scale with seed 0. All texts it was trained on are the course's own: tables, templates,
+a story grammar, and stories of the assistant.
+
+| on held-out data | |
+|---|---|
+{figures}
+
+`card.json` has these figures, a checksum of the pocket model's weights, and a hash of the data files that the
+training reads. Another processor makes other weights with the same figures; a test makes them anew at night.
+Licence: Apache-2.0, like the course.
+"""
+
+
+def rests_on(name: str) -> str:
+    """The digest of what an artifact's training rests on: the data files that it can read."""
+    return data_hash(ARTIFACTS[name].train)
+
+
+def make(name: str, session, folder: Path) -> None:
+    """Trains one artifact and writes it with its card and checksums; figures are those of the rounded one."""
+    model, tokenizer = ARTIFACTS[name].train(session)
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    half = copy.deepcopy(model).half().eval()
+    if name == "reward_model":
+        save_trained(half, part)
+    else:
+        save_half(half, part)
+    write_artifact_card(
+        name,
+        part,
+        {
+            "weights": artifacts.weights_checksum(session),
+            "rests_on": rests_on(name),
+            "figures": {
+                what: round(value, 4)
+                for what, value in ARTIFACTS[name].figures(half.float(), tokenizer).items()
+            },
+        },
+    )
+    write_checksums(part)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+    if name == "assistant":
+        write_tokenizer(tokenizer, folder.with_name("tokenizer"))
+
+
+def save_half(model, folder: Path) -> None:
+    """Weights and configuration of a causal model."""
+    with quiet():
+        model.save_pretrained(folder)
+
+
+def save_trained(model, folder: Path) -> None:
+    """The values of a reward model that training changes, and its centre."""
+    trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    save_file({**trained, "centre": model.centre}, folder / "model.safetensors")
+
+
+def write_tokenizer(tokenizer, folder: Path) -> None:
+    """The tokenizer that all of them share."""
+    tokenizer.save_pretrained(folder)
+    write_checksums(folder)
+
+
+def write_artifact_card(name: str, folder: Path, card: dict) -> None:
+    """card.json and README.md into the folder."""
+    write_whole(folder / "card.json", json.dumps(card, indent=1) + "\n")
+    write_whole(folder / "README.md", card_text(name, folder, card))
+
+
+def card_text(name: str, folder: Path, card: dict) -> str:
+    """README.md of an artifact, from card.json and the number of values in the folder's weights."""
+    rows = [f"| {what} | {value:.3f} |" for what, value in card["figures"].items()]
+    return CARD.format(
+        name=name, about=ARTIFACTS[name].about, values=count_weights(folder)[1], figures="\n".join(rows)
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m course_utils.making.artifacts",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(ARTIFACTS)}; default all")
+    names = parser.parse_args(argv).names or list(ARTIFACTS)
+    os.environ.update(MADE_UNDER)
+    session = start("pocket", "quick", 0)
+    for name in names:
+        make(name, session, artifacts.SHIPPED / name)
+        print(artifacts.SHIPPED / name, flush=True)
+
+
+if __name__ == "__main__":
+    main()
