@@ -6,13 +6,14 @@ ARGS ?=
 PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help .venv lab run test check old-widgets faults lint bench sweeps notebooks data pocket artifacts book key slides copies constraints links
+.PHONY: help .venv lab run test check nightly old-widgets faults lint bench sweeps notebooks data pocket artifacts book key slides copies constraints links
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
 	@echo "make run                  execute all lessons headless; ARGS='01 02 --scale smoke' and so on"
-	@echo "make test                 everything: lint, unit, parity, exercises, notebooks, browser"
-	@echo "make check                the quick tests: no notebooks, no browser (about two minutes)"
+	@echo "make check                the quick tests: lint, units, exercises (about two minutes on two cores)"
+	@echo "make test                 also parity, every lesson at smoke scale, a browser (a quarter of an hour)"
+	@echo "make nightly              all tests, two hours at most; called again it goes on where it ended"
 	@echo "make old-widgets          the tests of controls with ipywidgets 7.7, as in Colab"
 	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.md"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
@@ -61,16 +62,19 @@ test: .venv
 check: .venv
 	@$(PY) -m course_utils test --quick $(ARGS)
 
+nightly: .venv
+	@$(PY) -m course_utils test --night $(ARGS)
+
 # the oldest ipywidgets that the course allows (Colab has it), laid over the environment's
 old-widgets: .venv
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(PY) -m pip install --quiet --no-deps --target "$$folder" 'ipywidgets==7.7.0' 'widgetsnbextension<4' \
 	  'jupyterlab_widgets<2' ipython_genutils && \
 	PYTHONPATH="$$folder:$(CURDIR)" $(PY) -m pytest tests/core/test_widgets.py tests/checks \
-	  tests/lessons -k "widgets or labelling or predictions or checks" -m "not slow" $(ARGS)
+	  tests/lessons -k "widgets or labelling or predictions or checks" -m "not slow and not night" $(ARGS)
 
 faults: .venv
-	@COURSE_FAULTS=long $(PY) -m pytest tests/faults --timeout 7200 $(PARALLEL) $(ARGS)
+	@COURSE_FAULTS=long $(PY) -m pytest tests/faults -m "" --timeout 7200 $(PARALLEL) $(ARGS)
 
 lint: .venv
 	@$(PY) -m ruff check .

@@ -14,6 +14,8 @@ from faults.table import print_table, tabulate  # noqa: F401  tabulate is a fixt
 
 from course_utils.making.notebooks import CONDITIONS
 
+pytest_plugins = ["night"]
+
 if "PYTEST_XDIST_WORKER" not in os.environ:
     for name in [name for name in os.environ if name.startswith("COURSE_") and name != "COURSE_FAULTS"]:
         del os.environ[name]
@@ -36,15 +38,8 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Half of the tests that take turns are marked for another commit, before markers leave anything out.
-
-    Where files are named, all of theirs run. Afterwards files with long tests come first, so that no worker
-    waits at the end for another's long file.
-    """
-    from helpers import leave_to_another_commit, turn
-
-    if all(os.path.isdir(name) for name in config.args):
-        leave_to_another_commit(items, turn())
+    """Files with long tests come first, so that no worker waits at the end for another's long file."""
+    config.all_items = list(items)
     yield
     if config.getoption("shuffle") is not None:
         random.Random(config.getoption("shuffle")).shuffle(items)
@@ -52,7 +47,7 @@ def pytest_collection_modifyitems(config, items):
     long = {
         item.path
         for item in items
-        if item.path.suffix == ".ipynb" or any(map(item.get_closest_marker, ("slow", "notebook", "browser")))
+        if item.path.suffix == ".ipynb" or any(map(item.get_closest_marker, ("slow", "night", "timing")))
     }
     items.sort(key=lambda item: item.path not in long)
 

@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import subprocess
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +17,6 @@ from course_utils.budget import load_config
 from course_utils.chatml import add_chat_tokens
 from course_utils.checks import claims
 from course_utils.checks.exercises import exercises_of, find_fault
-from course_utils.home import ROOT
 from course_utils.methods.lora import apply_lora
 from course_utils.methods.quantization import quantize_model
 from course_utils.methods.reward import from_language_model
@@ -167,26 +165,6 @@ def claims_at(lesson: str, seed: int, folder) -> dict[str, float]:
     return {record["text"]: record["value"] for record in records}
 
 
-def turn() -> int:
-    """A number that differs from commit to commit, for tests that take turns; 0 outside a checkout."""
-    asked = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    found = subprocess.run(asked, capture_output=True, text=True).stdout if shutil.which("git") else ""
-    return int(found[:8] or "0", 16)
-
-
-def leave_to_another_commit(items, now: int) -> None:
-    """Marks the tests of `turns(number)` that do not run at the turn `now`: every other one.
-
-    A saved lesson is executed when its run at smoke scale is left out: each commit runs each lesson once.
-    """
-    for item in items:
-        numbers = [mark.args[0] for mark in item.iter_markers("turns")]
-        if item.path.suffix == ".ipynb":
-            numbers.append(int(item.path.name[:2]) + 1)
-        if any((now + number) % 2 for number in numbers):
-            item.add_marker("other_turn")
-
-
 def config_step(source="pocket", method="full", batch_size=8, tokens=128, rank=8):
     """For measure_peak: the step that training_need predicts, on random weights of the configuration."""
     model = AutoModelForCausalLM.from_config(load_config(source), dtype=torch.float32)
@@ -201,26 +179,24 @@ def vanishing():
     os._exit(9)
 
 
-def by_turns(rows, ids=None) -> list:
-    """Rows for parametrize: every other one at this commit, the rest at another."""
-    ids = ids or [None] * len(rows)
-    return [
-        pytest.param(*(row if isinstance(row, tuple) else (row,)), marks=pytest.mark.turns(place), id=name)
-        for place, (row, name) in enumerate(zip(rows, ids, strict=True))
-    ]
+# exercises whose check trains or samples at length
+LONG = {
+    *("difference_interval", "filter_logits", "prompt_fault", "score", "script_fault", "sees_future"),
+    *("warmup_cosine", "which_fault", "writer_of"),
+}
 
 
 def draws_of(lesson: str) -> list:
-    """(exercise, seed) of a lesson for parametrize: one draw in `make check`, at every other commit two."""
+    """(exercise, seed) of a lesson for parametrize: a draw by day, two more at night."""
     return [
         pytest.param(
             exercise,
             seed,
             id=f"{name}-{seed}",
-            marks=[pytest.mark.slow, pytest.mark.turns(place)] * (seed > 0),
+            marks=[pytest.mark.night] * (seed > 0) + [pytest.mark.slow] * (name in LONG),
         )
-        for place, (name, exercise) in enumerate(exercises_of(lesson).items())
-        for seed in range(2)
+        for name, exercise in exercises_of(lesson).items()
+        for seed in range(3)
     ]
 
 

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from helpers import by_turns
 
 import course_utils
 
@@ -156,8 +155,8 @@ def test_no_two_public_things_share_a_name():
 LESSONS = sorted(path.name[-2:] for path in (PACKAGE / "lessons").glob("lesson_*"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("lesson", by_turns(LESSONS))
+@pytest.mark.night
+@pytest.mark.parametrize("lesson", LESSONS)
 def test_a_lesson_is_loaded_alone_and_progress_knows_it(lesson):
     code = f"""
 import sys

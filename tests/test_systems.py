@@ -256,7 +256,6 @@ def test_the_names_are_gone_there(elsewhere):
 
 
 @pytest.mark.slow
-@pytest.mark.turns(0)
 def test_the_command_line_works_elsewhere(elsewhere):
     """doctor, lab, reset, progress and grade."""
     assert elsewhere("doctor").splitlines()[-1] == "The course can run here."
@@ -268,8 +267,7 @@ def test_the_command_line_works_elsewhere(elsewhere):
     assert rows and {row["status"] for row in rows} == {"not attempted"}
 
 
-@pytest.mark.notebook
-@pytest.mark.turns(1)
+@pytest.mark.night
 def test_a_lesson_runs_elsewhere(elsewhere):
     out = elsewhere.folder / "the results"
     elsewhere("run", "00", "--scale", "smoke", "--model", "pocket", "--out", str(out))
@@ -277,7 +275,7 @@ def test_a_lesson_runs_elsewhere(elsewhere):
     assert [row["status"] for row in results["lessons"]] == ["passed"]
 
 
-@pytest.mark.slow
+@pytest.mark.night
 def test_processes_train_and_end_elsewhere(elsewhere):
     code = "from course_utils.methods.distributed import run_processes\n"
     code += "print(len(run_processes('by_hand', steps=2, batch_size=4, log=lambda line: None)))"

@@ -14,7 +14,7 @@ from course_utils.session import SCALES
 
 PASSED_ON = {
     "lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
-    "test": "run the tests; --quick leaves out what takes long (options go to pytest)",
+    "test": "run the tests; --quick fewer, --night all (options go to pytest)",
     "bench": "time the course's code against the libraries'",
     "sweeps": "compute the stored results that lessons draw",
     "book": "make a book of the lessons: HTML, and with --epub and --pdf those as well",

@@ -1,38 +1,100 @@
-"""`python -m course_utils test`: what `make test` and `make check` run."""
+"""`python -m course_utils test`: what `make check`, `make test` and `make nightly` run."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import importlib.metadata
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from course_utils.home import ROOT, pip_install
+from course_utils.home import ROOT, home, pip_install
+from course_utils.model_files import sha256
+from course_utils.notebook_files import lessons
 
-WORKERS = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]  # one waits for a kernel or a browser
+WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg"]
-QUICK = "not notebook and not browser and not seeds and not slow and not faults and not colab"
+NIGHT = "not colab"
+BY_DAY = f"{NIGHT} and not seeds and not night and not timing"
+QUICK = f"{BY_DAY} and not slow"
+SAVED = ["00", "03"]  # whose saved outputs `make test` computes again
 NEEDED = ("pytest", "xdist", "pytest_timeout", "nbval")
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """`python -m course_utils test [--quick] [options of pytest]`; RuntimeError where pytest is missing."""
+    """`python -m course_utils test [--quick | --night] [options of pytest]`: its exit status."""
     parser = argparse.ArgumentParser(
         "python -m course_utils test",
         description="Run the tests. All other options go to pytest; `python -m pytest --help` has them.",
         allow_abbrev=False,
     )
-    parser.add_argument("--quick", action="store_true", help="leave out what takes long")
+    tier = parser.add_mutually_exclusive_group()
+    tier.add_argument("--quick", action="store_true", help="leave out what takes long")
+    tier.add_argument(
+        "--night", action="store_true", help="all tests, but those that passed with these very files"
+    )
+    parser.add_argument("--since", metavar="COMMIT", help="at night: seeds for the lessons changed since")
+    parser.add_argument("--minutes", default="115", help="at night: start no other test then (%(default)s)")
     chosen, options = parser.parse_known_args(argv)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise RuntimeError(f"The tests need {', '.join(missing)}: {pip_install('lab,test,compare')}")
     if chosen.quick:
         command = ["tests", "-m", QUICK, *WORKERS, *options]
+    elif chosen.night:
+        command = ["tests", "notebooks", "-m", NIGHT, *NBVAL, *WORKERS, "--durations=30"]
+        command += [*of_the_night(chosen.since or yesterday()), f"--minutes={chosen.minutes}", *options]
     else:
-        command = ["tests", "notebooks", *NBVAL, *WORKERS, "--durations=10", *options]
+        saved = [path.relative_to(ROOT).as_posix() for path in lessons(SAVED)]
+        command = ["tests", *saved, "-m", BY_DAY, *NBVAL, *WORKERS, "--durations=10", *options]
     environment = {"PYTHONUTF8": "1", **os.environ}  # files are UTF-8 on every system
     done = subprocess.run([sys.executable, "-m", "pytest", *command], cwd=ROOT, env=environment)
     return done.returncode
+
+
+def of_the_night(since: str) -> list[str]:
+    """Options of tests/night.py: the journal of these files and packages, the lessons to try at seeds."""
+    journal = home() / "nights" / f"{digest_of(files())}.txt"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    changed = changed_lessons(since)
+    print(f"What passed is kept in {journal}")
+    print(f"Seeds for the lessons changed since {since[:10]}: {' '.join(changed) or 'none'}", flush=True)
+    return [f"--journal={journal}", f"--seeds-of={' '.join(changed)}"]
+
+
+def yesterday() -> str:
+    """The last commit that is older than a day; the first one there is where none is."""
+    return git("rev-list", "-1", "--before=1 day ago", "HEAD") or git("rev-list", "--max-parents=0", "HEAD")
+
+
+def changed_lessons(since: str) -> list[str]:
+    """Numbers of the lessons whose notebook or own modules differ from a commit's."""
+    places = "\n".join([git("diff", "--name-only", since), git("ls-files", "-o", "--exclude-standard")])
+    return sorted(set(re.findall(r"^(?:notebooks/|course_utils/lessons/lesson_)(\d\d)", places, re.M)))
+
+
+def files() -> list[Path]:
+    """The files of the checkout as they are, committed or not, without those that git ignores."""
+    names = git("ls-files", "-coz", "--exclude-standard").split("\0")
+    return sorted({ROOT / name for name in names if (ROOT / name).is_file()})
+
+
+def digest_of(paths: list[Path]) -> str:
+    """Of the files and of the packages installed."""
+    packages = sorted(f"{found.name} {found.version}" for found in importlib.metadata.distributions())
+    parts = [f"{path} {sha256(path)}" for path in paths]
+    return hashlib.sha256("\n".join(packages + parts).encode()).hexdigest()[:16]
+
+
+def git(*arguments: str) -> str:
+    """What git prints about the checkout. RuntimeError where there is no git or no checkout."""
+    try:
+        asked = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as fault:
+        raise RuntimeError(f"At night the tests need git and a clone of the course: {fault}") from fault
+    return asked.stdout.decode().strip()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from course_utils.home import home
 from course_utils.making.notebooks import NOTEBOOKS
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), "")
@@ -28,6 +29,7 @@ FLAGS = [
     "--disable-sync",
 ]
 MINUTE = 60_000  # milliseconds
+BY_DAY = ("test_a_learner_works_through_the_lesson", "test_a_lesson_has_mathematics_figures_and_neighbours")
 
 
 def pytest_collection_modifyitems(items):
@@ -41,7 +43,7 @@ def pytest_collection_modifyitems(items):
         missing = "no Chromium found: apt-get install chromium (Debian, Ubuntu), or install Chrome"
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.browser)
+            item.add_marker("slow" if item.originalname in BY_DAY else "night")
             if missing:
                 item.add_marker(pytest.mark.skip(reason=missing))
 
@@ -53,6 +55,9 @@ def lab(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("lab")
     copy_lessons(NOTEBOOKS, folder / "work")
+    (folder / "home").mkdir()
+    (kept := home() / "cache").mkdir(parents=True, exist_ok=True)
+    (folder / "home" / "cache").symlink_to(kept)  # what one test makes, no other makes again
     token = secrets.token_hex(8)
     own = {
         "COURSE_HOME": "home",

@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 WIDGET = "widgets.control(show_cut"
 
 
@@ -24,7 +22,6 @@ def run_above(notebook, index):
     notebook.wait_idle()
 
 
-@pytest.mark.turns(0)
 def test_the_rank_slider_redraws_the_cut_and_its_error(open_lesson, tmp_path):
     notebook = open_lesson("04")
     widget = notebook.find(WIDGET)

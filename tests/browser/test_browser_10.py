@@ -24,7 +24,6 @@ def wait_for(notebook, tool, labelled):
     )
 
 
-@pytest.mark.turns(0)
 def test_ten_labels_by_key_and_button(open_lesson, lab, shots):
     notebook = open_lesson("10")
     notebook.rewrite_and_run(notebook.find("SCALE ="), 'MODEL, SCALE, SEED = "pocket", "smoke", 0')

@@ -2,13 +2,10 @@
 
 import re
 
-import pytest
-
 WIDGET = "widgets.memory_calculator()"
 ABOVE = ("COURSE_MODEL", "session = start(", "lesson_14 import")
 
 
-@pytest.mark.turns(1)
 def test_the_calculator_answers_to_method_card_and_price(open_lesson, tmp_path):
     notebook = open_lesson("14")
     for text in (*ABOVE, WIDGET):

@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 STUB = (
     'def token_kl(student, teacher, direction="reverse"):\n    ...\n\n\ntoken_kl = check.token_kl(token_kl)'
 )
@@ -15,7 +13,6 @@ BOTH = f"""ours, theirs = {OURS}, {THEIRS}
     return (ours.exp() * (ours - theirs)).sum(-1)"""
 
 
-@pytest.mark.turns(1)
 def test_both_directions_are_written_predicted_and_moved(open_lesson, tmp_path):
     notebook = open_lesson("19")
     exercise, question = notebook.find("def token_kl"), notebook.find("hill_guess = predict(")

@@ -172,7 +172,7 @@ def test_a_strict_claim_that_fails_shows_what_was_collected_and_ends_the_cell(sh
     assert "border-left" in bundle["text/html"]
 
 
-@pytest.mark.notebook
+@pytest.mark.slow
 def test_claims_stand_below_their_cell_s_figure_and_are_read_back(tmp_path):
     source = (
         "import matplotlib.pyplot as plt\nfrom course_utils.checks import claim\n"

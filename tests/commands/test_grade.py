@@ -4,7 +4,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from helpers import by_turns
 
 from course_utils.checks.exercises import find
 from course_utils.checks.summary import summary
@@ -65,19 +64,14 @@ def solved(source):
     return answer(called[1]) if called else source
 
 
-NUMBERS = sorted(grading.lesson_files())
+@pytest.mark.night
+def test_every_lesson_solved(tmp_path):
+    rows = grading.grade([course_copies(tmp_path / "Ada", solved)])
+    assert {row["lesson"] for row in rows} == set(LESSONS)
+    assert [row for row in rows if row["status"] != "passed"] == [] and len(rows) > 60
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("numbers", by_turns([NUMBERS[1::2], NUMBERS[::2]], ["odd", "even"]))
-def test_every_lesson_solved(tmp_path, numbers):
-    """Those that at the same commit no smoke run solves."""
-    rows = grading.grade([course_copies(tmp_path / "Ada", solved, numbers)])
-    assert {row["lesson"] for row in rows} == set(numbers)
-    assert [row for row in rows if row["status"] != "passed"] == [] and len(rows) > 30
-
-
-@pytest.mark.slow
+@pytest.mark.night
 def test_two_lessons_untouched(tmp_path):
     rows = grading.grade([course_copies(tmp_path / "Ada", str, ("00", "12"))])
     assert {(row["lesson"], row["status"]) for row in rows} == {
@@ -86,6 +80,7 @@ def test_two_lessons_untouched(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_each_status_in_one_notebook_of_a_lesson_that_was_renamed(tmp_path):
     path = notebook(
         tmp_path / "ada.ipynb",
@@ -103,6 +98,7 @@ def test_each_status_in_one_notebook_of_a_lesson_that_was_renamed(tmp_path):
     assert {(row["file"], row["learner"], row["lesson"]) for row in rows} == {(str(path), "ada", "12")}
 
 
+@pytest.mark.slow
 def test_a_second_step_is_judged_with_the_solution_of_the_first(tmp_path):
     first = "def answer_log_probs(logits, labels):\n    return 0 * logits.sum((1, 2))"
     second = (
@@ -120,6 +116,7 @@ def test_a_second_step_is_judged_with_the_solution_of_the_first(tmp_path):
     assert found["answer_log_probs"][0] == "mistake" and found["dpo_loss"] == ("passed", "")
 
 
+@pytest.mark.slow
 def test_definitions_come_from_the_course_and_no_other_cell_of_the_learners_runs(tmp_path):
     mark = tmp_path / "ran"
     lesson = notebook(
@@ -253,7 +250,7 @@ def _lives(number):
         return False
 
 
-@pytest.mark.slow
+@pytest.mark.night
 def test_memory_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(grading, "MEMORY", 2 << 30)
     greedy = "held = []\nwhile True:\n    held.append(b'x' * (50 << 20))"
@@ -323,6 +320,7 @@ def test_a_folder_is_searched_without_copies_and_hidden_folders(tmp_path):
             grading._notebooks(tmp_path / path)
 
 
+@pytest.mark.slow
 def test_json_is_not_corrupted_and_nothing_is_recorded(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
     record = "from course_utils.checks import progress\nprogress.record('exercises', '12', 'x', status='')\n"

@@ -9,12 +9,12 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from helpers import by_turns
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_utils.commands import cli, lab, run
 
 pytestmark = pytest.mark.slow
+NIGHTLY = [pytest.param(name, marks=pytest.mark.night) for name in ("SIGTERM", "SIGKILL", "SIGHUP")]
 PARAMETERS = "MODEL, SCALE, SEED = 'auto', 'auto', 0"
 CLAIM = """
 from course_utils.checks import claim
@@ -128,7 +128,7 @@ sys.exit(cli.main(["run", "--model", "pocket", "--jobs", "1", "--out", {str(out)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends signals")
-@pytest.mark.parametrize("name", by_turns(["SIGINT", "SIGTERM", "SIGKILL", "SIGHUP"]))
+@pytest.mark.parametrize("name", ["SIGINT", *NIGHTLY])
 def test_a_stopped_or_killed_run_leaves_no_kernel_and_a_report(lessons, tmp_path, name):
     write(lessons, "00_good", "1 + 1")
     write(lessons, "01_slow", "import time; time.sleep(600)")

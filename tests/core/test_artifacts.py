@@ -159,6 +159,7 @@ def test_a_home_that_cannot_be_written_is_named_with_the_setting(tmp_path, monke
         cached("sft", {}, Maker())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("artifact", ["sft_model", "reward_model"])
 def test_a_training_that_was_stopped_is_not_kept(course_home, monkeypatch, shell, artifact):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import by_turns, config_step
+from helpers import config_step
 from transformers import AutoModelForCausalLM
 
 from course_utils.budget import KNOWN_MODELS, NF4_BITS, load_config, training_need
@@ -132,19 +132,17 @@ def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
         training_need(TINY_GPT2, tokens=1)
 
 
-@pytest.mark.slow
+@pytest.mark.night
 @pytest.mark.parametrize(
     "source, method, batch_size, tokens",
-    by_turns(
-        [
-            ("pocket", "full", 8, 128),
-            ("pocket", "lora", 8, 128),
-            ("pocket", "qlora", 8, 128),
-            ("pocket", "full", 4, 250),
-            ("gpt2", "lora", 2, 128),
-            ("SmolLM2-135M", "lora", 1, 256),
-        ]
-    ),
+    [
+        ("pocket", "full", 8, 128),
+        ("pocket", "lora", 8, 128),
+        ("pocket", "qlora", 8, 128),
+        ("pocket", "full", 4, 250),
+        ("gpt2", "lora", 2, 128),
+        ("SmolLM2-135M", "lora", 1, 256),
+    ],
 )
 def test_measured_peaks_are_within_fifteen_per_cent(source, method, batch_size, tokens, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, Path(__file__).parents[1:3])))

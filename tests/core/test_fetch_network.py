@@ -69,7 +69,7 @@ def trickling(monkeypatch, tmp_path):
         yield url
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize("ask", [lambda: load_model("someone/something"), lambda: fetch.fetch("gpt2")])
 def test_a_server_that_trickles_is_left_after_three_seconds(trickling, ask):
     began = time.perf_counter()
@@ -78,7 +78,7 @@ def test_a_server_that_trickles_is_left_after_three_seconds(trickling, ask):
     assert time.perf_counter() - began < 5
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 def test_doctor_leaves_a_server_that_trickles(trickling):
     began = time.perf_counter()
     [line] = doctor.hub()
@@ -103,7 +103,7 @@ def trickles_files_alone(request):
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize("ask", [lambda: load_model("someone/something"), lambda: fetch.fetch("gpt2")])
 def test_a_download_that_trickles_is_given_up(ask, monkeypatch, tmp_path):
     asked = []
@@ -122,7 +122,7 @@ def test_a_download_that_trickles_is_given_up(ask, monkeypatch, tmp_path):
     assert asked[-1].startswith("GET") and asked[-1].endswith("config.json")  # a file trickled, not a page
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 def test_pip_is_stopped_where_its_server_trickles(trickling, monkeypatch, tmp_path):
     monkeypatch.setattr(fetch, "STALL", 4.0)
     monkeypatch.setenv("PIP_INDEX_URL", trickling)
@@ -179,8 +179,7 @@ TRAINER = """
 """
 
 
-@pytest.mark.slow
-@pytest.mark.turns(1)
+@pytest.mark.night
 def test_a_trainer_asks_nothing_after_start(monkeypatch):
     from course_utils.models import POCKET
 

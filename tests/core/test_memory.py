@@ -19,17 +19,20 @@ def importable(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_growth_and_total_follow_what_the_step_uses():
     peak = measure_peak(helpers.known, keep_mb=96, use_mb=64)
     assert peak.growth == pytest.approx(128 * MIB, rel=0.1)  # the ones and the sum of the two
     assert peak.total == pytest.approx((96 + 128) * MIB, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_failing_child_is_quoted():
     with pytest.raises(RuntimeError, match="measuring failing failed: ValueError: no such luck"):
         measure_peak(helpers.failing)
 
 
+@pytest.mark.slow
 def test_a_child_that_is_killed_is_named_with_its_status():
     with pytest.raises(RuntimeError, match="measuring vanishing failed: exit status 9, as where memory"):
         measure_peak(helpers.vanishing)

@@ -56,7 +56,7 @@ PAGE = """\
 
 What `make faults` tried, each trial with a file, a moment, a spelling or a setting of its own drawn
 by a seed. Handled: refused with a message that says what, where and what to do, or survived with
-nothing lost; bad: anything else. `make test` runs a short version of every kind.
+nothing lost; bad: anything else. `make nightly` runs a short version of every kind, `make test` of three.
 
 Last written on {date}, with {packages}.
 

@@ -25,7 +25,7 @@ from course_utils.models import load_model, save_model
 from course_utils.preferences import load_preferences
 from course_utils.training import train
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 ROW = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}]}
 PAIR = {"prompt": "Who?", "chosen": "Me.", "rejected": "I."}
@@ -166,6 +166,7 @@ def test_own_tables(tmp_path, tabulate):
     tabulate("own data, tables", faults)
 
 
+@pytest.mark.night
 def test_own_data_that_is_no_file(tmp_path, tabulate):
     (tmp_path / "a.jsonl").mkdir()
     if os.name == "posix":
@@ -195,6 +196,7 @@ SHIPPED = {
 }
 
 
+@pytest.mark.night
 def test_shipped_data(tmp_path, tabulate, monkeypatch):
     """Every damage is refused: of the first lines of each file, with checksums of their own."""
     names, faults = list(SHIPPED), []
@@ -226,6 +228,7 @@ def same_weights(model, expected):
     return all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.night
 def test_checkpoints(tmp_path, tabulate):
     path = tmp_path / "run.pt"
     model = tiny_gpt2()
@@ -268,6 +271,7 @@ def same_adapter(expected):
     return same
 
 
+@pytest.mark.night
 def test_adapters(tmp_path, tabulate):
     folder = adapter_folder(tmp_path)
     contents = {file.name: file.read_bytes() for file in folder.iterdir()}
@@ -286,6 +290,7 @@ def test_adapters(tmp_path, tabulate):
     tabulate("adapters, damaged", faults)
 
 
+@pytest.mark.night
 def test_settings_of_adapters(tmp_path, tabulate):
     folder = adapter_folder(tmp_path)
     file, config = folder / "adapter_config.json", json.loads((folder / "adapter_config.json").read_text())
@@ -308,6 +313,7 @@ def test_settings_of_adapters(tmp_path, tabulate):
     tabulate("adapters, odd settings", faults)
 
 
+@pytest.mark.night
 def test_models(tmp_path, tabulate, tokenizer):
     model = tiny_model(vocab_size=len(tokenizer))
     save_model(model, tokenizer, tmp_path)
@@ -346,6 +352,7 @@ def quantized_folder(folder):
     return save, lambda: quantization.load_quantized(save)
 
 
+@pytest.mark.night
 @pytest.mark.parametrize("kind, make", [("reward", reward_folder), ("quantised", quantized_folder)])
 def test_reward_and_quantised_models(tmp_path, tabulate, kind, make):
     """Every damage, a flipped bit too, is refused; a torn file also under a checksum of its own."""
@@ -365,6 +372,7 @@ def test_reward_and_quantised_models(tmp_path, tabulate, kind, make):
     tabulate(f"{kind} models, damaged", faults)
 
 
+@pytest.mark.night
 @pytest.mark.parametrize("kind, make", [("reward", reward_folder), ("quantised", quantized_folder)])
 def test_tensors_of_reward_and_quantised_models(tmp_path, tabulate, kind, make):
     """Whole files with other tensors in them: of other sizes or kinds, not finite, missing, one more."""
@@ -393,6 +401,7 @@ def test_tensors_of_reward_and_quantised_models(tmp_path, tabulate, kind, make):
     tabulate(f"{kind} models, other tensors", faults)
 
 
+@pytest.mark.night
 def test_configurations_of_models(tmp_path, tabulate, tokenizer):
     save_model(tiny_model(vocab_size=len(tokenizer)), tokenizer, tmp_path)
     file = tmp_path / "config.json"
@@ -412,6 +421,7 @@ def test_configurations_of_models(tmp_path, tabulate, tokenizer):
     tabulate("models, odd configurations", faults)
 
 
+@pytest.mark.night
 def test_values_that_are_not_finite(tmp_path, tabulate, tokenizer):
     save_model(tiny_model(vocab_size=len(tokenizer)), tokenizer, tmp_path)
     file, faults = tmp_path / "model.safetensors", []

@@ -25,7 +25,7 @@ from course_utils.data import Example, batches
 from course_utils.home import cached, write_whole
 from course_utils.training import train
 
-pytestmark = [pytest.mark.faults, pytest.mark.skipif(os.name != "posix", reason="sends signals to processes")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="sends signals to processes")]
 CONTEXT = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 CONTEXT.set_forkserver_preload(
     ["pytest", "nbformat", "course_utils.training", "course_utils.commands.lab"]
@@ -134,6 +134,7 @@ def attempts():
     return sum(row["attempts"] for row in rows)
 
 
+@pytest.mark.night
 def test_progress(tmp_path, tabulate, monkeypatch):
     def check(folder):
         monkeypatch.setenv("COURSE_HOME", str(folder / "home"))
@@ -159,6 +160,7 @@ def reset_on(folder):
         reset("00", source, work)
 
 
+@pytest.mark.night
 def test_reset(tmp_path, tabulate):
     def check(folder):
         if not (folder / "told").exists():
@@ -173,6 +175,7 @@ def test_reset(tmp_path, tabulate):
     tabulate("reset stopped or killed", trials(reset_on, check, tmp_path, 0.6))
 
 
+@pytest.mark.night
 def test_run(tmp_path, tabulate):
     """A run stopped at any moment leaves no process; its report, where there is one, can be read."""
     rng = random.Random(0)
@@ -235,6 +238,7 @@ def fill_once(folder):
     fill(folder)
 
 
+@pytest.mark.night
 def test_ten_processes_at_once(tmp_path, tabulate, monkeypatch):
     processes = [CONTEXT.Process(target=at_once, args=(tmp_path, number)) for number in range(10)]
     for process in processes:

@@ -13,7 +13,7 @@ from course_utils.methods.sft import replies
 from course_utils.models import load_model
 from course_utils.preferences import Pair
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.night
 MARKERS = (IM_START, IM_END, "<|endoftext|>")
 
 

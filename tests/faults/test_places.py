@@ -15,7 +15,7 @@ from course_utils.home import ROOT, cached, write_whole
 from course_utils.machine import find_device
 from course_utils.session import check_seed, start
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.night
 
 PATHS = [str(ROOT), *(str(folder) for folder in Path(__file__).parents[:2])]
 NAMES = ("train", "cached", "progress", "reset")

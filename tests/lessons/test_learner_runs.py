@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import pytest
-from helpers import by_turns
 
 from course_utils.checks.exercises import find
 from course_utils.notebook_files import code_cells, lessons, read_notebook
@@ -52,14 +51,9 @@ CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it
 ]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
-
-
 @pytest.fixture
-def smoke(home, monkeypatch):
-    for name, value in {"MODEL": "pocket", "SCALE": "smoke", "SEED": "0", "HOME": str(home)}.items():
+def smoke(monkeypatch):
+    for name, value in {"MODEL": "pocket", "SCALE": "smoke", "SEED": "0"}.items():
         monkeypatch.setenv(f"COURSE_{name}", value)
     yield
     plt.close("all")
@@ -77,8 +71,8 @@ def marked_answer(name):
     return answer, calls
 
 
-@pytest.mark.notebook
-@pytest.mark.parametrize("lesson", by_turns(sorted({lesson for lesson, _, _ in CALLED})))
+@pytest.mark.night
+@pytest.mark.parametrize("lesson", sorted({lesson for lesson, _, _ in CALLED}))
 def test_training_calls_what_the_learner_wrote(lesson, smoke, capsys):
     """One run of a lesson, with a marked answer to each of its exercises that an experiment uses."""
     experiments = {name: cell for its, name, cell in CALLED if its == lesson}

@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from helpers import by_turns, draws_of, feed, needed_for
+from helpers import draws_of, feed, needed_for
 
 from course_utils.checks import ClaimFailed
 from course_utils.data import batches, encode_prompt_completion, load_questions
@@ -86,11 +86,11 @@ BROKEN = [  # the text of a claim, a cell that is followed by a line, the line, 
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.notebook
+@pytest.mark.night
 @pytest.mark.parametrize(
     ("claim", "cell", "line", "faulty"),
-    by_turns(BROKEN, ["untrained", "tuned", "no rule", "places", "another head", "other tokens", "no leak"]),
+    BROKEN,
+    ids=["untrained", "tuned", "no rule", "places", "another head", "other tokens", "no leak"],
 )
 def test_a_broken_implementation_fails_its_claim(claim, cell, line, faulty, monkeypatch, tmp_path):
     for name, value in {"MODEL": "pocket", "SCALE": "quick", "SEED": "0", "HOME": str(tmp_path)}.items():

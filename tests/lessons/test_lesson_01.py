@@ -105,8 +105,7 @@ def margin_over_a_random_change(loss_fn, shuffled=False):
     return shares[0] - shares[1]
 
 
-@pytest.mark.turns(1)
-@pytest.mark.slow
+@pytest.mark.night
 @pytest.mark.parametrize(
     "loss_fn, shuffled, holds",
     [(fast_lm_loss, False, True), (colleagues_loss, False, False), (fast_lm_loss, True, False)],

@@ -133,8 +133,7 @@ def texts_alone(stream):
         yield from (texts, texts)
 
 
-@pytest.mark.turns(0)
-@pytest.mark.slow
+@pytest.mark.night
 def test_the_headline_shuts_out_broken_replay(tokenizer):
     """What is left of the forgetting and given up of the gain: a tenth at most, unless replay is broken."""
     base, _ = load_model("pocket")

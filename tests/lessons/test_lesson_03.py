@@ -156,7 +156,7 @@ def recording(fn, calls):
     return answer
 
 
-@pytest.mark.notebook
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [LowRankChange, LoRALinear])
 def test_what_the_learner_wrote_is_trained(cls, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SCALE", "smoke")
@@ -168,7 +168,7 @@ def test_what_the_learner_wrote_is_trained(cls, monkeypatch, capsys):
     assert answer.calls > 2 * in_the_check
 
 
-@pytest.mark.notebook
+@pytest.mark.slow
 def test_the_first_hunt_says_the_same_when_its_cell_runs_again(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SCALE", "smoke")
     run([*START, *PARTS[:2], 'layers = {"yours"', "curves = {", "check.why_it_never_learns(", HUNT, HUNT], {})
@@ -177,7 +177,7 @@ def test_the_first_hunt_says_the_same_when_its_cell_runs_again(monkeypatch, caps
         assert verdict in first and verdict in again
 
 
-@pytest.mark.notebook
+@pytest.mark.slow
 def test_what_the_learner_wrote_wraps_and_merges(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SCALE", "smoke")
     calls = []
@@ -218,21 +218,21 @@ class ByProduct(LowRankChange):
         return x @ (self.scale * self.lora_B @ self.lora_A).T
 
 
-@pytest.mark.notebook
+@pytest.mark.night
 @pytest.mark.parametrize("right", [LowRankChange, ByProduct])
 def test_a_right_one_keeps_the_headline(right, capsys):
     run(HEADLINE, {"LowRankChange": right}, checked=False)
     assert "have made the same change" in capsys.readouterr().out
 
 
-@pytest.mark.notebook
+@pytest.mark.night
 @pytest.mark.parametrize("broken", [ScaleDropped, FrozenA])
 def test_a_broken_change_fails_the_headline(broken):
     with pytest.raises(ClaimFailed, match="have made the same change"):
         run(HEADLINE, {"LowRankChange": broken}, checked=False)
 
 
-@pytest.mark.notebook
+@pytest.mark.night
 def test_a_loss_on_prompts_fails_the_headline():
     with pytest.raises(ClaimFailed, match="have made the same change"):
         run(HEADLINE, {}, question_batches=prompts_too_first)
@@ -248,7 +248,7 @@ def biases_alone(namespace):
     return model
 
 
-@pytest.mark.notebook
+@pytest.mark.night
 def test_biases_alone_do_not_lower_the_loss_as_far():
     given = {
         "base_loss": lambda names: mean_loss(names["base"], names["held_out"]),

@@ -42,6 +42,7 @@ class RandomOnes(RankCut):
             self.svds[name] = (other[0], S, other[2])
 
 
+@pytest.mark.slow
 def test_only_the_right_cut_to_rank_1_keeps_the_gain(runs):
     base, tuned, questions = runs
     before, after = mean_loss(base, questions), mean_loss(tuned, questions)

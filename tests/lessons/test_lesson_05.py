@@ -48,6 +48,7 @@ def test_the_rates_of_the_variants_won_a_sweep_and_lie_inside_it():
         assert min(losses) < best < max(losses)
 
 
+@pytest.mark.night
 @pytest.mark.parametrize(
     ("place", "fault"),
     [("all linear", ".mlp."), ("attention", "attn.c_proj")],

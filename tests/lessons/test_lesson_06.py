@@ -42,6 +42,7 @@ def along_the_inputs():
     return experiments.weight_errors({"error": "inputs"}, 0)
 
 
+@pytest.mark.night
 def test_the_right_rounding_keeps_the_headline(along_the_inputs):
     right = experiments.weight_errors({"error": "nf4"}, 0)
     assert along_the_inputs["rise"] / right["rise"] > 50
@@ -49,6 +50,7 @@ def test_the_right_rounding_keeps_the_headline(along_the_inputs):
     assert abs(right["weights"] - along_the_inputs["weights"]) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_quantiser_that_packs_in_the_wrong_order_fails_the_headline(along_the_inputs, monkeypatch):
     base = load_model("pocket")[0]
     swapped = quantize_model(load_model("pocket")[0])

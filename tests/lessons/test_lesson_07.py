@@ -104,8 +104,7 @@ def trained(make, loss_fn, steps=6):
     return started, tuned
 
 
-@pytest.mark.turns(0)
-@pytest.mark.slow
+@pytest.mark.night
 def test_side_by_side_a_broken_batch_is_seen():
     started, whole = trained(PromptTuning, fast_lm_loss)
     apart = {}
@@ -134,8 +133,7 @@ def test_a_lora_that_never_learns_fails_the_headline():
     assert prompt / base < bounds["at_least"]
 
 
-@pytest.mark.turns(1)
-@pytest.mark.slow
+@pytest.mark.night
 def test_a_prompt_that_training_does_not_read_fails_the_headline():
     bounds, lora, _ = headline()
     tuned = trained(lambda model, prompt: SoftPrompt(model, prompt, mask_not_extended), prompt_loss, 50)[1]
@@ -177,7 +175,7 @@ TRAINED = [
 ]
 
 
-@pytest.mark.notebook
+@pytest.mark.slow
 def test_what_the_learner_wrote_is_trained(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SCALE", "smoke")
     calls = []

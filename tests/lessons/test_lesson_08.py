@@ -236,7 +236,7 @@ def run_to(mark, answers):
     return namespace
 
 
-@pytest.mark.notebook
+@pytest.mark.slow
 def test_what_the_learner_wrote_is_trained(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SCALE", "smoke")
     calls = []
@@ -251,9 +251,7 @@ def test_what_the_learner_wrote_is_trained(monkeypatch, capsys):
     assert all(messages in calls for messages in measures.facts()[-20:])
 
 
-@pytest.mark.turns(1)
-@pytest.mark.slow
-@pytest.mark.notebook
+@pytest.mark.night
 def test_the_headline_fails_where_the_end_marker_carries_loss(monkeypatch):
     """Run A with the right labels: it stops, so the sentence on the missing loss must not hold."""
     monkeypatch.setenv("COURSE_SCALE", "quick")
@@ -270,7 +268,6 @@ def tuned(pocket, mistake, train_rows=True):
     return shares, losses
 
 
-@pytest.mark.turns(0)
 @pytest.mark.slow
 def test_the_right_mask_stops_and_the_broken_one_does_not(pocket):
     right, right_losses = tuned(pocket, suspects.right)
@@ -279,8 +276,7 @@ def test_the_right_mask_stops_and_the_broken_one_does_not(pocket):
     assert losses[-1] < 1 and right_losses[-1] < 1
 
 
-@pytest.mark.turns(1)
-@pytest.mark.slow
+@pytest.mark.night
 def test_frozen_rows_never_stop(pocket):
     assert tuned(pocket, suspects.right, train_rows=False)[0]["stopped"] == 0
 

@@ -172,7 +172,7 @@ def on_the_question(tokenizer, messages):
     return Example(example.input_ids, [token if label == IGNORE else IGNORE for token, label in pairs])
 
 
-@pytest.mark.turns(0)
+@pytest.mark.night
 def test_broken_masks_fail_the_claims(pocket):
     base, tokenizer = pocket
     questions = sft.asked("held_out")[:40]

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from course_utils import notebook_files
 from course_utils.lessons.lesson_16 import cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.night
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,6 @@ def tokenizer():
     return loaded
 
 
-@pytest.mark.turns(0)
 def test_a_rehearsal_says_what_will_be_done_and_what_it_takes(few):
     code, out, err = recipe("--data", few, "--dry-run", "--cards", 4, "--batch", 32)
     assert code == 0, err
@@ -82,7 +81,6 @@ def test_a_base_that_cannot_be_had_is_told(few, tmp_path):
     assert "\nQwen/Qwen2.5-7B-Instruct is not on disk" in f"\n{err}" and "--dry-run" in err
 
 
-@pytest.mark.turns(1)
 def test_a_card_that_is_too_small_is_told(few):
     code, out, _ = recipe(
         "--data", few, "--dry-run", "--bits", 16, "--per-card", 8, "--batch", 8, "--card", "T4"

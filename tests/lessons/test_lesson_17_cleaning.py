@@ -247,6 +247,7 @@ def test_notes_stay_with_a_conversation_that_is_shortened(model, tokenizer):
     assert shortened == [7] and (kept.line, kept.notes) == (7, (DEVELOPER,))
 
 
+@pytest.mark.timing
 def test_long_texts_without_spaces_are_read_once():
     began = time.perf_counter()
     for piece in ("aaaa", "a.a.", "1 1 ", "éééé", "a-a-"):

@@ -400,7 +400,8 @@ def many(count, equal):
     return [talk(f"What is {text}?", f"answer {n // 3}", line=n + 1) for n, text in enumerate(asked)]
 
 
-@pytest.mark.parametrize("count, seconds", [(20_000, 20), pytest.param(100_000, 60, marks=pytest.mark.slow)])
+@pytest.mark.timing
+@pytest.mark.parametrize("count, seconds", [(20_000, 20), (100_000, 60)])
 def test_equal_questions_do_not_cost_their_square(count, seconds):
     rows, began = many(count, 2 if count < 100_000 else 10), time.perf_counter()
     kept, _, near = without_duplicates(rows)

@@ -81,6 +81,7 @@ def too_many_after(model, advantages):
     return sum(count > 1 for count in counts) / max(1, sum(count > 0 for count in counts))
 
 
+@pytest.mark.slow
 def test_the_headline_refuses_broken_trainings(model, bound):
     assert too_many_after(model, group_advantages) > bound
     broken = {

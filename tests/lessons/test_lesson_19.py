@@ -51,6 +51,7 @@ def left_by(divergence):
     return found[1] / found[0]
 
 
+@pytest.mark.slow
 def test_the_headline_refuses_broken_trainings(bound):
     assert left_by(token_kl) < bound
     broken = {

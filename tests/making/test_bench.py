@@ -44,6 +44,7 @@ def test_medians_and_quartiles_of_paired_rounds_without_the_first(clock):
     }
 
 
+@pytest.mark.timing
 def test_the_floor_is_the_time_in_products_and_nothing_else():
     x = torch.ones(600, 600)
     assert timing.time_in_products(lambda: x.exp().sort()) == 0

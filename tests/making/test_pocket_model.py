@@ -73,6 +73,7 @@ def test_the_figures_of_the_card_meet_their_bounds():
     assert report["stories_consistent"] >= 0.9
 
 
+@pytest.mark.timing
 def test_it_loads_and_answers_within_two_seconds():
     def seconds():
         started = time.perf_counter()

@@ -1,10 +1,9 @@
-import itertools
 import json
 import math
 import re
+from datetime import date
 
 import pytest
-from helpers import turn
 
 from course_utils import stored_runs
 from course_utils.making import sweeps
@@ -172,50 +171,10 @@ def test_stored_sweeps_are_whole(name):
     ]
 
 
-# a run of these takes half a minute to four minutes, or begins with the assistant, which takes some to make
-LONG = [
-    *("harmless_adapters", "adapter_rates", "statement_ways", "fact_drills", "two_hops"),
-    *("distractors", "teaching", "teaching_rates", "hunted_replays"),
-    *("reward_pairs", "reward_bias", "runaway", "best_of_n"),
-    *("ppo", "ppo_controls", "ppo_parts", "group_methods"),
-    "assistant_run",
-    *("dpo_rates", "dpo", "dpo_labels", "dpo_length", "dpo_chosen", "dpo_noise", "dpo_relatives"),
-    *("on_top_settings", "methods_on_top", "lora_longer"),
-    *("list_starts", "grpo_rates", "verifiable_rewards", "other_rewards", "grpo_switches", "verifier_hole"),
-    *("distillation_rates", "distillation", "distillation_writers"),
-    *("regained_rates", "two_teachers_rates", "regained"),
-]
-SHORT = [name for name in sorted(stored_runs.SWEEPS) if name not in LONG]
-
-
-def chosen_by(turn):
-    """A third of the short sweeps, and one long for the night; turns reach all of them."""
-    return [*SHORT[turn % 3 :: 3], LONG[turn % len(LONG)]]
-
-
-def test_turns_reach_every_sweep():
-    turns = [chosen_by(number) for number in range(3 * len(LONG))]
-    assert set(itertools.chain(*turns)) == set(stored_runs.SWEEPS)
-    assert set(turns[1][:-1]).isdisjoint(turns[2][:-1])
-
-
-def a_stored_point_comes_out_again(name):
-    faults = sweeps.recompute_point(name, len(stored_runs.load_sweep(name)["rows"]) // 2)
-    assert faults == []
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.other_turn if name in LONG else pytest.mark.slow)
-        for name in chosen_by(turn())
-    ],
-)
-def test_a_point_comes_out_again_of_the_sweeps_whose_turn_it_is(name):
-    a_stored_point_comes_out_again(name)
-
-
-@pytest.mark.seeds
+@pytest.mark.night
 @pytest.mark.parametrize("name", stored_runs.SWEEPS)
-def test_a_point_of_every_sweep_comes_out_again(name):
-    a_stored_point_comes_out_again(name)
+def test_a_point_comes_out_again(name):
+    """Another one every day."""
+    rows = stored_runs.load_sweep(name)["rows"]
+    index = date.today().toordinal() % len(rows)
+    assert sweeps.recompute_point(name, index) == [], f"row {index}"

@@ -161,7 +161,7 @@ def start_run():
     return starter, below
 
 
-@pytest.mark.parametrize("stop", ["interrupt", "kill"])
+@pytest.mark.parametrize("stop", [pytest.param("interrupt", marks=pytest.mark.night), "kill"])
 def test_nothing_outlives_the_one_that_started_it(stop):
     if stop == "interrupt" and os.name != "posix":
         pytest.skip("sends a signal")
@@ -175,6 +175,7 @@ def test_nothing_outlives_the_one_that_started_it(stop):
     assert left == []
 
 
+@pytest.mark.timing
 def test_an_interrupt_leaves_no_process():
     sleep = "import time; time.sleep(60)"
     child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', '{sleep}']);"
@@ -193,6 +194,7 @@ def test_an_interrupt_leaves_no_process():
     assert len(below) >= 2 and psutil.wait_procs(below, timeout=10)[1] == []
 
 
+@pytest.mark.night
 def test_every_port_is_on_loopback():
     starter, below = start_run()
     try:

@@ -23,7 +23,7 @@ def lesson(tmp_path, monkeypatch):
     return write
 
 
-@pytest.mark.notebook
+@pytest.mark.slow
 def test_outputs_are_written_with_the_conditions_of_the_course(lesson, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SOLUTIONS", "1")
     home = os.environ["COURSE_HOME"]
@@ -42,7 +42,7 @@ def test_outputs_are_written_with_the_conditions_of_the_course(lesson, monkeypat
     assert [found.name for found in path.parent.iterdir()] == ["42_test.ipynb"]
 
 
-@pytest.mark.notebook
+@pytest.mark.slow
 def test_a_failing_lesson_and_a_check_write_nothing(lesson, capsys):
     path = lesson("raise ValueError('broken')")
     before = path.read_bytes()

@@ -1,12 +1,12 @@
 """Lesson 17 as a tool: papermill on files of one's own, from another folder, at smoke scale."""
 
+import functools
 import json
 import random
 import subprocess
 import sys
 
 import pytest
-from helpers import by_turns
 from support_desk import desk_chats
 
 from course_utils.data import load_questions
@@ -14,7 +14,8 @@ from course_utils.evaluation import question_text
 from course_utils.making import notebooks
 from course_utils.models import POCKET
 
-pytestmark = pytest.mark.notebook
+pytestmark = pytest.mark.slow
+night = functools.partial(pytest.param, marks=pytest.mark.night)
 ASKED = [row for row in load_questions("tune") if row["kind"] == "sentence"][::40]
 
 
@@ -83,7 +84,8 @@ def test_conversations_and_pairs_by_lora(tmp_path):
     }
 
 
-@pytest.mark.parametrize("typed", by_turns([slice(0, 8), slice(None)], ["some rows", "all rows"]))
+@pytest.mark.night
+@pytest.mark.parametrize("typed", [slice(0, 8), slice(None)], ids=["some rows", "all rows"])
 def test_typed_markers_are_named_and_do_not_fail_the_comparison(tmp_path, typed):
     rows = [conversation(row) for row in ASKED]
     for row in rows[typed]:
@@ -94,7 +96,7 @@ def test_typed_markers_are_named_and_do_not_fail_the_comparison(tmp_path, typed)
     assert "Markers typed as text, lines 1, 2, 3, 4, 5, 6, 7, 8" in text and "DOES NOT HOLD" not in text
 
 
-@pytest.mark.turns(0)
+@pytest.mark.night
 def test_long_chats_are_shortened_and_a_small_file_is_told_what_it_cannot_show(tmp_path):
     """Each chat is longer than the model reads: its last exchange is trained on."""
     early = [{"role": role, "content": "so and so " * 40} for role in ("user", "assistant")]
@@ -107,7 +109,7 @@ def test_long_chats_are_shortened_and_a_small_file_is_told_what_it_cannot_show(t
     assert 'rated "result" ratings.json' in text
 
 
-@pytest.mark.turns(1)
+@pytest.mark.night
 def test_a_table_by_qlora_on_a_local_folder(tmp_path):
     rows = [f'"{question_text(row)}","{row["completion"].strip()}"' for row in ASKED]
     (tmp_path / "my.csv").write_text("\n".join(["question,answer", *rows]))
@@ -119,7 +121,7 @@ def test_a_table_by_qlora_on_a_local_folder(tmp_path):
     assert not (tmp_path / "deep" / "result.part").exists()
 
 
-@pytest.mark.turns(0)
+@pytest.mark.night
 def test_pairs_alone_with_all_weights(tmp_path):
     write_lines(tmp_path / "p.jsonl", map(pair, ASKED))
     done, text = papermill(tmp_path, DATA="", PAIRS="p.jsonl", METHOD="full", OUT="result")
@@ -130,24 +132,27 @@ def test_pairs_alone_with_all_weights(tmp_path):
 
 @pytest.mark.parametrize(
     "parameters, message",
-    by_turns(
-        [
-            (
-                {"DATA": "my.jsonl"},
-                "my.jsonl: 2 lines of 3 cannot be used, and nothing was trained.\n  line 2: column",
-            ),
-            ({"DATA": "none.jsonl"}, "none.jsonl: no such file"),
-            ({"METHOD": "ppo"}, "METHOD is one of lora, qlora, full"),
-            ({"OUT": "taken"}, "taken exists and was not made by this lesson"),
-            ({"BASE": "./nothing"}, "There is no folder"),
-            (
-                {"DATA": "one.jsonl"},
-                "1 different conversations are too few: about ten questions are the least",
-            ),
-            ({"DATA": "long.jsonl"}, "no conversation's last exchange fits into 256 tokens: shorten it"),
-        ],
-        ["bad lines", "no file", "method", "folder", "base", "one row", "all too long"],
-    ),
+    [
+        pytest.param(
+            {"DATA": "my.jsonl"},
+            "my.jsonl: 2 lines of 3 cannot be used, and nothing was trained.\n  line 2: column",
+            id="bad lines",
+        ),
+        night({"DATA": "none.jsonl"}, "none.jsonl: no such file", id="no file"),
+        night({"METHOD": "ppo"}, "METHOD is one of lora, qlora, full", id="method"),
+        night({"OUT": "taken"}, "taken exists and was not made by this lesson", id="folder"),
+        night({"BASE": "./nothing"}, "There is no folder", id="base"),
+        night(
+            {"DATA": "one.jsonl"},
+            "1 different conversations are too few: about ten questions are the least",
+            id="one row",
+        ),
+        night(
+            {"DATA": "long.jsonl"},
+            "no conversation's last exchange fits into 256 tokens: shorten it",
+            id="all too long",
+        ),
+    ],
 )
 def test_bad_input_ends_with_an_error_code_and_leaves_nothing(tmp_path, parameters, message):
     good = json.dumps(conversation(ASKED[0]))
@@ -163,6 +168,7 @@ def test_bad_input_ends_with_an_error_code_and_leaves_nothing(tmp_path, paramete
     assert {path.name for path in tmp_path.iterdir()} == before | {"out.ipynb"}
 
 
+@pytest.mark.night
 def test_a_base_that_does_not_know_the_domain_is_refused(tmp_path):
     write_lines(tmp_path / "desk.jsonl", [{"messages": messages} for messages in desk_chats()])
     done, _ = papermill(tmp_path, DATA="desk.jsonl", OUT="result", SCALE="quick")
@@ -178,20 +184,14 @@ def shuffled(count=320):
     return [conversation(row | {"completion": answer}) for row, answer in zip(rows, answers, strict=True)]
 
 
+@pytest.mark.night
 @pytest.mark.parametrize(
     "rows, parameters, error, word",
-    by_turns(
-        [
-            (shuffled(), {}, "NotBetter", "no better"),
-            (
-                [{"messages": messages} for messages in desk_chats()],
-                {"ANYWAY": "True"},
-                "Unusable",
-                "unusable",
-            ),
-        ],
-        ["no better", "unusable"],
-    ),
+    [
+        (shuffled(), {}, "NotBetter", "no better"),
+        ([{"messages": messages} for messages in desk_chats()], {"ANYWAY": "True"}, "Unusable", "unusable"),
+    ],
+    ids=["no better", "unusable"],
 )
 def test_a_result_that_is_not_better_is_written_and_ends_with_an_error_code(
     tmp_path, rows, parameters, error, word

@@ -2,15 +2,15 @@
 
 import papermill
 import pytest
-from helpers import by_turns, logging_hub
+from helpers import logging_hub
 
 from course_utils.making import notebooks
 
 LESSONS = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
 
 
-@pytest.mark.notebook
-@pytest.mark.parametrize("path", by_turns(LESSONS, [path.stem for path in LESSONS]))
+@pytest.mark.slow
+@pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
 def test_papermill_at_smoke_scale_with_solutions(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COURSE_SOLUTIONS", "1")
