@@ -53,7 +53,7 @@ def test_what_workflows_run_is_there(path):
 
     commands = {*PASSED_ON, "doctor", "run", "progress", "reset", "fetch", "export", "rated"}
     for job in workflow["jobs"].values():
-        assert job["timeout-minutes"] <= 120
+        assert job["timeout-minutes"] <= 360
         for line in (step.get("run", "") for step in job["steps"]):
             for names in re.findall(r"\.\[([\w,]+)\]", line):
                 assert set(names.split(",")) <= extras, line
