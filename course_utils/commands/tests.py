@@ -17,11 +17,16 @@ from course_utils.home import ROOT, home, pip_install
 from course_utils.model_files import sha256
 from course_utils.notebook_files import lessons
 
-WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+TWO = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+THREE = ["-n", "3", *TWO[2:]]  # one waits for a kernel or a browser
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg"]
 NIGHT = "not colab"
 BY_DAY = f"{NIGHT} and not seeds and not night and not timing"
 QUICK = f"{BY_DAY} and not slow"
+NOT_QUICK = (  # nothing of them is, and their imports take seconds
+    *("tests/browser", "tests/faults", "tests/parity", "tests/lessons/test_recipes_short.py"),
+    *("tests/lessons/test_lesson_16_cluster.py", "tests/lessons/test_lesson_16_recipe.py"),
+)
 SAVED = ["00", "03"]  # whose saved outputs `make test` computes again
 NEEDED = ("pytest", "xdist", "pytest_timeout", "nbval")
 
@@ -45,13 +50,14 @@ def main(argv: Sequence[str] = ()) -> int:
     if missing:
         raise RuntimeError(f"The tests need {', '.join(missing)}: {pip_install('lab,test,compare')}")
     if chosen.quick:
-        command = ["tests", "-m", QUICK, *WORKERS, *options]
+        ignored = [f"--ignore={name}" for name in NOT_QUICK]
+        command = ["tests", "-m", QUICK, *ignored, *TWO, *options]
     elif chosen.night:
-        command = ["tests", "notebooks", "-m", NIGHT, *NBVAL, *WORKERS, "--durations=30"]
+        command = ["tests", "notebooks", "-m", NIGHT, *NBVAL, *THREE, "--durations=30"]
         command += [*of_the_night(chosen.since or yesterday()), f"--minutes={chosen.minutes}", *options]
     else:
         saved = [path.relative_to(ROOT).as_posix() for path in lessons(SAVED)]
-        command = ["tests", *saved, "-m", BY_DAY, *NBVAL, *WORKERS, "--durations=10", *options]
+        command = ["tests", *saved, "-m", BY_DAY, *NBVAL, *THREE, "--durations=10", *options]
     environment = {"PYTHONUTF8": "1", **os.environ}  # files are UTF-8 on every system
     done = subprocess.run([sys.executable, "-m", "pytest", *command], cwd=ROOT, env=environment)
     return done.returncode

@@ -15,6 +15,7 @@ def found():
     return key.key(["04"])
 
 
+@pytest.mark.slow
 def test_a_lesson_has_its_exercises_in_order_with_minutes(found):
     (lesson,) = found
     names = [one["name"] for one in lesson["entries"]]

@@ -152,6 +152,8 @@ def test_each_tier_holds_the_smaller_one_and_something_of_each_folder(request):
 
     check, by_day, at_night = map(tier, (tests.QUICK, tests.BY_DAY, tests.NIGHT))
     assert check <= by_day <= at_night
+    ignored = [tests.ROOT / name for name in tests.NOT_QUICK]
+    assert not [item for item in check if {item.path, *item.path.parents} & {*ignored}]
     assert {item for item in found if not item.get_closest_marker("colab")} == at_night
     if len({item.path for item in found}) < 100:
         pytest.skip("compares the folders where all tests are collected")

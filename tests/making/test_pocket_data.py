@@ -16,6 +16,7 @@ def rows(name):
     return read_jsonl(DATA / "questions" / f"{name}.jsonl")
 
 
+@pytest.mark.slow
 def test_committed_files_are_what_the_generator_writes():
     for name, content in data_files().items():
         assert (DATA / name).read_text(encoding="utf-8") == content, (

@@ -32,6 +32,7 @@ def small(monkeypatch):
 TOKENS = 4 * 4 * module.CONTEXT + 1  # four steps of four windows
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_like_one_that_was_not(small, tmp_path):
     whole, _, curve = module.pretrain(tmp_path / "whole", TOKENS, 0, lambda *_: {}, 2)
 

@@ -21,6 +21,7 @@ def learners(tmp_path_factory):
     return folder, Room([folder]).learners()[0]
 
 
+@pytest.mark.slow
 def test_ten_learners_some_of_whom_are_stuck(learners):
     _, found = learners
     rows = [whereabouts(lessons, NOW) for lessons in found.values()]
