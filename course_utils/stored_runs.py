@@ -2,7 +2,8 @@
 
 import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Sweep:
     sampled: it trains on samples or is judged by them. A sample may turn on the last bit of a number, which
     another processor rounds otherwise: such a run is as far off as another seed's, not more.
     early: how the names of those numbers end that stand before samples part; they allow the tolerance only.
+    short: places of the points whose short form `make test` computes.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Sweep:
     tolerance: float
     sampled: bool
     early: tuple[str, ...]
+    short: tuple[int, ...]
 
 
 def sweep(
@@ -39,14 +42,45 @@ def sweep(
     tolerance: float = 0.05,
     sampled: bool = False,
     early: tuple[str, ...] = (),
+    short: tuple[int, ...] = (0,),
 ):
     """Decorator that registers run(point, seed) under a name."""
 
     def register(run):
-        SWEEPS[name] = Sweep(name, points, seeds, run, tolerance, sampled, early)
+        SWEEPS[name] = Sweep(name, points, seeds, run, tolerance, sampled, early, short)
         return run
 
     return register
+
+
+_asked: list | None = None  # of few(), in a short form
+
+
+@contextmanager
+def short_form() -> Iterator[list]:
+    """In this block few() shortens. Yields a list of what it was asked for, in order."""
+    global _asked
+    _asked = []
+    try:
+        yield _asked
+    finally:
+        _asked = None
+
+
+def is_short() -> bool:
+    """Whether a short form runs."""
+    return _asked is not None
+
+
+def few(wanted, most: int = 2):
+    """A number (of steps, of rows) or a list of rows, as it is; in a short form at most so many."""
+    if not is_short():
+        return wanted
+    if isinstance(wanted, int):
+        _asked.append(wanted)
+        return min(wanted, most)
+    _asked.append(f"{len(wanted)}, from {str(wanted[0])[:100]}")
+    return wanted[:most]
 
 
 def load_sweep(name: str, folder: Path = RESULTS) -> dict:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from course_utils.code_hash import code_hash, data_hash
 from course_utils.home import write_whole
+from course_utils.making.short_forms import store_short_forms
 from course_utils.stored_runs import RESULTS, SWEEPS, known_sweep, load_experiments, load_sweep
 
 
@@ -109,7 +110,7 @@ def confirm(name: str, folder: Path = RESULTS) -> None:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """`python -m course_utils sweeps [--confirm] [NAME ...]`: all of them, or those named."""
+    """`python -m course_utils sweeps [--confirm | --short] [NAME ...]`: all of them, or those named."""
     load_experiments()
     parser = argparse.ArgumentParser("python -m course_utils sweeps", description="Compute stored results.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SWEEPS)}; default all")
@@ -118,8 +119,12 @@ def main(argv: Sequence[str] = ()) -> int:
         action="store_true",
         help="after a change that keeps values: compute three runs of each file again and stamp it",
     )
+    parser.add_argument("--short", action="store_true", help="compute and store short forms only")
     arguments = parser.parse_args(argv)
     os.environ["COURSE_PRODUCT"] = "torch"  # results that are kept rest on no timing
+    if arguments.short:
+        store_short_forms(arguments.names or SWEEPS)
+        return 0
     for name in arguments.names or SWEEPS:
         (confirm if arguments.confirm else run_sweep)(name)
     return 0

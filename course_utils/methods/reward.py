@@ -104,6 +104,11 @@ def pair_loss(model, batch):
 Pairs = Sequence[tuple[Example, Example]]  # (chosen, rejected)
 
 
+def epoch_steps(pairs: int, batch_size: int = BATCH) -> int:
+    """Steps of an epoch over so many pairs, at least MIN_STEPS."""
+    return max(MIN_STEPS, round(pairs / batch_size))
+
+
 def fit(
     model,
     pairs: Pairs,
@@ -116,7 +121,7 @@ def fit(
 ) -> History:
     """Trains the reward model on encoded or prepared pairs, in place, and centres it on a hundred of them.
 
-    steps: None for one epoch, at least 50. options: of training.train.
+    steps: None for epoch_steps. options: of training.train.
     """
     if not pairs:
         raise ValueError("no pairs to train the reward model on")
@@ -133,7 +138,7 @@ def fit(
             lambda pair: max(len(example.input_ids) for example in pair),
         )
         loss_fn = pair_loss
-    steps = steps or max(MIN_STEPS, round(len(pairs) / batch_size))
+    steps = steps or epoch_steps(len(pairs), batch_size)
     options = {"label": "reward model", "lr": LEARNING_RATE, **options}
     history = train(model, stream, steps=steps, loss_fn=loss_fn, seed=seed, **options)
     centre(model, pairs[:100], pad_id)

@@ -27,7 +27,7 @@ from course_utils.evaluation import answer_questions, mean_loss, normalise, scor
 from course_utils.generation import generate
 from course_utils.lessons.lesson_01.parts import colleagues_loss, relative_change
 from course_utils.models import load_model
-from course_utils.stored_runs import load_sweep, sweep
+from course_utils.stored_runs import few, load_sweep, sweep
 from course_utils.training import fast_lm_loss, train
 from course_utils.world.tables import TAKES_THE
 from course_utils.world.templates import FORMS, fill
@@ -134,6 +134,7 @@ def norm(tensors):
         ],
         {"start": "pre-trained", "lr": RATE, "shifts": 2},
     ],
+    short=(2, 4),
 )
 def start_and_rate(point: dict, seed: int) -> dict:
     """80 steps of 16 of 96 questions, whole texts; losses of answers in nats a token, distances, shares.
@@ -147,12 +148,13 @@ def start_and_rate(point: dict, seed: int) -> dict:
     texts = [encode_text(tokenizer, row["prompt"] + row["completion"]) for row in questions]
     stream = batches(texts, 16, seed, tokenizer.pad_token_id)
     loss_fn = colleagues_loss if point["shifts"] == 2 else fast_lm_loss
-    train(after, stream, steps=80, lr=point["lr"], loss_fn=loss_fn, seed=seed, label=f"{point}, seed {seed}")
+    steps, lr = few(80), point["lr"]
+    train(after, stream, steps=steps, lr=lr, loss_fn=loss_fn, seed=seed, label=f"{point}, seed {seed}")
     old, new = list(before.parameters()), list(after.parameters())
     relative = relative_change(old, new)
     result = {"relative": relative, "moved": relative * norm(old)}
     for split in ("tune", "validation", "held_out"):
-        asked = questions if split == "tune" else short_questions(split, 200, seed)
+        asked = questions if split == "tune" else short_questions(split, few(200, 8), seed)
         result[f"{split}_loss"] = answer_loss(after, tokenizer, asked)
     if point["lr"] == RATE:
         result |= answered_and_kept(after, tokenizer, seed)
@@ -173,11 +175,11 @@ def answer_loss(model, tokenizer, questions):
 
 def answered_and_kept(model, tokenizer, seed):
     """What a model answers, of facts that were stated and of invented ones, and what it has kept."""
-    invented = short_questions("invented", 84, seed)
+    invented = short_questions("invented", few(84, 8), seed)
     kinds = {row["relation"] for row in invented}
     asked = {
-        "held_out": short_questions("held_out", 200, seed),
-        "same_kinds": short_questions("held_out", 200, seed, kinds),
+        "held_out": short_questions("held_out", few(200, 8), seed),
+        "same_kinds": short_questions("held_out", few(200, 8), seed, kinds),
         "invented": invented,
     }
     result = {}
@@ -186,9 +188,9 @@ def answered_and_kept(model, tokenizer, seed):
         result[f"{name}_answered"] = score_answers(answers, questions)[0]
     for name in ("same_kinds", "invented"):
         result[f"{name}_loss"] = answer_loss(model, tokenizer, asked[name])
-    texts = [encode_text(tokenizer, text) for text in load_source_texts()[:100]]
+    texts = [encode_text(tokenizer, text) for text in load_source_texts()[: few(100, 4)]]
     return result | {
-        "statements": statements_completed(model, tokenizer, held_out_facts(200, seed)),
+        "statements": statements_completed(model, tokenizer, held_out_facts(few(200, 8), seed)),
         "perplexity": math.exp(mean_loss(model, texts)),
     }
 
@@ -207,7 +209,7 @@ def what_teaches(point: dict, seed: int) -> dict:
         questions = answers_shuffled(questions, seed)
     texts = [encode_text(tokenizer, row["prompt"] + row["completion"]) for row in questions]
     stream = batches(texts, 16, seed, tokenizer.pad_token_id)
-    steps, lr = point["steps"], point["lr"]
+    steps, lr = few(point["steps"]), point["lr"]
     train(after, stream, steps=steps, lr=lr, loss_fn=fast_lm_loss, seed=seed, label=f"{point}, seed {seed}")
     old = list(before.parameters())
     relative = relative_change(old, list(after.parameters()))
@@ -223,10 +225,10 @@ def what_teaches(point: dict, seed: int) -> dict:
 
 def brought_out(model, tokenizer, seed):
     """Of held-out facts: what the model answers, and losses: of right and wrong answers, of statements."""
-    held_out = short_questions("held_out", 200, seed)
+    held_out = short_questions("held_out", few(200, 8), seed)
     answers = answer_questions(model, tokenizer, held_out, max_new_tokens=10)
     same_kinds = short_questions(
-        "held_out", 200, seed, {row["relation"] for row in load_questions("invented")}
+        "held_out", few(200, 8), seed, {row["relation"] for row in load_questions("invented")}
     )
     return {
         "answered": score_answers(answers, held_out)[0],
@@ -234,7 +236,7 @@ def brought_out(model, tokenizer, seed):
         "held_out_loss": answer_loss(model, tokenizer, held_out),
         "right_loss": answer_loss(model, tokenizer, same_kinds),
         "wrong_loss": answer_loss(model, tokenizer, wrong_answers(same_kinds, seed)),
-        "statement_loss": statement_loss(model, tokenizer, held_out_facts(200, seed)),
+        "statement_loss": statement_loss(model, tokenizer, held_out_facts(few(200, 8), seed)),
     }
 
 

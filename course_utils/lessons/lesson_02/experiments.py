@@ -6,13 +6,14 @@ import random
 import statistics
 from functools import cache
 
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import few, sweep
 
 
 @sweep(
     "learning_rate",
     points=[{"lr": lr} for lr in (1e-6, 1e-5, 5e-5, 2e-4, 5e-4, 2e-3, 1e-2)],
     tolerance=0.15,  # at 1e-2 training breaks, and another processor's rounding shows
+    short=(3,),
 )
 def learning_rate(point: dict, seed: int) -> dict:
     """Full fine-tuning on questions, 100 steps of 16: losses on held-out questions and on source text.
@@ -35,12 +36,12 @@ def learning_rate(point: dict, seed: int) -> dict:
     def encoded(questions):
         return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in questions]
 
-    held_out = encoded(random.Random(0).sample(load_questions("held_out"), 150))
-    source = [encode_text(tokenizer, text) for text in load_source_texts()[:60]]
+    held_out = encoded(random.Random(0).sample(load_questions("held_out"), few(150, 8)))
+    source = [encode_text(tokenizer, text) for text in load_source_texts()[: few(60, 4)]]
     before = mean_loss(model, source)
     stream = batches(encoded(load_questions("tune")), 16, seed, tokenizer.pad_token_id)
     history = train(
-        model, stream, steps=100, lr=point["lr"], seed=seed, label=f"lr {point['lr']:g}, seed {seed}"
+        model, stream, steps=few(100), lr=point["lr"], seed=seed, label=f"lr {point['lr']:g}, seed {seed}"
     )
     after = mean_loss(model, source)
     return {
@@ -79,7 +80,7 @@ def measure_forgetting(ruler, model, before: dict) -> dict:
     return now | {"forgetting": now["text_loss"] - before["text_loss"]}
 
 
-@sweep("remedies", points=REMEDIES, tolerance=0.1)
+@sweep("remedies", points=REMEDIES, tolerance=0.1, short=(1, 4))
 def remedies(point: dict, seed: int) -> dict:
     """Questions and old texts in every step: what a Yardstick measures, and how much of the texts is lost.
 
@@ -99,7 +100,8 @@ def remedies(point: dict, seed: int) -> dict:
     if not questions:
         stream = itertools.islice(stream, 1, None, 2)  # the texts of questions and texts in turn
     parts = bool(questions) + bool(replay)
-    losses, _ = loop.train_plain(model, stream, adamw(model, lr), point["steps"], lr, accumulate=parts)
+    steps = few(point["steps"])
+    losses, _ = loop.train_plain(model, stream, adamw(model, lr), steps, lr, accumulate=parts)
     result = {"train_loss": statistics.mean(losses[-20:])} | measure_forgetting(ruler, model, before)
     if not replay and lr >= 2e-4 and questions == 16:
         blend, _ = load_model("pocket")
@@ -129,6 +131,7 @@ RULES = {  # by name: the rule, and its rates
     "update_rules",
     points=[{"rule": name, "lr": lr} | rule for name, (rule, rates) in RULES.items() for lr in rates],
     tolerance=0.1,
+    short=(1, 6),
 )
 def update_rules(point: dict, seed: int) -> dict:
     """Full fine-tuning on questions, 40 steps of 16, by one rule of the update; how often it clipped."""
@@ -147,7 +150,7 @@ def update_rules(point: dict, seed: int) -> dict:
     else:
         optimizer = adamw(model, lr, point["weight_decay"])
     stream = measures.question_stream(tokenizer, seed)
-    losses, norms = loop.train_plain(model, stream, optimizer, 40, lr, point["warmup"], clip)
+    losses, norms = loop.train_plain(model, stream, optimizer, few(40), lr, point["warmup"], clip)
     return {
         "train_loss": statistics.mean(losses[-10:]),
         "longer than 1": sum(norm > 1 for norm in norms) / len(norms),

@@ -22,6 +22,7 @@ from course_utils.data import (
 )
 from course_utils.evaluation import answer_questions, mean_loss, score_answers
 from course_utils.models import eval_mode
+from course_utils.stored_runs import few
 from course_utils.world.tables import bare
 from course_utils.world.templates import FORMS, TAKES_THE, fill
 
@@ -54,10 +55,10 @@ def yardstick(tokenizer, questions=QUESTIONS, texts=TEXTS, facts=FACTS) -> Yards
 
     def some(split):
         rows = load_questions(split)
-        return encode_questions(tokenizer, random.Random(0).sample(rows, min(questions, len(rows))))
+        return encode_questions(tokenizer, random.Random(0).sample(rows, min(few(questions, 8), len(rows))))
 
-    old = [encode_text(tokenizer, text) for text in load_source_texts()[:texts]]
-    unrepeated = random.Random(0).sample(never_replayed(), facts)
+    old = [encode_text(tokenizer, text) for text in load_source_texts()[: few(texts, 4)]]
+    unrepeated = random.Random(0).sample(never_replayed(), few(facts, 8))
     return Yardstick(some("validation"), some("held_out"), old, encode_statements(tokenizer, unrepeated))
 
 

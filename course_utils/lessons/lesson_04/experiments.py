@@ -3,7 +3,7 @@
 import functools
 import random
 
-from course_utils.stored_runs import CHOICE, sweep
+from course_utils.stored_runs import CHOICE, few, sweep
 
 FULL_RATE = 2e-4  # of full fine-tuning on questions, the best of rank_rates
 PLACE_RATES = (3e-3, 5e-3, 1e-2, 2e-2, 3e-2)  # for each place on invented facts
@@ -109,7 +109,7 @@ def tuned_at_rank(point: dict, seed: int):
         layers = None if place == "all" else [place]
         speed_up(apply_lora(model, point["rank"], 16.0, layers, rslora=point["rslora"]))
     stream = batches(tune, 16, seed, tokenizer.pad_token_id)
-    steps = 30 if known else 300
+    steps = few(30 if known else 300)
     label = f"{point['task']}, {place}, rank {point['rank']}, seed {seed}"
     train(model, stream, steps=steps, lr=point["lr"], loss_fn=scored_lm_loss, seed=seed, label=label)
     return model, tune
@@ -190,7 +190,7 @@ def random_subspace(point: dict, seed: int) -> dict:
     space = RandomSubspace(model, point["dimension"], seed)
     stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
     label = f"{point['dimension']} dimensions, lr {point['lr']:g}, seed {seed}"
-    train(space, stream, steps=50, lr=point["lr"], seed=seed, label=label)
+    train(space, stream, steps=few(50), lr=point["lr"], seed=seed, label=label)
     return {"loss": mean_loss(space.write_back(), question_examples("held_out", sample=100))}
 
 
@@ -202,5 +202,5 @@ def question_examples(name, kind=None, sample=None):
 
     tokenizer = load_model("pocket")[1]
     rows = [row for row in load_questions(name) if kind in (None, row["kind"])]
-    rows = random.Random(0).sample(rows, sample) if sample else rows
+    rows = random.Random(0).sample(rows, few(sample, 8)) if sample else rows
     return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in rows]

@@ -3,7 +3,7 @@
 import functools
 
 from course_utils.lessons.lesson_04.experiments import question_examples
-from course_utils.stored_runs import CHOICE, sweep
+from course_utils.stored_runs import CHOICE, few, sweep
 
 PLACE_STEPS = {"known": 40, "invented": 150}
 EQUAL_PLACES = {  # (ends of layer names, rank): as many trained values each, the MLP's 4% more
@@ -92,7 +92,7 @@ def tuned_in_place(point: dict, seed: int):
         speed_up(apply_lora(model, rank, 2.0 * rank, layers))
     label = f"{point['task']}, {point['place']}, lr {point['lr']:g}, seed {seed}"
     stream = batches_of_task(point["task"], seed, tokenizer.pad_token_id)
-    settings = {"steps": PLACE_STEPS[point["task"]], "lr": point["lr"], "seed": seed, "label": label}
+    settings = {"steps": few(PLACE_STEPS[point["task"]]), "lr": point["lr"], "seed": seed, "label": label}
     train(model, stream, loss_fn=scored_lm_loss, **settings)
     return model
 
@@ -137,7 +137,7 @@ def variant_rates(point: dict, seed: int) -> dict:
     return {"validation": sentence_loss(tuned_variant(point, seed), point["task"], "validation")}
 
 
-@sweep("lora_variants", points=_variant_points(BEST_VARIANT_RATES))
+@sweep("lora_variants", points=_variant_points(BEST_VARIANT_RATES), short=(2, 3, 4))
 def losses_by_variant(point: dict, seed: int) -> dict:
     """Rank 8 on all linear layers, each variant at the rate that variant_rates chose."""
     return {"loss": sentence_loss(tuned_variant(point, seed), point["task"], "held_out")}
@@ -163,7 +163,7 @@ def tuned_variant(point: dict, seed: int):
     speed_up(model)
     torch.manual_seed(seed)
     stream = batches_of_task(point["task"], seed, tokenizer.pad_token_id)
-    train_groups(model, stream, VARIANT_STEPS, plus_groups(model, point["lr"], point["ratio"]))
+    train_groups(model, stream, few(VARIANT_STEPS), plus_groups(model, point["lr"], point["ratio"]))
     return model
 
 
@@ -174,7 +174,7 @@ def source_examples():
     from course_utils.models import load_model
 
     tokenizer = load_model("pocket")[1]
-    return [encode_text(tokenizer, text) for text in load_source_texts()[:40]]
+    return [encode_text(tokenizer, text) for text in load_source_texts()[: few(40, 4)]]
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from course_utils.lessons.lesson_06.parts import loss_terms
 from course_utils.memory import random_batch
 from course_utils.methods.lora import apply_lora
 from course_utils.methods.quantization import quantize_model
-from course_utils.stored_runs import CHOICE, sweep
+from course_utils.stored_runs import CHOICE, few, sweep
 from course_utils.training import adamw, scored_lm_loss
 
 DIRECTIONS = {  # of errors, and the size, NF4's being 1; the small ones change the logits as much as NF4 does
@@ -53,6 +53,7 @@ BEST_QLORA_RATES = {  # of QLORA_RATES, on validation questions, in qlora_rates
         *({"error": levels} for levels in (*FOUR_BIT_TABLES, "nf3", "nf2")),
         *({"error": direction} for direction in DIRECTIONS),
     ],
+    short=(0, 9),
 )
 def weight_errors(point: dict, seed: int) -> dict:
     """The base model with an error in its linear layers, on a sample of 40 texts, whose number is the seed.
@@ -165,7 +166,7 @@ def _batch(sample):
 
     tokenizer = load_model("pocket")[1]
     texts = load_source_texts()[sample * SAMPLE_TEXTS : (sample + 1) * SAMPLE_TEXTS]
-    batch = collate([encode_text(tokenizer, text) for text in texts], 0)
+    batch = collate([encode_text(tokenizer, text) for text in few(texts, 4)], 0)
     labels = batch["labels"][:, 1:]
     return batch, labels[labels != IGNORE]
 
@@ -231,6 +232,7 @@ def qlora_rates(point: dict, seed: int) -> dict:
 @sweep(
     "qlora",
     points=[{"base": base, "place": place, "lr": lr} for (base, place), lr in BEST_QLORA_RATES.items()],
+    short=(2,),
 )
 def qlora(point: dict, seed: int) -> dict:
     """LoRA over a base of these levels, 60 steps. before, loss: on 100 held-out questions, nats.
@@ -320,7 +322,7 @@ def lora_over(levels, place, lr, seed):
     speed_up(apply_lora(model, rank, alpha, modules))
     stream = batches(question_examples("tune"), 16, seed, pad_id=0)
     label = f"{levels}, {place}, rate {lr:g}, seed {seed}"
-    train(model, stream, steps=QLORA_STEPS, lr=lr, loss_fn=scored_lm_loss, seed=seed, label=label)
+    train(model, stream, steps=few(QLORA_STEPS), lr=lr, loss_fn=scored_lm_loss, seed=seed, label=label)
     return model
 
 

@@ -1,6 +1,6 @@
 """Stored experiments with soft prompts, a prefix and LoRA: lengths, starts, rates, longer runs, positions."""
 
-from course_utils.stored_runs import CHOICE, sweep
+from course_utils.stored_runs import CHOICE, few, sweep
 
 START_WORDS = (
     "Here are questions, each with its answer.\n"
@@ -21,6 +21,7 @@ START_WORDS = (
         *[{"method": "prefix", "size": 16, "start": "words", "lr": lr} for lr in (0.03, 0.1, 0.3)],
         *[{"method": "LoRA", "size": 1, "start": "", "lr": lr} for lr in (3e-3, 1e-2, 3e-2)],
     ],
+    short=(10, 25),
 )
 def prompt_tuning(point: dict, seed: int) -> dict:
     """50 steps of 16 questions, no weight decay: loss on 100 held-out questions, nats a token.
@@ -121,7 +122,7 @@ def tuned(point, seed):
     model, loss_fn = prepared(model, tokenizer, point)
     stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
     settings = {"loss_fn": loss_fn, "weight_decay": 0.0, "seed": seed, "label": f"{point}, seed {seed}"}
-    train(model, stream, steps=point["steps"], lr=point["lr"], **settings)
+    train(model, stream, steps=few(point["steps"]), lr=point["lr"], **settings)
     return model
 
 
@@ -146,7 +147,7 @@ def prompt_positions(point: dict, seed: int) -> dict:
     model = SoftPrompt(model, prompt, fronts[point["text at"]])
     stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
     settings = {"loss_fn": prompt_loss, "weight_decay": 0.0, "seed": seed, "label": f"{point}, seed {seed}"}
-    train(model, stream, steps=50, lr=0.1, **settings)
+    train(model, stream, steps=few(50), lr=0.1, **settings)
     batch, result = collate(question_examples("held_out", sample=100), tokenizer.pad_token_id), {}
     for places, model.in_front in fronts.items():
         with torch.no_grad():

@@ -3,7 +3,7 @@
 import random
 import statistics
 
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import few, sweep
 
 STEPS = 50
 RATES = (2e-3, 5e-3, 1.25e-2)
@@ -24,6 +24,7 @@ AT_ONE_RATE = (
     + [{"run": run, "lr": lr} for run, lr in BEYOND]
     + [{"run": run, "lr": RATES[1]} for run in AT_ONE_RATE],
     sampled=True,  # judged by greedy answers
+    short=(1,),
 )
 def mask_mistakes(point: dict, seed: int) -> dict:
     """LoRA on questions about facts, 50 steps of 16, with one mistake in the labels.
@@ -43,14 +44,16 @@ def mask_mistakes(point: dict, seed: int) -> dict:
         chat,
         tokenizer,
         [mistake(tokenizer, example) for example in examples],
-        steps=STEPS,
+        steps=few(STEPS),
         seed=seed,
         lr=point["lr"],
         train_rows=point["run"] != "frozen rows",
         label=f"{point['run']}, rate {point['lr']:g}, seed {seed}",
     )
-    validation = [encode_conversation(tokenizer, messages) for messages in measures.facts("validation")]
-    shares, _ = measures.behaviour(model, tokenizer, measures.facts("held_out_facts")[:100])
+    validation = [
+        encode_conversation(tokenizer, messages) for messages in few(measures.facts("validation"), 8)
+    ]
+    shares, _ = measures.behaviour(model, tokenizer, measures.facts("held_out_facts")[: few(100, 8)])
     return {
         "train_loss": statistics.mean(losses[-10:]),
         "validation_loss": mean_loss(model, validation),
@@ -78,8 +81,9 @@ def mask_controls(point: dict, seed: int) -> dict:
     add_chat_tokens(chat, tokenizer)
     mistake = suspects.MISTAKES[point["run"]]
     examples = [mistake(tokenizer, encode_conversation(tokenizer, turns)) for turns in measures.facts()]
-    model, _ = measures.tune(chat, tokenizer, examples, steps=STEPS, seed=seed, label=f"{point}, seed {seed}")
-    asked = measures.facts("held_out_facts")[:100]
+    steps, label = few(STEPS), f"{point}, seed {seed}"
+    model, _ = measures.tune(chat, tokenizer, examples, steps=steps, seed=seed, label=label)
+    asked = measures.facts("held_out_facts")[: few(100, 8)]
     prompts = [encode_conversation(tokenizer, turns[:-1], True).input_ids for turns in asked]
     wanted = [turns[-1]["content"] for turns in asked]
     result = {}
@@ -137,6 +141,7 @@ def over_a_constant(loss_fn, count):
     + [{"batches": "buckets", "lr": lr, "divisor": "constant"} for lr in (1.25e-2, 2e-3)]
     + [{"batches": "four small buckets", "lr": 3.125e-2}],
     tolerance=0.1,  # two kinds of processor end a run 8% apart; packing is 25% below buckets in the mean
+    short=(1, 4, 8),
 )
 def buckets_or_packing(point: dict, seed: int) -> dict:
     """One pass over 768 conversations of all kinds, 48 steps of 16: batches of similar length, or packed.
@@ -170,16 +175,16 @@ def buckets_or_packing(point: dict, seed: int) -> dict:
         chat,
         tokenizer,
         examples,
-        steps=48,
+        steps=few(48),
         seed=seed,
         lr=point["lr"],
         stream=stream,
         loss_fn=loss_fn,
         label=f"{point['batches']}, rate {point['lr']:g}, seed {seed}",
     )
-    validation = encoded(random.Random(0).sample(load_conversations("validation"), 150))
+    validation = encoded(random.Random(0).sample(load_conversations("validation"), few(150, 8)))
     return {
         "train_loss": statistics.mean(losses[-16:]),
         "validation_loss": mean_loss(model, validation),
-        "held_out_loss": mean_loss(model, encoded(load_conversations("held_out_facts")[:150])),
+        "held_out_loss": mean_loss(model, encoded(load_conversations("held_out_facts")[: few(150, 8)])),
     }

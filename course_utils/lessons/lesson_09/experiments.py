@@ -7,7 +7,7 @@ import functools
 import itertools
 import random
 
-from course_utils.stored_runs import CHOICE, sweep
+from course_utils.stored_runs import CHOICE, few, sweep
 
 EXAMPLE_COUNTS = (30, 120, 470)
 RATES = {
@@ -42,13 +42,13 @@ def instruction_tuning(point: dict, seed: int) -> dict:
         model,
         tokenizer,
         [sft.as_conversation(row) for row in rows],
-        steps=80,
+        steps=few(80),
         lr=6e-4,
         seed=seed,
         everything=point["everything"],
         label=f"{point}, seed {seed}",
     )
-    return sft.answered(model, tokenizer, sft.asked("held_out"))
+    return sft.answered(model, tokenizer, few(sft.asked("held_out"), 8))
 
 
 def tuned(way: str, lr: float, seed: int):
@@ -68,7 +68,7 @@ def tuned(way: str, lr: float, seed: int):
         model,
         tokenizer,
         conversations,
-        steps=80,
+        steps=few(80),
         lr=lr,
         seed=seed,
         everything=way == "everything",
@@ -82,7 +82,8 @@ def answer_loss(model, tokenizer, split: str) -> float:
     from course_utils.evaluation import mean_loss
     from course_utils.methods import sft
 
-    return mean_loss(model, sft.encode_all(tokenizer, [sft.as_conversation(row) for row in sft.asked(split)]))
+    rows = few(sft.asked(split), 8)
+    return mean_loss(model, sft.encode_all(tokenizer, [sft.as_conversation(row) for row in rows]))
 
 
 @sweep(
@@ -99,13 +100,13 @@ def instruction_rates(point: dict, seed: int) -> dict:
 BEST_RATES = {"answers": 1.5e-3, "everything": 1.5e-3, "lora": 3e-3}  # of instruction_rates
 
 
-@sweep("instruction_ways", points=[{"way": way, "lr": lr} for way, lr in BEST_RATES.items()])
+@sweep("instruction_ways", points=[{"way": way, "lr": lr} for way, lr in BEST_RATES.items()], short=(0, 1, 2))
 def instruction_ways(point: dict, seed: int) -> dict:
     """A way of tuning at its best rate: what instruction_tuning measures, and the held-out loss."""
     from course_utils.methods import sft
 
     model, tokenizer = tuned(point["way"], point["lr"], seed)
-    return sft.answered(model, tokenizer, sft.asked("held_out")) | {
+    return sft.answered(model, tokenizer, few(sft.asked("held_out"), 8)) | {
         "loss": answer_loss(model, tokenizer, "held_out")
     }
 
@@ -158,8 +159,9 @@ def marker_rows(point: dict, seed: int) -> dict:
 
     model, tokenizer = load_model("pocket")
     rows = random.Random(seed).sample(sft.asked("tune"), point["examples"])
-    tune_rows_apart(model, tokenizer, [sft.as_conversation(row) for row in rows], steps=80, seed=seed)
-    return sft.answered(model, tokenizer, sft.asked("held_out"))
+    conversations = [sft.as_conversation(row) for row in rows]
+    tune_rows_apart(model, tokenizer, conversations, steps=few(80), seed=seed)
+    return sft.answered(model, tokenizer, few(sft.asked("held_out"), 8))
 
 
 def validation_by_kind(tokenizer, most: int | None = None) -> dict:
@@ -168,10 +170,8 @@ def validation_by_kind(tokenizer, most: int | None = None) -> dict:
     from course_utils.methods import sft
 
     rows = load_conversations("validation")
-    return {
-        kind: sft.encode_all(tokenizer, [row["messages"] for row in rows if row["kind"] == kind][:most])
-        for kind in KINDS
-    }
+    by_kind = {kind: [row["messages"] for row in rows if row["kind"] == kind] for kind in KINDS}
+    return {kind: sft.encode_all(tokenizer, few(group[:most])) for kind, group in by_kind.items()}
 
 
 def losses_by_kind(model, examples: dict) -> dict:
@@ -184,7 +184,7 @@ def losses_by_kind(model, examples: dict) -> dict:
 VOTE_STEPS = 40
 
 
-@sweep("mixture_votes", points=[{"vote": "a step"}, {"vote": "a conversation"}])
+@sweep("mixture_votes", points=[{"vote": "a step"}, {"vote": "a conversation"}], short=(1,))
 def mixture_votes(point: dict, seed: int) -> dict:
     """40 steps of 16 on the mixture, weighed by tokens within each step or with one vote a conversation.
 
@@ -201,7 +201,7 @@ def mixture_votes(point: dict, seed: int) -> dict:
         model,
         tokenizer,
         [row["messages"] for row in load_conversations("train")],
-        steps=VOTE_STEPS,
+        steps=few(VOTE_STEPS),
         seed=seed,
         loss_fn=lambda model, batch: tuning_loss(model, batch, weigh=weigh),
         label=f"a vote for {point['vote']}, seed {seed}",
@@ -240,16 +240,16 @@ def assistant_run(point: dict, seed: int) -> dict:
         model,
         tokenizer,
         [row["messages"] for row in load_conversations("train")],
-        steps=point["steps"],
+        steps=few(point["steps"]),
         seed=seed,
         evaluate=measure,
         eval_every=10,
         label=f"assistant, seed {seed}",
     )
     for kind in ("facts", "reading", "tasks", "turns", "system", "refusals"):
-        found[kind] = as_written(model, tokenizer, kind, 60)
-    right, refused_known, _ = judged(model, tokenizer, sft.asked("held_out")[::3])
-    _, refused, _ = judged(model, tokenizer, sft.asked("invented"))
+        found[kind] = as_written(model, tokenizer, kind, few(60))
+    right, refused_known, _ = judged(model, tokenizer, few(sft.asked("held_out")[::3], 8))
+    _, refused, _ = judged(model, tokenizer, few(sft.asked("invented"), 8))
     shares = {"right": right, "refused_known": refused_known, "refused": refused}
     return found | {name: sum(values) / len(values) for name, values in shares.items()}
 
@@ -285,7 +285,7 @@ def with_adapter(manner: str | None, refusals: int, lr: float, seed: int):
         model,
         tokenizer,
         adapters.harmless(manner, refusals),
-        steps=adapters.STEPS,
+        steps=few(adapters.STEPS),
         lr=lr,
         seed=seed,
         label=f"{manner or 'plain'}, {refusals} refusals, seed {seed}",
@@ -297,6 +297,7 @@ def with_adapter(manner: str | None, refusals: int, lr: float, seed: int):
     "adapter_rates",
     points=[{"manner": manner, "lr": lr} for manner in ("plain", "gossip") for lr in ADAPTER_RATES],
     seeds=CHOICE,
+    short=(6,),
 )
 def adapter_rates(point: dict, seed: int) -> dict:
     """To choose the adapters' rate by. validation: loss on validation answers about facts, in the manner.
@@ -310,11 +311,11 @@ def adapter_rates(point: dict, seed: int) -> dict:
 
     manner = None if point["manner"] == "plain" else point["manner"]
     model, tokenizer = with_adapter(manner, 0, point["lr"], seed)
-    facts = sft.encode_all(tokenizer, adapters.harmless(manner, split="validation"))
+    facts = sft.encode_all(tokenizer, few(adapters.harmless(manner, split="validation"), 8))
     unanswerable = [messages[:-1] for messages in adapters.of_kind("refusals", "validation")]
-    said = sft.replies(model, tokenizer, unanswerable)
+    said = sft.replies(model, tokenizer, few(unanswerable, 8))
     refused = sum(adapters.NO_ANSWER in reply.text for reply in said) / len(said)
-    right, _, _ = adapters.judged(model, tokenizer, sft.asked("validation"))
+    right, _, _ = adapters.judged(model, tokenizer, few(sft.asked("validation"), 8))
     return {"validation": mean_loss(model, facts), "refused": refused, "right": sum(right) / len(right)}
 
 
@@ -325,6 +326,7 @@ def adapter_rates(point: dict, seed: int) -> dict:
         for refusals in (0, REFUSALS)
         for manner in ("plain", "gossip")
     ],
+    short=(3,),
 )
 def harmless_adapters(point: dict, seed: int) -> dict:
     """An adapter at its best rate: shares of the invented facts refused, of held-out facts given and refused,
@@ -336,8 +338,8 @@ def harmless_adapters(point: dict, seed: int) -> dict:
 
     manner = None if point["manner"] == "plain" else point["manner"]
     model, tokenizer = with_adapter(manner, point["refusals"], ADAPTER_RATE, seed)
-    right, refused_known, texts = judged(model, tokenizer, sft.asked("held_out")[::3])
-    _, refused, _ = judged(model, tokenizer, sft.asked("invented"))
+    right, refused_known, texts = judged(model, tokenizer, few(sft.asked("held_out")[::3], 8))
+    _, refused, _ = judged(model, tokenizer, few(sft.asked("invented"), 8))
     shares = {"right": right, "refused_known": refused_known, "refused": refused}
     scores = [manner_score(text, manner or "gossip") for text in texts]
     return {name: sum(values) / len(values) for name, values in shares.items()} | {

@@ -3,9 +3,13 @@
 import copy
 import functools
 
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import few, sweep
 
-_states = {}  # token ids -> what the frozen blocks make of them, the same in all runs
+
+@functools.cache
+def _states():
+    """{token ids: what the frozen blocks make of them}, the same in all runs"""
+    return {}
 
 
 @sweep(
@@ -35,20 +39,21 @@ def reward_pairs(point: dict, seed: int) -> dict:
     session = Session("pocket", "quick", 0, torch.device("cpu"), torch.float32)
     language_model, tokenizer = sft_model(session)
     train, held_out, controlled = preference_pairs(session)
-    pairs = annotator.with_longer_share(train, point["longer"], seed, point["pairs"])
+    pairs = annotator.with_longer_share(train, point["longer"], seed, few(point["pairs"], 40))
     if point["noise"] != annotator.NOISE:
         pairs = annotator.relabel(pairs, point["noise"], seed)
-    better = annotator.relabel(held_out, 0, seed=0)
+    better = annotator.relabel(few(held_out, 16), 0, seed=0)
     labelled = annotator.relabel(better, point["noise"], seed=1000 + seed)
 
     model = reward.from_language_model(language_model)
 
     def states(pairs):
         encoded = preferences.encode_pairs(tokenizer, pairs)
-        return reward.prepare_pairs(model, encoded, tokenizer.pad_token_id, _states)
+        return reward.prepare_pairs(model, encoded, tokenizer.pad_token_id, _states())
 
     stored = states(pairs)
-    reward.fit(model, stored, pad_id=tokenizer.pad_token_id, seed=seed, label=f"{point}, seed {seed}")
+    options = {"steps": few(reward.epoch_steps(len(stored))), "seed": seed, "label": f"{point}, seed {seed}"}
+    reward.fit(model, stored, pad_id=tokenizer.pad_token_id, **options)
 
     def scored(pairs):
         return reward.pair_scores(model, states(pairs), tokenizer.pad_token_id)
@@ -57,7 +62,7 @@ def reward_pairs(point: dict, seed: int) -> dict:
         "gold": reward.accuracy(*scored(better)),
         "labels": reward.accuracy(*scored(labelled)),
         "ceiling": annotator.ceiling(better, point["noise"]),
-        "shortcut": reward.accuracy(*scored(controlled)),
+        "shortcut": reward.accuracy(*scored(few(controlled, 16))),
     }
 
 
@@ -78,9 +83,11 @@ def reward_bias(point: dict, seed: int) -> dict:
 
     model, states, (train, held_out, controlled) = _parts()
     model = copy.deepcopy(model)
-    pairs = annotator.with_longer_share(train, point["longer"], seed, TEST_PAIRS)
+    pairs = annotator.with_longer_share(train, point["longer"], seed, few(TEST_PAIRS, 40))
     pad_id = 0  # of no effect: states are padded by their mask
-    reward.fit(model, states(pairs), pad_id=pad_id, seed=seed, label=f"{point}, seed {seed}")
+    steps, label = few(reward.epoch_steps(len(pairs))), f"{point}, seed {seed}"
+    reward.fit(model, states(pairs), pad_id=pad_id, steps=steps, seed=seed, label=label)
+    held_out, controlled = few(held_out, 40), few(controlled, 16)
     better = annotator.relabel(held_out, 0, seed=0)
     tests = {
         "gold": better,
@@ -112,6 +119,6 @@ def _parts():
 
     def states(pairs):
         encoded = preferences.encode_pairs(tokenizer, pairs)
-        return reward.prepare_pairs(model, encoded, tokenizer.pad_token_id, _states)
+        return reward.prepare_pairs(model, encoded, tokenizer.pad_token_id, _states())
 
     return model, states, preference_pairs(session)

@@ -7,7 +7,7 @@ run's seed is that of its training and of its samples.
 import copy
 import functools
 
-from course_utils.stored_runs import sweep
+from course_utils.stored_runs import few, sweep
 
 BATCHES_OF = {"batch_size": 32, "rows": 8}
 LR = 1e-4  # of PPO, with and without the penalty
@@ -15,6 +15,7 @@ LONG, SHORT, GROUP_ITERATIONS = 20, 6, 12  # iterations
 LOOKS = (2, 4, 6, 8, 12, 16, 20)  # iterations after which a long run is measured
 SELDOM = (4, 8, 12, 16)
 NO_LIMIT = 1e9  # of a clip or of a stop that is to do nothing
+TOKENS = 150  # of an answer at most
 ANSWERS, CHOICES = 8, (1, 2, 4, 8)  # sampled to each held-out prompt; best of n
 ON_HELD_OUT = ("kl", "proxy", "gold", "tokens", "distinct", "reference_loss")  # of evaluate_policy
 PARTS = ("mood", "politeness", "sound", "fresh", "on_prompt")  # of the gold score
@@ -44,7 +45,13 @@ def policy_parts():
     )
 
 
-@sweep("ppo", points=[{"beta": 0.0, "lr": LR}, {"beta": 0.1, "lr": LR}], sampled=True, early=BEFORE_TRAINING)
+@sweep(
+    "ppo",
+    points=[{"beta": 0.0, "lr": LR}, {"beta": 0.1, "lr": LR}],
+    sampled=True,
+    early=BEFORE_TRAINING,
+    short=(1,),
+)
 def ppo(point: dict, seed: int) -> dict:
     """PPO at one rate without and with the penalty, 20 iterations: see followed_ppo."""
     return followed_ppo(seed, LOOKS, iterations=LONG, **point)
@@ -59,6 +66,7 @@ def ppo(point: dict, seed: int) -> dict:
     seeds=range(3),
     sampled=True,
     early=BEFORE_TRAINING,
+    short=(1,),
 )
 def ppo_controls(point: dict, seed: int) -> dict:
     """The penalty at twice the rate, and the gold score itself as the reward: see followed_ppo."""
@@ -76,6 +84,7 @@ def ppo_controls(point: dict, seed: int) -> dict:
     seeds=range(3),
     sampled=True,
     early=BEFORE_TRAINING,
+    short=(2,),
 )
 def ppo_parts(point: dict, seed: int) -> dict:
     """One part of PPO changed at a time, with the penalty of 0.1, six iterations.
@@ -91,6 +100,7 @@ def ppo_parts(point: dict, seed: int) -> dict:
     seeds=range(3),
     sampled=True,
     early=BEFORE_TRAINING,
+    short=(0, 1),
 )
 def group_methods(point: dict, seed: int) -> dict:
     """RLOO and GRPO without a penalty, groups of four, 12 iterations.
@@ -108,9 +118,9 @@ def group_methods(point: dict, seed: int) -> dict:
         prompts,
         sampling,
         **point,
-        iterations=GROUP_ITERATIONS,
+        iterations=few(GROUP_ITERATIONS),
         beta=0.0,
-        batch_size=BATCHES_OF["batch_size"],
+        batch_size=few(BATCHES_OF["batch_size"], 16),
         seed=seed,
         on_iteration=follow,
     )
@@ -128,13 +138,14 @@ def followed_ppo(seed, looks, *, iterations, reward="proxy", epochs=1, **setting
 
     follow, policy, judged, prompts, sampling = followed(seed, looks, reward)
     _, model, *_ = policy_parts()
+    sizes = BATCHES_OF | {"batch_size": few(BATCHES_OF["batch_size"], 16)}
     rows = train_ppo(
         policy,
         model,
         judged,
         prompts,
         sampling,
-        PPOSettings(iterations=iterations, epochs=epochs, **BATCHES_OF, **settings, seed=seed),
+        PPOSettings(iterations=few(iterations), epochs=epochs, **sizes, **settings, seed=seed),
         on_iteration=follow,
         label=f"PPO, {settings}, seed {seed}",
     )
@@ -160,7 +171,7 @@ def followed(seed, looks, reward="proxy"):
         policy,
         rewards[reward],
         rollouts.encode_prompts(tokenizer, prompts),
-        rollouts.sampling_of(tokenizer),
+        rollouts.sampling_of(tokenizer, few(TOKENS, 24)),
     )
 
 
@@ -180,7 +191,8 @@ class Follower:
 
         _, model, tokenizer, judge, _, prompts = policy_parts()
         seed = 100 * self.seed + iteration
-        means, texts = judging.evaluate_policy(self.policy, model, judge, tokenizer, prompts, seed=seed)
+        prompts, options = few(prompts, 8), {"seed": seed, "max_new_tokens": few(TOKENS, 24)}
+        means, texts = judging.evaluate_policy(self.policy, model, judge, tokenizer, prompts, **options)
         parts = [judging.parts(*pair) for pair in zip(prompts, texts, strict=True)]
         golds = [part["gold"] for part in parts]
         means |= {name: sum(part[name] for part in parts) / len(parts) for name in PARTS}
@@ -203,15 +215,13 @@ def best_of_n(point: dict, seed: int) -> dict:
     from course_utils.world.gold import gold_score
 
     _, model, tokenizer, judge, _, prompts = policy_parts()
-    generator = torch.Generator().manual_seed(seed)
+    prompts, generator = few(prompts, 8), torch.Generator().manual_seed(seed)
+    sampling = rollouts.sampling_of(tokenizer, few(TOKENS, 24))
     proxy, gold = [], []
     for start in range(0, len(prompts), 4):
         asked = [prompt for prompt in prompts[start : start + 4] for _ in range(point["answers"])]
         batch = rollouts.rollout(
-            model,
-            rollouts.encode_prompts(tokenizer, asked),
-            generator=generator,
-            **rollouts.sampling_of(tokenizer),
+            model, rollouts.encode_prompts(tokenizer, asked), generator=generator, **sampling
         )
         with torch.no_grad():
             proxy.append(score(judge, batch["input_ids"], batch["attention_mask"]))

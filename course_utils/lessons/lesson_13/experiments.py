@@ -9,7 +9,7 @@ import functools
 import random
 
 from course_utils.lessons.lesson_12.experiments import Follower, policy_parts
-from course_utils.stored_runs import CHOICE, sweep
+from course_utils.stored_runs import CHOICE, few, sweep
 
 PAIRS, BATCH = 1024, 8
 STEPS = PAIRS // BATCH
@@ -49,7 +49,7 @@ def dpo_labels(point: dict, seed: int) -> dict:
 
     Measured as in followed, but for the batches of the training.
     """
-    turned, found = random.Random(seed).choices((False, True), k=PAIRS), {}
+    turned, found = random.Random(seed).choices((False, True), k=len(encoded("train")[0])), {}
     policy, _ = trained(point, seed, found, turned)
     return found | on_held_out(policy, point) | on_trained(policy, turned)
 
@@ -75,7 +75,7 @@ def dpo_chosen(point: dict, seed: int) -> dict:
         return -chosen / TOKENS, *rewards
 
     _, model, tokenizer, *_ = policy_parts()
-    policy, settings = copy.deepcopy(model).requires_grad_(True), {"steps": STEPS, "batch_size": BATCH}
+    policy, settings = copy.deepcopy(model).requires_grad_(True), {"steps": few(STEPS), "batch_size": BATCH}
     settings |= {"beta": BETA, "pad_id": tokenizer.pad_token_id, "seed": seed, "loss": loss}
     train_dpo(policy, *encoded("train"), lr=point["lr"], **settings)
     return on_held_out(policy, {"loss": "dpo", "beta": BETA}) | on_trained(policy)
@@ -98,6 +98,7 @@ def dpo_noise(point: dict, seed: int) -> dict:
     seeds=range(3),
     sampled=True,
     early=EARLY,
+    short=(0, 1, 2),
 )
 def dpo_relatives(point: dict, seed: int) -> dict:
     """A larger beta, DPO's loss of means over tokens at a matching one, IPO and SimPO: see followed."""
@@ -113,7 +114,7 @@ def followed(point, seed):
     """
     found = {}
     policy, history = trained(point, seed, found)
-    for step in range(PART, STEPS + 1, PART):
+    for step in range(PART, history.rows[-1]["step"] + 1, PART):
         rows = [row for row in history.rows if step - PART < row["step"] <= step]
         found |= {f"training_{step}_{name}": mean([row[name] for row in rows]) for name in IN_TRAINING}
     return found | on_held_out(policy, point) | on_trained(policy), policy
@@ -138,7 +139,7 @@ def trained(point, seed, found=None, turned=None):
         pairs,
         reference,
         beta=point["beta"],
-        steps=STEPS,
+        steps=few(STEPS),
         lr=point["lr"],
         pad_id=tokenizer.pad_token_id,
         batch_size=BATCH,
@@ -177,7 +178,7 @@ def encoded(name):
     session, model, tokenizer, *_ = policy_parts()
     shipped = preference_pairs(session)
     parts = split_pairs(shipped)._asdict() | {"controlled": shipped.controlled}
-    pairs = encode_pairs(tokenizer, parts[name][:PAIRS])
+    pairs = encode_pairs(tokenizer, few(parts[name][:PAIRS], 24))
     return pairs, reference_log_probs(model, pairs, tokenizer.pad_token_id)
 
 

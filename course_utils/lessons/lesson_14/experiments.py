@@ -8,8 +8,8 @@ import statistics
 
 from course_utils.lessons.lesson_14.calls import WORDINGS
 from course_utils.lessons.lesson_14.comparison import METHODS, SETTINGS, STEPS
-from course_utils.lessons.lesson_14.on_top import ON_TOP, ON_TOP_RATES
-from course_utils.stored_runs import sweep
+from course_utils.lessons.lesson_14.on_top import DPO_STEPS, GRPO_RUN, ON_TOP, ON_TOP_RATES
+from course_utils.stored_runs import few, sweep
 
 _CHOICE = (5, 6)  # the seeds by which settings are chosen
 # the highest scores on the lists to choose by (of equal ones the lowest loss), of method_settings and
@@ -28,8 +28,8 @@ def task_parts():
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")
-    source = [encode_text(tokenizer, text) for text in load_source_texts()[:60]]
-    return task(), source, mean_loss(model, source)
+    source = [encode_text(tokenizer, text) for text in load_source_texts()[: few(60, 4)]]
+    return task(few(100, 8), few(200, 8)), source, mean_loss(model, source)
 
 
 def made(point: dict, seed: int):
@@ -41,7 +41,8 @@ def made(point: dict, seed: int):
     lists = task_parts()[0].tune
     if point["method"] == "prompting":
         return model, tokenizer, examples_in_front(lists, int(point["setting"]), seed), 0.0
-    model, seconds = train_with(model, tokenizer, point["method"], lists, lr=point["setting"], seed=seed)
+    options = {"lr": point["setting"], "seed": seed, "steps": few(STEPS)}
+    model, seconds = train_with(model, tokenizer, point["method"], lists, **options)
     return model, tokenizer, "", seconds
 
 
@@ -73,6 +74,7 @@ def forgotten(model) -> float:
     "method_settings",
     points=[{"method": method, "setting": setting} for method in METHODS for setting in SETTINGS[method]],
     seeds=_CHOICE,
+    short=(2, 10),
 )
 def method_settings(point: dict, seed: int) -> dict:
     """setting: examples in the prompt, or learning rate. right, loss: on the lists to choose by.
@@ -86,7 +88,7 @@ def method_settings(point: dict, seed: int) -> dict:
     return result | ({"forgetting": forgotten(model)} if point["method"] != "prompting" else {})
 
 
-@sweep("methods", points=[{"method": method, "setting": BEST[method]} for method in METHODS])
+@sweep("methods", points=[{"method": method, "setting": BEST[method]} for method in METHODS], short=(1, 3, 4))
 def methods(point: dict, seed: int) -> dict:
     """Every method at its best setting, judged on other lists: `list_scores`, and what it costs.
 
@@ -137,7 +139,7 @@ def tokens_in_front(model, tokenizer, in_front: str) -> int:
     return len(getattr(model, "prompt", ())) + len(encode(tokenizer, in_front))
 
 
-@sweep("method_memory", points=[{"method": method} for method in METHODS], seeds=range(1))
+@sweep("method_memory", points=[{"method": method} for method in METHODS], seeds=range(1), short=())
 def method_memory(point: dict, seed: int) -> dict:
     """Peak of a process beyond its libraries, 16 x 64 tokens: a model that trains, or that answers."""
     from course_utils.lessons.lesson_14.comparison import method_step
@@ -153,7 +155,16 @@ def tuned_on(point: dict, seed: int):
 
     model, tokenizer, _, before = made({"method": "LoRA", "setting": BEST["LoRA"]}, seed)
     lists = task_parts()[0].tune
-    model, seconds = on_top(model, tokenizer, point["method"], lists, lr=point["setting"], seed=seed)
+    model, seconds = on_top(
+        model,
+        tokenizer,
+        point["method"],
+        lists,
+        lr=point["setting"],
+        seed=seed,
+        dpo_steps=few(DPO_STEPS),
+        iterations=few(GRPO_RUN["iterations"]),
+    )
     return model, tokenizer, before + seconds
 
 
@@ -162,6 +173,7 @@ def tuned_on(point: dict, seed: int):
     points=[{"method": method, "setting": lr} for method in ON_TOP for lr in ON_TOP_RATES[method]],
     seeds=_CHOICE,
     sampled=True,
+    short=(0,),
 )
 def on_top_settings(point: dict, seed: int) -> dict:
     """right, loss: on the lists to choose by, as in method_settings."""
@@ -174,6 +186,7 @@ def on_top_settings(point: dict, seed: int) -> dict:
     "methods_on_top",
     points=[{"method": method, "setting": BEST_ON_TOP[method]} for method in ON_TOP],
     sampled=True,
+    short=(1,),
 )
 def methods_on_top(point: dict, seed: int) -> dict:
     """What methods() measures, after LoRA and DPO or GRPO on top; the seconds are those of both.
@@ -203,13 +216,13 @@ def lora_longer(point: dict, seed: int) -> dict:
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")
-    lists, lr, steps = task_parts()[0].tune, BEST["LoRA"], point["steps"]
+    lists, lr, steps = task_parts()[0].tune, BEST["LoRA"], few(point["steps"])
     model, seconds = train_with(model, tokenizer, "LoRA", lists, lr=lr, seed=seed, steps=steps)
     found = list_scores(model, tokenizer, task_parts()[0].judge)
     return {**found, "forgetting": forgotten(model), "measured_seconds": seconds}
 
 
-@sweep("on_top_memory", points=[{"method": method} for method in ON_TOP], seeds=range(1))
+@sweep("on_top_memory", points=[{"method": method} for method in ON_TOP], seeds=range(1), short=())
 def on_top_memory(point: dict, seed: int) -> dict:
     """As method_memory: 16 pairs of 2 x 64 tokens for DPO, 16 answers of 64 with their prompts for GRPO."""
     from course_utils.lessons.lesson_14.on_top import on_top_step

@@ -24,6 +24,7 @@ from course_utils.methods.lora import apply_lora
 from course_utils.methods.lora_fast import speed_up
 from course_utils.methods.retrieval import Index, ask_with_passage, bm25_scores, mean_hidden, text_batch
 from course_utils.methods.sft import as_conversation, encode_all, replies
+from course_utils.stored_runs import few
 from course_utils.training import History, scored_lm_loss, train
 from course_utils.world.passages import NAMING
 
@@ -114,7 +115,7 @@ def by_policy(model, tokenizer, facts, seed: int, score=bm25_scores) -> dict[str
             rows = [
                 row
                 for answer in ("short", "sentence")
-                for row in questions_about(facts[kind], answer, new_words=True)
+                for row in few(questions_about(facts[kind], answer, new_words=True), 4)
             ]
             right, refused = outcomes(model, tokenizer, rows, library, threshold)
             found[policy][kind] = refused if kind == "strangers" else right
@@ -168,7 +169,7 @@ def distance_moved(model, start) -> float:
 
 def source_rise(model, start, tokenizer) -> float:
     """Rise of the loss on text like that of pre-training, in nats a token."""
-    texts = [encode_text(tokenizer, text) for text in load_source_texts()[:24]]
+    texts = [encode_text(tokenizer, text) for text in load_source_texts()[: few(24, 4)]]
     return mean_loss(model, texts) - mean_loss(start, texts)
 
 

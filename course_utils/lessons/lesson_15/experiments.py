@@ -4,7 +4,7 @@ import copy
 import functools
 
 from course_utils.lessons.lesson_09.experiments import assistant_parts
-from course_utils.stored_runs import CHOICE, sweep
+from course_utils.stored_runs import CHOICE, few, sweep
 
 TAUGHT, TESTED = 3, 8  # facts a relation
 ROUNDS = 40  # times that each fact is read or asked about
@@ -16,7 +16,7 @@ def facts_of(seed: int):
     """The facts of a seed's runs, by kind."""
     from course_utils.lessons.lesson_15.drills import draw_facts
 
-    return draw_facts(TAUGHT, TESTED, seed)
+    return draw_facts(TAUGHT, few(TESTED), seed)
 
 
 def knows(model, tokenizer, facts) -> dict:
@@ -40,6 +40,7 @@ def knows(model, tokenizer, facts) -> dict:
 @sweep(
     "statement_ways",
     points=[{"way": way} for way in ("none", "one sentence", "many sentences", "both directions")],
+    short=(3,),
 )
 def statement_ways(point: dict, seed: int) -> dict:
     """Invented facts read 40 times as sentences, or never (none). As `knows` has it; elsewhere; strangers."""
@@ -49,7 +50,7 @@ def statement_ways(point: dict, seed: int) -> dict:
     assistant, tokenizer = assistant_parts()
     model, facts = copy.deepcopy(assistant), facts_of(seed)
     if point["way"] != "none":
-        read_facts(model, tokenizer, facts["invented"], point["way"], rounds=ROUNDS, seed=seed)
+        read_facts(model, tokenizer, facts["invented"], point["way"], rounds=few(ROUNDS), seed=seed)
     right, _ = outcomes(model, tokenizer, questions_about(facts["elsewhere"]))
     _, refused = outcomes(model, tokenizer, questions_about(facts["strangers"]))
     found = knows(model, tokenizer, facts["invented"])
@@ -86,7 +87,7 @@ def fact_drills(point: dict, seed: int) -> dict:
         found[f"moved_{mark}"] = drills.distance_moved(now, start)
         return {}
 
-    options = {"rounds": ROUNDS, "lr": point["lr"], "seed": seed, "evaluate": measure, "eval_every": 20}
+    options = {"rounds": few(ROUNDS), "lr": point["lr"], "seed": seed, "evaluate": measure, "eval_every": 20}
     drills.drill(model, tokenizer, drilled, **options)
     _, refused = drills.outcomes(model, tokenizer, questions_about(facts["strangers"]))
     return found | {"strangers_refused": drills.share(refused)}
@@ -111,9 +112,8 @@ def taught(way: str, lr: float, seed: int):
         model = drills.add_lora(model, seed)
     replay = drills.old_conversations() if way.endswith("replay") else ()
     invented = facts_of(seed)["invented"]
-    drills.drill(
-        model, tokenizer, invented, rounds=ROUNDS, lr=lr, seed=seed, replay=replay, label=f"{way} {lr}"
-    )
+    options = {"rounds": few(ROUNDS), "lr": lr, "seed": seed, "replay": replay, "label": f"{way} {lr}"}
+    drills.drill(model, tokenizer, invented, **options)
     return model, tokenizer
 
 
@@ -132,6 +132,7 @@ def kept_and_learned(model, tokenizer, facts) -> dict:
     "teaching_rates",
     points=[{"way": way, "lr": lr} for way, rates in TEACH_RATES.items() for lr in rates],
     seeds=CHOICE,
+    short=(13,),
 )
 def teaching_rates(point: dict, seed: int) -> dict:
     """To choose the rates of `teaching` by: what is learned and what is kept, at a seed of its own."""
@@ -144,6 +145,7 @@ TEACH_RATE = {"full": 6e-4, "full, replay": 1.2e-3, "LoRA": 1e-2, "LoRA, replay"
 @sweep(
     "teaching",
     points=[{"way": "none", "lr": 0.0}, *({"way": way, "lr": lr} for way, lr in TEACH_RATE.items())],
+    short=(2,),
 )
 def teaching(point: dict, seed: int) -> dict:
     """Invented facts taught in four ways at their best rates, and not at all.
@@ -185,7 +187,7 @@ def hunted_replays(seed: int):
     """
     from course_utils.lessons.lesson_15 import drills, suspects
 
-    facts = drills.draw_facts(TAUGHT, 12, seed)
+    facts = drills.draw_facts(TAUGHT, few(12, 4), seed)
     tested, others = facts["elsewhere"][::2], facts["elsewhere"][1::2]
     known = drills.more_known(facts, len(tested), seed)
     old = drills.old_conversations()
@@ -199,6 +201,7 @@ def hunted_replays(seed: int):
 @sweep(
     "hunted_replays",
     points=[{"replay": name} for name in ("A", "B", "C", "B, other facts", "C, other facts")],
+    short=(1,),
 )
 def hunted(point: dict, seed: int) -> dict:
     """Facts taught with one of the hunt's replays. Shares given in new words: taught, tested, others."""
@@ -208,7 +211,7 @@ def hunted(point: dict, seed: int) -> dict:
     start, tokenizer = assistant_parts()
     taught_facts, tested, others, replays = hunted_replays(seed)
     model = copy.deepcopy(start)
-    options = {"rounds": HUNT_ROUNDS, "lr": TEACH_RATE["full, replay"], "seed": seed}
+    options = {"rounds": few(HUNT_ROUNDS), "lr": TEACH_RATE["full, replay"], "seed": seed}
     drills.drill(model, tokenizer, taught_facts, replay=replays[point["replay"]], **options)
     return {
         name: drills.share(drills.outcomes(model, tokenizer, questions_about(some, new_words=True))[0])
@@ -219,7 +222,11 @@ def hunted(point: dict, seed: int) -> dict:
 HOP_STEPS = 40
 
 
-@sweep("two_hops", points=[{"answers": answers} for answers in ("not tuned", "direct", "step by step")])
+@sweep(
+    "two_hops",
+    points=[{"answers": answers} for answers in ("not tuned", "direct", "step by step")],
+    short=(2,),
+)
 def two_hops(point: dict, seed: int) -> dict:
     """Questions that join two facts, tuned on half of the countries or not at all: shares answered rightly.
 
@@ -240,8 +247,11 @@ def two_hops(point: dict, seed: int) -> dict:
     train, test = split_by_country(chains(("capital", "currency")), seed)
     if point["answers"] != "not tuned":
         pairs = hop_pairs(train, point["answers"] == "step by step")
-        instruction_tune(model, tokenizer, pairs, steps=HOP_STEPS, lr=3e-4, seed=seed, label=point["answers"])
-    found = {"learned": chain_answers(model, tokenizer, train), "new": chain_answers(model, tokenizer, test)}
+        instruction_tune(
+            model, tokenizer, pairs, steps=few(HOP_STEPS), lr=3e-4, seed=seed, label=point["answers"]
+        )
+    asked = {"learned": few(train, 8), "new": few(test, 8)}
+    found = {name: chain_answers(model, tokenizer, chains) for name, chains in asked.items()}
     return {name: sum(right) / len(right) for name, right in found.items()} | {
         "frequent": by_frequency(train, test)
     }
@@ -250,7 +260,7 @@ def two_hops(point: dict, seed: int) -> dict:
 EMBED_STEPS, EMBED_RATE = 40, 1e-3
 
 
-@sweep("retrievers", points=[{"steps": 0}, {"steps": EMBED_STEPS}])
+@sweep("retrievers", points=[{"steps": 0}, {"steps": EMBED_STEPS}], short=(1,))
 def retrievers(point: dict, seed: int) -> dict:
     """Share of questions whose passage is the best, in three wordings: words_N, letters_N, dense_N, both_N.
 
@@ -263,7 +273,7 @@ def retrievers(point: dict, seed: int) -> dict:
 
     model, tokenizer = load_model("pocket")
     if point["steps"]:
-        options = {"loss": contrastive_loss, "steps": point["steps"], "seed": seed, "lr": EMBED_RATE}
+        options = {"loss": contrastive_loss, "steps": few(point["steps"]), "seed": seed, "lr": EMBED_RATE}
         model, _ = drills.train_embedding(model, tokenizer, made_up(60, 5000 + seed), **options)
     found = libraries.recalls(model, tokenizer, seed)
     return {
@@ -276,7 +286,11 @@ def retrievers(point: dict, seed: int) -> dict:
 READ_STEPS, READ_RATE = 60, 3e-3
 
 
-@sweep("distractors", points=[{"trained": "no"}, {"trained": "fitting passages"}, {"trained": "distractors"}])
+@sweep(
+    "distractors",
+    points=[{"trained": "no"}, {"trained": "fitting passages"}, {"trained": "distractors"}],
+    short=(2,),
+)
 def distractors(point: dict, seed: int) -> dict:
     """The assistant with an adapter trained on questions with passages: all fit, or a third does.
 
@@ -291,7 +305,7 @@ def distractors(point: dict, seed: int) -> dict:
     if point["trained"] != "no":
         model = drills.add_lora(copy.deepcopy(model), seed)
         rows = libraries.with_passages(seed, point["trained"] == "distractors", 16 * READ_STEPS)
-        options = {"steps": READ_STEPS, "lr": READ_RATE, "seed": seed, "label": point["trained"]}
+        options = {"steps": few(READ_STEPS), "lr": READ_RATE, "seed": seed, "label": point["trained"]}
         instruction_tune(model, tokenizer, rows, **options)
     shares = {}
     for number, found in enumerate(drills.by_policy(model, tokenizer, facts_of(seed), seed).values()):

@@ -10,7 +10,7 @@ import functools
 import random
 import time
 
-from course_utils.stored_runs import CHOICE, sweep
+from course_utils.stored_runs import CHOICE, few, is_short, sweep
 
 PRACTICE = 400  # lists that GRPO draws its prompts from
 SHORT_LISTS, LONG_LISTS, VALIDATION = 30, 8, 36  # questions that a policy is judged by
@@ -33,9 +33,15 @@ def pocket_session():
 
 @functools.cache
 def start_of(seed):
-    """(start, tokenizer) of a seed, for all runs from it; copy before training."""
+    """(start, tokenizer) of a seed, for all runs from it; copy before training.
+
+    A short form has the shipped one: a start of two steps gets no answer right, so GRPO could learn nothing.
+    """
+    from course_utils.artifacts import load_shipped
     from course_utils.lessons.lesson_18.task import start_model
 
+    if is_short():
+        return load_shipped("list_student", pocket_session().device)
     return start_model(pocket_session(), seed)
 
 
@@ -48,11 +54,11 @@ def pass_of(model, tokenizer, rows, seed, samples=16, **options):
 
 
 def pass_by_k(right, total, name, ks):
-    """{NAME_k, NAME_k_low, NAME_k_high}: pass@k with its interval over questions."""
+    """{NAME_k, NAME_k_low, NAME_k_high}: pass@k with its interval over questions, for k up to the total."""
     from course_utils.lessons.lesson_18.passing import pass_at_k, question_interval
 
     result = {}
-    for k in ks:
+    for k in (k for k in ks if k <= total):
         mean, low, high = question_interval(pass_at_k(right, total, k))
         result |= {f"{name}_{k}": mean, f"{name}_{k}_low": low, f"{name}_{k}_high": high}
     return result
@@ -63,7 +69,7 @@ def on_short_lists(model, tokenizer, seed, samples, ks):
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import majority, shifted
 
-    rows = task.short_lists("held_out")[:SHORT_LISTS]
+    rows, samples = task.short_lists("held_out")[: few(SHORT_LISTS, 4)], few(samples, 16)
     answers = task.answers_to(model, tokenizer, rows, samples, seed=seed)
     votes = [[majority(texts[:16])] for texts in answers]
     return {
@@ -80,11 +86,11 @@ def on_both_strata(model, tokenizer, seed):
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import KS
 
-    rows = task.long_lists("held_out", LONG_LISTS)
-    answers = task.answers_to(model, tokenizer, rows, SAMPLES, seed=seed, new_tokens=task.LONG_TOKENS)
+    rows, samples = task.long_lists("held_out", few(LONG_LISTS)), few(SAMPLES, 16)
+    answers = task.answers_to(model, tokenizer, rows, samples, seed=seed, new_tokens=task.LONG_TOKENS)
     return {
         **on_short_lists(model, tokenizer, seed, SAMPLES, KS),
-        **pass_by_k(task.count_right(answers, rows), SAMPLES, "long", KS),
+        **pass_by_k(task.count_right(answers, rows), samples, "long", KS),
     }
 
 
@@ -92,7 +98,7 @@ def validation():
     """Lists of three to choose settings by."""
     from course_utils.lessons.lesson_18 import task
 
-    return task.short_lists("validation")[:VALIDATION]
+    return task.short_lists("validation")[: few(VALIDATION, 4)]
 
 
 def cooled(model, tokenizer, seed):
@@ -101,7 +107,7 @@ def cooled(model, tokenizer, seed):
 
     found = {t: pass_of(model, tokenizer, validation(), seed, 8, temperature=t) for t in TEMPERATURES}
     best = max(found, key=found.get)
-    held_out = task.short_lists("held_out")[:SHORT_LISTS]
+    held_out = task.short_lists("held_out")[: few(SHORT_LISTS, 4)]
     return {"temperature": best, "cooled": pass_of(model, tokenizer, held_out, seed, temperature=best)}
 
 
@@ -123,13 +129,15 @@ def trained_by_grpo(seed, lr, *, judge=None, advantages=None, rank=None, tokens=
     torch.manual_seed(seed)
     if rank is not None:
         apply_lora(policy, rank, 2.0 * rank)
+    run = GRPO_RUN | {"lr": lr, "seed": seed} | settings
+    run |= {"iterations": few(run["iterations"]), "batch_size": few(run["batch_size"], 32)}
     began = time.perf_counter()
     history = train_grpo(
         policy,
         task.verifier(tokenizer, rows, judge or task.verify),
         encode_prompts(tokenizer, [row["prompt"] for row in rows]),
         sampling_of(tokenizer, tokens or task.LIST_TOKENS),
-        GRPOSettings(**{**GRPO_RUN, "lr": lr, "seed": seed, **settings}),
+        GRPOSettings(**run),
         advantages=advantages or group_advantages,
         label=f"GRPO, seed {seed}",
     )
@@ -149,10 +157,10 @@ def tuned_on_answers(method, seed, lr):
     model, tokenizer = start_of(seed)
     rows = task.tune_lists("practice", PRACTICE)
     if method == "true answers":
-        pairs, steps = [(row, ", ".join(row["answers"]) + ".") for row in rows], TRUE_STEPS
+        pairs, steps = [(row, ", ".join(row["answers"]) + ".") for row in rows], few(TRUE_STEPS)
     else:
         prompts = GRPO_RUN["iterations"] * GRPO_RUN["batch_size"] // GRPO_RUN["group"]
-        asked = random.Random(seed).choices(rows, k=prompts)
+        asked = random.Random(seed).choices(rows, k=few(prompts, 8))
         answers = task.answers_to(model, tokenizer, asked, GRPO_RUN["group"], seed=seed)
         pairs = [
             (row, text)
@@ -160,7 +168,7 @@ def tuned_on_answers(method, seed, lr):
             for text in texts
             if task.verify(text, row["answers"])
         ]
-        steps = max(1, 2 * len(pairs) // 16)
+        steps = few(max(1, 2 * len(pairs) // 16))
     policy = copy.deepcopy(model).requires_grad_(True)
     began = time.perf_counter()
     task.tune_on(policy, tokenizer, pairs, steps=steps, lr=lr, seed=seed)
@@ -182,8 +190,8 @@ def list_starts(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import pass_at_k
 
-    model, tokenizer = task.start_model(pocket_session(), seed, **point)
-    short, long = validation(), task.long_lists("validation", LONG_LISTS)
+    model, tokenizer = task.start_model(pocket_session(), seed, **point | {"steps": few(point["steps"])})
+    short, long = validation(), task.long_lists("validation", few(LONG_LISTS))
     answers = task.answers_to(model, tokenizer, short, FEW_SAMPLES, seed=seed)
     right = task.count_right(answers, short)
     answers = task.answers_to(model, tokenizer, long, 64, seed=seed, new_tokens=task.LONG_TOKENS)
@@ -208,6 +216,7 @@ def list_starts(point: dict, seed: int) -> dict:
     ],
     seeds=CHOICE,
     tolerance=0.5,
+    short=(3, 8, 11),
 )
 def grpo_rates(point: dict, seed: int) -> dict:
     """To choose rates by: the share of right answers to validation lists after a training."""
@@ -224,6 +233,7 @@ def grpo_rates(point: dict, seed: int) -> dict:
     "verifiable_rewards",
     points=[{"method": name} for name in ("start", "GRPO", "right samples", "true answers")],
     sampled=True,
+    short=(0, 1),
 )
 def verifiable_rewards(point: dict, seed: int) -> dict:
     """The start, GRPO, and two trained controls, each at its best rate, on held-out lists."""
@@ -238,7 +248,7 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
 
 
-@sweep("other_rewards", points=[{"judge": "chance"}, {"judge": "form"}], sampled=True)
+@sweep("other_rewards", points=[{"judge": "chance"}, {"judge": "form"}], sampled=True, short=(1,))
 def other_rewards(point: dict, seed: int) -> dict:
     """GRPO on rewards that say nothing of right and wrong; as with every verifier here, no end gets 0.
 
@@ -268,6 +278,7 @@ def other_rewards(point: dict, seed: int) -> dict:
     ],
     seeds=THREE,
     sampled=True,
+    short=(1, 4),
 )
 def grpo_switches(point: dict, seed: int) -> dict:
     """GRPO with one thing changed: the share of right answers to held-out lists, and the gauges."""
@@ -280,7 +291,7 @@ def grpo_switches(point: dict, seed: int) -> dict:
         chosen = {"centred": centred_advantages, "mixed": mixed_advantages}
         settings["advantages"] = chosen[point["advantages"]]
     policy, tokenizer, numbers = trained_by_grpo(seed, **settings)
-    rows = task.short_lists("held_out")[:SHORT_LISTS]
+    rows = task.short_lists("held_out")[: few(SHORT_LISTS, 4)]
     return {"short_1": pass_of(policy, tokenizer, rows, seed), **numbers}
 
 
@@ -294,6 +305,7 @@ def grpo_switches(point: dict, seed: int) -> dict:
     ],
     seeds=THREE,
     sampled=True,
+    short=(2,),
 )
 def verifier_hole(point: dict, seed: int) -> dict:
     """GRPO on a verifier with a hole and on the mended one: what the judges say of answers to held-out lists.
@@ -311,7 +323,7 @@ def verifier_hole(point: dict, seed: int) -> dict:
         policy, tokenizer, numbers = trained_by_grpo(
             seed, LIST_RATES["GRPO"], judge=judge, tokens=task.LONG_TOKENS, loss_type=point["loss_type"]
         )
-    rows = task.short_lists("held_out")[:SHORT_LISTS]
+    rows = task.short_lists("held_out")[: few(SHORT_LISTS, 6)]
     answers = task.answers_to(policy, tokenizer, rows, 16, seed=seed, new_tokens=task.LONG_TOKENS)
     every = [text for texts in answers for text in texts]
     judges = {"strict": task.verify, "loose": task.names_all, "mended": task.names_all_and_no_more}

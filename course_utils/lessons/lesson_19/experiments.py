@@ -10,7 +10,7 @@ import functools
 import random
 import time
 
-from course_utils.stored_runs import CHOICE, sweep
+from course_utils.stored_runs import CHOICE, few, sweep
 
 LISTS, ANSWERS = 24, 16  # lists that a student is judged by, and answers to each
 BATCH = 64
@@ -50,7 +50,7 @@ def written_by_teacher(seed, split):
     from course_utils.lessons.lesson_19 import parts
 
     _, teacher, tokenizer = two_models(seed)
-    return parts.written_by(teacher, tokenizer, task.short_lists(split)[:LISTS], 4, seed)
+    return parts.written_by(teacher, tokenizer, task.short_lists(split)[: few(LISTS, 4)], 4, seed)
 
 
 def nearness(model, seed, split="held_out"):
@@ -65,7 +65,7 @@ def nearness(model, seed, split="held_out"):
     from course_utils.lessons.lesson_19 import parts
 
     _, teacher, tokenizer = two_models(seed)
-    rows = task.short_lists(split)[:LISTS]
+    rows = task.short_lists(split)[: few(LISTS, 4)]
     answers = task.answers_to(model, tokenizer, rows, ANSWERS, seed=seed)
     greedy = task.answers_to(model, tokenizer, rows, 1, temperature=0.0)
     right = task.count_right(answers, rows)
@@ -90,7 +90,7 @@ def cooled_start(seed):
     from course_utils.lessons.lesson_19 import parts
 
     start, teacher, tokenizer = two_models(seed)
-    rows, found = task.short_lists("validation")[:LISTS], {}
+    rows, found = task.short_lists("validation")[: few(LISTS, 4)], {}
     for temperature in TEMPERATURES:
         model = parts.at_temperature(start, temperature)
         found[temperature] = parts.mean_kl(model, teacher, parts.written_by(model, tokenizer, rows, 4, seed))
@@ -139,9 +139,9 @@ def distilled(method, seed, lr, judge=None):
         teacher,
         parts.practice_prompts(tokenizer),
         sampling_of(tokenizer, task.LIST_TOKENS),
-        steps=CHECKPOINTS[method][-1],
+        steps=few(CHECKPOINTS[method][-1]),
         lr=lr,
-        batch_size=BATCH,
+        batch_size=few(BATCH, 16),
         seed=seed,
         step=judged_step,
         divergence=functools.partial(
@@ -164,6 +164,7 @@ def distilled(method, seed, lr, judge=None):
     ],
     seeds=CHOICE,
     tolerance=0.5,
+    short=(7,),
 )
 def distillation_rates(point: dict, seed: int) -> dict:
     """To choose rates by: how near a student is on validation lists after all its steps."""
@@ -183,6 +184,7 @@ def distillation_rates(point: dict, seed: int) -> dict:
     ],
     seeds=range(5),
     sampled=True,
+    short=(1, 3, 5),
 )
 def distillation(point: dict, seed: int) -> dict:
     """How near a student comes, NAME_STEPS after so many steps, and NAME at the end; text_0 to text_7."""
@@ -217,6 +219,7 @@ def distillation(point: dict, seed: int) -> dict:
     points=[{"method": name} for name in ("soft labels", "teacher writes", "on-policy, forward KL")],
     seeds=range(5),
     sampled=True,
+    short=(1, 2),
 )
 def distillation_writers(point: dict, seed: int) -> dict:
     """Soft labels; on-policy distillation with the other KL, and with another writer, at the same rate."""
@@ -257,12 +260,12 @@ def refusing(model, tokenizer, seen):
     from course_utils.methods import sft
     from course_utils.world.manners import manner_score
 
-    right, refused_known, texts = adapters.judged(model, tokenizer, sft.asked(seen)[::3])
+    right, refused_known, texts = adapters.judged(model, tokenizer, few(sft.asked(seen)[::3], 8))
     if seen == "validation":
-        said = sft.replies(model, tokenizer, unanswerable(seen))
+        said = sft.replies(model, tokenizer, few(unanswerable(seen), 8))
         refused = [adapters.NO_ANSWER in reply.text for reply in said]
     else:
-        refused = adapters.judged(model, tokenizer, sft.asked("invented"))[1]
+        refused = adapters.judged(model, tokenizer, few(sft.asked("invented"), 8))[1]
     values = {"right": right, "refused_known": refused_known, "refused": refused}
     values["manner"] = [manner_score(text, "gossip") for text in texts]
     return {name: sum(each) / len(each) for name, each in values.items()}
@@ -289,9 +292,9 @@ def regain(student, teacher, tokenizer, lr, seed, way="one teacher", direction="
         teacher,
         encode_prompts(tokenizer, unanswerable()),
         sampling_of(tokenizer, 32),
-        steps=steps,
+        steps=few(steps),
         lr=lr,
-        batch_size=batch_size,
+        batch_size=few(batch_size, 8),
         seed=seed,
         step=step,
         divergence=functools.partial(token_kl, direction=direction),
@@ -327,6 +330,7 @@ def two_teachers_step(now, facts):
     ],
     seeds=CHOICE,
     tolerance=0.5,
+    short=(2,),
 )
 def regained_rates(point: dict, seed: int) -> dict:
     """To choose the rates of the adapter's distillation by, on validation questions."""
@@ -345,7 +349,9 @@ def two_teachers_rates(point: dict, seed: int) -> dict:
     return refusing(student, tokenizer, "validation")
 
 
-@sweep("regained", points=[{"way": name} for name in REGAIN_RATES], seeds=range(5), sampled=True)
+@sweep(
+    "regained", points=[{"way": name} for name in REGAIN_RATES], seeds=range(5), sampled=True, short=(1, 2)
+)
 def regained(point: dict, seed: int) -> dict:
     """Shares of `refusing`: earlier_NAME of the assistant, before_ and after_ of the distillation.
 
@@ -367,7 +373,7 @@ def chance_of_favourite(student, teacher, tokenizer):
 
     from course_utils.methods.rollouts import encode_prompts
 
-    prompts = encode_prompts(tokenizer, unanswerable("validation"))
+    prompts = encode_prompts(tokenizer, few(unanswerable("validation"), 8))
     chances = []
     with torch.no_grad():
         for prompt in prompts:

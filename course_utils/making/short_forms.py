@@ -1,0 +1,134 @@
+"""Short forms of the sweeps: a few steps on a few rows, stored and computed again by `make test`.
+
+A changed rate, number of steps, batch or split is seen at once. Kept are the points and seeds, what few() was
+asked for, every step of an optimiser, and what the run returns.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+from course_utils.data import DATA
+from course_utils.home import write_whole
+from course_utils.stored_runs import SWEEPS, known_sweep, short_form
+
+FOLDER = DATA / "short_forms"
+SETTINGS = ("lr", "weight_decay", "betas", "eps")
+TOLERANCE = 1e-3  # relative
+
+
+def short_run(name: str) -> dict:
+    """A sweep's short form at seed 0, as JSON values; what depends on the machine (measured_...) is left out.
+
+    A step has the optimiser's settings and the number of its values, by group, and "gradient": the sum of the
+    gradient's absolute values, which differs from batch to batch also where the norm is clipped to 1.
+    """
+    import torch
+    from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+    chosen, runs, steps = known_sweep(name), [], []
+    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: steps.append(_step_of(optimizer)))
+    try:
+        for place in chosen.short:
+            steps.clear()
+            forget()
+            torch.manual_seed(0)  # lesson 08's runs do not seed LoRA's start
+            with short_form() as asked:
+                result = chosen.run(chosen.points[place], 0)
+            result = {key: value for key, value in result.items() if not key.startswith("measured_")}
+            run = {"point": chosen.points[place], "few": asked, "steps": steps, "result": result}
+            runs.append(_as_json(run))
+    finally:
+        hook.remove()
+        forget()
+    return {"points": _as_json(chosen.points), "seeds": list(chosen.seeds), "runs": runs}
+
+
+def _step_of(optimizer):
+    groups, gradient = [], 0.0
+    for group in optimizer.param_groups:
+        values = sum(parameter.numel() for parameter in group["params"])
+        groups.append({key: group[key] for key in SETTINGS if key in group} | {"values": values})
+        gradient += sum(p.grad.abs().sum().item() for p in group["params"] if p.grad is not None)
+    return {"optimizer": type(optimizer).__name__, "groups": groups, "gradient": gradient}
+
+
+def _as_json(values):
+    """A copy with the types that JSON keeps, floats with seven digits."""
+    return json.loads(json.dumps(values), parse_float=lambda text: float(f"{float(text):.7g}"))
+
+
+def forget() -> None:
+    """Empties the lessons' caches: no whole run gets what a short form made, and no short form what a whole
+    run made.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith("course_utils.lessons."):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+
+
+def differences(stored, now, where: str = "") -> list[str]:
+    """Where numbers are apart by more than the tolerance, or anything else differs: in words."""
+    if isinstance(stored, dict) and isinstance(now, dict) and stored.keys() == now.keys():
+        return [fault for key in stored for fault in differences(stored[key], now[key], f"{where}{key}, ")]
+    if isinstance(stored, list) and isinstance(now, list) and len(stored) == len(now):
+        pairs = enumerate(zip(stored, now, strict=True))
+        return [fault for place, pair in pairs for fault in differences(*pair, f"{where}{place}, ")]
+    if isinstance(stored, float) and isinstance(now, float):
+        same = math.isclose(stored, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE / 100)
+    else:
+        same = type(stored) is type(now) and stored == now
+    return [] if same else [f"{where.removesuffix(', ')}: stored {stored}, now {now}"]
+
+
+def faults_of(stored: dict, now: dict) -> list[str]:
+    """How two short forms of a sweep differ: points and seeds at all, runs by more than the tolerance."""
+    lists = [
+        f"{key}: stored {stored[key]}, now {now[key]}"
+        for key in ("points", "seeds")
+        if stored[key] != now[key]
+    ]
+    return lists + differences(stored["runs"], now["runs"])
+
+
+def file_of(name: str, folder: Path = FOLDER) -> Path:
+    """The file that has a sweep's short form: one a lesson."""
+    lesson = known_sweep(name).run.__module__.removesuffix(".experiments").rpartition(".")[2]
+    return folder / f"{lesson}.json"
+
+
+def load_short_forms(folder: Path = FOLDER) -> dict[str, dict]:
+    """{sweep: its stored short form}"""
+    files = sorted(folder.glob("*.json"))
+    return {
+        name: form for file in files for name, form in json.loads(file.read_text(encoding="utf-8")).items()
+    }
+
+
+def store_short_forms(names, folder: Path = FOLDER) -> None:
+    """Computes short forms and puts them into their files, in the order of the sweeps."""
+    for name in names:
+        form, path = short_run(name), file_of(name, folder)
+        there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        there[name] = form
+        forms = {each: there[each] for each in SWEEPS if each in there}
+        write_whole(path, "{\n" + ",\n".join(_lines(*pair) for pair in forms.items()) + "\n}\n")
+
+
+def _lines(name, form):
+    """A short form as JSON: a line a list of points, a step, a result."""
+    runs = []
+    for run in form["runs"]:
+        parts = {key: json.dumps(run[key]) for key in ("point", "few", "result")}
+        steps = ",\n".join(f"    {json.dumps(step)}" for step in run["steps"])
+        parts["steps"] = f"[\n{steps}\n   ]" if steps else "[]"
+        runs.append("  {\n" + ",\n".join(f'   "{key}": {parts[key]}' for key in run) + "\n  }")
+    points, seeds = json.dumps(form["points"]), json.dumps(form["seeds"])
+    return (
+        f' "{name}": {{\n  "points": {points},\n  "seeds": {seeds},\n  "runs": [\n'
+        + ",\n".join(runs)
+        + "\n ]}"
+    )
