@@ -70,13 +70,13 @@ def forget() -> None:
                     value.cache_clear()
 
 
-def differences(stored, now, where: str = "") -> list[str]:
+def faults_between(stored, now, where: str = "") -> list[str]:
     """Where numbers are apart by more than the tolerance, or anything else differs: in words."""
     if isinstance(stored, dict) and isinstance(now, dict) and stored.keys() == now.keys():
-        return [fault for key in stored for fault in differences(stored[key], now[key], f"{where}{key}, ")]
+        return [fault for key in stored for fault in faults_between(stored[key], now[key], f"{where}{key}, ")]
     if isinstance(stored, list) and isinstance(now, list) and len(stored) == len(now):
         pairs = enumerate(zip(stored, now, strict=True))
-        return [fault for place, pair in pairs for fault in differences(*pair, f"{where}{place}, ")]
+        return [fault for place, pair in pairs for fault in faults_between(*pair, f"{where}{place}, ")]
     if isinstance(stored, float) and isinstance(now, float):
         same = math.isclose(stored, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE / 100)
     else:
@@ -91,7 +91,7 @@ def faults_of(stored: dict, now: dict) -> list[str]:
         for key in ("points", "seeds")
         if stored[key] != now[key]
     ]
-    return lists + differences(stored["runs"], now["runs"])
+    return lists + faults_between(stored["runs"], now["runs"])
 
 
 def file_of(name: str, folder: Path = FOLDER) -> Path:
