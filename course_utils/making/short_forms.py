@@ -13,9 +13,9 @@ from course_utils.data import DATA
 from course_utils.home import write_whole
 from course_utils.stored_runs import SWEEPS, known_sweep, short_form
 
-FOLDER = DATA / "short_forms"
-SETTINGS = ("lr", "weight_decay", "betas", "eps")
-TOLERANCE = 1e-3  # relative
+SHORT_FORMS = DATA / "short_forms"
+KEPT_SETTINGS = ("lr", "weight_decay", "betas", "eps")
+CLOSE = 1e-3  # relative
 
 
 def short_run(name: str) -> dict:
@@ -49,7 +49,7 @@ def _step_of(optimizer):
     groups, gradient = [], 0.0
     for group in optimizer.param_groups:
         values = sum(parameter.numel() for parameter in group["params"])
-        groups.append({key: group[key] for key in SETTINGS if key in group} | {"values": values})
+        groups.append({key: group[key] for key in KEPT_SETTINGS if key in group} | {"values": values})
         gradient += sum(p.grad.abs().sum().item() for p in group["params"] if p.grad is not None)
     return {"optimizer": type(optimizer).__name__, "groups": groups, "gradient": gradient}
 
@@ -78,7 +78,7 @@ def faults_between(stored, now, where: str = "") -> list[str]:
         pairs = enumerate(zip(stored, now, strict=True))
         return [fault for place, pair in pairs for fault in faults_between(*pair, f"{where}{place}, ")]
     if isinstance(stored, float) and isinstance(now, float):
-        same = math.isclose(stored, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE / 100)
+        same = math.isclose(stored, now, rel_tol=CLOSE, abs_tol=CLOSE / 100)
     else:
         same = type(stored) is type(now) and stored == now
     return [] if same else [f"{where.removesuffix(', ')}: stored {stored}, now {now}"]
@@ -94,13 +94,13 @@ def faults_of(stored: dict, now: dict) -> list[str]:
     return lists + faults_between(stored["runs"], now["runs"])
 
 
-def file_of(name: str, folder: Path = FOLDER) -> Path:
+def file_of(name: str, folder: Path = SHORT_FORMS) -> Path:
     """The file that has a sweep's short form: one a lesson."""
     lesson = known_sweep(name).run.__module__.removesuffix(".experiments").rpartition(".")[2]
     return folder / f"{lesson}.json"
 
 
-def load_short_forms(folder: Path = FOLDER) -> dict[str, dict]:
+def load_short_forms(folder: Path = SHORT_FORMS) -> dict[str, dict]:
     """{sweep: its stored short form}"""
     files = sorted(folder.glob("*.json"))
     return {
@@ -108,7 +108,7 @@ def load_short_forms(folder: Path = FOLDER) -> dict[str, dict]:
     }
 
 
-def store_short_forms(names, folder: Path = FOLDER) -> None:
+def store_short_forms(names, folder: Path = SHORT_FORMS) -> None:
     """Computes short forms and puts them into their files, in the order of the sweeps."""
     for name in names:
         form, path = short_run(name), file_of(name, folder)
