@@ -32,7 +32,7 @@ def lessons(names: list[str] | None = None, folder: Path | None = None) -> list[
 
 def _is_called(path: Path, name: str) -> bool:
     stem = Path(name).name.removesuffix(".ipynb")
-    return path.stem == stem or (stem.isdigit() and path.stem[:2] == f"{int(stem):02d}")
+    return path.stem == stem or (stem.isdecimal() and path.stem[:2] == f"{int(stem):02d}")
 
 
 def read_notebook(path: Path) -> NotebookNode:

@@ -1,5 +1,6 @@
-"""What is printed: commands to be pasted into a shell; text from files, so that it commands no terminal."""
+"""Text between files, terminals and shells: read in any UTF, shown without control characters, quoted."""
 
+import json
 import os
 import re
 import shlex
@@ -27,6 +28,11 @@ def _for_powershell(word: str) -> str:
     if re.fullmatch(r"[\w./\\:+=-]+", word, re.ASCII):
         return word
     return "'" + re.sub(f"([{POWERSHELL_QUOTES}])", r"\1\1", word) + "'"
+
+
+def readable(content: bytes) -> str:
+    """The text of a JSON file in any UTF, with or without its mark; what cannot be decoded is replaced."""
+    return content.decode(json.detect_encoding(content), errors="replace")
 
 
 def plain_line(text: object) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from course_utils.home import OTHER_HOME, home, naming, write_whole
+from course_utils.terminal import plain_line, readable
 
 RECORD_KINDS = ("exercises", "predictions", "hints")
 FIELDS = {"status": str, "attempts": int, "sources": list, "first": str, "last": str, "mistake": str}
@@ -141,19 +142,30 @@ def _lock() -> FileLock:
 
 
 def _read() -> dict:
+    content, found = b"", None
     try:
-        found = json.loads(path().read_text(encoding="utf-8"))
+        content = path().read_bytes()
+        found = json.loads(readable(content))
     except FileNotFoundError:
         return {"lessons": {}}
     except (ValueError, RecursionError, IsADirectoryError):
-        found = None
+        pass
     state = {"lessons": sound_lessons(found)}
-    if state != found:
+    if state != found or not _is_text(content):
         aside = next(place for place in _asides() if not place.exists())
         os.replace(path(), aside)
         _write(state)
-        print(f"The progress file was damaged; it was moved to {aside}. What could be read is kept.")
+        print(
+            f"The progress file was damaged; it was moved to {plain_line(aside)}. What could be read is kept."
+        )
     return state
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return bool(content.decode(json.detect_encoding(content)))
+    except UnicodeDecodeError:
+        return False
 
 
 def _asides() -> Iterator[Path]:

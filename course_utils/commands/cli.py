@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from course_utils.session import SCALES
+from course_utils.terminal import plain_line, plain_lines
 
 PASSED_ON = {
     "lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         return arguments.handler(arguments) or 0
     except (ValueError, OSError, RuntimeError) as fault:
-        print(f"{type(fault).__name__}: {fault}", file=sys.stderr)
+        print(f"{type(fault).__name__}: {plain_lines(fault)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -151,11 +152,11 @@ def _progress_table(summary: dict) -> str:
     lines = ["lesson  exercises passed  predictions: right  wrong  skipped"]
     for lesson, entry in [*summary.items(), ("all", _sum(summary))]:
         lines.append(
-            f"{lesson:6}  {entry['passed']:>7} of {entry['of']:<6}  "
+            f"{plain_line(lesson):6}  {entry['passed']:>7} of {entry['of']:<6}  "
             f"{entry['right']:>18}  {entry['wrong']:>5}  {entry['skipped']:>7}"
         )
         lines += [
-            f"          {name}: {row.get('status', '')}, {row.get('attempts', 0)} attempt(s)"
+            plain_line(f"          {name}: {row.get('status', '')}, {row.get('attempts', 0)} attempt(s)")
             for name, row in entry.get("exercises", {}).items()
             if row.get("status") != "passed"
         ]
@@ -190,7 +191,7 @@ def _run_folder(text: str) -> Path:
     from course_utils.home import home
 
     inside = text.removeprefix("COURSE_HOME/")
-    return Path(text) if inside == text else home() / inside
+    return Path(text).expanduser() if inside == text else home() / inside
 
 
 def _rated(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import re
@@ -19,15 +20,18 @@ from pathlib import Path
 import psutil
 
 from course_utils.checks.exercises import registry
+from course_utils.commands.grade_cell import FORKS
 from course_utils.commands.grade_page import grade_page
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import NOTEBOOKS
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
+from course_utils.terminal import plain_line, readable
 
 SECONDS = 30  # for one exercise
-START = 120  # seconds for the imports before an exercise
-MEMORY = 4 << 30  # bytes of the process and its children
-LOOK = 0.1  # seconds between two looks at the process
+START = 120  # seconds for what comes before an exercise: imports, the course's own code
+MEMORY = 4 << 30  # bytes of the exercise's process and its children
+WAIT = 5  # seconds for processes that were killed
+LOOK = 0.05  # seconds between two looks at the process
 KEYS = ("file", "learner", "lesson", "exercise", "status", "message")
 DESCRIPTION = """Judge the exercises in learners' notebooks with the course's own checks.
 
@@ -38,7 +42,8 @@ The learners' code runs with YOUR rights: it can read, change and send what you 
 verdict. The limits (30 s an exercise, 4 GiB) stop mistakes, not malice. Grade the work of people you do not
 trust in a container or as a user who owns nothing."""
 
-WORKER = "from course_utils.commands.grade_cell import grade_cells; grade_cells()"
+WORKER = "from course_utils.commands.grade_cell import serve; serve()"
+LINES = ({"exercise": str}, {"status": str, "message": str}, {"ended": int})  # of told.jsonl
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -84,7 +89,7 @@ def _notebooks(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
     if not root.is_dir():
-        raise ValueError(f"There is no file or folder {root}.")
+        raise ValueError(f"There is no file or folder {root}. Name notebooks, or a folder that has some.")
     found = [
         path
         for path in sorted(root.rglob("*.ipynb"))
@@ -93,7 +98,9 @@ def _notebooks(root: Path) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
     if not found:
-        raise ValueError(f"There are no notebooks (*.ipynb) in {root}.")
+        raise ValueError(
+            f"There are no notebooks (*.ipynb) in {root}. Name the folder that has the learners' copies."
+        )
     return found
 
 
@@ -114,14 +121,13 @@ def grade_notebook(path: Path, root: Path) -> list[dict[str, str]]:
     verdicts = {
         name: ("not attempted", f"No cell calls check.{name}.") for name in names if not answers[name]
     }
-    while waiting := {name: answers[name] for name in names if name not in verdicts}:
-        verdicts |= _judge(waiting, course)
+    verdicts |= {name: SERVER.judge(name, answers[name], course) for name in names if answers[name]}
     return [_row(path, root, lesson, name, *verdicts[name]) for name in names]
 
 
 def code_of(path: Path) -> list[str]:
     """The sources of a notebook's code cells. Raises OSError, or what a damaged file leads to."""
-    notebook = json.loads(path.read_text(encoding="utf-8-sig"))
+    notebook = json.loads(readable(path.read_bytes()))
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
@@ -163,12 +169,7 @@ def _learner(path: Path, root: Path, lesson: str) -> str:
 
 def _row(path: Path, root: Path, lesson: str, exercise: str, status: str, message: str) -> dict[str, str]:
     values = (str(path), _learner(path, root, lesson), lesson, exercise, status, message)
-    return dict(zip(KEYS, map(_printable, values), strict=True))
-
-
-def _printable(text: str) -> str:
-    """One line without control characters (a name or a message must not command the terminal)."""
-    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
+    return dict(zip(KEYS, (plain_line(" ".join(value.splitlines())) for value in values), strict=True))
 
 
 def _table(rows: list[dict[str, str]]) -> str:
@@ -180,80 +181,123 @@ def _table(rows: list[dict[str, str]]) -> str:
     )
 
 
-def _judge(answers: dict[str, list[str]], course: list[str]) -> dict[str, tuple[str, str]]:
-    """{exercise: (status, message)} from one process, up to the first exercise that it is stopped at.
+class Server:
+    """A process that has loaded the course and judges one exercise after the other, each in a fork of it.
 
-    answers: {exercise: the learner's cells that check it}; course: the code cells of the course's notebook.
+    Where it cannot fork, it judges one exercise and ends; the next one has a new process.
     """
-    with tempfile.TemporaryDirectory(prefix="course-grade-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        (folder / "here").mkdir()
-        job = {"course": course, "answers": answers}
-        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, name],
-            cwd=folder / "here",
-            env=_environment(folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        family = {psutil.Process(process.pid)}
-        try:
-            return _watch(process, family, folder / "told.jsonl", list(answers))
-        finally:
-            _end(process, family)
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+
+    def judge(self, exercise: str, cells: list[str], course: list[str]) -> tuple[str, str]:
+        """(status, message). cells: the learner's that check it; course: those of the course's notebook."""
+        with tempfile.TemporaryDirectory(prefix="course-grade-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            (folder / "here").mkdir()
+            job = {"exercise": exercise, "cells": cells, "course": course}
+            (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+            try:
+                process = self._ask(folder)
+                return _watch(process, folder / "told.jsonl")
+            except BaseException:
+                self.end()
+                raise
+
+    def _ask(self, folder: Path) -> subprocess.Popen:
+        """The process, which has been given the job in the folder."""
+        while True:
+            if self._process is None or self._process.poll() is not None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", WORKER],
+                    cwd=ROOT,
+                    env=_environment(),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            with suppress(BrokenPipeError):  # it has just ended
+                self._process.stdin.write(json.dumps(str(folder)).encode() + b"\n")
+                self._process.stdin.flush()
+                return self._process
+            self._process.wait()
+
+    def end(self) -> None:
+        if self._process:
+            _end(self._process, _family(self._process))
+            self._process.stdin.close()
+            self._process = None
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """This process's, with a COURSE_HOME of its own, so that no progress is recorded."""
+SERVER = Server()
+atexit.register(SERVER.end)
+
+
+def _environment() -> dict[str, str]:
+    """This process's without the course's settings; each exercise has a COURSE_HOME of its own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("COURSE_")}
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**kept, "PYTHONPATH": paths, "COURSE_HOME": str(folder / "home")}
+    return {**kept, "PYTHONPATH": paths}
 
 
-def _watch(
-    process: subprocess.Popen, family: set, told: Path, names: list[str]
-) -> dict[str, tuple[str, str]]:
-    """Follow the process until it has judged all names, or must be stopped, or ends."""
-    lines, since = [], time.monotonic()
+def _watch(process: subprocess.Popen, told: Path) -> tuple[str, str]:
+    """Follow one exercise until it is judged, or ends, or must be stopped; after that nothing of it runs."""
+    count, since, family = 0, time.monotonic(), set()
     while True:
         ended = process.poll()  # before the look at what it told, so that nothing is missed
-        count, lines = len(lines), list(_read(told))
+        lines = list(_read(told))
         if len(lines) > count:
-            since = time.monotonic()
-        verdicts = {line["exercise"]: (line["status"], line["message"]) for line in lines if "status" in line}
-        if len(verdicts) == len(names):
-            return verdicts
-        limit = START if len(lines) == 2 * len(verdicts) else SECONDS
-        used = _memory(process.pid, family)
-        if ended is not None:
+            count, since = len(lines), time.monotonic()
+        found = {key: value for line in lines for key, value in line.items()}
+        ended, limit = found.get("ended", ended), SECONDS if lines else START
+        family |= _family(process)
+        used = _memory(family)
+        if "status" in found:
+            verdict = found["status"], found["message"]
+        elif ended is not None:
             how = f"with exit status {ended}" if ended >= 0 else f"by signal {-ended}"
-            reason = f"The process ended {how}: the code calls exit(), or it crashed."
+            verdict = "stopped", f"The process ended {how}: the code calls exit(), or it crashed."
         elif used > MEMORY:
-            reason = f"Stopped at {used / 2**30:.1f} GiB of memory; {MEMORY / 2**30:g} GiB are allowed."
+            text = f"Stopped at {used / 2**30:.1f} GiB of memory; {MEMORY / 2**30:g} GiB are allowed."
+            verdict = "stopped", text
         elif time.monotonic() - since > limit:
-            reason = f"Stopped after {limit} s. Does a loop never end?"
+            verdict = "stopped", f"Stopped after {limit} s. Does a loop never end?"
         else:
             time.sleep(LOOK)
             continue
-        stopped = next(name for name in names if name not in verdicts)
-        return {**verdicts, stopped: ("stopped", reason)}
+        if FORKS:
+            _end_fork(process, family, told)
+        else:
+            _end(process, family)
+        return verdict
 
 
 def _read(told: Path) -> Iterator[dict]:
-    """The whole lines written so far: {"exercise"} when one starts; with "status", "message" when it ends."""
+    """The whole lines written so far: {"exercise"} when one starts; "status", "message"; at last "ended".
+
+    Whatever else the learner's code may have put there is passed over.
+    """
     with suppress(FileNotFoundError):
-        for line in told.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                yield json.loads(line)
+        for text in told.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
+            try:
+                line = json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(line, dict) and {key: type(value) for key, value in line.items()} in LINES:
+                yield line
 
 
-def _memory(number: int, family: set) -> int:
-    """Bytes resident in the process and its descendants, which join the family."""
+def _family(process: subprocess.Popen) -> set:
+    """The processes that judge: what the server has forked with all that this started, or itself as well."""
     with suppress(psutil.Error):
-        family.update(psutil.Process(number).children(recursive=True))
+        server = psutil.Process(process.pid)
+        return {*server.children(recursive=True), *([] if FORKS else [server])}
+    return set()
+
+
+def _memory(family: set) -> int:
+    """Bytes resident in all of them."""
     total = 0
     for member in family:
         with suppress(psutil.Error):
@@ -261,13 +305,31 @@ def _memory(number: int, family: set) -> int:
     return total
 
 
-def _end(process: subprocess.Popen, family: set) -> None:
-    """End the process and what it started."""
+def _end_fork(process: subprocess.Popen, family: set, told: Path) -> None:
+    """End the fork and what it started; the server ends what stayed in the fork's session."""
+    until = time.monotonic() + WAIT
+    while not any("ended" in line for line in _read(told)):
+        family |= _family(process)
+        _kill(family)
+        if process.poll() is not None or time.monotonic() > until:  # the learner's code got at the server
+            return _end(process, family)
+        time.sleep(LOOK / 10)
+    psutil.wait_procs(family, timeout=WAIT)
+
+
+def _kill(family: set) -> None:
     for member in family:
         with suppress(psutil.Error):
             member.kill()
+
+
+def _end(process: subprocess.Popen, family: set) -> None:
+    """End the process and what it started."""
+    _kill(family)
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
     process.wait()
-    psutil.wait_procs(family, timeout=5)
+    psutil.wait_procs(family, timeout=WAIT)

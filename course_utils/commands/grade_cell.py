@@ -1,4 +1,4 @@
-"""The process in which `grade` runs the exercise cells of one notebook, each in a namespace of its own."""
+"""The process in which `grade` runs exercise cells: each in a fork, or where there are none, one alone."""
 
 from __future__ import annotations
 
@@ -8,27 +8,66 @@ import json
 import linecache
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from course_utils.checks.exercises import Exercise, find, find_fault, is_stub, registry
 from course_utils.notebook_files import global_names
 
+FORKS = hasattr(os, "fork") and sys.platform != "darwin"  # whose own libraries crash in forks
 ABANDONED = 300  # seconds after which the process ends by itself, should nobody watch it any more
 LONGEST_CODE = 2000  # letters of a message
 ALONE = "(Only the exercise's cell is run, with the imports and definitions of the course's own notebook.)"
 
 
-def grade_cells() -> None:
-    """Judge the exercises of job.json in the folder sys.argv[1]; each verdict is a line of its told.jsonl."""
-    folder = Path(sys.argv[1])
+def serve() -> None:
+    """Judge the job.json of each folder that stdin names; told.jsonl beside it gets what there is to tell."""
+    registry()  # loads the course
+    for line in sys.stdin:
+        folder = Path(json.loads(line))
+        if FORKS:
+            ended = _fork(folder)
+            with (folder / "told.jsonl").open("a", encoding="utf-8") as file:
+                _tell(file, {"ended": ended})
+        else:
+            _judge_job(folder)
+
+
+if FORKS:
+
+    def _fork(folder: Path) -> int:
+        """Judges in a fork with a session of its own, which ends with it; the status as Popen.returncode."""
+        child = os.fork()
+        if not child:
+            try:
+                os.setsid()
+                _judge_job(folder)
+            finally:
+                os._exit(1)
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # so that its number is not given to another
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child, signal.SIGKILL)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _judge_job(folder: Path) -> None:
+    """Ends this process: threads of the learner's may still run."""
+    faulthandler.dump_traceback_later(ABANDONED, exit=True)
+    os.chdir(folder / "here")
+    os.environ["COURSE_HOME"] = str(folder / "home")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     with (folder / "told.jsonl").open("a", encoding="utf-8") as file:
-        for name, cells in job["answers"].items():
-            faulthandler.dump_traceback_later(ABANDONED, exit=True)
-            _work_on(find(name), choose(cells), job["course"], lambda **line: _tell(file, line))
-    os._exit(0)  # threads of the learner's may still run
+        try:
+            _work_on(find(job["exercise"]), choose(job["cells"]), job["course"], partial(_tell, file))
+        except SystemExit as ended:
+            os._exit(ended.code if isinstance(ended.code, int) else bool(ended.code))
+    os._exit(0)
 
 
 def _tell(file, line: dict) -> None:
@@ -36,19 +75,18 @@ def _tell(file, line: dict) -> None:
     file.flush()
 
 
-def _work_on(exercise: Exercise, source: str, course: list[str], tell: Callable) -> None:
+def _work_on(exercise: Exercise, source: str, course: list[str], tell: Callable[[dict], None]) -> None:
     try:
         namespace = surroundings(exercise, source, course)
     except Exception as error:
         fault = f"The course's own code before this exercise failed: {type(error).__name__}: {error}"
-        tell(exercise=exercise.name)
-        tell(exercise=exercise.name, status="stopped", message=fault)
+        tell({"status": "stopped", "message": fault})
         return
-    tell(exercise=exercise.name)
+    tell({"exercise": exercise.name})
     status, message = judge(exercise, source, namespace)
     if "NameError" in message:
         message = f"{message} {ALONE}"
-    tell(exercise=exercise.name, status=status, message=message[:LONGEST_CODE])
+    tell({"status": status, "message": message[:LONGEST_CODE]})
 
 
 def choose(cells: list[str]) -> str:

@@ -23,6 +23,7 @@ from course_utils.commands.grade import grade_notebook
 from course_utils.commands.room_page import projector_page, room_page
 from course_utils.home import naming, write_whole
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
+from course_utils.terminal import plain_line, readable
 
 PORT = 8900
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -72,7 +73,7 @@ class Room:
                 try:
                     add(found.setdefault(_name(path, folder), {}), read_progress(path))
                 except (OSError, ValueError, RecursionError) as fault:
-                    faults.append(f"{path} is no progress file: {fault}")
+                    faults.append(plain_line(f"{path} is no progress file: {fault}"))
         for path, (_, lessons) in list(self._judged.items()):
             folder = next(each for each in self.folders if each in path.parents)
             add(found.setdefault(_name(path, folder), {}), lessons)
@@ -120,8 +121,8 @@ def _paths(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
 def _name(path: Path, folder: Path) -> str:
     """The learner's: the sub-folder's name; of files in the folder itself the file's, or the folder's."""
     if path.parent != folder:
-        return path.relative_to(folder).parts[0]
-    return folder.resolve().name if path.stem == "progress" else path.stem
+        return plain_line(path.relative_to(folder).parts[0])
+    return plain_line(folder.resolve().name if path.stem == "progress" else path.stem)
 
 
 def _saved(path: Path) -> float:
@@ -133,7 +134,7 @@ def _saved(path: Path) -> float:
 
 def read_progress(path: Path) -> dict:
     """{lesson: {kind: {name: fields}}} of a progress file, or of what `progress --json` printed."""
-    state = json.loads(path.read_text(encoding="utf-8-sig"))
+    state = json.loads(readable(path.read_bytes()))
     if not isinstance(state, dict):
         raise ValueError("it holds no lessons.")
     return progress.sound_lessons(state if "lessons" in state else {"lessons": state})

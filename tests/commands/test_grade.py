@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from pathlib import Path
 
@@ -71,7 +72,6 @@ def test_every_lesson_solved(tmp_path):
     assert [row for row in rows if row["status"] != "passed"] == [] and len(rows) > 60
 
 
-@pytest.mark.night
 def test_two_lessons_untouched(tmp_path):
     rows = grading.grade([course_copies(tmp_path / "Ada", str, ("00", "12"))])
     assert {(row["lesson"], row["status"]) for row in rows} == {
@@ -195,7 +195,6 @@ def test_a_mistake_shows_the_line_and_a_cell_without_a_check_says_so():
     assert "without a call of check.clipped_policy_loss" in verdict(f"if False:\n    {CALL}")[1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["exit()", "import os; os._exit(3)"])
 def test_a_process_that_ends_costs_one_exercise(tmp_path, ending):
     path = notebook(
@@ -210,7 +209,113 @@ def test_a_process_that_ends_costs_one_exercise(tmp_path, ending):
     assert "status 3" in found["gae"][1] or "_exit" not in ending
 
 
+MEDDLING = """
+import random, sys, torch
+from course_utils.checks import compare, exercises
+torch.set_grad_enabled(False)
+torch.set_default_dtype(torch.float64)
+torch.use_deterministic_algorithms(True)
+torch.manual_seed(3), random.seed(3)
+torch.where = torch.exp = torch.Tensor.backward = None
+compare.compare = exercises.find_fault = None
+sys.modules["math"] = None
+"""
+
+
+def test_no_exercise_changes_what_judges_the_next(tmp_path):
+    path = notebook(
+        tmp_path / "12.ipynb",
+        answer("reinforce_loss", MEDDLING + find("reinforce_loss").solution),
+        *(answer(name) for name in SIX[1:]),
+    )
+    found = verdicts(path)
+    assert [found[name] for name in SIX[1:]] == [("passed", "")] * 5
+
+
+SCRIBBLING = r"""
+import os
+for number in range(3, 40):
+    try:
+        os.write(number, b'no json\n\xff\xfe\n[1]\n{"status": 3}\n{"ended": "x"}\n{"status": "passed"}\n\n')
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    "code", [SCRIBBLING, "import os; os.closerange(3, 99)\n"], ids=["scribbled", "closed"]
+)
+def test_what_is_written_among_the_verdicts_costs_nobody_else(tmp_path, code):
+    first = answer("per_token_rewards", code + find("per_token_rewards").solution)
+    found = verdicts(notebook(tmp_path / "12.ipynb", first, answer("gae")))
+    assert found["per_token_rewards"][0] in ("passed", "stopped") and found["gae"] == ("passed", "")
+
+
+def test_only_whole_lines_of_the_right_form_are_read(tmp_path):
+    told = tmp_path / "told.jsonl"
+    assert list(grading._read(told)) == []
+    good = [{"exercise": "gae"}, {"status": "passed", "message": "\ud800"}, {"ended": -9}]
+    bad = [
+        "",
+        "{",
+        "[" * 9999,
+        '{"status": "passed"}',
+        '{"ended": true}',
+        '{"ended": "0"}',
+        "1",
+        "null",
+        "\x85",
+    ]
+    text = "\n".join([*map(json.dumps, good), *bad, json.dumps({"ended": 0})])  # the last one is half-written
+    told.write_bytes(b"\xff\n" + text.encode())
+    assert list(grading._read(told)) == good
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not grading.FORKS, reason="no server forks here")
+@pytest.mark.parametrize("number", [9, 19], ids=["killed", "stopped"])
+def test_code_that_gets_at_the_server_costs_nobody_else(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(grading, "WAIT", 1)
+    first = answer("per_token_rewards", f"import os; os.kill(os.getppid(), {number})\nexit()")
+    found = verdicts(notebook(tmp_path / "12.ipynb", first, answer("gae")))
+    assert found["per_token_rewards"][0] == "stopped" and found["gae"] == ("passed", "")
+
+
+def test_the_code_has_a_home_of_its_own_and_none_of_the_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr(grading, "SERVER", grading.Server())
+    monkeypatch.setenv("COURSE_STRICT", "1")
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "mine"))
+    seen = tmp_path / "seen"
+    look = (
+        "import os, pathlib\nfrom course_utils.checks import progress\n"
+        f"with open({str(seen)!r}, 'a', encoding='utf-8') as file:\n"
+        "    print(progress.path(), os.getcwd(), 'COURSE_STRICT' in os.environ, file=file)\n"
+        "progress.path().parent.mkdir()\npathlib.Path('left').touch()\n"
+    )
+    path = notebook(tmp_path / "12.ipynb", *(answer(name, look + find(name).solution) for name in FOUR[:2]))
+    assert [verdict for verdict, _ in verdicts(path).values()].count("passed") == 2
+    grading.SERVER.end()
+    rows = [line.split() for line in seen.read_text(encoding="utf-8").splitlines()]
+    assert len({place for row in rows for place in row[:2]}) == 4, "the two exercises share a folder"
+    for home, here, strict in rows:
+        assert Path(home).parents[1] == Path(here).parent and strict == "False"
+        assert not Path(here).parent.exists() and str(tmp_path) not in home
+
+
+def test_names_and_texts_that_are_not_utf_8_cost_nobody_else(tmp_path, capsys):
+    latin = tmp_path / os.fsdecode("Zoë".encode("latin-1"))
+    try:
+        path = notebook(latin / "12.ipynb", answer("gae"), "'\ud800'")
+    except OSError:
+        pytest.skip("file names are Unicode here")
+    path.write_bytes(path.read_bytes().replace(b"import torch", b"# \xe9\nimport torch"))
+    notebook(tmp_path / "Ben\x1b[2J" / "12.ipynb", answer("gae", "raise ValueError('\ud800\\x1b[2J')"))
+    assert cli.main(["grade", str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
+    shown, page = capsys.readouterr().out, (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "\x1b" not in shown and r"Ben\x1b[2J" in shown and r"\ud800" in shown
+    assert r"Zo\udceb" in shown and r"Zo\udceb" in page and page.count('class="good"') == 1
+
+
 def test_a_loop_without_end_is_stopped_with_its_children(tmp_path, monkeypatch):
     monkeypatch.setattr(grading, "SECONDS", 2)
     number = tmp_path / "number"
@@ -227,7 +332,6 @@ def test_a_loop_without_end_is_stopped_with_its_children(tmp_path, monkeypatch):
     assert not _lives(int(number.read_text()))
 
 
-@pytest.mark.slow
 def test_a_child_that_is_left_behind_is_ended(tmp_path):
     number = tmp_path / "number"
     leave = (
@@ -250,7 +354,6 @@ def _lives(number):
         return False
 
 
-@pytest.mark.night
 def test_memory_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(grading, "MEMORY", 2 << 30)
     greedy = "held = []\nwhile True:\n    held.append(b'x' * (50 << 20))"

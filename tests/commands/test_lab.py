@@ -104,6 +104,8 @@ def test_a_copy_that_is_no_notebook_any_more_is_named(source, work):
 def test_lessons_by_number_name_or_path(source):
     for name in ("1", "01", "01_why", "notebooks/01_why.ipynb"):
         assert [path.stem for path in lessons([name], source)] == ["01_why"]
+    with pytest.raises(ValueError, match="no lesson '\xb9'"):  # a digit to Python, and no number
+        lessons(["\xb9"], source)
     with pytest.raises(ValueError, match=r"no lesson '9'.*Choose from: 00_start, 01_why"):
         lessons(["9"], source)
 

@@ -51,10 +51,48 @@ def test_progress_is_cleared(capsys):
     assert summary().get("00", {}).get("exercises", {}) == {}
 
 
+def test_what_a_file_says_commands_no_terminal(capsys):
+    hostile = "\x1b[2J\x9b31m\rsoftmax"
+    progress.record_attempt("00", hostile, "a text", mistake="No.")
+    state = json.loads(progress.path().read_text(encoding="utf-8"))
+    state["lessons"]["\x1b[8m"] = {"exercises": {"\ud800": {"status": "\x07failed"}}}
+    progress.path().write_text(json.dumps(state), encoding="utf-8")
+    assert cli.main(["progress"]) == 0
+    shown = capsys.readouterr().out
+    assert not {"\x1b", "\x9b", "\r", "\x07"} & set(shown)
+    assert (
+        r"\x1b[2J\x9b31m\rsoftmax: failed" in shown and r"\x1b[8m" in shown and r"\ud800: \x07failed" in shown
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_an_editor_saved_in_another_utf_is_read(tmp_path, capsys, encoding):
+    before = progress.recorded()
+    progress.path().write_bytes(progress.path().read_text(encoding="utf-8").encode(encoding))
+    assert progress.recorded() == before and capsys.readouterr().out == ""
+    progress.record_attempt("00", "softmax", "another text", mistake=None)
+    assert progress.recorded()["00"]["exercises"]["softmax"]["status"] == "passed"
+    assert not list(tmp_path.glob("*.damaged*"))
+
+
+def test_bytes_that_are_no_text_are_set_aside_and_the_rest_is_kept(tmp_path, capsys):
+    content = progress.path().read_bytes().replace(b"How cold?", b"How k\xfchl?")
+    progress.path().write_bytes(content)
+    assert progress.recorded()["00"]["exercises"]["softmax"]["status"] == "failed"
+    assert "How k\ufffdhl?" in progress.recorded()["00"]["predictions"]
+    assert (tmp_path / "progress.damaged.json").read_bytes() == content
+    assert capsys.readouterr().out.count("was damaged") == 1
+
+
 def test_an_unknown_command_shows_the_choices(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["docter"])
     assert ended.value.code == 2 and "doctor" in capsys.readouterr().err
+
+
+def test_an_error_commands_no_terminal(capsys):
+    assert cli.main(["grade", "no\x1b[2J"]) == 1
+    assert r"no\x1b[2J" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command, words", [("reset", "the file's name"), ("run", "pocket, gpt2, smollm2")])

@@ -1,6 +1,7 @@
 """The teacher's room: what is read, who counts as stuck, which mistakes are one, and to whom it is served."""
 
 import json
+import os
 import threading
 import urllib.error
 import urllib.request
@@ -71,6 +72,32 @@ def test_a_file_that_is_no_progress_is_named_and_stops_nothing(tmp_path, text):
     (tmp_path / "bad.json").write_text(text)
     found, faults = room.Room([tmp_path]).learners()
     assert "Ada" in found and len(faults) == 1 and "bad.json is no progress file: " in faults[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_progress_file_may_be_in_any_utf(tmp_path, encoding):
+    """As PowerShell writes what `progress --json` prints."""
+    (tmp_path / "Ada.json").write_bytes(json.dumps(doing(**exercise(3))).encode(encoding))
+    assert room.Room([tmp_path]).learners() == ({"Ada": doing(**exercise(3))}, [])
+
+
+def test_one_name_or_text_that_is_not_utf_8_leaves_the_page_to_the_others(tmp_path):
+    write(tmp_path, "Ada.json", doing(**exercise(3)))
+    for name in ("Zoë.json", "Émile/progress.json"):
+        try:
+            write(tmp_path, os.fsdecode(name.encode("latin-1")), doing(**exercise(20, mistake="\ud800\x1b")))
+        except OSError:
+            pytest.skip("file names are Unicode here")
+    write(tmp_path, "Ben.json", doing("\udfff", **exercise(3)) | {"\ud800": {"predictions": {"\ud800": {}}}})
+    lines = {"00": {"exercises": {"gae": exercise(20, mistake="falsch gewählt")}}}
+    (tmp_path / "Chen.json").write_bytes(json.dumps(lines, ensure_ascii=False).encode("latin-1"))
+    (tmp_path / os.fsdecode(b"bad\xff.json")).write_text("[")
+    with served(tmp_path) as address:
+        page = ask(f"{address}/")[0]
+        assert all(name in page for name in ("Ada", "Ben", "Chen", "Zo\\udceb", "\\udcc9mile", "bad\\udcff"))
+        assert "falsch gew\ufffdhlt" in page and "6 learners" in page
+        assert "Predictions" in ask(f"{address}/projector")[0]
+    assert cli.main(["room", str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
 
 
 @pytest.mark.parametrize(
