@@ -12,6 +12,7 @@ from course_utils.data import DATA
 from course_utils.home import cached
 from course_utils.kernels import chosen_product
 from course_utils.session import check_not_stopped
+from course_utils.terminal import git_restore
 
 SHIPPED = DATA / "artifacts"
 SHIPPED_FOLDERS = ("assistant", "reward_model", "list_student", "list_teacher", "tokenizer")  # one for all
@@ -59,7 +60,7 @@ def check_artifact(folder: Path) -> None:
 
     if faults := wrong_checksums(folder):
         raise ModelError(
-            f"A shipped model is not whole: {'; '.join(faults)}. Restore it with: git checkout -- {folder}"
+            f"A shipped model is not whole: {'; '.join(faults)}. Restore it with: {git_restore(folder)}"
         )
 
 

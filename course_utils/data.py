@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from course_utils.terminal import git_restore
+
 DATA = Path(__file__).resolve().parent.parent / "data"
 DATA_SUMS = DATA / "checksums.json"  # {file below data/: SHA-256}
 SPLITS = ("tune", "validation", "held_out", "invented")
@@ -80,7 +82,7 @@ def check_shipped(path: Path, content: bytes) -> None:
     if expected not in (None, hashlib.sha256(content).hexdigest()):
         raise ValueError(
             f"{path} has changed: its SHA-256 is another than in {DATA_SUMS.name}. Restore it: "
-            f"git checkout -- {path}. Data of your own belong in a file of your own."
+            f"{git_restore(path)}. Data of your own belong in a file of your own."
         )
 
 
@@ -88,9 +90,7 @@ def _shipped_sums() -> dict[str, str]:
     try:
         return dict(json.loads(DATA_SUMS.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
-        raise ValueError(
-            f"{DATA_SUMS} is missing or damaged. Restore it: git checkout -- {DATA_SUMS}"
-        ) from None
+        raise ValueError(f"{DATA_SUMS} is missing or damaged. Restore it: {git_restore(DATA_SUMS)}") from None
 
 
 def load_facts(split: str | None = None, relation: str | None = None) -> list[Fact]:

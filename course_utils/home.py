@@ -86,7 +86,7 @@ def _fill(folder: Path, make: Callable[[Path], None]) -> None:
             make(part)
             (part / SUMS).write_text(json.dumps(_sums(part), indent=1), encoding="utf-8")
     except BaseException as fault:
-        if getattr(fault, "errno", None) in FULL or "No space left" in str(fault):
+        if is_full(fault):
             raise OSError(
                 errno.ENOSPC,
                 f"The disk is full: nothing was kept in {folder.parent}. Free some "
@@ -114,12 +114,20 @@ def home() -> Path:
 
 @contextmanager
 def naming(place: Path, todo: str) -> Iterator[None]:
-    """An OSError in the block says which place cannot be used, why, and what to do."""
+    """An OSError in the block, or another error for a full disk, says which place, why, and what to do."""
     try:
         yield
-    except OSError as fault:
-        text = f"{place} cannot be used ({fault.strerror or fault}). {todo}"
-        raise OSError(fault.errno or errno.EIO, text) from fault
+    except Exception as fault:
+        if not isinstance(fault, OSError) and not is_full(fault):
+            raise
+        text = f"{place} cannot be used ({getattr(fault, 'strerror', None) or fault}). {todo}"
+        raise OSError(getattr(fault, "errno", None) or errno.EIO, text) from fault
+
+
+def is_full(fault: BaseException) -> bool:
+    """Whether an error says that a disk or a quota is full; safetensors has a class of its own for it."""
+    told = any(text in str(fault) for text in ("No space left", "File too large"))
+    return told or getattr(fault, "errno", None) in FULL
 
 
 @contextmanager

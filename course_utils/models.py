@@ -23,6 +23,7 @@ from course_utils.model_files import (
     quiet,
     wrong_checksums,
 )
+from course_utils.terminal import git_restore
 
 if TYPE_CHECKING:
     import torch
@@ -161,7 +162,7 @@ def _download(source: Source) -> Path:
 
 def _check_whole(folder: Path, kind: str) -> None:
     if faults := wrong_checksums(folder):
-        restore = f"git checkout -- {folder}" if kind == "pocket" else "copying or fetching it again"
+        restore = git_restore(folder) if kind == "pocket" else "copying or fetching it again"
         raise ModelError(f"The model is not whole: {'; '.join(faults)}. Restore it with: {restore}")
 
 

@@ -1,9 +1,13 @@
 """Processes that others start: none outlives the one that started it, and what they take is watched."""
 
 import os
+import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -27,6 +31,27 @@ def kill(processes: list[psutil.Process]) -> None:
         except psutil.Error:
             continue
     psutil.wait_procs(processes, timeout=5)
+
+
+SWEEP = """
+import shutil, sys, time
+sys.stdin.read()  # ends with the process that holds the other end
+for _ in range(20):  # what it started may write a little longer
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    time.sleep(0.5)
+"""
+
+
+@contextmanager
+def vanishing_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder that goes with the block, and where this process is killed as well."""
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
+        command = [sys.executable, "-I", "-c", SWEEP, folder]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as sweeper:
+            try:
+                yield Path(folder)
+            finally:
+                sweeper.kill()
 
 
 class Watch(threading.Thread):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils.data import DATA
+from course_utils.terminal import git_restore
 
 RESULTS = DATA / "results"
 CHOICE = (5,)  # the seed by which rates and settings are chosen: none of those that are reported
@@ -99,7 +100,7 @@ def load_sweep(name: str, folder: Path = RESULTS) -> dict:
         fault = "no rows, or rows without point, seed and result"
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         fault = type(error).__name__
-    raise ValueError(f"{path} is damaged ({fault}). Restore it: git checkout -- {path}")
+    raise ValueError(f"{path} is damaged ({fault}). Restore it: {git_restore(path)}")
 
 
 def known_sweep(name: str) -> Sweep:

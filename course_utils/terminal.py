@@ -24,6 +24,11 @@ def course_command(*words: object) -> str:
     return command("python", "-m", "course_utils", *words)
 
 
+def git_restore(place: object) -> str:
+    """The command that brings back a file or folder of the checkout."""
+    return command("git", "checkout", "--", place)
+
+
 def _for_powershell(word: str) -> str:
     if re.fullmatch(r"[\w./\\:+=-]+", word, re.ASCII):
         return word

@@ -14,6 +14,8 @@ import nbformat
 import pytest
 from other_system.posix_names import MODULES, POSIX
 
+from course_utils.checks.exercises import find
+
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = {"preexec_fn", "pass_fds", "process_group"}  # of Popen; start_new_session does nothing on Windows
 FOLDERS = re.compile(r"^/(tmp|var|etc|dev|proc|sys|usr|home|root|opt|bin)(/|$)")
@@ -263,8 +265,18 @@ def test_the_command_line_works_elsewhere(elsewhere):
     assert f"--ServerApp.root_dir={elsewhere.folder}" in options and options[-1] == "--no-browser"
     assert "01_why" in elsewhere("reset", "01")
     assert "lesson" in elsewhere("progress")
-    rows = json.loads(elsewhere("grade", "--json", str(elsewhere.folder / "work" / "00_start_here.ipynb")))
-    assert rows and {row["status"] for row in rows} == {"not attempted"}
+    lesson = elsewhere.folder / "work" / "12_rlhf_with_ppo.ipynb"
+    notebook = nbformat.read(lesson, as_version=4)
+    for cell in notebook.cells:  # each process judges one exercise, and two are answered
+        for name in ("gae", "per_token_rewards"):
+            if f"= check.{name}(" in cell.source:
+                cell.source = f"{find(name).solution}\n\n{name} = check.{name}({name})"
+    nbformat.write(notebook, lesson)
+    statuses = {
+        row["exercise"]: row["status"] for row in json.loads(elsewhere("grade", "--json", str(lesson)))
+    }
+    answered = {name: statuses.pop(name) for name in ("gae", "per_token_rewards")}
+    assert set(answered.values()) == {"passed"} and set(statuses.values()) == {"not attempted"}
 
 
 @pytest.mark.night

@@ -17,6 +17,7 @@ from course_utils.commands.lab import OTHER_CHECKOUT
 from course_utils.fetch import HUB_TIMEOUT, within
 from course_utils.home import OTHER_HOME, ROOT, home, pip_install
 from course_utils.machine import GIB, cores, find_device, memory
+from course_utils.terminal import command, git_restore, plain_line
 
 
 class Line(NamedTuple):
@@ -35,10 +36,8 @@ def doctor() -> int:
     for check in (*machine, shipped_files, pocket_model, jupyter, hub, caches):
         for line in _guarded(check):
             failed |= line.level == "FAIL"
-            print(
-                f"{line.level:4}  {line.subject:10} {line.text}" + (f". {line.todo}" if line.todo else ""),
-                flush=True,
-            )
+            text = f"{line.level:4}  {line.subject:10} {line.text}" + (f". {line.todo}" if line.todo else "")
+            print(plain_line(text), flush=True)
     print("Something is wrong: see the lines marked FAIL." if failed else "The course can run here.")
     return int(failed)
 
@@ -170,7 +169,7 @@ def shipped_files() -> Iterator[Line]:
 
     folders = [DATA, *(DATA / "artifacts" / name for name in SHIPPED_FOLDERS)]
     if faults := [fault for folder in folders for fault in wrong_checksums(folder)]:
-        yield Line("FAIL", "data", "; ".join(faults), f"Restore it: git checkout -- {DATA}")
+        yield Line("FAIL", "data", "; ".join(faults), f"Restore it: {git_restore(DATA)}")
     else:
         yield Line("ok", "data", f"checksums of {DATA} are right")
 
@@ -182,7 +181,7 @@ def pocket_model() -> Iterator[Line]:
     from course_utils.models import POCKET, load_model
 
     if faults := wrong_checksums(POCKET):
-        yield Line("FAIL", "pocket", "; ".join(faults), f"Restore it: git checkout -- {POCKET}")
+        yield Line("FAIL", "pocket", "; ".join(faults), f"Restore it: {git_restore(POCKET)}")
         return
     yield Line("ok", "pocket", f"checksums of {POCKET} are right")
     started = time.perf_counter()
@@ -218,20 +217,20 @@ def jupyter() -> Iterator[Line]:
             "FAIL",
             "jupyter",
             f"{text}, but JupyterLab's widget extension is missing ({manager})",
-            f"{sys.executable} -m pip install --force-reinstall jupyterlab_widgets",
+            command(sys.executable, "-m", "pip", "install", "--force-reinstall", "jupyterlab_widgets"),
         )
         return
     from jupyter_client.kernelspec import KernelSpecManager
 
-    command = KernelSpecManager().get_kernel_spec("python3").argv[0]
-    if Path(command).name == command or Path(command).parent == Path(sys.executable).parent:
+    kernel = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    if Path(kernel).name == kernel or Path(kernel).parent == Path(sys.executable).parent:
         yield Line("ok", "jupyter", f"{text}, widget extension, kernel python3")
     else:
         yield Line(
             "FAIL",
             "jupyter",
-            f"{text}, but the kernel python3 starts {command}, not this Python",
-            f"{sys.executable} -m ipykernel install --sys-prefix",
+            f"{text}, but the kernel python3 starts {kernel}, not this Python",
+            command(sys.executable, "-m", "ipykernel", "install", "--sys-prefix"),
         )
 
 

@@ -8,6 +8,7 @@ import json
 import linecache
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable
@@ -35,6 +36,8 @@ def serve() -> None:
                 _tell(file, {"ended": ended})
         else:
             _judge_job(folder)
+    if FORKS:  # who asked was killed: else it ends this process
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if FORKS:

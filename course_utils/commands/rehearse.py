@@ -15,23 +15,29 @@ import os
 import re
 import statistics
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from course_utils.home import ROOT
 from course_utils.machine import cores, memory
 from course_utils.notebook_files import lessons, read_notebook
-from course_utils.processes import Watch
+from course_utils.processes import Watch, kill, vanishing_folder
 from course_utils.session import SCALES
+from course_utils.terminal import plain_line
+
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
+LOOK = 0.2  # seconds between two looks at what runs
 UNTIL_SEEN = 2  # code cells until a learner sees that the lesson runs: settings and start()
 
 
@@ -44,6 +50,15 @@ class Seat:
     whole: float = 0.0  # seconds until all had run
     bytes: int = 0
     error: str = ""
+    client: NotebookClient | None = None
+
+    def end(self) -> None:
+        """Kills the kernel, if there is one by now; what waits for it then fails."""
+        number = getattr(getattr(self.client and self.client.km, "provisioner", None), "pid", None)
+        with suppress(psutil.Error):
+            if number:
+                kernel = psutil.Process(number)
+                kill([kernel, *kernel.children(recursive=True)])
 
 
 def rehearse(lesson: str, kernels: int, scale: str) -> list[Seat]:
@@ -51,11 +66,19 @@ def rehearse(lesson: str, kernels: int, scale: str) -> list[Seat]:
     path = lessons([lesson])[0]
     seats = [Seat(number) for number in range(1, kernels + 1)]
     gate = threading.Barrier(kernels)
-    with (
-        tempfile.TemporaryDirectory(prefix="course-rehearsal-") as folder,
-        ThreadPoolExecutor(kernels) as pool,
-    ):
-        list(pool.map(lambda seat: _sit_down(seat, path, scale, Path(folder), gate), seats))
+    with vanishing_folder("course-rehearsal-") as folder, ThreadPoolExecutor(kernels) as pool:
+        running = [pool.submit(_sit_down, seat, path, scale, folder, gate) for seat in seats]
+        try:
+            while wait(running, timeout=LOOK).not_done:
+                pass
+        except BaseException:  # Ctrl-C, which must not wait for the cells
+            gate.abort()
+            while wait(running, timeout=LOOK).not_done:
+                for seat in seats:
+                    seat.end()
+            raise
+    for one in running:
+        one.result()
     return seats
 
 
@@ -69,10 +92,11 @@ def _sit_down(seat: Seat, path: Path, scale: str, folder: Path, gate: threading.
     environment = {**os.environ, "COURSE_HOME": str(home), "COURSE_SCALE": scale, "COURSE_STRICT": "0"}
     environment.setdefault("OMP_NUM_THREADS", "1")  # there are more learners than cores
     where = {"metadata": {"path": str(ROOT / "notebooks")}}
-    client = NotebookClient(notebook, kernel_name="python3", timeout=None, resources=where)
-    gate.wait()
+    client = seat.client = NotebookClient(notebook, kernel_name="python3", timeout=None, resources=where)
     began, count = time.perf_counter(), 0
     try:
+        gate.wait()
+        began = time.perf_counter()
         with client.setup_kernel(env=environment, stderr=subprocess.DEVNULL):
             for index, cell in enumerate(notebook.cells):
                 client.execute_cell(cell, index)
@@ -82,7 +106,7 @@ def _sit_down(seat: Seat, path: Path, scale: str, folder: Path, gate: threading.
                 seat.bytes = max(seat.bytes, own_memory(client.km.provisioner.pid))
     except (CellExecutionError, DeadKernelError, OSError, RuntimeError) as fault:
         lines = str(fault).strip().splitlines() or [type(fault).__name__]
-        seat.error = f"code cell {count + 1}: {COLOUR.sub('', lines[-1])[:200]}"
+        seat.error = f"code cell {count + 1}: {plain_line(COLOUR.sub('', lines[-1])[:200])}"
     seat.whole = time.perf_counter() - began
 
 

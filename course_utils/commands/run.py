@@ -24,6 +24,7 @@ from course_utils.notebook_files import lessons
 from course_utils.ownership import mark, own_folder
 from course_utils.processes import end_with_parent, kill
 from course_utils.session import check_seed, choose_scale
+from course_utils.terminal import plain_line
 
 OTHER_OUT = "Free some space there, or name another folder: --out FOLDER"
 LOOKS = 4  # a second, at the memory of the running lessons
@@ -157,7 +158,7 @@ def _run_all(
                     report()
                     bar.write(
                         f"{outcome.status:8} {outcome.lesson:34} {outcome.seconds:6.1f} s "
-                        f"{outcome.peak_bytes / 2**20:6.0f} MiB  {outcome.error}"
+                        f"{outcome.peak_bytes / 2**20:6.0f} MiB  {plain_line(outcome.error)}"
                     )
                 done = sum(_count_cells(out / outcome.notebook, "completed") for outcome in outcomes)
                 bar.update(done - bar.n)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -21,6 +20,7 @@ from pathlib import Path
 from course_utils.checks.exercises import Exercise, exercises_of, find_fault
 from course_utils.checks.lesson_texts import exercise_texts, questions
 from course_utils.home import write_whole
+from course_utils.terminal import course_command
 
 NAMES = (
     "Ada",
@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(argv)
     simulate(chosen.folder, datetime.now(UTC), chosen.learners, chosen.seed)
-    print(f"python -m course_utils room {shlex.quote(str(chosen.folder))}")
+    print(course_command("room", chosen.folder))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,12 @@
 """Many kernels at once: each its own home, what failed is said, and the sums of time and memory."""
 
+import _thread
 import os
+import tempfile
+import threading
+import time
 
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -38,6 +43,26 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(lesson, capsys):
     out = capsys.readouterr().out
     assert "1 of 2 ran to the end" in out
     assert "Learner 2 stopped at code cell 3: ValueError: no room" in out
+
+
+def test_ctrl_c_waits_for_no_cell_and_leaves_nothing(lesson, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    sleeping = (
+        "import pathlib, time\npathlib.Path({!r}).joinpath(f'asleep {{home.name}}').touch()\ntime.sleep(600)"
+    )
+    lesson(*CELLS[:2], sleeping.format(str(tmp_path)))
+    before = set(psutil.Process().children(recursive=True))
+
+    def press():
+        while len(list(tmp_path.glob("asleep*"))) < 2:
+            time.sleep(0.1)
+        _thread.interrupt_main()
+
+    threading.Thread(target=press, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        rehearse.rehearse("01", 2, "smoke")
+    assert not list(tmp_path.glob("course-rehearsal-*"))
+    assert not set(psutil.Process().children(recursive=True)) - before
 
 
 def test_no_kernels_are_refused(capsys):

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from course_utils import artifacts, models
-from course_utils.home import cached
+from course_utils.home import cached, naming
 from course_utils.lessons.lesson_19 import parts
 from course_utils.model_files import ModelError
 from course_utils.session import TrainingStopped, start
@@ -102,7 +103,8 @@ def test_two_at_once_make_it_once():
     "fault",
     [
         OSError(errno.ENOSPC, "No space left on device"),
-        RuntimeError("I/O error: No space left on device (os error 28)"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        SafetensorError("Error while serializing: I/O error: File too large (os error 27)"),
     ],
 )
 def test_a_full_disk_is_said_and_leaves_nothing(course_home, fault):
@@ -114,6 +116,15 @@ def test_a_full_disk_is_said_and_leaves_nothing(course_home, fault):
         cached("sft", {}, fill)
     assert caught.value.errno == errno.ENOSPC and str(course_home) in str(caught.value)
     assert [path for path in (course_home / "cache").iterdir() if path.is_dir()] == []
+
+
+def test_the_error_that_safetensors_has_for_a_full_disk_names_the_place(tmp_path):
+    fault = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with pytest.raises(OSError, match=f"{tmp_path} cannot be used .*No space left.*Buy a disk"):
+        with naming(tmp_path, "Buy a disk."):
+            raise fault
+    with pytest.raises(SafetensorError, match="header"), naming(tmp_path, "Buy a disk."):
+        raise SafetensorError("Error while deserializing header")
 
 
 def test_inputs_must_be_json():
