@@ -42,7 +42,7 @@ The learners' code runs with YOUR rights: it can read, change and send what you 
 verdict. The limits (30 s an exercise, 4 GiB) stop mistakes, not malice. Grade the work of people you do not
 trust in a container or as a user who owns nothing."""
 
-WORKER = "from course_utils.commands.grade_cell import serve; serve()"
+WORKER = "from course_utils.commands.grade_cell import judge_jobs; judge_jobs()"
 LINES = ({"exercise": str}, {"status": str, "message": str}, {"ended": int})  # of told.jsonl
 
 

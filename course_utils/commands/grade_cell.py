@@ -25,7 +25,7 @@ LONGEST_CODE = 2000  # letters of a message
 ALONE = "(Only the exercise's cell is run, with the imports and definitions of the course's own notebook.)"
 
 
-def serve() -> None:
+def judge_jobs() -> None:
     """Judge the job.json of each folder that stdin names; told.jsonl beside it gets what there is to tell."""
     registry()  # loads the course
     for line in sys.stdin:
@@ -40,7 +40,7 @@ def serve() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-if FORKS:
+if hasattr(os, "fork"):
 
     def _fork(folder: Path) -> int:
         """Judges in a fork with a session of its own, which ends with it; the status as Popen.returncode."""

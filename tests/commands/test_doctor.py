@@ -1,3 +1,4 @@
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -40,11 +41,9 @@ def test_a_missing_and_an_old_package_are_named_with_the_remedy(capsys, monkeypa
     assert status == 1
     (line,) = failed
     assert "numpy is " in line and "needed >=999" in line and "no-such-package>=1 is missing" in line
-    assert line.endswith(f'{sys.executable} -m pip install -e "{doctor.ROOT}"')
+    assert shlex.split(line)[-6:] == [sys.executable, "-m", "pip", "install", "-e", str(doctor.ROOT)]
     (line,) = [line for line in lines if "no-such-tester>=1 is missing" in line]
-    assert line.startswith("note") and line.endswith(
-        f'{sys.executable} -m pip install -e "{doctor.ROOT}[test]"'
-    )
+    assert line.startswith("note") and shlex.split(line)[-1] == f"{doctor.ROOT}[test]"
 
 
 def test_an_old_python_is_named(capsys, monkeypatch):
