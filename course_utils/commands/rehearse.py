@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nbclient import NotebookClient
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
-LOOK = 0.2  # seconds between two looks at what runs
+POLL = 0.2  # seconds between two looks at what runs
 UNTIL_SEEN = 2  # code cells until a learner sees that the lesson runs: settings and start()
 
 
@@ -69,11 +69,11 @@ def rehearse(lesson: str, kernels: int, scale: str) -> list[Seat]:
     with vanishing_folder("course-rehearsal-") as folder, ThreadPoolExecutor(kernels) as pool:
         running = [pool.submit(_sit_down, seat, path, scale, folder, gate) for seat in seats]
         try:
-            while wait(running, timeout=LOOK).not_done:
+            while wait(running, timeout=POLL).not_done:
                 pass
         except BaseException:  # Ctrl-C, which must not wait for the cells
             gate.abort()
-            while wait(running, timeout=LOOK).not_done:
+            while wait(running, timeout=POLL).not_done:
                 for seat in seats:
                     seat.end()
             raise
