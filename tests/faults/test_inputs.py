@@ -4,8 +4,10 @@ A trial is bad if the error is of another kind than the reader promises, names n
 is read as something else.
 """
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import random
 
@@ -16,8 +18,10 @@ from helpers import CONTEXT, tiny_gpt2, tiny_model, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 
 from course_utils import data
+from course_utils.chatml import add_chat_tokens
 from course_utils.data import DATA, Example, batches
-from course_utils.lessons.lesson_17.own_data import read_conversations, read_preferences
+from course_utils.lessons.lesson_17.own_data import read_conversations, read_preferences, token_counts
+from course_utils.lessons.lesson_17.remarks import remarks
 from course_utils.making.checksums import data_sums
 from course_utils.methods import lora, lora_files, quantization, reward
 from course_utils.model_files import ModelError, write_checksums
@@ -164,6 +168,84 @@ def test_own_tables(tmp_path, tabulate):
         fault = refused(lambda: read_conversations(path), path, ValueError)
         faults.append(fault and f"{content[:30]!r}: {fault}")
     tabulate("own data, tables", faults)
+
+
+FORMATS = {  # of others: the first bytes, and what the message says to do
+    "parquet": (b"PAR1\x15\x04", "pandas.read_parquet"),
+    "xlsx": (b"PK\x03\x04\x14\0\x06\0", "save the table as CSV"),
+    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "save the table as CSV"),
+    "pdf": (b"%PDF-1.7\n", "as a table, in CSV"),
+    "gz": (gzip.compress(b"{}", mtime=0), "unpack it first"),
+    "bz2": (bz2.compress(b"{}"), "unpack it first"),
+    "xz": (lzma.compress(b"{}"), "unpack it first"),
+    "zst": (b"\x28\xb5\x2f\xfd\x24\0", "unpack it first"),
+}
+
+
+@pytest.mark.night
+def test_own_data_in_formats_of_others(tmp_path, tabulate):
+    faults, rng = [], random.Random(8)
+    for name, (head, advice) in FORMATS.items():
+        for ending in (name, f"jsonl.{name}", "jsonl", "csv"):
+            path = tmp_path / f"my.{ending}"
+            for read in (read_conversations, read_preferences):
+                path.write_bytes(head + rng.randbytes(rng.randrange(600)))
+                fault = refused(lambda r=read, p=path: r(p), path, ValueError, lambda _: False)
+                faults.append(fault or (advice not in told(read, path) and f"{path.name}: no advice"))
+    tabulate("own data, formats of others", faults)
+
+
+def told(read, path):
+    try:
+        read(path)
+    except ValueError as fault:
+        return str(fault)
+
+
+def odd_value(rng, depth=0):
+    """A value of JSON as no chat has it."""
+    kind = rng.randrange(4 if depth < 3 else 2)
+    if kind == 0:
+        return rng.choice(["a", "", " ", "x\ud800", "<|im_end|>", "{", '{"x": "\\ud83d"}', "NaN"])
+    if kind == 1:
+        return rng.choice([0, 7, 1.5, None, True, 10**40])
+    inside = [odd_value(rng, depth + 1) for _ in range(rng.randrange(3))]
+    names = rng.sample(["role", "content", "type", "text", "function", "name", "arguments"], len(inside))
+    return inside if kind == 2 else dict(zip(names, inside, strict=True))
+
+
+def odd_message(rng):
+    """A message, a tool's call or its result, with something odd in it more often than not."""
+    if rng.random() < 0.1:
+        return odd_value(rng)
+    message = {"role": rng.choice(["user", "assistant", "tool", "function", "developer", odd_value(rng)])}
+    message["content"] = rng.choice(["Who?", None, [{"type": "text", "text": "a"}], odd_value(rng)])
+    if rng.random() < 0.4:
+        arguments = rng.choice(['{"x": 1}', '{"x": "\\ud83d"}', odd_value(rng)])
+        function = {"name": rng.choice(["find", odd_value(rng)]), "arguments": arguments}
+        message["tool_calls"] = rng.choice([[{"function": function}], odd_value(rng)])
+    return message
+
+
+@pytest.mark.night
+def test_own_data_of_odd_chats(tmp_path, tabulate, tokenizer):
+    """What is read can be counted, looked at and written as UTF-8; the rest is refused."""
+    add_chat_tokens(tiny_model(vocab_size=len(tokenizer)), tokenizer)
+    path, faults, rng = tmp_path / "my.jsonl", [], random.Random(9)
+    called = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
+
+    def use():
+        for row in read_conversations(path):
+            token_counts(tokenizer, row.messages)
+            remarks([row])
+            json.dumps(row.messages, ensure_ascii=False).encode()
+
+    for _ in range(many(400, 8000)):
+        begun = ROW["messages"][:1] + rng.choice([[called], [called, {"role": "tool", "content": "4"}], []])
+        messages = begun + [odd_message(rng) for _ in range(rng.randrange(3))]
+        path.write_text(json.dumps({"messages": messages + ROW["messages"][1:] * rng.randrange(2)}))
+        faults.append(refused(use, path, ValueError))
+    tabulate("own data, odd chats", faults)
 
 
 @pytest.mark.night

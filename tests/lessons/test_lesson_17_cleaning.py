@@ -43,6 +43,7 @@ def call(name="find", arguments='{"x": 1}'):
     return {"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
+CALL = turn("", "assistant", tool_calls=[call()])
 FAULTS = [
     ('{"messages": [}', "not JSON"),
     (b'{"messages": "\xe9"}', "not UTF-8 text"),
@@ -72,12 +73,20 @@ FAULTS = [
     ),
     (chat(ASKED, turn(None, "assistant", tool_calls=[{"id": "1"}])), "tool call without a function's name"),
     (chat(ASKED, turn("4", "tool"), ANSWER), "message 2 is the result of a tool, and no call"),
+    (chat(ASKED, CALL, 7, turn("4", "tool"), ANSWER), "message 3 must be"),
+    (chat(ASKED, CALL, [], turn("4", "function"), ANSWER), "message 3 must be"),
+    (chat(ASKED, CALL, turn(5, "tool"), turn("4", "tool"), ANSWER), "message 3"),
+    (chat(ASKED, CALL, {"role": "tool"}, turn("4", "tool"), ANSWER), "message 3"),
+    (
+        chat(ASKED, turn("", "assistant", tool_calls=[call(arguments='{"x": "\\ud83d"}')]), ANSWER),
+        "message 2: the arguments of the call of find have half of a surrogate pair",
+    ),
 ]
 
 
 def test_forty_lines_of_twenty_kinds_of_faults_are_all_named_and_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path / "home"))
-    kinds = FAULTS[:10] + FAULTS[12:]
+    kinds = FAULTS[:10] + FAULTS[12:22]
     assert len(kinds) == 20
     lines = [*kinds, *kinds, *[(GOOD, None)] * 60]
     random.Random(4).shuffle(lines)
@@ -248,6 +257,27 @@ def test_notes_stay_with_a_conversation_that_is_shortened(model, tokenizer):
 
 
 @pytest.mark.timing
+def test_lines_of_a_million_characters_are_looked_at_in_a_moment():
+    """Each piece begins what a pattern seeks: read on from every place, 140 kB took a minute."""
+    pieces = (
+        "secret=|password: a|eyJ-|eyJ0123456789.|sk-a-|-----BEGIN A|(1|1.|1 |a@b.|GB82 |â€|Ã|where is it, "
+    )
+    texts = [piece * (2**20 // len(piece)) for piece in pieces.split("|")]
+    began = time.process_time()
+    for text in texts:
+        found_in(text[:200_000])
+    found_in(texts[-1])
+    assert time.process_time() - began < 5
+
+
+def test_keys_are_found_in_the_middle_of_other_text():
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dBjftJeZ4CVPmB92K27uhbUJU1p1r"
+    others = ("x secret:  tulip-2024", "pk_live_0123456789abcdefghij")
+    for text in (f"token={token}", f"({token})", f"a.{token}", *others):
+        assert found_in(text) == ["a key or a password"], text
+
+
+@pytest.mark.timing
 def test_long_texts_without_spaces_are_read_once():
     began = time.perf_counter()
     for piece in ("aaaa", "a.a.", "1 1 ", "éééé", "a-a-"):
@@ -302,5 +332,5 @@ def test_templates_and_what_they_do_not_join():
         == [("where", "is", "order", "<number>", "of", "<name>")] * 2
     )
     groups = template_groups(asked)
-    assert groups[0] == groups[1] and groups[5] == groups[6]
-    assert len(set(groups)) == len(asked) - 2
+    assert groups[0] == groups[1] and groups[5] == groups[6] and groups[7] == groups[8]
+    assert len(set(groups)) == len(asked) - 3

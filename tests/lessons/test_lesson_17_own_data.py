@@ -1,8 +1,10 @@
 """Files of one's own: what is said of bad lines, near copies against all pairs, splits without leaks."""
 
+import bz2
 import gzip
 import itertools
 import json
+import lzma
 import os
 import random
 import re
@@ -110,6 +112,12 @@ def test_windows_files_are_read(tmp_path):
         read_conversations(path)
 
 
+def test_an_array_among_lines_is_one_bad_line(tmp_path):
+    for lines in (["", '["Who?", "Me."]', GOOD], ['["Who?", "Me."]', "", GOOD], [GOOD, "[]"]):
+        found = faults_of(tmp_path, *lines)
+        assert ["expected an object" in reason for reason in found.values()] == [True]
+
+
 def test_a_first_line_that_is_nested_deeply_is_named(tmp_path):
     found = faults_of(tmp_path, "[" * 200_000, GOOD)
     assert list(found) == [1] and "nested too deeply" in found[1]
@@ -120,13 +128,19 @@ def test_a_first_line_that_is_nested_deeply_is_named(tmp_path):
     "content, message",
     [
         (gzip.compress(GOOD.encode()), r"compressed \(gzip\); unpack it"),
-        (b"PK\x03\x04rest", "a zip archive or a spreadsheet"),
+        (bz2.compress(GOOD.encode()), r"compressed \(bzip2\); unpack it"),
+        (lzma.compress(GOOD.encode()), r"compressed \(xz\); unpack it"),
+        (bytes.fromhex("28b52ffd2400010000"), r"compressed \(zstd\); unpack it"),
+        (b"PK\x03\x04rest", r"a zip archive or a spreadsheet \(xlsx, ods\); unpack it, or save .* as CSV"),
+        (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(500), r"a spreadsheet of old Excel \(xls\); save"),
+        (b"PAR1\x15\x04\x15rest", r"a Parquet table; .* pandas.read_parquet\(.*lines=True\)"),
+        (b"%PDF-1.7\n", "a PDF; save its questions and answers as a table, in CSV"),
         (GOOD.encode("utf-32"), "UTF-32 text; save the file as UTF-8"),
         (GOOD.encode("utf-16-le"), "UTF-16 or UTF-32 text"),
         (GOOD.encode("utf-16-be"), "UTF-16 or UTF-32 text"),
         (GOOD.encode("utf-32-be"), "UTF-16 or UTF-32 text"),
     ],
-    ids=["gzip", "zip", "UTF-32", "UTF-16, little", "UTF-16, big", "UTF-32 without a mark"],
+    ids="gzip bzip2 xz zstd zip xls parquet PDF UTF-32 UTF-16-LE UTF-16-BE UTF-32-BE".split(),
 )
 def test_what_is_no_text_file_in_utf_8_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
@@ -179,6 +193,8 @@ def test_other_files_are_refused_in_words(tmp_path):
         ("a.jsonl", "", "no conversations"),
         ("a.jsonl", f"[\n{GOOD}\n]", "one JSON array"),
         ("a.jsonl", f"[{GOOD},\n{GOOD}]", "one JSON array"),
+        ("a.jsonl", f"[{GOOD}, {GOOD}]", "one JSON array"),
+        ("a.jsonl", f"\n [{GOOD}]\n\n", "one JSON array"),
         ("a.csv", "a,b\n1,2\n", "columns question and answer"),
     ):
         (tmp_path / name).write_text(content)

@@ -11,6 +11,7 @@ USED = {"role", "content", "tool_calls", "function_call", "tool_call_id"}
 DEVELOPER = "the role developer is read as system"
 PARTS = "parts of a content are joined to one text"
 CALLS = "tool calls and their results are written as text, <tool_call> and <tool_response>"
+HALF = "half of a surrogate pair (such as \\ud83d alone), which is no character"
 NO_TOOLS = 'the field "tools" is left out: say in the system line which tools there are'
 
 
@@ -19,8 +20,9 @@ def plain_messages(messages: list) -> tuple[list[dict], list[str]]:
 
     What is no message at all stays as it is: data.conversation_fault names it.
     """
-    plain, notes, called = [], [], False
+    plain, notes, called, result_above = [], [], False, False
     for number, message in enumerate(messages, start=1):
+        joins, result_above = result_above, False
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             plain.append(message)
             continue
@@ -47,7 +49,8 @@ def plain_messages(messages: list) -> tuple[list[dict], list[str]]:
             content = "\n".join([*([content.strip()] if content.strip() else []), *calls])
         if of_tool and isinstance(content, str):
             content = f"<tool_response>\n{content.strip()}\n</tool_response>"
-            if messages[number - 2].get("role") in ("tool", "function"):  # results of calls made together
+            result_above = True
+            if joins:  # results of calls made together
                 plain[-1]["content"] += f"\n{content}"
                 continue
         unused = sorted(name for name, value in message.items() if name not in USED and value is not None)
@@ -92,5 +95,16 @@ def _call(function, number):
             arguments = json.loads(arguments or "{}")
         except (ValueError, RecursionError):
             raise ValueError(f"message {number}: the arguments of the call of {name} are not JSON") from None
+    if not is_text(arguments):
+        raise ValueError(f"message {number}: the arguments of the call of {name} have {HALF}")
     call = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
     return f"<tool_call>\n{call}\n</tool_call>"
+
+
+def is_text(value) -> bool:
+    """Can all texts in a JSON value be written as UTF-8?"""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from course_utils.chatml import encode_content
 from course_utils.data import DATA, conversation_fault, encode
-from course_utils.lessons.lesson_17.chat_forms import NO_TOOLS, plain_messages
+from course_utils.lessons.lesson_17.chat_forms import HALF, NO_TOOLS, is_text, plain_messages
 from course_utils.methods.chat import count_tokens
 from course_utils.preferences import Pair, as_pair, pair_fault
 
@@ -31,7 +31,14 @@ TABLES = {".csv": ",;\t", ".tsv": "\t"}
 LONGEST = 2**20  # bytes of a line: far more than any model here reads, and tokenised in a second
 OTHER_FILES = {  # first bytes, what the file is and what to do
     b"\x1f\x8b": "compressed (gzip); unpack it first",
-    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save the table as CSV",
+    b"BZh": "compressed (bzip2); unpack it first",
+    b"\xfd7zXZ\0": "compressed (xz); unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed (zstd); unpack it first",
+    b"PK\x03\x04": "a zip archive or a spreadsheet (xlsx, ods); unpack it, or save the table as CSV",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a spreadsheet of old Excel (xls); save the table as CSV",
+    b"PAR1": "a Parquet table; write it as JSON Lines, with pandas: "
+    'pandas.read_parquet("in.parquet").to_json("out.jsonl", orient="records", lines=True)',
+    b"%PDF-": "a PDF; save its questions and answers as a table, in CSV",
     b"\xff\xfe\0\0": "UTF-32 text; save the file as UTF-8",
     b"\0\0\xfe\xff": "UTF-32 text; save the file as UTF-8",
     b"\xff\xfe": "UTF-16 text; save the file as UTF-8",
@@ -169,11 +176,11 @@ def _check_file(path, known):
     if not path.is_file():
         raise DataError(f"{path}: this is a pipe or a device; save what it gives as a file")
     with path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(8)
     for mark, what in OTHER_FILES.items():
         if start.startswith(mark):
             raise DataError(f"{path}: this is {what}")
-    if b"\0" in start:
+    if b"\0" in start[:4]:
         raise DataError(f"{path}: this is UTF-16 or UTF-32 text, or no text at all; save the file as UTF-8")
     if path.suffix.lower() not in known:
         raise DataError(f"{path}: give a file that ends in {' or '.join(known)}; one JSON object a line")
@@ -183,7 +190,8 @@ def _json_rows(path) -> Iterator[tuple[int, dict | str]]:
     """(line number, object, or what is wrong with the line); blank lines are left out."""
     content = _read(path)
     lines = content.split(b"\n")
-    if content.lstrip()[:1] == b"[" and not _is_json(lines[0]):
+    first, *others = [line for line in lines if line.strip()] or [b""]
+    if first.lstrip()[:1] == b"[" and not (others and _is_json(first)):
         raise DataError(f"{path}: this is one JSON array; write its objects one a line (JSON Lines)")
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -205,9 +213,7 @@ def _json_row(line):
         return "not JSON that can be read: nested too deeply"
     if not isinstance(row, dict):
         return f"expected an object, {{...}}, got {str(row)[:60]}"
-    if not _is_text(row):
-        return "a text has half of a surrogate pair (such as \\ud83d alone), which is no character"
-    return row
+    return row if is_text(row) else f"a text has {HALF}"
 
 
 def line_list(lines: Sequence[int]) -> str:
@@ -222,14 +228,6 @@ def _is_json(line):
         return False
     except RecursionError:
         return True
-    return True
-
-
-def _is_text(value):
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
     return True
 
 

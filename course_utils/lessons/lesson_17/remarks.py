@@ -16,17 +16,17 @@ DAMAGED = re.compile(
     f"\ufffd|[ÂÃ]{CONTINUED}|(?:[Â-ß]{CONTINUED}){{2}}|â[€‚„†ˆ]{CONTINUED}|(?:[à-ï]{CONTINUED}{{2}}){{2}}|ðŸ{CONTINUED}{{2}}"
 )
 DATE_OR_SHARE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|0\.\d+$")
-KEYS = (
-    r"\b(?:sk|pk|rk)[-_](?:[a-z]+[-_])*[A-Za-z0-9_-]{20,}",
+KEYS = (  # none may read on from each of many places: a line has up to a million characters
+    r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{20,}",
     r"\bAKIA[0-9A-Z]{16}\b",
     r"\bAIza[\w-]{35}",
     r"\bgh[pousr]_[A-Za-z0-9]{36}",
     r"\bgithub_pat_\w{22,}",
     r"\bhf_[A-Za-z0-9]{30,}",
     r"\bxox[abprs]-[\w-]{10,}",
-    r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
+    r"(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-    r"(?i:\b(?:passwor[dt]|passwd|pwd|api[_ -]?key|secret)\b)\s*[:=]\s*(?=\S*\d)\S{6,}",
+    r"(?i:\b(?:passwor[dt]|passwd|pwd|api[_ -]?key|secret)\b)\s*[:=]\s*(?=\S{0,40}\d)\S{6,}",
 )
 
 
