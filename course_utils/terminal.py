@@ -12,9 +12,9 @@ POWERSHELL_QUOTES = "'\u2018\u2019\u201a\u201b"  # all of them end a string in s
 
 
 def command(*words: object) -> str:
-    """The words as one command for the user's shell: a POSIX one, on Windows PowerShell."""
+    """The words as one command for the user's shell: bash or zsh, on Windows PowerShell."""
     if not WINDOWS:
-        return shlex.join(map(str, words))
+        return " ".join(_for_bash(str(word)) for word in words)
     quoted = [_for_powershell(str(word)) for word in words]
     return " ".join(["&", *quoted] if quoted[0].startswith("'") else quoted)
 
@@ -27,6 +27,19 @@ def course_command(*words: object) -> str:
 def git_restore(place: object) -> str:
     """The command that brings back a file or folder of the checkout."""
     return command("git", "checkout", "--", place)
+
+
+def _for_bash(word: str) -> str:
+    if not any(map(_commands, word)):
+        return shlex.quote(word)
+    letters = (_as_bytes(letter) if _commands(letter) or letter in "\\'" else letter for letter in word)
+    return f"$'{''.join(letters)}'"
+
+
+def _as_bytes(letter: str) -> str:
+    undecoded = "\udc80" <= letter <= "\udcff"  # a byte of a path that is no UTF-8
+    content = letter.encode(errors="surrogateescape" if undecoded else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in content)
 
 
 def _for_powershell(word: str) -> str:

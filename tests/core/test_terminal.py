@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -22,16 +23,19 @@ WORDS = [
     "é ü",
     "a;b&c|d",
     "$HOME",
-    "\n",
     "!x",
+    "a\n\x1b[2J\\'b",
+    "Zo\udceb\x85\u2028",
 ]
+BASH = shutil.which("bash")
 SHOW = "import json, sys; print(json.dumps(sys.argv[1:]))"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the shell of POSIX")
+@pytest.mark.skipif(os.name != "posix" or not BASH, reason="needs bash")
 def test_a_shell_reads_every_word_as_it_is(tmp_path):
     text = terminal.command(sys.executable, "-c", SHOW, *WORDS)
-    done = subprocess.run(text, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run([BASH, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert terminal.plain_line(text) == text
     assert json.loads(done.stdout) == WORDS and list(tmp_path.iterdir()) == []
 
 
