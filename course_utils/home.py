@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,21 @@ FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # a 
 OTHER_HOME = "Set COURSE_HOME to a folder of yours that can be written, on a disk with space"
 
 
-def cached(name: str, inputs: dict[str, Any], make: Callable[[Path], None]) -> Path:
-    """The folder that make(folder) filled, from the cache where name, inputs and code are the same.
+def cached(
+    name: str, inputs: dict[str, Any], make: Callable[[Path], None], rests_on: Sequence[str] = ()
+) -> Path:
+    """The folder that make(folder) filled, from the cache where name, inputs and numbers are the same.
 
-    inputs: as JSON values what the result depends on (model, scale, seed) beside the course's data and the
-    code that make reaches. Several kernels may ask at once: one makes, the others wait. Nothing is kept where
-    make fails; what was damaged since is made again. Raises TypeError for inputs that are not JSON, OSError
-    on a full disk or where COURSE_HOME cannot be written.
+    inputs: as JSON values what the result depends on (model, scale, seed) beside the course's data. rests_on:
+    the short trajectories that pin what make does; where one of them changed, it is made again. Several
+    kernels may ask at once: one makes, the others wait. Nothing is kept where make fails; what was damaged
+    since is made again. Raises TypeError for inputs that are not JSON, OSError on a full disk or where
+    COURSE_HOME cannot be written.
     """
-    from course_utils.code_hash import code_hash, data_hash
+    from course_utils.reach import data_hash
+    from course_utils.stored_runs import trajectory_digest
 
-    key = json.dumps([name, inputs, code_hash(make), data_hash(make)], sort_keys=True)
+    key = json.dumps([name, inputs, trajectory_digest(rests_on), data_hash(make)], sort_keys=True)
     folder = home() / "cache" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     with _locked(folder):
         folder = ownership.own_folder(folder, f"Move it away. Or: {OTHER_HOME}", _has_sums)

@@ -1,5 +1,6 @@
 """Experiments of many runs: computed once, stored in data/results with their origin, drawn by the lessons."""
 
+import hashlib
 import importlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from course_utils.data import DATA
 from course_utils.terminal import git_restore
 
 RESULTS = DATA / "results"
+TRAJECTORY_FILES = DATA / "trajectories"
 CHOICE = (5,)  # the seed by which rates and settings are chosen: none of those that are reported
 SWEEPS = {}
 
@@ -85,7 +87,10 @@ def few(wanted, most: int = 2):
 
 
 def load_sweep(name: str, folder: Path = RESULTS) -> dict:
-    """A stored sweep: its rows (point, seed, result), and the command, versions and code that made them."""
+    """A stored sweep: its rows (point, seed, result), the command, versions and data that made them.
+
+    "rests_on" names the short trajectories that pin its loops and evaluations.
+    """
     path = folder / f"{name}.json"
     if not path.exists():
         there = ", ".join(sorted(file.stem for file in folder.glob("*.json")))
@@ -101,6 +106,12 @@ def load_sweep(name: str, folder: Path = RESULTS) -> dict:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         fault = type(error).__name__
     raise ValueError(f"{path} is damaged ({fault}). Restore it: {git_restore(path)}")
+
+
+def trajectory_digest(names: Sequence[str]) -> str:
+    """SHA-256 of the stored trajectories of these names: the version of what rests on them."""
+    files = [TRAJECTORY_FILES / f"{name}.json" for name in sorted(names)]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def known_sweep(name: str) -> Sweep:

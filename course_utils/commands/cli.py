@@ -1,5 +1,5 @@
 """`python -m course_utils`: doctor, lab, run, test, progress, reset, fetch, export, rated, bench,
-sweeps, grade, room, key, slides, rehearse, book, copies."""
+sweeps, trajectories, grade, room, key, slides, rehearse, book, copies."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ PASSED_ON = {
     "test": "run the tests; --quick fewer, --night all (options go to pytest)",
     "bench": "time the course's code against the libraries'",
     "sweeps": "compute the stored results that lessons draw",
+    "trajectories": "make the short trajectories anew that pin the numbers of every loop",
     "book": "make a book of the lessons: HTML, and with --epub and --pdf those as well",
     "copies": "write the lessons' copies for Colab (after a change of a lesson)",
     "grade": "judge the exercises in learners' notebooks (their code runs with your rights)",
@@ -100,6 +101,8 @@ def _pass_on(name: str, argv: list[str]) -> int:
         from course_utils.commands.bench import main
     elif name == "sweeps":
         from course_utils.making.sweeps import main
+    elif name == "trajectories":
+        from course_utils.making.trajectories.stored import main
     elif name == "book":
         from course_utils.commands.book import main
     elif name == "copies":

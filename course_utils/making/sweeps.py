@@ -1,7 +1,6 @@
-"""Computes stored runs, and confirms them: `python -m course_utils sweeps`."""
+"""Computes stored runs: `python -m course_utils sweeps`."""
 
 import argparse
-import datetime
 import json
 import math
 import os
@@ -11,30 +10,31 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from course_utils.code_hash import code_hash, data_hash
 from course_utils.home import write_whole
 from course_utils.making.short_forms import store_short_forms
+from course_utils.making.trajectories.stored import load_trajectories, rests_on
+from course_utils.reach import data_hash
 from course_utils.stored_runs import RESULTS, SWEEPS, known_sweep, load_experiments, load_sweep
 
 
 def run_sweep(name: str, folder: Path = RESULTS) -> Path:
     """Computes what the stored file lacks and returns the file, which is rewritten after every run.
 
-    Stored rows count only if the same code, run function included, made them from the same data and model.
-    Rows are kept in the order of the points, so points can be added to a sweep or taken out of it.
+    Stored rows count only if they were made from the same data. Rows are kept in the order of the points, so
+    points can be added to a sweep or taken out of it.
     """
     chosen = known_sweep(name)
     path = folder / f"{name}.json"
     origin = _origin(chosen)
     stored = load_sweep(name, folder) if path.exists() else {}
-    same = all(stored.get(key) == origin[key] for key in ("code_hash", "data_hash"))
+    same = stored.get("data_hash") == origin["data_hash"]
     wanted = {_key(point, seed): (point, seed) for point in chosen.points for seed in chosen.seeds}
     places = {key: place for place, key in enumerate(wanted)}
     rows = [row for row in stored["rows"] if _key(row["point"], row["seed"]) in wanted] if same else []
     made = {_key(row["point"], row["seed"]) for row in rows}
     todo = [run for key, run in wanted.items() if key not in made]
     print(f"{name}: {len(rows)} runs stored, {len(todo)} to do")
-    if same and len(rows) < len(stored["rows"]):
+    if same and (len(rows) < len(stored["rows"]) or origin["rests_on"] != stored.get("rests_on")):
         _write(path, {**origin, "rows": rows})
     for number, (point, seed) in enumerate(todo, start=1):
         began = time.perf_counter()
@@ -88,36 +88,16 @@ def _deviation_of_seeds(rows, key):
     return math.sqrt(around / free) if free else 0.0
 
 
-def confirm(name: str, folder: Path = RESULTS) -> None:
-    """Stamps a stored file as of today's code, after a change that keeps values.
-
-    The first, a middle and the last run are computed again; raises ValueError where one differs.
-    """
-    stored = load_sweep(name, folder)
-    count = len(stored["rows"])
-    for index in sorted({0, count // 2, count - 1}):
-        row = stored["rows"][index]
-        if faults := recompute_point(name, index, folder):
-            raise ValueError(
-                f"{name}: {row['point']}, seed {row['seed']} comes out otherwise ({'; '.join(faults)}). "
-                f"Nothing was stamped; compute it anew: python -m course_utils sweeps {name}"
-            )
-        print(f"{name}: {row['point']}, seed {row['seed']} comes out as stored", flush=True)
-    origin = _origin(known_sweep(name))
-    hashes = {key: origin[key] for key in ("code_hash", "data_hash")}
-    today = datetime.date.today().isoformat()
-    _write(folder / f"{name}.json", {**stored, **hashes, "confirmed": today})
-
-
 def main(argv: Sequence[str] = ()) -> int:
-    """`python -m course_utils sweeps [--confirm | --short] [NAME ...]`: all of them, or those named."""
+    """`python -m course_utils sweeps [--short | --rests-on TRAJECTORY] [NAME ...]`: all, or those named."""
     load_experiments()
+    load_trajectories()
     parser = argparse.ArgumentParser("python -m course_utils sweeps", description="Compute stored results.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SWEEPS)}; default all")
     parser.add_argument(
-        "--confirm",
-        action="store_true",
-        help="after a change that keeps values: compute three runs of each file again and stamp it",
+        "--rests-on",
+        metavar="TRAJECTORY",
+        help="compute nothing: name the stored files that rest on a trajectory",
     )
     parser.add_argument("--short", action="store_true", help="compute and store short forms only")
     arguments = parser.parse_args(argv)
@@ -125,8 +105,11 @@ def main(argv: Sequence[str] = ()) -> int:
     if arguments.short:
         store_short_forms(arguments.names or SWEEPS)
         return 0
+    if arguments.rests_on:
+        print(*[name for name in SWEEPS if arguments.rests_on in load_sweep(name)["rests_on"]], sep="\n")
+        return 0
     for name in arguments.names or SWEEPS:
-        (confirm if arguments.confirm else run_sweep)(name)
+        run_sweep(name)
     return 0
 
 
@@ -145,8 +128,8 @@ def _origin(chosen):
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "code_hash": code_hash(chosen.run),
         "data_hash": data_hash(chosen.run),
+        "rests_on": rests_on(chosen.run),
     }
 
 

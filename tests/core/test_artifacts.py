@@ -50,19 +50,21 @@ def test_made_once_and_announced_once(course_home, capsys):
     assert first.parent == course_home / "cache" and (first / "result").read_text() == "1"
 
 
-def test_made_again_when_name_input_code_or_data_change(monkeypatch):
+def test_made_again_when_name_input_trajectory_or_data_change(monkeypatch, tmp_path):
     make = Maker()
 
-    def folder(name="sft", code="code", data="data", **inputs):
-        monkeypatch.setattr("course_utils.code_hash.code_hash", lambda make: code)
-        monkeypatch.setattr("course_utils.code_hash.data_hash", lambda make: data)
-        return cached(name, inputs, make)
+    monkeypatch.setattr("course_utils.stored_runs.TRAJECTORY_FILES", tmp_path)
+
+    def folder(name="sft", numbers="numbers", data="data", **inputs):
+        (tmp_path / "full.json").write_text(numbers)
+        monkeypatch.setattr("course_utils.reach.data_hash", lambda make: data)
+        return cached(name, inputs, make, rests_on=["full"])
 
     places = {
         folder(seed=0, model="pocket"),
         folder(seed=1, model="pocket"),
         folder("other", seed=0, model="pocket"),
-        folder(code="changed", seed=0, model="pocket"),
+        folder(numbers="changed", seed=0, model="pocket"),
         folder(data="changed", seed=0, model="pocket"),
     }
     assert len(places) == make.calls == 5

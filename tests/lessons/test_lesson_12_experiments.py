@@ -3,7 +3,7 @@
 import pytest
 from helpers import small_policy_parts
 
-from course_utils import code_hash, stored_runs
+from course_utils import reach, stored_runs
 from course_utils.data import DATA
 from course_utils.lessons.lesson_12 import experiments, judging
 from course_utils.lessons.lesson_12.experiments import CHOICES
@@ -32,9 +32,9 @@ def test_checkpoints_are_told_from_other_numbers():
 
 
 def test_stored_runs_rest_on_the_pairs_the_conversations_and_their_modules():
-    names = {path.relative_to(DATA).parts[0] for path in code_hash.files_read(experiments.ppo)}
+    names = {path.relative_to(DATA).parts[0] for path in reach.files_read(experiments.ppo)}
     assert {"preferences", "conversations", "pocket-gpt2", "source"} <= names
-    modules = {module for module, _ in code_hash.reach(experiments.ppo).texts}
+    modules = {module for module, _ in reach.reach(experiments.ppo).names}
     wanted = ("methods.ppo", "methods.kl", "methods.rollouts", "methods.reward", "methods.sft", "training")
     wanted += ("generation", "kernels", "data", "chatml", "log_probs", "models", "world.gold", "preferences")
     wanted += ("lessons.lesson_12.judging", "lessons.lesson_12.experiments")

@@ -3,7 +3,7 @@
 import pytest
 from helpers import small_policy_parts
 
-from course_utils import artifacts, code_hash
+from course_utils import artifacts, reach
 from course_utils.data import DATA
 from course_utils.lessons.lesson_12 import experiments as of_ppo
 from course_utils.lessons.lesson_12 import judging
@@ -109,9 +109,9 @@ def test_noise_is_as_long_as_asked_and_moves_the_answers(small):
 
 
 def test_stored_runs_rest_on_the_pairs_and_their_modules():
-    names = {path.relative_to(DATA).parts[0] for path in code_hash.files_read(experiments.dpo)}
+    names = {path.relative_to(DATA).parts[0] for path in reach.files_read(experiments.dpo)}
     assert {"preferences", "conversations", "pocket-gpt2", "source"} <= names
-    modules = {module for module, _ in code_hash.reach(experiments.dpo).texts}
+    modules = {module for module, _ in reach.reach(experiments.dpo).names}
     wanted = ("methods.dpo", "methods.rollouts", "methods.reward", "methods.sft", "training", "generation")
     wanted += (
         "log_probs",

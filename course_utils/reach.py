@@ -1,12 +1,10 @@
-"""What a stored result rests on: a hash of the definitions and data files that a function reaches.
+"""What a function reaches in its own package: definitions, and files in data/.
 
-Followed are names, attributes of modules and imports, also those inside functions. Import lines, comments,
-docstrings, annotations, layout and the place of a definition count for nothing, nor does
-code that only shows.
+Followed are names, attributes of modules and imports, also those inside functions. Annotations count for
+nothing, nor does code that only shows.
 """
 
 import ast
-import copy
 import hashlib
 import importlib.util
 import re
@@ -22,7 +20,7 @@ DISPLAY = {  # bars, boxes, plots; what only brings or checks files; this bookke
     "course_utils.widgets",
     "course_utils.fetch",
     "course_utils.data.check_shipped",
-    "course_utils.code_hash",
+    "course_utils.reach",
     "course_utils.stored_runs",
     "course_utils.training.ProgressBar",
     "course_utils.session._machine",
@@ -35,17 +33,10 @@ BY_STRING = {"importlib.import_module", "import_module", "__import__", "eval", "
 
 @dataclass(frozen=True)
 class Reached:
-    """Normal texts of the definitions that a function reaches, by module and name; data files and folders."""
+    """The definitions that a function reaches, by module and name; data files and folders."""
 
-    texts: dict[tuple[str, str], str] = field(default_factory=dict)
+    names: set[tuple[str, str]] = field(default_factory=set)
     data: set[Path] = field(default_factory=set)
-
-
-def code_hash(function: Callable) -> str:
-    """Of all that the function reaches in its own package. Raises ValueError for code reached by a string."""
-    reached = reach(function)
-    lines = sorted(f"{name}\0{text}" for (_, name), text in reached.texts.items())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def data_hash(function: Callable) -> str:
@@ -80,24 +71,22 @@ def _reach(root: str, start: str) -> Reached:
     reached, todo = Reached(), [(root, start)]
     while todo:
         module, name = todo.pop()
-        if (module, name) in reached.texts or {module, f"{module}.{name}"} & DISPLAY:
+        if (module, name) in reached.names or {module, f"{module}.{name}"} & DISPLAY:
             continue
-        reached.texts[module, name], found, data = _definition(module, name, root.partition(".")[0])
+        reached.names.add((module, name))
+        found, data = _definition(module, name, root.partition(".")[0])
         todo += found
         reached.data.update(data)
     return reached
 
 
 @cache
-def _definition(module: str, name: str, package: str) -> tuple[str, list[tuple[str, str]], set[Path]]:
-    """(normal text, what it names in `package` as (module, name), data files and folders)."""
-    parts, found, data = [], [], set()
+def _definition(module: str, name: str, package: str) -> tuple[list[tuple[str, str]], set[Path]]:
+    """(what it names in `package` as (module, name), data files and folders)."""
+    reader = _Reader(module_of(module), package)
     for node in module_of(module).definitions[name]:
-        reader = _Reader(module_of(module), package)
-        parts.append(ast.dump(reader.visit(copy.deepcopy(node))))
-        found += reader.found
-        data.update(reader.data)
-    return "\n".join(parts), found, data
+        reader.visit(node)
+    return reader.found, reader.data
 
 
 class Module:
@@ -158,8 +147,8 @@ def _root(node):
     return node
 
 
-class _Reader(ast.NodeTransformer):
-    """Brings a definition into normal form and notes what it reaches: definitions and data."""
+class _Reader(ast.NodeVisitor):
+    """Notes what a definition reaches: definitions and data."""
 
     def __init__(self, module: Module, root: str):
         self.module, self.roots = module, {root, "course_utils"}
@@ -193,27 +182,28 @@ class _Reader(ast.NodeTransformer):
             return self.follow(*there.imports[name])
         return f"{module}.{name}", ""
 
-    def use(self, target: tuple[str, str]) -> ast.Name:
+    def use(self, target: tuple[str, str]) -> None:
         module, name = target
-        if not name and module not in DISPLAY:  # a module as a value: all of it
-            self.found += [(module, each) for each in module_of(module).definitions]
-            return ast.Name(module.rpartition(".")[2], ast.Load())
-        if module not in DISPLAY:
+        if module in DISPLAY:
+            return
+        if name:
             self.found.append(target)
-        return ast.Name(name, ast.Load())
+        else:  # a module as a value: all of it
+            self.found += [(module, each) for each in module_of(module).definitions]
 
     def visit_Name(self, node):
         target = self.resolve(node.id) if isinstance(node.ctx, ast.Load) else None
         if target is None:
-            return node
+            return
         if target[1] and (place := place_of(*target)):
             self.data.add(place[0])
-        return self.use(target)
+        self.use(target)
 
     def visit_Attribute(self, node):
         if target := self.module_attribute(node):
-            return self.use(target)
-        return self.generic_visit(node)
+            self.use(target)
+        else:
+            self.generic_visit(node)
 
     def module_attribute(self, node) -> tuple[str, str] | None:
         """The definition that `module.name` stands for."""
@@ -226,101 +216,58 @@ class _Reader(ast.NodeTransformer):
     def visit_BinOp(self, node):
         place = _place(node, self.resolve)
         if place is None:
-            return self.generic_visit(node)
+            self.generic_visit(node)
+            return
         self.data.add(place[0])
-        node.right = self.visit(node.right)
-        if isinstance(node.left, ast.BinOp):
-            node.left = self.visit_BinOp(node.left) if not _place(node.left, self.resolve) else node.left
-        return node
+        self.visit(node.right)
+        if isinstance(node.left, ast.BinOp) and not _place(node.left, self.resolve):
+            self.visit_BinOp(node.left)
 
     def visit_Call(self, node):
         name = ast.unparse(node.func)
         if name in BY_STRING and self.resolve(name) is None:
             self.refuse(node, f"{name}(...)")
-        return self.generic_visit(node)
+        self.generic_visit(node)
 
     def visit_Constant(self, node):
         if isinstance(node.value, str) and re.fullmatch(r"course_utils(\.\w+)+(:\w+)?", node.value):
             self.refuse(node, repr(node.value))
-        return node
 
     def refuse(self, node, what):
         raise ValueError(
-            f"{self.module.name}, line {node.lineno}: {what} reaches code by a string, which no hash can "
+            f"{self.module.name}, line {node.lineno}: {what} reaches code by a string, which nobody can "
             "follow. Import the function and pass it on."
         )
 
-    def visit_Import(self, node):
-        return None
-
-    visit_ImportFrom = visit_Import
-
     def visit_FunctionDef(self, node):
-        node.decorator_list = [d for d in node.decorator_list if not self.registers(d)]
-        node.decorator_list = [self.visit(d) for d in node.decorator_list]
-        arguments = node.args
-        for argument in [
-            *arguments.posonlyargs,
-            *arguments.args,
-            *arguments.kwonlyargs,
-            arguments.vararg,
-            arguments.kwarg,
-        ]:
-            if argument is not None:
-                argument.annotation = None
-        node.returns = None
-        arguments.defaults = [self.visit(d) for d in arguments.defaults]
-        arguments.kw_defaults = [d and self.visit(d) for d in arguments.kw_defaults]
-        return self.scope(node)
+        for decorator in node.decorator_list:
+            if not self.registers(decorator):
+                self.visit(decorator)
+        self.scope(node)
 
     def visit_Lambda(self, node):
-        node.args.defaults = [self.visit(d) for d in node.args.defaults]
-        return self.scope(node)
+        self.scope(node)
 
-    def visit_ClassDef(self, node):
-        node.decorator_list = [self.visit(d) for d in node.decorator_list]
-        node.bases = [self.visit(base) for base in node.bases]
-        node.keywords = [self.visit(keyword) for keyword in node.keywords]
-        node.body = self.statements(node.body)
-        return node
+    def visit_AnnAssign(self, node):
+        if node.value is not None:
+            self.visit(node.value)
 
     def visit_ListComp(self, node):
-        return self.comprehension(node)
+        targets = [inner for part in node.generators for inner in ast.walk(part.target)]
+        self.scopes.append(({inner.id for inner in targets if isinstance(inner, ast.Name)}, {}))
+        self.generic_visit(node)
+        self.scopes.pop()
 
     visit_SetComp = visit_GeneratorExp = visit_DictComp = visit_ListComp
 
-    def comprehension(self, node):
-        self.scopes.append(
-            (
-                {
-                    inner.id
-                    for generator in node.generators
-                    for inner in ast.walk(generator.target)
-                    if isinstance(inner, ast.Name)
-                },
-                {},
-            )
-        )
-        self.generic_visit(node)
-        self.scopes.pop()
-        return node
-
     def scope(self, node):
-        bound, imports = _bound(node)
-        self.scopes.append((bound, imports))
-        if isinstance(node, ast.Lambda):
-            node.body = self.visit(node.body)
-        else:
-            node.body = self.statements(node.body)
+        for default in [*node.args.defaults, *node.args.kw_defaults]:
+            if default is not None:
+                self.visit(default)
+        self.scopes.append(_bound(node))
+        for inner in node.body if isinstance(node.body, list) else [node.body]:
+            self.visit(inner)
         self.scopes.pop()
-        return node
-
-    def statements(self, body):
-        match body:
-            case [ast.Expr(ast.Constant(str())), *rest]:
-                body = rest
-        visited = [self.visit(statement) for statement in body]
-        return [statement for statement in visited if statement is not None] or [ast.Pass()]
 
     def registers(self, decorator) -> bool:
         """Is it @sweep(...)? Points, seeds and tolerance are stored beside the result."""
