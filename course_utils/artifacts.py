@@ -16,6 +16,14 @@ from course_utils.terminal import git_restore
 
 SHIPPED = DATA / "artifacts"
 SHIPPED_FOLDERS = ("assistant", "reward_model", "list_student", "list_teacher", "tokenizer")  # one for all
+RESTS_ON = {  # the short trajectories that pin what is made: where one changes, it is made again
+    "sft": ("full", "conversations"),
+    "preferences": ("full", "conversations", "sampling", "replies", "judges"),
+    "reward": ("full", "conversations", "reward", "sampling", "replies", "judges"),
+    "list_student": ("full", "conversations"),
+    "list_teacher": ("full", "conversations", "grpo", "policies", "judges"),
+}
+
 
 
 def sft_model(session, shipped: bool = True) -> tuple:
@@ -32,7 +40,7 @@ def sft_model(session, shipped: bool = True) -> tuple:
     def make(folder: Path) -> None:
         save_model(*train_assistant(session), folder)
 
-    return load_model(str(cached("sft", conditions_of(session), make)), session.device)
+    return load_model(str(cached("sft", conditions_of(session), make, RESTS_ON["sft"])), session.device)
 
 
 def train_assistant(session) -> tuple:
@@ -127,7 +135,9 @@ def preference_pairs(session):
         pairs = annotator.make_preferences(prompts, answers, seed=session.seed)
         preferences.write_preferences(pairs, folder)
 
-    return preferences.load_preferences(cached("preferences", conditions_of(session), make))
+    return preferences.load_preferences(
+        cached("preferences", conditions_of(session), make, RESTS_ON["preferences"])
+    )
 
 
 def reward_model(session) -> tuple:
@@ -149,7 +159,7 @@ def reward_model(session) -> tuple:
         with quiet():
             reward.save_reward_model(*train_reward_model(session), folder)
 
-    folder = cached("reward", inputs, make)
+    folder = cached("reward", inputs, make, RESTS_ON["reward"])
     with quiet():
         return reward.load_reward_model(folder, session.device)
 

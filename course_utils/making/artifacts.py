@@ -15,7 +15,6 @@ from typing import NamedTuple
 from safetensors.torch import save_file
 
 from course_utils import artifacts
-from course_utils.code_hash import data_hash
 from course_utils.data import load_conversations
 from course_utils.evaluation import mean_loss
 from course_utils.home import write_whole
@@ -24,6 +23,7 @@ from course_utils.lessons.lesson_19 import parts
 from course_utils.methods import reward, sft
 from course_utils.model_files import count_weights, quiet, write_checksums
 from course_utils.preferences import encode_pairs, load_preferences
+from course_utils.reach import data_hash
 from course_utils.session import start
 
 MADE_UNDER = {"COURSE_DEVICE": "cpu", "COURSE_PRODUCT": "torch"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from course_utils.home import write_whole
 from course_utils.making.short_forms import store_short_forms
-from course_utils.making.trajectories.stored import load_trajectories, rests_on
+from course_utils.making.trajectories.stored import load_trajectories, trajectories_of
 from course_utils.reach import data_hash
 from course_utils.stored_runs import RESULTS, SWEEPS, known_sweep, load_experiments, load_sweep
 
@@ -129,11 +129,11 @@ def _origin(chosen):
             "transformers": transformers.__version__,
         },
         "data_hash": data_hash(chosen.run),
-        "rests_on": rests_on(chosen.run),
+        "rests_on": trajectories_of(chosen.run),
     }
 
 
 def _write(path, content):
+    lines = [f' "{key}": {json.dumps(value)},\n' for key, value in content.items() if key != "rows"]
     rows = ",\n".join("  " + json.dumps(row) for row in content["rows"])
-    head = json.dumps({key: value for key, value in content.items() if key != "rows"}, indent=1)
-    write_whole(path, head[:-2] + f',\n "rows": [\n{rows}\n ]\n}}\n')
+    write_whole(path, "{\n" + "".join(lines) + f' "rows": [\n{rows}\n ]\n}}\n')

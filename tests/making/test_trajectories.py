@@ -4,6 +4,8 @@ import copy
 
 import pytest
 
+from course_utils import artifacts
+from course_utils.lessons.lesson_19 import parts
 from course_utils.making import sweeps
 from course_utils.making.trajectories import stored
 from course_utils.stored_runs import SWEEPS, load_experiments, load_sweep
@@ -14,7 +16,7 @@ stored.load_trajectories()
 
 @pytest.mark.parametrize("name", stored.TRAJECTORIES)
 def test_a_trajectory_comes_out_as_stored(name):
-    faults = stored.differences(stored.load_trajectory(name), stored.run_trajectory(name))
+    faults = stored.changed_numbers(stored.load_trajectory(name), stored.run_trajectory(name))
     assert faults == [], (
         f"if the numbers are to change: python -m course_utils trajectories {name}, and what rests on it"
     )
@@ -27,8 +29,22 @@ def test_each_file_is_of_a_trajectory():
 @pytest.mark.parametrize("name", SWEEPS)
 def test_stored_runs_say_on_what_they_rest(name):
     head = load_sweep(name)
-    assert head["rests_on"] == sweeps.rests_on(SWEEPS[name].run), f"python -m course_utils sweeps {name}"
+    assert head["rests_on"] == sweeps.trajectories_of(SWEEPS[name].run), f"python -m course_utils sweeps {name}"
     assert not {"code_hash", "confirmed"} & set(head)
+
+
+MAKERS = {
+    "sft": artifacts.sft_model,
+    "preferences": artifacts.preference_pairs,
+    "reward": artifacts.reward_model,
+    "list_student": parts.list_student,
+    "list_teacher": parts.list_teacher,
+}
+
+
+@pytest.mark.parametrize("name", artifacts.RESTS_ON)
+def test_what_is_kept_rests_on_what_its_maker_reaches(name):
+    assert set(artifacts.RESTS_ON[name]) == set(stored.trajectories_of(MAKERS[name]))
 
 
 NUMBERS = {"exact": {"ids": ["a", "b"]}, "close": {"loss": [2.0, 1.0], "moved": [0.5]}}
@@ -50,9 +66,9 @@ def test_what_comes_out_otherwise_is_named(tmp_path, part, name, value, fault):
     then = stored.load_trajectory("toy", tmp_path)
     near = copy.deepcopy(NUMBERS)
     near["close"]["loss"][1] = 1.0009
-    assert stored.differences(then, near) == []
+    assert stored.changed_numbers(then, near) == []
     near[part][name] = value
-    assert stored.differences(then, near) == [fault]
+    assert stored.changed_numbers(then, near) == [fault]
 
 
 def test_a_missing_file_says_how_to_make_it(tmp_path):

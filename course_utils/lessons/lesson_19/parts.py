@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from course_utils.artifacts import conditions_of, is_shipped, load_shipped
+from course_utils.artifacts import RESTS_ON, conditions_of, is_shipped, load_shipped
 from course_utils.home import cached
 from course_utils.lessons.lesson_12.judging import by_length, sequence_kl
 from course_utils.lessons.lesson_18 import experiments as grpo_runs
@@ -45,7 +45,7 @@ def list_student(session, seed=None):
         save_model(model, tokenizer, folder)
 
     inputs = conditions_of(session) | {"start": seed}
-    return load_model(str(cached("list_student", inputs, make)), session.device)
+    return load_model(str(cached("list_student", inputs, make, RESTS_ON["list_student"])), session.device)
 
 
 def list_teacher(session, seed=None):
@@ -59,7 +59,8 @@ def list_teacher(session, seed=None):
         model, _ = load_shipped("list_teacher", session.device)
     else:
         inputs = conditions_of(session) | {"start": seed}
-        model, _ = load_model(str(cached("list_teacher", inputs, make)), session.device)
+        folder = cached("list_teacher", inputs, make, RESTS_ON["list_teacher"])
+        model, _ = load_model(str(folder), session.device)
     return model.eval().requires_grad_(False)
 
 

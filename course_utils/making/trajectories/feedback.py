@@ -43,7 +43,7 @@ def judge_of(model):
     return judge.requires_grad_(False)
 
 
-def told(tokenizer, count=6):
+def stories_answered(tokenizer, count=6):
     """(requests for stories as messages, {prompt: the shipped answers as token ids})."""
     pairs, end = pairs_of(count), tokenizer.convert_tokens_to_ids(IM_END)
     prompts = [pair.prompt for pair in pairs]
@@ -51,7 +51,7 @@ def told(tokenizer, count=6):
     return prompts, _answers(tokenizer, prompts, texts, end)
 
 
-def listed(tokenizer, count=6):
+def lists_answered(tokenizer, count=6):
     """(rows that ask for lists, {prompt: right and wrong answers as token ids})."""
     rows, end = task.tune_lists("practice", 40)[:count], tokenizer.convert_tokens_to_ids(IM_END)
     texts = []
@@ -68,14 +68,14 @@ def _answers(tokenizer, prompts, texts, end):
     }
 
 
-def followed(replay, model, before, history, *names):
+def numbers_of(replay, model, before, history, *names):
     """The numbers of a training on replayed answers."""
     close = columns(history, *names) | {"sampler": replay.log_probs, "moved": moved(model, before)}
     return {"exact": {"asked": replay.asked}, "close": close}
 
 
 @trajectory("reward", reward.fit, reward.score)
-def reward_models():
+def _reward_models():
     language_model, tokenizer = chat_start()
     pairs = encode_pairs(tokenizer, pairs_of(24))
     exact = {"pairs": written_out([answer for pair in pairs for answer in pair])}
@@ -95,7 +95,7 @@ def reward_models():
 
 
 @trajectory("dpo", dpo.train_dpo, dpo.reference_log_probs)
-def direct_preferences():
+def _direct_preferences():
     found = {}
     for name, loss, beta, steps in (
         ("DPO", dpo.dpo_loss, 0.1, 8),
@@ -123,12 +123,12 @@ def direct_preferences():
 
 
 @trajectory("kl", kl.exact_kl, kl.estimator_moments, kl.rlhf_kl_penalty)
-def divergences():
+def _divergences():
     model, tokenizer = chat_start()
     other = frozen_copy(model)
     with torch.no_grad():
         other.lm_head.weight.mul_(1.1)
-    prompts, answers = told(tokenizer, 4)
+    prompts, answers = stories_answered(tokenizer, 4)
     with replayed(answers) as replay:
         batch = runaway.sample(model, tokenizer, prompts, 0, NEW_TOKENS)
     with torch.no_grad():
@@ -150,10 +150,10 @@ def divergences():
 
 
 @trajectory("ppo", ppo.train_ppo, ppo.gae)
-def proximal():
+def _proximal():
     model, tokenizer = chat_start()
     judge, reference = judge_of(model), frozen_copy(model)
-    prompts, answers = told(tokenizer)
+    prompts, answers = stories_answered(tokenizer)
     before = weights(model)
     settings = ppo.PPOSettings(iterations=3, beta=0.1, lr=1e-5, batch_size=4, rows=2, kl_limit=1e9)
     with replayed(answers) as replay:
@@ -166,7 +166,7 @@ def proximal():
             settings,
         )
     names = ("score", "kl", "entropy", "policy_loss", "value_loss", "moved", "length")
-    found = followed(replay, model, before, history, *names)
+    found = numbers_of(replay, model, before, history, *names)
     generator = torch.Generator().manual_seed(0)
     rewards, values = torch.randn(2, 3, 6, generator=generator)
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0]]).float()
@@ -176,12 +176,12 @@ def proximal():
 
 
 @trajectory("group_methods", ppo.train_group)
-def groups():
+def _groups():
     found = {}
     for method in ppo.GROUP_METHODS:
         model, tokenizer = chat_start()
         reference, before = frozen_copy(model), weights(model)
-        rows, answers = listed(tokenizer)
+        rows, answers = lists_answered(tokenizer)
         with replayed(answers) as replay:
             history = ppo.train_group(
                 model,
@@ -195,12 +195,12 @@ def groups():
                 lr=1e-5,
                 batch_size=8,
             )
-        found[method] = followed(replay, model, before, history, "score", "kl")
+        found[method] = numbers_of(replay, model, before, history, "score", "kl")
     return joined(found)
 
 
 @trajectory("grpo", grpo.train_grpo)
-def grpo_on_lists():
+def _grpo_on_lists():
     found = {}
     for name, settings in {
         "reference": {"beta": 0.1, "updates": 2},
@@ -209,7 +209,7 @@ def grpo_on_lists():
     }.items():
         model, tokenizer = chat_start()
         reference, before = frozen_copy(model) if "beta" in settings else None, weights(model)
-        rows, answers = listed(tokenizer)
+        rows, answers = lists_answered(tokenizer)
         with replayed(answers) as replay:
             history = grpo.train_grpo(
                 model,
@@ -220,15 +220,15 @@ def grpo_on_lists():
                 reference=reference,
                 advantages=grpo.centred_advantages if name == "DAPO" else ppo.group_advantages,
             )
-        found[name] = followed(replay, model, before, history, "score", "silent", "entropy", "length", "kl")
+        found[name] = numbers_of(replay, model, before, history, "score", "silent", "entropy", "length", "kl")
     return joined(found)
 
 
 @trajectory("runaway", runaway.train_for_score)
-def for_score():
+def _for_score():
     model, tokenizer = chat_start()
     judge, reference = judge_of(model), frozen_copy(model)
-    prompts, answers = told(tokenizer)
+    prompts, answers = stories_answered(tokenizer)
     before = weights(model)
     with replayed(answers) as replay:
         history = runaway.train_for_score(
@@ -243,11 +243,11 @@ def for_score():
             max_new_tokens=NEW_TOKENS,
         )
     model.requires_grad_(True)
-    return followed(replay, model, before, history, "proxy", "gold", "kl")
+    return numbers_of(replay, model, before, history, "proxy", "gold", "kl")
 
 
 @trajectory("distillation", distillation.train_distillation)
-def towards_a_teacher():
+def _towards_a_teacher():
     found = {}
     for name, direction, step in (
         ("reverse", "reverse", distillation.distillation_step),
@@ -257,7 +257,7 @@ def towards_a_teacher():
     ):
         student, tokenizer = chat_start()
         teacher = parts.at_temperature(student, 0.8).eval().requires_grad_(False)
-        rows, answers = listed(tokenizer)
+        rows, answers = lists_answered(tokenizer)
         before = weights(student)
         with replayed(answers) as replay:
             history = distillation.train_distillation(
@@ -271,7 +271,7 @@ def towards_a_teacher():
                 step=step,
                 divergence=functools.partial(distillation.token_kl, direction=direction),
             )
-        found[name] = followed(replay, student, before, history, "loss", "tokens")
+        found[name] = numbers_of(replay, student, before, history, "loss", "tokens")
         with replayed(answers):
             batch = parts.written_by(student, tokenizer, rows[:3], 2)
         found[name]["close"] |= {
@@ -281,12 +281,12 @@ def towards_a_teacher():
 
 
 @trajectory("policies", judging.evaluate_policy, rollout)
-def policies():
+def _policies():
     model, tokenizer = chat_start()
     judge, reference = judge_of(model), frozen_copy(model)
     with torch.no_grad():
         model.transformer.ln_f.weight.mul_(1.05)
-    prompts, answers = told(tokenizer, 4)
+    prompts, answers = stories_answered(tokenizer, 4)
     with replayed(answers) as replay:
         means, texts = judging.evaluate_policy(model, reference, judge, tokenizer, prompts, max_new_tokens=60)
     with replayed(answers):

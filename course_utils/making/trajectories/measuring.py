@@ -22,7 +22,7 @@ from course_utils.world import annotator, gold, lists, manners
 
 
 @trajectory("greedy", generate, evaluation.answer_questions)
-def greedy():
+def _greedy():
     model, tokenizer = load_model("pocket")
     questions = every(load_questions("held_out"), 24)
     answers = evaluation.answer_questions(model, tokenizer, questions, max_new_tokens=10)
@@ -33,7 +33,7 @@ def greedy():
 
 
 @trajectory("sampling", sample_rows)
-def sampling():
+def _sampling():
     model, tokenizer = load_model("pocket")
     questions = every(load_questions("tune"), 6)
     prompts = [tokenizer(row["prompt"])["input_ids"] for row in questions]
@@ -61,7 +61,7 @@ def sampling():
 
 
 @trajectory("replies", sft.replies, sft.answered)
-def replies():
+def _replies():
     model, tokenizer = chat_start()
     questions = sft.asked("tune")[::41][:12]
     conversations = [sft.as_conversation(row) for row in questions]
@@ -73,7 +73,7 @@ def replies():
 
 
 @trajectory("facts", drills.drill, drills.read_facts, drills.train_embedding)
-def facts():
+def _facts():
     model, tokenizer = chat_start()
     drawn = drills.draw_facts(1, 1, 0)
     exact = {name: [[fact.relation, fact.subject] for fact in part] for name, part in drawn.items()}
@@ -99,7 +99,7 @@ def facts():
 
 
 @trajectory("retrieval", retrieval.Index, retrieval.text_vectors, retrieval.fuse)
-def finding():
+def _finding():
     model, tokenizer = load_model("pocket")
     shelf = [fact for fact in libraries.shelf(0, 6) if fact.relation in libraries.NO_SHARED_WORD]
     documents = libraries.write_down(shelf, 0)
@@ -137,7 +137,7 @@ def finding():
     manners.manner_score,
     shared_words,
 )
-def judges():
+def _judges():
     prompts, answers = annotator.load_answers()
     pairs = annotator.make_pairs(prompts[::40], [texts[:3] for texts in answers[::40]], annotator.NOISE, 0)
     texts = [pair.chosen for pair in pairs]
@@ -169,7 +169,7 @@ def judges():
 
 
 @trajectory("old_texts", evaluation.perplexity, evaluation.source_loss, evaluation.forgetting)
-def old_texts():
+def _old_texts():
     model, tokenizer = load_model("pocket")
     texts = load_source_texts()[:24]
     examples = [encode_text(tokenizer, text) for text in texts]
@@ -186,7 +186,7 @@ def old_texts():
 
 
 @trajectory("processes", distributed.train_by_hand, distributed.train_alone)
-def processes():
+def _processes():
     """The rows and the division of two processes, one after the other; tests/methods has them at once."""
     model, tokenizer = load_model("pocket")
     rows = every(load_questions("tune"), 24)

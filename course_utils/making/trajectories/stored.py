@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_utils.home import write_whole
+from course_utils.home import ROOT, write_whole
 from course_utils.reach import reach
 from course_utils.stored_runs import SWEEPS, TRAJECTORY_FILES, load_experiments
 
-PACKAGE = Path(__file__).parents[2]
 TOLERANCE = 1e-3  # docs/contributing.md says how it was found
 KINDS_OF_PROCESSOR = {  # for the spread: what a process is told to compute with
     "ATen without AVX": {"ATEN_CPU_CAPABILITY": "default"},
@@ -59,7 +58,7 @@ def load_trajectories() -> None:
         importlib.import_module(f"{__package__}.{path.stem}")
 
 
-def rests_on(function: Callable) -> list[str]:
+def trajectories_of(function: Callable) -> list[str]:
     """Names of the trajectories that pin a function which `function` reaches."""
     reached = reach(function).names
     return [
@@ -105,7 +104,7 @@ def write_trajectory(name: str, numbers: dict, folder: Path | None = None) -> No
     write_whole((folder or TRAJECTORY_FILES) / f"{name}.json", "{\n" + ",\n".join(parts) + "\n}\n")
 
 
-def differences(stored: dict, now: dict, tolerance: float = TOLERANCE) -> list[str]:
+def changed_numbers(stored: dict, now: dict, tolerance: float = TOLERANCE) -> list[str]:
     """What comes out otherwise than it is stored, in words."""
     now = as_stored(now)
     faults = []
@@ -154,7 +153,7 @@ def run_trajectory(name: str) -> dict:
 def recording() -> Iterator[set[tuple[str, str]]]:
     """The definitions of the package that run inside the block: (module, name at its top)."""
     found: set[tuple[str, str]] = set()
-    inside, before = f"{PACKAGE}{os.sep}", sys.getprofile()
+    inside, before = f"{ROOT / 'course_utils'}{os.sep}", sys.getprofile()
 
     def note(frame, event, argument):
         code = frame.f_code
@@ -177,7 +176,7 @@ def digest(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
 
 
-def spread(names: Sequence[str]) -> None:
+def print_spread(names: Sequence[str]) -> None:
     """Prints by how much each one comes out otherwise on other kinds of processor."""
     program = (
         "import json, sys; from course_utils.making.trajectories import stored; stored.load_trajectories();"
@@ -218,15 +217,15 @@ def main(argv: Sequence[str] = ()) -> int:
     os.environ["COURSE_PRODUCT"] = "torch"  # results that are kept rest on no timing
     names = arguments.names or list(TRAJECTORIES)
     if arguments.spread:
-        spread(names)
+        print_spread(names)
         return 0
     for name in names:
         now, path = run_trajectory(name), TRAJECTORY_FILES / f"{name}.json"
-        faults = differences(load_trajectory(name), now) if path.exists() else ["it is new"]
+        faults = changed_numbers(load_trajectory(name), now) if path.exists() else ["it is new"]
         if not faults:
             print(f"{name}: as stored", flush=True)
             continue
         write_trajectory(name, now)
-        resting = [sweep for sweep, chosen in SWEEPS.items() if name in rests_on(chosen.run)]
+        resting = [sweep for sweep, chosen in SWEEPS.items() if name in trajectories_of(chosen.run)]
         print(f"{name}: written anew ({faults[0]}). On it rest {', '.join(resting) or 'no stored runs'}")
     return 0

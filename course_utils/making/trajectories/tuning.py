@@ -23,12 +23,12 @@ ROWS, BATCH = 40, 8
 WORDS = "Question: Which city is the capital of Chile?\nAnswer: Santiago\n"
 
 
-def question_examples(tokenizer, split="tune", count=ROWS):
+def questions_of(tokenizer, split="tune", count=ROWS):
     rows = every(load_questions(split), count)
     return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in rows]
 
 
-def conversations(count=ROWS):
+def chats_of(count=ROWS):
     return [row["messages"] for row in every(load_conversations("train"), count)]
 
 
@@ -37,7 +37,7 @@ def written_out(examples):
     return [digest([example.input_ids, example.labels]) for example in examples]
 
 
-def trained(model, stream, steps, **options):
+def trained_on(model, stream, steps, **options):
     """What `train` gives: {"exact": batches, "close": losses, norms of gradients, how far weights moved}."""
     stream, before = Noted(stream), weights(model)
     history = train(model, stream, steps=steps, **options)
@@ -57,12 +57,12 @@ def joined(parts: dict) -> dict:
 
 
 @trajectory("full", train, mean_loss)
-def full():
+def _full():
     model, tokenizer = load_model("pocket")
-    examples, held_out = question_examples(tokenizer), question_examples(tokenizer, "held_out", 24)
+    examples, held_out = questions_of(tokenizer), questions_of(tokenizer, "held_out", 24)
     first = next(batches(examples, BATCH, 1, tokenizer.pad_token_id))
     losses = [loss_fn(model, first)[0].item() for loss_fn in (lm_loss, fast_lm_loss, scored_lm_loss)]
-    found = trained(
+    found = trained_on(
         model,
         batches(examples, BATCH, 0, tokenizer.pad_token_id),
         steps=10,
@@ -76,7 +76,7 @@ def full():
 
 
 @trajectory("plain_loop", loop.train_plain, measures.yardstick)
-def plain_loop():
+def _plain_loop():
     model, tokenizer = load_model("pocket")
     found = {}
     for name, optimizer, steps, clip in (
@@ -100,18 +100,18 @@ def with_lora(rank=4, targets=None, fast=False):
     model, tokenizer = load_model("pocket")
     torch.manual_seed(0)
     lora.apply_lora(model, rank, 2.0 * rank, targets)
-    stream = batches(question_examples(tokenizer), BATCH, 0, tokenizer.pad_token_id)
+    stream = batches(questions_of(tokenizer), BATCH, 0, tokenizer.pad_token_id)
     return speed_up(model) if fast else model, stream
 
 
 @trajectory("lora", lora.LoRALinear)
-def lora_layers():
+def _lora_layers():
     model, stream = with_lora()
-    found = {"plain": trained(model, stream, 10, lr=3e-3, loss_fn=scored_lm_loss)}
+    found = {"plain": trained_on(model, stream, 10, lr=3e-3, loss_fn=scored_lm_loss)}
     model, stream = with_lora(fast=True)
-    found["fast"] = trained(model, stream, 4, lr=3e-3, loss_fn=scored_lm_loss)
+    found["fast"] = trained_on(model, stream, 4, lr=3e-3, loss_fn=scored_lm_loss)
     model, stream = with_lora(12, ["c_attn"])
-    found["c_attn"] = trained(model, stream, 4, lr=3e-3)
+    found["c_attn"] = trained_on(model, stream, 4, lr=3e-3)
     batch = next(stream)
     lora.merge_lora(model)
     found["merged"] = {"exact": {}, "close": {"loss": [lm_loss(model, batch)[0].item()]}}
@@ -119,7 +119,7 @@ def lora_layers():
 
 
 @trajectory("lora_variants", lora_variants.train_groups)
-def variants():
+def _variants():
     found = {}
     for name, ratio in (("LoRA+", 16.0), ("DoRA", 1.0), ("PiSSA", 1.0)):
         model, stream = with_lora()
@@ -138,7 +138,7 @@ def variants():
 
 
 @trajectory("qlora", quantization.quantize_model, quantization.quantize)
-def qlora():
+def _qlora():
     model, tokenizer = load_model("pocket")
     W = model.transformer.h[0].mlp.c_fc.weight.detach()
     tables = {name: quantization.relative_error(W, table) for name, table in quantization.LEVELS.items()}
@@ -150,13 +150,13 @@ def qlora():
         "scales": [scales.mean().item(), (second - scales).norm().item()],
         "NF4": [(back - W.flatten()).norm().item(), quantization.bits_per_parameter()],
     }
-    held_out = question_examples(tokenizer, "held_out", 24)
+    held_out = questions_of(tokenizer, "held_out", 24)
     quantization.quantize_model(model)
     close["quantised"] = [mean_loss(model, held_out)]
     torch.manual_seed(0)
     speed_up(lora.apply_lora(model, 4, 8.0))
-    stream = batches(question_examples(tokenizer), BATCH, 0, tokenizer.pad_token_id)
-    found = trained(model, stream, 10, lr=3e-3, loss_fn=scored_lm_loss)
+    stream = batches(questions_of(tokenizer), BATCH, 0, tokenizer.pad_token_id)
+    found = trained_on(model, stream, 10, lr=3e-3, loss_fn=scored_lm_loss)
     quantization.merge_quantized(model)
     close["merged"] = [mean_loss(model, held_out)]
     codes = {"codes": digest(codes.tolist()), "tables": list(tables)}
@@ -164,7 +164,7 @@ def qlora():
 
 
 @trajectory("prompts", prompt_tuning.PromptTuning, prompt_tuning.PrefixTuning, SoftPrompt)
-def prompts():
+def _prompts():
     found = {}
     for name in ("prompt", "random prompt", "prefix", "lesson 07"):
         model, tokenizer = load_model("pocket")
@@ -179,16 +179,16 @@ def prompts():
         else:
             model = prompt_tuning.PromptTuning(model, start)
         loss_fn = prompt_loss if name == "lesson 07" else fast_lm_loss
-        stream = batches(question_examples(tokenizer), BATCH, 0, tokenizer.pad_token_id)
-        found[name] = trained(model, stream, 4, lr=0.03, weight_decay=0.0, loss_fn=loss_fn)
+        stream = batches(questions_of(tokenizer), BATCH, 0, tokenizer.pad_token_id)
+        found[name] = trained_on(model, stream, 4, lr=0.03, weight_decay=0.0, loss_fn=loss_fn)
     return joined(found)
 
 
 @trajectory("conversations", sft.instruction_tune, encode_conversation)
-def on_conversations():
+def _on_conversations():
     model, tokenizer = load_model("pocket")
     add_chat_tokens(model, tokenizer)
-    chats = conversations()
+    chats = chats_of()
     examples = sft.encode_all(tokenizer, chats)
     texts = [tokenizer.apply_chat_template(messages, tokenize=False) for messages in chats]
     found_by_search = [
@@ -212,12 +212,12 @@ def on_conversations():
 
 
 @trajectory("chat_lora", sft.prepare_lora, sft.train_token_rows)
-def chat_lora():
+def _chat_lora():
     model, tokenizer = load_model("pocket")
     torch.manual_seed(0)
     sft.prepare_lora(model, tokenizer)
-    examples = sft.encode_all(tokenizer, conversations())
-    return trained(
+    examples = sft.encode_all(tokenizer, chats_of())
+    return trained_on(
         speed_up(model),
         batches(examples, BATCH, 0, tokenizer.pad_token_id),
         8,
@@ -227,21 +227,21 @@ def chat_lora():
 
 
 @trajectory("packing", packing.pack_examples)
-def packed():
+def _packed():
     model, tokenizer = chat_start()
-    examples = sft.encode_all(tokenizer, conversations(16))
+    examples = sft.encode_all(tokenizer, chats_of(16))
     stream = random_rows(examples, 4, 0, tokenizer.pad_token_id)
-    return trained(model, stream, 6, lr=3e-4, loss_fn=packing.packed_lm_loss)
+    return trained_on(model, stream, 6, lr=3e-4, loss_fn=packing.packed_lm_loss)
 
 
 @trajectory("mixture", tuning_loss)
-def mixture():
+def _mixture():
     model, tokenizer = chat_start()
-    examples = sft.encode_all(tokenizer, conversations())
+    examples = sft.encode_all(tokenizer, chats_of())
     stream = batches(examples, BATCH, 0, tokenizer.pad_token_id)
     first = next(stream)
     plain, count = tuning_loss(model, first)
-    found = trained(
+    found = trained_on(
         model,
         itertools.chain([first], stream),
         5,
