@@ -25,7 +25,6 @@ RESTS_ON = {  # the short trajectories that pin what is made: where one changes,
 }
 
 
-
 def sft_model(session, shipped: bool = True) -> tuple:
     """The instruction-tuned model of lesson 09 and its tokenizer: (model, tokenizer), eval mode.
 

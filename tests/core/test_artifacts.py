@@ -242,7 +242,7 @@ def test_other_weights_under_the_name_pocket_make_their_own(session, monkeypatch
 
 def test_another_start_of_the_list_models_is_made(session, monkeypatch):
     made = []
-    monkeypatch.setattr(parts, "cached", lambda name, inputs, make: made.append((name, inputs["start"])))
+    monkeypatch.setattr(artifacts, "cached", lambda name, *_: made.append(name))
     monkeypatch.setattr(parts, "load_model", lambda folder, device: (torch.nn.Linear(1, 1), None))
     parts.list_student(session, seed=1)
     parts.list_teacher(session, seed=2)
@@ -251,7 +251,7 @@ def test_another_start_of_the_list_models_is_made(session, monkeypatch):
 
 def test_lesson_09_makes_its_assistant(session, monkeypatch):
     made = []
-    monkeypatch.setattr(artifacts, "cached", lambda name, inputs, make: made.append(name))
+    monkeypatch.setattr(artifacts, "cached", lambda name, inputs, make, rests_on: made.append(name))
     monkeypatch.setattr(models, "load_model", lambda folder, device: folder)
     artifacts.sft_model(session, shipped=False)
     assert made == ["sft"]

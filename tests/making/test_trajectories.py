@@ -29,7 +29,9 @@ def test_each_file_is_of_a_trajectory():
 @pytest.mark.parametrize("name", SWEEPS)
 def test_stored_runs_say_on_what_they_rest(name):
     head = load_sweep(name)
-    assert head["rests_on"] == sweeps.trajectories_of(SWEEPS[name].run), f"python -m course_utils sweeps {name}"
+    assert head["rests_on"] == sweeps.trajectories_of(SWEEPS[name].run), (
+        f"python -m course_utils sweeps {name}"
+    )
     assert not {"code_hash", "confirmed"} & set(head)
 
 
