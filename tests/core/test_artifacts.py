@@ -242,7 +242,7 @@ def test_other_weights_under_the_name_pocket_make_their_own(session, monkeypatch
 
 def test_another_start_of_the_list_models_is_made(session, monkeypatch):
     made = []
-    monkeypatch.setattr(artifacts, "cached", lambda name, *_: made.append(name))
+    monkeypatch.setattr(parts, "cached", lambda name, inputs, *_: made.append((name, inputs["start"])))
     monkeypatch.setattr(parts, "load_model", lambda folder, device: (torch.nn.Linear(1, 1), None))
     parts.list_student(session, seed=1)
     parts.list_teacher(session, seed=2)
