@@ -56,8 +56,10 @@ def tune(base, tokenizer, conversations: Sequence[list[dict]], steps: int, seed:
 def answers(
     run: Run, model, tokenizer, conversations: Sequence[list[dict]], max_new_tokens: int = 24
 ) -> list[tuple[str, bool]]:
-    """(what the run's generation gives, without the markers; whether it ended) for each conversation."""
-    stops = run.stop_ids(tokenizer)
+    """(what the run's generation gives, without the markers; whether it stopped at the end marker) for each
+    conversation. The end of text stops too, and is no end marker.
+    """
+    end, stops = marker_ids(tokenizer)[1], run.stop_ids(tokenizer)
     rows = sample_rows(
         model,
         [encode_conversation(tokenizer, messages, True).input_ids for messages in conversations],
@@ -74,5 +76,5 @@ def answers(
     for row in rows:
         length = next((place for place, token in enumerate(row) if token in stops), len(row))
         text = tokenizer.decode(row[:length], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        found.append((text.strip(), length < len(row)))
+        found.append((text.strip(), row[length : length + 1] == [end]))
     return found
