@@ -17,9 +17,9 @@ from course_utils.terminal import git_restore
 SHIPPED = DATA / "artifacts"
 SHIPPED_FOLDERS = ("assistant", "reward_model", "list_student", "list_teacher", "tokenizer")  # one for all
 RESTS_ON = {  # the short trajectories that pin what is made: where one changes, it is made again
-    "sft": ("full", "conversations"),
+    "assistant": ("full", "conversations"),
     "preferences": ("full", "conversations", "sampling", "replies", "judges"),
-    "reward": ("full", "conversations", "reward", "sampling", "replies", "judges"),
+    "reward_model": ("full", "conversations", "reward", "sampling", "replies", "judges"),
     "list_student": ("full", "conversations"),
     "list_teacher": ("full", "conversations", "grpo", "policies", "judges"),
 }
@@ -39,7 +39,7 @@ def sft_model(session, shipped: bool = True) -> tuple:
     def make(folder: Path) -> None:
         save_model(*train_assistant(session), folder)
 
-    return load_model(str(cached("sft", conditions_of(session), make, RESTS_ON["sft"])), session.device)
+    return load_model(str(cached("sft", conditions_of(session), make, RESTS_ON["assistant"])), session.device)
 
 
 def train_assistant(session) -> tuple:
@@ -158,7 +158,7 @@ def reward_model(session) -> tuple:
         with quiet():
             reward.save_reward_model(*train_reward_model(session), folder)
 
-    folder = cached("reward", inputs, make, RESTS_ON["reward"])
+    folder = cached("reward", inputs, make, RESTS_ON["reward_model"])
     with quiet():
         return reward.load_reward_model(folder, session.device)
 

@@ -1,6 +1,7 @@
 """`python -m course_utils.making.artifacts`: makes the models of data/artifacts anew.
 
 They are stored in half precision, and each starts from the rounded one before it, as learners' models do.
+With --confirm the weights stay: where a model made anew has the figures of a card, the card is stamped.
 """
 
 import argparse
@@ -21,18 +22,31 @@ from course_utils.home import write_whole
 from course_utils.lessons.lesson_18 import task
 from course_utils.lessons.lesson_19 import parts
 from course_utils.methods import reward, sft
-from course_utils.model_files import count_weights, quiet, write_checksums
+from course_utils.model_files import count_weights, quiet, sha256, write_checksums
 from course_utils.preferences import encode_pairs, load_preferences
 from course_utils.reach import data_hash
 from course_utils.session import start
+from course_utils.stored_runs import trajectory_digest
 
 MADE_UNDER = {"COURSE_DEVICE": "cpu", "COURSE_PRODUCT": "torch"}
 SAMPLES_A_LIST = 8
+TOLERANCES = {  # by how much another seed may change a figure
+    "loss, validation conversations": 0.02,
+    "right short answers": 0.06,
+    "right sentences": 0.06,
+    "ended answers": 0.02,
+    "loss, held-out pairs": 0.03,
+    "accuracy, held-out pairs": 0.05,
+    "accuracy, controlled pairs": 0.12,
+    "right lists, sampled": 0.08,
+    "right lists, greedy": 0.1,
+}
 
 
 class Artifact(NamedTuple):
     """How one is made and judged, and what its card says of it."""
 
+    start: str  # folder of the model that it starts from, as seen from data/artifacts
     train: Callable  # session -> (model, tokenizer)
     figures: Callable  # (model, tokenizer) -> {what: number}
     about: str
@@ -78,6 +92,7 @@ def list_figures(model, tokenizer) -> dict[str, float]:
 
 ARTIFACTS = {  # in the order in which they rest on each other
     "assistant": Artifact(
+        "../pocket-gpt2",
         artifacts.train_assistant,
         assistant_figures,
         """\
@@ -86,6 +101,7 @@ ChatML, all weights trained, loss on the assistant's words. Lessons 10 to 13, 15
 has the facts and the stories of the pocket model, and makes little sense beyond them.""",
     ),
     "reward_model": Artifact(
+        "assistant",
         artifacts.train_reward_model,
         reward_figures,
         """\
@@ -96,6 +112,7 @@ of the controlled pairs (equal gold score, the longer story called chosen) a mod
 prefers the longer one in half. Lessons 10 to 13 use it.""",
     ),
     "list_student": Artifact(
+        "assistant",
         task.start_model,
         list_figures,
         """\
@@ -103,6 +120,7 @@ Lesson 18's start and lesson 19's student: the assistant after 40 steps on lists
 split. It knows what an answer looks like, and is often wrong.""",
     ),
     "list_teacher": Artifact(
+        "list_student",
         parts.train_list_teacher,
         list_figures,
         """\
@@ -125,15 +143,21 @@ a story grammar, and stories of the assistant.
 |---|---|
 {figures}
 
-`card.json` has these figures, a checksum of the pocket model's weights, and a hash of the data files that the
-training reads. Another processor makes other weights with the same figures; a test makes them anew at night.
+`card.json` has these figures, a checksum of the pocket model's weights, and hashes of what the training rests
+on: data files, short trajectories, the model that it starts from. Another processor makes other weights with
+the same figures; a test makes them anew at night.
 Licence: Apache-2.0, like the course.
 """
 
 
-def rests_on(name: str) -> str:
-    """The digest of what an artifact's training rests on: the data files that it can read."""
-    return data_hash(ARTIFACTS[name].train)
+def rests_on(name: str) -> dict[str, str]:
+    """Digests of what an artifact's training reads, is pinned by and starts from."""
+    train, start = ARTIFACTS[name].train, artifacts.SHIPPED / ARTIFACTS[name].start
+    return {
+        "data": data_hash(train),
+        "trajectories": trajectory_digest(artifacts.RESTS_ON[name]),
+        "start": sha256(start / "model.safetensors"),
+    }
 
 
 def make(name: str, session, folder: Path) -> None:
@@ -153,10 +177,7 @@ def make(name: str, session, folder: Path) -> None:
         {
             "weights": artifacts.weights_checksum(session),
             "rests_on": rests_on(name),
-            "figures": {
-                what: round(value, 4)
-                for what, value in ARTIFACTS[name].figures(half.float(), tokenizer).items()
-            },
+            "figures": figures_of(name, half.float(), tokenizer),
         },
     )
     write_checksums(part)
@@ -164,6 +185,34 @@ def make(name: str, session, folder: Path) -> None:
     part.replace(folder)
     if name == "assistant":
         write_tokenizer(tokenizer, folder.with_name("tokenizer"))
+
+
+def figures_of(name: str, model, tokenizer) -> dict[str, float]:
+    return {what: round(value, 4) for what, value in ARTIFACTS[name].figures(model, tokenizer).items()}
+
+
+def made_anew_differs(name: str, session) -> list[str]:
+    """The shipped figures that an artifact made anew does not have, within TOLERANCES."""
+    model, tokenizer = ARTIFACTS[name].train(session)
+    now, stored = figures_of(name, model.eval(), tokenizer), read_card(name)["figures"]
+    return [
+        f"{what}: shipped {value}, now {now[what]}"
+        for what, value in stored.items()
+        if not abs(now[what] - value) <= TOLERANCES[what]
+    ]
+
+
+def confirm(name: str, session) -> None:
+    """Stamps a card with today's digests; ValueError where a model made anew has other figures."""
+    if faults := made_anew_differs(name, session):
+        raise ValueError(f"{name}: {'; '.join(faults)}. Make it anew, without --confirm")
+    folder = artifacts.SHIPPED / name
+    write_artifact_card(name, folder, read_card(name) | {"rests_on": rests_on(name)})
+    write_checksums(folder)
+
+
+def read_card(name: str) -> dict:
+    return json.loads((artifacts.SHIPPED / name / "card.json").read_text(encoding="utf-8"))
 
 
 def save_half(model, folder: Path) -> None:
@@ -205,11 +254,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(ARTIFACTS)}; default all")
-    names = parser.parse_args(argv).names or list(ARTIFACTS)
+    parser.add_argument("--confirm", action="store_true", help="stamp the cards, where the figures hold")
+    arguments = parser.parse_args(argv)
     os.environ.update(MADE_UNDER)
     session = start("pocket", "quick", 0)
-    for name in names:
-        make(name, session, artifacts.SHIPPED / name)
+    for name in arguments.names or ARTIFACTS:
+        if arguments.confirm:
+            confirm(name, session)
+        else:
+            make(name, session, artifacts.SHIPPED / name)
         print(artifacts.SHIPPED / name, flush=True)
 
 

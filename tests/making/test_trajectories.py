@@ -36,9 +36,9 @@ def test_stored_runs_say_on_what_they_rest(name):
 
 
 MAKERS = {
-    "sft": artifacts.sft_model,
+    "assistant": artifacts.sft_model,
     "preferences": artifacts.preference_pairs,
-    "reward": artifacts.reward_model,
+    "reward_model": artifacts.reward_model,
     "list_student": parts.list_student,
     "list_teacher": parts.list_teacher,
 }
