@@ -97,7 +97,7 @@ def test_a_check_that_breaks_is_a_line_not_a_traceback(capsys, monkeypatch):
 
 
 def test_places_that_cannot_be_written_are_named(capsys, monkeypatch, tmp_path):
-    blocked = tmp_path / "file"
+    blocked = tmp_path / "file\x9b2J"
     blocked.write_text("")
     monkeypatch.setenv("COURSE_HOME", str(blocked))
     monkeypatch.setattr(doctor, "ROOT", blocked)
@@ -105,7 +105,7 @@ def test_places_that_cannot_be_written_are_named(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "python", doctor.torch_and_device)
     status, failed, lines = report(capsys)
     assert status == 1
-    assert "file cannot be written" in failed[0] and "Set COURSE_HOME" in failed[0]
+    assert r"file\x9b2J cannot be written" in failed[0] and "Set COURSE_HOME" in failed[0]
     assert lines[-1] != "The course can run here."
     (line,) = [line for line in lines if "work cannot be written" in line]
     assert line.startswith("note") and "copy the course to a folder of yours" in line, (
