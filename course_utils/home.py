@@ -18,6 +18,7 @@ from course_utils import ownership
 from course_utils.model_files import sha256
 from course_utils.terminal import command
 
+CACHE = "the cache"
 SUMS = "cached-sha256.json"  # of each file of a cache entry
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # a quota is a disk, too
 OTHER_HOME = "Set COURSE_HOME to a folder of yours that can be written, on a disk with space"
@@ -40,10 +41,10 @@ def cached(
     key = json.dumps([name, inputs, trajectory_digest(rests_on), data_hash(make)], sort_keys=True)
     folder = home() / "cache" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     with _locked(folder):
-        folder = ownership.own_folder(folder, f"Move it away. Or: {OTHER_HOME}", _has_sums)
+        folder = ownership.own_folder(folder, CACHE, f"Move it away. Or: {OTHER_HOME}", _has_sums)
         if folder.is_dir() and (fault := _damage(folder)):
             print(f"{folder} is damaged ({fault}): it is removed, and {name} is made again.", flush=True)
-            ownership.mark(folder)
+            ownership.mark(folder, CACHE)
             ownership.remove(folder)
         if not folder.is_dir():
             print(f"Making {name} once; it will be kept in {folder}", flush=True)
@@ -86,7 +87,7 @@ def _sums(folder: Path) -> dict[str, str]:
 
 def _fill(folder: Path, make: Callable[[Path], None]) -> None:
     try:
-        with ownership.new_folder(folder) as part:
+        with ownership.new_folder(folder, CACHE) as part:
             make(part)
             (part / SUMS).write_text(json.dumps(_sums(part), indent=1), encoding="utf-8")
     except BaseException as fault:

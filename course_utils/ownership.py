@@ -72,16 +72,21 @@ def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
     return place
 
 
-def own_folder(path: Path | str, todo: str, known: Callable[[Path], bool] = lambda place: False) -> Path:
-    """The real path of a folder that may be written: it is not there, is empty, or the course made it.
+def own_folder(
+    path: Path | str, maker: str, todo: str, known: Callable[[Path], bool] = lambda place: False
+) -> Path:
+    """The real path of a folder that may be written: it is not there, is empty, or `maker` made it.
 
-    known(place): whether the course made a folder without a mark. FileExistsError for all else.
+    known(place): whether `maker` made a folder without a mark. FileExistsError for all else.
     """
     place = real(path)
     found = standing(place)
     if found == "a folder":
-        if any(place.iterdir()) and not is_marked(place) and not known(place):
-            raise FileExistsError(f"{path} is a folder with files that this course did not write. {todo}.")
+        filled = any(not inside.name.startswith(MARK_FILE) for inside in place.iterdir())
+        if filled and not is_marked(place, maker) and not known(place):
+            raise FileExistsError(
+                f"{path} is a folder that {maker or 'this course'} did not make, and not empty. {todo}."
+            )
     elif found:
         raise FileExistsError(f"{path} is {found}. {todo}.")
     return _in_a_folder(place, todo)
@@ -100,53 +105,60 @@ def _in_a_folder(place: Path, todo: str) -> Path:
 # ------------------------------------------------------------------------------------------- folders
 
 
-def mark(folder: Path, names: Iterable[str] = ()) -> None:
-    """Marks a folder, new or not, as the course's. names: what the course put into it."""
+def mark(folder: Path, maker: str, names: Iterable[str] = ()) -> None:
+    """Marks a folder, new or not, as one of `maker`'s. names: what the course put into it."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = "Made by the course on fine-tuning, which may replace or delete this folder.\n"
-    (folder / MARK_FILE).write_text("\n".join([text, *names]), encoding="utf-8")
+    line = f"Made by {maker}, of the course on fine-tuning, which may replace or delete this folder."
+    part = folder / f"{MARK_FILE}{PART}"
+    part.write_text("\n".join([line, *names]), encoding="utf-8")
+    part.replace(folder / MARK_FILE)
 
 
-def is_marked(folder: Path) -> bool:
-    return (folder / MARK_FILE).is_file()
+def is_marked(folder: Path, maker: str = "") -> bool:
+    """Whether the course made the folder, or this maker."""
+    return "\n".join(_mark_lines(folder)).startswith(f"Made by {maker}")
 
 
-def made_names(folder: Path) -> set[str]:
-    """The names that the mark of a folder has, and its own; nothing of a folder without a mark."""
-    if not is_marked(folder):
-        return set()
-    return {MARK_FILE, *(folder / MARK_FILE).read_text(encoding="utf-8").splitlines()[1:]}
+def made_names(folder: Path) -> list[str]:
+    """The names that the mark of a folder has, and the mark's; nothing of a folder without a mark."""
+    return [MARK_FILE, *_mark_lines(folder)[1:]] if is_marked(folder) else []
 
 
-def emptied(folder: Path) -> Path:
+def _mark_lines(folder: Path) -> list[str]:
+    try:
+        return (folder / MARK_FILE).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+
+
+def emptied(folder: Path, maker: str) -> Path:
     """The folder, new or not, marked and without anything else. FileExistsError for another's."""
-    folder = own_folder(folder, "Move it away")
-    if not is_marked(folder):
-        mark(folder)
+    folder = own_folder(folder, maker, "Move it away")
+    if not is_marked(folder, maker):
+        mark(folder, maker)
     for path in folder.iterdir():
-        if path.name == MARK_FILE:
-            continue
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if path.name != MARK_FILE:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     return folder
 
 
-def remove(folder: Path) -> None:
-    """Deletes a folder of the course, its mark at last: what a kill leaves of it is the course's."""
-    emptied(folder)
+def remove(folder: Path, maker: str = "") -> None:
+    """Deletes a folder of the course's, its mark at last: what a kill leaves of it is known by it."""
+    emptied(folder, maker)
     (folder / MARK_FILE).unlink()
     folder.rmdir()
 
 
 @contextmanager
-def new_folder(place: Path) -> Iterator[Path]:
+def new_folder(place: Path, maker: str) -> Iterator[Path]:
     """A new marked folder beside `place`, which becomes `place` where the block ends well, and else goes.
 
     What killed processes left of this place is deleted before: hold its lock.
     """
-    remove_leftovers(place, locked=True)
+    remove_leftovers(place, maker)
     part = Path(tempfile.mkdtemp(dir=place.parent, prefix=_prefix(place), suffix=PART))
     try:
-        mark(part)
+        mark(part, maker)
         part.chmod(0o777 & ~umask())
         yield part
         part.rename(place)
@@ -177,12 +189,12 @@ def _prefix(place: Path) -> str:
     return f".{name}."
 
 
-def remove_leftovers(place: Path, locked: bool = False) -> None:
-    """Deletes what killed processes left in the folder of `place` a day ago; locked: of `place`, at once."""
+def remove_leftovers(place: Path, maker: str = "") -> None:
+    """Deletes what killed processes left beside `place` a day ago; a maker's folders for it at once."""
     for path in list(place.parent.iterdir()):
         if not re.fullmatch(r"\..*\.\w+" + re.escape(PART), path.name, re.DOTALL):
             continue
-        mine = locked and re.fullmatch(re.escape(_prefix(place)) + r"\w+" + re.escape(PART), path.name)
+        mine = maker and re.fullmatch(re.escape(_prefix(place)) + r"\w+" + re.escape(PART), path.name)
         with suppress(OSError):  # another process was quicker, or it is not the course's
             if mine or time.time() - path.lstat().st_mtime > DAY:
                 if standing(path) == "a folder":

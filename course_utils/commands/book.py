@@ -32,7 +32,7 @@ from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
 from course_utils.home import ROOT, naming, pip_install, written_aside
 from course_utils.notebook_files import code_cells, lessons, read_notebook, tags, write_notebook
-from course_utils.ownership import emptied, mark, own_folder
+from course_utils.ownership import MARK_FILE, emptied, mark, own_folder
 from course_utils.templates import templates
 
 OUT = ROOT / "build" / "book"
@@ -51,7 +51,7 @@ def write_sources(folder: Path, address: str, key: str = "") -> None:
 
     key: the answer key as a page, for a teacher's book.
     """
-    emptied(folder)
+    emptied(folder, "book")
     (folder / "notebooks").mkdir()
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("*.md"))
     notebooks = {path: read_notebook(path) for path in lessons()}
@@ -303,7 +303,7 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
 
     address = addresses.repository() if address is None else address
     source, target = out / "source", out / builder
-    emptied(target)
+    emptied(target, "book")
     with docutils_namespace():
         app = Sphinx(
             srcdir=source,
@@ -331,19 +331,19 @@ def take_folder(folder: Path) -> Path:
 
     def is_book(place: Path) -> bool:
         """Of an edition that left no marks."""
-        names = {path.name for path in place.iterdir()}
+        names = {path.name for path in place.iterdir() if not path.name.startswith(MARK_FILE)}
         found = names <= {*FOLDERS, "course.pdf"} and (place / "source" / "claims.md").is_file()
         earlier.extend(place / name for name in FOLDERS if found and (place / name).is_dir())
         return found
 
-    out = own_folder(folder, OTHER_BOOK, is_book)
+    out = own_folder(folder, "book", OTHER_BOOK, is_book)
     with naming(out, OTHER_BOOK):
         for part in (part for part in earlier if not part.is_symlink()):
-            mark(part)
-        parts = [own_folder(out / name, OTHER_BOOK) for name in FOLDERS]
-        mark(out)
+            mark(part, "book")
+        parts = [own_folder(out / name, "book", OTHER_BOOK) for name in FOLDERS]
+        mark(out, "book")
         for part in parts:
-            emptied(part)
+            emptied(part, "book")
     return out
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import itertools
 import json
 import os
 import platform
@@ -17,6 +16,7 @@ from pathlib import Path
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.machine import zoom
 from course_utils.notebook_files import NOTEBOOKS, lessons, write_notebook
+from course_utils.ownership import regular, remove_leftovers
 
 WORK = ROOT / "work"
 JUPYTER = Path(__file__).parent / "jupyter"  # the course's defaults and style for JupyterLab
@@ -32,6 +32,7 @@ LANGUAGE = {
     "pygments_lexer": "ipython3",
     "version": platform.python_version(),
 }
+MOVE_AWAY = "Move it away"
 OTHER_CHECKOUT = "Free some space, or copy the course to a folder of yours that can be written"
 
 
@@ -42,9 +43,11 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
     """
     with naming(work, OTHER_CHECKOUT):
         work.mkdir(exist_ok=True)
+        remove_leftovers(work / "any")
     lines = []
     for lesson in lessons(folder=source):
         copy = work / lesson.name
+        regular(copy, MOVE_AWAY)
         if not copy.exists():
             with naming(copy, OTHER_CHECKOUT):
                 write_notebook(fresh_copy(lesson), copy)
@@ -77,6 +80,7 @@ def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path,
     """Make a fresh copy of one lesson: (the copy, the old copy's new place or None). Raises ValueError."""
     lesson = lessons([name], source)[0]
     fresh, copy = fresh_copy(lesson), work / lesson.name
+    regular(copy, MOVE_AWAY)
     with naming(work, OTHER_CHECKOUT):
         work.mkdir(exist_ok=True)
         kept = _keep(copy) if copy.exists() else None
@@ -85,20 +89,12 @@ def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path,
 
 
 def _keep(copy: Path) -> Path:
-    """Write the copy once more beside itself, whole, to a name that nothing has."""
-    stem = f"{copy.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in itertools.count(1):
-        kept = copy.with_name(f"{stem}{f'-{number}' if number > 1 else ''}.ipynb")
-        try:
-            kept.open("xb").close()  # the name is taken from here on
-        except FileExistsError:
-            continue
-        try:
-            write_whole(kept, copy.read_bytes())
-        except BaseException:
-            kept.unlink()
-            raise
-        return kept
+    """Write the copy once more beside itself, whole; its name says when, and by six digits of a hash what."""
+    content = copy.read_bytes()
+    when, what = time.strftime("%Y%m%d-%H%M%S"), hashlib.sha256(content).hexdigest()[:6]
+    kept = copy.with_name(f"{copy.stem}.before-{when}-{what}.ipynb")
+    write_whole(kept, content)
+    return kept
 
 
 def fresh_copy(lesson: Path):

@@ -8,7 +8,17 @@ import pytest
 from course_utils import ownership
 from course_utils.commands.grade_page import grade_page
 from course_utils.home import write_whole
-from course_utils.ownership import DAY, MARK, MARK_FILE, emptied, new_folder, own_file, own_folder, remove
+from course_utils.ownership import (
+    DAY,
+    MARK,
+    MARK_FILE,
+    emptied,
+    mark,
+    new_folder,
+    own_file,
+    own_folder,
+    remove,
+)
 from course_utils.templates import templates
 
 TODO = "Name another"
@@ -62,7 +72,7 @@ def test_what_is_no_regular_file_is_refused_by_every_writer(tmp_path, monkeypatc
         assert os.lstat(path) == before
         if kind != "a folder":
             with pytest.raises(FileExistsError, match=kind):
-                own_folder(path, TODO)
+                own_folder(path, "book", TODO)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
@@ -75,8 +85,8 @@ def test_a_link_is_followed(tmp_path):
     with pytest.raises(FileExistsError, match="link is a file that this course did not write"):
         own_file(tmp_path / "link", TODO)
     (tmp_path / "folder").symlink_to(tmp_path / "disk")
-    with pytest.raises(FileExistsError, match="folder is a folder with files that this course did not write"):
-        emptied(tmp_path / "folder")
+    with pytest.raises(FileExistsError, match="folder is a folder that book did not make, and not empty"):
+        emptied(tmp_path / "folder", "book")
     assert (tmp_path / "disk" / "page").exists()
 
 
@@ -92,25 +102,27 @@ def test_the_home_folder_and_places_below_a_file(tmp_path, monkeypatch):
 
 def test_a_folder_is_the_courses_if_it_is_empty_or_marked(tmp_path):
     folder = tmp_path / "folder"
-    assert own_folder(folder, TODO) == folder
+    assert own_folder(folder, "book", TODO) == folder
     folder.mkdir()
-    (emptied(folder) / "page").write_text("ours")
-    assert {path.name for path in emptied(folder).iterdir()} == {MARK_FILE}
+    (emptied(folder, "book") / "page").write_text("ours")
+    with pytest.raises(FileExistsError, match="that run did not make"):
+        emptied(folder, "run")  # no command takes another's folder
+    assert {path.name for path in emptied(folder, "book").iterdir()} == {MARK_FILE}
     remove(folder)
     folder.mkdir()
     (folder / "thesis").write_text("mine")
-    for call in (lambda: own_folder(folder, TODO), lambda: emptied(folder), lambda: remove(folder)):
-        with pytest.raises(FileExistsError, match="with files that this course did not write"):
-            call()
+    for call in (own_folder, lambda *_: emptied(folder, "book"), lambda *_: remove(folder)):
+        with pytest.raises(FileExistsError, match=r"folder that .* did not make, and not empty"):
+            call(folder, "book", TODO)
     assert (folder / "thesis").read_text() == "mine"
-    assert own_folder(folder, TODO, lambda place: (place / "thesis").exists()) == folder
+    assert own_folder(folder, "book", TODO, lambda place: (place / "thesis").exists()) == folder
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
 def test_what_a_link_inside_leads_to_is_not_deleted(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis").write_text("mine")
-    (emptied(tmp_path / "folder") / "link").symlink_to(tmp_path / "mine")
+    (emptied(tmp_path / "folder", "book") / "link").symlink_to(tmp_path / "mine")
     remove(tmp_path / "folder")
     assert (tmp_path / "mine" / "thesis").exists() and not (tmp_path / "folder").exists()
 
@@ -120,13 +132,13 @@ def test_leftovers_go_and_what_only_looks_like_them_stays(tmp_path):
     for path in left[:3]:
         path.mkdir()
         (path / "thesis").write_text("mine")
-        (path / MARK_FILE).touch()
+        mark(path, "export")
     left[3].write_text("half")
     stays = [tmp_path / name for name in (".folder.12345678.course-part", "folder.part", "a.course-part")]
     for path in stays:
         path.mkdir()
         (path / "thesis").write_text("mine")
-    with new_folder(tmp_path / "folder") as part:
+    with new_folder(tmp_path / "folder", "export") as part:
         (part / "file").write_text("whole")
     assert [path.exists() for path in left] == [True, True, False, True]  # others' may be at work
     for path in [*left, *stays]:
@@ -137,7 +149,7 @@ def test_leftovers_go_and_what_only_looks_like_them_stays(tmp_path):
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError), new_folder(tmp_path / "folder") as part:
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "folder", "export") as part:
         (part / "file").write_text("half")
         raise RuntimeError
     assert not list(tmp_path.iterdir())
@@ -146,7 +158,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
 def test_names_as_long_as_they_may_be(tmp_path):
     name = "é" * 127
     write_whole(tmp_path / name, "text")
-    with new_folder(tmp_path / f"{name[:-1]}a"):
+    with new_folder(tmp_path / f"{name[:-1]}a", "export"):
         assert len(list(tmp_path.iterdir())) == 2
     assert {path.name for path in tmp_path.iterdir()} == {name, f"{name[:-1]}a"}
 

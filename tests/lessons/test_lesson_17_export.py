@@ -226,7 +226,7 @@ def test_the_command_finds_the_base_or_says_what_to_do(tmp_path, monkeypatch, ca
         assert f"another process writes {later}" in told(run, "--out", later)
     assert not later.exists()
     assert "no such folder" in told(tmp_path / "nothing")
-    assert "run.json is missing" in told(other)
+    assert "run.json is missing, or is not the lesson's" in told(other)
     assert f"OUT: {other} exists" in told(run, "--out", other)
     (run / "adapter_config.json").rename(tmp_path / "moved")
     before = sorted(tmp_path.iterdir())

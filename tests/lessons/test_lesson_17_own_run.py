@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import re
 import signal
 from pathlib import Path
@@ -38,6 +39,7 @@ from course_utils.lessons.lesson_17.verdict import Verdict
 from course_utils.methods.dpo import reference_log_probs
 from course_utils.methods.token_rows import load_chat_adapter
 from course_utils.models import load_model, resolve, save_model
+from course_utils.ownership import MARK_FILE
 from course_utils.preferences import Pair, encode_pairs
 from course_utils.session import Session
 
@@ -166,7 +168,7 @@ def test_a_run_of_other_settings_or_at_work_is_refused(tmp_path):
     other = Run(tmp_path / "m", {})
     other.lock = type(run.lock)(run.lock.lock_file, is_singleton=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_run, "Run", lambda out, settings: other)
+        patch.setattr(own_run, "Run", lambda *_: other)
         with pytest.raises(ValueError, match="another process is at work on m"):
             open_run(tmp_path / "m", {})
     run.lock.release(force=True)
@@ -226,15 +228,91 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "m").mkdir()
     own_run.check_out(tmp_path / "m")
     (tmp_path / "m" / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="m exists and was not made by this lesson"):
-        files_of("example", "", "lora", str(tmp_path / "m"))
+    for out in (tmp_path / "m", tmp_path / "m" / "thesis.txt"):
+        with pytest.raises(
+            ValueError, match=r"OUT: .*(m is a folder that lesson 17 did not make|txt is a file)"
+        ):
+            files_of("example", "", "lora", str(out))
+    (tmp_path / "m").rename(tmp_path / "n.part")
+    with pytest.raises(ValueError, match=r"n\.part is a folder that lesson 17 did not make"):
+        open_run(tmp_path / "n", {"data": "x"})
+    (tmp_path / "n.part").rename(tmp_path / "n.old")
+    assert finished(tmp_path / "n", "one") == tmp_path / "n"
+    assert (tmp_path / "n.old" / "thesis.txt").read_text() == "mine"
 
 
-def test_a_stop_between_two_renames_is_mended(tmp_path):
-    open_run(tmp_path / "m", {}).finish(lambda folder: (folder / "file").write_text("one"))
-    (tmp_path / "m").rename(tmp_path / "m.old")
-    own_run.check_out(tmp_path / "m")
-    assert (tmp_path / "m" / "file").read_text() == "one" and not (tmp_path / "m.old").exists()
+@pytest.mark.parametrize("out", [5, 0.5, ["m"], b"m"])
+def test_an_out_that_is_no_name_is_told(out):
+    with pytest.raises(ValueError, match="OUT is the name of a folder, got"):
+        files_of("example", "", "lora", out)
+
+
+def finished(out, data, files=None, overwrite=False):
+    """A run's result: run.json, file, and what else `files` has."""
+    run = open_run(out, {"base": "b", "weights": "w", "method": "lora", "data": data}, overwrite)
+    texts = {"file": data, **(files or {})}
+    return run.finish(lambda folder: [(folder / name).write_text(text) for name, text in texts.items()])
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["marked", "of an earlier edition"])
+def test_another_runs_result_is_replaced_only_where_one_asks_for_it(tmp_path, earlier):
+    out = finished(tmp_path / "m", "one", {"rating_key.json": "key of one", "README.md": "one"})
+    if earlier:
+        (out / MARK_FILE).unlink()
+        (out / "file").unlink()
+    (out / "ratings.json").write_text("mine")
+    with pytest.raises(ValueError, match=r"m holds the result of a run with other data\. .*OVERWRITE = True"):
+        open_run(out, {"base": "b", "weights": "w", "method": "lora", "data": "two"})
+    with pytest.raises(ValueError, match="m holds the result of a run with other data, method, pairs"):
+        files_of("example", "", "full", str(out))
+    assert files_of("example", "", "full", str(out), True)
+    assert names(tmp_path) == {"m", ".m.lock"} and (out / "ratings.json").read_text() == "mine"
+    finished(out, "one", {"rating_key.json": "key of one"})  # the same run once more
+    assert (out / "ratings.json").read_text() == "mine" and not (out / "README.md").exists()
+    finished(out, "two", {"rating_key.json": "key of two"}, overwrite=True)
+    kept = {"rating_key-2.json", "ratings.json"}
+    assert names(out) == {"file", "rating_key.json", "run.json", MARK_FILE, *kept}
+    assert (out / "rating_key-2.json").read_text() == "key of one" and (out / "file").read_text() == "two"
+    assert names(tmp_path) == {"m", ".m.lock"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_a_link_to_another_disk_is_followed(tmp_path):
+    (tmp_path / "disk" / "m").mkdir(parents=True)
+    (tmp_path / "m").symlink_to(tmp_path / "disk" / "m")
+    for data in ("one", "one", "two"):
+        assert finished(tmp_path / "m", data, overwrite=True) == tmp_path / "disk" / "m"
+        assert (tmp_path / "m").is_symlink() and (tmp_path / "m" / "file").read_text() == data
+    assert names(tmp_path / "disk") == {"m", ".m.lock"} and names(tmp_path) == {"disk", "m"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}"])
+def test_damaged_settings_of_interrupted_work_are_told(tmp_path, text):
+    run = open_run(tmp_path / "m", {"data": "x"})
+    run.lock.release(force=True)
+    (run.work / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=r"m\.part holds an interrupted run with other data\. Name another"):
+        open_run(tmp_path / "m", {"data": "x"})
+
+
+def test_the_work_of_an_earlier_edition_is_taken_up(tmp_path, capsys):
+    settings = {"base": "b", "weights": "w", "method": "lora"}
+    (tmp_path / "m.part").mkdir()
+    (tmp_path / "m.part" / "run.json").write_text(json.dumps(settings))
+    (tmp_path / "m.part" / "sft.checkpoint").write_text("")
+    open_run(tmp_path / "m", settings).finish(lambda folder: None)
+    assert "taken up where it stopped" in capsys.readouterr().out and names(tmp_path) == {"m", ".m.lock"}
+
+
+def test_a_file_with_the_locks_name_is_left_alone(tmp_path):
+    (tmp_path / ".m.lock").write_text("mine")
+    with pytest.raises(ValueError, match=r"\.m\.lock is no lock of the course's"):
+        open_run(tmp_path / "m", {})
+    assert (tmp_path / ".m.lock").read_text() == "mine"
 
 
 @pytest.mark.parametrize("method", own_run.RUN_METHODS)
@@ -440,12 +518,12 @@ def test_the_lock_lies_beside_the_work_and_is_held_until_it_is_gone(tmp_path, mo
     run = open_run(tmp_path / "m", {"data": "x"})
     held = []
 
-    def remove(folder, **options):
+    def watched(folder):
         held.append(run.lock.is_locked)
-        rmtree(folder, **options)
+        remove(folder)
 
-    rmtree = own_run.shutil.rmtree
-    monkeypatch.setattr(own_run.shutil, "rmtree", remove)
+    remove = own_run.remove
+    monkeypatch.setattr(own_run, "remove", watched)
     assert not [path for path in run.work.iterdir() if "lock" in path.name]
     run.finish(lambda folder: (folder / "file").write_text("x"))
     assert held and all(held) and not run.lock.is_locked and not run.work.exists()

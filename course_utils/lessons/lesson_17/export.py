@@ -8,17 +8,16 @@ import copy
 import importlib.util
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from course_utils.chatml import IM_END, SYSTEM
 from course_utils.home import naming
 from course_utils.lessons.lesson_17.gguf_files import gguf_fault, write_gguf
-from course_utils.lessons.lesson_17.own_run import RUN_FILE, weights_of
+from course_utils.lessons.lesson_17.own_run import RUN_FILE, settings_of, weights_of
 from course_utils.lessons.lesson_17.report import as_markdown
 from course_utils.methods.lora import (
     apply_lora,
@@ -42,7 +41,7 @@ from course_utils.methods.sft import Reply, replies
 from course_utils.methods.token_rows import load_chat_adapter, merge_token_rows
 from course_utils.model_files import ModelError, quiet
 from course_utils.models import load_model, resolve, save_model
-from course_utils.ownership import umask
+from course_utils.ownership import lock_of, new_folder, own_folder, real, standing, umask
 
 QUESTIONS = (  # what every form is asked
     [{"role": "user", "content": "What is the capital of Peru?"}],
@@ -56,6 +55,8 @@ QUESTIONS = (  # what every form is asked
 )
 ANSWER_TOKENS = 24  # tokens of an answer
 MERGED, GGUF, MODELFILE, ADAPTER, BASE = "merged", "model.gguf", "Modelfile", "adapter", "base"
+OTHER_FOLDER = "name a new folder with --out"
+OTHER_DISK = "Name a folder that can be written, on a disk with space, with --out."
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # values that its --max-lora-rank takes
 
 
@@ -69,33 +70,36 @@ def export_run(run, out=None, base=None) -> Path:
     base: where the model lies that the run was trained on, where its name alone does not say. ValueError,
     ModelError, OSError; whatever happens there is a whole folder or none.
     """
-    run, out = _check_places(Path(run).expanduser().absolute(), out)
+    run, out = _check_places(real(run), out)
     _check_libraries()
-    settings = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
-    with quiet(), _new_folder(out) as folder:
+    settings = settings_of(run)
+    with quiet(), _at_work(out):
         model, tokenizer = _load_run(run, settings, base)
         expected = replies(model, tokenizer, QUESTIONS, max_new_tokens=ANSWER_TOKENS)
-        served = _serving_tokenizer(tokenizer)
-        rank = 0
-        if layers := lora_layers(model):
-            linear = not any(is_conv1d(layer.original) for layer in layers.values())
-            rank = next(iter(layers.values())).rank if linear else 0
-            _merge(model, served, folder if linear else None)
-        fault = gguf_fault(model, served)
-        save_model(model, served, folder / MERGED)
-        if not fault:
-            write_gguf(model, served, folder / GGUF, run.name)
-            (folder / MODELFILE).write_text(_modelfile(), encoding="utf-8")
-        context = model.config.max_position_embeddings
-        forms = [MERGED, *([ADAPTER] if rank else []), *([] if fault else [GGUF])]
-        del model
-        for form in forms:
-            check_answers(form, expected, ask(*LOAD[form](folder)))
-            print(f"{form}: loaded again, it answers as the run's model does")
-        if fault:
-            print(f"{GGUF} is left out: {fault}. Try convert_hf_to_gguf.py of llama.cpp on {MERGED}/.")
-        card = export_card(run.name, settings, context, rank, fault)
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        with naming(out.parent, OTHER_DISK), new_folder(out, "export") as folder:
+            served = _serving_tokenizer(tokenizer)
+            rank = 0
+            if layers := lora_layers(model):
+                linear = not any(is_conv1d(layer.original) for layer in layers.values())
+                rank = next(iter(layers.values())).rank if linear else 0
+                _merge(model, served, folder if linear else None)
+            fault = gguf_fault(model, served)
+            save_model(model, served, folder / MERGED)
+            if not fault:
+                write_gguf(model, served, folder / GGUF, run.name)
+                (folder / MODELFILE).write_text(_modelfile(), encoding="utf-8")
+            context = model.config.max_position_embeddings
+            forms = [MERGED, *([ADAPTER] if rank else []), *([] if fault else [GGUF])]
+            del model
+            for form in forms:
+                check_answers(form, expected, ask(*LOAD[form](folder)))
+                print(f"{form}: loaded again, it answers as the run's model does")
+            if fault:
+                print(f"{GGUF} is left out: {fault}. Try convert_hf_to_gguf.py of llama.cpp on {MERGED}/.")
+            card = export_card(run.name, settings, context, rank, fault)
+            (folder / "README.md").write_text(card, encoding="utf-8")
+            for path in folder.rglob("*"):  # a server may be another user's; safetensors writes for its own
+                path.chmod((0o777 if path.is_dir() else 0o666) & ~umask())
     return out
 
 
@@ -104,18 +108,18 @@ def export_run(run, out=None, base=None) -> Path:
 
 def _check_places(run, out):
     """(run, out) as paths. ValueError where the one is no result, or the other exists."""
-    if not (run / RUN_FILE).is_file() or run.name.endswith(".part"):
-        why = f"{RUN_FILE} is missing" if run.is_dir() else "there is no such folder"
+    if not settings_of(run).keys() >= {"base", "weights", "method"} or run.name.endswith(".part"):
+        why = f"{RUN_FILE} is missing, or is not the lesson's" if run.is_dir() else "there is no such folder"
         if run.name.endswith(".part"):
             why = "it is an interrupted run; run the lesson again, it goes on"
         raise ValueError(
             f"RUN: {run} holds no result of lesson 17 ({why}). Give the folder that the lesson names at its "
             "end."
         )
-    out = Path(out).expanduser().absolute() if out else run.with_name(f"{run.name}-export")
-    if out.exists():
-        raise ValueError(f"OUT: {out} exists. Delete it, or name a new folder with --out.")
-    return run, out
+    out = real(out) if out else run.with_name(f"{run.name}-export")
+    if standing(out):
+        raise ValueError(f"OUT: {out} exists. Delete it, or {OTHER_FOLDER}.")
+    return run, own_folder(out, "export", OTHER_FOLDER)
 
 
 def _check_libraries():
@@ -128,27 +132,20 @@ def _check_libraries():
 
 
 @contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write into. It becomes `out` where the block ends well, and else it goes."""
-    part = out.with_name(f"{out.name}.part")
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
-    with naming(out.parent, "Name a folder that can be written, on a disk with space, with --out."):
+def _at_work(out: Path) -> Iterator[None]:
+    """Holds the lock of `out`, which goes afterwards. ValueError where another process has it."""
+    lock = lock_of(out, OTHER_FOLDER)
+    with naming(out.parent, OTHER_DISK):
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise ValueError(f"OUT: another process writes {out}; name another folder with --out") from None
-        shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
-        part.mkdir()
-        try:
-            yield part
-            for path in part.rglob("*"):  # a server may be another user's, and safetensors writes for its own
-                path.chmod((0o777 if path.is_dir() else 0o666) & ~umask())
-            part.rename(out)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-            lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
+            raise ValueError(f"OUT: another process writes {out}; {OTHER_FOLDER}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _load_run(run, settings, base):

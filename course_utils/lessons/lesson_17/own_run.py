@@ -8,20 +8,21 @@ import hashlib
 import json
 import math
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import Example, batches, encode, load_source_texts
 from course_utils.evaluation import mean_loss, normalise
-from course_utils.home import home, write_whole
+from course_utils.home import home, naming, write_whole
 from course_utils.lessons.lesson_17.own_data import (
     EXAMPLES,
     Conversation,
@@ -43,6 +44,7 @@ from course_utils.methods.sft import Reply, replies
 from course_utils.methods.token_rows import save_chat_adapter, train_token_rows
 from course_utils.model_files import sha256
 from course_utils.models import Source, resolve, save_model
+from course_utils.ownership import emptied, lock_of, made_names, mark, own_folder, remove
 from course_utils.training import History, scored_lm_loss, train
 
 RUN_METHODS = ("lora", "qlora", "full")
@@ -56,7 +58,15 @@ DPO_SHARE = 0.07  # of SFT's rate
 MAX_TOKENS = 1024  # of a conversation, however many the model can read
 SPARE = 8  # tokens that an answer may have beyond its reference
 LEAST = 5  # conversations that can be split
-RUN_FILE = "run.json"
+RUN_FILE, KEY_FILE = "run.json", "rating_key.json"
+RESULT, OLD = "result", "old"  # folders in that of the work
+MAKER, OTHER_NAME = "lesson 17", "Name another folder"
+EARLIER_FILES = (  # of a result without a mark, which names them
+    *("run.json", "README.md", "report.html", "results.json", "rating.html", "rating_key.json"),
+    *("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "config.json"),
+    *("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja"),
+)
 
 
 # ------------------------------------------------------------------------------------------- inputs
@@ -75,14 +85,28 @@ class Files:
         return (self.data or self.pairs).stem
 
 
-def files_of(data: str, pairs: str, method: str, out: str) -> Files:
+def files_of(data: str, pairs: str, method: str, out: str, overwrite: bool = False) -> Files:
     """The files that the parameters name: "example" is the course's. ValueError, FileNotFoundError.
 
-    Method and folder are looked at here as well, so that a slip is told before the data are read.
+    Method and folder are looked at here as well, so that a slip is told before anything is computed.
     """
-    check_method(method)
-    if out:
-        check_out(out)
+    method = check_method(method)
+    files = _named_files(data, pairs)
+    if out and settings_of(out := check_out(out)):
+        known = {"method": method, **_sums(files)}
+        _check_result(out, {**settings_of(out), **known}, overwrite)
+    return files
+
+
+def _sums(files):
+    """Checksums of the files that are there: who reads the others says so."""
+    paths = {"data": files.data, "pairs": files.pairs}
+    return {
+        name: sha256(path) if path else None for name, path in paths.items() if not path or path.is_file()
+    }
+
+
+def _named_files(data, pairs):
     if data == "example":
         return Files(EXAMPLES / "conversations.jsonl", Path(pairs or EXAMPLES / "pairs.jsonl").expanduser())
     if not data and not pairs:
@@ -194,39 +218,114 @@ def prepare_model(model, tokenizer, plan: Plan):
 class Run:
     """The folder of a result and the one beside it where the work lies until it is whole."""
 
-    def __init__(self, out: Path, settings: dict):
-        self.out, self.settings = out, settings
-        self.work = out.with_name(f"{out.name}.part")
-        self.lock = FileLock(out.with_name(f".{out.name}.lock"), is_singleton=True)
+    def __init__(self, out: Path, settings: dict, overwrite: bool = False):
+        self.out, self.settings, self.overwrite = out, settings, overwrite
+        self.work = work_folder(out)
+        self.lock = lock_of(out, OTHER_NAME)
 
     def checkpoint(self, name: str) -> Path:
         return self.work / f"{name}.checkpoint"
 
     def finish(self, write: Callable[[Path], None]) -> Path:
-        """Calls write(folder) with a new folder, which then takes the place of the old result."""
-        made, old = self.work / "result", self.out.with_name(f"{self.out.name}.old")
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir()
+        """Calls write(folder) with a new folder, which then takes the place of the old result.
+
+        As soon as the work has no RUN_FILE any more, what is left are the steps of `settle`, which can be
+        repeated.
+        """
+        mark(self.work, MAKER)
+        write_whole(self.work / RUN_FILE, json.dumps(self.settings))
+        made = emptied(self.work / RESULT, MAKER)
         write(made)
         (made / RUN_FILE).write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
-        if self.out.exists():
-            self.out.rename(old)
-        made.rename(self.out)
-        shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(self.work, ignore_errors=True)
+        mark(made, MAKER, [path.name for path in made.iterdir()])
+        _check_result(check_out(self.out), self.settings, self.overwrite)
+        (self.work / RUN_FILE).unlink()
+        settle(self.out)
         self.lock.release(force=True)
         return self.out
 
 
+def work_folder(out: Path) -> Path:
+    return out.with_name(f"{out.name}.part")
+
+
+def settle(out: Path) -> None:
+    """The last steps of a finish, or what a kill left of them: the result takes its place, the work goes.
+
+    What somebody put into the old result, and the key to its ratings, is moved into the new one.
+    """
+    work = work_folder(out)
+    if (work / RESULT).is_dir():
+        if out.exists():
+            out.rename(_free(work / OLD))
+        (work / RESULT).rename(out)
+    for old in sorted(work.glob(f"{OLD}*")):
+        made = made_names(old) or EARLIER_FILES
+        for path in sorted(old.iterdir()):
+            of_lesson = any(fnmatch(path.name, pattern) for pattern in made)
+            if not of_lesson or (path.name == KEY_FILE and not _same(path, out / KEY_FILE)):
+                path.rename(_free(out / path.name))
+    remove(work)
+
+
+def _same(path, other):
+    return other.is_file() and path.read_bytes() == other.read_bytes()
+
+
+def _free(path):
+    """The path, or one with a number that nothing has."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return path if not path.exists() else next(name for name in names if not name.exists())
+
+
 def check_out(out) -> Path:
-    """The path of the result. ValueError where something else lies there already."""
-    out = Path(out).expanduser().absolute()
-    old = out.with_name(f"{out.name}.old")
-    if old.is_dir() and not out.exists():
-        old.rename(out)  # stopped between two renames
-    if out.exists() and not (out / RUN_FILE).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise ValueError(f"OUT: {out.name} exists and was not made by this lesson; name a new folder")
+    """The real path of the result. ValueError where something else lies there or beside it."""
+    if not isinstance(out, str | Path):
+        raise ValueError(f"OUT is the name of a folder, got {out!r}")
+    try:
+        out = own_folder(out, MAKER, OTHER_NAME, lambda place: _is_run(settings_of(place)))
+        own_folder(work_folder(out), MAKER, OTHER_NAME, _is_work)
+        lock_of(out, OTHER_NAME)
+    except FileExistsError as fault:
+        raise ValueError(f"OUT: {fault}") from None
+    if out.is_mount():
+        raise ValueError(f"OUT: {out} is where a disk begins. Name a folder in it.")
     return out
+
+
+def settings_of(folder: Path) -> dict:
+    """The settings of a result or of an interrupted run; {} where they cannot be read."""
+    try:
+        found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_run(settings):
+    return {"base", "weights", "method"} <= settings.keys()
+
+
+def _is_work(folder):
+    """Whether an earlier edition, which left no mark, worked in the folder."""
+    parts = {RUN_FILE, RESULT, "sft.checkpoint", "dpo.checkpoint"}
+    return _is_run(settings_of(folder)) and {path.name for path in folder.iterdir()} <= parts
+
+
+def _check_result(out, settings, overwrite):
+    """ValueError where a folder has the result of another run."""
+    differing = _differing(settings_of(out), settings) if (out / RUN_FILE).exists() else []
+    if differing and not overwrite:
+        raise ValueError(
+            f"OUT: {out.name} holds the result of a run with other {', '.join(differing)}. Name another "
+            "folder, or set OVERWRITE = True: files of yours there and the key to its ratings are kept."
+        )
+
+
+def _differing(before, settings):
+    """Names of settings that differ, or that one side alone has."""
+    now = json.loads(json.dumps(settings))
+    return [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
 
 
 def where(session, plan: Plan, files: Files, rows: Sequence, out: str = "") -> tuple[Path, dict]:
@@ -239,38 +338,48 @@ def where(session, plan: Plan, files: Files, rows: Sequence, out: str = "") -> t
         return check_out(out), settings
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     base = settings["base"].replace("/", "--")
-    return home() / "own-models" / f"{files.name}-{base}-{plan.method}-{key}", settings
+    return home() / "own-models" / f"{files.name[:40]}-{base}-{plan.method}-{key}", settings
 
 
-def open_run(out, settings: dict) -> Run:
+def open_run(out, settings: dict, overwrite: bool = False) -> Run:
     """Starts a run, or takes up an interrupted one of the same settings.
 
-    ValueError where OUT holds something else, an interrupted run has other settings, or one is going on.
+    ValueError where OUT holds something else, the result of a run of other settings (unless overwrite), an
+    interrupted run of other settings, or one that is going on.
     """
-    run = Run(check_out(out), settings)
-    run.work.mkdir(parents=True, exist_ok=True)
+    run = Run(check_out(out), settings, overwrite)
+    with naming(run.out, OTHER_NAME):
+        run.out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            run.lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(
+                f"OUT: another process is at work on {run.out.name}; name another folder"
+            ) from None
     try:
-        run.lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"OUT: another process is at work on {run.out.name}; name another folder") from None
-    file = run.work / RUN_FILE
-    if file.is_file():
-        _check_same(run, json.loads(file.read_text(encoding="utf-8")))
-        print(f"An interrupted run is taken up where it stopped ({run.work.name}).")
-    else:
-        write_whole(file, json.dumps(settings))
+        _take_up(run)
+    except BaseException:
+        run.lock.release(force=True)
+        raise
     return run
 
 
-def _check_same(run, before):
-    now = json.loads(json.dumps(run.settings))
-    differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
-    if differing:
-        run.lock.release(force=True)
+def _take_up(run):
+    file = run.work / RUN_FILE
+    if run.work.is_dir() and not file.is_file():
+        settle(run.out)  # killed in its last steps, or in its first
+    _check_result(check_out(run.out), run.settings, run.overwrite)
+    if not file.is_file():
+        mark(run.work, MAKER)
+        write_whole(file, json.dumps(run.settings))
+    elif differing := _differing(settings_of(run.work), run.settings):
         raise ValueError(
             f"OUT: {run.work.name} holds an interrupted run with other {', '.join(differing)}. "
             "Name another folder as OUT, or delete that one to start afresh."
         )
+    else:
+        mark(run.work, MAKER)
+        print(f"An interrupted run is taken up where it stopped ({run.work.name}).")
 
 
 def run_settings(session, plan: Plan, files: Files, rows: Sequence) -> dict:
@@ -284,8 +393,7 @@ def run_settings(session, plan: Plan, files: Files, rows: Sequence) -> dict:
         "base": name_of_base(source.name),
         "weights": weights_of(source),
         **asdict(plan),
-        "data": sha256(files.data) if files.data else None,
-        "pairs": sha256(files.pairs) if files.pairs else None,
+        **_sums(files),
         "split": hashlib.sha256(repr(list(rows)).encode()).hexdigest()[:16],
     }
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils.evaluation import normalise, wilson_interval
-from course_utils.lessons.lesson_17.own_run import Scores
+from course_utils.lessons.lesson_17.own_run import KEY_FILE, Scores
+from course_utils.ownership import real
 from course_utils.templates import templates
 
 PAIRS = 20
 SIDES = ("left", "right")
 RATINGS = (*SIDES, "same")
-SHEET_FILE, KEY_FILE = "rating.html", "rating_key.json"
+SHEET_FILE = "rating.html"
 
 
 @dataclass(frozen=True)
@@ -114,19 +115,28 @@ def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> Rating
 
 def read_ratings(folder: Path, ratings: Path) -> RatingCount:
     """What the ratings that the sheet of a run gave come to. ValueError where they are of another sheet."""
-    file = Path(folder) / KEY_FILE
-    if not file.is_file():
+    folder, ratings = real(folder), real(ratings)
+    keys = [_read_json(file) for file in sorted(folder.glob(f"{Path(KEY_FILE).stem}*.json"))]
+    if not keys:
         raise ValueError(
             f"{folder} has no rating sheet. Give the folder that the lesson names at its end; older results "
             "have none"
         )
-    key = json.loads(file.read_text(encoding="utf-8"))
+    given = _read_json(ratings)
+    if not isinstance(given.get("ratings"), list) or not isinstance(given.get("sheet"), str):
+        raise ValueError(f"{ratings.name} is no file that a rating sheet gave")
+    for key in keys:  # also those of results that this one replaced
+        if key.get("sheet") == given["sheet"] and isinstance(key.get("tuned"), list):
+            return count_ratings(given["ratings"], key["tuned"])
+    raise ValueError(
+        f"{ratings.name} was given by another sheet than {folder.name}'s, or its {KEY_FILE} is damaged"
+    )
+
+
+def _read_json(path: Path) -> dict:
+    """The object in a JSON file, or {} where there is none."""
     try:
-        given = json.loads(Path(ratings).read_text(encoding="utf-8"))
-    except ValueError:
-        given = None
-    if not isinstance(given, dict) or not isinstance(given.get("ratings"), list):
-        raise ValueError(f"{Path(ratings).name} is no file that a rating sheet gave")
-    if given.get("sheet") != key["sheet"]:
-        raise ValueError(f"{Path(ratings).name} was given by another sheet than {Path(folder).name}'s")
-    return count_ratings(given["ratings"], key["tuned"])
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
