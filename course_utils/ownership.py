@@ -33,6 +33,32 @@ OVERWRITE_HELP = "replace a file even if the course did not write it"
 PART = ".course-part"  # ends the names of temporary files and folders
 DAY = 24 * 3600  # seconds after which they were left by a process that was killed
 
+WRITTEN = {  # places as docs/security.md lists them: the modules that write there
+    "`COURSE_HOME` (default: your data folder)": (
+        *("home", "fetch", "kernels", "model_files", "checks.progress", "lessons.lesson_10.labelling"),
+    ),
+    "`work/`": ("commands.lab", "notebook_files"),
+    "`runs/`, or `--out`": ("commands.run",),
+    "`build/`, or `--out`": ("commands.book", "commands.key", "commands.slides"),
+    "`colab/`, `README.md`": ("commands.copies", "commands.addresses"),
+    "`bench.json`, or `--out`": ("commands.bench",),
+    "`--out` of `grade`, `room`": ("commands.grade", "commands.room"),
+    "`OUT` of lesson 17, `OUT.part`, `.OUT.lock` beside it": (
+        *("lessons.lesson_17.own_run", "lessons.lesson_17.report", "lessons.lesson_17.rating"),
+    ),
+    "`RUN-export`, or `--out`, `.RUN-export.lock` beside it": ("lessons.lesson_17.export",),
+    "the folder that you give to a function": (
+        *("models", "training", "preferences", "methods.lora_files", "methods.quantization"),
+        *("methods.reward", "methods.token_rows", "lessons.lesson_14.memo"),
+    ),
+    "`.NAME.*.course-part` beside NAME": ("ownership",),
+    "temporary folders of the system": (
+        *("commands.grade", "commands.grade_cell", "commands.rehearse", "methods.distributed"),
+        *("lessons.lesson_05.exercises", "lessons.lesson_05.parts", "lessons.lesson_14.comparison"),
+        *("lessons.lesson_16.cluster",),
+    ),
+}
+
 
 def real(path: Path | str) -> Path:
     """The absolute path that is meant: ~ stands for the home folder, and links are followed."""

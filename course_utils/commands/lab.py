@@ -80,9 +80,10 @@ def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path,
     """Make a fresh copy of one lesson: (the copy, the old copy's new place or None). Raises ValueError."""
     lesson = lessons([name], source)[0]
     fresh, copy = fresh_copy(lesson), work / lesson.name
-    regular(copy, MOVE_AWAY)
     with naming(work, OTHER_CHECKOUT):
         work.mkdir(exist_ok=True)
+    regular(copy, MOVE_AWAY)
+    with naming(work, OTHER_CHECKOUT):
         kept = _keep(copy) if copy.exists() else None
         write_notebook(fresh, copy)
     return copy, kept

@@ -1,5 +1,6 @@
 """The book's sources: all of the checkout at its place, claims with links, nothing that leads nowhere."""
 
+import os
 import re
 from html import escape
 from xml.etree import ElementTree
@@ -7,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course_utils.commands import book
+from course_utils.commands import book, cli
 from course_utils.home import ROOT
 from course_utils.notebook_files import lessons, read_notebook
 
@@ -106,3 +107,28 @@ def test_every_saved_output_is_xml_in_the_book(sources):
             for output in cell.get("outputs", []):
                 if html := output.get("data", {}).get("text/html"):
                     ElementTree.fromstring(f"<div>{html}</div>")
+
+
+def test_a_folder_of_somebody_else_is_refused_before_any_work(tmp_path, capsys):
+    for name in ("source", "html"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.tex").write_text("mine")
+    assert cli.main(["book", "--key", "--out", str(tmp_path)]) == 1
+    assert (
+        "a folder that book did not make, and not empty. Name a new folder: --out" in capsys.readouterr().err
+    )
+    assert len(list(tmp_path.rglob("thesis.tex"))) == 2
+    assert not list(tmp_path.rglob(".finetuning-course*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_a_part_that_leads_to_somebody_elses_folder_is_refused(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.html").write_text("mine")
+    out = book.take_folder(tmp_path / "book")
+    (out / "html" / ".finetuning-course").unlink()
+    (out / "html").rmdir()
+    (out / "html").symlink_to(tmp_path / "mine")
+    with pytest.raises(FileExistsError, match="html is a folder that book did not make"):
+        book.take_folder(tmp_path / "book")
+    assert (tmp_path / "mine" / "index.html").read_text() == "mine"

@@ -160,6 +160,14 @@ def test_resets_in_one_second_lose_no_edit(source, work, monkeypatch):
     assert [path.name for path in lessons(folder=work)] == ["00_start.ipynb", "01_why.ipynb"]
 
 
+def test_a_folder_in_a_copys_place_is_refused(source, work):
+    (work / "01_why.ipynb").mkdir(parents=True)
+    for call in (lambda: copy_lessons(source, work), lambda: reset("1", source, work)):
+        with pytest.raises(FileExistsError, match=r"01_why\.ipynb is a folder\. Move it away"):
+            call()
+    assert not list((work / "01_why.ipynb").iterdir())
+
+
 def test_a_reset_that_fails_leaves_the_copy_as_it_was(source, work, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")

@@ -1,5 +1,6 @@
 """What is not the course's is never replaced or deleted; what is its own, always, also after a kill."""
 
+import ast
 import os
 import socket
 
@@ -7,7 +8,7 @@ import pytest
 
 from course_utils import ownership
 from course_utils.commands.grade_page import grade_page
-from course_utils.home import write_whole
+from course_utils.home import ROOT, naming, write_whole
 from course_utils.ownership import (
     DAY,
     MARK,
@@ -169,3 +170,45 @@ def test_a_lock_is_an_empty_file(tmp_path):
     (tmp_path / ".b.lock").write_text("mine")
     with pytest.raises(FileExistsError, match=r"\.b\.lock is no lock of the course's\. Name another"):
         ownership.lock_of(tmp_path / "b", TODO)
+
+
+WRITE = {
+    *("write_whole", "written_aside", "write_text", "write_bytes", "write_notebook", "save_pretrained"),
+    *("save_file", "copytree", "mkdir", "touch", "rename", "unlink", "rmtree", "mkdtemp", "mkstemp"),
+    *("TemporaryDirectory", "FileLock", "lock_of", "new_folder", "emptied", "mark", "remove_leftovers"),
+}
+
+
+def writes(source: str) -> bool:
+    """Whether code makes, renames or deletes files, or opens one to write."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            values = [value.value for value in node.args if isinstance(value, ast.Constant)]
+            modes = [value for value in values if isinstance(value, str) and len(value) < 4]
+            opened = name == "open" and any(set("wax+") & set(mode) for mode in modes)
+            if name in WRITE or opened:
+                return True
+    return False
+
+
+def test_every_module_that_writes_has_its_place_in_the_guide_to_security():
+    """Makers' modules (course_utils.making) write into the checkout that they make."""
+    package, found = ROOT / "course_utils", set()
+    for path in package.rglob("*.py"):
+        name = ".".join(path.relative_to(package).with_suffix("").parts)
+        if not name.startswith("making.") and writes(path.read_text(encoding="utf-8")):
+            found.add(name)
+    assert found == {name for names in ownership.WRITTEN.values() for name in names}
+    table = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").partition("| Place |")[2]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[2:]]
+    assert rows[: len(ownership.WRITTEN)] == list(ownership.WRITTEN) and rows[len(ownership.WRITTEN)] == ""
+
+
+def test_a_full_disk_is_named_whoever_says_it(tmp_path):
+    for fault in (OSError(28, "No space left on device"), RuntimeError("I/O error: No space left on device")):
+        with pytest.raises(OSError, match=r"folder cannot be used \(.*No space left on device\)\. Free some"):
+            with naming(tmp_path / "folder", "Free some"):
+                raise fault
+    with pytest.raises(RuntimeError, match=r"^other$"), naming(tmp_path, "Free some"):
+        raise RuntimeError("other")

@@ -58,7 +58,7 @@ def child(work, at=0, after=False):
     os._exit(status)
 
 
-def at_every_step(tmp_path, prepare, work, check):
+def at_every_step(tmp_path, tabulate, kind, prepare, work, check):
     """check(folder, "killed") and, when work has run again a day later, check(folder, "mended")."""
     (tmp_path / "whole").mkdir()
     prepare(tmp_path / "whole")
@@ -77,6 +77,7 @@ def at_every_step(tmp_path, prepare, work, check):
                 os.utime(path, (0, time.time() - 2 * DAY))
             assert child(lambda folder=folder: work(folder))[0] == 0, folder.name
             check(folder, "mended")
+    tabulate(f"every step of {kind}, killed", [""] * 2 * count)
     return count
 
 
@@ -98,7 +99,7 @@ def run_of(folder, data):
 
 
 @pytest.mark.parametrize("before", ["", "one", "two"])
-def test_the_finish_of_lesson_17(tmp_path, before):
+def test_the_finish_of_lesson_17(tmp_path, tabulate, before):
     """Its place is free, or has another run's result or the same run's, with ratings in it."""
 
     def prepare(folder):
@@ -118,10 +119,14 @@ def test_the_finish_of_lesson_17(tmp_path, before):
             assert names(folder / "m") == found
             assert (folder / "m" / "rating_key.json").read_text() == "key two"
 
-    assert at_every_step(tmp_path, prepare, lambda folder: run_of(folder, "two"), check) > 10
+    def work(folder):
+        run_of(folder, "two")
+
+    kind = f"lesson 17's finish over {before or 'nothing'}"
+    assert at_every_step(tmp_path, tabulate, kind, prepare, work, check) > 10
 
 
-def test_export(tmp_path):
+def test_export(tmp_path, tabulate):
     def prepare(folder):
         (folder / "x.part").mkdir()
         (folder / "x.part" / "thesis").write_text("mine")
@@ -138,11 +143,11 @@ def test_export(tmp_path):
             assert names(folder) - {".x.lock"} == {"x", "x.part"}
             assert (folder / "x" / "merged" / "weights").read_text() == "weights"
 
-    assert at_every_step(tmp_path, prepare, work, check) >= 5
+    assert at_every_step(tmp_path, tabulate, "export", prepare, work, check) >= 5
 
 
 @pytest.mark.parametrize("marked", [True, False], ids=["marked", "of an earlier edition"])
-def test_book(tmp_path, marked):
+def test_book(tmp_path, tabulate, marked):
     def work(folder):
         out = book.take_folder(folder / "book")
         for name in ("source", "html"):
@@ -164,14 +169,14 @@ def test_book(tmp_path, marked):
             assert names(folder / "book") - {MARK_FILE} == set(book.FOLDERS)
             assert names(folder / "book" / "html") == {MARK_FILE, "index"}
 
-    assert at_every_step(tmp_path, prepare, work, check) >= 5
+    assert at_every_step(tmp_path, tabulate, "book" if marked else "book, earlier", prepare, work, check) >= 5
 
 
 def lesson_with(text):
     return nbformat.writes(new_notebook(cells=[new_markdown_cell("# A lesson"), new_code_cell(text)]))
 
 
-def test_lab_and_reset(tmp_path):
+def test_lab_and_reset(tmp_path, tabulate):
     def prepare(folder):
         for number in range(2):
             write_whole(folder / "notebooks" / f"0{number}_lesson.ipynb", lesson_with(f"{number} + 1"))
@@ -189,7 +194,7 @@ def test_lab_and_reset(tmp_path):
             assert {"0 + 1", "1 + 1"} <= found
             assert {path.suffix for path in (folder / "work").iterdir()} == {".ipynb"}
 
-    assert at_every_step(tmp_path, prepare, work, check) >= 3
+    assert at_every_step(tmp_path, tabulate, "lab and reset", prepare, work, check) >= 3
 
 
 def fill(folder):
@@ -198,7 +203,7 @@ def fill(folder):
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_cache(tmp_path, damaged, monkeypatch):
+def test_cache(tmp_path, tabulate, damaged, monkeypatch):
     def work(folder):
         os.environ["COURSE_HOME"] = str(folder)
         return cached("entry", {"of": "steps"}, fill)
@@ -214,4 +219,5 @@ def test_cache(tmp_path, damaged, monkeypatch):
             (entry,) = (path for path in (folder / "cache").iterdir() if path.suffix != ".lock")
             assert names(entry) == {MARK_FILE, SUMS, "inside"} and "weights" in texts(entry)
 
-    assert at_every_step(tmp_path, prepare, work, check) >= 4
+    kind = "cache, damaged" if damaged else "cache"
+    assert at_every_step(tmp_path, tabulate, kind, prepare, work, check) >= 4

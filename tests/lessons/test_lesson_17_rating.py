@@ -84,7 +84,16 @@ def test_ratings_are_counted_against_the_key(folder, capsys):
     (folder / "ratings.json").write_text(json.dumps(for_tuned | {"sheet": "x"}))
     assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 1
     assert "another sheet" in capsys.readouterr().err
-    for broken in ("[]", "{", ""):
+    (folder / KEY_FILE).rename(folder / "rating_key-2.json")  # as a result keeps the key of the one before
+    (folder / KEY_FILE).write_text(json.dumps({"sheet": "x", "tuned": key["tuned"][:1]}))
+    (folder / "ratings.json").write_text(json.dumps(for_tuned))
+    assert read_ratings(folder, folder / "ratings.json") == outcome
+    (folder / "rating_key-2.json").unlink()
+    for damaged in ("[]", "{", "", json.dumps({"sheet": key["sheet"]})):
+        (folder / KEY_FILE).write_text(damaged)
+        assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 1
+        assert f"another sheet than {folder.name}'s, or its {KEY_FILE} is damaged" in capsys.readouterr().err
+    for broken in ("[]", "{", "", '{"ratings": []}'):
         (folder / "ratings.json").write_text(broken)
         assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 1
         assert "ratings.json is no file that a rating sheet gave" in capsys.readouterr().err

@@ -31,6 +31,7 @@ from course_utils.methods.lora import (
 )
 from course_utils.methods.lora_files import (
     CONFIG_FILE,
+    WEIGHTS_FILE,
     adapter_config,
     load_adapter,
     peft_tensors,
@@ -152,10 +153,8 @@ def _load_run(run, settings, base):
     """The model that the run trained, and its tokenizer. ModelError where its base is not to be had."""
     if settings["method"] == "full":
         return load_model(str(run))
-    if not (run / CONFIG_FILE).is_file():
-        raise ModelError(
-            f"{run} is not whole: {CONFIG_FILE} is missing. Copy the run again, or make it anew."
-        )
+    if missing := [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (run / name).is_file()]:
+        raise ModelError(f"{run} is not whole: {missing[0]} is missing. Copy the run again, or make it anew.")
     model, _ = load_model(_find_base(settings, base))
     if settings["method"] == "qlora":
         apply_lora(model, rank=1)
