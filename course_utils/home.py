@@ -123,10 +123,11 @@ def naming(place: Path, todo: str) -> Iterator[None]:
     try:
         yield
     except Exception as fault:
-        if not isinstance(fault, OSError) and not is_full(fault):
+        refused = isinstance(fault, FileExistsError | PermissionError) and fault.errno is None  # by ownership
+        if refused or not (isinstance(fault, OSError) or is_full(fault)):
             raise
         text = f"{place} cannot be used ({getattr(fault, 'strerror', None) or fault}). {todo}"
-        raise OSError(getattr(fault, "errno", None) or errno.EIO, text) from fault
+        raise OSError(number or errno.EIO, text) from fault
 
 
 def is_full(fault: BaseException) -> bool:

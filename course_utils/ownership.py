@@ -120,9 +120,9 @@ def own_folder(
 
 def _in_a_folder(place: Path, todo: str) -> Path:
     """The place, if all above it that is there is a folder, and the lowest can be written to."""
-    above = next(folder for folder in place.parents if standing(real(folder)))
+    above = next((folder for folder in place.parents if standing(folder)), place.parents[-1])
     if not above.is_dir():
-        raise FileExistsError(f"{above} is {standing(real(above))}, no folder. {todo}.")
+        raise FileExistsError(f"{above} is {standing(above) or 'not there'}, no folder. {todo}.")
     if not standing(place) and not os.access(above, os.W_OK):
         raise PermissionError(f"{above} cannot be written to. {todo}.")
     return place

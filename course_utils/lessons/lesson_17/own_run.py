@@ -229,8 +229,8 @@ class Run:
     def finish(self, write: Callable[[Path], None]) -> Path:
         """Calls write(folder) with a new folder, which then takes the place of the old result.
 
-        As soon as the work has no RUN_FILE any more, what is left are the steps of `settle`, which can be
-        repeated.
+        As soon as the work has no RUN_FILE any more, what is left are the steps of `put_in_place`, which can
+        be repeated.
         """
         mark(self.work, MAKER)
         write_whole(self.work / RUN_FILE, json.dumps(self.settings))
@@ -240,7 +240,7 @@ class Run:
         mark(made, MAKER, [path.name for path in made.iterdir()])
         _check_result(check_out(self.out), self.settings, self.overwrite)
         (self.work / RUN_FILE).unlink()
-        settle(self.out)
+        put_in_place(self.out)
         self.lock.release(force=True)
         return self.out
 
@@ -249,7 +249,7 @@ def work_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.part")
 
 
-def settle(out: Path) -> None:
+def put_in_place(out: Path) -> None:
     """The last steps of a finish, or what a kill left of them: the result takes its place, the work goes.
 
     What somebody put into the old result, and the key to its ratings, is moved into the new one.
@@ -367,7 +367,7 @@ def open_run(out, settings: dict, overwrite: bool = False) -> Run:
 def _take_up(run):
     file = run.work / RUN_FILE
     if run.work.is_dir() and not file.is_file():
-        settle(run.out)  # killed in its last steps, or in its first
+        put_in_place(run.out)  # killed in its last steps, or in its first
     _check_result(check_out(run.out), run.settings, run.overwrite)
     if not file.is_file():
         mark(run.work, MAKER)
