@@ -17,7 +17,7 @@ from course_utils.home import SUMS, cached, write_whole
 from course_utils.lessons.lesson_17 import export, own_run
 from course_utils.ownership import DAY, MARK_FILE, new_folder
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks processes")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="forks processes")]
 CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir")
 KILLED = 9
 
