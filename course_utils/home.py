@@ -127,7 +127,7 @@ def naming(place: Path, todo: str) -> Iterator[None]:
         if refused or not (isinstance(fault, OSError) or is_full(fault)):
             raise
         text = f"{place} cannot be used ({getattr(fault, 'strerror', None) or fault}). {todo}"
-        raise OSError(number or errno.EIO, text) from fault
+        raise OSError(getattr(fault, "errno", None) or errno.EIO, text) from fault
 
 
 def is_full(fault: BaseException) -> bool:
