@@ -170,7 +170,7 @@ def emptied(folder: Path, maker: str) -> Path:
 
 def remove(folder: Path, maker: str = "") -> None:
     """Deletes a folder of the course's, its mark at last: what a kill leaves of it is known by it."""
-    emptied(folder, maker)
+    folder = emptied(folder, maker)
     (folder / MARK_FILE).unlink()
     folder.rmdir()
 

@@ -288,6 +288,9 @@ def test_a_link_to_another_disk_is_followed(tmp_path):
         assert finished(tmp_path / "m", data, overwrite=True) == tmp_path / "disk" / "m"
         assert (tmp_path / "m").is_symlink() and (tmp_path / "m" / "file").read_text() == data
     assert names(tmp_path / "disk") == {"m", ".m.lock"} and names(tmp_path) == {"disk", "m"}
+    (tmp_path / "n.part").symlink_to(tmp_path / "far")
+    with pytest.raises(ValueError, match=r"n\.part is a link\. Name another folder"):
+        own_run.check_out(tmp_path / "n")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}"])

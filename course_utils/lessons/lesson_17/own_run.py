@@ -288,6 +288,8 @@ def check_out(out) -> Path:
         lock_of(out, OTHER_NAME)
     except FileExistsError as fault:
         raise ValueError(f"OUT: {fault}") from None
+    if work_folder(out).is_symlink():  # perhaps to another disk: no rename leads from there to OUT
+        raise ValueError(f"OUT: {work_folder(out)} is a link. {OTHER_NAME}.")
     if out.is_mount():
         raise ValueError(f"OUT: {out} is where a disk begins. Name a folder in it.")
     return out
