@@ -36,6 +36,7 @@ DAY = 24 * 3600  # seconds after which they were left by a process that was kill
 WRITTEN = {  # places as docs/security.md lists them: the modules that write there
     "`COURSE_HOME` (default: your data folder)": (
         *("home", "fetch", "kernels", "model_files", "checks.progress", "lessons.lesson_10.labelling"),
+        "commands.tests",
     ),
     "`work/`": ("commands.lab", "notebook_files"),
     "`runs/`, or `--out`": ("commands.run",),
@@ -53,7 +54,7 @@ WRITTEN = {  # places as docs/security.md lists them: the modules that write the
     ),
     "`.NAME.*.course-part` beside NAME": ("ownership",),
     "temporary folders of the system": (
-        *("commands.grade", "commands.grade_cell", "commands.rehearse", "methods.distributed"),
+        *("commands.grade", "commands.grade_cell", "processes", "methods.distributed"),
         *("lessons.lesson_05.exercises", "lessons.lesson_05.parts", "lessons.lesson_14.comparison"),
         *("lessons.lesson_16.cluster",),
     ),
