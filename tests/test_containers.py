@@ -31,6 +31,7 @@ def yaml_file(name):
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_files_of_the_repository_keep_their_schemas(schema):
     pytest.importorskip("check_jsonschema")

@@ -253,6 +253,7 @@ except ModuleNotFoundError:
 """
 
 
+@pytest.mark.slow
 def test_the_names_are_gone_there(elsewhere):
     assert elsewhere(code=SEEN.format(folder=str(elsewhere.folder))) == "gone\n"
 

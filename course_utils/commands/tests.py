@@ -65,7 +65,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
 def of_the_night(since: str) -> list[str]:
     """Options of tests/night.py: the journal of these files and packages, the lessons to try at seeds."""
-    journal = home() / "nights" / f"{digest_of(files())}.txt"
+    journal = home() / "nights" / f"{digest_of(checkout_files())}.txt"
     journal.parent.mkdir(parents=True, exist_ok=True)
     changed = changed_lessons(since)
     print(f"What passed is kept in {journal}")
@@ -84,7 +84,7 @@ def changed_lessons(since: str) -> list[str]:
     return sorted(set(re.findall(r"^(?:notebooks/|course_utils/lessons/lesson_)(\d\d)", places, re.M)))
 
 
-def files() -> list[Path]:
+def checkout_files() -> list[Path]:
     """The files of the checkout as they are, committed or not, without those that git ignores."""
     names = git("ls-files", "-coz", "--exclude-standard").split("\0")
     return sorted({ROOT / name for name in names if (ROOT / name).is_file()})

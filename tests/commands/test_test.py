@@ -43,7 +43,7 @@ def test_quick_leaves_out_what_takes_long(started):
 
 def test_at_night_all_that_has_not_passed_yet(started, monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path))
-    monkeypatch.setattr(tests, "files", lambda: [])
+    monkeypatch.setattr(tests, "checkout_files", lambda: [])
     monkeypatch.setattr(tests, "changed_lessons", lambda since: ["03", "17"] if since == "v1" else [])
     assert cli.main(["test", "--night", "--since", "v1", "-x"]) == 3
     [(command, _, _)] = started
@@ -80,15 +80,15 @@ def test_lessons_changed_are_those_of_another_notebook_or_module(clone):
 
 
 def test_the_journal_is_another_where_a_file_or_package_is_another(clone, monkeypatch):
-    kept = {tests.digest_of(tests.files())}
+    kept = {tests.digest_of(tests.checkout_files())}
     clone("ignored")
-    assert {tests.digest_of(tests.files())} == kept
+    assert {tests.digest_of(tests.checkout_files())} == kept
     clone("new.py")
-    kept.add(tests.digest_of(tests.files()))
+    kept.add(tests.digest_of(tests.checkout_files()))
     clone("notebooks/01_a.ipynb", "changed")
-    kept.add(tests.digest_of(tests.files()))
+    kept.add(tests.digest_of(tests.checkout_files()))
     monkeypatch.setattr(tests.importlib.metadata, "distributions", list)
-    kept.add(tests.digest_of(tests.files()))
+    kept.add(tests.digest_of(tests.checkout_files()))
     assert len(kept) == 4
 
 

@@ -53,6 +53,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN_MODELS)
 def test_parameters_are_the_published_ones(name):
     assert training_need(name, "lora", batch_size=1, tokens=8).parameters == PUBLISHED[name]

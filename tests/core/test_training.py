@@ -562,6 +562,7 @@ def test_a_frozen_model_is_refused(model):
         train(model, data(), steps=1, lr=1e-3)
 
 
+@pytest.mark.slow
 def test_headless_progress_is_one_line_on_stdout():
     code = """
         import time
@@ -580,6 +581,7 @@ def test_headless_progress_is_one_line_on_stdout():
     assert run.stdout.startswith("tuning 3/3 · loss 2 · ")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_terminal_progress_redraws_one_line():
     import pty

@@ -46,6 +46,7 @@ def test_the_widget_says_what_fits(capsys):
     assert sent[0] == pytest.approx(1.5 * need.gradients / GIB, abs=0.01)
 
 
+@pytest.mark.slow
 def test_without_bf16_weights_are_counted_and_travel_in_fp32(capsys):
     sums = {}
     for card in ("T4", "L4"):

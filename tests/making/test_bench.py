@@ -147,6 +147,7 @@ def test_rows_over_sizes_do_the_same_work(kind):
         run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name for name, build in timing.ROWS.items() if build.__module__ == generation.__name__]
 )

@@ -84,6 +84,7 @@ def test_it_loads_and_answers_within_two_seconds():
     assert min(seconds() for _ in range(3)) < 2
 
 
+@pytest.mark.slow
 def test_stories_keep_their_characters(pocket):
     share, stories = story_figures(*pocket, count=24, seed=3)
     assert share >= 0.75

@@ -73,6 +73,7 @@ def likes_even(batch):
     return (batch["input_ids"].gather(1, first).squeeze(1) % 2 == 0).float()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
 @pytest.mark.parametrize("updates", [1, 4])
 def test_what_is_rewarded_becomes_frequent(model, loss_type, updates):
