@@ -14,6 +14,7 @@ load_experiments()
 stored.load_trajectories()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", stored.TRAJECTORIES)
 def test_a_trajectory_comes_out_as_stored(name):
     faults = stored.changed_numbers(stored.load_trajectory(name), stored.run_trajectory(name))
