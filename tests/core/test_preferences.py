@@ -65,6 +65,8 @@ def test_written_pairs_are_read_back(tmp_path, pool):
         (PLAIN | {"chosen": 3}, "are mixed"),
         (PLAIN | {"rejected": "  "}, '"rejected" is empty'),
         (PLAIN | {"rejected": " upon a time."}, "the same text"),
+        (PLAIN | {"rejected": " upon a time. \n"}, "the same text"),
+        (PLAIN | {"chosen": "Yes", "rejected": "Yes "}, "the same text"),
         (CHAT | {"prompt": assistant("Hello.")}, "must end with a message of the user, not of the assistant"),
         (CHAT | {"chosen": user("Once.")}, r"one message of the assistant, got roles \['user'\]"),
         (CHAT | {"chosen": [*CHAT["prompt"], *CHAT["chosen"]]}, r"got roles \['user', 'assistant'\]"),

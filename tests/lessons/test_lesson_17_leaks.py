@@ -200,8 +200,8 @@ def test_turns_that_ask_on_are_known_by_their_words():
 
 def test_a_template_is_known_by_names_that_both_sides_together_show():
     """Velo stands capitalised inside a sentence on one side alone, Nimbus on the other."""
-    held_out = [talk("Velo keeps beeping at night here."), talk("Who repairs a Nimbus in winter?")]
-    train = [talk("Nimbus keeps beeping at night here."), talk("Who repairs a Velo when snow falls?")]
+    held_out = [talk("Velo beeps loudly."), talk("Who repairs a Nimbus in winter?")]
+    train = [talk("Nimbus beeps loudly."), talk("Who repairs a Velo when snow falls?")]
     assert template_leaks(held_out, train) == [0]
     assert template_leaks(train, held_out) == [0]
     assert template_leaks(held_out[:1], train[1:]) == []

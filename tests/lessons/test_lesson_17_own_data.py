@@ -18,6 +18,7 @@ from course_utils.lessons.lesson_17.own_data import (
     NEAR,
     Conversation,
     DataError,
+    Preference,
     chosen_conversations,
     contradictions,
     exact_key,
@@ -41,6 +42,7 @@ from course_utils.lessons.lesson_17.own_data import (
     word_weights,
 )
 from course_utils.making import examples
+from course_utils.preferences import Pair
 
 
 def talk(*turns, line=1, system=None):
@@ -305,6 +307,19 @@ def test_both_answers_of_a_pair_get_the_same_prompt(model, tokenizer, tmp_path):
     kept, shortened, left_out = fit_preferences(read_preferences(tmp_path / "p.jsonl"), tokenizer, 60)
     assert [row.pair.prompt for row in kept] == [prompt[-1:]] and shortened == [1] and left_out == []
     assert fit_preferences(kept, tokenizer, 20)[2] == [1]
+
+
+@pytest.mark.parametrize("long, short", [("chosen", "rejected"), ("rejected", "chosen")])
+def test_the_longer_answer_of_a_pair_decides(model, tokenizer, long, short):
+    add_chat_tokens(model, tokenizer)
+    prompt = talk("cat " * 20, "b", "d").messages
+    pair = Pair(prompt, **{long: "cat " * 30, short: "x"})
+    size = token_counts(tokenizer, [*prompt, {"role": "assistant", "content": "cat " * 30}])[0]
+    rows = [Preference(7, pair)]
+    assert fit_preferences(rows, tokenizer, size) == (rows, [], [])
+    [kept], *lines = fit_preferences(rows, tokenizer, size - 1)
+    assert (kept.pair.prompt, kept.line, lines) == (prompt[-1:], 7, [[7], []])
+    assert fit_preferences(rows, tokenizer, 30) == ([], [], [7])
 
 
 def test_words_of_several_scripts():

@@ -81,6 +81,21 @@ def test_each_kind_of_result():
     assert judged(REFERENCES, ended=0.4) == "better"  # 16 of 40: perhaps half of them
 
 
+def half(even):
+    """The right answer to every second question, the usual one to the others."""
+    return [one if (n % 2 == 0) == even else USUAL[0] for n, one in enumerate(REFERENCES)]
+
+
+def test_what_chance_alone_can_make_is_not_better():
+    """Half of the answers are right on both sides, of other questions; then one, or nearly all, more here."""
+    tuned = half(True)
+    assert judged(tuned) == "better"  # than nothing and than the usual answer
+    assert judged(tuned, before=half(False)) == "no better"
+    assert judged(tuned, prompted=half(False)) == "no better"
+    assert judged([REFERENCES[1], *REFERENCES[1:2], *tuned[2:]], before=half(False)) == "no better"
+    assert judged(REFERENCES[:36] + tuned[36:], before=half(False)) == "better"
+
+
 @pytest.mark.parametrize("count", [1, 2, 5, 9])
 @pytest.mark.parametrize("answer, ended", [(None, 1.0), (None, 0.0), ("so", 1.0), ("so", 0.0)])
 def test_a_few_questions_tell_nothing(count, answer, ended):
