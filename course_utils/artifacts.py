@@ -89,7 +89,7 @@ def load_shipped_reward_model(device) -> tuple:
     assistant, tokenizer = load_shipped("assistant", device)
     model = from_language_model(assistant)
     trained = load_file(SHIPPED / "reward_model" / "model.safetensors", device=str(device))
-    model.load_state_dict(trained, strict=False)
+    model.load_state_dict({**model.state_dict(), **trained})
     return model.requires_grad_(True), tokenizer
 
 
