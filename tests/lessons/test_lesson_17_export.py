@@ -229,7 +229,7 @@ def test_the_command_finds_the_base_or_says_what_to_do(tmp_path, monkeypatch, ca
     assert "run.json is missing, or is not the lesson's" in told(other)
     assert f"OUT: {other} exists" in told(run, "--out", other)
     settings = (run / "run.json").read_bytes()
-    for damaged in ("", "{", "[]", "{}"):
+    for damaged in ("", "{", "[]", "{}", '{"base": "pocket", "weights": 4, "method": "lora"}'):
         (run / "run.json").write_text(damaged)
         assert "run.json is missing, or is not the lesson's" in told(run)
     (run / "run.json").write_bytes(settings)

@@ -17,7 +17,7 @@ from filelock import Timeout
 from course_utils.chatml import IM_END, SYSTEM
 from course_utils.home import naming
 from course_utils.lessons.lesson_17.gguf_files import gguf_fault, write_gguf
-from course_utils.lessons.lesson_17.own_run import RUN_FILE, settings_of, weights_of
+from course_utils.lessons.lesson_17.own_run import RUN_FILE, is_run, settings_of, weights_of
 from course_utils.lessons.lesson_17.report import as_markdown
 from course_utils.methods.lora import (
     apply_lora,
@@ -109,7 +109,7 @@ def export_run(run, out=None, base=None) -> Path:
 
 def _check_places(run, out):
     """(run, out) as paths. ValueError where the one is no result, or the other exists."""
-    if not settings_of(run).keys() >= {"base", "weights", "method"} or run.name.endswith(".part"):
+    if not is_run(settings_of(run)) or run.name.endswith(".part"):
         why = f"{RUN_FILE} is missing, or is not the lesson's" if run.is_dir() else "there is no such folder"
         if run.name.endswith(".part"):
             why = "it is an interrupted run; run the lesson again, it goes on"

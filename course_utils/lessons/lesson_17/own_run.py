@@ -283,7 +283,7 @@ def check_out(out) -> Path:
     if not isinstance(out, str | Path):
         raise ValueError(f"OUT is the name of a folder, got {out!r}")
     try:
-        out = own_folder(out, MAKER, OTHER_NAME, lambda place: _is_run(settings_of(place)))
+        out = own_folder(out, MAKER, OTHER_NAME, lambda place: is_run(settings_of(place)))
         own_folder(work_folder(out), MAKER, OTHER_NAME, _is_work)
         lock_of(out, OTHER_NAME)
     except FileExistsError as fault:
@@ -304,14 +304,15 @@ def settings_of(folder: Path) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _is_run(settings):
-    return {"base", "weights", "method"} <= settings.keys()
+def is_run(settings: dict) -> bool:
+    """Whether these can be the settings of a run: a file may be damaged, or somebody else's."""
+    return all(isinstance(settings.get(name), str) for name in ("base", "weights", "method"))
 
 
 def _is_work(folder):
     """Whether an earlier edition, which left no mark, worked in the folder."""
     parts = {RUN_FILE, RESULT, "sft.checkpoint", "dpo.checkpoint"}
-    return _is_run(settings_of(folder)) and {path.name for path in folder.iterdir()} <= parts
+    return is_run(settings_of(folder)) and {path.name for path in folder.iterdir()} <= parts
 
 
 def _check_result(out, settings, overwrite):
