@@ -106,7 +106,7 @@ def test_long_chats_are_shortened_and_a_small_file_is_told_what_it_cannot_show(t
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Shortened to 256 tokens: lines 1, 2, 3" in text and "No PROMPT was given" in text
     assert "Fewer than 10 held-out conversations cannot show" in text
-    assert 'rated "result" ratings.json' in text
+    assert "rated result ratings.json" in text
 
 
 @pytest.mark.night
