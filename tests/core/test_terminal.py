@@ -1,13 +1,16 @@
 """What is printed: a real shell reads a command as it was meant, and no text reaches a terminal as orders."""
 
+import ast
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 
 import pytest
+from test_systems import sources
 
 from course_utils import terminal
 from course_utils.home import ROOT, pip_install
@@ -66,3 +69,35 @@ def test_the_command_that_installs_is_quoted(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/my tools/python")
     assert pip_install("lab").startswith("'/my tools/python' -m pip install -e ")
     assert shlex.split(pip_install("lab"))[-1] == f"{ROOT}[lab]"
+
+
+COMMANDS = re.compile(r"(python -m course_utils \w|-m pip |pip install|git \w+ --)[^`;\n]*$")
+OWN_WORDS = {  # the course's own, without a letter that a shell reads
+    "{lesson.stem[:2]}",  # a lesson's number
+    "{name}",  # a model or a sweep
+    "{chosen.name}",
+    "{' '.join(missing)}",  # packages
+}
+
+
+def spliced(source):
+    """What f-strings put into commands without quoting it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            text = ""
+            for part in node.values:
+                if isinstance(part, ast.FormattedValue) and COMMANDS.search(text):
+                    yield f"{{{ast.unparse(part.value)}}}"
+                text += part.value if isinstance(part, ast.Constant) else "x"
+
+
+def test_no_command_is_put_together_without_quotes():
+    assert list(spliced("print(f'python -m course_utils rated \"{out}\" x')")) == ["{out}"]
+    found = {
+        (path, word)
+        for path, source in sources().items()
+        if not path.startswith("tests/")
+        for word in spliced(source)
+        if word not in OWN_WORDS
+    }
+    assert not found
