@@ -10,6 +10,7 @@ import json
 import lzma
 import os
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from course_utils import data
 from course_utils.chatml import add_chat_tokens
 from course_utils.data import DATA, Example, batches
 from course_utils.lessons.lesson_17.own_data import read_conversations, read_preferences, token_counts
+from course_utils.lessons.lesson_17.own_run import files_of, read_files
 from course_utils.lessons.lesson_17.remarks import remarks
 from course_utils.making.checksums import data_sums
 from course_utils.methods import lora, lora_files, quantization, reward
@@ -246,6 +248,50 @@ def test_own_data_of_odd_chats(tmp_path, tabulate, tokenizer):
         path.write_text(json.dumps({"messages": messages + ROW["messages"][1:] * rng.randrange(2)}))
         faults.append(refused(use, path, ValueError))
     tabulate("own data, odd chats", faults)
+
+
+ODD_NAMES = [
+    5,
+    True,
+    1.5,
+    ["a.jsonl"],
+    "x" * 249 + ".jsonl",
+    "é" * 200,
+    "a/" * 3000 + "a.jsonl",
+    "~no-such-user/a.jsonl",
+]
+ODD_NAMES += [
+    "\0",
+    " ",
+    ".",
+    "/",
+    "/dev/null",
+    "NUL",
+    "$(touch pwned)",
+    "a\nb.jsonl",
+    "-x.jsonl",
+    "http://a.b/c.jsonl",
+]
+
+
+@pytest.mark.parametrize("name", ["DATA", "PAIRS", "METHOD", "OUT"])
+def test_odd_values_of_a_runs_parameters(tmp_path, tabulate, monkeypatch, name):
+    """Refused before any data is read, by the parameter's name; a name that can be one is taken."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_text(json.dumps(ROW))
+    faults = []
+    for value in ODD_NAMES:
+        named = {"DATA": "a.jsonl", "PAIRS": "", "METHOD": "lora", "OUT": "", name: value}
+
+        def use(named=named):
+            read_files(files_of(*named.values()))
+
+        word = name if name in ("METHOD", "OUT") or not isinstance(value, str) else str(Path(value))
+        fault = refused(use, word, (ValueError, FileNotFoundError), lambda _: name == "OUT")
+        faults.append(fault and f"{str(value)[:40]!r}: {fault[:300]}")
+        if list(tmp_path.iterdir()) != [tmp_path / "a.jsonl"]:
+            faults[-1] = f"{value!r}: something was written"
+    tabulate(f"own data, odd values of {name}", faults)
 
 
 @pytest.mark.night

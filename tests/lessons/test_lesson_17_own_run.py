@@ -258,6 +258,25 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
+def test_long_names_are_cut_or_told_before_any_work(session, tmp_path):
+    data = tmp_path / ("a" * 249 + ".jsonl")
+    data.write_text("{}")
+    out, settings = where(session, plan(), Files(data, None), rows())
+    assert out.name.startswith("a" * 40 + "-") and open_run(out, settings).work.is_dir()
+    for name in ("a" * 201, "é" * 101, "a" * 300):
+        with pytest.raises(ValueError, match="OUT: the folder's name is too long, 200 bytes are the most"):
+            files_of("example", "", "lora", str(tmp_path / name))
+    assert files_of("example", "", "lora", str(tmp_path / ("é" * 100))).pairs
+
+
+@pytest.mark.parametrize("value", [5, True, ["my.jsonl"]])
+def test_a_file_that_is_no_name_is_told(value):
+    for files, name in (((value, ""), "DATA"), (("my.jsonl", value), "PAIRS"), (("example", value), "PAIRS")):
+        with pytest.raises(ValueError, match=f'^{name} is the name of a file, such as "my.jsonl", got '):
+            files_of(*files, "lora", "")
+    assert files_of("~no-such-user/my.jsonl", "", "lora", "").data == Path("~no-such-user/my.jsonl")
+
+
 @pytest.mark.parametrize("earlier", [False, True], ids=["marked", "of an earlier edition"])
 def test_another_runs_result_is_replaced_only_where_one_asks_for_it(tmp_path, earlier):
     out = finished(tmp_path / "m", "one", {"rating_key.json": "key of one", "README.md": "one"})

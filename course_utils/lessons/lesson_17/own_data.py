@@ -7,6 +7,7 @@ answer; preferences are JSON Lines of {"prompt", "chosen", "rejected"}, texts or
 import csv
 import json
 import math
+import os
 import re
 import sys
 import unicodedata
@@ -169,9 +170,9 @@ def _ranges(lines):
 
 def _check_file(path, known):
     """FileNotFoundError, or DataError for what is no text file of a known ending."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(f"{path}: this is a folder; name a file in it")
-    if not path.exists():
+    if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such file. A relative path is seen from the current folder.")
     if not path.is_file():
         raise DataError(f"{path}: this is a pipe or a device; save what it gives as a file")
@@ -191,7 +192,7 @@ def _json_rows(path) -> Iterator[tuple[int, dict | str]]:
     content = _read(path)
     lines = content.split(b"\n")
     first, *others = [line for line in lines if line.strip()] or [b""]
-    if first.lstrip()[:1] == b"[" and not (others and _is_json(first)):
+    if first.lstrip()[:1] == b"[" and not ((others or b"{" not in first) and _is_json(first)):
         raise DataError(f"{path}: this is one JSON array; write its objects one a line (JSON Lines)")
     for number, line in enumerate(lines, start=1):
         if line.strip():

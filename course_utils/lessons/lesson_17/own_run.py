@@ -7,6 +7,7 @@ lies in a folder beside the result, OUT.part; the result appears whole, by a ren
 import hashlib
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -57,6 +58,7 @@ POCKET_RATES = {"lora": 3e-3, "qlora": 3e-3, "full": 1e-3}
 DPO_SHARE = 0.07  # of SFT's rate
 MAX_TOKENS = 1024  # of a conversation, however many the model can read
 SPARE = 8  # tokens that an answer may have beyond its reference
+LONGEST_NAME = 200  # bytes of a folder's name; others are made of it
 LEAST = 5  # conversations that can be split
 RUN_FILE, KEY_FILE = "run.json", "rating_key.json"
 RESULT, OLD = "result", "old"  # folders in that of the work
@@ -107,11 +109,18 @@ def _sums(files):
 
 
 def _named_files(data, pairs):
+    for name, file in {"DATA": data, "PAIRS": pairs}.items():
+        if file and not isinstance(file, str | Path):
+            raise ValueError(f'{name} is the name of a file, such as "my.jsonl", got {file!r}')
     if data == "example":
-        return Files(EXAMPLES / "conversations.jsonl", Path(pairs or EXAMPLES / "pairs.jsonl").expanduser())
+        return Files(EXAMPLES / "conversations.jsonl", _of_home(pairs or EXAMPLES / "pairs.jsonl"))
     if not data and not pairs:
         raise ValueError("Give DATA (conversations in .jsonl, or a table in .csv), PAIRS (.jsonl), or both.")
-    return Files(*(Path(file).expanduser() if file else None for file in (data, pairs)))
+    return Files(*(_of_home(file) if file else None for file in (data, pairs)))
+
+
+def _of_home(file):
+    return Path(os.path.expanduser(file))  # of an unknown user ("~x"): as it is
 
 
 def read_files(files: Files) -> tuple[list[Conversation], list[Preference]]:
@@ -282,11 +291,13 @@ def check_out(out) -> Path:
     """The real path of the result. ValueError where something else lies there or beside it."""
     if not isinstance(out, str | Path):
         raise ValueError(f"OUT is the name of a folder, got {out!r}")
+    if len(os.fsencode(Path(out).name)) > LONGEST_NAME:
+        raise ValueError(f"OUT: the folder's name is too long, {LONGEST_NAME} bytes are the most")
     try:
         out = own_folder(out, MAKER, OTHER_NAME, lambda place: is_run(settings_of(place)))
         own_folder(work_folder(out), MAKER, OTHER_NAME, _is_work)
         lock_of(out, OTHER_NAME)
-    except FileExistsError as fault:
+    except (OSError, RuntimeError, ValueError) as fault:  # taken, or no name that the system knows
         raise ValueError(f"OUT: {fault}") from None
     if work_folder(out).is_symlink():  # perhaps to another disk: no rename leads from there to OUT
         raise ValueError(f"OUT: {work_folder(out)} is a link. {OTHER_NAME}.")
