@@ -28,7 +28,7 @@ EARLIER = (  # what stands in the head of pages and results without a mark
     b"html { font-size: min(1.75vw, 3.1vh)",
     b'{\n "machine": {\n',
 )
-OTHER_FILE = "Name another file with --out FILE, or add --overwrite"
+OTHER_FILE = "Name another file: --out FILE"
 OVERWRITE_HELP = "replace a file even if the course did not write it"
 PART = ".course-part"  # ends the names of temporary files and folders
 DAY = 24 * 3600  # seconds after which they were left by a process that was killed
@@ -95,7 +95,9 @@ def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
         with place.open("rb") as file:
             head = file.read(HEAD_BYTES)
         if head and not any(map(head.count, (MARK, *EARLIER))):
-            raise FileExistsError(f"{path} is a file that this course did not write. {todo}.")
+            raise FileExistsError(
+                f"{path} is a file that this course did not write. {todo}, or add --overwrite."
+            )
     return place
 
 

@@ -33,7 +33,7 @@ from course_utils.templates import templates
 
 DECKS = ROOT / "docs" / "slides"
 SLIDES = ROOT / "build" / "slides"
-OTHER_FOLDER = "Name another folder with --out FOLDER, or add --overwrite"
+OTHER_FOLDER = "Name another folder: --out FOLDER"
 PREDICT = "**Predict:**"
 TAKEN = re.compile(r"^(figure|claim): (\d\d) (.+)$")
 

@@ -41,7 +41,10 @@ def test_pages_of_the_course_are_known_by_their_head(tmp_path):
 
 @pytest.mark.parametrize("text", ["<!doctype html>mine", "finetuning-course", "x" * 5000 + MARK.decode()])
 def test_another_file_is_replaced_only_where_one_asks_for_it(tmp_path, text):
-    with pytest.raises(FileExistsError, match=r"page.html is a file that this course did not write\. Name"):
+    with pytest.raises(
+        FileExistsError,
+        match=r"page.html is a file that this course did not write\. Name another, or add --o",
+    ):
         own_file(page(tmp_path, text), TODO)
     assert own_file(page(tmp_path, text), TODO, overwrite=True) == tmp_path / "page.html"
     assert own_file(page(tmp_path, ""), TODO) and own_file(tmp_path / "new" / "page.html", TODO)
