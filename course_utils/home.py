@@ -41,7 +41,9 @@ def cached(
     key = json.dumps([name, inputs, trajectory_digest(rests_on), data_hash(make)], sort_keys=True)
     folder = home() / "cache" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     with _locked(folder):
-        folder = ownership.own_folder(folder, CACHE, f"Move it away. Or: {OTHER_HOME}", _has_sums)
+        folder = ownership.own_folder(
+            folder, CACHE, "Move it away, or set COURSE_HOME to another folder", _has_sums
+        )
         if folder.is_dir() and (fault := _damage(folder)):
             print(f"{folder} is damaged ({fault}): it is removed, and {name} is made again.", flush=True)
             ownership.mark(folder, CACHE)

@@ -36,7 +36,7 @@ from course_utils.ownership import MARK_FILE, emptied, mark, own_folder
 from course_utils.templates import templates
 
 OUT = ROOT / "build" / "book"
-FOLDERS = ("source", "doctrees", "html", "epub", "singlehtml")  # in OUT, beside course.pdf
+FOLDERS = ("source", "doctrees", "jupyter_execute", "html", "epub", "singlehtml")  # beside course.pdf
 OTHER_BOOK = "Name a new folder: --out FOLDER"
 HERE = Path(__file__).parent  # of the style sheets
 # in this order, others after

@@ -63,7 +63,12 @@ def run_lessons(
         raise ValueError("There are no lessons to run.")
     seed, device = check_seed(seed), find_device()
     name, scale = resolve(model, device).name, choose_scale(scale, device)
-    out = own_folder(out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"), "run", OTHER_OUT, _is_run)
+    out = own_folder(
+        out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"),
+        "run",
+        "Name another folder: --out FOLDER",
+        _is_run,
+    )
     with naming(out, OTHER_OUT):
         mark(out, "run")
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))

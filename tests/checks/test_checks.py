@@ -443,6 +443,14 @@ def test_clear_forgets():
     assert summary()["00"]["passed"] == 0
 
 
+def test_clear_keeps_a_file_that_the_course_did_not_write(own_home):
+    own_home.mkdir()
+    (own_home / "progress.json").write_text('{"my thesis": "42 pages"}')
+    progress.clear()
+    assert (own_home / "progress.damaged.json").read_text() == '{"my thesis": "42 pages"}'
+    assert not (own_home / "progress.json").exists()
+
+
 @pytest.mark.parametrize("what", ["folder", "[" * 100_000, '{"lessons": {"00": 3}}', "\0"])
 def test_no_damaged_progress_file_stops_a_lesson_and_each_is_kept(own_home, capsys, what):
     own_home.mkdir()

@@ -56,7 +56,7 @@ QUESTIONS = (  # what every form is asked
 )
 ANSWER_TOKENS = 24  # tokens of an answer
 MERGED, GGUF, MODELFILE, ADAPTER, BASE = "merged", "model.gguf", "Modelfile", "adapter", "base"
-OTHER_FOLDER = "name a new folder with --out"
+OTHER_FOLDER = "Name a new folder: --out FOLDER"
 OTHER_DISK = "Name a folder that can be written, on a disk with space, with --out."
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # values that its --max-lora-rank takes
 
@@ -119,7 +119,7 @@ def _check_places(run, out):
         )
     out = real(out) if out else run.with_name(f"{run.name}-export")
     if standing(out):
-        raise ValueError(f"OUT: {out} exists. Delete it, or {OTHER_FOLDER}.")
+        raise ValueError(f"OUT: {out} exists. Delete it, or name a new folder with --out.")
     return run, own_folder(out, "export", OTHER_FOLDER)
 
 
@@ -141,7 +141,7 @@ def _at_work(out: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise ValueError(f"OUT: another process writes {out}; {OTHER_FOLDER}") from None
+            raise ValueError(f"OUT: another process writes {out}. {OTHER_FOLDER}") from None
     try:
         yield
     finally:
