@@ -102,3 +102,17 @@ def test_a_file_of_a_few_forms_of_questions_is_split_by_question_and_says_so():
     inside = [first[place] for place in split.held_out]
     outside = [one for place, one in enumerate(first) if place not in split.held_out]
     assert leak_of(inside, outside) == "template"
+
+
+@pytest.mark.parametrize("by", ["template", "question"])
+def test_the_seed_reaches_each_draw(by):
+    rows = support_chats(0)[0] if by == "template" else read_conversations(EXAMPLES / "conversations.jsonl")
+    seeds = []
+
+    def drawing(keys, share, seed):
+        seeds.append(seed)
+        return held_out_rows(keys, share, seed)
+
+    drawn = [split_rows(rows, ["conversation"] * len(rows), seed, drawing) for seed in (7, 8)]
+    assert [split.by for split in drawn] == [by, by] and drawn[0].held_out != drawn[1].held_out
+    assert seeds == ([7, 8] if by == "template" else [7, 7, 8, 8])
