@@ -100,7 +100,7 @@ def ppo_parts(point: dict, seed: int) -> dict:
     seeds=range(3),
     sampled=True,
     early=BEFORE_TRAINING,
-    short=(0, 1),
+    short=(1,),
 )
 def group_methods(point: dict, seed: int) -> dict:
     """RLOO and GRPO without a penalty, groups of four, 12 iterations.
@@ -191,7 +191,7 @@ class Follower:
 
         _, model, tokenizer, judge, _, prompts = policy_parts()
         seed = 100 * self.seed + iteration
-        prompts, options = few(prompts, 8), {"seed": seed, "max_new_tokens": few(TOKENS, 24)}
+        prompts, options = few(prompts, 4), {"seed": seed, "max_new_tokens": few(TOKENS, 24)}
         means, texts = judging.evaluate_policy(self.policy, model, judge, tokenizer, prompts, **options)
         parts = [judging.parts(*pair) for pair in zip(prompts, texts, strict=True)]
         golds = [part["gold"] for part in parts]

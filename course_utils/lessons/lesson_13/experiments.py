@@ -98,7 +98,7 @@ def dpo_noise(point: dict, seed: int) -> dict:
     seeds=range(3),
     sampled=True,
     early=EARLY,
-    short=(0, 1, 2),
+    short=(1,),
 )
 def dpo_relatives(point: dict, seed: int) -> dict:
     """A larger beta, DPO's loss of means over tokens at a matching one, IPO and SimPO: see followed."""
@@ -178,7 +178,7 @@ def encoded(name):
     session, model, tokenizer, *_ = policy_parts()
     shipped = preference_pairs(session)
     parts = split_pairs(shipped)._asdict() | {"controlled": shipped.controlled}
-    pairs = encode_pairs(tokenizer, few(parts[name][:PAIRS], 24))
+    pairs = encode_pairs(tokenizer, few(parts[name][:PAIRS], 12))
     return pairs, reference_log_probs(model, pairs, tokenizer.pad_token_id)
 
 

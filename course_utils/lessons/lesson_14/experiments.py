@@ -154,7 +154,7 @@ def tuned_on(point: dict, seed: int):
     from course_utils.lessons.lesson_14.on_top import on_top
 
     model, tokenizer, _, before = made({"method": "LoRA", "setting": BEST["LoRA"]}, seed)
-    lists = task_parts()[0].tune
+    lists = few(task_parts()[0].tune, 32)
     model, seconds = on_top(
         model,
         tokenizer,

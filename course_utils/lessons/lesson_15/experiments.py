@@ -16,7 +16,7 @@ def facts_of(seed: int):
     """The facts of a seed's runs, by kind."""
     from course_utils.lessons.lesson_15.drills import draw_facts
 
-    return draw_facts(TAUGHT, few(TESTED), seed)
+    return draw_facts(few(TAUGHT, 1), few(TESTED), seed)
 
 
 def knows(model, tokenizer, facts) -> dict:
@@ -304,7 +304,7 @@ def distractors(point: dict, seed: int) -> dict:
     model, tokenizer = assistant_parts()
     if point["trained"] != "no":
         model = drills.add_lora(copy.deepcopy(model), seed)
-        rows = libraries.with_passages(seed, point["trained"] == "distractors", 16 * READ_STEPS)
+        rows = libraries.with_passages(seed, point["trained"] == "distractors", few(16 * READ_STEPS, 64))
         options = {"steps": few(READ_STEPS), "lr": READ_RATE, "seed": seed, "label": point["trained"]}
         instruction_tune(model, tokenizer, rows, **options)
     shares = {}

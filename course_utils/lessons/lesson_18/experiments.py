@@ -192,13 +192,14 @@ def list_starts(point: dict, seed: int) -> dict:
 
     model, tokenizer = task.start_model(pocket_session(), seed, **point | {"steps": few(point["steps"])})
     short, long = validation(), task.long_lists("validation", few(LONG_LISTS))
-    answers = task.answers_to(model, tokenizer, short, FEW_SAMPLES, seed=seed)
+    few_samples, samples = few(FEW_SAMPLES, 16), few(64, 16)
+    answers = task.answers_to(model, tokenizer, short, few_samples, seed=seed)
     right = task.count_right(answers, short)
-    answers = task.answers_to(model, tokenizer, long, 64, seed=seed, new_tokens=task.LONG_TOKENS)
+    answers = task.answers_to(model, tokenizer, long, samples, seed=seed, new_tokens=task.LONG_TOKENS)
     return {
-        "short_1": pass_at_k(right, FEW_SAMPLES, 1).mean().item(),
-        "short_16": pass_at_k(right, FEW_SAMPLES, 16).mean().item(),
-        "long_64": pass_at_k(task.count_right(answers, long), 64, 64).mean().item(),
+        "short_1": pass_at_k(right, few_samples, 1).mean().item(),
+        "short_16": pass_at_k(right, few_samples, 16).mean().item(),
+        "long_64": pass_at_k(task.count_right(answers, long), samples, samples).mean().item(),
     }
 
 
@@ -216,7 +217,7 @@ def list_starts(point: dict, seed: int) -> dict:
     ],
     seeds=CHOICE,
     tolerance=0.5,
-    short=(3, 8, 11),
+    short=(8, 11),
 )
 def grpo_rates(point: dict, seed: int) -> dict:
     """To choose rates by: the share of right answers to validation lists after a training."""
@@ -233,7 +234,7 @@ def grpo_rates(point: dict, seed: int) -> dict:
     "verifiable_rewards",
     points=[{"method": name} for name in ("start", "GRPO", "right samples", "true answers")],
     sampled=True,
-    short=(0, 1),
+    short=(0,),
 )
 def verifiable_rewards(point: dict, seed: int) -> dict:
     """The start, GRPO, and two trained controls, each at its best rate, on held-out lists."""
@@ -278,7 +279,7 @@ def other_rewards(point: dict, seed: int) -> dict:
     ],
     seeds=THREE,
     sampled=True,
-    short=(1, 4),
+    short=(4,),
 )
 def grpo_switches(point: dict, seed: int) -> dict:
     """GRPO with one thing changed: the share of right answers to held-out lists, and the gauges."""
