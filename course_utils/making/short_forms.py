@@ -11,11 +11,11 @@ from pathlib import Path
 
 from course_utils.data import DATA
 from course_utils.home import write_whole
+from course_utils.making.trajectories.stored import TOLERANCE
 from course_utils.stored_runs import SWEEPS, known_sweep, short_form
 
 SHORT_FORMS = DATA / "short_forms"
 KEPT_SETTINGS = ("lr", "weight_decay", "betas", "eps")
-CLOSE = 1e-3  # relative
 
 
 def short_run(name: str) -> dict:
@@ -83,7 +83,7 @@ def faults_between(stored, now, where: str = "") -> list[str]:
         pairs = enumerate(zip(stored, now, strict=True))
         return [fault for place, pair in pairs for fault in faults_between(*pair, f"{where}{place}, ")]
     if isinstance(stored, float) and isinstance(now, float):
-        same = math.isclose(stored, now, rel_tol=CLOSE, abs_tol=CLOSE / 50)
+        same = math.isclose(stored, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE / 50)
     else:
         same = type(stored) is type(now) and stored == now
     return [] if same else [f"{where.removesuffix(', ')}: stored {stored}, now {now}"]

@@ -25,6 +25,11 @@ def test_a_sweep_without_a_short_form_has_a_reason():
 
 
 @pytest.mark.slow
+def test_every_sweep_has_a_stored_short_form():
+    assert STORED.keys() == stored_runs.SWEEPS.keys(), "make it: python -m course_utils sweeps --short NAME"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STORED)
 def test_a_short_form_comes_out_as_stored(name):
     assert short_forms.faults_of(STORED[name], short_forms.short_run(name)) == []
@@ -38,6 +43,7 @@ def test_few_shortens_in_a_short_form_only():
     assert few(80) == 80 and few(rows) is rows and len(asked) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_cache_hands_nothing_from_a_short_form_to_a_whole_run_or_back():
     assert len(question_examples("held_out", sample=100)) == 100

@@ -184,7 +184,7 @@ def distillation_rates(point: dict, seed: int) -> dict:
     ],
     seeds=range(5),
     sampled=True,
-    short=(1, 3, 5),
+    short=(1, 3),
 )
 def distillation(point: dict, seed: int) -> dict:
     """How near a student comes, NAME_STEPS after so many steps, and NAME at the end; text_0 to text_7."""
@@ -219,7 +219,7 @@ def distillation(point: dict, seed: int) -> dict:
     points=[{"method": name} for name in ("soft labels", "teacher writes", "on-policy, forward KL")],
     seeds=range(5),
     sampled=True,
-    short=(1, 2),
+    short=(1,),
 )
 def distillation_writers(point: dict, seed: int) -> dict:
     """Soft labels; on-policy distillation with the other KL, and with another writer, at the same rate."""
@@ -349,9 +349,7 @@ def two_teachers_rates(point: dict, seed: int) -> dict:
     return refusing(student, tokenizer, "validation")
 
 
-@sweep(
-    "regained", points=[{"way": name} for name in REGAIN_RATES], seeds=range(5), sampled=True, short=(1, 2)
-)
+@sweep("regained", points=[{"way": name} for name in REGAIN_RATES], seeds=range(5), sampled=True, short=(1,))
 def regained(point: dict, seed: int) -> dict:
     """Shares of `refusing`: earlier_NAME of the assistant, before_ and after_ of the distillation.
 

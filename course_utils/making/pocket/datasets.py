@@ -110,7 +110,7 @@ Folders: `questions/` asks about these facts, `conversations/` are chats to make
 `lists/` asks for three facts at once, `preferences/` holds pairs of its stories of which one is preferred,
 `source/` text like that of pre-training,
 `examples/` what lesson 17 reads, `pocket-gpt2/` the model, `artifacts/` models tuned from it,
-`results/` stored experiments.
+`results/` stored experiments, `short_forms/` a few steps of each.
 `checksums.json` has the SHA-256 of every data file but the stored results, which carry a hash of the code
 and data they rest on: what differs from it is not loaded.
 
