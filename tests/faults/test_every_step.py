@@ -111,6 +111,9 @@ def test_the_finish_of_lesson_17(tmp_path, tabulate, before):
     def check(folder, when):
         kept = {"mine", *(["ratings", f"key {before}"] if before else [])}
         assert kept <= texts(folder)
+        work = folder / "m.part"
+        if (work / "old").exists():  # nobody may be told that this is an interrupted run, to be deleted
+            assert not (work / "run.json").exists()
         if when == "mended":
             assert names(folder) == {"m", "m.old", ".m.lock"}
             found = {"run.json", "report.html", "rating_key.json", MARK_FILE}
