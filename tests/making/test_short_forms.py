@@ -14,6 +14,7 @@ STORED = short_forms.load_short_forms()
 
 
 NOT_SHORTENED = {
+    "best_of_n": "every number turns on sampled answers, which part on another processor",
     "method_memory": "measures the memory of child processes: nothing that comes out again",
     "on_top_memory": "measures the memory of child processes: nothing that comes out again",
 }

@@ -203,7 +203,7 @@ class Follower:
         self.found[f"text_{iteration}"] = judging.titled(prompts[middle], texts[middle], golds[middle])
 
 
-@sweep("best_of_n", points=[{"answers": ANSWERS}], sampled=True)
+@sweep("best_of_n", points=[{"answers": ANSWERS}], sampled=True, short=())
 def best_of_n(point: dict, seed: int) -> dict:
     """Mean proxy and gold score of the best of n by the reward model; kl: the bound on its distance."""
     import torch
