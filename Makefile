@@ -6,7 +6,7 @@ ARGS ?=
 PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help .venv lab run test check nightly old-widgets faults lint bench sweeps notebooks data pocket artifacts book key slides copies constraints links
+.PHONY: help .venv lab run test check nightly old-widgets faults lint bench sweeps trajectories notebooks data pocket artifacts book key slides copies constraints links
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
@@ -24,6 +24,7 @@ help:
 	@echo "make constraints          the versions installed here, for constraints.txt (after a run of all tests)"
 	@echo "make links                ask for every external link (needs a network)"
 	@echo "make bench, make sweeps   time the code against the libraries'; compute the stored results"
+	@echo "make trajectories         make the short trajectories anew that pin the numbers of every loop"
 	@echo "make data, make pocket    make the data files, the pocket model (an hour and a half) anew"
 	@echo "make artifacts            make the shipped assistant, reward model and two list models anew (minutes)"
 	@echo "make lint                 ruff: rules and format"
@@ -85,6 +86,9 @@ bench: .venv
 
 sweeps: .venv
 	@$(PY) -m course_utils sweeps $(ARGS)
+
+trajectories: .venv
+	@$(PY) -m course_utils trajectories $(ARGS)
 
 notebooks: .venv
 	@$(PY) -m course_utils.making.notebooks $(LESSON)

@@ -110,9 +110,9 @@ Folders: `questions/` asks about these facts, `conversations/` are chats to make
 `lists/` asks for three facts at once, `preferences/` holds pairs of its stories of which one is preferred,
 `source/` text like that of pre-training,
 `examples/` what lesson 17 reads, `pocket-gpt2/` the model, `artifacts/` models tuned from it,
-`results/` stored experiments, `short_forms/` a few steps of each.
-`checksums.json` has the SHA-256 of every data file but the stored results, which carry a hash of the code
-and data they rest on: what differs from it is not loaded.
+`results/` stored experiments, `short_forms/` a few steps of each, `trajectories/` a few of every loop.
+`checksums.json` has the SHA-256 of every data file but these three: what differs from it is not loaded.
+A stored experiment carries a hash of the data that it rests on.
 
 Made by `python -m course_utils.making.pocket data`. Licence: Apache-2.0, like the course.
 """

@@ -13,11 +13,11 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_utils.home import ROOT, write_whole
+from course_utils.home import write_whole
 from course_utils.reach import reach
 from course_utils.stored_runs import SWEEPS, TRAJECTORY_FILES, load_experiments
 
@@ -147,24 +147,6 @@ def run_trajectory(name: str) -> dict:
     """What it gives now; its bars are not shown."""
     with contextlib.redirect_stdout(io.StringIO()):
         return TRAJECTORIES[name].run()
-
-
-@contextlib.contextmanager
-def recording() -> Iterator[set[tuple[str, str]]]:
-    """The definitions of the package that run inside the block: (module, name at its top)."""
-    found: set[tuple[str, str]] = set()
-    inside, before = f"{ROOT / 'course_utils'}{os.sep}", sys.getprofile()
-
-    def note(frame, event, argument):
-        code = frame.f_code
-        if event == "call" and code.co_filename.startswith(inside):
-            found.add((frame.f_globals["__name__"], code.co_qualname.partition(".")[0]))
-
-    sys.setprofile(note)
-    try:
-        yield found
-    finally:
-        sys.setprofile(before)
 
 
 def digest(value) -> str:
