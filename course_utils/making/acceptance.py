@@ -154,13 +154,7 @@ RED = [
     ),
     Change(
         "a changed template",
-        [
-            (
-                "course_utils/chatml.py",
-                "{%- else %}\n{{- message['content'] | trim",
-                "{%- else %}\n{{- message['content']",
-            )
-        ],
+        [("course_utils/chatml.py", "{{- '\\\\n' }}\n{%- endfor %}", "{%- endfor %}")],
         trajectories("conversations"),
     ),
     Change(
