@@ -23,11 +23,11 @@ from filelock import FileLock
 MARK = b'<meta name="generator" content="finetuning-course">'
 MARK_FILE = ".finetuning-course"
 HEAD_BYTES = 4096  # bytes of a file in which its mark stands
-EARLIER = (  # what stands in the head of pages and results without a mark
+EARLIER = (  # what stands in the head of pages without a mark
     b":root { color-scheme: light dark; --text: #1f2328",
     b"html { font-size: min(1.75vw, 3.1vh)",
-    b'{\n "machine": {\n',
 )
+TIMES = b'{\n "machine": {\n'  # begins a file of `bench`
 OTHER_FILE = "Name another file: --out FILE"
 OVERWRITE_HELP = "replace a file even if the course did not write it"
 PART = ".course-part"  # ends the names of temporary files and folders
@@ -94,11 +94,18 @@ def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
     if standing(place) and not overwrite:
         with place.open("rb") as file:
             head = file.read(HEAD_BYTES)
-        if head and not any(map(head.count, (MARK, *EARLIER))):
+        if head and not _is_own(head):
             raise FileExistsError(
                 f"{path} is a file that this course did not write. {todo}, or add --overwrite."
             )
     return place
+
+
+def _is_own(head: bytes) -> bool:
+    """Whether a file that begins so is a page or a result of the course, and does not only quote one."""
+    if head.startswith(b"<!doctype html>"):
+        return any(map(head.partition(b"</head>")[0].count, (MARK, *EARLIER)))
+    return head.startswith(TIMES)
 
 
 def own_folder(
@@ -154,10 +161,26 @@ def made_names(folder: Path) -> list[str]:
 
 
 def _mark_lines(folder: Path) -> list[str]:
+    path = folder / MARK_FILE
     try:
-        return (folder / MARK_FILE).read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []  # a pipe would wait
     except (OSError, ValueError):
         return []
+
+
+def mark_content(folder: Path, maker: str) -> None:
+    """Marks a folder with the names of all that is in it."""
+    mark(folder, maker, sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")))
+
+
+def without_strangers(folder: Path, todo: str) -> Path:
+    """The folder. FileExistsError where its mark names its content and something else is in it."""
+    names = {*made_names(folder)}
+    if len(names) > 1:
+        for path in folder.rglob("*"):
+            if path.relative_to(folder).as_posix() not in names and path.name != ".DS_Store":  # macOS's
+                raise FileExistsError(f"{path} is not the course's. Move it away, or: {todo}.")
+    return folder
 
 
 def emptied(folder: Path, maker: str) -> Path:
@@ -221,9 +244,9 @@ def _prefix(place: Path) -> str:
 def remove_leftovers(place: Path, maker: str = "") -> None:
     """Deletes what killed processes left beside `place` a day ago; a maker's folders for it at once."""
     for path in list(place.parent.iterdir()):
-        if not re.fullmatch(r"\..*\.\w+" + re.escape(PART), path.name, re.DOTALL):
+        if not re.fullmatch(r"\..*\.[a-z0-9_]{8}" + re.escape(PART), path.name, re.DOTALL):
             continue
-        mine = maker and re.fullmatch(re.escape(_prefix(place)) + r"\w+" + re.escape(PART), path.name)
+        mine = maker and re.fullmatch(re.escape(_prefix(place)) + r".{8}" + re.escape(PART), path.name)
         with suppress(OSError):  # another process was quicker, or it is not the course's
             if mine or time.time() - path.lstat().st_mtime > DAY:
                 if standing(path) == "a folder":

@@ -39,7 +39,17 @@ def test_pages_of_the_course_are_known_by_their_head(tmp_path):
         assert earlier != text and own_file(page(tmp_path, earlier), TODO)
 
 
-@pytest.mark.parametrize("text", ["<!doctype html>mine", "finetuning-course", "x" * 5000 + MARK.decode()])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!doctype html>mine",
+        "finetuning-course",
+        "x" * 5000 + MARK.decode(),
+        f"My notes: a page of the course has {MARK.decode()}",
+        f"<!doctype html><html><head></head><body>{MARK.decode()}",
+        'x{\n "machine": {\n',
+    ],
+)
 def test_another_file_is_replaced_only_where_one_asks_for_it(tmp_path, text):
     with pytest.raises(
         FileExistsError,
@@ -122,6 +132,12 @@ def test_a_folder_is_the_courses_if_it_is_empty_or_marked(tmp_path):
     assert own_folder(folder, "book", TODO, lambda place: (place / "thesis").exists()) == folder
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")
+def test_a_pipe_in_the_place_of_a_mark_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / MARK_FILE)
+    assert ownership.made_names(tmp_path) == []
+
+
 @pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
 def test_what_a_link_inside_leads_to_is_not_deleted(tmp_path):
     (tmp_path / "mine").mkdir()
@@ -142,6 +158,8 @@ def test_leftovers_go_and_what_only_looks_like_them_stays(tmp_path):
     for path in stays:
         path.mkdir()
         (path / "thesis").write_text("mine")
+    stays.append(tmp_path / ".chapter.html.course-part")
+    stays[-1].write_text("mine")
     with new_folder(tmp_path / "folder", "export") as part:
         (part / "file").write_text("whole")
     assert [path.exists() for path in left] == [True, True, False, True]  # others' may be at work
