@@ -299,6 +299,23 @@ def test_another_runs_result_is_replaced_only_where_one_asks_for_it(tmp_path, ea
     assert names(tmp_path) == {"m", ".m.lock"}
 
 
+def test_what_somebody_put_into_the_work_comes_into_the_result(tmp_path):
+    run = open_run(tmp_path / "m", {"base": "b", "weights": "w", "method": "lora"})
+    run.checkpoint("sft").write_text("ours")
+    for name in ("notes.txt", "README.md"):
+        (tmp_path / "m.part" / name).write_text("mine")
+    out = run.finish(lambda folder: (folder / "README.md").write_text("ours"))
+    assert names(out) == {"README.md", "README-2.md", "notes.txt", "run.json", MARK_FILE}
+    assert (out / "README-2.md").read_text() == (out / "notes.txt").read_text() == "mine"
+    assert (out / "README.md").read_text() == "ours" and names(tmp_path) == {"m", ".m.lock"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")
+def test_pipes_in_the_place_of_settings_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "run.json")
+    assert own_run.settings_of(tmp_path) == {}
+
+
 @pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
 def test_a_link_to_another_disk_is_followed(tmp_path):
     (tmp_path / "disk" / "m").mkdir(parents=True)

@@ -45,7 +45,8 @@ from course_utils.methods.sft import Reply, replies
 from course_utils.methods.token_rows import save_chat_adapter, train_token_rows
 from course_utils.model_files import sha256
 from course_utils.models import Source, resolve, save_model
-from course_utils.ownership import emptied, lock_of, made_names, mark, own_folder, remove
+from course_utils.ownership import MARK_FILE, PART, emptied, lock_of, made_names, mark, own_folder, remove
+from course_utils.terminal import plain_line
 from course_utils.training import History, scored_lm_loss, train
 
 RUN_METHODS = ("lora", "qlora", "full")
@@ -62,6 +63,7 @@ LONGEST_NAME = 200  # bytes of a folder's name; others are made of it
 LEAST = 5  # conversations that can be split
 RUN_FILE, KEY_FILE = "run.json", "rating_key.json"
 RESULT, OLD = "result", "old"  # folders in that of the work
+WORK_FILES = (RUN_FILE, RESULT, f"{OLD}*", "*.checkpoint", f"{MARK_FILE}*", f"*{PART}")
 MAKER, OTHER_NAME = "lesson 17", "Name another folder"
 EARLIER_FILES = (  # of a result without a mark, which names them
     *("run.json", "README.md", "report.html", "results.json", "rating.html", "rating_key.json"),
@@ -261,7 +263,7 @@ def work_folder(out: Path) -> Path:
 def put_in_place(out: Path) -> None:
     """The last steps of a finish, or what a kill left of them: the result takes its place, the work goes.
 
-    What somebody put into the old result, and the key to its ratings, is moved into the new one.
+    What somebody put into the old result or the work, and the key to its ratings, is moved into the new one.
     """
     work = work_folder(out)
     if (work / RESULT).is_dir():
@@ -274,6 +276,9 @@ def put_in_place(out: Path) -> None:
             of_lesson = any(fnmatch(path.name, pattern) for pattern in made)
             if not of_lesson or (path.name == KEY_FILE and not _same(path, out / KEY_FILE)):
                 path.rename(_free(out / path.name))
+    for path in sorted(work.iterdir()):
+        if not any(fnmatch(path.name, pattern) for pattern in WORK_FILES):
+            path.rename(_free(out / path.name))
     remove(work)
 
 
@@ -309,7 +314,8 @@ def check_out(out) -> Path:
 def settings_of(folder: Path) -> dict:
     """The settings of a result or of an interrupted run; {} where they cannot be read."""
     try:
-        found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        is_file = (folder / RUN_FILE).is_file()  # a pipe would wait
+        found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")) if is_file else {}
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -393,7 +399,7 @@ def _take_up(run):
         )
     else:
         mark(run.work, MAKER)
-        print(f"An interrupted run is taken up where it stopped ({run.work.name}).")
+        print(f"An interrupted run is taken up where it stopped ({plain_line(run.work.name)}).")
 
 
 def run_settings(session, plan: Plan, files: Files, rows: Sequence) -> dict:
