@@ -115,7 +115,7 @@ def _change(kind: str, lesson: str, name: str, merge: Callable[[dict], None]) ->
         if not _warned:
             _warned = True
             print(
-                f"Progress is not recorded: {path()} cannot be written ({error}). "
+                f"Progress is not recorded: {plain_line(path())} cannot be written ({plain_line(error)}). "
                 "Set COURSE_HOME to a folder of yours; the lesson goes on without."
             )
 
@@ -145,11 +145,11 @@ def _lock() -> FileLock:
 def _read() -> dict:
     content, found = b"", None
     try:
-        content = path().read_bytes()
+        content = path().read_bytes() if path().is_file() or not path().exists() else b""  # a pipe would wait
         found = json.loads(readable(content))
     except FileNotFoundError:
         return {"lessons": {}}
-    except (ValueError, RecursionError, IsADirectoryError):
+    except (ValueError, RecursionError):
         pass
     state = {"lessons": sound_lessons(found)}
     if state != found or not _is_text(content):

@@ -1,4 +1,5 @@
 import json
+import os
 import runpy
 
 import pytest
@@ -49,6 +50,16 @@ def test_a_folder_without_progress_is_said_beside_the_json(capsys, monkeypatch, 
 def test_progress_is_cleared(capsys):
     assert cli.main(["progress", "--reset"]) == 0
     assert summary().get("00", {}).get("exercises", {}) == {}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")
+def test_a_pipe_or_an_endless_device_is_moved_aside(capsys):
+    progress.path().unlink()
+    os.mkfifo(progress.path())
+    assert cli.main(["progress"]) == 0 and "progress.damaged.json" in capsys.readouterr().out
+    progress.path().unlink()
+    progress.path().symlink_to("/dev/zero")
+    assert cli.main(["progress"]) == 0 and "progress.damaged-2.json" in capsys.readouterr().out
 
 
 def test_what_a_file_says_commands_no_terminal(capsys):
