@@ -32,8 +32,9 @@ from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
 from course_utils.home import ROOT, naming, pip_install, written_aside
 from course_utils.notebook_files import code_cells, lessons, read_notebook, tags, write_notebook
-from course_utils.ownership import MARK_FILE, emptied, mark, own_folder
+from course_utils.ownership import MARK_FILE, emptied, mark, mark_content, own_folder, without_strangers
 from course_utils.templates import templates
+from course_utils.terminal import plain_line
 
 OUT = ROOT / "build" / "book"
 FOLDERS = ("source", "doctrees", "jupyter_execute", "html", "epub", "singlehtml")  # beside course.pdf
@@ -322,11 +323,12 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
     if builder == "html":  # what the button for downloads gives is the lesson to work in
         for lesson in lessons():
             write_notebook(fresh_copy(lesson), target / "_sources" / "notebooks" / lesson.name)
+    mark_content(target, "book")
     return target
 
 
 def take_folder(folder: Path) -> Path:
-    """The book's folder, marked, with its parts empty. FileExistsError where one is not the course's."""
+    """The book's folder, marked, with its parts empty. FileExistsError for what is not the course's."""
     earlier = []
 
     def is_book(place: Path) -> bool:
@@ -340,8 +342,11 @@ def take_folder(folder: Path) -> Path:
     with naming(out, OTHER_BOOK):
         for part in (part for part in earlier if not part.is_symlink()):
             mark(part, "book")
-        parts = [own_folder(out / name, "book", OTHER_BOOK) for name in FOLDERS]
-        mark(out, "book")
+        parts = [
+            without_strangers(own_folder(out / name, "book", OTHER_BOOK), OTHER_BOOK) for name in FOLDERS
+        ]
+        for folder in [out, *parts]:
+            mark(folder, "book")
         for part in parts:
             emptied(part, "book")
     return out
@@ -378,12 +383,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = take_folder(chosen.out)
     key = key_in_markdown(answer_key([path.name[:2] for path in lessons()])) if chosen.key else ""
     write_sources(out / "source", addresses.repository(), key)
-    print(f"Open {build('html', out) / 'index.html'}")
+    print(f"Open {plain_line(build('html', out) / 'index.html')}")
     if chosen.epub:
-        print(f"Open {build('epub', out) / 'course.epub'}")
+        print(f"Open {plain_line(build('epub', out) / 'course.epub')}")
     if chosen.pdf:
         write_pdf(build("singlehtml", out) / "index.html", out / "course.pdf")
-        print(f"Open {out / 'course.pdf'}")
+        print(f"Open {plain_line(out / 'course.pdf')}")
 
 
 if __name__ == "__main__":

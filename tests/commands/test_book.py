@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from course_utils import ownership
 from course_utils.commands import book, cli
 from course_utils.home import ROOT
 from course_utils.notebook_files import lessons, read_notebook
@@ -119,6 +120,24 @@ def test_a_folder_of_somebody_else_is_refused_before_any_work(tmp_path, capsys):
     )
     assert len(list(tmp_path.rglob("thesis.tex"))) == 2
     assert not list(tmp_path.rglob(".finetuning-course*"))
+
+
+def test_what_somebody_put_into_a_finished_book_is_not_deleted(tmp_path):
+    html = book.take_folder(tmp_path / "book") / "html"
+    (html / "docs").mkdir()
+    (html / "docs" / "page.html").write_text("ours")
+    ownership.mark_content(html, "book")
+    for name in ("CNAME", "docs/notes.txt"):
+        (html / name).write_text("mine")
+        with pytest.raises(FileExistsError, match=f"{name} is not the course's. Move it away"):
+            book.take_folder(tmp_path / "book")
+        assert (html / name).read_text() == "mine" and (html / "docs" / "page.html").exists()
+        (html / name).unlink()
+    book.take_folder(tmp_path / "book")
+    assert not (html / "docs").exists()
+    (html / "half").write_text("ours, of a build that was killed")
+    book.take_folder(tmp_path / "book")
+    assert not (html / "half").exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
