@@ -32,6 +32,7 @@ from course_utils.model_files import (
     write_checksums,
     wrong_checksums,
 )
+from course_utils.terminal import plain_line
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -104,10 +105,11 @@ def _stored(name: str, make: Callable[[Path], None]) -> Path:
         if folder.is_dir():
             if faults := wrong_checksums(folder):
                 raise ModelError(f"{'; '.join(faults)}. Delete {folder} and fetch it again.")
-            print(f"{name} is already in {folder}")
+            print(f"{name} is already in {plain_line(folder)}")
             return folder
         part = Path(f"{folder}.part")
-        print(f"{'Going on with' if part.is_dir() else 'Fetching'} {name} into {folder}", flush=True)
+        begun = "Going on with" if part.is_dir() else "Fetching"
+        print(f"{begun} {name} into {plain_line(folder)}", flush=True)
         part.mkdir(exist_ok=True)
         try:
             make(part)
@@ -117,7 +119,7 @@ def _stored(name: str, make: Callable[[Path], None]) -> Path:
         check_folder(part)
         write_checksums(part)
         part.replace(folder)
-    print(f"{name} is in {folder}")
+    print(f"{name} is in {plain_line(folder)}")
     return folder
 
 

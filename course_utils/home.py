@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from course_utils import ownership
 from course_utils.model_files import sha256
-from course_utils.terminal import command
+from course_utils.terminal import command, plain_line
 
 CACHE = "the cache"
 SUMS = "cached-sha256.json"  # of each file of a cache entry
@@ -45,11 +45,12 @@ def cached(
             folder, CACHE, "Move it away, or set COURSE_HOME to another folder", _has_sums
         )
         if folder.is_dir() and (fault := _damage(folder)):
-            print(f"{folder} is damaged ({fault}): it is removed, and {name} is made again.", flush=True)
+            shown = plain_line(f"{folder} is damaged ({fault})")
+            print(f"{shown}: it is removed, and {name} is made again.", flush=True)
             ownership.mark(folder, CACHE)
             ownership.remove(folder)
         if not folder.is_dir():
-            print(f"Making {name} once; it will be kept in {folder}", flush=True)
+            print(f"Making {name} once; it will be kept in {plain_line(folder)}", flush=True)
             _fill(folder, make)
     return folder
 

@@ -143,7 +143,7 @@ def _progress(arguments: argparse.Namespace) -> None:
     elif arguments.json:
         if not progress.path().exists():
             print(
-                f"There is no {progress.path()}: nothing is done yet, or COURSE_HOME is another.",
+                f"There is no {plain_line(progress.path())}: nothing is done yet, or COURSE_HOME is another.",
                 file=sys.stderr,
             )
         print(json.dumps(summary(), indent=1))
@@ -175,7 +175,7 @@ def _reset(arguments: argparse.Namespace) -> None:
     from course_utils.commands.lab import reset
 
     copy, kept = reset(arguments.lesson)
-    print(f"{copy} is fresh." + (f" Your old copy is {kept}." if kept else ""))
+    print(plain_line(f"{copy} is fresh." + (f" Your old copy is {kept}." if kept else "")))
     if kept:
         print(
             "If the lesson is open in JupyterLab: File > Reload Notebook from Disk. "
@@ -207,4 +207,4 @@ def _export(arguments: argparse.Namespace) -> None:
     from course_utils.lessons.lesson_17.export import export_run
 
     folder = export_run(arguments.run, arguments.out, arguments.base)
-    print(f"{folder} is ready: README.md in it has the commands for vLLM and Ollama.")
+    print(f"{plain_line(folder)} is ready: README.md in it has the commands for vLLM and Ollama.")

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] = ()) -> int:
         with naming(out, OTHER_FILE):
             write_whole(out, grade_page(rows))
         if not arguments.json:
-            print(f"Open {out}")
+            print(f"Open {plain_line(out)}")
     return 0
 
 

@@ -26,6 +26,7 @@ from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import lessons
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 from course_utils.templates import templates
+from course_utils.terminal import plain_line
 
 KEY = ROOT / "build" / "key.html"
 LONGEST_ANSWER = 25  # lines of a wrong answer that are shown
@@ -136,5 +137,5 @@ def main(argv: Sequence[str] = ()) -> int:
     found = key([path.name[:2] for path in lessons(chosen.lessons)])
     with naming(out, OTHER_FILE):
         write_whole(out, key_page(found))
-    print(f"Open {out}")
+    print(f"Open {plain_line(out)}")
     return 0

@@ -262,7 +262,7 @@ def main(argv: Sequence[str] = ()) -> int:
             room.judge(path, folder)
         with naming(out, OTHER_FILE):
             write_whole(out, page(room, chosen.hide_names, ""))
-        print(f"Open {out}")
+        print(f"Open {plain_line(out)}")
         return 0
     with serve(room, chosen.host, chosen.port, chosen.hide_names) as server:
         if room.grade:

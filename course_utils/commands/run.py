@@ -74,7 +74,8 @@ def run_lessons(
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
     settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
     print(
-        f"Running {len(chosen)} lesson(s), {jobs} at a time, with {name} at scale {scale}; results in {out}",
+        f"Running {len(chosen)} lesson(s), {jobs} at a time, with {plain_line(name)} at scale {scale}; "
+        f"results in {plain_line(out)}",
         flush=True,
     )
     outcomes = [Outcome(path.stem, _title(path), page=f"{path.stem}.html") for path in chosen]
@@ -94,7 +95,7 @@ def run_lessons(
             print("\nStopped. What had finished is kept.")
         finally:
             report()
-    print(f"Open {out / 'index.html'}")
+    print(f"Open {plain_line(out / 'index.html')}")
     if any(outcome.status == "stopped" for outcome in outcomes):
         return 130
     return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1

@@ -30,6 +30,7 @@ from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import lessons, read_notebook
 from course_utils.ownership import OVERWRITE_HELP, own_file
 from course_utils.templates import templates
+from course_utils.terminal import plain_line
 
 DECKS = ROOT / "docs" / "slides"
 SLIDES = ROOT / "build" / "slides"
@@ -125,5 +126,5 @@ def main(argv: Sequence[str] = ()) -> int:
     for name, page in zip(names, pages, strict=True):
         with naming(page, OTHER_FOLDER):
             write_whole(page, slides_page(name))
-        print(f"Open {page}")
+        print(f"Open {plain_line(page)}")
     return 0

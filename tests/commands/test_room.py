@@ -352,10 +352,11 @@ def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
 
 def test_the_page_is_written_once_with_out(tmp_path, capsys):
     write(tmp_path, "Ada/progress.json", doing(**exercise(3)))
-    page = tmp_path / "page.html"
+    page = tmp_path / "page\u202elmth.html"
     assert cli.main(["room", str(tmp_path), "--out", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
-    assert "Ada" in text and "<script" not in text and f"Open {page}" in capsys.readouterr().out
+    assert "Ada" in text and "<script" not in text
+    assert f"Open {tmp_path / 'page'}\\u202elmth.html" in capsys.readouterr().out
 
 
 def test_a_port_that_no_machine_has_is_named(tmp_path):
