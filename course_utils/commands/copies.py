@@ -70,12 +70,16 @@ def write_copies(folder: Path = addresses.COPIES, address: str | None = None) ->
     stale = [
         folder / name
         for name, text in texts.items()
-        if not (folder / name).exists() or (folder / name).read_bytes() != text.encode()
+        if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode()
     ]
     for path in stale:
         if regular(path, "Move it away").exists() and not _is_copy(path):
             raise FileExistsError(f"{path} is no copy of a lesson that this command wrote. Move it away.")
-    gone = [path for path in folder.glob("[0-9][0-9]_*.ipynb") if path.name not in texts and _is_copy(path)]
+    gone = [
+        path
+        for path in folder.glob("[0-9][0-9]_*.ipynb")
+        if path.name not in texts and path.is_file() and _is_copy(path)
+    ]
     for path in stale:
         write_whole(path, texts[path.name])
     for path in gone:

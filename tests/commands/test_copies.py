@@ -1,6 +1,7 @@
 """The copies for Colab: the lessons' cells without outputs, after a cell that brings the course there."""
 
 import importlib.util
+import os
 import sys
 import types
 from importlib.metadata import version
@@ -83,6 +84,16 @@ def test_copies_of_lessons_that_are_gone_go(tmp_path):
     assert not (tmp_path / "99_gone.ipynb").exists() and len(first) == len(lessons()) + 1
     assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in mine} == mine
     assert copies.write_copies(tmp_path, ADDRESS) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "99_pipe.ipynb")
+    os.mkfifo(tmp_path / lessons()[-1].name)
+    with pytest.raises(FileExistsError, match=r"ipynb is a pipe\. Move it away"):
+        copies.write_copies(tmp_path, ADDRESS)
+    (tmp_path / lessons()[-1].name).unlink()
+    assert len(copies.write_copies(tmp_path, ADDRESS)) == len(lessons())
 
 
 def test_a_file_of_somebody_elses_under_a_lessons_name_is_left_alone(tmp_path):
