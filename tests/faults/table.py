@@ -56,25 +56,32 @@ PAGE = """\
 
 What `make faults` tried, each trial with a file, a moment, a spelling or a setting of its own drawn
 by a seed. Handled: refused with a message that says what, where and what to do, or survived with
-nothing lost; bad: anything else. `make nightly` runs a short version of every kind, `make test` of three.
+nothing lost; bad: anything else. `make nightly` runs a short version of every kind, `make test` of a few.
 
-Last written on {date}, with {packages}.
+Last written with {packages}.
 
-| kind | tried | handled | bad |
-|---|---|---|---|
+| kind | tried | handled | bad | last tried |
+|---|---|---|---|---|
 {rows}
+
+## By hand
+
+{by_hand}
 """
 
 
 def write(rows):
-    """docs/faults.md: date, versions, table. Rows of kinds that were not tried this time stay."""
-    lines = FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else []
-    before = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    """docs/faults.md: versions and table. Rows of kinds that were not tried now stay, and what is by hand."""
+    page = FILE.read_text(encoding="utf-8")
+    table, _, by_hand = page.partition("## By hand")
+    before = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
     kinds = {row[0] for row in rows} | {"kind"}
-    table = sorted([row for row in before if row[0] not in kinds] + [list(map(str, row)) for row in rows])
+    today = time.strftime("%Y-%m-%d")
+    kept = [row for row in before if row[0] not in kinds]
+    table = sorted(kept + [[*map(str, row), today] for row in rows])
     page = PAGE.format(
-        date=time.strftime("%Y-%m-%d"),
         packages=", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft", "trl")),
         rows="\n".join(f"| {' | '.join(row)} |" for row in table),
+        by_hand=by_hand.strip(),
     )
     FILE.write_text(page, encoding="utf-8")
