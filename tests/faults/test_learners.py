@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import unicodedata
 
 import pytest
 from faults.table import many
@@ -127,7 +128,8 @@ def test_names_of_learners(tmp_path, tabulate, capsys):
             out = folder / f"{command}.html"
             status = cli.main([command, str(folder), "--out", str(out)])
             shown = capsys.readouterr()
-            harmless = all(line.isprintable() for line in (shown.out + shown.err).split("\n"))
+            kinds = set(map(unicodedata.category, (shown.out + shown.err).replace("\n", "")))
+            harmless = not kinds & {"Cc", "Cs", "Zl", "Zp"}  # rare spaces and unknown letters command nothing
             told = out.is_file() and ("Ada" in out.read_text("utf-8") or command == "grade")
             faults.append(
                 "" if status == 0 and told and harmless else f"{name} {command}: {shown.err[-200:]}"
