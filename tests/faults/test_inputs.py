@@ -265,7 +265,7 @@ ODD_NAMES += [
     " ",
     ".",
     "/",
-    "/dev/null",
+    os.devnull,
     "NUL",
     "$(touch pwned)",
     "a\nb.jsonl",
