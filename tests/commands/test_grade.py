@@ -382,7 +382,7 @@ def test_a_page_that_cannot_be_written_is_told_before_any_work(tmp_path, capsys)
     capsys.readouterr()
     assert cli.main(["grade", str(tmp_path / "bob.ipynb"), "--out", str(tmp_path / "file" / "p.html")]) == 1
     shown = capsys.readouterr()
-    assert shown.out == "" and "with --out" in shown.err
+    assert shown.out == "" and "--out FILE" in shown.err
 
 
 def test_a_notebook_of_another_course_is_one_row(tmp_path):

@@ -85,7 +85,7 @@ def test_a_failure_leaves_nothing(course_home):
 
 def test_what_a_killed_process_left_is_made_again(course_home):
     folder = cached("sft", {}, Maker())
-    part = folder.with_name(f".{folder.name}.12ab_x.course-part")
+    part = folder.with_name(f".{folder.name}.12ab_xyz.course-part")
     folder.rename(part)
     (part / "half").write_text("half")
     assert not (cached("sft", {}, Maker()) / "half").exists() and not part.exists()
