@@ -143,14 +143,15 @@ def is_full(fault: BaseException) -> bool:
 def written_aside(path: Path) -> Iterator[Path]:
     """A new file beside `path` to write to. It takes the place of `path` where the block ends well.
 
-    Where `path` is a link, the file that it leads to is replaced. FileExistsError for a folder or a device.
+    Where `path` is a link, the file that it leads to is replaced. Its rights stay. FileExistsError for
+    a folder or a device.
     """
     place = ownership.regular(path)
     place.parent.mkdir(parents=True, exist_ok=True)
     part = ownership.temporary_file(place)
     try:
         yield part
-        part.chmod(0o666 & ~ownership.umask())
+        part.chmod(place.stat().st_mode & 0o777 if place.exists() else 0o666 & ~ownership.umask())
         part.replace(place)
     finally:
         part.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ Temporary files and folders lie beside their target.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,8 @@ TIMES = b'{\n "machine": {\n'  # begins a file of `bench`
 OTHER_FILE = "Name another file: --out FILE"
 OVERWRITE_HELP = "replace a file even if the course did not write it"
 PART = ".course-part"  # ends the names of temporary files and folders
+MADE_BY = b"Made by "  # begins a mark
+MARKS = (MARK_FILE, f"{MARK_FILE}{PART}")  # a folder's mark, and one that was being written
 DAY = 24 * 3600  # seconds after which they were left by a process that was killed
 
 WRITTEN = {  # places as docs/security.md lists them: the modules that write there
@@ -94,7 +97,7 @@ def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
     if standing(place) and not overwrite:
         with place.open("rb") as file:
             head = file.read(HEAD_BYTES)
-        if head and not _is_own(head):
+        if head and not _is_own(head) and not _is_of_bench(place, head):
             raise FileExistsError(
                 f"{path} is a file that this course did not write. {todo}, or add --overwrite."
             )
@@ -102,10 +105,22 @@ def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
 
 
 def _is_own(head: bytes) -> bool:
-    """Whether a file that begins so is a page or a result of the course, and does not only quote one."""
-    if head.startswith(b"<!doctype html>"):
-        return any(map(head.partition(b"</head>")[0].count, (MARK, *EARLIER)))
-    return head.startswith(TIMES)
+    """Whether a file that begins so is a page of the course, and does not only quote one."""
+    page_head = re.split(b"</head>|<body", head, maxsplit=1)[0]
+    return head.startswith(b"<!doctype html>") and any(map(page_head.count, (MARK, *EARLIER)))
+
+
+def _is_of_bench(place: Path, head: bytes) -> bool:
+    """Whether a file has what `bench` writes, and nothing else."""
+    if not head.startswith(TIMES):
+        return False
+    try:
+        found = json.loads(place.read_bytes())
+        return found.keys() == {"machine", "rows"} and all(
+            {"name", "ratio"} <= row.keys() for row in found["rows"]
+        )
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def own_folder(
@@ -118,7 +133,7 @@ def own_folder(
     place = real(path)
     found = standing(place)
     if found == "a folder":
-        filled = any(not inside.name.startswith(MARK_FILE) for inside in place.iterdir())
+        filled = any(inside.name not in MARKS or standing(inside) != "a file" for inside in place.iterdir())
         if filled and not is_marked(place, maker) and not known(place):
             raise FileExistsError(
                 f"{path} is a folder that {maker or 'this course'} did not make, and not empty. {todo}."
@@ -142,12 +157,27 @@ def _in_a_folder(place: Path, todo: str) -> Path:
 
 
 def mark(folder: Path, maker: str, names: Iterable[str] = ()) -> None:
-    """Marks a folder, new or not, as one of `maker`'s. names: what the course put into it."""
+    """Marks a folder, new or not, as one of `maker`'s. names: what the course put into it.
+
+    FileExistsError where something else stands in the mark's place.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     line = f"Made by {maker}, of the course on fine-tuning, which may replace or delete this folder."
-    part = folder / f"{MARK_FILE}{PART}"
-    part.write_text("\n".join([line, *names]), encoding="utf-8")
+    for path in map(folder.joinpath, MARKS):
+        if standing(path) not in ("", "a file") or (standing(path) and not _may_be_mark(path)):
+            raise FileExistsError(f"{path} is no mark of the course's. Move it away.")
+    part = folder / MARKS[1]
+    part.unlink(missing_ok=True)  # of a process that was killed
+    with part.open("x", encoding="utf-8") as file:
+        file.write("\n".join([line, *names]))
     part.replace(folder / MARK_FILE)
+
+
+def _may_be_mark(path: Path) -> bool:
+    """Whether a file is a mark, or the beginning of one."""
+    with path.open("rb") as file:
+        head = file.read(len(MADE_BY))
+    return MADE_BY.startswith(head)
 
 
 def is_marked(folder: Path, maker: str = "") -> bool:

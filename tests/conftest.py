@@ -49,8 +49,8 @@ def pytest_collection_modifyitems(config, items):
         for item in items
         if item.path.suffix == ".ipynb" or any(map(item.get_closest_marker, ("slow", "night", "timing")))
     }
-    first = "test_sweeps.py"  # takes an hour at night
-    items.sort(key=lambda item: (item.path not in long, item.path.name != first))
+    first = ("test_sweeps.py", "test_smoke.py", "test_short_forms.py", "test_trajectories.py")  # the longest
+    items.sort(key=lambda item: (item.path not in long, item.path.name not in first))
 
 
 def pytest_configure(config):

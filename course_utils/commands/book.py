@@ -32,7 +32,7 @@ from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
 from course_utils.home import ROOT, naming, pip_install, written_aside
 from course_utils.notebook_files import code_cells, lessons, read_notebook, tags, write_notebook
-from course_utils.ownership import MARK_FILE, emptied, mark, mark_content, own_folder, without_strangers
+from course_utils.ownership import MARKS, emptied, mark, mark_content, own_folder, without_strangers
 from course_utils.templates import templates
 from course_utils.terminal import plain_line
 
@@ -333,7 +333,7 @@ def take_folder(folder: Path) -> Path:
 
     def is_book(place: Path) -> bool:
         """Of an edition that left no marks."""
-        names = {path.name for path in place.iterdir() if not path.name.startswith(MARK_FILE)}
+        names = {path.name for path in place.iterdir() if path.name not in MARKS}
         found = names <= {*FOLDERS, "course.pdf"} and (place / "source" / "claims.md").is_file()
         earlier.extend(place / name for name in FOLDERS if found and (place / name).is_dir())
         return found

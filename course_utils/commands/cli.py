@@ -46,8 +46,15 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m course_utils", description="Tools of the fine-tuning course.")
+class Parser(argparse.ArgumentParser):
+    """One whose errors quote arguments without what commands a terminal."""
+
+    def error(self, message):
+        super().error(plain_lines(message))
+
+
+def _parser() -> Parser:
+    parser = Parser("python -m course_utils", description="Tools of the fine-tuning course.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name, handler, text):

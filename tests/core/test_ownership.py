@@ -1,6 +1,7 @@
 """What is not the course's is never replaced or deleted; what is its own, always, also after a kill."""
 
 import ast
+import json
 import os
 import socket
 
@@ -233,3 +234,52 @@ def test_a_full_disk_is_named_whoever_says_it(tmp_path):
                 raise fault
     with pytest.raises(RuntimeError, match=r"^other$"), naming(tmp_path, "Free some"):
         raise RuntimeError("other")
+
+
+@pytest.mark.parametrize("name", [".finetuning-course", ".finetuning-course.course-part"])
+def test_a_mark_is_not_written_through_a_link_and_takes_no_file_of_others(tmp_path, name):
+    thesis, folder = tmp_path / "thesis.txt", tmp_path / "folder"
+    thesis.write_text("mine")
+    folder.mkdir()
+    (folder / name).symlink_to(thesis)
+    with pytest.raises(FileExistsError):
+        ownership.own_folder(folder, "run", "Name another")
+    with pytest.raises(FileExistsError, match="is no mark of the course's"):
+        ownership.mark(folder, "run")
+    (folder / name).unlink()
+    (folder / name).write_text("notes of mine")
+    with pytest.raises(FileExistsError, match="is no mark of the course's"):
+        ownership.mark(folder, "run")
+    assert (thesis.read_text(), (folder / name).read_text()) == ("mine", "notes of mine")
+    (folder / name).write_text("Made")  # half of a mark: left by a kill
+    ownership.mark(folder, "run")
+    assert ownership.is_marked(folder, "run")
+
+
+@pytest.mark.parametrize("name", [".finetuning-course-home", ".finetuning-course.bak"])
+def test_a_name_that_begins_like_the_mark_is_not_the_course_s(tmp_path, name):
+    (tmp_path / "folder" / name).mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="did not make, and not empty"):
+        ownership.own_folder(tmp_path / "folder", "lesson 17", "Name another")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"machine": {"bolts": 3}, "history": []}, indent=1),
+        json.dumps({"machine": {"bolts": 3}, "rows": [{"bolts": 3}]}, indent=1),
+        f"<!doctype html><body>{ownership.MARK.decode()}</head>",
+        f"<!doctype html><body>{ownership.MARK.decode()}",
+    ],
+)
+def test_what_only_looks_like_a_result_is_not_replaced(tmp_path, text):
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(FileExistsError, match="did not write"):
+        ownership.own_file(tmp_path / "file", "Name another")
+
+
+def test_a_page_that_only_its_owner_may_read_stays_so(tmp_path):
+    write_whole(tmp_path / "page.html", "old")
+    (tmp_path / "page.html").chmod(0o600)
+    write_whole(tmp_path / "page.html", "new")
+    assert (tmp_path / "page.html").stat().st_mode & 0o777 == (0o600 if os.name == "posix" else 0o666)

@@ -16,7 +16,7 @@ from course_utils.lessons.lesson_11.parts import mean_sequence_kl, rewards_by_to
 from course_utils.log_probs import log_probs_of
 from course_utils.methods.kl import completion_log_probs, completion_logits, exact_kl, k1, rlhf_kl_penalty
 from course_utils.methods.reward import from_language_model
-from course_utils.stored_runs import load_sweep
+from course_utils.stored_runs import load_sweep, short_form
 from course_utils.world import annotator
 
 
@@ -72,15 +72,13 @@ def test_the_distance_that_is_told_is_the_learners(parts):
 
 def test_a_stored_run_is_measured_when_it_has_ended(parts, monkeypatch):
     model, tokenizer, judge = parts
-    train = functools.partial(runaway.train_for_score, iterations=2, lr=1e-3, max_new_tokens=8)
-    measured = functools.partial(runaway.measured, max_new_tokens=8)
-
+    train = functools.partial(runaway.train_for_score, lr=1e-3)
     monkeypatch.setattr(artifacts, "sft_model", lambda session: (copy.deepcopy(model), tokenizer))
     monkeypatch.setattr(artifacts, "reward_model", lambda session: (judge, tokenizer))
     monkeypatch.setattr(annotator, "neutral_prompts", lambda: PROMPTS * 2)
     monkeypatch.setattr(runaway, "train_for_score", train)
-    monkeypatch.setattr(runaway, "measured", measured)
-    ours, theirs = (experiments.run({"beta": 0.5, "penalty": p}, 0) for p in ("right", "flipped"))
+    with short_form():
+        ours, theirs = (experiments.run({"beta": 0.5, "penalty": p}, 0) for p in ("right", "flipped"))
     assert ours["kl_1"] == pytest.approx(0, abs=1e-4) and abs(ours["kl"]) > 1e-3
     assert ours.keys() == {f"{n}{end}" for n in ("proxy", "gold", "kl") for end in ("", "_1", "_2")}
     assert ours["proxy_1"] == theirs["proxy_1"] and ours["kl"] != theirs["kl"]

@@ -45,7 +45,7 @@ from course_utils.methods.sft import Reply, replies
 from course_utils.methods.token_rows import save_chat_adapter, train_token_rows
 from course_utils.model_files import sha256
 from course_utils.models import Source, resolve, save_model
-from course_utils.ownership import MARK_FILE, PART, emptied, lock_of, made_names, mark, own_folder, remove
+from course_utils.ownership import MARKS, PART, emptied, lock_of, made_names, mark, own_folder, remove
 from course_utils.terminal import plain_line
 from course_utils.training import History, scored_lm_loss, train
 
@@ -63,7 +63,7 @@ LONGEST_NAME = 200  # bytes of a folder's name; others are made of it
 LEAST = 5  # conversations that can be split
 RUN_FILE, KEY_FILE = "run.json", "rating_key.json"
 RESULT, OLD = "result", "old"  # folders in that of the work
-WORK_FILES = (RUN_FILE, RESULT, f"{OLD}*", "*.checkpoint", f"{MARK_FILE}*", f"*{PART}")
+WORK_FILES = (RUN_FILE, RESULT, "sft.checkpoint", "dpo.checkpoint", *MARKS, f".*.????????{PART}")
 MAKER, OTHER_NAME = "lesson 17", "Name another folder"
 EARLIER_FILES = (  # of a result without a mark, which names them
     *("run.json", "README.md", "report.html", "results.json", "rating.html", "rating_key.json"),
@@ -270,16 +270,22 @@ def put_in_place(out: Path) -> None:
         if out.exists():
             out.rename(_free(work / OLD))
         (work / RESULT).rename(out)
-    for old in sorted(work.glob(f"{OLD}*")):
+    olds = [path for path in sorted(work.iterdir()) if _is_old(path)]
+    for old in olds:
         made = made_names(old) or EARLIER_FILES
         for path in sorted(old.iterdir()):
             of_lesson = any(fnmatch(path.name, pattern) for pattern in made)
             if not of_lesson or (path.name == KEY_FILE and not _same(path, out / KEY_FILE)):
                 path.rename(_free(out / path.name))
     for path in sorted(work.iterdir()):
-        if not any(fnmatch(path.name, pattern) for pattern in WORK_FILES):
+        if path not in olds and not any(fnmatch(path.name, pattern) for pattern in WORK_FILES):
             path.rename(_free(out / path.name))
     remove(work)
+
+
+def _is_old(path):
+    """Whether it has the name of a result that was moved into the work, as _free gives it."""
+    return bool(re.fullmatch(rf"{OLD}(-\d+)?", path.name)) and path.is_dir() and not path.is_symlink()
 
 
 def _same(path, other):
