@@ -47,6 +47,7 @@ def cached(
         if folder.is_dir() and (fault := _damage(folder)):
             shown = plain_line(f"{folder} is damaged ({fault})")
             print(f"{shown}: it is removed, and {name} is made again.", flush=True)
+            ownership.without_strangers(folder, "set COURSE_HOME to another folder")
             ownership.mark(folder, CACHE)
             ownership.remove(folder)
         if not folder.is_dir():
@@ -78,7 +79,8 @@ def _damage(folder: Path) -> str:
     except (OSError, ValueError, TypeError):
         return f"{SUMS} cannot be read"
     found = _sums(folder)
-    wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    written = {*expected, *(found.keys() & ownership.made_names(folder))}
+    wrong = sorted(name for name in written if expected.get(name) != found.get(name))
     return f"{wrong[0]} has changed" if wrong else ""
 
 
@@ -93,6 +95,7 @@ def _fill(folder: Path, make: Callable[[Path], None]) -> None:
         with ownership.new_folder(folder, CACHE) as part:
             make(part)
             (part / SUMS).write_text(json.dumps(_sums(part), indent=1), encoding="utf-8")
+            ownership.mark_content(part, CACHE)
     except BaseException as fault:
         if is_full(fault):
             raise OSError(

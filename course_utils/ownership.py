@@ -1,14 +1,13 @@
 """What the course may make, replace or delete: what it made itself, and nothing else. All writers ask here.
 
 A folder of the course has the file MARK_FILE in it, a page has MARK in its head. What earlier editions wrote
-has no mark: its writer knows it by its shape. Links are followed; what is no file and no folder is refused.
-Temporary files and folders lie beside their target.
+has no mark: its writer knows it by its shape, or because it lies in BUILD. Links are followed; what is no
+file and no folder is refused. Temporary files and folders lie beside their target.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -21,15 +20,15 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from course_utils.terminal import plain_line
+
 MARK = b'<meta name="generator" content="finetuning-course">'
 MARK_FILE = ".finetuning-course"
+PAGE = b"<!doctype html>"  # begins every page
 HEAD_BYTES = 4096  # bytes of a file in which its mark stands
-EARLIER = (  # what stands in the head of pages without a mark
-    b":root { color-scheme: light dark; --text: #1f2328",
-    b"html { font-size: min(1.75vw, 3.1vh)",
-)
-TIMES = b'{\n "machine": {\n'  # begins a file of `bench`
-OTHER_FILE = "Name another file: --out FILE"
+JSON_MARK = {"generator": "finetuning-course"}  # the first entry of a JSON file
+BUILD = Path(__file__).resolve().parent.parent / "build"
+OTHER_FILE = "Name another file: --out FILE, or add --overwrite"
 OVERWRITE_HELP = "replace a file even if the course did not write it"
 PART = ".course-part"  # ends the names of temporary files and folders
 MADE_BY = b"Made by "  # begins a mark
@@ -84,8 +83,13 @@ def regular(path: Path | str, todo: str = "Name another file") -> Path:
     """The real path of a file that is there or can be made. FileExistsError for what is no regular file."""
     place = real(path)
     if (found := standing(place)) not in ("", "a file"):
-        raise FileExistsError(f"{path} is {found}. {todo}.")
+        raise FileExistsError(f"{plain_line(path)} is {found}. {todo}.")
     return _in_a_folder(place, todo)
+
+
+def text_of(path: Path | str) -> str:
+    """Text of a regular file, in UTF-8. FileExistsError for a pipe or a device, which might never end."""
+    return regular(path, "Name a file").read_text(encoding="utf-8-sig")
 
 
 def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
@@ -97,30 +101,17 @@ def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
     if standing(place) and not overwrite:
         with place.open("rb") as file:
             head = file.read(HEAD_BYTES)
-        if head and not _is_own(head) and not _is_of_bench(place, head):
-            raise FileExistsError(
-                f"{path} is a file that this course did not write. {todo}, or add --overwrite."
-            )
+        earlier = BUILD in place.parents and head.startswith(PAGE)
+        if head and not earlier and not _is_own(head):
+            raise FileExistsError(f"{plain_line(path)} is a file that this course did not write. {todo}.")
     return place
 
 
 def _is_own(head: bytes) -> bool:
-    """Whether a file that begins so is a page of the course, and does not only quote one."""
+    """Whether a file that begins so is a page or a JSON file of the course, and does not only quote one."""
     page_head = re.split(b"</head>|<body", head, maxsplit=1)[0]
-    return head.startswith(b"<!doctype html>") and any(map(page_head.count, (MARK, *EARLIER)))
-
-
-def _is_of_bench(place: Path, head: bytes) -> bool:
-    """Whether a file has what `bench` writes, and nothing else."""
-    if not head.startswith(TIMES):
-        return False
-    try:
-        found = json.loads(place.read_bytes())
-        return found.keys() == {"machine", "rows"} and all(
-            {"name", "ratio"} <= row.keys() for row in found["rows"]
-        )
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return False
+    json_head = rb'\{\s*"generator": "finetuning-course",'
+    return (head.startswith(PAGE) and MARK in page_head) or bool(re.match(json_head, head))
 
 
 def own_folder(
@@ -135,11 +126,12 @@ def own_folder(
     if found == "a folder":
         filled = any(inside.name not in MARKS or standing(inside) != "a file" for inside in place.iterdir())
         if filled and not is_marked(place, maker) and not known(place):
+            who = maker or "this course"
             raise FileExistsError(
-                f"{path} is a folder that {maker or 'this course'} did not make, and not empty. {todo}."
+                f"{plain_line(path)} is a folder that {who} did not make, and not empty. {todo}."
             )
     elif found:
-        raise FileExistsError(f"{path} is {found}. {todo}.")
+        raise FileExistsError(f"{plain_line(path)} is {found}. {todo}.")
     return _in_a_folder(place, todo)
 
 
@@ -147,9 +139,9 @@ def _in_a_folder(place: Path, todo: str) -> Path:
     """The place, if all above it that is there is a folder, and the lowest can be written to."""
     above = next((folder for folder in place.parents if standing(folder)), place.parents[-1])
     if not above.is_dir():
-        raise FileExistsError(f"{above} is {standing(above) or 'not there'}, no folder. {todo}.")
+        raise FileExistsError(f"{plain_line(above)} is {standing(above) or 'not there'}, no folder. {todo}.")
     if not standing(place) and not os.access(above, os.W_OK):
-        raise PermissionError(f"{above} cannot be written to. {todo}.")
+        raise PermissionError(f"{plain_line(above)} cannot be written to. {todo}.")
     return place
 
 
@@ -165,7 +157,7 @@ def mark(folder: Path, maker: str, names: Iterable[str] = ()) -> None:
     line = f"Made by {maker}, of the course on fine-tuning, which may replace or delete this folder."
     for path in map(folder.joinpath, MARKS):
         if standing(path) not in ("", "a file") or (standing(path) and not _may_be_mark(path)):
-            raise FileExistsError(f"{path} is no mark of the course's. Move it away.")
+            raise FileExistsError(f"{plain_line(path)} is no mark of the course's. Move it away.")
     part = folder / MARKS[1]
     part.unlink(missing_ok=True)  # of a process that was killed
     with part.open("x", encoding="utf-8") as file:
@@ -209,7 +201,7 @@ def without_strangers(folder: Path, todo: str) -> Path:
     if len(names) > 1:
         for path in folder.rglob("*"):
             if path.relative_to(folder).as_posix() not in names and path.name != ".DS_Store":  # macOS's
-                raise FileExistsError(f"{path} is not the course's. Move it away, or: {todo}.")
+                raise FileExistsError(f"{plain_line(path)} is not the course's. Move it away, or: {todo}.")
     return folder
 
 
@@ -289,5 +281,5 @@ def lock_of(place: Path, todo: str) -> FileLock:
     """The lock of a place: an empty file beside it. FileExistsError where something else has its name."""
     path = place.with_name(f".{place.name}.lock")
     if standing(path) not in ("", "a file") or (standing(path) and path.stat().st_size):
-        raise FileExistsError(f"{path} is no lock of the course's. {todo}.")
+        raise FileExistsError(f"{plain_line(path)} is no lock of the course's. {todo}.")
     return FileLock(path, is_singleton=True)

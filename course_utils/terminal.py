@@ -1,5 +1,6 @@
 """Text between files, terminals and shells: read in any UTF, shown without control characters, quoted."""
 
+import argparse
 import json
 import os
 import re
@@ -9,6 +10,13 @@ import unicodedata
 WINDOWS = os.name == "nt"
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they turn the text around them
 POWERSHELL_QUOTES = "'\u2018\u2019\u201a\u201b"  # all of them end a string in single quotes
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose errors quote arguments without what commands a terminal."""
+
+    def error(self, message):
+        super().error(plain_lines(message))
 
 
 def command(*words: object) -> str:

@@ -7,6 +7,7 @@ A line: {"prompt": "What is 6 times 7?", "answer": 42}, the prompt a text or a l
 
 import argparse
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -30,6 +31,8 @@ parser.add_argument("--base", default="Qwen/Qwen3-0.6B", help="an instruct model
 parser.add_argument("--out", default="adapter")
 parser.add_argument("--steps", type=int, default=100, help="of 4 questions with 8 answers each")
 chosen = parser.parse_args()
+if os.path.isdir(chosen.out) and os.listdir(chosen.out):
+    parser.error(f"--out {chosen.out!r} is not empty: name a new folder")
 
 where, rows = f"--data {chosen.data}", []
 try:

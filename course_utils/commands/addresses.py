@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from course_utils.home import ROOT, write_whole
 from course_utils.notebook_files import lessons
+from course_utils.ownership import regular
 
 BRANCH = "main"
 COPIES = ROOT / "colab"  # what Colab opens: `make copies` writes it
@@ -75,5 +76,5 @@ def badges(address: str) -> str:
 
 
 def write_badges(address: str, readme: Path = ROOT / "README.md") -> None:
-    text = readme.read_text(encoding="utf-8")
+    text = regular(readme, "Move it away").read_text(encoding="utf-8")
     write_whole(readme, BADGES.sub(lambda _: badges(address), text))

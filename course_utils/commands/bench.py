@@ -1,6 +1,5 @@
 """`python -m course_utils bench`: ours against what a user would pick instead."""
 
-import argparse
 import json
 import os
 from collections.abc import Sequence
@@ -16,7 +15,8 @@ from course_utils.making.bench.timing import (
     slower_rows,
 )
 from course_utils.model_files import ModelError
-from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
+from course_utils.ownership import JSON_MARK, OTHER_FILE, OVERWRITE_HELP, own_file, text_of
+from course_utils.terminal import Parser, plain_line
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -31,9 +31,7 @@ def main(argv: Sequence[str] = ()) -> int:
     import course_utils.making.bench.quantization
     import course_utils.making.bench.sizes  # noqa: F401  all register their rows
 
-    parser = argparse.ArgumentParser(
-        "python -m course_utils bench", description="Time ours against the libraries'."
-    )
+    parser = Parser("python -m course_utils bench", description="Time ours against the libraries'.")
     parser.add_argument("words", nargs="*", metavar="WORD", help="rows whose name contains it; default all")
     parser.add_argument("--rounds", type=int, default=15, help="at least 2; default 15")
     parser.add_argument("--out", type=Path, default=Path("bench.json"), metavar="FILE")
@@ -59,7 +57,8 @@ def main(argv: Sequence[str] = ()) -> int:
             continue
         results.append({"name": name, **figures})
         print(_line(name, figures), flush=True)
-    write_whole(out, json.dumps({"machine": machine, "rows": results}, indent=1) + "\n")
+    content = JSON_MARK | {"machine": machine, "rows": results}
+    write_whole(out, json.dumps(content, indent=1) + "\n")
     return 0 if before is None else _compare(machine, results, before)
 
 
@@ -76,14 +75,16 @@ def _line(name, row):
 
 def _read(file):
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        if all(row.keys() >= {"name", "ratio", "high"} for row in stored["rows"]) and stored["machine"]:
+        stored = json.loads(text_of(file))
+        figures = [row[name] for row in stored["rows"] for name in ("ratio", "low", "high")]
+        named = all(isinstance(row["name"], str) for row in stored["rows"])
+        if named and all(isinstance(value, int | float) for value in figures) and stored["machine"].keys():
             return stored
     except FileNotFoundError:
-        raise FileNotFoundError(f"{file}: no such file; `make bench` writes bench.json") from None
+        raise FileNotFoundError(f"{plain_line(file)}: no such file; `make bench` writes bench.json") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise ValueError(f"{file} is not a file that `make bench` wrote")
+    raise ValueError(f"{plain_line(file)} is not a file that `make bench` wrote")
 
 
 def _compare(machine, results, before):

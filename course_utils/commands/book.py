@@ -9,7 +9,6 @@ The lessons are shown as they were saved; nothing is executed and nothing fetche
 
 from __future__ import annotations
 
-import argparse
 import base64
 import re
 import shutil
@@ -32,12 +31,22 @@ from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
 from course_utils.home import ROOT, naming, pip_install, written_aside
 from course_utils.notebook_files import code_cells, lessons, read_notebook, tags, write_notebook
-from course_utils.ownership import MARKS, emptied, mark, mark_content, own_folder, without_strangers
+from course_utils.ownership import (
+    BUILD,
+    emptied,
+    made_names,
+    mark,
+    mark_content,
+    own_folder,
+    standing,
+    without_strangers,
+)
 from course_utils.templates import templates
-from course_utils.terminal import plain_line
+from course_utils.terminal import Parser, plain_line
 
-OUT = ROOT / "build" / "book"
+OUT = BUILD / "book"
 FOLDERS = ("source", "doctrees", "jupyter_execute", "html", "epub", "singlehtml")  # beside course.pdf
+PDF = "course.pdf"
 OTHER_BOOK = "Name a new folder: --out FOLDER"
 HERE = Path(__file__).parent  # of the style sheets
 # in this order, others after
@@ -323,31 +332,30 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
     if builder == "html":  # what the button for downloads gives is the lesson to work in
         for lesson in lessons():
             write_notebook(fresh_copy(lesson), target / "_sources" / "notebooks" / lesson.name)
-    mark_content(target, "book")
+    mark_parts(out)
     return target
+
+
+def mark_parts(out: Path) -> None:
+    """Marks the parts of a book with what is in them, so that what somebody adds later is known."""
+    for part in (out / name for name in FOLDERS):
+        mark_content(part, "book")
 
 
 def take_folder(folder: Path) -> Path:
     """The book's folder, marked, with its parts empty. FileExistsError for what is not the course's."""
-    earlier = []
 
-    def is_book(place: Path) -> bool:
-        """Of an edition that left no marks."""
-        names = {path.name for path in place.iterdir() if path.name not in MARKS}
-        found = names <= {*FOLDERS, "course.pdf"} and (place / "source" / "claims.md").is_file()
-        earlier.extend(place / name for name in FOLDERS if found and (place / name).is_dir())
-        return found
+    def own(place: Path) -> Path:
+        return own_folder(place, "book", OTHER_BOOK, lambda place: BUILD in place.parents)
 
-    out = own_folder(folder, "book", OTHER_BOOK, is_book)
+    out = own(folder)
+    if standing(out / PDF) and PDF not in made_names(out) and BUILD not in out.parents:
+        raise FileExistsError(f"{plain_line(out / PDF)} is not the course's. {OTHER_BOOK}.")
     with naming(out, OTHER_BOOK):
-        for part in (part for part in earlier if not part.is_symlink()):
-            mark(part, "book")
-        parts = [
-            without_strangers(own_folder(out / name, "book", OTHER_BOOK), OTHER_BOOK) for name in FOLDERS
-        ]
-        for folder in [out, *parts]:
-            mark(folder, "book")
+        parts = [without_strangers(own(out / name), OTHER_BOOK) for name in FOLDERS]
+        mark(out, "book", [PDF])
         for part in parts:
+            mark(part, "book")
             emptied(part, "book")
     return out
 
@@ -369,7 +377,7 @@ def write_pdf(page: Path, target: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser("python -m course_utils book", description="Make a book of the lessons.")
+    parser = Parser("python -m course_utils book", description="Make a book of the lessons.")
     parser.add_argument("--epub", action="store_true", help="course.epub as well")
     parser.add_argument("--pdf", action="store_true", help="course.pdf as well; needs Chromium")
     parser.add_argument("--key", action="store_true", help="with the answer key: a book for teachers")
@@ -387,8 +395,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.epub:
         print(f"Open {plain_line(build('epub', out) / 'course.epub')}")
     if chosen.pdf:
-        write_pdf(build("singlehtml", out) / "index.html", out / "course.pdf")
-        print(f"Open {plain_line(out / 'course.pdf')}")
+        write_pdf(build("singlehtml", out) / "index.html", out / PDF)
+        print(f"Open {plain_line(out / PDF)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from course_utils.session import SCALES
-from course_utils.terminal import plain_line, plain_lines
+from course_utils.terminal import Parser, plain_line, plain_lines
 
 PASSED_ON = {
     "lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
@@ -44,13 +44,6 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-class Parser(argparse.ArgumentParser):
-    """One whose errors quote arguments without what commands a terminal."""
-
-    def error(self, message):
-        super().error(plain_lines(message))
 
 
 def _parser() -> Parser:

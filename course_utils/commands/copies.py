@@ -5,7 +5,6 @@ They stand in colab/, where links to Colab lead. A lesson that changes needs a n
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from course_utils.commands.lab import fresh_copy
 from course_utils.home import write_whole
 from course_utils.notebook_files import lessons
 from course_utils.ownership import regular
+from course_utils.terminal import Parser
 
 FIRST_ID = "for-colab"
 FETCH = '    subprocess.run(["git", "clone", "--depth", "1", "{address}", str(COURSE)], check=True)'
@@ -97,12 +97,12 @@ def _is_copy(path: Path) -> bool:
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils copies`: the copies, and README.md's badges."""
-    argparse.ArgumentParser(
+    Parser(
         "python -m course_utils copies",
         description="Write the lessons' copies for Colab, in colab/, and README.md's badges.",
     ).parse_args(argv)
-    changed = write_copies()
     addresses.write_badges(addresses.repository())
+    changed = write_copies()
     for path in changed:
         print(f"{path.parent.name}/{path.name}: {'written' if path.exists() else 'removed'}")
     if not changed:

@@ -25,7 +25,7 @@ from course_utils.commands.grade_page import grade_page
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import NOTEBOOKS
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
-from course_utils.terminal import plain_line, readable
+from course_utils.terminal import Parser, plain_line, readable
 
 SECONDS = 30  # for one exercise
 START = 120  # seconds for what comes before an exercise: imports, the course's own code
@@ -48,7 +48,7 @@ LINES = ({"exercise": str}, {"status": str, "message": str}, {"ended": int})  # 
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils grade PATH... [--json] [--out page.html]`; ValueError for a wrong path."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m course_utils grade",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,

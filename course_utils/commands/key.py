@@ -8,7 +8,6 @@ It is for teachers: nothing of it goes into learners' copies, nor into the book 
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import linecache
@@ -26,7 +25,7 @@ from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import lessons
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 from course_utils.templates import templates
-from course_utils.terminal import plain_line
+from course_utils.terminal import Parser, plain_line
 
 KEY = ROOT / "build" / "key.html"
 LONGEST_ANSWER = 25  # lines of a wrong answer that are shown
@@ -126,7 +125,7 @@ def key_in_markdown(found: list[dict]) -> str:
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils key [LESSON...] [--out FILE]`; ValueError for a lesson that is not there."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m course_utils key", description="Write the answer key, for teachers, as an HTML page."
     )
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default all")

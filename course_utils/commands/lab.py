@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -16,7 +15,8 @@ from pathlib import Path
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.machine import zoom
 from course_utils.notebook_files import NOTEBOOKS, lessons, write_notebook
-from course_utils.ownership import regular, remove_leftovers
+from course_utils.ownership import real, regular, remove_leftovers, standing
+from course_utils.terminal import Parser, plain_line
 
 WORK = ROOT / "work"
 JUPYTER = Path(__file__).parent / "jupyter"  # the course's defaults and style for JupyterLab
@@ -41,9 +41,8 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
 
     A copy that is there is never touched: where its lesson has changed since, the line says so.
     """
-    with naming(work, OTHER_CHECKOUT):
-        work.mkdir(exist_ok=True)
-        remove_leftovers(work / "any")
+    _make_folder(work)
+    remove_leftovers(work / "any")
     lines = []
     for lesson in lessons(folder=source):
         copy = work / lesson.name
@@ -64,6 +63,13 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
     return lines
 
 
+def _make_folder(work: Path) -> None:
+    if standing(real(work)) not in ("", "a folder"):
+        raise FileExistsError(f"{plain_line(work)} is {standing(real(work))}, no folder. {MOVE_AWAY}.")
+    with naming(work, OTHER_CHECKOUT):
+        real(work).mkdir(exist_ok=True)
+
+
 def missing_modules(copy: Path) -> list[str]:
     """Modules of the package that a copy imports and that are not there (any more)."""
     text = copy.read_text(encoding="utf-8", errors="replace")
@@ -80,8 +86,7 @@ def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path,
     """Make a fresh copy of one lesson: (the copy, the old copy's new place or None). Raises ValueError."""
     lesson = lessons([name], source)[0]
     fresh, copy = fresh_copy(lesson), work / lesson.name
-    with naming(work, OTHER_CHECKOUT):
-        work.mkdir(exist_ok=True)
+    _make_folder(work)
     regular(copy, MOVE_AWAY)
     with naming(work, OTHER_CHECKOUT):
         kept = _keep(copy) if copy.exists() else None
@@ -146,7 +151,7 @@ def jupyter_environment() -> dict[str, str]:
 
 def lab(arguments: list[str]) -> int:
     """Bring work/ up to date and open JupyterLab there, on this machine only, with a token."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m course_utils lab",
         description="Open JupyterLab at your own copies of the lessons, in work/. All options go to "
         "JupyterLab: --no-browser, --port=9999 and so on; `python -m jupyterlab --help` lists them.",

@@ -10,7 +10,6 @@ cells failed.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import statistics
@@ -31,7 +30,7 @@ from course_utils.machine import cores, memory
 from course_utils.notebook_files import lessons, read_notebook
 from course_utils.processes import Watch, kill, vanishing_folder
 from course_utils.session import SCALES
-from course_utils.terminal import plain_line
+from course_utils.terminal import Parser, plain_line
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -151,7 +150,7 @@ def report(seats: list[Seat], lesson: str, scale: str, lowest: int) -> str:
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils rehearse`; 1 where a cell failed, ValueError for an unknown lesson."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m course_utils rehearse",
         description="Start many kernels at once on this checkout; say how long they take, and what memory.",
     )

@@ -23,7 +23,7 @@ from course_utils.commands.grade import grade_notebook
 from course_utils.commands.room_page import projector_page, room_page
 from course_utils.home import naming, write_whole
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
-from course_utils.terminal import plain_line, readable
+from course_utils.terminal import Parser, plain_line, readable
 
 PORT = 8900
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -240,7 +240,7 @@ def _host(header: str) -> str | None:
 
 def main(argv: Sequence[str] = ()) -> int:
     """Serves until Ctrl-C, or with --out writes the page once; ValueError for a folder that is not there."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m course_utils room",
         description=ROOM_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -19,13 +19,15 @@ from course_utils.checks import claims
 from course_utils.commands.run_page import headline_figure, run_page
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.machine import cores, find_device, tree_memory
+from course_utils.model_files import check_folder
 from course_utils.models import resolve
 from course_utils.notebook_files import lessons
-from course_utils.ownership import mark, own_folder
+from course_utils.ownership import MARK_FILE, made_names, mark, own_folder, standing
 from course_utils.processes import end_with_parent, kill
 from course_utils.session import check_seed, choose_scale
 from course_utils.terminal import plain_line
 
+OTHER_FOLDER = "Name another folder: --out FOLDER"
 OTHER_OUT = "Free some space there, or name another folder: --out FOLDER"
 LOOKS = 4  # a second, at the memory of the running lessons
 NEED = {"pocket": 2 << 30}  # bytes of memory a lesson may take; other models:
@@ -62,15 +64,13 @@ def run_lessons(
     if not chosen:
         raise ValueError("There are no lessons to run.")
     seed, device = check_seed(seed), find_device()
-    name, scale = resolve(model, device).name, choose_scale(scale, device)
-    out = own_folder(
-        out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"),
-        "run",
-        "Name another folder: --out FOLDER",
-        _is_run,
-    )
-    with naming(out, OTHER_OUT):
-        mark(out, "run")
+    source, scale = resolve(model, device), choose_scale(scale, device)
+    if source.kind == "folder":
+        check_folder(source.place)
+    name = source.name
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"--jobs is at least 1, got {jobs}")
+    out = _take_folder(out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"), chosen)
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
     settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
     print(
@@ -101,9 +101,21 @@ def run_lessons(
     return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
 
 
-def _is_run(folder: Path) -> bool:
-    """Whether an earlier edition, which left no mark, put a run into the folder."""
-    return {"lessons", "claims", "versions"} <= _read(folder / "results.json").keys()
+def _take_folder(folder: Path, chosen: list[Path]) -> Path:
+    """The run's folder, its mark with the names of all that is written there.
+
+    FileExistsError where one of them is something else, or another's.
+    """
+    out = own_folder(folder, "run", OTHER_FOLDER)
+    of_lessons = {f"{path.stem}{ending}" for path in chosen for ending in (".ipynb", ".html", ".log")}
+    names, made = {"results.json", "index.html", *of_lessons}, {*made_names(out)}
+    for name in sorted(names):
+        found = standing(out / name)
+        if found not in ("", "a file") or (found and name not in made):
+            raise FileExistsError(f"{plain_line(out / name)} is not the course's. {OTHER_FOLDER}.")
+    with naming(out, OTHER_OUT):
+        mark(out, "run", sorted(names | made - {MARK_FILE}))
+    return out
 
 
 @contextmanager

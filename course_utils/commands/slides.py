@@ -14,7 +14,6 @@ A slide that asks for a prediction (PREDICT) comes twice, at first without its f
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -30,11 +29,11 @@ from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import lessons, read_notebook
 from course_utils.ownership import OVERWRITE_HELP, own_file
 from course_utils.templates import templates
-from course_utils.terminal import plain_line
+from course_utils.terminal import Parser, plain_line
 
 DECKS = ROOT / "docs" / "slides"
 SLIDES = ROOT / "build" / "slides"
-OTHER_FOLDER = "Name another folder: --out FOLDER"
+OTHER_FOLDER = "Name another folder: --out FOLDER, or add --overwrite"
 PREDICT = "**Predict:**"
 TAKEN = re.compile(r"^(figure|claim): (\d\d) (.+)$")
 
@@ -113,7 +112,7 @@ def slides_page(name: str) -> str:
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils slides [NAME...] [--out FOLDER]`; ValueError for what a deck names in vain."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m course_utils slides",
         description="Write slides of sessions, with the figures of the saved lessons, as pages of HTML.",
     )

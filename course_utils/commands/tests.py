@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -16,6 +15,7 @@ from pathlib import Path
 from course_utils.home import ROOT, home, pip_install
 from course_utils.model_files import sha256
 from course_utils.notebook_files import lessons
+from course_utils.terminal import Parser
 
 TWO = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 THREE = ["-n", "3", *TWO[2:]]  # one waits for a kernel or a browser
@@ -33,7 +33,7 @@ NEEDED = ("pytest", "xdist", "pytest_timeout", "nbval")
 
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils test [--quick | --night] [options of pytest]`: its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m course_utils test",
         description="Run the tests. All other options go to pytest; `python -m pytest --help` has them.",
         allow_abbrev=False,

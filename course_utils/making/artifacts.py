@@ -27,6 +27,7 @@ from course_utils.preferences import encode_pairs, load_preferences
 from course_utils.reach import data_hash
 from course_utils.session import start
 from course_utils.stored_runs import trajectory_digest
+from course_utils.terminal import Parser
 
 MADE_UNDER = {"COURSE_DEVICE": "cpu", "COURSE_PRODUCT": "torch"}
 SAMPLES_A_LIST = 8
@@ -248,7 +249,7 @@ def card_text(name: str, folder: Path, card: dict) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m course_utils.making.artifacts",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

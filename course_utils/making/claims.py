@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 
 from course_utils.checks.claims import quantity
 from course_utils.notebook_files import code_cells, lessons, read_notebook
+from course_utils.terminal import Parser
 
 PAST = 0.1  # of the bound
 
@@ -78,7 +79,7 @@ def past_the_bound(claim: SourceClaim) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m course_utils.making.claims",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

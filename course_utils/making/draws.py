@@ -3,11 +3,11 @@
 python -m course_utils.making.draws [LESSON ...] [--draws 20]
 """
 
-import argparse
 import sys
 
 from course_utils.checks.exercises import find_fault, registry
 from course_utils.notebook_files import lessons
+from course_utils.terminal import Parser
 
 
 def disagreements(exercise, draws):
@@ -29,7 +29,7 @@ def disagreements(exercise, draws):
 
 def main(argv=None):
     """Print the table; the exit status is 1 where answers disagree."""
-    parser = argparse.ArgumentParser(prog="python -m course_utils.making.draws", description=__doc__)
+    parser = Parser(prog="python -m course_utils.making.draws", description=__doc__)
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default: all")
     parser.add_argument("--draws", type=int, default=20)
     arguments = parser.parse_args(argv)

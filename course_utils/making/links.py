@@ -6,7 +6,6 @@ python -m course_utils.making.links --write    writes the list anew, docs/links.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import urllib.error
@@ -17,6 +16,7 @@ from urllib.parse import unquote
 
 from course_utils.home import ROOT, write_whole
 from course_utils.notebook_files import lessons, read_notebook
+from course_utils.terminal import Parser
 
 LIST = ROOT / "docs" / "links.txt"
 TEXTS = ("*.md", "docs/**/*.md", "data/**/*.md", "recipes/*.md", ".github/**/*.md")
@@ -97,7 +97,7 @@ def answer(address: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m course_utils.making.links", description="Check links.")
+    parser = Parser("python -m course_utils.making.links", description="Check links.")
     parser.add_argument("--write", action="store_true", help=f"write {_name(LIST)}, ask nobody")
     chosen = parser.parse_args(argv)
     found = texts()

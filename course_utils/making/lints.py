@@ -20,6 +20,7 @@ from course_utils.checks import claims
 from course_utils.checks.exercises import Exercise, exercises_of
 from course_utils.making.claims import calls_of, claims_in, source_text
 from course_utils.notebook_files import code_cells, lessons, read_notebook, tags
+from course_utils.terminal import Parser
 
 MOST_CLAIMS = 12
 MOST_PREDICTIONS = 3
@@ -291,7 +292,7 @@ RULES: dict[str, Callable[[NotebookNode, str], list[str]]] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m course_utils.making.lints",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -34,6 +34,7 @@ from course_utils.notebook_files import (
     write_notebook,
 )
 from course_utils.processes import Watch
+from course_utils.terminal import Parser
 
 PACKAGE = ROOT / "course_utils"
 CONDITIONS = {
@@ -330,7 +331,7 @@ def _name(index: int, cell: NotebookNode) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m course_utils.making.notebooks",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

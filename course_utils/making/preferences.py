@@ -3,11 +3,11 @@
 With --sample the stories as well, by the instruction-tuned pocket model.
 """
 
-import argparse
 import statistics
 
 from course_utils.making.checksums import write_sums
 from course_utils.preferences import FOLDER, Preferences, request, write_jsonl, write_preferences
+from course_utils.terminal import Parser
 from course_utils.world.annotator import (
     ANSWERS,
     DIFFERENT,
@@ -84,9 +84,7 @@ def preferences_card(preferences: Preferences) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m course_utils.making.preferences", description="Make data/preferences."
-    )
+    parser = Parser("python -m course_utils.making.preferences", description="Make data/preferences.")
     parser.add_argument(
         "--sample", action="store_true", help="sample new stories; else pair those of answers.jsonl"
     )

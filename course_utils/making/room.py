@@ -9,7 +9,6 @@ wrong answers alone; the messages are those that the checks give to these answer
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from pathlib import Path
 from course_utils.checks.exercises import Exercise, exercises_of, find_fault
 from course_utils.checks.lesson_texts import exercise_texts, questions
 from course_utils.home import write_whole
-from course_utils.terminal import course_command
+from course_utils.terminal import Parser, course_command
 
 NAMES = (
     "Ada",
@@ -143,7 +142,7 @@ def stamp(at: datetime) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m course_utils.making.room", description="Progress files of learners who are not there."
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")

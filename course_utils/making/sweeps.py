@@ -1,6 +1,5 @@
 """Computes stored runs: `python -m course_utils sweeps`."""
 
-import argparse
 import json
 import math
 import os
@@ -15,6 +14,7 @@ from course_utils.making.short_forms import store_short_forms
 from course_utils.making.trajectories.stored import load_trajectories, trajectories_of
 from course_utils.reach import data_hash
 from course_utils.stored_runs import RESULTS, SWEEPS, known_sweep, load_experiments, load_sweep
+from course_utils.terminal import Parser
 
 
 def run_sweep(name: str, folder: Path = RESULTS) -> Path:
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils sweeps [--short | --rests-on TRAJECTORY] [NAME ...]`: all, or those named."""
     load_experiments()
     load_trajectories()
-    parser = argparse.ArgumentParser("python -m course_utils sweeps", description="Compute stored results.")
+    parser = Parser("python -m course_utils sweeps", description="Compute stored results.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SWEEPS)}; default all")
     parser.add_argument(
         "--rests-on",

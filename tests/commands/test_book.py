@@ -122,22 +122,35 @@ def test_a_folder_of_somebody_else_is_refused_before_any_work(tmp_path, capsys):
     assert not list(tmp_path.rglob(".finetuning-course*"))
 
 
-def test_what_somebody_put_into_a_finished_book_is_not_deleted(tmp_path):
-    html = book.take_folder(tmp_path / "book") / "html"
-    (html / "docs").mkdir()
-    (html / "docs" / "page.html").write_text("ours")
-    ownership.mark_content(html, "book")
+@pytest.mark.parametrize("part", ["source", "doctrees", "html", "epub"])
+def test_what_somebody_put_into_a_finished_book_is_not_deleted(tmp_path, part):
+    folder = book.take_folder(tmp_path / "book") / part
+    (folder / "docs").mkdir()
+    (folder / "docs" / "page.html").write_text("ours")
+    book.mark_parts(tmp_path / "book")
     for name in ("CNAME", "docs/notes.txt"):
-        (html / name).write_text("mine")
+        (folder / name).write_text("mine")
         with pytest.raises(FileExistsError, match=f"{name} is not the course's. Move it away"):
             book.take_folder(tmp_path / "book")
-        assert (html / name).read_text() == "mine" and (html / "docs" / "page.html").exists()
-        (html / name).unlink()
+        assert (folder / name).read_text() == "mine" and (folder / "docs" / "page.html").exists()
+        (folder / name).unlink()
     book.take_folder(tmp_path / "book")
-    assert not (html / "docs").exists()
-    (html / "half").write_text("ours, of a build that was killed")
+    assert not (folder / "docs").exists()
+    (folder / "half").write_text("ours, of a build that was killed")
     book.take_folder(tmp_path / "book")
-    assert not (html / "half").exists()
+    assert not (folder / "half").exists()
+
+
+def test_what_only_looks_like_a_book_is_refused(tmp_path):
+    (tmp_path / "book" / "source").mkdir(parents=True)
+    (tmp_path / "book" / "source" / "claims.md").write_text("mine")
+    with pytest.raises(FileExistsError, match="book is a folder that book did not make"):
+        book.take_folder(tmp_path / "book")
+    (tmp_path / "new").mkdir()
+    ownership.mark(tmp_path / "new", "book")
+    (tmp_path / "new" / "course.pdf").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"course\.pdf is not the course's"):
+        book.take_folder(tmp_path / "new")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")

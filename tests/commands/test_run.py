@@ -39,6 +39,40 @@ def lessons(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.parametrize("name", ["00_good.ipynb", "00_good.log", "00_good.html", "index.html"])
+def test_what_somebody_put_into_a_runs_folder_is_not_replaced(lessons, tmp_path, name):
+    write(lessons, "00_good")
+    write(lessons, "01_good")
+    chosen, out = run.lessons([]), tmp_path / "out"
+    out.mkdir()
+    (out / "results.json").write_text('{"lessons": [], "claims": [], "versions": {}}')
+    with pytest.raises(FileExistsError, match="out is a folder that run did not make"):
+        run._take_folder(out, chosen)
+    (out / "results.json").unlink()
+    run._take_folder(out, chosen[1:])
+    (out / name).write_text("mine")
+    if name != "index.html":
+        with pytest.raises(FileExistsError, match=f"{name} is not the course's"):
+            run._take_folder(out, chosen)
+        (out / name).unlink()
+    for takes in (chosen[1:], chosen, chosen[:1]):
+        run._take_folder(out, takes)
+    if os.name == "posix":
+        (out / name).unlink(missing_ok=True)
+        (out / name).symlink_to(tmp_path / "thesis")
+        with pytest.raises(FileExistsError, match=f"{name} is not the course's"):
+            run._take_folder(out, chosen)
+
+
+def test_a_folder_without_a_model_and_no_jobs_are_refused_before_anything_runs(lessons, tmp_path, capsys):
+    write(lessons, "00_good")
+    for options in (["--model", str(tmp_path)], ["--jobs", "0"], ["--jobs=-5"]):
+        assert cli.main(["run", *options, "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err
+    assert "holds no model: config.json is missing" in told and "--jobs is at least 1, got -5" in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_reports_lessons_and_claims_and_one_failure_stops_no_other(lessons, tmp_path, capsys):
     write(lessons, "00_good", CLAIM, "print(MODEL, SCALE, SEED)", title="Good & short")
     write(lessons, "01_bad? #1", "x = 1", "raise KeyError('gone')", "x = 2")

@@ -143,15 +143,11 @@ def damage(folder, how):
         file.write_bytes(b"")
     elif how == "removed":
         file.unlink()
-    elif how == "added":
-        (folder / "model-2.safetensors").write_text("more")
     else:
         next(path for path in folder.iterdir() if path != file).write_text(how)
 
 
-@pytest.mark.parametrize(
-    "how", ["flipped", "cut", "removed", "added", "", "{", "[]", "null", '{"result": 1}']
-)
+@pytest.mark.parametrize("how", ["flipped", "cut", "removed", "", "{", "[]", "null", '{"result": 1}'])
 def test_a_damaged_entry_is_made_again_and_a_line_says_so(capsys, how):
     make = Maker()
     folder = cached("sft", {}, make)
@@ -163,6 +159,19 @@ def test_a_damaged_entry_is_made_again_and_a_line_says_so(capsys, how):
     assert second.startswith("Making sft once") and (folder / "result").read_text() == "2"
     cached("sft", {}, make)
     assert make.calls == 2 and capsys.readouterr().out == ""
+
+
+def test_what_somebody_put_into_an_entry_is_kept():
+    make = Maker()
+    folder = cached("sft", {}, make)
+    (folder / "notes.txt").write_text("mine")
+    assert cached("sft", {}, make) == folder and make.calls == 1
+    damage(folder, "cut")
+    with pytest.raises(FileExistsError, match=r"notes\.txt is not the course's\. Move it away"):
+        cached("sft", {}, make)
+    assert (folder / "notes.txt").read_text() == "mine"
+    (folder / "notes.txt").unlink()
+    assert cached("sft", {}, make) == folder and make.calls == 2
 
 
 def test_a_home_that_cannot_be_written_is_named_with_the_setting(tmp_path, monkeypatch):

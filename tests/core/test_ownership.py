@@ -31,13 +31,19 @@ def page(tmp_path, text):
     return tmp_path / "page.html"
 
 
-def test_pages_of_the_course_are_known_by_their_head(tmp_path):
+def test_pages_of_the_course_are_known_by_their_head_or_place(tmp_path, monkeypatch):
     slide = {"title": "a", "text": "", "figures": [], "claims": []}
     slides = templates.get_template("slides.html").render(slides=[slide], markdown=str)
     for text in (grade_page([]), slides):
         assert own_file(page(tmp_path, text), TODO) == tmp_path / "page.html"
         earlier = text.replace(MARK.decode(), "")
-        assert earlier != text and own_file(page(tmp_path, earlier), TODO)
+        with pytest.raises(FileExistsError, match="did not write"):
+            own_file(page(tmp_path, earlier), TODO)
+        with monkeypatch.context() as patch:
+            patch.setattr(ownership, "BUILD", tmp_path)
+            assert own_file(page(tmp_path, earlier), TODO)
+            with pytest.raises(FileExistsError, match="did not write"):
+                own_file(page(tmp_path, "my notes"), TODO)
 
 
 @pytest.mark.parametrize(
@@ -48,13 +54,14 @@ def test_pages_of_the_course_are_known_by_their_head(tmp_path):
         "x" * 5000 + MARK.decode(),
         f"My notes: a page of the course has {MARK.decode()}",
         f"<!doctype html><html><head></head><body>{MARK.decode()}",
-        'x{\n "machine": {\n',
+        'x{\n "generator": "finetuning-course",\n',
+        '{"generators": "finetuning-course", "mine": 1}',
+        '{"mine": {"generator": "finetuning-course", "b": 1}}',
     ],
 )
 def test_another_file_is_replaced_only_where_one_asks_for_it(tmp_path, text):
     with pytest.raises(
-        FileExistsError,
-        match=r"page.html is a file that this course did not write\. Name another, or add --o",
+        FileExistsError, match=r"page.html is a file that this course did not write\. Name another\."
     ):
         own_file(page(tmp_path, text), TODO)
     assert own_file(page(tmp_path, text), TODO, overwrite=True) == tmp_path / "page.html"
@@ -266,8 +273,6 @@ def test_a_name_that_begins_like_the_mark_is_not_the_course_s(tmp_path, name):
 @pytest.mark.parametrize(
     "text",
     [
-        json.dumps({"machine": {"bolts": 3}, "history": []}, indent=1),
-        json.dumps({"machine": {"bolts": 3}, "rows": [{"bolts": 3}]}, indent=1),
         f"<!doctype html><body>{ownership.MARK.decode()}</head>",
         f"<!doctype html><body>{ownership.MARK.decode()}",
     ],
@@ -276,6 +281,26 @@ def test_what_only_looks_like_a_result_is_not_replaced(tmp_path, text):
     (tmp_path / "file").write_text(text)
     with pytest.raises(FileExistsError, match="did not write"):
         ownership.own_file(tmp_path / "file", "Name another")
+
+
+def test_a_json_file_of_the_course_is_known_by_its_first_entry(tmp_path):
+    for indent in (None, 1):
+        (tmp_path / "file").write_text(json.dumps(ownership.JSON_MARK | {"rows": []}, indent=indent))
+        assert own_file(tmp_path / "file", TODO)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names have no line ends elsewhere")
+def test_a_line_end_in_a_name_is_shown_as_one(tmp_path):
+    (tmp_path / "a\nb").mkdir()
+    with pytest.raises(FileExistsError, match=r"a\\nb is a folder"):
+        own_file(tmp_path / "a\nb", TODO)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")
+def test_no_pipe_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match=r"pipe is a pipe\. Name a file"):
+        ownership.text_of(tmp_path / "pipe")
 
 
 def test_a_page_that_only_its_owner_may_read_stays_so(tmp_path):

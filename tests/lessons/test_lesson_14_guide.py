@@ -226,6 +226,19 @@ def test_the_memo_says_everything_in_both_forms(room, tmp_path, monkeypatch):
     assert len({name for name, _, _ in made.verdicts}) == 9
 
 
+def test_a_memo_replaces_itself_and_nothing_else(tmp_path):
+    made = memo_of(**RICH)
+    assert memo.write_memo(made, tmp_path) == memo.write_memo(made, tmp_path)
+    (tmp_path / "memo.html").unlink()
+    (tmp_path / "memo.md").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"memo\.md is not the course's\. Name another folder"):
+        memo.write_memo(made, tmp_path)
+    (tmp_path / "memo.html").write_text("<p>mine")
+    with pytest.raises(FileExistsError, match=r"memo\.html is a file that this course did not write"):
+        memo.write_memo(made, tmp_path)
+    assert (tmp_path / "memo.md").read_text() == "mine"
+
+
 def test_the_memo_is_one_page(room):
     """Some six hundred words: a page in small print."""
     for fitting in ROOMS:

@@ -247,9 +247,14 @@ def test_an_out_that_is_no_name_is_told(out):
         files_of("example", "", "lora", out)
 
 
+MINE = {"base": "b", "weights": "w", "method": "lora"} | dict.fromkeys(
+    ("split", "steps", "lr", "rank", "dpo_steps")
+)
+
+
 def finished(out, data, files=None, overwrite=False):
     """A run's result: run.json, file, and what else `files` has."""
-    run = open_run(out, {"base": "b", "weights": "w", "method": "lora", "data": data}, overwrite)
+    run = open_run(out, {**MINE, "data": data}, overwrite)
     texts = {"file": data, **(files or {})}
     return run.finish(lambda folder: [(folder / name).write_text(text) for name, text in texts.items()])
 
@@ -285,7 +290,7 @@ def test_another_runs_result_is_replaced_only_where_one_asks_for_it(tmp_path, ea
         (out / "file").unlink()
     (out / "ratings.json").write_text("mine")
     with pytest.raises(ValueError, match=r"m holds the result of a run with other data\. .*OVERWRITE = True"):
-        open_run(out, {"base": "b", "weights": "w", "method": "lora", "data": "two"})
+        open_run(out, {**MINE, "data": "two"})
     with pytest.raises(ValueError, match="m holds the result of a run with other data, method, pairs"):
         files_of("example", "", "full", str(out))
     assert files_of("example", "", "full", str(out), True)
@@ -299,8 +304,27 @@ def test_another_runs_result_is_replaced_only_where_one_asks_for_it(tmp_path, ea
     assert names(tmp_path) == {"m", ".m.lock"}
 
 
+def test_models_and_folders_of_others_beside_an_earlier_result_are_kept(tmp_path):
+    out = finished(tmp_path / "m", "one", {"model.safetensors": "ours"})
+    (out / MARK_FILE).unlink()
+    (out / "best.safetensors").write_text("mine")
+    run = open_run(out, {**MINE, "data": "two"}, overwrite=True)
+    (run.work / "old").mkdir()
+    (run.work / "old" / "README.md").write_text("mine")
+    run.finish(lambda folder: (folder / "model.safetensors").write_text("new"))
+    assert (out / "best.safetensors").read_text() == (out / "old" / "README.md").read_text() == "mine"
+    assert (out / "model.safetensors").read_text() == "new"
+
+
+def test_a_run_json_of_somebody_else_makes_no_result(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "run.json").write_text('{"base": "b", "weights": "w", "method": "lora"}')
+    with pytest.raises(ValueError, match="m is a folder that lesson 17 did not make"):
+        own_run.check_out(tmp_path / "m")
+
+
 def test_what_somebody_put_into_the_work_comes_into_the_result(tmp_path):
-    run = open_run(tmp_path / "m", {"base": "b", "weights": "w", "method": "lora"})
+    run = open_run(tmp_path / "m", MINE)
     run.checkpoint("sft").write_text("ours")
     for name in ("notes.txt", "README.md"):
         (tmp_path / "m.part" / name).write_text("mine")
@@ -339,7 +363,7 @@ def test_damaged_settings_of_interrupted_work_are_told(tmp_path, text):
 
 
 def test_the_work_of_an_earlier_edition_is_taken_up(tmp_path, capsys):
-    settings = {"base": "b", "weights": "w", "method": "lora"}
+    settings = MINE
     (tmp_path / "m.part").mkdir()
     (tmp_path / "m.part" / "run.json").write_text(json.dumps(settings))
     (tmp_path / "m.part" / "sft.checkpoint").write_text("")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 
 import pytest
@@ -110,6 +111,17 @@ def test_a_run_is_found_under_the_name_that_the_lesson_prints(monkeypatch, tmp_p
     (tmp_path / "r.json").write_text(json.dumps({"sheet": sheet.name, "ratings": sheet.tuned}))
     assert cli.main(["rated", shown(run), str(tmp_path / "r.json")]) == 0
     assert shown(run).startswith("COURSE_HOME/") and "preferred in 20 pairs" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")
+def test_no_pipe_is_read(folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match=r"pipe is a pipe\. Name a file"):
+        read_ratings(folder, tmp_path / "pipe")
+    (folder / "rating_key.json").unlink()
+    os.mkfifo(folder / "rating_key.json")
+    with pytest.raises(ValueError, match="has no rating sheet"):
+        read_ratings(folder, tmp_path / "pipe")
 
 
 def test_words_say_what_chance_can_do():

@@ -111,7 +111,13 @@ def test_a_spread_that_overlaps_is_no_change():
     assert timing.slower_rows(now, before) == ["b"]
 
 
-@pytest.mark.parametrize("content", [None, "[]", "{}", '{"rows": [1], "machine": {}}', "not json"])
+ODD = '{"machine": {"a": 1}, "rows": [{"name": "a", "ratio": "x", "low": 1, "high": 1}]}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "[]", "{}", '{"rows": [1], "machine": {}}', '{"rows": [], "machine": [1]}', ODD, "not json"],
+)
 def test_what_is_no_earlier_bench_is_refused_before_anything_runs(content, step_row, tmp_path):
     file = tmp_path / "old.json"
     if content is not None:

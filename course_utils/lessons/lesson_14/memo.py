@@ -8,8 +8,11 @@ from pathlib import Path
 from course_utils.home import write_whole
 from course_utils.lessons.lesson_14 import guide
 from course_utils.lessons.lesson_14.guide import Case, Option, money
+from course_utils.ownership import own_file, real, standing
 from course_utils.templates import templates
+from course_utils.terminal import plain_line
 
+OTHER_FOLDER = "Name another folder"
 LABELS = {"baseline": "score first", "choose": "take", "then": "then", "later": "not now", "no": "no"}
 
 
@@ -168,11 +171,12 @@ def to_html(memo: Memo) -> str:
 
 
 def write_memo(memo: Memo, folder: Path) -> list[Path]:
-    """memo.md and memo.html in the folder, with today's date."""
+    """memo.md and memo.html in the folder, with today's date. FileExistsError for files of others there."""
     memo = replace(memo, situation=[("Written on", date.today().isoformat()), *memo.situation])
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "memo.md", folder / "memo.html"]
+    paths = [real(folder) / "memo.md", own_file(Path(folder) / "memo.html", OTHER_FOLDER)]
+    if standing(paths[0]) and not standing(paths[1]):
+        raise FileExistsError(f"{plain_line(paths[0])} is not the course's. {OTHER_FOLDER}.")
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
     for path, text in zip(paths, (to_markdown(memo), to_html(memo)), strict=True):
         write_whole(path, text)
     return paths

@@ -45,7 +45,18 @@ from course_utils.methods.sft import Reply, replies
 from course_utils.methods.token_rows import save_chat_adapter, train_token_rows
 from course_utils.model_files import sha256
 from course_utils.models import Source, resolve, save_model
-from course_utils.ownership import MARKS, PART, emptied, lock_of, made_names, mark, own_folder, remove
+from course_utils.ownership import (
+    MARKS,
+    PART,
+    emptied,
+    is_marked,
+    lock_of,
+    made_names,
+    mark,
+    own_folder,
+    remove,
+    standing,
+)
 from course_utils.terminal import plain_line
 from course_utils.training import History, scored_lm_loss, train
 
@@ -67,7 +78,8 @@ WORK_FILES = (RUN_FILE, RESULT, "sft.checkpoint", "dpo.checkpoint", *MARKS, f".*
 MAKER, OTHER_NAME = "lesson 17", "Name another folder"
 EARLIER_FILES = (  # of a result without a mark, which names them
     *("run.json", "README.md", "report.html", "results.json", "rating.html", "rating_key.json"),
-    *("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "config.json"),
+    *("model.safetensors", "model-?????-of-?????.safetensors", "model.safetensors.index.json"),
+    *("adapter_model.safetensors", "adapter_config.json", "config.json"),
     *("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja"),
 )
@@ -146,8 +158,8 @@ def shown(path: Path) -> str:
     """A path to print: from the current folder, or from the course's own."""
     for name, folder in (("", Path.cwd()), ("COURSE_HOME/", home())):
         if path.is_relative_to(folder):
-            return name + str(path.relative_to(folder))
-    return path.name
+            return plain_line(name + str(path.relative_to(folder)))
+    return plain_line(path.name)
 
 
 # --------------------------------------------------------------------------------------------- plan
@@ -284,8 +296,9 @@ def put_in_place(out: Path) -> None:
 
 
 def _is_old(path):
-    """Whether it has the name of a result that was moved into the work, as _free gives it."""
-    return bool(re.fullmatch(rf"{OLD}(-\d+)?", path.name)) and path.is_dir() and not path.is_symlink()
+    """Whether it is a result that was moved into the work, with a name that _free gives."""
+    named = re.fullmatch(rf"{OLD}(-\d+)?", path.name) and standing(path) == "a folder"
+    return bool(named) and (is_marked(path, MAKER) or is_run(settings_of(path)))
 
 
 def _same(path, other):
@@ -329,7 +342,8 @@ def settings_of(folder: Path) -> dict:
 
 def is_run(settings: dict) -> bool:
     """Whether these can be the settings of a run: a file may be damaged, or somebody else's."""
-    return all(isinstance(settings.get(name), str) for name in ("base", "weights", "method"))
+    named = all(isinstance(settings.get(name), str) for name in ("base", "weights", "method"))
+    return named and {"split", "steps", "lr", "rank", "dpo_steps"} <= settings.keys()
 
 
 def _is_work(folder):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from course_utils.evaluation import normalise, wilson_interval
 from course_utils.lessons.lesson_17.own_run import KEY_FILE, Scores
-from course_utils.ownership import real
+from course_utils.ownership import real, standing, text_of
 from course_utils.templates import templates
 
 PAIRS = 20
@@ -116,7 +116,8 @@ def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> Rating
 def read_ratings(folder: Path, ratings: Path) -> RatingCount:
     """What the ratings that the sheet of a run gave come to. ValueError where they are of another sheet."""
     folder, ratings = real(folder), real(ratings)
-    keys = [_read_json(file) for file in sorted(folder.glob(f"{Path(KEY_FILE).stem}*.json"))]
+    files = sorted(folder.glob(f"{Path(KEY_FILE).stem}*.json"))
+    keys = [_read_json(file) for file in files if standing(file) == "a file"]
     if not keys:
         raise ValueError(
             f"{folder} has no rating sheet. Give the folder that the lesson names at its end; older results "
@@ -136,7 +137,7 @@ def read_ratings(folder: Path, ratings: Path) -> RatingCount:
 def _read_json(path: Path) -> dict:
     """The object in a JSON file, or {} where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found = json.loads(text_of(path))
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,6 +1,5 @@
 """`python -m course_utils.making.pocket`: rebuilds the data files, the pocket GPT-2 and its model card."""
 
-import argparse
 import json
 import random
 from pathlib import Path
@@ -12,13 +11,14 @@ from course_utils.making.pocket.datasets import write_data
 from course_utils.making.pocket.evaluate import completion
 from course_utils.making.pocket.train import TOKENS, export, pretrain
 from course_utils.model_files import write_checksums
+from course_utils.terminal import Parser
 from course_utils.world.tables import all_facts
 
 SUBSET = 300  # facts completed while training
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m course_utils.making.pocket", description=__doc__)
+    parser = Parser(prog="python -m course_utils.making.pocket", description=__doc__)
     parser.add_argument(
         "what", nargs="?", choices=("all", "data"), default="all", help="data: only the data files"
     )

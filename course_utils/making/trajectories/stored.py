@@ -3,7 +3,6 @@
 `python -m course_utils trajectories` makes them anew; data/trajectories has a file of each.
 """
 
-import argparse
 import contextlib
 import hashlib
 import importlib
@@ -20,6 +19,7 @@ from pathlib import Path
 from course_utils.home import write_whole
 from course_utils.reach import reach
 from course_utils.stored_runs import SWEEPS, TRAJECTORY_FILES, load_experiments
+from course_utils.terminal import Parser
 
 TOLERANCE = 1e-3  # docs/contributing.md says how it was found
 KINDS_OF_PROCESSOR = {  # for the spread: what a process is told to compute with
@@ -188,7 +188,7 @@ def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils trajectories [--spread] [NAME ...]`: all of them, or those named."""
     load_trajectories()
     load_experiments()
-    parser = argparse.ArgumentParser("python -m course_utils trajectories", description=__doc__)
+    parser = Parser("python -m course_utils trajectories", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TRAJECTORIES)}; default all")
     parser.add_argument(
         "--spread", action="store_true", help="how far other processors are off; writes nothing"
