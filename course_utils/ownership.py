@@ -29,6 +29,7 @@ HEAD_BYTES = 4096  # bytes of a file in which its mark stands
 JSON_MARK = {"generator": "finetuning-course"}  # the first entry of a JSON file
 BUILD = Path(__file__).resolve().parent.parent / "build"
 OTHER_FILE = "Name another file: --out FILE, or add --overwrite"
+OTHER_FOLDER = "Name another folder: --out FOLDER"
 OVERWRITE_HELP = "replace a file even if the course did not write it"
 PART = ".course-part"  # ends the names of temporary files and folders
 MADE_BY = b"Made by "  # begins a mark
@@ -87,7 +88,7 @@ def regular(path: Path | str, todo: str = "Name another file") -> Path:
     return _in_a_folder(place, todo)
 
 
-def text_of(path: Path | str) -> str:
+def read_regular(path: Path | str) -> str:
     """Text of a regular file, in UTF-8. FileExistsError for a pipe or a device, which might never end."""
     return regular(path, "Name a file").read_text(encoding="utf-8-sig")
 
@@ -200,7 +201,8 @@ def without_strangers(folder: Path, todo: str) -> Path:
     names = {*made_names(folder)}
     if len(names) > 1:
         for path in folder.rglob("*"):
-            if path.relative_to(folder).as_posix() not in names and path.name != ".DS_Store":  # macOS's
+            name = path.relative_to(folder).as_posix()
+            if name not in {*names, *MARKS} and path.name != ".DS_Store":  # macOS's
                 raise FileExistsError(f"{plain_line(path)} is not the course's. Move it away, or: {todo}.")
     return folder
 

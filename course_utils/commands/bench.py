@@ -15,7 +15,7 @@ from course_utils.making.bench.timing import (
     slower_rows,
 )
 from course_utils.model_files import ModelError
-from course_utils.ownership import JSON_MARK, OTHER_FILE, OVERWRITE_HELP, own_file, text_of
+from course_utils.ownership import JSON_MARK, OTHER_FILE, OVERWRITE_HELP, own_file, read_regular
 from course_utils.terminal import Parser, plain_line
 
 
@@ -75,7 +75,7 @@ def _line(name, row):
 
 def _read(file):
     try:
-        stored = json.loads(text_of(file))
+        stored = json.loads(read_regular(file))
         figures = [row[name] for row in stored["rows"] for name in ("ratio", "low", "high")]
         named = all(isinstance(row["name"], str) for row in stored["rows"])
         if named and all(isinstance(value, int | float) for value in figures) and stored["machine"].keys():

@@ -22,12 +22,11 @@ from course_utils.machine import cores, find_device, tree_memory
 from course_utils.model_files import check_folder
 from course_utils.models import resolve
 from course_utils.notebook_files import lessons
-from course_utils.ownership import MARK_FILE, made_names, mark, own_folder, standing
+from course_utils.ownership import MARK_FILE, OTHER_FOLDER, made_names, mark, own_folder, standing
 from course_utils.processes import end_with_parent, kill
 from course_utils.session import check_seed, choose_scale
 from course_utils.terminal import plain_line
 
-OTHER_FOLDER = "Name another folder: --out FOLDER"
 OTHER_OUT = "Free some space there, or name another folder: --out FOLDER"
 LOOKS = 4  # a second, at the memory of the running lessons
 NEED = {"pocket": 2 << 30}  # bytes of memory a lesson may take; other models:

@@ -300,7 +300,7 @@ def test_a_line_end_in_a_name_is_shown_as_one(tmp_path):
 def test_no_pipe_is_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FileExistsError, match=r"pipe is a pipe\. Name a file"):
-        ownership.text_of(tmp_path / "pipe")
+        ownership.read_regular(tmp_path / "pipe")
 
 
 def test_a_page_that_only_its_owner_may_read_stays_so(tmp_path):

@@ -284,13 +284,16 @@ def put_in_place(out: Path) -> None:
         (work / RESULT).rename(out)
     olds = [path for path in sorted(work.iterdir()) if _is_old(path)]
     for old in olds:
-        made = made_names(old) or EARLIER_FILES
+        if not is_marked(old, MAKER):
+            mark(old, MAKER, EARLIER_FILES)
+        made = made_names(old)
         for path in sorted(old.iterdir()):
             of_lesson = any(fnmatch(path.name, pattern) for pattern in made)
             if not of_lesson or (path.name == KEY_FILE and not _same(path, out / KEY_FILE)):
                 path.rename(_free(out / path.name))
+        remove(old, MAKER)
     for path in sorted(work.iterdir()):
-        if path not in olds and not any(fnmatch(path.name, pattern) for pattern in WORK_FILES):
+        if not any(fnmatch(path.name, pattern) for pattern in WORK_FILES):
             path.rename(_free(out / path.name))
     remove(work)
 
@@ -298,7 +301,7 @@ def put_in_place(out: Path) -> None:
 def _is_old(path):
     """Whether it is a result that was moved into the work, with a name that _free gives."""
     named = re.fullmatch(rf"{OLD}(-\d+)?", path.name) and standing(path) == "a folder"
-    return bool(named) and (is_marked(path, MAKER) or is_run(settings_of(path)))
+    return bool(named) and (is_marked(path, MAKER) or is_run(settings_of(path)) or not any(path.iterdir()))
 
 
 def _same(path, other):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from course_utils.evaluation import normalise, wilson_interval
 from course_utils.lessons.lesson_17.own_run import KEY_FILE, Scores
-from course_utils.ownership import real, standing, text_of
+from course_utils.ownership import read_regular, real, standing
 from course_utils.templates import templates
 
 PAIRS = 20
@@ -137,7 +137,7 @@ def read_ratings(folder: Path, ratings: Path) -> RatingCount:
 def _read_json(path: Path) -> dict:
     """The object in a JSON file, or {} where there is none."""
     try:
-        found = json.loads(text_of(path))
+        found = json.loads(read_regular(path))
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
