@@ -24,9 +24,9 @@ def sha256(path: Path) -> str:
 
 
 def write_checksums(folder: Path) -> None:
-    """Writes checksums.json, {file: sha256}, of all other files in the folder."""
-    sums = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
-    sums.pop("checksums.json", None)
+    """Writes checksums.json, {file: sha256}, of all other files in the folder that are not hidden."""
+    found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    sums = {path.name: sha256(path) for path in found if path.name != "checksums.json"}
     (folder / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
 
 
