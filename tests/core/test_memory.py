@@ -8,6 +8,7 @@ from helpers import tiny_model
 
 from course_utils.data import Example, collate
 from course_utils.memory import measure_peak, random_batch, saved_bytes, training_memory
+from course_utils.training import accumulated_step, adamw, fast_lm_loss
 
 MIB = 2**20
 
@@ -56,6 +57,16 @@ def test_training_memory_counts_by_trainable_parameters():
     frozen = training_memory(model, batch)
     assert frozen["gradients"] == 4 * model.config.n_embd
     assert 0 < frozen["activations"] < parts["activations"]
+
+
+def test_moments_are_those_that_adamw_keeps():
+    model = tiny_model()
+    model.transformer.wte.requires_grad_(False)
+    batch, optimizer = random_batch(model, 2, 8), adamw(model, lr=1e-3)
+    accumulated_step(model, [batch], fast_lm_loss)
+    optimizer.step()
+    kept = [state[name] for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    assert training_memory(model, batch)["moments"] == sum(moment.nbytes for moment in kept) > 0
 
 
 def test_activations_grow_with_the_batch():
