@@ -143,6 +143,8 @@ def test_the_first_test_that_fails_is_named(fn, part):
         (1e-4, 1.01e-4, False),
         (124439809, 124439808, False),
         (124439809.0, 124439808, False),
+        (torch.tensor(124439816.0), 124439808, True),  # the next number that float32 has
+        (0.5, 0, False),
         (torch.tensor([1, 2]), torch.tensor([1.0, 2.0]), True),
         (torch.tensor([1.0, 2.0]), torch.tensor([1, 2]), False),
         (torch.tensor([1, 0]), torch.tensor([True, False]), False),

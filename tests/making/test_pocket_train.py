@@ -77,3 +77,9 @@ def test_export_writes_half_precision_and_sums(small, tmp_path):
     assert (tmp_path / "out" / "README.md").read_text() == "stays"
     assert model.dtype == torch.float32
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_tokenizer_learns_from_stories_in_both_manners(monkeypatch):
+    monkeypatch.setattr(module, "VOCAB", 400)
+    monkeypatch.setattr(module, "documents", lambda seed: iter(()))
+    assert {"Ahoy", "Ġremarked"} <= module.train_tokenizer(400).get_vocab().keys()  # pirate and formal
