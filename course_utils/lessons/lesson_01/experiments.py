@@ -134,7 +134,7 @@ def norm(tensors):
         ],
         {"start": "pre-trained", "lr": RATE, "shifts": 2},
     ],
-    short=(2, 4),
+    short=(2, 4, 7),
 )
 def start_and_rate(point: dict, seed: int) -> dict:
     """80 steps of 16 of 96 questions, whole texts; losses of answers in nats a token, distances, shares.

@@ -53,7 +53,7 @@ BEST_QLORA_RATES = {  # of QLORA_RATES, on validation questions, in qlora_rates
         *({"error": levels} for levels in (*FOUR_BIT_TABLES, "nf3", "nf2")),
         *({"error": direction} for direction in DIRECTIONS),
     ],
-    short=(0, 9),
+    short=(0, 9, 10),
 )
 def weight_errors(point: dict, seed: int) -> dict:
     """The base model with an error in its linear layers, on a sample of 40 texts, whose number is the seed.

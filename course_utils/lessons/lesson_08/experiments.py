@@ -24,7 +24,7 @@ AT_ONE_RATE = (
     + [{"run": run, "lr": lr} for run, lr in BEYOND]
     + [{"run": run, "lr": RATES[1]} for run in AT_ONE_RATE],
     sampled=True,  # judged by greedy answers
-    short=(1,),
+    short=(1, 4, 7, 11, 12, 13, 14),
 )
 def mask_mistakes(point: dict, seed: int) -> dict:
     """LoRA on questions about facts, 50 steps of 16, with one mistake in the labels.
@@ -141,7 +141,7 @@ def over_a_constant(loss_fn, count):
     + [{"batches": "buckets", "lr": lr, "divisor": "constant"} for lr in (1.25e-2, 2e-3)]
     + [{"batches": "four small buckets", "lr": 3.125e-2}],
     tolerance=0.1,  # two kinds of processor end a run 8% apart; packing is 25% below buckets in the mean
-    short=(1, 4, 8),
+    short=(1, 4, 6, 8),
 )
 def buckets_or_packing(point: dict, seed: int) -> dict:
     """One pass over 768 conversations of all kinds, 48 steps of 16: batches of similar length, or packed.

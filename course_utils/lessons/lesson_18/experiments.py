@@ -279,7 +279,7 @@ def other_rewards(point: dict, seed: int) -> dict:
     ],
     seeds=THREE,
     sampled=True,
-    short=(4,),
+    short=(1, 4),
 )
 def grpo_switches(point: dict, seed: int) -> dict:
     """GRPO with one thing changed: the share of right answers to held-out lists, and the gauges."""

@@ -184,7 +184,7 @@ def distillation_rates(point: dict, seed: int) -> dict:
     ],
     seeds=range(5),
     sampled=True,
-    short=(1, 3),
+    short=(1, 3, 5),
 )
 def distillation(point: dict, seed: int) -> dict:
     """How near a student comes, NAME_STEPS after so many steps, and NAME at the end; text_0 to text_7."""
