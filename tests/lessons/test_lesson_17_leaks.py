@@ -207,6 +207,15 @@ def test_a_template_is_known_by_names_that_both_sides_together_show():
     assert template_leaks(held_out[:1], train[1:]) == []
 
 
+@pytest.mark.parametrize("words, leaks_out", [(60, [0]), (61, [])])
+def test_a_long_turn_with_one_word_exchanged_is_nobodys_template(words, leaks_out):
+    said = [f"w{letter}{other}" for letter in "abcdefgh" for other in "abcdefgh"][:words]
+    assert (
+        template_leaks([talk(" ".join(said))], [talk(" ".join([*said[:30], "another", *said[31:]]))])
+        == leaks_out
+    )
+
+
 def test_a_split_that_leaks_stops_the_run_and_says_where(monkeypatch):
     rows = [talk(f"Who sells {letter * 4} at {letter * 3}?", line=n) for n, letter in enumerate("abcdefghij")]
     rows += [talk("Where are the nuts listed?", line=50), talk("Hi, where are the nuts listed", line=70)]
