@@ -132,7 +132,7 @@ def naming(place: Path, todo: str) -> Iterator[None]:
         refused = isinstance(fault, FileExistsError | PermissionError) and fault.errno is None  # by ownership
         if refused or not (isinstance(fault, OSError) or is_full(fault)):
             raise
-        text = f"{place} cannot be used ({getattr(fault, 'strerror', None) or fault}). {todo}"
+        text = f"{plain_line(place)} cannot be used ({getattr(fault, 'strerror', None) or fault}). {todo}"
         raise OSError(getattr(fault, "errno", None) or errno.EIO, text) from fault
 
 

@@ -28,7 +28,8 @@ PAGE = b"<!doctype html>"  # begins every page
 HEAD_BYTES = 4096  # bytes of a file in which its mark stands
 JSON_MARK = {"generator": "finetuning-course"}  # the first entry of a JSON file
 BUILD = Path(__file__).resolve().parent.parent / "build"
-OTHER_FILE = "Name another file: --out FILE, or add --overwrite"
+OTHER_FILE = "Name another file: --out FILE"
+OVERWRITE = "or add --overwrite"
 OTHER_FOLDER = "Name another folder: --out FOLDER"
 OVERWRITE_HELP = "replace a file even if the course did not write it"
 PART = ".course-part"  # ends the names of temporary files and folders
@@ -66,7 +67,10 @@ WRITTEN = {  # places as docs/security.md lists them: the modules that write the
 
 def real(path: Path | str) -> Path:
     """The absolute path that is meant: ~ stands for the home folder, and links are followed."""
-    return Path(path).expanduser().resolve()
+    try:
+        return Path(path).expanduser().resolve()
+    except RuntimeError as fault:
+        raise FileExistsError(f"{plain_line(path)} cannot be followed: {plain_line(fault)}.") from None
 
 
 def standing(place: Path) -> str:
@@ -110,9 +114,9 @@ def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
 
 def _is_own(head: bytes) -> bool:
     """Whether a file that begins so is a page or a JSON file of the course, and does not only quote one."""
-    page_head = re.split(b"</head>|<body", head, maxsplit=1)[0]
-    json_head = rb'\{\s*"generator": "finetuning-course",'
-    return (head.startswith(PAGE) and MARK in page_head) or bool(re.match(json_head, head))
+    page = PAGE + rb"\s*<html[^<>]*>\s*<head>\s*(<meta [^<>]*>\s*)*?" + MARK
+    json = rb'\{\s*"generator": "finetuning-course",'
+    return any(re.match(start, head) for start in (page, json))
 
 
 def own_folder(
@@ -260,8 +264,8 @@ def umask() -> int:
 
 def _prefix(place: Path) -> str:
     name = place.name
-    if len(name.encode()) > 100:  # with what is added it might be longer than a name may be
-        name = f"{name[:20]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    if len(os.fsencode(name)) > 100:  # with what is added it might be longer than a name may be
+        name = f"{name[:20]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
     return f".{name}."
 
 

@@ -16,7 +16,7 @@ class Parser(argparse.ArgumentParser):
     """One whose errors quote arguments without what commands a terminal."""
 
     def error(self, message):
-        super().error(plain_lines(message))
+        super().error(plain_line(message))
 
 
 def command(*words: object) -> str:

@@ -15,7 +15,7 @@ from course_utils.making.bench.timing import (
     slower_rows,
 )
 from course_utils.model_files import ModelError
-from course_utils.ownership import JSON_MARK, OTHER_FILE, OVERWRITE_HELP, own_file, read_regular
+from course_utils.ownership import JSON_MARK, OTHER_FILE, OVERWRITE, OVERWRITE_HELP, own_file, read_regular
 from course_utils.terminal import Parser, plain_line
 
 
@@ -43,8 +43,9 @@ def main(argv: Sequence[str] = ()) -> int:
     names = [*ROWS, *PEAKS]
     chosen = [name for name in names if not arguments.words or any(word in name for word in arguments.words)]
     if not chosen:
-        raise ValueError(f"no row contains {' or '.join(arguments.words)}; there are: {'; '.join(names)}")
-    out = own_file(arguments.out, OTHER_FILE, arguments.overwrite)
+        asked = plain_line(" or ".join(arguments.words))
+        raise ValueError(f"no row contains {asked}; there are: {'; '.join(names)}")
+    out = own_file(arguments.out, f"{OTHER_FILE}, {OVERWRITE}", arguments.overwrite)
     before = _read(arguments.against) if arguments.against else None
     machine, results = machine_here(), []
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
@@ -82,7 +83,7 @@ def _read(file):
             return stored
     except FileNotFoundError:
         raise FileNotFoundError(f"{plain_line(file)}: no such file; `make bench` writes bench.json") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise ValueError(f"{plain_line(file)} is not a file that `make bench` wrote")
 

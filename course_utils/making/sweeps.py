@@ -11,7 +11,7 @@ from pathlib import Path
 
 from course_utils.home import write_whole
 from course_utils.making.short_forms import store_short_forms
-from course_utils.making.trajectories.stored import load_trajectories, trajectories_of
+from course_utils.making.trajectories.stored import TRAJECTORIES, load_trajectories, trajectories_of
 from course_utils.reach import data_hash
 from course_utils.stored_runs import RESULTS, SWEEPS, known_sweep, load_experiments, load_sweep
 from course_utils.terminal import Parser
@@ -106,6 +106,8 @@ def main(argv: Sequence[str] = ()) -> int:
         store_short_forms(arguments.names or SWEEPS)
         return 0
     if arguments.rests_on:
+        if arguments.rests_on not in TRAJECTORIES:
+            parser.error(f"no trajectory {arguments.rests_on}; there are {', '.join(TRAJECTORIES)}")
         print(*[name for name in SWEEPS if arguments.rests_on in load_sweep(name)["rests_on"]], sep="\n")
         return 0
     for name in arguments.names or SWEEPS:

@@ -54,6 +54,8 @@ def test_pages_of_the_course_are_known_by_their_head_or_place(tmp_path, monkeypa
         "x" * 5000 + MARK.decode(),
         f"My notes: a page of the course has {MARK.decode()}",
         f"<!doctype html><html><head></head><body>{MARK.decode()}",
+        f"<!doctype html>\n<html><head><meta charset='utf-8'>\n<!-- {MARK.decode()} --></head>",
+        f"<!doctype html>\n<html><head><script>x = '{MARK.decode()}'</script></head>",
         'x{\n "generator": "finetuning-course",\n',
         '{"generators": "finetuning-course", "mine": 1}',
         '{"mine": {"generator": "finetuning-course", "b": 1}}',
@@ -294,6 +296,20 @@ def test_a_line_end_in_a_name_is_shown_as_one(tmp_path):
     (tmp_path / "a\nb").mkdir()
     with pytest.raises(FileExistsError, match=r"a\\nb is a folder"):
         own_file(tmp_path / "a\nb", TODO)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_a_link_to_itself_is_told(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(FileExistsError, match=r"loop (cannot be followed|is no regular file)"):
+        own_file(tmp_path / "loop", TODO)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on Unix")
+def test_a_name_that_is_no_utf_8_is_written(tmp_path):
+    place = tmp_path / os.fsdecode(b"x\xff.html")
+    write_whole(place, "page")
+    assert place.read_text() == "page"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")

@@ -316,6 +316,35 @@ def test_models_and_folders_of_others_beside_an_earlier_result_are_kept(tmp_path
     assert (out / "model.safetensors").read_text() == "new"
 
 
+def test_folders_and_links_of_others_with_names_of_a_result_are_kept(tmp_path):
+    out = finished(tmp_path / "m", "one", {"report.html": "ours", "README.md": "ours"})
+    for name in ("report.html", "README.md"):
+        (out / name).unlink()
+    (out / "report.html").mkdir()
+    (out / "report.html" / "thesis").write_text("mine")
+    if os.name == "posix":
+        (out / "README.md").symlink_to(tmp_path / "far")
+    finished(out, "two", {"report.html": "new", "README.md": "new"}, overwrite=True)
+    assert (out / "report.html").read_text() == (out / "README.md").read_text() == "new"
+    assert (out / "report-2.html" / "thesis").read_text() == "mine"
+    assert os.name != "posix" or os.readlink(out / "README-2.md") == str(tmp_path / "far")
+
+
+def test_what_somebody_put_into_a_result_that_a_kill_left_is_kept(tmp_path):
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    run = open_run(tmp_path / "m", MINE)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish(killed)
+    finished(tmp_path / "other", "whole").rename(run.work / "result")  # before its last steps
+    (run.work / "result" / "notes").mkdir()
+    (run.work / "result" / "notes" / "thesis").write_text("mine")
+    out = run.finish(lambda folder: (folder / "file").write_text("new"))
+    assert (out / "notes" / "thesis").read_text() == "mine" and (out / "file").read_text() == "new"
+    assert names(out) == {"file", "notes", "run.json", MARK_FILE}
+
+
 def test_a_run_json_of_somebody_else_makes_no_result(tmp_path):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "run.json").write_text('{"base": "b", "weights": "w", "method": "lora"}')

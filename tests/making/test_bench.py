@@ -116,7 +116,15 @@ ODD = '{"machine": {"a": 1}, "rows": [{"name": "a", "ratio": "x", "low": 1, "hig
 
 @pytest.mark.parametrize(
     "content",
-    [None, "[]", "{}", '{"rows": [1], "machine": {}}', '{"rows": [], "machine": [1]}', ODD, "not json"],
+    [
+        None,
+        "[]",
+        "[" * 10**5,
+        '{"rows": [1], "machine": {}}',
+        '{"rows": [], "machine": [1]}',
+        ODD,
+        "not json",
+    ],
 )
 def test_what_is_no_earlier_bench_is_refused_before_anything_runs(content, step_row, tmp_path):
     file = tmp_path / "old.json"

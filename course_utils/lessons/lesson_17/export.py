@@ -43,6 +43,7 @@ from course_utils.methods.token_rows import load_chat_adapter, merge_token_rows
 from course_utils.model_files import ModelError, quiet
 from course_utils.models import load_model, resolve, save_model
 from course_utils.ownership import lock_of, new_folder, own_folder, real, standing, umask
+from course_utils.terminal import plain_line
 
 QUESTIONS = (  # what every form is asked
     [{"role": "user", "content": "What is the capital of Peru?"}],
@@ -114,12 +115,12 @@ def _check_places(run, out):
         if run.name.endswith(".part"):
             why = "it is an interrupted run; run the lesson again, it goes on"
         raise ValueError(
-            f"RUN: {run} holds no result of lesson 17 ({why}). Give the folder that the lesson names at its "
-            "end."
+            f"RUN: {plain_line(run)} holds no result of lesson 17 ({why}). Give the folder that the lesson "
+            "names at its end."
         )
     out = real(out) if out else run.with_name(f"{run.name}-export")
     if standing(out):
-        raise ValueError(f"OUT: {out} exists. Delete it, or name a new folder with --out.")
+        raise ValueError(f"OUT: {plain_line(out)} exists. Delete it, or name a new folder with --out.")
     return run, own_folder(out, "export", OTHER_FOLDER)
 
 

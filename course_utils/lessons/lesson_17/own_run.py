@@ -48,11 +48,11 @@ from course_utils.models import Source, resolve, save_model
 from course_utils.ownership import (
     MARKS,
     PART,
-    emptied,
     is_marked,
     lock_of,
     made_names,
     mark,
+    new_folder,
     own_folder,
     remove,
     standing,
@@ -255,12 +255,16 @@ class Run:
         As soon as the work has no RUN_FILE any more, what is left are the steps of `put_in_place`, which can
         be repeated.
         """
+        check_out(self.out)
         mark(self.work, MAKER)
         write_whole(self.work / RUN_FILE, json.dumps(self.settings))
-        made = emptied(self.work / RESULT, MAKER)
-        write(made)
-        (made / RUN_FILE).write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
-        mark(made, MAKER, [path.name for path in made.iterdir()])
+        result = own_folder(self.work / RESULT, MAKER, OTHER_NAME)
+        if result.exists():
+            result.rename(_free(self.work / OLD))
+        with new_folder(result, MAKER) as made:
+            write(made)
+            (made / RUN_FILE).write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
+            mark(made, MAKER, [path.name for path in made.iterdir()])
         _check_result(check_out(self.out), self.settings, self.overwrite)
         (self.work / RUN_FILE).unlink()
         put_in_place(self.out)
@@ -288,7 +292,8 @@ def put_in_place(out: Path) -> None:
             mark(old, MAKER, EARLIER_FILES)
         made = made_names(old)
         for path in sorted(old.iterdir()):
-            of_lesson = any(fnmatch(path.name, pattern) for pattern in made)
+            named = any(fnmatch(path.name, pattern) for pattern in made)
+            of_lesson = named and standing(path) == "a file"
             if not of_lesson or (path.name == KEY_FILE and not _same(path, out / KEY_FILE)):
                 path.rename(_free(out / path.name))
         remove(old, MAKER)

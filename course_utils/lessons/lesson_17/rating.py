@@ -16,6 +16,7 @@ from course_utils.evaluation import normalise, wilson_interval
 from course_utils.lessons.lesson_17.own_run import KEY_FILE, Scores
 from course_utils.ownership import read_regular, real, standing
 from course_utils.templates import templates
+from course_utils.terminal import plain_line
 
 PAIRS = 20
 SIDES = ("left", "right")
@@ -120,8 +121,8 @@ def read_ratings(folder: Path, ratings: Path) -> RatingCount:
     keys = [_read_json(file) for file in files if standing(file) == "a file"]
     if not keys:
         raise ValueError(
-            f"{folder} has no rating sheet. Give the folder that the lesson names at its end; older results "
-            "have none"
+            f"{plain_line(folder)} has no rating sheet. Give the folder that the lesson names at its end; "
+            "older results have none"
         )
     given = _read_json(ratings)
     if not isinstance(given.get("ratings"), list) or not isinstance(given.get("sheet"), str):
