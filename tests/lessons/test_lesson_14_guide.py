@@ -41,6 +41,11 @@ def test_rules_that_hold_for_every_case(room, fitting):
         assert list(verdicts) == list(OPTIONS)
         taken = {name for name, verdict in verdicts.items() if verdict in ("choose", "then")}
         assert sum(verdict == "choose" for verdict in verdicts.values()) <= 1
+        for option in options:
+            if option.verdict == "choose":
+                told = " ".join(reason.text for reason in option.reasons)
+                assert ("a program that verifies" in told) == (option.name == "GRPO")
+                assert ("it costs least" in told) == (option.name not in ("retrieval", "full", "GRPO"))
         assert verdicts["prompting"] == "baseline"
         assert not taken & (set(TUNED) - set(fitting))  # what is advised fits
         if case.private:
