@@ -105,6 +105,7 @@ def test_a_run_reports_lessons_and_claims_and_one_failure_stops_no_other(lessons
     assert str(out / "index.html") in capsys.readouterr().out
 
 
+@pytest.mark.night
 def test_a_run_without_failures_exits_with_0(lessons, tmp_path):
     write(lessons, "00_good", "1 + 1")
     write(lessons, "01_not_asked_for", "raise SystemExit")
@@ -199,6 +200,7 @@ def test_a_full_disk_names_the_folder_and_keeps_what_is_done(lessons, tmp_path, 
     assert "--out FOLDER" in said and (out / "00_good.ipynb").exists()
 
 
+@pytest.mark.night
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
 def test_a_lesson_that_finds_the_disk_full_leaves_the_file_that_was_there(lessons, tmp_path):
     write(lessons, "00_good", "1 + 1", title="Long" * 1000)

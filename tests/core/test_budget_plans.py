@@ -20,7 +20,9 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("method, size", [("full", 1.5), ("lora", 1.3), ("qlora", 4.0)])
+@pytest.mark.parametrize(
+    "method, size", [pytest.param("full", 1.5, marks=pytest.mark.night), ("lora", 1.3), ("qlora", 4.0)]
+)
 def test_the_largest_batch_fits_and_one_more_does_not(monkeypatch, method, size):
     monkeypatch.setitem(CARDS, "small", (size, 10))
     rows = plan(TINY, method, 1, 512, "small").largest_batch
@@ -45,13 +47,14 @@ def test_the_search_is_short_on_a_line_with_a_bend(monkeypatch, limit):
     assert len(asked) <= 16
 
 
+@pytest.mark.night
 def test_what_cannot_fit_has_no_batch():
     found = plan("Llama-3.1-70B", "full", 1, 128, "A100 80 GB")
     assert not found.fits and found.largest_batch == 0
     assert found.need.weights + found.need.gradients + found.need.moments == 16 * found.need.parameters
 
 
-@pytest.mark.parametrize("card", ["T4", "H200"])
+@pytest.mark.parametrize("card", ["T4", pytest.param("H200", marks=pytest.mark.night)])
 def test_fits_says_what_the_plan_says(card):
     big = {**TINY, "num_hidden_layers": 4, "hidden_size": 8192, "intermediate_size": 28672}
     for method in ("full", "qlora"):
@@ -59,6 +62,7 @@ def test_fits_says_what_the_plan_says(card):
     assert budget.fits(big, "full", 1, 64, card) == (card == "H200")
 
 
+@pytest.mark.night
 def test_this_machine_stands_beside_the_cards(monkeypatch):
     monkeypatch.setattr(budget, "CARDS", dict(CARDS))
     monkeypatch.setattr(budget, "memory", lambda: 3 * GIB)
@@ -72,6 +76,7 @@ def test_this_machine_stands_beside_the_cards(monkeypatch):
     assert plan("gpt2", "lora", 1, 512, "this machine").fits
 
 
+@pytest.mark.night
 def test_known_verdicts():
     """7B in 4 bits fits 24 GB, in full it takes more than one 80 GB card."""
     assert plan("Llama-2-7B", "qlora", 1, 512, "RTX 4090").fits
@@ -98,6 +103,7 @@ def test_a_card_without_bf16_trains_in_fp32(method):
     assert older.hours == pytest.approx(newer.hours * 121 / 8.1)
 
 
+@pytest.mark.night
 @pytest.mark.parametrize("card, told", [("T4", True), ("L4", False)])
 def test_the_widget_says_where_there_is_no_bf16(card, told, capsys):
     widgets.memory_plan("SmolLM2-135M", "lora", 1, 256, card)

@@ -27,13 +27,13 @@ def test_growth_and_total_follow_what_the_step_uses():
     assert peak.total == pytest.approx((96 + 128) * MIB, rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.night
 def test_a_failing_child_is_quoted():
     with pytest.raises(RuntimeError, match="measuring failing failed: ValueError: no such luck"):
         measure_peak(helpers.failing)
 
 
-@pytest.mark.slow
+@pytest.mark.night
 def test_a_child_that_is_killed_is_named_with_its_status():
     with pytest.raises(RuntimeError, match="measuring vanishing failed: exit status 9, as where memory"):
         measure_peak(helpers.vanishing)

@@ -113,6 +113,7 @@ def is_whole(entry):
     return all((entry / name).read_bytes() == name.encode() * 200_000 for name in "abc")
 
 
+@pytest.mark.night
 def test_cached(tmp_path, tabulate, monkeypatch):
     def check(folder):
         monkeypatch.setenv("COURSE_HOME", str(folder / "home"))

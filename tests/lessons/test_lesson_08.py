@@ -268,7 +268,7 @@ def tuned(pocket, mistake, train_rows=True):
     return shares, losses
 
 
-@pytest.mark.slow
+@pytest.mark.night
 def test_the_right_mask_stops_and_the_broken_one_does_not(pocket):
     right, right_losses = tuned(pocket, suspects.right)
     broken, losses = tuned(pocket, suspects.no_end)

@@ -54,6 +54,7 @@ def tokenizer():
     return loaded
 
 
+@pytest.mark.night
 def test_a_rehearsal_says_what_will_be_done_and_what_it_takes(few):
     code, out, err = recipe("--data", few, "--dry-run", "--cards", 4, "--batch", 32)
     assert code == 0, err
