@@ -101,7 +101,7 @@ def test_all_start_with_the_weights_of_the_first(tmp_path):
         subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
-    texts = [process.communicate(timeout=60)[0] for process in started]
+    texts = [process.communicate(timeout=300)[0] for process in started]
     (first, first_after), (second, second_after) = map(ast.literal_eval, texts)
     assert first != second and first == first_after == second_after
 
@@ -180,7 +180,7 @@ def test_nothing_outlives_the_one_that_started_it(stop):
     starter.kill() if stop == "kill" else starter.send_signal(signal.SIGINT)
     starter.wait(60)
     starter.stdout.close()
-    _, left = psutil.wait_procs(below, timeout=60)
+    _, left = psutil.wait_procs(below, timeout=300)
     for process in left:
         process.kill()
     assert left == []
@@ -216,4 +216,4 @@ def test_every_port_is_on_loopback():
         starter.kill()
         starter.wait()
         starter.stdout.close()
-        psutil.wait_procs(below, timeout=60)
+        psutil.wait_procs(below, timeout=300)
