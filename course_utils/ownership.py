@@ -197,13 +197,14 @@ def _mark_lines(folder: Path) -> list[str]:
 
 def mark_content(folder: Path, maker: str) -> None:
     """Marks a folder with the names of all that is in it."""
-    mark(folder, maker, sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")))
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    mark(folder, maker, sorted(found | {MARK_FILE}))
 
 
 def without_strangers(folder: Path, todo: str) -> Path:
     """The folder. FileExistsError where its mark names its content and something else is in it."""
-    names = {*made_names(folder)}
-    if len(names) > 1:
+    names = {*_mark_lines(folder)[1:]}
+    if names:
         for path in folder.rglob("*"):
             name = path.relative_to(folder).as_posix()
             if name not in {*names, *MARKS} and path.name != ".DS_Store":  # macOS's

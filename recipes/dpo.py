@@ -23,13 +23,13 @@ parser.add_argument("--base", default="Qwen/Qwen3-0.6B", help="an instruct model
 parser.add_argument("--out", default="adapter")
 parser.add_argument("--steps", type=int, default=100, help="of 16 pairs")
 chosen = parser.parse_args()
-if os.path.isdir(chosen.out) and os.listdir(chosen.out):
-    parser.error(f"--out {chosen.out!r} is not empty: name a new folder")
+if os.path.exists(chosen.out) and not (os.path.isdir(chosen.out) and not os.listdir(chosen.out)):
+    parser.error(f"--out {chosen.out!r} is no empty folder: name a new one")
 
-where, rows = f"--data {chosen.data}", []
+where, rows = f"--data {chosen.data!r}", []
 try:
     for number, line in enumerate(Path(chosen.data).read_text(encoding="utf-8").strip().split("\n"), start=1):
-        where = f"{chosen.data}, line {number}"
+        where = f"{chosen.data!r}, line {number}"
         row = json.loads(line)
         for name, role in ROLES.items():  # as messages: TRL puts plain texts into no chat template
             turns = [{"role": role, "content": row[name]}] if isinstance(row[name], str) else row[name]

@@ -517,8 +517,10 @@ def open_folder(chosen):
     run = {name: value for name, value in vars(chosen).items() if name not in FREE}
     run["data"] = hashlib.sha256(read_bytes(chosen.data)).hexdigest()  # the file's name says too little
     kept, ended = chosen.out / "run.json", (chosen.out / "generation_config.json").is_file()  # written last
+    before = earlier_run(kept)
+    if chosen.out.exists() and not (chosen.out.is_dir() and (before or not os.listdir(chosen.out))):
+        raise SystemExit(f"--out {str(chosen.out)!r} has something else in it: name a new folder")
     if ended or (chosen.out.is_dir() and get_last_checkpoint(chosen.out)):
-        before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
         if others := [name for name in run if before.get(name) != run[name]]:
             raise SystemExit(
                 f"--out {chosen.out} has another run (other {', '.join(others)}): take another --out, or "
@@ -528,6 +530,15 @@ def open_folder(chosen):
         chosen.out.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(run, indent=1), encoding="utf-8")
     return ended
+
+
+def earlier_run(kept):
+    """The options that a run has written to this file; {} where there is none, or it is somebody else's."""
+    try:
+        before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}  # a pipe would wait
+    except ValueError:
+        return {}
+    return before if isinstance(before, dict) and {"base", "data", "rank", "lr"} <= before.keys() else {}
 
 
 def first_process():

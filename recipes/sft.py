@@ -22,13 +22,13 @@ parser.add_argument("--base", default="Qwen/Qwen3-0.6B", help="an instruct model
 parser.add_argument("--out", default="adapter")
 parser.add_argument("--steps", type=int, default=100, help="of 16 conversations")
 chosen = parser.parse_args()
-if os.path.isdir(chosen.out) and os.listdir(chosen.out):
-    parser.error(f"--out {chosen.out!r} is not empty: name a new folder")
+if os.path.exists(chosen.out) and not (os.path.isdir(chosen.out) and not os.listdir(chosen.out)):
+    parser.error(f"--out {chosen.out!r} is no empty folder: name a new one")
 
-where, rows = f"--data {chosen.data}", []
+where, rows = f"--data {chosen.data!r}", []
 try:
     for number, line in enumerate(Path(chosen.data).read_text(encoding="utf-8").strip().split("\n"), start=1):
-        where = f"{chosen.data}, line {number}"
+        where = f"{chosen.data!r}, line {number}"
         row = json.loads(line)
         turns = [{"role": turn["role"], "content": turn["content"].strip()} for turn in row["messages"]]
         if turns[-1]["role"] != "assistant":

@@ -349,15 +349,19 @@ def take_folder(folder: Path) -> Path:
         return own_folder(place, "book", OTHER_BOOK, lambda place: BUILD in place.parents)
 
     out = own(folder)
-    if standing(out / PDF) and PDF not in made_names(out) and BUILD not in out.parents:
-        raise FileExistsError(f"{plain_line(out / PDF)} is not the course's. {OTHER_BOOK}.")
     with naming(out, OTHER_BOOK):
         parts = [without_strangers(own(out / name), OTHER_BOOK) for name in FOLDERS]
-        mark(out, "book", [PDF])
+        mark(out, "book", {*made_names(out)} & {PDF})
         for part in parts:
             mark(part, "book")
             emptied(part, "book")
     return out
+
+
+def check_pdf(out: Path) -> None:
+    """FileExistsError where the book's folder has a PDF of somebody else's."""
+    if standing(out / PDF) and PDF not in made_names(out) and BUILD not in out.parents:
+        raise FileExistsError(f"{plain_line(out / PDF)} is not the course's. Move it away.")
 
 
 def write_pdf(page: Path, target: Path) -> None:
@@ -389,13 +393,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ImportError as fault:
         raise SystemExit(f"The book needs {fault.name}: {pip_install('book')}") from fault
     out = take_folder(chosen.out)
+    if chosen.pdf:
+        check_pdf(out)
     key = key_in_markdown(answer_key([path.name[:2] for path in lessons()])) if chosen.key else ""
     write_sources(out / "source", addresses.repository(), key)
     print(f"Open {plain_line(build('html', out) / 'index.html')}")
     if chosen.epub:
         print(f"Open {plain_line(build('epub', out) / 'course.epub')}")
     if chosen.pdf:
-        write_pdf(build("singlehtml", out) / "index.html", out / PDF)
+        page = build("singlehtml", out) / "index.html"
+        check_pdf(out)
+        mark(out, "book", [PDF])
+        write_pdf(page, out / PDF)
         print(f"Open {plain_line(out / PDF)}")
 
 

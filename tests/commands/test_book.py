@@ -122,6 +122,14 @@ def test_a_folder_of_somebody_else_is_refused_before_any_work(tmp_path, capsys):
     assert not list(tmp_path.rglob(".finetuning-course*"))
 
 
+def test_a_part_that_stays_empty_is_guarded_as_well(tmp_path):
+    book.take_folder(tmp_path / "book")
+    book.mark_parts(tmp_path / "book")
+    (tmp_path / "book" / "epub" / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"mine\.txt is not the course's"):
+        book.take_folder(tmp_path / "book")
+
+
 @pytest.mark.parametrize("part", ["source", "doctrees", "html", "epub"])
 def test_what_somebody_put_into_a_finished_book_is_not_deleted(tmp_path, part):
     folder = book.take_folder(tmp_path / "book") / part
@@ -150,7 +158,10 @@ def test_what_only_looks_like_a_book_is_refused(tmp_path):
     ownership.mark(tmp_path / "new", "book")
     (tmp_path / "new" / "course.pdf").write_text("mine")
     with pytest.raises(FileExistsError, match=r"course\.pdf is not the course's"):
-        book.take_folder(tmp_path / "new")
+        book.check_pdf(book.take_folder(tmp_path / "new"))
+    ownership.mark(tmp_path / "new", "book", [book.PDF])
+    for _ in range(2):
+        book.check_pdf(book.take_folder(tmp_path / "new"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")

@@ -235,6 +235,18 @@ def test_a_folder_is_for_one_run(started, tmp_path):
     assert started(tmp_path / "other") == ["train"] * 4
 
 
+def test_a_folder_of_somebody_else_is_left_alone(started, tmp_path):
+    (tmp_path / "my.jsonl").write_bytes(line("Who?", "Me."))
+    for name, text in (("run.json", '{"mine": 1}'), ("notes.txt", "mine")):
+        (tmp_path / name[:3]).mkdir()
+        (tmp_path / name[:3] / name).write_text(text)
+        with pytest.raises(SystemExit, match="has something else in it: name a new folder"):
+            started(tmp_path / name[:3])
+        assert [path.read_text() for path in (tmp_path / name[:3]).iterdir()] == [text]
+    with pytest.raises(SystemExit, match="has something else in it"):
+        started(tmp_path / "my.jsonl")
+
+
 def test_a_run_that_has_ended_is_merged_or_refused(started, tmp_path, monkeypatch):
     (tmp_path / "my.jsonl").write_bytes(line("Who?", "Me."))
     out = tmp_path / "adapter"

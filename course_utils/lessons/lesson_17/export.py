@@ -152,10 +152,14 @@ def _at_work(out: Path) -> Iterator[None]:
 
 def _load_run(run, settings, base):
     """The model that the run trained, and its tokenizer. ModelError where its base is not to be had."""
+    needed = ["tokenizer.json", "tokenizer_config.json"]
+    needed += [] if settings["method"] == "full" else [CONFIG_FILE, WEIGHTS_FILE]
+    if missing := [name for name in needed if not (run / name).is_file()]:
+        raise ModelError(
+            f"{plain_line(run)} is not whole: {missing[0]} is missing. Copy the run again, or make it anew."
+        )
     if settings["method"] == "full":
         return load_model(str(run))
-    if missing := [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (run / name).is_file()]:
-        raise ModelError(f"{run} is not whole: {missing[0]} is missing. Copy the run again, or make it anew.")
     model, _ = load_model(_find_base(settings, base))
     if settings["method"] == "qlora":
         apply_lora(model, rank=1)

@@ -22,6 +22,7 @@ from course_utils.data import DATA, conversation_fault, encode
 from course_utils.lessons.lesson_17.chat_forms import HALF, NO_TOOLS, is_text, plain_messages
 from course_utils.methods.chat import count_tokens
 from course_utils.preferences import Pair, as_pair, pair_fault
+from course_utils.terminal import plain_lines
 
 EXAMPLES = DATA / "examples"
 SHOWN = 20  # lines that a message names
@@ -59,7 +60,7 @@ class DataError(ValueError):
     """A file that cannot be trained on. `faults` has all of its bad lines, the message the first of them."""
 
     def __init__(self, message: str, faults: Sequence[Fault] = ()):
-        super().__init__(message)
+        super().__init__(plain_lines(message))
         self.faults = list(faults)
 
 
