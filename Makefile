@@ -27,7 +27,7 @@ help:
 	@echo "make trajectories         make the short trajectories anew that pin the numbers of every loop"
 	@echo "make data, make pocket    make the data files, the pocket model (an hour and a half) anew"
 	@echo "make artifacts            make the shipped assistant, reward model and two list models anew (minutes)"
-	@echo "make lint                 ruff: rules and format"
+	@echo "make lint                 ruff: rules and format; mypy: types"
 	@echo "make .venv                the environment alone; PYTHON=python3.12 chooses the interpreter"
 
 .venv: .venv/.complete
@@ -80,6 +80,7 @@ faults: .venv
 lint: .venv
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
 
 bench: .venv
 	@$(PY) -m course_utils bench $(ARGS)

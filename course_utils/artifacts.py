@@ -42,7 +42,7 @@ def sft_model(session, shipped: bool = True) -> tuple:
     return load_model(str(cached("sft", conditions_of(session), make, RESTS_ON["assistant"])), session.device)
 
 
-def train_assistant(session) -> tuple:
+def train_assistant(session) -> tuple[Any, Any]:
     """The session's model tuned into the assistant, now: (model, tokenizer)."""
     from course_utils.methods import sft
 
@@ -167,7 +167,7 @@ def _reward_pairs(session):
     return preference_pairs(session).train[: session.steps(quick=2400, full=10_000, smoke=16)]
 
 
-def train_reward_model(session) -> tuple:
+def train_reward_model(session) -> tuple[Any, Any]:
     """The session's assistant made into the reward model, now: (model, tokenizer)."""
     from course_utils import preferences
     from course_utils.methods import reward

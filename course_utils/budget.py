@@ -361,7 +361,7 @@ class _Live(torch.utils._python_dispatch.TorchDispatchMode):
     def __init__(self, known):
         super().__init__()
         self.bytes = self.peak = 0
-        self.seen = {tensor.untyped_storage()._cdata: None for tensor in known}
+        self.seen: dict[int, weakref.ref | None] = {tensor.untyped_storage()._cdata: None for tensor in known}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
@@ -385,7 +385,7 @@ class _Live(torch.utils._python_dispatch.TorchDispatchMode):
 
 
 # memory in GiB and dense 16-bit tensor TFLOP/s, as the vendor's data sheets give them
-CARDS = {
+CARDS: dict[str, tuple[float, float]] = {
     "T4": (16, 65),
     "RTX 3090": (24, 71),
     "RTX 4090": (24, 165),
@@ -537,8 +537,8 @@ def _cached_need(model, method, batch_size, tokens, precision, checkpointing):
     return training_need(model, method, batch_size, tokens, precision, checkpointing=checkpointing)
 
 
-def _need(model, *settings):
+def _need(model, method, batch_size, tokens, precision, checkpointing):
     """training_need, remembered for models given by name."""
     if isinstance(model, str):
-        return _cached_need(model, *settings)
-    return training_need(model, *settings[:-1], checkpointing=settings[-1])
+        return _cached_need(model, method, batch_size, tokens, precision, checkpointing)
+    return training_need(model, method, batch_size, tokens, precision, checkpointing=checkpointing)

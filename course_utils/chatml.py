@@ -66,7 +66,8 @@ def encode_conversation(tokenizer, messages, add_generation_prompt=False):
         messages = [{"role": "system", "content": SYSTEM}, *messages]
     start, end = marker_ids(tokenizer)
     newline = encode(tokenizer, "\n")
-    ids, labels = [], []
+    ids: list[int] = []
+    labels: list[int] = []
 
     def append(tokens, learn=False):
         ids.extend(tokens)
@@ -114,8 +115,8 @@ def mask_prompt_tokens(input_ids, tokenizer, assistant_token=f"{IM_START}assista
     first = tokenizer.added_tokens_decoder.get(header[0])
     if first is None or not first.special:
         raise ValueError(f"{assistant_token!r} does not begin with a special token, so a user could type it")
-    learn = [_answers(row, header, end) for row in ids.reshape(-1, ids.shape[-1]).tolist()]
-    learn = torch.tensor(learn, device=ids.device).view(ids.shape)
+    answers = [_answers(row, header, end) for row in ids.reshape(-1, ids.shape[-1]).tolist()]
+    learn = torch.tensor(answers, device=ids.device).view(ids.shape)
     if attention_mask is not None:
         learn &= torch.as_tensor(attention_mask, device=ids.device).bool()
     return ids.masked_fill(~learn, IGNORE)
@@ -148,7 +149,7 @@ def loss_html(tokenizer, example: Example) -> str:
 
 def _runs(tokenizer, example):
     """(carries loss, text) of the longest stretches of one kind."""
-    runs = []
+    runs: list[tuple[bool, list[int]]] = []
     for token, label in zip(example.input_ids, example.labels, strict=True):
         if not runs or runs[-1][0] != (label != IGNORE):
             runs.append((label != IGNORE, []))

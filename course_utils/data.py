@@ -15,6 +15,7 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 DATA_SUMS = DATA / "checksums.json"  # {file below data/: SHA-256}
 SPLITS = ("tune", "validation", "held_out", "invented")
 QUESTION_SETS = (*SPLITS, "paraphrase", "reading")
+Batch = dict[str, torch.Tensor]
 IGNORE = -100  # the label of a token that carries no loss, in PyTorch and in transformers
 
 
@@ -38,6 +39,9 @@ class Example:
 
     input_ids: list[int]
     labels: list[int]
+
+
+Pairs = Sequence[tuple[Example, Example]]  # (chosen, rejected)
 
 
 def read_jsonl(path) -> list[dict]:
@@ -210,7 +214,7 @@ def encode_text(tokenizer, text: str) -> Example:
     return Example(ids, list(ids))
 
 
-def collate(examples: Sequence[Example], pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:
+def collate(examples: Sequence[Example], pad_id: int, side: str = "right") -> Batch:
     """Pads to the longest: input_ids, attention_mask and labels, each [batch, tokens].
 
     Labels of padding are -100 by position, so that a real end of text keeps its loss where it is also the
@@ -231,7 +235,7 @@ def collate(examples: Sequence[Example], pad_id: int, side: str = "right") -> di
     }
 
 
-def batches(examples: Sequence[Example], batch_size: int, seed: int, pad_id: int) -> Iterator[dict]:
+def batches(examples: Sequence[Example], batch_size: int, seed: int, pad_id: int) -> Iterator[Batch]:
     """Endless shuffled batches; every example once an epoch, the last batch of an epoch may be smaller.
 
     Batches hold examples of similar length (sorted within runs of 16 batches), which saves padding.
@@ -255,7 +259,7 @@ def collate_pairs(pairs, pad_id):
     return collate([*chosen, *rejected], pad_id)
 
 
-def shuffled_batches(items: Sequence, batch_size: int, seed: int, collate, length) -> Iterator[dict]:
+def shuffled_batches(items: Sequence, batch_size: int, seed: int, collate, length) -> Iterator[Batch]:
     """Endless shuffled batches of items of similar length, every item once an epoch."""
     rng = random.Random(seed)
     order = list(range(len(items)))

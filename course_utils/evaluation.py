@@ -83,11 +83,11 @@ def score_answers(answers: Sequence[str], questions: Sequence[dict]) -> tuple[fl
     """Share of answers that give the object, over all questions and by relation."""
     if not questions:
         raise ValueError("no questions to score")
-    by_relation = {}
+    by_relation: dict[str, list[bool]] = {}
     for answer, question in zip(answers, questions, strict=True):
         right = exact_match(answer, question["object"], question["kind"])
         by_relation.setdefault(question["relation"], []).append(right)
-    overall = sum(map(sum, by_relation.values())) / len(questions)
+    overall = sum(sum(right) for right in by_relation.values()) / len(questions)
     return overall, {relation: sum(right) / len(right) for relation, right in sorted(by_relation.items())}
 
 

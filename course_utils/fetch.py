@@ -63,7 +63,7 @@ def fetch_gpt2() -> Path:
 
         repo = GPT2_REPOS[0]
         files, revision = _hub_files(repo)
-        with tqdm(total=sum(file.size for file in files), unit="B", unit_scale=True, desc=repo) as bar:
+        with tqdm(total=sum(file.size or 0 for file in files), unit="B", unit_scale=True, desc=repo) as bar:
             for file in files:
                 _download(repo, revision, file, folder, bar)
 
@@ -172,11 +172,11 @@ def _download(repo: str, revision: str, file: RepoSibling, folder: Path, bar: tq
     part = path.with_name(f"{path.name}.part")
     done = path.stat().st_size if path.is_file() else part.stat().st_size if part.is_file() else 0
     bar.update(done)
-    if done < file.size:
+    if file.size is None or done < file.size:
         url = hf_hub_url(repo, file.rfilename, revision=revision)
-        options = {"headers": {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}, "timeout": 30}
+        headers = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}
         try:
-            request = get_session().stream("GET", url, follow_redirects=True, **options)
+            request = get_session().stream("GET", url, follow_redirects=True, headers=headers, timeout=30)
             with _entered(request) as answer:
                 answer.raise_for_status()
                 with part.open("ab" if answer.status_code == 206 else "wb") as target:
@@ -328,7 +328,7 @@ def _while_arriving(ask: Callable[[], Any], folder: Path, stall: float) -> Any:
 
 def _asked(ask: Callable[[], Any]) -> queue.SimpleQueue:
     """Where the thread that calls ask() will put (value, error)."""
-    answers = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
 
     def run():
         try:

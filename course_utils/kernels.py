@@ -219,7 +219,7 @@ def _time_products():
         (torch.ones(rows, width), torch.ones(width, out), torch.ones(out))
         for rows, width, out in ((1024, 256, 1024), (256, 768, 3072), (32, 256, 6144))
     ]
-    times = {name: [] for name in PRODUCTS}
+    times: dict[str, list[float]] = {name: [] for name in PRODUCTS}
     for _ in range(8):
         for name, function in PRODUCTS.items():
             began = time.perf_counter()

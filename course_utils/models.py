@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from course_utils.data import DATA
 from course_utils.home import home
@@ -27,9 +27,11 @@ from course_utils.terminal import git_restore
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
+Model = TypeVar("Model", bound="nn.Module")  # of functions that return the model that they were given
 MODEL_NAMES = ("auto", "pocket", "gpt2", "smollm2")
 POCKET = DATA / "pocket-gpt2"
 
@@ -190,7 +192,7 @@ def read_config(folder: Path) -> PretrainedConfig:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def load_checked(folder: Path, auto_class: type, config: PretrainedConfig) -> PreTrainedModel:
+def load_checked(folder: Path, auto_class: Any, config: PretrainedConfig) -> PreTrainedModel:
     """The model of a folder by one of transformers' Auto classes, fp32, eval mode.
 
     ModelError unless weights and configuration fit each other and all values are finite.
@@ -215,7 +217,7 @@ def load_checked(folder: Path, auto_class: type, config: PretrainedConfig) -> Pr
     return model.eval()
 
 
-def check_size(config: PretrainedConfig, folder: Path, auto_class: type) -> None:
+def check_size(config: PretrainedConfig, folder: Path, auto_class: Any) -> None:
     """ModelError, before anything is built, where config.json asks for a larger model than its weights."""
     import torch
     from transformers.initialization import no_init_weights
@@ -288,7 +290,7 @@ def _check_weights(model: PreTrainedModel, info: dict, folder: Path) -> None:
         raise ModelError(f"The weights in {folder} are not finite, first those of {bad[0]}. {advice}")
 
 
-def prepare_config(config: object) -> None:
+def prepare_config(config: PretrainedConfig) -> None:
     """Dropout 0 throughout, and for GPT-2's gelu_new the faster gelu_pytorch_tanh: the same function."""
     for key, value in vars(config).items():
         if isinstance(value, float) and (key.endswith("_pdrop") or "dropout" in key):

@@ -93,7 +93,9 @@ class Module:
     """Definitions at the top of a module, by name, and what its imports bind."""
 
     def __init__(self, name: str, tree: ast.Module):
-        self.name, self.definitions, self.imports = name, {}, {}
+        self.name = name
+        self.definitions: dict[str, list[ast.stmt]] = {}
+        self.imports: dict[str, tuple[str, str]] = {}
         for node in _flat(tree.body):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 self.imports |= imported(node)
@@ -104,8 +106,9 @@ class Module:
 
 @cache
 def module_of(name: str) -> Module:
-    path = Path(importlib.util.find_spec(name).origin)
-    return Module(name, ast.parse(path.read_text(encoding="utf-8")))
+    spec = importlib.util.find_spec(name)
+    assert spec and spec.origin, name
+    return Module(name, ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
 
 
 def imported(node: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str]]:
@@ -284,7 +287,8 @@ def _bound(function) -> tuple[set[str], dict]:
         arguments.vararg,
         arguments.kwarg,
     ]
-    bound, imports, glob = {argument.arg for argument in every if argument}, {}, set()
+    bound, glob = {argument.arg for argument in every if argument}, set()
+    imports: dict[str, tuple[str, str]] = {}
     todo = list(function.body) if isinstance(function.body, list) else [function.body]
     while todo:
         node = todo.pop()
@@ -312,8 +316,9 @@ def _place(node, resolve) -> tuple[Path, bool] | None:
         left = _place(node.left, resolve)
         if left is None or not left[1]:
             return left
-        known = isinstance(node.right, ast.Constant) and isinstance(node.right.value, str)
-        return (left[0] / node.right.value, True) if known else (left[0], False)
+        if isinstance(node.right, ast.Constant) and isinstance(node.right.value, str):
+            return left[0] / node.right.value, True
+        return left[0], False
     if isinstance(node, ast.Name) and (target := resolve(node.id)) and target[1]:
         return place_of(*target)
     return None

@@ -1,5 +1,7 @@
 """Experiments of many runs: computed once, stored in data/results with their origin, drawn by the lessons."""
 
+from __future__ import annotations
+
 import hashlib
 import importlib
 import json
@@ -14,7 +16,7 @@ from course_utils.terminal import git_restore
 RESULTS = DATA / "results"
 TRAJECTORY_FILES = DATA / "trajectories"
 CHOICE = (5,)  # the seed by which rates and settings are chosen: none of those that are reported
-SWEEPS = {}
+SWEEPS: dict[str, Sweep] = {}
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def is_short() -> bool:
 
 def few(wanted, most: int = 2):
     """A number (of steps, of rows) or a list of rows, as it is; in a short form at most so many."""
-    if not is_short():
+    if _asked is None:
         return wanted
     if isinstance(wanted, int):
         _asked.append(wanted)

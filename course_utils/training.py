@@ -7,18 +7,24 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
-from course_utils.data import IGNORE
+from course_utils.data import IGNORE, Batch
 from course_utils.home import written_aside
 from course_utils.kernels import is_gpt2_lm
 from course_utils.log_probs import fast_token_log_probs, scored_hidden, token_losses
 from course_utils.session import check_not_stopped, in_cell, stop_here
+
+LossFunction = Callable[
+    [nn.Module, Batch], tuple[Tensor, Tensor | int]
+]  # (summed loss, what it is the sum over)
 
 
 def lm_loss(model, batch):
@@ -196,7 +202,8 @@ def train(
             measured.add(row["step"])
             model.train()
 
-    was_training, measured = model.training, set()
+    was_training = model.training
+    measured: set[int] = set()
     random_state = torch.get_rng_state()
     with ProgressBar(steps, label, start) as bar:
         if checkpoint is not None:

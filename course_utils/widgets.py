@@ -160,7 +160,7 @@ def _panel() -> type:
 
     class Panel(anywidget.AnyWidget):
         _esm, _css = PANEL_SCRIPT, PANEL_STYLE
-        fields = traitlets.List().tag(sync=True)
+        fields: traitlets.List = traitlets.List().tag(sync=True)
         values = traitlets.Dict().tag(sync=True)
         html = traitlets.Unicode().tag(sync=True)
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib
 import inspect
+import itertools
 import linecache
 import os
 import pkgutil
@@ -72,7 +73,31 @@ class Exercise:
 
     @property
     def solution(self) -> str:
-        return textwrap.dedent(inspect.getsource(self.reference))
+        return without_types(textwrap.dedent(inspect.getsource(self.reference)))
+
+
+def without_types(source: str) -> str:
+    """The code as it stands, but for the types of arguments, results and variables: no lesson names them."""
+    lines = source.splitlines(keepends=True)
+    starts = [0, *itertools.accumulate(map(len, lines))]
+
+    def place(line: int, column: int) -> int:
+        return starts[line - 1] + len(lines[line - 1].encode()[:column].decode())
+
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    cuts = set()
+    for node in {inner for function in functions for inner in ast.walk(function)}:
+        type_ = getattr(node, "annotation", None) or getattr(node, "returns", None)
+        if type_ is not None:
+            before = source[: place(type_.lineno, type_.col_offset)]
+            start = before.rindex("->" if isinstance(node, ast.FunctionDef) else ":")
+            cuts.add((start, place(type_.end_lineno, type_.end_col_offset), isinstance(node, ast.arg)))
+    for start, end, argument in sorted(cuts, reverse=True):
+        rest = source[end:]
+        rest = "=" + rest[3:] if argument and rest.startswith(" = ") else rest
+        source = source[:start].rstrip() + rest
+    broken = r"(def \w+\()\s+([^()]*?),?\s+\):"  # a head that took several lines for its types
+    return re.sub(broken, lambda m: f"{m[1]}{' '.join(m[2].split())}):", source) if cuts else source
 
 
 @cache
@@ -352,6 +377,12 @@ def _describe(exercise: Exercise, fn: Callable, error: Exception) -> tuple[str, 
         return f"Your code stopped in line {frames[-1].lineno} with {what}", f"{frames[-1].lineno}: {line}"
     called_wrongly = rf"\S*{re.escape(getattr(fn, '__name__', ''))}\(\) (got|takes|missing)"
     if isinstance(error, TypeError) and re.match(called_wrongly, first):
-        right, own = inspect.signature(exercise.reference), inspect.signature(fn)
+        right, own = _arguments(exercise.reference), _arguments(fn)
         return f"{exercise.name} should take the arguments {right}, and yours takes {own}.", ""
     return f"What {exercise.name} returned could not be used ({what}). Look at what it returns.", ""
+
+
+def _arguments(fn: Callable) -> inspect.Signature:
+    """What it takes, without types."""
+    parameters = inspect.signature(fn).parameters.values()
+    return inspect.Signature([each.replace(annotation=inspect.Parameter.empty) for each in parameters])

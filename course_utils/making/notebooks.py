@@ -302,15 +302,33 @@ def _package_definitions() -> dict[str, dict[str, str]]:
 
 
 def _definitions(source: str) -> dict[str, str]:
-    """{name: normal text} of the functions and classes at the top: no docstrings, comments or layout."""
+    """{name: normal text} of the functions and classes at the top: no docstrings, types or layout."""
     definitions = {}
-    for node in ast.parse(source).body:
+    for node in _Untyped().visit(ast.parse(source)).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             for inner in ast.walk(node):
                 if isinstance(inner, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(inner) is not None:
                     inner.body = inner.body[1:] or [ast.Pass()]
             definitions[node.name] = ast.unparse(node)
     return definitions
+
+
+class _Untyped(ast.NodeTransformer):
+    """Takes out the types of arguments, results and variables; a dataclass keeps its fields."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return node if node.decorator_list else self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        return ast.copy_location(ast.Assign([node.target], node.value), node) if node.value else None
 
 
 def _difference(text: str, versions: dict[str, str]) -> str:

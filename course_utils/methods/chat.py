@@ -1,6 +1,9 @@
 """Talking with a tuned model: answers as they are made, in a conversation that may outgrow the context."""
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -8,10 +11,13 @@ from course_utils.chatml import IM_END, SYSTEM, encode_content, encode_conversat
 from course_utils.data import encode
 from course_utils.generation import stream_tokens
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 def stream_reply(
-    model,
-    tokenizer,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     messages: Sequence[dict],
     *,
     max_new_tokens: int = 160,
@@ -46,7 +52,7 @@ def stream_reply(
         yield text[len(shown) :]
 
 
-def fit_context(messages, length, limit):
+def fit_context(messages: list[dict], length: Callable[[list[dict]], int], limit: int) -> list[dict]:
     """The conversation without as many of its oldest exchanges as it takes: length(messages) <= limit.
 
     The system line, if there is one, and the last user's turn stay.
@@ -58,7 +64,7 @@ def fit_context(messages, length, limit):
     return head + turns
 
 
-def count_tokens(tokenizer, messages: Sequence[dict]) -> int:
+def count_tokens(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict]) -> int:
     """Tokens of the conversation with the header of the answer, however long it is."""
     if messages[0]["role"] != "system":
         messages = [{"role": "system", "content": SYSTEM}, *messages]
@@ -69,7 +75,13 @@ def count_tokens(tokenizer, messages: Sequence[dict]) -> int:
 
 
 def chat(
-    model, tokenizer, messages: list[dict], text: str, *, max_new_tokens: int = 160, **sampling
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict],
+    text: str,
+    *,
+    max_new_tokens: int = 160,
+    **sampling: Any,
 ) -> Iterator[str]:
     """Yields the answer to the user's text in pieces, and adds both turns to the conversation, in place.
 

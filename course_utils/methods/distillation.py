@@ -4,18 +4,27 @@ The student is trained, the teacher is frozen. Answers are batches as rollouts.r
 al. 2023 (arXiv 2306.13649), Gu et al. 2023 (arXiv 2306.08543).
 """
 
+from __future__ import annotations
+
 import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
+from course_utils.data import Batch
 from course_utils.log_probs import scored_hidden
 from course_utils.methods.rollouts import rollout
 from course_utils.training import ProgressBar
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 DIRECTIONS = ("reverse", "forward")
 
 
-def token_kl(student, teacher, direction="reverse"):
+def token_kl(student: Tensor, teacher: Tensor, direction: str = "reverse") -> Tensor:
     """KL of the next token at every position, exact: logits [..., V] of both -> [...], in nats.
 
     reverse: KL(student || teacher). forward: KL(teacher || student). The teacher is a constant.
@@ -27,12 +36,20 @@ def token_kl(student, teacher, direction="reverse"):
     return (first.exp() * (first - second)).sum(-1)
 
 
-def answer_logits(model, batch):
+def answer_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Logits that predict the tokens of all answers of a batch, row after row: [answer tokens, V], fp32."""
     return model.get_output_embeddings()(scored_hidden(model, batch)).float()
 
 
-def distillation_step(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
+def distillation_step(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    optimizer: torch.optim.Optimizer,
+    sampling: dict[str, Any],
+    generator: torch.Generator | None = None,
+    divergence: Callable[[Tensor, Tensor], Tensor] = token_kl,
+) -> dict[str, float]:
     """One step of on-policy distillation: the student answers the prompts, the teacher scores every token.
 
     prompts: lists of token ids. sampling: what rollouts.rollout takes beside them. divergence(student's
@@ -50,19 +67,19 @@ def distillation_step(student, teacher, prompts, optimizer, sampling, generator=
 
 
 def train_distillation(
-    student,
-    teacher,
-    prompts,
-    sampling,
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    sampling: dict[str, Any],
     *,
-    steps,
-    lr,
-    batch_size=64,
-    seed=0,
-    step=distillation_step,
-    divergence=token_kl,
-    label="distillation",
-):
+    steps: int,
+    lr: float,
+    batch_size: int = 64,
+    seed: int = 0,
+    step: Callable[..., dict] = distillation_step,
+    divergence: Callable[[Tensor, Tensor], Tensor] = token_kl,
+    label: str = "distillation",
+) -> list[dict]:
     """Trains what requires a gradient of the student, in place, and returns a row of numbers a step.
 
     Each step draws batch_size prompts and calls step with distillation_step's arguments. Stop in a notebook
@@ -85,7 +102,7 @@ def train_distillation(
     return history
 
 
-def later_kl(kl, mask):
+def later_kl(kl: Tensor, mask: Tensor) -> Tensor:
     """Sum of the KL at the tokens after each one, [rows, tokens]; 0 off the mask."""
     kl = kl * mask
     return (kl.flip(1).cumsum(1).flip(1) - kl) * mask

@@ -5,6 +5,8 @@ rows of each, and all of them take the same step. The loss is divided by the tar
 The processes end with the one that started them, however that ends.
 """
 
+from __future__ import annotations
+
 import argparse
 import inspect
 import json
@@ -13,36 +15,38 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from course_utils.data import batches, encode_prompt_completion, load_questions
+from course_utils.data import Batch, batches, encode_prompt_completion, load_questions
 from course_utils.home import write_whole
 from course_utils.processes import end_with_parent, kill
 from course_utils.training import lm_loss
 
+Trained = tuple[nn.Module, torch.optim.Optimizer, list[float]]
 STOP_SECONDS = 10  # from asking the processes to stop to killing them
 
 
-def rows_of_process(rows, rank, world):
+def rows_of_process(rows: int, rank: int, world: int) -> list[int]:
     """The numbers of its rows, out of 0 to rows - 1, for process `rank` of `world`: a list."""
     return list(range(rank, rows, world))
 
 
-def rows_of(batch, rank, world):
+def rows_of(batch: Batch, rank: int, world: int) -> Batch:
     """A process's rows of a batch: a dict of [batch, tokens] -> [its rows, tokens]."""
     return {name: value[rows_of_process(len(value), rank, world)] for name, value in batch.items()}
 
 
-def process_loss(loss, tokens, world, averaged=False):
+def process_loss(loss: Tensor, tokens: float, world: int, averaged: bool = False) -> Tensor:
     """What a process calls backward on: the gradients of all are then that of the mean loss of the batch.
 
     loss: summed over the process's own target tokens; tokens: the target tokens of all processes.
@@ -51,7 +55,7 @@ def process_loss(loss, tokens, world, averaged=False):
     return loss * (world if averaged else 1) / tokens
 
 
-def total_over_processes(value):
+def total_over_processes(value: Tensor | float) -> float:
     """The sum of a number over all processes."""
     total = torch.as_tensor(value, dtype=torch.float64)
     if dist.is_initialized():
@@ -59,20 +63,20 @@ def total_over_processes(value):
     return total.item()
 
 
-def same_start(model):
+def same_start(model: nn.Module) -> None:
     """Gives every process the weights of process 0."""
     for parameter in model.parameters():
         dist.broadcast(parameter.data, src=0)
 
 
-def add_gradients(model):
+def add_gradients(model: nn.Module) -> None:
     """Replaces every gradient by the sum over the processes; frozen weights have none."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             dist.all_reduce(parameter.grad)
 
 
-def shard(model):
+def shard(model: nn.Module) -> Any:
     """Leaves each process a part of every parameter: FSDP2, a group for each block, one for the rest."""
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     for block in next(m for m in model.modules() if isinstance(m, nn.ModuleList)):  # the blocks
@@ -80,20 +84,20 @@ def shard(model):
     return fully_shard(model, mesh=mesh)
 
 
-def bytes_held(tensors):
+def bytes_held(tensors: Iterable[Tensor]) -> int:
     """Bytes that this process keeps of the tensors: its own part of those that are sharded."""
     local = [t.to_local() if hasattr(t, "to_local") else t for t in tensors]
     return sum(t.numel() * t.element_size() for t in local)
 
 
-def sent_bytes():
+def sent_bytes() -> int | None:
     """Bytes that this process has written so far, above all to its sockets; None where none are counted."""
     process = psutil.Process()
     counters = process.io_counters() if hasattr(process, "io_counters") else None
     return getattr(counters, "write_chars", None)
 
 
-def train_by_hand(model, stream, steps, lr):
+def train_by_hand(model: nn.Module, stream: Iterator[Batch], steps: int, lr: float) -> Trained:
     """Data parallel: every process takes its rows of each batch, and all take the same step."""
     rank, world = dist.get_rank(), dist.get_world_size()
     same_start(model)
@@ -109,7 +113,7 @@ def train_by_hand(model, stream, steps, lr):
     return model, optimizer, losses
 
 
-def train_local_means(model, stream, steps, lr):
+def train_local_means(model: nn.Module, stream: Iterator[Batch], steps: int, lr: float) -> Trained:
     """The script of lesson 16's bug hunt. Read it after the hunt.
 
     Every process divides by its own target tokens, and the means are averaged: that is another loss.
@@ -127,7 +131,13 @@ def train_local_means(model, stream, steps, lr):
     return model, optimizer, losses
 
 
-def train_averaged(model, optimizer, stream, steps, backward=torch.Tensor.backward):
+def train_averaged(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    stream: Iterator[Batch],
+    steps: int,
+    backward: Callable[[Tensor], object] = torch.Tensor.backward,
+) -> Trained:
     """For wrappers that average the gradients over the processes."""
     rank, world = dist.get_rank(), dist.get_world_size()
     losses = []
@@ -141,13 +151,15 @@ def train_averaged(model, optimizer, stream, steps, backward=torch.Tensor.backwa
     return model, optimizer, losses
 
 
-def train_sharded(model, stream, steps, lr):
+def train_sharded(model: nn.Module, stream: Iterator[Batch], steps: int, lr: float) -> Trained:
     model = shard(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
     return train_averaged(model, optimizer, stream, steps)
 
 
-def train_accelerate(model, stream, steps, lr, plugin=None):
+def train_accelerate(
+    model: nn.Module, stream: Iterator[Batch], steps: int, lr: float, plugin: Any = None
+) -> Trained:
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=True, fsdp_plugin=plugin)
@@ -156,7 +168,7 @@ def train_accelerate(model, stream, steps, lr, plugin=None):
     return train_averaged(model, optimizer, stream, steps, accelerator.backward)
 
 
-def train_accelerate_fsdp(model, stream, steps, lr):
+def train_accelerate_fsdp(model: nn.Module, stream: Iterator[Batch], steps: int, lr: float) -> Trained:
     """Accelerate asked for FSDP2; on a CPU it wraps the model in DDP instead."""
     from accelerate import FullyShardedDataParallelPlugin
 
@@ -164,7 +176,7 @@ def train_accelerate_fsdp(model, stream, steps, lr):
     return train_accelerate(model, stream, steps, lr, plugin)
 
 
-def train_alone(model, stream, steps, lr):
+def train_alone(model: nn.Module, stream: Iterator[Batch], steps: int, lr: float) -> Trained:
     optimizer, losses = torch.optim.AdamW(model.parameters(), lr=lr), []
     for _ in range(steps):
         loss, count = lm_loss(model, next(stream))
@@ -199,19 +211,29 @@ def train_in_process(method: str, model_name: str, steps: int, batch_size: int, 
     stream = batches(examples, batch_size, seed, tokenizer.pad_token_id)
     started, sent = time.perf_counter(), sent_bytes()
     model, optimizer, losses = METHODS[method](model, stream, steps, lr)
+    sent_now = sent_bytes()
     moments = [v for state in optimizer.state.values() for v in state.values() if v.ndim]
     return {
         "losses": losses,
         "seconds": time.perf_counter() - started,
         "model": type(model).__name__,
         "bytes": bytes_held(model.parameters()) + bytes_held(moments),
-        "sent": None if sent is None else (sent_bytes() - sent) / steps,
+        "sent": None if sent is None or sent_now is None else (sent_now - sent) / steps,
     }
 
 
 def run_processes(
-    method, processes=2, *, model="pocket", steps=10, batch_size=16, lr=5e-4, seed=0, functions=(), log=print
-):
+    method: str | Sequence[str],
+    processes: int = 2,
+    *,
+    model: str | Path = "pocket",
+    steps: int = 10,
+    batch_size: int = 16,
+    lr: float = 5e-4,
+    seed: int = 0,
+    functions: Sequence[Callable] = (),
+    log: Callable[[str], object] = print,
+) -> list[dict] | dict[str, list[dict]]:
     """Trains over several processes of this machine and returns what each reported, by rank.
 
     method: a name in METHODS, or several to run one after the other, for {method: reports}. functions of a
@@ -260,12 +282,12 @@ def run_processes(
     return results[method] if isinstance(method, str) else results
 
 
-def sources_of(functions) -> list[str]:
+def sources_of(functions: Sequence[Callable]) -> list[str]:
     """The texts of the functions that are not this package's: the processes have those."""
     return [inspect.getsource(fn) for fn in functions if not fn.__module__.startswith("course_utils.")]
 
 
-def follow(command: list[str], environment: dict, log: Callable[[str], None]) -> list[str]:
+def follow(command: list[str], environment: dict, log: Callable[[str], object]) -> list[str]:
     """Runs a command that no Ctrl-C reaches and returns its lines; nothing is left behind."""
     process = subprocess.Popen(
         command,
@@ -279,7 +301,7 @@ def follow(command: list[str], environment: dict, log: Callable[[str], None]) ->
     )
     lines = []
     try:
-        for line in process.stdout:
+        for line in process.stdout or ():
             lines.append(line.rstrip())
             log(lines[-1])
         process.wait()
@@ -303,8 +325,8 @@ def stop_family(process: subprocess.Popen) -> None:
             member.terminate()
     _, family = psutil.wait_procs(family, timeout=STOP_SECONDS)
     kill(family)
-    process.stdin.close()
-    process.stdout.close()
+    for pipe in filter(None, (process.stdin, process.stdout)):
+        pipe.close()
     process.wait()
 
 

@@ -5,18 +5,27 @@ preferences.encode_pairs makes. A batch of B pairs has 2 B rows, the chosen answ
 ones in the same order; one forward pass scores both.
 """
 
+from __future__ import annotations
+
 import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
-from course_utils.data import IGNORE, chunks_by_length, collate_pairs, shuffled_batches
+from course_utils.data import IGNORE, Batch, Example, Pairs, chunks_by_length, collate_pairs, shuffled_batches
 from course_utils.log_probs import fast_sequence_log_probs
-from course_utils.training import train
+from course_utils.training import History, train
+
+Losses = tuple[Tensor, Tensor, Tensor]
+Loss = Callable[..., Losses]  # with the arguments of dpo_loss, or of ipo_loss
+LogProbs = Callable[[nn.Module, Batch], Tensor]
 
 
 @torch.no_grad()
-def reference_log_probs(reference, pairs, pad_id, batch_size=16):
+def reference_log_probs(reference: nn.Module, pairs: Pairs, pad_id: int, batch_size: int = 16) -> Tensor:
     """What the reference gives the answers of each pair, (chosen, rejected) [pairs, 2]: computed once."""
     device = next(reference.parameters()).device
     result = torch.empty(len(pairs), 2)
@@ -27,7 +36,9 @@ def reference_log_probs(reference, pairs, pad_id, batch_size=16):
     return result
 
 
-def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
+def dpo_loss(
+    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
+) -> Losses:
     """Loss of each pair, -log sigmoid of the margin, and the two implicit rewards; all [pairs].
 
     The arguments are log-probabilities of whole answers, summed over their tokens. The implicit reward of an
@@ -38,7 +49,14 @@ def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
     return -F.logsigmoid(chosen_reward - rejected_reward), chosen_reward, rejected_reward
 
 
-def ipo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
+def ipo_loss(
+    chosen: Tensor,
+    rejected: Tensor,
+    reference_chosen: Tensor,
+    reference_rejected: Tensor,
+    beta: float,
+    lengths: Tensor,
+) -> Losses:
     """IPO's squared loss of each pair (Azar et al. 2023, arXiv 2310.12036), and beta times its log-ratios.
 
     lengths: tokens of the chosen and of the rejected answers, [2, pairs]. The log-ratios are divided by them,
@@ -50,19 +68,34 @@ def ipo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengt
     return loss, beta * chosen_ratio, beta * rejected_ratio
 
 
-def mean_dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
+def mean_dpo_loss(
+    chosen: Tensor,
+    rejected: Tensor,
+    reference_chosen: Tensor,
+    reference_rejected: Tensor,
+    beta: float,
+    lengths: Tensor,
+) -> Losses:
     """dpo_loss of means over the answers' tokens instead of sums: its beta is larger by the usual length.
 
     lengths as in ipo_loss.
     """
     logs = (chosen, rejected, reference_chosen, reference_rejected)
-    return dpo_loss(*(log / length for log, length in zip(logs, (*lengths, *lengths), strict=True)), beta)
+    return dpo_loss(*(log / length for log, length in zip(logs, (*lengths, *lengths), strict=True)), beta)  # type: ignore[call-arg]
 
 
 SIMPO_GAP = 0.3  # of beta: how much better than the rejected answer a chosen one is to be, nats per token
 
 
-def simpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths, gap=SIMPO_GAP):
+def simpo_loss(
+    chosen: Tensor,
+    rejected: Tensor,
+    reference_chosen: Tensor,
+    reference_rejected: Tensor,
+    beta: float,
+    lengths: Tensor,
+    gap: float = SIMPO_GAP,
+) -> Losses:
     """SimPO's loss of each pair (Meng et al. 2024, arXiv 2405.14734), and beta times its means over tokens.
 
     It has no reference: those two arguments are there for the sake of a common call. lengths as in ipo_loss.
@@ -71,12 +104,18 @@ def simpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, len
     return -F.logsigmoid(chosen_reward - rejected_reward - gap * beta), chosen_reward, rejected_reward
 
 
-def with_reference(batch, log_probs):
+def with_reference(batch: Batch, log_probs: Tensor) -> Batch:
     """A batch of pairs with "reference" [2 B], row by row; log_probs [B, 2]: chosen, rejected."""
     return batch | {"reference": torch.cat([log_probs[:, 0], log_probs[:, 1]])}
 
 
-def pair_values(model, batch, beta, loss=dpo_loss, log_probs=fast_sequence_log_probs):
+def pair_values(
+    model: nn.Module,
+    batch: Batch,
+    beta: float,
+    loss: Loss = dpo_loss,
+    log_probs: LogProbs = fast_sequence_log_probs,
+) -> dict[str, Tensor]:
     """What a batch of pairs with "reference" [2 B] gives, by name, [B] each.
 
     loss: dpo_loss or a function with its arguments and results; if it has an argument `lengths`, it gets the
@@ -103,18 +142,24 @@ def pair_values(model, batch, beta, loss=dpo_loss, log_probs=fast_sequence_log_p
     }
 
 
-def batch_loss(model, batch, beta, loss=dpo_loss, log_probs=fast_sequence_log_probs):
+def batch_loss(
+    model: nn.Module,
+    batch: Batch,
+    beta: float,
+    loss: Loss = dpo_loss,
+    log_probs: LogProbs = fast_sequence_log_probs,
+) -> tuple[Tensor, dict[str, float]]:
     """(losses [pairs], the means of pair_values as numbers) of a batch of pairs."""
     values = pair_values(model, batch, beta, loss, log_probs)
     return values["loss"], {name: value.detach().mean().item() for name, value in values.items()}
 
 
-def pair_batches(pairs, reference, batch_size, seed, pad_id):
+def pair_batches(pairs: Pairs, reference: Tensor, batch_size: int, seed: int, pad_id: int) -> Iterator[Batch]:
     """Endless shuffled batches of pairs of similar length, with their "reference" [2 B]."""
     if len(pairs) < batch_size:
         raise ValueError(f"{len(pairs)} pairs make no batch of {batch_size}")
 
-    def collated(chunk):
+    def collated(chunk: Sequence[tuple]) -> Batch:
         part, log_probs = zip(*chunk, strict=True)
         return with_reference(collate_pairs(part, pad_id), torch.stack(log_probs))
 
@@ -122,17 +167,25 @@ def pair_batches(pairs, reference, batch_size, seed, pad_id):
     return shuffled_batches(entries, batch_size, seed, collated, lambda entry: _length(entry[0]))
 
 
-def _length(pair):
+def _length(pair: tuple[Example, Example]) -> int:
     return max(len(answer.input_ids) for answer in pair)
 
 
 @torch.no_grad()
 def values_of_pairs(
-    model, pairs, reference, beta, pad_id, batch_size=16, loss=dpo_loss, log_probs=fast_sequence_log_probs
-):
+    model: nn.Module,
+    pairs: Pairs,
+    reference: Tensor,
+    beta: float,
+    pad_id: int,
+    batch_size: int = 16,
+    loss: Loss = dpo_loss,
+    log_probs: LogProbs = fast_sequence_log_probs,
+) -> dict[str, Tensor]:
     """pair_values of all pairs in their order, [pairs] each, in eval mode; reference [pairs, 2]."""
     device = next(model.parameters()).device
-    training, found = model.training, {}
+    training = model.training
+    found: dict[str, Tensor] = {}
     model.eval()
     for chunk in chunks_by_length(pairs, batch_size, _length):
         batch = with_reference(collate_pairs([pairs[index] for index in chunk], pad_id), reference[chunk])
@@ -143,29 +196,31 @@ def values_of_pairs(
     return found
 
 
-def pair_metrics(model, pairs, reference, beta, pad_id, **options):
+def pair_metrics(
+    model: nn.Module, pairs: Pairs, reference: Tensor, beta: float, pad_id: int, **options: Any
+) -> dict[str, float]:
     """The means of values_of_pairs, as numbers; options: batch_size, loss, log_probs."""
     values = values_of_pairs(model, pairs, reference, beta, pad_id, **options)
     return {name: value.mean().item() for name, value in values.items()}
 
 
 def train_dpo(
-    model,
-    pairs,
-    reference,
+    model: nn.Module,
+    pairs: Pairs,
+    reference: Tensor,
     *,
-    beta,
-    steps,
-    lr,
-    pad_id,
-    batch_size=8,
-    seed=0,
-    loss=dpo_loss,
-    log_probs=fast_sequence_log_probs,
-    held_out=None,
-    look=None,
-    **options,
-):
+    beta: float,
+    steps: int,
+    lr: float,
+    pad_id: int,
+    batch_size: int = 8,
+    seed: int = 0,
+    loss: Loss = dpo_loss,
+    log_probs: LogProbs = fast_sequence_log_probs,
+    held_out: tuple[Pairs, Tensor] | None = None,
+    look: Callable[[], object] | None = None,
+    **options: Any,
+) -> History:
     """Trains what requires gradients on the pairs and returns the history, with the metrics of every batch.
 
     reference, and held_out as (pairs, reference): log-probabilities from reference_log_probs. The metrics of
@@ -176,12 +231,12 @@ def train_dpo(
     """
     metrics = {}  # by step
 
-    def loss_fn(model, batch):
+    def loss_fn(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         model.eval()
         losses, metrics[int(batch["step"])] = batch_loss(model, batch, beta, loss, log_probs)
         return losses.sum(), len(losses)
 
-    def evaluate(model):
+    def evaluate(model: nn.Module) -> dict[str, float]:
         if look:
             look()
         if held_out is None:

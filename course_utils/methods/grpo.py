@@ -5,32 +5,39 @@ together. GRPO: Shao et al. 2024 (arXiv 2402.03300); Dr. GRPO: Liu et al. 2025 (
 al. 2025 (arXiv 2503.14476).
 """
 
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from course_utils.data import Batch
 from course_utils.log_probs import fast_token_log_probs
 from course_utils.methods.kl import k3
 from course_utils.methods.ppo import group_advantages, learn, masked_mean, mean_of_rows, shuffled
-from course_utils.methods.rollouts import answer_mask
+from course_utils.methods.rollouts import Reward, answer_mask
 
+Advantages = Callable[[Tensor, int], Tensor]
 LOSS_TYPES = ("grpo", "dapo", "dr_grpo")
 
 
-def centred_advantages(scores, group):
+def centred_advantages(scores: Tensor, group: int) -> Tensor:
     """Score minus the mean of its group, not divided by the deviation, [rows] (Dr. GRPO)."""
     grouped = scores.view(-1, group)
     return (grouped - grouped.mean(1, keepdim=True)).flatten()
 
 
-def silent_groups(scores, group):
+def silent_groups(scores: Tensor, group: int) -> Tensor:
     """True for each group whose scores are all the same, [prompts]: it has no advantage and no gradient."""
     grouped = scores.view(-1, group)
     return (grouped == grouped[:, :1]).all(1)
 
 
-def token_weights(mask, loss_type="grpo", limit=None):
+def token_weights(mask: Tensor, loss_type: str = "grpo", limit: int | None = None) -> Tensor:
     """What each token counts in the mean over a batch, [rows, tokens]; 0 off the mask.
 
     grpo: every answer counts alike, and in it every token. dapo: every token of the batch counts alike.
@@ -41,11 +48,20 @@ def token_weights(mask, loss_type="grpo", limit=None):
     if loss_type == "dapo":
         return mask / mask.sum().clamp(min=1)
     if loss_type == "dr_grpo":
+        if limit is None:
+            raise ValueError("dr_grpo divides by the most tokens an answer may have: pass limit=")
         return mask / (len(mask) * limit)
     raise ValueError(f"loss_type is one of {', '.join(LOSS_TYPES)}, got {loss_type!r}")
 
 
-def grpo_loss(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
+def grpo_loss(
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    weights: Tensor,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+) -> Tensor:
     """Clipped policy loss of answers with one advantage each, [rows], summed with the tokens' weights.
 
     log_probs, old_log_probs, weights [rows, tokens]. The advantages are constants.
@@ -79,7 +95,14 @@ class GRPOSettings:
 
 
 @torch.no_grad()
-def grpo_experience(model, reference, reward, batch, settings, advantages=group_advantages):
+def grpo_experience(
+    model: nn.Module,
+    reference: nn.Module | None,
+    reward: Reward,
+    batch: Batch,
+    settings: GRPOSettings,
+    advantages: Advantages = group_advantages,
+) -> tuple[Batch, dict[str, float]]:
     """Adds to a rollout what the update needs: log-probabilities [rows, tokens - 1] and advantages [rows].
 
     Also gives numbers to look at. score: mean reward. silent: share of groups without a signal. entropy: nats
@@ -104,7 +127,9 @@ def grpo_experience(model, reference, reward, batch, settings, advantages=group_
     return batch, row
 
 
-def grpo_batch_loss(model, batch, settings, limit):
+def grpo_batch_loss(
+    model: nn.Module, batch: Batch, settings: GRPOSettings, limit: int
+) -> tuple[Tensor, float]:
     """(loss, share of tokens outside the clip) of a batch of experience or a part of it."""
     mask = answer_mask(batch)
     weights = token_weights(mask, settings.loss_type, limit)
@@ -118,8 +143,16 @@ def grpo_batch_loss(model, batch, settings, limit):
 
 
 def train_grpo(
-    model, reward, prompts, sampling, settings, *, reference=None, advantages=group_advantages, label="GRPO"
-):
+    model: nn.Module,
+    reward: Reward,
+    prompts: Sequence[list[int]],
+    sampling: dict[str, Any],
+    settings: GRPOSettings,
+    *,
+    reference: nn.Module | None = None,
+    advantages: Advantages = group_advantages,
+    label: str = "GRPO",
+) -> list[dict]:
     """Trains what requires a gradient of the model, in place, and returns a row of numbers an iteration.
 
     reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token ids. sampling: what
@@ -133,7 +166,7 @@ def train_grpo(
     model.eval()  # no dropout, so that the ratio starts at 1
     optimizer = torch.optim.Adam(parameters, lr=settings.lr, fused=True)
 
-    def step(batch, rng):
+    def step(batch: Batch, rng: random.Random) -> dict[str, float]:
         batch, row = grpo_experience(model, reference, reward, batch, settings, advantages)
         seen = []
         for part in shuffled(batch, settings.batch_size // settings.updates, rng):

@@ -4,12 +4,17 @@ The policy is what is trained, the reference what it must stay near; KL(policy |
 what the policy samples, of log policy - log reference, in nats.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
 import torch
+from torch import Tensor, nn
 
 from course_utils.log_probs import log_probs_of
 
 
-def exact_kl(logits_current, logits_reference):
+def exact_kl(logits_current: Tensor, logits_reference: Tensor) -> Tensor:
     """KL(current || reference) over the vocabulary at every position: logits [..., V] -> [...], in nats."""
     current = logits_current.log_softmax(-1)
     reference = logits_reference.log_softmax(-1)
@@ -18,17 +23,17 @@ def exact_kl(logits_current, logits_reference):
     return terms.sum(-1)
 
 
-def k1(log_probs_current, log_probs_reference):
+def k1(log_probs_current: Tensor, log_probs_reference: Tensor) -> Tensor:
     """Estimate of the KL from log-probabilities of what the policy sampled: unbiased, often negative."""
     return log_probs_current - log_probs_reference
 
 
-def k2(log_probs_current, log_probs_reference):
+def k2(log_probs_current: Tensor, log_probs_reference: Tensor) -> Tensor:
     """Half the squared log-ratio (Schulman 2020): never negative, biased."""
     return (log_probs_current - log_probs_reference).square() / 2
 
 
-def k3(log_probs_current, log_probs_reference):
+def k3(log_probs_current: Tensor, log_probs_reference: Tensor) -> Tensor:
     """k1 plus ratio - 1, which is 0 on average (Schulman 2020): unbiased and never negative."""
     log_ratio = log_probs_reference - log_probs_current
     return log_ratio.expm1() - log_ratio
@@ -37,7 +42,9 @@ def k3(log_probs_current, log_probs_reference):
 ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
 
 
-def estimator_moments(logits_current, logits_reference, estimator):
+def estimator_moments(
+    logits_current: Tensor, logits_reference: Tensor, estimator: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Exact mean, standard deviation and share of negative values of an estimator: [...] each.
 
     Logits [..., V]; the sums run over the whole vocabulary, weighted by the policy, so nothing is sampled.
@@ -50,7 +57,7 @@ def estimator_moments(logits_current, logits_reference, estimator):
     return mean, variance.sqrt(), (probabilities * (values < 0)).sum(-1)
 
 
-def completion_logits(model, prompts, prompt_mask, completions):
+def completion_logits(model: nn.Module, prompts: Tensor, prompt_mask: Tensor, completions: Tensor) -> Tensor:
     """Logits that predict the completions' tokens, [batch, new, V], in fp32.
 
     prompts and their mask [batch, tokens] are padded on the left, completions [batch, new] on the right: what
@@ -69,19 +76,23 @@ def completion_logits(model, prompts, prompt_mask, completions):
     return logits[:, :-1].float()
 
 
-def completion_log_probs(model, prompts, prompt_mask, completions):
+def completion_log_probs(
+    model: nn.Module, prompts: Tensor, prompt_mask: Tensor, completions: Tensor
+) -> Tensor:
     """Log-probability of each token of the completions, [batch, new]; arguments as in completion_logits."""
     return log_probs_of(completion_logits(model, prompts, prompt_mask, completions), completions)
 
 
-def completion_mask(completions, stop_ids=()):
+def completion_mask(completions: Tensor, stop_ids: Sequence[int] | Tensor = ()) -> Tensor:
     """True up to the first stop id of each row, itself included: [batch, new]."""
     stop_ids = torch.tensor(list(stop_ids), device=completions.device)
     stops = torch.isin(completions, stop_ids)
     return stops.cumsum(1) - stops.long() == 0
 
 
-def rlhf_kl_penalty(log_probs_current, log_probs_reference, kl_coeff=0.1, mask=None):
+def rlhf_kl_penalty(
+    log_probs_current: Tensor, log_probs_reference: Tensor, kl_coeff: float = 0.1, mask: Tensor | None = None
+) -> Tensor:
     """Penalty of each generated token, kl_coeff * k1: [batch, tokens], 0 off the mask.
 
     Ziegler et al. 2019 (arXiv 1909.08593). A sequence's penalty is the sum of its tokens', never the mean:
@@ -92,7 +103,7 @@ def rlhf_kl_penalty(log_probs_current, log_probs_reference, kl_coeff=0.1, mask=N
     return penalty if mask is None else torch.where(mask.bool(), penalty, 0.0)
 
 
-def check_shapes(log_probs_current, log_probs_reference, mask=None):
+def check_shapes(log_probs_current: Tensor, log_probs_reference: Tensor, mask: Tensor | None = None) -> None:
     """ValueError unless all have one shape."""
     shapes = {"log_probs_current": log_probs_current.shape, "log_probs_reference": log_probs_reference.shape}
     if mask is not None:
@@ -105,10 +116,10 @@ def check_shapes(log_probs_current, log_probs_reference, mask=None):
 class FixedKL:
     """A coefficient that stays as it is."""
 
-    def __init__(self, coefficient=0.1):
+    def __init__(self, coefficient: float = 0.1) -> None:
         self.coefficient = coefficient
 
-    def update(self, kl):
+    def update(self, kl: float) -> float:
         return self.coefficient
 
 
@@ -119,12 +130,12 @@ class AdaptiveKL:
     Section 2.2 of Ziegler et al. 2019, whose gain is 0.1; their code has it as batch size over a horizon.
     """
 
-    def __init__(self, coefficient, target, gain=0.1, clip=0.2):
+    def __init__(self, coefficient: float, target: float, gain: float = 0.1, clip: float = 0.2) -> None:
         if coefficient <= 0 or target <= 0:
             raise ValueError(f"coefficient and target must be above 0, got {coefficient} and {target}")
         self.coefficient, self.target, self.gain, self.clip = coefficient, target, gain, clip
 
-    def update(self, kl):
+    def update(self, kl: float) -> float:
         """The coefficient for the next step, given the mean KL of this one's sequences."""
         error = min(max((float(kl) - self.target) / self.target, -self.clip), self.clip)
         self.coefficient *= 1 + self.gain * error

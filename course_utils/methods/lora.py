@@ -8,21 +8,23 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from course_utils.model_files import ModelError
+from course_utils.models import Model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def layer_sizes(layer):
+def layer_sizes(layer: Any) -> tuple[int, int]:
     """(in, out) of an nn.Linear (weight [out, in]) or Conv1D (weight [in, out]); else TypeError."""
     if isinstance(layer, Conv1D):
         return layer.nx, layer.nf
@@ -31,17 +33,17 @@ def layer_sizes(layer):
     raise TypeError(f"LoRA adapts nn.Linear and Conv1D layers, not {type(layer).__name__}.")
 
 
-def is_conv1d(layer):
+def is_conv1d(layer: nn.Module) -> bool:
     """Is the weight [in, out], as GPT-2 has it? Of a quantised layer: that of the layer it stands for."""
     return getattr(layer, "conv1d", isinstance(layer, Conv1D))
 
 
-def lora_scale(rank, alpha, rslora=False):
+def lora_scale(rank: int, alpha: float, rslora: bool = False) -> float:
     """Factor of B A: alpha / r, or alpha / sqrt(r) (rank-stabilised LoRA, arXiv 2312.03732)."""
     return alpha / math.sqrt(rank) if rslora else alpha / rank
 
 
-def check_rank(layer, rank):
+def check_rank(layer: nn.Module, rank: int) -> None:
     """ValueError unless 1 <= rank <= min(in, out) of the layer."""
     limit = min(layer_sizes(layer))
     if not isinstance(rank, int) or not 1 <= rank <= limit:
@@ -54,7 +56,14 @@ class LoRALinear(nn.Module):
     The change is zero at the start, since B is. `weight` is the effective weight, in the original's layout.
     """
 
-    def __init__(self, original_linear, rank=16, alpha=32.0, dropout=0.0, rslora=False):
+    def __init__(
+        self,
+        original_linear: Any,
+        rank: int = 16,
+        alpha: float = 32.0,
+        dropout: float = 0.0,
+        rslora: bool = False,
+    ) -> None:
         super().__init__()
         check_rank(original_linear, rank)
         self.original = original_linear.requires_grad_(False)
@@ -68,7 +77,7 @@ class LoRALinear(nn.Module):
         self.dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
         self.enabled = True
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         y = self.original(x)  # (..., out)
         if not self.enabled:
             return y
@@ -76,7 +85,7 @@ class LoRALinear(nn.Module):
         return (y + self.scale * (low @ self.lora_B.T)).to(y.dtype)
 
     @property
-    def weight(self):
+    def weight(self) -> Tensor:
         if not self.enabled:
             return self.original.weight
         delta = self.scale * self.lora_B @ self.lora_A  # (out, in)
@@ -84,7 +93,14 @@ class LoRALinear(nn.Module):
         return (self.original.weight + delta).to(self.original.weight.dtype)
 
 
-def apply_lora(model, rank=16, alpha=32.0, target_modules=None, dropout=0.0, rslora=False):
+def apply_lora(
+    model: Model,
+    rank: int = 16,
+    alpha: float = 32.0,
+    target_modules: Sequence[str] | str | None = None,
+    dropout: float = 0.0,
+    rslora: bool = False,
+) -> Model:
     """Wrap the target layers in place, freeze everything else, return the model.
 
     target_modules are ends of layer names ("c_attn", "attn.c_proj"); None: all linear layers of the blocks.
@@ -101,7 +117,7 @@ def apply_lora(model, rank=16, alpha=32.0, target_modules=None, dropout=0.0, rsl
     return model
 
 
-def find_targets(model, target_modules=None):
+def find_targets(model: nn.Module, target_modules: Sequence[str] | str | None = None) -> list[str]:
     """Names of the layers that apply_lora would wrap, in the model's order; its errors."""
     if present := list(lora_layers(model)):
         raise ValueError(f"The model has LoRA layers already ({present[0]}, ...): unwrap_lora(model) first.")
@@ -127,13 +143,13 @@ def find_targets(model, target_modules=None):
     return names
 
 
-def _matching(model, target_modules):
+def _matching(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
     ends = tuple(f".{target}" for target in target_modules)
     return [name for name, _ in model.named_modules() if name in target_modules or name.endswith(ends)]
 
 
-def _candidates(model):
-    ends = {}
+def _candidates(model: nn.Module) -> str:
+    ends: dict[tuple[str, int, int], list[str]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear | Conv1D):
             ends.setdefault((name.rpartition(".")[2], *layer_sizes(module)), []).append(name)
@@ -141,25 +157,25 @@ def _candidates(model):
     return ", ".join(shown) or "none"
 
 
-def lora_layers(model):
+def lora_layers(model: nn.Module) -> dict[str, LoRALinear]:
     """{name: LoRALinear} in the model's order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
 
 
-def _lora_layers_or_error(model):
+def _lora_layers_or_error(model: nn.Module) -> dict[str, LoRALinear]:
     layers = lora_layers(model)
     if not layers:
         raise ValueError("The model has no LoRA layers: call apply_lora(model, rank, alpha) first.")
     return layers
 
 
-def count_trainable(model):
+def count_trainable(model: nn.Module) -> tuple[int, int]:
     """(trainable, total) numbers of parameter values; a tied weight counts once."""
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
 
 
-def merge_lora(model):
+def merge_lora(model: nn.Module) -> None:
     """Put the effective weights into the original layers; the old ones are kept until unmerge or unwrap."""
     layers = _unmerged_layers(model).values()
     if not all(getattr(layer.original, "can_merge", True) for layer in layers):
@@ -170,7 +186,7 @@ def merge_lora(model):
         layer.enabled = False
 
 
-def unmerge_lora(model):
+def unmerge_lora(model: nn.Module) -> None:
     """Put back the weights that merge_lora replaced, bit for bit."""
     for name, layer in _lora_layers_or_error(model).items():
         if not is_merged(layer):
@@ -181,7 +197,7 @@ def unmerge_lora(model):
         layer.enabled = True
 
 
-def unwrap_lora(model):
+def unwrap_lora(model: Model) -> Model:
     """Replace each LoRALinear by its original layer, merged or not; returns the plain model, still frozen."""
     for name, layer in _lora_layers_or_error(model).items():
         parent, _, child = name.rpartition(".")
@@ -189,11 +205,11 @@ def unwrap_lora(model):
     return model
 
 
-def is_merged(layer):
+def is_merged(layer: nn.Module) -> bool:
     return hasattr(layer, "unmerged_weight")
 
 
-def _unmerged_layers(model):
+def _unmerged_layers(model: nn.Module) -> dict[str, LoRALinear]:
     layers = _lora_layers_or_error(model)
     for name, layer in layers.items():
         if is_merged(layer):
@@ -202,7 +218,7 @@ def _unmerged_layers(model):
 
 
 @contextmanager
-def adapter_off(model):
+def adapter_off(model: Model) -> Iterator[Model]:
     """Inside, the model is the base model, bit for bit."""
     layers = _unmerged_layers(model)
     before = {name: layer.enabled for name, layer in layers.items()}
@@ -230,11 +246,11 @@ class Adapter:
     fingerprint: str | None = None
 
     @property
-    def scale(self):
+    def scale(self) -> float:
         return lora_scale(self.rank, self.alpha, self.rslora)
 
 
-def get_adapter(model):
+def get_adapter(model: nn.Module) -> Adapter:
     """A copy of the adapter that the model holds now."""
     layers = _unmerged_layers(model)
     first = next(iter(layers.values()))
@@ -243,7 +259,7 @@ def get_adapter(model):
     return Adapter(first.rank, first.alpha, first.rslora, tensors, base, base_fingerprint(model, layers))
 
 
-def set_adapter(model, adapter):
+def set_adapter(model: nn.Module, adapter: Adapter) -> None:
     """Copy an adapter into the model's LoRA layers; a layer that it lacks gets B = 0. The rank may differ.
 
     ValueError where it does not fit. An optimiser made before a change of rank holds the old tensors.
@@ -260,7 +276,7 @@ def set_adapter(model, adapter):
         layer.scale = adapter.scale
 
 
-def _copy_in(layer, name, value):
+def _copy_in(layer: LoRALinear, name: str, value: Tensor) -> None:
     parameter = getattr(layer, name)
     if parameter.shape == value.shape:
         parameter.data.copy_(value)
@@ -268,7 +284,7 @@ def _copy_in(layer, name, value):
         setattr(layer, name, nn.Parameter(value.to(parameter).clone(), requires_grad=parameter.requires_grad))
 
 
-def check_fits(model, adapter):
+def check_fits(model: nn.Module, adapter: Adapter) -> None:
     """ValueError unless the adapter's layers are in the model, in its sizes, and wrapped if any layer is."""
     modules = dict(model.named_modules())
     made_for = f" It was made for {adapter.base}." if adapter.base else ""
@@ -287,7 +303,7 @@ def check_fits(model, adapter):
         raise ValueError(f"The adapter changes {bare[0]}, which has no LoRA here: unwrap_lora(model) first.")
 
 
-def weighted_sum(adapters, weights):
+def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     """An adapter whose change is the weighted sum of the changes; its rank is the sum of the ranks.
 
     The factors are stacked, [A1; A2] and [w1 s1 B1, w2 s2 B2]: adding A's and B's gives cross terms.
@@ -310,39 +326,40 @@ def weighted_sum(adapters, weights):
 class Adapters:
     """Named adapters on one base model. A stored one is a snapshot; training changes the model's copy."""
 
-    def __init__(self, model):
-        self.model, self.stored = model, {}
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.stored: dict[str, Adapter] = {}
 
-    def add(self, name, adapter=None):
+    def add(self, name: str, adapter: Adapter | None = None) -> None:
         """Store an adapter, or what the model holds now, under a name; it replaces an earlier one."""
         adapter = adapter or get_adapter(self.model)
         check_fits(self.model, adapter)
         self.stored[name] = adapter
 
-    def set(self, name):
+    def set(self, name: str) -> None:
         set_adapter(self.model, self._get(name))
 
-    def weighted_sum(self, weights):
+    def weighted_sum(self, weights: dict[str, float]) -> None:
         """Set the weighted sum of stored adapters, {"formal": 0.5, "gossip": 0.5}."""
         set_adapter(self.model, weighted_sum([self._get(name) for name in weights], list(weights.values())))
 
-    def _get(self, name):
+    def _get(self, name: str) -> Adapter:
         if name not in self.stored:
             raise KeyError(f"No adapter is named {name!r}; there are {sorted(self.stored)}.")
         return self.stored[name]
 
 
-def base_fingerprint(model, names):
+def base_fingerprint(model: nn.Module, names: Iterable[str]) -> str:
     """SHA-256 of the original weights of the named layers; another precision is another base."""
     digest = hashlib.sha256()
     for name in sorted(names):
-        layer = model.get_submodule(name)
+        layer: Any = model.get_submodule(name)
         weight = (layer.original if isinstance(layer, LoRALinear) else layer).weight
         digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
-def short_targets(model, names):
+def short_targets(model: nn.Module, names: list[str]) -> list[str]:
     """The shortest ends of these layers' names that no other layer's name has."""
     for parts in (1, 2):
         ends = sorted({".".join(name.split(".")[-parts:]) for name in names})
@@ -377,5 +394,5 @@ def attention_targets(model: PreTrainedModel) -> list[str]:
     return [end for end in ATTENTION_INPUTS if _matching(model, [end])]
 
 
-def _is_linear(layer):
+def _is_linear(layer: nn.Module) -> bool:
     return isinstance(layer, Conv1D) or (hasattr(layer, "in_features") and hasattr(layer, "out_features"))

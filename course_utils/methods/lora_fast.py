@@ -4,13 +4,18 @@ Portable operations only: a fused LoRA layer and the native tanh GELU. The loss 
 and needs no mask tensor for right padding is in `log_probs` and `training`.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers.activations import GELUTanh, NewGELUActivation
 
 from course_utils.kernels import is_plain, is_unhooked, matrix, product
 from course_utils.methods.lora import LoRALinear, lora_layers
 from course_utils.methods.quantization import QuantizedLinear
+from course_utils.models import Model
 
 
 class LowRankLinear(torch.autograd.Function):
@@ -21,14 +26,14 @@ class LowRankLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, layer, A, B, scale):
+    def forward(ctx: Any, x: Tensor, layer: nn.Module, A: Tensor, B: Tensor, scale: float) -> Tensor:
         low = x @ A.T  # (n, rank)
         ctx.save_for_backward(x, A, B, low)
         ctx.layer, ctx.scale = layer, scale
         return product(x, _matrix(layer), layer.bias).addmm_(low, B.T, alpha=scale)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor, Tensor, None]:
         x, A, B, low = ctx.saved_tensors
         grad_low = ctx.scale * (grad @ B)  # (n, rank)
         grad_x = None
@@ -37,12 +42,12 @@ class LowRankLinear(torch.autograd.Function):
         return grad_x, None, grad_low.T @ x, ctx.scale * (grad.T @ low), None
 
 
-def _matrix(layer):
+def _matrix(layer: nn.Module) -> Tensor:
     """The layer's weight as [in, out]."""
     return layer.weight.T if type(layer) is QuantizedLinear else matrix(layer)
 
 
-def _has_product(layer, x):
+def _has_product(layer: nn.Module, x: Tensor) -> bool:
     """Whether a hand-written fp32 product gives what layer(x) would."""
     if type(layer) is QuantizedLinear:
         fp32 = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
@@ -53,7 +58,7 @@ def _has_product(layer, x):
 class FusedLoRALinear(LoRALinear):
     """LoRALinear with the fused product; falls back where dropout, autocast or another dtype is in use."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         original = self.original
         if not (self.enabled and isinstance(self.dropout, nn.Identity) and _has_product(original, x)):
             return super().forward(x)
@@ -62,7 +67,7 @@ class FusedLoRALinear(LoRALinear):
         return y.unflatten(0, x.shape[:-1])
 
 
-def speed_up(model):
+def speed_up(model: Model) -> Model:
     """Switch a model with LoRA layers to the fused layer and the native GELU, in place; returns the model."""
     for layer in lora_layers(model).values():
         if type(layer) is LoRALinear:

@@ -1,13 +1,18 @@
 """Adapters on disk, in PEFT's format: saved, read, checked against the model they are for."""
 
+from __future__ import annotations
+
 import hashlib
 import json
-import math
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from course_utils.home import write_whole, written_aside
 from course_utils.methods.lora import (
@@ -23,6 +28,7 @@ from course_utils.methods.lora import (
 )
 from course_utils.methods.lora_variants import start_removed, to_dora
 from course_utils.methods.quantization import quantized_layers
+from course_utils.models import Model
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -43,7 +49,7 @@ IGNORED = {"inference_mode", "auto_mapping", "peft_version", "revision", "megatr
 PLAIN = {"bias": ("none",), "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}
 
 
-def adapter_config(model):
+def adapter_config(model: nn.Module) -> dict[str, Any]:
     """What adapter_config.json says of the adapter that the model holds, in PEFT's names."""
     layers = lora_layers(model)
     first = next(iter(layers.values()))
@@ -62,7 +68,7 @@ def adapter_config(model):
     }
 
 
-def portable_name(model):
+def portable_name(model: nn.Module) -> str | None:
     """The model's name without the folders it lies in, which are nobody else's business; None without one."""
     name = getattr(model, "name_or_path", None) or None
     if name is None or not Path(name).is_absolute():
@@ -73,7 +79,7 @@ def portable_name(model):
     return Path(name).name
 
 
-def peft_tensors(tensors):
+def peft_tensors(tensors: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """{layer: (A, B)} under the names of PEFT's file: {"base_model.model.LAYER.lora_A.weight": A, ...}."""
     named = {}
     for layer, (A, B) in tensors.items():
@@ -82,40 +88,44 @@ def peft_tensors(tensors):
     return named
 
 
-def save_adapter(model, folder):
+def save_adapter(model: nn.Module, folder: Path | str) -> Path:
     """Write adapter_config.json and adapter_model.safetensors in PEFT's format; returns the folder."""
     adapter, config = get_adapter(model), adapter_config(model)
     return write_adapter_files(folder, config, peft_tensors(adapter.tensors), adapter.fingerprint)
 
 
-def write_adapter_files(folder, config, tensors, fingerprint):
+def write_adapter_files(
+    folder: Path | str, config: dict[str, Any], tensors: dict[str, Tensor], fingerprint: str | None
+) -> Path:
     """Both files of PEFT's format, each renamed into place when whole; returns the folder."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     metadata = {name: json.dumps(config[name]) for name in SETTINGS if name in config}
-    metadata |= {"format": "pt", "base_sha256": fingerprint, "tensors_sha256": tensors_sha256(tensors)}
+    metadata["format"] = "pt"
+    if fingerprint:  # PEFT's files have neither
+        metadata |= {"base_sha256": fingerprint, "tensors_sha256": tensors_sha256(tensors)}
     with written_aside(folder / WEIGHTS_FILE) as part:
         save_file(tensors, part, metadata=metadata)
     write_whole(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
     return folder
 
 
-def tensors_sha256(tensors):
+def tensors_sha256(tensors: dict[str, Tensor]) -> str:
     """SHA-256 of names, shapes and values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\0".encode())
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def read_adapter(folder):
+def read_adapter(folder: Path | str) -> Adapter:
     """The Adapter in a folder of PEFT's format; FileNotFoundError or ValueError where it cannot be read."""
     return parse_adapter(folder, *read_adapter_files(folder))
 
 
-def read_adapter_files(folder):
+def read_adapter_files(folder: Path | str) -> tuple[dict[str, Any], dict[str, Tensor], str | None]:
     """(configuration, tensors by name, fingerprint of the base or None); errors as read_adapter."""
     folder = Path(folder)
     for file in (CONFIG_FILE, WEIGHTS_FILE):
@@ -146,7 +156,9 @@ def read_adapter_files(folder):
     return config, tensors, metadata.get("base_sha256")
 
 
-def parse_adapter(folder, config, loaded, fingerprint):
+def parse_adapter(
+    folder: Path | str, config: dict[str, Any], loaded: dict[str, Tensor], fingerprint: str | None
+) -> Adapter:
     """The Adapter of what read_adapter_files gave. ValueError for what only PEFT can do, and for strays."""
     folder = Path(folder)
     if config.get("peft_type") != "LORA":
@@ -165,7 +177,7 @@ def parse_adapter(folder, config, loaded, fingerprint):
     return Adapter(config["r"], config["lora_alpha"], rslora, tensors, base, fingerprint)
 
 
-def _check_settings(folder, config):
+def _check_settings(folder: Path, config: dict[str, Any]) -> None:
     """ValueError, by name, for every setting that is not known here or changes what the weights mean."""
     plain = {name: config.get(name, values[0]) in values for name, values in PLAIN.items()}
     others = {name: not value for name, value in config.items() if name not in READ | IGNORED | set(PLAIN)}
@@ -173,10 +185,11 @@ def _check_settings(folder, config):
         others["trainable_token_indices"] = False
     if used := [name for name, fine in (others | plain).items() if not fine]:
         raise ValueError(f"{folder} uses {', '.join(used)}, unsupported here: load it with PEFT.")
-    rank, alpha = config.get("r"), config.get("lora_alpha")
+    rank: Any = config.get("r")
+    alpha: Any = config.get("lora_alpha")
     right = {
         "r": type(rank) is int and rank > 0,
-        "lora_alpha": type(alpha) in (int, float) and math.isfinite(alpha),
+        "lora_alpha": type(alpha) in (int, float) and abs(alpha) <= sys.float_info.max,
         "use_rslora": isinstance(config.get("use_rslora", False), bool),
         "task_type": config.get("task_type") in ("CAUSAL_LM", None),
     }
@@ -184,7 +197,7 @@ def _check_settings(folder, config):
         raise ValueError(f"{folder / CONFIG_FILE}: {wrong[0]} cannot be {config.get(wrong[0])!r} here.")
 
 
-def _check_targets(folder, targets, layers):
+def _check_targets(folder: Path, targets: Any, layers: Iterable[str]) -> None:
     """ValueError unless target_modules are ends of layers' names, and of all layers in the file."""
     listed = isinstance(targets, list) and all(isinstance(target, str) for target in targets)
     if not listed or not all(f".{name}".endswith(tuple(f".{t}" for t in targets)) for name in layers):
@@ -194,7 +207,7 @@ def _check_targets(folder, targets, layers):
         )
 
 
-def load_adapter(model, folder, check_base=True):
+def load_adapter(model: Model, folder: Path | str, check_base: bool = True) -> Model:
     """Load a folder of PEFT's format into the model, wrapping bare layers; returns the model.
 
     A DoRA adapter makes DoRA's layers; one that began with PiSSA becomes an ordinary one of twice the rank.
@@ -221,19 +234,19 @@ def load_adapter(model, folder, check_base=True):
     if dora:
         to_dora(model)
         for name, magnitude in magnitudes.items():
-            layer = model.get_submodule(name.removeprefix(PREFIX).removesuffix(MAGNITUDE))
+            layer: Any = model.get_submodule(name.removeprefix(PREFIX).removesuffix(MAGNITUDE))
             layer.magnitude.data.copy_(magnitude.view_as(layer.magnitude))
     return model
 
 
-def _check_magnitudes(folder, adapter, magnitudes):
+def _check_magnitudes(folder: Path | str, adapter: Adapter, magnitudes: dict[str, Tensor]) -> None:
     """ValueError unless there is a magnitude for each output of each layer of the adapter, and no other."""
     right = {f"{PREFIX}{name}{MAGNITUDE}": B.shape[0] for name, (_, B) in adapter.tensors.items()}
     if {name: magnitude.numel() for name, magnitude in magnitudes.items()} != right:
         raise ValueError(f"{Path(folder) / WEIGHTS_FILE}: DoRA needs a length for each output of each layer.")
 
 
-def install_adapter(model, adapter, folder, check_base=True):
+def install_adapter(model: Model, adapter: Adapter, folder: Path | str, check_base: bool = True) -> Model:
     """load_adapter for an adapter that was read from the folder already."""
     check_fits(model, adapter)
     if check_base and adapter.fingerprint not in (None, base_fingerprint(model, adapter.tensors)):

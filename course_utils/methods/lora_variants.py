@@ -1,18 +1,23 @@
 """Three variants of LoRA in a few lines each, LoRA+, DoRA and PiSSA, and a loop that trains all alike."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.methods.lora import LoRALinear, check_fits, is_conv1d, lora_layers, weighted_sum
+from course_utils.data import Batch
+from course_utils.methods.lora import Adapter, LoRALinear, check_fits, is_conv1d, lora_layers, weighted_sum
 from course_utils.methods.lora_analysis import weight_matrix
-from course_utils.training import accumulated_step, scored_lm_loss, warmup_cosine
+from course_utils.models import Model
+from course_utils.training import LossFunction, accumulated_step, scored_lm_loss, warmup_cosine
 
 
-def plus_groups(model, lr, ratio=1.0):
+def plus_groups(model: nn.Module, lr: float, ratio: float = 1.0) -> list[dict]:
     """LoRA+ (Hayou and others 2024, arXiv 2402.12354): B learns at `ratio` times A's rate.
 
     Groups for an optimiser. At ratio 1 it is plain LoRA.
@@ -31,20 +36,20 @@ class DoRALinear(nn.Module):
     the backward pass, as in the paper's section 4.3. No LoRALinear, so that nothing saves it without lengths.
     """
 
-    def __init__(self, layer):
+    def __init__(self, layer: LoRALinear) -> None:
         super().__init__()
         self.original, self.lora_A, self.lora_B = layer.original, layer.lora_A, layer.lora_B
         self.scale = layer.scale
         self.magnitude = nn.Parameter(weight_matrix(layer.original).norm(dim=1))  # (out,)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         W = self.original.weight.T if is_conv1d(self.original) else self.original.weight
         changed = W + self.scale * self.lora_B @ self.lora_A  # (out, in)
         length = changed.detach().norm(dim=1)  # (out,), a constant
         return F.linear(x, (self.magnitude / length)[:, None] * changed, self.original.bias)
 
 
-def to_dora(model):
+def to_dora(model: Model) -> Model:
     """Turn a model's fresh LoRA layers into DoRA's, in place; returns the model."""
     for name, layer in lora_layers(model).items():
         parent, _, child = name.rpartition(".")
@@ -53,7 +58,7 @@ def to_dora(model):
 
 
 @torch.no_grad()
-def start_pissa(layer):
+def start_pissa(layer: LoRALinear) -> None:
     """PiSSA (Meng and others 2024, arXiv 2404.02948): A and B start as the best rank-r cut of W.
 
     The frozen matrix keeps the rest, W - scale B A, so the layer computes at the start what it did.
@@ -66,7 +71,7 @@ def start_pissa(layer):
     layer.original.weight -= change.T if is_conv1d(layer.original) else change
 
 
-def start_removed(model, adapter):
+def start_removed(model: nn.Module, adapter: Adapter) -> Adapter:
     """An adapter that began with PiSSA as an ordinary one of twice the rank: minus its start, on W itself.
 
     The model is the base that the start was cut from; ValueError where the adapter does not fit it.
@@ -82,7 +87,13 @@ def start_removed(model, adapter):
     return weighted_sum([adapter, replace(adapter, tensors=start)], [1.0, -1.0])
 
 
-def train_groups(model, batches, steps, groups, loss_fn=scored_lm_loss):
+def train_groups(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    steps: int,
+    groups: list[dict],
+    loss_fn: LossFunction = scored_lm_loss,
+) -> list[float]:
     """AdamW without decay, each group at its own rate; warm-up, cosine and clipping as in `train`."""
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     rates = [group["lr"] for group in groups]

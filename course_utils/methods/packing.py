@@ -1,10 +1,13 @@
 """Packing: several examples in a row, none of which sees another."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor, nn
 
-from course_utils.data import IGNORE, Example
+from course_utils.data import IGNORE, Batch, Example
 from course_utils.log_probs import token_losses
 
 
@@ -45,13 +48,13 @@ def pack_examples(examples: Sequence[Example], width: int, pad_id: int) -> dict[
     return batch
 
 
-def packed_mask(documents):
+def packed_mask(documents: Tensor) -> Tensor:
     """[batch, tokens] -> [batch, 1, tokens, tokens]: a token sees itself and earlier ones of its document."""
     same = documents[:, :, None] == documents[:, None, :]  # (batch, tokens, tokens)
     return same.tril()[:, None]
 
 
-def packed_lm_loss(model, batch):
+def packed_lm_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Summed loss of a packed batch and its number of targets; a loss_fn for training.train."""
     logits = model(
         input_ids=batch["input_ids"],

@@ -5,30 +5,40 @@ Schulman et al. 2017 (arXiv 1707.06347); for language models Ziegler et al. 2019
 implementation details of RLHF with PPO" (Huang et al. 2023).
 """
 
+from __future__ import annotations
+
 import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from course_utils.data import Batch
 from course_utils.log_probs import fast_token_log_probs, last_hidden, scored_log_probs
-from course_utils.methods.kl import FixedKL, k3, rlhf_kl_penalty
-from course_utils.methods.rollouts import answer_mask, rollout
+from course_utils.methods.kl import AdaptiveKL, FixedKL, k3, rlhf_kl_penalty
+from course_utils.methods.rollouts import Reward, answer_mask, rollout
 from course_utils.training import ProgressBar
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def masked_mean(values, mask):
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the tokens of the mask."""
     return (values * mask).sum() / mask.sum()
 
 
-def whiten(values, mask):
+def whiten(values: Tensor, mask: Tensor) -> Tensor:
     """Shifted and scaled to mean 0 and variance 1 over the tokens of the mask; 0 elsewhere."""
     centred = (values - masked_mean(values, mask)) * mask
     return centred * torch.rsqrt(masked_mean(centred.square(), mask) + 1e-8)
 
 
-def per_token_rewards(scores, log_probs, reference_log_probs, mask, beta):
+def per_token_rewards(
+    scores: Tensor, log_probs: Tensor, reference_log_probs: Tensor, mask: Tensor, beta: float
+) -> Tensor:
     """-beta * log(policy / reference) at every token of the answer, plus the score at its last one.
 
     scores [rows]; the rest [rows, tokens].
@@ -38,12 +48,14 @@ def per_token_rewards(scores, log_probs, reference_log_probs, mask, beta):
     return rewards.scatter_add(1, last, scores[:, None].to(rewards.dtype))
 
 
-def penalise_no_end(scores, ended, penalty):
+def penalise_no_end(scores: Tensor, ended: Tensor, penalty: float) -> Tensor:
     """Scores [rows], minus the penalty where the answer did not come to an end."""
     return scores - penalty * (~ended).to(scores.dtype)
 
 
-def gae(rewards, values, mask, gamma=1.0, lam=0.95):
+def gae(
+    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95
+) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimates and the returns that the values should meet, [rows, tokens] each.
 
     delta_t = r_t + gamma * V_{t+1} - V_t, A_t = delta_t + gamma * lam * A_{t+1}, with V and A zero after the
@@ -60,7 +72,9 @@ def gae(rewards, values, mask, gamma=1.0, lam=0.95):
     return advantages, advantages + values
 
 
-def clipped_policy_loss(log_probs, old_log_probs, advantages, mask, clip=0.2):
+def clipped_policy_loss(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask: Tensor, clip: float = 0.2
+) -> tuple[Tensor, Tensor]:
     """(PPO's policy loss, share of tokens whose ratio is outside 1 +- clip), means over the mask.
 
     The advantages are constants: no gradient passes through them.
@@ -72,24 +86,26 @@ def clipped_policy_loss(log_probs, old_log_probs, advantages, mask, clip=0.2):
     return masked_mean(loss, mask), masked_mean((ratio != clipped).float(), mask)
 
 
-def clipped_value_loss(values, old_values, returns, mask, clip=0.2):
+def clipped_value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float = 0.2
+) -> Tensor:
     """Half the squared error of the values, the larger of that of the values and of the clipped ones."""
     clipped = old_values + (values - old_values).clamp(-clip, clip)
     loss = torch.maximum((values - returns).square(), (clipped - returns).square())
     return 0.5 * masked_mean(loss, mask)
 
 
-def approx_kl(log_probs, old_log_probs, mask):
+def approx_kl(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor) -> Tensor:
     """KL(old || new) in nats a token, from what the old policy sampled: how far this update has moved."""
     return masked_mean(k3(old_log_probs, log_probs), mask)
 
 
-def reinforce_advantages(returns):
+def reinforce_advantages(returns: Tensor) -> Tensor:
     """Return of each answer minus the mean over the batch, [rows] (Williams 1992)."""
     return returns - returns.mean()
 
 
-def reinforce_loss(log_probs, returns, mask):
+def reinforce_loss(log_probs: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     """REINFORCE with the batch's mean of n returns as baseline.
 
     Its gradient is minus (n - 1) / n of that of the expected return, since the mean holds the answer itself.
@@ -100,7 +116,7 @@ def reinforce_loss(log_probs, returns, mask):
     return -(advantages * (log_probs * mask).sum(1)).mean()
 
 
-def leave_one_out_advantages(returns, group):
+def leave_one_out_advantages(returns: Tensor, group: int) -> Tensor:
     """Return minus the mean return of the other answers to the same prompt, [rows] (RLOO, arXiv 2402.14740).
 
     `group` answers to one prompt stand together.
@@ -110,7 +126,7 @@ def leave_one_out_advantages(returns, group):
     return (grouped - others).flatten()
 
 
-def group_advantages(scores, group):
+def group_advantages(scores: Tensor, group: int) -> Tensor:
     """Score minus its group's mean, over its group's standard deviation, [rows] (GRPO, arXiv 2402.03300)."""
     grouped = scores.view(-1, group)
     centred = grouped - grouped.mean(1, keepdim=True)
@@ -123,7 +139,7 @@ class PolicyWithValue(nn.Module):
     The head starts at zero. Calling it with a batch gives log-probabilities and values, [rows, tokens - 1].
     """
 
-    def __init__(self, model):
+    def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model.eval().requires_grad_(True)  # eval: no dropout, so that the ratio starts at 1
         head = model.get_output_embeddings()
@@ -131,13 +147,13 @@ class PolicyWithValue(nn.Module):
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
 
-    def forward(self, batch):
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         hidden = last_hidden(self.model, batch)[:, :-1]  # (rows, tokens - 1, width)
         log_probs = scored_log_probs(self.model, hidden, batch["labels"])
         return log_probs, self.value(hidden).squeeze(-1).float()
 
 
-def shuffled(batch, rows, rng):
+def shuffled(batch: Batch, rows: int, rng: random.Random) -> Iterator[Batch]:
     """The batch in minibatches of `rows` rows, in random order, without the columns that are all padding."""
     order = list(range(len(batch["input_ids"])))
     rng.shuffle(order)
@@ -162,7 +178,7 @@ class PPOSettings:
     """
 
     iterations: int
-    beta: float
+    beta: float | AdaptiveKL
     lr: float
     batch_size: int = 32
     rows: int = 16
@@ -176,7 +192,14 @@ class PPOSettings:
 
 
 @torch.no_grad()
-def experience(policy, reference, reward, batch, beta, settings):
+def experience(
+    policy: PolicyWithValue,
+    reference: nn.Module,
+    reward: Reward,
+    batch: Batch,
+    beta: float,
+    settings: PPOSettings,
+) -> tuple[Batch, dict[str, float]]:
     """Adds to a rollout what PPO's update needs, all [rows, tokens - 1], and gives numbers to look at.
 
     entropy: nats per token, estimated from what was sampled.
@@ -201,9 +224,15 @@ def experience(policy, reference, reward, batch, beta, settings):
     }
 
 
-def update(policy, optimizer, batch, rng, settings):
+def update(
+    policy: PolicyWithValue,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    rng: random.Random,
+    settings: PPOSettings,
+) -> dict[str, float]:
     """PPO's passes over one batch of experience, in place; stops early where the policy has moved too far."""
-    seen, clip = [], settings.clip
+    seen, clip = [], settings.clip  # type: ignore[var-annotated]
     for _ in range(settings.epochs):
         for part in shuffled(batch, settings.rows, rng):
             log_probs, values = policy(part)
@@ -229,13 +258,23 @@ def update(policy, optimizer, batch, rng, settings):
     return mean_of_rows(seen) | {"stopped": 0.0}
 
 
-def mean_of_rows(rows):
+def mean_of_rows(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: sum(row[name] for row in rows) / len(rows) for name in (rows[0] if rows else ())}
 
 
 def learn(
-    model, prompts, step, sampling, *, iterations, batch_size, group=1, seed=0, on_iteration=None, label
-):
+    model: nn.Module,
+    prompts: Sequence[list[int]],
+    step: Callable[[Batch, random.Random], dict],
+    sampling: dict[str, Any],
+    *,
+    iterations: int,
+    batch_size: int,
+    group: int = 1,
+    seed: int = 0,
+    on_iteration: Callable[[dict], object] | None = None,
+    label: str,
+) -> list[dict]:
     """Samples `group` answers to each prompt and calls step(batch, rng) on them, again and again.
 
     step updates the model and returns numbers; so does this, a row an iteration. sampling: what
@@ -256,7 +295,17 @@ def learn(
     return history
 
 
-def train_ppo(model, reference, reward, prompts, sampling, settings, *, on_iteration=None, label="PPO"):
+def train_ppo(
+    model: PreTrainedModel,
+    reference: nn.Module,
+    reward: Reward,
+    prompts: Sequence[list[int]],
+    sampling: dict[str, Any],
+    settings: PPOSettings,
+    *,
+    on_iteration: Callable[[dict], object] | None = None,
+    label: str = "PPO",
+) -> list[dict]:
     """Trains the model in place by PPO and returns a row of numbers for each iteration.
 
     reference: frozen. reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token
@@ -264,9 +313,9 @@ def train_ppo(model, reference, reward, prompts, sampling, settings, *, on_itera
     """
     policy = PolicyWithValue(model)
     optimizer = torch.optim.Adam(policy.parameters(), lr=settings.lr, fused=True)
-    controller = settings.beta if hasattr(settings.beta, "update") else FixedKL(settings.beta)
+    controller: Any = settings.beta if hasattr(settings.beta, "update") else FixedKL(settings.beta)
 
-    def step(batch, rng):
+    def step(batch: Batch, rng: random.Random) -> dict[str, float]:
         beta = controller.coefficient
         batch, row = experience(policy, reference, reward, batch, beta, settings)
         row |= update(policy, optimizer, batch, rng, settings)
@@ -289,7 +338,9 @@ def train_ppo(model, reference, reward, prompts, sampling, settings, *, on_itera
 GROUP_METHODS = ("reinforce", "rloo", "grpo")
 
 
-def group_loss(model, batch, method, beta, group):
+def group_loss(
+    model: nn.Module, batch: Batch, method: str, beta: float, group: int
+) -> tuple[Tensor, dict[str, float]]:
     """(loss, numbers) of one update without a value head, on answers that the model has just sampled.
 
     The batch has "scores" [rows] and "reference" [rows, tokens - 1]. reinforce and rloo take the KL into the
@@ -312,29 +363,29 @@ def group_loss(model, batch, method, beta, group):
 
 
 def train_group(
-    model,
-    reference,
-    reward,
-    prompts,
-    sampling,
+    model: nn.Module,
+    reference: nn.Module,
+    reward: Reward,
+    prompts: Sequence[list[int]],
+    sampling: dict[str, Any],
     *,
-    method,
-    iterations,
-    beta,
-    lr,
-    batch_size=32,
-    group=4,
-    no_end_penalty=1.0,
-    seed=0,
-    on_iteration=None,
-):
+    method: str,
+    iterations: int,
+    beta: float,
+    lr: float,
+    batch_size: int = 32,
+    group: int = 4,
+    no_end_penalty: float = 1.0,
+    seed: int = 0,
+    on_iteration: Callable[[dict], object] | None = None,
+) -> list[dict]:
     """train_ppo's relatives: `group` answers to each prompt, one update a batch, no value head."""
     if method not in GROUP_METHODS:
         raise ValueError(f"method is one of {', '.join(GROUP_METHODS)}, got {method!r}")
     model.eval().requires_grad_(True)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
 
-    def step(batch, rng):
+    def step(batch: Batch, rng: random.Random) -> dict[str, float]:
         with torch.no_grad():
             batch["scores"] = penalise_no_end(reward(batch), batch["ended"], no_end_penalty)
             batch["reference"] = fast_token_log_probs(reference, batch)

@@ -4,12 +4,16 @@ The model is frozen. A soft prompt [P, d] stands before its input embeddings; a 
 keys and values of P tokens directly.
 """
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from course_utils.generation import cache_name
 from course_utils.methods.lora import base_fingerprint
@@ -20,6 +24,9 @@ from course_utils.methods.lora_files import (
     write_adapter_files,
 )
 
+if TYPE_CHECKING:
+    from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
+
 TENSOR = "prompt_embeddings"
 
 
@@ -29,14 +36,21 @@ class PromptTuning(nn.Module):
     T tokens in, logits of T positions out: the prompt's own positions are left out.
     """
 
-    def __init__(self, model, prompt):
+    def __init__(self, model: PreTrainedModel, prompt: Tensor) -> None:
         super().__init__()
         check_width(model, prompt)
         self.model = model.requires_grad_(False)
         self.prompt = nn.Parameter(prompt.detach().clone())  # (P, d)
         self.config = shorter_context(model.config, len(prompt))
 
-    def forward(self, input_ids, attention_mask=None, position_ids=None, logits_to_keep=0, **options):
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **options: Any,
+    ) -> Any:
         rows, tokens = input_ids.shape
         length = len(self.prompt)
         embeddings = self.model.get_input_embeddings()(input_ids)  # (rows, tokens, d)
@@ -62,14 +76,20 @@ class PrefixTuning(nn.Module):
     prefix: [P, layers * 2 * heads * head size], as PEFT lays it out: layer by layer, keys and then values.
     """
 
-    def __init__(self, model, prefix):
+    def __init__(self, model: PreTrainedModel, prefix: Tensor) -> None:
         super().__init__()
         check_width(model, prefix, prefix_width(model.config))
         self.model = model.requires_grad_(False)
         self.prefix = nn.Parameter(prefix.detach().clone())  # (P, layers * 2 * heads * head size)
         self.config = shorter_context(model.config, len(prefix))
 
-    def forward(self, input_ids, attention_mask=None, position_ids=None, **options):
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        **options: Any,
+    ) -> Any:
         rows, length = len(input_ids), len(self.prefix)
         if cached_tokens(options) == 0:
             options[cache_name()] = self.fill(options.get(cache_name()), rows)
@@ -81,7 +101,7 @@ class PrefixTuning(nn.Module):
             input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, **options
         )
 
-    def fill(self, cache, rows):
+    def fill(self, cache: DynamicCache | None, rows: int) -> DynamicCache:
         """The cache (None: a new one) with the prefix in every layer, for each row."""
         from transformers import DynamicCache
 
@@ -92,7 +112,7 @@ class PrefixTuning(nn.Module):
         return cache
 
 
-def check_width(model, prompt, width=None):
+def check_width(model: PreTrainedModel, prompt: Tensor, width: int | None = None) -> None:
     """ValueError unless the prompt is [P, width], P at least 1; None: the width of the embeddings."""
     width = width or model.get_input_embeddings().weight.shape[1]
     if prompt.ndim != 2 or len(prompt) == 0 or prompt.shape[1] != width:
@@ -100,7 +120,7 @@ def check_width(model, prompt, width=None):
         raise ValueError(f"This model needs vectors of {width} values, [P, {width}]; got {shape}.")
 
 
-def shorter_context(config, length):
+def shorter_context(config: PretrainedConfig, length: int) -> PretrainedConfig:
     """A copy of the model's configuration whose context is shorter by the prompt: what is left for text."""
     config = copy.deepcopy(config)
     context = getattr(config, "max_position_embeddings", None)
@@ -111,44 +131,44 @@ def shorter_context(config, length):
     return config
 
 
-def cached_tokens(options):
+def cached_tokens(options: dict[str, Any]) -> int:
     """Number of tokens whose keys and values the cache holds that is among a call's options, if any is."""
     cache = options.get(cache_name())
     return 0 if cache is None else cache.get_seq_length()
 
 
-def positions_behind(length, tokens, logits_to_keep):
+def positions_behind(length: int, tokens: int, logits_to_keep: int | Tensor) -> int | Tensor:
     """Positions of the text behind a prompt: those asked for, or all (0). An int keeps the last ones."""
     if torch.is_tensor(logits_to_keep):
         return logits_to_keep + length
     return logits_to_keep or torch.arange(length, length + tokens)
 
 
-def attention_shape(config):
+def attention_shape(config: PretrainedConfig) -> tuple[int, int, int]:
     """(layers, heads of keys and values, size of a head)."""
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     return config.num_hidden_layers, heads, size
 
 
-def prefix_width(config):
+def prefix_width(config: PretrainedConfig) -> int:
     """Number of values that a prefix has for each of its tokens."""
     layers, heads, size = attention_shape(config)
     return layers * 2 * heads * size
 
 
-def keys_and_values(prefix, layers, heads):
+def keys_and_values(prefix: Tensor, layers: int, heads: int) -> Tensor:
     """[layers, 2, heads, P, head size] from PEFT's [P, layers * 2 * heads * head size]."""
     return prefix.view(len(prefix), layers, 2, heads, -1).permute(1, 2, 3, 0, 4)
 
 
-def random_prompt(model, length, std=None):
+def random_prompt(model: PreTrainedModel, length: int, std: float | None = None) -> Tensor:
     """[length, d], normal; std None: the spread of the model's own embeddings."""
     table = model.get_input_embeddings().weight.detach()
     return torch.randn(length, table.shape[1], device=table.device) * (table.std() if std is None else std)
 
 
-def prompt_from_words(model, ids, length):
+def prompt_from_words(model: PreTrainedModel, ids: Sequence[int], length: int) -> Tensor:
     """[length, d]: copies of the embeddings of these tokens, repeated and cut to the length."""
     if not len(ids):
         raise ValueError("a prompt from words needs at least one token")
@@ -157,7 +177,7 @@ def prompt_from_words(model, ids, length):
 
 
 @torch.no_grad()
-def prefix_of_prompt(model, prompt):
+def prefix_of_prompt(model: PreTrainedModel, prompt: Tensor) -> Tensor:
     """The prefix [P, ...] that does what a prompt [P, d] does: its keys and values in every layer."""
     from transformers import DynamicCache
 
@@ -167,15 +187,15 @@ def prefix_of_prompt(model, prompt):
     return torch.stack(layers).permute(3, 0, 1, 2, 4).flatten(1)
 
 
-def nearest_words(prompt, table, k=1):
+def nearest_words(prompt: Tensor, table: Tensor, k: int = 1) -> tuple[Tensor, ...]:
     """(cosine similarities, token ids), [P, k] each, nearest first; prompt [P, d], table [V, d]."""
     return tuple((F.normalize(prompt, dim=-1) @ F.normalize(table, dim=-1).T).topk(k))
 
 
-def save_prompt(tuned, folder):
+def save_prompt(tuned: PromptTuning | PrefixTuning, folder: Path | str) -> Path:
     """Write adapter_config.json and adapter_model.safetensors in PEFT's format; returns the folder."""
     prefix = isinstance(tuned, PrefixTuning)
-    values = (tuned.prefix if prefix else tuned.prompt).detach()
+    values = (tuned.prefix if isinstance(tuned, PrefixTuning) else tuned.prompt).detach()
     layers, heads, size = attention_shape(tuned.config)
     config = {
         "peft_type": "PREFIX_TUNING" if prefix else "PROMPT_TUNING",
@@ -191,13 +211,15 @@ def save_prompt(tuned, folder):
     return write_adapter_files(folder, config, {TENSOR: values}, fingerprint(tuned.model))
 
 
-def fingerprint(model):
+def fingerprint(model: nn.Module) -> str:
     """SHA-256 of all weights: a prompt is made for the whole model."""
     names = [name for name, module in model.named_modules() if "weight" in module._parameters]
     return base_fingerprint(model, names)
 
 
-def load_prompt(model, folder, check_base=True):
+def load_prompt(
+    model: PreTrainedModel, folder: Path | str, check_base: bool = True
+) -> PromptTuning | PrefixTuning:
     """PromptTuning or PrefixTuning from a folder of PEFT's format, around the model, which is frozen.
 
     FileNotFoundError or ValueError where it cannot be read, does not fit, or was saved from other weights
@@ -205,7 +227,7 @@ def load_prompt(model, folder, check_base=True):
     """
     folder = Path(folder)
     config, values, made_for = read_adapter_files(folder)
-    kinds = {"PROMPT_TUNING": PromptTuning, "PREFIX_TUNING": PrefixTuning}
+    kinds: dict[str, Any] = {"PROMPT_TUNING": PromptTuning, "PREFIX_TUNING": PrefixTuning}
     kind, base = config.get("peft_type"), config.get("base_model_name_or_path")
     if kind not in kinds:
         raise ValueError(f"{folder} holds a {kind} adapter; load_prompt reads {' and '.join(kinds)}.")

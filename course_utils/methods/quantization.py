@@ -4,20 +4,26 @@ A weight is stored as a code, the index of a level in [-1, 1], and every block o
 largest magnitude; weight = level * scale. Tim Dettmers et al. 2023, "QLoRA", arXiv 2305.14314.
 """
 
+from __future__ import annotations
+
 import json
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from course_utils.home import write_whole, written_aside
 from course_utils.methods.lora import is_merged, layer_sizes, lora_layers, merge_lora, unwrap_lora
 from course_utils.model_files import ModelError, check_sums, write_checksums
-from course_utils.models import check_size, model_errors, read_config
+from course_utils.models import Model, check_size, model_errors, read_config
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 QUANTIZED_FILE = "model.safetensors"
 SETTINGS_FILE = "quantization.json"
@@ -25,7 +31,7 @@ SETTINGS_FILE = "quantization.json"
 # --- levels: tables of at most 16 values in [-1, 1]; a code is an index into its table
 
 
-def integer_levels(bits, symmetric=True):
+def integer_levels(bits: int, symmetric: bool = True) -> Tensor:
     """Evenly spaced: integers from 1 - 2^(b-1) to 2^(b-1) - 1, over the last; else from -2^(b-1), over it."""
     top = 2 ** (bits - 1)
     if symmetric:
@@ -33,13 +39,13 @@ def integer_levels(bits, symmetric=True):
     return torch.arange(-top, top) / top  # 2^b levels, the largest below 1
 
 
-def e2m1_levels():
+def e2m1_levels() -> Tensor:
     """FP4 of a sign, two exponent bits and a mantissa bit, over the largest value, 6; zero comes twice."""
     magnitudes = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6]) / 6
     return torch.cat([magnitudes, -magnitudes])
 
 
-def normal_levels(bits=4):
+def normal_levels(bits: int = 4) -> Tensor:
     """NormalFloat: quantiles of N(0, 1), over the largest; 2^(b-1) - 1 negative, zero, 2^(b-1) positive."""
     half = 2 ** (bits - 1)
     offset = 1 - (1 / (2 * (2 * half - 1)) + 1 / (2 * 2 * half)) / 2  # as bitsandbytes has it: 0.9677083
@@ -51,7 +57,7 @@ def normal_levels(bits=4):
     return (levels / levels.max()).float()
 
 
-def dynamic_levels():
+def dynamic_levels() -> Tensor:
     """bitsandbytes' signed 8-bit type: seven decades, each twice as fine as the one below. 256 levels."""
     decades = []
     for i in range(7):
@@ -98,7 +104,7 @@ DYNAMIC = dynamic_levels()
 # --- quantising, as the lesson writes it
 
 
-def quantize(x, levels, block_size=64):
+def quantize(x: Tensor, levels: Tensor, block_size: int = 64) -> tuple[Tensor, Tensor]:
     """(codes [n] uint8, scales [blocks]) of a tensor of n values: nearest levels, largest magnitudes."""
     flat = x.detach().float().flatten()
     blocks = F.pad(flat, (0, -len(flat) % block_size)).view(-1, block_size)  # (blocks, block_size)
@@ -111,49 +117,49 @@ def quantize(x, levels, block_size=64):
     return codes.flatten()[: len(flat)].to(torch.uint8), scales
 
 
-def dequantize(codes, scales, levels, block_size=64):
+def dequantize(codes: Tensor, scales: Tensor, levels: Tensor, block_size: int = 64) -> Tensor:
     """The values [n] that codes and scales stand for."""
     values = levels.index_select(0, codes.int())  # levels[codes], faster
     blocks = F.pad(values, (0, -len(values) % block_size)).view(-1, block_size)
     return (blocks * scales[:, None]).flatten()[: len(values)]
 
 
-def relative_error(x, levels, block_size=64):
+def relative_error(x: Tensor, levels: Tensor, block_size: int = 64) -> float:
     """Root mean square of what quantising changes, over the root mean square of x."""
     codes, scales = quantize(x, levels, block_size)
     back = dequantize(codes, scales, levels, block_size)
     return ((back - x.flatten()).norm() / x.norm()).item()
 
 
-def pack(codes):
+def pack(codes: Tensor) -> Tensor:
     """Two 4-bit codes a byte, the first in the high half: [n] uint8 -> [n / 2], rounded up."""
     codes = F.pad(codes, (0, len(codes) % 2))
     return codes[::2] << 4 | codes[1::2]
 
 
-def unpack(packed):
+def unpack(packed: Tensor) -> Tensor:
     """The codes in the bytes: [n] uint8 -> [2 n]."""
     return torch.stack([packed >> 4, packed & 15], dim=1).flatten()
 
 
-def quantize_scales(scales, block_size=256):
+def quantize_scales(scales: Tensor, block_size: int = 256) -> tuple[Tensor, Tensor, Tensor]:
     """Double quantisation: (codes [blocks] uint8, scales of the scales, the mean, taken off before)."""
     mean = scales.mean()
     codes, second = quantize(scales - mean, DYNAMIC.to(scales.device), block_size)
     return codes, second, mean
 
 
-def dequantize_scales(codes, second, mean, block_size=256):
+def dequantize_scales(codes: Tensor, second: Tensor, mean: Tensor, block_size: int = 256) -> Tensor:
     return dequantize(codes, second, DYNAMIC.to(codes.device), block_size) + mean
 
 
-def bits_per_parameter(bits=4, block_size=64, double=True):
+def bits_per_parameter(bits: int = 4, block_size: int = 64, double: bool = True) -> float:
     """Bits of a code, and a weight's share of its block's scale."""
     scale = 8 + 32 / 256 if double else 32
     return bits + scale / block_size
 
 
-def module_bytes(module):
+def module_bytes(module: nn.Module) -> int:
     """Bytes of all parameters and buffers; a shared one counts once."""
     tensors = [*module.parameters(), *module.buffers()]
     held = {t.untyped_storage().data_ptr() or id(t): t.untyped_storage().nbytes() for t in tensors}
@@ -163,7 +169,7 @@ def module_bytes(module):
 # --- the same, fast
 
 
-def quantize_packed(x, name, block_size=64):
+def quantize_packed(x: Tensor, name: str, block_size: int = 64) -> tuple[Tensor, Tensor]:
     """quantize and pack, with a look-up instead of a search: (packed codes [n / 2], scales [blocks])."""
     flat = x.detach().float().flatten()
     blocks = _in_blocks(flat, block_size)
@@ -177,7 +183,7 @@ def quantize_packed(x, name, block_size=64):
     return pack(codes), scales
 
 
-def dequantize_packed(packed, scales, name, block_size=64):
+def dequantize_packed(packed: Tensor, scales: Tensor, name: str, block_size: int = 64) -> Tensor:
     """dequantize and unpack, one look-up for the four values of two bytes: [2 n], or more to fill a block."""
     if packed.device.type == "cpu" and len(packed) % 2 == 0:
         index = packed.view(torch.int16).int().add_(2**15)
@@ -187,18 +193,18 @@ def dequantize_packed(packed, scales, name, block_size=64):
     return _in_blocks(values, block_size).mul_(scales[:, None]).flatten()
 
 
-def _in_blocks(flat, block_size):
+def _in_blocks(flat: Tensor, block_size: int) -> Tensor:
     missing = -len(flat) % block_size
     return (F.pad(flat, (0, missing)) if missing else flat).view(-1, block_size)
 
 
-def _cell(scaled, cells):
+def _cell(scaled: Tensor, cells: int) -> Tensor:
     """Number of the cell, of `cells` equal ones on [-1, 1], that a value lies in."""
     return scaled.mul(cells / 2).add_(cells / 2).int()
 
 
 @cache
-def _cells(name, device):
+def _cells(name: str, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
     """For each cell of a grid the number of middles between levels in lower ones, and the middle inside.
 
     The grid is so fine that no cell holds two. Also the codes in ascending order, if they are not so already.
@@ -219,7 +225,7 @@ def _cells(name, device):
 
 
 @cache
-def _pairs(name, device):
+def _pairs(name: str, device: torch.device) -> Tensor:
     """The two values of each byte, [256], two fp32 in an int64."""
     codes = unpack(torch.arange(256, dtype=torch.uint8, device="cpu"))
     levels = F.pad(LEVELS[name], (0, 16 - len(LEVELS[name])))
@@ -227,7 +233,7 @@ def _pairs(name, device):
 
 
 @cache
-def _fours(name):
+def _fours(name: str) -> Tensor:
     """The four values of each two bytes, in the order of int16, [65536]: four fp32 in a complex128."""
     two = torch.arange(-(2**15), 2**15, dtype=torch.int16, device="cpu").view(torch.uint8).view(-1, 2)
     pairs = _pairs(name, two.device).index_select(0, two.flatten().int())  # (131072,)
@@ -241,12 +247,12 @@ class QuantizedMatmul(torch.autograd.Function):
     """x W^T for a quantised layer; the backward pass de-quantises again, so that no W is kept in between."""
 
     @staticmethod
-    def forward(ctx, x, layer):
+    def forward(ctx: Any, x: Tensor, layer: QuantizedLinear) -> Tensor:
         ctx.layer = layer
         return x @ layer.weight.to(x.dtype).T
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad @ ctx.layer.weight.to(grad.dtype), None
 
 
@@ -256,9 +262,14 @@ class QuantizedLinear(nn.Module):
     `weight` is de-quantised anew whenever it is asked for, [out, in] for both kinds; blocks run along it.
     """
 
+    codes: Tensor
+    scales: Tensor
+    scale_codes: Tensor
+    scale_mean: Tensor
+    double: bool  # type: ignore[assignment]  # hides nn.Module.double()
     can_merge = False  # what is written into `weight` would be lost
 
-    def __init__(self, original, levels="nf4", block_size=64, double=True):
+    def __init__(self, original: Any, levels: str = "nf4", block_size: int = 64, double: bool = True) -> None:
         super().__init__()
         self.in_features, self.out_features = layer_sizes(original)
         self.conv1d = isinstance(original, Conv1D)
@@ -274,7 +285,7 @@ class QuantizedLinear(nn.Module):
         self.bias = original.bias
 
     @property
-    def weight(self):
+    def weight(self) -> Tensor:
         scales = self.scales
         if self.double:
             scales = dequantize_scales(self.scale_codes, self.scales, self.scale_mean)
@@ -282,12 +293,12 @@ class QuantizedLinear(nn.Module):
         size = self.out_features * self.in_features
         return values[:size].view(self.out_features, self.in_features)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         y = QuantizedMatmul.apply(x, self)
         return y if self.bias is None else y + self.bias
 
 
-def quantize_model(model, levels="nf4", block_size=64, double=True):
+def quantize_model(model: Model, levels: str = "nf4", block_size: int = 64, double: bool = True) -> Model:
     """Replace the linear layers in place, the output head excepted; returns the model.
 
     Embeddings, norms and biases stay as they are, and so do the A and B of a LoRALinear.
@@ -300,16 +311,16 @@ def quantize_model(model, levels="nf4", block_size=64, double=True):
         raise ValueError("LoRA is merged into the model: unmerge_lora(model) or unwrap_lora(model) first.")
     names = _linear_names(model)
     for name in names:
-        weight = model.get_submodule(name).weight
+        weight: Any = model.get_submodule(name).weight
         if not weight.is_meta and not weight.isfinite().all():
             raise ValueError(f"{name} has weights that are not finite numbers: nothing was quantised.")
     for name in names:
-        layer = model.get_submodule(name)
+        layer: Any = model.get_submodule(name)
         _replace(model, name, QuantizedLinear(layer, levels, block_size, double))
     return model
 
 
-def dequantize_model(model):
+def dequantize_model(model: Model) -> Model:
     """Replace each QuantizedLinear in place by a layer of the kind it was, with its de-quantised weight."""
     for name, layer in _quantized_or_error(model).items():
         dense = Conv1D(1, 1) if layer.conv1d else nn.Linear(1, 1)
@@ -324,19 +335,19 @@ def dequantize_model(model):
     return model
 
 
-def merge_quantized(model):
+def merge_quantized(model: Model) -> Model:
     """Merge LoRA into the de-quantised weights that it was trained over; returns the plain model."""
     dequantize_model(model)
     merge_lora(model)
     return unwrap_lora(model)
 
 
-def quantized_layers(model):
+def quantized_layers(model: nn.Module) -> dict[str, QuantizedLinear]:
     """{name: QuantizedLinear} in the model's order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, QuantizedLinear)}
 
 
-def check_settings(levels, block_size):
+def check_settings(levels: str, block_size: int) -> None:
     """ValueError for levels that are not in the table, or a block that is no positive whole number."""
     if levels not in LEVELS:
         raise ValueError(f"levels is one of {', '.join(LEVELS)}; got {levels!r}.")
@@ -344,7 +355,7 @@ def check_settings(levels, block_size):
         raise ValueError(f"block_size is a whole number of weights, at least 1; got {block_size!r}.")
 
 
-def _linear_names(model):
+def _linear_names(model: Any) -> list[str]:
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     return [
         name
@@ -353,12 +364,12 @@ def _linear_names(model):
     ]
 
 
-def _replace(model, name, layer):
+def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, layer)
 
 
-def _quantized_or_error(model):
+def _quantized_or_error(model: nn.Module) -> dict[str, QuantizedLinear]:
     layers = quantized_layers(model)
     if not layers:
         raise ValueError("The model has no quantised layers: call quantize_model(model) first.")
@@ -368,7 +379,7 @@ def _quantized_or_error(model):
 # --- files
 
 
-def save_quantized(model, folder):
+def save_quantized(model: PreTrainedModel, folder: Path | str) -> Path:
     """Write a quantised model: config.json, quantization.json, weights and checksums; returns the folder.
 
     ValueError for a model with LoRA: its adapter is saved by lora.save_adapter, and the base is the same.
@@ -394,7 +405,7 @@ def save_quantized(model, folder):
     return folder
 
 
-def load_quantized(folder):
+def load_quantized(folder: Path | str) -> PreTrainedModel:
     """The model in a folder of save_quantized, in eval mode; else ModelError. No dense weights are built."""
     from transformers import AutoModelForCausalLM
     from transformers.initialization import no_init_weights

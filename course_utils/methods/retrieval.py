@@ -1,14 +1,21 @@
 """Finding the passage that answers a question: by words (BM25), by embeddings, and by both."""
 
+from __future__ import annotations
+
 import itertools
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
-from course_utils.data import collate, encode_text
+from course_utils.data import Batch, collate, encode_text
 from course_utils.log_probs import last_hidden
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 FUNCTION_WORDS = set(
     """
@@ -34,7 +41,9 @@ def letter_pieces(words: Sequence[str], size: int = 4) -> list[str]:
     return [word[start : start + size] for word in marked for start in range(max(1, len(word) - size + 1))]
 
 
-def bm25_scores(query, documents, k1=1.5, b=0.75):
+def bm25_scores(
+    query: Sequence[str], documents: Sequence[Sequence[str]], k1: float = 1.5, b: float = 0.75
+) -> list[float]:
     """BM25 of a query, a list of words, with each document, a list of words: a list of numbers.
 
     Robertson and Zaragoza 2009, with Lucene's idf, which is never negative.
@@ -54,7 +63,9 @@ def bm25_scores(query, documents, k1=1.5, b=0.75):
 
 
 @torch.no_grad()
-def text_vectors(model, tokenizer, texts: Sequence[str], batch_size: int = 64):
+def text_vectors(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], batch_size: int = 64
+) -> Tensor:
     """Unit vectors [texts, width]: the mean of a text's last hidden states."""
     device = next(model.parameters()).device
     parts = []
@@ -64,18 +75,18 @@ def text_vectors(model, tokenizer, texts: Sequence[str], batch_size: int = 64):
     return F.normalize(torch.cat(parts), dim=-1)
 
 
-def text_batch(tokenizer, texts: Sequence[str]) -> dict:
+def text_batch(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> dict:
     """The texts as a padded batch, without loss."""
     return collate([encode_text(tokenizer, text) for text in texts], tokenizer.pad_token_id)
 
 
-def mean_hidden(model, batch):
+def mean_hidden(model: nn.Module, batch: Batch) -> Tensor:
     """[rows, width]: the mean of what the output head reads, over real tokens."""
     mask = batch["attention_mask"][..., None]  # (rows, tokens, 1)
     return (last_hidden(model, batch) * mask).sum(1) / mask.sum(1)
 
 
-def contrastive_loss(questions, passages, temperature=0.05):
+def contrastive_loss(questions: Tensor, passages: Tensor, temperature: float = 0.05) -> Tensor:
     """Mean loss of picking each question's own passage among all of the batch, in nats (InfoNCE).
 
     questions, passages [rows, width]; row i of one belongs to row i of the other. What is compared is the
@@ -105,7 +116,7 @@ def fuse(*scores: Sequence[float], k: int = 60) -> list[float]:
 class Index:
     """BM25 over documents, by the content words of a query. score: a function like bm25_scores."""
 
-    def __init__(self, documents: Sequence[str], score: Callable = bm25_scores):
+    def __init__(self, documents: Sequence[str], score: Callable = bm25_scores) -> None:
         self.documents, self.score = list(documents), score
         self.words = [query_words(text) for text in documents]
         if not any(self.words):
@@ -128,7 +139,7 @@ def ask_with_passage(index: Index, question: str, threshold: float = 0.0) -> str
     return " ".join([*found, question])
 
 
-def choose_threshold(scores, answers):
+def choose_threshold(scores: Sequence[float], answers: Sequence[bool]) -> float:
     """The threshold with the most right decisions; of several, the lowest.
 
     scores: of the best passage for each question; answers: whether that passage answers it. A passage is
@@ -139,7 +150,7 @@ def choose_threshold(scores, answers):
     middles = [(low + high) / 2 for low, high in itertools.pairwise(ordered)]
     candidates = [float("-inf"), *middles, float("inf")]
 
-    def right(threshold):
+    def right(threshold: float) -> int:
         return sum((score >= threshold) == good for score, good in zip(scores, answers, strict=True))
 
     return max(candidates, key=right)

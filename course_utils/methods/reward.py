@@ -4,30 +4,39 @@ Scores are read at the last real token, which the attention mask tells on either
 pad token is the end of text. Only differences of scores mean anything; `centre` fixes their zero.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from course_utils.data import Example, chunks_by_length, collate, collate_pairs, shuffled_batches
+from course_utils.data import Batch, Example, chunks_by_length, collate, collate_pairs, shuffled_batches
 from course_utils.home import written_aside
 from course_utils.model_files import ModelError, check_sums, write_checksums
 from course_utils.models import eval_mode, load_checked, load_tokenizer, model_errors, read_config
 from course_utils.training import History, train
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
 HEAD_FILE = "reward_head.safetensors"
 LEARNING_RATE = 1e-3
 BATCH = 16  # pairs
+ScoredPairs = Sequence[tuple[Any, Any]]  # of Examples, or of what goes into the last block
 MIN_STEPS = 50
 
 
 class RewardModel(nn.Module):
     """A language model's body and a linear head on its last hidden state, less a centre."""
 
-    def __init__(self, body):
+    centre: Tensor
+
+    def __init__(self, body: PreTrainedModel) -> None:
         super().__init__()
         self.body = body
         self.head = nn.Linear(body.config.hidden_size, 1, bias=False)
@@ -35,20 +44,20 @@ class RewardModel(nn.Module):
         self.register_buffer("centre", torch.zeros(()))
 
     @property
-    def config(self):
+    def config(self) -> PretrainedConfig:
         return self.body.config
 
-    def forward(self, input_ids, attention_mask):
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return score(self, input_ids, attention_mask)
 
 
-def last_token(attention_mask):
+def last_token(attention_mask: Tensor) -> Tensor:
     """Position of the last real token of each row, [batch]; attention_mask [batch, tokens], 1 where real."""
     positions = torch.arange(attention_mask.shape[1], device=attention_mask.device)
     return (positions * attention_mask).argmax(1)
 
 
-def score(model, input_ids, attention_mask):
+def score(model: RewardModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
     """One score a sequence, [batch], read at its last real token; padded on the left or on the right."""
     position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
     hidden = model.body(
@@ -59,7 +68,7 @@ def score(model, input_ids, attention_mask):
     return model.head(last).squeeze(1) - model.centre
 
 
-def from_language_model(language_model) -> RewardModel:
+def from_language_model(language_model: PreTrainedModel) -> RewardModel:
     """A reward model that starts from a copy of a causal model's body; all its scores are 0.
 
     Trained are the last block, the final norm and the head; what is frozen below them needs no backward pass,
@@ -73,7 +82,7 @@ def from_language_model(language_model) -> RewardModel:
     return model.eval()
 
 
-def last_modules(body) -> tuple[nn.Module, nn.Module]:
+def last_modules(body: PreTrainedModel) -> tuple[nn.Module, nn.Module]:
     """The last transformer block of a body and the norm after it."""
     blocks = next(
         child
@@ -84,7 +93,7 @@ def last_modules(body) -> tuple[nn.Module, nn.Module]:
     return blocks[-1], norm
 
 
-def bradley_terry_loss(chosen, rejected, centring=0.0):
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor, centring: float = 0.0) -> Tensor:
     """Mean of -log sigmoid(chosen - rejected), scores [pairs] (Bradley and Terry 1952).
 
     centring: weight of the mean square of the pair's sum, which keeps scores near 0 (Eisenstein et al., arXiv
@@ -94,14 +103,11 @@ def bradley_terry_loss(chosen, rejected, centring=0.0):
     return loss + centring * (chosen + rejected).square().mean()
 
 
-def pair_loss(model, batch):
+def pair_loss(model: RewardModel, batch: Batch) -> tuple[Tensor, int]:
     """Summed Bradley-Terry loss of a batch of pairs, the chosen in its first half; the number of pairs."""
     scores = score(model, batch["input_ids"], batch["attention_mask"])
     chosen, rejected = scores.chunk(2)
     return bradley_terry_loss(chosen, rejected) * len(chosen), len(chosen)
-
-
-Pairs = Sequence[tuple[Example, Example]]  # (chosen, rejected)
 
 
 def epoch_steps(pairs: int, batch_size: int = BATCH) -> int:
@@ -110,14 +116,14 @@ def epoch_steps(pairs: int, batch_size: int = BATCH) -> int:
 
 
 def fit(
-    model,
-    pairs: Pairs,
+    model: RewardModel,
+    pairs: ScoredPairs,
     *,
     pad_id: int,
     steps: int | None = None,
     seed: int = 0,
     batch_size: int = BATCH,
-    **options,
+    **options: Any,
 ) -> History:
     """Trains the reward model on encoded or prepared pairs, in place, and centres it on a hundred of them.
 
@@ -148,7 +154,7 @@ def fit(
 # ------------------------------------------------------- training the last block on stored states
 
 
-def can_reuse_states(model) -> bool:
+def can_reuse_states(model: RewardModel) -> bool:
     """Whether the body is a plain GPT-2 frozen up to its last block, without dropout."""
     from transformers import GPT2Model
 
@@ -164,11 +170,11 @@ def can_reuse_states(model) -> bool:
 
 @torch.no_grad()
 def frozen_states(
-    model, examples: Sequence[Example], pad_id: int, batch_size: int = 64
+    model: RewardModel, examples: Sequence[Example], pad_id: int, batch_size: int = 64
 ) -> list[torch.Tensor]:
     """What goes into the last block, for each example [tokens, width]."""
     body, device = model.body, next(model.parameters()).device
-    result = [None] * len(examples)
+    result = [torch.empty(0)] * len(examples)
     for chunk in chunks_by_length(examples, batch_size, lambda example: len(example.input_ids)):
         ids = collate([examples[index] for index in chunk], pad_id)["input_ids"].to(device)
         x = body.wte(ids) + body.wpe(torch.arange(ids.shape[1], device=device))  # (batch, tokens, width)
@@ -179,7 +185,9 @@ def frozen_states(
     return result
 
 
-def prepare_pairs(model, pairs: Pairs, pad_id: int, known: dict | None = None):
+def prepare_pairs(
+    model: RewardModel, pairs: ScoredPairs, pad_id: int, known: dict | None = None
+) -> ScoredPairs:
     """Encoded pairs as what goes into the last block, computed once for all who share the frozen part.
 
     Where the model is no GPT-2 frozen below its last block, and for prepared pairs: the pairs as they are.
@@ -193,11 +201,11 @@ def prepare_pairs(model, pairs: Pairs, pad_id: int, known: dict | None = None):
     return [tuple(known[tuple(e.input_ids)] for e in pair) for pair in pairs]
 
 
-def _prepared(pairs):
+def _prepared(pairs: ScoredPairs) -> bool:
     return bool(pairs) and isinstance(pairs[0][0], torch.Tensor)
 
 
-def collate_states(pairs) -> dict[str, torch.Tensor]:
+def collate_states(pairs: Sequence[tuple[Tensor, Tensor]]) -> dict[str, torch.Tensor]:
     """Stored states of pairs: states [2 * pairs, tokens, width], the chosen first, and attention_mask."""
     rows = [chosen for chosen, _ in pairs] + [rejected for _, rejected in pairs]
     lengths = torch.tensor([len(row) for row in rows])
@@ -206,7 +214,7 @@ def collate_states(pairs) -> dict[str, torch.Tensor]:
     return {"states": states, "attention_mask": mask.to(states.device)}
 
 
-def score_states(model, states, attention_mask):
+def score_states(model: RewardModel, states: Tensor, attention_mask: Tensor) -> Tensor:
     """The score from what goes into the last block [batch, tokens, width], of which one position is needed.
 
     Keys and values of all tokens, the query and all that follows for the last real token alone.
@@ -230,7 +238,7 @@ def score_states(model, states, attention_mask):
 
 
 @torch.no_grad()
-def _state_scores(model, pairs, batch_size=64):
+def _state_scores(model: RewardModel, pairs: ScoredPairs, batch_size: int = 64) -> tuple[Tensor, Tensor]:
     device = next(model.parameters()).device
     both = []
     for start in range(0, len(pairs), batch_size):
@@ -241,14 +249,16 @@ def _state_scores(model, pairs, batch_size=64):
     return chosen, rejected
 
 
-def state_pair_loss(model, batch):
+def state_pair_loss(model: RewardModel, batch: Batch) -> tuple[Tensor, int]:
     """pair_loss on stored states."""
     chosen, rejected = score_states(model, batch["states"], batch["attention_mask"]).chunk(2)
     return bradley_terry_loss(chosen, rejected) * len(chosen), len(chosen)
 
 
 @torch.no_grad()
-def scores(model, examples: Sequence[Example], pad_id: int, batch_size: int = 64) -> torch.Tensor:
+def scores(
+    model: RewardModel, examples: Sequence[Example], pad_id: int, batch_size: int = 64
+) -> torch.Tensor:
     """The score of each example, [examples], on the CPU. Leaves the model's mode as it was."""
     device = next(model.parameters()).device
     result = torch.zeros(len(examples))
@@ -260,7 +270,7 @@ def scores(model, examples: Sequence[Example], pad_id: int, batch_size: int = 64
     return result
 
 
-def pair_scores(model, pairs: Pairs, pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+def pair_scores(model: RewardModel, pairs: ScoredPairs, pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores of the chosen and of the rejected answers of encoded or prepared pairs, [pairs] each."""
     if _prepared(pairs):
         return _state_scores(model, pairs)
@@ -269,18 +279,18 @@ def pair_scores(model, pairs: Pairs, pad_id: int) -> tuple[torch.Tensor, torch.T
     return chosen, rejected
 
 
-def centre(model, pairs: Pairs, pad_id: int) -> None:
+def centre(model: RewardModel, pairs: ScoredPairs, pad_id: int) -> None:
     """Shifts the model's scores so that their mean over the pairs' answers is 0; no difference changes."""
     model.centre += torch.cat(pair_scores(model, pairs, pad_id)).mean().to(model.centre.device)
 
 
-def accuracy(chosen, rejected) -> float:
+def accuracy(chosen: Tensor, rejected: Tensor) -> float:
     """Share of pairs in which the chosen answer has the higher score; ties count half."""
     ties = (chosen == rejected).float()
     return ((chosen > rejected).float() + 0.5 * ties).mean().item()
 
 
-def calibration_curve(chosen, rejected, bins: int = 8) -> list[dict]:
+def calibration_curve(chosen: Tensor, rejected: Tensor, bins: int = 8) -> list[dict]:
     """How often the answer that the model prefers is the chosen one, by the probability it gives to that.
 
     Rows of "predicted" and "observed" (means) and "pairs", over bins of about equally many pairs.
@@ -297,7 +307,7 @@ def calibration_curve(chosen, rejected, bins: int = 8) -> list[dict]:
     return rows
 
 
-def save_reward_model(model, tokenizer, folder) -> Path:
+def save_reward_model(model: RewardModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> Path:
     """Body, head and tokenizer as safetensors and JSON, with checksums; returns the folder."""
     from safetensors.torch import save_file
 
@@ -311,7 +321,7 @@ def save_reward_model(model, tokenizer, folder) -> Path:
     return folder
 
 
-def load_reward_model(folder, device="cpu") -> tuple:
+def load_reward_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple:
     """(reward model in eval mode, tokenizer) of a folder that save_reward_model wrote; else ModelError."""
     from safetensors.torch import load_file
     from transformers import AutoModel

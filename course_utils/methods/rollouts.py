@@ -4,27 +4,47 @@ A batch here is that of lesson 02: right-padded input_ids, attention_mask and la
 -100 but on the answer. Per-token results are [rows, tokens - 1]: entry t belongs to token t + 1.
 """
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
 from course_utils.chatml import IM_END, encode_conversation
-from course_utils.data import IGNORE, Example, collate
+from course_utils.data import IGNORE, Batch, Example, collate
 from course_utils.generation import pad_left, sample_tokens
+from course_utils.models import Model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Reward = Callable[[Batch], Tensor]  # the score of each answer of a rollout, [rows]
 
 
-def frozen_copy(model):
+def frozen_copy(model: Model) -> Model:
     """The model as it is now, in eval mode and without gradients: a reference that stays where it is."""
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
-def answer_mask(batch):
+def answer_mask(batch: Batch) -> Tensor:
     """1 where the next token belongs to the answer, [rows, tokens - 1]."""
     return (batch["labels"][:, 1:] != IGNORE).float()
 
 
 @torch.no_grad()
-def rollout(model, prompts, *, max_new_tokens, stop_ids, pad_id, temperature=1.0, generator=None):
+def rollout(
+    model: nn.Module,
+    prompts: Sequence[list[int]],
+    *,
+    max_new_tokens: int,
+    stop_ids: Sequence[int],
+    pad_id: int,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Batch:
     """One sampled answer for each prompt (a list of token ids), as a batch with labels on the answer.
 
     An answer ends with the first of stop_ids, which belongs to it; "ended" [rows] is False where none came
@@ -49,18 +69,18 @@ def rollout(model, prompts, *, max_new_tokens, stop_ids, pad_id, temperature=1.0
     return batch | {"ended": torch.tensor(ended, device=ids.device)}
 
 
-def answer_texts(tokenizer, batch):
+def answer_texts(tokenizer: PreTrainedTokenizerBase, batch: Batch) -> list[str]:
     """The answers of a batch as texts, without special tokens, stripped."""
     rows = [[token for token in row if token != IGNORE] for row in batch["labels"].tolist()]
     return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows]
 
 
-def sampling_of(tokenizer, max_new_tokens=150):
+def sampling_of(tokenizer: PreTrainedTokenizerBase, max_new_tokens: int = 150) -> dict[str, Any]:
     """What rollout takes beside model and prompts, for answers in ChatML."""
     stop = tokenizer.convert_tokens_to_ids(IM_END)
     return {"max_new_tokens": max_new_tokens, "stop_ids": [stop], "pad_id": tokenizer.pad_token_id}
 
 
-def encode_prompts(tokenizer, prompts):
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[dict]]) -> list[list[int]]:
     """Lists of messages as token ids that end where the assistant begins to speak."""
     return [encode_conversation(tokenizer, messages, True).input_ids for messages in prompts]

@@ -3,10 +3,14 @@
 Conversations are lists of {"role", "content"}; the loss is on the assistant's words and its <|im_end|>.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from course_utils.chatml import IM_END, add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import Example, batches, load_conversations, load_questions
@@ -14,7 +18,13 @@ from course_utils.evaluation import question_text, score_answers
 from course_utils.generation import sample_rows
 from course_utils.methods.lora import apply_lora
 from course_utils.methods.token_rows import train_token_rows
+from course_utils.models import Model
 from course_utils.training import History, scored_lm_loss, train
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from course_utils.session import Session
 
 ASKED_RELATIONS = ("capital", "currency", "young", "symbol")  # their answers are hard to guess
 
@@ -32,14 +42,22 @@ def as_conversation(question: dict) -> list[dict]:
     ]
 
 
-def prepare_lora(model, tokenizer, rank: int = 16, alpha: float = 16.0, target_modules=None):
+def prepare_lora(
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase,
+    rank: int = 16,
+    alpha: float = 16.0,
+    target_modules: Sequence[str] | str | None = None,
+) -> Model:
     """Freezes the model but for LoRA's matrices and the markers' rows, in place; returns the model."""
     add_chat_tokens(model, tokenizer)
     apply_lora(model, rank, alpha, target_modules)
     return train_token_rows(model, marker_ids(tokenizer))
 
 
-def encode_all(tokenizer, conversations: Sequence[list[dict]], everything: bool = False) -> list[Example]:
+def encode_all(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[list[dict]], everything: bool = False
+) -> list[Example]:
     """Conversations as examples: loss on the answers alone or, to compare, on everything."""
     examples = [encode_conversation(tokenizer, messages) for messages in conversations]
     if everything:
@@ -48,8 +66,8 @@ def encode_all(tokenizer, conversations: Sequence[list[dict]], everything: bool 
 
 
 def instruction_tune(
-    model,
-    tokenizer,
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
     conversations: Sequence[list[dict]],
     *,
     steps: int,
@@ -57,7 +75,7 @@ def instruction_tune(
     batch_size: int = 16,
     seed: int = 0,
     everything: bool = False,
-    **options,
+    **options: Any,
 ) -> History:
     """Trains the model's trainable parameters on the conversations, in place.
 
@@ -81,8 +99,8 @@ class Reply:
 
 @torch.no_grad()
 def replies(
-    model,
-    tokenizer,
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
     conversations: Sequence[list[dict]],
     *,
     max_new_tokens: int = 32,
@@ -119,14 +137,16 @@ def replies(
     return [_reply(tokenizer, row, end) for row in rows]
 
 
-def _reply(tokenizer, row, end):
+def _reply(tokenizer: PreTrainedTokenizerBase, row: list[int], end: int) -> Reply:
     stops = (end, tokenizer.eos_token_id)
     length = next((position for position, token in enumerate(row) if token in stops), len(row))
     text = tokenizer.decode(row[:length], clean_up_tokenization_spaces=False).strip()
     return Reply(text, row[length : length + 1] == [end])
 
 
-def answered(model, tokenizer, questions: Sequence[dict]) -> dict[str, float]:
+def answered(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, questions: Sequence[dict]
+) -> dict[str, float]:
     """Shares of right answers to short and sentence questions, and of answers that end with <|im_end|>."""
     said = replies(model, tokenizer, [as_conversation(row)[:1] for row in questions])
     shares = {}
@@ -139,7 +159,7 @@ def answered(model, tokenizer, questions: Sequence[dict]) -> dict[str, float]:
 PASSES = 2  # over the training conversations, at quick scale
 
 
-def assistant(session, model, tokenizer) -> History:
+def assistant(session: Session, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> History:
     """Tunes the session's model into the assistant that later lessons start from, in place."""
     conversations = [row["messages"] for row in load_conversations("train")]
     steps = PASSES * len(conversations) // 16

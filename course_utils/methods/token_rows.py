@@ -3,11 +3,14 @@
 The same as PEFT's `trainable_token_indices`, in its file format: a folder written here loads in PEFT.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from course_utils.chatml import add_chat_tokens, marker_ids
 from course_utils.methods.lora import check_fits, get_adapter
@@ -22,6 +25,9 @@ from course_utils.methods.lora_files import (
     write_adapter_files,
 )
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 ROWS_TENSOR = (
     "token_adapter.trainable_tokens_delta"  # PEFT's name; it holds the rows themselves, no difference
 )
@@ -30,36 +36,39 @@ ROWS_TENSOR = (
 class RowsEmbedding(nn.Module):
     """A frozen embedding in which the rows of some tokens are parameters: ids [...] -> [..., d]."""
 
-    def __init__(self, original, tokens, rows):
+    tokens: Tensor
+
+    def __init__(self, original: nn.Embedding, tokens: Tensor, rows: nn.Parameter) -> None:
         super().__init__()
         self.original = original.requires_grad_(False)
         self.rows = rows  # (tokens, d)
         self.register_buffer("tokens", tokens, persistent=False)
         self.num_embeddings = original.num_embeddings
 
-    def forward(self, ids):
+    def forward(self, ids: Tensor) -> Tensor:
         embedded = self.original(ids)
         for token, row in zip(self.tokens, self.rows, strict=True):
             embedded = torch.where((ids == token).unsqueeze(-1), row.to(embedded.dtype), embedded)
         return embedded
 
     @property
-    def weight(self):
+    def weight(self) -> Tensor:
         return self.original.weight.index_copy(0, self.tokens, self.rows.to(self.original.weight.dtype))
 
 
 class RowsHead(nn.Module):
     """A frozen output head in which the rows of some tokens are parameters: [..., d] -> [..., vocabulary]."""
 
+    tokens: Tensor
     bias = None
 
-    def __init__(self, original, tokens, rows):
+    def __init__(self, original: nn.Linear, tokens: Tensor, rows: nn.Parameter) -> None:
         super().__init__()
         self.original = original.requires_grad_(False)
         self.rows = rows
         self.register_buffer("tokens", tokens, persistent=False)
 
-    def forward(self, hidden):
+    def forward(self, hidden: Tensor) -> Tensor:
         logits = self.original(hidden)
         of_rows = (hidden.to(self.rows.dtype) @ self.rows.T).to(logits.dtype)  # (..., tokens)
         return logits.index_copy(-1, self.tokens, of_rows)
@@ -67,7 +76,7 @@ class RowsHead(nn.Module):
     weight = RowsEmbedding.weight
 
 
-def train_token_rows(model, tokens: Sequence[int]):
+def train_token_rows(model: PreTrainedModel, tokens: Sequence[int]) -> PreTrainedModel:
     """Makes the embedding rows of these tokens trainable, all other rows frozen; in place, returns the model.
 
     Call it after apply_lora, which freezes everything. Where the head is tied to the embedding one set of
@@ -89,7 +98,7 @@ def train_token_rows(model, tokens: Sequence[int]):
 
 
 @torch.no_grad()
-def merge_token_rows(model):
+def merge_token_rows(model: PreTrainedModel) -> PreTrainedModel:
     """Writes the rows into the embedding and the head and takes the wrappers off, in place."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if not isinstance(embedding, RowsEmbedding):
@@ -101,7 +110,7 @@ def merge_token_rows(model):
     return model
 
 
-def _row_layers(model):
+def _row_layers(model: PreTrainedModel) -> dict[str, RowsEmbedding | RowsHead]:
     """{name: layer} of the embedding, and of the head where it is not tied."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     names = {id(module): name for name, module in model.named_modules()}
@@ -111,7 +120,7 @@ def _row_layers(model):
     return {names[id(layer)]: layer for layer in ([embedding, head] if own else [embedding])}
 
 
-def save_chat_adapter(model, tokenizer, folder) -> Path:
+def save_chat_adapter(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> Path:
     """Adapter, token rows and tokenizer (with its template) in PEFT's format; returns the folder."""
     if not isinstance(model.get_input_embeddings(), RowsEmbedding):
         raise ValueError("the model trains no token rows: save_adapter of methods.lora_files saves the rest")
@@ -125,7 +134,9 @@ def save_chat_adapter(model, tokenizer, folder) -> Path:
     return write_adapter_files(folder, config, tensors, adapter.fingerprint)
 
 
-def load_chat_adapter(model, folder, check_base=True):
+def load_chat_adapter(
+    model: PreTrainedModel, folder: Path | str, check_base: bool = True
+) -> PreTrainedTokenizerBase:
     """Puts a chat adapter on its base model, in place, and returns the tokenizer.
 
     The tokenizer of the folder has the markers, so the model is resized first. ValueError where the folder

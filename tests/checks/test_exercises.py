@@ -1,5 +1,6 @@
 """Every registered exercise: enough answers to test it by, a solution to show; tests/lessons feed them."""
 
+import ast
 import copy
 import inspect
 import re
@@ -8,7 +9,7 @@ import time
 import pytest
 import torch
 
-from course_utils.checks.exercises import find_fault, is_stub, registry
+from course_utils.checks.exercises import find_fault, is_stub, registry, without_types
 
 exercises = pytest.mark.parametrize("exercise", registry().values(), ids=list(registry()))
 
@@ -24,6 +25,32 @@ def test_reference_is_a_solution_to_show(exercise):
     assert not is_stub(exercise.reference)
     assert exercise.name in exercise.solution
     assert exercise.reference.__name__ == exercise.name
+    assert not any(getattr(node, "annotation", None) for node in ast.walk(ast.parse(exercise.solution)))
+
+
+def test_types_are_left_out_of_a_solution_and_nothing_else():
+    typed = """\
+def f(
+    a: Tensor, b: dict[str, int] = None, *rest: int, c: int = 2, **more: Any
+) -> tuple[int, str]:
+    x: list[int] = [a[1:2]]  # é: kept
+    known = lambda y: {"é": y}
+
+    def g(y: "é" = 1) -> int:
+        return y"""
+    plain = """\
+def f(a, b=None, *rest, c=2, **more):
+    x = [a[1:2]]  # é: kept
+    known = lambda y: {"é": y}
+
+    def g(y=1):
+        return y"""
+    assert without_types(typed) == plain and without_types(plain) == plain
+
+
+def test_what_an_exercise_should_take_is_said_without_types():
+    message, _ = find_fault(registry()["gae"], lambda rewards: rewards)
+    assert "should take the arguments (rewards, values, mask, gamma=1.0, lam=0.95), and yours" in message
 
 
 @exercises

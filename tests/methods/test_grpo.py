@@ -43,6 +43,8 @@ def test_weights_are_the_means_that_they_stand_for():
     assert torch.allclose(token_weights(MASK, "dr_grpo", 20), MASK / 60)
     with pytest.raises(ValueError, match="one of grpo, dapo, dr_grpo"):
         token_weights(MASK, "mean")
+    with pytest.raises(ValueError, match="pass limit="):
+        token_weights(MASK, "dr_grpo")
 
 
 def test_with_one_limit_the_loss_is_that_of_ppo():

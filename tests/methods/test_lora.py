@@ -473,6 +473,7 @@ def test_settings_that_are_not_understood_are_refused_by_name(tmp_path, name, va
         ("r", 0),
         ("lora_alpha", None),
         ("lora_alpha", math.inf),
+        ("lora_alpha", 10**400),
         ("use_rslora", "yes"),
         ("task_type", "SEQ_CLS"),
     ],
