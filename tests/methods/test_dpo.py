@@ -255,9 +255,19 @@ def test_a_loss_of_ones_own_trains_as_the_packages_does(model, pairs, own, packa
 
 
 def orpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
-    """Hong et al. 2024, arXiv 2403.07691, without its SFT term: odds of the answers' mean probabilities."""
-    odds = [torch.logit((log / n).exp()) for log, n in zip((chosen, rejected), lengths, strict=True)]
-    return -beta * torch.nn.functional.logsigmoid(odds[0] - odds[1]), *odds
+    """Hong et al. 2024, arXiv 2403.07691: the chosen answer's own loss, and odds of mean probabilities."""
+    good, bad = chosen / lengths[0], rejected / lengths[1]
+    odds = torch.logit(good.exp()), torch.logit(bad.exp())
+    return -good - beta * torch.nn.functional.logsigmoid(odds[0] - odds[1]), *odds
+
+
+def orpo_by_hand(answers, beta):
+    losses = []
+    for pair in answers:
+        good, bad = (math.prod(own) ** (1 / len(own)) for own, _ in pair)
+        ratio = good / (1 - good) / (bad / (1 - bad))
+        losses.append(-math.log(good) - beta * math.log(ratio / (1 + ratio)))  # sigmoid of log x: x / (1 + x)
+    return losses
 
 
 def kto_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
@@ -268,8 +278,37 @@ def kto_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
     return loss, beta * good, beta * bad
 
 
-@pytest.mark.parametrize("loss", [orpo_loss, kto_loss])
-def test_other_methods_of_the_field_fit_the_call(model, pairs, loss):
+def kto_by_hand(answers, beta):
+    good, bad = (
+        [math.log(math.prod(own) / math.prod(other)) for own, other in side]
+        for side in zip(*answers, strict=True)
+    )
+    point = max(0.0, sum(good + bad) / (2 * len(good)))
+    values = [
+        (1 / (1 + math.exp(-beta * (g - point))), 1 / (1 + math.exp(-beta * (point - b))))
+        for g, b in zip(good, bad, strict=True)
+    ]
+    return [(1 - of_good) + (1 - of_bad) for of_good, of_bad in values]
+
+
+def probabilities(model, answer):
+    """Of each token of the answer, given all before it."""
+    with torch.no_grad():
+        shares = model(torch.tensor([answer.input_ids])).logits[0].double().softmax(-1).tolist()
+    scored = [place for place, label in enumerate(answer.labels) if label != IGNORE]
+    return [shares[place - 1][answer.input_ids[place]] for place in scored]
+
+
+@pytest.mark.parametrize("loss, by_hand", [(orpo_loss, orpo_by_hand), (kto_loss, kto_by_hand)])
+def test_other_methods_of_the_field_fit_the_call(tokenizer, model, pairs, loss, by_hand):
+    other = tiny_model(seed=1, vocab_size=len(tokenizer))
+    answers = [[(probabilities(model, each), probabilities(other, each)) for each in pair] for pair in pairs]
+    reference = dpo.reference_log_probs(other, pairs, 0)
+    expected = pytest.approx(by_hand(answers, 0.5), rel=1e-4)
+    assert dpo.values_of_pairs(model, pairs, reference, 0.5, 0, loss=loss)["loss"].tolist() == expected
+    settings = {"beta": 0.5, "steps": 1, "lr": 0.0, "pad_id": 0, "batch_size": 4, "loss": loss}
+    row = dpo.train_dpo(model, pairs, reference, **settings).rows[0]
+    assert row["loss"] == pytest.approx(sum(by_hand(answers, 0.5)) / 4, rel=1e-4)
     history, _ = trained_by(model, pairs, loss)
     losses, margins = history.column("held_out_loss")[1], history.column("held_out_margin")[1]
     assert losses[-1] < losses[0] and margins[-1] > margins[0]
