@@ -1,6 +1,6 @@
 """Exercises: a check that runs the learner's function and names the very mistake, and hints in three steps.
 
-A lesson's exercises live in `lessons/lesson_NN/exercises.py`, in its list EXERCISES.
+Each exercise is a module in `lessons/lesson_NN/exercises/`, where EXERCISES lists them in order.
 """
 
 from __future__ import annotations

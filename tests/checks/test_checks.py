@@ -18,7 +18,7 @@ from course_utils.checks.buttons import stub_of
 from course_utils.checks.exercises import exercises_of, find, folded_until_tried, registry, verdict, was_tried
 from course_utils.checks.summary import summary
 from course_utils.lessons.lesson_00 import check
-from course_utils.lessons.lesson_00.exercises import greedy_next_token
+from course_utils.lessons.lesson_00.exercises.greedy_next_token import greedy_next_token
 from course_utils.widgets import WIDGET
 
 

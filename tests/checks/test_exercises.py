@@ -5,13 +5,25 @@ import copy
 import inspect
 import re
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from course_utils.checks.exercises import find_fault, is_stub, registry, without_types
+from course_utils import lessons
+from course_utils.checks.exercises import exercises_of, find_fault, is_stub, registry, without_types
+from course_utils.checks.lesson_texts import exercise_texts
 
 exercises = pytest.mark.parametrize("exercise", registry().values(), ids=list(registry()))
+each_lesson = pytest.mark.parametrize("lesson", sorted({one.lesson for one in registry().values()}))
+
+
+@each_lesson
+def test_a_file_an_exercise_in_the_notebook_s_order(lesson):
+    names = list(exercises_of(lesson))
+    folder = Path(lessons.__path__[0]) / f"lesson_{lesson}" / "exercises"
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__", "shared"} == set(names)
+    assert names == list(exercise_texts(lesson))
 
 
 @exercises
@@ -61,7 +73,7 @@ def test_description_is_complete(exercise):
     assert re.fullmatch(r"\d\d", exercise.lesson)
 
 
-@pytest.mark.parametrize("lesson", sorted({exercise.lesson for exercise in registry().values()}))
+@each_lesson
 def test_the_first_exercise_answers_at_once(lesson):
     first = next(exercise for exercise in registry().values() if exercise.lesson == lesson)
     start = time.process_time()

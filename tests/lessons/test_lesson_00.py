@@ -10,7 +10,7 @@ from course_utils.checks import ClaimFailed
 from course_utils.data import batches, encode_prompt_completion, load_questions
 from course_utils.generation import filter_logits
 from course_utils.gpt2 import gpt2_logits
-from course_utils.lessons.lesson_00.exercises import sees_future
+from course_utils.lessons.lesson_00.exercises.sees_future import sees_future
 from course_utils.lessons.lesson_00.experiments import (
     CONTEXT,
     colleagues_logits,

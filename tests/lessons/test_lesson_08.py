@@ -12,7 +12,8 @@ from course_utils.chatml import IM_END, IM_START, encode_content, encode_convers
 from course_utils.checks import ClaimFailed
 from course_utils.data import IGNORE, Example, batches, collate, encode, load_conversations
 from course_utils.lessons.lesson_08 import experiments, layouts, measures, suspects
-from course_utils.lessons.lesson_08.exercises import mask_fault, packed_positions
+from course_utils.lessons.lesson_08.exercises.mask_fault import mask_fault
+from course_utils.lessons.lesson_08.exercises.packed_positions import packed_positions
 from course_utils.lessons.lesson_08.spellings import spellings
 from course_utils.log_probs import token_losses
 from course_utils.methods.packing import packed_lm_loss

@@ -13,7 +13,7 @@ from course_utils import plots
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import IGNORE, Example, batches, load_conversations
 from course_utils.lessons.lesson_09 import adapters, experiments, figures, mixture, suspects
-from course_utils.lessons.lesson_09.exercises import why_no_end
+from course_utils.lessons.lesson_09.exercises.why_no_end import why_no_end
 from course_utils.making.claims import claims_in
 from course_utils.methods import sft
 from course_utils.models import load_model

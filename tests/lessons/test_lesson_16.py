@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import draws_of, feed, tiny_model
 
-from course_utils.lessons.lesson_16.exercises import script_fault
+from course_utils.lessons.lesson_16.exercises.script_fault import script_fault
 from course_utils.lessons.lesson_16.suspects import log_of_script
 
 

@@ -1,0 +1,15 @@
+"""Exercises of lesson 02: the parts of a training loop, and a test for loops that others wrote."""
+
+from course_utils.lessons.lesson_02.exercises import (
+    accumulated_step,
+    adamw_step,
+    interpolate_weights,
+    train_step,
+    warmup_cosine,
+    which_fault,
+)
+
+EXERCISES = [
+    module.EXERCISE
+    for module in (accumulated_step, adamw_step, train_step, which_fault, interpolate_weights, warmup_cosine)
+]

@@ -1,0 +1,352 @@
+"""Lesson 06, quantize: the quantiser."""
+
+import torch
+import torch.nn.functional as F
+
+from course_utils.checks.compare import Mistake, compare, expect_tensor
+from course_utils.checks.exercises import Exercise
+from course_utils.methods.quantization import NF4, quantize
+
+
+def _weights(blocks, block_size, missing=0):
+    """Values whose blocks have their largest magnitude below zero, then above, then below, ..."""
+    x = 0.8 * torch.randn(blocks, block_size).clamp(-1, 1) * (0.3 + torch.rand(blocks, 1))
+    x[:, 0] = 1.5 * x.abs().amax(1) * (1 - 2 * ((torch.arange(blocks) + 1) % 2))
+    return x.flatten()[: blocks * block_size - missing]
+
+
+def _quantize_inputs():
+    """NF4; a matrix whose rows are no whole blocks, a table out of order; a last block not full; one."""
+    mixed = torch.tensor([0.35, -0.9, 0.0, 0.8, -0.42])
+    return [
+        (_weights(4, 8), NF4, 8),
+        (_weights(6, 4).view(4, 6), mixed, 4),
+        (0.1 * _weights(3, 10, missing=3), NF4, 10),
+        (_weights(1, 64), NF4, 64),
+    ]
+
+
+def _zeros():
+    return [
+        (torch.cat([torch.zeros(4), _weights(1, 4)]), NF4, 4),
+        (torch.zeros(4), torch.tensor([-1.0, -0.5, 0.5, 1.0, 0.0]), 4),
+    ]
+
+
+def _tiny_and_huge():
+    tiny = _weights(1, 4)
+    return [(torch.cat([1e-8 * tiny / tiny.abs().max(), 1e6 * _weights(1, 4)]), NF4, 4)]
+
+
+def _close_to_the_middles():
+    """Values on both sides of the middles between levels, in fp32, and on the grid of bf16."""
+    middles = (NF4[1:] + NF4[:-1]) / 2
+    beside = [middles + distance for distance in (-3e-3, -1e-3, -1e-4, 1e-4, 1e-3, 3e-3)]
+    x = 0.37 * torch.cat([*beside, torch.tensor([1.0])])
+    return [(x, NF4, 91), (x.bfloat16(), NF4, 91)]
+
+
+def _by(fault):
+    """A wrong quantize: fault(blocks, scales as a column, levels, n) gives (codes [blocks, size], scales)."""
+
+    def wrong(x, levels, block_size=64):
+        flat = x.detach().float().flatten()
+        blocks = F.pad(flat, (0, -len(flat) % block_size)).view(-1, block_size)
+        scales = blocks.abs().amax(1, keepdim=True).clamp(min=1e-38)
+        codes, scales = fault(blocks, scales, levels)
+        return codes.flatten()[: len(flat)].to(torch.uint8), scales.flatten()
+
+    return wrong
+
+
+def _nearest(scaled, levels):
+    return (scaled[..., None] - levels).abs().argmin(-1)
+
+
+def _exact(blocks):
+    return blocks.abs().amax(1)
+
+
+def _other(change):
+    """A wrong quantize: change(codes, scales) of the right one."""
+    return lambda x, levels, block_size=64: change(*quantize(x, levels, block_size))
+
+
+def _down(blocks, scales, levels):
+    """The level below instead of the nearest."""
+    order = levels.argsort()
+    below = torch.bucketize(blocks / scales, levels[order], right=True) - 1
+    return order[below.clamp(min=0)], scales
+
+
+def _ranks(blocks, scales, levels):
+    ascending = levels.sort().values
+    return torch.bucketize(blocks / scales, (ascending[1:] + ascending[:-1]) / 2), scales
+
+
+def _middles_of_the_table(blocks, scales, levels):
+    return torch.bucketize(blocks / scales, ((levels[1:] + levels[:-1]) / 2).sort().values), scales
+
+
+def _whole_blocks_only(x, levels, block_size=64):
+    flat = x.flatten()
+    return quantize(flat[: len(flat) // block_size * block_size], levels, block_size)
+
+
+def _padded(x, levels, block_size=64):
+    flat = x.flatten()
+    return quantize(F.pad(flat, (0, -len(flat) % block_size)), levels, block_size)
+
+
+def _down_the_columns(x, levels, block_size=64):
+    blocks = F.pad(x.flatten(), (0, -x.numel() % block_size)).view(block_size, -1).T
+    codes, scales = quantize(blocks, levels, block_size)
+    return codes.view(-1, block_size).T.flatten()[: x.numel()], scales
+
+
+def _row_by_row(x, levels, block_size=64):
+    rows = x.reshape(-1, x.shape[-1]) if x.dim() > 1 else [x]
+    codes, scales = zip(*(quantize(row, levels, block_size) for row in rows), strict=True)
+    return torch.cat(codes), torch.cat(scales)
+
+
+def _padded_with_ones(x, levels, block_size=64):
+    flat = x.flatten()
+    codes, scales = quantize(F.pad(flat, (0, -len(flat) % block_size), value=1.0), levels, block_size)
+    return codes[: len(flat)], scales
+
+
+def _values(x, levels, block_size=64):
+    codes, scales = quantize(x, levels, block_size)
+    return levels[codes.int()], scales
+
+
+def _zero_by_zero(x, levels, block_size=64):
+    flat = x.float().flatten()
+    blocks = F.pad(flat, (0, -len(flat) % block_size)).view(-1, block_size)
+    scales = blocks.abs().amax(1, keepdim=True)
+    codes = _nearest((blocks / scales).nan_to_num(nan=1.0), levels)
+    return codes.flatten()[: len(flat)].to(torch.uint8), scales.flatten()
+
+
+def _zeros_as_in_nf4(x, levels, block_size=64):
+    codes, scales = quantize(x, levels, block_size)
+    return codes.masked_fill((scales == 0).repeat_interleave(block_size)[: len(codes)], 7), scales
+
+
+def _scales_as_they_come(x, levels, block_size=64):
+    codes, scales = quantize(x, levels, block_size)
+    return codes, scales.to(x.dtype)
+
+
+def _with_epsilon(x, levels, block_size=64):
+    return _by(lambda b, s, levels: (_nearest(b / (s + 1e-6), levels), s))(x, levels, block_size)
+
+
+def _in_bf16(x, levels, block_size=64):
+    def scaled(blocks, scales):
+        return (blocks.bfloat16() / scales.bfloat16()).float()
+
+    return _by(lambda b, s, levels: (_nearest(scaled(b, s), levels), s))(x, levels, block_size)
+
+
+def _as_it_comes(x, levels, block_size=64):
+    """In the dtype of x: right in fp32."""
+    blocks = F.pad(x.flatten(), (0, -x.numel() % block_size)).view(-1, block_size)
+    scales = blocks.abs().amax(1)
+    scaled = blocks / torch.where(scales > 0, scales, 1)[:, None]
+    return _nearest(scaled, levels).flatten()[: x.numel()].to(torch.uint8), scales.float()
+
+
+def _in_place(x, levels, block_size=64):
+    scales = quantize(x, levels, block_size)[1]
+    each = scales.repeat_interleave(block_size)[: x.numel()].view_as(x)
+    x.div_(each)
+    return _nearest(x.flatten(), levels).to(torch.uint8), scales
+
+
+def _block_by_block(x, levels, block_size=64):
+    codes, scales = [], []
+    for block in x.flatten().split(block_size):
+        scale = float(block.abs().max())
+        scaled = [value / scale if scale else 0.0 for value in block.tolist()]
+        table = levels.tolist()
+        codes += [min(range(len(table)), key=lambda i, v=value: abs(table[i] - v)) for value in scaled]
+        scales.append(scale)
+    return torch.tensor(codes, dtype=torch.uint8), torch.tensor(scales)
+
+
+DIVIDE_IN_FP32 = (
+    "Near the middle between two levels a value gets the wrong code. Divide in fp32: in 16 bits it is "
+    "rounded to the other side."
+)
+QUANTIZE_MISTAKES = [
+    (
+        "The scale is the largest value, and should be the largest magnitude: in a block where -2 is the "
+        "farthest from zero, the scale is 2.",
+        _by(lambda b, s, levels: (_nearest(b / b.amax(1, keepdim=True), levels), b.amax(1, keepdim=True))),
+    ),
+    (
+        "A scale has a sign. It is a magnitude: take the absolute value first.",
+        _by(
+            lambda b, s, levels: (
+                _nearest(b / b.gather(1, b.abs().argmax(1, keepdim=True)), levels),
+                b.gather(1, b.abs().argmax(1, keepdim=True)),
+            )
+        ),
+    ),
+    (
+        "You take the level below a value. Take the nearest: the border between two levels is their middle.",
+        _by(_down),
+    ),
+    (
+        "A code is the place of a level in the table as it is given. Yours are places in the sorted table, "
+        "and a table need not be sorted.",
+        _by(_ranks),
+    ),
+    (
+        "You take middles between neighbours in the table. Sort the table first: it need not be in order.",
+        _by(_middles_of_the_table),
+    ),
+    (
+        "One scale for the whole tensor: a single large weight makes every block coarse. Each block of "
+        "block_size weights has its own.",
+        _by(lambda b, s, levels: (_nearest(b / s.max(), levels), s.max().expand(len(b), 1))),
+    ),
+    (
+        "The scale is the root mean square of a block, so its largest weights fall outside the table. It is "
+        "the largest magnitude.",
+        _by(
+            lambda b, s, levels: (
+                _nearest(b / b.square().mean(1, keepdim=True).sqrt(), levels),
+                b.square().mean(1, keepdim=True).sqrt(),
+            )
+        ),
+    ),
+    (
+        "The weights are not divided by their scale: the table covers -1 to 1.",
+        _by(lambda b, s, levels: (_nearest(b, levels), s)),
+    ),
+    (
+        "The weights are multiplied by their scale. Divide, so that they lie between -1 and 1.",
+        _by(lambda b, s, levels: (_nearest(b * s, levels), s)),
+    ),
+    (
+        "The signs of the weights are lost before the search.",
+        _by(lambda b, s, levels: (_nearest(b.abs() / s, levels), s)),
+    ),
+    (
+        "You return 1 / scale. The scale is what a level is multiplied with.",
+        _other(lambda codes, scales: (codes, 1 / scales)),
+    ),
+    (
+        "A block holds neighbours: flatten, then view(-1, block_size), and a row is a block.",
+        _down_the_columns,
+    ),
+    ("x is one row of n values: a block may begin in one row of a matrix and end in the next.", _row_by_row),
+    ("The last block is filled with zeros. What you fill it with changes its scale.", _padded_with_ones),
+    (
+        "The scale is the block's largest magnitude, whatever the largest level is.",
+        _by(lambda b, s, levels: (_nearest(b / s * levels.abs().max(), levels), s / levels.abs().max())),
+    ),
+    (
+        "The scale of a block of zeros is 0. Divide by something else there, and return the 0.",
+        _by(lambda b, s, levels: (_nearest(b / s, levels), torch.where(b.any(1, keepdim=True), s, 1.0))),
+    ),
+    (
+        "A block of zeros gets the code 7: there NF4 has the level 0. Another table has it elsewhere: look "
+        "for the level nearest to 0.",
+        _zeros_as_in_nf4,
+    ),
+    ("How long a block is, is the argument block_size.", lambda x, levels, size=64: quantize(x, levels, 4)),
+    ("The table is the argument levels, not always NF4.", lambda x, levels, size=64: quantize(x, NF4, size)),
+    (DIVIDE_IN_FP32, _in_bf16),
+]
+QUANTIZE = compare(
+    quantize,
+    _quantize_inputs,
+    QUANTIZE_MISTAKES,
+    else_="A scale is its block's largest magnitude; a code is the place of the level nearest to "
+    "weight / scale.",
+    extremes=[
+        ("A block of zeros should get the code of the level 0: zero divided by zero is no number.", _zeros),
+        ("Very small and very large blocks should get the same codes as others.", _tiny_and_huge),
+        (DIVIDE_IN_FP32, _close_to_the_middles),
+    ],
+)
+
+
+def _check_quantize(fn):
+    x, levels, block_size = _quantize_inputs()[2]  # 27 values in blocks of 10
+    result = fn(x.clone(), levels, block_size)
+    if isinstance(result, tuple | list) and len(result) == 2:
+        codes, scales = expect_tensor(result[0], None, "codes"), expect_tensor(result[1], None, "scales")
+        if codes.numel() == 3 and scales.numel() == 27:
+            raise Mistake("The codes come first, then the scales.")
+        if codes.numel() == 20:
+            raise Mistake("The last block is not full, and its weights are lost. Pad with zeros to fill it.")
+        if codes.numel() == 30:
+            raise Mistake(
+                f"x has 27 values and you return {codes.numel()} codes: cut off those of the padding."
+            )
+        if scales.shape == (3, 1):
+            raise Mistake("The scales should have the shape [blocks], and have [blocks, 1]: flatten them.")
+        if codes.is_floating_point():
+            raise Mistake(
+                "The codes are floating-point numbers. A code is the place of a level in the table, 0 to 15: "
+                "uint8, not the level itself."
+            )
+        if codes.dtype != torch.uint8:
+            raise Mistake(f"The codes should be uint8, a byte each, and are {codes.dtype}.")
+        if codes.shape == (3, 10):
+            raise Mistake("The codes should be flat, [n].")
+        if scales.dtype != torch.float32:
+            raise Mistake(f"The scales should be fp32, and are {scales.dtype}.")
+    QUANTIZE(fn)
+    scales = fn(x.bfloat16(), levels, block_size)[1]
+    if scales.dtype != torch.float32:
+        raise Mistake(
+            f"Of an x in bf16 the scales should be fp32 too, and are {scales.dtype}: begin with x.float()."
+        )
+
+
+EXERCISE = Exercise(
+    name="quantize",
+    lesson="06",
+    minutes=15,
+    difficulty=2,
+    reference=quantize,
+    check=_check_quantize,
+    wrong=[
+        *((wrong, message) for message, wrong in QUANTIZE_MISTAKES),
+        (_other(lambda codes, scales: (scales, codes)), "The codes come first"),
+        (_other(lambda codes, scales: (codes, scales[:, None])), "have [blocks, 1]"),
+        (_other(lambda codes, scales: (codes.long(), scales)), "should be uint8"),
+        (_values, "not the level itself"),
+        (_whole_blocks_only, "its weights are lost"),
+        (_padded, "cut off those of the padding"),
+        (_zero_by_zero, "A block of zeros"),
+        (_by(lambda b, s, levels: (_nearest(b / s.clamp(min=1e-6), levels), s)), "Very small and very"),
+        (_with_epsilon, "Very small and very large blocks"),
+        (_as_it_comes, "Divide in fp32"),
+        (_other(lambda codes, scales: (codes, scales.bfloat16())), "should be fp32"),
+        (_scales_as_they_come, "Of an x in bf16"),
+        (_in_place, "changes its argument x in place"),
+        (_other(lambda codes, scales: (codes, 2 * scales)), "A scale is its block's"),
+        (_other(lambda codes, scales: codes), "should be a tuple of 2"),
+        (lambda x, levels, block_size=64: None, "Is there a return"),
+    ],
+    right=[
+        _block_by_block,
+        _by(lambda blocks, scales, levels: (_nearest(blocks / scales, levels), _exact(blocks))),
+    ],
+    hints=(
+        "Each block has a ruler as long as its largest magnitude. Divide by it, and every weight lies "
+        "between -1 and 1, where the levels are. The code is the place of the nearest level.",
+        "x.float().flatten(), padded with zeros to whole blocks, view(-1, block_size). "
+        "scales = blocks.abs().amax(1). Divide (a block of zeros has the scale 0). Sort the table, count "
+        "the middles between levels that lie below a value with bucketize, and translate places in the "
+        "sorted table back by argsort's order. Cut off the padding.",
+    ),
+    then="From here on every matrix is quantised by your function. Run the cells below again.",
+)

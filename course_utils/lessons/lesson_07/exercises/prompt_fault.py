@@ -1,0 +1,295 @@
+"""Lesson 07, prompt_fault: bug hunt, what the script hands over."""
+
+import torch
+import torch.nn.functional as F
+
+from course_utils.checks.compare import compare
+from course_utils.checks.exercises import Exercise
+from course_utils.lessons.lesson_07.exercises.shared import places_in_rows
+from course_utils.lessons.lesson_07.parts import prompt_fault
+
+
+def _handed_over(kind, length, *lengths):
+    """Arguments of prompt_fault for left-padded texts of these lengths: right, or with this fault."""
+    tokens = max(lengths)
+    mask = (torch.arange(tokens) >= tokens - torch.tensor(lengths)[:, None]).long()
+    read = F.pad(mask, (length, 0), value=1)
+    positions = read.cumsum(1) - 1
+    rows, last = len(lengths), len(lengths) - 1
+    padded = int(torch.tensor(lengths).argmin())
+    if kind == "right, padding at 0":
+        positions = positions * read
+    elif kind == "not read":
+        read[:, :length] = 0
+    elif kind == "one place not read":
+        read[last, length - 1] = 0
+    elif kind == "first place not read":
+        read[padded, 0] = 0
+    elif kind == "padding read":
+        read[padded, length] = 1
+    elif kind == "padding beside the text read":
+        read[padded, length + int(mask[padded].argmax()) - 1] = 1
+    elif kind == "mask of the other side":
+        read[:, length:] = mask.flip(1)
+    elif kind == "all read":
+        read[:] = 1
+    elif kind == "ones at the end":  # two faults: the prompt is not read, and padding is
+        read = F.pad(mask, (0, length), value=1)
+    elif kind == "not shifted":
+        positions = torch.cat([torch.arange(length).expand(rows, -1), (mask.cumsum(1) - 1).clamp(min=0)], 1)
+    elif kind == "counted":
+        positions = torch.arange(length + tokens).expand(rows, -1).clone()
+    elif kind == "one row":
+        positions[last, length:] -= 1
+        positions = positions.clamp(min=0)
+    elif kind == "one inside":
+        positions[int(torch.tensor(lengths).argmax()), -2] -= 1
+    elif kind == "two exchanged":
+        longest = int(torch.tensor(lengths).argmax())
+        positions[longest, -2:] = positions[longest, -2:].flip(0)
+    elif kind == "no mask":  # two faults: padding is read, and counted
+        read[:] = 1
+        positions = torch.arange(length + tokens).expand(rows, -1).clone()
+    elif kind == "first token":
+        positions[torch.arange(rows), length + mask.argmax(1)] -= 1
+    return mask, read, positions, length
+
+
+KINDS = (
+    "right",
+    "right, padding at 0",
+    "not read",
+    "one place not read",
+    "first place not read",
+    "padding read",
+    "padding beside the text read",
+    "mask of the other side",
+    "all read",
+    "ones at the end",
+    "not shifted",
+    "counted",
+    "one row",
+    "one inside",
+    "two exchanged",
+    "no mask",
+    "first token",
+)
+
+
+def _by_masked_select(mask, read, positions, length):
+    of_prompt, of_text = read.split([length, mask.shape[1]], 1)
+    if of_prompt.min() == 0:
+        return "prompt not read"
+    if torch.any((mask == 0) & (of_text == 1)):
+        return "padding read"
+    real = mask.bool()
+    expected = torch.cat([torch.arange(length, length + count) for count in mask.sum(1).tolist()])
+    return "right" if torch.equal(positions[:, length:][real], expected) else "wrong positions"
+
+
+def _by_rows(mask, read, positions, length):
+    for row, given, places in zip(mask.tolist(), read.tolist(), positions.tolist(), strict=True):
+        if 0 in given[:length]:
+            return "prompt not read"
+        if any(one > real for one, real in zip(given[length:], row, strict=True)):
+            return "padding read"
+        text = [place for place, real in zip(places[length:], row, strict=True) if real]
+        if text != list(range(length, length + len(text))):
+            return "wrong positions"
+    return "right"
+
+
+def _fault_first_row(mask, read, positions, length):
+    return prompt_fault(mask[:1], read[:1], positions[:1], length)
+
+
+def _fault_any(mask, read, positions, length):
+    if not read[:, :length].any():
+        return "prompt not read"
+    return prompt_fault(mask, read.clone().index_fill_(1, torch.arange(length), 1), positions, length)
+
+
+def _fault_with_padding(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    right = length + (mask.cumsum(1) - 1).clamp(min=0)
+    return "wrong positions" if verdict == "right" and (positions[:, length:] != right).any() else verdict
+
+
+def _fault_by_places(mask, read, positions, length):
+    verdict = prompt_fault(
+        mask, read, torch.cat([positions[:, :length], length + mask.cumsum(1) - 1], 1), length
+    )
+    wrong = (positions[:, length:] != length + places_in_rows(mask))[mask == 1].any()
+    return "wrong positions" if verdict == "right" and wrong else verdict
+
+
+def _fault_by_steps(mask, read, positions, length):
+    text, real = positions[:, length:], mask == 1
+    steps = (text.diff(dim=1) == 1) | ~(real[:, 1:] & real[:, :-1])
+    verdict = prompt_fault(
+        mask, read, torch.cat([positions[:, :length], length + mask.cumsum(1) - 1], 1), length
+    )
+    return "wrong positions" if verdict == "right" and not steps.all() else verdict
+
+
+def _fault_all_read(mask, read, positions, length):
+    verdict = prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
+    if not read[:, :length].all():
+        return "prompt not read"
+    return "padding read" if read.all() else verdict
+
+
+def _fault_by_one_place(place):
+    def wrong(mask, read, positions, length):
+        if not read[:, :length][:, place].all():
+            return "prompt not read"
+        return prompt_fault(mask, F.pad(read[:, length:], (length, 0), value=1), positions, length)
+
+    return wrong
+
+
+def _fault_by_first_column(mask, read, positions, length):
+    seen = read.clone()
+    seen[:, length + 1 :] = mask[:, 1:]
+    return prompt_fault(mask, seen, positions, length)
+
+
+def _fault_beside_the_text(mask, read, positions, length):
+    seen, text = read.clone(), F.pad(mask, (length, 0))
+    beside = F.pad(text[:, 1:], (0, 1)) > text  # the last place before each text
+    seen[:, length:] = torch.where(beside, read, text)[:, length:]
+    return prompt_fault(mask, seen, positions, length)
+
+
+def _fault_by_counts(mask, read, positions, length):
+    verdict = prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
+    if not read[:, :length].all():
+        return "prompt not read"
+    return "padding read" if read[:, length:].sum() > mask.sum() else verdict
+
+
+def _fault_at_zero(mask, read, positions, length):
+    verdict = prompt_fault(
+        mask, read, torch.cat([positions[:, :length], length + mask.cumsum(1) - 1], 1), length
+    )
+    wrong = (positions[:, length:] != mask.cumsum(1) - 1)[mask == 1].any()
+    return "wrong positions" if verdict == "right" and wrong else verdict
+
+
+def _fault_other_order(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    return "padding read" if (read[:, length:] > mask).any() else verdict
+
+
+def _fault_first_token(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    first = positions[:, length:].gather(1, mask.argmax(1, keepdim=True))
+    return "right" if verdict == "wrong positions" and (first == length).all() else verdict
+
+
+def _fault_last_token(mask, read, positions, length):
+    verdict = prompt_fault(mask, read, positions, length)
+    last = positions[:, -1] == length + mask.sum(1) - 1
+    return "right" if verdict == "wrong positions" and last.all() else verdict
+
+
+def _fault_by_numbers(mask, read, positions, length):
+    right = length + mask.cumsum(1) - 1
+    text = positions[:, length:].masked_fill(mask == 0, 0)
+    if (text.sort(1).values == (right * mask).sort(1).values).all():
+        positions = torch.cat([positions[:, :length], right], 1)
+    return prompt_fault(mask, read, positions, length)
+
+
+def _fault_positions_first(mask, read, positions, length):
+    verdict = prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
+    unread = not read[:, :length].all()
+    return verdict if verdict != "right" and not unread else prompt_fault(mask, read, positions, length)
+
+
+ONE_PLACE = "You look at one place of the prompt only. Each of its places has to be read, in every row."
+ONE_PAD = "You look at one place of the padding only. Any may be read: compare all with the text's mask."
+TWO_FAULTS = (
+    "With two faults at once the verdict is the one that is tested first: whether the prompt is read, then "
+    "padding, then positions."
+)
+FAULT_MISTAKES = [
+    ("You look at the first row only. A fault may be in any row.", _fault_first_row),
+    (
+        "The prompt is read where all its places have a 1, in every row: with any() one of them is enough.",
+        _fault_any,
+    ),
+    (ONE_PLACE, _fault_by_one_place(0)),
+    (ONE_PLACE, _fault_by_one_place(-1)),
+    (
+        "Padding is read as soon as one of its places has a 1: compare with the text's own mask, place by "
+        "place.",
+        _fault_all_read,
+    ),
+    (ONE_PAD, _fault_by_first_column),
+    (ONE_PAD, _fault_beside_the_text),
+    (
+        "You compare how many places are read. A mask padded on the other side reads as many, and the wrong "
+        "ones: compare place by place.",
+        _fault_by_counts,
+    ),
+    (
+        "You count places. A left-padded text begins behind its padding, and its first real token has "
+        "position P all the same: P + mask.cumsum(1) - 1.",
+        _fault_by_places,
+    ),
+    (
+        "That the positions go up by one is not enough: they have to begin at P, behind the prompt.",
+        _fault_by_steps,
+    ),
+    ("The text's positions begin at P, the length of the prompt, not at 0.", _fault_at_zero),
+    (
+        "This finds fault with a right batch: what position padding has does not matter. Compare where the "
+        "text's mask is 1.",
+        _fault_with_padding,
+    ),
+    ("You look at the last position of a text only. A wrong one may stand before it.", _fault_last_token),
+    (
+        "You look at the first token of a text only. A wrong position may stand further on.",
+        _fault_first_token,
+    ),
+    ("The right positions in another order are wrong positions: compare token by token.", _fault_by_numbers),
+    (TWO_FAULTS, _fault_other_order),
+    (TWO_FAULTS, _fault_positions_first),
+]
+
+EXERCISE = Exercise(
+    name="prompt_fault",
+    lesson="07",
+    minutes=6,
+    difficulty=2,
+    reference=prompt_fault,
+    check=compare(
+        prompt_fault,
+        [
+            _handed_over(kind, length, *lengths)
+            for length, lengths in ((3, (5, 2, 4)), (2, (3, 6)))
+            for kind in KINDS
+        ],
+        FAULT_MISTAKES,
+        else_="One of the four verdicts is wrong.",
+    ),
+    wrong=[
+        (lambda mask, read, positions, length: "wrong positions", "finds fault with a right batch"),
+        (lambda mask, read, positions, length: prompt_fault(mask, read, positions, 1), "Your code stopped"),
+        (lambda mask, read, positions, length: None, "Is there a return"),
+        (
+            lambda mask, read, positions, length: prompt_fault(mask, read, positions, length) != "right",
+            "type",
+        ),
+    ],
+    right=[_by_masked_select, _by_rows],
+    then="The cell below asks it about the script.",
+    hints=(
+        "Three comparisons, each over all rows: the mask at the prompt's places, the mask at the text's "
+        "places with the text's own, the positions of the text's real tokens with what they should be.",
+        "read[:, :length] is the prompt's part, read[:, length:] the text's. Padding is read where the "
+        "second is larger than mask. The text's positions should be length + mask.cumsum(1) - 1 where "
+        "mask is 1.",
+    ),
+)

@@ -1,0 +1,91 @@
+"""Lesson 10, last_token: the last real token."""
+
+import torch
+
+from course_utils.checks.compare import compare
+from course_utils.checks.exercises import Exercise
+from course_utils.methods.reward import last_token
+
+MASKS = [
+    (torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0]]),),
+    (torch.tensor([[1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0, 0]]),),
+    (torch.tensor([[1, 1, 0]]),),
+]
+
+
+def _mask_in_place(mask):
+    right = last_token(mask)
+    mask.mul_(torch.arange(mask.shape[1]))
+    return right
+
+
+def _from_behind(mask):
+    return mask.shape[1] - 1 - mask.flip(1).argmax(1)
+
+
+def _row_by_row(mask):
+    return torch.stack([row.nonzero()[-1, 0] for row in mask]).int()
+
+
+LAST_MISTAKES = [
+    (
+        "You count the real tokens. With padding on the left the last one stands further right.",
+        lambda mask: mask.sum(1) - 1,
+    ),
+    (
+        "You look for the first padding and go one back. Where there is none that gives -1, and where "
+        "padding is on the left it stands before the text.",
+        lambda mask: mask.argmin(1) - 1,
+    ),
+    (
+        "That is the last column, which is padding where a row is padded on the right.",
+        lambda mask: torch.full((len(mask),), mask.shape[1] - 1),
+    ),
+    (
+        "That is the last column, which is padding where a row is padded on the right.",
+        lambda mask: torch.full((len(mask),), -1),
+    ),
+    ("That is the first real token: argmax gives the first of equal values.", lambda mask: mask.argmax(1)),
+    ("One too far: positions are counted from 0.", lambda mask: last_token(mask) + 1),
+    (
+        "These are places counted from the end of the row. Count from its beginning, from 0.",
+        lambda mask: last_token(mask) - mask.shape[1],
+    ),
+    (
+        "These are places counted from the end of the row. Count from its beginning, from 0.",
+        lambda mask: mask.flip(1).argmax(1),
+    ),
+    ("Positions are whole numbers: they will be used as an index.", lambda mask: last_token(mask).float()),
+    (
+        "This is the largest position of the batch. Each row has a last token of its own.",
+        lambda mask: last_token(mask).max().expand(len(mask)),
+    ),
+]
+
+EXERCISE = Exercise(
+    name="last_token",
+    lesson="10",
+    minutes=8,
+    difficulty=2,
+    reference=last_token,
+    check=compare(
+        last_token,
+        MASKS,
+        LAST_MISTAKES,
+        else_="The position of the rightmost 1 of each row, for padding on either side.",
+    ),
+    wrong=[
+        (_mask_in_place, "changes its argument attention_mask in place"),
+        (lambda mask: torch.zeros(len(mask), dtype=torch.long), "the rightmost 1"),
+        (lambda mask: torch.tensor([2, 4, 4, 3]), "should have the shape"),
+        (lambda mask: last_token(mask)[:, None], "should have the shape"),
+        (lambda mask: last_token(mask).tolist(), "should be a tensor"),
+    ],
+    right=[_from_behind, _row_by_row, lambda mask: mask.cumsum(1).argmax(1)],
+    hints=(
+        "The rightmost 1 of each row. Numbers that grow to the right, kept where the mask is 1, are "
+        "largest there.",
+        "positions = torch.arange(tokens, device=attention_mask.device) is [tokens]; times the mask it "
+        "is [batch, tokens], 0 at padding. Its argmax along dimension 1 is [batch].",
+    ),
+)

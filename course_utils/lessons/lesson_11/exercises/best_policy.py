@@ -1,0 +1,109 @@
+"""Lesson 11, best_policy: the best policy."""
+
+import torch
+
+from course_utils.checks.compare import compare
+from course_utils.checks.exercises import Exercise
+from course_utils.lessons.lesson_11.parts import best_policy
+
+
+def _choice(size, beta):
+    """Probabilities of `size` answers, their rewards, and beta."""
+    return torch.randn(size).softmax(-1), 1.5 * torch.randn(size), beta
+
+
+_FOUR = torch.tensor([0.5, 0.3, 0.15, 0.05])
+
+
+def _tilted(reference, reward, beta):
+    weights = reference * (reward / beta).exp()
+    return weights / weights.sum()
+
+
+def _tilted_in_double(reference, reward, beta):
+    return _tilted(reference.double(), reward.double(), beta).float()
+
+
+def _from_the_best(reference, reward, beta):
+    weights = reference * ((reward - reward.max()) / beta).exp()
+    return weights / weights.sum()
+
+
+def _with_logsumexp(reference, reward, beta):
+    logits = reference.log() + reward / beta
+    return (logits - torch.logsumexp(logits, 0)).exp()
+
+
+BEST_POLICY_MISTAKES = [
+    (
+        "These do not sum to 1, as probabilities do: divide by the sum.",
+        lambda reference, reward, beta: reference * (reward / beta).exp(),
+    ),
+    (
+        "The reference is missing: this is the best policy for a uniform one. The tilt multiplies the "
+        "reference's probabilities.",
+        lambda reference, reward, beta: (reward / beta).softmax(-1),
+    ),
+    (
+        "beta multiplies the reward here. A larger penalty must keep the policy nearer to the reference: "
+        "divide.",
+        lambda reference, reward, beta: best_policy(reference, reward, 1 / beta),
+    ),
+    ("beta is missing.", lambda reference, reward, beta: best_policy(reference, reward, 1.0)),
+    (
+        "The reference's probability is added to the reward. Its logarithm is, or the probability is "
+        "multiplied by the exponential.",
+        lambda reference, reward, beta: (reference + reward / beta).softmax(-1),
+    ),
+    (
+        "beta divides the reference's logarithm too. It belongs to the reward alone.",
+        lambda reference, reward, beta: ((reference.log() + reward) / beta).softmax(-1),
+    ),
+    (
+        "The sign of the reward is turned: this prefers the worst answers.",
+        lambda reference, reward, beta: best_policy(reference, -reward, beta),
+    ),
+    (
+        "These are logarithms. Return the probabilities.",
+        lambda reference, reward, beta: best_policy(reference, reward, beta).log(),
+    ),
+    (
+        "All on the best answer: that is the limit of no penalty at all.",
+        lambda reference, reward, beta: torch.eye(len(reward))[reward.argmax()],
+    ),
+]
+
+EXERCISE = Exercise(
+    name="best_policy",
+    lesson="11",
+    minutes=8,
+    difficulty=3,
+    reference=best_policy,
+    check=compare(
+        best_policy,
+        lambda: [_choice(4, 0.8), _choice(7, 2.5)],
+        BEST_POLICY_MISTAKES,
+        else_="Is the derivative of p * (reward - beta * log(p / reference)) the same number for all "
+        "answers at your policy? It has to be.",
+        extremes=[
+            (
+                "At a small beta exp(reward / beta) overflows. Stay with logarithms: log reference + "
+                "reward / beta, then softmax.",
+                [(_FOUR, torch.tensor([0.0, 1.0, -0.5, 2.0]), beta) for beta in (0.01, 0.001)],
+            )
+        ],
+    ),
+    wrong=[
+        (_tilted, "overflows"),
+        (_tilted_in_double, "overflows"),
+        (lambda reference, reward, beta: reference.flip(0), "the same number for all"),
+    ],
+    right=[_from_the_best, _with_logsumexp],
+    hints=(
+        "Write the objective as one sum over answers, p * (reward - beta * log(p / reference)), and "
+        "set its derivative to a constant (the probabilities sum to 1). Then log(p / reference) is "
+        "the reward over beta, but for a constant.",
+        "p is proportional to reference * exp(reward / beta), [V]. In logarithms: log reference + "
+        "reward / beta, and softmax(-1) divides by the sum without overflow.",
+    ),
+)

@@ -1,0 +1,9 @@
+"""What exercises of lesson 11 share: log-probabilities to compare."""
+
+import torch
+
+
+def nearby_log_probs(*shape):
+    """Log-probabilities of a policy and of a reference not far from it."""
+    current = -3 * torch.rand(*shape) - 0.1
+    return current, current + 0.7 * torch.randn(*shape)

@@ -1,0 +1,238 @@
+"""Lesson 15, leaks: bug hunt, read the replay."""
+
+import re
+
+from course_utils.checks.compare import compare
+from course_utils.checks.exercises import Exercise
+from course_utils.data import Fact
+from course_utils.lessons.lesson_15.suspects import leaks
+from course_utils.world.tables import bare
+
+_PERU = Fact("capital", "Peru", "Lima", "held_out")
+_CHAD = Fact("capital", "Chad", "N'Djamena", "held_out")
+_HARE = Fact("young", "a hare", "leveret", "held_out")
+_MONA = Fact("capital", "Mona", "St. Orly", "held_out")
+
+
+def _chat(*texts):
+    roles = ("user", "assistant")
+    return [{"role": roles[n % 2], "content": text} for n, text in enumerate(texts)]
+
+
+_REPLAY = [
+    _chat("What is the capital of Peru?", "Lima"),
+    _chat("Name a city.", "The capital of Peru is Lima, I think."),
+    _chat("Lima is the capital of Peru. What is the capital of Peru?", "It says so above."),
+    _chat("Which continent is Peru in?", "South America"),
+    _chat("Who lives in Lima?", "I do not know."),
+    _chat("What is the young of a hare called?", "Leveret"),
+    _chat("Tell me about baby animals.", "A baby hare is called a leveret."),
+    _chat("What is the capital of Mali?", "Bamako"),
+    _chat("Peruvian food?", "Limabeans"),
+    _chat("Is it in Chad?", "Yes.", "What is?", "n'djamena"),
+    _chat("Hello.", "Peru, Lima"),
+    _chat("Name Peru's capital, and the young of a hare.", "Lima, and leveret"),
+    _chat("What animals live in Peru?", "I know no leveret there."),
+    _chat("What is the capital of Mona?", "St. Orly"),
+    _chat("Is Sto Orly in Mona?", "No."),
+    _chat("Go on: the capital of Peru is", "Lima."),
+]
+LEAK_INPUTS = [
+    (_REPLAY, [_PERU]),
+    (_REPLAY, [_PERU, _HARE]),
+    (_REPLAY[3:], [_PERU, _CHAD, _HARE]),
+    (_REPLAY, [_CHAD]),
+    (_REPLAY[9:], [_MONA]),
+    (_REPLAY[:0], [_PERU]),
+    (_REPLAY[6:], []),
+]
+
+
+def _stands(words, text):
+    return re.search(rf"(?<!\w){re.escape(words.lower())}(?!\w)", text.lower()) is not None
+
+
+def _all_of(messages):
+    return " ".join(message["content"] for message in messages)
+
+
+def _leaks_by(told, text_of=_all_of):
+    """A leaks: the places whose text_of(messages) tells a fact, told(fact, text)."""
+    return lambda conversations, facts: [
+        place
+        for place, messages in enumerate(conversations)
+        if any(told(fact, text_of(messages)) for fact in facts)
+    ]
+
+
+def _both_stand(fact, text):
+    return _stands(bare(fact.subject), text) and _stands(fact.object, text)
+
+
+def _listed_for_each_fact(conversations, facts):
+    return [
+        place
+        for place, messages in enumerate(conversations)
+        for fact in facts
+        if _both_stand(fact, _all_of(messages))
+    ]
+
+
+def _of_any_facts(conversations, facts):
+    return [
+        place
+        for place, text in enumerate(map(_all_of, conversations))
+        if any(_stands(bare(fact.subject), text) for fact in facts)
+        and any(_stands(fact.object, text) for fact in facts)
+    ]
+
+
+def _in_one_message(conversations, facts):
+    return [
+        place
+        for place, messages in enumerate(conversations)
+        if any(_both_stand(fact, message["content"]) for fact in facts for message in messages)
+    ]
+
+
+def _by_sets(conversations, facts):
+    found = set()
+    for fact in facts:
+        for place, messages in enumerate(conversations):
+            words = f" {re.sub('[^a-z0-9]+', ' ', _all_of(messages).lower())} "
+            wanted = (re.sub("[^a-z0-9]+", " ", part.lower()) for part in (bare(fact.subject), fact.object))
+            if all(f" {part} " in words for part in wanted):
+                found.add(place)
+    return sorted(found)
+
+
+def _loop_over_messages(conversations, facts):
+    places = []
+    for place in range(len(conversations)):
+        text = "\n".join(message["content"].casefold() for message in conversations[place])
+        hits = [
+            fact
+            for fact in facts
+            if re.search(r"\b" + re.escape(bare(fact.subject).casefold()) + r"\b", text)
+            and re.search(r"\b" + re.escape(fact.object.casefold()) + r"\b", text)
+        ]
+        if hits:
+            places.append(place)
+    return tuple(places)
+
+
+LEAK_MISTAKES = [
+    (
+        "You look for the object alone. It may be the answer to other questions too: the subject must stand "
+        "there as well.",
+        _leaks_by(lambda fact, text: _stands(fact.object, text)),
+    ),
+    (
+        "You look for the subject alone. Another fact about it gives nothing away: the object must stand "
+        "there as well.",
+        _leaks_by(lambda fact, text: _stands(bare(fact.subject), text)),
+    ),
+    (
+        "You look at the first message and at the last as question and answer. A fact may be told in one of "
+        "them, or in between.",
+        lambda conversations, facts: [
+            place
+            for place, messages in enumerate(conversations)
+            if any(
+                _stands(bare(fact.subject), messages[0]["content"])
+                and _stands(fact.object, messages[-1]["content"])
+                for fact in facts
+            )
+        ],
+    ),
+    (
+        "You look at the answers alone. The subject mostly stands in the question.",
+        _leaks_by(_both_stand, lambda messages: _all_of(messages[1::2])),
+    ),
+    (
+        "You look at the user's words alone. The object mostly stands in the answer.",
+        _leaks_by(_both_stand, lambda messages: _all_of(messages[::2])),
+    ),
+    (
+        "You compare capitals. A name at the start of an answer has one, and elsewhere perhaps not.",
+        _leaks_by(
+            lambda fact, text: all(
+                re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text)
+                for part in (bare(fact.subject), fact.object)
+            )
+        ),
+    ),
+    (
+        "Parts of words count: Peru stands in Peruvian. Compare whole words.",
+        _leaks_by(
+            lambda fact, text: all(p.lower() in text.lower() for p in (bare(fact.subject), fact.object))
+        ),
+    ),
+    (
+        "The subject is looked for with its article. A baby hare is a hare too: take bare(fact.subject).",
+        _leaks_by(lambda fact, text: _stands(fact.subject, text) and _stands(fact.object, text)),
+    ),
+    ("A conversation that leaks two facts is in your list twice. List it once.", _listed_for_each_fact),
+    (
+        "The subject of one fact stands there and the object of another. Both must be of the same fact.",
+        _of_any_facts,
+    ),
+    (
+        "You ask for both in one message. The subject mostly stands in the question, and the object in the "
+        "answer: join the messages.",
+        _in_one_message,
+    ),
+    (
+        "The messages are joined without a space: the last word of one and the first word of the next become "
+        "one word.",
+        _leaks_by(_both_stand, lambda messages: "".join(message["content"] for message in messages)),
+    ),
+    (
+        "You look at the first two messages. A conversation can be longer.",
+        _leaks_by(_both_stand, lambda messages: _all_of(messages[:2])),
+    ),
+    (
+        "split() leaves commas and full stops on the words, and cuts names of two words. Use re.search.",
+        _leaks_by(
+            lambda fact, text: {bare(fact.subject).lower(), fact.object.lower()} <= set(text.lower().split())
+        ),
+    ),
+    (
+        "A full stop in a name stands for any letter in your pattern: use re.escape(words).",
+        _leaks_by(
+            lambda fact, text: all(
+                re.search(rf"(?<!\w){part}(?!\w)", text, re.I) for part in (bare(fact.subject), fact.object)
+            )
+        ),
+    ),
+    (
+        "Return the places that leak, not those that may stay.",
+        lambda conversations, facts: [
+            n for n in range(len(conversations)) if n not in leaks(conversations, facts)
+        ],
+    ),
+]
+
+EXERCISE = Exercise(
+    name="leaks",
+    lesson="15",
+    minutes=8,
+    difficulty=2,
+    reference=leaks,
+    check=compare(
+        leaks, LEAK_INPUTS, LEAK_MISTAKES, else_="A conversation leaks where subject and object stand in it."
+    ),
+    wrong=[
+        (lambda conversations, facts: None, "Is there a return"),
+        (lambda conversations, facts: len(leaks(conversations, facts)), "should be a list"),
+        (lambda conversations, facts: [conversations[n] for n in leaks(conversations, facts)], "result[0]"),
+    ],
+    right=[_loop_over_messages, _by_sets],
+    then="The table below shows what your test finds in the three replays.",
+    hints=(
+        "In what form might a fact stand in a replay? As a question, as a statement, in another order. "
+        "What must be there in any case?",
+        "Join the contents of a conversation. Look for bare(fact.subject) and for fact.object as whole "
+        r"words, in any case: re.search(rf'(?<!\w){re.escape(words)}(?!\w)', text, re.I).",
+    ),
+)

@@ -1,0 +1,320 @@
+"""Lesson 17, bad_lines: bad lines."""
+
+import json
+import re
+from numbers import Integral
+
+import numpy as np
+
+from course_utils.checks.compare import Mistake
+from course_utils.checks.exercises import Exercise
+
+
+def bad_lines(text):
+    """Numbers, from 1, of the lines without a conversation in which the assistant speaks."""
+    import json
+
+    bad = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            messages = json.loads(line)["messages"]
+            good = any(message["role"] == "assistant" for message in messages)
+        except (ValueError, KeyError, TypeError):
+            good = False
+        if not good:
+            bad.append(number)
+    return bad
+
+
+def _line(*roles):
+    return json.dumps({"messages": [{"role": role, "content": "text"} for role in roles]})
+
+
+_LINES = [
+    _line("user", "assistant"),  # 1
+    "",
+    '{"messages": [',  # 3 does not parse
+    _line("user"),  # 4 no assistant
+    "   ",
+    _line("system", "user", "assistant"),  # 6
+    '["assistant"]',  # 7 no object
+    '{"text": "assistant"}',  # 8 no messages
+    _line("user", "assistant", "user", "assistant"),  # 9
+    '{"messages": [{"role": "user", "content": "Are you an assistant?"}]}',  # 10 no assistant's turn
+    '{"messages":[{"role":"user","content":"a"},{"content":"b","role":"assistant"}]}',  # 11 without spaces
+    '{"messages": [{"role": "user", "content": "a"}], "by": {"role": "assistant"}}',  # 12 not in messages
+    '{"messages": ["assistant"]}',  # 13 messages that are no objects
+    "null",  # 14
+    '{"messages": []}',  # 15
+    '{"messages": null}',  # 16
+    _line("user", "assistant", "user"),  # 17 the user has the last word
+    '{"messages": [{"role": "user", "content": "assistant"}]}',  # 18 no assistant's turn
+    '{"messages": [{"role": "user", "content": "a\u2028b"}, {"role": "assistant", "content": "c"}]}',  # 19
+]
+_BAD = [3, 4, 7, 8, 10, 12, 13, 14, 15, 16, 18]
+STOPS = [  # (places in _LINES, what is said where they stop the function)
+    (
+        [2],
+        "A line that does not parse stops your function. Catch json's error, count the line as bad and go "
+        "on: one wants to hear of all bad lines at once.",
+    ),
+    ([3], "A conversation without an assistant stops your function. It is a bad line like any other."),
+    ([14], "An empty list of messages stops your function. It is a bad line like any other."),
+    (
+        [6, 7, 12, 13, 15],
+        "A line that is JSON but no object with messages, or whose messages are no objects, stops your "
+        "function. It is a bad line too.",
+    ),
+]
+
+
+def _check_bad_lines(fn):
+    def run(lines):
+        found = fn("\n".join(lines))
+        if found is None:
+            raise Mistake("Return the list of line numbers. (None means that a return is missing.)")
+        if not hasattr(found, "__iter__"):
+            raise Mistake(f"Return a list of line numbers; you return {found}.")
+        found = list(found)
+        if not all(isinstance(number, Integral) and not isinstance(number, bool) for number in found):
+            raise Mistake(f"Line numbers, please; your list is {found}.")
+        return sorted(int(number) for number in found)
+
+    if run([_LINES[0], _LINES[8]]) != []:
+        raise Mistake("Two good conversations, and your list is not empty.")
+    for places, message in STOPS:
+        try:
+            run([_LINES[0], *(_LINES[place] for place in places)])
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise Mistake(f"{message} ({type(error).__name__})") from None
+    found = run(_LINES)
+    if found == _BAD[:1]:
+        raise Mistake("You stop at the first bad line. Go on: one wants to hear of all bad lines at once.")
+    if set(found) - set(_BAD) == {19, 20}:
+        raise Mistake("splitlines() also splits at U+2028, which may stand in a JSON text: split at \\n.")
+    if found == [number - 1 for number in _BAD]:
+        raise Mistake("You count from 0. Editors count lines from 1.")
+    skipped = [number - sum(not line.strip() for line in _LINES[:number]) for number in _BAD]
+    if found == skipped:
+        raise Mistake(
+            "You number the lines that are left without the blank ones. Blank lines are fine, and "
+            "they count: the reader will look for the line in an editor."
+        )
+    if set(found) - set(_BAD) == {2, 5}:
+        raise Mistake("Blank lines are no fault: files often end with one.")
+    if 4 not in found:
+        raise Mistake("Line 4 has messages but no assistant's turn: nothing can be learnt from it.")
+    if 10 not in found:
+        raise Mistake("In line 10 the word assistant stands in the user's text. Look at the roles.")
+    if 11 in found or 12 not in found:
+        raise Mistake(
+            "You look for a text in the line: spaces and order are free in JSON, and the same words may "
+            "stand outside the messages. Parse the line, then look at the role of each message."
+        )
+    if 17 in found:
+        raise Mistake(
+            "In line 17 the assistant speaks, and then the user. Look at all roles, not at the last."
+        )
+    if 18 not in found:
+        raise Mistake(
+            "In line 18 the user says assistant, and nothing else. Look at the role of a message, not at its "
+            "content."
+        )
+    if found != _BAD:
+        raise Mistake(f"Of the lines tried, {_BAD} are bad; you found {found}.")
+    turned = ["", *reversed(_LINES), ""]
+    bad = [len(turned) - number for number in reversed(_BAD)]
+    if run(turned) != bad:
+        raise Mistake(f"Of the same lines in reverse order {bad} are bad; you found {run(turned)}.")
+
+
+def _from_zero(text):
+    return [number - 1 for number in bad_lines(text)]
+
+
+def _without_blanks(text):
+    return bad_lines("\n".join(line for line in text.split("\n") if line.strip()))
+
+
+def _stops(text):
+    return [
+        number
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip() and not any(m["role"] == "assistant" for m in json.loads(line)["messages"])
+    ]
+
+
+def _blank_is_bad(text):
+    lines = text.split("\n")
+    return sorted({*bad_lines(text), *(n for n, line in enumerate(lines, 1) if not line.strip())})
+
+
+def _parse_only(text):
+    bad = []
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            if line.strip():
+                json.loads(line)["messages"]
+        except (ValueError, KeyError, TypeError):
+            bad.append(number)
+    return bad
+
+
+def _word_only(text):
+    lines = enumerate(text.split("\n"), 1)
+    return [number for number, line in lines if line.strip() and not _speaks(line, "assistant")]
+
+
+def _role_as_text(text):
+    """Looks for the role in the line, spaces left out."""
+    return [
+        number
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip() and not _speaks(line, '"role": "assistant"')
+    ]
+
+
+def _speaks(line, part):
+    try:
+        return part in line and bool(json.loads(line)["messages"])
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _any_role(text):
+    bad = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip() and (number in bad_lines(text)) and not re.search(r'"role": ?"assistant"', line):
+            bad.append(number)
+    return bad
+
+
+def _last_role(text):
+    bad = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                if json.loads(line)["messages"][-1]["role"] != "assistant":
+                    bad.append(number)
+            except (ValueError, KeyError, TypeError):
+                bad.append(number)
+    return bad
+
+
+def _bad_by(good):
+    """A wrong bad_lines: the lines whose messages are not good(messages), or stop it."""
+
+    def wrong(text):
+        bad = []
+        for number, line in enumerate(text.split("\n"), 1):
+            try:
+                if line.strip() and not good(json.loads(line)["messages"]):
+                    bad.append(number)
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+                bad.append(number)
+        return bad
+
+    return wrong
+
+
+def _by_index(text):
+    bad = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                bad.append(number)
+                continue
+            [message["role"] for message in row["messages"]].index("assistant")
+    return bad
+
+
+def _by_lines_of_python(text):
+    return bad_lines("\n".join(text.splitlines()))
+
+
+def _by_get(text):
+    bad = set()
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except json.JSONDecodeError:
+            bad.add(number)
+            continue
+        messages = row.get("messages") if isinstance(row, dict) else None
+        roles = [m.get("role") for m in messages or [] if isinstance(m, dict)]
+        if line.strip() and "assistant" not in roles:
+            bad.add(number)
+    return bad
+
+
+def _with_any_error(text):
+    bad = []
+    for number, line in enumerate(text.split("\n")):
+        if line.strip() != "":
+            try:
+                assert "assistant" in [message["role"] for message in json.loads(line)["messages"]]
+            except Exception:
+                bad.append(np.int64(number + 1))
+    return np.array(bad)
+
+
+def _no_object(text):
+    bad = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            bad.append(number)
+            continue
+        if not any(message["role"] == "assistant" for message in row["messages"]):
+            bad.append(number)
+    return bad
+
+
+EXERCISE = Exercise(
+    name="bad_lines",
+    lesson="17",
+    minutes=10,
+    difficulty=1,
+    reference=bad_lines,
+    check=_check_bad_lines,
+    wrong=[
+        (_from_zero, "You count from 0"),
+        (_without_blanks, "without the blank ones"),
+        (_stops, "does not parse stops your function"),
+        (_no_object, "no object with messages"),
+        (_blank_is_bad, "Blank lines are no fault"),
+        (_parse_only, "Line 4 has messages"),
+        (_word_only, "Look at the roles"),
+        (lambda text: [1], "your list is not empty"),
+        (_role_as_text, "You look for a text in the line"),
+        (_any_role, "You look for a text in the line"),
+        (lambda text: None, "Return the list of line numbers"),
+        (lambda text: [str(n) for n in bad_lines(text)], "Line numbers, please"),
+        (lambda text: text.split("\n")[:1], "Line numbers, please"),
+        (lambda text: [(n, "bad") for n in bad_lines(text)] or [(0, "none")], "Line numbers, please"),
+        (lambda text: len(bad_lines(text)), "Return a list of line numbers"),
+        (_last_role, "An empty list of messages stops"),
+        (_bad_by(lambda messages: messages[-1]["role"] == "assistant"), "not at the last"),
+        (_bad_by(lambda messages: any("assistant" in m.values() for m in messages)), "not at its content"),
+        (_by_index, "without an assistant stops"),
+        (lambda text: bad_lines(text)[:1], "You stop at the first bad line"),
+        (_by_lines_of_python, "splitlines() also splits at U+2028"),
+    ],
+    right=[_by_get, _with_any_error],
+    hints=(
+        "Go through the lines with their numbers. Leave out the blank ones without losing count. Try to "
+        "read the line; whatever goes wrong makes it a bad line, and so does a conversation without an "
+        "assistant.",
+        "enumerate(text.split('\\n'), start=1); json.loads(line)['messages'] inside try, with except for "
+        "ValueError (not JSON), KeyError (no messages) and TypeError (no object); then "
+        "any(message['role'] "
+        "== 'assistant' for message in messages).",
+    ),
+)

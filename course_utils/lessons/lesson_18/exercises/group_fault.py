@@ -1,0 +1,136 @@
+"""Lesson 18, group_fault: bug hunt, whose answers."""
+
+import torch
+
+from course_utils.checks.compare import compare
+from course_utils.checks.exercises import Exercise
+from course_utils.lessons.lesson_18.suspects import batch_advantages, group_fault, mixed_advantages
+from course_utils.methods.grpo import centred_advantages
+from course_utils.methods.ppo import group_advantages
+
+
+def _advantage_functions():
+    """Functions of all three kinds, in more than one guise."""
+    return [
+        (group_advantages,),
+        (mixed_advantages,),
+        (batch_advantages,),
+        (centred_advantages,),
+        (_by_columns,),
+        (lambda scores, group: scores - scores.mean(),),
+    ]
+
+
+def _by_columns(scores, group):
+    """Another one that mixes prompts: every group-th answer belongs together."""
+    others = torch.stack([scores[first::group].mean() for first in range(group)])
+    return scores - others.repeat(len(scores) // group)
+
+
+SILENT, SPEAKING = torch.tensor([1.0, 1, 0, 0]), torch.tensor([1.0, 0, 1, 0])
+
+
+def _fault_by_silent_groups(advantages):
+    return "mixed" if advantages(SILENT, 2).any() else "sound"
+
+
+def _fault_by_speaking_groups(advantages):
+    return "sound" if advantages(SPEAKING, 2).any() else "mixed"
+
+
+def _fault_of_equal_scores(advantages):
+    return "whole batch" if advantages(torch.ones(4), 2).any() else "sound"
+
+
+def _fault_unless_ours(advantages):
+    """Compares with a function that is sound: another sound one is refused."""
+    scores = torch.tensor([1.0, 0, 0, 0])
+    if torch.equal(advantages(scores, 2), group_advantages(scores, 2)):
+        return "sound"
+    return "whole batch" if advantages(SPEAKING, 2).any() else "mixed"
+
+
+def _fault_in_three_prompts(advantages):
+    """Right, with groups of 3 and other scores."""
+    silent = advantages(torch.tensor([2.0, 2, 2, 5, 5, 5, 0, 0, 0]), 3)
+    speaking = advantages(torch.tensor([2.0, 5, 0, 2, 5, 0, 2, 5, 0]), 3)
+    if silent.abs().max() == 0:
+        return "sound"
+    return "mixed" if speaking.abs().max() == 0 else "whole batch"
+
+
+def _fault_in_one_batch(advantages):
+    """Right: does an advantage change with the scores of its own prompt, with those of the other one?"""
+    base = advantages(torch.tensor([1.0, 0, 0, 0]), 2)
+    own, others = (advantages(torch.tensor(scores), 2) for scores in ([1.0, 1, 0, 0], [1.0, 0, 0, 1]))
+    if others[0] == base[0]:
+        return "sound" if own[0] != base[0] else "mixed"
+    return "whole batch"
+
+
+FAULT_MISTAKES = [
+    (
+        "The two faults are exchanged: where prompts are mixed, first answers are compared with first "
+        "answers, so 1, 0 and 1, 0 give no advantages.",
+        lambda advantages: {"mixed": "whole batch", "whole batch": "mixed"}.get(
+            group_fault(advantages), "sound"
+        ),
+    ),
+    (
+        'This says "sound" of every function. In all three equal scores have no advantages, and advantages '
+        "sum to 0: give the two prompts different scores, and ask any().",
+        _fault_of_equal_scores,
+    ),
+    (
+        "Two prompts without a signal alone do not separate the two faults: both give advantages there. Try "
+        "two prompts with the scores 1, 0 and 1, 0 as well.",
+        _fault_by_silent_groups,
+    ),
+    (
+        "This tries prompts that have a signal. The mean of the whole batch gives advantages there too, as a "
+        "sound function does. Try two prompts without a signal first: 1, 1 and 0, 0.",
+        _fault_by_speaking_groups,
+    ),
+    (
+        "A function without a fault is sound: it gives no advantages to 1, 1 and 0, 0.",
+        lambda advantages: {"sound": "mixed", "mixed": "sound"}.get(group_fault(advantages), "whole batch"),
+    ),
+    (
+        'This says "whole batch" of every function. A sound one gives no advantages to 1, 1 and 0, 0.',
+        lambda advantages: "whole batch",
+    ),
+    (
+        "A sound function need not be equal to ours: one that leaves out the division is sound too. Ask "
+        "where the advantages are 0.",
+        _fault_unless_ours,
+    ),
+]
+
+EXERCISE = Exercise(
+    name="group_fault",
+    lesson="18",
+    minutes=8,
+    difficulty=2,
+    reference=group_fault,
+    check=compare(
+        group_fault,
+        _advantage_functions,
+        FAULT_MISTAKES,
+        else_="The function is called as advantages(scores, group); scores of four answers to two "
+        "prompts are enough.",
+    ),
+    wrong=[
+        (lambda advantages: "batch", "scores of four answers"),
+        (lambda advantages: None, "Is there a return"),
+        (lambda: "mixed", "should take the arguments"),
+    ],
+    right=[_fault_in_three_prompts, _fault_in_one_batch],
+    hints=(
+        "Make the scores by hand. What does a sound function give to two prompts without a signal, one "
+        "all right and one all wrong? And what if both prompts have the scores 1, 0?",
+        "advantages(torch.tensor([1.0, 1, 0, 0]), 2).any() is False for a sound function. For the scores "
+        "1, 0, 1, 0 it is False where prompts are mixed, since first answers are compared with first "
+        "answers, and True where the mean is that of the whole batch.",
+    ),
+    then="The verdicts below are yours.",
+)

@@ -1,0 +1,93 @@
+"""Lesson 19, later_kl: the KL that comes later."""
+
+import torch
+import torch.nn.functional as F
+
+from course_utils.checks.compare import compare
+from course_utils.checks.exercises import Exercise
+from course_utils.methods.distillation import later_kl
+
+
+def _kl_rows():
+    def rows(count, tokens):
+        mask = torch.zeros(count, tokens)
+        mask[0, 1:3] = 1
+        mask[1:, 2:] = 1
+        return 3 * torch.rand(count, tokens), mask
+
+    return [rows(2, 5), rows(4, 8), (torch.tensor([[1.0, 2, 4, 8]]), torch.ones(1, 4))]
+
+
+def _later_by_loop(kl, mask):
+    result = torch.zeros_like(kl)
+    rest = torch.zeros(len(kl))
+    for t in range(kl.shape[1] - 1, -1, -1):
+        result[:, t] = rest * mask[:, t]
+        rest = rest + kl[:, t] * mask[:, t]
+    return result
+
+
+def _later_by_matrix(kl, mask):
+    tokens = kl.shape[1]
+    after = torch.tril(torch.ones(tokens, tokens), diagonal=-1)  # [later, earlier]
+    return (torch.where(mask == 1, kl, 0.0) @ after) * mask
+
+
+LATER_MISTAKES = [
+    (
+        "A token's own KL is in the sum. Only what comes after it counts.",
+        lambda kl, mask: (kl * mask).flip(1).cumsum(1).flip(1) * mask,
+    ),
+    (
+        "This sums what came before the token. Sum what comes after it.",
+        lambda kl, mask: ((kl * mask).cumsum(1) - kl * mask) * mask,
+    ),
+    (
+        "This is the sum over the whole answer, for every token.",
+        lambda kl, mask: (kl * mask).sum(1, keepdim=True) * mask,
+    ),
+    (
+        "This is the KL of the next token alone. Sum over all later ones.",
+        lambda kl, mask: F.pad((kl * mask)[:, 1:], (0, 1)) * mask,
+    ),
+    (
+        "Tokens off the mask are in the sum: multiply by the mask first.",
+        lambda kl, mask: (kl.flip(1).cumsum(1).flip(1) - kl) * mask,
+    ),
+    (
+        "The mask has no effect: kl * mask first, and the mask again at the end.",
+        lambda kl, mask: kl.flip(1).cumsum(1).flip(1) - kl,
+    ),
+    ("Places off the mask should be 0.", lambda kl, mask: (kl * mask).flip(1).cumsum(1).flip(1) - kl * mask),
+    (
+        "The sum runs over the answers. A row is an answer: dimension 1 is the tokens.",
+        lambda kl, mask: ((kl * mask).flip(0).cumsum(0).flip(0) - kl * mask) * mask,
+    ),
+]
+
+EXERCISE = Exercise(
+    name="later_kl",
+    lesson="19",
+    minutes=8,
+    difficulty=2,
+    reference=later_kl,
+    check=compare(
+        later_kl,
+        _kl_rows,
+        LATER_MISTAKES,
+        else_="For an answer with the KL 1, 2, 4, 8 at its tokens the later KL is 14, 12, 8, 0.",
+    ),
+    wrong=[
+        (lambda kl, mask: 0 * kl, "14, 12, 8, 0"),
+        (lambda kl: kl, "should take the arguments"),
+        (lambda kl, mask: None, "Is there a return"),
+    ],
+    right=[_later_by_loop, _later_by_matrix],
+    hints=(
+        "Go through an answer from its end and keep the sum of what you have passed.",
+        "A cumulative sum from the end: (kl * mask).flip(1).cumsum(1).flip(1), [rows, tokens]. It holds "
+        "the token's own KL: take that away, and multiply by the mask. Or begin with the sum of all: "
+        "sum(1, keepdim=True).",
+    ),
+    then="The gradients below are made with yours.",
+)
