@@ -69,6 +69,7 @@ FIGURE_STYLE = {
 mpl.rcParams.update(FIGURE_STYLE)
 
 _captions: WeakKeyDictionary[Figure, tuple[str, str]] = WeakKeyDictionary()  # (caption, what is seen)
+_words: WeakKeyDictionary[Figure, list[str]] = WeakKeyDictionary()  # what a picture says in place of its axes
 _layouts: dict[tuple, tuple[list, list]] = {}  # places of axes and title by the form of a figure
 _numbers: dict[str, int] = {}  # of figures by caption, in the order in which a notebook shows them
 
@@ -99,6 +100,11 @@ def caption(text: str, seen: str = "") -> None:
     The same caption keeps its number when a cell is run again.
     """
     _captions[plt.gcf()] = text, seen
+
+
+def describe(fig: Figure, words: list[str]) -> None:
+    """Say the figure in these words, which may still be added to, in place of its axes."""
+    _words[fig] = words
 
 
 def figure_html(fig: Figure, live: bool = False) -> tuple[str, str]:
@@ -237,8 +243,12 @@ def seen_everywhere(colour: Any) -> Any:
 def alt_text(fig: Figure) -> str:
     """The figure in words: title, what is seen, and for each of its axes the labels, ranges and values."""
     _, seen = _captions.get(fig, ("", ""))
-    parts = [fig.get_suptitle(), seen, *(_axes_in_words(ax) for ax in fig.axes if ax.get_visible())]
-    return " ".join(f"{part.rstrip('.')}." for part in map(_plain, parts) if part)
+    if fig in _words:
+        parts = [*_words[fig], seen]
+    else:
+        axes = (_axes_in_words(ax) for ax in fig.axes if ax.get_visible())
+        parts = list(map(_plain, [fig.get_suptitle(), seen, *axes]))
+    return " ".join(part if part.endswith("?") else f"{part.rstrip('.')}." for part in parts if part)
 
 
 def _plain(text: str) -> str:

@@ -1,5 +1,6 @@
 """What several tests share: small random models, steps of known memory, the claims of a lesson at a seed."""
 
+import itertools
 import os
 import random
 import shutil
@@ -9,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+from matplotlib.patches import FancyArrowPatch
+from matplotlib.path import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -222,3 +225,46 @@ def needed_for(sources: list[str], last: int) -> list[int]:
             kept.append(number)
             wanted = wanted - bound | read
     return kept[::-1]
+
+
+HEAD = 1.5  # pixels: half the width of an arrow's head on a phone
+
+
+def layout_faults(figure, dpi):
+    """What is wrong with the layout of a picture made with `drawing`, in words.
+
+    A text leaves the picture, lies on another one, on an arrow, or across the edge of a box.
+    """
+    figure.set_dpi(dpi)
+    figure.draw_without_rendering()
+    [axes] = figure.axes
+    boxes, arrows = [], []
+    for patch in axes.patches:
+        if isinstance(patch, FancyArrowPatch):
+            arrows.append(Path(patch._posA_posB).transformed(axes.transData))
+        else:
+            boxes.append(patch.get_window_extent().extents.tolist())
+    texts = [(text.get_text(), text.get_window_extent()) for text in axes.texts]
+    faults = [f"{text!r} on an arrow" for text, at in texts if any(_crosses(arrow, at) for arrow in arrows)]
+    texts = [(text, at.extents.tolist()) for text, at in texts]
+    faults += [f"{text!r} leaves" for text, at in texts if not _holds(figure.bbox.extents.tolist(), at)]
+    for (text, at), (other, there) in itertools.combinations(texts, 2):
+        if _overlap(at, there):
+            faults.append(f"{text!r} on {other!r}")
+    for text, at in texts:
+        if any(_overlap(at, box) and not _holds(box, at) for box in boxes):
+            faults.append(f"{text!r} across an edge")
+    return faults
+
+
+def _crosses(arrow, at):
+    return arrow.intersects_bbox(at.padded(HEAD), filled=False)
+
+
+def _holds(outer, inner, slack=0.5):
+    """Whether a box (left, low, right, high) holds another, to half a pixel."""
+    return all(outer[i] - slack <= inner[i] and inner[i + 2] <= outer[i + 2] + slack for i in (0, 1))
+
+
+def _overlap(one, other):
+    return all(one[i] < other[i + 2] and other[i] < one[i + 2] for i in (0, 1))

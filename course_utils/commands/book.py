@@ -50,7 +50,7 @@ PDF = "course.pdf"
 OTHER_BOOK = "Name a new folder: --out FOLDER"
 HERE = Path(__file__).parent  # of the style sheets
 # in this order, others after
-GUIDES = ("places", "workshop", "plans", "scripts", "seats", "contributing", "security", "faults")
+GUIDES = ("places", "workshop", "plans", "scripts", "seats", "contributing", "drawing", "security", "faults")
 FRONT = "12"  # the lesson whose headline figure stands on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
 MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")

@@ -10,7 +10,48 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 
+from course_utils.drawing import CELL, CELL_WIDTH, ROOM, Picture, shown_number
 from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle, figure, printable
+
+
+def attention_by_hand(
+    tokens: Sequence[str], x: torch.Tensor, w_query: torch.Tensor, w_key: torch.Tensor, w_value: torch.Tensor
+) -> None:
+    """What the last token takes from all: query, keys, scores, weights, values, mixture.
+
+    x [tokens, size], the matrices [size, size].
+    """
+    query, keys, values = x[-1] @ w_query, x @ w_key, x @ w_value
+    products = keys @ query
+    scores = products / len(query) ** 0.5
+    weights = scores.softmax(0)
+    weighted = weights[:, None] * values
+    others = [None] * (len(tokens) - 1)
+    picture = Picture(f"What does “{tokens[-1]}” take from each token?")
+    y = picture.bottom + 0.4
+    for i, (name, matrix) in enumerate({"query": w_query, "key": w_key, "value": w_value}.items()):
+        x_left = (i + 1) * ROOM / 3 - len(x.T) * CELL_WIDTH
+        picture.text(x_left - 0.4, y + len(x.T) * CELL / 2, f"W {name}", "right")
+        picture.grid(x_left, y, matrix, kind="trained")
+    picture.strip(picture.bottom + 1, tokens, "data", left=8)
+    picture.row("x", _vectors(x))
+    picture.row("query: x W query", [*others, *_vectors(query[None])])
+    picture.row("key: x W key", _vectors(keys))
+    picture.skip(0.5)
+    picture.row("query · key", products, digits=2)
+    picture.row(f"score: over √{len(query)}", scores, digits=2)
+    picture.row("weight: softmax", weights, digits=2, mark=[int(weights.argmax())])
+    picture.skip(0.5)
+    picture.row("value: x W value", _vectors(values))
+    parts = picture.row("weight · value", _vectors(weighted, 2))
+    picture.skip(1)
+    mixture = [*others, *_vectors(weighted.sum(0)[None], 2)]
+    picture.arrow(parts[-1], picture.row("mixture", mixture, mark=[len(others)])[-1], "sum")
+    picture.key()
+
+
+def _vectors(rows: torch.Tensor, digits: int = 1) -> list[str]:
+    return ["   ".join(shown_number(value, digits) for value in row) for row in rows.tolist()]
 
 
 def gpt2_way(config: Any) -> None:

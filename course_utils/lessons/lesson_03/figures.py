@@ -1,10 +1,13 @@
-"""The two ways through a layer with LoRA."""
+"""The two ways through a layer with LoRA; a full change beside one of rank one."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from course_utils.drawing import CELL, CELL_WIDTH, ROOM, Picture, shown_number
 from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle
 
 
@@ -42,3 +45,37 @@ def lora_paths() -> None:
     )
     arrow(ax, (5, 6.45), (5, 7.1))
     box(ax, 5, 7.45, 6.4, 0.7, "y [n, out]", "none")
+
+
+def full_beside_lora(weight: Any, change: Any, b: Any, a: Any) -> None:
+    """W + ΔW, every number of it trained, beside W + BA, of which only B and A are.
+
+    Arrays or tensors: weight, change [out, in], b [out, 1], a [1, in].
+    """
+    rows, columns = weight.shape
+    product = b @ a
+    i, j = divmod(int(abs(product).argmax()), columns)
+    picture = Picture("How many numbers does a change of W take?")
+    right, middle = ROOM - columns * CELL_WIDTH, columns * CELL_WIDTH / 2
+    top = picture.bottom + 1.2
+    left_of_b = right - CELL_WIDTH - 0.3
+    plus = top + 3 + rows * CELL
+    below = plus + 4.2  # the cells of ΔW and BA
+    end = below + rows * CELL + 0.9
+
+    picture.text(0, top, "full fine-tuning", bold=True)
+    picture.grid(0, top + 0.9, weight, "W, as it was loaded")
+    picture.text(middle, plus, "+", "center", bold=True)
+    picture.grid(0, below - 1.2, change, "ΔW", "trained")
+    picture.text(0, end, f"ΔW: {rows * columns} trained numbers")
+
+    picture.text(right, top, "LoRA, rank 1", bold=True)
+    picture.grid(right, top + 0.9, weight, "W", "frozen")
+    picture.text(right + middle, plus, "+", "center", bold=True)
+    picture.grid(left_of_b, below - 1.2, b, "B", "trained", mark=[(i, 0)])
+    picture.grid(right, below - CELL - 1.5, a, "A", "trained", mark=[(0, j)])
+    picture.text(left_of_b, end, f"BA: {rows} + {columns} trained numbers")
+    picture.grid(right, below, product, mark=[(i, j)])
+    factors = " × ".join(shown_number(value) for value in (b[i, 0], a[0, j]))
+    picture.text(right, end + 1.3, f"{factors} = {shown_number(product[i, j])}", bold=True)
+    picture.key()

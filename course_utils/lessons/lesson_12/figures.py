@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import MaxNLocator
 
+from course_utils.drawing import ROOM, Picture, shown_number
 from course_utils.lessons.lesson_12.experiments import iterations_of
 from course_utils.lessons.lesson_12.over_kl import mean_path
+from course_utils.methods.ppo import gae
 from course_utils.plots import COLOURS, WIDTH, bands, coloured_text, entitle, figure
 
 SCORE_LABELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL (nats per answer)"}
@@ -117,3 +120,25 @@ def credited(tokens: Sequence[str], changes: Sequence[float], title: str) -> Non
     for box, change in zip(plt.gca().patches, changes, strict=True):
         colour = COLOURS[0] if change > 0 else COLOURS[1]
         box.set_facecolor(to_rgba(colour, 0.7 * abs(change) / largest))
+
+
+def credit(tokens: Sequence[str], rewards: Sequence[float], values: Sequence[float], lam: float) -> None:
+    """GAE on one answer, with gamma 1: rewards, values, one-step errors, advantages with lam and with 1."""
+    rewards, values = torch.tensor([rewards]), torch.tensor([values])
+    mask = torch.ones_like(rewards)
+    picture = Picture("How far back does the reward at the end reach?")
+    picture.strip(picture.bottom + 0.4, tokens, "sampled", left=8.5)
+    picture.row("reward r", rewards[0])
+    picture.row("value V", values[0], "trained")
+    [errors], _ = gae(rewards, values, mask, lam=0.0)
+    picture.row("δ: r + next V − V", errors, sign=True)
+    for each in (lam, 1.0):
+        [advantages], _ = gae(rewards, values, mask, lam=each)
+        cells = picture.row(f"advantage, λ {each:g}", advantages, "loss", sign=True)
+        y = cells[0].bottom + 1.3
+        for later, earlier in zip(cells[1:], cells, strict=False):
+            ends = (later.x + later.width / 2 - 0.3, y), (earlier.x + earlier.width / 2 + 0.3, y)
+            picture.arrow(*ends, f"× {shown_number(each)}")
+        picture.skip(1.6)
+    picture.text(ROOM, picture.bottom + 0.8, "advantage: δ + λ times the next advantage", "right")
+    picture.key()

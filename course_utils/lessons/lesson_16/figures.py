@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from course_utils.drawing import ROOM, Picture, shown_number
+from course_utils.machine import GIB
 from course_utils.plots import COLOURS, INK, WIDTH, entitle
 
 PARTS = ("weights", "gradients", "moments")
@@ -30,9 +34,9 @@ def copies_and_parts() -> None:
 
 def _strip(ax, x, y, width, height, process, colour, text):
     """The batch, of which a process takes every second row."""
-    for number in range(8):
-        mine = number % 2 == process
-        box = (x + number * width / 8, y)
+    for row in range(8):
+        mine = row % 2 == process
+        box = (x + row * width / 8, y)
         ax.add_patch(
             mpl.patches.Rectangle(
                 box, width / 8, height, facecolor=colour if mine else "none", edgecolor=INK, linewidth=0.6
@@ -69,3 +73,32 @@ def memory_of_cards(held: dict[str, dict[str, float]], limit: float, title: str)
     ax.set(xlabel="GiB on each card", ylim=(len(held) - 0.5, -0.9))
     ax.grid(axis="y", visible=False)
     fig.legend(ncols=len(parts), loc="outside lower center")
+
+
+def what_cards_hold(held: Mapping[str, Mapping[str, float]], cards: int, model: str) -> None:
+    """Each card as a stack of what it holds: the whole, or one of as many parts as there are cards.
+
+    held: {stage: {part of the memory: bytes on a card}}; the first stage splits nothing.
+    """
+    whole = next(iter(held.values()))
+    left, gap = 4.6, 0.4
+    width = (ROOM - left + gap) / cards - gap
+    picture = Picture(f"What does each of {cards} cards hold of {model}?")
+    y = picture.bottom + 0.9
+    for card in range(cards):
+        picture.text(left + card * (width + gap) + width / 2, y, f"card {card}", "center")
+    y += 0.8
+    for stage, parts in held.items():
+        picture.text(0, y + 0.7, stage, bold=True)
+        picture.text(0, y + 2, f"{shown_number(sum(parts.values()) / GIB, 0)} GiB")
+        for card in range(cards):
+            layers = []
+            for name, size in parts.items():
+                mine = [f"{name[0]}{card}" if part == card else "" for part in range(cards)]
+                kind = "trained" if name == "weights" else None
+                if size:
+                    layers.append((name if size == whole[name] else mine, kind))
+            picture.stack(left + card * (width + gap), y, width, layers, f"{stage}, card {card}")
+        y = picture.bottom + 0.7
+    picture.text(0, picture.bottom + 0.9, f"w1: part 1 of the {cards} parts of the weights, and so on")
+    picture.key()
