@@ -242,13 +242,7 @@ def run_processes(
     where one fails.
     """
     methods = [method] if isinstance(method, str) else list(method)
-    for name in methods:
-        if name not in METHODS:
-            raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
-        if (name == "alone") != (processes == 1):
-            raise ValueError(f"{name!r} with {processes} processes: only 'alone' runs in one, and in no more")
-    if batch_size < processes:
-        raise ValueError(f"a batch of {batch_size} rows leaves some of {processes} processes without one")
+    _check(methods, processes, batch_size)
     with tempfile.TemporaryDirectory() as folder:
         settings = {"model_name": str(model), "steps": steps, "batch_size": batch_size}
         settings |= {"lr": lr, "seed": seed}
@@ -267,12 +261,7 @@ def run_processes(
             json.dumps(sources_of(functions)),
             folder,
         ]
-        threads = str(max(1, torch.get_num_threads() // processes))
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "ACCELERATE_USE_CPU": "true"}
-        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # torchrun's own, see above
-        if sys.platform == "linux":
-            environment["GLOO_SOCKET_IFNAME"] = "lo"  # this machine only; the host's name need not resolve
-        lines = follow(command, environment, log)
+        lines = follow(command, _environment(processes), log)
         reports = [Path(folder) / f"{rank}.json" for rank in range(processes)]
         if not all(report.exists() for report in reports):
             words = "\n".join(lines[-15:])
@@ -280,6 +269,27 @@ def run_processes(
         of_ranks = [json.loads(report.read_text(encoding="utf-8")) for report in reports]
     results = {name: [report[name] for report in of_ranks] for name in methods}
     return results[method] if isinstance(method, str) else results
+
+
+def _check(methods: list[str], processes: int, batch_size: int) -> None:
+    """ValueError for what cannot run in so many processes."""
+    for name in methods:
+        if name not in METHODS:
+            raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
+        if (name == "alone") != (processes == 1):
+            raise ValueError(f"{name!r} with {processes} processes: only 'alone' runs in one, and in no more")
+    if batch_size < processes:
+        raise ValueError(f"a batch of {batch_size} rows leaves some of {processes} processes without one")
+
+
+def _environment(processes: int) -> dict[str, str]:
+    """Of each process: its share of the threads, and no network but this machine's own."""
+    threads = str(max(1, torch.get_num_threads() // processes))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "ACCELERATE_USE_CPU": "true"}
+    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # torchrun's own, see run_processes
+    if sys.platform == "linux":
+        environment["GLOO_SOCKET_IFNAME"] = "lo"  # the host's name need not resolve
+    return environment
 
 
 def sources_of(functions: Sequence[Callable]) -> list[str]:

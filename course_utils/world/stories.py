@@ -864,10 +864,8 @@ def _only_a(template: str) -> bool:
     )
 
 
-def _draft(rng: random.Random, mood: str, manners: str) -> tuple[Story, str]:
-    frame = rng.choice(FRAMES)
-    animal = "humans" not in frame and rng.random() < 0.3
-    first, second = rng.sample(sorted(GENDER), 2)
+def _cast(rng: random.Random, frame: dict, animal: bool, first: str, second: str) -> dict[str, str]:
+    """What stands for the two of a story, and for its things, in the frame's sentences: {slot: words}."""
     she = GENDER[first] == "she"
     slots = {"A": first, "B": second, "topic": frame["topic"][0], "R": frame["R"][0]}
     slots |= dict(
@@ -881,16 +879,34 @@ def _draft(rng: random.Random, mood: str, manners: str) -> tuple[Story, str]:
     for names, options in frame["slots"]:
         slots |= dict(zip(names, rng.choice(options), strict=True))
     one, other = rng.sample(ANIMALS, 2)
-    kind = one if animal else ("girl" if she else "boy")
     kind2 = other if animal else ("girl" if GENDER[second] == "she" else "boy")
     sibling = "sister" if GENDER[second] == "she" else "brother"
-    slots |= {
-        "kind": kind,
+    return slots | {
+        "kind": one if animal else ("girl" if she else "boy"),
         "Bn": f"a {kind2} named {second}",
         "Bi": f"{slots['his']} friend {second} the {kind2}"
         if animal
         else f"{slots['his']} {rng.choice(['friend', 'friend', 'cousin', sibling])} {second}",
     }
+
+
+def _request(rng: random.Random, frame: dict, manners: str, slots: dict[str, str]) -> str:
+    """What is asked, with its reply; now and then nothing where it is to be plain."""
+    asked = rng.choice(frame[manners])
+    if manners == "plain" and rng.random() >= 0.8:
+        return ""
+    words = _expand(rng, asked, slots)
+    verb = {"?": "asked", ".": "said", "!": rng.choice(["shouted", "called"])}[words[-1]]
+    words = words[:-1] + "," if words[-1] == "." else words
+    replies = {"polite": POLITE_REPLIES, "rude": RUDE_REPLIES, "plain": PLAIN_REPLIES}[manners]
+    return f'"{words}" {verb} {slots["A"]}. {_line(rng, replies)}'
+
+
+def _draft(rng: random.Random, mood: str, manners: str) -> tuple[Story, str]:
+    frame = rng.choice(FRAMES)
+    animal = "humans" not in frame and rng.random() < 0.3
+    first, second = rng.sample(sorted(GENDER), 2)
+    slots = _cast(rng, frame, animal, first, second)
     pair = "cast" in frame
 
     opens = [rng.choice(frame["open"])]
@@ -899,7 +915,7 @@ def _draft(rng: random.Random, mood: str, manners: str) -> tuple[Story, str]:
         slots["I"] = first if opens[0].startswith('"') else rng.choice([first, slots["he"]])
         opens.insert(0, _line(rng, ANIMAL_OPENINGS if animal else HUMAN_OPENINGS))
     elif animal or rng.random() < 0.35:
-        slots["I"] = f"a {rng.choice(['little', 'young', 'small'])} {kind} named {first}"
+        slots["I"] = f"a {rng.choice(['little', 'young', 'small'])} {slots['kind']} named {first}"
     else:
         slots["I"] = first
     if "{Bi}" in opens[-1] and "{Bi}" in frame["start"][0]:
@@ -909,14 +925,7 @@ def _draft(rng: random.Random, mood: str, manners: str) -> tuple[Story, str]:
         dark = mood == "bad" or (mood == "turning" and up)
         opens.append(rng.choice(sentences(SKY["bad" if dark else "good"])))
 
-    asked = rng.choice(frame[manners])
-    ask = ""
-    if manners != "plain" or rng.random() < 0.8:
-        words = _expand(rng, asked, slots)
-        verb = {"?": "asked", ".": "said", "!": rng.choice(["shouted", "called"])}[words[-1]]
-        words = words[:-1] + "," if words[-1] == "." else words
-        replies = {"polite": POLITE_REPLIES, "rude": RUDE_REPLIES, "plain": PLAIN_REPLIES}[manners]
-        ask = f'"{words}" {verb} {first}. {_line(rng, replies)}'
+    ask = _request(rng, frame, manners, slots)
 
     if mood == "turning":
         middle = rng.choice(frame["bad" if up else "good"]) + " " + rng.choice(frame["up" if up else "down"])

@@ -544,31 +544,7 @@ def proofread() -> list[str]:
     problems = []
     for title, tables in (("RELATIONS", RELATIONS), ("INVENTED", INVENTED)):
         for relation, facts in tables.items():
-            where = f"{title}[{relation}]"
-            seen = set()
-            for subject, obj in facts:
-                if bare(subject).lower() in seen:
-                    problems.append(f"{where}: {subject!r} twice")
-                seen.add(bare(subject).lower())
-                for text in (subject, obj):
-                    if not text or text != " ".join(text.split()):
-                        problems.append(f"{where}: blanks in {text!r}")
-                    if not text.isascii():
-                        problems.append(f"{where}: not ASCII: {text!r}")
-                    if any(mark in text for mark in ":;,"):
-                        problems.append(f"{where}: stray punctuation in {text!r}")
-                if obj.split()[0].lower() in ("a", "an", "the") and len(obj.split()) > 1:
-                    problems.append(f"{where}: an article in the object {obj!r}")
-                # Initials such as 'J. R. R.' count as part of the surname.
-                if len([word for word in obj.split() if not word.endswith(".")]) > 3:
-                    problems.append(f"{where}: a long object {obj!r}")
-                if subject.lower() == obj.lower():
-                    problems.append(f"{where}: the object equals the subject {subject!r}")
-                words = subject.split()
-                if words[0] in ("a", "an") and len(words) > 1:
-                    vowel = words[1][0].lower() in "aeiou"
-                    if words[0] != ARTICLE_EXCEPTIONS.get(words[1], "an" if vowel else "a"):
-                        problems.append(f"{where}: wrong article in {subject!r}")
+            problems += _faults_of_facts(f"{title}[{relation}]", facts)
 
     opposites = RELATIONS["opposite"]
     for a, b in opposites:
@@ -587,8 +563,42 @@ def proofread() -> list[str]:
     shared = [s for s, young in RELATIONS["young"] if young in ("cub", "pup", "calf", "chick")]
     if 2 * len(shared) >= len(RELATIONS["young"]):
         problems.append("RELATIONS[young]: too many of cub, pup, calf, chick")
+    return problems + _names_not_new()
 
-    # An invented name must be new: as a whole, and if it is one word, as a word of any real name.
+
+def _faults_of_facts(where: str, facts: list[SubjectObject]) -> list[str]:
+    """The problems of one table: of its words, its articles, its length, and what stands in it twice."""
+    problems = []
+    seen = set()
+    for subject, obj in facts:
+        if bare(subject).lower() in seen:
+            problems.append(f"{where}: {subject!r} twice")
+        seen.add(bare(subject).lower())
+        for text in (subject, obj):
+            if not text or text != " ".join(text.split()):
+                problems.append(f"{where}: blanks in {text!r}")
+            if not text.isascii():
+                problems.append(f"{where}: not ASCII: {text!r}")
+            if any(mark in text for mark in ":;,"):
+                problems.append(f"{where}: stray punctuation in {text!r}")
+        if obj.split()[0].lower() in ("a", "an", "the") and len(obj.split()) > 1:
+            problems.append(f"{where}: an article in the object {obj!r}")
+        # Initials such as 'J. R. R.' count as part of the surname.
+        if len([word for word in obj.split() if not word.endswith(".")]) > 3:
+            problems.append(f"{where}: a long object {obj!r}")
+        if subject.lower() == obj.lower():
+            problems.append(f"{where}: the object equals the subject {subject!r}")
+        words = subject.split()
+        if words[0] in ("a", "an") and len(words) > 1:
+            vowel = words[1][0].lower() in "aeiou"
+            if words[0] != ARTICLE_EXCEPTIONS.get(words[1], "an" if vowel else "a"):
+                problems.append(f"{where}: wrong article in {subject!r}")
+    return problems
+
+
+def _names_not_new() -> list[str]:
+    """Invented names that are a real name, or one of its words, or that come twice."""
+    problems = []
     names = {bare(text).lower() for facts in RELATIONS.values() for fact in facts for text in fact}
     words = {word for name in names for word in name.split()}
     invented: set[str] = set()

@@ -8,6 +8,20 @@ from typing import Any
 from course_utils.widgets import publish_view
 
 
+def _fields(system: str) -> tuple[Any, Any, Any]:
+    """Where one writes the system line, what one says, and the temperature."""
+    import ipywidgets
+
+    style = {"description_width": "90px"}
+    text = {"continuous_update": False, "style": style, "layout": {"width": "640px"}}
+    narrow = {"style": style, "layout": {"width": "160px"}}
+    return (
+        ipywidgets.Text(system, description="system", **text),
+        ipywidgets.Text(description="you", placeholder="a question, then Enter", **text),
+        ipywidgets.BoundedFloatText(0.0, min=0.0, max=1.5, step=0.1, description="temperature", **narrow),
+    )
+
+
 def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = ()) -> None:
     """A chat: answers appear as they are made, and the model reads the conversation so far.
 
@@ -20,21 +34,7 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = ()) -> None:
     from course_utils.methods.chat import chat
 
     messages: list[dict] = []
-    turns = ipywidgets.HTML()
-    wide = {"description_width": "90px"}
-    line = ipywidgets.Text(
-        SYSTEM, description="system", continuous_update=False, style=wide, layout={"width": "640px"}
-    )
-    field = ipywidgets.Text(
-        description="you",
-        placeholder="a question, then Enter",
-        continuous_update=False,
-        style=wide,
-        layout={"width": "640px"},
-    )
-    temperature = ipywidgets.BoundedFloatText(
-        0.0, min=0.0, max=1.5, step=0.1, description="temperature", style=wide, layout={"width": "160px"}
-    )
+    turns, (line, field, temperature) = ipywidgets.HTML(), _fields(SYSTEM)
     send, new = (ipywidgets.Button(description=name) for name in ("Send", "New conversation"))
 
     def restart(*_: Any) -> None:

@@ -54,16 +54,14 @@ def dpo_lora():
     return dpo_steps(lora=True)
 
 
-@row("group-relative iteration against TRL's GRPOTrainer: 4 prompts x 8 answers of 48 tokens, beta 0.04")
-def grpo():
+def _letters(completions, **_):
+    return [float(len(set(text))) for text in completions]
+
+
+def _grpo_trainer(model, tokenizer, prompts):
     import datasets
     import trl
 
-    def letters(completions, **_):
-        return [float(len(set(text))) for text in completions]
-
-    model, tokenizer = pocket_and_tokenizer()
-    prompts = bench_prompts(tokenizer)[: ROLLOUTS // GROUP]
     folder = Path(tempfile.mkdtemp())
     model.save_pretrained(folder)  # the trainer loads its reference by path
     tokenizer.save_pretrained(folder)
@@ -81,7 +79,7 @@ def grpo():
     with quiet_library():
         trainer = trl.GRPOTrainer(
             str(folder),
-            reward_funcs=letters,
+            reward_funcs=_letters,
             args=config,
             train_dataset=datasets.Dataset.from_list([{"prompt": text} for text in prompts]),
             processing_class=tokenizer,
@@ -89,6 +87,14 @@ def grpo():
     trainer.model.generation_config.eos_token_id = None  # every answer of both has 48 tokens
     trainer.generation_config.eos_token_id = None
     trainer.current_gradient_accumulation_steps = 1
+    return trainer
+
+
+@row("group-relative iteration against TRL's GRPOTrainer: 4 prompts x 8 answers of 48 tokens, beta 0.04")
+def grpo():
+    model, tokenizer = pocket_and_tokenizer()
+    prompts = bench_prompts(tokenizer)[: ROLLOUTS // GROUP]
+    trainer = _grpo_trainer(model, tokenizer, prompts)
     asked = [{"prompt": text} for text in prompts for _ in range(GROUP)]
     theirs = torch.optim.Adam(trainer.model.parameters(), lr=1e-6)
 
@@ -107,7 +113,7 @@ def grpo():
     def ours():
         batch = rollouts.rollout(mine, ids, max_new_tokens=NEW, stop_ids=[], pad_id=0)
         texts = rollouts.answer_texts(tokenizer, batch)
-        batch["scores"] = torch.tensor(letters(texts))
+        batch["scores"] = torch.tensor(_letters(texts))
         with torch.no_grad():
             batch["reference"] = fast_token_log_probs(reference, batch)
         loss, _ = ppo.group_loss(mine, batch, "grpo", 0.04, GROUP)
@@ -146,20 +152,11 @@ def bench_prompts(tokenizer):
     return [tokenizer.decode(row[: 20 + i % 10]) for i, row in enumerate(long)]
 
 
-def dpo_steps(lora):
+def _dpo_trainer(model, tokenizer, rows, lora):
     import datasets
     import peft
     import trl
 
-    model, tokenizer = pocket_and_tokenizer()
-    from course_utils.data import load_source_texts
-
-    texts = [text for text in load_source_texts() if 300 < len(text) < 600][: 2 * PAIRS]
-    rows = [
-        {"prompt": "Tell me a story about Anna and her friend, please.", "chosen": a, "rejected": b}
-        for a, b in zip(texts[::2], texts[1::2], strict=True)
-    ]
-    mine, pairs = copy.deepcopy(model), encode_pairs(tokenizer, [Pair(**entry) for entry in rows])
     options = {"ref_model": None if lora else copy.deepcopy(model)}
     if lora:
         options["peft_config"] = peft.LoraConfig(
@@ -169,13 +166,26 @@ def dpo_steps(lora):
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=PAIRS, report_to=[], **plain()
     )
     with quiet_library():
-        trainer = trl.DPOTrainer(
+        return trl.DPOTrainer(
             model,
             args=config,
             train_dataset=datasets.Dataset.from_list(rows),
             processing_class=tokenizer,
             **options,
         )
+
+
+def dpo_steps(lora):
+    model, tokenizer = pocket_and_tokenizer()
+    from course_utils.data import load_source_texts
+
+    texts = [text for text in load_source_texts() if 300 < len(text) < 600][: 2 * PAIRS]
+    rows = [
+        {"prompt": "Tell me a story about Anna and her friend, please.", "chosen": a, "rejected": b}
+        for a, b in zip(texts[::2], texts[1::2], strict=True)
+    ]
+    mine, pairs = copy.deepcopy(model), encode_pairs(tokenizer, [Pair(**entry) for entry in rows])
+    trainer = _dpo_trainer(model, tokenizer, rows, lora)
     their_batch = next(iter(trainer.get_train_dataloader()))
     theirs = torch.optim.AdamW([p for p in trainer.model.parameters() if p.requires_grad], lr=1e-6)
     if lora:

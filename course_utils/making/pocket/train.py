@@ -132,6 +132,31 @@ def cpu_has_bf16() -> bool:
         return False
 
 
+def _resume(checkpoint: Path, model, both) -> tuple[int, list[dict], float]:
+    """Puts a checkpoint in place: (steps done, curve, seconds taken)."""
+    state = torch.load(checkpoint, weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(both, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    print(f"going on from step {state['step']}", flush=True)
+    return state["step"], state["curve"], state["seconds"]
+
+
+def _step(model, both, windows) -> float:
+    """One step of both optimizers on a batch, in parts; its loss."""
+    bf16, total = cpu_has_bf16(), 0.0
+    for part in windows.split(MICRO_BATCH):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = window_loss(model, part) * len(part) / BATCH
+        loss.backward()
+        total += loss.item()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    for optimizer in both:
+        optimizer.step()
+        optimizer.zero_grad()
+    return total
+
+
 def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int = 500):
     """Trains on one pass over the stream and returns (model, tokenizer, curve).
 
@@ -145,16 +170,9 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
     model = new_model(tokenizer.eos_token_id).train()
     both = optimizers(model)
     steps = (len(stream) - 1) // (BATCH * CONTEXT)
-    checkpoint, first, curve, seconds = work / f"checkpoint-{seed}-{tokens}.pt", 0, [], 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(both, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        first, curve, seconds = state["step"], state["curve"], state["seconds"]
-        print(f"going on from step {first} of {steps}", flush=True)
+    checkpoint = work / f"checkpoint-{seed}-{tokens}.pt"
+    first, curve, seconds = _resume(checkpoint, model, both) if checkpoint.exists() else (0, [], 0.0)
 
-    dtype = torch.bfloat16 if cpu_has_bf16() else torch.float32
     started, recent = time.perf_counter(), []
     for step in range(first, steps):
         start = step * BATCH * CONTEXT
@@ -162,16 +180,7 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
         windows = ids.unfold(0, CONTEXT + 1, CONTEXT)
         for group in both[0].param_groups + both[1].param_groups:
             group["lr"] = rate_at(step, steps)
-        total = 0.0
-        for part in windows.split(MICRO_BATCH):
-            with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16):
-                loss = window_loss(model, part) * len(part) / BATCH
-            loss.backward()
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        for optimizer in both:
-            optimizer.step()
-            optimizer.zero_grad()
+        total = _step(model, both, windows)
         if not np.isfinite(total):
             raise RuntimeError(f"the loss is {total} at step {step}: lower LR")
         recent.append(total)
