@@ -24,6 +24,9 @@ from course_utils.training import ProgressBar
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+CLIP = 0.2  # how far from 1 the ratio of new and old probability still counts
+VALUE_CLIP = 0.2  # the same for a value, from what it was
+
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the tokens of the mask."""
@@ -73,7 +76,7 @@ def gae(
 
 
 def clipped_policy_loss(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask: Tensor, clip: float = 0.2
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask: Tensor, clip: float = CLIP
 ) -> tuple[Tensor, Tensor]:
     """(PPO's policy loss, share of tokens whose ratio is outside 1 +- clip), means over the mask.
 
@@ -87,7 +90,7 @@ def clipped_policy_loss(
 
 
 def clipped_value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float = 0.2
+    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float = VALUE_CLIP
 ) -> Tensor:
     """Half the squared error of the values, the larger of that of the values and of the clipped ones."""
     clipped = old_values + (values - old_values).clamp(-clip, clip)
@@ -184,7 +187,8 @@ class PPOSettings:
     rows: int = 16
     epochs: int = 2
     lam: float = 1.0
-    clip: float = 0.2
+    clip: float = CLIP
+    value_clip: float = VALUE_CLIP
     value_weight: float = 0.1
     kl_limit: float = 0.1
     no_end_penalty: float = 1.0
@@ -232,14 +236,16 @@ def update(
     settings: PPOSettings,
 ) -> dict[str, float]:
     """PPO's passes over one batch of experience, in place; stops early where the policy has moved too far."""
-    seen, clip = [], settings.clip  # type: ignore[var-annotated]
+    seen: list[dict[str, float]] = []
     for _ in range(settings.epochs):
         for part in shuffled(batch, settings.rows, rng):
             log_probs, values = policy(part)
             loss, clipped = clipped_policy_loss(
-                log_probs, part["log_probs"], part["advantages"], part["mask"], clip
+                log_probs, part["log_probs"], part["advantages"], part["mask"], settings.clip
             )
-            value = clipped_value_loss(values, part["values"], part["returns"], part["mask"], clip)
+            value = clipped_value_loss(
+                values, part["values"], part["returns"], part["mask"], settings.value_clip
+            )
             moved = approx_kl(log_probs.detach(), part["log_probs"], part["mask"])
             if moved > settings.kl_limit:
                 return mean_of_rows(seen) | {"stopped": 1.0}

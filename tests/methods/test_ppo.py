@@ -333,6 +333,15 @@ def test_the_values_learn_the_returns():
     assert moved_by(policy, batch, value_weight=0.0) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("value_clip, moves", [(0.2, False), (0.6, True)])
+def test_the_values_have_a_clip_of_their_own(value_clip, moves):
+    """A value that has risen by 0.5 already, towards a return that is higher still."""
+    policy, batch = made_up(tiny_model(), 0.0, 0.0, 1.0)
+    batch["values"] = batch["values"] - 0.5 * batch["mask"]
+    _, bias = moved_by(policy, batch, clip=9.0, value_clip=value_clip)
+    assert (bias > 1e-4) == moves
+
+
 def test_the_answers_of_a_group_have_one_prompt():
     prompts = [[5, 6], [7], [8, 9, 10], [11, 12]]
     seen = []

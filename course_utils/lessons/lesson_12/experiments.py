@@ -89,8 +89,10 @@ def ppo_controls(point: dict, seed: int) -> dict:
 def ppo_parts(point: dict, seed: int) -> dict:
     """One part of PPO changed at a time, with the penalty of 0.1, six iterations.
 
-    Nothing stops a pass early, so that the clip stands alone. The unchanged run is that of `ppo`.
+    Nothing stops a pass early, so that the clips stand alone. The unchanged run is that of `ppo`.
     """
+    if "clip" in point:
+        point = point | {"value_clip": point["clip"]}
     return followed_ppo(seed, (SHORT,), iterations=SHORT, beta=0.1, lr=LR, kl_limit=NO_LIMIT, **point)
 
 
