@@ -18,11 +18,18 @@ from torch import Tensor, nn
 from course_utils.data import Batch
 from course_utils.log_probs import fast_token_log_probs
 from course_utils.methods.kl import k3
-from course_utils.methods.ppo import group_advantages, learn, masked_mean, mean_of_rows, shuffled
-from course_utils.methods.rollouts import Reward, answer_mask
+from course_utils.methods.ppo import masked_mean, mean_of_rows, shuffled
+from course_utils.methods.rollouts import Reward, answer_mask, learn
 
 Advantages = Callable[[Tensor, int], Tensor]
 LOSS_TYPES = ("grpo", "dapo", "dr_grpo")
+
+
+def group_advantages(scores: Tensor, group: int) -> Tensor:
+    """Score minus its group's mean, over its group's standard deviation, [rows] (GRPO, arXiv 2402.03300)."""
+    grouped = scores.view(-1, group)
+    centred = grouped - grouped.mean(1, keepdim=True)
+    return (centred / (grouped.std(1, keepdim=True) + 1e-4)).flatten()
 
 
 def centred_advantages(scores: Tensor, group: int) -> Tensor:

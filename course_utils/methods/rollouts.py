@@ -7,6 +7,7 @@ A batch here is that of lesson 02: right-padded input_ids, attention_mask and la
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from course_utils.chatml import IM_END, encode_conversation
 from course_utils.data import IGNORE, Batch, Example, collate
 from course_utils.generation import pad_left, sample_tokens
 from course_utils.models import Model
+from course_utils.training import ProgressBar
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,6 +69,39 @@ def rollout(
         ended.append(end is not None)
     batch = {name: value.to(ids.device) for name, value in collate(examples, pad_id).items()}
     return batch | {"ended": torch.tensor(ended, device=ids.device)}
+
+
+def learn(
+    model: nn.Module,
+    prompts: Sequence[list[int]],
+    step: Callable[[Batch, random.Random], dict],
+    sampling: dict[str, Any],
+    *,
+    iterations: int,
+    batch_size: int,
+    group: int = 1,
+    seed: int = 0,
+    on_iteration: Callable[[dict], object] | None = None,
+    label: str,
+) -> list[dict]:
+    """Samples `group` answers to each prompt and calls step(batch, rng) on them, again and again.
+
+    step updates the model and returns numbers; so does this, a row an iteration. sampling: what
+    rollouts.rollout takes beside model and prompts. on_iteration(row) is called after each iteration; Stop
+    in a notebook returns the rows there are.
+    """
+    rng = random.Random(seed)
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    history = []
+    with ProgressBar(iterations, label) as bar:
+        for iteration in range(1, iterations + 1):
+            asked = [prompt for prompt in rng.choices(prompts, k=batch_size // group) for _ in range(group)]
+            batch = rollout(model, asked, generator=generator, **sampling)
+            history.append({"iteration": iteration, **step(batch, rng)})
+            if on_iteration is not None:
+                on_iteration(history[-1])
+            bar.update(iteration, f"score {history[-1]['score']:.2f}, KL {history[-1]['kl']:.1f}")
+    return history
 
 
 def answer_texts(tokenizer: PreTrainedTokenizerBase, batch: Batch) -> list[str]:

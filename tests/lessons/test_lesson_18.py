@@ -9,9 +9,8 @@ from helpers import draws_of, feed
 from course_utils.checks import show_table
 from course_utils.lessons.lesson_18.experiments import runs_at
 from course_utils.making.claims import claims_in
-from course_utils.methods.grpo import GRPOSettings, train_grpo
+from course_utils.methods.grpo import GRPOSettings, group_advantages, train_grpo
 from course_utils.methods.kl import k1, k2, k3
-from course_utils.methods.ppo import group_advantages
 from course_utils.methods.rollouts import answer_mask, frozen_copy
 from course_utils.notebook_files import lessons, read_notebook
 

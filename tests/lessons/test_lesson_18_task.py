@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from course_utils.lessons.lesson_18 import experiments, figures, passing, suspects, task
-from course_utils.methods.ppo import group_advantages
+from course_utils.methods.grpo import group_advantages
 from course_utils.world.lists import RELATIONS, load_lists, verify
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from course_utils.methods import ppo
+from course_utils.methods import grpo, ppo, reinforce
 from course_utils.methods.grpo import (
     LOSS_TYPES,
     GRPOSettings,
@@ -23,14 +23,14 @@ SAMPLING = {"max_new_tokens": 6, "stop_ids": [0], "pad_id": 0}
 def test_rloo_is_the_centred_advantage_times_a_constant():
     scores = torch.randn(12)
     for group in (2, 3, 6):
-        left_out = ppo.leave_one_out_advantages(scores, group)
+        left_out = reinforce.leave_one_out_advantages(scores, group)
         assert torch.allclose(left_out, group / (group - 1) * centred_advantages(scores, group), atol=1e-6)
 
 
 def test_groups_without_differences_are_silent():
     scores = torch.tensor([0.0, 0, 1, 1, 0, 1])
     assert silent_groups(scores, 2).tolist() == [True, True, False]
-    assert not ppo.group_advantages(scores, 2)[:4].any()
+    assert not grpo.group_advantages(scores, 2)[:4].any()
 
 
 def test_weights_are_the_means_that_they_stand_for():
@@ -107,7 +107,7 @@ def test_the_advantages_that_are_passed_are_called_once_an_iteration(model):
 
     def advantages(scores, group):
         called.append(scores)
-        return ppo.group_advantages(scores, group)
+        return grpo.group_advantages(scores, group)
 
     settings = GRPOSettings(iterations=2, lr=1e-3, batch_size=8, group=4, updates=2)
     prompts = [[1, 2]]

@@ -8,7 +8,7 @@ from helpers import tiny_model
 
 from course_utils.data import IGNORE
 from course_utils.log_probs import fast_token_log_probs
-from course_utils.methods import ppo
+from course_utils.methods import grpo, ppo, reinforce, rollouts
 from course_utils.methods.kl import AdaptiveKL
 from course_utils.methods.rollouts import answer_mask, frozen_copy, rollout
 
@@ -145,12 +145,12 @@ def test_approx_kl_is_right_on_average():
 
 def test_baselines_by_hand():
     scores = torch.tensor([1.0, 2.0, 6.0, 0.0, 4.0, 5.0])
-    assert ppo.leave_one_out_advantages(scores, 3).tolist() == [-3.0, -1.5, 4.5, -4.5, 1.5, 3.0]
-    group = ppo.group_advantages(scores, 3).view(2, 3)
+    assert reinforce.leave_one_out_advantages(scores, 3).tolist() == [-3.0, -1.5, 4.5, -4.5, 1.5, 3.0]
+    group = grpo.group_advantages(scores, 3).view(2, 3)
     assert torch.allclose(group.mean(1), torch.zeros(2), atol=1e-6)
     assert torch.allclose(group.std(1), torch.ones(2), atol=1e-3)
-    assert ppo.reinforce_advantages(scores).tolist() == (scores - 3).tolist()
-    equal = ppo.group_advantages(torch.ones(4), 2)
+    assert reinforce.reinforce_advantages(scores).tolist() == (scores - 3).tolist()
+    equal = grpo.group_advantages(torch.ones(4), 2)
     assert (equal == 0).all()
 
 
@@ -163,7 +163,7 @@ def test_reinforce_is_the_policy_gradient_on_average():
     for draw in itertools.product(range(3), repeat=2):
         drawn = torch.tensor(draw)
         log_probs = logits.log_softmax(0)[drawn][:, None]  # (rows, tokens)
-        loss = ppo.reinforce_loss(log_probs, reward[drawn], torch.ones(2, 1, dtype=torch.double))
+        loss = reinforce.reinforce_loss(log_probs, reward[drawn], torch.ones(2, 1, dtype=torch.double))
         total = total - log_probs.sum().exp().detach() * torch.autograd.grad(loss, logits)[0]
     assert torch.allclose(total, true / 2, atol=1e-12)  # the batch's mean contains the answer itself
 
@@ -171,7 +171,9 @@ def test_reinforce_is_the_policy_gradient_on_average():
 def test_reinforce_sums_over_an_answers_tokens(tensors):
     log_probs, returns = tensors[0], torch.tensor([1.0, 2.0, 6.0])
     by_hand = sum((returns[i] - 3) * sum(log_probs[i, t] for t in range(5) if MASK[i, t]) for i in range(3))
-    assert ppo.reinforce_loss(log_probs, returns, MASK).item() == pytest.approx(-by_hand.item() / 3, abs=1e-6)
+    assert reinforce.reinforce_loss(log_probs, returns, MASK).item() == pytest.approx(
+        -by_hand.item() / 3, abs=1e-6
+    )
 
 
 def test_leave_one_out_is_unbiased_and_the_group_mean_is_not():
@@ -186,7 +188,7 @@ def test_leave_one_out_is_unbiased_and_the_group_mean_is_not():
         weight = log_probs[drawn].sum().exp().detach()
         scores = reward[drawn]
         for name, advantage in (
-            ("loo", ppo.leave_one_out_advantages(scores, 2)),
+            ("loo", reinforce.leave_one_out_advantages(scores, 2)),
             ("mean", scores - scores.mean()),
         ):
             surrogate = (advantage * logits.log_softmax(0)[drawn]).mean()
@@ -356,7 +358,7 @@ def test_the_answers_of_a_group_have_one_prompt():
         seen.extend(opened[start : start + 3] for start in range(0, 12, 3))
         return {"score": 0.0, "kl": 0.0}
 
-    ppo.learn(tiny_model(), prompts, step, SAMPLING, iterations=4, batch_size=12, group=3, label="")
+    rollouts.learn(tiny_model(), prompts, step, SAMPLING, iterations=4, batch_size=12, group=3, label="")
     assert len(seen) == 16 and all(group == [group[0]] * 3 for group in seen)
     assert len({tuple(group[0]) for group in seen}) > 1
 
@@ -375,7 +377,7 @@ def test_the_group_loss_pushes_by_the_advantage_within_the_group(method, advanta
     batch = sampled(model)
     batch["scores"] = torch.tensor([1.0, 2.0, 6.0, 0.0, 4.0, 5.0])
     batch["reference"] = fast_token_log_probs(model, batch).detach()
-    loss, _ = ppo.group_loss(model, batch, method, 0.3, 3)
+    loss, _ = reinforce.group_loss(model, batch, method, 0.3, 3)
     log_probs, mask = fast_token_log_probs(model, batch), answer_mask(batch)
     plain = -(torch.tensor(advantages)[:, None] * log_probs * mask).sum() / mask.sum()
     weights = [p for p in model.parameters() if p.requires_grad]
@@ -439,10 +441,10 @@ def test_ppo_learns_and_beta_holds_it_back():
     assert ends[1.0]["kl"] < 0.5 * ends[0.0]["kl"]
 
 
-@pytest.mark.parametrize("method", ppo.GROUP_METHODS)
+@pytest.mark.parametrize("method", reinforce.GROUP_METHODS)
 def test_the_relatives_learn_too(method):
     model = tiny_model()
-    rows = ppo.train_group(
+    rows = reinforce.train_group(
         model,
         frozen_copy(model),
         good_tokens,
@@ -456,7 +458,7 @@ def test_the_relatives_learn_too(method):
     )
     assert rows[-1]["score"] > rows[0]["score"] + 0.15
     with pytest.raises(ValueError, match="reinforce, rloo, grpo"):
-        ppo.train_group(
+        reinforce.train_group(
             model, model, good_tokens, PROMPTS, SAMPLING, method="a", iterations=1, beta=0, **SETTINGS
         )
 

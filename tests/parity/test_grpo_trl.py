@@ -7,9 +7,8 @@ import torch
 
 from course_utils.data import IGNORE, Example, collate
 from course_utils.log_probs import token_log_probs
-from course_utils.methods.grpo import LOSS_TYPES, grpo_loss, token_weights
+from course_utils.methods.grpo import LOSS_TYPES, group_advantages, grpo_loss, token_weights
 from course_utils.methods.kl import k3
-from course_utils.methods.ppo import group_advantages
 from course_utils.methods.rollouts import answer_mask
 
 trl = pytest.importorskip("trl")

@@ -7,7 +7,7 @@ import torch
 
 from course_utils.data import IGNORE, Example, collate
 from course_utils.log_probs import token_log_probs
-from course_utils.methods import ppo, rollouts
+from course_utils.methods import reinforce, rollouts
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
@@ -74,7 +74,7 @@ def test_a_step_changes_the_weights_alike(model, tokenizer, tmp_path, method):
     batch["scores"] = torch.tensor(kept["scores"])
     with torch.no_grad():
         batch["reference"] = token_log_probs(model, batch)
-    loss, _ = ppo.group_loss(ours.requires_grad_(True), batch, method, BETA, GROUP)
+    loss, _ = reinforce.group_loss(ours.requires_grad_(True), batch, method, BETA, GROUP)
     # TRL's RLOO sums over an answer's tokens, as its formula does; ours divides by all tokens of the batch
     scale = rollouts.answer_mask(batch).sum() / len(rows) if method == "rloo" else 1.0
     gradients = torch.autograd.grad(scale * loss, list(ours.parameters()))

@@ -109,7 +109,7 @@ def group_methods(point: dict, seed: int) -> dict:
 
     One update a batch where PPO makes four, at two and at four times its rate.
     """
-    from course_utils.methods.ppo import train_group
+    from course_utils.methods.reinforce import train_group
 
     follow, policy, reward, prompts, sampling = followed(seed, SELDOM)
     _, model, *_ = policy_parts()

@@ -87,7 +87,7 @@ def trained_with(update, policy, reference, settings, label):
         batch, row = ppo.experience(policy, reference, even_tokens, batch, settings.beta, settings)
         return row | update(policy, optimizer, batch, rng, settings)
 
-    return ppo.learn(
+    return rollouts.learn(
         policy.model,
         PROMPTS,
         step,

@@ -70,7 +70,7 @@ def on_top(
 ):
     """(model, seconds) after DPO by a new adapter, or GRPO of all weights. Merges the model's LoRA first."""
     from course_utils.methods.dpo import reference_log_probs, train_dpo
-    from course_utils.methods.ppo import train_group
+    from course_utils.methods.reinforce import train_group
 
     if method not in ON_TOP:
         raise ValueError(f"method is one of {', '.join(ON_TOP)}; got {method!r}")
@@ -115,7 +115,7 @@ def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
     from course_utils.data import Example
     from course_utils.memory import random_batch
     from course_utils.methods.dpo import reference_log_probs, train_dpo
-    from course_utils.methods.ppo import train_group
+    from course_utils.methods.reinforce import train_group
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")

@@ -119,9 +119,8 @@ def trained_by_grpo(seed, lr, *, judge=None, advantages=None, rank=None, tokens=
     import torch
 
     from course_utils.lessons.lesson_18 import task
-    from course_utils.methods.grpo import GRPOSettings, train_grpo
+    from course_utils.methods.grpo import GRPOSettings, group_advantages, train_grpo
     from course_utils.methods.lora import apply_lora
-    from course_utils.methods.ppo import group_advantages
     from course_utils.methods.rollouts import encode_prompts, sampling_of
 
     model, tokenizer = start_of(seed)

@@ -12,7 +12,7 @@ import torch
 from course_utils.data import collate_pairs
 from course_utils.log_probs import fast_token_log_probs
 from course_utils.making.bench.timing import row
-from course_utils.methods import dpo, ppo, rollouts
+from course_utils.methods import dpo, reinforce, rollouts
 from course_utils.methods.lora import adapter_off, apply_lora
 from course_utils.methods.lora_fast import speed_up
 from course_utils.preferences import Pair, encode_pairs
@@ -116,7 +116,7 @@ def grpo():
         batch["scores"] = torch.tensor(_letters(texts))
         with torch.no_grad():
             batch["reference"] = fast_token_log_probs(reference, batch)
-        loss, _ = ppo.group_loss(mine, batch, "grpo", 0.04, GROUP)
+        loss, _ = reinforce.group_loss(mine, batch, "grpo", 0.04, GROUP)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(mine.parameters(), 1.0)

@@ -22,7 +22,7 @@ from course_utils.making.trajectories.pieces import (
 )
 from course_utils.making.trajectories.stored import digest, trajectory
 from course_utils.making.trajectories.tuning import joined, written_out
-from course_utils.methods import distillation, dpo, grpo, kl, ppo, reward
+from course_utils.methods import distillation, dpo, grpo, kl, ppo, reinforce, reward
 from course_utils.methods.rollouts import encode_prompts, frozen_copy, rollout, sampling_of
 from course_utils.preferences import encode_pairs, load_preferences
 
@@ -175,15 +175,15 @@ def _proximal():
     return found
 
 
-@trajectory("group_methods", ppo.train_group)
+@trajectory("group_methods", reinforce.train_group)
 def _groups():
     found = {}
-    for method in ppo.GROUP_METHODS:
+    for method in reinforce.GROUP_METHODS:
         model, tokenizer = chat_start()
         reference, before = frozen_copy(model), weights(model)
         rows, answers = lists_answered(tokenizer)
         with replayed(answers) as replay:
-            history = ppo.train_group(
+            history = reinforce.train_group(
                 model,
                 reference,
                 task.verifier(tokenizer, rows),
@@ -218,7 +218,7 @@ def _grpo_on_lists():
                 sampling_of(tokenizer, NEW_TOKENS),
                 grpo.GRPOSettings(iterations=3, lr=1e-5, batch_size=8, group=4, **settings),
                 reference=reference,
-                advantages=grpo.centred_advantages if name == "DAPO" else ppo.group_advantages,
+                advantages=grpo.centred_advantages if name == "DAPO" else grpo.group_advantages,
             )
         found[name] = numbers_of(replay, model, before, history, "score", "silent", "entropy", "length", "kl")
     return joined(found)

@@ -4,7 +4,7 @@ import torch
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
-from course_utils.methods.ppo import leave_one_out_advantages
+from course_utils.methods.reinforce import leave_one_out_advantages
 
 
 def _groups(fault):

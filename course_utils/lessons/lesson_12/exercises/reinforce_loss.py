@@ -5,7 +5,7 @@ import torch
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_12.exercises.shared import mask_of_answers
-from course_utils.methods.ppo import reinforce_loss
+from course_utils.methods.reinforce import reinforce_loss
 
 
 def _answered(rows, tokens):

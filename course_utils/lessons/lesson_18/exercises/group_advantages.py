@@ -5,7 +5,7 @@ import torch
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_18.exercises.shared import AGAIN
-from course_utils.methods.ppo import group_advantages
+from course_utils.methods.grpo import group_advantages
 
 
 def _scores(prompts, group):

@@ -5,8 +5,7 @@ import torch
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_18.suspects import batch_advantages, group_fault, mixed_advantages
-from course_utils.methods.grpo import centred_advantages
-from course_utils.methods.ppo import group_advantages
+from course_utils.methods.grpo import centred_advantages, group_advantages
 
 
 def _advantage_functions():
