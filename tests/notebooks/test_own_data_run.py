@@ -140,7 +140,7 @@ def test_pairs_alone_with_all_weights(tmp_path):
         ),
         night({"DATA": "none.jsonl"}, "none.jsonl: no such file", id="no file"),
         night({"METHOD": "ppo"}, "METHOD is one of lora, qlora, full", id="method"),
-        night({"OUT": "taken"}, "taken exists and was not made by this lesson", id="folder"),
+        night({"OUT": "taken"}, "taken is a folder that lesson 17 did not make", id="folder"),
         night({"BASE": "./nothing"}, "There is no folder", id="base"),
         night(
             {"DATA": "one.jsonl"},
