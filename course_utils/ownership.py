@@ -59,7 +59,7 @@ WRITTEN = {  # places as docs/security.md lists them: the modules that write the
     "`.NAME.*.course-part` beside NAME": ("ownership",),
     "temporary folders of the system": (
         *("commands.grade", "commands.grade_cell", "processes", "methods.distributed"),
-        *("lessons.lesson_05.exercises.save_adapter", "lessons.lesson_05.parts"),
+        *("lessons.lesson_05.exercises.save_adapter", "lessons.lesson_05.small_adapters"),
         *("lessons.lesson_14.comparison", "lessons.lesson_16.cluster"),
     ),
 }

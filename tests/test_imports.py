@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from functools import cache
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import course_utils
+from course_utils.notebook_files import code_cells, lessons, read_notebook
 
 PACKAGE = Path(course_utils.__file__).parent
 MODULES = {
@@ -69,6 +71,13 @@ def test_no_import_points_up(module):
         assert not {there, f"{there}:{other.rpartition('.')[2]}"} & MAY_NOT.get(here, set()), (
             f"{module} imports {other}"
         )
+
+
+def test_notebooks_import_nothing_that_only_makers_and_commands_use():
+    for lesson in lessons():
+        source = "\n".join(cell.source for cell in code_cells(read_notebook(lesson)))
+        found = set(re.findall(r"(?:from|import) (course_utils\.(?:making|commands)[.\w]*)", source))
+        assert not found, f"{lesson.name} imports {found}"
 
 
 def test_no_lesson_imports_a_later_one():

@@ -122,7 +122,13 @@ RED = [
     ),
     Change(
         "PPO's lambda .9",
-        [("course_utils/methods/ppo.py", "gamma=1.0, lam=0.95):", "gamma=1.0, lam=0.9):")],
+        [
+            (
+                "course_utils/methods/ppo.py",
+                "gamma: float = 1.0, lam: float = 0.95",
+                "gamma: float = 1.0, lam: float = 0.9",
+            )
+        ],
         trajectories("ppo"),
     ),
     Change(

@@ -20,7 +20,7 @@ from course_utils.data import load_conversations
 from course_utils.evaluation import mean_loss
 from course_utils.home import write_whole
 from course_utils.lessons.lesson_18 import task
-from course_utils.lessons.lesson_19 import parts
+from course_utils.lessons.lesson_19 import students
 from course_utils.methods import reward, sft
 from course_utils.model_files import count_weights, quiet, sha256, write_checksums
 from course_utils.preferences import encode_pairs, load_preferences
@@ -122,7 +122,7 @@ split. It knows what an answer looks like, and is often wrong.""",
     ),
     "list_teacher": Artifact(
         "list_student",
-        parts.train_list_teacher,
+        students.train_list_teacher,
         list_figures,
         """\
 Lesson 19's teacher, lesson 18's tuned model: `list_student` after 16 iterations of GRPO, rewarded by a

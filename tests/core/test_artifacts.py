@@ -11,15 +11,15 @@ from safetensors import SafetensorError
 
 from course_utils import artifacts, models
 from course_utils.home import cached, naming
-from course_utils.lessons.lesson_19 import parts
+from course_utils.lessons.lesson_19 import students
 from course_utils.model_files import ModelError
 from course_utils.session import TrainingStopped, start
 
 LOADERS = {
     "assistant": artifacts.sft_model,
     "reward_model": artifacts.reward_model,
-    "list_student": parts.list_student,
-    "list_teacher": parts.list_teacher,
+    "list_student": students.list_student,
+    "list_teacher": students.list_teacher,
 }
 
 
@@ -224,7 +224,7 @@ def never(*_):
 @pytest.mark.parametrize("name", LOADERS)
 def test_what_is_shipped_is_taken_in_fp32(session, monkeypatch, course_home, name):
     monkeypatch.setattr(artifacts, "cached", never)
-    monkeypatch.setattr(parts, "cached", never)
+    monkeypatch.setattr(students, "cached", never)
     loaded = LOADERS[name](session)
     model = loaded if name == "list_teacher" else loaded[0]
     assert {value.dtype for value in model.parameters()} == {torch.float32} and not model.training
@@ -251,10 +251,10 @@ def test_other_weights_under_the_name_pocket_make_their_own(session, monkeypatch
 
 def test_another_start_of_the_list_models_is_made(session, monkeypatch):
     made = []
-    monkeypatch.setattr(parts, "cached", lambda name, inputs, *_: made.append((name, inputs["start"])))
-    monkeypatch.setattr(parts, "load_model", lambda folder, device: (torch.nn.Linear(1, 1), None))
-    parts.list_student(session, seed=1)
-    parts.list_teacher(session, seed=2)
+    monkeypatch.setattr(students, "cached", lambda name, inputs, *_: made.append((name, inputs["start"])))
+    monkeypatch.setattr(students, "load_model", lambda folder, device: (torch.nn.Linear(1, 1), None))
+    students.list_student(session, seed=1)
+    students.list_teacher(session, seed=2)
     assert made == [("list_student", 1), ("list_teacher", 2)]
 
 

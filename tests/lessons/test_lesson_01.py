@@ -9,7 +9,7 @@ from helpers import draws_of, feed, tiny_model, tiny_tokenizer
 from course_utils.data import Fact, batches, encode_text
 from course_utils.evaluation import answer_questions, score_answers
 from course_utils.lessons.lesson_01 import experiments
-from course_utils.lessons.lesson_01.parts import colleagues_loss
+from course_utils.lessons.lesson_01.weights_and_loss import colleagues_loss
 from course_utils.making.claims import claims_in
 from course_utils.models import load_model
 from course_utils.notebook_files import lessons, read_notebook

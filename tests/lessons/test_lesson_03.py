@@ -15,7 +15,7 @@ from course_utils.lessons.lesson_03 import suspects
 from course_utils.lessons.lesson_03.exercises.merge_fault import merge_fault
 from course_utils.lessons.lesson_03.exercises.shared import LoRALinear, apply_lora, merge_lora
 from course_utils.lessons.lesson_03.exercises.why_it_never_learns import why_it_never_learns
-from course_utils.lessons.lesson_03.parts import LowRankChange, wrapped_layers
+from course_utils.lessons.lesson_03.small_lora import LowRankChange, wrapped_layers
 from course_utils.methods import lora
 from course_utils.notebook_files import code_cells, lessons, read_notebook
 

@@ -7,7 +7,7 @@ import torch
 from helpers import draws_of, feed, tiny_gpt2
 
 from course_utils.lessons.lesson_05 import experiments, suspects
-from course_utils.lessons.lesson_05.parts import save_adapter
+from course_utils.lessons.lesson_05.small_adapters import save_adapter
 from course_utils.methods import lora, lora_files
 from course_utils.methods.lora_variants import start_pissa
 from course_utils.stored_runs import load_sweep

@@ -7,7 +7,7 @@ from helpers import draws_of, feed, tiny_gpt2, tiny_llama
 
 from course_utils.budget import load_config
 from course_utils.lessons.lesson_06 import experiments, shares, suspects
-from course_utils.lessons.lesson_06.parts import loss_terms
+from course_utils.lessons.lesson_06.loss_terms import loss_terms
 from course_utils.methods.lora import apply_lora, count_trainable, lora_layers
 from course_utils.methods.quantization import dequantize_scales, quantize_model, quantized_layers
 from course_utils.models import load_model

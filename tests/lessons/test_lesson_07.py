@@ -12,7 +12,7 @@ from course_utils.data import batches, encode
 from course_utils.evaluation import mean_loss
 from course_utils.lessons.lesson_04.experiments import question_examples
 from course_utils.lessons.lesson_07 import experiments, suspects
-from course_utils.lessons.lesson_07.parts import (
+from course_utils.lessons.lesson_07.small_prompts import (
     SoftPrefix,
     SoftPrompt,
     prompt_fault,

@@ -10,7 +10,7 @@ from helpers import draws_of, feed, tiny_model
 from course_utils.checks import claims
 from course_utils.data import Example
 from course_utils.lessons.lesson_10 import suspects, tricks
-from course_utils.lessons.lesson_10.parts import bradley_terry_loss, endless_pairs, share_right
+from course_utils.lessons.lesson_10.pairs import bradley_terry_loss, endless_pairs, share_right
 from course_utils.methods import reward
 from course_utils.notebook_files import lessons, read_notebook
 from course_utils.preferences import Pair

@@ -12,7 +12,7 @@ from helpers import draws_of, feed, tiny_model, tiny_tokenizer
 from course_utils import artifacts
 from course_utils.chatml import add_chat_tokens
 from course_utils.lessons.lesson_11 import experiments, figures, runaway, suspects
-from course_utils.lessons.lesson_11.parts import mean_sequence_kl, rewards_by_token
+from course_utils.lessons.lesson_11.small_kl import mean_sequence_kl, rewards_by_token
 from course_utils.log_probs import log_probs_of
 from course_utils.methods.kl import completion_log_probs, completion_logits, exact_kl, k1, rlhf_kl_penalty
 from course_utils.methods.reward import from_language_model

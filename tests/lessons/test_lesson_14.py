@@ -8,7 +8,7 @@ from helpers import draws_of, feed
 
 from course_utils.lessons.lesson_14 import suspects
 from course_utils.lessons.lesson_14.exercises.report_fault import report_fault
-from course_utils.lessons.lesson_14.parts import choose_setting, difference_interval
+from course_utils.lessons.lesson_14.selection import choose_setting, difference_interval
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("14"))

@@ -5,7 +5,7 @@ import torch
 from helpers import draws_of, feed, tiny_model
 
 from course_utils.lessons.lesson_18.experiments import runs_at
-from course_utils.lessons.lesson_19 import parts
+from course_utils.lessons.lesson_19 import students
 from course_utils.making.claims import claims_in
 from course_utils.methods.distillation import token_kl, train_distillation
 from course_utils.methods.rollouts import rollout
@@ -47,7 +47,7 @@ def left_by(divergence):
         student = tiny_model(0, 20)
         train_distillation(student, teacher, PROMPTS, SAMPLING, steps=steps, lr=1e-2, divergence=divergence)
         batch = rollout(student, PROMPTS * 2, generator=torch.Generator().manual_seed(9), **SAMPLING)
-        found.append(parts.mean_kl(student, teacher, batch))
+        found.append(students.mean_kl(student, teacher, batch))
     return found[1] / found[0]
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from course_utils.data import DATA, encode_prompt_completion, encode_text, load_source_texts, read_jsonl
 from course_utils.generation import generate
-from course_utils.making.pocket.evaluate import HEADLINE, completed, completion, story_figures
+from course_utils.making.pocket.evaluate import HEADLINE, story_figures
 from course_utils.models import load_model
+from course_utils.world.statements import completed, completion
 from course_utils.world.tables import all_facts
 
 POCKET = DATA / "pocket-gpt2"

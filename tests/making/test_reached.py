@@ -44,7 +44,7 @@ NOT_RUN = {  # why nothing runs them: modules, or definitions as module.name
         artifacts.conditions_of artifacts.train_assistant artifacts.train_reward_model artifacts._reward_pairs
         artifacts.preference_pairs methods.sft.assistant methods.reward.epoch_steps
         lessons.lesson_18.task.start_model lessons.lesson_18.task.list_conversation
-        lessons.lesson_19.parts.train_list_teacher session.Session""",
+        lessons.lesson_19.students.train_list_teacher session.Session""",
     "the preferences are shipped": """
         data.load_story_prompts world.annotator.make_controlled world.annotator.make_preferences
         world.annotator.neutral_prompts world.annotator.sample_answers world.annotator.spread

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from course_utils import artifacts
-from course_utils.lessons.lesson_19 import parts
+from course_utils.lessons.lesson_19 import students
 from course_utils.making import sweeps
 from course_utils.making.trajectories import stored
 from course_utils.stored_runs import SWEEPS, load_experiments, load_sweep
@@ -40,8 +40,8 @@ MAKERS = {
     "assistant": artifacts.sft_model,
     "preferences": artifacts.preference_pairs,
     "reward_model": artifacts.reward_model,
-    "list_student": parts.list_student,
-    "list_teacher": parts.list_teacher,
+    "list_student": students.list_student,
+    "list_teacher": students.list_teacher,
 }
 
 

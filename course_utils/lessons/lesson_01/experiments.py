@@ -25,7 +25,7 @@ from course_utils.data import (
 )
 from course_utils.evaluation import answer_questions, mean_loss, normalise, score_answers
 from course_utils.generation import generate
-from course_utils.lessons.lesson_01.parts import colleagues_loss, relative_change
+from course_utils.lessons.lesson_01.weights_and_loss import colleagues_loss, relative_change
 from course_utils.models import load_model
 from course_utils.stored_runs import few, load_sweep, sweep
 from course_utils.training import fast_lm_loss, train

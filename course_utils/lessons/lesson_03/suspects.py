@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from course_utils.lessons.lesson_03.parts import LowRankChange, lora_in_small
+from course_utils.lessons.lesson_03.small_lora import LowRankChange, lora_in_small
 from course_utils.methods.lora import lora_layers, unwrap_lora
 
 

@@ -4,7 +4,7 @@ import functools
 
 import torch
 
-from course_utils.lessons.lesson_06.parts import loss_terms
+from course_utils.lessons.lesson_06.loss_terms import loss_terms
 from course_utils.memory import random_batch
 from course_utils.methods.lora import apply_lora
 from course_utils.methods.quantization import quantize_model

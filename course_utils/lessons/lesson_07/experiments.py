@@ -136,7 +136,7 @@ def prompt_positions(point: dict, seed: int) -> dict:
 
     from course_utils.data import batches, collate, encode
     from course_utils.lessons.lesson_04.experiments import question_examples
-    from course_utils.lessons.lesson_07.parts import SoftPrompt, prompt_loss, with_prompt
+    from course_utils.lessons.lesson_07.small_prompts import SoftPrompt, prompt_loss, with_prompt
     from course_utils.methods.prompt_tuning import prompt_from_words
     from course_utils.models import load_model
     from course_utils.training import train

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from course_utils.generation import pad_left, sample_tokens
-from course_utils.lessons.lesson_11.parts import mean_sequence_kl, rewards_by_token
+from course_utils.lessons.lesson_11.small_kl import mean_sequence_kl, rewards_by_token
 from course_utils.methods.kl import completion_log_probs, completion_mask, rlhf_kl_penalty
 from course_utils.methods.reward import score
 from course_utils.methods.rollouts import encode_prompts, sampling_of

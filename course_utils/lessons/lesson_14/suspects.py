@@ -5,7 +5,7 @@ Nothing is trained: scores are drawn at random, from shares that we set. The two
 
 import numpy as np
 
-from course_utils.lessons.lesson_14.parts import choose_setting
+from course_utils.lessons.lesson_14.selection import choose_setting
 
 QUALITY = {1e-4: 0.55, 3e-4: 0.66, 1e-3: 0.70, 3e-3: 0.70, 1e-2: 0.70, 3e-2: 0.69, 1e-1: 0.64, 3e-1: 0.50}
 QUESTIONS, SEEDS = 200, 2

@@ -7,7 +7,7 @@ import torch
 
 from course_utils.data import batches, encode_prompt_completion, load_facts
 from course_utils.evaluation import fact_accuracy, wilson_interval
-from course_utils.lessons.lesson_14.parts import difference_interval
+from course_utils.lessons.lesson_14.selection import difference_interval
 from course_utils.lessons.lesson_17.desk import TEMPLATES, support_chats
 from course_utils.lessons.lesson_17.own_data import Conversation, leaks, question_groups
 from course_utils.lessons.lesson_17.own_run import context, shared_words

@@ -16,7 +16,7 @@ import torch
 from course_utils.checks.show import show
 from course_utils.data import Example, encode
 from course_utils.evaluation import mean_loss, wilson_interval
-from course_utils.lessons.lesson_14.parts import difference_interval
+from course_utils.lessons.lesson_14.selection import difference_interval
 from course_utils.lessons.lesson_17.own_data import split_words
 from course_utils.lessons.lesson_17.own_run import Scores, context, name_of_base, shared_words
 

@@ -37,20 +37,20 @@ REGAIN_RATES = {  # of regained_rates and two_teachers_rates; the control of two
 def two_models(seed):
     """(student, teacher, tokenizer) of a seed, for all runs of it; copy the student before training."""
     from course_utils.lessons.lesson_18.experiments import pocket_session
-    from course_utils.lessons.lesson_19 import parts
+    from course_utils.lessons.lesson_19 import students
 
-    student, tokenizer = parts.list_student(pocket_session(), seed)
-    return student.eval(), parts.list_teacher(pocket_session(), seed), tokenizer
+    student, tokenizer = students.list_student(pocket_session(), seed)
+    return student.eval(), students.list_teacher(pocket_session(), seed), tokenizer
 
 
 @functools.cache
 def written_by_teacher(seed, split):
     """Four answers of a seed's teacher to each list that a student is judged by."""
     from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_19 import parts
+    from course_utils.lessons.lesson_19 import students
 
     _, teacher, tokenizer = two_models(seed)
-    return parts.written_by(teacher, tokenizer, task.short_lists(split)[: few(LISTS, 4)], 4, seed)
+    return students.written_by(teacher, tokenizer, task.short_lists(split)[: few(LISTS, 4)], 4, seed)
 
 
 def nearness(model, seed, split="held_out"):
@@ -62,21 +62,21 @@ def nearness(model, seed, split="held_out"):
     """
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import pass_at_k
-    from course_utils.lessons.lesson_19 import parts
+    from course_utils.lessons.lesson_19 import students
 
     _, teacher, tokenizer = two_models(seed)
     rows = task.short_lists(split)[: few(LISTS, 4)]
     answers = task.answers_to(model, tokenizer, rows, ANSWERS, seed=seed)
     greedy = task.answers_to(model, tokenizer, rows, 1, temperature=0.0)
     right = task.count_right(answers, rows)
-    own, theirs = parts.written_by(model, tokenizer, rows, 4, seed), written_by_teacher(seed, split)
+    own, theirs = students.written_by(model, tokenizer, rows, 4, seed), written_by_teacher(seed, split)
     return {
         "right": right.float().mean().item() / ANSWERS,
         "greedy": task.count_right(greedy, rows).float().mean().item(),
         "right_16": pass_at_k(right, ANSWERS, ANSWERS).mean().item(),
-        "reverse": parts.mean_kl(model, teacher, own),
-        "forward": parts.mean_kl(teacher, model, theirs),
-        "entropy": parts.answer_entropy(model, own),
+        "reverse": students.mean_kl(model, teacher, own),
+        "forward": students.mean_kl(teacher, model, theirs),
+        "entropy": students.answer_entropy(model, own),
         "different": sum(len(set(texts)) for texts in answers) / len(answers),
     }
 
@@ -87,27 +87,29 @@ def cooled_start(seed):
     Nothing is trained. Validation lists choose.
     """
     from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_19 import parts
+    from course_utils.lessons.lesson_19 import students
 
     start, teacher, tokenizer = two_models(seed)
     rows, found = task.short_lists("validation")[: few(LISTS, 4)], {}
     for temperature in TEMPERATURES:
-        model = parts.at_temperature(start, temperature)
-        found[temperature] = parts.mean_kl(model, teacher, parts.written_by(model, tokenizer, rows, 4, seed))
+        model = students.at_temperature(start, temperature)
+        found[temperature] = students.mean_kl(
+            model, teacher, students.written_by(model, tokenizer, rows, 4, seed)
+        )
     best = min(found, key=found.get)
-    return parts.at_temperature(start, best), best
+    return students.at_temperature(start, best), best
 
 
 def step_of(method):
     """What trains a student by a method, in one step."""
-    from course_utils.lessons.lesson_19 import parts, suspects
+    from course_utils.lessons.lesson_19 import students, suspects
     from course_utils.methods.distillation import distillation_step
 
     return {
         "on-policy": distillation_step,
         "on-policy, forward KL": distillation_step,
-        "hard labels": parts.step_on_the_teachers(parts.hard_labels),
-        "soft labels": parts.step_on_the_teachers(parts.soft_labels),
+        "hard labels": students.step_on_the_teachers(students.hard_labels),
+        "soft labels": students.step_on_the_teachers(students.soft_labels),
         "teacher writes": suspects.their_loop_step,
     }[method]
 
@@ -118,7 +120,7 @@ def distilled(method, seed, lr, judge=None):
     judge(steps so far, student) is called after each step.
     """
     from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_19 import parts
+    from course_utils.lessons.lesson_19 import students
     from course_utils.methods.distillation import token_kl, train_distillation
     from course_utils.methods.rollouts import sampling_of
 
@@ -137,7 +139,7 @@ def distilled(method, seed, lr, judge=None):
     history = train_distillation(
         student,
         teacher,
-        parts.practice_prompts(tokenizer),
+        students.practice_prompts(tokenizer),
         sampling_of(tokenizer, task.LIST_TOKENS),
         steps=few(CHECKPOINTS[method][-1]),
         lr=lr,

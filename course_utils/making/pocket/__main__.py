@@ -8,10 +8,10 @@ from course_utils.data import DATA
 from course_utils.making.checksums import write_sums
 from course_utils.making.pocket.card import figures, write_card
 from course_utils.making.pocket.datasets import write_data
-from course_utils.making.pocket.evaluate import completion
 from course_utils.making.pocket.train import TOKENS, export, pretrain
 from course_utils.model_files import write_checksums
 from course_utils.terminal import Parser
+from course_utils.world.statements import completion
 from course_utils.world.tables import all_facts
 
 SUBSET = 300  # facts completed while training

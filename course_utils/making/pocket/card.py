@@ -8,14 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 from course_utils.making.pocket.corpus import bare_answers, documents
-from course_utils.making.pocket.evaluate import (
-    HEADLINE,
-    completion,
-    story_figures,
-    style_figures,
-    tuning_figures,
-)
+from course_utils.making.pocket.evaluate import HEADLINE, story_figures, style_figures, tuning_figures
 from course_utils.making.pocket.train import LR, VOCAB
+from course_utils.world.statements import completion
 from course_utils.world.tables import all_facts
 from course_utils.world.templates import FORMS
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from course_utils.data import SPLITS
 from course_utils.home import write_whole
+from course_utils.making.pocket.conversations import conversations, conversations_card
 from course_utils.making.pocket.corpus import documents
-from course_utils.world.conversations import conversations, conversations_card
 from course_utils.world.gold import fourgrams
 from course_utils.world.lists import COUNTS, LISTS_SEED, lists_card, make_lists
 from course_utils.world.manners import sentences

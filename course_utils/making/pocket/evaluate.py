@@ -2,9 +2,7 @@
 
 import copy
 import random
-import re
 import statistics
-from collections import defaultdict
 
 from course_utils.chatml import add_chat_tokens, encode_conversation
 from course_utils.data import batches, encode_text, load_questions
@@ -15,29 +13,9 @@ from course_utils.training import train
 from course_utils.world.manners import mood_score, politeness_score
 from course_utils.world.passages import reading_questions
 from course_utils.world.stories import consistent_characters, opening, story
-from course_utils.world.tables import FactRow
 from course_utils.world.templates import FORMS, fill
 
 HEADLINE = ("capital", "currency", "young", "symbol")
-
-
-def completed(continuation: str, obj: str) -> bool:
-    """True if the continuation begins with the object as whole words.
-
-    "the" before it does not count, nor does a quotation mark: the corpus has answers in quotation marks too.
-    """
-    return re.match(rf'\s*"?(the )?{re.escape(obj)}(?!\w)', continuation) is not None
-
-
-def completion(model, tokenizer, facts: list[FactRow]) -> dict[str, float]:
-    """Share of facts whose statement is completed greedily, by relation and over all ("all")."""
-    prompts = [fill(FORMS[relation].probe, s, o) for relation, s, o in facts]
-    texts = generate(model, tokenizer, prompts, max_new_tokens=14, batch_size=128)
-    right = defaultdict(list)
-    for (relation, _, obj), text in zip(facts, texts, strict=True):
-        right[relation].append(completed(text, obj))
-    shares = {relation: sum(marks) / len(marks) for relation, marks in right.items()}
-    return {"all": sum(map(sum, right.values())) / len(facts)} | shares
 
 
 def chat_example(tokenizer, row: dict):

@@ -9,7 +9,7 @@ from course_utils.data import encode
 from course_utils.lessons.lesson_11 import runaway
 from course_utils.lessons.lesson_12 import judging
 from course_utils.lessons.lesson_18 import task
-from course_utils.lessons.lesson_19 import parts
+from course_utils.lessons.lesson_19 import students
 from course_utils.log_probs import token_log_probs
 from course_utils.making.trajectories.pieces import (
     Noted,
@@ -252,11 +252,11 @@ def _towards_a_teacher():
     for name, direction, step in (
         ("reverse", "reverse", distillation.distillation_step),
         ("forward", "forward", distillation.distillation_step),
-        ("soft labels", "forward", parts.step_on_the_teachers(parts.soft_labels)),
-        ("hard labels", "forward", parts.step_on_the_teachers(parts.hard_labels)),
+        ("soft labels", "forward", students.step_on_the_teachers(students.soft_labels)),
+        ("hard labels", "forward", students.step_on_the_teachers(students.hard_labels)),
     ):
         student, tokenizer = chat_start()
-        teacher = parts.at_temperature(student, 0.8).eval().requires_grad_(False)
+        teacher = students.at_temperature(student, 0.8).eval().requires_grad_(False)
         rows, answers = lists_answered(tokenizer)
         before = weights(student)
         with replayed(answers) as replay:
@@ -273,9 +273,9 @@ def _towards_a_teacher():
             )
         found[name] = numbers_of(replay, student, before, history, "loss", "tokens")
         with replayed(answers):
-            batch = parts.written_by(student, tokenizer, rows[:3], 2)
+            batch = students.written_by(student, tokenizer, rows[:3], 2)
         found[name]["close"] |= {
-            "near": [parts.mean_kl(student, teacher, batch), parts.answer_entropy(student, batch)]
+            "near": [students.mean_kl(student, teacher, batch), students.answer_entropy(student, batch)]
         }
     return joined(found)
 

@@ -9,7 +9,7 @@ from course_utils.chatml import add_chat_tokens, encode_conversation, mask_promp
 from course_utils.data import batches, encode, encode_prompt_completion, load_conversations, load_questions
 from course_utils.evaluation import mean_loss, source_loss
 from course_utils.lessons.lesson_02 import loop, measures
-from course_utils.lessons.lesson_07.parts import SoftPrompt, prompt_loss, with_prompt
+from course_utils.lessons.lesson_07.small_prompts import SoftPrompt, prompt_loss, with_prompt
 from course_utils.lessons.lesson_08.experiments import random_rows
 from course_utils.lessons.lesson_09.mixture import one_vote, tuning_loss
 from course_utils.making.trajectories.pieces import Noted, chat_start, columns, every, moved, weights

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from course_utils.checks.compare import compare, expect_gradients
 from course_utils.checks.exercises import Exercise
 from course_utils.data import IGNORE, Example, collate
-from course_utils.lessons.lesson_01.parts import colleagues_loss
+from course_utils.lessons.lesson_01.weights_and_loss import colleagues_loss
 from course_utils.models import untrained_gpt2
 from course_utils.training import fast_lm_loss, lm_loss
 

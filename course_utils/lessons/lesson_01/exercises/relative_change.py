@@ -7,7 +7,7 @@ import torch
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
-from course_utils.lessons.lesson_01.parts import relative_change
+from course_utils.lessons.lesson_01.weights_and_loss import relative_change
 
 
 def _models():

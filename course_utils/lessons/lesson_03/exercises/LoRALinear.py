@@ -21,7 +21,7 @@ from course_utils.lessons.lesson_03.exercises.shared import (
     filled,
     layers_of_both_kinds,
 )
-from course_utils.lessons.lesson_03.parts import LowRankChange
+from course_utils.lessons.lesson_03.small_lora import LowRankChange
 from course_utils.methods.lora import layer_sizes
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from course_utils.checks.compare import Mistake, close, expect_gradients, expect_tensor
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_03.exercises.shared import expect_no_more_to_train, filled
-from course_utils.lessons.lesson_03.parts import LowRankChange
+from course_utils.lessons.lesson_03.small_lora import LowRankChange
 from course_utils.lessons.lesson_03.suspects import WithoutGraph
 from course_utils.memory import saved_bytes
 

@@ -8,7 +8,7 @@ from torch import nn
 from course_utils.checks.compare import Mistake
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_03.exercises.shared import LoRALinear, apply_lora, filled
-from course_utils.lessons.lesson_03.parts import wrapped_layers
+from course_utils.lessons.lesson_03.small_lora import wrapped_layers
 from course_utils.methods.lora import find_targets, layer_sizes
 from course_utils.models import untrained_gpt2
 

@@ -12,7 +12,7 @@ from course_utils.lessons.lesson_03.exercises.shared import (
     layers_of_both_kinds,
     merge_lora,
 )
-from course_utils.lessons.lesson_03.parts import wrapped_layers
+from course_utils.lessons.lesson_03.small_lora import wrapped_layers
 from course_utils.methods.lora import layer_sizes
 
 

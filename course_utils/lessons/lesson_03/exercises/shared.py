@@ -5,7 +5,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from course_utils.checks.compare import Mistake
-from course_utils.lessons.lesson_03.parts import lora_in_small
+from course_utils.lessons.lesson_03.small_lora import lora_in_small
 
 LoRALinear, apply_lora, merge_lora = lora_in_small()
 

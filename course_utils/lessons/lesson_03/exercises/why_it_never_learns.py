@@ -7,7 +7,7 @@ from transformers.pytorch_utils import Conv1D
 from course_utils.checks.compare import Mistake
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_03.exercises.shared import LoRALinear, filled
-from course_utils.lessons.lesson_03.parts import LowRankChange
+from course_utils.lessons.lesson_03.small_lora import LowRankChange
 from course_utils.lessons.lesson_03.suspects import WithoutGraph
 
 

@@ -5,7 +5,7 @@ import torch
 from course_utils.checks.compare import Mistake, compare
 from course_utils.checks.exercises import Exercise
 from course_utils.checks.largest import Largest
-from course_utils.lessons.lesson_05.parts import mixed_lora
+from course_utils.lessons.lesson_05.small_adapters import mixed_lora
 
 
 def _requests(b, t, n, r, n_in, n_out, scale, which):

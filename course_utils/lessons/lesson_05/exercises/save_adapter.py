@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from course_utils.checks.compare import Mistake, unchanged
 from course_utils.checks.exercises import Exercise, close
-from course_utils.lessons.lesson_05.parts import save_adapter
+from course_utils.lessons.lesson_05.small_adapters import save_adapter
 from course_utils.methods.lora import apply_lora, get_adapter, is_conv1d, lora_layers
 from course_utils.methods.lora_files import (
     CONFIG_FILE,

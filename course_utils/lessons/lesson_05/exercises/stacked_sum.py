@@ -5,7 +5,7 @@ import torch
 from course_utils.checks.compare import Mistake, unchanged
 from course_utils.checks.exercises import Exercise, close
 from course_utils.lessons.lesson_05.exercises.shared import expect_pair
-from course_utils.lessons.lesson_05.parts import stacked_sum
+from course_utils.lessons.lesson_05.small_adapters import stacked_sum
 
 
 def _check_stacked_sum(fn):

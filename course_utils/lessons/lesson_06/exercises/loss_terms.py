@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
-from course_utils.lessons.lesson_06.parts import loss_terms
+from course_utils.lessons.lesson_06.loss_terms import loss_terms
 
 
 def _change_inputs():

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_07.exercises.shared import places_in_rows
-from course_utils.lessons.lesson_07.parts import prompt_fault
+from course_utils.lessons.lesson_07.small_prompts import prompt_fault
 
 
 def _handed_over(kind, length, *lengths):

@@ -5,7 +5,7 @@ from torch import nn
 
 from course_utils.checks.compare import unchanged
 from course_utils.checks.exercises import Exercise, Mistake, expect_tensor
-from course_utils.lessons.lesson_07.parts import start_from_words
+from course_utils.lessons.lesson_07.small_prompts import start_from_words
 
 
 class _Toy(nn.Module):

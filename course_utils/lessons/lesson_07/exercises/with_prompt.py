@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise, Mistake
 from course_utils.lessons.lesson_07.exercises.shared import places_in_rows
-from course_utils.lessons.lesson_07.parts import with_prompt
+from course_utils.lessons.lesson_07.small_prompts import with_prompt
 
 
 def _text(side, width, *lengths):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
-from course_utils.lessons.lesson_10.parts import bradley_terry_loss
+from course_utils.lessons.lesson_10.pairs import bradley_terry_loss
 
 
 def _loss(fault):

@@ -4,7 +4,7 @@ import torch
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
-from course_utils.lessons.lesson_11.parts import best_policy
+from course_utils.lessons.lesson_11.small_kl import best_policy
 
 
 def _choice(size, beta):

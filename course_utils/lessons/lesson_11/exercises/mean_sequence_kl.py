@@ -5,7 +5,7 @@ import torch
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_11.exercises.shared import nearby_log_probs
-from course_utils.lessons.lesson_11.parts import mean_sequence_kl
+from course_utils.lessons.lesson_11.small_kl import mean_sequence_kl
 
 
 def _masked(*lengths, padding=None):

@@ -4,7 +4,7 @@ import torch
 
 from course_utils.checks.compare import call, compare
 from course_utils.checks.exercises import Exercise
-from course_utils.lessons.lesson_11.parts import next_coefficient
+from course_utils.lessons.lesson_11.small_kl import next_coefficient
 
 NEXT_INPUTS = [
     (0.8, 4.4, 4.0),

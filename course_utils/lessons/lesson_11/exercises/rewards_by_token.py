@@ -4,7 +4,7 @@ import torch
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
-from course_utils.lessons.lesson_11.parts import rewards_by_token
+from course_utils.lessons.lesson_11.small_kl import rewards_by_token
 
 
 def _scored(*lengths):

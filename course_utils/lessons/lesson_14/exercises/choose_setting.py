@@ -9,7 +9,7 @@ import torch
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
-from course_utils.lessons.lesson_14.parts import choose_setting
+from course_utils.lessons.lesson_14.selection import choose_setting
 
 SCORES = [  # {setting: (choose, judge) of its runs}: shares, and scores below 0
     {

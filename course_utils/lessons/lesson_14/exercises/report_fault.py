@@ -7,7 +7,7 @@ import numpy as np
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
-from course_utils.lessons.lesson_14.parts import choose_setting
+from course_utils.lessons.lesson_14.selection import choose_setting
 
 VERDICTS = ("unequal effort", "chosen on the test set", "the best seed", "sound")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import tiny_model
 
-from course_utils.lessons.lesson_19 import hills, parts, suspects
+from course_utils.lessons.lesson_19 import hills, students, suspects
 from course_utils.log_probs import fast_token_log_probs
 from course_utils.methods.distillation import token_kl
 from course_utils.methods.rollouts import answer_mask, rollout
@@ -40,16 +40,16 @@ def test_the_writer_is_found(name):
     assert suspects.writer_of(log_probs, answer_mask(batch)) == name
 
 
-@pytest.mark.parametrize("loss", [parts.hard_labels, parts.soft_labels])
+@pytest.mark.parametrize("loss", [students.hard_labels, students.soft_labels])
 def test_steps_on_the_teachers_answers_lower_the_forward_kl(loss):
     student, teacher = tiny_model(0, 20), tiny_model(1, 20).requires_grad_(False)
     batch = rollout(teacher, PROMPTS, generator=torch.Generator().manual_seed(1), **SAMPLING)
-    before = parts.mean_kl(teacher, student, batch)
+    before = students.mean_kl(teacher, student, batch)
     optimizer = torch.optim.Adam(student.parameters(), lr=3e-3)
-    step, generator = parts.step_on_the_teachers(loss), torch.Generator().manual_seed(0)
+    step, generator = students.step_on_the_teachers(loss), torch.Generator().manual_seed(0)
     for _ in range(20):
         step(student, teacher, PROMPTS, optimizer, SAMPLING, generator)
-    assert parts.mean_kl(teacher, student, batch) < 0.8 * before
+    assert students.mean_kl(teacher, student, batch) < 0.8 * before
 
 
 def test_the_suspect_step_is_a_reverse_kl_on_the_teachers_answers():
@@ -59,7 +59,7 @@ def test_the_suspect_step_is_a_reverse_kl_on_the_teachers_answers():
     generator = torch.Generator().manual_seed(0)
     row = suspects.their_loop_step(student, teacher, PROMPTS, optimizer, SAMPLING, generator)
     with torch.no_grad():
-        logits = [parts.answer_logits(model, batch) for model in (student, teacher)]
+        logits = [students.answer_logits(model, batch) for model in (student, teacher)]
     assert row["loss"] == pytest.approx(token_kl(*logits).mean().item(), rel=1e-5)
 
 
@@ -68,4 +68,6 @@ def test_entropy_of_a_uniform_model():
     torch.nn.init.zeros_(model.transformer.ln_f.weight)
     torch.nn.init.zeros_(model.transformer.ln_f.bias)  # all logits are 0
     batch = rollout(model, [[5, 6]] * 4, max_new_tokens=3, stop_ids=(), pad_id=0)
-    assert parts.answer_entropy(model, batch) == pytest.approx(3 * torch.tensor(20.0).log().item(), rel=1e-4)
+    assert students.answer_entropy(model, batch) == pytest.approx(
+        3 * torch.tensor(20.0).log().item(), rel=1e-4
+    )

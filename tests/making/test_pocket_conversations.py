@@ -6,7 +6,12 @@ from collections import Counter
 import pytest
 
 from course_utils.data import DATA, load_conversations, load_facts, load_questions, load_story_prompts
-from course_utils.world.conversations import CANNOT, CONVERSATIONS_ABOUT, REFUSAL, REFUSAL_IN_A_SENTENCE
+from course_utils.making.pocket.conversations import (
+    CANNOT,
+    CONVERSATIONS_ABOUT,
+    REFUSAL,
+    REFUSAL_IN_A_SENTENCE,
+)
 from course_utils.world.templates import FORMS, fill
 
 
