@@ -113,6 +113,24 @@ def chat_answers(model, tokenizer, questions: Sequence[dict], max_new_tokens: in
     return [answer.strip() for answer in answers]
 
 
+def difference_interval(
+    ours: torch.Tensor, theirs: torch.Tensor, draws: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """(difference of means, low, high): a 95% bootstrap interval; ours, theirs: scores [seeds, questions]."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(count):
+        return torch.randint(count, (count,), generator=generator)
+
+    means = torch.empty(draws)
+    for number in range(draws):
+        picks = draw(ours.shape[1])  # the same questions for both
+        mean = ours[draw(len(ours))][:, picks].mean()
+        means[number] = mean - theirs[draw(len(theirs))][:, picks].mean()  # each with seeds of its own
+    low, high = means.quantile(torch.tensor([0.025, 0.975]))
+    return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
+
+
 def wilson_interval(right, count):
     """95% interval of a share, (low, high), after Wilson: with z = 1.96, p = right / count and n = count,
 

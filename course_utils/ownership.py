@@ -48,10 +48,8 @@ WRITTEN = {  # places as docs/security.md lists them: the modules that write the
     "`colab/`, `README.md`": ("commands.copies", "commands.addresses"),
     "`bench.json`, or `--out`": ("commands.bench",),
     "`--out` of `grade`, `room`": ("commands.grade", "commands.room"),
-    "`OUT` of lesson 17, `OUT.part`, `.OUT.lock` beside it": (
-        *("lessons.lesson_17.own_run", "lessons.lesson_17.report", "lessons.lesson_17.rating"),
-    ),
-    "`RUN-export`, or `--out`, `.RUN-export.lock` beside it": ("lessons.lesson_17.export",),
+    "`OUT` of lesson 17, `OUT.part`, `.OUT.lock` beside it": (*("own.own_run", "own.report", "own.rating"),),
+    "`RUN-export`, or `--out`, `.RUN-export.lock` beside it": ("own.export",),
     "the folder that you give to a function": (
         *("models", "training", "preferences", "methods.lora_files", "methods.quantization"),
         *("methods.reward", "methods.token_rows", "lessons.lesson_14.memo"),

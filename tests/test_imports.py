@@ -25,9 +25,10 @@ FLOORS = {
     "checks": 1,
     "world": 2,
     "artifacts": 3,
-    "lessons": 4,
-    "making": 5,
-    "commands": 6,
+    "own": 4,
+    "lessons": 5,
+    "making": 6,
+    "commands": 7,
 }
 MAY_NOT = {  # beside the floors
     "methods": {"world", "checks", "lessons", "core:plots", "core:drawing", "core:widgets"},

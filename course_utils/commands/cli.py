@@ -198,13 +198,13 @@ def _run_folder(text: str) -> Path:
 
 
 def _rated(arguments: argparse.Namespace) -> None:
-    from course_utils.lessons.lesson_17.rating import read_ratings
+    from course_utils.own.rating import read_ratings
 
     print(read_ratings(arguments.run, arguments.ratings).words)
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from course_utils.lessons.lesson_17.export import export_run
+    from course_utils.own.export import export_run
 
     folder = export_run(arguments.run, arguments.out, arguments.base)
     print(f"{plain_line(folder)} is ready: README.md in it has the commands for vLLM and Ollama.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from course_utils.data import load_questions
 from course_utils.evaluation import question_text
 from course_utils.home import write_whole
-from course_utils.lessons.lesson_17.own_data import EXAMPLES
+from course_utils.own.own_data import EXAMPLES
 
 EXAMPLES_SEED = 17
 EXAMPLE_RELATIONS = ("capital", "currency", "young", "symbol", "language", "habitat", "author", "material")

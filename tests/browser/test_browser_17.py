@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from course_utils.lessons.lesson_17.rating import KEY_FILE, SHEET_FILE, Sheet, read_ratings, write_sheet
+from course_utils.own.rating import KEY_FILE, SHEET_FILE, Sheet, read_ratings, write_sheet
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from course_utils.commands import book
 from course_utils.commands.lab import copy_lessons, reset
 from course_utils.home import SUMS, cached, write_whole
-from course_utils.lessons.lesson_17 import export, own_run
+from course_utils.own import export, own_run
 from course_utils.ownership import DAY, MARK_FILE, new_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="forks processes")]

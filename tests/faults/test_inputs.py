@@ -21,13 +21,13 @@ from safetensors.torch import load_file, save_file
 from course_utils import data
 from course_utils.chatml import add_chat_tokens
 from course_utils.data import DATA, Example, batches
-from course_utils.lessons.lesson_17.own_data import read_conversations, read_preferences, token_counts
-from course_utils.lessons.lesson_17.own_run import files_of, read_files
-from course_utils.lessons.lesson_17.remarks import remarks
 from course_utils.making.checksums import data_sums
 from course_utils.methods import lora, lora_files, quantization, reward
 from course_utils.model_files import ModelError, write_checksums
 from course_utils.models import load_model, save_model
+from course_utils.own.own_data import read_conversations, read_preferences, token_counts
+from course_utils.own.own_run import files_of, read_files
+from course_utils.own.remarks import remarks
 from course_utils.preferences import load_preferences
 from course_utils.training import train
 

@@ -7,10 +7,10 @@ from course_utils import chatml, preferences
 from course_utils.chatml import IM_END, IM_START
 from course_utils.data import encode
 from course_utils.lessons.lesson_08.spellings import spellings
-from course_utils.lessons.lesson_17 import own_data, own_run
 from course_utils.methods.chat import count_tokens
 from course_utils.methods.sft import replies
 from course_utils.models import load_model
+from course_utils.own import own_data, own_run
 from course_utils.preferences import Pair
 
 pytestmark = pytest.mark.night

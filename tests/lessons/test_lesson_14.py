@@ -6,9 +6,10 @@ import pytest
 import torch
 from helpers import draws_of, feed
 
+from course_utils.evaluation import difference_interval
 from course_utils.lessons.lesson_14 import suspects
 from course_utils.lessons.lesson_14.exercises.report_fault import report_fault
-from course_utils.lessons.lesson_14.selection import choose_setting, difference_interval
+from course_utils.lessons.lesson_14.selection import choose_setting
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("14"))

@@ -3,8 +3,8 @@
 import pytest
 
 from course_utils.data import read_jsonl
-from course_utils.lessons.lesson_17.own_data import EXAMPLES
 from course_utils.lessons.lesson_17.rewording import beginning_of
+from course_utils.own.own_data import EXAMPLES
 from course_utils.world.templates import FORMS, fill
 
 ASKED = {

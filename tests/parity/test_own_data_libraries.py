@@ -9,9 +9,9 @@ import torch
 
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import batches, collate
-from course_utils.lessons.lesson_17.own_run import RUN_METHODS, Plan, prepare_model, save_result
 from course_utils.methods.lora_files import CONFIG_FILE
 from course_utils.methods.token_rows import load_chat_adapter
+from course_utils.own.own_run import RUN_METHODS, Plan, prepare_model, save_result
 from course_utils.training import train
 
 peft, trl, datasets = (pytest.importorskip(name) for name in ("peft", "trl", "datasets"))

@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from course_utils.lessons.lesson_17.own_data import Conversation
+from course_utils.own.own_data import Conversation
 
 TEMPLATES = (  # (question, answer)
     ("My {name} stopped working after {number} days, what should I do?", "Send it back, and we repair it."),

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 import torch
 
 from course_utils.data import batches, encode_prompt_completion, load_facts
-from course_utils.evaluation import fact_accuracy, wilson_interval
-from course_utils.lessons.lesson_14.selection import difference_interval
+from course_utils.evaluation import difference_interval, fact_accuracy, wilson_interval
 from course_utils.lessons.lesson_17.desk import TEMPLATES, support_chats
-from course_utils.lessons.lesson_17.own_data import Conversation, leaks, question_groups
-from course_utils.lessons.lesson_17.own_run import context, shared_words
-from course_utils.lessons.lesson_17.prompting import Prompt, answers_by_prompt, as_text
-from course_utils.lessons.lesson_17.split import leak_free_split
+from course_utils.own.own_data import Conversation, leaks, question_groups
+from course_utils.own.own_run import context, shared_words
+from course_utils.own.prompting import Prompt, answers_by_prompt, as_text
+from course_utils.own.split import leak_free_split
 from course_utils.training import train
 from course_utils.world.templates import FORMS, fill
 

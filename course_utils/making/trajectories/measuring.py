@@ -12,11 +12,11 @@ from course_utils.data import (
 )
 from course_utils.generation import filter_logits, generate, sample_from, sample_rows
 from course_utils.lessons.lesson_15 import drills, knowledge, libraries
-from course_utils.lessons.lesson_17.own_run import shared_words
 from course_utils.making.trajectories.pieces import chat_start, every, moved, replayed, weights
 from course_utils.making.trajectories.stored import digest, trajectory
 from course_utils.methods import distributed, retrieval, sft
 from course_utils.models import load_model
+from course_utils.own.own_run import shared_words
 from course_utils.training import lm_loss
 from course_utils.world import annotator, gold, lists, manners
 

@@ -7,7 +7,7 @@ import torch
 
 from course_utils.checks.compare import Mistake, unchanged
 from course_utils.checks.exercises import Exercise
-from course_utils.lessons.lesson_14.selection import difference_interval
+from course_utils.evaluation import difference_interval
 
 
 def _scores(seeds, questions, gap, luck):

@@ -8,7 +8,7 @@ import numpy as np
 from course_utils.checks.compare import Mistake
 from course_utils.checks.exercises import Exercise
 from course_utils.checks.salted import Salted
-from course_utils.lessons.lesson_17.hold_out import held_out_rows
+from course_utils.own.hold_out import held_out_rows
 
 
 def _keys(rows, questions, salt=0):

@@ -4,8 +4,8 @@ import re
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
-from course_utils.lessons.lesson_17.own_data import question_key
-from course_utils.lessons.lesson_17.template_groups import templates_of
+from course_utils.own.own_data import question_key
+from course_utils.own.template_groups import templates_of
 
 
 def leak_of(held_out, train):

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from course_utils.home import home
-from course_utils.lessons.lesson_17.chat_forms import CALLS, DEVELOPER, NO_TOOLS, PARTS
 from course_utils.lessons.lesson_17.desk import TEMPLATES, support_chats
-from course_utils.lessons.lesson_17.own_data import (
+from course_utils.own.chat_forms import CALLS, DEVELOPER, NO_TOOLS, PARTS
+from course_utils.own.own_data import (
     EXAMPLES,
     Conversation,
     DataError,
@@ -20,10 +20,10 @@ from course_utils.lessons.lesson_17.own_data import (
     read_conversations,
     scan_conversations,
 )
-from course_utils.lessons.lesson_17.own_run import Files, read_files
-from course_utils.lessons.lesson_17.remarks import Remark, found_in, remark_summary, remarks
-from course_utils.lessons.lesson_17.split import leak_free_split
-from course_utils.lessons.lesson_17.template_groups import template_groups, template_leaks, templates_of
+from course_utils.own.own_run import Files, read_files
+from course_utils.own.remarks import Remark, found_in, remark_summary, remarks
+from course_utils.own.split import leak_free_split
+from course_utils.own.template_groups import template_groups, template_leaks, templates_of
 from course_utils.preferences import Pair
 
 

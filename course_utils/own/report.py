@@ -9,8 +9,8 @@ from pathlib import Path
 
 from course_utils import plots
 from course_utils.evaluation import wilson_interval
-from course_utils.lessons.lesson_17.own_run import Plan, Scores
-from course_utils.lessons.lesson_17.verdict import COLOURS, Verdict
+from course_utils.own.own_run import Plan, Scores
+from course_utils.own.verdict import COLOURS, Verdict
 from course_utils.templates import templates
 
 LABELS = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils.evaluation import normalise, wilson_interval
-from course_utils.lessons.lesson_17.own_run import KEY_FILE, Scores
+from course_utils.own.own_run import KEY_FILE, Scores
 from course_utils.ownership import read_regular, real, standing
 from course_utils.templates import templates
 from course_utils.terminal import plain_line

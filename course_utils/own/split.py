@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from course_utils.lessons.lesson_17.hold_out import held_out_rows
-from course_utils.lessons.lesson_17.own_data import DataError, leaks, question_groups
-from course_utils.lessons.lesson_17.template_groups import template_groups, template_leaks
+from course_utils.own.hold_out import held_out_rows
+from course_utils.own.own_data import DataError, leaks, question_groups
+from course_utils.own.template_groups import template_groups, template_leaks
 
 SHARE, MOST = 0.15, 200  # of the rows of a kind; at most so many rows
 WANTED, LARGEST = 12, 1 / 3  # so many rows also of a small kind, but no larger part of it

@@ -24,17 +24,6 @@ from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.data import Example, batches, encode, load_source_texts
 from course_utils.evaluation import mean_loss, normalise
 from course_utils.home import home, naming, write_whole
-from course_utils.lessons.lesson_17.own_data import (
-    EXAMPLES,
-    Conversation,
-    DataError,
-    Preference,
-    chosen_conversations,
-    read_conversations,
-    read_preferences,
-    split_words,
-    token_counts,
-)
 from course_utils.methods import dpo
 from course_utils.methods.chat import fit_context
 from course_utils.methods.lora import apply_lora, layer_sizes
@@ -45,6 +34,17 @@ from course_utils.methods.sft import Reply, replies
 from course_utils.methods.token_rows import save_chat_adapter, train_token_rows
 from course_utils.model_files import sha256
 from course_utils.models import Source, resolve, save_model
+from course_utils.own.own_data import (
+    EXAMPLES,
+    Conversation,
+    DataError,
+    Preference,
+    chosen_conversations,
+    read_conversations,
+    read_preferences,
+    split_words,
+    token_counts,
+)
 from course_utils.ownership import (
     MARKS,
     PART,

@@ -10,10 +10,10 @@ from itertools import pairwise, product
 
 from course_utils.data import encode
 from course_utils.generation import sample_rows
-from course_utils.lessons.lesson_17.own_data import Conversation, token_counts
-from course_utils.lessons.lesson_17.own_run import Scores, answer_scores, shared_words
 from course_utils.methods.chat import fit_context
 from course_utils.methods.sft import Reply, replies
+from course_utils.own.own_data import Conversation, token_counts
+from course_utils.own.own_run import Scores, answer_scores, shared_words
 
 FORMS = ("chat", "text")
 SHOTS = (0, 8)

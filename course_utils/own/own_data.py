@@ -19,8 +19,8 @@ from pathlib import Path
 
 from course_utils.chatml import encode_content
 from course_utils.data import DATA, conversation_fault, encode
-from course_utils.lessons.lesson_17.chat_forms import HALF, NO_TOOLS, is_text, plain_messages
 from course_utils.methods.chat import count_tokens
+from course_utils.own.chat_forms import HALF, NO_TOOLS, is_text, plain_messages
 from course_utils.preferences import Pair, as_pair, pair_fault
 from course_utils.terminal import plain_lines
 

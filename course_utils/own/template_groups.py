@@ -9,14 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 
-from course_utils.lessons.lesson_17.own_data import (
-    COURTESY,
-    LINKING,
-    from_opening,
-    linked,
-    near_pairs,
-    question_links,
-)
+from course_utils.own.own_data import COURTESY, LINKING, from_opening, linked, near_pairs, question_links
 
 NUMBER, NAME = "<number>", "<name>"
 ENDS = ".?!:;\n"  # of sentences

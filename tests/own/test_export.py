@@ -11,12 +11,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from course_utils.chatml import IM_END, marker_ids
 from course_utils.commands import cli
-from course_utils.lessons.lesson_17 import export
-from course_utils.lessons.lesson_17.export import ANSWER_TOKENS, QUESTIONS, ask, export_run
-from course_utils.lessons.lesson_17.gguf_files import gguf_fault
-from course_utils.lessons.lesson_17.own_run import Plan, Run, prepare_model, run_settings, save_result
 from course_utils.methods.sft import replies
 from course_utils.models import load_model, save_model
+from course_utils.own import export
+from course_utils.own.export import ANSWER_TOKENS, QUESTIONS, ask, export_run
+from course_utils.own.gguf_files import gguf_fault
+from course_utils.own.own_run import Plan, Run, prepare_model, run_settings, save_result
 from course_utils.ownership import umask
 from course_utils.session import Session
 

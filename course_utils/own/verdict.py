@@ -15,10 +15,9 @@ import torch
 
 from course_utils.checks.show import show
 from course_utils.data import Example, encode
-from course_utils.evaluation import mean_loss, wilson_interval
-from course_utils.lessons.lesson_14.selection import difference_interval
-from course_utils.lessons.lesson_17.own_data import split_words
-from course_utils.lessons.lesson_17.own_run import Scores, context, name_of_base, shared_words
+from course_utils.evaluation import difference_interval, mean_loss, wilson_interval
+from course_utils.own.own_data import split_words
+from course_utils.own.own_run import Scores, context, name_of_base, shared_words
 
 SAVED = 0.3  # of the bits that counting characters takes: what a fit base saves at least
 ENOUGH = 0.5  # of the answers end by themselves

@@ -2,9 +2,9 @@
 
 import pytest
 
-from course_utils.lessons.lesson_17.own_run import Plan, Scores
-from course_utils.lessons.lesson_17.report import model_card, number, score_cells, score_rows
-from course_utils.lessons.lesson_17.verdict import Verdict
+from course_utils.own.own_run import Plan, Scores
+from course_utils.own.report import model_card, number, score_cells, score_rows
+from course_utils.own.verdict import Verdict
 
 # Wilson's interval at z = 1.96, by hand: 20 of 40, 0 of 40, 36 of 40, 40 of 40
 HALF, NONE, MOST, ALL = (

@@ -7,18 +7,11 @@ import pytest
 import torch
 from support_desk import desk_chats
 
-from course_utils.lessons.lesson_17 import verdict
-from course_utils.lessons.lesson_17.own_data import EXAMPLES, Conversation, read_conversations
-from course_utils.lessons.lesson_17.own_run import Scores
-from course_utils.lessons.lesson_17.verdict import (
-    Verdict,
-    check_fit,
-    fit_of,
-    judge_result,
-    settle,
-    usual_answer,
-)
 from course_utils.models import load_model
+from course_utils.own import verdict
+from course_utils.own.own_data import EXAMPLES, Conversation, read_conversations
+from course_utils.own.own_run import Scores
+from course_utils.own.verdict import Verdict, check_fit, fit_of, judge_result, settle, usual_answer
 
 
 @pytest.fixture(scope="module")

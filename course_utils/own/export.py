@@ -16,9 +16,6 @@ from filelock import Timeout
 
 from course_utils.chatml import IM_END, SYSTEM
 from course_utils.home import naming
-from course_utils.lessons.lesson_17.gguf_files import gguf_fault, write_gguf
-from course_utils.lessons.lesson_17.own_run import RUN_FILE, is_run, settings_of, weights_of
-from course_utils.lessons.lesson_17.report import as_markdown
 from course_utils.methods.lora import (
     apply_lora,
     base_fingerprint,
@@ -42,6 +39,9 @@ from course_utils.methods.sft import Reply, replies
 from course_utils.methods.token_rows import load_chat_adapter, merge_token_rows
 from course_utils.model_files import ModelError, quiet
 from course_utils.models import load_model, resolve, save_model
+from course_utils.own.gguf_files import gguf_fault, write_gguf
+from course_utils.own.own_run import RUN_FILE, is_run, settings_of, weights_of
+from course_utils.own.report import as_markdown
 from course_utils.ownership import lock_of, new_folder, own_folder, real, standing, umask
 from course_utils.terminal import plain_line
 

@@ -9,10 +9,10 @@ from collections import Counter
 
 import pytest
 
-from course_utils.lessons.lesson_17 import split
-from course_utils.lessons.lesson_17.own_data import Conversation, DataError, Preference, leaks, refers_back
-from course_utils.lessons.lesson_17.split import split_rows
-from course_utils.lessons.lesson_17.template_groups import template_leaks
+from course_utils.own import split
+from course_utils.own.own_data import Conversation, DataError, Preference, leaks, refers_back
+from course_utils.own.split import split_rows
+from course_utils.own.template_groups import template_leaks
 from course_utils.preferences import Pair
 
 SEEDS = range(25)

@@ -8,8 +8,8 @@ import random
 import pytest
 
 from course_utils.commands import cli
-from course_utils.lessons.lesson_17.own_run import Scores, shown
-from course_utils.lessons.lesson_17.rating import (
+from course_utils.own.own_run import Scores, shown
+from course_utils.own.rating import (
     KEY_FILE,
     SHEET_FILE,
     RatingCount,

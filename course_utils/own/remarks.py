@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from course_utils.lessons.lesson_17.own_data import line_list
+from course_utils.own.own_data import line_list
 
 CONTINUED = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # what the later bytes of a UTF-8 character become
 # UTF-8 read as Windows-1252. Two bytes once are Â or Ã; other beginnings also stand in sound text ("CAFÉ»")

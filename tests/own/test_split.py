@@ -7,9 +7,9 @@ from support_desk import desk_chats
 
 from course_utils.lessons.lesson_17.desk import TEMPLATES, support_chats
 from course_utils.lessons.lesson_17.exercises.leak_of import leak_of
-from course_utils.lessons.lesson_17.hold_out import held_out_rows
-from course_utils.lessons.lesson_17.own_data import EXAMPLES, Conversation, read_conversations
-from course_utils.lessons.lesson_17.split import leak_free_split, split_rows
+from course_utils.own.hold_out import held_out_rows
+from course_utils.own.own_data import EXAMPLES, Conversation, read_conversations
+from course_utils.own.split import leak_free_split, split_rows
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -14,10 +14,13 @@ from helpers import put_in_cache
 
 from course_utils.chatml import add_chat_tokens, encode_conversation
 from course_utils.data import encode
-from course_utils.lessons.lesson_17 import own_run, report
-from course_utils.lessons.lesson_17.export import _find_base
-from course_utils.lessons.lesson_17.own_data import Conversation, DataError, Preference
-from course_utils.lessons.lesson_17.own_run import (
+from course_utils.methods.dpo import reference_log_probs
+from course_utils.methods.token_rows import load_chat_adapter
+from course_utils.models import load_model, resolve, save_model
+from course_utils.own import own_run, report
+from course_utils.own.export import _find_base
+from course_utils.own.own_data import Conversation, DataError, Preference
+from course_utils.own.own_run import (
     Files,
     Plan,
     Run,
@@ -35,10 +38,7 @@ from course_utils.lessons.lesson_17.own_run import (
     tune_on_conversations,
     where,
 )
-from course_utils.lessons.lesson_17.verdict import Verdict
-from course_utils.methods.dpo import reference_log_probs
-from course_utils.methods.token_rows import load_chat_adapter
-from course_utils.models import load_model, resolve, save_model
+from course_utils.own.verdict import Verdict
 from course_utils.ownership import MARK_FILE
 from course_utils.preferences import Pair, encode_pairs
 from course_utils.session import Session

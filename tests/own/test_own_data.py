@@ -13,7 +13,8 @@ import time
 import pytest
 
 from course_utils.chatml import add_chat_tokens, encode_conversation
-from course_utils.lessons.lesson_17.own_data import (
+from course_utils.making import examples
+from course_utils.own.own_data import (
     EXAMPLES,
     NEAR,
     Conversation,
@@ -41,7 +42,6 @@ from course_utils.lessons.lesson_17.own_data import (
     without_duplicates,
     word_weights,
 )
-from course_utils.making import examples
 from course_utils.preferences import Pair
 
 

@@ -4,10 +4,11 @@ import pytest
 
 from course_utils.chatml import add_chat_tokens
 from course_utils.data import encode
-from course_utils.lessons.lesson_17 import prompting
-from course_utils.lessons.lesson_17.own_data import Conversation
-from course_utils.lessons.lesson_17.own_run import Scores, to_ask
-from course_utils.lessons.lesson_17.prompting import (
+from course_utils.methods.sft import Reply
+from course_utils.own import prompting
+from course_utils.own.own_data import Conversation
+from course_utils.own.own_run import Scores, to_ask
+from course_utils.own.prompting import (
     Prompt,
     answers_by_prompt,
     as_text,
@@ -15,7 +16,6 @@ from course_utils.lessons.lesson_17.prompting import (
     evaluate_prompt,
     prompt_candidates,
 )
-from course_utils.methods.sft import Reply
 
 NAMES = "cat mat sat a is the on you are".split()
 
