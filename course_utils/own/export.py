@@ -42,7 +42,7 @@ from course_utils.models import load_model, resolve, save_model
 from course_utils.own.gguf_files import gguf_fault, write_gguf
 from course_utils.own.own_run import RUN_FILE, is_run, settings_of, weights_of
 from course_utils.own.report import as_markdown
-from course_utils.ownership import lock_of, new_folder, own_folder, real, standing, umask
+from course_utils.ownership import OTHER_FOLDER, lock_of, new_folder, own_folder, real, standing, umask
 from course_utils.terminal import plain_line
 
 QUESTIONS = (  # what every form is asked
@@ -57,7 +57,6 @@ QUESTIONS = (  # what every form is asked
 )
 ANSWER_TOKENS = 24  # tokens of an answer
 MERGED, GGUF, MODELFILE, ADAPTER, BASE = "merged", "model.gguf", "Modelfile", "adapter", "base"
-OTHER_FOLDER = "Name a new folder: --out FOLDER"
 OTHER_DISK = "Name a folder that can be written, on a disk with space, with --out."
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # values that its --max-lora-rank takes
 

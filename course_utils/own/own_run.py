@@ -518,7 +518,7 @@ def _part(steps, parts):
 # --------------------------------------------------------------------------------------- evaluation
 
 
-FUNCTION_WORDS = frozenset(  # of English, and say nothing by themselves; "no" and "yes" do
+EMPTY_WORDS = frozenset(  # of English, and say nothing by themselves; "no" and "yes" do
     """
     a an and are as at be been but by can could did do does for from had has have he her his how i if in is
     it its may me might my of on or our she should so than that the their them then there these they this
@@ -539,7 +539,7 @@ def agrees(answer: str, reference: str) -> bool:
     if not short.strip() or short not in long:
         return False
     inside = {word.casefold() for word in re.findall(r"(?<=[\w,] )\w+", texts[1]) if word[0].isupper()}
-    return short == long or any(word not in FUNCTION_WORDS or word in inside for word in words[0])
+    return short == long or any(word not in EMPTY_WORDS or word in inside for word in words[0])
 
 
 def shared_words(answer: str, reference: str) -> float:

@@ -15,7 +15,7 @@ from course_utils.methods.sft import Reply, replies
 from course_utils.own.own_data import Conversation, token_counts
 from course_utils.own.own_run import Scores, answer_scores, shared_words
 
-FORMS = ("chat", "text")
+PROMPT_FORMS = ("chat", "text")
 SHOTS = (0, 8)
 NEXT = "\nQuestion:"  # where a text's answer ends
 TRIED = 16  # questions of training that a prompt is chosen on
@@ -49,7 +49,7 @@ def prompt_candidates(rows: Sequence[Conversation], instruction: str, seed: int)
     exchanges = [_first_exchange(row.messages) for row in chosen]
     return [
         Prompt(form, [message for exchange in exchanges[:count] for message in exchange], words)
-        for form, count, words in product(FORMS, SHOTS, dict.fromkeys(["", instruction]))
+        for form, count, words in product(PROMPT_FORMS, SHOTS, dict.fromkeys(["", instruction]))
     ]
 
 

@@ -16,7 +16,7 @@ DAMAGED = re.compile(
     f"\ufffd|[ÂÃ]{CONTINUED}|(?:[Â-ß]{CONTINUED}){{2}}|â[€‚„†ˆ]{CONTINUED}|(?:[à-ï]{CONTINUED}{{2}}){{2}}|ðŸ{CONTINUED}{{2}}"
 )
 DATE_OR_SHARE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|0\.\d+$")
-KEYS = (  # none may read on from each of many places: a line has up to a million characters
+SECRETS = (  # none may read on from each of many places: a line has up to a million characters
     r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{20,}",
     r"\bAKIA[0-9A-Z]{16}\b",
     r"\bAIza[\w-]{35}",
@@ -65,7 +65,7 @@ SOUGHT = {  # what: (pattern, and what a match must be besides)
     "an account number (IBAN)": (r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b", is_iban),
     "a card number": (r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)", _card),
     "a telephone number": (r"(?<![\w.])[+(]?\d[\d ()/.-]{7,}\d(?!\w)", _telephone),
-    "a key or a password": ("|".join(KEYS), None),
+    "a key or a password": ("|".join(SECRETS), None),
     "damaged characters (UTF-8 read as another encoding)": (DAMAGED.pattern, None),
 }
 PATTERNS = {what: (re.compile(pattern), test) for what, (pattern, test) in SOUGHT.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from course_utils import plots
 from course_utils.evaluation import wilson_interval
 from course_utils.own.own_run import Plan, Scores
-from course_utils.own.verdict import COLOURS, Verdict
+from course_utils.own.verdict import KIND_OF, Verdict
 from course_utils.templates import templates
 
 LABELS = {
@@ -123,7 +123,7 @@ def report_page(
     return templates.get_template("report.html").render(
         title=title,
         verdict=verdict,
-        colour=COLOURS[verdict.word],
+        colour=KIND_OF[verdict.word],
         facts=facts,
         notes=notes,
         pictures=pictures,

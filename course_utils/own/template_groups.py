@@ -12,8 +12,8 @@ from itertools import pairwise
 from course_utils.own.own_data import COURTESY, LINKING, from_opening, linked, near_pairs, question_links
 
 NUMBER, NAME = "<number>", "<name>"
-ENDS = ".?!:;\n"  # of sentences
-WORD_OR_END = re.compile(rf"<number>|[{ENDS}]|[^\W\d_]+")
+SENTENCE_ENDS = ".?!:;\n"  # of sentences
+WORD_OR_END = re.compile(rf"<number>|[{SENTENCE_ENDS}]|[^\W\d_]+")
 # a@b.c, an address, R-17, 3.50; bounded, so that a text without spaces is read once
 ID = re.compile(r"\S{1,64}@\S{1,99}\.\w+|https?://\S+|#?[\w./:-]{0,40}\d[\w/:-]*(?:\.\d[\w/:-]*)*")
 LONGEST_TURN = 60  # words: longer turns are nobody's template but for numbers, ids and names
@@ -31,20 +31,20 @@ def templates_of(texts: Sequence[str]) -> list[tuple[str, ...]]:
         word.casefold()
         for words in cut
         for before, word in pairwise(words)
-        if word[0].isupper() and before[0] not in ENDS and word.casefold() not in small
+        if word[0].isupper() and before[0] not in SENTENCE_ENDS and word.casefold() not in small
     }
     return [_masked(words, names) or (text,) for words, text in zip(cut, texts, strict=True)]
 
 
 def _cut(text):
     words = WORD_OR_END.findall(COURTESY.sub(" ", text))
-    return words if any(word[0] not in ENDS for word in words) else WORD_OR_END.findall(text)
+    return words if any(word[0] not in SENTENCE_ENDS for word in words) else WORD_OR_END.findall(text)
 
 
 def _masked(words, names):
     masked = []
     for word in words:
-        if word[0] in ENDS:
+        if word[0] in SENTENCE_ENDS:
             continue
         mask = word if word == NUMBER else NAME if word.casefold() in names else word.casefold()
         if mask not in (NUMBER, NAME) or masked[-1:] != [mask]:

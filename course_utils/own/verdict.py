@@ -19,13 +19,13 @@ from course_utils.evaluation import difference_interval, mean_loss, wilson_inter
 from course_utils.own.own_data import split_words
 from course_utils.own.own_run import Scores, context, name_of_base, shared_words
 
-SAVED = 0.3  # of the bits that counting characters takes: what a fit base saves at least
-ENOUGH = 0.5  # of the answers end by themselves
-READ = 100  # conversations that the base is tried on
+BITS_SAVED = 0.3  # of the bits that counting characters takes: what a fit base saves at least
+ENDED = 0.5  # of the answers end by themselves
+BASE_TRIED = 100  # conversations that the base is tried on
 FEW = 10  # held-out questions: fewer tell nothing
 COMPARED = 200  # answers of training among which the most usual one is sought
 BETTER, NO_BETTER, UNUSABLE = "better", "no better", "unusable"
-COLOURS = {BETTER: "good", NO_BETTER: "neutral", UNUSABLE: "bad"}
+KIND_OF = {BETTER: "good", NO_BETTER: "neutral", UNUSABLE: "bad"}
 
 
 class Unfit(ValueError):
@@ -55,7 +55,7 @@ class Fit:
 
     @property
     def good(self) -> bool:
-        return self.bits <= (1 - SAVED) * self.counted
+        return self.bits <= (1 - BITS_SAVED) * self.counted
 
 
 def fit_of(model, tokenizer, conversations: Sequence, seed: int = 0) -> Fit:
@@ -64,7 +64,7 @@ def fit_of(model, tokenizer, conversations: Sequence, seed: int = 0) -> Fit:
     The loss is also given a character, since two tokenizers cut differently. A base that takes as many bits
     as the frequencies of the characters takes knows neither the words nor the language.
     """
-    drawn = random.Random(seed).sample(conversations, min(READ, len(conversations)))
+    drawn = random.Random(seed).sample(conversations, min(BASE_TRIED, len(conversations)))
     texts = ["\n".join(message["content"] for message in row.messages) for row in drawn]
     ids = [encode(tokenizer, text)[: context(model)] for text in texts]
     read = "".join(tokenizer.decode(row) for row in ids)
@@ -110,7 +110,7 @@ class Verdict:
 
     def show(self) -> None:
         """A box in the notebook."""
-        show(self.title, f"{self.reason}.", kind=COLOURS[self.word])
+        show(self.title, f"{self.reason}.", kind=KIND_OF[self.word])
 
 
 def judge_result(
@@ -138,7 +138,7 @@ def judge_result(
     }
     tuned, base, prompt, usual = (f"{values.mean():.2f}" for values in shared.values())
     of_words = f"words shared with the references of {count} held-out questions (F1): {tuned}"
-    if wilson_interval(after.ended * count, count)[1] < ENOUGH:
+    if wilson_interval(after.ended * count, count)[1] < ENDED:
         ended = round(after.ended * count)
         return Verdict(
             UNUSABLE, f"only {ended} of {count} answers end by themselves; a server would not stop"

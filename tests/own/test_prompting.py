@@ -76,7 +76,7 @@ def test_a_text_has_the_examples_the_question_and_the_instruction(monkeypatch, c
         assert answers_by_prompt(*chat, prompt, [asked], 128, 20) == [Reply("mat and", ended)]
 
 
-@pytest.mark.parametrize("form", prompting.FORMS)
+@pytest.mark.parametrize("form", prompting.PROMPT_FORMS)
 def test_what_is_too_long_loses_its_first_examples(monkeypatch, chat, form):
     read = []
     if form == "text":
