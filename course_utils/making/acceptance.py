@@ -152,8 +152,8 @@ RED = [
         [
             (
                 "course_utils/methods/quantization.py",
-                'def quantize_model(model, levels="nf4", block_size=64',
-                'def quantize_model(model, levels="nf4", block_size=128',
+                'def quantize_model(model: Model, levels: str = "nf4", block_size: int = 64',
+                'def quantize_model(model: Model, levels: str = "nf4", block_size: int = 128',
             )
         ],
         trajectories("qlora"),

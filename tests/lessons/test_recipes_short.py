@@ -120,7 +120,7 @@ def test_dpo_prefers_the_chosen_within_the_template(trained):
         assert set(words(names["trainer"], row["chosen_ids"]).split()) & set("0123")
 
 
-def test_dpo_takes_messages_too(run, base):
+def test_dpo_takes_messages_too(run, base, tmp_path):
     as_messages = [
         {
             "prompt": [{"role": "user", "content": row["prompt"]}],
@@ -129,7 +129,10 @@ def test_dpo_takes_messages_too(run, base):
         }
         for row in ROWS["dpo"]
     ]
-    texts, turns = (run("dpo", map(json.dumps, rows), "--base", base) for rows in (ROWS["dpo"], as_messages))
+    texts, turns = (
+        run("dpo", map(json.dumps, rows), "--base", base, "--out", tmp_path / name)
+        for name, rows in {"texts": ROWS["dpo"], "turns": as_messages}.items()
+    )
     assert texts["rows"] == turns["rows"]
 
 
@@ -165,12 +168,12 @@ def test_a_bad_line_is_named(run, name, line, fault):
     with pytest.raises(SystemExit) as stopped:
         run(name, [json.dumps(ROWS[name][0]), line])
     message = str(stopped.value)
-    assert "data.jsonl, line 2: " in message and fault in message and "--help" in message
+    assert "data.jsonl', line 2: " in message and fault in message and "--help" in message
 
 
 @pytest.mark.parametrize("name", SHORT)
 def test_a_missing_file_is_named(run, name):
-    with pytest.raises(SystemExit, match=r"--data .*data\.jsonl: FileNotFoundError.*Give a file"):
+    with pytest.raises(SystemExit, match=r"--data .*data\.jsonl': FileNotFoundError.*Give a file"):
         run(name, None)
 
 
