@@ -32,7 +32,7 @@ class Change(NamedTuple):
     tests: list[str]
 
 
-MEAN = '''def masked_mean(values, mask):
+MEAN = '''def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the tokens of the mask."""
     return (values * mask).sum() / mask.sum()
 
@@ -46,7 +46,7 @@ GREEN = [
             (CORE, "math.isfinite(norm)", "math.isfinite(length)"),
             (CORE, '"grad_norm": norm,', '"grad_norm": length,'),
             ("course_utils/methods/ppo.py", MEAN, ""),
-            ("course_utils/methods/ppo.py", "import FixedKL, k3", "import FixedKL, k3, masked_mean"),
+            ("course_utils/methods/ppo.py", "FixedKL, k3, rlhf", "FixedKL, k3, masked_mean, rlhf"),
             ("course_utils/methods/kl.py", "def exact_kl(", f"{MEAN}def exact_kl("),
             (CORE, "import itertools\nimport math\n", "import math\nimport itertools\n"),
             (
