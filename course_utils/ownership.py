@@ -29,7 +29,6 @@ HEAD_BYTES = 4096  # bytes of a file in which its mark stands
 JSON_MARK = {"generator": "finetuning-course"}  # the first entry of a JSON file
 BUILD = Path(__file__).resolve().parent.parent / "build"
 OTHER_FILE = "Name another file: --out FILE"
-OVERWRITE = "or add --overwrite"
 OTHER_FOLDER = "Name another folder: --out FOLDER"
 OVERWRITE_HELP = "replace a file even if the course did not write it"
 PART = ".course-part"  # ends the names of temporary files and folders
@@ -95,10 +94,11 @@ def read_regular(path: Path | str) -> str:
     return regular(path, "Name a file").read_text(encoding="utf-8-sig")
 
 
-def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
+def own_file(path: Path | str, todo: str, overwrite: bool | None = False) -> Path:
     """The real path of a file that may be written: it is not there, is empty, or the course made it.
 
-    overwrite: take any regular file. FileExistsError for another's file, or what is no regular file.
+    overwrite: take any regular file; None where nobody can ask for it. FileExistsError for another's file, or
+    what is no regular file.
     """
     place = regular(path, todo)
     if standing(place) and not overwrite:
@@ -106,7 +106,10 @@ def own_file(path: Path | str, todo: str, overwrite: bool = False) -> Path:
             head = file.read(HEAD_BYTES)
         earlier = BUILD in place.parents and head.startswith(PAGE)
         if head and not earlier and not _is_own(head):
-            raise FileExistsError(f"{plain_line(path)} is a file that this course did not write. {todo}.")
+            hint = "" if overwrite is None else ", or add --overwrite"
+            raise FileExistsError(
+                f"{plain_line(path)} is a file that this course did not write. {todo}{hint}."
+            )
     return place
 
 
@@ -186,9 +189,8 @@ def made_names(folder: Path) -> list[str]:
 
 
 def _mark_lines(folder: Path) -> list[str]:
-    path = folder / MARK_FILE
     try:
-        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []  # a pipe would wait
+        return read_regular(folder / MARK_FILE).splitlines()
     except (OSError, ValueError):
         return []
 

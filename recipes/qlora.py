@@ -518,15 +518,15 @@ def open_folder(chosen):
     run["data"] = hashlib.sha256(read_bytes(chosen.data)).hexdigest()  # the file's name says too little
     kept, ended = chosen.out / "run.json", (chosen.out / "generation_config.json").is_file()  # written last
     before = earlier_run(kept)
-    if chosen.out.exists() and not (chosen.out.is_dir() and (before or not os.listdir(chosen.out))):
-        raise SystemExit(f"--out {str(chosen.out)!r} has something else in it: name a new folder")
     if ended or (chosen.out.is_dir() and get_last_checkpoint(chosen.out)):
         if others := [name for name in run if before.get(name) != run[name]]:
             raise SystemExit(
                 f"--out {chosen.out} has another run (other {', '.join(others)}): take another --out, or "
                 "that run's data and options to go on with it"
             )
-    elif first_process():
+    elif first_process():  # another one may come while this one writes
+        if chosen.out.exists() and not (chosen.out.is_dir() and (before or not os.listdir(chosen.out))):
+            raise SystemExit(f"--out {str(chosen.out)!r} has something else in it: name a new folder")
         chosen.out.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(run, indent=1), encoding="utf-8")
     return ended

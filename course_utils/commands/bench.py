@@ -15,7 +15,7 @@ from course_utils.making.bench.timing import (
     slower_rows,
 )
 from course_utils.model_files import ModelError
-from course_utils.ownership import JSON_MARK, OTHER_FILE, OVERWRITE, OVERWRITE_HELP, own_file, read_regular
+from course_utils.ownership import JSON_MARK, OTHER_FILE, OVERWRITE_HELP, own_file, read_regular
 from course_utils.terminal import Parser, plain_line
 
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] = ()) -> int:
     if not chosen:
         asked = plain_line(" or ".join(arguments.words))
         raise ValueError(f"no row contains {asked}; there are: {'; '.join(names)}")
-    out = own_file(arguments.out, f"{OTHER_FILE}, {OVERWRITE}", arguments.overwrite)
+    out = own_file(arguments.out, OTHER_FILE, arguments.overwrite)
     before = _read(arguments.against) if arguments.against else None
     machine, results = machine_here(), []
     print(", ".join(f"{name} {value}" for name, value in machine.items()))

@@ -24,7 +24,7 @@ from course_utils.commands.grade_cell import FORKS
 from course_utils.commands.grade_page import grade_page
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import NOTEBOOKS
-from course_utils.ownership import OTHER_FILE, OVERWRITE, OVERWRITE_HELP, own_file
+from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 from course_utils.terminal import Parser, plain_line, readable
 
 SECONDS = 30  # for one exercise
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--out", type=Path, help="write a page for a teacher into this file (HTML)")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     arguments = parser.parse_args(argv)
-    out = arguments.out and own_file(arguments.out, f"{OTHER_FILE}, {OVERWRITE}", arguments.overwrite)
+    out = arguments.out and own_file(arguments.out, OTHER_FILE, arguments.overwrite)
     rows = grade(arguments.paths)
     print(json.dumps(rows, indent=1) if arguments.json else _table(rows))
     if out:

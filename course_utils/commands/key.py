@@ -21,13 +21,13 @@ from markupsafe import Markup
 from course_utils.checks.exercises import Exercise, exercises_of, find_fault
 from course_utils.checks.lesson_texts import ExerciseText, exercise_texts, titles
 from course_utils.commands.lesson_page import mathml
-from course_utils.home import ROOT, naming, write_whole
+from course_utils.home import naming, write_whole
 from course_utils.notebook_files import lessons
-from course_utils.ownership import OTHER_FILE, OVERWRITE, OVERWRITE_HELP, own_file
+from course_utils.ownership import BUILD, OTHER_FILE, OVERWRITE_HELP, own_file
 from course_utils.templates import templates
 from course_utils.terminal import Parser, plain_line
 
-KEY = ROOT / "build" / "key.html"
+KEY = BUILD / "key.html"
 LONGEST_ANSWER = 25  # lines of a wrong answer that are shown
 
 
@@ -132,7 +132,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--out", type=Path, default=KEY, help="default build/key.html")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
-    out = own_file(chosen.out, f"{OTHER_FILE}, {OVERWRITE}", chosen.overwrite)
+    out = own_file(chosen.out, OTHER_FILE, chosen.overwrite)
     found = key([path.name[:2] for path in lessons(chosen.lessons)])
     with naming(out, OTHER_FILE):
         write_whole(out, key_page(found))

@@ -64,8 +64,8 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
 
 
 def _make_folder(work: Path) -> None:
-    if standing(real(work)) not in ("", "a folder"):
-        raise FileExistsError(f"{plain_line(work)} is {standing(real(work))}, no folder. {MOVE_AWAY}.")
+    if (found := standing(real(work))) not in ("", "a folder"):
+        raise FileExistsError(f"{plain_line(work)} is {found}, no folder. {MOVE_AWAY}.")
     with naming(work, OTHER_CHECKOUT):
         real(work).mkdir(exist_ok=True)
 

@@ -22,7 +22,7 @@ from course_utils.checks import progress
 from course_utils.commands.grade import grade_notebook
 from course_utils.commands.room_page import projector_page, room_page
 from course_utils.home import naming, write_whole
-from course_utils.ownership import OTHER_FILE, OVERWRITE, OVERWRITE_HELP, own_file
+from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 from course_utils.terminal import Parser, plain_line, readable
 
 PORT = 8900
@@ -255,7 +255,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--out", type=Path, help="write the page into this file, once, and serve nothing")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
-    out = chosen.out and own_file(chosen.out, f"{OTHER_FILE}, {OVERWRITE}", chosen.overwrite)
+    out = chosen.out and own_file(chosen.out, OTHER_FILE, chosen.overwrite)
     room = Room(chosen.folders, chosen.grade)
     if out:
         for path, folder in room.waiting() if room.grade else []:

@@ -27,12 +27,12 @@ from course_utils.commands.key import markdown
 from course_utils.commands.run_page import pictures_in
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import lessons, read_notebook
-from course_utils.ownership import OTHER_FOLDER, OVERWRITE, OVERWRITE_HELP, own_file
+from course_utils.ownership import BUILD, OTHER_FOLDER, OVERWRITE_HELP, own_file
 from course_utils.templates import templates
 from course_utils.terminal import Parser, plain_line
 
 DECKS = ROOT / "docs" / "slides"
-SLIDES = ROOT / "build" / "slides"
+SLIDES = BUILD / "slides"
 PREDICT = "**Predict:**"
 TAKEN = re.compile(r"^(figure|claim): (\d\d) (.+)$")
 
@@ -120,10 +120,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
     names = chosen.names or deck_names()
-    pages = [
-        own_file(chosen.out / f"{name}.html", f"{OTHER_FOLDER}, {OVERWRITE}", chosen.overwrite)
-        for name in names
-    ]
+    pages = [own_file(chosen.out / f"{name}.html", OTHER_FOLDER, chosen.overwrite) for name in names]
     for name, page in zip(names, pages, strict=True):
         with naming(page, OTHER_FOLDER):
             write_whole(page, slides_page(name))

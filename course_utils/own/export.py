@@ -1,4 +1,4 @@
-"""The road to use: a run of this lesson in the forms that servers take.
+"""The road to use: a run of lesson 17 in the forms that servers take.
 
 The merged model as safetensors and as GGUF, and for models of nn.Linear layers an adapter of these alone.
 Each form is loaded again and must answer as the run's own model does; else nothing is written.

@@ -54,6 +54,7 @@ from course_utils.ownership import (
     mark,
     new_folder,
     own_folder,
+    read_regular,
     remove,
     standing,
 )
@@ -341,8 +342,7 @@ def check_out(out) -> Path:
 def settings_of(folder: Path) -> dict:
     """The settings of a result or of an interrupted run; {} where they cannot be read."""
     try:
-        is_file = (folder / RUN_FILE).is_file()  # a pipe would wait
-        found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")) if is_file else {}
+        found = json.loads(read_regular(folder / RUN_FILE))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

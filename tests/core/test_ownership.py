@@ -63,9 +63,12 @@ def test_pages_of_the_course_are_known_by_their_head_or_place(tmp_path, monkeypa
 )
 def test_another_file_is_replaced_only_where_one_asks_for_it(tmp_path, text):
     with pytest.raises(
-        FileExistsError, match=r"page.html is a file that this course did not write\. Name another\."
+        FileExistsError,
+        match=r"page.html is a file that this course did not write\. Name another, or add --o",
     ):
         own_file(page(tmp_path, text), TODO)
+    with pytest.raises(FileExistsError, match=r"did not write\. Name another\.$"):
+        own_file(page(tmp_path, text), TODO, None)
     assert own_file(page(tmp_path, text), TODO, overwrite=True) == tmp_path / "page.html"
     assert own_file(page(tmp_path, ""), TODO) and own_file(tmp_path / "new" / "page.html", TODO)
 

@@ -173,7 +173,7 @@ def to_html(memo: Memo) -> str:
 def write_memo(memo: Memo, folder: Path) -> list[Path]:
     """memo.md and memo.html in the folder, with today's date. FileExistsError for files of others there."""
     memo = replace(memo, situation=[("Written on", date.today().isoformat()), *memo.situation])
-    paths = [real(folder) / "memo.md", own_file(Path(folder) / "memo.html", OTHER_FOLDER)]
+    paths = [real(folder) / "memo.md", own_file(Path(folder) / "memo.html", OTHER_FOLDER, None)]
     if standing(paths[0]) and not standing(paths[1]):
         raise FileExistsError(f"{plain_line(paths[0])} is not the course's. {OTHER_FOLDER}.")
     paths[0].parent.mkdir(parents=True, exist_ok=True)
