@@ -159,7 +159,8 @@ class TrainingStopped(RuntimeError):
         return [str(self)]  # IPython shows this alone
 
 
-_stop = ""  # the message of a training that was interrupted in the running cell
+_stop = ""  # where a training of the running cell was interrupted, or ""
+_again = ""  # what running that cell once more does
 _stopped_cells: dict[str, str] = {}  # why: cells that were interrupted and have not run to their end since
 _in_cell, _why = False, ""  # a cell is running; it was among them
 
@@ -178,11 +179,8 @@ def stop_here(where: str, again: str = "to start over") -> None:
     """
     from IPython import get_ipython
 
-    global _stop
-    _stop = (
-        f"Stopped: {where}. The model and its history are kept: go on below, or run this cell again "
-        f"{again}. Until it has run to its end, claims are not judged."
-    )
+    global _stop, _again
+    _stop, _again = where, again
     # errors in the rest of the cell follow from the stop
     get_ipython().set_custom_exc((Exception, KeyboardInterrupt), lambda *error, **_: None)
 
@@ -190,7 +188,22 @@ def stop_here(where: str, again: str = "to start over") -> None:
 def check_not_stopped() -> None:
     """Raises TrainingStopped where a training of the running cell was interrupted."""
     if _stop:
-        raise TrainingStopped(_stop)
+        raise TrainingStopped(f"Stopped: {_stop}")
+
+
+def _stop_message(cut_off: bool) -> str:
+    """What to tell at the end of a stopped cell; cut_off: its last lines did not run."""
+    if cut_off:
+        advice = (
+            "The rest of this cell did not run, and cells below may lack what it makes: run it again "
+            f"{_again}. Until then"
+        )
+    else:
+        advice = (
+            f"The model and its history are kept: go on below, or run this cell again {_again}. "
+            "Until it has run to its end"
+        )
+    return f"Stopped: {_stop}. {advice}, claims are not judged."
 
 
 def watch_cells() -> None:
@@ -218,7 +231,8 @@ def _end_cell(result: Any) -> None:
     global _in_cell, _stop
     why = _why
     if _stop:
-        result.error_in_exec = TrainingStopped(_stop)  # so the kernel answers "error" and Run All halts
+        # an error in the cell: the kernel answers "error", and Run All halts
+        result.error_in_exec = TrainingStopped(_stop_message(cut_off=result.error_in_exec is not None))
         get_ipython().set_custom_exc((), None)
         get_ipython().showtraceback((TrainingStopped, result.error_in_exec, None))
         why = "training was stopped"
@@ -228,6 +242,8 @@ def _end_cell(result: Any) -> None:
         why = ""
     elif isinstance(result.error_in_exec, RuntimeError) and OTHER_DEVICE.search(str(result.error_in_exec)):
         print("A tensor on the CPU met one on the GPU. New tensors go where the others are: device=x.device.")
+    elif result.error_in_exec is not None and _stopped_cells:
+        print("Another cell was stopped before its end, and this one may need what it makes: run that again.")
     _in_cell, _stop = False, ""
     if why:
         _stopped_cells[result.info.cell_id or result.info.raw_cell] = why

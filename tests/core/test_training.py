@@ -460,6 +460,7 @@ def test_what_follows_a_stop_in_its_cell_fails_silently(model, shell, capsys):
         assert isinstance(result.error_in_exec, TrainingStopped)
         shown = capsys.readouterr().out
         assert shown.count("Stopped: training, interrupted at step 2 of 9") == 1
+        assert "The rest of this cell did not run" in shown and "go on below" not in shown
         assert "Error" not in shown
     shell.run_cell("{}['missing']")
     assert "KeyError" in capsys.readouterr().out, "in the next cell errors are shown again"
@@ -474,9 +475,23 @@ def test_a_second_training_in_the_cell_does_not_begin(model, shell, capsys):
         return press(model, batch)
 
     shell.push({"model": model, "data": data, "train": train, "loss_fn": loss_fn})
-    shell.run_cell("for i in range(3): train(model, data(), steps=9, lr=1e-2, loss_fn=loss_fn)")
+    loop = "for i in range(3): done[i] = train(model, data(), steps=9, lr=1e-2, loss_fn=loss_fn)"
+    shell.run_cell(f"done = {{}}\n{loop}")
     assert len(calls) == 3
-    assert capsys.readouterr().out.count("Stopped: training, interrupted at step 2 of 9") == 1
+    shown = capsys.readouterr().out
+    assert shown.count("Stopped: training, interrupted at step 2 of 9") == 1
+    assert "cells below may lack what it makes: run it again to start over." in shown
+    assert list(shell.user_ns["done"]) == [0]
+
+    shell.run_cell("len(done)")
+    assert "Another cell was stopped" not in capsys.readouterr().out
+    shell.run_cell("done[2]")
+    assert "KeyError" in (shown := capsys.readouterr().out)
+    assert "Another cell was stopped before its end" in shown
+    shell.run_cell(f"done = {{}}\n{loop}")
+    capsys.readouterr()
+    shell.run_cell("done[3]")
+    assert "Another cell was stopped" not in capsys.readouterr().out, "it has run to its end"
 
 
 def test_an_interrupt_that_code_raises_is_no_stop(model, shell):
