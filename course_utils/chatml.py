@@ -10,6 +10,7 @@ from course_utils.data import IGNORE, Example, check_length, encode, message_fau
 SYSTEM = "You are a helpful assistant."
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
+LOSS_GROUND = "#F0A45D"  # as pictures have it: drawing.MEANINGS
 
 # {% generation %} marks what apply_chat_template(return_assistant_tokens_mask=True) takes for the assistant's
 TEMPLATE = """\
@@ -140,8 +141,8 @@ def loss_text(tokenizer, example: Example) -> str:
 
 
 def loss_html(tokenizer, example: Example) -> str:
-    """The decoded conversation as HTML; what carries loss on blue, the rest pale. Markup in it is escaped."""
-    style = {True: "background:#BBDDF5;color:black", False: "opacity:.7"}
+    """The decoded conversation as HTML; what carries loss on orange. Markup in it is escaped."""
+    style = {True: f"background:{LOSS_GROUND};color:black", False: "opacity:.7"}
     runs = _runs(tokenizer, example)
     spans = [f'<span style="{style[learn]}">{escape(text)}</span>' for learn, text in runs]
     return f'<pre style="white-space:pre-wrap;margin:0">{"".join(spans)}</pre>'

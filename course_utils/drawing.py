@@ -51,8 +51,8 @@ MEANINGS = {
     "sampled": Meaning("sampled", "#F2CAE4", COLOURS[3], 1.6, ":"),
     "loss": Meaning("carries loss", "#F0A45D", COLOURS[1], 1.6, (0, (2.5, 1))),
 }
-NO_MEANING = Meaning("", "none", INK, 0.8)
 HATCHING = "#A3AEB8"
+NO_MEANING = Meaning("", "none", INK, 0.8)
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,14 @@ class Place:
     @property
     def bottom(self) -> float:
         return self.y + self.height
+
+
+def ground_and_edge(kind: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of two patches of matplotlib, one upon the other, that look as the kind does in a Picture."""
+    style = MEANINGS[kind] if kind else NO_MEANING
+    ground = {"facecolor": style.ground, "hatch": style.hatch, "edgecolor": HATCHING, "linewidth": 0}
+    edge = {"facecolor": "none", "edgecolor": style.edge, "linewidth": style.width, "linestyle": style.line}
+    return ground | {"zorder": 1}, edge | {"zorder": 2}
 
 
 def shown_number(value: float, digits: int = 1, sign: bool = False) -> str:
@@ -265,14 +273,10 @@ class Picture:
 
     def _ground(self, place: Place, kind: str | None) -> None:
         """What a place means: ground, hatching, edge."""
-        style = MEANINGS[kind] if kind else NO_MEANING
         if kind and kind not in self.kinds:
             self.kinds.append(kind)
-        size = place.width, place.height
-        hatch = {"hatch": style.hatch, "edgecolor": HATCHING, "linewidth": 0}
-        edge = {"edgecolor": style.edge, "linewidth": style.width, "linestyle": style.line}
-        self.axes.add_patch(Rectangle((place.x, place.y), *size, facecolor=style.ground, zorder=1, **hatch))
-        self.axes.add_patch(Rectangle((place.x, place.y), *size, facecolor="none", zorder=2, **edge))
+        for style in ground_and_edge(kind):
+            self.axes.add_patch(Rectangle((place.x, place.y), place.width, place.height, **style))
         self._reach(place.bottom)
 
     def _fill(self, place: Place, text: str, kind: str | None, bold: bool) -> None:

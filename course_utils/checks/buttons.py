@@ -12,7 +12,7 @@ from course_utils.widgets import MAKE_SCRIPT, publish_view
 
 BUTTONS_STYLE = """
 .course-buttons button { margin: 2px 8px 2px 0; padding: 3px 10px; }
-.course-buttons [role=status]:not(:empty) { border-left: 4px solid #009E73; padding: 2px 10px; margin: 4px 0;
+.course-buttons [role=status]:not(:empty) { border-left: 4px solid #0072B2; padding: 2px 10px; margin: 4px 0;
   max-width: 46em; }
 .course-buttons pre { margin: 4px 0 0; }
 """

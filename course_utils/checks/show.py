@@ -7,7 +7,8 @@ from typing import Any
 
 from course_utils.widgets import as_html
 
-BOX_COLOURS = {"good": "#0072B2", "bad": "#D55E00", "neutral": "#8C8C8C", "hint": "#009E73"}
+# green: passed; orange: not yet; blue: help (and the bar of an exercise in JupyterLab); the words say it, too
+BOX_COLOURS = {"good": "#009E73", "bad": "#D55E00", "neutral": "#8C8C8C", "hint": "#0072B2"}
 
 
 def shell() -> Any:

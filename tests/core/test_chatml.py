@@ -5,6 +5,7 @@ from helpers import tiny_llama
 from course_utils import chatml
 from course_utils.chatml import IM_END, IM_START, SYSTEM, marker_ids, mask_prompt_tokens
 from course_utils.data import Example, collate
+from course_utils.drawing import MEANINGS
 
 TURNS = [
     {"role": "user", "content": "is Paris the capital?"},
@@ -226,7 +227,7 @@ def test_the_mask_as_text_and_as_html(chat):
     assert text.replace("⟦", "").replace("⟧", "") == tokenizer.decode(example.input_ids)
     html = chatml.loss_html(tokenizer, example)
     assert "&lt;b&gt;a&lt;|im_end|&gt;" in html and "<b>" not in html
-    assert html.count("background") == 1
+    assert html.count(f"background:{MEANINGS['loss'].ground}") == html.count("background") == 1
     assert chatml.loss_text(tokenizer, Example([], [])) == ""
 
 

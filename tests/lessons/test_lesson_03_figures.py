@@ -3,8 +3,10 @@
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from matplotlib.colors import to_hex
 
 from course_utils import plots
+from course_utils.drawing import MEANINGS
 from course_utils.lessons.lesson_03 import figures
 
 
@@ -31,5 +33,8 @@ def test_heatmaps_take_a_limit_and_survive_zeros():
 def test_lora_picture_names_both_matrices_and_their_start():
     figures.lora_paths()
     written = "\n".join(text.get_text() for text in plt.gcf().axes[0].texts)
+    grounds = [to_hex(patch.get_facecolor()).upper() for patch in plt.gcf().axes[0].patches]
+    assert grounds.count(MEANINGS["frozen"].ground) == 1, "W"
+    assert grounds.count(MEANINGS["trained"].ground) == 2, "A and B"
     for part in ("W [out, in]\n\nfrozen", "A [r, in]\nrandom", "B [out, r]\nzero", r"$\alpha / r$"):
         assert part in written

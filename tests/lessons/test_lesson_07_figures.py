@@ -1,17 +1,19 @@
-import matplotlib.colors
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_rgba
 
-from course_utils import plots
+from course_utils.drawing import MEANINGS
 from course_utils.lessons.lesson_07 import figures
 
 
 def test_a_prompt_is_trained_in_one_row_and_a_prefix_in_every_layer():
     figures.prompt_and_prefix(length=3, tokens=4, layers=5)
-    orange = matplotlib.colors.to_rgb(plots.COLOURS[1])
     counts = {}
     for ax in plt.gcf().axes:
-        rows = [round(cell.get_y()) for cell in ax.patches if cell.get_facecolor()[:3] == orange]
-        counts[ax.get_title(loc="left")] = (sorted(set(rows)), len(rows), len(ax.patches))
+        rows, frozen = (
+            [round(cell.get_y()) for cell in ax.patches if cell.get_facecolor() == to_rgba(ground)]
+            for ground in (MEANINGS["trained"].ground, MEANINGS["frozen"].ground)
+        )
+        counts[ax.get_title(loc="left")] = (sorted(set(rows)), len(rows), len(rows) + len(frozen))
     assert counts == {"prompt tuning": ([0], 3, 7 * 6), "prefix tuning": ([1, 2, 3, 4, 5], 15, 7 * 6 - 3)}
 
 

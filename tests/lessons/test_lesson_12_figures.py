@@ -5,7 +5,6 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from course_utils.lessons.lesson_12 import figures
-from course_utils.plots import COLOURS
 
 
 def test_a_training_has_proxy_gold_and_kl_by_iteration():
@@ -68,6 +67,8 @@ def test_paths_are_the_mean_of_the_seeds_over_the_kl():
 def test_tokens_are_coloured_by_sign_and_size():
     figures.credited(["a", "b", "c"], [1.0, -0.5, 0.0], "title")
     faces = [box.get_facecolor() for box in plt.gca().patches]
-    assert faces[0] == pytest.approx(to_rgba(COLOURS[0], 0.7))
-    assert faces[1] == pytest.approx(to_rgba(COLOURS[1], 0.35)) and faces[2][3] == 0
+    assert faces[0] == pytest.approx(to_rgba(figures.RISES, 0.7))
+    assert faces[1] == pytest.approx(to_rgba(figures.FALLS, 0.35)) and faces[2][3] == 0
+    written = [text.get_text() for text in plt.gca().texts]
+    assert written == ["a", "b", "c", "+", "\N{MINUS SIGN}", ""]
     plt.close("all")

@@ -7,8 +7,8 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from course_utils.drawing import CELL, CELL_WIDTH, ROOM, Picture, shown_number
-from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle
+from course_utils.drawing import CELL, CELL_WIDTH, ROOM, Picture, ground_and_edge, shown_number
+from course_utils.plots import INK, PALE, WIDTH, arrow, box, entitle
 
 
 def lora_paths() -> None:
@@ -20,10 +20,13 @@ def lora_paths() -> None:
     box(ax, 5, 0.5, 6.4, 0.7, "x [n, in]", "none")
     arrow(ax, (3, 0.85), (3, 2))
     arrow(ax, (7, 0.85), (7, 2))
-    box(ax, 3, 3.6, 3, 3.2, "W [out, in]\n\nfrozen", PALE)
+    for style in ground_and_edge("frozen"):
+        ax.add_patch(mpl.patches.Rectangle((1.5, 2), 3, 3.2, **style))
+    ax.text(3, 3.6, "W [out, in]\n\nfrozen", ha="center", va="center", color="black", zorder=3)
     for base, tip, text in ((2, 3.4, "A [r, in]\nrandom at first"), (5.2, 3.8, "B [out, r]\nzero at first")):
         corners = [(5.5, base), (8.5, base), (7.3, tip), (6.7, tip)]
-        ax.add_patch(mpl.patches.Polygon(corners, facecolor=COLOURS[5], edgecolor=INK, linewidth=0.8))
+        for style in ground_and_edge("trained"):
+            ax.add_patch(mpl.patches.Polygon(corners, **style))
         ax.text(8.6, (base + tip) / 2, text, va="center")
     arrow(ax, (7, 3.4), (7, 3.8))
     ax.text(7.2, 3.6, "r numbers", va="center")

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from course_utils import plots
+from course_utils.drawing import ground_and_edge
 from course_utils.plots import COLOURS, INK, WIDTH, entitle
 
 
@@ -32,11 +33,11 @@ def prompt_and_prefix(length: int = 3, tokens: int = 4, layers: int = 4) -> None
         ):
             ax.plot([start + 0.1, start + width - 0.1], [-0.25, -0.25], color=INK, linewidth=1)
             ax.text(start + width / 2, -0.4, text, ha="center", va="top")
+    kinds = {"trained": "trained", "computed by the frozen model": "frozen"}
     handles = [
-        mpl.patches.Patch(facecolor=colour, edgecolor=INK, label=label)
-        for colour, label in ((COLOURS[1], "trained"), (COLOURS[4], "computed by the frozen model"))
+        tuple(mpl.patches.Patch(**style) for style in ground_and_edge(kind)) for kind in kinds.values()
     ]
-    fig.legend(handles=handles, loc="outside lower center", ncols=2)
+    fig.legend(handles, kinds, loc="outside lower center", ncols=2)
 
 
 def _prompt_cell(ax: Axes, column: int, row: int, in_front: bool, prefix: bool) -> None:
@@ -44,18 +45,10 @@ def _prompt_cell(ax: Axes, column: int, row: int, in_front: bool, prefix: bool) 
     if in_front and prefix and row == 0:
         return
     trained = in_front and (prefix or row == 0)
-    ax.add_patch(
-        mpl.patches.Rectangle(
-            (column + 0.08, row + 0.08),
-            0.84,
-            0.7,
-            edgecolor=INK,
-            facecolor=COLOURS[1] if trained else COLOURS[4],
-            linewidth=0.7,
-        )
-    )
+    for style in ground_and_edge("trained" if trained else "frozen"):
+        ax.add_patch(mpl.patches.Rectangle((column + 0.08, row + 0.08), 0.84, 0.7, **style))
     if in_front and prefix:
-        ax.text(column + 0.5, row + 0.43, "k, v", ha="center", va="center", color="white")
+        ax.text(column + 0.5, row + 0.43, "k, v", ha="center", va="center", color="black")
 
 
 def seeds_by_method(groups: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:

@@ -17,6 +17,7 @@ from course_utils.lessons.lesson_12.over_kl import mean_path
 from course_utils.methods.ppo import gae
 from course_utils.plots import COLOURS, WIDTH, bands, coloured_text, entitle, figure
 
+RISES, FALLS = "#7A4EA3", COLOURS[5]  # purple and ochre: in pictures they mean nothing else
 SCORE_LABELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL (nats per answer)"}
 
 
@@ -114,12 +115,14 @@ def names_below(fig) -> None:
 
 
 def credited(tokens: Sequence[str], changes: Sequence[float], title: str) -> None:
-    """A text with a number for each token as its colour: blue above 0, orange below, darker if larger."""
+    """A text with a number for each token as its colour, darker if larger; its sign stands below."""
     coloured_text(tokens, [None] * len(tokens), title)
     largest = max(map(abs, changes))
-    for box, change in zip(plt.gca().patches, changes, strict=True):
-        colour = COLOURS[0] if change > 0 else COLOURS[1]
-        box.set_facecolor(to_rgba(colour, 0.7 * abs(change) / largest))
+    ax = plt.gca()
+    for box, change in zip(list(ax.patches), changes, strict=True):
+        box.set_facecolor(to_rgba(RISES if change > 0 else FALLS, 0.7 * abs(change) / largest))
+        sign = "+" if change > 0 else "\N{MINUS SIGN}" if change < 0 else ""
+        ax.text(box.get_x() + box.get_width() / 2, box.get_y() + 0.77, sign, ha="center", va="center")
 
 
 def credit(tokens: Sequence[str], rewards: Sequence[float], values: Sequence[float], lam: float) -> None:
