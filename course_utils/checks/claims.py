@@ -1,19 +1,24 @@
 """Claims: a sentence about an experiment, with the value measured and the bound that it must keep.
 
-The claims of a cell are shown together when the cell has run, below its figures.
+Each lesson lists its claims in `lessons/lesson_NN/claims.py`; its notebook says claim.NAME(value). The claims
+of a cell are shown together when the cell has run, below its figures.
 """
 
 from __future__ import annotations
 
+import difflib
+import importlib
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from html import escape
 from typing import Any
 
 from course_utils import session
-from course_utils.checks.show import publish_note, shell
+from course_utils.checks.show import BOX_COLOURS, publish_note, shell
 
 
 class ClaimFailed(AssertionError):
@@ -24,51 +29,136 @@ STORED = "stored runs"
 _waiting: list[dict] = []  # records of the cell that runs
 
 
-def claim(
-    text: str,
-    value: Any,
-    *,
-    at_most: float | None = None,
-    at_least: float | None = None,
-    equals: Any = None,
-    tolerance: float = 0.0,
-    unit: str = "",
-    headline: bool = False,
-    stored: bool = False,
-    excludes: str | Mapping[str, float] = "",
-    seeds: Sequence[float] = (),
-    models: tuple[str, ...] | str = ("pocket",),
-) -> None:
-    """Show the claim, the measured value and the bound; keep them as a record in the output's metadata.
+@dataclass(frozen=True)
+class Claim:
+    """A claim about an experiment, without the value: what a lesson's claims.py lists.
 
-    text: a sentence that is true where the claim holds. value: a number, a one-element tensor, a bool or a
-    string. Give at_most, at_least, both, or equals (within the tolerance). unit: "nats", "tokens", "times";
-    with "%" a share of 1 and its bound are shown as per cent. headline: the lesson's main finding. stored:
-    the value comes from stored runs. excludes: the broken variant that the bound shuts out, best with its
-    value, {"transposed": 0.04}. seeds: the right run's values over seeds, which the bound must leave alone.
-    The bound binds at quick and full scale on the models named (models="any": on all); elsewhere it is
-    shown. With COURSE_STRICT=1 a bound that binds and does not hold raises ClaimFailed.
+    text: a sentence that is true where the claim holds. Give at_most, at_least, both, or equals (within the
+    tolerance). unit: "nats", "tokens", "times"; with "%" a share of 1 and its bound are shown as per cent.
+    headline: the lesson's main finding. stored: the value comes from stored runs. excludes: the broken
+    variants and controls that the bound shuts out, {"transposed": 0.04}; None where the notebook computes the
+    value. seeds: the right run's values over seeds, which the bound must leave alone; () where the notebook
+    computes them, or there are none. published: what others measured, with its source. The bound binds at
+    quick and full scale on the models named (models="any": on all); elsewhere it is shown.
+    """
+
+    name: str
+    text: str
+    at_most: float | None = None
+    at_least: float | None = None
+    equals: Any = None
+    tolerance: float = 0.0
+    unit: str = ""
+    headline: bool = False
+    stored: bool = False
+    excludes: str | Mapping[str, float | None] = ""
+    seeds: Sequence[float] = ()
+    published: str = ""
+    models: tuple[str, ...] | str = ("pocket",)
+
+    def __post_init__(self):
+        if (self.equals is None) == (self.at_most is None and self.at_least is None):
+            raise ValueError("A claim needs at_most, at_least, both, or equals alone.")
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        names = ("at_most", "at_least", "equals", "tolerance")
+        return {name: getattr(self, name) for name in names}
+
+    def filled(self, seeds: Sequence[float], excludes: Any) -> Claim:
+        """The claim with what the notebook computed: excludes has the missing values, in their order."""
+        if seeds:
+            self = replace(self, seeds=seeds)
+        values = list(excludes) if isinstance(excludes, Sequence) else [excludes]
+        known = self.excludes if isinstance(self.excludes, Mapping) else {}
+        missing = [name for name, value in known.items() if value is None]
+        if len(values) != len(missing):
+            raise ValueError(
+                f"claim.{self.name} takes excludes= with {len(missing)} values "
+                f"({', '.join(missing) or 'none'}), not {len(values)}."
+            )
+        return (
+            replace(self, excludes={**known, **dict(zip(missing, values, strict=True))}) if missing else self
+        )
+
+
+@cache
+def claims_of(lesson: str) -> dict[str, Claim]:
+    """The claims of one lesson ("03") by name, in the order of its claims.py."""
+    module = importlib.import_module(f"course_utils.lessons.lesson_{lesson}.claims")
+    return {each.name: each for each in module.CLAIMS}
+
+
+class LessonClaims:
+    """`claim.NAME(value, seeds=..., excludes=...)` shows a claim of the lesson's claims.py with its value.
+
+    seeds, models: in place of the claim's own; excludes: the values that it leaves open.
+
+    Called with a text it is `claim`: learners' older copies have it so.
+    """
+
+    def __init__(self, lesson: str):
+        self.lesson = lesson
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        known = claims_of(self.lesson)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            advice = f"Did you mean {' or '.join(near)}?" if near else "dir(claim) lists them."
+            raise AttributeError(f"Lesson {self.lesson} has no claim {name!r}. {advice}")
+
+        def measured(
+            value: Any, *, seeds: Sequence[float] = (), excludes: Any = (), models: Any = ()
+        ) -> None:
+            claim = known[name].filled(seeds, excludes)
+            _measure(replace(claim, models=models) if models else claim, value)
+
+        return measured
+
+    def __call__(self, text: str, value: Any, **options: Any) -> None:
+        claim(text, value, **options)
+
+    def __dir__(self) -> list[str]:
+        return sorted(claims_of(self.lesson))
+
+
+def claim(text: str, value: Any, **options: Any) -> None:
+    """Show a claim of one's own with the measured value: claim("It falls", loss, at_most=2, unit="nats").
+
+    options: those of Claim. See `_measure`.
+    """
+    _measure(Claim("", text, **options), value)
+
+
+def _measure(claim: Claim, value: Any) -> None:
+    """Show the claim, the value and the bound; keep them as a record in the output's metadata.
+
+    value: a number, a one-element tensor, a bool or a string. With COURSE_STRICT=1 a bound that binds and
+    does not hold raises ClaimFailed.
     """
     value = value.item() if hasattr(value, "item") else value
-    if (equals is None) == (at_most is None and at_least is None):
-        raise ValueError("A claim needs at_most, at_least, both, or equals alone.")
-    holds = _holds(value, at_most, at_least, equals, tolerance)
-    reason = _why_not_judged(models)
-    bounds = {"at_most": at_most, "at_least": at_least, "equals": equals, "tolerance": tolerance}
+    bounds = claim.bounds
+    holds = _holds(value, **bounds)
+    reason = _why_not_judged(claim.models)
+    excludes = claim.excludes
     record = {
-        "text": text,
+        "name": claim.name,
+        "text": claim.text,
         "value": _plain(value),
-        "unit": unit,
-        "shown": quantity(value, unit),
-        "bound": _bound(unit, **bounds),
+        "unit": claim.unit,
+        "shown": quantity(value, claim.unit),
+        "bound": _bound(claim.unit, **bounds),
         "room": _room(value, **bounds) if holds else None,
         "holds": holds,
         "binding": not reason,
         "outcome": reason or ("holds" if holds else "DOES NOT HOLD"),
-        "headline": headline,
-        "stored": stored,
-        "excludes": excludes if isinstance(excludes, str) else dict(excludes),
-        "seeds": [_plain(float(one)) for one in seeds],
+        "headline": claim.headline,
+        "stored": claim.stored,
+        "excludes": excludes if isinstance(excludes, str) else {n: _plain(v) for n, v in excludes.items()},
+        "seeds": [_plain(float(one)) for one in claim.seeds],
+        "published": claim.published,
         **{name: _plain(limit) for name, limit in bounds.items() if limit is not None},
     }
     _waiting.append(record)
@@ -79,7 +169,7 @@ def claim(
     if events is None or failed:
         _show_waiting()
     if failed:
-        raise ClaimFailed(f"{text}: measured {record['shown']}, which should be {record['bound']}.")
+        raise ClaimFailed(f"{claim.text}: measured {record['shown']}, which should be {record['bound']}.")
 
 
 def read(notebook) -> list[dict]:
@@ -154,18 +244,17 @@ def _why_not_judged(models: tuple[str, ...] | str) -> str:
 
 
 def _show_waiting(*_: Any) -> None:
-    """Show the claims that have been made since: a line for one, a table for more."""
+    """Show the claims that have been made since, one below the other."""
     if not _waiting:
         return
     records = list(_waiting)
     _waiting.clear()
-    text = "\n".join(map(_line, records))
-    html = _html_line(records[0]) if len(records) == 1 else _table(records)
-    publish_note(text, html, {"course": {"claims": records}})
+    html = "".join(map(_box, records))
+    publish_note("\n".join(map(_line, records)), html, {"course": {"claims": records}})
 
 
 def _line(record: dict) -> str:
-    room = f" ({_share_left(record)} room)" if record["room"] is not None else ""
+    room = f" ({record['room']:.0%} room)" if record["room"] is not None else ""
     excluded = f", excludes {_excluded(record)}" if record["excludes"] else ""
     return (
         f"{_kind(record)}: {record['text'].rstrip('.')}. Measured {record['shown']}; "
@@ -178,10 +267,6 @@ def _kind(record: dict) -> str:
     return f"{name} ({STORED})" if record["stored"] else name
 
 
-def _share_left(record: dict) -> str:
-    return f"{record['room']:.0%}"
-
-
 def _excluded(record: dict) -> str:
     if isinstance(record["excludes"], str):
         return record["excludes"]
@@ -189,32 +274,123 @@ def _excluded(record: dict) -> str:
     return ", ".join(f"{name} ({quantity(value, record['unit'])})" for name, value in values)
 
 
-def _is_broken(record: dict) -> bool:
-    return record["binding"] and not record["holds"]
+def _box(record: dict) -> str:
+    """The claim as HTML: mark, sentence, value, bar and what its marks mean; the rest unfolds.
+
+    Text and ground keep the theme's own colours.
+    """
+    state = "neutral" if not record["binding"] else "good" if record["holds"] else "bad"
+    colour = BOX_COLOURS[state]
+    sentence = f"<b>{escape(record['text'].rstrip('.'))}</b>"
+    if record["headline"]:
+        sentence = f"Headline: {sentence}"
+    legend = " ".join(
+        f'<span style="white-space:nowrap;margin-right:1.2em"><b style="color:{ink}">{sign}</b> '
+        f'<span style="white-space:normal">{escape(words)}</span></span>'
+        for sign, ink, words in _legend(record)
+    )
+    rest = "".join(f"<li>{escape(row)}</li>" for row in _rest(record))
+    return (
+        f'<div class="course-claim" style="border-left:4px solid {colour};padding:4px 12px;margin:8px 0;'
+        f'max-width:44em"><div>{_sign(_SIGNS[state], colour)} {sentence}</div>'
+        f'<div style="margin-top:4px">{_sign("●", colour)} <b style="font-size:150%">'
+        f"{escape(record['shown'])}</b> {escape(record['outcome'])}</div>"
+        f'{_bar(record, colour)}<div style="font-size:90%">{legend}</div>'
+        f'<details style="font-size:90%"><summary>why we believe it</summary><ul>{rest}</ul></details></div>'
+    )
 
 
-BROKEN_STYLE = "border-left:4px solid #D55E00;padding-left:8px;font-weight:bold"
+def _sign(sign: str, colour: str) -> str:
+    return f'<span style="color:{colour};font-size:130%;font-weight:bold">{sign}</span>'
 
 
-def _html_line(record: dict) -> str:
-    style = BROKEN_STYLE if _is_broken(record) else "padding:2px 0"
-    return f'<div style="{style}">{escape(_line(record))}</div>'
+def _legend(record: dict) -> list[tuple[str, str, str]]:
+    """(sign, its colour, words) of the bound, the seeds and the nearest control."""
+    rows = [("▐", LINE, record["bound"])]
+    if seeds := _numbers(record["seeds"]):
+        rows.append(("|", "inherit", f"{len(seeds)} seeds: {_range(min(seeds), max(seeds), record['unit'])}"))
+    if nearest := _nearest_excluded(record):
+        name, value = nearest
+        rows.append(("✕", BOX_COLOURS["bad"], f"excluded: {name} ({quantity(value, record['unit'])})"))
+    return rows
 
 
-def _table(records: list[dict]) -> str:
-    """Rows of claim, value, bound, room, outcome; what is excluded where a claim names it."""
-    some_exclude = any(record["excludes"] for record in records)
-    heads = ["Claim", "Measured", "Bound", "Room", "Outcome", *["Excludes"] * some_exclude]
-    cell = "text-align:left;padding:3px 10px;white-space:normal"
-    rows = ["".join(f'<th scope="col" style="{cell}">{head}</th>' for head in heads)]
-    for record in records:
-        style = f"{cell};{BROKEN_STYLE}" if _is_broken(record) else cell
-        room = "" if record["room"] is None else _share_left(record)
-        texts = [record["text"], record["shown"], record["bound"], room, record["outcome"]]
-        texts += [_excluded(record)] * some_exclude
-        if record["headline"] or record["stored"]:
-            texts[0] = f"{_kind(record)}: {texts[0]}"
-        kinds = ["", ' class="measured"', "", ' class="room"', "", ' class="excluded"']
-        parts = zip(texts, kinds, strict=False)
-        rows.append("".join(f'<td style="{style}"{kind}>{escape(text)}</td>' for text, kind in parts))
-    return f'<table style="margin:4px 0">{"".join(f"<tr>{row}</tr>" for row in rows)}</table>'
+_SIGNS = {"good": "✓", "bad": "✗", "neutral": "–"}
+
+
+def _range(low: float, high: float, unit: str) -> str:
+    if low == high:
+        return f"all {quantity(low, unit)}"
+    return f"{quantity(low, unit if unit == '%' else '')} to {quantity(high, unit)}"
+
+
+def _rest(record: dict) -> list[str]:
+    """What unfolds below a claim, in words."""
+    rows = [f"Measured in {STORED}." if record["stored"] else "Measured in this notebook."]
+    if record["room"] is not None:
+        rows.append(f"Room to the bound: {record['room']:.0%} of the value.")
+    if record["seeds"]:
+        seeds = ", ".join(quantity(seed, record["unit"]) for seed in record["seeds"])
+        rows.append(f"The same run at other seeds: {seeds}.")
+    if record["excludes"]:
+        rows.append(f"What the bound excludes: {_excluded(record)}.")
+    if record["published"]:
+        rows.append(f"Published: {record['published']}.")
+    return rows
+
+
+def _numbers(values: Any) -> list[float]:
+    """Those of the values that a bar can show."""
+    found = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    return [value for value in found if math.isfinite(value)]
+
+
+def _nearest_excluded(record: dict) -> tuple[str, float] | None:
+    """Name and value of what is excluded with the value nearest to the bound; None where none is known."""
+    if isinstance(record["excludes"], str):
+        return None
+    limits = _numbers(record.get(name) for name in ("at_most", "at_least", "equals"))
+    known = [(name, value) for name, value in record["excludes"].items() if _numbers([value])]
+    if not known or not limits:
+        return None
+    return min(known, key=lambda pair: min(abs(pair[1] - limit) for limit in limits))
+
+
+def _bar(record: dict, colour: str) -> str:
+    """A line with the values that keep the bound shaded, the value, the seeds and the nearest control on it.
+
+    "" where there is no scale: texts, exact values, infinity.
+    """
+    low, high = record.get("at_least"), record.get("at_most")
+    if _numbers([record.get("equals")]):
+        low, high = record["equals"] - record["tolerance"], record["equals"] + record["tolerance"]
+    limits, seeds = _numbers([low, high]), _numbers(record["seeds"])
+    nearest = _nearest_excluded(record)
+    points = [*_numbers([record["value"]]), *limits, *seeds, *([nearest[1]] if nearest else [])]
+    if not _numbers([record["value"]]) or not limits or min(points) == max(points):
+        return ""
+    first, last = min(points), max(points)
+
+    def at(value: float) -> float:
+        """Per cent of the bar's width."""
+        return 4 + 92 * (value - first) / (last - first)
+
+    start, end = 0 if low is None else at(low), 100 if high is None else at(high)
+    tall, sign = "height:100%", "top:0;line-height:18px;width:1em;margin-left:-0.5em;text-align:center"
+    parts = [
+        (0, f"top:44%;width:100%;height:2px;background:{LINE}", ""),
+        (start, f"{tall};width:{end - start:.1f}%;background:{colour};opacity:0.25", ""),
+        *((at(limit), f"{tall};border-left:2px solid {LINE}", "") for limit in limits),
+        *((at(seed), "top:25%;height:50%;border-left:1px solid", "") for seed in seeds),
+        (at(record["value"]), f"{sign};color:{colour};font-size:130%", "●"),
+    ]
+    if nearest:
+        parts.append((at(nearest[1]), f"{sign};color:{BOX_COLOURS['bad']};font-weight:bold", "✕"))
+    drawn = (f'<div style="position:absolute;left:{x:.1f}%;{style}">{text}</div>' for x, style, text in parts)
+    return (
+        '<div aria-hidden="true" style="position:relative;height:18px;margin:4px 0;max-width:30em">'
+        f"{''.join(drawn)}</div>"
+    )
+
+
+LINE = "#8C8C8C"  # the line of a bar, on a light and on a dark ground

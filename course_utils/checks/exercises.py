@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 import course_utils.checks.progress as progress
+from course_utils.checks.claims import LessonClaims
 from course_utils.checks.compare import Mistake, close, expect_tensor
 from course_utils.checks.show import fold_outputs, has_page, shell, show
 
@@ -156,13 +157,17 @@ class Check:
         return sorted(exercises_of(self.lesson))
 
 
-def lesson_check(package: str, name: str) -> Check:
-    """For a lesson's package: its `check`, when a notebook imports it. Progress is told the number."""
-    if name != "check":
+def of_lesson(package: str, name: str) -> Check | LessonClaims:
+    """For a lesson's package: its `check` or `claim`, when a notebook imports it.
+
+    Progress is told the lesson's number.
+    """
+    kinds = {"check": Check, "claim": LessonClaims}
+    if name not in kinds:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
     lesson = package[-2:]
     progress.open_lesson(lesson)
-    return Check(lesson)
+    return kinds[name](lesson)
 
 
 class Mine:

@@ -6,7 +6,7 @@ python -m course_utils slides lora         one of them
 What a deck says stands in docs/slides/NAME.md: slides between lines of ---, Markdown, and lines of two kinds:
 
     figure: 03 The frozen matrix           the figure of lesson 03 with these words in its title or caption
-    claim: 03 After twenty steps           the claim of lesson 03 that begins so, with what was measured
+    claim: 03 same_as_peft                 the claim of that name in lesson 03, with what was measured
 
 A slide that asks for a prediction (PREDICT) comes twice, at first without its figures and claims.
 `claim: 12 headline` is a lesson's headline claim.
@@ -93,14 +93,14 @@ def figure_of(lesson: str, words: str) -> dict:
     raise ValueError(f"lesson {lesson} has no figure {words!r}. Its figures: {'; '.join(titles)}.")
 
 
-def claim_of(lesson: str, words: str) -> dict:
-    """The record of the lesson's first claim that begins with these words, with "lesson"."""
+def claim_of(lesson: str, name: str) -> dict:
+    """The record of the lesson's claim of that name, with "lesson"."""
     records = claims.read(_saved_lesson(lesson))
     for record in records:
-        if record["headline"] if words == "headline" else record["text"].startswith(words):
+        if record["headline"] if name == "headline" else record["name"] == name:
             return {**record, "lesson": lesson}
-    known = "; ".join(record["text"] for record in records)
-    raise ValueError(f"lesson {lesson} has no claim {words!r}. Its claims: {known}.")
+    known = ", ".join(record["name"] for record in records)
+    raise ValueError(f"lesson {lesson} has no claim {name!r}. Its claims: {known}.")
 
 
 def slides_page(name: str) -> str:

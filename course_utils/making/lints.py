@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from nbformat import NotebookNode
 
 from course_utils.checks import claims
+from course_utils.checks.claims import claims_of
 from course_utils.checks.exercises import Exercise, exercises_of
-from course_utils.making.claims import calls_of, claims_in, source_text
+from course_utils.making.claims import calls_of, claim_names, source_text
 from course_utils.notebook_files import code_cells, lessons, read_notebook, tags
 from course_utils.terminal import Parser
 
@@ -58,11 +59,22 @@ STOP_WORDS = set(
 )
 
 
+def registry_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """A lesson makes each of its claims once, by name."""
+    made = [name for cell in code_cells(notebook) for name in claim_names(cell.source)]
+    faults = [f"claim.{name} is not in its claims.py" for name in made if name not in claims_of(lesson)]
+    for name in claims_of(lesson):
+        if made.count(name) != 1:
+            faults.append(f"claim.{name} is made {made.count(name)} times; it is to be made once")
+    loose = sum(len(calls_of(cell.source, "claim")) for cell in code_cells(notebook))
+    return faults + ["a claim is made without a name: list it in claims.py"] * loose
+
+
 def verb_faults(notebook: NotebookNode, lesson: str) -> list[str]:
     """A claim is a sentence: it has a verb beside those of its subordinate clauses."""
     return [
-        f"claim {claim.number} has no verb (or one that CLAIM_VERBS lacks): {claim.text}"
-        for claim in claims_in(notebook)
+        f"claim.{claim.name} has no verb (or one that CLAIM_VERBS lacks): {claim.text}"
+        for claim in claims_of(lesson).values()
         if not is_sentence(claim.text)
     ]
 
@@ -75,33 +87,32 @@ def is_sentence(text: str) -> bool:
 def unit_faults(notebook: NotebookNode, lesson: str) -> list[str]:
     """A claim has a unit; a share is in per cent."""
     faults = []
-    for claim in claims_in(notebook):
-        unit = claim.constant("unit")
-        if not unit and not isinstance(claim.constant("equals"), str):
-            faults.append(f"claim {claim.number} has no unit: {claim.text}")
-        elif PER_CENT.search(claim.text) and unit != "%":
-            faults.append(f'claim {claim.number} is about a share and its unit is not "%": {claim.text}')
+    for claim in claims_of(lesson).values():
+        if not claim.unit and not isinstance(claim.equals, str):
+            faults.append(f"claim.{claim.name} has no unit: {claim.text}")
+        elif PER_CENT.search(claim.text) and claim.unit != "%":
+            faults.append(f'claim.{claim.name} is about a share and its unit is not "%": {claim.text}')
     return faults
 
 
 def false_faults(notebook: NotebookNode, lesson: str) -> list[str]:
     """No claim says that something measured as False holds."""
     return [
-        f"claim {claim.number} equals False: say what is true: {claim.text}"
-        for claim in claims_in(notebook)
-        if claim.constant("equals") is False
+        f"claim.{claim.name} equals False: say what is true: {claim.text}"
+        for claim in claims_of(lesson).values()
+        if claim.equals is False
     ]
 
 
 def number_of_claims_faults(notebook: NotebookNode, lesson: str) -> list[str]:
     """At most twelve claims a lesson."""
-    count = max(len(claims_in(notebook)), len(claims.read(notebook)))
+    count = max(len(claims_of(lesson)), len(claims.read(notebook)))
     return [f"{count} claims, more than {MOST_CLAIMS}"] if count > MOST_CLAIMS else []
 
 
 def headline_faults(notebook: NotebookNode, lesson: str) -> list[str]:
     """One claim is the headline."""
-    count = sum(claim.constant("headline") is True for claim in claims_in(notebook))
+    count = sum(claim.headline for claim in claims_of(lesson).values())
     return [] if count == 1 else [f"{count} claims are marked headline=True; one is to be"]
 
 
@@ -281,6 +292,7 @@ RULES: dict[str, Callable[[NotebookNode, str], list[str]]] = {
     "verb": verb_faults,
     "unit": unit_faults,
     "false": false_faults,
+    "registry": registry_faults,
     "number of claims": number_of_claims_faults,
     "headline": headline_faults,
     "margin": margin_faults,

@@ -1,6 +1,7 @@
 """Claims and identities: how they are judged, shown together at a cell's end, and kept."""
 
 import json
+import re
 
 import nbformat
 import numpy as np
@@ -10,6 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from nbformat.v4 import new_code_cell, new_notebook
 
 from course_utils.checks import ClaimFailed, assert_same, claim, claims
+from course_utils.checks.claims import Claim, LessonClaims
 from course_utils.making.notebooks import execute
 
 
@@ -126,11 +128,11 @@ def test_claim_without_a_bound_is_an_error():
         claim("x", 3)
 
 
-def test_one_claim_of_a_cell_is_a_line(shell):
+def test_a_claim_of_a_cell_is_a_box(shell):
     shell, displayed = shell
     shell.run_cell("claim('One is small', 1, at_most=2, unit='nats'); before = True")
     [(bundle, metadata)] = displayed
-    assert bundle["text/plain"].count("\n") == 0 and "<table" not in bundle["text/html"]
+    assert bundle["text/plain"].count("\n") == 0 and bundle["text/html"].count("course-claim") == 1
     [record] = metadata["course"]["claims"]
     assert (record["text"], record["shown"], record["bound"]) == ("One is small", "1 nat", "at most 2 nats")
     assert (record["at_most"], record["headline"], record["stored"]) == (2, False, False)
@@ -144,16 +146,16 @@ def test_a_record_is_json_whatever_was_measured(shell):
     assert (record["value"], record["equals"], record["seeds"]) == ("inf", "inf", ["inf", 1.0])
 
 
-def test_several_claims_of_a_cell_are_a_table_and_the_next_cell_starts_anew(shell):
+def test_several_claims_of_a_cell_stand_together_and_the_next_cell_starts_anew(shell):
     shell, displayed = shell
     for cell in (
         "claim('One is small', 1, at_most=2); claim('<b> is', 'x', equals='x')",
         "claim('c', 1, at_most=2)",
     ):
         shell.run_cell(cell)
-    (table, metadata), (line, _) = displayed
-    assert table["text/html"].count("<tr>") == 3 and "&lt;b&gt; is" in table["text/html"]
-    assert len(metadata["course"]["claims"]) == len(table["text/plain"].splitlines()) == 2
+    (both, metadata), (line, _) = displayed
+    assert both["text/html"].count("course-claim") == 2 and "&lt;b&gt; is" in both["text/html"]
+    assert len(metadata["course"]["claims"]) == len(both["text/plain"].splitlines()) == 2
     assert "One is small" not in line["text/plain"]
 
 
@@ -233,3 +235,114 @@ def test_a_tolerance_is_absolute():
     assert_same(torch.tensor([1e-6]), 0 * torch.ones(1), "The mean is zero", tolerance=1e-5)
     with pytest.raises(AssertionError):
         assert_same(torch.tensor([1e-4]), 0 * torch.ones(1), "The mean is zero", tolerance=1e-5)
+
+
+LISTED = [
+    Claim(
+        "higher_rate",
+        "LoRA needs the higher rate",
+        at_least=5,
+        unit="times",
+        excludes={"full fine-tuning": None, "equal rates": 1.0},
+        seeds=[8.0, 9.5, 7.5],
+        published="ten times (2106.09685)",
+    ),
+    Claim("on_any_model", "It is small", at_most=2, unit="nats", models="any"),
+]
+
+
+@pytest.fixture
+def lesson(monkeypatch):
+    """The claims of a made-up lesson."""
+    monkeypatch.setattr(claims, "claims_of", lambda lesson: {each.name: each for each in LISTED})
+    return LessonClaims("03")
+
+
+def record_of(shown, make):
+    """The record and the HTML of what `make` shows in the shell."""
+    _, displayed = shown
+    make()
+    claims._show_waiting()
+    bundle, metadata = displayed[-1]
+    [record] = metadata["course"]["claims"]
+    return record, bundle["text/html"]
+
+
+def test_a_listed_claim_is_made_by_name_with_what_the_notebook_computed(lesson, shell):
+    record, html = record_of(shell, lambda: lesson.higher_rate(8.2, excludes=1.5))
+    assert record["name"] == "higher_rate" and record["holds"]
+    assert record["excludes"] == {"full fine-tuning": 1.5, "equal rates": 1.0}
+    assert record["seeds"] == [8.0, 9.5, 7.5] and record["at_least"] == 5
+    assert "Published: ten times (2106.09685)." in html
+    record, _ = record_of(shell, lambda: lesson.higher_rate(8.2, excludes=[1.5], seeds=[8.5]))
+    assert record["seeds"] == [8.5]
+
+
+def test_it_is_judged_as_one_with_a_text_is(lesson, shell):
+    listed, _ = record_of(shell, lambda: lesson.on_any_model(1.0))
+    loose, _ = record_of(shell, lambda: lesson("It is small", 1.0, at_most=2, unit="nats", models="any"))
+    assert {**listed, "name": ""} == loose
+
+
+def test_another_s_file_is_shown_only(lesson, shell):
+    record, html = record_of(shell, lambda: lesson.on_any_model(3.0, models=("the example",)))
+    assert not record["binding"] and record["outcome"] == "shown only; the bound is for the example"
+    assert "✓" not in html and "✗" not in html
+
+
+@pytest.mark.parametrize("values, count", [((), 0), ([1.0, 2.0], 2)])
+def test_values_of_what_is_excluded_have_to_fit(lesson, values, count):
+    with pytest.raises(
+        ValueError, match=rf"takes excludes= with 1 values \(full fine-tuning\), not {count}\."
+    ):
+        lesson.higher_rate(8.0, excludes=values)
+
+
+def test_a_name_that_is_not_listed_names_the_close_ones(lesson):
+    with pytest.raises(AttributeError, match=r"no claim 'higher_rates'\. Did you mean higher_rate"):
+        lesson.higher_rates(1)
+    assert dir(lesson) == ["higher_rate", "on_any_model"]
+
+
+def lefts(html):
+    """Where the marks of a bar stand, in per cent of its width, by their sign or style."""
+    bar = html.partition('aria-hidden="true"')[2].partition("<details")[0]
+    found = {}
+    for style, sign in re.findall(r'<div style="([^"]*)">([^<]*)</div>', bar):
+        kind = sign or ("bound" if "2px solid" in style else "seed" if "1px solid" in style else "zone")
+        found.setdefault(kind, []).append(float(re.search(r"(?<!-)left:([-\d.]+)", style)[1]))
+        if kind == "zone" and "width" in style:
+            found["width"] = float(re.search(r"width:([-\d.]+)", style)[1])
+    return found
+
+
+def test_the_bar_has_value_bound_seeds_and_the_nearest_control_in_their_order(lesson, shell):
+    _, html = record_of(shell, lambda: lesson.higher_rate(8.25, excludes=3.0))
+    marks = lefts(html)
+    [control], [bound], [value] = marks["✕"], marks["bound"], marks["●"]
+    assert control == 4 and bound == pytest.approx(4 + 92 * (5 - 3) / (9.5 - 3), abs=0.1)
+    assert value == pytest.approx(4 + 92 * (8.25 - 3) / (9.5 - 3), abs=0.1)
+    assert max(marks["seed"]) == 96 and len(marks["seed"]) == 3
+    assert marks["zone"][-1] == bound and bound + marks["width"] == pytest.approx(100, abs=0.2)
+    assert "excluded: full fine-tuning (3 times)" in html and "3 seeds: 7.5 to 9.5 times" in html
+    assert "equal rates" not in html.partition("<details")[0], "only the nearest stands outside"
+
+
+@pytest.mark.parametrize(
+    "value, bounds, sign, bar",
+    [
+        (1.0, {"at_most": 2}, "✓", True),
+        (3.0, {"at_most": 2}, "✗", True),
+        (1.5, {"equals": 1.0, "tolerance": 0.6}, "✓", True),
+        ("a", {"equals": "a"}, "✓", False),
+        (0, {"equals": 0}, "✓", False),
+        (float("inf"), {"at_least": 2}, "✓", False),
+        (True, {"equals": True}, "✓", False),
+    ],
+)
+def test_a_box_says_how_it_stands_and_has_a_bar_where_there_is_a_scale(
+    shell, monkeypatch, value, bounds, sign, bar
+):
+    monkeypatch.delenv("COURSE_STRICT", raising=False)
+    _, html = record_of(shell, lambda: claim("It is so", value, unit="nats", **bounds))
+    assert sign in html and ("position:relative" in html) == bar

@@ -49,8 +49,8 @@ def test_the_page_holds_pictures_and_needs_nothing_else(tmp_path):
             r"broken.md, slide 2: lesson 03 has no figure 'No such thing'. Its figures: ",
         ),
         (
-            "claim: 03 No such thing",
-            r"broken.md, slide 2: lesson 03 has no claim 'No such thing'. Its claims: ",
+            "claim: 03 no_such_thing",
+            r"broken.md, slide 2: lesson 03 has no claim 'no_such_thing'. Its claims: ",
         ),
         ("figure: 77 Any", r"broken.md, slide 2: There is no lesson '77'"),
     ],

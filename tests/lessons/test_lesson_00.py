@@ -65,24 +65,24 @@ def taught(model):
     return model.eval()
 
 
-BROKEN = [  # the text of a claim, a cell that is followed by a line, the line, what it names
-    ("does not answer with it", "session.load_model()", "model = faulty(model)", untrained),
-    ("does not answer with it", "session.load_model()", "model = faulty(model)", taught),
+BROKEN = [  # a claim, a cell that is followed by a line, the line, what it names
+    ("claim.completes_but_withholds(", "session.load_model()", "model = faulty(model)", untrained),
+    ("claim.completes_but_withholds(", "session.load_model()", "model = faulty(model)", taught),
     (
-        "lowers the share of broken sentences",
+        "claim.top_p(",
         "check.filter_logits(",
         "filter_logits = faulty",
         lambda logits, temperature=1.0, top_k=0, top_p=1.0: filter_logits(logits, temperature, top_k),
     ),
-    ("lowers the share of broken sentences", "check.filter_logits(", "filter_logits = faulty", not_put_back),
+    ("claim.top_p(", "check.filter_logits(", "filter_logits = faulty", not_put_back),
     (
-        "The name head spends",
+        "claim.name_head_attends(",
         "= divmod(name_scores",
         "name_block, name_head = divmod(faulty(scores), heads)",
         lambda scores: scores.flatten().topk(2).indices[1].item(),
     ),
-    ("The name head spends", "= divmod(name_scores", "scores = elsewhere", None),
-    ("a fifth of the honest one", "forwards = {", None, gpt2_logits),
+    ("claim.name_head_attends(", "= divmod(name_scores", "scores = elsewhere", None),
+    ("claim.leak_flatters(", "forwards = {", None, gpt2_logits),
 ]
 
 

@@ -6,13 +6,12 @@ import pytest
 import torch
 from helpers import draws_of, feed, tiny_model, tiny_tokenizer
 
+from course_utils.checks.claims import claims_of
 from course_utils.data import Fact, batches, encode_text
 from course_utils.evaluation import answer_questions, score_answers
 from course_utils.lessons.lesson_01 import experiments
 from course_utils.lessons.lesson_01.weights_and_loss import colleagues_loss
-from course_utils.making.claims import claims_in
 from course_utils.models import load_model
-from course_utils.notebook_files import lessons, read_notebook
 from course_utils.training import fast_lm_loss, train
 
 
@@ -111,6 +110,5 @@ def margin_over_a_random_change(loss_fn, shuffled=False):
     [(fast_lm_loss, False, True), (colleagues_loss, False, False), (fast_lm_loss, True, False)],
 )
 def test_the_headline_fails_on_labels_shifted_twice_and_on_shuffled_answers(loss_fn, shuffled, holds):
-    [path] = lessons(["01"])
-    [headline] = [each for each in claims_in(read_notebook(path)) if each.constant("headline")]
-    assert (margin_over_a_random_change(loss_fn, shuffled) >= headline.constant("at_least")) == holds
+    bound = claims_of("01")["tuning_answers"].at_least
+    assert (margin_over_a_random_change(loss_fn, shuffled) >= bound) == holds

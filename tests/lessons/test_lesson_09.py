@@ -11,13 +11,12 @@ from helpers import draws_of, feed, tiny_model
 
 from course_utils import plots
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
+from course_utils.checks.claims import claims_of
 from course_utils.data import IGNORE, Example, batches, load_conversations
 from course_utils.lessons.lesson_09 import adapters, experiments, figures, mixture, suspects
 from course_utils.lessons.lesson_09.exercises.why_no_end import why_no_end
-from course_utils.making.claims import claims_in
 from course_utils.methods import sft
 from course_utils.models import load_model
-from course_utils.notebook_files import lessons, read_notebook
 from course_utils.stored_runs import load_sweep
 from course_utils.training import scored_lm_loss, train
 from course_utils.world.manners import manner_score
@@ -218,9 +217,7 @@ def test_only_the_markers_embedding_rows_and_the_rest_of_the_model_move():
 
 
 def test_the_headline_shuts_out_loss_on_everything():
-    [path] = lessons(["09"])
-    [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]
-    bound = headline.constant("at_least")
+    bound = claims_of("09")["other_facts"].at_least
     for row in load_sweep("instruction_tuning")["rows"]:
         if row["point"]["examples"] == experiments.EXAMPLE_COUNTS[-1]:
             right = (row["result"]["short"] + row["result"]["sentence"]) / 2

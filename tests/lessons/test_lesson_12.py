@@ -4,9 +4,8 @@ import pytest
 import torch
 from helpers import draws_of, feed
 
+from course_utils.checks.claims import claims_of
 from course_utils.lessons.lesson_12 import experiments, over_kl
-from course_utils.making.claims import claims_in
-from course_utils.notebook_files import lessons, read_notebook
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("12"))
@@ -22,9 +21,7 @@ def test_the_headline_refuses_broken_runs():
     """A fall of the gold score: seen in each seed's run without the penalty, and in no run that lacks what
     makes it.
     """
-    [path] = lessons(["12"])
-    [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]
-    bound = headline.constant("at_least")
+    bound = claims_of("12")["gold_falls"].at_least
     free = over_kl.golds(experiments.runs_of("ppo", beta=0.0))  # (seeds, checkpoints, prompts)
     assert all(fall(run[None]) > bound for run in free)
     untrained = torch.cat([free[:, :1].roll(shift, 0) for shift in range(len(free))], 1)

@@ -7,11 +7,10 @@ import pytest
 import torch
 from helpers import draws_of, feed
 
+from course_utils.checks.claims import claims_of
 from course_utils.lessons.lesson_12.experiments import runs_of
 from course_utils.lessons.lesson_13 import experiments, suspects
-from course_utils.making.claims import claims_in
 from course_utils.methods.dpo import pair_metrics, reference_log_probs, train_dpo
-from course_utils.notebook_files import lessons, read_notebook
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("13"))
@@ -22,9 +21,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 @pytest.fixture(scope="module")
 def bound():
     """What the loss of pairs that are new to a policy has to be at most."""
-    [path] = lessons(["13"])
-    [found] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("unit") == "nats per pair"]
-    return found.constant("at_most")
+    return claims_of("13")["new_pairs"].at_most
 
 
 def test_the_bound_of_the_loss_refuses_no_training(bound):

@@ -7,8 +7,8 @@ import torch
 from helpers import draws_of, feed
 
 from course_utils.checks import show_table
+from course_utils.checks.claims import claims_of
 from course_utils.lessons.lesson_18.experiments import runs_at
-from course_utils.making.claims import claims_in
 from course_utils.methods.grpo import GRPOSettings, group_advantages, train_grpo
 from course_utils.methods.kl import k1, k2, k3
 from course_utils.methods.rollouts import answer_mask, frozen_copy
@@ -23,9 +23,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 @pytest.fixture(scope="module")
 def bound():
     """The least share of what is not the names alone in what the loose verifier accepts."""
-    [path] = lessons(["18"])
-    [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]
-    return headline.constant("at_least")
+    return claims_of("18")["loose_verifier"].at_least
 
 
 def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):

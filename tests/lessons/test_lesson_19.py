@@ -4,12 +4,11 @@ import pytest
 import torch
 from helpers import draws_of, feed, tiny_model
 
+from course_utils.checks.claims import claims_of
 from course_utils.lessons.lesson_18.experiments import runs_at
 from course_utils.lessons.lesson_19 import students
-from course_utils.making.claims import claims_in
 from course_utils.methods.distillation import token_kl, train_distillation
 from course_utils.methods.rollouts import rollout
-from course_utils.notebook_files import lessons, read_notebook
 
 
 @pytest.mark.parametrize("exercise, seed", draws_of("19"))
@@ -20,9 +19,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 @pytest.fixture(scope="module")
 def bound():
     """What distillation leaves of the start's KL from the teacher, at most."""
-    [path] = lessons(["19"])
-    [headline] = [claim for claim in claims_in(read_notebook(path)) if claim.constant("headline") is True]
-    return headline.constant("at_most")
+    return claims_of("19")["whoever_writes"].at_most
 
 
 def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):

@@ -91,7 +91,7 @@ def good():
         code(PARAMETERS, "parameters"),
         code("start(MODEL, SCALE, SEED)", "nbval-ignore-output"),
         *exercises,
-        code('claim("x", 1, at_most=2)'),
+        code("claim.x(1)"),
         code('p = predict("?", ["a", "b"])'),
         code("control(f)", "widget", "nbval-ignore-output"),
     ]
@@ -203,7 +203,7 @@ def stderr(nb):
 
 
 def large(nb):
-    _shows(nb, new_output("stream", text="x" * 600_001))
+    _shows(nb, new_output("stream", text="x" * 620_001))
 
 
 def mostly_ignored(nb):
@@ -223,7 +223,7 @@ def scattered_imports(nb):
 def _imports(nb, source, folded=True):
     _code(nb, 5).source = source + "\n".join(f"import m{number}" for number in range(9))
     _code(nb, 5).metadata["jupyter"] = {"source_hidden": folded}
-    _code(nb, 6).source += '\nclaim("x", 1, at_most=2)'
+    _code(nb, 6).source += "\nclaim.x(1)"
 
 
 def open_imports(nb):
@@ -277,7 +277,7 @@ def unknown_definition(nb):
         (times, "has times"),
         (error, "shows an error"),
         (stderr, "stderr"),
-        (large, "more than 600 kB"),
+        (large, "more than 620 kB"),
         (mostly_ignored, "3 of 8"),
         (widget_view, "widget view"),
         (unknown_definition, "not in the package"),

@@ -1,0 +1,65 @@
+"""The claims of lesson 07, in the order in which it makes them."""
+
+from course_utils.checks.claims import Claim
+
+CLAIMS = [
+    Claim(
+        name="same_as_package",
+        text="Trained side by side, your prompt and the package's are the same: they differ by less than "
+        "2% of the way that training moved them",
+        at_most=0.02,
+        unit="%",
+        excludes={"mask not extended": 1.26, "positions not shifted": 0.983},
+        seeds=[0.0, 0.0, 0.0, 0.0, 0.0],
+    ),
+    Claim(
+        name="prompt_against_lora",
+        text="With as many values and steps, each at its best rate, the prompt's held-out loss is 1.15 to "
+        "2.65 times LoRA's",
+        at_most=2.65,
+        at_least=1.15,
+        unit="times",
+        headline=True,
+        stored=True,
+        excludes={
+            "LoRA's worst seed over its best": None,
+            "a prompt of four tokens": None,
+            "a prompt that is trained without its mask": 11.1,
+        },
+    ),
+    Claim(
+        name="five_times_the_steps",
+        text="After five times the steps the prompt's held-out loss is still at least 1.6 times LoRA's",
+        at_least=1.6,
+        unit="times",
+        stored=True,
+        excludes={
+            "LoRA's worst seed over its best": None,
+            "LoRA at a thirtieth of its best rate (validation)": None,
+        },
+    ),
+    Claim(
+        name="sixteen_tokens",
+        text="Sixteen tokens have less than three quarters of the loss of one token",
+        at_most=0.75,
+        unit="times",
+        stored=True,
+        excludes={"four tokens": None},
+    ),
+    Claim(
+        name="prefix_against_lora",
+        text="With 8 times as many values, a prefix still has at least 1.1 times the held-out loss of LoRA",
+        at_least=1.1,
+        unit="times",
+        stored=True,
+        excludes={"LoRA's worst seed over its best": None},
+    ),
+    Claim(
+        name="nearest_words",
+        text="The nearest words keep less than a third of the prompt's gain",
+        at_most=0.33,
+        unit="%",
+        excludes={"the prompt itself": 1.0},
+        seeds=[0.12, 0.203, 0.185, 0.148, 0.158],
+    ),
+]

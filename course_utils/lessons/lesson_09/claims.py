@@ -1,0 +1,77 @@
+"""The claims of lesson 09, in the order in which it makes them."""
+
+from course_utils.checks.claims import Claim
+
+CLAIMS = [
+    Claim(
+        name="other_facts",
+        text="Tuned on questions about some facts, the model gets at least 93% of those about others right",
+        at_least=0.93,
+        unit="%",
+        headline=True,
+        excludes={"the base model": None, "invented facts": None},
+        seeds=[0.978, 0.968, 0.975, 0.975, 0.978],
+    ),
+    Claim(
+        name="end_marker",
+        text="Without loss on the end marker the model writes it after at most 10% of its answers",
+        at_most=0.1,
+        unit="%",
+        excludes={"with loss on it": None},
+    ),
+    Claim(
+        name="loss_on_everything",
+        text="At rate 6e-4 loss on everything gets at least 8 percentage points fewer short answers right",
+        at_least=0.08,
+        unit="%",
+        stored=True,
+        excludes={"LoRA instead": None},
+    ),
+    Claim(
+        name="thirty_questions",
+        text="With two rates thirty questions are enough for at least 75% of the short answers",
+        at_least=0.75,
+        unit="%",
+        stored=True,
+        excludes={"one rate": None},
+    ),
+    Claim(
+        name="stories_share",
+        text="As trained, stories have at most 30% of the loss",
+        at_most=0.3,
+        unit="%",
+        excludes={"their share of the tokens": None},
+        seeds=[0.1571, 0.1581, 0.1577, 0.1586, 0.1585],
+        models="any",
+    ),
+    Claim(
+        name="word_for_word",
+        text="The assistant gives at least 35% of the answers word for word in each of four kinds",
+        at_least=0.35,
+        unit="%",
+        excludes={"the model with one skill": None},
+    ),
+    Claim(
+        name="refuses",
+        text="The assistant refuses at least 70% of the questions about invented facts",
+        at_least=0.7,
+        unit="%",
+        excludes={"the model with one skill": None, "held-out facts": None},
+    ),
+    Claim(
+        name="refusal_unlearnt",
+        text="After 400 more of its own answers the assistant refuses at most 55% of the invented facts",
+        at_most=0.55,
+        unit="%",
+        stored=True,
+        excludes={"without the adapter": None},
+    ),
+    Claim(
+        name="refusals_mixed_in",
+        text="With refusals mixed in, the gossip adapter leaves at least 75% of the invented facts refused",
+        at_least=0.75,
+        unit="%",
+        stored=True,
+        excludes={"without them": None},
+    ),
+]

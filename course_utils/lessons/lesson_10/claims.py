@@ -1,0 +1,70 @@
+"""The claims of lesson 10, in the order in which it makes them."""
+
+from course_utils.checks.claims import Claim
+
+CLAIMS = [
+    Claim(
+        name="orders_pairs",
+        text="The reward model orders more than 60% of new pairs as the gold score does",
+        at_least=0.6,
+        unit="%",
+        excludes={"a coin": 0.5},
+    ),
+    Claim(
+        name="told_twice",
+        text="Telling a good story twice raises the proxy of more than 80% of them",
+        at_least=0.8,
+        unit="%",
+        headline=True,
+        excludes={"the words shuffled": None},
+    ),
+    Claim(
+        name="blind_to_the_prompt",
+        text="The proxy lacks what the judge sees: being on the prompt correlates with the gold score by "
+        "0.4 more",
+        at_least=0.4,
+        unit="(correlation)",
+        excludes={"a model that sees it as the judge does": 0.0},
+    ),
+    Claim(
+        name="follows_length",
+        text="Length correlates with the proxy and hardly with the gold score: the difference is at least "
+        "0.2",
+        at_least=0.2,
+        unit="(correlation)",
+        excludes={"a model without the shortcut": 0.0},
+    ),
+    Claim(
+        name="biased_test",
+        text="A test with the bias gives the biased model at least four points more than a test without it",
+        at_least=0.04,
+        unit="%",
+        stored=True,
+        excludes={"the model of balanced pairs": None},
+    ),
+    Claim(
+        name="shorter_is_better",
+        text="Where the shorter story is the better one, the bias costs at least ten points of accuracy",
+        at_least=0.1,
+        unit="%",
+        stored=True,
+        excludes={"where the longer one is": None},
+    ),
+    Claim(
+        name="prefers_longer",
+        text="A model of biased pairs prefers the longer of two equally good stories in more than 60% of "
+        "pairs",
+        at_least=0.6,
+        unit="%",
+        stored=True,
+        excludes={"balanced pairs": None},
+    ),
+    Claim(
+        name="more_pairs",
+        text="2,400 pairs give a better model than 50",
+        at_least=0.01,
+        unit="%",
+        stored=True,
+        excludes={"no gain": 0.0},
+    ),
+]
