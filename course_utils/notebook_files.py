@@ -56,6 +56,11 @@ def tags(cell: NotebookNode) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
+def is_folded(cell: NotebookNode) -> bool:
+    """Is the cell's source hidden when the lesson is opened?"""
+    return bool(cell.metadata.get("jupyter", {}).get("source_hidden"))
+
+
 def global_names(source: str) -> tuple[set[str], set[str]]:
     """(global names that code binds, those that it refers to, also in its functions).
 

@@ -30,7 +30,7 @@ from course_utils.commands.lab import fresh_copy
 from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
 from course_utils.home import ROOT, naming, pip_install, written_aside
-from course_utils.notebook_files import code_cells, lessons, read_notebook, tags, write_notebook
+from course_utils.notebook_files import code_cells, is_folded, lessons, read_notebook, tags, write_notebook
 from course_utils.ownership import (
     BUILD,
     emptied,
@@ -118,7 +118,7 @@ def as_chapter(notebook: NotebookNode, path: Path) -> NotebookNode:
         if cell.cell_type == "code":
             if claims.read({"cells": [cell]}):
                 cells.append(new_markdown_cell(f"({anchor(path, cell)})=", id=f"anchor-{cell['id']}"))
-            if cell.metadata.get("jupyter", {}).get("source_hidden"):
+            if is_folded(cell):
                 cell.metadata["tags"] = [*tags(cell), "hide-input"]
             cell.outputs = [output for output in cell.outputs if _is_seen(output)]
             for data in (output.get("data", {}) for output in cell.outputs):

@@ -1,6 +1,7 @@
 """Rules for the face of a lesson: its claims, predictions and exercises.
 
 python -m course_utils.making.lints 03      what breaks them; a missing heading as it should be
+python -m course_utils.making.lints --measures      how long the lessons are; ! marks what is past its limit
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from course_utils.checks import claims
 from course_utils.checks.claims import claims_of
 from course_utils.checks.exercises import Exercise, exercises_of
 from course_utils.making.claims import calls_of, claim_names, source_text
-from course_utils.notebook_files import code_cells, lessons, read_notebook, tags
+from course_utils.making.measures import as_lines, measures
+from course_utils.notebook_files import code_cells, is_folded, lessons, read_notebook, tags
 from course_utils.terminal import Parser
 
 MOST_CLAIMS = 12
@@ -174,11 +176,6 @@ def _reveals(cell: NotebookNode) -> list[ast.Call]:
     return [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "reveal"]
 
 
-def is_folded(cell: NotebookNode) -> bool:
-    """Is the cell's source hidden when the lesson is opened?"""
-    return bool(cell.metadata.get("jupyter", {}).get("source_hidden"))
-
-
 def spoiler_faults(notebook: NotebookNode, lesson: str) -> list[str]:
     """Nothing that one sees between a question and its answer gives the answer away."""
     faults, asked = [], {}
@@ -310,8 +307,14 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("lesson", nargs="*", help="01, or 01_why_fine_tuning_works; default: all")
+    parser.add_argument("--measures", action="store_true", help="only print how long they are")
+    options = parser.parse_args(arguments)
+    paths = lessons(options.lesson)
+    if options.measures:
+        print(as_lines({path.stem[:2]: measures(read_notebook(path), path.stem[:2]) for path in paths}))
+        return 0
     found = 0
-    for path in lessons(parser.parse_args(arguments).lesson):
+    for path in paths:
         for rule, faults_of in RULES.items():
             faults = faults_of(read_notebook(path), path.stem[:2])
             found += len(faults)

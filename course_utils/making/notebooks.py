@@ -28,6 +28,7 @@ from course_utils.notebook_files import (
     NOTEBOOKS,
     code_cells,
     global_names,
+    is_folded,
     lessons,
     read_notebook,
     tags,
@@ -97,7 +98,7 @@ def normal_form(notebook: NotebookNode) -> NotebookNode:
     count = 0
     for position, cell in enumerate(notebook.cells):
         cell.id = f"cell-{position:03d}"
-        cell.metadata = nbformat.from_dict(_kept(cell.metadata))
+        cell.metadata = nbformat.from_dict(_kept(cell))
         if cell.cell_type != "code":
             continue
         if cell.execution_count is not None:
@@ -112,10 +113,10 @@ def normal_form(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def _kept(metadata: dict) -> dict:
+def _kept(cell: NotebookNode) -> dict:
     """A cell's tags, and that its source is folded."""
-    kept = {"tags": metadata["tags"]} if metadata.get("tags") else {}
-    if metadata.get("jupyter", {}).get("source_hidden"):
+    kept = {"tags": tags(cell)} if tags(cell) else {}
+    if is_folded(cell):
         kept["jupyter"] = {"source_hidden": True}
     return kept
 
@@ -243,7 +244,7 @@ def import_faults(notebook: NotebookNode) -> list[str]:
             continue
         found.append(_name(index, cell))
         if sum(map(_lines_of, imports)) > MAX_IMPORTS:
-            folded = cell.metadata.get("jupyter", {}).get("source_hidden")
+            folded = is_folded(cell)
             if not (
                 folded and cell.source.startswith("# ") and len(imports) == len(ast.parse(cell.source).body)
             ):
