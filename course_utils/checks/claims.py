@@ -18,7 +18,7 @@ from html import escape
 from typing import Any
 
 from course_utils import session
-from course_utils.checks.show import BOX_COLOURS, publish_note, shell
+from course_utils.checks.show import BOX_COLOURS, SIGNS, publish_note, shell, sign_html
 
 
 class ClaimFailed(AssertionError):
@@ -292,16 +292,12 @@ def _box(record: dict) -> str:
     rest = "".join(f"<li>{escape(row)}</li>" for row in _rest(record))
     return (
         f'<div class="course-claim" style="border-left:4px solid {colour};padding:4px 12px;margin:8px 0;'
-        f'max-width:44em"><div>{_sign(_SIGNS[state], colour)} {sentence}</div>'
-        f'<div style="margin-top:4px">{_sign("●", colour)} <b style="font-size:150%">'
+        f'max-width:44em"><div>{sign_html(SIGNS[state], state)} {sentence}</div>'
+        f'<div style="margin-top:4px">{sign_html("●", state)} <b style="font-size:150%">'
         f"{escape(record['shown'])}</b> {escape(record['outcome'])}</div>"
         f'{_bar(record, colour)}<div style="font-size:90%">{legend}</div>'
         f'<details style="font-size:90%"><summary>why we believe it</summary><ul>{rest}</ul></details></div>'
     )
-
-
-def _sign(sign: str, colour: str) -> str:
-    return f'<span style="color:{colour};font-size:130%;font-weight:bold">{sign}</span>'
 
 
 def _legend(record: dict) -> list[tuple[str, str, str]]:
@@ -313,9 +309,6 @@ def _legend(record: dict) -> list[tuple[str, str, str]]:
         name, value = nearest
         rows.append(("✕", BOX_COLOURS["bad"], f"excluded: {name} ({quantity(value, record['unit'])})"))
     return rows
-
-
-_SIGNS = {"good": "✓", "bad": "✗", "neutral": "–"}
 
 
 def _range(low: float, high: float, unit: str) -> str:

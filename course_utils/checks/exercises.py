@@ -279,8 +279,11 @@ def verdict(exercise: Exercise, fn: Callable) -> Callable:
     setattr(mine, name, fn)
     fault = find_fault(exercise, fn)
     message, code = fault or ("", "")
+    if not solutions:
+        progress.record_attempt(exercise.lesson, name, _digest(fn), message or None)
     if fault is None:
-        show(f"{name}: passed", *filter(None, [exercise.then]), kind="good")
+        done = "" if solutions else _done(exercise.lesson)
+        show(f"{name}: passed", *filter(None, [done, exercise.then]), kind="good")
     else:
         show(
             f"{name}: not yet",
@@ -295,8 +298,20 @@ def verdict(exercise: Exercise, fn: Callable) -> Callable:
             raise Mistake(f"{name}: {message}")
         return fn
     _offer_buttons(exercise)
-    progress.record_attempt(exercise.lesson, name, _digest(fn), message or None)
     return exercise.reference if fault else fn
+
+
+def _done(lesson: str) -> str:
+    """How many of a lesson's exercises have passed, in words and dots; "" where no record can be kept."""
+    names = exercises_of(lesson)
+    with contextlib.suppress(OSError):
+        tried = progress.recorded().get(lesson, {}).get("exercises", {})
+        count = sum(tried.get(name, {}).get("status") == "passed" for name in names)
+        if count:
+            dots = "●" * count + "○" * (len(names) - count)
+            words = "All" if count == len(names) else f"{count} of the"
+            return f"{words} {len(names)} exercises of lesson {lesson} passed: {dots}"
+    return ""
 
 
 def _digest(fn: Callable) -> str:

@@ -10,6 +10,8 @@ from course_utils.widgets import as_html
 # green: passed; orange: not yet; blue: help (and the bar of an exercise in JupyterLab); the words say it, too
 BOX_COLOURS = {"good": "#009E73", "bad": "#D55E00", "neutral": "#8C8C8C", "hint": "#0072B2"}
 
+SIGNS = {"good": "✓", "bad": "✗", "neutral": "–"}
+
 
 def shell() -> Any:
     """The IPython shell that runs this code, or None."""
@@ -44,11 +46,17 @@ def publish_note(
 
 def note_html(title: str, *paragraphs: str, code: str = "", kind: str = "neutral") -> str:
     """The HTML of a note. kind: one of BOX_COLOURS."""
-    inner = f"<b>{escape(title)}</b>" + "".join(f"<br>{escape(line)}" for line in paragraphs)
+    sign = f"{sign_html(SIGNS['good'], kind)} " if kind == "good" else ""
+    inner = f"{sign}<b>{escape(title)}</b>" + "".join(f"<br>{escape(line)}" for line in paragraphs)
     if code:
         inner += f'<pre style="margin:4px 0 0 0">{escape(code)}</pre>'
     style = f"border-left:4px solid {BOX_COLOURS[kind]};padding:2px 10px;margin:2px 0"
     return f'<div style="{style}">{inner}</div>'
+
+
+def sign_html(sign: str, kind: str) -> str:
+    """A large sign in the colour of its kind."""
+    return f'<span style="color:{BOX_COLOURS[kind]};font-size:130%;font-weight:bold">{sign}</span>'
 
 
 def folded(summary: str, html: str) -> str:
