@@ -1,0 +1,62 @@
+"""What lessons cost, in README's table: seconds and the largest memory, as a run measured them.
+
+python -m course_utils.making.costs runs/20260101-120000      a whole run with --jobs 1 on an idle machine
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from pathlib import Path
+
+from course_utils.home import ROOT, write_whole
+from course_utils.notebook_files import lessons
+from course_utils.ownership import read_regular
+from course_utils.terminal import Parser
+
+README = ROOT / "README.md"
+STEP = 5  # seconds, to which times are rounded up
+TIME = re.compile(r"^(\| \[(\d\d) .*\| )(\d+)( s \| \d+ minutes \|)$", re.M)
+MEMORY = re.compile(r"(\| Memory \| at most )([\d.]+)( GiB a lesson \(measured; lesson )(\d\d)(\))")
+
+
+def stated(text: str) -> tuple[dict[str, int], float]:
+    """({lesson: seconds}, GiB of the largest) that a README's text states."""
+    return {row[2]: int(row[3]) for row in TIME.finditer(text)}, float(MEMORY.search(text)[2])
+
+
+def with_costs(text: str, rows: list[dict]) -> str:
+    """README's text with the seconds and the memory of the lessons of a run's results.json.
+
+    ValueError where a lesson is missing or did not pass.
+    """
+    found = {row["lesson"][:2]: row for row in rows if row["status"] == "passed"}
+    if missing := sorted({path.name[:2] for path in lessons()} - found.keys()):
+        raise ValueError(f"not in this run, or not passed: {', '.join(missing)}. Run all: make run")
+    largest = max(found, key=lambda lesson: found[lesson]["peak_bytes"])
+    gib = math.ceil(10 * found[largest]["peak_bytes"] / 2**30) / 10
+
+    def with_seconds(row: re.Match) -> str:
+        return f"{row[1]}{STEP * math.ceil(found[row[2]]['seconds'] / STEP)}{row[4]}"
+
+    text = TIME.sub(with_seconds, text)
+    return MEMORY.sub(lambda row: f"{row[1]}{gib}{row[3]}{largest}{row[5]}", text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = Parser(
+        prog="python -m course_utils.making.costs",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, help="the folder of a run of all lessons")
+    results = json.loads(read_regular(parser.parse_args(arguments).run / "results.json"))
+    write_whole(README, with_costs(README.read_text(encoding="utf-8"), results["lessons"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
