@@ -9,15 +9,18 @@ from jupyter_client.manager import start_new_kernel
 from course_utils.notebook_files import code_cells, lessons, read_notebook
 
 pytestmark = pytest.mark.night
-# presses Stop once, after the first step of a training in the next cell
+# presses Stop once, after some steps of the trainings in the next cell
 ARM = """
 import signal
 from course_utils.training import ProgressBar
-plain_update = globals().get("plain_update", ProgressBar.update)
+plain_update, steps_left = globals().get("plain_update", ProgressBar.update), {steps}
 def pressing_update(bar, *arguments):
-    ProgressBar.update = plain_update
+    global steps_left
+    steps_left -= 1
     plain_update(bar, *arguments)
-    signal.raise_signal(signal.SIGINT)
+    if steps_left == 0:
+        ProgressBar.update = plain_update
+        signal.raise_signal(signal.SIGINT)
 ProgressBar.update = pressing_update
 """
 
@@ -51,7 +54,7 @@ def kernel():
 def test_each_training_cell_stops_and_runs_again(kernel, lesson):
     stopped = 0
     for number, cell in enumerate(code_cells(read_notebook(lessons([lesson])[0]))):
-        kernel.run(ARM)
+        kernel.run(ARM.format(steps=1))
         reply, outputs = kernel.run(cell.source)
         if reply["status"] == "ok":
             continue
@@ -63,3 +66,21 @@ def test_each_training_cell_stops_and_runs_again(kernel, lesson):
         reply, outputs = kernel.run(cell.source)
         assert reply["status"] == "ok", (number, reply["evalue"])
     assert stopped >= 2
+
+
+def test_of_a_stopped_sweep_is_drawn_what_is_there(kernel):
+    cells = code_cells(read_notebook(lessons(["03"])[0]))
+    sweep = next(number for number, cell in enumerate(cells) if 'label=f"{method}, rate' in cell.source)
+    for cell in cells[:sweep]:
+        assert kernel.run(cell.source)[0]["status"] == "ok"
+    kernel.run(ARM.format(steps=3))  # in the second training: each has two steps
+    reply, _ = kernel.run(cells[sweep].source)
+    assert "rate 6e-05, interrupted at step 1 of 2. The rest of this cell did not run" in reply["evalue"]
+    reply, outputs = kernel.run(cells[sweep + 1].source)
+    assert reply["status"] == "ok" and any("<img" in str(output["content"]) for output in outputs)
+    reply, outputs = kernel.run(cells[sweep + 2].source)
+    shown = "".join(str(output["content"]) for output in outputs)
+    assert "2e-05" in shown and "6e-05" in shown and "<table" in shown
+    assert "Another cell was stopped before its end" in shown
+    assert kernel.run(cells[sweep].source)[0]["status"] == "ok"
+    assert kernel.run(cells[sweep + 2].source)[0]["status"] == "ok"
