@@ -61,6 +61,12 @@ def is_folded(cell: NotebookNode) -> bool:
     return bool(cell.metadata.get("jupyter", {}).get("source_hidden"))
 
 
+def handle(cell: NotebookNode) -> str:
+    """The comment in a cell's first line, which says what is folded under it; "" where there is none."""
+    first = cell.source.partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
 def global_names(source: str) -> tuple[set[str], set[str]]:
     """(global names that code binds, those that it refers to, also in its functions).
 

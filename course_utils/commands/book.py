@@ -30,7 +30,15 @@ from course_utils.commands.lab import fresh_copy
 from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
 from course_utils.home import ROOT, naming, pip_install, written_aside
-from course_utils.notebook_files import code_cells, is_folded, lessons, read_notebook, tags, write_notebook
+from course_utils.notebook_files import (
+    code_cells,
+    handle,
+    is_folded,
+    lessons,
+    read_notebook,
+    tags,
+    write_notebook,
+)
 from course_utils.ownership import (
     BUILD,
     emptied,
@@ -120,6 +128,8 @@ def as_chapter(notebook: NotebookNode, path: Path) -> NotebookNode:
                 cells.append(new_markdown_cell(f"({anchor(path, cell)})=", id=f"anchor-{cell['id']}"))
             if is_folded(cell):
                 cell.metadata["tags"] = [*tags(cell), "hide-input"]
+                prompt = f"Code: {handle(cell)}" if handle(cell) else "Code"
+                cell.metadata["mystnb"] = dict.fromkeys(["code_prompt_show", "code_prompt_hide"], prompt)
             cell.outputs = [output for output in cell.outputs if _is_seen(output)]
             for data in (output.get("data", {}) for output in cell.outputs):
                 if "text/html" in data:

@@ -15,6 +15,7 @@ from nbformat import reads
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
+from course_utils.notebook_files import handle
 from course_utils.templates import templates
 
 DISPLAY_PRIORITY = [
@@ -79,6 +80,7 @@ def cells_html(notebook: dict, pages: list[str]) -> str:
     )
     markdown = MarkdownWithMath(renderer=_Renderer(pages))
     exporter.register_filter("markdown2html", markdown.render)
+    exporter.register_filter("handle", handle)
     return exporter.from_notebook_node(reads(json.dumps(notebook), as_version=4))[0]
 
 

@@ -21,12 +21,22 @@ from course_utils.checks import claims
 from course_utils.checks.claims import claims_of
 from course_utils.checks.exercises import Exercise, exercises_of
 from course_utils.making.claims import calls_of, claim_names, source_text
-from course_utils.making.measures import as_lines, measures
-from course_utils.notebook_files import code_cells, is_folded, lessons, read_notebook, tags
+from course_utils.making.measures import HELD, as_lines, measure_faults, measures, plain_titles, visible_lines
+from course_utils.notebook_files import (
+    code_cells,
+    global_names,
+    handle,
+    is_folded,
+    lessons,
+    read_notebook,
+    tags,
+)
 from course_utils.terminal import Parser
 
 MOST_CLAIMS = 12
 MOST_PREDICTIONS = 3
+SIGHT = 30  # visible lines: about a screen
+NOT_MEASURED = {"session", "SEED", "options", "base", "tokenizer", "model"}
 DEVIATIONS = 3  # of the right run's seeds, between their mean and the bound
 PER_CENT = re.compile(
     r"\b(shares?|fractions?|accurac(y|ies)|proportions?|probabilit(y|ies)|per cent)\b", re.I
@@ -178,21 +188,27 @@ def _reveals(cell: NotebookNode) -> list[ast.Call]:
 
 def spoiler_faults(notebook: NotebookNode, lesson: str) -> list[str]:
     """Nothing that one sees between a question and its answer gives the answer away."""
-    faults, asked = [], {}
+    faults = []
+    for name, question, begin, end in _predictions(notebook):
+        between = [one for one in notebook.cells[begin + 1 : end] if not is_folded(one)]
+        faults += [f"{name}: {fault}" for fault in _spoilers(question, between, notebook.cells[end])]
+    return faults
+
+
+def _predictions(notebook: NotebookNode) -> Iterator[tuple[str, str, int, int]]:
+    """(name, question, index of its cell, index of the cell that reveals it) of each prediction."""
+    asked: dict[str, tuple[str, int]] = {}
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
         for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.Assign) and calls_of(ast.unparse(node.value), "predict"):
-                question = source_text(calls_of(ast.unparse(node.value), "predict")[0].args[0])
-                asked[ast.unparse(node.targets[0])] = index, question
+            if isinstance(node, ast.Assign) and (calls := calls_of(ast.unparse(node.value), "predict")):
+                asked[ast.unparse(node.targets[0])] = source_text(calls[0].args[0]), index
         for call in _reveals(cell):
             name = ast.unparse(call.func.value)
             if name in asked:
-                begin, question = asked.pop(name)
-                between = [one for one in notebook.cells[begin + 1 : index] if not is_folded(one)]
-                faults += [f"{name}: {fault}" for fault in _spoilers(question, between, cell)]
-    return faults
+                question, begin = asked.pop(name)
+                yield name, question, begin, index
 
 
 def _spoilers(question: str, between: list[NotebookNode], cell: NotebookNode) -> Iterator[str]:
@@ -207,18 +223,68 @@ def _spoilers(question: str, between: list[NotebookNode], cell: NotebookNode) ->
             yield f"{', '.join(sorted(told[0]))} stands before its answer: {one.source[:60]!r}"
 
 
+def given_away_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """In sight below an open question no claim is on what it asks for, and no text has the answer's words.
+
+    A claim counts where it or its cell reads a variable that the answer rests on, folded or not: what it
+    shows stays. Texts above the reveal are a matter of `spoiler_faults`; below it one word is no answer.
+    """
+    faults = []
+    for name, question, begin, end in _predictions(notebook):
+        measured = _measured(notebook, begin, end) - {name}
+        words, above = _words_of_the_answer(question, notebook.cells[end]), 0
+        for index, cell in enumerate(notebook.cells[begin + 1 :], begin + 1):
+            if above >= SIGHT:
+                break
+            where = f"{above} visible lines below the question"
+            if cell.cell_type == "code" and any(read & measured for read in _read_by_claims(cell)):
+                faults.append(f"{name}: a claim on what it asks for stands {where}")
+            if index > end and not is_folded(cell):
+                seen = _words(_prose(cell, SIGHT - above))
+                told = [sorted(wanted) for wanted in words if len(wanted) > 1 and wanted <= seen]
+                faults += [f"{name}: {', '.join(each)} stands {where}" for each in told]
+            above += visible_lines(cell)
+    return faults
+
+
+def _measured(notebook: NotebookNode, begin: int, end: int) -> set[str]:
+    """Variables that an answer rests on: bound between its question and its reveal, or read by the reveal."""
+    functions = set().union(*(_functions(cell) for cell in code_cells(notebook)))
+    between = [cell for cell in notebook.cells[begin + 1 : end] if cell.cell_type == "code"]
+    bound, read = global_names(notebook.cells[end].source)
+    return bound.union(read, *(global_names(cell.source)[0] for cell in between)) - functions - NOT_MEASURED
+
+
+def _functions(cell: NotebookNode) -> set[str]:
+    """What a cell imports, and the functions and classes that it defines."""
+    body = ast.parse(cell.source).body
+    return _imported(cell) | {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+def _imported(cell: NotebookNode) -> set[str]:
+    imports = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {(name.asname or name.name).partition(".")[0] for node in imports for name in node.names}
+
+
+def _read_by_claims(cell: NotebookNode) -> Iterator[set[str]]:
+    """The variables that each claim of a cell reads, also by way of those that the cell binds."""
+    tree = ast.parse(cell.source)
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        if ast.unparse(call.func).startswith("claim."):
+            _, read = global_names(ast.unparse(call))
+            for statement in reversed(tree.body):
+                bound, needed = global_names(ast.unparse(statement))
+                if statement.lineno < call.lineno and bound & read:
+                    read |= needed
+            yield read
+
+
 def _plot_title(cell: NotebookNode) -> str:
     """The first title of a figure that a cell has in plain text, of four words or more."""
-    for node in ast.walk(ast.parse(cell.source)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("plots.", "figures.")):
-            texts = [source_text(each) for each in (*node.args[1:2], *_titles(node)) if _is_text(each)]
-            if texts and len(texts[0].split()) >= 4:
-                return texts[0]
-    return ""
-
-
-def _titles(call: ast.Call) -> list[ast.expr]:
-    return [word.value for word in call.keywords if word.arg == "title"]
+    titles = (
+        text for function, text in plain_titles(cell) if function not in ("plots.caption", "show_table")
+    )
+    return next((text for text in titles if len(text.split()) >= 4), "")
 
 
 def _words_of_the_answer(question: str, cell: NotebookNode) -> list[set[str]]:
@@ -240,10 +306,10 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"[a-z]+|\d[\d.,]*\d|\d", text.lower())) - STOP_WORDS
 
 
-def _prose(cell: NotebookNode) -> str:
-    """What a cell says in words: a text cell's source, a code cell's texts and comments."""
+def _prose(cell: NotebookNode, lines: int | None = None) -> str:
+    """What a cell says in words: a text cell's source (its first lines), a code cell's texts and comments."""
     if cell.cell_type != "code":
-        return cell.source
+        return "\n".join(cell.source.splitlines()[:lines])
     texts = [node.value for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Constant)]
     tokens = tokenize.generate_tokens(io.StringIO(cell.source).readline)
     comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
@@ -285,6 +351,44 @@ def heading(exercise: Exercise, number: int, count: int, title: str) -> str:
     )
 
 
+def handle_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """A folded cell begins with a comment, by which one knows what to unfold."""
+    cells = [cell for cell in code_cells(notebook) if is_folded(cell)]
+    return [
+        f"a folded cell has no comment in its first line: {cell.source[:60]!r}"
+        for cell in cells
+        if not handle(cell)
+    ]
+
+
+def folded_name_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """What a folded cell defines is named in sight below only where a text has said a word on it.
+
+    Its first line or any text above may say it. Imports do not count: they have names of their own.
+    """
+    faults, folded, said = [], {}, ""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and is_folded(cell):
+            defined = global_names(cell.source)[0] - _imported(cell)
+            folded |= dict.fromkeys(defined, cell.source.partition("\n")[0])
+            said += f" {handle(cell)} "
+            continue
+        if cell.cell_type == "code":
+            bound, read = global_names(cell.source)
+            named = read - bound
+        else:
+            bound, named = set(), set(re.findall(r"`(\w+)[`(\[.]", cell.source))
+        for name in sorted(named & folded.keys()):
+            if not re.search(rf"\b{name}\b", said):
+                faults.append(
+                    f"{name} is named in sight, and folded under {folded.pop(name)!r} without a word on it"
+                )
+        folded = {name: where for name, where in folded.items() if name not in bound}
+        if cell.cell_type == "markdown":
+            said += cell.source
+    return faults
+
+
 RULES: dict[str, Callable[[NotebookNode, str], list[str]]] = {
     "verb": verb_faults,
     "unit": unit_faults,
@@ -297,7 +401,11 @@ RULES: dict[str, Callable[[NotebookNode, str], list[str]]] = {
     "sentence for each option": sentence_faults,
     "spoilers": spoiler_faults,
     "headings": heading_faults,
+    "handles": handle_faults,
+    "folded names": folded_name_faults,
 }
+# of the lessons in measures.HELD
+HELD_RULES = {"measures": measure_faults, "given away": given_away_faults}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -315,10 +423,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     found = 0
     for path in paths:
-        for rule, faults_of in RULES.items():
-            faults = faults_of(read_notebook(path), path.stem[:2])
-            found += len(faults)
-            print("".join(f"{path.stem[:2]} {rule}: {fault}\n" for fault in faults), end="")
+        number, notebook = path.stem[:2], read_notebook(path)
+        for rule, faults_of in (RULES | HELD_RULES).items():
+            faults, held = faults_of(notebook, number), rule in RULES or number in HELD
+            found += held * len(faults)
+            note = "" if held else " (not held)"
+            print("".join(f"{number} {rule}{note}: {fault}\n" for fault in faults), end="")
     return int(found > 0)
 
 

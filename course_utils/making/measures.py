@@ -85,7 +85,7 @@ def limit_of(lesson: str, measure: str) -> Limit:
     return Limit(value, limit.head, limit.at_least)
 
 
-def faults(notebook: NotebookNode, lesson: str) -> list[str]:
+def measure_faults(notebook: NotebookNode, lesson: str) -> list[str]:
     """What is over (or, of pictures, under) the lesson's limits."""
     found = []
     for measure, measured in measures(notebook, lesson).items():

@@ -84,12 +84,14 @@ def test_a_chapter_has_anchors_folds_and_no_names_of_objects():
     cells = [
         new_markdown_cell("# Title"),
         new_code_cell("a", outputs=[claimed("Yes")], id="cell-001"),
-        new_code_cell("b", metadata={"jupyter": {"source_hidden": True}}),
+        new_code_cell("# the figure\nb", metadata={"jupyter": {"source_hidden": True}}),
         new_code_cell("c", outputs=[new_output("execute_result", {"text/plain": "<matplotlib.X at 0x1>"})]),
     ]
     made = book.as_chapter(new_notebook(cells=cells), ROOT / "07_x.ipynb")
     assert made.cells[1].source == "(lesson-07-cell-001)=" and made.cells[2].source == "a"
-    assert made.cells[3].metadata["tags"] == ["hide-input"] and made.cells[4].outputs == []
+    assert made.cells[3].metadata["tags"] == ["hide-input"]
+    assert made.cells[3].metadata["mystnb"]["code_prompt_show"] == "Code: the figure"
+    assert made.cells[4].outputs == []
 
 
 def test_html_becomes_xml_and_says_the_same():

@@ -61,10 +61,13 @@ def test_figures_keep_their_alternative_text_and_wide_tables_can_be_scrolled_by_
 
 
 def test_hidden_code_is_folded_and_outputs_are_what_needs_no_kernel():
-    hidden = new_code_cell("secret = 1", metadata={"jupyter": {"source_hidden": True}})
+    hidden = new_code_cell("# a < b\nsecret = 1", metadata={"jupyter": {"source_hidden": True}})
     html = shown(hidden, new_code_cell("shown = 1"))
     folded = re.findall("<details>.*?</details>", html, re.DOTALL)
     assert len(folded) == 1 and "secret" in folded[0]
+    assert "<summary>Code: a &lt; b</summary>" in folded[0]
+    bare = new_code_cell("secret = 1", metadata={"jupyter": {"source_hidden": True}})
+    assert "<summary>Code</summary>" in shown(bare)
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "( ) A < B"}
     drawn = new_notebook(cells=[new_code_cell("", outputs=[new_output("display_data", widget)])])
     state = {"state": {"x": {}}, "version_major": 2, "version_minor": 0}

@@ -76,7 +76,7 @@ def notebook_of(*cells):
 
 
 ASKED = 'guess = predict("Which colour?", ["red", "green", "blue"])'
-REVEALED = "guess.reveal(colour, because=REASONS)"
+REVEALED = "# The answer\nguess.reveal(colour, because=REASONS)"
 
 
 def good(record):

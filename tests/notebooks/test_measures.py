@@ -1,19 +1,13 @@
-"""How long lessons are: those that are held to the limits keep them, and each limit is enforced."""
+"""How long lessons are: each limit is enforced."""
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course_utils.making import measures
 from course_utils.making.lints import main
-from course_utils.making.measures import EXCEPTIONS, HELD, LIMITS, MOST_EXCEPTIONS, faults
-from course_utils.notebook_files import lessons, read_notebook
+from course_utils.making.measures import EXCEPTIONS, LIMITS, MOST_EXCEPTIONS, measure_faults
 
 LESSON = "07"
-
-
-@pytest.mark.parametrize("lesson", HELD)
-def test_a_lesson_that_is_held_keeps_the_limits(lesson):
-    assert faults(read_notebook(lessons([lesson])[0]), lesson) == []
 
 
 def test_few_lessons_have_exceptions_and_each_has_a_reason():
@@ -38,7 +32,7 @@ def notebook():
 
 
 def test_a_lesson_within_the_limits_has_no_faults(notebook):
-    assert faults(notebook, LESSON) == []
+    assert measure_faults(notebook, LESSON) == []
 
 
 def text(count):
@@ -112,22 +106,22 @@ WORDS = '"' + "word " * 2600 + '"'
 )
 def test_each_limit_is_enforced(notebook, change, broken):
     change(notebook)
-    assert [fault.rpartition(":")[0] for fault in faults(notebook, LESSON)] == broken
+    assert [fault.rpartition(":")[0] for fault in measure_faults(notebook, LESSON)] == broken
 
 
 def test_the_minutes_of_the_lesson_are_those_that_the_readme_states(notebook, monkeypatch):
     assert measures.stated_minutes("00") > 60
     assert measures.stated_minutes("77") is None
     monkeypatch.setattr(measures, "stated_minutes", lambda lesson: 76)
-    assert faults(notebook, LESSON) == ["minutes of the lesson: 76, at most 75"]
+    assert measure_faults(notebook, LESSON) == ["minutes of the lesson: 76, at most 75"]
 
 
 def test_an_exception_has_a_limit_of_its_own(notebook, monkeypatch):
     monkeypatch.setitem(EXCEPTIONS, (LESSON, "pictures"), (3, "a reason"))
     fewer_pictures(notebook)
-    assert faults(notebook, LESSON) == []
+    assert measure_faults(notebook, LESSON) == []
     notebook.cells[2].metadata["tags"] = []
-    assert faults(notebook, LESSON) == ["pictures: 2, at least 3"]
+    assert measure_faults(notebook, LESSON) == ["pictures: 2, at least 3"]
 
 
 def test_the_table_marks_what_is_past_its_limit(capsys, monkeypatch):
