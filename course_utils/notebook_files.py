@@ -1,7 +1,12 @@
-"""Notebooks as files: where lessons are, and how one is found, read and written."""
+"""Notebooks as files: where lessons and their companions are, and how one is found, read and written.
+
+A lesson is a file NN_*.ipynb. It may have a companion beside it, more/NN_more.ipynb. The key of lesson 03 is
+"03" and that of its companion "03m": exercises, progress, claims and commands know a notebook by its key.
+"""
 
 from __future__ import annotations
 
+import re
 import symtable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,27 +17,60 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 NOTEBOOKS = ROOT / "notebooks"
+MORE = "more"  # the companions' folder, beside the lessons
 
 
-def lessons(names: list[str] | None = None, folder: Path | None = None) -> list[Path]:
-    """The lessons called `names` (01, 1 or 01_why_fine_tuning_works), or all. Raises ValueError."""
+def lessons(names: list[str] | None = None, folder: Path | None = None, more: bool = False) -> list[Path]:
+    """The notebooks called `names` (01, 1 or 01_why_fine_tuning_works; 01m, 1m or 01_more), or all lessons.
+
+    more: each lesson is followed by its companion, if it has one. Raises ValueError for an unknown name.
+    """
     folder = folder or NOTEBOOKS
-    every = sorted(path for path in folder.glob("[0-9][0-9]_*.ipynb") if ".before-" not in path.name)
+    found = [*folder.glob("[0-9][0-9]_*.ipynb"), *folder.glob(f"{MORE}/[0-9][0-9]_more.ipynb")]
+    every = [path for path in found if ".before-" not in path.name]
     chosen = []
     for name in names or []:
-        found = [path for path in every if _is_called(path, name)]
-        if not found:
-            raise ValueError(
-                f"There is no lesson {name!r} in {folder}. "
-                f"Choose from: {', '.join(path.stem for path in every) or 'none yet'}."
-            )
-        chosen += found
-    return sorted(set(chosen)) if names else every
+        called = [path for path in every if _is_called(path, name)]
+        if not called:
+            known = ", ".join(sorted(path.stem for path in every)) or "none yet"
+            raise ValueError(f"There is no lesson {name!r} in {folder}. Choose from: {known}.")
+        chosen += called
+    if not names:
+        chosen = [path for path in every if not is_companion(lesson_key(path))]
+    if more:
+        keys = {f"{lesson_of(lesson_key(path))}m" for path in chosen}
+        chosen += [path for path in every if lesson_key(path) in keys]
+    return sorted(set(chosen), key=lambda path: (lesson_key(path), path.name))
 
 
 def _is_called(path: Path, name: str) -> bool:
     stem = Path(name).name.removesuffix(".ipynb")
-    return path.stem == stem or (stem.isdecimal() and path.stem[:2] == f"{int(stem):02d}")
+    number = re.fullmatch("([0-9]+)(m?)", stem)
+    return path.stem == stem or bool(number and lesson_key(path) == f"{int(number[1]):02d}{number[2]}")
+
+
+def lesson_key(path: Path) -> str:
+    """The key of a lesson ("03") or of a companion ("03m"), by the file's name."""
+    return path.name[:2] + "m" * (path.stem[2:] == "_more")
+
+
+def is_companion(key: str) -> bool:
+    return key.endswith("m")
+
+
+def lesson_of(key: str) -> str:
+    """The key of the lesson to which a notebook belongs: "03" for "03" and for "03m"."""
+    return key.removesuffix("m")
+
+
+def place_in(folder: Path, path: Path) -> Path:
+    """Where a notebook of that name stands in a folder of lessons: a companion in a folder of its own."""
+    return folder / MORE / path.name if is_companion(lesson_key(path)) else folder / path.name
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of lessons in which a notebook stands, as a lesson or as a companion."""
+    return path.parent.parent if path.parent.name == MORE else path.parent
 
 
 def read_notebook(path: Path) -> NotebookNode:

@@ -19,7 +19,7 @@ from course_utils import memory
 from course_utils.budget import load_config
 from course_utils.chatml import add_chat_tokens
 from course_utils.checks import claims
-from course_utils.checks.exercises import exercises_of, find_fault
+from course_utils.checks.exercises import exercises_around, find_fault
 from course_utils.methods.lora import apply_lora
 from course_utils.methods.quantization import quantize_model
 from course_utils.methods.reward import from_language_model
@@ -190,7 +190,7 @@ LONG = {
 
 
 def draws_of(lesson: str) -> list:
-    """(exercise, seed) of a lesson for parametrize: a draw by day, two more at night."""
+    """(exercise, seed) of a lesson and its companion for parametrize: a draw by day, two more at night."""
     return [
         pytest.param(
             exercise,
@@ -198,7 +198,7 @@ def draws_of(lesson: str) -> list:
             id=f"{name}-{seed}",
             marks=[pytest.mark.night] * (seed > 0) + [pytest.mark.slow] * (name in LONG),
         )
-        for name, exercise in exercises_of(lesson).items()
+        for name, exercise in exercises_around(lesson).items()
         for seed in range(3)
     ]
 

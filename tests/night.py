@@ -43,7 +43,8 @@ class Night:
         items[:] = [item for item in items if item in kept]
 
     def _asked(self, item):
-        parts = [part for lesson in self.lessons for part in (f"[{lesson}-", f"lesson_{lesson}")]
+        of_each = ("[{}-", "[{}m-", "lesson_{}")
+        parts = [part.format(lesson) for lesson in self.lessons for part in of_each]
         return not item.get_closest_marker("seeds") or any(part in item.nodeid for part in parts)
 
     @pytest.hookimpl(tryfirst=True)

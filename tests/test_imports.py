@@ -75,7 +75,7 @@ def test_no_import_points_up(module):
 
 
 def test_notebooks_import_nothing_that_only_makers_and_commands_use():
-    for lesson in lessons():
+    for lesson in lessons(more=True):
         source = "\n".join(cell.source for cell in code_cells(read_notebook(lesson)))
         found = set(re.findall(r"(?:from|import) (course_utils\.(?:making|commands)[.\w]*)", source))
         assert not found, f"{lesson.name} imports {found}"

@@ -7,9 +7,10 @@ import pytest
 from course_utils.checks.exercises import registry
 from course_utils.checks.lesson_texts import titles
 from course_utils.home import ROOT
-from course_utils.notebook_files import lessons, read_notebook
+from course_utils.notebook_files import lesson_key, lesson_of, lessons, read_notebook
 
 PLANS, SCRIPTS = (ROOT / "docs" / name for name in ("plans.md", "scripts.md"))
+KEY = r"\d\dm?"  # of a lesson, or of a companion
 PAGES = range(300, 800)  # words of a script: two pages
 SPOKEN = 130  # words a minute
 HEADING = re.compile(r"^#{2,3} (.+?)(?:, \d+ min)?$", re.MULTILINE)
@@ -24,11 +25,10 @@ def sections(path):
     return found
 
 
-def headings(lesson):
-    text = "\n".join(
-        cell.source for cell in read_notebook(lessons([lesson])[0]).cells if cell.cell_type == "markdown"
-    )
-    return HEADING.findall(text)
+def headings(lesson, more=False):
+    """Of a lesson or a companion; with `more` of both."""
+    cells = [cell for path in lessons([lesson], more=more) for cell in read_notebook(path).cells]
+    return HEADING.findall("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
 
 
 def shown(lesson, names):
@@ -68,7 +68,7 @@ def test_exercises_exist_and_fit_with_all_that_is_said_into_three_quarters_of_th
         for part in ("sections of the plan", "exercises of the plan")
     )
     for row in rows:
-        if len(row) < 4 or not re.fullmatch(r"\d\d", row[1]):
+        if len(row) < 4 or not re.fullmatch(KEY, row[1]):
             continue
         names = re.findall(r"`(\w+)`", row[3])
         for each in names:
@@ -85,7 +85,7 @@ def test_exercises_exist_and_fit_with_all_that_is_said_into_three_quarters_of_th
 @plans
 def test_named_sections_exist(name, rows):
     for row in rows:
-        if len(row) > 2 and re.fullmatch(r"\d\d", row[1]):
+        if len(row) > 2 and re.fullmatch(KEY, row[1]):
             named = re.findall(r"\*([^*]+)\*", row[2])
             assert named and set(named) <= set(headings(row[1])), row
 
@@ -93,7 +93,7 @@ def test_named_sections_exist(name, rows):
 @plans
 def test_every_lesson_has_a_question_and_every_half_day_a_break(name, rows):
     for row in rows:
-        if len(row) > 4 and re.fullmatch(r"\d\d", row[1]):
+        if len(row) > 4 and re.fullmatch(KEY, row[1]):
             assert row[4].endswith("?"), row
     if len(rows[0]) > 4 and "weeks" not in name:
         work = 0
@@ -105,13 +105,13 @@ def test_every_lesson_has_a_question_and_every_half_day_a_break(name, rows):
 def minutes_of(plan):
     """{lesson: its minutes} of one plan."""
     [rows] = [rows for name, rows in sections(PLANS).items() if name.startswith(plan)]
-    led = [row for row in rows if re.fullmatch(r"\d\d", row[1])]
+    led = [row for row in rows if re.fullmatch(KEY, row[1])]
     return {row[1]: sum(int(other[0]) for other in led if other[1] == row[1]) for row in led}
 
 
 def test_every_lesson_has_a_script_of_two_pages_whose_minutes_are_the_plans():
     found = sections(SCRIPTS)
-    assert [heading[:2] for heading in found] == sorted(titles())
+    assert [heading[:2] for heading in found] == [lesson_key(path) for path in lessons()]
     [(_, frame)] = [(name, rows) for name, rows in sections(PLANS).items() if name.startswith("A week")]
     week = sum(int(row[0]) for row in frame)  # of a lesson that no plan leads
     planned = minutes_of("Twelve weeks") | minutes_of("Two days") | minutes_of("One day")
@@ -127,6 +127,6 @@ def test_exercises_and_sections_of_scripts_exist():
         lesson = part[:2]
         table = "\n".join(line for line in part.splitlines() if line.startswith("|"))
         for name in re.findall(r"\| `(\w+)` \|", table):
-            assert registry()[name].lesson == lesson, name
+            assert lesson_of(registry()[name].lesson) == lesson, name
         shown = {" ".join(name.split()) for name in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", part)}
-        assert shown <= set(headings(lesson)), shown - set(headings(lesson))
+        assert shown <= (there := set(headings(lesson, more=True))), shown - there

@@ -15,6 +15,7 @@ import pytest
 from other_system.posix_names import MODULES, POSIX
 
 from course_utils.checks.exercises import find
+from course_utils.notebook_files import lessons
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = {"preexec_fn", "pass_fds", "process_group"}  # of Popen; start_new_session does nothing on Windows
@@ -38,7 +39,7 @@ def sources() -> dict[str, str]:
             if path == Path(__file__).resolve():
                 continue
             found[path.relative_to(ROOT).as_posix()] = path.read_text(encoding="utf-8")
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in lessons(more=True):
         cells = nbformat.read(path, as_version=4).cells
         code = "\n\n".join(cell.source for cell in cells if cell.cell_type == "code")
         found[path.relative_to(ROOT).as_posix()] = code

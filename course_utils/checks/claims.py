@@ -1,7 +1,8 @@
 """Claims: a sentence about an experiment, with the value measured and the bound that it must keep.
 
-Each lesson lists its claims in `lessons/lesson_NN/claims.py`; its notebook says claim.NAME(value). The claims
-of a cell are shown together when the cell has run, below its figures.
+Each lesson lists its claims in `lessons/lesson_NN/claims.py`, its companion's in MORE_CLAIMS there; the
+notebook says claim.NAME(value). The claims of a cell are shown together when the cell has run, below its
+figures.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from course_utils import session
 from course_utils.checks.show import BOX_COLOURS, SIGNS, publish_note, shell, sign_html
+from course_utils.notebook_files import is_companion, lesson_of
 
 
 class ClaimFailed(AssertionError):
@@ -84,9 +86,10 @@ class Claim:
 
 @cache
 def claims_of(lesson: str) -> dict[str, Claim]:
-    """The claims of one lesson ("03") by name, in the order of its claims.py."""
-    module = importlib.import_module(f"course_utils.lessons.lesson_{lesson}.claims")
-    return {each.name: each for each in module.CLAIMS}
+    """The claims of one lesson ("03") or companion ("03m") by name, in the order of its claims.py."""
+    module = importlib.import_module(f"course_utils.lessons.lesson_{lesson_of(lesson)}.claims")
+    listed = getattr(module, "MORE_CLAIMS", []) if is_companion(lesson) else module.CLAIMS
+    return {each.name: each for each in listed}
 
 
 class LessonClaims:

@@ -1,6 +1,7 @@
 """Exercises: a check that runs the learner's function and names the very mistake, and hints in three steps.
 
-Each exercise is a module in `lessons/lesson_NN/exercises/`, where EXERCISES lists them in order.
+Each exercise is a module in `lessons/lesson_NN/exercises/`, where EXERCISES lists them in order, the lesson's
+and then its companion's.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import course_utils.checks.progress as progress
 from course_utils.checks.claims import LessonClaims
 from course_utils.checks.compare import Mistake, close, expect_tensor
 from course_utils.checks.show import fold_outputs, has_page, shell, show
+from course_utils.notebook_files import lesson_of
 
 __all__ = [
     "Exercise",
@@ -48,6 +50,7 @@ __all__ = [
 class Exercise:
     """One exercise.
 
+    lesson: the key of the notebook that has it, "03" or "03m".
     reference: the solution, a function or a class; its source is the third hint.
     check: called with the learner's function; raises Mistake where it is wrong; see `compare`.
     hints: the idea, and the shapes (or the steps); the solution follows by itself.
@@ -102,10 +105,16 @@ def without_types(source: str) -> str:
 
 
 @cache
-def exercises_of(lesson: str) -> dict[str, Exercise]:
-    """The exercises of one lesson ("03") by name; no other lesson is loaded."""
-    module = importlib.import_module(f"course_utils.lessons.lesson_{lesson}.exercises")
+def exercises_around(lesson: str) -> dict[str, Exercise]:
+    """The exercises of a lesson and of its companion by name, whichever has that key; no other is loaded."""
+    module = importlib.import_module(f"course_utils.lessons.lesson_{lesson_of(lesson)}.exercises")
     return {exercise.name: exercise for exercise in module.EXERCISES}
+
+
+@cache
+def exercises_of(lesson: str) -> dict[str, Exercise]:
+    """The exercises of one lesson ("03") or of one companion ("03m") by name."""
+    return {name: one for name, one in exercises_around(lesson).items() if one.lesson == lesson}
 
 
 @cache
@@ -114,7 +123,7 @@ def registry() -> dict[str, Exercise]:
     package = importlib.import_module("course_utils.lessons")
     found: dict[str, Exercise] = {}
     for folder in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
-        for name, exercise in exercises_of(folder.removeprefix("lesson_")).items():
+        for name, exercise in exercises_around(folder.removeprefix("lesson_")).items():
             if name in found:
                 raise ValueError(
                     f"Two exercises are named {name!r}: lessons {found[name].lesson} and {exercise.lesson}."
@@ -126,8 +135,8 @@ def registry() -> dict[str, Exercise]:
 def find(name: str) -> Exercise:
     """The exercise of that name: of the open lesson, or of any. AttributeError names the close ones."""
     lesson = progress.open_lesson()
-    if lesson and name in exercises_of(lesson):
-        return exercises_of(lesson)[name]
+    if lesson and name in exercises_around(lesson):
+        return exercises_around(lesson)[name]
     return _named(name, registry())
 
 
@@ -158,14 +167,14 @@ class Check:
 
 
 def of_lesson(package: str, name: str) -> Check | LessonClaims:
-    """For a lesson's package: its `check` or `claim`, when a notebook imports it.
+    """For a lesson's package, or its module `more`: `check` or `claim`, when a notebook imports it.
 
-    Progress is told the lesson's number.
+    Progress is told the notebook's key.
     """
     kinds = {"check": Check, "claim": LessonClaims}
     if name not in kinds:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    lesson = package[-2:]
+    lesson = package.partition(".lesson_")[2].replace(".more", "m")
     progress.open_lesson(lesson)
     return kinds[name](lesson)
 
@@ -235,7 +244,7 @@ def folded_until_tried(name: str) -> Iterator[None]:
 
 def runs_on(*functions: Callable, what: str = "Training") -> None:
     """Say whose functions training, or `what`, is about to call: the learner's or the course's."""
-    solutions = {exercise.reference for exercise in exercises_of(progress.open_lesson()).values()}
+    solutions = {exercise.reference for exercise in exercises_around(progress.open_lesson()).values()}
     whose = ["the course's" if fn in solutions else "your" for fn in functions]
     parts = [f"{owner} {fn.__name__}" for owner, fn in zip(whose, functions, strict=True)]
     print(f"{what} runs on {', '.join(parts)}.")

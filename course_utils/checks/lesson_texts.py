@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from course_utils.notebook_files import lessons, read_notebook, tags
+from course_utils.notebook_files import lesson_key, lessons, read_notebook, tags
 
 EXERCISE_HEADING = re.compile(
     r"^### (Exercise \d+ of \d+): (.+?), (\d+) min, difficulty (\d) of 3$", re.MULTILINE
@@ -58,8 +58,8 @@ def questions(lesson: str) -> dict[str, dict]:
 
 @cache
 def titles() -> dict[str, str]:
-    """{two digits: the lesson's title}, as the lessons' first lines have it, without the number."""
-    return {
-        path.name[:2]: read_notebook(path).cells[0].source.splitlines()[0].removeprefix("# ")[3:]
-        for path in lessons()
+    """{key: the title}, as the first lines of lessons and companions have it, without the key."""
+    firsts = {
+        lesson_key(path): read_notebook(path).cells[0].source.splitlines()[0] for path in lessons(more=True)
     }
+    return {key: first.removeprefix(f"# {key} ") for key, first in firsts.items()}

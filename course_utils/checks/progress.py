@@ -23,11 +23,11 @@ _warned = False
 _open = ""
 
 
-def open_lesson(number: str | None = None) -> str:
-    """The number of the lesson that this process works on, "" where none is known; a given one is kept."""
+def open_lesson(key: str | None = None) -> str:
+    """The key of the lesson that this process works on, "" where none is known; a given one is kept."""
     global _open
-    if number is not None:
-        _open = number
+    if key is not None:
+        _open = key
     return _open
 
 
@@ -39,7 +39,7 @@ def path() -> Path:
 def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
     """Merge `fields` into the record of one prediction or hint, or into an exercise's.
 
-    kind: one of RECORD_KINDS; lesson: two digits, or "" where it is not known. Of hints the highest step is
+    kind: one of RECORD_KINDS; lesson: its key, or "" where it is not known. Of hints the highest step is
     kept and the time of the last one, of predictions the choice; one with its time begins the record anew.
     """
     if kind not in RECORD_KINDS:

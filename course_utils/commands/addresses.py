@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
 from course_utils.home import ROOT, write_whole
-from course_utils.notebook_files import lessons
+from course_utils.notebook_files import lessons, place_in
 from course_utils.ownership import regular
 
 BRANCH = "main"
@@ -47,7 +47,8 @@ def colab_link(address: str, lesson: Path) -> str:
     """Opens a lesson's copy in Colab, or "" where Colab cannot open the address."""
     parts = urlsplit(address)
     word = OPENED_BY_COLAB.get(parts.netloc)
-    return f"{COLAB}/{word}{parts.path}/blob/{BRANCH}/{COPIES.name}/{lesson.name}" if word else ""
+    copy = place_in(Path(COPIES.name), lesson).as_posix()
+    return f"{COLAB}/{word}{parts.path}/blob/{BRANCH}/{copy}" if word else ""
 
 
 def binder_link(address: str, lesson: Path) -> str:
@@ -55,8 +56,9 @@ def binder_link(address: str, lesson: Path) -> str:
     parts = urlsplit(address)
     path = parts.path.strip("/")
     places = {"gh": f"gh/{path}", "gl": f"gl/{quote(path, safe='')}"}
+    copy = place_in(Path("work"), lesson).as_posix()
     place = places.get(OPENED_BY_BINDER.get(parts.netloc, ""), f"git/{quote(address, safe='')}")
-    return f"{BINDER}/v2/{place}/{BRANCH}?{urlencode({'urlpath': f'lab/tree/work/{lesson.name}'})}"
+    return f"{BINDER}/v2/{place}/{BRANCH}?{urlencode({'urlpath': f'lab/tree/{copy}'})}"
 
 
 def pull_link(address: str, hub: str) -> str:

@@ -18,6 +18,7 @@ from html import escape
 from html.parser import HTMLParser
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
@@ -31,10 +32,15 @@ from course_utils.commands.lesson_page import mathml
 from course_utils.commands.run_page import headline_figure
 from course_utils.home import ROOT, naming, pip_install, written_aside
 from course_utils.notebook_files import (
+    MORE,
     code_cells,
     handle,
+    is_companion,
     is_folded,
+    lesson_key,
+    lesson_of,
     lessons,
+    place_in,
     read_notebook,
     tags,
     write_notebook,
@@ -61,6 +67,7 @@ HERE = Path(__file__).parent  # of the style sheets
 GUIDES = ("places", "workshop", "plans", "scripts", "seats", "contributing", "drawing", "security", "faults")
 FRONT = "12"  # the lesson whose headline figure stands on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
+LINK_TO_HEADING = re.compile(r"(\]\([^)\s#:]+\.ipynb#)([^)\s]+)")
 MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 
@@ -70,9 +77,9 @@ def write_sources(folder: Path, address: str, key: str = "") -> None:
     key: the answer key as a page, for a teacher's book.
     """
     emptied(folder, "book")
-    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / MORE).mkdir(parents=True)
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("*.md"))
-    notebooks = {path: read_notebook(path) for path in lessons()}
+    notebooks = {path: read_notebook(path) for path in lessons(more=True)}
     pages = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *guides()]}
     kept = {*pages, *(path.relative_to(ROOT).as_posix() for path in notebooks)}
     for name, path in pages.items():
@@ -80,10 +87,14 @@ def write_sources(folder: Path, address: str, key: str = "") -> None:
         if name == "README.md":
             text = text.replace(text.splitlines()[0], "# Getting started", 1)
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    companions = {lesson_of(lesson_key(path)): path for path in notebooks if is_companion(lesson_key(path))}
     for path, notebook in notebooks.items():
-        write_notebook(as_chapter(notebook, path), folder / "notebooks" / path.name)
+        made = as_chapter(notebook, path, companions.get(lesson_key(path)))
+        write_notebook(made, place_in(folder / "notebooks", path))
+    chapters = {path: chapter(path, notebook) for path, notebook in notebooks.items()}
     values = {
-        "lessons": [chapter(path, notebook) for path, notebook in notebooks.items()],
+        "chapters": list(chapters.values()),
+        "lessons": [one for path, one in chapters.items() if not is_companion(lesson_key(path))],
         "guides": [path.stem for path in guides()],
         "picture": front_picture(notebooks, folder),
         "key": bool(key),
@@ -116,13 +127,18 @@ def with_links_outside(text: str, name: str, kept: set[str], address: str) -> st
 
 
 def anchor(lesson: Path, cell: NotebookNode) -> str:
-    return f"lesson-{lesson.name[:2]}-{cell['id']}"
+    return f"lesson-{lesson_key(lesson)}-{cell['id']}"
 
 
-def as_chapter(notebook: NotebookNode, path: Path) -> NotebookNode:
-    """The saved lesson with folded cells folded, and an anchor before each cell that claims something."""
+def as_chapter(notebook: NotebookNode, path: Path, companion: Path | None = None) -> NotebookNode:
+    """The saved lesson with folded cells folded, and an anchor before each cell that claims something.
+
+    companion: the notebook whose page follows, under this one in the contents.
+    """
     cells = []
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK_TO_HEADING.sub(lambda link: link[1] + heading_name(link[2]), cell.source)
         if cell.cell_type == "code":
             if claims.read({"cells": [cell]}):
                 cells.append(new_markdown_cell(f"({anchor(path, cell)})=", id=f"anchor-{cell['id']}"))
@@ -135,8 +151,16 @@ def as_chapter(notebook: NotebookNode, path: Path) -> NotebookNode:
                 if "text/html" in data:
                     data["text/html"] = as_xhtml(data["text/html"])
         cells.append(cell)
+    if companion:
+        contents = f"```{{toctree}}\n:hidden:\n\n{MORE}/{companion.stem}\n```"
+        cells.append(new_markdown_cell(contents, id="companion"))
     notebook.cells = cells
     return notebook
+
+
+def heading_name(fragment: str) -> str:
+    """The end of a link to a heading as Sphinx names it, made of the one that JupyterLab takes."""
+    return re.sub(r"[^\w-]", "", unquote(fragment).lower())
 
 
 def _is_seen(output: NotebookNode) -> bool:
@@ -200,14 +224,14 @@ def escaped(text: str) -> str:
 
 def front_picture(notebooks: dict[Path, NotebookNode], folder: Path) -> dict | None:
     """The front page's picture: the figure of a lesson's headline claim, written beside the page."""
-    path = next((path for path in notebooks if path.name.startswith(FRONT)), next(iter(notebooks)))
+    path = next((path for path in notebooks if lesson_key(path) == FRONT), next(iter(notebooks)))
     found = headline_figure(notebooks[path])
     if found is None:
         return None
     kind, data = re.match(r"data:image/(\w+);base64,(.*)", found["source"], re.S).groups()
     (folder / f"front.{kind}").write_bytes(base64.b64decode(data))
     claim = {"text": escaped(found["claim"]["text"].rstrip(".")), "shown": escaped(found["claim"]["shown"])}
-    place = {"file": f"front.{kind}", "lesson": path.stem, "number": path.name[:2]}
+    place = {"file": f"front.{kind}", "lesson": path.stem, "number": lesson_key(path)}
     return {**place, "alt": escaped(found["alt"]), "claim": claim}
 
 
@@ -303,7 +327,7 @@ def _add_style(app) -> None:
 def _launch_buttons(app, pagename, templatename, context, doctree) -> None:
     """On a lesson's page: open it in Colab, on Binder; only where the course has an address."""
     address, name = app.config.course_address, Path(pagename)
-    if not address or name.parent.name != "notebooks" or "header_buttons" not in context:
+    if not address or name.parts[0] != "notebooks" or "header_buttons" not in context:
         return
     lesson = name.with_suffix(".ipynb")
     links = {"Colab": addresses.colab_link(address, lesson), "Binder": addresses.binder_link(address, lesson)}
@@ -340,8 +364,8 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
     if app._warncount:
         raise SystemExit(f"The book was built with {app._warncount} warnings (above).")
     if builder == "html":  # what the button for downloads gives is the lesson to work in
-        for lesson in lessons():
-            write_notebook(fresh_copy(lesson), target / "_sources" / "notebooks" / lesson.name)
+        for lesson in lessons(more=True):
+            write_notebook(fresh_copy(lesson), place_in(target / "_sources" / "notebooks", lesson))
     mark_parts(out)
     return target
 
@@ -405,7 +429,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = take_folder(chosen.out)
     if chosen.pdf:
         check_pdf(out)
-    key = key_in_markdown(answer_key([path.name[:2] for path in lessons()])) if chosen.key else ""
+    key = key_in_markdown(answer_key([lesson_key(path) for path in lessons(more=True)])) if chosen.key else ""
     write_sources(out / "source", addresses.repository(), key)
     print(f"Open {plain_line(build('html', out) / 'index.html')}")
     if chosen.epub:

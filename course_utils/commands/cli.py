@@ -58,6 +58,7 @@ def _parser() -> Parser:
     command("doctor", _doctor, "check that everything the course needs is here")
     run = command("run", _run, "execute lessons headless; write notebooks, index.html and results.json")
     run.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default all")
+    run.add_argument("--more", action="store_true", help="the lessons' companions, too; 01m names one alone")
     run.add_argument(
         "--model",
         default=os.environ.get("COURSE_MODEL") or "auto",
@@ -130,7 +131,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from course_utils.commands.run import run_lessons
 
     chosen = vars(arguments)
-    return run_lessons(*(chosen[key] for key in ("lessons", "model", "scale", "seed", "jobs", "out")))
+    return run_lessons(*(chosen[key] for key in ("lessons", "model", "scale", "seed", "jobs", "out", "more")))
 
 
 def _progress(arguments: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, writes
 from course_utils.commands import addresses
 from course_utils.commands.lab import fresh_copy
 from course_utils.home import write_whole
-from course_utils.notebook_files import lessons
+from course_utils.notebook_files import lessons, place_in
 from course_utils.ownership import regular
 from course_utils.terminal import Parser
 
@@ -66,22 +66,21 @@ def write_copies(folder: Path = addresses.COPIES, address: str | None = None) ->
     FileExistsError before anything is written where a lesson's name has a file that is no such copy.
     """
     address = addresses.repository() if address is None else address
-    texts = {lesson.name: writes(colab_copy(lesson, address)) + "\n" for lesson in lessons()}
-    stale = [
-        folder / name
-        for name, text in texts.items()
-        if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode()
-    ]
+    texts = {
+        place_in(folder, lesson): writes(colab_copy(lesson, address)) + "\n" for lesson in lessons(more=True)
+    }
+    stale = [path for path, text in texts.items() if not path.is_file() or path.read_bytes() != text.encode()]
     for path in stale:
         if regular(path, "Move it away").exists() and not _is_copy(path):
             raise FileExistsError(f"{path} is no copy of a lesson that this command wrote. Move it away.")
     gone = [
         path
-        for path in folder.glob("[0-9][0-9]_*.ipynb")
-        if path.name not in texts and path.is_file() and _is_copy(path)
+        for path in lessons(folder=folder, more=True)
+        if path not in texts and path.is_file() and _is_copy(path)
     ]
     for path in stale:
-        write_whole(path, texts[path.name])
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, texts[path])
     for path in gone:
         path.unlink()
     return stale + gone
@@ -104,7 +103,7 @@ def main(argv: Sequence[str] = ()) -> int:
     addresses.write_badges(addresses.repository())
     changed = write_copies()
     for path in changed:
-        print(f"{path.parent.name}/{path.name}: {'written' if path.exists() else 'removed'}")
+        print(f"{path.relative_to(addresses.COPIES.parent)}: {'written' if path.exists() else 'removed'}")
     if not changed:
         print("All copies are current.")
     return 0

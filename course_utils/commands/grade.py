@@ -23,7 +23,7 @@ from course_utils.checks.exercises import registry
 from course_utils.commands.grade_cell import FORKS
 from course_utils.commands.grade_page import grade_page
 from course_utils.home import ROOT, naming, write_whole
-from course_utils.notebook_files import NOTEBOOKS
+from course_utils.notebook_files import folder_of, lesson_key, lesson_of, lessons
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 from course_utils.terminal import Parser, plain_line, readable
 
@@ -138,33 +138,34 @@ def called(cell: str) -> list[str]:
 
 
 def lesson_files() -> dict[str, Path]:
-    """{two digits: the course's own notebook}."""
-    return {path.name[:2]: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
+    """{key: the course's own notebook}, of lessons and companions."""
+    return {lesson_key(path): path for path in lessons(more=True)}
 
 
 def _lesson(path: Path, cells: list[str]) -> str:
-    """Two digits: by the lesson's name in the file's, the exercises in it, or the number in front; or ""."""
-    for number, lesson in lesson_files().items():
+    """The key: by the lesson's name in the file's, the exercises in it, or the key in front; or ""."""
+    for key, lesson in lesson_files().items():
         if lesson.stem in path.stem:
-            return number
+            return key
     names = [name for cell in cells for name in called(cell) if name in registry()]
     if names:
         return Counter(registry()[name].lesson for name in names).most_common(1)[0][0]
-    front = re.match(r"\d{1,2}(?!\d)", path.stem)
-    return front[0].zfill(2) if front and front[0].zfill(2) in lesson_files() else ""
+    front = re.match(r"(\d{1,2})(?!\d)(m(?![a-z]))?", path.stem)
+    key = f"{front[1].zfill(2)}{front[2] or ''}" if front else ""
+    return key if key in lesson_files() else ""
 
 
 def _learner(path: Path, root: Path, lesson: str) -> str:
     """The sub-folder's name, or what the file's name says beside the lesson; else the folder's name."""
-    if root.is_dir() and path.parent != root:
+    if root.is_dir() and folder_of(path) != root:
         return path.relative_to(root).parts[0]
     rest = path.stem
     for file in lesson_files().values():
         rest = rest.replace(file.stem, "")
     if lesson:
-        rest = re.sub(rf"^0*{int(lesson)}(?!\d)", "", rest)
+        rest = re.sub(rf"^0*{int(lesson_of(lesson))}(?!\d)(m(?![a-z]))?", "", rest)
     rest = re.sub(r"(-Copy\d+| ?\(\d+\))$", "", rest).strip(" _-.")
-    return rest or path.resolve().parent.name
+    return rest or folder_of(path.resolve()).name
 
 
 def _row(path: Path, root: Path, lesson: str, exercise: str, status: str, message: str) -> dict[str, str]:

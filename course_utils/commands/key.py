@@ -22,7 +22,7 @@ from course_utils.checks.exercises import Exercise, exercises_of, find_fault
 from course_utils.checks.lesson_texts import ExerciseText, exercise_texts, titles
 from course_utils.commands.lesson_page import mathml
 from course_utils.home import naming, write_whole
-from course_utils.notebook_files import lessons
+from course_utils.notebook_files import lesson_key, lessons
 from course_utils.ownership import BUILD, OTHER_FILE, OVERWRITE_HELP, own_file
 from course_utils.templates import templates
 from course_utils.terminal import Parser, plain_line
@@ -32,7 +32,10 @@ LONGEST_ANSWER = 25  # lines of a wrong answer that are shown
 
 
 def key(numbers: Sequence[str]) -> list[dict]:
-    """A dictionary a lesson: "number", "title", "minutes" and "entries", in the notebooks' order."""
+    """A dictionary for each with exercises: "number", "title", "minutes", "entries", in the notebooks' order.
+
+    numbers: keys of lessons and companions.
+    """
     from tqdm import tqdm
 
     every = [(number, name) for number in numbers for name in exercise_texts(number)]
@@ -47,6 +50,7 @@ def key(numbers: Sequence[str]) -> list[dict]:
             "minutes": sum(one["minutes"] for one in entries[number]),
         }
         for number in numbers
+        if entries[number]
     ]
 
 
@@ -133,7 +137,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
     out = own_file(chosen.out, OTHER_FILE, chosen.overwrite)
-    found = key([path.name[:2] for path in lessons(chosen.lessons)])
+    found = key([lesson_key(path) for path in lessons(chosen.lessons, more=True)])
     with naming(out, OTHER_FILE):
         write_whole(out, key_page(found))
     print(f"Open {plain_line(out)}")

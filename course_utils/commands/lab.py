@@ -14,7 +14,7 @@ from pathlib import Path
 
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.machine import zoom
-from course_utils.notebook_files import NOTEBOOKS, lessons, write_notebook
+from course_utils.notebook_files import NOTEBOOKS, lesson_key, lessons, place_in, write_notebook
 from course_utils.ownership import real, regular, remove_leftovers, standing
 from course_utils.terminal import Parser, plain_line
 
@@ -37,15 +37,17 @@ OTHER_CHECKOUT = "Free some space, or copy the course to a folder of yours that 
 
 
 def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
-    """Copy each lesson that is not yet in `work`, outputs cleared; returns a line for each copy made or old.
+    """Copy each lesson and companion that is not yet in `work`, outputs cleared.
 
+    Returns a line for each copy that was made, or that is old.
     A copy that is there is never touched: where its lesson has changed since, the line says so.
     """
     _make_folder(work)
-    remove_leftovers(work / "any")
     lines = []
-    for lesson in lessons(folder=source):
-        copy = work / lesson.name
+    for lesson in lessons(folder=source, more=True):
+        copy = place_in(work, lesson)
+        _make_folder(copy.parent)
+        remove_leftovers(copy)
         regular(copy, MOVE_AWAY)
         if not copy.exists():
             with naming(copy, OTHER_CHECKOUT):
@@ -58,7 +60,7 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
             )
             lines.append(
                 f"{copy.relative_to(work.parent)} {what}. A fresh copy, with "
-                f"yours kept beside it: python -m course_utils reset {lesson.stem[:2]}"
+                f"yours kept beside it: python -m course_utils reset {lesson_key(lesson)}"
             )
     return lines
 
@@ -85,8 +87,9 @@ def _is_module(name: str) -> bool:
 def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path, Path | None]:
     """Make a fresh copy of one lesson: (the copy, the old copy's new place or None). Raises ValueError."""
     lesson = lessons([name], source)[0]
-    fresh, copy = fresh_copy(lesson), work / lesson.name
-    _make_folder(work)
+    fresh, copy = fresh_copy(lesson), place_in(work, lesson)
+    for folder in (work, copy.parent):
+        _make_folder(folder)
     regular(copy, MOVE_AWAY)
     with naming(work, OTHER_CHECKOUT):
         kept = _keep(copy) if copy.exists() else None

@@ -46,7 +46,7 @@ class _Renderer(IPythonRenderer):
         return mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", display=True)
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        lesson = re.fullmatch(r"([^/#]+)\.ipynb(#.*)?", url)
+        lesson = re.fullmatch(r"(?:(?:\.\.|more)/)?([^/#]+)\.ipynb(#.*)?", url)
         if lesson is None:
             return super().link(text, url, title)
         page = f"{lesson[1]}.html"

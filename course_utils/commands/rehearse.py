@@ -27,7 +27,7 @@ import psutil
 
 from course_utils.home import ROOT
 from course_utils.machine import cores, memory
-from course_utils.notebook_files import lessons, read_notebook
+from course_utils.notebook_files import lesson_key, lessons, read_notebook
 from course_utils.processes import Watch, kill, vanishing_folder
 from course_utils.session import SCALES
 from course_utils.terminal import Parser, plain_line
@@ -160,7 +160,7 @@ def main(argv: Sequence[str] = ()) -> int:
     chosen = parser.parse_args(argv)
     if chosen.kernels < 1:
         raise ValueError(f"--kernels {chosen.kernels}: at least one kernel is needed.")
-    lesson = lessons([chosen.lesson])[0].name[:2]
+    lesson = lesson_key(lessons([chosen.lesson])[0])
     print(f"Starting {chosen.kernels} kernels of lesson {lesson} ...", flush=True)
     watch = Watch(lambda: psutil.virtual_memory().available, min, seconds=0.5)
     try:

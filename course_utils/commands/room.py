@@ -22,6 +22,7 @@ from course_utils.checks import progress
 from course_utils.commands.grade import grade_notebook
 from course_utils.commands.room_page import projector_page, room_page
 from course_utils.home import naming, write_whole
+from course_utils.notebook_files import MORE, folder_of
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 from course_utils.terminal import Parser, plain_line, readable
 
@@ -35,7 +36,9 @@ PROGRESS_PLACES = (
     "*/finetuning-course/progress.json",
     "*/.local/share/finetuning-course/progress.json",
 )
-NOTEBOOK_PLACES = ("*.ipynb", "*/*.ipynb", "*/work/*.ipynb")
+NOTEBOOK_PLACES = tuple(
+    f"{place}{more}*.ipynb" for place in ("", "*/", "*/work/") for more in ("", f"{MORE}/")
+)
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{}'; connect-src 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
@@ -47,7 +50,8 @@ the mistakes of each exercise, the predictions. It refreshes itself while this r
 FOLDER has a progress file for each learner: NAME.json (what `progress --json` prints), or, as COURSE_HOME was
 set, NAME/progress.json, NAME/home/progress.json or NAME/finetuning-course/progress.json; where nobody did, on
 Linux NAME/.local/share/finetuning-course/progress.json. With --grade, notebooks in FOLDER, FOLDER/NAME or
-FOLDER/NAME/work are judged as well, as `grade` does: the learners' code then runs with YOUR rights.
+FOLDER/NAME/work, and in more/ there, are judged as well, as `grade` does: the learners' code then runs with
+YOUR rights.
 
 The page is served to this machine alone. --host opens it to others; it asks for no password."""
 
@@ -120,7 +124,7 @@ def _paths(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
 
 def _name(path: Path, folder: Path) -> str:
     """The learner's: the sub-folder's name; of files in the folder itself the file's, or the folder's."""
-    if path.parent != folder:
+    if folder_of(path) != folder:
         return plain_line(path.relative_to(folder).parts[0])
     return plain_line(folder.resolve().name if path.stem == "progress" else path.stem)
 

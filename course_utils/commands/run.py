@@ -21,7 +21,7 @@ from course_utils.home import ROOT, naming, write_whole
 from course_utils.machine import cores, find_device, tree_memory
 from course_utils.model_files import check_folder
 from course_utils.models import resolve
-from course_utils.notebook_files import lessons
+from course_utils.notebook_files import lesson_key, lesson_of, lessons
 from course_utils.ownership import MARK_FILE, OTHER_FOLDER, made_names, mark, own_folder, standing
 from course_utils.processes import end_with_parent, kill
 from course_utils.session import check_seed, choose_scale
@@ -51,15 +51,22 @@ class Outcome:
 
 
 def run_lessons(
-    names: list[str], model: str, scale: str, seed: int | str, jobs: int | None, out: Path | None
+    names: list[str],
+    model: str,
+    scale: str,
+    seed: int | str,
+    jobs: int | None,
+    out: Path | None,
+    more: bool = False,
 ) -> int:
     """Execute the lessons (all where `names` is empty) and write notebooks, index.html and results.json.
 
+    more: the companions of these lessons as well.
     Returns 0 if every lesson ran to its end, 1 otherwise, 130 after Ctrl-C or another signal to stop. Raises
     ValueError for an unknown lesson, ModelError for a model that is not to be had, OSError where the results
     cannot be written; what had finished is kept.
     """
-    chosen = lessons(names)
+    chosen = lessons(names, more=more)
     if not chosen:
         raise ValueError("There are no lessons to run.")
     seed, device = check_seed(seed), find_device()
@@ -147,7 +154,7 @@ def _jobs(model: str, device: str, count: int) -> int:
 
 def _turn(path: Path) -> float:
     """When a lesson starts: 09 and 18 make models that those after them would wait for."""
-    number = int(path.stem[:2])
+    number = int(lesson_of(lesson_key(path)))
     return {9: -1, 18: 9}.get(number, number)
 
 

@@ -34,7 +34,7 @@ from course_utils.terminal import Parser, plain_line
 DECKS = ROOT / "docs" / "slides"
 SLIDES = BUILD / "slides"
 PREDICT = "**Predict:**"
-TAKEN = re.compile(r"^(figure|claim): (\d\d) (.+)$")
+TAKEN = re.compile(r"^(figure|claim): (\d\dm?) (.+)$")
 
 
 def deck_names() -> list[str]:

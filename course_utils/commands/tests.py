@@ -56,7 +56,7 @@ def main(argv: Sequence[str] = ()) -> int:
         command = ["tests", "notebooks", "-m", NIGHT, *NBVAL, *THREE, "--durations=30"]
         command += [*of_the_night(chosen.since or yesterday()), f"--minutes={chosen.minutes}", *options]
     else:
-        saved = [path.relative_to(ROOT).as_posix() for path in lessons(SAVED)]
+        saved = [path.relative_to(ROOT).as_posix() for path in lessons(SAVED, more=True)]
         command = ["tests", *saved, "-m", BY_DAY, *NBVAL, *THREE, "--durations=10", *options]
     environment = {"PYTHONUTF8": "1", **os.environ}  # files are UTF-8 on every system
     done = subprocess.run([sys.executable, "-m", "pytest", *command], cwd=ROOT, env=environment)
@@ -79,9 +79,11 @@ def yesterday() -> str:
 
 
 def changed_lessons(since: str) -> list[str]:
-    """Numbers of the lessons whose notebook or own modules differ from a commit's."""
+    """Numbers of the lessons whose notebook, companion or own modules differ from a commit's."""
     places = "\n".join([git("diff", "--name-only", since), git("ls-files", "-o", "--exclude-standard")])
-    return sorted(set(re.findall(r"^(?:notebooks/|course_utils/lessons/lesson_)(\d\d)", places, re.M)))
+    return sorted(
+        set(re.findall(r"^(?:notebooks/(?:more/)?|course_utils/lessons/lesson_)(\d\d)", places, re.M))
+    )
 
 
 def checkout_files() -> list[Path]:

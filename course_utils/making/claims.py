@@ -12,14 +12,14 @@ import sys
 from nbformat import NotebookNode
 
 from course_utils.checks.claims import Claim, claims_of, quantity
-from course_utils.notebook_files import code_cells, lessons, read_notebook
+from course_utils.notebook_files import code_cells, lesson_key, lessons, read_notebook
 from course_utils.terminal import Parser
 
 PAST = 0.1  # of the bound
 
 
 def claims_in(notebook: NotebookNode, lesson: str) -> list[Claim]:
-    """The claims of lesson "03" that a notebook makes, in order. KeyError for one that is not listed."""
+    """The claims that the notebook of a lesson or companion makes, in order. KeyError for one not listed."""
     return [claims_of(lesson)[name] for cell in code_cells(notebook) for name in claim_names(cell.source)]
 
 
@@ -68,9 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("lesson", nargs="*", help="01, or 01_why_fine_tuning_works; default: all")
-    for path in lessons(parser.parse_args(arguments).lesson):
+    for path in lessons(parser.parse_args(arguments).lesson, more=True):
         print(path.stem)
-        for claim in claims_in(read_notebook(path), path.name[:2]):
+        for claim in claims_in(read_notebook(path), lesson_key(path)):
             print(f"{claim.name:>28}  {claim.text}: {' or '.join(past_the_bound(claim))}")
     return 0
 

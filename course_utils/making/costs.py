@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from course_utils.home import ROOT, write_whole
-from course_utils.notebook_files import lessons
+from course_utils.notebook_files import is_companion, lesson_key, lessons
 from course_utils.ownership import read_regular
 from course_utils.terminal import Parser
 
@@ -33,8 +33,9 @@ def with_costs(text: str, rows: list[dict]) -> str:
 
     ValueError where a lesson is missing or did not pass.
     """
-    found = {row["lesson"][:2]: row for row in rows if row["status"] == "passed"}
-    if missing := sorted({path.name[:2] for path in lessons()} - found.keys()):
+    passed = {lesson_key(Path(row["lesson"])): row for row in rows if row["status"] == "passed"}
+    found = {key: row for key, row in passed.items() if not is_companion(key)}
+    if missing := sorted(set(map(lesson_key, lessons())) - found.keys()):
         raise ValueError(f"not in this run, or not passed: {', '.join(missing)}. Run all: make run")
     largest = max(found, key=lambda lesson: found[lesson]["peak_bytes"])
     gib = math.ceil(10 * found[largest]["peak_bytes"] / 2**30) / 10

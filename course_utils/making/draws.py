@@ -6,7 +6,7 @@ python -m course_utils.making.draws [LESSON ...] [--draws 20]
 import sys
 
 from course_utils.checks.exercises import find_fault, registry
-from course_utils.notebook_files import lessons
+from course_utils.notebook_files import lesson_key, lessons
 from course_utils.terminal import Parser
 
 
@@ -33,7 +33,7 @@ def main(argv=None):
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default: all")
     parser.add_argument("--draws", type=int, default=20)
     arguments = parser.parse_args(argv)
-    chosen = {path.name[:2] for path in lessons(arguments.lessons)}
+    chosen = {lesson_key(path) for path in lessons(arguments.lessons, more=True)}
     total = 0
     print("lesson  exercise                      answers  draws  disagreements")
     for exercise in registry().values():

@@ -32,19 +32,23 @@ def texts() -> dict[str, str]:
     found = {}
     for path in sorted({path for pattern in TEXTS for path in ROOT.glob(pattern)}):
         found[path.relative_to(ROOT).as_posix()] = path.read_text(encoding="utf-8")
-    for path in lessons():
+    for path in lessons(more=True):
         cells = [cell.source for cell in read_notebook(path).cells if cell.cell_type == "markdown"]
         found[path.relative_to(ROOT).as_posix()] = "\n\n".join(cells)
     return found
 
 
-def anchors(text: str) -> set[str]:
-    """The names of the headings, as GitHub and JupyterLab make them (the one in small letters)."""
+def anchors(text: str, notebook: bool) -> set[str]:
+    """The names of the headings: of a notebook's as JupyterLab makes them, of a text's as GitHub does, too.
+
+    GitHub's are in small letters and without punctuation.
+    """
     found = set()
     for heading in HEADING.findall(CODE.sub(lambda code: code[0].replace("#", ""), text)):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").replace("*", "")
-        found.add(re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-"))
         found.add(words.replace(" ", "-"))
+        if not notebook:
+            found.add(re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-"))
     return found
 
 
@@ -60,7 +64,9 @@ def internal_faults(found: dict[str, str]) -> list[str]:
             place = path.resolve()
             if not place.exists() or not place.is_relative_to(ROOT):
                 faults.append(f"{name}: {target} is not there")
-            elif heading and unquote(heading) not in anchors(found.get(_name(place), "")):
+            elif heading and unquote(heading) not in anchors(
+                found.get(_name(place), ""), place.suffix == ".ipynb"
+            ):
                 faults.append(f"{name}: {target}: no such heading")
     return faults
 

@@ -26,7 +26,10 @@ from course_utils.notebook_files import (
     code_cells,
     global_names,
     handle,
+    is_companion,
     is_folded,
+    lesson_key,
+    lesson_of,
     lessons,
     read_notebook,
     tags,
@@ -155,11 +158,15 @@ def _margin(record: dict) -> Iterator[str]:
 
 
 def number_of_predictions_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """At most three predictions a lesson, with three or four options."""
-    calls = [call for cell in code_cells(notebook) for call in calls_of(cell.source, "predict")]
-    too_many = len(calls) > MOST_PREDICTIONS
-    faults = [f"{len(calls)} predictions, more than {MOST_PREDICTIONS}"] if too_many else []
-    for call in calls:
+    """At most three predictions a lesson."""
+    count = sum(len(calls_of(cell.source, "predict")) for cell in code_cells(notebook))
+    return [f"{count} predictions, more than {MOST_PREDICTIONS}"] if count > MOST_PREDICTIONS else []
+
+
+def option_faults(notebook: NotebookNode, lesson: str) -> list[str]:
+    """A prediction has three or four options."""
+    faults = []
+    for call in (call for cell in code_cells(notebook) for call in calls_of(cell.source, "predict")):
         given = [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "options")]
         if given and isinstance(given[0], ast.List) and len(given[0].elts) not in (3, 4):
             count = len(given[0].elts)
@@ -398,6 +405,7 @@ RULES: dict[str, Callable[[NotebookNode, str], list[str]]] = {
     "headline": headline_faults,
     "margin": margin_faults,
     "number of predictions": number_of_predictions_faults,
+    "options": option_faults,
     "sentence for each option": sentence_faults,
     "spoilers": spoiler_faults,
     "headings": heading_faults,
@@ -406,6 +414,14 @@ RULES: dict[str, Callable[[NotebookNode, str], list[str]]] = {
 }
 # of the lessons in measures.HELD
 HELD_RULES = {"measures": measure_faults, "given away": given_away_faults}
+OF_LESSONS = {"number of claims", "headline", "number of predictions", "measures"}  # not of companions
+
+
+def rules_of(lesson: str) -> dict[str, Callable[[NotebookNode, str], list[str]]]:
+    """The rules that the lesson or companion of that key has to keep."""
+    rules = RULES | HELD_RULES if lesson_of(lesson) in HELD else RULES
+    exempt = OF_LESSONS if is_companion(lesson) else set()
+    return {rule: faults_of for rule, faults_of in rules.items() if rule not in exempt}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -417,18 +433,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("lesson", nargs="*", help="01, or 01_why_fine_tuning_works; default: all")
     parser.add_argument("--measures", action="store_true", help="only print how long they are")
     options = parser.parse_args(arguments)
-    paths = lessons(options.lesson)
     if options.measures:
-        print(as_lines({path.stem[:2]: measures(read_notebook(path), path.stem[:2]) for path in paths}))
+        measured = {lesson_key(path): path for path in lessons(options.lesson)}
+        print(as_lines({key: measures(read_notebook(path), key) for key, path in measured.items()}))
         return 0
     found = 0
-    for path in paths:
-        number, notebook = path.stem[:2], read_notebook(path)
+    for path in lessons(options.lesson, more=True):
+        key, notebook = lesson_key(path), read_notebook(path)
         for rule, faults_of in (RULES | HELD_RULES).items():
-            faults, held = faults_of(notebook, number), rule in RULES or number in HELD
+            faults, held = faults_of(notebook, key), rule in rules_of(key)
             found += held * len(faults)
             note = "" if held else " (not held)"
-            print("".join(f"{number} {rule}{note}: {fault}\n" for fault in faults), end="")
+            print("".join(f"{key} {rule}{note}: {fault}\n" for fault in faults), end="")
     return int(found > 0)
 
 

@@ -2,6 +2,7 @@
 
 python -m course_utils.making.notebooks 01           execute, normalise, write
 python -m course_utils.making.notebooks 01 --check   execute and judge, write nothing
+python -m course_utils.making.notebooks 01m          the same of the lesson's companion
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 
@@ -28,7 +30,10 @@ from course_utils.notebook_files import (
     NOTEBOOKS,
     code_cells,
     global_names,
+    is_companion,
     is_folded,
+    lesson_key,
+    lesson_of,
     lessons,
     read_notebook,
     tags,
@@ -51,6 +56,9 @@ CONDITIONS = {
 MAX_BYTES = 620_000
 MAX_LINES = 30
 MIN_COMPARED = 0.6
+NOT_COMPARED = "nbval-ignore-output"  # the tag of a cell whose output is another each time
+PROOF, FURTHER = "Is it so?", "Further"  # the headings of a companion's two parts
+PROOF_SECONDS = 10
 MAX_IMPORTS = 8  # lines of imports that stand open; a longer cell is folded
 WIDGET_MIMES = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 
@@ -148,11 +156,11 @@ def _without_paths(output: NotebookNode) -> NotebookNode:
     return output
 
 
-def structure_faults(notebook: NotebookNode) -> list[str]:
-    """What breaks the rules of a lesson's structure, whether it was executed or not."""
+def structure_faults(notebook: NotebookNode, key: str) -> list[str]:
+    """What breaks the rules of a notebook's structure, whether it was executed or not. key: as lesson_key."""
     cells, faults = code_cells(notebook), []
-    if not notebook.cells or not notebook.cells[0].source.startswith("# "):
-        faults.append("the first cell is not a title (# ...)")
+    if not notebook.cells or not notebook.cells[0].source.startswith(f"# {key} "):
+        faults.append(f"the first cell is not a title (# {key} ...)")
     if [index for index, cell in enumerate(cells) if "parameters" in tags(cell)] != [0]:
         faults.append("the first code cell, and no other, must have the tag `parameters`")
     elif any(f"COURSE_{name}" not in cells[0].source for name in ("MODEL", "SCALE", "SEED")):
@@ -167,7 +175,13 @@ def structure_faults(notebook: NotebookNode) -> list[str]:
             faults.append(f"{_name(index, cell)} ends with a semicolon; assign the result to _ instead")
         if "exercise" in tags(cell) and "= check." not in cell.source:
             faults.append(f"{_name(index, cell)} is an exercise without fn = check.NAME(fn)")
-    compared = sum("nbval-ignore-output" not in tags(cell) or "claim." in cell.source for cell in cells)
+    return faults + (_companion_faults(notebook, key) if is_companion(key) else _lesson_faults(cells))
+
+
+def _lesson_faults(cells: list[NotebookNode]) -> list[str]:
+    """What a lesson has too little of: cells that are compared, exercises, predictions, claims, widgets."""
+    faults = []
+    compared = sum(NOT_COMPARED not in tags(cell) or "claim." in cell.source for cell in cells)
     if cells and compared < MIN_COMPARED * len(cells):
         faults.append(
             f"{compared} of {len(cells)} code cells are compared or claim something; "
@@ -185,6 +199,64 @@ def structure_faults(notebook: NotebookNode) -> list[str]:
         if there < needed
     ]
     return faults
+
+
+def parts_of(notebook: NotebookNode) -> dict[str, list[tuple[int, NotebookNode]]]:
+    """{heading of the second level: (number, cell) of the code cells below it}; "" has those above all."""
+    found: dict[str, list[tuple[int, NotebookNode]]] = {"": []}
+    heading, count = "", 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for heading in re.findall(r"^## (.*)", cell.source, re.MULTILINE):
+                found.setdefault(heading, [])
+        elif cell.cell_type == "code":
+            found[heading].append((count, cell))
+            count += 1
+    return found
+
+
+def _companion_faults(notebook: NotebookNode, key: str) -> list[str]:
+    """What breaks the rules of a companion alone: its two parts, and that it leads back to its lesson."""
+    parts, faults = parts_of(notebook), []
+    if list(parts) not in (["", PROOF, FURTHER], ["", PROOF], ["", FURTHER]):
+        faults.append(
+            f"its headings of the second level are {', '.join(list(parts)[1:]) or 'none'}: a companion has "
+            f"'## {PROOF}' and '## {FURTHER}', or one of the two; sections in them have ###"
+        )
+    for index, cell in parts.get(PROOF, []):
+        if NOT_COMPARED in tags(cell):
+            faults.append(
+                f"{_name(index, cell)}: '{PROOF}' is compared whole; take the tag {NOT_COMPARED} off"
+            )
+        if live := re.findall(r"\b(train\w*|load_model)\(", cell.source):
+            faults.append(
+                f"{_name(index, cell)} calls {live[0]}: '{PROOF}' reads stored runs; what runs a model "
+                f"belongs to '{FURTHER}'"
+            )
+    faults += [
+        f"{_name(index, cell)}: a live cell, in '{FURTHER}', needs the tag {NOT_COMPARED}"
+        for index, cell in parts.get(FURTHER, [])
+        if NOT_COMPARED not in tags(cell)
+    ]
+    lesson, text = lesson_of(key), "\n".join(cell.source for cell in notebook.cells)
+    if f"](../{lesson}_" not in text:
+        faults.append(f"no link leads back to lesson {lesson}: [words](../{lesson}_....ipynb#heading)")
+    if re.search(rf"lesson_{lesson} import .*\b(check|claim)\b", text):
+        faults.append(f"check and claim come from the lesson: import them from lessons.lesson_{lesson}.more")
+    return faults
+
+
+def proof_faults(notebook: NotebookNode) -> list[str]:
+    """That a companion's proof took too long, by the times that executing it has left in the cells."""
+    spans = [cell.metadata["execution"] for _, cell in parts_of(notebook).get(PROOF, [])]
+    begun, ended = ("iopub.execute_input", "shell.execute_reply")
+    seconds = sum(
+        (datetime.fromisoformat(span[ended]) - datetime.fromisoformat(span[begun])).total_seconds()
+        for span in spans
+    )
+    if seconds <= PROOF_SECONDS:
+        return []
+    return [f"'{PROOF}' took {seconds:.0f} s, more than {PROOF_SECONDS}: read stored runs, or store one"]
 
 
 def saved_faults(notebook: NotebookNode) -> list[str]:
@@ -365,7 +437,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("lesson", nargs="+", help="01, or 01_why_fine_tuning_works")
+    parser.add_argument("lesson", nargs="+", help="01, 01m or 01_why_fine_tuning_works")
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args(arguments)
     faulty = False
@@ -390,8 +462,10 @@ def _one(lesson: str, write_it: bool) -> bool:
         except CellExecutionError as error:
             print(f"{path.stem}: stopped, nothing written.\n{error}", file=sys.stderr)
             return False
+        faults = proof_faults(notebook)
         normal_form(notebook)
-    faults = structure_faults(notebook) + saved_faults(notebook) + from_scratch_faults(notebook)
+    faults += structure_faults(notebook, lesson_key(path)) + saved_faults(notebook)
+    faults += from_scratch_faults(notebook)
     size = len(nbformat.writes(notebook).encode())
     print(f"{path.stem}: {seconds:.0f} s, peak memory {peak / 2**30:.2f} GiB, {size / 1000:.0f} kB")
     for fault in faults:

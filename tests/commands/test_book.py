@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from course_utils import ownership
 from course_utils.commands import book, cli
 from course_utils.home import ROOT
-from course_utils.notebook_files import lessons, read_notebook
+from course_utils.notebook_files import lessons, place_in, read_notebook
 
 ADDRESS = "https://example.org/somebody/course"
 
@@ -32,7 +32,9 @@ def claimed(text, **values):
 def test_every_lesson_and_guide_is_there_and_in_the_contents(sources):
     index = (sources / "index.md").read_text("utf-8")
     for path in lessons():
-        assert (sources / "notebooks" / path.name).exists() and f"notebooks/{path.stem}\n" in index
+        assert f"notebooks/{path.stem}\n" in index
+    for path in lessons(more=True):
+        assert place_in(sources / "notebooks", path).exists()
     for path in (ROOT / "docs").glob("*.md"):
         assert (sources / "docs" / path.name).exists() and f"docs/{path.stem}\n" in index
     assert index.count("```") % 2 == 0
@@ -42,12 +44,12 @@ def test_every_claim_of_the_saved_lessons_is_on_the_page_of_claims_with_a_link(s
     from course_utils.checks import claims
 
     page = (sources / "claims.md").read_text("utf-8")
-    count = sum(len(claims.read(read_notebook(path))) for path in lessons())
-    links = re.findall(r"\]\(#(lesson-\d\d-[\w-]+)\) \|", page)
+    count = sum(len(claims.read(read_notebook(path))) for path in lessons(more=True))
+    links = re.findall(r"\]\(#(lesson-\d\dm?-[\w-]+)\) \|", page)
     assert len(links) == count > 50
     anchors = {
         name
-        for path in (sources / "notebooks").glob("*.ipynb")
+        for path in (sources / "notebooks").rglob("*.ipynb")
         for cell in read_notebook(path).cells
         for name in re.findall(r"^\(([\w-]+)\)=$", cell.source)
     }
@@ -73,7 +75,7 @@ def test_claims_are_shown_as_they_were_written(tmp_path):
     cell = new_code_cell("1", outputs=[claimed(words, headline=True)], id="cell-001")
     notebook = new_notebook(cells=[new_markdown_cell("# Title", id="cell-000"), cell])
     row = book.chapter(ROOT / "notebooks" / "07_x.ipynb", notebook)
-    page = book.templates.get_template("book_claims.md").render(lessons=[row])
+    page = book.templates.get_template("book_claims.md").render(chapters=[row])
     MarkdownIt = pytest.importorskip("markdown_it").MarkdownIt
     html = MarkdownIt("commonmark").enable("table").render(page)
     assert f'<a href="#lesson-07-cell-001"><strong>{escape(words)}</strong></a>' in html
@@ -105,7 +107,7 @@ def test_html_becomes_xml_and_says_the_same():
 
 
 def test_every_saved_output_is_xml_in_the_book(sources):
-    for path in (sources / "notebooks").glob("*.ipynb"):
+    for path in (sources / "notebooks").rglob("*.ipynb"):
         for cell in read_notebook(path).cells:
             for output in cell.get("outputs", []):
                 if html := output.get("data", {}).get("text/html"):

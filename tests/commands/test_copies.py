@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from course_utils.commands import addresses, cli, copies
 from course_utils.home import ROOT
 from course_utils.making.notebooks import structure_faults
-from course_utils.notebook_files import lessons, read_notebook
+from course_utils.notebook_files import lesson_key, lessons, place_in, read_notebook
 
 ADDRESS = "https://example.org/somebody/course"
 
@@ -21,14 +21,14 @@ ADDRESS = "https://example.org/somebody/course"
 def test_the_copies_are_current():
     """After a change of a lesson: make copies."""
     address = addresses.repository()
-    names = {path.name for path in lessons()}
-    assert {path.name for path in addresses.COPIES.glob("*.ipynb")} == names
-    for lesson in lessons():
+    places = {place_in(addresses.COPIES, path): path for path in lessons(more=True)}
+    assert set(addresses.COPIES.rglob("*.ipynb")) == set(places)
+    for place, lesson in places.items():
         text = nbformat.writes(copies.colab_copy(lesson, address)) + "\n"
-        assert (addresses.COPIES / lesson.name).read_text(encoding="utf-8") == text, "make copies"
+        assert place.read_text(encoding="utf-8") == text, "make copies"
 
 
-@pytest.mark.parametrize("lesson", lessons(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("lesson", lessons(more=True), ids=lambda path: path.stem)
 def test_a_copy_has_the_lesson_and_no_outputs(lesson):
     copy, original = copies.colab_copy(lesson, ADDRESS), read_notebook(lesson)
     nbformat.validate(copy)
@@ -37,7 +37,7 @@ def test_a_copy_has_the_lesson_and_no_outputs(lesson):
     ]
     assert all(cell.outputs == [] for cell in copy.cells if cell.cell_type == "code")
     del copy.cells[1]
-    assert structure_faults(copy) == []
+    assert structure_faults(copy, lesson_key(lesson)) == []
 
 
 def test_the_first_cell_fetches_only_in_colab_and_only_once(tmp_path, monkeypatch):
@@ -81,7 +81,7 @@ def test_copies_of_lessons_that_are_gone_go(tmp_path):
     for name, text in mine.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     first = copies.write_copies(tmp_path, ADDRESS)
-    assert not (tmp_path / "99_gone.ipynb").exists() and len(first) == len(lessons()) + 1
+    assert not (tmp_path / "99_gone.ipynb").exists() and len(first) == len(lessons(more=True)) + 1
     assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in mine} == mine
     assert copies.write_copies(tmp_path, ADDRESS) == []
 
@@ -93,7 +93,7 @@ def test_pipes_are_not_waited_for(tmp_path):
     with pytest.raises(FileExistsError, match=r"ipynb is a pipe\. Move it away"):
         copies.write_copies(tmp_path, ADDRESS)
     (tmp_path / lessons()[-1].name).unlink()
-    assert len(copies.write_copies(tmp_path, ADDRESS)) == len(lessons())
+    assert len(copies.write_copies(tmp_path, ADDRESS)) == len(lessons(more=True))
 
 
 def test_a_file_of_somebody_elses_under_a_lessons_name_is_left_alone(tmp_path):

@@ -78,7 +78,7 @@ def test_the_command_writes_the_lessons_asked_for(tmp_path, found, monkeypatch, 
 
 
 def test_the_book_has_the_key_only_if_asked_for(tmp_path, found, monkeypatch):
-    monkeypatch.setattr(book, "lessons", lambda: lessons(["04"]))
+    monkeypatch.setattr(book, "lessons", lambda more: lessons(["04"]))
     book.write_sources(tmp_path / "plain", "")
     book.write_sources(tmp_path / "teachers", "", key.key_in_markdown(found))
     assert not (tmp_path / "plain" / "key.md").exists()

@@ -35,7 +35,7 @@ def lessons(tmp_path, monkeypatch):
     """An empty folder of lessons that the commands take for the course's own."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    monkeypatch.setattr(run, "lessons", lambda names: lab.lessons(names, folder))
+    monkeypatch.setattr(run, "lessons", lambda names, more=False: lab.lessons(names, folder, more))
     return folder
 
 
@@ -147,7 +147,7 @@ from pathlib import Path
 from course_utils.commands import cli, lab, run
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this
-run.lessons = lambda names: lab.lessons(names, Path({str(lessons)!r}))
+run.lessons = lambda names, more: lab.lessons(names, Path({str(lessons)!r}))
 sys.exit(cli.main(["run", "--model", "pocket", "--jobs", "1", "--out", {str(out)!r}]))
 """
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)

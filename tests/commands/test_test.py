@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from course_utils.commands import cli, tests
+from course_utils.notebook_files import lesson_key, lessons
 
 TESTS = tests.ROOT / "tests"
 MARKS = ("slow", "night", "timing", "seeds", "colab")
@@ -30,7 +31,8 @@ def started(monkeypatch):
 def test_by_day_with_two_saved_lessons(started):
     assert cli.main(["test", "-k", "session"]) == 3
     [(command, cwd, environment)] = started
-    assert [Path(part).stem[:2] for part in command if part.endswith(".ipynb")] == ["00", "03"]
+    saved = [lesson_key(Path(part)) for part in command if part.endswith(".ipynb")]
+    assert saved == [lesson_key(path) for path in lessons(["00", "03"], more=True)]
     assert command[1:4] == ["-m", "pytest", "tests"] and command[-2:] == ["-k", "session"]
     assert "--nbval" in command and cwd == tests.ROOT and environment["PYTHONUTF8"] == "1"
 
@@ -74,9 +76,10 @@ def test_lessons_changed_are_those_of_another_notebook_or_module(clone):
     assert tests.changed_lessons(tests.yesterday()) == []
     clone("notebooks/01_a.ipynb", "changed")
     clone("notebooks/12_b.ipynb")
+    clone("notebooks/more/14_more.ipynb")
     clone("course_utils/lessons/lesson_07/figures.py")
     clone("course_utils/methods/lora.py")
-    assert tests.changed_lessons("HEAD") == ["01", "07", "12"]
+    assert tests.changed_lessons("HEAD") == ["01", "07", "12", "14"]
 
 
 def test_the_journal_is_another_where_a_file_or_package_is_another(clone, monkeypatch):
@@ -107,7 +110,7 @@ def test_second():
 @pytest.mark.skip(reason="no browser")
 def test_third(): pass
 @pytest.mark.seeds
-@pytest.mark.parametrize("lesson", ["01-0", "02-0"])
+@pytest.mark.parametrize("lesson", ["01-0", "02-0", "02m-0"])
 def test_claims(lesson): pass
 """
 
@@ -132,8 +135,11 @@ def night(tmp_path):
 def test_what_passed_is_left_out_and_what_failed_or_was_skipped_is_not(night):
     assert night(good=False)[::2] == (1, ["first"])
     status, shown, passed = night("--seeds-of=02")
-    assert (status, passed) == (0, ["first", "second", "claims[02-0]"]) and "no browser" in shown
-    assert "2 passed, 1 skipped" in shown
+    assert (status, passed) == (
+        0,
+        ["first", "second", "claims[02-0]", "claims[02m-0]"],
+    ) and "no browser" in shown
+    assert "3 passed, 1 skipped" in shown
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def test_the_command_that_installs_is_quoted(monkeypatch):
 
 COMMANDS = re.compile(r"(python -m course_utils \w|-m pip |pip install|git \w+ --)[^`;\n]*$")
 OWN_WORDS = {  # the course's own, without a letter that a shell reads
-    "{lesson.stem[:2]}",  # a lesson's number
+    "{lesson_key(lesson)}",
     "{name}",  # a model or a sweep
     "{chosen.name}",
     "{' '.join(missing)}",  # packages

@@ -199,7 +199,7 @@ from pathlib import Path
 from course_utils.commands import cli, lab, run
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
-run.lessons = lambda names: lab.lessons(names, Path({str(folder / "notebooks")!r}))
+run.lessons = lambda names, more: lab.lessons(names, Path({str(folder / "notebooks")!r}))
 sys.exit(cli.main(["run", "--model", "pocket", "--jobs", "1", "--out", {str(out)!r}]))
 """
     process = subprocess.Popen(

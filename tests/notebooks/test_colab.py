@@ -35,7 +35,7 @@ def overlay(tmp_path_factory):
 
 
 @pytest.mark.colab
-@pytest.mark.parametrize("lesson", lessons(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("lesson", lessons(more=True), ids=lambda path: path.stem)
 def test_a_copy_runs_with_colabs_versions(lesson, overlay, tmp_path):
     notebook = colab_copy(lesson, "")
     told = "import IPython, ipykernel, ipywidgets\n"

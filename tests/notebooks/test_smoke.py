@@ -4,9 +4,9 @@ import papermill
 import pytest
 from helpers import logging_hub
 
-from course_utils.making import notebooks
+from course_utils.notebook_files import lessons
 
-LESSONS = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
+LESSONS = lessons(more=True)
 
 
 @pytest.mark.slow

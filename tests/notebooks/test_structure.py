@@ -1,5 +1,7 @@
 """Every saved lesson keeps the rules; and each rule finds a notebook that breaks it."""
 
+from functools import partial
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -11,48 +13,68 @@ from course_utils.making.notebooks import (
     normal_form,
     optional_faults,
     picture_faults,
+    proof_faults,
     saved_faults,
     structure_faults,
 )
-from course_utils.notebook_files import read_notebook
+from course_utils.notebook_files import MORE, is_companion, lesson_key, lesson_of, lessons, read_notebook
 
-LESSONS = sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))
-lessons = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
+LESSONS = lessons(more=True)
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
 
 
-@lessons
+@each_lesson
 def test_structure(path):
-    assert structure_faults(read_notebook(path)) == []
+    assert structure_faults(read_notebook(path), lesson_key(path)) == []
 
 
-@lessons
+@each_lesson
 def test_saved_outputs(path):
     assert saved_faults(read_notebook(path)) == []
 
 
-@lessons
+@each_lesson
 def test_imports_stand_in_one_cell(path):
     assert import_faults(read_notebook(path)) == []
 
 
-@lessons
+@each_lesson
 def test_optional_sections_can_be_skipped(path):
     assert optional_faults(read_notebook(path)) == []
 
 
-@lessons
+@each_lesson
 def test_pictures_have_words(path):
     assert picture_faults(read_notebook(path)) == []
 
 
-@lessons
+@each_lesson
 def test_from_scratch_cells_equal_the_package(path):
     assert from_scratch_faults(read_notebook(path)) == []
 
 
-@lessons
+@each_lesson
 def test_saved_as_normalised(path):
     assert nbformat.writes(normal_form(read_notebook(path))) + "\n" == path.read_text(encoding="utf-8")
+
+
+COMPANIONS = [path for path in LESSONS if is_companion(lesson_key(path))]
+
+
+@pytest.mark.parametrize("path", COMPANIONS, ids=[path.stem for path in COMPANIONS])
+def test_a_lesson_leads_to_its_companion(path):
+    [lesson] = lessons([lesson_of(lesson_key(path))])
+    text = "\n".join(cell.source for cell in read_notebook(lesson).cells if cell.cell_type == "markdown")
+    assert f"]({MORE}/{path.name}#" in text
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("path", COMPANIONS, ids=[path.stem for path in COMPANIONS])
+def test_the_proof_of_a_companion_takes_ten_seconds_at_most(path):
+    notebook = read_notebook(path)
+    with notebooks.conditions():
+        notebooks.execute(notebook)
+    assert proof_faults(notebook) == []
 
 
 SKIPPED = """# Lesson
@@ -97,11 +119,34 @@ def good():
     ]
     for count, cell in enumerate(cells, 1):
         cell.execution_count = count
-    return normal_form(new_notebook(cells=[new_markdown_cell("# Title"), *cells]))
+    return normal_form(new_notebook(cells=[new_markdown_cell("# 03 Title"), *cells]))
 
 
-def faults(notebook):
-    rules = (structure_faults, saved_faults, from_scratch_faults, import_faults, picture_faults)
+def good_companion():
+    """The smallest companion that keeps every rule."""
+    notebook = good()
+    first, second, exercise, *_, claim, _, widget = notebooks.code_cells(notebook)
+    for live in (exercise, widget):
+        live.metadata.tags = [*live.metadata.get("tags", []), notebooks.NOT_COMPARED]
+    title = new_markdown_cell("# 03m Title\n\nOf [this](../03_lora_from_scratch.ipynb#Merging).")
+    proof, further = (
+        new_markdown_cell("## Is it so?"),
+        new_markdown_cell("Words.\n\n## Further\n\n### A part"),
+    )
+    notebook.cells = [title, first, second, proof, claim, further, exercise, widget]
+    for count, cell in enumerate(notebooks.code_cells(notebook), 1):
+        cell.execution_count = count
+    return normal_form(notebook)
+
+
+def faults(notebook, key="03"):
+    rules = (
+        partial(structure_faults, key=key),
+        saved_faults,
+        from_scratch_faults,
+        import_faults,
+        picture_faults,
+    )
     return [fault for rule in rules for fault in rule(notebook)]
 
 
@@ -296,6 +341,64 @@ def test_each_rule_is_enforced(spoil, message):
     spoil(notebook)
     found = faults(notebook)
     assert len(found) == 1 and message in found[0], found
+
+
+def test_the_smallest_good_companion_has_no_faults():
+    assert faults(good_companion(), "03m") == []
+    notebook = good_companion()
+    notebook.cells = [cell for cell in notebook.cells if "Is it so" not in cell.source]
+    assert faults(notebook, "03m") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("# 03m Title", "# 03 Title", "not a title (# 03m ...)"),
+        ("## Is it so?", "## Is it?", "headings of the second level are Is it?, Further"),
+        ("### A part", "## A part", "headings of the second level are Is it so?, Further, A part"),
+        ("../03_lora_from_scratch.ipynb", "../04_how.ipynb", "no link leads back to lesson 03"),
+        ("claim.x(", "train_dpo(model)\nclaim.x(", "calls train_dpo: 'Is it so?' reads stored runs"),
+        ("claim.x(", "session.load_model()\nclaim.x(", "calls load_model: 'Is it so?' reads stored runs"),
+        (
+            "claim.x(",
+            "from course_utils.lessons.lesson_03 import claim, figures\nclaim.x(",
+            "import them from lessons.lesson_03.more",
+        ),
+    ],
+)
+def test_each_rule_of_a_companion_is_enforced(old, new, message):
+    notebook = good_companion()
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(old, new)
+    (found,) = faults(notebook, "03m")
+    assert message in found
+
+
+def test_the_parts_of_a_companion_are_compared_and_not():
+    notebook = good_companion()
+    _code(notebook, 2).metadata.tags, _code(notebook, 3).metadata.tags = (
+        [notebooks.NOT_COMPARED],
+        ["exercise"],
+    )
+    proof, further = faults(notebook, "03m")
+    assert "code cell 2 (claim." in proof and "is compared whole; take the tag" in proof
+    assert "code cell 3 (def fn(x):): a live cell" in further
+
+
+def test_a_proof_that_takes_long_is_named():
+    def taking(seconds):
+        notebook = good_companion()
+        times = ("10:00:00.5Z", f"10:00:{seconds}.5Z")
+        for cell in notebooks.code_cells(notebook):
+            names = ("iopub.execute_input", "shell.execute_reply")
+            cell.metadata["execution"] = {
+                n: f"2026-01-01T{time}" for n, time in zip(names, times, strict=True)
+            }
+        return notebook
+
+    assert proof_faults(taking(10)) == []
+    (fault,) = proof_faults(taking(12))
+    assert fault == "'Is it so?' took 12 s, more than 10: read stored runs, or store one"
 
 
 def test_from_scratch_sees_a_changed_constant_and_not_a_comment(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 from helpers import claims_at
 
-from course_utils.notebook_files import lessons
+from course_utils.notebook_files import lesson_key, lessons
 
 PROCESSES = "16"  # test_processes.py has its trained claims; the rest of it is arithmetic
 
@@ -11,7 +11,7 @@ PROCESSES = "16"  # test_processes.py has its trained claims; the rest of it is 
 @pytest.mark.seeds
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("lesson", [path.stem[:2] for path in lessons() if path.stem[:2] != PROCESSES])
+@pytest.mark.parametrize("lesson", [key for key in map(lesson_key, lessons(more=True)) if key != PROCESSES])
 def test_claims(lesson, seed, tmp_path):
     for text, value in claims_at(lesson, seed, tmp_path).items():
         print(f"seed {seed}: {value}  {text}")
