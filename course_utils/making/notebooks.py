@@ -179,7 +179,7 @@ def structure_faults(notebook: NotebookNode, key: str) -> list[str]:
 
 
 def _lesson_faults(cells: list[NotebookNode]) -> list[str]:
-    """What a lesson has too little of: cells that are compared, exercises, predictions, claims, widgets."""
+    """What a lesson has too little of: cells that are compared, exercises, predictions, claims."""
     faults = []
     compared = sum(NOT_COMPARED not in tags(cell) or "claim." in cell.source for cell in cells)
     if cells and compared < MIN_COMPARED * len(cells):
@@ -191,7 +191,6 @@ def _lesson_faults(cells: list[NotebookNode]) -> list[str]:
         "exercises": (sum("exercise" in tags(cell) for cell in cells), 3),
         "predictions": (_count(cells, "predict("), 1),
         "claims": (_count(cells, "claim."), 1),
-        "widgets": (sum("widget" in tags(cell) for cell in cells), 1),
     }
     faults += [
         f"{there} {what}; at least {needed} needed"

@@ -39,7 +39,7 @@ REASONS = {"red": "Blood is.", "green": "Grass would be.", "blue": "Short waves 
 ANSWER = shown("prediction", {"question": "Which colour?", "answer": "blue", "reasons": REASONS})
 HEADINGS = [
     "### Exercise 1 of 2: what the script did, 7 min, difficulty 2 of 3",
-    "### Exercise 2 of 2: both gradients, 12 min, difficulty 3 of 3",
+    "### Exercise 2 of 2: merge, 8 min, difficulty 3 of 3",
 ]
 
 
@@ -91,7 +91,7 @@ def good(record):
         new_markdown_cell(f"{HEADINGS[0]}\nText."),
         code("merge_fault = check.merge_fault(merge_fault)", exercise=True),
         new_markdown_cell(HEADINGS[1]),
-        code("lora_gradients = check.lora_gradients(lora_gradients)", exercise=True),
+        code("merge_lora = check.merge_lora(merge_lora)", exercise=True),
     )
 
 
@@ -203,8 +203,8 @@ def too_far_above(notebook, record):
             "headings",
             "merge_fault has no heading",
         ),
-        (replaced("difficulty 3", "difficulty 2"), "headings", "lora_gradients has no heading"),
-        (replaced("### Exercise 2", "**Exercise 2**"), "headings", "lora_gradients has no heading"),
+        (replaced("difficulty 3", "difficulty 2"), "headings", "merge_lora has no heading"),
+        (replaced("### Exercise 2", "**Exercise 2**"), "headings", "merge_lora has no heading"),
         (numbered_wrongly, "headings", "above it: ### Exercise 1 of 2: TITLE, 7 min, difficulty 2 of 3"),
         (too_far_above, "headings", "merge_fault has no heading"),
     ],

@@ -17,7 +17,15 @@ from course_utils.making.notebooks import (
     saved_faults,
     structure_faults,
 )
-from course_utils.notebook_files import MORE, is_companion, lesson_key, lesson_of, lessons, read_notebook
+from course_utils.notebook_files import (
+    MORE,
+    is_companion,
+    lesson_key,
+    lesson_of,
+    lessons,
+    read_notebook,
+    tags,
+)
 
 LESSONS = lessons(more=True)
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
@@ -66,6 +74,12 @@ def test_a_lesson_leads_to_its_companion(path):
     [lesson] = lessons([lesson_of(lesson_key(path))])
     text = "\n".join(cell.source for cell in read_notebook(lesson).cells if cell.cell_type == "markdown")
     assert f"]({MORE}/{path.name}#" in text
+
+
+@pytest.mark.parametrize("lesson", map(lesson_key, lessons()))
+def test_a_lesson_or_its_companion_has_a_control(lesson):
+    cells = [cell for path in lessons([lesson], more=True) for cell in read_notebook(path).cells]
+    assert any("widget" in tags(cell) for cell in cells)
 
 
 @pytest.mark.timing
@@ -215,10 +229,6 @@ def no_prediction(nb):
     _code(nb, 6).source = "x"
 
 
-def no_widget(nb):
-    _code(nb, 7).metadata.tags = []
-
-
 def not_executed(nb):
     _code(nb, 4).execution_count = None
 
@@ -314,7 +324,6 @@ def unknown_definition(nb):
         (two_exercises, "2 exercises"),
         (no_claim, "0 claims"),
         (no_prediction, "0 predictions"),
-        (no_widget, "0 widgets"),
         (not_executed, "not all executed"),
         (out_of_order, "not all executed"),
         (no_kernelspec, "no kernelspec"),

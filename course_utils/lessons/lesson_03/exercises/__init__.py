@@ -1,4 +1,4 @@
-"""Exercises of lesson 03: LoRA in four parts, two bug hunts, the gradients by hand."""
+"""Exercises of lesson 03: LoRA in four parts, two bug hunts; of its companion the gradients by hand."""
 
 from course_utils.lessons.lesson_03.exercises import (
     LoRALinear,

@@ -142,7 +142,7 @@ LORA_GRADIENT_MISTAKES = [
 
 EXERCISE = Exercise(
     name="lora_gradients",
-    lesson="03",
+    lesson="03m",
     minutes=12,
     difficulty=3,
     reference=lora_gradients,
