@@ -1,10 +1,12 @@
 """The figures of lessons 12 and 13: scores over iterations, and over the distance from the reference."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
 from course_utils.lessons.lesson_12 import figures
+from course_utils.plots import contrast
 
 
 def test_a_training_has_proxy_gold_and_kl_by_iteration():
@@ -67,8 +69,10 @@ def test_paths_are_the_mean_of_the_seeds_over_the_kl():
 def test_tokens_are_coloured_by_sign_and_size():
     figures.credited(["a", "b", "c"], [1.0, -0.5, 0.0], "title")
     faces = [box.get_facecolor() for box in plt.gca().patches]
-    assert faces[0] == pytest.approx(to_rgba(figures.RISES, 0.7))
-    assert faces[1] == pytest.approx(to_rgba(figures.FALLS, 0.35)) and faces[2][3] == 0
+    rises, falls = (np.array(to_rgba(colour)) for colour in (figures.RISES, figures.FALLS))
+    assert faces[0] == pytest.approx(0.3 + 0.7 * rises)
+    assert faces[1] == pytest.approx(0.65 + 0.35 * falls) and faces[2] == (1, 1, 1, 1)
+    assert min(contrast("black", face) for face in faces) > 4.5, "on any page"
     written = [text.get_text() for text in plt.gca().texts]
     assert written == ["a", "b", "c", "+", "\N{MINUS SIGN}", ""]
     plt.close("all")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
 from course_utils.drawing import ROOM, Picture, shown_number
@@ -120,7 +120,9 @@ def credited(tokens: Sequence[str], changes: Sequence[float], title: str) -> Non
     largest = max(map(abs, changes))
     ax = plt.gca()
     for box, change in zip(list(ax.patches), changes, strict=True):
-        box.set_facecolor(to_rgba(RISES if change > 0 else FALLS, 0.7 * abs(change) / largest))
+        share = 0.7 * abs(change) / largest  # of the colour; the rest is white, on dark pages too
+        colour = np.array(to_rgb(RISES if change > 0 else FALLS))
+        box.set_facecolor(1 - share * (1 - colour))
         sign = "+" if change > 0 else "\N{MINUS SIGN}" if change < 0 else ""
         ax.text(box.get_x() + box.get_width() / 2, box.get_y() + 0.77, sign, ha="center", va="center")
 
