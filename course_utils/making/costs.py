@@ -19,13 +19,13 @@ from course_utils.terminal import Parser
 
 README = ROOT / "README.md"
 STEP = 5  # seconds, to which times are rounded up
-TIME = re.compile(r"^(\| \[(\d\d) .*\| )(\d+)( s \| \d+ minutes \|)$", re.M)
-MEMORY = re.compile(r"(\| Memory \| at most )([\d.]+)( GiB a lesson \(measured; lesson )(\d\d)(\))")
+TIME_ROW = re.compile(r"^(\| \[(\d\d) .*\| )(\d+)( s \| \d+ minutes \|)$", re.M)
+MEMORY_ROW = re.compile(r"(\| Memory \| at most )([\d.]+)( GiB a lesson \(measured; lesson )(\d\d)(\))")
 
 
 def stated(text: str) -> tuple[dict[str, int], float]:
     """({lesson: seconds}, GiB of the largest) that a README's text states."""
-    return {row[2]: int(row[3]) for row in TIME.finditer(text)}, float(MEMORY.search(text)[2])
+    return {row[2]: int(row[3]) for row in TIME_ROW.finditer(text)}, float(MEMORY_ROW.search(text)[2])
 
 
 def with_costs(text: str, rows: list[dict]) -> str:
@@ -43,8 +43,8 @@ def with_costs(text: str, rows: list[dict]) -> str:
     def with_seconds(row: re.Match) -> str:
         return f"{row[1]}{STEP * math.ceil(found[row[2]]['seconds'] / STEP)}{row[4]}"
 
-    text = TIME.sub(with_seconds, text)
-    return MEMORY.sub(lambda row: f"{row[1]}{gib}{row[3]}{largest}{row[5]}", text)
+    text = TIME_ROW.sub(with_seconds, text)
+    return MEMORY_ROW.sub(lambda row: f"{row[1]}{gib}{row[3]}{largest}{row[5]}", text)
 
 
 def main(arguments: list[str] | None = None) -> int:
