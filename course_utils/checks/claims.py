@@ -68,20 +68,22 @@ class Claim:
         return {name: getattr(self, name) for name in names}
 
     def filled(self, seeds: Sequence[float], excludes: Any) -> Claim:
-        """The claim with what the notebook computed: excludes has the missing values, in their order."""
+        """The claim with what the notebook computed: a value, values in order, or by name."""
         if seeds:
             self = replace(self, seeds=seeds)
-        values = list(excludes) if isinstance(excludes, Sequence) else [excludes]
         known = self.excludes if isinstance(self.excludes, Mapping) else {}
         missing = [name for name, value in known.items() if value is None]
-        if len(values) != len(missing):
+        if isinstance(excludes, Mapping):
+            fits, values = excludes.keys() == set(missing), dict(excludes)
+        else:
+            listed = list(excludes) if isinstance(excludes, Sequence) else [excludes]
+            fits, values = len(listed) == len(missing), dict(zip(missing, listed, strict=False))
+        if not fits:
             raise ValueError(
                 f"claim.{self.name} takes excludes= with {len(missing)} values "
-                f"({', '.join(missing) or 'none'}), not {len(values)}."
+                f"({', '.join(missing) or 'none'}), not {excludes!r}."
             )
-        return (
-            replace(self, excludes={**known, **dict(zip(missing, values, strict=True))}) if missing else self
-        )
+        return replace(self, excludes={**known, **values}) if missing else self
 
 
 @cache

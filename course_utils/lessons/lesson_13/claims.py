@@ -29,7 +29,7 @@ CLAIMS = [
         unit="nats",
         headline=True,
         stored=True,
-        excludes={"DPO": None, "longer answers": None, "noise in the weights": None, "random labels": None},
+        excludes={"DPO": None, "longer answers": None, "random labels": None, "noise in the weights": None},
     ),
     Claim(
         name="noise_alone",

@@ -32,7 +32,7 @@ CLAIMS = [
         at_least=0.7,
         unit="%",
         stored=True,
-        excludes={"all passages fit": None, "not trained": None},
+        excludes={"not trained": None, "all passages fit": None},
     ),
     Claim(
         name="trained_embedding",

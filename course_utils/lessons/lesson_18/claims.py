@@ -24,7 +24,7 @@ CLAIMS = [
         at_most=0.1,
         unit="%",
         stored=True,
-        excludes={"GRPO": None, "start": None},
+        excludes={"start": None, "GRPO": None},
     ),
     Claim(
         name="true_answers",
