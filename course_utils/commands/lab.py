@@ -7,15 +7,18 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
-from course_utils.home import ROOT, naming, write_whole
+from course_utils.home import ROOT, naming
 from course_utils.machine import zoom
+from course_utils.model_files import sha256
 from course_utils.notebook_files import NOTEBOOKS, lesson_key, lessons, place_in, write_notebook
-from course_utils.ownership import real, regular, remove_leftovers, standing
+from course_utils.ownership import real, regular, remove_leftovers, standing, temporary_file, umask
 from course_utils.terminal import Parser, plain_line
 
 WORK = ROOT / "work"
@@ -90,20 +93,76 @@ def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path,
     fresh, copy = fresh_copy(lesson), place_in(work, lesson)
     for folder in (work, copy.parent):
         _make_folder(folder)
-    regular(copy, MOVE_AWAY)
+    place = regular(copy, MOVE_AWAY)
     with naming(work, OTHER_CHECKOUT):
-        kept = _keep(copy) if copy.exists() else None
-        write_notebook(fresh, copy)
+        part = temporary_file(place)
+        try:
+            write_notebook(fresh, part)
+            part.chmod(0o666 & ~umask())
+            kept = _exchange(part, place, copy)
+        finally:
+            part.unlink(missing_ok=True)
     return copy, kept
 
 
-def _keep(copy: Path) -> Path:
-    """Write the copy once more beside itself, whole; its name says when, and by six digits of a hash what."""
-    content = copy.read_bytes()
-    when, what = time.strftime("%Y%m%d-%H%M%S"), hashlib.sha256(content).hexdigest()[:6]
-    kept = copy.with_name(f"{copy.stem}.before-{when}-{what}.ipynb")
-    write_whole(kept, content)
+def _exchange(part: Path, place: Path, copy: Path) -> Path | None:
+    """Gives `part` the place and the rights of what stands there, which is kept beside `copy`; its new place.
+
+    What is saved meanwhile is kept as well: the last one is returned.
+    """
+    kept = None
+    try:
+        while not _take_free_name(part, place):
+            part.chmod(place.stat().st_mode & 0o777)
+            kept = _name_for_old(copy)
+            try:
+                place.rename(kept)
+            except OSError:  # a link to another disk, or a file that Windows holds open
+                before = _state(place)
+                _copy_to(place, kept)
+                if _state(place) == before:
+                    part.replace(place)
+                    break
+    except BaseException:
+        if kept and kept.exists() and _take_free_name(kept, place):
+            kept.unlink(missing_ok=True)
+        raise
     return kept
+
+
+def _name_for_old(copy: Path) -> Path:
+    """Another name at every call, also for processes that ask at once."""
+    return copy.with_name(f"{copy.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}.ipynb")
+
+
+def _take_free_name(part: Path, place: Path) -> bool:
+    """Whether the file has got the name: never where something has it."""
+    try:
+        os.link(part, place)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without hard links
+        if place.exists():
+            return False
+        part.rename(place)
+    return True
+
+
+def _state(place: Path) -> tuple[int, int, int, str]:
+    """What a save changes."""
+    found = place.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size, sha256(place)
+
+
+def _copy_to(place: Path, kept: Path) -> None:
+    """The file once more, whole, with its rights."""
+    part = temporary_file(kept)  # for its owner alone, until it is whole
+    try:
+        shutil.copyfile(place, part)
+        shutil.copymode(place, part)
+        part.replace(kept)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def fresh_copy(lesson: Path):

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -158,6 +159,132 @@ def test_resets_in_one_second_lose_no_edit(source, work, monkeypatch):
     kept = [nbformat.read(path, as_version=4).cells[1].source for path in work.glob("01_why.before-*")]
     assert sorted(kept) == ["mine = 0", "mine = 1", "mine = 2"]
     assert [path.name for path in lessons(folder=work)] == ["00_start.ipynb", "01_why.ipynb"]
+
+
+@pytest.fixture
+def saving(work, monkeypatch):
+    """JupyterLab saves the copy of lesson 01 right before a file takes its name, the first two times."""
+    copy, saved = work / "01_why.ipynb", []
+
+    def watched(call):
+        def late(source, target, **options):
+            if target == copy and len(saved) < 2:
+                saved.append(f"saved = {len(saved)}")
+                cells = [new_markdown_cell("# Title"), new_code_cell(saved[-1])]
+                nbformat.write(new_notebook(cells=cells), work / "beside")
+                replace(work / "beside", copy)
+            return call(source, target, **options)
+
+        return late
+
+    def begin():
+        for name in ("link", "rename", "replace"):
+            monkeypatch.setattr(os, name, watched(getattr(os, name)))
+
+    replace = os.replace
+    return begin, saved
+
+
+def sources_in(work):
+    return {nbformat.read(path, as_version=4).cells[1].source for path in work.glob("01_why*.ipynb")}
+
+
+def test_a_save_while_reset_works_is_kept(source, work, saving):
+    copy_lessons(source, work)
+    edit(work / "01_why.ipynb", "mine = 1")
+    begin, saved = saving
+    begin()
+    copy, _ = reset("1", source, work)
+    assert sources_in(work) == {"print(42)", *saved} and len(saved) == 2
+    assert nbformat.read(copy, as_version=4).cells[1].source == "print(42)"
+    assert {path.suffix for path in work.iterdir()} == {".ipynb"}
+
+
+@pytest.fixture
+def no_rename(monkeypatch):
+    """As from one disk to another; a save's own rename is os.replace then."""
+
+    def other_disk(*places):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "rename", other_disk)
+
+
+def test_a_save_is_kept_where_the_old_copy_cannot_be_renamed(source, work, monkeypatch, no_rename):
+    copy_lessons(source, work)
+    edit(work / "01_why.ipynb", "mine = 1")
+    copyfile, saved = lab.shutil.copyfile, iter(["saved = 1", "saved = 2"])
+
+    def late(place, part):
+        copyfile(place, part)
+        if text := next(saved, ""):
+            edit(place, text)
+
+    monkeypatch.setattr(lab.shutil, "copyfile", late)
+    copy, kept = reset("1", source, work)
+    assert sources_in(work) == {"print(42)", "mine = 1", "saved = 1", "saved = 2"}
+    assert nbformat.read(copy, as_version=4).cells[1].source == "print(42)"
+    assert nbformat.read(kept, as_version=4).cells[1].source == "saved = 2"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_reset_follows_a_link_in_a_copys_place(source, work, tmp_path):
+    copy_lessons(source, work)
+    edit(work / "01_why.ipynb", "mine = 1")
+    (tmp_path / "disk").mkdir()
+    (work / "01_why.ipynb").rename(tmp_path / "disk" / "mine.ipynb")
+    (work / "01_why.ipynb").symlink_to(tmp_path / "disk" / "mine.ipynb")
+    _, kept = reset("1", source, work)
+    assert (work / "01_why.ipynb").is_symlink() and kept.parent == work
+    assert sources_in(work) == {"print(42)", "mine = 1"}
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["mine.ipynb"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are Unix's")
+@pytest.mark.parametrize("renamed", [True, False])
+def test_a_copy_that_only_its_owner_may_read_is_kept_so(source, work, renamed, request, monkeypatch):
+    copy_lessons(source, work)
+    (work / "01_why.ipynb").chmod(0o600)
+    if not renamed:
+        request.getfixturevalue("no_rename")
+    copyfile, seen = lab.shutil.copyfile, []
+
+    def watched(place, part):
+        seen.append(part.stat().st_mode & 0o777)
+        copyfile(place, part)
+
+    monkeypatch.setattr(lab.shutil, "copyfile", watched)
+    for path in reset("1", source, work):
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert seen == ([] if renamed else [0o600])
+
+
+def test_a_reset_that_is_stopped_gives_the_old_copy_back(source, work, monkeypatch):
+    copy_lessons(source, work)
+    edit(work / "01_why.ipynb", "mine = 1")
+    take = lab._take_free_name
+
+    def stopped(part, place):
+        if part.name.endswith(".course-part") and not place.exists():
+            raise KeyboardInterrupt
+        return take(part, place)
+
+    monkeypatch.setattr(lab, "_take_free_name", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        reset("1", source, work)
+    assert sources_in(work) == {"mine = 1"}
+    assert {path.name for path in work.iterdir()} == {"00_start.ipynb", "01_why.ipynb"}
+
+
+def test_a_disk_without_hard_links_has_fresh_copies_too(source, work, monkeypatch):
+    def refused(*places):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    copy_lessons(source, work)
+    edit(work / "01_why.ipynb", "mine = 1")
+    reset("1", source, work)
+    assert sources_in(work) == {"print(42)", "mine = 1"}
 
 
 def test_a_folder_in_a_copys_place_is_refused(source, work):

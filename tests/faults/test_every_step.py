@@ -18,7 +18,7 @@ from course_utils.own import export, own_run
 from course_utils.ownership import DAY, MARK_FILE, new_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="forks processes")]
-CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir")
+CALLS = ("link", "rename", "replace", "unlink", "remove", "rmdir", "mkdir")
 KILLED = 9
 
 
