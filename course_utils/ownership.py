@@ -131,7 +131,8 @@ def own_folder(
     found = standing(place)
     if found == "a folder":
         filled = any(inside.name not in MARKS or standing(inside) != "a file" for inside in place.iterdir())
-        if filled and not is_marked(place, maker) and not known(place):
+        can_be_marked = all(_may_be_mark(place / name) for name in MARKS)
+        if filled and not is_marked(place, maker) and not (can_be_marked and known(place)):
             who = maker or "this course"
             raise FileExistsError(
                 f"{plain_line(path)} is a folder that {who} did not make, and not empty. {todo}."
@@ -162,7 +163,7 @@ def mark(folder: Path, maker: str, names: Iterable[str] = ()) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     line = f"Made by {maker}, of the course on fine-tuning, which may replace or delete this folder."
     for path in map(folder.joinpath, MARKS):
-        if standing(path) not in ("", "a file") or (standing(path) and not _may_be_mark(path)):
+        if not _may_be_mark(path):
             raise FileExistsError(f"{plain_line(path)} is no mark of the course's. Move it away.")
     part = folder / MARKS[1]
     part.unlink(missing_ok=True)  # of a process that was killed
@@ -172,7 +173,9 @@ def mark(folder: Path, maker: str, names: Iterable[str] = ()) -> None:
 
 
 def _may_be_mark(path: Path) -> bool:
-    """Whether a file is a mark, or the beginning of one."""
+    """Whether a file is a mark, or the beginning of one, or is not there."""
+    if standing(path) != "a file":
+        return not standing(path)
     with path.open("rb") as file:
         head = file.read(len(MADE_BY))
     return MADE_BY.startswith(head)
@@ -189,6 +192,9 @@ def made_names(folder: Path) -> list[str]:
 
 
 def _mark_lines(folder: Path) -> list[str]:
+    """Of a regular file: a link to another folder's mark is none."""
+    if standing(folder / MARK_FILE) != "a file":
+        return []
     try:
         return read_regular(folder / MARK_FILE).splitlines()
     except (OSError, ValueError):

@@ -46,6 +46,7 @@ from course_utils.own.own_data import (
     token_counts,
 )
 from course_utils.ownership import (
+    MARK_FILE,
     MARKS,
     PART,
     is_marked,
@@ -77,13 +78,6 @@ RUN_FILE, KEY_FILE = "run.json", "rating_key.json"
 RESULT, OLD = "result", "old"  # folders in that of the work
 WORK_FILES = (RUN_FILE, RESULT, "sft.checkpoint", "dpo.checkpoint", *MARKS, f".*.????????{PART}")
 MAKER, OTHER_NAME = "lesson 17", "Name another folder"
-EARLIER_FILES = (  # of a result without a mark, which names them
-    *("run.json", "README.md", "report.html", "results.json", "rating.html", "rating_key.json"),
-    *("model.safetensors", "model-?????-of-?????.safetensors", "model.safetensors.index.json"),
-    *("adapter_model.safetensors", "adapter_config.json", "config.json"),
-    *("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja"),
-)
 
 
 # ------------------------------------------------------------------------------------------- inputs
@@ -265,7 +259,7 @@ class Run:
         with new_folder(result, MAKER) as made:
             write(made)
             (made / RUN_FILE).write_text(json.dumps(self.settings, indent=1) + "\n", encoding="utf-8")
-            mark(made, MAKER, [path.name for path in made.iterdir()])
+            mark(made, MAKER, [_with_sum(path) for path in made.iterdir() if standing(path) == "a file"])
         _check_result(check_out(self.out), self.settings, self.overwrite)
         (self.work / RUN_FILE).unlink()
         put_in_place(self.out)
@@ -280,7 +274,8 @@ def work_folder(out: Path) -> Path:
 def put_in_place(out: Path) -> None:
     """The last steps of a finish, or what a kill left of them: the result takes its place, the work goes.
 
-    What somebody put into the old result or the work, and the key to its ratings, is moved into the new one.
+    What somebody put into the old result or the work, or changed there, and the key to its ratings, is moved
+    into the new one: the mark has the checksums of the lesson's own files. Earlier editions' marks have none.
     """
     work = work_folder(out)
     if (work / RESULT).is_dir():
@@ -290,12 +285,13 @@ def put_in_place(out: Path) -> None:
     olds = [path for path in sorted(work.iterdir()) if _is_old(path)]
     for old in olds:
         if not is_marked(old, MAKER):
-            mark(old, MAKER, EARLIER_FILES)
+            mark(old, MAKER)
         made = made_names(old)
         for path in sorted(old.iterdir()):
-            named = any(fnmatch(path.name, pattern) for pattern in made)
-            of_lesson = named and standing(path) == "a file"
-            if not of_lesson or (path.name == KEY_FILE and not _same(path, out / KEY_FILE)):
+            if path.name == MARK_FILE:
+                continue
+            of_lesson = path.name != KEY_FILE and standing(path) == "a file" and _with_sum(path) in made
+            if not of_lesson and not _same(path, out / path.name):
                 path.rename(_free(out / path.name))
         remove(old, MAKER)
     for path in sorted(work.iterdir()):
@@ -310,14 +306,18 @@ def _is_old(path):
     return bool(named) and (is_marked(path, MAKER) or is_run(settings_of(path)) or not any(path.iterdir()))
 
 
+def _with_sum(path):
+    return f"{sha256(path)}  {path.name}"
+
+
 def _same(path, other):
-    return other.is_file() and path.read_bytes() == other.read_bytes()
+    return standing(path) == standing(other) == "a file" and sha256(path) == sha256(other)
 
 
 def _free(path):
     """The path, or one with a number that nothing has."""
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
-    return path if not path.exists() else next(name for name in names if not name.exists())
+    return path if not standing(path) else next(name for name in names if not standing(name))
 
 
 def check_out(out) -> Path:

@@ -268,6 +268,17 @@ def test_a_mark_is_not_written_through_a_link_and_takes_no_file_of_others(tmp_pa
     assert ownership.is_marked(folder, "run")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_a_link_to_another_folders_mark_is_no_mark(tmp_path):
+    mark(tmp_path / "ours", "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis").write_text("mine")
+    (tmp_path / "mine" / MARK_FILE).symlink_to(tmp_path / "ours" / MARK_FILE)
+    assert not ownership.is_marked(tmp_path / "mine")
+    with pytest.raises(FileExistsError, match="mine is a folder that run did not make"):
+        own_folder(tmp_path / "mine", "run", TODO)
+
+
 @pytest.mark.parametrize("name", [".finetuning-course-home", ".finetuning-course.bak"])
 def test_a_name_that_begins_like_the_mark_is_not_the_course_s(tmp_path, name):
     (tmp_path / "folder" / name).mkdir(parents=True)

@@ -296,12 +296,54 @@ def test_another_runs_result_is_replaced_only_where_one_asks_for_it(tmp_path, ea
     assert files_of("example", "", "full", str(out), True)
     assert names(tmp_path) == {"m", ".m.lock"} and (out / "ratings.json").read_text() == "mine"
     finished(out, "one", {"rating_key.json": "key of one"})  # the same run once more
-    assert (out / "ratings.json").read_text() == "mine" and not (out / "README.md").exists()
+    assert (out / "ratings.json").read_text() == "mine" and (out / "README.md").exists() == earlier
     finished(out, "two", {"rating_key.json": "key of two"}, overwrite=True)
     kept = {"rating_key-2.json", "ratings.json"}
+    kept |= {"README.md"} if earlier else set()  # no mark said that it was the lesson's
     assert names(out) == {"file", "rating_key.json", "run.json", MARK_FILE, *kept}
     assert (out / "rating_key-2.json").read_text() == "key of one" and (out / "file").read_text() == "two"
     assert names(tmp_path) == {"m", ".m.lock"}
+
+
+@pytest.mark.parametrize("copied", [("run.json",), (MARK_FILE,), ("run.json", MARK_FILE)], ids=" and ".join)
+def test_files_beside_a_copied_mark_or_run_are_kept(tmp_path, copied):
+    """Somebody's own folder: settings or a mark from a result lie in it, and files with a result's names."""
+    ours = {"README.md": "ours", "report.html": "ours", "adapter_model.safetensors": "ours"}
+    result = finished(tmp_path / "m", "one", ours)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in copied:
+        (mine / name).write_bytes((result / name).read_bytes())
+    for name in ours:
+        (mine / name).write_text("mine")
+    finished(mine, "one", ours)
+    for name in ours:
+        assert (mine / name).read_text() == "ours"
+        assert (mine / f"{Path(name).stem}-2{Path(name).suffix}").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["notes", "link"])
+def test_what_cannot_be_marked_is_refused_before_any_work(tmp_path, kind):
+    out = finished(tmp_path / "m", "one")
+    (out / MARK_FILE).unlink()
+    if kind == "notes":
+        (out / MARK_FILE).write_text("notes of mine")
+    elif os.name == "posix":
+        (out / MARK_FILE).symlink_to(finished(tmp_path / "n", "one") / MARK_FILE)
+    else:
+        pytest.skip("links need rights elsewhere")
+    with pytest.raises(ValueError, match="m is a folder that lesson 17 did not make"):
+        open_run(out, {**MINE, "data": "one"})
+
+
+def test_a_card_that_somebody_filled_in_is_kept(tmp_path):
+    out = finished(tmp_path / "m", "one", {"README.md": "ours"})
+    (out / "README.md").write_text("ours, with a licence")
+    finished(out, "one", {"README.md": "ours"})
+    assert names(out) == {"file", "README.md", "README-2.md", "run.json", MARK_FILE}
+    assert (out / "README-2.md").read_text() == "ours, with a licence"
+    finished(out, "two", {"README.md": "new"}, overwrite=True)
+    assert names(out) == {"file", "README.md", "README-2.md", "run.json", MARK_FILE}
 
 
 def test_models_and_folders_of_others_beside_an_earlier_result_are_kept(tmp_path):
