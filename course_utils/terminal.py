@@ -28,8 +28,9 @@ def command(*words: object) -> str:
 
 
 def course_command(*words: object) -> str:
-    """`python -m course_utils` with these words, to be pasted."""
-    return command("python", "-m", "course_utils", *words)
+    """`python -m course_utils` with these words, to be pasted; one that begins with a dash is a path."""
+    paths = (f"./{word}" if str(word).startswith("-") else word for word in words)
+    return command("python", "-m", "course_utils", *paths)
 
 
 def git_restore(place: object) -> str:

@@ -23,7 +23,7 @@ COLAB = "https://colab.research.google.com"
 BINDER = "https://mybinder.org"
 OPENED_BY_COLAB = {"github.com": "github"}  # {host: Colab's word for it}
 OPENED_BY_BINDER = {"github.com": "gh", "gitlab.com": "gl"}  # others by the whole address
-BADGES = re.compile(r"(?<=<!-- badges, by make copies -->\n).*?(?=<!-- end of badges -->)", re.DOTALL)
+BADGES = re.compile(r"(?<=<!-- badges, by make copies -->)(\r?\n).*?(?=<!-- end of badges -->)", re.DOTALL)
 NO_ADDRESS = (
     "Badges and launch buttons come with an address in `pyproject.toml` (`Repository` in `[project.urls]`).\n"
 )
@@ -78,5 +78,11 @@ def badges(address: str) -> str:
 
 
 def write_badges(address: str, readme: Path = ROOT / "README.md") -> None:
-    text = regular(readme, "Move it away").read_text(encoding="utf-8")
-    write_whole(readme, BADGES.sub(lambda _: badges(address), text))
+    """The line of badges anew; all else in the file stays, line ends too. ValueError where it is no UTF-8."""
+    try:
+        text = regular(readme, "Move it away").read_bytes().decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise ValueError(
+            f"{readme} is no UTF-8 ({fault.reason} at byte {fault.start}). Save it as UTF-8."
+        ) from None
+    write_whole(readme, BADGES.sub(lambda found: found[1] + badges(address).replace("\n", found[1]), text))

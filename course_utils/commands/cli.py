@@ -35,15 +35,30 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal of ASCII alone
     try:
-        if argv and argv[0] in PASSED_ON:
-            return _pass_on(argv[0], argv[1:])
-        arguments = _parser().parse_args(argv)
-        return arguments.handler(arguments) or 0
+        try:
+            if argv and argv[0] in PASSED_ON:
+                return _pass_on(argv[0], argv[1:])
+            arguments = _parser().parse_args(argv)
+            return arguments.handler(arguments) or 0
+        finally:
+            print(end="", flush=True)
     except (ValueError, OSError, RuntimeError) as fault:
+        if isinstance(fault, BrokenPipeError) and _nobody_reads():
+            return 141  # as a program that the closed pipe ends
         print(f"{type(fault).__name__}: {plain_lines(fault)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _nobody_reads() -> bool:
+    """Whether what is printed went to a program that has ended, such as head; what is left goes nowhere."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _parser() -> Parser:

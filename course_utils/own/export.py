@@ -42,7 +42,16 @@ from course_utils.models import load_model, resolve, save_model
 from course_utils.own.gguf_files import gguf_fault, write_gguf
 from course_utils.own.own_run import RUN_FILE, is_run, settings_of, weights_of
 from course_utils.own.report import as_markdown
-from course_utils.ownership import OTHER_FOLDER, lock_of, new_folder, own_folder, real, standing, umask
+from course_utils.ownership import (
+    OTHER_FOLDER,
+    is_marked,
+    lock_of,
+    new_folder,
+    own_folder,
+    real,
+    standing,
+    umask,
+)
 from course_utils.terminal import plain_line
 
 QUESTIONS = (  # what every form is asked
@@ -119,7 +128,8 @@ def _check_places(run, out):
         )
     out = real(out) if out else run.with_name(f"{run.name}-export")
     if standing(out):
-        raise ValueError(f"OUT: {plain_line(out)} exists. Delete it, or name a new folder with --out.")
+        todo = "Delete it, or name" if is_marked(out, "export") else "Name"
+        raise ValueError(f"OUT: {plain_line(out)} exists. {todo} a new folder with --out.")
     return run, own_folder(out, "export", OTHER_FOLDER)
 
 

@@ -67,6 +67,21 @@ def test_badges_are_links_in_words_or_a_line_that_says_why_there_are_none(known_
     assert addresses.NO_ADDRESS not in text and "<img" not in text
 
 
+def test_line_ends_stay_as_they_are(known_host, tmp_path):
+    readme = tmp_path / "README.md"
+    lines = b"# A\r\n<!-- badges, by make copies -->\r\nold\r\n<!-- end of badges -->\r\nrest\r\nmixed\n"
+    readme.write_bytes(lines)
+    addresses.write_badges(ADDRESS, readme)
+    written = addresses.badges(ADDRESS).rstrip("\n").encode()
+    assert "Colab" in written.decode() and readme.read_bytes() == lines.replace(b"old", written)
+
+
+def test_a_readme_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "README.md").write_bytes("café".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"README\.md is no UTF-8 \(.* at byte 3\)\. Save it as UTF-8"):
+        addresses.write_badges("", tmp_path / "README.md")
+
+
 def test_the_readme_has_the_badges_of_today():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert addresses.BADGES.search(text)[0] == addresses.badges(addresses.repository()), "make copies"
+    assert addresses.BADGES.search(text)[0] == "\n" + addresses.badges(addresses.repository()), "make copies"

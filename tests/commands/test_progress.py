@@ -1,6 +1,8 @@
 import json
 import os
 import runpy
+import subprocess
+import sys
 
 import pytest
 
@@ -45,6 +47,27 @@ def test_a_folder_without_progress_is_said_beside_the_json(capsys, monkeypatch, 
     shown = capsys.readouterr()
     assert json.loads(shown.out)["00"]["passed"] == 0
     assert f"no {tmp_path / 'elsewhere' / 'progress.json'}" in shown.err and "COURSE_HOME" in shown.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")
+@pytest.mark.parametrize("words", [["progress"], ["progress", "--json"], ["copies", "--help"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_ends_a_command_quietly(words, unbuffered, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head -0`
+    command = [sys.executable, "-m", "course_utils", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.stderr == "" and done.returncode in (0, 141)  # argparse passes over the error itself
+
+
+def test_another_pipe_that_breaks_is_told(capsys, monkeypatch):
+    def broken(arguments):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(cli, "_doctor", broken)
+    assert cli.main(["doctor"]) == 1 and "Broken pipe" in capsys.readouterr().err
 
 
 def test_progress_is_cleared(capsys):

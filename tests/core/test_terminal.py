@@ -57,6 +57,11 @@ def test_powershell_gets_its_own_quotes(monkeypatch, words, text):
     assert terminal.command(*words) == text
 
 
+def test_a_folder_that_begins_with_a_dash_is_no_option():
+    words = shlex.split(terminal.course_command("rated", "-x y", "ratings.json"))
+    assert words == ["python", "-m", "course_utils", "rated", "./-x y", "ratings.json"]
+
+
 def test_control_characters_are_shown_and_command_nothing():
     hostile = "\x1b[2J\x07\x9b31m\x7f\r\x00\ud800\u2028\u202eend"
     shown = r"\x1b[2J\x07\x9b31m\x7f\r\x00\ud800\u2028\u202eend"

@@ -17,7 +17,7 @@ from course_utils.own import export
 from course_utils.own.export import ANSWER_TOKENS, QUESTIONS, ask, export_run
 from course_utils.own.gguf_files import gguf_fault
 from course_utils.own.own_run import Plan, Run, prepare_model, run_settings, save_result
-from course_utils.ownership import umask
+from course_utils.ownership import mark, umask
 from course_utils.session import Session
 
 pytest.importorskip("gguf", reason="GGUF is written by the package gguf, of the extra compare")
@@ -227,7 +227,9 @@ def test_the_command_finds_the_base_or_says_what_to_do(tmp_path, monkeypatch, ca
     assert not later.exists()
     assert "no such folder" in told(tmp_path / "nothing")
     assert "run.json is missing, or is not the lesson's" in told(other)
-    assert f"OUT: {other} exists" in told(run, "--out", other)
+    assert f"OUT: {other} exists. Name a new folder with --out." in told(run, "--out", other)
+    mark(other, "export")
+    assert f"OUT: {other} exists. Delete it, or name a new folder with" in told(run, "--out", other)
     settings = (run / "run.json").read_bytes()
     for damaged in ("", "{", "[]", "{}", '{"base": "pocket", "weights": 4, "method": "lora"}'):
         (run / "run.json").write_text(damaged)
