@@ -45,7 +45,7 @@ def test_a_learner_works_through_the_lesson(open_lesson, lab, shots):
     notebook.rewrite_and_run(exercise, CRASH)
     assert "Your code stopped in line 2 with AttributeError" in notebook.output(exercise)
     notebook.rewrite_and_run(exercise, RIGHT)
-    assert notebook.output(exercise).strip().startswith("greedy_next_token: passed")
+    assert notebook.output(exercise).strip().startswith("✓ greedy_next_token: passed")
     notebook.page.screenshot(path=shots / "exercise.png")
 
     playground = notebook.find("widgets.sampling_playground(")
