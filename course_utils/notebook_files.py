@@ -6,6 +6,7 @@ A lesson is a file NN_*.ipynb. It may have a companion beside it, more/NN_more.i
 
 from __future__ import annotations
 
+import ast
 import re
 import symtable
 from pathlib import Path
@@ -103,6 +104,11 @@ def handle(cell: NotebookNode) -> str:
     """The comment in a cell's first line, which says what is folded under it; "" where there is none."""
     first = cell.source.partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def imports_of(source: str) -> list[ast.Import | ast.ImportFrom]:
+    """The import statements at the top of a cell."""
+    return [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def global_names(source: str) -> tuple[set[str], set[str]]:

@@ -94,12 +94,20 @@ def claims_of(lesson: str) -> dict[str, Claim]:
     return {each.name: each for each in listed}
 
 
+def find_named(name: str, known: Mapping[str, Any], missing: str, whole: str) -> Any:
+    """What has that name. AttributeError begins with `missing`, names close ones or says dir(`whole`)."""
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        advice = f"Did you mean {' or '.join(near)}?" if near else f"dir({whole}) lists them."
+        raise AttributeError(f"{missing} {name!r}. {advice}")
+    return known[name]
+
+
 class LessonClaims:
     """`claim.NAME(value, seeds=..., excludes=...)` shows a claim of the lesson's claims.py with its value.
 
-    seeds, models: in place of the claim's own; excludes: the values that it leaves open.
-
-    Called with a text it is `claim`: learners' older copies have it so.
+    seeds, models: in place of the claim's own; excludes: the values that it leaves open. Called with a text
+    it is `claim`: learners' older copies have it so.
     """
 
     def __init__(self, lesson: str):
@@ -108,16 +116,12 @@ class LessonClaims:
     def __getattr__(self, name: str) -> Callable:
         if name.startswith("_"):
             raise AttributeError(name)
-        known = claims_of(self.lesson)
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            advice = f"Did you mean {' or '.join(near)}?" if near else "dir(claim) lists them."
-            raise AttributeError(f"Lesson {self.lesson} has no claim {name!r}. {advice}")
+        listed = find_named(name, claims_of(self.lesson), f"Lesson {self.lesson} has no claim", "claim")
 
         def measured(
             value: Any, *, seeds: Sequence[float] = (), excludes: Any = (), models: Any = ()
         ) -> None:
-            claim = known[name].filled(seeds, excludes)
+            claim = listed.filled(seeds, excludes)
             _measure(replace(claim, models=models) if models else claim, value)
 
         return measured

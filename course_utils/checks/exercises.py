@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 import course_utils.checks.progress as progress
-from course_utils.checks.claims import LessonClaims
+from course_utils.checks.claims import LessonClaims, find_named
 from course_utils.checks.compare import Mistake, close, expect_tensor
 from course_utils.checks.show import fold_outputs, has_page, shell, show
 from course_utils.notebook_files import lesson_of
@@ -141,13 +141,7 @@ def find(name: str) -> Exercise:
 
 
 def _named(name: str, exercises: dict[str, Exercise]) -> Exercise:
-    import difflib
-
-    if name not in exercises:
-        near = difflib.get_close_matches(name, exercises, n=3)
-        advice = f"Did you mean {' or '.join(near)}?" if near else "dir(check) lists them."
-        raise AttributeError(f"There is no exercise {name!r}. {advice}")
-    return exercises[name]
+    return find_named(name, exercises, "There is no exercise", "check")
 
 
 class Check:

@@ -45,12 +45,12 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
     Returns a line for each copy that was made, or that is old.
     A copy that is there is never touched: where its lesson has changed since, the line says so.
     """
-    _make_folder(work)
+    copies = {lesson: place_in(work, lesson) for lesson in lessons(folder=source, more=True)}
+    for folder in dict.fromkeys([work, *(copy.parent for copy in copies.values())]):
+        _make_folder(folder)
+        remove_leftovers(folder / "any")
     lines = []
-    for lesson in lessons(folder=source, more=True):
-        copy = place_in(work, lesson)
-        _make_folder(copy.parent)
-        remove_leftovers(copy)
+    for lesson, copy in copies.items():
         regular(copy, MOVE_AWAY)
         if not copy.exists():
             with naming(copy, OTHER_CHECKOUT):

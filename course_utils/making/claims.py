@@ -25,19 +25,25 @@ def claims_in(notebook: NotebookNode, lesson: str) -> list[Claim]:
 
 def claim_names(source: str) -> list[str]:
     """NAME of each claim.NAME(...) in a cell, in the order of the lines."""
-    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    names = [
-        (func.lineno, func.col_offset, func.attr)
-        for func in calls
-        if isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id == "claim"
+    return [call.func.attr for call in claim_calls(source)]
+
+
+def claim_calls(source: str) -> list[ast.Call]:
+    """The calls claim.NAME(...) in a cell, in the order of the lines."""
+    return [
+        call
+        for call in _calls(source)
+        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "claim"
     ]
-    return [name for *_, name in sorted(names)]
 
 
 def calls_of(source: str, name: str) -> list[ast.Call]:
     """The calls of a function in a cell, in the order of the lines."""
+    return [call for call in _calls(source) if isinstance(call.func, ast.Name) and call.func.id == name]
+
+
+def _calls(source: str) -> list[ast.Call]:
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    calls = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == name]
     return sorted(calls, key=lambda call: (call.lineno, call.col_offset))
 
 

@@ -20,12 +20,13 @@ from nbformat import NotebookNode
 from course_utils.checks import claims
 from course_utils.checks.claims import claims_of
 from course_utils.checks.exercises import Exercise, exercises_of
-from course_utils.making.claims import calls_of, claim_names, source_text
+from course_utils.making.claims import calls_of, claim_calls, claim_names, source_text
 from course_utils.making.measures import HELD, as_lines, measure_faults, measures, plain_titles, visible_lines
 from course_utils.notebook_files import (
     code_cells,
     global_names,
     handle,
+    imports_of,
     is_companion,
     is_folded,
     lesson_key,
@@ -269,21 +270,19 @@ def _functions(cell: NotebookNode) -> set[str]:
 
 
 def _imported(cell: NotebookNode) -> set[str]:
-    imports = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    return {(name.asname or name.name).partition(".")[0] for node in imports for name in node.names}
+    names = [name for statement in imports_of(cell.source) for name in statement.names]
+    return {(name.asname or name.name).partition(".")[0] for name in names}
 
 
 def _read_by_claims(cell: NotebookNode) -> Iterator[set[str]]:
     """The variables that each claim of a cell reads, also by way of those that the cell binds."""
-    tree = ast.parse(cell.source)
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        if ast.unparse(call.func).startswith("claim."):
-            _, read = global_names(ast.unparse(call))
-            for statement in reversed(tree.body):
-                bound, needed = global_names(ast.unparse(statement))
-                if statement.lineno < call.lineno and bound & read:
-                    read |= needed
-            yield read
+    for call in claim_calls(cell.source):
+        _, read = global_names(ast.unparse(call))
+        for statement in reversed(ast.parse(cell.source).body):
+            bound, needed = global_names(ast.unparse(statement))
+            if statement.lineno < call.lineno and bound & read:
+                read |= needed
+        yield read
 
 
 def _plot_title(cell: NotebookNode) -> str:

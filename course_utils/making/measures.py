@@ -9,7 +9,7 @@ import ast
 import re
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nbformat import NotebookNode
 
@@ -80,9 +80,8 @@ def measures(notebook: NotebookNode, lesson: str) -> dict[str, float | None]:
 
 def limit_of(lesson: str, measure: str) -> Limit:
     """The limit that binds a lesson: its exception's, if it has one."""
-    limit = LIMITS[measure]
-    value, _ = EXCEPTIONS.get((lesson, measure), (limit.value, ""))
-    return Limit(value, limit.head, limit.at_least)
+    value, _ = EXCEPTIONS.get((lesson, measure), (LIMITS[measure].value, ""))
+    return replace(LIMITS[measure], value=value)
 
 
 def measure_faults(notebook: NotebookNode, lesson: str) -> list[str]:

@@ -30,6 +30,7 @@ from course_utils.notebook_files import (
     NOTEBOOKS,
     code_cells,
     global_names,
+    imports_of,
     is_companion,
     is_folded,
     lesson_key,
@@ -168,8 +169,8 @@ def structure_faults(notebook: NotebookNode, key: str) -> list[str]:
     if len(cells) < 2 or "start(MODEL, SCALE, SEED)" not in cells[1].source:
         faults.append("the second code cell does not call start(MODEL, SCALE, SEED)")
     for index, cell in enumerate(cells):
-        lines = len(cell.source.splitlines()) - sum(map(_lines_of, _imports(cell.source)))
-        if lines > MAX_LINES:
+        lines = len(cell.source.splitlines())
+        if lines > MAX_LINES and not _is_import_cell(cell):
             faults.append(f"{_name(index, cell)} has {lines} lines, more than {MAX_LINES}")
         if cell.source.rstrip().endswith(";"):
             faults.append(f"{_name(index, cell)} ends with a semicolon; assign the result to _ instead")
@@ -310,30 +311,25 @@ def import_faults(notebook: NotebookNode) -> list[str]:
     for index, cell in enumerate(code_cells(notebook)):
         if index < 2 or {"library", "from-scratch"} & set(tags(cell)):
             continue
-        imports = _imports(cell.source)
+        imports = imports_of(cell.source)
         if not imports:
             continue
         found.append(_name(index, cell))
-        if sum(map(_lines_of, imports)) > MAX_IMPORTS:
-            folded = is_folded(cell)
-            if not (
-                folded and cell.source.startswith("# ") and len(imports) == len(ast.parse(cell.source).body)
-            ):
-                faults.append(
-                    f"{found[-1]} imports in more than {MAX_IMPORTS} lines: begin with a comment, hold "
-                    "nothing else, and be folded (jupyter.source_hidden in its metadata)"
-                )
+        lines = sum(node.end_lineno - node.lineno + 1 for node in imports)
+        if lines > MAX_IMPORTS and not _is_import_cell(cell):
+            faults.append(
+                f"{found[-1]} imports in more than {MAX_IMPORTS} lines: begin with a comment, hold "
+                "nothing else, and be folded (jupyter.source_hidden in its metadata)"
+            )
     if len(found) > 1:
         faults.append(f"imports stand in {len(found)} cells: {', '.join(found)}")
     return faults
 
 
-def _imports(source: str) -> list[ast.stmt]:
-    return [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
-
-
-def _lines_of(node: ast.stmt) -> int:
-    return node.end_lineno - node.lineno + 1
+def _is_import_cell(cell: NotebookNode) -> bool:
+    """Folded under a comment, and nothing but imports."""
+    only = len(imports_of(cell.source)) == len(ast.parse(cell.source).body) > 0
+    return only and is_folded(cell) and cell.source.startswith("# ")
 
 
 def picture_faults(notebook: NotebookNode) -> list[str]:

@@ -209,6 +209,10 @@ def long_cell(nb):
     _code(nb, 5).source += "\n" * 30 + "x"
 
 
+def long_cell_that_also_imports(nb):
+    _code(nb, 5).source = "import math\nimport re\n" + _code(nb, 5).source + "\n" * 28 + "x"
+
+
 def semicolon(nb):
     _code(nb, 5).source += "\nplt.plot(x);"
 
@@ -319,6 +323,7 @@ def unknown_definition(nb):
         (no_environment, "no defaults"),
         (no_start, "does not call start"),
         (long_cell, "31 lines"),
+        (long_cell_that_also_imports, "31 lines"),
         (semicolon, "semicolon"),
         (unchecked_exercise, "without fn = check.NAME"),
         (two_exercises, "2 exercises"),
