@@ -25,6 +25,7 @@ def pytest_configure(config):
 class Night:
     def __init__(self, config):
         self.journal, self.is_worker = config.getoption("journal"), hasattr(config, "workerinput")
+        self.plugins = config.pluginmanager
         self.until = time.time() + 60 * config.getoption("minutes")
         self.lessons = config.getoption("seeds_of").split()
         self.failed, self.left = set(), 0
@@ -56,6 +57,9 @@ class Night:
     def pytest_runtest_logreport(self, report):
         if report.outcome != "passed":
             self.failed.add(report.nodeid)
+        if report.failed and not self.is_worker:  # a night is long, and pytest names them at its end
+            terminal = self.plugins.get_plugin("terminalreporter")
+            terminal.write_line(f"\nFAILED {report.nodeid}")
         if report.when == "teardown" and report.nodeid not in self.failed and not self.is_worker:
             with self.journal.open("a", encoding="utf-8") as file:
                 file.write(f"{report.nodeid}\n")
