@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import statistics
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -43,6 +44,11 @@ def show_table(
     publish_note(
         _text_table(title, heads, cells, numbers, note), _html_table(title, heads, cells, numbers, note)
     )
+
+
+def mean_and_range(values: Sequence[float]) -> tuple[float, float, float]:
+    """(mean, lowest, highest), as a cell of `show_table`."""
+    return statistics.mean(values), min(values), max(values)
 
 
 def _middle(value: Any) -> float | None:

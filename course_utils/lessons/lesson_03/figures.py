@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from course_utils import plots
 from course_utils.drawing import CELL, CELL_WIDTH, ROOM, Picture, ground_and_edge, shown_number
 from course_utils.plots import INK, PALE, WIDTH, arrow, box, entitle
 
@@ -50,6 +53,18 @@ def lora_paths() -> None:
     box(ax, 5, 7.45, 6.4, 0.7, "y [n, out]", "none")
 
 
+def two_valleys(losses: Mapping[str, Mapping[float, Sequence[float]]], title: str) -> None:
+    """Loss over the learning rate, mean and range over the seeds: {method: {rate: losses}}."""
+    fig, ax = plots.figure(title, "learning rate", "validation loss (nats a token)")
+    for colour, (method, of_rate) in zip(plots.COLOURS, losses.items(), strict=False):
+        means = [statistics.mean(values) for values in of_rate.values()]
+        ax.plot(list(of_rate), means, "o-", color=colour, linewidth=1, markersize=5, label=method)
+        low, high = ([limit(values) for values in of_rate.values()] for limit in (min, max))
+        ax.vlines(list(of_rate), low, high, color=colour, linewidth=3, alpha=0.5)
+    ax.set(xscale="log", yscale="log")
+    fig.legend(ncols=2, loc="outside lower center")
+
+
 def full_beside_lora(weight: Any, change: Any, b: Any, a: Any) -> None:
     """W + ΔW, every number of it trained, beside W + BA, of which only B and A are.
 
@@ -81,4 +96,89 @@ def full_beside_lora(weight: Any, change: Any, b: Any, a: Any) -> None:
     picture.grid(right, below, product, mark=[(i, j)])
     factors = " × ".join(shown_number(value) for value in (b[i, 0], a[0, j]))
     picture.text(right, end + 1.3, f"{factors} = {shown_number(product[i, j])}", bold=True)
+    picture.key()
+
+
+def token_through(x: Any, a: Any, b: Any, scale: float) -> None:
+    """One token x [in] on its way through A [rank, in] and B [out, rank], then times the scale."""
+    rank, n_in = a.shape
+    low = a @ x
+    picture = Picture("How does one token go through A and B?")
+    top = picture.bottom + 0.6
+    rows = n_in * CELL
+    a_right, b_right = n_in * CELL_WIDTH, rank * CELL_WIDTH
+
+    a_top = top + (rows - rank * CELL) / 2
+    a_cells = picture.grid(0, a_top, a, "A", "trained", mark=[(0, j) for j in range(n_in)])
+    picture.text(a_right + 1, a_cells.y + rank * CELL / 2, "×", "center", bold=True)
+    x_cells = picture.grid(a_right + 2, top, x[:, None], "x", "data", mark=[(j, 0) for j in range(n_in)])
+    picture.text(x_cells.right + 1, a_cells.y + rank * CELL / 2, "=", "center", bold=True)
+    picture.grid(x_cells.right + 2, a_top, low[:, None], "A x", mark=[(0, 0)])
+    sums = " + ".join(f"{shown_number(p)} × {shown_number(q)}" for p, q in zip(a[0], x, strict=True))
+    picture.text(0, picture.bottom + 0.9, f"{sums} = {shown_number(low[0])}", bold=True)
+
+    top = picture.bottom + 0.8
+    rows = b.shape[0] * CELL
+    b_cells = picture.grid(0, top, b, "B", "trained")
+    picture.text(b_right + 1, b_cells.y + rows / 2, "×", "center", bold=True)
+    low_cells = picture.grid(b_right + 2, top + (rows - rank * CELL) / 2, low[:, None], "A x")
+    picture.text(low_cells.right + 1, b_cells.y + rows / 2, "=", "center", bold=True)
+    out_cells = picture.grid(low_cells.right + 2, top, (b @ low)[:, None], "B (A x)")
+    picture.text(out_cells.right + 3.2, b_cells.y + rows / 2, f"× scale {scale:g} =", "center")
+    picture.grid(out_cells.right + 6.4, top, scale * (b @ low)[:, None], "the change")
+    picture.key()
+
+
+def two_layouts(weight: Any, x: Any) -> None:
+    """One linear layer as an nn.Linear, weight [out, in], and as a Conv1D, weight [in, out]; x [in]."""
+    picture = Picture("How do the two classes store one and the same layer?")
+    top = picture.bottom + 0.6
+    for left, name, stored, shape in (
+        (0, "nn.Linear", weight, "[out, in]"),
+        (10, "Conv1D", weight.T, "[in, out]"),
+    ):
+        picture.text(left, top, name, bold=True)
+        picture.grid(left, top + 0.9, stored, shape, "frozen")
+    picture.grid(21, top + 0.9, x[None, :], "x", "data")
+    picture.grid(21, top + 4.2, (weight @ x)[None, :], "y, of both")
+    picture.key()
+
+
+def gradients_of_two_steps(x: Any, steps: list[dict[str, Any]]) -> None:
+    """A [1, in], B [out, 1], G [out] of two steps, the gradients "of A" and "of B"; the token is x [in]."""
+    picture = Picture("Which of the two matrices has a gradient?")
+    y = picture.bottom + 0.6
+    for number, step in enumerate(steps, start=1):
+        B, G, low = step["B"].flatten(), step["G"], step["A"] @ x
+        picture.text(0, y, f"step {number}", bold=True)
+        picture.grid(0, y + 0.9, x[None, :], "x", "data")
+        picture.grid(6, y + 0.9, step["A"], "A", "trained")
+        picture.grid(12, y + 0.9, low[None, :], "A x")
+        picture.grid(15.5, y + 0.9, B[None, :], "B", "trained")
+        picture.grid(21.5, y + 0.9, G[None, :], "G", "loss")
+        products = " + ".join(f"{shown_number(b)} × {shown_number(g)}" for b, g in zip(B, G, strict=True))
+        both = B @ G
+        y = picture.bottom + 1
+        picture.text(0, y, f"B · G = {products} = {shown_number(both)}")
+        of_a, of_b = (" ".join(map(shown_number, step[name].flatten().tolist())) for name in ("of A", "of B"))
+        picture.text(0, y + 1.4, f"gradient of A = (B · G) x = {of_a}", bold=True)
+        picture.text(0, y + 2.8, f"gradient of B = (A x) G = {of_b}", bold=True)
+        y = picture.bottom + 1.2
+    picture.key()
+
+
+def merged_weight(weight: Any, b: Any, a: Any, scale: float) -> None:
+    """A frozen weight [out, in] plus the scaled BA is one weight of the same shape."""
+    change = scale * b @ a
+    columns = weight.shape[1]
+    picture = Picture("What becomes of A and B when they are merged?")
+    top, wide = picture.bottom + 0.6, columns * CELL_WIDTH
+    middle = top + 1.2 + weight.shape[0] * CELL / 2
+    picture.grid(0, top, weight, "W", "frozen", mark=[(0, 0)])
+    picture.text(wide + 1, middle, "+", "center", bold=True)
+    picture.grid(wide + 2, top, change, "scale × BA", "trained", mark=[(0, 0)])
+    picture.text(2 * wide + 3, middle, "=", "center", bold=True)
+    picture.grid(2 * wide + 4, top, weight + change, "the new W", mark=[(0, 0)])
+    first = " + ".join(shown_number(value) for value in (weight[0, 0], change[0, 0]))
+    picture.text(0, picture.bottom + 0.9, f"{first} = {shown_number(weight[0, 0] + change[0, 0])}", bold=True)
     picture.key()

@@ -1,4 +1,4 @@
-"""The broken things that lesson 03's two bug hunts are about. Read them after the hunt."""
+"""The broken things that lesson 03's two bug hunts are about, and what fits them. Read it after the hunt."""
 
 import copy
 
@@ -36,3 +36,20 @@ def stuck_layers(n_in, n_out):
     layers["second"].requires_grad_(False)
     nn.init.zeros_(layers["third"].change.lora_A)
     return layers
+
+
+def fit(layer, inputs, wanted, steps=80):
+    """Losses of a layer that is to add `wanted` [n, out] to what its original makes of `inputs` [n, in].
+
+    An offset [out] is trained with it, so that a layer without a gradient raises no error.
+    """
+    offset = nn.Parameter(torch.zeros(wanted.shape[-1]))
+    optimizer = torch.optim.Adam([offset, *layer.parameters()], lr=2e-2)
+    goal, losses = layer.original(inputs) + wanted, []
+    for _ in range(steps):
+        loss = (layer(inputs) + offset - goal).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses

@@ -1,8 +1,7 @@
 """Stored experiments with LoRA: rank, place and rate; cuts of a full change; random subspaces."""
 
-import functools
-import random
 
+from course_utils.lessons.lesson_03.experiments import question_examples
 from course_utils.stored_runs import CHOICE, few, sweep
 
 FULL_RATE = 2e-4  # of full fine-tuning on questions, the best of rank_rates
@@ -192,15 +191,3 @@ def random_subspace(point: dict, seed: int) -> dict:
     label = f"{point['dimension']} dimensions, lr {point['lr']:g}, seed {seed}"
     train(space, stream, steps=few(50), lr=point["lr"], seed=seed, label=label)
     return {"loss": mean_loss(space.write_back(), question_examples("held_out", sample=100))}
-
-
-@functools.cache
-def question_examples(name, kind=None, sample=None):
-    """A set of questions as the pocket model's examples: those of a kind, and a fixed sample of them."""
-    from course_utils.data import encode_prompt_completion, load_questions
-    from course_utils.models import load_model
-
-    tokenizer = load_model("pocket")[1]
-    rows = [row for row in load_questions(name) if kind in (None, row["kind"])]
-    rows = random.Random(0).sample(rows, few(sample, 8)) if sample else rows
-    return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in rows]

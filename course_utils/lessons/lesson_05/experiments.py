@@ -2,7 +2,7 @@
 
 import functools
 
-from course_utils.lessons.lesson_04.experiments import question_examples
+from course_utils.lessons.lesson_03.experiments import question_examples
 from course_utils.stored_runs import CHOICE, few, sweep
 
 PLACE_STEPS = {"known": 40, "invented": 150}

@@ -223,7 +223,7 @@ def _centred(logits):
 def qlora_rates(point: dict, seed: int) -> dict:
     """To choose rates by, at a seed of its own. validation: loss on 150 validation questions."""
     from course_utils.evaluation import mean_loss
-    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.lessons.lesson_03.experiments import question_examples
 
     model = lora_over(point["base"], point["place"], point["lr"], seed)
     return {"validation": mean_loss(model, question_examples("validation", sample=150))}
@@ -242,7 +242,7 @@ def qlora(point: dict, seed: int) -> dict:
     """
     from course_utils.data import collate
     from course_utils.evaluation import mean_loss
-    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.lessons.lesson_03.experiments import question_examples
 
     scored = question_examples("held_out", sample=100)
     model = lora_over(point["base"], point["place"], point["lr"], seed).eval()
@@ -312,7 +312,7 @@ def _base(levels):
 def lora_over(levels, place, lr, seed):
     """LoRA over a base of these levels, at one of QLORA_PLACES, after 60 steps."""
     from course_utils.data import batches
-    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.lessons.lesson_03.experiments import question_examples
     from course_utils.methods.lora_fast import speed_up
     from course_utils.training import train
 

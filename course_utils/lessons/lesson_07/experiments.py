@@ -30,7 +30,7 @@ def prompt_tuning(point: dict, seed: int) -> dict:
     again or cut), or random, normal with the spread of the model's embeddings.
     """
     from course_utils.evaluation import mean_loss
-    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.lessons.lesson_03.experiments import question_examples
     from course_utils.methods.lora import count_trainable
 
     model = tuned({**point, "steps": 50}, seed)
@@ -94,7 +94,7 @@ def _points(*groups):
 def prompt_rates(point: dict, seed: int) -> dict:
     """To choose rates by, at a seed of its own. validation: loss on 150 of its questions, nats a token."""
     from course_utils.evaluation import mean_loss
-    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.lessons.lesson_03.experiments import question_examples
 
     return {"validation": mean_loss(tuned(point, seed), question_examples("validation", sample=150))}
 
@@ -103,7 +103,7 @@ def prompt_rates(point: dict, seed: int) -> dict:
 def prompt_longer(point: dict, seed: int) -> dict:
     """Five times the steps of prompt_tuning, else the same, at the rates that prompt_rates is for."""
     from course_utils.evaluation import mean_loss
-    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.lessons.lesson_03.experiments import question_examples
 
     return {"loss": mean_loss(tuned(point, seed), question_examples("held_out", sample=100))}
 
@@ -113,7 +113,7 @@ def tuned(point, seed):
     import torch
 
     from course_utils.data import batches
-    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.lessons.lesson_03.experiments import question_examples
     from course_utils.models import load_model
     from course_utils.training import train
 
@@ -135,7 +135,7 @@ def prompt_positions(point: dict, seed: int) -> dict:
     import torch
 
     from course_utils.data import batches, collate, encode
-    from course_utils.lessons.lesson_04.experiments import question_examples
+    from course_utils.lessons.lesson_03.experiments import question_examples
     from course_utils.lessons.lesson_07.small_prompts import SoftPrompt, prompt_loss, with_prompt
     from course_utils.methods.prompt_tuning import prompt_from_words
     from course_utils.models import load_model

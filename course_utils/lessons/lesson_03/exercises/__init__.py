@@ -15,8 +15,8 @@ EXERCISES = [
     for module in (
         LowRankChange,
         LoRALinear,
-        why_it_never_learns,
         apply_lora,
+        why_it_never_learns,
         merge_lora,
         merge_fault,
         lora_gradients,
