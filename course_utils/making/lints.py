@@ -76,14 +76,23 @@ STOP_WORDS = set(
 
 
 def registry_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """A lesson makes each of its claims once, by name."""
+    """A lesson makes each of its claims once, by name; its outputs have the text and bounds of claims.py."""
     made = [name for cell in code_cells(notebook) for name in claim_names(cell.source)]
     faults = [f"claim.{name} is not in its claims.py" for name in made if name not in claims_of(lesson)]
     for name in claims_of(lesson):
         if made.count(name) != 1:
             faults.append(f"claim.{name} is made {made.count(name)} times; it is to be made once")
+    for record in claims.read(notebook):
+        listed = claims_of(lesson).get(record["name"])
+        if listed and (record["text"] != listed.text or _limits_of(record) != _limits_of(listed.bounds)):
+            faults.append(f"claim.{listed.name} is saved with another text or bound: execute the lesson")
     loose = sum(len(calls_of(cell.source, "claim")) for cell in code_cells(notebook))
     return faults + ["a claim is made without a name: list it in claims.py"] * loose
+
+
+def _limits_of(bounds: dict) -> dict:
+    names = ("at_most", "at_least", "equals", "tolerance")
+    return {name: bounds[name] for name in names if bounds.get(name) is not None}
 
 
 def verb_faults(notebook: NotebookNode, lesson: str) -> list[str]:

@@ -145,6 +145,16 @@ def records(**options):
     return spoil
 
 
+def saved(**changes):
+    """The output of claim.loss_falls as it is listed, but for the changes."""
+
+    def spoil(notebook, record):
+        listed = {"name": "loss_falls", "text": "The loss falls by seeds"}
+        notebook.cells[1].outputs = [shown("claims", [record() | listed | changes])]
+
+    return spoil
+
+
 def unfolded(notebook, record):
     notebook.cells[5].metadata.pop("jupyter")
 
@@ -165,6 +175,9 @@ def too_far_above(notebook, record):
         (replaced("(0.9)", "(0.9)\nclaim.gain_kept(1)"), "registry", "claim.gain_kept is made 2 times"),
         (replaced("(0.9)", "(0.9)\nclaim.gains(1)"), "registry", "claim.gains is not in its claims.py"),
         (replaced("(0.9)", "(0.9)\nclaim('It falls', 1)"), "registry", "made without a name"),
+        (saved(), None, ""),
+        (saved(text="The loss rises"), "registry", "loss_falls is saved with another text or bound"),
+        (saved(at_most=2.5), "registry", "loss_falls is saved with another text or bound"),
         (records(seeds=[1.0, 1.1]), "margin", "needs three of them"),
         (records(excludes="transposed"), "margin", "needs three of them"),
         (records(seeds=[1.0, 1.4, 0.6]), "margin", "less than 3 deviations from the seeds' mean 1 ± 1.2"),
