@@ -10,7 +10,6 @@ from transformers.pytorch_utils import Conv1D
 
 from course_utils.checks import ClaimFailed
 from course_utils.data import Example, batches
-from course_utils.evaluation import mean_loss
 from course_utils.lessons.lesson_03 import suspects
 from course_utils.lessons.lesson_03.exercises.merge_fault import merge_fault
 from course_utils.lessons.lesson_03.exercises.shared import LoRALinear, apply_lora, merge_lora
@@ -97,18 +96,18 @@ def test_the_stuck_layers_are_stuck_each_for_its_own_reason():
 # --- the notebook, with another answer in an exercise's cell
 
 
-START = ["import os", "start(MODEL, SCALE", "# What this lesson imports", "base, tokenizer ="]
-PARTS = [
-    "check.LowRankChange(",
-    "check.LoRALinear(",
-    "check.apply_lora(",
-    "def count_trainable(",
-    "def wrapped(",
+START = [
+    "import os",
+    "start(MODEL, SCALE",
+    "# What this lesson imports",
+    "base, tokenizer =",
+    "# The questions",
 ]
-TRAINED = [*START, *PARTS, "def adapted(", "FULL_RATE, LORA_RATE = ", "history = train("]
+PARTS = ["check.LowRankChange(", "check.LoRALinear(", "check.apply_lora("]
+TRAINED = [*START, *PARTS, "def adapted(", "def logits_of(", "history = train("]
 HUNT = 'folded_until_tried("why_it_never_learns")'
 MERGED = [*TRAINED, "check.merge_lora(", "two_ways, merged ="]
-HEADLINE = [*TRAINED[:-1], "import logging", "LoraConfig(", "headline=True"]
+HEADLINE = [*TRAINED[:-1], "import logging", "LoraConfig(", "claim.same_as_peft("]
 
 
 def run(marks: list[str], answers: dict, checked: bool = True, **replaced) -> None:
@@ -158,16 +157,16 @@ def test_what_the_learner_wrote_is_trained(cls, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SCALE", "smoke")
     answer = counting(cls)
     run(TRAINED[:-1], {cls.__name__: answer})
-    assert f"your {cls.__name__}" in capsys.readouterr().out
     in_the_check = answer.calls
     run(TRAINED, {cls.__name__: answer})
+    assert f"your {cls.__name__}" in capsys.readouterr().out
     assert answer.calls > 2 * in_the_check
 
 
 @pytest.mark.slow
 def test_the_first_hunt_says_the_same_when_its_cell_runs_again(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_SCALE", "smoke")
-    run([*START, *PARTS[:2], 'layers = {"yours"', "curves = {", "check.why_it_never_learns(", HUNT, HUNT], {})
+    run([*START, *PARTS[:2], "curves = {", "check.why_it_never_learns(", HUNT, HUNT], {})
     first, again = capsys.readouterr().out.split("verdict")[-2:]
     for verdict in ("learns", "detached", "frozen", "both zero"):
         assert verdict in first and verdict in again
@@ -246,12 +245,10 @@ def biases_alone(namespace):
 
 @pytest.mark.night
 def test_biases_alone_do_not_lower_the_loss_as_far():
-    given = {
-        "base_loss": lambda names: mean_loss(names["base"], names["held_out"]),
-        "base_right": lambda names: 0.0,
-        "base_answers": lambda names: [""] * len(names["asked"]),
-        "some": lambda names: slice(0, 1),
-        "model": biases_alone,
-    }
     with pytest.raises(ClaimFailed, match="LoRA lowers the loss"):
-        run([*TRAINED[:-1], "own_loss, own_right"], {}, **given)
+        run(
+            [*TRAINED[:-1], "claim.lowers_the_loss("],
+            {},
+            of_base=lambda names: names["judged"](names["base"]),
+            model=biases_alone,
+        )

@@ -258,7 +258,7 @@ def test_the_headline_fails_where_the_end_marker_carries_loss(monkeypatch):
     monkeypatch.setenv("COURSE_SCALE", "quick")
     monkeypatch.setattr(suspects, "SUSPECTS", {"A": suspects.right, "B": suspects.right})
     with pytest.raises(ClaimFailed, match="Without loss on the end marker"):
-        run_to("headline=True", {})
+        run_to("claim.end_marker(", {})
 
 
 def tuned(pocket, mistake, train_rows=True):

@@ -1,6 +1,5 @@
 """Stored experiments with LoRA: rank, place and rate; cuts of a full change; random subspaces."""
 
-
 from course_utils.lessons.lesson_03.experiments import question_examples
 from course_utils.stored_runs import CHOICE, few, sweep
 
