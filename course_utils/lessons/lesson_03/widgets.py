@@ -15,7 +15,7 @@ def four_patterns():
 
 
 def learn_change(wanted, rank, alpha, seed, steps=200, lr=5e-3):
-    """LoRA learns a matrix [n, n] by Adam: (the change, the share of the square norm missing at each step)."""
+    """LoRA learns a matrix [n, n] by Adam: (the change, the share of its energy missing at each step)."""
     torch.manual_seed(seed)
     low_rank, missing = LowRankChange(*wanted.shape, rank, alpha), []
     optimizer = torch.optim.Adam(low_rank.parameters(), lr)
