@@ -83,10 +83,14 @@ def test_a_lesson_has_mathematics_figures_and_neighbours(page, address):
     assert page.locator("article .math, script[src*=mathjax]").count() == 0
     figures = page.locator("article .cell_output img")
     assert figures.count() and all(figures.nth(i).get_attribute("alt") for i in range(figures.count()))
-    page.locator("a.right-next").click()
-    assert page.url.endswith("04_how_low_can_the_rank_go.html")
-    page.locator("a.left-prev").click()
-    assert page.url.endswith("03_lora_from_scratch.html")
+    for link, neighbour in (
+        ("right-next", "more/03_more.html"),
+        ("right-next", "04_how_low_can_the_rank_go.html"),
+        ("left-prev", "more/03_more.html"),
+        ("left-prev", "03_lora_from_scratch.html"),
+    ):
+        page.locator(f"a.{link}").click()
+        assert page.url.endswith(neighbour)
 
 
 def test_a_claim_leads_to_its_experiment(page, address):
