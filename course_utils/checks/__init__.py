@@ -13,7 +13,7 @@ from course_utils.checks.compare import (
 from course_utils.checks.exercises import Exercise, folded_until_tried, hint, mine, runs_on
 from course_utils.checks.identities import assert_same
 from course_utils.checks.predictions import predict
-from course_utils.checks.tables import show_table, show_texts
+from course_utils.checks.tables import mean_and_range, show_table, show_texts
 
 __all__ = [
     "ClaimFailed",
@@ -28,6 +28,7 @@ __all__ = [
     "expect_tensor",
     "folded_until_tried",
     "hint",
+    "mean_and_range",
     "mine",
     "predict",
     "runs_on",

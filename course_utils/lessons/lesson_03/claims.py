@@ -8,7 +8,7 @@ CLAIMS = [
         text="LoRA lowers the loss on held-out answers to less than 4% of the base model's",
         at_most=0.04,
         unit="%",
-        excludes={"only the biases trained, at the best of four rates": 0.045},
+        excludes={"A frozen": 0.0412, "only the biases trained, at the best of four rates": 0.0439},
         seeds=[0.029, 0.0333, 0.0296, 0.0295, 0.0315],
     ),
     Claim(
@@ -16,7 +16,7 @@ CLAIMS = [
         text="LoRA on all linear layers keeps more than 95% of the activations",
         at_least=0.95,
         unit="%",
-        excludes={"LoRA on attention alone": None},
+        excludes={"LoRA on query, key and value alone": None},
     ),
     Claim(
         name="same_as_peft",
@@ -25,8 +25,8 @@ CLAIMS = [
         at_most=0.02,
         unit="%",
         headline=True,
-        excludes={"scale dropped": 0.491, "A frozen": 0.677, "loss on the prompts too": 0.869},
-        seeds=[0.0, 0.0, 0.0, 0.0, 0.0],
+        excludes={"scale left out": 0.491, "A frozen": 0.666, "loss on the prompts too": 0.869},
+        seeds=[2.4e-06, 8.6e-06, 6.5e-06, 6.2e-06, 5.2e-06],
     ),
     Claim(
         name="merged_transposed",

@@ -155,7 +155,7 @@ def gradients_of_two_steps(x: Any, steps: list[dict[str, Any]]) -> None:
         picture.grid(6, y + 0.9, step["A"], "A", "trained")
         picture.grid(12, y + 0.9, low[None, :], "A x")
         picture.grid(15.5, y + 0.9, B[None, :], "B", "trained")
-        picture.grid(21.5, y + 0.9, G[None, :], "G", "loss")
+        picture.grid(21.5, y + 0.9, G[None, :], "G")
         products = " + ".join(f"{shown_number(b)} × {shown_number(g)}" for b, g in zip(B, G, strict=True))
         both = B @ G
         y = picture.bottom + 1

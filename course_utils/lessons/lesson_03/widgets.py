@@ -33,7 +33,8 @@ def show_change(rank=2, seed=0):
     """The change wanted, the one that A and B of this rank have learnt, and what is missing."""
     wanted = four_patterns()
     change, missing = learn_change(wanted, rank, 2.0 * rank, seed)
-    print(f"A and B: {2 * 64 * rank:,} numbers; the matrix: {64 * 64:,}; missing {missing[-1]:.1%}")
+    numbers = f"A and B: {2 * 64 * rank:,} numbers; the matrix: {64 * 64:,}"
+    print(f"{numbers}; missing {missing[-1]:.1%} of the squared size")
     plots.heatmaps(
         {"wanted": wanted, "learnt": change, "missing": wanted - change},
         f"What can A and B of rank {rank} learn?",

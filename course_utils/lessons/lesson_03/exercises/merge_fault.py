@@ -22,7 +22,8 @@ def _merges():
     The ranks of a change are added one after the other: the sum is rounded in another way than before +
     change. The default of allclose goes by the size of a number. In row 0 the sum is small, in row 1 the
     weight before, and what is added is large: there the rounding is more than the default allows.
-    The last four: only rows 0 to 2 are merged, only the diagonal is, and small changes, one of them missing.
+    The last six: only rows 0 to 2 are merged, only the diagonal is, the rows stand in another order, the
+    weight before is zero, and small changes, one of them missing.
     """
     n = 24
     B, A = 0.1 * torch.randn(n, 2), torch.randn(2, n)
@@ -51,6 +52,8 @@ def _merges():
         (before, merged(0.01 * A.T, B.T), change),
         (before, stopped, change),
         (before, diagonal, change),
+        (before, merged(B.flip(0), A), change),
+        (0 * before, merged(B, A) - before, change),
         (weight, weight + small, small),
         (weight, weight.clone(), small),
     ]
@@ -110,6 +113,18 @@ def _by_row_0(moved, wanted):
     return torch.allclose(moved[0], wanted[0], atol=1e-5)
 
 
+def _without_before(before, after, change):
+    if torch.allclose(after, before, atol=1e-5):
+        return "missing"
+    if torch.allclose(after, change, atol=1e-5):
+        return "right"
+    return "transposed" if torch.allclose(after, change.T, atol=1e-5) else "wrong size"
+
+
+def _by_sum(moved, wanted):
+    return abs(moved.sum() - wanted.sum()) < 1e-2 and (wanted.any() or not moved.any())
+
+
 def _loosely(moved, wanted):
     return torch.allclose(moved, wanted, atol=1e-2)
 
@@ -145,10 +160,15 @@ MERGE_FAULT_MISTAKES = [
         lambda before, after, change: merge_fault(0 * before, after, change),
     ),
     (
+        "The sum is right in a transposed change and in many others too: compare the values.",
+        _merge_fault(_by_sum),
+    ),
+    (
         "What was added is after - before, not before - after.",
         lambda before, after, change: merge_fault(after, before, change),
     ),
     (TOO_STRICT, _merge_fault(torch.equal)),
+    ("Take the weight from before the merge off first: what was added is after - before.", _without_before),
     (TOO_STRICT, _by_sums),
     (TOO_LOOSE, _merge_fault(_loosely)),
     (TOO_LOOSE, _merge_fault(_loosely, order=("missing", "right", "transposed"))),

@@ -1,5 +1,7 @@
 """Lesson 03, merge_lora: merge."""
 
+import copy
+
 import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -42,7 +44,9 @@ def _expect_merged(fn, model):
     x = torch.randn(3, layer_sizes(model.block.layers[0].original)[0])
     two_paths = model(x).detach()
     before = [(_weight_of(layer).clone(), _change_of(layer)) for layer in model.block.layers]
-    fn(model)
+    result = fn(model)
+    if isinstance(result, nn.Module) and result is not model:
+        raise Mistake("Change the model that is given, in place, and return nothing: this is a copy.")
     for layer, (old, change) in zip(model.block.layers, before, strict=True):
         _expect_merged_weight(layer, old, change)
     output = expect_tensor(model(x), two_paths.shape, "the merged model's output")
@@ -109,6 +113,12 @@ def _merged(change=_change_of, put_back=True, layers=wrapped_layers):
                 setattr(model.get_submodule(parent), child, layer.original)
 
     return wrong
+
+
+def _on_a_copy(model):
+    model = copy.deepcopy(model)
+    merge_lora(model)
+    return model
 
 
 def _replaced(model):
@@ -187,6 +197,7 @@ MERGE_LORA_WRONG = [
     ),
     (_merged(lambda layer: 0 * _change_of(layer)), "nothing was merged"),
     (lambda model: None, "nothing was merged"),
+    (_on_a_copy, "Change the model that is given"),
     (_merged(lambda layer: _change_of(layer) / layer.change.scale), "scale is missing"),
     (_merged(lambda layer: _change_of(layer) * layer.change.scale), "scale is in the change twice"),
     (_merged(lambda layer: 2 * _change_of(layer)), "added twice"),
