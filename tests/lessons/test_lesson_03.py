@@ -233,6 +233,21 @@ def test_a_loss_on_prompts_fails_the_headline():
         run(HEADLINE, {}, question_batches=prompts_too_first)
 
 
+@pytest.mark.night
+def test_a_frozen_A_does_not_lower_the_loss_as_far():
+    with pytest.raises(ClaimFailed, match="LoRA lowers the loss"):
+        run(
+            [*TRAINED, "claim.lowers_the_loss("],
+            {"LowRankChange": FrozenA},
+            checked=False,
+            of_base=judged_base,
+        )
+
+
+def judged_base(namespace):
+    return namespace["judged"](namespace["base"])
+
+
 def biases_alone(namespace):
     """A model of which only the biases are trained, as long as LoRA and at their best rate."""
     model, _ = namespace["session"].load_model()
@@ -246,9 +261,4 @@ def biases_alone(namespace):
 @pytest.mark.night
 def test_biases_alone_do_not_lower_the_loss_as_far():
     with pytest.raises(ClaimFailed, match="LoRA lowers the loss"):
-        run(
-            [*TRAINED[:-1], "claim.lowers_the_loss("],
-            {},
-            of_base=lambda names: names["judged"](names["base"]),
-            model=biases_alone,
-        )
+        run([*TRAINED[:-1], "claim.lowers_the_loss("], {}, of_base=judged_base, model=biases_alone)

@@ -8,7 +8,7 @@ CLAIMS = [
         text="LoRA lowers the loss on held-out answers to less than 4% of the base model's",
         at_most=0.04,
         unit="%",
-        excludes={"A frozen": 0.0412, "only the biases trained, at the best of four rates": 0.0439},
+        excludes={"A frozen": 0.0412, "only the biases trained, at the best of four rates": 0.0415},
         seeds=[0.029, 0.0333, 0.0296, 0.0295, 0.0315],
     ),
     Claim(
