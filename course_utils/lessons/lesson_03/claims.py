@@ -16,7 +16,7 @@ CLAIMS = [
         text="LoRA on all linear layers keeps more than 95% of the activations",
         at_least=0.95,
         unit="%",
-        excludes={"LoRA on query, key and value alone": None},
+        excludes={"LoRA on q, k, v alone": None},
     ),
     Claim(
         name="same_as_peft",

@@ -34,7 +34,7 @@ def show_change(rank=2, seed=0):
     wanted = four_patterns()
     change, missing = learn_change(wanted, rank, 2.0 * rank, seed)
     numbers = f"A and B: {2 * 64 * rank:,} numbers; the matrix: {64 * 64:,}"
-    print(f"{numbers}; missing {missing[-1]:.1%} of the squared size")
+    print(f"{numbers}; missing {missing[-1]:.1%} of the sum of squares")
     plots.heatmaps(
         {"wanted": wanted, "learnt": change, "missing": wanted - change},
         f"What can A and B of rank {rank} learn?",
