@@ -160,7 +160,9 @@ def gradients_of_two_steps(x: Any, steps: list[dict[str, Any]]) -> None:
         both = B @ G
         y = picture.bottom + 1
         picture.text(0, y, f"B · G = {products} = {shown_number(both)}")
-        of_a, of_b = (" ".join(map(shown_number, step[name].flatten().tolist())) for name in ("of A", "of B"))
+        of_a, of_b = (
+            f"({', '.join(map(shown_number, step[name].flatten().tolist()))})" for name in ("of A", "of B")
+        )
         picture.text(0, y + 1.4, f"gradient of A = (B · G) x = {of_a}", bold=True)
         picture.text(0, y + 2.8, f"gradient of B = (A x) G = {of_b}", bold=True)
         y = picture.bottom + 1.2
