@@ -1,5 +1,5 @@
-"""What lessons hand on: shipped for the pocket model at quick scale and seed 0; for others made once and kept
-under home()/cache, made again when an input changes."""
+"""Models and data that later lessons reuse: shipped for the pocket model at quick scale and seed 0; otherwise
+made once, cached under home()/cache, and made again when an input changes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from course_utils.session import check_not_stopped
 from course_utils.terminal import git_restore
 
 SHIPPED = DATA / "artifacts"
-SHIPPED_FOLDERS = ("assistant", "reward_model", "list_student", "list_teacher", "tokenizer")  # one for all
-RESTS_ON = {  # the short trajectories that pin what is made: where one changes, it is made again
+SHIPPED_FOLDERS = ("assistant", "reward_model", "list_student", "list_teacher", "tokenizer")  # shared by all
+RESTS_ON = {  # short trajectories that pin each artifact: if one of them changes, the artifact is made again
     "assistant": ("full", "conversations"),
     "preferences": ("full", "conversations", "sampling", "replies", "judges"),
     "reward_model": ("full", "conversations", "reward", "sampling", "replies", "judges"),
@@ -28,8 +28,8 @@ RESTS_ON = {  # the short trajectories that pin what is made: where one changes,
 def sft_model(session, shipped: bool = True) -> tuple:
     """The instruction-tuned model of lesson 09 and its tokenizer: (model, tokenizer), eval mode.
 
-    Shipped, or made once for a model, scale and seed; loaded afresh at every call. shipped=False: made here
-    in any case.
+    Shipped, or made once per model, scale and seed; loaded from disk at every call. shipped=False: never
+    take the shipped one.
     """
     from course_utils.models import load_model, save_model
 
@@ -43,7 +43,7 @@ def sft_model(session, shipped: bool = True) -> tuple:
 
 
 def train_assistant(session) -> tuple[Any, Any]:
-    """The session's model tuned into the assistant, now: (model, tokenizer)."""
+    """Tune the session's model into the assistant now: (model, tokenizer)."""
     from course_utils.methods import sft
 
     model, tokenizer = session.load_model()
@@ -53,7 +53,7 @@ def train_assistant(session) -> tuple[Any, Any]:
 
 
 def is_shipped(name: str, session) -> bool:
-    """Whether data/artifacts has what this session would make: pocket's weights, quick scale, seed 0."""
+    """Whether data/artifacts holds what this session would make: pocket's weights, quick scale, seed 0."""
     if (session.model_name, session.scale, session.seed) != ("pocket", "quick", 0):
         return False
     check_artifact(SHIPPED / name)
@@ -62,7 +62,7 @@ def is_shipped(name: str, session) -> bool:
 
 
 def check_artifact(folder: Path) -> None:
-    """ModelError unless the files of a folder in data/artifacts are as shipped."""
+    """Raise ModelError unless the files of a folder in data/artifacts have their shipped checksums."""
     from course_utils.model_files import ModelError, wrong_checksums
 
     if faults := wrong_checksums(folder):
@@ -72,7 +72,7 @@ def check_artifact(folder: Path) -> None:
 
 
 def load_shipped(name: str, device) -> tuple:
-    """A causal model of data/artifacts in fp32 and the tokenizer: (model, tokenizer), eval mode."""
+    """A causal model of data/artifacts in fp32 and its tokenizer: (model, tokenizer), eval mode."""
     from course_utils.models import load_folder
 
     check_artifact(SHIPPED / name)
@@ -94,18 +94,18 @@ def load_shipped_reward_model(device) -> tuple:
 
 
 def conditions_of(session) -> dict[str, Any]:
-    """What of a session a result depends on, the checksum of its model's weights included."""
+    """The inputs of a session that a result depends on, including the checksum of its model's weights."""
     return {
         "model": session.model_name,
         "weights": weights_checksum(session),
         "scale": session.scale,
         "seed": session.seed,
-        "product": chosen_product(),  # another one rounds otherwise
+        "product": chosen_product(),  # products differ in rounding
     }
 
 
 def weights_checksum(session) -> str:
-    """SHA-256 over the weight files of the session's model; its name where they are not on disk yet."""
+    """SHA-256 of the weight files of the session's model, or its name if they are not on disk yet."""
     from course_utils.model_files import sha256
     from course_utils.models import resolve
 
@@ -117,9 +117,9 @@ def weights_checksum(session) -> str:
 
 
 def preference_pairs(session):
-    """Pairs of stories with preferences (preferences.Preferences: train, held_out, controlled) of lesson 10.
+    """The preference pairs on stories of lesson 10 (preferences.Preferences: train, held_out, controlled).
 
-    The shipped ones for the pocket model; for another one its own answers, made once and labelled alike.
+    Shipped for the pocket model; any other model's own answers are made once and labelled in the same way.
     """
     from course_utils import preferences
     from course_utils.world import annotator
@@ -142,7 +142,7 @@ def preference_pairs(session):
 def reward_model(session) -> tuple:
     """The reward model of lesson 10, trained on preference_pairs, and its tokenizer; eval mode.
 
-    Shipped, or made once for a model, scale and seed.
+    Shipped, or made once per model, scale and seed.
     """
     from course_utils import preferences
     from course_utils.methods import reward
@@ -168,7 +168,7 @@ def _reward_pairs(session):
 
 
 def train_reward_model(session) -> tuple[Any, Any]:
-    """The session's assistant made into the reward model, now: (model, tokenizer)."""
+    """Train a reward model from the session's assistant now: (model, tokenizer)."""
     from course_utils import preferences
     from course_utils.methods import reward
 

@@ -1,4 +1,4 @@
-"""Which card, how long, how much: the memory of training a model against a card's, and time and price."""
+"""Which card, how long, at what price: training memory compared with a card's memory, and time and cost."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch
 
 from course_utils.machine import GIB, memory
 
-# ---------------------------------------------------------------------------- from a configuration alone
+# ---------------------------------------------------------------------------- from a configuration only
 
 TRAINING_METHODS = ("full", "lora", "qlora")
 PRECISIONS = {
     "fp32": "weights, gradients, moments and activations in fp32",
     "mixed": "full: fp32 weights with a bf16 copy (autocast); adapters: a bf16 base, fp32 adapters",
 }
-NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)  # a value with its share of the twice quantised scales
+NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)  # bits of a value with its share of the doubly quantised scales
 
-# Published configurations of well-known models, as far as they bear on memory: nothing is downloaded.
+# Memory-relevant settings of well-known models, from their published configurations; nothing is downloaded.
 KNOWN_MODELS = {
     "gpt2": {"model_type": "gpt2"},
     "gpt2-xl": {"model_type": "gpt2", "n_layer": 48, "n_embd": 1600, "n_head": 25},
@@ -182,10 +182,10 @@ KNOWN_MODELS = {
 
 @dataclass(frozen=True)
 class Need:
-    """What training needs, in bytes; `step`: the most that a step adds to weights, gradients and moments.
+    """Training memory in bytes; `step`: the peak of a step beyond weights, gradients and moments.
 
-    That is above all activations, and less than those where gradients come only as activations go; `saved` is
-    what the forward pass keeps for the backward pass.
+    `step` is mostly activations. It is smaller than their sum if activations are freed while gradients are
+    allocated. `saved`: what the forward pass keeps for the backward pass.
     """
 
     parameters: int
@@ -202,9 +202,10 @@ class Need:
 
 
 def load_config(source):
-    """A transformers config from a name in KNOWN_MODELS, a config.json or its folder, a dict, or as it is.
+    """A transformers config from a name in KNOWN_MODELS, a config.json or its folder, a dict or a config.
 
-    Nothing is downloaded; another name is looked for in the local hub cache. Dropout is set to 0. ValueError.
+    Nothing is downloaded; other names are looked up in the local hub cache. Dropout is set to 0. Raises
+    ValueError if there is no such configuration.
     """
     from transformers import AutoConfig
 
@@ -234,11 +235,11 @@ def load_config(source):
 def training_need(
     source, method="full", batch_size=8, tokens=128, precision="fp32", rank=8, checkpointing=False
 ) -> Need:
-    """Memory of training a model from its configuration alone; source as for load_config.
+    """Training memory of a model from its configuration only; source as in load_config.
 
-    Weights, gradients and moments are counted. What a step adds is found by running one on tensors without
-    values; of more than four layers, four and two are run, and the rest follows on a straight line. qlora:
-    the linear layers but the head in NF4 with double quantisation, one of them de-quantised at a time.
+    Weights, gradients and moments are counted. The peak of a step is measured by running one on tensors
+    without values; models of more than four layers are run with four and with two and extrapolated linearly.
+    qlora: the linear layers except the head in NF4 with double quantisation, dequantised one at a time.
     """
     if method not in TRAINING_METHODS or precision not in PRECISIONS:
         raise ValueError(f"method is one of {TRAINING_METHODS}, precision one of {tuple(PRECISIONS)}")
@@ -259,13 +260,13 @@ def training_need(
 
 
 def _joined(parts):
-    """The Need, with the higher of the two peaks: before the middle block's backward pass, and after it."""
+    """The Need with the higher of the two peaks: before the middle block's backward pass, and after it."""
     beyond = max(parts.pop("early_peak"), parts.pop("late_peak"))
     return Need(step=beyond - parts["gradients"], **parts)
 
 
 def _run_empty(config, layers, method, batch_size, tokens, precision, rank, checkpointing):
-    """One step of a model with so many layers, on tensors without values: bytes by part."""
+    """One step of a model with this many layers on tensors without values: bytes by part."""
     from torch._subclasses.fake_tensor import FakeTensorMode
     from transformers import AutoModelForCausalLM
 
@@ -303,12 +304,12 @@ def _with_layers(config, layers):
     """A copy of the config with another number of layers."""
     settings = config.to_dict()
     settings[config.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = layers
-    settings.pop("layer_types", None)  # one entry a layer, made anew
+    settings.pop("layer_types", None)  # one entry per layer; rebuilt
     return type(config).from_dict(settings)
 
 
 def _linear_weights(model):
-    """Numbers of values of the linear layers' weights, the head's left out."""
+    """Number of values in each linear layer's weight, the head excluded."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
@@ -325,7 +326,7 @@ def _bytes(tensors):
 
 
 def _peaks(model, layers, batch_size, tokens, dtype):
-    """Peaks over the weights before and after the middle of the backward pass, and what forward saved."""
+    """Peaks above the weights before and after the middle of the backward pass, and what forward saved."""
     from torch import nn
 
     blocks = next(m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers)
@@ -356,7 +357,7 @@ def _peaks(model, layers, batch_size, tokens, dtype):
 
 
 class _Live(torch.utils._python_dispatch.TorchDispatchMode):
-    """Bytes of the storages made by operations inside and still alive, and their peak; `known` count as 0."""
+    """Bytes alive of the storages allocated by operations inside, and their peak; `known` count 0."""
 
     def __init__(self, known):
         super().__init__()
@@ -384,7 +385,7 @@ class _Live(torch.utils._python_dispatch.TorchDispatchMode):
         self.peak = max(self.peak, self.bytes)
 
 
-# memory in GiB and dense 16-bit tensor TFLOP/s, as the vendor's data sheets give them
+# memory in GiB and dense 16-bit tensor TFLOP/s, from the vendors' data sheets
 CARDS: dict[str, tuple[float, float]] = {
     "T4": (16, 65),
     "RTX 3090": (24, 71),
@@ -399,18 +400,18 @@ CARDS: dict[str, tuple[float, float]] = {
     "B200": (180, 2250),
     "MI300X": (192, 1307),
 }
-FP32_TFLOPS = {"T4": 8.1}  # of cards without bf16: what is in 16 bits elsewhere is in fp32 there
+FP32_TFLOPS = {"T4": 8.1}  # of cards without bf16: the 16-bit parts are fp32 there
 THIS_MACHINE = "this machine"
-CONTEXT = GIB  # taken by the driver and the libraries before any tensor: an assumption
-FRAGMENTS = 1.1  # what the allocator holds over what tensors need: an assumption
-UTILISATION = 0.35  # share of the card's TFLOP/s that training gets: an assumption
+CONTEXT = GIB  # used by the driver and the libraries before any tensor: an assumption
+FRAGMENTS = 1.1  # memory the allocator holds over what tensors use: an assumption
+UTILISATION = 0.35  # share of the card's TFLOP/s that training reaches: an assumption
 
 
 def cards_here(size: int = 2048) -> list[str]:
-    """Names of the cards, and of this machine: its GPU or else its CPU, memory and TFLOP/s as found here.
+    """Names of the cards and of this machine (its GPU, else its CPU), its memory and TFLOP/s as found here.
 
-    The TFLOP/s are those of a product of two matrices [size, size] in the precision that it trains in,
-    measured once.
+    The TFLOP/s are those of a product of two [size, size] matrices in the training precision, measured
+    once.
     """
     if THIS_MACHINE not in CARDS:
         cuda = torch.cuda.is_available()
@@ -427,7 +428,7 @@ def cards_here(size: int = 2048) -> list[str]:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """A training run on a card. largest_batch is 0 where no example fits; cost is in price's currency."""
+    """A training run on a card. largest_batch is 0 if no example fits; cost is in price's currency."""
 
     need: Need
     card_bytes: int
@@ -439,18 +440,18 @@ class MemoryPlan:
 
 
 def training_flop(parameters, tokens, frozen=False, checkpointing=False):
-    """FLOP of training on so many tokens: 2 a parameter and token for each product of the weights.
+    """FLOP of training on this many tokens: 2 per parameter and token for each product with the weights.
 
-    The forward pass is one; the backward pass makes one for the activations' gradients and one for the
-    weights', which frozen weights do not need; checkpointing makes the forward pass again. Head, attention
-    scores and adapters are not counted apart.
+    The forward pass is one product. The backward pass has one for the gradients of the activations and one
+    for those of the weights, which frozen weights skip; checkpointing repeats the forward pass. Attention
+    scores are not counted; head and adapters are not treated separately.
     """
     products = 1 + (1 if frozen else 2) + (1 if checkpointing else 0)
     return 2 * products * parameters * tokens
 
 
 def training_precision(card) -> str:
-    """In which of PRECISIONS a card trains: mixed where it has bf16. This machine's CPU trains in fp32."""
+    """The entry of PRECISIONS a card trains in: mixed if it has bf16. This machine's CPU trains in fp32."""
     if card == THIS_MACHINE:
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -459,12 +460,12 @@ def training_precision(card) -> str:
 
 
 def training_tflops(card) -> float:
-    """TFLOP/s of a card in the precision that it trains in."""
+    """TFLOP/s of a card in its training precision."""
     return FP32_TFLOPS.get(card, CARDS[card][1])
 
 
 def training_hours(flop, card) -> float:
-    """Hours that a card takes for so many FLOP, at UTILISATION of its TFLOP/s."""
+    """Hours that a card takes for this many FLOP, at UTILISATION of its TFLOP/s."""
     return flop / (training_tflops(card) * 1e12 * UTILISATION) / 3600
 
 
@@ -479,9 +480,9 @@ def plan(
     examples=10_000,
     epochs=3,
 ) -> MemoryPlan:
-    """What training needs, and what it costs by training_hours: model as for load_config, price an hour.
+    """Memory, time and cost of training in the card's training_precision; model as in load_config.
 
-    In the card's training_precision.
+    price is per hour.
     """
     if card not in CARDS:
         raise ValueError(f"unknown card {card!r}; choose one of {', '.join(CARDS)}")
@@ -506,7 +507,7 @@ def plan(
 
 
 def fits(model, method, batch_size, tokens, card, checkpointing=True) -> bool:
-    """Whether training fits a card: plan's answer without its search for the largest batch."""
+    """Whether training fits on a card: as `plan`, without its search for the largest batch."""
     need = _need(model, method, batch_size, tokens, training_precision(card), checkpointing)
     return _used(need) <= CARDS[card][0] * GIB
 
@@ -516,7 +517,7 @@ def _used(need):
 
 
 def _largest(need_at, limit):
-    """The largest batch that fits, 0 if none: bounded from both sides, by straight lines and by halves."""
+    """The largest batch that fits, 0 if none: linear interpolation alternating with bisection."""
     used = {rows: _used(need_at(rows)) for rows in (1, 8)}
     if used[1] > limit:
         return 0
@@ -538,7 +539,7 @@ def _cached_need(model, method, batch_size, tokens, precision, checkpointing):
 
 
 def _need(model, method, batch_size, tokens, precision, checkpointing):
-    """training_need, remembered for models given by name."""
+    """training_need, cached for models given by name."""
     if isinstance(model, str):
         return _cached_need(model, method, batch_size, tokens, precision, checkpointing)
     return training_need(model, method, batch_size, tokens, precision, checkpointing=checkpointing)

@@ -1,4 +1,4 @@
-"""ChatML: the template, the two special tokens, and conversations as examples with loss on the assistant."""
+"""ChatML: the template, the two special tokens, and conversations encoded with loss on the assistant only."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,9 +10,9 @@ from course_utils.data import IGNORE, Example, check_length, encode, message_fau
 SYSTEM = "You are a helpful assistant."
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
-LOSS_GROUND = "#F0A45D"  # as pictures have it: drawing.MEANINGS
+LOSS_GROUND = "#F0A45D"  # the colour of drawing.MEANINGS
 
-# {% generation %} marks what apply_chat_template(return_assistant_tokens_mask=True) takes for the assistant's
+# {% generation %} marks the assistant's text for apply_chat_template(return_assistant_tokens_mask=True)
 TEMPLATE = """\
 {%- if messages[0]['role'] != 'system' %}
 {{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}
@@ -30,18 +30,18 @@ TEMPLATE = """\
 
 
 def format_instruction_example(instruction: str, response: str) -> str:
-    """One instruction and its response as ChatML text, system line included."""
+    """One instruction and its response as ChatML text, including the system message."""
     turns = (("system", SYSTEM), ("user", instruction), ("assistant", response))
     return "".join(f"{IM_START}{role}\n{content.strip()}{IM_END}\n" for role, content in turns)
 
 
 @torch.no_grad()
 def add_chat_tokens(model, tokenizer):
-    """Adds the two markers and the chat template, in place.
+    """Add the two markers and the chat template, in place.
 
-    A model that has the markers keeps its rows; template and stop tokens are set anew. New embedding rows
-    start at the mean of the old ones (Hewitt 2021), in the output head too where it is not tied.
-    `generate()` is told to stop at <|im_end|>.
+    A model that already has the markers keeps its rows; template and stop tokens are set again. New embedding
+    rows start at the mean of the old ones (Hewitt 2021), also in the output head if it is not tied.
+    `generate()` will stop at <|im_end|>.
     """
     old = min(len(tokenizer), model.get_input_embeddings().num_embeddings)
     tokenizer.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
@@ -55,12 +55,12 @@ def add_chat_tokens(model, tokenizer):
 
 
 def encode_conversation(tokenizer, messages, add_generation_prompt=False):
-    """A conversation as an Example; loss on the assistant's contents and on their <|im_end|>.
+    """A conversation as an Example, with loss on the assistant's contents and their <|im_end|>.
 
-    Encoded piece by piece: contents can hold no markers (a user who types one gets ordinary characters),
-    and the loss mask needs no search. Contents are stripped, as in the template; the default system line is
-    put first where there is none. ValueError for an unknown role, a conversation with nothing to learn
-    from, one that is longer than the context, and a tokenizer without the markers.
+    Encoded piece by piece, so that contents cannot hold markers (one typed by a user becomes ordinary
+    characters) and the loss mask needs no search. Contents are stripped, as in the template; a default system
+    message is added if there is none. Raises ValueError for an unknown role, a conversation without an
+    assistant turn or longer than the context, and a tokenizer without the markers.
     """
     check_conversation(messages, add_generation_prompt)
     if messages[0]["role"] != "system":
@@ -86,7 +86,7 @@ def encode_conversation(tokenizer, messages, add_generation_prompt=False):
 
 
 def marker_ids(tokenizer) -> tuple[int, int]:
-    """Ids of <|im_start|> and <|im_end|>. ValueError where they are no tokens."""
+    """Ids of <|im_start|> and <|im_end|>. ValueError if they are not single tokens."""
     known = tokenizer.get_added_vocab()
     for marker in (IM_START, IM_END):
         if marker not in known:
@@ -97,19 +97,19 @@ def marker_ids(tokenizer) -> tuple[int, int]:
 
 
 def encode_content(tokenizer, content: str) -> list[int]:
-    """Token ids of stripped text in which special tokens are ordinary characters."""
+    """Token ids of stripped text, with special tokens encoded as ordinary characters."""
     return tokenizer(content.strip(), add_special_tokens=False, split_special_tokens=True, verbose=False)[
         "input_ids"
     ]
 
 
 def mask_prompt_tokens(input_ids, tokenizer, assistant_token=f"{IM_START}assistant\n", attention_mask=None):
-    """Labels of encoded conversations, [batch, tokens] or [tokens] as the input: -100 but for the assistant.
+    """Labels of encoded conversations, shaped as the input [batch, tokens] or [tokens]: -100 outside answers.
 
-    Loss on every assistant content and on its <|im_end|>, in every turn and row; not on headers, the newline
-    after <|im_end|>, or padding on either side. assistant_token is the header after which an answer begins;
-    its first token must be special, so that no content can hold it (ValueError). attention_mask is needed
-    only where a conversation is cut off inside an answer.
+    Loss on the content and <|im_end|> of every assistant turn; not on headers, on the newline after
+    <|im_end|>, or on padding on either side. assistant_token: the header before an answer; its first token
+    must be special, so that no content can hold it (ValueError). attention_mask is needed only if a
+    conversation is cut off inside an answer.
     """
     ids = torch.as_tensor(input_ids)
     header, (_, end) = encode(tokenizer, assistant_token), marker_ids(tokenizer)
@@ -124,7 +124,7 @@ def mask_prompt_tokens(input_ids, tokenizer, assistant_token=f"{IM_START}assista
 
 
 def _answers(ids, header, end):
-    """For every token whether it stands in an answer: after a header, up to and with the end marker."""
+    """For every token, whether it is in an answer: after a header, up to and including the end marker."""
     inside, learn = False, []
     for position, token in enumerate(ids, start=1):
         learn.append(inside)
@@ -136,12 +136,12 @@ def _answers(ids, header, end):
 
 
 def loss_text(tokenizer, example: Example) -> str:
-    """The decoded conversation with what carries loss between brackets ⟦ and ⟧."""
+    """The decoded conversation, with the tokens that carry loss between brackets ⟦ and ⟧."""
     return "".join(f"⟦{text}⟧" if learn else text for learn, text in _runs(tokenizer, example))
 
 
 def loss_html(tokenizer, example: Example) -> str:
-    """The decoded conversation as HTML; what carries loss on orange. Markup in it is escaped."""
+    """The decoded conversation as escaped HTML; tokens that carry loss have an orange background."""
     style = {True: f"background:{LOSS_GROUND};color:black", False: "opacity:.7"}
     runs = _runs(tokenizer, example)
     spans = [f'<span style="{style[learn]}">{escape(text)}</span>' for learn, text in runs]
@@ -149,7 +149,7 @@ def loss_html(tokenizer, example: Example) -> str:
 
 
 def _runs(tokenizer, example):
-    """(carries loss, text) of the longest stretches of one kind."""
+    """(carries loss, text) of the longest runs of one kind."""
     runs: list[tuple[bool, list[int]]] = []
     for token, label in zip(example.input_ids, example.labels, strict=True):
         if not runs or runs[-1][0] != (label != IGNORE):
@@ -159,7 +159,7 @@ def _runs(tokenizer, example):
 
 
 def check_conversation(messages: Sequence[dict], add_generation_prompt: bool = False):
-    """ValueError for what cannot be encoded: no or wrong messages, or none to learn from."""
+    """Raise ValueError if messages are missing or malformed, or no assistant turn is there to learn from."""
     if not messages:
         raise ValueError("the conversation has no messages")
     for number, message in enumerate(messages, start=1):

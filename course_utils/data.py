@@ -1,4 +1,4 @@
-"""The course's data sets: reading them, turning text into examples with labels, batching and padding."""
+"""The course's data sets: reading them, encoding text as examples with labels, batching and padding."""
 
 import hashlib
 import json
@@ -16,15 +16,15 @@ DATA_SUMS = DATA / "checksums.json"  # {file below data/: SHA-256}
 SPLITS = ("tune", "validation", "held_out", "invented")
 QUESTION_SETS = (*SPLITS, "paraphrase", "reading")
 Batch = dict[str, torch.Tensor]
-IGNORE = -100  # the label of a token that carries no loss, in PyTorch and in transformers
+IGNORE = -100  # label of a token without loss, as in PyTorch and transformers
 
 
 @dataclass(frozen=True)
 class Fact:
     """One fact.
 
-    split: tune (asked in tuning), validation (to choose rates and settings by), held_out (asked in the final
-    evaluation only) or invented (untrue).
+    split: tune (asked in tuning), validation (to choose learning rates and settings), held_out (asked only in
+    the final evaluation) or invented (untrue).
     """
 
     relation: str
@@ -35,7 +35,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids of one sequence, and a label for each of them (-100: no loss). Labels are not shifted."""
+    """Token ids of one sequence, with a label for each (-100: no loss). Labels are not shifted."""
 
     input_ids: list[int]
     labels: list[int]
@@ -45,12 +45,12 @@ Pairs = Sequence[tuple[Example, Example]]  # (chosen, rejected)
 
 
 def read_jsonl(path) -> list[dict]:
-    """The objects of a JSON Lines file. ValueError with file and line number where one is not."""
+    """The objects of a JSON Lines file. ValueError with file and line number for a malformed line."""
     return [row for _, row in numbered_rows(path)]
 
 
 def numbered_rows(path) -> list[tuple[int, dict]]:
-    """(line number, object) of a JSON Lines file; errors as read_jsonl."""
+    """(line number, object) of a JSON Lines file; errors as in read_jsonl."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -78,14 +78,14 @@ def numbered_rows(path) -> list[tuple[int, dict]]:
 
 
 def check_shipped(path: Path, content: bytes) -> None:
-    """ValueError where a file of the course's data is not as it was shipped; other files may be anything."""
+    """ValueError if a data file of the course differs from the shipped one; other files are not checked."""
     path = path.resolve()
     if not path.is_relative_to(DATA_SUMS.parent):
         return
     expected = _shipped_sums().get(path.relative_to(DATA_SUMS.parent).as_posix())
     if expected not in (None, hashlib.sha256(content).hexdigest()):
         raise ValueError(
-            f"{path} has changed: its SHA-256 is another than in {DATA_SUMS.name}. Restore it: "
+            f"{path} has changed: its SHA-256 differs from the one in {DATA_SUMS.name}. Restore it: "
             f"{git_restore(path)}. Data of your own belong in a file of your own."
         )
 
@@ -98,7 +98,7 @@ def _shipped_sums() -> dict[str, str]:
 
 
 def load_facts(split: str | None = None, relation: str | None = None) -> list[Fact]:
-    """The facts of data/facts.jsonl, all of them or those of one split or relation."""
+    """The facts of data/facts.jsonl, all or those of one split or relation."""
     facts = [Fact(**row) for row in read_jsonl(DATA / "facts.jsonl")]
     if split not in (None, *SPLITS):
         raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
@@ -111,8 +111,8 @@ def load_facts(split: str | None = None, relation: str | None = None) -> list[Fa
 def load_questions(name: str) -> list[dict]:
     """A set of questions: rows of prompt, completion, relation, subject, object and kind (short, sentence).
 
-    tune, validation, held_out, invented: about the facts of that split. paraphrase: held-out facts in words
-    that tuning does not use. reading: invented facts, stated in the question itself.
+    tune, validation, held_out, invented: about the facts of that split. paraphrase: held-out facts in
+    wordings that tuning does not use. reading: invented facts, stated in the question itself.
     """
     if name not in QUESTION_SETS:
         raise ValueError(f"unknown set of questions {name!r}; choose one of {', '.join(QUESTION_SETS)}")
@@ -123,11 +123,11 @@ ROLES = ("system", "user", "assistant")
 
 
 def load_conversations(name="train") -> list[dict]:
-    """Rows with "messages", of data/conversations/NAME.jsonl or of a file of your own (a path in .jsonl).
+    """Rows with "messages" of data/conversations/NAME.jsonl, or of your own file (a path ending in .jsonl).
 
-    train; validation, to choose settings by; held_out_facts and _reading, _tasks, _stories, _refusals,
-    _turns, _system. The course's rows have their "kind". Checks every line: ValueError with file, line and
-    fault.
+    train; validation, to choose settings; held_out_facts and _reading, _tasks, _stories, _refusals, _turns,
+    _system. The course's rows also have a "kind". Raises ValueError with file, line and fault for a malformed
+    row.
     """
     path = Path(name)
     if path.suffix != ".jsonl":
@@ -150,7 +150,7 @@ def load_story_prompts() -> list[dict]:
 
 
 def message_fault(message, number: int) -> str | None:
-    """What is wrong with a message, the number-th of its conversation, in words; None if nothing is."""
+    """The fault of a message, the number-th of its conversation, as text; None if there is none."""
     if not isinstance(message, dict) or not isinstance(message.get("content"), str):
         return f'message {number} must be {{"role": ..., "content": "text"}}, got {str(message)[:60]}'
     if message.get("role") not in ROLES:
@@ -159,7 +159,7 @@ def message_fault(message, number: int) -> str | None:
 
 
 def conversation_fault(messages) -> str | None:
-    """What is wrong with a conversation to train on, in words; None if nothing is."""
+    """The fault of a conversation for training, as text; None if there is none."""
     if not isinstance(messages, list) or not messages:
         return f'expected "messages": [{{"role": ..., "content": ...}}, ...], got {str(messages)[:60]}'
     for number, message in enumerate(messages, start=1):
@@ -175,12 +175,12 @@ def conversation_fault(messages) -> str | None:
 
 
 def load_source_texts(name: str = "held_out") -> list[str]:
-    """Text like that of pre-training, not seen there: `held_out` to evaluate on, `replay` to train on."""
+    """Text like the pre-training text but unseen there: `held_out` to evaluate on, `replay` to train on."""
     return [row["text"] for row in read_jsonl(DATA / "source" / f"{name}.jsonl")]
 
 
 def check_length(input_ids: Sequence[int], tokenizer, text: str):
-    """ValueError if there are more tokens than the model's context, which the tokenizer knows."""
+    """ValueError if there are more tokens than the model's context length, given by the tokenizer."""
     if len(input_ids) > tokenizer.model_max_length:
         raise ValueError(
             f"this example has {len(input_ids)} tokens, the model reads {tokenizer.model_max_length}: "
@@ -189,18 +189,18 @@ def check_length(input_ids: Sequence[int], tokenizer, text: str):
 
 
 def encode(tokenizer, text: str) -> list[int]:
-    """Token ids of the text alone, nothing added."""
+    """Token ids of the text, without special tokens."""
     return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
 
 def text_of(tokenizer, token: int) -> str:
-    """The token's text, or its number where it is a part of a character only."""
+    """The token's text, or its number if it is only part of a character."""
     text = tokenizer.decode([token])
     return f"<{token}>" if "\ufffd" in text else text
 
 
 def encode_prompt_completion(tokenizer, prompt: str, completion: str) -> Example:
-    """Prompt, completion and end of text in one sequence; loss on the completion and the end."""
+    """Prompt, completion and end of text in one sequence; loss on the completion and the end of text."""
     prompt_ids = encode(tokenizer, prompt)
     completion_ids = [*encode(tokenizer, completion), tokenizer.eos_token_id]
     check_length(prompt_ids + completion_ids, tokenizer, prompt + completion)
@@ -208,20 +208,20 @@ def encode_prompt_completion(tokenizer, prompt: str, completion: str) -> Example
 
 
 def encode_text(tokenizer, text: str) -> Example:
-    """The text and its end; loss on every token (the first has nothing before it and is never predicted)."""
+    """The text and its end; loss on every token (the first is never predicted, since nothing precedes it)."""
     ids = [*encode(tokenizer, text), tokenizer.eos_token_id]
     check_length(ids, tokenizer, text)
     return Example(ids, list(ids))
 
 
 def collate(examples: Sequence[Example], pad_id: int, side: str = "right") -> Batch:
-    """Pads to the longest: input_ids, attention_mask and labels, each [batch, tokens].
+    """Pad to the longest: input_ids, attention_mask and labels, each [batch, tokens].
 
-    Labels of padding are -100 by position, so that a real end of text keeps its loss where it is also the
-    pad token.
+    Padding gets label -100 by position, so that a real end of text keeps its loss even if it is also the pad
+    token.
     """
     if not examples:
-        raise ValueError("an empty list of examples makes no batch")
+        raise ValueError("cannot make a batch of an empty list of examples")
     width = max(len(example.input_ids) for example in examples)
 
     def padded(rows, value):
@@ -236,12 +236,12 @@ def collate(examples: Sequence[Example], pad_id: int, side: str = "right") -> Ba
 
 
 def batches(examples: Sequence[Example], batch_size: int, seed: int, pad_id: int) -> Iterator[Batch]:
-    """Endless shuffled batches; every example once an epoch, the last batch of an epoch may be smaller.
+    """Endless shuffled batches; each epoch has every example once and may end with a smaller batch.
 
-    Batches hold examples of similar length (sorted within runs of 16 batches), which saves padding.
+    Examples of a batch have similar lengths (sorted within runs of 16 batches), which saves padding.
     """
     if not examples:
-        raise ValueError("no examples to make batches of")
+        raise ValueError("no examples to make batches from")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     return shuffled_batches(
@@ -260,7 +260,7 @@ def collate_pairs(pairs, pad_id):
 
 
 def shuffled_batches(items: Sequence, batch_size: int, seed: int, collate, length) -> Iterator[Batch]:
-    """Endless shuffled batches of items of similar length, every item once an epoch."""
+    """Endless shuffled batches of items of similar length; each epoch has every item once."""
     rng = random.Random(seed)
     order = list(range(len(items)))
     run = 16 * batch_size
@@ -276,7 +276,7 @@ def shuffled_batches(items: Sequence, batch_size: int, seed: int, collate, lengt
 
 
 def chunks_by_length(items: Sequence, batch_size: int, length) -> Iterator[list[int]]:
-    """Places of all items in chunks of similar length, which saves padding."""
+    """Indices of all items in chunks of similar length, which saves padding."""
     order = sorted(range(len(items)), key=lambda index: length(items[index]))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

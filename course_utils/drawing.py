@@ -1,9 +1,9 @@
-"""Pictures of ideas: boxes, arrows, matrices, strips of tokens, stacks of layers; one meaning a colour.
+"""Diagrams of ideas: boxes, arrows, matrices, token strips, stacks of layers; each colour has one meaning.
 
-A lesson's figures.py makes a Picture, adds to it from top to bottom, and ends with `key()`. A unit is a line
-of text, 12 points; a picture is 29.5 units wide and grows downwards. Letters have 10 points, as in other
-figures: 1/36 of the width, so 10 pixels where a picture is shown 360 pixels wide. The ground is transparent.
-The alternative text is made from what is drawn, in the order in which it was added.
+A lesson's figures.py makes a Picture, adds to it from top to bottom, and ends with `key()`. A unit is the
+height of a text line, 12 points; a picture is 29.5 units wide and grows downwards. Text has 10 points, as in
+other figures: 1/36 of the width, or 10 pixels if a picture is shown 360 pixels wide. The background is
+transparent. The alternative text lists the drawn elements in the order in which they were added.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from course_utils.plots import COLOURS, INK, MIN_FONT, describe, printable
 INCHES = 5.0  # the width of a picture
 UNIT = 12  # points
 MARGIN = 0.25  # units on every side
-ROOM = INCHES * 72 / UNIT - 2 * MARGIN  # units: the width to draw on
+ROOM = INCHES * 72 / UNIT - 2 * MARGIN  # units: usable width
 CELL = 1.5  # units: the height of a cell
 CELL_WIDTH = 2.5  # units: of a number in a matrix
 GAP = 0.25  # units between the cells of a strip
@@ -34,7 +34,7 @@ TITLE_SIZE = 11
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a colour means, and the edge and hatching that say it without colour; black text on the ground."""
+    """What a colour means, with an edge and hatching that show it without colour; the text on it is black."""
 
     words: str
     ground: str
@@ -57,7 +57,7 @@ NO_MEANING = Meaning("", "none", INK, 0.8)
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was drawn, in units from the upper left corner, and what arrows call it."""
+    """Where something was drawn, in units from the upper left corner, and its name in arrows' alt texts."""
 
     x: float
     y: float
@@ -75,7 +75,7 @@ class Place:
 
 
 def ground_and_edge(kind: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of two patches of matplotlib, one upon the other, that look as the kind does in a Picture."""
+    """Options of two stacked matplotlib patches that look as this kind does in a Picture."""
     style = MEANINGS[kind] if kind else NO_MEANING
     ground = {"facecolor": style.ground, "hatch": style.hatch, "edgecolor": HATCHING, "linewidth": 0}
     edge = {"facecolor": "none", "edgecolor": style.edge, "linewidth": style.width, "linestyle": style.line}
@@ -83,7 +83,7 @@ def ground_and_edge(kind: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def shown_number(value: float, digits: int = 1, sign: bool = False) -> str:
-    """A number for a picture: fixed digits, a true minus, no minus at zero; sign: a plus above zero."""
+    """A number for a picture: fixed digits, a true minus sign, no -0; sign: a plus for positive numbers."""
     shown = f"{abs(value):.{digits}f}"
     if float(shown) == 0:
         return shown
@@ -91,7 +91,7 @@ def shown_number(value: float, digits: int = 1, sign: bool = False) -> str:
 
 
 def _width(text: str, bold: bool = False) -> float:
-    """Units that a line of text takes."""
+    """The width of a line of text in units."""
     font = FontProperties(family="DejaVu Sans", size=MIN_FONT, weight="bold" if bold else "normal")
     return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / UNIT
 
@@ -99,13 +99,13 @@ def _width(text: str, bold: bool = False) -> float:
 class Picture:
     """A figure to draw on, with its title; x and y are in units from the upper left corner, y downwards.
 
-    Numbers have `digits`, a cell of None is empty. kind: a name in MEANINGS, or None for what has no such
-    meaning. Text that does not fit raises ValueError.
+    Numbers have `digits` decimals; a cell of None is empty. kind: a name in MEANINGS, or None for neutral
+    elements. Text that does not fit raises ValueError.
     """
 
     def __init__(self, title: str):
         self.figure = plt.figure(figsize=(INCHES, 1))
-        self.figure.set_layout_engine("none")  # as an argument it is forgotten when a figure is saved
+        self.figure.set_layout_engine("none")  # as an argument it is lost when a figure is saved
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.axis("off")
         self.kinds: list[str] = []
@@ -116,7 +116,7 @@ class Picture:
         self._write(0, 0.6 * (lines.count("\n") + 1), lines, INK, size=TITLE_SIZE)
 
     def text(self, x: float, y: float, text: str, align: str = "left", bold: bool = False) -> None:
-        """A line at height y (its middle), from, around or up to x: align is left, center or right."""
+        """A line of text, its middle at height y, that starts (left), is centred or ends (right) at x."""
         room = {"left": ROOM - x, "right": x, "center": 2 * min(x, ROOM - x)}
         _check_room(text, _width(text, bold), room[align])
         self._write(x, y, text, INK, align, bold)
@@ -125,7 +125,7 @@ class Picture:
     def box(
         self, x: float, y: float, width: float, height: float, text: str, kind: str | None = None
     ) -> Place:
-        """A box with its text wrapped in it."""
+        """A box with wrapped text."""
         self._cell(Place(x, y, width, height), text, kind)
         self.words.append(_said(text, kind))
         return Place(x, y, width, height, text)
@@ -133,10 +133,10 @@ class Picture:
     def arrow(
         self, start: Place | tuple[float, float], end: Place | tuple[float, float], label: str = ""
     ) -> None:
-        """A straight arrow from a place to another, or from a point to a point.
+        """A straight arrow between two places or points.
 
-        Its label stands over it, or to the right of one that goes up or down. ValueError for a label that is
-        longer than the arrow under it, or at a slanting one.
+        Its label is above a horizontal arrow and to the right of a vertical one. ValueError for a label
+        longer than its arrow, or on a slanting arrow.
         """
         (x, y), (to_x, to_y) = _ends(_place(start), _place(end))
         style = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0}
@@ -167,7 +167,7 @@ class Picture:
     ) -> Place:
         """A matrix of numbers or texts [rows, columns], `name` above it; marked cells (row, column) are bold.
 
-        Gives the place of the cells.
+        Returns the place of the cells.
         """
         shown = [[_shown(value) for value in _listed(row)] for row in _listed(rows)]
         if name:
@@ -187,9 +187,9 @@ class Picture:
     def strip(
         self, y: float, tokens: Sequence[str], kind: str | None = None, left: float = 7, name: str = "tokens"
     ) -> list[Place]:
-        """Tokens side by side, in columns for the rows below; `left` units are kept for the rows' names.
+        """Tokens side by side, as columns for the rows below; `left` units are reserved for the rows' names.
 
-        Gives the cells, as `row` does.
+        Returns the cells, as `row` does.
         """
         wide = (ROOM - left + GAP) / len(tokens)
         self._columns = [(left + i * wide, wide - GAP) for i in range(len(tokens))]
@@ -205,7 +205,7 @@ class Picture:
         sign: bool = False,
         mark: Sequence[int] = (),
     ) -> list[Place]:
-        """The next row below the tokens: a number or text for each; marked ones are bold. Gives the cells."""
+        """The next row below the tokens: a number or text each; marked ones are bold. Returns the cells."""
         y = self._next
         shown = [_shown(value, digits, sign) for value in _listed(values)]
         left = self._columns[0][0] - 0.5
@@ -223,11 +223,11 @@ class Picture:
         return cells
 
     def skip(self, units: float) -> None:
-        """Leave room below the last row, beside the usual gap."""
+        """Leave space below the last row, in addition to the usual gap."""
         self._next += units
 
     def flow(self, y: float, name: str, tokens: Sequence[str], kinds: Sequence[str | None]) -> None:
-        """A text's tokens one after another in as many lines as they need, `name` left of the first."""
+        """A text's tokens in sequence, on as many lines as needed, with `name` left of the first line."""
         shown, left = _tokens(tokens), 4.9
         _check_room(name, _width(name), left)
         self._write(0, y + CELL / 2, name, INK)
@@ -243,7 +243,7 @@ class Picture:
     def stack(
         self, x: float, y: float, width: float, layers: Sequence[tuple[Any, str | None]], name: str = ""
     ) -> Place:
-        """Layers over one another, from above: (text, kind) each; several texts stand side by side.
+        """Layers on top of one another, listed from the top: (text, kind); several texts stand side by side.
 
         An empty text leaves its part of the layer empty.
         """
@@ -259,7 +259,7 @@ class Picture:
         return Place(x, y, width, len(layers) * CELL, name)
 
     def key(self) -> None:
-        """Below all else: what the colours and edges of this picture mean."""
+        """Add a legend of the colours and edges at the bottom of the picture."""
         y, x = self.bottom + 0.8, 0.0
         for name, kind in MEANINGS.items():
             if name in self.kinds:
@@ -272,7 +272,7 @@ class Picture:
         self._fill(place, text, kind, bold)
 
     def _ground(self, place: Place, kind: str | None) -> None:
-        """What a place means: ground, hatching, edge."""
+        """Draw a place's background, hatching and edge."""
         if kind and kind not in self.kinds:
             self.kinds.append(kind)
         for style in ground_and_edge(kind):
@@ -280,7 +280,7 @@ class Picture:
         self._reach(place.bottom)
 
     def _fill(self, place: Place, text: str, kind: str | None, bold: bool) -> None:
-        """Write a text, wrapped, into a place."""
+        """Write a wrapped text into a place."""
         lines = _wrapped(text, place.width - 0.2, bold)
         _check_room(text, max(_width(line, bold) for line in lines.split("\n")), place.width - 0.1)
         _check_room(text, 1.1 * (lines.count("\n") + 1), place.height)
@@ -303,7 +303,7 @@ class Picture:
         self._reach(y + 0.6 * (text.count("\n") + 1))
 
     def _reach(self, bottom: float) -> None:
-        """Let the picture go down to there."""
+        """Extend the picture down to `bottom`."""
         self.bottom = max(self.bottom, bottom)
         self.figure.set_size_inches(INCHES, (self.bottom + 2 * MARGIN) * UNIT / 72)
         self.axes.set(xlim=(-MARGIN, ROOM + MARGIN), ylim=(self.bottom + MARGIN, -MARGIN))
@@ -326,7 +326,7 @@ def _shown(value: Any, digits: int = 1, sign: bool = False) -> str:
 def _check_room(text: str, needed: float, room: float) -> None:
     if needed > room:
         raise ValueError(
-            f"{text!r} takes {needed:.1f} units and has {room:.1f}: make its place larger or the text shorter"
+            f"{text!r} takes {needed:.1f} units but has {room:.1f}: enlarge its place or shorten the text"
         )
 
 
@@ -340,13 +340,13 @@ def _filled(parts: str | Sequence[str]) -> str:
 
 
 def _in_runs(texts: Sequence[str], kinds: Sequence[str | None]) -> str:
-    """Texts with what they mean, said once for those in a row that mean the same."""
+    """Texts with their meaning, which is given once for neighbours that share it."""
     runs = itertools.groupby(zip(texts, kinds, strict=True), key=lambda pair: pair[1])
     return ", ".join(_said(" ".join(text for text, _ in run), kind) for kind, run in runs)
 
 
 def _wrapped(text: str, width: float, bold: bool = False) -> str:
-    """Lines of at most so many units; a word that is longer stands alone."""
+    """Wrap to lines of at most `width` units; a longer word gets its own line."""
     if _width(text, bold) <= width or " " not in text:
         return text
     fits = (textwrap.wrap(text, letters, break_long_words=False) for letters in range(len(text), 0, -1))
@@ -361,7 +361,7 @@ def _place(where: Place | tuple[float, float]) -> Place:
 
 
 def _ends(start: Place, end: Place) -> tuple[tuple[float, float], tuple[float, float]]:
-    """From the side of one that faces the other, at the middle of what they have in common."""
+    """An arrow's two ends: on the sides that face each other, at the middle of their overlap."""
     if end.x >= start.right or start.x >= end.right:
         x, to_x = (start.right, end.x) if end.x >= start.right else (start.x, end.right)
         y, to_y = _shared(start.y, start.bottom, end.y, end.bottom)

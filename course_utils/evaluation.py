@@ -1,4 +1,4 @@
-"""Measuring a model: loss and perplexity, answers about facts, forgetting, and the manner scores."""
+"""Evaluating a model: loss and perplexity, answers about facts, forgetting, confidence intervals."""
 
 import math
 import re
@@ -16,9 +16,9 @@ from course_utils.training import fast_lm_loss
 
 @torch.no_grad()
 def mean_loss(model, examples: Sequence[Example], batch_size: int = 32) -> float:
-    """Mean loss in nats over all target tokens of the examples. Leaves the model's mode as it was."""
+    """Mean loss in nats over all target tokens of the examples. Restores the model's mode."""
     if not examples:
-        raise ValueError("no examples to take the mean loss of")
+        raise ValueError("no examples to average the loss over")
     device = next(model.parameters()).device
     total, tokens = 0.0, 0
     with eval_mode(model):
@@ -32,31 +32,31 @@ def mean_loss(model, examples: Sequence[Example], batch_size: int = 32) -> float
 
 
 def perplexity(model, tokenizer, texts: Sequence[str]) -> float:
-    """exp of the mean loss over all tokens of the texts: the number of equally likely choices a token."""
+    """exp of the mean loss over all tokens of the texts: equally likely choices per token."""
     return math.exp(mean_loss(model, [encode_text(tokenizer, text) for text in texts]))
 
 
 def source_loss(model, tokenizer) -> float:
-    """Mean loss in nats a token on held-out text like that of pre-training."""
+    """Mean loss in nats per token on held-out text like that of pre-training."""
     return mean_loss(model, [encode_text(tokenizer, text) for text in load_source_texts()])
 
 
 def forgetting(before: float, after: float) -> float:
-    """Rise of the source loss through tuning, in nats a token; exp of it is the factor on the perplexity."""
+    """Rise of the source loss through tuning, in nats per token; its exp is the factor on the perplexity."""
     return after - before
 
 
 def normalise(text: str) -> str:
-    """Lower case, one blank between words, no article in front and no punctuation at the ends."""
+    """Lower case, single spaces between words, no leading article, no punctuation at the ends."""
     text = " ".join(unicodedata.normalize("NFC", text).lower().split()).strip(" .,;:!?\"'")
     return re.sub(r"^(the|an|a) ", "", text)
 
 
 def exact_match(answer: str, obj: str, kind: str = "short") -> bool:
-    """Whether an answer gives the object. Case, a leading article and punctuation at the ends do not count.
+    """Whether an answer gives the object, ignoring case, a leading article and punctuation at the ends.
 
     short: the first line is the object. sentence: the answer is one sentence, longer than the object, which
-    occurs in it as whole words.
+    it contains as whole words.
     """
     if kind not in ("short", "sentence"):
         raise ValueError(f"kind is short or sentence, got {kind!r}")
@@ -80,7 +80,7 @@ def answer_questions(
 
 
 def score_answers(answers: Sequence[str], questions: Sequence[dict]) -> tuple[float, dict[str, float]]:
-    """Share of answers that give the object, over all questions and by relation."""
+    """Share of answers that give the object: (overall, by relation)."""
     if not questions:
         raise ValueError("no questions to score")
     by_relation: dict[str, list[bool]] = {}
@@ -92,17 +92,17 @@ def score_answers(answers: Sequence[str], questions: Sequence[dict]) -> tuple[fl
 
 
 def fact_accuracy(model, tokenizer, questions: Sequence[dict]) -> tuple[float, dict[str, float]]:
-    """Share of questions answered with the right object, over all and by relation."""
+    """Share of questions answered with the right object: (overall, by relation)."""
     return score_answers(answer_questions(model, tokenizer, questions), questions)
 
 
 def question_text(question: dict) -> str:
-    """The question alone, without the "Question:" and "Answer:" around it: what a user would type."""
+    """The question as a user would type it, without the "Question:" and "Answer:" around it."""
     return question["prompt"].removeprefix("Question:").removesuffix("Answer:").strip()
 
 
 def chat_answers(model, tokenizer, questions: Sequence[dict], max_new_tokens: int = 32, batch_size: int = 64):
-    """The model's greedy answer to each question asked in ChatML, up to <|im_end|> or the end, stripped."""
+    """The model's greedy answer to each question in ChatML, up to <|im_end|> or end of text, stripped."""
     prompts = [
         encode_conversation(tokenizer, [{"role": "user", "content": question_text(question)}], True).input_ids
         for question in questions
@@ -124,9 +124,9 @@ def difference_interval(
 
     means = torch.empty(draws)
     for number in range(draws):
-        picks = draw(ours.shape[1])  # the same questions for both
+        picks = draw(ours.shape[1])  # the same questions for both models
         mean = ours[draw(len(ours))][:, picks].mean()
-        means[number] = mean - theirs[draw(len(theirs))][:, picks].mean()  # each with seeds of its own
+        means[number] = mean - theirs[draw(len(theirs))][:, picks].mean()  # seeds are drawn separately
     low, high = means.quantile(torch.tensor([0.025, 0.975]))
     return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
 

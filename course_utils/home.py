@@ -1,4 +1,4 @@
-"""The learner's own files under COURSE_HOME, and what is made once and kept there."""
+"""The learner's own files under COURSE_HOME, and the cache of results that are made once."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ from course_utils.terminal import command, plain_line
 
 CACHE = "the cache"
 SUMS = "cached-sha256.json"  # of each file of a cache entry
-FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # a quota is a disk, too
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # a full quota is a full disk
 OTHER_HOME = "Set COURSE_HOME to a folder of yours that can be written, on a disk with space"
 
 
 def cached(
     name: str, inputs: dict[str, Any], make: Callable[[Path], None], rests_on: Sequence[str] = ()
 ) -> Path:
-    """The folder that make(folder) filled, from the cache where name, inputs and numbers are the same.
+    """The folder that make(folder) filled, cached by name and inputs.
 
-    inputs: as JSON values what the result depends on (model, scale, seed) beside the course's data. rests_on:
-    the short trajectories that pin what make does; where one of them changed, it is made again. Several
-    kernels may ask at once: one makes, the others wait. Nothing is kept where make fails; what was damaged
-    since is made again. Raises TypeError for inputs that are not JSON, OSError on a full disk or where
-    COURSE_HOME cannot be written.
+    inputs: JSON values the result depends on (model, scale, seed) besides the course's data. rests_on: the
+    short trajectories that pin the result of make; if one changes, it is made again. Several kernels may call
+    at once: one makes it, the others wait. Nothing is kept if make fails; a damaged result is made again.
+    Raises TypeError for inputs that are not JSON, OSError on a full disk or if COURSE_HOME cannot be written.
     """
     from course_utils.reach import data_hash
     from course_utils.stored_runs import trajectory_digest
@@ -73,7 +72,7 @@ def _has_sums(folder: Path) -> bool:
 
 
 def _damage(folder: Path) -> str:
-    """What of a cache entry is not as it was written, or ""."""
+    """What in a cache entry differs from what was written, or ""."""
     try:
         expected = dict(json.loads((folder / SUMS).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -115,7 +114,7 @@ def pip_install(extras: str = "") -> str:
 
 
 def home() -> Path:
-    """Folder of the learner's own files (cache, models, progress): COURSE_HOME or the user's data folder."""
+    """The folder of the learner's files (cache, models, progress): COURSE_HOME or the user's data folder."""
     if folder := os.environ.get("COURSE_HOME"):
         return Path(folder).expanduser().resolve()
     from platformdirs import user_data_dir
@@ -125,7 +124,7 @@ def home() -> Path:
 
 @contextmanager
 def naming(place: Path, todo: str) -> Iterator[None]:
-    """An OSError in the block, or another error for a full disk, says which place, why, and what to do."""
+    """Make an OSError in the block, or a full-disk error, name the place, the reason and what to do."""
     try:
         yield
     except Exception as fault:
@@ -137,17 +136,17 @@ def naming(place: Path, todo: str) -> Iterator[None]:
 
 
 def is_full(fault: BaseException) -> bool:
-    """Whether an error says that a disk or a quota is full; safetensors has a class of its own for it."""
+    """Whether an error reports a full disk or quota; safetensors has its own error class for it."""
     told = any(text in str(fault) for text in ("No space left", "File too large"))
     return told or getattr(fault, "errno", None) in FULL
 
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A new file beside `path` to write to. It takes the place of `path` where the block ends well.
+    """A new file beside `path` to write to; it replaces `path` if the block succeeds.
 
-    Where `path` is a link, the file that it leads to is replaced. Its rights stay. FileExistsError for
-    a folder or a device.
+    If `path` is a link, its target is replaced. Permissions are kept. FileExistsError for a folder or a
+    device.
     """
     place = ownership.regular(path)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -161,6 +160,6 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file so that nobody ever sees half of it."""
+    """Write a file atomically: readers never see half of it."""
     with written_aside(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -1,4 +1,4 @@
-"""GPT-2's forward pass where speed counts: the values of gpt2.py from fused functions and kept buffers."""
+"""GPT-2's forward pass made fast: the same values as gpt2.py, from fused functions and reused buffers."""
 
 import json
 import os
@@ -16,9 +16,9 @@ from course_utils.home import home, write_whole
 
 
 def is_gpt2(body) -> bool:
-    """Whether fast_hidden gives what body(...) gives: transformers' GPT2Model with its own blocks, unhooked.
+    """Whether fast_hidden equals body(...): transformers' GPT2Model with its own blocks and no hooks.
 
-    What stands in the place of a layer within the blocks does not matter: it is called as it is.
+    Replaced layers inside the blocks do not matter: they are called as they are.
     """
     from transformers.models.gpt2 import modeling_gpt2 as own
 
@@ -34,26 +34,26 @@ def is_gpt2(body) -> bool:
 
 
 def is_gpt2_lm(model) -> bool:
-    """Whether model(...) is lm_head on top of such a body and nothing else."""
+    """Whether model(...) is only lm_head on top of such a body."""
     from transformers import GPT2LMHeadModel
 
     return type(model) is GPT2LMHeadModel and is_unhooked(model) and is_gpt2(model.transformer)
 
 
 def is_unhooked(module) -> bool:
-    """Whether calling a module is calling its class's forward and nothing else."""
+    """Whether calling the module only calls its class's forward."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
     return not any(hooks) and not module._backward_pre_hooks and "forward" not in vars(module)
 
 
 class KeyValueCache:
-    """Keys and values of up to `total` tokens in one piece of memory a block, filled from call to call."""
+    """Keys and values of up to `total` tokens, one buffer per block, filled over several calls."""
 
     def __init__(self, total):
         self.total, self.seen, self.kept = total, 0, {}
 
     def extend(self, number, *new):
-        """Puts a block's new key and value, [rows, heads, tokens, size], behind its old ones; returns all."""
+        """Append a block's new key and value, [rows, heads, tokens, size], to its old ones; returns all."""
         if number not in self.kept:
             rows, heads, _, size = new[0].shape
             self.kept[number] = [part.new_empty(rows, heads, self.total, size) for part in new]
@@ -64,10 +64,10 @@ class KeyValueCache:
 
 
 def fast_hidden(body, ids, *, positions=None, mask=None, cache=None, keep=None):
-    """gpt2.gpt2_hidden of token ids [rows, tokens], with a KeyValueCache as its past.
+    """gpt2.gpt2_hidden for token ids [rows, tokens], with a KeyValueCache as its past.
 
-    keep: True at the positions that are wanted, [rows, tokens]: the last block ends with those, and the
-    result is [kept, width].
+    keep: True at the wanted positions, [rows, tokens]: the last block outputs only those, and the result is
+    [kept, width].
     """
     tokens, seen = ids.shape[1], 0 if cache is None else cache.seen
     if positions is None:
@@ -76,7 +76,7 @@ def fast_hidden(body, ids, *, positions=None, mask=None, cache=None, keep=None):
     visible = None
     if mask is not None or (seen and tokens > 1):
         visible = visible_tokens(tokens, seen, device=ids.device)
-    if mask is not None:  # padding that sees nothing gets nothing, as with transformers
+    if mask is not None:  # fully masked padding gets 0, as in transformers
         visible = visible & mask.bool()[:, None, None]
     x = body.drop(body.wte(ids) + body.wpe(positions))  # (rows, tokens, width)
     for number, block in enumerate(body.h):
@@ -108,26 +108,26 @@ def fast_hidden(body, ids, *, positions=None, mask=None, cache=None, keep=None):
 def kept_positions(x, keep):
     """The vectors of x [rows, tokens, width] at which keep [rows, tokens] is True.
 
-    [rows, kept, width] where every row keeps equally many, so that a layer still sees rows; otherwise all of
-    them as one row, [1, kept, width].
+    [rows, kept, width] if every row keeps equally many, so that a layer still sees rows; otherwise one row of
+    all, [1, kept, width].
     """
     counts = keep.sum(1)
     rows = len(x) if (counts == counts[0]).all() else 1
     return x.flatten(0, 1).index_select(0, keep.flatten().nonzero().squeeze(1)).unflatten(0, (rows, -1))
 
 
-# --- the product of a layer
+# --- a layer's matrix product
 
 
 def apply_layer(layer, x):
-    """layer(x); a plain layer in fp32 by the product that is faster on this machine."""
+    """layer(x); for a plain fp32 layer by the matrix product that is faster on this machine."""
     if chosen_product() == "torch" or not is_plain(layer, x) or not is_unhooked(layer):
         return layer(x)
     return Product.apply(x.flatten(0, -2), matrix(layer), layer.bias).unflatten(0, x.shape[:-1])
 
 
 def is_plain(layer, x) -> bool:
-    """Whether layer is exactly a Linear or Conv1D, and a product in fp32 gives its values on x."""
+    """Whether layer is exactly a Linear or Conv1D, and an fp32 product gives its values on x."""
     from transformers.pytorch_utils import Conv1D
 
     plain = type(layer) in (nn.Linear, Conv1D) and x.dtype == layer.weight.dtype == torch.float32
@@ -140,7 +140,7 @@ def matrix(layer):
 
 
 class Product(torch.autograd.Function):
-    """x W + b for x [n, in], W [in, out]; x is kept for the backward pass only where W is trained."""
+    """x W + b for x [n, in], W [in, out]; x is saved for the backward pass only if W is trained."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):
@@ -159,9 +159,9 @@ class Product(torch.autograd.Function):
 
 
 def product(x, weight, bias=None, out=None):
-    """x @ weight + bias in fp32, x [n, in] and weight [in, out], by the chosen product.
+    """x @ weight + bias in fp32, x [n, in] and weight [in, out], by the chosen implementation.
 
-    out: memory that may be used for the result, whose old content is of no use any more.
+    out: memory for the result that may be overwritten.
     """
     name = chosen_product() if x.device.type == "cpu" and len(x) else "torch"
     return PRODUCTS[name](x, weight, bias, out)
@@ -172,7 +172,7 @@ def torch_product(x, weight, bias=None, out=None):
 
 
 def onednn_product(x, weight, bias=None, out=None):
-    """A private function of torch, which has no other way to oneDNN's product in fp32; `out` is not used."""
+    """By torch's private function, its only way to oneDNN's fp32 product; `out` is not used."""
     return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight.T, bias, "none", [], "")
 
 
@@ -180,41 +180,41 @@ PRODUCTS = {"torch": torch_product, "onednn": onednn_product}
 
 
 def chosen_product() -> str:
-    """torch or onednn: COURSE_PRODUCT if set, else what was faster when this machine was first asked.
+    """torch or onednn: COURSE_PRODUCT if set, else the one that was faster when first timed on this machine.
 
-    Tests, stored runs and saved notebooks set it to torch, so that no result hangs on a timing.
+    Tests, stored runs and saved notebooks set it to torch, so that no result depends on a timing.
     """
     name = os.environ.get("COURSE_PRODUCT") or "auto"
     if name == "auto":
         return measured_products(torch.get_num_threads())["choice"]
     if name not in PRODUCTS:
-        raise ValueError(f"COURSE_PRODUCT is auto or one of {', '.join(PRODUCTS)}, got {name!r}")
+        raise ValueError(f"COURSE_PRODUCT must be auto or one of {', '.join(PRODUCTS)}, got {name!r}")
     return name
 
 
 @cache
 def measured_products(threads: int) -> dict:
-    """Milliseconds of each product and the choice, from COURSE_HOME, or measured now and kept there."""
+    """Milliseconds of each product and the choice: from COURSE_HOME, or measured now and stored there."""
     machine = f"{platform.node()}, torch {torch.__version__}, {threads} threads"
     file, known = home() / "products.json", {}
-    with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or not one of ours
+    with suppress(OSError, ValueError, KeyError, TypeError):  # missing or not written by the course
         known = json.loads(file.read_text(encoding="utf-8"))
         if known[machine]["choice"] in PRODUCTS:
             return known[machine]
     try:
         times = _time_products()
         choice = "onednn" if times["onednn"] < 0.95 * times["torch"] else "torch"
-    except (AttributeError, RuntimeError):  # a torch without it
+    except (AttributeError, RuntimeError):  # a torch without oneDNN's product
         times, choice = {}, "torch"
     found = {**times, "choice": choice}
     others = known if isinstance(known, dict) else {}
-    with suppress(OSError):  # it is measured again next time
+    with suppress(OSError):  # measured again next time
         write_whole(file, json.dumps({**others, machine: found}, indent=1) + "\n")
     return found
 
 
 def _time_products():
-    """Milliseconds of each, the best of seven in turns: a training step's shapes and a sampling step's."""
+    """Milliseconds of each, best of seven alternating runs, at the shapes of training and sampling steps."""
     cases = [
         (torch.ones(rows, width), torch.ones(width, out), torch.ones(out))
         for rows, width, out in ((1024, 256, 1024), (256, 768, 3072), (32, 256, 6144))

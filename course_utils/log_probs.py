@@ -1,4 +1,4 @@
-"""log p(label): of each token, by plain tensors and by the fast path through a frozen head."""
+"""Log-probabilities of labels per token, by plain tensors and by a fast path through a frozen head."""
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,8 @@ from course_utils.kernels import fast_hidden, is_gpt2, is_plain, is_unhooked, pr
 def token_losses(logits, labels):
     """Cross-entropy of every next token, [batch, tokens - 1], in nats; 0 where the label is -100.
 
-    logits: [batch, tokens, vocabulary]; labels: [batch, tokens], not shifted: position t predicts label t +
-    1.
+    logits: [batch, tokens, vocabulary]; labels: [batch, tokens], not shifted: position t predicts label
+    t + 1.
     """
     predictions = logits[:, :-1].flatten(0, 1)  # (batch * (tokens - 1), vocabulary)
     losses = F.cross_entropy(predictions.float(), labels[:, 1:].flatten(), reduction="none")
@@ -25,13 +25,13 @@ def log_probs_of(logits, tokens):
 
 
 def token_log_probs(model, batch):
-    """Log-probability of every token of the answer given all before it, [rows, tokens - 1]; 0 elsewhere."""
+    """Log-probability of every answer token given all before it, [rows, tokens - 1]; 0 elsewhere."""
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     return -token_losses(logits, batch["labels"])
 
 
 def fast_token_log_probs(model, batch):
-    """token_log_probs, without a mask tensor and with the vocabulary only where a token is scored."""
+    """token_log_probs without a mask tensor, computing vocabulary logits only where a token is scored."""
     targets = batch["labels"][:, 1:]
     scored = targets != IGNORE
     values = head_log_probs(model.get_output_embeddings(), scored_hidden(model, batch), targets[scored])
@@ -58,7 +58,7 @@ def fast_sequence_log_probs(model, batch):
 
 
 def last_hidden(model, batch):
-    """What the output head reads, [rows, tokens, width]. Padding on the right needs no mask."""
+    """The output head's input, [rows, tokens, width]. Padding on the right needs no mask."""
     mask = needed_mask(batch["attention_mask"])
     if is_gpt2(model.base_model):
         return fast_hidden(model.base_model, batch["input_ids"], mask=mask)
@@ -68,12 +68,12 @@ def last_hidden(model, batch):
 
 
 def needed_mask(mask):
-    """The mask [rows, tokens], or None where all padding is on the right: nothing looks that way."""
+    """The mask [rows, tokens], or None if all padding is on the right, where no token attends to it."""
     return None if (mask[:, :-1] >= mask[:, 1:]).all() else mask
 
 
 def scored_hidden(model, batch):
-    """What the output head reads where the next token has a label, [scored, width], row by row."""
+    """The output head's input where the next token has a label, [scored, width], row by row."""
     scored = F.pad(batch["labels"][:, 1:] != IGNORE, (0, 1))  # (rows, tokens)
     if is_gpt2(model.base_model):
         mask = needed_mask(batch["attention_mask"])
@@ -101,8 +101,8 @@ def head_log_probs(head, hidden, targets):
 class FrozenHeadLogProbs(torch.autograd.Function):
     """Log-probabilities of targets [n] from hidden [n, d] through a frozen head [vocabulary, d].
 
-    Only hidden needs a gradient, head[target] - softmax @ head for each row. It is made in the forward
-    pass, a slice of rows at a time, so no logits are kept.
+    Only hidden needs a gradient, head[target] - softmax @ head for each row. It is computed in the forward
+    pass, in slices of rows, so that no logits are kept.
     """
 
     @staticmethod
@@ -110,7 +110,7 @@ class FrozenHeadLogProbs(torch.autograd.Function):
         result = torch.empty_like(targets, dtype=hidden.dtype)
         grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         rows = min(max(128, 2**20 // len(head)), len(hidden))
-        room = hidden.new_empty(rows, len(head))  # for the logits of every slice
+        room = hidden.new_empty(rows, len(head))  # buffer for the logits of every slice
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             logits = product(hidden[part], head.T, out=room[: len(hidden[part])])  # (rows, vocabulary)

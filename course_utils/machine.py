@@ -1,4 +1,4 @@
-"""The machine: cores and memory that this process may use, and the device."""
+"""The machine: the cores and memory that this process may use, and the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GIB = 2**30
 
 
 def cores() -> int:
-    """Physical cores that this process may use: affinity and container quotas count."""
+    """Physical cores that this process may use, within its CPU affinity and container quota."""
     import psutil
 
     count = psutil.cpu_count(logical=False) or os.cpu_count() or 1
@@ -39,9 +39,9 @@ def memory() -> int:
 
 
 def find_device(wanted: str | None = None) -> torch.device:
-    """COURSE_DEVICE (or `wanted`) where given, else CUDA, else MPS, else the CPU.
+    """COURSE_DEVICE (or `wanted`) if given, else CUDA, else MPS, else the CPU.
 
-    Raises ValueError for a device that this machine's torch does not have.
+    Raises ValueError for a device that torch does not find on this machine.
     """
     import torch
 
@@ -70,7 +70,7 @@ def find_device(wanted: str | None = None) -> torch.device:
 
 
 def tree_memory(pid: int) -> int:
-    """Bytes resident in a process and all that it started; 0 where it is gone."""
+    """Resident bytes of a process and all its descendants; 0 if it is gone."""
     import psutil
 
     total = 0
@@ -87,9 +87,9 @@ ZOOMS = {"": 1.0, "projector": 1.5}  # by COURSE_STYLE
 
 
 def zoom() -> float:
-    """How much larger figures are shown, letters and all. COURSE_STYLE=projector is for the back row.
+    """The magnification of figures, text included; COURSE_STYLE=projector is for the back row.
 
-    Raises ValueError for a style that is not known.
+    Raises ValueError for an unknown style.
     """
     style = os.environ.get("COURSE_STYLE") or ""
     if style not in ZOOMS:

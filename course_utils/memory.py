@@ -1,4 +1,4 @@
-"""Training memory: what a step should need, and the peak that a fresh process shows."""
+"""Training memory: the expected need of a step, and the measured peak of a fresh process."""
 
 import gc
 import json
@@ -17,7 +17,7 @@ from course_utils.training import fast_lm_loss
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """Resident set in bytes: libraries loaded and nothing built, after warm-up steps, and at its highest."""
+    """Resident set in bytes: after loading the libraries, after warm-up steps, and at its peak."""
 
     start_bytes: int
     baseline_bytes: int
@@ -25,7 +25,7 @@ class PeakMemory:
 
     @property
     def growth(self) -> int:
-        """What a step adds for a while to what is there between steps: activations, above all."""
+        """What a step needs temporarily, beyond what stays between steps: mostly activations."""
         return self.peak_bytes - self.baseline_bytes
 
     @property
@@ -35,13 +35,13 @@ class PeakMemory:
 
 
 def measure_peak(build: Callable, **kwargs) -> PeakMemory:
-    """Memory of a training step, measured in a process of its own.
+    """Memory of a training step, measured in its own process.
 
-    build, a function of a module: build(**kwargs) makes what is needed and returns a callable, one step. What
-    steps leave behind (weights, moments, gradients that are not set to None) is in the baseline. Raises
-    RuntimeError with the child's last words if it fails.
+    build, a module's function: build(**kwargs) prepares and returns a callable that makes one step. What
+    steps leave behind (weights, moments, gradients not set to None) is part of the baseline. Raises
+    RuntimeError with the child's last line of output if it fails.
     """
-    # large blocks go back to the system when freed, so that the resident set follows what is in use
+    # large blocks are returned to the system when freed, so that the resident set follows the memory in use
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     command = [
         sys.executable,
@@ -86,7 +86,7 @@ def saved_bytes(forward, parameters=()) -> int:
 
 
 def training_step(model="pocket", batch_size=8, tokens=128):
-    """For measure_peak: a full fine-tuning step with AdamW on random tokens; gradients are freed after it."""
+    """For measure_peak: a full fine-tuning step with AdamW on random tokens; then gradients are freed."""
     from course_utils.models import load_model
 
     model, _ = load_model(model)
@@ -94,7 +94,7 @@ def training_step(model="pocket", batch_size=8, tokens=128):
 
 
 def step_with_adamw(model, batch):
-    """For measure_peak: a step with AdamW on the batch; gradients are freed after it."""
+    """For measure_peak: a step with AdamW on the batch; then gradients are freed."""
     from course_utils.training import accumulated_step, adamw
 
     optimizer = adamw(model, lr=1e-5)
@@ -116,7 +116,7 @@ def random_batch(model, batch_size, tokens):
 
 
 class _Sampler(threading.Thread):
-    """Reads the resident set a thousand times a second; torch lets other threads run during an operation."""
+    """Reads the resident set a thousand times a second; torch releases the GIL during operations."""
 
     def __init__(self, resident):
         super().__init__(daemon=True)
@@ -135,7 +135,7 @@ def _measure(build, kwargs):
     def resident():
         return process.memory_info().rss
 
-    build(**kwargs)()  # loads the libraries and whatever the first operations set up
+    build(**kwargs)()  # loads the libraries and what the first operations set up
     gc.collect()
     start = resident()
     step = build(**kwargs)

@@ -1,4 +1,4 @@
-"""A model's files on disk: whole, undamaged, and never a pickle."""
+"""A model's files on disk: complete, undamaged, and never a pickle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class ModelError(RuntimeError):
-    """A model that cannot be had or loaded: what was wrong, where, and what to do."""
+    """A model that cannot be found or loaded: what is wrong, where, and what to do."""
 
 
 def sha256(path: Path) -> str:
@@ -24,7 +24,7 @@ def sha256(path: Path) -> str:
 
 
 def write_checksums(folder: Path) -> None:
-    """Writes checksums.json, {file: sha256}, of all other files in the folder that are not hidden."""
+    """Write checksums.json, {file: sha256}, for all other files in the folder that are not hidden."""
     found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     sums = {path.name: sha256(path) for path in found if path.name != "checksums.json"}
     (folder / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
@@ -49,7 +49,7 @@ def wrong_checksums(folder: Path) -> list[str]:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ModelError unless `folder` holds a configuration and whole safetensors weights."""
+    """Raise ModelError unless `folder` holds a configuration and complete safetensors weights."""
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
             raise ModelError(
@@ -71,12 +71,12 @@ def check_folder(folder: Path) -> None:
 
 
 def missing_weights(folder: Path) -> list[str]:
-    """Names of weight files that the folder lacks. ModelError for an index that is damaged."""
+    """Names of missing weight files. ModelError for a damaged index."""
     return [name for name in weight_files(folder) if not (folder / name).is_file()]
 
 
 def weight_files(folder: Path) -> list[str]:
-    """Names of the weight files that a folder should have. ModelError for an index that is damaged."""
+    """Names of the weight files that the folder should have. ModelError for a damaged index."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return ["model.safetensors"]
@@ -88,12 +88,12 @@ def weight_files(folder: Path) -> list[str]:
             f"{index} is damaged ({type(fault).__name__}). Copy or fetch the model again."
         ) from fault
     if pickles or not names:
-        raise ModelError(f"{index} names {(pickles or ['no file'])[0]}, where it should name safetensors.")
+        raise ModelError(f"{index} names {(pickles or ['no file'])[0]}, but should name safetensors.")
     return names
 
 
 def count_weights(folder: Path) -> tuple[int, int]:
-    """(tensors, values) in the weight files, of which only the headers are read."""
+    """(tensors, values) in the weight files; reads only their headers."""
     from safetensors import safe_open
 
     shapes = []
@@ -104,7 +104,7 @@ def count_weights(folder: Path) -> tuple[int, int]:
 
 
 def check_sums(folder: Path) -> None:
-    """ModelError unless all files are as checksums.json in the folder says."""
+    """ModelError unless all files match the folder's checksums.json."""
     if faults := wrong_checksums(folder):
         raise ModelError(f"The model is not whole: {'; '.join(faults)}. Save or copy it again.")
 
@@ -115,7 +115,7 @@ def pickle_files(folder: Path) -> list[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """transformers without bars and warnings, which would end up in a notebook's output."""
+    """Silence transformers' progress bars and warnings, which would appear in a notebook's output."""
     from huggingface_hub.utils import are_progress_bars_disabled
     from transformers.utils import logging
 

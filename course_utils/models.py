@@ -1,4 +1,4 @@
-"""Models by name: found on disk first, safetensors only, in fp32, ready to be fine-tuned."""
+"""Models by name: from disk first, safetensors only, in fp32, ready for fine-tuning."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
-Model = TypeVar("Model", bound="nn.Module")  # of functions that return the model that they were given
+Model = TypeVar("Model", bound="nn.Module")  # for functions that return the model they were given
 MODEL_NAMES = ("auto", "pocket", "gpt2", "smollm2")
 POCKET = DATA / "pocket-gpt2"
 
@@ -40,19 +40,19 @@ class Source(NamedTuple):
     """Where a model is, and why it was chosen."""
 
     kind: str  # pocket, gpt2, smollm2, folder or hub
-    place: Path | str  # a folder on disk, or the hub id that it would have to be downloaded from
+    place: Path | str  # a folder on disk, or the hub id to download
     why: str
 
     @property
     def name(self) -> str:
-        """What load_model takes to get the same model again."""
+        """The name with which load_model gets the same model again."""
         return self.kind if self.kind in MODEL_NAMES else str(self.place)
 
 
 def untrained_gpt2(
     *, n_layer: int, n_head: int, n_embd: int, vocab_size: int, n_positions: int, **more: Any
 ) -> PreTrainedModel:
-    """A GPT-2 of random weights, eval mode, fp32, dropout 0, whose text begins and ends with token 0.
+    """A randomly initialised GPT-2: eval mode, fp32, dropout 0, bos and eos token 0.
 
     more: further settings of transformers' GPT2Config.
     """
@@ -77,10 +77,10 @@ def untrained_gpt2(
 def load_model(
     name: str = "auto", device: str | torch.device = "cpu"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A fresh model and its tokenizer: eval mode, fp32, dropout 0, a pad token (eos where it has none).
+    """A fresh model and its tokenizer: eval mode, fp32, dropout 0, a pad token (eos if it has none).
 
-    name: auto, pocket, gpt2, smollm2, a local folder or a hub id ("owner/name"). The hub is asked only for
-    what is not on disk. Raises ModelError.
+    name: auto, pocket, gpt2, smollm2, a local folder or a hub id ("owner/name"). The hub is only asked for
+    files that are not on disk. Raises ModelError.
     """
     source = resolve(name, device)
     folder = source.place if isinstance(source.place, Path) else _download(source)
@@ -90,7 +90,7 @@ def load_model(
 
 
 def resolve(name: str = "auto", device: str | torch.device | None = None) -> Source:
-    """Where `name` is to be found: (kind, place, why). Loads and downloads nothing. Raises ModelError."""
+    """Where to find `name`: (kind, place, why). Loads and downloads nothing. Raises ModelError."""
     if name == "auto":
         return _choose(str(device or find_device()))
     if name == "pocket":
@@ -106,7 +106,7 @@ def resolve(name: str = "auto", device: str | torch.device | None = None) -> Sou
             )
         return Source("smollm2", folder, "fetched before")
     folder = Path(name).expanduser()
-    if name and os.path.isdir(folder):  # is_dir raises where a name is too long
+    if name and os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
         return Source("folder", folder.resolve(), "a local folder")
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
         raise _unknown(name)
@@ -134,7 +134,7 @@ def _find_gpt2() -> Source | None:
 
 
 def _cached_folder(repo: str) -> Path | None:
-    """The snapshot of a hub repository in the local cache, unless it is not there or not complete."""
+    """The snapshot of a hub repository in the local cache, or None if it is missing or incomplete."""
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(repo, "config.json")
@@ -171,7 +171,7 @@ def _check_whole(folder: Path, kind: str) -> None:
 def load_folder(
     folder: Path, device: str | torch.device, tokenizer_folder: Path | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """load_model of a folder; the tokenizer may stand in another one. Compares no checksums."""
+    """load_model for a folder; the tokenizer may be in another one. Compares no checksums."""
     from transformers import AutoModelForCausalLM
 
     with quiet():
@@ -193,9 +193,9 @@ def read_config(folder: Path) -> PretrainedConfig:
 
 
 def load_checked(folder: Path, auto_class: Any, config: PretrainedConfig) -> PreTrainedModel:
-    """The model of a folder by one of transformers' Auto classes, fp32, eval mode.
+    """A folder's model by one of transformers' Auto classes, fp32, eval mode.
 
-    ModelError unless weights and configuration fit each other and all values are finite.
+    ModelError unless weights and configuration match and all values are finite.
     """
     import torch
 
@@ -209,7 +209,7 @@ def load_checked(folder: Path, auto_class: Any, config: PretrainedConfig) -> Pre
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # _check_weights names them
+            ignore_mismatched_sizes=True,  # _check_weights reports them
         )
         _check_weights(model, info, folder)
         with torch.no_grad():
@@ -218,7 +218,7 @@ def load_checked(folder: Path, auto_class: Any, config: PretrainedConfig) -> Pre
 
 
 def check_size(config: PretrainedConfig, folder: Path, auto_class: Any) -> None:
-    """ModelError, before anything is built, where config.json asks for a larger model than its weights."""
+    """ModelError, before anything is built, if config.json describes a larger model than the weights hold."""
     import torch
     from transformers.initialization import no_init_weights
 
@@ -229,7 +229,7 @@ def check_size(config: PretrainedConfig, folder: Path, auto_class: Any) -> None:
     if not fault:
         with model_errors(folder, "config.json"), no_init_weights(), torch.device("meta"):  # without memory
             asked = sum(p.numel() for p in auto_class.from_config(config).parameters())
-        if asked > 2 * values:  # two values of 4 bits in a byte at the most
+        if asked > 2 * values:  # at most two 4-bit values per byte
             fault = f"{asked:,} values"
     if fault:
         raise ModelError(
@@ -239,7 +239,7 @@ def check_size(config: PretrainedConfig, folder: Path, auto_class: Any) -> None:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder, padding on the right. Raises ModelError."""
+    """A folder's tokenizer, padding on the right. Raises ModelError."""
     from transformers import AutoTokenizer
 
     with model_errors(folder, "tokenizer.json"):
@@ -250,7 +250,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 @contextmanager
 def model_errors(folder: Path, file: str) -> Iterator[None]:
-    """Any error as a ModelError with the file to look at: what is in a file can lead to every kind."""
+    """Turn any error into a ModelError that names the file: a file's content can cause every kind."""
     from safetensors import SafetensorError
 
     try:
@@ -269,7 +269,7 @@ def model_errors(folder: Path, file: str) -> Iterator[None]:
 
 
 def _check_weights(model: PreTrainedModel, info: dict, folder: Path) -> None:
-    """ModelError where the weights are not those that config.json describes, or not finite."""
+    """ModelError if the weights are not those that config.json describes, or not finite."""
     advice = "Copy or fetch the model again."
     if differing := sorted(info["mismatched_keys"]):
         name, found, expected = differing[0]
@@ -291,7 +291,7 @@ def _check_weights(model: PreTrainedModel, info: dict, folder: Path) -> None:
 
 
 def prepare_config(config: PretrainedConfig) -> None:
-    """Dropout 0 throughout, and for GPT-2's gelu_new the faster gelu_pytorch_tanh: the same function."""
+    """Set dropout to 0, and GPT-2's gelu_new to the faster gelu_pytorch_tanh, the same function."""
     for key, value in vars(config).items():
         if isinstance(value, float) and (key.endswith("_pdrop") or "dropout" in key):
             setattr(config, key, 0.0)
@@ -300,7 +300,7 @@ def prepare_config(config: PretrainedConfig) -> None:
 
 
 def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Padding on the right, with the end-of-text token where there is no pad token."""
+    """Pad on the right, with the end-of-text token if there is no pad token."""
     if len(tokenizer) < 2:
         raise ModelError(
             f"The tokenizer in {folder} is empty: tokenizer.json is missing or damaged. "
@@ -312,7 +312,7 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> None:
-    """Writes model and tokenizer into a folder that load_model takes; nothing is printed."""
+    """Write model and tokenizer, silently, into a folder that load_model can load."""
     with quiet():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -320,7 +320,7 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
 
 @contextmanager
 def eval_mode(model) -> Iterator[None]:
-    """The model in eval mode, and afterwards in the mode that it was in."""
+    """Put the model in eval mode, and afterwards back in its previous mode."""
     training = model.training
     model.eval()
     try:

@@ -1,7 +1,7 @@
-"""Notebooks as files: where lessons and their companions are, and how one is found, read and written.
+"""Notebooks as files: where lessons and companions are, and how they are found, read and written.
 
-A lesson is a file NN_*.ipynb. It may have a companion beside it, more/NN_more.ipynb. The key of lesson 03 is
-"03" and that of its companion "03m": exercises, progress, claims and commands know a notebook by its key.
+A lesson is a file NN_*.ipynb. It may have a companion, more/NN_more.ipynb. The key of lesson 03 is "03", that
+of its companion "03m": exercises, progress, claims and commands identify a notebook by its key.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _is_called(path: Path, name: str) -> bool:
 
 
 def lesson_key(path: Path) -> str:
-    """The key of a lesson ("03") or of a companion ("03m"), by the file's name."""
+    """The key of a lesson ("03") or of a companion ("03m"), from the file name."""
     return path.name[:2] + "m" * (path.stem[2:] == "_more")
 
 
@@ -60,22 +60,22 @@ def is_companion(key: str) -> bool:
 
 
 def lesson_of(key: str) -> str:
-    """The key of the lesson to which a notebook belongs: "03" for "03" and for "03m"."""
+    """The key of a notebook's lesson: "03" for "03" and for "03m"."""
     return key.removesuffix("m")
 
 
 def place_in(folder: Path, path: Path) -> Path:
-    """Where a notebook of that name stands in a folder of lessons: a companion in a folder of its own."""
+    """The place of a notebook of that name in a folder of lessons; companions have their own subfolder."""
     return folder / MORE / path.name if is_companion(lesson_key(path)) else folder / path.name
 
 
 def folder_of(path: Path) -> Path:
-    """The folder of lessons in which a notebook stands, as a lesson or as a companion."""
+    """The folder of lessons that contains a notebook, which may be a companion."""
     return path.parent.parent if path.parent.name == MORE else path.parent
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """A notebook, without writing anything about it."""
+    """A notebook; parsing writes no messages."""
     import nbformat
 
     return nbformat.read(path, as_version=4)
@@ -96,12 +96,12 @@ def tags(cell: NotebookNode) -> list[str]:
 
 
 def is_folded(cell: NotebookNode) -> bool:
-    """Is the cell's source hidden when the lesson is opened?"""
+    """Whether the cell's source is hidden when the lesson is opened."""
     return bool(cell.metadata.get("jupyter", {}).get("source_hidden"))
 
 
 def handle(cell: NotebookNode) -> str:
-    """The comment in a cell's first line, which says what is folded under it; "" where there is none."""
+    """The comment in a cell's first line, which describes the folded code; "" if there is none."""
     first = cell.source.partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
@@ -112,9 +112,9 @@ def imports_of(source: str) -> list[ast.Import | ast.ImportFrom]:
 
 
 def global_names(source: str) -> tuple[set[str], set[str]]:
-    """(global names that code binds, those that it refers to, also in its functions).
+    """(global names that the code binds, names that it refers to, also in its functions).
 
-    Raises SyntaxError or ValueError for what is no code.
+    Raises SyntaxError or ValueError for anything that is not code.
     """
     top = symtable.symtable(source, "cell", "exec")
     bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}

@@ -1,8 +1,8 @@
-"""What the course may make, replace or delete: what it made itself, and nothing else. All writers ask here.
+"""What the course may create, replace or delete: only what it made itself. All writers ask here.
 
-A folder of the course has the file MARK_FILE in it, a page has MARK in its head. What earlier editions wrote
-has no mark: its writer knows it by its shape, or because it lies in BUILD. Links are followed; what is no
-file and no folder is refused. Temporary files and folders lie beside their target.
+A folder of the course contains the file MARK_FILE, a page has MARK in its head. Output of earlier editions
+has no mark: its writer recognises it by its form, or by its place in BUILD. Links are followed; anything that
+is neither file nor folder is refused. Temporary files and folders are beside their target.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from course_utils.terminal import plain_line
 MARK = b'<meta name="generator" content="finetuning-course">'
 MARK_FILE = ".finetuning-course"
 PAGE = b"<!doctype html>"  # begins every page
-HEAD_BYTES = 4096  # bytes of a file in which its mark stands
+HEAD_BYTES = 4096  # bytes at the start of a file that contain its mark
 JSON_MARK = {"generator": "finetuning-course"}  # the first entry of a JSON file
 BUILD = Path(__file__).resolve().parent.parent / "build"
 OTHER_FILE = "Name another file: --out FILE"
@@ -33,10 +33,10 @@ OTHER_FOLDER = "Name another folder: --out FOLDER"
 OVERWRITE_HELP = "replace a file even if the course did not write it"
 PART = ".course-part"  # ends the names of temporary files and folders
 MADE_BY = b"Made by "  # begins a mark
-MARKS = (MARK_FILE, f"{MARK_FILE}{PART}")  # a folder's mark, and one that was being written
-DAY = 24 * 3600  # seconds after which they were left by a process that was killed
+MARKS = (MARK_FILE, f"{MARK_FILE}{PART}")  # a folder's mark, and one being written
+DAY = 24 * 3600  # seconds after which they must be leftovers of a killed process
 
-WRITTEN = {  # places as docs/security.md lists them: the modules that write there
+WRITTEN = {  # places as listed in docs/security.md: the modules that write there
     "`COURSE_HOME` (default: your data folder)": (
         *("home", "fetch", "kernels", "model_files", "checks.progress", "lessons.lesson_10.labelling"),
         "commands.tests",
@@ -63,7 +63,7 @@ WRITTEN = {  # places as docs/security.md lists them: the modules that write the
 
 
 def real(path: Path | str) -> Path:
-    """The absolute path that is meant: ~ stands for the home folder, and links are followed."""
+    """The absolute path: ~ is the home folder, and links are followed."""
     try:
         return Path(path).expanduser().resolve()
     except RuntimeError as fault:
@@ -71,18 +71,18 @@ def real(path: Path | str) -> Path:
 
 
 def standing(place: Path) -> str:
-    """What stands at a path without links: "a file", "a folder", another thing, or ""."""
+    """What is at a path without links: "a file", "a folder", another kind, or ""."""
     try:
         mode = place.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return ""
     kinds = {stat.S_ISREG: "a file", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe"}
     kinds |= {stat.S_ISCHR: "a device", stat.S_ISBLK: "a device", stat.S_ISSOCK: "a socket"}
-    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "no regular file")
+    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "not a regular file")
 
 
 def regular(path: Path | str, todo: str = "Name another file") -> Path:
-    """The real path of a file that is there or can be made. FileExistsError for what is no regular file."""
+    """The real path of an existing or new file. FileExistsError for anything that is not a regular file."""
     place = real(path)
     if (found := standing(place)) not in ("", "a file"):
         raise FileExistsError(f"{plain_line(path)} is {found}. {todo}.")
@@ -95,10 +95,10 @@ def read_regular(path: Path | str) -> str:
 
 
 def own_file(path: Path | str, todo: str, overwrite: bool | None = False) -> Path:
-    """The real path of a file that may be written: it is not there, is empty, or the course made it.
+    """The real path of a file that may be written: it is new, empty, or the course's own.
 
-    overwrite: take any regular file; None where nobody can ask for it. FileExistsError for another's file, or
-    what is no regular file.
+    overwrite: accept any regular file; None if the user has no such option. FileExistsError for others' files
+    and for anything that is not a regular file.
     """
     place = regular(path, todo)
     if standing(place) and not overwrite:
@@ -114,7 +114,7 @@ def own_file(path: Path | str, todo: str, overwrite: bool | None = False) -> Pat
 
 
 def _is_own(head: bytes) -> bool:
-    """Whether a file that begins so is a page or a JSON file of the course, and does not only quote one."""
+    """Whether a file with this beginning is a page or JSON file of the course, not one that quotes it."""
     page = PAGE + rb"\s*<html[^<>]*>\s*<head>\s*(<meta [^<>]*>\s*)*?" + MARK
     json = rb'\{\s*"generator": "finetuning-course",'
     return any(re.match(start, head) for start in (page, json))
@@ -123,9 +123,9 @@ def _is_own(head: bytes) -> bool:
 def own_folder(
     path: Path | str, maker: str, todo: str, known: Callable[[Path], bool] = lambda place: False
 ) -> Path:
-    """The real path of a folder that may be written: it is not there, is empty, or `maker` made it.
+    """The real path of a folder that may be written: it is new, empty, or made by `maker`.
 
-    known(place): whether `maker` made a folder without a mark. FileExistsError for all else.
+    known(place): whether `maker` made a folder without a mark. FileExistsError otherwise.
     """
     place = real(path)
     found = standing(place)
@@ -143,10 +143,10 @@ def own_folder(
 
 
 def _in_a_folder(place: Path, todo: str) -> Path:
-    """The place, if all above it that is there is a folder, and the lowest can be written to."""
+    """The place, if its existing parents are folders and the lowest is writable."""
     above = next((folder for folder in place.parents if standing(folder)), place.parents[-1])
     if not above.is_dir():
-        raise FileExistsError(f"{plain_line(above)} is {standing(above) or 'not there'}, no folder. {todo}.")
+        raise FileExistsError(f"{plain_line(above)} is {standing(above) or 'missing'}, not a folder. {todo}.")
     if not standing(place) and not os.access(above, os.W_OK):
         raise PermissionError(f"{plain_line(above)} cannot be written to. {todo}.")
     return place
@@ -156,24 +156,24 @@ def _in_a_folder(place: Path, todo: str) -> Path:
 
 
 def mark(folder: Path, maker: str, names: Iterable[str] = ()) -> None:
-    """Marks a folder, new or not, as one of `maker`'s. names: what the course put into it.
+    """Mark a folder, new or not, as made by `maker`. names: what the course put into it.
 
-    FileExistsError where something else stands in the mark's place.
+    FileExistsError if something else has the mark's name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     line = f"Made by {maker}, of the course on fine-tuning, which may replace or delete this folder."
     for path in map(folder.joinpath, MARKS):
         if not _may_be_mark(path):
-            raise FileExistsError(f"{plain_line(path)} is no mark of the course's. Move it away.")
+            raise FileExistsError(f"{plain_line(path)} is not a mark of the course. Move it away.")
     part = folder / MARKS[1]
-    part.unlink(missing_ok=True)  # of a process that was killed
+    part.unlink(missing_ok=True)  # left by a killed process
     with part.open("x", encoding="utf-8") as file:
         file.write("\n".join([line, *names]))
     part.replace(folder / MARK_FILE)
 
 
 def _may_be_mark(path: Path) -> bool:
-    """Whether a file is a mark, or the beginning of one, or is not there."""
+    """Whether a file is missing, a mark, or the beginning of one."""
     if standing(path) != "a file":
         return not standing(path)
     with path.open("rb") as file:
@@ -182,17 +182,17 @@ def _may_be_mark(path: Path) -> bool:
 
 
 def is_marked(folder: Path, maker: str = "") -> bool:
-    """Whether the course made the folder, or this maker."""
+    """Whether the course, or this maker, made the folder."""
     return "\n".join(_mark_lines(folder)).startswith(f"Made by {maker}")
 
 
 def made_names(folder: Path) -> list[str]:
-    """The names that the mark of a folder has, and the mark's; nothing of a folder without a mark."""
+    """The names listed in a folder's mark, and the mark's own; empty for a folder without a mark."""
     return [MARK_FILE, *_mark_lines(folder)[1:]] if is_marked(folder) else []
 
 
 def _mark_lines(folder: Path) -> list[str]:
-    """Of a regular file: a link to another folder's mark is none."""
+    """The lines of a folder's mark, which must be a regular file, not a link to another folder's mark."""
     if standing(folder / MARK_FILE) != "a file":
         return []
     try:
@@ -202,13 +202,13 @@ def _mark_lines(folder: Path) -> list[str]:
 
 
 def mark_content(folder: Path, maker: str) -> None:
-    """Marks a folder with the names of all that is in it."""
+    """Mark a folder, listing everything in it."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
     mark(folder, maker, sorted(found | {MARK_FILE}))
 
 
 def without_strangers(folder: Path, todo: str) -> Path:
-    """The folder. FileExistsError where its mark names its content and something else is in it."""
+    """The folder. FileExistsError if its mark lists its content and something else is in it."""
     names = {*_mark_lines(folder)[1:]}
     if names:
         for path in folder.rglob("*"):
@@ -219,7 +219,7 @@ def without_strangers(folder: Path, todo: str) -> Path:
 
 
 def emptied(folder: Path, maker: str) -> Path:
-    """The folder, new or not, marked and without anything else. FileExistsError for another's."""
+    """The folder, new or not, marked and otherwise empty. FileExistsError for someone else's."""
     folder = own_folder(folder, maker, "Move it away")
     if not is_marked(folder, maker):
         mark(folder, maker)
@@ -230,7 +230,7 @@ def emptied(folder: Path, maker: str) -> Path:
 
 
 def remove(folder: Path, maker: str = "") -> None:
-    """Deletes a folder of the course's, its mark at last: what a kill leaves of it is known by it."""
+    """Delete a folder of the course, its mark last, so that leftovers after a kill are recognised."""
     folder = emptied(folder, maker)
     (folder / MARK_FILE).unlink()
     folder.rmdir()
@@ -238,9 +238,9 @@ def remove(folder: Path, maker: str = "") -> None:
 
 @contextmanager
 def new_folder(place: Path, maker: str) -> Iterator[Path]:
-    """A new marked folder beside `place`, which becomes `place` where the block ends well, and else goes.
+    """A new marked folder beside `place`, which becomes `place` if the block succeeds, else is deleted.
 
-    What killed processes left of this place is deleted before: hold its lock.
+    First deletes what killed processes left for this place: hold its lock.
     """
     remove_leftovers(place, maker)
     part = Path(tempfile.mkdtemp(dir=place.parent, prefix=_prefix(place), suffix=PART))
@@ -263,7 +263,7 @@ def temporary_file(place: Path) -> Path:
 
 
 def umask() -> int:
-    """The process's mask for new files; temporary ones are readable by their owner alone."""
+    """The process's mask for new files; temporary ones are readable by their owner only."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -271,18 +271,18 @@ def umask() -> int:
 
 def _prefix(place: Path) -> str:
     name = place.name
-    if len(os.fsencode(name)) > 100:  # with what is added it might be longer than a name may be
+    if len(os.fsencode(name)) > 100:  # with the additions it could exceed the maximum length of a name
         name = f"{name[:20]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
     return f".{name}."
 
 
 def remove_leftovers(place: Path, maker: str = "") -> None:
-    """Deletes what killed processes left beside `place` a day ago; a maker's folders for it at once."""
+    """Delete day-old leftovers of killed processes beside `place`, and this maker's folders at any age."""
     for path in list(place.parent.iterdir()):
         if not re.fullmatch(r"\..*\.[a-z0-9_]{8}" + re.escape(PART), path.name, re.DOTALL):
             continue
         mine = maker and re.fullmatch(re.escape(_prefix(place)) + r".{8}" + re.escape(PART), path.name)
-        with suppress(OSError):  # another process was quicker, or it is not the course's
+        with suppress(OSError):  # another process was faster, or it is not the course's
             if mine or time.time() - path.lstat().st_mtime > DAY:
                 if standing(path) == "a folder":
                     remove(path)
@@ -291,8 +291,8 @@ def remove_leftovers(place: Path, maker: str = "") -> None:
 
 
 def lock_of(place: Path, todo: str) -> FileLock:
-    """The lock of a place: an empty file beside it. FileExistsError where something else has its name."""
+    """The lock of a place: an empty file beside it. FileExistsError if something else has its name."""
     path = place.with_name(f".{place.name}.lock")
     if standing(path) not in ("", "a file") or (standing(path) and path.stat().st_size):
-        raise FileExistsError(f"{plain_line(path)} is no lock of the course's. {todo}.")
+        raise FileExistsError(f"{plain_line(path)} is not a lock of the course. {todo}.")
     return FileLock(path, is_singleton=True)

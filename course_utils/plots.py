@@ -1,8 +1,8 @@
-"""Matplotlib figures in one style: colour-blind safe, axes labelled, titles that say the finding.
+"""Matplotlib figures in one style: colour-blind safe, labelled axes, titles that state the finding.
 
-Every drawing function makes one figure, or uses the axes given, and returns nothing: a cell may end with it.
-Figures have a transparent ground and colours that are seen on a light and on a dark page. In a notebook each
-is shown at two pixels a point of the screen, with an alternative text made from its title, axes and values.
+Every drawing function makes one figure, or uses the given axes, and returns nothing, so that a cell may end
+with it. Figures have a transparent background and colours visible on light and dark pages. A notebook shows
+them at two pixels per screen point, with an alternative text generated from title, axes and values.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from course_utils.machine import zoom
 
-GROUNDS = ("#FFFFFF", "#111111")  # pages that figures lie on: JupyterLab's light and dark theme
-MIN_CONTRAST = 3.0  # of lines and areas to the page (WCAG 2.2, 1.4.11)
-INK = "#767676"  # text, axes, arrows: 4.5 to white, 4.2 to the dark page
-# Okabe and Ito's palette without yellow, sky blue and orange darkened until they are seen on white
+GROUNDS = ("#FFFFFF", "#111111")  # page backgrounds: JupyterLab's light and dark theme
+MIN_CONTRAST = 3.0  # of lines and areas against the page (WCAG 2.2, 1.4.11)
+INK = "#767676"  # text, axes, arrows: contrast 4.5 to white, 4.2 to the dark page
+# Okabe and Ito's palette without yellow; sky blue and orange are darkened to be visible on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#2F96CC", "#C17F00", INK)
-PALE = "#E4E4E4"  # the ground of boxes with black text
+PALE = "#E4E4E4"  # background of boxes with black text
 WIDTH = 6.7  # inches: 46 em of text
-MIN_FONT = 10  # points; a page of 1024 pixels shows the figure at nine tenths
-SCREEN = 96  # pixels an inch
-AT_END = "name of a line"  # the gid of texts that stand for a legend
+MIN_FONT = 10  # points; on a page of 1024 pixels a figure is scaled to nine tenths
+SCREEN = 96  # pixels per inch
+AT_END = "name of a line"  # the gid of texts that replace a legend
 FIGURE_STYLE = {
     "figure.figsize": (WIDTH, 3.4),
     "figure.dpi": SCREEN,
@@ -68,14 +68,14 @@ FIGURE_STYLE = {
 }
 mpl.rcParams.update(FIGURE_STYLE)
 
-_captions: WeakKeyDictionary[Figure, tuple[str, str]] = WeakKeyDictionary()  # (caption, what is seen)
-_words: WeakKeyDictionary[Figure, list[str]] = WeakKeyDictionary()  # what a picture says in place of its axes
-_layouts: dict[tuple, tuple[list, list]] = {}  # places of axes and title by the form of a figure
-_numbers: dict[str, int] = {}  # of figures by caption, in the order in which a notebook shows them
+_captions: WeakKeyDictionary[Figure, tuple[str, str]] = WeakKeyDictionary()  # (caption, description)
+_words: WeakKeyDictionary[Figure, list[str]] = WeakKeyDictionary()  # descriptions in place of the axes
+_layouts: dict[tuple, tuple[list, list]] = {}  # positions of axes and title by a figure's form
+_numbers: dict[str, int] = {}  # figure numbers by caption, in the order of display
 
 
 def figure(title: str, xlabel: str, ylabel: str, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """A figure and its axes (an array for several columns, two a row), titled and labelled."""
+    """A figure and its axes (an array for several columns, two per row), with title and labels."""
     rows = -(-columns // 2)
     fig, axes = plt.subplots(
         rows, min(columns, 2), figsize=(WIDTH, 3.4 if rows == 1 else 2.9 * rows), squeeze=False, **options
@@ -90,12 +90,12 @@ def figure(title: str, xlabel: str, ylabel: str, columns: int = 1, **options: An
 
 
 def entitle(fig: Figure, title: str) -> None:
-    """Put the title over the whole figure."""
+    """Put the title above the whole figure."""
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
 
 
 def caption(text: str, seen: str = "") -> None:
-    """Number the current figure and put this text below it; `seen` is for those who do not see the picture.
+    """Number the current figure and put this text below it; `seen` describes it for those who do not see it.
 
     The same caption keeps its number when a cell is run again.
     """
@@ -103,14 +103,14 @@ def caption(text: str, seen: str = "") -> None:
 
 
 def describe(fig: Figure, words: list[str]) -> None:
-    """Say the figure in these words, which may still be added to, in place of its axes."""
+    """Describe the figure in these words, which may still grow, instead of its axes."""
     _words[fig] = words
 
 
 def figure_html(fig: Figure, live: bool = False) -> tuple[str, str]:
-    """(text, HTML) of a figure with its number, caption and alternative text. It is closed.
+    """(text, HTML) of a figure with its number, caption and alternative text. The figure is closed.
 
-    live: made fast, in three times the bytes.
+    live: rendered fast, at three times the size in bytes.
     """
     words, _ = _captions.get(fig, ("", ""))
     alt = alt_text(fig)
@@ -141,7 +141,7 @@ def png(fig: Figure, dpi: float = 2 * SCREEN) -> str:
 
 
 def fast_png(fig: Figure, dpi: float = 1.5 * SCREEN) -> str:
-    """The same in half the time and in all its colours: laid out as an earlier figure of the same form."""
+    """The same in half the time, with all colours and the layout of an earlier figure of the same form."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -168,7 +168,7 @@ def fast_png(fig: Figure, dpi: float = 1.5 * SCREEN) -> str:
 
 
 def _form(ax: Axes) -> tuple:
-    """What the layout depends on: the lines of title and labels, the longest text at each axis."""
+    """What the layout depends on: lines of title and labels, the longest text at each axis."""
     texts = (ax.get_title("left"), ax.get_title(), ax.get_xlabel(), ax.get_ylabel())
     at_axes = (max(map(_length, axis.get_majorticklabels()), default=0) for axis in (ax.xaxis, ax.yaxis))
     beside = max((len(text.get_text()) for text in ax.texts), default=0)
@@ -180,7 +180,7 @@ def _length(label: mpl.text.Text) -> int:
 
 
 def make_legible(fig: Figure) -> None:
-    """No wider than the text, no letters too small, long titles in several lines, no line lost on a page."""
+    """Limit the width to the text's, enlarge small fonts, wrap long titles, make all lines visible."""
     width, height = fig.get_size_inches()
     if width > WIDTH:
         fig.set_size_inches(WIDTH, height)
@@ -189,7 +189,7 @@ def make_legible(fig: Figure) -> None:
     for text in fig.texts:
         text.set_wrap(text.get_text() == fig.get_suptitle())
     for ax in fig.axes:
-        if ax.get_legend() or fig.legends:  # of a cell, which needs no names at the lines
+        if ax.get_legend() or fig.legends:  # a cell's own legend, which needs no names at the lines
             for text in [text for text in ax.texts if text.get_gid() == AT_END]:
                 text.remove()
         if ax.get_subplotspec():
@@ -202,7 +202,7 @@ def make_legible(fig: Figure) -> None:
 
 
 def _wrap_labels(ax: Axes, width: float, height: float) -> None:
-    """Title and labels in lines about as long as the axes, whose size is not known before the layout."""
+    """Wrap title and labels to about the length of the axes, whose size is unknown before the layout."""
     spec = ax.get_subplotspec()
     across = 0.85 * width * len(spec.colspan) / spec.get_gridspec().ncols
     up = 0.85 * height * len(spec.rowspan) / spec.get_gridspec().nrows
@@ -217,7 +217,7 @@ def _titles(ax: Axes) -> list[mpl.text.Text]:
 
 
 def contrast(colour: Any, ground: Any) -> float:
-    """Ratio of the luminances of two colours, from 1 to 21 (WCAG 2.2)."""
+    """Contrast ratio of two colours, from 1 to 21 (WCAG 2.2)."""
     low, high = sorted((_luminance(colour), _luminance(ground)))
     return (high + 0.05) / (low + 0.05)
 
@@ -231,7 +231,7 @@ def _luminance(colour: Any) -> float:
 
 
 def seen_everywhere(colour: Any) -> Any:
-    """The colour, darkened or lightened where its contrast to one of the pages is too low."""
+    """The colour, darkened or lightened if its contrast to one of the pages is too low."""
     for ground, step in zip(GROUNDS, (-0.02, 0.02), strict=True):
         hue, light, saturation = colorsys.rgb_to_hls(*mpl.colors.to_rgb(colour))
         while contrast(colour, ground) < MIN_CONTRAST:
@@ -241,7 +241,7 @@ def seen_everywhere(colour: Any) -> Any:
 
 
 def alt_text(fig: Figure) -> str:
-    """The figure in words: title, what is seen, and for each of its axes the labels, ranges and values."""
+    """The figure in words: title, description, and for each of its axes the labels, ranges and values."""
     _, seen = _captions.get(fig, ("", ""))
     if fig in _words:
         parts = [*_words[fig], seen]
@@ -252,7 +252,7 @@ def alt_text(fig: Figure) -> str:
 
 
 def _plain(text: str) -> str:
-    """A label without the marks of mathematics and line ends."""
+    """A label without mathematical markup and line breaks."""
     text = re.sub(r"(?<!\\)\$", "", text).replace(r"\$", "$")
     return " ".join(
         re.sub(r"\\([A-Za-z]+) ?", r"\1 ", text)
@@ -279,7 +279,7 @@ def _axes_in_words(ax: Axes) -> str:
 
 
 def _range_in_words(axis: mpl.axis.Axis) -> str:
-    """Nothing where names stand at the axis, or no numbers."""
+    """An axis's range; "" if names or no numbers are on the axis."""
     if isinstance(axis.get_major_formatter(), mpl.ticker.FixedFormatter) or not len(axis.get_ticklocs()):
         return ""
     low, high = sorted(axis.get_view_interval())
@@ -287,7 +287,7 @@ def _range_in_words(axis: mpl.axis.Axis) -> str:
 
 
 def _line_in_words(line: mpl.lines.Line2D) -> str:
-    """Its name with its first and last value, the place of a single point, or where it crosses the axis."""
+    """The line's name with its first and last value, a single point, or where it crosses the axis."""
     name, ends = line.get_label(), [(x, y) for x, y in line.get_xydata().tolist() if math.isfinite(y)]
     if not ends:
         return str(name)
@@ -300,7 +300,7 @@ def _line_in_words(line: mpl.lines.Line2D) -> str:
 
 
 def _interval_in_words(ax: Axes, drawn: mpl.container.ErrorbarContainer) -> list[str]:
-    """A horizontal interval with the name at its height; nothing of others."""
+    """A horizontal interval with the name at its height; nothing for other intervals."""
     names = [label.get_text() for label in ax.get_yticklabels()]
     points = drawn.lines[0].get_xydata().tolist()
     if not drawn.has_xerr or len(points) != 1 or not 0 <= points[0][1] < len(names):
@@ -310,7 +310,7 @@ def _interval_in_words(ax: Axes, drawn: mpl.container.ErrorbarContainer) -> list
 
 
 def _bars_in_words(ax: Axes, most: int = 12) -> list[str]:
-    """Bars with the names at their axis; of many bars only the number."""
+    """Bars with the names at their axis; for many bars only their number."""
     found = []
     for drawn in ax.containers:
         if isinstance(drawn, mpl.container.ErrorbarContainer):
@@ -341,7 +341,7 @@ def lines(
     logy: bool = False,
     ax: Axes | None = None,
 ) -> None:
-    """One line for each name in `series`, {name: (x, y)}; named at the end or in a legend."""
+    """One line for each name in `series`, {name: (x, y)}; named at its end or in a legend."""
     ax = ax or figure(title, xlabel, ylabel)[1]
     for number, (name, (x, y)) in enumerate(series.items()):
         style = {"linestyle": "-" if number < 4 else "--", "marker": "o" if len(x) <= 20 else None}
@@ -355,7 +355,7 @@ def lines(
 
 
 def _name_the_ends(ax: Axes, drawn: Sequence[mpl.lines.Line2D], room: float = 0.09) -> bool:
-    """Write each line's name right of its end, if all end at one x and are `room` of the height apart."""
+    """Write each line's name right of its end, if all end at one x, `room` of the height apart."""
     ends = [line.get_xydata()[-1] for line in drawn if len(line.get_xydata())]
     if len({float(x) for x, _ in ends}) != 1 or max(len(line.get_label()) for line in drawn) > 18:
         return False
@@ -377,7 +377,7 @@ def bars(
 ) -> None:
     """Horizontal bars, the first on top, with their values; highlighted ones in the second colour."""
     ax = ax or figure(title, xlabel, "")[1]
-    # a blank at an end belongs to a token and is made visible, one between words is not
+    # a blank at either end belongs to a token and is made visible; one between words is not
     names = [name.replace("$", r"\$") if " " in name.strip() else printable(name) for name in values]
     colours = [COLOURS[1] if name in highlight else COLOURS[0] for name in values]
     drawn = ax.barh(range(len(names)), list(values.values()), color=colours)
@@ -389,7 +389,7 @@ def bars(
 
 
 def history(history: Any, title: str = "The loss falls", ax: Axes | None = None) -> None:
-    """Training loss by step, smoothed over the raw values, with the losses of the evaluations."""
+    """Training loss by step, smoothed and raw, with the losses of the evaluations."""
     steps, losses = history.column("loss")
     ax = ax or figure(title, "step", "loss (nats a token)")[1]
     ax.plot(steps, losses, color=COLOURS[0], alpha=0.25, linewidth=1)
@@ -401,7 +401,7 @@ def history(history: Any, title: str = "The loss falls", ax: Axes | None = None)
 
 
 def smooth(values: Sequence[float], share: float = 0.05) -> list[float]:
-    """Exponential moving average over about `share` of the run, without the start's bias."""
+    """Exponential moving average over about `share` of the run, corrected for the bias at the start."""
     keep = 1 - 1 / max(1.0, share * len(values))
     result, total, weight = [], 0.0, 0.0
     for value in values:
@@ -411,14 +411,14 @@ def smooth(values: Sequence[float], share: float = 0.05) -> list[float]:
 
 
 def printable(token: str) -> str:
-    """A token's text for a label: blanks and line ends made visible, dollars not read as mathematics."""
+    """A token's text for a label: blanks and line breaks made visible, dollar signs escaped."""
     return token.replace("\n", "\\n").replace(" ", "\u00b7").replace("$", r"\$")
 
 
 def coloured_text(
     tokens: Sequence[str], losses: Sequence[float | None], title: str, ax: Axes | None = None, width: int = 72
 ) -> None:
-    """A text on boxes coloured by each token's loss in nats, which stands below; None leaves one white."""
+    """A text in boxes coloured by each token's loss in nats, printed below; None leaves a box white."""
     texts = [printable(token) for token in tokens]
     labels = ["" if loss is None else f"{loss:.1f}" for loss in losses]
     lengths = [
@@ -477,7 +477,7 @@ def box(ax: Axes, x: float, y: float, width: float, height: float, text: str, co
 
 
 def on_ground(colour: Any) -> str:
-    """Black or white, whichever is seen better on this colour; INK where there is none."""
+    """Black or white, whichever has more contrast to this colour; INK without a colour."""
     if mpl.colors.to_rgba(colour)[3] == 0:
         return INK
     return max("black", "white", key=lambda each: contrast(each, colour))
@@ -514,7 +514,7 @@ def bands(
     logy: bool = False,
     ax: Axes | None = None,
 ) -> None:
-    """For each name in `series` the mean over repeated values, and their range: {name: {x: values}}."""
+    """The mean and range of repeated values for each name in `series`, {name: {x: values}}."""
     ax = ax or figure(title, xlabel, ylabel)[1]
     means = {
         name: (list(points), [sum(values) / len(values) for values in points.values()])
@@ -536,7 +536,7 @@ def strip_plot(
     live: Mapping[str, float] | None = None,
     marks: str = "mean of the stored runs",
 ) -> None:
-    """Repeated values a row: small marks, their mean as a dot; live: one more run of some rows, as a star."""
+    """Repeated values per row: small marks, their mean as a dot; live: one more run of some rows, a star."""
     fig, ax = figure(title, xlabel, "")
     for place, values in enumerate(rows.values()):
         at = [place] * len(values)
@@ -576,7 +576,7 @@ def _show(fig: Figure) -> None:
 
 
 def _hook() -> None:
-    """From now on a notebook shows figures by `figure_html`, whoever drew them."""
+    """From now on, notebooks show all matplotlib figures by `figure_html`."""
     from IPython import get_ipython
 
     if shell := get_ipython():

@@ -1,4 +1,4 @@
-"""Pairs of answers of which one is preferred: reading, writing and encoding them."""
+"""Preference pairs of answers: reading, writing and encoding them."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ FOLDER = DATA / "preferences"
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers to a prompt, which is plain text or a list of chat messages that ends with the user's."""
+    """Two answers to a prompt, which is plain text or a list of chat messages ending with the user's."""
 
     prompt: str | list[dict]
     chosen: str
@@ -23,7 +23,7 @@ class Pair:
 
 
 class Preferences(NamedTuple):
-    """train: with noise and, as shipped, a bias to longer answers; held_out: other prompts, noise, no bias.
+    """train: noisy and, as shipped, biased towards longer answers; held_out: other prompts, noisy, unbiased.
 
     controlled: answers of equal gold score and different length, the longer one as `chosen`.
     """
@@ -39,7 +39,7 @@ class Preferences(NamedTuple):
 def read_pairs(path) -> list[Pair]:
     """The pairs of a JSONL file of {"prompt", "chosen", "rejected"}: texts or chat messages, as in TRL.
 
-    ValueError with file, line and fault where a line is not such a pair.
+    ValueError with file, line and fault for a line that is not such a pair.
     """
     path = Path(path)
     rows = numbered_rows(path)
@@ -52,13 +52,13 @@ def read_pairs(path) -> list[Pair]:
 
 
 def pair_fault(row: dict) -> str | None:
-    """What is wrong with a row of a file of pairs, in words; None if nothing is."""
+    """The fault of a row of a file of pairs, as text; None if there is none."""
     fields = ("prompt", "chosen", "rejected")
     if missing := [name for name in fields if name not in row]:
         return f'no "{missing[0]}"; a pair has "prompt", "chosen" and "rejected"'
     texts = [isinstance(row[name], str) for name in fields]
     if not all(texts) and any(texts):
-        return "plain text and chat messages are mixed; all three must be the one or the other"
+        return "plain text and chat messages are mixed; all three must be of one kind"
     if not all(texts) and (fault := _messages_fault(row)):
         return fault
     answers = [row[name] if all(texts) else row[name][0]["content"] for name in ("chosen", "rejected")]
@@ -94,7 +94,7 @@ def as_pair(row: dict) -> Pair:
 
 
 def as_row(pair: Pair) -> dict:
-    """A Pair as a row for a file: plain where its prompt is a text, else messages."""
+    """A Pair as a row for a file: plain text if its prompt is, else messages."""
     if isinstance(pair.prompt, str):
         return {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
     chosen, rejected = ([{"role": "assistant", "content": text}] for text in (pair.chosen, pair.rejected))
@@ -114,7 +114,7 @@ def write_jsonl(path, rows: Sequence[dict]) -> Path:
 
 
 def load_preferences(folder=FOLDER) -> Preferences:
-    """The three files of a folder of preferences, by default the course's."""
+    """The three files of a preferences folder, by default the course's."""
     return Preferences(*(read_pairs(Path(folder) / f"{name}.jsonl") for name in Preferences._fields))
 
 
@@ -122,18 +122,18 @@ def load_preferences(folder=FOLDER) -> Preferences:
 
 
 def request(prompt: str | list[dict]) -> str:
-    """What the user asked last; a plain prompt as it is."""
+    """The user's last message; a plain prompt is returned unchanged."""
     return prompt if isinstance(prompt, str) else prompt[-1]["content"]
 
 
 def encode_answer(tokenizer, prompt: str | list[dict], answer: str) -> Example:
-    """Prompt and answer up to the token that ends it, as a policy writes it; labels on the answer alone."""
+    """Prompt and answer up to its end token, as a policy writes it; labels on the answer only."""
     if isinstance(prompt, str):
         return encode_prompt_completion(tokenizer, prompt, answer)
     start = len(encode_conversation(tokenizer, prompt, add_generation_prompt=True).input_ids)
     ids = encode_conversation(tokenizer, [*prompt, {"role": "assistant", "content": answer}]).input_ids
     end = tokenizer.convert_tokens_to_ids(IM_END)
-    ids = ids[: len(ids) - ids[::-1].index(end)]  # without the template's newline after the last marker
+    ids = ids[: len(ids) - ids[::-1].index(end)]  # drop the template's newline after the last marker
     return Example(ids, [-100] * start + ids[start:])
 
 
@@ -151,6 +151,6 @@ def swapped(pair: Pair) -> Pair:
 
 
 def write_preferences(preferences: Preferences, folder) -> None:
-    """The three files of a folder of preferences."""
+    """Write the three files of a preferences folder."""
     for name, pairs in preferences._asdict().items():
         write_pairs(Path(folder) / f"{name}.jsonl", pairs)

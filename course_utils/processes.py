@@ -1,4 +1,4 @@
-"""Processes that others start: none outlives the one that started it, and what they take is watched."""
+"""Child processes: none outlives its parent, and their memory is watched."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ import psutil
 
 
 def end_with_parent() -> None:
-    """Ends this process and what it started when its parent is gone: only then does stdin come to its end."""
+    """End this process and its children when the parent is gone, which closes stdin."""
 
     def wait():
         os.read(sys.stdin.fileno(), 1)
@@ -24,7 +24,7 @@ def end_with_parent() -> None:
 
 
 def kill(processes: list[psutil.Process]) -> None:
-    """Kills the processes, those that are gone already aside, and waits for their end."""
+    """Kill the processes that still exist, and wait for their end."""
     for process in processes:
         try:
             process.kill()
@@ -44,7 +44,7 @@ for _ in range(20):  # what it started may write a little longer
 
 @contextmanager
 def vanishing_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder that goes with the block, and where this process is killed as well."""
+    """A temporary folder that is removed after the block, or when this process is killed."""
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-I", "-c", SWEEP, folder]
         with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as sweeper:
@@ -55,7 +55,7 @@ def vanishing_folder(prefix: str) -> Iterator[Path]:
 
 
 class Watch(threading.Thread):
-    """Reads a number again and again; `stop` returns the one of all that `keep` (min or max) chooses."""
+    """Reads a number repeatedly; `stop` returns the one that `keep` (min or max) selects."""
 
     def __init__(self, read: Callable[[], int], keep: Callable[[int, int], int], seconds: float = 0.1):
         super().__init__(daemon=True)

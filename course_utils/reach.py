@@ -1,7 +1,7 @@
 """What a function reaches in its own package: definitions, and files in data/.
 
-Followed are names, attributes of modules and imports, also those inside functions. Annotations count for
-nothing, nor does code that only shows.
+It follows names, attributes of modules and imports, also inside functions. Annotations do not count, nor does
+code that only displays.
 """
 
 import ast
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from course_utils.data import DATA
 
-DISPLAY = {  # bars, boxes, plots; what only brings or checks files; this bookkeeping: none changes a result
+DISPLAY = {  # progress bars, boxes, plots, fetching, checks, this bookkeeping: they change no result
     "course_utils.plots",
     "course_utils.widgets",
     "course_utils.fetch",
@@ -40,9 +40,9 @@ class Reached:
 
 
 def data_hash(function: Callable) -> str:
-    """Of the files in data/ that the function can read, without cards, stored results and shipped artifacts.
+    """A hash of the files in data/ that the function can read, except cards, stored results and artifacts.
 
-    An artifact's card has the hash of what the artifact was made from.
+    An artifact's card has the hash of its own inputs.
     """
     digest = hashlib.sha256()
     for path in files_read(function):
@@ -52,7 +52,7 @@ def data_hash(function: Callable) -> str:
 
 
 def files_read(function: Callable) -> list[Path]:
-    """The files themselves; where only a part of the path is written out, all below that part."""
+    """The files themselves; for a partly known path, all files below the known part."""
     found: set[Path] = set()
     for place in reach(function).data:
         found |= {place} if place.is_file() else {path for path in place.rglob("*") if path.is_file()}
@@ -61,7 +61,7 @@ def files_read(function: Callable) -> list[Path]:
 
 
 def reach(function: Callable) -> Reached:
-    """Everything reached from the top-level definition that `function` belongs to."""
+    """Everything reached from the top-level definition that contains `function`."""
     owner = function if hasattr(function, "__qualname__") else type(function)
     return _reach(owner.__module__, owner.__qualname__.split(".")[0])
 
@@ -82,7 +82,7 @@ def _reach(root: str, start: str) -> Reached:
 
 @cache
 def _definition(module: str, name: str, package: str) -> tuple[list[tuple[str, str]], set[Path]]:
-    """(what it names in `package` as (module, name), data files and folders)."""
+    """(names it uses in `package` as (module, name), data files and folders)."""
     reader = _Reader(module_of(module), package)
     for node in module_of(module).definitions[name]:
         reader.visit(node)
@@ -90,7 +90,7 @@ def _definition(module: str, name: str, package: str) -> tuple[list[tuple[str, s
 
 
 class Module:
-    """Definitions at the top of a module, by name, and what its imports bind."""
+    """A module's top-level definitions, by name, and the names its imports bind."""
 
     def __init__(self, name: str, tree: ast.Module):
         self.name = name
@@ -151,7 +151,7 @@ def _root(node):
 
 
 class _Reader(ast.NodeVisitor):
-    """Notes what a definition reaches: definitions and data."""
+    """Collects what a definition reaches: definitions and data."""
 
     def __init__(self, module: Module, root: str):
         self.module, self.roots = module, {root, "course_utils"}
@@ -160,7 +160,7 @@ class _Reader(ast.NodeVisitor):
         self.data: set[Path] = set()
 
     def resolve(self, name: str) -> tuple[str, str] | None:
-        """(module, definition), (module, "") for a module; None for what is local or of another package."""
+        """(module, definition), or (module, "") for a module; None for local names and other packages."""
         for bound, imports in reversed(self.scopes):
             if name in imports:
                 return self.follow(*imports[name])
@@ -173,7 +173,7 @@ class _Reader(ast.NodeVisitor):
         return None
 
     def follow(self, module: str, name: str) -> tuple[str, str] | None:
-        """Where a name of a module is defined, through modules that only hand it on."""
+        """Where a module's name is defined, following re-exports."""
         if module.partition(".")[0] not in self.roots:
             return None
         if not name:
@@ -191,7 +191,7 @@ class _Reader(ast.NodeVisitor):
             return
         if name:
             self.found.append(target)
-        else:  # a module as a value: all of it
+        else:  # a module used as a value: everything in it
             self.found += [(module, each) for each in module_of(module).definitions]
 
     def visit_Name(self, node):
@@ -209,7 +209,7 @@ class _Reader(ast.NodeVisitor):
             self.generic_visit(node)
 
     def module_attribute(self, node) -> tuple[str, str] | None:
-        """The definition that `module.name` stands for."""
+        """The definition that `module.name` refers to."""
         if isinstance(node.value, ast.Name):
             owner = self.resolve(node.value.id)
         else:
@@ -238,8 +238,8 @@ class _Reader(ast.NodeVisitor):
 
     def refuse(self, node, what):
         raise ValueError(
-            f"{self.module.name}, line {node.lineno}: {what} reaches code by a string, which nobody can "
-            "follow. Import the function and pass it on."
+            f"{self.module.name}, line {node.lineno}: {what} reaches code by a string, which cannot be "
+            "followed. Import the function and pass it on."
         )
 
     def visit_FunctionDef(self, node):
@@ -273,12 +273,12 @@ class _Reader(ast.NodeVisitor):
         self.scopes.pop()
 
     def registers(self, decorator) -> bool:
-        """Is it @sweep(...)? Points, seeds and tolerance are stored beside the result."""
+        """Whether it is @sweep(...), whose points, seeds and tolerance are stored with the result."""
         return isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "sweep"
 
 
 def _bound(function) -> tuple[set[str], dict]:
-    """Names that a function binds itself, and those among them that come from imports."""
+    """Names that a function binds itself, and those among them that are imported."""
     arguments = function.args
     every = [
         *arguments.posonlyargs,
@@ -311,7 +311,7 @@ def _bound(function) -> tuple[set[str], dict]:
 
 
 def _place(node, resolve) -> tuple[Path, bool] | None:
-    """(path, whether all of it is known) of an expression below data/, else None."""
+    """(path, whether it is completely known) of an expression below data/, else None."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         left = _place(node.left, resolve)
         if left is None or not left[1]:
@@ -326,7 +326,7 @@ def _place(node, resolve) -> tuple[Path, bool] | None:
 
 @cache
 def place_of(module: str, name: str) -> tuple[Path, bool] | None:
-    """The place below data/ that a constant of a module names."""
+    """The place below data/ that a module's constant names."""
     if (module, name) == ("course_utils.data", "DATA"):
         return DATA, True
     match module_of(module).definitions.get(name):

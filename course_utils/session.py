@@ -1,4 +1,4 @@
-"""What every notebook's first cell calls: the machine, the model, the scale, the seeds. And what Stop did."""
+"""The first cell of every notebook: machine, model, scale and seeds. Also the handling of Stop."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 SCALES = ("smoke", "quick", "full")
-MAX_SEED = 2**32  # what numpy takes
-OTHER_DEVICE = re.compile("on the same device|Placeholder storage")  # as torch says it of CUDA and of MPS
+MAX_SEED = 2**32  # numpy's limit
+OTHER_DEVICE = re.compile("on the same device|Placeholder storage")  # torch's messages for CUDA and MPS
 
 
 def choose_scale(scale: str, device: torch.device) -> str:
-    """`scale`, where auto (or "") is quick on a CPU and full on an accelerator. Raises ValueError."""
+    """`scale`, with auto (or "") resolved to quick on a CPU and full on an accelerator. ValueError."""
     if scale in ("auto", ""):
         return "quick" if device.type == "cpu" else "full"
     if scale not in SCALES:
@@ -47,7 +47,7 @@ def check_seed(seed: int | str) -> int:
 
 @dataclass(frozen=True)
 class Session:
-    """One notebook's choices; made by `start`. Weights are fp32; autocast_dtype float32 means no autocast."""
+    """A notebook's settings, made by `start`. Weights are fp32; autocast_dtype float32 means no autocast."""
 
     model_name: str
     scale: str
@@ -66,7 +66,7 @@ class Session:
         return load_model(self.model_name, self.device)
 
     def autocast(self) -> AbstractContextManager:
-        """bf16 autocast where the device does bf16 well, else a context that does nothing."""
+        """bf16 autocast if the device does bf16 well, else a context that does nothing."""
         import torch
 
         if self.autocast_dtype == torch.float32:
@@ -78,15 +78,15 @@ _current: Session | None = None
 
 
 def current() -> Session | None:
-    """The session that `start` made last in this process, or None."""
+    """The last session made by `start` in this process, or None."""
     return _current
 
 
 def start(model: str = "auto", scale: str = "auto", seed: int | str = 0) -> Session:
-    """Choose device, model and scale, set threads and seeds, and print three lines that say so.
+    """Choose device, model and scale, set threads and seeds, and print them in three lines.
 
-    Empty ones count as not given. Raises ValueError for an unknown scale, seed or device, ModelError for a
-    model that is not to be had.
+    Empty arguments count as not given. Raises ValueError for an unknown scale, seed or device, ModelError for
+    an unavailable model.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import numpy as np
@@ -153,46 +153,46 @@ def _expected_time(session: Session) -> str:
 
 
 class TrainingStopped(RuntimeError):
-    """A training was interrupted, and the rest of its cell, or what was about to begin, rests on it."""
+    """A training was interrupted, and the code that was about to run depends on it."""
 
     def _render_traceback_(self) -> list[str]:
-        return [str(self)]  # IPython shows this alone
+        return [str(self)]  # IPython shows only this
 
 
-_stop = ""  # where a training of the running cell was interrupted, or ""
-_again = ""  # what running that cell once more does
-_stopped_cells: dict[str, str] = {}  # why: cells that were interrupted and have not run to their end since
-_in_cell, _why = False, ""  # a cell is running; it was among them
+_stop = ""  # where training in the running cell was interrupted, or ""
+_again = ""  # the effect of running that cell again
+_stopped_cells: dict[str, str] = {}  # {cell: reason} of interrupted cells not run to their end since
+_in_cell, _why = False, ""  # whether a cell is running; why it was in _stopped_cells
 
 
 def stopped() -> str:
-    """Why results cannot be judged ("training was stopped"), or "": a cell was stopped and not run again."""
+    """Why results cannot be judged ("training was stopped"); "" if no stopped cell waits to be run again."""
     if _stop:
         return "training was stopped"
     return next(iter(_stopped_cells.values()), "")
 
 
 def stop_here(where: str, again: str = "to start over") -> None:
-    """The running cell's training was interrupted: the run of cells halts at the end of this one.
+    """Record that the running cell's training was interrupted; Run All halts at the end of the cell.
 
-    where: in which step. again: what running the cell once more does. Only where in_cell().
+    where: in which step. again: the effect of running the cell again. Only if in_cell().
     """
     from IPython import get_ipython
 
     global _stop, _again
     _stop, _again = where, again
-    # errors in the rest of the cell follow from the stop
+    # errors in the rest of the cell are consequences of the stop
     get_ipython().set_custom_exc((Exception, KeyboardInterrupt), lambda *error, **_: None)
 
 
 def check_not_stopped() -> None:
-    """Raises TrainingStopped where a training of the running cell was interrupted."""
+    """Raise TrainingStopped if training in the running cell was interrupted."""
     if _stop:
         raise TrainingStopped(f"Stopped: {_stop}")
 
 
 def _stop_message(cut_off: bool) -> str:
-    """What to tell at the end of a stopped cell; cut_off: its last lines did not run."""
+    """The message at the end of a stopped cell; cut_off: its last lines did not run."""
     if cut_off:
         advice = (
             "The rest of this cell did not run, and cells below may lack what it makes: run it again "
@@ -207,7 +207,7 @@ def _stop_message(cut_off: bool) -> str:
 
 
 def watch_cells() -> None:
-    """Has IPython, where it runs this, tell of the beginning and the end of each cell; `start` calls it."""
+    """Make IPython, if present, report the start and end of each cell; called by `start`."""
     ipython = sys.modules.get("IPython")
     shell = ipython and ipython.get_ipython()
     if shell and _begin_cell not in shell.events.callbacks["pre_run_cell"]:
@@ -216,7 +216,7 @@ def watch_cells() -> None:
 
 
 def in_cell() -> bool:
-    """Whether a cell is running, of a notebook that has called `start`."""
+    """Whether a cell is running in a notebook that has called `start`."""
     return _in_cell
 
 
@@ -231,7 +231,7 @@ def _end_cell(result: Any) -> None:
     global _in_cell, _stop
     why = _why
     if _stop:
-        # an error in the cell: the kernel answers "error", and Run All halts
+        # raise an error in the cell, so that the kernel answers "error" and Run All halts
         result.error_in_exec = TrainingStopped(_stop_message(cut_off=result.error_in_exec is not None))
         get_ipython().set_custom_exc((), None)
         get_ipython().showtraceback((TrainingStopped, result.error_in_exec, None))

@@ -15,19 +15,18 @@ from course_utils.terminal import git_restore
 
 RESULTS = DATA / "results"
 TRAJECTORY_FILES = DATA / "trajectories"
-CHOICE = (5,)  # the seed by which rates and settings are chosen: none of those that are reported
+CHOICE = (5,)  # seed for choosing rates and settings, not among the reported ones
 SWEEPS: dict[str, Sweep] = {}
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """run(point, seed) gives numbers by name, for all points and seeds.
+    """run(point, seed) returns numbers by name, for all points and seeds.
 
-    tolerance: relative, of a run that is made again.
-    sampled: it trains on samples or is judged by them. A sample may turn on the last bit of a number, which
-    another processor rounds otherwise: such a run is as far off as another seed's, not more.
-    early: how the names of those numbers end that stand before samples part; they allow the tolerance only.
-    short: places of the points whose short form `make test` computes.
+    tolerance: relative, for a repeated run. sampled: training or evaluation uses samples. A sample can depend
+    on the last bit of a number, which another processor rounds differently; such a run differs as much as one
+    with another seed. early: suffixes of the names of numbers measured before samples diverge; only the
+    tolerance applies to them. short: indices of the points whose short form `make test` computes.
     """
 
     name: str
@@ -49,7 +48,7 @@ def sweep(
     early: tuple[str, ...] = (),
     short: tuple[int, ...] = (0,),
 ):
-    """Decorator that registers run(point, seed) under a name."""
+    """Decorator: registers run(point, seed) under a name."""
 
     def register(run):
         SWEEPS[name] = Sweep(name, points, seeds, run, tolerance, sampled, early, short)
@@ -58,12 +57,12 @@ def sweep(
     return register
 
 
-_asked: list | None = None  # of few(), in a short form
+_asked: list | None = None  # the arguments of few(), in a short form
 
 
 @contextmanager
 def short_form() -> Iterator[list]:
-    """In this block few() shortens. Yields a list of what it was asked for, in order."""
+    """In this block few() shortens. Yields a list of its arguments, in order."""
     global _asked
     _asked = []
     try:
@@ -73,12 +72,12 @@ def short_form() -> Iterator[list]:
 
 
 def is_short() -> bool:
-    """Whether a short form runs."""
+    """Whether a short form is running."""
     return _asked is not None
 
 
 def few(wanted, most: int = 2):
-    """A number (of steps, of rows) or a list of rows, as it is; in a short form at most so many."""
+    """A number (of steps, of rows) or a list of rows, unchanged; in a short form at most `most`."""
     if _asked is None:
         return wanted
     if isinstance(wanted, int):
@@ -89,7 +88,7 @@ def few(wanted, most: int = 2):
 
 
 def load_sweep(name: str, folder: Path = RESULTS) -> dict:
-    """A stored sweep: its rows (point, seed, result), the command, versions and data that made them.
+    """A stored sweep: its rows (point, seed, result), with the command, versions and data that made them.
 
     "rests_on" names the short trajectories that pin its loops and evaluations.
     """
@@ -111,19 +110,19 @@ def load_sweep(name: str, folder: Path = RESULTS) -> dict:
 
 
 def trajectory_digest(names: Sequence[str]) -> str:
-    """SHA-256 of the stored trajectories of these names: the version of what rests on them."""
+    """SHA-256 of the stored trajectories of these names: the version of results that rest on them."""
     files = [TRAJECTORY_FILES / f"{name}.json" for name in sorted(names)]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def known_sweep(name: str) -> Sweep:
-    """A registered sweep. Raises ValueError with the names there are."""
+    """A registered sweep. Raises ValueError that lists the known names."""
     if name not in SWEEPS:
         raise ValueError(f"unknown sweep {name!r}; choose one of {', '.join(SWEEPS)}")
     return SWEEPS[name]
 
 
 def load_experiments() -> None:
-    """Registers the sweeps of all lessons."""
+    """Register the sweeps of all lessons."""
     for path in sorted((Path(__file__).parent / "lessons").glob("lesson_*/experiments.py")):
         importlib.import_module(f"course_utils.lessons.{path.parent.name}.experiments")

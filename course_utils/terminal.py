@@ -1,4 +1,4 @@
-"""Text between files, terminals and shells: read in any UTF, shown without control characters, quoted."""
+"""Text for files, terminals and shells: decoded from any UTF, without control characters, quoted."""
 
 import argparse
 import json
@@ -8,19 +8,19 @@ import shlex
 import unicodedata
 
 WINDOWS = os.name == "nt"
-BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they turn the text around them
+BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they change the direction of text
 POWERSHELL_QUOTES = "'\u2018\u2019\u201a\u201b"  # all of them end a string in single quotes
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose errors quote arguments without what commands a terminal."""
+    """A parser whose error messages quote arguments without terminal control sequences."""
 
     def error(self, message):
         super().error(plain_line(message))
 
 
 def command(*words: object) -> str:
-    """The words as one command for the user's shell: bash or zsh, on Windows PowerShell."""
+    """The words as one command for the user's shell: bash or zsh, PowerShell on Windows."""
     if not WINDOWS:
         return " ".join(_for_bash(str(word)) for word in words)
     quoted = [_for_powershell(str(word)) for word in words]
@@ -28,13 +28,13 @@ def command(*words: object) -> str:
 
 
 def course_command(*words: object) -> str:
-    """`python -m course_utils` with these words, to be pasted; one that begins with a dash is a path."""
+    """`python -m course_utils` with these words, for pasting; a word with a leading dash is a path."""
     paths = (f"./{word}" if str(word).startswith("-") else word for word in words)
     return command("python", "-m", "course_utils", *paths)
 
 
 def git_restore(place: object) -> str:
-    """The command that brings back a file or folder of the checkout."""
+    """The command that restores a file or folder of the checkout."""
     return command("git", "checkout", "--", place)
 
 
@@ -46,7 +46,7 @@ def _for_bash(word: str) -> str:
 
 
 def _as_bytes(letter: str) -> str:
-    undecoded = "\udc80" <= letter <= "\udcff"  # a byte of a path that is no UTF-8
+    undecoded = "\udc80" <= letter <= "\udcff"  # a byte of a path that is not UTF-8
     content = letter.encode(errors="surrogateescape" if undecoded else "surrogatepass")
     return "".join(f"\\x{byte:02x}" for byte in content)
 
@@ -58,17 +58,17 @@ def _for_powershell(word: str) -> str:
 
 
 def readable(content: bytes) -> str:
-    """The text of a JSON file in any UTF, with or without its mark; what cannot be decoded is replaced."""
+    """The text of a JSON file in any UTF, with or without a BOM; undecodable bytes are replaced."""
     return content.decode(json.detect_encoding(content), errors="replace")
 
 
 def plain_line(text: object) -> str:
-    r"""One line: control characters, line ends and halves of surrogate pairs as \x1b, \n, \ud800."""
+    r"""One line, with control characters, line ends and unpaired surrogates as \x1b, \n, \ud800."""
     return "".join(_escaped(letter) if _commands(letter) else letter for letter in str(text))
 
 
 def plain_lines(text: object) -> str:
-    """As plain_line, line by line."""
+    """Like plain_line, line by line."""
     return "\n".join(map(plain_line, str(text).split("\n")))
 
 

@@ -1,4 +1,4 @@
-"""The training loop that all lessons share, and the pieces that lesson 02 builds it from."""
+"""The training loop shared by all lessons, and the parts from which lesson 02 builds it."""
 
 import itertools
 import math
@@ -22,22 +22,20 @@ from course_utils.kernels import is_gpt2_lm
 from course_utils.log_probs import fast_token_log_probs, scored_hidden, token_losses
 from course_utils.session import check_not_stopped, in_cell, stop_here
 
-LossFunction = Callable[
-    [nn.Module, Batch], tuple[Tensor, Tensor | int]
-]  # (summed loss, what it is the sum over)
+LossFunction = Callable[[nn.Module, Batch], tuple[Tensor, Tensor | int]]  # (summed loss, number of summands)
 
 
 def lm_loss(model, batch):
-    """Summed loss of a right-padded batch, and the number of target tokens it is the sum over."""
+    """(summed loss, number of target tokens) of a right-padded batch."""
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     losses = token_losses(logits, batch["labels"])  # (batch, tokens - 1)
     return losses.sum(), (batch["labels"][:, 1:] != IGNORE).sum()
 
 
 def fast_lm_loss(model, batch):
-    """lm_loss, projecting onto the vocabulary only positions that predict a target.
+    """lm_loss, computing logits only at positions that predict a target.
 
-    Of models other than GPT-2: positions that do so in some row.
+    For models other than GPT-2: positions that do so in any row.
     """
     targets = batch["labels"][:, 1:]  # (batch, tokens - 1)
     scored = targets != IGNORE
@@ -54,7 +52,7 @@ def fast_lm_loss(model, batch):
 
 
 def scored_lm_loss(model, batch):
-    """lm_loss, with the vocabulary only where a token is scored; through a frozen head no logits are kept."""
+    """lm_loss with logits only where a token is scored; a frozen head keeps no logits."""
     return -fast_token_log_probs(model, batch).sum(), (batch["labels"][:, 1:] != IGNORE).sum()
 
 
@@ -95,7 +93,7 @@ def accumulated_step(model, micro_batches, loss_fn=lm_loss):
 
 
 def save_checkpoint(path, model, optimizer, progress):
-    """Trainable weights, optimiser, random state and `progress` (a dict), renamed into place."""
+    """Save trainable weights, optimiser, random state and `progress` (a dict), renamed into place."""
     state = {
         "weights": {name: p.detach() for name, p in model.named_parameters() if p.requires_grad},
         "optimizer": optimizer.state_dict(),
@@ -120,12 +118,11 @@ def load_checkpoint(path, model, optimizer):
 
 @dataclass
 class History:
-    """What happened in training, a row a step.
+    """The record of a training, a row per step.
 
     step (1 is the first update; 0, the evaluation before it), loss (mean over the step's target tokens,
-    before the update), lr, grad_norm (before clipping), tokens (target tokens), seconds (of the step,
-    evaluation excluded), and whatever `evaluate` returned. `stopped` says why training ended early, if it
-    did.
+    before the update), lr, grad_norm (before clipping), tokens (target tokens), seconds (of the step, without
+    evaluation), and the results of `evaluate`. `stopped`: why training ended early, if it did.
     """
 
     rows: list[dict] = field(default_factory=list)
@@ -164,15 +161,15 @@ def train(
     autocast=nullcontext,
     label="training",
 ) -> History:
-    """Trains the parameters that require gradients, in place, with AdamW, and returns the history.
+    """Train the trainable parameters in place with AdamW; returns the history.
 
-    batches: endless iterator of dicts of tensors, `accumulate` of them a step; loss_fn(model, batch)
-    returns (summed loss, count). warmup: share of the steps. clip: bound on the gradient's norm (math.inf:
-    none). evaluate(model) returns a dict of numbers; it is called before the first step, after every
-    `eval_every` steps and after the last one. checkpoint: a file written every `checkpoint_every` steps and
-    at the end; where it exists already, training goes on from it, bit for bit on a CPU if `batches` starts
-    afresh with the same seed. Raises TrainingDiverged on a loss or gradient that is not finite. Stop in a
-    notebook (Ctrl-C) evaluates once and returns the history so far; see ProgressBar.
+    batches: endless iterator of dicts of tensors, `accumulate` of them per step; loss_fn(model, batch)
+    returns (summed loss, count). warmup: share of the steps. clip: maximum gradient norm (math.inf: none).
+    evaluate(model) returns a dict of numbers; it is called before the first step, after every `eval_every`
+    steps and after the last one. checkpoint: a file written every `checkpoint_every` steps and at the end; if
+    it exists, training resumes from it, bit for bit on a CPU if `batches` starts again with the same seed.
+    Raises TrainingDiverged if a loss or gradient is not finite. Stop in a notebook (Ctrl-C) evaluates once
+    and returns the history so far; see ProgressBar.
     """
     if steps < 1 or accumulate < 1:
         raise ValueError(f"steps and accumulate must be at least 1, got {steps} and {accumulate}")
@@ -197,7 +194,7 @@ def train(
     def measure(row):
         if evaluate is not None:
             model.eval()
-            with torch.random.fork_rng(devices=[]):  # evaluating must not change the training
+            with torch.random.fork_rng(devices=[]):  # evaluation must not change the training
                 row.update(evaluate(model))
             measured.add(row["step"])
             model.train()
@@ -225,7 +222,7 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 row = {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm, "tokens": tokens}
-                with _interrupt_held_back():  # no half-made update
+                with _interrupt_held_back():  # no partial update
                     optimizer.step()
                     history.rows.append(row)
                     random_state = torch.get_rng_state()
@@ -255,7 +252,7 @@ def train(
 
 
 def _take(batches, count, model, step):
-    """The next batches, on the model's device and checked."""
+    """The next batches, checked and on the model's device."""
     device = next(model.parameters()).device
     taken = list(itertools.islice(batches, count))
     if len(taken) < count:
@@ -284,7 +281,7 @@ def _check_width(batch, model, step):
 
 
 def _save(path, model, optimizer, progress):
-    """save_checkpoint, leaving nothing half-written where it fails. Raises OSError."""
+    """save_checkpoint without leaving a partial file on failure. Raises OSError."""
     try:
         save_checkpoint(path, model, optimizer, progress)
     except (OSError, RuntimeError) as error:
@@ -292,7 +289,7 @@ def _save(path, model, optimizer, progress):
 
 
 def _resume(path, model, optimizer, settings):
-    """Puts a checkpoint in place and returns its rows. ValueError, nothing changed, if it does not fit."""
+    """Load a checkpoint and return its rows. ValueError, with nothing changed, if it does not fit."""
     advice = "Delete it to start afresh."
     try:
         state = _read_checkpoint(path)
@@ -302,7 +299,7 @@ def _resume(path, model, optimizer, settings):
         ]
         shapes = {name: weight.shape for name, weight in weights.items()}
         bad = [name for name, weight in weights.items() if not weight.isfinite().all()]
-    except Exception as error:  # a damaged zip or pickle raises whatever it leads to
+    except Exception as error:  # damaged zip or pickle files raise all kinds of errors
         raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__}). {advice}") from None
     if differing:
         raise ValueError(f"{path}: a checkpoint of other settings ({'; '.join(differing)}). {advice}")
@@ -318,9 +315,9 @@ def _resume(path, model, optimizer, settings):
 
 
 def _read_checkpoint(path):
-    """What save_checkpoint wrote, whole and after a step at least; else any error.
+    """The content of a complete checkpoint with at least one step; any error otherwise.
 
-    The file is a zip archive: each of its parts has a CRC-32, which torch.load does not look at.
+    The file is a zip archive whose parts have a CRC-32, which torch.load does not check.
     """
     with zipfile.ZipFile(path) as archive:
         if damaged := archive.testzip():
@@ -332,7 +329,7 @@ def _read_checkpoint(path):
 
 
 def _check_state(state, optimizer):
-    """Puts moments and random state in place for a try: any error where they do not fit."""
+    """Load moments and random state as a test; raises any error if they do not fit."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(state["random"])
     optimizer.load_state_dict(state["optimizer"])
@@ -365,7 +362,7 @@ def _why_diverged(model, history, loss, rate, steps):
 
 @contextmanager
 def _on_interrupt(act):
-    """Inside the block Ctrl-C calls act(handler, signal, frame), with the handler that was there before."""
+    """In the block, Ctrl-C calls act(handler, signal, frame) with the previous handler."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
@@ -379,7 +376,7 @@ def _on_interrupt(act):
 
 @contextmanager
 def _interrupt_held_back():
-    """Ctrl-C inside the block takes effect at its end."""
+    """Delay Ctrl-C to the end of the block."""
     caught = []
     with _on_interrupt(lambda *call: caught.append(call)):
         yield
@@ -389,11 +386,11 @@ def _interrupt_held_back():
 
 
 class ProgressBar:
-    """One line about a job: redrawn in a notebook or a terminal, printed once at the end elsewhere.
+    """A progress line: redrawn in a notebook or a terminal, printed once at the end elsewhere.
 
-    `with ProgressBar(total, label) as bar:` around a training loop. Stop in a notebook ends the block alone:
-    the cell goes on with what there is, and halts the run of cells at its end (session.stop_here). Elsewhere
-    a KeyboardInterrupt goes on once the line is closed. `keeps`: which of the two.
+    `with ProgressBar(total, label) as bar:` around a training loop. Stop in a notebook only ends the block:
+    the cell continues with what there is, and Run All halts at the cell's end (session.stop_here). Elsewhere
+    a KeyboardInterrupt propagates once the line is closed. `keeps`: whether the first case applies.
     """
 
     def __init__(self, total, label, done=0):
@@ -401,7 +398,7 @@ class ProgressBar:
         self.total, self.label, self.done = total, label, done
         self.text, self.note, self.again = "", None, "to start over"
         self.began = self.drawn = time.perf_counter()
-        self.first = None  # (done, time) after the first step: what is set up before it comes once
+        self.first = None  # (done, time) after the first step, so that setup time is not counted
         shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
         self.keeps = in_cell()
         self.notebook = shell is not None and hasattr(shell, "kernel")
@@ -410,7 +407,7 @@ class ProgressBar:
         self._draw(self._line(""))
 
     def __enter__(self):
-        self.pressed, self.watch = False, ExitStack()  # a KeyboardInterrupt that code raises is no Stop
+        self.pressed, self.watch = False, ExitStack()  # a KeyboardInterrupt raised by code is not a Stop
         self.watch.enter_context(_on_interrupt(self._interrupted))
         return self
 
@@ -428,7 +425,7 @@ class ProgressBar:
         return stop and self.keeps
 
     def update(self, done, text=""):
-        """`done` of the total, and a few words on how it goes."""
+        """Set `done` of the total, and a short status text."""
         self.done, self.text = done, text
         now = time.perf_counter()
         first, at = self.first = self.first or (done, now)
@@ -438,7 +435,7 @@ class ProgressBar:
             self._draw(self._line(left))
 
     def close(self, note=None):
-        """Leaves one line that stays."""
+        """Leave a final line."""
         self._draw(
             self._line(f"{time.perf_counter() - self.began:.1f} s") + (f" · {note}" if note else ""),
             last=True,
@@ -468,7 +465,7 @@ class ProgressBar:
 
 
 def _printable(line):
-    """The line in characters that stdout knows: a terminal of ASCII alone must not cost a training."""
+    """The line in characters that stdout can encode: an ASCII terminal must not abort a training."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         line.encode(encoding)

@@ -1,4 +1,4 @@
-"""Thin controls over plain functions. A saved notebook keeps their first text and picture, no state."""
+"""Thin controls over plain functions. A saved notebook keeps their initial text and picture, no state."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ export default { render };
 
 
 def control(function: Callable[..., dict | None], **values: Any) -> None:
-    """Controls for the function's arguments, and below them what it prints and draws, while they are moved.
+    """Controls for the function's arguments, with what it prints and draws below, updated as they move.
 
     A value is (low, high) or (low, high, step) for a slider, a sequence or a dict {name: value} for a choice,
-    a string for a text field (of several lines: an area), or a bool for a box. Sliders and choices start at
-    the argument's default. A dict of arguments that the function returns moves their controls. Without a
-    kernel a reader sees the text and the picture of the starting values.
+    a string for a text field (an area if it has several lines), or a bool for a checkbox. Sliders and choices
+    start at the argument's default. A dict of arguments returned by the function moves their controls.
+    Without a kernel a reader sees the text and picture of the initial values.
     """
 
     parameters = inspect.signature(function).parameters
@@ -135,7 +135,7 @@ def control(function: Callable[..., dict | None], **values: Any) -> None:
 
     def show(change: dict) -> None:
         nonlocal drawn
-        if change["new"] != drawn:  # or the function itself moved a control
+        if change["new"] != drawn:  # otherwise the function itself moved a control
             _, html, moved = shown(change["new"], live=True)
             drawn = change["new"] | moved
             view.html, view.values = html, drawn
@@ -145,7 +145,7 @@ def control(function: Callable[..., dict | None], **values: Any) -> None:
 
 
 def publish_view(view: Any, text: str = "", html: str = "") -> None:
-    """Display a widget, in every version of ipywidgets; text and html are for a reader without a kernel."""
+    """Display a widget in all versions of ipywidgets; text and html are for readers without a kernel."""
     from IPython.display import publish_display_data
 
     static = {kind: value for kind, value in {"text/plain": text, "text/html": html}.items() if value}
@@ -154,7 +154,7 @@ def publish_view(view: Any, text: str = "", html: str = "") -> None:
 
 
 def _panel() -> type:
-    """The controls' page in JupyterLab: `values` of the fields, and the HTML that follows from them."""
+    """The controls' widget in JupyterLab: `values` of the fields, and the resulting HTML."""
     import anywidget
     import traitlets
 
@@ -176,14 +176,14 @@ def _is_range(value: Any) -> bool:
 
 
 def _of_kind(value: Any, given: Any) -> Any:
-    """What the browser sent, as the argument: it knows no difference between 1 and 1.0."""
+    """The browser's value as the argument's type: JavaScript does not distinguish 1 and 1.0."""
     if not _is_range(given):
         return value
     return int(value) if all(isinstance(number, int) for number in given) else float(value)
 
 
 def _field(name: str, value: Any, default: Any) -> tuple[dict[str, Any], Any]:
-    """(what the page needs to know, the value at the start); of a choice that is its number."""
+    """(the field's description for the page, initial value); for a choice the value is its index."""
     field = {"name": name, "label": name.replace("_", " ")}
     given = default is not inspect.Parameter.empty
     if isinstance(value, bool):
@@ -205,7 +205,7 @@ def shown_by(
 ) -> tuple[str, str, dict]:
     """(text, HTML, dict returned) of what the call prints, displays and draws. Errors become text.
 
-    live: pictures that are made fast.
+    live: pictures are rendered fast.
     """
     import matplotlib.pyplot as plt
     from IPython.utils.capture import capture_output
@@ -235,7 +235,7 @@ def _preformatted(text: str) -> str:
 
 
 def as_html(data: Mapping[str, Any]) -> str:
-    """What a cell displays, as HTML: its own, its picture, or its text."""
+    """The HTML of what a cell displays: its own HTML, its picture, or its text."""
     if "text/html" in data:
         return data["text/html"]
     if "image/png" in data:

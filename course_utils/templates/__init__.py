@@ -1,4 +1,4 @@
-"""The pages that the course writes: jinja2 templates, which escape what they are given."""
+"""The course's HTML pages: jinja2 templates, which escape their values."""
 
 import re
 
@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def _without_halves(value: object) -> object:
-    """Halves of surrogate pairs, which no file can hold, as the sign for what cannot be read."""
+    """Replace unpaired surrogates, which no file can hold, by the replacement character."""
     return type(value)(re.sub("[\ud800-\udfff]", "\ufffd", value)) if isinstance(value, str) else value
 
 

@@ -101,7 +101,7 @@ def test_long_text_is_wrapped_in_its_box_and_the_picture_grows():
     ],
 )
 def test_what_does_not_fit_is_refused(draw):
-    with pytest.raises(ValueError, match=r"takes \d.* units and has \d.*: make its place larger"):
+    with pytest.raises(ValueError, match=r"takes \d.* units but has \d.*: enlarge its place"):
         draw(Picture("t"))
 
 

@@ -149,12 +149,12 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(hub, tmp_path):
     hub.cut = len(hub.files["model.safetensors"]) // 2
     broken = fetch_gpt2(hub, tmp_path)
     assert broken.returncode == 1 and not (tmp_path / "models" / "gpt2").exists()
-    assert "run the command again to go on from there" in broken.stderr and "Traceback" not in broken.stderr
+    assert "run the command again to resume" in broken.stderr and "Traceback" not in broken.stderr
     cut, hub.cut = hub.cut, None
     hub.ranges.clear()
     resumed = fetch_gpt2(hub, tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert "Going on with gpt2" in resumed.stdout
+    assert "Resuming gpt2" in resumed.stdout
     assert hub.ranges == [cut]
     assert wrong_checksums(tmp_path / "models" / "gpt2") == []
 
@@ -178,7 +178,7 @@ def test_what_is_sent_beyond_the_stated_size_is_not_waited_for(hub, tmp_path):
     done = fetch_gpt2(hub, tmp_path)
     size = len(hub.files["model.safetensors"])
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"The hub sends more than the {size} bytes that it states for " in done.stderr
+    assert f"The hub sends more than the {size} bytes it states for " in done.stderr
     assert not list((tmp_path / "models").rglob("model.safetensors*"))
     hub.endless = False
     assert fetch_gpt2(hub, tmp_path).returncode == 0
@@ -251,7 +251,7 @@ def test_a_link_where_a_download_is_written_is_not_followed(tmp_path, other_whee
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(thesis)
     assert cli.main(["fetch", "smollm2"]) == 1
-    assert f"{place} is no regular file. Move it away." in capsys.readouterr().err
+    assert f"{place} is not a regular file. Move it away." in capsys.readouterr().err
     assert thesis.read_text() == "mine" if thesis.is_file() else not list(thesis.iterdir())
     assert other_wheel == []
 

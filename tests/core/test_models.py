@@ -194,7 +194,7 @@ def test_a_broken_index_is_named(folder, content):
 
 def test_an_index_of_pickles_is_refused(folder):
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model.bin"}}')
-    assert "names model.bin, where it should name safetensors" in message(str(folder))
+    assert "names model.bin, but should name safetensors" in message(str(folder))
 
 
 def test_a_tokenizer_that_is_damaged_is_named(folder):

@@ -123,7 +123,7 @@ def test_the_home_folder_and_places_below_a_file(tmp_path, monkeypatch):
     assert own_file("~/page.html", TODO) == own_file(tmp_path / "page.html", TODO)
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file" / "page", tmp_path / "file" / "a" / "page"):
-        with pytest.raises(FileExistsError, match="file is a file, no folder"):
+        with pytest.raises(FileExistsError, match="file is a file, not a folder"):
             own_file(path, TODO)
 
 
@@ -202,7 +202,7 @@ def test_a_lock_is_an_empty_file(tmp_path):
     with ownership.lock_of(tmp_path / "a", TODO), ownership.lock_of(tmp_path / "a", TODO):
         pass
     (tmp_path / ".b.lock").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"\.b\.lock is no lock of the course's\. Name another"):
+    with pytest.raises(FileExistsError, match=r"\.b\.lock is not a lock of the course\. Name another"):
         ownership.lock_of(tmp_path / "b", TODO)
 
 
@@ -256,11 +256,11 @@ def test_a_mark_is_not_written_through_a_link_and_takes_no_file_of_others(tmp_pa
     (folder / name).symlink_to(thesis)
     with pytest.raises(FileExistsError):
         ownership.own_folder(folder, "run", "Name another")
-    with pytest.raises(FileExistsError, match="is no mark of the course's"):
+    with pytest.raises(FileExistsError, match="is not a mark of the course"):
         ownership.mark(folder, "run")
     (folder / name).unlink()
     (folder / name).write_text("notes of mine")
-    with pytest.raises(FileExistsError, match="is no mark of the course's"):
+    with pytest.raises(FileExistsError, match="is not a mark of the course"):
         ownership.mark(folder, "run")
     assert (thesis.read_text(), (folder / name).read_text()) == ("mine", "notes of mine")
     (folder / name).write_text("Made")  # half of a mark: left by a kill
@@ -315,7 +315,7 @@ def test_a_line_end_in_a_name_is_shown_as_one(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
 def test_a_link_to_itself_is_told(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(FileExistsError, match=r"loop (cannot be followed|is no regular file)"):
+    with pytest.raises(FileExistsError, match=r"loop (cannot be followed|is not a regular file)"):
         own_file(tmp_path / "loop", TODO)
 
 
