@@ -71,7 +71,7 @@ export default { render };
 
 
 class ExerciseButtons(anywidget.AnyWidget):
-    """Sends the act of a button; is sent {} where `shown` (title, text, code, step) answers it, or a stub."""
+    """Sends a button's act; receives {} once `shown` (title, text, code, step) has the answer, or a stub."""
 
     _esm, _css = BUTTONS_SCRIPT, BUTTONS_STYLE
     name = traitlets.Unicode().tag(sync=True)
@@ -79,7 +79,7 @@ class ExerciseButtons(anywidget.AnyWidget):
 
 
 def exercise_buttons(name: str, lesson: str, take_hint: Callable[[int], tuple[str, str, str]]) -> None:
-    """Display the buttons. take_hint(step) gives title, text and code; 3 is the solution."""
+    """Display the buttons. take_hint(step) returns title, text and code; step 3 is the solution."""
 
     def answer(view: ExerciseButtons, content: dict, buffers: list) -> None:
         if content["act"] == "restart":
@@ -97,7 +97,7 @@ def exercise_buttons(name: str, lesson: str, take_hint: Callable[[int], tuple[st
 
 
 def stub_of(name: str, lesson: str) -> str:
-    """The exercise's cell as the lesson has it at the start."""
+    """The exercise's cell as the saved lesson has it."""
     for cell in code_cells(read_notebook(lessons([lesson])[0])):
         if "exercise" in tags(cell) and f"check.{name}(" in cell.source:
             return cell.source

@@ -1,8 +1,8 @@
-"""Claims: a sentence about an experiment, with the value measured and the bound that it must keep.
+"""Claims: a sentence about an experiment, with the measured value and the bound it must satisfy.
 
-Each lesson lists its claims in `lessons/lesson_NN/claims.py`, its companion's in MORE_CLAIMS there; the
-notebook says claim.NAME(value). The claims of a cell are shown together when the cell has run, below its
-figures.
+A lesson lists its claims in `lessons/lesson_NN/claims.py`, those of its companion in MORE_CLAIMS; the
+notebook calls claim.NAME(value). The claims of a cell are shown together below its figures when the cell
+has run.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from course_utils.notebook_files import is_companion, lesson_of
 
 
 class ClaimFailed(AssertionError):
-    """A claim that binds here does not hold."""
+    """A claim whose bound applies here does not hold."""
 
 
 STORED = "stored runs"
-_waiting: list[dict] = []  # records of the cell that runs
+_waiting: list[dict] = []  # records of the running cell
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim about an experiment, without the value: what a lesson's claims.py lists.
+    """A claim about an experiment, without the value, as listed in a lesson's claims.py.
 
-    text: a sentence that is true where the claim holds. Give at_most, at_least, both, or equals (within the
-    tolerance). unit: "nats", "tokens", "times"; with "%" a share of 1 and its bound are shown as per cent.
-    headline: the lesson's main finding. stored: the value comes from stored runs. excludes: the broken
-    variants and controls that the bound shuts out, {"transposed": 0.04}; None where the notebook computes the
-    value. seeds: the right run's values over seeds, which the bound must leave alone; () where the notebook
-    computes them, or there are none. published: what others measured, with its source. The bound binds at
-    quick and full scale on the models named (models="any": on all); elsewhere it is shown.
+    text: a sentence that is true if the claim holds. Give at_most, at_least, both, or equals (within
+    tolerance). unit: "nats", "tokens", "times"; with "%", shares of 1 are shown as per cent. headline: the
+    lesson's main finding. stored: the value comes from stored runs. excludes: the values of broken variants
+    and controls, which must fail the bound, {"transposed": 0.04}; None if the notebook computes the value.
+    seeds: values of the correct run over seeds, which must satisfy the bound; () if the notebook computes
+    them or there are none. published: what others measured, with the source. The bound applies at quick and
+    full scale to the named models (models="any": to all); elsewhere the value is only shown.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Claim:
         return {name: getattr(self, name) for name in names}
 
     def filled(self, seeds: Sequence[float], excludes: Any) -> Claim:
-        """The claim with what the notebook computed: a value, values in order, or by name."""
+        """The claim completed by the notebook's values: one value, values in order, or values by name."""
         if seeds:
             self = replace(self, seeds=seeds)
         known = self.excludes if isinstance(self.excludes, Mapping) else {}
@@ -88,14 +88,14 @@ class Claim:
 
 @cache
 def claims_of(lesson: str) -> dict[str, Claim]:
-    """The claims of one lesson ("03") or companion ("03m") by name, in the order of its claims.py."""
+    """The claims of one lesson ("03") or companion ("03m") by name, in the order of claims.py."""
     module = importlib.import_module(f"course_utils.lessons.lesson_{lesson_of(lesson)}.claims")
     listed = getattr(module, "MORE_CLAIMS", []) if is_companion(lesson) else module.CLAIMS
     return {each.name: each for each in listed}
 
 
 def find_named(name: str, known: Mapping[str, Any], missing: str, whole: str) -> Any:
-    """What has that name. AttributeError begins with `missing`, names close ones or says dir(`whole`)."""
+    """The entry of that name. AttributeError says `missing`, then close names or the advice dir(`whole`)."""
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
         advice = f"Did you mean {' or '.join(near)}?" if near else f"dir({whole}) lists them."
@@ -106,8 +106,8 @@ def find_named(name: str, known: Mapping[str, Any], missing: str, whole: str) ->
 class LessonClaims:
     """`claim.NAME(value, seeds=..., excludes=...)` shows a claim of the lesson's claims.py with its value.
 
-    seeds, models: in place of the claim's own; excludes: the values that it leaves open. Called with a text
-    it is `claim`: learners' older copies have it so.
+    seeds, models: override the claim's own; excludes: the values left open in claims.py. Called with a text
+    it is the function `claim`, as in older copies of the lessons.
     """
 
     def __init__(self, lesson: str):
@@ -136,16 +136,16 @@ class LessonClaims:
 def claim(text: str, value: Any, **options: Any) -> None:
     """Show a claim of one's own with the measured value: claim("It falls", loss, at_most=2, unit="nats").
 
-    options: those of Claim. See `_measure`.
+    options: fields of Claim. See `_measure`.
     """
     _measure(Claim("", text, **options), value)
 
 
 def _measure(claim: Claim, value: Any) -> None:
-    """Show the claim, the value and the bound; keep them as a record in the output's metadata.
+    """Show the claim, the value and the bound; store them as a record in the output's metadata.
 
-    value: a number, a one-element tensor, a bool or a string. With COURSE_STRICT=1 a bound that binds and
-    does not hold raises ClaimFailed.
+    value: a number, a one-element tensor, a bool or a string. With COURSE_STRICT=1, raises ClaimFailed if a
+    bound that applies does not hold.
     """
     value = value.item() if hasattr(value, "item") else value
     bounds = claim.bounds
@@ -174,7 +174,7 @@ def _measure(claim: Claim, value: Any) -> None:
     failed = not reason and not holds and os.environ.get("COURSE_STRICT") == "1"
     events = getattr(shell(), "events", None)
     if events is not None:
-        events.register("post_run_cell", _show_waiting)  # once: a function that is registered stays so
+        events.register("post_run_cell", _show_waiting)  # once: a registered function stays registered
     if events is None or failed:
         _show_waiting()
     if failed:
@@ -205,7 +205,7 @@ def _number(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON knows."""
+    """The value as a type JSON supports."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -228,7 +228,7 @@ def _bound(unit: str, at_most: Any, at_least: Any, equals: Any, tolerance: float
 
 
 def _room(value: Any, at_most: Any, at_least: Any, equals: Any, tolerance: float) -> float | None:
-    """How far a value that holds is from its (nearer) bound, over the larger of the two; None: no bound."""
+    """Distance of a value from its nearer bound, relative to the larger of the two; None without a bound."""
     if equals is not None:
         return 1 - abs(value - equals) / tolerance if tolerance else None
     value = float(value)
@@ -239,7 +239,7 @@ def _room(value: Any, at_most: Any, at_least: Any, equals: Any, tolerance: float
 
 
 def _why_not_judged(models: tuple[str, ...] | str) -> str:
-    """In words why no bound binds here, or ""."""
+    """The reason why no bound applies here, or ""."""
     current = session.current()
     model = current.model_name if current else os.environ.get("COURSE_MODEL") or "pocket"
     scale = current.scale if current else os.environ.get("COURSE_SCALE") or "quick"
@@ -253,7 +253,7 @@ def _why_not_judged(models: tuple[str, ...] | str) -> str:
 
 
 def _show_waiting(*_: Any) -> None:
-    """Show the claims that have been made since, one below the other."""
+    """Show the claims recorded since the last call, one below the other."""
     if not _waiting:
         return
     records = list(_waiting)
@@ -284,9 +284,9 @@ def _excluded(record: dict) -> str:
 
 
 def _box(record: dict) -> str:
-    """The claim as HTML: mark, sentence, value, bar and what its marks mean; the rest unfolds.
+    """The claim as HTML: sign, sentence, value, bar and its legend; the rest unfolds.
 
-    Text and ground keep the theme's own colours.
+    Text and background keep the theme's colours.
     """
     state = "neutral" if not record["binding"] else "good" if record["holds"] else "bad"
     colour = BOX_COLOURS[state]
@@ -310,7 +310,7 @@ def _box(record: dict) -> str:
 
 
 def _legend(record: dict) -> list[tuple[str, str, str]]:
-    """(sign, its colour, words) of the bound, the seeds and the nearest control."""
+    """(sign, colour, text) of the bound, the seeds and the nearest control."""
     rows = [("▐", LINE, record["bound"])]
     if seeds := _numbers(record["seeds"]):
         rows.append(("|", "inherit", f"{len(seeds)} seeds: {_range(min(seeds), max(seeds), record['unit'])}"))
@@ -327,7 +327,7 @@ def _range(low: float, high: float, unit: str) -> str:
 
 
 def _rest(record: dict) -> list[str]:
-    """What unfolds below a claim, in words."""
+    """The lines that unfold below a claim."""
     rows = [f"Measured in {STORED}." if record["stored"] else "Measured in this notebook."]
     if record["room"] is not None:
         rows.append(f"Room to the bound: {record['room']:.0%} of the value.")
@@ -342,13 +342,13 @@ def _rest(record: dict) -> list[str]:
 
 
 def _numbers(values: Any) -> list[float]:
-    """Those of the values that a bar can show."""
+    """The values that a bar can show."""
     found = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     return [value for value in found if math.isfinite(value)]
 
 
 def _nearest_excluded(record: dict) -> tuple[str, float] | None:
-    """Name and value of what is excluded with the value nearest to the bound; None where none is known."""
+    """Name and value of the excluded run nearest to the bound; None if there is none."""
     if isinstance(record["excludes"], str):
         return None
     limits = _numbers(record.get(name) for name in ("at_most", "at_least", "equals"))
@@ -359,9 +359,9 @@ def _nearest_excluded(record: dict) -> tuple[str, float] | None:
 
 
 def _bar(record: dict, colour: str) -> str:
-    """A line with the values that keep the bound shaded, the value, the seeds and the nearest control on it.
+    """A bar: the allowed range shaded, with the value, the seeds and the nearest control marked.
 
-    "" where there is no scale: texts, exact values, infinity.
+    "" if there is no scale: texts, exact values, infinity.
     """
     low, high = record.get("at_least"), record.get("at_most")
     if _numbers([record.get("equals")]):
@@ -374,7 +374,7 @@ def _bar(record: dict, colour: str) -> str:
     first, last = min(points), max(points)
 
     def at(value: float) -> float:
-        """Per cent of the bar's width."""
+        """Position in per cent of the bar's width."""
         return 4 + 92 * (value - first) / (last - first)
 
     start, end = 0 if low is None else at(low), 100 if high is None else at(high)
@@ -395,4 +395,4 @@ def _bar(record: dict, colour: str) -> str:
     )
 
 
-LINE = "#8C8C8C"  # the line of a bar, on a light and on a dark ground
+LINE = "#8C8C8C"  # a bar's line, visible on light and dark backgrounds

@@ -1,7 +1,7 @@
 """Comparing a learner's function with the course's solution, and naming its mistake.
 
 `compare` makes the check of an exercise on tensors or numbers. `expect_tensor`, `expect_gradients`,
-`unchanged` and `close` are for checks written by hand. Whatever is wrong is raised as a Mistake.
+`unchanged` and `close` are for checks written by hand. Every fault is raised as a Mistake.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-FLOOR = 5e-7  # differences below this are rounding, whatever the size of the numbers
+FLOOR = 5e-7  # differences below this are rounding, whatever the scale of the numbers
 
 
 class Mistake(AssertionError):
-    """What the learner's function does wrong, in words for the learner; raised by an exercise's check."""
+    """A mistake of the learner's function, described for the learner; raised by an exercise's check."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Call:
 
 
 def call(*arguments: Any, **options: Any) -> Call:
-    """One input of `compare` with arguments by name: call(2.0, clip=0.1)."""
+    """One input of `compare`, with keyword arguments: call(2.0, clip=0.1)."""
     return Call(arguments, options)
 
 
@@ -46,21 +46,21 @@ def compare(
     extremes: Sequence[tuple[str, Callable[[], Sequence] | Sequence]] = (),
     tolerance: float = 1e-5,
 ) -> Comparison:
-    """The check of an exercise whose function is compared with `reference` on `inputs`.
+    """The check of an exercise: compares the learner's function with `reference` on `inputs`.
 
     inputs: at least two, of different sizes: argument tuples or `call(...)`, or a function that draws them.
-    mistakes: (message, wrong function). A message is shown where the learner's result is that function's on
-    every input on which the wrong function differs from the reference. The tests feed these functions.
-    else_: shown before the first difference where no mistake fits.
+    mistakes: (message, wrong function). A message is shown if the learner's result equals the wrong
+    function's on every input where that differs from the reference. The tests feed these functions.
+    else_: shown before the first difference if no mistake matches.
     gradient: the reference's names of the arguments whose gradients must agree too.
-    extremes: (message, inputs), looked at one after the other when all `inputs` are right.
+    extremes: (message, inputs), checked in order once all `inputs` are right.
     """
     return Comparison(reference, [(else_, inputs), *extremes], list(mistakes), tuple(gradient), tolerance)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A check as `compare` makes it: called with the learner's function, raises Mistake where it is wrong."""
+    """A check made by `compare`: called with the learner's function, it raises Mistake if that is wrong."""
 
     reference: Callable
     groups: list[tuple[str, Any]]
@@ -84,7 +84,7 @@ class Comparison:
                 raise Mistake(f"{message} {fault}".strip() if fits else str(fault))
 
     def _fault(self, fn: Callable, expected: list[_Run]) -> tuple[str, Exception] | None:
-        """("kind", "changed", "result" or "gradients", the error) of the first test that fails."""
+        """("kind", "changed", "result" or "gradients", the error) of the first test that fails, or None."""
         runs = [(self._run(fn, right.call), right) for right in expected]
         for mine, _ in runs:
             if mine.error is not None:
@@ -103,7 +103,7 @@ class Comparison:
         return None
 
     def _named(self, fn: Callable, aspect: str, expected: list[_Run]) -> str | None:
-        """The message of the mistake with the learner's outcome wherever it differs from the right one."""
+        """The message of the first mistake whose wrong outcomes the learner's function shares, or None."""
         mine = [self._run(fn, right.call) for right in expected]
         for message, wrong in self.mistakes:
             theirs = [self._run(wrong, right.call) for right in expected]
@@ -114,7 +114,7 @@ class Comparison:
         return None
 
     def _example(self, fn: Callable, aspect: str, expected: list[_Run]) -> str:
-        """The first small input with another result than the right one, as a line, or ""."""
+        """The first small input with a wrong result, as a line, or ""."""
         if aspect not in ("kind", "result"):
             return ""
         mine = [self._run(fn, right.call) for right in expected]
@@ -187,7 +187,7 @@ class _Run:
     fn: Callable
     call: Call
     result: Any = None
-    given: dict = field(default_factory=dict)  # the arguments by the reference's names, after the call
+    given: dict = field(default_factory=dict)  # the arguments after the call, by the reference's names
     error: Exception | None = None
 
     def once(self, gradient: Sequence[str] = ()) -> tuple[Any, dict]:
@@ -203,14 +203,14 @@ class _Run:
         return inspect.signature(self.reference).bind(*self.call.arguments, **self.call.options).arguments
 
     def changed(self) -> list[str]:
-        """Names of the arguments that the call changed."""
+        """Names of the arguments that the call changed in place."""
         return [name for name, value in self.names().items() if not identical(self.given[name], value)]
 
     def result_with_graph(self) -> Any:
         return self.once([name for name, value in self.names().items() if _can_learn(value)])[0]
 
     def gradients(self, names: Sequence[str]) -> dict[str, torch.Tensor | None]:
-        """The gradients of a weighted sum of the result; None where there is no way to the argument."""
+        """Gradients of a weighted sum of the result; None for arguments the result does not depend on."""
         result, given = self.once(names)
         leaves = [leaf for leaf in _leaves(result) if _has_graph(leaf)]
         if not leaves:
@@ -251,7 +251,7 @@ def _leaves(value: Any) -> list:
 
 
 def identical(value: Any, other: Any) -> bool:
-    """Equal to the last bit, nan to nan: tensors, arrays, modules (their weights) and containers of them."""
+    """Equal bit for bit, nan to nan: tensors, arrays, modules (their weights) and containers of them."""
     if isinstance(other, nn.Module):
         return identical(dict(value.state_dict()), dict(other.state_dict()))
     if isinstance(other, torch.Tensor):
@@ -275,7 +275,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _tensor(value: Any) -> torch.Tensor:
-    """In double precision, from any number, tensor or list of numbers; gradients are left behind."""
+    """A number, tensor or list of numbers as a detached double-precision tensor."""
     if not isinstance(value, torch.Tensor):
         value = torch.as_tensor(np.asarray(value))
     value = value.detach().cpu()
@@ -287,9 +287,9 @@ def _is_whole(value: Any) -> bool:
 
 
 def wrong_kind(value: Any, expected: Any, what: str = "the result") -> str | None:
-    """What is wrong with type, shape or kind of number; None where all is well.
+    """What is wrong with type, shape or kind of number; None if nothing is.
 
-    Numbers of Python, numpy and torch are taken for each other, and so are tuples and lists.
+    Numbers of Python, numpy and torch are interchangeable, and so are tuples and lists.
     """
     if value is None and expected is not None:
         return f"{what} is None. Is there a return?"
@@ -341,7 +341,7 @@ def _wrong_numbers(value: Any, expected: Any, what: str) -> str | None:
 def first_difference(
     value: Any, expected: Any, tolerance: float = 1e-5, what: str = "the result"
 ) -> str | None:
-    """The first element that differs, with its place, in words; None where all agree."""
+    """The first element that differs, with its index, as a sentence; None if all agree."""
     if isinstance(expected, Mapping):
         parts = ((value[key], expected[key], tolerance, f"{what}[{key!r}]") for key in expected)
         return next(filter(None, (first_difference(*part) for part in parts)), None)
@@ -360,7 +360,7 @@ def first_difference(
 
 
 def _agree(value: Any, expected: Any, tolerance: float) -> torch.Tensor:
-    """Where two numbers or tensors of one shape agree, as float32 (or a coarser dtype of theirs) allows."""
+    """Where two numbers or tensors of one shape agree, to the precision of float32 or of a coarser dtype."""
     left, right = _tensor(value), _tensor(expected)
     if _is_whole(value) and _is_whole(expected):
         return left == right
@@ -370,7 +370,7 @@ def _agree(value: Any, expected: Any, tolerance: float) -> torch.Tensor:
     finite = right.abs()[right.isfinite()] if not right.is_complex() else right.abs()
     scale = finite.max().item() if finite.numel() else 0.0
     allowed = relative * right.abs() + max(relative * scale, FLOOR)
-    if _is_whole(expected):  # a count that is off by one is wrong, however large it is
+    if _is_whole(expected):  # an integer off by one is wrong at any scale
         allowed = allowed.clamp(max=0.4).maximum(4 * epsilon * right.abs())
     return exact | (right.isfinite() & ((left - right).abs() <= allowed))
 
@@ -382,13 +382,13 @@ def _epsilon(value: Any) -> float:
 
 
 def _element(value: Any, place: tuple[int, ...]) -> Any:
-    """One element as a Python number; False and True stay what they are."""
+    """One element as a Python number; bools stay bools."""
     number = _tensor(value)[place].item()
     return bool(number) if torch.as_tensor(value).dtype == torch.bool else number
 
 
 def two_numbers(first: Any, second: Any) -> tuple[str, str]:
-    """Two numbers with as many digits as it takes to tell them apart; False and True as these words."""
+    """Two numbers with enough digits to tell them apart; bools as "False" and "True"."""
     for digits in range(4, 18):
         texts = _shown(first, digits), _shown(second, digits)
         if texts[0] != texts[1]:
@@ -409,7 +409,7 @@ def _wrong_kind(mine: _Run, right: _Run) -> str | None:
 
 
 def _not_finite(mine: _Run, right: _Run) -> str | None:
-    """nan and inf where the right result has numbers."""
+    """A message for nan or inf where the right result is finite."""
     for own, expected in zip(_leaves(mine.result), _leaves(right.result), strict=True):
         if not (isinstance(expected, torch.Tensor) or _is_number(expected)):
             continue
@@ -434,13 +434,13 @@ def _changed(mine: _Run, right: _Run) -> str | None:
     return None
 
 
-MOST_LETTERS = 160  # letters of an input or a result that is shown whole
+MOST_LETTERS = 160  # maximum length of an input or a result to be shown
 
 
 def _given(mine: _Run, right: _Run, told: bool = False) -> str:
-    """A line with the input, what was expected and what came; "" where the input is long.
+    """A line with the input, the expected result and the actual one; "" if the input is long.
 
-    told: one number was told already.
+    told: one number was already shown.
     """
     shown = _words_of_input(right)
     if not shown or mine.error is not None:
@@ -455,7 +455,7 @@ def _given(mine: _Run, right: _Run, told: bool = False) -> str:
 
 
 def _words_of_input(run: _Run) -> str:
-    """The arguments in words where they are small, else ""."""
+    """The arguments as text if they are small, else ""."""
     text = ", ".join(f"{name} = {_in_words(value)}" for name, value in run.names().items())
     return text if len(text) <= MOST_LETTERS else ""
 
@@ -469,7 +469,7 @@ def _in_words(value: Any, digits: int = 4) -> str:
 
 
 def expect_tensor(value: Any, shape: Sequence[int] | None = None, what: str = "the result") -> torch.Tensor:
-    """The value, if it is a tensor (of that shape); else Mistake says what came instead."""
+    """Return the value if it is a tensor (of that shape); otherwise raise Mistake."""
     if value is None:
         raise Mistake(f"{what} is None. Is there a return?")
     if not isinstance(value, torch.Tensor):
@@ -480,9 +480,9 @@ def expect_tensor(value: Any, shape: Sequence[int] | None = None, what: str = "t
 
 
 def close(value: Any, expected: Any, tolerance: float = 1e-5) -> bool:
-    """Numbers, or tensors of one shape, that are equal up to the tolerance; nan equals nan alone.
+    """Whether numbers, or tensors of one shape, are equal within the tolerance; nan equals only nan.
 
-    Small elements of a tensor are judged by its largest one; whole numbers must be equal.
+    The tolerance is relative to a tensor's largest element; integers must be equal.
     """
     left, right = _tensor(value), _tensor(expected)
     if left.shape != right.shape or left.is_complex() != right.is_complex():
@@ -493,7 +493,7 @@ def close(value: Any, expected: Any, tolerance: float = 1e-5) -> bool:
 def expect_gradients(
     output: Any, learn: Mapping[str, torch.Tensor], rest: Mapping[str, torch.Tensor] | None = None
 ) -> None:
-    """One backward from the output's sum: every tensor of `learn` must get a gradient, none of `rest` may."""
+    """Backpropagate the output's sum: every tensor in `learn` must get a gradient, none in `rest` may."""
     if not _has_graph(output):
         raise Mistake(
             "The result has no graph, so nothing can learn from it. Was it detached, or under no_grad()?"
@@ -512,9 +512,9 @@ def expect_gradients(
 
 @contextmanager
 def unchanged(**values: Any) -> Iterator[None]:
-    """No tensor, module or container of them may change in the block: `with unchanged(model=model): ...`."""
+    """Check that the block changes no tensor, module or container: `with unchanged(model=model): ...`."""
     before = {name: _copied(value) for name, value in values.items()}
     yield
     for name, value in values.items():
         if not identical(value, before[name]):
-            raise Mistake(f"{name} was changed, and should stay as it is: its numbers are others afterwards.")
+            raise Mistake(f"{name} was changed, and should stay as it is: its numbers differ afterwards.")

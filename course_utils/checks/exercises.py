@@ -1,7 +1,7 @@
-"""Exercises: a check that runs the learner's function and names the very mistake, and hints in three steps.
+"""Exercises: a check that runs the learner's function and names its mistake, and hints in three steps.
 
-Each exercise is a module in `lessons/lesson_NN/exercises/`, where EXERCISES lists them in order, the lesson's
-and then its companion's.
+Each exercise is a module in `lessons/lesson_NN/exercises/`, where EXERCISES lists them in order: first the
+lesson's, then its companion's.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ __all__ = [
 class Exercise:
     """One exercise.
 
-    lesson: the key of the notebook that has it, "03" or "03m".
+    lesson: the key of its notebook, "03" or "03m".
     reference: the solution, a function or a class; its source is the third hint.
-    check: called with the learner's function; raises Mistake where it is wrong; see `compare`.
-    hints: the idea, and the shapes (or the steps); the solution follows by itself.
-    wrong: typical wrong answers, each with a part of the message it must get; those of `compare` come by
-        themselves. right: right answers in another style. The tests feed both.
-    difficulty: 1 (a line) to 3 (needs thought). then: shown where it passed: what happens with the learner's
-        function from here on, and which cells below to run again.
+    check: called with the learner's function; raises Mistake if that is wrong; see `compare`.
+    hints: the idea, and the shapes (or the steps); the solution is added automatically.
+    wrong: typical wrong answers, each with a part of the message it must get; the mistakes of `compare` are
+        added automatically. right: right answers in another style. The tests feed both.
+    difficulty: 1 (a line) to 3 (needs thought). then: shown when the exercise has passed: where the learner's
+        function is used from here on, and which cells below to run again.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Exercise:
 
 
 def without_types(source: str) -> str:
-    """The code as it stands, but for the types of arguments, results and variables: no lesson names them."""
+    """The source without the type annotations of arguments, results and variables, as lessons show it."""
     lines = source.splitlines(keepends=True)
     starts = [0, *itertools.accumulate(map(len, lines))]
 
@@ -100,13 +100,13 @@ def without_types(source: str) -> str:
         rest = source[end:]
         rest = "=" + rest[3:] if argument and rest.startswith(" = ") else rest
         source = source[:start].rstrip() + rest
-    broken = r"(def \w+\()\s+([^()]*?),?\s+\):"  # a head that took several lines for its types
+    broken = r"(def \w+\()\s+([^()]*?),?\s+\):"  # a signature split over lines by its annotations
     return re.sub(broken, lambda m: f"{m[1]}{' '.join(m[2].split())}):", source) if cuts else source
 
 
 @cache
 def exercises_around(lesson: str) -> dict[str, Exercise]:
-    """The exercises of a lesson and of its companion by name, whichever has that key; no other is loaded."""
+    """The exercises of a lesson and its companion by name, given either key; loads no other lesson."""
     module = importlib.import_module(f"course_utils.lessons.lesson_{lesson_of(lesson)}.exercises")
     return {exercise.name: exercise for exercise in module.EXERCISES}
 
@@ -119,7 +119,7 @@ def exercises_of(lesson: str) -> dict[str, Exercise]:
 
 @cache
 def registry() -> dict[str, Exercise]:
-    """All exercises by name. Raises ValueError where two have the same name."""
+    """All exercises by name. Raises ValueError if two share a name."""
     package = importlib.import_module("course_utils.lessons")
     found: dict[str, Exercise] = {}
     for folder in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
@@ -133,7 +133,7 @@ def registry() -> dict[str, Exercise]:
 
 
 def find(name: str) -> Exercise:
-    """The exercise of that name: of the open lesson, or of any. AttributeError names the close ones."""
+    """The exercise of that name, first in the open lesson, then in any. AttributeError lists close names."""
     lesson = progress.open_lesson()
     if lesson and name in exercises_around(lesson):
         return exercises_around(lesson)[name]
@@ -145,7 +145,7 @@ def _named(name: str, exercises: dict[str, Exercise]) -> Exercise:
 
 
 class Check:
-    """`check.NAME(fn)` shows a verdict on fn and returns the function to go on with."""
+    """`check.NAME(fn)` shows a verdict on fn and returns the function to continue with."""
 
     def __init__(self, lesson: str):
         self.lesson = lesson
@@ -161,9 +161,9 @@ class Check:
 
 
 def of_lesson(package: str, name: str) -> Check | LessonClaims:
-    """For a lesson's package, or its module `more`: `check` or `claim`, when a notebook imports it.
+    """`check` or `claim` of a lesson's package, or of its module `more`, when a notebook imports it.
 
-    Progress is told the notebook's key.
+    Opens the notebook's key in `progress`.
     """
     kinds = {"check": Check, "claim": LessonClaims}
     if name not in kinds:
@@ -174,7 +174,7 @@ def of_lesson(package: str, name: str) -> Check | LessonClaims:
 
 
 class Mine:
-    """The learner's own functions by name, as they were last checked: mine.NAME."""
+    """The learner's own functions as last checked: mine.NAME."""
 
     def __getattr__(self, name: str) -> Callable:
         raise AttributeError(f"No function of yours named {name} was checked: run its cell first.")
@@ -186,13 +186,13 @@ HINTS = ("the idea", "shapes and steps", "the solution")
 
 
 def hint(name: str, step: int | None = None) -> None:
-    """Show the next hint of an exercise (idea, shapes, solution), or the one with that number."""
+    """Show the next hint of an exercise (idea, shapes, solution), or the hint of that number."""
     title, text, code = take_hint(find(name), step)
     show(title, *filter(None, [text]), code=code, kind="hint")
 
 
 def take_hint(exercise: Exercise, step: int | None = None) -> tuple[str, str, str]:
-    """(title, text, code) of the next hint, or of the one with that number; progress records it."""
+    """(title, text, code) of the next hint, or the hint of that number; recorded in the progress file."""
     name = exercise.name
     if step is None:
         step = min(_hints_given.get(name, 0) + 1, 3)
@@ -205,7 +205,7 @@ def take_hint(exercise: Exercise, step: int | None = None) -> tuple[str, str, st
 
 
 def was_tried(exercise: Exercise) -> bool:
-    """Has the learner had an answer of hers checked, now or, unless the run is strict, in an earlier run?"""
+    """Whether the learner had an answer checked in this run or, unless it is strict, in an earlier one."""
     if exercise.name in vars(mine):
         return True
     if os.environ.get("COURSE_STRICT") == "1":
@@ -217,7 +217,7 @@ def was_tried(exercise: Exercise) -> bool:
 
 @contextlib.contextmanager
 def folded_until_tried(name: str) -> Iterator[None]:
-    """What the block prints, displays and draws stays folded until the exercise was tried."""
+    """Fold what the block prints, displays and draws until the exercise was tried."""
     exercise = find(name)
     if shell() is None or was_tried(exercise):
         yield
@@ -237,7 +237,7 @@ def folded_until_tried(name: str) -> Iterator[None]:
 
 
 def runs_on(*functions: Callable, what: str = "Training") -> None:
-    """Say whose functions training, or `what`, is about to call: the learner's or the course's."""
+    """Say whose functions training, or `what`, will call: the learner's or the course's."""
     solutions = {exercise.reference for exercise in exercises_around(progress.open_lesson()).values()}
     whose = ["the course's" if fn in solutions else "your" for fn in functions]
     parts = [f"{owner} {fn.__name__}" for owner, fn in zip(whose, functions, strict=True)]
@@ -245,7 +245,7 @@ def runs_on(*functions: Callable, what: str = "Training") -> None:
 
 
 def _offer_names() -> None:
-    """Let the learner use hint and mine as the verdict says, whether the notebook imports them or not."""
+    """Make hint and mine available, as the verdict promises, even if the notebook does not import them."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is not None:
@@ -254,7 +254,7 @@ def _offer_names() -> None:
 
 
 def _offer_buttons(exercise: Exercise) -> None:
-    """Hint, next hint, solution and start over under the verdict, where a learner may click."""
+    """Show hint, next hint, solution and start over under the verdict, if the page has controls."""
     if has_page() and os.environ.get("COURSE_STRICT") != "1":
         from course_utils.checks.buttons import exercise_buttons
 
@@ -262,9 +262,9 @@ def _offer_buttons(exercise: Exercise) -> None:
 
 
 def verdict(exercise: Exercise, fn: Callable) -> Callable:
-    """Check fn, show the verdict, and return fn where it is right, else the reference.
+    """Check fn, show the verdict, and return fn if it is right, else the reference.
 
-    With COURSE_SOLUTIONS=1 the reference stands in for a stub, and a failed check raises Mistake.
+    With COURSE_SOLUTIONS=1 the reference replaces a stub, and a failed check raises Mistake.
     """
     _offer_names()
     solutions = os.environ.get("COURSE_SOLUTIONS") == "1"
@@ -305,7 +305,7 @@ def verdict(exercise: Exercise, fn: Callable) -> Callable:
 
 
 def _done(lesson: str) -> str:
-    """How many of a lesson's exercises have passed, in words and dots; "" where no record can be kept."""
+    """How many of a lesson's exercises passed, in words and dots; "" if none or there is no record."""
     names = exercises_of(lesson)
     with contextlib.suppress(OSError):
         tried = progress.recorded().get(lesson, {}).get("exercises", {})
@@ -318,7 +318,7 @@ def _done(lesson: str) -> str:
 
 
 def _digest(fn: Callable) -> str:
-    """A short name for the source of fn, comments and layout left out; "" where there is no source."""
+    """A short digest of fn's source, ignoring comments and layout; "" if there is no source."""
     try:
         source = textwrap.dedent(inspect.getsource(fn))
     except (OSError, TypeError):
@@ -329,7 +329,7 @@ def _digest(fn: Callable) -> str:
 
 
 class _WithoutHints(ast.NodeTransformer):
-    """Takes out statements that only ask for a hint."""
+    """Removes statements that only ask for a hint."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         call = node.value
@@ -338,9 +338,9 @@ class _WithoutHints(ast.NodeTransformer):
 
 
 def find_fault(exercise: Exercise, fn: Callable, seed: int = 0) -> tuple[str, str] | None:
-    """(message, line of code or "") where fn is wrong, else None. Random states are as before afterwards.
+    """(message, line of code or "") if fn is wrong, else None. Random states are restored.
 
-    seed: for what the check draws from torch's or Python's generator.
+    seed: seeds torch's and Python's generators for the check.
     """
     if not callable(fn):
         name = exercise.name
@@ -361,12 +361,12 @@ def find_fault(exercise: Exercise, fn: Callable, seed: int = 0) -> tuple[str, st
 
 
 def is_stub(fn: Any) -> bool:
-    """Is the body of the function (or of a method, for a class) still `...`? A docstring does not count."""
+    """Whether the body of the function (or of a class's method) is still `...`, docstring aside."""
     return any(_empty(function) for function in _functions(fn))
 
 
 def _functions(fn: Any) -> list[Callable]:
-    """The function itself, or the methods and properties that a class defines."""
+    """The function itself, or the methods and properties of a class."""
     members = vars(fn).values() if inspect.isclass(fn) else [fn]
     members = [member.fget if isinstance(member, property) else member for member in members]
     members = [member.__func__ if isinstance(member, staticmethod) else member for member in members]
@@ -379,7 +379,7 @@ def _empty(function: Callable) -> bool:
         body = _WithoutHints().visit(tree).body[0].body
     except (OSError, TypeError, SyntaxError, AttributeError):
         return False
-    if not body:  # a hint stands where the ... were
+    if not body:  # a hint replaced the ...
         return True
     constants = [
         node.value.value
@@ -406,6 +406,6 @@ def _describe(exercise: Exercise, fn: Callable, error: Exception) -> tuple[str, 
 
 
 def _arguments(fn: Callable) -> inspect.Signature:
-    """What it takes, without types."""
+    """The signature without annotations."""
     parameters = inspect.signature(fn).parameters.values()
     return inspect.Signature([each.replace(annotation=inspect.Parameter.empty) for each in parameters])

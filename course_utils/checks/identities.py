@@ -1,4 +1,4 @@
-"""Identities: two ways to the same value, which agree up to rounding or are a fault."""
+"""Identities: two ways to compute one value; a difference beyond rounding is a fault."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-# how much sums in another order may differ, relative to the largest element
+# allowed differences of sums in another order, relative to the largest element
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
 
 def assert_same(actual: Any, expected: Any, message: str, tolerance: float | None = None) -> None:
     """Assert that two values are the same: numbers, tensors, arrays, lists of numbers, or anything with ==.
 
-    message: what is the same, a sentence. Numbers that are not whole may differ by the rounding of the
-    coarser dtype (Python's count as float32, since they come from a model), relative to the largest element,
-    or by `tolerance`, absolute. With COURSE_STRICT=1 a difference raises AssertionError; else a line says so
+    message: a sentence that says what is the same. Non-integers may differ by the rounding of the coarser
+    dtype, relative to the largest element (Python floats count as float32, since they come from a model), or
+    by `tolerance`, absolute. With COURSE_STRICT=1 a difference raises AssertionError; otherwise it is printed
     and the lesson goes on.
     """
     fault = _difference(actual, expected, tolerance)

@@ -1,11 +1,11 @@
-"""Watching how large the tensors are that a function makes, for exercises that forbid a whole matrix."""
+"""Measuring the largest tensor that a function makes, for exercises that forbid a full matrix."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Largest(TorchDispatchMode):
-    """`with Largest() as largest:` counts in largest.values the values of the largest dense tensor made."""
+    """`with Largest() as largest:` stores in largest.values the size of the largest dense tensor made."""
 
     def __init__(self):
         super().__init__()

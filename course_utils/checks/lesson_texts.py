@@ -1,4 +1,4 @@
-"""What the saved lessons ask: the text of each exercise, the questions of the predictions."""
+"""Tasks and questions of the saved lessons: each exercise's text, and the predictions' questions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXERCISE_HEADING = re.compile(
 
 @dataclass(frozen=True)
 class ExerciseText:
-    """An exercise as a learner finds it: its number and title, the text (Markdown), the cell to fill."""
+    """An exercise as the learner sees it: number and title, text (Markdown), and the cell to fill in."""
 
     number: str
     title: str
@@ -25,7 +25,7 @@ class ExerciseText:
 
 @cache
 def exercise_texts(lesson: str) -> dict[str, ExerciseText]:
-    """{exercise: its task} of a lesson, in the notebook's order. Raises ValueError for an unknown lesson."""
+    """{exercise: its text} of a lesson, in the notebook's order. Raises ValueError for an unknown lesson."""
     found, above = {}, ""
     for cell in read_notebook(lessons([lesson])[0]).cells:
         if cell.cell_type == "markdown":
@@ -41,7 +41,7 @@ def exercise_texts(lesson: str) -> dict[str, ExerciseText]:
 
 @cache
 def questions(lesson: str) -> dict[str, dict]:
-    """{question: {"options", "answer"}} of a lesson's predictions, as saved."""
+    """{question: {"options", "answer"}} of a lesson's saved predictions."""
     found: dict[str, dict] = {}
     for cell in read_notebook(lessons([lesson])[0]).cells:
         for output in cell.get("outputs", []):
@@ -58,7 +58,7 @@ def questions(lesson: str) -> dict[str, dict]:
 
 @cache
 def titles() -> dict[str, str]:
-    """{key: the title}, as the first lines of lessons and companions have it, without the key."""
+    """{key: title} from the first lines of lessons and companions, without the key."""
     firsts = {
         lesson_key(path): read_notebook(path).cells[0].source.splitlines()[0] for path in lessons(more=True)
     }

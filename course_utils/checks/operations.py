@@ -10,7 +10,7 @@ from course_utils.checks.compare import Comparison, Mistake
 
 
 class Operations(TorchDispatchMode):
-    """`with Operations() as operations:` counts in operations.count what torch is asked to do."""
+    """`with Operations() as operations:` counts torch's operations in operations.count."""
 
     count = 0
 
@@ -20,7 +20,7 @@ class Operations(TorchDispatchMode):
 
 
 def without_loops(comparison: Comparison, arguments: Callable[[], tuple], most: int, advice: str) -> Callable:
-    """The check of `comparison`, and then a call with arguments() in at most so many operations."""
+    """The check `comparison`, followed by a call with arguments() in at most `most` operations."""
 
     def check(fn: Callable) -> None:
         comparison(fn)

@@ -14,9 +14,9 @@ NOT_YET = "You have not predicted yet: choose above, or open this"
 
 
 class Prediction:
-    """A question with options; `reveal` compares. Made by `predict`.
+    """A question with options; `reveal` shows the answer. Made by `predict`.
 
-    title: for a figure that shows the answer: the question at first, what `reveal` says of the answer then.
+    title: for a figure of the answer: the question, extended by `reveal` with the result of the prediction.
     """
 
     def __init__(self, question: str, options: Sequence[str]):
@@ -29,15 +29,15 @@ class Prediction:
         self.choice = self._recorded()
 
     def _recorded(self) -> str | None:
-        """The first choice of an earlier run, from the progress file."""
+        """The first choice, from the progress file."""
         choice = progress.prediction(progress.open_lesson(), self.question).get("choice")
         return choice if choice in self.options else None
 
     def choose(self, choice: str) -> None:
-        """Commit to one of the options (what the button does). Only the first time counts."""
+        """Commit to one of the options (as the button does). Only the first time counts."""
         choice = self._known(choice)
         if self.choice is None:
-            self.choice = self._recorded()  # by another kernel, since
+            self.choice = self._recorded()  # made in another kernel meanwhile
             if self.choice is None:
                 self.choice = choice
                 chosen = {"choice": choice, "chosen": progress.now()}
@@ -48,10 +48,10 @@ class Prediction:
             self._view.choice, self._view.locked = self.choice, True
 
     def reveal(self, answer: str, because: str | Mapping[str, str] = "") -> None:
-        """Show the answer, how it compares with the prediction, and why it is so.
+        """Show the answer, how it compares with the prediction, and why.
 
-        because: a sentence for each option, {option: why, or what would have had to be true}; or one
-        sentence. Without a prediction the answer is folded.
+        because: {option: why it is so, or what would have had to be true}, a sentence each; or one sentence.
+        Without a prediction the answer is folded.
         """
         if session.stopped():
             show(f"No answer yet: not judged, since {session.stopped()}")
@@ -106,10 +106,10 @@ class Prediction:
 
 
 def predict(question: str, options: Sequence[str]) -> Prediction:
-    """Ask for a prediction: a choice in JupyterLab, plain text where nobody can choose.
+    """Ask for a prediction: a choice in JupyterLab, plain text elsewhere.
 
-    options: three or four.
-    Call `.reveal(answer, because={option: sentence})` on what it returns once the answer has been measured.
+    options: three or four. When the answer has been measured, call `.reveal(answer,
+    because={option: sentence})` on the result.
     """
     prediction = Prediction(question, options)
     prediction._display()
@@ -177,7 +177,7 @@ export default { render };
 
 
 def _view(prediction: Prediction):
-    """The question in JupyterLab: radio buttons, and a button that commits to them."""
+    """The question in JupyterLab: radio buttons, and a button to commit."""
     import anywidget
     import traitlets
 

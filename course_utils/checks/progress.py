@@ -1,4 +1,4 @@
-"""What the learner has done: one small JSON file under COURSE_HOME, shared by all kernels."""
+"""The learner's progress: one small JSON file under COURSE_HOME, shared by all kernels."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from course_utils.terminal import plain_line, readable
 RECORD_KINDS = ("exercises", "predictions", "hints")
 FIELDS = {"status": str, "attempts": int, "sources": list, "first": str, "last": str, "mistake": str}
 FIELDS |= {"tries": list, "steps": int, "right": bool, "chosen": str}  # choice and answer may be anything
-MOST_TRIES = 50  # of one exercise that are kept with time and mistake, the last ones
+MOST_TRIES = 50  # the last attempts of an exercise kept with time and mistake
 _warned = False
 _open = ""
 
 
 def open_lesson(key: str | None = None) -> str:
-    """The key of the lesson that this process works on, "" where none is known; a given one is kept."""
+    """The key of the lesson this process works on, "" if unknown; a given key is remembered."""
     global _open
     if key is not None:
         _open = key
@@ -32,15 +32,15 @@ def open_lesson(key: str | None = None) -> str:
 
 
 def path() -> Path:
-    """The progress file; it need not exist."""
+    """The progress file; it may not exist."""
     return home() / "progress.json"
 
 
 def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
-    """Merge `fields` into the record of one prediction or hint, or into an exercise's.
+    """Merge `fields` into the record of one prediction, hint or exercise.
 
-    kind: one of RECORD_KINDS; lesson: its key, or "" where it is not known. Of hints the highest step is
-    kept and the time of the last one, of predictions the choice; one with its time begins the record anew.
+    kind: one of RECORD_KINDS; lesson: its key, or "" if unknown. For hints the highest step and the last time
+    are kept; for predictions the first choice, but a choice with its time starts the record again.
     """
     if kind not in RECORD_KINDS:
         raise ValueError(f"Unknown kind of progress {kind!r}: choose one of {', '.join(RECORD_KINDS)}.")
@@ -58,7 +58,7 @@ def record(kind: str, lesson: str, name: str, **fields: Any) -> None:
 
 
 def prediction(lesson: str, question: str) -> dict:
-    """What is recorded of one prediction; {} where nothing is, or the file cannot be read."""
+    """The record of one prediction; {} if there is none or the file cannot be read."""
     try:
         return recorded().get(lesson, {}).get("predictions", {}).get(question, {})
     except OSError:
@@ -66,21 +66,21 @@ def prediction(lesson: str, question: str) -> dict:
 
 
 def record_reveal(lesson: str, question: str, **fields: Any) -> None:
-    """A prediction's answer was shown. Without a choice it counts as skipped; in strict runs nobody skips."""
+    """Record that a prediction's answer was shown: skipped if no choice was made, except in strict runs."""
     if "choice" in fields or os.environ.get("COURSE_STRICT") != "1":
         record("predictions", lesson, question, **fields)
 
 
 def now() -> str:
-    """The time, UTC, ISO 8601, to the second."""
+    """The time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def record_attempt(lesson: str, name: str, source: str, mistake: str | None, at: str = "") -> None:
-    """An exercise was checked. Once passed it stays passed.
+    """Record a check of an exercise. Once passed, it stays passed.
 
-    source: names the text of the learner's function. A text checked before is no new attempt, no text
-    ("") always is one. mistake: the message, None where it passed. at: the time, now where none is given.
+    source: identifies the text of the learner's function. A text checked before is no new attempt; no text
+    ("") always is one. mistake: the message, None if it passed. at: the time, default now.
     """
 
     def merge(entry: dict) -> None:
@@ -103,7 +103,7 @@ def record_attempt(lesson: str, name: str, source: str, mistake: str | None, at:
 def _change(kind: str, lesson: str, name: str, merge: Callable[[dict], None]) -> None:
     """Let `merge` change one entry of the file.
 
-    A folder that cannot be written costs the record, never the lesson: a line says so, once.
+    If the folder cannot be written, a message says so once and the lesson goes on without a record.
     """
     global _warned
     try:
@@ -121,7 +121,7 @@ def _change(kind: str, lesson: str, name: str, merge: Callable[[dict], None]) ->
 
 
 def recorded() -> dict:
-    """{lesson: {kind: {name: fields}}} of all that was done, kinds as in RECORD_KINDS."""
+    """{lesson: {kind: {name: fields}}} of everything recorded, kinds as in RECORD_KINDS."""
     with naming(path(), OTHER_HOME):
         state = _read()
     return {
@@ -131,7 +131,7 @@ def recorded() -> dict:
 
 
 def clear() -> None:
-    """Forget everything that was recorded. What the course did not write is moved aside as damaged."""
+    """Delete all records. A file that the course did not write is moved aside as damaged."""
     with naming(path(), OTHER_HOME), _lock():
         _read()
         path().unlink(missing_ok=True)
@@ -145,7 +145,7 @@ def _lock() -> FileLock:
 def _read() -> dict:
     content, found = b"", None
     try:
-        content = path().read_bytes() if path().is_file() or not path().exists() else b""  # a pipe would wait
+        content = path().read_bytes() if path().is_file() or not path().exists() else b""  # pipes block
         found = json.loads(readable(content))
     except FileNotFoundError:
         return {"lessons": {}}
@@ -170,14 +170,14 @@ def _is_text(content: bytes) -> bool:
 
 
 def _asides() -> Iterator[Path]:
-    """Names for damaged files."""
+    """Free names for damaged files."""
     yield path().with_suffix(".damaged.json")
     for number in itertools.count(2):
         yield path().with_suffix(f".damaged-{number}.json")
 
 
 def sound_lessons(state: Any) -> dict:
-    """The lessons of a state, without whatever has the wrong form (a file changed by hand)."""
+    """The lessons of a state without malformed entries (from a file edited by hand)."""
 
     def mapping(value: Any) -> dict:
         return value if isinstance(value, dict) else {}

@@ -1,10 +1,10 @@
-"""Texts in sets whose order changes, as it does from one start of Python to the next."""
+"""Texts whose order in sets changes, as it does from one start of Python to the next."""
 
 import zlib
 
 
 class Salted(str):
-    """A text like any other, but its hash, and so its place in a set, depends on its salt."""
+    """A str whose hash, and so its place in a set, depends on its salt."""
 
     def __new__(cls, text, salt=0):
         self = super().__new__(cls, text)

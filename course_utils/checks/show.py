@@ -1,4 +1,4 @@
-"""Notes in a notebook: plain text for everybody, a coloured bar beside it where HTML is shown."""
+"""Notes in a notebook: plain text everywhere, with a coloured bar beside it where HTML is shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from course_utils.widgets import as_html
 
-# green: passed; orange: not yet; blue: help (and the bar of an exercise in JupyterLab); the words say it, too
+# green: passed; orange: not yet; blue: help (and an exercise's bar in JupyterLab); the text says it too
 BOX_COLOURS = {"good": "#009E73", "bad": "#D55E00", "neutral": "#8C8C8C", "hint": "#0072B2"}
 
 SIGNS = {"good": "✓", "bad": "✗", "neutral": "–"}
@@ -23,7 +23,7 @@ def shell() -> Any:
 
 
 def has_page() -> bool:
-    """Is there a kernel, and so a page that may show controls?"""
+    """Whether there is a kernel, and so a page that can show controls."""
     return getattr(shell(), "kernel", None) is not None
 
 
@@ -32,8 +32,8 @@ def publish_note(
 ) -> None:
     """Display text/plain and text/html; outside IPython the text is printed.
 
-    metadata is kept in the output of the saved notebook. display: an id by which a later call with
-    update=True changes this output.
+    metadata is saved with the notebook's output. display: an id by which a later call with update=True
+    replaces this output.
     """
     if shell() is None:
         return print(text)
@@ -55,12 +55,12 @@ def note_html(title: str, *paragraphs: str, code: str = "", kind: str = "neutral
 
 
 def sign_html(sign: str, kind: str) -> str:
-    """A large sign in the colour of its kind."""
+    """A large sign in the colour of its kind (of BOX_COLOURS)."""
     return f'<span style="color:{BOX_COLOURS[kind]};font-size:130%;font-weight:bold">{sign}</span>'
 
 
 def folded(summary: str, html: str) -> str:
-    """HTML that a click on the summary opens; it needs no kernel."""
+    """HTML that unfolds on a click on the summary, without a kernel."""
     return f"<details><summary>{escape(summary)}</summary>{html}</details>"
 
 

@@ -1,4 +1,4 @@
-"""What a learner has done so far, with how much there is to do."""
+"""A learner's progress, with the number of exercises of each lesson."""
 
 import course_utils.checks.progress as progress
 from course_utils.checks.exercises import registry
@@ -9,10 +9,10 @@ def summary() -> dict:
     "predictions": {question: {"choice", "chosen", "answer", "right"}}, "hints": {name: {"steps", "last"}},
     "passed": int, "of": int, "right": int, "wrong": int, "skipped": int}}.
 
-    first and last: times of the attempts, UTC, ISO 8601, like chosen, that of the first choice; mistake: the
-    last message, if there was one; tries: [{"at": time, "mistake": message or ""}]. A prediction whose answer
-    was shown without a choice is skipped. "of" counts all exercises of the lesson, tried or not. Lessons
-    nobody touched are there with passed 0.
+    first, last: times of the attempts, UTC, ISO 8601; chosen: the time of the first choice; mistake: the
+    last message, if any; tries: [{"at": time, "mistake": message or ""}]. A prediction whose answer was
+    shown without a choice is skipped. "of" counts all exercises of the lesson. Untouched lessons are
+    included, with passed 0.
     """
     done = progress.recorded()
     totals: dict[str, int] = {}

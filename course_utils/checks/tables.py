@@ -14,7 +14,7 @@ from typing import Any
 from course_utils.checks.show import publish_note
 
 STAR = "\u2605"
-COMPARABLE = 0.5  # of the words of two texts that are the same, for the others to be marked
+COMPARABLE = 0.5  # minimum share of words common to two texts for their differences to be marked
 _LEFT = 'style="text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:normal"'
 
 
@@ -24,7 +24,7 @@ def show_table(
     units: Mapping[str, str] | None = None,
     best: Mapping[str, Callable] | None = None,
 ) -> None:
-    """A table of rows {column: value}, the first column naming the row; text outside a notebook.
+    """A table of rows {column: value}, whose first column names the row; text outside a notebook.
 
     A value is a text, a number, (value, low, high) with its interval, or None. units: {column: unit}; "%"
     shows shares as per cent. best: {column: min or max}; the best value gets a star.
@@ -103,10 +103,10 @@ def _html_table(title: str, heads: list[str], cells: list[list[str]], numbers: l
 
 
 def show_texts(columns: Mapping[str, Sequence[str]], prompts: Sequence[str] = ()) -> None:
-    """Texts side by side, {"before": texts, "after": texts}, a row each; words that differ are marked.
+    """Texts side by side, {"before": texts, "after": texts}, one row each, with differing words marked.
 
-    Later columns are compared with the first one; nothing is marked where fewer than half of the words are
-    the same. prompts: what stands over each row.
+    Later columns are compared with the first; nothing is marked if fewer than half of the words are the
+    same. prompts: the heading of each row.
     """
     names, count = list(columns), len(next(iter(columns.values())))
     if len(prompts) not in (0, count):
@@ -114,7 +114,7 @@ def show_texts(columns: Mapping[str, Sequence[str]], prompts: Sequence[str] = ()
     texts, html = [], ""
     for number, row in enumerate(zip(*columns.values(), strict=True)):
         marked = [_differences(row[0], other) for other in row[1:]]
-        # of the first text that is marked which no other column has
+        # words of the first text that no other column has
         pieces = [_differences(row[-1], row[0]), *marked]
         prompt = prompts[number] if len(prompts) else ""
         if prompt:
@@ -131,7 +131,7 @@ def show_texts(columns: Mapping[str, Sequence[str]], prompts: Sequence[str] = ()
 
 
 def _differences(one: str, other: str) -> list[tuple[str, bool]]:
-    """The words of `other` in order, with the blanks after them, and whether `one` lacks them there."""
+    """The words of `other` in order, with the spaces after them, and whether `one` lacks them there."""
     pieces = re.findall(r"^\s+|\S+\s*", other)
     matcher = difflib.SequenceMatcher(None, one.split(), [piece.strip() for piece in pieces], autojunk=False)
     comparable = matcher.ratio() >= COMPARABLE
@@ -143,7 +143,7 @@ def _differences(one: str, other: str) -> list[tuple[str, bool]]:
 
 
 def _marked_html(pieces: Sequence[tuple[str, bool]]) -> str:
-    mark = 'style="background:#D55E0040"'  # not <mark>, which is black on a dark page
+    mark = 'style="background:#D55E0040"'  # not <mark>, which is black on dark pages
     return "".join(f"<u {mark}>{escape(text)}</u>" if new else escape(text) for text, new in pieces)
 
 
