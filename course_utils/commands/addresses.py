@@ -1,4 +1,4 @@
-"""Where the course is: everything that links to it from outside asks here, and pyproject.toml alone says it.
+"""The course's address: everything that links to it from outside asks here; only pyproject.toml states it.
 
     [project.urls]
     Repository = "https://..."
@@ -18,11 +18,11 @@ from course_utils.notebook_files import lessons, place_in
 from course_utils.ownership import regular
 
 BRANCH = "main"
-COPIES = ROOT / "colab"  # what Colab opens: `make copies` writes it
+COPIES = ROOT / "colab"  # what Colab opens; written by `make copies`
 COLAB = "https://colab.research.google.com"
 BINDER = "https://mybinder.org"
 OPENED_BY_COLAB = {"github.com": "github"}  # {host: Colab's word for it}
-OPENED_BY_BINDER = {"github.com": "gh", "gitlab.com": "gl"}  # others by the whole address
+OPENED_BY_BINDER = {"github.com": "gh", "gitlab.com": "gl"}  # other hosts by the full address
 BADGES = re.compile(r"(?<=<!-- badges, by make copies -->)(\r?\n).*?(?=<!-- end of badges -->)", re.DOTALL)
 NO_ADDRESS = (
     "Badges and launch buttons come with an address in `pyproject.toml` (`Repository` in `[project.urls]`).\n"
@@ -30,21 +30,21 @@ NO_ADDRESS = (
 
 
 def repository(root: Path = ROOT) -> str:
-    """The address in pyproject.toml, without a slash at its end, or ""."""
+    """The address in pyproject.toml without a trailing slash, or ""."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     address = project.get("urls", {}).get("Repository", "").strip().rstrip("/")
     if address and not re.fullmatch(r"https?://[^/\s]+/\S+", address):
-        raise ValueError(f"Repository in [project.urls] is no address of a repository: {address!r}")
+        raise ValueError(f"Repository in [project.urls] is not the address of a repository: {address!r}")
     return address.removesuffix(".git")
 
 
 def file_link(address: str, path: str) -> str:
-    """The page of a file of the checkout."""
+    """The address of the page of a file in the repository."""
     return f"{address}/blob/{BRANCH}/{quote(path)}"
 
 
 def colab_link(address: str, lesson: Path) -> str:
-    """Opens a lesson's copy in Colab, or "" where Colab cannot open the address."""
+    """The link that opens a lesson's copy in Colab, or "" if Colab cannot open the address."""
     parts = urlsplit(address)
     word = OPENED_BY_COLAB.get(parts.netloc)
     copy = place_in(Path(COPIES.name), lesson).as_posix()
@@ -52,7 +52,7 @@ def colab_link(address: str, lesson: Path) -> str:
 
 
 def binder_link(address: str, lesson: Path) -> str:
-    """Opens a lesson's copy in work/, which postBuild makes, on Binder."""
+    """The link that opens on Binder a lesson's copy in work/, which postBuild makes."""
     parts = urlsplit(address)
     path = parts.path.strip("/")
     places = {"gh": f"gh/{path}", "gl": f"gl/{quote(path, safe='')}"}
@@ -62,14 +62,14 @@ def binder_link(address: str, lesson: Path) -> str:
 
 
 def pull_link(address: str, hub: str) -> str:
-    """A link for learners on a JupyterHub with nbgitpuller: fetches the checkout, then opens it."""
+    """A link for learners on a JupyterHub with nbgitpuller: it fetches the checkout, then opens it."""
     folder = address.rpartition("/")[2]
     values = {"repo": address, "branch": BRANCH, "urlpath": f"lab/tree/{folder}/notebooks"}
     return f"{hub.rstrip('/')}/hub/user-redirect/git-pull?{urlencode(values)}"
 
 
 def badges(address: str) -> str:
-    """README's lines of badges, which are text and no pictures: nothing is fetched to show them."""
+    """README's line of badges, as text links: no pictures are fetched to show them."""
     if not address:
         return NO_ADDRESS
     first = lessons()[0]
@@ -78,11 +78,11 @@ def badges(address: str) -> str:
 
 
 def write_badges(address: str, readme: Path = ROOT / "README.md") -> None:
-    """The line of badges anew; all else in the file stays, line ends too. ValueError where it is no UTF-8."""
+    """Replace the line of badges; all else, line ends included, stays. ValueError if it is not UTF-8."""
     try:
         text = regular(readme, "Move it away").read_bytes().decode("utf-8")
     except UnicodeDecodeError as fault:
         raise ValueError(
-            f"{readme} is no UTF-8 ({fault.reason} at byte {fault.start}). Save it as UTF-8."
+            f"{readme} is not UTF-8 ({fault.reason} at byte {fault.start}). Save it as UTF-8."
         ) from None
     write_whole(readme, BADGES.sub(lambda found: found[1] + badges(address).replace("\n", found[1]), text))

@@ -1,4 +1,4 @@
-"""`python -m course_utils bench`: ours against what a user would pick instead."""
+"""`python -m course_utils bench`: the course's code timed against the libraries a user would pick."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from course_utils.terminal import Parser, plain_line
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils bench [WORD ...]`: all rows, or those whose name contains a word.
 
-    Writes bench.json. With --against FILE, an earlier one, the exit status is 1 where a row became slower.
+    Writes bench.json. With --against FILE, an earlier one, the exit status is 1 if a row became slower.
     """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler reports its starts on stderr
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler logs its starts on stderr
     import course_utils.making.bench.generation
     import course_utils.making.bench.lora
     import course_utils.making.bench.preferences
     import course_utils.making.bench.quantization
-    import course_utils.making.bench.sizes  # noqa: F401  all register their rows
+    import course_utils.making.bench.sizes  # noqa: F401  registers all rows
 
     parser = Parser("python -m course_utils bench", description="Time ours against the libraries'.")
     parser.add_argument("words", nargs="*", metavar="WORD", help="rows whose name contains it; default all")
@@ -91,7 +91,7 @@ def _read(file):
 def _compare(machine, results, before):
     differing = [name for name in machine if machine[name] != before["machine"].get(name)]
     if differing:
-        print("\nNot measured alike, so beware: " + ", ".join(differing))
+        print("\nMeasured under different conditions: " + ", ".join(differing))
     ratios = {row["name"]: row["ratio"] for row in before["rows"]}
     slower = slower_rows(results, before["rows"])
     for row in results:

@@ -1,10 +1,10 @@
 """`make book`: lessons, guides and a page of all claims as a book of HTML pages, as EPUB and as PDF.
 
 python -m course_utils book                 HTML, to build/book/html
-python -m course_utils book --epub --pdf    beside it course.epub and course.pdf
+python -m course_utils book --epub --pdf    also course.epub and course.pdf
 python -m course_utils book --key           with the answer key, for teachers
 
-The lessons are shown as they were saved; nothing is executed and nothing fetched. A warning stops it.
+The lessons are shown as saved; nothing is executed or fetched. A Sphinx warning stops the build.
 """
 
 from __future__ import annotations
@@ -62,17 +62,17 @@ OUT = BUILD / "book"
 FOLDERS = ("source", "doctrees", "jupyter_execute", "html", "epub", "singlehtml")  # beside course.pdf
 PDF = "course.pdf"
 OTHER_BOOK = "Name a new folder: --out FOLDER"
-HERE = Path(__file__).parent  # of the style sheets
-# in this order, others after
+HERE = Path(__file__).parent  # folder of the style sheets
+# in this order; other guides follow
 GUIDES = ("places", "workshop", "plans", "scripts", "seats", "contributing", "drawing", "security", "faults")
-FRONT = "12"  # the lesson whose headline figure stands on the front page
+FRONT = "12"  # lesson whose headline figure is on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
 LINK_TO_HEADING = re.compile(r"(\]\([^)\s#:]+\.ipynb#)([^)\s]+)")
 MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 
 def write_sources(folder: Path, address: str, key: str = "") -> None:
-    """The book's sources: guides and lessons at the places that they have in the checkout, and new pages.
+    """Write the book's sources: guides and lessons at their places in the checkout, and new pages.
 
     key: the answer key as a page, for a teacher's book.
     """
@@ -112,7 +112,7 @@ def guides() -> list[Path]:
 
 
 def with_links_outside(text: str, name: str, kept: set[str], address: str) -> str:
-    """Links to files of the checkout that the book leaves out lead to the repository, or are plain text."""
+    """Point links to checkout files outside the book at the repository, or make them plain text."""
 
     def one(match: re.Match) -> str:
         target = match[2].partition("#")[0]
@@ -131,9 +131,9 @@ def anchor(lesson: Path, cell: NotebookNode) -> str:
 
 
 def as_chapter(notebook: NotebookNode, path: Path, companion: Path | None = None) -> NotebookNode:
-    """The saved lesson with folded cells folded, and an anchor before each cell that claims something.
+    """The saved lesson with folded cells folded, and an anchor before each cell that makes a claim.
 
-    companion: the notebook whose page follows, under this one in the contents.
+    companion: the notebook listed below this one in the contents.
     """
     cells = []
     for cell in notebook.cells:
@@ -159,12 +159,12 @@ def as_chapter(notebook: NotebookNode, path: Path, companion: Path | None = None
 
 
 def heading_name(fragment: str) -> str:
-    """The end of a link to a heading as Sphinx names it, made of the one that JupyterLab takes."""
+    """The fragment of a link to a heading as Sphinx names it, from JupyterLab's form."""
     return re.sub(r"[^\w-]", "", unquote(fragment).lower())
 
 
 def _is_seen(output: NotebookNode) -> bool:
-    """Not what a figure's object says of itself."""
+    """Whether the output is more than the repr of a figure object."""
     return not output.get("data", {}).get("text/plain", "").startswith("<matplotlib.")
 
 
@@ -173,7 +173,7 @@ RAW = ("style", "script")
 
 
 class _Xhtml(HTMLParser):
-    """HTML written anew so that it is XML, too, as EPUB wants it: no element left open, no named entities."""
+    """Rewrites HTML as XML, as EPUB requires: every element closed, no named entities."""
 
     def __init__(self):
         super().__init__()
@@ -206,7 +206,7 @@ def as_xhtml(html: str) -> str:
 
 
 def chapter(path: Path, notebook: NotebookNode) -> dict:
-    """Name, title and claims of a lesson for the pages of the book."""
+    """A lesson's name, title and claims, for the book's pages."""
     rows = []
     for cell in code_cells(notebook):
         for record in claims.read({"cells": [cell]}):
@@ -217,7 +217,7 @@ def chapter(path: Path, notebook: NotebookNode) -> dict:
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is; a minus before a number is one, where no line breaks."""
+    """The text escaped for Markdown; a minus before a number is a true minus without a line break."""
     text = re.sub(r"(?<![\w])-(?=[\d.])|(?<=\de)-(?=\d)", "\N{MINUS SIGN}", " ".join(text.split()))
     return PUNCTUATION.sub(r"\\\1", text)
 
@@ -253,7 +253,7 @@ PRINTED = {"html_theme": "basic", "html_theme_options": {"nosidebar": True}, "py
 
 
 def settings(address: str, builder: str) -> dict:
-    """Sphinx's configuration: nothing is executed, nothing comes from another host."""
+    """Sphinx's configuration: nothing is executed, and nothing is loaded from another host."""
     theme = PRINTED if builder == "singlehtml" else THEME
     return theme | {
         "project": "Fine-tuning language models from scratch",
@@ -325,7 +325,7 @@ def _add_style(app) -> None:
 
 
 def _launch_buttons(app, pagename, templatename, context, doctree) -> None:
-    """On a lesson's page: open it in Colab, on Binder; only where the course has an address."""
+    """Add buttons to open a lesson's page in Colab and on Binder, if the course has an address."""
     address, name = app.config.course_address, Path(pagename)
     if not address or name.parts[0] != "notebooks" or "header_buttons" not in context:
         return
@@ -341,7 +341,7 @@ def _launch_buttons(app, pagename, templatename, context, doctree) -> None:
 
 
 def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
-    """Builds one form of the book; SystemExit where Sphinx warns. Returns its folder."""
+    """Build one form of the book and return its folder. SystemExit if Sphinx warns."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace
 
@@ -363,7 +363,7 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
         app.build(force_all=True)
     if app._warncount:
         raise SystemExit(f"The book was built with {app._warncount} warnings (above).")
-    if builder == "html":  # what the button for downloads gives is the lesson to work in
+    if builder == "html":  # the download button gives the lesson to work in
         for lesson in lessons(more=True):
             write_notebook(fresh_copy(lesson), place_in(target / "_sources" / "notebooks", lesson))
     mark_parts(out)
@@ -371,13 +371,13 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
 
 
 def mark_parts(out: Path) -> None:
-    """Marks the parts of a book with what is in them, so that what somebody adds later is known."""
+    """Mark the book's parts with their content, so that files added later are recognised."""
     for part in (out / name for name in FOLDERS):
         mark_content(part, "book")
 
 
 def take_folder(folder: Path) -> Path:
-    """The book's folder, marked, with its parts empty. FileExistsError for what is not the course's."""
+    """The book's folder, marked, with its parts emptied. FileExistsError for anything not the course's."""
 
     def own(place: Path) -> Path:
         return own_folder(place, "book", OTHER_BOOK, lambda place: BUILD in place.parents)
@@ -393,13 +393,13 @@ def take_folder(folder: Path) -> Path:
 
 
 def check_pdf(out: Path) -> None:
-    """FileExistsError where the book's folder has a PDF of somebody else's."""
+    """FileExistsError if the book's folder has a PDF that the course did not make."""
     if standing(out / PDF) and PDF not in made_names(out) and BUILD not in out.parents:
         raise FileExistsError(f"{plain_line(out / PDF)} is not the course's. Move it away.")
 
 
 def write_pdf(page: Path, target: Path) -> None:
-    """The book in one page, printed by Chromium."""
+    """Print the single-page book to PDF with Chromium."""
     from playwright.sync_api import sync_playwright
 
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -15,11 +15,11 @@ from course_utils.terminal import Parser, plain_line, plain_lines
 
 PASSED_ON = {
     "lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
-    "test": "run the tests; --quick fewer, --night all (options go to pytest)",
+    "test": "run the tests; --quick runs fewer, --night all (options go to pytest)",
     "bench": "time the course's code against the libraries'",
     "sweeps": "compute the stored results that lessons draw",
-    "trajectories": "make the short trajectories anew that pin the numbers of every loop",
-    "book": "make a book of the lessons: HTML, and with --epub and --pdf those as well",
+    "trajectories": "remake the short trajectories that pin the numbers of every loop",
+    "book": "make a book of the lessons: HTML, with --epub and --pdf those too",
     "copies": "write the lessons' copies for Colab (after a change of a lesson)",
     "grade": "judge the exercises in learners' notebooks (their code runs with your rights)",
     "room": "a page for the teacher that refreshes itself: who is where, stuck at what; predictions",
@@ -30,10 +30,10 @@ PASSED_ON = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand; returns the exit status. What the user can mend is printed without a traceback."""
+    """Run one subcommand; returns the exit status. Errors the user can fix are shown without a traceback."""
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal of ASCII alone
+        sys.stdout.reconfigure(errors="replace")  # an ASCII terminal
     try:
         try:
             if argv and argv[0] in PASSED_ON:
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
             print(end="", flush=True)
     except (ValueError, OSError, RuntimeError) as fault:
         if isinstance(fault, BrokenPipeError) and _nobody_reads():
-            return 141  # as a program that the closed pipe ends
+            return 141  # the status of a program killed by SIGPIPE
         print(f"{type(fault).__name__}: {plain_lines(fault)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _nobody_reads() -> bool:
-    """Whether what is printed went to a program that has ended, such as head; what is left goes nowhere."""
+    """Whether stdout's reader has ended (head, for example); further output is then discarded."""
     try:
         print(flush=True)
     except BrokenPipeError:
@@ -206,7 +206,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 
 def _run_folder(text: str) -> Path:
-    """A run's folder as lesson 17 prints it: from the current folder, or from the course's own."""
+    """A run's folder as lesson 17 prints it, relative to the current folder or to the course's own."""
     from course_utils.home import home
 
     inside = text.removeprefix("COURSE_HOME/")

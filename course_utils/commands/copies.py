@@ -1,6 +1,6 @@
-"""`make copies`: the lessons for Colab, outputs cleared, with a first cell that brings the course there.
+"""`make copies`: copies of the lessons for Colab, without outputs, with a first cell that fetches the course.
 
-They stand in colab/, where links to Colab lead. A lesson that changes needs a new copy.
+They are in colab/, where links to Colab lead. A changed lesson needs a new copy.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ if IN_COLAB:
 
 
 def colab_copy(lesson: Path, address: str) -> NotebookNode:
-    """A lesson as Colab opens it. Where the course has no address, its reader brings the files."""
+    """A lesson's copy for Colab. If the course has no address, its user uploads the files."""
     notebook = fresh_copy(lesson)
     version = {key: value for key, value in notebook.metadata["language_info"].items() if key != "version"}
-    notebook.metadata["language_info"] = version  # not of whoever made the copy
+    notebook.metadata["language_info"] = version  # not the Python of the machine that makes the copy
     cell = new_code_cell(FIRST.format(fetch=(FETCH if address else NOTHING).format(address=address)).rstrip())
     cell["id"] = FIRST_ID
     cell.metadata["tags"] = ["colab"]
@@ -61,9 +61,9 @@ def colab_copy(lesson: Path, address: str) -> NotebookNode:
 
 
 def write_copies(folder: Path = addresses.COPIES, address: str | None = None) -> list[Path]:
-    """Writes the copies of all lessons, takes away those of lessons that are gone; returns what changed.
+    """Write the copies of all lessons and delete those of removed lessons; returns the changed paths.
 
-    FileExistsError before anything is written where a lesson's name has a file that is no such copy.
+    Raises FileExistsError, before anything is written, if a file in the way is not such a copy.
     """
     address = addresses.repository() if address is None else address
     texts = {
@@ -72,7 +72,7 @@ def write_copies(folder: Path = addresses.COPIES, address: str | None = None) ->
     stale = [path for path, text in texts.items() if not path.is_file() or path.read_bytes() != text.encode()]
     for path in stale:
         if regular(path, "Move it away").exists() and not _is_copy(path):
-            raise FileExistsError(f"{path} is no copy of a lesson that this command wrote. Move it away.")
+            raise FileExistsError(f"{path} is not a copy of a lesson that this command wrote. Move it away.")
     gone = [
         path
         for path in lessons(folder=folder, more=True)
@@ -87,7 +87,7 @@ def write_copies(folder: Path = addresses.COPIES, address: str | None = None) ->
 
 
 def _is_copy(path: Path) -> bool:
-    """Whether the file has the cell by which copies are known."""
+    """Whether the file has the cell that identifies copies."""
     try:
         return any(cell["id"] == FIRST_ID for cell in json.loads(path.read_bytes())["cells"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -95,7 +95,7 @@ def _is_copy(path: Path) -> bool:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """`python -m course_utils copies`: the copies, and README.md's badges."""
+    """`python -m course_utils copies`: write the copies, and README.md's badges."""
     Parser(
         "python -m course_utils copies",
         description="Write the lessons' copies for Colab, in colab/, and README.md's badges.",

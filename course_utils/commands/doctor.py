@@ -1,4 +1,4 @@
-"""`python -m course_utils doctor`: is everything here that the course needs?"""
+"""`python -m course_utils doctor`: checks that everything the course needs is here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from course_utils.terminal import command, git_restore, plain_line
 
 
 class Line(NamedTuple):
-    """One line of the report: level ok, note (worth knowing) or FAIL; todo says what to do."""
+    """One line of the report. level: ok, note (worth knowing) or FAIL; todo: what to do about it."""
 
     level: str
     subject: str
@@ -81,7 +81,7 @@ def _compare(subject: str, requirements: list[str], level: str, todo: str, which
     faults = []
     for requirement in map(Requirement, requirements):
         if requirement.marker and not requirement.marker.evaluate():
-            continue  # of another system
+            continue  # for another system
         try:
             found = version(requirement.name)
         except PackageNotFoundError:
@@ -91,7 +91,7 @@ def _compare(subject: str, requirements: list[str], level: str, todo: str, which
             faults.append(f"{requirement.name} is {found}, needed {requirement.specifier}")
     if faults:
         return Line(level, subject, "; ".join(faults), todo)
-    return Line("ok", subject, f"all {len(requirements)}{which} as pyproject.toml asks")
+    return Line("ok", subject, f"all {len(requirements)}{which} as pyproject.toml requires")
 
 
 def _project() -> dict:
@@ -111,7 +111,7 @@ def torch_and_device() -> Iterator[Line]:
 
 
 def products() -> str:
-    """Which matrix product GPT-2's layers use on a CPU, and why."""
+    """The matrix product that GPT-2's layers use on a CPU, and the reason."""
     import torch
 
     from course_utils.kernels import chosen_product, measured_products
@@ -145,12 +145,12 @@ def disk_free() -> Iterator[Line]:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+    """The folder, or its nearest existing parent."""
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def places() -> Iterator[Line]:
-    """Can the course write where it writes? For learners on a hub the checkout is there to read alone."""
+    """Whether the course can write to its folders. On a hub, learners have the checkout read-only."""
     only_lab = f"`lab` and `reset` alone need it. {OTHER_CHECKOUT}"
     for place, level, todo in ((home(), "FAIL", OTHER_HOME), (ROOT / "work", "note", only_lab)):
         try:
@@ -189,7 +189,7 @@ def pocket_model() -> Iterator[Line]:
     prompt = "The capital of France is"
     ids = tokenizer(prompt, return_tensors="pt").input_ids.to(model.device)
     with torch.no_grad():
-        for _ in range(2):  # Paris has two tokens
+        for _ in range(2):  # Paris is two tokens
             logits = model(ids).logits
             ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)
     seconds = time.perf_counter() - started
@@ -235,7 +235,7 @@ def jupyter() -> Iterator[Line]:
 
 
 def hub() -> Iterator[Line]:
-    """The hub is needed for `fetch gpt2` only: not reaching it is no failure."""
+    """Whether the hub answers. It is only needed for `fetch gpt2`, so no answer is not a failure."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -245,7 +245,7 @@ def hub() -> Iterator[Line]:
     try:
         within(HUB_TIMEOUT, ask)
         yield Line("ok", "hub", f"{constants.ENDPOINT} answers")
-    except Exception as fault:  # those of the hub client's HTTP library, which changes with its version
+    except Exception as fault:  # errors of the hub client's HTTP library, which varies with its version
         yield Line(
             "note",
             "hub",

@@ -1,4 +1,4 @@
-"""`python -m course_utils grade`: the exercises of learners' notebooks, judged by the course's checks."""
+"""`python -m course_utils grade`: judges the exercises in learners' notebooks with the course's checks."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from course_utils.notebook_files import folder_of, lesson_key, lesson_of, lesson
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
 from course_utils.terminal import Parser, plain_line, readable
 
-SECONDS = 30  # for one exercise
-START = 120  # seconds for what comes before an exercise: imports, the course's own code
-MEMORY = 4 << 30  # bytes of the exercise's process and its children
-WAIT = 5  # seconds for processes that were killed
-LOOK = 0.05  # seconds between two looks at the process
+SECONDS = 30  # limit of one exercise
+START = 120  # limit of what comes before an exercise: imports, the course's own code
+MEMORY = 4 << 30  # bytes for the exercise's process and its children
+WAIT = 5  # seconds to wait for killed processes
+LOOK = 0.05  # seconds between two checks of the process
 KEYS = ("file", "learner", "lesson", "exercise", "status", "message")
 DESCRIPTION = """Judge the exercises in learners' notebooks with the course's own checks.
 
@@ -43,7 +43,7 @@ verdict. The limits (30 s an exercise, 4 GiB) stop mistakes, not malice. Grade t
 trust in a container or as a user who owns nothing."""
 
 WORKER = "from course_utils.commands.grade_cell import judge_jobs; judge_jobs()"
-LINES = ({"exercise": str}, {"status": str, "message": str}, {"ended": int})  # of told.jsonl
+LINES = ({"exercise": str}, {"status": str, "message": str}, {"ended": int})  # the lines of told.jsonl
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 def grade(paths: Sequence[Path]) -> list[dict[str, str]]:
-    """A row with KEYS for each exercise of each notebook, or for a file that is no lesson."""
+    """One row (KEYS) for each exercise of each notebook, or for a file that is not a lesson."""
     from tqdm import tqdm
 
     found = [(path, root) for root in paths for path in _notebooks(root)]
@@ -85,7 +85,7 @@ def grade(paths: Sequence[Path]) -> list[dict[str, str]]:
 
 
 def _notebooks(root: Path) -> list[Path]:
-    """The file itself, or the notebooks in the folder; no hidden folders, and no old copies of `reset`."""
+    """The file itself, or the notebooks in the folder, except hidden folders and old copies of `reset`."""
     if root.is_file():
         return [root]
     if not root.is_dir():
@@ -113,7 +113,7 @@ def grade_notebook(path: Path, root: Path) -> list[dict[str, str]]:
         return [_row(path, root, "", "", "stopped", fault)]
     lesson = _lesson(path, cells)
     if not lesson:
-        fault = f"{path.name} is no lesson: no lesson's number in its name, and no cell calls check.NAME."
+        fault = f"{path.name} is not a lesson: its name has no lesson's number, and no cell calls check.NAME."
         return [_row(path, root, "", "", "stopped", fault)]
     course = code_of(lesson_files()[lesson])
     names = [name for cell in course for name in called(cell)]
@@ -126,24 +126,24 @@ def grade_notebook(path: Path, root: Path) -> list[dict[str, str]]:
 
 
 def code_of(path: Path) -> list[str]:
-    """The sources of a notebook's code cells. Raises OSError, or what a damaged file leads to."""
+    """The sources of a notebook's code cells. Raises OSError, or the error of a damaged file."""
     notebook = json.loads(readable(path.read_bytes()))
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
 def called(cell: str) -> list[str]:
-    """The NAMEs of `check.NAME(` in a cell, comments aside; the cell need not be valid Python."""
+    """The NAMEs of `check.NAME(` in a cell, ignoring comments; the cell need not be valid Python."""
     lines = (line.split("#")[0] for line in cell.splitlines())
     return [name for line in lines for name in re.findall(r"\bcheck\.(\w+)\s*\(", line)]
 
 
 def lesson_files() -> dict[str, Path]:
-    """{key: the course's own notebook}, of lessons and companions."""
+    """{key: the course's notebook} of lessons and companions."""
     return {lesson_key(path): path for path in lessons(more=True)}
 
 
 def _lesson(path: Path, cells: list[str]) -> str:
-    """The key: by the lesson's name in the file's, the exercises in it, or the key in front; or ""."""
+    """The lesson's key from the lesson's name in the file name, the exercises, or a leading key; or ""."""
     for key, lesson in lesson_files().items():
         if lesson.stem in path.stem:
             return key
@@ -156,7 +156,7 @@ def _lesson(path: Path, cells: list[str]) -> str:
 
 
 def _learner(path: Path, root: Path, lesson: str) -> str:
-    """The sub-folder's name, or what the file's name says beside the lesson; else the folder's name."""
+    """The sub-folder's name, or the file name without the lesson; else the folder's name."""
     if root.is_dir() and folder_of(path) != root:
         return path.relative_to(root).parts[0]
     rest = path.stem
@@ -183,9 +183,9 @@ def _table(rows: list[dict[str, str]]) -> str:
 
 
 class Server:
-    """A process that has loaded the course and judges one exercise after the other, each in a fork of it.
+    """A process that has loaded the course and judges exercises one by one, each in a fork of itself.
 
-    Where it cannot fork, it judges one exercise and ends; the next one has a new process.
+    Without fork, it judges one exercise and ends; the next exercise gets a new process.
     """
 
     def __init__(self) -> None:
@@ -206,7 +206,7 @@ class Server:
                 raise
 
     def _ask(self, folder: Path) -> subprocess.Popen:
-        """The process, which has been given the job in the folder."""
+        """Give the folder's job to the process and return it."""
         while True:
             if self._process is None or self._process.poll() is not None:
                 self._process = subprocess.Popen(
@@ -236,17 +236,17 @@ atexit.register(SERVER.end)
 
 
 def _environment() -> dict[str, str]:
-    """This process's without the course's settings; each exercise has a COURSE_HOME of its own."""
+    """This process's environment without the course's settings; each exercise has its own COURSE_HOME."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("COURSE_")}
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**kept, "PYTHONPATH": paths}
 
 
 def _watch(process: subprocess.Popen, told: Path) -> tuple[str, str]:
-    """Follow one exercise until it is judged, or ends, or must be stopped; after that nothing of it runs."""
+    """Follow one exercise until it is judged, ends or must be stopped; afterwards nothing of it runs."""
     count, since, family = 0, time.monotonic(), set()
     while True:
-        ended = process.poll()  # before the look at what it told, so that nothing is missed
+        ended = process.poll()  # polled before the file is read, so that nothing is missed
         lines = list(_read(told))
         if len(lines) > count:
             count, since = len(lines), time.monotonic()
@@ -275,9 +275,9 @@ def _watch(process: subprocess.Popen, told: Path) -> tuple[str, str]:
 
 
 def _read(told: Path) -> Iterator[dict]:
-    """The whole lines written so far: {"exercise"} when one starts; "status", "message"; at last "ended".
+    """The complete lines so far: {"exercise"} when one starts; "status", "message"; finally "ended".
 
-    Whatever else the learner's code may have put there is passed over.
+    Anything else, which the learner's code may have written, is skipped.
     """
     with suppress(FileNotFoundError):
         for text in told.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
@@ -290,7 +290,7 @@ def _read(told: Path) -> Iterator[dict]:
 
 
 def _family(process: subprocess.Popen) -> set:
-    """The processes that judge: what the server has forked with all that this started, or itself as well."""
+    """The judging processes: the server's forks with all their children; without fork, also the server."""
     with suppress(psutil.Error):
         server = psutil.Process(process.pid)
         return {*server.children(recursive=True), *([] if FORKS else [server])}
@@ -298,7 +298,7 @@ def _family(process: subprocess.Popen) -> set:
 
 
 def _memory(family: set) -> int:
-    """Bytes resident in all of them."""
+    """Their total resident memory in bytes."""
     total = 0
     for member in family:
         with suppress(psutil.Error):
@@ -307,12 +307,12 @@ def _memory(family: set) -> int:
 
 
 def _end_fork(process: subprocess.Popen, family: set, told: Path) -> None:
-    """End the fork and what it started; the server ends what stayed in the fork's session."""
+    """Kill the fork and its children; the server kills what remains in the fork's session."""
     until = time.monotonic() + WAIT
     while not any("ended" in line for line in _read(told)):
         family |= _family(process)
         _kill(family)
-        if process.poll() is not None or time.monotonic() > until:  # the learner's code got at the server
+        if process.poll() is not None or time.monotonic() > until:  # the learner's code harmed the server
             return _end(process, family)
         time.sleep(LOOK / 10)
     psutil.wait_procs(family, timeout=WAIT)
@@ -325,7 +325,7 @@ def _kill(family: set) -> None:
 
 
 def _end(process: subprocess.Popen, family: set) -> None:
-    """End the process and what it started."""
+    """Kill the process and its children."""
     _kill(family)
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""The process in which `grade` runs exercise cells: each in a fork, or where there are none, one alone."""
+"""The process in which `grade` runs exercise cells: each in a fork, or one per process without fork."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pathlib import Path
 from course_utils.checks.exercises import Exercise, find, find_fault, is_stub, registry
 from course_utils.notebook_files import global_names
 
-FORKS = hasattr(os, "fork") and sys.platform != "darwin"  # whose own libraries crash in forks
-ABANDONED = 300  # seconds after which the process ends by itself, should nobody watch it any more
-LONGEST_CODE = 2000  # letters of a message
+FORKS = hasattr(os, "fork") and sys.platform != "darwin"  # macOS libraries crash in forks
+ABANDONED = 300  # seconds until the process ends by itself if nobody watches it any more
+LONGEST_CODE = 2000  # characters of a message
 ALONE = "(Only the exercise's cell is run, with the imports and definitions of the course's own notebook.)"
 
 
 def judge_jobs() -> None:
-    """Judge the job.json of each folder that stdin names; told.jsonl beside it gets what there is to tell."""
-    registry()  # loads the course
+    """Judge the job.json of each folder named on stdin; results go to told.jsonl beside it."""
+    registry()  # load the course
     for line in sys.stdin:
         folder = Path(json.loads(line))
         if FORKS:
@@ -36,14 +36,14 @@ def judge_jobs() -> None:
                 _tell(file, {"ended": ended})
         else:
             _judge_job(folder)
-    if FORKS:  # who asked was killed: else it ends this process
+    if FORKS:  # stdin closed because `grade` was killed; otherwise `grade` ends this process
         shutil.rmtree(folder, ignore_errors=True)
 
 
 if hasattr(os, "fork"):
 
     def _fork(folder: Path) -> int:
-        """Judges in a fork with a session of its own, which ends with it; the status as Popen.returncode."""
+        """Judge in a fork with its own session, which ends with it; the status is like Popen.returncode."""
         child = os.fork()
         if not child:
             try:
@@ -51,14 +51,14 @@ if hasattr(os, "fork"):
                 _judge_job(folder)
             finally:
                 os._exit(1)
-        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # so that its number is not given to another
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # keeps the process id from being reused
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _judge_job(folder: Path) -> None:
-    """Ends this process: threads of the learner's may still run."""
+    """Judge the job, then end this process: the learner's threads may still run."""
     faulthandler.dump_traceback_later(ABANDONED, exit=True)
     os.chdir(folder / "here")
     os.environ["COURSE_HOME"] = str(folder / "home")
@@ -93,7 +93,7 @@ def _work_on(exercise: Exercise, source: str, course: list[str], tell: Callable[
 
 
 def choose(cells: list[str]) -> str:
-    """The last cell that does more than call the check, else the last; lines of magic are blank."""
+    """The last cell that does more than call the check, else the last; lines of magic are blanked."""
     cells = [re.sub(r"^[%!].*", "", cell, flags=re.MULTILINE) for cell in cells]
     return next((cell for cell in reversed(cells) if _defines(cell)), cells[-1])
 
@@ -111,10 +111,10 @@ def _calls_check(statement: ast.stmt) -> bool:
 
 
 def surroundings(exercise: Exercise, source: str, course: list[str]) -> dict:
-    """The namespace for the learner's cell: what it uses of the course's solutions and of its own notebook.
+    """The namespace for the learner's cell: the course's solutions and notebook definitions that it uses.
 
-    source: the learner's cell; course: the code cells of the course's notebook. A name that neither has is
-    taken from where the solution stands, if the solution uses it too.
+    source: the learner's cell; course: the code cells of the course's notebook. Other names are taken from
+    the solution's module if the solution uses them too.
     """
     others = {
         other.name: other.reference
@@ -133,11 +133,11 @@ def surroundings(exercise: Exercise, source: str, course: list[str]) -> dict:
 
 
 def _nothing(*arguments, **named) -> None:
-    """What `hint` and `display` do here."""
+    """Stands for `hint` and `display`."""
 
 
 def free_names(source: str) -> set[str]:
-    """The global names that a piece of code refers to; none where it cannot be parsed."""
+    """The global names that a piece of code refers to; empty if it cannot be parsed."""
     try:
         return global_names(source)[1]
     except (SyntaxError, ValueError):
@@ -145,7 +145,7 @@ def free_names(source: str) -> set[str]:
 
 
 def definitions(exercise: str, course: list[str], taken: Iterable[str]) -> dict[str, ast.stmt]:
-    """{name: what last imports or defines it in the course's notebook before the exercise}."""
+    """{name: the last statement before the exercise that imports or defines it in the course's notebook}."""
     found: dict[str, ast.stmt] = {}
     for cell in course:
         if f"check.{exercise}(" in cell:
@@ -158,7 +158,7 @@ def definitions(exercise: str, course: list[str], taken: Iterable[str]) -> dict[
 
 
 def _bound(statement: ast.stmt) -> list[str]:
-    """The names that an import, a function, a class or a constant binds; none for whatever runs more."""
+    """The names bound by an import, a function, a class or a constant; none for a statement that computes."""
     match statement:
         case ast.Import() | ast.ImportFrom():
             return [(alias.asname or alias.name).split(".")[0] for alias in statement.names]
@@ -177,7 +177,7 @@ def _computes(value: ast.expr) -> bool:
 
 
 def needed(names: set[str], statements: dict[str, ast.stmt]) -> list[ast.stmt]:
-    """The statements that define the names, and those that these need, in the notebook's order."""
+    """The statements that define the names, with those they depend on, in the notebook's order."""
     chosen, waiting = set(), list(names)
     while waiting:
         statement = statements.get(waiting.pop())
@@ -188,7 +188,7 @@ def needed(names: set[str], statements: dict[str, ast.stmt]) -> list[ast.stmt]:
 
 
 def _run(statement: ast.stmt, namespace: dict) -> None:
-    """Run a statement of the course. It is left out where it builds on what only the whole lesson has."""
+    """Run a statement of the course; skip it if it needs something only the whole lesson has."""
     try:
         exec(compile(ast.Module([statement], []), "<course>", "exec", dont_inherit=True), namespace)
     except NameError:
@@ -196,7 +196,7 @@ def _run(statement: ast.stmt, namespace: dict) -> None:
 
 
 class Catcher:
-    """`check` for the learner's cell: keeps the last verdict on one exercise, and records nothing."""
+    """`check` for the learner's cell: keeps the last verdict on one exercise; records no progress."""
 
     def __init__(self, exercise: Exercise):
         self.exercise = exercise
@@ -220,7 +220,7 @@ class Catcher:
 def judge(exercise: Exercise, source: str, namespace: dict) -> tuple[str, str]:
     """(status, message) of the learner's cell, run statement by statement.
 
-    One that fails does not keep the others from running: a trial of the learner's may need another cell.
+    A failing statement does not stop the others: a learner's own test may need another cell.
     """
     file = f"<check.{exercise.name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
@@ -232,7 +232,7 @@ def judge(exercise: Exercise, source: str, namespace: dict) -> tuple[str, str]:
     catcher, fault = Catcher(exercise), f"The cell ended without a call of check.{exercise.name}."
     failed = False
     for statement in statements:
-        namespace["check"] = catcher  # again each time: the cell may import the course's
+        namespace["check"] = catcher  # for every statement: the cell may import the course's `check`
         try:
             exec(compile(ast.Module([statement], []), file, "exec", dont_inherit=True), namespace)
         except Exception as error:

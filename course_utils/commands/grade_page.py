@@ -1,4 +1,4 @@
-"""The page of `grade` for a teacher: a table a lesson, a row a notebook, a column an exercise."""
+"""The page of `grade` for a teacher: a table per lesson, a row per notebook, a column per exercise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from course_utils.templates import templates
 
 
 def grade_page(rows: list[dict[str, str]]) -> str:
-    """One HTML page that needs nothing else; rows as `grade` makes them."""
+    """A self-contained HTML page; rows as returned by `grade`."""
     judged = [row for row in rows if row["exercise"]]
     lessons: dict[str, dict] = {}
     for row in sorted(judged, key=lambda row: row["lesson"]):

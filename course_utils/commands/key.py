@@ -3,7 +3,7 @@
 python -m course_utils key            all lessons, to build/key.html
 python -m course_utils key 01 03      two of them
 
-It is for teachers: nothing of it goes into learners' copies, nor into the book without `book --key`.
+It is for teachers: learners' copies and, without `book --key`, the book contain none of it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from course_utils.templates import templates
 from course_utils.terminal import Parser, plain_line
 
 KEY = BUILD / "key.html"
-LONGEST_ANSWER = 25  # lines of a wrong answer that are shown
+LONGEST_ANSWER = 25  # longest wrong answer shown
 
 
 def key(numbers: Sequence[str]) -> list[dict]:
-    """A dictionary for each with exercises: "number", "title", "minutes", "entries", in the notebooks' order.
+    """A dictionary per lesson with exercises: "number", "title", "minutes", "entries", in notebook order.
 
     numbers: keys of lessons and companions.
     """
@@ -55,7 +55,7 @@ def key(numbers: Sequence[str]) -> list[dict]:
 
 
 def key_entry(exercise: Exercise, task: ExerciseText) -> dict:
-    """What the key says of one exercise."""
+    """The key's entry for one exercise."""
     return {
         "name": exercise.name,
         "number": task.number,
@@ -72,7 +72,7 @@ def key_entry(exercise: Exercise, task: ExerciseText) -> dict:
 
 
 def listed_mistakes(exercise: Exercise) -> list[dict]:
-    """{"message", "code"} of the typical wrong answers, each message once; code "" where it says no more."""
+    """{"message", "code"} of the typical wrong answers, each message once; code "" if shared or too long."""
     codes = [code_of_answer(wrong) for wrong, _ in exercise.wrong]
     times = Counter(codes)
     found: dict[str, str] = {}
@@ -85,9 +85,9 @@ def listed_mistakes(exercise: Exercise) -> list[dict]:
 
 
 def code_of_answer(answer: Callable) -> str:
-    """The source of a function, a class or a lambda alone; "" where there is none, or not all of it."""
+    """The source of a function, class or lambda alone; "" if there is none or it is incomplete."""
     if getattr(getattr(answer, "__code__", None), "co_freevars", ()):
-        return ""  # made by another function: the values that it has are not in its text
+        return ""  # made by another function: its source lacks the values it closes over
     try:
         if getattr(answer, "__name__", "") != "<lambda>":
             return textwrap.dedent(inspect.getsource(answer)).strip()
@@ -102,7 +102,7 @@ def code_of_answer(answer: Callable) -> str:
 
 
 def key_page(found: list[dict]) -> str:
-    """The key as one HTML page that needs nothing else."""
+    """The key as a self-contained HTML page."""
     return templates.get_template("key.html").render(
         lessons=found, markdown=markdown, count=sum(len(one["entries"]) for one in found)
     )
@@ -128,7 +128,7 @@ def key_in_markdown(found: list[dict]) -> str:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """`python -m course_utils key [LESSON...] [--out FILE]`; ValueError for a lesson that is not there."""
+    """`python -m course_utils key [LESSON...] [--out FILE]`; ValueError for an unknown lesson."""
     parser = Parser(
         "python -m course_utils key", description="Write the answer key, for teachers, as an HTML page."
     )

@@ -1,4 +1,4 @@
-"""The learner's own copies of the lessons in work/: `make lab` makes them, `reset` makes one afresh."""
+"""The learner's own copies of the lessons in work/: `make lab` makes them, `reset` makes a fresh one."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from course_utils.terminal import Parser, plain_line
 
 WORK = ROOT / "work"
 JUPYTER = Path(__file__).parent / "jupyter"  # the course's defaults and style for JupyterLab
-PROJECTOR = Path(__file__).parent / "projector"  # on top of them with COURSE_STYLE=projector: larger type
-# as JupyterLab writes them; where they differ, a lesson counts as changed as soon as it is opened
+PROJECTOR = Path(__file__).parent / "projector"  # added with COURSE_STYLE=projector: larger type
+# as JupyterLab writes them; with others, opening a lesson would count as changing it
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 LANGUAGE = {
     "codemirror_mode": {"name": "ipython", "version": 3},
@@ -40,10 +40,10 @@ OTHER_CHECKOUT = "Free some space, or copy the course to a folder of yours that 
 
 
 def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
-    """Copy each lesson and companion that is not yet in `work`, outputs cleared.
+    """Copy each lesson and companion that is not yet in `work`, without outputs.
 
-    Returns a line for each copy that was made, or that is old.
-    A copy that is there is never touched: where its lesson has changed since, the line says so.
+    Returns a line for each copy that was made or is out of date. An existing copy is never touched: if its
+    lesson has changed since, the line says so.
     """
     copies = {lesson: place_in(work, lesson) for lesson in lessons(folder=source, more=True)}
     for folder in dict.fromkeys([work, *(copy.parent for copy in copies.values())]):
@@ -70,13 +70,13 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
 
 def _make_folder(work: Path) -> None:
     if (found := standing(real(work))) not in ("", "a folder"):
-        raise FileExistsError(f"{plain_line(work)} is {found}, no folder. {MOVE_AWAY}.")
+        raise FileExistsError(f"{plain_line(work)} is {found}, not a folder. {MOVE_AWAY}.")
     with naming(work, OTHER_CHECKOUT):
         real(work).mkdir(exist_ok=True)
 
 
 def missing_modules(copy: Path) -> list[str]:
-    """Modules of the package that a copy imports and that are not there (any more)."""
+    """Modules of the package that a copy imports but that do not exist (any more)."""
     text = copy.read_text(encoding="utf-8", errors="replace")
     names = re.findall(r"(?:from|import) (course_utils(?:\.\w+)+)", text)
     return sorted({name for name in names if not _is_module(name)})
@@ -106,9 +106,9 @@ def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path,
 
 
 def _exchange(part: Path, place: Path, copy: Path) -> Path | None:
-    """Gives `part` the place and the rights of what stands there, which is kept beside `copy`; its new place.
+    """Put `part` at `place` with the same permissions, keep the old file beside `copy`; returns its new path.
 
-    What is saved meanwhile is kept as well: the last one is returned.
+    Files saved meanwhile are kept as well; the last one is returned.
     """
     kept = None
     try:
@@ -131,12 +131,12 @@ def _exchange(part: Path, place: Path, copy: Path) -> Path | None:
 
 
 def _name_for_old(copy: Path) -> Path:
-    """Another name at every call, also for processes that ask at once."""
+    """A new name at every call, also across processes."""
     return copy.with_name(f"{copy.stem}.before-{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:6]}.ipynb")
 
 
 def _take_free_name(part: Path, place: Path) -> bool:
-    """Whether the file has got the name: never where something has it."""
+    """Give the file the name `place` if it is free; returns whether it was."""
     try:
         os.link(part, place)
     except FileExistsError:
@@ -149,14 +149,14 @@ def _take_free_name(part: Path, place: Path) -> bool:
 
 
 def _state(place: Path) -> tuple[int, int, int, str]:
-    """What a save changes."""
+    """Attributes of a file that change when it is saved."""
     found = place.stat()
     return found.st_ino, found.st_mtime_ns, found.st_size, sha256(place)
 
 
 def _copy_to(place: Path, kept: Path) -> None:
-    """The file once more, whole, with its rights."""
-    part = temporary_file(kept)  # for its owner alone, until it is whole
+    """Copy the complete file with its permissions."""
+    part = temporary_file(kept)  # readable by its owner only until it is complete
     try:
         shutil.copyfile(place, part)
         shutil.copymode(place, part)
@@ -166,7 +166,7 @@ def _copy_to(place: Path, kept: Path) -> None:
 
 
 def fresh_copy(lesson: Path):
-    """The lesson as a learner's copy begins: without outputs, with the digest of its cells."""
+    """The lesson as a new copy: without outputs, with the digest of its cells."""
     import nbformat
 
     notebook = nbformat.read(lesson, as_version=4)
@@ -182,18 +182,18 @@ def fresh_copy(lesson: Path):
 
 
 def _read(path: Path) -> dict:
-    """A notebook as JSON: nbformat, which checks it, takes longer to import than JupyterLab may wait."""
+    """A notebook as JSON. nbformat would validate it, but its import exceeds JupyterLab's time limit."""
     return json.loads(path.read_bytes())
 
 
 def _digest(notebook: dict) -> str:
-    """A hash of what the cells say, outputs aside; a source is a string or, in files, its lines."""
+    """A hash of the cells' sources, without outputs; a source is a string or, in files, a list of lines."""
     text = "\0".join(f"{cell['cell_type']}\0{''.join(cell['source'])}" for cell in notebook["cells"])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _origin(copy: Path) -> str | None:
-    """The hash of the lesson that this copy was made from (JupyterLab keeps it when it saves), or None."""
+    """The hash of the lesson that this copy was made from (JupyterLab keeps it on saving), or None."""
     try:
         return _read(copy)["metadata"]["course"]["lesson"]
     except (ValueError, KeyError, TypeError):  # not a notebook any more
@@ -201,7 +201,7 @@ def _origin(copy: Path) -> str | None:
 
 
 def jupyter_environment() -> dict[str, str]:
-    """Variables that give JupyterLab the course's defaults; the user's own settings stand above them."""
+    """Environment variables with the course's JupyterLab defaults; the user's own settings override them."""
     paths = {}
     own = [str(JUPYTER)]
     if zoom() > 1:
@@ -212,7 +212,7 @@ def jupyter_environment() -> dict[str, str]:
 
 
 def lab(arguments: list[str]) -> int:
-    """Bring work/ up to date and open JupyterLab there, on this machine only, with a token."""
+    """Update work/ and open JupyterLab there, for this machine only, with a token."""
     parser = Parser(
         "python -m course_utils lab",
         description="Open JupyterLab at your own copies of the lessons, in work/. All options go to "
@@ -232,5 +232,5 @@ def lab(arguments: list[str]) -> int:
     environment = {**os.environ, **jupyter_environment()}
     os.chdir(ROOT)
     if os.name == "posix":
-        os.execve(command[0], command, environment)  # so that Ctrl-C asks JupyterLab alone
+        os.execve(command[0], command, environment)  # so that only JupyterLab gets Ctrl-C
     return subprocess.run(command, env=environment).returncode

@@ -1,4 +1,4 @@
-"""A lesson as a page: an executed notebook by nbconvert, mathematics as MathML, nothing fetched."""
+"""An executed lesson as an HTML page, by nbconvert; mathematics as MathML, nothing fetched."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ DISPLAY_PRIORITY = [
     "image/png",
     "text/markdown",
     "text/plain",
-]  # the first that there is
-GROUP = 'role="group" aria-label="{}" tabindex="0"'  # of what may have to be scrolled sideways
+]  # the first that exists
+GROUP = 'role="group" aria-label="{}" tabindex="0"'  # for wide content that scrolls sideways
 CODE_STYLES = {"code_style": "default", "dark_code_style": "github-dark"}  # of Pygments
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown, with mathematics as MathML and links to other lessons as links to their pages."""
+    """Renders Markdown with mathematics as MathML; links to other lessons lead to their pages."""
 
     def __init__(self, pages: list[str]):
         super().__init__(escape=False)
@@ -57,7 +57,7 @@ class _Renderer(IPythonRenderer):
 
 
 def mathml(latex: str, display: bool) -> str:
-    """LaTeX as MathML; what the converter does not know is shown as it was written."""
+    """LaTeX as MathML; formulas the converter does not support are shown as LaTeX."""
     try:
         formula = LatexToMathML().convert_with_local_state(latex.strip(), displaystyle=display)
     except LatexError:
@@ -68,7 +68,7 @@ def mathml(latex: str, display: bool) -> str:
 def cells_html(notebook: dict, pages: list[str]) -> str:
     """The cells and outputs of a notebook as HTML; cells have the anchors that index.html links to.
 
-    pages: the files to which links to other lessons may lead.
+    pages: the file names that links to other lessons may use.
     """
     exporter = HTMLExporter(
         config=Config({"NbConvertBase": {"display_data_priority": DISPLAY_PRIORITY}}),
@@ -85,9 +85,9 @@ def cells_html(notebook: dict, pages: list[str]) -> str:
 
 
 def lesson_page(lesson: dict, notebook: dict, previous: dict | None, following: dict | None, pages) -> str:
-    """The page of one lesson of a run; lesson, previous and following as `run` has them in results.json.
+    """The page of one lesson of a run; lesson, previous and following as in results.json.
 
-    notebook: as executed, {} where nothing is saved yet.
+    notebook: as executed, {} if nothing is saved yet.
     """
     return templates.get_template("lesson.html").render(
         lesson=lesson,

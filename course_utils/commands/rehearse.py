@@ -3,9 +3,9 @@
 python -m course_utils rehearse                        ten learners run lesson 01 at smoke scale
 python -m course_utils rehearse --kernels 30 --lesson 00 --scale quick
 
-Each has a kernel and a COURSE_HOME of its own, and runs all cells of the lesson as a learner's copy has them.
-It says how long the slowest waited for the first cells and for all, what memory all took together, and whose
-cells failed.
+Each learner has their own kernel and COURSE_HOME, and runs all cells of the lesson as a learner's copy has
+them. The report gives the slowest learner's time to the first cells and to the end, the total memory, and
+whose cells failed.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
     from nbclient import NotebookClient
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
-POLL = 0.2  # seconds between two looks at what runs
-UNTIL_SEEN = 2  # code cells until a learner sees that the lesson runs: settings and start()
+POLL = 0.2  # seconds between two checks
+UNTIL_SEEN = 2  # code cells until a learner sees the lesson run: settings and start()
 
 
 @dataclass
 class Seat:
-    """How one learner's kernel went. bytes: the peak of its memory, as own_memory counts it."""
+    """The result of one learner's kernel. bytes: its peak memory, as measured by own_memory."""
 
     number: int
     first: float = 0.0  # seconds until the first cells had run
-    whole: float = 0.0  # seconds until all had run
+    whole: float = 0.0  # seconds until all cells had run
     bytes: int = 0
     error: str = ""
     client: NotebookClient | None = None
 
     def end(self) -> None:
-        """Kills the kernel, if there is one by now; what waits for it then fails."""
+        """Kill the kernel, if it has started; whatever waits for it then fails."""
         number = getattr(getattr(self.client and self.client.km, "provisioner", None), "pid", None)
         with suppress(psutil.Error):
             if number:
@@ -61,7 +61,7 @@ class Seat:
 
 
 def rehearse(lesson: str, kernels: int, scale: str) -> list[Seat]:
-    """Runs the lesson in so many kernels at once; a Seat each. ValueError for an unknown lesson."""
+    """Run the lesson in this many kernels at once; returns a Seat each. ValueError for an unknown lesson."""
     path = lessons([lesson])[0]
     seats = [Seat(number) for number in range(1, kernels + 1)]
     gate = threading.Barrier(kernels)
@@ -70,7 +70,7 @@ def rehearse(lesson: str, kernels: int, scale: str) -> list[Seat]:
         try:
             while wait(running, timeout=POLL).not_done:
                 pass
-        except BaseException:  # Ctrl-C, which must not wait for the cells
+        except BaseException:  # Ctrl-C must not wait for the cells
             gate.abort()
             while wait(running, timeout=POLL).not_done:
                 for seat in seats:
@@ -82,14 +82,14 @@ def rehearse(lesson: str, kernels: int, scale: str) -> list[Seat]:
 
 
 def _sit_down(seat: Seat, path: Path, scale: str, folder: Path, gate: threading.Barrier) -> None:
-    """One learner: a kernel, all cells, the end. What fails is kept in the seat."""
+    """Run one learner: start the kernel, run all cells, end. Errors are kept in the seat."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, DeadKernelError
 
     notebook = read_notebook(path)
     home = folder / f"home-{seat.number}"
     environment = {**os.environ, "COURSE_HOME": str(home), "COURSE_SCALE": scale, "COURSE_STRICT": "0"}
-    environment.setdefault("OMP_NUM_THREADS", "1")  # there are more learners than cores
+    environment.setdefault("OMP_NUM_THREADS", "1")  # more learners than cores
     where = {"metadata": {"path": str(ROOT / "notebooks")}}
     client = seat.client = NotebookClient(notebook, kernel_name="python3", timeout=None, resources=where)
     began, count = time.perf_counter(), 0
@@ -110,7 +110,7 @@ def _sit_down(seat: Seat, path: Path, scale: str, folder: Path, gate: threading.
 
 
 def own_memory(pid: int) -> int:
-    """Bytes of a process and its children: what is shared with others is divided by their number (Linux)."""
+    """Bytes of a process and its children; shared pages are divided among their users (Linux)."""
     total = 0
     try:
         process = psutil.Process(pid)
@@ -127,7 +127,7 @@ def own_memory(pid: int) -> int:
 
 
 def report(seats: list[Seat], lesson: str, scale: str, lowest: int) -> str:
-    """What the teacher should read. lowest: bytes of memory that were free when most was taken."""
+    """The report for the teacher. lowest: the least free memory seen, in bytes."""
     done = [seat for seat in seats if not seat.error]
     lines = [
         f"Lesson {lesson} at scale {scale}, {len(seats)} kernels at once on {cores()} cores with "
@@ -149,10 +149,10 @@ def report(seats: list[Seat], lesson: str, scale: str, lowest: int) -> str:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """`python -m course_utils rehearse`; 1 where a cell failed, ValueError for an unknown lesson."""
+    """`python -m course_utils rehearse`; 1 if a cell failed, ValueError for an unknown lesson."""
     parser = Parser(
         "python -m course_utils rehearse",
-        description="Start many kernels at once on this checkout; say how long they take, and what memory.",
+        description="Start many kernels at once on this checkout; report their time and memory.",
     )
     parser.add_argument("--kernels", type=int, default=10, help="default 10")
     parser.add_argument("--lesson", default="01", help="01, 1 or the file's name; default 01")

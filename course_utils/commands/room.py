@@ -1,6 +1,6 @@
-"""`python -m course_utils room FOLDER`: where the learners are, who is stuck, at which mistakes; one page.
+"""`python -m course_utils room FOLDER`: a page of where learners are, who is stuck, and at which mistakes.
 
-Read are progress files, and with --grade notebooks: nothing is written into anybody's folder.
+It reads progress files and, with --grade, notebooks; it writes nothing into the learners' folders.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from course_utils.terminal import Parser, plain_line, readable
 
 PORT = 8900
 LOOPBACK = ("127.0.0.1", "localhost")
-# where a learner's progress file may lie below the folder, and the learner's name in it: the first part
+# where a learner's progress file may be below the folder; its first part is the learner's name
 PROGRESS_PLACES = (
     "*.json",
     "*/progress.json",
@@ -43,7 +43,7 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{}'; connect-src 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-EVERY = 3  # seconds between two looks for notebooks that have changed
+EVERY = 3  # seconds between two searches for changed notebooks
 ROOM_HELP = """A page for the teacher: who is where, who has tried one exercise for more than eight minutes,
 the mistakes of each exercise, the predictions. It refreshes itself while this runs.
 
@@ -53,23 +53,23 @@ Linux NAME/.local/share/finetuning-course/progress.json. With --grade, notebooks
 FOLDER/NAME/work, and in more/ there, are judged as well, as `grade` does: the learners' code then runs with
 YOUR rights.
 
-The page is served to this machine alone. --host opens it to others; it asks for no password."""
+The page is served to this machine only. --host opens it to others; it has no password."""
 
 
 class Room:
-    """What is known of the learners below some folders; `learners` reads it anew each time."""
+    """The learners below some folders; `learners` reads their files again at every call."""
 
     def __init__(self, folders: Sequence[Path], grade: bool = False):
         for folder in folders:
             if not folder.is_dir():
                 raise ValueError(
-                    f"There is no folder {folder}. Name the folder that has a progress file a learner."
+                    f"There is no folder {folder}. Name the folder that has the learners' progress files."
                 )
         self.folders, self.grade = list(folders), grade
-        self._judged: dict[Path, tuple[float, dict]] = {}  # notebook: (time of the file, progress made of it)
+        self._judged: dict[Path, tuple[float, dict]] = {}  # notebook: (modification time, its progress)
 
     def learners(self) -> tuple[dict[str, dict], list[str]]:
-        """({name: what progress has of the learner}, what could not be read and why)."""
+        """({name: the learner's progress}, files that could not be read, with reasons)."""
         found: dict[str, dict] = {}
         faults: list[str] = []
         for folder in self.folders:
@@ -77,7 +77,7 @@ class Room:
                 try:
                     add(found.setdefault(_name(path, folder), {}), read_progress(path))
                 except (OSError, ValueError, RecursionError) as fault:
-                    faults.append(plain_line(f"{path} is no progress file: {fault}"))
+                    faults.append(plain_line(f"{path} is not a progress file: {fault}"))
         for path, (_, lessons) in list(self._judged.items()):
             folder = next(each for each in self.folders if each in path.parents)
             add(found.setdefault(_name(path, folder), {}), lessons)
@@ -88,7 +88,7 @@ class Room:
         return [(path, folder) for folder in self.folders for path in _paths(folder, NOTEBOOK_PLACES)]
 
     def waiting(self) -> list[tuple[Path, Path]]:
-        """The copies that have not been judged since they were saved."""
+        """The copies saved since they were last judged."""
         return [
             (path, folder)
             for path, folder in self.notebooks()
@@ -96,23 +96,23 @@ class Room:
         ]
 
     def judge(self, path: Path, folder: Path) -> None:
-        """Judges one copy; what it gives joins what is known."""
+        """Judge one copy and store the result."""
         saved = _saved(path)
         before = self._judged.get(path, (0.0, {}))[1]
         at = datetime.fromtimestamp(saved, UTC).isoformat(timespec="seconds")
         self._judged[path] = saved, as_progress(grade_notebook(path, folder), at, before)
 
     def judge_all(self) -> None:
-        """Judges what changes, for ever; for a thread."""
+        """Judge changed copies forever; runs in a thread."""
         while True:
             for path, folder in self.waiting():
-                with suppress(OSError):  # moved or taken away meanwhile
+                with suppress(OSError):  # moved or deleted meanwhile
                     self.judge(path, folder)
             time.sleep(EVERY)
 
 
 def _paths(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
-    """Files once each, without hidden ones, what is set aside as damaged, and copies that `reset` kept."""
+    """Each file once, without hidden files, damaged ones set aside, and copies kept by `reset`."""
     seen = set()
     for pattern in patterns:
         for path in sorted(folder.glob(pattern)):
@@ -123,7 +123,7 @@ def _paths(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def _name(path: Path, folder: Path) -> str:
-    """The learner's: the sub-folder's name; of files in the folder itself the file's, or the folder's."""
+    """The learner's name: the sub-folder's; for files in the folder itself the file's or the folder's."""
     if folder_of(path) != folder:
         return plain_line(path.relative_to(folder).parts[0])
     return plain_line(folder.resolve().name if path.stem == "progress" else path.stem)
@@ -137,7 +137,7 @@ def _saved(path: Path) -> float:
 
 
 def read_progress(path: Path) -> dict:
-    """{lesson: {kind: {name: fields}}} of a progress file, or of what `progress --json` printed."""
+    """{lesson: {kind: {name: fields}}} of a progress file, or of the output of `progress --json`."""
     state = json.loads(readable(path.read_bytes()))
     if not isinstance(state, dict):
         raise ValueError("it holds no lessons.")
@@ -145,7 +145,7 @@ def read_progress(path: Path) -> dict:
 
 
 def add(mine: dict, more: dict) -> None:
-    """Adds what another file has of the same learner; a passed exercise stays passed."""
+    """Merge another file's progress of the same learner; a passed exercise stays passed."""
     for lesson, kinds in more.items():
         for kind, entries in kinds.items():
             for name, fields in entries.items():
@@ -155,7 +155,7 @@ def add(mine: dict, more: dict) -> None:
 
 
 def as_progress(rows: list[dict], at: str, before: dict) -> dict:
-    """Progress as a notebook's exercises give it. rows: of `grade`; before: what the last look gave."""
+    """Progress from a graded notebook. rows: from `grade`; before: the result of the previous call."""
     found: dict = {}
     for row in rows:
         if not row["exercise"] or row["status"] == "not attempted":
@@ -172,11 +172,11 @@ def as_progress(rows: list[dict], at: str, before: dict) -> dict:
 
 
 def page(room: Room, hidden: bool, nonce: str, projector: bool = False, answers: bool = False) -> str:
-    """The page as it is now. hidden: numbers stand for the names."""
+    """The current page. hidden: show numbers instead of names."""
     learners, faults = room.learners()
     if projector:
         return projector_page(learners, answers, nonce)
-    notes = [f"{len(faults)} of the files are no progress files."] if hidden and faults else faults
+    notes = [f"{len(faults)} of the files are not progress files."] if hidden and faults else faults
     if not learners:
         notes.append(
             f"Nobody yet. Looked for {', '.join(PROGRESS_PLACES)} in {', '.join(map(str, room.folders))}."
@@ -192,7 +192,7 @@ def page(room: Room, hidden: bool, nonce: str, projector: bool = False, answers:
 
 
 def serve(room: Room, host: str, port: int, hide: bool) -> ThreadingHTTPServer:
-    """A server of the room's pages, not yet running. Raises OSError where the port cannot be had."""
+    """A server of the room's pages, not yet running. Raises OSError if the port is not available."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -222,7 +222,7 @@ def serve(room: Room, host: str, port: int, hide: bool) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, *arguments):
-            """Nothing: a line for every refresh would bury what the teacher should read."""
+            """Log nothing: a line per refresh would bury the messages for the teacher."""
 
     try:
         return ThreadingHTTPServer((host, port), Handler)
@@ -231,11 +231,11 @@ def serve(room: Room, host: str, port: int, hide: bool) -> ThreadingHTTPServer:
             f"The room cannot be served on {host}, port {port} ({getattr(fault, 'strerror', None) or fault})."
         )
         number = getattr(fault, "errno", None) or errno.EINVAL
-        raise OSError(number, f"{text} Name another: --port 0 takes any that is free.") from fault
+        raise OSError(number, f"{text} Name another: --port 0 takes any free one.") from fault
 
 
 def _host(header: str) -> str | None:
-    """The name in a Host header, without its port."""
+    """The host name in a Host header, without the port."""
     try:
         return urlsplit(f"//{header}").hostname
     except ValueError:
@@ -243,7 +243,7 @@ def _host(header: str) -> str | None:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Serves until Ctrl-C, or with --out writes the page once; ValueError for a folder that is not there."""
+    """Serve until Ctrl-C, or with --out write the page once; ValueError for a missing folder."""
     parser = Parser(
         "python -m course_utils room",
         description=ROOM_HELP,
@@ -254,7 +254,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument(
         "--grade", action="store_true", help="judge notebooks too; their code runs with your rights"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; default this machine alone")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; default this machine only")
     parser.add_argument("--port", type=int, default=PORT, help=f"default {PORT}")
     parser.add_argument("--out", type=Path, help="write the page into this file, once, and serve nothing")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)

@@ -1,4 +1,4 @@
-"""The pages of `room`: for the teacher who is where and stuck at what, for the projector the predictions."""
+"""The pages of `room`: learners and where they are stuck for the teacher, predictions for the projector."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from course_utils.checks.lesson_texts import exercise_texts, questions, titles
 from course_utils.templates import templates
 
 STUCK = 8  # minutes on one exercise without passing it
-AWAY = 30  # minutes without a sign; longer ones end a stretch of work
-MOST = 3  # mistakes of an exercise that are shown
+AWAY = 30  # minutes without activity; longer gaps end a stretch of work
+MOST = 3  # mistakes shown per exercise
 
 
 def room_page(learners: dict[str, dict], now: datetime, hidden: bool, notes: list[str], nonce: str) -> str:
-    """The teacher's page. learners: {name: progress}, as Room has them; hidden: numbers stand for names."""
+    """The teacher's page. learners: {name: progress}, from Room; hidden: show numbers instead of names."""
     names = {
         name: f"Learner {number}" if hidden else name for number, name in enumerate(sorted(learners), start=1)
     }
@@ -40,18 +40,18 @@ def room_page(learners: dict[str, dict], now: datetime, hidden: bool, notes: lis
 
 
 def projector_page(learners: dict[str, dict], answers: bool, nonce: str) -> str:
-    """The predictions alone, without a name, in large type; the answers marked if asked for."""
+    """The predictions only, without names, in large type; answers are marked on request."""
     return templates.get_template("room_projector.html").render(
         predictions=predictions(learners), answers=answers, nonce=nonce, projector=True
     )
 
 
-# ------------------------------------------------------------------------------------ where somebody is
+# -------------------------------------------------------------------------------------- where a learner is
 
 
 def signs(progress: dict) -> list[tuple[datetime, str, str, str]]:
-    """(time, lesson, "exercises" or "predictions", name) of all that has a time, in order; a hint is of its
-    exercise."""
+    """(time, lesson, "exercises" or "predictions", name) of all entries with a time, sorted; hints count for
+    their exercise."""
     found = []
     for lesson, kinds in progress.items():
         for kind, entries in kinds.items():
@@ -64,7 +64,7 @@ def signs(progress: dict) -> list[tuple[datetime, str, str, str]]:
 
 
 def _tries(fields: dict) -> list[dict]:
-    """The tries of an exercise that have the right form."""
+    """The well-formed tries of an exercise."""
     return [
         one
         for one in fields.get("tries", [])
@@ -82,7 +82,7 @@ def _time(text: object) -> datetime | None:
 
 def whereabouts(progress: dict, now: datetime) -> dict:
     """Where a learner is: {"lesson", "at", "minutes" there, "silent" minutes, "stuck", "away", "passed",
-    "of", "tries", "hints", "mistake"}; lesson "" where nothing has a time."""
+    "of", "tries", "hints", "mistake"}; lesson "" if no entry has a time."""
     seen = signs(progress)
     row = {"lesson": "", "at": "", "minutes": 0, "silent": 0, "stuck": False, "away": True}
     row |= {"passed": 0, "of": 0, "tries": 0, "hints": 0, "mistake": ""}
@@ -121,7 +121,7 @@ def _minutes(span: timedelta) -> int:
 
 
 def _title(lesson: str, kind: str, name: str) -> str:
-    """An exercise as its heading has it, a prediction by its question."""
+    """An exercise's title as in its heading, or a prediction's question."""
     if kind == "predictions":
         return f"predicted: {name}"
     task = exercise_texts(lesson).get(name) if lesson in titles() else None
@@ -132,8 +132,8 @@ def _title(lesson: str, kind: str, name: str) -> str:
 
 
 def mistakes(learners: dict[str, dict]) -> list[dict]:
-    """For each exercise with a mistake: {"lesson", "name", "title", "passed", "tried", "rows"}, rows of
-    {"message", "learners", "tries"}, what most learners have made first."""
+    """For each exercise with a mistake: {"lesson", "name", "title", "passed", "tried", "rows"}; rows are
+    {"message", "learners", "tries"}, the mistake of most learners first."""
     who: dict[tuple[str, str], dict[str, list[tuple[str, str]]]] = {}
     tried: Counter = Counter()
     passed: Counter = Counter()
@@ -160,7 +160,7 @@ def mistakes(learners: dict[str, dict]) -> list[dict]:
 
 
 def kind_of(message: str) -> str:
-    """The same for messages that differ in numbers alone."""
+    """The message with its numbers removed: a key for messages that differ only in numbers."""
     return re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "#", message)
 
 
@@ -178,15 +178,15 @@ def _most_frequent(kinds: dict[str, list[tuple[str, str]]]) -> list[dict]:
 
 
 def _order(at: tuple[str, str]) -> tuple:
-    """By lesson, and in it as the notebook has the exercises."""
+    """Sort key: by lesson, then in the notebook's order of exercises."""
     lesson, name = at
     there = list(exercise_texts(lesson)) if lesson in titles() else []
     return lesson, there.index(name) if name in there else len(there), name
 
 
 def predictions(learners: dict[str, dict]) -> list[dict]:
-    """For each prediction somebody has made {"lesson", "question", "count", "bars"}, the latest first; bars
-    of {"label", "count", "share" of the highest bar, "right"}."""
+    """For each prediction made: {"lesson", "question", "count", "bars"}, the latest first; bars are {"label",
+    "count", "share" of the highest bar, "right"}."""
     chosen: dict[tuple[str, str], list] = {}
     latest: dict[tuple[str, str], str] = {}
     answers: dict[tuple[str, str], object] = {}
@@ -210,7 +210,7 @@ def predictions(learners: dict[str, dict]) -> list[dict]:
 
 
 def histogram(choices: list[str], options: list[str], answer: object) -> list[dict]:
-    """A bar for each option, chosen or not."""
+    """A bar for each option, including those nobody chose."""
     counts = Counter({option: 0 for option in options})
     counts.update(choices)
     highest = max(counts.values())

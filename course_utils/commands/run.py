@@ -1,4 +1,4 @@
-"""`python -m course_utils run`: lessons executed without a browser, and a page that says how they went."""
+"""`python -m course_utils run`: executes lessons without a browser and writes a page with the results."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from course_utils.session import check_seed, choose_scale
 from course_utils.terminal import plain_line
 
 OTHER_OUT = "Free some space there, or name another folder: --out FOLDER"
-LOOKS = 4  # a second, at the memory of the running lessons
-NEED = {"pocket": 2 << 30}  # bytes of memory a lesson may take; other models:
+LOOKS = 4  # memory samples of the running lessons per second
+NEED = {"pocket": 2 << 30}  # bytes of memory a lesson needs; other models:
 NEED_OTHER = 16 << 30  # the peak of lesson 02 with smollm2
 
 
 @dataclass
 class Outcome:
-    """How one lesson went. Memory is the peak of its kernel and the kernel's children, sampled."""
+    """The result of one lesson. Memory is the sampled peak of its kernel and the kernel's children."""
 
     lesson: str
     title: str
@@ -59,12 +59,12 @@ def run_lessons(
     out: Path | None,
     more: bool = False,
 ) -> int:
-    """Execute the lessons (all where `names` is empty) and write notebooks, index.html and results.json.
+    """Execute the lessons (all if `names` is empty) and write notebooks, index.html and results.json.
 
-    more: the companions of these lessons as well.
+    more: also run the companions of these lessons.
     Returns 0 if every lesson ran to its end, 1 otherwise, 130 after Ctrl-C or another signal to stop. Raises
-    ValueError for an unknown lesson, ModelError for a model that is not to be had, OSError where the results
-    cannot be written; what had finished is kept.
+    ValueError for an unknown lesson, ModelError for an unavailable model, OSError if the results cannot be
+    written; the results of finished lessons are kept.
     """
     chosen = lessons(names, more=more)
     if not chosen:
@@ -98,7 +98,7 @@ def run_lessons(
                 _write_page(outcome, outcomes, {}, out)
             _run_all(chosen, outcomes, settings, out, report)
         except KeyboardInterrupt:
-            print("\nStopped. What had finished is kept.")
+            print("\nStopped. The results of finished lessons are kept.")
         finally:
             report()
     print(f"Open {plain_line(out / 'index.html')}")
@@ -108,9 +108,9 @@ def run_lessons(
 
 
 def _take_folder(folder: Path, chosen: list[Path]) -> Path:
-    """The run's folder, its mark with the names of all that is written there.
+    """The run's folder, whose mark names every file written there.
 
-    FileExistsError where one of them is something else, or another's.
+    FileExistsError if one of these names is taken by something that the course did not make.
     """
     out = own_folder(folder, "run", OTHER_FOLDER)
     of_lessons = {f"{path.stem}{ending}" for path in chosen for ending in (".ipynb", ".html", ".log")}
@@ -126,7 +126,7 @@ def _take_folder(folder: Path, chosen: list[Path]) -> Path:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """The signals that ask a process to end interrupt the block as Ctrl-C does."""
+    """Let the signals that ask a process to end interrupt the block as Ctrl-C does."""
 
     def interrupt(number, frame):
         raise KeyboardInterrupt
@@ -134,7 +134,7 @@ def _stoppable() -> Iterator[None]:
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as nohup leaves it
+        if handler is not signal.SIG_IGN:  # ignored under nohup
             signal.signal(number, interrupt)
     try:
         yield
@@ -144,7 +144,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _jobs(model: str, device: str, count: int) -> int:
-    """As many lessons at once as cores and free memory allow; one where an accelerator is shared."""
+    """How many lessons at once cores and free memory allow; one if they share an accelerator."""
     import psutil
 
     if device != "cpu":
@@ -153,7 +153,7 @@ def _jobs(model: str, device: str, count: int) -> int:
 
 
 def _turn(path: Path) -> float:
-    """When a lesson starts: 09 and 18 make models that those after them would wait for."""
+    """Sort key of the start: 09 and 18 come early, since they make models that later lessons wait for."""
     number = int(lesson_of(lesson_key(path)))
     return {9: -1, 18: 9}.get(number, number)
 
@@ -235,8 +235,8 @@ def _launch(path: Path, outcome: Outcome, settings: dict, out: Path) -> subproce
 
 
 def run_papermill() -> None:
-    """What the process of a lesson does: papermill, which ends when `run` is gone and saves whole files."""
-    end_with_parent()  # before what takes seconds to load
+    """Entry point of a lesson's process: papermill, which ends when `run` is gone and saves whole files."""
+    end_with_parent()  # before imports that take seconds
     from papermill.cli import papermill
     from papermill.iorw import LocalHandler
 
@@ -256,7 +256,7 @@ def _stop(process: subprocess.Popen) -> None:
 
 
 def _finish(outcome: Outcome, code: int | None, outcomes: list[Outcome], out: Path) -> None:
-    """Read from the executed notebook what the lesson claimed and where it stopped; write its page."""
+    """Read the lesson's claims and where it stopped from the executed notebook; write its page."""
     outcome.status = {0: "passed", None: "stopped"}.get(code, "failed")
     notebook = _read(out / outcome.notebook)
     outcome.figure = headline_figure(notebook)
@@ -273,7 +273,7 @@ def _finish(outcome: Outcome, code: int | None, outcomes: list[Outcome], out: Pa
 
 
 def _write_page(outcome: Outcome, outcomes: list[Outcome], notebook: dict, out: Path) -> None:
-    """The lesson's page, with links to those before and after it; without a notebook it says so."""
+    """Write the lesson's page with links to its neighbours; without a notebook it says so."""
     from course_utils.commands.lesson_page import lesson_page
 
     rows = [{"page": other.page, "title": other.title} for other in outcomes]
@@ -292,12 +292,12 @@ def _write_page(outcome: Outcome, outcomes: list[Outcome], notebook: dict, out: 
 def _read(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not yet there, or just being written
+    except (OSError, ValueError):  # missing or just being written
         return {}
 
 
 def _count_cells(path: Path, status: str | None = None) -> int:
-    """Code cells of a notebook, all or those to which papermill has given `status`."""
+    """Number of code cells in a notebook, or of those with this papermill `status`."""
     cells = [cell for cell in _read(path).get("cells", []) if cell["cell_type"] == "code"]
     return sum(status in (None, cell["metadata"].get("papermill", {}).get("status")) for cell in cells)
 

@@ -1,4 +1,4 @@
-"""The first page of `run`, index.html: lessons, the figures to look at first, and all claims."""
+"""The first page of `run`, index.html: lessons, the main figures, and all claims."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_FIGURES = 3
 
 
 def run_page(results: dict, figures: dict[str, dict]) -> str:
-    """index.html of a run; results as in results.json, figures by lesson as headline_figure gives them."""
+    """index.html of a run; results as in results.json, figures by lesson from headline_figure."""
     pages = {lesson["lesson"]: lesson["page"] for lesson in results["lessons"]}
     titles = {lesson["lesson"]: lesson["title"] for lesson in results["lessons"]}
     rows = [
@@ -41,11 +41,11 @@ def run_page(results: dict, figures: dict[str, dict]) -> str:
 
 
 def headline_figure(notebook: dict) -> dict | None:
-    """The figure of a lesson's headline claim, or None where there is none.
+    """The figure of a lesson's headline claim, or None.
 
-    It is the picture of the cell tagged `headline-figure`, otherwise the last one down to the end of the
-    claim's cell. Where no claim is marked as the headline, the one with the least room left counts as it.
-    Returns cell (its id), claim (the record), source, alt.
+    It is the picture of the cell tagged `headline-figure`, otherwise the last one up to the claim's cell.
+    Without a headline claim, the claim with the least room is used. Returns cell (its id), claim (the
+    record), source, alt.
     """
     pictures, found, chosen = [], [], {}
     for cell in notebook.get("cells", []):
@@ -61,12 +61,12 @@ def headline_figure(notebook: dict) -> dict | None:
 
 
 def pictures_in(html: str) -> list[dict]:
-    """{"source", "alt"} of each picture that the HTML holds itself."""
+    """{"source", "alt"} of each picture embedded in the HTML."""
     return _Pictures(html).found
 
 
 class _Pictures(HTMLParser):
-    """Collects source and alternative text of the pictures that HTML holds."""
+    """Collects source and alternative text of pictures embedded in HTML."""
 
     def __init__(self, html: str):
         super().__init__()
@@ -80,7 +80,7 @@ class _Pictures(HTMLParser):
 
 
 def _by_room(claim: dict) -> tuple[bool, float]:
-    """Sorts claims: first what binds and does not hold, then by the room left, last what has no room."""
+    """Sort key of claims: broken ones first, then by room to the bound; claims without room last."""
     return not _is_broken(claim), math.inf if claim["room"] is None else claim["room"]
 
 
@@ -89,12 +89,12 @@ def _is_broken(claim: dict) -> bool:
 
 
 def _link(page: str, cell: str) -> str:
-    """The address of a cell on its lesson's page, whose anchors nbconvert names."""
+    """The address of a cell on its lesson's page; nbconvert makes the anchors."""
     return f"{quote(page)}#cell-id={quote(cell)}"
 
 
 def _verdict(found: list[dict]) -> str:
-    """In words how the claims of a lesson stand."""
+    """A summary of a lesson's claims in words."""
     count = f"{len(found)} claim{'s' * (len(found) != 1)}"
     broken, judged = sum(map(_is_broken, found)), sum(claim["binding"] for claim in found)
     if broken:

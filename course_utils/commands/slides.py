@@ -1,14 +1,14 @@
-"""`python -m course_utils slides`: slides of sessions, made of the saved lessons' figures and claims.
+"""`python -m course_utils slides`: slides for sessions, made from the saved lessons' figures and claims.
 
 python -m course_utils slides              all, to build/slides
 python -m course_utils slides lora         one of them
 
-What a deck says stands in docs/slides/NAME.md: slides between lines of ---, Markdown, and lines of two kinds:
+docs/slides/NAME.md has a deck's text: slides separated by lines of ---, Markdown, and two kinds of lines:
 
     figure: 03 The frozen matrix           the figure of lesson 03 with these words in its title or caption
-    claim: 03 same_as_peft                 the claim of that name in lesson 03, with what was measured
+    claim: 03 same_as_peft                 the claim of that name in lesson 03, with its measured value
 
-A slide that asks for a prediction (PREDICT) comes twice, at first without its figures and claims.
+A slide that asks for a prediction (PREDICT) is shown twice, first without its figures and claims.
 `claim: 12 headline` is a lesson's headline claim.
 """
 
@@ -44,7 +44,7 @@ def deck_names() -> list[str]:
 def slides_of(name: str) -> list[dict]:
     """{"title", "text", "figures", "claims"} of each slide; the first one's title is the deck's.
 
-    Raises ValueError for a deck that is not there, and for a figure or claim that its lesson does not have.
+    Raises ValueError for an unknown deck, and for a figure or claim that its lesson does not have.
     """
     path = DECKS / f"{name}.md"
     if not path.is_file():
@@ -94,7 +94,7 @@ def figure_of(lesson: str, words: str) -> dict:
 
 
 def claim_of(lesson: str, name: str) -> dict:
-    """The record of the lesson's claim of that name, with "lesson"."""
+    """The record of that claim of the lesson, with "lesson" added."""
     records = claims.read(_saved_lesson(lesson))
     for record in records:
         if record["headline"] if name == "headline" else record["name"] == name:
@@ -104,16 +104,16 @@ def claim_of(lesson: str, name: str) -> dict:
 
 
 def slides_page(name: str) -> str:
-    """A deck as one HTML page that needs nothing else; printed, a slide is a page."""
+    """A deck as a self-contained HTML page; each slide prints on its own page."""
     found = slides_of(name)
     return templates.get_template("slides.html").render(slides=found, markdown=markdown)
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """`python -m course_utils slides [NAME...] [--out FOLDER]`; ValueError for what a deck names in vain."""
+    """`python -m course_utils slides [NAME...] [--out FOLDER]`; ValueError for an unknown name."""
     parser = Parser(
         "python -m course_utils slides",
-        description="Write slides of sessions, with the figures of the saved lessons, as pages of HTML.",
+        description="Write slides for sessions, with the figures of the saved lessons, as HTML pages.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(deck_names())}; default all")
     parser.add_argument("--out", type=Path, default=SLIDES, help="folder; default build/slides")

@@ -1,4 +1,4 @@
-"""`python -m course_utils test`: what `make check`, `make test` and `make nightly` run."""
+"""`python -m course_utils test`: the tests behind `make check`, `make test` and `make nightly`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from course_utils.notebook_files import lessons
 from course_utils.terminal import Parser
 
 TWO = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
-THREE = ["-n", "3", *TWO[2:]]  # one waits for a kernel or a browser
+THREE = ["-n", "3", *TWO[2:]]  # one of them waits for a kernel or a browser
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/sanitize.cfg"]
 NIGHT = "not colab"
 BY_DAY = f"{NIGHT} and not seeds and not night and not timing"
 QUICK = f"{BY_DAY} and not slow"
-NOT_QUICK = (  # nothing of them is, and their imports take seconds
+NOT_QUICK = (  # they have no quick tests, and importing them takes seconds
     *("tests/browser", "tests/faults", "tests/parity", "tests/lessons/test_recipes_short.py"),
     *("tests/lessons/test_lesson_16_cluster.py", "tests/lessons/test_lesson_16_recipe.py"),
 )
-SAVED = ["00", "03"]  # whose saved outputs `make test` computes again
+SAVED = ["00", "03"]  # lessons whose saved outputs `make test` recomputes
 NEEDED = ("pytest", "xdist", "pytest_timeout", "nbval")
 
 
@@ -39,12 +39,12 @@ def main(argv: Sequence[str] = ()) -> int:
         allow_abbrev=False,
     )
     tier = parser.add_mutually_exclusive_group()
-    tier.add_argument("--quick", action="store_true", help="leave out what takes long")
+    tier.add_argument("--quick", action="store_true", help="leave out slow tests")
     tier.add_argument(
-        "--night", action="store_true", help="all tests, but those that passed with these very files"
+        "--night", action="store_true", help="all tests except those that passed with exactly these files"
     )
     parser.add_argument("--since", metavar="COMMIT", help="at night: seeds for the lessons changed since")
-    parser.add_argument("--minutes", default="115", help="at night: start no other test then (%(default)s)")
+    parser.add_argument("--minutes", default="115", help="at night: then start no more tests (%(default)s)")
     chosen, options = parser.parse_known_args(argv)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -64,22 +64,22 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 def of_the_night(since: str) -> list[str]:
-    """Options of tests/night.py: the journal of these files and packages, the lessons to try at seeds."""
+    """Options of tests/night.py: the journal of these files and packages, the lessons to test over seeds."""
     journal = home() / "nights" / f"{digest_of(checkout_files())}.txt"
     journal.parent.mkdir(parents=True, exist_ok=True)
     changed = changed_lessons(since)
-    print(f"What passed is kept in {journal}")
+    print(f"Passed tests are recorded in {journal}")
     print(f"Seeds for the lessons changed since {since[:10]}: {' '.join(changed) or 'none'}", flush=True)
     return [f"--journal={journal}", f"--seeds-of={' '.join(changed)}"]
 
 
 def yesterday() -> str:
-    """The last commit that is older than a day; the first one there is where none is."""
+    """The last commit older than a day, or the first commit."""
     return git("rev-list", "-1", "--before=1 day ago", "HEAD") or git("rev-list", "--max-parents=0", "HEAD")
 
 
 def changed_lessons(since: str) -> list[str]:
-    """Numbers of the lessons whose notebook, companion or own modules differ from a commit's."""
+    """Numbers of the lessons whose notebook, companion or own modules changed since a commit."""
     places = "\n".join([git("diff", "--name-only", since), git("ls-files", "-o", "--exclude-standard")])
     return sorted(
         set(re.findall(r"^(?:notebooks/(?:more/)?|course_utils/lessons/lesson_)(\d\d)", places, re.M))
@@ -87,22 +87,22 @@ def changed_lessons(since: str) -> list[str]:
 
 
 def checkout_files() -> list[Path]:
-    """The files of the checkout as they are, committed or not, without those that git ignores."""
+    """The current files of the checkout, committed or not, except those that git ignores."""
     names = git("ls-files", "-coz", "--exclude-standard").split("\0")
     return sorted({ROOT / name for name in names if (ROOT / name).is_file()})
 
 
 def digest_of(paths: list[Path]) -> str:
-    """Of the files and of the packages installed."""
+    """A digest of the files and the installed packages."""
     packages = sorted(f"{found.name} {found.version}" for found in importlib.metadata.distributions())
     parts = [f"{path} {sha256(path)}" for path in paths]
     return hashlib.sha256("\n".join(packages + parts).encode()).hexdigest()[:16]
 
 
 def git(*arguments: str) -> str:
-    """What git prints about the checkout. RuntimeError where there is no git or no checkout."""
+    """The output of a git command on the checkout. RuntimeError without git or a checkout."""
     try:
         asked = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError) as fault:
-        raise RuntimeError(f"At night the tests need git and a clone of the course: {fault}") from fault
+        raise RuntimeError(f"With --night the tests need git and a clone of the course: {fault}") from fault
     return asked.stdout.decode().strip()

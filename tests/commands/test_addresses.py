@@ -29,7 +29,7 @@ def test_the_address_is_the_one_entry(tmp_path):
     for written in (ADDRESS, f"{ADDRESS}/", f"{ADDRESS}.git"):
         lines = f'[project.urls]\nRepository = "{written}"\n'
         assert addresses.repository(project(tmp_path, lines)) == ADDRESS
-    with pytest.raises(ValueError, match="no address of a repository"):
+    with pytest.raises(ValueError, match="not the address of a repository"):
         addresses.repository(project(tmp_path, '[project.urls]\nRepository = "somebody/course"\n'))
 
 
@@ -78,7 +78,7 @@ def test_line_ends_stay_as_they_are(known_host, tmp_path):
 
 def test_a_readme_in_another_encoding_is_named(tmp_path):
     (tmp_path / "README.md").write_bytes("café".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"README\.md is no UTF-8 \(.* at byte 3\)\. Save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"README\.md is not UTF-8 \(.* at byte 3\)\. Save it as UTF-8"):
         addresses.write_badges("", tmp_path / "README.md")
 
 

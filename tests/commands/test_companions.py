@@ -116,7 +116,7 @@ def test_lab_copies_it_beside_the_lessons_and_reset_keeps_the_old_one(course, tm
     assert [lesson_key(path) for path in lessons(folder=work, more=True)] == ["03", "03m", "04"]
     (work / "more").rename(work / "other")
     (work / "more").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"more is a file, no folder\. Move it away"):
+    with pytest.raises(FileExistsError, match=r"more is a file, not a folder\. Move it away"):
         lab.copy_lessons(course, work)
 
 

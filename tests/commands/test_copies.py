@@ -99,7 +99,7 @@ def test_pipes_are_not_waited_for(tmp_path):
 def test_a_file_of_somebody_elses_under_a_lessons_name_is_left_alone(tmp_path):
     mine = tmp_path / lessons()[-1].name
     mine.write_text("mine", encoding="utf-8")
-    with pytest.raises(FileExistsError, match="is no copy of a lesson"):
+    with pytest.raises(FileExistsError, match="is not a copy of a lesson"):
         copies.write_copies(tmp_path, ADDRESS)
     assert mine.read_text(encoding="utf-8") == "mine" and list(tmp_path.iterdir()) == [mine]
 

@@ -387,7 +387,7 @@ def test_a_page_that_cannot_be_written_is_told_before_any_work(tmp_path, capsys)
 
 def test_a_notebook_of_another_course_is_one_row(tmp_path):
     [row] = grading.grade_notebook(notebook(tmp_path / "2026 notes.ipynb", "print(1)"), tmp_path)
-    assert "is no lesson" in row["message"] and row["learner"] == "2026 notes"
+    assert "is not a lesson" in row["message"] and row["learner"] == "2026 notes"
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_json_is_not_corrupted_and_nothing_is_recorded(tmp_path, capfd, monkeypa
     assert [row["file"] for row in rows if row["status"] == "passed"] == [str(lesson)]
     assert summary()["12"]["exercises"] == {} and not (tmp_path / "home").exists()
     text = out.read_text(encoding="utf-8")
-    assert "<i>" not in text and "&lt;i&gt;Ada&lt;/i&gt;" in text and "bob.ipynb is no lesson" in text
+    assert "<i>" not in text and "&lt;i&gt;Ada&lt;/i&gt;" in text and "bob.ipynb is not a lesson" in text
 
 
 def test_the_table_and_the_page():

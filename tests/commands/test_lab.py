@@ -314,7 +314,7 @@ def test_a_reset_that_fails_leaves_the_copy_as_it_was(source, work, monkeypatch)
 def test_a_file_in_the_place_of_the_folder_is_named(source, work):
     work.write_text("mine")
     for make in (lambda: copy_lessons(source, work), lambda: reset("00", source, work)):
-        with pytest.raises(FileExistsError, match=r"work is a file, no folder\. Move it away"):
+        with pytest.raises(FileExistsError, match=r"work is a file, not a folder\. Move it away"):
             make()
     assert work.read_text() == "mine"
 

@@ -71,7 +71,7 @@ def test_a_file_that_is_no_progress_is_named_and_stops_nothing(tmp_path, text):
     write(tmp_path, "Ada.json", doing(**exercise(3)))
     (tmp_path / "bad.json").write_text(text)
     found, faults = room.Room([tmp_path]).learners()
-    assert "Ada" in found and len(faults) == 1 and "bad.json is no progress file: " in faults[0]
+    assert "Ada" in found and len(faults) == 1 and "bad.json is not a progress file: " in faults[0]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])

@@ -102,7 +102,7 @@ def test_what_became_slower_beyond_the_noise_is_named(step_row, tmp_path, capsys
     stored["machine"]["processor"] = "another"
     (tmp_path / "before.json").write_text(json.dumps(stored))
     bench.main(["step", "--rounds", "2", "--out", now, "--against", before])
-    assert "Not measured alike, so beware: processor" in capsys.readouterr().out
+    assert "Measured under different conditions: processor" in capsys.readouterr().out
 
 
 def test_a_spread_that_overlaps_is_no_change():
