@@ -1,1 +1,1 @@
-"""What makers of the course run."""
+"""Tools for the course's makers."""

@@ -1,7 +1,7 @@
-"""Do the tests see a change of numbers, and leave a change of text alone?
+"""Do the tests detect a change of numbers, and ignore a change of text?
 
-`python -m course_utils.making.acceptance` makes each change in a copy of the course, as an exact replacement
-of text, and runs the tests that must see it, or must not. Words after it: only changes whose name has them.
+`python -m course_utils.making.acceptance` makes each change in a copy of the course, as an exact text
+replacement, and runs the tests that must, or must not, detect it. Arguments select changes by name.
 """
 
 import os
@@ -183,7 +183,7 @@ RED = [
 
 
 def copied(folder: Path) -> None:
-    """The files of the course that a test may need."""
+    """Copy the files of the course that a test may need."""
     for name in ("course_utils", "data", "tests", "notebooks", "docs", "recipes", "pyproject.toml"):
         place = ROOT / name
         copy = shutil.copytree if place.is_dir() else shutil.copy
@@ -191,7 +191,7 @@ def copied(folder: Path) -> None:
 
 
 def make_change(folder: Path, change: Change) -> None:
-    """In the copy. ValueError where a text is not there, once."""
+    """Apply the change in the copy. ValueError if a text does not occur exactly once."""
     for file, text, new in change.replacements:
         content = (folder / file).read_text(encoding="utf-8")
         if content.count(text) != 1:

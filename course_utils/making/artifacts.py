@@ -1,7 +1,7 @@
-"""`python -m course_utils.making.artifacts`: makes the models of data/artifacts anew.
+"""`python -m course_utils.making.artifacts`: makes the models of data/artifacts.
 
 They are stored in half precision, and each starts from the rounded one before it, as learners' models do.
-With --confirm the weights stay: where a model made anew has the figures of a card, the card is stamped.
+--confirm keeps the weights: if a newly trained model has the figures of its card, the card is stamped.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from course_utils.terminal import Parser
 
 MADE_UNDER = {"COURSE_DEVICE": "cpu", "COURSE_PRODUCT": "torch"}
 SAMPLES_A_LIST = 8
-TOLERANCES = {  # by how much another seed may change a figure
+TOLERANCES = {  # how much another seed may change a figure
     "loss, validation conversations": 0.02,
     "right short answers": 0.06,
     "right sentences": 0.06,
@@ -45,16 +45,16 @@ TOLERANCES = {  # by how much another seed may change a figure
 
 
 class Artifact(NamedTuple):
-    """How one is made and judged, and what its card says of it."""
+    """How an artifact is made and evaluated, and the text of its card."""
 
-    start: str  # folder of the model that it starts from, as seen from data/artifacts
+    start: str  # folder of the model it starts from, relative to data/artifacts
     train: Callable  # session -> (model, tokenizer)
     figures: Callable  # (model, tokenizer) -> {what: number}
     about: str
 
 
 def assistant_figures(model, tokenizer) -> dict[str, float]:
-    """Loss on the validation conversations; shares of held-out facts told right."""
+    """Loss on the validation conversations; shares of held-out facts answered correctly."""
     examples = sft.encode_all(tokenizer, [row["messages"] for row in load_conversations("validation")])
     shares = sft.answered(model, tokenizer, sft.asked("held_out"))
     return {
@@ -80,7 +80,7 @@ def reward_figures(model, tokenizer) -> dict[str, float]:
 
 
 def list_figures(model, tokenizer) -> dict[str, float]:
-    """Shares of right answers to held-out lists of one relation: sampled at temperature 1, and greedy."""
+    """Shares of correct answers to held-out lists of one relation: sampled at temperature 1, and greedy."""
     rows, found = task.short_lists("held_out"), {}
     for name, count, temperature in (
         ("right lists, sampled", SAMPLES_A_LIST, 1.0),
@@ -91,7 +91,7 @@ def list_figures(model, tokenizer) -> dict[str, float]:
     return found
 
 
-ARTIFACTS = {  # in the order in which they rest on each other
+ARTIFACTS = {  # in order of dependence
     "assistant": Artifact(
         "../pocket-gpt2",
         artifacts.train_assistant,
@@ -162,7 +162,7 @@ def rests_on(name: str) -> dict[str, str]:
 
 
 def make(name: str, session, folder: Path) -> None:
-    """Trains one artifact and writes it with its card and checksums; figures are those of the rounded one."""
+    """Train one artifact and write it with card and checksums; the figures are of the rounded weights."""
     model, tokenizer = ARTIFACTS[name].train(session)
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -193,7 +193,7 @@ def figures_of(name: str, model, tokenizer) -> dict[str, float]:
 
 
 def made_anew_differs(name: str, session) -> list[str]:
-    """The shipped figures that an artifact made anew does not have, within TOLERANCES."""
+    """Shipped figures that a newly trained artifact misses by more than TOLERANCES."""
     model, tokenizer = ARTIFACTS[name].train(session)
     now, stored = figures_of(name, model.eval(), tokenizer), read_card(name)["figures"]
     return [
@@ -204,9 +204,9 @@ def made_anew_differs(name: str, session) -> list[str]:
 
 
 def confirm(name: str, session) -> None:
-    """Stamps a card with today's digests; ValueError where a model made anew has other figures."""
+    """Stamp a card with today's digests; ValueError if a newly trained model has other figures."""
     if faults := made_anew_differs(name, session):
-        raise ValueError(f"{name}: {'; '.join(faults)}. Make it anew, without --confirm")
+        raise ValueError(f"{name}: {'; '.join(faults)}. Make it again, without --confirm")
     folder = artifacts.SHIPPED / name
     write_artifact_card(name, folder, read_card(name) | {"rests_on": rests_on(name)})
     write_checksums(folder)
@@ -217,31 +217,31 @@ def read_card(name: str) -> dict:
 
 
 def save_half(model, folder: Path) -> None:
-    """Weights and configuration of a causal model."""
+    """Save a causal model's weights (fp16) and configuration."""
     with quiet():
         model.save_pretrained(folder)
 
 
 def save_trained(model, folder: Path) -> None:
-    """The values of a reward model that training changes, and its centre."""
+    """Save the values of a reward model that training changes, and its centre."""
     trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
     save_file({**trained, "centre": model.centre}, folder / "model.safetensors")
 
 
 def write_tokenizer(tokenizer, folder: Path) -> None:
-    """The tokenizer that all of them share."""
+    """Save the tokenizer that all artifacts share."""
     tokenizer.save_pretrained(folder)
     write_checksums(folder)
 
 
 def write_artifact_card(name: str, folder: Path, card: dict) -> None:
-    """card.json and README.md into the folder."""
+    """Write card.json and README.md into the folder."""
     write_whole(folder / "card.json", json.dumps(card, indent=1) + "\n")
     write_whole(folder / "README.md", card_text(name, folder, card))
 
 
 def card_text(name: str, folder: Path, card: dict) -> str:
-    """README.md of an artifact, from card.json and the number of values in the folder's weights."""
+    """The README.md of an artifact, from card.json and the number of values in the folder's weights."""
     rows = [f"| {what} | {value:.3f} |" for what, value in card["figures"].items()]
     return CARD.format(
         name=name, about=ARTIFACTS[name].about, values=count_weights(folder)[1], figures="\n".join(rows)
@@ -255,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(ARTIFACTS)}; default all")
-    parser.add_argument("--confirm", action="store_true", help="stamp the cards, where the figures hold")
+    parser.add_argument("--confirm", action="store_true", help="stamp the cards if the figures hold")
     arguments = parser.parse_args(argv)
     os.environ.update(MADE_UNDER)
     session = start("pocket", "quick", 0)

@@ -1,4 +1,4 @@
-"""The claims of lessons, each with a value just past its bound, to be read.
+"""Prints each claim of the lessons with a value just past its bound.
 
 python -m course_utils.making.claims 03      a sentence that reads true beside such a value is a fault
 """
@@ -15,21 +15,21 @@ from course_utils.checks.claims import Claim, claims_of, quantity
 from course_utils.notebook_files import code_cells, lesson_key, lessons, read_notebook
 from course_utils.terminal import Parser
 
-PAST = 0.1  # of the bound
+PAST = 0.1  # relative to the bound
 
 
 def claims_in(notebook: NotebookNode, lesson: str) -> list[Claim]:
-    """The claims that the notebook of a lesson or companion makes, in order. KeyError for one not listed."""
+    """The claims that a lesson's or companion's notebook makes, in order. KeyError for one not listed."""
     return [claims_of(lesson)[name] for cell in code_cells(notebook) for name in claim_names(cell.source)]
 
 
 def claim_names(source: str) -> list[str]:
-    """NAME of each claim.NAME(...) in a cell, in the order of the lines."""
+    """NAME of each claim.NAME(...) in a cell, in line order."""
     return [call.func.attr for call in claim_calls(source)]
 
 
 def claim_calls(source: str) -> list[ast.Call]:
-    """The calls claim.NAME(...) in a cell, in the order of the lines."""
+    """The calls claim.NAME(...) in a cell, in line order."""
     return [
         call
         for call in _calls(source)
@@ -38,7 +38,7 @@ def claim_calls(source: str) -> list[ast.Call]:
 
 
 def calls_of(source: str, name: str) -> list[ast.Call]:
-    """The calls of a function in a cell, in the order of the lines."""
+    """The calls of a function in a cell, in line order."""
     return [call for call in _calls(source) if isinstance(call.func, ast.Name) and call.func.id == name]
 
 
@@ -48,7 +48,7 @@ def _calls(source: str) -> list[ast.Call]:
 
 
 def source_text(expression: ast.expr) -> str:
-    """A text as the source has it; what an f-string puts in stays in braces."""
+    """The text of a string as in the source; f-string expressions stay in braces."""
     if isinstance(expression, ast.JoinedStr):
         return "".join(map(source_text, expression.values))
     if isinstance(expression, ast.Constant):
@@ -58,7 +58,7 @@ def source_text(expression: ast.expr) -> str:
 
 
 def past_the_bound(claim: Claim) -> list[str]:
-    """Values that break the claim, in words: one for each of its bounds."""
+    """Values that break the claim, as text: one for each bound."""
     values = [
         quantity(bound + sign * PAST * (abs(bound) or 1), claim.unit)
         for bound, sign in ((claim.at_most, 1), (claim.at_least, -1))

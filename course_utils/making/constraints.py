@@ -1,6 +1,6 @@
-"""`make constraints`: the exact versions installed here of all that the course and its tests need.
+"""`make constraints`: the exact versions installed here of everything the course and its tests need.
 
-To be made after a whole run of the tests: constraints.txt says what is known to work together.
+Run it after a complete run of the tests: constraints.txt states versions known to work together.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ HEAD = """\
 
 
 def wanted() -> list[Requirement]:
-    """The requirements in pyproject.toml, of all extras."""
+    """The requirements in pyproject.toml, including all extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = chain(project["dependencies"], *project["optional-dependencies"].values())
     return [Requirement(line) for line in lines]
 
 
 def versions(requirements: list[Requirement]) -> dict[str, str]:
-    """{name: version} of the requirements and of all that they need, as installed here.
+    """{name: version} of the requirements and all their dependencies, as installed here.
 
     Raises PackageNotFoundError for a requirement that is not installed.
     """
@@ -46,8 +46,8 @@ def versions(requirements: list[Requirement]) -> dict[str, str]:
         except PackageNotFoundError:
             if needed:
                 raise
-            continue  # of another system
-        found[name] = Version(package.version).public  # which build of torch it is, is the reader's choice
+            continue  # for another system
+        found[name] = Version(package.version).public  # the reader chooses torch's build
         for extra in ("", *requirement.extras):
             if (name, extra) in seen:
                 continue

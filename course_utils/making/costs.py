@@ -1,6 +1,6 @@
-"""What lessons cost, in README's table: seconds and the largest memory, as a run measured them.
+"""Updates the lessons' costs in README's table, seconds and the largest memory, from a run.
 
-python -m course_utils.making.costs runs/20260101-120000      a whole run with --jobs 1 on an idle machine
+python -m course_utils.making.costs runs/20260101-120000      a full run with --jobs 1 on an idle machine
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from course_utils.ownership import read_regular
 from course_utils.terminal import Parser
 
 README = ROOT / "README.md"
-STEP = 5  # seconds, to which times are rounded up
+STEP = 5  # seconds; times are rounded up to a multiple
 TIME_ROW = re.compile(r"^(\| \[(\d\d) .*\| )(\d+)( s \| \d+ minutes \|)$", re.M)
 MEMORY_ROW = re.compile(r"(\| Memory \| at most )([\d.]+)( GiB a lesson \(measured; lesson )(\d\d)(\))")
 
 
 def stated(text: str) -> tuple[dict[str, int], float]:
-    """({lesson: seconds}, GiB of the largest) that a README's text states."""
+    """({lesson: seconds}, GiB of the largest lesson) stated in a README's text."""
     return {row[2]: int(row[3]) for row in TIME_ROW.finditer(text)}, float(MEMORY_ROW.search(text)[2])
 
 
 def with_costs(text: str, rows: list[dict]) -> str:
-    """README's text with the seconds and the memory of the lessons of a run's results.json.
+    """README's text with the seconds and memory from the rows of a run's results.json.
 
-    ValueError where a lesson is missing or did not pass.
+    ValueError if a lesson is missing or did not pass.
     """
     passed = {lesson_key(Path(row["lesson"])): row for row in rows if row["status"] == "passed"}
     found = {key: row for key, row in passed.items() if not is_companion(key)}

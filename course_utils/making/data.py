@@ -1,4 +1,4 @@
-"""Makes all of data/ but the model and the stored runs anew: `make data`. The same bytes come out again."""
+"""Remakes data/ except the model and the stored runs: `make data`. The bytes are reproducible."""
 
 from course_utils.data import DATA
 from course_utils.making import examples, preferences
@@ -9,7 +9,7 @@ from course_utils.making.pocket.datasets import write_data
 def main() -> None:
     for path in write_data(DATA):
         print(path)
-    write_sums()  # of what the next ones read
+    write_sums()  # of the files that the next steps read
     examples.write_examples()
     preferences.main([])
 

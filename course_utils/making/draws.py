@@ -11,7 +11,7 @@ from course_utils.terminal import Parser
 
 
 def disagreements(exercise, draws):
-    """What disagrees, in words: right answers refused, wrong ones accepted or told something else."""
+    """Disagreements as text: right answers rejected, wrong ones accepted or given another message."""
     found = []
     for seed in range(draws):
         for number, fn in enumerate([exercise.reference, *exercise.right]):
@@ -28,7 +28,7 @@ def disagreements(exercise, draws):
 
 
 def main(argv=None):
-    """Print the table; the exit status is 1 where answers disagree."""
+    """Print the table; the exit status is 1 if any answers disagree."""
     parser = Parser(prog="python -m course_utils.making.draws", description=__doc__)
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default: all")
     parser.add_argument("--draws", type=int, default=20)

@@ -1,4 +1,4 @@
-# ruff: noqa: E501  the lines of FAULTY and CARD are what is written
+# ruff: noqa: E501  the lines of FAULTY and CARD are written as they are
 """Makes data/examples, the files that lesson 17 starts from: `python -m course_utils.making.examples`."""
 
 import csv
@@ -14,9 +14,9 @@ from course_utils.own.own_data import EXAMPLES
 
 EXAMPLES_SEED = 17
 EXAMPLE_RELATIONS = ("capital", "currency", "young", "symbol", "language", "habitat", "author", "material")
-SHORT = 0.65  # share of the answers that are a word, not a sentence
-LONG = 22  # exchanges of the conversations that outgrow the pocket model's context
-EDITS = ("Please, {}", "{}", "Hello, {}", "Please tell me, {}")  # of a question in lower case
+SHORT = 0.65  # share of answers that are a single word
+LONG = 22  # exchanges in the conversations that exceed the pocket model's context
+EDITS = ("Please, {}", "{}", "Hello, {}", "Please tell me, {}")  # variants of a question in lower case
 
 FAULTY = (
     rb"""{"messages": [{"role": "user", "content": "What is the capital of Peru?"}, {"role": "assistant", "content": "Lima"}]}
@@ -51,7 +51,7 @@ by `python -m course_utils.making.examples` (seed {seed}); a test compares.
 
 
 def known_facts() -> list[dict]:
-    """One question a fact: its text, a short answer and one in a sentence; in random order."""
+    """One question per fact with a short answer and a sentence, in random order."""
     rng = random.Random(EXAMPLES_SEED)
     found = {}
     for row in load_questions("tune"):
@@ -70,12 +70,12 @@ def exchange(fact: dict, rng: random.Random) -> list[dict]:
 
 
 def edited(question: str, rng: random.Random) -> str:
-    """The question as somebody else types it."""
+    """The question as another person might type it."""
     return rng.choice(EDITS).format(question[0].lower() + question[1:].rstrip("?."))
 
 
 def make_conversations(known: list[dict]) -> list[list[dict]]:
-    """About single facts; near copies and copies of some; several turns; system lines; two long ones."""
+    """Conversations on single facts; near and exact copies; several turns; system lines; two long ones."""
     rng = random.Random(EXAMPLES_SEED + 1)
     single, rest = known[:260], known[260:]
     made = [exchange(fact, rng) for fact in single]
@@ -93,7 +93,7 @@ def make_conversations(known: list[dict]) -> list[list[dict]]:
 
 
 def example_pairs(known: list[dict]) -> list[dict]:
-    """A sentence preferred to a word; two in five as plain text."""
+    """Pairs in which a sentence is preferred to a word; two in five are plain text."""
     rng = random.Random(EXAMPLES_SEED + 2)
     rows = []
     for fact in rng.sample(known[60:], 200):
@@ -107,7 +107,7 @@ def example_pairs(known: list[dict]) -> list[dict]:
 
 
 def make_table(known: list[dict]) -> str:
-    """Rows with commas, quotation marks and a line break, among plain ones."""
+    """A table whose rows include commas, quotation marks and a line break."""
     rows = [("question", "answer")]
     rows += [(fact["question"], fact["short"]) for fact in known[:20]]
     rows += [("Say hello, please.", "Hello, and welcome."), ('What does "sic" mean?', 'It means "so".')]

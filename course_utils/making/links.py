@@ -1,7 +1,7 @@
-"""Links of texts and lessons: those inside the checkout, and a list of those that lead out of it.
+"""Links in texts and lessons: checks those inside the checkout and lists the external ones.
 
-python -m course_utils.making.links            asks for every external link (needs a network)
-python -m course_utils.making.links --write    writes the list anew, docs/links.txt
+python -m course_utils.making.links            requests every external link (needs a network)
+python -m course_utils.making.links --write    rewrites the list, docs/links.txt
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PATIENCE = 20
 
 
 def texts() -> dict[str, str]:
-    """{path in the checkout: Markdown} of all texts, and of all cells of text in lessons."""
+    """{path in the checkout: Markdown} of all texts and of the lessons' text cells."""
     found = {}
     for path in sorted({path for pattern in TEXTS for path in ROOT.glob(pattern)}):
         found[path.relative_to(ROOT).as_posix()] = path.read_text(encoding="utf-8")
@@ -39,9 +39,9 @@ def texts() -> dict[str, str]:
 
 
 def anchors(text: str, notebook: bool) -> set[str]:
-    """The names of the headings: of a notebook's as JupyterLab makes them, of a text's as GitHub does, too.
+    """The anchors of the headings: in notebooks as JupyterLab makes them, in texts also as GitHub does.
 
-    GitHub's are in small letters and without punctuation.
+    GitHub's are in lower case and without punctuation.
     """
     found = set()
     for heading in HEADING.findall(CODE.sub(lambda code: code[0].replace("#", ""), text)):
@@ -53,7 +53,7 @@ def anchors(text: str, notebook: bool) -> set[str]:
 
 
 def internal_faults(found: dict[str, str]) -> list[str]:
-    """Links whose file or heading is not there."""
+    """Links whose file or heading does not exist."""
     faults = []
     for name, text in found.items():
         for target in LINK.findall(CODE.sub("", text)):
@@ -76,7 +76,7 @@ def _name(path: Path) -> str:
 
 
 def external(found: dict[str, str]) -> dict[str, list[str]]:
-    """{address: the texts that name it}."""
+    """{address: the texts that link to it}."""
     named: dict[str, list[str]] = {}
     for name, text in found.items():
         for address in BARE.findall(text):
@@ -91,7 +91,7 @@ def listed(named: dict[str, list[str]]) -> str:
 
 
 def answer(address: str) -> str:
-    """What a server says to the address: "" where it has the page, else why not."""
+    """The server's answer to a request for the address: "" if the page exists, else the fault."""
     request = urllib.request.Request(address.partition("#")[0], headers={"User-Agent": "Mozilla/5.0"})
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as page:
@@ -104,7 +104,7 @@ def answer(address: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser("python -m course_utils.making.links", description="Check links.")
-    parser.add_argument("--write", action="store_true", help=f"write {_name(LIST)}, ask nobody")
+    parser.add_argument("--write", action="store_true", help=f"write {_name(LIST)}, without requests")
     chosen = parser.parse_args(argv)
     found = texts()
     faults = internal_faults(found)

@@ -1,7 +1,7 @@
-"""Rules for the face of a lesson: its claims, predictions and exercises.
+"""Rules for the visible parts of a lesson: its claims, predictions and exercises.
 
-python -m course_utils.making.lints 03      what breaks them; a missing heading as it should be
-python -m course_utils.making.lints --measures      how long the lessons are; ! marks what is past its limit
+python -m course_utils.making.lints 03      violations, and headings as they should be
+python -m course_utils.making.lints --measures      the lessons' lengths; ! marks values beyond their limit
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ MOST_CLAIMS = 12
 MOST_PREDICTIONS = 3
 SIGHT = 30  # visible lines: about a screen
 NOT_MEASURED = {"session", "SEED", "options", "base", "tokenizer", "model"}
-DEVIATIONS = 3  # of the right run's seeds, between their mean and the bound
+DEVIATIONS = 3  # required distance of the seeds' mean from the bound, in standard deviations
 PER_CENT = re.compile(
     r"\b(shares?|fractions?|accurac(y|ies)|proportions?|probabilit(y|ies)|per cent)\b", re.I
 )
-CLAIM_VERBS = set(  # in the present; without forms that lessons use as nouns
+CLAIM_VERBS = set(  # present tense; without forms that lessons use as nouns
     """
     accept accepts add adds agree agrees are beat beats become becomes begin begins belong
     belongs break breaks bring brings calls can cannot carries carry catch catches changes closes come
@@ -64,7 +64,7 @@ CLAIM_VERBS = set(  # in the present; without forms that lessons use as nouns
     were will win wins works worsen worsens would write writes yields
     """.split()
 )
-# of clauses that have a verb of their own
+# words that begin a clause with its own verb
 CLAUSES = set("that which who whose what where when while how if because since".split())
 STOP_WORDS = set(
     """
@@ -96,7 +96,7 @@ def _limits_of(bounds: dict) -> dict:
 
 
 def verb_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """A claim is a sentence: it has a verb beside those of its subordinate clauses."""
+    """A claim is a sentence: it has a verb outside its subordinate clauses."""
     return [
         f"claim.{claim.name} has no verb (or one that CLAIM_VERBS lacks): {claim.text}"
         for claim in claims_of(lesson).values()
@@ -110,7 +110,7 @@ def is_sentence(text: str) -> bool:
 
 
 def unit_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """A claim has a unit; a share is in per cent."""
+    """A claim has a unit; shares are in per cent."""
     faults = []
     for claim in claims_of(lesson).values():
         if not claim.unit and not isinstance(claim.equals, str):
@@ -121,7 +121,7 @@ def unit_faults(notebook: NotebookNode, lesson: str) -> list[str]:
 
 
 def false_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """No claim says that something measured as False holds."""
+    """No claim holds by measuring False."""
     return [
         f"claim.{claim.name} equals False: say what is true: {claim.text}"
         for claim in claims_of(lesson).values()
@@ -130,19 +130,19 @@ def false_faults(notebook: NotebookNode, lesson: str) -> list[str]:
 
 
 def number_of_claims_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """At most twelve claims a lesson."""
+    """At most twelve claims per lesson."""
     count = max(len(claims_of(lesson)), len(claims.read(notebook)))
     return [f"{count} claims, more than {MOST_CLAIMS}"] if count > MOST_CLAIMS else []
 
 
 def headline_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """One claim is the headline."""
+    """Exactly one claim is the headline."""
     count = sum(claim.headline for claim in claims_of(lesson).values())
     return [] if count == 1 else [f"{count} claims are marked headline=True; one is to be"]
 
 
 def margin_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """A bound lies between the right run's seeds, three deviations off, and every broken run or control."""
+    """A bound lies between the right run's seeds, at three deviations, and every broken run or control."""
     return [
         f"{fault}: {record['text']}"
         for record in claims.read(notebook)
@@ -168,7 +168,7 @@ def _margin(record: dict) -> Iterator[str]:
 
 
 def number_of_predictions_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """At most three predictions a lesson."""
+    """At most three predictions per lesson."""
     count = sum(len(calls_of(cell.source, "predict")) for cell in code_cells(notebook))
     return [f"{count} predictions, more than {MOST_PREDICTIONS}"] if count > MOST_PREDICTIONS else []
 
@@ -204,7 +204,7 @@ def _reveals(cell: NotebookNode) -> list[ast.Call]:
 
 
 def spoiler_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """Nothing that one sees between a question and its answer gives the answer away."""
+    """Nothing visible between a question and its answer gives the answer away."""
     faults = []
     for name, question, begin, end in _predictions(notebook):
         between = [one for one in notebook.cells[begin + 1 : end] if not is_folded(one)]
@@ -213,7 +213,7 @@ def spoiler_faults(notebook: NotebookNode, lesson: str) -> list[str]:
 
 
 def _predictions(notebook: NotebookNode) -> Iterator[tuple[str, str, int, int]]:
-    """(name, question, index of its cell, index of the cell that reveals it) of each prediction."""
+    """(name, question, index of its cell, index of the revealing cell) of each prediction."""
     asked: dict[str, tuple[str, int]] = {}
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
@@ -241,10 +241,11 @@ def _spoilers(question: str, between: list[NotebookNode], cell: NotebookNode) ->
 
 
 def given_away_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """In sight below an open question no claim is on what it asks for, and no text has the answer's words.
+    """Within sight below an open question, no claim is about its answer, and no text has the answer's words.
 
-    A claim counts where it or its cell reads a variable that the answer rests on, folded or not: what it
-    shows stays. Texts above the reveal are a matter of `spoiler_faults`; below it one word is no answer.
+    A claim is about the answer if it or its cell reads a variable that the answer depends on, folded or not,
+    since its output stays visible. Texts above the reveal are checked by `spoiler_faults`; below it, a single
+    word does not count as the answer.
     """
     faults = []
     for name, question, begin, end in _predictions(notebook):
@@ -265,7 +266,7 @@ def given_away_faults(notebook: NotebookNode, lesson: str) -> list[str]:
 
 
 def _measured(notebook: NotebookNode, begin: int, end: int) -> set[str]:
-    """Variables that an answer rests on: bound between its question and its reveal, or read by the reveal."""
+    """Variables that an answer depends on: bound between question and reveal, or read by the reveal."""
     functions = set().union(*(_functions(cell) for cell in code_cells(notebook)))
     between = [cell for cell in notebook.cells[begin + 1 : end] if cell.cell_type == "code"]
     bound, read = global_names(notebook.cells[end].source)
@@ -273,7 +274,7 @@ def _measured(notebook: NotebookNode, begin: int, end: int) -> set[str]:
 
 
 def _functions(cell: NotebookNode) -> set[str]:
-    """What a cell imports, and the functions and classes that it defines."""
+    """The names a cell imports, and the functions and classes it defines."""
     body = ast.parse(cell.source).body
     return _imported(cell) | {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
@@ -284,7 +285,7 @@ def _imported(cell: NotebookNode) -> set[str]:
 
 
 def _read_by_claims(cell: NotebookNode) -> Iterator[set[str]]:
-    """The variables that each claim of a cell reads, also by way of those that the cell binds."""
+    """The variables each claim of a cell reads, directly or through variables bound in the cell."""
     for call in claim_calls(cell.source):
         _, read = global_names(ast.unparse(call))
         for statement in reversed(ast.parse(cell.source).body):
@@ -295,7 +296,7 @@ def _read_by_claims(cell: NotebookNode) -> Iterator[set[str]]:
 
 
 def _plot_title(cell: NotebookNode) -> str:
-    """The first title of a figure that a cell has in plain text, of four words or more."""
+    """A cell's first figure title in plain text that has at least four words."""
     titles = (
         text for function, text in plain_titles(cell) if function not in ("plots.caption", "show_table")
     )
@@ -303,7 +304,7 @@ def _plot_title(cell: NotebookNode) -> str:
 
 
 def _words_of_the_answer(question: str, cell: NotebookNode) -> list[set[str]]:
-    """Sets of words that tell the answer where all of one are read: of the option, and of its sentence."""
+    """Word sets of the option and of its sentence; a text with all words of one set tells the answer."""
     records = [output.get("metadata", {}).get("course", {}).get("prediction") for output in cell.outputs]
     for record in filter(None, records):
         if record["question"] == question:
@@ -322,7 +323,7 @@ def _words(text: str) -> set[str]:
 
 
 def _prose(cell: NotebookNode, lines: int | None = None) -> str:
-    """What a cell says in words: a text cell's source (its first lines), a code cell's texts and comments."""
+    """A cell's prose: a text cell's source (its first lines), a code cell's texts and comments."""
     if cell.cell_type != "code":
         return "\n".join(cell.source.splitlines()[:lines])
     texts = [node.value for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Constant)]
@@ -332,7 +333,7 @@ def _prose(cell: NotebookNode, lines: int | None = None) -> str:
 
 
 def heading_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """Every exercise has a heading of its own right above it, with its number, minutes and difficulty."""
+    """Every exercise has its own heading directly above it, with number, minutes and difficulty."""
     faults = []
     for pattern, name, above in _exercise_cells(notebook, lesson):
         wanted = pattern("TITLE")
@@ -367,7 +368,7 @@ def heading(exercise: Exercise, number: int, count: int, title: str) -> str:
 
 
 def handle_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """A folded cell begins with a comment, by which one knows what to unfold."""
+    """A folded cell begins with a comment that says what it contains."""
     cells = [cell for cell in code_cells(notebook) if is_folded(cell)]
     return [
         f"a folded cell has no comment in its first line: {cell.source[:60]!r}"
@@ -377,9 +378,9 @@ def handle_faults(notebook: NotebookNode, lesson: str) -> list[str]:
 
 
 def folded_name_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """What a folded cell defines is named in sight below only where a text has said a word on it.
+    """Names defined in folded cells are used in visible cells only if a text has mentioned them.
 
-    Its first line or any text above may say it. Imports do not count: they have names of their own.
+    The folded cell's first line or any text above may do so. Imported names need no mention.
     """
     faults, folded, said = [], {}, ""
     for cell in notebook.cells:
@@ -420,13 +421,13 @@ RULES: dict[str, Callable[[NotebookNode, str], list[str]]] = {
     "handles": handle_faults,
     "folded names": folded_name_faults,
 }
-# of the lessons in measures.HELD
+# for the lessons in measures.HELD
 HELD_RULES = {"measures": measure_faults, "given away": given_away_faults}
-OF_LESSONS = {"number of claims", "headline", "number of predictions", "measures"}  # not of companions
+OF_LESSONS = {"number of claims", "headline", "number of predictions", "measures"}  # not for companions
 
 
 def rules_of(lesson: str) -> dict[str, Callable[[NotebookNode, str], list[str]]]:
-    """The rules that the lesson or companion of that key has to keep."""
+    """The rules for the lesson or companion of that key."""
     rules = RULES | HELD_RULES if lesson_of(lesson) in HELD else RULES
     exempt = OF_LESSONS if is_companion(lesson) else set()
     return {rule: faults_of for rule, faults_of in rules.items() if rule not in exempt}
@@ -439,7 +440,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("lesson", nargs="*", help="01, or 01_why_fine_tuning_works; default: all")
-    parser.add_argument("--measures", action="store_true", help="only print how long they are")
+    parser.add_argument("--measures", action="store_true", help="only print their lengths")
     options = parser.parse_args(arguments)
     if options.measures:
         measured = {lesson_key(path): path for path in lessons(options.lesson)}

@@ -1,4 +1,4 @@
-"""How long a lesson is: what is counted, the limits, and the lessons that are held to them.
+"""The length of a lesson: measures, limits, and the lessons that must keep them.
 
 Words count wherever a reader sees them: in Markdown, claims, questions, tasks, titles and captions.
 """
@@ -19,12 +19,12 @@ from course_utils.home import ROOT
 from course_utils.making.claims import calls_of, source_text
 from course_utils.notebook_files import code_cells, is_folded, tags
 
-LONG_BRACKET = 8  # words: a bracket of more is counted
+LONG_BRACKET = 8  # words; longer brackets are counted
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What a measure may be at most (or has to be: at_least), and the head of its column."""
+    """The maximum of a measure (at_least: the minimum), and the head of its column."""
 
     value: float
     head: str
@@ -47,16 +47,16 @@ LIMITS = {
     "minutes of the lesson": Limit(75, "minutes"),
     "pictures": Limit(4, "pictures", at_least=True),
 }
-HELD: tuple[str, ...] = ("03",)  # lessons ("03") that keep all limits, but for the exceptions
+HELD: tuple[str, ...] = ("03",)  # lessons ("03") that keep all limits except the EXCEPTIONS
 MOST_EXCEPTIONS = 4  # lessons
-# {(lesson, measure): (its own limit, why)}
+# {(lesson, measure): (its limit, why)}
 EXCEPTIONS = {
     ("12", "words"): (3200, "from the policy gradient to PPO in one lesson: fewer words left out steps")
 }
 
 
 def measures(notebook: NotebookNode, lesson: str) -> dict[str, float | None]:
-    """What a lesson measures, by the names in LIMITS; None: the README does not say its minutes."""
+    """The measures of a lesson, by the names in LIMITS; None: the README does not state its minutes."""
     gaps = list(_gaps(notebook)) or [0]
     cells = code_cells(notebook)
     return dict(
@@ -79,13 +79,13 @@ def measures(notebook: NotebookNode, lesson: str) -> dict[str, float | None]:
 
 
 def limit_of(lesson: str, measure: str) -> Limit:
-    """The limit that binds a lesson: its exception's, if it has one."""
+    """The limit for a lesson, which is its exception's if it has one."""
     value, _ = EXCEPTIONS.get((lesson, measure), (LIMITS[measure].value, ""))
     return replace(LIMITS[measure], value=value)
 
 
 def measure_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """What is over (or, of pictures, under) the lesson's limits."""
+    """The measures that are beyond the lesson's limits."""
     found = []
     for measure, measured in measures(notebook, lesson).items():
         limit = limit_of(lesson, measure)
@@ -96,7 +96,7 @@ def measure_faults(notebook: NotebookNode, lesson: str) -> list[str]:
 
 
 def as_lines(measured: dict[str, dict[str, float | None]]) -> str:
-    """{lesson: its measures} as lines of text; what is past the lesson's limit has a mark behind it."""
+    """{lesson: measures} as a text table; values beyond the lesson's limit are marked."""
     heads = ["", *(limit.head for limit in LIMITS.values())]
     rows = [heads]
     for lesson, values in measured.items():
@@ -110,19 +110,19 @@ def as_lines(measured: dict[str, dict[str, float | None]]) -> str:
 
 
 def visible_lines(cell: NotebookNode) -> int:
-    """The lines of a cell that are not blank; none of a code cell that is folded."""
+    """The number of non-blank lines of a cell; 0 for a folded code cell."""
     return 0 if is_folded(cell) else sum(bool(line.strip()) for line in cell.source.splitlines())
 
 
 def rendered(markdown: str) -> str:
-    """The text that a page shows of Markdown: no addresses, pictures, comments or rules of tables."""
+    """The visible text of Markdown: no addresses, pictures, comments or table rules."""
     text = re.sub(r"<!--.*?-->|<[^>\s][^>]*>", " ", markdown, flags=re.DOTALL)
     text = re.sub(r"!\[[^\]]*\]\([^)]*\)", " ", text)
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
 
 
 def _count(text: str) -> int:
-    """Words: what stands between spaces and has a letter or a digit."""
+    """Number of words: strings between spaces with a letter or a digit."""
     return len(re.findall(r"\S*\w\S*", text))
 
 
@@ -138,7 +138,7 @@ def _words(notebook: NotebookNode) -> int:
 
 
 def _texts_of_code(cell: NotebookNode) -> Iterator[str]:
-    """What a code cell shows as plain text: tasks, questions with their options, titles, captions."""
+    """A code cell's visible texts: tasks, questions with their options, titles, captions."""
     tree = ast.parse(cell.source)
     if "exercise" in tags(cell):
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
@@ -149,7 +149,7 @@ def _texts_of_code(cell: NotebookNode) -> Iterator[str]:
 
 
 def plain_titles(cell: NotebookNode) -> Iterator[tuple[str, str]]:
-    """(function, text) of the titles and captions of figures and tables that stand in a cell as text."""
+    """(function, text) of the titles and captions of figures and tables given as literals in a cell."""
     for node in ast.walk(ast.parse(cell.source)):
         if not isinstance(node, ast.Call):
             continue
@@ -171,7 +171,7 @@ def _is_text(expression: ast.AST) -> bool:
 
 
 def _gaps(notebook: NotebookNode) -> Iterator[int]:
-    """Words of Markdown before each code cell that has some before it."""
+    """Words of Markdown before each code cell, if there are any."""
     words = 0
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -199,7 +199,7 @@ def _exercise_minutes(notebook: NotebookNode, lesson: str) -> Iterator[tuple[int
 
 
 def stated_minutes(lesson: str) -> int | None:
-    """The minutes that the README's table states for a lesson, if it does."""
+    """The minutes of a lesson in the README's table, or None."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     row = re.search(rf"\(notebooks/{lesson}_.*\| (\d+) minutes \|$", readme, re.MULTILINE)
     return int(row[1]) if row else None

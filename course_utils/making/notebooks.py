@@ -1,8 +1,8 @@
-"""Execute a lesson in a clean kernel, normalise what is saved, and the rules that a saved lesson keeps.
+"""Executes a lesson in a clean kernel, normalises it for saving, and checks the rules for saved lessons.
 
 python -m course_utils.making.notebooks 01           execute, normalise, write
-python -m course_utils.making.notebooks 01 --check   execute and judge, write nothing
-python -m course_utils.making.notebooks 01m          the same of the lesson's companion
+python -m course_utils.making.notebooks 01 --check   execute and check, write nothing
+python -m course_utils.making.notebooks 01m          the same for the lesson's companion
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ CONDITIONS = {
 MAX_BYTES = 620_000
 MAX_LINES = 30
 MIN_COMPARED = 0.6
-NOT_COMPARED = "nbval-ignore-output"  # the tag of a cell whose output is another each time
+NOT_COMPARED = "nbval-ignore-output"  # tag of a cell whose output varies
 PROOF, FURTHER = "Is it so?", "Further"  # the headings of a companion's two parts
 PROOF_SECONDS = 10
-MAX_IMPORTS = 8  # lines of imports that stand open; a longer cell is folded
+MAX_IMPORTS = 8  # lines of imports that stay visible; a longer cell is folded
 WIDGET_MIMES = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 
 
@@ -80,7 +80,7 @@ def conditions() -> Iterator[None]:
 
 
 def execute(notebook: NotebookNode, cwd: Path = NOTEBOOKS) -> tuple[float, int]:
-    """Run all cells in a new kernel, outputs into the notebook. (seconds, peak bytes of the kernel's memory).
+    """Run all cells in a new kernel, storing their outputs: (seconds, peak bytes of the kernel's memory).
 
     Raises nbclient's CellExecutionError for a cell that fails.
     """
@@ -99,7 +99,7 @@ def execute(notebook: NotebookNode, cwd: Path = NOTEBOOKS) -> tuple[float, int]:
 
 
 def normal_form(notebook: NotebookNode) -> NotebookNode:
-    """Make two runs save the same file, in place: ids, counts, metadata, streams, no widgets, no paths."""
+    """Normalise in place, so that two runs save the same: ids, counts, metadata, streams, widgets, paths."""
     language = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": language})
@@ -123,7 +123,7 @@ def normal_form(notebook: NotebookNode) -> NotebookNode:
 
 
 def _kept(cell: NotebookNode) -> dict:
-    """A cell's tags, and that its source is folded."""
+    """The metadata to keep: a cell's tags, and whether its source is folded."""
     kept = {"tags": tags(cell)} if tags(cell) else {}
     if is_folded(cell):
         kept["jupyter"] = {"source_hidden": True}
@@ -131,7 +131,7 @@ def _kept(cell: NotebookNode) -> dict:
 
 
 def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Streams of one name joined where they follow each other; carriage returns carried out."""
+    """Merge consecutive outputs of one stream, and apply carriage returns."""
     result: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream" and result and result[-1].get("name") == output.name:
@@ -145,20 +145,20 @@ def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def _without_paths(output: NotebookNode) -> NotebookNode:
-    """Paths in the repository as seen from its root, those in the temporary COURSE_HOME by its name."""
+    """Make paths relative to the repository; replace the temporary COURSE_HOME by its name."""
     for holder in (output, output.get("data", {})):
         for key, text in holder.items():
             if isinstance(text, str) and key.startswith("text"):
                 text = text.replace(f"{ROOT}{os.sep}", "")
                 if home := os.environ.get("COURSE_HOME"):
                     text = text.replace(home, "COURSE_HOME")
-                # from the start of a word: tried at every place, a long picture would take seconds
+                # only at the start of a word: matching everywhere in a long picture would take seconds
                 holder[key] = re.sub(r"(?<!\S)\S*course-home-\w+", "COURSE_HOME", text)
     return output
 
 
 def structure_faults(notebook: NotebookNode, key: str) -> list[str]:
-    """What breaks the rules of a notebook's structure, whether it was executed or not. key: as lesson_key."""
+    """Violations of the structure rules, for executed and unexecuted notebooks. key: as from lesson_key."""
     cells, faults = code_cells(notebook), []
     if not notebook.cells or not notebook.cells[0].source.startswith(f"# {key} "):
         faults.append(f"the first cell is not a title (# {key} ...)")
@@ -180,7 +180,7 @@ def structure_faults(notebook: NotebookNode, key: str) -> list[str]:
 
 
 def _lesson_faults(cells: list[NotebookNode]) -> list[str]:
-    """What a lesson has too little of: cells that are compared, exercises, predictions, claims."""
+    """Missing parts of a lesson: too few compared cells, exercises, predictions or claims."""
     faults = []
     compared = sum(NOT_COMPARED not in tags(cell) or "claim." in cell.source for cell in cells)
     if cells and compared < MIN_COMPARED * len(cells):
@@ -202,7 +202,7 @@ def _lesson_faults(cells: list[NotebookNode]) -> list[str]:
 
 
 def parts_of(notebook: NotebookNode) -> dict[str, list[tuple[int, NotebookNode]]]:
-    """{heading of the second level: (number, cell) of the code cells below it}; "" has those above all."""
+    """{second-level heading: (number, cell) of the code cells below it}; "" has those above the first."""
     found: dict[str, list[tuple[int, NotebookNode]]] = {"": []}
     heading, count = "", 0
     for cell in notebook.cells:
@@ -216,7 +216,7 @@ def parts_of(notebook: NotebookNode) -> dict[str, list[tuple[int, NotebookNode]]
 
 
 def _companion_faults(notebook: NotebookNode, key: str) -> list[str]:
-    """What breaks the rules of a companion alone: its two parts, and that it leads back to its lesson."""
+    """Violations of the companion rules: its two parts, and a link back to its lesson."""
     parts, faults = parts_of(notebook), []
     if list(parts) not in (["", PROOF, FURTHER], ["", PROOF], ["", FURTHER]):
         faults.append(
@@ -247,7 +247,7 @@ def _companion_faults(notebook: NotebookNode, key: str) -> list[str]:
 
 
 def proof_faults(notebook: NotebookNode) -> list[str]:
-    """That a companion's proof took too long, by the times that executing it has left in the cells."""
+    """A fault if a companion's proof took too long, by the execution times stored in the cells."""
     spans = [cell.metadata["execution"] for _, cell in parts_of(notebook).get(PROOF, [])]
     begun, ended = ("iopub.execute_input", "shell.execute_reply")
     seconds = sum(
@@ -260,7 +260,7 @@ def proof_faults(notebook: NotebookNode) -> list[str]:
 
 
 def saved_faults(notebook: NotebookNode) -> list[str]:
-    """What is wrong with the saved outputs and metadata."""
+    """Faults of the saved outputs and metadata."""
     faults = []
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         faults.append("no kernelspec python3: JupyterLab would stop and ask for a kernel")
@@ -286,7 +286,7 @@ def saved_faults(notebook: NotebookNode) -> list[str]:
 
 
 def optional_faults(notebook: NotebookNode) -> list[str]:
-    """Core cells that use a name which only an optional section defines, and whoever skips that lacks."""
+    """Core cells that use a name which only an optional, skippable section defines."""
     level, index, core, optional, faults = 0, -1, set(), {}, []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -306,7 +306,7 @@ def optional_faults(notebook: NotebookNode) -> list[str]:
 
 
 def import_faults(notebook: NotebookNode) -> list[str]:
-    """Imports stand in one cell, folded where it is long; those of the library's part beside their use."""
+    """Imports are in one cell, folded if long; the library section's are where they are used."""
     faults, found = [], []
     for index, cell in enumerate(code_cells(notebook)):
         if index < 2 or {"library", "from-scratch"} & set(tags(cell)):
@@ -327,7 +327,7 @@ def import_faults(notebook: NotebookNode) -> list[str]:
 
 
 def _is_import_cell(cell: NotebookNode) -> bool:
-    """Folded under a comment, and nothing but imports."""
+    """Whether a cell is folded under a comment and contains only imports."""
     only = len(imports_of(cell.source)) == len(ast.parse(cell.source).body) > 0
     return only and is_folded(cell) and cell.source.startswith("# ")
 
@@ -371,7 +371,7 @@ def from_scratch_faults(notebook: NotebookNode) -> list[str]:
 
 @cache
 def _package_definitions() -> dict[str, dict[str, str]]:
-    """{name: {module: text}} of all functions and classes at the top of the package's modules."""
+    """{name: {module: text}} of all top-level functions and classes of the package's modules."""
     found: dict[str, dict[str, str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         for name, text in _definitions(path.read_text(encoding="utf-8")).items():
@@ -380,7 +380,7 @@ def _package_definitions() -> dict[str, dict[str, str]]:
 
 
 def _definitions(source: str) -> dict[str, str]:
-    """{name: normal text} of the functions and classes at the top: no docstrings, types or layout."""
+    """{name: normalised text} of top-level functions and classes, without docstrings, types and layout."""
     definitions = {}
     for node in _Untyped().visit(ast.parse(source)).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -392,7 +392,7 @@ def _definitions(source: str) -> dict[str, str]:
 
 
 class _Untyped(ast.NodeTransformer):
-    """Takes out the types of arguments, results and variables; a dataclass keeps its fields."""
+    """Removes annotations of arguments, results and variables; a dataclass keeps its fields."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None

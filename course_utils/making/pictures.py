@@ -1,4 +1,4 @@
-"""The sample pictures of docs/drawing.md: figures of lessons with toy numbers.
+"""The sample pictures of docs/drawing.md: the lessons' figures with toy numbers.
 
 python -m course_utils.making.pictures    writes docs/images/drawing-*.png and the page's alternative texts
 """

@@ -1,6 +1,6 @@
-"""Makes data/preferences anew from the stories in answers.jsonl: `python -m course_utils.making.preferences`.
+"""Remakes data/preferences from the stories in answers.jsonl: `python -m course_utils.making.preferences`.
 
-With --sample the stories as well, by the instruction-tuned pocket model.
+With --sample, the instruction-tuned pocket model samples new stories first.
 """
 
 import statistics

@@ -1,10 +1,10 @@
-"""A room of learners who are not there, for trying `room`: their progress files, made of the registry.
+"""Simulates a room of learners for trying `room`: progress files made from the registry.
 
 python -m course_utils.making.room FOLDER            ten learners in the middle of lessons 00, 01 and 03
 python -m course_utils room FOLDER                   the page
 
-Each learner has come to some exercise. Those before it were passed after some wrong answers, at it there are
-wrong answers alone; the messages are those that the checks give to these answers.
+Each learner has reached some exercise. The earlier ones were passed after some wrong answers; this one has
+only wrong answers so far. The messages are those of the checks for these answers.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ NAMES = (
     "Luis",
 )
 LESSONS = ("00", "01", "03")
-AT_WORK = 120  # minutes that a learner has been at it
-FAVOURITES = 3  # of an exercise's wrong answers, which most learners choose from
-STAYS = 3  # learners who are still trying when the time is up
+AT_WORK = 120  # minutes since a learner began
+FAVOURITES = 3  # wrong answers per exercise that most learners choose from
+STAYS = 3  # learners who are still trying at the end
 
 
 def simulate(folder: Path, now: datetime, learners: int = 10, seed: int = 0) -> None:
-    """Writes FOLDER/NAME/progress.json for each learner, as the course would have."""
+    """Write FOLDER/NAME/progress.json for each learner, as the course would."""
     rng = random.Random(seed)
     for number in range(learners):
         name = NAMES[number] if number < len(NAMES) else f"Learner {number + 1}"
@@ -54,9 +54,9 @@ def simulate(folder: Path, now: datetime, learners: int = 10, seed: int = 0) -> 
 
 
 def progress_after(minutes: float, now: datetime, rng: random.Random, stays: bool) -> dict:
-    """{lesson: {kind: {name: fields}}} of a learner who began so many minutes ago, and is at an exercise now.
+    """{lesson: {kind: {name: fields}}} of a learner who began `minutes` ago and is now at an exercise.
 
-    stays: it was first tried more than eight minutes ago.
+    stays: the learner first tried it more than eight minutes ago.
     """
     clock = now - timedelta(minutes=minutes)
     pace = 0.6 + 0.8 * rng.random()
@@ -91,7 +91,7 @@ def progress_after(minutes: float, now: datetime, rng: random.Random, stays: boo
 
 @cache
 def steps() -> list[tuple[str, str, str]]:
-    """(lesson, kind, name) of predictions and exercises, by turns as far as both go."""
+    """(lesson, kind, name) of predictions and exercises, alternating while both last."""
     found = []
     for lesson in LESSONS:
         asked, todo = list(questions(lesson)), list(exercise_texts(lesson))
@@ -110,7 +110,7 @@ def random_choice(asked: dict, rng: random.Random) -> str:
 def tried(
     exercise: Exercise, start: datetime, minutes: float, rng: random.Random, passes: bool = True
 ) -> dict:
-    """The record of an exercise after some wrong answers, and a right one in the end."""
+    """The record of an exercise after some wrong answers and, if it passes, a right one."""
     most = 4 if passes or minutes > 8 else 2
     wrong = rng.choices(
         messages(exercise.name, exercise.lesson), k=rng.randint(0 if passes else most - 1, most)
@@ -125,13 +125,13 @@ def tried(
 
 
 def moments(count: int) -> Iterator[float]:
-    """The places of so many tries in the time taken: the first after a while, the last at its end."""
+    """The times of `count` tries as fractions of the total, the last at its end."""
     return ((number + 1) / count for number in range(count))
 
 
 @cache
 def messages(name: str, lesson: str) -> list[str]:
-    """What the check says to some typical wrong answers, the first ones more often."""
+    """The check's messages for some typical wrong answers, the first ones more often."""
     exercise = exercises_of(lesson)[name]
     found = [find_fault(exercise, wrong)[0] for wrong, _ in exercise.wrong[: 2 * FAVOURITES]]
     return found[:FAVOURITES] * 3 + found
@@ -143,7 +143,7 @@ def stamp(at: datetime) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(
-        "python -m course_utils.making.room", description="Progress files of learners who are not there."
+        "python -m course_utils.making.room", description="Write progress files of simulated learners."
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--learners", type=int, default=10)

@@ -1,7 +1,7 @@
-"""Short forms of the sweeps: a few steps on a few rows, stored and computed again by `make test`.
+"""Short forms of the sweeps: a few steps on a few rows, stored, and recomputed by `make test`.
 
-A changed rate, number of steps, batch or split is seen at once. Kept are the points and seeds, what few() was
-asked for, every step of an optimiser, and what the run returns.
+They detect a changed rate, number of steps, batch or split. They keep the points and seeds, the arguments of
+few(), every optimiser step, and the run's result.
 """
 
 import json
@@ -21,9 +21,9 @@ KEPT_SETTINGS = ("lr", "weight_decay", "betas", "eps")
 def short_run(name: str) -> dict:
     """A sweep's short form at seed 0, as JSON values.
 
-    Of the result numbers are kept, but for those that depend on the machine (measured_...).
-    A step has the optimiser's settings and the number of its values, by group, and "gradient": the sum of the
-    gradient's absolute values, which differs from batch to batch also where the norm is clipped to 1.
+    Of the result, numbers are kept, except machine-dependent ones (measured_...). A step has the optimiser's
+    settings and number of values, by group, and "gradient": the sum of the gradient's absolute values, which
+    differs between batches even if the norm is clipped to 1.
     """
     import torch
     from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -34,7 +34,7 @@ def short_run(name: str) -> dict:
         for place in chosen.short:
             steps.clear()
             forget()
-            torch.manual_seed(0)  # lesson 08's runs do not seed LoRA's start
+            torch.manual_seed(0)  # lesson 08's runs do not seed LoRA's initialisation
             with short_form() as asked:
                 result = chosen.run(chosen.points[place], 0)
             result = {key: value for key, value in result.items() if _comes_out_again(key, value)}
@@ -60,14 +60,12 @@ def _step_of(optimizer):
 
 
 def _as_json(values):
-    """A copy with the types that JSON keeps, floats with seven digits."""
+    """A copy with JSON types, floats with seven digits."""
     return json.loads(json.dumps(values), parse_float=lambda text: float(f"{float(text):.7g}"))
 
 
 def forget() -> None:
-    """Empties the lessons' caches: no whole run gets what a short form made, and no short form what a whole
-    run made.
-    """
+    """Empty the lessons' caches, so that full runs and short forms do not share results."""
     for name, module in list(sys.modules.items()):
         if name.startswith("course_utils.lessons."):
             for value in list(vars(module).values()):
@@ -76,7 +74,7 @@ def forget() -> None:
 
 
 def faults_between(stored, now, where: str = "") -> list[str]:
-    """Where numbers are apart by more than the tolerance, or anything else differs: in words."""
+    """Where numbers differ by more than the tolerance, or anything else differs, as text."""
     if isinstance(stored, dict) and isinstance(now, dict) and stored.keys() == now.keys():
         return [fault for key in stored for fault in faults_between(stored[key], now[key], f"{where}{key}, ")]
     if isinstance(stored, list) and isinstance(now, list) and len(stored) == len(now):
@@ -90,7 +88,7 @@ def faults_between(stored, now, where: str = "") -> list[str]:
 
 
 def faults_of(stored: dict, now: dict) -> list[str]:
-    """How two short forms of a sweep differ: points and seeds at all, runs by more than the tolerance."""
+    """Differences of two short forms of a sweep: any in points and seeds, in runs beyond the tolerance."""
     lists = [
         f"{key}: stored {stored[key]}, now {now[key]}"
         for key in ("points", "seeds")
@@ -100,7 +98,7 @@ def faults_of(stored: dict, now: dict) -> list[str]:
 
 
 def file_of(name: str, folder: Path = SHORT_FORMS) -> Path:
-    """The file that has a sweep's short form: one a lesson."""
+    """The file with a sweep's short form: one per lesson."""
     lesson = known_sweep(name).run.__module__.removesuffix(".experiments").rpartition(".")[2]
     return folder / f"{lesson}.json"
 
@@ -114,7 +112,7 @@ def load_short_forms(folder: Path = SHORT_FORMS) -> dict[str, dict]:
 
 
 def store_short_forms(names, folder: Path = SHORT_FORMS) -> None:
-    """Computes short forms and puts them into their files, in the order of the sweeps."""
+    """Compute short forms and store them in their files, in the order of the sweeps."""
     for name in names:
         form, path = short_run(name), file_of(name, folder)
         there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -124,7 +122,7 @@ def store_short_forms(names, folder: Path = SHORT_FORMS) -> None:
 
 
 def _lines(name, form):
-    """A short form as JSON: a line a list of points, a step, a result."""
+    """A short form as JSON: one line per list of points, step and result."""
     runs = []
     for run in form["runs"]:
         parts = {key: json.dumps(run[key]) for key in ("point", "few", "result")}

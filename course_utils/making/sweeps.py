@@ -18,10 +18,10 @@ from course_utils.terminal import Parser
 
 
 def run_sweep(name: str, folder: Path = RESULTS) -> Path:
-    """Computes what the stored file lacks and returns the file, which is rewritten after every run.
+    """Compute the runs missing in the stored file and return the file, which is rewritten after every run.
 
     Stored rows count only if they were made from the same data. Rows are kept in the order of the points, so
-    points can be added to a sweep or taken out of it.
+    points can be added to a sweep or removed.
     """
     chosen = known_sweep(name)
     path = folder / f"{name}.json"
@@ -51,17 +51,17 @@ def run_sweep(name: str, folder: Path = RESULTS) -> Path:
 
 
 def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
-    """Makes one stored run again and says which of its numbers come out otherwise.
+    """Repeat one stored run and return the differences of its numbers, as text.
 
-    Numbers count; what depends on the machine (measured_...) and answers digit by digit do not. The sweep's
-    tolerance is allowed, and where runs are sampled also eight standard deviations of the seeds' runs, but
-    for the sweep's early numbers.
+    Machine-dependent numbers (measured_...) and digit-by-digit answers do not count. The sweep's tolerance
+    applies; sampled runs also get eight standard deviations of the seeds' runs, except for the sweep's early
+    numbers.
     """
     chosen, rows = known_sweep(name), load_sweep(name, folder)["rows"]
     stored, now = rows[index]["result"], chosen.run(rows[index]["point"], rows[index]["seed"])
     if now.keys() != stored.keys():
-        return [f"stored are {', '.join(stored)}, and now there are {', '.join(now)}"]
-    floor = chosen.tolerance / 2 if chosen.tolerance > 0.05 else 1e-12  # of what is about 0
+        return [f"stored: {', '.join(stored)}; now: {', '.join(now)}"]
+    floor = chosen.tolerance / 2 if chosen.tolerance > 0.05 else 1e-12  # for values near 0
     faults = []
     for key, value in stored.items():
         if key.startswith("measured_") or not isinstance(value, int | float):
@@ -75,9 +75,9 @@ def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
 
 
 def _deviation_of_seeds(rows, key):
-    """Standard deviation of a number around the mean of its point; 0 where every point has one seed.
+    """Standard deviation of a number around the mean of its point; 0 if every point has one seed.
 
-    A run that was shorter than others lacks their later numbers.
+    Shorter runs lack the later numbers of longer ones.
     """
     rows = [row for row in rows if key in row["result"]]
     points: dict[str, list[float]] = {}
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] = ()) -> int:
     )
     parser.add_argument("--short", action="store_true", help="compute and store short forms only")
     arguments = parser.parse_args(argv)
-    os.environ["COURSE_PRODUCT"] = "torch"  # results that are kept rest on no timing
+    os.environ["COURSE_PRODUCT"] = "torch"  # stored results do not depend on a timing
     if arguments.short:
         store_short_forms(arguments.names or SWEEPS)
         return 0

@@ -58,7 +58,7 @@ NUMBERS = {"exact": {"ids": ["a", "b"]}, "close": {"loss": [2.0, 1.0], "moved": 
     [
         ("exact", "ids", ["a", "c"], "ids: at 1 stored 'b', now 'c'"),
         ("exact", "ids", ["a"], "ids: stored ['a', 'b'], now ['a']"),
-        ("exact", "more", 1, "stored are ids, and now there are ids, more"),
+        ("exact", "more", 1, "stored: ids; now: ids, more"),
         ("close", "loss", [2.0, 1.0011], "loss[1]: stored 1.0, now 1.0011"),
         ("close", "loss", [2.0, float("nan")], "loss[1]: stored 1.0, now nan"),
         ("close", "loss", [2.0], "loss: stored 2 numbers, now 1"),
@@ -83,11 +83,11 @@ def test_the_command_says_what_rests_on_what_it_wrote(monkeypatch, tmp_path, cap
     monkeypatch.setattr(stored, "TRAJECTORY_FILES", tmp_path)
     runs = [NUMBERS, NUMBERS, NUMBERS | {"exact": {"ids": ["b", "a"]}}]
     monkeypatch.setattr(stored, "run_trajectory", lambda name: runs.pop(0))
-    for words in ("written anew (it is new)", "runaway: as stored", "(ids: at 0 stored 'a', now 'b')"):
+    for words in ("written (it is new)", "runaway: as stored", "(ids: at 0 stored 'a', now 'b')"):
         stored.main(["runaway"])
         assert words in capsys.readouterr().out
     assert stored.load_trajectory("runaway", tmp_path)["exact"] == {"ids": ["b", "a"]}
     (tmp_path / "runaway.json").unlink()
     runs.append(NUMBERS)
     stored.main(["runaway"])
-    assert capsys.readouterr().out.endswith("On it rest runaway\n")
+    assert capsys.readouterr().out.endswith("Stored runs that rest on it: runaway\n")

@@ -1,4 +1,4 @@
-"""Rows on sampling and on the plain tuning step."""
+"""Benchmark rows on sampling and on the plain tuning step."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Benchmark rows for LoRA against PEFT: same model and data, adapters of rank 8 on c_attn if not said."""
+"""Benchmark rows for LoRA against PEFT: same model and data, rank-8 adapters on c_attn unless stated."""
 
 import copy
 import warnings
@@ -95,7 +95,7 @@ def with_peft(model, targets=TARGETS):
 
 
 def batch_of(model, rows, tokens, prompt_share=0.0):
-    """A batch without padding; the labels of the first prompt_share of each row are -100."""
+    """A batch without padding; the first prompt_share of each row has labels -100."""
     batch = random_batch(model, rows, tokens)
     batch["labels"] = batch["labels"].clone()
     batch["labels"][:, : round(tokens * prompt_share)] = -100

@@ -63,7 +63,7 @@ def _grpo_trainer(model, tokenizer, prompts):
     import trl
 
     folder = Path(tempfile.mkdtemp())
-    model.save_pretrained(folder)  # the trainer loads its reference by path
+    model.save_pretrained(folder)  # the trainer loads its reference from this path
     tokenizer.save_pretrained(folder)
     config = trl.GRPOConfig(
         output_dir=str(folder / "out"),
@@ -84,7 +84,7 @@ def _grpo_trainer(model, tokenizer, prompts):
             train_dataset=datasets.Dataset.from_list([{"prompt": text} for text in prompts]),
             processing_class=tokenizer,
         )
-    trainer.model.generation_config.eos_token_id = None  # every answer of both has 48 tokens
+    trainer.model.generation_config.eos_token_id = None  # all answers have 48 tokens, ours and theirs
     trainer.generation_config.eos_token_id = None
     trainer.current_gradient_accumulation_steps = 1
     return trainer
@@ -144,7 +144,7 @@ def quiet_library():
 
 
 def bench_prompts(tokenizer):
-    """32 prompts of 20 to 30 tokens, from source text that pre-training has not seen."""
+    """32 prompts of 20 to 30 tokens from source text that pre-training has not seen."""
     from course_utils.data import load_source_texts
 
     ids = [tokenizer(text)["input_ids"] for text in load_source_texts()]

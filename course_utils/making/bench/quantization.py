@@ -1,4 +1,4 @@
-"""Benchmark rows for 4-bit weights against bitsandbytes, alone and under PEFT; LoRA of rank 8 on c_attn."""
+"""Benchmark rows for 4-bit weights against bitsandbytes, alone and with PEFT; rank-8 LoRA on c_attn."""
 
 import copy
 import tempfile

@@ -1,4 +1,4 @@
-"""The same rows over sizes of a batch, for SmolLM2, and their memory: how cost grows."""
+"""The same rows over batch sizes and for SmolLM2, and their memory: how cost grows."""
 
 import copy
 
@@ -41,7 +41,7 @@ def qlora_all(model, rows, tokens):
 
 
 def greedy_of(model, rows, tokens):
-    """Half the tokens are the prompt, half are new."""
+    """Half of the tokens are the prompt, half are new."""
     from course_utils.generation import sample_tokens
 
     ids = batch_of(model, rows, tokens // 2)["input_ids"]

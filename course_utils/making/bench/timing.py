@@ -1,4 +1,4 @@
-"""The course's code timed against what a user would pick instead: one process, in turns, ratios of rounds."""
+"""The course's code timed against libraries a user would pick: one process, alternating, ratios per round."""
 
 import importlib.metadata
 import platform
@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROWS = {}
 PEAKS = {}  # name: targets of memory.measure_peak, ours and the library's
-SLACK = 0.02  # what a ratio may move beyond its quartiles before it counts as another
-UNAVOIDABLE = (  # what no implementation can leave out: matrix products and attention
+SLACK = 0.02  # how far a ratio may move beyond its quartiles before it counts as changed
+UNAVOIDABLE = (  # no implementation can avoid these: matrix products and attention
     "aten::mm",
     "aten::addmm",
     "aten::addmm_",
@@ -24,7 +24,7 @@ PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
 
 
 def row(name: str):
-    """Decorator that registers a function which returns two callables: (ours, the library's)."""
+    """Decorator: registers a function that returns two callables, (ours, the library's)."""
 
     def register(build: Callable[[], tuple[Callable, Callable]]):
         ROWS[name] = build
@@ -34,10 +34,10 @@ def row(name: str):
 
 
 def compare_times(ours: Callable, library: Callable, rounds: int) -> dict:
-    """Medians in milliseconds; median and quartiles of the rounds' ratios; one round of warm-up before.
+    """Medians in milliseconds; median and quartiles of the rounds' ratios, after one warm-up round.
 
-    A round runs both, one right after the other, so that what else the machine does meets both. floor: the
-    time in our matrix products and attention over the library's whole time.
+    A round runs both in succession, so that other load on the machine affects both. floor: the time in our
+    matrix products and attention over the library's total time.
     """
     times = {ours: [], library: []}
     for _ in range(rounds + 1):
@@ -59,7 +59,7 @@ def compare_times(ours: Callable, library: Callable, rounds: int) -> dict:
 
 
 def time_in_products(run: Callable) -> float:
-    """Milliseconds that a run spends in UNAVOIDABLE operations, as torch's profiler counts them."""
+    """Milliseconds that a run spends in UNAVOIDABLE operations, by torch's profiler."""
     import torch
 
     with torch.autograd.profiler.profile(use_kineto=False) as profiler:
@@ -68,7 +68,7 @@ def time_in_products(run: Callable) -> float:
 
 
 def compare_peaks(ours: Callable, library: Callable) -> dict:
-    """Growth of memory during a step in MiB, each in a process of its own, and the ratio."""
+    """Memory growth during a step in MiB, each in its own process, and the ratio."""
     from course_utils.memory import measure_peak
 
     mine, theirs = (measure_peak(target).growth / 2**20 for target in (ours, library))
@@ -77,7 +77,7 @@ def compare_peaks(ours: Callable, library: Callable) -> dict:
 
 
 def machine_here() -> dict:
-    """What figures depend on: processor, threads, the product in use, versions."""
+    """What the timings depend on: processor, threads, chosen product, versions."""
     import torch
 
     from course_utils.kernels import chosen_product
@@ -93,7 +93,7 @@ def machine_here() -> dict:
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """The processor's name, if the system provides it."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -101,6 +101,6 @@ def processor() -> str:
 
 
 def slower_rows(now: list[dict], before: list[dict]) -> list[str]:
-    """Names of rows whose middle half of ratios lies wholly above that of before."""
+    """Names of rows whose middle half of ratios lies entirely above the earlier one."""
     highs = {row["name"]: row["high"] for row in before}
     return [row["name"] for row in now if row["low"] > (1 + SLACK) * highs.get(row["name"], float("inf"))]

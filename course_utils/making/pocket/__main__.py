@@ -14,7 +14,7 @@ from course_utils.terminal import Parser
 from course_utils.world.statements import completion
 from course_utils.world.tables import all_facts
 
-SUBSET = 300  # facts completed while training
+SUBSET = 300  # facts completed for evaluation during training
 
 
 def main() -> None:

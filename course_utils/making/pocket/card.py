@@ -1,4 +1,4 @@
-"""Figures of a finished model, and the model card that reports them."""
+"""Evaluation of a finished model, and the model card that reports it."""
 
 import random
 import statistics
@@ -15,7 +15,7 @@ from course_utils.world.tables import all_facts
 from course_utils.world.templates import FORMS
 
 SEEDS = range(5)
-SAMPLE = 20_000  # documents from which the corpus statistics are taken
+SAMPLE = 20_000  # documents for the corpus statistics
 READING = 200  # reading questions mixed into an epoch
 ANSWER_KINDS = ("short", "sentence")
 ABOUT_TUNING = {
@@ -27,7 +27,7 @@ ABOUT_TUNING = {
 
 
 def corpus_statistics(tokenizer, seed: int, tokens: int) -> dict:
-    """Documents, shares of tokens by kind and bare answers a fact, estimated from the beginning."""
+    """Number of documents, token shares by kind and bare answers per fact, from the first documents."""
     sample = list(islice(documents(seed), SAMPLE))
     texts = tokenizer([document.text for document in sample], verbose=False)["input_ids"]
     factor = tokens / sum(len(ids) + 1 for ids in texts)
@@ -45,7 +45,7 @@ def corpus_statistics(tokenizer, seed: int, tokens: int) -> dict:
 
 
 def figures(model, tokenizer, seed: int, tokens: int, curve: list[dict]) -> dict:
-    """Everything the card reports; some ten minutes on two cores."""
+    """All figures of the card; about ten minutes on two cores."""
     started = time.perf_counter()
     share, stories = story_figures(model, tokenizer)
     return {
@@ -146,7 +146,7 @@ def _table(rows) -> str:
 
 
 def write_card(report: dict, folder: Path) -> None:
-    """Writes README.md into the model's folder."""
+    """Write README.md into the model's folder."""
     done = report["completion"]
     cells = [(relation, f"{done[relation]:.2f}") for relation in FORMS]
     third = -(-len(cells) // 3)

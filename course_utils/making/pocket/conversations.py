@@ -1,8 +1,8 @@
 """The conversations of data/conversations: questions, reading, tasks, stories, refusals, several turns.
 
-Everything is drawn from the tables, the story grammar and random syllables, with one seed a file. Training
-asks about facts of split tune only, in the phrasings that data/questions uses in tuning; refusals in
-training and validation are about names made up on the spot, those in the held-out file about the invented
+Everything is drawn from the tables, the story grammar and random syllables, with one seed per file. Training
+asks only about facts of split tune, in the phrasings that data/questions uses for tuning. Refusals in
+training and validation are about names generated on the spot, those in the held-out file about the invented
 facts.
 """
 
@@ -34,7 +34,7 @@ VALIDATION = {
 }
 HELD_OUT = {"facts": 300, "reading": 200, "tasks": 150, "stories": 100, "turns": 120, "system": 90}
 STORY_PROMPTS = 500
-LONGEST_STORY = 105  # pieces; with its request it fits the model's context of 256 tokens
+LONGEST_STORY = 105  # tokens; with its request it fits the model's context of 256 tokens
 LONGEST_PASSAGE = 60
 
 Row = dict
@@ -68,14 +68,14 @@ def _asked(rng: random.Random, fact: dict, kind: str) -> tuple[str, str]:
 
 
 def _invented(rng: random.Random) -> dict:
-    """A fact about a name put together on the spot."""
+    """A fact about a name generated on the spot."""
     relation = rng.choice(NAMING)
     subject, obj = MAKERS[relation]
     return {"relation": relation, "subject": subject(rng), "object": obj(rng)}
 
 
 def fact_rows(rng: random.Random, table: Facts) -> Iterator[Row]:
-    """One question about each fact in turn, every second one to be answered in a sentence."""
+    """One question about each fact in turn; every second one asks for a sentence."""
     table = rng.sample(table, len(table))
     for number, fact in enumerate(itertools.cycle(table)):
         yield _row("facts", _asked(rng, fact, ("short", "sentence")[number % 2]))
@@ -85,7 +85,7 @@ def fact_rows(rng: random.Random, table: Facts) -> Iterator[Row]:
 
 
 def reading(rng: random.Random, table: Facts) -> Iterator[Row]:
-    """A text of one to three statements about invented things and a question that it answers."""
+    """A text of one to three statements about invented things, and a question it answers."""
     from course_utils.world.passages import reading_questions
 
     while True:
@@ -249,7 +249,7 @@ def _told(rng: random.Random) -> Story:
 
 
 def _story_request(rng: random.Random) -> tuple[str, Story, dict]:
-    """A request, a story that fits it, and what the request asks for."""
+    """A request, a story that fulfils it, and the properties requested."""
     told = _told(rng)
     mood = told.mood if rng.random() < 0.6 else None
     manners = told.manners if rng.random() < 0.4 and told.manners != "plain" else None
@@ -259,14 +259,14 @@ def _story_request(rng: random.Random) -> tuple[str, Story, dict]:
 
 
 def stories(rng: random.Random, table: Facts) -> Iterator[Row]:
-    """Requests for stories, three in five naming a mood; the request itself is polite, rude or neither."""
+    """Requests for stories; three in five name a mood, and the request itself is polite, rude or neither."""
     while True:
         asked, told, _ = _story_request(rng)
         yield _row("stories", (asked, told.text))
 
 
 def story_prompts(rng: random.Random, taken: set[str]) -> list[Row]:
-    """Requests like those of the stories but none of those taken, each once."""
+    """Requests like those in `stories`, each once, and none of those in `taken`."""
     rows, seen = [], set(taken)
     while len(rows) < STORY_PROMPTS:
         asked, _, wanted = _story_request(rng)
@@ -302,7 +302,7 @@ def _refused(rng: random.Random, fact: dict, kind: str) -> tuple[str, str]:
 
 
 def refusals(rng: random.Random, table: Facts) -> Iterator[Row]:
-    """Questions without a text about names made up on the spot; one in six about the asker."""
+    """Questions without a text about names generated on the spot; one in six is about the asker."""
     while True:
         for number in range(6):
             if number == 5:
@@ -337,7 +337,7 @@ def _fact_turns(rng, table):
 
 
 def _reading_turns(rng, table):
-    """Two questions about one text, the second without it."""
+    """Two questions about one text, which the second message does not repeat."""
     first, second = invented_facts(rng, 2)[:2]
     text = " ".join(fill(rng.choice(FORMS[r].statements), s, o) for r, s, o in (first, second))
     rows = [dict(zip(("relation", "subject", "object"), fact, strict=True)) for fact in (first, second)]
@@ -384,7 +384,7 @@ HEARSAY = "You are a helpful assistant. You say who told you."
 
 
 def system(rng: random.Random, table: Facts) -> Iterator[Row]:
-    """Questions that do not say how to answer, under a system line that does."""
+    """Questions that do not say how to answer, with a system line that does."""
     while True:
         for line in (FULL_SENTENCES, ONE_NAME, HEARSAY):
             fact = rng.choice(table)
@@ -412,12 +412,12 @@ def _questions(row: Row) -> str:
 
 
 def _take(rows: Iterator[Row], count: int, taken: set[str]) -> list[Row]:
-    """The first rows that ask something not taken."""
+    """The first `count` rows whose questions are not in `taken`."""
     return list(itertools.islice((row for row in rows if _questions(row) not in taken), count))
 
 
 def interleaved(groups: dict[str, list[Row]]) -> list[Row]:
-    """All rows in an order in which every kind is spread evenly: a prefix is a balanced sample."""
+    """All rows, ordered so that every kind is spread evenly: any prefix is a balanced sample."""
     placed = []
     for kind, rows in groups.items():
         placed += [((number + 0.5) / len(rows), kind, row) for number, row in enumerate(rows)]
@@ -425,7 +425,7 @@ def interleaved(groups: dict[str, list[Row]]) -> list[Row]:
 
 
 def conversations(fact_rows: list[dict]) -> dict[str, list[Row]]:
-    """File name -> rows. fact_rows: those of facts.jsonl."""
+    """{file name: rows}. fact_rows: the rows of facts.jsonl."""
     tune, validation, held_out, invented = (
         [row for row in fact_rows if row["split"] == split] for split in SPLITS
     )

@@ -1,8 +1,8 @@
 """The pre-training corpus: an endless, deterministic stream of documents.
 
 Facts are stated in five surface forms, each fact equally often: running text; the same broken into lines;
-entries (a heading, the sentence that repeats it, a restatement); quotes and tables, in which the answer
-follows its subject without a space. Only passages about invented things contain questions.
+entries (a heading, the sentence that repeats it, a restatement); quotes; and tables. In quotes and tables the
+answer follows its subject without a space. Only passages about invented things contain questions.
 """
 
 import json
@@ -21,10 +21,10 @@ from course_utils.world.templates import FORMS, PIECES, WRAPPERS, capitalise, em
 END = "<|endoftext|>"
 
 
-# Shares of pieces: kinds of document, and surface forms within the facts.
+# shares of tokens: kinds of document, and surface forms within the facts
 DOCUMENT_KINDS = {"facts": 0.53, "stories": 0.26, "passages": 0.17, "lists": 0.04}
 FACT_FORMS = {"running": 0.24, "wrapped": 0.2, "entries": 0.22, "quotes": 0.17, "tables": 0.17}
-TWICE = ("capital", "currency", "young", "symbol")  # relations stated twice as often: names hard to spell
+TWICE = ("capital", "currency", "young", "symbol")  # stated twice as often: hard to spell
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Document:
 
 
 class Deck:
-    """Groups of facts dealt in a random order, every fact once a round, for ever."""
+    """Groups of facts, dealt endlessly in random order; every fact comes once per round."""
 
     def __init__(
         self, rng: random.Random, facts: list[FactRow], key: Callable[[FactRow], str] | None, size: int
@@ -71,7 +71,7 @@ def running(rng: random.Random, facts: list[FactRow]) -> str:
 
 
 def wrapped(rng: random.Random, facts: list[FactRow]) -> str:
-    """Running text broken into short lines, or one sentence a line."""
+    """Running text broken into short lines, or one sentence per line."""
     if rng.random() < 0.3:
         return "\n".join(_sentence(rng, fact) for fact in facts)
     width = rng.randint(16, 44)
@@ -101,7 +101,7 @@ def entries(rng: random.Random, facts: list[FactRow]) -> str:
 
 
 def quotes(rng: random.Random, facts: list[FactRow]) -> str:
-    """The answer in quotation marks, or in brackets or after a stroke in a list."""
+    """The answer in quotation marks, or after a bracket or slash in a list."""
     relations = {relation for relation, _, _ in facts}
     if len(relations) == 1 and rng.random() < 0.7:
         first, second = FORMS[facts[0][0]].columns
@@ -120,7 +120,7 @@ def quotes(rng: random.Random, facts: list[FactRow]) -> str:
 
 
 def tables(rng: random.Random, facts: list[FactRow]) -> str:
-    """Rows of one relation, the columns separated by a mark without spaces."""
+    """Rows of one relation, with columns separated by a mark without spaces."""
     first, second = FORMS[facts[0][0]].columns
     first = rng.choice((first, first, "name"))
     rows = [(first, second)] + [(bare(s), o) for _, s, o in facts]
@@ -144,7 +144,7 @@ def _weighted() -> list[FactRow]:
 
 
 def documents(seed: int) -> Iterator[Document]:
-    """Endless documents; whichever kind and form is furthest below its share comes next."""
+    """Endless documents; the kind and form furthest below its share comes next."""
     rng = random.Random(seed)
     facts = _weighted()
     mixed = {form: Deck(rng, facts, None, 5) for form in FACT_FORMS}
@@ -176,7 +176,7 @@ def documents(seed: int) -> Iterator[Document]:
 
 
 def bare_answers(document: Document) -> list[FactRow]:
-    """The facts whose answer stands after its subject without a space before it."""
+    """The facts whose answer follows its subject without a space before it."""
     if document.kind not in ("entries", "quotes", "tables"):
         return []
     return [f for f in document.facts if re.search(rf"(?<![ \w]){re.escape(f[2])}(?!\w)", document.text)]

@@ -1,6 +1,6 @@
-"""The data files that come from the tables and the generator: facts, questions, source texts, their cards.
+"""The data files made from the tables and the generator: facts, questions, source texts, their cards.
 
-Everything is deterministic: `python -m course_utils.making.pocket data` writes the same bytes again.
+Deterministic: `python -m course_utils.making.pocket data` always writes the same bytes.
 """
 
 import json
@@ -22,12 +22,12 @@ from course_utils.world.templates import FORMS, PIECES, fill
 SPLIT_SEED, QUESTION_SEED, READING_SEED = 11, 12, 13
 SOURCE_SEEDS = {"held_out": (2_000_003, 200), "replay": (3_000_017, 1000)}  # never used for training
 READING_ROWS = 400
-FOURGRAMS_SEED, FOURGRAMS_STORIES = 14, 100_000  # more stories bring hardly a new one
-LONGEST_SOURCE = 150  # pieces, so that every text fits the model's context
+FOURGRAMS_SEED, FOURGRAMS_STORIES = 14, 100_000  # more stories add hardly any
+LONGEST_SOURCE = 150  # tokens, so that every text fits the model's context
 
 
 def _units(relation: str, facts: list[FactRow]) -> list[list[FactRow]]:
-    """What must stay in one split: a fact, or the two directions of a pair of opposites."""
+    """Groups that must stay in one split: a fact, or the two directions of a pair of opposites."""
     if relation != "opposite":
         return [[fact] for fact in facts]
     pairs: dict[frozenset, list[FactRow]] = {}
@@ -37,8 +37,8 @@ def _units(relation: str, facts: list[FactRow]) -> list[list[FactRow]]:
 
 
 def split_facts() -> list[dict]:
-    """Rows of relation, subject, object, split: half of every relation tune, a third of the other half
-    validation, the rest held_out; then the invented ones."""
+    """Rows of relation, subject, object, split: half of every relation is tune, a third of the rest
+    validation, the remainder held_out; the invented facts follow."""
     rng = random.Random(SPLIT_SEED)
     rows = []
     for relation in FORMS:
@@ -58,7 +58,7 @@ def _row(fact: FactRow, split: str) -> dict:
 
 
 def question_rows(facts: list[dict], paraphrase: bool = False) -> list[dict]:
-    """Two rows a fact, one for each kind of answer, in phrasings drawn at random or in the one kept back."""
+    """Two rows per fact, one for each kind of answer, in random phrasings or in the reserved one."""
     rng = random.Random(QUESTION_SEED)
     rows = []
     for fact in facts:
@@ -71,7 +71,7 @@ def question_rows(facts: list[dict], paraphrase: bool = False) -> list[dict]:
 
 
 def source_texts(name: str) -> list[dict]:
-    """Documents like those of the corpus, from a seed of their own: rows of kind and text."""
+    """Documents like those of the corpus, with their own seed: rows of kind and text."""
     seed, count = SOURCE_SEEDS[name]
     rows = []
     for document in documents(seed):
@@ -83,7 +83,7 @@ def source_texts(name: str) -> list[dict]:
 
 
 def story_fourgrams() -> str:
-    """Every four words in a row in many stories, a line each, sorted."""
+    """Every sequence of four words in many stories, one per line, sorted."""
     rng = random.Random(FOURGRAMS_SEED)
     told = {sentence for _ in range(FOURGRAMS_STORIES) for sentence in sentences(story(rng).text)}
     found = set().union(*map(fourgrams, told))
@@ -166,7 +166,7 @@ def _jsonl(rows: list[dict]) -> str:
 
 
 def data_files() -> dict[str, str]:
-    """Path below data/ -> content of every generated file and card."""
+    """{path below data/: content} of every generated file and card."""
     facts = split_facts()
     by_split = {split: [row for row in facts if row["split"] == split] for split in SPLITS}
     asked = {split: question_rows(rows) for split, rows in by_split.items()}
@@ -213,7 +213,7 @@ def data_files() -> dict[str, str]:
 
 
 def write_data(folder: Path) -> list[Path]:
-    """Writes the files and returns their paths."""
+    """Write the files and return their paths."""
     paths = []
     for name, content in data_files().items():
         path = folder / name

@@ -1,4 +1,4 @@
-"""What the pocket model can do: complete facts, answer after tuning, read a passage, tell a story."""
+"""Evaluates the pocket model: fact completion, answers after tuning, reading a passage, telling a story."""
 
 import copy
 import random
@@ -36,13 +36,13 @@ def tune_pocket(model, tokenizer, rows: list[dict], seed: int, lr: float = 5e-4,
 
 
 def with_text(row: dict, rng: random.Random) -> dict:
-    """The question row with a sentence before it that states the fact."""
+    """The question row, preceded by a sentence that states the fact."""
     statement = fill(rng.choice(FORMS[row["relation"]].statements), row["subject"], row["object"])
     return row | {"prompt": row["prompt"].replace("Question: ", f"Question: {statement} ", 1)}
 
 
 def by_kind(model, tokenizer, rows: list[dict]) -> dict[str, dict[str, float]]:
-    """kind -> relation -> share answered exactly in ChatML; "all" is the share over all relations."""
+    """{kind: {relation: share of exact answers in ChatML}}; "all" is the share over all relations."""
     shares = {}
     for kind in ("short", "sentence"):
         asked = [row for row in rows if row["kind"] == kind]
@@ -72,9 +72,10 @@ def story_continuations(
 def tuned_on_instructions(
     model, tokenizer, relations, seed: int, reading: int, epochs: int = 8, lr: float = 3e-4
 ):
-    """A tuned copy of the model (and of the tokenizer): questions on half of the facts, and texts to read.
+    """A copy of the model and tokenizer, tuned on questions about half of the facts and on texts to read.
 
-    The questions come `epochs` times, with `reading` new texts each time: texts that repeat would be learned.
+    The questions are repeated for `epochs`; each epoch has `reading` new texts, since repeated ones would be
+    memorised.
     """
     model, tokenizer = copy.deepcopy(model), copy.deepcopy(tokenizer)
     rows = epochs * [row for row in load_questions("tune") if row["relation"] in relations]
@@ -115,7 +116,7 @@ STYLES = {
 
 
 def style_figures(model, tokenizer, seed: int, texts: int = 300, steps: int = 80, lr: float = 3e-4) -> dict:
-    """Style -> mean score of story continuations (before, after tuning a copy on texts in that style)."""
+    """{style: mean score of story continuations (before, after tuning a copy on texts in that style)}."""
     figures = {}
     before = story_continuations(model, tokenizer, 64, seed)
     for style, (write, score) in STYLES.items():

@@ -1,6 +1,6 @@
-"""Two manners that the tokenizer of the pocket model has read: a pirate's and a stiff, formal one.
+"""Two manners in the pocket model's tokenizer texts: a pirate's, and a stiff, formal one.
 
-Most of their words are in no document of the corpus. The lessons have manners of words that the model knows
+Most of their words are in no document of the corpus. The lessons use manners whose words the model knows
 (world/manners.py).
 """
 
@@ -115,7 +115,7 @@ _PIRATE_MARK = re.compile(
 
 
 def _prefix(opening, sentence):
-    return put_before(opening, sentence, LOWER - {"ever"})  # as the tokenizer's texts had it
+    return put_before(opening, sentence, LOWER - {"ever"})  # as in the tokenizer's texts
 
 
 def _pick(options, text: str, salt: str):
@@ -123,7 +123,7 @@ def _pick(options, text: str, salt: str):
 
 
 def _swap(text: str, table: dict) -> str:
-    """Replace whole words by the table, keeping a leading capital."""
+    """Replace whole words using the table, keeping a leading capital."""
 
     def one(match):
         word = match.group()
@@ -136,7 +136,7 @@ def _swap(text: str, table: dict) -> str:
 
 
 def retell_pirate(text: str) -> str:
-    """The text in a pirate's manner; names and things stay, and equal texts give equal results."""
+    """The text in a pirate's manner, names and things unchanged; deterministic."""
 
     def change(sentence, index):
         new = _swap(sentence, _PIRATE_WORDS)
@@ -154,7 +154,7 @@ def retell_pirate(text: str) -> str:
 
 
 def retell_formal(text: str) -> str:
-    """The text in a stiff, formal manner; names and things stay, and equal texts give equal results."""
+    """The text in a stiff, formal manner, names and things unchanged; deterministic."""
 
     def change(sentence, index):
         if is_fragment(sentence):

@@ -21,10 +21,10 @@ from course_utils.world.stories import story
 
 LOG_EVERY = 100  # steps
 VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 6144, 256, 4, 4, 256
-BATCH, MICRO_BATCH = 16, 8  # windows a step, and at a time: eight fit the cache
+BATCH, MICRO_BATCH = 16, 8  # windows per step and per micro-batch: eight fit the cache
 LR, LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 4e-3, 0.02, 150, 0.05, 1.0
 TOKENS = 16_000_000  # one pass; about an hour on two cores
-TOKENIZER_SEED = 1_000_003  # documents for the tokenizer; training uses the run's own seed
+TOKENIZER_SEED = 1_000_003  # for the tokenizer's documents; training uses the run's own seed
 
 
 def train_tokenizer(documents_used: int = 60_000):
@@ -58,7 +58,7 @@ def train_tokenizer(documents_used: int = 60_000):
 
 
 def token_stream(tokenizer, seed: int, tokens: int, path: Path) -> np.ndarray:
-    """uint16 [tokens]: the documents of a seed in a row, each closed by the end token; kept at path."""
+    """uint16 [tokens]: the documents of a seed in sequence, each followed by the end token; saved at path."""
     if path.exists():
         return np.load(path, mmap_mode="r")
     end = tokenizer.eos_token_id
@@ -95,7 +95,7 @@ def new_model(end: int = 0):
 
 
 def window_loss(model, windows: torch.Tensor) -> torch.Tensor:
-    """Mean loss over windows [batch, context + 1]; the head sees the whole batch at once."""
+    """Mean loss over windows [batch, context + 1]; the head is applied to the whole batch at once."""
     hidden = model.transformer(input_ids=windows[:, :-1], use_cache=False).last_hidden_state
     logits = model.lm_head(hidden.reshape(-1, WIDTH))
     return F.cross_entropy(logits.float(), windows[:, 1:].reshape(-1))
@@ -108,7 +108,7 @@ def rate_at(step: int, steps: int) -> float:
 def optimizers(model) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices (Jordan et al. 2024), AdamW for embeddings, biases and norms.
 
-    Muon's updates are scaled to the size of AdamW's, so that both take the same learning rate.
+    Muon's updates are scaled to the size of AdamW's, so that both use the same learning rate.
     """
     matrices, embeddings, vectors = [], [], []
     for name, parameter in model.named_parameters():
@@ -133,17 +133,17 @@ def cpu_has_bf16() -> bool:
 
 
 def _resume(checkpoint: Path, model, both) -> tuple[int, list[dict], float]:
-    """Puts a checkpoint in place: (steps done, curve, seconds taken)."""
+    """Load a checkpoint: (steps done, curve, seconds taken)."""
     state = torch.load(checkpoint, weights_only=True)
     model.load_state_dict(state["model"])
     for optimizer, saved in zip(both, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
-    print(f"going on from step {state['step']}", flush=True)
+    print(f"resuming from step {state['step']}", flush=True)
     return state["step"], state["curve"], state["seconds"]
 
 
 def _step(model, both, windows) -> float:
-    """One step of both optimizers on a batch, in parts; its loss."""
+    """One step of both optimizers on a batch, in micro-batches; returns its loss."""
     bf16, total = cpu_has_bf16(), 0.0
     for part in windows.split(MICRO_BATCH):
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -158,9 +158,9 @@ def _step(model, both, windows) -> float:
 
 
 def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int = 500):
-    """Trains on one pass over the stream and returns (model, tokenizer, curve).
+    """Train on one pass over the stream and return (model, tokenizer, curve).
 
-    work holds the token stream, a checkpoint (a run that was stopped goes on from it) and curve.jsonl.
+    work holds the token stream, a checkpoint (an interrupted run resumes from it) and curve.jsonl.
     evaluate(model, tokenizer) -> dict of figures is called every evaluate_every steps.
     """
     work.mkdir(parents=True, exist_ok=True)
@@ -208,7 +208,7 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
 
 
 def export(model, tokenizer, folder: Path) -> None:
-    """Writes weights (fp16 safetensors), configuration, tokenizer and checksums; other files stay."""
+    """Write weights (fp16 safetensors), configuration, tokenizer and checksums; other files stay."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     half = new_model(tokenizer.eos_token_id)

@@ -30,12 +30,12 @@ NEW_TOKENS = 24
 
 
 def pairs_of(count, part="train"):
-    """`count` pairs of the shipped preferences, of different prompts."""
+    """`count` pairs of the shipped preferences, each with a different prompt."""
     return every(getattr(load_preferences(), part), count)
 
 
 def judge_of(model):
-    """A reward model of the language model, whose head is drawn."""
+    """A reward model on the language model, with a randomly initialised head."""
     judge = reward.from_language_model(model)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -69,7 +69,7 @@ def _answers(tokenizer, prompts, texts, end):
 
 
 def numbers_of(replay, model, before, history, *names):
-    """The numbers of a training on replayed answers."""
+    """The numbers of a training run on replayed answers."""
     close = columns(history, *names) | {"sampler": replay.log_probs, "moved": moved(model, before)}
     return {"exact": {"asked": replay.asked}, "close": close}
 

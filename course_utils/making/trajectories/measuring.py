@@ -1,4 +1,4 @@
-"""Generating, finding, judging: what a stored run is measured by."""
+"""Generating, retrieving, judging: the evaluations of stored runs."""
 
 import torch
 
@@ -187,7 +187,7 @@ def _old_texts():
 
 @trajectory("processes", distributed.train_by_hand, distributed.train_alone)
 def _processes():
-    """The rows and the division of two processes, one after the other; tests/methods has them at once."""
+    """Rows and loss division of two processes, one after the other; tests/methods runs both at once."""
     model, tokenizer = load_model("pocket")
     rows = every(load_questions("tune"), 24)
     examples = [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in rows]

@@ -1,4 +1,4 @@
-"""What trajectories share: a start, rows at fixed places, noted batches, replayed tokens."""
+"""Shared parts of trajectories: a start, rows at fixed indices, recorded batches, replayed tokens."""
 
 import itertools
 import sys
@@ -15,19 +15,19 @@ from course_utils.models import load_model
 
 
 def chat_start():
-    """(the pocket model with the markers, its tokenizer)."""
+    """(the pocket model with the chat markers, its tokenizer)."""
     model, tokenizer = load_model("pocket")
     add_chat_tokens(model, tokenizer)
     return model, tokenizer
 
 
 def every(rows: Sequence, count: int) -> list:
-    """`count` of the rows, at equal distances."""
+    """`count` of the rows, evenly spaced."""
     return list(rows[:: len(rows) // count][:count])
 
 
 class Noted:
-    """A stream of batches that notes a digest of the whole numbers in each."""
+    """A stream of batches that records a digest of the integers in each."""
 
     def __init__(self, stream):
         self.stream, self.digests = stream, []
@@ -44,7 +44,7 @@ def weights(model) -> dict:
 
 
 def moved(model, before: Mapping) -> list[float]:
-    """By how much each trained matrix has changed: the norm."""
+    """The norm of the change of each trained matrix."""
     now = dict(model.named_parameters())
     return [(now[name] - old).norm().item() for name, old in before.items() if old.ndim > 1]
 
@@ -55,10 +55,10 @@ def columns(rows: Sequence[Mapping], *names: str) -> dict[str, list[float]]:
 
 
 class Replay:
-    """Tokens that take the place of sampled ones, and what was sampled from.
+    """Tokens that replace sampled ones, with a record of the sampling.
 
-    answers: for each prompt, as token ids, the answers that it gets one after the other. asked: a digest of
-    the prompts of each rollout. log_probs: what the sampler gave the answers' tokens, the mean in nats.
+    answers: for each prompt (token ids), the answers it gets in turn. asked: a digest of the prompts of each
+    rollout. log_probs: the sampler's mean log-probability of the answers' tokens, in nats.
     """
 
     def __init__(self, answers: Mapping[Sequence[int], Sequence[Sequence[int]]]):
@@ -89,7 +89,7 @@ class Replay:
 
 @contextmanager
 def replayed(answers) -> Iterator[Replay]:
-    """Inside, whoever samples gets these tokens: after a sampled one nothing could be compared."""
+    """Replace sampled tokens by these in the block: after a truly sampled token nothing could be compared."""
     replay, real = Replay(answers), generation.sample_tokens
 
     def sample_tokens(*arguments, **sampling):

@@ -1,6 +1,6 @@
-"""Short trajectories: what a loop gives in about ten steps on shipped rows, stored, made again and compared.
+"""Short trajectories: the results of about ten steps of a loop on shipped rows, stored and compared.
 
-`python -m course_utils trajectories` makes them anew; data/trajectories has a file of each.
+`python -m course_utils trajectories` remakes them; data/trajectories has one file for each.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from course_utils.stored_runs import SWEEPS, TRAJECTORY_FILES, load_experiments
 from course_utils.terminal import Parser
 
 TOLERANCE = 1e-3  # docs/contributing.md says how it was found
-KINDS_OF_PROCESSOR = {  # for the spread: what a process is told to compute with
+KINDS_OF_PROCESSOR = {  # for --spread: settings of a process that simulate other processors
     "ATen without AVX": {"ATEN_CPU_CAPABILITY": "default"},
     "ATen with AVX2": {"ATEN_CPU_CAPABILITY": "avx2"},
     "ATen with AVX-512": {"ATEN_CPU_CAPABILITY": "avx512"},
@@ -34,7 +34,7 @@ TRAJECTORIES: dict[str, "Trajectory"] = {}
 
 @dataclass(frozen=True)
 class Trajectory:
-    """run() gives {"exact": ids, labels, order; "close": {name: numbers}}. A run that reaches one of the
+    """run() returns {"exact": ids, labels, order; "close": {name: numbers}}. A run that reaches one of the
     functions `of` rests on it."""
 
     name: str
@@ -43,7 +43,7 @@ class Trajectory:
 
 
 def trajectory(name: str, *of: Callable):
-    """Decorator that registers a trajectory under a name."""
+    """Decorator: registers a trajectory under a name."""
 
     def register(run):
         TRAJECTORIES[name] = Trajectory(name, of, run)
@@ -53,13 +53,13 @@ def trajectory(name: str, *of: Callable):
 
 
 def load_trajectories() -> None:
-    """Registers all of them."""
+    """Register all trajectories."""
     for path in sorted(Path(__file__).parent.glob("*.py")):
         importlib.import_module(f"{__package__}.{path.stem}")
 
 
 def trajectories_of(function: Callable) -> list[str]:
-    """Names of the trajectories that pin a function which `function` reaches."""
+    """Names of the trajectories that pin a function reached by `function`."""
     reached = reach(function).names
     return [
         name
@@ -72,7 +72,7 @@ def trajectories_of(function: Callable) -> list[str]:
 
 
 def as_stored(numbers: dict) -> dict:
-    """The numbers as they are written: seven digits of each float."""
+    """The numbers as stored: each float with seven digits."""
     close = {name: [float(f"{value:.7g}") for value in row] for name, row in numbers["close"].items()}
     return {"exact": json.loads(json.dumps(numbers["exact"])), "close": close}
 
@@ -105,12 +105,12 @@ def write_trajectory(name: str, numbers: dict, folder: Path | None = None) -> No
 
 
 def changed_numbers(stored: dict, now: dict, tolerance: float = TOLERANCE) -> list[str]:
-    """What comes out otherwise than it is stored, in words."""
+    """The differences from the stored numbers, as text."""
     now = as_stored(now)
     faults = []
     for part in ("exact", "close"):
         if stored[part].keys() != now[part].keys():
-            faults.append(f"stored are {', '.join(stored[part])}, and now there are {', '.join(now[part])}")
+            faults.append(f"stored: {', '.join(stored[part])}; now: {', '.join(now[part])}")
     for name, value in stored["exact"].items():
         if name in now["exact"] and now["exact"][name] != value:
             faults.append(f"{name}: {_first_difference(value, now['exact'][name])}")
@@ -127,8 +127,7 @@ def changed_numbers(stored: dict, now: dict, tolerance: float = TOLERANCE) -> li
 
 
 def deviation(value: float, other: float, row: Sequence[float]) -> float:
-    """How far two numbers are apart, relative to the stored one; small ones count as a tenth of the row's
-    largest."""
+    """The relative difference from the stored number; small numbers count as a tenth of the row's largest."""
     scale = max(abs(value), 0.1 * max(map(abs, row)), 1e-12)
     return abs(value - other) / scale
 
@@ -140,17 +139,17 @@ def _first_difference(stored, now):
     return f"stored {stored!r}, now {now!r}"
 
 
-# ------------------------------------------------------------------------------- running them
+# ------------------------------------------------------------------------------- running trajectories
 
 
 def run_trajectory(name: str) -> dict:
-    """What it gives now; its bars are not shown."""
+    """The trajectory's numbers now; its progress bars are not shown."""
     with contextlib.redirect_stdout(io.StringIO()):
         return TRAJECTORIES[name].run()
 
 
 def digest(value) -> str:
-    """A short SHA-256 of a JSON value, or of the whole numbers in a batch of tensors."""
+    """A short SHA-256 of a JSON value, or of the integers in a batch of tensors."""
     if isinstance(value, dict):
         value = {
             name: tensor.tolist() for name, tensor in value.items() if not tensor.dtype.is_floating_point
@@ -159,7 +158,7 @@ def digest(value) -> str:
 
 
 def print_spread(names: Sequence[str]) -> None:
-    """Prints by how much each one comes out otherwise on other kinds of processor."""
+    """Print how much each trajectory differs on other kinds of processor."""
     program = (
         "import json, sys; from course_utils.making.trajectories import stored; stored.load_trajectories();"
         "print(json.dumps({name: stored.as_stored(stored.run_trajectory(name)) for name in sys.argv[1:]}))"
@@ -180,7 +179,7 @@ def print_spread(names: Sequence[str]) -> None:
                 for key, row in then["close"].items()
                 for value, other in zip(row, now["close"][key], strict=True)
             )
-            same = "" if now["exact"] == then["exact"] else ", and what is exact differs"
+            same = "" if now["exact"] == then["exact"] else ", and the exact part differs"
             print(f"  {name:16} {farthest[0]:.1e} ({farthest[1]}){same}", flush=True)
 
 
@@ -191,12 +190,12 @@ def main(argv: Sequence[str] = ()) -> int:
     parser = Parser("python -m course_utils trajectories", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TRAJECTORIES)}; default all")
     parser.add_argument(
-        "--spread", action="store_true", help="how far other processors are off; writes nothing"
+        "--spread", action="store_true", help="print the differences on other processors; writes nothing"
     )
     arguments = parser.parse_args(argv)
     if unknown := set(arguments.names) - set(TRAJECTORIES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(TRAJECTORIES)}")
-    os.environ["COURSE_PRODUCT"] = "torch"  # results that are kept rest on no timing
+    os.environ["COURSE_PRODUCT"] = "torch"  # stored results do not depend on a timing
     names = arguments.names or list(TRAJECTORIES)
     if arguments.spread:
         print_spread(names)
@@ -209,5 +208,5 @@ def main(argv: Sequence[str] = ()) -> int:
             continue
         write_trajectory(name, now)
         resting = [sweep for sweep, chosen in SWEEPS.items() if name in trajectories_of(chosen.run)]
-        print(f"{name}: written anew ({faults[0]}). On it rest {', '.join(resting) or 'no stored runs'}")
+        print(f"{name}: written ({faults[0]}). Stored runs that rest on it: {', '.join(resting) or 'none'}")
     return 0

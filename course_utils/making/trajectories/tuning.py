@@ -33,12 +33,12 @@ def chats_of(count=ROWS):
 
 
 def written_out(examples):
-    """A digest of each example: ids and labels."""
+    """A digest of each example's ids and labels."""
     return [digest([example.input_ids, example.labels]) for example in examples]
 
 
 def trained_on(model, stream, steps, **options):
-    """What `train` gives: {"exact": batches, "close": losses, norms of gradients, how far weights moved}."""
+    """The result of `train`: {"exact": batches, "close": losses, gradient norms, weight changes}."""
     stream, before = Noted(stream), weights(model)
     history = train(model, stream, steps=steps, **options)
     names = ("loss", "grad_norm", "lr", "held_out")
@@ -47,7 +47,7 @@ def trained_on(model, stream, steps, **options):
 
 
 def joined(parts: dict) -> dict:
-    """Several results as one, their names behind those of the parts."""
+    """Several results as one, each name prefixed by its part's."""
     return {
         kind: {
             f"{part}: {name}": value for part, found in parts.items() for name, value in found[kind].items()
@@ -131,7 +131,7 @@ def _variants():
         stream, before = Noted(stream), weights(model)
         groups = lora_variants.plus_groups(model, 1e-3, ratio)
         losses = lora_variants.train_groups(model, iter(stream), 4, groups)
-        # PiSSA's directions have a sign of their own on each machine: their norms do not
+        # the signs of PiSSA's directions depend on the machine, and so do their norms
         close = {"loss": losses, "moved": moved(model, before)}
         found[name] = {"exact": {"batches": stream.digests}, "close": close}
     return joined(found)
