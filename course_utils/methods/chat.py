@@ -1,4 +1,4 @@
-"""Talking with a tuned model: answers as they are made, in a conversation that may outgrow the context."""
+"""Chatting with a tuned model: streamed answers, in a conversation that may outgrow the context."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def stream_reply(
     top_p: float = 1.0,
     seed: int = 0,
 ) -> Iterator[str]:
-    """The model's next turn, in pieces as they are made; characters of several tokens come whole."""
+    """The model's next turn, yielded in pieces; a character of several tokens comes in one piece."""
     end = tokenizer.convert_tokens_to_ids(IM_END)
     device = next(model.parameters()).device
     ids = torch.tensor([encode_conversation(tokenizer, messages, True).input_ids], device=device)
@@ -48,14 +48,14 @@ def stream_reply(
         if not text.endswith("\ufffd"):
             yield text[len(shown) :]
             shown = text
-    if text != shown:  # it ends within a character
+    if text != shown:  # the text ends within a character
         yield text[len(shown) :]
 
 
 def fit_context(messages: list[dict], length: Callable[[list[dict]], int], limit: int) -> list[dict]:
-    """The conversation without as many of its oldest exchanges as it takes: length(messages) <= limit.
+    """The conversation without its oldest exchanges, as many as needed for length(messages) <= limit.
 
-    The system line, if there is one, and the last user's turn stay.
+    The system message, if any, and the last user turn stay.
     """
     start = 1 if messages[0]["role"] == "system" else 0
     head, turns = messages[:start], messages[start:]
@@ -65,12 +65,12 @@ def fit_context(messages: list[dict], length: Callable[[list[dict]], int], limit
 
 
 def count_tokens(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict]) -> int:
-    """Tokens of the conversation with the header of the answer, however long it is."""
+    """Number of tokens of the conversation with the answer's header, whatever the context length."""
     if messages[0]["role"] != "system":
         messages = [{"role": "system", "content": SYSTEM}, *messages]
     contents = [len(encode_content(tokenizer, message["content"])) for message in messages]
     headers = [len(encode(tokenizer, message["role"] + "\n")) for message in messages]
-    around = 2 + len(encode(tokenizer, "\n"))  # <|im_start|>, <|im_end|> and the line's end
+    around = 2 + len(encode(tokenizer, "\n"))  # <|im_start|>, <|im_end|> and the newline
     return sum(contents) + sum(headers) + around * len(messages) + 1 + len(encode(tokenizer, "assistant\n"))
 
 
@@ -83,7 +83,7 @@ def chat(
     max_new_tokens: int = 160,
     **sampling: Any,
 ) -> Iterator[str]:
-    """Yields the answer to the user's text in pieces, and adds both turns to the conversation, in place.
+    """Yield the answer to the user's text in pieces, and add both turns to the conversation, in place.
 
     The model reads as many of the latest exchanges as leave room for max_new_tokens.
     """

@@ -1,7 +1,7 @@
-"""Distillation: the KL of two models' next tokens, exact over the vocabulary, and training on own answers.
+"""Distillation: the exact next-token KL of two models, and training on the student's own answers.
 
-The student is trained, the teacher is frozen. Answers are batches as rollouts.rollout gives them. Agarwal et
-al. 2023 (arXiv 2306.13649), Gu et al. 2023 (arXiv 2306.08543).
+The student is trained; the teacher is frozen. Answers are batches from rollouts.rollout. Agarwal et al. 2023
+(arXiv 2306.13649), Gu et al. 2023 (arXiv 2306.08543).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ DIRECTIONS = ("reverse", "forward")
 
 
 def token_kl(student: Tensor, teacher: Tensor, direction: str = "reverse") -> Tensor:
-    """KL of the next token at every position, exact: logits [..., V] of both -> [...], in nats.
+    """Exact KL of the next token at every position: logits [..., V] of both models -> [...], in nats.
 
-    reverse: KL(student || teacher). forward: KL(teacher || student). The teacher is a constant.
+    reverse: KL(student || teacher). forward: KL(teacher || student). The teacher gets no gradient.
     """
     if direction not in DIRECTIONS:
-        raise ValueError(f"direction is one of {', '.join(DIRECTIONS)}, got {direction!r}")
+        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
     student, teacher = student.log_softmax(-1), teacher.detach().log_softmax(-1)
     first, second = (student, teacher) if direction == "reverse" else (teacher, student)
     return (first.exp() * (first - second)).sum(-1)
 
 
 def answer_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """Logits that predict the tokens of all answers of a batch, row after row: [answer tokens, V], fp32."""
+    """Logits that predict the answer tokens of a batch, row after row: [answer tokens, V], fp32."""
     return model.get_output_embeddings()(scored_hidden(model, batch)).float()
 
 
@@ -52,9 +52,9 @@ def distillation_step(
 ) -> dict[str, float]:
     """One step of on-policy distillation: the student answers the prompts, the teacher scores every token.
 
-    prompts: lists of token ids. sampling: what rollouts.rollout takes beside them. divergence(student's
-    logits, teacher's logits) of each token. Changes the student through its optimizer; returns the loss, its
-    mean over the tokens of all answers, and their number.
+    prompts: lists of token ids. sampling: the other arguments of rollouts.rollout. divergence(student logits,
+    teacher logits) is per token. Changes the student through its optimizer; returns the loss (the mean
+    divergence over the tokens of all answers), and their number.
     """
     batch = rollout(student, prompts, generator=generator, **sampling)
     with torch.no_grad():
@@ -80,10 +80,10 @@ def train_distillation(
     divergence: Callable[[Tensor, Tensor], Tensor] = token_kl,
     label: str = "distillation",
 ) -> list[dict]:
-    """Trains what requires a gradient of the student, in place, and returns a row of numbers a step.
+    """Train the student's trainable parameters in place; returns a row of numbers per step.
 
     Each step draws batch_size prompts and calls step with distillation_step's arguments. Stop in a notebook
-    returns the rows there are.
+    returns the rows so far.
     """
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     if not parameters:

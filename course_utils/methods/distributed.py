@@ -1,8 +1,8 @@
 """The training loop over several processes: data parallel by hand, sharded (FSDP2), and with Accelerate.
 
-`run_processes` starts them with torchrun on this machine. Each of them draws the same batches, takes its own
-rows of each, and all of them take the same step. The loss is divided by the target tokens of the whole batch.
-The processes end with the one that started them, however that ends.
+`run_processes` starts them with torchrun on this machine. Every process draws the same batches, takes its own
+rows of each, and takes the same step. The loss is divided by the target tokens of the whole batch. The
+processes end when the process that started them ends for any reason.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from course_utils.processes import end_with_parent, kill
 from course_utils.training import lm_loss
 
 Trained = tuple[nn.Module, torch.optim.Optimizer, list[float]]
-STOP_SECONDS = 10  # from asking the processes to stop to killing them
+STOP_SECONDS = 10  # between asking the processes to stop and killing them
 
 
 def rows_of_process(rows: int, rank: int, world: int) -> list[int]:
@@ -47,10 +47,10 @@ def rows_of(batch: Batch, rank: int, world: int) -> Batch:
 
 
 def process_loss(loss: Tensor, tokens: float, world: int, averaged: bool = False) -> Tensor:
-    """What a process calls backward on: the gradients of all are then that of the mean loss of the batch.
+    """The loss on which a process calls backward, to get the gradients of the batch's mean loss.
 
     loss: summed over the process's own target tokens; tokens: the target tokens of all processes.
-    averaged: the gradients will be averaged over the `world` processes, else they are added up.
+    averaged: gradients will be averaged over the `world` processes; otherwise they are summed.
     """
     return loss * (world if averaged else 1) / tokens
 
@@ -85,13 +85,13 @@ def shard(model: nn.Module) -> Any:
 
 
 def bytes_held(tensors: Iterable[Tensor]) -> int:
-    """Bytes that this process keeps of the tensors: its own part of those that are sharded."""
+    """Bytes of the tensors in this process: its own shard of sharded ones."""
     local = [t.to_local() if hasattr(t, "to_local") else t for t in tensors]
     return sum(t.numel() * t.element_size() for t in local)
 
 
 def sent_bytes() -> int | None:
-    """Bytes that this process has written so far, above all to its sockets; None where none are counted."""
+    """Bytes that this process has written so far, mostly to its sockets; None if they are not counted."""
     process = psutil.Process()
     counters = process.io_counters() if hasattr(process, "io_counters") else None
     return getattr(counters, "write_chars", None)
@@ -169,7 +169,7 @@ def train_accelerate(
 
 
 def train_accelerate_fsdp(model: nn.Module, stream: Iterator[Batch], steps: int, lr: float) -> Trained:
-    """Accelerate asked for FSDP2; on a CPU it wraps the model in DDP instead."""
+    """Accelerate with FSDP2 requested; on a CPU it wraps the model in DDP instead."""
     from accelerate import FullyShardedDataParallelPlugin
 
     plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap")
@@ -198,9 +198,9 @@ METHODS: dict[str, Callable] = {
 
 
 def train_in_process(method: str, model_name: str, steps: int, batch_size: int, lr: float, seed: int) -> dict:
-    """What one process does: trains, and reports its losses and seconds, what it holds and what it sends.
+    """The work of one process: trains, and reports its losses, seconds, memory and communication.
 
-    model: the wrapper's name; bytes: of weights and moments; sent: bytes a step, None where not counted.
+    model: the wrapper's name; bytes: of weights and moments; sent: bytes per step, None if not counted.
     """
     from course_utils.models import load_model
 
@@ -234,12 +234,12 @@ def run_processes(
     functions: Sequence[Callable] = (),
     log: Callable[[str], object] = print,
 ) -> list[dict] | dict[str, list[dict]]:
-    """Trains over several processes of this machine and returns what each reported, by rank.
+    """Train over several processes on this machine; returns each process's report, by rank.
 
-    method: a name in METHODS, or several to run one after the other, for {method: reports}. functions of a
-    notebook stand in for this module's of the same names; they travel as text. log is called with every line
-    that a process prints. An interrupt stops the processes, then raises. RuntimeError with their last lines
-    where one fails.
+    method: a name in METHODS, or several to run in sequence, for {method: reports}. functions: a notebook's
+    own, which replace this module's of the same names; they are sent as source. log is called with every
+    line that a process prints. An interrupt stops the processes, then raises. RuntimeError with the last
+    lines if a process fails.
     """
     methods = [method] if isinstance(method, str) else list(method)
     _check(methods, processes, batch_size)
@@ -250,7 +250,7 @@ def run_processes(
             sys.executable,
             "-m",
             "torch.distributed.run",
-            "--rdzv-backend=c10d",  # processes find each other by files: torch's TCP store listens everywhere
+            "--rdzv-backend=c10d",  # rendezvous by files: torch's TCP store listens on all interfaces
             "--rdzv-conf=store_type=file",
             f"--rdzv-endpoint={folder}/rendezvous",
             f"--nproc-per-node={processes}",
@@ -272,7 +272,7 @@ def run_processes(
 
 
 def _check(methods: list[str], processes: int, batch_size: int) -> None:
-    """ValueError for what cannot run in so many processes."""
+    """ValueError for what cannot run in this many processes."""
     for name in methods:
         if name not in METHODS:
             raise ValueError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
@@ -283,7 +283,7 @@ def _check(methods: list[str], processes: int, batch_size: int) -> None:
 
 
 def _environment(processes: int) -> dict[str, str]:
-    """Of each process: its share of the threads, and no network but this machine's own."""
+    """The environment of each process: its share of the threads, and only the loopback network."""
     threads = str(max(1, torch.get_num_threads() // processes))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "ACCELERATE_USE_CPU": "true"}
     environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # torchrun's own, see run_processes
@@ -293,12 +293,12 @@ def _environment(processes: int) -> dict[str, str]:
 
 
 def sources_of(functions: Sequence[Callable]) -> list[str]:
-    """The texts of the functions that are not this package's: the processes have those."""
+    """The sources of the functions that are not in this package, which the processes have."""
     return [inspect.getsource(fn) for fn in functions if not fn.__module__.startswith("course_utils.")]
 
 
 def follow(command: list[str], environment: dict, log: Callable[[str], object]) -> list[str]:
-    """Runs a command that no Ctrl-C reaches and returns its lines; nothing is left behind."""
+    """Run a command out of Ctrl-C's reach and return its lines; leaves no process behind."""
     process = subprocess.Popen(
         command,
         env=environment,
@@ -321,9 +321,9 @@ def follow(command: list[str], environment: dict, log: Callable[[str], object]) 
 
 
 def stop_family(process: subprocess.Popen) -> None:
-    """Ends the process and all that it started: asks first, then kills.
+    """End the process and all its descendants: terminate, then kill.
 
-    Processes whose own parent has ended are no longer found below it: they end when their stdin does.
+    Descendants whose own parent has ended are not found; they end when their stdin does.
     """
     family = []
     if process.poll() is None:
@@ -341,7 +341,7 @@ def stop_family(process: subprocess.Popen) -> None:
 
 
 def say(line: str) -> None:
-    """Prints a line in one piece, so that those of other processes stay apart from it."""
+    """Print a line in one write, so that processes do not mix their lines."""
     print(line + "\n", end="", flush=True)
 
 

@@ -26,7 +26,7 @@ LogProbs = Callable[[nn.Module, Batch], Tensor]
 
 @torch.no_grad()
 def reference_log_probs(reference: nn.Module, pairs: Pairs, pad_id: int, batch_size: int = 16) -> Tensor:
-    """What the reference gives the answers of each pair, (chosen, rejected) [pairs, 2]: computed once."""
+    """The reference's log-probabilities of each pair's answers, (chosen, rejected) [pairs, 2]."""
     device = next(reference.parameters()).device
     result = torch.empty(len(pairs), 2)
     for chunk in chunks_by_length(pairs, batch_size, _length):
@@ -42,7 +42,7 @@ def dpo_loss(
     """Loss of each pair, -log sigmoid of the margin, and the two implicit rewards; all [pairs].
 
     The arguments are log-probabilities of whole answers, summed over their tokens. The implicit reward of an
-    answer is beta * log(policy / reference), the margin that of the chosen minus that of the rejected one.
+    answer is beta * log(policy / reference); the margin is the chosen one's reward minus the rejected one's.
     """
     chosen_reward = beta * (chosen - reference_chosen)
     rejected_reward = beta * (rejected - reference_rejected)
@@ -76,7 +76,7 @@ def mean_dpo_loss(
     beta: float,
     lengths: Tensor,
 ) -> Losses:
-    """dpo_loss of means over the answers' tokens instead of sums: its beta is larger by the usual length.
+    """dpo_loss on means over the answers' tokens instead of sums: beta is larger by the typical length.
 
     lengths as in ipo_loss.
     """
@@ -84,7 +84,7 @@ def mean_dpo_loss(
     return dpo_loss(*(log / length for log, length in zip(logs, (*lengths, *lengths), strict=True)), beta)  # type: ignore[call-arg]
 
 
-SIMPO_GAP = 0.3  # of beta: how much better than the rejected answer a chosen one is to be, nats per token
+SIMPO_GAP = 0.3  # in units of beta: target margin of the chosen over the rejected answer, nats per token
 
 
 def simpo_loss(
@@ -98,7 +98,7 @@ def simpo_loss(
 ) -> Losses:
     """SimPO's loss of each pair (Meng et al. 2024, arXiv 2405.14734), and beta times its means over tokens.
 
-    It has no reference: those two arguments are there for the sake of a common call. lengths as in ipo_loss.
+    It needs no reference: those two arguments only keep the signature uniform. lengths as in ipo_loss.
     """
     chosen_reward, rejected_reward = beta * chosen / lengths[0], beta * rejected / lengths[1]
     return -F.logsigmoid(chosen_reward - rejected_reward - gap * beta), chosen_reward, rejected_reward
@@ -116,13 +116,13 @@ def pair_values(
     loss: Loss = dpo_loss,
     log_probs: LogProbs = fast_sequence_log_probs,
 ) -> dict[str, Tensor]:
-    """What a batch of pairs with "reference" [2 B] gives, by name, [B] each.
+    """Per-pair values of a batch of pairs with "reference" [2 B], by name, [B] each.
 
     loss: dpo_loss or a function with its arguments and results; if it has an argument `lengths`, it gets the
-    tokens of the chosen and of the rejected answers, [2, B]. log_probs(model, batch): of each row's answer,
-    [2 B].
+    numbers of tokens of the chosen and of the rejected answers, [2, B]. log_probs(model, batch): of each
+    row's answer, [2 B].
 
-    Names: loss, margin, accuracy (1 where the margin is above 0), chosen_reward, rejected_reward,
+    Names: loss, margin, accuracy (1 if the margin is above 0), chosen_reward, rejected_reward,
     chosen_log_prob and rejected_log_prob.
     """
     chosen, rejected = log_probs(model, batch).chunk(2)
@@ -149,7 +149,7 @@ def batch_loss(
     loss: Loss = dpo_loss,
     log_probs: LogProbs = fast_sequence_log_probs,
 ) -> tuple[Tensor, dict[str, float]]:
-    """(losses [pairs], the means of pair_values as numbers) of a batch of pairs."""
+    """(losses [pairs], means of pair_values as numbers) of a batch of pairs."""
     values = pair_values(model, batch, beta, loss, log_probs)
     return values["loss"], {name: value.detach().mean().item() for name, value in values.items()}
 
@@ -157,7 +157,7 @@ def batch_loss(
 def pair_batches(pairs: Pairs, reference: Tensor, batch_size: int, seed: int, pad_id: int) -> Iterator[Batch]:
     """Endless shuffled batches of pairs of similar length, with their "reference" [2 B]."""
     if len(pairs) < batch_size:
-        raise ValueError(f"{len(pairs)} pairs make no batch of {batch_size}")
+        raise ValueError(f"{len(pairs)} pairs are too few for a batch of {batch_size}")
 
     def collated(chunk: Sequence[tuple]) -> Batch:
         part, log_probs = zip(*chunk, strict=True)
@@ -182,7 +182,7 @@ def values_of_pairs(
     loss: Loss = dpo_loss,
     log_probs: LogProbs = fast_sequence_log_probs,
 ) -> dict[str, Tensor]:
-    """pair_values of all pairs in their order, [pairs] each, in eval mode; reference [pairs, 2]."""
+    """pair_values of all pairs, in order, [pairs] each, in eval mode; reference [pairs, 2]."""
     device = next(model.parameters()).device
     training = model.training
     found: dict[str, Tensor] = {}
@@ -199,7 +199,7 @@ def values_of_pairs(
 def pair_metrics(
     model: nn.Module, pairs: Pairs, reference: Tensor, beta: float, pad_id: int, **options: Any
 ) -> dict[str, float]:
-    """The means of values_of_pairs, as numbers; options: batch_size, loss, log_probs."""
+    """Means of values_of_pairs, as numbers; options: batch_size, loss, log_probs."""
     values = values_of_pairs(model, pairs, reference, beta, pad_id, **options)
     return {name: value.mean().item() for name, value in values.items()}
 
@@ -221,13 +221,13 @@ def train_dpo(
     look: Callable[[], object] | None = None,
     **options: Any,
 ) -> History:
-    """Trains what requires gradients on the pairs and returns the history, with the metrics of every batch.
+    """Train the trainable parameters on the pairs; returns the history, with the metrics of every batch.
 
-    reference, and held_out as (pairs, reference): log-probabilities from reference_log_probs. The metrics of
-    held-out pairs are recorded as "held_out_...". look(): called where they are measured, before the first
-    step, every eval_every steps and at the end. loss, log_probs: see pair_values. options: of training.train
-    (eval_every, checkpoint, autocast, ...); steps before a checkpoint have no metrics of their batches.
-    Dropout stays off: with it the policy would differ from the reference before the first step.
+    reference, and held_out as (pairs, reference): log-probabilities from reference_log_probs. Metrics of
+    held-out pairs are recorded as "held_out_...". look(): called at each of their measurements: before the
+    first step, every eval_every steps and at the end. loss, log_probs: see pair_values. options: of
+    training.train (eval_every, checkpoint, autocast, ...); steps before a checkpoint have no batch metrics.
+    Dropout stays off: with it, the policy would differ from the reference before the first step.
     """
     metrics = {}  # by step
 

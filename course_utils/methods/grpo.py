@@ -33,13 +33,13 @@ def group_advantages(scores: Tensor, group: int) -> Tensor:
 
 
 def centred_advantages(scores: Tensor, group: int) -> Tensor:
-    """Score minus the mean of its group, not divided by the deviation, [rows] (Dr. GRPO)."""
+    """Score minus its group's mean, not divided by the standard deviation, [rows] (Dr. GRPO)."""
     grouped = scores.view(-1, group)
     return (grouped - grouped.mean(1, keepdim=True)).flatten()
 
 
 def silent_groups(scores: Tensor, group: int) -> Tensor:
-    """True for each group whose scores are all the same, [prompts]: it has no advantage and no gradient."""
+    """True for each group whose scores are all equal, [prompts]: it has no advantage and no gradient."""
     grouped = scores.view(-1, group)
     return (grouped == grouped[:, :1]).all(1)
 
@@ -56,9 +56,9 @@ def token_weights(mask: Tensor, loss_type: str = "grpo", limit: int | None = Non
         return mask / mask.sum().clamp(min=1)
     if loss_type == "dr_grpo":
         if limit is None:
-            raise ValueError("dr_grpo divides by the most tokens an answer may have: pass limit=")
+            raise ValueError("dr_grpo divides by the maximum answer length in tokens: pass limit=")
         return mask / (len(mask) * limit)
-    raise ValueError(f"loss_type is one of {', '.join(LOSS_TYPES)}, got {loss_type!r}")
+    raise ValueError(f"loss_type must be one of {', '.join(LOSS_TYPES)}, got {loss_type!r}")
 
 
 def grpo_loss(
@@ -69,9 +69,9 @@ def grpo_loss(
     clip_low: float = 0.2,
     clip_high: float = 0.2,
 ) -> Tensor:
-    """Clipped policy loss of answers with one advantage each, [rows], summed with the tokens' weights.
+    """Clipped policy loss, with one advantage per answer [rows], summed with the tokens' weights.
 
-    log_probs, old_log_probs, weights [rows, tokens]. The advantages are constants.
+    log_probs, old_log_probs, weights [rows, tokens]. No gradient passes through the advantages.
     """
     ratio = torch.exp(log_probs - old_log_probs)
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
@@ -82,10 +82,11 @@ def grpo_loss(
 
 @dataclass(frozen=True)
 class GRPOSettings:
-    """The numbers of a run of GRPO.
+    """The hyperparameters of GRPO.
 
-    batch_size: answers an iteration, in groups of `group`, passed over once in `updates` parts. beta: of the
-    KL from the reference; kl_in: "loss" (k3 of each token) or "reward" (k1, summed over the answer).
+    batch_size: answers per iteration, in groups of `group`; one pass over them in `updates` minibatches.
+    beta: weight of the KL to the reference; kl_in: "loss" (k3 per token) or "reward" (k1, summed over the
+    answer).
     """
 
     iterations: int
@@ -110,10 +111,10 @@ def grpo_experience(
     settings: GRPOSettings,
     advantages: Advantages = group_advantages,
 ) -> tuple[Batch, dict[str, float]]:
-    """Adds to a rollout what the update needs: log-probabilities [rows, tokens - 1] and advantages [rows].
+    """Add to a rollout what the update needs: log-probabilities [rows, tokens - 1] and advantages [rows].
 
-    Also gives numbers to look at. score: mean reward. silent: share of groups without a signal. entropy: nats
-    per token, estimated from what was sampled. kl: from the reference, in nats per answer.
+    Also returns metrics. score: mean reward. silent: share of groups without a signal. entropy: nats per
+    token, estimated from the samples. kl: to the reference, in nats per answer.
     """
     mask, scores = answer_mask(batch), reward(batch)
     batch["log_probs"] = fast_token_log_probs(model, batch)
@@ -160,10 +161,10 @@ def train_grpo(
     advantages: Advantages = group_advantages,
     label: str = "GRPO",
 ) -> list[dict]:
-    """Trains what requires a gradient of the model, in place, and returns a row of numbers an iteration.
+    """Train the model's trainable parameters in place; returns a row of metrics per iteration.
 
-    reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token ids. sampling: what
-    rollouts.rollout takes beside them. reference: frozen, needed where beta is not 0.
+    reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token ids. sampling: the
+    other arguments of rollouts.rollout. reference: frozen; required unless beta is 0.
     """
     if settings.beta and reference is None:
         raise ValueError("a KL penalty needs the reference: pass reference=, or beta=0")

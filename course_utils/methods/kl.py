@@ -1,7 +1,7 @@
-"""The KL penalty: exact divergence, its estimators from samples, penalties by token, and the coefficient.
+"""The KL penalty: exact divergence, its estimators from samples, per-token penalties, and the coefficient.
 
-The policy is what is trained, the reference what it must stay near; KL(policy || reference) is the mean, over
-what the policy samples, of log policy - log reference, in nats.
+The policy is trained and must stay near the reference; KL(policy || reference) is the expectation of
+log policy - log reference under the policy, in nats.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ def exact_kl(logits_current: Tensor, logits_reference: Tensor) -> Tensor:
     """KL(current || reference) over the vocabulary at every position: logits [..., V] -> [...], in nats."""
     current = logits_current.log_softmax(-1)
     reference = logits_reference.log_softmax(-1)
-    # a token of probability 0 adds nothing, also where both logits are -inf
+    # a token of probability 0 contributes 0, even if both logits are -inf
     terms = torch.where(current > -torch.inf, current.exp() * (current - reference), 0.0)
     return terms.sum(-1)
 
 
 def k1(log_probs_current: Tensor, log_probs_reference: Tensor) -> Tensor:
-    """Estimate of the KL from log-probabilities of what the policy sampled: unbiased, often negative."""
+    """Estimate of the KL from log-probabilities of the policy's samples: unbiased, often negative."""
     return log_probs_current - log_probs_reference
 
 
@@ -47,7 +47,7 @@ def estimator_moments(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Exact mean, standard deviation and share of negative values of an estimator: [...] each.
 
-    Logits [..., V]; the sums run over the whole vocabulary, weighted by the policy, so nothing is sampled.
+    Logits [..., V]; sums over the whole vocabulary, weighted by the policy, without sampling.
     """
     current = logits_current.log_softmax(-1)
     reference = logits_reference.log_softmax(-1)
@@ -60,8 +60,8 @@ def estimator_moments(
 def completion_logits(model: nn.Module, prompts: Tensor, prompt_mask: Tensor, completions: Tensor) -> Tensor:
     """Logits that predict the completions' tokens, [batch, new, V], in fp32.
 
-    prompts and their mask [batch, tokens] are padded on the left, completions [batch, new] on the right: what
-    sample_tokens takes and gives.
+    prompts and their mask [batch, tokens] are left-padded, completions [batch, new] right-padded, like the
+    arguments and result of sample_tokens.
     """
     new = completions.shape[1]
     mask = torch.cat([prompt_mask, prompt_mask.new_ones(completions.shape)], 1)
@@ -104,7 +104,7 @@ def rlhf_kl_penalty(
 
 
 def check_shapes(log_probs_current: Tensor, log_probs_reference: Tensor, mask: Tensor | None = None) -> None:
-    """ValueError unless all have one shape."""
+    """ValueError unless all have the same shape."""
     shapes = {"log_probs_current": log_probs_current.shape, "log_probs_reference": log_probs_reference.shape}
     if mask is not None:
         shapes["mask"] = mask.shape
@@ -114,7 +114,7 @@ def check_shapes(log_probs_current: Tensor, log_probs_reference: Tensor, mask: T
 
 
 class FixedKL:
-    """A coefficient that stays as it is."""
+    """A constant coefficient."""
 
     def __init__(self, coefficient: float = 0.1) -> None:
         self.coefficient = coefficient
@@ -126,8 +126,8 @@ class FixedKL:
 class AdaptiveKL:
     """A coefficient that steers the KL to a target: beta <- beta * (1 + gain * error).
 
-    error is (kl - target) / target, clipped to [-clip, clip]. kl and target are of a sequence, in nats.
-    Section 2.2 of Ziegler et al. 2019, whose gain is 0.1; their code has it as batch size over a horizon.
+    error is (kl - target) / target, clipped to [-clip, clip]. kl and target are per sequence, in nats.
+    Section 2.2 of Ziegler et al. 2019, whose gain is 0.1; in their code it is batch size over a horizon.
     """
 
     def __init__(self, coefficient: float, target: float, gain: float = 0.1, clip: float = 0.2) -> None:
@@ -136,7 +136,7 @@ class AdaptiveKL:
         self.coefficient, self.target, self.gain, self.clip = coefficient, target, gain, clip
 
     def update(self, kl: float) -> float:
-        """The coefficient for the next step, given the mean KL of this one's sequences."""
+        """Update and return the coefficient, given the mean KL of this step's sequences."""
         error = min(max((float(kl) - self.target) / self.target, -self.clip), self.clip)
         self.coefficient *= 1 + self.gain * error
         return self.coefficient

@@ -1,6 +1,6 @@
-"""Low-rank adaptation: a frozen layer plus a trainable change of rank r (Hu et al. 2021, arXiv 2106.09685).
+"""Low-rank adaptation: a frozen layer plus a trainable update of rank r (Hu et al. 2021, arXiv 2106.09685).
 
-For a layer y = W x + b the change is scale * B A with A [r, in], B [out, r]; only A and B are trained.
+For a layer y = W x + b, the update of W is scale * B A with A [r, in], B [out, r]; only A and B are trained.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def layer_sizes(layer: Any) -> tuple[int, int]:
 
 
 def is_conv1d(layer: nn.Module) -> bool:
-    """Is the weight [in, out], as GPT-2 has it? Of a quantised layer: that of the layer it stands for."""
+    """Whether the weight is [in, out], as in GPT-2; for a quantised layer, that of the original layer."""
     return getattr(layer, "conv1d", isinstance(layer, Conv1D))
 
 
@@ -53,7 +53,7 @@ def check_rank(layer: nn.Module, rank: int) -> None:
 class LoRALinear(nn.Module):
     """A frozen nn.Linear or Conv1D with one low-rank adapter: [..., in] -> [..., out].
 
-    The change is zero at the start, since B is. `weight` is the effective weight, in the original's layout.
+    The update is initially zero, since B is. `weight` is the effective weight, in the original's layout.
     """
 
     def __init__(
@@ -101,10 +101,10 @@ def apply_lora(
     dropout: float = 0.0,
     rslora: bool = False,
 ) -> Model:
-    """Wrap the target layers in place, freeze everything else, return the model.
+    """Wrap the target layers in place and freeze everything else; returns the model.
 
-    target_modules are ends of layer names ("c_attn", "attn.c_proj"); None: all linear layers of the blocks.
-    ValueError where nothing matches, the rank does not fit, a weight is tied, or LoRA is there already.
+    target_modules: suffixes of layer names ("c_attn", "attn.c_proj"); None: all linear layers of the blocks.
+    ValueError if a target matches no layer, the rank does not fit, a weight is tied, or LoRA is applied.
     """
     names = find_targets(model, target_modules)
     for name in names:
@@ -118,9 +118,9 @@ def apply_lora(
 
 
 def find_targets(model: nn.Module, target_modules: Sequence[str] | str | None = None) -> list[str]:
-    """Names of the layers that apply_lora would wrap, in the model's order; its errors."""
+    """Names of the layers that apply_lora would wrap, in the model's order; raises its errors."""
     if present := list(lora_layers(model)):
-        raise ValueError(f"The model has LoRA layers already ({present[0]}, ...): unwrap_lora(model) first.")
+        raise ValueError(f"The model already has LoRA layers ({present[0]}, ...): unwrap_lora(model) first.")
     if target_modules is None:
         target_modules = default_lora_targets(model)
     if isinstance(target_modules, str):
@@ -187,7 +187,7 @@ def merge_lora(model: nn.Module) -> None:
 
 
 def unmerge_lora(model: nn.Module) -> None:
-    """Put back the weights that merge_lora replaced, bit for bit."""
+    """Restore the weights that merge_lora replaced, bit for bit."""
     for name, layer in _lora_layers_or_error(model).items():
         if not is_merged(layer):
             raise ValueError(f"{name} is not merged.")
@@ -219,7 +219,7 @@ def _unmerged_layers(model: nn.Module) -> dict[str, LoRALinear]:
 
 @contextmanager
 def adapter_off(model: Model) -> Iterator[Model]:
-    """Inside, the model is the base model, bit for bit."""
+    """In the block, the model is the base model, bit for bit."""
     layers = _unmerged_layers(model)
     before = {name: layer.enabled for name, layer in layers.items()}
     for layer in layers.values():
@@ -233,9 +233,9 @@ def adapter_off(model: Model) -> Iterator[Model]:
 
 @dataclass
 class Adapter:
-    """An adapter apart from its model: (A [r, in], B [out, r]) by layer name, and what scales them.
+    """An adapter without its model: (A [r, in], B [out, r]) by layer name, and its scaling.
 
-    base and fingerprint tell which model it was trained on, where that is known.
+    base and fingerprint identify the model it was trained on, if known.
     """
 
     rank: int
@@ -251,7 +251,7 @@ class Adapter:
 
 
 def get_adapter(model: nn.Module) -> Adapter:
-    """A copy of the adapter that the model holds now."""
+    """A copy of the model's current adapter."""
     layers = _unmerged_layers(model)
     first = next(iter(layers.values()))
     tensors = {n: (x.lora_A.detach().clone(), x.lora_B.detach().clone()) for n, x in layers.items()}
@@ -260,9 +260,9 @@ def get_adapter(model: nn.Module) -> Adapter:
 
 
 def set_adapter(model: nn.Module, adapter: Adapter) -> None:
-    """Copy an adapter into the model's LoRA layers; a layer that it lacks gets B = 0. The rank may differ.
+    """Copy an adapter into the model's LoRA layers; layers without an entry get B = 0. The rank may differ.
 
-    ValueError where it does not fit. An optimiser made before a change of rank holds the old tensors.
+    ValueError if it does not fit. After a change of rank, an existing optimiser still holds the old tensors.
     """
     layers = _unmerged_layers(model)
     check_fits(model, adapter)
@@ -285,7 +285,7 @@ def _copy_in(layer: LoRALinear, name: str, value: Tensor) -> None:
 
 
 def check_fits(model: nn.Module, adapter: Adapter) -> None:
-    """ValueError unless the adapter's layers are in the model, in its sizes, and wrapped if any layer is."""
+    """ValueError unless the adapter's layers are in the model, with matching sizes, and wrapped if any is."""
     modules = dict(model.named_modules())
     made_for = f" It was made for {adapter.base}." if adapter.base else ""
     for name, (A, B) in adapter.tensors.items():
@@ -304,12 +304,12 @@ def check_fits(model: nn.Module, adapter: Adapter) -> None:
 
 
 def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
-    """An adapter whose change is the weighted sum of the changes; its rank is the sum of the ranks.
+    """An adapter whose update is the weighted sum of the updates; its rank is the sum of the ranks.
 
-    The factors are stacked, [A1; A2] and [w1 s1 B1, w2 s2 B2]: adding A's and B's gives cross terms.
+    The factors are stacked, [A1; A2] and [w1 s1 B1, w2 s2 B2]: adding the A's and the B's gives cross terms.
     """
     if not adapters:
-        raise ValueError("A sum needs at least one adapter: give it with its weight.")
+        raise ValueError("A sum needs at least one adapter with its weight.")
     layers = adapters[0].tensors.keys()
     if any(adapter.tensors.keys() != layers for adapter in adapters):
         raise ValueError("Only adapters of the same layers can be added.")
@@ -324,14 +324,14 @@ def weighted_sum(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapt
 
 
 class Adapters:
-    """Named adapters on one base model. A stored one is a snapshot; training changes the model's copy."""
+    """Named adapters on one base model. Stored ones are snapshots; training changes the model's own."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.stored: dict[str, Adapter] = {}
 
     def add(self, name: str, adapter: Adapter | None = None) -> None:
-        """Store an adapter, or what the model holds now, under a name; it replaces an earlier one."""
+        """Store an adapter, or the model's current one, under a name; replaces an earlier one."""
         adapter = adapter or get_adapter(self.model)
         check_fits(self.model, adapter)
         self.stored[name] = adapter
@@ -350,7 +350,7 @@ class Adapters:
 
 
 def base_fingerprint(model: nn.Module, names: Iterable[str]) -> str:
-    """SHA-256 of the original weights of the named layers; another precision is another base."""
+    """SHA-256 of the original weights of the named layers; another precision gives another value."""
     digest = hashlib.sha256()
     for name in sorted(names):
         layer: Any = model.get_submodule(name)
@@ -360,7 +360,7 @@ def base_fingerprint(model: nn.Module, names: Iterable[str]) -> str:
 
 
 def short_targets(model: nn.Module, names: list[str]) -> list[str]:
-    """The shortest ends of these layers' names that no other layer's name has."""
+    """The shortest suffixes of these layers' names that match no other layer."""
     for parts in (1, 2):
         ends = sorted({".".join(name.split(".")[-parts:]) for name in names})
         if _matching(model, ends) == names:
@@ -369,9 +369,9 @@ def short_targets(model: nn.Module, names: list[str]) -> list[str]:
 
 
 def default_lora_targets(model: PreTrainedModel) -> list[str]:
-    """Ends of the names of all linear layers in the blocks: no head, no embedding. ModelError without any.
+    """Name suffixes of all linear layers in the blocks: no head, no embedding. ModelError if there are none.
 
-    As "LoRA without regret" advises (Thinking Machines, 2025); PEFT calls it "all-linear".
+    As recommended by "LoRA without regret" (Thinking Machines, 2025); "all-linear" in PEFT.
     """
     names = [
         name
@@ -380,7 +380,7 @@ def default_lora_targets(model: PreTrainedModel) -> list[str]:
     ]
     if not names:
         raise ModelError(
-            f"No linear layers are found in the blocks of this {model.config.model_type} model. "
+            f"No linear layers were found in the blocks of this {model.config.model_type} model. "
             f"Give target_modules yourself; candidates: {_candidates(model)}."
         )
     return short_targets(model, names)

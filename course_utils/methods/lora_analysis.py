@@ -1,4 +1,4 @@
-"""How much rank does a change of weights need? Spectra, best cuts, subspaces, random-subspace training."""
+"""What rank does a weight change need? Spectra, best low-rank cuts, subspaces, random-subspace training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def linear_layers(model: PreTrainedModel) -> list[str]:
     """Names of the linear layers except the vocabulary head; a LoRALinear counts as one."""
     names, head = [], model.get_output_embeddings()
     for name, module in model.named_modules():
-        inside_lora = name.rpartition(".")[0] in names  # the original of a LoRALinear
+        inside_lora = name.rpartition(".")[0] in names  # the original layer of a LoRALinear
         if isinstance(module, nn.Linear | Conv1D | LoRALinear) and module is not head and not inside_lora:
             names.append(name)
     return names
@@ -55,7 +55,7 @@ def energy_curve(singular_values: Tensor) -> Tensor:
 
 
 def rank_for_energy(singular_values: Tensor, share: float) -> int:
-    """The smallest rank whose best cut keeps at least this share of the energy."""
+    """The smallest rank whose truncated SVD keeps at least this share of the energy."""
     return int((energy_curve(singular_values) < share - 1e-12).sum()) + 1
 
 
@@ -66,7 +66,7 @@ def random_like(matrix: Tensor, seed: int = 0) -> Tensor:
 
 
 def best_rank(matrix: Tensor, rank: int) -> Tensor:
-    """The closest matrix of at most this rank in Frobenius norm, the truncated SVD (Eckart, Young 1936)."""
+    """The closest matrix of at most this rank in Frobenius norm: the truncated SVD (Eckart, Young 1936)."""
     U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
     return U[:, :rank] * S[:rank] @ Vh[:rank]
 
@@ -99,7 +99,7 @@ class RankCut:
 
     @torch.no_grad()
     def set(self, rank: int | None) -> PreTrainedModel:
-        """Put W0 + best rank-r cut into the model; rank None puts the tuned weights back."""
+        """Put W0 + best rank-r cut into the model; rank None restores the tuned weights."""
         for name, (U, S, Vh) in self.svds.items():
             layer: Any = self.model.get_submodule(name)
             if rank is None:
@@ -116,7 +116,7 @@ def input_directions(matrix: Tensor, k: int) -> Tensor:
 
 
 def subspace_similarity(first: Tensor, second: Tensor) -> float:
-    """phi = |U^T V|^2 / min(i, j) of orthonormal columns U [n, i], V [n, j]: 1 where one holds the other.
+    """phi = |U^T V|^2 / min(i, j) of orthonormal columns U [n, i], V [n, j]: 1 if one contains the other.
 
     Hu et al. 2021, section 7.2. Two random subspaces give max(i, j) / n on average: show it beside the value.
     """
@@ -129,7 +129,7 @@ def random_similarity(n: int, i: int, j: int) -> float:
 
 
 class CountSketch(torch.autograd.Function):
-    """z [d] -> sign * z[coordinate] [D], and its transpose in the backward pass."""
+    """z [d] -> sign * z[coordinate] [D]; the backward pass is the transpose."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, coordinate: Tensor, sign: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ class CountSketch(torch.autograd.Function):
 
 
 class RandomSubspace(nn.Module):
-    """A model that moves only in a random d-dimensional subspace: weights = start + P z, with z [d] trained.
+    """A model restricted to a random d-dimensional subspace: weights = start + P z, with z [d] trained.
 
     P is a count-sketch: each weight follows one random coordinate with a random sign, scaled by sqrt(d / D),
     so that |P z| is about |z|. Intrinsic dimension: Li et al. 2018, Aghajanyan et al. 2020, arXiv 2012.13255.
@@ -167,7 +167,7 @@ class RandomSubspace(nn.Module):
         self.start = {name: p.detach().clone() for name, p in parameters.items()}
 
     def weights(self) -> dict[str, Tensor]:
-        """The model's weights at the present z, by name."""
+        """The model's current weights, by name."""
         moves = CountSketch.apply(self.z, self.coordinate, self.sign)  # (D,)
         moves = moves.split([p.numel() for p in self.start.values()])
         return {n: p + m.view_as(p) for (n, p), m in zip(self.start.items(), moves, strict=True)}
@@ -177,7 +177,7 @@ class RandomSubspace(nn.Module):
 
     @torch.no_grad()
     def write_back(self) -> PreTrainedModel:
-        """Put the present weights into the model and return it."""
+        """Put the current weights into the model and return it."""
         parameters = dict(self.model.named_parameters())
         for name, weight in self.weights().items():
             parameters[name].copy_(weight)

@@ -1,7 +1,7 @@
-"""A faster LoRA training step that computes the same values as lora.py with the transformers model.
+"""A faster LoRA training step with the same values as lora.py on the transformers model.
 
-Portable operations only: a fused LoRA layer and the native tanh GELU. The loss that keeps no logits
-and needs no mask tensor for right padding is in `log_probs` and `training`.
+Portable operations only: a fused LoRA layer and the native tanh GELU. The loss that keeps no logits and needs
+no mask tensor for right padding is in `log_probs` and `training`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from course_utils.models import Model
 class LowRankLinear(torch.autograd.Function):
     """x W + b + scale * (x A^T) B^T for a frozen layer, W [in, out]: x [n, in] -> [n, out].
 
-    The update is added in place. The backward pass keeps x, for A's gradient, and x A^T, for B's; W is asked
-    of the layer again, so that one in 4 bits stays in 4 bits in between.
+    The update is added in place. The backward pass keeps x, for A's gradient, and x A^T, for B's; it reads W
+    from the layer again, so that a 4-bit layer stays in 4 bits in between.
     """
 
     @staticmethod
@@ -48,7 +48,7 @@ def _matrix(layer: nn.Module) -> Tensor:
 
 
 def _has_product(layer: nn.Module, x: Tensor) -> bool:
-    """Whether a hand-written fp32 product gives what layer(x) would."""
+    """Whether a plain fp32 product equals layer(x)."""
     if type(layer) is QuantizedLinear:
         fp32 = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
         return fp32 and is_unhooked(layer)
@@ -56,7 +56,7 @@ def _has_product(layer: nn.Module, x: Tensor) -> bool:
 
 
 class FusedLoRALinear(LoRALinear):
-    """LoRALinear with the fused product; falls back where dropout, autocast or another dtype is in use."""
+    """LoRALinear with the fused product; falls back to it with dropout, autocast or another dtype."""
 
     def forward(self, x: Tensor) -> Tensor:
         original = self.original

@@ -1,4 +1,4 @@
-"""Adapters on disk, in PEFT's format: saved, read, checked against the model they are for."""
+"""Adapters on disk, in PEFT's format: saving, reading, and checking them against their base model."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from course_utils.models import Model
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-MAGNITUDE = ".lora_magnitude_vector"  # the name of DoRA's third tensor ends so
-# what the weights mean nothing without: written into their file as well, since two files are two renames
+MAGNITUDE = ".lora_magnitude_vector"  # suffix of the name of DoRA's third tensor
+# settings that give the weights their meaning: also stored with the weights, since two files are two renames
 SETTINGS = ("r", "lora_alpha", "use_rslora", "trainable_token_indices")
 READ = {
     *SETTINGS,
@@ -50,7 +50,7 @@ PLAIN = {"bias": ("none",), "init_lora_weights": (True, False, None, "gaussian",
 
 
 def adapter_config(model: nn.Module) -> dict[str, Any]:
-    """What adapter_config.json says of the adapter that the model holds, in PEFT's names."""
+    """The content of adapter_config.json for the model's current adapter, with PEFT's names."""
     layers = lora_layers(model)
     first = next(iter(layers.values()))
     return {
@@ -69,7 +69,7 @@ def adapter_config(model: nn.Module) -> dict[str, Any]:
 
 
 def portable_name(model: nn.Module) -> str | None:
-    """The model's name without the folders it lies in, which are nobody else's business; None without one."""
+    """The model's name without its local folders, which are private; None if it has none."""
     name = getattr(model, "name_or_path", None) or None
     if name is None or not Path(name).is_absolute():
         return name
@@ -97,13 +97,13 @@ def save_adapter(model: nn.Module, folder: Path | str) -> Path:
 def write_adapter_files(
     folder: Path | str, config: dict[str, Any], tensors: dict[str, Tensor], fingerprint: str | None
 ) -> Path:
-    """Both files of PEFT's format, each renamed into place when whole; returns the folder."""
+    """Write both files of PEFT's format, each renamed into place when complete; returns the folder."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     metadata = {name: json.dumps(config[name]) for name in SETTINGS if name in config}
     metadata["format"] = "pt"
-    if fingerprint:  # PEFT's files have neither
+    if fingerprint:  # not in PEFT's own files
         metadata |= {"base_sha256": fingerprint, "tensors_sha256": tensors_sha256(tensors)}
     with written_aside(folder / WEIGHTS_FILE) as part:
         save_file(tensors, part, metadata=metadata)
@@ -121,12 +121,12 @@ def tensors_sha256(tensors: dict[str, Tensor]) -> str:
 
 
 def read_adapter(folder: Path | str) -> Adapter:
-    """The Adapter in a folder of PEFT's format; FileNotFoundError or ValueError where it cannot be read."""
+    """The Adapter in a folder of PEFT's format; FileNotFoundError or ValueError if it cannot be read."""
     return parse_adapter(folder, *read_adapter_files(folder))
 
 
 def read_adapter_files(folder: Path | str) -> tuple[dict[str, Any], dict[str, Tensor], str | None]:
-    """(configuration, tensors by name, fingerprint of the base or None); errors as read_adapter."""
+    """(configuration, tensors by name, fingerprint of the base or None); errors as in read_adapter."""
     folder = Path(folder)
     for file in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():
@@ -147,7 +147,7 @@ def read_adapter_files(folder: Path | str) -> tuple[dict[str, Any], dict[str, Te
                 f"{folder}: {name} is {str(config.get(name))[:60]} in {CONFIG_FILE}, the weights were "
                 f"written with {value}. The two files belong to different adapters: save it again."
             )
-    sums = {"base_sha256", "tensors_sha256"} & metadata.keys()  # both, or none where PEFT wrote the file
+    sums = {"base_sha256", "tensors_sha256"} & metadata.keys()  # both, or neither if PEFT wrote the file
     if len(sums) == 1 or metadata.get("tensors_sha256") not in (None, tensors_sha256(tensors)):
         raise ValueError(f"The adapter in {folder} is damaged: {WEIGHTS_FILE} has changed.")
     for name, tensor in tensors.items():
@@ -159,7 +159,7 @@ def read_adapter_files(folder: Path | str) -> tuple[dict[str, Any], dict[str, Te
 def parse_adapter(
     folder: Path | str, config: dict[str, Any], loaded: dict[str, Tensor], fingerprint: str | None
 ) -> Adapter:
-    """The Adapter of what read_adapter_files gave. ValueError for what only PEFT can do, and for strays."""
+    """The Adapter from read_adapter_files. ValueError for unsupported settings and unexpected tensors."""
     folder = Path(folder)
     if config.get("peft_type") != "LORA":
         raise ValueError(f"{folder} holds a {config.get('peft_type')} adapter; only LORA is supported.")
@@ -178,10 +178,10 @@ def parse_adapter(
 
 
 def _check_settings(folder: Path, config: dict[str, Any]) -> None:
-    """ValueError, by name, for every setting that is not known here or changes what the weights mean."""
+    """ValueError, with the name, for a setting that is unknown or changes the weights' meaning."""
     plain = {name: config.get(name, values[0]) in values for name, values in PLAIN.items()}
     others = {name: not value for name, value in config.items() if name not in READ | IGNORED | set(PLAIN)}
-    if config.get("trainable_token_indices"):  # load_chat_adapter has taken it out
+    if config.get("trainable_token_indices"):  # load_chat_adapter has removed it
         others["trainable_token_indices"] = False
     if used := [name for name, fine in (others | plain).items() if not fine]:
         raise ValueError(f"{folder} uses {', '.join(used)}, unsupported here: load it with PEFT.")
@@ -198,7 +198,7 @@ def _check_settings(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _check_targets(folder: Path, targets: Any, layers: Iterable[str]) -> None:
-    """ValueError unless target_modules are ends of layers' names, and of all layers in the file."""
+    """ValueError unless target_modules are suffixes of the layers' names and cover all layers in the file."""
     listed = isinstance(targets, list) and all(isinstance(target, str) for target in targets)
     if not listed or not all(f".{name}".endswith(tuple(f".{t}" for t in targets)) for name in layers):
         raise ValueError(
@@ -210,10 +210,9 @@ def _check_targets(folder: Path, targets: Any, layers: Iterable[str]) -> None:
 def load_adapter(model: Model, folder: Path | str, check_base: bool = True) -> Model:
     """Load a folder of PEFT's format into the model, wrapping bare layers; returns the model.
 
-    A DoRA adapter makes DoRA's layers; one that began with PiSSA becomes an ordinary one of twice the rank.
-    ValueError where layers or shapes differ, or where the adapter was saved from other base weights.
-    Files that PEFT wrote do not record those: for them only layers and shapes are compared.
-    ValueError also for DoRA and PiSSA on a model of 4 bits.
+    A DoRA adapter makes DoRA layers; one that began with PiSSA becomes an ordinary one of twice the rank.
+    ValueError if layers or shapes differ, if the adapter was saved from other base weights (PEFT's own files
+    do not record those: only layers and shapes are compared), and for DoRA and PiSSA on a 4-bit model.
     """
     config, tensors, fingerprint = read_adapter_files(folder)
     dora = config.get("use_dora") is True
@@ -240,14 +239,14 @@ def load_adapter(model: Model, folder: Path | str, check_base: bool = True) -> M
 
 
 def _check_magnitudes(folder: Path | str, adapter: Adapter, magnitudes: dict[str, Tensor]) -> None:
-    """ValueError unless there is a magnitude for each output of each layer of the adapter, and no other."""
+    """ValueError unless there is exactly one magnitude for each output of each layer of the adapter."""
     right = {f"{PREFIX}{name}{MAGNITUDE}": B.shape[0] for name, (_, B) in adapter.tensors.items()}
     if {name: magnitude.numel() for name, magnitude in magnitudes.items()} != right:
         raise ValueError(f"{Path(folder) / WEIGHTS_FILE}: DoRA needs a length for each output of each layer.")
 
 
 def install_adapter(model: Model, adapter: Adapter, folder: Path | str, check_base: bool = True) -> Model:
-    """load_adapter for an adapter that was read from the folder already."""
+    """load_adapter for an adapter that was already read from the folder."""
     check_fits(model, adapter)
     if check_base and adapter.fingerprint not in (None, base_fingerprint(model, adapter.tensors)):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Three variants of LoRA in a few lines each, LoRA+, DoRA and PiSSA, and a loop that trains all alike."""
+"""Three short variants of LoRA, LoRA+, DoRA and PiSSA, and a loop that trains them all."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def plus_groups(model: nn.Module, lr: float, ratio: float = 1.0) -> list[dict]:
 
 
 class DoRALinear(nn.Module):
-    """A frozen layer plus B A, each output's row of weights at a trained length (Liu and others 2024).
+    """A frozen layer plus B A, each output's row of weights rescaled to a trained norm (Liu et al. 2024).
 
-    arXiv 2402.09353. [..., in] -> [..., out]. The length that a row has by itself is taken as a constant in
-    the backward pass, as in the paper's section 4.3. No LoRALinear, so that nothing saves it without lengths.
+    arXiv 2402.09353. [..., in] -> [..., out]. The row's own norm is a constant in the backward pass, as in
+    section 4.3 of the paper. Not a LoRALinear, so that it is never saved without the norms.
     """
 
     def __init__(self, layer: LoRALinear) -> None:
@@ -59,9 +59,9 @@ def to_dora(model: Model) -> Model:
 
 @torch.no_grad()
 def start_pissa(layer: LoRALinear) -> None:
-    """PiSSA (Meng and others 2024, arXiv 2404.02948): A and B start as the best rank-r cut of W.
+    """PiSSA (Meng et al. 2024, arXiv 2404.02948): A and B start as the best rank-r cut of W.
 
-    The frozen matrix keeps the rest, W - scale B A, so the layer computes at the start what it did.
+    The frozen matrix keeps the remainder, W - scale B A, so that the layer's outputs are initially unchanged.
     """
     U, S, Vh = torch.linalg.svd(weight_matrix(layer.original), full_matrices=False)
     root = (S[: layer.rank] / layer.scale).sqrt()
@@ -72,9 +72,9 @@ def start_pissa(layer: LoRALinear) -> None:
 
 
 def start_removed(model: nn.Module, adapter: Adapter) -> Adapter:
-    """An adapter that began with PiSSA as an ordinary one of twice the rank: minus its start, on W itself.
+    """An adapter that began with PiSSA as an ordinary one of twice the rank: on W itself, minus its start.
 
-    The model is the base that the start was cut from; ValueError where the adapter does not fit it.
+    The model is the base that the start was cut from; ValueError if the adapter does not fit it.
     """
     check_fits(model, adapter)
     start = {}
@@ -94,7 +94,7 @@ def train_groups(
     groups: list[dict],
     loss_fn: LossFunction = scored_lm_loss,
 ) -> list[float]:
-    """AdamW without decay, each group at its own rate; warm-up, cosine and clipping as in `train`."""
+    """AdamW without weight decay, each group at its own rate; warm-up, cosine and clipping as in `train`."""
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     rates = [group["lr"] for group in groups]
     losses, device = [], next(model.parameters()).device

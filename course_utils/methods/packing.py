@@ -1,4 +1,4 @@
-"""Packing: several examples in a row, none of which sees another."""
+"""Packing: several examples in one row, which cannot see each other."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from course_utils.log_probs import token_losses
 
 
 def pack_examples(examples: Sequence[Example], width: int, pad_id: int) -> dict[str, torch.Tensor]:
-    """All examples in rows of `width` tokens, the longest first, each in the first row with room for it.
+    """All examples in rows of `width` tokens, longest first, each in the first row with room for it.
 
-    Returns input_ids, labels, position_ids (from 0 in every example) and documents (1, 2, ... in a row, 0 at
-    padding), each [rows, width]. The first label of an example is -100: the token before it is another's.
+    Returns input_ids, labels, position_ids (from 0 in every example) and documents (1, 2, ... within a row, 0
+    on padding), each [rows, width]. An example's first label is -100: the token before it is another's.
     ValueError for an example longer than width.
     """
     rows: list[list[Example]] = []

@@ -1,8 +1,8 @@
-"""RLHF with PPO, as functions on tensors, and the loop that joins them.
+"""RLHF with PPO: functions on tensors, and the loop that combines them.
 
-Per-token tensors are [rows, tokens]; mask is 1 on the answer's tokens, which stand together in a row.
-Schulman et al. 2017 (arXiv 1707.06347); for language models Ziegler et al. 2019 (arXiv 1909.08593) and "The N
-implementation details of RLHF with PPO" (Huang et al. 2023).
+Per-token tensors are [rows, tokens]; mask is 1 on the answer's tokens, which are contiguous. Schulman et al.
+2017 (arXiv 1707.06347); for language models Ziegler et al. 2019 (arXiv 1909.08593) and "The N implementation
+details of RLHF with PPO" (Huang et al. 2023).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from course_utils.methods.rollouts import Reward, answer_mask, learn
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CLIP = 0.2  # how far from 1 the ratio of new and old probability still counts
-VALUE_CLIP = 0.2  # the same for a value, from what it was
+CLIP = 0.2  # range of the ratio of new to old probability around 1 that still has a gradient
+VALUE_CLIP = 0.2  # the same for a value, around its old value
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def whiten(values: Tensor, mask: Tensor) -> Tensor:
-    """Shifted and scaled to mean 0 and variance 1 over the tokens of the mask; 0 elsewhere."""
+    """Normalised to mean 0 and variance 1 over the tokens of the mask; 0 elsewhere."""
     centred = (values - masked_mean(values, mask)) * mask
     return centred * torch.rsqrt(masked_mean(centred.square(), mask) + 1e-8)
 
@@ -51,14 +51,14 @@ def per_token_rewards(
 
 
 def penalise_no_end(scores: Tensor, ended: Tensor, penalty: float) -> Tensor:
-    """Scores [rows], minus the penalty where the answer did not come to an end."""
+    """Scores [rows], minus the penalty for answers that did not end."""
     return scores - penalty * (~ended).to(scores.dtype)
 
 
 def gae(
     rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95
 ) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimates and the returns that the values should meet, [rows, tokens] each.
+    """Generalised advantage estimates and the target returns of the values, [rows, tokens] each.
 
     delta_t = r_t + gamma * V_{t+1} - V_t, A_t = delta_t + gamma * lam * A_{t+1}, with V and A zero after the
     answer's last token (Schulman et al. 2015, arXiv 1506.02438).
@@ -79,7 +79,7 @@ def clipped_policy_loss(
 ) -> tuple[Tensor, Tensor]:
     """(PPO's policy loss, share of tokens whose ratio is outside 1 +- clip), means over the mask.
 
-    The advantages are constants: no gradient passes through them.
+    No gradient passes through the advantages.
     """
     ratio = torch.exp(log_probs - old_log_probs)
     clipped = ratio.clamp(1 - clip, 1 + clip)
@@ -91,21 +91,21 @@ def clipped_policy_loss(
 def clipped_value_loss(
     values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float = VALUE_CLIP
 ) -> Tensor:
-    """Half the squared error of the values, the larger of that of the values and of the clipped ones."""
+    """Half the squared error of the values: per token the larger of the clipped and the unclipped error."""
     clipped = old_values + (values - old_values).clamp(-clip, clip)
     loss = torch.maximum((values - returns).square(), (clipped - returns).square())
     return 0.5 * masked_mean(loss, mask)
 
 
 def approx_kl(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor) -> Tensor:
-    """KL(old || new) in nats a token, from what the old policy sampled: how far this update has moved."""
+    """KL(old || new) in nats per token, estimated from the old policy's samples: the size of this update."""
     return masked_mean(k3(old_log_probs, log_probs), mask)
 
 
 class PolicyWithValue(nn.Module):
-    """A language model and a value head on the hidden states that its output head reads.
+    """A language model with a value head on the hidden states that its output head reads.
 
-    The head starts at zero. Calling it with a batch gives log-probabilities and values, [rows, tokens - 1].
+    The head starts at zero. Called with a batch, it returns log-probabilities and values, [rows, tokens - 1].
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -123,7 +123,7 @@ class PolicyWithValue(nn.Module):
 
 
 def shuffled(batch: Batch, rows: int, rng: random.Random) -> Iterator[Batch]:
-    """The batch in minibatches of `rows` rows, in random order, without the columns that are all padding."""
+    """The batch in minibatches of `rows` rows, in random order, without columns of padding only."""
     order = list(range(len(batch["input_ids"])))
     rng.shuffle(order)
     tokens = batch["input_ids"].shape[1]
@@ -138,12 +138,12 @@ def shuffled(batch: Batch, rows: int, rng: random.Random) -> Iterator[Batch]:
 
 @dataclass(frozen=True)
 class PPOSettings:
-    """The numbers of a run of PPO.
+    """The hyperparameters of PPO.
 
-    beta: of the penalty, a number or a coefficient that is told the KL (kl.AdaptiveKL). batch_size: answers
-    an iteration, passed over `epochs` times in minibatches of `rows`. lam: of gae; 1 trusts the values least,
-    which is right in a short run, whose value head has hardly learnt. kl_limit: nats a token after which the
-    rest of the passes is skipped.
+    beta: KL penalty, a number or a coefficient that is updated with the KL (kl.AdaptiveKL). batch_size:
+    answers per iteration, with `epochs` passes over them in minibatches of `rows`. lam: of gae; 1 relies
+    least on the values, which suits a short run, whose value head has hardly learnt. kl_limit: nats per token
+    beyond which the remaining passes are skipped.
     """
 
     iterations: int
@@ -170,9 +170,9 @@ def experience(
     beta: float,
     settings: PPOSettings,
 ) -> tuple[Batch, dict[str, float]]:
-    """Adds to a rollout what PPO's update needs, all [rows, tokens - 1], and gives numbers to look at.
+    """Add to a rollout what PPO's update needs, all [rows, tokens - 1]; also returns metrics.
 
-    entropy: nats per token, estimated from what was sampled.
+    entropy: nats per token, estimated from the samples.
     """
     mask = answer_mask(batch)
     log_probs, values = policy(batch)
@@ -201,7 +201,7 @@ def update(
     rng: random.Random,
     settings: PPOSettings,
 ) -> dict[str, float]:
-    """PPO's passes over one batch of experience, in place; stops early where the policy has moved too far."""
+    """PPO's passes over one batch of experience, in place; stops early if the policy has moved too far."""
     seen: list[dict[str, float]] = []
     for _ in range(settings.epochs):
         for part in shuffled(batch, settings.rows, rng):
@@ -245,7 +245,7 @@ def train_ppo(
     on_iteration: Callable[[dict], object] | None = None,
     label: str = "PPO",
 ) -> list[dict]:
-    """Trains the model in place by PPO and returns a row of numbers for each iteration.
+    """Train the model in place by PPO; returns a row of metrics per iteration.
 
     reference: frozen. reward(batch): the score of each answer of a rollout, [rows]. prompts: lists of token
     ids. sampling, on_iteration: see learn. settings: PPOSettings.

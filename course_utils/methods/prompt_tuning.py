@@ -1,7 +1,7 @@
 """Soft prompts (Lester et al. 2021, arXiv 2104.08691) and prefixes (Li and Liang 2021, arXiv 2101.00190).
 
-The model is frozen. A soft prompt [P, d] stands before its input embeddings; a prefix gives every layer the
-keys and values of P tokens directly.
+The model is frozen. A soft prompt [P, d] precedes its input embeddings; a prefix gives every layer the keys
+and values of P tokens directly.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class PromptTuning(nn.Module):
 
 
 class PrefixTuning(nn.Module):
-    """A frozen causal model whose layers see the keys and values of P tokens more; called like the model.
+    """A frozen causal model whose layers see keys and values of P extra tokens; called like the model.
 
-    prefix: [P, layers * 2 * heads * head size], as PEFT lays it out: layer by layer, keys and then values.
+    prefix: [P, layers * 2 * heads * head size] in PEFT's layout: layer by layer, keys before values.
     """
 
     def __init__(self, model: PreTrainedModel, prefix: Tensor) -> None:
@@ -121,7 +121,7 @@ def check_width(model: PreTrainedModel, prompt: Tensor, width: int | None = None
 
 
 def shorter_context(config: PretrainedConfig, length: int) -> PretrainedConfig:
-    """A copy of the model's configuration whose context is shorter by the prompt: what is left for text."""
+    """A copy of the model's configuration with a context shorter by the prompt, which is left for text."""
     config = copy.deepcopy(config)
     context = getattr(config, "max_position_embeddings", None)
     if context is not None:
@@ -132,27 +132,27 @@ def shorter_context(config: PretrainedConfig, length: int) -> PretrainedConfig:
 
 
 def cached_tokens(options: dict[str, Any]) -> int:
-    """Number of tokens whose keys and values the cache holds that is among a call's options, if any is."""
+    """Number of tokens in the cache given among a call's options, 0 without one."""
     cache = options.get(cache_name())
     return 0 if cache is None else cache.get_seq_length()
 
 
 def positions_behind(length: int, tokens: int, logits_to_keep: int | Tensor) -> int | Tensor:
-    """Positions of the text behind a prompt: those asked for, or all (0). An int keeps the last ones."""
+    """Positions of the text after a prompt: the requested ones, or all (0). An int keeps the last ones."""
     if torch.is_tensor(logits_to_keep):
         return logits_to_keep + length
     return logits_to_keep or torch.arange(length, length + tokens)
 
 
 def attention_shape(config: PretrainedConfig) -> tuple[int, int, int]:
-    """(layers, heads of keys and values, size of a head)."""
+    """(layers, key-value heads, head size)."""
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     return config.num_hidden_layers, heads, size
 
 
 def prefix_width(config: PretrainedConfig) -> int:
-    """Number of values that a prefix has for each of its tokens."""
+    """Number of prefix values per token."""
     layers, heads, size = attention_shape(config)
     return layers * 2 * heads * size
 
@@ -163,13 +163,13 @@ def keys_and_values(prefix: Tensor, layers: int, heads: int) -> Tensor:
 
 
 def random_prompt(model: PreTrainedModel, length: int, std: float | None = None) -> Tensor:
-    """[length, d], normal; std None: the spread of the model's own embeddings."""
+    """[length, d], normal; std None: the standard deviation of the model's own embeddings."""
     table = model.get_input_embeddings().weight.detach()
     return torch.randn(length, table.shape[1], device=table.device) * (table.std() if std is None else std)
 
 
 def prompt_from_words(model: PreTrainedModel, ids: Sequence[int], length: int) -> Tensor:
-    """[length, d]: copies of the embeddings of these tokens, repeated and cut to the length."""
+    """[length, d]: copies of these tokens' embeddings, repeated and cut to the length."""
     if not len(ids):
         raise ValueError("a prompt from words needs at least one token")
     repeated = [ids[place % len(ids)] for place in range(length)]
@@ -178,7 +178,7 @@ def prompt_from_words(model: PreTrainedModel, ids: Sequence[int], length: int) -
 
 @torch.no_grad()
 def prefix_of_prompt(model: PreTrainedModel, prompt: Tensor) -> Tensor:
-    """The prefix [P, ...] that does what a prompt [P, d] does: its keys and values in every layer."""
+    """The prefix [P, ...] equivalent to a prompt [P, d]: its keys and values in every layer."""
     from transformers import DynamicCache
 
     cache = DynamicCache(config=model.config)
@@ -212,7 +212,7 @@ def save_prompt(tuned: PromptTuning | PrefixTuning, folder: Path | str) -> Path:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of all weights: a prompt is made for the whole model."""
+    """SHA-256 of all weights, since a prompt depends on the whole model."""
     names = [name for name, module in model.named_modules() if "weight" in module._parameters]
     return base_fingerprint(model, names)
 
@@ -222,8 +222,8 @@ def load_prompt(
 ) -> PromptTuning | PrefixTuning:
     """PromptTuning or PrefixTuning from a folder of PEFT's format, around the model, which is frozen.
 
-    FileNotFoundError or ValueError where it cannot be read, does not fit, or was saved from other weights
-    (files that PEFT wrote do not record those).
+    FileNotFoundError or ValueError if it cannot be read, does not fit, or was saved from other weights (which
+    PEFT's own files do not record).
     """
     folder = Path(folder)
     config, values, made_for = read_adapter_files(folder)
@@ -232,10 +232,10 @@ def load_prompt(
     if kind not in kinds:
         raise ValueError(f"{folder} holds a {kind} adapter; load_prompt reads {' and '.join(kinds)}.")
     if list(values) != [TENSOR]:
-        raise ValueError(f"{folder / WEIGHTS_FILE} should hold {TENSOR} alone, not {sorted(values)[:3]}.")
+        raise ValueError(f"{folder / WEIGHTS_FILE} should hold only {TENSOR}, not {sorted(values)[:3]}.")
     if check_base and made_for not in (None, fingerprint(model)):
         raise ValueError(
-            f"The prompt in {folder} was trained before other weights than this model's"
+            f"The prompt in {folder} was trained with other weights than this model's"
             f"{f' (its base was {base})' if base else ''}. Load that base, or, if it is the same model in "
             "another precision, pass check_base=False."
         )

@@ -1,7 +1,7 @@
-"""Weights in 4 bits: levels, block scales, double quantisation, and layers that keep nothing else.
+"""4-bit weights: levels, block scales, double quantisation, and layers that store nothing else.
 
-A weight is stored as a code, the index of a level in [-1, 1], and every block of weights has a scale, its
-largest magnitude; weight = level * scale. Tim Dettmers et al. 2023, "QLoRA", arXiv 2305.14314.
+A weight is stored as a code, the index of a level in [-1, 1]; every block of weights has a scale, its largest
+magnitude; weight = level * scale. Dettmers et al. 2023, "QLoRA", arXiv 2305.14314.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SETTINGS_FILE = "quantization.json"
 
 
 def integer_levels(bits: int, symmetric: bool = True) -> Tensor:
-    """Evenly spaced: integers from 1 - 2^(b-1) to 2^(b-1) - 1, over the last; else from -2^(b-1), over it."""
+    """Evenly spaced: integers from -m to m = 2^(b-1) - 1, over m; else from -2^(b-1) to m, over 2^(b-1)."""
     top = 2 ** (bits - 1)
     if symmetric:
         return torch.arange(1 - top, top) / (top - 1)  # 2^b - 1 levels
@@ -40,15 +40,15 @@ def integer_levels(bits: int, symmetric: bool = True) -> Tensor:
 
 
 def e2m1_levels() -> Tensor:
-    """FP4 of a sign, two exponent bits and a mantissa bit, over the largest value, 6; zero comes twice."""
+    """FP4 with a sign, two exponent bits and a mantissa bit, divided by its maximum, 6; zero occurs twice."""
     magnitudes = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6]) / 6
     return torch.cat([magnitudes, -magnitudes])
 
 
 def normal_levels(bits: int = 4) -> Tensor:
-    """NormalFloat: quantiles of N(0, 1), over the largest; 2^(b-1) - 1 negative, zero, 2^(b-1) positive."""
+    """NormalFloat: quantiles of N(0, 1) over the largest; 2^(b-1) - 1 negative, zero, 2^(b-1) positive."""
     half = 2 ** (bits - 1)
-    offset = 1 - (1 / (2 * (2 * half - 1)) + 1 / (2 * 2 * half)) / 2  # as bitsandbytes has it: 0.9677083
+    offset = 1 - (1 / (2 * (2 * half - 1)) + 1 / (2 * 2 * half)) / 2  # bitsandbytes' value: 0.9677083
     positive, negative = (
         torch.special.ndtri(torch.linspace(0.5, offset, count + 1, dtype=torch.float64)[1:])
         for count in (half, half - 1)
@@ -58,7 +58,7 @@ def normal_levels(bits: int = 4) -> Tensor:
 
 
 def dynamic_levels() -> Tensor:
-    """bitsandbytes' signed 8-bit type: seven decades, each twice as fine as the one below. 256 levels."""
+    """bitsandbytes' signed 8-bit type: 256 levels in seven decades, each twice as fine as the one below."""
     decades = []
     for i in range(7):
         edges = torch.linspace(0.1, 1, 2**i + 1)
@@ -67,7 +67,7 @@ def dynamic_levels() -> Tensor:
     return torch.cat([-positive, torch.zeros(1), positive, torch.ones(1)]).sort().values
 
 
-# The table that bitsandbytes and the paper print: normal_levels(4), but for single precision on the way.
+# The table in bitsandbytes and in the paper: normal_levels(4) except for rounding in single precision.
 NF4 = torch.tensor(
     [
         -1.0,
@@ -101,7 +101,7 @@ LEVELS = {
 DYNAMIC = dynamic_levels()
 
 
-# --- quantising, as the lesson writes it
+# --- quantisation as written in the lesson
 
 
 def quantize(x: Tensor, levels: Tensor, block_size: int = 64) -> tuple[Tensor, Tensor]:
@@ -113,7 +113,7 @@ def quantize(x: Tensor, levels: Tensor, block_size: int = 64) -> tuple[Tensor, T
     order = levels.argsort(stable=True)
     ascending = levels[order]
     middles = (ascending[:-1] + ascending[1:]) / 2
-    codes = order[torch.bucketize(scaled, middles)]  # how many middles lie below
+    codes = order[torch.bucketize(scaled, middles)]  # the number of midpoints below
     return codes.flatten()[: len(flat)].to(torch.uint8), scales
 
 
@@ -170,7 +170,7 @@ def module_bytes(module: nn.Module) -> int:
 
 
 def quantize_packed(x: Tensor, name: str, block_size: int = 64) -> tuple[Tensor, Tensor]:
-    """quantize and pack, with a look-up instead of a search: (packed codes [n / 2], scales [blocks])."""
+    """quantize and pack by look-up instead of search: (packed codes [n / 2], scales [blocks])."""
     flat = x.detach().float().flatten()
     blocks = _in_blocks(flat, block_size)
     scales = blocks.abs().amax(1)
@@ -184,7 +184,7 @@ def quantize_packed(x: Tensor, name: str, block_size: int = 64) -> tuple[Tensor,
 
 
 def dequantize_packed(packed: Tensor, scales: Tensor, name: str, block_size: int = 64) -> Tensor:
-    """dequantize and unpack, one look-up for the four values of two bytes: [2 n], or more to fill a block."""
+    """unpack and dequantize, one look-up for the four values of two bytes: [2 n], or more to fill a block."""
     if packed.device.type == "cpu" and len(packed) % 2 == 0:
         index = packed.view(torch.int16).int().add_(2**15)
         values = torch.view_as_real(_fours(name).index_select(0, index)).view(torch.float32).flatten()
@@ -199,15 +199,15 @@ def _in_blocks(flat: Tensor, block_size: int) -> Tensor:
 
 
 def _cell(scaled: Tensor, cells: int) -> Tensor:
-    """Number of the cell, of `cells` equal ones on [-1, 1], that a value lies in."""
+    """The index of a value's cell, with [-1, 1] divided into `cells` equal cells."""
     return scaled.mul(cells / 2).add_(cells / 2).int()
 
 
 @cache
 def _cells(name: str, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
-    """For each cell of a grid the number of middles between levels in lower ones, and the middle inside.
+    """For each cell of a grid: the number of midpoints between levels in lower cells, and the one inside.
 
-    The grid is so fine that no cell holds two. Also the codes in ascending order, if they are not so already.
+    The grid is so fine that no cell holds two. Also the codes in ascending order, unless they are so already.
     """
     levels = LEVELS[name]
     order = levels.argsort(stable=True)
@@ -226,7 +226,7 @@ def _cells(name: str, device: torch.device) -> tuple[Tensor, Tensor, Tensor | No
 
 @cache
 def _pairs(name: str, device: torch.device) -> Tensor:
-    """The two values of each byte, [256], two fp32 in an int64."""
+    """The two values of each byte, [256]: two fp32 in an int64."""
     codes = unpack(torch.arange(256, dtype=torch.uint8, device="cpu"))
     levels = F.pad(LEVELS[name], (0, 16 - len(LEVELS[name])))
     return levels[codes.int()].view(torch.int64).to(device)
@@ -234,7 +234,7 @@ def _pairs(name: str, device: torch.device) -> Tensor:
 
 @cache
 def _fours(name: str) -> Tensor:
-    """The four values of each two bytes, in the order of int16, [65536]: four fp32 in a complex128."""
+    """The four values of each pair of bytes, in int16 order, [65536]: four fp32 in a complex128."""
     two = torch.arange(-(2**15), 2**15, dtype=torch.int16, device="cpu").view(torch.uint8).view(-1, 2)
     pairs = _pairs(name, two.device).index_select(0, two.flatten().int())  # (131072,)
     return torch.view_as_complex(pairs.view(torch.float64).view(-1, 2))
@@ -244,7 +244,7 @@ def _fours(name: str) -> Tensor:
 
 
 class QuantizedMatmul(torch.autograd.Function):
-    """x W^T for a quantised layer; the backward pass de-quantises again, so that no W is kept in between."""
+    """x W^T for a quantised layer; the backward pass dequantises again, so that W is not kept."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: QuantizedLinear) -> Tensor:
@@ -257,9 +257,9 @@ class QuantizedMatmul(torch.autograd.Function):
 
 
 class QuantizedLinear(nn.Module):
-    """A frozen nn.Linear or Conv1D that keeps packed codes and scales: [..., in] -> [..., out].
+    """A frozen nn.Linear or Conv1D stored as packed codes and scales: [..., in] -> [..., out].
 
-    `weight` is de-quantised anew whenever it is asked for, [out, in] for both kinds; blocks run along it.
+    `weight` is dequantised at every access, [out, in] for both kinds; blocks run along it.
     """
 
     codes: Tensor
@@ -299,14 +299,14 @@ class QuantizedLinear(nn.Module):
 
 
 def quantize_model(model: Model, levels: str = "nf4", block_size: int = 64, double: bool = True) -> Model:
-    """Replace the linear layers in place, the output head excepted; returns the model.
+    """Replace the linear layers in place, except the output head; returns the model.
 
-    Embeddings, norms and biases stay as they are, and so do the A and B of a LoRALinear.
-    ValueError for unknown settings, weights that are not finite, or a model quantised or merged already.
+    Embeddings, norms and biases stay as they are, and so do A and B of a LoRALinear.
+    ValueError for unknown settings, weights that are not finite, or a model already quantised or merged.
     """
     check_settings(levels, block_size)
     if quantized_layers(model):
-        raise ValueError("The model is quantised already: dequantize_model(model) first.")
+        raise ValueError("The model is already quantised: dequantize_model(model) first.")
     if any(map(is_merged, lora_layers(model).values())):
         raise ValueError("LoRA is merged into the model: unmerge_lora(model) or unwrap_lora(model) first.")
     names = _linear_names(model)
@@ -321,7 +321,7 @@ def quantize_model(model: Model, levels: str = "nf4", block_size: int = 64, doub
 
 
 def dequantize_model(model: Model) -> Model:
-    """Replace each QuantizedLinear in place by a layer of the kind it was, with its de-quantised weight."""
+    """Replace each QuantizedLinear in place by a layer of its original kind with the dequantised weight."""
     for name, layer in _quantized_or_error(model).items():
         dense = Conv1D(1, 1) if layer.conv1d else nn.Linear(1, 1)
         if layer.conv1d:
@@ -336,7 +336,7 @@ def dequantize_model(model: Model) -> Model:
 
 
 def merge_quantized(model: Model) -> Model:
-    """Merge LoRA into the de-quantised weights that it was trained over; returns the plain model."""
+    """Merge LoRA into the dequantised weights it was trained on; returns the plain model."""
     dequantize_model(model)
     merge_lora(model)
     return unwrap_lora(model)
@@ -348,11 +348,11 @@ def quantized_layers(model: nn.Module) -> dict[str, QuantizedLinear]:
 
 
 def check_settings(levels: str, block_size: int) -> None:
-    """ValueError for levels that are not in the table, or a block that is no positive whole number."""
+    """ValueError for unknown levels, or a block size that is not a positive integer."""
     if levels not in LEVELS:
-        raise ValueError(f"levels is one of {', '.join(LEVELS)}; got {levels!r}.")
+        raise ValueError(f"levels must be one of {', '.join(LEVELS)}; got {levels!r}.")
     if not isinstance(block_size, int) or block_size < 1:
-        raise ValueError(f"block_size is a whole number of weights, at least 1; got {block_size!r}.")
+        raise ValueError(f"block_size must be a whole number of weights, at least 1; got {block_size!r}.")
 
 
 def _linear_names(model: Any) -> list[str]:
@@ -382,7 +382,7 @@ def _quantized_or_error(model: nn.Module) -> dict[str, QuantizedLinear]:
 def save_quantized(model: PreTrainedModel, folder: Path | str) -> Path:
     """Write a quantised model: config.json, quantization.json, weights and checksums; returns the folder.
 
-    ValueError for a model with LoRA: its adapter is saved by lora.save_adapter, and the base is the same.
+    ValueError for a model with LoRA: save its adapter by lora_files.save_adapter; the base is unchanged.
     """
     layers = _quantized_or_error(model)
     if lora_layers(model):
@@ -431,7 +431,7 @@ def load_quantized(folder: Path | str) -> PreTrainedModel:
         model.tie_weights()
     placed = model.state_dict(keep_vars=True)
     loaded = {id(placed[name]) for name in state.keys() & placed.keys()}
-    strays += [name for name in placed if id(placed[name]) not in loaded]  # tied ones are there
+    strays += [name for name in placed if id(placed[name]) not in loaded]  # tied ones are loaded
     strays += [name for name in state if state[name].dtype != kinds.get(name)]
     if strays:
         raise ModelError(f"The weights in {folder} do not fit config.json: {strays[:3]}. Save it again.")

@@ -1,4 +1,4 @@
-"""REINFORCE and its relatives on groups of answers, RLOO and a GRPO of one update a batch: no value head.
+"""REINFORCE and relatives on groups of answers: RLOO, and GRPO with one update per batch; no value head.
 
 Per-token tensors are [rows, tokens]; mask is 1 on the answer's tokens. GRPO with its settings is in grpo.
 """
@@ -26,9 +26,9 @@ def reinforce_advantages(returns: Tensor) -> Tensor:
 
 
 def reinforce_loss(log_probs: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """REINFORCE with the batch's mean of n returns as baseline.
+    """REINFORCE with the mean of the batch's n returns as baseline.
 
-    Its gradient is minus (n - 1) / n of that of the expected return, since the mean holds the answer itself.
+    Its gradient is -(n - 1) / n times that of the expected return, since the mean includes the answer itself.
     log_probs, mask [rows, tokens], returns [rows]. The log-probability of an answer is the sum over its
     tokens. No gradient passes through the returns.
     """
@@ -39,7 +39,7 @@ def reinforce_loss(log_probs: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
 def leave_one_out_advantages(returns: Tensor, group: int) -> Tensor:
     """Return minus the mean return of the other answers to the same prompt, [rows] (RLOO, arXiv 2402.14740).
 
-    `group` answers to one prompt stand together.
+    The `group` answers to one prompt are adjacent rows.
     """
     grouped = returns.view(-1, group)
     others = (grouped.sum(1, keepdim=True) - grouped) / (group - 1)
@@ -52,10 +52,10 @@ GROUP_METHODS = ("reinforce", "rloo", "grpo")
 def group_loss(
     model: nn.Module, batch: Batch, method: str, beta: float, group: int
 ) -> tuple[Tensor, dict[str, float]]:
-    """(loss, numbers) of one update without a value head, on answers that the model has just sampled.
+    """(loss, metrics) of one update without a value head, on answers that the model has just sampled.
 
-    The batch has "scores" [rows] and "reference" [rows, tokens - 1]. reinforce and rloo take the KL into the
-    reward of the whole answer, grpo adds k3 of every token to the loss.
+    The batch has "scores" [rows] and "reference" [rows, tokens - 1]. reinforce and rloo include the KL in the
+    reward of the whole answer; grpo adds k3 of every token to the loss.
     """
     mask = answer_mask(batch)
     log_probs = fast_token_log_probs(model, batch)
@@ -90,9 +90,9 @@ def train_group(
     seed: int = 0,
     on_iteration: Callable[[dict], object] | None = None,
 ) -> list[dict]:
-    """train_ppo's relatives: `group` answers to each prompt, one update a batch, no value head."""
+    """Training as in train_ppo, with `group` answers per prompt, one update per batch and no value head."""
     if method not in GROUP_METHODS:
-        raise ValueError(f"method is one of {', '.join(GROUP_METHODS)}, got {method!r}")
+        raise ValueError(f"method must be one of {', '.join(GROUP_METHODS)}, got {method!r}")
     model.eval().requires_grad_(True)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
 

@@ -1,4 +1,4 @@
-"""Finding the passage that answers a question: by words (BM25), by embeddings, and by both."""
+"""Finding the passage that answers a question: by words (BM25), by embeddings, or by both."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ FUNCTION_WORDS = set(
 
 
 def query_words(text: str) -> list[str]:
-    """The words of a text in lower case, without punctuation."""
+    """The words of a text, in lower case and without punctuation."""
     return re.findall(r"\w+", text.lower())
 
 
 def content_words(text: str) -> list[str]:
-    """Its words without articles, question words and the like."""
+    """The words of a text without stop words."""
     return [word for word in query_words(text) if word not in FUNCTION_WORDS]
 
 
 def letter_pieces(words: Sequence[str], size: int = 4) -> list[str]:
-    """All runs of `size` letters in each word, its two ends marked: "#sea", "sea#"."""
+    """All substrings of `size` letters of each word, whose ends are marked: "#sea", "sea#"."""
     marked = [f"#{word}#" for word in words]
     return [word[start : start + size] for word in marked for start in range(max(1, len(word) - size + 1))]
 
@@ -44,7 +44,7 @@ def letter_pieces(words: Sequence[str], size: int = 4) -> list[str]:
 def bm25_scores(
     query: Sequence[str], documents: Sequence[Sequence[str]], k1: float = 1.5, b: float = 0.75
 ) -> list[float]:
-    """BM25 of a query, a list of words, with each document, a list of words: a list of numbers.
+    """BM25 scores of a query, a list of words, for each document, a list of words: a list of numbers.
 
     Robertson and Zaragoza 2009, with Lucene's idf, which is never negative.
     """
@@ -87,10 +87,10 @@ def mean_hidden(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def contrastive_loss(questions: Tensor, passages: Tensor, temperature: float = 0.05) -> Tensor:
-    """Mean loss of picking each question's own passage among all of the batch, in nats (InfoNCE).
+    """Mean loss of picking each question's own passage among those of the batch, in nats (InfoNCE).
 
-    questions, passages [rows, width]; row i of one belongs to row i of the other. What is compared is the
-    cosine divided by the temperature.
+    questions, passages [rows, width]; row i of one belongs to row i of the other. The score is the cosine
+    divided by the temperature.
     """
     q = torch.nn.functional.normalize(questions, dim=-1)
     p = torch.nn.functional.normalize(passages, dim=-1)
@@ -100,9 +100,9 @@ def contrastive_loss(questions: Tensor, passages: Tensor, temperature: float = 0
 
 
 def fuse(*scores: Sequence[float], k: int = 60) -> list[float]:
-    """Reciprocal rank fusion (Cormack and others 2009): the sum of 1 / (k + rank) over the retrievers.
+    """Reciprocal rank fusion (Cormack et al. 2009): the sum of 1 / (k + rank) over the retrievers.
 
-    A document whose score is not above 0 has no rank, and gets nothing.
+    A document with a score of at most 0 has no rank and contributes nothing.
     """
     total = [0.0] * len(scores[0])
     for each in scores:
@@ -114,27 +114,27 @@ def fuse(*scores: Sequence[float], k: int = 60) -> list[float]:
 
 
 class Index:
-    """BM25 over documents, by the content words of a query. score: a function like bm25_scores."""
+    """BM25 over documents, by the query's content words. score: a function like bm25_scores."""
 
     def __init__(self, documents: Sequence[str], score: Callable = bm25_scores) -> None:
         self.documents, self.score = list(documents), score
         self.words = [query_words(text) for text in documents]
         if not any(self.words):
-            raise ValueError("there is no word in the documents, so nothing can be found in them")
+            raise ValueError("the documents have no words, so nothing can be found in them")
 
     def scores(self, query: str) -> list[float]:
-        """The query's score with each document; 0 where no content word is shared."""
+        """The query's score for each document; 0 if they share no content word."""
         return self.score(content_words(query), self.words)
 
     def search(self, query: str, count: int = 1) -> list[tuple[str, float]]:
-        """(document, score) of the best `count`, the best first; fewer where fewer share a word."""
+        """(document, score) of the best `count`, best first; fewer if fewer share a word."""
         scores = self.scores(query)
         order = sorted(range(len(scores)), key=lambda place: -scores[place])
         return [(self.documents[place], scores[place]) for place in order[:count] if scores[place] > 0]
 
 
 def ask_with_passage(index: Index, question: str, threshold: float = 0.0) -> str:
-    """What to ask the model: the best passage before the question, where its score reaches the threshold."""
+    """The input for the model: the question, after the best passage if its score reaches the threshold."""
     found = [text for text, score in index.search(question) if score >= threshold]
     return " ".join([*found, question])
 
@@ -142,9 +142,9 @@ def ask_with_passage(index: Index, question: str, threshold: float = 0.0) -> str
 def choose_threshold(scores: Sequence[float], answers: Sequence[bool]) -> float:
     """The threshold with the most right decisions; of several, the lowest.
 
-    scores: of the best passage for each question; answers: whether that passage answers it. A passage is
-    shown where its score is at least the threshold, which is right where it answers. Candidates: -inf,
-    the middles between neighbouring scores, inf.
+    scores: of each question's best passage; answers: whether that passage answers it. A passage is shown if
+    its score is at least the threshold, which is right if it answers. Candidates: -inf, the midpoints
+    between neighbouring scores, inf.
     """
     ordered = sorted(set(scores))
     middles = [(low + high) / 2 for low, high in itertools.pairwise(ordered)]

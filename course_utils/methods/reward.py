@@ -1,7 +1,7 @@
-"""Reward models: a language model's body with one number a sequence, trained on pairs (Bradley-Terry).
+"""Reward models: a language model's body with one score per sequence, trained on pairs (Bradley-Terry).
 
-Scores are read at the last real token, which the attention mask tells on either padding side, also where the
-pad token is the end of text. Only differences of scores mean anything; `centre` fixes their zero.
+Scores are read at the last real token, found by the attention mask with padding on either side, even if the
+pad token is the end of text. Only score differences have a meaning; `centre` fixes their zero.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 HEAD_FILE = "reward_head.safetensors"
 LEARNING_RATE = 1e-3
 BATCH = 16  # pairs
-ScoredPairs = Sequence[tuple[Any, Any]]  # of Examples, or of what goes into the last block
+ScoredPairs = Sequence[tuple[Any, Any]]  # of Examples, or of inputs of the last block
 MIN_STEPS = 50
 
 
 class RewardModel(nn.Module):
-    """A language model's body and a linear head on its last hidden state, less a centre."""
+    """A language model's body and a linear head on its last hidden state, minus a centre."""
 
     centre: Tensor
 
@@ -58,7 +58,7 @@ def last_token(attention_mask: Tensor) -> Tensor:
 
 
 def score(model: RewardModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """One score a sequence, [batch], read at its last real token; padded on the left or on the right."""
+    """One score per sequence, [batch], read at its last real token; padded on the left or on the right."""
     position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
     hidden = model.body(
         input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
@@ -71,8 +71,8 @@ def score(model: RewardModel, input_ids: Tensor, attention_mask: Tensor) -> Tens
 def from_language_model(language_model: PreTrainedModel) -> RewardModel:
     """A reward model that starts from a copy of a causal model's body; all its scores are 0.
 
-    Trained are the last block, the final norm and the head; what is frozen below them needs no backward pass,
-    and its output can be computed once for all epochs.
+    The last block, the final norm and the head are trained; the frozen part below needs no backward pass, and
+    its output can be computed once for all epochs.
     """
     model = RewardModel(copy.deepcopy(language_model.base_model))
     model.to(next(language_model.parameters()).device)
@@ -111,7 +111,7 @@ def pair_loss(model: RewardModel, batch: Batch) -> tuple[Tensor, int]:
 
 
 def epoch_steps(pairs: int, batch_size: int = BATCH) -> int:
-    """Steps of an epoch over so many pairs, at least MIN_STEPS."""
+    """Steps of an epoch over this many pairs, at least MIN_STEPS."""
     return max(MIN_STEPS, round(pairs / batch_size))
 
 
@@ -125,9 +125,9 @@ def fit(
     batch_size: int = BATCH,
     **options: Any,
 ) -> History:
-    """Trains the reward model on encoded or prepared pairs, in place, and centres it on a hundred of them.
+    """Train the reward model on encoded or prepared pairs, in place, and centre it on a hundred of them.
 
-    steps: None for epoch_steps. options: of training.train.
+    steps: default epoch_steps. options: of training.train.
     """
     if not pairs:
         raise ValueError("no pairs to train the reward model on")
@@ -155,7 +155,7 @@ def fit(
 
 
 def can_reuse_states(model: RewardModel) -> bool:
-    """Whether the body is a plain GPT-2 frozen up to its last block, without dropout."""
+    """Whether the body is a plain GPT-2, frozen up to its last block, without dropout."""
     from transformers import GPT2Model
 
     body = model.body
@@ -172,14 +172,14 @@ def can_reuse_states(model: RewardModel) -> bool:
 def frozen_states(
     model: RewardModel, examples: Sequence[Example], pad_id: int, batch_size: int = 64
 ) -> list[torch.Tensor]:
-    """What goes into the last block, for each example [tokens, width]."""
+    """The input of the last block for each example, [tokens, width]."""
     body, device = model.body, next(model.parameters()).device
     result = [torch.empty(0)] * len(examples)
     for chunk in chunks_by_length(examples, batch_size, lambda example: len(example.input_ids)):
         ids = collate([examples[index] for index in chunk], pad_id)["input_ids"].to(device)
         x = body.wte(ids) + body.wpe(torch.arange(ids.shape[1], device=device))  # (batch, tokens, width)
         for block in body.h[:-1]:
-            x = block(x)  # padding is on the right, where causal attention never looks
+            x = block(x)  # padding is on the right, where causal attention does not look
         for index, row in zip(chunk, x, strict=True):
             result[index] = row[: len(examples[index].input_ids)].clone()
     return result
@@ -188,10 +188,10 @@ def frozen_states(
 def prepare_pairs(
     model: RewardModel, pairs: ScoredPairs, pad_id: int, known: dict | None = None
 ) -> ScoredPairs:
-    """Encoded pairs as what goes into the last block, computed once for all who share the frozen part.
+    """Encoded pairs as inputs of the last block, computed once for all models with the same frozen part.
 
-    Where the model is no GPT-2 frozen below its last block, and for prepared pairs: the pairs as they are.
-    known: a dict that keeps the states by token ids, for answers that come again.
+    Prepared pairs are returned as they are, and so are all pairs for a model that is not a GPT-2 frozen below
+    its last block. known: a dict that caches states by token ids, for repeated answers.
     """
     if _prepared(pairs) or not can_reuse_states(model):
         return pairs
@@ -215,9 +215,9 @@ def collate_states(pairs: Sequence[tuple[Tensor, Tensor]]) -> dict[str, torch.Te
 
 
 def score_states(model: RewardModel, states: Tensor, attention_mask: Tensor) -> Tensor:
-    """The score from what goes into the last block [batch, tokens, width], of which one position is needed.
+    """Scores from inputs of the last block, [batch, tokens, width].
 
-    Keys and values of all tokens, the query and all that follows for the last real token alone.
+    Keys and values are computed for all tokens; the query and all that follows only for the last real token.
     """
     body, heads = model.body, model.config.n_head
     block, attention = body.h[-1], body.h[-1].attn
@@ -259,7 +259,7 @@ def state_pair_loss(model: RewardModel, batch: Batch) -> tuple[Tensor, int]:
 def scores(
     model: RewardModel, examples: Sequence[Example], pad_id: int, batch_size: int = 64
 ) -> torch.Tensor:
-    """The score of each example, [examples], on the CPU. Leaves the model's mode as it was."""
+    """The score of each example, [examples], on the CPU. Restores the model's mode."""
     device = next(model.parameters()).device
     result = torch.zeros(len(examples))
     with eval_mode(model):
@@ -280,7 +280,7 @@ def pair_scores(model: RewardModel, pairs: ScoredPairs, pad_id: int) -> tuple[to
 
 
 def centre(model: RewardModel, pairs: ScoredPairs, pad_id: int) -> None:
-    """Shifts the model's scores so that their mean over the pairs' answers is 0; no difference changes."""
+    """Shift the model's scores so that their mean over the pairs' answers is 0; differences are unchanged."""
     model.centre += torch.cat(pair_scores(model, pairs, pad_id)).mean().to(model.centre.device)
 
 
@@ -308,7 +308,7 @@ def calibration_curve(chosen: Tensor, rejected: Tensor, bins: int = 8) -> list[d
 
 
 def save_reward_model(model: RewardModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> Path:
-    """Body, head and tokenizer as safetensors and JSON, with checksums; returns the folder."""
+    """Save body, head and tokenizer as safetensors and JSON, with checksums; returns the folder."""
     from safetensors.torch import save_file
 
     folder = Path(folder)
@@ -322,7 +322,7 @@ def save_reward_model(model: RewardModel, tokenizer: PreTrainedTokenizerBase, fo
 
 
 def load_reward_model(folder: Path | str, device: torch.device | str = "cpu") -> tuple:
-    """(reward model in eval mode, tokenizer) of a folder that save_reward_model wrote; else ModelError."""
+    """(reward model in eval mode, tokenizer) from a folder of save_reward_model; else ModelError."""
     from safetensors.torch import load_file
     from transformers import AutoModel
 

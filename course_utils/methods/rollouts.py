@@ -1,7 +1,7 @@
-"""What a policy says, how likely it finds it, and how far it is from the reference: shared by PPO and DPO.
+"""A policy's sampled answers, their log-probabilities, and its distance from the reference.
 
-A batch here is that of lesson 02: right-padded input_ids, attention_mask and labels [rows, tokens], labels
--100 but on the answer. Per-token results are [rows, tokens - 1]: entry t belongs to token t + 1.
+A batch is right-padded: input_ids, attention_mask and labels [rows, tokens], with labels -100 outside the
+answer. Per-token results are [rows, tokens - 1]: entry t belongs to token t + 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Reward = Callable[[Batch], Tensor]  # the score of each answer of a rollout, [ro
 
 
 def frozen_copy(model: Model) -> Model:
-    """The model as it is now, in eval mode and without gradients: a reference that stays where it is."""
+    """A copy of the model in eval mode and without gradients: a fixed reference."""
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
@@ -49,8 +49,8 @@ def rollout(
 ) -> Batch:
     """One sampled answer for each prompt (a list of token ids), as a batch with labels on the answer.
 
-    An answer ends with the first of stop_ids, which belongs to it; "ended" [rows] is False where none came
-    within max_new_tokens.
+    An answer ends with, and includes, the first of stop_ids; "ended" [rows] is False if none came within
+    max_new_tokens.
     """
     ids, mask = pad_left(prompts, pad_id, next(model.parameters()).device)
     new = sample_tokens(
@@ -84,11 +84,11 @@ def learn(
     on_iteration: Callable[[dict], object] | None = None,
     label: str,
 ) -> list[dict]:
-    """Samples `group` answers to each prompt and calls step(batch, rng) on them, again and again.
+    """Repeatedly sample `group` answers to each prompt and call step(batch, rng) on them.
 
-    step updates the model and returns numbers; so does this, a row an iteration. sampling: what
-    rollouts.rollout takes beside model and prompts. on_iteration(row) is called after each iteration; Stop
-    in a notebook returns the rows there are.
+    step updates the model and returns metrics; the result is a row of them per iteration. sampling: the other
+    arguments of rollouts.rollout. on_iteration(row) is called after each iteration; Stop in a notebook
+    returns the rows so far.
     """
     rng = random.Random(seed)
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
@@ -105,17 +105,17 @@ def learn(
 
 
 def answer_texts(tokenizer: PreTrainedTokenizerBase, batch: Batch) -> list[str]:
-    """The answers of a batch as texts, without special tokens, stripped."""
+    """The answers of a batch as texts, stripped and without special tokens."""
     rows = [[token for token in row if token != IGNORE] for row in batch["labels"].tolist()]
     return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows]
 
 
 def sampling_of(tokenizer: PreTrainedTokenizerBase, max_new_tokens: int = 150) -> dict[str, Any]:
-    """What rollout takes beside model and prompts, for answers in ChatML."""
+    """The sampling arguments of rollout for answers in ChatML."""
     stop = tokenizer.convert_tokens_to_ids(IM_END)
     return {"max_new_tokens": max_new_tokens, "stop_ids": [stop], "pad_id": tokenizer.pad_token_id}
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[dict]]) -> list[list[int]]:
-    """Lists of messages as token ids that end where the assistant begins to speak."""
+    """Lists of messages as token ids that end with the assistant's header."""
     return [encode_conversation(tokenizer, messages, True).input_ids for messages in prompts]

@@ -1,6 +1,6 @@
 """Instruction tuning (supervised fine-tuning on conversations): full, or with LoRA and the markers' rows.
 
-Conversations are lists of {"role", "content"}; the loss is on the assistant's words and its <|im_end|>.
+Conversations are lists of {"role", "content"}; the loss is on the assistant's contents and their <|im_end|>.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ASKED_RELATIONS = ("capital", "currency", "young", "symbol")  # their answers ar
 
 
 def asked(split: str) -> list[dict]:
-    """The questions of data/questions about the four relations: one short and one in a sentence a fact."""
+    """Questions of data/questions about the four relations: a short and a sentence question per fact."""
     return [row for row in load_questions(split) if row["relation"] in ASKED_RELATIONS]
 
 
@@ -91,7 +91,7 @@ def instruction_tune(
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model said, and whether it ended its turn itself with <|im_end|>."""
+    """The model's answer, and whether it ended its turn with <|im_end|>."""
 
     text: str
     ended: bool
@@ -112,14 +112,14 @@ def replies(
 ) -> list[Reply]:
     """The model's next turn in each conversation, whose last turn is a user's.
 
-    ValueError where a conversation and max_new_tokens do not fit into the context.
+    ValueError if a conversation and max_new_tokens exceed the context.
     """
     end = tokenizer.convert_tokens_to_ids(IM_END)
     prompts = [encode_conversation(tokenizer, messages, True).input_ids for messages in conversations]
     context = getattr(model.config, "max_position_embeddings", None)
     if context and prompts and (longest := max(map(len, prompts))) + max_new_tokens > context:
         raise ValueError(
-            f"a conversation of {longest} tokens and {max_new_tokens} new ones are more than the model's "
+            f"a conversation of {longest} tokens and {max_new_tokens} new ones exceed the model's "
             f"context of {context}; drop early turns or lower max_new_tokens"
         )
     rows = sample_rows(
@@ -160,7 +160,7 @@ PASSES = 2  # over the training conversations, at quick scale
 
 
 def assistant(session: Session, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> History:
-    """Tunes the session's model into the assistant that later lessons start from, in place."""
+    """Tune the session's model into the assistant that later lessons start from, in place."""
     conversations = [row["messages"] for row in load_conversations("train")]
     steps = PASSES * len(conversations) // 16
     return instruction_tune(

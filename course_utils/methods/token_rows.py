@@ -1,6 +1,6 @@
-"""LoRA with new tokens: the rows of a few tokens are trained beside the adapter, and saved with it.
+"""LoRA with new tokens: the rows of a few tokens are trained with the adapter and saved with it.
 
-The same as PEFT's `trainable_token_indices`, in its file format: a folder written here loads in PEFT.
+Equivalent to PEFT's `trainable_token_indices`, in its file format: PEFT loads a folder written here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ROWS_TENSOR = (
-    "token_adapter.trainable_tokens_delta"  # PEFT's name; it holds the rows themselves, no difference
+    "token_adapter.trainable_tokens_delta"  # PEFT's name; it holds the rows themselves, not a difference
 )
 
 
@@ -77,15 +77,15 @@ class RowsHead(nn.Module):
 
 
 def train_token_rows(model: PreTrainedModel, tokens: Sequence[int]) -> PreTrainedModel:
-    """Makes the embedding rows of these tokens trainable, all other rows frozen; in place, returns the model.
+    """Make the embedding rows of these tokens trainable and freeze all others, in place; returns the model.
 
-    Call it after apply_lora, which freezes everything. Where the head is tied to the embedding one set of
-    rows serves both; else the head gets its own. ValueError for no tokens, unknown ones, or rows that are
-    there already.
+    Call it after apply_lora, which freezes everything. If the head is tied to the embedding, both share the
+    rows; otherwise the head gets its own. ValueError for no tokens, unknown tokens, or a model that already
+    trains token rows.
     """
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if isinstance(embedding, RowsEmbedding):
-        raise ValueError("the model trains token rows already: merge_token_rows(model) first")
+        raise ValueError("the model already trains token rows: merge_token_rows(model) first")
     if not tokens or not all(0 <= token < embedding.num_embeddings for token in tokens):
         raise ValueError(f"tokens must be ids from 0 to {embedding.num_embeddings - 1}, got {list(tokens)}")
     index = torch.tensor(list(tokens), device=embedding.weight.device)
@@ -99,7 +99,7 @@ def train_token_rows(model: PreTrainedModel, tokens: Sequence[int]) -> PreTraine
 
 @torch.no_grad()
 def merge_token_rows(model: PreTrainedModel) -> PreTrainedModel:
-    """Writes the rows into the embedding and the head and takes the wrappers off, in place."""
+    """Write the rows into the embedding and the head and remove the wrappers, in place."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if not isinstance(embedding, RowsEmbedding):
         raise ValueError("the model trains no token rows: train_token_rows(model, tokens) makes it do so")
@@ -111,7 +111,7 @@ def merge_token_rows(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _row_layers(model: PreTrainedModel) -> dict[str, RowsEmbedding | RowsHead]:
-    """{name: layer} of the embedding, and of the head where it is not tied."""
+    """{name: layer} of the embedding, and of the head if it is not tied."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     names = {id(module): name for name, module in model.named_modules()}
     own = (
@@ -121,7 +121,7 @@ def _row_layers(model: PreTrainedModel) -> dict[str, RowsEmbedding | RowsHead]:
 
 
 def save_chat_adapter(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | str) -> Path:
-    """Adapter, token rows and tokenizer (with its template) in PEFT's format; returns the folder."""
+    """Save adapter, token rows and tokenizer (with its template) in PEFT's format; returns the folder."""
     if not isinstance(model.get_input_embeddings(), RowsEmbedding):
         raise ValueError("the model trains no token rows: save_adapter of methods.lora_files saves the rest")
     adapter, layers = get_adapter(model), _row_layers(model)
@@ -137,10 +137,10 @@ def save_chat_adapter(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 def load_chat_adapter(
     model: PreTrainedModel, folder: Path | str, check_base: bool = True
 ) -> PreTrainedTokenizerBase:
-    """Puts a chat adapter on its base model, in place, and returns the tokenizer.
+    """Put a chat adapter on its base model, in place, and return the tokenizer.
 
-    The tokenizer of the folder has the markers, so the model is resized first. ValueError where the folder
-    has no token rows, or does not fit (as load_adapter).
+    The folder's tokenizer has the markers, so the model is resized first. ValueError if the folder has no
+    token rows or does not fit (as in load_adapter).
     """
     from transformers import AutoTokenizer
 

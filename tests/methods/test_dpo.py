@@ -105,7 +105,7 @@ def test_batches_hold_every_pair_with_its_own_reference(pairs):
                 assert batch["input_ids"][row + 2 * side, : len(ids)].tolist() == ids
         seen += chosen.int().tolist()
     assert sorted(seen) == [0, 1, 2, 3]
-    with pytest.raises(ValueError, match="4 pairs make no batch of 5"):
+    with pytest.raises(ValueError, match="4 pairs are too few for a batch of 5"):
         next(dpo.pair_batches(pairs, reference, 5, seed=0, pad_id=0))
 
 

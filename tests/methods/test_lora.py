@@ -201,7 +201,7 @@ def test_refusals_change_nothing():
         lora.apply_lora(model, 4, 8.0, [])
     assert not lora.lora_layers(model) and all(p.requires_grad for p in model.parameters())
     lora.apply_lora(model, 4, 8.0, ["c_attn"])
-    with pytest.raises(ValueError, match="LoRA layers already"):
+    with pytest.raises(ValueError, match="already has LoRA layers"):
         lora.apply_lora(model, 4, 8.0, ["c_proj"])
 
 

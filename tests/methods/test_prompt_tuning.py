@@ -208,7 +208,7 @@ def test_other_weights_are_refused(base, tmp_path):
     prompt_tuning.save_prompt(tuned_models(base)[0], tmp_path)
     other = copy.deepcopy(base)
     next(iter(other.parameters())).data += 1e-3
-    with pytest.raises(ValueError, match="trained before other weights"):
+    with pytest.raises(ValueError, match="trained with other weights"):
         prompt_tuning.load_prompt(other, tmp_path)
     prompt_tuning.load_prompt(other, tmp_path, check_base=False)
 
@@ -239,7 +239,7 @@ def long(folder): stored(folder, prompt_embeddings=torch.zeros(32, 32))
         (not_json, ValueError, "is damaged"),
         (torn, ValueError, "is damaged"),
         (lora, ValueError, "holds a LORA adapter"),
-        (two, ValueError, r"prompt_embeddings alone, not \['b'"),
+        (two, ValueError, r"only prompt_embeddings, not \['b'"),
         (narrow, ValueError, r"vectors of 32 values, \[P, 32\]; got \[6, 7\]"),
         (long, ValueError, "leaves no room in a context of 32"),
     ],

@@ -295,9 +295,9 @@ def test_dequantised_model_has_the_same_logits_and_the_old_kinds(make):
 
 def test_refused_settings_change_nothing(make):
     model = make()
-    with pytest.raises(ValueError, match=r"levels is one of int4-15, .*; got 'nf5'"):
+    with pytest.raises(ValueError, match=r"levels must be one of int4-15, .*; got 'nf5'"):
         q.quantize_model(model, "nf5")
-    with pytest.raises(ValueError, match="block_size is a whole number"):
+    with pytest.raises(ValueError, match="block_size must be a whole number"):
         q.quantize_model(model, block_size=0)
     with pytest.raises(ValueError, match="no quantised layers"):
         q.dequantize_model(model)
@@ -308,7 +308,7 @@ def test_refused_settings_change_nothing(make):
             q.quantize_model(model)
     assert not q.quantized_layers(model)
     q.quantize_model(make_again := make())
-    with pytest.raises(ValueError, match="quantised already"):
+    with pytest.raises(ValueError, match="already quantised"):
         q.quantize_model(make_again)
 
 

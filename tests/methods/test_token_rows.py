@@ -116,7 +116,7 @@ def test_saved_and_loaded_on_the_base_without_the_tokens(chat, tmp_path):
 def test_what_is_refused(chat, tmp_path):
     model, tokenizer, base = chat
     save_chat_adapter(model, tokenizer, tmp_path / "chat")
-    with pytest.raises(ValueError, match="trains token rows already"):
+    with pytest.raises(ValueError, match="already trains token rows"):
         train_token_rows(model, [1])
     with pytest.raises(ValueError, match=r"ids from 0 to 327, got \[328\]"):
         train_token_rows(copy.deepcopy(base), [328])
