@@ -1,1 +1,1 @@
-"""The tool for data of one's own that lesson 17 shows: file, split, run, verdict, report, rating, export."""
+"""Lesson 17's tool for your own data: file, split, run, verdict, report, rating, export."""

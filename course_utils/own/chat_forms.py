@@ -1,7 +1,7 @@
-"""Chats in the forms of services (developer, content parts, tool calls), as plain turns of text.
+"""Chats in the formats of services (developer, content parts, tool calls), as plain turns of text.
 
-The chat format here knows the roles system, user and assistant, and text. What can be said in these is
-converted, and a note says so; the rest is a fault. Tool calls are written as Qwen's and Hermes' templates do.
+The chat format here has text and the roles system, user and assistant. What fits these is converted, with a
+note; the rest is a fault. Tool calls are written as in Qwen's and Hermes' templates.
 """
 
 import json
@@ -11,14 +11,14 @@ USED = {"role", "content", "tool_calls", "function_call", "tool_call_id"}
 DEVELOPER = "the role developer is read as system"
 PARTS = "parts of a content are joined to one text"
 CALLS = "tool calls and their results are written as text, <tool_call> and <tool_response>"
-HALF = "half of a surrogate pair (such as \\ud83d alone), which is no character"
+HALF = "half of a surrogate pair (such as \\ud83d alone), which is not a character"
 NO_TOOLS = 'the field "tools" is left out: say in the system line which tools there are'
 
 
 def plain_messages(messages: list) -> tuple[list[dict], list[str]]:
-    """(messages of role and text, notes on what was converted). ValueError, with the message's number.
+    """(messages of role and text, notes on conversions). ValueError with the message's number.
 
-    What is no message at all stays as it is: data.conversation_fault names it.
+    Entries that are not messages are left as they are: data.conversation_fault reports them.
     """
     plain, notes, called, result_above = [], [], False, False
     for number, message in enumerate(messages, start=1):
@@ -62,7 +62,7 @@ def plain_messages(messages: list) -> tuple[list[dict], list[str]]:
 
 
 def _joined(parts, number):
-    """The texts of a content's parts, one under the other."""
+    """The texts of a content's parts, joined by newlines."""
     texts = []
     for part in parts:
         kind = part.get("type") if isinstance(part, dict) else None
@@ -102,7 +102,7 @@ def _call(function, number):
 
 
 def is_text(value) -> bool:
-    """Can all texts in a JSON value be written as UTF-8?"""
+    """Whether all texts in a JSON value can be encoded as UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:

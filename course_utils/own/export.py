@@ -1,7 +1,7 @@
-"""The road to use: a run of lesson 17 in the forms that servers take.
+"""Export: a run of lesson 17 in the formats that servers take.
 
-The merged model as safetensors and as GGUF, and for models of nn.Linear layers an adapter of these alone.
-Each form is loaded again and must answer as the run's own model does; else nothing is written.
+The merged model as safetensors and as GGUF and, for models with nn.Linear layers, an adapter of these only.
+Each format is loaded again and must answer as the run's own model does; otherwise nothing is written.
 """
 
 import copy
@@ -54,7 +54,7 @@ from course_utils.ownership import (
 )
 from course_utils.terminal import plain_line
 
-QUESTIONS = (  # what every form is asked
+QUESTIONS = (  # asked of every format
     [{"role": "user", "content": "What is the capital of Peru?"}],
     [{"role": "user", "content": "Tell me about a dog."}],
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who are you?"}],
@@ -64,21 +64,21 @@ QUESTIONS = (  # what every form is asked
         {"role": "user", "content": "And now?"},
     ],
 )
-ANSWER_TOKENS = 24  # tokens of an answer
+ANSWER_TOKENS = 24  # maximum length of an answer
 MERGED, GGUF, MODELFILE, ADAPTER, BASE = "merged", "model.gguf", "Modelfile", "adapter", "base"
 OTHER_DISK = "Name a folder that can be written, on a disk with space, with --out."
-VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # values that its --max-lora-rank takes
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # allowed values of its --max-lora-rank
 
 
 class ExportError(RuntimeError):
-    """A form that does not answer as the run's model does; nothing was written."""
+    """A format does not answer as the run's model does; nothing was written."""
 
 
 def export_run(run, out=None, base=None) -> Path:
-    """Writes all forms of a run into a new folder (RUN-export, or out), and returns it.
+    """Write all formats of a run into a new folder (RUN-export, or out), and return it.
 
-    base: where the model lies that the run was trained on, where its name alone does not say. ValueError,
-    ModelError, OSError; whatever happens there is a whole folder or none.
+    base: the place of the base model, if its name is not enough to find it. Raises ValueError, ModelError,
+    OSError; in any case the folder is complete or missing.
     """
     run, out = _check_places(real(run), out)
     _check_libraries()
@@ -108,20 +108,20 @@ def export_run(run, out=None, base=None) -> Path:
                 print(f"{GGUF} is left out: {fault}. Try convert_hf_to_gguf.py of llama.cpp on {MERGED}/.")
             card = export_card(run.name, settings, context, rank, fault)
             (folder / "README.md").write_text(card, encoding="utf-8")
-            for path in folder.rglob("*"):  # a server may be another user's; safetensors writes for its own
+            for path in folder.rglob("*"):  # a server may run as another user
                 path.chmod((0o777 if path.is_dir() else 0o666) & ~umask())
     return out
 
 
-# ------------------------------------------------------------------------------------------- before
+# ------------------------------------------------------------------------------------ before writing
 
 
 def _check_places(run, out):
-    """(run, out) as paths. ValueError where the one is no result, or the other exists."""
+    """(run, out) as paths. ValueError if the run is not a result, or out exists."""
     if not is_run(settings_of(run)) or run.name.endswith(".part"):
         why = f"{RUN_FILE} is missing, or is not the lesson's" if run.is_dir() else "there is no such folder"
         if run.name.endswith(".part"):
-            why = "it is an interrupted run; run the lesson again, it goes on"
+            why = "it is an interrupted run; run the lesson again to resume it"
         raise ValueError(
             f"RUN: {plain_line(run)} holds no result of lesson 17 ({why}). Give the folder that the lesson "
             "names at its end."
@@ -134,7 +134,7 @@ def _check_places(run, out):
 
 
 def _check_libraries():
-    """ModelError without what writes GGUF and reads it again."""
+    """ModelError if the packages that write and read GGUF are missing."""
     if missing := [name for name in ("gguf", "accelerate") if importlib.util.find_spec(name) is None]:
         raise ModelError(
             f"Writing GGUF and reading it again needs {' and '.join(missing)}: pip install "
@@ -144,7 +144,7 @@ def _check_libraries():
 
 @contextmanager
 def _at_work(out: Path) -> Iterator[None]:
-    """Holds the lock of `out`, which goes afterwards. ValueError where another process has it."""
+    """Hold the lock of `out`, and remove it afterwards. ValueError if another process has it."""
     lock = lock_of(out, OTHER_FOLDER)
     with naming(out.parent, OTHER_DISK):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -160,12 +160,12 @@ def _at_work(out: Path) -> Iterator[None]:
 
 
 def _load_run(run, settings, base):
-    """The model that the run trained, and its tokenizer. ModelError where its base is not to be had."""
+    """The run's trained model and its tokenizer. ModelError if its base is not available."""
     needed = ["tokenizer.json", "tokenizer_config.json"]
     needed += [] if settings["method"] == "full" else [CONFIG_FILE, WEIGHTS_FILE]
     if missing := [name for name in needed if not (run / name).is_file()]:
         raise ModelError(
-            f"{plain_line(run)} is not whole: {missing[0]} is missing. Copy the run again, or make it anew."
+            f"{plain_line(run)} is incomplete: {missing[0]} is missing. Copy the run again, or repeat it."
         )
     if settings["method"] == "full":
         return load_model(str(run))
@@ -173,12 +173,12 @@ def _load_run(run, settings, base):
     if settings["method"] == "qlora":
         apply_lora(model, rank=1)
         quantize_model(model)
-    # four bits differ in their last digit between devices; the base's files were compared
+    # 4-bit weights differ in their last digit between devices; the base's files were compared
     return model, load_chat_adapter(model, run, check_base=settings["method"] != "qlora")
 
 
 def _find_base(settings, base):
-    """What load_model takes to get the run's base model. ModelError unless it is there, and the same."""
+    """The name with which load_model gets the run's base. ModelError unless it is there and the same."""
     name = str(base or settings["base"])
     try:
         source = resolve(name)
@@ -186,7 +186,7 @@ def _find_base(settings, base):
         raise ModelError(
             f"The run was trained on {settings['base']}. Say where that model lies: --base FOLDER. ({fault})"
         ) from fault
-    known = isinstance(source.place, Path) and "/" not in settings["weights"]  # else only a name was kept
+    known = isinstance(source.place, Path) and "/" not in settings["weights"]  # else only its name is known
     if known and weights_of(source) != settings["weights"]:
         raise ModelError(
             f"{name} is not the model that the run was trained on ({settings['base']}): its weights differ. "
@@ -195,23 +195,23 @@ def _find_base(settings, base):
     return name
 
 
-# ---------------------------------------------------------------------------------------------- forms
+# ------------------------------------------------------------------------------------------- formats
 
 
 def _serving_tokenizer(tokenizer):
-    """A copy whose end token is that of a turn, with a template of plain jinja."""
+    """A copy whose end token is the end of a turn, with a plain jinja template."""
     served = copy.deepcopy(tokenizer)
     served.eos_token = IM_END
-    # the marks around answers are transformers' own, for training
+    # the tags around answers are transformers' own, for training
     served.chat_template = re.sub(r"\{%-? (end)?generation -?%\}", "", served.chat_template)
     return served
 
 
 def _merge(model, tokenizer, folder):
-    """The adapter into the weights, in place; where there is a folder, base and adapter are written before.
+    """Merge the adapter into the weights, in place; with a folder, first write base and adapter into it.
 
-    A server takes an adapter of linear layers alone, so the rows of the markers go into the base. Four bits
-    are unpacked: the adapter was trained over their values.
+    A server takes adapters of linear layers only, so the markers' rows go into the base. 4-bit weights are
+    unpacked, since the adapter was trained on their values.
     """
     adapter, config = get_adapter(model), adapter_config(model)
     quantized = not all(getattr(layer.original, "can_merge", True) for layer in lora_layers(model).values())
@@ -220,7 +220,7 @@ def _merge(model, tokenizer, folder):
     merge_token_rows(unwrap_lora(model))
     if folder:
         save_model(model, tokenizer, folder / BASE)
-        config |= {"base_model_name_or_path": None}  # the base beside it is nowhere published
+        config |= {"base_model_name_or_path": None}  # the base beside it is not published
         fingerprint = base_fingerprint(model, adapter.tensors)
         write_adapter_files(folder / ADAPTER, config, peft_tensors(adapter.tensors), fingerprint)
     apply_lora(model, rank=1, target_modules=list(adapter.tensors))
@@ -230,7 +230,7 @@ def _merge(model, tokenizer, folder):
 
 
 def _modelfile():
-    """What `ollama create` reads: the file and the chat format."""
+    """The Modelfile for `ollama create`: the file and the chat format."""
     return (
         f"FROM ./{GGUF}\n"
         'TEMPLATE """{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n'
@@ -240,11 +240,11 @@ def _modelfile():
     )
 
 
-# ------------------------------------------------------------------------------------------ loaded again
+# --------------------------------------------------------------------------------------- loading again
 
 
 def ask(model, tokenizer) -> list[Reply]:
-    """Greedy answers to QUESTIONS by the tokenizer's template and transformers' own loop."""
+    """Greedy answers to QUESTIONS, by the tokenizer's template and transformers' own loop."""
     answers, stops = [], model.generation_config.eos_token_id
     for messages in QUESTIONS:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -258,7 +258,7 @@ def ask(model, tokenizer) -> list[Reply]:
 
 
 def check_answers(form: str, expected: list[Reply], found: list[Reply]) -> None:
-    """ExportError unless they are the same."""
+    """Raise ExportError unless the answers are the same."""
     for messages, before, after in zip(QUESTIONS, expected, found, strict=True):
         if before != after:
             raise ExportError(
@@ -286,9 +286,9 @@ def _load_gguf(folder):
 
     config = AutoConfig.from_pretrained(folder, gguf_file=GGUF)
     if config.model_type == "gpt2":
-        config.n_positions = config.n_ctx  # the name under which transformers reads the context
+        config.n_positions = config.n_ctx  # the name that transformers reads
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=GGUF, config=config, dtype=torch.float32)
-    # GGUF knows one end token
+    # GGUF has a single end token
     model.generation_config = GenerationConfig.from_pretrained(folder / MERGED)
     return model.eval(), AutoTokenizer.from_pretrained(folder, gguf_file=GGUF)
 
@@ -377,7 +377,7 @@ ollama run {name} "Hello."
 
 
 def export_card(title: str, settings: dict, context: int, rank: int, fault: str) -> str:
-    """README.md of the folder. rank: of the adapter, 0 where there is none; fault: why there is no GGUF."""
+    """The folder's README.md. rank: the adapter's, 0 without one; fault: why there is no GGUF."""
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "tuned"
     adapter = "" if settings["method"] == "full" else NO_ADAPTER
     if rank:

@@ -1,6 +1,6 @@
-"""GGUF, the file that llama.cpp and Ollama read: GPT-2 and Llama-like models, all values in 32 bits.
+"""GGUF, the file format of llama.cpp and Ollama: GPT-2 and Llama-like models, all values in 32 bits.
 
-The names of tensors and settings are llama.cpp's, from its library `gguf`.
+Tensor and setting names are those of llama.cpp, from its library `gguf`.
 """
 
 import json
@@ -8,24 +8,24 @@ from pathlib import Path
 
 from transformers.pytorch_utils import Conv1D
 
-# how a tokenizer cuts text before it merges bytes, by what stands in tokenizer.json: llama.cpp's name for it
+# llama.cpp's names for how a tokenizer splits text before merging bytes, by the entries of tokenizer.json
 PRE_TOKENIZERS = {("ByteLevel",): "gpt-2", ("Digits", "ByteLevel"): "smollm"}
 
 
 def gguf_fault(model, tokenizer) -> str:
-    """Why the model cannot be written as GGUF here, or ""."""
+    """The reason why the model cannot be written as GGUF, or ""."""
     kind = model.config.model_type
     if kind not in ("gpt2", "llama"):
-        return f"this writes models of type gpt2 and llama, and the model is of type {kind}"
+        return f"this writes models of type gpt2 and llama, but the model is of type {kind}"
     if kind == "llama" and model.config.rope_parameters["rope_type"] != "default":
         return f"its positions are scaled ({model.config.rope_parameters['rope_type']})"
     if not pre_tokenizer_name(tokenizer):
-        return "its tokenizer does not cut text as GPT-2's or SmolLM's does"
+        return "its tokenizer does not split text as GPT-2's or SmolLM's does"
     return ""
 
 
 def pre_tokenizer_name(tokenizer) -> str | None:
-    """llama.cpp's name for how the tokenizer cuts text; None for one that is not known here."""
+    """llama.cpp's name for how the tokenizer splits text; None if it is unknown here."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     first = state["pre_tokenizer"] or {"type": None}
     steps = first["pretokenizers"] if first["type"] == "Sequence" else [first]
@@ -37,7 +37,7 @@ def pre_tokenizer_name(tokenizer) -> str | None:
 
 
 def write_gguf(model, tokenizer, path: Path, name: str) -> None:
-    """Writes model, tokenizer and chat template into one file. ValueError for a tensor without a place."""
+    """Write model, tokenizer and chat template into one file. ValueError for a tensor unknown to GGUF."""
     from gguf import MODEL_ARCH, GGUFWriter, LlamaFileType, get_tensor_name_map
 
     kind, config = model.config.model_type, model.config
@@ -79,7 +79,7 @@ def _add_llama(writer, config):
 
 
 def _add_tokenizer(writer, tokenizer, rows):
-    """The vocabulary, as many tokens as the embedding has rows, and what a conversation looks like."""
+    """Add the vocabulary, with as many tokens as the embedding has rows, and the chat template."""
     from gguf import TokenType
 
     known = {number: token for token, number in tokenizer.get_vocab().items()}
@@ -91,7 +91,7 @@ def _add_tokenizer(writer, tokenizer, rows):
         return TokenType.NORMAL if number in known else TokenType.UNUSED
 
     merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-    writer.add_tokenizer_model("gpt2")  # byte-level BPE, whichever model it is for
+    writer.add_tokenizer_model("gpt2")  # byte-level BPE, for every model
     writer.add_tokenizer_pre(pre_tokenizer_name(tokenizer))
     writer.add_token_list([known.get(number, f"[PAD{number}]") for number in range(rows)])
     writer.add_token_types([kind(number) for number in range(rows)])
@@ -106,11 +106,11 @@ def _add_tokenizer(writer, tokenizer, rows):
 
 
 def _tensors(model):
-    """{name: values in fp32} with every matrix [out, in]; without a head that is tied to the embedding."""
+    """{name: values in fp32}, every matrix as [out, in], without a head tied to the embedding."""
     transposed = {f"{name}.weight" for name, layer in model.named_modules() if isinstance(layer, Conv1D)}
     values = {
         name: (value.T if name in transposed else value).detach().float().contiguous().numpy()
-        for name, value in model.named_parameters()  # a tied weight comes once, as the embedding's
+        for name, value in model.named_parameters()  # a tied weight occurs once, as the embedding's
     }
     if model.config.model_type == "llama":
         for name, value in values.items():
@@ -122,5 +122,5 @@ def _tensors(model):
 
 
 def _interleaved(value, heads):
-    """Rows of queries or keys as llama.cpp turns them: pairs side by side, not half a head apart."""
+    """Query or key rows in llama.cpp's order for rotation: pairs adjacent, not half a head apart."""
     return value.reshape(heads, 2, -1, *value.shape[1:]).swapaxes(1, 2).reshape(value.shape).copy()

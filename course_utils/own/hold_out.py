@@ -1,4 +1,4 @@
-"""What the learner of lesson 17 writes, and the lesson's own code takes: a split by questions."""
+"""The split by questions that lesson 17's learner writes, as used by the lesson's own code."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""A data file of your own: every line checked, duplicates and near duplicates found, split without leaks.
+"""Your own data file: every line checked, duplicates and near duplicates found, split without leaks.
 
 Conversations are JSON Lines of {"messages": [{"role", "content"}, ...]} or CSV with the columns question and
 answer; preferences are JSON Lines of {"prompt", "chosen", "rejected"}, texts or messages.
@@ -25,13 +25,13 @@ from course_utils.preferences import Pair, as_pair, pair_fault
 from course_utils.terminal import plain_lines
 
 EXAMPLES = DATA / "examples"
-SHOWN = 20  # lines that a message names
-NEAR = 0.8  # word overlap from which two prompts are taken for one question
-SAME = 0.9  # ... from which, with the same answer, the later of two conversations is left out
-LINKING = 3  # a turn of fewer words ("And Peru?") names no question by itself
+SHOWN = 20  # bad lines listed in a message
+NEAR = 0.8  # word overlap at which two prompts count as one question
+SAME = 0.9  # word overlap at which, with the same answer, the later of two conversations is left out
+LINKING = 3  # a turn of fewer words ("And Peru?") does not identify a question by itself
 TABLES = {".csv": ",;\t", ".tsv": "\t"}
 LONGEST = 2**20  # bytes of a line: far more than any model here reads, and tokenised in a second
-OTHER_FILES = {  # first bytes, what the file is and what to do
+OTHER_FILES = {  # {first bytes: what the file is and what to do}
     b"\x1f\x8b": "compressed (gzip); unpack it first",
     b"BZh": "compressed (bzip2); unpack it first",
     b"\xfd7zXZ\0": "compressed (xz); unpack it first",
@@ -57,7 +57,7 @@ class Fault:
 
 
 class DataError(ValueError):
-    """A file that cannot be trained on. `faults` has all of its bad lines, the message the first of them."""
+    """A file that cannot be used for training. `faults`: all bad lines; the message names the first ones."""
 
     def __init__(self, message: str, faults: Sequence[Fault] = ()):
         super().__init__(plain_lines(message))
@@ -66,7 +66,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation, the line of the file that it came from, and what was converted in reading it."""
+    """A conversation, its line in the file, and the conversions made in reading it."""
 
     line: int
     messages: list[dict]
@@ -74,7 +74,7 @@ class Conversation:
 
     @property
     def asked(self) -> list[str]:
-        """What the user says, turn by turn."""
+        """The user's turns."""
         return [message["content"] for message in self.messages if message["role"] == "user"]
 
     @property
@@ -84,14 +84,14 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Preference:
-    """A pair, its prompt as messages, and the line of the file that it came from."""
+    """A pair, its prompt as messages, and its line in the file."""
 
     line: int
     pair: Pair
 
     @property
     def asked(self) -> list[str]:
-        """What the user says, turn by turn."""
+        """The user's turns."""
         return [message["content"] for message in self.pair.prompt if message["role"] == "user"]
 
     @property
@@ -112,14 +112,14 @@ def read_conversations(path) -> list[Conversation]:
 
 
 def read_preferences(path) -> list[Preference]:
-    """The pairs of a .jsonl file; a prompt that is a text becomes the user's message. Errors as above."""
+    """The pairs of a .jsonl file; a text prompt becomes the user's message. Errors as above."""
     preferences, faults = scan_preferences(path)
     _raise_for(path, faults, len(preferences), "pairs")
     return preferences
 
 
 def scan_conversations(path) -> tuple[list[Conversation], list[Fault]]:
-    """What can be used of a file of conversations, and every line that cannot."""
+    """(usable conversations, faults of all other lines) of a file."""
     path = Path(path)
     _check_file(path, (".jsonl", ".ndjson", *TABLES))
     if path.suffix.lower() in TABLES:
@@ -128,7 +128,7 @@ def scan_conversations(path) -> tuple[list[Conversation], list[Fault]]:
 
 
 def scan_preferences(path) -> tuple[list[Preference], list[Fault]]:
-    """What can be used of a file of pairs, and every line that cannot."""
+    """(usable pairs, faults of all other lines) of a file."""
     path = Path(path)
     _check_file(path, (".jsonl", ".ndjson"))
     return _scan(_json_rows(path), _preference_row_fault, _preference)
@@ -163,18 +163,18 @@ def _raise_for(path, faults, good, what):
 
 
 def _ranges(lines):
-    """Numbers in order, those that follow each other as one: "4", "7 to 9"."""
+    """Line numbers in order, with consecutive ones as a range: "4", "7 to 9"."""
     starts = [n for place, n in enumerate(lines) if place == 0 or n != lines[place - 1] + 1]
     ends = [n for place, n in enumerate(lines) if place + 1 == len(lines) or lines[place + 1] != n + 1]
     return [str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True)]
 
 
 def _check_file(path, known):
-    """FileNotFoundError, or DataError for what is no text file of a known ending."""
+    """FileNotFoundError, or DataError unless it is a text file with a known ending."""
     if os.path.isdir(path):
         raise DataError(f"{path}: this is a folder; name a file in it")
     if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such file. A relative path is seen from the current folder.")
+        raise FileNotFoundError(f"{path}: no such file. A relative path starts at the current folder.")
     if not path.is_file():
         raise DataError(f"{path}: this is a pipe or a device; save what it gives as a file")
     with path.open("rb") as file:
@@ -185,16 +185,16 @@ def _check_file(path, known):
     if b"\0" in start[:4]:
         raise DataError(f"{path}: this is UTF-16 or UTF-32 text, or no text at all; save the file as UTF-8")
     if path.suffix.lower() not in known:
-        raise DataError(f"{path}: give a file that ends in {' or '.join(known)}; one JSON object a line")
+        raise DataError(f"{path}: give a file that ends in {' or '.join(known)}; one JSON object per line")
 
 
 def _json_rows(path) -> Iterator[tuple[int, dict | str]]:
-    """(line number, object, or what is wrong with the line); blank lines are left out."""
+    """(line number, object, or the line's fault as text); blank lines are skipped."""
     content = _read(path)
     lines = content.split(b"\n")
     first, *others = [line for line in lines if line.strip()] or [b""]
     if first.lstrip()[:1] == b"[" and not ((others or b"{" not in first) and _is_json(first)):
-        raise DataError(f"{path}: this is one JSON array; write its objects one a line (JSON Lines)")
+        raise DataError(f"{path}: this is one JSON array; write one object per line (JSON Lines)")
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield number, _json_row(line)
@@ -202,7 +202,7 @@ def _json_rows(path) -> Iterator[tuple[int, dict | str]]:
 
 def _json_row(line):
     if len(line) > LONGEST:
-        return f"the line has {len(line):,} bytes, {LONGEST:,} are the most; shorten or split its texts"
+        return f"the line has {len(line):,} bytes, the limit is {LONGEST:,}; shorten or split its texts"
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -219,7 +219,7 @@ def _json_row(line):
 
 
 def line_list(lines: Sequence[int]) -> str:
-    """Line numbers for a note, the first ones: "3, 8", "none"."""
+    """Line numbers for a note, only the first ones: "3, 8", "none"."""
     return (", ".join(map(str, lines[:SHOWN])) or "none") + " and others" * (len(lines) > SHOWN)
 
 
@@ -267,7 +267,7 @@ def _table_rows(path) -> Iterator[tuple[int, dict | str]]:
 
 def _table_error(error):
     if "field limit" in str(error):
-        return f"a cell has more than {csv.field_size_limit():,} characters, which is the most"
+        return f"a cell has more than {csv.field_size_limit():,} characters, the maximum"
     return error
 
 
@@ -298,7 +298,7 @@ def _table_row(names, cells):
     return {"messages": [{"role": role, "content": content} for role, content in roles]}
 
 
-OTHER_FORMS = {  # fields of other formats, and what to do
+OTHER_FORMS = {  # {fields of other formats: what to do}
     ("conversations",): 'this is the ShareGPT form; write "messages" with "role" and "content" instead of '
     '"conversations" with "from" and "value"',
     ("instruction", "output"): 'this is the Alpaca form; write "messages" with a user\'s and an '
@@ -356,7 +356,7 @@ def _preference(line, row):
 
 
 def chosen_conversations(preferences: Sequence[Preference]) -> list[Conversation]:
-    """The prompts with their chosen answers, each once: what to tune on where there are pairs alone."""
+    """The prompts with their chosen answers, each once: for tuning if there are only pairs."""
     found = {}
     for preference in preferences:
         pair = preference.pair
@@ -369,17 +369,17 @@ def chosen_conversations(preferences: Sequence[Preference]) -> list[Conversation
 
 
 def token_counts(tokenizer, messages: Sequence[dict]) -> tuple[int, int]:
-    """(tokens of the conversation in ChatML, tokens among them that are trained on), however long it is."""
+    """(tokens of the conversation in ChatML, tokens with loss), whatever its length."""
     total = count_tokens(tokenizer, messages) - 1 - len(encode(tokenizer, "assistant\n"))
     answers = [message["content"] for message in messages if message["role"] == "assistant"]
     return total, sum(len(encode_content(tokenizer, answer)) + 1 for answer in answers)
 
 
 def marker_lines(tokenizer, conversations: Sequence[Conversation]) -> list[int]:
-    """Lines in which somebody types a special token's text.
+    """Lines with a special token's text typed in them.
 
-    Here it is encoded as ordinary characters; what renders a conversation by its template and encodes the
-    result, as TRL and most servers do, makes the token of it.
+    Here it is encoded as ordinary characters; programs that render a conversation by its template and encode
+    the result, as TRL and most servers do, turn it into the token.
     """
     markers = tokenizer.get_added_vocab()
     return [
@@ -390,9 +390,9 @@ def marker_lines(tokenizer, conversations: Sequence[Conversation]) -> list[int]:
 
 
 def shorten(messages: list[dict], length, limit: int) -> list[dict] | None:
-    """The conversation without as many of its oldest exchanges as it takes: length(messages) <= limit.
+    """The conversation without its oldest exchanges, as many as needed for length(messages) <= limit.
 
-    The system line and the last exchange stay. None where these alone are too long.
+    The system message and the last exchange stay. None if these alone are too long.
     """
     head = messages[:1] if messages[0]["role"] == "system" else []
     turns = messages[len(head) :]
@@ -403,7 +403,7 @@ def shorten(messages: list[dict], length, limit: int) -> list[dict] | None:
 
 
 def fit_conversations(conversations: Sequence[Conversation], tokenizer, limit: int):
-    """(conversations of at most `limit` tokens, lines that were shortened, lines that were left out)."""
+    """(conversations of at most `limit` tokens, shortened lines, dropped lines)."""
     kept, shortened, left_out = [], [], []
     for conversation in conversations:
         messages = shorten(conversation.messages, lambda m: token_counts(tokenizer, m)[0], limit)
@@ -417,7 +417,7 @@ def fit_conversations(conversations: Sequence[Conversation], tokenizer, limit: i
 
 
 def fit_preferences(preferences: Sequence[Preference], tokenizer, limit: int):
-    """The same for pairs; the longer of the two answers decides, and both get the same prompt."""
+    """The same for pairs; the longer answer decides, and both get the same prompt."""
     kept, shortened, left_out = [], [], []
     for preference in preferences:
         pair = preference.pair
@@ -440,21 +440,21 @@ def fit_preferences(preferences: Sequence[Preference], tokenizer, limit: int):
 
 
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")  # or one CJK character
-COURTESY = re.compile(  # in a text whose words stand apart, or in any
+COURTESY = re.compile(  # in languages that separate words, or in any
     r"\b(?:(?:hello|hi|hey)(?:\s+there)?|good\s+(?:morning|day|afternoon|evening)|please|tell|me|thanks"
     r"|thank\s+you)\b",
     re.I,
 )
-GREETINGS = {"there", "good", "day", "morning", "afternoon", "evening"}  # besides courtesies
+GREETINGS = {"there", "good", "day", "morning", "afternoon", "evening"}  # in addition to courtesies
 
 
 def split_words(text: str) -> list[str]:
-    """The text's words in order: no case, no punctuation, one form of each character."""
+    """The text's words in order, without case and punctuation, in one Unicode form."""
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def question_words(text: str) -> list[str]:
-    """The words that ask: without greetings and courtesies, unless there is nothing else."""
+    """The words of the question, without greetings and courtesies unless nothing else is left."""
     return _without_courtesies(text) or split_words(text)
 
 
@@ -463,18 +463,18 @@ def _without_courtesies(text):
 
 
 def question_key(text: str) -> str:
-    """What two spellings of one question have in common."""
+    """A key shared by different spellings of one question."""
     return " ".join(question_words(text)) or " ".join(text.split())
 
 
 def word_weights(texts: Sequence[set[str]]) -> dict[str, float]:
-    """log((1 + texts) / texts with the word): a word that is in every text weighs next to nothing."""
+    """{word: log((1 + texts) / texts with the word)}: a word in every text has nearly no weight."""
     counts = Counter(word for text in texts for word in text)
     return {word: math.log((1 + len(texts)) / count) for word, count in counts.items()}
 
 
 def overlap(a: set[str], b: set[str], weight: dict[str, float]) -> float:
-    """Weight of the words in both over weight of the words in either: 1 for the same words, 0 for none."""
+    """Weight of the shared words over weight of all words: 1 for the same words, 0 for none in common."""
     either = math.fsum(weight[word] for word in a | b)
     return math.fsum(weight[word] for word in a & b) / either if either else 0.0
 
@@ -502,7 +502,7 @@ def near_pairs(texts: Sequence[set[str]], threshold: float = NEAR) -> list[tuple
 
 
 def repeats(keys: Sequence[Hashable]) -> list[int]:
-    """Positions of keys that have come before."""
+    """Positions of keys that occurred before."""
     seen, again = set(), []
     for position, key in enumerate(keys):
         if key in seen:
@@ -512,7 +512,7 @@ def repeats(keys: Sequence[Hashable]) -> list[int]:
 
 
 def exact_key(conversation: Conversation) -> tuple:
-    """Roles and contents; white space and the form of characters do not count."""
+    """Roles and contents, ignoring white space and Unicode form."""
     return tuple(
         (message["role"], " ".join(unicodedata.normalize("NFC", message["content"]).split()))
         for message in conversation.messages
@@ -528,7 +528,7 @@ def pair_key(preference: Preference) -> tuple:
 
 
 def without_duplicates(conversations: Sequence[Conversation]):
-    """(conversations, lines of exact copies left out, lines of near copies left out); the first one stays.
+    """(conversations, lines of exact copies left out, lines of near copies left out); first ones stay.
 
     A near copy has the same answers to nearly the same words.
     """
@@ -541,12 +541,12 @@ def without_duplicates(conversations: Sequence[Conversation]):
 
 
 def near_copies(conversations: Sequence[Conversation]) -> set[int]:
-    """Positions of rows that give an earlier row's answers to nearly its words, under the same system line.
+    """Positions of rows with an earlier row's answers to nearly the same words and the same system message.
 
-    Rows of the same words are one text here: a question that stands in a file 10,000 times has 50 million
+    Rows with the same words are compared once: a question that occurs 10,000 times would give 50 million
     pairs of rows.
     """
-    first, near = defaultdict(dict), set()  # {words: {system line and answers: the first row of them}}
+    first, near = defaultdict(dict), set()  # {words: {system message and answers: its first row}}
     for position, row in enumerate(conversations):
         system = tuple(message["content"] for message in row.messages if message["role"] == "system")
         answers = system, tuple(split_words("\n".join(row.answers)) or row.answers)
@@ -574,7 +574,7 @@ def contradictions(preferences: Sequence[Preference]) -> list[int]:
 
 
 def from_opening(turns: Sequence[str]) -> Sequence[str]:
-    """The user's turns without greetings before the first one that asks."""
+    """The user's turns without greetings before the first question."""
     start = next(
         (n for n, turn in enumerate(turns) if not GREETINGS.issuperset(_without_courtesies(turn))), 0
     )
@@ -585,15 +585,15 @@ REFERRING = frozenset("it its that this these those they them their he him his s
 
 
 def refers_back(turn: str) -> bool:
-    """Does a later turn ask on, as "And how long does that take?" does? By words of English."""
+    """Whether a later turn refers to earlier ones, as in "And how long does that take?" (English words)."""
     words = question_words(turn)
     return words[:1] in (["and"], ["or"], ["but"], ["then"], ["so"]) or not REFERRING.isdisjoint(words)
 
 
 def _questions(turns):
-    """(keys of the turns that ask something by themselves, keys of those that ask on).
+    """(keys of self-contained turns, keys of turns that refer back).
 
-    The opening asks by itself, and so does a later turn of LINKING words or more that does not refer back.
+    The opening is self-contained; so is a later turn of at least LINKING words that does not refer back.
     """
     first, *later = from_opening(turns)
     keys = {question_key(turn): turn for turn in later if _without_courtesies(turn)}
@@ -603,16 +603,16 @@ def _questions(turns):
 
 
 def question_groups(asked: Sequence[Sequence[str]]) -> list[int]:
-    """A number for each row of user's turns: the same for rows that ask the same, or nearly the same.
+    """A number for each row of user turns: equal for rows that ask the same, or nearly the same.
 
-    Rows belong together if a question of both is the same, or if their words overlap; and so on from row to
-    row. A turn that asks on ("And what does it cost?") is a question only where another row opens with it.
+    Rows belong together if they share a question or the words of two questions overlap; this is transitive. A
+    turn that refers back ("And what does it cost?") is a question only if another row opens with it.
     """
     return linked(len(asked), question_links(asked))
 
 
 def question_links(asked: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
-    """Pairs of rows that belong together by their questions: enough of them to make question_groups."""
+    """Pairs of rows that belong together by their questions, sufficient for question_groups."""
     first, pairs = {}, []
     questions = [_questions(turns) for turns in asked]
     for row, (alone, _) in enumerate(questions):
@@ -628,7 +628,7 @@ def question_links(asked: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
 
 
 def linked(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
-    """A number for each of 0 .. count - 1, the smallest that pairs lead to from it."""
+    """For each of 0 .. count - 1, the smallest number connected to it by the pairs."""
     parent = list(range(count))
 
     def root(row):

@@ -1,7 +1,7 @@
-"""Tuning on a data file of your own: a plan, training that resumes, evaluation before and after, the result.
+"""Tuning on your own data file: a plan, resumable training, evaluation before and after, the result.
 
-SFT on conversations by LoRA, QLoRA or with all weights, then DPO where there are pairs. What is unfinished
-lies in a folder beside the result, OUT.part; the result appears whole, by a rename.
+SFT on conversations by LoRA, QLoRA or with all weights, then DPO if there are pairs. Unfinished work is in a
+folder beside the result, OUT.part; a rename makes the complete result appear.
 """
 
 import hashlib
@@ -67,15 +67,15 @@ START_RATES = {
     "lora": 5e-4,
     "qlora": 5e-4,
     "full": 1e-4,
-}  # a start, for models of some hundred million parameters
+}  # starting values for models of some hundred million parameters
 POCKET_RATES = {"lora": 3e-3, "qlora": 3e-3, "full": 1e-3}
-DPO_SHARE = 0.07  # of SFT's rate
-MAX_TOKENS = 1024  # of a conversation, however many the model can read
-SPARE = 8  # tokens that an answer may have beyond its reference
-LONGEST_NAME = 200  # bytes of a folder's name; others are made of it
-LEAST = 5  # conversations that can be split
+DPO_SHARE = 0.07  # relative to SFT's learning rate
+MAX_TOKENS = 1024  # maximum length of a conversation, even if the model can read more
+SPARE = 8  # tokens by which an answer may exceed its reference
+LONGEST_NAME = 200  # bytes of a folder's name; other names are derived from it
+LEAST = 5  # minimum number of conversations for a split
 RUN_FILE, KEY_FILE = "run.json", "rating_key.json"
-RESULT, OLD = "result", "old"  # folders in that of the work
+RESULT, OLD = "result", "old"  # folders within the work folder
 WORK_FILES = (RUN_FILE, RESULT, "sft.checkpoint", "dpo.checkpoint", *MARKS, f".*.????????{PART}")
 MAKER, OTHER_NAME = "lesson 17", "Name another folder"
 
@@ -85,21 +85,21 @@ MAKER, OTHER_NAME = "lesson 17", "Name another folder"
 
 @dataclass(frozen=True)
 class Files:
-    """What a run reads: conversations, pairs, or both."""
+    """The files that a run reads: conversations, pairs, or both."""
 
     data: Path | None
     pairs: Path | None
 
     @property
     def name(self) -> str:
-        """Of the run: that of its first file, without folder and ending."""
+        """The run's name: its first file's, without folder and ending."""
         return (self.data or self.pairs).stem
 
 
 def files_of(data: str, pairs: str, method: str, out: str, overwrite: bool = False) -> Files:
-    """The files that the parameters name: "example" is the course's. ValueError, FileNotFoundError.
+    """The files named by the parameters: "example" is the course's. ValueError, FileNotFoundError.
 
-    Method and folder are looked at here as well, so that a slip is told before anything is computed.
+    Also checks method and folder, so that mistakes are reported before anything is computed.
     """
     method = check_method(method)
     files = _named_files(data, pairs)
@@ -110,7 +110,7 @@ def files_of(data: str, pairs: str, method: str, out: str, overwrite: bool = Fal
 
 
 def _sums(files):
-    """Checksums of the files that are there: who reads the others says so."""
+    """Checksums of the existing files; missing files are reported by their readers."""
     paths = {"data": files.data, "pairs": files.pairs}
     return {
         name: sha256(path) if path else None for name, path in paths.items() if not path or path.is_file()
@@ -120,7 +120,7 @@ def _sums(files):
 def _named_files(data, pairs):
     for name, file in {"DATA": data, "PAIRS": pairs}.items():
         if file and not isinstance(file, str | Path):
-            raise ValueError(f'{name} is the name of a file, such as "my.jsonl", got {file!r}')
+            raise ValueError(f'{name} must be the name of a file, such as "my.jsonl", got {file!r}')
     if data == "example":
         return Files(EXAMPLES / "conversations.jsonl", _of_home(pairs or EXAMPLES / "pairs.jsonl"))
     if not data and not pairs:
@@ -129,11 +129,11 @@ def _named_files(data, pairs):
 
 
 def _of_home(file):
-    return Path(os.path.expanduser(file))  # of an unknown user ("~x"): as it is
+    return Path(os.path.expanduser(file))  # "~x" with an unknown user stays
 
 
 def read_files(files: Files) -> tuple[list[Conversation], list[Preference]]:
-    """Conversations and pairs; without a file of conversations, the pairs' chosen answers make them.
+    """Conversations and pairs; without a file of conversations, they are the pairs' chosen answers.
 
     DataError naming every bad line of both files.
     """
@@ -150,7 +150,7 @@ def read_files(files: Files) -> tuple[list[Conversation], list[Preference]]:
 
 
 def shown(path: Path) -> str:
-    """A path to print: from the current folder, or from the course's own."""
+    """A path for printing, relative to the current folder or to the course's own."""
     for name, folder in (("", Path.cwd()), ("COURSE_HOME/", home())):
         if path.is_relative_to(folder):
             return plain_line(name + str(path.relative_to(folder)))
@@ -162,7 +162,7 @@ def shown(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that training depends on, data and model aside."""
+    """Everything that training depends on, except data and model."""
 
     method: str
     seed: int
@@ -180,14 +180,14 @@ class Plan:
 def check_method(method: str) -> str:
     """The method in lower case. ValueError for an unknown one."""
     if str(method).lower() not in RUN_METHODS:
-        raise ValueError(f"METHOD is one of {', '.join(RUN_METHODS)}; got {method!r}")
+        raise ValueError(f"METHOD must be one of {', '.join(RUN_METHODS)}; got {method!r}")
     return method.lower()
 
 
 def make_plan(session, method: str, conversations: int, pairs: int = 0) -> Plan:
-    """Steps and rates for so many training conversations and pairs at the session's scale.
+    """Steps and rates for this many training conversations and pairs at the session's scale.
 
-    Four passes over the conversations and two over the pairs; at quick scale 120 and 60 steps at most.
+    Four passes over the conversations and two over the pairs; at quick scale at most 120 and 60 steps.
     """
     method = check_method(method)
     rate = (POCKET_RATES if session.model_name == "pocket" else START_RATES)[method]
@@ -207,17 +207,17 @@ def make_plan(session, method: str, conversations: int, pairs: int = 0) -> Plan:
 
 
 def context(model) -> int:
-    """Tokens that a conversation may have."""
+    """Maximum number of tokens of a conversation."""
     return min(getattr(model.config, "max_position_embeddings", None) or MAX_TOKENS, MAX_TOKENS)
 
 
 def prepare_model(model, tokenizer, plan: Plan):
-    """The model ready to be trained by the plan's method, in place: markers, and what may change.
+    """The model, prepared in place for the plan's method: markers added, trainable parameters set.
 
-    ValueError for what the method cannot train.
+    ValueError for a model that the method cannot train.
     """
     if plan.method != "full" and getattr(model.get_output_embeddings(), "bias", None) is not None:
-        raise ValueError("BASE: its head has a bias, which token rows do not know: METHOD=full")
+        raise ValueError("BASE: its head has a bias, which token rows do not support: METHOD=full")
     add_chat_tokens(model, tokenizer)
     if plan.method == "full":
         return model.requires_grad_(True)
@@ -234,7 +234,7 @@ def prepare_model(model, tokenizer, plan: Plan):
 
 
 class Run:
-    """The folder of a result and the one beside it where the work lies until it is whole."""
+    """The folder of a result, and the one beside it with the work until that is complete."""
 
     def __init__(self, out: Path, settings: dict, overwrite: bool = False):
         self.out, self.settings, self.overwrite = out, settings, overwrite
@@ -245,10 +245,9 @@ class Run:
         return self.work / f"{name}.checkpoint"
 
     def finish(self, write: Callable[[Path], None]) -> Path:
-        """Calls write(folder) with a new folder, which then takes the place of the old result.
+        """Call write(folder) with a new folder, which then replaces the old result.
 
-        As soon as the work has no RUN_FILE any more, what is left are the steps of `put_in_place`, which can
-        be repeated.
+        Once the work folder has no RUN_FILE, only the steps of `put_in_place` remain, which can be repeated.
         """
         check_out(self.out)
         mark(self.work, MAKER)
@@ -272,10 +271,11 @@ def work_folder(out: Path) -> Path:
 
 
 def put_in_place(out: Path) -> None:
-    """The last steps of a finish, or what a kill left of them: the result takes its place, the work goes.
+    """The last steps of a finish, also after a kill: put the result in place, remove the work folder.
 
-    What somebody put into the old result or the work, or changed there, and the key to its ratings, is moved
-    into the new one: the mark has the checksums of the lesson's own files. Earlier editions' marks have none.
+    Files that a user added or changed in the old result or the work folder, and the key to its ratings, are
+    moved into the new result: the mark has the checksums of the lesson's own files (in earlier editions it
+    has none).
     """
     work = work_folder(out)
     if (work / RESULT).is_dir():
@@ -301,7 +301,7 @@ def put_in_place(out: Path) -> None:
 
 
 def _is_old(path):
-    """Whether it is a result that was moved into the work, with a name that _free gives."""
+    """Whether it is a result that was moved into the work folder, with a name from _free."""
     named = re.fullmatch(rf"{OLD}(-\d+)?", path.name) and standing(path) == "a folder"
     return bool(named) and (is_marked(path, MAKER) or is_run(settings_of(path)) or not any(path.iterdir()))
 
@@ -315,32 +315,32 @@ def _same(path, other):
 
 
 def _free(path):
-    """The path, or one with a number that nothing has."""
+    """The path, or a numbered variant that is free."""
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
     return path if not standing(path) else next(name for name in names if not standing(name))
 
 
 def check_out(out) -> Path:
-    """The real path of the result. ValueError where something else lies there or beside it."""
+    """The real path of the result. ValueError if something else is there or beside it."""
     if not isinstance(out, str | Path):
-        raise ValueError(f"OUT is the name of a folder, got {out!r}")
+        raise ValueError(f"OUT must be the name of a folder, got {out!r}")
     if len(os.fsencode(Path(out).name)) > LONGEST_NAME:
-        raise ValueError(f"OUT: the folder's name is too long, {LONGEST_NAME} bytes are the most")
+        raise ValueError(f"OUT: the folder's name is too long, at most {LONGEST_NAME} bytes are allowed")
     try:
         out = own_folder(out, MAKER, OTHER_NAME, lambda place: is_run(settings_of(place)))
         own_folder(work_folder(out), MAKER, OTHER_NAME, _is_work)
         lock_of(out, OTHER_NAME)
-    except (OSError, RuntimeError, ValueError) as fault:  # taken, or no name that the system knows
+    except (OSError, RuntimeError, ValueError) as fault:  # taken, or an invalid name
         raise ValueError(f"OUT: {fault}") from None
-    if work_folder(out).is_symlink():  # perhaps to another disk: no rename leads from there to OUT
+    if work_folder(out).is_symlink():  # it may lead to another disk, from which no rename is possible
         raise ValueError(f"OUT: {work_folder(out)} is a link. {OTHER_NAME}.")
     if out.is_mount():
-        raise ValueError(f"OUT: {out} is where a disk begins. Name a folder in it.")
+        raise ValueError(f"OUT: {out} is the root of a disk. Name a folder in it.")
     return out
 
 
 def settings_of(folder: Path) -> dict:
-    """The settings of a result or of an interrupted run; {} where they cannot be read."""
+    """The settings of a result or of an interrupted run; {} if they cannot be read."""
     try:
         found = json.loads(read_regular(folder / RUN_FILE))
     except (OSError, ValueError, RecursionError):
@@ -349,37 +349,37 @@ def settings_of(folder: Path) -> dict:
 
 
 def is_run(settings: dict) -> bool:
-    """Whether these can be the settings of a run: a file may be damaged, or somebody else's."""
+    """Whether these can be a run's settings: a file may be damaged, or someone else's."""
     named = all(isinstance(settings.get(name), str) for name in ("base", "weights", "method"))
     return named and {"split", "steps", "lr", "rank", "dpo_steps"} <= settings.keys()
 
 
 def _is_work(folder):
-    """Whether an earlier edition, which left no mark, worked in the folder."""
+    """Whether an earlier edition, which left no mark, used this as a work folder."""
     parts = {RUN_FILE, RESULT, "sft.checkpoint", "dpo.checkpoint"}
     return is_run(settings_of(folder)) and {path.name for path in folder.iterdir()} <= parts
 
 
 def _check_result(out, settings, overwrite):
-    """ValueError where a folder has the result of another run."""
+    """ValueError if a folder has the result of another run."""
     differing = _differing(settings_of(out), settings) if (out / RUN_FILE).exists() else []
     if differing and not overwrite:
         raise ValueError(
             f"OUT: {out.name} holds the result of a run with other {', '.join(differing)}. Name another "
-            "folder, or set OVERWRITE = True: files of yours there and the key to its ratings are kept."
+            "folder, or set OVERWRITE = True: your own files there and the key to its ratings are kept."
         )
 
 
 def _differing(before, settings):
-    """Names of settings that differ, or that one side alone has."""
+    """Names of settings that differ or that only one side has."""
     now = json.loads(json.dumps(settings))
     return [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
 
 
 def where(session, plan: Plan, files: Files, rows: Sequence, out: str = "") -> tuple[Path, dict]:
-    """(folder of the result, settings of the run), for open_run; rows: what is trained on.
+    """(folder of the result, settings of the run), for open_run; rows: the training rows.
 
-    Without a name, a folder in the course's own, another for other settings.
+    Without a name: a folder in the course's own, a different one for different settings.
     """
     settings = run_settings(session, plan, files, rows)
     if out:
@@ -390,10 +390,10 @@ def where(session, plan: Plan, files: Files, rows: Sequence, out: str = "") -> t
 
 
 def open_run(out, settings: dict, overwrite: bool = False) -> Run:
-    """Starts a run, or takes up an interrupted one of the same settings.
+    """Start a run, or resume an interrupted one with the same settings.
 
-    ValueError where OUT holds something else, the result of a run of other settings (unless overwrite), an
-    interrupted run of other settings, or one that is going on.
+    ValueError if OUT holds something else, the result of a run with other settings (unless overwrite), an
+    interrupted run with other settings, or a run in progress.
     """
     run = Run(check_out(out), settings, overwrite)
     with naming(run.out, OTHER_NAME):
@@ -402,7 +402,7 @@ def open_run(out, settings: dict, overwrite: bool = False) -> Run:
             run.lock.acquire(timeout=0)
         except Timeout:
             raise ValueError(
-                f"OUT: another process is at work on {run.out.name}; name another folder"
+                f"OUT: another process is working on {run.out.name}; name another folder"
             ) from None
     try:
         _take_up(run)
@@ -431,10 +431,10 @@ def _take_up(run):
 
 
 def run_settings(session, plan: Plan, files: Files, rows: Sequence) -> dict:
-    """What tells runs apart: the base model, the plan, checksums of weights and data; JSON values.
+    """The identity of a run: base model, plan, checksums of weights and data; JSON values.
 
-    The rows that are trained on count as well as their files: a checkpoint that has seen rows which another
-    split holds out must not go on under it.
+    It includes the training rows besides their files, so that no run resumes from a checkpoint that has seen
+    rows which its own split holds out.
     """
     source = resolve(session.model_name, session.device)
     return {
@@ -447,7 +447,7 @@ def run_settings(session, plan: Plan, files: Files, rows: Sequence) -> dict:
 
 
 def name_of_base(model_name: str) -> str:
-    """A model's name without the path of its folder; of a folder in the hub's cache, the hub id."""
+    """A model's name without its local path; for a folder in the hub's cache, the hub id."""
     return portable_name(SimpleNamespace(name_or_path=model_name))
 
 
@@ -464,7 +464,7 @@ def weights_of(source: Source) -> str:
 def tune_on_conversations(
     run: Run, model, tokenizer, conversations, held_out, plan: Plan, autocast=nullcontext
 ) -> History:
-    """SFT of a prepared model, in place; goes on from a checkpoint of the run."""
+    """SFT of a prepared model, in place; resumes from the run's checkpoint."""
     examples = [encode_conversation(tokenizer, row.messages) for row in conversations]
     judged = [encode_conversation(tokenizer, row.messages) for row in held_out]
     history = train(
@@ -485,7 +485,7 @@ def tune_on_conversations(
 
 
 def prefer(run: Run, model, tokenizer, pairs, held_out, plan: Plan, autocast=nullcontext):
-    """DPO from what SFT left, in place: (history, metrics on held-out pairs). pairs: Examples, two by two."""
+    """DPO after SFT, in place: (history, metrics on held-out pairs). pairs: (chosen, rejected) Examples."""
     pad_id = tokenizer.pad_token_id
     model.eval()
     reference = dpo.reference_log_probs(model, pairs, pad_id)
@@ -518,7 +518,7 @@ def _part(steps, parts):
 # --------------------------------------------------------------------------------------- evaluation
 
 
-EMPTY_WORDS = frozenset(  # of English, and say nothing by themselves; "no" and "yes" do
+EMPTY_WORDS = frozenset(  # English function words; "no" and "yes" are not among them
     """
     a an and are as at be been but by can could did do does for from had has have he her his how i if in is
     it its may me might my of on or our she should so than that the their them then there these they this
@@ -528,10 +528,10 @@ EMPTY_WORDS = frozenset(  # of English, and say nothing by themselves; "no" and 
 
 
 def agrees(answer: str, reference: str) -> bool:
-    """Whether the two are the same, or one holds the other as whole words; case and punctuation aside.
+    """Whether the two are equal, or one contains the other as whole words, ignoring case and punctuation.
 
-    What is held must say something: one word of it is no function word, or stands capitalised inside the
-    longer text, as the symbols In and As do.
+    The contained text must be meaningful: one of its words is no function word, or is capitalised inside the
+    longer text, as the symbols In and As are.
     """
     texts = sorted((answer, reference), key=lambda text: len(split_words(text)))
     words = [split_words(text) for text in texts]
@@ -551,10 +551,10 @@ def shared_words(answer: str, reference: str) -> float:
 
 @dataclass(frozen=True)
 class Scores:
-    """A model on held-out conversations. Shares are of the questions asked; losses in nats a token."""
+    """Evaluation of a model on held-out conversations. Shares of the questions; losses in nats per token."""
 
-    loss: float | None  # None where it was not measured
-    other_loss: float  # on text that the data has nothing to do with: its rise is forgetting
+    loss: float | None  # None if not measured
+    other_loss: float  # on text unrelated to the data: its rise measures forgetting
     same: float
     agrees: float
     shared_words: float
@@ -568,10 +568,10 @@ class Scores:
 def to_ask(conversations: Sequence[Conversation], tokenizer, limit: int):
     """(prompts, references, lines, room): the conversations without their last answer.
 
-    room is how many tokens an answer may have: SPARE more than the longest reference, at most half of the
-    limit. A conversation whose reference needs more is left out: no model could end it. Early turns are left
-    out where there is no room for the answer, and the conversation where the last one does not fit.
-    DataError where none is left.
+    room: maximum tokens of an answer, SPARE more than the longest reference, at most half of the limit. A
+    conversation with a longer reference is dropped, since no model could finish it. Early turns are dropped
+    if there is no room for the answer, and the conversation if its last turn does not fit. DataError if none
+    is left.
     """
     needed = [token_counts(tokenizer, row.messages[-1:])[1] + SPARE for row in conversations]
     room = max((need for need in needed if need <= limit // 2), default=0)
@@ -597,7 +597,7 @@ def to_ask(conversations: Sequence[Conversation], tokenizer, limit: int):
 
 
 def evaluate(model, tokenizer, held_out: Sequence[Conversation], questions) -> Scores:
-    """Losses and greedy answers; questions are what to_ask gives."""
+    """Losses and greedy answers; questions: from to_ask."""
     prompts, references, _, room = questions
     said = replies(model, tokenizer, prompts, max_new_tokens=room)
     other = [encode(tokenizer, text)[: context(model)] for text in load_source_texts()[:24]]
@@ -609,7 +609,7 @@ def evaluate(model, tokenizer, held_out: Sequence[Conversation], questions) -> S
 
 
 def answer_scores(said: Sequence[Reply], references: Sequence[str]) -> dict:
-    """What Scores says of the answers."""
+    """The entries of Scores about answers."""
     texts = [reply.text for reply in said]
     both = list(zip(texts, references, strict=True))
     return {
@@ -629,14 +629,14 @@ def _mean(values):
 
 
 def save_result(model, tokenizer, folder, method: str):
-    """The adapter in PEFT's format, or for `full` the whole model; with the tokenizer and its template."""
+    """Save the adapter in PEFT's format, or for `full` the model, with the tokenizer and its template."""
     if method == "full":
         return save_model(model, tokenizer, folder)
     return save_chat_adapter(model, tokenizer, folder)
 
 
 def trained_size(model) -> tuple[int, int]:
-    """(trained, all) parameter values; those of quantised layers count as what they stand for."""
+    """(trained, all) parameter values; quantised layers count with the values they represent."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     packed = [m for m in model.modules() if isinstance(m, QuantizedLinear)]
     total = sum(p.numel() for p in model.parameters())
@@ -644,17 +644,17 @@ def trained_size(model) -> tuple[int, int]:
 
 
 def enough(conversations: Sequence) -> None:
-    """DataError where there are too few conversations to split them."""
+    """DataError if there are too few conversations to split."""
     if len(conversations) < LEAST:
         raise DataError(
-            f"{len(conversations)} different conversations are too few: about ten questions are the least"
+            f"{len(conversations)} different conversations are too few: about ten questions are needed"
         )
 
 
 def enough_split(conversations: Sequence, held_out: Sequence) -> None:
-    """DataError where there is nothing to train on, or nothing to judge by."""
+    """DataError if there is too little to train on or to evaluate with."""
     if len(conversations) < LEAST - 1 or not held_out:
         raise DataError(
             f"{len(conversations)} conversations to train on and {len(held_out)} to judge by are too few: "
-            "about ten different questions are the least"
+            "about ten different questions are needed"
         )

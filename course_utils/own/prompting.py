@@ -1,6 +1,6 @@
-"""The base by its prompt alone: an instruction and examples before the question, no training.
+"""The base with a prompt only: an instruction and examples before the question, without training.
 
-What tuning has to beat. The form of the prompt and the number of examples are chosen on training questions.
+The baseline for tuning. The prompt's form and number of examples are chosen on training questions.
 """
 
 import random
@@ -17,20 +17,20 @@ from course_utils.own.own_run import Scores, answer_scores, shared_words
 
 PROMPT_FORMS = ("chat", "text")
 SHOTS = (0, 8)
-NEXT = "\nQuestion:"  # where a text's answer ends
-TRIED = 16  # questions of training that a prompt is chosen on
+NEXT = "\nQuestion:"  # marks the end of an answer in plain text
+TRIED = 16  # training questions on which a prompt is chosen
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Exchanges that stand before the question, as chat turns or as plain text, and an instruction.
+    """Exchanges before the question, as chat turns or as plain text, and an instruction.
 
-    The instruction goes into the chat's system line, after the data's own; in a text it stands after the
+    In a chat the instruction is appended to the data's own system message; in plain text it follows the
     question.
     """
 
     form: str
-    shots: list[dict]  # messages, a user's and an assistant's in turn
+    shots: list[dict]  # messages of user and assistant, alternating
     instruction: str = ""
 
     @property
@@ -44,7 +44,7 @@ class Prompt:
 
 
 def prompt_candidates(rows: Sequence[Conversation], instruction: str, seed: int) -> list[Prompt]:
-    """Both forms, with and without examples (exchanges of the rows), with and without the instruction."""
+    """Both forms, with and without examples (exchanges from the rows), with and without the instruction."""
     chosen = random.Random(seed).sample(list(rows), min(max(SHOTS), len(rows)))
     exchanges = [_first_exchange(row.messages) for row in chosen]
     return [
@@ -54,15 +54,15 @@ def prompt_candidates(rows: Sequence[Conversation], instruction: str, seed: int)
 
 
 def _first_exchange(messages):
-    """The first user's turn that is answered at once, with the answer."""
+    """The first user turn that is directly followed by an answer, and the answer."""
     for turn, answer in pairwise(messages):
         if (turn["role"], answer["role"]) == ("user", "assistant"):
             return [turn, answer]
-    raise ValueError("no turn of the user is answered")
+    raise ValueError("no user turn is answered")
 
 
 def as_text(messages: Sequence[dict]) -> str:
-    """The messages as plain text that goes on with an answer."""
+    """The messages as plain text that an answer continues."""
     heads = {"system": "", "user": "Question: ", "assistant": "Answer: "}
     return "".join(f"{heads[message['role']]}{message['content']}\n" for message in messages) + "Answer:"
 
@@ -70,7 +70,7 @@ def as_text(messages: Sequence[dict]) -> str:
 def answers_by_prompt(
     model, tokenizer, prompt: Prompt, prompts: Sequence[list[dict]], limit: int, room: int
 ) -> list[Reply]:
-    """The base's greedy answers of at most `room` tokens; what is too long loses its first examples."""
+    """The base's greedy answers of at most `room` tokens; too long prompts lose their first examples."""
     asked = [_with_shots(prompt, messages) for messages in prompts]
     if prompt.form == "chat":
 
@@ -78,7 +78,7 @@ def answers_by_prompt(
             return token_counts(tokenizer, [*messages, {"role": "assistant", "content": ""}])[0]
 
         fitted = [fit_context(messages, length, limit - room) for messages in asked]
-        asked = [  # an instruction that leaves no room for the question is left out
+        asked = [  # an instruction that leaves no room for the question is dropped
             new if length(new) <= limit - room else messages
             for new, messages in zip(fitted, prompts, strict=True)
         ]
@@ -109,7 +109,7 @@ def _with_shots(prompt, messages):
 
 
 def _text_reply(tokenizer, row):
-    """The answer ends where the next question begins, or the text ends."""
+    """The answer, up to the next question or the end of text."""
     ends = tokenizer.eos_token_id in row
     if ends:
         row = row[: row.index(tokenizer.eos_token_id)]
@@ -120,10 +120,9 @@ def _text_reply(tokenizer, row):
 def choose_prompt(
     model, tokenizer, rows: Sequence[Conversation], questions_of, limit: int, instruction: str = "", seed=0
 ) -> tuple[Prompt, list[tuple[str, float]]]:
-    """(the best prompt, [(name, words shared with the references)]), tried on questions of training.
+    """(the best prompt, [(name, words shared with the references)]), tried on training questions.
 
-    questions_of(rows): what own_run.to_ask gives. The examples in the prompts are other rows than those
-    that are asked.
+    questions_of(rows): the result of own_run.to_ask. The examples in the prompts are not among the questions.
     """
     drawn = random.Random(seed).sample(list(rows), len(rows))
     shots = drawn[: min(max(SHOTS), len(drawn) // 2)]
@@ -139,7 +138,7 @@ def choose_prompt(
 
 
 def evaluate_prompt(model, tokenizer, prompt: Prompt, questions, limit: int, base: Scores) -> Scores:
-    """Scores of the base with the prompt. Its weights are the base's, so other text is read as by the base.
+    """Scores of the base with the prompt. The weights are the base's, and so is the loss on other text.
 
     The loss on held-out answers is not measured.
     """

@@ -1,7 +1,7 @@
-"""Blind human rating: a sheet of pairs of answers whose sides say nothing, and what the ratings come to.
+"""Blind human rating: a sheet of answer pairs with hidden sides, and the evaluation of the ratings.
 
-The sheet is one HTML page for a browser, by mouse or by keys; it keeps what is rated, and gives a file. Which
-side is whose stands in another file, so that nobody finds it in the page.
+The sheet is one HTML page, used by mouse or keyboard; it keeps the ratings and saves them to a file. The key
+to the sides is in another file, so that nobody finds it in the page.
 """
 
 import hashlib
@@ -33,14 +33,14 @@ class Sheet:
 
     @property
     def name(self) -> str:
-        """The same for the same pairs: ratings of another sheet are refused by it."""
+        """An identifier of the pairs, by which ratings of another sheet are rejected."""
         return hashlib.sha256(json.dumps(self.pairs).encode()).hexdigest()[:12]
 
 
 def make_sheet(questions, tuned: Scores, other: Scores, seed: int = 0, count: int = PAIRS) -> Sheet:
-    """Up to `count` questions that the two answer differently, drawn at random, each with a random left side.
+    """Up to `count` random questions that the two models answer differently, each with random sides.
 
-    questions: what own_run.to_ask gives.
+    questions: from own_run.to_ask.
     """
     rng = random.Random(seed)
     rows = zip(questions[0], tuned.answers, other.answers, strict=True)
@@ -56,7 +56,7 @@ def make_sheet(questions, tuned: Scores, other: Scores, seed: int = 0, count: in
 
 
 def write_sheet(folder: Path, sheet: Sheet, title: str) -> None:
-    """The page, and the key beside it."""
+    """Write the page, and the key beside it."""
     page = templates.get_template("rating.html").render(title=title, pairs=sheet.pairs, name=sheet.name)
     (Path(folder) / SHEET_FILE).write_text(page, encoding="utf-8")
     key = {"sheet": sheet.name, "tuned": sheet.tuned}
@@ -65,7 +65,7 @@ def write_sheet(folder: Path, sheet: Sheet, title: str) -> None:
 
 @dataclass(frozen=True)
 class RatingCount:
-    """Pairs in which the tuned model's answer was preferred, the other's, neither, and those not rated."""
+    """Numbers of pairs: tuned model preferred, other preferred, no difference, not rated."""
 
     tuned: int
     other: int
@@ -74,7 +74,7 @@ class RatingCount:
 
     @property
     def share(self) -> tuple[float, float, float]:
-        """(share, low, high): the tuned model's among the pairs with a preference, with its 95% interval."""
+        """(share, low, high): the tuned model's share of the pairs with a preference; 95% interval."""
         count = self.tuned + self.other
         share = self.tuned / count if count else 0.5
         return share, *(wilson_interval(self.tuned, count) if count else (0.0, 1.0))
@@ -96,18 +96,18 @@ class RatingCount:
 
 
 def coin_probability(tuned: int, other: int) -> float:
-    """Probability that coins split as unevenly as this or more; exact, also for few pairs (the sign test)."""
+    """Probability that fair coins split at least this unevenly (the exact sign test)."""
     count, most = tuned + other, max(tuned, other)
     return min(1.0, 2 * sum(math.comb(count, k) for k in range(most, count + 1)) / 2**count)
 
 
 def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> RatingCount:
-    """ratings: "left", "right", "same", or None for a pair that was not rated; tuned: its side of each."""
+    """ratings: "left", "right", "same", or None for an unrated pair; tuned: its side of each."""
     if len(ratings) != len(tuned):
         raise ValueError(f"{len(ratings)} ratings for a sheet of {len(tuned)} pairs")
     unknown = [rating for rating in ratings if rating is not None and rating not in RATINGS]
     if unknown:
-        raise ValueError(f"a rating is one of {', '.join(RATINGS)}; got {unknown[0]!r}")
+        raise ValueError(f"a rating must be one of {', '.join(RATINGS)}; got {unknown[0]!r}")
     rated = [(rating, side) for rating, side in zip(ratings, tuned, strict=True) if rating]
     same = sum(rating == "same" for rating, _ in rated)
     ours = sum(rating == side for rating, side in rated)
@@ -115,7 +115,7 @@ def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> Rating
 
 
 def read_ratings(folder: Path, ratings: Path) -> RatingCount:
-    """What the ratings that the sheet of a run gave come to. ValueError where they are of another sheet."""
+    """The evaluation of the ratings from a run's sheet. ValueError if they are from another sheet."""
     folder, ratings = real(folder), real(ratings)
     files = sorted(folder.glob(f"{Path(KEY_FILE).stem}*.json"))
     keys = [_read_json(file) for file in files if standing(file) == "a file"]
@@ -126,17 +126,17 @@ def read_ratings(folder: Path, ratings: Path) -> RatingCount:
         )
     given = _read_json(ratings)
     if not isinstance(given.get("ratings"), list) or not isinstance(given.get("sheet"), str):
-        raise ValueError(f"{ratings.name} is no file that a rating sheet gave")
-    for key in keys:  # also those of results that this one replaced
+        raise ValueError(f"{ratings.name} is not a file from a rating sheet")
+    for key in keys:  # also keys of results that this one replaced
         if key.get("sheet") == given["sheet"] and isinstance(key.get("tuned"), list):
             return count_ratings(given["ratings"], key["tuned"])
     raise ValueError(
-        f"{ratings.name} was given by another sheet than {folder.name}'s, or its {KEY_FILE} is damaged"
+        f"{ratings.name} comes from another sheet than {folder.name}'s, or its {KEY_FILE} is damaged"
     )
 
 
 def _read_json(path: Path) -> dict:
-    """The object in a JSON file, or {} where there is none."""
+    """The object in a JSON file, or {} if there is none."""
     try:
         found = json.loads(read_regular(path))
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""What a file of conversations should be looked at for before training: personal data, keys, damaged text.
+"""What to check in a file of conversations before training: personal data, keys, damaged text.
 
-Nothing is changed and no finding is shown, since what is found may be secret: only its line and kind are.
+Nothing is changed. Findings are not shown, since they may be secret: only their lines and kinds are.
 """
 
 import re
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from course_utils.own.own_data import line_list
 
-CONTINUED = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # what the later bytes of a UTF-8 character become
-# UTF-8 read as Windows-1252. Two bytes once are Â or Ã; other beginnings also stand in sound text ("CAFÉ»")
+CONTINUED = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # the later bytes of a UTF-8 character, misread
+# UTF-8 read as Windows-1252. Two bytes once are Â or Ã; other beginnings also occur in sound text ("CAFÉ»")
 DAMAGED = re.compile(
     f"\ufffd|[ÂÃ]{CONTINUED}|(?:[Â-ß]{CONTINUED}){{2}}|â[€‚„†ˆ]{CONTINUED}|(?:[à-ï]{CONTINUED}{{2}}){{2}}|ðŸ{CONTINUED}{{2}}"
 )
 DATE_OR_SHARE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|0\.\d+$")
-SECRETS = (  # none may read on from each of many places: a line has up to a million characters
+SECRETS = (  # bounded, so that no pattern rescans a line of up to a million characters from many places
     r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{20,}",
     r"\bAKIA[0-9A-Z]{16}\b",
     r"\bAIza[\w-]{35}",
@@ -32,20 +32,20 @@ SECRETS = (  # none may read on from each of many places: a line has up to a mil
 
 @dataclass(frozen=True)
 class Remark:
-    """A line that can be used, and what is to be looked at in it."""
+    """A usable line, and what to check in it."""
 
     line: int
     text: str
 
 
 def luhn(digits: str) -> bool:
-    """Is the last digit the check digit of a card number?"""
+    """Whether the last digit is the check digit of a card number (Luhn)."""
     values = [int(digit) for digit in reversed(digits)]
     return sum(values[::2] + [sum(divmod(2 * value, 10)) for value in values[1::2]]) % 10 == 0
 
 
 def is_iban(text: str) -> bool:
-    """Does an account number leave 1 when divided by 97, as ISO 13616 asks?"""
+    """Whether an account number is 1 modulo 97, as ISO 13616 requires."""
     text = text.replace(" ", "")
     return 15 <= len(text) <= 34 and int("".join(str(int(c, 36)) for c in text[4:] + text[:4])) % 97 == 1
 
@@ -60,7 +60,7 @@ def _card(text):
     return 13 <= len(digits) <= 19 and len(set(digits)) > 1 and luhn(digits)
 
 
-SOUGHT = {  # what: (pattern, and what a match must be besides)
+SOUGHT = {  # {kind: (pattern, further condition on a match)}
     "an e-mail address": (r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+", None),
     "an account number (IBAN)": (r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b", is_iban),
     "a card number": (r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)", _card),
@@ -73,7 +73,7 @@ IN_A_ROW = "two turns of the {} in a row"
 
 
 def found_in(text: str) -> list[str]:
-    """The kinds of what is to be looked at in a text."""
+    """The kinds of findings in a text."""
     return [
         what
         for what, (pattern, test) in PATTERNS.items()
@@ -82,7 +82,7 @@ def found_in(text: str) -> list[str]:
 
 
 def remarks(conversations: Sequence) -> list[Remark]:
-    """What is to be looked at in conversations, and what was converted in them, line by line."""
+    """Findings in the conversations, and conversions made in reading them, by line."""
     listed = []
     for row in conversations:
         listed += [Remark(row.line, note) for note in row.notes]
@@ -94,7 +94,7 @@ def remarks(conversations: Sequence) -> list[Remark]:
 
 
 def remark_summary(listed: Sequence[Remark]) -> list[str]:
-    """A sentence for each kind: how many lines have it, and which (the first ones)."""
+    """A sentence per kind: how many lines have it, and which (the first ones)."""
     lines = defaultdict(list)
     for remark in listed:
         lines[remark.text].append(remark.line)

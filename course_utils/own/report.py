@@ -1,4 +1,4 @@
-"""The page and the model card of a run on a data file of one's own; figures of its lengths and losses."""
+"""The report and model card of a run on your own data file; figures of its lengths and losses."""
 
 import json
 import platform
@@ -21,11 +21,11 @@ LABELS = {
     "shared_words": "words shared with the reference (F1)",
     "ended": "answers that end by themselves",
 }
-SHARES = ("same", "agrees", "ended")  # each a share of the questions asked
+SHARES = ("same", "agrees", "ended")  # shares of the questions asked
 
 
 def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
-    """Draw how long conversations are and what is trained on; counts: (tokens, targets) of each."""
+    """Draw the lengths of the conversations and of their trained parts; counts: (tokens, targets) of each."""
     _, (left, right) = plots.figure(
         "How long the conversations are, and how much of each is trained on", "", "", columns=2
     )
@@ -45,7 +45,7 @@ def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
 
 
 def loss_curves(sft, preferences=None) -> None:
-    """Draw the losses of SFT, and beside them those of DPO where there is one."""
+    """Draw the losses of SFT and, beside them, those of DPO if there are any."""
     stages = {"SFT": (sft, "token"), "DPO": (preferences, "pair")}
     stages = {name: stage for name, stage in stages.items() if stage[0] is not None}
     _, axes = plots.figure("Loss of training, and on what was held out", "", "", columns=len(stages))
@@ -55,13 +55,13 @@ def loss_curves(sft, preferences=None) -> None:
 
 
 def picture(draw, *arguments) -> str:
-    """What draw(*arguments) draws, as a PNG in base64; the figure is closed."""
+    """The figure drawn by draw(*arguments), as a PNG in base64; the figure is closed."""
     draw(*arguments)
     return plots.png(plots.plt.gcf(), dpi=100)
 
 
 def number(name: str, value: float | None, asked: int) -> str:
-    """A score in words; a share with its interval."""
+    """A score as text; a share with its interval."""
     if value is None:
         return ""
     if name not in SHARES or not asked:
@@ -71,7 +71,7 @@ def number(name: str, value: float | None, asked: int) -> str:
 
 
 def score_rows(stages: dict[str, Scores]) -> list[list[str]]:
-    """A row a score: its label, and its value at each stage."""
+    """A row per score: its label, and its value at each stage."""
     asked = len(next(iter(stages.values())).answers)
     return [
         [label, *(number(name, getattr(scores, name), asked) for scores in stages.values())]
@@ -119,7 +119,7 @@ def report_page(
     questions,
     stages: dict[str, Scores],
 ) -> str:
-    """The report: one HTML file that needs nothing else."""
+    """The report as a self-contained HTML page."""
     return templates.get_template("report.html").render(
         title=title,
         verdict=verdict,
@@ -215,7 +215,7 @@ print(tokenizer.decode(said[0, ids.shape[1]:], skip_special_tokens=True))"""
 
 
 def as_markdown(text: str) -> str:
-    """The text as Markdown shows it: in one line, nothing in it is markup."""
+    """The text escaped for Markdown, on one line."""
     return re.sub(r"([\\`*_\[\]()#|~<>&!])", r"\\\1", " ".join(text.split()))
 
 
@@ -229,9 +229,9 @@ def model_card(
     split: str,
     stages: dict[str, Scores],
 ) -> str:
-    """The model card, README.md: what it is, how to use it, what was measured, what was not.
+    """The model card, README.md: description, use, evaluation and limits.
 
-    split: what the split says of the scores (FileSplit.note).
+    split: what the split implies for the scores (FileSplit.note).
     """
     full = plan.method == "full"
     rows = [" | ".join(["", *row, ""]).strip() for row in score_rows(stages)]
@@ -270,7 +270,7 @@ def model_card(
 
 
 def write_report(folder: Path, report: str, card_text: str, results: dict) -> None:
-    """report.html, README.md and results.json into the folder."""
+    """Write report.html, README.md and results.json into the folder."""
     texts = {
         "report.html": report,
         "README.md": card_text,

@@ -1,4 +1,4 @@
-"""Which rows are held out: whole templates where the file has enough of them, else whole questions."""
+"""The held-out rows: whole templates if the file has enough of them, else whole questions."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,9 +8,9 @@ from course_utils.own.hold_out import held_out_rows
 from course_utils.own.own_data import DataError, leaks, question_groups
 from course_utils.own.template_groups import template_groups, template_leaks
 
-SHARE, MOST = 0.15, 200  # of the rows of a kind; at most so many rows
-WANTED, LARGEST = 12, 1 / 3  # so many rows also of a small kind, but no larger part of it
-ENOUGH = 0.5  # of what is asked for: less held out is too little to judge by
+SHARE, MOST = 0.15, 200  # share of the rows of a kind, and its maximum
+WANTED, LARGEST = 12, 1 / 3  # minimum number of rows even of a small kind, but at most this share of it
+ENOUGH = 0.5  # of the wanted number: fewer held-out rows are too few to judge by
 
 
 def leak_free_split(
@@ -21,12 +21,12 @@ def leak_free_split(
     seed: int = 0,
     hold_out: Callable = held_out_rows,
 ) -> list[int]:
-    """Positions to hold out: whole groups, about a share of each kind of rows, at most MOST of one.
+    """Positions to hold out: whole groups, about a share of each kind of rows, at most MOST per kind.
 
-    Of few rows a larger share, since fewer than ten cannot show that a result is better.
+    Of few rows a larger share is taken, since fewer than ten cannot show an improvement.
 
-    kinds says what each row is: conversations and pairs are split together. The first kind's groups are
-    drawn by hold_out(keys, share, seed); of the next kind only groups that the first has no row of. A group
+    kinds: the kind of each row, since conversations and pairs are split together. The first kind's groups are
+    drawn by hold_out(keys, share, seed); the next kind's only from groups without rows of the first. A group
     that is too large stays in training.
     """
     held_out, seen = set(), set()
@@ -35,7 +35,7 @@ def leak_free_split(
         keys = [group for group, its in rows if its == kind and group not in seen]
         if keys:
             part = max(share, min(LARGEST, WANTED / kinds.count(kind)))
-            part = max(1.5 / len(keys), min(part, MOST / len(keys)))  # a row at the least
+            part = max(1.5 / len(keys), min(part, MOST / len(keys)))  # at least one row
             held_out |= {keys[int(place)] for place in hold_out(keys, part, seed)}
             seen |= set(keys)
     return [position for position, group in enumerate(groups) if group in held_out]
@@ -43,17 +43,17 @@ def leak_free_split(
 
 @dataclass(frozen=True)
 class FileSplit:
-    """Positions that are held out, what was kept together ("template" or "question"), and what that means."""
+    """The held-out positions, the unit kept together ("template" or "question"), and what that implies."""
 
     by: str
     held_out: frozenset[int]
     groups: int
     known: int  # held-out rows whose template is trained on
-    why: str = ""  # not by template
+    why: str = ""  # why not by template
 
     @property
     def note(self) -> str:
-        """For the report: what the score on the held-out rows can say."""
+        """For the report: what the score on the held-out rows implies."""
         count = len(self.held_out)
         checked = f"Checked afterwards: none of the {count} held-out rows asks what a row of training asks."
         if self.by == "template":
@@ -71,9 +71,9 @@ class FileSplit:
 def split_rows(
     rows: Sequence, kinds: Sequence[str], seed: int, hold_out: Callable = held_out_rows
 ) -> FileSplit:
-    """A split by template; by question where one template, or what hangs together, is half of the file.
+    """A split by template; by question if one template, or a connected group, is half of the file.
 
-    DataError where the split leaks: a held-out row asks what is trained on.
+    DataError if the split leaks: a held-out row asks something that is trained on.
     """
     asked = [row.asked for row in rows]
     by, groups, why = "template", template_groups(asked), ""
@@ -96,7 +96,7 @@ def split_rows(
 
 
 def _leak(rows, kinds, leaking, outside):
-    """Says which row leaks, where it is trained on, and what to do."""
+    """A message: which row leaks, where it is trained on, and what to do."""
     one, *more = leaking
     known = next((n for n in outside if leaks([rows[one]], [rows[n]])), None)
     by = "its template"

@@ -1,6 +1,6 @@
-"""Is the base fit for the data, before training; is the result better, no better or unusable, after it.
+"""Whether the base fits the data (before training), and whether the result is better (after it).
 
-A run without a browser ends with an error where the result is not better: nobody should ship it unread.
+Without a browser, a run ends with an error unless the result is better, so that nobody ships it unread.
 """
 
 import math
@@ -19,25 +19,25 @@ from course_utils.evaluation import difference_interval, mean_loss, wilson_inter
 from course_utils.own.own_data import split_words
 from course_utils.own.own_run import Scores, context, name_of_base, shared_words
 
-BITS_SAVED = 0.3  # of the bits that counting characters takes: what a fit base saves at least
-ENDED = 0.5  # of the answers end by themselves
-BASE_TRIED = 100  # conversations that the base is tried on
-FEW = 10  # held-out questions: fewer tell nothing
-COMPARED = 200  # answers of training among which the most usual one is sought
+BITS_SAVED = 0.3  # minimum saving of a fit base, relative to the bits of counting characters
+ENDED = 0.5  # minimum share of answers that end by themselves
+BASE_TRIED = 100  # conversations on which the base is tried
+FEW = 10  # held-out questions: fewer are not conclusive
+COMPARED = 200  # training answers among which the most usual one is sought
 BETTER, NO_BETTER, UNUSABLE = "better", "no better", "unusable"
 KIND_OF = {BETTER: "good", NO_BETTER: "neutral", UNUSABLE: "bad"}
 
 
 class Unfit(ValueError):
-    """The base knows next to nothing of the data; nothing was trained."""
+    """The base hardly knows the data's language; nothing was trained."""
 
 
 class NotBetter(RuntimeError):
-    """The tuned model is no better than what one has without training."""
+    """The tuned model is no better than the alternatives without training."""
 
 
 class Unusable(RuntimeError):
-    """The tuned model is not to be used."""
+    """The tuned model must not be used."""
 
 
 # ------------------------------------------------------------------------------------ before training
@@ -45,12 +45,12 @@ class Unusable(RuntimeError):
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a base knows the texts of the data before it is tuned on them."""
+    """How well a base knows the data's texts before tuning."""
 
-    loss: float  # nats a token
-    bits: float  # a character
-    counted: float  # bits a character that the frequencies of the characters alone take
-    tokens: float  # a word
+    loss: float  # nats per token
+    bits: float  # per character
+    counted: float  # bits per character by the frequencies of the characters only
+    tokens: float  # per word
     known: float  # share of the words that are one or two tokens
 
     @property
@@ -59,10 +59,10 @@ class Fit:
 
 
 def fit_of(model, tokenizer, conversations: Sequence, seed: int = 0) -> Fit:
-    """What the base makes of the conversations' texts, read as plain text without a chat format.
+    """How well the base predicts the conversations' texts, read as plain text without a chat format.
 
-    The loss is also given a character, since two tokenizers cut differently. A base that takes as many bits
-    as the frequencies of the characters takes knows neither the words nor the language.
+    The loss is also given per character, since tokenizers differ. A base that needs as many bits as the
+    character frequencies knows neither the words nor the language.
     """
     drawn = random.Random(seed).sample(conversations, min(BASE_TRIED, len(conversations)))
     texts = ["\n".join(message["content"] for message in row.messages) for row in drawn]
@@ -82,7 +82,7 @@ def fit_of(model, tokenizer, conversations: Sequence, seed: int = 0) -> Fit:
 
 
 def check_fit(fit: Fit, base: str, anyway: bool) -> None:
-    """Unfit, with what to choose instead, unless the base is fit or the user goes on anyway."""
+    """Raise Unfit, with advice, unless the base fits or the user goes on anyway."""
     if fit.good or anyway:
         return
     raise Unfit(
@@ -99,7 +99,7 @@ def check_fit(fit: Fit, base: str, anyway: bool) -> None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of it, and why."""
+    """The verdict and its reason."""
 
     word: str  # better, no better, unusable
     reason: str
@@ -109,19 +109,19 @@ class Verdict:
         return f"Verdict: {self.word}"
 
     def show(self) -> None:
-        """A box in the notebook."""
+        """Show a box in the notebook."""
         show(self.title, f"{self.reason}.", kind=KIND_OF[self.word])
 
 
 def judge_result(
     references: Sequence[str], before: Scores, prompted: Scores, after: Scores, answers: Sequence[str]
 ) -> Verdict:
-    """The verdict on held-out answers by the words that they share with the references.
+    """The verdict on held-out answers, by the words that they share with the references.
 
-    It is unusable where answers do not end, or where one usual answer of training (`answers`), given to
-    every question, does better. It is better where it beats that, the base, and the base by prompt alone,
-    each by more than chance: the 95% interval of the difference, question by question, is above 0. Of fewer
-    than FEW questions nothing is said.
+    Unusable: answers do not end, or one usual training answer (from `answers`), given to every question,
+    scores higher. Better: the tuned model beats that answer, the base, and the prompted base, each by more
+    than chance: the 95% interval of the paired difference is above 0. Fewer than FEW questions give no
+    verdict.
     """
     count = len(references)
     if count < FEW:
@@ -143,7 +143,7 @@ def judge_result(
         return Verdict(
             UNUSABLE, f"only {ended} of {count} answers end by themselves; a server would not stop"
         )
-    ours = shared["tuned"][None]  # one training: [1, questions]
+    ours = shared["tuned"][None]  # one training run: [1, questions]
     leads = {name: difference_interval(ours, shared[name][None])[1:] for name in texts if name != "tuned"}
     if leads["usual"][1] < 0:
         return Verdict(UNUSABLE, f"{of_words}; one and the same answer to everything has more, {usual}")
@@ -163,9 +163,9 @@ def usual_answer(answers: Sequence[str]) -> str:
 
 
 def settle(verdict: Verdict, scale: str) -> None:
-    """Raises NotBetter or Unusable where no reader sits before the notebook; at smoke scale nothing.
+    """Raise NotBetter or Unusable if nobody reads the notebook; at smoke scale do nothing.
 
-    JupyterLab's server names the session in its kernels' environment; there the box says it.
+    JupyterLab's server sets its session's name in the kernels' environment; there the box is enough.
     """
     if verdict.word == BETTER or scale == "smoke" or os.environ.get("JPY_SESSION_NAME"):
         return

@@ -139,12 +139,12 @@ def test_pairs_alone_with_all_weights(tmp_path):
             id="bad lines",
         ),
         night({"DATA": "none.jsonl"}, "none.jsonl: no such file", id="no file"),
-        night({"METHOD": "ppo"}, "METHOD is one of lora, qlora, full", id="method"),
+        night({"METHOD": "ppo"}, "METHOD must be one of lora, qlora, full", id="method"),
         night({"OUT": "taken"}, "taken is a folder that lesson 17 did not make", id="folder"),
         night({"BASE": "./nothing"}, "There is no folder", id="base"),
         night(
             {"DATA": "one.jsonl"},
-            "1 different conversations are too few: about ten questions are the least",
+            "1 different conversations are too few: about ten questions are needed",
             id="one row",
         ),
         night(

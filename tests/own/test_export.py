@@ -179,7 +179,7 @@ def test_what_gguf_cannot_hold_is_named():
     )
     assert gguf_fault(model, tokenizer) == ""
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    assert "does not cut text" in gguf_fault(model, tokenizer)
+    assert "does not split text" in gguf_fault(model, tokenizer)
     model.config.rope_parameters["rope_type"] = "llama3"
     assert "positions are scaled (llama3)" in gguf_fault(model, tokenizer)
     model.config.model_type = "qwen2"

@@ -169,7 +169,7 @@ def test_a_run_of_other_settings_or_at_work_is_refused(tmp_path):
     other.lock = type(run.lock)(run.lock.lock_file, is_singleton=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(own_run, "Run", lambda *_: other)
-        with pytest.raises(ValueError, match="another process is at work on m"):
+        with pytest.raises(ValueError, match="another process is working on m"):
             open_run(tmp_path / "m", {})
     run.lock.release(force=True)
     with pytest.raises(ValueError, match="interrupted run with other data, method"):
@@ -243,7 +243,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 @pytest.mark.parametrize("out", [5, 0.5, ["m"], b"m"])
 def test_an_out_that_is_no_name_is_told(out):
-    with pytest.raises(ValueError, match="OUT is the name of a folder, got"):
+    with pytest.raises(ValueError, match="OUT must be the name of a folder, got"):
         files_of("example", "", "lora", out)
 
 
@@ -269,7 +269,7 @@ def test_long_names_are_cut_or_told_before_any_work(session, tmp_path):
     out, settings = where(session, plan(), Files(data, None), rows())
     assert out.name.startswith("a" * 40 + "-") and open_run(out, settings).work.is_dir()
     for name in ("a" * 201, "é" * 101, "a" * 300):
-        with pytest.raises(ValueError, match="OUT: the folder's name is too long, 200 bytes are the most"):
+        with pytest.raises(ValueError, match="the folder's name is too long, at most 200 bytes are allowed"):
             files_of("example", "", "lora", str(tmp_path / name))
     assert files_of("example", "", "lora", str(tmp_path / ("é" * 100))).pairs
 
@@ -277,7 +277,7 @@ def test_long_names_are_cut_or_told_before_any_work(session, tmp_path):
 @pytest.mark.parametrize("value", [5, True, ["my.jsonl"]])
 def test_a_file_that_is_no_name_is_told(value):
     for files, name in (((value, ""), "DATA"), (("my.jsonl", value), "PAIRS"), (("example", value), "PAIRS")):
-        with pytest.raises(ValueError, match=f'^{name} is the name of a file, such as "my.jsonl", got '):
+        with pytest.raises(ValueError, match=f'^{name} must be the name of a file, such as "my.jsonl", got '):
             files_of(*files, "lora", "")
     assert files_of("~no-such-user/my.jsonl", "", "lora", "").data == Path("~no-such-user/my.jsonl")
 
@@ -444,7 +444,7 @@ def test_the_work_of_an_earlier_edition_is_taken_up(tmp_path, capsys):
 
 def test_a_file_with_the_locks_name_is_left_alone(tmp_path):
     (tmp_path / ".m.lock").write_text("mine")
-    with pytest.raises(ValueError, match=r"\.m\.lock is no lock of the course's"):
+    with pytest.raises(ValueError, match=r"\.m\.lock is not a lock of the course"):
         open_run(tmp_path / "m", {})
     assert (tmp_path / ".m.lock").read_text() == "mine"
 
@@ -582,12 +582,12 @@ def test_the_plan_follows_the_data(session):
     assert small.steps < large.steps <= 120 and small.dpo_batch_size == 4 and large.dpo_batch_size == 8
     assert make_plan(session, "full", 100).dpo_steps == 0
     assert make_plan(session, "full", 100).lr < small.lr
-    with pytest.raises(ValueError, match="METHOD is one of lora, qlora, full; got 'ppo'"):
+    with pytest.raises(ValueError, match="METHOD must be one of lora, qlora, full; got 'ppo'"):
         make_plan(session, "ppo", 100)
 
 
 def test_parameters_are_checked_before_anything_is_read(tmp_path):
-    with pytest.raises(ValueError, match="METHOD is one of"):
+    with pytest.raises(ValueError, match="METHOD must be one of"):
         files_of("nowhere.jsonl", "", "ppo", "")
     with pytest.raises(ValueError, match="Give DATA"):
         files_of("", "", "lora", "")

@@ -97,7 +97,7 @@ def test_ratings_are_counted_against_the_key(folder, capsys):
     for broken in ("[]", "{", "", '{"ratings": []}'):
         (folder / "ratings.json").write_text(broken)
         assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 1
-        assert "ratings.json is no file that a rating sheet gave" in capsys.readouterr().err
+        assert "ratings.json is not a file from a rating sheet" in capsys.readouterr().err
     assert cli.main(["rated", str(folder / "nowhere"), str(folder / "ratings.json")]) == 1
     assert "nowhere has no rating sheet" in capsys.readouterr().err
 
