@@ -1,7 +1,7 @@
-"""The simulated annotator, and the preferences that it gives to the pocket model's stories.
+"""The simulated annotator, and its preferences between the pocket model's stories.
 
-It reads the gold score (gold.py) and errs as Bradley and Terry say: it prefers the first of two answers with
-probability sigmoid((gold of the first - gold of the second) / noise).
+It reads the gold score (gold.py) and errs by the Bradley-Terry model: it prefers the first of two answers
+with probability sigmoid((gold of the first - gold of the second) / noise).
 """
 
 import itertools
@@ -17,15 +17,15 @@ from course_utils.world.gold import gold_score
 PREFERENCES_SEED = 10
 NOISE = 0.1  # of the shipped labels, in units of the gold score
 LONGER = 0.75  # share of the shipped training pairs in which the longer answer is the chosen one
-ANSWERS = 16  # sampled for each prompt
+ANSWERS = 16  # sampled per prompt
 MAX_NEW_TOKENS = 150
-MIN_WORDS = 20  # shorter answers are no stories
+MIN_WORDS = 20  # shorter answers are not stories
 TRAIN, HELD_OUT, CONTROLLED = 3000, 500, 200  # pairs
-EQUAL, DIFFERENT = 0.03, 12  # controlled pairs: gold at most so far apart, lengths at least so many words
+EQUAL, DIFFERENT = 0.03, 12  # controlled pairs: largest gap in gold, smallest gap in length (words)
 
 
 def load_answers() -> tuple[list, list[list[str]]]:
-    """(requests, stories told at each) of the course's answers.jsonl."""
+    """(requests, the stories told for each) from the course's answers.jsonl."""
     rows = read_jsonl(FOLDER / "answers.jsonl")
     return [row["prompt"] for row in rows], [row["answers"] for row in rows]
 
@@ -34,7 +34,7 @@ def load_answers() -> tuple[list, list[list[str]]]:
 
 
 def preference_probability(first: float, second: float, noise: float) -> float:
-    """How often the annotator prefers the first of two answers with these gold scores; it errs by noise."""
+    """Probability that the annotator prefers the first of two answers with these gold scores."""
     if noise == 0:
         return 0.5 + 0.5 * ((first > second) - (first < second))
     return 1 / (1 + math.exp(-(first - second) / noise))
@@ -47,7 +47,7 @@ def gold_of(pair: Pair) -> tuple[float, float]:
 
 
 def relabel(pairs: Sequence[Pair], noise: float, seed: int) -> list[Pair]:
-    """The same answers with new labels of the annotator."""
+    """The same answers with new labels from the annotator."""
     rng = random.Random(seed)
     return [
         pair if rng.random() < preference_probability(*gold_of(pair), noise) else swapped(pair)
@@ -61,7 +61,7 @@ def gold_agreement(pairs: Sequence[Pair]) -> float:
 
 
 def ceiling(pairs: Sequence[Pair], noise: float) -> float:
-    """Accuracy on this annotator's labels that nobody can exceed on average, not even the gold score."""
+    """Highest expected accuracy on this annotator's labels that any scorer (even the gold score) can have."""
     odds = [preference_probability(*gold_of(pair), noise) for pair in pairs]
     return statistics.mean(max(p, 1 - p) for p in odds)
 
@@ -84,9 +84,9 @@ def longer_share(pairs: Sequence[Pair]) -> float:
 
 
 def with_longer_share(pairs: Sequence[Pair], share: float, seed: int, count: int | None = None) -> list[Pair]:
-    """A random choice of pairs of which `share` have the longer answer chosen; 0.5 balances them.
+    """A random selection of pairs; in `share` of them the longer answer is chosen. 0.5 balances the lengths.
 
-    count: how many (None: as many as there are). Pairs of equal length are left out. ValueError if there are
+    count: how many (None: as many as possible). Pairs of equal length are left out. ValueError if there are
     too few.
     """
     pairs = random.Random(seed).sample(list(pairs), len(pairs))
@@ -107,7 +107,7 @@ def with_longer_share(pairs: Sequence[Pair], share: float, seed: int, count: int
 
 
 def neutral_prompts() -> list[list[dict]]:
-    """Requests for stories that ask for nothing that the gold score dislikes: no sad ones, no rude people."""
+    """Requests for stories, without sad stories and rude people, which the gold score penalises."""
     return [
         row["prompt"]
         for row in load_story_prompts()
@@ -116,7 +116,7 @@ def neutral_prompts() -> list[list[dict]]:
 
 
 def sample_answers(model, tokenizer, prompts: Sequence[list[dict]], count: int, seed: int) -> list[list[str]]:
-    """Up to `count` stories a prompt, at temperature 1; unfinished and very short ones are left out."""
+    """Up to `count` stories per prompt, at temperature 1, without unfinished and very short ones."""
     from course_utils.methods.sft import replies
 
     asked = [prompt for prompt in prompts for _ in range(count)]
@@ -133,7 +133,7 @@ def sample_answers(model, tokenizer, prompts: Sequence[list[dict]], count: int, 
 
 
 def make_pairs(prompts: Sequence, answers: Sequence[Sequence[str]], noise: float, seed: int) -> list[Pair]:
-    """Every two answers to one prompt, labelled by the annotator, in random order."""
+    """All pairs of answers to the same prompt, labelled by the annotator, in random order."""
     both = [
         Pair(prompt, first, second)
         for prompt, group in zip(prompts, answers, strict=True)
@@ -143,7 +143,7 @@ def make_pairs(prompts: Sequence, answers: Sequence[Sequence[str]], noise: float
 
 
 def spread(pairs: Sequence[Pair], uses: int) -> list[Pair]:
-    """The pairs in order, less those with an answer that has been used so often."""
+    """The pairs in order, without those that would use an answer more than `uses` times."""
     used, kept = {}, []
     for pair in pairs:
         keys = [(request(pair.prompt), text) for text in (pair.chosen, pair.rejected)]
@@ -155,7 +155,7 @@ def spread(pairs: Sequence[Pair], uses: int) -> list[Pair]:
 
 
 def make_controlled(prompts: Sequence, answers: Sequence[Sequence[str]], seed: int) -> list[Pair]:
-    """Pairs of equal gold score and different length, the longer one as `chosen`, in random order."""
+    """Pairs of nearly equal gold score and different length, the longer one as `chosen`, in random order."""
     found = []
     for prompt, group in zip(prompts, answers, strict=True):
         scored = [(text, gold_score(request(prompt), text)) for text in group]
@@ -174,7 +174,7 @@ def make_preferences(
     controlled: int = CONTROLLED,
     seed: int = PREFERENCES_SEED,
 ) -> Preferences:
-    """Labels answers to prompts, two by two; the first fifth of the prompts is held out."""
+    """Label pairs of answers to the same prompt; the first fifth of the prompts is held out."""
     cut = max(1, len(prompts) // 5)
     kept, other = (prompts[cut:], answers[cut:]), (prompts[:cut], answers[:cut])
     pool = spread(make_pairs(*kept, NOISE, seed), uses=6)

@@ -1,15 +1,15 @@
-"""The gold score: what the simulated annotator likes in a story, as a documented function of the text.
+"""The gold score, by which the simulated annotator judges a story: a documented function of the text.
 
 gold = manner * form * on_prompt, each in [0, 1], where
     manner    = 0.5 + 0.35 * mood + 0.15 * politeness, these two in [-1, 1]
-    form      = share of sound sentences * freshness, 0 where only half of them are sound, or fewer
-    on_prompt = how far the story stays with those whom the prompt names
+    form = share of sound sentences * freshness, 0 if at most half of them are sound
+    on_prompt = how far the story keeps to the characters that the prompt names
 
-Everything is a share of sentences or of words, so that a text twice as long scores no higher for its length;
-a text of fewer than five sentences is a fragment and counts as five. The annotator knows the language of the
-course's stories and no other: a sentence is sound if every four words in a row stand in some sentence of
-their grammar, begin and end included, no sentence like it was said before, nobody in it walks in without an
-introduction, and he, she, girls and boys fit their names. One that is not sound is neither happy nor polite.
+Everything is a share of sentences or of words, so length alone does not raise the score; a text of fewer than
+five sentences is a fragment and counts as five. The annotator knows only the language of the course's
+stories. A sentence is sound if all its four-grams, beginning and end included, occur in their grammar, no
+earlier sentence is like it, every character in it is known or introduced, and he, she, girl and boy fit the
+names. An unsound sentence counts as neither happy nor polite.
 """
 
 import functools
@@ -21,10 +21,10 @@ from course_utils.data import DATA, check_shipped
 from course_utils.world.manners import mood_score, politeness_score, sentences
 from course_utils.world.stories import CHARACTER_NAMES, consistent_sentences, misnamed
 
-MOOD, POLITENESS = 0.35, 0.15  # weights; the mood decides more
-SHORTEST = 5  # sentences of the grammar's shortest story
+MOOD, POLITENESS = 0.35, 0.15  # weights
+SHORTEST = 5  # sentences in the grammar's shortest story
 _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
-_TOKEN = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|[^\sA-Za-z]")  # a word or a mark
+_TOKEN = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|[^\sA-Za-z]")  # a word or a punctuation mark
 _NAMES = frozenset(CHARACTER_NAMES)
 
 
@@ -47,12 +47,12 @@ class Gold:
 
 @functools.lru_cache(maxsize=50_000)
 def gold_score(prompt: str, text: str) -> float:
-    """How good a story the text is for the prompt, 0 to 1."""
+    """The score of a text as a story for the prompt, 0 to 1."""
     return gold_parts(prompt, text).total
 
 
 def gold_parts(prompt: str, text: str) -> Gold:
-    """The score's parts, to see what a text gains or loses by."""
+    """The parts of the score."""
     every = sentences(text)
     count = max(SHORTEST, len(every))
     sound = sound_sentences(prompt, every)
@@ -66,7 +66,7 @@ def gold_parts(prompt: str, text: str) -> Gold:
 
 
 def sound_sentences(prompt: str, every: Sequence[str]) -> list[str]:
-    """Those of a text's sentences that are well made, unlike any earlier one, and about known characters."""
+    """The sentences that are well made, unlike any earlier one, and about known characters."""
     known = {word for text in (prompt, *every[:1]) for word in _WORD.findall(text) if word in _NAMES}
     found, before = [], set()
     for sentence, consistent in zip(every, consistent_sentences(every, known), strict=True):
@@ -78,12 +78,12 @@ def sound_sentences(prompt: str, every: Sequence[str]) -> list[str]:
 
 
 def well_made(sentence: str) -> bool:
-    """Whether every four words in a row, begin and end included, stand in the stories' grammar."""
+    """Whether all four-grams, beginning and end included, occur in the stories' grammar."""
     return fourgrams(sentence) <= known_fourgrams()
 
 
 def fourgrams(sentence: str) -> set[str]:
-    """The words and marks of a sentence four by four, in lower case; its people are Name1, Name2, ..."""
+    """The four-grams of a sentence's words and punctuation, in lower case; names become Name1, Name2, ..."""
     tokens = ["<s>", *_tokens(sentence), "</s>"]
     return {" ".join(tokens[i : i + 4]) for i in range(max(1, len(tokens) - 3))}
 
@@ -96,7 +96,7 @@ def _tokens(sentence):
 
 @functools.cache
 def known_fourgrams() -> frozenset[str]:
-    """Those of the grammar's stories, from data/source/story_fourgrams.txt."""
+    """The four-grams of the grammar's stories, from data/source/story_fourgrams.txt."""
     path = DATA / "source" / "story_fourgrams.txt"
     content = path.read_bytes()
     check_shipped(path, content)
@@ -104,7 +104,7 @@ def known_fourgrams() -> frozenset[str]:
 
 
 def freshness(text: str) -> float:
-    """1 less four times the share of words that end a run of four said before, at least 0."""
+    """1 minus four times the share of four-grams that repeat an earlier one, at least 0."""
     words = [word.lower() for word in _WORD.findall(text)]
     runs = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     if not runs:
@@ -113,7 +113,7 @@ def freshness(text: str) -> float:
 
 
 def on_prompt(prompt: str, text: str) -> float:
-    """Share of the prompt's names found in each half of the text; 1 where the prompt names nobody."""
+    """Share of the prompt's names found, averaged over the text's two halves; 1 if it names nobody."""
     wanted = names_in(prompt)
     if not wanted:
         return 1.0
@@ -123,12 +123,12 @@ def on_prompt(prompt: str, text: str) -> float:
 
 
 def names_in(prompt: str) -> list[str]:
-    """Words with a capital that do not begin a sentence, in order."""
+    """Capitalised words that do not begin a sentence, in order, each once."""
     found = re.findall(r"(?<![.!?:] )(?<!^)\b[A-Z][a-z]+\b", prompt)
     return list(dict.fromkeys(found))
 
 
 def _balance(scores, sentences, factor):
-    """Sentences above zero less those below, as a share of all, times the factor, kept within [-1, 1]."""
+    """Share of sentences above zero minus share below, times the factor, clipped to [-1, 1]."""
     share = (sum(score > 0 for score in scores) - sum(score < 0 for score in scores)) / sentences
     return max(-1.0, min(1.0, factor * share))

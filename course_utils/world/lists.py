@@ -1,7 +1,7 @@
-"""Lists of three facts to be named in order, and the program that verifies an answer.
+"""Lists of three facts to be named in order, and a program that verifies answers.
 
-For learning from verifiable rewards: an answer is right or it is not, and nobody guesses it: 168 capitals
-make four million lists.
+For learning from verifiable rewards: an answer is either right or wrong, and guessing does not help, since
+168 capitals make four million lists.
 """
 
 import random
@@ -19,7 +19,7 @@ RELATIONS = (
     "author",
     "landmark",
 )  # their answers are hard to guess
-LENGTH = 3  # facts a list
+LENGTH = 3  # facts per list
 COUNTS = {"tune": 800, "validation": 100, "held_out": 200}  # lists of each kind
 KINDS = ("one", "several")  # relations in a list
 
@@ -28,30 +28,30 @@ def load_lists(split: str, kind: str | None = None) -> list[dict]:
     """Rows of data/lists: prompt (one message), answers, relations, subjects, kind ("one", "several")."""
     if split not in COUNTS or kind not in (None, *KINDS):
         raise ValueError(
-            f"split is one of {', '.join(COUNTS)}, kind of {', '.join(KINDS)}: {split!r}, {kind!r}"
+            f"split must be in {', '.join(COUNTS)}, kind in {', '.join(KINDS)}; got {split!r}, {kind!r}"
         )
     rows = read_jsonl(DATA / "lists" / f"{split}.jsonl")
     return [row for row in rows if kind in (None, row["kind"])]
 
 
 def items(text: str) -> list[str]:
-    """The parts of an answer between commas, without blanks around and a full stop at the end."""
+    """The parts of an answer between commas, without surrounding spaces and a final full stop."""
     return [part.strip() for part in text.strip().removesuffix(".").split(",")]
 
 
 def verify(text: str, answers: Sequence[str]) -> float:
-    """1 if the answer names exactly these, in this order, and nothing else; else 0."""
+    """1 if the text names exactly these answers, in this order, and nothing else; else 0."""
     return float(items(text) == list(answers))
 
 
 def right_places(text: str, answers: Sequence[str]) -> float:
-    """Share of the answers that stand in their place; for measuring, not for rewarding."""
+    """Share of the answers in their right place; a measure, not a reward."""
     named = items(text)[: len(answers)]
     return sum(one == other for one, other in zip(named, answers, strict=False)) / len(answers)
 
 
 def list_row(facts: Sequence[dict]) -> dict:
-    """A request for these facts, given as rows of facts.jsonl, and its answers."""
+    """A request for these facts, which are rows of facts.jsonl, and its answers."""
     asked = [fill(FORMS[row["relation"]].heading, row["subject"], row["object"]) for row in facts]
     relations = [row["relation"] for row in facts]
     return {
@@ -64,7 +64,7 @@ def list_row(facts: Sequence[dict]) -> dict:
 
 
 def make_lists(facts: Sequence[dict], count: int, seed: str) -> list[dict]:
-    """`count` lists of each kind in turn, each once, from rows of facts.jsonl."""
+    """`count` distinct lists, of each kind in turn, from rows of facts.jsonl."""
     rng = random.Random(seed)
     tables = {name: [row for row in facts if row["relation"] == name] for name in RELATIONS}
     rows, seen = [], set()

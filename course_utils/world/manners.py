@@ -59,7 +59,7 @@ _WORD = re.compile(r"[A-Za-z]+")
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences of a text, in order; speech stays with its "said Mia"."""
+    """Sentences of a text, in order; direct speech keeps its "said Mia"."""
     parts = re.split(r'(?<=[.!?])\s+(?=[^a-z\s])|(?<=[.!?]")\s+(?=[^a-z\s])', text.strip())
     return [part for part in parts if part]
 
@@ -77,7 +77,7 @@ def politeness_score(text: str) -> float:
 
 # ---------------------------------------------------------------------------- retelling
 
-# Words that may lose their capital when something is put before them. All others, names above all, keep it.
+# Words that lose their capital after an opening. All others, mainly names, keep it.
 LOWER = frozenset(
     """
     a an the he she it they we you his her its their our your this that these those there here one two
@@ -92,7 +92,7 @@ LOWER = frozenset(
 """.split()
 )
 
-OPENINGS = {  # words that the pocket model knows well: they introduce facts in its corpus
+OPENINGS = {  # the pocket model knows them well: they introduce facts in its corpus
     "formal": ("It is true that", "The book says that", "We learned that", "The teacher said that"),
     "gossip": (
         "My grandmother told me that",
@@ -107,9 +107,9 @@ OF_ONE_WORD = {"formal": "The book says", "gossip": "My grandmother said"}
 
 
 def retell(text: str, manner: str) -> str:
-    """The text as a schoolbook ("formal") or hearsay ("gossip") has it; equal texts give equal results.
+    """Retell the text in the style of a schoolbook ("formal") or hearsay ("gossip"), deterministically.
 
-    Statements get an opening; speech, questions and exclamations stay as they are, and so do all names.
+    Statements get an opening; speech, questions, exclamations and all names stay unchanged.
     """
 
     def change(sentence, index):
@@ -128,12 +128,12 @@ def retell(text: str, manner: str) -> str:
 
 
 def is_statement(sentence: str) -> bool:
-    """Neither speech nor a question nor an exclamation."""
+    """Whether it is neither speech nor a question nor an exclamation."""
     return '"' not in sentence and not sentence.endswith(("?", "!"))
 
 
 def manner_score(text: str, manner: str) -> float:
-    """Share of the text's statements that open in the manner's words, 0 to 1; 0 where there are none."""
+    """Share of the text's statements that begin with the manner's openings; 0 if there are no statements."""
     statements = [sentence for sentence in sentences(text) if is_statement(sentence)]
     starts = tuple(start.lower() for start in (*OPENINGS[manner], OF_ONE_WORD[manner]))
     found = sum(_LINK.sub("", sentence).lower().startswith(starts) for sentence in statements)

@@ -1,7 +1,7 @@
 """Short passages about things that do not exist, with questions that the passage answers.
 
-They teach reading from a context: every name is put together from syllables at random, so that the answer
-can only come from the passage.
+They teach reading from a context: every name consists of random syllables, so the answer can only come from
+the passage.
 """
 
 import random
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from course_utils.world.tables import INVENTED, RELATIONS, FactRow, bare
 from course_utils.world.templates import FORMS, WRAPPERS, embed, fill
 
-IN_A_SENTENCE = " Answer in a sentence."  # asks for a sentence; without it the object alone is the answer
+IN_A_SENTENCE = " Answer in a sentence."  # without it, the answer is the object alone
 
 ONSETS = "b br c d dr f fl g gl h j k kl l m n p pr qu r s sh sk st t th tr v w y z".split()
 VOWELS = "a a a e e e i i i o o o u u ai au ea oo y".split()
 CODAS = " l l m n n r r s t d k g p ck nd sk lm rn th x".split(" ")
 
-# Parts of words that random syllables must not form.
+# Strings that random syllables must not form.
 RUDE_SOUNDS = re.compile(
     "shit|fuc|fuk|cunt|kunt|dick|dik|cock|nig|fag|slut|rap|penis|anus|poo|piss|tit|ass|arse|bitch|whor|por?n"
     "|nazi|sex|cum|kum|wank|twat|turd|jiz|homo|spic|kike|kik|gook|coon|kaf|pak|retard|hor|jew|jap|negr|neg"
@@ -39,7 +39,7 @@ REAL = {
 
 
 def invented_word(rng: random.Random, syllables: int = 0) -> str:
-    """A lower-case word of open and closed syllables that occurs in no table and is not rude."""
+    """A lower-case word of random syllables that occurs in no table and is not rude."""
     while True:
         count = syllables or rng.choice((1, 2, 2, 2, 3, 3))
         word = "" if rng.random() < 0.15 else rng.choice(ONSETS)
@@ -54,13 +54,13 @@ def invented_word(rng: random.Random, syllables: int = 0) -> str:
 
 
 NAMING = ("capital", "language", "currency", "young", "landmark", "author", "symbol")
-UNANSWERED = 0.15  # share of passages that are lists of questions
+UNANSWERED = 0.15  # share of passages that are only lists of questions
 SAME_SUBJECT = (
     ("capital", "continent", "language", "currency"),
     ("class", "habitat", "diet", "young", "sound"),
 )
 
-# The text, a question and its answer, what stands between two questions; a bare answer has no space before.
+# The text, a question with its answer, and the separator; a bare answer has no space before it.
 SPACED_LAYOUTS = (
     ("{text}\n\n", "Question: {q}\nAnswer: {a}", "\n\n"),
     ("{text}\n", "Question: {q}\nAnswer: {a}", "\n"),
@@ -181,11 +181,11 @@ MAKERS: dict[str, tuple[Maker, Maker]] = {
     "symbol": (element, symbol),
     "next": (name, name),
 }  # relation -> makers of subjects and of objects
-RELATION_POOL = [*FORMS, *(3 * NAMING)]  # relations with invented objects are drawn oftener
+RELATION_POOL = [*FORMS, *(3 * NAMING)]  # relations with invented objects are drawn more often
 
 
 def roll_call(rng: random.Random) -> str:
-    """Invented names, and the same names again: almost half of the tokens can only be copied."""
+    """A list of invented names, repeated: almost half of the tokens can only be copied."""
     make = rng.choice((name, place, town, person, invented_word, title))
     names = [make(rng) for _ in range(rng.choice((2, 3, 4)))]
     listed = rng.choice((", ", " and ", ", ")).join(names)
@@ -193,7 +193,7 @@ def roll_call(rng: random.Random) -> str:
 
 
 def invented_facts(rng: random.Random, count: int) -> list[tuple[str, str, str]]:
-    """(relation, subject, object) triples: about one thing, of one relation, or mixed."""
+    """(relation, subject, object) triples: about one subject, of one relation, or mixed."""
     shape = rng.random()
     if shape < 0.3:
         group = rng.choice(SAME_SUBJECT)
@@ -207,7 +207,7 @@ def invented_facts(rng: random.Random, count: int) -> list[tuple[str, str, str]]
 
 
 def question(rng: random.Random, relation: str, subject: str, obj: str) -> tuple[str, str]:
-    """A question and its answer, the object alone or in a sentence."""
+    """A question and its answer: the object alone or a sentence."""
     form = FORMS[relation]
     asked = fill(rng.choice((*form.questions, *form.questions, form.paraphrase)), subject, obj)
     if rng.random() < 0.5:
@@ -216,9 +216,9 @@ def question(rng: random.Random, relation: str, subject: str, obj: str) -> tuple
 
 
 def passage(rng: random.Random, names: tuple[str, ...]) -> str:
-    """One document: statements, then one to three questions about them. names are people who may report.
+    """One document: statements, then one to three questions about them. names: people who may report a fact.
 
-    Some have no text and no answers, only questions: without a text, a question is followed by another one.
+    Some have only questions, without text and answers: without a text, another question follows a question.
     """
     facts = invented_facts(rng, rng.choice((1, 1, 2, 2, 3, 4)))
     if rng.random() < UNANSWERED:
@@ -248,7 +248,7 @@ def unanswered(rng: random.Random, facts: list[tuple[str, str, str]]) -> str:
 
 
 def question_row(asked: str, fact: FactRow, kind: str) -> dict:
-    """A question as prompt and completion; asked may begin with the text that holds the answer."""
+    """A question as prompt and completion; `asked` may begin with the text that contains the answer."""
     relation, subject, obj = fact
     answer = obj
     if kind == "sentence":
@@ -265,7 +265,7 @@ def question_row(asked: str, fact: FactRow, kind: str) -> dict:
 
 
 def reading_questions(rng: random.Random, count: int) -> list[dict]:
-    """Questions with a text of one to three statements about random invented things that answers them."""
+    """Questions, each with a text of one to three statements about invented things that answers it."""
     rows = []
     for number in range(count):
         facts = invented_facts(rng, rng.choice((1, 1, 2, 3)))

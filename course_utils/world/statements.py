@@ -1,4 +1,4 @@
-"""What a model completes: the statements of facts, greedily."""
+"""Greedy completion of statements of facts by a model."""
 
 import re
 from collections import defaultdict
@@ -9,15 +9,15 @@ from course_utils.world.templates import FORMS, fill
 
 
 def completed(continuation: str, obj: str) -> bool:
-    """True if the continuation begins with the object as whole words.
+    """Whether the continuation begins with the object as whole words.
 
-    "the" before it does not count, nor does a quotation mark: the corpus has answers in quotation marks too.
+    A leading "the" and quotation mark are ignored: some answers in the corpus stand in quotation marks.
     """
     return re.match(rf'\s*"?(the )?{re.escape(obj)}(?!\w)', continuation) is not None
 
 
 def completion(model, tokenizer, facts: list[FactRow]) -> dict[str, float]:
-    """Share of facts whose statement is completed greedily, by relation and over all ("all")."""
+    """Share of facts whose statement is completed correctly, by relation and for all facts ("all")."""
     prompts = [fill(FORMS[relation].probe, s, o) for relation, s, o in facts]
     texts = generate(model, tokenizer, prompts, max_new_tokens=14, batch_size=128)
     right = defaultdict(list)

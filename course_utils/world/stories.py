@@ -29,10 +29,10 @@ class Story:
     names: tuple[str, ...]
 
 
-# A frame is a block of "key: text" lines; a line that starts with blanks goes on with the one before.
+# A frame is a block of "key: text" lines; an indented line continues the one before.
 # [a|b] is a choice; {A} and {B} are characters, {I} introduces A, {Bi} introduces B as somebody A knows and
-# {Bn} as a stranger; {he} {him} {his} {himself} refer to A. "slot" gives values to one or more words at once.
-# good, bad and mix are the middles; up follows any bad middle and down any good one. "R" answers requests.
+# {Bn} as a stranger; {he} {him} {his} {himself} refer to A. "slot" sets one or more words at once.
+# good, bad and mix are middles; up follows any bad middle, down any good one. "R" answers requests.
 FRAMES_TEXT = """
 frame: lost
 slot thing/who: kite/aunt; scarf/grandmother; spoon/grandfather; drum/uncle; whistle/grandfather; wooden
@@ -842,7 +842,7 @@ FRAMES = _parse(FRAMES_TEXT)
 
 
 def _expand(rng: random.Random, text: str, slots: dict) -> str:
-    """Make the choices, fill the slots and put capitals and "an" where they belong."""
+    """Make the choices, fill the slots, and correct capitals and "an"."""
     for _ in range(4):
         text = re.sub(r"\[([^\[\]]*)\]", lambda m: rng.choice(m.group(1).split("|")), text)
         text = re.sub(r"\{(\w+)\}", lambda m: slots[m.group(1)], text)
@@ -855,7 +855,7 @@ def _line(rng: random.Random, lines: str) -> str:
 
 
 def _only_a(template: str) -> bool:
-    """True if the last sentence is about A and nobody else, so that the next may begin with he or she."""
+    """Whether the last sentence is about A alone, so that the next may begin with he or she."""
     last = sentences(template)[-1]
     return (
         bool(re.search(r"\{(?:I|A|he|He)\}", last))
@@ -865,7 +865,7 @@ def _only_a(template: str) -> bool:
 
 
 def _cast(rng: random.Random, frame: dict, animal: bool, first: str, second: str) -> dict[str, str]:
-    """What stands for the two of a story, and for its things, in the frame's sentences: {slot: words}."""
+    """The words for a story's two characters and its things, by slot of the frame: {slot: words}."""
     she = GENDER[first] == "she"
     slots = {"A": first, "B": second, "topic": frame["topic"][0], "R": frame["R"][0]}
     slots |= dict(
@@ -891,7 +891,7 @@ def _cast(rng: random.Random, frame: dict, animal: bool, first: str, second: str
 
 
 def _request(rng: random.Random, frame: dict, manners: str, slots: dict[str, str]) -> str:
-    """What is asked, with its reply; now and then nothing where it is to be plain."""
+    """A request with its reply; a plain one is sometimes ""."""
     asked = rng.choice(frame[manners])
     if manners == "plain" and rng.random() >= 0.8:
         return ""
@@ -1001,15 +1001,15 @@ _INTRODUCES = re.compile(
 
 
 def consistent_characters(text: str, names: tuple[str, ...]) -> bool:
-    """True if nobody walks in without an introduction and he and she fit those present so far.
+    """Whether every character is introduced, and he and she fit the characters present so far.
 
-    names are the characters already known, such as those of the prompt; unknown names give a KeyError.
+    names: the characters already known, such as the prompt's; unknown names raise KeyError.
     """
     return all(consistent_sentences(re.split(r"\n\s*\n|(?<=[.!?]) |(?<=[.!?]\") ", text), names))
 
 
 def misnamed(sentence: str) -> bool:
-    """Whether it gives a girl a boy's name or the other way round."""
+    """Whether a girl has a boy's name or a boy a girl's."""
     return any(
         name in GENDER and _WHO.get(word) in {"she", "he"} - {GENDER[name]}
         for word, name in _NAMED.findall(sentence)
@@ -1017,7 +1017,7 @@ def misnamed(sentence: str) -> bool:
 
 
 def consistent_sentences(every: Sequence[str], names: Collection[str]) -> list[bool]:
-    """Of each sentence: does it name only those known or introduced, and do its he and she fit them?"""
+    """For each sentence: whether it names only known or introduced characters, and he and she fit them."""
     known = set(names)
     present = {GENDER[name] for name in names}
     found = []

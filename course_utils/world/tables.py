@@ -1,12 +1,12 @@
 """Tables of plain facts, from which the pre-training corpus of the tiny GPT-2 is generated.
 
-``RELATIONS`` maps a relation to its facts, a list of (subject, object).  The facts are true of the
-world; ``INVENTED`` has the same form, but its names are made up and never occur in the corpus: they
-are for the lesson that asks what a model says about things it has never read about.
+``RELATIONS`` maps a relation to its facts, a list of (subject, object).  The facts are true; ``INVENTED`` has
+the same form, but its names are made up and never occur in the corpus: they are for the lesson on what a
+model says about things that it has never read about.
 
 How a fact is written:
 
-* A subject stands as it does in the middle of a sentence, with its article where English needs one:
+A subject is written as in the middle of a sentence, with its article where English needs one:
   'a fox', 'an owl', 'snow', 'the sky', 'the Netherlands', 'the Eiffel Tower', 'France'.  In
   ``opposite``, ``plural``, ``past_tense`` and ``next`` it is the plain word, in ``job`` the activity.
   An animal has the same subject in all relations.  No subject occurs twice in a relation.
@@ -14,8 +14,8 @@ How a fact is written:
   need 'the'), one to three words, lower case unless it is a name.
 * British spelling, plain ASCII.
 
-The tables were typed for this project, not copied from a data set.  ``proofread()`` returns the slips
-of form that a program can find; run this file to see them and the number of facts in each relation.
+The tables were typed for this project, not copied from a data set.  ``proofread()`` returns the formal errors
+that a program can find; run this file to see them and the number of facts in each relation.
 """
 
 SubjectObject = tuple[str, str]
@@ -527,12 +527,12 @@ TAKES_THE = frozenset(
 
 # --------------------------------------------------------------------------------------- proof-reading
 
-# First words that are spelt with a vowel and spoken with a consonant, or the other way round.
+# First words whose article does not follow from the first letter.
 ARTICLE_EXCEPTIONS = {"unicorn": "a", "uniform": "a", "ukulele": "a", "university": "a", "hour": "an"}
 
 
 def bare(name: str) -> str:
-    """The name without an article in lower case at its front."""
+    """The name without a leading lower-case article."""
     for article in ("a ", "an ", "the "):
         if name.startswith(article):
             return name[len(article) :]
@@ -540,7 +540,7 @@ def bare(name: str) -> str:
 
 
 def proofread() -> list[str]:
-    """The problems of form found in the tables; [] if there are none."""
+    """The formal errors found in the tables; [] if there are none."""
     problems = []
     for title, tables in (("RELATIONS", RELATIONS), ("INVENTED", INVENTED)):
         for relation, facts in tables.items():
@@ -551,7 +551,7 @@ def proofread() -> list[str]:
         if (b, a) not in opposites:
             problems.append(f"RELATIONS[opposite]: {b!r} -> {a!r} is missing")
 
-    # One thing, one subject: 'a fox' here and 'the fox' there would be two.
+    # One subject per thing: 'a fox' and 'the fox' would be two.
     forms: dict[str, set[str]] = {}
     for relation in COUNTRY_RELATIONS + ANIMAL_RELATIONS:
         for subject, _ in RELATIONS[relation]:
@@ -567,7 +567,7 @@ def proofread() -> list[str]:
 
 
 def _faults_of_facts(where: str, facts: list[SubjectObject]) -> list[str]:
-    """The problems of one table: of its words, its articles, its length, and what stands in it twice."""
+    """The errors of one table: words, articles, lengths, duplicates."""
     problems = []
     seen = set()
     for subject, obj in facts:
@@ -576,16 +576,16 @@ def _faults_of_facts(where: str, facts: list[SubjectObject]) -> list[str]:
         seen.add(bare(subject).lower())
         for text in (subject, obj):
             if not text or text != " ".join(text.split()):
-                problems.append(f"{where}: blanks in {text!r}")
+                problems.append(f"{where}: stray spaces in {text!r}")
             if not text.isascii():
                 problems.append(f"{where}: not ASCII: {text!r}")
             if any(mark in text for mark in ":;,"):
                 problems.append(f"{where}: stray punctuation in {text!r}")
         if obj.split()[0].lower() in ("a", "an", "the") and len(obj.split()) > 1:
-            problems.append(f"{where}: an article in the object {obj!r}")
+            problems.append(f"{where}: the object has an article: {obj!r}")
         # Initials such as 'J. R. R.' count as part of the surname.
         if len([word for word in obj.split() if not word.endswith(".")]) > 3:
-            problems.append(f"{where}: a long object {obj!r}")
+            problems.append(f"{where}: the object is too long: {obj!r}")
         if subject.lower() == obj.lower():
             problems.append(f"{where}: the object equals the subject {subject!r}")
         words = subject.split()
@@ -597,7 +597,7 @@ def _faults_of_facts(where: str, facts: list[SubjectObject]) -> list[str]:
 
 
 def _names_not_new() -> list[str]:
-    """Invented names that are a real name, or one of its words, or that come twice."""
+    """Invented names that are a real name or a word of one, or that occur twice."""
     problems = []
     names = {bare(text).lower() for facts in RELATIONS.values() for fact in facts for text in fact}
     words = {word for name in names for word in name.split()}

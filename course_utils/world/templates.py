@@ -1,6 +1,6 @@
-"""Ways of stating a fact, and ways of asking for it.
+"""Templates that state a fact or ask for it.
 
-Placeholders: {s} the subject as it stands mid-sentence ("a fox"), {b} the bare subject ("fox"),
+Placeholders: {s} the subject as in mid-sentence ("a fox"), {b} the bare subject ("fox"),
 {o} the object ("forest"), {a} the object with a or an ("a mammal"). A capital letter ({S}, {B}, {O}, {A})
 starts a sentence. {art} is " a", " an" or nothing, by the object.
 """
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from course_utils.world.tables import TAKES_THE, bare
 
-PIECES = re.compile(r"\w+|[^\w\s]|\n")  # words, marks and line ends: close to tokens, and needs no tokenizer
+PIECES = re.compile(r"\w+|[^\w\s]|\n")  # words, punctuation, line ends: close to tokens, without a tokenizer
 
 
 @dataclass(frozen=True)
 class Relation:
-    statements: tuple[str, ...]  # the first one is the canonical answer in a sentence
+    statements: tuple[str, ...]  # the first is the canonical answer in a sentence
     probe: str  # cut just before the object; only one object fits
     heading: str
-    questions: tuple[str, ...]  # used in tuning
+    questions: tuple[str, ...]  # used for tuning
     paraphrase: str  # kept out of tuning
     columns: tuple[str, str]
 
@@ -459,7 +459,7 @@ MASS_NOUNS = ("furniture",)
 
 
 def article(noun: str) -> str:
-    """ "a" or "an", by sound; nothing before a mass noun."""
+    """ "a" or "an", by sound; "" for a mass noun."""
     if noun in MASS_NOUNS:
         return ""
     if noun.startswith(("uni", "euro", "ukulele")):
@@ -472,7 +472,7 @@ def capitalise(text: str) -> str:
 
 
 def fill(template: str, subject: str, obj: str, quote: str = "") -> str:
-    """The template with its placeholders filled in, the object between quotation marks if one is given."""
+    """The template filled in; the object is put between `quote` marks if given."""
     art = article(obj)
     art = f" {art}" if art else ""
     o = f"{quote}{obj}{quote}"
@@ -484,14 +484,14 @@ def fill(template: str, subject: str, obj: str, quote: str = "") -> str:
 
 
 def object_last(template: str) -> bool:
-    """True if the subject comes before the object."""
+    """Whether the subject comes before the object."""
     lower = template.lower()
     subject = max(lower.find("{s}"), lower.find("{b}"))
     return subject < max(lower.find("{o}"), lower.find("{a}"))
 
 
 def embed(template: str) -> str:
-    """The template as it stands after "Mia learned that"."""
+    """The template as it reads after "Mia learned that"."""
     if template.startswith("{"):
         return template[0] + template[1].lower() + template[2:]
     return template[0].lower() + template[1:]

@@ -28,23 +28,23 @@ def small_gpt2(seed: int):
 
 
 def letters(text: str) -> torch.Tensor:
-    """The text's letters as numbers below LETTERS, [letters]."""
+    """The text's letters as ids below LETTERS, [letters]."""
     return torch.tensor([min(ord(letter), LETTERS - 1) for letter in text])
 
 
 def windows(ids: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """Pieces of CONTEXT letters and the letter after them, [count, CONTEXT + 1]."""
+    """Random pieces of CONTEXT letters and the next letter, [count, CONTEXT + 1]."""
     starts = torch.randint(len(ids) - CONTEXT, (count,), generator=generator)
     return ids[starts[:, None] + torch.arange(CONTEXT + 1)]
 
 
 def held_out_windows(text: str, seed: int) -> torch.Tensor:
-    """The pieces on which a run of that seed is judged."""
+    """The pieces on which a run with this seed is evaluated."""
     return windows(letters(text), 64, torch.Generator().manual_seed(seed + 1))
 
 
 def next_letter_loss(logits_of: Callable, model, pieces: torch.Tensor) -> torch.Tensor:
-    """Mean loss of the next letter, in nats."""
+    """Mean loss on the next letter, in nats."""
     logits = logits_of(model, pieces[:, :-1])  # (count, CONTEXT, LETTERS)
     return F.cross_entropy(logits.flatten(0, 1), pieces[:, 1:].flatten())
 
@@ -92,7 +92,7 @@ def colleagues_logits(model, ids):
 
 
 def share_with_interval(counts: Sequence[tuple[int, int]], seed: int = 0) -> tuple[float, float, float]:
-    """Share over texts of (found, all), with 95% of the shares of 1,000 resamplings of the texts."""
+    """Share found over texts of (found, all), with a 95% interval from 1,000 bootstrap samples of texts."""
     rng = random.Random(seed)
     drawn = [counts, *(rng.choices(counts, k=len(counts)) for _ in range(1000))]
     share, *others = (sum(found for found, _ in each) / max(1, sum(n for _, n in each)) for each in drawn)

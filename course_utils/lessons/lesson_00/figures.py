@@ -17,7 +17,7 @@ from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle, f
 def attention_by_hand(
     tokens: Sequence[str], x: torch.Tensor, w_query: torch.Tensor, w_key: torch.Tensor, w_value: torch.Tensor
 ) -> None:
-    """What the last token takes from all: query, keys, scores, weights, values, mixture.
+    """What the last token takes from every token: query, keys, scores, weights, values, mixture.
 
     x [tokens, size], the matrices [size, size].
     """
@@ -55,7 +55,7 @@ def _vectors(rows: torch.Tensor, digits: int = 1) -> list[str]:
 
 
 def gpt2_way(config: Any) -> None:
-    """The way through GPT-2 with the shapes of a transformers config."""
+    """The forward pass of GPT-2 with the shapes of a transformers config."""
     fig, ax = plt.subplots(figsize=(WIDTH, 6.4))
     entitle(fig, "A block reads the stream twice and adds to it twice: attention, then MLP")
     ax.set(xlim=(0, 10), ylim=(0, 12))
@@ -64,7 +64,7 @@ def gpt2_way(config: Any) -> None:
 
 
 def attention_detail(config: Any) -> None:
-    """A block's attention with the shapes of a transformers config: from the stream through the heads."""
+    """A block's attention from the stream through the heads, with the shapes of a transformers config."""
     fig, ax = plt.subplots(figsize=(WIDTH, 5.6))
     entitle(fig, "One projection makes queries, keys and values; each head has columns of its own")
     ax.set(xlim=(0, 10), ylim=(0, 12))
@@ -179,7 +179,7 @@ def _attention_columns(ax: Axes, width: int, heads: int) -> None:
 
 
 def _strip(ax: Axes, x: float, y: float, width: float, height: float, part: int, head: int) -> None:
-    """The columns of one head in the queries (part 0), keys (1) or values (2); the first head is strong."""
+    """One head's columns in the queries (part 0), keys (1) or values (2); the first head is highlighted."""
     ax.add_patch(
         mpl.patches.Rectangle(
             (x, y), width, height, facecolor=COLOURS[part], edgecolor=PALE, alpha=0.95 if head == 0 else 0.6
@@ -188,7 +188,7 @@ def _strip(ax: Axes, x: float, y: float, width: float, height: float, part: int,
 
 
 def head_scores(scores: torch.Tensor, title: str, label: str) -> None:
-    """A number for each head, [blocks, heads], as a table of shades with the numbers in it."""
+    """A number for each head, [blocks, heads], as a heat map with the numbers in it."""
     fig, ax = figure(title, "head", "block")
     picture = ax.imshow(scores, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for block, row in enumerate(scores.tolist()):
@@ -201,7 +201,7 @@ def head_scores(scores: torch.Tensor, title: str, label: str) -> None:
 
 
 def attention_map(weights: torch.Tensor, tokens: Sequence[str], rows: Sequence[int], title: str) -> None:
-    """A head's weights [T, T] over a text; the rows given are framed."""
+    """A head's weights [T, T] over a text; `rows` are framed."""
     fig, ax = figure(title, "token looked at", "token that looks")
     fig.set_figheight(1.4 + 0.18 * len(tokens))
     picture = ax.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")

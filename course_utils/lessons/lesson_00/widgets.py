@@ -24,9 +24,9 @@ def sampling(
     top_p: float = 1.0,
     seed: int = 0,
 ) -> None:
-    """Print a text sampled with the rules of filter_logits, and draw the next token's probabilities.
+    """Print a text sampled with filter_logits, and plot the next token's probabilities.
 
-    An empty prompt begins a new text. ValueError where there is no room for the new tokens.
+    An empty prompt begins a new text. ValueError if the new tokens do not fit in the context.
     """
 
     def probabilities(ids):
@@ -53,7 +53,7 @@ def sampling(
 
 
 def sampling_playground(model: Any, tokenizer: Any, filter_logits: Callable, prompt: str = "One day") -> None:
-    """Controls for `sampling`: prompt, temperature, top-k, top-p, seed."""
+    """Controls for `sampling`: prompt, temperature, top-k, top-p and seed."""
 
     def show(
         prompt: str, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0

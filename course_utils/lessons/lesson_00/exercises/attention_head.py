@@ -14,14 +14,14 @@ def _no_dropout(weights):
 
 
 def _drop_the_first(weights):
-    """A dropout that one can foresee: the first token's weight is dropped."""
+    """A deterministic dropout: it drops the first token's weight."""
     kept = torch.ones(weights.shape[-1])
     kept[0] = 0
     return 2 * kept * weights
 
 
 def _head(queries, keys, size, scale, *front, dropout=_no_dropout):
-    """Inputs of attention_head: the queries are of the last tokens."""
+    """Inputs of attention_head; the queries belong to the last tokens."""
     query = torch.randn(*front, queries, size)
     key, value = torch.randn(2, *front, keys, size)
     visible = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
@@ -29,7 +29,7 @@ def _head(queries, keys, size, scale, *front, dropout=_no_dropout):
 
 
 def _with_gaps():
-    """Not each token before is seen, and some after are: no triangle."""
+    """Some earlier tokens are hidden and some later ones visible: not a triangle."""
     query, key, value, _, *rest = _head(3, 4, 3, 0.6)
     visible = torch.tensor([[1, 0, 1, 1], [0, 1, 0, 1], [1, 1, 0, 0]]).bool()
     return query, key, value, visible, *rest
@@ -46,13 +46,13 @@ def _heads():
 
 
 def _seen_far_below():
-    """A token that is seen scores less than any number that one would put for hidden scores."""
+    """A visible token scores less than any finite number that could replace hidden scores."""
     query, key = torch.ones(2, 4), torch.tensor([[-3e5] * 4, [0.0] * 4])
     return [(query, key, *_head(2, 2, 4, 1.0)[2:])]
 
 
 def _hidden_far_above():
-    """A token that may not be seen scores 400 more than those that may."""
+    """A hidden token scores 400 more than the visible ones."""
     query, key = torch.ones(2, 4), torch.tensor([[0.0] * 4, [100.0] * 4])
     return [(query, key, *_head(2, 2, 4, 1.0)[2:])]
 
@@ -86,7 +86,7 @@ def _keys_look(query, key, value, visible, scale, dropout):
 
 
 def _own_mask(diagonal):
-    """A wrong attention_head: the triangle up to diagonal(T, S), whatever is visible."""
+    """A wrong attention_head: the triangle up to diagonal(T, S) instead of `visible`."""
 
     def wrong(query, key, value, visible, scale, dropout):
         T, S = query.shape[-2], key.shape[-2]
@@ -122,26 +122,23 @@ def _head_by_einsum(query, key, value, visible, scale, dropout):
     return torch.einsum("...ts,...sd->...td", dropout(weights), value)
 
 
-OWN_MASK = (
-    "You make a mask of your own. `visible` is an argument: what may be seen differs from call to call."
-)
+OWN_MASK = "You make your own mask. Use the argument `visible`: it differs from call to call."
 HEAD_MISTAKES = [
     (
         "The scores are not scaled: multiply them by `scale` before the softmax.",
         _scaled_by(lambda q, scale: 1.0),
     ),
     (
-        "You divide by the scale. Multiply: it is 1 / sqrt(size) already.",
+        "You divide by the scale. Multiply: it is already 1 / sqrt(size).",
         _scaled_by(lambda q, scale: 1 / scale),
     ),
-    ("The scale is in there twice.", _scaled_by(lambda q, scale: scale**2)),
+    ("You apply the scale twice.", _scaled_by(lambda q, scale: scale**2)),
     (
         "The scale is an argument: use it instead of 1 / sqrt(size). Some models scale in another way.",
         _scaled_by(lambda q, scale: q.shape[-1] ** -0.5),
     ),
     (
-        "The scale comes after the softmax here, so the weights of a row do not add up to 1. Scale the "
-        "scores.",
+        "You scale after the softmax, so the weights of a row do not add up to 1. Scale the scores.",
         _scale_after_softmax,
     ),
     (
@@ -150,42 +147,41 @@ HEAD_MISTAKES = [
         _attend(lambda scores, value, visible, dropout: dropout(scores.softmax(-1)) @ value),
     ),
     (
-        "The mask is turned round: you hide what may be seen. masked_fill fills where its mask is True: it "
-        "takes ~visible.",
+        "The mask is inverted: you hide the visible tokens. masked_fill fills where its mask is True, so "
+        "give it ~visible.",
         _attend(lambda scores, value, visible, dropout: dropout(_weights(scores, ~visible)) @ value),
     ),
     (
-        "The mask comes after the softmax, so the weights of a row no longer add up to 1. Mask the scores.",
+        "You mask after the softmax, so the weights of a row no longer add up to 1. Mask the scores.",
         _attend(lambda scores, value, visible, dropout: dropout(scores.softmax(-1) * visible) @ value),
     ),
     (
-        "Hidden scores are 0 here, and exp(0) is 1: such a token still gets weight. Use -inf.",
+        "You set hidden scores to 0, but exp(0) is 1: a hidden token still gets weight. Use -inf.",
         _attend(lambda scores, value, visible, dropout: dropout(_weights(scores, visible, hidden=0)) @ value),
     ),
     (OWN_MASK, _own_mask(lambda T, S: 0)),
     (OWN_MASK, _own_mask(lambda T, S: S - T)),
     (
-        "The softmax runs over the tokens that look. It runs over those that are looked at, the last "
-        "dimension: each row of weights adds up to 1.",
+        "Your softmax runs over the queries. It must run over the keys, the last dimension, so that each row "
+        "of weights adds up to 1.",
         _attend(lambda scores, value, visible, dropout: dropout(_weights(scores, visible, -2)) @ value),
     ),
     (
-        "The softmax runs over another dimension than the last: each row of weights adds up to 1, so write "
+        "Your softmax does not run over the last dimension. Each row of weights must add up to 1: write "
         "softmax(-1).",
         _attend(lambda scores, value, visible, dropout: dropout(_weights(scores, visible, 0)) @ value),
     ),
     (
-        "softmax(1) is the last dimension of one head alone. With heads and texts in front it is another: "
-        "write softmax(-1).",
+        "Dimension 1 is the last one only for a single head. With dimensions for heads and texts in front it "
+        "is not: write softmax(-1).",
         _attend(lambda scores, value, visible, dropout: dropout(_weights(scores, visible, 1)) @ value),
     ),
     (
-        "Query and key have changed places: the rows are the tokens that look, so the query comes first, "
-        "query @ key.mT.",
+        "Query and key are swapped. Rows belong to queries, so the query comes first: query @ key.mT.",
         _keys_look,
     ),
     (
-        "These are the weights. Mix the values by them: weights @ value.",
+        "These are the weights. Use them to mix the values: weights @ value.",
         _attend(lambda scores, value, visible, dropout: dropout(_weights(scores, visible))),
     ),
     (
@@ -193,11 +189,11 @@ HEAD_MISTAKES = [
         _attend(lambda scores, value, visible, dropout: dropout(scores.masked_fill(~visible, 0)) @ value),
     ),
     (
-        "`dropout` is not called. It acts on the weights, before they mix the values.",
+        "You do not call `dropout`. Apply it to the weights, before they mix the values.",
         _attend(lambda scores, value, visible, dropout: _weights(scores, visible) @ value),
     ),
     (
-        "`dropout` acts on the scores here. It acts on the weights, after the softmax.",
+        "You apply `dropout` to the scores. Apply it to the weights, after the softmax.",
         _attend(
             lambda scores, value, visible, dropout: (
                 dropout(scores.masked_fill(~visible, -torch.inf)).softmax(-1) @ value
@@ -205,18 +201,18 @@ HEAD_MISTAKES = [
         ),
     ),
     (
-        "`dropout` acts on the mixture here. It acts on the weights, before they mix the values.",
+        "You apply `dropout` to the mixture. Apply it to the weights, before they mix the values.",
         lambda query, key, value, visible, scale, dropout: dropout(
             attention_head(query, key, value, visible, scale, _no_dropout)
         ),
     ),
 ]
 FAR_BELOW = (
-    "A token that is seen can score less than the number that you put for hidden ones: then the hidden ones "
-    "get the weight. Use -inf."
+    "A visible token can score less than the number that you use for hidden ones; then the hidden ones get "
+    "the weight. Use -inf."
 )
 FAR_ABOVE = (
-    "A hidden token can score far higher than those that are seen. Masked after the softmax it leaves 0 / 0, "
+    "A hidden token can score far higher than the visible ones. Masking after the softmax then gives 0 / 0, "
     "and exp by hand overflows. Mask the scores, then call softmax."
 )
 
@@ -238,10 +234,10 @@ EXERCISE = Exercise(
         ),
         lambda: _head(40, 40, 4, 0.5, 2, 3),
         100,
-        "With a loop over the tokens this lesson takes minutes: query @ key.mT has all scores at once.",
+        "With a loop over the tokens, this lesson takes minutes; query @ key.mT gives all scores at once.",
     ),
     wrong=[
-        (_attend(_masked_and_shared_out), "far higher than those that are seen"),
+        (_attend(_masked_and_shared_out), "far higher than the visible ones"),
         (
             _attend(
                 lambda scores, value, visible, dropout: (
@@ -279,12 +275,11 @@ EXERCISE = Exercise(
         ),
     ],
     hints=(
-        "Each token asks every token a question: the score is the product of its query with the other's "
-        "key. What may not be seen gets -inf, softmax makes weights of the scores, and the weights mix "
-        "the values.",
+        "A token's score for another token is the dot product of its query with the other's key. Hidden "
+        "tokens get -inf, softmax turns scores into weights, and the weights mix the values.",
         "scores = scale * query @ key.mT is [..., T, S]; masked_fill(~visible, -torch.inf); softmax over "
-        "the last dimension; dropout; weights @ value is [..., T, size]. Write .mT, not .T: it exchanges "
-        "the last two dimensions and leaves those in front.",
+        "the last dimension; dropout; weights @ value is [..., T, size]. Write .mT, not .T: it swaps only "
+        "the last two dimensions.",
     ),
-    then="It runs in the forward pass below, in all heads of all blocks.",
+    then="The forward pass below uses it in all heads of all blocks.",
 )

@@ -10,7 +10,7 @@ from course_utils.lessons.lesson_00.exercises.shared import STILL_DRAWN, ZERO_IS
 
 
 def _spread_rows():
-    """Rows of probabilities with sums and thresholds apart, not in falling order, the logits shifted."""
+    """Unsorted rows of probabilities whose sums are far from the thresholds, with shifted logits."""
     few = torch.tensor([[0.5, 0.25, 0.15, 0.1], [0.9, 0.06, 0.03, 0.01]])
     more = torch.tensor(
         [[0.4, 0.3, 0.15, 0.1, 0.05], [0.25, 0.23, 0.2, 0.17, 0.15], [0.93, 0.04, 0.015, 0.01, 0.005]]
@@ -29,7 +29,7 @@ def _spread_rows():
 
 
 def _rules(top_p_rule, top_k_rule=None):
-    """A wrong filter_logits: these rules after the temperature; top_k_rule None is the right one."""
+    """A wrong filter_logits: these rules after the temperature; top_k_rule None: the correct one."""
 
     def wrong(logits, temperature=1.0, top_k=0, top_p=1.0):
         logits = logits / temperature
@@ -41,7 +41,7 @@ def _rules(top_p_rule, top_k_rule=None):
 
 
 def _along(softmax=-1, add_up=-1, sort=-1):
-    """A rule for top-p with one of its steps along another dimension."""
+    """A rule for top-p with one of its steps along the wrong dimension."""
 
     def rule(logits, top_p):
         ordered, order = logits.sort(sort, descending=True)
@@ -68,7 +68,7 @@ def _top_p_alone(logits, top_p):
 
 
 def _nucleus(excluded, put_back=True, descending=True):
-    """A rule for top-p: excluded(sorted probabilities, sum of those before, top_p)."""
+    """A rule for top-p: excluded(sorted probabilities, sums before each, top_p)."""
 
     def rule(logits, top_p):
         ordered, order = logits.sort(descending=descending)
@@ -198,22 +198,22 @@ def _one_at_least(logits, temperature=1.0, top_k=0, top_p=1.0):
 
 
 NO_TOP_P = "top_p has no effect."
-ELIF = "Where top_k is set, top_p has no effect. The rules follow one another: two times if, no elif."
+ELIF = "When top_k is set, top_p has no effect. Apply both rules: two ifs, no elif."
 
 
 def _sampling_check(comparison):
-    """The check of `comparison`, after a call with top_k=0; where top_p does nothing, no elif is blamed."""
+    """`comparison` after a call with top_k=0; if top_p never has an effect, no elif is blamed."""
 
     def check(fn):
         rows = _spread_rows()[0].arguments[0]
         try:
             fn(rows.clone())
         except Exception as error:
-            fn(rows.clone(), top_k=2)  # what stops here too has another cause
+            fn(rows.clone(), top_k=2)  # an error here too has another cause
             what = (str(error).strip().splitlines() or [""])[0][:200]
             raise Mistake(
                 f"With top_k=0 your code stopped with {type(error).__name__}: {what}\n"
-                "0 switches top-k off: do its step only where top_k is larger than 0 (if top_k:)."
+                "0 switches top-k off: apply it only if top_k is larger than 0 (if top_k:)."
             ) from error
         try:
             comparison(fn)
@@ -227,51 +227,51 @@ def _sampling_check(comparison):
 
 
 SINGLE = (
-    "This compares single probabilities with a number. top-p adds them up, the likeliest first, until the "
-    "sum reaches p."
+    "You compare single probabilities with a number. top-p adds them up, the likeliest first, until the sum "
+    "reaches p."
 )
 FILTER_MISTAKES = [
     (
-        "The token with which the sum reaches p is removed. It stays: a token goes where the likelier ones "
-        "alone have reached p.",
+        "You remove the token with which the sum reaches p. Keep it: remove a token only if the likelier "
+        "ones alone reach p.",
         _rules(_nucleus(lambda probabilities, before, top_p: before + probabilities >= top_p)),
     ),
     (
-        "One token too many stays: the first after the sum has reached p.",
+        "You keep one token too many: the first after the sum has reached p.",
         _rules(
             _nucleus(lambda probabilities, before, top_p: (before >= top_p).roll(1, -1) & (before >= top_p))
         ),
     ),
     (
-        "You found the places of the sorted row that go, and removed these places of the unsorted row. Put "
-        "the answer back to the tokens' own places: scatter, with the order that sort returned.",
+        "You found which positions of the sorted row to remove, and removed these positions of the unsorted "
+        "row. Map the mask back to the original order: scatter, with the order that sort returned.",
         _rules(_nucleus(_reached, put_back=False)),
     ),
     (
-        "The logits come back in falling order. Column i of the result belongs to token i.",
+        "You return the logits in descending order. Column i of the result must belong to token i.",
         _rules(_sorted_result),
     ),
     (
-        "gather with the order of sort does not put the answer back: it takes from these places. scatter "
-        "writes to them: mask.scatter(-1, order, mask).",
+        "gather with the order of sort does not restore the original order: it reads from these positions. "
+        "scatter writes to them: mask.scatter(-1, order, mask).",
         _rules(_gathered),
     ),
     (
-        "A softmax runs over the batch here. It runs over the vocabulary, the last dimension.",
+        "Your softmax runs over the batch. It must run over the vocabulary, the last dimension.",
         _rules(_along(softmax=0)),
     ),
     (
-        "The probabilities are added up over the batch here. Add them up along the row: cumsum(-1).",
+        "You add up the probabilities over the batch. Add them up along the row: cumsum(-1).",
         _rules(_along(add_up=0)),
     ),
-    ("You sort the texts of the batch. Sort each row by itself: sort(-1).", _rules(_along(sort=0))),
+    ("You sort across the batch. Sort each row by itself: sort(-1).", _rules(_along(sort=0))),
     (
-        "The sum runs over the tokens as they stand in the vocabulary. Sort them, the likeliest first.",
+        "You add up the tokens in the order of the vocabulary. Sort them first, the likeliest first.",
         _rules(_unsorted),
     ),
     (
-        "This keeps the unlikely tokens: sort begins with the smallest. With descending=True it begins with "
-        "the likeliest.",
+        "You keep the unlikely tokens: sort begins with the smallest value. With descending=True it begins "
+        "with the largest.",
         _rules(_nucleus(_reached, descending=False)),
     ),
     (NO_TOP_P, _rules(lambda logits, top_p: logits)),
@@ -281,11 +281,8 @@ FILTER_MISTAKES = [
     ),
     (ELIF, _only_one),
     ("These are sums of logits. top-p is about probabilities: softmax first.", _rules(_sum_of_logits)),
-    (
-        "The first row decides for all rows. Each row has likely tokens of its own.",
-        _rules(_first_row_decides),
-    ),
-    ("The comparison is turned round: you removed the likely tokens.", _rules(_turned_round)),
+    ("The first row decides for all rows. Each row has its own likely tokens.", _rules(_first_row_decides)),
+    ("The comparison is reversed: you removed the likely tokens.", _rules(_turned_round)),
     (SINGLE, _rules(_smaller_than(lambda top_p: 1 - top_p))),
     (SINGLE, _rules(_smaller_than(lambda top_p: top_p))),
     ("top_p is an argument: use it instead of 0.9.", _rules(lambda logits, top_p: _top_p_alone(logits, 0.9))),
@@ -302,7 +299,7 @@ FILTER_MISTAKES = [
     ),
     ("top-k keeps one token too many.", _kth(lambda logits, k: logits.topk(k + 1).values[:, -1:])),
     (
-        "The k-th value of one row is the limit of another. Take it row by row: values[:, -1:] is [B, 1].",
+        "You use one row's k-th value as another's limit. Take it row by row: values[:, -1:] is [B, 1].",
         _kth(lambda logits, k: logits.topk(k).values[:, -1].max()),
     ),
     ("You multiply by the temperature. It divides the logits.", _times_temperature),
@@ -311,19 +308,21 @@ FILTER_MISTAKES = [
         lambda logits, temperature=1.0, top_k=0, top_p=1.0: filter_logits(logits, 1.0, top_k, top_p),
     ),
     (
-        "The temperature comes last here. It comes first: top-p adds up the probabilities that it leaves.",
+        "You apply the temperature last. Apply it first: top-p adds up the probabilities after the "
+        "temperature.",
         _temperature_last,
     ),
     (
-        "top-p comes before top-k here. top-k comes first: top-p adds up the probabilities of what it left.",
+        "You apply top-p before top-k. Apply top-k first: top-p adds up the probabilities of the tokens "
+        "that it keeps.",
         _top_p_first,
     ),
     (
-        "The logits that stay are only divided by the temperature. Are these probabilities?",
+        "The remaining logits should only be divided by the temperature. Are these probabilities?",
         _result(lambda right, removed: right.softmax(-1)),
     ),
     (
-        "The logits that stay are only divided by the temperature. These are logarithms of probabilities.",
+        "The remaining logits should only be divided by the temperature. These are log-probabilities.",
         _result(lambda right, removed: right.log_softmax(-1)),
     ),
     (ZERO_IS_A_LOGIT, _result(lambda right, removed: right.masked_fill(removed, 0.0))),
@@ -331,8 +330,7 @@ FILTER_MISTAKES = [
     (STILL_DRAWN, _result(lambda right, removed: right.masked_fill(removed, -1e4))),
 ]
 NOTHING_LEFT = (
-    "With a small top_p the likeliest token must stay, or nothing is left to draw from: the sum before it is "
-    "0."
+    "With a small top_p the likeliest token must stay, or nothing is left to sample: the sum before it is 0."
 )
 OVERFLOW = "exp overflows at large logits. softmax subtracts the largest logit first."
 
@@ -358,7 +356,7 @@ EXERCISE = Exercise(
         ),
         lambda: (torch.randn(2, 300), 1.0, 50, 0.9),
         100,
-        "With a loop over the vocabulary the stories below take minutes: sort and add up whole rows.",
+        "With a loop over the vocabulary, the stories below take minutes: sort and add up whole rows.",
     ),
     wrong=[
         (_without_guard, "With top_k=0 your code stopped with RuntimeError"),
@@ -383,11 +381,11 @@ EXERCISE = Exercise(
     ],
     right=[_by_shifting, _row_by_row_filter],
     hints=(
-        "top-p needs to know, of each token, how much probability the likelier ones have together. Sort "
-        "the row, the likeliest first, and add up: the sum before a token decides whether it goes.",
+        "top-p needs, for each token, the total probability of the likelier ones. Sort the row, the "
+        "likeliest first, and add up: the sum before a token decides whether it is removed.",
         "ordered, order = logits.sort(descending=True) are [B, V] each; softmax of ordered, and its "
-        "cumsum minus itself, is the sum before each token. What goes is known in the sorted order; "
-        "mask.scatter(-1, order, mask) puts it back to the tokens' own places.",
+        "cumsum minus itself, is the sum before each token. This gives the mask in sorted order; "
+        "mask.scatter(-1, order, mask) restores the original order.",
     ),
-    then="It draws the tokens of the stories below, and of the playground.",
+    then="It is used to sample the stories below, and in the playground.",
 )

@@ -17,7 +17,7 @@ GREEDY_MISTAKES = [
         lambda logits: logits.argmax(dim=-1),
     ),
     (
-        "These are values, not token ids. max finds the value, argmax finds where it stands.",
+        "These are values, not token ids. max returns the value, argmax its index.",
         lambda logits: logits[:, -1].max(dim=-1).values,
     ),
     (
@@ -25,19 +25,19 @@ GREEDY_MISTAKES = [
         lambda logits: logits[:, 0].argmax(dim=-1),
     ),
     (
-        "This is one position too early: it scores the last token, which is there already.",
+        "This is one position too early: it scores the last token, which the text already has.",
         lambda logits: logits[:, -2].argmax(dim=-1),
     ),
     (
-        "The scores of all positions are added up here. The last position alone scores the next token.",
+        "You add up the scores of all positions. The last position alone scores the next token.",
         lambda logits: logits.sum(1).argmax(dim=-1),
     ),
     (
-        "The largest score of any position wins here. The last position alone scores the next token.",
+        "You take the largest score of any position. The last position alone scores the next token.",
         lambda logits: logits.amax(1).argmax(dim=-1),
     ),
     (
-        "This softmax runs over the batch, so the rows compete. It runs over the vocabulary, the last "
+        "Your softmax runs over the batch, so the rows compete. It must run over the vocabulary, the last "
         "dimension.",
         lambda logits: logits.softmax(0)[:, -1].argmax(dim=-1),
     ),
@@ -48,7 +48,7 @@ GREEDY_MISTAKES = [
         lambda logits: logits[:, :, -1].argmax(dim=-1),
     ),
     (
-        "This softmax runs over the positions. It runs over the vocabulary, the last dimension.",
+        "Your softmax runs over the positions. It must run over the vocabulary, the last dimension.",
         lambda logits: logits.softmax(1)[:, -1].argmax(dim=-1),
     ),
     (
@@ -56,11 +56,11 @@ GREEDY_MISTAKES = [
         lambda logits: logits[-1].argmax(dim=-1),
     ),
     (
-        "One number for each row is asked for; yours keep a dimension of size 1.",
+        "Return one number per row; yours keep a dimension of size 1.",
         lambda logits: logits[:, -1].argmax(dim=-1, keepdim=True),
     ),
     (
-        "The token is drawn at random. Greedy choice takes the most probable one.",
+        "You draw the token at random. Greedy decoding takes the most probable one.",
         lambda logits: logits[:, -1].softmax(-1).multinomial(1).squeeze(-1),
     ),
 ]
@@ -90,8 +90,8 @@ EXERCISE = Exercise(
         lambda logits: torch.stack([row[-1].topk(1).indices[0] for row in logits]),
     ],
     hints=(
-        "The logits at position t score the token at position t + 1. Which position scores the token "
-        "that is not there yet? Greedy means: take the one with the highest score.",
+        "The logits at position t score the token at position t + 1. Which position scores the token that "
+        "does not exist yet? Greedy means: take the token with the highest score.",
         "logits[:, -1] has the shape [B, V]. argmax over the vocabulary leaves [B].",
     ),
 )

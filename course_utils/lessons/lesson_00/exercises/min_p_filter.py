@@ -20,22 +20,22 @@ def min_p_filter(logits, min_p):
 
 
 def _min_p_batches():
-    """Probabilities none of which is near a threshold, the columns in any order; logits above and below 0."""
+    """Probabilities far from the thresholds, in unsorted columns; logits above and below 0."""
     few = torch.tensor([[0.4, 0.29, 0.2, 0.11], [0.9, 0.06, 0.02, 0.02]])
     more = [[0.5, 0.28, 0.12, 0.06, 0.04], [0.22, 0.21, 0.2, 0.19, 0.18], [0.96, 0.01, 0.01, 0.01, 0.01]]
-    one = torch.tensor([[0.6, 0.25, 0.1, 0.05]])  # over a batch of one nothing is less than the largest
+    one = torch.tensor([[0.6, 0.25, 0.1, 0.05]])  # over a batch of one, no value is below the largest
     batches = ((few, 1, 0.3), (torch.tensor(more), -7, 0.1), (one, 0, 0.2))
     return [(_turned(rows).log() + shift, min_p) for rows, shift, min_p in batches]
 
 
 def _turned(rows):
-    """Each row's columns turned by another number of places, so that the largest is not first."""
+    """Each row rotated by a different number of places, so that the largest is not first."""
     by = 1 + torch.randperm(rows.shape[1] - 1)
     return torch.stack([row.roll(int(places)) for row, places in zip(rows, by, strict=False)])
 
 
 def _filtered(fault):
-    """A wrong min_p_filter: fault(probabilities, min_p) says what is removed."""
+    """A wrong min_p_filter: fault(probabilities, min_p) is the mask of removed tokens."""
     return lambda logits, min_p: logits.masked_fill(fault(logits.softmax(-1), min_p), -torch.inf)
 
 
@@ -66,8 +66,8 @@ def _row_by_row(logits, min_p):
 
 
 OVER_THE_BATCH = (
-    "Softmax or maximum runs over the batch here. Both run over the vocabulary: softmax(-1), "
-    "amax(-1, keepdim=True)."
+    "Your softmax or maximum runs over the batch. Both must run over the vocabulary: softmax(-1), amax(-1, "
+    "keepdim=True)."
 )
 MIN_P_MISTAKES = [
     (ZERO_IS_A_LOGIT, _filled(0.0)),
@@ -87,7 +87,7 @@ MIN_P_MISTAKES = [
     ),
     (OVER_THE_BATCH, _filtered(lambda p, min_p: p < min_p * p.amax(0))),
     (
-        "min_p is subtracted from the largest probability. Multiply them.",
+        "You subtract min_p from the largest probability. Multiply them.",
         _filtered(lambda p, min_p: p < p.amax(-1, keepdim=True) - min_p),
     ),
     (
@@ -101,25 +101,24 @@ MIN_P_MISTAKES = [
         ),
     ),
     (
-        "The comparison is turned: you removed the probable tokens.",
+        "The comparison is reversed: you removed the probable tokens.",
         _filtered(lambda p, min_p: p >= min_p * p.amax(-1, keepdim=True)),
     ),
     ("min_p is an argument: use it instead of 0.1.", lambda logits, min_p: min_p_filter(logits, 0.1)),
     (
-        "The logits that stay should not change. Are these probabilities?",
+        "The remaining logits should not change. Are these probabilities?",
         lambda logits, min_p: min_p_filter(logits, min_p).softmax(-1),
     ),
     (
-        "The logits that stay should not change. Are these probabilities?",
+        "The remaining logits should not change. Are these probabilities?",
         lambda logits, min_p: min_p_filter(logits, min_p).exp(),
     ),
     (
-        "The logits that stay should not change, and those that go become -inf. Are these probabilities?",
+        "The remaining logits should not change, and removed ones become -inf. Are these probabilities?",
         lambda logits, min_p: logits.softmax(-1).masked_fill(min_p_filter(logits, min_p).isneginf(), 0),
     ),
     (
-        "The logits that stay should not change. These are logarithms of probabilities: return the logits "
-        "themselves.",
+        "The remaining logits should not change. These are log-probabilities: return the logits themselves.",
         lambda logits, min_p: min_p_filter(logits, min_p).log_softmax(-1),
     ),
 ]
@@ -137,8 +136,8 @@ EXERCISE = Exercise(
         else_="Tokens below min_p times the largest probability of their row get -inf, the others stay.",
         extremes=[
             (
-                "With min_p = 1 the most probable token must stay: a token goes when its probability is "
-                "less than the threshold (<), not when it equals it (<=).",
+                "With min_p = 1 the most probable token must stay: remove a token if its probability is less "
+                "than the threshold (<), not if it equals it (<=).",
                 [(torch.tensor([[0.5, 2.0, -1.0], [-3.0, -1.0, -1.0]]), 1.0)],
             )
         ],
@@ -152,8 +151,8 @@ EXERCISE = Exercise(
     ],
     right=[_by_logits, _row_by_row],
     hints=(
-        "How many tokens are plausible depends on how sure the model is. Compare every probability "
-        "with the largest of its row: if that is 0.5 and min_p is 0.2, what has less than 0.1 goes.",
+        "How many tokens are plausible depends on how sure the model is. Compare every probability with the "
+        "largest of its row: if that is 0.5 and min_p is 0.2, tokens below 0.1 are removed.",
         "probabilities [B, V] by softmax; their maximum over the vocabulary with keepdim=True is "
         "[B, 1], so that the comparison broadcasts; masked_fill puts -inf where it is true.",
     ),

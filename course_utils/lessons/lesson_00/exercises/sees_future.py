@@ -17,8 +17,8 @@ def sees_future(logits_of, ids):
 def _toy(mix, noise=0.0, favourite=0.0, drift=0.0):
     """A toy model, ids [B, T] -> logits [B, T, V]; mix [T, T]: which tokens' vectors a position adds up.
 
-    drift: so many times the last token's number is added to all logits of all positions, and more so in
-    later rows; the first row is spared.
+    drift: this multiple of the last token's id, growing with the row, is added to all logits, except in the
+    first row.
     """
 
     def logits_of(ids):
@@ -47,7 +47,7 @@ def _balanced(tokens):
 
 
 def _earlier_alone(tokens):
-    """The last token is seen from the first position, and not from its own."""
+    """The last token is seen from the first position, but not from its own."""
     mix = _past(tokens)
     mix[0, -1], mix[-1, -1] = 1, 0
     return mix
@@ -70,7 +70,7 @@ TOYS = [
 
 
 def _suspects():
-    """Each toy with two texts; in the second one every text ends with token 0."""
+    """Each toy model with two batches; in the second, every text ends with token 0."""
     texts = [torch.randint(1, 40, (3, 6)), torch.randint(1, 40, (4, 8))]
     texts[1][:, -1] = 0
     return [(toy, ids) for toy in TOYS for ids in texts]
@@ -114,14 +114,14 @@ def _second_half(logits_of, ids):
     return bool(((logits_of(ids) - logits_of(other))[:, :half].abs() > 1e-4).any())
 
 
-FUTURE_MISTAKES = [  # those that are wrong most often come first
+FUTURE_MISTAKES = [  # the most frequent ones come first
     (
-        "True and False have changed places: True means that an earlier position depends on the last token.",
+        "True and False are swapped: True means that an earlier position depends on the last token.",
         lambda logits_of, ids: not sees_future(logits_of, ids),
     ),
-    ("This says True whatever the model does.", lambda logits_of, ids: True),
+    ("Your function always returns True.", lambda logits_of, ids: True),
     (
-        "This says False whatever the model does. Is a token changed between the two calls?",
+        "Your function always returns False. Do you change a token between the two calls?",
         lambda logits_of, ids: _apart(logits_of(ids), logits_of(ids)),
     ),
     (
@@ -129,27 +129,27 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         _compared(_next_id(-1), lambda before, after: _apart(before[:, -1], after[:, -1])),
     ),
     (
-        "You change more than the last token. Then earlier positions change in a right model too.",
+        "You change more than the last token. Then earlier positions change in a correct model, too.",
         _compared(lambda ids: ids + 1, lambda before, after: _apart(before[:, :-1], after[:, :-1])),
     ),
     (
-        "The last position is compared too. It may change: it has read the token that you changed. Compare "
+        "You compare the last position, too. It may change: it has read the token that you changed. Compare "
         "the positions before it.",
         _compared(_next_id(-1), _apart),
     ),
     (
-        "You change the first token. All later positions may see it, so their logits change in a right model "
-        "too. Change the last one.",
+        "You change the first token. All later positions may see it, so their logits change in a correct "
+        "model, too. Change the last one.",
         _compared(_next_id(0), lambda before, after: _apart(before[:, 1:], after[:, 1:])),
     ),
     (
-        "You ask whether all logits before the last position change. One that changes is enough: any(), "
-        "not all().",
+        "You test whether all logits before the last position change. One change is enough: any(), not "
+        "all().",
         _compared(_next_id(-1), lambda before, after: bool(((before - after)[:, :-1].abs() > 1e-4).all())),
     ),
     (
-        "You look at the position before the last one alone. A model can show the last token to an earlier "
-        "position only: compare all of them.",
+        "You compare only the position before the last one. The last token may be visible only to an earlier "
+        "position: compare all of them.",
         _compared(_next_id(-1), lambda before, after: _apart(before[:, -2], after[:, -2])),
     ),
     (
@@ -160,7 +160,7 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         ),
     ),
     (
-        "You look at the first text alone. Compare the positions of all texts of the batch.",
+        "You compare only the first text. Compare the positions of all texts in the batch.",
         _compared(_next_id(-1), lambda before, after: _apart(before[0, :-1], after[0, :-1])),
     ),
     (
@@ -172,12 +172,12 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         _compared(_next_id(-1), lambda before, after: bool(((before - after)[:, :-1] > 1e-4).any())),
     ),
     (
-        "You look at the first position alone. A model can look one token ahead: then only the position "
-        "before the last one changes.",
+        "You compare only the first position. If a model looks one token ahead, only the position before the "
+        "last one changes.",
         _compared(_next_id(-1), lambda before, after: _apart(before[:, 0], after[:, 0])),
     ),
     (
-        "The tolerance is too large: a model can see a little of the future. Rounding is about 1e-6.",
+        "The tolerance is too large: the future may have a small effect. Rounding errors are about 1e-6.",
         _compared(_next_id(-1), lambda before, after: bool(((before - after)[:, :-1].abs() > 0.1).any())),
     ),
     (
@@ -186,13 +186,13 @@ FUTURE_MISTAKES = [  # those that are wrong most often come first
         _compared(_next_id(-1), lambda before, after: _apart(before[:, :-1].sum(1), after[:, :-1].sum(1))),
     ),
     (
-        "You set the last token to 0, and in one of the texts it is 0 already: nothing was changed. Take "
-        "another id, for example the id plus 1.",
+        "You set the last token to 0, but in one of the texts it is already 0: nothing changes. Use a "
+        "different id, for example the id plus 1.",
         _compared(_to_zero, lambda before, after: _apart(before[:, :-1], after[:, :-1])),
     ),
 ]
 ROUNDED = (
-    "Two runs of a right model can differ by rounding, here by about 1e-6. Allow for that: torch.allclose "
+    "Two runs of a correct model can differ by rounding, here by about 1e-6. Allow for that: torch.allclose "
     "with a tolerance, instead of == or torch.equal."
 )
 
@@ -206,7 +206,7 @@ EXERCISE = Exercise(
         sees_future,
         _suspects,
         FUTURE_MISTAKES,
-        else_="True where the logits of an earlier position differ after the last token was changed.",
+        else_="True if the logits of an earlier position differ after a change of the last token.",
         extremes=[
             (ROUNDED, lambda: [(_toy(_past, noise=1e-6), torch.randint(1, 40, (2, n))) for n in (7, 9)])
         ],
@@ -217,15 +217,15 @@ EXERCISE = Exercise(
             "differ by rounding",
         ),
         (_last_in_place, "changes its argument ids in place"),
-        (lambda logits_of, ids: False, "This says False whatever"),
+        (lambda logits_of, ids: False, "always returns False"),
         (lambda logits_of, ids: None, "Is there a return?"),
         (lambda logits_of, ids: logits_of(ids)[:, :-1] != logits_of(ids)[:, 1:], "should be one number"),
     ],
     right=[_cut, _second_half],
     hints=(
-        "A position that cannot see the last token has the same logits whatever the last token is. Give "
-        "the model the text twice, once with another last token.",
-        "changed = ids.clone(), then another id at changed[:, -1]. Compare logits_of(ids)[:, :-1] with "
+        "If a position cannot see the last token, its logits do not depend on it. Give the model the text "
+        "twice, once with a different last token.",
+        "changed = ids.clone(), then a different id at changed[:, -1]. Compare logits_of(ids)[:, :-1] with "
         "logits_of(changed)[:, :-1], [B, T - 1, V] each; torch.allclose(a, b, atol=1e-4) allows for "
         "rounding.",
     ),

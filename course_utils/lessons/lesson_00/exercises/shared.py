@@ -1,7 +1,7 @@
-"""What exercises of lesson 00 share: messages on removed tokens."""
+"""Messages on removed tokens, shared by exercises of lesson 00."""
 
 STILL_DRAWN = (
-    "A removed token gets a very low logit here. Use -inf: its probability is then exactly 0, whatever the "
+    "You give removed tokens a very low logit. Use -inf: their probability is then exactly 0, whatever the "
     "other logits and the temperature are."
 )
 ZERO_IS_A_LOGIT = "A logit of 0 still has a probability: exp(0) is 1. Removed tokens need -inf."
