@@ -1,6 +1,6 @@
-"""The lesson's runs: one change against a random one, pre-trained against random weights, over rates.
+"""The lesson's runs: tuning against a random change, pre-trained against random weights, over learning rates.
 
-And its controls: answers that were shuffled before the training, and random weights that train longer.
+Also its controls: training on shuffled answers, and random weights that train longer.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from course_utils.training import fast_lm_loss, train
 from course_utils.world.tables import TAKES_THE
 from course_utils.world.templates import FORMS, fill
 
-RATE = 2e-4  # between the best rates of the two starts
+RATE = 2e-4  # between the best rates for the two starts
 CONTROLS = {
     "right": {"start": "pre-trained", "answers": "right", "steps": 80, "lr": RATE},
     "shuffled": {"start": "pre-trained", "answers": "shuffled", "steps": 80, "lr": RATE},
-    "random": {"start": "random", "answers": "right", "steps": 320, "lr": 4e-4},  # learns what it trains on
+    "random": {"start": "random", "answers": "right", "steps": 320, "lr": 4e-4},  # fits its training data
 }
 
 
 def short_questions(split, count, seed, relations=None):
-    """`count` of a split's questions whose answer is the object alone, drawn by the seed.
+    """`count` of a split's questions whose answer is the object alone, drawn with the seed.
 
-    relations: what a question may be about; None: anything.
+    relations: allowed relations; None: all.
     """
     questions = [row for row in load_questions(split) if row["kind"] == "short"]
     questions = [row for row in questions if relations is None or row["relation"] in relations]
@@ -51,14 +51,14 @@ def short_questions(split, count, seed, relations=None):
 
 
 def held_out_facts(count, seed):
-    """`count` of the facts whose split is held_out, drawn by the seed."""
+    """`count` of the held-out facts, drawn with the seed."""
     return random.Random(seed).sample(load_facts("held_out"), count)
 
 
 def answers_shuffled(questions, seed):
-    """The questions in their order, each with the answer of another one about the same relation.
+    """The questions in order, each with the answer of another question about the same relation.
 
-    One that is alone in its relation keeps its answer; where few answers are possible, both may be the same.
+    The only question of a relation keeps its answer; if few answers are possible, the two may be equal.
     """
     shuffled, generator = list(questions), random.Random(f"shuffled {seed}")
     for relation in sorted({row["relation"] for row in questions}):
@@ -71,7 +71,7 @@ def answers_shuffled(questions, seed):
 
 
 def wrong_answers(questions, seed):
-    """As answers_shuffled, without those whose answer is right."""
+    """Like answers_shuffled, without questions whose answer is right."""
     pairs = zip(questions, answers_shuffled(questions, seed), strict=True)
     return [shuffled for row, shuffled in pairs if shuffled["object"] != row["object"]]
 
@@ -84,7 +84,7 @@ def of_the_kind(answers, questions):
 
 
 def statement_loss(model, tokenizer, facts):
-    """Mean loss of the objects that complete the facts' statements, in nats a token."""
+    """Mean loss on the objects that complete the facts' statements, in nats per token."""
     examples = []
     for fact in facts:
         start = encode(tokenizer, fill(FORMS[fact.relation].probe, fact.subject, fact.object))
@@ -94,7 +94,7 @@ def statement_loss(model, tokenizer, facts):
 
 
 def statements_completed(model, tokenizer, facts):
-    """Share of the facts whose statement the model completes, greedily, with the object."""
+    """Share of the facts whose statement the model completes with the object, greedily."""
     prompts = [fill(FORMS[fact.relation].probe, fact.subject, fact.object) for fact in facts]
     texts = generate(model, tokenizer, prompts, max_new_tokens=14, batch_size=128)
     pairs = zip(facts, texts, strict=True)
@@ -109,7 +109,7 @@ def untrained(model, seed):
 
 
 def random_change(model, before, after, seed, size=1.0):
-    """Adds random numbers to the model, in place: `size` times as long in every tensor as after - before."""
+    """Add noise to the model in place; its norm in every tensor is `size` times that of after - before."""
     generator = torch.Generator().manual_seed(seed)
     tensors = zip(model.parameters(), before.parameters(), after.parameters(), strict=True)
     with torch.no_grad():
@@ -137,10 +137,10 @@ def norm(tensors):
     short=(2, 4, 7),
 )
 def start_and_rate(point: dict, seed: int) -> dict:
-    """80 steps of 16 of 96 questions, whole texts; losses of answers in nats a token, distances, shares.
+    """80 steps on whole texts, 16 of 96 questions each; answer losses in nats per token, distances, shares.
 
-    shifts: of the labels; 2 is a mistake. At RATE also what is answered and kept; from pre-trained weights
-    that by the base, too, and by the base with a random change of the same size.
+    shifts: of the labels; 2 is a mistake. At RATE, also answered_and_kept; from pre-trained weights, also
+    that of the base, and of the base with a random change of the same size.
     """
     base, tokenizer = load_model("pocket")
     before = base if point["start"] == "pre-trained" else untrained(base, seed)
@@ -168,13 +168,13 @@ def start_and_rate(point: dict, seed: int) -> dict:
 
 
 def answer_loss(model, tokenizer, questions):
-    """Mean loss of the answers' tokens, in nats."""
+    """Mean loss on the answers, in nats per token."""
     rows = [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in questions]
     return mean_loss(model, rows)
 
 
 def answered_and_kept(model, tokenizer, seed):
-    """What a model answers, of facts that were stated and of invented ones, and what it has kept."""
+    """A model's answers on stated and on invented facts, and what it has kept from pre-training."""
     invented = short_questions("invented", few(84, 8), seed)
     kinds = {row["relation"] for row in invented}
     asked = {
@@ -197,10 +197,10 @@ def answered_and_kept(model, tokenizer, seed):
 
 @sweep("what_teaches", points=list(CONTROLS.values()))
 def what_teaches(point: dict, seed: int) -> dict:
-    """`steps` of 16 of 96 questions, whole texts; what is answered in shares, losses in nats a token.
+    """`steps` on whole texts, 16 of 96 questions each; shares answered, losses in nats per token.
 
-    answers: those of the questions trained on, right or shuffled within each relation. With CONTROLS["right"]
-    also what the base has, and the base with a random change as long as tuning's.
+    answers: the training answers, right or shuffled within each relation. With CONTROLS["right"], also the
+    values of the base and of the base with a random change of tuning's norm.
     """
     base, tokenizer = load_model("pocket")
     before = base if point["start"] == "pre-trained" else untrained(base, seed)
@@ -224,7 +224,7 @@ def what_teaches(point: dict, seed: int) -> dict:
 
 
 def brought_out(model, tokenizer, seed):
-    """Of held-out facts: what the model answers, and losses: of right and wrong answers, of statements."""
+    """On held-out facts: the shares answered, and losses of right answers, wrong answers and statements."""
     held_out = short_questions("held_out", few(200, 8), seed)
     answers = answer_questions(model, tokenizer, held_out, max_new_tokens=10)
     same_kinds = short_questions(
@@ -241,12 +241,12 @@ def brought_out(model, tokenizer, seed):
 
 
 def of_control(name, control):
-    """One number of the stored controls, a value a seed; control: a name in CONTROLS."""
+    """One number of the stored controls, one value per seed; control: a name in CONTROLS."""
     rows = load_sweep("what_teaches")["rows"]
     return [row["result"][name] for row in rows if row["point"] == CONTROLS[control]]
 
 
 def of_seeds(name, start="pre-trained", lr=RATE, shifts=1):
-    """One number of the stored runs, a value a seed."""
+    """One number of the stored runs, one value per seed."""
     point = {"start": start, "lr": lr, "shifts": shifts}
     return [row["result"][name] for row in load_sweep("start_and_rate")["rows"] if row["point"] == point]

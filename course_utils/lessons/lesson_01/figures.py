@@ -1,4 +1,4 @@
-"""Inputs over targets."""
+"""A figure of inputs and their targets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from course_utils.drawing import CELL, Picture, shown_number
 
 
 def shift(tokens: Sequence[str], probabilities: Sequence[float]) -> None:
-    """Each input over the token that follows it, which is its target, and the loss there.
+    """Each input token above its target, the next token, with the loss there.
 
-    probabilities: of each target, one fewer than tokens.
+    probabilities: of the targets, one fewer than tokens.
     """
     losses = [-math.log(p) for p in probabilities]
     picture = Picture("What is each position to predict?")

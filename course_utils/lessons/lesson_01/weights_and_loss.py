@@ -1,4 +1,4 @@
-"""What lesson 01's exercises and its runs share: how far weights move, and a loss that shifts twice."""
+"""Shared by lesson 01's exercises and runs: how far weights move, and a loss that shifts twice."""
 
 import torch.nn.functional as F
 

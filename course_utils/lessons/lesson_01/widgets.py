@@ -10,9 +10,9 @@ from course_utils.widgets import control
 
 
 def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: str) -> None:
-    """Print a text's loss and perplexity under one of the models; draw it by loss, and what may follow.
+    """Print a text's loss and perplexity under one model; draw its tokens' losses and likely next tokens.
 
-    Raises ValueError where the text has no next token to predict, or more tokens than the model reads.
+    ValueError if the text has no next token to predict, or is longer than the model's context.
     """
     import torch
 
@@ -22,7 +22,7 @@ def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: st
 
     ids = encode(tokenizer, text)
     if len(ids) < 2:
-        raise ValueError("a loss needs two tokens or more: the first one is predicted by none")
+        raise ValueError("a loss needs two tokens or more: no position predicts the first")
     check_length(ids, tokenizer, text)
     batch = torch.tensor([ids], device=models[model].device)  # (1, tokens)
     with torch.no_grad():
@@ -47,7 +47,7 @@ def loss_of_text(models: Mapping[str, Any], tokenizer: Any, text: str, model: st
 
 
 def loss_explorer(models: Mapping[str, Any], tokenizer: Any, text: str) -> None:
-    """A text field and a choice of the models over `loss_of_text`."""
+    """Controls for `loss_of_text`: a text field and a choice of model."""
 
     def show(text: str, model: str = next(iter(models))) -> None:
         loss_of_text(models, tokenizer, text, model)

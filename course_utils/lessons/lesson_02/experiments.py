@@ -12,13 +12,13 @@ from course_utils.stored_runs import few, sweep
 @sweep(
     "learning_rate",
     points=[{"lr": lr} for lr in (1e-6, 1e-5, 5e-5, 2e-4, 5e-4, 2e-3, 1e-2)],
-    tolerance=0.15,  # at 1e-2 training breaks, and another processor's rounding shows
+    tolerance=0.15,  # at 1e-2 training diverges, and another processor's rounding shows
     short=(3,),
 )
 def learning_rate(point: dict, seed: int) -> dict:
     """Full fine-tuning on questions, 100 steps of 16: losses on held-out questions and on source text.
 
-    forgetting: rise of the source loss above the base model's.
+    forgetting: increase of the source loss over the base model's.
     """
     from course_utils.data import (
         batches,
@@ -52,7 +52,7 @@ def learning_rate(point: dict, seed: int) -> dict:
     }
 
 
-BLEND_SHARES = (0.25, 0.5, 0.75)  # of the way from the old weights to the tuned ones
+BLEND_SHARES = (0.25, 0.5, 0.75)  # of the way from the base weights to the tuned ones
 QUESTIONS_ALONE = {"questions": 16, "replay": 0, "steps": 100}
 WITH_REPLAY = QUESTIONS_ALONE | {"replay": 2}
 REMEDIES = [
@@ -65,7 +65,7 @@ REMEDIES = [
 
 @cache
 def measured_base():
-    """(the base model, its tokenizer, the yardstick, what it says of the base)."""
+    """(the base model, its tokenizer, the yardstick, its measures of the base)."""
     from course_utils.lessons.lesson_02 import measures
     from course_utils.models import load_model
 
@@ -75,16 +75,16 @@ def measured_base():
 
 
 def measure_forgetting(ruler, model, before: dict) -> dict:
-    """What the yardstick says, and by how much the loss on old texts rose since `before`."""
+    """The yardstick's measures, and the increase of the loss on old texts since `before`."""
     now = ruler.measure(model)
     return now | {"forgetting": now["text_loss"] - before["text_loss"]}
 
 
 @sweep("remedies", points=REMEDIES, tolerance=0.1, short=(1, 4))
 def remedies(point: dict, seed: int) -> dict:
-    """Questions and old texts in every step: what a Yardstick measures, and how much of the texts is lost.
+    """Questions and old texts in every step: what a Yardstick measures, and the forgetting of the texts.
 
-    Where nothing is replayed at 2e-4 or more, also at shares of the way back to the base.
+    Without replay, at rates of 2e-4 or more, also at shares of the way back to the base.
     """
     from course_utils.lessons.lesson_02 import loop, measures
     from course_utils.models import load_model
@@ -98,7 +98,7 @@ def remedies(point: dict, seed: int) -> dict:
     else:
         stream = measures.question_stream(tokenizer, seed, questions)
     if not questions:
-        stream = itertools.islice(stream, 1, None, 2)  # the texts of questions and texts in turn
+        stream = itertools.islice(stream, 1, None, 2)  # the text batches of the alternating stream
     parts = bool(questions) + bool(replay)
     steps = few(point["steps"])
     losses, _ = loop.train_plain(model, stream, adamw(model, lr), steps, lr, accumulate=parts)
@@ -116,7 +116,7 @@ def remedies(point: dict, seed: int) -> dict:
 ADAMW = {"optimizer": "AdamW", "clip": 1.0, "warmup": 0.1, "weight_decay": 0.01}
 SGD = {"optimizer": "SGD", "clip": 1.0, "warmup": 0.1, "weight_decay": 0.0}
 AROUND = (2e-4, 5e-4, 1e-3)
-RULES = {  # by name: the rule, and its rates
+RULES = {  # by name: the rule and its learning rates
     "SGD without clipping": (SGD | {"clip": None}, (3e-3, 0.01, 0.03, 0.1)),
     "AdamW": (ADAMW, (1e-4, *AROUND)),
     "SGD with clipping": (SGD, (0.1, 0.3, 1.0)),
@@ -134,7 +134,7 @@ RULES = {  # by name: the rule, and its rates
     short=(1, 6),
 )
 def update_rules(point: dict, seed: int) -> dict:
-    """Full fine-tuning on questions, 40 steps of 16, by one rule of the update; how often it clipped."""
+    """Full fine-tuning on questions, 40 steps of 16, with one update rule; also how often it clipped."""
     import torch
 
     from course_utils.evaluation import mean_loss

@@ -1,4 +1,4 @@
-"""The training loop as lesson 02 builds it: one step, the optimisers by hand, the loop around them."""
+"""The training loop of lesson 02: one step, the optimisers by hand, the loop around them."""
 
 import itertools
 import math
@@ -23,7 +23,7 @@ def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weigh
 
 
 class AdamWByHand(torch.optim.Optimizer):
-    """AdamW that moves every tensor by `update`, a function such as adamw_step."""
+    """AdamW that updates every tensor by `update`, a function such as adamw_step."""
 
     def __init__(self, parameters, lr, weight_decay=0.01, update=adamw_step):
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
@@ -58,7 +58,7 @@ def train_step(model, micro_batches, optimizer, lr, clip=1.0, accumulate=accumul
 
 
 def fast_accumulated_step(model, micro_batches):
-    """accumulated_step with the vocabulary only where a token has loss."""
+    """accumulated_step that computes logits only where a token has loss."""
     return accumulated_step(model, micro_batches, fast_lm_loss)
 
 
@@ -75,10 +75,10 @@ def train_plain(
     step_fn=train_step,
     accumulate_fn=fast_accumulated_step,
 ):
-    """The training loop; batches: an endless iterator. Returns (loss, norm of the gradient), a list each.
+    """The training loop; batches: an endless iterator. Returns (losses, gradient norms), two lists.
 
-    warmup: share of the steps. clip: bound on the norm of the gradient (math.inf: none). accumulate:
-    micro-batches a step. It stops early where the loss is not finite.
+    warmup: share of the steps. clip: bound on the gradient's norm (math.inf: none). accumulate: micro-batches
+    per step. It stops early if the loss is not finite.
     """
     losses, norms = [], []
     model.train()

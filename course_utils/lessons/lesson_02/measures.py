@@ -1,4 +1,4 @@
-"""What lesson 02 measures of a model: answers, old texts, and statements of facts that no replay repeats."""
+"""Lesson 02's measures of a model: answers, old texts, and statements of facts that no replay repeats."""
 
 import random
 import re
@@ -26,12 +26,12 @@ from course_utils.stored_runs import few
 from course_utils.world.tables import bare
 from course_utils.world.templates import FORMS, TAKES_THE, fill
 
-QUESTIONS, TEXTS, FACTS = 150, 60, 144  # how many questions, texts and facts are measured
+QUESTIONS, TEXTS, FACTS = 150, 60, 144  # numbers of questions, texts and facts measured
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """Encoded examples: questions to choose by and to report, old texts, statements of facts."""
+    """Encoded examples: questions for selection and for the report, old texts, statements of facts."""
 
     validation: list[Example]
     held_out: list[Example]
@@ -39,7 +39,7 @@ class Yardstick:
     statements: list[Example]
 
     def measure(self, model) -> dict:
-        """Losses in nats a token; `known`: the share of the statements whose object the model completes."""
+        """Losses in nats per token; `known`: the share of the statements whose object the model completes."""
         fact_loss, known = statement_scores(model, self.statements)
         return {
             "validation_loss": mean_loss(model, self.validation),
@@ -51,7 +51,7 @@ class Yardstick:
 
 
 def yardstick(tokenizer, questions=QUESTIONS, texts=TEXTS, facts=FACTS) -> Yardstick:
-    """The examples that the stored runs are measured on, or fewer or more of them."""
+    """The examples on which the stored runs are measured, or fewer or more of them."""
 
     def some(split):
         rows = load_questions(split)
@@ -68,13 +68,13 @@ def encode_questions(tokenizer, rows):
 
 
 def words(text):
-    """The words of a text with a blank around each, so that one text can be looked for in another."""
+    """The words of a text with single spaces around them, so that one text can be searched for in another."""
     found = re.findall(r"[^\W_]+", text)
     return f" {' '.join(found)} "
 
 
 def never_replayed():
-    """The held-out facts that no text for replay states: subject and object stand together in none."""
+    """The held-out facts that no replay text states: subject and object never occur together in one."""
     texts = [words(text) for text in load_source_texts("replay")]
     return [
         fact
@@ -95,7 +95,7 @@ def encode_statements(tokenizer, facts):
 
 @torch.no_grad()
 def statement_scores(model, examples, batch_size=64):
-    """(mean loss of the objects' tokens, share of examples whose tokens with loss are all the likeliest)."""
+    """(mean loss on the objects' tokens, share of examples whose tokens with loss are all likeliest)."""
     right = []
     with eval_mode(model):
         for chunk in chunks_by_length(examples, batch_size, lambda example: len(example.input_ids)):
@@ -108,13 +108,13 @@ def statement_scores(model, examples, batch_size=64):
 
 
 def question_stream(tokenizer, seed, batch_size=16):
-    """Endless batches of the questions to tune on."""
+    """Endless batches of training questions."""
     examples = encode_questions(tokenizer, load_questions("tune"))
     return batches(examples, batch_size, seed, tokenizer.pad_token_id)
 
 
 def replay_stream(tokenizer, seed, texts):
-    """A batch of questions and one of texts like those of pre-training, in turn: for accumulate=2."""
+    """Alternating batches of questions and of texts like those of pre-training, for accumulate=2."""
     old = [encode_text(tokenizer, text) for text in load_source_texts("replay")]
     old_batches = batches(old, texts, seed, tokenizer.pad_token_id)
     for questions, repeated in zip(question_stream(tokenizer, seed), old_batches, strict=True):
@@ -123,7 +123,7 @@ def replay_stream(tokenizer, seed, texts):
 
 
 def answering(model, tokenizer, questions=100) -> dict:
-    """Of held-out questions: the share that is answered, and the mean number of tokens of an answer."""
+    """On held-out questions: the share answered, and the mean number of tokens per answer."""
     asked = random.Random(1).sample(load_questions("held_out"), questions)
     answers = answer_questions(model, tokenizer, asked)
     return {

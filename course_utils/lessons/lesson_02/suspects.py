@@ -7,7 +7,7 @@ from course_utils.training import accumulated_step, lm_loss
 
 
 def shifted_twice(model, micro_batches):
-    """The labels are shifted before a loss that shifts them itself."""
+    """Shifts the labels before a loss that shifts them itself."""
     shifted = [
         batch | {"labels": F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE)} for batch in micro_batches
     ]
@@ -15,7 +15,7 @@ def shifted_twice(model, micro_batches):
 
 
 def masked_by_id(model, micro_batches):
-    """The loss is taken off every token that has the padding's id, the real end of text among them."""
+    """Masks every token that has the padding's id, the real end of text included."""
     pad = model.config.eos_token_id  # GPT-2 pads with its end-of-text token
     masked = [
         batch | {"labels": batch["labels"].masked_fill(batch["input_ids"] == pad, IGNORE)}
@@ -25,7 +25,7 @@ def masked_by_id(model, micro_batches):
 
 
 def mean_of_means(model, micro_batches):
-    """Each micro-batch is divided by its own number of tokens, and then by the number of micro-batches."""
+    """Divides each micro-batch by its own number of tokens, and then by the number of micro-batches."""
     mean, tokens = 0.0, 0
     for batch in micro_batches:
         loss, count = lm_loss(model, batch)

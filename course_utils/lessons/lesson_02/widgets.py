@@ -1,4 +1,4 @@
-"""Learning rates, turned."""
+"""A widget for learning rates."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from course_utils.widgets import control
 
 
 def learning_rates(rows: Sequence[Mapping[str, float]], lr: float) -> None:
-    """Draw target loss over forgetting, a dot for each learning rate, mark one and print its values.
+    """Plot target loss over forgetting, a dot per learning rate; mark the rate `lr` and print its values.
 
-    rows: {"lr", "target_loss", "forgetting"} each, in nats a token; the mean is taken over rows of one lr.
+    rows: {"lr", "target_loss", "forgetting"} each, in nats per token; rows of the same lr are averaged.
     """
     from course_utils import plots
 
@@ -43,7 +43,7 @@ def learning_rates(rows: Sequence[Mapping[str, float]], lr: float) -> None:
 
 
 def learning_rate_picker(rows: Sequence[Mapping[str, float]], lr: float) -> None:
-    """A choice of the learning rates in `rows`, starting at lr, over `learning_rates`."""
+    """A selector of the learning rates in `rows`, starting at lr, for `learning_rates`."""
     rates = sorted({row["lr"] for row in rows})
 
     def show(learning_rate: float = lr) -> None:

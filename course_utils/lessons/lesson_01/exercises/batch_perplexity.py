@@ -23,14 +23,14 @@ def _padded_losses(*rows):
 
 
 def _perplexity_batches():
-    """Two batches whose rows differ in length; in the second a prompt, token 0 and losses of 0."""
+    """Two batches with rows of different lengths; the second has a prompt, token 0 and losses of 0."""
     losses, labels = _padded_losses([-100, -100, 8, 0, 3], [6, 2, 7], [5, 0, 3, 3, 9, 1, 4])
     losses[2, [1, 2, 4]] = 0.0
     return [_padded_losses([5, 7, 2, 9, 4, 1], [3, 8]), (losses, labels)]
 
 
 def _long_batch():
-    """A batch the sum of whose losses no exp can take, in double precision neither: 1,200 nats or more."""
+    """A batch whose summed loss, 1,200 nats or more, overflows exp even in double precision."""
     labels = torch.randint(0, 9, (3, 61))
     labels[1, 50:] = -100
     return [((8 + 4 * torch.rand(3, 60)) * (labels[:, 1:] != -100), labels)]
@@ -47,46 +47,44 @@ def _root_of_small_products(losses, labels):
 
 
 def _perplexity(fault):
-    """A wrong batch_perplexity: fault(losses, which of them count), both [B, T - 1]."""
+    """A wrong batch_perplexity: fault(losses, which of them are counted), both [B, T - 1]."""
     return lambda losses, labels: fault(losses, labels[:, 1:] != -100)
 
 
-ALL_POSITIONS = "You divide by all positions, padding too. Divide by the number of tokens that are counted."
+ALL_POSITIONS = "You divide by all positions, padding included. Divide by the number of counted tokens."
 LAST_LEFT_OUT = (
-    "You go by labels[:, :-1]. What counts are the labels that are not -100 in labels[:, 1:], those that are "
-    "predicted."
+    "You count in labels[:, :-1]. Count the predicted labels, those that are not -100 in labels[:, 1:]."
 )
 OVERFLOW = (
-    "On a batch with many tokens, exp of a sum and a product of exps are larger than any number of the "
-    "computer. Take the mean of the losses first, and exp last."
+    "On a batch with many tokens, exp of a sum or a product of exps overflows. Take the mean of the losses "
+    "first, and exp last."
 )
 PERPLEXITY_MISTAKES = [
     (
-        "This is the mean loss in nats. Perplexity is exp of it.",
+        "This is the mean loss in nats. Perplexity is its exp.",
         _perplexity(lambda losses, counted: losses.sum() / counted.sum()),
     ),
     (
-        "The losses are in nats (natural logarithm), so the power is of e, not of 2.",
+        "The losses are in nats (natural logarithm), so the base is e, not 2.",
         _perplexity(lambda losses, counted: 2 ** (losses.sum() / counted.sum())),
     ),
     (ALL_POSITIONS, lambda losses, labels: losses.mean().exp()),
     (ALL_POSITIONS, lambda losses, labels: (losses.sum() / labels.numel()).exp()),
     (
-        "You divide by the number of labels that are not -100. The first label of each row is "
-        "predicted by nobody: count in labels[:, 1:].",
+        "You divide by the number of labels that are not -100. No position predicts the first label of a "
+        "row: count in labels[:, 1:].",
         lambda losses, labels: (losses.sum() / (labels != -100).sum()).exp(),
     ),
     (
-        "You take one token off for each row. A row that begins with -100 has none to take off: count the "
-        "labels that are not -100 in labels[:, 1:].",
+        "You subtract one token per row. A row that begins with -100 has none to subtract: count the labels "
+        "that are not -100 in labels[:, 1:].",
         lambda losses, labels: (losses.sum() / ((labels != -100).sum() - len(labels))).exp(),
     ),
     (LAST_LEFT_OUT, lambda losses, labels: (losses.sum() / (labels[:, :-1] != -100).sum()).exp()),
     (LAST_LEFT_OUT, lambda losses, labels: losses[labels[:, :-1] != -100].mean().exp()),
     (
-        "You take the mean of each row and then the mean of the rows: a "
-        "token of a short row weighs more than one of a long row. Sum all "
-        "losses and divide once by all tokens.",
+        "You take the mean of each row and then the mean of the rows: a token of a short row weighs more "
+        "than one of a long row. Sum all losses and divide once, by the number of tokens.",
         _perplexity(lambda losses, counted: (losses.sum(1) / counted.sum(1)).mean().exp()),
     ),
     (
@@ -103,11 +101,11 @@ PERPLEXITY_MISTAKES = [
     ),
     ("You did not divide by the number of tokens.", lambda losses, labels: losses.sum().exp()),
     (
-        "You divide by the number of rows. Divide by the number of tokens that are counted.",
+        "You divide by the number of rows. Divide by the number of counted tokens.",
         lambda losses, labels: (losses.sum() / len(losses)).exp(),
     ),
     (
-        "The sign is turned: losses are positive already, so perplexity is exp(+mean loss).",
+        "The sign is wrong: losses are already positive, so perplexity is exp(+mean loss).",
         _perplexity(lambda losses, counted: (-losses.sum() / counted.sum()).exp()),
     ),
     (
@@ -116,7 +114,7 @@ PERPLEXITY_MISTAKES = [
         lambda losses, labels: losses[losses > 0].mean().exp(),
     ),
     (
-        "Token 0 is left out. Only the label -100 marks what does not count.",
+        "You leave out token 0. Only the label -100 marks what is not counted.",
         lambda losses, labels: (losses.sum() / (labels[:, 1:] > 0).sum()).exp(),
     ),
     (
@@ -139,7 +137,7 @@ EXERCISE = Exercise(
         batch_perplexity,
         _perplexity_batches,
         PERPLEXITY_MISTAKES,
-        else_="It is exp of the sum of the losses over the number of tokens that are counted.",
+        else_="It is exp of the sum of the losses divided by the number of counted tokens.",
         extremes=[(OVERFLOW, _long_batch)],
     ),
     wrong=[
@@ -166,10 +164,10 @@ EXERCISE = Exercise(
         lambda losses, labels: np.exp(losses.numpy()[labels.numpy()[:, 1:] != -100].mean()),
     ],
     hints=(
-        "Perplexity is exp of the mean loss, and the mean is over tokens: every counted token weighs "
-        "the same, whichever row it stands in.",
-        "The sum of losses [B, T - 1] is right as it stands, because ignored tokens are 0. Divide it "
+        "Perplexity is exp of the mean loss over tokens: every counted token weighs the same, whichever row "
+        "it is in.",
+        "The sum of losses [B, T - 1] is already right, because ignored tokens are 0. Divide it "
         "by the number of labels[:, 1:] that are not -100, then exp, then .item().",
     ),
-    then="Every perplexity below is computed by your function.",
+    then="Your function computes every perplexity below.",
 )

@@ -25,19 +25,19 @@ def _small_model(vocabulary, width):
 
 
 def _example(prompt, completion):
-    """Token ids, the last of them an end of text (0), with labels on those after the prompt."""
+    """Token ids that end with an end of text (0), with labels on those after the prompt."""
     return Example([*prompt, *completion, 0], [IGNORE] * len(prompt) + [*completion, 0])
 
 
 def _batches_for_the_library():
-    """A model and a padded batch, twice: all tokens scored and 0 as the pad; prompts without loss, pad 1."""
+    """A model and a padded batch, twice: with loss on all tokens and pad 0; with masked prompts and pad 1."""
     whole = [_example([], row) for row in ([5, 3, 8, 2, 6], [4, 7, 1])]
     answers = [_example([5, 3, 8, 2], [6, 4]), _example([2, 9], [7]), _example([], [3, 6, 1, 5])]
     return [(_small_model(10, 8), collate(whole, 0)), (_small_model(12, 6), collate(answers, 1))]
 
 
 def _by_labels(fault):
-    """A wrong library_loss, whose labels are fault(batch); the count is right."""
+    """A wrong library_loss, with the labels fault(batch) and the right count."""
 
     def wrong(model, batch):
         output = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=fault(batch))
@@ -48,14 +48,14 @@ def _by_labels(fault):
 
 
 def _shifted_by_hand(model, batch):
-    """Both sides shifted by hand, and then once more by the library."""
+    """Logits and labels shifted by hand, and again by the library."""
     output = model(batch["input_ids"][:, :-1], labels=batch["labels"][:, 1:])
     count = (batch["labels"][:, 1:] != IGNORE).sum()
     return output.loss * count, count
 
 
 def _with_count(count_of):
-    """A wrong library_loss, which takes count_of(batch) for the number of tokens."""
+    """A wrong library_loss, with count_of(batch) as the number of tokens."""
 
     def wrong(model, batch):
         total, count = library_loss(model, batch)
@@ -89,12 +89,12 @@ def _by_hand_on_logits(model, batch):
 
 
 TWICE = (
-    "The labels are still shifted twice: once here, and once inside the model. transformers takes the labels "
-    "as they are, unshifted."
+    "The labels are still shifted twice: once in your function, and once inside the model. transformers "
+    "expects unshifted labels."
 )
 COUNT = (
-    "The mean of the library is over the labels that are predicted, and you multiply by another number. The "
-    "first label of a row is predicted by none: count in labels[:, 1:]."
+    "The library's mean is over the predicted labels, and you multiply by another number. No position "
+    "predicts the first label of a row: count in labels[:, 1:]."
 )
 LIBRARY_MISTAKES = [
     (TWICE, colleagues_loss),
@@ -102,21 +102,20 @@ LIBRARY_MISTAKES = [
     (TWICE, _shifted_by_hand),
     (TWICE, _twice_and_counted_after),
     (
-        "roll moves the labels too, and the library shifts once more. It takes the labels as they are.",
+        "roll shifts the labels, and the library shifts them again. It expects unshifted labels.",
         _by_labels(lambda batch: batch["labels"].roll(-1, 1)),
     ),
     (
-        "The labels go one place to the right, so each position is to give the token that it has just read. "
-        "The library takes the labels as they are.",
+        "You shift the labels one place to the right, so each position must predict the token that it has "
+        "just read. The library expects unshifted labels.",
         _by_labels(lambda batch: F.pad(batch["labels"][:, :-1], (1, 0), value=IGNORE)),
     ),
     (
-        "Padding and prompts are scored: you give the input ids as labels. The labels of the batch have -100 "
-        "there.",
+        "Padding and prompts get loss: you pass the input ids as labels. The batch's labels have -100 there.",
         _by_labels(lambda batch: batch["input_ids"]),
     ),
     (
-        "Prompts are scored: you mask the padding alone. The labels of the batch have -100 at both.",
+        "Prompts get loss: you mask only the padding. The batch's labels have -100 at both.",
         _padding_alone_masked,
     ),
     (COUNT, _with_count(lambda batch: (batch["labels"] != IGNORE).sum())),
@@ -125,28 +124,28 @@ LIBRARY_MISTAKES = [
     (COUNT, _with_count(lambda batch: batch["attention_mask"].sum())),
     (COUNT, _with_count(lambda batch: len(batch["labels"]))),
     (
-        "The sum is right, and the number is not. Return the number that you multiply by: that of "
+        "The sum is right, but the number is not. Return the number that you multiply by: the count of "
         "labels[:, 1:] that are not -100.",
         lambda model, batch: (library_loss(model, batch)[0], (batch["labels"] != IGNORE).sum()),
     ),
     (
-        "You divide the library's mean by the number of tokens. It is a mean already: multiply.",
+        "You divide the library's mean by the number of tokens. It is already a mean: multiply.",
         lambda model, batch: (
             library_loss(model, batch)[0] / library_loss(model, batch)[1] ** 2,
             library_loss(model, batch)[1],
         ),
     ),
     (
-        "You take the mean of the rows' means: a token of a short row then weighs more. Give the library the "
+        "You take the mean of the rows' means, so a token of a short row weighs more. Give the library the "
         "whole batch at once.",
         _mean_of_rows,
     ),
     (
-        "The order is turned: first the summed loss, then the number.",
+        "The order is reversed: return the summed loss first, then the number.",
         lambda model, batch: library_loss(model, batch)[::-1],
     ),
     (
-        "The library's loss is a mean. Training wants the sum: multiply it by the number of tokens.",
+        "The library's loss is a mean. Training needs the sum: multiply it by the number of tokens.",
         lambda model, batch: (
             library_loss(model, batch)[0] / library_loss(model, batch)[1],
             library_loss(model, batch)[1],
@@ -157,7 +156,7 @@ _compared = compare(
     library_loss,
     _batches_for_the_library,
     LIBRARY_MISTAKES,
-    else_="It is the library's mean times the number of labels that are predicted, and that number.",
+    else_="It is the library's mean times the number of predicted labels, and that number.",
 )
 
 
@@ -186,10 +185,10 @@ EXERCISE = Exercise(
     ],
     right=[lm_loss, fast_lm_loss, _by_hand_on_logits],
     hints=(
-        "One sentence is enough for a test, before any training: its loss by this function, and by "
-        "yours. Without padding in it, padding is not the cause where they differ.",
+        "One sentence is enough for a test, before any training: compare its loss by this function and by "
+        "yours. It has no padding, so padding cannot cause a difference.",
         'transformers shifts inside the model: labels=batch["labels"], as they are. Its loss is the mean '
-        "over the labels after each row's first that are not -100; multiply by their number.",
+        "over the labels that are not -100, except each row's first; multiply by their number.",
     ),
-    then="The training below runs on your library_loss.",
+    then="The training below uses your library_loss.",
 )

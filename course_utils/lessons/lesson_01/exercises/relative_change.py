@@ -11,8 +11,8 @@ from course_utils.lessons.lesson_01.weights_and_loss import relative_change
 
 
 def _models():
-    """Weights before and after: one model of three tensors, the last of which changes least, and one of two,
-    the bias of which starts at 0."""
+    """Weights before and after: a model of three tensors, the last of which changes least, and one of two,
+    whose bias starts at 0."""
     before = [torch.randn(4, 3), torch.randn(3), torch.ones(2, 2)]
     scales = (0.1, 0.5, 0.02)
     after = [old + scale * torch.randn(old.shape) for old, scale in zip(before, scales, strict=True)]
@@ -25,7 +25,7 @@ def _flat(tensors):
 
 
 def _of_vectors(fault):
-    """A wrong relative_change: fault(all weights before, all weights after), each one vector."""
+    """A wrong relative_change: fault(weights before, weights after), one vector each."""
     return lambda before, after: fault(_flat(before), _flat(after))
 
 
@@ -56,11 +56,11 @@ def _with_floats(before, after):
 
 
 OF_THE_NORM = (
-    "This is the change of the norm. Weights that turn and keep their length have moved too: take the "
+    "This is the change of the norm. Weights that rotate without changing length have moved, too: take the "
     "norm of the change."
 )
-ONE_FOR_ALL = "One number is asked for: take all tensors of a list together, as one long vector."
-BY_ELEMENT = "You divide element by element, and small weights then dominate. Divide the norm by the norm."
+ONE_FOR_ALL = "Return one number: take all tensors of a list together, as one long vector."
+BY_ELEMENT = "You divide element by element, so small weights dominate. Divide the norms."
 CHANGE_MISTAKES = [
     (
         "This is the square of the answer: the root is missing.",
@@ -69,7 +69,7 @@ CHANGE_MISTAKES = [
     (OF_THE_NORM, _of_vectors(lambda old, new: (new.norm() - old.norm()) / old.norm())),
     (OF_THE_NORM, _of_vectors(lambda old, new: (new.norm() - old.norm()).abs() / old.norm())),
     (
-        "You divide by the norm of the new weights. Divide by that of the old.",
+        "You divide by the norm of the new weights. Divide by the norm of the old ones.",
         _of_vectors(lambda old, new: (new - old).norm() / new.norm()),
     ),
     (
@@ -82,8 +82,8 @@ CHANGE_MISTAKES = [
         _of_norms(lambda changes, sizes: (changes / sizes).mean()),
     ),
     (
-        "You add up norms. Norms of parts do not add, their squares do: sum the "
-        "squares over all tensors, then take the root.",
+        "You add up norms. Norms of parts do not add up, their squares do: sum the squares over all tensors, "
+        "then take the root.",
         _of_norms(lambda changes, sizes: changes.sum() / sizes.sum()),
     ),
     (BY_ELEMENT, _of_vectors(lambda old, new: ((new - old) / old).norm())),
@@ -97,26 +97,26 @@ CHANGE_MISTAKES = [
         _of_vectors(lambda old, new: (new - old).sum() / old.sum()),
     ),
     (
-        "It is upside down: divide the norm of the change by the norm of the weights before.",
+        "The ratio is inverted: divide the norm of the change by the norm of the weights before.",
         _of_vectors(lambda old, new: old.norm() / (new - old).norm()),
     ),
     (
-        "You take the largest ratio of a tensor. Sum the squares over all tensors first.",
+        "You take the largest ratio of all tensors. Sum the squares over all tensors first.",
         _of_norms(lambda changes, sizes: (changes / sizes).max()),
     ),
     (
-        "Only the matrices are looked at. The vectors (biases, for example) are weights, too.",
+        "You use only the matrices. The vectors (biases, for example) are weights, too.",
         lambda before, after: relative_change(
             *[[tensor for tensor in side if tensor.ndim == 2] for side in (before, after)]
         ),
     ),
     ("This is the ratio of the norms, new over old.", _of_vectors(lambda old, new: new.norm() / old.norm())),
     (
-        "Only the first tensor of the list is looked at.",
+        "You use only the first tensor of the list.",
         lambda before, after: relative_change(before[:1], after[:1]),
     ),
     (
-        "Only the last tensor of the list is looked at: add up inside the loop.",
+        "You use only the last tensor of the list: add up inside the loop.",
         lambda before, after: ((after[-1] - before[-1]).norm() / before[-1].norm()).item(),
     ),
     (ONE_FOR_ALL, _of_norms(lambda changes, sizes: changes / sizes)),
@@ -148,10 +148,10 @@ EXERCISE = Exercise(
         _of_norms(lambda changes, sizes: changes.norm() / sizes.norm()),
     ],
     hints=(
-        "Think of all tensors of a list laid end to end as one vector. The norm of that vector is the "
-        "root of the sum of all squares.",
-        "Sum (new - old).square().sum() over the pairs, sum old.square().sum() over the old ones, "
-        "divide, take the root, .item().",
+        "Think of all tensors of a list as one concatenated vector. Its norm is the root of the sum of all "
+        "squares.",
+        "Sum (new - old).square().sum() over the pairs and old.square().sum() over the old tensors, divide, "
+        "take the root, .item().",
     ),
     then="It measures how far both models move below.",
 )

@@ -13,14 +13,14 @@ from course_utils.log_probs import token_losses
 
 
 def _texts():
-    """Logits and labels without padding, token 0 among them."""
+    """Logits and labels without padding, with token 0."""
     labels = torch.tensor([[0, 3, 1, 0, 4, 2], [2, 0, 0, 3, 1, 4]])
     longer = torch.cat([torch.randint(0, 7, (3, 4)), torch.zeros(3, 1).long()], 1)
     return [(3 * torch.randn(2, 6, 5), labels), (2 * torch.randn(3, 5, 7) - 4, longer)]
 
 
 def _padded_texts():
-    """As _texts, with labels of -100: a prompt's, padding's, and one in the middle."""
+    """Like _texts, with labels of -100: a prompt, padding, and one in the middle."""
     (logits, labels), (other_logits, other) = _texts()
     labels[0, :3] = -100
     labels[1, 4:] = -100
@@ -34,7 +34,7 @@ def _picked(values, ids):
 
 
 def _loss(fault):
-    """A wrong token_losses: fault(logits of all but the last position, targets), then 0 at -100."""
+    """A wrong token_losses: fault(logits without the last position, targets), then 0 at -100."""
 
     def wrong(logits, labels):
         losses = fault(logits[:, :-1], labels[:, 1:])
@@ -123,20 +123,19 @@ def _row_by_row(logits, labels):
 ONE_NUMBER = "You return one number. Return the loss of every token, [B, T - 1]; the mean comes later."
 READ = "You compare position t with token t, which it has just read. Position t predicts token t + 1."
 TOKEN_0 = (
-    "Token 0 is a token like any other, and its loss is 0 in what you return. Only the label -100 marks what "
-    "does not count."
+    "You return a loss of 0 for token 0, which is a token like any other. Only the label -100 marks what is "
+    "not counted."
 )
 NO_ID = (
-    "Without -100 among the labels your losses are right; with it, looking up stops: -100 is "
-    "no token id. Look up any valid id in its place, and set that loss to 0 afterwards."
+    "Without -100 among the labels your losses are right; with it, the lookup fails: -100 is not a token id. "
+    "Look up any valid id instead, and set that loss to 0 afterwards."
 )
 EVERY_POSITION = (
-    "You return a loss for every position. The last position has no next "
-    "token in the sequence, and the first token is predicted by none: T - 1 losses are left."
+    "You return a loss for every position. The last position has no next token, and no position predicts the "
+    "first token: T - 1 losses remain."
 )
 JUST_READ = (
-    "You go by the label of the token just read. Whether a loss is 0 goes by the label of "
-    "the token that is predicted: labels[:, 1:]."
+    "You mask by the label of the token just read. Mask by the label of the predicted token: labels[:, 1:]."
 )
 LOSS_MISTAKES = [
     (EVERY_POSITION, _each),
@@ -158,7 +157,7 @@ LOSS_MISTAKES = [
         lambda logits, labels: token_losses(logits[:, 1:], labels[:, :-1]),
     ),
     (
-        "Your losses are negative: these are the log-probabilities. The loss is minus them.",
+        "Your losses are negative: these are the log-probabilities. The loss is their negative.",
         lambda logits, labels: -token_losses(logits, labels),
     ),
     (READ, lambda logits, labels: _each(logits, labels)[:, :-1]),
@@ -169,12 +168,11 @@ LOSS_MISTAKES = [
         _backwards,
     ),
     (
-        "These are logits with a minus. Turn them into log-probabilities first: log_softmax over the "
-        "vocabulary.",
+        "These are negative logits. Turn them into log-probabilities first: log_softmax over the vocabulary.",
         _loss(lambda logits, targets: -_picked(logits, targets)),
     ),
     (
-        "These are probabilities with a minus. The loss is minus their logarithm.",
+        "These are negative probabilities. The loss is minus their logarithm.",
         _loss(lambda logits, targets: -_picked(logits.softmax(-1), targets)),
     ),
     (
@@ -182,7 +180,7 @@ LOSS_MISTAKES = [
         _loss(lambda logits, targets: _picked(logits.softmax(-1), targets)),
     ),
     (
-        "Your softmax runs over the positions. It runs over the vocabulary, the last dimension.",
+        "Your softmax runs over the positions. It must run over the vocabulary, the last dimension.",
         _loss(lambda logits, targets: -_picked(logits.log_softmax(1), targets)),
     ),
     (
@@ -190,15 +188,15 @@ LOSS_MISTAKES = [
         lambda logits, labels: token_losses(logits, labels) / math.log(2),
     ),
     (
-        "The softmax is taken twice: cross_entropy takes logits.",
+        "You take the softmax twice: cross_entropy takes logits.",
         _loss(lambda logits, targets: -_picked(logits.softmax(-1).log_softmax(-1), targets)),
     ),
     (TOKEN_0, lambda logits, labels: token_losses(logits, labels).masked_fill(labels[:, 1:] <= 0, 0.0)),
     (TOKEN_0, _times_above_zero),
     (TOKEN_0, _ignoring_token_0),
     (
-        "The losses are right and stand in the wrong places. flatten goes row by row, so the way back is "
-        "view(B, T - 1).",
+        "The losses are right but in the wrong places. flatten goes row by row, so reverse it with view(B, T "
+        "- 1).",
         _view_the_wrong_way,
     ),
     (NO_ID, _gather_without_clamp),
@@ -211,16 +209,16 @@ LOSS_MISTAKES = [
     ),
     (JUST_READ, lambda logits, labels: token_losses(logits, labels).masked_fill(labels[:, :-1] == -100, 0.0)),
     (
-        "You flatten first and shift then, so the last token of a text predicts the first one of the next. "
+        "You flatten before you shift, so the last token of a text predicts the first token of the next. "
         "Shift each row: logits[:, :-1] and labels[:, 1:].",
         _flat_before_the_shift,
     ),
     (
-        "Where the label is -100 the loss should be 0, and you return something else.",
+        "Where the label is -100 the loss should be 0, but you return something else.",
         lambda logits, labels: -_picked(logits[:, :-1].log_softmax(-1), labels[:, 1:]),
     ),
     (
-        "Where the label is -100 the loss is dropped. Keep its place, with a 0: [B, T - 1] stays.",
+        "You drop the losses where the label is -100. Keep their places, with 0: the shape is [B, T - 1].",
         lambda logits, labels: (
             token_losses(logits, labels)[labels[:, 1:] != -100].view(1, -1)
             if (labels == -100).any()
@@ -229,8 +227,8 @@ LOSS_MISTAKES = [
     ),
 ]
 LARGE = (
-    "With large logits the result is not finite or not exact: the probability rounds to 0 "
-    "and its logarithm is -inf. Use log_softmax, which never forms the probability."
+    "With large logits the result is not finite or not exact: the probability rounds to 0 and its logarithm "
+    "is -inf. Use log_softmax, which never computes the probability."
 )
 
 EXERCISE = Exercise(
@@ -244,7 +242,7 @@ EXERCISE = Exercise(
             token_losses,
             _texts,
             LOSS_MISTAKES,
-            else_="Position t's loss is minus the log-probability that it gives to token t + 1.",
+            else_="The loss at position t is minus the log-probability that it gives to token t + 1.",
             gradient=("logits",),
             extremes=[
                 (LARGE, lambda: [(40 * logits.round(), labels) for logits, labels in _texts()]),
@@ -253,7 +251,7 @@ EXERCISE = Exercise(
         ),
         lambda: (torch.randn(40, 12, 5), torch.randint(0, 5, (40, 12))),
         60,
-        "A loop over texts or tokens makes every training below slower: flatten(0, 1) makes one batch of "
+        "A loop over texts or tokens slows down every training run below: flatten(0, 1) makes one batch of "
         "all positions.",
     ),
     wrong=[
@@ -272,12 +270,12 @@ EXERCISE = Exercise(
     ],
     right=[_by_gather, _by_one_hot],
     hints=(
-        "Position t has read tokens 0 to t and predicts token t + 1. So the logits lose their last "
-        "position and the labels their first. Then row and place of both agree.",
+        "Position t has read tokens 0 to t and predicts token t + 1. So drop the last position of the logits "
+        "and the first label. Then both align.",
         "logits[:, :-1] is [B, T - 1, V] and labels[:, 1:] is [B, T - 1]. F.cross_entropy(predictions, "
-        'targets, reduction="none") wants predictions [n, V] and targets [n]: flatten(0, 1) and '
-        "flatten(). It gives [n], with 0 at -100: view it as [B, T - 1].",
+        'targets, reduction="none") takes predictions [n, V] and targets [n]: flatten(0, 1) and '
+        "flatten(). It returns [n], with 0 at -100: view it as [B, T - 1].",
     ),
-    then="From here on your token_losses measures every loss, and trains the models. After a change, run "
-    "the cells below again.",
+    then="From here on your token_losses measures every loss and trains the models. After a change, run the "
+    "cells below again.",
 )

@@ -19,7 +19,7 @@ class _Kept:
 
 
 def _micro_batches(width, sizes):
-    """A model with a frozen bias, and batches; of `size` rows the first counts not, but in a batch of one."""
+    """A model with a frozen bias, and batches; the first of `size` rows does not count, except in a batch of one."""
     model = torch.nn.Linear(width, 1)
     model.bias.requires_grad_(False)
     batches = [
@@ -34,7 +34,7 @@ def _micro_batches(width, sizes):
 
 
 def _accumulated(fn, model, batches):
-    """(the weight's gradient, what fn returned) on a copy of the model; Mistake where it was changed."""
+    """(the weight's gradient, fn's result) on a copy of the model; Mistake if fn changed it."""
     model, saved, called = copy.deepcopy(model), weakref.WeakSet(), []
 
     def pack(tensor):
@@ -46,9 +46,9 @@ def _accumulated(fn, model, batches):
         called.append(True)
         if len(saved) > 0:
             raise Mistake(
-                "A second micro-batch is computed while the graph of the first is still there: that takes "
-                "the memory of one large batch, which accumulation is to save. Call backward on each loss "
-                "before the next one is computed, without retain_graph."
+                "You compute a second micro-batch while the graph of the first is still there: that takes "
+                "the memory of one large batch, which accumulation should save. Call backward on each loss "
+                "before you compute the next one, without retain_graph."
             )
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
             return squared_error(model, batch)
@@ -61,13 +61,13 @@ def _accumulated(fn, model, batches):
         if called:
             raise
         raise Mistake(
-            "Your function does not call loss_fn, which it is given. The check gives it another loss than "
-            "lm_loss, and other batches."
+            "Your function does not call its argument loss_fn. The check passes a loss other than lm_loss, "
+            "and other batches."
         ) from error
     if any(not torch.equal(value, before[name]) for name, value in model.state_dict().items()):
         raise Mistake(
-            "Your function changes the weights. It should leave the gradient in .grad; the step is the "
-            "optimiser's."
+            "Your function changes the weights. It should leave the gradient in .grad; the optimiser makes "
+            "the step."
         )
     if frozen != [name for name, parameter in model.named_parameters() if not parameter.requires_grad]:
         raise Mistake(
@@ -111,7 +111,7 @@ def _check_what_is_returned(answer, mean, tokens):
 
 
 def _accumulate(divide):
-    """A wrong accumulated_step: divide(loss, count, batches) is what each micro-batch's backward runs on."""
+    """A wrong accumulated_step: each micro-batch calls backward on divide(loss, count, batches)."""
 
     def accumulated_step(model, micro_batches, loss_fn):
         total, tokens = 0.0, 0
@@ -125,7 +125,7 @@ def _accumulate(divide):
 
 
 def _accumulate_last(divide):
-    """A wrong accumulated_step: the gradient of the last micro-batch alone; divide(loss, count, tokens)."""
+    """A wrong accumulated_step: only the gradient of the last micro-batch; divide(loss, count, tokens)."""
 
     def accumulated_step(model, micro_batches, loss_fn):
         tokens = sum(int(batch["counts"].sum()) for batch in micro_batches)
@@ -151,7 +151,7 @@ def _uphill(model, micro_batches, loss_fn):
 
 
 def _returned(fault):
-    """A wrong accumulated_step: fault(mean loss, tokens) is returned."""
+    """A wrong accumulated_step: it returns fault(mean loss, tokens)."""
     return lambda model, micro_batches, loss_fn: fault(*accumulated_step(model, micro_batches, loss_fn))
 
 
@@ -219,7 +219,7 @@ def _thawed(model, micro_batches, loss_fn):
 
 
 def _divided(by):
-    """A wrong accumulated_step: each loss, or all of .grad in every turn, is divided by the tokens so far."""
+    """A wrong accumulated_step: each loss, or .grad in every iteration, is divided by the tokens so far."""
 
     def accumulated_step(model, micro_batches, loss_fn):
         total, tokens = 0.0, 0
@@ -248,13 +248,13 @@ def _by_autograd(model, micro_batches, loss_fn):
 
 
 ONLY_THE_LAST = (
-    "Only the last micro-batch is in the gradient. backward adds to .grad by itself: do "
-    "not zero it between micro-batches."
+    "The gradient is only that of the last micro-batch. backward adds to .grad by itself: do not zero it "
+    "between micro-batches."
 )
 ACCUMULATE_MISTAKES = [
     (
-        "The gradient is that of the sum: a step with more tokens would be a larger step. "
-        "Divide by the tokens of all micro-batches.",
+        "The gradient is that of the summed loss: more tokens would make a larger step. Divide by the number "
+        "of tokens of all micro-batches.",
         _accumulate(lambda loss, count, batches: loss),
     ),
     (
@@ -275,15 +275,15 @@ ACCUMULATE_MISTAKES = [
     (ONLY_THE_LAST, _accumulate_last(lambda loss, count, tokens: loss)),
     (ONLY_THE_LAST, _accumulate_last(lambda loss, count, tokens: loss / count)),
     (ONLY_THE_LAST, _accumulate_last(lambda loss, count, tokens: loss / tokens)),
-    ("The sign of the gradient is turned: the optimiser takes it off by itself.", _uphill),
+    ("The sign of the gradient is wrong: the optimiser itself subtracts the gradient.", _uphill),
     (
         "Each loss is divided by the tokens counted so far, so the first micro-batch weighs most. Divide "
         "once, after the last one, by all tokens.",
         _divided("loss"),
     ),
     (
-        "The gradient is divided in every turn, so what came first is divided again and again. Divide once, "
-        "after the loop.",
+        "You divide the gradient in every iteration, so the first parts are divided again and again. Divide "
+        "once, after the loop.",
         _divided("grad"),
     ),
 ]
@@ -301,7 +301,10 @@ EXERCISE = Exercise(
         (_attached, "still attached to its graph"),
         (_graphs_kept, "while the graph of the first is still there"),
         (_thawed, "changes which parameters are frozen"),
-        (lambda model, micro_batches, loss_fn: accumulated_step(model, micro_batches), "not call loss_fn"),
+        (
+            lambda model, micro_batches, loss_fn: accumulated_step(model, micro_batches),
+            "not call its argument loss_fn",
+        ),
         (_step_inside, "changes the weights"),
         (_frozen_forgotten, "Your code stopped"),
         (_no_gradient, "have no gradient"),
@@ -314,10 +317,10 @@ EXERCISE = Exercise(
     right=[_counted_before, _by_autograd],
     hints=(
         "backward adds to .grad. So the gradients of the summed losses add up by themselves; only the "
-        "division by the number of tokens has to wait until all of them are known.",
+        "division has to wait until the total number of tokens is known.",
         "loss_fn(model, batch) gives (summed loss, count). Loop: backward on the sum, add up "
         "loss.item() and int(count). Afterwards: parameter.grad /= tokens where there is a gradient "
         "(frozen parameters have None). Return (total / tokens, tokens).",
     ),
-    then="From here on your function leaves the gradients, also in training.",
+    then="From here on your function computes the gradients, also in training.",
 )

@@ -8,7 +8,7 @@ from course_utils.lessons.lesson_02.loop import adamw_step
 
 
 def _states():
-    """First, second and tenth step of tensors of three shapes; one weight never had a gradient."""
+    """Steps 1, 2 and 10 of tensors of three shapes; one weight never had a gradient."""
     first = torch.randn(4, 3)
     first[1, 2] = 0.0
     large = {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3}
@@ -20,7 +20,7 @@ def _states():
 
 
 def _adamw(fault):
-    """A wrong adamw_step: fault(weight, what Adam takes off it, lr, decay) is the new weight."""
+    """A wrong adamw_step: fault(weight, Adam's step, lr, decay) is the new weight."""
 
     def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
         still, m, v = _step(weight, grad, m, v, step, lr, betas, eps, 0.0)
@@ -30,7 +30,7 @@ def _adamw(fault):
 
 
 def _adamw_move(fault):
-    """A wrong adamw_step: fault(grad, m, v, step, betas, eps) is the direction, with the new m and v."""
+    """A wrong adamw_step: fault(grad, m, v, step, betas, eps) returns the direction and the new m and v."""
 
     def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
         _, m, v = _step(weight, grad, m, v, step, lr, betas, eps, 0.0)
@@ -40,7 +40,7 @@ def _adamw_move(fault):
 
 
 def _adamw_given(fault):
-    """A wrong adamw_step: the right one with other arguments; fault(a dict of them) changes the dict."""
+    """A wrong adamw_step: the right one with arguments changed by fault(a dict of them)."""
 
     def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
         given = {"weight": weight, "grad": grad, "m": m, "v": v, "step": step, "lr": lr}
@@ -126,17 +126,17 @@ def _along_gradient(grad, m, v, step, betas, eps):
 
 
 NO_CORRECTION = (
-    "Your update equals one without bias correction. m and v start at zero, so divide m by "
+    "Your update has no bias correction. m and v start at zero, so divide m by "
     "1 - beta1**step and v by 1 - beta2**step before you use them."
 )
 ADAMW_MISTAKES = [
     (NO_CORRECTION, _adamw_move(lambda grad, m, v, step, betas, eps: m / (v.sqrt() + eps))),
     (
-        "v is not corrected: divide it by 1 - beta2**step, as m by 1 - beta1**step.",
+        "v is not corrected: divide it by 1 - beta2**step, like m by 1 - beta1**step.",
         _adamw_move(lambda grad, m, v, step, betas, eps: _corrected(m, v, step, betas)[0] / (v.sqrt() + eps)),
     ),
     (
-        "m is not corrected: divide it by 1 - beta1**step, as v by 1 - beta2**step.",
+        "m is not corrected: divide it by 1 - beta1**step, like v by 1 - beta2**step.",
         _adamw_move(lambda grad, m, v, step, betas, eps: m / (_corrected(m, v, step, betas)[1].sqrt() + eps)),
     ),
     (
@@ -156,7 +156,7 @@ ADAMW_MISTAKES = [
         ),
     ),
     (
-        "step counts from 1 already: the power is step, not step + 1.",
+        "step already counts from 1: the exponent is step, not step + 1.",
         _adamw_move(
             lambda grad, m, v, step, betas, eps: (
                 m / (1 - betas[0] ** (step + 1)) / ((v / (1 - betas[1] ** (step + 1))).sqrt() + eps)
@@ -164,8 +164,8 @@ ADAMW_MISTAKES = [
         ),
     ),
     (
-        "The weight decay went into the gradient: that is L2 regularisation, and Adam divides it by "
-        "sqrt(v) like the rest. AdamW takes lr * weight_decay * weight off the weight itself.",
+        "You added the weight decay to the gradient: that is L2 regularisation, and Adam divides it by "
+        "sqrt(v) like the rest. AdamW subtracts lr * weight_decay * weight from the weight itself.",
         _adamw_given(
             lambda given: {
                 **given,
@@ -175,7 +175,7 @@ ADAMW_MISTAKES = [
         ),
     ),
     (
-        "The weights do not decay: take lr * weight_decay * weight off them.",
+        "The weights do not decay: subtract lr * weight_decay * weight.",
         _adamw(lambda weight, move, lr, decay: weight - move),
     ),
     (
@@ -187,44 +187,41 @@ ADAMW_MISTAKES = [
         _adamw(lambda weight, move, lr, decay: weight + lr * decay * weight - move),
     ),
     (
-        "The decay is taken of the weight after the step. It goes by the weight as it was before.",
+        "You compute the decay from the weight after the step. Use the weight before the step.",
         _adamw(lambda weight, move, lr, decay: (weight - move) * (1 - lr * decay)),
     ),
     (
-        "Only the decay is left of the old weight here: the new one starts from the old.",
+        "Of the old weight, you keep only the decay. The new weight is the old one minus decay and step.",
         _adamw(lambda weight, move, lr, decay: -lr * decay * weight - move),
     ),
     (
-        "This is what is taken off. Return the new weight.",
+        "This is the change of the weight. Return the new weight.",
         _adamw(lambda weight, move, lr, decay: lr * decay * weight + move),
     ),
-    (
-        "You divide by v. v is a mean of squares, so the size of the gradient is its square root.",
-        _adamw_move(_no_root),
-    ),
-    ("eps stands inside the square root. It is added to the root.", _adamw_move(_eps_inside)),
-    ("eps is missing: where a weight never had a gradient, 0 / 0 is not a number.", _adamw_move(_no_eps)),
+    ("You divide by v. v is a mean of squares: divide by its square root.", _adamw_move(_no_root)),
+    ("You add eps inside the square root. Add it to the root.", _adamw_move(_eps_inside)),
+    ("eps is missing: if a weight never had a gradient, 0 / 0 is not a number.", _adamw_move(_no_eps)),
     ("You move along the last gradient. Adam moves along m, the running mean.", _adamw_move(_along_gradient)),
     (
-        "The correction of v stands outside the root. Divide v by 1 - beta2**step first, then take the root.",
+        "You correct v after the root. Divide v by 1 - beta2**step first, then take the root.",
         _adamw_move(
             lambda grad, m, v, step, betas, eps: (
                 m / (1 - betas[0] ** step) / (v.sqrt() / (1 - betas[1] ** step) + eps)
             )
         ),
     ),
-    ("The step goes by m and v as they were given. Update both with this gradient first.", _old_moments),
-    ("v is a running mean of the gradient's square, and not of its size.", _mean_of_sizes),
+    ("You use the old m and v for the step. Update both with this gradient first.", _old_moments),
+    ("v is a running mean of the gradient's square, not of its absolute value.", _mean_of_sizes),
     (
-        "The weights move along the gradient, uphill. Take the step off.",
+        "The weights move along the gradient, uphill. Subtract the step.",
         _adamw(lambda weight, move, lr, decay: weight - lr * decay * weight + move),
     ),
     (
-        "The two betas are exchanged: the first is of m, the second of v.",
+        "The two betas are swapped: the first is for m, the second for v.",
         _adamw_given(lambda given: {**given, "betas": given["betas"][::-1]}),
     ),
     (
-        "beta is the share of the old mean, 1 - beta that of the new gradient.",
+        "beta is the weight of the old mean, 1 - beta that of the new gradient.",
         _adamw_given(lambda given: {**given, "betas": tuple(1 - beta for beta in given["betas"])}),
     ),
     (
@@ -241,8 +238,8 @@ ADAMW_MISTAKES = [
         "them before the bias correction.",
         _corrected_state,
     ),
-    ("m and v come back as they were given: the next step needs the new ones.", _old_state),
-    ("m and v have changed places in what you return.", _exchanged_state),
+    ("You return the old m and v: the next step needs the new ones.", _old_state),
+    ("m and v are swapped in what you return.", _exchanged_state),
     (
         "Return three tensors: the new weight, m and v.",
         lambda *state, **settings: adamw_step(*state, **settings)[0],
@@ -274,9 +271,9 @@ EXERCISE = Exercise(
     ],
     right=[_by_torch, _with_lerp],
     hints=(
-        "m is a running mean of the gradient, v one of its square. Both start at zero, so early on "
-        "they are too small by the factor 1 - beta**step. The step is m over the root of v: a sign, "
-        "when all gradients agree.",
+        "m is a running mean of the gradient, v one of its square. Both start at zero, so at first they are "
+        "too small by the factor 1 - beta**step. The step is m divided by the root of v: the sign, if all "
+        "gradients are equal.",
         "All tensors have the weight's shape. In this order: m, v, m_hat = m / (1 - beta1**step), "
         "v_hat likewise; then the weight loses lr * weight_decay * weight, and "
         "lr * m_hat / (sqrt(v_hat) + eps). Return m and v, not m_hat and v_hat.",

@@ -12,7 +12,7 @@ def interpolate_weights(before, after, share):
 
 
 def _state_dicts():
-    """Two models of other names and shapes, at a quarter of the way, beyond the middle, and at the ends."""
+    """Two models with different names and shapes: a quarter of the way, beyond the middle, and both ends."""
     shapes = {"a": (2, 3), "b": (4,)}, {"w": (5,), "layer.bias": (), "z": (3, 2)}, {"a": (3, 2)}, {"c": (4,)}
     return [
         (*({name: torch.randn(shape) for name, shape in one.items()} for _ in range(2)), share)
@@ -27,8 +27,8 @@ def _check_interpolate(fn):
         value = fn(before, after, share)["a"]
         if value.data_ptr() in (before["a"].data_ptr(), after["a"].data_ptr()):
             raise Mistake(
-                f"At share {share:.0f} your function returns a tensor that it was given: whoever trains the "
-                "result changes the model that you want to keep. Make new tensors."
+                f"At share {share:.0f} your function returns a tensor that it was given: training the result "
+                "would change the model that you want to keep. Make new tensors."
             )
 
 
@@ -63,10 +63,10 @@ def _by_multiplying(before, after, share):
 
 WEIGHTS_MISTAKES = [
     (
-        "The two ends are exchanged: at share 0 the weights are `before`, at share 1 `after`.",
+        "The two ends are swapped: at share 0 the weights are `before`, at share 1 `after`.",
         _line(lambda old, new, share: share * old + (1 - share) * new),
     ),
-    ("This is the middle whatever the share is.", _line(lambda old, new, share: (old + new) / 2)),
+    ("This is always the middle, whatever the share.", _line(lambda old, new, share: (old + new) / 2)),
     ("share is an argument: use it instead of 0.25.", _line(lambda old, new, share: 0.75 * old + 0.25 * new)),
     (
         "You add a share of `after` to all of `before`. The two shares sum to one; or add a "
@@ -74,7 +74,7 @@ WEIGHTS_MISTAKES = [
         _line(lambda old, new, share: old + share * new),
     ),
     (
-        "A share of the difference is added to `after`, and the way starts at `before`.",
+        "You add a share of the difference to `after`, but the way starts at `before`.",
         _line(lambda old, new, share: new + share * (new - old)),
     ),
     (
@@ -85,9 +85,9 @@ WEIGHTS_MISTAKES = [
         "This is the share of the difference alone. Add it to `before`.",
         _line(lambda old, new, share: share * (new - old)),
     ),
-    ("Only the first tensor is moved. Every name has its turn.", _first_alone),
+    ("You move only the first tensor. Do it for every name.", _first_alone),
     (
-        "Return a dict of tensors by name, as model.state_dict() is one. This is a list.",
+        "Return a dict of tensors by name, like model.state_dict(). This is a list.",
         lambda before, after, share: list(interpolate_weights(before, after, share).values()),
     ),
 ]
@@ -118,10 +118,10 @@ EXERCISE = Exercise(
     ],
     right=[_line(torch.lerp), _line(lambda old, new, share: old + share * (new - old)), _by_multiplying],
     hints=(
-        "A straight line between two points: at share 0 the one, at share 1 the other. A model is a "
-        "point too, with one coordinate a weight.",
+        "A straight line between two points: at share 0 the one, at share 1 the other. A model is a point, "
+        "too, with one coordinate per weight.",
         "before and after are dicts {name: tensor}. For each name (1 - share) * before[name] + "
         "share * after[name], a new tensor of the same shape; return the dict.",
     ),
-    then="The walk back below is along your line.",
+    then="The way back below follows your line.",
 )

@@ -17,7 +17,7 @@ def _two_layers():
 
 
 def _stepped(fn, clip, rates):
-    """What fn does to a small model in a few steps: weights, rates of both groups, what it returned."""
+    """What fn does to a small model in a few steps: weights, rates of both groups, its result."""
     model = _two_layers()
     first, last = model[0].parameters(), model[2].parameters()
     optimizer = torch.optim.SGD([{"params": first}, {"params": last}], lr=9.0, momentum=0.5)
@@ -48,7 +48,7 @@ def _stepped(fn, clip, rates):
             break
         weights.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
     if not passes:
-        raise Mistake("Your step never calls `accumulate`: it is the function that leaves the gradient.")
+        raise Mistake("Your step never calls `accumulate`, the function that computes the gradient.")
     return {
         "weights": torch.stack(weights),
         "rates": [float(group["lr"]) for group in optimizer.param_groups],
@@ -75,8 +75,8 @@ def _check_train_step(fn):
                 raise Mistake(message)
         clip = next(case[0] for mine, right, case in runs if not _same_steps(mine, right))
         raise Mistake(
-            f"With clip = {clip:g} the weights after the step are not those of: zero the gradient, "
-            "accumulate, clip, set the rate in every group, step."
+            f"With clip = {clip:g} the weights after the step are not those of this order: zero the "
+            "gradient, accumulate, clip, set the rate in every group, step."
         )
     for mine, right, _ in runs:
         for answer, (loss, norm) in zip(mine["answers"], right["answers"], strict=True):
@@ -84,14 +84,14 @@ def _check_train_step(fn):
                 raise Mistake("Return two numbers: the mean loss, and the norm of the gradient.")
             for value, wanted, what in zip(answer, (loss, norm), ("the mean loss", "the norm"), strict=True):
                 if wrong := wrong_kind(value, wanted, what) or first_difference(value, wanted, what=what):
-                    hint = " The norm is that before clipping." if what == "the norm" else ""
+                    hint = " Return the norm before clipping." if what == "the norm" else ""
                     raise Mistake(wrong[0].upper() + wrong[1:] + hint)
                 if getattr(value, "requires_grad", False):
                     raise Mistake(f"{what[0].upper()}{what[1:]} is still attached to its graph: detach it.")
 
 
 def _train_step(*parts):
-    """A wrong train_step: `parts` are done in their order, by name."""
+    """A wrong train_step: it does `parts`, given by name, in this order."""
 
     def wrong(model, micro_batches, optimizer, lr, clip=1.0, accumulate=accumulated_step):
         loss = norm = 0.0
@@ -193,17 +193,18 @@ STILL = (
     "after it."
 )
 NOT_CLIPPED = (
-    "A long gradient moves the weights at its full length. Clip after accumulate, when there is a gradient, "
-    "and before the optimiser steps."
+    "A long gradient moves the weights by its full length. Clip after accumulate, when there is a gradient, "
+    "and before the optimiser's step."
 )
 STEP_MISTAKES = [
     (
-        "What the step before left in .grad is still in it: accumulate adds to it. Zero the gradient first.",
+        ".grad still has the gradient of the previous step, and accumulate adds to it. Zero the gradient "
+        "first.",
         _train_step("accumulate", "clip", "rate", "step"),
     ),
     (
-        "You zero the gradient after the step alone. Something may be left in .grad before the first one: "
-        "zero it before accumulate.",
+        "You zero the gradient only after the step. Something may be in .grad before the first step: zero it "
+        "before accumulate.",
         _train_step("accumulate", "clip", "rate", "step", "zero"),
     ),
     (STILL, _train_step("accumulate", "zero", "clip", "rate", "step")),
@@ -212,13 +213,12 @@ STEP_MISTAKES = [
     (NOT_CLIPPED, _train_step("zero", "accumulate", "rate", "step", "clip")),
     (NOT_CLIPPED, _train_step("zero", "clip", "accumulate", "rate", "step")),
     (
-        "Each tensor is clipped by itself, which turns the gradient into another direction. The norm is "
-        "that of all parameters together.",
+        "You clip each tensor by itself, which changes the direction of the gradient. The norm is that of "
+        "all parameters together.",
         _train_step("zero", "accumulate", _clip_each, "rate", "step"),
     ),
     (
-        "Each value is cut at clip, which turns the gradient into another direction. Scale all of it: "
-        "clip_grad_norm_.",
+        "You clip each value, which changes the direction of the gradient. Scale all of it: clip_grad_norm_.",
         _train_step("zero", "accumulate", _clip_values, "rate", "step"),
     ),
     (
@@ -226,7 +226,7 @@ STEP_MISTAKES = [
         _train_step("zero", "accumulate", _clip_to_one, "rate", "step"),
     ),
     (
-        "A gradient shorter than clip is made longer here. Clipping only shortens.",
+        "You lengthen a gradient that is shorter than clip. Clipping only shortens.",
         _train_step("zero", "accumulate", _always_scale, "rate", "step"),
     ),
     (
@@ -234,15 +234,15 @@ STEP_MISTAKES = [
         _train_step("zero", "accumulate", "clip", "step"),
     ),
     (
-        "The rate is set in the first group alone. Matrices and biases are in two groups.",
+        "You set the rate only in the first group. Matrices and biases are in two groups.",
         _train_step("zero", "accumulate", "clip", _first_group, "step"),
     ),
     (
-        "The rate is set after the step, so each step has the rate of the one before.",
+        "You set the rate after the step, so each step has the rate of the one before.",
         _train_step("zero", "accumulate", "clip", "step", "rate"),
     ),
     (
-        "The old rate is multiplied by lr. lr is the rate of this step: set it.",
+        "You multiply the old rate by lr. lr is the rate of this step: set it.",
         _train_step("zero", "accumulate", "clip", _times_rate, "step"),
     ),
     (
@@ -260,10 +260,7 @@ EXERCISE = Exercise(
     check=_check_train_step,
     wrong=[
         *((wrong, message) for message, wrong in STEP_MISTAKES),
-        (
-            _train_step("zero", "accumulate", "clip", "rate", "step", _norm_after),
-            "The norm is that before clipping",
-        ),
+        (_train_step("zero", "accumulate", "clip", "rate", "step", _norm_after), "the norm before clipping"),
         (
             lambda model, micro_batches, optimizer, lr, clip=1.0, accumulate=None: train_step(
                 model, micro_batches, optimizer, 2 * lr, clip, accumulate
@@ -286,12 +283,12 @@ EXERCISE = Exercise(
     ],
     right=[_clipped_by_hand, _zeroed_at_both_ends],
     hints=(
-        "Five things, in this order: nothing left in .grad, the gradient of all micro-batches, a bound "
-        "on its length, the rate of this step, the update.",
+        "Five things, in this order: an empty .grad, the gradient of all micro-batches, a bound on its norm, "
+        "the rate of this step, the update.",
         "optimizer.zero_grad(); loss, _ = accumulate(model, micro_batches); "
         "norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip), which returns the norm before "
         "clipping; group['lr'] = lr for every group of optimizer.param_groups; optimizer.step(). Return "
         "(loss, norm).",
     ),
-    then="Every training run of this lesson's loop goes through your step.",
+    then="Every training run in this lesson uses your step.",
 )

@@ -11,7 +11,7 @@ from course_utils.training import warmup_cosine
 
 
 def _factor(rest, warm=lambda step, warmup: (step + 1) / warmup):
-    """A wrong warmup_cosine: rest(what is done of the rest, floor) after the warm-up, warm(...) in it."""
+    """A wrong warmup_cosine: rest(share of the rest done, floor) after the warm-up, warm(...) during it."""
 
     def wrong(step, steps, warmup, floor=0.0):
         if step < warmup:
@@ -86,20 +86,20 @@ FACTOR_MISTAKES = [
         _factor(_cosine, lambda step, warmup: (step + 1) / (warmup + 1)),
     ),
     (
-        "After the warm-up the cosine should count from its end: done = 0 at step = warmup. Yours counts "
-        "from step 0.",
+        "The cosine should count from the end of the warm-up: done = 0 at step = warmup. Yours counts from "
+        "step 0.",
         _from_the_start,
     ),
     (
-        "The cosine should end with the last step: divide by steps - warmup, the steps that are left.",
+        "The cosine should end with the last step: divide by steps - warmup, the remaining steps.",
         _over_all_steps,
     ),
     (
-        "One step too far: right after the warm-up, at step = warmup, done is 0 and the factor 1.",
+        "You are one step too far: right after the warm-up, at step = warmup, done is 0 and the factor 1.",
         _ends_at_the_last,
     ),
     (
-        "The factor falls in a straight line; it should be half a cosine.",
+        "The factor falls linearly; it should be half a cosine.",
         _factor(lambda done, floor: floor + (1 - floor) * (1 - done)),
     ),
     ("The factor stays at 1 after the warm-up.", _factor(lambda done, floor: 1.0)),
@@ -108,7 +108,7 @@ FACTOR_MISTAKES = [
     (HALF_COSINE, _factor(lambda done, floor: _cosine(2 * done, floor))),
     (HALF_COSINE, _factor(lambda done, floor: _cosine(1 - done, floor))),
     (
-        "This is a quarter of a cosine: it falls fastest at the end. Half of one goes down slowly at both "
+        "This is a quarter of a cosine: it falls fastest at the end. Half a cosine falls slowly at both "
         "ends: 0.5 * (1 + cos(pi * done)).",
         _factor(lambda done, floor: floor + (1 - floor) * math.cos(math.pi * done / 2)),
     ),
@@ -118,8 +118,8 @@ FACTOR_MISTAKES = [
         _factor(lambda done, floor: floor + _cosine(done)),
     ),
     (
-        "The floor is where the curve is cut. The cosine should run from 1 down to the floor, in all of the "
-        "rest: floor + (1 - floor) * cosine.",
+        "You cut the curve at the floor. The cosine should run from 1 down to the floor over all remaining "
+        "steps: floor + (1 - floor) * cosine.",
         _factor(lambda done, floor: max(floor, _cosine(done))),
     ),
     (
@@ -127,12 +127,11 @@ FACTOR_MISTAKES = [
         _factor(lambda done, floor: _cosine(done)),
     ),
     (
-        "The floor belongs to the end. The warm-up goes up to 1 from (step + 1) / warmup whatever the floor "
-        "is.",
+        "The floor is for the end. The warm-up rises as (step + 1) / warmup to 1, whatever the floor is.",
         lambda step, steps, warmup, floor=0.0: max(floor, warmup_cosine(step, steps, warmup, floor)),
     ),
     (
-        "The warm-up starts at the floor here. It goes up to 1 from 1 / warmup, whatever the floor is.",
+        "Your warm-up starts at the floor. It should rise from 1 / warmup to 1, whatever the floor is.",
         lambda step, steps, warmup, floor=0.0: (
             floor + (1 - floor) * (step + 1) / warmup
             if step < warmup
@@ -152,7 +151,7 @@ EXERCISE = Exercise(
         warmup_cosine,
         FACTOR_INPUTS,
         FACTOR_MISTAKES,
-        else_="It rises in a straight line to 1 in the warm-up, then falls by half a cosine to floor.",
+        else_="It rises linearly to 1 in the warm-up, then falls by half a cosine to floor.",
         extremes=[("Without a warm-up the first factor is 1.", [(0, 10, 0), (5, 10, 0)])],
     ),
     wrong=[
@@ -168,10 +167,10 @@ EXERCISE = Exercise(
     ],
     right=[_in_numpy, _in_torch],
     hints=(
-        "Two pieces. In the warm-up the factor is the share of it that is done, this step included. "
-        "After it, a number `done` goes from 0 to 1 over the rest; think of half a cosine over it.",
-        "A number in, a number out. step < warmup: (step + 1) / warmup. Else done = (step - warmup) / "
-        "max(1, steps - warmup), cosine = 0.5 * (1 + cos(pi * done)), stretched between floor and 1.",
+        "Two pieces. In the warm-up, the factor is the share of it that is done, this step included. After "
+        "it, a number `done` goes from 0 to 1; think of half a cosine over it.",
+        "Takes and returns a number. If step < warmup: (step + 1) / warmup. Else done = (step - warmup) / "
+        "max(1, steps - warmup), cosine = 0.5 * (1 + cos(pi * done)), scaled to run between floor and 1.",
     ),
     then="Run the cells of the figure and of the long run again to train with your schedule.",
 )

@@ -36,7 +36,7 @@ def _tiny_model(seed):
 
 
 def _answer_batches(seed, lengths):
-    """Micro-batches of rows of a prompt of three tokens, an answer, the end (id 0) and padding (id 0)."""
+    """Micro-batches; a row is a prompt of three tokens, an answer, the end (id 0) and padding (id 0)."""
     generator = torch.Generator().manual_seed(seed)
     batches = []
     for rows in lengths:
@@ -52,7 +52,7 @@ def _answer_batches(seed, lengths):
 
 
 def _sound_in_another_style(model, micro_batches):
-    """Row by row: another order of the same sums, so that the last digits differ."""
+    """Row by row: the same sums in another order, so the last digits differ."""
     rows = [
         {name: value[row : row + 1] for name, value in batch.items()}
         for batch in micro_batches
@@ -70,7 +70,7 @@ VERDICTS = {
 
 
 def _verdicts(fn):
-    """(right verdict, the suspect's number, what fn says) for every suspect on two sets of micro-batches."""
+    """(right verdict, the suspect's number, fn's verdict) for every suspect on two sets of micro-batches."""
     found = []
     for seed, lengths in ((1, ((1, 2), (6, 5, 4))), (2, ((7, 3), (1,), (2, 1)))):
         for verdict, steps in VERDICTS.items():
@@ -159,33 +159,33 @@ def _counts_alone(one, every):
 
 FAULT_MISTAKES = [
     (
-        "A mask by id goes for a double shift here: both change the mean. The number of tokens tells them "
+        "You take a mask by id for a double shift: both change the mean. The number of tokens tells them "
         "apart, since a mask by id drops the end of every row.",
         _fault_by(_means_alone),
     ),
     (
-        "A mean of means goes for a double shift here. On one micro-batch alone a mean of means is right, "
-        "and a double shift is not.",
+        "You take a mean of means for a double shift. On a single micro-batch a mean of means is right, and "
+        "a double shift is not.",
         _fault_by(_all_at_once),
     ),
     (
-        "A double shift goes for a mean of means here. On one micro-batch alone a mean of means is right, "
-        "and a double shift is not.",
+        "You take a double shift for a mean of means. On a single micro-batch a mean of means is right, and "
+        "a double shift is not.",
         _fault_by(_all_at_once_means),
     ),
     (
-        "A mean of means goes for sound: on one micro-batch it is. Compare on all of them too.",
+        "You take a mean of means for sound: on one micro-batch it is. Compare on all of them, too.",
         _fault_by(_one_batch_alone),
     ),
     (
-        "A sound step is blamed: two right ways to add up differ in the last digits. Compare the means with "
-        "a tolerance (math.isclose).",
+        "You blame a sound step: two correct ways to add up differ in the last digits. Compare the means "
+        "with a tolerance (math.isclose).",
         _fault_by(_to_the_last_bit),
     ),
-    ("Double shift and mean of means are exchanged.", _fault_by(_shift_and_means_exchanged)),
+    ("Double shift and mean of means are swapped.", _fault_by(_shift_and_means_exchanged)),
     (
-        "Two of the faults leave the number of tokens as it is. They show in the means, sometimes by a few "
-        "per cent only: compare them with a tolerance of about a thousandth.",
+        "Two of the faults do not change the number of tokens. They show in the means, sometimes by only a "
+        "few per cent: compare them with a tolerance of about a thousandth.",
         _fault_by(_counts_alone),
     ),
 ]
@@ -224,11 +224,12 @@ EXERCISE = Exercise(
     ],
     right=[_by_two_losses, _every_batch_alone],
     hints=(
-        "Each of the three leaves another trace in (mean loss, tokens). One changes the number of "
+        "Each of the three faults leaves a different trace in (mean loss, tokens). One changes the number of "
         "tokens. One is right as long as there is a single micro-batch.",
-        "Call suspect and accumulated_step on micro_batches[:1]. Other tokens: mask by id. Another mean: "
-        "double shift. Then call both on all micro_batches. Another mean: mean of means; else sound. "
+        "Call suspect and accumulated_step on micro_batches[:1]. Different tokens: mask by id. Different "
+        "mean: double shift. Then call both on all micro_batches. Different mean: mean of means; else "
+        "sound. "
         "Compare means with math.isclose(..., rel_tol=1e-3).",
     ),
-    then="The next cell puts your test to the three steps.",
+    then="The next cell applies your test to the three steps.",
 )
