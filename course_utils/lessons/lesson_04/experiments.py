@@ -1,14 +1,14 @@
-"""Stored experiments with LoRA: rank, place and rate; cuts of a full change; random subspaces."""
+"""Stored experiments with LoRA: rank, place and rate; rank cuts of a full change; random subspaces."""
 
 from course_utils.lessons.lesson_03.experiments import question_examples
 from course_utils.stored_runs import CHOICE, few, sweep
 
-FULL_RATE = 2e-4  # of full fine-tuning on questions, the best of rank_rates
+FULL_RATE = 2e-4  # full fine-tuning on questions: the best rate of rank_rates
 PLACE_RATES = (3e-3, 5e-3, 1e-2, 2e-2, 3e-2)  # for each place on invented facts
 
 
 def _points(*groups):
-    """Points of the ranks and rates of each group (task, place, rslora, ranks, rates)."""
+    """Points for all ranks and rates of each group (task, place, rslora, ranks, rates)."""
     return [
         {"task": task, "place": place, "rslora": rslora, "rank": rank, "lr": lr}
         for task, place, rslora, ranks, rates in groups
@@ -32,8 +32,8 @@ def _points(*groups):
     seeds=CHOICE,
 )
 def rank_rates(point: dict, seed: int) -> dict:
-    """To choose rates by, at a seed of its own. validation: loss on validation questions after 30 steps, or
-    on the invented facts themselves after 300, in nats a token.
+    """Used to choose rates, at a separate seed. validation: loss on validation questions after 30 steps, or
+    on the invented facts themselves after 300, in nats per token.
     """
     from course_utils.evaluation import mean_loss
 
@@ -55,10 +55,10 @@ def rank_rates(point: dict, seed: int) -> dict:
     ],
 )
 def lora_rank(point: dict, seed: int) -> dict:
-    """LoRA on c_attn at alpha 16, batches of 16. loss: nats a token.
+    """LoRA on c_attn with alpha 16, batches of 16. loss: nats per token.
 
     questions: 30 steps, loss on held-out questions. invented: 300 steps on the 84 short questions about
-    invented facts, and the loss on these themselves.
+    invented facts, loss on the same questions.
     """
     return {"loss": reported_loss(point, seed)}
 
@@ -73,7 +73,7 @@ def lora_rank(point: dict, seed: int) -> dict:
     ),
 )
 def lora_place(point: dict, seed: int) -> dict:
-    """LoRA in several places, tuned and scored as in lora_rank."""
+    """LoRA in several places, tuned and measured as in lora_rank."""
     return {"loss": reported_loss(point, seed)}
 
 
@@ -86,7 +86,7 @@ def reported_loss(point: dict, seed: int) -> float:
 
 
 def tuned_at_rank(point: dict, seed: int):
-    """(the pocket model tuned as the point says, the examples it was tuned on)."""
+    """(the pocket model tuned as the point says, its training examples)."""
     import torch
 
     from course_utils.data import batches
@@ -118,11 +118,11 @@ CUTS = {"cut": (0, 1, 2, 4, 8, 16, 64), "rest": (1, 4, 8, 64), "random": (1, 8, 
 
 @sweep("rank_cut", points=[{"task": "questions", "lr": FULL_RATE}])
 def rank_cut(point: dict, seed: int) -> dict:
-    """All matrices tuned on the questions (30 steps), and their change cut afterwards.
+    """Tune all matrices on the questions (30 steps), then cut their change.
 
-    loss: of the tuned model; cut_r: of its best r directions; rest_r: of all but these; random_r: of r
-    random directions of the input. rank_90: directions with 90% of the energy, top_1: share of the energy in
-    the first, means over the matrices.
+    loss: of the tuned model; cut_r: with the best r directions; rest_r: with all others; random_r: with r
+    random input directions. rank_90: number of directions with 90% of the energy, top_1: share of the energy
+    in the first, means over the matrices.
     """
     import torch
 
@@ -177,7 +177,7 @@ def rank_cut(point: dict, seed: int) -> dict:
     ],
 )
 def random_subspace(point: dict, seed: int) -> dict:
-    """All weights tuned on questions in a random subspace, 50 steps of 16: loss on held-out questions."""
+    """Tune all weights on questions in a random subspace, 50 steps of 16: loss on held-out questions."""
     from course_utils.data import batches
     from course_utils.evaluation import mean_loss
     from course_utils.methods.lora_analysis import RandomSubspace

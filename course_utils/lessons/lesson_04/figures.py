@@ -1,4 +1,4 @@
-"""Energy of singular values by layer; losses over ranks, trained values, rates and dimensions."""
+"""Energy of singular values by layer; losses over ranks, trained parameters, rates and dimensions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from course_utils.plots import COLOURS, INK, WIDTH, entitle
 
 
 def energy_by_layer(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
-    """Energy curves, a panel for each kind of layer, a line for each layer: {matrix: {layer: curve}}."""
+    """Energy curves, a panel per kind of layer and a line per layer: {matrix: {layer: curve}}."""
     kinds = list(dict.fromkeys(_kind(layer) for layer in next(iter(curves.values()))))
     rows = -(-len(kinds) // 2)
     fig, axes = plt.subplots(rows, 2, figsize=(WIDTH, 2.6 * rows), sharex=True, sharey=True, squeeze=False)
@@ -40,7 +40,7 @@ def energy_by_layer(curves: Mapping[str, Mapping[str, Sequence[float]]], title: 
 
 
 def _kind(layer: str) -> str:
-    """A layer's name from the block's number on: "transformer.h.0.attn.c_attn" is of kind "attn.c_attn"."""
+    """A layer's name after the block's number: "transformer.h.0.attn.c_attn" is of kind "attn.c_attn"."""
     parts = layer.split(".")
     numbers = [place for place, part in enumerate(parts) if part.isdigit()]
     return ".".join(parts[numbers[-1] + 1 :] if numbers else parts)
@@ -52,7 +52,7 @@ def cuts(
     title: str,
     live: Mapping[str, Mapping[int, float]] | None = None,
 ) -> None:
-    """Loss over the rank of a cut: {name: {rank: losses by seed}}; levels as lines, live runs as stars."""
+    """Loss over the rank of a cut: {name: {rank: losses by seed}}; levels are lines, live runs stars."""
     fig, ax = plots.figure(title, "rank r", "held-out loss (nats a token)")
     for number, (name, points) in enumerate(series.items()):
         _points(ax, points, COLOURS[number], name)
@@ -67,7 +67,7 @@ def cuts(
 
 
 def _points(ax: Axes, points: Mapping[float, Sequence[float]], colour: str, name: str) -> None:
-    """Means with the range over the seeds, joined by a thin line."""
+    """Means with their range over the seeds, joined by a thin line."""
     means = [sum(losses) / len(losses) for losses in points.values()]
     low, high = ([limit(losses) for losses in points.values()] for limit in (min, max))
     ax.plot(list(points), means, "o-", color=colour, linewidth=1, markersize=5, label=name)
@@ -75,7 +75,7 @@ def _points(ax: Axes, points: Mapping[float, Sequence[float]], colour: str, name
 
 
 def _plain_numbers(ax: Axes) -> None:
-    """Numbers such as 0.05, 0.1, 0.2 on a logarithmic y axis, not powers of ten."""
+    """Label a logarithmic y axis with 0.05, 0.1, 0.2 instead of powers of ten."""
     low, high = ax.get_ylim()
     steps = (1, 3) if high / low > 100 else (1, 2, 5) if high / low > 5 else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8)
     ticks = [step * 10.0**power for power in range(-4, 5) for step in steps]
@@ -89,9 +89,9 @@ def by_values(
     title: str,
     live: Mapping[str, tuple[int, float]] | None = None,
 ) -> None:
-    """Loss over trained values, a panel a task: {task: {place: {values: (rank, losses by seed)}}}.
+    """Loss over trained values, a panel per task: {task: {place: {values: (rank, losses by seed)}}}.
 
-    live: {task: (values, loss)}, a star.
+    live: {task: (values, loss)}, drawn as a star.
     """
     _, axes = plots.figure(title, "trained values", "loss (nats a token)", columns=len(tasks))
     known = list(dict.fromkeys(place for places in tasks.values() for place in places))
@@ -100,7 +100,7 @@ def by_values(
             number = known.index(place)
             losses = {values: one for values, (_, one) in points.items()}
             _points(ax, losses, COLOURS[number], place)
-            below = number == 1  # the second place lies below the others
+            below = number == 1  # the second place's line is below the others
             offset = (0, 3) if number == 0 else (-5, -13) if below else (-6, 0)
             for values, (rank, one) in points.items():
                 if rank is not None:
@@ -128,7 +128,7 @@ def by_values(
 
 
 def by_rate(grids: Mapping[str, Mapping[int, Mapping[float, Sequence[float]]]], title: str) -> None:
-    """Loss over the rate, a panel a scale and a line a rank: {scale: {rank: {rate: losses by seed}}}."""
+    """Loss over the rate, a panel per scale, a line per rank: {scale: {rank: {rate: losses by seed}}}."""
     _, axes = plots.figure(title, "learning rate", "validation loss (nats a token)", columns=2, sharey=True)
     for ax, (scale, ranks) in zip(axes, grids.items(), strict=True):
         for number, (rank, losses) in enumerate(ranks.items()):

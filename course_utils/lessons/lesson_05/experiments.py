@@ -6,18 +6,18 @@ from course_utils.lessons.lesson_03.experiments import question_examples
 from course_utils.stored_runs import CHOICE, few, sweep
 
 PLACE_STEPS = {"known": 40, "invented": 150}
-EQUAL_PLACES = {  # (ends of layer names, rank): as many trained values each, the MLP's 4% more
+EQUAL_PLACES = {  # (suffixes of layer names, rank): equal numbers of trained values, for the MLP 4% more
     "c_attn": (["c_attn"], 12),
     "attention": (["c_attn", "attn.c_proj"], 8),
     "MLP": (["c_fc", "mlp.c_proj"], 5),
     "all linear": (None, 3),
 }
-PLACE_RATES = {  # tried for each place, and on known facts for full fine-tuning
+PLACE_RATES = {  # tried for each place, and for full fine-tuning on known facts
     ("known", "LoRA"): (1e-3, 3e-3, 1e-2, 3e-2),
     ("known", "full"): (1e-4, 2e-4, 5e-4, 1e-3),
     ("invented", "LoRA"): (3e-3, 1e-2, 3e-2),
 }
-BEST_PLACE_RATES = {  # the winners of place_rates, which lora_layers takes
+BEST_PLACE_RATES = {  # the best of place_rates, used by lora_layers
     ("invented", "c_attn"): 1e-2,
     ("invented", "attention"): 1e-2,
     ("invented", "MLP"): 1e-2,
@@ -41,7 +41,7 @@ BEST_PLACE_RATES = {  # the winners of place_rates, which lora_layers takes
     seeds=CHOICE,
 )
 def place_rates(point: dict, seed: int) -> dict:
-    """To choose rates by, at a seed of its own. validation: `sentence_loss` on validation questions."""
+    """Used to choose rates, at a separate seed. validation: `sentence_loss` on validation questions."""
     return {"validation": sentence_loss(tuned_in_place(point, seed), point["task"], "validation")}
 
 
@@ -53,10 +53,9 @@ def place_rates(point: dict, seed: int) -> dict:
     ],
 )
 def losses_by_place(point: dict, seed: int) -> dict:
-    """LoRA at alpha 2 r in each place, or full fine-tuning, at the rate that place_rates chose;
-    on known facts all linear layers also at the rate of the attention.
+    """LoRA with alpha = 2 r in each place, or full fine-tuning, at the best rate of place_rates.
 
-    loss: `sentence_loss`; forgetting: rise of the loss on 40 source texts, nats a token.
+    On known facts, all linear layers also at the attention's rate. loss: `sentence_loss`; forgetting: increase of the loss on 40 source texts, nats per token.
     """
     from course_utils.evaluation import mean_loss
 
@@ -68,7 +67,7 @@ def losses_by_place(point: dict, seed: int) -> dict:
 
 
 def sentence_loss(model, task: str, split: str) -> float:
-    """Nats a token of answers in sentences: to questions of the split, or to the invented ones themselves."""
+    """Loss of answers in sentences, nats per token, on questions of the split, or on the invented ones."""
     from course_utils.evaluation import mean_loss
 
     if task == "invented":
@@ -77,7 +76,7 @@ def sentence_loss(model, task: str, split: str) -> float:
 
 
 def tuned_in_place(point: dict, seed: int):
-    """The pocket model tuned on the point's task in the point's place."""
+    """The pocket model tuned on the point's task, with LoRA in the point's place."""
     import torch
 
     from course_utils.methods.lora import apply_lora
@@ -98,7 +97,7 @@ def tuned_in_place(point: dict, seed: int):
 
 
 def batches_of_task(task: str, seed: int, pad_id: int):
-    """Endless batches of 16 questions of a task, answered in sentences."""
+    """Endless batches of 16 questions of a task with answers in sentences."""
     from course_utils.data import batches
 
     split = {"known": "tune", "invented": "invented"}[task]
@@ -113,7 +112,7 @@ VARIANT_RATES = {  # (variant, alpha, ratio of LoRA+): rates tried
     ("DoRA", 16.0, 1.0): (3e-3, 1e-2, 3e-2),
     ("PiSSA", 16.0, 1.0): (1e-3, 3e-3, 1e-2, 3e-2),
 }
-BEST_VARIANT_RATES = {  # the winners of variant_rates, which lora_variants takes
+BEST_VARIANT_RATES = {  # the best of variant_rates, used by lora_variants
     ("LoRA", 16.0, 1.0): 1e-2,
     ("LoRA", 64.0, 1.0): 3e-3,
     ("LoRA+", 16.0, 16.0): 3e-3,
@@ -133,18 +132,18 @@ def _variant_points(rates: dict) -> list[dict]:
 
 @sweep("variant_rates", points=_variant_points(VARIANT_RATES), seeds=CHOICE)
 def variant_rates(point: dict, seed: int) -> dict:
-    """To choose rates and alpha by, at a seed of its own. validation: `sentence_loss`."""
+    """Used to choose rates and alpha, at a separate seed. validation: `sentence_loss`."""
     return {"validation": sentence_loss(tuned_variant(point, seed), point["task"], "validation")}
 
 
 @sweep("lora_variants", points=_variant_points(BEST_VARIANT_RATES), short=(2, 3, 4))
 def losses_by_variant(point: dict, seed: int) -> dict:
-    """Rank 8 on all linear layers, each variant at the rate that variant_rates chose."""
+    """Rank 8 on all linear layers, each variant at its best rate of variant_rates."""
     return {"loss": sentence_loss(tuned_variant(point, seed), point["task"], "held_out")}
 
 
 def tuned_variant(point: dict, seed: int):
-    """The pocket model tuned by a variant of LoRA at rank 8."""
+    """The pocket model tuned with a variant of LoRA at rank 8."""
     import torch
 
     from course_utils.methods import lora

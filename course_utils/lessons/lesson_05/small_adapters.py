@@ -1,4 +1,4 @@
-"""What the learner of lesson 05 writes: an adapter's two files, several adapters in one batch, their sum.
+"""The solutions of lesson 05: an adapter's two files, several adapters in one batch, their sum.
 
 `methods.lora_files` also checks what it writes and reads, and records the base model's weights.
 """

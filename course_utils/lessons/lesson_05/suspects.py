@@ -1,4 +1,4 @@
-"""The adapter of the bug hunt: right where it was trained, wrong on the base that its readers have."""
+"""The adapter of the bug hunt: right on the model it was trained with, wrong on the base that others have."""
 
 from course_utils.methods.lora import apply_lora, lora_layers
 from course_utils.methods.lora_fast import speed_up
@@ -6,7 +6,7 @@ from course_utils.methods.lora_variants import plus_groups, start_pissa, train_g
 
 
 def trained_by_others(model, batches, steps, lr=1e-3):
-    """The model with an adapter of rank 8, trained with PiSSA: its frozen weights are not the base's."""
+    """The model with an adapter of rank 8, trained with PiSSA: its frozen weights differ from the base's."""
     apply_lora(model, 8, 8.0)
     for layer in lora_layers(model).values():
         start_pissa(layer)

@@ -19,7 +19,7 @@ class _Kept:
 
 
 def _micro_batches(width, sizes):
-    """A model with a frozen bias, and batches; the first of `size` rows does not count, except in a batch of one."""
+    """A model with a frozen bias, and batches of `size` rows; of several, the first row does not count."""
     model = torch.nn.Linear(width, 1)
     model.bias.requires_grad_(False)
     batches = [

@@ -11,7 +11,7 @@ from course_utils.methods.lora_analysis import RankCut, best_rank, weight_matrix
 
 
 class _Pair(nn.Module):
-    """Three layers; the third is never named, so no cut may touch it."""
+    """Three layers; the third is never named, so no cut may change it."""
 
     def __init__(self, kind, sizes):
         super().__init__()
@@ -38,26 +38,23 @@ def _weights(model):
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-NAMED_CUTS = [  # (message, what stands in the layer [out, in] given W, its change D and the rank r)
-    ("The rank has no effect: this is the cut to rank 2 each time.", lambda W, D, r: W + best_rank(D, 2)),
-    ("The cut has no effect: the tuned weights still stand in the layer.", lambda W, D, r: W + D),
+NAMED_CUTS = [  # (message, the layer's weight [out, in] given W, its change D and the rank r)
+    ("The rank has no effect: you always cut to rank 2.", lambda W, D, r: W + best_rank(D, 2)),
+    ("The cut has no effect: the layer still has the tuned weights.", lambda W, D, r: W + D),
     ("The change is missing: this is the base model's weight at every rank.", lambda W, D, r: W),
     (
-        "set(0) puts the tuned weights back. 0 counts as false: ask whether rank is None.",
+        "set(0) restores the tuned weights. 0 counts as false: test whether rank is None.",
         lambda W, D, r: W + best_rank(D, r) if r else W + D,
     ),
+    ("W is missing: the layer has only the cut change. Add self.base.", lambda W, D, r: best_rank(D, r)),
+    ("You cut the whole weight. Cut only the change; W stays as it is.", lambda W, D, r: best_rank(W + D, r)),
+    ("You add what the cut leaves out. Add what it keeps.", lambda W, D, r: W + D - best_rank(D, r)),
+    ("You subtract the change from W. Add it.", lambda W, D, r: W - best_rank(D, r)),
+    ("You add the cut to the tuned weight. Add it to W.", lambda W, D, r: W + D + best_rank(D, r)),
     (
-        "W is missing: the cut change alone stands in the layer. Add self.base.",
-        lambda W, D, r: best_rank(D, r),
+        "You keep one direction too many: [:rank] selects the first rank ones.",
+        lambda W, D, r: W + best_rank(D, r + 1),
     ),
-    (
-        "You cut the whole weight. Only the change is cut; W stays as it is.",
-        lambda W, D, r: best_rank(W + D, r),
-    ),
-    ("This is what the cut leaves out. Add what it keeps.", lambda W, D, r: W + D - best_rank(D, r)),
-    ("The change is subtracted from W. Add it.", lambda W, D, r: W - best_rank(D, r)),
-    ("The cut is added to the tuned weight, not to W.", lambda W, D, r: W + D + best_rank(D, r)),
-    ("One direction too many stays: [:rank] are the first rank.", lambda W, D, r: W + best_rank(D, r + 1)),
     (
         "The singular values are missing: scale the columns of U by S.",
         lambda W, D, r: (
@@ -67,7 +64,7 @@ NAMED_CUTS = [  # (message, what stands in the layer [out, in] given W, its chan
         ),
     ),
     (
-        "The weakest directions stay. torch.linalg.svd gives the strongest first.",
+        "You keep the weakest directions. torch.linalg.svd returns the strongest first.",
         lambda W, D, r: W + D - best_rank(D, min(D.shape) - r),
     ),
 ]
@@ -88,7 +85,7 @@ def _check_rank_cut(cls):
             returned = cut.set(rank)
             if returned is not after:
                 raise Mistake(
-                    "set should return the model that it has cut, self.model, so that "
+                    "set should return the model, self.model, so that "
                     f"mean_loss(cut.set(8), ...) works; it returned {type(returned).__name__}."
                 )
             held[rank] = {n: weight_matrix(after.get_submodule(n)) for n in PAIR}
@@ -96,30 +93,30 @@ def _check_rank_cut(cls):
         for again in (False, True):
             if cut.set(None) is not after:
                 raise Mistake(
-                    "set(None) should return the model too, for mean_loss(cut.set(None), ...). Is there a "
-                    "return without self.model, or none, where rank is None?"
+                    "set(None) should return the model too, for mean_loss(cut.set(None), ...). If rank is "
+                    "None, is the return missing, or without self.model?"
                 )
             if any(not torch.equal(after.state_dict()[f"{n}.weight"], tuned[f"{n}.weight"]) for n in PAIR):
                 raise Mistake(
                     "After set(None), set(1), set(None) the weights are not the tuned ones. Copy self.tuned "
                     "into the layer. If the layer holds that tensor itself, the next cut writes into it."
                     if again
-                    else "set(None) should put the tuned weights back, bit for bit: self.tuned has them."
+                    else "set(None) should restore the tuned weights, bit for bit: self.tuned has them."
                 )
             cut.set(1)
         cut.set(None)
         if not all(torch.equal(value, start[name]) for name, value in _weights(before).items()):
-            raise Mistake("The cut changes the model before tuning: add to a copy of its weights.")
+            raise Mistake("The cut changes the model before tuning: add the change to a copy of its weights.")
         others = [name for name in tuned if name not in {f"{n}.weight" for n in PAIR}]
         if any(not torch.equal(after.state_dict()[name], tuned[name]) for name in others):
-            raise Mistake("Only the weights of the named layers are cut; biases and other layers stay.")
+            raise Mistake("Cut only the weights of the named layers; biases and other layers stay.")
 
 
 def _compare_cuts(held, base, changes, kind):
-    """Mistake unless at every rank the layers hold W + the best cut, [out, in]: {rank: {name: weight}}."""
+    """Mistake unless held, {rank: {name: weight}}, is W + the best cut, [out, in], at every rank."""
 
     def fits(wrong, names=PAIR):
-        """Whether what is held is wrong(W, change, rank) everywhere."""
+        """Whether every weight held is wrong(W, change, rank)."""
         return all(
             close(layers[n], wrong(base[n], changes[n], rank), 1e-4)
             for rank, layers in held.items()
@@ -132,12 +129,12 @@ def _compare_cuts(held, base, changes, kind):
     if fits(right):
         return
     if fits(right, PAIR[:1]):
-        raise Mistake("Only the first layer is cut. A return or an indent inside the loop over the layers?")
+        raise Mistake("You cut only the first layer. Is the return inside the loop over the layers?")
     square = base["first"].shape[0] == base["first"].shape[1]
     if square and (fits(lambda W, D, r: W + best_rank(D, r).T) or fits(lambda W, D, r: right(W, D, r).T)):
         raise Mistake(
             "On a square Conv1D the result is transposed. self.base and the SVDs are [out, in], the weight "
-            "of a Conv1D is [in, out]: transpose before you copy. Other shapes would stop with an error."
+            "of a Conv1D is [in, out]: transpose before you copy. Other shapes would raise an error."
         )
     for message, wrong in NAMED_CUTS:
         if fits(wrong):
@@ -148,13 +145,13 @@ def _compare_cuts(held, base, changes, kind):
     )
     raise Mistake(
         f"After set({rank}) the weight of {where} is not W plus the best cut of its change to rank {rank}. "
-        "The ranks were set in the order 2, 1, 3, 0: start each time from self.base and the kept SVDs, "
-        "change neither of them, and do not start from what the layer holds."
+        "The ranks were set in the order 2, 1, 3, 0: start each time from self.base and the stored SVDs, "
+        "change neither, and do not start from the layer's current weight."
     )
 
 
 def _cut_class(set_rank):
-    """RankCut with another set(rank); set_rank(self, name, rank) gives the weight as [out, in]."""
+    """RankCut with another set(rank); set_rank(self, name, rank) returns the weight as [out, in]."""
 
     class Wrong(RankCut):
         @torch.no_grad()
@@ -201,7 +198,7 @@ class _NoModelAtNone(RankCut):
 
 
 class _TunedItself(RankCut):
-    """At None the layer holds the kept tensor itself, not a copy."""
+    """At None, the layer uses the stored tensor itself, not a copy."""
 
     def set(self, rank):
         if rank is not None:
@@ -262,7 +259,7 @@ class _BiasesToo(RankCut):
 
 
 class _NewParameters(RankCut):
-    """Right: another Parameter each time, and the SVD made anew."""
+    """Right: a new Parameter each time, and a new SVD."""
 
     def __init__(self, before, after, names=None):
         super().__init__(before, after, names)
@@ -278,7 +275,7 @@ class _NewParameters(RankCut):
 
 
 class _ThroughData(RankCut):
-    """Right: every piece is added on its own, and the data is replaced."""
+    """Right: adds every piece separately, and replaces the data."""
 
     def set(self, rank):
         for name, (U, S, Vh) in self.svds.items():
@@ -305,18 +302,18 @@ EXERCISE = Exercise(
         (_NeverBack, "bit for bit"),
         (_NothingAtNone, "bit for bit"),
         (_TunedItself, "the next cut writes into it"),
-        (_OneLayer, "Only the first layer"),
+        (_OneLayer, "only the first layer"),
         (_Untransposed, "On a square Conv1D"),
         (_IntoTheBase, "changes the model before tuning"),
         (_BiasesToo, "biases and other layers stay"),
     ],
     right=[_NewParameters, _ThroughData],
     hints=(
-        "For each layer the weight is W, plus the first rank pieces of its change. Everything is kept "
-        "already: W in self.base, the pieces in self.svds. Begin anew from W each time.",
+        "The weight of each layer is W plus the first rank pieces of its change. Everything is already "
+        "stored: W in self.base, the pieces in self.svds. Start from W each time.",
         "Loop over self.svds.items(): U [out, n], S [n], Vh [n, in]. The cut is U[:, :rank] * S[:rank] "
         "@ Vh[:rank], as in best_rank; add self.base[name]. A Conv1D stores [in, out], so transpose for "
         "it. layer.weight.copy_(...) writes in place. Return self.model after the loop.",
     ),
-    then="From here on all cuts of a model are made by your class.",
+    then="From here on your class makes all cuts of a model.",
 )

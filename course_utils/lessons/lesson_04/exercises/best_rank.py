@@ -30,7 +30,7 @@ def _piece_by_piece(matrix, rank):
 
 
 def _by_eigenvectors(matrix, rank):
-    _, vectors = torch.linalg.eigh((matrix.T @ matrix).double())  # the weakest first
+    _, vectors = torch.linalg.eigh((matrix.T @ matrix).double())  # weakest first
     kept = vectors[:, max(0, vectors.shape[1] - rank) :].to(matrix)
     return matrix @ kept @ kept.T
 
@@ -48,47 +48,47 @@ def _of_unit_norm(matrix, rank):
 BEST_RANK_MISTAKES = [
     ("You return the whole matrix: the rank has no effect.", lambda matrix, rank: matrix.clone()),
     (
-        "The singular values are missing: each direction must be as strong as it is "
-        "in the matrix. Scale the columns of U by S.",
+        "The singular values are missing: each direction must keep its strength. Scale the columns of U by "
+        "S.",
         _cut(lambda U, S, Vh, rank: U[:, :rank] @ Vh[:rank]),
     ),
     (
-        "The singular values come in twice. Scale U or Vh, not both.",
+        "You use the singular values twice. Scale U or Vh, not both.",
         _cut(lambda U, S, Vh, rank: U[:, :rank] * S[:rank].square() @ Vh[:rank]),
     ),
     (
-        "You keep the weakest directions. torch.linalg.svd gives the strongest first.",
+        "You keep the weakest directions. torch.linalg.svd returns the strongest first.",
         _cut(lambda U, S, Vh, rank: U[:, -rank:] * S[-rank:] @ Vh[-rank:]),
     ),
     (
-        "This is what the cut leaves out. Return what it keeps.",
+        "You return what the cut leaves out. Return what it keeps.",
         lambda matrix, rank: matrix - best_rank(matrix, rank),
     ),
     (
-        "You keep one direction too many: [:rank] are the first rank.",
+        "You keep one direction too many: [:rank] selects the first rank ones.",
         lambda matrix, rank: best_rank(matrix, rank + 1),
     ),
     (
-        "You keep one direction too few: [:rank] are the first rank.",
+        "You keep one direction too few: [:rank] selects the first rank ones.",
         lambda matrix, rank: best_rank(matrix, rank - 1),
     ),
     (
-        "You keep the rank-th direction alone. The cut is the sum of the first rank.",
+        "You keep only the rank-th direction. The cut is the sum of the first rank ones.",
         _cut(lambda U, S, Vh, rank: U[:, rank - 1 : rank] * S[rank - 1] @ Vh[rank - 1 : rank]),
     ),
     (
-        "You take columns of Vh. It is V transposed already: direction k is its row k, Vh[k].",
+        "You take columns of Vh. It is already V transposed: direction k is its row k, Vh[k].",
         _cut(lambda U, S, Vh, rank: U[:, :rank] * S[:rank] @ Vh[:, :rank].T),
     ),
     (
-        "This is always of rank 2. How many directions stay is the argument rank.",
+        "Your cut always has rank 2. The argument rank is the number of directions to keep.",
         lambda matrix, rank: best_rank(matrix, 2),
     ),
     (
-        "This is always of rank 1. How many directions stay is the argument rank.",
+        "Your cut always has rank 1. The argument rank is the number of directions to keep.",
         lambda matrix, rank: best_rank(matrix, 1),
     ),
-    ("The sign is turned: this is minus the cut.", lambda matrix, rank: -best_rank(matrix, rank)),
+    ("The sign is wrong: this is minus the cut.", lambda matrix, rank: -best_rank(matrix, rank)),
     (
         "These are the first rows of the matrix, in no order of importance. An SVD is needed.",
         lambda matrix, rank: matrix * (torch.arange(len(matrix)) < rank)[:, None],
@@ -112,9 +112,12 @@ EXERCISE = Exercise(
         BEST_RANK_MISTAKES,
         else_="It is the sum of the first rank pieces: column k of U, times S[k], times row k of Vh.",
         extremes=[
-            ("At rank 0 no direction stays: zeros.", lambda: [(fading_matrix(5, 4), 0)]),
-            ("From rank min(out, in) on the whole matrix stays.", lambda: [(fading_matrix(3, 5), 8)]),
-            ("A change of zero is its own cut.", [(torch.zeros(4, 6), 2)]),
+            ("At rank 0 no direction remains: return zeros.", lambda: [(fading_matrix(5, 4), 0)]),
+            (
+                "From rank min(out, in) on, the result is the whole matrix.",
+                lambda: [(fading_matrix(3, 5), 8)],
+            ),
+            ("The cut of a zero change is zero.", [(torch.zeros(4, 6), 2)]),
         ],
         tolerance=1e-4,
     ),
@@ -122,18 +125,18 @@ EXERCISE = Exercise(
         (_cut_in_place, "changes its argument matrix in place"),
         (lambda matrix, rank: best_rank(matrix, max(rank, 1)), "At rank 0"),
         (_stops_above_the_sizes, "Your code stopped"),
-        (_of_unit_norm, "A change of zero"),
+        (_of_unit_norm, "The cut of a zero change"),
         (lambda matrix, rank: torch.zeros_like(matrix), "the sum of the first rank pieces"),
         (lambda matrix, rank: best_rank(matrix, rank).T, "should have the shape [7, 5]"),
         (lambda matrix, rank: None, "Is there a return"),
     ],
     right=[_projected, _piece_by_piece, _by_eigenvectors],
-    then="From here on the cuts of this lesson are yours.",
+    then="From here on this lesson uses your cuts.",
     hints=(
         "The SVD writes the matrix as a sum of s_k u_k v_k^T, strongest first. Keep the first r "
         "terms: no other matrix of rank r is closer (Eckart and Young).",
         "U, S, Vh = torch.linalg.svd(matrix, full_matrices=False) gives U [out, n], S [n], Vh [n, in] "
-        "with n = min(out, in). Take the first rank columns of U, times the first rank values of S, "
-        "times the first rank rows of Vh.",
+        "with n = min(out, in). Multiply the first rank columns of U, the first rank values of S, and the "
+        "first rank rows of Vh.",
     ),
 )

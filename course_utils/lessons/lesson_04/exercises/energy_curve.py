@@ -9,7 +9,7 @@ from course_utils.methods.lora_analysis import energy_curve
 
 
 def _spectra():
-    """Singular values, largest first: fixed ones, some with zeros at the end, large ones, one alone."""
+    """Singular values, largest first: fixed ones, some with trailing zeros, large ones, a single one."""
     drawn = (1 + torch.rand(5)).cumsum(0).flip(0) / 3
     return [
         (torch.tensor([4.0, 2.0, 2.0, 1.0]),),
@@ -45,8 +45,8 @@ ENERGY_MISTAKES = [
         lambda s: s.cumsum(0) / s.sum(),
     ),
     (
-        "This is the share of each direction alone. The curve adds up: the first, "
-        "the first two, ..., all of them.",
+        "This is the share of each direction alone. The curve is cumulative: the first, the first two, ..., "
+        "all of them.",
         lambda s: s**2 / (s**2).sum(),
     ),
     ("The curve ends at the squared norm. Divide by it, so that it ends at 1.", lambda s: (s**2).cumsum(0)),
@@ -55,11 +55,11 @@ ENERGY_MISTAKES = [
         lambda s: energy_curve(s).sqrt(),
     ),
     (
-        "This is what is left when the first k are taken away. We want what they hold.",
+        "This is the energy without the first k. Return the energy of the first k.",
         lambda s: 1 - energy_curve(s),
     ),
     (
-        "You add first and square then. Square each value first: (4 + 2)**2 is not 4**2 + 2**2.",
+        "You add before you square. Square each value first: (4 + 2)**2 is not 4**2 + 2**2.",
         lambda s: s.cumsum(0) ** 2 / s.sum() ** 2,
     ),
     (
@@ -67,7 +67,7 @@ ENERGY_MISTAKES = [
         lambda s: (s**2).cumsum(0) / s.sum() ** 2,
     ),
     (
-        "You divide by the sum, and add up squares. Divide by the sum of the squares.",
+        "You add up squares but divide by the sum of the values. Divide by the sum of the squares.",
         lambda s: (s**2).cumsum(0) / s.sum(),
     ),
     (
@@ -90,7 +90,7 @@ EXERCISE = Exercise(
         energy_curve,
         _spectra,
         ENERGY_MISTAKES,
-        else_="Entry k is the sum of the first k + 1 squares over the sum of all squares.",
+        else_="Entry k is the sum of the first k + 1 squares divided by the sum of all squares.",
     ),
     wrong=[
         (_energy_in_place, "changes its argument singular_values in place"),
@@ -102,8 +102,8 @@ EXERCISE = Exercise(
     ],
     right=[_energy_one_by_one, _energy_in_numpy],
     hints=(
-        "A matrix is a sum of rank-one pieces at right angles to each other, so their squared norms "
-        "add up (Pythagoras). Piece k has the squared norm s_k**2.",
+        "A matrix is a sum of orthogonal rank-one pieces, so their squared norms add up (Pythagoras). Piece "
+        "k has the squared norm s_k**2.",
         "singular_values is [n], largest first. Square, add up with cumsum(0), divide by the last "
         "entry. The result is [n] and ends at 1.",
     ),

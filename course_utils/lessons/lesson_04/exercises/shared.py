@@ -1,4 +1,4 @@
-"""What exercises of lesson 04 share: random matrices."""
+"""Random matrices, shared by exercises of lesson 04."""
 
 import torch
 
@@ -8,6 +8,6 @@ def orthonormal(n, k):
 
 
 def fading_matrix(rows, columns, size=1.0):
-    """A matrix in random directions, each 0.7 as strong as the one before: no cut hangs on rounding."""
+    """A random matrix; each singular value is 0.7 times the one before, so no cut depends on rounding."""
     count = min(rows, columns)
     return size * orthonormal(rows, count) * 0.7 ** torch.arange(count) @ orthonormal(columns, count).T

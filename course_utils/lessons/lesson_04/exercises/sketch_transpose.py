@@ -13,7 +13,7 @@ def sketch_transpose(grad, coordinate, sign, dimension):
 
 
 def _sketches():
-    """Gradient, coordinates, signs and dimension; some coordinates without a weight."""
+    """Gradient, coordinates, signs and dimension; some coordinates have no weight."""
     fixed = (
         torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0]),
         torch.tensor([0, 2, 0, 2, 2]),
@@ -76,33 +76,33 @@ def _by_autograd(grad, coordinate, sign, dimension):
 
 
 ONE_A_WEIGHT = (
-    "You return one value a weight, [D]. The gradient of z has one a coordinate, [d]: add "
-    "up the weights that follow it."
+    "You return one value per weight, [D]. The gradient of z has one per coordinate, [d]: add up the "
+    "gradients of the weights that follow it."
 )
 SKETCH_MISTAKES = [
     (
-        "Only the last weight of each coordinate is left. Indexing with = or += "
-        "writes every coordinate once, even if it comes up several times; "
-        "index_add_ adds.",
+        "Only the last weight of each coordinate has an effect. Indexing with = or += writes every "
+        "coordinate once, even if it occurs several times; index_add_ adds them all.",
         _last_wins,
     ),
     (
-        "The signs are missing: a weight that moves against its coordinate must pull it the other way.",
+        "The signs are missing: a weight that moves against its coordinate must push it the other way.",
         lambda g, c, s, d: g.new_zeros(d).index_add_(0, c, g),
     ),
     (
-        "Only the direction of sign is used. It is a factor, and in a scaled sketch not 1: grad * sign.",
+        "You use only the sign of `sign`. It is a factor, and in a scaled sketch its size is not 1: grad * "
+        "sign.",
         _signs_alone,
     ),
     ("This is the mean over the weights of a coordinate. The transpose of a sum is a sum.", _mean_of_each),
     (
-        "The direction is reversed: this is minus the gradient. The optimiser takes care of going downhill.",
+        "The direction is reversed: this is minus the gradient. The optimiser itself goes downhill.",
         lambda g, c, s, d: -sketch_transpose(g, c, s, d),
     ),
     (ONE_A_WEIGHT, lambda g, c, s, d: g[c] * s),
     (ONE_A_WEIGHT, lambda g, c, s, d: g * s),
     (
-        "A coordinate that no weight follows is missing. Start from dimension zeros.",
+        "A coordinate that no weight follows is missing. Start from a vector of `dimension` zeros.",
         lambda g, c, s, d: torch.bincount(c, weights=g * s),
     ),
 ]
@@ -121,8 +121,8 @@ def _check_sketch_transpose(fn):
         fn(grad, coordinate, sign, dimension)
     if largest.values >= len(grad) * dimension:
         raise Mistake(
-            "The values are right, and you make a matrix as large as P, [D, d], on the way. With millions of "
-            "weights it would fit into no memory. Add each weight's gradient to its coordinate: index_add_."
+            "The values are right, but you create a matrix as large as P, [D, d]. With millions of weights "
+            "it would not fit into any memory. Add each weight's gradient to its coordinate: index_add_."
         )
 
 
@@ -143,11 +143,9 @@ EXERCISE = Exercise(
     ],
     right=[_by_bincount, _weight_by_weight, _by_autograd],
     hints=(
-        "Weight number n moves by sign[n] * z[coordinate[n]]. If z[k] grows by a little, every weight "
-        "that follows k moves by that little times its sign: by the chain rule their gradients, "
-        "signed, add up.",
-        "grad, coordinate and sign are [D], the result is [dimension]. Begin with zeros and add "
-        "grad * sign at the places in coordinate, several to one place: index_add_(0, coordinate, "
-        "...).",
+        "Weight number n moves by sign[n] * z[coordinate[n]]. If z[k] changes a little, every weight that "
+        "follows k moves by that times its sign: by the chain rule, their signed gradients add up.",
+        "grad, coordinate and sign are [D], the result is [dimension]. Start with zeros and add grad * sign "
+        "at the indices in coordinate, which can repeat: index_add_(0, coordinate, ...).",
     ),
 )

@@ -10,7 +10,7 @@ from course_utils.methods.lora_analysis import subspace_similarity
 
 
 def _subspaces():
-    """At right angles; one within the other; random ones, once the second larger and once the first."""
+    """Orthogonal subspaces; one within the other; random ones, with the second or the first larger."""
     axes, turned = torch.eye(10), orthonormal(3, 3)
     whole = orthonormal(9, 4)
     return [
@@ -50,25 +50,25 @@ def _by_loops(first, second):
 
 SIMILARITY_MISTAKES = [
     (
-        "Two subspaces without a common direction come out as 1. first @ second.T multiplies "
-        "the wrong sides; the cosines between directions are first.T @ second, [i, j].",
+        "You give two subspaces without a common direction the similarity 1. first @ second.T multiplies the "
+        "wrong sides; the cosines between directions are first.T @ second, [i, j].",
         _wrong_sides,
     ),
     (
-        "You divide by the larger dimension. A subspace that lies within a larger one is all "
-        "there, and should come out as 1: divide by the smaller one.",
+        "You divide by the larger dimension. A subspace that lies within a larger one has the similarity 1: "
+        "divide by the smaller dimension.",
         _similarity(lambda cosines, i, j: cosines.square().sum() / max(i, j)),
     ),
     (
-        "You divide by the dimension of the first. Divide by the smaller one, whichever that is.",
+        "You divide by the dimension of the first. Divide by the smaller dimension.",
         _similarity(lambda cosines, i, j: cosines.square().sum() / i),
     ),
     (
-        "You divide by the dimension of the second. Divide by the smaller one, whichever that is.",
+        "You divide by the dimension of the second. Divide by the smaller dimension.",
         _similarity(lambda cosines, i, j: cosines.square().sum() / j),
     ),
     (
-        "The sum of squares is not divided: it goes up to min(i, j). Divide by that.",
+        "You do not divide the sum of squares. Its maximum is min(i, j): divide by that.",
         _similarity(lambda cosines, i, j: cosines.square().sum()),
     ),
     ("You divide by the dimension of the space. Divide by min(i, j).", _of_space),
@@ -87,16 +87,15 @@ SIMILARITY_MISTAKES = [
         _similarity(lambda cosines, i, j: cosines.sum() / min(i, j)),
     ),
     (
-        "You divide the norm. It is the squared norm that counts.",
+        "You divide the norm. Divide the squared norm.",
         _similarity(lambda cosines, i, j: cosines.norm() / min(i, j)),
     ),
     (
-        "This is the root of the value: the squared norm is divided, without a root.",
+        "This is the root of the value: divide the squared norm, without a root.",
         _similarity(lambda cosines, i, j: (cosines.square().sum() / min(i, j)).sqrt()),
     ),
     (
-        "You compare direction k with direction k alone. A "
-        "subspace has no order: compare each with each, U^T V.",
+        "You compare direction k only with direction k. A subspace has no order: compare all pairs, U^T V.",
         _one_by_one,
     ),
     (
@@ -119,7 +118,7 @@ EXERCISE = Exercise(
         subspace_similarity,
         _subspaces,
         SIMILARITY_MISTAKES,
-        else_="It is the sum of the squares of first.T @ second, over the smaller number of columns.",
+        else_="It is the sum of the squares of first.T @ second, divided by the smaller number of columns.",
     ),
     wrong=[
         (lambda first, second: None, "Is there a return"),
@@ -133,10 +132,10 @@ EXERCISE = Exercise(
         _similarity(lambda cosines, i, j: torch.linalg.svdvals(cosines).square().mean()),
     ],
     hints=(
-        "first.T @ second holds the cosine of every direction of the one with every direction of the "
+        "first.T @ second contains the cosine of every direction of one subspace with every direction of the "
         "other. The squares of a row sum to the share of that direction that lies within the other "
         "subspace.",
-        "first [n, i], second [n, j], cosines [i, j]. Add all squares and divide by min(i, j): the "
-        "smaller subspace can lie within the larger one at most with all its directions.",
+        "first [n, i], second [n, j], cosines [i, j]. Add all squares and divide by min(i, j): at most all "
+        "directions of the smaller subspace lie within the larger one.",
     ),
 )

@@ -17,11 +17,11 @@ def cut_product(A, B, rank):
 
 
 def _factors(n_in, n_out, r):
-    """A and B whose product has the singular values 3, 1.8, 1.08, ...; no cut hangs on rounding."""
+    """A and B whose product has the singular values 3, 1.8, 1.08, ...; no cut depends on rounding."""
     Q_A, Q_B = torch.linalg.qr(torch.randn(n_in, r)).Q, torch.linalg.qr(torch.randn(n_out, r)).Q
     left, right = torch.linalg.qr(torch.randn(2, r, r)).Q
     lengths = torch.linspace(0.5, 2, r)
-    mixed, back = left * lengths @ right, right.T / lengths @ left.T  # each the other's inverse
+    mixed, back = left * lengths @ right, right.T / lengths @ left.T  # inverses of each other
     return back @ Q_A.T, Q_B * (3 * 0.6 ** torch.arange(r)) @ mixed
 
 
@@ -47,9 +47,9 @@ def _expect_cut(fn, n_in, n_out, r, rank):
     _expect_best(B_cut @ A_cut, A, B, rank)
     if largest.values >= n_in * n_out:
         raise Mistake(
-            "The values are right, and you make a matrix as large as [out, in] on the way. In a "
-            "large model that is the whole weight: bring it down to r x r with two QR "
-            "decompositions first (torch.linalg.qr(B), torch.linalg.qr(A.T))."
+            "The values are right, but you create a matrix as large as [out, in]. In a large model that is "
+            "the whole weight: reduce it to r x r with two QR decompositions first (torch.linalg.qr(B), "
+            "torch.linalg.qr(A.T))."
         )
 
 
@@ -65,31 +65,31 @@ def _expect_best(made, A, B, rank):
             U[:, :rank] * S[:rank].square() @ Vh[:rank],
         ),
         (
-            "You keep the weakest directions. The SVD gives the strongest first.",
+            "You keep the weakest directions. The SVD returns the strongest first.",
             U[:, r - rank : r] * S[r - rank : r] @ Vh[r - rank : r],
         ),
         (
-            "These are the first rows of A and the first columns of B. They stand in no order of "
-            "importance: an SVD is needed.",
+            "These are the first rows of A and the first columns of B. They are in no order of importance: "
+            "use an SVD.",
             B[:, :rank] @ A[:rank],
         ),
         (
-            "This is the best cut of B alone. What is cut is the product: the lengths of A's rows count too.",
+            "This is the best cut of B alone. Cut the product: the lengths of A's rows count, too.",
             _cut_of_B(A, B, rank)[1] @ _cut_of_B(A, B, rank)[0],
         ),
         (
-            "This is the best cut of A alone. What is cut is the product: B counts too.",
+            "This is the best cut of A alone. Cut the product: B counts, too.",
             _cut_of_A(A, B, rank)[1] @ _cut_of_A(A, B, rank)[0],
         ),
         (
-            "R_A is not transposed: A is R_A^T Q_A^T, so R_B R_A^T stands in the middle.",
+            "R_A is not transposed: A is R_A^T Q_A^T, so the middle is R_B R_A^T.",
             _untransposed(A, B, rank)[1] @ _untransposed(A, B, rank)[0],
         ),
         (
-            "You take columns of Vh. It is V transposed already: direction k is its row k, Vh[k].",
+            "You take columns of Vh. It is already V transposed: direction k is its row k, Vh[k].",
             _columns_of_Vh(A, B, rank)[1] @ _columns_of_Vh(A, B, rank)[0],
         ),
-        ("The sign is turned: this is minus the best approximation.", -best),
+        ("The sign is wrong: this is minus the best approximation.", -best),
     ]
     for message, wrong in known:
         if close(made, wrong, 1e-4) and not close(wrong, best, 1e-4):
@@ -102,7 +102,7 @@ def _expect_best(made, A, B, rank):
 
 
 def _by_svd(A, B, rank, keep=slice(None), power=(0.0, 1.0)):
-    """cut_product by the SVD of the whole product, with the faults of the wrong answers."""
+    """cut_product by the SVD of the whole product, with the faults of wrong answers."""
     U, S, Vh = torch.linalg.svd(B @ A, full_matrices=False)
     U, S, Vh = U[:, : len(A)][:, keep][:, :rank], S[: len(A)][keep][:rank], Vh[: len(A)][keep][:rank]
     return S[:, None] ** power[0] * Vh, U * S ** power[1]
@@ -119,7 +119,7 @@ def _cut_of_A(A, B, rank):
 
 
 def _without_the_last(A, B, rank):
-    """Drops the last r - rank directions by a negative end, which drops all of them where none is cut."""
+    """Drops the last r - rank directions by a negative end, which drops all of them if none should be cut."""
     A_whole, B_whole = cut_product(A, B, len(A))
     cut = len(A) - rank
     return A_whole[:-cut], B_whole[:, :-cut]
@@ -183,14 +183,14 @@ EXERCISE = Exercise(
         (_untransposed, "R_A is not transposed"),
         (_columns_of_Vh, "columns of Vh"),
         (_cut_in_place, "A was changed"),
-        (lambda A, B, rank: (cut_product(A, B, rank)[0], -cut_product(A, B, rank)[1]), "sign is turned"),
+        (lambda A, B, rank: (cut_product(A, B, rank)[0], -cut_product(A, B, rank)[1]), "sign is wrong"),
         (lambda A, B, rank: None, "Is there a return"),
     ],
     right=[_by_two_svds, _values_in_A],
     hints=(
-        "The SVD of B A is what the cut needs (lesson 04), and B A has at most r singular values that "
-        "are not zero. An orthonormal basis of B's columns and one of A's rows change neither them "
-        "nor the norm: what is left between the two bases is r x r.",
+        "The cut needs the SVD of B A (lesson 04), which has at most r singular values that are not zero. "
+        "Orthonormal bases of B's columns and of A's rows change neither them nor the norm: between the two "
+        "bases, an r x r matrix remains.",
         "Q_B, R_B = qr(B) and Q_A, R_A = qr(A.T) give B A = Q_B (R_B R_A^T) Q_A^T. SVD of the r x r "
         "matrix in the middle: B_new = Q_B U[:, :rank] * S[:rank] is [out, rank], A_new = Vh[:rank] "
         "Q_A^T is [rank, in].",

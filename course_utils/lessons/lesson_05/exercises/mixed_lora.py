@@ -15,7 +15,7 @@ def _requests(b, t, n, r, n_in, n_out, scale, which):
 
 
 def _mixed_batches():
-    """More rows than adapters, more adapters than rows, and one in which all sizes of a matrix are equal."""
+    """More rows than adapters, more adapters than rows, and a batch in which all matrix sizes are equal."""
     return [
         _requests(4, 3, 3, 2, 5, 6, 0.4, [2, 0, 2, 1]),
         _requests(2, 5, 4, 1, 6, 3, -1.5, [3, 1]),
@@ -24,7 +24,7 @@ def _mixed_batches():
 
 
 def _mixed(fault):
-    """A wrong mixed_lora: another choice of adapters, fault(which, number of adapters)."""
+    """A wrong mixed_lora, with the adapters fault(which, number of adapters)."""
     return lambda x, A, B, which, scale: mixed_lora(x, A, B, fault(which, len(A)), scale)
 
 
@@ -59,30 +59,30 @@ def _mixed_by_einsum(x, A, B, which, scale):
     return scale * torch.einsum("bti,bri,bor->bto", x, A[which], B[which])
 
 
-ALL_ADAPTERS = "This adds all adapters up for every row. Each row wants one of them: which[row]."
-SOME_ROWS = "Some rows are right and some are not. Row i wants adapter which[i]."
+ALL_ADAPTERS = "You add up all adapters for every row. Each row uses one of them: which[row]."
+SOME_ROWS = "Some rows are right and some are not. Row i uses adapter which[i]."
 NO_TRANSPOSE = (
-    "A or B is not transposed. A is [r, in] and B [out, r]: x [t, in] meets A.mT [in, r], then B.mT "
-    "[r, out]. .mT turns the last two dimensions of each matrix of a batch."
+    "A or B is not transposed. A is [r, in] and B [out, r]: multiply x [t, in] by A.mT [in, r], then by B.mT "
+    "[r, out]. .mT swaps the last two dimensions of each matrix of a batch."
 )
 MIXED_MISTAKES = [
     ("The scale is missing.", lambda x, A, B, which, scale: mixed_lora(x, A, B, which, 1.0)),
     (
-        "The scale is there twice: once for the product.",
+        "You apply the scale twice. Apply it once to the product.",
         lambda x, A, B, which, scale: mixed_lora(x, A, B, which, scale**2),
     ),
     (
-        "Every row gets the first row's adapter. Each has its own: which[row].",
+        "Every row gets the first row's adapter. Each row has its own: which[row].",
         _mixed(lambda which, n: which[:1].expand(len(which))),
     ),
     (
-        "Every row gets the first adapter. Each has its own: which[row].",
+        "Every row gets the first adapter. Each row has its own: which[row].",
         _mixed(lambda which, n: torch.zeros_like(which)),
     ),
     (ALL_ADAPTERS, _of_all_adapters),
     (ALL_ADAPTERS, lambda x, A, B, which, scale: _of_all_adapters(x, A, B, which, scale) / len(A)),
     (
-        "The rows get the adapters in turn. It is `which` that says whose adapter a row wants.",
+        "The rows get the adapters in turn. Use `which`: it gives each row's adapter.",
         _mixed(lambda which, n: torch.arange(len(which)) % n),
     ),
     (SOME_ROWS, _mixed(lambda which, n: which.sort().values)),
@@ -92,11 +92,11 @@ MIXED_MISTAKES = [
     (NO_TRANSPOSE, lambda x, A, B, which, scale: scale * x @ A[which] @ B[which].mT),
     (NO_TRANSPOSE, lambda x, A, B, which, scale: scale * x @ A[which].mT @ B[which]),
     (
-        "A and B have changed places: first down with A, [t, r], then up with B, [t, out].",
+        "A and B are swapped: first down with A, [t, r], then up with B, [t, out].",
         lambda x, A, B, which, scale: scale * x @ B[which].mT @ A[which].mT,
     ),
     (
-        "x is added. What is asked is the change alone; the frozen matrix gives its part elsewhere.",
+        "You add x. Return only the change; the frozen matrix is applied elsewhere.",
         lambda x, A, B, which, scale: x + mixed_lora(x, A, B, which, scale),
     ),
 ]
@@ -110,7 +110,7 @@ MIXED = compare(
     extremes=[
         ("In a batch of one row:", lambda: [_requests(1, 3, 2, 2, 5, 4, 0.5, [1])]),
         ("With one adapter for all rows:", lambda: [_requests(3, 2, 1, 2, 4, 5, 0.5, [0, 0, 0])]),
-        ("With one token a row, as generation has it:", lambda: [_requests(2, 1, 3, 2, 5, 4, 0.5, [2, 0])]),
+        ("With one token per row, as in generation:", lambda: [_requests(2, 1, 3, 2, 5, 4, 0.5, [2, 0])]),
     ],
 )
 
@@ -123,16 +123,16 @@ def _check_mixed(fn):
         fn(*arguments)
     if largest.values >= n_in * n_out:
         raise Mistake(
-            "The values are right, and you form B A, which is as large as the weight, for every row. Go from "
-            "the left: x A^T first, then B^T on its r numbers."
+            "The values are right, but you compute B A, which is as large as the weight, for every row. "
+            "Multiply from the left: x A^T first, then B^T with its r numbers."
         )
     n, t, r = 60, 50, 2
     with Largest() as largest:
         fn(*_requests(2, t, n, r, 40, 50, 0.5, [7, 0]))
     if largest.values >= 2 * n * t * r:
         raise Mistake(
-            "The values are right, and every row goes through all adapters before you pick one. A server has "
-            "thousands of them: pick first, A[which], then multiply."
+            "The values are right, but every row goes through all adapters before you select one. A server "
+            "has thousands of them: select first, A[which], then multiply."
         )
 
 
@@ -154,7 +154,10 @@ EXERCISE = Exercise(
         (lambda x, A, B, which, scale: scale * x @ (B[which] @ A[which]).mT, "as large as the weight"),
         (_picked_last, "through all adapters"),
         (_one_adapter_only, "In a batch of one row"),
-        (lambda x, A, B, which, scale: mixed_lora(x, A, B, which, scale).squeeze(1), "With one token a row"),
+        (
+            lambda x, A, B, which, scale: mixed_lora(x, A, B, which, scale).squeeze(1),
+            "With one token per row",
+        ),
         (lambda x, A, B, which, scale: 2 * mixed_lora(x, A, B, which, scale), "Row i should be"),
         (lambda x, A, B, which, scale: mixed_lora(x, A, B, which, scale).sum(1), "shape"),
         (_mixed_in_place, "changes its argument x in place"),
@@ -164,9 +167,9 @@ EXERCISE = Exercise(
     ],
     right=[_row_by_row, _adapter_by_adapter, _mixed_by_einsum],
     hints=(
-        "A[which] picks an A for every row of the batch: [b, r, in]. `@` multiplies matrices pairwise "
+        "A[which] selects an A for every row of the batch: [b, r, in]. `@` multiplies matrices pairwise "
         "along the first dimension.",
-        "x [b, t, in] @ A[which].mT [b, in, r] is [b, t, r]; that @ B[which].mT [b, r, out] is "
-        "[b, t, out]. Times scale.",
+        "x [b, t, in] @ A[which].mT [b, in, r] is [b, t, r]; that @ B[which].mT [b, r, out] is [b, t, out]. "
+        "Multiply by scale.",
     ),
 )

@@ -1,4 +1,4 @@
-"""What exercises of lesson 05 share: the check of a pair of factors."""
+"""The check of a pair of factors, shared by exercises of lesson 05."""
 
 import torch
 
@@ -13,5 +13,5 @@ def expect_pair(result):
         raise Mistake("Return two tensors: A and B.")
     for value in result:
         if expect_tensor(value).dtype != torch.float32:
-            raise Mistake(f"A and B should keep the dtype torch.float32, and one has {value.dtype}.")
+            raise Mistake(f"A and B should keep the dtype torch.float32, but one has {value.dtype}.")
     return list(result)

@@ -25,12 +25,12 @@ def _expect_sum(fn, n_in, n_out, ranks, weights):
         raise Mistake("A and B are swapped: A [r, in] comes first, then B [out, r].")
     if r1 == r2 and A.shape == (r1, n_in) and B.shape == (n_out, r1):
         raise Mistake(
-            "You add the A's and the B's. Their product then has cross terms, B1 A2 and B2 A1, "
-            f"that neither adapter knows. The result needs the rank {r1} + {r2}: stack them."
+            "You add the A's and the B's. Their product then has cross terms, B1 A2 and B2 A1, that neither "
+            f"adapter has. The result needs the rank {r1} + {r2}: stack them."
         )
     if A.shape == (n_out, n_in) or B.shape == (n_out, n_in):
         raise Mistake(
-            "One of the two is the whole matrix [out, in]. Keep it thin: rank "
+            "One of the two is the whole matrix [out, in]. Keep the factors: rank "
             f"{r1} and rank {r2} make rank {rank}."
         )
     if A.shape != (rank, n_in) or B.shape != (n_out, rank):
@@ -41,29 +41,30 @@ def _expect_sum(fn, n_in, n_out, ranks, weights):
     if r1 == r2 and any(
         close(B @ A, wrong) for wrong in (w1 * B1 @ A2 + w2 * B2 @ A1, w1 * B2 @ A1 + w2 * B1 @ A2)
     ):
-        raise Mistake("The order in A and in B differs, so that B1 meets A2. Stack both in the same order.")
+        raise Mistake("The order in A and B differs, so B1 multiplies A2. Stack both in the same order.")
     _expect_product(B @ A, B1 @ A1, B2 @ A2, w1, w2)
 
 
 def _expect_product(made, first, second, w1, w2):
     if not made.isfinite().all():
-        raise Mistake("B A is not a number: a weight may be negative, and has no root then.")
+        raise Mistake("B A is NaN: a weight may be negative, and then has no root.")
     right = w1 * first + w2 * second
     known = [
         ("The weights have no effect.", first + second),
         (
-            "The weights are in A and in B, so the product has their squares. Put them into one of the two.",
+            "The weights are in both A and B, so the product has their squares. Put them into only one of "
+            "the two.",
             w1**2 * first + w2**2 * second,
         ),
-        ("The weights have changed places.", w2 * first + w1 * second),
+        ("The weights are swapped.", w2 * first + w1 * second),
         ("The first weight is missing.", first + w2 * second),
         ("The second weight is missing.", w1 * first + second),
-        ("This is the first weight for both.", w1 * (first + second)),
+        ("You use the first weight for both.", w1 * (first + second)),
         ("The sign of a weight is lost.", abs(w1) * first + abs(w2) * second),
         ("Only the first adapter is there.", w1 * first),
         ("Only the second adapter is there.", w2 * second),
         ("The weights need not add up to 1: do not divide by their sum.", right / (w1 + w2)),
-        ("w2 need not be 1 - w1: take it as it comes.", w1 * first + (1 - w1) * second),
+        ("w2 need not be 1 - w1: use it as given.", w1 * first + (1 - w1) * second),
     ]
     for message, wrong in known:
         if not close(wrong, right) and close(made, wrong):
@@ -119,14 +120,14 @@ EXERCISE = Exercise(
         (lambda A1, B1, A2, B2, w1, w2: (A1 + A2, w1 * B1 + w2 * B2), "cross terms"),
         (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, 1, 1), "weights have no effect"),
         (_squared_weights, "their squares"),
-        (_roots_in_both, "has no root"),
-        (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, w2, w1), "changed places"),
+        (_roots_in_both, "then has no root"),
+        (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, w2, w1), "weights are swapped"),
         (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, 1, w2), "first weight is missing"),
         (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, w1, 1), "second weight is missing"),
         (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, abs(w1), abs(w2)), "is lost"),
         (
             lambda A1, B1, A2, B2, w1, w2: (torch.cat([A2, A1]), torch.cat([w1 * B1, w2 * B2], 1)),
-            "B1 meets A2",
+            "B1 multiplies A2",
         ),
         (
             lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, w1 / (w1 + w2), w2 / (w1 + w2)),
@@ -148,9 +149,9 @@ EXERCISE = Exercise(
     ],
     right=[_weights_in_A, _filled, _as_pair(lambda A, B: (A.flip(0), B.flip(1)))],
     hints=(
-        "A product of matrices is a sum over the inner dimension. Put the inner dimensions of the two "
-        "products one after the other, and the product is the sum of both.",
+        "A product of matrices is a sum over the inner dimension. If you concatenate the inner dimensions of "
+        "the two products, the product is the sum of both.",
         "[B1 B2] times [A1; A2] is B1 A1 + B2 A2: torch.cat([A1, A2]) is [r1 + r2, in], "
-        "torch.cat([..., ...], dim=1) is [out, r1 + r2]. The weights go into one of the two only.",
+        "torch.cat([..., ...], dim=1) is [out, r1 + r2]. Put the weights into only one of the two.",
     ),
 )
