@@ -55,7 +55,8 @@ def place_rates(point: dict, seed: int) -> dict:
 def losses_by_place(point: dict, seed: int) -> dict:
     """LoRA with alpha = 2 r in each place, or full fine-tuning, at the best rate of place_rates.
 
-    On known facts, all linear layers also at the attention's rate. loss: `sentence_loss`; forgetting: increase of the loss on 40 source texts, nats per token.
+    On known facts, all linear layers also at the attention's rate.
+    loss: `sentence_loss`; forgetting: increase of the loss on 40 source texts, nats per token.
     """
     from course_utils.evaluation import mean_loss
 

@@ -1,4 +1,4 @@
-"""Stored experiments with 4-bit weights: where their error goes, LoRA over them, merging, memory of steps."""
+"""Stored experiments with 4-bit weights: effects of their error, LoRA over them, merging, a step's memory."""
 
 import functools
 
@@ -11,7 +11,7 @@ from course_utils.methods.quantization import quantize_model
 from course_utils.stored_runs import CHOICE, few, sweep
 from course_utils.training import adamw, scored_lm_loss
 
-DIRECTIONS = {  # of errors, and the size, NF4's being 1; the small ones change the logits as much as NF4 does
+DIRECTIONS = {  # of errors: size relative to NF4's; the small ones change the logits as much as NF4 does
     "random": 1,
     "inputs": 1,
     "inputs/13": 1 / 13,
@@ -19,10 +19,10 @@ DIRECTIONS = {  # of errors, and the size, NF4's being 1; the small ones change 
     "gradient/50": 1 / 50,
 }
 FOUR_BIT_TABLES = ("nf4", "int4-16", "fp4-e2m1", "int4-15", "fp4-bnb")
-SAMPLE_TEXTS = 40  # in a sample: the held-out source texts make five
-QLORA_STEPS = 60  # of LoRA, batches of 16 questions
+SAMPLE_TEXTS = 40  # per sample: the held-out source texts make five samples
+QLORA_STEPS = 60  # of LoRA, in batches of 16 questions
 RANK, ALPHA = 8, 16.0
-QLORA_PLACES = {  # where LoRA sits, its rank and alpha; the last has as many values as the first
+QLORA_PLACES = {  # LoRA's layers, rank and alpha; the last has as many values as the first
     "all": (None, RANK, ALPHA),
     "c_attn": (["c_attn"], RANK, ALPHA),
     "c_attn, rank 32": (["c_attn"], 4 * RANK, 4 * ALPHA),
@@ -34,7 +34,7 @@ QLORA_BASES = (
     ("nf4", "all"),
     *(("nf2", place) for place in QLORA_PLACES),
 )
-BEST_QLORA_RATES = {  # of QLORA_RATES, on validation questions, in qlora_rates
+BEST_QLORA_RATES = {  # of QLORA_RATES, by validation loss in qlora_rates
     ("fp32", "all"): 3e-3,
     ("fp32", "c_attn, rank 32"): 3e-3,
     ("nf4", "all"): 3e-3,
@@ -56,19 +56,19 @@ BEST_QLORA_RATES = {  # of QLORA_RATES, on validation questions, in qlora_rates
     short=(0, 9, 10),
 )
 def weight_errors(point: dict, seed: int) -> dict:
-    """The base model with an error in its linear layers, on a sample of 40 texts, whose number is the seed.
+    """The base model with an error in its linear layers, on the sample of 40 texts with the seed as index.
 
-    error: that of rounding to these levels in blocks of 64; or of NF4's size in each layer, but at random
+    error: from rounding to these levels in blocks of 64; or of NF4's size in each layer, but random
     ("random"), the layer's inputs in the next sample times noise ("inputs"; also a 13th of the size), or
     along the gradient of the loss on the next sample ("gradient"; also a 50th).
-    weights, layers, logits, centred: relative errors, of layers' outputs the mean. rise: of the loss, nats a
-    token; reflected: with the error's sign turned; first, second: terms of the rise, from the logits;
-    alike: the second with all words equally likely.
+    weights, layers, logits, centred: relative errors; layers: mean over the layers' outputs. rise: of the
+    loss, nats per token; reflected: the rise with the error's sign reversed; first, second: terms of the
+    rise, from the logits; alike: the second with all words equally likely.
     """
     model, base, names = *_models(), _names()
     batch, targets = _batch(seed)
     before, outputs = _logits_and_inputs(base, names, batch)
-    errors = weight_error(point["error"], seed)  # as the layers store them
+    errors = weight_error(point["error"], seed)  # in the layers' layout
     weights, layers = [], []
     for name in names:
         W, x = base.get_submodule(name).weight, outputs[name]
@@ -97,7 +97,7 @@ def weight_errors(point: dict, seed: int) -> dict:
     points=[{"error": table, "block_size": size} for table in ("nf4", "fp4-e2m1") for size in (48, 56, 72)],
 )
 def table_blocks(point: dict, seed: int) -> dict:
-    """rise: of the loss by rounding in blocks of another size, where other weights share a scale."""
+    """rise: of the loss by rounding in blocks of another size, so that other weights share a scale."""
     model, base, names = *_models(), _names()
     batch, targets = _batch(seed)
     errors = _rounding_error(point["error"], point["block_size"])
@@ -106,14 +106,14 @@ def table_blocks(point: dict, seed: int) -> dict:
 
 
 def weight_error(kind: str, seed: int) -> dict:
-    """{layer: error in its weight, as it is stored}: of rounding, or in one of DIRECTIONS."""
+    """{layer: error in its weight, in the layer's layout}: from rounding, or in one of DIRECTIONS."""
     names, generator = _names(), torch.Generator().manual_seed(seed)
     if kind not in DIRECTIONS:
         return _rounding_error(kind)
     rounded = _rounding_error("nf4")
     if kind == "random":
         raw = {name: torch.randn(rounded[name].shape, generator=generator) for name in names}
-    elif kind.startswith("inputs"):  # a gradient with noise in the place of what comes back from the loss
+    elif kind.startswith("inputs"):  # a gradient with noise instead of the loss's backward signal
         _, inputs = _logits_and_inputs(_models()[1], names, _batch((seed + 1) % 5)[0])
         raw = {
             name: x.T @ torch.randn(len(x), rounded[name].shape[1], generator=generator)
@@ -145,7 +145,7 @@ def _gradients(sample):
 
 
 def _models():
-    """(a model to be changed, the base)."""
+    """(a model to change, the base)."""
     from course_utils.models import load_model
 
     return load_model("pocket")[0], load_model("pocket")[0]
@@ -160,7 +160,7 @@ def _names():
 
 
 def _batch(sample):
-    """(a sample of the texts as a batch, the tokens that it predicts [n])."""
+    """(a sample of the texts as a batch, its target tokens [n])."""
     from course_utils.data import IGNORE, collate, encode_text, load_source_texts
     from course_utils.models import load_model
 
@@ -221,7 +221,7 @@ def _centred(logits):
     seeds=CHOICE,
 )
 def qlora_rates(point: dict, seed: int) -> dict:
-    """To choose rates by, at a seed of its own. validation: loss on 150 validation questions."""
+    """Used to choose rates, at a separate seed. validation: loss on 150 validation questions."""
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_03.experiments import question_examples
 
@@ -235,10 +235,10 @@ def qlora_rates(point: dict, seed: int) -> dict:
     short=(2,),
 )
 def qlora(point: dict, seed: int) -> dict:
-    """LoRA over a base of these levels, 60 steps. before, loss: on 100 held-out questions, nats.
+    """LoRA over a base with these levels, 60 steps. before, loss: on 100 held-out questions, nats per token.
 
-    Over NF4 also the merges: loss, apart (change of the logits against the trained model's, over their
-    norm), kept (how much of BA is in the weights: the projection of weight - W_hat on BA).
+    Over NF4, also the merges: loss, apart (relative distance of the logits from the trained model's), kept
+    (how much of BA is in the weights: the projection of weight - W_hat on BA).
     """
     from course_utils.data import collate
     from course_utils.evaluation import mean_loss
@@ -262,7 +262,7 @@ def qlora(point: dict, seed: int) -> dict:
     return result
 
 
-MERGES = ("W_hat + BA", "W + BA", "W_hat + BA again", "W + BA again")  # again: rounded to NF4 again
+MERGES = ("W_hat + BA", "W + BA", "W_hat + BA again", "W + BA again")  # again: quantised to NF4 again
 
 
 @torch.no_grad()
@@ -282,7 +282,7 @@ def merged_weights(model, base):
 
 @torch.no_grad()
 def adapter_kept(model, weights):
-    """The projection of weight - W_hat on BA over all layers: 1 where BA is there, 0 where it is lost."""
+    """The projection of weight - W_hat on BA over all layers: 1 if BA is kept, 0 if it is lost."""
     from course_utils.methods.lora import lora_layers
 
     inside = size = 0.0
@@ -310,7 +310,7 @@ def _base(levels):
 
 
 def lora_over(levels, place, lr, seed):
-    """LoRA over a base of these levels, at one of QLORA_PLACES, after 60 steps."""
+    """LoRA over a base with these levels, at one of QLORA_PLACES, after 60 steps."""
     from course_utils.data import batches
     from course_utils.lessons.lesson_03.experiments import question_examples
     from course_utils.methods.lora_fast import speed_up
@@ -330,11 +330,11 @@ def lora_over(levels, place, lr, seed):
 
 
 def lora_step_gpt2_small(quantised, layers=12, rows=1, tokens=32):
-    """For memory.measure_peak: a step of LoRA on random weights of GPT-2 small's shape, in fp32 or in NF4."""
+    """For memory.measure_peak: a LoRA step on random weights with GPT-2 small's shapes, in fp32 or NF4."""
     from transformers import GPT2Config, GPT2LMHeadModel
     from transformers.initialization import no_init_weights
 
-    with no_init_weights():  # which draws the weights twice
+    with no_init_weights():  # without it, the weights are drawn twice
         config = GPT2Config(n_layer=layers, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
         model = GPT2LMHeadModel(config)
     model.tie_weights()

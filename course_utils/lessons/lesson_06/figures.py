@@ -1,4 +1,4 @@
-"""Lesson 06's figure: the two terms of the rise, of single tokens."""
+"""Lesson 06's figure: the two terms of the rise, per token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from course_utils.plots import COLOURS, INK
 
 
 def token_terms(first: torch.Tensor, second: torch.Tensor, title: str, limit: float = 1.0) -> None:
-    """How the two terms of the rise are spread over single tokens, with their means as lines."""
+    """Distribution over tokens of the two terms of the rise, with their means as lines."""
     _, axes = plots.figure(title, "", "", columns=2)
     panels = {"first term of a token (nats)": (first, -limit), "second term of a token (nats)": (second, 0.0)}
     for ax, colour, (name, (values, low)) in zip(axes, COLOURS, panels.items(), strict=False):

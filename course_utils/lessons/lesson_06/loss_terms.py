@@ -1,4 +1,4 @@
-"""What lesson 06 alone computes: how a change of the logits changes the loss."""
+"""Lesson 06's approximation of how a change of the logits changes the loss."""
 
 
 def loss_terms(logits, change, targets):

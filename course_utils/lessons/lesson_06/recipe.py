@@ -1,4 +1,4 @@
-"""The usual recipe on a CPU: what its model holds, and checkpointing under the name that transformers has."""
+"""The usual recipe on a CPU: its model's memory, and checkpointing under transformers' current name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from course_utils.model_files import quiet
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """`quiet`, and without warnings of names that the libraries are about to change."""
+    """`quiet`, and without the libraries' deprecation warnings."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
@@ -33,9 +33,9 @@ def kinds(model) -> dict[str, float | str]:
 
 
 def checkpointed(model):
-    """Of each block only the input is kept for the backward pass; returns the model."""
+    """Keep only each block's input for the backward pass; returns the model."""
     options = {"use_reentrant": False}
-    if hasattr(model, "activation_checkpointing_enable"):  # its name since transformers 5.24
+    if hasattr(model, "activation_checkpointing_enable"):  # the name since transformers 5.24
         model.activation_checkpointing_enable(options)
     else:
         model.gradient_checkpointing_enable(options)

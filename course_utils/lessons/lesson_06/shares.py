@@ -1,4 +1,4 @@
-"""How much of a real model is quantised: counted from its sizes, without its weights."""
+"""The share of a real model that is quantised, computed from its config, without its weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIGS = {
 
 
 def counts(name: str) -> dict[str, int]:
-    """Values of a model: in linear layers of the blocks, in embedding and head, and in norms and biases."""
+    """Parameters of a model in linear layers of the blocks, in embedding and head, and in norms and biases."""
     config = load_config(CONFIGS[name])
     hidden, mlp, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     kv = hidden // config.num_attention_heads * config.num_key_value_heads
@@ -28,7 +28,7 @@ def counts(name: str) -> dict[str, int]:
 
 
 def gigabytes(name: str) -> dict[str, float]:
-    """GB of a model's weights: all in bf16; linear layers in NF4 and the rest in bf16, or in fp32."""
+    """GB of a model's weights: all in bf16; linear layers in NF4 and the rest in bf16 or fp32."""
     values = counts(name)
     total, left = sum(values.values()), values["embeddings"] + values["rest"]
     four_bits = values["linear"] * bits_per_parameter() / 8

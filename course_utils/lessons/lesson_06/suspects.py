@@ -1,4 +1,4 @@
-"""The broken thing that lesson 06's bug hunt is about. Read it after the hunt."""
+"""The suspect of lesson 06's bug hunt. Read it after the hunt."""
 
 import copy
 
@@ -6,7 +6,7 @@ from course_utils.methods.quantization import QuantizedLinear, quantized_layers
 
 
 class TheirLinear(QuantizedLinear):
-    """The mean of the scales is an attribute and no buffer: state_dict() does not have it."""
+    """The mean of the scales is an attribute, not a buffer: state_dict() does not have it."""
 
 
 def their_model(model):
@@ -20,7 +20,7 @@ def their_model(model):
 
 
 def started_again(state, empty):
-    """What the next program has: `empty`, a quantised model of other weights, after loading the state."""
+    """What the next program gets: `empty`, a quantised model with other weights, after loading the state."""
     model = their_model(empty)
-    model.load_state_dict(state)  # strict loading finds nothing missing
+    model.load_state_dict(state)  # strict loading reports nothing missing
     return model

@@ -1,4 +1,4 @@
-"""Lesson 06's picture and control: levels over a histogram of weights, and the error that they leave."""
+"""Lesson 06's figure and widget: levels over a histogram of weights, and their quantisation error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ XLABEL = "weight / scale of its block"
 def level_histogram(
     weight: torch.Tensor, tables: Mapping[str, Sequence[float]], title: str, block_size: int = 64
 ) -> None:
-    """Weights over their block's scale, on [-1, 1], and the levels of each table as ticks below."""
+    """Histogram of weights divided by their block's scale, with each table's levels as ticks below."""
     _, scaled = _whole_blocks(weight, block_size)
     _, ax = plots.figure(title, XLABEL, "share of the weights")
     share = torch.full((len(scaled),), 1 / len(scaled))
@@ -31,7 +31,7 @@ def level_histogram(
 
 
 def compare_levels(weight: torch.Tensor, levels: Sequence[float], block_size: int = 64) -> None:
-    """Print the relative error of the weight under these levels and under NF4; draw where it comes from."""
+    """Print the weight's relative error under these levels and under NF4; plot each level's share of it."""
     values, scaled = _whole_blocks(weight, block_size)
     table = torch.tensor(sorted(levels))
     yours, codes = _squares(values, table, block_size)
@@ -52,9 +52,9 @@ def compare_levels(weight: torch.Tensor, levels: Sequence[float], block_size: in
 
 
 def level_sliders(weight: torch.Tensor, block_size: int = 64) -> None:
-    """Sixteen sliders, one a level, and a choice of tables to start from, over `compare_levels`."""
+    """Controls for `compare_levels`: sixteen sliders, one per level, and a choice of tables to start from."""
     tables = {name: sorted(levels.tolist()) for name, levels in LEVELS.items() if len(levels) == 16}
-    put_in = ""  # the table that was chosen last
+    put_in = ""  # the last chosen table
 
     def show(start_from: str = "nf4", **levels: float) -> dict[str, float]:
         nonlocal put_in
@@ -68,7 +68,7 @@ def level_sliders(weight: torch.Tensor, block_size: int = 64) -> None:
 
 
 def _whole_blocks(weight: torch.Tensor, block_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(values, values over their block's scale) of all blocks that are full, flat."""
+    """(values, values divided by their block's scale) of all full blocks, flat."""
     flat = weight.detach().float().cpu().flatten()
     values = flat[: len(flat) // block_size * block_size]
     blocks = values.view(-1, block_size)

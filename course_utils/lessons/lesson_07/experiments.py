@@ -24,10 +24,10 @@ START_WORDS = (
     short=(10, 25),
 )
 def prompt_tuning(point: dict, seed: int) -> dict:
-    """50 steps of 16 questions, no weight decay: loss on 100 held-out questions, nats a token.
+    """50 steps of 16 questions, no weight decay: loss on 100 held-out questions, nats per token.
 
-    size: tokens of the prompt, or LoRA's rank (alpha 2 r). start: words (START_WORDS, begun
-    again or cut), or random, normal with the spread of the model's embeddings.
+    size: tokens of the prompt, or LoRA's rank (alpha = 2 r). start: words (START_WORDS, repeated or cut), or
+    random (normal, with the standard deviation of the model's embeddings).
     """
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_03.experiments import question_examples
@@ -39,7 +39,7 @@ def prompt_tuning(point: dict, seed: int) -> dict:
 
 
 def prepared(model, tokenizer, point):
-    """The model with a prompt or prefix in front or LoRA inside, as the point says, and its loss."""
+    """The model with a prompt, a prefix or LoRA, as the point says, and its loss function."""
     from course_utils.data import encode
     from course_utils.methods.lora import apply_lora
     from course_utils.methods.lora_fast import speed_up
@@ -65,7 +65,7 @@ def prepared(model, tokenizer, point):
 
 
 def _points(*groups):
-    """Points of each group (method, size, steps, rates); what begins somewhere begins from words."""
+    """Points of each group (method, size, steps, rates); methods with a start begin from words."""
     return [
         {
             "method": method,
@@ -92,7 +92,7 @@ def _points(*groups):
     seeds=CHOICE,
 )
 def prompt_rates(point: dict, seed: int) -> dict:
-    """To choose rates by, at a seed of its own. validation: loss on 150 of its questions, nats a token."""
+    """Used to choose rates, at a separate seed. validation: loss on 150 questions, nats per token."""
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_03.experiments import question_examples
 
@@ -101,7 +101,7 @@ def prompt_rates(point: dict, seed: int) -> dict:
 
 @sweep("prompt_longer", points=_points(("prompt", 16, 250, (0.3,)), ("LoRA", 1, 250, (3e-2,))))
 def prompt_longer(point: dict, seed: int) -> dict:
-    """Five times the steps of prompt_tuning, else the same, at the rates that prompt_rates is for."""
+    """prompt_tuning with five times the steps, at the rates chosen by prompt_rates."""
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_03.experiments import question_examples
 
@@ -109,7 +109,7 @@ def prompt_longer(point: dict, seed: int) -> dict:
 
 
 def tuned(point, seed):
-    """What `prepared` makes of the pocket model, trained for the point's steps."""
+    """The pocket model, `prepared` and trained for the point's steps."""
     import torch
 
     from course_utils.data import batches
@@ -130,7 +130,7 @@ def tuned(point, seed):
 def prompt_positions(point: dict, seed: int) -> dict:
     """A prompt trained with the text's positions from P on, or from 0 on as in the bug hunt's script.
 
-    16 tokens, 50 steps as in prompt_tuning, rate 0.1; loss on 100 held-out questions with each numbering.
+    16 tokens, 50 steps as in prompt_tuning, rate 0.1; loss on 100 held-out questions with both numberings.
     """
     import torch
 
@@ -157,7 +157,7 @@ def prompt_positions(point: dict, seed: int) -> dict:
 
 
 def text_from_0(prompt, embeddings, mask, labels):
-    """`with_prompt`, but the text's positions begin at 0, as if no prompt stood in front."""
+    """`with_prompt`, but the text's positions begin at 0, as if there were no prompt."""
     import torch.nn.functional as F
 
     from course_utils.data import IGNORE

@@ -1,4 +1,4 @@
-"""Where a prompt and a prefix stand; losses of seeds side by side."""
+"""The places of a prompt and a prefix; losses of seeds side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from course_utils.plots import COLOURS, INK, WIDTH, entitle
 
 
 def prompt_and_prefix(length: int = 3, tokens: int = 4, layers: int = 4) -> None:
-    """What is trained in front of a text: one row of vectors, or keys and values in every layer."""
+    """What is trained before a text: one row of vectors, or keys and values in every layer."""
     fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 6.4))
     entitle(fig, "A prompt is trained at the input only; a prefix, in every layer")
     for ax, (name, prefix) in zip(axes, (("prompt tuning", False), ("prefix tuning", True)), strict=True):
@@ -41,7 +41,7 @@ def prompt_and_prefix(length: int = 3, tokens: int = 4, layers: int = 4) -> None
 
 
 def _prompt_cell(ax: Axes, column: int, row: int, in_front: bool, prefix: bool) -> None:
-    """One position in one layer; a prefix has keys and values there and no input embedding."""
+    """One position in one layer; a prefix has keys and values there, but no input embedding."""
     if in_front and prefix and row == 0:
         return
     trained = in_front and (prefix or row == 0)
@@ -57,7 +57,7 @@ def seeds_by_method(groups: Mapping[str, Mapping[str, Sequence[float]]], title: 
     for ax, (panel, methods) in zip(np.atleast_1d(axes), groups.items(), strict=True):
         ax.set_title(panel)
         for place, (colour, losses) in enumerate(zip(COLOURS, methods.values(), strict=False)):
-            aside = np.linspace(-0.16, 0.16, len(losses))  # of equal losses each stays visible
+            aside = np.linspace(-0.16, 0.16, len(losses))  # so that equal losses stay visible
             ax.scatter(place + aside, losses, color=colour, s=26)
             middle = sum(losses) / len(losses)
             ax.plot([place - 0.28, place + 0.28], [middle, middle], color=colour, linewidth=1.4)

@@ -1,6 +1,6 @@
-"""Prompt tuning in small, as the learner writes it: the batch behind a prompt, the models that train on it.
+"""Prompt tuning in small, as the learner writes it: the batch after a prompt, the models trained on it.
 
-`methods.prompt_tuning` has it whole: modules that can be sampled from with a cache, saved and loaded.
+`methods.prompt_tuning` is complete: its modules sample with a cache, and can be saved and loaded.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""The script that lesson 07's bug hunt is about. Read it after the hunt."""
+"""The script of lesson 07's bug hunt. Read it after the hunt."""
 
 import torch
 

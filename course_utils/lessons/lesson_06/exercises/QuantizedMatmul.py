@@ -12,7 +12,7 @@ from course_utils.methods.quantization import QuantizedMatmul
 
 
 class _Layer:
-    """Has a weight [out, in] that is made anew whenever it is asked for, and watches what becomes of it."""
+    """Builds its weight [out, in] at every access, and tracks what becomes of it."""
 
     def __init__(self, n_in, n_out):
         self.values, self.made = torch.randn(n_out, n_in), []
@@ -44,7 +44,7 @@ def _check_matmul(cls):
         y = expect_tensor(cls.apply(x, layer), (*lead, n_out), "the output")
         _expect_output(y.detach(), x.detach(), layer.values)
         if y.grad_fn is None:
-            raise Mistake("The output hangs on no graph: call it as QuantizedMatmul.apply(x, layer).")
+            raise Mistake("The output has no graph: call QuantizedMatmul.apply(x, layer).")
         if not layer.asked:
             raise Mistake("Ask the layer for its weight: layer.weight builds it from codes and scales.")
         grad = torch.randn(*lead, n_out)
@@ -54,7 +54,7 @@ def _check_matmul(cls):
         if kept:
             raise Mistake(
                 f"The forward pass keeps {kept} bytes for the backward pass. Neither x nor W is needed "
-                "there: W is frozen, so it gets no gradient, and it can be asked for again, in any dtype."
+                "there: W is frozen, so it gets no gradient, and it can be built again, in any dtype."
             )
         on_ctx = [held for held in vars(y.grad_fn).values() if isinstance(held, torch.Tensor)]
         if any(held.numel() == W_size != x.numel() for held in on_ctx):
@@ -74,8 +74,8 @@ def _kept(cls, x, layer):
 
 
 KEEPS_W = (
-    "The de-quantised W is kept from forward to backward: so all layers together hold the whole model in "
-    "full precision. Keep the layer (ctx.layer = layer) and ask it again in backward."
+    "The de-quantised W is kept from forward to backward, so all layers together keep the whole model in "
+    "full precision. Keep the layer (ctx.layer = layer) and use its weight again in backward."
 )
 
 
@@ -83,13 +83,13 @@ def _expect_output(y, x, W):
     if close(y, x @ W.T):
         return
     if W.shape[0] == W.shape[1] and close(y, x @ W):
-        raise Mistake("forward multiplies with W. The weight is [out, in]: y = x W^T.")
+        raise Mistake("forward multiplies by W. The weight is [out, in]: y = x W^T.")
     raise Mistake("The output should be x W^T, with W = layer.weight.")
 
 
 def _expect_gradient(of_x, grad, W, lead):
     if of_x is None:
-        raise Mistake(f"x gets no gradient: return it first. {NEEDS_W} The layers below learn through it.")
+        raise Mistake(f"x gets no gradient: return it first. {NEEDS_W} The layers below need it to learn.")
     right = grad @ W
     expect_tensor(of_x, right.shape, "the gradient of x")
     if close(of_x, right):
@@ -97,15 +97,12 @@ def _expect_gradient(of_x, grad, W, lead):
     if not of_x.any():
         raise Mistake(f"The gradient of x is zero: the layers below would not learn. {NEEDS_W}")
     if W.shape[0] == W.shape[1] and close(of_x, grad @ W.T):
-        raise Mistake(f"W is turned on the way back. {NEEDS_W} Other shapes would stop with an error.")
+        raise Mistake(f"The backward pass transposes W. {NEEDS_W} Other shapes would raise an error.")
     for message, wrong in (
-        ("The sign of the gradient is turned: the optimiser takes the step downhill.", -right),
-        (
-            "This passes grad on as it is. It has to go through W.",
-            grad if grad.shape == right.shape else None,
-        ),
-        ("The gradient is divided by the number of rows. It is not a mean.", right / lead[0]),
-        ("The gradient comes in twice.", 2 * right),
+        ("The sign of the gradient is wrong: the optimiser itself steps downhill.", -right),
+        ("You return grad unchanged. Multiply it by W.", grad if grad.shape == right.shape else None),
+        ("You divide the gradient by the number of rows. It is not a mean.", right / lead[0]),
+        ("The gradient is twice too large.", 2 * right),
     ):
         if wrong is not None and close(of_x, wrong):
             raise Mistake(message)
@@ -113,7 +110,7 @@ def _expect_gradient(of_x, grad, W, lead):
 
 
 def _expect_low_precision(cls):
-    """In bf16 the weight is cast to the dtype of what it meets."""
+    """In bf16, the weight must be cast to the dtype of the other factor."""
     layer = _Layer(8, 6)
     x = torch.randn(3, 8).bfloat16().requires_grad_()
     try:
@@ -121,15 +118,15 @@ def _expect_low_precision(cls):
         (of_x,) = torch.autograd.grad(y, x, torch.ones_like(y))
     except RuntimeError as error:
         raise Mistake(
-            "With x in bfloat16 it stops: the weight comes in fp32. Cast it to the dtype of what it is "
-            "multiplied with, layer.weight.to(x.dtype)."
+            "With x in bfloat16 it stops: the weight is in fp32. Cast it to the dtype of the other factor, "
+            "layer.weight.to(x.dtype)."
         ) from error
     if y.dtype != torch.bfloat16 or of_x.dtype != torch.bfloat16:
-        raise Mistake("With x in bfloat16, the output and the gradient of x should be bfloat16 too.")
+        raise Mistake("With x in bfloat16, the output and the gradient of x should be bfloat16, too.")
 
 
 def _expect_nothing_held(cls):
-    """What is kept as an attribute, of ctx or of the layer, counts too."""
+    """Attributes of ctx or of the layer count as kept, too."""
     layer = _Layer(6, 5)
     x = 2 * torch.randn(3, 6, requires_grad=True)
     watched = weakref.ref(x)
@@ -139,18 +136,20 @@ def _expect_nothing_held(cls):
         raise Mistake(KEEPS_W)
     if watched() is not None:
         raise Mistake(
-            "The forward pass keeps x. Nothing of x is needed for the backward pass: W is frozen, and the "
-            "gradient of x depends on W alone."
+            "The forward pass keeps x. The backward pass does not need x: W is frozen, and the gradient of x "
+            "depends only on W."
         )
     del y
 
 
 def _expect_small(cls):
-    """No more is asked of the layer than once a pass."""
+    """The weight is used at most once per pass."""
     layer, x = _Layer(6, 5), torch.randn(2, 6, requires_grad=True)
     cls.apply(x, layer).sum().backward()
     if layer.asked > 2:
-        raise Mistake(f"The weight was de-quantised {layer.asked} times; once forward and once backward do.")
+        raise Mistake(
+            f"The weight was de-quantised {layer.asked} times; once forward and once backward is enough."
+        )
 
 
 def _matmul(backward, forward=None):
@@ -229,7 +228,7 @@ MATMUL_WRONG = [
         "gradient of x is zero",
     ),
     (_matmul(lambda ctx, grad: (None, None)), "x gets no gradient"),
-    (_matmul(lambda ctx, grad: (2 * grad @ ctx.layer.weight.to(grad.dtype), None)), "comes in twice"),
+    (_matmul(lambda ctx, grad: (2 * grad @ ctx.layer.weight.to(grad.dtype), None)), "twice too large"),
     (_matmul(lambda ctx, grad: (grad @ ctx.W, None), _keeps_w), "kept from forward to backward"),
     (
         _matmul(lambda ctx, grad: (grad @ ctx.saved_tensors[0], None), _saves_w),
@@ -237,7 +236,7 @@ MATMUL_WRONG = [
     ),
     (
         _matmul(lambda ctx, grad: (grad @ ctx.saved_tensors[0].to(grad.dtype), None), _saves_w_in_bf16),
-        "it can be asked for again, in any dtype",
+        "it can be built again, in any dtype",
     ),
     (
         _matmul(lambda ctx, grad: (grad @ ctx.W.to(grad.dtype), None), _keeps_w_in_bf16),
@@ -271,7 +270,7 @@ EXERCISE = Exercise(
     ],
     hints=(
         "y = x W^T, so a change of x by d changes the loss by the sum of grad * (d W^T): the gradient of "
-        "x is grad W. What can be asked for again need not be kept.",
+        "x is grad W. What can be computed again need not be kept.",
         "forward: ctx.layer = layer; return x @ layer.weight.to(x.dtype).T. backward returns a gradient "
         "for each argument of forward: grad @ ctx.layer.weight.to(grad.dtype), and None for the layer.",
     ),

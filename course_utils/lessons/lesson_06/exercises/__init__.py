@@ -1,4 +1,4 @@
-"""Exercises of lesson 06: the 4-bit quantiser, terms of the loss, the layer's backward pass, bits."""
+"""Exercises of lesson 06: the 4-bit quantiser, terms of the loss, the layer's backward pass, and bits."""
 
 from course_utils.lessons.lesson_06.exercises import QuantizedMatmul, bits_per_parameter, loss_terms, quantize
 

@@ -10,7 +10,7 @@ BITS_INPUTS = [(4, 64, False), (4, 64, True), (3, 32, True), (8, 4096, False), (
 
 
 def _scale_bits(plain, double):
-    """A wrong bits_per_parameter: a scale's bits from the block's size, plain and double."""
+    """A wrong bits_per_parameter: functions from block size to a scale's bits, plain and double."""
     return lambda bits, block_size, twice: bits + (double if twice else plain)(block_size) / block_size
 
 
@@ -28,48 +28,45 @@ def _in_bytes(bits=4, block_size=64, double=True):
 
 
 BITS_MISTAKES = [
-    ("That is the code alone. Every block has a scale as well.", lambda bits, size, double: bits),
+    ("You count only the code. Every block also has a scale.", lambda bits, size, double: bits),
     (
-        "The 32 bits of a scale are shared by the block_size weights of its block.",
+        "The block_size weights of a block share the 32 bits of its scale.",
         lambda bits, size, double: bits + (8 + 32 / 256 if double else 32),
     ),
     (
-        "The 32 bits of a scale are shared by the block_size weights of its block.",
+        "The block_size weights of a block share the 32 bits of its scale.",
         lambda bits, size, double: bits + 32,
     ),
     ("A scale in fp32 has 32 bits, not 16.", _scale_bits(lambda size: 16, lambda size: 8 + 16 / 256)),
     ("A scale in fp32 has 32 bits, not 16.", lambda bits, size, double: bits + 16 / size),
     (
-        "Each weight has a code of its own: only the scale is shared.",
+        "Each weight has its own code: only the scale is shared.",
         lambda bits, size, double: (bits + (8 + 32 / 256 if double else 32)) / size,
     ),
     (
-        "double is turned: plain scales are those with double = False.",
+        "double is inverted: double = False means plain scales.",
         lambda bits, size, double: bits_per_parameter(bits, size, not double),
     ),
-    (
-        "Double quantisation makes no difference in yours.",
-        lambda bits, size, double: bits_per_parameter(bits, size, False),
-    ),
+    ("Double quantisation has no effect.", lambda bits, size, double: bits_per_parameter(bits, size, False)),
     (
         "The scales' own scales are missing: 32 bits for every 256 scales.",
         _scale_bits(lambda size: 32, lambda size: 8),
     ),
     (
-        "256 scales share a second scale, and each of them serves block_size weights.",
+        "256 scales share a second scale, and each of them is shared by block_size weights.",
         _scale_bits(lambda size: 32, lambda size: 8 + 32 / 256 * size),
     ),
-    ("A second scale is shared by 256 scales.", _scale_bits(lambda size: 32, lambda size: 8 + 32)),
+    ("256 scales share a second scale.", _scale_bits(lambda size: 32, lambda size: 8 + 32)),
     (
-        "With double quantisation a scale's code takes the place of its 32 bits. It does not come on top.",
+        "With double quantisation, a scale's code replaces its 32 bits. It is not added to them.",
         _scale_bits(lambda size: 32, lambda size: 32 + 8 + 32 / 256),
     ),
     (
-        "The bits of a code and the block's size are arguments: these are 4 and 64 always.",
+        "The bits of a code and the block size are arguments: you always use 4 and 64.",
         lambda bits, size, double: bits_per_parameter(4, 64, double),
     ),
     (
-        "These are bytes: 8 bits are one.",
+        "These are bytes: a byte has 8 bits.",
         lambda bits, size, double: bits_per_parameter(bits, size, double) / 8,
     ),
 ]
@@ -84,17 +81,17 @@ EXERCISE = Exercise(
         bits_per_parameter,
         BITS_INPUTS,
         BITS_MISTAKES,
-        else_="It is the code's bits and a scale's bits over block_size.",
+        else_="It is the code's bits plus a scale's bits divided by block_size.",
     ),
     wrong=[
         (lambda bits, size, double: None, "Is there a return"),
-        (lambda bits, size, double: bits_per_parameter(4, size, double), "the code's bits and a scale's"),
-        (lambda bits, size, double: 4.5, "the code's bits and a scale's"),
+        (lambda bits, size, double: bits_per_parameter(4, size, double), "the code's bits plus a scale's"),
+        (lambda bits, size, double: 4.5, "the code's bits plus a scale's"),
     ],
     right=[_of_256_blocks, _in_bytes],
     hints=(
-        "Count for one block what is stored, and divide by the number of its weights.",
-        "Plain: bits + 32 / block_size. Double: the scale has 8 bits, and 1/256 of 32 bits for the "
-        "second scale, in place of 32.",
+        "Count the stored bits of one block, and divide by its number of weights.",
+        "Plain: bits + 32 / block_size. Double: instead of 32 bits, the scale has 8 bits and 1/256 of the "
+        "second scale's 32 bits.",
     ),
 )

@@ -9,7 +9,7 @@ from course_utils.lessons.lesson_06.loss_terms import loss_terms
 
 
 def _change_inputs():
-    """Logits, a change and targets; the change has a part that is the same for all words."""
+    """Logits, a change and targets; the change has a part common to all words."""
 
     def one(n, vocabulary, size):
         logits = 2 * torch.randn(n, vocabulary)
@@ -70,13 +70,13 @@ def _terms_by_derivatives(logits, change, targets):
 
 TERMS_MISTAKES = [
     (
-        "The sign of the first term is turned: the loss falls where the target's logit rises more than the "
+        "The sign of the first term is wrong: the loss falls if the target's logit rises more than the "
         "others.",
         _terms(lambda p, d, at, first, second: (-first, second)),
     ),
     (
-        "The mean under p is missing in the first term: a change that is the same for all words changes no "
-        "probability, and the term must be 0.",
+        "The mean under p is missing in the first term: a change common to all words does not change the "
+        "probabilities, so the term must be 0.",
         _terms(lambda p, d, at, first, second: (-at, second)),
     ),
     (
@@ -88,35 +88,33 @@ TERMS_MISTAKES = [
         _terms(lambda p, d, at, first, second: (first, 2 * second)),
     ),
     (
-        "This is half the mean square. Take off the square of the mean: a change that is the same for all "
-        "words has no variance.",
+        "This is half the mean square. Subtract the square of the mean: a change common to all words has no "
+        "variance.",
         _terms(lambda p, d, at, first, second: (first, (p * d**2).sum(-1) / 2)),
     ),
     (
-        "This is the variance over the vocabulary, every word alike. Weigh the words with their "
-        "probabilities p.",
+        "This is the unweighted variance over the vocabulary. Weight the words by their probabilities p.",
         _terms(lambda p, d, at, first, second: (first, d.var(-1, correction=0) / 2)),
     ),
     (
-        "This is the variance over the vocabulary, every word alike. Weigh the words with their "
-        "probabilities p.",
+        "This is the unweighted variance over the vocabulary. Weight the words by their probabilities p.",
         _terms(lambda p, d, at, first, second: (first, d.var(-1) / 2)),
     ),
     (
-        "In the first term the mean is taken over all words alike. Weigh the words with p.",
+        "In the first term, the mean over the words is unweighted. Weight the words by p.",
         _terms(lambda p, d, at, first, second: (d.mean(-1) - at, second)),
     ),
     (
         "This is the standard deviation. The second term has the variance, its square.",
         _terms(lambda p, d, at, first, second: (first, (2 * second).sqrt() / 2)),
     ),
-    ("The two terms have changed places.", _terms(lambda p, d, at, first, second: (second, first))),
-    ("p are the probabilities before the change. Yours are those after it.", _terms_of_the_changed),
+    ("The two terms are swapped.", _terms(lambda p, d, at, first, second: (second, first))),
+    ("p must be the probabilities before the change. You use those after it.", _terms_of_the_changed),
     (
         "You return means over the tokens. Return the terms of each token, [n]; the mean comes later.",
         _terms(lambda p, d, at, first, second: (first.mean(), second.mean())),
     ),
-    ("Return both terms apart, not their sum.", _terms(lambda p, d, at, first, second: first + second)),
+    ("Return both terms separately, not their sum.", _terms(lambda p, d, at, first, second: first + second)),
 ]
 
 EXERCISE = Exercise(
@@ -133,27 +131,27 @@ EXERCISE = Exercise(
         "and half its variance under p.",
         extremes=[
             (
-                "With logits in the hundreds, or a change with a large part common to all words, it "
-                "should hold too: use softmax, and take the mean off before you square.",
+                "It should also hold with logits in the hundreds, or a change with a large part common to "
+                "all words: use softmax, and subtract the mean before you square.",
                 _sure_and_shifted,
             )
         ],
         tolerance=1e-4,
     ),
     wrong=[
-        (_terms_by_exp, "With logits in the hundreds"),
+        (_terms_by_exp, "with logits in the hundreds"),
         (
             _terms(lambda p, d, at, first, second: (first, ((p * d * d).sum(-1) - (p * d).sum(-1) ** 2) / 2)),
-            "With logits in the hundreds",
+            "with logits in the hundreds",
         ),
         (_terms(lambda p, d, at, first, second: (first, 3 * second)), "half its variance under p"),
         (lambda logits, change, targets: None, "Is there a return"),
     ],
     right=[_terms_token_by_token, _terms_by_derivatives],
     hints=(
-        "p = softmax(logits) weighs the words. A mean under p is (p * ...).sum(-1).",
+        "p = softmax(logits) weights the words. A mean under p is (p * ...).sum(-1).",
         "mean = (p * change).sum(-1), [n]. The change at the target: change.gather(1, targets[:, None])"
         ".squeeze(1). The variance: (p * (change - mean[:, None])**2).sum(-1).",
     ),
-    then="The table below is computed with your terms.",
+    then="The table below uses your terms.",
 )

@@ -9,14 +9,14 @@ from course_utils.methods.quantization import NF4, quantize
 
 
 def _weights(blocks, block_size, missing=0):
-    """Values whose blocks have their largest magnitude below zero, then above, then below, ..."""
+    """Values whose blocks have their largest magnitude alternately below and above zero."""
     x = 0.8 * torch.randn(blocks, block_size).clamp(-1, 1) * (0.3 + torch.rand(blocks, 1))
     x[:, 0] = 1.5 * x.abs().amax(1) * (1 - 2 * ((torch.arange(blocks) + 1) % 2))
     return x.flatten()[: blocks * block_size - missing]
 
 
 def _quantize_inputs():
-    """NF4; a matrix whose rows are no whole blocks, a table out of order; a last block not full; one."""
+    """NF4; a matrix whose rows are not whole blocks, an unsorted table; an incomplete last block; one."""
     mixed = torch.tensor([0.35, -0.9, 0.0, 0.8, -0.42])
     return [
         (_weights(4, 8), NF4, 8),
@@ -39,7 +39,7 @@ def _tiny_and_huge():
 
 
 def _close_to_the_middles():
-    """Values on both sides of the middles between levels, in fp32, and on the grid of bf16."""
+    """Values on both sides of the midpoints between levels, in fp32, and on the grid of bf16."""
     middles = (NF4[1:] + NF4[:-1]) / 2
     beside = [middles + distance for distance in (-3e-3, -1e-3, -1e-4, 1e-4, 1e-3, 3e-3)]
     x = 0.37 * torch.cat([*beside, torch.tensor([1.0])])
@@ -47,7 +47,7 @@ def _close_to_the_middles():
 
 
 def _by(fault):
-    """A wrong quantize: fault(blocks, scales as a column, levels, n) gives (codes [blocks, size], scales)."""
+    """A wrong quantize: fault(blocks, scales as a column, levels, n) -> (codes [blocks, size], scales)."""
 
     def wrong(x, levels, block_size=64):
         flat = x.detach().float().flatten()
@@ -68,12 +68,12 @@ def _exact(blocks):
 
 
 def _other(change):
-    """A wrong quantize: change(codes, scales) of the right one."""
+    """A wrong quantize: change(right codes, right scales)."""
     return lambda x, levels, block_size=64: change(*quantize(x, levels, block_size))
 
 
 def _down(blocks, scales, levels):
-    """The level below instead of the nearest."""
+    """Codes of the level below a value, instead of the nearest."""
     order = levels.argsort()
     below = torch.bucketize(blocks / scales, levels[order], right=True) - 1
     return order[below.clamp(min=0)], scales
@@ -177,17 +177,17 @@ def _block_by_block(x, levels, block_size=64):
 
 
 DIVIDE_IN_FP32 = (
-    "Near the middle between two levels a value gets the wrong code. Divide in fp32: in 16 bits it is "
+    "Near the midpoint between two levels, a value gets the wrong code. Divide in fp32: in 16 bits it can be "
     "rounded to the other side."
 )
 QUANTIZE_MISTAKES = [
     (
-        "The scale is the largest value, and should be the largest magnitude: in a block where -2 is the "
-        "farthest from zero, the scale is 2.",
+        "You use the largest value as the scale. Use the largest magnitude: in a block where -2 is farthest "
+        "from zero, the scale is 2.",
         _by(lambda b, s, levels: (_nearest(b / b.amax(1, keepdim=True), levels), b.amax(1, keepdim=True))),
     ),
     (
-        "A scale has a sign. It is a magnitude: take the absolute value first.",
+        "Your scale has a sign. It must be a magnitude: take the absolute value first.",
         _by(
             lambda b, s, levels: (
                 _nearest(b / b.gather(1, b.abs().argmax(1, keepdim=True)), levels),
@@ -196,25 +196,26 @@ QUANTIZE_MISTAKES = [
         ),
     ),
     (
-        "You take the level below a value. Take the nearest: the border between two levels is their middle.",
+        "You take the level below a value. Take the nearest: the border between two levels is their "
+        "midpoint.",
         _by(_down),
     ),
     (
-        "A code is the place of a level in the table as it is given. Yours are places in the sorted table, "
-        "and a table need not be sorted.",
+        "A code is the index of a level in the given table. Yours are indices in the sorted table, but the "
+        "given table may be unsorted.",
         _by(_ranks),
     ),
     (
-        "You take middles between neighbours in the table. Sort the table first: it need not be in order.",
+        "You take midpoints between neighbours in the table. Sort the table first: it may be unsorted.",
         _by(_middles_of_the_table),
     ),
     (
-        "One scale for the whole tensor: a single large weight makes every block coarse. Each block of "
-        "block_size weights has its own.",
+        "You use one scale for the whole tensor: a single large weight makes every block coarse. Each block "
+        "of block_size weights has its own.",
         _by(lambda b, s, levels: (_nearest(b / s.max(), levels), s.max().expand(len(b), 1))),
     ),
     (
-        "The scale is the root mean square of a block, so its largest weights fall outside the table. It is "
+        "The scale is the root mean square of a block, so its largest weights fall outside the table. Use "
         "the largest magnitude.",
         _by(
             lambda b, s, levels: (
@@ -224,52 +225,58 @@ QUANTIZE_MISTAKES = [
         ),
     ),
     (
-        "The weights are not divided by their scale: the table covers -1 to 1.",
+        "You do not divide the weights by their scale: the table covers -1 to 1.",
         _by(lambda b, s, levels: (_nearest(b, levels), s)),
     ),
     (
-        "The weights are multiplied by their scale. Divide, so that they lie between -1 and 1.",
+        "You multiply the weights by their scale. Divide, so that they lie between -1 and 1.",
         _by(lambda b, s, levels: (_nearest(b * s, levels), s)),
     ),
     (
-        "The signs of the weights are lost before the search.",
+        "You lose the signs of the weights before the search.",
         _by(lambda b, s, levels: (_nearest(b.abs() / s, levels), s)),
     ),
     (
-        "You return 1 / scale. The scale is what a level is multiplied with.",
+        "You return 1 / scale. The scale is the factor of a level.",
         _other(lambda codes, scales: (codes, 1 / scales)),
     ),
     (
-        "A block holds neighbours: flatten, then view(-1, block_size), and a row is a block.",
+        "A block consists of neighbours: flatten, then view(-1, block_size), so that a row is a block.",
         _down_the_columns,
     ),
-    ("x is one row of n values: a block may begin in one row of a matrix and end in the next.", _row_by_row),
-    ("The last block is filled with zeros. What you fill it with changes its scale.", _padded_with_ones),
+    (
+        "Treat x as one row of n values: a block may begin in one row of a matrix and end in the next.",
+        _row_by_row,
+    ),
+    ("Fill the last block with zeros. Your padding changes its scale.", _padded_with_ones),
     (
         "The scale is the block's largest magnitude, whatever the largest level is.",
         _by(lambda b, s, levels: (_nearest(b / s * levels.abs().max(), levels), s / levels.abs().max())),
     ),
     (
-        "The scale of a block of zeros is 0. Divide by something else there, and return the 0.",
+        "The scale of a block of zeros is 0. Divide by another number there, but return the 0.",
         _by(lambda b, s, levels: (_nearest(b / s, levels), torch.where(b.any(1, keepdim=True), s, 1.0))),
     ),
     (
-        "A block of zeros gets the code 7: there NF4 has the level 0. Another table has it elsewhere: look "
-        "for the level nearest to 0.",
+        "A block of zeros gets the code 7, where NF4 has the level 0. Another table has it elsewhere: find "
+        "the level nearest to 0.",
         _zeros_as_in_nf4,
     ),
-    ("How long a block is, is the argument block_size.", lambda x, levels, size=64: quantize(x, levels, 4)),
-    ("The table is the argument levels, not always NF4.", lambda x, levels, size=64: quantize(x, NF4, size)),
+    ("Use the argument block_size as the block length.", lambda x, levels, size=64: quantize(x, levels, 4)),
+    (
+        "Use the argument levels as the table: it is not always NF4.",
+        lambda x, levels, size=64: quantize(x, NF4, size),
+    ),
     (DIVIDE_IN_FP32, _in_bf16),
 ]
 QUANTIZE = compare(
     quantize,
     _quantize_inputs,
     QUANTIZE_MISTAKES,
-    else_="A scale is its block's largest magnitude; a code is the place of the level nearest to "
-    "weight / scale.",
+    else_="A scale is its block's largest magnitude; a code is the index of the level nearest to weight / "
+    "scale.",
     extremes=[
-        ("A block of zeros should get the code of the level 0: zero divided by zero is no number.", _zeros),
+        ("A block of zeros should get the code of the level 0: zero divided by zero is NaN.", _zeros),
         ("Very small and very large blocks should get the same codes as others.", _tiny_and_huge),
         (DIVIDE_IN_FP32, _close_to_the_middles),
     ],
@@ -284,29 +291,29 @@ def _check_quantize(fn):
         if codes.numel() == 3 and scales.numel() == 27:
             raise Mistake("The codes come first, then the scales.")
         if codes.numel() == 20:
-            raise Mistake("The last block is not full, and its weights are lost. Pad with zeros to fill it.")
+            raise Mistake("The last block is incomplete, and its weights are lost. Fill it with zeros.")
         if codes.numel() == 30:
             raise Mistake(
-                f"x has 27 values and you return {codes.numel()} codes: cut off those of the padding."
+                f"x has 27 values and you return {codes.numel()} codes: cut off the padding's codes."
             )
         if scales.shape == (3, 1):
-            raise Mistake("The scales should have the shape [blocks], and have [blocks, 1]: flatten them.")
+            raise Mistake("The scales should have the shape [blocks], but have [blocks, 1]: flatten them.")
         if codes.is_floating_point():
             raise Mistake(
-                "The codes are floating-point numbers. A code is the place of a level in the table, 0 to 15: "
+                "The codes are floating-point numbers. A code is the index of a level in the table, 0 to 15: "
                 "uint8, not the level itself."
             )
         if codes.dtype != torch.uint8:
-            raise Mistake(f"The codes should be uint8, a byte each, and are {codes.dtype}.")
+            raise Mistake(f"The codes should be uint8, a byte each, but are {codes.dtype}.")
         if codes.shape == (3, 10):
             raise Mistake("The codes should be flat, [n].")
         if scales.dtype != torch.float32:
-            raise Mistake(f"The scales should be fp32, and are {scales.dtype}.")
+            raise Mistake(f"The scales should be fp32, but are {scales.dtype}.")
     QUANTIZE(fn)
     scales = fn(x.bfloat16(), levels, block_size)[1]
     if scales.dtype != torch.float32:
         raise Mistake(
-            f"Of an x in bf16 the scales should be fp32 too, and are {scales.dtype}: begin with x.float()."
+            f"For x in bf16, the scales should be fp32, too, but are {scales.dtype}: begin with x.float()."
         )
 
 
@@ -324,13 +331,13 @@ EXERCISE = Exercise(
         (_other(lambda codes, scales: (codes.long(), scales)), "should be uint8"),
         (_values, "not the level itself"),
         (_whole_blocks_only, "its weights are lost"),
-        (_padded, "cut off those of the padding"),
+        (_padded, "cut off the padding's codes"),
         (_zero_by_zero, "A block of zeros"),
         (_by(lambda b, s, levels: (_nearest(b / s.clamp(min=1e-6), levels), s)), "Very small and very"),
         (_with_epsilon, "Very small and very large blocks"),
         (_as_it_comes, "Divide in fp32"),
         (_other(lambda codes, scales: (codes, scales.bfloat16())), "should be fp32"),
-        (_scales_as_they_come, "Of an x in bf16"),
+        (_scales_as_they_come, "For x in bf16"),
         (_in_place, "changes its argument x in place"),
         (_other(lambda codes, scales: (codes, 2 * scales)), "A scale is its block's"),
         (_other(lambda codes, scales: codes), "should be a tuple of 2"),
@@ -341,12 +348,12 @@ EXERCISE = Exercise(
         _by(lambda blocks, scales, levels: (_nearest(blocks / scales, levels), _exact(blocks))),
     ],
     hints=(
-        "Each block has a ruler as long as its largest magnitude. Divide by it, and every weight lies "
-        "between -1 and 1, where the levels are. The code is the place of the nearest level.",
+        "Divide each block by its largest magnitude, and every weight lies between -1 and 1, where the "
+        "levels are. The code is the index of the nearest level.",
         "x.float().flatten(), padded with zeros to whole blocks, view(-1, block_size). "
-        "scales = blocks.abs().amax(1). Divide (a block of zeros has the scale 0). Sort the table, count "
-        "the middles between levels that lie below a value with bucketize, and translate places in the "
-        "sorted table back by argsort's order. Cut off the padding.",
+        "scales = blocks.abs().amax(1). Divide (a block of zeros has the scale 0). Sort the table, count the "
+        "midpoints between levels that lie below a value with bucketize, and map indices in the sorted "
+        "table back by argsort's order. Cut off the padding.",
     ),
-    then="From here on every matrix is quantised by your function. Run the cells below again.",
+    then="From here on your function quantises every matrix. Run the cells below again.",
 )

@@ -1,4 +1,4 @@
-"""Exercises of lesson 07: a prompt from words, and before a batch; a script's fault; a prefix's layout."""
+"""Exercises of lesson 07: a prompt from words, one before a batch, a script's fault, a prefix's layout."""
 
 from course_utils.lessons.lesson_07.exercises import (
     keys_and_values,

@@ -12,7 +12,7 @@ def _flat(layers, heads, size, length):
 
 
 def _split(view, *order):
-    """A wrong keys_and_values: another view, then permuted to the right shape."""
+    """A wrong keys_and_values: a wrong view, permuted to the right shape."""
     return lambda prefix, layers, heads: view(prefix, layers, heads).permute(*order)
 
 
@@ -29,7 +29,7 @@ def _tokens_moved(prefix, layers, heads):
 SHAPE = "Split a token's values into layers, 2, heads, head size, in that order, then move the tokens."
 KEYS_MISTAKES = [
     (
-        "Heads and tokens have to change places: attention works on [heads, tokens, head size].",
+        "Swap heads and tokens: attention works on [heads, tokens, head size].",
         lambda prefix, layers, heads: keys_and_values(prefix, layers, heads).transpose(2, 3),
     ),
     (
@@ -37,21 +37,21 @@ KEYS_MISTAKES = [
         lambda prefix, layers, heads: keys_and_values(prefix, layers, heads).transpose(0, 1),
     ),
     (
-        "The heads stand before keys and values: the result is [layers, 2, heads, P, head size].",
+        "You put the heads before keys and values: the result is [layers, 2, heads, P, head size].",
         lambda prefix, layers, heads: keys_and_values(prefix, layers, heads).transpose(1, 2),
     ),
     (
-        "The heads stand before keys and values: the result is [layers, 2, heads, P, head size].",
+        "You put the heads before keys and values: the result is [layers, 2, heads, P, head size].",
         _split(lambda prefix, layers, heads: prefix.view(len(prefix), layers, heads, 2, -1), 1, 2, 3, 0, 4),
     ),
     (
-        "A layer's values are cut into heads first, then into keys and values. They stand the other way "
-        "round: the keys of all heads, then the values of all heads.",
+        "You split a layer's values into heads first, then into keys and values. Their order is the other "
+        "way round: the keys of all heads, then the values of all heads.",
         _split(lambda prefix, layers, heads: prefix.view(len(prefix), layers, heads, 2, -1), 1, 3, 2, 0, 4),
     ),
     (
-        "The shape is right and the values are scrambled: view reads the numbers in their order in memory, "
-        "and that begins with the token. Split the last dimension first, then permute.",
+        "The shape is right but the values are scrambled: view reads the numbers in memory order, where the "
+        "token comes first. Split the last dimension first, then permute.",
         lambda prefix, layers, heads: prefix.view(layers, 2, heads, len(prefix), -1),
     ),
     (
@@ -59,17 +59,17 @@ KEYS_MISTAKES = [
         lambda prefix, layers, heads: keys_and_values(prefix, layers, heads).flip(1),
     ),
     (
-        "A token's values are taken as all keys, then all values. They stand layer by layer: keys and values "
-        "of layer 0, then those of layer 1.",
+        "You read a token's values as all keys, then all values. They are stored layer by layer: keys and "
+        "values of layer 0, then those of layer 1.",
         _split(lambda prefix, layers, heads: prefix.view(len(prefix), 2, layers, heads, -1), 2, 1, 3, 0, 4),
     ),
     (
-        "Within keys or values, the heads stand one after the other: split into [heads, head size], not "
-        "[head size, heads].",
+        "Within keys or values, the heads follow one another: split into [heads, head size], not [head size, "
+        "heads].",
         _split(lambda prefix, layers, heads: prefix.view(len(prefix), layers, 2, -1, heads), 1, 2, 4, 0, 3),
     ),
     (
-        "The tokens come first here. They stand between heads and head size: permute.",
+        "You put the tokens first. They belong between heads and head size: permute.",
         lambda prefix, layers, heads: prefix.view(len(prefix), layers, 2, heads, -1),
     ),
 ]
@@ -100,10 +100,10 @@ EXERCISE = Exercise(
         ),
     ],
     right=[_by_indexing, _tokens_moved],
-    then="The prefix below is trained through your function: run the cells below again.",
+    then="The prefix below uses your function: run the cells below again.",
     hints=(
-        "Each token has a row of its own. Cut the row into its parts from the outside in: layers, "
-        "keys and values, heads, and what is left. Only then move the tokens to their place.",
+        "Each token has its own row. Split the row from the outside in: layers, keys and values, heads, and "
+        "head size. Only then move the tokens to their place.",
         "prefix.view(P, layers, 2, heads, -1), then permute so that dimensions 1, 2, 3 come first, 0 "
         "(the tokens) next, 4 last: [layers, 2, heads, P, head size].",
     ),

@@ -10,7 +10,7 @@ from course_utils.lessons.lesson_07.small_prompts import prompt_fault
 
 
 def _handed_over(kind, length, *lengths):
-    """Arguments of prompt_fault for left-padded texts of these lengths: right, or with this fault."""
+    """Arguments of prompt_fault for left-padded texts of these lengths: right, or with a fault (kind)."""
     tokens = max(lengths)
     mask = (torch.arange(tokens) >= tokens - torch.tensor(lengths)[:, None]).long()
     read = F.pad(mask, (length, 0), value=1)
@@ -33,7 +33,7 @@ def _handed_over(kind, length, *lengths):
         read[:, length:] = mask.flip(1)
     elif kind == "all read":
         read[:] = 1
-    elif kind == "ones at the end":  # two faults: the prompt is not read, and padding is
+    elif kind == "ones at the end":  # two faults: the prompt is not read, but padding is
         read = F.pad(mask, (0, length), value=1)
     elif kind == "not shifted":
         positions = torch.cat([torch.arange(length).expand(rows, -1), (mask.cumsum(1) - 1).clamp(min=0)], 1)
@@ -47,7 +47,7 @@ def _handed_over(kind, length, *lengths):
     elif kind == "two exchanged":
         longest = int(torch.tensor(lengths).argmax())
         positions[longest, -2:] = positions[longest, -2:].flip(0)
-    elif kind == "no mask":  # two faults: padding is read, and counted
+    elif kind == "no mask":  # two faults: padding is read and counted
         read[:] = 1
         positions = torch.arange(length + tokens).expand(rows, -1).clone()
     elif kind == "first token":
@@ -156,7 +156,7 @@ def _fault_by_first_column(mask, read, positions, length):
 
 def _fault_beside_the_text(mask, read, positions, length):
     seen, text = read.clone(), F.pad(mask, (length, 0))
-    beside = F.pad(text[:, 1:], (0, 1)) > text  # the last place before each text
+    beside = F.pad(text[:, 1:], (0, 1)) > text  # the last position before each text
     seen[:, length:] = torch.where(beside, read, text)[:, length:]
     return prompt_fault(mask, seen, positions, length)
 
@@ -207,52 +207,48 @@ def _fault_positions_first(mask, read, positions, length):
     return verdict if verdict != "right" and not unread else prompt_fault(mask, read, positions, length)
 
 
-ONE_PLACE = "You look at one place of the prompt only. Each of its places has to be read, in every row."
-ONE_PAD = "You look at one place of the padding only. Any may be read: compare all with the text's mask."
+ONE_PLACE = "You check only one position of the prompt. All its positions must be read, in every row."
+ONE_PAD = "You check only one position of the padding. Any may be read: compare all with the text's mask."
 TWO_FAULTS = (
-    "With two faults at once the verdict is the one that is tested first: whether the prompt is read, then "
-    "padding, then positions."
+    "If there are two faults, return the one that is tested first: prompt, then padding, then positions."
 )
 FAULT_MISTAKES = [
-    ("You look at the first row only. A fault may be in any row.", _fault_first_row),
+    ("You check only the first row. A fault may be in any row.", _fault_first_row),
     (
-        "The prompt is read where all its places have a 1, in every row: with any() one of them is enough.",
+        "The prompt is read if all its positions have a 1, in every row: with any(), one of them is enough.",
         _fault_any,
     ),
     (ONE_PLACE, _fault_by_one_place(0)),
     (ONE_PLACE, _fault_by_one_place(-1)),
     (
-        "Padding is read as soon as one of its places has a 1: compare with the text's own mask, place by "
-        "place.",
+        "Padding is read as soon as one of its positions has a 1: compare with the text's own mask, position "
+        "by position.",
         _fault_all_read,
     ),
     (ONE_PAD, _fault_by_first_column),
     (ONE_PAD, _fault_beside_the_text),
     (
-        "You compare how many places are read. A mask padded on the other side reads as many, and the wrong "
-        "ones: compare place by place.",
+        "You compare how many positions are read. A mask padded on the other side reads equally many, but "
+        "wrong ones: compare position by position.",
         _fault_by_counts,
     ),
     (
-        "You count places. A left-padded text begins behind its padding, and its first real token has "
-        "position P all the same: P + mask.cumsum(1) - 1.",
+        "You count padding. A left-padded text begins after its padding, and its first real token still has "
+        "position P: P + mask.cumsum(1) - 1.",
         _fault_by_places,
     ),
     (
-        "That the positions go up by one is not enough: they have to begin at P, behind the prompt.",
+        "It is not enough that the positions increase by one: they must begin at P, after the prompt.",
         _fault_by_steps,
     ),
     ("The text's positions begin at P, the length of the prompt, not at 0.", _fault_at_zero),
     (
-        "This finds fault with a right batch: what position padding has does not matter. Compare where the "
-        "text's mask is 1.",
+        "You find a fault in a right batch: the positions of padding do not matter. Compare where the text's "
+        "mask is 1.",
         _fault_with_padding,
     ),
-    ("You look at the last position of a text only. A wrong one may stand before it.", _fault_last_token),
-    (
-        "You look at the first token of a text only. A wrong position may stand further on.",
-        _fault_first_token,
-    ),
+    ("You check only the last position of a text. A wrong one may come before it.", _fault_last_token),
+    ("You check only the first token of a text. A wrong position may come later.", _fault_first_token),
     ("The right positions in another order are wrong positions: compare token by token.", _fault_by_numbers),
     (TWO_FAULTS, _fault_other_order),
     (TWO_FAULTS, _fault_positions_first),
@@ -275,7 +271,7 @@ EXERCISE = Exercise(
         else_="One of the four verdicts is wrong.",
     ),
     wrong=[
-        (lambda mask, read, positions, length: "wrong positions", "finds fault with a right batch"),
+        (lambda mask, read, positions, length: "wrong positions", "find a fault in a right batch"),
         (lambda mask, read, positions, length: prompt_fault(mask, read, positions, 1), "Your code stopped"),
         (lambda mask, read, positions, length: None, "Is there a return"),
         (
@@ -284,12 +280,12 @@ EXERCISE = Exercise(
         ),
     ],
     right=[_by_masked_select, _by_rows],
-    then="The cell below asks it about the script.",
+    then="The cell below applies it to the script.",
     hints=(
-        "Three comparisons, each over all rows: the mask at the prompt's places, the mask at the text's "
-        "places with the text's own, the positions of the text's real tokens with what they should be.",
-        "read[:, :length] is the prompt's part, read[:, length:] the text's. Padding is read where the "
-        "second is larger than mask. The text's positions should be length + mask.cumsum(1) - 1 where "
+        "Three comparisons, each over all rows: the mask at the prompt with 1, the mask at the text with the "
+        "text's own, the positions of the text's real tokens with the right ones.",
+        "read[:, :length] is the prompt's part, read[:, length:] the text's. Padding is read if the latter "
+        "is larger than mask anywhere. The text's positions should be length + mask.cumsum(1) - 1 where "
         "mask is 1.",
     ),
 )

@@ -1,4 +1,4 @@
-"""What exercises of lesson 07 share: the places of a batch, for wrong answers."""
+"""Positions of a batch, for wrong answers, shared by exercises of lesson 07."""
 
 import torch
 

@@ -9,7 +9,7 @@ from course_utils.lessons.lesson_07.small_prompts import start_from_words
 
 
 class _Toy(nn.Module):
-    """What start_from_words needs of a model, under GPT-2's names."""
+    """The parts of a model that start_from_words needs, with GPT-2's names."""
 
     def __init__(self, vocabulary, width):
         super().__init__()
@@ -26,7 +26,7 @@ class _Toy(nn.Module):
         return self.transformer.wte
 
 
-# vocabulary, width, ids, length: repeated and cut, cut, as many as places, one word
+# vocabulary, width, ids, length: repeated and cut; cut; as many as positions; one word
 STARTS = [
     (9, 4, [3, 4, 8], 5),
     (12, 6, [7, 0, 11, 2, 5], 2),
@@ -50,32 +50,30 @@ def _expect_start(prompt, model, ids, length):
     width = table.shape[1]
     if prompt.shape == (len(ids), width) and len(ids) < length:
         raise Mistake(
-            "The prompt has as many vectors as there are words. Begin the words again until the length is "
-            "reached."
+            "The prompt has as many vectors as there are words. Repeat the words until the length is reached."
         )
     if prompt.shape == (len(ids), width) and len(ids) > length:
-        raise Mistake(f"With more words than places, cut: {length} vectors, not {len(prompt)}.")
+        raise Mistake(f"With more words than positions, cut: {length} vectors, not {len(prompt)}.")
     expect_tensor(prompt, (length, width), "the prompt")
     if not isinstance(prompt, nn.Parameter):
         raise Mistake(
-            "The prompt is no nn.Parameter. As part of a module it would not be among what is trained and "
-            "saved."
+            "The prompt is not an nn.Parameter. As part of a module it would be neither trained nor saved."
         )
     if not prompt.requires_grad:
-        raise Mistake("The prompt is frozen. It is the one thing that is trained.")
+        raise Mistake("The prompt is frozen. It is the only thing to train.")
     if any(parameter.requires_grad for parameter in model.parameters()):
         raise Mistake(
-            "The base is not frozen: its weights would be trained along with the prompt, and this would be "
-            "full fine-tuning with a prompt on top."
+            "The base is not frozen: its weights would be trained with the prompt, which is full fine-tuning "
+            "plus a prompt."
         )
     if prompt.dtype != table.dtype:
         raise Mistake(
-            f"The table is of {table.dtype}, and the prompt of {prompt.dtype}: they are joined below."
+            f"The table is of {table.dtype}, but the prompt of {prompt.dtype}: they are concatenated below."
         )
     if 0 in prompt.stride():
         raise Mistake(
-            "The places share one vector in memory (expand): training changes all of them at once. "
-            "Copy it (repeat, or clone)."
+            "The positions share one vector in memory (expand): training changes all of them at once. Copy "
+            "it (repeat, or clone)."
         )
     right = [ids[place % len(ids)] for place in range(length)]
     _expect_rows(prompt.detach(), table, ids, right)
@@ -92,11 +90,11 @@ def _expect_rows(prompt, table, ids, right):
         return
     if len(ids) < len(right):
         if torch.equal(prompt, table[sorted(right, key=ids.index)]):
-            raise Mistake(f"Each word is repeated before the next one comes. Repeat the whole text: {right}.")
+            raise Mistake(f"You repeat each word before the next one. Repeat the whole text: {right}.")
         if (prompt[len(ids) :] == 0).all():
-            raise Mistake("The places behind the words are zeros. Begin the words again.")
+            raise Mistake("The positions after the words are zeros. Repeat the words.")
     if len(ids) > len(right) and torch.equal(prompt, table[ids[-len(right) :]]):
-        raise Mistake(f"These are the last words. Keep the first {len(right)}, and cut behind them.")
+        raise Mistake(f"These are the last words. Keep the first {len(right)}, and cut after them.")
     raise Mistake(
         f"With words {', '.join(map(str, ids))} and length {len(right)} the prompt should be rows "
         f"{', '.join(map(str, right))} of the table."
@@ -104,7 +102,7 @@ def _expect_rows(prompt, table, ids, right):
 
 
 def _start(change=lambda prompt: nn.Parameter(prompt.clone()), freeze=True, rows=None):
-    """A wrong start_from_words: other rows of the table, or something else done with them."""
+    """A wrong start_from_words: other rows of the table, or another use of them."""
 
     def wrong(model, ids, length):
         model.requires_grad_(not freeze)
@@ -133,7 +131,7 @@ def _expanded(model, ids, length):
 
 
 def _freezing(chosen):
-    """A wrong start_from_words: only the parameters whose name is chosen are frozen."""
+    """A wrong start_from_words: it freezes only the parameters whose name is chosen."""
 
     def wrong(model, ids, length):
         prompt = start_from_words(model, ids, length)
@@ -174,13 +172,13 @@ EXERCISE = Exercise(
         (_start(freeze=False), "base is not frozen"),
         (_freezing(lambda name: "wte" in name), "base is not frozen"),
         (_freezing(lambda name: "wte" not in name), "base is not frozen"),
-        (_start(change=lambda prompt: prompt.clone()), "no nn.Parameter"),
-        (_start(change=lambda prompt: prompt.clone().requires_grad_()), "no nn.Parameter"),
+        (_start(change=lambda prompt: prompt.clone()), "not an nn.Parameter"),
+        (_start(change=lambda prompt: prompt.clone().requires_grad_()), "not an nn.Parameter"),
         (_start(change=lambda prompt: nn.Parameter(prompt.clone(), requires_grad=False)), "prompt is frozen"),
         (_start(rows=lambda ids, length: ids), "as many vectors as there are words"),
         (
             _start(rows=lambda ids, length: sorted(ids[i % len(ids)] for i in range(length))),
-            "before the next one comes",
+            "before the next one",
         ),
         (_start(rows=lambda ids, length: ids * (length // len(ids) + 1)), "should have the shape"),
         (_start(rows=lambda ids, length: (ids * length)[: max(length, len(ids))]), "cut: 2 vectors"),
@@ -190,7 +188,7 @@ EXERCISE = Exercise(
             "These are the last words",
         ),
         (_start(change=lambda prompt: nn.Parameter(torch.randn_like(prompt))), "should be rows 3, 4, 8"),
-        (_start(change=lambda prompt: nn.Parameter(prompt.double())), "the prompt of torch.float64"),
+        (_start(change=lambda prompt: nn.Parameter(prompt.double())), "but the prompt of torch.float64"),
         (_zeros_behind, "are zeros"),
         (_view, "a view of the table"),
         (_expanded, "share one vector in memory"),
@@ -199,9 +197,9 @@ EXERCISE = Exercise(
     ],
     right=[_by_name, _by_looking_up],
     hints=(
-        "A word's vector is its row of the embedding table. Take the rows, as a copy, and make the "
-        "copy the one thing that has a gradient.",
-        "model.requires_grad_(False); table = model.get_input_embeddings().weight is [V, d]; place p "
-        "of the prompt gets row ids[p % len(ids)]; nn.Parameter of a clone.",
+        "A word's vector is its row of the embedding table. Take the rows, as a copy, and make the copy the "
+        "only thing with a gradient.",
+        "model.requires_grad_(False); table = model.get_input_embeddings().weight is [V, d]; position p of "
+        "the prompt gets row ids[p % len(ids)]; nn.Parameter of a clone.",
     ),
 )

@@ -21,7 +21,7 @@ def _text(side, width, *lengths):
 
 
 def _batch(fault):
-    """A wrong with_prompt: fault(the four tensors as they should be, and all arguments)."""
+    """A wrong with_prompt: fault(the four right tensors, and all arguments)."""
 
     def wrong(prompt, embeddings, mask, labels):
         return fault(*with_prompt(prompt, embeddings, mask, labels), prompt, embeddings, mask, labels)
@@ -87,7 +87,7 @@ def _row_by_row(prompt, embeddings, mask, labels):
 
 
 def _first_label_lost(first):
-    """A wrong with_prompt: the label of one token of each text is taken away, at first(mask [B, T])."""
+    """A wrong with_prompt: one token of each text, at first(mask [B, T]), loses its label."""
 
     def wrong(prompt, embeddings, mask, labels):
         labels = labels.clone()
@@ -98,7 +98,7 @@ def _first_label_lost(first):
 
 
 def _at_real_tokens(fn):
-    """The same, with position 0 wherever there is padding: which one it has there does not matter."""
+    """fn with position 0 at padding, where the position does not matter."""
 
     @functools.wraps(fn)
     def answer(prompt, embeddings, mask, labels):
@@ -110,13 +110,12 @@ def _at_real_tokens(fn):
         if not isinstance(positions, torch.Tensor) or positions.shape != real.shape:
             return result
         if positions.is_floating_point():
-            raise Mistake("Positions are whole numbers: they are looked up in a table.")
+            raise Mistake("Positions must be integers: they are looked up in a table.")
         there = (positions >= 0) & (positions < real.shape[1])
         if not there[real == 0].all():
             raise Mistake(
-                "Padding has a negative position, or one as large as P + T, and no row of the position table "
-                "has such a number. What padding gets does not matter, but it has to be a position that "
-                "there is."
+                "Padding has a negative position, or one of P + T or more, which is not in the position "
+                "table. Which position padding gets does not matter, but it must be a valid one."
             )
         return (*others, positions.masked_fill(real == 0, 0))
 
@@ -124,24 +123,26 @@ def _at_real_tokens(fn):
 
 
 APPENDED = (
-    "The prompt is appended, not prepended. A causal model reads from left to right: what stands behind the "
-    "text can steer nothing in it."
+    "The prompt is appended, not prepended. A causal model reads from left to right: what comes after the "
+    "text has no effect on it."
 )
-NO_LABEL = "The prompt's places have a label. They are not to be predicted: -100, the label without loss."
+NO_LABEL = (
+    "The prompt's positions have a label. They should not be predicted: use -100, the label without loss."
+)
 AS_LONG = (
-    "The embeddings are as long as before: the prompt takes places of its own, it is not added to the text's "
+    "The embeddings are as long as before: the prompt has its own positions, it is not added to the text's "
     "vectors."
 )
 FOUR = "Return four tensors: embeddings, mask, labels and positions."
 AT_ZERO = (
-    "The text begins at position 0, where the prompt is already: two tokens at one position. It begins at P."
+    "The text begins at position 0, like the prompt: two tokens have the same position. It must begin at P."
 )
 FIRST_LABEL = (
-    "The text's first token has lost its label. Behind a prompt it can be predicted, from the prompt's last "
-    "place: leave the labels of the text as they are."
+    "The text's first token has lost its label. After a prompt it can be predicted, from the prompt's last "
+    "position: do not change the labels of the text."
 )
 COUNTED = (
-    "Padding is counted. A text's first real token has position P whether there is padding before it or not."
+    "You count padding. A text's first real token has position P whether there is padding before it or not."
 )
 PROMPT_MISTAKES = [
     (AS_LONG, _batch(lambda e, m, l, p, prompt, text, mask, labels: (text + prompt.mean(0), m, l, p))),
@@ -170,17 +171,17 @@ PROMPT_MISTAKES = [
         _batch(lambda e, m, l, p, *given: (e.detach(), m, l, p)),
     ),
     (
-        "The attention mask is not extended: the model needs a 1 for each of the P tokens of the prompt, in "
+        "You do not extend the attention mask: it needs a 1 for each of the P tokens of the prompt, in "
         "front.",
         _batch(lambda e, m, l, p, prompt, text, mask, labels: (e, mask, l, p)),
     ),
     (
-        "The mask is 0 at the prompt: then nothing attends to it, and it has no effect.",
+        "The mask is 0 at the prompt: nothing attends to it, so it has no effect.",
         _batch(lambda e, m, l, p, prompt, text, mask, labels: (e, F.pad(mask, (len(prompt), 0)), l, p)),
     ),
     (
-        "The mask is extended at the end: the prompt stands in front, so its ones do too. As it is, padding "
-        "is read and text is not.",
+        "You extend the mask at the end: the prompt stands in front, so its ones must, too. With your mask, "
+        "padding is read and text is not.",
         _batch(
             lambda e, m, l, p, prompt, text, mask, labels: (e, F.pad(mask, (0, len(prompt)), value=1), l, p)
         ),
@@ -190,12 +191,13 @@ PROMPT_MISTAKES = [
         _batch(lambda e, m, l, p, *given: (e, torch.ones_like(m), l, p)),
     ),
     (
-        "The labels are not extended. They must be as long as the input: position t of the labels belongs to "
+        "You do not extend the labels. They must be as long as the input: position t of the labels belongs "
+        "to "
         "position t of the embeddings.",
         _batch(lambda e, m, l, p, prompt, text, mask, labels: (e, m, labels, p)),
     ),
     (
-        "The labels are extended at the end. Every label has to move P places to the right, with its token.",
+        "You extend the labels at the end. Every label must move P positions to the right, with its token.",
         _batch(
             lambda e, m, l, p, prompt, text, mask, labels: (
                 e,
@@ -220,22 +222,23 @@ PROMPT_MISTAKES = [
     (AT_ZERO, _positions(lambda mask, length: (mask.cumsum(1) - 1).clamp(min=0))),
     (AT_ZERO, _positions(lambda mask, length: places_in_rows(mask))),
     (
-        "The prompt stands behind the padding of a row. Put it before the whole row, since mask and labels "
-        "are extended in front too.",
+        "You put the prompt after the padding of a row. Put it before the whole row, since mask and labels "
+        "are extended in front, too.",
         _behind_the_padding,
     ),
     (
-        "You count padding off as if all of it stood on the left. Here it may stand on the right: count what "
-        "is read before a token.",
+        "You subtract padding as if all of it were on the left. It may be on the right: count the tokens "
+        "read before a token.",
         _positions(_as_if_padded_left),
     ),
     (COUNTED, _batch(lambda e, m, l, p, *given: (e, m, l, places_in_rows(p)))),
     (
-        "One too far: the first token of all has position 0, so the one behind P prompt tokens has P.",
+        "The positions are one too high: the very first token has position 0, so the one after P prompt "
+        "tokens has P.",
         _batch(lambda e, m, l, p, *given: (e, m, l, (p + 1).clamp(max=p.shape[1] - 1))),
     ),
     (
-        "The prompt has no positions: there should be P + T a row, the prompt's first.",
+        "The prompt has no positions: each row should have P + T, the prompt's first.",
         _batch(lambda e, m, l, p, prompt, *given: (e, m, l, p[:, len(prompt) :])),
     ),
     (
@@ -258,7 +261,7 @@ def _check_with_prompt(fn):
         ],
         [(message, _at_real_tokens(wrong)) for message, wrong in PROMPT_MISTAKES],
         else_="The prompt stands in front: its vectors, P ones in the mask, P times -100 in the labels; "
-        "positions count the tokens that are read.",
+        "positions count the tokens read.",
         gradient=("prompt",),
     )(_at_real_tokens(fn))
 
@@ -281,17 +284,17 @@ EXERCISE = Exercise(
         (_positions(lambda mask, length: 3 + (mask.cumsum(1) - 1).clamp(min=0)), "positions count"),
         (_positions(lambda mask, length: length + mask.cumsum(1) - 1 - 9 * (1 - mask)), "negative position"),
         (_positions(lambda mask, length: length + mask.cumsum(1) - 1 + 50 * (1 - mask)), "negative position"),
-        (_batch(lambda e, m, l, p, *given: (e, m, l, p.float())), "whole numbers"),
+        (_batch(lambda e, m, l, p, *given: (e, m, l, p.float())), "must be integers"),
         (_text_in_place, "changes its argument embeddings in place"),
         (_batch(lambda *given: None), "Is there a return"),
     ],
     right=[_by_padding, _row_by_row],
-    then="The prompts below are trained on the batches that your function makes, and the model answers "
-    "behind them: run the cells below again.",
+    then="The prompts below are trained on the batches that your function makes, and the model answers after "
+    "them: run the cells below again.",
     hints=(
-        "Four things have one entry a place, and all four get P more in front. What does an entry of "
-        "each say about a prompt token: its vector, that it may be read, that it is not predicted, how "
-        "many tokens are read before it.",
+        "Four tensors have one entry per position, and each gets P more in front. For a prompt token, the "
+        "entries say: its vector, that it may be read, that it is not predicted, how many tokens are read "
+        "before it.",
         "prompt.expand(B, -1, -1) is [B, P, d]; torch.cat(..., 1) puts it before [B, T, d]. For the "
         "mask P ones (mask.new_ones(B, P)), for the labels P times -100 "
         "(labels.new_full((B, P), -100)). The new mask's running sum (cumsum(1)) counts what is read; "
