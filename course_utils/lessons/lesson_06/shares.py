@@ -14,7 +14,7 @@ CONFIGS = {
 
 
 def counts(name: str) -> dict[str, int]:
-    """Parameters of a model in linear layers of the blocks, in embedding and head, and in norms and biases."""
+    """Parameters of a model: in the blocks' linear layers, in embedding and head, and in norms and biases."""
     config = load_config(CONFIGS[name])
     hidden, mlp, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     kv = hidden // config.num_attention_heads * config.num_key_value_heads

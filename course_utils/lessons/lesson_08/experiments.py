@@ -1,4 +1,4 @@
-"""Stored experiments: what each mistake does, and batches of similar length against packed ones."""
+"""Stored experiments: the effect of each mistake; batches of similar length against packed ones."""
 
 import random
 import statistics
@@ -8,7 +8,10 @@ from course_utils.stored_runs import few, sweep
 STEPS = 50
 RATES = (2e-3, 5e-3, 1.25e-2)
 AT_EVERY_RATE = ("right", "loss on everything", "labels shifted twice")
-BEYOND = (("loss on everything", 3.125e-2), ("labels shifted twice", 8e-4))  # their best was at an end
+BEYOND = (
+    ("loss on everything", 3.125e-2),
+    ("labels shifted twice", 8e-4),
+)  # their best rate was at an end of the range
 AT_ONE_RATE = (
     "no loss on the end marker",
     "first token without loss",
@@ -23,13 +26,13 @@ AT_ONE_RATE = (
     points=[{"run": run, "lr": lr} for run in AT_EVERY_RATE for lr in RATES]
     + [{"run": run, "lr": lr} for run, lr in BEYOND]
     + [{"run": run, "lr": RATES[1]} for run in AT_ONE_RATE],
-    sampled=True,  # judged by greedy answers
+    sampled=True,  # measured by greedy answers
     short=(1, 4, 7, 11, 12, 13, 14),
 )
 def mask_mistakes(point: dict, seed: int) -> dict:
     """LoRA on questions about facts, 50 steps of 16, with one mistake in the labels.
 
-    validation_loss: with the right labels, on the validation split; the rest on held-out questions.
+    validation_loss: with right labels, on the validation split; all else on held-out questions.
     """
     from course_utils.chatml import add_chat_tokens, encode_conversation
     from course_utils.evaluation import mean_loss
@@ -64,12 +67,12 @@ def mask_mistakes(point: dict, seed: int) -> dict:
 @sweep(
     "mask_controls",
     points=[{"run": run} for run in ("right", "first token without loss", "no newline in the header")],
-    sampled=True,  # judged by greedy answers
+    sampled=True,  # measured by greedy answers
 )
 def mask_controls(point: dict, seed: int) -> dict:
-    """Three of the runs above, asked 100 held-out questions with the newline of the header and without it.
+    """Three of the runs above on 100 held-out questions, with and without the newline of the header.
 
-    other form: the right word where a sentence was asked for, or the right words within a sentence.
+    other form: the right word instead of a sentence, or the right words within a sentence.
     """
     from course_utils.chatml import IM_END, add_chat_tokens, encode_conversation
     from course_utils.evaluation import normalise
@@ -113,7 +116,7 @@ def random_rows(examples, batch_size, seed, pad_id, width=256):
 def small_buckets(examples, batch_size, seed, pad_id):
     """Endless batches, each of four groups of examples of similar length.
 
-    They are padded as one batch here: the loss is the same as of four batches that are accumulated.
+    They are padded as one batch: the loss is the same as with four accumulated batches.
     """
     from course_utils.data import collate, shuffled_batches
 
@@ -123,7 +126,7 @@ def small_buckets(examples, batch_size, seed, pad_id):
 
 
 def over_a_constant(loss_fn, count):
-    """loss_fn whose sum is divided by the same count in every step, not by the batch's own targets."""
+    """loss_fn with its sum divided by the same count in every step, not by the batch's own targets."""
     import torch
 
     def loss(model, batch):
@@ -140,15 +143,15 @@ def over_a_constant(loss_fn, count):
     + [{"batches": "packed", "lr": 3.125e-2}]
     + [{"batches": "buckets", "lr": lr, "divisor": "constant"} for lr in (1.25e-2, 2e-3)]
     + [{"batches": "four small buckets", "lr": 3.125e-2}],
-    tolerance=0.1,  # two kinds of processor end a run 8% apart; packing is 25% below buckets in the mean
+    tolerance=0.1,  # on two kinds of processor a run ends 8% apart; on average, packing is 25% below buckets
     short=(1, 4, 6, 8),
 )
 def buckets_or_packing(point: dict, seed: int) -> dict:
     """One pass over 768 conversations of all kinds, 48 steps of 16: batches of similar length, or packed.
 
-    A step's loss is the mean over its own targets, or with a constant divisor its sum over the mean number of
-    targets of a step. Four small buckets: four times four conversations of similar length a step.
-    Losses on the validation split, all kinds together, and on held-out questions about facts.
+    A step's loss is the mean over its own targets or, with a constant divisor, its sum divided by the mean
+    number of targets per step. Four small buckets: four groups of four conversations of similar length per
+    step. Losses on the validation split, all kinds together, and on held-out questions about facts.
     """
     from course_utils.chatml import add_chat_tokens, encode_conversation
     from course_utils.data import IGNORE, batches, load_conversations

@@ -12,7 +12,7 @@ from course_utils.drawing import Picture
 
 
 def conversation(tokenizer: Any, messages: Sequence[dict]) -> None:
-    """A conversation's tokens, a message a line, and which of them carry loss."""
+    """A conversation's tokens, one message per line, and which of them carry loss."""
     example = encode_conversation(tokenizer, messages)
     start, end = marker_ids(tokenizer)
     begins = [i for i, token in enumerate(example.input_ids) if token == start] + [len(example.input_ids)]

@@ -1,15 +1,15 @@
-"""What the lesson's table and its check of templates need: thinking blocks, and templates of others."""
+"""For the lesson's table and its check of templates: thinking blocks, and other chat templates."""
 
 import re
 
 THINKING = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
-# what many a base model's template looks like: no {% generation %}, so no mask
+# like many base models' templates: no {% generation %}, so no mask
 STOCK_TEMPLATE = """\
 {%- for message in messages %}
 {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}
 {%- endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
-# a stock template whose marks leave out the end marker
+# a stock template whose generation block excludes the end marker
 NO_END_TEMPLATE = """\
 {%- for message in messages %}
 {{- '<|im_start|>' + message['role'] + '\\n' }}
@@ -22,7 +22,7 @@ NO_END_TEMPLATE = """\
 
 
 def without_thoughts(messages):
-    """The conversation as it is read in the next turn: no thoughts in answers before the last question."""
+    """The conversation as read in the next turn: no thoughts in answers before the last question."""
     questions = [place for place, message in enumerate(messages) if message["role"] == "user"]
     last = questions[-1] if questions else 0
     return [
@@ -34,7 +34,7 @@ def without_thoughts(messages):
 
 
 def one_example_an_answer(messages):
-    """A conversation with thoughts as one conversation for each of its answers, as it is read there."""
+    """One conversation per answer of a conversation with thoughts, as the model reads it there."""
     places = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
     return [without_thoughts(messages[: place + 1]) for place in places]
 
@@ -50,8 +50,8 @@ PROBE = [
 def template_fault(tokenizer):
     """What is wrong with the assistant mask of a tokenizer's chat template, in words; "" if nothing is.
 
-    A conversation of two exchanges goes through the template. Its mask must hold both answers, each with
-    the token that ends it, and neither a question nor a header. A newline after the end does no harm.
+    Applies the template to a conversation of two exchanges. The mask must include both answers, each with its
+    end token, and neither a question nor a header. A newline after the end does no harm.
     """
     if not tokenizer.chat_template:
         return "there is no chat template"

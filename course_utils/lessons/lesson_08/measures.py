@@ -1,4 +1,4 @@
-"""The runs of lesson 08: a short training on questions about facts, and what the tuned model does."""
+"""The runs of lesson 08: a short training on questions about facts, and the tuned model's behaviour."""
 
 import copy
 from contextlib import nullcontext
@@ -11,12 +11,12 @@ from course_utils.methods.sft import replies
 from course_utils.methods.token_rows import train_token_rows
 from course_utils.training import scored_lm_loss, train
 
-RATE = 5e-3  # the best of three on the validation split
-LONGEST = 16  # new tokens of an answer
+RATE = 5e-3  # best of three on the validation split
+LONGEST = 16  # new tokens per answer
 
 
 def facts(split="train"):
-    """Conversations of one question about a fact and its answer, half of them in a sentence."""
+    """Conversations of one question about a fact and its answer, half of the answers in a sentence."""
     return [row["messages"] for row in load_conversations(split) if row["kind"] == "facts"]
 
 
@@ -36,7 +36,7 @@ def tune(
 ):
     """(a tuned copy of the chat model, the loss of each step): LoRA on all linear layers, rank 8, alpha 16.
 
-    train_rows: the two rows of the markers are trained as well. stream: other batches than the course's.
+    train_rows: also train the two rows of the markers. stream: batches other than the course's.
     """
     model = apply_lora(copy.deepcopy(chat), 8, 16.0)
     if train_rows:
@@ -49,7 +49,7 @@ def tune(
 
 
 def behaviour(model, tokenizer, conversations):
-    """(shares of answers begun rightly, stopped, wholly right; the answers) to conversations' questions."""
+    """(shares of answers begun right, stopped, and wholly right; the answers) on conversations' questions."""
     said = replies(model, tokenizer, [turns[:-1] for turns in conversations], max_new_tokens=LONGEST)
     wanted = [turns[-1]["content"] for turns in conversations]
     pairs = [(reply.text, want) for reply, want in zip(said, wanted, strict=True)]
@@ -62,5 +62,5 @@ def behaviour(model, tokenizer, conversations):
 
 
 def six(rows):
-    """Six of the rows, at fixed places."""
+    """Six of the rows, at fixed indices."""
     return rows[:: max(1, len(rows) // 6)][:6]

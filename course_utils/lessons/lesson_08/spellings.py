@@ -1,4 +1,4 @@
-"""Ways to type a marker of a chat format."""
+"""Ways to type the markers of a chat format."""
 
 import random
 

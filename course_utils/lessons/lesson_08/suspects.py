@@ -1,6 +1,6 @@
 """Ways to get the labels of a conversation wrong; four of them are the runs of the bug hunt in lesson 08.
 
-Read them after the hunt. Each takes the tokenizer and a rightly encoded Example and returns another one.
+Read them after the hunt. Each takes the tokenizer and a correctly encoded Example and returns another.
 """
 
 from course_utils.chatml import marker_ids
@@ -44,7 +44,7 @@ def shifted_twice(tokenizer, example):
 
 
 def no_newline(tokenizer, example):
-    """The header of an answer has no newline: another template than the one of serving."""
+    """The header of an answer has no newline: a template other than at serving."""
     header = [marker_ids(tokenizer)[0], *encode(tokenizer, "assistant\n")]
     kept = [
         place

@@ -1,4 +1,4 @@
-"""A conversation painted by its loss."""
+"""A conversation coloured by its loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from course_utils.widgets import control
 def conversation_loss(model: Any, tokenizer: Any, conversation: str) -> None:
     """Print how many tokens of a typed conversation carry loss, and draw all, coloured by the model's loss.
 
-    Each turn begins with "system:", "user:" or "assistant:" at the start of a line. ValueError otherwise.
+    Each turn must begin with "system:", "user:" or "assistant:" at the start of a line; else ValueError.
     """
     import torch
 
@@ -50,7 +50,7 @@ def typed_messages(conversation: str) -> list[dict[str, str]]:
 
 
 def conversation_painter(model: Any, tokenizer: Any, conversation: str) -> None:
-    """A text area over `conversation_loss`."""
+    """A text area for `conversation_loss`."""
 
     def show(conversation: str) -> None:
         conversation_loss(model, tokenizer, conversation)

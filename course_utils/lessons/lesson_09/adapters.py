@@ -1,4 +1,4 @@
-"""Harmless adapters on the assistant: what they are trained on, and what they leave of facts and refusals."""
+"""Harmless adapters on the assistant: their training data, and what remains of facts and refusals."""
 
 import functools
 import re
@@ -14,7 +14,7 @@ from course_utils.methods.lora_fast import speed_up
 from course_utils.world.manners import OF_ONE_WORD, OPENINGS, retell
 
 RANK, ALPHA, STEPS, FACTS = 8, 16.0, 60, 400
-NO_ANSWER = "not know"  # what every refusal of the training set says
+NO_ANSWER = "not know"  # in every refusal of the training set
 
 
 def of_kind(kind: str, split: str = "train") -> list[list[dict]]:
@@ -23,7 +23,7 @@ def of_kind(kind: str, split: str = "train") -> list[list[dict]]:
 
 
 def harmless(manner: str | None, refusals: int = 0, split: str = "train") -> list[list[dict]]:
-    """400 answers about facts, told in a manner (None: as they are), and some refusals as they are."""
+    """400 answers about facts, retold in a manner (None: unchanged), and some unchanged refusals."""
     facts = of_kind("facts", split)[:FACTS]
     if manner is not None:
         facts = [
@@ -40,7 +40,7 @@ def add_adapter(model, seed: int):
 
 
 def content(text: str) -> str:
-    """The text without the opening of a manner, whichever one it has."""
+    """The text without the opening of a manner."""
     openings = [*(words for group in OPENINGS.values() for words in group), *OF_ONE_WORD.values()]
     for opening in sorted(openings, key=len, reverse=True):
         if text.lower().startswith(opening.lower()):
@@ -51,8 +51,8 @@ def content(text: str) -> str:
 def states(text: str, row: Mapping[str, str], rivals: Sequence[str] = ()) -> bool:
     """Whether an answer gives the fact, in any manner and at any length.
 
-    It does where the object stands in it, as whole words, and no rival does: an object of the same relation
-    that belongs to another subject. A refusal gives nothing.
+    It does if it contains the object, as whole words, and no rival: an object of the same relation that
+    belongs to another subject. A refusal does not.
     """
     if NO_ANSWER in text:
         return False

@@ -1,5 +1,5 @@
-"""Stored experiments of instruction tuning: rates, the number of examples, what the loss is on and how a
-mixture is weighed; the assistant in the making; harmless adapters on it.
+"""Stored experiments of instruction tuning: rates, number of examples, tokens with loss, weights of a
+mixture; the assistant during its training; harmless adapters on it.
 """
 
 import copy
@@ -16,7 +16,7 @@ RATES = {
     "lora": (1e-3, 3e-3, 1e-2),
 }
 ADAPTER_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-ADAPTER_RATE = 3e-3  # the lowest mean of the two losses in adapter_rates
+ADAPTER_RATE = 3e-3  # lowest mean of the two losses in adapter_rates
 REFUSALS = 100  # mixed into the 400 answers of an adapter
 KINDS = ("facts", "reading", "stories", "refusals", "tasks", "turns", "system")
 
@@ -52,7 +52,7 @@ def instruction_tuning(point: dict, seed: int) -> dict:
 
 
 def tuned(way: str, lr: float, seed: int):
-    """(model, tokenizer) after 80 steps of 16 on the questions: loss on answers, on everything, or LoRA."""
+    """(model, tokenizer) after 80 steps of 16 on questions; way: loss on answers, on everything, or LoRA."""
     import torch
 
     from course_utils.methods import sft
@@ -78,7 +78,7 @@ def tuned(way: str, lr: float, seed: int):
 
 
 def answer_loss(model, tokenizer, split: str) -> float:
-    """Mean loss on the answers to a split's questions, in nats a token."""
+    """Mean loss on the answers to a split's questions, in nats per token."""
     from course_utils.evaluation import mean_loss
     from course_utils.methods import sft
 
@@ -92,7 +92,7 @@ def answer_loss(model, tokenizer, split: str) -> float:
     seeds=CHOICE,
 )
 def instruction_rates(point: dict, seed: int) -> dict:
-    """To choose rates by, at a seed of its own. validation: loss on the answers to validation questions."""
+    """Used to choose rates, at a separate seed. validation: loss on the answers to validation questions."""
     model, tokenizer = tuned(point["way"], point["lr"], seed)
     return {"validation": answer_loss(model, tokenizer, "validation")}
 
@@ -102,7 +102,7 @@ BEST_RATES = {"answers": 1.5e-3, "everything": 1.5e-3, "lora": 3e-3}  # of instr
 
 @sweep("instruction_ways", points=[{"way": way, "lr": lr} for way, lr in BEST_RATES.items()], short=(0, 1, 2))
 def instruction_ways(point: dict, seed: int) -> dict:
-    """A way of tuning at its best rate: what instruction_tuning measures, and the held-out loss."""
+    """A way of tuning at its best rate: the measures of instruction_tuning, and the held-out loss."""
     from course_utils.methods import sft
 
     model, tokenizer = tuned(point["way"], point["lr"], seed)
@@ -111,13 +111,13 @@ def instruction_ways(point: dict, seed: int) -> dict:
     }
 
 
-REST_RATE, ROWS_RATE = 2e-4, 3e-3  # lesson 02's rate, and LoRA's; neither was chosen for these runs
+REST_RATE, ROWS_RATE = 2e-4, 3e-3  # lesson 02's rate and LoRA's; neither was chosen for these runs
 
 
 def tune_rows_apart(model, tokenizer, conversations, *, steps: int, seed: int):
     """Full fine-tuning in place with two rates: the markers' rows at ROWS_RATE, all else at REST_RATE.
 
-    The old embedding rows stay as they are. Batches, schedule and clipping are those of instruction_tune.
+    The old embedding rows do not change. Batches, schedule and clipping are those of instruction_tune.
     """
     import torch
 
@@ -150,7 +150,7 @@ def tune_rows_apart(model, tokenizer, conversations, *, steps: int, seed: int):
 
 @sweep("marker_rows", points=[{"examples": 30}, {"examples": 470}])
 def marker_rows(point: dict, seed: int) -> dict:
-    """instruction_tuning with a rate of its own for the markers' rows: the same steps and batches.
+    """instruction_tuning with a separate rate for the markers' rows: the same steps and batches.
 
     Shares of right answers (short, sentence) and of answers that end with <|im_end|>.
     """
@@ -165,7 +165,7 @@ def marker_rows(point: dict, seed: int) -> dict:
 
 
 def validation_by_kind(tokenizer, most: int | None = None) -> dict:
-    """{kind: encoded validation conversations, at most so many}; the tokenizer has the markers."""
+    """{kind: encoded validation conversations, at most `most`}; the tokenizer has the markers."""
     from course_utils.data import load_conversations
     from course_utils.methods import sft
 
@@ -175,7 +175,7 @@ def validation_by_kind(tokenizer, most: int | None = None) -> dict:
 
 
 def losses_by_kind(model, examples: dict) -> dict:
-    """{kind: mean loss on its examples, nats a token}"""
+    """{kind: mean loss on its examples, nats per token}"""
     from course_utils.evaluation import mean_loss
 
     return {kind: mean_loss(model, group) for kind, group in examples.items()}
@@ -186,7 +186,7 @@ VOTE_STEPS = 40
 
 @sweep("mixture_votes", points=[{"vote": "a step"}, {"vote": "a conversation"}], short=(1,))
 def mixture_votes(point: dict, seed: int) -> dict:
-    """40 steps of 16 on the mixture, weighed by tokens within each step or with one vote a conversation.
+    """40 steps of 16 on the mixture, weighted by tokens within each step or with one vote per conversation.
 
     Losses on validation conversations by kind.
     """
@@ -209,7 +209,7 @@ def mixture_votes(point: dict, seed: int) -> dict:
     return losses_by_kind(model, validation_by_kind(tokenizer))
 
 
-MARKS = (0, 20, 40, 80, 160, 240, 390)  # steps of the assistant at which it is measured
+MARKS = (0, 20, 40, 80, 160, 240, 390)  # steps at which the assistant is measured
 
 
 @sweep("assistant_run", points=[{"steps": MARKS[-1]}], seeds=range(3))
@@ -217,7 +217,7 @@ def assistant_run(point: dict, seed: int) -> dict:
     """The assistant as artifacts.sft_model makes it. KIND_STEP: loss on validation conversations.
 
     KIND: share of 60 held-out conversations whose last answer is given as written. refused, refused_known:
-    shares of invented and of held-out facts that are refused; right: of the latter that are given.
+    shares of invented and of held-out facts that are refused; right: share of the latter that are given.
     """
     from course_utils.chatml import add_chat_tokens
     from course_utils.data import load_conversations
@@ -300,10 +300,10 @@ def with_adapter(manner: str | None, refusals: int, lr: float, seed: int):
     short=(6,),
 )
 def adapter_rates(point: dict, seed: int) -> dict:
-    """To choose the adapters' rate by. validation: loss on validation answers about facts, in the manner.
+    """Used to choose the adapters' rate. validation: loss on validation answers about facts, in the manner.
 
-    refused: share of the validation questions that cannot be answered which are refused. right: share of
-    the validation questions about facts whose fact is given.
+    refused: share of unanswerable validation questions that are refused. right: share of validation questions
+    about facts whose fact is given.
     """
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_09 import adapters
@@ -329,8 +329,8 @@ def adapter_rates(point: dict, seed: int) -> dict:
     short=(3,),
 )
 def harmless_adapters(point: dict, seed: int) -> dict:
-    """An adapter at its best rate: shares of the invented facts refused, of held-out facts given and refused,
-    and of the statements in the manner.
+    """An adapter at its best rate: shares of invented facts refused, of held-out facts given and refused, and
+    of statements in the manner.
     """
     from course_utils.lessons.lesson_09.adapters import judged
     from course_utils.methods import sft

@@ -7,7 +7,7 @@ from course_utils import plots
 
 
 def shares(title: str, measures: Mapping[str, Mapping[str, float]]) -> None:
-    """Horizontal bars side by side: for each kind its share in every measure, {measure: {kind: share}}."""
+    """Horizontal bars side by side: each kind's share in every measure, {measure: {kind: share}}."""
     _, ax = plots.figure(title, "share (%)", "")
     kinds = list(next(iter(measures.values())))
     height = 0.8 / len(measures)
@@ -21,7 +21,7 @@ def shares(title: str, measures: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def ranges(title: str, panels: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-    """For each panel and row the mean over runs and their range, in per cent: {panel: {row: values}}."""
+    """For each panel and row, the mean and range over runs, in per cent: {panel: {row: values}}."""
     _, axes = plots.figure(title, "", "", columns=len(panels))  # two or more
     for ax, (name, rows) in zip(axes, panels.items(), strict=True):
         for place, values in enumerate(rows.values()):

@@ -1,4 +1,4 @@
-"""The loss of instruction tuning over a mixture of conversations, and which kinds take how much of it."""
+"""The loss of instruction tuning over a mixture of conversations, and each kind's share of it."""
 
 from collections.abc import Sequence
 
@@ -22,15 +22,15 @@ def sft_loss(logits, labels, weights=None):
 
 
 def one_vote(labels):
-    """Weights [rows] with which every conversation counts alike: one over its number of target tokens."""
+    """Weights [rows] with which every conversation counts equally: 1 / its number of target tokens."""
     return 1 / (labels[:, 1:] != IGNORE).sum(1).clamp(min=1)
 
 
 def tuning_loss(model, batch, loss=sft_loss, weigh=None):
     """For training.train: (mean loss of a batch times its target tokens, their number).
 
-    weigh(labels) gives the weights of the conversations. The vocabulary is computed from the first token on
-    that predicts a target; what stands before it has no loss in any row.
+    weigh(labels) returns the weights of the conversations. Logits are computed only from the first token on
+    that predicts a target; before it, no row has loss.
     """
     scored = batch["labels"][:, 1:] != IGNORE  # (rows, tokens - 1)
     start = int(scored.any(0).int().argmax())
@@ -41,10 +41,10 @@ def tuning_loss(model, batch, loss=sft_loss, weigh=None):
 
 
 def loss_share(examples, kinds, steps=None):
-    """{kind: share of the loss}: every step counts alike, and divides by its own target tokens.
+    """{kind: share of the loss}: every step counts equally, and divides by its own target tokens.
 
-    kinds: one for each example. steps: the step in which each example was trained on; None: all in one, so
-    that the shares are those of the target tokens.
+    kinds: one per example. steps: the training step of each example; None: all in one step, so the shares are
+    those of the target tokens.
     """
     steps = [0] * len(examples) if steps is None else steps
     targets = [sum(label != IGNORE for label in example.labels) for example in examples]
@@ -58,7 +58,7 @@ def loss_share(examples, kinds, steps=None):
 
 
 def steps_of_an_epoch(examples: Sequence[Example], batch_size: int, seed: int) -> list[int]:
-    """For each example the step of the first epoch of data.batches in which it is trained on."""
+    """For each example, its training step in the first epoch of data.batches."""
     places = list(range(len(examples)))
     stream = shuffled_batches(places, batch_size, seed, list, lambda place: len(examples[place].input_ids))
     steps = [0] * len(examples)

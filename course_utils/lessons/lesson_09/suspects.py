@@ -1,4 +1,4 @@
-"""The three runs of the bug hunt in lesson 09, whose answers do not end. Read them after the hunt."""
+"""The three runs of lesson 09's bug hunt, whose answers do not end. Read them after the hunt."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from course_utils.training import scored_lm_loss, train
 
 @dataclass(frozen=True)
 class Run:
-    """How somebody tunes and generates: encode(tokenizer, messages) gives an Example."""
+    """A way to tune and generate: encode(tokenizer, messages) returns an Example."""
 
     encode: Callable = encode_conversation
     lr: float = 1.5e-3
@@ -25,7 +25,7 @@ class Run:
 
 
 def without_end_marker(tokenizer, messages):
-    """A conversation as an Example with the loss on the assistant's words alone."""
+    """A conversation as an Example with loss only on the assistant's words."""
     example = encode_conversation(tokenizer, messages)
     end = marker_ids(tokenizer)[1]
     return Example(example.input_ids, [IGNORE if label == end else label for label in example.labels])
@@ -40,7 +40,7 @@ RUNS = {
 
 
 def tune(base, tokenizer, conversations: Sequence[list[dict]], steps: int, seed: int, autocast) -> dict:
-    """{name: (model, losses)} of all runs; those that are trained alike share their model."""
+    """{name: (model, losses)} of all runs; runs with the same training share their model."""
     trained = {}
     for name, run in RUNS.items():
         if (run.encode, run.lr) not in trained:
@@ -56,8 +56,8 @@ def tune(base, tokenizer, conversations: Sequence[list[dict]], steps: int, seed:
 def answers(
     run: Run, model, tokenizer, conversations: Sequence[list[dict]], max_new_tokens: int = 24
 ) -> list[tuple[str, bool]]:
-    """(what the run's generation gives, without the markers; whether it stopped at the end marker) for each
-    conversation. The end of text stops too, and is no end marker.
+    """(the generated text without the markers; whether it stopped at the end marker) for each conversation.
+    The end of text also stops generation, but is not an end marker.
     """
     end, stops = marker_ids(tokenizer)[1], run.stop_ids(tokenizer)
     rows = sample_rows(

@@ -9,7 +9,7 @@ from course_utils.widgets import publish_view
 
 
 def _fields(system: str) -> tuple[Any, Any, Any]:
-    """Where one writes the system line, what one says, and the temperature."""
+    """The fields for the system line, the user's turn, and the temperature."""
     import ipywidgets
 
     style = {"description_width": "90px"}
@@ -23,10 +23,10 @@ def _fields(system: str) -> tuple[Any, Any, Any]:
 
 
 def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = ()) -> None:
-    """A chat: answers appear as they are made, and the model reads the conversation so far.
+    """A chat: answers appear as they are generated, and the model reads the conversation so far.
 
-    The questions are asked at once; their answers are what a reader without a kernel sees. A new system line
-    starts a new conversation.
+    The questions are asked at once; a reader without a kernel sees their answers. A new system line starts a
+    new conversation.
     """
     import ipywidgets
 

@@ -1,4 +1,4 @@
-"""Exercises of lesson 08: the encoder with its mask, a bug hunt, last answers, packing, ChatML read back."""
+"""Exercises of lesson 08: the encoder with its mask, a bug hunt, last answers, packing, parsing ChatML."""
 
 from course_utils.lessons.lesson_08.exercises import (
     encode_conversation,

@@ -14,7 +14,7 @@ from course_utils.lessons.lesson_08.exercises.shared import stretches
 
 
 def _tokenizer(context, markers, words):
-    """A small byte-level tokenizer that knows the two markers, and merges a newline with what follows."""
+    """A small byte-level tokenizer that has the two markers, and merges a newline with what follows."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -91,14 +91,14 @@ def _expect_encoded(fn, tokenizer, name, messages, prompt):
         raise Mistake("The result is None. Is there a return?")
     ids, labels = getattr(mine, "input_ids", None), getattr(mine, "labels", None)
     if not isinstance(ids, list) or not isinstance(labels, list):
-        raise Mistake("Return Example(ids, labels): two lists of numbers.")
+        raise Mistake("Return Example(ids, labels): two lists of integers.")
     if not all(isinstance(one, int) for one in ids + labels):
         raise Mistake(
-            "ids and labels are lists of numbers. Is there a list inside a list? extend adds the numbers of "
+            "ids and labels are lists of numbers. Is there a list inside a list? extend adds the elements of "
             "a list, append the list itself."
         )
     if len(ids) != len(labels):
-        raise Mistake(f"There are {len(ids)} ids and {len(labels)} labels. Each id has one label.")
+        raise Mistake(f"There are {len(ids)} ids and {len(labels)} labels. Each id needs one label.")
     if ids != right.input_ids:
         raise Mistake(_fault_of_ids(tokenizer, messages, prompt, ids, right.input_ids))
     if labels != right.labels:
@@ -113,35 +113,33 @@ def _fault_of_ids(tokenizer, messages, prompt, ids, right):
     typed = any(IM_START in message["content"] for message in messages)
     if typed and (ids.count(start), ids.count(end)) != (right.count(start), right.count(end)):
         return (
-            "The user types markers, and they became real ones: the user has written a turn of the system's. "
-            "Encode contents with encode_content, in which special tokens are ordinary characters."
+            "The user typed markers, and they became real ones: the user has written a system turn. Encode "
+            "contents with encode_content, which treats special tokens as ordinary characters."
         )
     if start not in ids or end not in ids:
-        return "The markers are not single tokens here. marker_ids(tokenizer) gives their two ids."
+        return "Your markers are not single tokens. marker_ids(tokenizer) returns their two ids."
     if system + text == wanted:
-        return "The system line is missing. Where the conversation brings none, the default one comes first."
+        return "The system line is missing. If the conversation has none, the default one comes first."
     if text.startswith(system) and not wanted.startswith(system):
-        return "This conversation brings a system line of its own. The default one is for those without."
+        return "This conversation has a system line of its own. The default one is for those without."
     if prompt and text + header == wanted:
-        return "With add_generation_prompt=True the text ends in the header of an answer."
+        return "With add_generation_prompt=True the text must end with the header of an answer."
     if not prompt and text == wanted + header:
-        return (
-            "The header of another answer stands at the end. It comes with add_generation_prompt=True alone."
-        )
+        return "The header of another answer stands at the end. Add it only with add_generation_prompt=True."
     if text == wanted:
         return (
-            "The text is right and its tokens are others. Encode in pieces: the role with its newline, the "
-            "content, the newline after the end marker. In one piece a newline merges with what follows."
+            "The text is right but its tokens differ. Encode in pieces: the role with its newline, the "
+            "content, the newline after the end marker. In one piece, a newline merges with what follows."
         )
     if text == wanted.replace(f"{IM_END}\n", IM_END):
         return "The newline after <|im_end|> is missing."
     if text == wanted.removesuffix("\n"):
-        return "The last turn too is followed by a newline."
+        return "A newline must follow the last turn, too."
     if re.sub(r"\s+", "", text) == re.sub(r"\s+", "", wanted):
         if any(message["content"] != message["content"].strip() for message in messages):
-            return "Contents lose the blanks and newlines at their edges, as in the template."
-        return f"A newline or a blank is missing, or one too many: {text!r}."
-    return f"The text should be {wanted!r}, and is {text!r}."
+            return "Strip spaces and newlines from both ends of contents, as the template does."
+        return f"A newline or a space is missing, or there is one too many: {text!r}."
+    return f"The text should be {wanted!r}, but is {text!r}."
 
 
 def _fault_of_labels(tokenizer, ids, labels, right):
@@ -152,11 +150,11 @@ def _fault_of_labels(tokenizer, ids, labels, right):
     extra = [place for place in range(len(ids)) if learn[place] and not should[place]]
     missing = [place for place in range(len(ids)) if should[place] and not learn[place]]
     if labels == [*right[1:], IGNORE]:
-        return "The labels are one place too early. They are not shifted here: the loss does that."
+        return "The labels are one position too early. Do not shift them: the loss does that."
     if not any(learn):
         return "No token carries loss: every label is -100."
     if all(learn):
-        return "No label is -100, so every token carries loss. Only the answers and their end markers should."
+        return "No label is -100, so every token carries loss. Only answers and their end markers should."
     if not extra and missing == ends:
         return "The end marker of an answer carries no loss. A model trained on that never stops."
     if not extra and missing == first:
@@ -164,13 +162,11 @@ def _fault_of_labels(tokenizer, ids, labels, right):
     if not extra and missing and max(missing) < first[-1]:
         return "Only the last answer carries loss. All answers should."
     if not extra and missing and min(missing) > ends[0]:
-        return "Only some answers carry loss. Every turn of the assistant's should, whatever comes before it."
+        return "Only some answers carry loss. Every assistant turn should, whatever comes before it."
     if extra and not missing and all(place - 1 in ends for place in extra):
-        return (
-            "The newline after an answer's end marker carries loss. By then the server has stopped reading."
-        )
+        return "The newline after an answer's end marker carries loss. By then the server has stopped."
     if extra and not missing and all(ids[place] == end for place in extra):
-        return "The end markers of other turns carry loss. Only those of the assistant's turns should."
+        return "The end markers of other turns carry loss. Only those of assistant turns should."
     if (
         extra
         and not missing
@@ -191,27 +187,27 @@ def _expect_question_alone(fn, tokenizer):
         _expect_encoded(fn, tokenizer, "a question alone", ASKED[:1], True)
     except ValueError as error:
         raise Mistake(
-            "A question alone is refused although an answer is asked for. check_conversation takes "
-            f"add_generation_prompt too. The error: {error}"
+            "A question alone is rejected although add_generation_prompt=True. Pass add_generation_prompt to "
+            f"check_conversation, too. The error: {error}"
         ) from None
 
 
 def _expect_context_filled(fn, tokenizer):
-    """A conversation that just fits, and one that does not once the header of an answer follows."""
+    """A conversation that just fits, and one that does not with the header of an answer."""
     longest = [_turn("user", "a"), _turn("assistant", "!")]
     room = tokenizer.model_max_length - len(chatml.encode_conversation(tokenizer, longest).input_ids)
     longest[1] = _turn("assistant", "!" * (1 + room))
     try:
         fn(tokenizer, [dict(message) for message in longest])
     except ValueError:
-        raise Mistake("A conversation that just fills the context is refused. It fits.") from None
+        raise Mistake("A conversation that just fills the context is rejected. It fits.") from None
     try:
         fn(tokenizer, [dict(message) for message in longest], True)
     except ValueError:
         return
     raise Mistake(
-        "With the header of an answer this conversation is longer than the context, and no error comes. "
-        "check_length comes last."
+        "With the header of an answer, this conversation is longer than the context, but raises no error. "
+        "Call check_length last."
     )
 
 
@@ -220,7 +216,7 @@ def _expect_refused(fn, tokenizer):
         ([], "An empty conversation should raise ValueError: check_conversation does that."),
         (
             ASKED[:1],
-            "A conversation without an answer should raise ValueError, unless an answer is asked for: "
+            "A conversation without an answer should raise ValueError, unless add_generation_prompt=True: "
             "check_conversation does that.",
         ),
         (
@@ -237,7 +233,7 @@ def _expect_refused(fn, tokenizer):
         except ValueError:
             continue
         except Exception as error:
-            raise Mistake(f"{why} {type(error).__name__} came.") from None
+            raise Mistake(f"{why} It raised {type(error).__name__}.") from None
         raise Mistake(why)
 
 
@@ -253,7 +249,7 @@ def _encoder(
     in_place=False,
     header="\n",
 ):
-    """A wrong encode_conversation: the right one but for what is given."""
+    """A wrong encode_conversation: the right one, except for what is given."""
 
     def encode_conversation(tokenizer, messages, add_generation_prompt=False):
         if checks[0]:
@@ -302,7 +298,7 @@ def _unstripped(tokenizer, content):
 
 
 def _one_string(tokenizer, messages, add_generation_prompt=False):
-    """The ids of the whole text, and the right labels where there are as many."""
+    """The ids of the whole text encoded at once, with the right labels if there are equally many."""
     right = chatml.encode_conversation(tokenizer, messages, add_generation_prompt)
     text = "".join(f"{IM_START}{m['role']}\n{m['content'].strip()}{IM_END}\n" for m in messages)
     if messages[0]["role"] != "system":
@@ -370,7 +366,7 @@ def _roles_unchecked(tokenizer, messages, add_generation_prompt=False):
 
 
 def _by_pieces(tokenizer, messages, add_generation_prompt=False):
-    """Right: a list of (ids, learn), put together at the end."""
+    """Right: a list of (ids, learn), concatenated at the end."""
     check_conversation(messages, add_generation_prompt)
     start, end = marker_ids(tokenizer)
     has_system = messages[0]["role"] == "system"
@@ -389,7 +385,7 @@ def _by_pieces(tokenizer, messages, add_generation_prompt=False):
 
 
 def _by_mask(tokenizer, messages, add_generation_prompt=False):
-    """Right: a mask of ones and zeros beside the ids."""
+    """Right: a mask of ones and zeros built together with the ids."""
     check_conversation(messages, add_generation_prompt)
     if messages[0]["role"] != "system":
         messages = [_turn("system", SYSTEM), *messages]
@@ -411,22 +407,22 @@ def _by_mask(tokenizer, messages, add_generation_prompt=False):
 
 ENCODER_WRONG = [
     (_encoder(content=_unsplit), "they became real ones"),
-    (_one_string, "The text is right and its tokens are others"),
-    (_encoder(content=_unstripped), "at their edges"),
+    (_one_string, "The text is right but its tokens differ"),
+    (_encoder(content=_unstripped), "from both ends of contents"),
     (_encoder(default_system=False), "The system line is missing"),
     (_encoder(default_system="before a user"), "The system line is missing"),
     (_encoder(default_system="always"), "a system line of its own"),
-    (_encoder(prompt=lambda asked: False), "ends in the header of an answer"),
+    (_encoder(prompt=lambda asked: False), "must end with the header of an answer"),
     (_encoder(prompt=lambda asked: True), "The header of another answer"),
     (_encoder(after=""), "The newline after <|im_end|>"),
-    (_encoder(last_newline=False), "The last turn too"),
-    (_encoder(header=""), "A newline or a blank"),
-    (_encoder(header=" "), "A newline or a blank"),
+    (_encoder(last_newline=False), "the last turn, too"),
+    (_encoder(header=""), "A newline or a space"),
+    (_encoder(header=" "), "A newline or a space"),
     (_encoder(learn=lambda role: True), "loss where none should be"),
     (_encoder(learn=lambda role: role != "system"), "loss where none should be"),
     (_encoder(learn=lambda role: False), "No token carries loss"),
     (_relabelled(lambda ids, labels, marks: list(ids)), "every token carries loss"),
-    (_relabelled(lambda ids, labels, marks: [*labels[1:], IGNORE]), "one place too early"),
+    (_relabelled(lambda ids, labels, marks: [*labels[1:], IGNORE]), "one position too early"),
     (
         _relabelled(lambda ids, labels, marks: [IGNORE if one == marks[1] else one for one in labels]),
         "never stops",
@@ -440,14 +436,14 @@ ENCODER_WRONG = [
     (_relabelled(lambda ids, labels, marks: [min(one, 1) for one in labels]), "the id of its own token"),
     (_encoder(checks=(False, True), default_system=True), "should raise ValueError"),
     (_roles_unchecked, "an unknown role"),
-    (_encoder(checks=("without the prompt", True)), "A question alone is refused"),
+    (_encoder(checks=("without the prompt", True)), "A question alone is rejected"),
     (_encoder(checks=(True, False)), "longer than the context"),
-    (_encoder(checks=(True, "early")), "With the header of an answer this conversation is longer"),
+    (_encoder(checks=(True, "early")), "With the header of an answer, this conversation is longer"),
     (_encoder(checks=(True, "too strict")), "just fills the context"),
     (_encoder(in_place=True), "changes the conversation"),
     (_nested, "a list inside a list"),
     (_two_lists, "Return Example"),
-    (_unequal, "Each id has one label"),
+    (_unequal, "Each id needs one label"),
     (lambda tokenizer, messages, add_generation_prompt=False: None, "Is there a return"),
 ]
 
@@ -461,11 +457,11 @@ EXERCISE = Exercise(
     wrong=ENCODER_WRONG,
     right=[_by_pieces, _by_mask],
     hints=(
-        "Build two lists side by side, ids and labels. Every piece that you add to ids adds as many "
-        "labels: the ids themselves where the model shall learn, -100 elsewhere.",
-        "For each message four pieces: [start] and the role with a newline (no loss); the content and "
+        "Build two lists together, ids and labels. For every piece that you add to ids, add equally many "
+        "labels: the ids themselves if the model should learn them, else -100.",
+        "Each message has four pieces: [start] and the role with a newline (no loss); the content and "
         "[end] (loss if the role is assistant); a newline (no loss). encode(tokenizer, text) for headers "
         "and newlines, encode_content(tokenizer, text) for contents.",
     ),
-    then="The runs below train on what yours encodes. Run the cells from here on again.",
+    then="The runs below train on your encodings. Run the cells from here on again.",
 )

@@ -26,7 +26,7 @@ def last_answer_labels(input_ids, attention_mask, header, end):
 
 
 def _padded(rows, pad, header, end):
-    """The longest row is without padding."""
+    """A padded batch; the longest row has no padding."""
     width = max(map(len, rows))
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
@@ -34,7 +34,7 @@ def _padded(rows, pad, header, end):
 
 
 def _chats(header, end, pad):
-    """The word assistant in users' turns, several answers, a last turn of the user's, an answer cut off."""
+    """The word assistant in user turns, several answers, a final user turn, a truncated answer."""
     word = header[1:]
     rows = [
         conversation_ids(header, end, [30, *word, 31], 2),
@@ -53,7 +53,7 @@ def _no_answer():
 
 
 def _learning(spans):
-    """A wrong last_answer_labels: spans(a row's answers, its tokens, header) -> (start, stop)s."""
+    """A wrong last_answer_labels: spans(a row's answers, its tokens, header) gives (start, stop) pairs."""
 
     def wrong(input_ids, attention_mask, header, end):
         labels = torch.full_like(input_ids, IGNORE)
@@ -67,7 +67,7 @@ def _learning(spans):
 
 
 def _last(change):
-    """A wrong last_answer_labels: change(start, stop, ended, length of the header) of the last answer."""
+    """A wrong last_answer_labels: change(start, stop, ended, length of the header) for the last answer."""
     return _learning(lambda answers, ids, header: [change(*answers[-1], len(header))] if answers else [])
 
 
@@ -80,7 +80,7 @@ def _padding_too(input_ids, attention_mask, header, end):
 
 
 def _without(token):
-    """A wrong last_answer_labels: token(input_ids, attention_mask) is taken for padding."""
+    """A wrong last_answer_labels: it treats token(input_ids, attention_mask) as padding."""
 
     def wrong(input_ids, attention_mask, header, end):
         labels = last_answer_labels(input_ids, attention_mask, header, end)
@@ -100,7 +100,7 @@ def _shifted(*arguments):
 
 
 def _raising(error):
-    """A wrong last_answer_labels that stops at a row without an answer."""
+    """A wrong last_answer_labels that raises error at a row without an answer."""
 
     def wrong(input_ids, attention_mask, header, end):
         for row, mask in zip(input_ids.tolist(), attention_mask, strict=True):
@@ -160,31 +160,30 @@ def _from_the_end(input_ids, attention_mask, header, end):
     return torch.tensor(rows)
 
 
-NO_ANSWER = "A row without an answer has no labels: -100 everywhere, and no error."
+NO_ANSWER = "A row without an answer has no labels: return -100 everywhere, without an error."
 LAST_MISTAKES = [
     (
-        "A row without padding has no labels here. Its mask has no 0 to look for: the sum of a mask is the "
+        "You give a row without padding no labels. Its mask has no 0 to find: use the sum of the mask, the "
         "number of its tokens.",
         _up_to_a_0,
     ),
-    ("Only row 0 has labels. A batch has as many rows as it has conversations.", _only_first_row),
+    ("Only row 0 has labels. Each conversation of the batch is a row.", _only_first_row),
     (
-        "There is loss on padding. The answer of the last row is cut off, so it has no end marker; it ends "
+        "Padding carries loss. The answer of the last row is truncated, so it has no end marker; it ends "
         "where attention_mask does.",
         _padding_too,
     ),
     (
-        "The labels are one place too early: they are not shifted here. The label at a position is the token "
-        "at that position; the loss does the shift.",
+        "The labels are one position too early: do not shift them. The label at a position is the token at "
+        "that position; the loss does the shift.",
         _shifted,
     ),
     (
-        "The header carries loss. The model never has to write <|im_start|>assistant: whoever serves it puts "
-        "that there.",
+        "The header carries loss. The model never has to write <|im_start|>assistant: the server does.",
         _last(lambda start, stop, ended, header: (start - header, stop)),
     ),
     (
-        "Off by one: the last token of the header carries loss too.",
+        "Off by one: the last token of the header carries loss, too.",
         _last(lambda start, stop, ended, header: (start - 1, stop)),
     ),
     (
@@ -204,20 +203,20 @@ LAST_MISTAKES = [
         _last(lambda start, stop, ended, header: (start, stop - ended)),
     ),
     (
-        "There is loss on what comes after the end marker. Nobody lets the model write that.",
+        "Tokens after the end marker carry loss. The model is never asked to write them.",
         _last(lambda start, stop, ended, header: (start, stop + ended)),
     ),
     (
-        "There is loss in a system line or question. The word assistant occurs there as an ordinary token; "
-        "the header is the whole sequence of ids.",
+        "A system line or question carries loss. The word assistant occurs there as an ordinary token; the "
+        "header is the whole sequence of ids.",
         _by_word,
     ),
     (
-        "With the end marker as the padding token the labels change. Tell padding by attention_mask, not by "
-        "id.",
+        "With the end marker as the padding token, your labels change. Detect padding by attention_mask, not "
+        "by id.",
         _without(lambda ids: ids[0, -1]),
     ),
-    ("Token 0 is taken for padding. Tell padding by attention_mask, not by id.", _without(lambda ids: 0)),
+    ("You treat token 0 as padding. Detect padding by attention_mask, not by id.", _without(lambda ids: 0)),
     (NO_ANSWER, _raising(IndexError())),
     (NO_ANSWER, _raising(ValueError())),
     (NO_ANSWER, _raising(TypeError())),
@@ -245,9 +244,9 @@ EXERCISE = Exercise(
     ],
     right=[_by_windows, _from_the_end],
     hints=(
-        "Go through the rows one by one. In each, find the last place where the header's ids stand "
-        "together; the answer begins right after them and ends with the next end marker.",
-        "For row ids: starts = the places p with ids[p - len(header) : p] == header, take the last. "
+        "Go through the rows one by one. In each, find the last occurrence of the header's ids; the answer "
+        "begins right after it and ends with the next end marker.",
+        "For row ids: starts = the positions p with ids[p - len(header) : p] == header; take the last. "
         "stop = one after the next `end`, or the row's length. Copy input_ids[row, start:stop] into "
         "labels filled with -100, and put -100 where attention_mask is 0.",
     ),

@@ -75,7 +75,7 @@ def _masks():
         for spans in SPANS.values():
             inputs.append((ids, _labelled(ids, header, end, spans), list(header), end))
     header, end = CHATML
-    for turns in (([41, 42, 43], 1), ([44], 2)):  # an answer of one token, and a single short answer
+    for turns in (([41, 42, 43], 1), ([44], 2)):  # an answer of one token; a single short answer
         ids = conversation_ids(header, end, *turns)
         for name in ("right", "no end", "late start", "nothing"):
             inputs.append((ids, _labelled(ids, header, end, SPANS[name]), list(header), end))
@@ -132,7 +132,7 @@ def _by_counts(input_ids, labels, header, end):
 
 
 def _by_spans(input_ids, labels, header, end):
-    """Right: by comparing whole lists of labels."""
+    """Right: compares whole lists of labels."""
     spans = [(start, stop) for start, stop, _ in answers_among(input_ids, len(input_ids), header, end)]
     for name, (first, last) in {"right": (0, 0), "no end": (0, 1), "late start": (1, 0)}.items():
         wanted = [-100] * len(input_ids)
@@ -144,7 +144,7 @@ def _by_spans(input_ids, labels, header, end):
 
 
 def _by_runs(input_ids, labels, header, end):
-    """Right: by the differences at the edges of the stretches with loss."""
+    """Right: uses the differences at the edges of the spans with loss."""
     answers = [(start, stop) for start, stop, _ in answers_among(input_ids, len(input_ids), header, end)]
     runs = stretches(labels)
     if runs == answers:
@@ -156,27 +156,31 @@ def _by_runs(input_ids, labels, header, end):
 
 FAULT_MISTAKES = [
     (
-        'A mask that lies elsewhere may hold no end marker either. It is "no end" only where all the rest of '
-        "every answer carries loss.",
+        'A mask that lies elsewhere may also lack the end markers. It is "no end" only if the rest of every '
+        "answer carries loss.",
         _by_presence_of_end,
     ),
-    ("Only the first answer is looked at. A conversation has several.", _first_answer_only),
-    ("The word assistant stands in questions too. An answer begins after the whole header.", _by_header_word),
-    ("Labels are not shifted: the label at a place is the token at that place.", _expecting_shift),
+    ("You check only the first answer. A conversation has several.", _first_answer_only),
     (
-        "Only the answers are looked at. Loss on a header or a question is a fault too: it lies elsewhere.",
+        "The word assistant occurs in questions, too. An answer begins after the whole header.",
+        _by_header_word,
+    ),
+    ("Labels are not shifted: the label at a position is the token at that position.", _expecting_shift),
+    (
+        "You check only the answers. Loss on a header or a question is a fault, too: it lies elsewhere.",
         _blind_outside,
     ),
     (
-        "The numbers of tokens agree, and the places do not. Compare where the loss is, not how much.",
+        "The numbers of tokens agree, but the positions do not. Compare which tokens carry loss, not how "
+        "many.",
         _by_counts,
     ),
     (
-        '"late start" and "no end" are exchanged.',
+        '"late start" and "no end" are swapped.',
         _fault(lambda verdict, *_: {"late start": "no end", "no end": "late start"}.get(verdict, verdict)),
     ),
-    ("Every mask is called right.", lambda input_ids, labels, header, end: "right"),
-    ("Token 0 is a token as all others. A token carries no loss where its label is -100.", _above_0),
+    ("You call every mask right.", lambda input_ids, labels, header, end: "right"),
+    ("Token 0 is a token like all others. A token carries no loss if its label is -100.", _above_0),
 ]
 
 EXERCISE = Exercise(
@@ -189,22 +193,22 @@ EXERCISE = Exercise(
         mask_fault,
         _masks,
         FAULT_MISTAKES,
-        else_="Compare the places with loss with the places of the answers and their ends.",
+        else_="Compare the positions with loss to the positions of the answers and their ends.",
     ),
     wrong=[
         (lambda input_ids, labels, header, end: None, "Is there a return"),
         (_fault(lambda verdict, *_: verdict == "right"), "should be"),
         (
             _fault(lambda verdict, *_: "right" if verdict == "right" else "elsewhere"),
-            "Compare the places with loss",
+            "Compare the positions with loss",
         ),
     ],
     right=[_by_spans, _by_runs],
     hints=(
-        "First find the places of the answers: from after a header up to and with the next end marker. "
-        "Then compare them with the places whose label is not -100.",
-        "Make three sets of places: all of every answer, all but the last of each, all but the first of "
-        "each. The places with loss equal one of the three, or the mask lies elsewhere.",
+        "First find the positions of the answers: from after a header up to and including the next end "
+        "marker. Then compare them with the positions whose label is not -100.",
+        "Make three sets of positions: all of every answer, all but the last of each, all but the first of "
+        "each. The positions with loss equal one of the three, or the mask lies elsewhere.",
     ),
-    then="The verdicts below are yours.",
+    then="Your function gives the verdicts below.",
 )

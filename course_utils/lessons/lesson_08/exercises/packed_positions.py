@@ -62,33 +62,33 @@ def _by_comparing(documents):
 
 PACKED_MISTAKES = [
     (
-        "The positions run on from one document into the next. Each should begin at 0, as if it were alone: "
-        "the model has learnt what stands at position 0.",
+        "The positions continue from one document into the next. Each document should begin at 0, as if it "
+        "were alone: the model has learnt that texts begin at position 0.",
         lambda d: torch.arange(d.shape[1]).expand_as(d).contiguous(),
     ),
     (
-        "The positions run on from one document into the next. Each should begin at 0, as if it were alone: "
-        "the model has learnt what stands at position 0.",
+        "The positions continue from one document into the next. Each document should begin at 0, as if it "
+        "were alone: the model has learnt that texts begin at position 0.",
         lambda d: torch.arange(d.shape[1]).expand_as(d) * (d > 0),
     ),
     ("The positions begin at 1. GPT-2's begin at 0.", lambda d: packed_positions(d) + 1),
     ("The positions begin at 1. GPT-2's begin at 0.", lambda d: (packed_positions(d) + 1) * (d > 0)),
-    ("The documents are right, and padding is not: give it 0.", _padding_as_document),
+    ("The documents are right, but padding is not: give it 0.", _padding_as_document),
     (
-        "The documents are right, and padding is not: give it 0.",
+        "The documents are right, but padding is not: give it 0.",
         lambda d: packed_positions(d).masked_fill(d == 0, 9),
     ),
     (
-        "The documents are right, and padding is not: give it 0.",
+        "The documents are right, but padding is not: give it 0.",
         lambda d: packed_positions(d).masked_fill(d == 0, -1),
     ),
-    ("Row 0 is right, the others are not: each row has boundaries of its own.", _row_0_everywhere),
-    ("A row's first document is counted on from the row before: every row begins at 0.", _flattened),
+    ("Row 0 is right, the others are not: each row has its own boundaries.", _row_0_everywhere),
+    ("A row's first document continues the count of the row before: every row begins at 0.", _flattened),
     (
-        "Positions are whole numbers: they are looked up in an embedding.",
+        "Positions must be integers: they are looked up in an embedding.",
         lambda d: packed_positions(d).float(),
     ),
-    ("These are the documents' numbers. Count each one's tokens from 0.", lambda d: d),
+    ("These are the documents' numbers. Count each document's tokens from 0.", lambda d: d),
 ]
 
 EXERCISE = Exercise(
@@ -110,10 +110,10 @@ EXERCISE = Exercise(
     ],
     right=[_counting, _by_comparing],
     hints=(
-        "A document begins where the number differs from the one before. A token's position is its "
+        "A document begins where the number changes. A token's position is its "
         "distance from the beginning of its document.",
-        "first = documents[:, 1:] != documents[:, :-1], and True in column 0. Write the column's "
-        "number where first is True and 0 elsewhere; the running maximum (cummax over dim 1) is each "
-        "token's beginning. Take it off the column's number.",
+        "first = documents[:, 1:] != documents[:, :-1], and True in column 0. Write the column index where "
+        "first is True and 0 elsewhere; the running maximum (cummax over dim 1) is the start of each "
+        "token's document. Subtract it from the column index.",
     ),
 )

@@ -30,8 +30,8 @@ SECOND_TEXT = _chatml(("user", "Call it: user\n\nnow"), ("tool", ' {"user": 7}\n
     "<|im_start|>user\nNothing follows.<|im_end|>"
 )
 UNFINISHED = (
-    "An answer that is still being written has no <|im_end|> yet. Its message should be there, with what "
-    "there is, if only an empty content."
+    "An answer that is still being written has no <|im_end|> yet. Return its message with the content so "
+    "far, even if it is empty."
 )
 
 
@@ -80,10 +80,10 @@ def _by_find(text):
     return messages
 
 
-MARKER_LEFT = "There is a marker left in a role or content."
+MARKER_LEFT = "A marker is left in a role or content."
 PARSE_MISTAKES = [
     (
-        "There is a marker left in a content: it ends before <|im_end|>, whether a newline follows or not.",
+        "A marker is left in a content: it ends before <|im_end|>, whether a newline follows or not.",
         _ended_by_newline,
     ),
     (MARKER_LEFT, _contents(lambda content: content + "<|im_end|>\n")),
@@ -93,24 +93,33 @@ PARSE_MISTAKES = [
         _parse(lambda messages, text: [m | {"role": "<|im_start|>" + m["role"]} for m in messages]),
     ),
     (
-        "The first message is empty: what stands before the first <|im_start|> is no message.",
+        "The first message is empty: what comes before the first <|im_start|> is not a message.",
         _parse(lambda messages, text: [{"role": "", "content": ""}, *messages]),
     ),
-    ("The first message is missing, whoever speaks it.", _parse(lambda messages, text: messages[1:])),
     (
-        "The system line is missing. It is a message as the others are.",
+        "The first message is missing. Keep it, whatever its role.",
+        _parse(lambda messages, text: messages[1:]),
+    ),
+    (
+        "The system line is missing. It is a message like the others.",
         _parse(lambda messages, text: [m for m in messages if m["role"] != "system"]),
     ),
     (
-        "Only the first line of a content is kept. It ends at <|im_end|>, not at a newline.",
+        "You keep only the first line of a content. It ends at <|im_end|>, not at a newline.",
         _contents(lambda content: content.split("\n")[0]),
     ),
-    ("Blanks at the edges of a content are part of it: the log holds what was said.", _contents(str.strip)),
-    ("Blanks at the edges of a content are part of it: the log holds what was said.", _contents(str.rstrip)),
+    (
+        "Spaces at the ends of a content are part of it: the log has exactly what was said.",
+        _contents(str.strip),
+    ),
+    (
+        "Spaces at the ends of a content are part of it: the log has exactly what was said.",
+        _contents(str.rstrip),
+    ),
     ("The newline after <|im_end|> got into a content.", _contents(lambda content: content + "\n")),
     ("The newline before a content got into it.", _contents(lambda content: "\n" + content)),
     (
-        "The roles differ: the role is what stands between <|im_start|> and the first newline.",
+        "The roles differ: the role is the text between <|im_start|> and the first newline.",
         _parse(lambda messages, text: [m | {"role": "user"} for m in messages]),
     ),
     (
@@ -154,9 +163,8 @@ EXERCISE = Exercise(
     ],
     right=[_by_pattern, _by_find],
     hints=(
-        "Every message begins with <|im_start|>: split there first, and take each part apart.",
+        "Every message begins with <|im_start|>: split there first, then parse each part.",
         "For each part after the first <|im_start|>: the role goes up to the first newline, the "
-        "content from there up to <|im_end|>. str.partition splits once and does not mind a missing "
-        "mark.",
+        "content from there up to <|im_end|>. str.partition splits once and accepts a missing separator.",
     ),
 )

@@ -1,4 +1,4 @@
-"""What exercises of lesson 08 share: ids of conversations, and where answers stand in them."""
+"""Shared by exercises of lesson 08: ids of conversations, and the positions of answers in them."""
 
 import torch
 
@@ -6,14 +6,14 @@ from course_utils.data import IGNORE
 
 
 def stretches(labels):
-    """(start, stop) of each stretch with loss."""
+    """(start, stop) of each span with loss."""
     learn = [False, *(label != IGNORE for label in labels), False]
     edges = [place for place in range(len(labels) + 1) if learn[place] != learn[place + 1]]
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def conversation_ids(header, end, *turns):
-    """Ids of turns: a number is an answer of that many tokens, a list a user's turn of these ids."""
+    """Ids of turns: a number is an answer of that many tokens, a list a user turn with these ids."""
     start, user, newline = header[0], 6, header[-1]
     ids = []
     for turn in turns:

@@ -28,18 +28,18 @@ CONVERSATIONS = [
     (_turns("aa", "b", "cc"), _letters, 20),
     (LONG, _letters, 30),
     (LONG, _letters, 36),  # it fits exactly
-    (LONG, _letters, 21),  # it fits exactly without the first exchange
+    (LONG, _letters, 21),  # fits exactly without the first exchange
     (LONG, _with_headers, 40),
     (CHATTY, _letters, 15),
     (CHATTY, _with_headers, 37),
     (QUIET_FIRST, _letters, 44),
-    (QUIET_FIRST, _letters, 30),  # the first exchange would fit, were it not for the second
+    (QUIET_FIRST, _letters, 30),  # the first exchange would fit, but not with the second
     (_turns("a"), _letters, 5),
 ]
 
 
 def _drop(fault):
-    """A wrong fit_context: fault(system, turns) gives a shorter conversation, until it fits."""
+    """A wrong fit_context: fault(system, turns) returns a shorter conversation, until it fits."""
 
     def wrong(messages, length, limit):
         while length(messages) > limit and len(messages) > 1:
@@ -141,46 +141,37 @@ def _by_queue(messages, length, limit):
     return [dict(message) for message in (*system, *turns)]
 
 
-ALONE = (
-    "The last turn alone is longer than the limit. Return it all the same: it is for the encoding to refuse "
-    "it."
-)
+ALONE = "The last turn alone is longer than the limit. Return it anyway: the encoding rejects it."
 CONTEXT_MISTAKES = [
     (
-        "The system line is gone. It stays, and the oldest exchange goes.",
+        "The system line is missing. Keep it, and remove the oldest exchange.",
         _drop(lambda head, turns: (head + turns)[2:]),
     ),
     (
-        "The system line is gone. It stays, and the oldest exchange goes.",
+        "The system line is missing. Keep it, and remove the oldest exchange.",
         _drop(lambda head, turns: turns[2:]),
     ),
+    ("You always keep the first message. It is a system line only if its role is system.", _first_stays),
     (
-        "The first message stays here whoever speaks it. It is a system line only where its role is system.",
-        _first_stays,
-    ),
-    (
-        "The conversation now begins with an answer whose question is gone. Take out question and answer "
+        "The conversation now begins with an answer without its question. Remove question and answer "
         "together.",
         _drop(lambda head, turns: head + turns[1:]),
     ),
+    ("The last user turn is missing: it is the one to answer.", _drop(lambda head, turns: head + turns[:-2])),
+    ("A conversation that already fits should not change.", _at_least_once),
+    ("A conversation of exactly the limit fits: remove exchanges while the length is larger.", _strictly),
     (
-        "The user's last turn is gone: that is the one to be answered.",
-        _drop(lambda head, turns: head + turns[:-2]),
-    ),
-    ("A conversation that fits as it is should stay as it is.", _at_least_once),
-    ("A conversation of exactly the limit fits: take out exchanges while the length is larger.", _strictly),
-    (
-        "Use the argument length: it knows what a conversation takes up, not only its contents' letters.",
+        "Use the argument length: a conversation is longer than the letters of its contents.",
         lambda messages, length, limit: fit_context(messages, _letters, limit),
     ),
-    ("The result is longer than the limit: take out as many exchanges as it needs, not one.", _only_once),
-    ("The result is longer than the limit: nothing was taken out.", lambda messages, length, limit: messages),
-    ("The result is longer than the limit. Is the system line counted?", _system_not_counted),
-    ("The conversation that was given has changed. Its owner still shows it: make a new list.", _in_place),
-    ("Take out no more than needed, the oldest first.", _too_much),
-    ("The longest exchange goes first here. Take out the oldest.", _longest_first),
+    ("The result is longer than the limit: remove as many exchanges as needed, not one.", _only_once),
+    ("The result is longer than the limit: you removed nothing.", lambda messages, length, limit: messages),
+    ("The result is longer than the limit. Do you count the system line?", _system_not_counted),
+    ("You changed the conversation that was passed. Its owner still shows it: make a new list.", _in_place),
+    ("Remove no more than needed, the oldest first.", _too_much),
+    ("You remove the longest exchange first. Remove the oldest.", _longest_first),
     (
-        "An exchange is left out, and an older one stays. Going back from the newest, stop at the first that "
+        "You leave out an exchange but keep an older one. Going back from the newest, stop at the first that "
         "does not fit.",
         _with_a_hole,
     ),
@@ -198,8 +189,8 @@ EXERCISE = Exercise(
         fit_context,
         CONVERSATIONS,
         CONTEXT_MISTAKES,
-        else_="Take out the oldest question with its answer while length(messages) is above the limit; "
-        "the system line and the last turn stay.",
+        else_="Remove the oldest question with its answer while length(messages) is above the limit; keep "
+        "the system line and the last turn.",
         extremes=[(ALONE, [(_turns("a" * 5, "b" * 5, "c" * 50), _letters, 20), (LONG, _letters, 8)])],
     ),
     wrong=[
@@ -208,8 +199,8 @@ EXERCISE = Exercise(
     ],
     right=[_by_places, _by_queue],
     hints=(
-        "Split off the system line, if the first message is one. Of the rest, which two go first? And "
-        "which one must never go?",
+        "Split off the system line, if the first message is one. Of the rest, which two do you remove first? "
+        "And which one must you never remove?",
         "head = the system line or nothing; turns = the rest. While length(head + turns) is above the "
         "limit and there are more than two turns, drop turns[0] and turns[1]. Return a new list.",
     ),

@@ -12,7 +12,7 @@ from course_utils.lessons.lesson_09.mixture import loss_share
 
 
 def _example(prompt, answer):
-    """An example of so many tokens; token 0 is among its targets."""
+    """An example with these numbers of tokens; token 0 is among its targets."""
     ids = [(7 * i + prompt) % 5 for i in range(prompt + answer - 1)] + [0]
     return Example(ids, [-100] * prompt + ids[prompt:])
 
@@ -26,7 +26,7 @@ def _mixtures():
 
 
 def _share(count):
-    """A wrong loss_share: count(example) is summed by kind, within the steps."""
+    """A wrong loss_share: it sums count(example) by kind, within the steps."""
 
     def wrong(examples, kinds, steps=None):
         steps = [0] * len(examples) if steps is None else steps
@@ -105,14 +105,14 @@ SHARE_MISTAKES = [
         _share(lambda example: len(example.input_ids)),
     ),
     (
-        "Token 0 does not count here. Only the label -100 marks what has no loss.",
+        "You do not count token 0. Only the label -100 marks what has no loss.",
         _share(lambda example: sum(label > 0 for label in example.labels)),
     ),
     (
-        "The steps are not used. Each step divides by its own target tokens, and all steps count alike.",
+        "You do not use the steps. Each step divides by its own target tokens, and all steps count equally.",
         lambda examples, kinds, steps=None: loss_share(examples, kinds),
     ),
-    ("Within a step you count conversations. Count target tokens there too.", _by_conversations_of_a_step),
+    ("Within a step you count conversations. Count target tokens there, too.", _by_conversations_of_a_step),
     (
         "The shares add up to the number of steps. Divide by it.",
         _scaled(lambda examples, steps: len(set(steps or [0]))),
@@ -121,19 +121,19 @@ SHARE_MISTAKES = [
         "These are numbers of tokens. Divide by the number of all target tokens.",
         _scaled(lambda examples, steps: _tokens_of(examples)),
     ),
-    ("These are per cent. Return shares, which add up to 1.", _scaled(lambda examples, steps: 100)),
+    ("These are percentages. Return shares, which add up to 1.", _scaled(lambda examples, steps: 100)),
     (
-        "You divide by the number of all tokens. Divide by that of all target tokens.",
+        "You divide by the number of all tokens. Divide by the number of all target tokens.",
         _scaled(
             lambda examples, steps: _tokens_of(examples) / sum(len(example.labels) for example in examples)
         ),
     ),
     (
-        "You take the mean of a kind's examples. What counts is the sum: a kind with many short answers "
-        "weighs as much as all of them together.",
+        "You take the mean of a kind's examples. Take the sum: a kind with many short answers weighs as much "
+        "as all of them together.",
         _mean_share,
     ),
-    ("An example replaces the earlier ones of its kind. Add to what is there.", _last_share),
+    ("An example replaces the earlier ones of its kind. Add it to them.", _last_share),
 ]
 
 EXERCISE = Exercise(
@@ -161,5 +161,5 @@ EXERCISE = Exercise(
         "Count the labels that are not -100 in each example. Sum them by step. Then add to a kind, for "
         "each of its examples, count / (the sum of its step) / (the number of steps).",
     ),
-    then="The figure of the shares below is drawn with it.",
+    then="The figure of the shares below uses it.",
 )

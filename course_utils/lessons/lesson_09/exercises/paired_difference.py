@@ -20,7 +20,7 @@ def paired_difference(before, after):
 
 
 def _outcomes(both, gained, lost, neither):
-    """Answers of two models to the same questions, in any order; many, so that n - 1 or n does not matter."""
+    """Answers of two models to the same questions, in any order; so many that n - 1 or n does not matter."""
     pairs = [(1, 1)] * both + [(0, 1)] * gained + [(1, 0)] * lost + [(0, 0)] * neither
     random.shuffle(pairs)
     return [bool(a) for a, _ in pairs], [bool(b) for _, b in pairs]
@@ -56,12 +56,11 @@ ONE_ACCURACY = "This is the error of one of the two accuracies, not of their dif
 PAIRED_MISTAKES = [
     (
         "This is the error of two independent samples. The questions are the same: take the difference of "
-        "every question first, then the error of those.",
+        "every question first, then the standard error of the differences.",
         _error(lambda d, v, p, q, n: (d, ((p * (1 - p) + q * (1 - q)) / n) ** 0.5)),
     ),
     (
-        "This is the standard deviation of a single difference. That of their mean is smaller by the root of "
-        "their number.",
+        "This is the standard deviation of a single difference. Divide it by the root of n for the mean.",
         _error(lambda d, v, p, q, n: (d, v**0.5)),
     ),
     (
@@ -69,7 +68,7 @@ PAIRED_MISTAKES = [
         _error(lambda d, v, p, q, n: (d, v / n)),
     ),
     (
-        "The mean is not subtracted: a standard deviation is taken around the mean of the numbers.",
+        "You do not subtract the mean: a standard deviation is taken around the mean of the numbers.",
         lambda before, after: (
             paired_difference(before, after)[0],
             sum(a != b for a, b in zip(before, after, strict=True)) ** 0.5 / len(before),
@@ -78,30 +77,27 @@ PAIRED_MISTAKES = [
     (ONE_ACCURACY, _error(lambda d, v, p, q, n: (d, (p * (1 - p) / n) ** 0.5))),
     (ONE_ACCURACY, _error(lambda d, v, p, q, n: (d, (q * (1 - q) / n) ** 0.5))),
     (
-        "The difference is taken for a share: d * (1 - d) is not the variance of numbers -1, 0 and 1.",
+        "You treat the difference as a share: d * (1 - d) is not the variance of numbers -1, 0 and 1.",
         _error(lambda d, v, p, q, n: (d, (abs(d) * (1 - abs(d)) / n) ** 0.5)),
     ),
+    ("The sign is wrong: after minus before.", _error(lambda d, v, p, q, n: (-d, (v / n) ** 0.5))),
     (
-        "The sign is the other way round: after minus before.",
-        _error(lambda d, v, p, q, n: (-d, (v / n) ** 0.5)),
-    ),
-    (
-        "The sign is lost: where the accuracy falls, the difference is negative.",
+        "The sign is lost: if the accuracy falls, the difference is negative.",
         _error(lambda d, v, p, q, n: (abs(d), (v / n) ** 0.5)),
     ),
     (
-        "This is a number of questions. Divide by how many there are.",
+        "This is a number of questions. Divide by the number of all questions.",
         _error(lambda d, v, p, q, n: (d * n, (v / n) ** 0.5)),
     ),
     (
-        "This is a share of the questions that changed: losses count too, as -1.",
+        "This is a share of the questions that changed: losses count, too, as -1.",
         lambda before, after: (
             sum(a != b for a, b in zip(before, after, strict=True)) / len(before),
             paired_difference(before, after)[1],
         ),
     ),
     (
-        "The error comes first here. Return the difference, then its standard error.",
+        "You return the error first. Return the difference, then its standard error.",
         lambda before, after: paired_difference(before, after)[::-1],
     ),
     (
@@ -120,8 +116,8 @@ EXERCISE = Exercise(
         paired_difference,
         lambda: [_outcomes(100, 44, 12, 44), _outcomes(150, 18, 57, 75)],
         PAIRED_MISTAKES,
-        else_="Give each question 1, 0 or -1; the mean of these, and their standard deviation over the "
-        "root of their number.",
+        else_="Give each question 1, 0 or -1; return the mean of these, and their standard deviation divided "
+        "by the root of n.",
         tolerance=2e-3,
     ),
     wrong=[
@@ -131,9 +127,9 @@ EXERCISE = Exercise(
     ],
     right=[_by_numpy, _by_torch, _by_statistics],
     hints=(
-        "Most questions have the same outcome both times, and say nothing about the difference. Give "
-        "every question a number: 1 for won, -1 for lost, 0 for the same.",
-        "The difference of the accuracies is the mean of these n numbers. The standard error of a "
-        "mean is the standard deviation of the numbers over the root of n.",
+        "Most questions have the same outcome both times, and do not affect the difference. Give every "
+        "question a number: 1 for gained, -1 for lost, 0 for the same.",
+        "The difference of the accuracies is the mean of these n numbers. The standard error of a mean is "
+        "the standard deviation of the numbers divided by the root of n.",
     ),
 )

@@ -17,7 +17,7 @@ def selective_accuracy(right, refused):
 
 
 def _asked(right, wrong, refused_right, refused_wrong):
-    """Outcomes in any order; a refusal counts as right where the question was to be refused."""
+    """Outcomes in any order; a refusal counts as right if the question should be refused."""
     rows = [(True, False)] * right + [(False, False)] * wrong
     rows += [(True, True)] * refused_right + [(False, True)] * refused_wrong
     random.shuffle(rows)
@@ -25,7 +25,7 @@ def _asked(right, wrong, refused_right, refused_wrong):
 
 
 def _selective(fault):
-    """A wrong selective_accuracy: fault(right answers, answers, right in all, questions)."""
+    """A wrong selective_accuracy: fault(right answers, answers, all right outcomes, questions)."""
 
     def wrong(right, refused):
         answered = [r for r, no in zip(right, refused, strict=True) if not no]
@@ -48,8 +48,8 @@ def _selective_by_loop(right, refused):
 
 
 ALL_REFUSED = (
-    "Where everything is refused, the share answered is 0, and nothing is known about the answers: return "
-    "float('nan') for the second number."
+    "If everything is refused, the share answered is 0, and the accuracy is unknown: return float('nan') for "
+    "the second number."
 )
 SELECTIVE_MISTAKES = [
     (
@@ -57,18 +57,18 @@ SELECTIVE_MISTAKES = [
         _selective(lambda hits, answers, right, n: (1 - answers / n, hits / max(1, answers))),
     ),
     (
-        "You divide by all questions. The second number is about the answers alone: leave the refused ones "
-        "out.",
+        "You divide by all questions. The second number is about answered questions only: leave out the "
+        "refused ones.",
         _selective(lambda hits, answers, right, n: (answers / n, hits / n)),
     ),
     (
-        "You divide by all questions. The second number is about the answers alone: leave the refused ones "
-        "out.",
+        "You divide by all questions. The second number is about answered questions only: leave out the "
+        "refused ones.",
         _selective(lambda hits, answers, right, n: (answers / n, right / n)),
     ),
     (
-        "A refusal that counts as right is no answer: look only at the questions that were answered, above "
-        "and below the line of the fraction.",
+        "A refusal that counts as right is not an answer: use only answered questions, in numerator and "
+        "denominator.",
         _selective(lambda hits, answers, right, n: (answers / n, right / max(1, answers))),
     ),
     (
@@ -76,7 +76,7 @@ SELECTIVE_MISTAKES = [
         _selective(lambda hits, answers, right, n: (answers, hits)),
     ),
     (
-        "The accuracy comes first here. Return the share answered, then the accuracy of the answers.",
+        "You return the accuracy first. Return the share answered, then the accuracy of the answers.",
         _selective(lambda hits, answers, right, n: (hits / max(1, answers), answers / n)),
     ),
     (
@@ -99,7 +99,7 @@ EXERCISE = Exercise(
         selective_accuracy,
         lambda: [_asked(7, 1, 1, 1), _asked(5, 6, 3, 6), _asked(3, 2, 0, 0), _asked(0, 4, 1, 2)],
         SELECTIVE_MISTAKES,
-        else_="The share of questions that were answered, and the share of right ones among those.",
+        else_="The share of questions answered, and the share of right answers among those.",
         extremes=[(ALL_REFUSED, [([False, True, False], [True, True, True])])],
     ),
     wrong=[
@@ -114,9 +114,9 @@ EXERCISE = Exercise(
     ],
     right=[_selective_by_torch, _selective_by_loop],
     hints=(
-        "Two questions: how often does it answer at all, and how good is it when it does? The second "
-        "looks at the answered questions only.",
-        "Keep the entries of `right` where `refused` is False. The first number is how many they are "
-        "over how many questions there are, the second their mean; float('nan') if there are none.",
+        "Two questions: how often does it answer at all, and how good are its answers? The second uses only "
+        "the answered questions.",
+        "Keep the entries of `right` where `refused` is False. The first number is their count divided by "
+        "the number of questions, the second their mean; float('nan') if there are none.",
     ),
 )

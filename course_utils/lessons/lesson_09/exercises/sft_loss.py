@@ -13,7 +13,7 @@ from course_utils.log_probs import token_losses
 def _batch(seed, lengths, vocabulary=7, first=False):
     """(logits, labels) of conversations, padded on the right; lengths: of prompt and answer in each row.
 
-    first: the first token of the first row has a label, which nothing predicts.
+    first: the first token of the first row has a label, which no position predicts.
     """
     generator = torch.Generator().manual_seed(seed)
     width = max(map(sum, lengths)) + 1
@@ -95,26 +95,26 @@ def _by_cross_entropy(logits, labels, weights=None):
 
 SFT_MISTAKES = [
     ("Position t predicts token t + 1: compare logits[:, :-1] with labels[:, 1:].", _not_shifted),
-    ("The labels are shifted twice: a position is asked for the token after the next one.", _shifted_twice),
+    ("You shift the labels twice: a position must predict the token after the next one.", _shifted_twice),
     (
-        "Questions and padding have loss here. Where the label is -100 there is none, and nothing to count.",
+        "Questions and padding have loss. Where the label is -100, there is no loss and nothing to count.",
         _prompts_too,
     ),
-    ("Token 0 has no loss here. Only the label -100 marks what has none.", _without_token_0),
+    ("You give token 0 no loss. Only the label -100 marks tokens without loss.", _without_token_0),
     (
-        "The last token of every answer has no loss here. It is the end marker, and it is learned as any "
-        "other.",
+        "The last token of every answer has no loss. It is the end marker, and is learned like any other "
+        "token.",
         _without_last,
     ),
     (
-        "This is the mean already. Return the sum, and beside it what the sum is to be divided by.",
+        "This is already the mean. Return the sum and its divisor.",
         _of_rows(
             lambda x, s, w, y: ((w[:, None] * x).sum() / (w[:, None] * s).sum(), (w[:, None] * s).sum())
         ),
     ),
     (
-        "The divisor leaves out tokens with the loss 0. One that is predicted with certainty counts too: ask "
-        "for the labels that are not -100.",
+        "The divisor leaves out tokens with a loss of 0. A token predicted with certainty counts, too: count "
+        "the labels that are not -100.",
         _of_rows(lambda x, s, w, y: ((w[:, None] * x).sum(), (w[:, None] * (x > 0)).sum())),
     ),
     (
@@ -122,26 +122,27 @@ SFT_MISTAKES = [
         _of_rows(lambda x, s, w, y: ((w[:, None] * x).sum(), (w[:, None] * torch.ones_like(x)).sum())),
     ),
     (
-        "The divisor counts a label of the first token. Nothing predicts it: count labels[:, 1:].",
+        "The divisor counts a label of the first token. No position predicts it: count labels[:, 1:].",
         _of_rows(lambda x, s, w, y: ((w[:, None] * x).sum(), (w[:, None] * (y != IGNORE)).sum())),
     ),
-    ("The weights are not used.", _of_rows(lambda x, s, w, y: (x.sum(), s.sum()))),
+    ("You do not use the weights.", _of_rows(lambda x, s, w, y: (x.sum(), s.sum()))),
     (
-        "The weights are in the sum and not in the divisor, so they would change the rate as well.",
+        "The weights are in the sum but not in the divisor, so they would also change the effective "
+        "learning rate.",
         _of_rows(lambda x, s, w, y: ((w[:, None] * x).sum(), s.sum())),
     ),
     (
-        "You take the mean of each conversation first, so that a word of a short answer counts more than one "
-        "of a long one. Sum the tokens.",
+        "You take the mean of each conversation first, so a token of a short answer counts more than one of "
+        "a long answer. Sum over the tokens.",
         _of_rows(lambda x, s, w, y: ((w * x.sum(1) / s.sum(1)).sum(), w.sum())),
     ),
     (
-        "The graph is cut, so nothing can learn from it.",
+        "The graph is cut, so the loss has no gradient.",
         lambda logits, labels, weights=None: sft_loss(logits.detach(), labels, weights),
     ),
 ]
 LARGE = (
-    "With large logits exp overflows, or a probability is 0 and its logarithm infinite. Use cross_entropy or "
+    "With large logits exp overflows, or a probability is 0 with an infinite logarithm. Use cross_entropy or "
     "log_softmax."
 )
 
@@ -151,7 +152,7 @@ def _large():
     return [(300 * logits, labels), (300 * logits, labels, torch.tensor([1.0, 0.5]))]
 
 
-CERTAIN = "A token that is predicted with certainty has the loss 0, and counts."
+CERTAIN = "A token predicted with certainty has a loss of 0, and counts."
 
 
 def _certain():
@@ -185,10 +186,10 @@ EXERCISE = Exercise(
     right=[_by_gather, _by_cross_entropy],
     hints=(
         "It is the loss of lesson 01 on the tokens whose label is not -100. The weight of a conversation "
-        "multiplies the loss of each of its tokens, and each of its tokens where they are counted.",
-        "token_losses(logits, labels) gives [rows, tokens - 1], with 0 where there is no loss. "
-        "labels[:, 1:] != IGNORE has the same shape. weights[:, None] multiplies both; without weights "
-        "take ones. Return the two sums.",
+        "multiplies the loss of each of its tokens, and also each token in the count.",
+        "token_losses(logits, labels) returns [rows, tokens - 1], with 0 where there is no loss. labels[:, "
+        "1:] != IGNORE has the same shape. weights[:, None] multiplies both; without weights use "
+        "ones. Return the two sums.",
     ),
-    then="The one-skill run and the mixture below train on it. After a change run their cells again.",
+    then="The one-skill run and the mixture below use it. After a change, run their cells again.",
 )

@@ -38,7 +38,7 @@ def _encoded(answers, unlearned=()):
 
 
 def _probability(example, before, right, behind):
-    """A model's probability of the end marker: one token early, after the last answer, behind its end."""
+    """A model's probabilities of the end marker: one token early, after the last answer, after its end."""
     last = len(example.input_ids) - 1 - example.input_ids[::-1].index(END_ID)
     places = {last - 1: before, last: right, last + 1: behind}
 
@@ -73,7 +73,7 @@ def _runs():
 
 
 def _why(unlearned, place=None, likely=lambda p: p > 0.5, names=None):
-    """A wrong why_no_end: unlearned(ids, labels, end) and place(ids, labels, end) look elsewhere."""
+    """A wrong why_no_end: unlearned(ids, labels, end) and place(ids, labels, end) check other tokens."""
 
     def wrong(example, end_id, stop_ids, end_probability):
         ids, labels = example.input_ids, example.labels
@@ -162,54 +162,54 @@ def _why_by_spans(example, end_id, stop_ids, end_probability):
 
 
 EVERY_END = (
-    "You look at every end marker, or at the first. Those of system line and questions have no loss in a "
-    "sound run. Look at those that come after an answer's token."
+    "You check every end marker, or the first. Those of the system line and questions have no loss in a "
+    "sound run. Check those that end an answer."
 )
 WHY_MISTAKES = [
     (EVERY_END, _why(_any_end)),
     (EVERY_END, _why(_first_end)),
     (
-        "The verdict is exchanged: a high probability of the end marker is what a sound run has.",
+        "The verdict is inverted: a sound run has a high probability of the end marker.",
         _why(_learned_ends, likely=lambda p: p < 0.5),
     ),
-    ("The model is not asked: a run may be sound but for too few steps.", _model_not_asked),
+    ("You do not use the model: a run may be sound except for too few steps.", _model_not_asked),
     (
-        "The labels are not looked at: in one of the runs the end marker has no loss.",
+        "You do not check the labels: in one of the runs the end marker has no loss.",
         _why(lambda ids, labels, end: False),
     ),
     (
-        "A run whose end marker had no loss is no case of too little training: look at the labels first.",
+        "A run whose end marker had no loss is not a case of too little training: check the labels first.",
         _model_first,
     ),
     (
-        "A run may have two faults. Go through the table from its top: the labels come before the stop ids.",
+        "A run may have two faults. Go through the table from the top: the labels come before the stop ids.",
         _stops_first,
     ),
-    ("You look at the last answer alone. An earlier answer may have lost its end marker.", _why(_last_end)),
+    ("You check only the last answer. An earlier answer may have lost its end marker.", _why(_last_end)),
     (
-        "You ask after the end marker. Ask for its probability where it should come: after all that stands "
-        "before it.",
+        "You use the probability after the end marker. Use the probability where it should come: after all "
+        "tokens before it.",
         _why(_learned_ends, lambda last: last + 1),
     ),
     (
-        "You ask one token too early, before the answer's last token.",
+        "You use the probability one token too early, before the answer's last token.",
         _why(_learned_ends, lambda last: last - 1),
     ),
     (
-        "Token 0 is taken for a token without loss. Only the label -100 marks what has none.",
+        "You treat token 0 as a token without loss. Only the label -100 marks tokens without loss.",
         _why(_no_loss_on_token_0),
     ),
     (
-        "The ids at which generation stops are not looked at.",
+        "You do not check the ids at which generation stops.",
         lambda example, end_id, stop_ids, p: why_no_end(example, end_id, (end_id,), p),
     ),
     (
-        "The probability is asked for in another place. Call end_probability once, on all that stands before "
-        "the last end marker.",
+        "You use the probability at another position. Call end_probability once, on all tokens before the "
+        "last end marker.",
         _why(_learned_ends, lambda last: 1),
     ),
     (
-        "Take one half as the limit: above it the end marker is likelier than all other tokens together.",
+        "Use one half as the limit: above it, the end marker is likelier than all other tokens together.",
         _why(_learned_ends, likely=lambda p: p > 0.9),
     ),
 ]
@@ -229,18 +229,18 @@ EXERCISE = Exercise(
     ),
     wrong=[
         (lambda example, end_id, stop_ids, p: None, "Is there a return"),
-        (lambda example, end_id, stop_ids, p: "sound", "The model is not asked"),
+        (lambda example, end_id, stop_ids, p: "sound", "You do not use the model"),
         (lambda example, end_id, stop_ids, p: "all is well", "First the labels"),
         (_first_stop_id, "ids at which"),
         (lambda example, end_id, stop_ids, p: True, "should be of type str"),
     ],
     right=[_why_by_masks, _why_by_spans],
     hints=(
-        "Three places can be at fault: the labels that training saw, the ids at which generation stops, "
-        "and the model. The first two are read without a model.",
-        "The end markers that count are those whose preceding token has a label. If one of them has the "
-        "label -100, that is the fault. If end_id is not in stop_ids, that is. Else ask "
+        "Three things can be at fault: the training labels, the ids at which generation stops, and the "
+        "model. The first two need no model.",
+        "Check the end markers whose preceding token has a label. If one of them has the "
+        "label -100, that is the fault. If end_id is not in stop_ids, that is the fault. Else test "
         "end_probability(ids before the last end marker): is it above one half?",
     ),
-    then="The table of the hunt below is made with it.",
+    then="The table of the hunt below uses it.",
 )
