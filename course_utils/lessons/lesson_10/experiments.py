@@ -1,4 +1,4 @@
-"""Stored experiments with reward models: number of pairs, noise of the labels, bias to longer answers."""
+"""Stored experiments with reward models: number of pairs, label noise, bias towards longer answers."""
 
 import copy
 import functools
@@ -8,7 +8,7 @@ from course_utils.stored_runs import few, sweep
 
 @functools.cache
 def _states():
-    """{token ids: what the frozen blocks make of them}, the same in all runs"""
+    """{token ids: output of the frozen blocks}, the same in all runs."""
     return {}
 
 
@@ -19,14 +19,14 @@ def _states():
         *({"pairs": 800, "noise": noise, "longer": 0.5} for noise in (0.0, 0.1, 0.4)),
         {"pairs": 2400, "noise": 0.1, "longer": 0.75},
     ],
-    tolerance=0.12,  # shares of some hundred pairs, after the training of two models
+    tolerance=0.12,  # shares of a few hundred pairs, after the training of two models
 )
 def reward_pairs(point: dict, seed: int) -> dict:
-    """A reward model on so many training pairs, `longer` of them with the longer answer chosen.
+    """A reward model on the point's training pairs; in `longer` of them the longer answer is chosen.
 
-    gold: accuracy on held-out pairs by the gold score; labels, ceiling: accuracy on labels of this noise, and
-    what the gold score itself would reach; shortcut: share of pairs of equal gold score in which the longer
-    answer scores higher.
+    gold: accuracy on held-out pairs by the gold score; labels, ceiling: accuracy on labels with this noise,
+    and the gold score's own; shortcut: share of pairs of equal gold score in which the longer answer scores
+    higher.
     """
     import torch
 
@@ -66,17 +66,17 @@ def reward_pairs(point: dict, seed: int) -> dict:
     }
 
 
-TEST_PAIRS = 1000  # as many as can be had with the longer answer chosen in a quarter of them
+TEST_PAIRS = 1000  # as many as possible if the longer answer is chosen in a quarter of them
 
 
 @sweep("reward_bias", points=[{"longer": share} for share in (0.25, 0.375, 0.5, 0.625, 0.75)], tolerance=0.12)
 def reward_bias(point: dict, seed: int) -> dict:
-    """A reward model on 1,000 pairs, `longer` of them with the longer answer chosen, on several tests.
+    """A reward model on 1,000 pairs, in `longer` of which the longer answer is chosen, on several tests.
 
-    gold, labels: accuracy on held-out pairs by the gold score, and on their labels. biased: on the labels of
-    a choice of them with the longer answer chosen in three of four. longer_better, shorter_better: by the
-    gold score, where the better answer is the longer one, and where it is the shorter. shortcut: share of
-    pairs of equal gold score in which the longer answer scores higher.
+    gold, labels: accuracy on held-out pairs by the gold score, and by their labels. biased: by the labels of
+    a subset in which the longer answer is chosen in three of four. longer_better, shorter_better: by the gold
+    score, for pairs whose better answer is the longer or the shorter one. shortcut: share of pairs of equal
+    gold score in which the longer answer scores higher.
     """
     from course_utils.methods import reward
     from course_utils.world import annotator
@@ -84,7 +84,7 @@ def reward_bias(point: dict, seed: int) -> dict:
     model, states, (train, held_out, controlled) = _parts()
     model = copy.deepcopy(model)
     pairs = annotator.with_longer_share(train, point["longer"], seed, few(TEST_PAIRS, 40))
-    pad_id = 0  # of no effect: states are padded by their mask
+    pad_id = 0  # no effect: states are padded by their mask
     steps, label = few(reward.epoch_steps(len(pairs))), f"{point}, seed {seed}"
     reward.fit(model, states(pairs), pad_id=pad_id, steps=steps, seed=seed, label=label)
     held_out, controlled = few(held_out, 40), few(controlled, 16)
@@ -105,7 +105,7 @@ def reward_bias(point: dict, seed: int) -> dict:
 
 @functools.cache
 def _parts():
-    """(untrained reward model, pairs -> their stored states, the pairs of lesson 10), for all runs."""
+    """(untrained reward model, function from pairs to stored states, lesson 10's pairs), for all runs."""
     import torch
 
     from course_utils import preferences

@@ -1,4 +1,4 @@
-"""Lesson 10's figures: proxy beside gold, correlations beside each other, shares with their intervals."""
+"""Lesson 10's figures: proxy beside gold, correlations side by side, shares with their intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Interval = tuple[float, float, float]  # mean, low, high
 
 
 def beside(panels: Mapping[str, Mapping[str, Interval]], title: str) -> None:
-    """A panel for each name: a row for each text, its mean and interval; the first row marks a line."""
+    """A panel per name, a row per text with its mean and interval; a line marks the first row's mean."""
     _, axes = plots.figure(title, "", "", columns=len(panels), sharey=True)
     for ax, (label, rows) in zip(axes, panels.items(), strict=True):
         for place, (mean, low, high) in enumerate(rows.values()):
@@ -48,7 +48,7 @@ def two_bars(
 
 
 def over_share(points: Mapping[float, Sequence[float]], title: str, ylabel: str) -> None:
-    """Shares over the share of training pairs whose longer story was chosen: dots, and a bar at the mean."""
+    """Shares over the share of training pairs whose longer story was chosen: dots, with a bar at the mean."""
     _, ax = plots.figure(title, "training pairs in which the longer story was chosen (%)", ylabel)
     for share, values in points.items():
         shown = [100 * value for value in values]

@@ -1,4 +1,4 @@
-"""The labelling tool: pairs shown blind and in random order, answered by key or button, saved as it goes."""
+"""The labelling tool: pairs shown blind and in random order, labelled by key or button, saved at once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from course_utils.widgets import publish_view
 
 
 class Labelling:
-    """Pairs to be labelled one after the other, and the labels given so far, kept in a file.
+    """Pairs to label one after the other, and the labels so far, kept in a file.
 
-    Neither the order of the pairs nor the sides show the label that a pair came with. Labels that the file
-    holds already, for the same pairs in the same order, are taken up again; others have a file of their own.
+    Neither the order of the pairs nor the sides reveal a pair's original label. Existing labels in the file,
+    for the same pairs in the same order, are reused; other pairs have their own file.
     """
 
     def __init__(self, pairs: Sequence[Pair], seed: int = 0, path: Path | None = None):
@@ -35,7 +35,7 @@ class Labelling:
 
     @property
     def current(self) -> tuple[str, str, str] | None:
-        """(request, left answer, right answer) of the pair to label next; None when all are labelled."""
+        """(request, left answer, right answer) of the next pair to label; None when all are labelled."""
         if len(self.labels) == len(self.shown):
             return None
         pair = self.shown[len(self.labels)]
@@ -44,14 +44,14 @@ class Labelling:
     def choose(self, side: str) -> None:
         """Label the current pair: "left" or "right" is better. Does nothing when all are labelled."""
         if side not in ("left", "right"):
-            raise ValueError(f'a label is "left" or "right", not {side!r}')
+            raise ValueError(f'a label must be "left" or "right", not {side!r}')
         if self.current is not None:
             pair = self.shown[len(self.labels)]
             self.labels.append(pair if side == "left" else swapped(pair))
             self._save()
 
     def undo(self) -> None:
-        """Take back the last label, if there is one."""
+        """Remove the last label, if there is one."""
         if self.labels:
             self.labels.pop()
             self._save()
@@ -63,7 +63,7 @@ class Labelling:
             self.path.unlink(missing_ok=True)
 
     def result(self) -> list[Pair]:
-        """All pairs with your labels, and the simulated annotator's where you gave none; says which."""
+        """All pairs with your labels, or the simulated annotator's if you gave none; prints which."""
         yours, total = len(self.labels), len(self.shown)
         if yours == total:
             print(f"All {total} labels are yours.")
@@ -77,7 +77,7 @@ class Labelling:
         return [*self.labels, *self.simulated[yours:]]
 
     def show(self) -> None:
-        """Display the tool; as text where there is no kernel with a page in front of it."""
+        """Display the tool; as text if there is no kernel with a page."""
         from IPython import get_ipython
 
         if getattr(get_ipython(), "kernel", None) is None:

@@ -1,4 +1,4 @@
-"""What lesson 10 alone needs: the pair loss as a learner writes it, batches of pairs, an interval."""
+"""For lesson 10 only: the pair loss as a learner writes it, batches of pairs, an interval."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,7 +20,7 @@ def share_right(
 ) -> tuple[float, float, float]:
     """(share of pairs in which the chosen answer scores higher, low, high): a 95% interval over requests.
 
-    Pairs of one request share answers, so requests are drawn anew and not pairs. Ties count half.
+    Pairs of one request share answers, so requests are resampled, not pairs. Ties count half.
     """
     right = (chosen > rejected).float() + 0.5 * (chosen == rejected).float()  # (pairs,)
     asked = [request(pair.prompt) for pair in pairs]
@@ -34,7 +34,7 @@ def share_right(
 
 
 def endless_pairs(pairs, pad_id: int, seed: int) -> Iterator[dict[str, torch.Tensor]]:
-    """Shuffled batches without end, of pairs as reward.prepare_pairs leaves them, the chosen rows first."""
+    """Endless shuffled batches of pairs from reward.prepare_pairs, the chosen rows first."""
     if isinstance(pairs[0][0], torch.Tensor):
         return shuffled_batches(pairs, BATCH, seed, collate_states, lambda pair: max(map(len, pair)))
     return shuffled_batches(

@@ -1,4 +1,4 @@
-"""The program of the bug hunt: it serves a reward model. Read it after the hunt."""
+"""The program of the bug hunt, which serves a reward model. Read it after the hunt."""
 
 import torch
 
@@ -7,7 +7,7 @@ from course_utils.data import collate
 
 @torch.no_grad()
 def served_scores(model, examples, pad_id, batch_size):
-    """Scores [examples] in batches of this size, as somebody's server computes them."""
+    """Scores [examples] in batches of this size, as the server computes them."""
     scores, device = [], next(model.parameters()).device
     for start in range(0, len(examples), batch_size):
         batch = collate(examples[start : start + batch_size], pad_id)

@@ -1,4 +1,4 @@
-"""Ways to change a good story that make no better one, and properties of stories that a model may see."""
+"""Ways to change a good story that do not improve it, and properties of stories that a model may use."""
 
 import random
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from course_utils.world.annotator import word_count
 from course_utils.world.gold import gold_parts, names_in
 
-PARTS = {  # of the gold score, in the words of the lesson
+PARTS = {  # of the gold score, in the lesson's words
     "mood": "mood",
     "politeness": "politeness",
     "sound": "sound sentences",

@@ -3,7 +3,7 @@
 from course_utils.stored_runs import few, sweep
 
 BETA = 0.1
-ANSWERS = 88  # to held-out prompts, when a run has ended
+ANSWERS = 88  # to held-out prompts, after a run
 
 
 @sweep(
@@ -13,10 +13,10 @@ ANSWERS = 88  # to held-out prompts, when a run has ended
     short=(2,),
 )
 def run(point: dict, seed: int) -> dict:
-    """A policy of runaway.train_for_score, at one rate and as many iterations.
+    """A policy of runaway.train_for_score; all runs have the same rate and number of iterations.
 
     kl_1, proxy_1, gold_1 and so on: means over the answers of an iteration, sampled before its update; kl,
-    proxy, gold: after the last one, over answers to held-out prompts.
+    proxy, gold: after the last update, over answers to held-out prompts.
     """
     import copy
 

@@ -13,7 +13,7 @@ PANELS = {"proxy": "proxy (reward model)", "gold": "gold score (judge)", "kl": "
 
 
 def runs_over_iterations(series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], title: str) -> None:
-    """A panel for each of proxy, gold and KL; for each name the mean over its runs, and each run thin."""
+    """A panel each for proxy, gold and KL; per name the mean over its runs, and single runs as thin lines."""
     fig, axes = plt.subplots(1, len(PANELS), figsize=(plots.WIDTH, 2.9))
     plots.entitle(fig, title)
     for ax, (key, label) in zip(axes, PANELS.items(), strict=True):

@@ -1,7 +1,7 @@
-"""A policy that is trained for the reward model's score, with the KL penalty or without it.
+"""A policy trained for the reward model's score, with or without the KL penalty.
 
-The training is REINFORCE, the simplest policy gradient; lesson 12 derives it. Here it only makes policies
-that have left their reference.
+The training is REINFORCE, the simplest policy gradient; lesson 12 derives it. Here it only serves to make
+policies that have left their reference.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ def train_for_score(
     distance: Callable = mean_sequence_kl,
     max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> list[dict]:
-    """Trains the policy in place and returns the means of each iteration's answers: proxy, gold, kl.
+    """Train the policy in place; returns the means of each iteration's answers: proxy, gold, kl.
 
-    Each answer's tokens become likelier by how much the rewards from there on lie above the batch's mean,
-    over their standard deviation.
+    A token's weight in the gradient is its rewards to go minus the batch's mean, divided by the standard
+    deviation.
     """
     rng, rows = random.Random(seed), []
     policy.eval().requires_grad_(True)

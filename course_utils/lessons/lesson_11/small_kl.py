@@ -1,4 +1,4 @@
-"""What the learner of lesson 11 writes, where no later lesson takes it from `methods.kl`."""
+"""Solutions of lesson 11 that no later lesson takes from `methods.kl`."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Two distributions to drag apart."""
+"""A widget that moves two distributions apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from course_utils.widgets import control
 def gaussian_policies(distance: float = 1.0, width: float = 1.0, samples: int = 100, seed: int = 0) -> None:
     """A policy N(distance, width) and its reference N(0, 1): the KL in closed form, and estimates of it.
 
-    Draws both densities with the policy's samples, and the estimates with two standard errors.
+    Plots both densities with the policy's samples, and the estimates with two standard errors.
     """
     import torch
 
@@ -56,9 +56,9 @@ def gaussian_policies(distance: float = 1.0, width: float = 1.0, samples: int = 
 
 
 def _std_of_k3(distance: float, width: float) -> float:
-    """Standard deviation of k3 over samples of N(distance, width), N(0, 1) being the reference."""
+    """Standard deviation of k3 over samples of N(distance, width), with N(0, 1) as the reference."""
     if 2 * width**2 <= 1:
-        return math.inf  # so is the mean square of the ratio: the policy's tails are too thin
+        return math.inf  # like the mean square of the ratio: the policy's tails are too thin
     exact, reverse = _gaussian_kl(distance, width)
     ratio = width**2 / math.sqrt(2 * width**2 - 1) * math.exp(distance**2 / (2 * width**2 - 1)) - 1
     log_ratio = (distance * width) ** 2 + (1 - width**2) ** 2 / 2
@@ -66,7 +66,7 @@ def _std_of_k3(distance: float, width: float) -> float:
 
 
 def _gaussian_kl(distance: float, width: float) -> tuple[float, float]:
-    """KL of N(distance, width) from N(0, 1), and the other way round, in nats."""
+    """KL(N(distance, width) || N(0, 1)) and the reverse KL, in nats."""
     return (
         math.log(1 / width) + (width**2 + distance**2 - 1) / 2,
         math.log(width) + ((1 + distance**2) / width**2 - 1) / 2,
@@ -74,7 +74,7 @@ def _gaussian_kl(distance: float, width: float) -> tuple[float, float]:
 
 
 def kl_explorer() -> None:
-    """Sliders over `gaussian_policies`: the policy's distance and width, the number of samples, the seed."""
+    """Sliders for `gaussian_policies`: the policy's distance and width, the number of samples, the seed."""
 
     def show(distance: float = 1.0, width: float = 1.0, samples: int = 100, seed: int = 0) -> None:
         gaussian_policies(distance, width, samples, seed)

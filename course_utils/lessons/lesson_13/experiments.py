@@ -1,7 +1,7 @@
-"""Stored experiments with DPO: new pairs, the pairs that were trained on, and what the policy says.
+"""Stored experiments with DPO: new pairs, the training pairs, and the policy's samples.
 
 The tuned model, the reward model and the prompts are those of lesson 12's runs. All runs see the same 1,024
-pairs once; a run's seed is that of their order and of the samples.
+pairs once; a run's seed sets their order and the samples.
 """
 
 import copy
@@ -14,14 +14,22 @@ from course_utils.stored_runs import CHOICE, few, sweep
 PAIRS, BATCH = 1024, 8
 STEPS = PAIRS // BATCH
 LOOKS = (STEPS // 2, STEPS)  # steps after which a policy is measured
-PART = STEPS // 8  # steps over which numbers of the training are averaged
+PART = STEPS // 8  # steps over which training metrics are averaged
 BETA, LR = 0.1, 8e-5
-TOKENS = 100  # an answer has about so many; a beta of means over tokens is larger by it
-SHOWN = 128  # pairs that were trained on whose log-probabilities are looked at
-NOISE = 0.06  # of the weights, as a share of each tensor's norm
+TOKENS = 100  # typical length of an answer; a beta for means over tokens is larger by this factor
+SHOWN = 128  # training pairs whose log-probabilities are measured
+NOISE = 0.06  # in the weights, as a share of each tensor's norm
 SIDES = ("chosen", "rejected")
 IN_TRAINING = ("loss", "accuracy", "margin", "chosen_reward", "rejected_reward")  # of train_dpo's rows
-EARLY = ("_loss", "_accuracy", "_margin", "_chosen", "_rejected", "_reward", "longer")  # rest on no sample
+EARLY = (
+    "_loss",
+    "_accuracy",
+    "_margin",
+    "_chosen",
+    "_rejected",
+    "_reward",
+    "longer",
+)  # do not depend on samples
 
 
 @sweep(
@@ -30,7 +38,7 @@ EARLY = ("_loss", "_accuracy", "_margin", "_chosen", "_rejected", "_reward", "lo
     seeds=CHOICE,
 )
 def dpo_rates(point: dict, seed: int) -> dict:
-    """To choose the rate by, at a seed of its own: loss, accuracy and margin of validation pairs."""
+    """Used to choose the rate, at a separate seed: loss, accuracy and margin of validation pairs."""
     policy, _ = trained(point, seed)
     values = values_on(policy, "validation", point)
     return {f"validation_{name}": mean(values[name]) for name in ("loss", "accuracy", "margin")}
@@ -38,16 +46,16 @@ def dpo_rates(point: dict, seed: int) -> dict:
 
 @sweep("dpo", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], sampled=True, early=EARLY)
 def dpo(point: dict, seed: int) -> dict:
-    """DPO: see followed. longer: share of controlled pairs whose longer answer has the higher reward."""
+    """DPO: see `followed`. longer: share of controlled pairs whose longer answer has the higher reward."""
     found, policy = followed(point, seed)
     return found | {"longer": mean(values_on(policy, "controlled", point)["accuracy"])}
 
 
 @sweep("dpo_labels", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], sampled=True, early=EARLY)
 def dpo_labels(point: dict, seed: int) -> dict:
-    """The control that learns nothing about preferences: DPO on the same pairs, half of them turned round.
+    """The control that learns nothing about preferences: DPO on the same pairs, half of them swapped.
 
-    Measured as in followed, but for the batches of the training.
+    Measured as in `followed`, without the training batches.
     """
     turned, found = random.Random(seed).choices((False, True), k=len(encoded("train")[0])), {}
     policy, _ = trained(point, seed, found, turned)
@@ -56,7 +64,7 @@ def dpo_labels(point: dict, seed: int) -> dict:
 
 @sweep("dpo_length", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], sampled=True, early=EARLY)
 def dpo_length(point: dict, seed: int) -> dict:
-    """The control that can learn length alone: DPO on the same pairs, the longer answer chosen in each.
+    """The control that can learn only length: DPO on the same pairs, with the longer answer always chosen.
 
     Measured as in dpo_labels.
     """
@@ -67,7 +75,7 @@ def dpo_length(point: dict, seed: int) -> dict:
 
 @sweep("dpo_chosen", points=[{"lr": LR}])
 def dpo_chosen(point: dict, seed: int) -> dict:
-    """The control that asks for the chosen answers themselves: instruction tuning on them, as many steps."""
+    """The control that trains on the chosen answers themselves: instruction tuning, equally many steps."""
     from course_utils.methods.dpo import dpo_loss, train_dpo
 
     def loss(chosen, rejected, reference_chosen, reference_rejected, beta):
@@ -83,7 +91,7 @@ def dpo_chosen(point: dict, seed: int) -> dict:
 
 @sweep("dpo_noise", points=[{"noise": NOISE}])
 def dpo_noise(point: dict, seed: int) -> dict:
-    """The control that is not trained at all: the reference with noise in its weights."""
+    """The control without training: the reference with noise in its weights."""
     _, model, *_ = policy_parts()
     noisy = with_noise(model, point["noise"], seed)
     return on_held_out(noisy, {"loss": "dpo", "beta": BETA}) | on_trained(noisy)
@@ -101,16 +109,16 @@ def dpo_noise(point: dict, seed: int) -> dict:
     short=(1,),
 )
 def dpo_relatives(point: dict, seed: int) -> dict:
-    """A larger beta, DPO's loss of means over tokens at a matching one, IPO and SimPO: see followed."""
+    """A larger beta, DPO with means over tokens at a matching beta, IPO and SimPO: see `followed`."""
     return followed(point, seed)[0]
 
 
 def followed(point, seed):
     """(numbers by name, the policy) of a run.
 
-    Before training and after the steps in LOOKS what lesson 12 measures on an answer to each held-out prompt
-    (kl_64, gold_64, golds_64 and so on), the last ones as kl, proxy and gold too. Of the training every
-    PART steps: training_16_loss and so on. After it on_held_out and on_trained.
+    Before training and after the steps in LOOKS: lesson 12's measures on an answer to each held-out prompt
+    (kl_64, gold_64, golds_64 and so on), the last ones also as kl, proxy and gold. During training, every
+    PART steps: training_16_loss and so on. After training: on_held_out and on_trained.
     """
     found = {}
     policy, history = trained(point, seed, found)
@@ -123,8 +131,8 @@ def followed(point, seed):
 def trained(point, seed, found=None, turned=None):
     """(the policy, its history) after one pass over the pairs.
 
-    found: a dictionary that gets what lesson 12's Follower measures on the way; None: nothing is measured.
-    turned: whether each pair is trained with the other answer chosen.
+    found: a dictionary for the measures of lesson 12's Follower during training; None: no measures. turned:
+    whether each pair is trained with its answers swapped.
     """
     from course_utils.methods.dpo import train_dpo
 
@@ -153,7 +161,7 @@ def trained(point, seed, found=None, turned=None):
 
 
 def looking(policy, seed, found):
-    """What train_dpo calls: measures the policy as lesson 12 does, after no step and after those in LOOKS."""
+    """train_dpo's callback: measures the policy like lesson 12, before training and after the steps in LOOKS."""
     follower, steps = Follower(policy, seed, LOOKS), iter((0, *LOOKS))
     found |= follower.found
     follower.found = found
@@ -161,7 +169,7 @@ def looking(policy, seed, found):
 
 
 def losses():
-    """The losses of pairs by their names in a sweep's points."""
+    """The pair losses, by their names in a sweep's points."""
     from course_utils.methods.dpo import dpo_loss, ipo_loss, mean_dpo_loss, simpo_loss
 
     return {"dpo": dpo_loss, "mean": mean_dpo_loss, "ipo": ipo_loss, "simpo": simpo_loss}
@@ -169,7 +177,7 @@ def losses():
 
 @functools.cache
 def encoded(name):
-    """(pairs, reference log-probabilities [pairs, 2]) to train on, or of "validation", and so on."""
+    """(pairs, reference log-probabilities [pairs, 2]) of a part: "train", "validation", and so on."""
     from course_utils.artifacts import preference_pairs
     from course_utils.lessons.lesson_13.splits import split_pairs
     from course_utils.methods.dpo import reference_log_probs
@@ -183,7 +191,7 @@ def encoded(name):
 
 
 def values_on(policy, name, point):
-    """methods.dpo.values_of_pairs on one of the parts."""
+    """methods.dpo.values_of_pairs on a part."""
     from course_utils.methods.dpo import values_of_pairs
 
     _, _, tokenizer, *_ = policy_parts()
@@ -192,9 +200,9 @@ def values_on(policy, name, point):
 
 
 def on_held_out(policy, point):
-    """Of held-out pairs: held_loss, held_accuracy and held_margin, held_losses (and so on) of every prompt.
+    """On held-out pairs: held_loss, held_accuracy and held_margin; held_losses (and so on) per prompt.
 
-    held_chosen and held_rejected: by how many nats the answers' log-probabilities have changed.
+    held_chosen and held_rejected: changes of the answers' log-probabilities, in nats.
     """
     from course_utils.lessons.lesson_13.splits import EACH
 
@@ -209,10 +217,10 @@ def on_held_out(policy, point):
 
 
 def on_trained(policy, turned=None):
-    """By how many nats the log-probabilities of the first SHOWN pairs that were trained on have changed.
+    """Changes of the log-probabilities of the first SHOWN training pairs, in nats.
 
-    trained_chosen and trained_rejected: their means; trained_chosen_each and trained_rejected_each. turned:
-    as in trained.
+    trained_chosen and trained_rejected: means; trained_chosen_each and trained_rejected_each: per pair.
+    turned: as in `trained`.
     """
     from course_utils.methods.dpo import reference_log_probs
 
@@ -232,14 +240,14 @@ def _length(example):
 
 
 def turned_columns(values, turned):
-    """values [pairs, 2] with the columns exchanged where a pair is turned."""
+    """values [pairs, 2] with the columns swapped where a pair is turned."""
     import torch
 
     return torch.where(torch.tensor(turned)[:, None], values.flip(1), values)
 
 
 def with_noise(model, share, seed):
-    """A copy of the model with normal noise in every tensor, as long as `share` of the tensor."""
+    """A copy of the model with normal noise in every tensor; the noise's norm is `share` of the tensor's."""
     import torch
 
     noisy, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
@@ -251,5 +259,5 @@ def with_noise(model, share, seed):
 
 
 def mean(values):
-    """The mean of a tensor or of numbers, with five digits behind the point."""
+    """The mean of a tensor or of numbers, rounded to five decimals."""
     return round(float(sum(values) / len(values)), 5)

@@ -1,4 +1,4 @@
-"""What DPO does to the answers that it is trained on, and to the batches of its training."""
+"""DPO's effect on its training answers, and on its training batches."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PURPLE = "#7A4EA3"
 
 
 def displaced(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
-    """Each pair that was trained on by the changes of its two log-probabilities, a panel a setting.
+    """Training pairs by the changes of their two log-probabilities, a panel per setting.
 
     settings: {name: runs with trained_chosen_each and trained_rejected_each}. The points are the first
-    run's, the square is the mean over all runs; below the diagonal the margin has grown.
+    run's; the square is the mean over all runs; below the diagonal the margin has grown.
     """
     fig, axes = plt.subplots(1, len(settings), figsize=(WIDTH, 3.0), sharex=True, sharey=True)
     entitle(fig, title)
@@ -39,14 +39,14 @@ def displaced(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
 def relatives(
     settings: Mapping[str, Sequence[Mapping]], title: str, points: Mapping[str, Sequence[Mapping]]
 ) -> None:
-    """Lesson 12's `paths`; of PPO the means alone, grey and dashed."""
+    """Lesson 12's `paths`; PPO only as means, grey and dashed."""
     ppo = {name: runs for name, runs in settings.items() if name.startswith("PPO")}
     paths({name: runs for name, runs in settings.items() if name not in ppo}, title, points)
     fig = plt.gcf()
     furthest = max(max(mean_path(runs, "kl")) for runs in settings.values())
     for ax, score in zip(fig.axes, ("proxy", "gold"), strict=True):
         for line in ax.lines:
-            if line.get_color() == COLOURS[4]:  # too near COLOURS[0] in one panel
+            if line.get_color() == COLOURS[4]:  # too close to COLOURS[0] in one panel
                 line.set_color(PURPLE)
         for (name, runs), marker in zip(ppo.items(), "s^", strict=False):
             ax.plot(
@@ -65,9 +65,9 @@ def relatives(
 
 
 def in_training(runs: Sequence[Mapping], title: str) -> None:
-    """Loss, and both implicit rewards, of the batches that a run is trained on: mean and range over the runs.
+    """Loss and both implicit rewards of the training batches: mean and range over the runs.
 
-    runs: of experiments.followed. Every batch is new when its numbers are taken, before the step on it.
+    runs: of experiments.followed. A batch is measured before the step on it, so it is new to the policy.
     """
     _, axes = figure(title, "step", "", columns=2)
     steps = range(PART, STEPS + 1, PART)

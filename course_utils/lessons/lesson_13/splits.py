@@ -1,16 +1,16 @@
-"""Which pairs are trained on, which choose the rate and which judge: parts that share no prompt."""
+"""The pairs for training, for choosing the rate and for evaluation: parts that share no prompt."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from course_utils.preferences import Pair, Preferences, request
 
-VALIDATION_PROMPTS = 32  # prompts of the training file that are kept apart
-EACH = 3  # pairs of a prompt that judge: a prompt with many pairs counts no more than another
+VALIDATION_PROMPTS = 32  # prompts of the training file that are kept for validation
+EACH = 3  # pairs per prompt for evaluation: a prompt with many pairs counts no more than another
 
 
 class Split(NamedTuple):
-    """train: to learn from; validation: to choose by; held_out: to report on, EACH pairs of every prompt."""
+    """train: for training; validation: for choices; held_out: for the report, EACH pairs of every prompt."""
 
     train: list[Pair]
     validation: list[Pair]
@@ -27,7 +27,7 @@ def split_pairs(preferences: Preferences) -> Split:
 
 
 def of_each_prompt(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """The first `count` pairs of every prompt, prompt by prompt; prompts with fewer are left out."""
+    """The first `count` pairs of every prompt, prompt by prompt, without prompts that have fewer."""
     by_prompt: dict[str, list[Pair]] = {}
     for pair in pairs:
         by_prompt.setdefault(request(pair.prompt), []).append(pair)

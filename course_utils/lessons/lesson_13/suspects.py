@@ -1,4 +1,4 @@
-"""Bug hunt of lesson 13: three scripts that score other tokens of a pair. Read it after the hunt."""
+"""Lesson 13's bug hunt: three scripts that score different tokens of a pair. Read it after the hunt."""
 
 import copy
 
@@ -9,7 +9,7 @@ from course_utils.methods.dpo import mean_dpo_loss, pair_metrics, reference_log_
 from course_utils.models import untrained_gpt2
 
 PAD = 0
-BETA = 10.0  # of means over tokens
+BETA = 10.0  # for means over tokens
 
 
 def answer_scored(example):
@@ -18,7 +18,7 @@ def answer_scored(example):
 
 
 def everything_scored(example):
-    """Labels as one copies them when a language model is trained: the prompt's tokens too."""
+    """Labels as in language-model training: the prompt's tokens are included."""
     return Example(example.input_ids, list(example.input_ids))
 
 
@@ -32,7 +32,7 @@ VERDICTS = {"A": "prompt too", "B": "sound", "C": "end not"}
 
 
 def scored_by(script, pairs):
-    """The pairs with the labels of a script."""
+    """The pairs with a script's labels."""
     return [(script(chosen), script(rejected)) for chosen, rejected in pairs]
 
 
@@ -56,7 +56,7 @@ START, END = 1, 2  # tokens that begin the prompt of every row, and that end eve
 
 
 def small_pairs(count, seed):
-    """Pairs of tokens for a small model. Chosen answers hold even tokens and are longer, as in our data.
+    """Pairs of tokens for a small model. Chosen answers have even tokens and are longer, as in our data.
 
     Every prompt has eight tokens, of which the first five are always the same, as in a chat format.
     """
@@ -87,7 +87,7 @@ def small_model(seed):
 
 
 def trained_by(script, model, pairs, steps, seed, label):
-    """(the policy, the history) of DPO of means with a script's labels."""
+    """(the policy, the history) of DPO with means over tokens and a script's labels."""
     policy, scored = copy.deepcopy(model), scored_by(script, pairs)
     reference = reference_log_probs(model, scored, PAD)
     settings = {"beta": BETA, "pad_id": PAD, "seed": seed, "loss": mean_dpo_loss, "label": label}
@@ -95,7 +95,7 @@ def trained_by(script, model, pairs, steps, seed, label):
 
 
 def judged_by(script, policy, model, pairs):
-    """Means of DPO's metrics on new pairs with the labels of a script."""
+    """Means of DPO's metrics on new pairs with a script's labels."""
     scored = scored_by(script, pairs)
     reference = reference_log_probs(model, scored, PAD)
     return pair_metrics(policy, scored, reference, BETA, PAD, loss=mean_dpo_loss)

@@ -23,34 +23,34 @@ def _by_cross_entropy(chosen, rejected):
     return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long))
 
 
-TURNED_ROUND = "The difference is turned round: this loss is small where the rejected answer scores higher."
-OWN_SIGMOID = "Each score goes through a sigmoid of its own. Only the difference of the two is to."
-NO_LOG = "The log is missing. Without it a pair that is badly wrong has hardly any gradient."
+TURNED_ROUND = "The difference is reversed: this loss is small if the rejected answer scores higher."
+OWN_SIGMOID = "You apply a sigmoid to each score. Apply it only to the difference of the two."
+NO_LOG = "The log is missing. Without it, a badly wrong pair has hardly any gradient."
 LARGE = (
-    "Right, but not for a difference of -2000: exp overflows there and sigmoid rounds to 0, so that the loss "
-    "is infinite, or, with a small number added or a clamp, has no gradient. torch.nn.functional.logsigmoid "
-    "computes both at once."
+    "Right, but not for a difference of -2000: exp overflows or sigmoid rounds to 0, so the loss is "
+    "infinite, or, with a small number added or a clamp, has no gradient. torch.nn.functional.logsigmoid "
+    "computes both in one step."
 )
 LOSS_MISTAKES = [
     (TURNED_ROUND, lambda chosen, rejected: bradley_terry_loss(rejected, chosen)),
     (
-        "The sign is turned: the log of a probability is negative, and minimising this would make the chosen "
+        "The sign is wrong: the log of a probability is negative, and minimising it would make the chosen "
         "answer less and less likely.",
         lambda chosen, rejected: -bradley_terry_loss(chosen, rejected),
     ),
     (
-        "This is the sum; the mean does not depend on the size of the batch.",
+        "This is the sum. Return the mean, which does not depend on the batch size.",
         _loss(lambda margin: -F.logsigmoid(margin).sum()),
     ),
     (NO_LOG, _loss(lambda margin: -torch.sigmoid(margin).mean())),
     (NO_LOG, _loss(lambda margin: 1 - torch.sigmoid(margin).mean())),
-    ("One loss a pair: take the mean.", _loss(lambda margin: -F.logsigmoid(margin))),
+    ("You return one loss per pair. Return their mean.", _loss(lambda margin: -F.logsigmoid(margin))),
     (
-        "The mean is taken before the log: each pair has a loss of its own, and these are averaged.",
+        "You take the mean before the log. Average the losses of the pairs.",
         _loss(lambda margin: -torch.log(torch.sigmoid(margin).mean())),
     ),
     (
-        "The mean is taken of the differences: each pair has a loss of its own, and these are averaged.",
+        "You take the mean of the differences. Average the losses of the pairs.",
         _loss(lambda margin: -F.logsigmoid(margin.mean())),
     ),
     (OWN_SIGMOID, lambda chosen, rejected: -(F.logsigmoid(chosen) - F.logsigmoid(rejected)).mean()),
@@ -101,10 +101,10 @@ EXERCISE = Exercise(
         _loss(lambda margin: F.binary_cross_entropy_with_logits(margin, torch.ones_like(margin))),
     ],
     hints=(
-        "The model says that the chosen answer wins with probability sigmoid(chosen - rejected). The "
-        "loss of a probability of what did happen is minus its log.",
+        "The model says that the chosen answer wins with probability sigmoid(chosen - rejected). The loss is "
+        "minus the log of the probability of what did happen.",
         "margin = chosen - rejected is [pairs]; minus torch.nn.functional.logsigmoid of it, then the "
         "mean, a single number.",
     ),
-    then="The reward model below is trained with your loss.",
+    then="The reward model below uses your loss.",
 )

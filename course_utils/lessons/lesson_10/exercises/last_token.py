@@ -29,35 +29,35 @@ def _row_by_row(mask):
 
 LAST_MISTAKES = [
     (
-        "You count the real tokens. With padding on the left the last one stands further right.",
+        "You count the real tokens. With padding on the left, the last one is further right.",
         lambda mask: mask.sum(1) - 1,
     ),
     (
-        "You look for the first padding and go one back. Where there is none that gives -1, and where "
-        "padding is on the left it stands before the text.",
+        "You find the first padding and go back one position. Without padding this gives -1, and with "
+        "padding on the left it is before the text.",
         lambda mask: mask.argmin(1) - 1,
     ),
     (
-        "That is the last column, which is padding where a row is padded on the right.",
+        "That is the last column, which is padding if a row is padded on the right.",
         lambda mask: torch.full((len(mask),), mask.shape[1] - 1),
     ),
     (
-        "That is the last column, which is padding where a row is padded on the right.",
+        "That is the last column, which is padding if a row is padded on the right.",
         lambda mask: torch.full((len(mask),), -1),
     ),
-    ("That is the first real token: argmax gives the first of equal values.", lambda mask: mask.argmax(1)),
-    ("One too far: positions are counted from 0.", lambda mask: last_token(mask) + 1),
+    ("That is the first real token: argmax returns the first of equal values.", lambda mask: mask.argmax(1)),
+    ("You are one too far: positions count from 0.", lambda mask: last_token(mask) + 1),
     (
-        "These are places counted from the end of the row. Count from its beginning, from 0.",
+        "You count positions from the end of the row. Count from its beginning, from 0.",
         lambda mask: last_token(mask) - mask.shape[1],
     ),
     (
-        "These are places counted from the end of the row. Count from its beginning, from 0.",
+        "You count positions from the end of the row. Count from its beginning, from 0.",
         lambda mask: mask.flip(1).argmax(1),
     ),
-    ("Positions are whole numbers: they will be used as an index.", lambda mask: last_token(mask).float()),
+    ("Positions must be integers: they are used as an index.", lambda mask: last_token(mask).float()),
     (
-        "This is the largest position of the batch. Each row has a last token of its own.",
+        "This is the largest position in the batch. Each row has its own last token.",
         lambda mask: last_token(mask).max().expand(len(mask)),
     ),
 ]
@@ -83,7 +83,7 @@ EXERCISE = Exercise(
     ],
     right=[_from_behind, _row_by_row, lambda mask: mask.cumsum(1).argmax(1)],
     hints=(
-        "The rightmost 1 of each row. Numbers that grow to the right, kept where the mask is 1, are "
+        "You need the rightmost 1 of each row. Numbers that increase to the right, times the mask, are "
         "largest there.",
         "positions = torch.arange(tokens, device=attention_mask.device) is [tokens]; times the mask it "
         "is [batch, tokens], 0 at padding. Its argmax along dimension 1 is [batch].",

@@ -9,11 +9,13 @@ from course_utils.models import untrained_gpt2
 
 
 def _no_forward(*arguments, **options):
-    raise Mistake("model(...) asks this very function, without end. Call model.body, then model.head.")
+    raise Mistake(
+        "model(...) calls this same function, in endless recursion. Call model.body, then model.head."
+    )
 
 
 def _judge(width=8):
-    """A small reward model of random weights, with a centre that is not 0; its forward is the exercise."""
+    """A small reward model with random weights and a centre that is not 0; its forward is the exercise."""
     body = untrained_gpt2(
         n_layer=2, n_head=2, n_embd=width, vocab_size=12, n_positions=12, initializer_range=0.7
     )
@@ -25,7 +27,7 @@ def _judge(width=8):
 
 
 def _texts(*rows, width=8):
-    """A model, and token ids of these masks; 0 where the mask is."""
+    """A model, and token ids for these masks; 0 where the mask is 0."""
     mask = torch.tensor(rows)
     return _judge(width), torch.randint(1, 12, mask.shape) * mask, mask
 
@@ -46,7 +48,7 @@ def _positions(mask):
 
 
 def _read(fault):
-    """A wrong score: fault(hidden [batch, tokens, width], mask) gives what the head reads."""
+    """A wrong score: the head reads fault(hidden [batch, tokens, width], mask)."""
 
     def wrong(model, input_ids, attention_mask):
         hidden = model.body(
@@ -69,7 +71,7 @@ def _every_row(model, input_ids, attention_mask):
 
 
 def _body(**options):
-    """A wrong score: another call of the body, options(mask) being its arguments beside the ids."""
+    """A wrong score: options(mask) are the body's arguments besides the ids."""
 
     def wrong(model, input_ids, attention_mask):
         given = {name: make(attention_mask) for name, make in options.items()}
@@ -80,7 +82,7 @@ def _body(**options):
 
 
 def _of_score(change):
-    """A wrong score: change(the right one, the model)."""
+    """A wrong score: change(right score, model)."""
     return lambda model, input_ids, attention_mask: change(score(model, input_ids, attention_mask), model)
 
 
@@ -98,7 +100,7 @@ def _score_in_place(model, input_ids, attention_mask):
 
 
 def _row_alone(model, input_ids, attention_mask):
-    """Each row without its padding."""
+    """Right: each row by itself, without its padding."""
     rows = []
     for ids, real in zip(input_ids, attention_mask.bool(), strict=True):
         hidden = model.body(ids[real][None]).last_hidden_state
@@ -107,7 +109,7 @@ def _row_alone(model, input_ids, attention_mask):
 
 
 def _all_then_gather(model, input_ids, attention_mask):
-    """The head at every token, then one of them."""
+    """Right: the head at every token, then one of its outputs."""
     hidden = model.body(input_ids, attention_mask=attention_mask, position_ids=_positions(attention_mask))[0]
     every = model.head(hidden)[..., 0]  # (batch, tokens)
     last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1, keepdim=True)
@@ -115,59 +117,60 @@ def _all_then_gather(model, input_ids, attention_mask):
 
 
 EVERY_ROW = (
-    "hidden[:, last] takes all these places of every row. One place a row: hidden[torch.arange(batch), last]."
+    "hidden[:, last] takes all these positions of every row. Take one position per row: "
+    "hidden[torch.arange(batch), last]."
 )
-UNMASKED = "The body gets no attention_mask: with padding on the left, the padding is read as text."
+UNMASKED = "You pass no attention_mask to the body: with padding on the left, it reads the padding as text."
 SCORE_MISTAKES = [
     (
-        "The score is read in the last column. That is padding where a row is padded on the right, and the "
-        "score then depends on how long the others in the batch are.",
+        "You read the score in the last column. If a row is padded on the right, that is padding, and the "
+        "score depends on the length of the other rows.",
         _read(lambda hidden, mask: hidden[:, -1]),
     ),
     (
-        "The score is read at the number of real tokens minus one. With padding on the left the last one "
-        "stands further right: take last_token.",
+        "You read the score at the number of real tokens minus one. With padding on the left, the last token "
+        "is further right: use last_token.",
         _read(lambda hidden, mask: _at(hidden, mask.sum(1) - 1)),
     ),
     (EVERY_ROW, _read(lambda hidden, mask: hidden[:, last_token(mask)])),
     (EVERY_ROW, _every_row),
     (
-        "The score is read one token before the last: the answer's end is not seen.",
+        "You read the score one token before the last: the head does not see the answer's end.",
         _read(lambda hidden, mask: _at(hidden, (last_token(mask) - 1).clamp(min=0))),
     ),
     (
-        "The score is read at the first token, which has seen nothing of the answer.",
+        "You read the score at the first token, which has seen nothing of the answer.",
         _read(lambda hidden, mask: hidden[:, 0]),
     ),
     (
-        "The score is a mean over tokens. One position is read: the last real one.",
+        "You take a mean over tokens. Read one position: the last real one.",
         _read(lambda hidden, mask: (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)),
     ),
     (
-        "The positions are not given: with padding on the left the model counts from the padding on. Pass "
-        "position_ids that count real tokens, from 0.",
+        "You pass no position_ids: with padding on the left, the model counts the padding. Pass position_ids "
+        "that count real tokens, from 0.",
         _body(attention_mask=lambda mask: mask),
     ),
     (
-        "The positions count from 1. The first real token has position 0, as in training.",
+        "Your positions count from 1. The first real token has position 0, as in training.",
         _body(attention_mask=lambda mask: mask, position_ids=lambda mask: mask.cumsum(1)),
     ),
     (
-        "Padding on the left gets the position -1 here, which is none: clamp(min=0).",
+        "Padding on the left gets the invalid position -1: clamp(min=0).",
         _body(attention_mask=lambda mask: mask, position_ids=lambda mask: mask.cumsum(1) - 1),
     ),
     (UNMASKED, _body(position_ids=_positions)),
     (
-        "Neither attention_mask nor position_ids go into the body: padding on the left is read as text.",
+        "You pass neither attention_mask nor position_ids to the body: it reads padding on the left as text.",
         _body(),
     ),
     (
         "The centre is missing: subtract model.centre at the end.",
         _of_score(lambda s, model: s + model.centre),
     ),
-    ("The centre is added. Subtract it.", _of_score(lambda s, model: s + 2 * model.centre)),
-    ("The sign of the score is turned.", _of_score(lambda s, model: -s)),
-    ("These are probabilities. A score is a number without limits.", _of_score(lambda s, model: s.sigmoid())),
+    ("You add the centre. Subtract it.", _of_score(lambda s, model: s + 2 * model.centre)),
+    ("The sign of the score is wrong.", _of_score(lambda s, model: -s)),
+    ("These are probabilities. A score is an unbounded number.", _of_score(lambda s, model: s.sigmoid())),
 ]
 _COMPARE_SCORES = compare(
     score,
@@ -194,7 +197,7 @@ EXERCISE = Exercise(
     check=_check_score,
     wrong=[
         *((wrong, message) for message, wrong in SCORE_MISTAKES),
-        (lambda model, input_ids, attention_mask: model(input_ids, attention_mask), "asks this very"),
+        (lambda model, input_ids, attention_mask: model(input_ids, attention_mask), "calls this same"),
         (_of_score(lambda s, model: s[:, None]), "should have the shape"),
         (_of_score(lambda s, model: s.squeeze()), "should have the shape"),
         (_of_score(lambda s, model: s.tolist()), "should be a tensor"),
@@ -207,13 +210,13 @@ EXERCISE = Exercise(
     ],
     right=[_row_alone, _all_then_gather],
     hints=(
-        "Three steps: the body makes a vector of each token; the vector at the last real token is taken; "
-        "the head makes a number of it. On the left of a padded row stand tokens that must not count, "
-        "neither in attention nor as positions.",
+        "Three steps: the body computes a vector for each token; take the vector at the last real token; the "
+        "head turns it into a number. Padding on the left must not count, neither in attention nor in "
+        "positions.",
         "position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0); hidden = model.body(input_ids=..., "
         "attention_mask=..., position_ids=...).last_hidden_state is [batch, tokens, width]; "
         "hidden[torch.arange(batch), last_token(attention_mask)] is [batch, width]; "
         "model.head(...).squeeze(1) - model.centre is [batch].",
     ),
-    then="The held-out stories, the tricks and the hunt below are scored by your function.",
+    then="Your function scores the held-out stories, the tricks and the hunt below.",
 )

@@ -36,7 +36,7 @@ def _with_logsumexp(reference, reward, beta):
 
 BEST_POLICY_MISTAKES = [
     (
-        "These do not sum to 1, as probabilities do: divide by the sum.",
+        "These do not sum to 1 like probabilities: divide by the sum.",
         lambda reference, reward, beta: reference * (reward / beta).exp(),
     ),
     (
@@ -45,22 +45,22 @@ BEST_POLICY_MISTAKES = [
         lambda reference, reward, beta: (reward / beta).softmax(-1),
     ),
     (
-        "beta multiplies the reward here. A larger penalty must keep the policy nearer to the reference: "
+        "You multiply the reward by beta. A larger penalty must keep the policy nearer to the reference: "
         "divide.",
         lambda reference, reward, beta: best_policy(reference, reward, 1 / beta),
     ),
     ("beta is missing.", lambda reference, reward, beta: best_policy(reference, reward, 1.0)),
     (
-        "The reference's probability is added to the reward. Its logarithm is, or the probability is "
-        "multiplied by the exponential.",
+        "You add the reference's probability to the reward. Add its logarithm, or multiply the probability "
+        "by the exponential.",
         lambda reference, reward, beta: (reference + reward / beta).softmax(-1),
     ),
     (
-        "beta divides the reference's logarithm too. It belongs to the reward alone.",
+        "You also divide the reference's logarithm by beta. Divide only the reward.",
         lambda reference, reward, beta: ((reference.log() + reward) / beta).softmax(-1),
     ),
     (
-        "The sign of the reward is turned: this prefers the worst answers.",
+        "The sign of the reward is wrong: this prefers the worst answers.",
         lambda reference, reward, beta: best_policy(reference, -reward, beta),
     ),
     (
@@ -68,7 +68,7 @@ BEST_POLICY_MISTAKES = [
         lambda reference, reward, beta: best_policy(reference, reward, beta).log(),
     ),
     (
-        "All on the best answer: that is the limit of no penalty at all.",
+        "You give the best answer all probability: that is the limit without a penalty.",
         lambda reference, reward, beta: torch.eye(len(reward))[reward.argmax()],
     ),
 ]
@@ -84,11 +84,11 @@ EXERCISE = Exercise(
         lambda: [_choice(4, 0.8), _choice(7, 2.5)],
         BEST_POLICY_MISTAKES,
         else_="Is the derivative of p * (reward - beta * log(p / reference)) the same number for all "
-        "answers at your policy? It has to be.",
+        "answers at your policy? It must be.",
         extremes=[
             (
-                "At a small beta exp(reward / beta) overflows. Stay with logarithms: log reference + "
-                "reward / beta, then softmax.",
+                "At a small beta, exp(reward / beta) overflows. Use logarithms: log reference + reward / "
+                "beta, then softmax.",
                 [(_FOUR, torch.tensor([0.0, 1.0, -0.5, 2.0]), beta) for beta in (0.01, 0.001)],
             )
         ],
@@ -101,9 +101,9 @@ EXERCISE = Exercise(
     right=[_from_the_best, _with_logsumexp],
     hints=(
         "Write the objective as one sum over answers, p * (reward - beta * log(p / reference)), and "
-        "set its derivative to a constant (the probabilities sum to 1). Then log(p / reference) is "
-        "the reward over beta, but for a constant.",
-        "p is proportional to reference * exp(reward / beta), [V]. In logarithms: log reference + "
-        "reward / beta, and softmax(-1) divides by the sum without overflow.",
+        "set its derivative to a constant (the probabilities sum to 1). Then log(p / reference) is reward / "
+        "beta plus a constant.",
+        "p is proportional to reference * exp(reward / beta), [V]. In logarithms: log reference + reward / "
+        "beta; softmax(-1) normalises without overflow.",
     ),
 )

@@ -11,7 +11,7 @@ from course_utils.methods.kl import exact_kl
 
 
 def _logits(*shape):
-    """Logits of a policy and of a reference, neither of them log-probabilities."""
+    """Logits of a policy and of a reference, neither of which are log-probabilities."""
     return 1.5 * torch.randn(*shape) + 2, 1.5 * torch.randn(*shape) - 1
 
 
@@ -21,7 +21,7 @@ def _kl(fault):
 
 
 def _without_the_unsaid(terms):
-    """exact_kl by terms(log-probabilities of both), 0 where the policy never says a token."""
+    """exact_kl by terms(log-probabilities of both), 0 where the policy's probability is 0."""
     return _kl(lambda p, q: torch.where(p > -torch.inf, terms(p, q), 0.0).sum(-1))
 
 
@@ -35,7 +35,7 @@ def _by_distributions(current, reference):
 
 
 def _place_by_place(current, reference):
-    """In Python's numbers, one distribution after the other: the values are right, and nothing can learn."""
+    """In Python numbers, one distribution after the other: the values are right but have no gradient."""
     found = []
     rows = zip(
         current.reshape(-1, current.shape[-1]), reference.reshape(-1, reference.shape[-1]), strict=True
@@ -50,63 +50,63 @@ def _place_by_place(current, reference):
 _UNSAID = torch.tensor([0.0, 1.0, -torch.inf])
 EXACT_MISTAKES = [
     (
-        "The two are swapped: this is the KL of the reference from the policy. The policy's probabilities "
-        "weigh the terms, and its log-probability comes first.",
+        "The two are swapped: this is KL(reference || policy). Weight the terms by the policy's "
+        "probabilities, and put its log-probability first.",
         lambda current, reference: exact_kl(reference, current),
     ),
     (
-        "The terms are weighted by the reference's probabilities. The mean is over what the policy says.",
+        "You weight the terms by the reference's probabilities. The expectation is under the policy.",
         _kl(lambda p, q: (q.exp() * (p - q)).sum(-1)),
     ),
-    ("The sign is turned: log policy minus log reference.", _kl(lambda p, q: (p.exp() * (q - p)).sum(-1))),
+    ("The sign is wrong: log policy minus log reference.", _kl(lambda p, q: (p.exp() * (q - p)).sum(-1))),
     (
-        "The terms are not weighted: each counts by the probability that the policy gives to its token.",
+        "You do not weight the terms: weight each by the policy's probability of its token.",
         _kl(lambda p, q: (p - q).sum(-1)),
     ),
     (
-        "This is a mean over the vocabulary. The probabilities are the weights already: sum.",
+        "This is a mean over the vocabulary. The probabilities are already the weights: sum.",
         _kl(lambda p, q: (p.exp() * (p - q)).mean(-1)),
     ),
     (
-        "The log-ratio is taken of logits, which are log-probabilities only after log_softmax.",
+        "You take the log-ratio of logits, which are log-probabilities only after log_softmax.",
         lambda current, reference: (current.softmax(-1) * (current - reference)).sum(-1),
     ),
     (
-        "The log-ratio is taken of logits, which are log-probabilities only after log_softmax.",
+        "You take the log-ratio of logits, which are log-probabilities only after log_softmax.",
         lambda current, reference: (current.exp() * (current - reference)).sum(-1),
     ),
     (
-        "This is the cross-entropy. What the policy itself finds surprising is still in it.",
+        "This is the cross-entropy. It still includes the policy's own entropy.",
         _kl(lambda p, q: -(p.exp() * q).sum(-1)),
     ),
     (
-        "Log-probabilities are multiplied here. The weights are probabilities: exp of them.",
+        "You multiply log-probabilities. The weights are probabilities: take exp.",
         _kl(lambda p, q: (p * (p - q)).sum(-1)),
     ),
     (
-        "This is one number for all places. Each place of the text has a KL of its own.",
+        "This is one number for all positions. Return the KL of each position.",
         _kl(lambda p, q: (p.exp() * (p - q)).sum()),
     ),
     (
-        "This is one number for all places. Each place of the text has a KL of its own.",
+        "This is one number for all positions. Return the KL of each position.",
         lambda current, reference: exact_kl(current, reference).mean(),
     ),
     ("These are the terms of the sum. Add them up over the vocabulary.", _kl(lambda p, q: p.exp() * (p - q))),
     (
-        "The softmax runs over another dimension. The vocabulary is the last one.",
+        "Your softmax runs over another dimension. The vocabulary is the last one.",
         lambda current, reference: (
             current.softmax(0) * (current.log_softmax(0) - reference.log_softmax(0))
         ).sum(-1),
     ),
 ]
 EXACT_NAN = (
-    "Where the policy never says a token (logit -inf), its term is 0 times something infinite, and that is "
-    "not a number. The token adds nothing: torch.where(log_probs > -torch.inf, terms, 0.0)."
+    "If the policy's probability of a token is 0 (logit -inf), its term is 0 times infinity, which is not a "
+    "number. The token contributes 0: torch.where(log_probs > -torch.inf, terms, 0.0)."
 )
 EXACT_ELSE = "The sum over the vocabulary of p * (log p - log q), with p the policy's probabilities."
 EXACT_INF = (
-    "What the policy says and the reference never does costs without limit: inf. A small number added to the "
-    "probabilities, or a clamp, hides that."
+    "If the policy can say a token that the reference cannot, the KL is infinite: inf. A small number added "
+    "to the probabilities, or a clamp, hides that."
 )
 
 _COMPARE_EXACT = compare(
@@ -129,7 +129,7 @@ _COMPARE_GRADIENT = compare(
 
 
 def _check_exact(fn):
-    """The values with their extremes; then the gradient, where all logits are finite."""
+    """Check the values, extremes included; then the gradient, with finite logits."""
     _COMPARE_EXACT(fn)
     _COMPARE_GRADIENT(fn)
 
@@ -149,8 +149,8 @@ EXERCISE = Exercise(
     wrong=[
         *((wrong, message) for message, wrong in EXACT_MISTAKES),
         (_kl(lambda p, q: (p.exp() * (p - q)).sum(-1)), "not a number"),
-        (_without_the_unsaid(lambda p, q: p.exp() * (p - q).clamp(max=30)), "costs without limit"),
-        (_with_epsilon, "costs without limit"),
+        (_without_the_unsaid(lambda p, q: p.exp() * (p - q).clamp(max=30)), "the KL is infinite"),
+        (_with_epsilon, "the KL is infinite"),
         (_kl_in_place, "changes its argument logits_current in place"),
         (lambda current, reference: 2 * exact_kl(current, reference), "The sum over the vocabulary"),
         (lambda current, reference: None, "Is there a return"),
@@ -160,10 +160,10 @@ EXERCISE = Exercise(
     ],
     right=[_by_distributions, _without_the_unsaid(lambda p, q: p.exp() * (p - q))],
     hints=(
-        "Take both log-probabilities of each token, weigh the difference with the policy's probability, "
-        "and add up over the vocabulary. A token that the policy never says adds nothing.",
+        "Take both log-probabilities of each token, weight the difference by the policy's probability, and "
+        "sum over the vocabulary. A token with policy probability 0 contributes 0.",
         "current = logits_current.log_softmax(-1), reference likewise, [..., V]. current.exp() * "
-        "(current - reference), with torch.where in the place of 0 * inf, then sum(-1): [...].",
+        "(current - reference), with torch.where instead of 0 * inf, then sum(-1): [...].",
     ),
-    then="The coloured text below is computed with your function, and so is a gradient ascent.",
+    then="The coloured text and a gradient ascent below use your function.",
 )

@@ -9,7 +9,7 @@ from course_utils.methods.kl import k1, k2, k3
 
 
 def _ratio(fault):
-    """A wrong k3: fault(log of reference over policy)."""
+    """A wrong k3: fault(log(reference / policy))."""
     return lambda current, reference: fault(reference - current)
 
 
@@ -20,21 +20,21 @@ def _k3_in_place(current, reference):
 
 K3_MISTAKES = [
     (
-        "The ratio is upside down. It is reference over policy, since the policy drew the samples: only then "
-        "is its mean 1. This version is never negative either, and its mean is wrong.",
+        "The ratio is inverted. It is reference over policy, since the policy drew the samples: only then is "
+        "its mean 1. This version is never negative either, but its mean is wrong.",
         lambda current, reference: k3(reference, current),
     ),
     (
-        "Where the policies agree this is 1, and should be 0: what was added to k1 is ratio - 1.",
+        "Where the policies agree, this is 1 but should be 0: add ratio - 1 to k1.",
         lambda current, reference: k3(current, reference) + 1,
     ),
-    ("This is ratio - 1 alone, whose mean is 0 whatever the KL. Add it to k1.", _ratio(torch.expm1)),
+    ("This is only ratio - 1, whose mean is 0 whatever the KL. Add it to k1.", _ratio(torch.expm1)),
     (
         "k1 has the wrong sign in this sum: it is minus the log-ratio.",
         _ratio(lambda log_ratio: log_ratio.expm1() + log_ratio),
     ),
     ("This is k1.", k1),
-    ("This is k1 with its sign turned.", _ratio(lambda log_ratio: log_ratio)),
+    ("This is -k1.", _ratio(lambda log_ratio: log_ratio)),
     ("This is k2.", k2),
     ("The absolute value is never negative, but its mean is not the KL.", _ratio(torch.abs)),
     (
@@ -73,9 +73,9 @@ EXERCISE = Exercise(
         lambda c, r: c.sub(r).add(torch.exp(r) / torch.exp(c)).sub(1),
     ],
     hints=(
-        "k1 is right on average and jumps about. Add to it something whose mean over the policy's "
-        "samples is known to be zero, and which is large where k1 is small. The ratio of reference to "
-        "policy has the mean 1 there.",
+        "k1 is right on average but has a high variance. Add a term whose mean over the policy's samples is "
+        "known to be zero, and which is large where k1 is small. The ratio of reference to policy has a "
+        "mean of 1 over these samples.",
         "log_ratio = log_probs_reference - log_probs_current, any shape. k1 is -log_ratio; the ratio "
         "is exp(log_ratio); k3 = k1 + (ratio - 1). expm1 keeps the digits where the ratio is near 1.",
     ),

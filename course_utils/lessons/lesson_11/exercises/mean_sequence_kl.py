@@ -9,9 +9,9 @@ from course_utils.lessons.lesson_11.small_kl import mean_sequence_kl
 
 
 def _masked(*lengths, padding=None):
-    """Log-probabilities as `nearby_log_probs` gives them, and the mask of sequences of these lengths.
+    """Log-probabilities from `nearby_log_probs`, and the mask of sequences of these lengths.
 
-    padding: value of both log-probabilities there; by default the model's own, as of any token.
+    padding: value of both log-probabilities at padding; by default unchanged, as at any token.
     """
     current, reference = nearby_log_probs(len(lengths), max(lengths))
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
@@ -41,24 +41,23 @@ def _sequence_by_sequence(current, reference, mask):
     return sum(sums) / len(sums)
 
 
-PADDING = "Padding is counted: the model gives it log-probabilities like any token. Use the mask."
-WITHOUT_NEGATIVES = (
-    "Single log-ratios may be negative, and must be left so: without them the mean is too high."
-)
+PADDING = "You count padding: the model gives it log-probabilities like any token. Use the mask."
+WITHOUT_NEGATIVES = "Single log-ratios may be negative; keep them: otherwise the mean is too high."
 MEAN_KL_MISTAKES = [
     (PADDING, _mean_kl(lambda ratios, mask: ratios.sum(-1).mean())),
     (PADDING, _mean_kl(lambda ratios, mask: ratios.mean())),
     (
-        "This is a mean over all positions, padding among them: the same sequences in a wider batch would "
-        "seem nearer to the reference. Sum over tokens, then take the mean over sequences.",
+        "This is a mean over all positions, padding included: the same sequences in a wider batch would seem "
+        "nearer to the reference. Sum over tokens, then take the mean over sequences.",
         _mean_kl(lambda ratios, mask: (ratios * mask).mean()),
     ),
     (
-        "This is the KL of a token, the mean over real tokens. A sequence's is the sum over its tokens.",
+        "This is the KL per token, the mean over real tokens. The KL of a sequence is the sum over its "
+        "tokens.",
         _mean_kl(lambda ratios, mask: (ratios * mask).sum() / mask.sum()),
     ),
     (
-        "Each sequence is divided by its length. The KL of a sequence is the sum over its tokens.",
+        "You divide each sequence by its length. The KL of a sequence is the sum over its tokens.",
         _mean_kl(lambda ratios, mask: ((ratios * mask).sum(-1) / mask.sum(-1)).mean()),
     ),
     (
@@ -66,34 +65,34 @@ MEAN_KL_MISTAKES = [
         _mean_kl(lambda ratios, mask: (ratios * mask).sum()),
     ),
     (
-        "The sign is turned: the log-ratio is log policy minus log reference.",
+        "The sign is wrong: the log-ratio is log policy minus log reference.",
         _mean_kl(lambda ratios, mask: -(ratios * mask).sum(-1).mean()),
     ),
     (WITHOUT_NEGATIVES, _mean_kl(lambda ratios, mask: (ratios.abs() * mask).sum(-1).mean())),
     (WITHOUT_NEGATIVES, _mean_kl(lambda ratios, mask: (ratios.clamp(min=0) * mask).sum(-1).mean())),
     (
-        "The terms are weighted by their probability. The tokens were drawn by it already: each counts once.",
+        "You weight the terms by their probability. The tokens were already sampled with it: each counts "
+        "once.",
         lambda current, reference, mask: (current.exp() * (current - reference) * mask).sum(-1).mean(),
     ),
     (
-        "The result should be one number for the batch: after the sum over tokens comes the mean over "
-        "sequences.",
+        "Return one number for the batch: sum over tokens, then take the mean over sequences.",
         _mean_kl(lambda ratios, mask: (ratios * mask).sum(-1)),
     ),
 ]
 NOT_A_NUMBER = (
-    "Where padding's log-probabilities are -inf, the result is not a number: 0 times nan is nan. "
-    "Choose with torch.where(mask, ..., 0.0) instead of multiplying."
+    "If padding's log-probabilities are -inf, the result is not a number: 0 times nan is nan. Use "
+    "torch.where(mask, ..., 0.0) instead of multiplying."
 )
 
 HIDDEN_INF = (
-    "A real token to which the reference gives no probability makes the KL infinite, and that must show. "
-    "Replace what stands at padding, and nothing else."
+    "A real token with reference probability 0 makes the KL infinite, and that must show. Replace only the "
+    "values at padding."
 )
 
 
 def _never_said(*lengths):
-    """The same, with a real token that the reference never says."""
+    """Like _masked, with a real token whose reference probability is 0."""
     current, reference, mask = _masked(*lengths)
     reference[0, 1] = -torch.inf
     return current, reference, mask
@@ -124,8 +123,8 @@ EXERCISE = Exercise(
     right=[_by_filling, _sequence_by_sequence],
     hints=(
         "The log-probability of a sequence is the sum over its tokens, so the log-ratio of a sequence "
-        "is the sum of theirs. Only then is an average taken, over the sequences of the batch.",
+        "is the sum of theirs. Only then average, over the sequences of the batch.",
         "log-ratios [batch, tokens], 0 where the mask is; sum(-1) gives [batch]; mean() a scalar. "
-        "torch.where(mask, x, 0.0) is safe where x is -inf or nan.",
+        "torch.where(mask, x, 0.0) is safe if x is -inf or nan.",
     ),
 )

@@ -55,45 +55,45 @@ def _by_cases(coefficient, kl, target, gain=0.1, clip=0.2):
 SWAPPED = "min and max are swapped: the error is -clip or clip, never between. min(max(error, -clip), clip)."
 NEXT_MISTAKES = [
     (
-        "This is the factor. The new coefficient is the old one times it.",
+        "This is the factor. The new coefficient is the old one times this factor.",
         _coefficient(lambda beta, error, clipped, gain, clip: 1 + gain * clipped),
     ),
     (
-        "On target the coefficient should stay as it is; here it becomes 0. The factor is 1 + gain * error.",
+        "On target, the coefficient should not change; yours becomes 0. The factor is 1 + gain * error.",
         _coefficient(lambda beta, error, clipped, gain, clip: beta * gain * clipped),
     ),
     (
-        "The coefficient moves the wrong way: where the KL is above its target, the penalty must grow.",
+        "The coefficient moves the wrong way: if the KL is above its target, the penalty must grow.",
         _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 - gain * clipped)),
     ),
     (
-        "Added, not multiplied: the step would be as large for a coefficient of 0.001 as for 1.",
+        "You add instead of multiplying: the step would be as large for a coefficient of 0.001 as for 1.",
         _coefficient(lambda beta, error, clipped, gain, clip: beta + gain * clipped),
     ),
     ("The gain is missing.", _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 + clipped))),
     (
-        "The error is not divided by the target: a target of 4 nats and one of 40 would be steered very "
+        "You do not divide the error by the target: targets of 4 and of 40 nats would be steered very "
         "differently.",
         _absolute_error,
     ),
-    ("The error is divided by the KL, not by the target.", _divided_by_kl),
+    ("You divide the error by the KL. Divide by the target.", _divided_by_kl),
     (
-        "The error is not clipped: one odd batch with ten times the target would nearly double the "
+        "You do not clip the error: one odd batch with ten times the target would nearly double the "
         "coefficient.",
         _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 + gain * error)),
     ),
     (
-        "What is clipped is gain * error. Clip the error, then multiply by the gain.",
+        "You clip gain * error. Clip the error, then multiply by the gain.",
         _coefficient(
             lambda beta, error, clipped, gain, clip: beta * (1 + min(max(gain * error, -clip), clip))
         ),
     ),
     (
-        "The error is clipped from above only; it may be no lower than -clip either.",
+        "You clip the error only from above; it must not be below -clip either.",
         _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 + gain * min(error, clip))),
     ),
     (
-        "The error is clipped from below only; it may be no higher than clip either.",
+        "You clip the error only from below; it must not be above clip either.",
         _coefficient(lambda beta, error, clipped, gain, clip: beta * (1 + gain * max(error, -clip))),
     ),
     (
@@ -141,8 +141,8 @@ EXERCISE = Exercise(
     ],
     right=[_by_clamp, _by_cases],
     hints=(
-        "A thermostat: compare the KL with its target, as a share of the target, and turn the "
-        "coefficient up or down by a small factor. Clipping keeps one odd batch from turning it far.",
+        "It is a thermostat: compare the KL with its target, relative to the target, and turn the "
+        "coefficient up or down by a small factor. Clipping limits the effect of one odd batch.",
         "error = (kl - target) / target, between -clip and clip; the result is "
         "coefficient * (1 + gain * error), all plain numbers.",
     ),

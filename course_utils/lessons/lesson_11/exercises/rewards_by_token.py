@@ -8,19 +8,19 @@ from course_utils.lessons.lesson_11.small_kl import rewards_by_token
 
 
 def _scored(*lengths):
-    """Scores, penalties and mask of answers of these lengths, as rewards_by_token takes them."""
+    """Arguments of rewards_by_token for answers of these lengths: scores, penalties, mask."""
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     return torch.randn(len(lengths)) + 0.2, torch.randn(mask.shape) * mask, mask
 
 
 def _unpenalised(*lengths):
-    """The same, from a policy that still is the reference."""
+    """Like _scored, for a policy that is still the reference."""
     scores, penalties, mask = _scored(*lengths)
     return scores, 0 * penalties, mask
 
 
 def _rewards(fault):
-    """A wrong rewards_by_token: fault(minus the penalties, scores, places of the last real tokens)."""
+    """A wrong rewards_by_token: fault(minus the penalties, scores, positions of the last real tokens)."""
 
     def wrong(scores, penalties, mask):
         rewards = -penalties
@@ -91,41 +91,42 @@ def _answer_by_answer(scores, penalties, mask):
 
 
 MANY_TIMES = (
-    "Each token gets the score, so a long answer gets it many times. It belongs to the last real token."
+    "You give each token the score, so a long answer gets it many times. Give it to the last real token."
 )
 REWARDS_MISTAKES = [
     (
-        "The penalty is counted twice: by token, and as a sum at the end. One of the two, and by token it "
-        "says which token is to blame.",
+        "You count the penalty twice: per token, and as a sum at the end. Count it per token, which shows "
+        "which token caused it.",
         _rewards(_count_twice),
     ),
     (
-        "All stands at the end. The total is right, but each token should carry its own penalty.",
+        "You put everything at the end. The total is right, but each token should get its own penalty.",
         _rewards(_all_at_the_end),
     ),
     (
-        "The score is in the last column. Shorter rows end earlier: their last column is padding.",
+        "You put the score in the last column. Shorter rows end earlier: their last column is padding.",
         _rewards(_last_column),
     ),
     (
-        "rewards[:, last] is these columns of every row. One place a row: "
+        "rewards[:, last] selects these columns in every row. Select one position per row: "
         "rewards[torch.arange(batch), last].",
         _rewards(_in_every_row),
     ),
     (
-        "The score is in the first column. The reward model reads the whole answer: it belongs to the end.",
+        "You put the score in the first column. The reward model reads the whole answer: put the score at "
+        "the end.",
         _rewards(_first_column),
     ),
     (
-        "The score is one place too late: the last real token is at mask.sum(-1) - 1.",
+        "The score is one position too late: the last real token is at mask.sum(-1) - 1.",
         _rewards(_after_the_last),
     ),
     (MANY_TIMES, lambda scores, penalties, mask: scores[:, None] - penalties),
     (MANY_TIMES, lambda scores, penalties, mask: scores[:, None] * mask - penalties),
-    ("The penalties are added: the policy would be paid for leaving the reference.", _rewards(_added)),
-    ("The score replaces the last token's penalty. It is added to it.", _rewards(_replaced)),
+    ("You add the penalties: the policy would be rewarded for leaving the reference.", _rewards(_added)),
+    ("You replace the last token's penalty by the score. Add the score to it.", _rewards(_replaced)),
     (
-        "The end of a row is read off the penalties, which may be 0 at a real token too. The mask tells it.",
+        "You find the end of a row by the penalties, which may also be 0 at a real token. Use the mask.",
         _end_by_penalties,
     ),
     ("The score is missing.", lambda scores, penalties, mask: -penalties),
@@ -141,20 +142,20 @@ EXERCISE = Exercise(
         rewards_by_token,
         lambda: [_scored(4, 2, 1), _scored(2, 6, 3, 5), _unpenalised(3, 2)],
         REWARDS_MISTAKES,
-        else_="Minus the penalty at every token, and the score added at the last real one.",
+        else_="It is minus the penalty at every token, plus the score at the last real one.",
     ),
     wrong=[
-        (_rewards(lambda rewards, scores, last: rewards.mul_(2)), "Minus the penalty at every token"),
+        (_rewards(lambda rewards, scores, last: rewards.mul_(2)), "minus the penalty at every token"),
         (_penalties_in_place, "changes its argument penalties in place"),
         (lambda scores, penalties, mask: scores - penalties.sum(-1), "should have the shape"),
     ],
     right=[_by_one_hot, _answer_by_answer],
     hints=(
-        "Each token pays its own penalty where it stands. The reward model reads the whole answer, so "
-        "its score can only come at the end; the end of each row is told by the mask.",
-        "-penalties is [batch, tokens]; completions start in column 0, so mask.sum(-1) - 1 is the place "
-        "of the last real token, [batch] (so is lesson 10's last_token). Then "
+        "Each token gets its own penalty. The reward model reads the whole answer, so its score comes at the "
+        "end; the mask shows the end of each row.",
+        "-penalties is [batch, tokens]; completions start in column 0, so mask.sum(-1) - 1 is the position "
+        "of the last real token, [batch] (like lesson 10's last_token). Then "
         "rewards[torch.arange(batch), last] += scores.",
     ),
-    then="The training with the penalty below runs on your function.",
+    then="The training with the penalty below uses your function.",
 )

@@ -1,4 +1,4 @@
-"""What exercises of lesson 11 share: log-probabilities to compare."""
+"""Log-probabilities to compare, shared by exercises of lesson 11."""
 
 import torch
 

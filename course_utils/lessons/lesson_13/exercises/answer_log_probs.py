@@ -9,7 +9,7 @@ from course_utils.log_probs import answer_log_probs
 
 
 def _scored_batches():
-    """Answers of several lengths: one up to the last column, one with token 0, one of a single token."""
+    """Answers of several lengths: one ends in the last column, one has token 0, one is a single token."""
     off = -100
     labels = torch.tensor([[off, off, 3, 1, 0, off], [off, 2, 4, 4, 1, 3], [off, off, off, 0, 2, off]])
     longer = torch.tensor([[off, 6, 0, 5, off, off, off, off], [off] * 7 + [2]])
@@ -17,7 +17,7 @@ def _scored_batches():
 
 
 def _long_answers():
-    """Two answers of some sixty tokens, whose probabilities fp32 cannot hold."""
+    """Two answers of about sixty tokens, whose probabilities underflow in fp32."""
     labels = torch.randint(0, 8, (2, 64))
     labels[0, :4], labels[1, :6] = -100, -100
     return [(3 * torch.randn(2, 64, 8), labels)]
@@ -30,7 +30,7 @@ def _gathered(logits, labels):
 
 
 def _answer(fault):
-    """A wrong answer_log_probs: fault(log-probabilities of all targets, which count), both [rows, T - 1]."""
+    """A wrong answer_log_probs: fault(log-probabilities of all targets, mask), both [rows, T - 1]."""
     return lambda logits, labels: fault(*_gathered(logits, labels))
 
 
@@ -83,8 +83,8 @@ def _row_by_row(logits, labels):
 
 ANSWER_MISTAKES = [
     (
-        "This is the mean over the answer's tokens. The probability of an answer is the product of its "
-        "tokens', so its logarithm is the sum. With the mean, a long answer's tokens count less.",
+        "This is the mean over the answer's tokens. The probability of an answer is the product over its "
+        "tokens, so its logarithm is the sum. With the mean, a long answer's tokens count less.",
         _answer(lambda chosen, scored: (chosen * scored).sum(1) / scored.sum(1)),
     ),
     (
@@ -92,12 +92,12 @@ ANSWER_MISTAKES = [
         _answer(lambda chosen, scored: (chosen * scored).mean(1)),
     ),
     (
-        "The sign is turned: this is the loss. Log-probabilities are negative.",
+        "The sign is wrong: this is the loss. Log-probabilities are negative.",
         lambda logits, labels: -answer_log_probs(logits, labels),
     ),
-    ("Not shifted: the logits of position t predict the token at t + 1.", _unshifted),
+    ("You do not shift: the logits of position t predict the token at t + 1.", _unshifted),
     (
-        "Prompt and padding count too (their label -100 was taken for token 0). Mask them out.",
+        "You count prompt and padding, too (their label -100 became token 0). Mask them out.",
         _answer(lambda chosen, scored: chosen.sum(1)),
     ),
     ("These are sums of logits. Take log_softmax over the vocabulary first.", _of_logits),
@@ -105,21 +105,18 @@ ANSWER_MISTAKES = [
         "The last column is missing: after the shift the targets are labels[:, 1:], up to the end.",
         _answer(lambda chosen, scored: (chosen * scored)[:, :-1].sum(1)),
     ),
-    (
-        "The last token of each answer is missing. It is the one that ends the answer, and belongs to it.",
-        _without(-1),
-    ),
+    ("The last token of each answer is missing. It ends the answer, and belongs to it.", _without(-1)),
     ("The first token of each answer is missing. The last token of the prompt predicts it.", _without(0)),
     (
-        "Token 0 does not count here. Only the label -100 marks what is left out.",
+        "You do not count token 0. Only the label -100 marks what is left out.",
         lambda logits, labels: answer_log_probs(logits, labels.masked_fill(labels == 0, -100)),
     ),
     (
-        "This is one number for the batch. Each row is an answer with a log-probability of its own.",
+        "This is one number for the batch. Each row is an answer with its own log-probability.",
         lambda logits, labels: answer_log_probs(logits, labels).sum(),
     ),
     (
-        "This is one number for the batch. Each row is an answer with a log-probability of its own.",
+        "This is one number for the batch. Each row is an answer with its own log-probability.",
         lambda logits, labels: answer_log_probs(logits, labels).mean(),
     ),
     (
@@ -128,7 +125,7 @@ ANSWER_MISTAKES = [
     ),
 ]
 PRODUCT = (
-    "The product of many probabilities underflows in fp32, and its logarithm is -inf. Add the logarithms up "
+    "The product of many probabilities underflows in fp32, and its logarithm is -inf. Add up the logarithms "
     "instead."
 )
 
@@ -157,9 +154,9 @@ EXERCISE = Exercise(
     right=[_by_cross_entropy, _row_by_row],
     hints=(
         "The probability of an answer is the product of the probabilities of its tokens, each given all "
-        "before it. The logits at position t are about the token at t + 1.",
-        "log_softmax of logits[:, :-1] is [rows, T - 1, V]; targets are labels[:, 1:]. gather picks "
-        "each target's entry (-100 is no index: clamp it first), the mask targets != -100 sets the rest "
+        "before it. The logits at position t predict the token at t + 1.",
+        "log_softmax of logits[:, :-1] is [rows, T - 1, V]; targets are labels[:, 1:]. gather selects each "
+        "target's entry (-100 is not an index: clamp it first), the mask targets != -100 sets the rest "
         "to 0, and the sum over dim 1 is [rows].",
     ),
     then="`sequence_log_probs` calls yours, and so does every step of the training. Run the cells again "

@@ -18,7 +18,7 @@ def _far(value):
 
 
 def _loss(fault):
-    """A wrong dpo_loss: fault(policy's log-ratio, reference's, beta), chosen over rejected."""
+    """A wrong dpo_loss: fault(policy's log(chosen / rejected), reference's, beta)."""
 
     def wrong(chosen, rejected, reference_chosen, reference_rejected, beta):
         loss = fault(chosen - rejected, reference_chosen - reference_rejected, beta)
@@ -32,12 +32,12 @@ def _implicit(chosen, rejected, reference_chosen, reference_rejected, beta):
 
 
 def _reward(fault):
-    """A wrong dpo_loss: fault(implicit rewards, chosen and rejected, beta) are its rewards."""
+    """A wrong dpo_loss: its rewards are fault(chosen, rejected implicit rewards, beta)."""
     return lambda *arguments: (dpo_loss(*arguments)[0], *fault(*_implicit(*arguments), arguments[-1]))
 
 
 def _pair_losses(chosen, rejected, reference_chosen, reference_rejected, beta):
-    """dpo_loss without the rewards, whose gradients nobody needs."""
+    """dpo_loss without the rewards, whose gradients are not needed."""
     return dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)[0]
 
 
@@ -81,33 +81,33 @@ def _by_softmax(chosen, rejected, reference_chosen, reference_rejected, beta):
 
 LOSS_MISTAKES = [
     (
-        "beta stands outside the logarithm: there it scales the loss and changes nothing about which "
-        "policy is best. It belongs inside, on the margin.",
+        "beta is outside the logarithm: there it only scales the loss, and does not change the best policy. "
+        "Put it inside, on the margin.",
         _loss(lambda p, r, beta: -beta * F.logsigmoid(p - r)),
     ),
     ("beta has no effect.", _loss(lambda p, r, beta: -F.logsigmoid(p - r))),
     (
-        "The margin is divided by beta. The implicit reward is beta times the log-ratio.",
+        "You divide the margin by beta. The implicit reward is beta times the log-ratio.",
         _loss(lambda p, r, beta: -F.logsigmoid((p - r) / beta)),
     ),
     (
-        "The sign is turned: this prefers the rejected answer.",
+        "The sign is wrong: this prefers the rejected answer.",
         _loss(lambda p, r, beta: -F.logsigmoid(beta * (r - p))),
     ),
     (
-        "The reference is missing: without it there is nothing to stay near.",
+        "The reference is missing: without it the policy has nothing to stay near.",
         _loss(lambda p, r, beta: -F.logsigmoid(beta * p)),
     ),
     (
-        "The reference's log-ratio is added. It is subtracted: what counts is how far the policy has moved.",
+        "You add the reference's log-ratio. Subtract it: what counts is how far the policy has moved.",
         _loss(lambda p, r, beta: -F.logsigmoid(beta * (p + r))),
     ),
     (
-        "Only the policy's log-ratio is multiplied by beta: it belongs to both.",
+        "You multiply only the policy's log-ratio by beta. Multiply both.",
         _loss(lambda p, r, beta: -F.logsigmoid(beta * p - r)),
     ),
     (
-        "The sign of the loss is turned: it should be positive, and small where the margin is large.",
+        "The sign of the loss is wrong: it should be positive, and small if the margin is large.",
         _loss(lambda p, r, beta: F.logsigmoid(beta * (p - r))),
     ),
     (
@@ -133,12 +133,12 @@ LOSS_MISTAKES = [
         _reward(lambda c, r, b: (c / b, r / b)),
     ),
     (
-        "The implicit rewards are exchanged: first that of the chosen answers.",
+        "The implicit rewards are swapped: return that of the chosen answers first.",
         _reward(lambda c, r, b: (r, c)),
     ),
-    ("The sign of the implicit rewards is turned.", _reward(lambda c, r, b: (-c, -r))),
+    ("The sign of the implicit rewards is wrong.", _reward(lambda c, r, b: (-c, -r))),
     (
-        "The implicit rewards are of the two answers. The margin is their difference.",
+        "Return the implicit rewards of the two answers. The margin is their difference.",
         _reward(lambda c, r, b: (c - r, r - c)),
     ),
     (
@@ -151,11 +151,11 @@ RATIOS = (
     "subtract log-probabilities instead."
 )
 UNDERFLOW = (
-    "At a large margin log(sigmoid(x)) underflows in fp32, also with a small number added: the pair that "
-    "needs it most gets no gradient. F.logsigmoid computes both in one."
+    "At a large margin, log(sigmoid(x)) underflows in fp32, also with a small number added: the pair that "
+    "needs it most gets no gradient. F.logsigmoid computes both in one step."
 )
 LOSS = (
-    "For each pair the loss is -log sigmoid(beta * ((chosen - reference_chosen) - (rejected - "
+    "The loss of each pair is -log sigmoid(beta * ((chosen - reference_chosen) - (rejected - "
     "reference_rejected)))."
 )
 _check_values = compare(
@@ -197,8 +197,8 @@ EXERCISE = Exercise(
         (_detached, "has no graph"),
         (_rejected_detached, "rejected gets no gradient"),
         (_loss_in_place, "changes its argument chosen in place"),
-        (_loss(lambda p, r, beta: (beta * (p - r) - 1).square()), "For each pair the loss is"),
-        (lambda c, r, of_c, of_r, beta: (0 * c, 0 * c, 0 * c), "For each pair the loss is"),
+        (_loss(lambda p, r, beta: (beta * (p - r) - 1).square()), "The loss of each pair is"),
+        (lambda c, r, of_c, of_r, beta: (0 * c, 0 * c, 0 * c), "The loss of each pair is"),
     ],
     right=[_by_softplus, _by_softmax],
     hints=(
@@ -207,6 +207,6 @@ EXERCISE = Exercise(
         "chosen_reward = beta * (chosen - reference_chosen), [pairs], and likewise the rejected one; the "
         "loss is -F.logsigmoid of their difference. Return the loss and the two rewards.",
     ),
-    then="The training calls yours in every step. Run the cells again from here to the end of "
+    then="The training calls your function in every step. Run the cells again from here to the end of "
     '"What the policy says".',
 )

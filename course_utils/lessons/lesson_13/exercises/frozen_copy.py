@@ -11,7 +11,7 @@ from course_utils.methods.rollouts import frozen_copy
 
 
 class _Toy(nn.Module):
-    """A model that is made from its config, as those of transformers are."""
+    """A model made from its config, like those of transformers."""
 
     def __init__(self, config):
         super().__init__()
@@ -30,7 +30,7 @@ def _check_frozen_copy(fn):
         if reference is None:
             raise Mistake("the result is None. Is there a return?")
         if not isinstance(reference, nn.Module):
-            raise Mistake(f"The result should be a model, and is of type {type(reference).__name__}.")
+            raise Mistake(f"The result should be a model, but is of type {type(reference).__name__}.")
         _expect_frozen_copy(reference, model, before)
 
 
@@ -38,8 +38,8 @@ def _expect_frozen_copy(reference, model, before):
     places = {parameter.data_ptr() for parameter in model.parameters()}
     if any(parameter.data_ptr() in places for parameter in reference.parameters()):
         raise Mistake(
-            "The reference shares its weights with the policy: it moves along, and the KL stays 0. It has to "
-            "be a copy."
+            "The reference shares its weights with the policy: it moves along, and the KL stays 0. Make a "
+            "copy."
         )
     if any(parameter.requires_grad for parameter in reference.parameters()):
         raise Mistake(
@@ -48,14 +48,14 @@ def _expect_frozen_copy(reference, model, before):
         )
     if any(module.training for module in reference.modules()):
         raise Mistake(
-            "The reference is in training mode: dropout changes its log-probabilities at every call."
+            "The reference is in training mode: dropout changes its log-probabilities in every call."
         )
     if not all(parameter.requires_grad for parameter in model.parameters()):
-        raise Mistake("The policy was frozen too: freeze the copy, not the model.")
+        raise Mistake("You froze the policy, too: freeze the copy, not the model.")
     if not all(module.training for module in model.modules()):
-        raise Mistake("The policy was put into eval mode: change the copy, not the model.")
+        raise Mistake("You put the policy into eval mode: change the copy, not the model.")
     if not identical(model.state_dict(), before):
-        raise Mistake("The policy's weights were changed.")
+        raise Mistake("You changed the policy's weights.")
     if reference.state_dict().keys() != before.keys() or not identical(reference.state_dict(), before):
         raise Mistake("The copy's weights differ from the model's.")
     x = torch.randn(3, model.config)
@@ -65,7 +65,7 @@ def _expect_frozen_copy(reference, model, before):
         for parameter in model.parameters():
             parameter -= 0.1 * parameter.grad
     if not torch.equal(reference(x), expected):
-        raise Mistake("The reference moves along when the policy is trained: it has to be a copy of its own.")
+        raise Mistake("The reference moves along when the policy is trained: make an independent copy.")
 
 
 def _frozen_itself(model):
@@ -128,17 +128,17 @@ EXERCISE = Exercise(
         (_assigned, "shares its weights"),
         (_training_copy, "in training mode"),
         (_trainable_copy, "not frozen"),
-        (_policy_frozen, "The policy was frozen too"),
-        (_policy_in_eval, "The policy was put into eval mode"),
+        (_policy_frozen, "You froze the policy, too"),
+        (_policy_in_eval, "You put the policy into eval mode"),
         (lambda model: type(model)(model.config).eval().requires_grad_(False), "weights differ"),
         (lambda model: None, "Is there a return?"),
     ],
     right=[_from_config, _step_by_step],
     hints=(
-        "Three things can go wrong with a reference: it moves along, it is trained, it is noisy. A "
-        "copy, frozen, without dropout.",
-        "copy.deepcopy gives a model with weights of its own; .eval() switches dropout off; "
+        "Three things can go wrong with a reference: it moves along, it is trained, it is noisy. So make a "
+        "copy, freeze it, and switch off dropout.",
+        "copy.deepcopy gives a model with its own weights; .eval() switches dropout off; "
         ".requires_grad_(False) freezes. Both methods return the model.",
     ),
-    then="The reference of all that follows is yours.",
+    then="All that follows uses your reference.",
 )

@@ -8,7 +8,7 @@ from course_utils.lessons.lesson_13.suspects import scored_fault
 
 
 def _scored_rows():
-    """Cases of 3 to 6 rows, rounded as forward passes are; also with certain prompts, and with small ends."""
+    """Cases of 3 to 6 rows with rounding errors of a forward pass; also certain prompts, and small ends."""
 
     def case(answers, prompts, ends, *, of_prompts=0, of_ends=0):
         theirs = answers + of_prompts * prompts - of_ends * ends
@@ -18,7 +18,7 @@ def _scored_rows():
         return -60 * torch.rand(rows) - 5, -40 * torch.rand(rows) - 2, -2 * torch.rand(rows) - 0.1
 
     answers, prompts, ends = drawn(6)
-    prompts[[0, -1]] = -1e-3  # certain prompts
+    prompts[[0, -1]] = -1e-3  # almost certain prompts
     nearly_certain = torch.tensor([-0.02, -0.03, -0.04, -0.02])
     all_but_one_certain = torch.tensor([-1e-3, -0.03, -1e-3, -1e-3])
     return [
@@ -32,7 +32,7 @@ def _scored_rows():
 
 
 def _by_sign(room, rows):
-    """A scored_fault that looks at the sign of the differences in some rows, and takes `room` for zero."""
+    """A scored_fault by the sign of the differences in some rows, with `room` as the tolerance."""
 
     def by_sign(theirs, answers, prompts, ends):
         difference = (theirs - answers)[rows]
@@ -44,7 +44,7 @@ def _by_sign(room, rows):
 
 
 def _by_room(is_zero):
-    """A wrong scored_fault: the first hypothesis of which is_zero(differences) holds."""
+    """A wrong scored_fault: the first hypothesis with is_zero(differences)."""
 
     def by_room(theirs, answers, prompts, ends):
         expected = {"sound": answers, "prompt too": answers + prompts, "end not": answers - ends}
@@ -54,25 +54,25 @@ def _by_room(is_zero):
 
 
 def _exchanged(*verdicts):
-    """A wrong scored_fault, with two verdicts exchanged."""
+    """A wrong scored_fault, with two verdicts swapped."""
     names = dict(zip(verdicts, reversed(verdicts), strict=True))
     return lambda *arguments: names.get(scored_fault(*arguments), scored_fault(*arguments))
 
 
 SCORED_MISTAKES = [
     (
-        '"prompt too" and "end not" are exchanged. Log-probabilities are negative: with more tokens the sum '
+        '"prompt too" and "end not" are swapped. Log-probabilities are negative: with more tokens the sum '
         "is lower.",
         _exchanged("prompt too", "end not"),
     ),
-    ('"sound" and "prompt too" are exchanged.', _exchanged("sound", "prompt too")),
+    ('"sound" and "prompt too" are swapped.', _exchanged("sound", "prompt too")),
     (
-        "Nothing is ever found to agree. Two forward passes differ by rounding (what agrees within 0.01 is "
-        "the same), and `answers` has the ends already.",
+        "You never find agreement. Two forward passes differ by rounding (what agrees within 0.01 is the "
+        "same), and `answers` already includes the ends.",
         lambda *arguments: "end not",
     ),
     (
-        "`answers` has the ends already: a script that agrees with it is sound.",
+        "`answers` already includes the ends: a script that agrees with it is sound.",
         lambda theirs, answers, prompts, ends: (
             "end not" if torch.allclose(theirs, answers, rtol=0, atol=1e-2) else "prompt too"
         ),
@@ -87,20 +87,20 @@ SCORED_MISTAKES = [
             else "end not"
         ),
     ),
-    ("This finds every script sound.", lambda *arguments: "sound"),
+    ("You find every script sound.", lambda *arguments: "sound"),
     (
-        "This looks at one row alone, and the prompt or the end of a row may be almost certain. Compare all "
+        "You compare one row alone, but the prompt or the end of a row may be almost certain. Compare all "
         "rows.",
         _by_sign(0.01, slice(1)),
     ),
     (
-        "Differences of some hundredths are taken for rounding here. An end that is nearly certain has a "
-        "log-probability of that size: what agrees within 0.01 is the same.",
+        "You treat differences of some hundredths as rounding. An end that is nearly certain has a "
+        "log-probability of that size: only what agrees within 0.01 is the same.",
         _by_sign(0.05, slice(None)),
     ),
     (
-        "A script is called sound although a row differs. The ends of the other rows may be almost certain: "
-        "look at the largest difference.",
+        "You call a script sound although a row differs. The ends of the other rows may be almost certain: "
+        "use the largest difference.",
         _by_room(lambda differences: differences.mean().abs() < 0.01),
     ),
 ]
@@ -127,7 +127,7 @@ EXERCISE = Exercise(
                 if (theirs > answers + 0.01).all()
                 else "sound"
             ),
-            "look at the largest difference",
+            "use the largest difference",
         ),
         (lambda theirs, answers, prompts, ends: "wrong", "and is 'wrong'"),
         (lambda theirs, answers, prompts, ends: None, "Is there a return"),
@@ -147,8 +147,8 @@ EXERCISE = Exercise(
         )[0],
     ],
     hints=(
-        "A log-probability of several tokens is a sum. What is theirs minus the answers' in each of the "
-        "three cases?",
+        "A log-probability of several tokens is a sum. What is `theirs` minus `answers` in each of the three "
+        "cases?",
         "If only the answers are scored, the difference is 0. If the prompts are scored too, it is the "
         "prompts' log-probabilities. If the ends are not scored, it is minus theirs. Compare all rows, "
         "within 0.01.",
