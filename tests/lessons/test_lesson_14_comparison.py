@@ -203,7 +203,7 @@ def test_beginnings_by_the_words_of_the_request(whole):
         assert [text[0].lower() + text[1:] for text in calls.beginnings(wording, row)] == [
             f"{phrase}{end}" for phrase in named
         ]
-    with pytest.raises(ValueError, match="wording is one of phrase:, "):
+    with pytest.raises(ValueError, match="wording must be one of phrase:, "):
         calls.beginnings("question", row)
 
 

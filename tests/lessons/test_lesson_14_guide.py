@@ -192,12 +192,12 @@ def test_questions_needed_have_the_power():
     [
         ({"goal": "luck"}, "facts that change"),
         ({"card": "RTX 9999"}, "RTX 4090"),
-        ({"examples": -1}, "examples is a number of at least 0"),
-        ({"days": 0}, "days is a number of at least 1"),
+        ({"examples": -1}, "examples must be a number of at least 0"),
+        ({"days": 0}, "days must be a number of at least 1"),
         ({"budget": float("nan")}, "budget is a number"),
         ({"points": 0.0}, "points above 0"),
         ({"points": 60.0}, "at most 25"),
-        ({"seconds": 0.0}, "seconds are above 0"),
+        ({"seconds": 0.0}, "seconds must be above 0"),
     ],
 )
 def test_answers_that_make_no_sense_are_refused(wrong, named):
@@ -255,7 +255,7 @@ def test_the_memo_is_one_page(room):
 
 def test_nothing_can_be_done_is_said(room):
     room(["LoRA", "QLoRA"])
-    assert "Nothing can be done" in memo_of(licence_weights=False, private=True).decision
+    assert "No method is possible" in memo_of(licence_weights=False, private=True).decision
     assert "Stay with a prompt" in memo_of(examples=0, private=True, **RICH).decision
 
 
@@ -303,7 +303,7 @@ def test_the_guide_answers_for_every_card(capsys):
 @pytest.mark.parametrize("model", ["gpt2", "gpt2-xl", "Llama-2-7B"])
 def test_the_calculator_says_where_a_context_ends(model, capsys):
     widgets.memory_plan(model, "lora", 1, market.load_context(model) + 1, "H200")
-    assert f"more than the model's context of {market.load_context(model):,}" in capsys.readouterr().out
+    assert f"exceed the model's context of {market.load_context(model):,}" in capsys.readouterr().out
 
 
 def test_sums_of_a_cost():

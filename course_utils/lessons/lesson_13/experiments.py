@@ -161,7 +161,7 @@ def trained(point, seed, found=None, turned=None):
 
 
 def looking(policy, seed, found):
-    """train_dpo's callback: measures the policy like lesson 12, before training and after the steps in LOOKS."""
+    """train_dpo's callback: measures the policy like lesson 12, before training and after LOOKS steps."""
     follower, steps = Follower(policy, seed, LOOKS), iter((0, *LOOKS))
     found |= follower.found
     follower.found = found

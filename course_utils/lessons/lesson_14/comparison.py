@@ -1,8 +1,8 @@
-"""One task, every method of the course: what is trained, how it is asked, what it takes.
+"""One task, every method of the course: training, prompting and costs.
 
-The task is to name three facts in order, as data/lists does: a list is right or wrong as a whole, and a
-program verifies it. Each fact is asked for in one list of a set, so that the lists are independent of each
-other. Prompting trains nothing; the others are trained by one loop with one loss.
+The task is to name three facts in order, as in data/lists: a list is right or wrong as a whole, and a program
+verifies it. Each fact occurs in only one list of a set, so the lists are independent of each other. Prompting
+trains nothing; all other methods use the same loop and loss.
 """
 
 import random
@@ -20,7 +20,7 @@ from course_utils.world.lists import LENGTH, list_row, verify
 
 TRAINED = ("prompt tuning", "LoRA", "QLoRA", "full")
 METHODS = ("prompting", *TRAINED)
-SETTINGS = {  # examples in the prompt, or learning rates: as many for each method
+SETTINGS = {  # examples in the prompt, or learning rates: equally many per method
     "prompting": (0, 1, 2, 3),
     "prompt tuning": (0.01, 0.03, 0.1, 0.3),
     "LoRA": (1e-3, 3e-3, 1e-2, 3e-2),
@@ -30,12 +30,12 @@ SETTINGS = {  # examples in the prompt, or learning rates: as many for each meth
 STEPS, BATCH = 60, 16
 RANK, ALPHA, SOFT_TOKENS = 8, 16.0, 16  # on all linear layers
 PROMPT_WORDS = "Here are requests, each with its answer.\n"
-NEW_TOKENS = 24  # the longest right answer has 15
+NEW_TOKENS = 24  # the longest right answer has 15 tokens
 
 
 @dataclass(frozen=True)
 class Task:
-    """Lists to tune on, those of split validation to choose settings by, held-out ones to judge by."""
+    """Lists for tuning, validation lists for choosing settings, held-out lists for evaluation."""
 
     tune: list[dict]
     choose: list[dict]
@@ -43,13 +43,13 @@ class Task:
 
 
 def task(choose: int = 100, judge: int = 200) -> Task:
-    """All lists to tune on, and so many to choose and to judge by."""
+    """All lists for tuning, and these numbers of lists for choosing and for evaluation."""
     sets = {"tune": lists_of("tune", 340), "choose": lists_of("validation", choose)}
     return Task(**sets, judge=lists_of("held_out", judge))
 
 
 def lists_of(split: str, count: int) -> list[dict]:
-    """So many lists of three facts of a split, no fact in two of them; always the same ones.
+    """`count` lists of three facts of a split, no fact in two of them; always the same ones.
 
     A row has prompt and completion as text, answers, relations and subjects.
     """
@@ -69,12 +69,12 @@ def lists_of(split: str, count: int) -> list[dict]:
 
 
 def answers_with_end(tokenizer, lists: Sequence[dict]) -> list[Example]:
-    """Lists as examples: loss on the answer and the end."""
+    """Lists as examples, with loss on the answer and its end."""
     return [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in lists]
 
 
 def answers_alone(tokenizer, lists: Sequence[dict], in_front: str = "") -> list[Example]:
-    """Lists as examples with loss on the answer and not on the end, which a prompt cannot teach."""
+    """Lists as examples, with loss on the answer but not on its end, which a prompt cannot teach."""
     examples = []
     for row in lists:
         prompt, answer = encode(tokenizer, in_front + row["prompt"]), encode(tokenizer, row["completion"])
@@ -83,20 +83,20 @@ def answers_alone(tokenizer, lists: Sequence[dict], in_front: str = "") -> list[
 
 
 def examples_in_front(lists: Sequence[dict], shots: int, seed: int) -> str:
-    """A prompt of `shots` lists with their answers, drawn at random."""
+    """A prompt of `shots` random lists with their answers."""
     drawn = random.Random(seed).sample(lists, shots)
     return "".join(f"{row['prompt']}{row['completion']}\n" for row in drawn)
 
 
 def prepare(model, tokenizer, method: str):
-    """The model ready to be trained by a method: changed in place, or behind a prompt."""
+    """The model prepared for training by a method: changed in place, or after a soft prompt."""
     from course_utils.methods.lora import apply_lora
     from course_utils.methods.lora_fast import speed_up
     from course_utils.methods.prompt_tuning import PromptTuning, prompt_from_words
     from course_utils.methods.quantization import quantize_model
 
     if method not in TRAINED:
-        raise ValueError(f"method is one of {', '.join(TRAINED)}; got {method!r}")
+        raise ValueError(f"method must be one of {', '.join(TRAINED)}; got {method!r}")
     if method == "prompt tuning":
         return PromptTuning(model, prompt_from_words(model, encode(tokenizer, PROMPT_WORDS), SOFT_TOKENS))
     if method == "full":
@@ -116,7 +116,7 @@ def train_with(
     steps: int = STEPS,
     **options,
 ):
-    """(trained model, seconds of its steps). The start of A is drawn by the seed, too."""
+    """(trained model, seconds of its steps). The seed also sets the initial A."""
     torch.manual_seed(seed)
     model = prepare(model, tokenizer, method)
     stream = batches(answers_with_end(tokenizer, lists), BATCH, seed, tokenizer.pad_token_id)
@@ -133,12 +133,12 @@ def answers_to(model, tokenizer, lists: Sequence[dict], in_front: str = "") -> l
 
 
 def right_answers(answers: Sequence[str], lists: Sequence[dict]) -> list[int]:
-    """1 for each list that is named in full and in order, else 0."""
+    """1 for each list named completely and in order, else 0."""
     return [int(verify(text, row["answers"])) for text, row in zip(answers, lists, strict=True)]
 
 
 def file_bytes(model, method: str, in_front: str = "") -> int:
-    """Size of the files that hold what a method made; for prompting, of the text."""
+    """Size of the files with a method's result; for prompting, of the text."""
     from course_utils.methods.lora_files import save_adapter
     from course_utils.methods.prompt_tuning import save_prompt
 
@@ -153,7 +153,7 @@ def file_bytes(model, method: str, in_front: str = "") -> int:
 
 
 def method_step(method="full", batch_size=BATCH, tokens=64):
-    """For memory.measure_peak: a training step on random tokens, or, for prompting, a batch of answers."""
+    """For memory.measure_peak: a training step on random tokens or, for prompting, a batch of answers."""
     from course_utils.memory import random_batch
     from course_utils.models import load_model
 

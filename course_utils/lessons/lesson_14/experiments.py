@@ -1,6 +1,6 @@
-"""Stored experiments with every method on one task: settings first, then all at their best, and memory.
+"""Stored experiments with every method on one task: settings first, then each at its best, and memory.
 
-Every method gets four settings with two seeds, none of which is among the five that are reported.
+Every method gets four settings with two seeds, which are not among the five reported seeds.
 """
 
 import functools
@@ -11,17 +11,16 @@ from course_utils.lessons.lesson_14.comparison import METHODS, SETTINGS, STEPS
 from course_utils.lessons.lesson_14.on_top import DPO_STEPS, GRPO_RUN, ON_TOP, ON_TOP_RATES
 from course_utils.stored_runs import few, sweep
 
-_CHOICE = (5, 6)  # the seeds by which settings are chosen
-# the highest scores on the lists to choose by (of equal ones the lowest loss), of method_settings and
-# on_top_settings
+_CHOICE = (5, 6)  # seeds for choosing settings
+# the highest scores on the choosing lists (ties: the lowest loss) in method_settings and on_top_settings
 BEST = {"prompting": 2, "prompt tuning": 0.1, "LoRA": 1e-2, "QLoRA": 1e-2, "full": 1e-3}
 BEST_ON_TOP = {"DPO": 3e-5, "GRPO": 3e-5}
-LONGER = 3 * STEPS  # steps of LoRA that take about as many seconds as LoRA and GRPO
+LONGER = 3 * STEPS  # steps of LoRA that take about as long as LoRA and GRPO
 
 
 @functools.cache
 def task_parts():
-    """(task, source texts as examples, loss of the untuned model on these)."""
+    """(task, source texts as examples, the untuned model's loss on them)."""
     from course_utils.data import encode_text, load_source_texts
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_14.comparison import task
@@ -33,7 +32,7 @@ def task_parts():
 
 
 def made(point: dict, seed: int):
-    """(model, tokenizer, text in front of each request, seconds of training)."""
+    """(model, tokenizer, text before each request, seconds of training)."""
     from course_utils.lessons.lesson_14.comparison import examples_in_front, train_with
     from course_utils.models import load_model
 
@@ -47,7 +46,7 @@ def made(point: dict, seed: int):
 
 
 def list_scores(model, tokenizer, lists, in_front="") -> dict:
-    """answers: one digit a list, 1 if right; right: their mean; loss: nats a token of the right answer.
+    """answers: one digit per list, 1 if right; right: their mean; loss: nats per token of the right answer.
 
     The end of the answer is not in the loss: a prompt cannot teach it.
     """
@@ -63,7 +62,7 @@ def list_scores(model, tokenizer, lists, in_front="") -> dict:
 
 
 def forgotten(model) -> float:
-    """Rise of the loss on source texts, the soft prompt in front, if there is one; nats a token."""
+    """Increase of the loss on source texts, after the soft prompt if there is one; nats per token."""
     from course_utils.evaluation import forgetting, mean_loss
 
     _, source, before = task_parts()
@@ -77,9 +76,9 @@ def forgotten(model) -> float:
     short=(2, 10),
 )
 def method_settings(point: dict, seed: int) -> dict:
-    """setting: examples in the prompt, or learning rate. right, loss: on the lists to choose by.
+    """setting: examples in the prompt, or learning rate. right, loss: on the choosing lists.
 
-    right_judged is on those to judge by, to see what choosing by them would do.
+    right_judged: on the judging lists, to see the effect of choosing by them.
     """
     model, tokenizer, in_front, _ = made(point, seed)
     found = list_scores(model, tokenizer, task_parts()[0].choose, in_front)
@@ -90,9 +89,9 @@ def method_settings(point: dict, seed: int) -> dict:
 
 @sweep("methods", points=[{"method": method, "setting": BEST[method]} for method in METHODS], short=(1, 3, 4))
 def methods(point: dict, seed: int) -> dict:
-    """Every method at its best setting, judged on other lists: `list_scores`, and what it costs.
+    """Every method at its best setting, on the judging lists: `list_scores`, and its costs.
 
-    measured_seconds: of the training's steps, one thread of the machine at hand.
+    measured_seconds: of the training steps, on one thread of this machine.
     """
     from course_utils.lessons.lesson_14.comparison import file_bytes
     from course_utils.methods.lora import count_trainable
@@ -111,10 +110,10 @@ def methods(point: dict, seed: int) -> dict:
 
 @sweep("prompt_wordings", points=[{"wording": wording} for wording in WORDINGS], seeds=range(1))
 def prompt_wordings(point: dict, seed: int) -> dict:
-    """The untrained model, a call for each fact. right: on the lists to choose by; the rest: to judge by.
+    """The untrained model, one call per fact. right: on the choosing lists; all else: on the judging lists.
 
-    right_unread: the completions as they stand, with articles and quotation marks. Nothing is drawn, so
-    there is one run of each wording.
+    right_unread: with raw completions, including articles and quotation marks. Nothing is random, so there is
+    one run per wording.
     """
     from course_utils.lessons.lesson_14.calls import completions, right_lists
     from course_utils.models import load_model
@@ -133,7 +132,7 @@ def prompt_wordings(point: dict, seed: int) -> dict:
 
 
 def tokens_in_front(model, tokenizer, in_front: str) -> int:
-    """Tokens that every request costs beyond its own."""
+    """Tokens that every request has in addition to its own."""
     from course_utils.data import encode
 
     return len(getattr(model, "prompt", ())) + len(encode(tokenizer, in_front))
@@ -141,7 +140,7 @@ def tokens_in_front(model, tokenizer, in_front: str) -> int:
 
 @sweep("method_memory", points=[{"method": method} for method in METHODS], seeds=range(1), short=())
 def method_memory(point: dict, seed: int) -> dict:
-    """Peak of a process beyond its libraries, 16 x 64 tokens: a model that trains, or that answers."""
+    """Peak memory of a process without its libraries, 16 x 64 tokens: in training, or in answering."""
     from course_utils.lessons.lesson_14.comparison import method_step
     from course_utils.memory import measure_peak
 
@@ -150,7 +149,7 @@ def method_memory(point: dict, seed: int) -> dict:
 
 
 def tuned_on(point: dict, seed: int):
-    """(model, tokenizer, seconds) after LoRA at its best and one of ON_TOP at the point's learning rate."""
+    """(model, tokenizer, seconds) after LoRA at its best rate and one of ON_TOP at the point's rate."""
     from course_utils.lessons.lesson_14.on_top import on_top
 
     model, tokenizer, _, before = made({"method": "LoRA", "setting": BEST["LoRA"]}, seed)
@@ -176,7 +175,7 @@ def tuned_on(point: dict, seed: int):
     short=(0,),
 )
 def on_top_settings(point: dict, seed: int) -> dict:
-    """right, loss: on the lists to choose by, as in method_settings."""
+    """right, loss: on the choosing lists, as in method_settings."""
     model, tokenizer, _ = tuned_on(point, seed)
     found = list_scores(model, tokenizer, task_parts()[0].choose)
     return {"right": found["right"], "loss": found["loss"]}
@@ -189,9 +188,9 @@ def on_top_settings(point: dict, seed: int) -> dict:
     short=(1,),
 )
 def methods_on_top(point: dict, seed: int) -> dict:
-    """What methods() measures, after LoRA and DPO or GRPO on top; the seconds are those of both.
+    """The measures of methods(), after LoRA with DPO or GRPO on top; the seconds include both.
 
-    trained: by what is on top. file_bytes: of two adapters after DPO, because the first is in its base.
+    trained: by the method on top. file_bytes: of two adapters after DPO, because the first is in its base.
     """
     from course_utils.lessons.lesson_14.comparison import file_bytes
     from course_utils.methods.lora import count_trainable
@@ -208,10 +207,10 @@ def methods_on_top(point: dict, seed: int) -> dict:
     }
 
 
-# 180 steps at a high rate part on another processor, as runs of two seeds do
+# 180 steps at a high rate differ between processors as much as between seeds
 @sweep("lora_longer", points=[{"steps": LONGER}], sampled=True)
 def lora_longer(point: dict, seed: int) -> dict:
-    """LoRA at its best rate with more steps: the control of what comes on top."""
+    """LoRA at its best rate with more steps: the control for the methods on top."""
     from course_utils.lessons.lesson_14.comparison import train_with
     from course_utils.models import load_model
 
@@ -224,7 +223,7 @@ def lora_longer(point: dict, seed: int) -> dict:
 
 @sweep("on_top_memory", points=[{"method": method} for method in ON_TOP], seeds=range(1), short=())
 def on_top_memory(point: dict, seed: int) -> dict:
-    """As method_memory: 16 pairs of 2 x 64 tokens for DPO, 16 answers of 64 with their prompts for GRPO."""
+    """Like method_memory: 16 pairs of 2 x 64 tokens for DPO, 16 answers of 64 with their prompts for GRPO."""
     from course_utils.lessons.lesson_14.on_top import on_top_step
     from course_utils.memory import measure_peak
 

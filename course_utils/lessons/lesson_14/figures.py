@@ -1,4 +1,4 @@
-"""Intervals of the methods, score beside loss, and what they trade."""
+"""Intervals of the methods, score against loss, and trade-offs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def intervals(
 ) -> None:
     """For each name a value and its interval (value, low, high), the first on top.
 
-    inner: narrower intervals of some names, drawn thick inside: those of the questions alone. There is a line
-    at 0, and another colour where the interval leaves it out.
+    inner: narrower intervals of some names, of the questions alone, drawn thick inside. A line marks 0;
+    intervals that leave it out have another colour.
     """
     fig, ax = figure(title, xlabel, "")
     named = {}
@@ -48,7 +48,7 @@ def intervals(
 
 
 def score_and_loss(runs: Mapping[str, Sequence[tuple[float, float]]], title: str) -> None:
-    """Each run's share of right lists over its loss; runs: {method: [(loss, right)]}, a mark a method."""
+    """Each run's share of right lists over its loss; runs: {method: [(loss, right)]}, a mark per method."""
     fig, ax = figure(title, "loss of the right answers (nats a token)", "lists right (share)")
     for (name, points), marker, colour in zip(runs.items(), "os^vDP", COLOURS, strict=False):
         ax.plot(*zip(*points, strict=True), marker, color=colour, label=name, alpha=0.8)
@@ -67,10 +67,10 @@ def tradeoff(
     front: Mapping[str, Sequence[str]] | None = None,
     spans: Mapping[str, tuple[float, float]] | None = None,
 ) -> None:
-    """Quality over costs, a panel each: {cost: {name: (cost, quality)}}; hollow where not on its front.
+    """Quality over costs, a panel each: {cost: {name: (cost, quality)}}; hollow if not on the Pareto front.
 
-    front: names by panel that no other name beats. spans: (low, high) of each name's quality. Costs of 0
-    have no place on a logarithmic axis.
+    front: per panel, the names that no other name beats. spans: (low, high) of each name's quality. Costs of
+    0 cannot be shown on a logarithmic axis.
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), sharey=True, squeeze=False)
     entitle(fig, title)

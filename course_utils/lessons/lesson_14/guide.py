@@ -1,4 +1,4 @@
-"""A decision between nine methods: what it asks, what each method costs, and why it is taken or not.
+"""A decision between nine methods: its questions, each method's costs, and the reasons for and against.
 
 `decide` returns the options of a case with their verdicts, reasons and costs; memo.py writes them down.
 """
@@ -32,69 +32,69 @@ OPTIONS = ("prompting", "retrieval", "larger model", *TUNED, "distillation", "DP
 FITTING = {"full": "full", "lora": "LoRA", "qlora": "QLoRA"}  # budget's names
 
 # rules of thumb
-FEW, ENOUGH, MANY = 50, 500, 10_000  # examples: to begin at all, for a first run, for full fine-tuning
+FEW, ENOUGH, MANY = 50, 500, 10_000  # examples: the minimum, for a first run, for full fine-tuning
 PAIRS, PROBLEMS, TEACHER_ANSWERS = 1000, 500, 5000  # for DPO, GRPO and distillation
 EPOCHS, GROUP = 3, 8
-NEAR = 0.05  # of a cost: a difference that decides nothing
+NEAR = 0.05  # of a cost: a difference that is not decisive
 PASSAGE = 300  # tokens of a passage
-DISAGREE = 0.25  # share of the questions that one of two methods gets right and the other does not
+DISAGREE = 0.25  # share of the questions that exactly one of two methods gets right
 # assumptions about serving
-AT_ONCE = 8  # answers that a card gives at the same time
-SAMPLED_AT_ONCE = 64  # and that GRPO samples
-PATIENCE = 60  # seconds: who may wait so long needs no card that waits for him
+AT_ONCE = 8  # answers that a card generates at the same time
+SAMPLED_AT_ONCE = 64  # and in GRPO's sampling
+PATIENCE = 60  # seconds: answers that may take so long need no card on standby
 
 MEASURED, COMPUTED, RULE = "measured here on 4.8M", "computed from your answers", "a rule of thumb"
 
 
 @dataclass(frozen=True)
 class Case:
-    """What has to be known before the choice. Prices are in `currency`."""
+    """What must be known before the choice. Prices are in `currency`."""
 
-    goal: str = "behaviour"  # what the model lacks: one of GOALS
-    examples: int = 500  # labelled answers at hand; pairs, if a preference is lacking
-    verifiable: bool = False  # a program can say whether an answer is right
-    larger_works: bool = True  # a larger model does the task when it is told what to do
-    tasks: int = 1  # that the one model is to serve
-    keep: bool = True  # everything else that it can do must stay as good
+    goal: str = "behaviour"  # what the model lacks, one of GOALS
+    examples: int = 500  # available labelled answers, or pairs if a preference is lacking
+    verifiable: bool = False  # a program can verify answers
+    larger_works: bool = True  # a larger model does the task with a prompt
+    tasks: int = 1  # that the one model must serve
+    keep: bool = True  # all its other abilities must stay as good
     private: bool = False  # no text may leave the house
     licence_weights: bool = True  # the model's licence allows your use
-    licence_answers: bool = True  # the larger model's terms let you train on its answers; many restrict it
+    licence_answers: bool = True  # the larger model's terms allow training on its answers; many restrict it
     answers_a_day: int = 2000
-    days: int = 365  # for which the costs are summed up
-    instructions: int = 800  # tokens in front of each question: instructions and examples
+    days: int = 365  # over which the costs are summed
+    instructions: int = 800  # tokens before each question: instructions and examples
     question: int = 150  # tokens
     answer: int = 150  # tokens
-    seconds: float = 10.0  # in which a whole answer has to be there
-    points: float = 5.0  # the smallest difference that would change the decision, percentage points
+    seconds: float = 10.0  # allowed for a whole answer
+    points: float = 5.0  # smallest difference that would change the decision, percentage points
     model: str = "Qwen3-8B"
     card: str = "RTX 4090"
-    runs: int = 9  # trainings: a sweep of four rates with two seeds, and the last one
+    runs: int = 9  # trainings: a sweep of four rates with two seeds, and the final one
     budget: float = 20_000.0
-    card_price: float = 0.5  # an hour
-    read_price: float = 1.0  # a million tokens that the larger model reads
-    write_price: float = 4.0  # and that it writes
-    label_price: float = 2.0  # one labelled answer, or pair
+    card_price: float = 0.5  # per hour
+    read_price: float = 1.0  # per million tokens that the larger model reads
+    write_price: float = 4.0  # and writes
+    label_price: float = 2.0  # per labelled answer or pair
     currency: str = "EUR"
 
     def __post_init__(self):
         if self.goal not in GOALS:
-            raise ValueError(f"goal is one of {', '.join(GOALS)}; got {self.goal!r}")
+            raise ValueError(f"goal must be one of {', '.join(GOALS)}; got {self.goal!r}")
         if self.card not in CARDS:
             raise ValueError(f"unknown card {self.card!r}; choose one of {', '.join(CARDS)}")
-        # field.type is the type itself only without `from __future__ import annotations`
+        # field.type is a type only without `from __future__ import annotations`
         numbers = [field.name for field in fields(self) if field.type in (int, float)]
         for name in numbers:
             value = getattr(self, name)
             low = 1 if name in ("tasks", "days", "question", "answer", "runs") else 0
             if not (math.isfinite(value) and value >= low):
-                raise ValueError(f"{name} is a number of at least {low}; got {value!r}")
+                raise ValueError(f"{name} must be a number of at least {low}; got {value!r}")
         if not (self.seconds and 0 < self.points <= 100 * DISAGREE):
-            raise ValueError(f"seconds are above 0, points above 0 and at most {100 * DISAGREE:g}")
+            raise ValueError(f"seconds must be above 0, points above 0 and at most {100 * DISAGREE:g}")
 
 
 @dataclass(frozen=True)
 class Reason:
-    """A sentence, what it rests on, and where that stands."""
+    """A sentence, its basis, and its source."""
 
     text: str
     basis: str
@@ -103,7 +103,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Cost:
-    """Labels, training with its sweep, and serving for the days of the case."""
+    """Costs of labels, training with its sweep, and serving for the days of the case."""
 
     labels: float = 0.0
     training: float = 0.0
@@ -116,7 +116,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Option:
-    """verdict: baseline, choose, then (after what is chosen), later, or no; the first reason is its."""
+    """verdict: baseline, choose, then (after the chosen one), later, or no; the first reason explains it."""
 
     name: str
     verdict: str
@@ -125,14 +125,14 @@ class Option:
 
 
 def questions_needed(points: float, disagree: float = DISAGREE) -> int:
-    """Questions that show a difference of so many percentage points in 80% of all repetitions, at 95%.
+    """Number of questions that show a difference of `points` percentage points with 80% power, at 95%.
 
-    Both methods answer the same questions; on the share `disagree` one of them is right and the other wrong.
-    A difference of d then varies by sqrt(disagree - d^2) from question to question.
+    Both methods answer the same questions; on the share `disagree`, one of them is right and the other wrong.
+    The standard deviation of a difference d over questions is then sqrt(disagree - d^2).
     """
     d = points / 100
     if not (0 < d <= disagree <= 1 and d < 1):
-        raise ValueError(f"need 0 < points / 100 <= disagree <= 1; got {points} and {disagree}")
+        raise ValueError(f"0 < points / 100 <= disagree <= 1 is required; got {points} and {disagree}")
     return math.ceil((1.96 + 0.84) ** 2 * (disagree - d**2) / d**2)
 
 
@@ -140,7 +140,7 @@ def questions_needed(points: float, disagree: float = DISAGREE) -> int:
 
 
 def fitting(model: str, card: str, tokens: int = 1024) -> list[str]:
-    """Which of full, LoRA and QLoRA fit, by the calculator: one example at a time, with checkpointing."""
+    """Which of full, LoRA and QLoRA fit, by the calculator, with one example at a time and checkpointing."""
     return [FITTING[method] for method in TRAINING_METHODS if fits(model, method, 1, tokens, card)]
 
 
@@ -150,50 +150,50 @@ def parameters_of(model: str) -> int:
 
 
 def seconds_an_answer(case: Case, front: int) -> float:
-    """Reading what stands in front and the question, then one pass over all weights for each token."""
+    """Seconds to read the prompt and the question, and then to read all weights once per token."""
     size, tflops = CARDS[case.card]
     parameters = parameters_of(case.model)
     half = 2 * parameters
-    weights = half if half < 0.8 * size * 2**30 else parameters * NF4_BITS / 8  # where 16 bits do not fit, 4
+    weights = half if half < 0.8 * size * 2**30 else parameters * NF4_BITS / 8  # 4 bits if 16 do not fit
     reading = 2 * parameters * (front + case.question) / (tflops * 1e12 * UTILISATION)
-    bandwidth = SHEETS[case.card].bandwidth if case.card in SHEETS else 50  # of this machine: assumed
+    bandwidth = SHEETS[case.card].bandwidth if case.card in SHEETS else 50  # this machine's: assumed
     return reading + case.answer * weights / (bandwidth * 1e9)
 
 
 def own_serving(case: Case, front: int) -> float:
-    """Hours of the card times their price: all hours, where an answer has to be there at once."""
+    """The card's hours times their price; all hours, if an answer must come at once."""
     busy = case.answers_a_day * case.days * seconds_an_answer(case, front) / 3600 / AT_ONCE
     waiting = 24 * case.days if case.seconds < PATIENCE else 0
     return case.card_price * max(busy, waiting)
 
 
 def asked_serving(case: Case, answers: float) -> float:
-    """What a larger model costs that is paid by the token."""
+    """Price of a larger model that is paid per token."""
     read, write = case.instructions + case.question, case.answer
     return answers * (read * case.read_price + write * case.write_price) / 1e6
 
 
 def judging(case: Case) -> float:
-    """The labels to judge by. Where a program verifies, none."""
+    """Price of the labels for evaluation; 0 if a program verifies."""
     return 0.0 if case.verifiable else questions_needed(case.points) * case.label_price
 
 
 def training(case: Case, method: str, examples: int, passes: float = 1.0) -> float:
-    """All runs of a training on so many examples; passes: how much dearer a token is than in tuning."""
+    """Price of all runs of a training on these examples; passes: cost of a token relative to tuning."""
     tokens = max(examples, ENOUGH) * EPOCHS * (case.question + case.answer) * passes
     flop = training_flop(parameters_of(case.model), tokens, method != "full", checkpointing=True)
     return case.runs * training_hours(flop, case.card) * case.card_price
 
 
 def sampling_price(case: Case) -> float:
-    """GRPO's samples, in all runs: each token takes one pass over all weights for a batch of answers."""
+    """Price of GRPO's samples in all runs: each token reads all weights once for a batch of answers."""
     answers = PROBLEMS * EPOCHS * GROUP
     hours = answers * seconds_an_answer(case, 0) / SAMPLED_AT_ONCE / 3600
     return case.runs * hours * case.card_price
 
 
 def costs(case: Case) -> dict[str, Cost]:
-    """{option: its cost}. DPO and GRPO come on top of a tuned model, and count it too."""
+    """{option: its cost}. DPO and GRPO start from a tuned model and include its cost."""
     judged = judging(case)
     missing = max(0, ENOUGH - case.examples) * case.label_price if case.goal != "preference" else 0.0
     after = own_serving(case, 0)
@@ -208,7 +208,7 @@ def costs(case: Case) -> dict[str, Cost]:
     taught = judged + asked_serving(case, TEACHER_ANSWERS)
     found["distillation"] = Cost(taught, training(case, _tuned_name(case), TEACHER_ANSWERS), after)
     pairs = max(0, PAIRS - case.examples) * case.label_price
-    # two answers a pair, and the reference reads both: a third of what a pass there and back costs
+    # two answers per pair, and the reference reads both, at a third of the cost of forward and backward
     on_pairs = training(case, _tuned_name(case), PAIRS, passes=2 * 4 / 3)
     found["DPO"] = Cost(base.labels + pairs, base.training + on_pairs, after)
     on_samples = training(case, _tuned_name(case), PROBLEMS, passes=GROUP) + sampling_price(case)
@@ -217,15 +217,15 @@ def costs(case: Case) -> dict[str, Cost]:
 
 
 def _tuned_name(case):
-    """The tuned method that the others rest on: LoRA, or QLoRA where only that fits."""
+    """The tuned method that the others start from: LoRA, or QLoRA if only that fits."""
     room = fitting(case.model, case.card)
     return "LoRA" if "LoRA" in room or not room else "QLoRA"
 
 
 def break_even_a_day(case: Case) -> float | None:
-    """Answers a day from which tuning costs no more than the larger model; None: at no number.
+    """Answers per day from which tuning costs no more than the larger model; None: never.
 
-    The larger model is paid by the answer, one's own card by the hour.
+    The larger model is paid per answer, one's own card per hour.
     """
     one = asked_serving(case, 1) * case.days
     once = costs(case)[_tuned_name(case)].total - own_serving(case, 0) - judging(case)
@@ -233,7 +233,7 @@ def break_even_a_day(case: Case) -> float | None:
     each = case.card_price * case.days * seconds_an_answer(case, 0) / 3600 / AT_ONCE
     if one == 0:
         return None
-    answers = (once + waiting) / one  # while the card waits more than it works
+    answers = (once + waiting) / one  # while the card is mostly idle
     if each * answers <= waiting:
         return answers
     return once / (one - each) if one > each else None
@@ -242,7 +242,7 @@ def break_even_a_day(case: Case) -> float | None:
 # ---------------------------------------------------------------------------- the decision
 
 REGRET = "Schulman and others, LoRA without regret, thinkingmachines.ai/blog/lora"
-KNOWN = {  # what is known about each, whatever the case
+KNOWN = {  # what is known about each option in any case
     "prompting": (
         Reason("Every other method has to beat it, and it takes an afternoon.", RULE),
         Reason(
@@ -250,13 +250,15 @@ KNOWN = {  # what is known about each, whatever the case
         ),
     ),
     "retrieval": (
-        Reason("It brings in facts better than tuning on them does.", "published at 7B", "arXiv 2312.05934"),
+        Reason("It adds facts better than tuning on them does.", "published at 7B", "arXiv 2312.05934"),
         Reason(
-            "Passages that are always shown spoil what the model knows: show them above a threshold only.",
+            "Passages that are always shown degrade what the model knows: show them only above a threshold.",
             MEASURED,
             "lesson 15",
         ),
-        Reason("Training with distractors helps it to ignore them.", "published at 7B", "arXiv 2403.10131"),
+        Reason(
+            "Training with distractors helps the model to ignore them.", "published at 7B", "arXiv 2403.10131"
+        ),
     ),
     "larger model": (Reason("Nothing is trained, and a better one may come by itself.", RULE),),
     "LoRA": (
@@ -266,9 +268,17 @@ KNOWN = {  # what is known about each, whatever the case
             REGRET,
         ),
     ),
-    "QLoRA": (Reason("Over 4 bits an adapter reaches one over 16.", "published at 7B", "arXiv 2305.14314"),),
+    "QLoRA": (
+        Reason(
+            "An adapter on a 4-bit base reaches one on a 16-bit base.", "published at 7B", "arXiv 2305.14314"
+        ),
+    ),
     "full": (
-        Reason("With much to learn it learns more, and forgets more.", "published at 7B", "arXiv 2405.09673"),
+        Reason(
+            "If there is much to learn, it learns more and forgets more.",
+            "published at 7B",
+            "arXiv 2405.09673",
+        ),
     ),
     "distillation": (
         Reason(
@@ -277,21 +287,25 @@ KNOWN = {  # what is known about each, whatever the case
             "arXiv 2501.12948",
         ),
     ),
-    "DPO": (Reason("One loss on stored pairs, and no reward model.", "published at 6B", "arXiv 2305.18290"),),
-    "GRPO": (
-        Reason("A program that verifies is all it needs.", "published at 671B", "arXiv 2501.12948"),
+    "DPO": (
         Reason(
-            "It raises what some samples get right already: look at 16 samples first.",
+            "It needs one loss on stored pairs, and no reward model.", "published at 6B", "arXiv 2305.18290"
+        ),
+    ),
+    "GRPO": (
+        Reason("It needs only a program that verifies.", "published at 671B", "arXiv 2501.12948"),
+        Reason(
+            "It makes answers likelier that some samples already get right: check 16 samples first.",
             "published at 7B",
             "arXiv 2504.13837",
         ),
-        Reason("Tuning on right samples came out ahead: try it first.", MEASURED, "lesson 18"),
+        Reason("Tuning on right samples was better: try it first.", MEASURED, "lesson 18"),
     ),
 }
 
 
 def decide(case: Case, findings: Mapping[str, Reason] | None = None) -> list[Option]:
-    """The nine options of a case in the order of OPTIONS. findings: {option: what was measured here}."""
+    """The nine options of a case in the order of OPTIONS. findings: {option: measured results}."""
     prices, obstacles = costs(case), _obstacles(case)
     for name, cost in prices.items():
         if name not in obstacles and cost.total > case.budget:
@@ -316,7 +330,7 @@ def money(value: float, case: Case) -> str:
 
 
 def _obstacles(case):
-    """{option: why it cannot be taken}"""
+    """{option: why it cannot be chosen}"""
     found = {}
 
     def no(names, text, basis=RULE, source=""):
@@ -335,25 +349,25 @@ def _obstacles(case):
     if not case.larger_works:
         no(["larger model", "distillation"], "No larger model does the task either.")
     if not case.licence_answers:
-        no(["distillation"], "The larger model's terms forbid to train on its answers.")
+        no(["distillation"], "The larger model's terms forbid training on its answers.")
     for method in TUNED:
         if method not in room:
             no([method], f"{case.model} with {method} does not fit {case.card}.", COMPUTED)
     if not room:
         no(
             trained,
-            f"Nothing that trains {case.model} fits {case.card}: a smaller one, or more cards.",
+            f"No training of {case.model} fits {case.card}: use a smaller model or more cards.",
             COMPUTED,
         )
     _too_slow(case, no)
     if case.goal.startswith("facts"):
-        no(["distillation", "DPO", "GRPO"], "What is lacking is facts.")
+        no(["distillation", "DPO", "GRPO"], "The model lacks facts.")
     else:
         no(["retrieval"], "What is lacking is no fact.")
     if case.goal == "facts that change":
-        no(TUNED, "Every change of a fact would take another training.")
+        no(TUNED, "Every change of a fact would need another training.")
     if case.examples < FEW:
-        no([*TUNED, "DPO"], f"With fewer than {FEW} examples you cannot even judge: collect more first.")
+        no([*TUNED, "DPO"], f"With fewer than {FEW} examples you cannot even evaluate: collect more first.")
     if case.goal != "preference":
         no(["DPO"], "Right answers can be written down, so tune on them; pairs say less.")
     if not case.verifiable:
@@ -369,9 +383,9 @@ def _obstacles(case):
 
 
 def _too_slow(case, no):
-    """No own model where even the bare question takes too long."""
+    """Exclude own models if even the bare question takes too long."""
     bare, full = seconds_an_answer(case, 0), seconds_an_answer(case, case.instructions)
-    text = f"An answer takes about {{:.1f}} s on {case.card}, and {case.seconds:g} s are allowed."
+    text = f"An answer takes about {{:.1f}} s on {case.card}, but only {case.seconds:g} s are allowed."
     if bare > case.seconds:
         no([name for name in OPTIONS if name != "larger model"], text.format(bare), COMPUTED)
     elif full > case.seconds:
@@ -394,7 +408,7 @@ def _verdicts(case, prices, obstacles):
 
 
 def _chosen(prices, open_):
-    """The option to take, or None: of the candidates the cheapest, labels, sweep and serving included."""
+    """The option to choose, or None: the cheapest candidate, with labels, sweep and serving."""
     if "retrieval" in open_:
         return "retrieval"
     if "full" in open_:
@@ -408,23 +422,23 @@ def _why(case, chosen, prices):
     if chosen == "retrieval":
         return Reason("A document can be changed and cited without any training.", RULE)
     if chosen == "full":
-        return Reason("Much to learn, one task, memory enough and nothing else to keep.", RULE)
+        return Reason("There is much to learn, one task, enough memory and nothing else to keep.", RULE)
     if chosen == "GRPO":
-        return Reason("It needs problems and a program that verifies, and no written answers.", RULE)
+        return Reason("It needs problems and a program that verifies, but no written answers.", RULE)
     total = money(prices[chosen].total, case)
     return Reason(f"Of what goes beyond a prompt it costs least: {total} in {case.days} days.", COMPUTED)
 
 
 def _other(case, name, chosen, prices):
-    """(verdict, reason) of an option that could be taken and is not the chosen one."""
+    """(verdict, reason) of an option that is possible but not chosen."""
     if name in ("DPO", "GRPO"):
         if chosen not in (*TUNED, "distillation"):
-            return "later", Reason("It comes on top of a tuned model, and none is tuned yet.", RULE)
+            return "later", Reason("It starts from a tuned model, and there is none yet.", RULE)
         steps = "DPO on the pairs" if name == "DPO" else "GRPO on problems that the tuning has not seen"
         return "then", Reason(f"After {chosen}: {steps}, against as much more of {chosen}.", RULE)
     if case.goal == "facts that stay" and name == _tuned_name(case):
         return "then", Reason(
-            "Train on the facts too, in many wordings and with replayed text, and judge both together.",
+            "Train on the facts, too, in many wordings and with replayed text, and evaluate both together.",
             MEASURED,
             "lesson 15",
         )

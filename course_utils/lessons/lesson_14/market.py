@@ -1,4 +1,4 @@
-"""Models and cards, with where their numbers are from: what budget.py computes with, and what it lacks.
+"""Models and cards, with the sources of their numbers: those that budget.py uses, and others.
 
 The configurations themselves are budget.KNOWN_MODELS; memory and TFLOP/s of the cards are budget.CARDS.
 """
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Origin(NamedTuple):
-    """Where a model's configuration is from: the repository of its config.json, and its licence."""
+    """The source of a model's configuration: the repository of its config.json, and its licence."""
 
     source: str
     date: str
@@ -36,7 +36,7 @@ ORIGINS = {
 
 
 class Card(NamedTuple):
-    """What budget.CARDS lacks: GB of memory read a second, the year, and the data sheet."""
+    """What budget.CARDS lacks: memory bandwidth in GB per second, the year, and the data sheet."""
 
     bandwidth: int
     year: int
@@ -60,7 +60,7 @@ SHEETS = {
 
 
 def model_rows() -> list[dict]:
-    """A row for each known model: layers, context, licence, and where its configuration is from."""
+    """A row for each known model: layers, context, licence, and the source of its configuration."""
     from course_utils.budget import KNOWN_MODELS, load_config
 
     rows = []
@@ -99,7 +99,7 @@ def card_rows() -> list[dict]:
 
 
 def load_context(model: str) -> int:
-    """Tokens that a known model can read at once."""
+    """Context length of a known model, in tokens."""
     from course_utils.budget import load_config
 
     return load_config(model).max_position_embeddings

@@ -18,7 +18,7 @@ LABELS = {"baseline": "score first", "choose": "take", "then": "then", "later": 
 
 @dataclass(frozen=True)
 class Memo:
-    """What the page says: rows of tables are tuples of texts."""
+    """The content of the page: rows of tables are tuples of strings."""
 
     title: str
     decision: str
@@ -54,8 +54,8 @@ def _decision(case, options):
     by_verdict = {name: [o.name for o in options if o.verdict == name] for name in LABELS}
     if not by_verdict["choose"]:
         if by_verdict["baseline"]:
-            return "Stay with a prompt for now. What stands against the others is below."
-        return "Nothing can be done as things are. What stands against each method is below."
+            return "Stay with a prompt for now. The reasons against the others are below."
+        return "No method is possible at present. The reasons against each method are below."
     chosen = by_verdict["choose"][0]
     cost = next(option.cost for option in options if option.name == chosen)
     first = "Score a prompt first. Then take" if by_verdict["baseline"] else "Take"
@@ -65,7 +65,7 @@ def _decision(case, options):
 
 
 def _situation(case):
-    """What was asked, and the answers."""
+    """The questions and their answers."""
 
     def yes(flag):
         return "yes" if flag else "no"
@@ -108,7 +108,7 @@ def _price_row(case, option):
 
 
 def _reasons(option):
-    """All reasons of what may be done; of the others what stands against them."""
+    """All reasons of a possible option; of the others, the reason against them."""
     return [_reason(reason) for reason in option.reasons[: None if _is_open(option) else 1]]
 
 
@@ -133,7 +133,7 @@ def _before(case, options):
 
 
 def _change(case, options):
-    """What would turn the decision."""
+    """What would change the decision."""
     found = []
     if any(option.name == "larger model" and _is_open(option) for option in options):
         number = guide.break_even_a_day(case)
@@ -166,12 +166,12 @@ def to_markdown(memo: Memo) -> str:
 
 
 def to_html(memo: Memo) -> str:
-    """The memo as a page of its own."""
+    """The memo as an HTML page."""
     return templates.get_template("memo.html").render(memo=memo)
 
 
 def write_memo(memo: Memo, folder: Path) -> list[Path]:
-    """memo.md and memo.html in the folder, with today's date. FileExistsError for files of others there."""
+    """Write memo.md and memo.html, with today's date. FileExistsError if such files are not the course's."""
     memo = replace(memo, situation=[("Written on", date.today().isoformat()), *memo.situation])
     paths = [real(folder) / "memo.md", own_file(Path(folder) / "memo.html", OTHER_FOLDER, None)]
     if standing(paths[0]) and not standing(paths[1]):

@@ -1,7 +1,7 @@
-"""DPO and GRPO on top of a model that LoRA has tuned, on the task of comparison.py.
+"""DPO and GRPO on top of a model tuned with LoRA, on the task of comparison.py.
 
-DPO is told that a right list is better than the same one with a name exchanged; GRPO gets 1 for a right list
-and 0 for a wrong one. Both see the lists that tuning has seen, and no others.
+DPO prefers a right list to the same list with one wrong name; GRPO gets 1 for a right list and 0 for a wrong
+one. Both see only the lists that tuning has seen.
 """
 
 import random
@@ -23,7 +23,7 @@ GRPO_RUN = {"iterations": 10, "batch_size": 64, "group": 8, "beta": 0.0, "no_end
 
 
 def right_and_wrong(tokenizer, lists: Sequence[dict], seed: int):
-    """[(right answer, wrong answer)] to lists, as examples: one name is another one of its relation."""
+    """[(right answer, wrong answer)] to lists, as examples: one name is exchanged within its relation."""
     rng = random.Random(seed)
     objects = {}
     for row in lists:
@@ -48,7 +48,7 @@ def rewarded(tokenizer, lists: Sequence[dict]):
 
     def reward(batch):
         scores = []
-        lengths = (batch["labels"] != IGNORE).int().argmax(1)  # where the answer begins
+        lengths = (batch["labels"] != IGNORE).int().argmax(1)  # start of the answer
         texts = answer_texts(tokenizer, batch)
         for ids, length, text in zip(batch["input_ids"], lengths, texts, strict=True):
             scores.append(verify(text, asked[tuple(ids[:length].tolist())]["answers"]))
@@ -68,12 +68,12 @@ def on_top(
     dpo_steps: int = DPO_STEPS,
     iterations: int = GRPO_RUN["iterations"],
 ):
-    """(model, seconds) after DPO by a new adapter, or GRPO of all weights. Merges the model's LoRA first."""
+    """(model, seconds) after DPO of a new adapter, or GRPO of all weights. Merges the model's LoRA first."""
     from course_utils.methods.dpo import reference_log_probs, train_dpo
     from course_utils.methods.reinforce import train_group
 
     if method not in ON_TOP:
-        raise ValueError(f"method is one of {', '.join(ON_TOP)}; got {method!r}")
+        raise ValueError(f"method must be one of {', '.join(ON_TOP)}; got {method!r}")
     if lora_layers(model):
         merge_lora(model)
         unwrap_lora(model)
@@ -107,10 +107,10 @@ def on_top(
 
 
 def on_top_step(method: str = "DPO", rows: int = BATCH, tokens: int = 64):
-    """For memory.measure_peak: a step of DPO on pairs, or of GRPO on answers, of so many random tokens.
+    """For memory.measure_peak: a step of DPO on pairs, or of GRPO on answers, with random tokens.
 
-    All tokens but the first are scored, as in comparison.method_step. GRPO makes two: the optimiser's moments
-    are there from the second on.
+    All tokens but the first are scored, as in comparison.method_step. GRPO makes two steps: the optimiser's
+    moments exist from the second on.
     """
     from course_utils.data import Example
     from course_utils.memory import random_batch

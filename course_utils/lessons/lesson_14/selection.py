@@ -1,4 +1,4 @@
-"""What the learner of lesson 14 writes, and other code takes: the best setting."""
+"""Lesson 14's exercise that other code uses: the best setting."""
 
 
 def choose_setting(rows):

@@ -1,6 +1,6 @@
 """The comparisons of lesson 14's bug hunt. Read them after the hunt.
 
-Nothing is trained: scores are drawn at random, from shares that we set. The two methods are equally good.
+Nothing is trained: scores are random draws from fixed shares. The two methods are equally good.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ TITLES = {
 
 
 def runs_of(method: str, rng, rates=tuple(QUALITY)) -> list[dict]:
-    """Runs of a method: shares right of QUESTIONS questions, at each rate with SEEDS seeds."""
+    """Runs of a method: shares right of QUESTIONS questions, with SEEDS seeds at each rate."""
     return [
         {"method": method, "setting": rate, "seed": seed}
         | {name: rng.binomial(QUESTIONS, QUALITY[rate]) / QUESTIONS for name in ("choose", "judge")}
@@ -44,7 +44,7 @@ def comparison(name: str, seed: int):
 
 
 def lead(name: str, seed: int) -> float:
-    """By how much the new method is reported to be better, as a share of the questions."""
+    """The reported advantage of the new method, as a share of the questions."""
     reported = comparison(name, seed)[1]
     return reported["new"][1] - reported["old"][1]
 
@@ -55,7 +55,7 @@ def shown_seed() -> int:
 
 
 def _shows(seed):
-    """Is the setting or score of each faulty comparison another one than that of the sound choice?"""
+    """Whether the setting or score of each faulty comparison differs from the sound choice."""
     for name in "PQR":
         runs, reported = comparison(name, seed)
         sound = choose_setting([run for run in runs if run["method"] == "new"])

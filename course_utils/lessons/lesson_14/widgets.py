@@ -1,4 +1,4 @@
-"""Controls of lesson 14: the guide with its memo, and the calculator of memory."""
+"""Controls of lesson 14: the guide with its memo, and the memory calculator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def show_memo(findings=None, **answers) -> None:
 
 
 def guide_box(findings=None) -> None:
-    """Choices for the guide's questions over `show_memo`."""
+    """Controls for `show_memo`: the guide's questions."""
     from course_utils.budget import CARDS, KNOWN_MODELS
 
     def ask(
@@ -76,16 +76,16 @@ def memory_plan(
     price: float = 0.5,
     checkpointing: bool = True,
 ) -> None:
-    """Print whether training fits a card, the largest batch that does, and time and cost; draw the parts.
+    """Print whether training fits a card, the largest batch that does, and time and cost; plot the parts.
 
-    price is that of an hour of the card; time and cost are for three epochs of 10,000 examples.
+    price: per hour of the card; time and cost are for three epochs of 10,000 examples.
     """
     from course_utils import plots
     from course_utils.budget import GIB, plan, training_precision
     from course_utils.lessons.lesson_14.market import load_context
 
     if tokens > (context := load_context(model)):
-        print(f"{tokens:,} tokens are more than the model's context of {context:,}: choose fewer.")
+        print(f"{tokens:,} tokens exceed the model's context of {context:,}: choose fewer.")
         return
     found = plan(model, method, batch_size, tokens, card, price, checkpointing=checkpointing)
     need = found.need
@@ -97,7 +97,7 @@ def memory_plan(
     )
     print(f"3 epochs of 10,000 examples: about {found.hours:.1f} hours, cost {found.cost:,.2f}")
     if training_precision(card) == "fp32":
-        print(f"No bf16 on {card}: all of this is counted in fp32.")
+        print(f"No bf16 on {card}: everything is computed for fp32.")
     fig, ax = plots.figure(f"{model} with {method}: {verdict} on {card}", "memory (GiB)", "")
     fig.set_figheight(2.8)
     parts = {

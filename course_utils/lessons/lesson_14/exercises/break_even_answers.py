@@ -26,7 +26,7 @@ BREAK_EVEN_INPUTS = [  # all prices in thousandths of a cent
 def _break_even(
     once=lambda runs, price, labels, label: runs * price + labels * label, each=None, whole=math.ceil
 ):
-    """A wrong break_even_answers: what is paid once, what an answer saves, and the rounding."""
+    """A wrong break_even_answers: once paid, saved per answer, rounding."""
     saved = each or (lambda tuned, other: other - tuned)
     return lambda runs, price, labels, label, tuned, other: whole(
         once(runs, price, labels, label) / saved(tuned, other)
@@ -35,39 +35,39 @@ def _break_even(
 
 BREAK_EVEN_MISTAKES = [
     (
-        "One training is counted. The sweep has to be paid too: `runs` trainings.",
+        "You count one training. The sweep must be paid, too: `runs` trainings.",
         _break_even(lambda r, p, n, q: p + n * q),
     ),
-    ("The labels are left out. Somebody has to write the examples.", _break_even(lambda r, p, n, q: r * p)),
-    ("The trainings are left out: only labels are paid.", _break_even(lambda r, p, n, q: n * q)),
+    ("You leave out the labels. Somebody has to write the examples.", _break_even(lambda r, p, n, q: r * p)),
+    ("You leave out the trainings: you count only labels.", _break_even(lambda r, p, n, q: n * q)),
     (
-        "The labels are paid again for each training. They are written once.",
+        "You count the labels again for each training. They are written once.",
         _break_even(lambda r, p, n, q: r * (p + n * q)),
     ),
-    ("One label is paid, and there are `labels` of them.", _break_even(lambda r, p, n, q: r * p + q)),
+    ("You count one label, but there are `labels` of them.", _break_even(lambda r, p, n, q: r * p + q)),
     (
-        "A tuned answer costs something too: what an answer saves is other - tuned.",
+        "A tuned answer also has a price: an answer saves other - tuned.",
         _break_even(each=lambda tuned, other: other),
     ),
     (
-        "The two prices of an answer are added. What counts is what an answer saves: other - tuned.",
+        "You add the two prices of an answer. An answer saves other - tuned.",
         _break_even(each=lambda tuned, other: other + tuned),
     ),
     (
-        "The difference is the wrong way round: what an answer saves is other - tuned.",
+        "The difference is reversed: an answer saves other - tuned.",
         _break_even(each=lambda tuned, other: tuned - other),
     ),
     (
-        "This is one answer before it has paid off: there the other still costs a little less. Round up.",
+        "This is one answer before break-even: there the other still costs a little less. Round up.",
         _break_even(whole=math.floor),
     ),
     (
-        "Rounded to the nearest number. Before a whole one the other costs less: round up.",
+        "You round to the nearest number. Below the exact value the other costs less: round up.",
         _break_even(whole=round),
     ),
     (
-        "Where it comes out even, that number is reached already: one more is too many. math.ceil rounds "
-        "up only where there is something to round.",
+        "If the quotient is an integer, that number is enough: one more is too many. math.ceil rounds up "
+        "only fractions.",
         _break_even(whole=lambda answers: math.floor(answers) + 1),
     ),
     ("This is not a whole number of answers. Round up.", _break_even(whole=float)),
@@ -76,7 +76,7 @@ _compare_break_even = compare(
     break_even_answers,
     BREAK_EVEN_INPUTS,
     BREAK_EVEN_MISTAKES,
-    else_="Once: all trainings and all labels. With each answer other - tuned is saved.",
+    else_="Paid once: all trainings and all labels. Each answer saves other - tuned.",
 )
 
 
@@ -87,11 +87,11 @@ def _check_break_even(fn):
             answers = fn(9, 100, 10, 5, tuned, other)
         except ZeroDivisionError:
             raise Mistake(
-                "Where a tuned answer costs as much as the other, you divide by 0. Return math.inf there."
+                "If a tuned answer costs as much as the other, you divide by 0. Return math.inf then."
             ) from None
         if answers is None or not isinstance(answers, (int, float)) or answers != math.inf:
             raise Mistake(
-                "Where a tuned answer costs as much as the other or more, it never pays: return math.inf, "
+                "If a tuned answer costs as much as the other or more, it never pays off: return math.inf, "
                 f"not {answers}."
             )
 
@@ -119,16 +119,16 @@ EXERCISE = Exercise(
     check=_check_break_even,
     wrong=[
         (lambda *prices: None, "Is there a return"),
-        (_break_even(lambda r, p, n, q: (r + 2) * p + n * q), "Once: all trainings"),
-        (_break_even(), "Return math.inf there"),
-        (lambda *p: break_even_answers(*p) if p[5] > p[4] else 0, "it never pays"),
-        (lambda *p: break_even_answers(*p) if p[5] > p[4] else None, "it never pays"),
+        (_break_even(lambda r, p, n, q: (r + 2) * p + n * q), "Paid once: all trainings"),
+        (_break_even(), "Return math.inf then"),
+        (lambda *p: break_even_answers(*p) if p[5] > p[4] else 0, "it never pays off"),
+        (lambda *p: break_even_answers(*p) if p[5] > p[4] else None, "it never pays off"),
     ],
     right=[_with_whole_numbers, _with_numpy_ceil],
     hints=(
-        "Some things are paid once, some with every answer. After how many answers has what each "
-        "of them saves made up for what was paid once?",
+        "Some costs are paid once, some for every answer. After how many answers do the savings cover the "
+        "costs paid once?",
         "once = runs * run_price + labels * label_price; each answer saves other - tuned; the quotient, "
-        "rounded up; math.inf where nothing is saved.",
+        "rounded up; math.inf if nothing is saved.",
     ),
 )

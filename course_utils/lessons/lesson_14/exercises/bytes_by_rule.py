@@ -30,18 +30,18 @@ def _bytes(method, fault):
 
 
 def _all_bytes(full, lora, qlora, adapter_cost):
-    """A wrong bytes_by_rule: bytes a parameter under each method, and bytes a value of the adapter."""
+    """A wrong bytes_by_rule: bytes per parameter under each method, and bytes per adapter value."""
     costs = {"full": full, "lora": lora, "qlora": qlora}
     return lambda parameters, adapter, method: (
         costs[method] * parameters + (adapter_cost * adapter if method != "full" else 0)
     )
 
 
-MOMENT = "Full: 12 bytes a parameter. Either one of Adam's two moments is missing, or the gradient."
-NO_MOMENTS = "Full: weights alone, or weights and gradients. Adam keeps two moments for each value."
-FROZEN = "LoRA: frozen weights have no gradient and no moments. Only the adapter has."
-ADAPTER = "LoRA: the adapter's values are trained, so each takes a weight, a gradient and two moments."
-EACH_ADAPTER = "The adapter's values are trained, so each takes a weight, a gradient and two moments."
+MOMENT = "Full: you count 12 bytes per parameter. One of Adam's two moments or the gradient is missing."
+NO_MOMENTS = "Full: you count only weights, or weights and gradients. Adam keeps two moments for each value."
+FROZEN = "LoRA: frozen weights have no gradient and no moments. Only the adapter has them."
+ADAPTER = "LoRA: the adapter's values are trained, so each needs a weight, a gradient and two moments."
+EACH_ADAPTER = "The adapter's values are trained, so each needs a weight, a gradient and two moments."
 BYTES_MISTAKES = [
     (MOMENT, _bytes("full", lambda n, a: 12 * n)),
     (MOMENT, _all_bytes(12, 2, 4.127 / 8, 12)),
@@ -50,10 +50,7 @@ BYTES_MISTAKES = [
     (NO_MOMENTS, _all_bytes(4, 2, 4.127 / 8, 4)),
     (NO_MOMENTS, _all_bytes(8, 2, 4.127 / 8, 8)),
     ("Full fine-tuning has no adapter.", _bytes("full", lambda n, a: 16 * (n + a))),
-    (
-        "LoRA: its base is held in 16 bits here, 2 bytes a parameter.",
-        _bytes("lora", lambda n, a: 4 * n + 16 * a),
-    ),
+    ("LoRA: the base is in 16 bits, 2 bytes per parameter.", _bytes("lora", lambda n, a: 4 * n + 16 * a)),
     (FROZEN, _bytes("lora", lambda n, a: 16 * n + 16 * a)),
     (FROZEN, _bytes("lora", lambda n, a: 14 * n + 16 * a)),
     (EACH_ADAPTER, _all_bytes(16, 2, 4.127 / 8, 4)),
@@ -62,16 +59,17 @@ BYTES_MISTAKES = [
     (ADAPTER, _bytes("lora", lambda n, a: 2 * n + 2 * a)),
     (ADAPTER, _bytes("lora", lambda n, a: 2 * n + 4 * a)),
     (
-        "QLoRA: each block of 64 has a scale, 0.127 bit a weight when it is quantised, too. (4.127 bits.)",
+        "QLoRA: each block of 64 weights has a scale, quantised to 0.127 bits per weight (4.127 bits in "
+        "all).",
         _bytes("qlora", lambda n, a: 0.5 * n + 16 * a),
     ),
-    ("QLoRA: 4.127 are bits. Eight of them make a byte.", _bytes("qlora", lambda n, a: 4.127 * n + 16 * a)),
+    ("QLoRA: 4.127 are bits. A byte has 8 bits.", _bytes("qlora", lambda n, a: 4.127 * n + 16 * a)),
     (
-        "QLoRA: its adapter is trained as LoRA's is, 16 bytes a value.",
+        "QLoRA: the adapter is trained like LoRA's, 16 bytes per value.",
         _bytes("qlora", lambda n, a: 4.127 / 8 * (n + a)),
     ),
     (
-        "These are bits, or 8 bits were taken for something else: everything is 8 times too large.",
+        "These are bits: everything is 8 times too large.",
         lambda n, a, method: 8 * bytes_by_rule(n, a, method),
     ),
 ]
@@ -99,18 +97,18 @@ EXERCISE = Exercise(
         bytes_by_rule,
         BYTES_INPUTS,
         BYTES_MISTAKES,
-        else_="What is trained takes 16 bytes a value, what is frozen 2 (LoRA) or 4.127 / 8 (QLoRA).",
+        else_="Trained values need 16 bytes each, frozen values 2 (LoRA) or 4.127 / 8 (QLoRA).",
     ),
     wrong=[
         (lambda n, a, method: None, "Is there a return"),
         (_bytes("lora", lambda n, a: None), "Is there a return"),
-        (_bytes("full", lambda n, a: 18 * n), "takes 16 bytes a value"),
-        (_bytes("qlora", lambda n, a: n + 16 * a), "takes 16 bytes a value"),
+        (_bytes("full", lambda n, a: 18 * n), "Trained values need 16 bytes each"),
+        (_bytes("qlora", lambda n, a: n + 16 * a), "Trained values need 16 bytes each"),
     ],
     right=[_bytes_in_cases, _bytes_with_numpy],
     hints=(
-        "What is trained takes a weight, a gradient and two moments, 4 bytes each. What is frozen takes "
-        "its weight, in as few bits as it is held in.",
+        "A trained value needs a weight, a gradient and two moments, 4 bytes each. A frozen value needs only "
+        "its weight, in the bits in which it is stored.",
         "full: 16 * parameters. lora: 2 * parameters + 16 * adapter. qlora: 4.127 / 8 * parameters + 16 "
         "* adapter.",
     ),

@@ -11,7 +11,7 @@ from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
 from course_utils.lessons.lesson_14.selection import choose_setting
 
-SCORES = [  # {setting: (choose, judge) of its runs}: shares, and scores below 0
+SCORES = [  # {setting: (choose, judge) of its runs}: shares, and negative scores
     {
         0.1: [(0.40, 0.46), (0.98, 0.44)],
         0.2: [(0.80, 0.75), (0.84, 0.79)],
@@ -29,7 +29,7 @@ SCORES = [  # {setting: (choose, judge) of its runs}: shares, and scores below 0
 
 
 def _runs():
-    """Both tables as rows in random order, all scores moved up by less than .1."""
+    """Both tables as rows in random order, with all scores increased by less than .1."""
     up = 0.1 * random.random()
     for table in SCORES:
         rows = [
@@ -49,7 +49,7 @@ def _chosen_runs(rows, score):
 
 
 def _setting_by(score):
-    """A wrong choose_setting: the setting by score(values of choose), reported by its mean of judge."""
+    """A wrong choose_setting: the setting by score(values of choose), with its mean of judge."""
 
     def wrong(rows):
         best, runs = _chosen_runs(rows, score)
@@ -106,42 +106,42 @@ def _setting_by_running_means(rows):
 
 
 ONE_RUN = (
-    "This is the setting of the best single run. One lucky seed decides then; compare means over the seeds."
+    "You choose the setting of the best single run, so one lucky seed decides. Compare means over the seeds."
 )
 SETTING_MISTAKES = [
     (
-        "The setting has the largest sum over its runs, because it has more of them. Take means.",
+        "You choose the setting with the largest sum over its runs, since it has more of them. Compare "
+        "means.",
         _setting_by(sum),
     ),
     (
-        "The setting was chosen by the judging questions. Then the score that it gets on them "
-        "is too good: they have been used up. Choose by `choose`.",
+        "You choose by the judging questions. Then the score on them is too good. Choose by `choose`.",
         _by_judge,
     ),
     (ONE_RUN, _best_run),
     (ONE_RUN, _setting_by(max)),
     (
-        "This is the setting with the best median of `choose`. Compare means: a median of few seeds "
-        "leaves out what the others did.",
+        "You choose the setting with the best median of `choose`. Compare means: a median of few seeds "
+        "ignores the others.",
         _setting_by(statistics.median),
     ),
-    ("This is the setting of the best worst run. Compare means over the seeds.", _setting_by(min)),
-    ("The setting has the lowest mean. Higher is better.", _lowest),
+    ("You choose the setting with the best worst run. Compare means over the seeds.", _setting_by(min)),
+    ("You choose the setting with the lowest mean. Higher is better.", _lowest),
     (
-        "The score is that of the choosing questions, of which this setting is the best of "
-        "several. Report what it gets on the judging ones.",
+        "You report the score on the choosing questions, on which this setting is the best of several. "
+        "Report the score on the judging questions.",
         _report_by(lambda runs: statistics.mean(run["choose"] for run in runs)),
     ),
     (
-        "The score is that of the setting's best run. Report the mean over its seeds.",
+        "You report the score of the setting's best run. Report the mean over its seeds.",
         _report_by(lambda runs: max(run["judge"] for run in runs)),
     ),
     (
-        "The score is that of the setting's best run. Report the mean over its seeds.",
+        "You report the score of the setting's best run. Report the mean over its seeds.",
         _report_by(lambda runs: max(runs, key=lambda run: run["choose"])["judge"]),
     ),
     (
-        "The score is a sum over the setting's runs. Report the mean.",
+        "You report a sum over the setting's runs. Report the mean.",
         _report_by(lambda runs: sum(run["judge"] for run in runs)),
     ),
 ]
@@ -168,9 +168,9 @@ EXERCISE = Exercise(
     right=[_setting_with_numpy, _setting_by_running_means],
     then="From here on your choose_setting chooses the settings: run the cells below again.",
     hints=(
-        "Questions that picked the winner flatter it. So pick by one set, over all seeds, and report "
-        "the other.",
-        "Group the rows by setting; means of `choose` and `judge` in each group; the setting with the "
-        "highest mean of `choose`, and its mean of `judge`.",
+        "The questions that select a winner overestimate it. So choose by one set, over all seeds, and "
+        "report the other.",
+        "Group the rows by setting; take the means of `choose` and `judge` in each group; return the setting "
+        "with the highest mean of `choose`, and its mean of `judge`.",
     ),
 )

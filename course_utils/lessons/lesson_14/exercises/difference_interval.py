@@ -11,7 +11,7 @@ from course_utils.evaluation import difference_interval
 
 
 def _scores(seeds, questions, gap, luck):
-    """Scores of two methods, from what questions and seeds (luck) add; their seeds are unrelated."""
+    """Scores of two methods, as sums of effects of questions and seeds (luck); their seeds are unrelated."""
     hard = 0.9 * torch.randn(questions)  # common to both
     sides = []
     lasting = torch.randn(2, seeds)
@@ -24,8 +24,8 @@ def _scores(seeds, questions, gap, luck):
 
 
 def _check_difference_interval(fn):
-    # what other questions do counts for more in the first, and what other seeds do in the second; the first
-    # has so few seeds that questions of their own would show
+    # questions have the larger effect in the first, seeds in the second; the first has so few seeds that
+    # separate questions per seed would show
     tried = []
     for seeds, questions, gap, luck in [(3, 60, 0.3, 0.085), (8, 45, -0.4, 0.72)]:
         ours, theirs = _scores(seeds, questions, gap, luck)
@@ -34,25 +34,26 @@ def _check_difference_interval(fn):
         mean, low, high = _three_numbers(result)
         _expect_mean(mean, (ours.mean() - theirs.mean()).item())
         if low > high:
-            raise Mistake("The interval's ends are the wrong way round: low first.")
+            raise Mistake("The interval's ends are swapped: low first.")
         if _three_numbers(again) != (mean, low, high):
             raise Mistake(
-                "Two calls with one seed give two intervals. Draw with a generator that is made of the seed."
+                "Two calls with the same seed give different intervals. Draw with a generator made from the "
+                "seed."
             )
         tried.append((low, high, ours, theirs))
     _expect_intervals(tried)
     _expect_seeds_of_each(fn, ours, theirs)
     _, low, high = _three_numbers(fn(ours, theirs, draws=1, seed=1))
     if high - low > 1e-6:
-        raise Mistake("With draws=1 there is one mean, and both ends are it. Use the argument `draws`.")
+        raise Mistake("With draws=1 there is one mean, and both ends equal it. Use the argument `draws`.")
 
 
 def _expect_seeds_of_each(fn, ours, theirs):
-    """Five of eight seeds of theirs, and the worst five of ours first: who draws no other seeds is seen."""
+    """Five of eight seeds of theirs, and the worst five of ours first: shows whether seeds are paired."""
     ours, fewer = ours[ours.mean(1).argsort()], theirs[:5]
     wrong = Mistake(
-        "The numbers of seeds may differ. Draw seeds for each method alone, take its mean over them, then "
-        "the difference."
+        "The numbers of seeds may differ. Draw seeds separately for each method, take its mean over them, "
+        "then the difference."
     )
     try:
         result = fn(ours, fewer, draws=4000, seed=1)
@@ -69,35 +70,35 @@ def _three_numbers(result):
         raise Mistake("Return three numbers: the difference of the means, and the interval's two ends.")
     numbers = tuple(float(value) for value in result)
     if not all(map(math.isfinite, numbers)):
-        raise Mistake(f"All three should be finite numbers, and they are {numbers}.")
+        raise Mistake(f"All three should be finite numbers, but are {numbers}.")
     return numbers
 
 
 def _expect_mean(mean, right):
     if abs(mean + right) < 1e-5:
-        raise Mistake("The sign is the other way round: ours minus theirs, so that above 0 ours is better.")
+        raise Mistake("The sign is wrong: ours minus theirs, so that ours is better above 0.")
     if abs(mean - right) > 1e-5:
         raise Mistake(
-            "The first value should be the difference of the means as measured, not of one draw or "
-            f"of all draws: {right:.5f}, and it is {mean:.5f}."
+            "The first value should be the difference of the measured means, not of one draw or of all "
+            f"draws: {right:.5f}, but it is {mean:.5f}."
         )
 
 
 def _distance(ends, others):
-    """The larger distance of two ends from those of another interval, over its width."""
+    """The larger distance between the ends of two intervals, divided by the second's width."""
     return max(abs(end - other) for end, other in zip(ends, others, strict=True)) / (others[1] - others[0])
 
 
 def _expect_intervals(tried):
-    """[(low, high, ours, theirs)]; 4,000 draws move an end by about a hundredth of the width."""
+    """tried: [(low, high, ours, theirs)]; 4,000 draws move an end by about a hundredth of the width."""
     rights = [_interval()(ours, theirs, 20_000, 2)[1:] for _, _, ours, theirs in tried]
     if all(_distance(ends[:2], right) < 0.065 for ends, right in zip(tried, rights, strict=True)):
         return
     low, high, right = *tried[0][:2], rights[0]
     if high - low < 0.02 * (right[1] - right[0]):
         raise Mistake(
-            "Every draw is nearly the same. Draw with replacement: some questions twice, some not at all; "
-            "in a mere reordering the mean stays. Or is the generator made anew in each draw?"
+            "All draws are nearly equal. Draw with replacement: some questions twice, some not at all; a "
+            "mere reordering keeps the mean. Or do you make a new generator in each draw?"
         )
     distances = {
         message: sum(
@@ -109,14 +110,14 @@ def _expect_intervals(tried):
     if distances[message] < 0.1:
         raise Mistake(message)
     raise Mistake(
-        f"The interval should be near {right[0]:.3f} to {right[1]:.3f} and is {low:.3f} to {high:.3f}."
+        f"The interval should be near {right[0]:.3f} to {right[1]:.3f} but is {low:.3f} to {high:.3f}."
     )
 
 
 def _interval(cut=0.025, questions=True, seeds=True, paired=True, size=1.0, one_seed=False, around=0.0):
-    """A difference_interval by settings: what is drawn again, of which size, and what is cut off.
+    """A difference_interval with settings: what is resampled, of which size, and what is cut off.
 
-    All draws at once: how often each question and seed is drawn are the weights of a mean.
+    All draws at once: the counts of each question and seed are the weights of a mean.
     """
 
     def made(ours, theirs, draws=2000, seed=0):
@@ -142,7 +143,7 @@ def _interval(cut=0.025, questions=True, seeds=True, paired=True, size=1.0, one_
 
 
 def _single_answers(ours, theirs, draws=2000, seed=0):
-    """Draws answers as if each came from a question and a seed of its own."""
+    """Draws single answers, as if each came from its own question and seed."""
     generator = torch.Generator().manual_seed(seed)
     difference = (ours - theirs).flatten()
     picks = torch.randint(len(difference), (draws, len(difference)), generator=generator)
@@ -228,40 +229,46 @@ def _interval_with_numpy(ours, theirs, draws=2000, seed=0):
 
 INTERVAL_MISTAKES = [
     (
-        "The seeds are left out: this says how far other questions would have moved the difference, not "
-        "what other trainings would. Draw seeds too.",
+        "You do not draw seeds: your interval covers other questions, but not other trainings. Draw seeds, "
+        "too.",
         _interval(seeds=False),
     ),
     (
-        "The questions are left out: only seeds are drawn. Other questions give other scores too.",
+        "You draw only seeds. Other questions give other scores, too: draw them as well.",
         _interval(questions=False),
     ),
     (
-        "The two are given questions of their own in each draw. Then an easy draw for the one meets a "
-        "hard one for the other. Draw the questions once, and take both scores of each.",
+        "You draw separate questions for the two methods, so one may get an easy draw and the other a hard "
+        "one. Draw the questions once, and take both scores of each.",
         _interval(paired=False),
     ),
     (
-        "Each seed is given questions of its own. In each draw, draw the questions once, for all seeds and "
+        "You draw separate questions for each seed. In each draw, draw the questions once, for all seeds and "
         "both methods.",
         _questions_for_each_seed,
     ),
     (
-        "Single answers are drawn, as if each came from a training and a question of its own. Draw whole "
-        "seeds and whole questions.",
+        "You draw single answers, as if each came from its own training and question. Draw whole seeds and "
+        "whole questions.",
         _single_answers,
     ),
-    ("This holds 90% of the draws: 5% are cut off at each end. For 95% cut off 2.5%.", _interval(cut=0.05)),
     (
-        "This holds 99% of the draws: 0.5% are cut off at each end. For 95% cut off 2.5%.",
+        "This contains 90% of the draws: you cut off 5% at each end. For 95%, cut off 2.5%.",
+        _interval(cut=0.05),
+    ),
+    (
+        "This contains 99% of the draws: you cut off 0.5% at each end. For 95%, cut off 2.5%.",
         _interval(cut=0.005),
     ),
-    ("This is one standard error to each side, which holds two thirds of the draws.", _interval(cut=0.1587)),
-    ("Each draw has half of the questions: draw as many as there are.", _interval(size=0.5)),
-    ("This is the spread of single questions. The interval is that of the mean over them.", _of_questions),
     (
-        "The interval is around 0, that of a difference that has been taken off. It belongs around the "
-        "measured difference.",
+        "This is one standard error to each side, which contains two thirds of the draws.",
+        _interval(cut=0.1587),
+    ),
+    ("Each draw has half of the questions: draw as many as there are.", _interval(size=0.5)),
+    ("This is the spread of single questions. Return the interval of the mean over them.", _of_questions),
+    (
+        "Your interval is around 0, since you subtract the difference. It must be around the measured "
+        "difference.",
         _interval(around=1.0),
     ),
 ]
@@ -276,28 +283,29 @@ EXERCISE = Exercise(
     wrong=[
         *((wrong, message) for message, wrong in INTERVAL_MISTAKES),
         (_no_replacement, "with replacement"),
-        (_new_generators, "made anew in each draw"),
+        (_new_generators, "a new generator in each draw"),
         (_interval(one_seed=True), "The numbers of seeds may differ"),
         (_seeds_of_theirs, "The numbers of seeds may differ"),
         (_interval(size=0.05), "The interval should be near"),
-        (lambda a, b, draws, seed: _interval()(b, a, draws, seed), "other way round"),
-        (_absolute, "other way round"),
+        (lambda a, b, draws, seed: _interval()(b, a, draws, seed), "sign is wrong"),
+        (_absolute, "sign is wrong"),
         (_turned_ends, "low first"),
         (_of_draws, "not of one draw"),
-        (_unseeded, "Two calls with one seed"),
+        (_unseeded, "Two calls with the same seed"),
         (_fixed_draws, "Use the argument `draws`"),
         (_in_place, "ours was changed"),
         (lambda a, b, draws, seed: _interval()(a, b, draws, seed)[1:], "Return three numbers"),
-        (lambda a, b, draws, seed: (0.05, 0.04, 0.06), "as measured"),
+        (lambda a, b, draws, seed: (0.05, 0.04, 0.06), "measured means"),
     ],
     right=[_interval_with_numpy, _interval()],
-    then="All intervals below are yours: run the cells below again.",
+    then="All intervals below use your function: run the cells below again.",
     hints=(
-        "Pretend to repeat the whole experiment: other questions, other trainings. Draw as many "
-        "questions as there are, with replacement, the same for both methods; draw as many seeds as "
-        "there are for each method; take the difference of the means; many times.",
-        "torch.randint(n, (n,), generator=...) draws n of n. ours[seeds][:, questions].mean() minus "
-        "theirs[other_seeds][:, questions].mean() is one draw. Their quantiles at .025 and .975 are the "
-        "ends. The first value is the difference of the means themselves.",
+        "Imitate a repetition of the whole experiment: other questions, other trainings. Draw as many "
+        "questions as there are, with replacement, the same for both methods; draw as many seeds as there "
+        "are for each method; take the difference of the means. Repeat this many times.",
+        "torch.randint(n, (n,), generator=...) draws n of n with replacement. ours[seeds][:, "
+        "questions].mean() minus "
+        "theirs[other_seeds][:, questions].mean() is one draw. The quantiles of the draws at .025 and .975 "
+        "are the ends. The first value is the difference of the means themselves.",
     ),
 )

@@ -20,7 +20,7 @@ def not_beaten(methods):
 
 
 def _fronts():
-    """Methods in random order; in both sets two are equal, and some are beaten on one value alone."""
+    """Methods in random order; in both sets, two are equal, and some are beaten on one value only."""
     first = {"a": (0.5, 1), "b": (0.9, 8), "c": (0.9, 9), "d": (0.7, 3), "e": (0.6, 4), "f": (0.7, 3)}
     second = {
         "LoRA": (-0.2, 60.5),
@@ -44,7 +44,7 @@ def _names(found):
     found = list(found)
     wrong = next((name for name in found if not isinstance(name, str)), None)
     if wrong is not None:
-        raise Mistake(f"Names only, please; there is {wrong!r} among them.")
+        raise Mistake(f"Return only names; your list has {wrong!r}.")
     if len(set(found)) < len(found):
         raise Mistake("A name is in your list twice.")
     return ", ".join(sorted(found))
@@ -102,14 +102,14 @@ def _front_by_sorting(methods):
 
 
 ONE_IS_ENOUGH = (
-    "A method that is as good as another and costs more is beaten, and so is one that costs as much and is "
-    "worse. It takes better on one and no worse on the other, not better on both."
+    "A method as good as another but dearer is beaten, and so is one as dear but worse. To beat, a method "
+    "must be better on one value and no worse on the other, not better on both."
 )
 NOTHING = (
-    "Nothing is left. Was each method compared with itself, too? It equals itself. Or is one better value "
-    "enough to strike a method off? The other must be no worse."
+    "No method is left. Do you compare each method with itself? It equals itself. Or do you remove a method "
+    "for one better value? The other value must be no worse."
 )
-TWINS = "Two methods are equal in both. Neither is better than the other, so both stay."
+TWINS = "Two methods are equal in both values. Neither beats the other, so both stay."
 FRONT_MISTAKES = [
     (ONE_IS_ENOUGH, _keep(lambda q, c, other_q, other_c: other_q > q and other_c < c)),
     (ONE_IS_ENOUGH, _keep(lambda q, c, other_q, other_c: other_q > q and other_c <= c)),
@@ -118,16 +118,16 @@ FRONT_MISTAKES = [
     (NOTHING, _keep(lambda q, c, other_q, other_c: other_q > q or other_c < c)),
     ("These are the beaten ones. Return the others.", _the_beaten),
     (
-        "Only the best quality is left. One that is worse and cheaper stays: nothing beats it on both.",
+        "Only the best quality is left. A worse but cheaper method stays: nothing beats it on both.",
         _best_only,
     ),
-    ("Only the cheapest is left: the cost counts as if quality did not.", _cheapest_only),
+    ("Only the cheapest is left: quality counts, too.", _cheapest_only),
     (
-        "Less cost is better, and here more of it is: turn that comparison round.",
+        "Lower cost is better: reverse that comparison.",
         _keep(lambda q, c, o, d: o >= q and d >= c and (o, d) != (q, c)),
     ),
     (
-        "More quality is better, and here less of it is: turn that comparison round.",
+        "Higher quality is better: reverse that comparison.",
         _keep(lambda q, c, o, d: o <= q and d <= c and (o, d) != (q, c)),
     ),
     (TWINS, _no_twins),
@@ -137,12 +137,12 @@ _compare_fronts = compare(
     lambda methods: _names(not_beaten(methods)),
     _fronts,
     [(message, lambda methods, wrong=wrong: _names(wrong(methods))) for message, wrong in FRONT_MISTAKES],
-    else_="A name stays where no other method is at least as good, at most as dear and not the same in both.",
+    else_="A name stays if no other method is at least as good, at most as dear and not equal in both.",
 )
 
 
 def _check_not_beaten(fn):
-    """Any order, and any collection of names."""
+    """Accepts any order, and any collection of names."""
     _compare_fronts(lambda methods: _names(fn(methods)))
 
 
@@ -156,16 +156,15 @@ EXERCISE = Exercise(
     wrong=[
         *((wrong, message) for message, wrong in FRONT_MISTAKES),
         (lambda methods: None, "Return a list of names"),
-        (lambda methods: [methods[name] for name in not_beaten(methods)], "Names only"),
+        (lambda methods: [methods[name] for name in not_beaten(methods)], "Return only names"),
         (lambda methods: not_beaten(methods) * 2, "twice"),
-        (lambda methods: ["a", "b", "d", "f"], "A name stays where"),
-        (list, "A name stays where"),
+        (lambda methods: ["a", "b", "d", "f"], "A name stays if"),
+        (list, "A name stays if"),
     ],
     right=[_front_as_set, _front_by_sorting],
     hints=(
-        "A method can be struck off if another is at least as good and at most as dear, and is not the "
-        "same in both.",
-        "For each name look at all (quality, cost) pairs: beaten where quality is >= and cost is <= and "
-        "the pairs differ. Keep the names that are not beaten.",
+        "Remove a method if another is at least as good and at most as dear, and not equal in both.",
+        "For each name, compare with all (quality, cost) pairs: it is beaten if quality is >= and cost is <= "
+        "and the pairs differ. Keep the names that are not beaten.",
     ),
 )

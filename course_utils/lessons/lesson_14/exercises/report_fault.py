@@ -31,7 +31,7 @@ def report_fault(runs, reported):
 
 
 def _reports():
-    """Comparisons with each fault, in either of the two methods, sound ones, and two with two faults."""
+    """Comparisons with each fault in either method, sound ones, and two with two faults."""
     drawn = []
     for faulty, other in (("new", "old"), ("old", "new")):
         for fault in ("", "fewer settings", "a seed less", "test set", "best seed", "worst seed"):
@@ -69,7 +69,7 @@ def _report(faults):
             pick = max if fault == "best seed" else min
             score = pick(run["judge"] for run in own if run["setting"] == setting)
         runs += own
-        reported[method] = setting, round(score, 12)  # another last digit than any mean has
+        reported[method] = setting, round(score, 12)  # its last digits differ from any mean's
     return runs, reported
 
 
@@ -78,9 +78,10 @@ def _differs(score, mean, judged):
 
 
 def _hunter(effort=len, test_set=True, best_seed=_differs, methods=("new", "old"), by_method=False):
-    """A wrong report_fault: it misses a fault, looks at one method alone, or takes the first method's fault.
+    """A wrong report_fault: it misses a fault, checks only one method, or reports the first method's fault.
 
-    effort: what is compared of each method's runs. best_seed: asked of (score, mean, scores of the seeds).
+    effort: the compared property of each method's runs. best_seed: test of (score, mean, scores of the
+    seeds).
     """
 
     def wrong(runs, reported):
@@ -101,13 +102,13 @@ def _hunter(effort=len, test_set=True, best_seed=_differs, methods=("new", "old"
 
 
 def _another_score(runs, reported):
-    """Compares with the mean of `choose`, or without a tolerance: no sound report passes."""
+    """Compares with the mean of `choose` or without a tolerance, so no sound report passes."""
     found = report_fault(runs, reported)
     return "the best seed" if found == "sound" else found
 
 
 def _scores_first(runs, reported):
-    """Looks at the scores before the settings."""
+    """Checks the scores before the settings."""
     found = report_fault(runs, reported)
     return "the best seed" if found == "chosen on the test set" else found
 
@@ -128,7 +129,7 @@ def _without_tolerance(runs, reported):
 
 
 def _by_settings_of_the_runs(runs, reported):
-    """Counts settings and seeds apart; the same verdicts."""
+    """Right: counts settings and seeds separately."""
     names = sorted(reported)
     sizes = [len({(run["setting"], run["seed"]) for run in runs if run["method"] == name}) for name in names]
     if max(sizes) != min(sizes):
@@ -161,42 +162,42 @@ def _by_tables(runs, reported):
     return found
 
 
-BELOW = "A score below the mean over the seeds passes. The mean is what counts: any other score is a fault."
+BELOW = "You accept a score below the mean over the seeds. Any score but the mean is a fault."
 ONE_BY_ONE = (
-    "You judge one method, then the other: a score of the first hides that the second was chosen on the test "
-    "set. Look at the settings of both before the scores."
+    "You check one method, then the other: the first's score hides that the second was chosen on the test "
+    "set. Check the settings of both before the scores."
 )
 HUNT_MISTAKES = [
-    ("Everything is called sound.", lambda runs, reported: "sound"),
+    ("You call everything sound.", lambda runs, reported: "sound"),
     (
-        "One method had fewer runs than the other, and the comparison passes. Count the runs of each first.",
+        "You accept a comparison in which one method had fewer runs. Count the runs of each first.",
         _hunter(effort=lambda runs: 0),
     ),
     (
-        "One method lacks a seed at one setting, and it passes. Count the runs, not the settings.",
+        "You accept a method that lacks a seed at one setting. Count the runs, not the settings.",
         _hunter(effort=lambda runs: len({run["setting"] for run in runs})),
     ),
     (
-        "A setting that is best by `judge`, not by `choose`, passes. It was chosen on the test set.",
+        "You accept a setting that is best by `judge`, not by `choose`. It was chosen on the test set.",
         _hunter(test_set=False),
     ),
     (
-        "The best seed's score passes as the score. Compare with the mean of `judge` over the seeds.",
+        "You accept the best seed's score. Compare with the mean of `judge` over the seeds.",
         _hunter(best_seed=lambda *scores: False),
     ),
     (BELOW, _hunter(best_seed=lambda score, mean, judged: score > mean + 1e-6)),
     (BELOW, _hunter(best_seed=lambda score, mean, judged: abs(score - max(judged)) < 1e-6)),
-    ("Only the first method is looked at. The fault may be in either.", _hunter(methods=("new",))),
-    ("Only the second method is looked at. The fault may be in either.", _hunter(methods=("old",))),
-    ("`choose` and `judge` are the wrong way round: you call the sound report a fault.", _by_the_other_set),
+    ("You check only the first method. The fault may be in either.", _hunter(methods=("new",))),
+    ("You check only the second method. The fault may be in either.", _hunter(methods=("old",))),
+    ("`choose` and `judge` are swapped: you call a sound report a fault.", _by_the_other_set),
     (
-        'A sound report is called "the best seed". The score to compare with is the mean of `judge` at the '
-        "chosen setting, and the last digits may differ: math.isclose.",
+        'You call a sound report "the best seed". Compare the score with the mean of `judge` at the chosen '
+        "setting; the last digits may differ: use math.isclose.",
         _another_score,
     ),
     (
-        'A setting that was chosen on the test set is called "the best seed": its score is another one, too. '
-        "Look at the settings before the scores.",
+        'You call a setting chosen on the test set "the best seed": its score differs, too. Check the settings '
+        "before the scores.",
         _scores_first,
     ),
     (ONE_BY_ONE, _hunter(by_method=True)),
@@ -218,10 +219,10 @@ EXERCISE = Exercise(
         (_without_tolerance, "math.isclose"),
     ],
     right=[_by_settings_of_the_runs, _by_tables],
-    then="The cell below asks it about four comparisons.",
+    then="The cell below applies it to four comparisons.",
     hints=(
-        "Group the runs by method. A fair comparison has as many runs of each; and then choose_setting "
-        "says which setting and which score a method should have reported.",
+        "Group the runs by method. A fair comparison has equally many runs of each; choose_setting then "
+        "gives the setting and the score that a method should have reported.",
         "1. the numbers of runs differ: unequal effort. 2. a reported setting is not choose_setting's: "
         "chosen on the test set. 3. a reported score is not choose_setting's: the best seed. 4. sound.",
     ),
