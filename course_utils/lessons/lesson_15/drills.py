@@ -29,11 +29,11 @@ from course_utils.training import History, scored_lm_loss, train
 from course_utils.world.passages import NAMING
 
 REPLAYED = ("facts", "reading", "refusals", "turns")  # kinds of old conversations that are replayed
-REPLAY_ROWS = 12  # of them a step
+REPLAY_ROWS = 12  # of them per step
 
 
 def draw_facts(taught: int, tested: int, seed: int) -> dict[str, list[Fact]]:
-    """{"invented", "control": taught a relation; "elsewhere", "strangers": tested a relation}"""
+    """{"invented", "control": `taught` facts a relation; "elsewhere", "strangers": `tested` a relation}"""
     rng = random.Random(seed)
     drawn = {"invented": [], "control": [], "elsewhere": []}
     for relation in NAMING:
@@ -45,7 +45,7 @@ def draw_facts(taught: int, tested: int, seed: int) -> dict[str, list[Fact]]:
 
 
 def more_known(drawn: dict[str, list[Fact]], count: int, seed: int) -> list[Fact]:
-    """So many held-out facts that draw_facts left, as many of each of its relations."""
+    """`count` held-out facts that draw_facts left, equally many of each of its relations."""
     rng = random.Random(f"more known facts {seed}")
     used, chosen = {*drawn["control"], *drawn["elsewhere"]}, []
     for relation in NAMING:
@@ -66,7 +66,7 @@ def answers_to(model, tokenizer, questions: Sequence[dict], index=None, threshol
 def outcomes(
     model, tokenizer, questions: Sequence[dict], index=None, threshold: float = 0.0
 ) -> tuple[list[bool], list[bool]]:
-    """For each question whether its fact is given, and whether it is refused."""
+    """For each question, whether its fact is given, and whether it is refused."""
     texts = answers_to(model, tokenizer, questions, index, threshold)
     right = [gives(text, row) for text, row in zip(texts, questions, strict=True)]
     return right, [NO_ANSWER in text for text in texts]
@@ -85,7 +85,7 @@ def share(marks: Sequence[bool]) -> float:
 def read_facts(
     model, tokenizer, facts: Sequence[Fact], way: str, *, rounds: int, seed: int, **options
 ) -> History:
-    """Trains on sentences in place, loss on all tokens; each step states every fact once."""
+    """Train on sentences in place, with loss on all tokens; each step states every fact once."""
     stream = statement_examples(tokenizer, facts, way, seed)
 
     def rounds_of():
@@ -99,8 +99,8 @@ def read_facts(
 def by_policy(model, tokenizer, facts, seed: int, score=bm25_scores) -> dict[str, dict[str, list[bool]]]:
     """{policy: {"invented", "elsewhere": given; "strangers": refused}}, each question in both kinds.
 
-    Policies: nothing shown, always shown, shown above the threshold. The library holds the invented facts,
-    but not the strangers.
+    Policies: nothing shown, always shown, shown above the threshold. The library has the invented facts, but
+    not the strangers.
     """
     index = Index(write_down(shelf(seed), seed), score)
     policies = {
@@ -123,7 +123,7 @@ def by_policy(model, tokenizer, facts, seed: int, score=bm25_scores) -> dict[str
 
 
 def old_conversations() -> list[list[dict]]:
-    """What is replayed: conversations that the assistant was made from."""
+    """Conversations to replay, from the assistant's training."""
     return [row["messages"] for row in load_conversations("train") if row["kind"] in REPLAYED]
 
 
@@ -138,9 +138,9 @@ def drill(
     replay: Sequence[list[dict]] = (),
     **options,
 ) -> History:
-    """Trains on questions about the facts in place; each step asks about as many as there are facts.
+    """Train on questions about the facts in place; each step has as many questions as there are facts.
 
-    replay: old conversations, of which each step sees REPLAY_ROWS beside them.
+    replay: old conversations, of which each step also sees REPLAY_ROWS.
     """
     rows = questions_about(facts, "short") + questions_about(facts, "sentence")
     stream: Iterator = batches(
@@ -161,20 +161,20 @@ def add_lora(model, seed: int):
 
 @torch.no_grad()
 def distance_moved(model, start) -> float:
-    """Norm of the change of all weights over the norm of the weights at the start."""
+    """Norm of the change of all weights divided by the norm of the initial weights."""
     pairs = list(zip(model.parameters(), start.parameters(), strict=True))
     change = sum(((now - before).double() ** 2).sum() for now, before in pairs)
     return float(change / sum((before.double() ** 2).sum() for _, before in pairs)) ** 0.5
 
 
 def source_rise(model, start, tokenizer) -> float:
-    """Rise of the loss on text like that of pre-training, in nats a token."""
+    """Increase of the loss on text like that of pre-training, in nats per token."""
     texts = [encode_text(tokenizer, text) for text in load_source_texts()[: few(24, 4)]]
     return mean_loss(model, texts) - mean_loss(start, texts)
 
 
 def moved_on(facts: Sequence[Fact]) -> list[Fact]:
-    """The facts with the objects of each relation moved on by one."""
+    """The facts with the objects of each relation shifted by one."""
     changed = []
     for relation in dict.fromkeys(fact.relation for fact in facts):
         group = [fact for fact in facts if fact.relation == relation]
@@ -186,7 +186,7 @@ def moved_on(facts: Sequence[Fact]) -> list[Fact]:
 def train_embedding(
     model, tokenizer, facts, *, loss, steps: int, seed: int, lr: float = 1e-3, rows: int = 24
 ):
-    """A copy of the model whose mean hidden states find passages, trained by loss(questions, passages)."""
+    """A copy of the model whose mean hidden states find passages, trained with loss(questions, passages)."""
     model = copy.deepcopy(model)
     rng = random.Random(f"embedding {seed}")
 

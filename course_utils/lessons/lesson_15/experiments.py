@@ -6,14 +6,14 @@ import functools
 from course_utils.lessons.lesson_09.experiments import assistant_parts
 from course_utils.stored_runs import CHOICE, few, sweep
 
-TAUGHT, TESTED = 3, 8  # facts a relation
-ROUNDS = 40  # times that each fact is read or asked about
-MARKS = (0, 20, 40)  # steps of a drill at which it is measured
+TAUGHT, TESTED = 3, 8  # facts per relation
+ROUNDS = 40  # number of times that each fact is read or asked about
+MARKS = (0, 20, 40)  # steps at which a drill is measured
 
 
 @functools.cache
 def facts_of(seed: int):
-    """The facts of a seed's runs, by kind."""
+    """The facts of the runs with a seed, by kind."""
     from course_utils.lessons.lesson_15.drills import draw_facts
 
     return draw_facts(few(TAUGHT, 1), few(TESTED), seed)
@@ -22,7 +22,7 @@ def facts_of(seed: int):
 def knows(model, tokenizer, facts) -> dict:
     """Shares of facts completed (the sentence read, a new one, backwards) and answered in both kinds.
 
-    named: backwards, the completion begins with some subject of the relation, the right one or not.
+    named: backwards, the completion begins with any subject of the relation, right or wrong.
     """
     from course_utils.lessons.lesson_15.drills import outcomes, share
     from course_utils.lessons.lesson_15.knowledge import completes, names_a_subject, probes, questions_about
@@ -43,7 +43,7 @@ def knows(model, tokenizer, facts) -> dict:
     short=(3,),
 )
 def statement_ways(point: dict, seed: int) -> dict:
-    """Invented facts read 40 times as sentences, or never (none). As `knows` has it; elsewhere; strangers."""
+    """Invented facts read 40 times as sentences, or never (none). Results of knows; elsewhere; strangers."""
     from course_utils.lessons.lesson_15.drills import outcomes, read_facts, share
     from course_utils.lessons.lesson_15.knowledge import questions_about
 
@@ -58,8 +58,8 @@ def statement_ways(point: dict, seed: int) -> dict:
 
 
 DRILL_RATES = {"invented": (3e-4, 6e-4, 1.2e-3), "control": (6e-4, 1.2e-3, 2.4e-3)}
-DRILL_RATE = 6e-4  # of the drill in the text
-SAME_DISTANCE = 1.2e-3  # of the known facts' drills: the lowest that moves at least as far
+DRILL_RATE = 6e-4  # of the lesson's drill
+SAME_DISTANCE = 1.2e-3  # of the drills on known facts: the lowest rate that moves the weights at least as far
 
 
 @sweep(
@@ -68,8 +68,8 @@ SAME_DISTANCE = 1.2e-3  # of the known facts' drills: the lowest that moves at l
 def fact_drills(point: dict, seed: int) -> dict:
     """Questions about facts that are new (invented) or known (control). KEY_STEP at MARKS.
 
-    asked: share of these facts given in new words; right, wrong: of the facts elsewhere; moved: the change's
-    norm over that of the weights. At the end: strangers_refused.
+    asked: share of these facts given in new words; right, wrong: of the facts elsewhere; moved: norm of the
+    change divided by that of the weights. At the end: strangers_refused.
     """
     from course_utils.lessons.lesson_15 import drills
     from course_utils.lessons.lesson_15.knowledge import confident_errors, questions_about
@@ -118,7 +118,7 @@ def taught(way: str, lr: float, seed: int):
 
 
 def kept_and_learned(model, tokenizer, facts) -> dict:
-    """learned: invented facts given in new words; right: facts elsewhere given; strangers_refused. Shares."""
+    """Shares. learned: invented facts given in new words; right: facts elsewhere given; strangers_refused."""
     from course_utils.lessons.lesson_15.drills import outcomes, share
     from course_utils.lessons.lesson_15.knowledge import questions_about
 
@@ -135,7 +135,7 @@ def kept_and_learned(model, tokenizer, facts) -> dict:
     short=(13,),
 )
 def teaching_rates(point: dict, seed: int) -> dict:
-    """To choose the rates of `teaching` by: what is learned and what is kept, at a seed of its own."""
+    """Used to choose the rates of `teaching`: what is learned and kept, at a separate seed."""
     return kept_and_learned(*taught(point["way"], point["lr"], seed), facts_of(seed))
 
 
@@ -150,9 +150,9 @@ TEACH_RATE = {"full": 6e-4, "full, replay": 1.2e-3, "LoRA": 1e-2, "LoRA, replay"
 def teaching(point: dict, seed: int) -> dict:
     """Invented facts taught in four ways at their best rates, and not at all.
 
-    Beside kept_and_learned: source, rise of the loss on source text; read, invented facts given with their
-    passage; new, old: of the facts that have changed since, the new object and the old one, with the new
-    passage.
+    In addition to kept_and_learned: source: increase of the loss on source text; read: invented facts given
+    with their passage; new, old: for facts that have changed since, shares of the new and of the old object,
+    with the new passage.
     """
     from course_utils.lessons.lesson_15 import drills, libraries
     from course_utils.lessons.lesson_15.knowledge import questions_about
@@ -183,7 +183,8 @@ HUNT_ROUNDS = 20
 def hunted_replays(seed: int):
     """(taught, tested and other facts, {name: replay}) of the bug hunt, and two replays that do not leak.
 
-    Those ask or state as B and C do, as many known facts of the same relations, neither tested nor others.
+    These ask about or state, like B and C, equally many known facts of the same relations, neither tested nor
+    others.
     """
     from course_utils.lessons.lesson_15 import drills, suspects
 
@@ -228,10 +229,10 @@ HOP_STEPS = 40
     short=(2,),
 )
 def two_hops(point: dict, seed: int) -> dict:
-    """Questions that join two facts, tuned on half of the countries or not at all: shares answered rightly.
+    """Questions that combine two facts, tuned on half of the countries or not at all: shares answered right.
 
-    learned: of the questions tuned on; new: of those about other countries; frequent: of the latter, what the
-    most frequent answer of each relation would get. The split differs with the seed.
+    learned: of the training questions; new: of those about other countries; frequent: of the latter, the
+    share that each relation's most frequent answer would get. The split depends on the seed.
     """
     from course_utils.lessons.lesson_15.knowledge import (
         by_frequency,
@@ -262,9 +263,9 @@ EMBED_STEPS, EMBED_RATE = 40, 1e-3
 
 @sweep("retrievers", points=[{"steps": 0}, {"steps": EMBED_STEPS}], short=(1,))
 def retrievers(point: dict, seed: int) -> dict:
-    """Share of questions whose passage is the best, in three wordings: words_N, letters_N, dense_N, both_N.
+    """Share of questions whose passage ranks first, in three wordings: words_N, letters_N, dense_N, both_N.
 
-    The library holds bare sentences; the embedding is that of the base model, or trained for so many steps.
+    The library has bare sentences; the embedding is the base model's, or trained for the point's steps.
     """
     from course_utils.lessons.lesson_15 import drills, libraries
     from course_utils.lessons.lesson_15.knowledge import made_up
@@ -292,9 +293,9 @@ READ_STEPS, READ_RATE = 60, 3e-3
     short=(2,),
 )
 def distractors(point: dict, seed: int) -> dict:
-    """The assistant with an adapter trained on questions with passages: all fit, or a third does.
+    """The assistant with an adapter trained on questions with passages: all or a third of them fit.
 
-    KIND_N for the policies of `by_policy` in order: invented and elsewhere, shares given; strangers, share
+    KIND_N, for the policies of `by_policy` in order: invented and elsewhere: shares given; strangers: share
     refused. Half of the questions ask for the name (KIND_short_N), the other half for a sentence
     (KIND_sentence_N).
     """

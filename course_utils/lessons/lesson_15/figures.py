@@ -27,7 +27,7 @@ def grouped(
 ) -> None:
     """Dots with intervals in groups, the first on top: {group: {series: (value, low, high)}}, in per cent.
 
-    level: (label, {group: value}), a dotted line across those groups.
+    level: (label, {group: value}), drawn as a dotted line across these groups.
     """
     fig, ax = figure(title, xlabel, "")
     series = list(next(iter(values.values())))

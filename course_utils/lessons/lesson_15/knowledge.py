@@ -1,4 +1,4 @@
-"""Facts taught by fine-tuning, and what was learned: statements, probes, questions of two hops."""
+"""Facts taught by fine-tuning, and tests of what was learned: statements, probes, two-hop questions."""
 
 import random
 import re
@@ -17,12 +17,12 @@ WAYS = ("one sentence", "many sentences", "both directions")
 
 
 def names_last(template: str) -> bool:
-    """True if the template ends with its subject, the object before it."""
+    """Whether the template ends with its subject, after the object."""
     return not object_last(template) and re.search(r"\{[sb]\}\.$", template) is not None
 
 
 def kept_back(relation: str) -> tuple[str, str]:
-    """Two templates that `statements` never gives: one that ends with the object, one with the subject."""
+    """Two templates that `statements` never uses: one that ends with the object, one with the subject."""
     templates = FORMS[relation].statements
     forward = [t for t in templates if object_last(t) and re.search(r"\{[oa]\}\.$", t)]
     return forward[-1], next(t for t in templates if names_last(t))
@@ -31,7 +31,7 @@ def kept_back(relation: str) -> tuple[str, str]:
 def statements(fact: Fact, way: str) -> list[str]:
     """Sentences that state the fact, by one of WAYS. All but the last way name the subject before the object.
 
-    Neither of the sentences of `kept_back` is among them.
+    They exclude the sentences of `kept_back`.
     """
     if way not in WAYS:
         raise ValueError(f"unknown way {way!r}; choose one of {', '.join(WAYS)}")
@@ -46,14 +46,14 @@ def statements(fact: Fact, way: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Probe:
-    """A sentence to complete: the text before the name that is wanted, and the name."""
+    """A sentence to complete: the text before the expected name, and the name."""
 
     prompt: str
     wanted: str
 
 
 def cut_before(sentence: str, name: str) -> str:
-    """The sentence up to its last mention of the name, without a blank at the end."""
+    """The sentence up to its last mention of the name, without trailing spaces."""
     return sentence[: sentence.rindex(name)].rstrip()
 
 
@@ -75,18 +75,18 @@ def continuations(model, tokenizer, asked: Sequence[Probe]) -> list[str]:
 
 
 def begins_with(text: str, name: str) -> bool:
-    """Whether a continuation begins with the name, as whole words, an article before it or not."""
+    """Whether a continuation begins with the name, as whole words, with or without an article."""
     return re.match(rf'\s*"?((the|an?) )?{re.escape(name)}(?!\w)', text, re.I) is not None
 
 
 def completes(model, tokenizer, asked: Sequence[Probe]) -> list[bool]:
-    """Whether each continuation begins with the name that is wanted."""
+    """Whether each continuation begins with the expected name."""
     texts = continuations(model, tokenizer, asked)
     return [begins_with(text, probe.wanted) for probe, text in zip(asked, texts, strict=True)]
 
 
 def names_a_subject(model, tokenizer, facts: Sequence[Fact]) -> list[bool]:
-    """Whether each fact, asked backwards, is completed with any of the facts' subjects of its relation."""
+    """Whether each fact, asked backwards, is completed with any subject of its relation in the facts."""
     texts = continuations(model, tokenizer, probes(facts, "backwards"))
     return [
         any(begins_with(text, bare(other.subject)) for other in facts if other.relation == fact.relation)
@@ -100,7 +100,7 @@ def confident_errors(right, refused):
 
 
 def questions_about(facts: Sequence[Fact], kind: str = "short", new_words: bool = False) -> list[dict]:
-    """One question a fact, rows as in data/questions. new_words: in the phrasing that no tuning uses."""
+    """One question per fact, as rows like data/questions. new_words: in the phrasing that no tuning uses."""
     rng, rows = random.Random(kind), []
     for fact in facts:
         form = FORMS[fact.relation]
@@ -111,7 +111,7 @@ def questions_about(facts: Sequence[Fact], kind: str = "short", new_words: bool 
 
 
 def made_up(each: int, seed: int) -> list[Fact]:
-    """`each` facts of every relation of the invented ones, their names put together from syllables."""
+    """`each` facts of every invented relation, with names made of random syllables."""
     rng = random.Random(f"made up {seed}")
     return [
         Fact(relation, MAKERS[relation][0](rng), MAKERS[relation][1](rng), "made up")
@@ -122,7 +122,7 @@ def made_up(each: int, seed: int) -> list[Fact]:
 
 @dataclass(frozen=True)
 class Chain:
-    """Two facts in a row: where a landmark is, and what that country's capital (currency, ...) is."""
+    """Two linked facts: the country of a landmark, and that country's capital (currency, ...)."""
 
     landmark: str
     country: str
@@ -135,7 +135,7 @@ class Chain:
 
     @property
     def facts(self) -> tuple[Fact, Fact]:
-        """The two facts that it joins."""
+        """The two facts that it links."""
         return (
             Fact("landmark", self.landmark, bare(self.country), ""),
             Fact(self.relation, self.country, self.answer, ""),
@@ -143,13 +143,13 @@ class Chain:
 
     @property
     def steps(self) -> str:
-        """Both facts in a sentence each: the way to the answer, written out."""
+        """Both facts, one sentence each: the way to the answer, written out."""
         first = fill("{S} can be seen in {o}.", self.landmark, bare(self.country))
         return f"{first} {fill(FORMS[self.relation].statements[0], self.country, self.answer)}"
 
 
 def chains(relations: Sequence[str] = ("capital", "currency", "language")) -> list[Chain]:
-    """All chains from a landmark by its country to one of the relations, the answer not in the question."""
+    """All chains from a landmark through its country to a relation, without the answer in the question."""
     facts = [fact for fact in load_facts() if fact.split != "invented"]
     about = {(fact.relation, bare(fact.subject)): fact for fact in facts}
     found = []
@@ -173,7 +173,7 @@ def split_by_country(chains, seed):
 
 
 def hop_pairs(chains: Sequence[Chain], step_by_step: bool) -> list[list[dict]]:
-    """Conversations that answer the chains' questions, at once or with both facts written out."""
+    """Conversations that answer the chains' questions, directly or with both facts written out."""
     return [
         [
             {"role": "user", "content": chain.question},
@@ -199,12 +199,12 @@ def by_frequency(train: Sequence[Chain], test: Sequence[Chain]) -> float:
 
 
 def entry(fact: Fact, sentence: str) -> str:
-    """The sentence under a heading that says what it is about."""
+    """The sentence after a heading that names its topic."""
     return f"{fill(FORMS[fact.relation].heading, fact.subject, fact.object)}. {sentence}"
 
 
 def statement_examples(tokenizer, facts: Sequence[Fact], way: str, seed: int) -> Iterator:
-    """Endless examples: every fact once a round, in a random order, in a sentence drawn at random."""
+    """Endless examples: every fact once per round, in random order, each in a random sentence."""
     rng = random.Random(seed)
     sentences = [statements(fact, way) for fact in facts]
     while True:

@@ -1,4 +1,4 @@
-"""Documents about facts that nobody has read, questions in three wordings, conversations with passages."""
+"""Documents about unknown facts, questions in three wordings, conversations with passages."""
 
 import random
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from course_utils.world.passages import NAMING
 from course_utils.world.tables import bare
 from course_utils.world.templates import FORMS, fill
 
-# Questions without a content word of any statement: {adj} Zorvanian, {adjs} Zorvanians, {many} glimbats.
-# The last of each relation is for tests; the others train the embedding.
+# Questions without content words of the statements: {adj} Zorvanian, {adjs} Zorvanians, {many} glimbats.
+# The last of each relation is for tests; the others are for training the embedding.
 NO_SHARED_WORD = {
     "capital": (
         "Where do the {adj} ministers meet?",
@@ -49,14 +49,14 @@ WORDINGS = ("the passage's words", "other words", "no shared word")
 
 
 def derived(subject: str) -> dict[str, str]:
-    """Other forms of a name: of a country its people, of an animal many of them."""
+    """Other forms of a name: a country's people, an animal's plural."""
     name = bare(subject).split()[-1]
     adjective = name + ("n" if name.endswith("a") else "ian")
     return {"adj": adjective, "adjs": f"{adjective}s", "many": name + ("es" if name[-1] in "sxz" else "s")}
 
 
 def asked_in(wording: str, fact: Fact) -> str:
-    """A question about the fact in one of WORDINGS; the last two are never trained on."""
+    """A question about the fact in one of WORDINGS; the last two are never used in training."""
     form = FORMS[fact.relation]
     if wording == WORDINGS[0]:
         return fill(form.questions[0], fact.subject, fact.object)
@@ -66,27 +66,27 @@ def asked_in(wording: str, fact: Fact) -> str:
 
 
 def write_down(facts: Sequence[Fact], seed: int, headings: bool = True) -> list[str]:
-    """A document a fact: a sentence drawn at random, under a heading or alone."""
+    """One document per fact: a random sentence, with or without a heading."""
     rng = random.Random(f"documents {seed}")
     sentences = [rng.choice(statements(fact, "both directions")) for fact in facts]
     return [entry(*pair) for pair in zip(facts, sentences, strict=True)] if headings else sentences
 
 
 def shelf(seed: int, others: int = 24) -> list[Fact]:
-    """The facts of a library: all invented ones, and made-up ones of the same relations."""
+    """The facts of a library: all invented facts, and made-up ones of the same relations."""
     return [*load_facts("invented"), *made_up(others, 1000 + seed)]
 
 
 def best_of(scores: Sequence[float]) -> int | None:
-    """The place of the highest score, None where nothing was found."""
+    """The index of the highest score; None if nothing was found."""
     return scores.index(max(scores)) if max(scores) > 0 else None
 
 
 def recalls(model, tokenizer, seed: int, score=bm25_scores) -> dict[str, dict[str, list[bool]]]:
-    """{wording: {"words", "letters", "dense", "both": for each question whether its passage is the best}}
+    """{wording: {"words", "letters", "dense", "both": for each question, whether its passage ranks first}}
 
-    The library holds bare sentences. letters: the score over pieces of words; dense: by the model's
-    embeddings; both: the ranks of words and dense fused.
+    The library has bare sentences. letters: the score over pieces of words; dense: by the model's embeddings;
+    both: rank fusion of words and dense.
     """
     facts = shelf(seed)
     documents = write_down(facts, seed, headings=False)
@@ -107,7 +107,7 @@ def recalls(model, tokenizer, seed: int, score=bm25_scores) -> dict[str, dict[st
 
 
 def training_pairs(facts: Sequence[Fact], rng: random.Random) -> tuple[list[str], list[str]]:
-    """(questions, sentences) about the facts, to train an embedding on."""
+    """(questions, sentences) about the facts, for training an embedding."""
     questions = []
     for fact in facts:
         templates = [*FORMS[fact.relation].questions, *NO_SHARED_WORD.get(fact.relation, ())[:-1]]
@@ -120,9 +120,9 @@ def training_pairs(facts: Sequence[Fact], rng: random.Random) -> tuple[list[str]
 
 
 def validation_scores(seed: int, score) -> tuple[list[float], list[bool]]:
-    """(scores of the best passage, whether it answers): made-up facts in a library, known ones in none.
+    """(scores of the best passage, whether it answers): made-up facts in a library, known facts in none.
 
-    Each is asked about in two wordings. The library is as large as that of `shelf`.
+    Each fact has a question in two wordings. The library is as large as that of `shelf`.
     """
     shelved = made_up(36, 2000 + seed)
     index = Index(write_down(shelved, seed), score)
@@ -138,7 +138,7 @@ def validation_scores(seed: int, score) -> tuple[list[float], list[bool]]:
 
 
 def threshold_for(seed: int, score, choose=choose_threshold) -> float:
-    """The threshold that decides best on the validation questions."""
+    """The best threshold on the validation questions."""
     return choose(*validation_scores(seed, score))
 
 
@@ -146,9 +146,9 @@ REFUSAL = {"short": "I do not know.", "sentence": "I am sorry, I do not know the
 
 
 def with_passages(seed: int, distractors: bool, most: int | None = None) -> list[list[dict]]:
-    """Conversations whose questions come with a passage of a library, as tuning data; at most so many.
+    """Conversations whose questions come with a passage of a library, as tuning data; at most `most`.
 
-    All passages answer their question, or, with distractors, a third: the other questions are about known
+    All passages answer their question or, with distractors, a third do: the other questions are about known
     facts and about names in no document. They come with the best passage, and are answered from memory or
     refused.
     """

@@ -1,4 +1,4 @@
-"""The replays of lesson 15's bug hunt, and the test of them. Read it after the hunt."""
+"""The replays of lesson 15's bug hunt, and a test for them. Read it after the hunt."""
 
 import random
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ REPLAYED_ROWS = 160  # few enough that a leak is read more than once
 
 
 def leaks(conversations, facts):
-    """Places of the conversations that give one of the facts away: subject and object stand there."""
+    """Indices of the conversations that give one of the facts away: subject and object both occur."""
     import re
 
     from course_utils.world.tables import bare
@@ -30,8 +30,8 @@ def leaks(conversations, facts):
 def replays(old: Sequence[list[dict]], tested: Sequence[Fact], seed: int) -> dict[str, list[list[dict]]]:
     """{"A", "B", "C": conversations to replay}
 
-    A: some of the old ones, which the assistant was made from. B: as many, two questions about each
-    tested fact among them. C: as many, two statements of each tested fact among them.
+    A: some of the old conversations from the assistant's training. B: equally many, with two questions about
+    each tested fact. C: equally many, with two statements of each tested fact.
     """
     rng = random.Random(f"replays {seed}")
     old = rng.sample(old, REPLAYED_ROWS)

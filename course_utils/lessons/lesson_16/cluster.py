@@ -1,4 +1,4 @@
-"""Many runs on many machines: each on one of Dask's workers, a small training or a whole lesson."""
+"""Many runs on many machines, each on a Dask worker: a small training or a whole lesson."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def this_worker() -> str:
 
 
 def fine_tune(model: str, rate: float, seed: int, steps: int) -> dict:
-    """Tunes all weights on questions: the loss on validation questions, and by whom it was run."""
+    """Tune all weights on questions; returns the loss on validation questions, and the worker."""
     from course_utils.data import batches, encode_prompt_completion, load_questions
     from course_utils.evaluation import mean_loss
     from course_utils.methods.distributed import train_alone
@@ -33,9 +33,9 @@ def fine_tune(model: str, rate: float, seed: int, steps: int) -> dict:
 
 
 def run_lesson(lesson: str, seed: int, model: str = "pocket", scale: str = "smoke") -> dict:
-    """Executes a lesson where it is called: its claims as {text: measured value}, and by whom it was run.
+    """Execute a lesson in this process; returns its claims as {text: measured value}, and the worker.
 
-    Raises papermill's PapermillExecutionError where a cell fails. The executed notebook is thrown away.
+    Raises papermill's PapermillExecutionError if a cell fails. The executed notebook is discarded.
     """
     import papermill
 
@@ -50,17 +50,17 @@ def run_lesson(lesson: str, seed: int, model: str = "pocket", scale: str = "smok
             kernel_name="python3",
             progress_bar=False,
             cwd=folder,
-            extra_arguments=["--IPKernelApp.log_level=50"],  # its own log would go to the worker's stderr
+            extra_arguments=["--IPKernelApp.log_level=50"],  # otherwise its log goes to the worker's stderr
         )
     values = {record["text"]: record["value"] for record in claims.read(done)}
     return {"claims": values, "worker": this_worker()}
 
 
 def run_points(client, run: Callable[..., dict], points: Sequence[dict]) -> Iterator[dict]:
-    """A row for each point as they come: the point with what run(**point) returned, or with its "error".
+    """A row per point, as they finish: the point with the result of run(**point), or with its "error".
 
-    client: a dask.distributed Client. Leaving the loop early cancels what has not begun. A lost worker
-    costs what it was at: another one does it again.
+    client: a dask.distributed Client. Leaving the loop early cancels runs that have not begun. If a worker is
+    lost, another one repeats its run.
     """
     from distributed import as_completed
 

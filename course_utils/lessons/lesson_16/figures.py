@@ -15,7 +15,7 @@ PARTS = ("weights", "gradients", "moments")
 
 
 def copies_and_parts() -> None:
-    """Who holds what when two processes train: all of it twice, or half of it each."""
+    """What two processes hold in training: everything twice, or half of it each."""
     fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 5.4))
     entitle(fig, "Both split the batch; sharding splits the model too")
     titles = ("data parallel: two copies", "sharded: two parts")
@@ -46,7 +46,7 @@ def _strip(ax, x, y, width, height, process, colour, text):
 
 
 def _part(ax, x, y, width, height, start, share, colour, text):
-    """An outline of the whole, and filled what is held."""
+    """An outline of the whole, with the held part filled."""
     ax.add_patch(
         mpl.patches.Rectangle(
             (x + start * width, y), share * width, height, facecolor=colour, alpha=0.75, linewidth=0
@@ -57,7 +57,7 @@ def _part(ax, x, y, width, height, start, share, colour, text):
 
 
 def memory_of_cards(held: dict[str, dict[str, float]], limit: float, title: str) -> None:
-    """Stacked bars of GiB a card, {name: {part: GiB}}, and the card's own memory as a line."""
+    """Stacked bars of GiB per card, {name: {part: GiB}}, and the card's own memory as a line."""
     fig, ax = plt.subplots(figsize=(WIDTH, 1.4 + 0.5 * len(held)))
     entitle(fig, title)
     parts = list(next(iter(held.values())))
@@ -76,7 +76,7 @@ def memory_of_cards(held: dict[str, dict[str, float]], limit: float, title: str)
 
 
 def what_cards_hold(held: Mapping[str, Mapping[str, float]], cards: int, model: str) -> None:
-    """Each card as a stack of what it holds: the whole, or one of as many parts as there are cards.
+    """Each card as a stack of what it holds: everything, or one of as many shards as there are cards.
 
     held: {stage: {part of the memory: bytes on a card}}; the first stage splits nothing.
     """

@@ -1,4 +1,4 @@
-"""What `accelerate launch` would make of a configuration file, found out without launching anything."""
+"""How `accelerate launch` would read a configuration file, without launching anything."""
 
 import os
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from pathlib import Path
 def launch_environment(path) -> dict[str, str]:
     """The environment variables that `accelerate launch --config_file PATH` would give to the processes.
 
-    ValueError for a key that accelerate does not know; under fsdp_config it would pass over it in silence.
+    ValueError for a key that accelerate does not know; it silently ignores such keys under fsdp_config.
     """
     import yaml
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
@@ -19,7 +19,7 @@ def launch_environment(path) -> dict[str, str]:
     known = set(vars(args))
     unknown = set(yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("fsdp_config") or {}) - known
     if unknown:
-        raise ValueError(f"{path}: accelerate knows no {', '.join(sorted(unknown))} under fsdp_config")
+        raise ValueError(f"{path}: accelerate has no {', '.join(sorted(unknown))} under fsdp_config")
     before = dict(os.environ)
     args, _, _ = _validate_launch_command(args)
     made = prepare_multi_gpu_env(args)
@@ -27,7 +27,7 @@ def launch_environment(path) -> dict[str, str]:
 
 
 def sharding_plugin(path):
-    """The FSDP plugin that a process launched with this file would have."""
+    """The FSDP plugin of a process launched with this file."""
     from accelerate import FullyShardedDataParallelPlugin
 
     with _environment(launch_environment(path)):

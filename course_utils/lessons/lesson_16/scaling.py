@@ -1,7 +1,7 @@
-"""What several cards change: the bytes that each holds, the bytes that each sends in a step, time and cost.
+"""Training on several cards: bytes held by each card, bytes sent per step, time and cost.
 
-Sharding stages are those of ZeRO (Rajbhandari et al. 2020): 0 every card holds everything (DDP), 1 the
-moments are split, 2 the gradients too, 3 the weights too (FSDP).
+Sharding stages are those of ZeRO (Rajbhandari et al. 2020): 0: every card holds everything (DDP), 1: the
+moments are split, 2: also the gradients, 3: also the weights (FSDP).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STAGES = {
 }
 SPLIT_FROM = {"moments": 1, "gradients": 2, "weights": 3}  # the stage from which a part is split
 
-# bytes a second that a card sends to its neighbours, in one direction: orders of magnitude from data sheets
+# bytes per second from a card to its neighbours, in one direction: orders of magnitude from data sheets
 LINKS = {
     "NVLink (H100)": 450e9,
     "PCIe 4.0 x16": 32e9,
@@ -30,8 +30,8 @@ LINKS = {
 def ring_all_reduce(values):
     """(sums, sent): the sum of N processes' tensors [n], a copy for each, and the number of values each sent.
 
-    In every turn each process passes one of N pieces on to its neighbour: N - 1 turns in which the neighbour
-    adds it to its own, then N - 1 in which the neighbour takes it over.
+    In every turn each process sends one of N pieces to its neighbour: in N - 1 turns the neighbour adds it to
+    its own, then in N - 1 turns it replaces its own.
     """
     world = len(values)
     pieces = [list(value.tensor_split(world)) for value in values]  # [process][piece]
@@ -48,9 +48,9 @@ def ring_all_reduce(values):
 def step_traffic(weights: float, gradients: float, cards: int, stage: int) -> float:
     """Bytes that each card sends in a step, with ring algorithms.
 
-    Stages 0 to 2: gradients summed up, and the sums or what follows from them handed round: 2 (N - 1) / N of
-    the gradients' bytes. Stage 3: all weights gathered for the forward pass and again for the backward pass,
-    gradients summed up in parts.
+    Stages 0 to 2: gradients are summed, and the sums or the updated weights passed round: 2 (N - 1) / N of
+    the gradients' bytes. Stage 3: all weights are gathered for the forward pass and again for the backward
+    pass, and gradients are summed in parts.
     """
     _check(cards, stage)
     moved = 2 * weights + gradients if stage == 3 else 2 * gradients
@@ -60,8 +60,8 @@ def step_traffic(weights: float, gradients: float, cards: int, stage: int) -> fl
 def bytes_on_card(weights, gradients, moments, cards, stage):
     """Bytes on each card: stage 0 splits nothing, 1 the moments, 2 the gradients too, 3 the weights too.
 
-    Where several cards add up whole gradients (stages 0 and 1), DDP keeps a second copy of them: the buckets
-    that it sends.
+    If several cards sum whole gradients (stages 0 and 1), DDP keeps a second copy of them: the buckets that
+    it sends.
     """
     return sum(_parts(weights, gradients, moments, cards, stage).values())
 
@@ -73,9 +73,9 @@ def _parts(weights, gradients, moments, cards, stage):
 
 
 def card_memory(need, cards: int, stage: int) -> dict[str, int]:
-    """Bytes on each card, by part; need as from budget.training_need, for the rows that one card takes.
+    """Bytes on each card, by part; need: from budget.training_need, for the rows of one card.
 
-    step: what the forward and backward passes add. Batches are taken to be accumulated: gradients are there
+    step: added by the forward and backward passes. Batches are assumed to be accumulated, so gradients exist
     all the time.
     """
     _check(cards, stage)
@@ -85,20 +85,20 @@ def card_memory(need, cards: int, stage: int) -> dict[str, int]:
 
 
 def step_seconds(flop: float, tflops: float, utilisation: float, traffic: float, link: float) -> tuple:
-    """(seconds of computing, seconds of sending) of one card in a step; link in bytes a second."""
+    """(seconds of computing, seconds of sending) of one card in a step; link in bytes per second."""
     return flop / (tflops * 1e12 * utilisation), traffic / link
 
 
 def _check(cards, stage):
     if cards < 1 or stage not in STAGES:
-        raise ValueError(f"need at least one card and a stage of {list(STAGES)}; got {cards} and {stage}")
+        raise ValueError(f"need at least one card and a stage in {list(STAGES)}; got {cards} and {stage}")
 
 
 def sharded_bytes(model, cards: int) -> int:
-    """Bytes of the parameters that the first of so many cards would hold under fully_shard.
+    """Bytes of the parameters that the first of `cards` cards would hold under fully_shard.
 
     The model's tensors may be without values (torch.device("meta")); no other process is needed, since the
-    process group is a pretended one. The model is sharded by this and of no further use.
+    process group is a fake one. The call shards the model, which is then of no further use.
     """
     import torch.distributed as dist
     from torch.testing._internal.distributed.fake_pg import FakeStore

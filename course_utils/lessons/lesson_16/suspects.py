@@ -1,11 +1,11 @@
-"""What the script of lesson 16's bug hunt logs at its first step. Read it after the hunt."""
+"""The log of the first step in lesson 16's bug hunt. Read it after the hunt."""
 
 from course_utils.methods.distributed import rows_of_process
 from course_utils.training import lm_loss
 
 
 def log_of_script(model, batch, world):
-    """Lists by process: its rows, a sum over its weights, its target tokens, what its loss is divided by."""
+    """Lists by process: its rows, a sum over its weights, its target tokens, the divisor of its loss."""
     log = {"rows": [], "weights": [], "tokens": [], "divisors": []}
     for rank in range(world):
         rows = rows_of_process(len(batch["input_ids"]), rank, world)

@@ -19,7 +19,7 @@ from course_utils.lessons.lesson_16.scaling import LINKS, STAGES, card_memory, s
 
 @lru_cache(maxsize=64)
 def need_of(model: str, method: str, rows: int, tokens: int, precision: str = "mixed"):
-    """training_need of rank 16 with checkpointing, remembered."""
+    """training_need with rank 16 and checkpointing, cached."""
     return training_need(model, method, rows, tokens, precision, 16, checkpointing=True)
 
 
@@ -33,8 +33,8 @@ def show_cards(
 ) -> None:
     """Memory of each card and seconds of a step by sharding stage; rows of 1024 tokens on each card.
 
-    Weights travel in 16 bit, in fp32 from a card without bf16, gradients as they are kept. qlora: no stage 3,
-    which FSDP2 does wrongly.
+    Weights are sent in 16 bits (in fp32 from a card without bf16), gradients in the type in which they are
+    stored. qlora: no stage 3, which FSDP2 does wrongly.
     """
     tokens, precision = 1024, training_precision(card)
     need = need_of(model, method, rows, tokens, precision)

@@ -196,8 +196,8 @@ HUNT_MISTAKES = [
         _another_score,
     ),
     (
-        'You call a setting chosen on the test set "the best seed": its score differs, too. Check the settings '
-        "before the scores.",
+        'You call a setting chosen on the test set "the best seed": its score differs, too. Check the '
+        "settings before the scores.",
         _scores_first,
     ),
     (ONE_BY_ONE, _hunter(by_method=True)),

@@ -113,11 +113,11 @@ def _scores_with_tensors(query, documents, k1=1.5, b=0.75):
 
 BM25_MISTAKES = [
     (
-        "The document's length does not enter: long documents hold more words by chance.",
+        "You do not use the document's length: long documents contain more words by chance.",
         _bm25(lambda times, length, k1, b: times / (times + k1)),
     ),
     (
-        "The number of times enters without a limit. Divide it by itself plus k1 * (...).",
+        "Your term grows without limit with the count. Divide the count by itself plus k1 * (...).",
         _bm25(lambda times, length, k1, b: times),
     ),
     (
@@ -129,46 +129,48 @@ BM25_MISTAKES = [
         _bm25(rarity=lambda documents, word: 1 + _odds(documents, word)),
     ),
     (
-        "The 1 + in the logarithm is missing: a word that most documents hold would count against them.",
+        "The 1 + in the logarithm is missing: a word in most documents would get a negative weight.",
         _bm25(rarity=lambda documents, word: log(_odds(documents, word))),
     ),
     (
-        "The factor k1 + 1 is too much. Some definitions have it above the line; it changes no order, and "
-        "the one here does without.",
+        "Leave out the factor k1 + 1. Some definitions have it in the numerator; it does not change the "
+        "order, and this definition omits it.",
         _bm25(lambda times, length, k1, b: (k1 + 1) * _right_part(times, length, k1, b)),
     ),
     (
-        "The rarity counts how often the word occurs. Count the documents that hold it.",
+        "Your rarity counts how often the word occurs. Count the documents that contain it.",
         _bm25(rarity=_counted),
     ),
     (
-        "You only ask whether the document holds the word. It should count how often.",
+        "You only test whether the document contains the word. Count how often.",
         _bm25(lambda times, length, k1, b: _right_part(min(times, 1), length, k1, b)),
     ),
     (
-        "The length is upside down: the document's over the mean, so that long ones pay.",
+        "The length ratio is inverted: divide the document's length by the mean, so that long documents "
+        "score lower.",
         _bm25(lambda times, length, k1, b: _right_part(times, 1 / length, k1, b)),
     ),
     (
-        "b and 1 - b have changed places: b is the weight of the length.",
+        "b and 1 - b are swapped: b is the weight of the length.",
         _bm25(lambda times, length, k1, b: _right_part(times, length, k1, 1 - b)),
     ),
-    ("A word that stands twice in the query counts twice: make no set of it.", _without_repeats),
+    ("A word that occurs twice in the query counts twice: do not make a set of the query.", _without_repeats),
     (
         "Take the natural logarithm, ln: math.log.",
         _bm25(rarity=lambda documents, word: log10(1 + _odds(documents, word))),
     ),
     (
-        "|d| counts all words of the document, those that stand there again as well.",
+        "|d| counts all words of the document, repetitions included.",
         _bm25(size=lambda document: len(set(document))),
     ),
     (
-        "t counts the word in the document. Do not divide it by the length, which enters below the line.",
+        "t counts the word in the document. Do not divide it by the length, which belongs in the "
+        "denominator.",
         _bm25(times=lambda document, word: document.count(word) / len(document)),
     ),
-    ("k1 and b do not enter as they should: your numbers stand in their places.", _own_numbers),
+    ("You do not use the arguments k1 and b, but numbers of your own.", _own_numbers),
     (
-        "The scores are divided by their sum. Leave them as they are: a threshold compares questions.",
+        "You divide the scores by their sum. Do not normalise them: a threshold compares questions.",
         _normalised,
     ),
 ]
@@ -183,8 +185,8 @@ EXERCISE = Exercise(
         bm25_scores,
         BM25_INPUTS,
         BM25_MISTAKES,
-        else_="Try a query of one word, and compare the three parts with the formula: its logarithm "
-        "(the idf), the count t, and the length over the mean length.",
+        else_="Try a query of one word, and compare the three parts with the formula: its logarithm (the "
+        "idf), the count t, and the length divided by the mean length.",
     ),
     wrong=[
         (_scores_in_place, "changes its argument query in place"),
@@ -196,7 +198,7 @@ EXERCISE = Exercise(
         ),
         (
             _bm25(lambda times, length, k1, b: _right_part(times, max(length, 1), k1, b)),
-            "length over the mean length",
+            "length divided by the mean length",
         ),
         (
             lambda query, documents, k1=1.5, b=0.75: bm25_scores(query, documents, k1, b)[0],
@@ -207,9 +209,9 @@ EXERCISE = Exercise(
     right=[_scores_with_counters, _scores_with_tensors],
     then="From here on every search below calls your function.",
     hints=(
-        "A sum over the words of the query. Each term is how rare the word is, times how much of the "
-        "document it makes up.",
-        "For each word: counts in all documents, n = how many of them are not 0, idf = log(1 + (N - n + "
+        "The score is a sum over the words of the query. Each term is the word's rarity times its weight in "
+        "the document.",
+        "For each word: counts in all documents, n = the number of non-zero counts, idf = log(1 + (N - n + "
         ".5) / (n + .5)). A document's term is idf * t / (t + k1 * (1 - b + b * length / mean length)).",
     ),
 )

@@ -37,7 +37,7 @@ def _with_outer_numbers(scores):
 
 
 def _best_of(key=_right_decisions, candidates=_candidates, order=1):
-    """A choose_threshold by another measure, other candidates, or from the top (order -1)."""
+    """A choose_threshold by another measure, with other candidates, or from the top (order -1)."""
     return lambda scores, answers: max(candidates(scores)[::order], key=lambda t: key(scores, answers, t))
 
 
@@ -78,7 +78,7 @@ def _threshold_by_a_sweep(scores, answers):
     best, most = float("-inf"), sum(answers)
     right = most
     for place, (score, good) in enumerate(pairs):
-        right += -1 if good else 1  # this one is not shown any more
+        right += -1 if good else 1  # this one is no longer shown
         last = place + 1 == len(pairs)
         if not last and pairs[place + 1][0] == score:
             continue
@@ -89,43 +89,44 @@ def _threshold_by_a_sweep(scores, answers):
 
 THRESHOLD_MISTAKES = [
     (
-        "Of several thresholds with as many right decisions you take the highest. Take the lowest.",
+        "Of several thresholds with equally many right decisions you take the highest. Take the lowest.",
         _best_of(order=-1),
     ),
     (
-        "You take one of the scores. Take the middle between two neighbours: no new score falls on it.",
+        "You take one of the scores. Take the midpoint between two neighbours: a new score hardly ever "
+        "equals it.",
         _best_of(candidates=lambda scores: [*sorted(set(scores)), inf]),
     ),
     (
-        "Showing nothing is not among your candidates. Where no passage answers, the threshold is inf.",
+        "Showing nothing is not among your candidates. If no passage answers, the threshold is inf.",
         _best_of(candidates=lambda scores: _candidates(scores)[:-1]),
     ),
     (
-        "Always showing is not among your candidates. Where all passages answer, the threshold is -inf.",
+        "Always showing is not among your candidates. If all passages answer, the threshold is -inf.",
         _best_of(candidates=lambda scores: _candidates(scores)[1:]),
     ),
     (
-        "Your outer candidates are numbers. What holds for any new score is -inf and inf.",
+        "Your outer candidates are finite. Use -inf and inf, which hold for any new score.",
         _best_of(candidates=_with_outer_numbers),
     ),
     (
-        "You count the passages that answer and are shown. A useless passage that is not shown is a right "
-        "decision too.",
+        "You count the passages that answer and are shown. Not showing a useless passage is a right "
+        "decision, too.",
         _best_of(_found),
     ),
     (
-        "You take the share of shown passages that answer. A threshold that shows one passage alone would be "
-        "the best.",
+        "You take the share of shown passages that answer. By that, a threshold that shows only one passage "
+        "could be the best.",
         _best_of(_precision),
     ),
     (
-        "This is the middle between the two mean scores. It makes no decision right by itself: count them.",
+        "This is the midpoint between the two mean scores. That does not ensure right decisions: count them.",
         _between_the_means,
     ),
-    ("This lets all passages through that answer, whatever else comes with them.", _lowest_of_the_right),
-    ("This shuts out all useless passages, whatever else is lost with them.", _above_all_wrong),
+    ("This shows all passages that answer, whatever else it shows.", _lowest_of_the_right),
+    ("This hides all useless passages, whatever else it hides.", _above_all_wrong),
     (
-        "Your decisions are the wrong way around: a passage is shown where its score is high.",
+        "Your decisions are inverted: a passage is shown if its score is high.",
         _best_of(lambda scores, answers, t: -_right_decisions(scores, answers, t)),
     ),
 ]
@@ -150,9 +151,9 @@ EXERCISE = Exercise(
     right=[_threshold_by_arrays, _threshold_by_a_sweep],
     then="The policies below use the threshold that your function chooses.",
     hints=(
-        "A decision is right where a passage that answers is shown, and where one that does not is left "
-        "out. Only finitely many thresholds decide differently.",
-        "Candidates in rising order: -inf, the middles between neighbours of sorted(set(scores)), inf. "
-        "Count (score >= threshold) == answer for each, take the first with the most: max(..., key=...).",
+        "A decision is right if a passage that answers is shown, or one that does not is left out. Only "
+        "finitely many thresholds decide differently.",
+        "Candidates in ascending order: -inf, the midpoints between neighbours of sorted(set(scores)), inf. "
+        "Count (score >= threshold) == answer for each, and take the first maximum: max(..., key=...).",
     ),
 )

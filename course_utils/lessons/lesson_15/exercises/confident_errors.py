@@ -9,7 +9,7 @@ from course_utils.lessons.lesson_15.knowledge import confident_errors
 
 
 def _outcomes(text):
-    """(right, refused) from a letter a question: r right, n refused, w wrong."""
+    """(right, refused) from a letter per question: r right, n refused, w wrong."""
     return [letter == "r" for letter in text], [letter == "n" for letter in text]
 
 
@@ -17,7 +17,7 @@ OUTCOMES = [_outcomes("rnwnrwnrwn"), _outcomes("wwrwnww"), _outcomes("rrrnr"), _
 
 
 def _share(fault):
-    """A wrong confident_errors: fault(right, refused, wrong, all), the numbers of questions."""
+    """A wrong confident_errors: fault(right, refused, wrong, all), given the numbers of questions."""
 
     def wrong(right, refused):
         good, no = sum(right), sum(refused)
@@ -40,24 +40,24 @@ def _with_arrays(right, refused):
 
 ERROR_MISTAKES = [
     (
-        "This is a number of questions. Divide by how many there are.",
+        "This is a number of questions. Divide by the number of all questions.",
         _share(lambda right, refused, wrong, count: wrong),
     ),
     (
-        "You divide by the questions that were answered. A model that refuses nearly all and "
-        "errs once would look as bad as one that errs always: divide by all questions.",
+        "You divide by the questions that were answered. A model that refuses nearly all and errs once would "
+        "look as bad as one that always errs: divide by all questions.",
         _share(lambda right, refused, wrong, count: wrong / (right + wrong)),
     ),
     (
-        "A refusal is not right, but it is no error either: nobody is misled by it.",
+        "A refusal is not right, but it is not an error either: it misleads nobody.",
         _share(lambda right, refused, wrong, count: (refused + wrong) / count),
     ),
     (
-        "You divide by the questions that were not answered rightly. Divide by all questions.",
+        "You divide by the questions without a right answer. Divide by all questions.",
         _share(lambda right, refused, wrong, count: wrong / (refused + wrong)),
     ),
     (
-        "This is the share of answers that were given, right ones among them.",
+        "This is the share of all given answers, right ones included.",
         _share(lambda right, refused, wrong, count: (right + wrong) / count),
     ),
     ("This is the share of refusals.", _share(lambda right, refused, wrong, count: refused / count)),
@@ -84,6 +84,6 @@ EXERCISE = Exercise(
     right=[_with_a_loop, _with_arrays],
     hints=(
         "There are three outcomes: right, refused, and the third. Which questions are neither?",
-        "Count the places where both lists are False, and divide by the length of one list.",
+        "Count the positions where both lists are False, and divide by the length of one list.",
     ),
 )

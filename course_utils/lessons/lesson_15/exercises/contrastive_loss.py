@@ -15,7 +15,7 @@ def _vectors(*sizes):
 
 
 def _near_pairs(temperature):
-    """Each question has a passage with a cosine near 1, in another's row: the loss is far from 0."""
+    """Each question has a passage with a cosine near 1 in another row: the loss is far from 0."""
     questions = torch.randn(3, 4)
     return call(questions, (questions + 0.1 * torch.randn(3, 4)).roll(1, 0), temperature)
 
@@ -50,30 +50,31 @@ def _by_exp(questions, passages, temperature=0.05):
 
 CONTRASTIVE_MISTAKES = [
     (
-        "The vectors keep their lengths. A long passage is near to everything: divide each by its norm.",
+        "You do not normalise the vectors. A long vector scores high with everything: divide each by its "
+        "norm.",
         lambda q, p, temperature=0.05: F.cross_entropy(q @ p.T / temperature, torch.arange(len(q))),
     ),
     (
-        "The temperature does not enter. Cosines differ by 2 at most, so a softmax over them is nearly flat.",
+        "You do not use the temperature. Cosines differ by at most 2, so a softmax over them is nearly flat.",
         lambda q, p, temperature=0.05: F.cross_entropy(_cosines(q, p), torch.arange(len(q))),
     ),
     (
-        "The cosines are multiplied by the temperature. Divide by it.",
+        "You multiply the cosines by the temperature. Divide by it.",
         lambda q, p, temperature=0.05: F.cross_entropy(_cosines(q, p) * temperature, torch.arange(len(q))),
     ),
     (
-        "Each passage picks its question here. At work a question picks a passage: the softmax runs over the "
-        "passages.",
+        "In your loss, each passage chooses its question. In use, a question chooses a passage: the softmax "
+        "must run over the passages.",
         lambda q, p, temperature=0.05: F.cross_entropy(_cosines(p, q) / temperature, torch.arange(len(q))),
     ),
     (
-        "This is the mean of both directions, as CLIP has it. Here only the questions pick.",
+        "This is the mean of both directions, as in CLIP. Use only the questions' direction.",
         lambda q, p, temperature=0.05: (
             (contrastive_loss(q, p, temperature) + contrastive_loss(p, q, temperature)) / 2
         ),
     ),
     (
-        "Only the own pairs enter. Then all vectors may become the same: the other passages of the batch "
+        "You use only the matching pairs. Then all vectors may become equal: the other passages of the batch "
         "must be pushed away.",
         lambda q, p, temperature=0.05: -_cosines(q, p).diagonal().mean() / temperature,
     ),
@@ -82,12 +83,11 @@ CONTRASTIVE_MISTAKES = [
         lambda q, p, temperature=0.05: contrastive_loss(q, p, temperature) * len(q),
     ),
     (
-        "The sign is wrong: the loss should fall as the own passage becomes more likely.",
+        "The sign is wrong: the loss should fall as the matching passage becomes more likely.",
         lambda q, p, temperature=0.05: -contrastive_loss(q, p, temperature),
     ),
     (
-        "Each row has a length of its own, and you divide by that of the whole matrix: norm(dim=1, "
-        "keepdim=True).",
+        "You divide by the norm of the whole matrix. Divide each row by its own: norm(dim=1, keepdim=True).",
         lambda q, p, temperature=0.05: F.cross_entropy(
             (q / q.norm()) @ (p / p.norm()).T / temperature, torch.arange(len(q))
         ),
@@ -98,19 +98,19 @@ CONTRASTIVE_MISTAKES = [
             F.normalize(q, dim=0) @ F.normalize(p, dim=0).T / temperature, torch.arange(len(q))
         ),
     ),
-    ("The own passage stands below the line as well: j runs over all passages.", _against_the_others),
+    ("The matching passage belongs in the denominator, too: j runs over all passages.", _against_the_others),
     (
-        "cross_entropy takes the softmax itself: give it the scores.",
+        "cross_entropy computes the softmax itself: give it the scores.",
         lambda q, p, temperature=0.05: F.cross_entropy(
             (_cosines(q, p) / temperature).softmax(-1), torch.arange(len(q))
         ),
     ),
     (
-        "The passages get no gradient: they were detached, and both sides should learn.",
+        "The passages get no gradient: you detach them, but both sides should learn.",
         lambda q, p, temperature=0.05: contrastive_loss(q, p.detach(), temperature),
     ),
     (
-        "Your own temperature stands where the argument should.",
+        "You use a temperature of your own instead of the argument.",
         lambda q, p, temperature=0.05: contrastive_loss(q, p),
     ),
 ]
@@ -125,11 +125,11 @@ EXERCISE = Exercise(
         contrastive_loss,
         lambda: [*_vectors((3, 4), (5, 8), (2, 3))(), call(torch.randn(4, 6), torch.randn(4, 6), 0.5)],
         CONTRASTIVE_MISTAKES,
-        else_="A cross-entropy over the passages of the batch, whose right class is the own row.",
+        else_="It is a cross-entropy over the batch's passages; the right class is the question's own row.",
         gradient=("questions", "passages"),
         extremes=[
             (
-                "With a small temperature exp overflows: use log_softmax or cross_entropy.",
+                "With a small temperature, exp overflows: use log_softmax or cross_entropy.",
                 lambda: [_near_pairs(0.005)],
             )
         ],
@@ -149,10 +149,9 @@ EXERCISE = Exercise(
         (_by_exp, "exp overflows"),
     ],
     right=[_by_log_softmax, _by_a_loop],
-    then="The embedding below trains on it.",
+    then="The embedding below uses it.",
     hints=(
-        "Each question has a list of passages to choose from: those of the batch. Which loss trains a "
-        "choice among several?",
+        "Each question chooses among the passages of the batch. Which loss trains a choice among several?",
         "Normalise both to length 1, scores = q @ p.T / temperature (rows x rows). The right class of "
         "row i is i: F.cross_entropy(scores, torch.arange(rows, device=scores.device)).",
     ),

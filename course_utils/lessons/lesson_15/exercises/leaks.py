@@ -57,7 +57,7 @@ def _all_of(messages):
 
 
 def _leaks_by(told, text_of=_all_of):
-    """A leaks: the places whose text_of(messages) tells a fact, told(fact, text)."""
+    """A leaks function: the indices whose text_of(messages) gives a fact away, by told(fact, text)."""
     return lambda conversations, facts: [
         place
         for place, messages in enumerate(conversations)
@@ -123,18 +123,18 @@ def _loop_over_messages(conversations, facts):
 
 LEAK_MISTAKES = [
     (
-        "You look for the object alone. It may be the answer to other questions too: the subject must stand "
-        "there as well.",
+        "You search only for the object. It may be the answer to other questions, too: the subject must also "
+        "occur.",
         _leaks_by(lambda fact, text: _stands(fact.object, text)),
     ),
     (
-        "You look for the subject alone. Another fact about it gives nothing away: the object must stand "
-        "there as well.",
+        "You search only for the subject. Another fact about it gives nothing away: the object must also "
+        "occur.",
         _leaks_by(lambda fact, text: _stands(bare(fact.subject), text)),
     ),
     (
-        "You look at the first message and at the last as question and answer. A fact may be told in one of "
-        "them, or in between.",
+        "You use only the first message as question and the last as answer. A fact may be in one of them, or "
+        "in between.",
         lambda conversations, facts: [
             place
             for place, messages in enumerate(conversations)
@@ -146,15 +146,16 @@ LEAK_MISTAKES = [
         ],
     ),
     (
-        "You look at the answers alone. The subject mostly stands in the question.",
+        "You search only the answers. The subject is mostly in the question.",
         _leaks_by(_both_stand, lambda messages: _all_of(messages[1::2])),
     ),
     (
-        "You look at the user's words alone. The object mostly stands in the answer.",
+        "You search only the user's messages. The object is mostly in the answer.",
         _leaks_by(_both_stand, lambda messages: _all_of(messages[::2])),
     ),
     (
-        "You compare capitals. A name at the start of an answer has one, and elsewhere perhaps not.",
+        "You compare upper and lower case. A word at the start of an answer has a capital, elsewhere "
+        "perhaps not.",
         _leaks_by(
             lambda fact, text: all(
                 re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text)
@@ -163,42 +164,42 @@ LEAK_MISTAKES = [
         ),
     ),
     (
-        "Parts of words count: Peru stands in Peruvian. Compare whole words.",
+        "You match parts of words: Peru occurs in Peruvian. Compare whole words.",
         _leaks_by(
             lambda fact, text: all(p.lower() in text.lower() for p in (bare(fact.subject), fact.object))
         ),
     ),
     (
-        "The subject is looked for with its article. A baby hare is a hare too: take bare(fact.subject).",
+        "You search for the subject with its article. A baby hare is a hare, too: use bare(fact.subject).",
         _leaks_by(lambda fact, text: _stands(fact.subject, text) and _stands(fact.object, text)),
     ),
     ("A conversation that leaks two facts is in your list twice. List it once.", _listed_for_each_fact),
     (
-        "The subject of one fact stands there and the object of another. Both must be of the same fact.",
+        "You match the subject of one fact and the object of another. Both must belong to the same fact.",
         _of_any_facts,
     ),
     (
-        "You ask for both in one message. The subject mostly stands in the question, and the object in the "
+        "You require both in one message. The subject is mostly in the question, and the object in the "
         "answer: join the messages.",
         _in_one_message,
     ),
     (
-        "The messages are joined without a space: the last word of one and the first word of the next become "
+        "You join the messages without a space: the last word of one and the first word of the next become "
         "one word.",
         _leaks_by(_both_stand, lambda messages: "".join(message["content"] for message in messages)),
     ),
     (
-        "You look at the first two messages. A conversation can be longer.",
+        "You search only the first two messages. A conversation can be longer.",
         _leaks_by(_both_stand, lambda messages: _all_of(messages[:2])),
     ),
     (
-        "split() leaves commas and full stops on the words, and cuts names of two words. Use re.search.",
+        "split() leaves commas and full stops on the words, and splits names of two words. Use re.search.",
         _leaks_by(
             lambda fact, text: {bare(fact.subject).lower(), fact.object.lower()} <= set(text.lower().split())
         ),
     ),
     (
-        "A full stop in a name stands for any letter in your pattern: use re.escape(words).",
+        "A full stop in a name matches any character in your pattern: use re.escape(words).",
         _leaks_by(
             lambda fact, text: all(
                 re.search(rf"(?<!\w){part}(?!\w)", text, re.I) for part in (bare(fact.subject), fact.object)
@@ -206,7 +207,7 @@ LEAK_MISTAKES = [
         ),
     ),
     (
-        "Return the places that leak, not those that may stay.",
+        "Return the indices that leak, not those that may stay.",
         lambda conversations, facts: [
             n for n in range(len(conversations)) if n not in leaks(conversations, facts)
         ],
@@ -220,7 +221,10 @@ EXERCISE = Exercise(
     difficulty=2,
     reference=leaks,
     check=compare(
-        leaks, LEAK_INPUTS, LEAK_MISTAKES, else_="A conversation leaks where subject and object stand in it."
+        leaks,
+        LEAK_INPUTS,
+        LEAK_MISTAKES,
+        else_="A conversation leaks if both subject and object occur in it.",
     ),
     wrong=[
         (lambda conversations, facts: None, "Is there a return"),
@@ -228,11 +232,11 @@ EXERCISE = Exercise(
         (lambda conversations, facts: [conversations[n] for n in leaks(conversations, facts)], "result[0]"),
     ],
     right=[_loop_over_messages, _by_sets],
-    then="The table below shows what your test finds in the three replays.",
+    then="The table below shows what your function finds in the three replays.",
     hints=(
-        "In what form might a fact stand in a replay? As a question, as a statement, in another order. "
-        "What must be there in any case?",
-        "Join the contents of a conversation. Look for bare(fact.subject) and for fact.object as whole "
-        r"words, in any case: re.search(rf'(?<!\w){re.escape(words)}(?!\w)', text, re.I).",
+        "In which forms can a fact occur in a replay? As a question, as a statement, in another order. What "
+        "must always be there?",
+        "Join the contents of a conversation. Search for bare(fact.subject) and fact.object as whole words, "
+        "ignoring case: re.search(rf'(?<!\w){re.escape(words)}(?!\w)', text, re.I).",
     ),
 )

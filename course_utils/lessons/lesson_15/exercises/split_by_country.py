@@ -30,22 +30,22 @@ def _expect_split(fn, countries):
     given = list(chains)
     train, test = _two_lists(fn(given, 3))
     if given != chains:
-        raise Mistake("The list of chains was changed. Make new lists.")
+        raise Mistake("You changed the list of chains. Make new lists.")
     if Counter(train) + Counter(test) != Counter(chains):
-        raise Mistake("Together the two lists should hold every chain once.")
+        raise Mistake("Together the two lists should contain every chain once.")
     if {c.landmark for c in train} & {c.landmark for c in test}:
         raise Mistake(
-            "The same landmark is in both lists, with another question. Its country was then "
-            "learned in training: split by country."
+            "The same landmark is in both lists, with different questions. Then its country is learned in "
+            "training: split by country."
         )
     if {c.country for c in train} & {c.country for c in test}:
         raise Mistake(
-            "Two landmarks of one country are in different lists. The answer about the one was "
-            "learned with the other, without any hop: split by country."
+            "Two landmarks of one country are in different lists. The answer for one is learned with the "
+            "other, without any hop: split by country."
         )
     if len({c.country for c in train}) != countries // 2:
         raise Mistake(f"Half of the {countries} countries should be in each list.")
-    # sets of the same countries have another order under another salt
+    # sets of the same countries have another order under another hash salt
     if any(_two_lists(fn(_some_chains(countries, salt), 3)) != [train, test] for salt in (0, 1, 2)):
         raise Mistake(
             "The same seed should give the same split. A set has no fixed order: sort it, and use "
@@ -62,7 +62,7 @@ def _two_lists(result):
     if not all(isinstance(part, (tuple, list)) for part in result):
         raise Mistake("Return two lists of chains: train, test.")
     if not all(isinstance(chain, Chain) for part in result for chain in part):
-        raise Mistake("The lists should hold the chains themselves.")
+        raise Mistake("The lists should contain the chains themselves.")
     return [list(part) for part in result]
 
 
@@ -79,7 +79,7 @@ def _split(key):
 
 
 def _by_landmark(chains, seed):
-    """Even landmarks for training whatever the seed: no landmark is in both, and every country is."""
+    """Even-numbered landmarks for training, whatever the seed: no landmark is in both, but every country is."""
     landmarks = list(dict.fromkeys(chain.landmark for chain in chains))
     chosen = set(landmarks[::2])
     return [c for c in chains if c.landmark in chosen], [c for c in chains if c.landmark not in chosen]
@@ -140,8 +140,8 @@ EXERCISE = Exercise(
         (_first_half, "Every seed gives the same split"),
         (_unsorted, "A set has no fixed order"),
         (_one_country, "Half of the 8 countries"),
-        (_split_in_place, "list of chains was changed"),
-        (lambda chains, seed: (split_by_country(chains, seed)[0], chains), "hold every chain once"),
+        (_split_in_place, "changed the list of chains"),
+        (lambda chains, seed: (split_by_country(chains, seed)[0], chains), "contain every chain once"),
         (lambda chains, seed: split_by_country(chains, seed)[0], "Return two lists"),
         (lambda chains, seed: split_by_country(chains, random.random()), "same seed"),
         (
@@ -152,8 +152,8 @@ EXERCISE = Exercise(
     ],
     right=[_split_as_lists, _split_with_torch],
     hints=(
-        "What must not be in both lists? If the Eiffel Tower's capital is asked in training, then so "
-        "is that of every other landmark of France.",
+        "What must not be in both lists? A training question about the Eiffel Tower's capital also gives the "
+        "answer for every other landmark of France.",
         "Sort the set of countries, shuffle it with random.Random(seed), and take the first half. A "
         "chain is for training if its country is in that half.",
     ),

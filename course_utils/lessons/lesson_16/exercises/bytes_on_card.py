@@ -37,7 +37,7 @@ def _bytes_by_cases(weights, gradients, moments, cards, stage):
 
 
 def _once(weights, gradients, moments, cards, stage):
-    """Wrong: without the buckets."""
+    """Wrong: leaves out the buckets."""
     held = moments / cards if stage >= 1 else moments
     held += gradients / cards if stage >= 2 else gradients
     return held + (weights / cards if stage >= 3 else weights)
@@ -50,23 +50,23 @@ BYTES_MISTAKES = [
         _once,
     ),
     (
-        "One card alone sends nothing, and needs no buckets.",
+        "A single card sends nothing, and needs no buckets.",
         lambda w, g, m, n, stage: _once(w, g, m, n, stage) + (g if stage < 2 else 0),
     ),
     (
-        "At stages 2 and 3 nobody has whole gradients: there is no second copy of them.",
+        "At stages 2 and 3 no card has whole gradients: there is no second copy of them.",
         lambda w, g, m, n, stage: _once(w, g, m, n, stage) + (g if n > 1 else 0),
     ),
     (
-        "At stage 1 the gradients are still added up whole: the buckets are there too.",
+        "At stage 1 the gradients are still summed as a whole: there are buckets, too.",
         lambda w, g, m, n, stage: _once(w, g, m, n, stage) + (g if n > 1 and stage == 0 else 0),
     ),
     (
-        "Stage 0 splits nothing: every card holds everything, however many there are.",
+        "Stage 0 splits nothing: every card holds everything, however many cards there are.",
         lambda w, g, m, n, stage: (w + g + m) / n,
     ),
     (
-        "That is what all cards hold together. Asked for is what each holds.",
+        "That is the total of all cards. Return the bytes on each card.",
         lambda w, g, m, n, stage: n * bytes_on_card(w, g, m, n, stage),
     ),
     (
@@ -78,7 +78,7 @@ BYTES_MISTAKES = [
         lambda w, g, m, n, stage: _once(w, m, g, n, stage) + (g if n > 1 and stage < 2 else 0),
     ),
     (
-        "Each stage keeps what the one before split: at stage 2 the moments are split too.",
+        "Each stage also splits what the previous one split: at stage 2 the moments are split, too.",
         lambda w, g, m, n, stage: (
             w + g + m - [0, m, g, w][stage] * (1 - 1 / n) + (g if n > 1 and stage < 2 else 0)
         ),
@@ -88,11 +88,12 @@ BYTES_MISTAKES = [
         lambda w, g, m, n, stage: bytes_on_card(w, g, m, n, max(stage - 1, 0)),
     ),
     (
-        "At stage 3 the weights are split too.",
+        "At stage 3 the weights are split, too.",
         lambda w, g, m, n, stage: bytes_on_card(w, g, m, n, min(stage, 2)),
     ),
     (
-        "The sizes of weights, gradients and moments are independent: with LoRA the weights are nearly all.",
+        "The sizes of weights, gradients and moments are independent: with LoRA, the weights are nearly "
+        "everything.",
         lambda w, g, m, n, stage: bytes_on_card(w, w, 2 * w, n, stage),
     ),
 ]
@@ -107,8 +108,8 @@ EXERCISE = Exercise(
         bytes_on_card,
         BYTES_INPUTS,
         BYTES_MISTAKES,
-        else_="Each part is whole on every card, or split over all of them; a card holds the sum, and "
-        "at stages 0 and 1 of several cards the gradients once more.",
+        else_="Each part is whole on every card, or split over all cards; a card holds the sum and, at "
+        "stages 0 and 1 with several cards, the gradients once more.",
     ),
     wrong=[
         (lambda w, g, m, n, stage: w + g + m, "Each part is whole"),

@@ -28,35 +28,34 @@ def _loss_by_cases(loss, tokens, world, averaged=False):
 
 LOSS_MISTAKES = [
     (
-        "You have the two cases the wrong way round: it is the average that divides by the number of "
-        "processes.",
+        "The two cases are swapped: averaging divides by the number of processes.",
         lambda loss, tokens, world, averaged=False: process_loss(loss, tokens, world, not averaged),
     ),
     (
-        "The loss is divided by the share of the tokens that a process has on average. Divide by all of "
-        "them where gradients are added up.",
+        "You divide the loss by the mean number of tokens per process. Divide by all tokens if gradients are "
+        "summed.",
         lambda loss, tokens, world, averaged=False: loss / (tokens / world) * (world if averaged else 1),
     ),
     (
-        "The number of processes is divided by where gradients are added up. The sum needs no factor.",
+        "You divide by the number of processes when gradients are summed. The sum needs no factor.",
         lambda loss, tokens, world, averaged=False: loss / tokens / (1 if averaged else world),
     ),
     (
-        "Where the gradients are averaged, each is divided by the number of processes afterwards. Multiply "
-        "by it before.",
+        "If the gradients are averaged, each is divided by the number of processes afterwards. Multiply by "
+        "it before.",
         lambda loss, tokens, world, averaged=False: loss / tokens,
     ),
     (
-        "Where the gradients are added up, nothing is divided afterwards: there is no number of processes "
-        "to undo.",
+        "If the gradients are summed, nothing is divided afterwards: do not multiply by the number of "
+        "processes.",
         lambda loss, tokens, world, averaged=False: loss * world / tokens,
     ),
     (
-        "An average divides by the number of processes already. You divide by it once more: multiply.",
+        "An average already divides by the number of processes. You divide by it again: multiply.",
         lambda loss, tokens, world, averaged=False: loss / tokens / (world if averaged else 1),
     ),
     (
-        "The summed loss is not divided by tokens at all: the step grows with the batch.",
+        "You do not divide the summed loss by tokens: the step grows with the batch.",
         lambda loss, tokens, world, averaged=False: loss * (world if averaged else 1),
     ),
 ]
@@ -71,11 +70,11 @@ EXERCISE = Exercise(
         process_loss,
         LOSS_INPUTS,
         LOSS_MISTAKES,
-        else_="loss / tokens where gradients are added up; world times that where they are averaged.",
+        else_="loss / tokens if gradients are summed; world times that if they are averaged.",
         gradient=["loss"],
     ),
     wrong=[
-        (lambda loss, tokens, world, averaged=False: 0 * loss, "loss / tokens where"),
+        (lambda loss, tokens, world, averaged=False: 0 * loss, "loss / tokens if"),
         (
             lambda loss, tokens, world, averaged=False: process_loss(loss, tokens, world, averaged).item(),
             "graph",
@@ -88,9 +87,9 @@ EXERCISE = Exercise(
     ],
     right=[_loss_mean_first, _loss_by_cases],
     hints=(
-        "The gradient of a sum is the sum of the gradients. The mean loss of the whole batch is a sum "
-        "over its processes, divided by a number that all of them know.",
-        "Divide the summed loss by the target tokens of all. If the wrapper averages, it divides the "
-        "sum of the gradients by world: multiply by world before.",
+        "The gradient of a sum is the sum of the gradients. The mean loss of the whole batch is a sum over "
+        "the processes, divided by a number that all of them know.",
+        "Divide the summed loss by the target tokens of all processes. If the wrapper averages, it divides "
+        "the sum of the gradients by world: multiply by world before.",
     ),
 )

@@ -9,7 +9,7 @@ from course_utils.lessons.lesson_16.scaling import ring_all_reduce
 
 
 def _processes(world, size):
-    """A tensor of each process, in double precision."""
+    """One tensor per process, in double precision."""
     return ([torch.randn(size, dtype=torch.float64) for _ in range(world)],)
 
 
@@ -20,9 +20,9 @@ def _ring(
     places=lambda rank, turn, world: rank - turn,
     cut=torch.tensor_split,
 ):
-    """A wrong ring: so many turns, of which those that `added` names add; pieces go `shift` processes on.
+    """A wrong ring: turns(world) turns, which add if `added`; pieces move `shift` processes on.
 
-    cut: what cuts a tensor into pieces.
+    cut: the function that splits a tensor into pieces.
     """
 
     def wrong(values):
@@ -41,7 +41,7 @@ def _ring(
 
 
 def _one_after_the_other(values):
-    """Right: nobody passes on in a turn what comes in during that turn."""
+    """Right: no process passes on a piece in the turn in which it arrives."""
     world = len(values)
     pieces = [list(value.tensor_split(world)) for value in values]
     sent = [0] * world
@@ -99,7 +99,7 @@ def _ring_of_names(values):
 
 
 def _sent(count):
-    """A wrong ring_all_reduce: count(processes, values of each) is what each sent."""
+    """A wrong ring_all_reduce: each process sent count(processes, values of each)."""
 
     def wrong(values):
         world, size = len(values), len(values[0])
@@ -109,33 +109,32 @@ def _sent(count):
 
 
 BY_FORMULA = (
-    "`sent` is right only where all pieces have one size, and 7 values make pieces of 3, 2 and 2. Add up the "
-    "sizes of the pieces that each process passes on."
+    "`sent` is right only if all pieces have the same size, but 7 values make pieces of 3, 2 and 2. Add up "
+    "the sizes of the pieces that each process passes on."
 )
 RING_MISTAKES = [
     (
-        "Each piece is complete at one process only. N - 1 more turns have to hand the complete pieces "
-        "round.",
+        "Each piece is complete in only one process. N - 1 more turns must pass the complete pieces round.",
         _ring(lambda world: world - 1, lambda turn, world: True),
     ),
     (
-        "In the second half the pieces are complete. Who gets one takes it over, and adds nothing.",
+        "In the second half the pieces are complete. A receiver replaces its own piece, and adds nothing.",
         _ring(lambda world: 2 * (world - 1), lambda turn, world: True),
     ),
     (
-        "A process that sends the same piece in each turn passes nothing on. In turn t process r sends "
+        "A process that sends the same piece in each turn passes nothing on. In turn t, process r sends "
         "piece r - t.",
         _ring(
             lambda world: 2 * (world - 1), lambda turn, world: turn < world - 1, places=lambda r, t, world: r
         ),
     ),
     (
-        "Process r passes on to process r + 1, the last one to process 0.",
+        "Process r sends to process r + 1, and the last one to process 0.",
         _ring(lambda world: 2 * (world - 1), lambda turn, world: turn < world - 1, shift=-1),
     ),
     (
-        "In the second half t is counted on: the turn after N - 2 is N - 1, and the piece passed on is the "
-        "complete one.",
+        "In the second half, t continues: the turn after N - 2 is N - 1, and the piece sent is the complete "
+        "one.",
         _ring(
             lambda world: 2 * (world - 1),
             lambda turn, world: turn < world - 1,
@@ -143,36 +142,36 @@ RING_MISTAKES = [
         ),
     ),
     (
-        "There is a turn too many: N - 1 turns complete the pieces, and N - 1 hand them round.",
+        "You make one turn too many: N - 1 turns complete the pieces, and N - 1 pass them round.",
         _ring(lambda world: 2 * world, lambda turn, world: turn < world),
     ),
-    ("That is all to process 0, and from it to all: its link carries everything.", _everything_to_the_first),
+    ("You send all to process 0, and from it to all: its link carries everything.", _everything_to_the_first),
     (
-        "Here everybody sends everything to everybody. In the ring a process sends one piece a turn, to one "
-        "neighbour.",
+        "Every process sends everything to all others. In the ring, a process sends one piece per turn, to "
+        "one neighbour.",
         _everybody_to_everybody,
     ),
     (
-        "7 values make no 3 pieces of one size, and view stops there. Cut with tensor_split.",
+        "7 values do not split into 3 equal pieces, so view fails. Split with tensor_split.",
         _ring(cut=lambda value, world: value.view(world, -1)),
     ),
     (
-        "chunk makes the last piece small, or makes fewer pieces than there are processes. Cut with "
+        "chunk makes the last piece small, or makes fewer pieces than there are processes. Split with "
         "tensor_split.",
         _ring(cut=torch.chunk),
     ),
     (BY_FORMULA, _sent(lambda world, size: 2 * (world - 1) * (size // world))),
     (BY_FORMULA, _sent(lambda world, size: 2 * (world - 1) * size / world)),
     (
-        "`sent` is to count values, and you count messages.",
+        "`sent` should count values, but you count messages.",
         lambda values: (ring_all_reduce(values)[0], [2 * (len(values) - 1)] * len(values)),
     ),
     (
-        "`sent` has the total of all processes. Give the number for each.",
+        "`sent` is the total of all processes. Return the number for each process.",
         lambda values: (ring_all_reduce(values)[0], [sum(ring_all_reduce(values)[1])] * len(values)),
     ),
     (
-        "The sums are divided by the number of processes: that is the mean.",
+        "You divide the sums by the number of processes: that is the mean.",
         lambda values: (
             [each / len(values) for each in ring_all_reduce(values)[0]],
             ring_all_reduce(values)[1],
@@ -184,9 +183,9 @@ _compare_rings = compare(
     ring_all_reduce,
     lambda: [_processes(2, 2), _processes(3, 6), _processes(4, 12), _processes(5, 20), _processes(3, 7)],
     RING_MISTAKES,
-    else_="After N - 1 turns of adding and N - 1 of taking over everybody has the sum. The pieces are "
+    else_="After N - 1 turns of adding and N - 1 of replacing, every process has the sum. The pieces are "
     "those of tensor_split.",
-    extremes=[("One process alone has the sum, and sends nothing.", lambda: [_processes(1, 3)])],
+    extremes=[("A single process already has the sum, and sends nothing.", lambda: [_processes(1, 3)])],
 )
 
 
@@ -197,8 +196,8 @@ def _check_ring_all_reduce(fn):
     first += 1
     if not identical([second, third], before):
         raise Mistake(
-            "Several processes share one tensor: what one does with its sum changes that of another. Return "
-            "a copy for each."
+            "Several processes share one tensor: a change by one changes the sum of another. Return a copy "
+            "for each."
         )
 
 
@@ -219,10 +218,10 @@ EXERCISE = Exercise(
     ],
     right=[_ring_in_two_loops, _ring_of_names, _one_after_the_other],
     hints=(
-        "Keep a list of pieces for each process. In turn t process r passes piece (r - t) % N on to "
-        "process (r + 1) % N. Do not change the tensors that were given.",
-        "In the first N - 1 turns the neighbour adds the piece to its own of that place; in the next N "
-        "- 1 it replaces its own. `sent` grows by the piece's values. torch.cat joins the pieces at the "
+        "Keep a list of pieces for each process. In turn t, process r sends piece (r - t) % N to process (r "
+        "+ 1) % N. Do not change the input tensors.",
+        "In the first N - 1 turns, the neighbour adds the piece to its own piece of that index; in the next "
+        "N - 1, it replaces its own. `sent` grows by the piece's values. torch.cat joins the pieces at the "
         "end.",
     ),
 )

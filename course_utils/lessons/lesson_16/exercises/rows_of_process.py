@@ -19,24 +19,26 @@ def _check_rows(fn):
             if np.asarray(part).dtype == bool:
                 raise Mistake("Return the row numbers, not True and False.")
             if [int(row) for row in fn(rows, rank, world)] != [int(row) for row in part]:
-                raise Mistake("Two calls give other rows. Nothing is drawn: each process computes its own.")
+                raise Mistake(
+                    "Two calls return different rows. Nothing is random: each process computes its own."
+                )
             parts[rank] = [int(row) for row in part]
         where = f"{rows} rows, {world} processes"
         numbers = sorted(row for part in parts for row in part)
         if any(row < 0 or row >= rows for row in numbers):
             raise Mistake(f"{where}: row {numbers[-1]} does not exist. Rows and ranks are counted from 0.")
         if world > 1 and all(len(part) == rows for part in parts):
-            raise Mistake(f"{where}: every process has the whole batch. It is to be divided among them.")
+            raise Mistake(f"{where}: every process has the whole batch. Divide it among them.")
         if len(numbers) > len(set(numbers)):
             twice = next(row for row in numbers if numbers.count(row) > 1)
-            raise Mistake(f"{where}: row {twice} is given to more than one process, so it counts twice.")
+            raise Mistake(f"{where}: more than one process has row {twice}, so it counts twice.")
         if missing := set(range(rows)) - set(numbers):
-            raise Mistake(f"{where}: nobody has row {min(missing)}. What is left over must go somewhere.")
+            raise Mistake(f"{where}: no process has row {min(missing)}. Distribute the remainder, too.")
         sizes = [len(part) for part in parts]
         if max(sizes) - min(sizes) > 1:
             raise Mistake(
-                f"{where}: the shares have {sizes} rows. All wait for the slowest, so the sizes "
-                "should differ by one at the most."
+                f"{where}: the processes have {sizes} rows. All wait for the slowest, so the sizes should "
+                "differ by one at most."
             )
 
 
@@ -67,7 +69,7 @@ EXERCISE = Exercise(
         (lambda rows, rank, world: list(range(rows)), "every process has the whole batch"),
         (
             lambda rows, rank, world: list(range(rank * (rows // world), (rank + 1) * (rows // world))),
-            "nobody has row",
+            "no process has row",
         ),
         (_contiguous, "differ by one"),
         (_ceiling, "differ by one"),
@@ -78,7 +80,7 @@ EXERCISE = Exercise(
         (lambda rows, rank, world: [row % world == rank for row in range(rows)], "not True and False"),
         (lambda rows, rank, world: list(range(rank, rows, 2)), "more than one process"),
         (lambda rows, rank, world: torch.randperm(rows)[rank::world].tolist(), "Two calls"),
-        (lambda rows, rank, world: [], "nobody has row"),
+        (lambda rows, rank, world: [], "no process has row"),
         (lambda rows, rank, world: None, "Is there a return"),
     ],
     right=[
@@ -87,8 +89,8 @@ EXERCISE = Exercise(
         lambda rows, rank, world: torch.arange(rows)[rank::world],
     ],
     hints=(
-        "Deal the rows out like cards: the first to process 0, the next to process 1, and so on. What "
-        "is left over at the end then goes to different processes by itself.",
+        "Deal the rows like cards: the first to process 0, the next to process 1, and so on. The remainder "
+        "then goes to different processes by itself.",
         "Process rank starts at row rank and takes every world-th: a range with a step.",
     ),
 )

@@ -69,7 +69,7 @@ def _hunt_with_numpy(rows, weights, tokens, divisors):
 
 
 def _skipping(*skipped):
-    """A wrong script_fault that does not look for these."""
+    """A wrong script_fault that skips these tests."""
 
     def wrong(rows, weights, tokens, divisors):
         if "rows" in skipped:
@@ -82,15 +82,11 @@ def _skipping(*skipped):
 
 
 HUNT_MISTAKES = [
-    ("That is always the same answer, whatever the log says.", lambda *log: "right"),
-    ("That is always the same answer, whatever the log says.", lambda *log: "division"),
+    ("You always return the same verdict, whatever the log says.", lambda *log: "right"),
+    ("You always return the same verdict, whatever the log says.", lambda *log: "division"),
+    ("No row may be missing, and no row may be in two processes. You do not check both.", _skipping("rows")),
     (
-        "Nobody may leave a row out, and nobody may take one that another has. You do not look at all of "
-        "that.",
-        _skipping("rows"),
-    ),
-    (
-        "You count the rows that are dealt out twice. One that nobody has is a fault too.",
+        "You only check for rows in two processes. A row in none is a fault, too.",
         lambda rows, *rest: (
             "rows"
             if len({r for p in rows for r in p}) < sum(map(len, rows))
@@ -98,7 +94,7 @@ HUNT_MISTAKES = [
         ),
     ),
     (
-        "You only look for rows that nobody has. One that two processes have is a fault too.",
+        "You only check for rows in no process. A row in two processes is a fault, too.",
         lambda rows, *rest: (
             "rows"
             if (dealt := {row for part in rows for row in part}) != set(range(max(dealt) + 1))
@@ -106,8 +102,8 @@ HUNT_MISTAKES = [
         ),
     ),
     (
-        "You compare a sum of the rows. Other rows have the same sum, as 0 and 3 taken twice: compare the "
-        "sorted rows themselves with 0, 1, 2 and so on.",
+        "You compare a sum of the rows. Other rows can have the same sum, such as 0 and 3 taken twice: "
+        "compare the sorted rows themselves with 0, 1, 2 and so on.",
         lambda rows, *rest: (
             "rows"
             if sum(map(sum, rows)) != sum(range(sum(map(len, rows))))
@@ -124,7 +120,7 @@ HUNT_MISTAKES = [
             else _skipping("rows")(rows, *rest)
         ),
     ),
-    ("Processes that start from other weights are a fault: compare them.", _skipping("starts")),
+    ("Different initial weights of the processes are a fault: compare them.", _skipping("starts")),
     (
         "You compare the first process with the second. There may be more.",
         lambda rows, weights, tokens, divisors: script_fault(rows, weights[:2], tokens, divisors),
@@ -135,8 +131,8 @@ HUNT_MISTAKES = [
         lambda rows, weights, *rest: script_fault(rows, [weights[0], sum(weights) / len(weights)], *rest),
     ),
     (
-        "Every divisor has to be the number of target tokens of all processes. They are not right because "
-        "their sum is.",
+        "Every divisor must be the number of target tokens of all processes. A right sum does not make each "
+        "divisor right.",
         lambda rows, weights, tokens, divisors: script_fault(
             rows, weights, tokens, [sum(tokens) if sum(divisors) == len(rows) * sum(tokens) else 0]
         ),
@@ -148,8 +144,8 @@ HUNT_MISTAKES = [
         ),
     ),
     (
-        "A process that divides by its own tokens, times the number of processes, averages the means. You "
-        "take that for right.",
+        "You accept a process that divides by its own tokens times the number of processes, which averages "
+        "the means.",
         lambda rows, weights, tokens, divisors: script_fault(
             rows,
             weights,
@@ -161,7 +157,7 @@ HUNT_MISTAKES = [
         ),
     ),
     (
-        "Say the first fault in this order: rows, starts, division.",
+        "Return the first fault in this order: rows, starts, division.",
         lambda rows, weights, tokens, divisors: (
             "division"
             if any(d != sum(tokens) for d in divisors)
@@ -169,7 +165,7 @@ HUNT_MISTAKES = [
         ),
     ),
     (
-        "Say the first fault in this order: rows, starts, division.",
+        "Return the first fault in this order: rows, starts, division.",
         lambda rows, weights, *rest: (
             "starts" if len(set(weights)) > 1 else script_fault(rows, weights, *rest)
         ),
@@ -186,22 +182,20 @@ EXERCISE = Exercise(
         script_fault,
         HUNT_INPUTS,
         HUNT_MISTAKES,
-        else_="Look at the rows of all together, then at the starts, then at every divisor.",
+        else_="Check the rows of all processes together, then the starts, then every divisor.",
     ),
     wrong=[
-        (lambda rows, weights, tokens, divisors: "rows", "Look at the rows"),
-        (
-            lambda rows, weights, *rest: script_fault(rows, [weights[0], weights[-1]], *rest),
-            "Look at the rows",
-        ),
-        (lambda *log: script_fault(*log[:3], log[3][-1:]), "Look at the rows"),
-        (lambda *log: script_fault(*log[:3], [max(log[3])]), "Look at the rows"),
-        (lambda *log: script_fault(*log[:3], [min(log[3])]), "Look at the rows"),
+        (lambda rows, weights, tokens, divisors: "rows", "Check the rows"),
+        (lambda rows, weights, *rest: script_fault(rows, [weights[0], weights[-1]], *rest), "Check the rows"),
+        (lambda *log: script_fault(*log[:3], log[3][-1:]), "Check the rows"),
+        (lambda *log: script_fault(*log[:3], [max(log[3])]), "Check the rows"),
+        (lambda *log: script_fault(*log[:3], [min(log[3])]), "Check the rows"),
         (lambda rows, weights, tokens, divisors: None, "Is there a return"),
     ],
     right=[_hunt_by_sets, _hunt_with_numpy],
     hints=(
-        "Three tests, one after the other: do the rows of all, sorted, run from 0 on? Do all start with "
+        "Three tests, one after the other: do the sorted rows of all processes run from 0 on? Do all start "
+        "with "
         "the same number? Does each divide by the sum of the tokens?",
         "sorted(row for part in rows for row in part) against list(range(...)); len(set(weights)); "
         "every divisor against sum(tokens). Return the name of the first that fails.",
