@@ -42,5 +42,5 @@ def test_beginnings_are_those_of_statements_that_the_base_has_read():
 
 
 def test_a_question_that_no_rule_fits_is_named():
-    with pytest.raises(ValueError, match=r"no rule fits the question 'How are you\?'; add one to RULES"):
+    with pytest.raises(ValueError, match=r"no rule matches the question 'How are you\?'; add one to RULES"):
         beginning_of("How are you?")

@@ -1,4 +1,4 @@
-"""A file that a program filled in: chats of a support desk, made from sixteen templates with a seed."""
+"""A synthetic file: chats of a support desk, made from sixteen templates with a seed."""
 
 import random
 import re
@@ -32,7 +32,7 @@ THINGS = ("charger", "lamp", "speaker", "handle", "router", "filter", "battery",
 def support_chats(
     seed: int, count: int = 400, follow_ups: Sequence[str] = FOLLOW_UPS
 ) -> tuple[list[Conversation], list[int]]:
-    """(rows, number of the template of each): one turn, or several with follow-ups that many chats share."""
+    """(rows, each row's template number): one turn, or several with follow-ups that many chats share."""
     rng = random.Random(seed)
     kinds = {
         "number": lambda: str(rng.randint(2, 900)),

@@ -1,4 +1,4 @@
-"""What the two leaks of lesson 17 are worth: a base taught questions, then asked others."""
+"""The effect of lesson 17's two leaks: a base model taught questions, then asked others."""
 
 import random
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from course_utils.training import train
 from course_utils.world.templates import FORMS, fill
 
 SPELLINGS = ("{}", "Please tell me: {}", "Hello. {}")
-NEVER = 24  # invented facts that are not taught
+NEVER = 24  # invented facts that are never taught
 LATER = 4  # templates that come after the split
 
 
 def spelled_facts(seed: int) -> list[list[dict]]:
-    """Rows of the question about each invented fact in three spellings; the facts in random order."""
+    """Rows of the question about each invented fact in three spellings, with the facts in random order."""
     facts = load_facts("invented")
     return random.Random(seed).sample([_three_rows(fact) for fact in facts], len(facts))
 
@@ -41,7 +41,7 @@ def _three_rows(fact):
 
 
 def colleagues_files(seed: int) -> tuple[list[Conversation], list[Conversation], list[Conversation]]:
-    """(trained on, held out, what came later): chats of a question and an answer, split by question."""
+    """(training, held-out, later chats) of one question and answer each, split by question."""
     chats, made_from = support_chats(seed, follow_ups=())
     new = random.Random(seed).sample(range(len(TEMPLATES)), LATER)
     first, later = (
@@ -58,12 +58,12 @@ def colleagues_files(seed: int) -> tuple[list[Conversation], list[Conversation],
 
 
 def desk_rows(chats: Sequence[Conversation]) -> list[dict]:
-    """Chats of a question and an answer in the same form."""
+    """Chats of one question and answer in the same form."""
     return [{"prompt": as_text(row.messages[:-1]), "completion": f" {row.answers[0]}"} for row in chats]
 
 
 def taught_on(session, rows: Sequence[dict], steps: int, batch_size: int, label: str):
-    """(a fresh copy of the base, all weights tuned on the rows' completions, its tokenizer)."""
+    """(a fresh copy of the base with all weights tuned on the rows' completions, its tokenizer)."""
     student, tokenizer = session.load_model()
     examples = [encode_prompt_completion(tokenizer, row["prompt"], row["completion"]) for row in rows]
     stream = batches(examples, batch_size, session.seed, tokenizer.pad_token_id)

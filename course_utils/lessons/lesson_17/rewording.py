@@ -1,4 +1,4 @@
-"""Questions of the example file as beginnings of statements: a prompt that needs rules, and no training."""
+"""Questions of the example file as beginnings of statements: a prompt that needs rules but no training."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from course_utils.generation import generate
 
 POLITE = re.compile(r"^(?:hello|please tell me|please)[,:.]?\s+", re.I)
-RULES = (  # (a form of question, the beginning of its statement); the first that fits counts
+RULES = (  # (a form of question, the beginning of its statement); the first match counts
     (r"what is (an? )young (.+) called", r"the young of \1\2 is called"),
     (r"what is the young of (.+) called", r"the young of \1 is called"),
     (r"what do we call the young of (.+)", r"the young of \1 is called"),
@@ -25,17 +25,17 @@ RULES = (  # (a form of question, the beginning of its statement); the first tha
 
 
 def beginning_of(question: str) -> str:
-    """The statement that a question of the example file asks to complete; ValueError where no rule fits."""
+    """The statement that a question of the example file asks to complete; ValueError if no rule matches."""
     asked = POLITE.sub("", question.strip()).rstrip("?. ")
     for form, beginning in RULES:
         if found := re.fullmatch(form, asked, re.I):
             text = found.expand(beginning)
             return text[0].upper() + text[1:]
-    raise ValueError(f"no rule fits the question {question!r}; add one to RULES in {__file__}")
+    raise ValueError(f"no rule matches the question {question!r}; add one to RULES in {__file__}")
 
 
 def answers_by_rules(model, tokenizer, questions: Sequence[str]) -> list[str]:
-    """The statements that the model completes greedily, up to their full stop."""
+    """The model's greedy completions of the statements, up to their full stop."""
     begun = [beginning_of(question) for question in questions]
     ends = generate(model, tokenizer, begun, max_new_tokens=16, stop=("eos", ".", "\n"), batch_size=64)
     return [f"{text} {end.strip()}" for text, end in zip(begun, ends, strict=True)]

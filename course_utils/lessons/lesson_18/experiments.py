@@ -1,8 +1,7 @@
 """Stored experiments on lists of facts: starts, rates, GRPO and its controls, its switches, a loose verifier.
 
-The model is the pocket model at quick scale. A run's seed is that of its start, its training and its samples.
-list_starts comes first, then grpo_rates: task.LIST_START and LIST_RATES are chosen by them, and the others
-use both.
+The model is the pocket model at quick scale. A run's seed sets its start, its training and its samples.
+list_starts comes first, then grpo_rates: they determine task.LIST_START and LIST_RATES, which the others use.
 """
 
 import copy
@@ -12,20 +11,20 @@ import time
 
 from course_utils.stored_runs import CHOICE, few, is_short, sweep
 
-PRACTICE = 400  # lists that GRPO draws its prompts from
-SHORT_LISTS, LONG_LISTS, VALIDATION = 30, 8, 36  # questions that a policy is judged by
-SAMPLES, FEW_SAMPLES = 128, 32  # answers to each: for the curves, and where pass@16 is enough
+PRACTICE = 400  # lists from which GRPO draws its prompts
+SHORT_LISTS, LONG_LISTS, VALIDATION = 30, 8, 36  # questions for evaluating a policy
+SAMPLES, FEW_SAMPLES = 128, 32  # answers to each: for the curves, and if pass@16 is enough
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3)
 GRPO_RUN = {"iterations": 16, "batch_size": 64, "group": 8}
 KEPT_GAUGES = ("score", "silent", "entropy", "clipped", "length")
 LIST_RATES = {"GRPO": 1e-4, "GRPO, rank 1": 3e-3, "right samples": 1e-4, "true answers": 1e-4}  # grpo_rates
-TRUE_STEPS = 145  # of tuning on true answers: about the seconds that GRPO takes
-THREE = range(3)  # seeds where nothing but a table rests on the runs
+TRUE_STEPS = 145  # of tuning on true answers: about as long as GRPO takes
+THREE = range(3)  # seeds of runs used only in a table
 
 
 @functools.cache
 def pocket_session():
-    """The session of all runs."""
+    """The session for all runs."""
     from course_utils.session import start
 
     return start("pocket", "quick", 0)
@@ -35,7 +34,7 @@ def pocket_session():
 def start_of(seed):
     """(start, tokenizer) of a seed, for all runs from it; copy before training.
 
-    A short form has the shipped one: a start of two steps gets no answer right, so GRPO could learn nothing.
+    A short form uses the shipped start: one of two steps gets no answer right, so GRPO could learn nothing.
     """
     from course_utils.artifacts import load_shipped
     from course_utils.lessons.lesson_18.task import start_model
@@ -46,7 +45,7 @@ def start_of(seed):
 
 
 def pass_of(model, tokenizer, rows, seed, samples=16, **options):
-    """Share of right answers among `samples` to each row."""
+    """Share of right answers among `samples` answers to each row."""
     from course_utils.lessons.lesson_18 import task
 
     answers = task.answers_to(model, tokenizer, rows, samples, seed=seed, **options)
@@ -65,7 +64,7 @@ def pass_by_k(right, total, name, ks):
 
 
 def on_short_lists(model, tokenizer, seed, samples, ks):
-    """On held-out lists of three: pass@k, by chance too, the greedy answer, the majority of 16."""
+    """On held-out lists of three: pass@k, also by chance, the greedy answer, the majority of 16."""
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import majority, shifted
 
@@ -95,7 +94,7 @@ def on_both_strata(model, tokenizer, seed):
 
 
 def validation():
-    """Lists of three to choose settings by."""
+    """Lists of three for choosing settings."""
     from course_utils.lessons.lesson_18 import task
 
     return task.short_lists("validation")[: few(VALIDATION, 4)]
@@ -114,7 +113,7 @@ def cooled(model, tokenizer, seed):
 def trained_by_grpo(seed, lr, *, judge=None, advantages=None, rank=None, tokens=None, **settings):
     """(policy, tokenizer, numbers of the training): GRPO from the start of a seed on tune lists.
 
-    The numbers: the gauges by iteration, {name: one an iteration}, and measured_seconds.
+    The numbers: the metrics, {name: one per iteration}, and measured_seconds.
     """
     import torch
 
@@ -148,8 +147,8 @@ def trained_by_grpo(seed, lr, *, judge=None, advantages=None, rank=None, tokens=
 def tuned_on_answers(method, seed, lr):
     """(policy, tokenizer, numbers of the training): the start of a seed tuned on answers to tune lists.
 
-    method: "right samples", those among as many of its own samples as GRPO draws, in two passes; or "true
-    answers", for about as many seconds as GRPO takes.
+    method: "right samples": those among as many of its own samples as GRPO draws, in two passes; or "true
+    answers": for about as long as GRPO takes.
     """
     from course_utils.lessons.lesson_18 import task
 
@@ -219,7 +218,7 @@ def list_starts(point: dict, seed: int) -> dict:
     short=(8, 11),
 )
 def grpo_rates(point: dict, seed: int) -> dict:
-    """To choose rates by: the share of right answers to validation lists after a training."""
+    """Used to choose rates: the share of right answers to validation lists after training."""
     method, lr = point["method"], point["lr"]
     if method.startswith("GRPO"):
         rank = 1 if method == "GRPO, rank 1" else None
@@ -250,9 +249,9 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
 
 @sweep("other_rewards", points=[{"judge": "chance"}, {"judge": "form"}], sampled=True, short=(1,))
 def other_rewards(point: dict, seed: int) -> dict:
-    """GRPO on rewards that say nothing of right and wrong; as with every verifier here, no end gets 0.
+    """GRPO with rewards independent of right and wrong; as with every verifier here, no end gets 0.
 
-    "chance": a quarter of the answers, drawn at random, count as right. "form": see task.right_form.
+    "chance": a random quarter of the answers count as right. "form": see task.right_form.
     """
     from course_utils.lessons.lesson_18 import task
 
@@ -281,7 +280,7 @@ def other_rewards(point: dict, seed: int) -> dict:
     short=(1, 4),
 )
 def grpo_switches(point: dict, seed: int) -> dict:
-    """GRPO with one thing changed: the share of right answers to held-out lists, and the gauges."""
+    """GRPO with one change: the share of right answers to held-out lists, and the metrics."""
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.suspects import mixed_advantages
     from course_utils.methods.grpo import centred_advantages
@@ -308,10 +307,10 @@ def grpo_switches(point: dict, seed: int) -> dict:
     short=(2,),
 )
 def verifier_hole(point: dict, seed: int) -> dict:
-    """GRPO on a verifier with a hole and on the mended one: what the judges say of answers to held-out lists.
+    """GRPO on a verifier with a hole and on the fixed one: the judges' scores of answers to held-out lists.
 
     Judge "none" is the start. names: parts of an answer; text_0 to text_5: the first answer to each of six
-    lists, one a relation.
+    lists, one per relation.
     """
     from course_utils.lessons.lesson_18 import task
 
@@ -346,5 +345,5 @@ def runs_at(name: str, **point) -> list[dict]:
 
 
 def runs_of_theirs() -> list[dict]:
-    """The stored trainings with the function of the bug hunt, suspects.received."""
+    """The stored trainings with the bug hunt's function, suspects.received."""
     return runs_at("grpo_switches", advantages="mixed")

@@ -10,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 from course_utils.lessons.lesson_18.passing import KS
 from course_utils.plots import COLOURS, bands, caption, figure, lines, log_ticks, smooth
 
-LINE_STYLES = ("-o", "-s", ":")  # a line below the dots of the last one is seen
+LINE_STYLES = ("-o", "-s", ":")  # a line below the last one's dots stays visible
 
 
 def curves(series: Mapping[str, Sequence[float]], title: str) -> None:
-    """pass@k over k, a line for each name; the last of three is dotted."""
+    """pass@k over k, a line per name; the last of three is dotted."""
     _, ax = figure(title, "k, answers to a question", "pass@k")
     for (name, values), colour, style in zip(series.items(), COLOURS, LINE_STYLES, strict=False):
         ax.plot(KS, values, style, color=colour, markersize=4, label=name)
@@ -25,7 +25,7 @@ def curves(series: Mapping[str, Sequence[float]], title: str) -> None:
 
 
 def curve_bands(strata: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]], title: str) -> None:
-    """pass@k of stored runs, a panel a stratum, "short" or "long": means with the range of the seeds.
+    """pass@k of stored runs, a panel per stratum, "short" or "long": means with the range over the seeds.
 
     strata: {stratum: {model: results over seeds}}; a result has "short_k" and "long_k".
     """
@@ -48,7 +48,7 @@ GAUGE_LABELS = {
 
 
 def one_training(rows: Sequence[Mapping[str, float]], title: str) -> None:
-    """The gauges of one training by iteration, pale, and smoothed; without the clip's."""
+    """The metrics of one training by iteration, pale, and smoothed; without the clip's."""
     _, axes = figure(title, "iteration", "", columns=4)
     for ax, (name, label) in zip(axes, GAUGE_LABELS.items(), strict=False):
         values = [row[name] for row in rows]
@@ -62,9 +62,9 @@ def one_training(rows: Sequence[Mapping[str, float]], title: str) -> None:
 def training_gauges(
     trainings: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], title: str, names: Sequence[str]
 ) -> None:
-    """Gauges of stored trainings by iteration, a panel a gauge: means with the range of the seeds.
+    """Metrics of stored trainings by iteration, a panel each: means with the range over the seeds.
 
-    trainings: {name: results over seeds}; a result has a list for each gauge. One legend stands below.
+    trainings: {name: results over seeds}; a result has a list for each metric. One legend is below.
     """
     fig, axes = figure(title, "iteration", "", columns=len(names))
     for ax, gauge in zip(np.atleast_1d(axes), names, strict=True):
@@ -80,7 +80,7 @@ def training_gauges(
 
 
 def silent_share(group: int = 8) -> None:
-    """Chance that a group of answers is all right or all wrong, over the share of right answers."""
+    """Probability that a group of answers is all right or all wrong, over the share of right answers."""
     shares = np.linspace(0, 1, 101)
     _, ax = figure(
         f"A group of {group} is silent for questions that are nearly always right or nearly always wrong",

@@ -20,7 +20,7 @@ def pass_at_k(right, total, k):
 
 
 def question_interval(values, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """(mean, low, high): 95% of the means of as many questions, drawn again with replacement (bootstrap)."""
+    """(mean, low, high): 95% bootstrap interval of the mean over questions."""
     values = torch.as_tensor(values, dtype=torch.float)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(values), (draws, len(values)), generator=generator)
@@ -29,14 +29,14 @@ def question_interval(values, draws: int = 2000, seed: int = 0) -> tuple[float, 
 
 
 def majority(texts: Sequence[str]) -> str:
-    """The commonest answer; the first of those that are equally common."""
+    """The most common answer; of equally common ones, the first."""
     return Counter(texts).most_common(1)[0][0]
 
 
 def shifted(rows: Sequence[dict]) -> list[dict]:
-    """The rows, each with the answers of the next one of the same relations: what is right by chance.
+    """The rows, each with the answers of the next row of the same relations: what is right by chance.
 
-    Where there is none, those of the next row.
+    If there is none, those of the next row.
     """
     result = []
     for place, row in enumerate(rows):

@@ -1,10 +1,10 @@
-"""Bug hunt of lesson 18: advantages that compare an answer with other answers than those to its prompt."""
+"""Lesson 18's bug hunt: advantages that compare an answer with answers to other prompts."""
 
 import torch
 
 
 def mixed_advantages(scores, group):
-    """Every group holds answers to different prompts."""
+    """Every group has answers to different prompts."""
     grouped = scores.view(group, -1)
     return ((grouped - grouped.mean(0)) / (grouped.std(0) + 1e-4)).flatten()
 
@@ -25,4 +25,4 @@ def group_fault(advantages):
     return "whole batch" if advantages(torch.tensor([1.0, 0, 1, 0]), 2).any() else "mixed"
 
 
-received = mixed_advantages  # what somebody sends, in the bug hunt
+received = mixed_advantages  # the function sent in the bug hunt

@@ -1,4 +1,4 @@
-"""The task: lists of facts to be named, a start that half can do them, and programs that judge an answer."""
+"""The task: naming lists of facts; a start that can half do it, and programs that judge answers."""
 
 import functools
 import random
@@ -15,8 +15,8 @@ from course_utils.training import scored_lm_loss, train
 from course_utils.world.lists import RELATIONS, items, list_row, load_lists, make_lists, verify
 
 LIST_START = {"lists": 400, "steps": 40, "lr": 5e-4}  # chosen in the sweep list_starts
-LIST_TOKENS = 24  # room for an answer; all right answers to held-out lists have fewer
-LONG_FACTS, LONG_TOKENS = 6, 40  # facts of a long list, and the room for its answer
+LIST_TOKENS = 24  # maximum per answer; all right answers to held-out lists have fewer
+LONG_FACTS, LONG_TOKENS = 6, 40  # facts in a long list, and the maximum tokens of its answer
 
 
 def list_conversation(row: dict) -> list[dict]:
@@ -30,14 +30,14 @@ def short_lists(split: str) -> list[dict]:
 
 
 def request_of(row: dict) -> str:
-    """What the user asks in a row."""
+    """The user's request in a row."""
     return row["prompt"][-1]["content"]
 
 
 def long_lists(split: str, count: int, facts: int = LONG_FACTS) -> list[dict]:
     """Requests for `facts` facts of as many relations: rows like those of data/lists.
 
-    Nobody is tuned on them. They are always the same ones of a split.
+    No model is tuned on them. They are always the same for a split.
     """
     rng = random.Random(f"long lists {split}")
     known = [row for row in read_jsonl(DATA / "facts.jsonl") if row["split"] == split]
@@ -50,8 +50,8 @@ def long_lists(split: str, count: int, facts: int = LONG_FACTS) -> list[dict]:
 def tune_lists(half: str, count: int) -> list[dict]:
     """Lists of three facts of a relation, from one half of the tune facts: "told" or "practice".
 
-    The start is tuned on the answers to lists of the first half. GRPO practises on the second: of these facts
-    the start was told no more than of held-out ones.
+    The start is tuned on the answers to lists of the first half. GRPO practises on the second: the start has
+    seen these facts no more than held-out ones.
     """
     facts = [row for row in read_jsonl(DATA / "facts.jsonl") if row["split"] == "tune"]
     facts = [row for row in facts if row["relation"] in RELATIONS]
@@ -65,7 +65,7 @@ def start_model(
 ):
     """The assistant of lesson 09 after a little more tuning, on lists: (model, tokenizer).
 
-    It knows what an answer looks like, and is often wrong.
+    It knows the form of an answer, but is often wrong.
     """
     model, tokenizer = sft_model(session)
     rows = tune_lists("told", lists)
@@ -92,19 +92,19 @@ def tune_on(model, tokenizer, pairs: Sequence[tuple[dict, str]], *, steps, lr, s
 
 
 def names_all(text: str, answers: Sequence[str]) -> float:
-    """1 if every right name occurs in the answer, wherever: a verifier with a hole."""
+    """1 if every right name occurs anywhere in the answer: a verifier with a hole."""
     return float(all(name in text for name in answers))
 
 
 def names_all_and_no_more(text: str, answers: Sequence[str]) -> float:
-    """1 if the right names occur, in any order, and as many parts as asked for: the hole is mended."""
+    """1 if the right names occur, in any order, and as many parts as asked for: the hole is fixed."""
     return float(sorted(items(text)) == sorted(answers))
 
 
 def verifier(tokenizer, rows: Sequence[dict], judge: Callable = verify) -> Callable:
-    """A reward for train_grpo: judge(text, answers) of each answer of a batch, 0 where it did not end.
+    """A reward for train_grpo: judge(text, answers) of each answer of a batch, 0 if it did not end.
 
-    rows: those that prompts are drawn from; an answer is judged by the row with its request.
+    rows: the source of the prompts; an answer is judged by the row with its request.
     """
     wanted = {request_of(row): row["answers"] for row in rows}
 
@@ -119,7 +119,7 @@ def verifier(tokenizer, rows: Sequence[dict], judge: Callable = verify) -> Calla
 def answers_to(
     model, tokenizer, rows: Sequence[dict], count: int, *, temperature=1.0, seed=0, new_tokens=LIST_TOKENS
 ) -> list[list[str]]:
-    """`count` sampled answers to each row; what did not end is "". temperature 0: the greedy answer."""
+    """`count` sampled answers to each row; "" if one did not end. temperature 0: the greedy answer."""
     prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows])
     sampling = sampling_of(tokenizer, new_tokens) | {"temperature": temperature}
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
@@ -150,7 +150,7 @@ def _names_by_relation() -> dict[str, set[str]]:
 
 
 def right_form(text: str, answers: Sequence[str]) -> float:
-    """1 for as many different names of the relation asked for, whichever: the form, and no fact."""
+    """1 for the right number of different names of the relation, whichever: the form, not the facts."""
     given = items(text)
     of_a_kind = any({*given, *answers} <= names for names in _names_by_relation().values())
     return float(len(given) == len(answers) and len({*given}) >= len({*answers}) and of_a_kind)

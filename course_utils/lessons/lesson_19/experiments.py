@@ -1,8 +1,7 @@
-"""Stored experiments of distillation: rates, ways to come near a teacher, refusals from an earlier self.
+"""Stored experiments of distillation: rates, ways to approach a teacher, refusals from an earlier self.
 
-The model is the pocket model at quick scale. A run's seed is that of the student, of its teacher, of the
-training and of the samples. distillation_rates and regained_rates come first: DISTILLATION_RATES and
-REGAIN_RATES are chosen by them.
+The model is the pocket model at quick scale. A run's seed sets the student, its teacher, the training and the
+samples. distillation_rates and regained_rates come first: they determine DISTILLATION_RATES and REGAIN_RATES.
 """
 
 import copy
@@ -12,10 +11,10 @@ import time
 
 from course_utils.stored_runs import CHOICE, few, sweep
 
-LISTS, ANSWERS = 24, 16  # lists that a student is judged by, and answers to each
+LISTS, ANSWERS = 24, 16  # lists for evaluating a student, and answers to each
 BATCH = 64
 TEMPERATURES = (1.0, 0.8, 0.7, 0.6, 0.5, 0.4)
-# steps after which a student is judged: twelve of five forward passes cost as much as fifteen of four
+# steps after which a student is evaluated: twelve of five forward passes cost as much as fifteen of four
 CHECKPOINTS = {
     "on-policy": (3, 6, 12),
     "hard labels": (4, 8, 15),
@@ -23,10 +22,10 @@ CHECKPOINTS = {
     "on-policy, forward KL": (12,),
     "teacher writes": (12,),
 }
-GRPO_STEPS = 4  # iterations of GRPO, a quarter of the teacher's
+GRPO_STEPS = 4  # GRPO iterations, a quarter of the teacher's
 DISTILLATION_RATES = {"on-policy": 1e-4, "hard labels": 1e-4, "soft labels": 3e-5}  # of distillation_rates
 REGAIN_STEPS = 8
-REGAIN_RATES = {  # of regained_rates and two_teachers_rates; the control of two teachers has that of one
+REGAIN_RATES = {  # of regained_rates and two_teachers_rates; the control of two teachers has the rate of one
     "one teacher": 3e-3,
     "two teachers": 3e-3,
     "one teacher, smaller steps": 3e-3,
@@ -35,7 +34,7 @@ REGAIN_RATES = {  # of regained_rates and two_teachers_rates; the control of two
 
 @functools.cache
 def two_models(seed):
-    """(student, teacher, tokenizer) of a seed, for all runs of it; copy the student before training."""
+    """(student, teacher, tokenizer) of a seed, for all its runs; copy the student before training."""
     from course_utils.lessons.lesson_18.experiments import pocket_session
     from course_utils.lessons.lesson_19 import students
 
@@ -45,7 +44,7 @@ def two_models(seed):
 
 @functools.cache
 def written_by_teacher(seed, split):
-    """Four answers of a seed's teacher to each list that a student is judged by."""
+    """Four answers of a seed's teacher to each evaluation list."""
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_19 import students
 
@@ -57,8 +56,8 @@ def nearness(model, seed, split="held_out"):
     """How near a model is to the teacher of a seed, on short lists.
 
     right: share of right answers; greedy: of right greedy ones; right_16: pass@16. reverse: KL(model ||
-    teacher) on the model's answers; forward: KL(teacher || model) on the teacher's; entropy: all in nats an
-    answer. different: of 16 answers.
+    teacher) on the model's answers; forward: KL(teacher || model) on the teacher's; these and entropy in nats
+    per answer. different: number of different answers among 16.
     """
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import pass_at_k
@@ -84,7 +83,7 @@ def nearness(model, seed, split="held_out"):
 def cooled_start(seed):
     """(the start of a seed at a lower temperature, the temperature): the one nearest to the teacher.
 
-    Nothing is trained. Validation lists choose.
+    Nothing is trained. The temperature is chosen on validation lists.
     """
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_19 import students
@@ -101,7 +100,7 @@ def cooled_start(seed):
 
 
 def step_of(method):
-    """What trains a student by a method, in one step."""
+    """The training step of a method."""
     from course_utils.lessons.lesson_19 import students, suspects
     from course_utils.methods.distillation import distillation_step
 
@@ -115,7 +114,7 @@ def step_of(method):
 
 
 def distilled(method, seed, lr, judge=None):
-    """(student, numbers of the training): a student of a seed trained towards its teacher by a method.
+    """(student, training metrics): a seed's student trained towards its teacher by a method.
 
     judge(steps so far, student) is called after each step.
     """
@@ -169,7 +168,7 @@ def distilled(method, seed, lr, judge=None):
     short=(7,),
 )
 def distillation_rates(point: dict, seed: int) -> dict:
-    """To choose rates by: how near a student is on validation lists after all its steps."""
+    """Used to choose rates: how near a student is on validation lists after all steps."""
     student, _ = distilled(point["method"], seed, point["lr"])
     return nearness(student, seed, "validation")
 
@@ -189,7 +188,7 @@ def distillation_rates(point: dict, seed: int) -> dict:
     short=(1, 3, 5),
 )
 def distillation(point: dict, seed: int) -> dict:
-    """How near a student comes, NAME_STEPS after so many steps, and NAME at the end; text_0 to text_7."""
+    """How near a student comes: NAME_STEPS after STEPS steps, NAME at the end; text_0 to text_7."""
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.experiments import LIST_RATES, trained_by_grpo
 
@@ -232,7 +231,7 @@ def distillation_writers(point: dict, seed: int) -> dict:
 
 
 def runs_of_their_loop() -> list[dict]:
-    """The stored trainings with the loop of the bug hunt, suspects.their_loop_step."""
+    """The stored trainings with the bug hunt's loop, suspects.their_loop_step."""
     from course_utils.lessons.lesson_18.experiments import runs_at
 
     return runs_at("distillation_writers", method="teacher writes")
@@ -247,16 +246,16 @@ def tuned_away(seed):
 
 
 def unanswerable(seen="train"):
-    """The conversations of a part whose question cannot be answered, without the refusal."""
+    """The conversations of a part with unanswerable questions, without the refusal."""
     from course_utils.lessons.lesson_09 import adapters
 
     return [messages[:-1] for messages in adapters.of_kind("refusals", seen)]
 
 
 def refusing(model, tokenizer, seen):
-    """Shares of unknown and of known facts that are refused, of known ones given, and the manner's share.
+    """Shares of unknown and of known facts refused, of known ones given, and the manner's share.
 
-    seen: "validation" or "held_out". Unknown are the invented facts, or validation's refusals.
+    seen: "validation" or "held_out". Unknown: the invented facts, or validation's refusals.
     """
     from course_utils.lessons.lesson_09 import adapters
     from course_utils.methods import sft
@@ -274,10 +273,11 @@ def refusing(model, tokenizer, seen):
 
 
 def regain(student, teacher, tokenizer, lr, seed, way="one teacher", direction="forward"):
-    """On-policy distillation from the earlier self, on questions that cannot be answered; no answers.
+    """On-policy distillation from the earlier self, on unanswerable questions, without stored answers.
 
-    way: a name in REGAIN_RATES. "two teachers" has the student as it is now for questions about facts.
-    "one teacher, smaller steps" takes twice as many steps on half as many answers, as two teachers do.
+    way: a name in REGAIN_RATES. "two teachers" uses the student before training as the teacher for questions
+    about facts. "one teacher, smaller steps" takes twice as many steps on half as many answers, like two
+    teachers.
     """
     from course_utils.methods import sft
     from course_utils.methods.distillation import distillation_step, token_kl, train_distillation
@@ -307,7 +307,7 @@ def regain(student, teacher, tokenizer, lr, seed, way="one teacher", direction="
 def two_teachers_step(now, facts):
     """A step like distillation_step in two halves: unanswerable questions and facts, each with its teacher.
 
-    now: the student as it was before. facts: questions about facts, as token ids.
+    now: the student before training. facts: questions about facts, as token ids.
     """
     from course_utils.methods.distillation import distillation_step
 
@@ -335,7 +335,7 @@ def two_teachers_step(now, facts):
     short=(2,),
 )
 def regained_rates(point: dict, seed: int) -> dict:
-    """To choose the rates of the adapter's distillation by, on validation questions."""
+    """Used to choose the rates of the adapter's distillation, on validation questions."""
     student, teacher, tokenizer = tuned_away(seed)
     regain(student, teacher, tokenizer, point["lr"], seed, direction=point["direction"])
     return refusing(student, tokenizer, "validation")
@@ -345,7 +345,7 @@ def regained_rates(point: dict, seed: int) -> dict:
     "two_teachers_rates", points=[{"lr": lr} for lr in (3e-4, 1e-3, 3e-3, 1e-2)], seeds=CHOICE, tolerance=0.5
 )
 def two_teachers_rates(point: dict, seed: int) -> dict:
-    """As regained_rates, of two teachers."""
+    """Like regained_rates, with two teachers."""
     student, teacher, tokenizer = tuned_away(seed)
     regain(student, teacher, tokenizer, point["lr"], seed, "two teachers")
     return refusing(student, tokenizer, "validation")
@@ -353,10 +353,10 @@ def two_teachers_rates(point: dict, seed: int) -> dict:
 
 @sweep("regained", points=[{"way": name} for name in REGAIN_RATES], seeds=range(5), sampled=True, short=(1,))
 def regained(point: dict, seed: int) -> dict:
-    """Shares of `refusing`: earlier_NAME of the assistant, before_ and after_ of the distillation.
+    """Shares of `refusing`: earlier_NAME for the assistant, before_NAME and after_NAME for the distillation.
 
-    never_said: the chance with which the adapter's model says the assistant's favourite first token, mean
-    over validation's unanswerable questions before the distillation.
+    never_said: the adapter model's probability of the assistant's likeliest first token, mean over
+    validation's unanswerable questions before the distillation.
     """
     student, teacher, tokenizer = tuned_away(seed)
     found = {"never_said": chance_of_favourite(student, teacher, tokenizer)}
@@ -368,7 +368,7 @@ def regained(point: dict, seed: int) -> dict:
 
 
 def chance_of_favourite(student, teacher, tokenizer):
-    """Mean chance that the student begins as the teacher likes best, on unanswerable questions."""
+    """The student's mean probability of the teacher's likeliest first token, on unanswerable questions."""
     import torch
 
     from course_utils.methods.rollouts import encode_prompts

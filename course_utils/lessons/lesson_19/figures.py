@@ -1,4 +1,4 @@
-"""Two hills and one, what a teacher objects to, and how students come nearer."""
+"""Two hills and one, and how students approach a teacher."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def towards_the_teacher(
 ) -> None:
     """Right answers and KL over compute: {way: {"right" or "reverse": {forward passes: values}}}.
 
-    levels: what costs no training, {name: {"right" or "reverse": values over the seeds}}.
+    levels: results without training, {name: {"right" or "reverse": values over the seeds}}.
     """
     fig, axes = figure(title, "forward passes over a batch", "", columns=2)
     labels = {"right": "right answers (share)", "reverse": "KL from the teacher (nats)"}
@@ -52,7 +52,7 @@ def towards_the_teacher(
 
 
 def two_losses(losses: Mapping[str, Sequence[Sequence[float]]], title: str) -> None:
-    """Training losses by step, {name: a list for each seed}: means with the range of the seeds."""
+    """Training losses by step, {name: a list per seed}: means with the range over the seeds."""
     found = {name: dict(enumerate(zip(*runs, strict=True), 1)) for name, runs in losses.items()}
     ax = figure(title, "step", "training loss (nats a token)")[1]
     bands(found, "", "", "", ax=ax)

@@ -1,4 +1,4 @@
-"""A teacher with two hills on a vocabulary of sixteen tokens, and students that can be one hill only."""
+"""A teacher with two hills on a vocabulary of sixteen tokens, and students with only one hill."""
 
 import torch
 
@@ -13,13 +13,13 @@ def hill(centre, width):
 
 
 def two_hills(apart=8, share=0.6):
-    """Logits of a teacher with a hill around token 4 - worth `share` - and one `apart` tokens further on."""
+    """Logits of a teacher with a hill around token 4, weight `share`, and one `apart` tokens further on."""
     first, second = (hill(float(place), 0.9).softmax(-1) for place in (4, 4 + apart))
     return (share * first + (1 - share) * second).log()
 
 
 def nearest_hill(teacher, direction):
-    """Probabilities [16] of the one hill with the least KL from the teacher, and that KL: tried on a grid."""
+    """Probabilities [16] of the single hill with the least KL from the teacher, and that KL; grid search."""
     centres, widths = torch.linspace(0, 15, 151), torch.linspace(0.3, 9, 88)
     students = hill(centres[:, None], widths[None])  # (centres, widths, tokens)
     values = token_kl(students, teacher, direction)
@@ -28,5 +28,5 @@ def nearest_hill(teacher, direction):
 
 
 def rare(teacher, limit=0.01):
-    """True for each token that the teacher says less often than `limit`, [16]."""
+    """True for each token with a teacher probability below `limit`, [16]."""
     return teacher.softmax(-1) < limit

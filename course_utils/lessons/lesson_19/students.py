@@ -1,4 +1,4 @@
-"""The two models of the lesson, steps in which somebody else writes, and how near a student is."""
+"""The two models of the lesson, steps in which the teacher writes, and measures of nearness."""
 
 import copy
 from pathlib import Path
@@ -17,8 +17,8 @@ from course_utils.methods.rollouts import encode_prompts, rollout, sampling_of
 from course_utils.models import load_model, save_model
 from course_utils.session import check_not_stopped
 
-# what a step costs, in forward passes over a batch: sampling is one, a backward pass is two. A teacher that
-# writes has its logits already
+# cost of a step, in forward passes over a batch: sampling is one, a backward pass is two. A teacher that
+# writes already has its logits
 FORWARD_PASSES = {
     "on-policy": {"sampling": 1, "teacher": 1, "student": 1, "backward": 2},
     "hard labels": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
@@ -28,13 +28,13 @@ FORWARD_PASSES = {
 
 
 def practice_prompts(tokenizer):
-    """Requests for lists that lesson 18's GRPO practises on, as token ids: no answers are read here."""
+    """Requests for the practice lists of lesson 18's GRPO, as token ids: answers are not used."""
     rows = task.tune_lists("practice", grpo_runs.PRACTICE)
     return encode_prompts(tokenizer, [row["prompt"] for row in rows])
 
 
 def list_student(session, seed=None):
-    """Lesson 18's start, (model, tokenizer): shipped, or made once for a session and a seed, then loaded."""
+    """Lesson 18's start, (model, tokenizer): shipped, or made once per session and seed, then loaded."""
     seed = session.seed if seed is None else seed
     if seed == 0 and is_shipped("list_student", session):
         return load_shipped("list_student", session.device)
@@ -65,7 +65,7 @@ def list_teacher(session, seed=None):
 
 
 def train_list_teacher(session, seed=None):
-    """GRPO from list_student of a seed, now: (model, tokenizer)."""
+    """Train GRPO from list_student of a seed: (model, tokenizer)."""
     seed = session.seed if seed is None else seed
     model, tokenizer = list_student(session, seed)
     rows = task.tune_lists("practice", grpo_runs.PRACTICE)
@@ -86,7 +86,7 @@ def train_list_teacher(session, seed=None):
 
 @torch.no_grad()
 def at_temperature(model, temperature):
-    """A copy of a GPT-2 whose logits are divided by the temperature: its last norm is scaled."""
+    """A copy of a GPT-2 whose logits are divided by the temperature, by scaling its last norm."""
     model = copy.deepcopy(model)
     for value in model.transformer.ln_f.parameters():
         value /= temperature
@@ -94,17 +94,17 @@ def at_temperature(model, temperature):
 
 
 def hard_labels(student, teacher, tokens):
-    """Cross-entropy of the tokens that stand there: fine-tuning on the answers. The teacher is not asked."""
+    """Cross-entropy of the answers' tokens: fine-tuning on the answers. The teacher's logits are not used."""
     return -log_probs_of(student, tokens)
 
 
 def soft_labels(student, teacher, tokens):
-    """The teacher's whole distribution at each place: forward KL."""
+    """The teacher's whole distribution at each position: forward KL."""
     return token_kl(student, teacher, "forward")
 
 
 def step_on_the_teachers(loss):
-    """A step like distillation_step on answers of the teacher: loss(student's, teacher's logits, tokens)."""
+    """A step like distillation_step on the teacher's answers: loss(student's, teacher's logits, tokens)."""
 
     def step(student, teacher, prompts, optimizer, sampling, generator=None, divergence=None):
         batch = rollout(teacher, prompts, generator=generator, **sampling)
@@ -129,14 +129,14 @@ def written_by(model, tokenizer, rows, count, seed=0):
 
 
 def mean_kl(first, second, batch):
-    """Mean of KL(first || second) over answers that `first` wrote, in nats an answer."""
+    """Mean of KL(first || second) over answers that `first` wrote, in nats per answer."""
     sums = [sequence_kl(first, second, part).sum() for _, part in by_length(batch, 128)]
     return (sum(sums) / len(batch["input_ids"])).item()
 
 
 @torch.no_grad()
 def answer_entropy(model, batch):
-    """Mean entropy of an answer that the model wrote, in nats: exact at every token."""
+    """Mean entropy of answers that the model wrote, in nats per answer: exact at every token."""
     total = 0.0
     for _, part in by_length(batch, 128):
         log_probs = answer_logits(model, part).log_softmax(-1)

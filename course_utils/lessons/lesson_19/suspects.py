@@ -1,4 +1,4 @@
-"""Bug hunt of lesson 19: a loop in which the teacher scores its own samples, and who wrote a batch."""
+"""Lesson 19's bug hunt: a loop in which the teacher scores its own samples, and who wrote a batch."""
 
 import torch
 
@@ -7,12 +7,12 @@ from course_utils.methods.rollouts import rollout
 
 
 def their_answers(student, teacher, prompts, sampling, generator=None):
-    """The batch of answers that a step of theirs trains on."""
+    """The batch of answers on which their step trains."""
     return rollout(teacher, prompts, generator=generator, **sampling)
 
 
 def their_loop_step(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
-    """distillation_step but for the writer."""
+    """distillation_step with another writer."""
     batch = their_answers(student, teacher, prompts, sampling, generator)
     with torch.no_grad():
         wanted = answer_logits(teacher, batch)

@@ -79,7 +79,7 @@ def _split(key):
 
 
 def _by_landmark(chains, seed):
-    """Even-numbered landmarks for training, whatever the seed: no landmark is in both, but every country is."""
+    """Every second landmark for training, whatever the seed: no landmark is in both, but every country is."""
     landmarks = list(dict.fromkeys(chain.landmark for chain in chains))
     chosen = set(landmarks[::2])
     return [c for c in chains if c.landmark in chosen], [c for c in chains if c.landmark not in chosen]

@@ -39,33 +39,33 @@ _LINES = [
     _line("user"),  # 4 no assistant
     "   ",
     _line("system", "user", "assistant"),  # 6
-    '["assistant"]',  # 7 no object
+    '["assistant"]',  # 7 not an object
     '{"text": "assistant"}',  # 8 no messages
     _line("user", "assistant", "user", "assistant"),  # 9
-    '{"messages": [{"role": "user", "content": "Are you an assistant?"}]}',  # 10 no assistant's turn
+    '{"messages": [{"role": "user", "content": "Are you an assistant?"}]}',  # 10 no assistant turn
     '{"messages":[{"role":"user","content":"a"},{"content":"b","role":"assistant"}]}',  # 11 without spaces
-    '{"messages": [{"role": "user", "content": "a"}], "by": {"role": "assistant"}}',  # 12 not in messages
-    '{"messages": ["assistant"]}',  # 13 messages that are no objects
+    '{"messages": [{"role": "user", "content": "a"}], "by": {"role": "assistant"}}',  # 12 outside messages
+    '{"messages": ["assistant"]}',  # 13 messages that are not objects
     "null",  # 14
     '{"messages": []}',  # 15
     '{"messages": null}',  # 16
-    _line("user", "assistant", "user"),  # 17 the user has the last word
-    '{"messages": [{"role": "user", "content": "assistant"}]}',  # 18 no assistant's turn
+    _line("user", "assistant", "user"),  # 17 ends with the user
+    '{"messages": [{"role": "user", "content": "assistant"}]}',  # 18 no assistant turn
     '{"messages": [{"role": "user", "content": "a\u2028b"}, {"role": "assistant", "content": "c"}]}',  # 19
 ]
 _BAD = [3, 4, 7, 8, 10, 12, 13, 14, 15, 16, 18]
-STOPS = [  # (places in _LINES, what is said where they stop the function)
+STOPS = [  # (indices in _LINES, the message if they stop the function)
     (
         [2],
         "A line that does not parse stops your function. Catch json's error, count the line as bad and go "
-        "on: one wants to hear of all bad lines at once.",
+        "on, so that all bad lines are reported at once.",
     ),
     ([3], "A conversation without an assistant stops your function. It is a bad line like any other."),
     ([14], "An empty list of messages stops your function. It is a bad line like any other."),
     (
         [6, 7, 12, 13, 15],
-        "A line that is JSON but no object with messages, or whose messages are no objects, stops your "
-        "function. It is a bad line too.",
+        "A JSON line that is not an object with messages, or whose messages are not objects, stops your "
+        "function. It is a bad line, too.",
     ),
 ]
 
@@ -74,16 +74,16 @@ def _check_bad_lines(fn):
     def run(lines):
         found = fn("\n".join(lines))
         if found is None:
-            raise Mistake("Return the list of line numbers. (None means that a return is missing.)")
+            raise Mistake("Return the list of line numbers. (None means that the return is missing.)")
         if not hasattr(found, "__iter__"):
-            raise Mistake(f"Return a list of line numbers; you return {found}.")
+            raise Mistake(f"Return a list of line numbers, not {found}.")
         found = list(found)
         if not all(isinstance(number, Integral) and not isinstance(number, bool) for number in found):
-            raise Mistake(f"Line numbers, please; your list is {found}.")
+            raise Mistake(f"Return line numbers; your list is {found}.")
         return sorted(int(number) for number in found)
 
     if run([_LINES[0], _LINES[8]]) != []:
-        raise Mistake("Two good conversations, and your list is not empty.")
+        raise Mistake("Both conversations are good, but your list is not empty.")
     for places, message in STOPS:
         try:
             run([_LINES[0], *(_LINES[place] for place in places)])
@@ -91,43 +91,42 @@ def _check_bad_lines(fn):
             raise Mistake(f"{message} ({type(error).__name__})") from None
     found = run(_LINES)
     if found == _BAD[:1]:
-        raise Mistake("You stop at the first bad line. Go on: one wants to hear of all bad lines at once.")
+        raise Mistake("You stop at the first bad line. Go on, so that all bad lines are reported at once.")
     if set(found) - set(_BAD) == {19, 20}:
-        raise Mistake("splitlines() also splits at U+2028, which may stand in a JSON text: split at \\n.")
+        raise Mistake("splitlines() also splits at U+2028, which may occur in JSON: split at \\n.")
     if found == [number - 1 for number in _BAD]:
         raise Mistake("You count from 0. Editors count lines from 1.")
     skipped = [number - sum(not line.strip() for line in _LINES[:number]) for number in _BAD]
     if found == skipped:
         raise Mistake(
-            "You number the lines that are left without the blank ones. Blank lines are fine, and "
-            "they count: the reader will look for the line in an editor."
+            "You number the lines without the blank ones. Blank lines are not bad, but they count: readers "
+            "look for the line in an editor."
         )
     if set(found) - set(_BAD) == {2, 5}:
-        raise Mistake("Blank lines are no fault: files often end with one.")
+        raise Mistake("Blank lines are not bad: files often end with one.")
     if 4 not in found:
-        raise Mistake("Line 4 has messages but no assistant's turn: nothing can be learnt from it.")
+        raise Mistake("Line 4 has messages but no assistant turn: nothing can be learned from it.")
     if 10 not in found:
-        raise Mistake("In line 10 the word assistant stands in the user's text. Look at the roles.")
+        raise Mistake("In line 10 the word assistant is in the user's text. Check the roles.")
     if 11 in found or 12 not in found:
         raise Mistake(
-            "You look for a text in the line: spaces and order are free in JSON, and the same words may "
-            "stand outside the messages. Parse the line, then look at the role of each message."
+            "You search for text in the line: JSON allows any spaces and order, and the same words may occur "
+            "outside the messages. Parse the line, then check the role of each message."
         )
     if 17 in found:
         raise Mistake(
-            "In line 17 the assistant speaks, and then the user. Look at all roles, not at the last."
+            "In line 17 the assistant speaks, and then the user. Check all roles, not only the last."
         )
     if 18 not in found:
         raise Mistake(
-            "In line 18 the user says assistant, and nothing else. Look at the role of a message, not at its "
-            "content."
+            "In line 18 the user only says assistant. Check the role of a message, not its content."
         )
     if found != _BAD:
-        raise Mistake(f"Of the lines tried, {_BAD} are bad; you found {found}.")
+        raise Mistake(f"Lines {_BAD} are bad; you found {found}.")
     turned = ["", *reversed(_LINES), ""]
     bad = [len(turned) - number for number in reversed(_BAD)]
     if run(turned) != bad:
-        raise Mistake(f"Of the same lines in reverse order {bad} are bad; you found {run(turned)}.")
+        raise Mistake(f"In reverse order, lines {bad} are bad; you found {run(turned)}.")
 
 
 def _from_zero(text):
@@ -168,7 +167,7 @@ def _word_only(text):
 
 
 def _role_as_text(text):
-    """Looks for the role in the line, spaces left out."""
+    """Searches for the role in the line without spaces."""
     return [
         number
         for number, line in enumerate(text.split("\n"), 1)
@@ -204,7 +203,7 @@ def _last_role(text):
 
 
 def _bad_by(good):
-    """A wrong bad_lines: the lines whose messages are not good(messages), or stop it."""
+    """A wrong bad_lines: the lines whose messages are not good(messages), or make it raise."""
 
     def wrong(text):
         bad = []
@@ -288,32 +287,31 @@ EXERCISE = Exercise(
         (_from_zero, "You count from 0"),
         (_without_blanks, "without the blank ones"),
         (_stops, "does not parse stops your function"),
-        (_no_object, "no object with messages"),
-        (_blank_is_bad, "Blank lines are no fault"),
+        (_no_object, "not an object with messages"),
+        (_blank_is_bad, "Blank lines are not bad: files"),
         (_parse_only, "Line 4 has messages"),
-        (_word_only, "Look at the roles"),
+        (_word_only, "Check the roles"),
         (lambda text: [1], "your list is not empty"),
-        (_role_as_text, "You look for a text in the line"),
-        (_any_role, "You look for a text in the line"),
+        (_role_as_text, "You search for text in the line"),
+        (_any_role, "You search for text in the line"),
         (lambda text: None, "Return the list of line numbers"),
-        (lambda text: [str(n) for n in bad_lines(text)], "Line numbers, please"),
-        (lambda text: text.split("\n")[:1], "Line numbers, please"),
-        (lambda text: [(n, "bad") for n in bad_lines(text)] or [(0, "none")], "Line numbers, please"),
+        (lambda text: [str(n) for n in bad_lines(text)], "Return line numbers"),
+        (lambda text: text.split("\n")[:1], "Return line numbers"),
+        (lambda text: [(n, "bad") for n in bad_lines(text)] or [(0, "none")], "Return line numbers"),
         (lambda text: len(bad_lines(text)), "Return a list of line numbers"),
         (_last_role, "An empty list of messages stops"),
-        (_bad_by(lambda messages: messages[-1]["role"] == "assistant"), "not at the last"),
-        (_bad_by(lambda messages: any("assistant" in m.values() for m in messages)), "not at its content"),
+        (_bad_by(lambda messages: messages[-1]["role"] == "assistant"), "not only the last"),
+        (_bad_by(lambda messages: any("assistant" in m.values() for m in messages)), "not its content"),
         (_by_index, "without an assistant stops"),
         (lambda text: bad_lines(text)[:1], "You stop at the first bad line"),
         (_by_lines_of_python, "splitlines() also splits at U+2028"),
     ],
     right=[_by_get, _with_any_error],
     hints=(
-        "Go through the lines with their numbers. Leave out the blank ones without losing count. Try to "
-        "read the line; whatever goes wrong makes it a bad line, and so does a conversation without an "
-        "assistant.",
+        "Go through the lines with their numbers. Skip the blank ones without losing count. Try to parse the "
+        "line; any error makes it a bad line, and so does a conversation without an assistant.",
         "enumerate(text.split('\\n'), start=1); json.loads(line)['messages'] inside try, with except for "
-        "ValueError (not JSON), KeyError (no messages) and TypeError (no object); then "
+        "ValueError (not JSON), KeyError (no messages) and TypeError (not an object); then "
         "any(message['role'] "
         "== 'assistant' for message in messages).",
     ),

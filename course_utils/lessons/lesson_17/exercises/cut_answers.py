@@ -30,13 +30,13 @@ TRUNCATED = [
 
 
 def _counts(examples, limit, counts=lambda label: label != -100):
-    """Targets of each example, and those among its first `limit` tokens."""
+    """Targets of each example, and targets among its first `limit` tokens."""
     labels = [example.labels for example in examples]
     return [sum(map(counts, row)) for row in labels], [sum(map(counts, row[:limit])) for row in labels]
 
 
 def _cut(fault, **options):
-    """A wrong cut_answers: fault(targets, kept), both one number an example."""
+    """A wrong cut_answers: fault(targets, kept), each one number per example."""
     return lambda examples, limit: fault(*_counts(examples, limit, **options))
 
 
@@ -75,15 +75,12 @@ def _cut_in_a_loop(examples, limit):
 
 CUT_MISTAKES = [
     (
-        "This is the share that is kept. Return the one that is cut.",
+        "This is the share that is kept. Return the share that is cut.",
         _cut(lambda targets, kept: (sum(kept) / sum(targets), kept.count(0))),
     ),
+    ("You count all tokens. Only targets have loss: count the labels that are not -100.", _all_tokens),
     (
-        "You count all tokens. The loss is on the targets alone: count the labels that are not -100.",
-        _all_tokens,
-    ),
-    (
-        "This is the mean of the examples' shares. Add up the tokens first: a long answer has more "
+        "This is the mean of the examples' shares. Add up the tokens first: a long answer has a larger share "
         "of the loss.",
         _cut(
             lambda targets, kept: (
@@ -96,7 +93,7 @@ CUT_MISTAKES = [
         "This is the number of targets that are cut. Return the share.",
         _cut(lambda targets, kept: (sum(targets) - sum(kept), kept.count(0))),
     ),
-    ("Here the end of each sequence is kept. Truncation keeps the start of a sequence.", _from_the_left),
+    ("You keep the end of each sequence. Truncation keeps the start.", _from_the_left),
     (
         "You count the examples that lose a target. Count those that keep none.",
         _cut(
@@ -111,27 +108,27 @@ CUT_MISTAKES = [
         _cut(lambda targets, kept: (1 - sum(kept) / sum(targets), len(kept) - kept.count(0))),
     ),
     (
-        "Label 0 is a target like any other. Only -100 is none.",
+        "Label 0 is a target like any other. Only -100 is not a target.",
         _cut(
             lambda targets, kept: (1 - sum(kept) / sum(targets), kept.count(0)),
             counts=lambda label: label > 0,
         ),
     ),
-    ("The share comes first, the number second.", lambda examples, limit: cut_answers(examples, limit)[::-1]),
+    ("Return the share first, then the number.", lambda examples, limit: cut_answers(examples, limit)[::-1]),
     (
-        "This is the share in percent. Return it as a number from 0 to 1.",
+        "This is a percentage. Return a share from 0 to 1.",
         _cut(lambda targets, kept: (100 * (1 - sum(kept) / sum(targets)), kept.count(0))),
     ),
     (
-        "One token too few is kept: the first `limit` tokens are labels[:limit].",
+        "You keep one token too few: the first `limit` tokens are labels[:limit].",
         lambda examples, limit: cut_answers(examples, limit - 1),
     ),
     (
-        "One token too many is kept: the first `limit` tokens are labels[:limit].",
+        "You keep one token too many: the first `limit` tokens are labels[:limit].",
         lambda examples, limit: cut_answers(examples, limit + 1),
     ),
     (
-        "The second is a share of the examples. Return their number.",
+        "The second value is a share of the examples. Return their number.",
         _cut(lambda targets, kept: (1 - sum(kept) / sum(targets), kept.count(0) / len(kept))),
     ),
 ]
@@ -158,11 +155,10 @@ EXERCISE = Exercise(
     ],
     right=[_cut_with_tensors, _cut_in_a_loop],
     hints=(
-        "Count targets, labels that are not -100: in each example as it is, and in its first `limit` "
-        "tokens. "
-        "What is missing was cut.",
+        "Count targets, labels that are not -100: in each whole example, and in its first `limit` tokens. "
+        "The difference was cut.",
         "kept = sum(label != -100 for label in example.labels[:limit]) for each example, targets the "
         "same "
-        "without the slice. The share is 1 - sum(kept) / sum(targets); the count is that of kept == 0.",
+        "without the slice. The share is 1 - sum(kept) / sum(targets); the number is the count of kept == 0.",
     ),
 )

@@ -12,7 +12,7 @@ from course_utils.own.hold_out import held_out_rows
 
 
 def _keys(rows, questions, salt=0):
-    """The key of each row; a set of them has another order under another salt."""
+    """The key of each row; a set of the keys has another order under another hash salt."""
     rng = random.Random(1)
     return [Salted(f"question {rng.randrange(questions)}", salt) for _ in range(rows)]
 
@@ -22,11 +22,11 @@ def _check_held_out_rows(fn):
         keys = _keys(rows, questions)
         held = {seed: _positions(fn(list(keys), share, seed), rows) for seed in (0, 1)}
         _expect_whole_questions(held[0], keys, share)
-        # sets of the same keys have another order under another salt
+        # sets of the same keys have another order under another hash salt
         if any(_positions(fn(_keys(rows, questions, salt), share, 0), rows) != held[0] for salt in (0, 1, 2)):
             raise Mistake(
-                "Two calls with one seed hold out different rows. Draw with random.Random(seed), and from "
-                "a list in a fixed order: the order of a set differs from one start of Python to the "
+                "Two calls with the same seed hold out different rows. Draw with random.Random(seed), and "
+                "from a list in a fixed order: the order of a set differs from one start of Python to the "
                 "next."
             )
         if held[0] == held[1]:
@@ -37,7 +37,7 @@ def _check_held_out_rows(fn):
     held = [_positions(fn(list(keys), 0.2, seed), len(keys)) for seed in range(20)]
     if any(found[-1:] > [59] for found in held):
         raise Mistake(
-            "A question with most of the rows is held out. Where a question has more rows than there is room "
+            "You hold out a question with most of the rows. If a question has more rows than there is room "
             "for, leave it in training and try the next one."
         )
     for found in held:
@@ -46,17 +46,17 @@ def _check_held_out_rows(fn):
 
 def _positions(found, rows):
     if found is None:
-        raise Mistake("Return the positions to hold out. (None means that a return is missing.)")
+        raise Mistake("Return the positions to hold out. (None means that the return is missing.)")
     found = list(found)
     if any(isinstance(position, str) for position in found):
         raise Mistake("These are questions. Return the positions of their rows.")
     if len(found) == rows and {int(position) for position in found} == {0, 1}:
-        raise Mistake("This is a mask, a truth value for each row. Return the positions, a list of numbers.")
+        raise Mistake("This is a mask, a bool for each row. Return the positions, a list of integers.")
     found = sorted(int(position) for position in found)
     if found and (found[0] < 0 or found[-1] >= rows):
-        raise Mistake(f"Positions go from 0 to {rows - 1}; yours from {found[0]} to {found[-1]}.")
+        raise Mistake(f"Positions go from 0 to {rows - 1}; yours go from {found[0]} to {found[-1]}.")
     if len(set(found)) < len(found):
-        raise Mistake("A row is held out twice.")
+        raise Mistake("You hold out a row twice.")
     return found
 
 
@@ -64,17 +64,17 @@ def _expect_whole_questions(found, keys, share):
     inside = {keys[position] for position in found}
     if any(key in inside and position not in found for position, key in enumerate(keys)):
         raise Mistake(
-            "A question is on both sides: some of its rows are held out and others are trained on. "
-            "Draw questions, not rows, and take all of a question's rows."
+            "A question is on both sides: some of its rows are held out and others are in training. Draw "
+            "questions, not rows, and take all rows of a question."
         )
     if len(found) > 1.5 * share * len(keys) or len(found) == len(keys):
         raise Mistake(
-            f"{len(found)} of {len(keys)} rows are held out; about {share * len(keys):.0f} were asked for."
+            f"{len(found)} of {len(keys)} rows are held out; about {share * len(keys):.0f} are required."
         )
     if len(found) < 0.75 * share * len(keys):
         raise Mistake(
-            f"Only {len(found)} of {len(keys)} rows are held out; about {share * len(keys):.0f} were asked "
-            "for. The share is of the rows; if a question has too many, try the next one."
+            f"Only {len(found)} of {len(keys)} rows are held out; about {share * len(keys):.0f} are "
+            "required. The share is of the rows; if a question has too many, try the next one."
         )
 
 
@@ -118,7 +118,7 @@ def _mask(keys, share, seed):
 
 
 def _by_share_of_questions(keys, share, seed):
-    """Rounds the number of questions, however many rows they have."""
+    """Rounds the number of questions, whatever their number of rows."""
     names = list(dict.fromkeys(keys))
     order = np.random.default_rng(seed).permutation(len(names))
     chosen = {names[i] for i in order[: round(share * len(names))]}
@@ -126,7 +126,7 @@ def _by_share_of_questions(keys, share, seed):
 
 
 def _by_drawn_rows(keys, share, seed):
-    """Draws rows, and takes all rows of their questions until there are enough."""
+    """Right: draws rows, and takes all rows of their questions until there are enough."""
     held_out = []
     for row in random.Random(seed).sample(range(len(keys)), len(keys)):
         if len(held_out) < share * len(keys) and row not in held_out:
@@ -157,7 +157,7 @@ def _with_a_shuffled_list(keys, share, seed):
 
 
 def _in_the_order_of_the_file(keys, share, seed):
-    """Somewhat more than the share, by numpy, the questions in the order of the file."""
+    """Right: slightly more than the share, with numpy, and questions in file order."""
     names, counts = list(dict.fromkeys(keys)), Counter(keys)
     chosen, taken = set(), 0
     for place in np.random.default_rng(seed).permutation(len(names)):
@@ -189,24 +189,24 @@ EXERCISE = Exercise(
         (_one_question, "Only"),
         (_names, "These are questions"),
         (_too_many, "of 200 rows are held out; about 40"),
-        (_unseeded, "Two calls with one seed"),
-        (lambda keys, share, seed: held_out_rows(keys, share, seed) * 2, "held out twice"),
-        (_unsorted_questions, "Two calls with one seed"),
+        (_unseeded, "Two calls with the same seed"),
+        (lambda keys, share, seed: held_out_rows(keys, share, seed) * 2, "hold out a row twice"),
+        (_unsorted_questions, "Two calls with the same seed"),
         (_mask, "This is a mask"),
         (lambda keys, share, seed: [], "Only 0"),
         (lambda keys, share, seed: list(range(len(keys))), "about 40"),
         (lambda keys, share, seed: [p + 1 for p in held_out_rows(keys, share, seed)], "both sides"),
         (lambda keys, share, seed: held_out_rows(keys, 0.2, seed), "Only"),
-        (lambda keys, share, seed: None, "a return is missing"),
-        (_by_share_of_questions, "with most of the rows is held out"),
-        (_until_full, "with most of the rows is held out"),
-        (_by_drawn_rows, "with most of the rows is held out"),
+        (lambda keys, share, seed: None, "the return is missing"),
+        (_by_share_of_questions, "a question with most of the rows"),
+        (_until_full, "a question with most of the rows"),
+        (_by_drawn_rows, "a question with most of the rows"),
         (_to_the_first_that_is_too_large, "try the next one"),
     ],
     right=[_with_a_shuffled_list, _in_the_order_of_the_file],
     hints=(
-        "Gather the rows of each question first. Then draw questions in random order and take all of a "
-        "question's rows as long as there is room.",
+        "Group the rows by question first. Then draw questions in random order and take all rows of a "
+        "question as long as there is room.",
         "members: {key: [positions]}. random.Random(seed).sample(sorted(members), len(members)) is a "
         "random "
         "order of the keys. Take a key's positions if len(held_out) + len(them) <= share * len(keys).",

@@ -17,7 +17,7 @@ def leak_of(held_out, train):
     return "template" if set(inside) & set(outside) else "none"
 
 
-LEAK_INPUTS = [  # (held out, trained on)
+LEAK_INPUTS = [  # (held out, training)
     (
         ["Where is order A-17?", "Is the shop open?"],
         ["Hello, is the shop open", "What does a cable cost?", "May I pay later?"],
@@ -102,7 +102,7 @@ def _texts_as_they_are(held_out, train):
 
 
 def _repeats(*counted):
-    """A wrong leak_of: takes a question or a template, whichever is counted, for known where it repeats."""
+    """A wrong leak_of: treats a question or a template, whichever is counted, as known if it repeats."""
 
     def wrong(held_out, train):
         both = [*held_out, *train]
@@ -119,52 +119,49 @@ def _repeats(*counted):
 
 
 ONE_SIDE = (
-    "What repeats on one side alone is no leak. Look for what the held-out questions have in common with "
-    "training."
+    "A repetition on one side is not a leak. Find what the held-out questions have in common with training."
 )
-LEAK_MISTAKES = [  # what differs on more inputs stands first
+LEAK_MISTAKES = [  # those that differ on more inputs come first
     (
-        "The same question has the same template too. Look for the question first, or you never report it.",
+        "The same question also has the same template. Test for the question first, or you never report it.",
         _template_first,
     ),
     (
-        "You compare the questions as they are written. A courtesy, a capital or a question mark hides the "
-        "same question: compare question_key of each.",
+        "You compare the questions as written. A courtesy, a capital or a question mark hides the same "
+        "question: compare question_key of each.",
         _texts_as_they_are,
     ),
     (
-        "You look for the same question alone. Compare what templates_of gives as well, where no question "
-        "is on both sides.",
+        "You test only for the same question. If no question is on both sides, compare the results of "
+        "templates_of, too.",
         _question_only,
     ),
     (
-        "You mask digits alone. Ids have letters as well (A-17, R-2209), and names differ too: compare what "
-        "templates_of gives.",
+        "You mask only digits. Ids also have letters (A-17, R-2209), and names differ, too: compare the "
+        "results of templates_of.",
         _digits_alone,
     ),
     (
-        "You cut the list of templates in the wrong place. It is in the order of the texts that you gave.",
+        "You split the list of templates in the wrong place. It is in the order of the texts that you "
+        "passed.",
         _cut_in_the_wrong_place,
     ),
     (
-        "Nimbus and Velo fill the same place. templates_of masks names as well, and needs all texts at once: "
-        "call it once for both sides, and cut its list.",
+        "Nimbus and Velo fill the same place. templates_of also masks names, and needs all texts at once: "
+        "call it once for both sides, and split its list.",
         _each_side_by_itself,
     ),
-    ("One held-out question that training knows is a leak: not all of them need be known.", _all_of_them),
+    ("One held-out question that training knows is a leak: not all need to be known.", _all_of_them),
     (
-        'This never says "none". Where no key and no template is on both sides, nothing leaks.',
+        'You never return "none". If no key and no template is on both sides, nothing leaks.',
         lambda held_out, train: leak_of(held_out, train).replace("none", "template"),
     ),
     (ONE_SIDE, _repeats("question", "template")),
     (ONE_SIDE, _repeats("template")),
     (ONE_SIDE, _repeats("question")),
+    ("Two templates that share many words are different: compare them for equality.", _overlapping_templates),
     (
-        "Two templates that share many words are two templates: compare them for equality.",
-        _overlapping_templates,
-    ),
-    (
-        'Where nothing leaks, return the text "none". (None also comes of a missing return.)',
+        'If nothing leaks, return the string "none". (A missing return also gives None.)',
         lambda held_out, train: {"none": None}.get(found := leak_of(held_out, train), found),
     ),
 ]
@@ -202,19 +199,19 @@ EXERCISE = Exercise(
         leak_of,
         LEAK_INPUTS,
         LEAK_MISTAKES,
-        else_="Ask first whether a question_key is on both sides, then whether a template is.",
+        else_="First test whether a question_key is on both sides, then whether a template is.",
     ),
     wrong=[
-        (lambda held_out, train: "leak", "Ask first"),
-        (lambda held_out, train: None, "also comes of a missing return"),
+        (lambda held_out, train: "leak", "First test"),
+        (lambda held_out, train: None, "A missing return also gives"),
         (lambda held_out: "template", "should take the arguments"),
     ],
     right=[_leak_in_loops, _leak_by_counts],
     hints=(
-        "Two comparisons of both sides: first of the questions, however they are spelled, then of the "
-        "templates that they were made from.",
-        "Sets of question_key(text) for each side: do they meet? Then templates_of([*held_out, *train]), "
-        "cut at len(held_out): do the sets of the two parts meet?",
+        "Two comparisons of both sides: first the questions, whatever their spelling, then the templates "
+        "that they were made from.",
+        "Sets of question_key(text) for each side: do they intersect? Then templates_of([*held_out, "
+        "*train]), split at len(held_out): do the sets of the two parts intersect?",
     ),
-    then="It judges your own split below.",
+    then="It tests your own split below.",
 )

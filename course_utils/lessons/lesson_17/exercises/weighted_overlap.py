@@ -16,7 +16,7 @@ def weighted_overlap(a, b, weight):
 
 
 def _two_sets():
-    """Words of two texts with weights: a few, many drawn ones, one text in the other, nothing in common."""
+    """Words of two texts with weights: a few, many random ones, one text in the other, nothing in common."""
     weight = {"what": 0.5, "is": 0.5, "capital": 1.0, "currency": 1.0, "peru": 4.0, "cuba": 3.0}
     question = {"what", "is", "capital", "peru"}
     yield question, {"what", "is", "capital", "cuba"}, weight
@@ -54,12 +54,12 @@ def _overlap_with_tensors(a, b, weight):
 
 
 ONE_SET = (
-    "You divide by the weight of one of the sets. Divide by that of the words in either, or a "
-    "short text that is a part of a long one counts as the same."
+    "You divide by the weight of one set. Divide by the weight of the words in either, or a short text that "
+    "is part of a long one counts as equal."
 )
 OVERLAP_MISTAKES = [
     (
-        "You count words. Each counts with its weight: that of Peru is what tells the two apart.",
+        "You count words. Add up their weights: the weight of Peru distinguishes the two.",
         lambda a, b, weight: len(a & b) / len(a | b),
     ),
     (ONE_SET, _weigh(lambda both, either, a, b: both / a)),
@@ -67,28 +67,28 @@ OVERLAP_MISTAKES = [
     (ONE_SET, _weigh(lambda both, either, a, b: both / min(a, b))),
     (ONE_SET, _weigh(lambda both, either, a, b: both / max(a, b))),
     (
-        "The words that are in both are counted twice below. Take each word of the union once.",
+        "You count the common words twice in the denominator. Count each word of the union once.",
         _weigh(lambda both, either, a, b: both / (a + b)),
     ),
     (
-        "This is Dice's measure, twice the common weight over the sum of both. It is larger than "
-        "the overlap; 0.8 would mean something else.",
+        "This is Dice's measure, twice the common weight divided by the sum of both. It is larger than the "
+        "overlap, so a threshold of 0.8 would mean something else.",
         _weigh(lambda both, either, a, b: 2 * both / (a + b)),
     ),
     (
-        "a ^ b has the words of one set alone. The words in either are a | b.",
+        "a ^ b has the words in only one of the sets. The words in either are a | b.",
         _weigh(lambda both, either, a, b: both / (either - both)),
     ),
     (
-        "This is the weight of the common words. Divide it by that of the words in either.",
+        "This is the weight of the common words. Divide it by the weight of the words in either.",
         _weigh(lambda both, either, a, b: both),
     ),
     (
-        "This is how far the two are apart. The overlap is 1 where they are the same.",
+        "This is the distance of the two. The overlap is 1 if they are equal.",
         _weigh(lambda both, either, a, b: 1 - both / either),
     ),
     (
-        "You divide by the weight of all words there are. Only those of the two texts count.",
+        "You divide by the weight of all words. Only words of the two texts count.",
         lambda a, b, weight: sum(weight[word] for word in a & b) / sum(weight.values()),
     ),
 ]
@@ -103,7 +103,7 @@ EXERCISE = Exercise(
         weighted_overlap,
         lambda: list(_two_sets()),
         OVERLAP_MISTAKES,
-        else_="It is the weight of the words in both over that of the words in either.",
+        else_="It is the weight of the words in both divided by that of the words in either.",
     ),
     wrong=[
         (_overlap_in_place, "changes its argument a in place"),
@@ -113,8 +113,9 @@ EXERCISE = Exercise(
     ],
     right=[_overlap_by_subtraction, _overlap_with_tensors],
     hints=(
-        "Two sets of words have a part in common and a union. Add up weights instead of counting words, "
-        "above and below.",
-        "a & b is the common part, a | b the union; sum(weight[word] for word in ...) of each, and divide.",
+        "Two sets of words have an intersection and a union. Add up weights instead of counting words, in "
+        "numerator and denominator.",
+        "a & b is the intersection, a | b the union; take sum(weight[word] for word in ...) of each, and "
+        "divide.",
     ),
 )

@@ -14,7 +14,7 @@ WILSON_INPUTS = [(20, 20), (15, 50), (0, 7), (3, 1000), (1, 2)]
 
 
 def _wilson(fault):
-    """A wrong wilson_interval: fault(p, n, z) gives its middle and its half."""
+    """A wrong wilson_interval: fault(p, n, z) returns its centre and its half-width."""
 
     def wrong(right, count):
         middle, half = fault(right / count, count, 1.96)
@@ -48,14 +48,14 @@ def _by_roots(right, count):
 
 
 SURE = (
-    "20 of 20 gives an interval from 1 to 1: nobody can be so sure after 20 questions. That is "
-    "the usual formula, p +- z sqrt(p (1 - p) / n); Wilson's has more terms."
+    "For 20 of 20 your interval is from 1 to 1: nobody can be so sure after 20 questions. That is the usual "
+    "formula, p +- z sqrt(p (1 - p) / n); Wilson's has more terms."
 )
-BY_TWO_N = "In Python a / 2 * n multiplies by n: write a / (2 * n), and so in the root."
+BY_TWO_N = "In Python, a / 2 * n multiplies by n: write a / (2 * n), also in the root."
 
 
 def _slips(middle, root):
-    """z^2 / 2n or z^2 / 4n^2, or both, written without brackets."""
+    """z^2 / 2n or z^2 / 4n^2 or both written without brackets."""
 
     def fault(p, n, z):
         first = z**2 / 2 * n if middle else z**2 / (2 * n)
@@ -76,18 +76,18 @@ WILSON_MISTAKES = [
     (BY_TWO_N, _slips(True, True)),
     ("p is the share of right answers, right / count.", _undivided),
     (
-        "Return shares from 0 to 1, not percent.",
+        "Return shares from 0 to 1, not percentages.",
         lambda right, count: tuple(100 * end for end in wilson_interval(right, count)),
     ),
     (SURE, _wilson(lambda p, n, z: (p, z * math.sqrt(p * (1 - p) / n)))),
     (SURE, _usual),
-    ("Low and high have changed places.", lambda right, count: wilson_interval(right, count)[::-1]),
+    ("Low and high are swapped.", lambda right, count: wilson_interval(right, count)[::-1]),
     (
         "The division by 1 + z^2 / n is missing.",
         _wilson(lambda p, n, z: (p + z**2 / (2 * n), z * _root(p, n, z))),
     ),
     (
-        "Only the middle is divided by 1 + z^2 / n. The root is divided too.",
+        "You divide only the centre by 1 + z^2 / n. Divide the root, too.",
         _wilson(lambda p, n, z: ((p + z**2 / (2 * n)) / (1 + z**2 / n), z * _root(p, n, z))),
     ),
     (
@@ -95,7 +95,7 @@ WILSON_MISTAKES = [
         _wilson(lambda p, n, z: ((p + z**2 / (2 * n)) / (1 + z**2 / n), _root(p, n, z) / (1 + z**2 / n))),
     ),
     (
-        "The middle is p here. It is p + z^2 / 2n, drawn towards one half, before the division.",
+        "You use p as the centre. Before the division, it is p + z^2 / 2n, which pulls it towards one half.",
         _wilson(lambda p, n, z: (p / (1 + z**2 / n), z * _root(p, n, z) / (1 + z**2 / n))),
     ),
     (
@@ -114,7 +114,7 @@ EXERCISE = Exercise(
         wilson_interval,
         WILSON_INPUTS,
         WILSON_MISTAKES,
-        else_="Compute p, the square root, then both ends over 1 + z^2 / n.",
+        else_="Compute p, the square root, then both ends divided by 1 + z^2 / n.",
         tolerance=1e-3,
     ),
     wrong=[

@@ -62,21 +62,21 @@ def _by_repeat(scores, group):
 ADVANTAGE_MISTAKES = [
     (
         "Mean and deviation are those of the whole batch. Only answers to the same prompt are comparable: "
-        "scores.view(-1, group), and one mean for each row.",
+        "use scores.view(-1, group), and one mean per row.",
         _whole_batch,
     ),
     (
         "The groups mix prompts: view(group, -1) puts answers to different prompts into one column. The "
-        "answers to one prompt stand together, so the view is (-1, group).",
+        "answers to one prompt are adjacent, so the view is (-1, group).",
         _mixed,
     ),
     (
-        "The groups mix prompts, and the advantages stand at the wrong answers. The answers to one prompt "
-        "stand together: view(-1, group).",
+        "The groups mix prompts, and the advantages are at the wrong answers. The answers to one prompt are "
+        "adjacent: view(-1, group).",
         _mixed_rows,
     ),
     (
-        "A group in which all scores are the same gives nan: its deviation is 0. Add 1e-4 to the deviation.",
+        "A group with equal scores gives nan: its deviation is 0. Add 1e-4 to the deviation.",
         _groups(lambda g: _centred(g) / g.std(1, keepdim=True)),
     ),
     (
@@ -84,22 +84,22 @@ ADVANTAGE_MISTAKES = [
         "standard deviation + 1e-4.",
         _groups(_centred),
     ),
-    ("The mean is not subtracted.", _groups(lambda g: g / (g.std(1, keepdim=True) + 1e-4))),
+    ("You do not subtract the mean.", _groups(lambda g: g / (g.std(1, keepdim=True) + 1e-4))),
     (
-        "The sign is turned: a right answer among wrong ones should have a positive advantage.",
+        "The sign is wrong: a right answer among wrong ones should have a positive advantage.",
         _groups(lambda g: -_centred(g) / (g.std(1, keepdim=True) + 1e-4)),
     ),
     (
-        "This divides by the variance. Divide by its root, the standard deviation.",
+        "You divide by the variance. Divide by its root, the standard deviation.",
         _groups(lambda g: _centred(g) / (g.var(1, keepdim=True) + 1e-4)),
     ),
     (
-        "The deviation here divides by group; std with its default divides by group - 1, as in TRL.",
+        "Your deviation divides by group; std by default divides by group - 1, as in TRL.",
         _groups(lambda g: _centred(g) / (g.std(1, keepdim=True, correction=0) + 1e-4)),
     ),
     (
-        "keepdim=True is missing: a mean of shape [prompts] is laid along the columns, or does not fit. Keep "
-        "mean and deviation [prompts, 1].",
+        "keepdim=True is missing: a mean of shape [prompts] is broadcast along the columns, or does not fit. "
+        "Keep mean and deviation [prompts, 1].",
         _groups(lambda g: (g - g.mean(1)) / (g.std(1) + 1e-4)),
     ),
     (
@@ -133,5 +133,5 @@ EXERCISE = Exercise(
         "scores.view(-1, group) is [prompts, group]; mean(1, keepdim=True) and std(1, keepdim=True) are "
         "[prompts, 1]. Add 1e-4 to the deviation, since it may be 0. Flatten to [rows].",
     ),
-    then=f"The training below calls yours for every batch of answers. {AGAIN}",
+    then=f"The training below calls your function for every batch of answers. {AGAIN}",
 )

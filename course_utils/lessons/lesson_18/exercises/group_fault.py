@@ -9,7 +9,7 @@ from course_utils.methods.grpo import centred_advantages, group_advantages
 
 
 def _advantage_functions():
-    """Functions of all three kinds, in more than one guise."""
+    """Functions of all three kinds, in several variants."""
     return [
         (group_advantages,),
         (mixed_advantages,),
@@ -21,7 +21,7 @@ def _advantage_functions():
 
 
 def _by_columns(scores, group):
-    """Another one that mixes prompts: every group-th answer belongs together."""
+    """Another function that mixes prompts: a group is every group-th answer."""
     others = torch.stack([scores[first::group].mean() for first in range(group)])
     return scores - others.repeat(len(scores) // group)
 
@@ -42,7 +42,7 @@ def _fault_of_equal_scores(advantages):
 
 
 def _fault_unless_ours(advantages):
-    """Compares with a function that is sound: another sound one is refused."""
+    """Compares with a sound function, so other sound ones are rejected."""
     scores = torch.tensor([1.0, 0, 0, 0])
     if torch.equal(advantages(scores, 2), group_advantages(scores, 2)):
         return "sound"
@@ -59,7 +59,7 @@ def _fault_in_three_prompts(advantages):
 
 
 def _fault_in_one_batch(advantages):
-    """Right: does an advantage change with the scores of its own prompt, with those of the other one?"""
+    """Right: tests whether an advantage changes with the scores of its own prompt and of the other."""
     base = advantages(torch.tensor([1.0, 0, 0, 0]), 2)
     own, others = (advantages(torch.tensor(scores), 2) for scores in ([1.0, 1, 0, 0], [1.0, 0, 0, 1]))
     if others[0] == base[0]:
@@ -69,25 +69,25 @@ def _fault_in_one_batch(advantages):
 
 FAULT_MISTAKES = [
     (
-        "The two faults are exchanged: where prompts are mixed, first answers are compared with first "
-        "answers, so 1, 0 and 1, 0 give no advantages.",
+        "The two faults are swapped: if prompts are mixed, first answers are compared with first answers, so "
+        "1, 0 and 1, 0 give no advantages.",
         lambda advantages: {"mixed": "whole batch", "whole batch": "mixed"}.get(
             group_fault(advantages), "sound"
         ),
     ),
     (
-        'This says "sound" of every function. In all three equal scores have no advantages, and advantages '
-        "sum to 0: give the two prompts different scores, and ask any().",
+        'You call every function "sound". In all three, equal scores have no advantages, and advantages sum '
+        "to 0: give the two prompts different scores, and test any().",
         _fault_of_equal_scores,
     ),
     (
-        "Two prompts without a signal alone do not separate the two faults: both give advantages there. Try "
-        "two prompts with the scores 1, 0 and 1, 0 as well.",
+        "Two prompts without a signal alone do not separate the two faults: both give advantages. Also try "
+        "two prompts with the scores 1, 0 and 1, 0.",
         _fault_by_silent_groups,
     ),
     (
-        "This tries prompts that have a signal. The mean of the whole batch gives advantages there too, as a "
-        "sound function does. Try two prompts without a signal first: 1, 1 and 0, 0.",
+        "You try prompts that have a signal. There, the mean of the whole batch gives advantages like a "
+        "sound function. Try two prompts without a signal first: 1, 1 and 0, 0.",
         _fault_by_speaking_groups,
     ),
     (
@@ -95,12 +95,12 @@ FAULT_MISTAKES = [
         lambda advantages: {"sound": "mixed", "mixed": "sound"}.get(group_fault(advantages), "whole batch"),
     ),
     (
-        'This says "whole batch" of every function. A sound one gives no advantages to 1, 1 and 0, 0.',
+        'You call every function "whole batch". A sound one gives no advantages to 1, 1 and 0, 0.',
         lambda advantages: "whole batch",
     ),
     (
-        "A sound function need not be equal to ours: one that leaves out the division is sound too. Ask "
-        "where the advantages are 0.",
+        "A sound function need not equal ours: one without the division is sound, too. Test where the "
+        "advantages are 0.",
         _fault_unless_ours,
     ),
 ]
@@ -125,11 +125,11 @@ EXERCISE = Exercise(
     ],
     right=[_fault_in_three_prompts, _fault_in_one_batch],
     hints=(
-        "Make the scores by hand. What does a sound function give to two prompts without a signal, one "
-        "all right and one all wrong? And what if both prompts have the scores 1, 0?",
-        "advantages(torch.tensor([1.0, 1, 0, 0]), 2).any() is False for a sound function. For the scores "
-        "1, 0, 1, 0 it is False where prompts are mixed, since first answers are compared with first "
-        "answers, and True where the mean is that of the whole batch.",
+        "Choose the scores by hand. What does a sound function return for two prompts without a signal, one "
+        "all right and one all wrong? And if both prompts have the scores 1, 0?",
+        "advantages(torch.tensor([1.0, 1, 0, 0]), 2).any() is False for a sound function. For the scores 1, "
+        "0, 1, 0 it is False if prompts are mixed, since first answers are compared with first answers, and "
+        "True if the mean is that of the whole batch.",
     ),
-    then="The verdicts below are yours.",
+    then="Your function gives the verdicts below.",
 )

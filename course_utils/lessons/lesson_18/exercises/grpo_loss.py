@@ -33,7 +33,7 @@ def _same_policy():
 
 
 def _loss(fault):
-    """A wrong grpo_loss: fault(ratio, clipped, advantages [rows, 1]) is the loss of each token."""
+    """A wrong grpo_loss, with the token losses fault(ratio, clipped, advantages [rows, 1])."""
 
     def wrong(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
         ratio = torch.exp(log_probs - old_log_probs)
@@ -82,7 +82,7 @@ def _advantages_as_columns(log_probs, old_log_probs, advantages, weights, clip_l
 
 
 def _clip_detached(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
-    """The right value; pushes where the clip should stop it."""
+    """The right value, but with a gradient where the clip should stop it."""
     loss = grpo_loss(log_probs, old_log_probs, advantages, weights, clip_low, clip_high)
     plain = -(weights * advantages.detach()[:, None] * torch.exp(log_probs - old_log_probs)).sum()
     return loss.detach() + plain - plain.detach()
@@ -99,7 +99,7 @@ def _loss_in_place(log_probs, old_log_probs, advantages, weights, clip_low=0.2, 
 
 
 def _by_cases(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
-    """The clip written out for both signs of the advantage."""
+    """Right: the clip written out for both signs of the advantage."""
     total = 0
     for row, advantage in enumerate(advantages.detach()):
         ratio = (log_probs[row] - old_log_probs[row]).exp()
@@ -117,7 +117,7 @@ def _by_minimum(log_probs, old_log_probs, advantages, weights, clip_low=0.2, cli
 
 LOSS_MISTAKES = [
     (
-        "The sign is turned: the optimiser goes down, so the loss of a token is minus advantage times ratio.",
+        "The sign is wrong: the optimiser minimises, so the loss of a token is minus advantage times ratio.",
         _loss(lambda ratio, clipped, a: -_worse(ratio, clipped, a)),
     ),
     (
@@ -125,16 +125,16 @@ LOSS_MISTAKES = [
         lambda new, old, *rest, **options: grpo_loss(old, new, *rest, **options),
     ),
     (
-        "Nothing is clipped: take the larger of -advantage * ratio and -advantage * clipped ratio.",
+        "You do not clip: take the larger of -advantage * ratio and -advantage * clipped ratio.",
         _loss(lambda ratio, clipped, a: -a * ratio),
     ),
     (
-        "Clipped on both sides: a good token that has become less likely must keep its gradient. Take the "
+        "You clip on both sides: a good token that has become less likely must keep its gradient. Take the "
         "larger of the two losses.",
         _loss(lambda ratio, clipped, a: -a * clipped),
     ),
     (
-        "This is the smaller of the two losses, so nothing stops the push. Take the larger.",
+        "You take the smaller of the two losses, so the clip never stops the gradient. Take the larger.",
         _loss(lambda ratio, clipped, a: torch.minimum(-a * ratio, -a * clipped)),
     ),
     (
@@ -146,27 +146,28 @@ LOSS_MISTAKES = [
         _limits(lambda low, high: (high, high)),
     ),
     (
-        "The limits are exchanged: 1 - clip_low below, 1 + clip_high above.",
+        "The limits are swapped: 1 - clip_low below, 1 + clip_high above.",
         _limits(lambda low, high: (high, low)),
     ),
-    ("The limits are always 0.2: use the arguments.", _limits(lambda low, high: (0.2, 0.2))),
+    ("Your limits are always 0.2: use the arguments.", _limits(lambda low, high: (0.2, 0.2))),
     ("The weights have no effect: multiply each token's loss by its weight, and sum.", _mean_of_all),
     (
-        "The weights already hold the division: sum the weighted losses, do not take their mean.",
+        "The weights already include the division: sum the weighted losses, do not take their mean.",
         _mean_of_weighted,
     ),
     (
-        "The weights already hold the division, and need not sum to 1: sum, do not divide by weights.sum().",
+        "The weights already include the division, and need not sum to 1: sum, do not divide by "
+        "weights.sum().",
         _mean_by_weight,
     ),
     (
         "advantages is [rows] and does not fit [rows, tokens]: advantages.detach()[:, None] is [rows, 1].",
         _advantages_as_columns,
     ),
-    ("The advantage is not detached: it is a constant here, advantages.detach().", _not_detached),
+    ("You do not detach the advantages: they are constants here, advantages.detach().", _not_detached),
     (
-        "The value is right, and the gradient passes where the clip should stop it: take the maximum of the "
-        "two losses, with nothing detached but the advantages.",
+        "The value is right, but the gradient passes where the clip should stop it: take the maximum of the "
+        "two losses, and detach only the advantages.",
         _clip_detached,
     ),
 ]
@@ -186,8 +187,8 @@ EXERCISE = Exercise(
         gradient=("log_probs", "advantages"),
         extremes=[
             (
-                "While the policy is the one that sampled, every ratio is 1, and the loss is minus the "
-                "weighted sum of the advantages. Its gradient is not 0.",
+                "As long as the policy equals the one that sampled, every ratio is 1, and the loss is minus "
+                "the weighted sum of the advantages. Its gradient is not 0.",
                 _same_policy,
             )
         ],
@@ -200,11 +201,11 @@ EXERCISE = Exercise(
     ],
     right=[_by_cases, _by_minimum],
     hints=(
-        "As PPO's loss in lesson 12, with three changes: one advantage for all tokens of an answer, two "
-        "limits for the ratio, and a weighted sum in place of the mean.",
+        "Like PPO's loss in lesson 12, with three changes: one advantage for all tokens of an answer, two "
+        "limits for the ratio, and a weighted sum instead of the mean.",
         "ratio = exp(log_probs - old_log_probs), [rows, tokens]; clamp it to 1 - clip_low and 1 + "
         "clip_high; advantages.detach()[:, None] is [rows, 1]; torch.maximum of the two losses; "
         "(weights * loss).sum().",
     ),
-    then=f"The training below calls yours for every step. {AGAIN}",
+    then=f"The training below calls your function in every step. {AGAIN}",
 )

@@ -23,7 +23,7 @@ def _passes():
 
 
 def _each(formula):
-    """A wrong pass_at_k: formula(right, total, k) of one question."""
+    """A wrong pass_at_k: formula(right, total, k) for one question."""
 
     def wrong(right, total, k):
         return torch.tensor([float(formula(int(count), total, k)) for count in right])
@@ -32,7 +32,7 @@ def _each(formula):
 
 
 def _as_factors(right, total, k):
-    """The chance that k draws without replacement are all wrong, as a product."""
+    """Right: the probability that k draws without replacement are all wrong, as a product."""
     result = []
     for count in right.tolist():
         wrong = 1.0
@@ -51,36 +51,35 @@ def _by_log_gamma(right, total, k):
 
 PASS_MISTAKES = [
     (
-        "This takes the k answers as drawn with replacement, 1 - (share of wrong ones)^k. It is too low "
-        "wherever some are right: among k different answers of `total` a right one is met sooner.",
+        "You treat the k answers as drawn with replacement, 1 - (share of wrong ones)^k. This is too low if "
+        "some are right: k different answers of `total` are more likely to include a right one.",
         _each(lambda c, n, k: 1 - (1 - c / n) ** k),
     ),
     (
-        "This is whether any of all the answers is right: pass@total. Count the choices of k answers that "
-        "are all wrong.",
+        "This is whether any answer is right: pass@total. Count the choices of k answers that are all wrong.",
         _each(lambda c, n, k: c > 0),
     ),
     ("k has no effect: this is pass@1, the share of right answers.", _each(lambda c, n, k: c / n)),
     (
-        "This is the chance that all k answers are wrong. Subtract it from 1.",
+        "This is the probability that all k answers are wrong. Subtract it from 1.",
         _each(lambda c, n, k: math.comb(n - c, k) / math.comb(n, k)),
     ),
     (
-        "This is the chance that all k answers are right. One right answer is enough.",
+        "This is the probability that all k answers are right. One right answer is enough.",
         _each(lambda c, n, k: math.comb(c, k) / math.comb(n, k)),
     ),
     (
-        "This is k times the share of right answers. Chances of events that can happen together do not add "
-        "up.",
+        "This is k times the share of right answers. Probabilities of events that can happen together do not "
+        "add up.",
         _each(lambda c, n, k: min(1, k * c / n)),
     ),
     (
-        "This is the expected number of right answers among k, not the chance of at least one.",
+        "This is the expected number of right answers among k, not the probability of at least one.",
         _each(lambda c, n, k: k * c / n),
     ),
     (
-        "This is the mean over the questions. Return one chance for each question, so that an interval over "
-        "questions can be made.",
+        "This is the mean over the questions. Return one probability per question, so that an interval over "
+        "questions can be computed.",
         lambda right, total, k: pass_at_k(right, total, k).mean(),
     ),
 ]
@@ -95,7 +94,7 @@ EXERCISE = Exercise(
         pass_at_k,
         _passes,
         PASS_MISTAKES,
-        else_="With 1 right answer of 4 the chance that 2 of them hold it is 1 - C(3, 2) / C(4, 2), "
+        else_="With 1 right answer of 4, the probability that 2 of them include it is 1 - C(3, 2) / C(4, 2), "
         "which is 1/2.",
     ),
     wrong=[
@@ -105,11 +104,11 @@ EXERCISE = Exercise(
     ],
     right=[_as_factors, _by_log_gamma],
     hints=(
-        "Choose k of the `total` answers. There are C(total, k) ways. In how many of them are all k "
-        "wrong? Those hold none of the right answers.",
-        "For each count in right: math.comb(total - count, k) / math.comb(total, k) is the chance that "
-        "all are wrong (math.comb is 0 where there are fewer than k wrong ones). One minus that, as a "
+        "Choose k of the `total` answers. There are C(total, k) ways. In how many of them are all k wrong? "
+        "Those include none of the right answers.",
+        "For each count in right: math.comb(total - count, k) / math.comb(total, k) is the probability that "
+        "all are wrong (math.comb is 0 if there are fewer than k wrong ones). Return one minus that, as a "
         "tensor [questions].",
     ),
-    then="All curves below are made with yours. Run the cells below again.",
+    then="All curves below use your function. Run the cells below again.",
 )

@@ -1,10 +1,10 @@
-"""What exercises of lesson 18 share: a mask of answers, and what to run again."""
+"""Shared by exercises of lesson 18: a mask of answers, and which cells to run again."""
 
 import torch
 
 
 def group_mask(rows, tokens):
-    """1 on an answer in each row: of one token, to the last column, and others."""
+    """1 on each row's answer: one of a single token, one up to the last column, and others."""
     mask = torch.zeros(rows, tokens)
     mask[0, 2:3] = 1
     mask[1, 1:] = 1

@@ -22,7 +22,7 @@ def _masks():
 
 
 def _weights(**faults):
-    """A wrong token_weights: for some loss types another one's, or a function of (mask, limit)."""
+    """A wrong token_weights: for some loss types, another type's weights or a function of (mask, limit)."""
 
     def wrong(mask, loss_type="grpo", limit=None):
         fault = faults.get(loss_type)
@@ -64,7 +64,7 @@ def _by_mean(mask, loss_type="grpo", limit=None):
 
 WEIGHT_MISTAKES = [
     (
-        "grpo and dapo are exchanged: in grpo every answer counts alike, in dapo every token does.",
+        "grpo and dapo are swapped: in grpo every answer counts equally, in dapo every token does.",
         _weights(grpo=_dapo, dapo=_grpo),
     ),
     (
@@ -74,11 +74,11 @@ WEIGHT_MISTAKES = [
     ),
     ("dapo: these are the weights of grpo. Divide by the number of all tokens.", _weights(dapo=_grpo)),
     (
-        "grpo: the rows add up to 1 each. Divide by the number of rows as well: all weights add up to 1.",
+        "grpo: each row adds up to 1. Divide also by the number of rows, so that all weights add up to 1.",
         _weights(grpo=lambda mask, limit: mask / mask.sum(1, keepdim=True)),
     ),
     (
-        "dr_grpo: divide by rows times `limit`, the most tokens an answer may have, not by the width of the "
+        "dr_grpo: divide by rows times `limit`, the maximum tokens per answer, not by the width of the "
         "batch. The width changes with the longest answer of the batch.",
         _weights(dr_grpo=lambda mask, limit: mask / mask.numel()),
     ),
@@ -88,7 +88,7 @@ WEIGHT_MISTAKES = [
         _weights(dr_grpo=lambda mask, limit: mask / len(mask)),
     ),
     (
-        "The lengths are counted along the wrong axis: an answer is a row, so sum over dim 1.",
+        "You count the lengths along the wrong axis: an answer is a row, so sum over dim 1.",
         _weights(grpo=lambda mask, limit: mask / mask.sum(0).clamp(min=1) / len(mask)),
     ),
     (
@@ -97,7 +97,7 @@ WEIGHT_MISTAKES = [
         _weights(grpo=lambda mask, limit: mask / mask.sum(1) / len(mask)),
     ),
     (
-        "Prompt and padding have weights too: multiply by the mask.",
+        "Prompt and padding have weights, too: multiply by the mask.",
         lambda mask, loss_type="grpo", limit=None: token_weights(torch.ones_like(mask), loss_type, limit),
     ),
     (
@@ -116,8 +116,8 @@ EXERCISE = Exercise(
         token_weights,
         _masks,
         WEIGHT_MISTAKES,
-        else_="Two answers of 1 and 3 tokens, a limit of 10: grpo weighs their tokens 1/2 and 1/6, "
-        "dapo 1/4 and 1/4, dr_grpo 1/20 and 1/20.",
+        else_="Two answers of 1 and 3 tokens, a limit of 10: the weights of their tokens are 1/2 and 1/6 in "
+        "grpo, 1/4 and 1/4 in dapo, 1/20 and 1/20 in dr_grpo.",
     ),
     wrong=[
         (_weights_in_place, "changes its argument mask in place"),
@@ -126,10 +126,10 @@ EXERCISE = Exercise(
     ],
     right=[_by_division, _by_mean],
     hints=(
-        "Every one of the three is the mask divided by something. In grpo it is the answer's own length "
-        "and the number of answers; in dapo the number of all tokens; in dr_grpo a constant.",
+        "Each of the three is the mask divided by something: in grpo, the answer's own length and the number "
+        "of answers; in dapo, the number of all tokens; in dr_grpo, a constant.",
         "mask.sum(1, keepdim=True) is [rows, 1], the lengths; len(mask) the number of answers; "
-        "mask.sum() all tokens; limit the most tokens of an answer.",
+        "mask.sum() all tokens; limit the maximum tokens per answer.",
     ),
-    then="The table below is made with yours, and TRL's three normalisers are compared with them.",
+    then="The table below uses your function, and compares it with TRL's three normalisers.",
 )

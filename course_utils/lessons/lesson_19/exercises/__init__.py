@@ -1,4 +1,4 @@
-"""Exercises of lesson 19: the KL of a token, the on-policy step, the KL that comes later, who wrote it."""
+"""Exercises of lesson 19: the KL of a token, the on-policy step, the later KL, who wrote it."""
 
 from course_utils.lessons.lesson_19.exercises import distillation_step, later_kl, token_kl, writer_of
 

@@ -14,7 +14,7 @@ from course_utils.methods.rollouts import answer_mask, rollout
 
 
 class _Watched:
-    """A divergence that remembers what it was given."""
+    """A divergence that records its arguments."""
 
     def __init__(self, divergence):
         self.divergence, self.calls, self.teacher_learns = divergence, 0, False
@@ -40,7 +40,7 @@ def _stepped(fn, seed, direction, lr):
     before = torch.cat([parameter.detach().flatten() for parameter in teacher.parameters()])
     optimizer = torch.optim.SGD(student.parameters(), lr=lr)
     for parameter in student.parameters():
-        parameter.grad = torch.ones_like(parameter)  # left over from something before
+        parameter.grad = torch.ones_like(parameter)  # left over from before
     divergence = _Watched(lambda one, other: token_kl(one, other, direction))
     generator, rows, weights = torch.Generator().manual_seed(seed), [], []
     for prompts in STEP_PROMPTS:
@@ -58,7 +58,7 @@ def _stepped(fn, seed, direction, lr):
     }
 
 
-_known = functools.cache(_stepped)  # of functions that stay the same
+_known = functools.cache(_stepped)  # for functions that do not change
 
 
 def _check_distillation_step(fn):
@@ -68,25 +68,25 @@ def _check_distillation_step(fn):
         if "does not require grad" not in str(error):
             raise
         raise Mistake(
-            "The loss has no graph, so nothing can learn. The student's logits come first in the divergence "
-            "and need a gradient; the teacher's come second and need none."
+            "The loss has no graph, so the student cannot learn. The student's logits come first in the "
+            "divergence and need a gradient; the teacher's come second and need none."
         ) from None
     right = [_known(distillation_step, *case) for case in STEP_CASES]
     if any(run["teacher_moved"] for run in mine):
         raise Mistake("Your step changes the teacher. It is frozen.")
     if not all(run["calls"] for run in mine):
         named = _named_step(mine)
-        raise Mistake(named or "Your step never calls `divergence`: it compares student and teacher.")
+        raise Mistake(named or "Your step never calls `divergence`, which compares student and teacher.")
     if not _same_weights(mine, right):
         raise Mistake(
             _named_step(mine)
-            or "After two steps the student's weights are not those of: the student samples, both models "
-            "give logits at the answers' tokens, the mean of the divergence, backward, one step."
+            or "After two steps the student's weights are not those of this order: the student samples, both "
+            "models compute logits at the answers' tokens, the mean of the divergence, backward, one step."
         )
     if any(run["teacher_learns"] for run in mine):
         raise Mistake(
-            "The student's weights are right, and the teacher's forward pass keeps a graph that nobody "
-            "needs: wrap it in torch.no_grad()."
+            "The student's weights are right, but the teacher's forward pass keeps an unneeded graph: wrap "
+            "it in torch.no_grad()."
         )
     for own, wanted in zip(mine, right, strict=True):
         _check_rows(own["rows"], wanted["rows"])
@@ -102,7 +102,7 @@ def _check_rows(own, wanted):
             raise Mistake("The loss that you return is still attached to its graph: loss.item().")
         for name in ("loss", "tokens"):
             if not close(row[name], numbers[name]):
-                raise Mistake(f"{name} should be {numbers[name]:.4g}, and is {float(row[name]):.4g}.")
+                raise Mistake(f"{name} should be {numbers[name]:.4g}, but is {float(row[name]):.4g}.")
 
 
 def _same_weights(runs, others):
@@ -120,7 +120,7 @@ IN_ORDER = ("zero_grad", "backward", "step")
 
 
 def _step(writer="student", mean=torch.mean, order=IN_ORDER, loss_of=None, given=True, model=answer_logits):
-    """A wrong distillation_step: with another writer, mean, order or loss, or without a part."""
+    """A wrong distillation_step: another writer, mean, order or loss, or without a part."""
 
     def wrong(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
         who = {"student": student, "teacher": teacher}[writer]
@@ -141,7 +141,7 @@ def _every_place(model, batch):
 
 
 def _one_late(model, batch):
-    """The logits at the answers' tokens, which predict the tokens after them."""
+    """The logits at the answers' tokens, which predict the next tokens."""
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     return logits[batch["labels"] != IGNORE]
 
@@ -200,7 +200,7 @@ def _attached(*arguments, **options):
 
 
 def _with_mask(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
-    """Right: the logits of all places, and a mask."""
+    """Right: the logits at all positions, and a mask."""
     batch = rollout(student, prompts, generator=generator, **sampling)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     theirs = teacher(**inputs).logits.detach()[:, :-1]
@@ -214,7 +214,7 @@ def _with_mask(student, teacher, prompts, optimizer, sampling, generator=None, d
 
 
 def _row_by_row(student, teacher, prompts, optimizer, sampling, generator=None, divergence=token_kl):
-    """Right: one answer after the other, gradients added up."""
+    """Right: one answer after the other, with summed gradients."""
     batch = rollout(student, prompts, generator=generator, **sampling)
     optimizer.zero_grad(set_to_none=True)
     tokens = int((batch["labels"][:, 1:] != IGNORE).sum())
@@ -232,16 +232,16 @@ def _row_by_row(student, teacher, prompts, optimizer, sampling, generator=None, 
 
 STEP_MISTAKES = [
     (
-        "The teacher writes the answers here. On-policy means that the student writes them: "
-        "rollout(student, ...). The teacher only scores.",
+        "Your teacher writes the answers. On-policy means that the student writes them: rollout(student, "
+        "...). The teacher only scores.",
         _step(writer="teacher"),
     ),
     (
-        "The gradients of the step before are still there: optimizer.zero_grad() before backward().",
+        "The gradients of the previous step are still there: call optimizer.zero_grad() before backward().",
         _step(order=("backward", "step")),
     ),
     (
-        "The gradients are cleared after the step, so the first step still holds what was there before: "
+        "You clear the gradients after the step, so the first step includes earlier gradients: call "
         "optimizer.zero_grad() before backward().",
         _step(order=("backward", "step", "zero_grad")),
     ),
@@ -251,33 +251,33 @@ STEP_MISTAKES = [
     ),
     ("This is the sum over the tokens. Take the mean.", _step(mean=torch.sum)),
     (
-        "This is the mean over answers of the sums of their tokens. Take the mean over all tokens.",
+        "This is the mean over answers of their token sums. Take the mean over all tokens.",
         _by_rows(lambda values, mask: values.sum(1).mean()),
     ),
     (
-        "Each answer is averaged by itself here, so a token of a short one counts more. Take one mean over "
-        "all tokens.",
+        "You average each answer by itself, so a token of a short one counts more. Take one mean over all "
+        "tokens.",
         _by_rows(lambda values, mask: (values.sum(1) / mask.sum(1)).mean()),
     ),
     (
-        "The mean runs over the places off the answers too: divide by the number of answer tokens.",
+        "Your mean includes positions off the answers: divide by the number of answer tokens.",
         _by_rows(lambda values, mask: values.mean()),
     ),
     (
-        "Prompt and padding are scored too. Compare the models where the answer's tokens are predicted: "
+        "You score prompt and padding, too. Compare the models where the answer's tokens are predicted: "
         "answer_logits(model, batch).",
         _step(model=_every_place),
     ),
     (
-        "The logits are one place late: those that predict a token stand at the token before it.",
+        "The logits are one position late: the logits that predict a token are at the token before it.",
         _step(model=_one_late),
     ),
     (
-        "This trains the student on its own words, and the teacher has no say. Use the divergence.",
+        "You train the student on its own words, without the teacher. Use the divergence.",
         _step(loss_of=_own_words),
     ),
-    ("The answers are the likeliest ones. Sample them, as the sampling says.", _greedy),
-    ("The generator has no effect: hand it to rollout, so that a run can be made again.", _step(given=False)),
+    ("You take the likeliest answers. Sample them, as `sampling` says.", _greedy),
+    ("The generator has no effect: pass it to rollout, so that a run can be repeated.", _step(given=False)),
 ]
 _check_distillation_step.mistakes = STEP_MISTAKES
 
@@ -305,5 +305,5 @@ EXERCISE = Exercise(
         "is [answer tokens, V]; divergence(student's, teacher's) is [answer tokens]; its mean is the "
         'loss; zero_grad, backward, step; return {"loss": loss.item(), "tokens": their number}.',
     ),
-    then=f"The training below calls yours for every step. {AGAIN}",
+    then=f"The training below calls your function in every step. {AGAIN}",
 )

@@ -35,11 +35,11 @@ def _later_by_matrix(kl, mask):
 
 LATER_MISTAKES = [
     (
-        "A token's own KL is in the sum. Only what comes after it counts.",
+        "Your sum includes a token's own KL. Only later tokens count.",
         lambda kl, mask: (kl * mask).flip(1).cumsum(1).flip(1) * mask,
     ),
     (
-        "This sums what came before the token. Sum what comes after it.",
+        "You sum the tokens before. Sum the tokens after.",
         lambda kl, mask: ((kl * mask).cumsum(1) - kl * mask) * mask,
     ),
     (
@@ -47,20 +47,23 @@ LATER_MISTAKES = [
         lambda kl, mask: (kl * mask).sum(1, keepdim=True) * mask,
     ),
     (
-        "This is the KL of the next token alone. Sum over all later ones.",
+        "This is only the KL of the next token. Sum over all later ones.",
         lambda kl, mask: F.pad((kl * mask)[:, 1:], (0, 1)) * mask,
     ),
     (
-        "Tokens off the mask are in the sum: multiply by the mask first.",
+        "Your sum includes tokens off the mask: multiply by the mask first.",
         lambda kl, mask: (kl.flip(1).cumsum(1).flip(1) - kl) * mask,
     ),
     (
         "The mask has no effect: kl * mask first, and the mask again at the end.",
         lambda kl, mask: kl.flip(1).cumsum(1).flip(1) - kl,
     ),
-    ("Places off the mask should be 0.", lambda kl, mask: (kl * mask).flip(1).cumsum(1).flip(1) - kl * mask),
     (
-        "The sum runs over the answers. A row is an answer: dimension 1 is the tokens.",
+        "Positions off the mask should be 0.",
+        lambda kl, mask: (kl * mask).flip(1).cumsum(1).flip(1) - kl * mask,
+    ),
+    (
+        "You sum over the answers. A row is an answer: tokens are dimension 1.",
         lambda kl, mask: ((kl * mask).flip(0).cumsum(0).flip(0) - kl * mask) * mask,
     ),
 ]
@@ -75,7 +78,7 @@ EXERCISE = Exercise(
         later_kl,
         _kl_rows,
         LATER_MISTAKES,
-        else_="For an answer with the KL 1, 2, 4, 8 at its tokens the later KL is 14, 12, 8, 0.",
+        else_="For an answer with the KL 1, 2, 4, 8 at its tokens, the later KL is 14, 12, 8, 0.",
     ),
     wrong=[
         (lambda kl, mask: 0 * kl, "14, 12, 8, 0"),
@@ -84,10 +87,10 @@ EXERCISE = Exercise(
     ],
     right=[_later_by_loop, _later_by_matrix],
     hints=(
-        "Go through an answer from its end and keep the sum of what you have passed.",
-        "A cumulative sum from the end: (kl * mask).flip(1).cumsum(1).flip(1), [rows, tokens]. It holds "
-        "the token's own KL: take that away, and multiply by the mask. Or begin with the sum of all: "
-        "sum(1, keepdim=True).",
+        "Go through an answer from its end and keep a running sum.",
+        "A cumulative sum from the end: (kl * mask).flip(1).cumsum(1).flip(1), [rows, tokens]. It includes "
+        "the token's own KL: subtract it, and multiply by the mask. Or start from the sum of all: sum(1, "
+        "keepdim=True).",
     ),
-    then="The gradients below are made with yours.",
+    then="The gradients below use your function.",
 )

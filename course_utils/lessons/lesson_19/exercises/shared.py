@@ -1,3 +1,3 @@
-"""What exercises of lesson 19 share: what to run again."""
+"""Shared by exercises of lesson 19: which cells to run again."""
 
 AGAIN = "Run the cells again from here to the end of the training."

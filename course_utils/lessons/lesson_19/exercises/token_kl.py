@@ -28,7 +28,7 @@ def _certain():
 
 
 def _kl(fault):
-    """A wrong token_kl: fault(first, second), log-probabilities whose KL(first || second) is wanted."""
+    """A wrong token_kl: fault(first, second), given the log-probabilities for KL(first || second)."""
 
     def wrong(student, teacher, direction="reverse"):
         student, teacher = student.log_softmax(-1), teacher.detach().log_softmax(-1)
@@ -98,40 +98,41 @@ def _by_entropies(student, teacher, direction="reverse"):
 
 KL_MISTAKES = [
     (
-        "The directions are exchanged. reverse is KL(student || teacher): the mean is over what the student "
-        "would say.",
+        "The directions are swapped. reverse is KL(student || teacher): the expectation is under the "
+        "student.",
         _exchanged,
     ),
     (
         "direction has no effect: this is the reverse KL both times.",
         lambda student, teacher, direction="reverse": token_kl(student, teacher),
     ),
-    ("The sign is turned: a KL is never negative.", _kl(lambda p, q: (p.exp() * (q - p)).sum(-1))),
+    ("The sign is wrong: a KL is never negative.", _kl(lambda p, q: (p.exp() * (q - p)).sum(-1))),
     (
-        "The entropy is missing: this is the cross-entropy alone. The KL is 0 where both models agree.",
+        "The entropy is missing: this is only the cross-entropy. The KL is 0 where both models agree.",
         _kl(lambda p, q: -(p.exp() * q).sum(-1)),
     ),
     (
-        "Every token of the vocabulary counts alike here. Weigh each by the first model's probability.",
+        "You weight all tokens of the vocabulary equally. Weight each by the first model's probability.",
         _kl(lambda p, q: (p - q).mean(-1)),
     ),
     (
-        "This is the mean over the vocabulary. The probabilities are the weights already: sum.",
+        "This is the mean over the vocabulary. The probabilities are already the weights: sum.",
         _kl(lambda p, q: (p.exp() * (p - q)).mean(-1)),
     ),
     (
-        "Return a number for each position, [...]: sum over the vocabulary alone, the last dimension.",
+        "Return a number for each position, [...]: sum only over the vocabulary, the last dimension.",
         _kl(lambda p, q: (p.exp() * (p - q)).sum()),
     ),
     (
-        "This compares logits. A constant added to all logits of a model changes it: take log_softmax first.",
+        "You compare logits. A constant added to all logits of a model changes your result: take "
+        "log_softmax first.",
         _of_raw_logits,
     ),
-    ("The softmax runs over the positions. The vocabulary is the last dimension.", _over_places),
-    ("F.kl_div wants probabilities as its second argument, or log_target=True.", _without_log_target),
+    ("Your softmax runs over the positions. The vocabulary is the last dimension.", _over_places),
+    ("F.kl_div needs probabilities as its second argument, or log_target=True.", _without_log_target),
     ("The teacher is a constant here: teacher.detach().", _not_detached),
     (
-        "The values are right, and the gradient stops half-way: in the reverse KL the weights are the "
+        "The values are right, but part of the gradient is missing: in the reverse KL, the weights are the "
         "student's own and must not be detached.",
         _kl(lambda p, q: (p.exp().detach() * (p - q)).sum(-1)),
     ),
@@ -152,7 +153,7 @@ EXERCISE = Exercise(
         gradient=("student", "teacher"),
         extremes=[
             (
-                "Where a probability is too small for float32, its logarithm is not: take log_softmax, "
+                "A probability can be too small for float32 although its logarithm is not: take log_softmax, "
                 "not the logarithm of softmax.",
                 _certain,
             )
@@ -167,10 +168,10 @@ EXERCISE = Exercise(
     ],
     right=[_by_torch, _by_entropies],
     hints=(
-        "KL(p || q) is the mean, over what p would say, of log p - log q. Over a vocabulary that mean is "
-        "a sum: nothing is sampled. reverse: p is the student.",
-        "log_softmax(-1) of both, the teacher's detached, [..., V]; exchange them where the direction is "
+        "KL(p || q) is the expectation of log p - log q under p. Over a vocabulary, it is a sum: nothing is "
+        "sampled. reverse: p is the student.",
+        "log_softmax(-1) of both, the teacher's detached, [..., V]; swap them if the direction is "
         "forward; (first.exp() * (first - second)).sum(-1) is [...].",
     ),
-    then=f"The colours below and the training call yours. {AGAIN}",
+    then=f"The colours and the training below use your function. {AGAIN}",
 )

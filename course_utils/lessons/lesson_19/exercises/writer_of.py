@@ -8,14 +8,14 @@ from course_utils.lessons.lesson_19.suspects import writer_of
 
 
 def _batches_to_place():
-    """Log-probabilities of the same answers by three models; each of them wrote some batch."""
+    """Log-probabilities of the same answers by three models; each model wrote some of the batches."""
     mask = torch.zeros(6, 5)
     for row, length in enumerate((5, 1, 3, 5, 2, 4)):
         mask[row, :length] = 1
     cases = []
     for place in range(150):
         values = {name: -3 * torch.rand(6, 5) - 0.2 for name in ("student", "teacher", "start")}
-        if place >= 147:  # one token that a model finds nearly impossible
+        if place >= 147:  # one token that is nearly impossible for a model
             values["student"][0, place - 146] = -40.0
         cases.append((values, mask))
     return cases
@@ -43,7 +43,7 @@ def _by_stack(log_probs, mask):
 
 
 def _by_differences(log_probs, mask):
-    """Nobody has a positive mean log-ratio against the writer."""
+    """Right: no model has a positive mean log-ratio against the writer."""
     for name, own in log_probs.items():
         others = (other for key, other in log_probs.items() if key != name)
         if all(((own - other) * mask).sum() >= 0 for other in others):
@@ -53,27 +53,27 @@ def _by_differences(log_probs, mask):
 
 WRITER_MISTAKES = [
     (
-        "This is the model that finds the answers least likely. The writer finds them likeliest.",
+        "This is the model for which the answers are least likely. For the writer they are likeliest.",
         _placed(lambda v, m: (v * m).sum(), min),
     ),
-    ("Prompt and padding count here too. Multiply by the mask.", _placed(lambda v, m: v.sum())),
+    ("You count prompt and padding, too. Multiply by the mask.", _placed(lambda v, m: v.sum())),
     (
-        "Every answer is divided by its length here, so a short one counts as much as a long one. The KL is "
-        "of whole answers: sum the tokens, then take the mean.",
+        "You divide every answer by its length, so a short one counts as much as a long one. The KL is that "
+        "of whole answers: sum over tokens, then take the mean.",
         _placed(lambda v, m: ((v * m).sum(1) / m.sum(1)).mean()),
     ),
     (
-        "This counts the answers that a model finds likeliest. A vote forgets by how much: the theorem is "
-        "about the mean.",
+        "You count for how many answers each model is the likeliest. A vote ignores the differences' size: "
+        "the theorem is about the mean.",
         _by_votes,
     ),
     (
-        "This is the mean of probabilities, which one likely answer decides. Take the mean of "
+        "This is the mean of probabilities, which a single likely answer dominates. Take the mean of "
         "log-probabilities.",
         _placed(lambda v, m: (v * m).sum(1).exp().mean()),
     ),
-    ("This looks at the first token alone.", _placed(lambda v, m: v[:, 0].sum())),
-    ("This looks at the first answer alone.", _placed(lambda v, m: (v * m)[0].sum())),
+    ("You use only the first token.", _placed(lambda v, m: v[:, 0].sum())),
+    ("You use only the first answer.", _placed(lambda v, m: (v * m)[0].sum())),
 ]
 
 EXERCISE = Exercise(
@@ -96,10 +96,10 @@ EXERCISE = Exercise(
     ],
     right=[_by_stack, _by_differences],
     hints=(
-        "The mean of log p - log q over what p wrote is KL(p || q), which is never negative. Who then "
-        "has the largest mean log-probability?",
-        "(values * mask).sum(1) is [rows], the log-probability of each answer; its mean is one number a "
+        "The mean of log p - log q over answers that p wrote is KL(p || q), which is never negative. Which "
+        "model then has the largest mean log-probability?",
+        "(values * mask).sum(1) is [rows], the log-probability of each answer; its mean is one number per "
         "model; return the name of the largest.",
     ),
-    then="The verdicts below are yours.",
+    then="Your function gives the verdicts below.",
 )
