@@ -2,7 +2,7 @@
 
     python recipes/dpo.py --data pairs.jsonl --out adapter
 
-A line: {"prompt": "Why?", "chosen": "So.", "rejected": "No."}, texts or lists of messages
+A line: {"prompt": "Why?", "chosen": "So.", "rejected": "No."}, strings or lists of messages
 """
 
 import argparse
@@ -24,20 +24,20 @@ parser.add_argument("--out", default="adapter")
 parser.add_argument("--steps", type=int, default=100, help="of 16 pairs")
 chosen = parser.parse_args()
 if os.path.exists(chosen.out) and not (os.path.isdir(chosen.out) and not os.listdir(chosen.out)):
-    parser.error(f"--out {chosen.out!r} is no empty folder: name a new one")
+    parser.error(f"--out {chosen.out!r} is not an empty folder: name a new one")
 
 where, rows = f"--data {chosen.data!r}", []
 try:
     for number, line in enumerate(Path(chosen.data).read_text(encoding="utf-8").strip().split("\n"), start=1):
         where = f"{chosen.data!r}, line {number}"
         row = json.loads(line)
-        for name, role in ROLES.items():  # as messages: TRL puts plain texts into no chat template
+        for name, role in ROLES.items():  # as messages: TRL applies no chat template to plain texts
             turns = [{"role": role, "content": row[name]}] if isinstance(row[name], str) else row[name]
             row[name] = [{"role": turn["role"], "content": turn["content"].strip()} for turn in turns]
         rows.append({name: row[name] for name in ROLES})
 except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
     sys.exit(f"{where}: {error!r}. Give a file whose lines are all as --help shows")
-# at random: where prompts come more than once, split by prompt (lesson 17)
+# at random: if prompts are repeated, split by prompt (lesson 17)
 data = Dataset.from_list(rows).train_test_split(test_size=min(200, len(rows) // 10 + 1), seed=0)
 sets = {"train_dataset": data["train"], "eval_dataset": data["test"]}
 
@@ -47,10 +47,10 @@ config = DPOConfig(
     max_steps=chosen.steps,
     per_device_train_batch_size=4,
     gradient_accumulation_steps=4,
-    learning_rate=1e-5,  # TRL's 1e-6 is for training all weights
-    beta=0.1,  # as TRL's default
-    max_length=2048,  # tokens; what is longer is cut off without a word, the end marker with it
-    bf16=bf16,  # TRL's default is True, and stops where there is no GPU
+    learning_rate=1e-5,  # TRL's default of 1e-6 is for training all weights
+    beta=0.1,  # TRL's default
+    max_length=2048,  # tokens; longer rows are silently truncated, and lose the end marker
+    bf16=bf16,  # TRL's default is True, which fails without a GPU
     model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"},  # the adapter stays in float32
     logging_steps=0.05,  # of all steps
     save_strategy="no",  # no checkpoints: the run is short

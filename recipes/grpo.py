@@ -1,8 +1,8 @@
-"""GRPO with LoRA: questions whose answers a program can check in, an adapter out.
+"""GRPO with LoRA: questions with verifiable answers in, an adapter out.
 
     python recipes/grpo.py --data questions.jsonl --out adapter
 
-A line: {"prompt": "What is 6 times 7?", "answer": 42}, the prompt a text or a list of messages
+A line: {"prompt": "What is 6 times 7?", "answer": 42}, the prompt is a string or a list of messages
 """
 
 import argparse
@@ -19,7 +19,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 
 def reward(completions, answer, **_):
-    """1 where the last number of a completion is the answer of its row, else 0. Put your own check here."""
+    """1 if the last number of a completion is its row's answer, else 0. Put your own check here."""
     texts = [turns[-1]["content"].replace(",", "") for turns in completions]
     numbers = [re.findall(r"(?<!\d)-?\d+(?:\.\d+)?", text) for text in texts]
     return [float(bool(n) and float(n[-1]) == right) for n, right in zip(numbers, answer, strict=True)]
@@ -32,14 +32,14 @@ parser.add_argument("--out", default="adapter")
 parser.add_argument("--steps", type=int, default=100, help="of 4 questions with 8 answers each")
 chosen = parser.parse_args()
 if os.path.exists(chosen.out) and not (os.path.isdir(chosen.out) and not os.listdir(chosen.out)):
-    parser.error(f"--out {chosen.out!r} is no empty folder: name a new one")
+    parser.error(f"--out {chosen.out!r} is not an empty folder: name a new one")
 
 where, rows = f"--data {chosen.data!r}", []
 try:
     for number, line in enumerate(Path(chosen.data).read_text(encoding="utf-8").strip().split("\n"), start=1):
         where = f"{chosen.data!r}, line {number}"
         row = json.loads(line)
-        text = isinstance(row["prompt"], str)  # as messages: TRL puts plain texts into no chat template
+        text = isinstance(row["prompt"], str)  # as messages: TRL applies no chat template to plain texts
         turns = [{"role": "user", "content": row["prompt"]}] if text else row["prompt"]
         turns = [{"role": turn["role"], "content": turn["content"].strip()} for turn in turns]
         rows.append({"prompt": turns, "answer": float(row["answer"])})
@@ -51,17 +51,17 @@ bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emul
 config = GRPOConfig(
     chosen.out,
     max_steps=chosen.steps,
-    gradient_accumulation_steps=4,  # times a batch of 8, the answers (num_generations) to a question
+    gradient_accumulation_steps=4,  # times a batch of 8, the answers (num_generations) to one question
     chat_template_kwargs={"enable_thinking": False},  # Qwen3 would think at length; others ignore it
-    learning_rate=1e-5,  # TRL's 1e-6 is for training all weights
-    bf16=bf16,  # TRL's default is True, and stops where there is no GPU
+    learning_rate=1e-5,  # TRL's default of 1e-6 is for training all weights
+    bf16=bf16,  # TRL's default is True, which fails without a GPU
     model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"},  # the adapter stays in float32
     logging_steps=0.05,  # of all steps
     save_strategy="no",  # no checkpoints: the run is short
 )
 lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
 trainer = GRPOTrainer(chosen.base, reward, config, data["train"], data["test"], peft_config=lora)
-trainer.evaluate()  # to the log, with the reward
+trainer.evaluate()  # logs the reward
 before = trainer.state.log_history[-1]["eval_reward"]
 trainer.train()
 trainer.evaluate()

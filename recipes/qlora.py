@@ -3,8 +3,9 @@
     python recipes/qlora.py --data my.jsonl --dry-run                # no GPU, no network, no weights
     accelerate launch --config_file recipes/ddp.yaml --num_processes 2 recipes/qlora.py --data my.jsonl
 
-A dry run checks and tokenises the data, says what training will take, and trains two steps of a small model
-of the same architecture. Without --dry-run it trains, and goes on where the same run in --out stopped.
+A dry run checks and tokenises the data, estimates what training will take, and trains a small model of the
+same architecture for two steps. Without --dry-run it trains, and continues where the same run in --out
+stopped.
 """
 
 import argparse
@@ -45,16 +46,16 @@ from course_utils.data import DATA, IGNORE, Example, conversation_fault
 RECOMPUTED = "activation" if hasattr(SFTConfig, "activation_checkpointing") else "gradient"  # since 5.24
 BF16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)  # not on a T4
 FEW_STEPS = 100
-READING = 5e8  # bytes a second at which weights are read from a disk: an assumption
-FREE = "out held_out per_card log merge dry_run cards card price tokenizer".split()  # training is the same
+READING = 5e8  # assumed bytes per second at which weights are read from a disk
+FREE = "out held_out per_card log merge dry_run cards card price tokenizer".split()  # do not change training
 
 
 def options(argv=None):
     parser = argparse.ArgumentParser(prog="qlora.py", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--data", required=True, help='conversations to train on, a line each: {"messages": [...]}')
+    add("--data", required=True, help='conversations to train on, one per line: {"messages": [...]}')
     add("--held-out", help="conversations to evaluate on after every epoch")
-    add("--out", type=Path, default=Path("adapter"), help="folder of adapter and checkpoints, one a run")
+    add("--out", type=Path, default=Path("adapter"), help="folder for adapter and checkpoints, one per run")
     add("--base", default="Qwen/Qwen2.5-7B-Instruct", help="a folder or a hub id, with safetensors weights")
     add("--bits", type=int, choices=(4, 16), default=4, help="of the base's weights; 16 is plain LoRA")
     add("--rank", type=int, default=16)
@@ -62,37 +63,38 @@ def options(argv=None):
     add(
         "--targets",
         default="all-linear",
-        help="ends of layer names, q_proj,v_proj; default: all but the head",
+        help="suffixes of layer names, q_proj,v_proj; default: all but the head",
     )
     add("--rslora", action="store_true", help="scale by alpha over the root of the rank")
-    add("--dora", action="store_true", help="train each column's length apart from its direction")
+    add("--dora", action="store_true", help="train each column's length separately from its direction")
     add("--lr", type=float, default=2e-4)
     add("--optimiser", choices=("adamw_torch", "adamw_8bit", "paged_adamw_8bit"), default="adamw_torch")
     add("--epochs", type=float, default=2)
-    add("--steps", type=int, default=-1, help="stop after so many steps, whatever the epochs")
-    add("--batch", type=int, default=32, help="conversations a step, over all cards")
-    add("--per-card", type=int, default=4, help="conversations at once on a card")
-    add("--length", type=int, default=1024, help="tokens; longer conversations are refused")
-    add("--packing", action="store_true", help="several conversations in a row of --length tokens")
+    add("--steps", type=int, default=-1, help="stop after this many steps, whatever the epochs")
+    add("--batch", type=int, default=32, help="conversations per step, over all cards")
+    add("--per-card", type=int, default=4, help="conversations per card at once")
+    add("--length", type=int, default=1024, help="tokens; longer conversations are rejected")
+    add("--packing", action="store_true", help="several conversations per row of --length tokens")
     add("--attention", choices=("sdpa", "eager", "flash_attention_2"), default="sdpa")
     add("--log", choices=("trackio", "tensorboard", "none"), help="default: the first that is installed")
-    add("--merge", action="store_true", help="write the merged model too, to OUT/merged")
+    add("--merge", action="store_true", help="also write the merged model, to OUT/merged")
     add("--seed", type=int, default=0)
     add("--dry-run", action="store_true")
     add("--cards", type=int, default=1, help="dry run: the number of cards to plan for")
     add("--card", choices=CARDS, default="RTX 4090", help="dry run: the kind of card to plan for")
-    add("--price", type=float, default=1.0, help="dry run: of a card's hour")
-    add("--tokenizer", help="dry run: take this one where the base's is not on disk")
+    add("--price", type=float, default=1.0, help="dry run: per card and hour")
+    add("--tokenizer", help="dry run: use this one if the base's is not on disk")
     chosen = parser.parse_args(argv)
     if chosen.packing and chosen.attention != "flash_attention_2":
         parser.error(
-            "--packing needs --attention flash_attention_2: with others a conversation reads the next"
+            "--packing needs --attention flash_attention_2: with others, conversations in a row attend to "
+            "each other"
         )
     return chosen
 
 
 def quantization(chosen):
-    """NF4, the scales quantised again, products in 16 bit; None for 16-bit weights."""
+    """NF4 with quantised scales and 16-bit products; None for 16-bit weights."""
     if chosen.bits == 16:
         return None
     return BitsAndBytesConfig(
@@ -104,9 +106,9 @@ def quantization(chosen):
 
 
 def adapter(chosen, model, markers=()):
-    """LoRA's configuration; the rows of the markers' tokens are trained too, in embeddings and head."""
+    """LoRA's configuration; also trains the rows of the markers' tokens in embeddings and head."""
     rows = list(markers) or None
-    if rows and not model.config.tie_word_embeddings:  # where they are one table, PEFT ties the rows too
+    if rows and not model.config.tie_word_embeddings:  # if they are one table, PEFT also ties the rows
         tables = {model.get_input_embeddings(), model.get_output_embeddings()}
         rows = {name: rows for name, module in model.named_modules() if module in tables}
     named = chosen.targets != "all-linear"
@@ -122,12 +124,12 @@ def adapter(chosen, model, markers=()):
 
 
 def logger(chosen):
-    """--log, or the first that is installed."""
+    """--log, or the first installed one."""
     return chosen.log or next((name for name in ("trackio", "tensorboard") if find_spec(name)), "none")
 
 
 def arguments(chosen, cards):
-    """The trainer's: --batch conversations a step, however many cards share them."""
+    """The trainer's arguments: --batch conversations per step, however many cards share them."""
     accumulate, left = divmod(chosen.batch, chosen.per_card * cards)
     if left or not accumulate:
         raise SystemExit(
@@ -145,7 +147,9 @@ def arguments(chosen, cards):
         lr_scheduler_type="cosine",
         warmup_steps=0.03,  # below 1: a share of all steps
         packing=chosen.packing,
-        max_length=chosen.length if chosen.packing else None,  # nothing is cut off: too long has been refused
+        max_length=chosen.length
+        if chosen.packing
+        else None,  # nothing is truncated: too long rows were rejected
         bf16=BF16,
         use_cpu=not torch.cuda.is_available(),
         **{
@@ -175,7 +179,7 @@ def read_bytes(path):
 
 
 def read_data(path, tokenizer, length):
-    """The file's conversations and their examples. SystemExit names every line at fault, and its fault."""
+    """The file's conversations and their examples. SystemExit names every bad line and its fault."""
     rows, examples, faults = [], [], []
     for number, line in enumerate(read_bytes(path).split(b"\n"), start=1):
         if not line.strip():
@@ -185,8 +189,8 @@ def read_data(path, tokenizer, length):
             example = encode_chat(tokenizer, messages)
             if len(example.input_ids) > length:
                 raise ValueError(
-                    f"{len(example.input_ids)} tokens are more than --length {length}: shorten it, or raise "
-                    "--length and look at the memory again"
+                    f"{len(example.input_ids)} tokens exceed --length {length}: shorten it, or raise "
+                    "--length and check the memory again"
                 )
         except (ValueError, RecursionError, TemplateError) as error:
             faults.append(f"  line {number}: {error}")
@@ -202,7 +206,7 @@ def read_data(path, tokenizer, length):
 
 
 def read_line(line, tokenizer):
-    """The messages of a line. ValueError says what is wrong with it."""
+    """The messages of a line. ValueError tells what is wrong with it."""
     try:
         row = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -216,14 +220,14 @@ def read_line(line, tokenizer):
     for number, message in enumerate(messages, start=1):
         for token in special:
             if token in message["content"]:
-                raise ValueError(f"message {number} holds {token}, which would be read as a special token")
+                raise ValueError(f"message {number} contains {token}, which would be read as a special token")
     return [{"role": message["role"], "content": message["content"].strip()} for message in messages]
 
 
 def encode_chat(tokenizer, messages):
     """An Example by the tokenizer's own template: loss on every answer, up to the token that ends it.
 
-    ValueError where the template writes a turn in another way once others follow it.
+    ValueError if the template renders a turn differently when others follow it.
     """
     whole = template_ids(tokenizer, messages)
     labels = [IGNORE] * len(whole)
@@ -231,18 +235,18 @@ def encode_chat(tokenizer, messages):
         if message["role"] != "assistant":
             continue
         if number == 0:
-            raise ValueError("message 1 is the assistant's: somebody has to ask first")
+            raise ValueError("message 1 is the assistant's: the user must ask first")
         before = template_ids(tokenizer, messages[:number], add_generation_prompt=True)
         last = number == len(messages) - 1
         turn = whole if last else template_ids(tokenizer, messages[: number + 1])
         if turn[: len(before)] != before or whole[: len(turn)] != turn:
             raise ValueError(
-                f"message {number + 1}: the template writes this answer in another way when turns follow: "
-                "split the conversation, so that each answer is a last one"
+                f"message {number + 1}: the template renders this answer differently when turns follow: "
+                "split the conversation, so that each answer comes last"
             )
         ends = [i for i in range(len(before), len(turn)) if turn[i] in tokenizer.all_special_ids]
         if not ends:
-            raise ValueError(f"message {number + 1}: the template ends it with no special token")
+            raise ValueError(f"message {number + 1}: the template does not end it with a special token")
         labels[len(before) : ends[-1] + 1] = turn[len(before) : ends[-1] + 1]
     return Example(whole, labels)
 
@@ -252,11 +256,12 @@ def template_ids(tokenizer, messages, **how):
 
 
 def chat_tokenizer(tokenizer, base):
-    """With its own template; ChatML's where it has none and knows the markers; else SystemExit."""
+    """With its own template; ChatML's if it has none but has the markers; else SystemExit."""
     if tokenizer.chat_template is None:
         if not {IM_START, IM_END} <= tokenizer.get_vocab().keys():
             raise SystemExit(
-                f"{base} has no chat template, and no tokens {IM_START} and {IM_END}: take an instruct model"
+                f"{base} has neither a chat template nor the tokens {IM_START} and {IM_END}: use an instruct "
+                "model"
             )
         tokenizer.chat_template = CHATML
     if tokenizer.pad_token is None:
@@ -265,10 +270,10 @@ def chat_tokenizer(tokenizer, base):
 
 
 def untrained_markers(tokenizer, base, **how):
-    """(the template's tokens, if the model never learnt them, else none; the token that ends a turn).
+    """(the template's tokens, if the model never learned them, else none; the token that ends a turn).
 
-    A model that was trained to chat stops at the token that ends a turn, and says so in its tokenizer or in
-    its generation config. Another one is a base.
+    A model trained to chat stops at the token that ends a turn, as its tokenizer or its generation config
+    shows. Any other model is a base.
     """
     sample = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     example = encode_chat(tokenizer, sample)
@@ -279,7 +284,7 @@ def untrained_markers(tokenizer, base, **how):
 
 
 def stops_of(base, **how):
-    """The ids at which the base's generation config stops."""
+    """The ids at which the base's generation stops."""
     try:
         stops = GenerationConfig.from_pretrained(base, **how).eos_token_id
     except OSError:
@@ -291,7 +296,7 @@ def stops_of(base, **how):
 
 
 def plan(chosen):
-    """Everything but the weights: prints the arguments, the data with its masks, memory, time and cost."""
+    """All without the weights: prints the arguments, the data with its masks, memory, time and cost."""
     config = find_config(chosen.base)
     tokenizer, owner = find_tokenizer(chosen)
     markers, _ = untrained_markers(tokenizer, chosen.base, local_files_only=True)
@@ -315,14 +320,14 @@ def plan(chosen):
     print(f"steps      {steps}, rate {chosen.lr:g}, {trainer.lr_scheduler_type.value}, {chosen.optimiser}")
     if steps < FEW_STEPS:
         print(
-            f"WARNING    {steps} steps are few: under {FEW_STEPS} a model often learns the form and not the "
-            "content. A smaller --batch or more --epochs makes more of them; more data are better."
+            f"WARNING    {steps} steps are few: with fewer than {FEW_STEPS}, a model often learns the form "
+            "but not the content. A smaller --batch or more --epochs gives more steps; more data are better."
         )
     print(f"log        {logger(chosen)}")
     if training_precision(chosen.card) == "fp32":
         print(
-            f"WARNING    a {chosen.card} has no bf16: the recipe computes in fp32 there, several times "
-            "slower and with more memory. The lines below count it so."
+            f"WARNING    a {chosen.card} has no bf16: there the recipe computes in fp32, several times "
+            "slower and with more memory. The lines below assume this."
         )
     longest = chosen.length if chosen.packing else max(len(example.input_ids) for example in examples)
     show_need(chosen, model, lora, longest, padded / rows * steps * chosen.batch, evaluated(chosen, kept))
@@ -337,14 +342,16 @@ def show_base(chosen, tokenizer, owner, markers):
         print(
             f"base       {chosen.base} was not trained to stop at the end of a turn: a base. Rows of {tokens}"
         )
-        print("           are trained too. Servers refuse such an adapter: --merge, or an instruct model.")
+        print(
+            "           are also trained. Servers reject such an adapter: use --merge, or an instruct model."
+        )
     else:
         taken = "with" if owner == chosen.base else "is taken for an instruct model with"
         print(f"base       {chosen.base} {taken} its own template")
 
 
 def show_data(chosen, tokenizer):
-    """Reads the data; prints counts, and where the loss is. The examples: (to train on, held out)."""
+    """Read the data and print counts and masks. Returns the examples: (training, held-out)."""
     rows, examples = read_data(chosen.data, tokenizer, chosen.length)
     lengths = [len(example.input_ids) for example in examples]
     learnt = sum(label != IGNORE for example in examples for label in example.labels)
@@ -361,14 +368,14 @@ def show_data(chosen, tokenizer):
 
 
 def padded_tokens(lengths, per_card, seed):
-    """Tokens that a pass computes: batches drawn at random, every row as long as its batch's longest."""
+    """Tokens computed in an epoch: random batches, every row as long as its batch's longest."""
     order = random.Random(seed).sample(lengths, len(lengths))
     batches = [order[first : first + per_card] for first in range(0, len(order), per_card)]
     return sum(len(batch) * max(batch) for batch in batches)
 
 
 def rows_and_tokens(chosen, examples):
-    """Rows of an epoch and tokens that they compute, padding included."""
+    """Rows of an epoch and their tokens, padding included."""
     lengths = [len(example.input_ids) for example in examples]
     if chosen.packing:
         rows = math.ceil(sum(lengths) / chosen.length)
@@ -377,14 +384,14 @@ def rows_and_tokens(chosen, examples):
 
 
 def evaluated(chosen, kept):
-    """Tokens that the evaluations compute: the held-out conversations, after every epoch."""
+    """Tokens computed in evaluations: the held-out conversations, after every epoch."""
     lengths = [len(example.input_ids) for example in kept]
     passes = max(1, int(chosen.epochs)) if chosen.steps < 0 else 1
     return passes * padded_tokens(lengths, chosen.per_card, chosen.seed)
 
 
 def find_tokenizer(chosen):
-    """(the base's own where it is on disk, else --tokenizer's or the pocket model's; whose it is)."""
+    """(the base's tokenizer if on disk, else --tokenizer's or the pocket model's; its owner)."""
     try:
         own = AutoTokenizer.from_pretrained(chosen.base, local_files_only=True, trust_remote_code=False)
         return chat_tokenizer(own, chosen.base), chosen.base
@@ -393,20 +400,20 @@ def find_tokenizer(chosen):
     other = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     if other.chat_template is None:
         other.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
-        other.eos_token = IM_END  # as of an instruct model
+        other.eos_token = IM_END  # like an instruct model's
     other.model_max_length = max(chosen.length, other.model_max_length)
     return chat_tokenizer(other, source), source
 
 
 def show_need(chosen, model, lora, longest, trained_tokens, evaluated_tokens):
-    """Memory by part against the card's, and hours and price: estimates."""
+    """Estimates: memory by part against the card's, hours and price."""
     from peft import get_peft_model
 
     size = CARDS[chosen.card][0]
     parts, parameters = memory_parts(chosen, model.config, longest)
     trained = get_peft_model(model, lora).get_nb_trainable_parameters()[0]
     width = 2 if chosen.bits == 4 else 4  # TRL keeps the adapter of a 4-bit base in bf16, PEFT others in fp32
-    copies = 2 if chosen.cards > 1 else 1  # DDP has the gradients in its buckets once more
+    copies = 2 if chosen.cards > 1 else 1  # DDP's buckets are a second copy of the gradients
     moment = 1 if "8bit" in chosen.optimiser else width
     parts |= {
         "adapter": width * trained,
@@ -431,7 +438,7 @@ def show_need(chosen, model, lora, longest, trained_tokens, evaluated_tokens):
 
 
 def memory_parts(chosen, config, longest):
-    """Bytes of weights and step, without the adapter's own; and the model's parameters."""
+    """Bytes of weights and step, without the adapter; and the model's parameters."""
     method = "qlora" if chosen.bits == 4 else "lora"
     precision = training_precision(chosen.card)
     try:
@@ -440,12 +447,12 @@ def memory_parts(chosen, config, longest):
         )
     except ValueError as error:
         raise SystemExit(f"--base {chosen.base}: {error}") from None
-    weights = need.weights - 4 * need.trainable  # need's own adapter has a part of its own
+    weights = need.weights - 4 * need.trainable  # need's own adapter is a separate part
     return {"weights": weights, "step": max(need.step, need.saved)}, need.parameters
 
 
 def find_config(base):
-    """Of a folder with a config.json, of a model that budget.py knows, or from the hub's cache."""
+    """The configuration of a folder with config.json, of a model in budget.py, or from the hub's cache."""
     name = base.rpartition("/")[2].removesuffix("-Instruct")
     try:
         return load_config(name if name in KNOWN_MODELS and not Path(base).is_dir() else base)
@@ -454,7 +461,7 @@ def find_config(base):
 
 
 def small(config, words):
-    """The configuration's architecture with two narrow layers and at least so many rows of embeddings."""
+    """The configuration's architecture with two narrow layers and at least this many rows of embeddings."""
     settings = config.to_dict()
     sizes = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": words}
     for name, value in sizes.items():
@@ -466,7 +473,7 @@ def small(config, words):
 
 
 def rehearse(chosen, config, tokenizer, examples, steps=2):
-    """Two steps of the real code on the four shortest conversations and a small model of random weights."""
+    """Two steps of the real code on the four shortest conversations and a small random model."""
     few = sorted(examples, key=lambda example: len(example.input_ids))[:4]
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
@@ -502,29 +509,29 @@ def load_base(chosen):
 
 
 def had(base, load):
-    """What load() makes of the base's files; SystemExit where neither the disk nor the hub has them."""
+    """load() on the base's files; SystemExit if neither the disk nor the hub has them."""
     try:
         return load()
     except OSError as error:
         raise SystemExit(
-            f"{base} is not on disk, and the hub does not give it ({str(error).splitlines()[0]}): name a "
+            f"{base} is not on disk, and the hub does not provide it ({str(error).splitlines()[0]}): name a "
             "folder with --base, or rehearse with --dry-run"
         ) from None
 
 
 def open_folder(chosen):
-    """Whether the run in OUT has ended; keeps the options of one that begins. SystemExit if it is another."""
+    """Whether the run in OUT has ended; stores a new run's options. SystemExit if OUT has another run."""
     run = {name: value for name, value in vars(chosen).items() if name not in FREE}
-    run["data"] = hashlib.sha256(read_bytes(chosen.data)).hexdigest()  # the file's name says too little
+    run["data"] = hashlib.sha256(read_bytes(chosen.data)).hexdigest()  # the file's name is not enough
     kept, ended = chosen.out / "run.json", (chosen.out / "generation_config.json").is_file()  # written last
     before = earlier_run(kept)
     if ended or (chosen.out.is_dir() and get_last_checkpoint(chosen.out)):
         if others := [name for name in run if before.get(name) != run[name]]:
             raise SystemExit(
-                f"--out {chosen.out} has another run (other {', '.join(others)}): take another --out, or "
-                "that run's data and options to go on with it"
+                f"--out {chosen.out} has another run (other {', '.join(others)}): use another --out, or that "
+                "run's data and options to continue it"
             )
-    elif first_process():  # another one may come while this one writes
+    elif first_process():  # another process may come while this one writes
         if chosen.out.exists() and not (chosen.out.is_dir() and (before or not os.listdir(chosen.out))):
             raise SystemExit(f"--out {str(chosen.out)!r} has something else in it: name a new folder")
         chosen.out.mkdir(parents=True, exist_ok=True)
@@ -533,9 +540,9 @@ def open_folder(chosen):
 
 
 def earlier_run(kept):
-    """The options that a run has written to this file; {} where there is none, or it is somebody else's."""
+    """The options that a run has written to this file; {} if there is none, or it is not a run's."""
     try:
-        before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}  # a pipe would wait
+        before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}  # a pipe would block
     except ValueError:
         return {}
     return before if isinstance(before, dict) and {"base", "data", "rank", "lr"} <= before.keys() else {}
@@ -546,11 +553,13 @@ def first_process():
 
 
 def train(chosen, examples=None):
-    """Trains on the examples, by default the files'; writes adapter and tokenizer; returns the losses."""
+    """Train on the examples, by default the files'; writes adapter and tokenizer; returns the losses."""
     import datasets
 
     config = arguments(chosen, int(os.environ.get("WORLD_SIZE", 1)))
-    print(f"process    {config.process_index} of {config.world_size} on {config.device}")  # now its own
+    print(
+        f"process    {config.process_index} of {config.world_size} on {config.device}"
+    )  # now its own device
     own = had(chosen.base, lambda: AutoTokenizer.from_pretrained(chosen.base, trust_remote_code=False))
     tokenizer = chat_tokenizer(own, chosen.base)
     markers, end = untrained_markers(tokenizer, chosen.base)
@@ -575,7 +584,7 @@ def train(chosen, examples=None):
         peft_config=adapter(chosen, model, markers),
     )
     if markers:
-        trainer.model.get_output_embeddings().bias = None  # TRL asks for it; PEFT's rows of a head have none
+        trainer.model.get_output_embeddings().bias = None  # TRL reads it; PEFT's head rows have none
     trainer.train(resume_from_checkpoint=get_last_checkpoint(chosen.out) if chosen.out.is_dir() else None)
     trainer.save_model()
     if trainer.accelerator.is_main_process:
@@ -588,7 +597,7 @@ def train(chosen, examples=None):
 
 
 def merge(chosen):
-    """Writes the model with the adapter added to what it was trained on: 4-bit weights are de-quantised."""
+    """Write the model with the adapter merged into the weights it was trained on, de-quantised if 4-bit."""
     model = load_base(chosen)
     if chosen.bits == 4:
         model = model.dequantize()
@@ -605,12 +614,12 @@ def main(argv=None):
         return plan(chosen)
     if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
         raise SystemExit(
-            f"{torch.cuda.device_count()} cards are visible to one process: start one for each with "
+            f"{torch.cuda.device_count()} cards are visible to one process: start one process per card with "
             "accelerate launch --config_file recipes/ddp.yaml, or set CUDA_VISIBLE_DEVICES=0"
         )
     if chosen.bits == 4 and os.environ.get("ACCELERATE_USE_FSDP") == "true":
         raise SystemExit(
-            "4-bit weights are not to be sharded with FSDP2, which changes packed codes that read as NaN "
+            "4-bit weights cannot be sharded with FSDP2, which changes packed codes that read as NaN "
             "(issue 1945 of bitsandbytes): 7B in 4 bit fits one card, so use recipes/ddp.yaml, or --bits 16"
         )
     if not open_folder(chosen):

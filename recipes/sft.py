@@ -23,7 +23,7 @@ parser.add_argument("--out", default="adapter")
 parser.add_argument("--steps", type=int, default=100, help="of 16 conversations")
 chosen = parser.parse_args()
 if os.path.exists(chosen.out) and not (os.path.isdir(chosen.out) and not os.listdir(chosen.out)):
-    parser.error(f"--out {chosen.out!r} is no empty folder: name a new one")
+    parser.error(f"--out {chosen.out!r} is not an empty folder: name a new one")
 
 where, rows = f"--data {chosen.data!r}", []
 try:
@@ -36,7 +36,7 @@ try:
         rows.append({"messages": turns})
 except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
     sys.exit(f"{where}: {error!r}. Give a file whose lines are all as --help shows")
-# at random: where rows are near copies of others, split by question (lesson 17)
+# at random: if rows are near copies of others, split by question (lesson 17)
 data = Dataset.from_list(rows).train_test_split(test_size=min(200, len(rows) // 10 + 1), seed=0)
 sets = {"train_dataset": data["train"], "eval_dataset": data["test"]}
 
@@ -46,10 +46,10 @@ config = SFTConfig(
     max_steps=chosen.steps,
     per_device_train_batch_size=4,
     gradient_accumulation_steps=4,
-    learning_rate=2e-4,  # TRL's 2e-5 is for training all weights
-    assistant_only_loss=True,  # TRL's default has loss on the user's words too
-    max_length=2048,  # tokens; what is longer is cut off without a word, the end marker with it
-    bf16=bf16,  # TRL's default is True, and stops where there is no GPU
+    learning_rate=2e-4,  # TRL's default of 2e-5 is for training all weights
+    assistant_only_loss=True,  # TRL's default also has loss on the user's words
+    max_length=2048,  # tokens; longer rows are silently truncated, and lose the end marker
+    bf16=bf16,  # TRL's default is True, which fails without a GPU
     model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"},  # the adapter stays in float32
     logging_steps=0.05,  # of all steps
     save_strategy="no",  # no checkpoints: the run is short

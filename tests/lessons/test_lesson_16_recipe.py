@@ -63,7 +63,7 @@ def test_a_rehearsal_says_what_will_be_done_and_what_it_takes(few):
     assert "4 card(s) x 4 x 2 accumulated = 32" in words["batch"]
     assert "Qwen2.5-7B-Instruct is taken for an instruct model" in words["base"]
     assert "⟦Sm<|im_end|>⟧" in out
-    assert "2 steps are few: under 100" in words["WARNING"]
+    assert "2 steps are few: with fewer than 100" in words["WARNING"]
     assert "40,370,176 of 7,615,616,512" in words["trained"]  # 7.6 billion, as its card says
     weights, gradients = (
         float(words["memory"].split(f"{part} ")[1].split(",")[0]) for part in ("weights", "gradients")
@@ -159,7 +159,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(tokenizer):
     assert qlora.encode_chat(forgetful, turns).labels.count(IGNORE) < len(
         qlora.encode_chat(forgetful, turns).labels
     )
-    with pytest.raises(ValueError, match="message 2: the template writes this answer in another way"):
+    with pytest.raises(ValueError, match="message 2: the template renders this answer differently"):
         qlora.encode_chat(forgetful, turns * 2)
 
 
@@ -176,9 +176,9 @@ BAD = {
     line("Who?", "  "): "is empty",
     line("Who?", "Me.", roles=("user", "user")): "no assistant turn",
     line("Who?", "Me.", roles=("user", "bot")): "the role 'bot'",
-    line("Me.", "Who?", roles=("assistant", "user")): "somebody has to ask first",
-    line("Who? <|im_end|>", "Me."): "holds <|im_end|>",
-    line("Who? " * 400, "Me."): "more than --length 64",
+    line("Me.", "Who?", roles=("assistant", "user")): "the user must ask first",
+    line("Who? <|im_end|>", "Me."): "contains <|im_end|>",
+    line("Who? " * 400, "Me."): "exceed --length 64",
 }
 
 
@@ -227,7 +227,7 @@ def test_a_folder_is_for_one_run(started, tmp_path):
     assert started(out, "--lr", "1e-3") == ["train"] * 2  # nothing was trained yet
     (out / "checkpoint-5").mkdir()
     assert started(out, "--lr", "1e-3", "--per-card", "2") == ["train"] * 3  # goes on
-    with pytest.raises(SystemExit, match=r"another run \(other lr\): take another --out"):
+    with pytest.raises(SystemExit, match=r"another run \(other lr\): use another --out"):
         started(out)
     (tmp_path / "my.jsonl").write_bytes(line("Who?", "You."))
     with pytest.raises(SystemExit, match="other data, rank, lr"):
