@@ -1,4 +1,4 @@
-"""The conditions of every test, set before anything is imported and inherited by the kernels of nbval."""
+"""The conditions of every test, set before any import and inherited by nbval's kernels."""
 
 import atexit
 import os
@@ -38,7 +38,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Files with long tests come first, so that no worker waits at the end for another's long file."""
+    """Files with long tests come first, so that workers end at about the same time."""
     config.all_items = list(items)
     yield
     if config.getoption("shuffle") is not None:
@@ -65,7 +65,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
-    """The table of the fault trials; the files that take longest, all their tests together."""
+    """The table of the fault trials, and the slowest files by the total time of their tests."""
     print_table(terminalreporter)
     reports = [report for found in terminalreporter.stats.values() for report in found]
     seconds = Counter()
@@ -80,7 +80,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(autouse=True)
 def no_shell_is_left():
-    """A test that made an IPython in this process, by itself or by a library, leaves none to the next."""
+    """Remove an IPython shell that a test or a library has made in this process."""
     yield
     if "IPython.core.interactiveshell" in sys.modules:
         from IPython.core.interactiveshell import InteractiveShell
@@ -90,7 +90,7 @@ def no_shell_is_left():
 
 @pytest.fixture
 def interruptible():
-    """SIGINT raises KeyboardInterrupt; a background job of a script starts with SIGINT ignored."""
+    """SIGINT raises KeyboardInterrupt, although background jobs start with SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -126,7 +126,7 @@ def model(tokenizer):
 
 @pytest.fixture
 def displayed(monkeypatch):
-    """The bundles that a cell displays, in an IPython shell of its own."""
+    """The bundles that a cell displays, in a separate IPython shell."""
     bundles = []
     from IPython.core.interactiveshell import InteractiveShell
 

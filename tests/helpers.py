@@ -1,4 +1,4 @@
-"""What several tests share: small random models, steps of known memory, the claims of a lesson at a seed."""
+"""Shared by tests: small random models, steps of known memory, the claims of a lesson at a seed."""
 
 import itertools
 import os
@@ -68,7 +68,7 @@ def tiny_model(seed=0, vocab_size=400):
 
 
 def tiny_gpt2(seed=0):
-    """A smaller one, of narrow layers, for what is done to their matrices."""
+    """A smaller one with narrow layers, for tests of their matrices."""
     torch.manual_seed(seed)
     return untrained_gpt2(n_layer=2, n_head=2, n_embd=32, vocab_size=64, n_positions=32)
 
@@ -90,7 +90,7 @@ def tiny_llama(seed=0, attention_bias=False, vocab_size=64):
 
 
 def put_in_cache(folder, cache, repo):
-    """Lay a model out as the hub's client does, in its cache; returns the folder of the snapshot."""
+    """Store a model in the cache like the hub's client; returns the snapshot folder."""
     place = cache / f"models--{repo.replace('/', '--')}"
     shutil.copytree(folder, place / "snapshots" / "abc123")
     (place / "refs").mkdir()
@@ -99,7 +99,7 @@ def put_in_cache(folder, cache, repo):
 
 
 def small_policy_parts():
-    """experiments.policy_parts of lesson 12, of a small model: three prompts, two of them held out."""
+    """Lesson 12's experiments.policy_parts for a small model: three prompts, two of them held out."""
     tokenizer = tiny_tokenizer()
     model = tiny_model(vocab_size=len(tokenizer))
     add_chat_tokens(model, tokenizer)
@@ -110,7 +110,7 @@ def small_policy_parts():
 
 
 def known(keep_mb, use_mb):
-    """For measure_peak: a step that needs use_mb and more beside keep_mb."""
+    """For measure_peak: a step that needs at least use_mb in addition to keep_mb."""
     kept = torch.ones(keep_mb, 2**18)  # 2**18 floats are one MiB
 
     def step():
@@ -121,7 +121,7 @@ def known(keep_mb, use_mb):
 
 @contextmanager
 def logging_hub(monkeypatch):
-    """A list that fills with the paths asked of the hub; new processes may ask for anything."""
+    """A list that collects the paths requested from the hub; new processes may request anything."""
     paths = []
 
     class Log(BaseHTTPRequestHandler):
@@ -136,7 +136,7 @@ def logging_hub(monkeypatch):
         def log_message(self, *arguments):
             pass
 
-    forbid = ("CI", "DO_NOT_TRACK", "DISABLE_TELEMETRY")  # TRL and the hub's library send nothing then
+    forbid = ("CI", "DO_NOT_TRACK", "DISABLE_TELEMETRY")  # with these, TRL and the hub's library send nothing
     for name in [name for name in os.environ if name.startswith("HF_") or name in forbid]:
         monkeypatch.delenv(name)
     with ThreadingHTTPServer(("127.0.0.1", 0), Log) as server:
@@ -151,7 +151,7 @@ def failing():
 
 
 def claims_at(lesson: str, seed: int, folder) -> dict[str, float]:
-    """{text: measured value} of a lesson run on the pocket model at quick scale. Raises where one fails."""
+    """{text: measured value} of a lesson run on the pocket model at quick scale. Raises if a claim fails."""
     import papermill
 
     parameters = {"MODEL": "pocket", "SCALE": "quick", "SEED": seed}
@@ -169,7 +169,7 @@ def claims_at(lesson: str, seed: int, folder) -> dict[str, float]:
 
 
 def config_step(source="pocket", method="full", batch_size=8, tokens=128, rank=8):
-    """For measure_peak: the step that training_need predicts, on random weights of the configuration."""
+    """For measure_peak: the step of training_need's estimate, on random weights of the configuration."""
     model = AutoModelForCausalLM.from_config(load_config(source), dtype=torch.float32)
     if method != "full":
         apply_lora(model, rank)
@@ -190,7 +190,7 @@ LONG = {
 
 
 def draws_of(lesson: str) -> list:
-    """(exercise, seed) of a lesson and its companion for parametrize: a draw by day, two more at night."""
+    """(exercise, seed) of a lesson and its companion for parametrize: one draw by day, two more at night."""
     return [
         pytest.param(
             exercise,
@@ -204,7 +204,7 @@ def draws_of(lesson: str) -> list:
 
 
 def feed(exercise, seed: int) -> None:
-    """Asserts the verdict on every right and every wrong answer of an exercise."""
+    """Assert the verdict on every right and every wrong answer of an exercise."""
     for number, fn in enumerate([exercise.reference, *exercise.right]):
         assert find_fault(exercise, fn, seed) is None, f"right answer {number}"
     messages = set()
@@ -217,7 +217,7 @@ def feed(exercise, seed: int) -> None:
 
 
 def needed_for(sources: list[str], last: int) -> list[int]:
-    """Numbers of the code cells that one needs, itself too: of each name, the cell that bound it last."""
+    """Indices of the code cells that one needs, itself included: per name, the last cell that bound it."""
     kept, (_, wanted) = [last], global_names(sources[last])
     for number in range(last - 1, -1, -1):
         bound, read = global_names(sources[number])
@@ -231,9 +231,9 @@ HEAD = 1.5  # pixels: half the width of an arrow's head on a phone
 
 
 def layout_faults(figure, dpi):
-    """What is wrong with the layout of a picture made with `drawing`, in words.
+    """Layout errors of a picture made with `drawing`, in words.
 
-    A text leaves the picture, lies on another one, on an arrow, or across the edge of a box.
+    A text may leave the picture, or overlap another text, an arrow, or the edge of a box.
     """
     figure.set_dpi(dpi)
     figure.draw_without_rendering()
@@ -262,7 +262,7 @@ def _crosses(arrow, at):
 
 
 def _holds(outer, inner, slack=0.5):
-    """Whether a box (left, low, right, high) holds another, to half a pixel."""
+    """Whether a box (left, low, right, high) contains another, to half a pixel."""
     return all(outer[i] - slack <= inner[i] and inner[i + 2] <= outer[i + 2] + slack for i in (0, 1))
 
 

@@ -50,14 +50,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """(address, token, folder) of a running JupyterLab that serves copies of the lessons in work/."""
+    """(address, token, folder) of a running JupyterLab that serves the copies of the lessons in work/."""
     from course_utils.commands.lab import copy_lessons, jupyter_environment
 
     folder = tmp_path_factory.mktemp("lab")
     copy_lessons(NOTEBOOKS, folder / "work")
     (folder / "home").mkdir()
     (kept := home() / "cache").mkdir(parents=True, exist_ok=True)
-    (folder / "home" / "cache").symlink_to(kept)  # what one test makes, no other makes again
+    (folder / "home" / "cache").symlink_to(kept)  # what one test makes, no other has to make again
     token = secrets.token_hex(8)
     own = {
         "COURSE_HOME": "home",
@@ -98,7 +98,7 @@ def _address(server, log):
     while time.monotonic() < deadline:
         match = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
         if match:
-            with suppress(OSError):  # the address is logged a moment before anybody listens
+            with suppress(OSError):  # the address is logged just before the server listens
                 urllib.request.urlopen(f"{match.group()}/api", timeout=30).close()
                 return match.group()
         if server.poll() is not None:
@@ -119,9 +119,9 @@ def browser():
 
 @pytest.fixture
 def open_lesson(lab, browser):
-    """Opens a lesson by the start of its name, in a page of its own, and returns a Notebook.
+    """Open a lesson by the start of its name, in its own page; returns a Notebook.
 
-    Nothing is left of an earlier test: no progress, no kernel.
+    Nothing remains of an earlier test: no progress, no kernel.
     """
     address, token, folder = lab
     (folder / "home" / "progress.json").unlink(missing_ok=True)
@@ -147,7 +147,7 @@ def _ask(address, method="GET"):
 
 
 class Notebook:
-    """A notebook open in JupyterLab: what the tests do with it. Cells are counted from 0, text cells too."""
+    """An open notebook in JupyterLab, with the tests' actions. Cells count from 0, text cells included."""
 
     def __init__(self, page):
         self.page = page
@@ -156,7 +156,7 @@ class Notebook:
         self.wait_idle()
 
     def wait_idle(self):
-        """Until the kernel is connected and has nothing to do."""
+        """Wait until the kernel is connected and idle."""
         self.page.wait_for_function(
             """() => {
             const context = window.jupyterapp.shell.currentWidget?.sessionContext;
@@ -166,7 +166,7 @@ class Notebook:
         )
 
     def run_all(self):
-        """Run All Cells, until every code cell has run or one has failed."""
+        """Run All Cells, and wait until every code cell has run or one has failed."""
         self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
         self.page.wait_for_function(
             """() => {
@@ -180,11 +180,11 @@ class Notebook:
         self.wait_idle()
 
     def cells(self):
-        """The notebook as the page holds it: a list of cells in the saved format."""
+        """The page's notebook: a list of cells in the saved format."""
         return self.page.evaluate("window.jupyterapp.shell.currentWidget.content.model.toJSON().cells")
 
     def find(self, text):
-        """Number of the first code cell whose source contains the text."""
+        """Index of the first code cell whose source contains the text."""
         return next(
             index
             for index, cell in enumerate(self.cells())
@@ -192,7 +192,7 @@ class Notebook:
         )
 
     def cell(self, index):
-        """The cell on the page, scrolled to."""
+        """The cell on the page, scrolled into view."""
         self.page.evaluate(
             """async index => {
             const content = window.jupyterapp.shell.currentWidget.content;
@@ -210,7 +210,7 @@ class Notebook:
         return self.cell(index).locator(".jp-Cell-outputArea").inner_text()
 
     def rewrite_and_run(self, index, source):
-        """Type a new source into a cell, press Shift-Enter, and wait until it has run."""
+        """Type new source into a cell, press Shift-Enter, and wait until it has run."""
         self.page.evaluate(
             """index => {
             const content = window.jupyterapp.shell.currentWidget.content;
@@ -234,11 +234,11 @@ class Notebook:
         self.wait_idle()
 
     def run(self, index):
-        """The cell as it is; see rewrite_and_run."""
+        """Run the cell unchanged; see rewrite_and_run."""
         self.rewrite_and_run(index, "".join(self.cells()[index]["source"]))
 
     def wait_for_other_text(self, index, before):
-        """Until a control has printed another text than this one, and the kernel is idle."""
+        """Wait until a control has printed another text than this one, and the kernel is idle."""
         self.page.wait_for_function(
             """([index, before]) => {
             const text = document.querySelector(
@@ -250,9 +250,9 @@ class Notebook:
         self.wait_idle()
 
     def set_slider(self, index, name, keys):
-        """Move the slider of that name by pressing keys on it, and wait for the new printed text.
+        """Move the slider of that name with keys, and wait for the new printed text.
 
-        The slider's own number changes at once and is not what is waited for.
+        The slider's own number changes at once, so it is not waited for.
         """
         printed = self.cell(index).locator(".jp-RenderedText")
         before = printed.inner_text()

@@ -1,4 +1,4 @@
-"""Lesson 00 as a learner meets it: open, Run All, turn a slider, answer an exercise, choose a prediction."""
+"""Lesson 00 as a learner sees it: open, Run All, move a slider, answer an exercise, choose a prediction."""
 
 import json
 

@@ -6,7 +6,7 @@ WIDGET = "widgets.control(show_cut"
 
 
 def run_above(notebook, index):
-    """Run all cells above this one, until every code cell among them has run or one has failed."""
+    """Run all cells above this one, and wait until every code cell of them has run or one has failed."""
     notebook.cell(index)
     notebook.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-above')")
     notebook.page.wait_for_function(

@@ -1,7 +1,7 @@
-"""The chat box of lesson 09 as a learner meets it: type, watch the answer grow, ask on, start again.
+"""The chat box of lesson 09 as a learner sees it: type, watch the answer grow, ask again, start over.
 
-The base model with its new markers answers, which takes no training: what it says makes no sense, and the box
-must show exactly that.
+The base model with its new markers answers, without training: its answers make no sense, and the box must
+show exactly those.
 """
 
 import pytest
@@ -11,7 +11,7 @@ from course_utils.methods.chat import chat
 from course_utils.models import load_model
 
 STAND_IN = "assistant = base"
-# records how often the conversation on the page changed, since an answer is too fast to be watched
+# records how often the conversation on the page changed, since an answer is too fast to watch
 WATCH = """() => {
     window.chatStates = [];
     const note = () => {

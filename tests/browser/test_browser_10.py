@@ -1,4 +1,4 @@
-"""Lesson 10 as a learner meets it: ten labels by key and by button, undo, and what becomes of them."""
+"""Lesson 10 as a learner sees it: ten labels by key and by button, undo, and their use."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_ten_labels_by_key_and_button(open_lesson, lab, shots):
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
     def check_label(shown, side):
-        """The last saved label is what was shown on that side."""
+        """Assert that the last saved label is the story shown on that side."""
         last = saved()[-1]
         assert last["prompt"][-1]["content"] == shown[0]
         chosen, rejected = (shown[1], shown[2]) if side == "left" else (shown[2], shown[1])

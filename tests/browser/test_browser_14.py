@@ -1,4 +1,4 @@
-"""The memory calculator of lesson 14: choices change what fits, and the price what it costs."""
+"""The memory calculator of lesson 14: choices change what fits, and the price changes the cost."""
 
 import re
 
@@ -22,7 +22,7 @@ def test_the_calculator_answers_to_method_card_and_price(open_lesson, tmp_path):
         return memory.group(1) == "fits", *numbers
 
     def choose(name, value):
-        """Take a choice from the list of that name, and wait for the text that follows from it."""
+        """Choose an option from the list of that name, and wait for the resulting text."""
         before = notebook.cell(index).locator(".jp-RenderedText").inner_text()
         notebook.cell(index).get_by_role("combobox", name=name, exact=True).select_option(value)
         notebook.wait_for_other_text(index, before)
@@ -40,5 +40,5 @@ def test_the_calculator_answers_to_method_card_and_price(open_lesson, tmp_path):
     assert notebook.cell(index).locator("img").first.get_attribute("src") != picture
     notebook.set_slider(index, "price", ["End"])
     *_, hours, cost = shown()
-    assert abs(cost - 10 * hours) <= 10 * 0.05 + 0.01  # hours are shown to a tenth
+    assert abs(cost - 10 * hours) <= 10 * 0.05 + 0.01  # hours are rounded to tenths
     notebook.page.screenshot(path=tmp_path / "full.png")

@@ -1,4 +1,4 @@
-"""The sheet for blind rating in a browser: by keys and by buttons, kept when it is opened again, saved."""
+"""The sheet for blind rating in a browser: by keys and by buttons, kept when reopened, saved."""
 
 import json
 

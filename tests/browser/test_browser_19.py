@@ -1,4 +1,4 @@
-"""Lesson 19's first half as a learner meets it: the KL of a token, a prediction, and the two hills."""
+"""Lesson 19's first half as a learner sees it: the KL of a token, a prediction, and the two hills."""
 
 import re
 

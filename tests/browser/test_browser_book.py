@@ -1,4 +1,4 @@
-"""The book in Chromium: pages, search, themes, links, no line that overflows, nothing from another host."""
+"""The book in Chromium: pages, search, themes, links, no overflowing line, nothing from another host."""
 
 import functools
 import http.server

@@ -60,7 +60,7 @@ def test_a_choice_by_keyboard_counts_once_and_comes_back(open_lesson, lab, small
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     group.get_by_text("You predicted: blue. The first choice counts.").wait_for()
-    notebook.cell(4).get_by_text("Answer: blue (as you predicted)").wait_for()  # nobody ran it again
+    notebook.cell(4).get_by_text("Answer: blue (as you predicted)").wait_for()  # it was not run again
     assert answers.count() == 1
 
     notebook.cell(3).get_by_role("radio").first.check()

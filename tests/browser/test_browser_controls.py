@@ -1,4 +1,4 @@
-"""Controls in a real page: the picture follows while a slider is dragged, has words, and keys suffice."""
+"""Controls in a real page: the picture follows a dragged slider, has alternative text, and keys suffice."""
 
 import statistics
 
@@ -21,7 +21,7 @@ def cut(rank=8, kind="first"):
 
 
 widgets.control(cut, rank=(1, 48), kind=["first", "second"])"""
-# milliseconds from each of ten moves to the picture that belongs to it
+# milliseconds from each of ten moves to its picture
 MOVES = """async () => {
     const input = document.querySelector(".course-controls input[type=range]");
     const output = input.closest(".course-controls").nextElementSibling;
@@ -77,7 +77,7 @@ def test_the_picture_follows_a_drag_and_the_keys(notebook, tmp_path, record_prop
     mouse.move(place["x"] + place["width"] / 2, middle)
     mouse.down()
     mouse.move(place["x"] + place["width"] - 2, middle, steps=5)
-    cell.get_by_alt_text("Cut to rank 48.").wait_for()  # the button is still down
+    cell.get_by_alt_text("Cut to rank 48.").wait_for()  # the mouse button is still down
     mouse.up()
 
     slider.focus()

@@ -1,4 +1,4 @@
-"""JupyterLab as the course opens it: its defaults and style, and controls that come back after a night."""
+"""JupyterLab as the course opens it: its defaults and style, and controls that come back after a restart."""
 
 import pytest
 
@@ -84,7 +84,7 @@ def test_controls_come_back_with_their_state_and_without_it_as_text_and_picture(
     assert printed in notebook.output(calculator)
     assert notebook.cell(calculator).locator("select").count() > 0
 
-    reopen(notebook)  # it was not: no kernel knew the controls
+    reopen(notebook)  # it was not saved: no kernel knew the controls
     notebook.cell(calculator).locator("img").first.wait_for()
     assert printed in notebook.output(calculator)
     assert notebook.cell(calculator).locator("select").count() == 0
@@ -109,6 +109,6 @@ def test_controls_come_back_with_their_state_and_without_it_as_text_and_picture(
 
 
 def brightness(colour):
-    """Of a CSS colour, 0 to 1."""
+    """Brightness of a CSS colour, 0 to 1."""
     numbers = colour.removeprefix("rgba").removeprefix("rgb").strip("()").split(",")
     return sum(float(number) for number in numbers[:3]) / 3 / 255

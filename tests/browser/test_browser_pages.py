@@ -1,4 +1,4 @@
-"""The pages of a run, and two lessons in JupyterLab, as a browser and axe find them."""
+"""The pages of a run, and two lessons in JupyterLab, tested by a browser and axe."""
 
 import json
 
@@ -68,7 +68,7 @@ def run_folder(tmp_path_factory):
 
 @pytest.fixture
 def open_page(browser, run_folder):
-    """Opens a page of the run; asks for nothing but files may follow."""
+    """Open a page of the run, which may request only files."""
     contexts = []
 
     def open_it(name, width=1200, scheme="light"):
@@ -86,7 +86,7 @@ def open_page(browser, run_folder):
 
 
 def serious(page, context=None):
-    """What axe finds serious or critical: {rule: the first three places}."""
+    """Serious or critical findings of axe: {rule: the first three places}."""
     from axe_playwright_python.sync_playwright import Axe
 
     violations = Axe().run(page, context=context).response["violations"]
@@ -141,7 +141,7 @@ def test_mathematics_is_drawn_by_the_browser(open_page):
     assert "$" not in " ".join(page.locator(".text_cell").all_inner_texts())
 
 
-OURS = {  # what a lesson puts into JupyterLab's panel, without the editor and buttons that JupyterLab adds
+OURS = {  # what a lesson adds to JupyterLab's panel, without JupyterLab's editor and buttons
     "include": [[".jp-Cell-outputArea"], [".jp-RenderedMarkdown"]],
     "exclude": [[".jp-collapseHeadingButton"]],
 }

@@ -1,4 +1,4 @@
-"""The room's page refreshes itself and keeps its place; slides fit their pages; so does the key."""
+"""The room's page refreshes itself and keeps its place; slides and the answer key fit their pages."""
 
 import json
 import re

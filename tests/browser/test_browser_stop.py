@@ -1,4 +1,4 @@
-"""Stop in a training cell as a learner presses it, in two lessons of which only what it needs is kept."""
+"""A learner presses Stop in a training cell, in two lessons reduced to the cells that it needs."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a learner sees of checks and hints, and what is recorded."""
+"""What a learner sees of checks and hints, and what they record."""
 
 import inspect
 import json
@@ -161,7 +161,7 @@ def test_each_try_is_kept_with_its_time_and_its_mistake(monkeypatch):
 def test_the_same_text_and_a_hint_are_no_attempts(monkeypatch):
     check.greedy_next_token(wrong)
     hint("greedy_next_token")
-    monkeypatch.setattr(progress, "datetime", None)  # the times stay too
+    monkeypatch.setattr(progress, "datetime", None)  # the times stay, too
     check.greedy_next_token(wrong)
     assert summary()["00"]["exercises"]["greedy_next_token"]["attempts"] == 1
 
@@ -277,7 +277,7 @@ def test_a_verdict_lets_the_notebook_call_hint_without_importing_it():
 
 @pytest.fixture
 def page(monkeypatch):
-    """The bundles that a page in front of a kernel gets."""
+    """The bundles that a page with a kernel gets."""
     bundles = []
     shell = InteractiveShell.instance()
     monkeypatch.setenv("COURSE_STRICT", "0")

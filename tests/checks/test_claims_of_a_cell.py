@@ -1,4 +1,4 @@
-"""Claims and identities: how they are judged, shown together at a cell's end, and kept."""
+"""Claims and identities: how they are judged, shown together at a cell's end, and stored."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def no_session(monkeypatch):
 
 @pytest.fixture
 def shell(monkeypatch):
-    """(an IPython shell of its own, what it displays: (bundle, metadata) each)."""
+    """(a separate IPython shell, what it displays: (bundle, metadata) each)."""
     displayed = []
     shell = InteractiveShell.instance()
     publish = lambda data, metadata=None, **_: displayed.append((data, metadata))  # noqa: E731
@@ -259,7 +259,7 @@ def lesson(monkeypatch):
 
 
 def record_of(shown, make):
-    """The record and the HTML of what `make` shows in the shell."""
+    """The record and the HTML that `make` shows in the shell."""
     _, displayed = shown
     make()
     claims._show_waiting()
@@ -305,7 +305,7 @@ def test_a_name_that_is_not_listed_names_the_close_ones(lesson):
 
 
 def lefts(html):
-    """Where the marks of a bar stand, in per cent of its width, by their sign or style."""
+    """Positions of a bar's marks, in per cent of its width, by their sign or style."""
     bar = html.partition('aria-hidden="true"')[2].partition("<details")[0]
     found = {}
     for style, sign in re.findall(r'<div style="([^"]*)">([^<]*)</div>', bar):

@@ -1,4 +1,4 @@
-"""Green is what passed, orange what does not yet, blue is help; texts and pages say the same."""
+"""Green: passed; orange: not yet; blue: help. Texts and pages agree."""
 
 import colorsys
 import re

@@ -1,4 +1,4 @@
-"""The comparing of a learner's function with the course's solution."""
+"""The comparison of a learner's function with the course's solution."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ MISTAKES = [
 
 
 def told(fn, reference=scaled, inputs=INPUTS, mistakes=MISTAKES, **settings):
-    """The message that fn gets; None where it passes."""
+    """The message that fn gets; None if it passes."""
     exercise = Exercise(
         "scaled", "00", 3, 1, reference, compare(reference, inputs, mistakes, **settings), ("", "")
     )
@@ -143,7 +143,7 @@ def test_the_first_test_that_fails_is_named(fn, part):
         (1e-4, 1.01e-4, False),
         (124439809, 124439808, False),
         (124439809.0, 124439808, False),
-        (torch.tensor(124439816.0), 124439808, True),  # the next number that float32 has
+        (torch.tensor(124439816.0), 124439808, True),  # the next float32
         (0.5, 0, False),
         (torch.tensor([1, 2]), torch.tensor([1.0, 2.0]), True),
         (torch.tensor([1.0, 2.0]), torch.tensor([1, 2]), False),

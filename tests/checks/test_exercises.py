@@ -1,4 +1,4 @@
-"""Every registered exercise: enough answers to test it by, a solution to show; tests/lessons feed them."""
+"""Every registered exercise: enough answers for tests, a solution to show; tests/lessons feed them."""
 
 import ast
 import copy
@@ -86,18 +86,18 @@ def test_description_is_complete(exercise):
 @each_lesson
 def test_the_first_exercise_answers_at_once(lesson):
     first = next(exercise for exercise in registry().values() if exercise.lesson == lesson)
-    find_fault(first, first.wrong[0][0])  # the first backward pass of a process loads parts of torch
+    find_fault(first, first.wrong[0][0])  # a process's first backward pass loads parts of torch
     start = time.process_time()
     find_fault(first, first.wrong[0][0])
     assert time.process_time() - start < 0.2
 
 
 class FirstCall(BaseException):
-    """With the arguments of the first call that has tensors."""
+    """Raised with the arguments of the first call that has tensors."""
 
 
 def moved(value):
-    """The value with its tensors and modules on the device "meta", which stands for a GPU here."""
+    """The value with its tensors and modules on the device "meta", which stands in for a GPU."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("meta")
     if isinstance(value, torch.nn.Module):
@@ -114,7 +114,7 @@ def has_tensors(value):
 
 
 def device_fault(function, exercise):
-    """What torch says where the function makes a tensor on another device than it was given, or ""."""
+    """torch's error if the function makes a tensor on another device than its arguments', or ""."""
 
     def first(*arguments, **named):
         if has_tensors([arguments, named]):
@@ -125,11 +125,11 @@ def device_fault(function, exercise):
         find_fault(exercise, first)
     except FirstCall as call:
         arguments, named = call.args
-        if any(map(inspect.isfunction, arguments)):  # a function keeps a model of its own
+        if any(map(inspect.isfunction, arguments)):  # a function may have its own model
             return ""
         try:
             function(*moved(arguments), **moved(named))
-        except Exception as fault:  # meta tensors have no values: where one is read, the trial ends
+        except Exception as fault:  # meta tensors have no values: the trial ends where one is read
             return str(fault) if re.search("expected device|same device", str(fault)) else ""
     return ""
 

@@ -1,4 +1,4 @@
-"""What the saved lessons ask: every registered exercise has a text, every prediction its options."""
+"""The saved lessons' questions: every registered exercise has a text, every prediction its options."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Predictions: the first choice counts and comes back, and no answer is shown to who has not chosen."""
+"""Predictions: the first choice counts and comes back, and no answer is shown before a choice."""
 
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ def own_home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def page(monkeypatch):
-    """What a page in front of a kernel gets: (bundle, the arguments beside it) each."""
+    """What a page with a kernel gets: (bundle, its other arguments) each."""
     displayed = []
     shell = InteractiveShell.instance()
     monkeypatch.setattr(shell, "kernel", SimpleNamespace(), raising=False)
@@ -58,7 +58,7 @@ def test_the_first_choice_counts_and_comes_back_after_a_restart(capsys, monkeypa
     with pytest.raises(AttributeError):
         predict("Another?", ["a", "b"]).choose("a")
     first.choose("a")
-    again = predict("Which is it?", ["a", "b"])  # as after a restart of the kernel
+    again = predict("Which is it?", ["a", "b"])  # as after a kernel restart
     assert capsys.readouterr().out.endswith("  ( ) a\n  (x) b\n")
     again.choose("a")
     again.reveal("b")

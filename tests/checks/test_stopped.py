@@ -1,4 +1,4 @@
-"""Nothing is judged on a training that was stopped."""
+"""Nothing is judged after a stopped training."""
 
 import pytest
 

@@ -14,7 +14,7 @@ LESSON = Path("notebooks/03_lora_from_scratch.ipynb")
 
 @pytest.fixture
 def known_host(monkeypatch):
-    """As if Colab and Binder had words of their own for the made-up host."""
+    """As if Colab and Binder knew the made-up host."""
     monkeypatch.setattr(addresses, "OPENED_BY_COLAB", {"example.org": "github"})
     monkeypatch.setattr(addresses, "OPENED_BY_BINDER", {"example.org": "gh"})
 

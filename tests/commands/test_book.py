@@ -1,4 +1,4 @@
-"""The book's sources: all of the checkout at its place, claims with links, nothing that leads nowhere."""
+"""The book's sources: the whole checkout in place, claims with links, no dead links."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A companion, made up, in all commands: work/, runs, copies, book, grade, key, progress, room."""
+"""A made-up companion in all commands: work/, runs, copies, book, grade, key, progress, room."""
 
 import json
 import re
@@ -81,7 +81,7 @@ def test_check_of_a_companion_has_its_exercises_and_progress_its_key(course):
     assert progress.recorded()["03m"]["exercises"][NAME]["status"] == "failed"
     with pytest.raises(AttributeError, match="no exercise 'merge_lora'"):
         check.merge_lora(print)
-    assert exercises.find("merge_lora").lesson == "03"  # a hint is to be had of either
+    assert exercises.find("merge_lora").lesson == "03"  # either gives a hint
     assert NAME not in dir(exercises.of_lesson("course_utils.lessons.lesson_03", "check"))
 
 
@@ -131,7 +131,7 @@ def test_copies_for_colab_stand_in_the_same_places(course, tmp_path, monkeypatch
 
 
 def leads_nowhere(folder):
-    """The links between notebooks of a folder whose file is not there."""
+    """The links between notebooks of a folder whose target is missing."""
     return [
         target
         for path in folder.rglob("*.ipynb")

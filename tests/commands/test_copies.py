@@ -1,4 +1,4 @@
-"""The copies for Colab: the lessons' cells without outputs, after a cell that brings the course there."""
+"""The copies for Colab: the lessons' cells without outputs, after a cell that installs the course."""
 
 import importlib.util
 import os
@@ -61,7 +61,7 @@ def test_the_first_cell_fetches_only_in_colab_and_only_once(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (course / "notebooks").rmdir()
     course.rmdir()
-    with pytest.raises(FileNotFoundError):  # this git makes nothing
+    with pytest.raises(FileNotFoundError):  # this git fetches nothing
         exec(cell, {})
     assert calls[1] == ["git", "clone", "--depth", "1", ADDRESS, str(course)]
 

@@ -266,7 +266,7 @@ def test_only_whole_lines_of_the_right_form_are_read(tmp_path):
         "null",
         "\x85",
     ]
-    text = "\n".join([*map(json.dumps, good), *bad, json.dumps({"ended": 0})])  # the last one is half-written
+    text = "\n".join([*map(json.dumps, good), *bad, json.dumps({"ended": 0})])  # the last is half-written
     told.write_bytes(b"\xff\n" + text.encode())
     assert list(grading._read(told)) == good
 

@@ -1,4 +1,4 @@
-"""The answer key: everything of the registry, nothing of it where learners look."""
+"""The answer key: it has everything in the registry, and learners' copies have nothing of it."""
 
 import pytest
 from markupsafe import escape
@@ -43,7 +43,7 @@ SQUARE, BOTH = lambda x: x * x, [lambda x: x, lambda x: -x]
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (SQUARE, ""),  # three lambdas in a line: none can be told apart
+        (SQUARE, ""),  # three lambdas in a line cannot be told apart
         (outer(2), ""),
         (max, ""),
         (outer, "def outer(power):\n    def inner(x):\n        return x**power\n\n    return inner"),
@@ -89,7 +89,7 @@ def test_the_book_has_the_key_only_if_asked_for(tmp_path, found, monkeypatch):
 
 
 def test_learners_copies_have_no_solution():
-    """Neither work/ nor colab/ has a reference that its lesson does not show."""
+    """Neither work/ nor colab/ has a solution that its lesson does not show."""
     for path in lessons(["04"]):
         copy = "\n".join(cell.source for cell in fresh_copy(path).cells)
         for name, exercise in exercises_of("04").items():

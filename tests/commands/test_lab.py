@@ -105,7 +105,7 @@ def test_a_copy_that_is_no_notebook_any_more_is_named(source, work):
 def test_lessons_by_number_name_or_path(source):
     for name in ("1", "01", "01_why", "notebooks/01_why.ipynb"):
         assert [path.stem for path in lessons([name], source)] == ["01_why"]
-    with pytest.raises(ValueError, match="no lesson '\xb9'"):  # a digit to Python, and no number
+    with pytest.raises(ValueError, match="no lesson '\xb9'"):  # a digit to Python, but not a number
         lessons(["\xb9"], source)
     with pytest.raises(ValueError, match=r"no lesson '9'.*Choose from: 00_start, 01_why"):
         lessons(["9"], source)
@@ -113,7 +113,7 @@ def test_lessons_by_number_name_or_path(source):
 
 @pytest.fixture
 def started(source, work, monkeypatch, tmp_path):
-    """What `lab` has started."""
+    """The commands that `lab` has started."""
     started = []
     monkeypatch.setattr(lab, "ROOT", tmp_path)
     monkeypatch.setattr(lab, "WORK", work)
@@ -137,7 +137,7 @@ def test_the_lab_is_opened_on_this_machine_only_and_as_root_too(started, capsys)
 
 @pytest.mark.parametrize("address", [["--ip=0.0.0.0"], ["--ip", "0.0.0.0"], ["--ServerApp.ip=0.0.0.0"]])
 def test_an_address_that_is_given_is_the_only_one(started, address):
-    """JupyterLab refuses two: "ip only accepts one value"."""
+    """JupyterLab rejects two: "ip only accepts one value"."""
     assert cli.main(["lab", *address]) == 0
     assert started[-len(address) :] == address and "--ip=127.0.0.1" not in started
 
@@ -163,7 +163,7 @@ def test_resets_in_one_second_lose_no_edit(source, work, monkeypatch):
 
 @pytest.fixture
 def saving(work, monkeypatch):
-    """JupyterLab saves the copy of lesson 01 right before a file takes its name, the first two times."""
+    """JupyterLab saves the copy of lesson 01 right before a file takes its name, twice."""
     copy, saved = work / "01_why.ipynb", []
 
     def watched(call):
@@ -202,7 +202,7 @@ def test_a_save_while_reset_works_is_kept(source, work, saving):
 
 @pytest.fixture
 def no_rename(monkeypatch):
-    """As from one disk to another; a save's own rename is os.replace then."""
+    """Rename fails, as from one disk to another; a save itself then uses os.replace."""
 
     def other_disk(*places):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
@@ -358,7 +358,7 @@ def test_larger_type_is_told_to_the_extension_whose_style_has_it():
 
 
 def test_the_defaults_are_settings_that_jupyterlab_knows():
-    """A name that it does not know is passed over in silence."""
+    """JupyterLab silently ignores unknown names."""
     defaults = json.loads((lab.JUPYTER / "labconfig" / "default_setting_overrides.json").read_text())
     share = Path(sys.prefix) / "share" / "jupyter"
     for plugin, settings in defaults.items():

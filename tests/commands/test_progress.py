@@ -55,11 +55,11 @@ def test_a_folder_without_progress_is_said_beside_the_json(capsys, monkeypatch, 
 def test_a_reader_that_leaves_ends_a_command_quietly(words, unbuffered, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     reading, writing = os.pipe()
-    os.close(reading)  # as `| head -0`
+    os.close(reading)  # like `| head -0`
     command = [sys.executable, "-m", "course_utils", *words]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
-    assert done.stderr == "" and done.returncode in (0, 141)  # argparse passes over the error itself
+    assert done.stderr == "" and done.returncode in (0, 141)  # argparse itself ignores the error
 
 
 def test_another_pipe_that_breaks_is_told(capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""Many kernels at once: each its own home, what failed is said, and the sums of time and memory."""
+"""Many kernels at once: separate homes, reported failures, and totals of time and memory."""
 
 import _thread
 import os

@@ -1,4 +1,4 @@
-"""The teacher's room: what is read, who counts as stuck, which mistakes are one, and to whom it is served."""
+"""The teacher's room: what is read, who counts as stuck, how mistakes are grouped, and who may see it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def at(minutes):
 
 
 def exercise(*minutes, status="failed", mistake=BEFORE):
-    """The record of an exercise that was tried so many minutes ago."""
+    """The record of an exercise with a try `minutes` ago."""
     tries = [{"at": at(one), "mistake": mistake} for one in minutes]
     return {"status": status, "attempts": len(tries), "first": tries[0]["at"], "last": tries[-1]["at"]} | {
         "tries": tries,
@@ -48,7 +48,7 @@ def test_progress_files_are_found_wherever_homes_are_kept(tmp_path):
     for name in ("Ada/progress.json", "Ben/finetuning-course/progress.json", "Chen.json"):
         write(tmp_path, name, lessons)
     write(tmp_path, "Dalia/.local/share/finetuning-course/progress.json", lessons)
-    (tmp_path / "Emeka.json").write_text(json.dumps(lessons))  # as `progress --json` prints it
+    (tmp_path / "Emeka.json").write_text(json.dumps(lessons))  # like the output of `progress --json`
     write(tmp_path, "Ada/progress.damaged.json", lessons)
     found, faults = room.Room([tmp_path]).learners()
     assert sorted(found) == ["Ada", "Ben", "Chen", "Dalia", "Emeka"] and faults == []
@@ -76,7 +76,7 @@ def test_a_file_that_is_no_progress_is_named_and_stops_nothing(tmp_path, text):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_a_progress_file_may_be_in_any_utf(tmp_path, encoding):
-    """As PowerShell writes what `progress --json` prints."""
+    """As PowerShell may write the output of `progress --json`."""
     (tmp_path / "Ada.json").write_bytes(json.dumps(doing(**exercise(3))).encode(encoding))
     assert room.Room([tmp_path]).learners() == ({"Ada": doing(**exercise(3))}, [])
 

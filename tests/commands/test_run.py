@@ -32,7 +32,7 @@ def write(folder, name, *sources, title="A lesson"):
 
 @pytest.fixture
 def lessons(tmp_path, monkeypatch):
-    """An empty folder of lessons that the commands take for the course's own."""
+    """An empty folder of lessons that the commands treat as the course's own."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
     monkeypatch.setattr(run, "lessons", lambda names, more=False: lab.lessons(names, folder, more))
@@ -140,7 +140,7 @@ def test_an_unknown_lesson_or_model_stops_before_anything_is_written(lessons, tm
 
 
 def started_run(lessons, out):
-    """A process of `run` whose lessons are at work, and what it started."""
+    """A process of `run` with running lessons, and the processes that it started."""
     code = f"""
 import signal, sys
 from pathlib import Path
@@ -152,7 +152,7 @@ sys.exit(cli.main(["run", "--model", "pocket", "--jobs", "1", "--out", {str(out)
 """
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     slow = out / "01_slow.ipynb"
-    deadline = time.time() + 300  # seconds where the machine is free
+    deadline = time.time() + 300  # seconds on an idle machine
     while not (kernels(process.pid) and slow.exists()) and time.time() < deadline:
         time.sleep(0.2)
     started = psutil.Process(process.pid).children(recursive=True)
@@ -171,7 +171,7 @@ def test_a_stopped_or_killed_run_leaves_no_kernel_and_a_report(lessons, tmp_path
     process, started = started_run(lessons, out)
     process.send_signal(getattr(signal, name))
     assert process.wait(timeout=120) == (-9 if name == "SIGKILL" else 130)
-    _, left = psutil.wait_procs(started, timeout=60)  # one may still be loading on a busy machine
+    _, left = psutil.wait_procs(started, timeout=60)  # on a busy machine, one may still be loading
     for one in left:
         one.kill()
     assert left == []
@@ -208,7 +208,7 @@ def test_a_lesson_that_finds_the_disk_full_leaves_the_file_that_was_there(lesson
     target.write_text("from before")
     command = "trap '' XFSZ; ulimit -f 1; exec \"$@\""
     lesson = [sys.executable, "-m", "course_utils.commands.run", str(lessons / "00_good.ipynb"), str(target)]
-    ours, its = os.pipe()[::-1]  # open: the lesson's process ends with the one that started it
+    ours, its = os.pipe()[::-1]  # kept open: the lesson's process ends with its parent
     done = subprocess.run(["bash", "-c", command, "bash", *lesson], stdin=its, capture_output=True, text=True)
     os.close(ours)
     os.close(its)

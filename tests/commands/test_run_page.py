@@ -97,7 +97,7 @@ def test_the_three_figures_whose_claim_has_the_least_room_are_shown():
 
 
 def notebook(*cells):
-    """Cells that each show pictures and then claims."""
+    """A notebook of cells that each show pictures and then claims."""
     made = []
     for number, (pictures, records) in enumerate(cells):
         htmls = [

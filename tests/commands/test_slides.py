@@ -1,4 +1,4 @@
-"""Slides are made of what the lessons have saved; what a deck names in vain is said with its slide."""
+"""Slides are made from the saved lessons; errors name the slide."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`python -m course_utils test` hands pytest what make's targets need, and says what is missing."""
+"""`python -m course_utils test` gives pytest the options of make's targets, and reports what is missing."""
 
 import os
 import re
@@ -57,7 +57,7 @@ def test_at_night_all_that_has_not_passed_yet(started, monkeypatch, tmp_path):
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    """A checkout with a lesson committed, and a function that writes a file there."""
+    """A checkout with a committed lesson, and a function that writes a file there."""
     monkeypatch.setattr(tests, "ROOT", tmp_path)
 
     def write(name, text="x"):
@@ -117,7 +117,7 @@ def test_claims(lesson): pass
 
 @pytest.fixture
 def night(tmp_path):
-    """Runs a file of toy tests with the journal: (exit status, output, what the journal names)."""
+    """Run a file of toy tests with the journal: (exit status, output, names in the journal)."""
 
     def run(*options, good=True):
         (tmp_path / "test_toy.py").write_text(TOY.format(good=good))

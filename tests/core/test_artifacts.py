@@ -135,7 +135,7 @@ def test_inputs_must_be_json():
 
 
 def damage(folder, how):
-    """Changes one file of a cache entry."""
+    """Change one file of a cache entry."""
     file = folder / "result"
     if how == "flipped":
         file.write_bytes(bytes([file.read_bytes()[0] ^ 1]))
@@ -203,7 +203,7 @@ def test_a_training_that_was_stopped_is_not_kept(course_home, monkeypatch, shell
 
 
 def test_what_was_made_with_another_product_is_another_thing(monkeypatch):
-    """Products round differently, and a training or a sample may turn on the last bit."""
+    """Products round differently, and a training or a sample may depend on the last bit."""
     session = start("pocket", "smoke", 0)
     kept = []
     for product in ("torch", "onednn"):
@@ -289,7 +289,7 @@ def test_a_damaged_shipped_file_is_named_with_the_remedy(session, monkeypatch, t
 
 @pytest.mark.timing
 def test_all_of_them_open_in_three_seconds(session):
-    session.load_model()  # the imports are not timed
+    session.load_model()  # imports are not timed
     began = time.perf_counter()
     for load in LOADERS.values():
         load(session)

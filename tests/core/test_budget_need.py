@@ -1,4 +1,4 @@
-"""Memory from a configuration: against published sizes, real forward passes, and measured peaks."""
+"""Memory from a configuration, compared with published sizes, real forward passes, and measured peaks."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_lora_on_gpt2_small_trains_a_and_b_of_every_linear_layer():
 @pytest.mark.parametrize("config", [TINY_GPT2, TINY_LLAMA], ids=lambda config: config["model_type"])
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_counts_are_those_of_a_real_model(config, method):
-    """Six and five layers: so the straight line through two and four is tried as well."""
+    """With six and five layers, so that the linear extrapolation from two and four is tested, too."""
     model = AutoModelForCausalLM.from_config(load_config(config), dtype=torch.float32).train()
     if method == "lora":
         apply_lora(model, rank=4)
@@ -81,7 +81,7 @@ def test_counts_are_those_of_a_real_model(config, method):
         parts["gradients"],
         parts["moments"],
     )
-    # without values transformers cannot see that nothing is padded: it makes a mask and repeats keys for it
+    # without values, transformers cannot see that nothing is padded: it makes a mask and repeats keys
     assert parts["activations"] <= need.saved <= 1.12 * parts["activations"]
 
 
@@ -95,7 +95,7 @@ def test_checkpointing_saves_activations_and_adds_no_weights():
 
 
 def test_quantised_weights_take_four_bits_and_their_scales():
-    """Weights of the linear layers alone differ: 4.127 bits against 32."""
+    """Only weights of the linear layers differ: 4.127 bits against 32."""
     config = load_config(TINY_GPT2)
     lora, qlora = (training_need(config, method, tokens=64) for method in ("lora", "qlora"))
     linear = 6 * 12 * 64 * 64

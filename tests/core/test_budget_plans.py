@@ -1,4 +1,4 @@
-"""Fits or not, the largest batch, time and price, against arithmetic by hand."""
+"""What fits, the largest batch, time and price, compared with arithmetic by hand."""
 
 import matplotlib.pyplot as plt
 import pytest
@@ -33,7 +33,7 @@ def test_the_largest_batch_fits_and_one_more_does_not(monkeypatch, method, size)
 
 @pytest.mark.parametrize("limit", [100, 129, 130, 138, 139, 140, 170, 171, 1000, 10**6])
 def test_the_search_is_short_on_a_line_with_a_bend(monkeypatch, limit):
-    """Against counting up: what a batch uses grows by 1, and from 40 rows on by 3."""
+    """Compared with counting up: a batch's memory grows by 1 per row, and from 40 rows on by 3."""
     monkeypatch.setattr(budget, "_used", lambda need: need)
     asked = []
 
@@ -78,7 +78,7 @@ def test_this_machine_stands_beside_the_cards(monkeypatch):
 
 @pytest.mark.night
 def test_known_verdicts():
-    """7B in 4 bits fits 24 GB, in full it takes more than one 80 GB card."""
+    """7B in 4 bits fits in 24 GB; full fine-tuning needs more than one 80 GB card."""
     assert plan("Llama-2-7B", "qlora", 1, 512, "RTX 4090").fits
     assert not plan("Llama-2-7B", "full", 1, 512, "A100 80 GB").fits
     assert not plan("Llama-2-7B", "lora", 1, 512, "T4", checkpointing=False).fits
@@ -90,7 +90,7 @@ def test_hours_and_cost_by_hand():
     assert found.hours == pytest.approx(flop / (121e12 * budget.UTILISATION) / 3600)
     assert found.cost == pytest.approx(2 * found.hours)
     frozen = plan("gpt2", "lora", 1, 512, "L4", checkpointing=True, examples=1000, epochs=2)
-    assert frozen.hours == pytest.approx(found.hours)  # four sixths, and two more for checkpointing
+    assert frozen.hours == pytest.approx(found.hours)  # four sixths, plus two for checkpointing
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
@@ -113,7 +113,7 @@ def test_the_widget_says_where_there_is_no_bf16(card, told, capsys):
 
 @pytest.mark.parametrize("gpu, native, precision", [(0, 0, "fp32"), (1, 0, "fp32"), (1, 1, "mixed")])
 def test_bf16_by_emulation_is_none(gpu, native, precision, monkeypatch):
-    """As on a T4, for which torch says yes unless it is asked."""
+    """As on a T4, for which torch says yes by default."""
     monkeypatch.setattr(budget.torch.cuda, "is_available", lambda: bool(gpu))
     monkeypatch.setattr(
         budget.torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native

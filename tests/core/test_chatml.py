@@ -118,7 +118,7 @@ def test_no_content_makes_a_special_token(chat, role, attack):
 
 
 def test_the_whole_string_would_be_fooled(chat):
-    """What the tests above guard against: encoded in one go, a typed marker becomes a real one."""
+    """What the tests above guard against: encoded at once, a typed marker becomes a real one."""
     _, tokenizer = chat
     text = chatml.format_instruction_example(ATTACKS["a whole turn"], "the mat")
     start, _ = marker_ids(tokenizer)
@@ -132,7 +132,7 @@ def test_a_typed_marker_stays_ordinary_characters(chat):
     start, end = tokenizer.convert_tokens_to_ids([IM_START, IM_END])
     assert example.input_ids.count(start) == example.input_ids.count(end) == 3
     assert typed in tokenizer.decode(example.input_ids)
-    assert tokenizer(IM_START)["input_ids"] == [start]  # the tokenizer itself is as before
+    assert tokenizer(IM_START)["input_ids"] == [start]  # the tokenizer itself is unchanged
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_an_answer_that_is_cut_off_has_loss_up_to_the_padding(chat):
 
 
 def test_labels_after_another_header(chat):
-    """A header in words of one's own; the one of the template then carries no loss."""
+    """With a custom header; the template's header then carries no loss."""
     _, tokenizer = chat
     ids = chatml.encode_conversation(tokenizer, TURNS).input_ids
     labels = mask_prompt_tokens(ids, tokenizer, assistant_token=f"{IM_START}user\n")

@@ -78,7 +78,7 @@ LOADERS = {
 
 
 def a_letter(content):
-    """Another letter in the middle of a text."""
+    """Change a letter in the middle of a text."""
     place = content.index(b"e", len(content) // 2)
     return content[:place] + b"a" + content[place + 1 :]
 
@@ -126,7 +126,7 @@ def test_a_damaged_list_of_checksums_is_named(shipped, content):
 
 
 def test_data_of_your_own_have_no_checksums(shipped):
-    """Neither elsewhere nor beside the course's."""
+    """Neither elsewhere nor in the course's folder."""
     (shipped / "conversations" / "mine.jsonl").write_bytes(
         (shipped / "conversations" / "held_out_facts.jsonl").read_bytes().replace(b" is ", b" was ")
     )
@@ -207,7 +207,7 @@ def test_batches_of_an_epoch_do_not_run_from_short_to_long():
     for seed in range(3):
         made = itertools.islice(data.batches(examples(range(3, 67)), 4, seed, 0), 16)
         lengths = [batch["input_ids"].shape[1] for batch in made]
-        assert sorted(lengths) == list(range(6, 67, 4))  # each of four neighbours
+        assert sorted(lengths) == list(range(6, 67, 4))  # each batch has four neighbours
         assert lengths != sorted(lengths)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of ideas: numbers, room, arrows, colours that differ without their hue, words."""
+"""Pictures of ideas: numbers, space, arrows, colours that differ without their hue, words."""
 
 import itertools
 
@@ -154,7 +154,7 @@ def test_a_moved_label_is_found(place, fault):
 
 # ------------------------------------------------------------------------------------------------- colours
 
-# what people without one kind of cone see, on linear red, green and blue (Machado et al. 2009, severity 1)
+# vision without one kind of cone, on linear red, green and blue (Machado et al. 2009, severity 1)
 SEEN = {
     "all cones": [1, 0, 0, 0, 1, 0, 0, 0, 1],
     "no long": [0.1523, 1.0526, -0.2049, 0.1145, 0.7863, 0.0992, -0.0039, -0.0481, 1.0520],
@@ -165,7 +165,7 @@ TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 
 
 
 def lab(colour, seen):
-    """CIE L*a*b* of a colour as somebody sees it."""
+    """CIE L*a*b* of a colour as seen by somebody."""
     parts = np.array(to_rgb(colour))
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     xyz = TO_XYZ @ np.clip(seen @ linear, 0, 1) / TO_XYZ.sum(1)

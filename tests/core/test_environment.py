@@ -19,7 +19,7 @@ def ranges(requirements):
 
 
 def test_environment_yml_asks_for_what_pyproject_asks_for():
-    """The extras lab and compare; who runs the tests has pyproject.toml."""
+    """The extras lab and compare; those who run the tests have pyproject.toml."""
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     conda = ranges(entry for entry in environment if isinstance(entry, str) and "python=" not in entry)
     pip = next(entry["pip"] for entry in environment if isinstance(entry, dict))
@@ -27,7 +27,7 @@ def test_environment_yml_asks_for_what_pyproject_asks_for():
     pip = ranges(pip[:-1])
     assert not set(conda) & set(pip)
     binders = next(entry for entry in environment if isinstance(entry, str) and entry.startswith("python"))
-    assert re.fullmatch(r"python=3\.\d+", binders)  # what repo2docker takes; a range it does not
+    assert re.fullmatch(r"python=3\.\d+", binders)  # repo2docker accepts this, but not a range
     assert SpecifierSet(project()["requires-python"]).contains(binders.removeprefix("python="))
     del conda["pip"]
     listed = {CONDA_NAMES.get(name, name): specifier for name, specifier in (conda | pip).items()}

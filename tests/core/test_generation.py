@@ -14,7 +14,7 @@ PROMPTS = [
 
 
 def plain_greedy(model, ids, steps):
-    """No cache, no batch, no padding: the definition."""
+    """The definition: no cache, no batch, no padding."""
     ids = list(ids)
     for _ in range(steps):
         ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
@@ -35,11 +35,11 @@ def test_top_k_and_top_p_keep_what_the_definition_keeps():
         ]
 
     assert kept(top_k=2)[0] == [1, 2]
-    assert kept(top_p=0.5) == [[1, 2], [4]]  # the one that crosses the mass stays
+    assert kept(top_p=0.5) == [[1, 2], [4]]  # the token that crosses the mass stays
     assert kept(top_p=0.69)[0] == [1, 2]
     assert kept(top_p=0.71)[0] == [1, 2, 3]
     assert kept(top_p=1e-9) == [[1], [4]]
-    assert kept(top_k=3, top_p=0.8)[0] == [1, 2]  # .4 + .3 of the .85 that top-k left
+    assert kept(top_k=3, top_p=0.8)[0] == [1, 2]  # .4 + .3 of the .85 that top-k leaves
     assert kept(top_k=100) == kept() == [[0, 1, 2, 3, 4]] * 2
 
 
@@ -58,9 +58,9 @@ def test_sampling_follows_the_distribution():
 
 
 def test_sampling_never_leaves_what_is_possible(monkeypatch):
-    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.zeros(shape))  # the smallest that rand gives
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.zeros(shape))  # rand's smallest value
     assert sample_from(torch.tensor([[0.0, 0.0, 0.7, 0.3]])).item() == 2
-    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 1 - 2**-24))  # and the largest
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 1 - 2**-24))  # and its largest
     for scale in (0.1, 1.0, 1.9999999):
         assert sample_from(torch.tensor([[0.3, 0.7, 0.0]]) * scale).item() == 1
 

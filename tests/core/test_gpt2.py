@@ -1,4 +1,4 @@
-"""GPT-2 written out against transformers': logits, gradients, what stands in layers' places, greedy text."""
+"""GPT-2 written out, compared with transformers': logits, gradients, replaced layers, greedy text."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""The fast pass against gpt2.py, by both products; who goes that way; what a learner wrote is called."""
+"""The fast pass compared with gpt2.py, for both products; when it is used; a learner's code is called."""
 
 import copy
 import json
@@ -58,7 +58,7 @@ def each_product(request, monkeypatch):
 
 
 def trained_alike(mine, theirs):
-    """Gradients of two copies, which should agree; how many there are."""
+    """Assert equal gradients of two copies; returns their number."""
     count = 0
     for (name, ours), their in zip(mine.named_parameters(), theirs.parameters(), strict=True):
         assert (ours.grad is None) == (their.grad is None), name
@@ -212,7 +212,7 @@ def test_a_learners_layer_is_called_by_every_fast_path(model, monkeypatch):
     apply_lora(model, 4, 8.0, ALL)
     for layer in lora_layers(model).values():
         layer.__class__ = MyLoRALinear
-    speed_up(model)  # leaves what it does not know
+    speed_up(model)  # leaves unknown layers
     layers, batch = len(lora_layers(model)), batch_of(RIGHT)
     ways = {
         "loss": lambda: fast_lm_loss(model, batch),
@@ -243,11 +243,11 @@ def test_the_choice_is_measured_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "_time_products", lambda: next(times))
     measured_products.cache_clear()
     assert chosen_product() == "onednn"
-    measured_products.cache_clear()  # as a new process
+    measured_products.cache_clear()  # like a new process
     assert chosen_product() == "onednn"
     (tmp_path / "products.json").write_text('["damaged"]')
     measured_products.cache_clear()
-    assert chosen_product() == "torch"  # measured again: not worth it
+    assert chosen_product() == "torch"  # measured again: not faster
     (entry,) = json.loads((tmp_path / "products.json").read_text()).values()
     assert entry == {"torch": 1.0, "onednn": 0.99, "choice": "torch"}
     measured_products.cache_clear()
@@ -271,7 +271,7 @@ def test_a_torch_without_onednn_stays_with_its_own(tmp_path, monkeypatch):
 
 
 class OwnFactor(nn.Module):
-    """A layer that treats every text of a batch [rows, tokens, width] in its own way, as adapters do."""
+    """A layer that treats every text of a batch [rows, tokens, width] differently, like adapters."""
 
     def __init__(self, layer, factors):
         super().__init__()

@@ -16,7 +16,7 @@ from course_utils.models import load_model, resolve
 
 @pytest.fixture
 def folder(tmp_path, model, tokenizer):
-    """A saved GPT-2 in fp16, with dropout in its configuration and gelu_new, as the real one is."""
+    """A saved GPT-2 in fp16, with dropout in its configuration and gelu_new, like the real one."""
     model.config.update({"resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1})
     path = tmp_path / "model"
     model.half().save_pretrained(path)
@@ -290,7 +290,7 @@ def test_a_damaged_shipped_file_is_named(folder, monkeypatch):
 
 
 def test_an_unreachable_hub_is_reported_within_seconds(course_home, monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts but never answers
         monkeypatch.setattr(
             "huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}"
         )

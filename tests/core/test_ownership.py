@@ -1,4 +1,4 @@
-"""What is not the course's is never replaced or deleted; what is its own, always, also after a kill."""
+"""The course never replaces or deletes others' files, and always its own, also after a kill."""
 
 import ast
 import json
@@ -74,7 +74,7 @@ def test_another_file_is_replaced_only_where_one_asks_for_it(tmp_path, text):
 
 
 def others(tmp_path):
-    """{what it is: path} of what is no regular file."""
+    """{kind: path} of entries that are not regular files."""
     (tmp_path / "folder").mkdir()
     found = {"a folder": tmp_path / "folder"}
     if os.name == "posix":
@@ -106,7 +106,7 @@ def test_what_is_no_regular_file_is_refused_by_every_writer(tmp_path, monkeypatc
 def test_a_link_is_followed(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "page")
-    write_whole(tmp_path / "link", "one")  # what it leads to is not there yet
+    write_whole(tmp_path / "link", "one")  # its target does not exist yet
     write_whole(tmp_path / "link", "two")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "page").read_text() == "two"
     with pytest.raises(FileExistsError, match="link is a file that this course did not write"):
@@ -175,7 +175,7 @@ def test_leftovers_go_and_what_only_looks_like_them_stays(tmp_path):
     stays[-1].write_text("mine")
     with new_folder(tmp_path / "folder", "export") as part:
         (part / "file").write_text("whole")
-    assert [path.exists() for path in left] == [True, True, False, True]  # others' may be at work
+    assert [path.exists() for path in left] == [True, True, False, True]  # others' may be in use
     for path in [*left, *stays]:
         if path.exists():
             os.utime(path, (0, os.stat(path).st_mtime - DAY - 1))
@@ -214,7 +214,7 @@ WRITE = {
 
 
 def writes(source: str) -> bool:
-    """Whether code makes, renames or deletes files, or opens one to write."""
+    """Whether code makes, renames or deletes files, or opens one for writing."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func).rpartition(".")[2]
@@ -227,7 +227,7 @@ def writes(source: str) -> bool:
 
 
 def test_every_module_that_writes_has_its_place_in_the_guide_to_security():
-    """Makers' modules (course_utils.making) write into the checkout that they make."""
+    """Makers' modules (course_utils.making) write into their own checkout."""
     package, found = ROOT / "course_utils", set()
     for path in package.rglob("*.py"):
         name = ".".join(path.relative_to(package).with_suffix("").parts)
@@ -263,7 +263,7 @@ def test_a_mark_is_not_written_through_a_link_and_takes_no_file_of_others(tmp_pa
     with pytest.raises(FileExistsError, match="is not a mark of the course"):
         ownership.mark(folder, "run")
     assert (thesis.read_text(), (folder / name).read_text()) == ("mine", "notes of mine")
-    (folder / name).write_text("Made")  # half of a mark: left by a kill
+    (folder / name).write_text("Made")  # half of a mark, left by a kill
     ownership.mark(folder, "run")
     assert ownership.is_marked(folder, "run")
 

@@ -74,7 +74,7 @@ def test_lines_that_end_too_close_have_a_legend():
 
 
 def luminance(colour):
-    """Of "#RRGGBB", by WCAG 2.2's definition."""
+    """Luminance of "#RRGGBB", by WCAG 2.2's definition."""
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))

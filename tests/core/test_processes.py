@@ -1,4 +1,4 @@
-"""A number that is watched while something else runs; a folder that outlives nobody."""
+"""A number watched while something else runs; a folder that does not outlive its owner."""
 
 import subprocess
 import sys
@@ -45,5 +45,5 @@ def test_a_folder_goes_with_the_process_that_is_killed():
         folder = Path(holder.stdout.readline().strip())
         assert (folder / "a").is_dir()
         holder.kill()
-    while folder.exists():  # a time limit of the run ends it where nobody sweeps
+    while folder.exists():  # the run's time limit ends this if nobody sweeps
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The walk finds the definitions and the data files that a function reaches, and no others."""
+"""The walk finds exactly the definitions and data files that a function reaches."""
 
 import importlib
 import itertools
@@ -36,7 +36,7 @@ numbers = itertools.count()
 
 @pytest.fixture
 def reached(tmp_path, monkeypatch):
-    """reached(file="changed text", ...): (names, the hash of the data) of run in a package of its own."""
+    """reached(file="changed text", ...): (names, hash of the data) of run in a separate package."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(reach, "DATA", tmp_path / "data")
     (tmp_path / "data" / "sub").mkdir(parents=True)

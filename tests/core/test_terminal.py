@@ -1,4 +1,4 @@
-"""What is printed: a real shell reads a command as it was meant, and no text reaches a terminal as orders."""
+"""Printed text: a real shell reads commands as meant, and no text controls the terminal."""
 
 import ast
 import json
@@ -77,7 +77,7 @@ def test_the_command_that_installs_is_quoted(monkeypatch):
 
 
 COMMANDS = re.compile(r"(python -m course_utils \w|-m pip |pip install|git \w+ --)[^`;\n]*$")
-OWN_WORDS = {  # the course's own, without a letter that a shell reads
+OWN_WORDS = {  # the course's own, without shell characters
     "{lesson_key(lesson)}",
     "{name}",  # a model or a sweep
     "{chosen.name}",
@@ -86,7 +86,7 @@ OWN_WORDS = {  # the course's own, without a letter that a shell reads
 
 
 def spliced(source):
-    """What f-strings put into commands without quoting it."""
+    """Values that f-strings put into commands unquoted."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.JoinedStr):
             text = ""

@@ -82,7 +82,7 @@ def test_warmup_is_linear_and_the_cosine_reaches_its_floor():
     factors = [warmup_cosine(step, 100, 10, floor=0.1) for step in range(101)]
     assert factors[:10] == pytest.approx([0.1 * k for k in range(1, 11)])
     assert factors[10] == 1
-    assert factors[55] == pytest.approx(0.55)  # half way down
+    assert factors[55] == pytest.approx(0.55)  # halfway down
     assert factors[100] == pytest.approx(0.1)
     assert all(later < earlier for earlier, later in itertools.pairwise(factors[10:]))
     assert [warmup_cosine(step, 2, 0) for step in range(2)] == pytest.approx([1, 0.5])
@@ -142,16 +142,14 @@ def test_training_follows_a_loop_written_out(model):
         optimizer.step()
     triples = zip(model.named_parameters(), other.parameters(), start.parameters(), strict=True)
     for (name, mine), theirs, first in triples:
-        if "c_attn.bias" not in name:  # a key's bias has no gradient but rounding, which Adam blows up
+        if "c_attn.bias" not in name:  # a key's bias has only rounding as gradient, which Adam amplifies
             assert (mine - theirs).norm() < 3e-4 * (theirs - first).norm(), name
 
 
 def test_only_parameters_that_require_gradients_change(model):
     model.requires_grad_(False)
     model.transformer.ln_f.weight.requires_grad_(True)
-    model.transformer.wpe.weight.grad = torch.full_like(
-        model.transformer.wpe.weight, 1e9
-    )  # left by someone else
+    model.transformer.wpe.weight.grad = torch.full_like(model.transformer.wpe.weight, 1e9)  # left from before
     before = weights(model)
     history = train(model, data(), steps=3, lr=1e-2)
     changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
@@ -328,7 +326,7 @@ def test_a_flipped_bit_of_a_checkpoint_is_seen(model, tmp_path):
     for place in range(len(whole) // 20, len(whole), len(whole) // 20):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         try:
-            train(model, data(), steps=2, lr=1e-2, checkpoint=path)  # a bit between the parts changes nothing
+            train(model, data(), steps=2, lr=1e-2, checkpoint=path)  # a bit between the parts has no effect
         except ValueError as error:
             assert "run.pt: not a readable checkpoint" in str(error)
             refused += 1
@@ -403,7 +401,7 @@ def test_weights_that_are_not_finite_are_named(model):
 
 
 def pressing_stop(step):
-    """lm_loss; in that step of the first training it presses Stop."""
+    """lm_loss that presses Stop in this step of the first training."""
     calls = []
 
     def loss_fn(model, batch):
@@ -649,7 +647,7 @@ def test_notebook_progress_is_one_display_that_is_updated(monkeypatch):
     assert shown == [
         ("display", "tuning 0/4"),
         ("update", "tuning 1/4"),
-        ("update", "tuning 2/4 · 20 s left"),  # what came before the first step's end is not counted
+        ("update", "tuning 2/4 · 20 s left"),  # time before the first step's end is not counted
         ("update", "tuning 4/4 · 0 s left"),
         ("update", "tuning 4/4 · 530.0 s"),
     ]

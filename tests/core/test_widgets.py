@@ -1,4 +1,4 @@
-"""Controls show what the plain function prints and draws; without a kernel the first of it stays."""
+"""Controls show what the plain function prints and draws; without a kernel, the first output stays."""
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -15,7 +15,7 @@ from course_utils.lessons.lesson_11.widgets import gaussian_policies
 
 @pytest.fixture
 def panel(displayed, monkeypatch):
-    """The panel of the control made next, once it is made."""
+    """The panel of the next control, once it is made."""
     made = []
     kind = widgets._panel()
     monkeypatch.setattr(widgets, "_panel", lambda: lambda **state: made.append(kind(**state)) or made[0])
@@ -152,7 +152,7 @@ def test_sampling_draws_by_the_rules_it_is_given_and_shows_their_probabilities(m
 
 
 class Parrot:
-    """Stands in for chat.chat: repeats the question word by word, and remembers what it was given."""
+    """Stands in for chat.chat: repeats the question word by word, and records its arguments."""
 
     def __init__(self):
         self.seen = []
@@ -168,7 +168,7 @@ class Parrot:
 
 @pytest.fixture
 def box(monkeypatch, displayed):
-    """(system, turns, field, buttons, parrot, bundles) of a chat box that was asked one question."""
+    """(system, turns, field, buttons, parrot, bundles) of a chat box after one question."""
     parrot = Parrot()
     monkeypatch.setattr("course_utils.methods.chat.chat", parrot)
     made = []

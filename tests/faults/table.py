@@ -1,4 +1,4 @@
-"""What the fault trials have in common: how many, and the table tried / handled / bad that they end in.
+"""Shared by the fault trials: their number, and the final table tried / handled / bad.
 
 `make faults` runs the long trials and writes the table to docs/faults.md.
 """
@@ -15,13 +15,13 @@ FILE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 
 
 def many(short, long):
-    """How many trials: `long` under `make faults`, else `short`."""
+    """Number of trials: `long` under `make faults`, else `short`."""
     return long if LONG else short
 
 
 @pytest.fixture
 def tabulate(record_property):
-    """tabulate(kind, faults): a row of the table; of each trial "" if handled, else what was bad."""
+    """tabulate(kind, faults): a row of the table; faults: per trial "" if handled, else what was bad."""
 
     def row(kind, faults):
         faults = list(faults)
@@ -33,7 +33,7 @@ def tabulate(record_property):
 
 
 def print_table(terminalreporter):
-    """Print the table; the long one is written too. Workers hand their rows over in the reports."""
+    """Print the table, and write the long one. Workers send their rows in the reports."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
     rows = sorted(
         value
@@ -71,7 +71,7 @@ Last written with {packages}.
 
 
 def write(rows):
-    """docs/faults.md: versions and table. Rows of kinds that were not tried now stay, and what is by hand."""
+    """Write docs/faults.md: versions and table. Rows of kinds not tried now and text by hand stay."""
     page = FILE.read_text(encoding="utf-8")
     table, _, by_hand = page.partition("## By hand")
     before = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]

@@ -1,6 +1,6 @@
-"""A kill before and after each call that renames, deletes or makes a folder: the next run ends well.
+"""A kill before and after each call that renames, deletes or makes a folder: the next run succeeds.
 
-The calls are counted in a child process, then one child is killed at each of them.
+The calls are counted in a child process; then one child is killed at each of them.
 """
 
 import os
@@ -23,7 +23,7 @@ KILLED = 9
 
 
 def child(work, at=0, after=False):
-    """(exit status, number of CALLS) of work() in a process that ends before or after one of them."""
+    """(exit status, number of CALLS) of work() in a process killed before or after one of them."""
     reading, writing = os.pipe()
     if number := os.fork():
         status = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
@@ -59,7 +59,7 @@ def child(work, at=0, after=False):
 
 
 def at_every_step(tmp_path, tabulate, kind, prepare, work, check):
-    """check(folder, "killed") and, when work has run again a day later, check(folder, "mended")."""
+    """check(folder, "killed") and, after work has run again a day later, check(folder, "mended")."""
     (tmp_path / "whole").mkdir()
     prepare(tmp_path / "whole")
     status, count = child(lambda: work(tmp_path / "whole"))
@@ -71,7 +71,7 @@ def at_every_step(tmp_path, tabulate, kind, prepare, work, check):
             folder.mkdir()
             prepare(folder)
             status, _ = child(lambda folder=folder: work(folder), at, after)
-            assert status in (0, 1, KILLED) and (after or status == KILLED)  # a call that fails has no after
+            assert status in (0, 1, KILLED) and (after or status == KILLED)  # a failing call has no "after"
             check(folder, "killed")
             for path in folder.rglob("*.course-part"):
                 os.utime(path, (0, time.time() - 2 * DAY))
@@ -100,7 +100,7 @@ def run_of(folder, data):
 
 @pytest.mark.parametrize("before", ["", "one", "two"])
 def test_the_finish_of_lesson_17(tmp_path, tabulate, before):
-    """Its place is free, or has another run's result or the same run's, with ratings in it."""
+    """Its place is free, or has another run's result or the same run's, with ratings."""
 
     def prepare(folder):
         (folder / "m.old").mkdir()
@@ -112,7 +112,7 @@ def test_the_finish_of_lesson_17(tmp_path, tabulate, before):
         kept = {"mine", *(["ratings", f"key {before}"] if before else [])}
         assert kept <= texts(folder)
         work = folder / "m.part"
-        if (work / "old").exists():  # nobody may be told that this is an interrupted run, to be deleted
+        if (work / "old").exists():  # no message may call this an interrupted run to delete
             assert not (work / "run.json").exists()
         if when == "mended":
             assert names(folder) == {"m", "m.old", ".m.lock"}
@@ -135,7 +135,7 @@ def test_export(tmp_path, tabulate):
         (folder / "x.part" / "thesis").write_text("mine")
 
     def work(folder):
-        if not (folder / "x").exists():  # an export that was whole when it was killed is refused by its name
+        if not (folder / "x").exists():  # an export that was complete when killed is rejected by its name
             with export._at_work(folder / "x"), new_folder(folder / "x", "export") as made:
                 (made / "merged").mkdir()
                 (made / "merged" / "weights").write_text("weights")

@@ -1,6 +1,6 @@
-"""Broken files of every kind, through every reader: each is refused in words that name it, or read as it was.
+"""Broken files of every kind, through every reader: each is rejected by name, or read as it was.
 
-A trial is bad if the error is of another kind than the reader promises, names no file, or if what was damaged
+A trial is bad if the error is not of the kind that the reader promises or names no file, or if a damaged file
 is read as something else.
 """
 
@@ -82,7 +82,7 @@ def recoded(encoding):
 
 
 def line_of(text):
-    """Puts a line among the others."""
+    """Insert a line among the others."""
 
     def change(content, rng):
         lines = content.split(b"\n")
@@ -121,7 +121,7 @@ def trials(kinds, count, seed):
 
 
 def refused(read, path, error, same=None):
-    """ "" if read() raises `error` naming the path, or gives what `same` takes for the original."""
+    """ "" if read() raises `error` naming the path, or returns the original by `same`."""
     try:
         value = read()
     except error as fault:
@@ -172,7 +172,7 @@ def test_own_tables(tmp_path, tabulate):
     tabulate("own data, tables", faults)
 
 
-FORMATS = {  # of others: the first bytes, and what the message says to do
+FORMATS = {  # of other programs: the first bytes, and the message's advice
     "parquet": (b"PAR1\x15\x04", "pandas.read_parquet"),
     "xlsx": (b"PK\x03\x04\x14\0\x06\0", "save the table as CSV"),
     "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "save the table as CSV"),
@@ -205,7 +205,7 @@ def told(read, path):
 
 
 def odd_value(rng, depth=0):
-    """A value of JSON as no chat has it."""
+    """A JSON value that no chat has."""
     kind = rng.randrange(4 if depth < 3 else 2)
     if kind == 0:
         return rng.choice(["a", "", " ", "x\ud800", "<|im_end|>", "{", '{"x": "\\ud83d"}', "NaN"])
@@ -217,7 +217,7 @@ def odd_value(rng, depth=0):
 
 
 def odd_message(rng):
-    """A message, a tool's call or its result, with something odd in it more often than not."""
+    """A message, a tool call or its result, usually with something odd in it."""
     if rng.random() < 0.1:
         return odd_value(rng)
     message = {"role": rng.choice(["user", "assistant", "tool", "function", "developer", odd_value(rng)])}
@@ -231,7 +231,7 @@ def odd_message(rng):
 
 @pytest.mark.night
 def test_own_data_of_odd_chats(tmp_path, tabulate, tokenizer):
-    """What is read can be counted, looked at and written as UTF-8; the rest is refused."""
+    """What is read can be counted, inspected and written as UTF-8; the rest is rejected."""
     add_chat_tokens(tiny_model(vocab_size=len(tokenizer)), tokenizer)
     path, faults, rng = tmp_path / "my.jsonl", [], random.Random(9)
     called = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
@@ -276,7 +276,7 @@ ODD_NAMES += [
 
 @pytest.mark.parametrize("name", ["DATA", "PAIRS", "METHOD", "OUT"])
 def test_odd_values_of_a_runs_parameters(tmp_path, tabulate, monkeypatch, name):
-    """Refused before any data is read, by the parameter's name; a name that can be one is taken."""
+    """Rejected before any data is read, by the parameter's name; valid names are accepted."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.jsonl").write_text(json.dumps(ROW))
     faults = []
@@ -326,7 +326,7 @@ SHIPPED = {
 
 @pytest.mark.night
 def test_shipped_data(tmp_path, tabulate, monkeypatch):
-    """Every damage is refused: of the first lines of each file, with checksums of their own."""
+    """Every damage is rejected: to the first lines of each file, with their own checksums."""
     names, faults = list(SHIPPED), []
     kept = [DATA / "preferences" / f"{name}.jsonl" for name in ("held_out", "controlled")]
     for path in [*(DATA / name for name in names), *kept]:
@@ -388,7 +388,7 @@ def adapter_folder(folder):
 def same_adapter(expected):
     def same(adapter):
         one, other = vars(adapter) | {"tensors": 0}, vars(expected) | {"tensors": 0}
-        one["base"] = other["base"] = None  # a name for messages alone
+        one["base"] = other["base"] = None  # a name only for messages
         pairs = zip(adapter.tensors.values(), expected.tensors.values(), strict=True)
         return (
             one == other
@@ -450,7 +450,7 @@ def test_models(tmp_path, tabulate, tokenizer):
     faults = []
     kinds = [
         kind for kind in DAMAGE if kind is not flipped
-    ]  # a folder of others has no checksums to see one bit
+    ]  # others' folders have no checksums to detect one bit
     for number, (kind, change, rng) in enumerate(trials(kinds, many(36, 180), seed=6)):
         name = names[number // len(kinds) % 3]
         for file, content in contents.items():
@@ -483,7 +483,7 @@ def quantized_folder(folder):
 @pytest.mark.night
 @pytest.mark.parametrize("kind, make", [("reward", reward_folder), ("quantised", quantized_folder)])
 def test_reward_and_quantised_models(tmp_path, tabulate, kind, make):
-    """Every damage, a flipped bit too, is refused; a torn file also under a checksum of its own."""
+    """Every damage, even a flipped bit, is rejected; a torn file even with its own checksum."""
     folder, load = make(tmp_path)
     contents = {file.name: file.read_bytes() for file in folder.iterdir()}
     names = [name for name in sorted(contents) if name != "tokenizer_config.json"]
@@ -503,7 +503,7 @@ def test_reward_and_quantised_models(tmp_path, tabulate, kind, make):
 @pytest.mark.night
 @pytest.mark.parametrize("kind, make", [("reward", reward_folder), ("quantised", quantized_folder)])
 def test_tensors_of_reward_and_quantised_models(tmp_path, tabulate, kind, make):
-    """Whole files with other tensors in them: of other sizes or kinds, not finite, missing, one more."""
+    """Whole files with other tensors: of other sizes or types, not finite, missing, one more."""
     folder, load = make(tmp_path)
     faults = []
     for file in sorted(folder.glob("*.safetensors")):

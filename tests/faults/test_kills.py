@@ -1,4 +1,4 @@
-"""Processes killed or interrupted at random moments, and ten at once: no damaged file, nothing lost."""
+"""Processes killed or interrupted at random moments, and ten at once: no damaged file, no loss."""
 
 import json
 import multiprocessing
@@ -35,13 +35,13 @@ STEPS = 40
 
 
 def stopped(work, folder, number, after):
-    """Runs work(folder) in a process that gets a signal `after` so many seconds from its first words."""
+    """Run work(folder) in a process that gets a signal `after` seconds after its first output."""
     process = CONTEXT.Process(target=ready, args=(work, folder))
     process.start()
     while not (folder / "ready").exists() and process.is_alive():
         time.sleep(0.002)
     time.sleep(after)
-    with suppress(ProcessLookupError):  # it may have ended by now
+    with suppress(ProcessLookupError):  # it may have ended
         os.kill(process.pid, number)
     process.join(60)
 
@@ -56,7 +56,7 @@ def ready(work, folder):
 
 
 def trials(work, check, tmp_path, longest):
-    """What check(folder) finds bad after each trial, "" where nothing is."""
+    """What check(folder) finds bad after each trial, else ""."""
     rng = random.Random(0)
     for trial in range(many(5, 50)):
         folder = tmp_path / f"trial {trial}"
@@ -79,7 +79,7 @@ def one_thread():
 
 
 def train_a_little(folder):
-    """The weights after STEPS steps, taken up where a checkpoint is."""
+    """The weights after STEPS steps, resumed from a checkpoint if there is one."""
     examples = [Example(list(range(n, n + 8)), list(range(n, n + 8))) for n in range(20)]
     model = tiny_model()
     stream = batches(examples, 4, 0, 0)
@@ -170,7 +170,7 @@ def test_reset(tmp_path, tabulate):
         files = [path for path in (folder / "work").glob("00_first*.ipynb") if path.stat().st_size]
         found = {nbformat.read(path, as_version=4).cells[1].source for path in files}
         lost = [number for number in range(told) if f"mine = {number}" not in found]
-        copy_lessons(folder / "notebooks", folder / "work")  # between two names: `lab` makes it
+        copy_lessons(folder / "notebooks", folder / "work")  # between two renames: `lab` makes it
         there = (folder / "work" / "00_first.ipynb").exists()
         return "" if there and not lost else f"the lesson is {'there' if there else 'away'}, lost {lost}"
 
@@ -179,7 +179,7 @@ def test_reset(tmp_path, tabulate):
 
 @pytest.mark.night
 def test_run(tmp_path, tabulate):
-    """A run stopped at any moment leaves no process; its report, where there is one, can be read."""
+    """A run stopped at any moment leaves no process; its report, if any, can be read."""
     rng = random.Random(0)
     (tmp_path / "notebooks").mkdir()
     slow = nbformat.reads(lesson_with("MODEL, SCALE, SEED = 1, 1, 1; import time; time.sleep(600)"), 4)

@@ -1,4 +1,4 @@
-"""What learners hand in, hostile or damaged: it costs nobody else a verdict or the teacher's page."""
+"""Learners' hostile or damaged files: they cost nobody else a verdict or the teacher's page."""
 
 import json
 import os
@@ -122,7 +122,7 @@ def test_names_of_learners(tmp_path, tabulate, capsys):
             notebook(folder / os.fsdecode(name) / "12.ipynb", "x = 1")
             (folder / os.fsdecode(name) / "progress.json").write_text(json.dumps({"lessons": STATE}), "utf-8")
         except OSError:
-            continue  # no name for a file here
+            continue  # not a valid file name here
         (folder / "Ada.json").write_text(json.dumps(STATE), "utf-8")
         for command in ("room", "grade"):
             out = folder / f"{command}.html"

@@ -1,4 +1,4 @@
-"""A marker that somebody types is text, by whatever public way it is encoded; 500 spellings and places."""
+"""A typed marker is text, by every public way of encoding; 500 spellings and places."""
 
 import pytest
 from faults.table import many
@@ -25,7 +25,7 @@ def assistant():
 
 
 def ways(tokenizer, text):
-    """{way: (token ids, how often (<|im_start|>, <|im_end|>) belong there)}."""
+    """{way: (token ids, expected counts of (<|im_start|>, <|im_end|>))}."""
     user, answer = {"role": "user", "content": text}, {"role": "assistant", "content": text}
     pair = Pair([user], text, f"not {text}")
     chosen, rejected = preferences.encode_pairs(tokenizer, [pair])[0]
@@ -44,7 +44,7 @@ def ways(tokenizer, text):
 
 
 def fault(tokenizer, text):
-    """What is wrong with the ways in which a text is encoded; "" if nothing is."""
+    """What is wrong with a text's encodings; "" if nothing."""
     start, end = chatml.marker_ids(tokenizer)
     for way, (ids, turns) in ways(tokenizer, text).items():
         found = (ids.count(start), ids.count(end), ids.count(tokenizer.eos_token_id))
@@ -72,7 +72,7 @@ def test_no_marker_becomes_a_control_token(assistant, tabulate):
 
 
 def test_a_typed_marker_ends_no_question_in_generation(assistant, tabulate):
-    """What the model is asked in evaluation holds the control tokens of its own turns alone."""
+    """Evaluation prompts have only the control tokens of their own turns."""
     model, tokenizer = assistant
     start, end = chatml.marker_ids(tokenizer)
     seen = []

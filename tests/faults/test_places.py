@@ -1,4 +1,4 @@
-"""Places that cannot be written, a full disk, ASCII alone, python -O, paths with spaces, odd settings."""
+"""Read-only places, a full disk, ASCII only, python -O, paths with spaces, odd settings."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ NAMES = ("train", "cached", "progress", "reset")
 
 
 def use(folder, *options, limit="", **environment):
-    """What the four uses of the course say in a process of its own; `limit` is a shell command before it."""
+    """The output of the course's four uses in a separate process; `limit`: a shell command before it."""
     command = [sys.executable, *options, "-c", "import uses; uses.main()", str(folder)]
     if limit:
         command = ["bash", "-c", f'{limit}; exec "$@"', "bash", *command]
@@ -60,7 +60,7 @@ def test_ascii_and_optimised(tmp_path, tabulate):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files, as a full disk does")
 def test_a_full_disk(tmp_path, tabulate):
-    """Files of a few kilobytes at most: each use fails with the path, or is done; nothing half is left."""
+    """Files of a few kilobytes at most: each use fails naming the path, or succeeds; no partial files."""
     faults = []
     for size in (64, 1, 8, 256)[: many(1, 4)]:  # KiB
         folder = tmp_path / f"{size}"
@@ -77,13 +77,13 @@ def whole(path):
 
 
 def blocked(tmp_path):
-    """A folder that cannot be made, as nobody can: root may write where permissions say no."""
+    """A folder that not even root, who ignores permissions, can make."""
     (tmp_path / "file").write_text("")
     return tmp_path / "file" / "folder"
 
 
 def nothing(folder):
-    """Makes an empty entry."""
+    """Make an empty entry."""
 
 
 def refused(call, *words):
@@ -142,7 +142,7 @@ def test_odd_settings(tabulate):
 
 
 def odd(name, call, text):
-    """Bad unless it is taken (0 to 9 in any letters are not; blanks are) or refused by name."""
+    """Bad unless accepted (0 to 9 in any script are not; spaces are) or rejected by name."""
     try:
         return "" if call(text) == 0 and not text.strip() else f"{name}={text[:20]!r} is taken"
     except (ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""A process of the fault trials: four uses of the course in the folder that it is given."""
+"""A process of the fault trials: four uses of the course in a given folder."""
 
 import sys
 from pathlib import Path
