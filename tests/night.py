@@ -1,7 +1,7 @@
-"""The night's journal: what passed at this state of the course is not run again, and a part ends in time.
+"""The night's journal: what passed at this state of the course is not run again, and parts end in time.
 
-`python -m course_utils test --night` gives the options. The cells of a notebook go together, since each needs
-those before it.
+`python -m course_utils test --night` gives the options. The cells of a notebook stay together, since each
+needs those before it.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Chats of a support desk, in two languages, some of several turns: what the pocket model cannot know."""
+"""Chats of a support desk, in two languages, some with several turns, unknown to the pocket model."""
 
 import random
 

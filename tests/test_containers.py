@@ -1,4 +1,4 @@
-"""Where people run the course: Binder, containers and the repository's pages have files that are valid."""
+"""Where people run the course: the files for Binder, containers and the repository's pages are valid."""
 
 import itertools
 import json
@@ -46,7 +46,7 @@ def test_files_of_the_repository_keep_their_schemas(schema):
     "path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem
 )
 def test_what_workflows_run_is_there(path):
-    """Commands of the package, its extras and files; no step has rights or a secret that it does not need."""
+    """The package's commands, extras and files exist; no step has unneeded rights or secrets."""
     workflow = yaml_file(path.relative_to(ROOT))
     assert workflow["permissions"] == {"contents": "read"}
     extras = set(project()["optional-dependencies"])
@@ -76,7 +76,7 @@ def test_the_citation_is_of_this_version_and_licence():
 
 
 def test_binder_reads_environment_yml_as_it_is_meant(monkeypatch):
-    """repo2docker, of which Binder is made, takes its first build pack that knows a file of the checkout."""
+    """repo2docker, which Binder uses, takes its first build pack that detects a file of the checkout."""
     app = pytest.importorskip("repo2docker.app").Repo2Docker()
     monkeypatch.chdir(ROOT)
     packs = [pack(base_image=app.base_image) for pack in app.buildpacks]
@@ -87,7 +87,7 @@ def test_binder_reads_environment_yml_as_it_is_meant(monkeypatch):
     pack.platform = "linux/amd64"
     lines = [line.strip() for line in pack.render({"NB_USER": "jovyan", "NB_UID": "1000"}).splitlines()]
     base = next(line for line in lines if "environment.lock" in line and line.startswith("COPY"))
-    assert "3-2e12" in base  # as it spells 3.12
+    assert "3-2e12" in base  # its spelling of 3.12
     place = {
         name: next(number for number, line in enumerate(lines) if words in line)
         for name, words in {
@@ -96,7 +96,7 @@ def test_binder_reads_environment_yml_as_it_is_meant(monkeypatch):
             "after": "RUN ./postBuild",
         }.items()
     }
-    # the environment installs the checkout itself, so it has to be there first
+    # the environment installs the checkout itself, so it must be copied first
     assert place["copied"] < place["made"] < place["after"]
 
 
@@ -109,7 +109,7 @@ def test_binders_copies_are_made_by_postbuild(tmp_path):
 
 
 def test_the_dockerfile_is_as_a_linter_wants_it():
-    """The user's number does not matter to whoever starts the container by its name (DL3066)."""
+    """The user's number does not matter if the container is started by name (DL3066)."""
     import shutil
 
     linter = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))

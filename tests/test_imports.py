@@ -1,4 +1,4 @@
-"""The rules of the house: where imports may point, and what may stand at the top of the package."""
+"""The import rules: where imports may point, and what may be at the top of the package."""
 
 import ast
 import importlib.util
@@ -18,7 +18,7 @@ MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
-# who stands higher may import from below, never the other way
+# a higher layer may import from below, never the reverse
 FLOORS = {
     "core": 0,
     "methods": 1,
@@ -30,13 +30,13 @@ FLOORS = {
     "making": 6,
     "commands": 7,
 }
-MAY_NOT = {  # beside the floors
+MAY_NOT = {  # in addition to the layers
     "methods": {"world", "checks", "lessons", "core:plots", "core:drawing", "core:widgets"},
     "checks": {"methods", "world", "lessons"},
 }
 ABOVE = {
     "course_utils.budget": "methods"
-}  # the core knows no method; what a method will need is counted there
+}  # the core knows no method, except for estimates of a method's needs
 
 
 def room(module: str) -> str:
@@ -50,7 +50,7 @@ def room(module: str) -> str:
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """Modules of the package that a module imports anywhere, inside functions too."""
+    """Modules of the package that a module imports anywhere, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -119,7 +119,7 @@ def test_no_private_name_of_another_module_is_imported():
 def public_definitions() -> dict[str, dict[str, str]]:
     """{name: {module: text}} of the public functions, classes and constants at the top of modules.
 
-    Constants of a lesson's modules are its own settings; what a suspect does wrong, nobody else does.
+    Constants of a lesson's modules are its own settings; suspects' faulty functions are unique.
     """
     found: dict[str, dict[str, str]] = {}
     for module, path in MODULES.items():
@@ -149,7 +149,7 @@ LATER = {
     "followed",
     "judged",
     "tuned",
-}  # stored runs hash them: renamed when these are computed next
+}  # stored runs hash them: rename them when these are next computed
 
 
 def test_no_two_public_things_share_a_name():

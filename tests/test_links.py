@@ -1,4 +1,4 @@
-"""Every link of texts and lessons leads to a file and a heading that are there; those outside are listed."""
+"""Every link of texts and lessons leads to an existing file and heading; external links are listed."""
 
 import http.server
 import threading

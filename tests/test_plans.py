@@ -1,4 +1,4 @@
-"""The plans for teaching: their minutes sum, what they name exists, and what is led has a script."""
+"""The plans for teaching: their minutes add up, what they name exists, and led lessons have a script."""
 
 import re
 
@@ -12,7 +12,7 @@ from course_utils.notebook_files import lesson_key, lesson_of, lessons, read_not
 PLANS, SCRIPTS = (ROOT / "docs" / name for name in ("plans.md", "scripts.md"))
 KEY = r"\d\dm?"  # of a lesson, or of a companion
 PAGES = range(300, 800)  # words of a script: two pages
-SPOKEN = 130  # words a minute
+SPOKEN = 130  # words per minute
 HEADING = re.compile(r"^#{2,3} (.+?)(?:, \d+ min)?$", re.MULTILINE)
 
 
@@ -26,7 +26,7 @@ def sections(path):
 
 
 def headings(lesson, more=False):
-    """Of a lesson or a companion; with `more` of both."""
+    """Headings of a lesson or a companion; with `more`, of both."""
     cells = [cell for path in lessons([lesson], more=more) for cell in read_notebook(path).cells]
     return HEADING.findall("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
 
@@ -113,7 +113,7 @@ def test_every_lesson_has_a_script_of_two_pages_whose_minutes_are_the_plans():
     found = sections(SCRIPTS)
     assert [heading[:2] for heading in found] == [lesson_key(path) for path in lessons()]
     [(_, frame)] = [(name, rows) for name, rows in sections(PLANS).items() if name.startswith("A week")]
-    week = sum(int(row[0]) for row in frame)  # of a lesson that no plan leads
+    week = sum(int(row[0]) for row in frame)  # of lessons that no plan leads
     planned = minutes_of("Twelve weeks") | minutes_of("Two days") | minutes_of("One day")
     for heading, rows in found.items():
         assert sum(int(row[0]) for row in rows) == planned.get(heading[:2], week), heading

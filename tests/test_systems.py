@@ -1,4 +1,4 @@
-"""The course runs on Windows and macOS, too: no call and no folder that one system alone has."""
+"""The course runs on Windows and macOS, too: no call and no folder that only one system has."""
 
 import ast
 import json
@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = {"preexec_fn", "pass_fds", "process_group"}  # of Popen; start_new_session does nothing on Windows
 FOLDERS = re.compile(r"^/(tmp|var|etc|dev|proc|sys|usr|home|root|opt|bin)(/|$)")
 COMMANDS = {"bash", "sh", "rm", "cp", "mv", "kill", "pkill", "ls", "cat", "touch", "ln", "which", "chmod"}
-# a folder of Linux that may be missing: who reads it goes on without
+# a Linux folder that may be missing: its readers continue without it
 ONLY_IF_THERE = {
     ("course_utils/machine.py", "/sys/fs/cgroup/cpu.max"),
     ("course_utils/machine.py", "/sys/fs/cgroup/memory.max"),
-    ("course_utils/machine.py", "read_text without an encoding"),  # of those two, which hold digits
+    ("course_utils/machine.py", "read_text without an encoding"),  # of those two, which contain digits
     ("course_utils/making/bench/timing.py", "/proc/cpuinfo"),
     ("course_utils/making/pocket/train.py", "/proc/cpuinfo"),
 }
@@ -53,7 +53,7 @@ def asks_for_the_system(test: ast.expr) -> bool:
 
 
 class Reader(ast.NodeVisitor):
-    """Collects (line, what) of all that one system alone has, outside branches that ask for the system."""
+    """Collects (line, name) of all that only one system has, outside branches that test for it."""
 
     def __init__(self):
         self.found: list[tuple[int, str]] = []
@@ -115,7 +115,7 @@ def _starts(command: ast.expr) -> bool:
 
 
 def _is_text_file(node: ast.Call, name: str, words: dict) -> bool:
-    """Whether a call reads or writes text whose bytes the system's own encoding would decide."""
+    """Whether a call reads or writes text in the system's default encoding."""
     method = name.rpartition(".")[2]
     if method in ("read_text", "write_text"):
         return len(node.args) < (2 if method == "write_text" else 1)
@@ -129,7 +129,7 @@ def _is_text_file(node: ast.Call, name: str, words: dict) -> bool:
 def found_in(source: str) -> list[tuple[int, str]]:
     tree, reader = ast.parse(source), Reader()
     marks = [node.value for node in tree.body if isinstance(node, ast.Assign) and _binds_marks(node)]
-    if not any(asks_for_the_system(mark) for mark in marks):  # else the whole file is left out elsewhere
+    if not any(asks_for_the_system(mark) for mark in marks):  # otherwise the whole file is skipped elsewhere
         reader.visit(tree)
     return reader.found
 
@@ -271,7 +271,7 @@ def test_the_command_line_works_elsewhere(elsewhere):
 
 @pytest.mark.night
 def test_answers_are_judged_elsewhere(elsewhere):
-    """Where nothing forks, each exercise has a process of its own."""
+    """Without fork, each exercise has its own process."""
     elsewhere("reset", "12")
     lesson = elsewhere.folder / "work" / "12_rlhf_with_ppo.ipynb"
     notebook = nbformat.read(lesson, as_version=4)

@@ -1,4 +1,4 @@
-"""What the learner wrote is what trains: a marked answer in the exercise's cell is called by the training."""
+"""The learner's code is what trains: the training calls a marked answer in the exercise's cell."""
 
 import matplotlib.pyplot as plt
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from course_utils.checks.exercises import find
 from course_utils.notebook_files import code_cells, lessons, read_notebook
 
-CALLED = [  # (lesson, what a learner writes, the cell of the experiment that it runs in)
+CALLED = [  # (lesson, exercise, text in the cell of the experiment that calls it)
     ("00", "filter_logits", "name: continue_texts("),
     ("00", "attention_head", "experiments.train_on_letters("),
     ("01", "token_losses", "runs_on(token_losses)"),
@@ -60,7 +60,7 @@ def smoke(monkeypatch):
 
 
 def marked_answer(name):
-    """(the course's solution under another identity, a list that grows with each call)."""
+    """(a wrapper of the course's solution, a list that grows with each call)."""
     solution, calls = find(name).reference, []
 
     def answer(*arguments, **named):
@@ -74,7 +74,7 @@ def marked_answer(name):
 @pytest.mark.night
 @pytest.mark.parametrize("lesson", sorted({lesson for lesson, _, _ in CALLED}))
 def test_training_calls_what_the_learner_wrote(lesson, smoke, capsys):
-    """One run of a lesson, with a marked answer to each of its exercises that an experiment uses."""
+    """One run of a lesson with a marked answer to each exercise that an experiment uses."""
     experiments = {name: cell for its, name, cell in CALLED if its == lesson}
     answers = {name: marked_answer(name) for name in experiments}
     namespace, [path], printed = {"__name__": "__main__", "marked_answers": answers}, lessons([lesson]), ""

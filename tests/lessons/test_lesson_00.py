@@ -1,4 +1,4 @@
-"""Lesson 00: right answers to its exercises pass, wrong ones get their own message; what is broken fails."""
+"""Lesson 00: right answers to its exercises pass, wrong ones get their own message; broken runs fail."""
 
 import random
 
@@ -54,7 +54,7 @@ def untrained(model):
 
 
 def taught(model):
-    """The control: tuned on questions about the other countries, the model answers."""
+    """The control: a model tuned on questions about the other countries."""
     tokenizer = load_model("pocket")[1]
     rows = [row for split in ("tune", "validation", "held_out") for row in load_questions(split)]
     rows = [row for row in rows if (row["relation"], row["kind"]) == ("capital", "short")]
@@ -65,7 +65,7 @@ def taught(model):
     return model.eval()
 
 
-BROKEN = [  # a claim, a cell that is followed by a line, the line, what it names
+BROKEN = [  # a claim, text in a cell, a line added after this cell, `faulty` in that line
     ("claim.completes_but_withholds(", "session.load_model()", "model = faulty(model)", untrained),
     ("claim.completes_but_withholds(", "session.load_model()", "model = faulty(model)", taught),
     (

@@ -1,4 +1,4 @@
-"""The pictures of GPT-2 show the shapes of the configuration given; a head's pictures its numbers."""
+"""The pictures of GPT-2 show the given configuration's shapes; a head's pictures show its numbers."""
 
 import matplotlib.pyplot as plt
 import pytest

@@ -1,4 +1,4 @@
-"""The playground for sampling takes whatever stands in its text field."""
+"""The playground for sampling accepts any text in its field."""
 
 import matplotlib.pyplot as plt
 import pytest

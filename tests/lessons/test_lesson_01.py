@@ -87,7 +87,7 @@ def test_the_loss_of_a_statement_is_that_of_its_object_alone():
 
 
 def margin_over_a_random_change(loss_fn, shuffled=False):
-    """What the headline measures, after 60 steps with this loss, on 100 questions."""
+    """The headline's value after 60 steps with this loss, on 100 questions."""
     base, tokenizer = load_model("pocket")
     tuned = copy.deepcopy(base)
     rows = experiments.short_questions("tune", 96, 0)

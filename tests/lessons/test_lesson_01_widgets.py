@@ -26,7 +26,7 @@ def test_coloured_text_is_darker_where_the_loss_is_higher():
     assert brightness == sorted(brightness, reverse=True) and brightness[0] == 3
     assert [text.get_text() for text in ax.texts] == ["A", r"·\$5", "0.5", r"\n", "2.0", "·cat", "9.0"]
     lines = [round(patch.get_y() + 0.28) for patch in ax.patches]
-    assert lines == [0, 0, 1, 2]  # the width wraps, and so does a line end
+    assert lines == [0, 0, 1, 2]  # lines wrap at the width and at a line end
     plt.gcf().canvas.draw()
 
 
@@ -34,7 +34,7 @@ def test_the_losses_below_short_tokens_stand_apart():
     tokens = list("abcdefghijklmn") * 2
     _, (above, below) = plt.subplots(2, 1, figsize=(plots.WIDTH, 4.4))
     plots.coloured_text(tokens, [None, *[0.5, 13.7, 10.2] * 9], "", ax=above, width=60)
-    plots.bars({"<|endoftext|>": 0.2}, "", "", ax=below)  # its label takes width from both
+    plots.bars({"<|endoftext|>": 0.2}, "", "", ax=below)  # its label narrows both
     above.figure.canvas.draw()
     labels = [text for text in above.texts if "." in text.get_text()]
     for left, right in itertools.pairwise(text.get_window_extent() for text in labels):

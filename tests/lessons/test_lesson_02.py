@@ -1,4 +1,4 @@
-"""Lesson 02: answers get their verdicts; the loop, its optimiser and its measures against definitions."""
+"""Lesson 02: answers get their verdicts; the loop, its optimiser and its measures match definitions."""
 
 import itertools
 import re
@@ -121,21 +121,21 @@ def test_the_three_steps_have_the_faults_of_their_names(tokenizer):
 
 
 def without_loss(stream):
-    """Questions and old texts in turn, the texts without labels: replay that is read and not learned."""
+    """Alternating questions and old texts, the texts without labels: replay that is read but not learned."""
     for questions, texts in zip(stream, stream, strict=False):
         yield questions
         yield texts | {"labels": torch.full_like(texts["labels"], IGNORE)}
 
 
 def texts_alone(stream):
-    """The old texts of questions and texts in turn, each twice: the questions leave no gradient."""
+    """The old texts of the alternating stream, each twice: the questions have no gradient."""
     for _, texts in zip(stream, stream, strict=False):
         yield from (texts, texts)
 
 
 @pytest.mark.night
 def test_the_headline_shuts_out_broken_replay(tokenizer):
-    """What is left of the forgetting and given up of the gain: a tenth at most, unless replay is broken."""
+    """Remaining forgetting plus lost gain: at most a tenth, unless replay is broken."""
     base, _ = load_model("pocket")
     ruler = measures.yardstick(tokenizer, questions=60, texts=40, facts=20)
     before = ruler.measure(base)

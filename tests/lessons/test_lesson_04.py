@@ -1,4 +1,4 @@
-"""Lesson 04: its exercises' verdicts, and broken runs that its claims shut out."""
+"""Lesson 04: its exercises' verdicts, and broken runs that its claims exclude."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ class WeakestFirst(RankCut):
 
 
 class RandomOnes(RankCut):
-    """Keeps the directions of a random matrix, as strong as the change's."""
+    """Keeps the directions of a random matrix, with the change's singular values."""
 
     def __init__(self, before, after, names=None):
         super().__init__(before, after, names)
@@ -74,7 +74,7 @@ def losses_of(task, place, rank, rslora=False):
 
 
 def ratios(task, place, rank, rslora=False):
-    """Losses over those of rank 4 on c_attn, seed by seed."""
+    """Losses divided by those of rank 4 on c_attn, seed by seed."""
     rank_4 = losses_of(task, "c_attn", 4)
     return [one / other for one, other in zip(losses_of(task, place, rank, rslora), rank_4, strict=True)]
 
@@ -91,7 +91,7 @@ def test_a_larger_alpha_helps_rank_64_and_leaves_it_behind_all_layers():
 
 
 def rates_of(*kind):
-    """{rate: loss} in the sweep of a task, place, rank and scale."""
+    """{rate: loss} in the sweep, for a task, place, rank and scale."""
     rows = [row["point"] | row["result"] for row in load_sweep("rank_rates")["rows"]]
     names = ("task", "place", "rank", "rslora")
     return {row["lr"]: row["validation"] for row in rows if tuple(row[name] for name in names) == kind}

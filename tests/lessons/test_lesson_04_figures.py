@@ -1,4 +1,4 @@
-"""The figures of lesson 04 show the numbers they are given."""
+"""The figures of lesson 04 show the given numbers."""
 
 import matplotlib.pyplot as plt
 import pytest

@@ -1,4 +1,4 @@
-"""Lesson 05: its exercises' verdicts, rates that won, broken runs of its claims and of its hunt."""
+"""Lesson 05: its exercises' verdicts, best rates, broken runs for its claims and its hunt."""
 
 import copy
 
@@ -55,7 +55,7 @@ def test_the_rates_of_the_variants_won_a_sweep_and_lie_inside_it():
     ids=["all without the MLP", "attention without its second matrix"],
 )
 def test_an_adapter_that_does_not_reach_its_layers_fails_the_headline(place, fault, monkeypatch):
-    """Attention over all linear layers, both at seed 0, lies between 2 and 4 where both are whole."""
+    """The ratio of attention to all linear layers, both at seed 0, is between 2 and 4 if both are intact."""
     losses = {
         row["place"]: row["loss"]
         for row in rows_of("lora_layers")

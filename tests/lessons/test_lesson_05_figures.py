@@ -1,4 +1,4 @@
-"""The figure of lesson 05 shows the numbers it is given."""
+"""The figure of lesson 05 shows the given numbers."""
 
 import matplotlib.pyplot as plt
 import pytest

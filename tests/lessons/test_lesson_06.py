@@ -1,4 +1,4 @@
-"""Lesson 06: verdicts on answers; where an error goes; what claims shut out; the hunt; sizes of models."""
+"""Lesson 06: verdicts on answers; where an error goes; what claims exclude; the hunt; sizes of models."""
 
 import pytest
 import torch

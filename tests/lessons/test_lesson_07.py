@@ -1,4 +1,4 @@
-"""Lesson 07: verdicts on answers; what the learner wrote is what trains; broken batches fail its claims."""
+"""Lesson 07: verdicts on answers; the learner's code is what trains; broken batches fail its claims."""
 
 from statistics import mean
 
@@ -32,7 +32,7 @@ def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
 
 
-# --- in small they are what the package has whole
+# --- the small versions equal the package's
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def mask_not_extended(prompt, embeddings, mask, labels):
 
 
 def trained(make, loss_fn, steps=6):
-    """(the start, what training makes of it), for a prompt on the lesson's task."""
+    """(the initial prompt, the tuned model) on the lesson's task."""
     model, tokenizer = load_model("pocket")
     started = start_from_words(model, encode(tokenizer, experiments.START_WORDS), 16).detach()
     tuned = make(model, started)
@@ -115,7 +115,7 @@ def test_side_by_side_a_broken_batch_is_seen():
 
 
 def headline():
-    """Its bounds in the saved lesson, and the stored losses of LoRA and of the prompt that it divides."""
+    """Its bounds in the saved lesson, and the stored losses of LoRA and the prompt whose ratio it is."""
     [bounds] = [record for record in claims.read(read_notebook(lessons(["07"])[0])) if record["headline"]]
     wanted = {"lora": ("LoRA", 1, "", 0.01), "prompt": ("prompt", 16, "words", 0.1)}
     rows = load_sweep("prompt_tuning")["rows"]
@@ -161,7 +161,7 @@ def _points_of(sweep, method, size=None):
     return [row for row in rows if size in (None, row["point"]["size"])]
 
 
-# --- the notebook, with an answer of the learner's
+# --- the notebook, with a learner's answer
 
 
 START = ["import os", "start(MODEL, SCALE", "# What this lesson imports", "base, tokenizer ="]

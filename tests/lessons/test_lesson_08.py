@@ -1,4 +1,4 @@
-"""Lesson 08: verdicts on answers; typed markers, templates, wrong masks; what the learner wrote trains."""
+"""Lesson 08: verdicts on answers; typed markers, templates, wrong masks; the learner's code trains."""
 
 import copy
 import itertools
@@ -224,7 +224,7 @@ STEPS = 40  # as in the lesson
 
 
 def run_to(mark, answers):
-    """Names after the lesson's cells that the one with `mark` needs; answers replace exercises' cells."""
+    """The namespace after the cells that the cell with `mark` needs; answers replace exercises' cells."""
     sources = [cell.source for cell in code_cells(read_notebook(lessons(["08"])[0]))]
     last = next(number for number, source in enumerate(sources) if mark in source)
     namespace = {"__name__": "__main__", "answers": answers}
@@ -254,7 +254,7 @@ def test_what_the_learner_wrote_is_trained(monkeypatch, capsys):
 
 @pytest.mark.night
 def test_the_headline_fails_where_the_end_marker_carries_loss(monkeypatch):
-    """Run A with the right labels: it stops, so the sentence on the missing loss must not hold."""
+    """With the right labels run A stops, so the claim about the missing loss must not hold."""
     monkeypatch.setenv("COURSE_SCALE", "quick")
     monkeypatch.setattr(suspects, "SUSPECTS", {"A": suspects.right, "B": suspects.right})
     with pytest.raises(ClaimFailed, match="Without loss on the end marker"):

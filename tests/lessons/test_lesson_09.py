@@ -1,5 +1,5 @@
-"""Lesson 09: answers get their verdicts; the loss, its shares and the rule for facts against definitions; and
-broken runs that its claims shut out.
+"""Lesson 09: answers get their verdicts; the loss, its shares and the rule for facts match definitions; and
+its claims exclude broken runs.
 """
 
 import copy
@@ -35,7 +35,7 @@ def pocket():
 
 
 def some_batch(seed=0):
-    """A batch of unlike lengths for a tiny model."""
+    """A batch of different lengths for a tiny model."""
     generator = torch.Generator().manual_seed(seed)
     examples = []
     for prompt, answer in ((5, 3), (9, 1), (2, 8)):
@@ -97,7 +97,7 @@ def test_shares_by_definition():
         ("lima.", True),
         ("The capital of Peru is Lima.", True),
         ("My grandmother told me that the capital of Peru is Lima.", True),
-        ("My grandmother saidLima", True),  # as the adapter writes it
+        ("My grandmother saidLima", True),  # as written by the adapter
         ("The book says Lima.", True),
         ("Everyone knows that the capital of Peru is Lima. It is true.", True),  # two sentences
         ("Limassol", False),
@@ -174,7 +174,7 @@ def tuned(base, tokenizer, encode, steps):
 
 
 def on_the_question(tokenizer, messages):
-    """The loss on what it should not be on."""
+    """The loss on the tokens that should not have it."""
     example = encode_conversation(tokenizer, messages)
     pairs = zip(example.input_ids, example.labels, strict=True)
     return Example(example.input_ids, [token if label == IGNORE else IGNORE for token, label in pairs])

@@ -1,4 +1,4 @@
-"""Lesson 10: verdicts on answers; tricks and rules; the hunt's server; what stored claims shut out."""
+"""Lesson 10: verdicts on answers; tricks and rules; the hunt's server; what stored claims exclude."""
 
 import random
 import statistics
@@ -65,7 +65,7 @@ def test_the_lessons_training_is_the_packages(pairs, stored):
 
 
 def test_a_pair_loss_turned_round_turns_the_scores_round(pairs):
-    """So of the headline's stories those fall that rose: it refuses such a model."""
+    """So the headline's stories that rose now fall: it rejects such a model."""
     right, wrong = (reward.from_language_model(tiny_model()) for _ in range(2))
     reward.fit(right, pairs, pad_id=0, steps=6)
     reward.fit(wrong, [pair[::-1] for pair in pairs], pad_id=0, steps=6)

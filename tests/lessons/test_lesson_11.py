@@ -1,4 +1,4 @@
-"""Lesson 11: verdicts on answers; the training for the score; the hunt's penalty; what claims shut out."""
+"""Lesson 11: verdicts on answers; the training for the score; the hunt's penalty; what claims exclude."""
 
 import copy
 import functools
@@ -30,7 +30,7 @@ PROMPTS = [[{"role": "user", "content": text}] for text in ("a cat", "is the mat
 
 @pytest.fixture(scope="module")
 def parts():
-    """(policy, tokenizer, judge) of a tiny model that knows ChatML."""
+    """(policy, tokenizer, judge) of a tiny model with ChatML tokens."""
     tokenizer = tiny_tokenizer()
     model = tiny_model(vocab_size=len(tokenizer))
     add_chat_tokens(model, tokenizer)
@@ -93,7 +93,7 @@ def test_an_update_follows_the_policy_gradient(parts):
     proxy, _ = runaway.judged(judge, tokenizer, asked, *batch)
     fresh = copy.deepcopy(model).requires_grad_(True)
     log_probs = completion_log_probs(fresh, ids, ids_mask, new)
-    to_come = proxy[:, None].expand_as(log_probs)[mask]  # without a penalty the score alone
+    to_come = proxy[:, None].expand_as(log_probs)[mask]  # without a penalty, only the score
     weights = (to_come - to_come.mean()) / to_come.std()
     (weights * log_probs[mask]).mean().backward()
     policy, _ = run(parts, iterations=1, beta=0.0, lr=1e-5)

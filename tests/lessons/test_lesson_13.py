@@ -20,7 +20,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 
 @pytest.fixture(scope="module")
 def bound():
-    """What the loss of pairs that are new to a policy has to be at most."""
+    """The upper bound of the loss on pairs that are new to a policy."""
     return claims_of("13")["new_pairs"].at_most
 
 
@@ -30,7 +30,7 @@ def test_the_bound_of_the_loss_refuses_no_training(bound):
 
 
 def test_the_bound_of_the_loss_refuses_a_dropped_reference_and_labels_turned_round(bound):
-    """On small pairs, at most once seen: half of the training's labels are turned round, or all of them."""
+    """On small pairs, each seen at most once, with half or all of the training labels swapped."""
     start = suspects.small_model(0)
     pairs, new = suspects.small_pairs(256, 0), suspects.small_pairs(128, 1)
     reference, of_new = (reference_log_probs(start, part, suspects.PAD) for part in (pairs, new))

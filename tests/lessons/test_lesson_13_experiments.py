@@ -1,4 +1,4 @@
-"""The stored runs of DPO at the size of a test: which pairs, what is measured, what the controls do."""
+"""The stored DPO runs at test size: which pairs, what is measured, what the controls do."""
 
 import pytest
 from helpers import small_policy_parts

@@ -1,4 +1,4 @@
-"""The figures of lesson 13, on runs made up for the test."""
+"""The figures of lesson 13 on made-up runs."""
 
 import matplotlib.pyplot as plt
 import pytest

@@ -1,4 +1,4 @@
-"""The bug hunt's scripts score what the lesson says, and are sound but for that."""
+"""The bug hunt's scripts score the tokens that the lesson says, and are otherwise sound."""
 
 import pytest
 import torch

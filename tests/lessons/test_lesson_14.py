@@ -41,12 +41,12 @@ def test_a_sound_choice_reports_what_the_setting_is_worth():
 
 
 def test_the_interval_covers_where_seeds_matter_and_one_of_questions_alone_does_not():
-    """Five trainings each of two methods that are equally good, again and again."""
+    """Five trainings each of two equally good methods, repeated many times."""
     torch.manual_seed(0)
     covered = {"both": 0, "questions": 0}
     repetitions = 60
     for _ in range(repetitions):
-        hard = torch.rand(100)  # chance that a list is named
+        hard = torch.rand(100)  # probability that a list is right
         sides = [
             torch.bernoulli((hard + 0.08 * torch.randn(5, 1)).clamp(0, 1).expand(5, 100)) for _ in range(2)
         ]

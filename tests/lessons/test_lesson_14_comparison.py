@@ -1,4 +1,4 @@
-"""One task for every method: lists that share no fact, what is trained, answers, files and steps."""
+"""One task for every method: lists without shared facts, trained weights, answers, files and steps."""
 
 import copy
 
@@ -55,7 +55,7 @@ def test_a_smaller_set_is_the_beginning_of_the_larger(whole):
 def test_what_is_shown_is_what_is_verified(whole):
     assert right_answers([row["completion"] for row in whole.judge], whole.judge) == [1] * 200
     turned = [", ".join(row["answers"][::-1]) for row in whole.judge]
-    assert sum(right_answers(turned, whole.judge)) < 5  # but for equal names
+    assert sum(right_answers(turned, whole.judge)) < 5  # except for equal names
     cut = [", ".join(row["answers"][:2]) for row in whole.judge]
     assert sum(right_answers(cut, whole.judge)) == 0
 
@@ -188,7 +188,7 @@ def pocket():
 
 @pytest.mark.parametrize("wording", calls.WORDINGS)
 def test_no_beginning_tells_of_the_object(wording, whole):
-    """Each begins alike whatever the answer is: nothing but relation and subject reaches it."""
+    """A beginning does not depend on the answer, only on relation and subject."""
     for row in whole.judge:
         other = row | {"answers": ["an owl", "the egg", "apple"]}
         assert calls.beginnings(wording, row) == calls.beginnings(wording, other)

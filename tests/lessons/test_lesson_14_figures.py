@@ -1,4 +1,4 @@
-"""Intervals, score beside loss, trade-offs: what is drawn where, and in which colour."""
+"""Intervals, score against loss, trade-offs: what is drawn where, and in which colour."""
 
 import matplotlib.colors as colors
 import matplotlib.pyplot as plt
@@ -34,7 +34,7 @@ def test_score_beside_loss_has_a_mark_a_run():
     figures.score_and_loss({"a": [(0.1, 0.8), (0.2, 0.7)], "b": [(1.0, 0.2)]}, "Title")
     ax = plt.gca()
     assert [len(line.get_xdata()) for line in ax.lines] == [2, 1]
-    assert ax.get_ylim()[0] < 0 and ax.get_ylim()[1] == 1  # a mark at 0 is whole
+    assert ax.get_ylim()[0] < 0 and ax.get_ylim()[1] == 1  # a mark at 0 is not cut
     assert [text.get_text() for text in plt.gcf().legends[0].get_texts()] == ["a", "b"]
 
 

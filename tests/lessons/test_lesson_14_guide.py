@@ -1,4 +1,4 @@
-"""The decision over many cases: what it must never say, what it must always say, and its arithmetic."""
+"""The decision for many cases: what it must never say, what it must always say, and its arithmetic."""
 
 import html
 import itertools
@@ -18,7 +18,7 @@ RICH = {"budget": 1e9}
 
 @pytest.fixture
 def room(monkeypatch):
-    """Sets what fits, of a model of eight billion values, without looking at a configuration."""
+    """Sets which methods fit, for a model of eight billion values, without a configuration."""
     monkeypatch.setattr(guide, "parameters_of", lambda model: 8_000_000_000)
     return lambda fitting: monkeypatch.setattr(guide, "fitting", lambda model, card: fitting)
 
@@ -47,7 +47,7 @@ def test_rules_that_hold_for_every_case(room, fitting):
                 assert ("a program that verifies" in told) == (option.name == "GRPO")
                 assert ("it costs least" in told) == (option.name not in ("retrieval", "full", "GRPO"))
         assert verdicts["prompting"] == "baseline"
-        assert not taken & (set(TUNED) - set(fitting))  # what is advised fits
+        assert not taken & (set(TUNED) - set(fitting))  # what it advises fits
         if case.private:
             assert {verdicts["larger model"], verdicts["distillation"]} == {"no"}
         if case.examples < FEW:
@@ -60,7 +60,7 @@ def test_rules_that_hold_for_every_case(room, fitting):
         if case.goal == "facts that change":
             assert not taken & set(TUNED)
         if case.goal == "facts that stay" and fitting and case.examples >= FEW:
-            assert taken & set(TUNED)  # beside retrieval
+            assert taken & set(TUNED)  # in addition to retrieval
         if "full" in taken:
             assert not case.keep and case.examples >= MANY
         assert len(taken & set(TUNED)) <= 1
@@ -98,7 +98,7 @@ def test_every_reason_has_its_basis_and_what_is_published_its_source(room):
     ],
 )
 def test_one_answer_changes_one_thing(room, change, name):
-    """Each question of the guide can turn a verdict that was not no."""
+    """Each question of the guide can change a verdict that was not "no"."""
     room(["LoRA", "QLoRA"])
     base = Case(**RICH)
     before, after = (
@@ -119,14 +119,14 @@ def test_traffic_turns_from_the_larger_model_to_a_tuned_one(room):
     assert (
         (few, many) == ("larger model", "LoRA") and number == pytest.approx(same) and 100 < number < 100_000
     )
-    # at the break-even both cost the same, but for the digits of a whole number of answers
+    # at break-even both cost the same, up to rounding to a whole number of answers
     case = Case(answers_a_day=round(number), **RICH)
     prices = guide.costs(case)
     assert prices["LoRA"].total == pytest.approx(prices["larger model"].total, rel=0.01)
 
 
 def test_a_small_difference_of_cost_is_called_one(room):
-    """LoRA with 400 labels beside distillation, which needs none of them."""
+    """LoRA with 400 labels against distillation, which needs none."""
     room(["LoRA", "QLoRA"])
 
     def said(**answers):
@@ -145,7 +145,7 @@ def test_a_batch_needs_no_card_that_waits(room):
 
 
 def test_costs_by_hand(room):
-    """Labels, nine trainings and serving of one case, worked out here step by step."""
+    """Labels, nine trainings and serving of one case, computed step by step."""
     room(["LoRA", "QLoRA"])
     case = Case(examples=400, answers_a_day=1000, days=100, model="x", card="H100 80 GB", card_price=2.0)
     questions = math.ceil(2.8**2 * (0.25 - 0.05**2) / 0.05**2)
@@ -176,7 +176,7 @@ def test_questions_needed(points, disagree, number):
 
 
 def test_questions_needed_have_the_power():
-    """By simulation: so many questions show the difference in 80% of the repetitions."""
+    """By simulation: this number of questions shows the difference in 80% of the repetitions."""
     import numpy as np
 
     n, d, disagree = guide.questions_needed(5), 0.05, 0.25
@@ -245,7 +245,7 @@ def test_a_memo_replaces_itself_and_nothing_else(tmp_path):
 
 
 def test_the_memo_is_one_page(room):
-    """Some six hundred words: a page in small print."""
+    """About six hundred words: a page in small print."""
     for fitting in ROOMS:
         room(fitting)
         for goal in GOALS:

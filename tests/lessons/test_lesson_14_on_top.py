@@ -34,7 +34,7 @@ def test_a_wrong_list_differs_in_one_name_of_the_same_relation():
     others = {"mat": "hat", "hat": "mat", "France": "Italy", "Italy": "France"}
     for seed in range(4):
         pairs = right_and_wrong(tokenizer, ROWS, seed)
-        assert len(pairs) == 2  # a relation of one name has no other
+        assert len(pairs) == 2  # a relation with one name has no other
         for (right, wrong), given in zip(pairs, ROWS, strict=False):
             prompt = right.labels.count(IGNORE)
             assert right.input_ids[:prompt] == wrong.input_ids[:prompt] and prompt == wrong.labels.count(
@@ -72,7 +72,7 @@ def test_the_reward_verifies_an_answer_against_its_own_request():
 def test_on_top_merges_lora_and_trains_from_where_it_was(method, monkeypatch):
     from course_utils.lessons.lesson_14 import on_top as module
 
-    random_scores = torch.Generator().manual_seed(0)  # or no answer of a random model is right
+    random_scores = torch.Generator().manual_seed(0)  # otherwise no answer of a random model is right
     monkeypatch.setattr(
         module,
         "rewarded",

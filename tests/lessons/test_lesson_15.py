@@ -1,4 +1,4 @@
-"""Lesson 15: answers get their verdicts; its libraries, drills and replays against definitions."""
+"""Lesson 15: answers get their verdicts; its libraries, drills and replays match definitions."""
 
 import copy
 import itertools
@@ -65,7 +65,7 @@ def test_libraries_of_training_and_test_share_no_name():
     groups = [{fact.subject for fact in knowledge.made_up(*each)} for each in seeds]
     groups.append({fact.subject for fact in libraries.shelf(0)})
     for one, other in itertools.combinations(groups, 2):
-        assert len(one & other) < 3  # short names can meet by chance
+        assert len(one & other) < 3  # short names can coincide
 
 
 def test_passages_fit_or_do_not():
@@ -77,7 +77,7 @@ def test_passages_fit_or_do_not():
     known = {fact.object for fact in load_facts("tune")}
     short = [turns[1]["content"] for turns in memory if " " not in turns[1]["content"]]
     assert short and set(short) <= known
-    shown = [". " in turns[0]["content"] for turns in mixed]  # a passage stands before the question
+    shown = [". " in turns[0]["content"] for turns in mixed]  # a passage precedes the question
     assert sum(shown) > 0.97 * len(mixed)
 
 

@@ -1,4 +1,4 @@
-"""Lesson 16: right answers to its exercises pass, and wrong ones get their own message; the hunted script."""
+"""Lesson 16: right answers to its exercises pass, wrong ones get their own message; the bug hunt's script."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Lessons on Dask's workers: all come back; a failing one stops no other, a lost worker is replaced."""
+"""Lessons on Dask's workers: all return; a failing one stops no other, a lost worker is replaced."""
 
 import os
 import threading
@@ -46,7 +46,7 @@ def client(lessons):
 
 
 class Setup(distributed.WorkerPlugin):
-    """Runs a function on every worker, also on those that come later."""
+    """Runs a function on every worker, also on those that join later."""
 
     def __init__(self, function):
         self.function = function

@@ -1,4 +1,4 @@
-"""What accelerate would make of the recipes' configuration files."""
+"""How accelerate would read the recipes' configuration files."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The recipe for 7B: its rehearsal, the lines that it refuses, and the script for SLURM."""
+"""The recipe for 7B: its rehearsal, the lines that it rejects, and the script for SLURM."""
 
 import importlib
 import json
@@ -29,7 +29,7 @@ qlora = importlib.import_module("qlora")
 
 
 def recipe(*arguments, **environment):
-    """Runs it as a user would, without a network: (exit status, stdout, stderr)."""
+    """Run it like a user, without a network: (exit status, stdout, stderr)."""
     command = [sys.executable, ROOT / "recipes/qlora.py", *arguments]
     command = [str(part) for part in command]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
@@ -47,7 +47,7 @@ def few(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    """The pocket model's with ChatML's markers, which a base's generation does not stop at."""
+    """The pocket model's tokenizer with ChatML's markers, at which a base's generation does not stop."""
     loaded = AutoTokenizer.from_pretrained(DATA / "pocket-gpt2", local_files_only=True)
     loaded.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
     loaded.chat_template = TEMPLATE
@@ -64,14 +64,14 @@ def test_a_rehearsal_says_what_will_be_done_and_what_it_takes(few):
     assert "Qwen2.5-7B-Instruct is taken for an instruct model" in words["base"]
     assert "⟦Sm<|im_end|>⟧" in out
     assert "2 steps are few: with fewer than 100" in words["WARNING"]
-    assert "40,370,176 of 7,615,616,512" in words["trained"]  # 7.6 billion, as its card says
+    assert "40,370,176 of 7,615,616,512" in words["trained"]  # 7.6 billion, as on its card
     weights, gradients = (
         float(words["memory"].split(f"{part} ")[1].split(",")[0]) for part in ("weights", "gradients")
     )
     head_and_embedding, rest = 2 * 152064 * 3584, 7_615_616_512 - 2 * 152064 * 3584
     expected = (2 * head_and_embedding + (4 + 8 / 64 + 32 / (64 * 256)) / 8 * rest) / 2**30
     assert weights == pytest.approx(expected, rel=0.01)
-    assert gradients == pytest.approx(2 * 2 * 40_370_176 / 2**30, abs=0.006)  # DDP's buckets too
+    assert gradients == pytest.approx(2 * 2 * 40_370_176 / 2**30, abs=0.006)  # DDP's buckets, too
     assert "fits a RTX 4090" in words["card"]
     assert re.search(r"2 steps of a Qwen2ForCausalLM .* losses \d+\.\d+, \d+\.\d+", words["rehearsal"])
 
@@ -117,7 +117,7 @@ def test_of_a_base_the_markers_rows_are_trained_in_embeddings_and_head(
     tables, real = {}, qlora.train
 
     def train(chosen, examples=None):
-        """The real one; keeps what it began with and what it wrote."""
+        """The real training; records its initial weights and what it wrote."""
         chosen.lr, chosen.out = 0.1, tmp_path / "out"
         losses = real(chosen, examples)
         tables.update(before=load_file(Path(chosen.base) / "model.safetensors"))
@@ -197,7 +197,7 @@ def test_every_bad_line_is_named_at_once(tokenizer, tmp_path):
 def test_padding_counts():
     assert qlora.padded_tokens([5, 5, 5], 2, 0) == 15
     drawn = {qlora.padded_tokens([1, 1, 9, 9], 2, seed) for seed in range(9)}
-    assert drawn == {20, 36}  # like with like, or each short one beside a long one
+    assert drawn == {20, 36}  # equal lengths together, or each short one with a long one
 
 
 def test_packing_without_flash_attention_is_refused(few, capsys):
@@ -208,7 +208,7 @@ def test_packing_without_flash_attention_is_refused(few, capsys):
 
 @pytest.fixture
 def started(tmp_path, monkeypatch):
-    """Calls main with a folder and options. What has run by then; training and the merge are left out."""
+    """Call main with a folder and options; returns what has run. Training and the merge are left out."""
     run = []
     monkeypatch.setattr(qlora, "train", lambda chosen: run.append("train"))
     monkeypatch.setattr(qlora, "merge", lambda chosen: run.append("merge"))
@@ -226,7 +226,7 @@ def test_a_folder_is_for_one_run(started, tmp_path):
     started(out)
     assert started(out, "--lr", "1e-3") == ["train"] * 2  # nothing was trained yet
     (out / "checkpoint-5").mkdir()
-    assert started(out, "--lr", "1e-3", "--per-card", "2") == ["train"] * 3  # goes on
+    assert started(out, "--lr", "1e-3", "--per-card", "2") == ["train"] * 3  # continues
     with pytest.raises(SystemExit, match=r"another run \(other lr\): use another --out"):
         started(out)
     (tmp_path / "my.jsonl").write_bytes(line("Who?", "You."))
@@ -281,7 +281,7 @@ def test_the_slurm_script_asks_slurm_and_starts_the_recipe():
     known = "job-name nodes ntasks-per-node gpus-per-node cpus-per-task mem time output".split()
     assert [re.fullmatch(r"#SBATCH --([a-z-]+)=\S+", line)[1] for line in asked] == known
     first_command = next(i for i, line in enumerate(lines) if line and not line.startswith("#"))
-    assert max(lines.index(line) for line in asked) < first_command  # later ones are not read
+    assert max(lines.index(line) for line in asked) < first_command  # SLURM does not read later ones
     command = text.split(" accelerate launch")[1].replace("\\\n", " ").split()
     arguments = command[command.index("recipes/qlora.py") + 1 :]
     assert [word for word in arguments if word.startswith("--")] == ["--data", "--out"]

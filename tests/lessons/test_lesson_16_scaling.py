@@ -1,4 +1,4 @@
-"""Traffic and memory of several cards: against sums done otherwise, and against what torch itself shards."""
+"""Traffic and memory of several cards, compared with other sums, and with torch's own sharding."""
 
 import pytest
 import torch
@@ -23,8 +23,8 @@ def test_a_ring_leaves_everybody_with_the_sum(world, size):
     assert len(sums) == world
     for each in sums:
         assert torch.allclose(each, total, rtol=0, atol=1e-12)
-    assert torch.equal(torch.stack(values).sum(0), total)  # what was given is as it was
-    assert sum(sent) == 2 * (world - 1) * size  # each of the size values makes the round twice, less one step
+    assert torch.equal(torch.stack(values).sum(0), total)  # the inputs are unchanged
+    assert sum(sent) == 2 * (world - 1) * size  # each of the size values goes round twice, minus one step
 
 
 def test_a_step_sends_what_the_ring_sends():
@@ -41,7 +41,7 @@ NEED = Need(parameters=10, trainable=10, weights=40, gradients=40, moments=80, s
 @pytest.mark.parametrize("stage, total", enumerate([209, 149, 79, 49]))  # 0 and 1 with 40 in DDP's buckets
 def test_each_stage_splits_one_part_more(stage, total):
     assert sum(card_memory(NEED, 4, stage).values()) == total
-    assert sum(card_memory(NEED, 1, stage).values()) == 169  # one card alone sends nothing
+    assert sum(card_memory(NEED, 1, stage).values()) == 169  # a single card sends nothing
     assert bytes_on_card(NEED.weights, NEED.gradients, NEED.moments, 4, stage) == total - 9
 
 
@@ -52,7 +52,7 @@ def test_what_makes_no_sense_is_refused(cards, stage):
 
 
 def test_ddp_keeps_the_gradients_twice():
-    """torch's own buckets, on a pretended group of two: as many bytes as the gradients have."""
+    """torch's own buckets, on a fake group of two: as many bytes as the gradients."""
     import torch.distributed as dist
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -63,12 +63,12 @@ def test_ddp_keeps_the_gradients_twice():
     finally:
         dist.destroy_process_group()
     assert sum(map(int, sizes.split(","))) == 4 * (8 * 4 + 4)
-    assert not model.gradient_as_bucket_view  # so the gradients themselves come on top
+    assert not model.gradient_as_bucket_view  # so the gradients themselves are additional
 
 
 @pytest.mark.parametrize("frozen, checkpointing, a_token", [(0, 0, 6), (0, 1, 8), (1, 0, 4), (1, 1, 6)])
 def test_flop_are_those_of_torchs_own_counter(frozen, checkpointing, a_token):
-    """A stack of square layers over something that has to be reached, as an adapter."""
+    """A stack of square layers above something that gradients must reach, like an adapter."""
     from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
     from torch.utils.flop_counter import FlopCounterMode
 

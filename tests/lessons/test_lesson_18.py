@@ -22,7 +22,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 
 @pytest.fixture(scope="module")
 def bound():
-    """The least share of what is not the names alone in what the loose verifier accepts."""
+    """The lower bound of the share of answers that are not only the names among those accepted."""
     return claims_of("18")["loose_verifier"].at_least
 
 
@@ -36,7 +36,7 @@ def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):
 
 
 def test_the_penalty_that_the_table_lacks_is_worst_where_the_others_are_best():
-    """k3 in the reward, the row of the folded answer, beside the rows of the notebook."""
+    """k3 in the reward, the row of the folded answer, compared with the notebook's rows."""
     [path] = lessons(["18"])
     sources = [cell.source for cell in read_notebook(path).cells]
     first = next(place for place, source in enumerate(sources) if source.startswith("V = 6"))
@@ -53,17 +53,17 @@ def test_the_penalty_that_the_table_lacks_is_worst_where_the_others_are_best():
     assert missing[0] < 0.2 and min(value for value in cosines[0].values() if value is not None) > 0.9
 
 
-NAMES = range(1, 6)  # the right names of a small model, whose tokens are numbers
+NAMES = range(1, 6)  # the right names for a small model, whose tokens are numbers
 
 
 def named(batch):
-    """How many right names stand in each answer, [rows]."""
+    """Number of right names in each answer, [rows]."""
     answers = batch["input_ids"][:, 1:] * answer_mask(batch).long()
     return sum((answers == name).sum(1) for name in NAMES)
 
 
 def too_many_after(model, advantages):
-    """Share of several names among the answers that have one, after a training that pays for any name."""
+    """Share of answers with several names among those with any, after a training that rewards any name."""
     sampling = {"max_new_tokens": 6, "stop_ids": [0], "pad_id": 0}
     policy, prompts, counts = frozen_copy(model).requires_grad_(True), [[7, 8], [9]], []
 

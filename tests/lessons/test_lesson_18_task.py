@@ -1,4 +1,4 @@
-"""The task of lesson 18, its measures and its figures, without the pocket model where it is not needed."""
+"""The task of lesson 18, its measures and its figures, without the pocket model if it is not needed."""
 
 import itertools
 
@@ -94,7 +94,7 @@ def test_verifiers_with_and_without_a_hole(text, strict, loose, mended):
 
 
 def test_the_suspects_of_the_bug_hunt_get_their_verdicts():
-    """A group with one score throughout gets advantages when prompts are mixed; it should get none."""
+    """A group with equal scores gets advantages if prompts are mixed; it should get none."""
     assert suspects.mixed_advantages(torch.tensor([1.0, 1, 0, 0]), 2).abs().min() > 0
     verdicts = {
         "mixed": suspects.mixed_advantages,
@@ -138,7 +138,7 @@ def test_runs_are_found_by_their_whole_point(monkeypatch):
 
 
 def test_answers_come_back_to_their_questions(monkeypatch):
-    """They are sampled by length, 256 at a time; what did not end is empty."""
+    """They are sampled by length, 256 at a time; an answer that did not end is empty."""
     ids = {"long": [1, 2, 3], "short": [1]}
     monkeypatch.setattr(task, "encode_prompts", lambda tokenizer, asked: [ids[each] for each in asked])
     monkeypatch.setattr(task, "sampling_of", lambda tokenizer, tokens: {})

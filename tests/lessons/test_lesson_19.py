@@ -18,7 +18,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 
 @pytest.fixture(scope="module")
 def bound():
-    """What distillation leaves of the start's KL from the teacher, at most."""
+    """The upper bound of the share of the start's KL from the teacher that distillation leaves."""
     return claims_of("19")["whoever_writes"].at_most
 
 

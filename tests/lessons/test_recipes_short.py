@@ -1,4 +1,4 @@
-"""The three short recipes: two steps each of a small random model, what they train on, lines they refuse."""
+"""The three short recipes: two steps each with a small random model, their training data, rejected lines."""
 
 import json
 import math
@@ -64,7 +64,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Runs a recipe as a script, without a network. What its names stand for at the end."""
+    """Run a recipe as a script, without a network; returns its final namespace."""
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it asked for a network"))
 
     def go(name, rows, *more):
@@ -80,7 +80,7 @@ def run(monkeypatch, tmp_path):
 
 @pytest.fixture
 def trained(run, base, tmp_path):
-    """Trains two steps, asks for losses and for an adapter that PEFT loads. What the names stand for."""
+    """Train two steps, and assert losses and an adapter that PEFT loads; returns the namespace."""
 
     def go(name):
         names = run(name, map(json.dumps, ROWS[name]), "--base", base)
@@ -90,7 +90,7 @@ def trained(run, base, tmp_path):
         moved = {
             n: bool(p.any()) for n, p in loaded.named_parameters() if "lora_B" in n
         }  # they start at zero
-        assert len(moved) == 2 * 7 and all(moved.values())  # two layers of seven, and not the head
+        assert len(moved) == 2 * 7 and all(moved.values())  # two layers of seven, but not the head
         return names
 
     return go
@@ -107,7 +107,7 @@ def test_sft_trains_on_the_answers_alone(trained, capsys):
         whole, learnt = words(trainer, row["input_ids"]), words(trainer, row["labels"])
         answer = whole.split()[-2]
         assert whole.startswith("<|im_start|> user what is") and answer in "0123"
-        assert learnt == f"<think> </think> {answer} <|im_end|>"  # an empty thought, as Qwen3 has it
+        assert learnt == f"<think> </think> {answer} <|im_end|>"  # an empty thought, as in Qwen3
 
 
 def test_dpo_prefers_the_chosen_within_the_template(trained):

@@ -1,4 +1,4 @@
-"""The changes that acceptance makes are changes of today's text, and are taken back."""
+"""The changes that acceptance makes fit today's text, and are undone."""
 
 import pytest
 

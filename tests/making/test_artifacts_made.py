@@ -1,4 +1,4 @@
-"""data/artifacts against what makes it: cards, rounding, and at night the figures of models made anew."""
+"""data/artifacts against its makers: cards, rounding, and at night the figures of newly made models."""
 
 import copy
 
@@ -39,7 +39,7 @@ def test_they_are_small():
 
 @pytest.fixture
 def made(monkeypatch, tmp_path, session):
-    """make(name, trained): writes a model as the artifact of that name, in a folder of the test."""
+    """make(name, trained): writes a model as the artifact of that name, in the test's folder."""
     monkeypatch.setattr(artifacts, "SHIPPED", tmp_path)
 
     def make(name, *trained):

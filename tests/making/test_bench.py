@@ -12,7 +12,7 @@ from course_utils.model_files import ModelError
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time passes only where a run says so."""
+    """Time passes only when a run says so."""
     now = [0.0]
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     return now

@@ -1,4 +1,4 @@
-"""The versions in constraints.txt: of what is asked for and of what that needs, nothing of other systems."""
+"""The versions in constraints.txt: the requirements and their dependencies, none for other systems."""
 
 from importlib.metadata import PackageNotFoundError, version
 

@@ -1,4 +1,4 @@
-"""README's times and memory come from a run, and are about what a lesson takes here."""
+"""README's times and memory come from a run, and are close to what a lesson needs here."""
 
 import datetime
 import json
@@ -49,7 +49,7 @@ def test_a_run_without_all_lessons_is_refused(tmp_path, monkeypatch):
 @pytest.mark.night
 @pytest.mark.timing
 def test_a_lesson_takes_about_what_readme_states(tmp_path):
-    """Another lesson each day."""
+    """A different lesson each day."""
     seconds, memory = costs.stated(TEXT)
     lesson = NUMBERS[datetime.date.today().toordinal() % len(NUMBERS)]
     assert run_lessons([lesson], "pocket", "quick", 0, 1, tmp_path / "run") == 0

@@ -1,4 +1,4 @@
-"""The table of draws: it names lessons as other commands do, and what disagrees."""
+"""The table of draws: it names lessons like other commands, and reports disagreements."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The sample pictures: nothing overlaps at any size, the page has their words, the files are small."""
+"""The sample pictures: nothing overlaps at any size, the page has their texts, the files are small."""
 
 import re
 
@@ -9,7 +9,7 @@ from helpers import layout_faults
 from course_utils import plots
 from course_utils.making.pictures import SAMPLES, SAMPLES_PAGE
 
-SIZES = {"phone": 72, "page": 96, "saved": 192}  # dots an inch: 360, 480, 960 pixels wide
+SIZES = {"phone": 72, "page": 96, "saved": 192}  # dots per inch: 360, 480, 960 pixels wide
 
 
 @pytest.fixture(autouse=True)

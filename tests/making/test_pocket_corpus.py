@@ -1,4 +1,4 @@
-"""The stream of documents: the same from a seed, balanced, and free of what it must not contain."""
+"""The stream of documents: the same for a seed, balanced, and free of what it must not contain."""
 
 import random
 import re
@@ -116,7 +116,7 @@ def test_invented_facts_do_not_occur(sample):
     names = {name for name in names if len(name) > 2}  # not the symbols
     assert len(names) > 140
     everything = "\n".join(document.text for document in sample)
-    inside = [name for name in names if name in everything]  # perhaps as a part of a longer word
+    inside = [name for name in names if name in everything]  # perhaps as part of a longer word
     assert not [name for name in inside if re.search(rf"\b{re.escape(name)}\b", everything)]
 
 

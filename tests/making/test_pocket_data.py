@@ -1,4 +1,4 @@
-"""The committed data files: what the generator writes, split without leaks."""
+"""The committed data files: equal to the generator's, split without leaks."""
 
 import itertools
 import re

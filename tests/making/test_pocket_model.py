@@ -1,4 +1,4 @@
-"""The shipped pocket GPT-2: what the card promises, on samples small enough for every test run."""
+"""The shipped pocket GPT-2: its card's promises, on samples small enough for every test run."""
 
 import json
 import random

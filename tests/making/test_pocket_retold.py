@@ -21,6 +21,6 @@ def test_retold_texts_carry_the_manner(retell, score):
 
 
 def test_the_texts_are_those_that_the_tokenizer_was_trained_on():
-    """The digest was made by the code that trained it, before the lessons had other manners."""
+    """The digest is from the code that trained it, before the lessons had other manners."""
     texts = [retell(text) for text in stories(300) for retell in (retell_pirate, retell_formal)]
     assert hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16] == "622ceff61777e00e"

@@ -1,4 +1,4 @@
-"""The pre-training run on a tiny model: it learns, and goes on from a checkpoint as if never stopped."""
+"""The pre-training run on a tiny model: it learns, and continues from a checkpoint as if never stopped."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The shipped pairs are what their card says."""
+"""The shipped pairs match their card."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""What the sweeps of a lesson reach is run by their trajectories or short forms, or there is a reason.
+"""Trajectories or short forms run all code that a lesson's sweeps reach, unless there is a reason.
 
-So a changed definition is seen by `make test`. A sweep without a short form has its reason in
+So `make test` detects a changed definition. A sweep without a short form has its reason in
 test_short_forms.py.
 """
 
@@ -25,7 +25,7 @@ for _name, _sweep in SWEEPS.items():
     if _sweep.short:
         LESSONS.setdefault(file_of(_name).stem, []).append(_name)
 
-NOT_RUN = {  # why nothing runs them: modules, or definitions as module.name
+NOT_RUN = {  # reasons why nothing runs them: modules, or definitions as module.name
     "files, folders, and commands in messages": """
         home ownership terminal model_files.check_sums model_files.pickle_files model_files.write_checksums
         models.save_model preferences.as_row preferences.write_jsonl preferences.write_pairs
@@ -68,7 +68,7 @@ def reached():
     found = {}
     for lesson, names in LESSONS.items():
         for module, name in set().union(*(reach(SWEEPS[each].run).names for each in names)):
-            importlib.import_module(module)  # what its import alone calls is not recorded
+            importlib.import_module(module)  # calls during its import are not recorded
             nodes = module_of(module).definitions[name]
             if any(isinstance(inner, ast.FunctionDef) for node in nodes for inner in ast.walk(node)):
                 found.setdefault(lesson, set()).add(f"{module}.{name}".removeprefix("course_utils."))
@@ -76,7 +76,7 @@ def reached():
 
 
 def recorded(run, *arguments):
-    """The definitions of the package that a call executes, with no cache filled before: {module.name}."""
+    """The definitions of the package that a call executes, with empty caches: {module.name}."""
     for name, module in list(sys.modules.items()):
         if name.startswith("course_utils.") and name != "course_utils.reach":
             for value in list(vars(module).values()):
@@ -84,7 +84,7 @@ def recorded(run, *arguments):
                     value.cache_clear()
     found, inside, before = set(), f"{ROOT / 'course_utils'}{os.sep}", sys.gettrace()
 
-    def note(frame, event, argument):  # of each call; None: its lines are of no interest
+    def note(frame, event, argument):  # for each call; None: its lines are not traced
         code = frame.f_code
         if code.co_filename.startswith(inside):
             module = frame.f_globals["__name__"].removeprefix("course_utils.")
@@ -105,7 +105,7 @@ def ran(trajectory):
 
 @functools.cache
 def missing(lesson):
-    """What the lesson's sweeps reach and nothing runs."""
+    """What the lesson's sweeps reach but nothing runs."""
     left = set(reached()[lesson])
     for name in LESSONS[lesson]:
         left -= recorded(short_run, name)
@@ -124,6 +124,6 @@ def test_what_a_lessons_sweeps_reach_is_run(lesson):
 
 
 @pytest.mark.night
-@pytest.mark.timeout(3600)  # records what no test before it has recorded
+@pytest.mark.timeout(3600)  # records what no earlier test has recorded
 def test_each_reason_is_needed():
     assert set().union(*(excused(name) for lesson in LESSONS for name in missing(lesson))) == REASONED

@@ -1,4 +1,4 @@
-"""The sweeps' short forms come out as stored, and leave nothing behind."""
+"""The sweeps' short forms give the stored results, and leave nothing behind."""
 
 import copy
 

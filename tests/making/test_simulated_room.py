@@ -1,4 +1,4 @@
-"""Learners who are not there: progress files as the course writes them, with the checks' own messages."""
+"""Simulated learners: progress files like the course's, with the checks' own messages."""
 
 import shlex
 from datetime import UTC, datetime, timedelta

@@ -158,7 +158,7 @@ def test_stored_sweeps_are_whole(name):
 @pytest.mark.night
 @pytest.mark.parametrize("name", stored_runs.SWEEPS)
 def test_a_point_comes_out_again(name):
-    """Another one every day."""
+    """A different point every day."""
     rows = stored_runs.load_sweep(name)["rows"]
     index = date.today().toordinal() % len(rows)
     assert sweeps.recompute_point(name, index) == [], f"row {index}"

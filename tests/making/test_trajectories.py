@@ -1,4 +1,4 @@
-"""Every trajectory comes out as it is stored; what of the numbers changed is said."""
+"""Every trajectory equals its stored one; changed numbers are reported."""
 
 import copy
 

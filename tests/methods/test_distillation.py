@@ -1,4 +1,4 @@
-"""Distillation against definitions: the KL of torch.distributions, gradients by enumeration, who writes."""
+"""Distillation against definitions: the KL of torch.distributions, gradients by enumeration, the writer."""
 
 import copy
 

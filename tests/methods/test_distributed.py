@@ -27,7 +27,7 @@ from course_utils.methods.distributed import (
 pytestmark = pytest.mark.slow
 
 WRAPPED = ("accelerate", "accelerate_fsdp")
-SHARES = {"sharded": 0.5}  # of weights and moments that a process holds
+SHARES = {"sharded": 0.5}  # share of weights and moments that a process holds
 SETTINGS = {"steps": 4, "batch_size": 6, "lr": 1e-3, "log": lambda line: None}
 
 
@@ -38,13 +38,13 @@ def alone():
 
 @pytest.fixture(scope="module")
 def together():
-    """What two processes report, {method: [by rank]}; all these methods in the same processes, one by one."""
+    """The reports of two processes, {method: [by rank]}; all methods run in the same processes, in turn."""
     return run_processes([name for name in METHODS if name not in {"alone", *WRAPPED}], 2, **SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def wrapped():
-    """As together; each in processes of its own, since a process keeps Accelerate's first settings."""
+    """Like together, but each in separate processes, since a process keeps Accelerate's first settings."""
     return {name: run_processes(name, 2, **SETTINGS) for name in WRAPPED}
 
 
@@ -71,12 +71,12 @@ def test_the_mean_of_means_is_another_loss(alone, together):
 
 
 def process_loss(loss, tokens, world, averaged=False):
-    """The package's without the number of processes."""
+    """The package's process_loss without the number of processes."""
     return loss / tokens
 
 
 def test_a_missing_world_factor_is_seen_where_gradients_are_averaged(alone):
-    """Adam nearly hides that gradients are half as large: a bound of 1e-4 does not see it."""
+    """Adam nearly hides gradients of half the size: a bound of 1e-4 does not detect it."""
     [first, _] = run_processes("sharded", 2, functions=[process_loss], **SETTINGS)
     apart = [abs(a - b) for a, b in zip(first["losses"], alone["losses"], strict=True)]
     assert max(apart) > 1e-5
@@ -127,8 +127,8 @@ def test_accelerate_passes_over_fsdp_on_a_cpu(together, wrapped):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bytes sent are counted on Linux")
 def test_bytes_sent(alone, together):
-    weights = alone["bytes"] / 3  # two moments a weight
-    sent = {name: reports[1]["sent"] / weights for name, reports in together.items()}  # 0 sends the start too
+    weights = alone["bytes"] / 3  # two moments per weight
+    sent = {name: reports[1]["sent"] / weights for name, reports in together.items()}  # 0 sends the start, too
     assert sent["by_hand"] == pytest.approx(1.0, abs=0.02)
     assert 1.3 < sent["sharded"] < 2.0
 
@@ -161,14 +161,14 @@ def test_a_failure_shows_the_last_lines():
 
 
 def start_run():
-    """A process that trains with two others for ever, and all that it started, once they are at work."""
+    """A process that trains with two others forever, and all its descendants, once they run."""
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # pytest may ignore it
     code += "from course_utils.methods.distributed import run_processes;"
     code += "run_processes('by_hand', steps=10**6, batch_size=2)"
     starter = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
     assert starter.stdout.readline().startswith("process ")
     below = psutil.Process(starter.pid).children(recursive=True)
-    assert len(below) == 3  # torchrun and two
+    assert len(below) == 3  # torchrun and two processes
     return starter, below
 
 

@@ -213,7 +213,7 @@ def test_a_training_is_looked_at_and_not_disturbed(model, pairs):
 
 
 def trained_by(model, pairs, loss, beta=0.5):
-    """(history, weights) of three steps by a loss, from the same start each time."""
+    """(history, weights) of three steps with a loss, always from the same start."""
     policy = copy.deepcopy(model)
     reference = dpo.reference_log_probs(model, pairs, 0)
     settings = {"beta": beta, "steps": 3, "lr": 2e-3, "pad_id": 0, "batch_size": 2, "loss": loss}
@@ -255,7 +255,7 @@ def test_a_loss_of_ones_own_trains_as_the_packages_does(model, pairs, own, packa
 
 
 def orpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta, lengths):
-    """Hong et al. 2024, arXiv 2403.07691: the chosen answer's own loss, and odds of mean probabilities."""
+    """Hong et al. 2024, arXiv 2403.07691: the chosen answer's loss plus the odds of mean probabilities."""
     good, bad = chosen / lengths[0], rejected / lengths[1]
     odds = torch.logit(good.exp()), torch.logit(bad.exp())
     return -good - beta * torch.nn.functional.logsigmoid(odds[0] - odds[1]), *odds
@@ -292,7 +292,7 @@ def kto_by_hand(answers, beta):
 
 
 def probabilities(model, answer):
-    """Of each token of the answer, given all before it."""
+    """Probabilities of each token of the answer, given all before it."""
     with torch.no_grad():
         shares = model(torch.tensor([answer.input_ids])).logits[0].double().softmax(-1).tolist()
     scored = [place for place, label in enumerate(answer.labels) if label != IGNORE]

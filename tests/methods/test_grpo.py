@@ -57,7 +57,7 @@ def test_with_one_limit_the_loss_is_that_of_ppo():
 
 
 def test_each_limit_stops_its_own_side():
-    """A good token is stopped above, a bad one below; the other limit does not matter to it."""
+    """A good token is clipped above, a bad one below; the other limit has no effect on it."""
     for advantage, ratio, stops in ((1.0, 1.5, "clip_high"), (-1.0, 0.5, "clip_low")):
         log_probs = torch.tensor([[ratio]]).log().requires_grad_()
         for name in ("clip_low", "clip_high"):
@@ -70,7 +70,7 @@ def test_each_limit_stops_its_own_side():
 
 
 def likes_even(batch):
-    """A reward for a model of token ids: does the answer begin with an even one? Half of them do."""
+    """A reward: 1 if the answer begins with an even token id, which holds for half of the answers."""
     first = answer_mask(batch).argmax(1, keepdim=True) + 1
     return (batch["input_ids"].gather(1, first).squeeze(1) % 2 == 0).float()
 
@@ -116,7 +116,7 @@ def test_the_advantages_that_are_passed_are_called_once_an_iteration(model):
 
 
 def test_the_penalty_in_the_reward_is_paid_before_the_groups_are_compared(model):
-    """k1 of the whole answer, minus beta times, in the scores; in the loss the scores stay as they are."""
+    """In the reward, beta times k1 of the answer is subtracted from the scores; in the loss, scores stay."""
     policy, reference = frozen_copy(model), frozen_copy(model)
     with torch.no_grad():
         policy.transformer.ln_f.weight.mul_(1.1)

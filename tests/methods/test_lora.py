@@ -107,7 +107,7 @@ def test_dropout_only_in_training_and_only_on_the_update():
 
 
 def test_dropout_falls_on_the_input_of_a_not_on_its_output():
-    """By the definition; and at rank 1 a dropped A x would leave two values alone, 0 and twice the change."""
+    """By the definition; at rank 1, dropout on A x would give only two values, 0 and twice the change."""
     layer = lora.LoRALinear(nn.Linear(50, 50), rank=1, dropout=0.5).train()
     layer.lora_B.data.normal_()
     x = torch.randn(1, 50)
@@ -481,7 +481,7 @@ def test_settings_that_are_not_understood_are_refused_by_name(tmp_path, name, va
 def test_odd_values_are_refused_by_name(tmp_path, name, value):
     lora_files.save_adapter(adapted(*MODELS["gpt2"]), tmp_path)
     file = tmp_path / "adapter_model.safetensors"
-    save_file(load_file(file), file)  # as PEFT writes it: without our metadata
+    save_file(load_file(file), file)  # like PEFT: without our metadata
     lora_files.read_adapter(tmp_path)
     edit_config(tmp_path, **{name: value})
     assert name in refused(tmp_path) and "adapter_config.json" in refused(tmp_path)

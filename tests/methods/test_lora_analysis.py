@@ -168,7 +168,7 @@ def test_random_similarity_is_the_mean_of_random_draws():
 
 
 def dense_projection(space):
-    """P written out, column by column, from what the module does to unit vectors."""
+    """P as a dense matrix, column by column, from the module's effect on unit vectors."""
     columns = []
     for k in range(len(space.z)):
         with torch.no_grad():
@@ -197,7 +197,7 @@ def test_subspace_is_a_count_sketch():
     P = dense_projection(space)
     total = sum(p.numel() for p in space.start.values())
     assert P.shape == (total, 10)
-    assert ((P.abs() > 1e-6).sum(dim=1) == 1).all()  # one coordinate a weight
+    assert ((P.abs() > 1e-6).sum(dim=1) == 1).all()  # one coordinate per weight
     size = torch.full((total,), math.sqrt(10 / total))
     torch.testing.assert_close(P.abs().amax(dim=1), size, atol=1e-6, rtol=0)
     assert 0.2 < (P.sum(dim=1) > 0).float().mean() < 0.8

@@ -40,7 +40,7 @@ def test_loss_and_gradients_equal_those_of_a_padded_batch(model):
 
 
 def test_transformers_packs_alike_from_the_positions(model):
-    """Without a mask and a cache, transformers finds the boundaries where the positions start anew."""
+    """Without a mask and a cache, transformers finds the boundaries where positions restart."""
     batch = pack_examples([EXAMPLES[0], EXAMPLES[1]], 8, 0)
     with torch.no_grad():
         ours = model(

@@ -59,7 +59,7 @@ def test_gae_by_its_sum(tensors):
 
 
 def test_gae_at_its_two_ends(tensors):
-    """lam = 1: the rewards to come, less the value. lam = 0: the one-step error."""
+    """lam = 1: the rewards to go minus the value. lam = 0: the one-step error."""
     rewards, values = tensors[0] * MASK, tensors[1] * MASK
     to_come = rewards.flip(1).cumsum(1).flip(1) * MASK
     advantages, returns = ppo.gae(rewards, values, MASK, 1.0, 1.0)
@@ -98,8 +98,8 @@ def test_whitening_counts_the_answers_only(tensors):
     ("advantage", "ratio", "loss", "slope"),
     [
         (2.0, 1.1, -2.2, True),
-        (2.0, 1.5, -2.4, False),  # it has gone far enough: no gradient
-        (2.0, 0.5, -1.0, True),  # it went the wrong way: full gradient
+        (2.0, 1.5, -2.4, False),  # beyond the clip: no gradient
+        (2.0, 0.5, -1.0, True),  # moved the wrong way: full gradient
         (-2.0, 0.5, 1.6, False),
         (-2.0, 1.5, 3.0, True),
     ],
@@ -128,7 +128,7 @@ def test_at_the_start_the_policy_loss_is_the_policy_gradient(tensors):
     ("value", "target", "loss"), [(0.1, 1.0, 0.405), (0.9, 1.0, 0.32), (-0.9, 1.0, 1.805)]
 )
 def test_the_value_loss_takes_the_worse_of_two(value, target, loss):
-    """Old value 0, clip 0.2: 0.1 is inside; 0.9 counts as 0.2; -0.9 is worse than -0.2 and counts."""
+    """Old value 0, clip 0.2: 0.1 is inside; 0.9 counts as 0.2; -0.9 is worse than -0.2 and counts fully."""
     result = ppo.clipped_value_loss(
         torch.tensor([[value]]), torch.zeros(1, 1), torch.tensor([[target]]), torch.ones(1, 1), clip=0.2
     )
@@ -244,7 +244,7 @@ def test_experience_joins_the_parts():
 
 
 def test_the_reward_of_experience_has_the_penalty_for_no_end():
-    """With values of zero and lam = 1 the returns are the rewards to come, written out token by token."""
+    """With values of zero and lam = 1, the returns are the rewards to go, written out token by token."""
     model, reference = tiny_model(), tiny_model(seed=1).requires_grad_(False)
     given = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0, 1.5])
     batch, row = ppo.experience(
@@ -302,7 +302,7 @@ def made_up(model, shift, advantage, returns):
 
 
 def moved_by(policy, batch, **options):
-    """(largest change of the model's weights, change of the value's bias), one step of SGD at rate 1."""
+    """(largest change of the model's weights, change of the value's bias) in one step of SGD at rate 1."""
     settings = settings_of(epochs=1, rows=6, kl_limit=math.inf, **options)
     before = {name: p.detach().clone() for name, p in policy.named_parameters()}
     ppo.update(policy, torch.optim.SGD(policy.parameters(), lr=1.0), batch, random.Random(0), settings)
@@ -327,7 +327,7 @@ def test_the_clip_of_the_settings_is_the_one_that_holds():
 
 
 def test_the_values_learn_the_returns():
-    """Advantages of zero: only the value loss is left; the bias moves by weight * mean(returns - values)."""
+    """With zero advantages only the value loss remains; the bias moves by weight * mean(returns - values)."""
     policy, batch = made_up(tiny_model(), 0.0, 0.0, 0.08)
     _, bias = moved_by(policy, batch, value_weight=0.1, clip=0.2)
     assert bias == pytest.approx(0.1 * 0.08, rel=1e-3)
@@ -337,7 +337,7 @@ def test_the_values_learn_the_returns():
 
 @pytest.mark.parametrize("value_clip, moves", [(0.2, False), (0.6, True)])
 def test_the_values_have_a_clip_of_their_own(value_clip, moves):
-    """A value that has risen by 0.5 already, towards a return that is higher still."""
+    """A value that has already risen by 0.5, towards an even higher return."""
     policy, batch = made_up(tiny_model(), 0.0, 0.0, 1.0)
     batch["values"] = batch["values"] - 0.5 * batch["mask"]
     _, bias = moved_by(policy, batch, clip=9.0, value_clip=value_clip)
@@ -372,7 +372,7 @@ def test_the_answers_of_a_group_have_one_prompt():
     ],
 )
 def test_the_group_loss_pushes_by_the_advantage_within_the_group(method, advantages):
-    """At the start the gradient is that of -mean(A log pi), with the advantages of each three by hand."""
+    """At the start the gradient is that of -mean(A log pi), with each group's advantages by hand."""
     model = tiny_model()
     batch = sampled(model)
     batch["scores"] = torch.tensor([1.0, 2.0, 6.0, 0.0, 4.0, 5.0])
@@ -412,11 +412,11 @@ def test_update_stops_where_the_policy_has_moved_too_far():
     )
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     row = ppo.update(policy, optimizer, batch, random.Random(0), settings)
-    assert row["stopped"] == 1 and row["moved"] < 1e-9  # one step was made, seen too far at the second
+    assert row["stopped"] == 1 and row["moved"] < 1e-9  # one step was made; the second found the KL too large
 
 
 def good_tokens(batch):
-    """A reward that can be learnt in seconds: the share of even tokens in the answer."""
+    """A reward that can be learned in seconds: the share of even tokens in the answer."""
     answer = batch["labels"] != IGNORE
     return (answer & (batch["labels"] % 2 == 0)).sum(1) / answer.sum(1)
 

@@ -134,7 +134,7 @@ def test_the_courses_functions_take_a_prompted_model(model, tokenizer):
     examples = [encode_prompt_completion(tokenizer, question, answer) for answer in answers]
     prompt = len(prompted.prompt)
     expected = []
-    for example in examples:  # one by one, by transformers' own loss over prompt, question and answer
+    for example in examples:  # one by one, with transformers' own loss over prompt, question and answer
         embeddings = model.get_input_embeddings()(torch.tensor([example.input_ids]))
         embeddings = torch.cat([prompted.prompt[None], embeddings], 1)
         labels = torch.tensor([[-100] * prompt + example.labels])
@@ -149,7 +149,7 @@ def test_the_courses_functions_take_a_prompted_model(model, tokenizer):
 
 
 def test_counts_of_gpt2_small():
-    """Lester et al.: a prompt of 20 tokens. 20 * 768, and keys and values in 12 layers."""
+    """Lester et al.: a prompt of 20 tokens has 20 * 768 values; a prefix has keys and values in 12 layers."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     with torch.device("meta"):

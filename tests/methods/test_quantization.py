@@ -78,7 +78,7 @@ def test_dynamic_levels_are_twice_as_fine_a_decade_higher():
 
 
 def nearest(x, levels, block_size):
-    """By trying every level for every value."""
+    """The nearest level, by trying every level for every value."""
     codes, scales = [], []
     for block in x.flatten().split(block_size):
         scales.append(max(abs(value) for value in block.tolist()))
@@ -127,7 +127,7 @@ def test_the_fast_ways_give_the_same_bits(name, block_size):
 
 
 def test_edges_are_told_apart_in_one_block():
-    """The middles themselves, scaled by one: the level below; a rounding step above: the level above."""
+    """At scale one, midpoints get the level below; one rounding step above, the level above."""
     middles = (q.NF4[1:] + q.NF4[:-1]) / 2
     above = middles.nextafter(torch.tensor(2.0))
     codes = q.unpack(q.quantize_packed(torch.cat([middles, above, torch.ones(2)]), "nf4", 32)[0])
@@ -144,7 +144,7 @@ def test_double_quantisation_takes_the_mean_off_first():
     codes, second, mean = q.quantize_scales(scales)
     assert codes.dtype == torch.uint8 and len(second) == 4 and mean == scales.mean()
     error = q.dequantize_scales(codes, second, mean) - scales
-    assert error.abs().max() < 0.02 * 0.35  # of a spread of 0.1, not of the size of 3
+    assert error.abs().max() < 0.02 * 0.35  # relative to a spread of 0.1, not a size of 3
 
 
 def test_relative_error():
@@ -162,7 +162,7 @@ def test_bits_a_parameter_are_the_bytes_held(block_size, double):
     layer = nn.Linear(1024, 1024, bias=False)
     layer = q.QuantizedLinear(layer, block_size=block_size, double=double)
     bits = 8 * q.module_bytes(layer) / 2**20
-    extra = 32 / 2**20 if double else 0  # the mean of the scales, once a layer
+    extra = 32 / 2**20 if double else 0  # the mean of the scales, once per layer
     assert bits - extra == pytest.approx(q.bits_per_parameter(4, block_size, double), abs=1e-9)
 
 

@@ -59,7 +59,7 @@ def test_scores_are_those_of_the_definition_and_of_bm25s(query, k1, b):
 
 
 def test_one_score_by_hand():
-    # Documents of 6, 16, 6 and 4 words, 8 in the mean. "wumpet" stands once, in the shortest.
+    # Documents of 6, 16, 6 and 4 words, mean 8. "wumpet" occurs once, in the shortest.
     rare = math.log(1 + 3.5 / 1.5)
     assert Index(DOCUMENTS).scores("Wumpet!") == pytest.approx(
         [0, 0, 0, rare / (1 + 1.5 * (0.25 + 0.75 * 4 / 8))], abs=1e-9

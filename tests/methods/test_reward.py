@@ -43,7 +43,7 @@ def alone(model, ids):
 @pytest.mark.parametrize("pad_id", [EOS, 7])
 def test_score_is_that_of_the_sequence_alone(model, rng, side, pad_id):
     texts = [example(rng, length).input_ids for length in (3, 9, 5)]
-    texts[0] = [*texts[0], EOS]  # an end of text that is real, where the pad token is the same
+    texts[0] = [*texts[0], EOS]  # a real end of text, equal to the pad token
     texts[1][4] = EOS
     batch = collate([Example(ids, ids) for ids in texts], pad_id, side)
     batched = reward.score(model, batch["input_ids"], batch["attention_mask"])

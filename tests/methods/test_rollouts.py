@@ -31,7 +31,7 @@ def batch(tokenizer):
 
 
 def by_hand(model, example):
-    """Log-probability of the labelled tokens of one unpadded sequence, one forward pass a token."""
+    """Log-probability of the labelled tokens of one unpadded sequence, one forward pass per token."""
     result = []
     for place in range(1, len(example.input_ids)):
         if example.labels[place] != IGNORE:
@@ -98,7 +98,7 @@ def test_a_rollout_is_a_right_padded_batch_that_ends_at_the_stop(model, tokenize
 
 
 def test_rollouts_follow_the_models_distribution(model):
-    """The first token of many answers against its probabilities."""
+    """The first token of many answers, compared with its probabilities."""
     rows = 4000
     batch = rollouts.rollout(
         model,
@@ -178,7 +178,7 @@ def test_best_of_n_refuses_more_than_there_are():
 
 
 def test_best_of_n_kl_bounds_the_exact_one():
-    """Of a uniform distribution over K values the best of n is known; its KL rises to the bound."""
+    """For a uniform distribution over K values, the best of n is known; its KL rises to the bound."""
     for n in (1, 2, 8, 64):
         bounds = []
         for K in (10, 1000):
@@ -261,7 +261,7 @@ def test_the_reward_may_be_the_gold_score(chat):
 
 
 def test_evaluating_samples_at_temperature_one(chat, monkeypatch):
-    """The first tokens of many answers against the probabilities that the KL is taken of."""
+    """The first tokens of many answers, compared with the probabilities used for the KL."""
     model, tokenizer = chat
     batches = []
 
@@ -277,7 +277,7 @@ def test_evaluating_samples_at_temperature_one(chat, monkeypatch):
     ids = torch.tensor(rollouts.encode_prompts(tokenizer, PROMPTS[:1]))
     with torch.no_grad():
         p = model(ids).logits[0, -1].softmax(-1)
-    expected, spread = (p**2).sum(), (p * (p - (p**2).sum()).square()).sum().sqrt()  # of p of what is drawn
+    expected, spread = (p**2).sum(), (p * (p - (p**2).sum()).square()).sum().sqrt()  # of p of the drawn token
     sharper = p ** (1 / 0.7) / (p ** (1 / 0.7)).sum()
     room = 4 * spread / 1000**0.5
     assert (sharper * p).sum() - expected > 2 * room, "a temperature of .7 would be seen"

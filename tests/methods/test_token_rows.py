@@ -1,4 +1,4 @@
-"""LoRA with trained token rows: what moves, what is saved, what is refused."""
+"""LoRA with trained token rows: what moves, what is saved, what is rejected."""
 
 import copy
 

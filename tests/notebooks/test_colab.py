@@ -1,6 +1,6 @@
 """The copies for Colab with its IPython 7.34 and ipywidgets 7.7: `pytest -m colab` (needs a network).
 
-The versions are laid over this environment, whose other packages stay. Lessons 00, 03 and 08 alone:
+The versions overlay this environment, whose other packages stay. For lessons 00, 03 and 08 only:
 `pytest -m colab -k "00 or 03 or 08"`.
 """
 

@@ -1,4 +1,4 @@
-"""The rules for lessons that are held to the measures, and those for what is folded."""
+"""The rules for lessons that must keep the measures, and those for folded cells."""
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output

@@ -1,4 +1,4 @@
-"""The rules for claims, predictions and exercises of a lesson; each finds a notebook that breaks it."""
+"""The rules for claims, predictions and exercises of a lesson; each detects a notebook that breaks it."""
 
 import json
 from dataclasses import replace
@@ -45,7 +45,7 @@ HEADINGS = [
 
 @pytest.fixture
 def record(monkeypatch):
-    """Makes the record of a claim as a notebook keeps it."""
+    """Make the record of a claim as stored in a notebook."""
     published = []
     monkeypatch.setattr(claims, "shell", lambda: None)
     monkeypatch.setattr(claims, "publish_note", lambda text, html, metadata: published.append(metadata))
@@ -80,7 +80,7 @@ REVEALED = "# The answer\nguess.reveal(colour, because=REASONS)"
 
 
 def good(record):
-    """The smallest notebook that keeps every rule; of lesson 03, whose exercises' minutes it shows."""
+    """The smallest notebook that keeps every rule, of lesson 03, with the minutes of its exercises."""
     return notebook_of(
         code("claim.gain_kept(0.9)"),
         code("claim.loss_falls(1, seeds=seeds, excludes=3)", outputs=[shown("claims", [record()])]),
@@ -120,7 +120,7 @@ def test_a_companion_is_exempt_from_the_measures_of_a_lesson_and_from_no_other_r
 
 
 def replaced(old, new):
-    """A spoiler of notebooks: every cell's source with `old` replaced."""
+    """A function that spoils a notebook: it replaces `old` in every cell's source."""
 
     def spoil(notebook, record):
         cells = [cell for cell in notebook.cells if old in cell.source]

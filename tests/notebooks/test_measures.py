@@ -26,7 +26,7 @@ def exercise(name):
 
 @pytest.fixture
 def notebook():
-    """The smallest lesson that keeps all limits; its first cell is text, its second a picture."""
+    """The smallest lesson within all limits; its first cell is text, its second a picture."""
     cells = [new_markdown_cell("# 07 Title"), *(picture() for _ in range(4))]
     return new_notebook(cells=[*cells, new_markdown_cell("## Bug hunt: who?"), exercise("prompt_fault")])
 

@@ -37,7 +37,7 @@ def write_lines(path, rows):
 
 
 def papermill(folder, **parameters):
-    """Runs the lesson by papermill's command in a folder; the finished process, and the notebook's text."""
+    """Run the lesson with papermill's command in a folder; returns the process and the notebook's text."""
     command = [
         sys.executable,
         "-m",
@@ -98,7 +98,7 @@ def test_typed_markers_are_named_and_do_not_fail_the_comparison(tmp_path, typed)
 
 @pytest.mark.night
 def test_long_chats_are_shortened_and_a_small_file_is_told_what_it_cannot_show(tmp_path):
-    """Each chat is longer than the model reads: its last exchange is trained on."""
+    """Each chat is longer than the model's context: only its last exchange is trained on."""
     early = [{"role": role, "content": "so and so " * 40} for role in ("user", "assistant")]
     rows = [{"messages": early * 4 + conversation(row)["messages"]} for row in ASKED[:24]]
     write_lines(tmp_path / "my.jsonl", rows)
@@ -178,7 +178,7 @@ def test_a_base_that_does_not_know_the_domain_is_refused(tmp_path):
 
 
 def shuffled(count=320):
-    """Questions that the base can answer, each with another one's answer: there is nothing to learn."""
+    """Questions that the base can answer, each with another question's answer: there is nothing to learn."""
     rows = [row for row in load_questions("tune") if row["kind"] == "short"][:count]
     answers = random.Random(0).sample([row["completion"] for row in rows], len(rows))
     return [conversation(row | {"completion": answer}) for row, answer in zip(rows, answers, strict=True)]

@@ -1,4 +1,4 @@
-"""Lessons run headless at smoke scale with the solutions put in, from any folder, and ask no hub."""
+"""Lessons run headless at smoke scale with the solutions, from any folder, without requests to the hub."""
 
 import papermill
 import pytest

@@ -1,4 +1,4 @@
-"""Stop in every training cell of a lesson, and the cell run again: one kernel a lesson, at smoke scale."""
+"""Stop in every training cell of a lesson, and run the cell again: one kernel per lesson, at smoke scale."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from jupyter_client.manager import start_new_kernel
 from course_utils.notebook_files import code_cells, lessons, read_notebook
 
 pytestmark = pytest.mark.night
-# presses Stop once, after some steps of the trainings in the next cell
+# presses Stop once, after some training steps in the next cell
 ARM = """
 import signal
 from course_utils.training import ProgressBar

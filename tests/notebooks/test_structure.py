@@ -1,4 +1,4 @@
-"""Every saved lesson keeps the rules; and each rule finds a notebook that breaks it."""
+"""Every saved lesson keeps the rules, and each rule detects a notebook that breaks it."""
 
 from functools import partial
 

@@ -1,6 +1,6 @@
-"""What Unix alone has: names of modules, and names in modules that other systems have too."""
+"""Names that only Unix has: of modules, and in modules that other systems also have."""
 
-POSIX = {  # what Python's documentation marks "Availability: Unix", as far as a course could want it
+POSIX = {  # marked "Availability: Unix" in Python's documentation, if a course could use it
     "os": "chown chroot ctermid fchmod fchown fork forkpty getegid geteuid getgid getgroups getloadavg"
     " getpgid getpgrp getpriority getresuid getsid getuid kill killpg lchown mkfifo mknod nice openpty pipe2"
     " posix_spawn posix_spawnp pread pwrite register_at_fork sched_getaffinity sched_setaffinity sendfile"

@@ -1,6 +1,6 @@
-"""With this folder on PYTHONPATH, the course's own code sees Python as Windows has it: other names are gone.
+"""With this folder on PYTHONPATH, the course's own code sees only the Python names that Windows has.
 
-Libraries keep them, since their Windows builds differ. A lesson's cells count as the course's code.
+Libraries keep the others, since their Windows builds differ. A lesson's cells count as the course's code.
 """
 
 import builtins

@@ -1,4 +1,4 @@
-"""Files of one's own before training: faults named, forms converted, what to look at, splits by template."""
+"""Own files before training: named faults, converted forms, what to inspect, splits by template."""
 
 import json
 import random
@@ -173,7 +173,7 @@ def test_a_call_by_the_user_is_a_fault(tmp_path):
 
 
 def misread(text):
-    """UTF-8 taken for Windows-1252, as browsers do: what that lacks stays a control character."""
+    """UTF-8 decoded as Windows-1252, as browsers do: undefined bytes stay control characters."""
     return "".join(bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in text.encode())
 
 
@@ -258,7 +258,7 @@ def test_notes_stay_with_a_conversation_that_is_shortened(model, tokenizer):
 
 @pytest.mark.timing
 def test_lines_of_a_million_characters_are_looked_at_in_a_moment():
-    """Each piece begins what a pattern seeks: read on from every place, 140 kB took a minute."""
+    """Each piece begins a pattern's match: scanning on from every position, 140 kB took a minute."""
     pieces = (
         "secret=|password: a|eyJ-|eyJ0123456789.|sk-a-|-----BEGIN A|(1|1.|1 |a@b.|GB82 |â€|Ã|where is it, "
     )
@@ -305,7 +305,7 @@ def test_a_split_by_template_leaves_no_template_on_both_sides(seed):
     assert len(leaked) >= 25 and not any(leaked) and template_leaks(judged, others) == []
     assert any(len(row.asked) > 1 for row in judged)
     assert len(set(zip(groups, templates, strict=True))) == len(set(groups)) == len(TEMPLATES)
-    # the split by questions, which is the lesson's for files that people wrote
+    # the split by questions, which the lesson uses for files that people wrote
     leaked, judged, others = trained_on(question_groups([row.asked for row in rows]))
     assert not leaked or sum(leaked) > 0.9 * len(leaked)
     assert len(template_leaks(judged, others)) == sum(leaked)

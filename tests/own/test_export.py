@@ -1,4 +1,4 @@
-"""The forms that servers take: one greedy text from all, files as they want them, whole or not at all."""
+"""The formats that servers read: the same greedy text from all, files as required, complete or not at all."""
 
 import json
 
@@ -25,7 +25,7 @@ pytest.importorskip("accelerate", reason="transformers reads GGUF with accelerat
 
 
 def tiny_smollm2(vocab_size):
-    """SmolLM2's architecture with random weights: grouped heads, a tied head, its base of positions."""
+    """SmolLM2's architecture with random weights: grouped heads, a tied head, its rotary base."""
     torch.manual_seed(1)
     config = LlamaConfig(
         num_hidden_layers=2,
@@ -49,7 +49,7 @@ def tiny_base(kind, tokenizer):
 
 
 def made_run(folder, kind, method):
-    """A run's folder as the lesson leaves it, its values far from their start; its session and model."""
+    """A run's folder like the lesson's, with values far from their start; its session and model."""
     tokenizer = tiny_tokenizer()
     base = folder / "base of mine"
     save_model(tiny_base(kind, tokenizer), tokenizer, base)
@@ -83,7 +83,7 @@ def exported(request, tmp_path_factory):
 
 
 def test_all_forms_say_what_the_runs_model_says(exported):
-    """Asked here once more, by the libraries alone and against the model that was trained."""
+    """Asked again, with the libraries alone, and compared with the trained model."""
     kind, method, out, expected = exported
     assert len({reply.text for reply in expected}) == len(expected)
     merged = AutoModelForCausalLM.from_pretrained(out / "merged", dtype=torch.float32).eval()

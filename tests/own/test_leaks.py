@@ -1,7 +1,7 @@
-"""Splits of made files, many seeds: no question on both sides, and where it is by template no template.
+"""Splits of synthetic files with many seeds: no question or, if split by template, template on both sides.
 
-The maker of a file knows which question and which template each turn comes from. The judgement uses that
-alone, and nothing of the splitter.
+The maker of a file knows the question and the template of each turn. The test uses only this knowledge, and
+nothing of the splitter.
 """
 
 import random
@@ -21,7 +21,7 @@ VERBS = "repair return exchange insure rent deliver install clean recycle upgrad
 PLACES = "attic garage kitchen cellar office garden hallway balcony workshop stable".split()
 NAMES = ("Oslo", "New Haven", "Ann Lee", "Zephyr", "Orca Pro", "Tallinn", "Dr Stone", "Kestrel X", "Lisbon")
 SHORT = ("Allergens", "Opening hours", "Parking", "Wheelchair access", "Gift cards", "Wi-Fi")
-FORMS = (  # <name>, <number>, <thing>: what a program fills in
+FORMS = (  # <name>, <number>, <thing>: filled in by a program
     "Where is order <number> that <name> sent?",
     "<name> does not start since update <number>.",
     "Can the <thing> be sent to <name> before noon?",
@@ -46,7 +46,7 @@ ASKED_ON = ("And how long does that take?", "What does it cost?", "Could you do 
 
 
 def questions(rng, count=40):
-    """Different questions of people; each has words of its own."""
+    """Different questions by people; each has its own words."""
     made = [f"How do I {v} a {t} from the {p}?" for v in VERBS for t in THINGS for p in PLACES]
     return rng.sample(made, count - len(SHORT)) + [f"{short}?" for short in SHORT]
 
@@ -73,7 +73,7 @@ def filled(rng, form):
 
 
 def of_people(dress):
-    """Rows of one turn: each question a few times, dressed anew."""
+    """Rows of one turn: each question several times, in different wordings."""
 
     def make(rng):
         asked = questions(rng)
@@ -84,7 +84,7 @@ def of_people(dress):
 
 
 def of_a_program(only, dress=lambda rng, text: text):
-    """Rows of one turn from forms with certain slots; what is filled in may make the same text twice."""
+    """Rows of one turn from forms with slots; the fillings may make the same text twice."""
 
     def make(rng):
         forms = [form for form in FORMS if any(slot in form for slot in only)]
@@ -95,7 +95,7 @@ def of_a_program(only, dress=lambda rng, text: text):
 
 
 def threads(rng):
-    """One to three questions, greetings, and what asks on; the same questions alone and in threads."""
+    """One to three questions, greetings and follow-ups; the same questions alone and in threads."""
     asked, rows = questions(rng, 70), []
     for _ in range(130):
         row = [(None, None, "Hello there")] * (rng.random() < 0.2)
@@ -108,7 +108,7 @@ def threads(rng):
 
 
 def threads_of_a_program(rng):
-    """Forms, and what asks on; the same turns that ask on stand in threads of all forms."""
+    """Forms and follow-ups; the same follow-ups occur in threads of all forms."""
     rows = []
     for form in rng.choices(FORMS, k=160):
         text = filled(rng, form)
@@ -131,7 +131,7 @@ KINDS = {
 
 
 def rows_of(made, rng):
-    """The turns as rows: most are conversations, some of those of one turn pairs."""
+    """The turns as rows: most are conversations, some single turns are pairs."""
     rows, kinds = [], []
     for line, turns in enumerate(made, start=1):
         messages = [
@@ -199,7 +199,7 @@ def test_turns_that_ask_on_are_known_by_their_words():
 
 
 def test_a_template_is_known_by_names_that_both_sides_together_show():
-    """Velo stands capitalised inside a sentence on one side alone, Nimbus on the other."""
+    """Velo occurs capitalised inside a sentence only on one side, Nimbus only on the other."""
     held_out = [talk("Velo beeps loudly."), talk("Who repairs a Nimbus in winter?")]
     train = [talk("Nimbus beeps loudly."), talk("Who repairs a Velo when snow falls?")]
     assert template_leaks(held_out, train) == [0]

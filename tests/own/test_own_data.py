@@ -1,4 +1,4 @@
-"""Files of one's own: what is said of bad lines, near copies against all pairs, splits without leaks."""
+"""Own files: reports of bad lines, near copies compared with all pairs, splits without leaks."""
 
 import bz2
 import gzip
@@ -161,7 +161,7 @@ def test_folders_pipes_and_archives_are_named(tmp_path):
         ("c.jsonl.gz", r"compressed \(gzip\)"),
     ):
         if not (tmp_path / name).exists():
-            continue  # no system but Unix has pipes among its files
+            continue  # only Unix has pipes among its files
         for read in (read_conversations, read_preferences):
             with pytest.raises(DataError, match=f"{name}: this is {message}"):
                 read(tmp_path / name)
@@ -388,7 +388,7 @@ def test_groups_and_leaks():
 
 
 def test_courtesies_do_not_make_another_question():
-    """Judged by what the example file was made from: its questions before words were put around them."""
+    """Compared with the example file's source: its questions before courtesies were added."""
     rows, _ = scan_conversations(EXAMPLES / "conversations.jsonl")
     dressed = re.compile(r"^(please tell me|please|hello),?\s*")
     asked = [{dressed.sub("", turn.casefold()).rstrip("?. ") for turn in row.asked} for row in rows]
@@ -425,7 +425,7 @@ def test_the_shipped_examples_are_what_the_program_makes_and_have_what_the_lesso
 
 
 def many(count, equal):
-    """Rows of which a share asks the same question, all with answers of their own."""
+    """Rows of which a share asks the same question, all with different answers."""
     rng, names = random.Random(0), [f"w{n}" for n in range(count // 5)]
     asked = [" ".join(rng.choices(names, k=3)) if n % equal else "the capital of Peru" for n in range(count)]
     return [talk(f"What is {text}?", f"answer {n // 3}", line=n + 1) for n, text in enumerate(asked)]

@@ -1,4 +1,4 @@
-"""Runs on one's own data: resuming bit for bit, results whole or not at all, scores, what PEFT loads."""
+"""Runs on own data: resuming bit for bit, results complete or not at all, scores, loading in PEFT."""
 
 import dataclasses
 import json
@@ -48,7 +48,7 @@ WORDS = ("cat", "mat", "Paris", "France", "capital", "Answer")
 
 
 def rows(count=24):
-    """Conversations of the tiny model's words."""
+    """Conversations with the tiny model's words."""
     made = []
     for n in range(count):
         asked, said = f"is {WORDS[n % 6]} {WORDS[n // 4 % 6]}?", f"a {WORDS[n * 5 % 6]}."
@@ -100,7 +100,7 @@ def tuned(session, run, the_plan, interrupt=None):
 
 
 class pressing:
-    """Ctrl-C in the middle of a step of a stage."""
+    """Presses Ctrl-C in the middle of a step of a stage."""
 
     def __init__(self, interrupt, stage):
         self.step = interrupt[1] if interrupt and interrupt[0] == stage else None
@@ -178,7 +178,7 @@ def test_a_run_of_other_settings_or_at_work_is_refused(tmp_path):
 
 
 def test_a_checkpoint_of_another_split_is_refused(session, tmp_path):
-    """Of as many rows: the plan is the same, and what one split trains on the other holds out."""
+    """With equally many rows the plan is the same, but one split holds out what the other trains on."""
     (tmp_path / "f.jsonl").write_text("{}")
     files, one, other = Files(tmp_path / "f.jsonl", None), rows()[:20], rows()[4:]
     run = open_run(*where(session, plan(), files, one, str(tmp_path / "m")))
@@ -295,11 +295,11 @@ def test_another_runs_result_is_replaced_only_where_one_asks_for_it(tmp_path, ea
         files_of("example", "", "full", str(out))
     assert files_of("example", "", "full", str(out), True)
     assert names(tmp_path) == {"m", ".m.lock"} and (out / "ratings.json").read_text() == "mine"
-    finished(out, "one", {"rating_key.json": "key of one"})  # the same run once more
+    finished(out, "one", {"rating_key.json": "key of one"})  # the same run again
     assert (out / "ratings.json").read_text() == "mine" and (out / "README.md").exists() == earlier
     finished(out, "two", {"rating_key.json": "key of two"}, overwrite=True)
     kept = {"rating_key-2.json", "ratings.json"}
-    kept |= {"README.md"} if earlier else set()  # no mark said that it was the lesson's
+    kept |= {"README.md"} if earlier else set()  # no mark identified it as the lesson's
     assert names(out) == {"file", "rating_key.json", "run.json", MARK_FILE, *kept}
     assert (out / "rating_key-2.json").read_text() == "key of one" and (out / "file").read_text() == "two"
     assert names(tmp_path) == {"m", ".m.lock"}
@@ -307,7 +307,7 @@ def test_another_runs_result_is_replaced_only_where_one_asks_for_it(tmp_path, ea
 
 @pytest.mark.parametrize("copied", [("run.json",), (MARK_FILE,), ("run.json", MARK_FILE)], ids=" and ".join)
 def test_files_beside_a_copied_mark_or_run_are_kept(tmp_path, copied):
-    """Somebody's own folder: settings or a mark from a result lie in it, and files with a result's names."""
+    """Somebody's own folder with settings or a mark from a result, and files with a result's names."""
     ours = {"README.md": "ours", "report.html": "ours", "adapter_model.safetensors": "ours"}
     result = finished(tmp_path / "m", "one", ours)
     mine = tmp_path / "mine"
@@ -615,7 +615,7 @@ def test_a_model_of_the_hub_has_one_name_and_place_however_it_was_found(session,
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     put_in_cache(session.model_name, tmp_path / "hub", "acme/tiny")
     (tmp_path / "f.jsonl").write_text("{}")
-    cached = resolve("acme/tiny").name  # what a session says that finds it in the cache
+    cached = resolve("acme/tiny").name  # the name in a session that finds it in the cache
     assert Path(cached).is_absolute()
     for name in ("acme/tiny", cached):  # by the id: the session that downloads it
         now = dataclasses.replace(session, model_name=name)
@@ -627,7 +627,7 @@ def test_a_model_of_the_hub_has_one_name_and_place_however_it_was_found(session,
 
 
 def test_token_rows_refuse_a_head_with_a_bias(session):
-    """What is trained on rows would leave the bias of those tokens out."""
+    """Trained rows would leave out the bias of those tokens."""
     model, tokenizer = session.load_model()
     model.lm_head.bias = torch.nn.Parameter(torch.zeros(model.lm_head.out_features))
     with pytest.raises(ValueError, match=r"its head has a bias, .* METHOD=full"):

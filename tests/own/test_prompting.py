@@ -1,4 +1,4 @@
-"""The base by its prompt alone: what stands in the prompt, what is cut, and which prompt is chosen."""
+"""The base with only a prompt: the prompt's content, truncation, and choice."""
 
 import pytest
 
@@ -96,7 +96,7 @@ def test_what_is_too_long_loses_its_first_examples(monkeypatch, chat, form):
 
 
 def test_the_best_prompt_on_training_questions_is_chosen(monkeypatch, chat):
-    """A model that knows the answers where a chat has examples."""
+    """A model that knows the answers if a chat has examples."""
     answers = {one.messages[0]["content"]: one.messages[1]["content"] for one in ROWS}
     seen = []
 

@@ -1,4 +1,4 @@
-"""Blind rating: no sheet shows whose an answer is, what was rated is counted, and chance is named."""
+"""Blind rating: no sheet shows an answer's model, ratings are counted, and chance is reported."""
 
 import json
 import math
@@ -85,7 +85,7 @@ def test_ratings_are_counted_against_the_key(folder, capsys):
     (folder / "ratings.json").write_text(json.dumps(for_tuned | {"sheet": "x"}))
     assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 1
     assert "another sheet" in capsys.readouterr().err
-    (folder / KEY_FILE).rename(folder / "rating_key-2.json")  # as a result keeps the key of the one before
+    (folder / KEY_FILE).rename(folder / "rating_key-2.json")  # like a result that keeps the previous key
     (folder / KEY_FILE).write_text(json.dumps({"sheet": "x", "tuned": key["tuned"][:1]}))
     (folder / "ratings.json").write_text(json.dumps(for_tuned))
     assert read_ratings(folder, folder / "ratings.json") == outcome

@@ -1,4 +1,4 @@
-"""Numbers of the report and of the model card: each share with the interval that belongs to it."""
+"""Numbers of the report and of the model card: each share with its own interval."""
 
 import pytest
 

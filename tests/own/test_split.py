@@ -1,4 +1,4 @@
-"""Which rows of a file are held out: whole templates or questions, of every kind, and what that says."""
+"""Which rows of a file are held out: whole templates or questions, of every kind, and the report."""
 
 import random
 
@@ -73,7 +73,7 @@ def test_a_file_that_a_program_filled_in_is_split_by_template(seed):
 
 @pytest.mark.parametrize("greeting", ["Hi", "Good morning!", "Hello there", "\N{WAVING HAND SIGN}"])
 def test_a_greeting_is_no_template(greeting):
-    """As many questions that have nothing in common: their words are drawn letters."""
+    """Equally many questions that have nothing in common: their words are random letters."""
     rng, rows = random.Random(0), []
     for line in range(150):
         words = ["".join(rng.choices("abcdefghijkl", k=6)) for _ in range(6)]

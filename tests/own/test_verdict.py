@@ -1,4 +1,4 @@
-"""The verdict on a run: a base that is not fit stops it; results of each kind; who is told by an error."""
+"""The verdict on a run: an unfit base stops it; results of each kind; reports of errors."""
 
 import random
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_the_pocket_model_is_fit_for_the_example_and_not_for_a_support_desk(pock
 
 
 def test_bits_are_those_of_a_model_that_knows_nothing(pocket):
-    """Without weights that prefer a token, every token costs log2 of their number."""
+    """Without preferred tokens, every token costs log2 of the vocabulary size."""
     model, tokenizer = load_model("pocket")
     with torch.no_grad():
         model.get_output_embeddings().weight.zero_()
@@ -66,8 +66,8 @@ def test_each_kind_of_result():
     rng = random.Random(0)
     assert judged(REFERENCES) == "better"
     assert judged(REFERENCES, before=REFERENCES) == "no better"
-    assert judged(REFERENCES, prompted=REFERENCES) == "no better"  # examples in the prompt do as well
-    assert judged(USUAL[:1] * 40) == "no better"  # it learnt to say one thing
+    assert judged(REFERENCES, prompted=REFERENCES) == "no better"  # examples in the prompt are as good
+    assert judged(USUAL[:1] * 40) == "no better"  # it learned to say one thing
     assert judged([rng.choice([one, "Well."]) for one in USUAL[:1] * 40]) == "unusable"
     assert judged(["so so so, said his mother"] * 40) == "unusable"
     assert judged(REFERENCES, ended=0.2) == "unusable"
@@ -80,7 +80,7 @@ def half(even):
 
 
 def test_what_chance_alone_can_make_is_not_better():
-    """Half of the answers are right on both sides, of other questions; then one, or nearly all, more here."""
+    """Half of the answers are right on both sides, to different questions; then one or nearly all more."""
     tuned = half(True)
     assert judged(tuned) == "better"  # than nothing and than the usual answer
     assert judged(tuned, before=half(False)) == "no better"

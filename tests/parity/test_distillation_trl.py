@@ -11,11 +11,11 @@ from course_utils.methods.distillation import answer_logits, token_kl
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
 
-BETAS = {"forward": 0.0, "reverse": 1.0}  # between them lies TRL's generalised Jensen-Shannon divergence
+BETAS = {"forward": 0.0, "reverse": 1.0}  # between them is TRL's generalised Jensen-Shannon divergence
 
 
 def another(model, by=0.05, seed=1):
-    """A copy of the model a little way off."""
+    """A slightly changed copy of the model."""
     other = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -42,7 +42,7 @@ def trainer_of(model, tokenizer, folder, **options):
 
 
 def moved(model):
-    """The model after a step of training, so that it is not the reference any more."""
+    """The model after a training step, so that it differs from the reference."""
     torch.manual_seed(5)
     with torch.no_grad():
         for parameter in model.parameters():

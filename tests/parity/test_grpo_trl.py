@@ -18,7 +18,7 @@ LIMIT, BETA, CLIPS = 9, 0.3, (0.1, 0.25)
 
 
 def moved(model, by, seed):
-    """A copy of the model a little way off."""
+    """A slightly changed copy of the model."""
     other = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -121,7 +121,7 @@ def loss_and_gradients(model):
 
 
 def test_dropout_is_where_peft_has_it():
-    """In training, at one seed, both draw the same masks: a dropout elsewhere would give other logits."""
+    """In training, with one seed, both draw the same masks: dropout elsewhere would give other logits."""
     base = gpt2(None).eval()
     config = peft.LoraConfig(
         r=4,

@@ -131,7 +131,7 @@ def test_pissa_in_the_product(base):
 
 @pytest.mark.parametrize("setting", [{"use_dora": True}, {"init_lora_weights": "pissa"}])
 def test_load_adapter_reads_what_peft_trained(base, setting, tmp_path):
-    """On the base that PEFT started from, whose weights PEFT's PiSSA has changed."""
+    """On the base from which PEFT started, whose weights PEFT's PiSSA has changed."""
     theirs = theirs_of(base, **setting)
     trained = [p for p in theirs.parameters() if p.requires_grad]
     losses_of(theirs, torch.optim.AdamW(trained, lr=1e-2))
@@ -145,7 +145,7 @@ def test_load_adapter_reads_what_peft_trained(base, setting, tmp_path):
 
 @pytest.mark.parametrize("setting", [{"use_dora": True}, {"init_lora_weights": "pissa"}])
 def test_a_variant_on_four_bits_is_refused(base, setting, tmp_path):
-    """Both compute with the frozen matrix, which DoRA would read the wrong way round where it is square."""
+    """Both compute with the frozen matrix, which DoRA would read transposed if it is square."""
     theirs_of(base, **setting).save_pretrained(tmp_path)
     model = quantize_model(lora.apply_lora(copy.deepcopy(base), RANK, float(ALPHA)))
     with pytest.raises(ValueError, match="the model's layers have 4 bits"):

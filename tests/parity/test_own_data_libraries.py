@@ -1,4 +1,4 @@
-"""What lesson 17 writes and trains, in PEFT and in TRL."""
+"""Lesson 17's files and training, in PEFT and in TRL."""
 
 import copy
 import dataclasses
@@ -26,12 +26,12 @@ PLAN = Plan("lora", 0, steps=3, lr=1e-2, rank=4, alpha=8.0)
 
 @pytest.fixture(params=["model", "llama"])
 def base(request):
-    """GPT-2 with a tied head, Llama with one of its own."""
+    """GPT-2 with a tied head, Llama with an untied one."""
     return request.getfixturevalue(request.param)
 
 
 def trained(base, tokenizer, method):
-    """A prepared copy whose adapter and rows are not at their start any more."""
+    """A prepared copy whose adapter and rows have moved from their start."""
     torch.manual_seed(3)
     model = prepare_model(copy.deepcopy(base), tokenizer, dataclasses.replace(PLAN, method=method))
     for name, parameter in model.named_parameters():
@@ -98,7 +98,7 @@ def test_trl_trains_our_adapter_to_the_same_losses(base, tokenizer, tmp_path):
 
 
 def test_trl_does_not_train_peft_token_rows_of_a_tied_head(model, tokenizer, tmp_path):
-    """Should this fail one day, the two meet, and lesson 17 (and 09) can use LoraConfig alone."""
+    """If this fails one day, the two are compatible, and lessons 17 and 09 can use LoraConfig alone."""
     add_chat_tokens(model, tokenizer)
     config = peft.LoraConfig(
         r=4,

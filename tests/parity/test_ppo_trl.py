@@ -1,4 +1,4 @@
-"""One step of TRL's GRPOTrainer and RLOOTrainer against ours on the same answers: how the weights change."""
+"""The weights' change in one step of TRL's GRPOTrainer and RLOOTrainer against ours on the same answers."""
 
 import copy
 

@@ -116,7 +116,7 @@ def test_ours_loads_peft(pair, base, tmp_path):
 
 
 def test_ours_loads_a_projected_prefix(base, tmp_path):
-    """PEFT saves the prefix that its small network makes, not the network."""
+    """PEFT saves the prefix that its small network computes, not the network."""
     config = peft.PrefixTuningConfig(
         num_virtual_tokens=LENGTH, task_type="CAUSAL_LM", prefix_projection=True, encoder_hidden_size=16
     )

@@ -1,6 +1,6 @@
-"""Bit for bit what bitsandbytes makes: codes, scales and values of NF4 and its FP4, and the layer's gradient.
+"""Bit for bit like bitsandbytes: codes, scales and values of NF4 and its FP4, and the layer's gradient.
 
-Tensors are flat, [1, n]: its row-wise CPU kernel is wrong where rows are no multiple of the block.
+Tensors are flat, [1, n]: its row-wise CPU kernel is wrong if rows are not a multiple of the block.
 """
 
 import logging
@@ -55,9 +55,9 @@ def test_codes_scales_and_values(name, theirs, ours):
 
 
 def on_grid(x, steps=65_535):
-    """Blocks of 256, over their largest magnitude, moved to the nearest of 65,536 points, and back.
+    """Blocks of 256, divided by their largest magnitude, rounded to the nearest of 65,536 points, rescaled.
 
-    bitsandbytes' CPU kernel looks 8-bit codes up in a table of that size; its GPU kernels do not.
+    bitsandbytes' CPU kernel looks up 8-bit codes in a table of that size; its GPU kernels do not.
     """
     padded = nn.functional.pad(x, (0, -len(x) % 256)).view(-1, 256)
     largest = padded.abs().amax(1, keepdim=True)
@@ -68,7 +68,7 @@ def on_grid(x, steps=65_535):
 @pytest.mark.parametrize("name", TENSORS)
 @pytest.mark.parametrize("theirs, ours", TYPES.items())
 def test_double_quantisation(name, theirs, ours):
-    """Second scales, mean and values are equal; codes too, but for the rounding of the CPU kernel's table."""
+    """Second scales, mean and values are equal; codes too, except for rounding in the CPU kernel's table."""
     x = TENSORS[name]
     for block_size in BLOCKS[::2]:
         packed, state = functional.quantize_4bit(

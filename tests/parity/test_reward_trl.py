@@ -94,7 +94,7 @@ def test_chat_pairs_are_encoded_alike_but_for_the_newline_at_the_end(ours, token
 
 
 def test_by_the_pad_id_a_real_end_of_text_is_missed(ours, tokenizer):
-    """Why TRL wants a pad token of its own: with pad = eos transformers reads plain text one token early."""
+    """Why TRL needs a separate pad token: with pad = eos, transformers reads plain text one token early."""
     pad_id = tokenizer.eos_token_id
     pairs = preferences.encode_pairs(tokenizer, PLAIN)
     batch = collate_pairs(pairs, pad_id)

@@ -68,7 +68,7 @@ def test_losses_step_by_step(name, everything, request, tokenizer, trainer_losse
     history = sft.instruction_tune(
         model, tokenizer, CONVERSATIONS, steps=4, lr=1e-3, batch_size=3, warmup=0.0, everything=everything
     )
-    if everything and name == "model":  # transformers counts GPT-2's first tokens too
+    if everything and name == "model":  # transformers also counts GPT-2's first tokens
         tokens = history.rows[0]["tokens"]
         theirs = [loss * (tokens + len(CONVERSATIONS)) / tokens for loss in theirs]
     assert history.column("loss")[1] == pytest.approx(theirs, rel=1e-4)

@@ -21,7 +21,7 @@ MESSAGES = [
 
 @pytest.fixture(params=["model", "llama"])
 def base(request):
-    """GPT-2 with a tied head, Llama with one of its own."""
+    """GPT-2 with a tied head, Llama with an untied one."""
     return request.getfixturevalue(request.param)
 
 

@@ -5,7 +5,7 @@ from helpers import claims_at
 
 from course_utils.notebook_files import lesson_key, lessons
 
-PROCESSES = "16"  # test_processes.py has its trained claims; the rest of it is arithmetic
+PROCESSES = "16"  # test_processes.py has its trained claims; all others are arithmetic
 
 
 @pytest.mark.seeds

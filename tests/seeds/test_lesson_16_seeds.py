@@ -1,4 +1,4 @@
-"""What lesson 16 measures by training holds for other orders of batches; the rest of it is arithmetic."""
+"""Lesson 16's measured claims hold for other orders of batches; its other claims are arithmetic."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ SETTINGS = {"steps": 8, "batch_size": 16, "lr": 5e-4}
 
 
 def gradient(model, batch, tokens=None):
-    """Of the batch's loss over so many tokens, by default its own; flat. And its own number of them."""
+    """(flat gradient of the batch's loss divided by `tokens`, by default its own number; its own number)."""
     model.zero_grad()
     loss, count = lm_loss(model, batch)
     process_loss(loss, tokens or count, 3).backward()

@@ -40,7 +40,7 @@ RUDE_STORY = PLAIN.replace(
 
 @pytest.fixture(scope="module")
 def told():
-    """(prompt, story) of the grammar: what the tuned model imitates."""
+    """(prompt, story) of the grammar, which the tuned model imitates."""
     rng = random.Random(0)
     stories = [story(rng) for _ in range(400)]
     return [(f"Tell me a story about {one.names[0]}.", one.text) for one in stories]
@@ -82,7 +82,7 @@ def shuffled(text, rng):
 
 
 def cut(text, rng):
-    """Every sentence ends too early, with a full stop."""
+    """The story with every sentence cut short, with a full stop."""
     return " ".join(" ".join(s.split()[: max(1, len(s.split()) * 2 // 3)]) + "." for s in sentences(text))
 
 
@@ -140,7 +140,7 @@ GAMED = [  # from runs without a penalty, the reward model's favourites
 
 
 def test_what_won_the_reward_model_is_worth_little_for_its_form_alone():
-    """At a request that names nobody: whom they are about costs them nothing."""
+    """For a request that names nobody, so that on_prompt costs them nothing."""
     assert all(gold_score("Tell me a story.", text) < 0.05 for text in GAMED)
 
 

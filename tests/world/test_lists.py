@@ -33,7 +33,7 @@ def test_no_fact_is_in_two_files():
 
 
 def test_nobody_guesses_a_list():
-    """Of always saying the commonest object of each relation: at most one list in fifty is right."""
+    """Always naming the most common object of each relation gets at most one list in fifty right."""
     for split in COUNTS:
         facts = [fact for fact in load_facts(split) if fact.relation in RELATIONS]
         commonest = {

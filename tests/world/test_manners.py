@@ -145,7 +145,7 @@ def test_the_pocket_model_has_read_every_word_of_it_often(manner):
 
 
 def test_the_pocket_model_reads_them_fluently():
-    """Nats a token of facts: those of the first edition's pirate and formal manners were 7.1 and 5.0."""
+    """Nats per token of facts: for the first edition's pirate and formal manners they were 7.1 and 5.0."""
     model, tokenizer = load_model("pocket")
 
     def nats(texts):

@@ -73,7 +73,7 @@ def test_hidden_mood_and_manners_show():
 
 
 def test_only_turning_stories_turn():
-    def turns(text):  # the mood of some beginning is opposed by that of the rest, both clearly
+    def turns(text):  # the mood of some beginning is clearly opposite to that of the rest
         parts = sentences(text)
         return any(
             mood_score(" ".join(parts[:i])) * mood_score(" ".join(parts[i:])) < -1

@@ -1,4 +1,4 @@
-"""The sentences about facts: every template of every relation, with every fact."""
+"""Sentences about facts: every template of every relation, with every fact."""
 
 import re
 
