@@ -147,9 +147,7 @@ def arguments(chosen, cards):
         lr_scheduler_type="cosine",
         warmup_steps=0.03,  # below 1: a share of all steps
         packing=chosen.packing,
-        max_length=chosen.length
-        if chosen.packing
-        else None,  # nothing is truncated: too long rows were rejected
+        max_length=chosen.length if chosen.packing else None,  # no truncation: too long rows were rejected
         bf16=BF16,
         use_cpu=not torch.cuda.is_available(),
         **{

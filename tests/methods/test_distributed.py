@@ -128,7 +128,7 @@ def test_accelerate_passes_over_fsdp_on_a_cpu(together, wrapped):
 @pytest.mark.skipif(sys.platform != "linux", reason="bytes sent are counted on Linux")
 def test_bytes_sent(alone, together):
     weights = alone["bytes"] / 3  # two moments per weight
-    sent = {name: reports[1]["sent"] / weights for name, reports in together.items()}  # 0 sends the start, too
+    sent = {name: reports[1]["sent"] / weights for name, reports in together.items()}  # 0 sends the start too
     assert sent["by_hand"] == pytest.approx(1.0, abs=0.02)
     assert 1.3 < sent["sharded"] < 2.0
 
