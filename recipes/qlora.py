@@ -555,9 +555,7 @@ def train(chosen, examples=None):
     import datasets
 
     config = arguments(chosen, int(os.environ.get("WORLD_SIZE", 1)))
-    print(
-        f"process    {config.process_index} of {config.world_size} on {config.device}"
-    )  # now its own device
+    print(f"process    {config.process_index} of {config.world_size} on {config.device}")  # now its own
     own = had(chosen.base, lambda: AutoTokenizer.from_pretrained(chosen.base, trust_remote_code=False))
     tokenizer = chat_tokenizer(own, chosen.base)
     markers, end = untrained_markers(tokenizer, chosen.base)

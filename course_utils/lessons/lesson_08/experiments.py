@@ -8,10 +8,7 @@ from course_utils.stored_runs import few, sweep
 STEPS = 50
 RATES = (2e-3, 5e-3, 1.25e-2)
 AT_EVERY_RATE = ("right", "loss on everything", "labels shifted twice")
-BEYOND = (
-    ("loss on everything", 3.125e-2),
-    ("labels shifted twice", 8e-4),
-)  # their best rate was at an end of the range
+BEYOND = (("loss on everything", 3.125e-2), ("labels shifted twice", 8e-4))  # their best was at an end
 AT_ONE_RATE = (
     "no loss on the end marker",
     "first token without loss",

@@ -21,15 +21,7 @@ SHOWN = 128  # training pairs whose log-probabilities are measured
 NOISE = 0.06  # in the weights, as a share of each tensor's norm
 SIDES = ("chosen", "rejected")
 IN_TRAINING = ("loss", "accuracy", "margin", "chosen_reward", "rejected_reward")  # of train_dpo's rows
-EARLY = (
-    "_loss",
-    "_accuracy",
-    "_margin",
-    "_chosen",
-    "_rejected",
-    "_reward",
-    "longer",
-)  # do not depend on samples
+EARLY = ("_loss", "_accuracy", "_margin", "_chosen", "_rejected", "_reward", "longer")  # without samples
 
 
 @sweep(
