@@ -119,7 +119,7 @@ def test_no_private_name_of_another_module_is_imported():
 def public_definitions() -> dict[str, dict[str, str]]:
     """{name: {module: text}} of the public functions, classes and constants at the top of modules.
 
-    Constants of a lesson's modules are its own settings; suspects' faulty functions are unique.
+    Constants of a lesson's modules are its own settings. Suspects are left out: their faults are unique.
     """
     found: dict[str, dict[str, str]] = {}
     for module, path in MODULES.items():

@@ -57,10 +57,10 @@ def run_lesson(lesson: str, seed: int, model: str = "pocket", scale: str = "smok
 
 
 def run_points(client, run: Callable[..., dict], points: Sequence[dict]) -> Iterator[dict]:
-    """A row per point, as they finish: the point with the result of run(**point), or with its "error".
+    """A row for each point as they come: the point with what run(**point) returned, or with its "error".
 
-    client: a dask.distributed Client. Leaving the loop early cancels runs that have not begun. If a worker is
-    lost, another one repeats its run.
+    client: a dask.distributed Client. Leaving the loop early cancels what has not begun. A lost worker
+    costs what it was at: another one does it again.
     """
     from distributed import as_completed
 

@@ -19,7 +19,7 @@ def launch_environment(path) -> dict[str, str]:
     known = set(vars(args))
     unknown = set(yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("fsdp_config") or {}) - known
     if unknown:
-        raise ValueError(f"{path}: accelerate has no {', '.join(sorted(unknown))} under fsdp_config")
+        raise ValueError(f"{path}: accelerate knows no {', '.join(sorted(unknown))} under fsdp_config")
     before = dict(os.environ)
     args, _, _ = _validate_launch_command(args)
     made = prepare_multi_gpu_env(args)
