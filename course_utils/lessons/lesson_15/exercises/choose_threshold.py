@@ -93,8 +93,7 @@ THRESHOLD_MISTAKES = [
         _best_of(order=-1),
     ),
     (
-        "You take one of the scores. Take the midpoint between two neighbours: a new score hardly ever "
-        "equals it.",
+        "You take one of the scores. Take the midpoint between two neighbours: no new score falls on it.",
         _best_of(candidates=lambda scores: [*sorted(set(scores)), inf]),
     ),
     (
