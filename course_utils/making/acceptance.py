@@ -110,10 +110,10 @@ RED = [
         trajectories("plain_loop"),
     ),
     Change(
-        "evaluation on another sample (04)",
+        "evaluation on another sample (03 to 07)",
         [
             (
-                "course_utils/lessons/lesson_04/experiments.py",
+                "course_utils/lessons/lesson_03/experiments.py",
                 "random.Random(0).sample(rows",
                 "random.Random(1).sample(rows",
             )

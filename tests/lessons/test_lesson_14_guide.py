@@ -194,7 +194,7 @@ def test_questions_needed_have_the_power():
         ({"card": "RTX 9999"}, "RTX 4090"),
         ({"examples": -1}, "examples must be a number of at least 0"),
         ({"days": 0}, "days must be a number of at least 1"),
-        ({"budget": float("nan")}, "budget is a number"),
+        ({"budget": float("nan")}, "budget must be a number"),
         ({"points": 0.0}, "points above 0"),
         ({"points": 60.0}, "at most 25"),
         ({"seconds": 0.0}, "seconds must be above 0"),

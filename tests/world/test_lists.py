@@ -87,5 +87,5 @@ def test_parts_and_places():
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="split must be in tune, validation, held_out"):
         load_lists("train")
-    with pytest.raises(ValueError, match="kind of one, several"):
+    with pytest.raises(ValueError, match="kind in one, several"):
         load_lists("tune", "three")
