@@ -562,6 +562,14 @@ def strip_plot(
     fig.legend(ncols=2, loc="outside lower center")
 
 
+def means_and_ranges(ax: Axes, points: Mapping[float, Sequence[float]], colour: str, name: str) -> None:
+    """Means with their ranges over the seeds, joined by a thin line: {x: values}."""
+    means = [sum(values) / len(values) for values in points.values()]
+    low, high = ([limit(values) for values in points.values()] for limit in (min, max))
+    ax.plot(list(points), means, "o-", color=colour, linewidth=1, markersize=5, label=name)
+    ax.vlines(list(points), low, high, color=colour, linewidth=3, alpha=0.5)
+
+
 def log_ticks(ax: Axes, values: Sequence[float]) -> None:
     """Put these values, as plain numbers, on a logarithmic x axis."""
     ax.set_xticks(list(values), [f"{value:,}" for value in values])

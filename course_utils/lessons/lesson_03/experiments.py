@@ -128,7 +128,7 @@ def beside_peft(point: dict, seed: int) -> dict:
     from peft import LoraConfig, get_peft_model
 
     from course_utils.data import Example, batches
-    from course_utils.lessons.lesson_03.peft_twin import apart, copy_into_peft, stores_in_out
+    from course_utils.lessons.lesson_03.peft_twin import apart, copy_into_peft
     from course_utils.methods.lora import default_lora_targets
     from course_utils.models import load_model
     from course_utils.training import train
@@ -139,7 +139,7 @@ def beside_peft(point: dict, seed: int) -> dict:
         r=RANK,
         lora_alpha=ALPHA,
         target_modules=default_lora_targets(base),
-        fan_in_fan_out=stores_in_out(model),
+        fan_in_fan_out=True,
         task_type="CAUSAL_LM",
     )
     twin = get_peft_model(base, config)

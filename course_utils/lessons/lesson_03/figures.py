@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,10 +56,7 @@ def two_valleys(losses: Mapping[str, Mapping[float, Sequence[float]]], title: st
     """Loss over the learning rate, mean and range over the seeds: {method: {rate: losses}}."""
     fig, ax = plots.figure(title, "learning rate", "validation loss (nats a token)")
     for colour, (method, of_rate) in zip(plots.COLOURS, losses.items(), strict=False):
-        means = [statistics.mean(values) for values in of_rate.values()]
-        ax.plot(list(of_rate), means, "o-", color=colour, linewidth=1, markersize=5, label=method)
-        low, high = ([limit(values) for values in of_rate.values()] for limit in (min, max))
-        ax.vlines(list(of_rate), low, high, color=colour, linewidth=3, alpha=0.5)
+        plots.means_and_ranges(ax, of_rate, colour, method)
     ax.set(xscale="log", yscale="log")
     fig.legend(ncols=2, loc="outside lower center")
 

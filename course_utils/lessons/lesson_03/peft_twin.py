@@ -1,7 +1,6 @@
 """The lesson's LoRA beside PEFT's: the same A and B in both, and how far the learnt changes are apart."""
 
 import torch
-from transformers.pytorch_utils import Conv1D
 
 from course_utils.lessons.lesson_03.small_lora import wrapped_layers
 
@@ -26,8 +25,3 @@ def apart(ours, theirs) -> float:
         distance += (own.scale * own.lora_B @ own.lora_A - change).square().sum().item()
         size += change.square().sum().item()
     return (distance / size) ** 0.5
-
-
-def stores_in_out(model) -> bool:
-    """Whether the wrapped layers are of the kind that stores its weight as [in, out], as GPT-2's are."""
-    return any(isinstance(layer.original, Conv1D) for layer in wrapped_layers(model).values())

@@ -1,9 +1,8 @@
 """Stored experiments with LoRA: rank, place and rate; rank cuts of a full change; random subspaces."""
 
-from course_utils.lessons.lesson_03.experiments import question_examples
+from course_utils.lessons.lesson_03.experiments import FULL_RATE, question_examples
 from course_utils.stored_runs import CHOICE, few, sweep
 
-FULL_RATE = 2e-4  # full fine-tuning on questions: the best rate of rank_rates
 PLACE_RATES = (3e-3, 5e-3, 1e-2, 2e-2, 3e-2)  # for each place on invented facts
 
 

@@ -55,7 +55,7 @@ def cuts(
     """Loss over the rank of a cut: {name: {rank: losses by seed}}; levels are lines, live runs stars."""
     fig, ax = plots.figure(title, "rank r", "held-out loss (nats a token)")
     for number, (name, points) in enumerate(series.items()):
-        _points(ax, points, COLOURS[number], name)
+        plots.means_and_ranges(ax, points, COLOURS[number], name)
     for style, (name, loss) in zip(("--", ":"), levels.items(), strict=True):
         ax.axhline(loss, color=INK, linestyle=style, linewidth=1, label=name)
     for name, points in (live or {}).items():
@@ -64,14 +64,6 @@ def cuts(
     plots.log_ticks(ax, sorted({rank for points in series.values() for rank in points}))
     _plain_numbers(ax)
     fig.legend(ncols=2, loc="outside lower center")
-
-
-def _points(ax: Axes, points: Mapping[float, Sequence[float]], colour: str, name: str) -> None:
-    """Means with their range over the seeds, joined by a thin line."""
-    means = [sum(losses) / len(losses) for losses in points.values()]
-    low, high = ([limit(losses) for losses in points.values()] for limit in (min, max))
-    ax.plot(list(points), means, "o-", color=colour, linewidth=1, markersize=5, label=name)
-    ax.vlines(list(points), low, high, color=colour, linewidth=3, alpha=0.5)
 
 
 def _plain_numbers(ax: Axes) -> None:
@@ -99,7 +91,7 @@ def by_values(
         for place, points in places.items():
             number = known.index(place)
             losses = {values: one for values, (_, one) in points.items()}
-            _points(ax, losses, COLOURS[number], place)
+            plots.means_and_ranges(ax, losses, COLOURS[number], place)
             below = number == 1  # the second place's line is below the others
             offset = (0, 3) if number == 0 else (-5, -13) if below else (-6, 0)
             for values, (rank, one) in points.items():
@@ -133,7 +125,7 @@ def by_rate(grids: Mapping[str, Mapping[int, Mapping[float, Sequence[float]]]], 
     for ax, (scale, ranks) in zip(axes, grids.items(), strict=True):
         for number, (rank, losses) in enumerate(ranks.items()):
             apart = {rate * 1.06 ** (number - 1): values for rate, values in losses.items()}
-            _points(ax, apart, COLOURS[number], f"rank {rank}")
+            plots.means_and_ranges(ax, apart, COLOURS[number], f"rank {rank}")
         ax.set(xscale="log", yscale="log")
         ax.set_title(scale)
         rates = sorted({rate for losses in ranks.values() for rate in losses})
@@ -147,7 +139,7 @@ def dimensions(shares: Mapping[int, Sequence[float]], title: str, live: tuple[in
     """Share of the gain over the dimension of a random subspace, with a line at 90% and our run as a star."""
     _, ax = plots.figure(title, "dimension d of the subspace", "share of the gain (%)")
     percent = {d: [100 * share for share in values] for d, values in shares.items()}
-    _points(ax, percent, COLOURS[0], "stored runs")
+    plots.means_and_ranges(ax, percent, COLOURS[0], "stored runs")
     ax.axhline(90, color=INK, linestyle="--", linewidth=1, label="90%")
     ax.plot(live[0], 100 * live[1], "*", markersize=11, color=COLOURS[3], label="the run above")
     ax.set(xscale="log", ylim=(0, 105))

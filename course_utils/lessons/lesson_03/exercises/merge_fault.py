@@ -146,6 +146,7 @@ TOO_STRICT = (
     "Floating-point numbers are rounded when they are added: allow a small difference, more than "
     "torch.allclose does by default. atol=1e-5 is enough."
 )
+NOT_TAKEN_OFF = "Take the weight from before the merge off first: what was added is after - before."
 MERGE_FAULT_MISTAKES = [
     (
         "The size is right in a transposed change too: compare the values, not the norms.",
@@ -155,10 +156,7 @@ MERGE_FAULT_MISTAKES = [
         "The direction is right in a change of the wrong size too: compare the values.",
         _merge_fault(_by_direction),
     ),
-    (
-        "Take the weight from before the merge off first: what was added is after - before.",
-        lambda before, after, change: merge_fault(0 * before, after, change),
-    ),
+    (NOT_TAKEN_OFF, lambda before, after, change: merge_fault(0 * before, after, change)),
     (
         "The sum is right in a transposed change and in many others too: compare the values.",
         _merge_fault(_by_sum),
@@ -168,7 +166,7 @@ MERGE_FAULT_MISTAKES = [
         lambda before, after, change: merge_fault(after, before, change),
     ),
     (TOO_STRICT, _merge_fault(torch.equal)),
-    ("Take the weight from before the merge off first: what was added is after - before.", _without_before),
+    (NOT_TAKEN_OFF, _without_before),
     (TOO_STRICT, _by_sums),
     (TOO_LOOSE, _merge_fault(_loosely)),
     (TOO_LOOSE, _merge_fault(_loosely, order=("missing", "right", "transposed"))),
