@@ -39,7 +39,7 @@ ABOVE = {
 }  # the core knows no method, except for estimates of a method's needs
 
 
-def room(module: str) -> str:
+def layer(module: str) -> str:
     parts = module.split(".")
     if len(parts) == 1 or module == "course_utils.__main__":
         return "commands"
@@ -63,9 +63,9 @@ def imports(module: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_import_points_up(module):
-    here = room(module)
+    here = layer(module)
     for other in imports(module):
-        there = room(other)
+        there = layer(other)
         if ABOVE.get(module) == there:
             continue
         assert FLOORS[there] <= FLOORS[here], f"{module} imports {other}"
@@ -83,9 +83,9 @@ def test_notebooks_import_nothing_that_only_makers_and_commands_use():
 
 def test_no_lesson_imports_a_later_one():
     for module in MODULES:
-        if room(module) == "lessons" and module.count(".") > 2:
+        if layer(module) == "lessons" and module.count(".") > 2:
             later = [
-                other for other in imports(module) if room(other) == "lessons" and other[:30] > module[:30]
+                other for other in imports(module) if layer(other) == "lessons" and other[:30] > module[:30]
             ]
             assert not later, f"{module} imports {later}"
 

@@ -159,7 +159,7 @@ def _measure(claim: Claim, value: Any) -> None:
         "unit": claim.unit,
         "shown": quantity(value, claim.unit),
         "bound": _bound(claim.unit, **bounds),
-        "room": _room(value, **bounds) if holds else None,
+        "margin": _margin(value, **bounds) if holds else None,
         "holds": holds,
         "binding": not reason,
         "outcome": reason or ("holds" if holds else "DOES NOT HOLD"),
@@ -227,7 +227,7 @@ def _bound(unit: str, at_most: Any, at_least: Any, equals: Any, tolerance: float
     return f"between {quantity(at_least, unit)} and {quantity(at_most, unit)}"
 
 
-def _room(value: Any, at_most: Any, at_least: Any, equals: Any, tolerance: float) -> float | None:
+def _margin(value: Any, at_most: Any, at_least: Any, equals: Any, tolerance: float) -> float | None:
     """Distance of a value from its nearer bound, relative to the larger of the two; None without a bound."""
     if equals is not None:
         return 1 - abs(value - equals) / tolerance if tolerance else None
@@ -263,11 +263,11 @@ def _show_waiting(*_: Any) -> None:
 
 
 def _line(record: dict) -> str:
-    room = f" ({record['room']:.0%} room)" if record["room"] is not None else ""
+    margin = f" ({record['margin']:.0%} margin)" if record["margin"] is not None else ""
     excluded = f", excludes {_excluded(record)}" if record["excludes"] else ""
     return (
         f"{_kind(record)}: {record['text'].rstrip('.')}. Measured {record['shown']}; "
-        f"{record['bound']}{room}{excluded}: {record['outcome']}"
+        f"{record['bound']}{margin}{excluded}: {record['outcome']}"
     )
 
 
@@ -329,8 +329,8 @@ def _range(low: float, high: float, unit: str) -> str:
 def _rest(record: dict) -> list[str]:
     """The lines that unfold below a claim."""
     rows = [f"Measured in {STORED}." if record["stored"] else "Measured in this notebook."]
-    if record["room"] is not None:
-        rows.append(f"Room to the bound: {record['room']:.0%} of the value.")
+    if record["margin"] is not None:
+        rows.append(f"Margin to the bound: {record['margin']:.0%} of the value.")
     if record["seeds"]:
         seeds = ", ".join(quantity(seed, record["unit"]) for seed in record["seeds"])
         rows.append(f"The same run at other seeds: {seeds}.")

@@ -18,12 +18,12 @@ def run_page(results: dict, figures: dict[str, dict]) -> str:
     titles = {lesson["lesson"]: lesson["title"] for lesson in results["lessons"]}
     rows = [
         {**claim, "link": _link(pages[claim["lesson"]], claim["cell"]), "broken": _is_broken(claim)}
-        for claim in sorted(results["claims"], key=_by_room)
+        for claim in sorted(results["claims"], key=_by_margin)
     ]
     by_lesson = {name: [row for row in rows if row["lesson"] == name] for name in pages}
     pictures = [
         {**figure, "title": titles[name], "link": _link(pages[name], figure["cell"])}
-        for name, figure in sorted(figures.items(), key=lambda item: _by_room(item[1]["claim"]))
+        for name, figure in sorted(figures.items(), key=lambda item: _by_margin(item[1]["claim"]))
     ]
     return templates.get_template("run.html").render(
         results,
@@ -44,7 +44,7 @@ def headline_figure(notebook: dict) -> dict | None:
     """The figure of a lesson's headline claim, or None.
 
     It is the picture of the cell tagged `headline-figure`, otherwise the last one up to the claim's cell.
-    Without a headline claim, the claim with the least room is used. Returns cell (its id), claim (the
+    Without a headline claim, the claim with the smallest margin is used. Returns cell (its id), claim (the
     record), source, alt.
     """
     pictures, found, chosen = [], [], {}
@@ -57,7 +57,7 @@ def headline_figure(notebook: dict) -> dict | None:
         found += [{"cell": cell["id"], "claim": record, **(pictures or [{}])[-1]} for record in records]
     found = [{**one, **chosen} for one in found if chosen or "source" in one]
     found = [one for one in found if one["claim"]["headline"]] or found
-    return min(found, key=lambda one: _by_room(one["claim"]), default=None)
+    return min(found, key=lambda one: _by_margin(one["claim"]), default=None)
 
 
 def pictures_in(html: str) -> list[dict]:
@@ -79,9 +79,9 @@ class _Pictures(HTMLParser):
             self.found.append({"source": values["src"], "alt": values.get("alt") or "a figure"})
 
 
-def _by_room(claim: dict) -> tuple[bool, float]:
-    """Sort key of claims: broken ones first, then by room to the bound; claims without room last."""
-    return not _is_broken(claim), math.inf if claim["room"] is None else claim["room"]
+def _by_margin(claim: dict) -> tuple[bool, float]:
+    """Sort key of claims: broken ones first, then by margin to the bound; claims without one last."""
+    return not _is_broken(claim), math.inf if claim["margin"] is None else claim["margin"]
 
 
 def _is_broken(claim: dict) -> bool:

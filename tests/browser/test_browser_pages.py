@@ -38,8 +38,8 @@ def run_folder(tmp_path_factory):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         page = lesson_page(row, notebook, rows[0], rows[-1], [other["page"] for other in rows])
         (folder / row["page"]).write_text(page, encoding="utf-8")
-        for text, shown, bound, room, holds in CLAIMS:
-            record = {"text": text, "shown": shown, "bound": bound, "room": room, "holds": holds}
+        for text, shown, bound, margin, holds in CLAIMS:
+            record = {"text": text, "shown": shown, "bound": bound, "margin": margin, "holds": holds}
             record |= {
                 "lesson": path.stem,
                 "cell": notebook["cells"][5]["id"],

@@ -74,13 +74,13 @@ def test_a_share_is_shown_as_per_cent_with_its_bound_room_origin_and_what_it_exc
     excludes = {"the change is not transposed": 1.0}
     claim("Little is kept", 0.05, at_most=0.2, unit="%", stored=True, headline=True, excludes=excludes)
     assert capsys.readouterr().out == (
-        "Headline (stored runs): Little is kept. Measured 5%; at most 20% (75% room), "
+        "Headline (stored runs): Little is kept. Measured 5%; at most 20% (75% margin), "
         "excludes the change is not transposed (100%): holds\n"
     )
 
 
 @pytest.mark.parametrize(
-    "value, bounds, room",
+    "value, bounds, margin",
     [
         (1.0, {"at_most": 4}, 0.75),
         (4.0, {"at_least": 1}, 0.75),
@@ -91,10 +91,10 @@ def test_a_share_is_shown_as_per_cent_with_its_bound_room_origin_and_what_it_exc
         (9.0, {"at_most": 4}, None),
     ],
 )
-def test_room_is_the_way_to_the_nearer_bound(value, bounds, room, shell, monkeypatch):
+def test_margin_is_the_way_to_the_nearer_bound(value, bounds, margin, shell, monkeypatch):
     monkeypatch.setenv("COURSE_STRICT", "0")
     claim("It is so", value, **bounds)
-    assert claims._waiting[0]["room"] == room
+    assert claims._waiting[0]["margin"] == margin
 
 
 def test_claim_that_does_not_hold_raises_when_strict(capsys):

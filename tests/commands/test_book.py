@@ -25,7 +25,7 @@ def sources(tmp_path_factory):
 
 def claimed(text, **values):
     record = {"text": text, "shown": "4%", "bound": "at most 9%", "outcome": "holds", "headline": False}
-    record |= {"stored": False, "room": 0.5, "binding": True, "holds": True, **values}
+    record |= {"stored": False, "margin": 0.5, "binding": True, "holds": True, **values}
     return new_output("display_data", {"text/plain": text}, metadata={"course": {"claims": [record]}})
 
 

@@ -13,13 +13,13 @@ def lesson(name, **changes):
     return {**row, "peak_bytes": 3 * 2**28, "page": f"{name}.html", "log": f"{name}.log", **changes}
 
 
-def claim(text, room=None, holds=True, binding=True, lesson="01_a #1", **changes):
+def claim(text, margin=None, holds=True, binding=True, lesson="01_a #1", **changes):
     record = {
         "text": text,
         "value": 1,
         "shown": "1 nat",
         "bound": "at most 2 nats",
-        "room": room,
+        "margin": margin,
         "holds": holds,
     }
     record |= {
@@ -72,10 +72,10 @@ def test_claims_stand_folded_by_lesson_and_by_the_room_left():
     assert "2 claims, all hold" in page([lesson("01_a #1")], [claim("a", 0.1), claim("b", 0.1)])
 
 
-def figure(name, room, **changes):
+def figure(name, margin, **changes):
     return {
         "cell": "c",
-        "claim": claim(name, room, **changes),
+        "claim": claim(name, margin, **changes),
         "source": f"data:{name}",
         "alt": f'of "{name}"',
     }
@@ -83,8 +83,8 @@ def figure(name, room, **changes):
 
 def test_the_three_figures_whose_claim_has_the_least_room_are_shown():
     names = ["01_a", "02_b", "03_c", "04_d"]
-    rooms = [0.5, 0.1, None, 0.2]
-    figures = {name: figure(name, room) for name, room in zip(names, rooms, strict=True)}
+    margins = [0.5, 0.1, None, 0.2]
+    figures = {name: figure(name, margin) for name, margin in zip(names, margins, strict=True)}
     html = page([lesson(name) for name in names], [], figures)
     assert re.findall('src="data:(.*?)"', html) == ["02_b", "04_d", "01_a"]
     assert 'alt="of &#34;02_b&#34;"' in html and '<a href="02_b.html#cell-id=c">' in html

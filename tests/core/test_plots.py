@@ -243,7 +243,7 @@ def test_the_page_of_a_run_finds_a_lessons_figure():
 
     plots.bars({"a": 1, "b": 2}, 'The "b" is higher', "x")
     _, html = plots.figure_html(plt.gcf())
-    record = {"text": "b over a", "binding": True, "holds": True, "room": 0.5, "headline": False}
+    record = {"text": "b over a", "binding": True, "holds": True, "margin": 0.5, "headline": False}
     outputs = [{"data": {"text/html": html}}, {"metadata": {"course": {"claims": [record]}}}]
     found = headline_figure({"cells": [{"id": "one", "outputs": outputs}]})
     assert found["alt"].startswith('The "b" is higher. x: x,')
