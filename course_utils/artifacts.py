@@ -10,7 +10,6 @@ from typing import Any
 
 from course_utils.data import DATA
 from course_utils.home import cached
-from course_utils.kernels import chosen_product
 from course_utils.session import check_not_stopped
 from course_utils.terminal import git_restore
 
@@ -100,7 +99,6 @@ def conditions_of(session) -> dict[str, Any]:
         "weights": weights_checksum(session),
         "scale": session.scale,
         "seed": session.seed,
-        "product": chosen_product(),  # products differ in rounding
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from course_utils.data import chunks_by_length
-from course_utils.kernels import KeyValueCache, apply_layer, fast_hidden, is_gpt2_lm
+from course_utils.kernels import KeyValueCache, fast_hidden, is_gpt2_lm
 from course_utils.models import eval_mode
 
 
@@ -125,7 +125,7 @@ def _written_out(model, mask):
         hidden = fast_hidden(
             model.transformer, ids, positions=positions, mask=visible, cache=cache, keep=keep
         )
-        return apply_layer(model.lm_head, hidden)
+        return model.lm_head(hidden)
 
     return forward
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from course_utils.data import IGNORE
-from course_utils.kernels import fast_hidden, is_gpt2, is_plain, is_unhooked, product
+from course_utils.kernels import fast_hidden, is_gpt2, is_plain, is_unhooked
 
 
 def token_losses(logits, labels):
@@ -113,13 +113,13 @@ class FrozenHeadLogProbs(torch.autograd.Function):
         room = hidden.new_empty(rows, len(head))  # buffer for the logits of every slice
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
-            logits = product(hidden[part], head.T, out=room[: len(hidden[part])])  # (rows, vocabulary)
+            logits = torch.mm(hidden[part], head.T, out=room[: len(hidden[part])])  # (rows, vocabulary)
             largest = logits.amax(1, keepdim=True)
             chosen = logits.gather(1, targets[part, None])
             total = logits.sub_(largest).exp_().sum(1, keepdim=True)
             result[part] = (chosen - largest - total.log()).squeeze(1)
             if grad is not None:
-                grad[part] = head[targets[part]] - product(logits, head).div_(total)
+                grad[part] = head[targets[part]] - (logits @ head).div_(total)
         ctx.save_for_backward(grad)
         return result
 

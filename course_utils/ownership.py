@@ -38,7 +38,7 @@ DAY = 24 * 3600  # seconds after which they must be leftovers of a killed proces
 
 WRITTEN = {  # places as listed in docs/security.md: the modules that write there
     "`COURSE_HOME` (default: your data folder)": (
-        *("home", "fetch", "kernels", "model_files", "checks.progress", "lessons.lesson_10.labelling"),
+        *("home", "fetch", "model_files", "checks.progress", "lessons.lesson_10.labelling"),
         "commands.tests",
     ),
     "`work/`": ("commands.lab", "notebook_files"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -104,24 +103,6 @@ def torch_and_device() -> Iterator[Line]:
     device = find_device()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     yield Line("ok", "torch", f"{torch.__version__}, device {name}, {cores()} CPU core(s)")
-    try:
-        yield Line("ok", "product", products())
-    except ValueError as fault:
-        yield Line("FAIL", "product", str(fault), "Set COURSE_PRODUCT to torch, or do not set it")
-
-
-def products() -> str:
-    """The matrix product that GPT-2's layers use on a CPU, and the reason."""
-    import torch
-
-    from course_utils.kernels import chosen_product, measured_products
-
-    chosen = chosen_product()
-    if os.environ.get("COURSE_PRODUCT") not in (None, "", "auto"):
-        return f"{chosen}, as COURSE_PRODUCT says"
-    found = measured_products(torch.get_num_threads())
-    times = ", ".join(f"{name} {found[name]:.1f} ms" for name in ("torch", "onednn") if name in found)
-    return f"{chosen}: measured here {times or 'no oneDNN in this torch'}"
 
 
 def memory_free() -> Iterator[Line]:

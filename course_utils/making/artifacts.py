@@ -29,7 +29,7 @@ from course_utils.session import start
 from course_utils.stored_runs import trajectory_digest
 from course_utils.terminal import Parser
 
-MADE_UNDER = {"COURSE_DEVICE": "cpu", "COURSE_PRODUCT": "torch"}
+MADE_UNDER = {"COURSE_DEVICE": "cpu"}
 SAMPLES_A_LIST = 8
 TOLERANCES = {  # how much another seed may change a figure
     "loss, validation conversations": 0.02,

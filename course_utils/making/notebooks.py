@@ -47,7 +47,6 @@ PACKAGE = ROOT / "course_utils"
 CONDITIONS = {
     "COURSE_DEVICE": "cpu",
     "COURSE_MODEL": "pocket",
-    "COURSE_PRODUCT": "torch",
     "COURSE_SCALE": "quick",
     "COURSE_SEED": "0",
     "COURSE_STRICT": "1",

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import GELUTanh, NewGELUActivation
+from transformers.pytorch_utils import Conv1D
 
-from course_utils.kernels import is_plain, is_unhooked, matrix, product
+from course_utils.kernels import is_plain, is_unhooked
 from course_utils.methods.lora import LoRALinear, lora_layers
 from course_utils.methods.quantization import QuantizedLinear
 from course_utils.models import Model
@@ -30,7 +32,7 @@ class LowRankLinear(torch.autograd.Function):
         low = x @ A.T  # (n, rank)
         ctx.save_for_backward(x, A, B, low)
         ctx.layer, ctx.scale = layer, scale
-        return product(x, _matrix(layer), layer.bias).addmm_(low, B.T, alpha=scale)
+        return F.linear(x, _matrix(layer), layer.bias).addmm_(low, B.T, alpha=scale)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor, Tensor, None]:
@@ -38,13 +40,13 @@ class LowRankLinear(torch.autograd.Function):
         grad_low = ctx.scale * (grad @ B)  # (n, rank)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = product(grad, _matrix(ctx.layer).T).addmm_(grad_low, A)
+            grad_x = (grad @ _matrix(ctx.layer)).addmm_(grad_low, A)
         return grad_x, None, grad_low.T @ x, ctx.scale * (grad.T @ low), None
 
 
 def _matrix(layer: nn.Module) -> Tensor:
-    """The layer's weight as [in, out]."""
-    return layer.weight.T if type(layer) is QuantizedLinear else matrix(layer)
+    """The layer's weight as [out, in]."""
+    return layer.weight.T if isinstance(layer, Conv1D) else layer.weight
 
 
 def _has_product(layer: nn.Module, x: Tensor) -> bool:

@@ -113,19 +113,6 @@ def test_places_that_cannot_be_written_are_named(capsys, monkeypatch, tmp_path):
     )
 
 
-def test_the_product_is_named_with_its_reason(monkeypatch):
-    found = {"torch": 4.0, "onednn": 3.0, "choice": "onednn"}
-    monkeypatch.setattr("course_utils.kernels.measured_products", lambda threads: found)
-    lines = {}
-    for setting in ("", "auto", "torch", "mkl"):
-        monkeypatch.setenv("COURSE_PRODUCT", setting)
-        lines[setting] = list(doctor.torch_and_device())[1]
-    assert lines[""] == lines["auto"]
-    assert lines[""].text == "onednn: measured here torch 4.0 ms, onednn 3.0 ms"
-    assert lines["torch"].text == "torch, as COURSE_PRODUCT says"
-    assert lines["mkl"].level == "FAIL" and "got 'mkl'" in lines["mkl"].text
-
-
 def test_an_empty_setting_counts_as_unset(capsys, monkeypatch):
     for name in ("COURSE_HOME", "COURSE_MODEL", "COURSE_SCALE", "COURSE_SEED", "COURSE_DEVICE"):
         monkeypatch.setenv(name, "")

@@ -1,29 +1,18 @@
-"""The fast pass compared with gpt2.py, for both products; when it is used; a learner's code is called."""
+"""The fast pass compared with gpt2.py; when it is used; a learner's code is called."""
 
 import copy
-import json
 
 import pytest
 import torch
 from helpers import tiny_llama
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
-from course_utils import kernels, log_probs
+from course_utils import log_probs
 from course_utils.data import IGNORE
 from course_utils.generation import pad_left, sample_tokens
 from course_utils.gpt2 import gpt2_hidden
-from course_utils.kernels import (
-    KeyValueCache,
-    Product,
-    chosen_product,
-    fast_hidden,
-    is_gpt2,
-    is_gpt2_lm,
-    measured_products,
-)
+from course_utils.kernels import KeyValueCache, fast_hidden, is_gpt2, is_gpt2_lm
 from course_utils.log_probs import fast_token_log_probs, token_log_probs
-from course_utils.memory import saved_bytes
 from course_utils.methods.lora import LoRALinear, apply_lora, lora_layers
 from course_utils.methods.lora_fast import FusedLoRALinear, speed_up
 from course_utils.methods.quantization import quantize_model
@@ -45,18 +34,6 @@ def close(mine, theirs):
     torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 
 
-@pytest.fixture(params=["torch", "onednn"])
-def each_product(request, monkeypatch):
-    monkeypatch.setenv("COURSE_PRODUCT", request.param)
-    used = []
-    function = kernels.PRODUCTS[request.param]
-    monkeypatch.setitem(
-        kernels.PRODUCTS, request.param, lambda *given: used.append(len(given)) or function(*given)
-    )
-    yield request.param
-    assert used or request.param == "torch"
-
-
 def trained_alike(mine, theirs):
     """Assert equal gradients of two copies; returns their number."""
     count = 0
@@ -69,7 +46,7 @@ def trained_alike(mine, theirs):
 
 
 @pytest.mark.parametrize("mask", [None, RIGHT, LEFT], ids=["no padding", "right", "left"])
-def test_the_fast_pass_has_values_and_gradients_of_the_plain_one(model, mask, each_product):
+def test_the_fast_pass_has_values_and_gradients_of_the_plain_one(model, mask):
     other = copy.deepcopy(model)
     real = torch.ones_like(IDS).bool() if mask is None else mask.bool()
     positions = (real.long().cumsum(1) - 1).clamp(min=0)
@@ -83,7 +60,7 @@ def test_the_fast_pass_has_values_and_gradients_of_the_plain_one(model, mask, ea
     assert trained_alike(model, other) > 20
 
 
-def test_a_cache_gives_what_one_pass_gives(model, each_product):
+def test_a_cache_gives_what_one_pass_gives(model):
     positions = (LEFT.cumsum(1) - 1).clamp(min=0)
     with torch.no_grad():
         for mask in (LEFT, None):
@@ -101,7 +78,7 @@ def test_a_cache_gives_what_one_pass_gives(model, each_product):
 
 @pytest.mark.parametrize("mask", [RIGHT, LEFT], ids=["right", "left"])
 @pytest.mark.parametrize("kind", ["full", "LoRA", "4 bits"])
-def test_losses_and_log_probs_are_those_of_the_model(model, kind, mask, each_product):
+def test_losses_and_log_probs_are_those_of_the_model(model, kind, mask):
     if kind != "full":
         apply_lora(model, 4, 8.0, ALL)
         for layer in lora_layers(model).values():
@@ -140,30 +117,6 @@ def test_a_batch_that_scores_nothing_costs_nothing(model):
     assert fast_token_log_probs(model, batch).abs().sum() == 0
 
 
-@pytest.mark.parametrize("layer", [nn.Linear(6, 10), nn.Linear(6, 10, bias=False), Conv1D(10, 6)])
-def test_the_gradients_of_a_product(layer, each_product):
-    x = torch.randn(2, 5, 6, requires_grad=True)
-    mine, theirs = kernels.apply_layer(layer, x), layer(x)
-    close(mine, theirs)
-    inputs = [x, *layer.parameters()]
-    for ours, their in zip(
-        *(torch.autograd.grad(y.sin().sum(), inputs) for y in (mine, theirs)), strict=True
-    ):
-        close(ours, their)
-
-
-def test_a_frozen_layer_keeps_no_inputs():
-    layer = Conv1D(64, 32).requires_grad_(False)
-    x = torch.randn(100, 32, requires_grad=True)
-
-    def kept():
-        return saved_bytes(lambda: Product.apply(x, layer.weight, layer.bias), layer.parameters())
-
-    assert kept() == 0
-    layer.weight.requires_grad_(True)
-    assert kept() == x.numel() * 4
-
-
 def hooked(body):
     body.h[1].attn.register_forward_hook(lambda *_: None)
 
@@ -200,8 +153,7 @@ def test_other_architectures_and_kinds_of_the_model_do_not(model):
     assert is_gpt2(model.transformer) and not is_gpt2_lm(model)
 
 
-def test_a_learners_layer_is_called_by_every_fast_path(model, monkeypatch):
-    monkeypatch.setenv("COURSE_PRODUCT", "onednn")
+def test_a_learners_layer_is_called_by_every_fast_path(model):
     calls = []
 
     class MyLoRALinear(LoRALinear):
@@ -234,40 +186,6 @@ def test_a_learners_loss_trains(model, tokenizer):
 
     train(model, iter(lambda: batch_of(RIGHT), None), steps=2, lr=1e-3, loss_fn=my_loss)
     assert len(calls) == 2
-
-
-def test_the_choice_is_measured_once_and_kept(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
-    monkeypatch.setenv("COURSE_PRODUCT", "auto")
-    times = iter([{"torch": 2.0, "onednn": 1.0}, {"torch": 1.0, "onednn": 0.99}])
-    monkeypatch.setattr(kernels, "_time_products", lambda: next(times))
-    measured_products.cache_clear()
-    assert chosen_product() == "onednn"
-    measured_products.cache_clear()  # like a new process
-    assert chosen_product() == "onednn"
-    (tmp_path / "products.json").write_text('["damaged"]')
-    measured_products.cache_clear()
-    assert chosen_product() == "torch"  # measured again: not faster
-    (entry,) = json.loads((tmp_path / "products.json").read_text()).values()
-    assert entry == {"torch": 1.0, "onednn": 0.99, "choice": "torch"}
-    measured_products.cache_clear()
-
-
-def test_an_unknown_product_is_named(monkeypatch):
-    monkeypatch.setenv("COURSE_PRODUCT", "mkl")
-    with pytest.raises(ValueError, match="auto or one of torch, onednn, got 'mkl'"):
-        chosen_product()
-
-
-def test_a_torch_without_onednn_stays_with_its_own(tmp_path, monkeypatch):
-    def missing():
-        raise AttributeError("no such op")
-
-    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
-    monkeypatch.setattr(kernels, "_time_products", missing)
-    measured_products.cache_clear()
-    assert measured_products(1)["choice"] == "torch"
-    measured_products.cache_clear()
 
 
 class OwnFactor(nn.Module):

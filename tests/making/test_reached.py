@@ -37,9 +37,6 @@ NOT_RUN = {  # reasons why nothing runs them: modules, or definitions as module.
         training._check_state training._read_checkpoint training._resume training._save
         training._why_diverged training.load_checkpoint training.save_checkpoint training.TrainingDiverged
         methods.lora._candidates machine.cores machine.find_device""",
-    "COURSE_PRODUCT is torch: layers compute their products themselves, and no time is measured": """
-        kernels.is_plain kernels.matrix kernels.measured_products kernels.onednn_product kernels.product
-        kernels.torch_product kernels._time_products kernels.Product""",
     "seed 0 of the pocket model is shipped; test_artifacts_made.py makes it anew": """
         artifacts.conditions_of artifacts.train_assistant artifacts.train_reward_model artifacts._reward_pairs
         artifacts.preference_pairs methods.sft.assistant methods.reward.epoch_steps

@@ -77,16 +77,13 @@ def compare_peaks(ours: Callable, library: Callable) -> dict:
 
 
 def machine_here() -> dict:
-    """What the timings depend on: processor, threads, chosen product, versions."""
+    """What the timings depend on: processor, threads, versions."""
     import torch
-
-    from course_utils.kernels import chosen_product
 
     return {
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "product": chosen_product(),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in PACKAGES},
     }

@@ -195,7 +195,6 @@ def main(argv: Sequence[str] = ()) -> int:
     arguments = parser.parse_args(argv)
     if unknown := set(arguments.names) - set(TRAJECTORIES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(TRAJECTORIES)}")
-    os.environ["COURSE_PRODUCT"] = "torch"  # stored results do not depend on a timing
     names = arguments.names or list(TRAJECTORIES)
     if arguments.spread:
         print_spread(names)
