@@ -28,7 +28,7 @@ class LowRankLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: nn.Module, A: Tensor, B: Tensor, scale: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, layer: Any, A: Tensor, B: Tensor, scale: float) -> Tensor:
         low = x @ A.T  # (n, rank)
         ctx.save_for_backward(x, A, B, low)
         ctx.layer, ctx.scale = layer, scale
@@ -44,7 +44,7 @@ class LowRankLinear(torch.autograd.Function):
         return grad_x, None, grad_low.T @ x, ctx.scale * (grad.T @ low), None
 
 
-def _matrix(layer: nn.Module) -> Tensor:
+def _matrix(layer: Any) -> Tensor:
     """The layer's weight as [out, in]."""
     return layer.weight.T if isinstance(layer, Conv1D) else layer.weight
 

@@ -78,7 +78,7 @@ def test_rows_are_chosen_by_word_printed_and_written(step_row, tmp_path, capsys)
     assert bench.main(["step", "--rounds", "2", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "0.75 (0.75 to 0.75)  3.0 / 4.0 ms  step" in printed.splitlines()
-    assert f"threads {torch.get_num_threads()}" in printed and "product torch" in printed
+    assert f"threads {torch.get_num_threads()}" in printed
     stored = json.loads(out.read_text())
     assert [row["name"] for row in stored["rows"]] == ["step"]
     assert stored["machine"]["torch"] == torch.__version__ and stored["machine"]["processor"]
