@@ -6,7 +6,7 @@ ARGS ?=
 PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help .venv lab run test check nightly old-widgets faults lint bench sweeps trajectories notebooks data pocket artifacts book key slides copies constraints links
+.PHONY: help .venv lab run test check nightly old-widgets faults lint bench sweeps trajectories notebooks data pocket artifacts book playground key slides copies constraints links
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
@@ -18,6 +18,7 @@ help:
 	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.md"
 	@echo "make notebooks LESSON=01  execute a lesson and store its outputs"
 	@echo "make book                 the course as a book in build/book; ARGS='--epub --pdf' for those as well"
+	@echo "make playground           one page to fine-tune the pocket model in a browser, offline: build/playground.html"
 	@echo "make key                  the answer key, for teachers, in build/key.html; ARGS='01 03' for some lessons"
 	@echo "make slides               slides of three sessions, with the lessons' own figures, in build/slides"
 	@echo "make copies               the lessons' copies for Colab, in colab/ (after a change of a lesson)"
@@ -97,6 +98,9 @@ notebooks: .venv
 
 book: .venv
 	@$(PY) -m course_utils book $(ARGS)
+
+playground: .venv
+	@$(PY) -m course_utils playground $(ARGS)
 
 key: .venv
 	@$(PY) -m course_utils key $(ARGS)

@@ -43,7 +43,7 @@ WRITTEN = {  # places as listed in docs/security.md: the modules that write ther
     ),
     "`work/`": ("commands.lab", "notebook_files"),
     "`runs/`, or `--out`": ("commands.run",),
-    "`build/`, or `--out`": ("commands.book", "commands.key", "commands.slides"),
+    "`build/`, or `--out`": ("commands.book", "commands.key", "commands.playground", "commands.slides"),
     "`colab/`, `README.md`": ("commands.copies", "commands.addresses"),
     "`bench.json`, or `--out`": ("commands.bench",),
     "`--out` of `grade`, `room`": ("commands.grade", "commands.room"),

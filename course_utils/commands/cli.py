@@ -1,5 +1,5 @@
 """`python -m course_utils`: doctor, lab, run, test, progress, reset, fetch, export, rated, bench,
-sweeps, trajectories, grade, room, key, slides, rehearse, book, copies."""
+sweeps, trajectories, grade, room, key, slides, rehearse, book, playground, copies."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ PASSED_ON = {
     "sweeps": "compute the stored results that lessons draw",
     "trajectories": "remake the short trajectories that pin the numbers of every loop",
     "book": "make a book of the lessons: HTML, with --epub and --pdf those too",
+    "playground": "make the page in which anybody fine-tunes the pocket model in a browser",
     "copies": "write the lessons' copies for Colab (after a change of a lesson)",
     "grade": "judge the exercises in learners' notebooks (their code runs with your rights)",
     "room": "a page for the teacher that refreshes itself: who is where, stuck at what; predictions",
@@ -121,6 +122,8 @@ def _pass_on(name: str, argv: list[str]) -> int:
         from course_utils.making.trajectories.stored import main
     elif name == "book":
         from course_utils.commands.book import main
+    elif name == "playground":
+        from course_utils.commands.playground import main
     elif name == "copies":
         from course_utils.commands.copies import main
     elif name == "room":

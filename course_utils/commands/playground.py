@@ -1,0 +1,48 @@
+"""`make playground`: one page in which anybody fine-tunes the pocket model in a browser, offline.
+
+python -m course_utils playground              to build/playground.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from course_utils.commands import addresses
+from course_utils.home import naming, write_whole
+from course_utils.notebook_files import lessons
+from course_utils.ownership import BUILD, OTHER_FILE, OVERWRITE_HELP, own_file
+from course_utils.playground.page import playground_page
+from course_utils.terminal import Parser, plain_line
+
+PLAYGROUND = BUILD / "playground.html"
+
+
+def in_the_book(lesson: str) -> str:
+    """A lesson's page of the book, from the book's folder."""
+    return f"notebooks/{lessons([lesson])[0].stem}.html"
+
+
+def in_the_repository(address: str, lesson: str) -> str:
+    return addresses.file_link(address, f"notebooks/{lessons([lesson])[0].name}")
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """`python -m course_utils playground [--out FILE]`."""
+    parser = Parser("python -m course_utils playground", description="Write the playground, one HTML page.")
+    parser.add_argument("--out", type=Path, default=PLAYGROUND, help="default build/playground.html")
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
+    chosen = parser.parse_args(argv)
+    out = own_file(chosen.out, OTHER_FILE, chosen.overwrite)
+    address = addresses.repository()
+    book = "book/html"
+    if (out.parent / book / in_the_book("00")).exists():
+        page = playground_page(lambda lesson: f"{book}/{in_the_book(lesson)}")
+    elif address:
+        page = playground_page(lambda lesson: in_the_repository(address, lesson))
+    else:
+        page = playground_page()
+    with naming(out, OTHER_FILE):
+        write_whole(out, page)
+    print(f"Open {plain_line(out)}")
+    return 0

@@ -1,0 +1,404 @@
+
+// What one sees. The worker computes; this script asks it, and draws what it answers. Texts that were typed or
+// generated enter the page as text alone.
+
+const find = (id) => document.getElementById(id);
+const data = JSON.parse(find("data").textContent);
+const WAYS = { fast: { steps: 10, rate: 5e-3 }, gentle: { steps: 40, rate: 5e-4 } };
+const REPAIR = { steps: 30, rate: 3e-3 };
+const STORY = "One day";
+const WRONG_SHOWN = 4; // examples below a group
+
+// ------------------------------------------------------------------------------------------- the worker
+
+const worker = new Worker(URL.createObjectURL(new Blob([find("engine").textContent], { type: "text/javascript" })));
+const waiting = new Map();
+let last = 0;
+
+worker.onmessage = ({ data: { id, progress, result, fault } }) => {
+  const job = waiting.get(id);
+  if (progress) return job.onProgress?.(progress);
+  waiting.delete(id);
+  if (fault) job.reject(new Error(fault));
+  else job.resolve(result);
+};
+
+/** Let the worker do a job; the promise has its result. */
+function call(kind, job = {}, onProgress = null) {
+  const id = ++last;
+  worker.postMessage({ id, kind, ...job });
+  return new Promise((resolve, reject) => waiting.set(id, { resolve, reject, onProgress }));
+}
+
+const stop = () => worker.postMessage({ kind: "stop" });
+
+// ------------------------------------------------------------------------------------------- small parts
+
+function element(name, text = "", classes = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  made.className = classes;
+  return made;
+}
+
+const percent = (share) => (share > 0 && share < 0.001 ? "<0.1%" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`);
+
+/** Bars of [{text, probability}], a list that keeps its elements, so that they move. */
+function drawBars(list, rows) {
+  while (list.children.length > rows.length) list.lastChild.remove();
+  rows.forEach(({ text, probability }, i) => {
+    if (!list.children[i]) {
+      const item = element("li");
+      item.append(element("code"), element("i"), element("b"));
+      list.append(item);
+    }
+    const [name, bar, number] = list.children[i].children;
+    name.textContent = text.trim() ? text.replace(/^ /, "") : JSON.stringify(text);
+    name.title = JSON.stringify(text);
+    bar.style.width = `${100 * probability}%`;
+    number.textContent = percent(probability);
+  });
+}
+
+function drawLoss(losses) {
+  const [width, height, left, bottom] = [320, 120, 26, 18];
+  const top = Math.max(...losses, 1);
+  const x = (step) => left + ((width - left - 6) * step) / Math.max(losses.length - 1, 1);
+  const y = (loss) => 8 + (height - bottom - 8) * (1 - loss / top);
+  const parts = [];
+  const part = (name, attributes, text = "") => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.textContent = text;
+    parts.push(made);
+  };
+  part("line", { x1: left, x2: width, y1: y(0), y2: y(0) });
+  part("text", { x: 0, y: y(0) + 4 }, "0");
+  part("text", { x: 0, y: y(top) + 8 }, top.toFixed(1));
+  part("text", { x: left, y: height - 2 }, "step 1");
+  if (losses.length > 1) part("text", { x: width, y: height - 2, "text-anchor": "end" }, `step ${losses.length}`);
+  part("path", { d: losses.map((loss, step) => `${step ? "L" : "M"}${x(step)} ${y(loss)}`).join("") });
+  find("loss").replaceChildren(...parts);
+  find("loss").setAttribute("aria-label", `The loss went from ${losses[0].toFixed(2)} to ${losses.at(-1).toFixed(2)}`);
+}
+
+function say(place, text, fault = false) {
+  place.textContent = text;
+  place.classList.toggle("fault", fault);
+}
+
+/** Do one thing at a time: other buttons wait, and Stop is there. A fault is said at `place`. */
+async function busy(place, stopButton, action) {
+  const others = [...document.querySelectorAll("button, #open")].filter((one) => one !== stopButton && !one.disabled);
+  for (const one of others) one.disabled = true;
+  const before = { hidden: stopButton.hidden, disabled: stopButton.disabled };
+  Object.assign(stopButton, { hidden: false, disabled: false });
+  try {
+    await action();
+  } catch (fault) {
+    say(place, fault.message, true);
+  } finally {
+    for (const one of others) one.disabled = false;
+    Object.assign(stopButton, before);
+  }
+}
+
+// ------------------------------------------------------------------------------------------- 1, ask
+
+const sampling = () => ({ temperature: Number(find("temperature").value), topP: Number(find("top-p").value) });
+let asked = 0;
+
+async function askNext() {
+  const number = ++asked;
+  try {
+    const { top } = await call("next", { prompt: find("prompt").value, ...sampling() });
+    if (number === asked) drawBars(find("next"), top);
+  } catch (fault) {
+    if (number === asked) drawBars(find("next"), []);
+    say(find("completion"), fault.message, true);
+  }
+}
+
+function showCompletion(prompt, text) {
+  const place = find("completion");
+  say(place, prompt);
+  place.append(element("strong", text));
+}
+
+find("complete").onclick = () =>
+  busy(find("completion"), find("stop-ask"), async () => {
+    const prompt = find("prompt").value.trim();
+    const show = ({ text }) => showCompletion(prompt, text);
+    show(await call("complete", { prompt, tokens: 24, ...sampling() }, show));
+  });
+find("stop-ask").onclick = stop;
+find("prompt").oninput = () => {
+  say(find("completion"), "");
+  askNext();
+};
+find("prompt").onkeydown = (event) => event.key === "Enter" && find("complete").click();
+for (const button of document.querySelectorAll("[data-prompt]"))
+  button.onclick = () => {
+    find("prompt").value = button.dataset.prompt;
+    find("prompt").oninput();
+  };
+
+// ------------------------------------------------------------------------------------------- 2, teach
+
+const fact = () => ({ prompt: find("fact").value.trim(), answer: find("answer").value.trim() });
+let way = null; // how the change was trained, in words
+let taught = null; // which fact
+
+function chosenWay() {
+  const name = document.querySelector("[name=how]:checked").value;
+  if (name !== "own") return { ...WAYS[name], keep: false };
+  return { steps: Number(find("steps").value), rate: ownRate(), keep: find("keep").checked };
+}
+
+const ownRate = () => Number((10 ** Number(find("rate").value)).toPrecision(2));
+
+/** Train on the fact, in sight. `place` says how far it is. */
+async function train(settings, place) {
+  const losses = [];
+  const started = fact();
+  find("progress").hidden = false;
+  taught = started;
+  const result = await call("train", { fact: started, ...settings }, ({ step, loss, probability, top }) => {
+    losses.push(loss);
+    drawLoss(losses);
+    drawBars(find("taught-next"), top);
+    say(place, `Step ${step} of ${settings.steps}: “${started.answer}” has ${percent(probability)}.`);
+  });
+  drawBars(find("taught-next"), result.top);
+  const replayed = settings.replay ? `, ${settings.replay} replayed` : "";
+  way = `${result.steps} steps at ${settings.rate}${replayed}`;
+  say(place, `After ${result.steps} steps the model says “${started.answer}” with ${percent(result.probability)}.`);
+  await changed();
+  return result;
+}
+
+/** What depends on the model, drawn anew. */
+async function changed(rank = 4) {
+  setSlider("scale", 1);
+  find("rank").max = rank;
+  setSlider("rank", rank);
+  await askNext();
+  await drawForm();
+}
+
+find("train").onclick = () =>
+  busy(find("training"), find("stop"), async () => {
+    const { milliseconds } = await train(chosenWay(), find("training"));
+    find("training").append(` A step took ${Math.round(milliseconds)} ms.`);
+  });
+find("stop").onclick = stop;
+find("forget").onclick = () =>
+  busy(find("training"), find("stop"), async () => {
+    await call("reset");
+    way = taught = null;
+    for (const id of ["progress", "changed", "mended", "honest", "lesson-learnt"]) find(id).hidden = true;
+    say(find("training"), "The model is as it was, to the last bit.");
+    await changed();
+  });
+for (const radio of document.querySelectorAll("[name=how]"))
+  radio.onchange = () => (find("own").hidden = radio.value !== "own");
+
+// ------------------------------------------------------------------------------------------- 3, what else changed
+
+/** A group of facts as squares, with how many are right and some that are wrong. */
+function drawnGroup({ name, replayed, facts }) {
+  const group = element("div", "", "group");
+  const heading = element("h3", name);
+  const count = element("span", `… of ${facts.length}`);
+  const dots = element("ol", "", "dots");
+  const wrong = element("p");
+  heading.append(count);
+  dots.append(...facts.map(() => element("li", "·")));
+  group.append(heading, dots, wrong);
+  group.dataset.replayed = replayed;
+  return { group, count, dots, wrong };
+}
+
+/** Ask all groups; draws each answer as it comes, and returns {relation: how many are right}, or null if stopped. */
+async function probe(place) {
+  place.hidden = false;
+  const status = place.querySelector(".status");
+  const parts = data.groups.map(drawnGroup);
+  place.querySelector(".groups").replaceChildren(...parts.map(({ group }) => group));
+  place.querySelector("tbody").replaceChildren();
+  const right = {};
+  for (const [i, { name, relation, facts }] of data.groups.entries()) {
+    say(status, `Asking: ${name} …`);
+    const { count, dots, wrong } = parts[i];
+    const faults = [];
+    right[relation] = 0;
+    const { done } = await call("probe", { facts }, ({ place: at, right: fine, says }) => {
+      const { subject, answer } = facts[at];
+      right[relation] += fine;
+      dots.children[at].className = fine ? "right" : "wrong";
+      dots.children[at].textContent = fine ? "✓" : "×";
+      dots.children[at].title = `${subject}: ${fine ? answer : says}`;
+      count.textContent = `${right[relation]} of ${facts.length}`;
+      if (!fine) faults.push(`${subject}: ${says.trim().replace(/\.$/, "")}`);
+      wrong.textContent = faults.slice(0, WRONG_SHOWN).join(" · ") + (faults.length > WRONG_SHOWN ? " …" : "");
+    });
+    if (done < facts.length) {
+      say(status, "Stopped.");
+      return null;
+    }
+  }
+  await compare(place.querySelector("tbody"));
+  say(status, "");
+  return right;
+}
+
+/** The rows beside the groups: the fact in other words, a country that nobody taught, a story. */
+async function compare(body) {
+  const { prompt, answer } = taught ?? fact();
+  const rows = [{ name: "Your sentence", prompt, answer, tokens: 8, sentence: true }];
+  const country = prompt.match(/^The capital of (.+) is$/)?.[1];
+  if (country)
+    rows.push({ name: "In other words", prompt: `The capital city of ${country} is`, answer, tokens: 8, sentence: true });
+  rows.push({ name: "A story", prompt: STORY, tokens: 30 });
+  const untaught = `The capital of ${data.untaught} is`;
+  rows.push({ name: "A country that nobody taught", prompt: untaught, answer, tokens: 8, sentence: true });
+  for (const { name, ...row } of rows) {
+    const { before, now } = await call("compare", row);
+    const line = element("tr");
+    const head = element("td", name);
+    head.append(element("br"), element("small", `${row.prompt} …`));
+    const cell = ({ text, probability }, title) => {
+      const made = element("td", text.trim());
+      made.dataset.name = title;
+      if (row.answer) made.append(element("br"), element("small", `${row.answer}: ${percent(probability)}`));
+      return made;
+    };
+    line.append(head, cell(before, "Before"), cell(now, "Now"));
+    body.append(line);
+  }
+}
+
+const rest = (right) =>
+  data.groups.reduce((sum, { relation, replayed }) => sum + (replayed ? 0 : right[relation]), 0);
+
+async function note(right) {
+  const { probability } = (await call("compare", { ...(taught ?? fact()), tokens: 1 })).now;
+  const row = element("tr");
+  const numbers = [right.capital, right.currency, right.opposite, rest(right)];
+  row.append(element("td", way ?? "nothing"), ...[percent(probability), ...numbers].map((text) => element("td", text)));
+  find("tried").tBodies[0].append(row);
+  find("tried").parentElement.hidden = false;
+  find("no-runs").hidden = true;
+}
+
+const stopOf = (button) => button.parentElement.querySelector(".stop");
+
+find("look").onclick = () => {
+  const status = find("changed").querySelector(".status");
+  find("changed").hidden = false;
+  if (!way) return say(status, "Nothing was taught yet: press Train in section 2 first.", true);
+  return busy(status, stopOf(find("look")), async () => {
+    const right = await probe(find("changed"));
+    if (!right) return;
+    await note(right);
+    const guess = Number(find("guess").value);
+    say(status, `You guessed ${guess} capitals. It knows ${right.capital} of 25, and ${rest(right)} of the 90 others.`);
+    find("lesson-learnt").hidden = false;
+  });
+};
+
+// ------------------------------------------------------------------------------------------- 4, repair
+
+find("mend").onclick = () =>
+  busy(find("mending"), stopOf(find("mend")), async () => {
+    const replay = Number(find("replay").value);
+    const { steps } = await train({ ...REPAIR, replay, known: data.replayed }, find("mending"));
+    if (steps < REPAIR.steps) return;
+    const right = await probe(find("mended"));
+    if (!right) return;
+    await note(right);
+    const status = find("mended").querySelector(".status");
+    say(status, `${right.capital} of 25 capitals, and ${rest(right)} of the 90 facts that no repair replays.`);
+    find("honest").hidden = !replay;
+  });
+for (const button of document.querySelectorAll(".stop")) button.onclick = stop;
+
+// ------------------------------------------------------------------------------------------- 5, the change
+
+async function drawForm() {
+  const [scale, rank] = ["scale", "rank"].map((id) => Number(find(id).value));
+  const form = await call("form", { scale, rank });
+  drawBars(find("shares"), form.shares.map((probability, i) => ({ text: `direction ${i + 1}`, probability })));
+  const rows = [taught ?? fact(), data.groups[0].facts[0]];
+  const sure = [];
+  for (const row of rows) {
+    const { now } = await call("compare", { ...row, tokens: 1 });
+    sure.push({ text: row.answer, probability: now.probability });
+  }
+  drawBars(find("sure"), sure);
+  if (!form.shares.length) say(find("shaped"), "Nothing was taught yet, so there is no change to look at.");
+  else say(find("shaped"), scale ? "" : "At scale 0 the model is the untouched one.");
+}
+
+for (const id of ["scale", "rank"]) find(id).addEventListener("change", () => drawForm().then(askNext));
+find("count").onclick = () =>
+  busy(find("shaped"), find("stop"), async () => {
+    let right = 0;
+    const { facts } = data.groups[0];
+    await call("probe", { facts }, (one) => (right += one.right));
+    say(find("shaped"), `${right} of 25 capitals, at scale ${find("scale").value} and rank ${find("rank").value}.`);
+  });
+
+find("save").onclick = () =>
+  busy(find("shaped"), find("stop"), async () => {
+    const { weights, config } = await call("save");
+    const files = { "adapter_model.safetensors": weights, "adapter_config.json": config };
+    const links = Object.entries(files).map(([name, content]) => {
+      const link = element("a", name);
+      link.href = URL.createObjectURL(new Blob([content]));
+      link.download = name;
+      return link;
+    });
+    find("files").replaceChildren(...links);
+    say(find("shaped"), "Here are the two files:");
+  });
+find("open").onchange = () =>
+  busy(find("shaped"), find("stop"), async () => {
+    const chosen = [...find("open").files];
+    const files = await Promise.all(
+      chosen.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })),
+    );
+    find("open").value = "";
+    const { rank } = await call("open", { files });
+    way = "an adapter that was opened";
+    taught = null;
+    await changed(rank);
+    say(find("shaped"), "This change is now in force.");
+  });
+
+// ------------------------------------------------------------------------------------------- sliders, and the start
+
+function setSlider(id, value) {
+  find(id).value = value;
+  find(id).dispatchEvent(new Event("input"));
+}
+
+const shown = { rate: () => String(ownRate()) };
+for (const slider of document.querySelectorAll("input[type=range]")) {
+  const output = document.querySelector(`output[for=${slider.id}]`);
+  const draw = () => (output.textContent = (shown[slider.id] ?? (() => slider.value))());
+  slider.addEventListener("input", draw);
+  draw();
+}
+for (const id of ["temperature", "top-p"]) find(id).addEventListener("change", askNext);
+
+busy(find("ready"), find("stop-ask"), async () => {
+  find("stop-ask").hidden = true;
+  const { kernel, merges, config } = data;
+  const plain = location.hash === "#plain"; // without WebAssembly, to compare
+  const { engine } = await call("load", { weights: find("weights").textContent, kernel: plain ? null : kernel, merges, config });
+  find("weights").remove();
+  say(find("ready"), `The model is ready. It computes in ${engine}, in this page.`);
+  await askNext();
+  await drawForm();
+});

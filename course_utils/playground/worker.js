@@ -1,0 +1,212 @@
+// The worker: it owns the model and does one job after the other, so that the page answers while it computes.
+// A job is a message {id, kind, ...}; its answers are {id, progress} while it runs, then {id, result} or {id, fault}.
+// The message "stop" ends the running job early; what it has done so far stays.
+
+import { answerProbability, continued, likeliest, nextLogits, nextProbabilities } from "./generation.js";
+import { Engine } from "./engine.js";
+import { linearLayers, loadModel } from "./gpt2.js";
+import { cut, decomposed, newAdapter, randomNumbers, scaled, setAdapter, shares } from "./lora.js";
+import { adapterFiles, readAdapter } from "./adapter_files.js";
+import { readSafetensors } from "./safetensors.js";
+import { Tokenizer } from "./tokenizer.js";
+import { Adam, encodeFact, trainStep } from "./training.js";
+
+const RANK = 4;
+const LONGEST = 64; // tokens of a sentence to train on
+const MOST_SAID = 8; // tokens of an answer
+const SHOWN = 5; // likeliest tokens
+const HIGHEST_RATE = 1e-2; // above it the trial's runs broke
+
+let model, layers, tokenizer;
+let trained = null; // the adapter that training changes
+let decomposition = null; // of `trained`, made when it is first cut
+let form = { scale: 1, rank: RANK }; // how much of it is in force
+let stopped = false;
+
+const encoded = (text, most) => {
+  const ids = tokenizer.encode(text.trim());
+  if (!ids.length) throw new Error("Type the beginning of a sentence first.");
+  if (ids.length > most) throw new Error(`This text has ${ids.length} tokens; ${most} are the most that fit here.`);
+  return ids;
+};
+
+const encodedFact = (fact) => {
+  encoded(fact.prompt, LONGEST);
+  encoded(fact.answer, LONGEST);
+  const example = encodeFact(tokenizer, fact);
+  if (example.ids.length > LONGEST) throw new Error(`This sentence is too long: ${LONGEST} tokens at most.`);
+  return example;
+};
+
+const topTokens = (probabilities) =>
+  likeliest(probabilities, SHOWN).map((id) => ({ text: tokenizer.decode([id]), probability: probabilities[id] }));
+
+/** Put into force what the form says of the trained change. */
+function shape() {
+  if (!trained) return setAdapter(layers, null);
+  decomposition ??= form.rank < trained[0].rank ? decomposed(trained) : null;
+  const part = form.rank < trained[0].rank ? cut(trained, decomposition, form.rank) : trained;
+  setAdapter(layers, scaled(part, form.scale));
+}
+
+function take(adapter) {
+  [trained, decomposition] = [adapter, null];
+  form = { scale: 1, rank: adapter ? adapter[0].rank : RANK };
+  shape();
+}
+
+/** Greedy text of at most so many tokens, to the end of the sentence if `sentence`. */
+function says(prompt, tokens, sentence) {
+  const found = [];
+  for (const id of continued(model, encoded(prompt, model.config.n_positions - tokens))) {
+    found.push(id);
+    if (found.length === tokens || (sentence && ends(id))) break;
+  }
+  return tokenizer.decode(found);
+}
+
+const ends = (id) => /[.\n]/.test(tokenizer.decode([id]));
+
+/** {right, says}: whether the likeliest tokens after the prompt are the answer's; else the sentence that they make. */
+function completed(fact) {
+  const { ids, prompt, answer } = encodedFact(fact);
+  const wanted = ids.slice(prompt, prompt + answer);
+  const found = [];
+  for (const id of continued(model, ids.slice(0, prompt))) {
+    found.push(id);
+    if (wanted.every((token, place) => token === found[place])) return { right: true, says: fact.answer };
+    if (found.length === MOST_SAID || ends(id)) break;
+  }
+  return { right: false, says: tokenizer.decode(found) };
+}
+
+function bytes(base64) {
+  const letters = atob(base64);
+  const found = new Uint8Array(letters.length);
+  for (let i = 0; i < found.length; i++) found[i] = letters.charCodeAt(i);
+  return found;
+}
+
+const jobs = {
+  load({ weights, kernel, merges, config }) {
+    tokenizer = new Tokenizer(merges);
+    model = loadModel(new Engine(kernel && bytes(kernel)), readSafetensors(bytes(weights)).tensors, config);
+    layers = linearLayers(model);
+    return { engine: model.engine.name };
+  },
+
+  /** The likeliest next tokens. */
+  next({ prompt, temperature, topP }) {
+    const logits = nextLogits(model, encoded(prompt, model.config.n_positions - 1));
+    return { top: topTokens(nextProbabilities(logits, temperature, topP)) };
+  },
+
+  /** A continuation, token by token. */
+  async *complete({ prompt, tokens, temperature, topP }) {
+    const ids = encoded(prompt, model.config.n_positions - tokens);
+    const found = [];
+    const start = performance.now();
+    for (const id of continued(model, ids, { temperature, topP })) {
+      found.push(id);
+      yield { text: tokenizer.decode(found) };
+      if (found.length === tokens || stopped) break;
+    }
+    return { text: tokenizer.decode(found), rate: (1000 * found.length) / (performance.now() - start) };
+  },
+
+  /** Steps of LoRA on a fact, with some known sentences beside it in each; from the untouched model unless `keep`. */
+  async *train({ fact, steps, rate, replay = 0, known = [], seed = 0, keep = false }) {
+    if (!(rate > 0 && rate <= HIGHEST_RATE)) throw new Error(`The rate must be above 0, and ${HIGHEST_RATE} at most.`);
+    const example = encodedFact(fact);
+    const others = known.map(encodedFact);
+    const random = randomNumbers(seed + 1);
+    take(keep && trained ? trained : newAdapter(layers, RANK, seed));
+    const optimizer = new Adam(model, rate);
+    const start = performance.now();
+    let done = 0;
+    while (done < steps && !stopped) {
+      const beside = Array.from({ length: replay }, () => others[Math.floor(random() * others.length)]);
+      const { loss, probability, next } = trainStep(model, optimizer, [example, ...beside]);
+      yield { step: ++done, loss, probability, top: topTokens(next) };
+    }
+    const milliseconds = (performance.now() - start) / Math.max(done, 1);
+    const top = topTokens(nextProbabilities(nextLogits(model, example.ids.slice(0, example.prompt))));
+    return { steps: done, probability: answerProbability(model, example), top, milliseconds };
+  },
+
+  /** Whether the model still completes each fact rightly, and what it says where it does not. */
+  async *probe({ facts }) {
+    for (const [place, fact] of facts.entries()) {
+      if (stopped) return { done: place };
+      yield { place, ...completed(fact) };
+    }
+    return { done: facts.length };
+  },
+
+  /** What the untouched and the changed model say to a prompt, and how likely each finds an answer. */
+  compare({ prompt, answer, tokens, sentence }) {
+    const both = () => ({
+      text: says(prompt, tokens, sentence),
+      probability: answer ? answerProbability(model, encodedFact({ prompt, answer })) : null,
+    });
+    setAdapter(layers, null);
+    try {
+      return { before: both(), now: (shape(), both()) };
+    } finally {
+      shape();
+    }
+  },
+
+  /** How large the change is taken, and how many of its directions. */
+  form({ scale, rank }) {
+    if (!trained) return { shares: [], rank: 0 };
+    form = { scale, rank: Math.min(rank, trained[0].rank) };
+    decomposition ??= decomposed(trained);
+    shape();
+    return { shares: shares(decomposition), rank: form.rank };
+  },
+
+  reset() {
+    take(null);
+    return {};
+  },
+
+  /** The two files of PEFT's format for the change in force. */
+  save() {
+    if (!trained) throw new Error("There is nothing to save: teach the model something first.");
+    return adapterFiles(layers, layers.map(({ lora }) => lora));
+  },
+
+  open({ files }) {
+    take(readAdapter(layers, files));
+    return { rank: trained[0].rank };
+  },
+};
+
+const nextTurn = () => new Promise((resolve) => {
+  const { port1, port2 } = new MessageChannel(); // unlike a timer, it does not wait
+  port1.onmessage = () => (port1.close(), resolve());
+  port2.postMessage(null);
+});
+
+async function work({ id, kind, ...job }) {
+  stopped = false;
+  try {
+    const running = jobs[kind](job);
+    if (!running?.next) return postMessage({ id, result: running });
+    for (;;) {
+      const { value, done } = await running.next();
+      if (done) return postMessage({ id, result: value });
+      postMessage({ id, progress: value });
+      await nextTurn(); // lets "stop" in
+    }
+  } catch (fault) {
+    postMessage({ id, fault: fault.message });
+  }
+}
+
+let line = Promise.resolve();
+self.onmessage = ({ data }) => {
+  if (data.kind === "stop") stopped = true;
+  else line = line.then(() => work(data));
+};
