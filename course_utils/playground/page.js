@@ -7,6 +7,7 @@ const data = JSON.parse(find("data").textContent);
 const WAYS = { fast: { steps: 10, rate: 5e-3 }, gentle: { steps: 40, rate: 5e-4 } };
 const REPAIR = { steps: 30, rate: 3e-3 };
 const STORY = "One day";
+const RANK = 4; // of what is trained here
 const WRONG_SHOWN = 4; // examples below a group
 
 // ------------------------------------------------------------------------------------------- the worker
@@ -87,53 +88,82 @@ function say(place, text, fault = false) {
   place.classList.toggle("fault", fault);
 }
 
-/** Do one thing at a time: other buttons wait, and Stop is there. A fault is said at `place`. */
-async function busy(place, stopButton, action) {
-  const others = [...document.querySelectorAll("button, #open")].filter((one) => one !== stopButton && !one.disabled);
-  for (const one of others) one.disabled = true;
-  const before = { hidden: stopButton.hidden, disabled: stopButton.disabled };
-  Object.assign(stopButton, { hidden: false, disabled: false });
+let running = false;
+
+/** Do one thing at a time: until it ends, other buttons do nothing, and its Stop is there. Says a fault at `place`. */
+async function busy(place, action, starter = null) {
+  if (running) return;
+  running = true;
+  const stopButton = starter?.parentElement.querySelector(".stop");
+  const others = [...document.querySelectorAll("button:not(.stop), label.button")];
+  for (const one of others) one.setAttribute("aria-disabled", "true"); // unlike disabled ones, they keep the focus
+  if (stopButton) stopButton.hidden = false;
+  place.setAttribute("aria-busy", "true"); // a screen reader says the result, not every step
   try {
     await action();
   } catch (fault) {
     say(place, fault.message, true);
   } finally {
-    for (const one of others) one.disabled = false;
-    Object.assign(stopButton, before);
+    running = false;
+    place.removeAttribute("aria-busy");
+    for (const one of others) one.removeAttribute("aria-disabled");
+    if (stopButton === document.activeElement) starter.focus();
+    if (stopButton) stopButton.hidden = true;
   }
 }
+
+/** The function, but never twice at once: what is asked for meanwhile is done once at the end. */
+function latest(action) {
+  let [active, again] = [false, false];
+  return async () => {
+    again = true;
+    if (active) return;
+    active = true;
+    while (again) {
+      again = false;
+      await action();
+    }
+    active = false;
+  };
+}
+
+for (const button of document.querySelectorAll(".stop")) button.onclick = stop;
 
 // ------------------------------------------------------------------------------------------- 1, ask
 
 const sampling = () => ({ temperature: Number(find("temperature").value), topP: Number(find("top-p").value) });
-let asked = 0;
+let written = ""; // what the model has added to the prompt
 
-async function askNext() {
-  const number = ++asked;
+const askNext = latest(async () => {
   try {
-    const { top } = await call("next", { prompt: find("prompt").value, ...sampling() });
-    if (number === asked) drawBars(find("next"), top);
+    drawBars(find("next"), (await call("next", { prompt: find("prompt").value + written, ...sampling() })).top);
   } catch (fault) {
-    if (number === asked) drawBars(find("next"), []);
+    drawBars(find("next"), []);
     say(find("completion"), fault.message, true);
   }
+});
+
+function showCompletion(text) {
+  say(find("completion"), find("prompt").value.trim());
+  find("completion").append(element("strong", text));
 }
 
-function showCompletion(prompt, text) {
-  const place = find("completion");
-  say(place, prompt);
-  place.append(element("strong", text));
+function forgetCompletion() {
+  written = "";
+  say(find("completion"), "");
+  find("complete").textContent = "Complete it";
 }
 
 find("complete").onclick = () =>
-  busy(find("completion"), find("stop-ask"), async () => {
-    const prompt = find("prompt").value.trim();
-    const show = ({ text }) => showCompletion(prompt, text);
-    show(await call("complete", { prompt, tokens: 24, ...sampling() }, show));
-  });
-find("stop-ask").onclick = stop;
+  busy(find("completion"), async () => {
+    const [prompt, before] = [find("prompt").value.trim(), written];
+    const show = ({ text }) => showCompletion((written = before + text));
+    show(await call("complete", { prompt: prompt + before, tokens: 40, ...sampling() }, show));
+    find("complete").textContent = "One more sentence";
+    await askNext();
+  }, find("complete"));
 find("prompt").oninput = () => {
-  say(find("completion"), "");
+  forgetCompletion();
   askNext();
 };
 find("prompt").onkeydown = (event) => event.key === "Enter" && find("complete").click();
@@ -166,19 +196,26 @@ async function train(settings, place) {
   const result = await call("train", { fact: started, ...settings }, ({ step, loss, probability, top }) => {
     losses.push(loss);
     drawLoss(losses);
-    drawBars(find("taught-next"), top);
-    say(place, `Step ${step} of ${settings.steps}: “${started.answer}” has ${percent(probability)}.`);
+    drawTaught(started, probability, top);
+    say(place, `Step ${step} of ${settings.steps}`);
   });
-  drawBars(find("taught-next"), result.top);
+  drawTaught(started, result.probability, result.top);
   const replayed = settings.replay ? `, ${settings.replay} replayed` : "";
   way = `${result.steps} steps at ${settings.rate}${replayed}`;
-  say(place, `After ${result.steps} steps the model says “${started.answer}” with ${percent(result.probability)}.`);
+  const end = `After ${result.steps} steps of ${Math.round(result.milliseconds)} ms`;
+  say(place, `${end}, “${started.answer}” has a chance of ${percent(result.probability)}.`);
   await changed();
   return result;
 }
 
+function drawTaught({ answer }, probability, top) {
+  drawBars(find("taught-sure"), [{ text: answer, probability }]);
+  drawBars(find("taught-next"), top);
+}
+
 /** What depends on the model, drawn anew. */
-async function changed(rank = 4) {
+async function changed(rank = RANK) {
+  forgetCompletion();
   setSlider("scale", 1);
   find("rank").max = rank;
   setSlider("rank", rank);
@@ -186,17 +223,13 @@ async function changed(rank = 4) {
   await drawForm();
 }
 
-find("train").onclick = () =>
-  busy(find("training"), find("stop"), async () => {
-    const { milliseconds } = await train(chosenWay(), find("training"));
-    find("training").append(` A step took ${Math.round(milliseconds)} ms.`);
-  });
-find("stop").onclick = stop;
+find("train").onclick = () => busy(find("training"), () => train(chosenWay(), find("training")), find("train"));
 find("forget").onclick = () =>
-  busy(find("training"), find("stop"), async () => {
+  busy(find("training"), async () => {
     await call("reset");
     way = taught = null;
-    for (const id of ["progress", "changed", "mended", "honest", "lesson-learnt"]) find(id).hidden = true;
+    for (const id of ["progress", "changed", "mended", "honest", "more-gently"]) find(id).hidden = true;
+    for (const id of ["mending", "shaped"]) say(find(id), "");
     say(find("training"), "The model is as it was, to the last bit.");
     await changed();
   });
@@ -214,6 +247,7 @@ function drawnGroup({ name, replayed, facts }) {
   const wrong = element("p");
   heading.append(count);
   dots.append(...facts.map(() => element("li", "·")));
+  dots.setAttribute("aria-hidden", "true"); // the heading and the line below say it
   group.append(heading, dots, wrong);
   group.dataset.replayed = replayed;
   return { group, count, dots, wrong };
@@ -248,7 +282,6 @@ async function probe(place) {
     }
   }
   await compare(place.querySelector("tbody"));
-  say(status, "");
   return right;
 }
 
@@ -281,36 +314,46 @@ async function compare(body) {
 const rest = (right) =>
   data.groups.reduce((sum, { relation, replayed }) => sum + (replayed ? 0 : right[relation]), 0);
 
+/** A row of what was tried. */
 async function note(right) {
-  const { probability } = (await call("compare", { ...(taught ?? fact()), tokens: 1 })).now;
-  const row = element("tr");
+  const [probability] = await call("sure", { facts: [taught ?? fact()] });
   const numbers = [right.capital, right.currency, right.opposite, rest(right)];
-  row.append(element("td", way ?? "nothing"), ...[percent(probability), ...numbers].map((text) => element("td", text)));
+  const row = element("tr");
+  row.append(element("td", way), ...[percent(probability), ...numbers].map((text) => element("td", text)));
   find("tried").tBodies[0].append(row);
   find("tried").parentElement.hidden = false;
   find("no-runs").hidden = true;
 }
 
-const stopOf = (button) => button.parentElement.querySelector(".stop");
+/** Ask everything in section 3, and say how it went. */
+async function look(status) {
+  const right = await probe(find("changed"));
+  if (!right) return;
+  await note(right);
+  const guess = `You guessed ${find("guess").value} capitals. `;
+  say(status, `${guess}It knows ${right.capital} of 25, and ${rest(right)} of the 90 other facts.`);
+  find("more-gently").hidden = false;
+}
 
 find("look").onclick = () => {
   const status = find("changed").querySelector(".status");
   find("changed").hidden = false;
   if (!way) return say(status, "Nothing was taught yet: press Train in section 2 first.", true);
-  return busy(status, stopOf(find("look")), async () => {
-    const right = await probe(find("changed"));
-    if (!right) return;
-    await note(right);
-    const guess = Number(find("guess").value);
-    say(status, `You guessed ${guess} capitals. It knows ${right.capital} of 25, and ${rest(right)} of the 90 others.`);
-    find("lesson-learnt").hidden = false;
-  });
+  return busy(status, () => look(status), find("look"));
+};
+find("gently").onclick = () => {
+  const status = find("changed").querySelector(".status");
+  return busy(status, async () => {
+    document.querySelector("[value=gentle]").click();
+    const { steps } = await train(WAYS.gentle, status);
+    if (steps === WAYS.gentle.steps) await look(status);
+  }, find("gently"));
 };
 
 // ------------------------------------------------------------------------------------------- 4, repair
 
 find("mend").onclick = () =>
-  busy(find("mending"), stopOf(find("mend")), async () => {
+  busy(find("mending"), async () => {
     const replay = Number(find("replay").value);
     const { steps } = await train({ ...REPAIR, replay, known: data.replayed }, find("mending"));
     if (steps < REPAIR.steps) return;
@@ -319,38 +362,44 @@ find("mend").onclick = () =>
     await note(right);
     const status = find("mended").querySelector(".status");
     say(status, `${right.capital} of 25 capitals, and ${rest(right)} of the 90 facts that no repair replays.`);
-    find("honest").hidden = !replay;
-  });
-for (const button of document.querySelectorAll(".stop")) button.onclick = stop;
+    const [untaught] = await call("sure", { facts: [{ ...fact(), prompt: `The capital of ${data.untaught} is` }] });
+    find("honest").hidden = !(replay && untaught > 0.5);
+  }, find("mend"));
 
 // ------------------------------------------------------------------------------------------- 5, the change
 
-async function drawForm() {
+const NAMES = ["1st", "2nd", "3rd", "4th"];
+
+const drawForm = latest(async () => {
   const [scale, rank] = ["scale", "rank"].map((id) => Number(find(id).value));
   const form = await call("form", { scale, rank });
-  drawBars(find("shares"), form.shares.map((probability, i) => ({ text: `direction ${i + 1}`, probability })));
-  const rows = [taught ?? fact(), data.groups[0].facts[0]];
-  const sure = [];
-  for (const row of rows) {
-    const { now } = await call("compare", { ...row, tokens: 1 });
-    sure.push({ text: row.answer, probability: now.probability });
-  }
-  drawBars(find("sure"), sure);
-  if (!form.shares.length) say(find("shaped"), "Nothing was taught yet, so there is no change to look at.");
-  else say(find("shaped"), scale ? "" : "At scale 0 the model is the untouched one.");
-}
+  const parts = form.shares.slice(0, NAMES.length);
+  drawBars(find("shares"), parts.map((probability, i) => ({ text: NAMES[i], probability })));
+  const facts = [taught ?? fact(), data.groups[0].facts[0]];
+  const sure = await call("sure", { facts });
+  drawBars(find("sure"), facts.map(({ answer }, i) => ({ text: answer, probability: sure[i] })));
+  if (!parts.length) say(find("shaped"), "Nothing was taught yet, so there is no change to look at.");
+  else if (!running) say(find("shaped"), scale ? "" : "At scale 0 the model is the untouched one.");
+});
 
-for (const id of ["scale", "rank"]) find(id).addEventListener("change", () => drawForm().then(askNext));
+for (const id of ["scale", "rank"]) {
+  find(id).addEventListener("input", drawForm);
+  find(id).addEventListener("change", askNext);
+}
 find("count").onclick = () =>
-  busy(find("shaped"), find("stop"), async () => {
-    let right = 0;
+  busy(find("shaped"), async () => {
+    let [right, asked] = [0, 0];
     const { facts } = data.groups[0];
-    await call("probe", { facts }, (one) => (right += one.right));
-    say(find("shaped"), `${right} of 25 capitals, at scale ${find("scale").value} and rank ${find("rank").value}.`);
-  });
+    await call("probe", { facts }, (one) => {
+      right += one.right;
+      say(find("shaped"), `Asking: ${++asked} of ${facts.length} …`);
+    });
+    const where = `at scale ${find("scale").value} and rank ${find("rank").value}`;
+    say(find("shaped"), `It knows ${right} of ${asked} capitals ${where}.`);
+  }, find("count"));
 
 find("save").onclick = () =>
-  busy(find("shaped"), find("stop"), async () => {
+  busy(find("shaped"), async () => {
     const { weights, config } = await call("save");
     const files = { "adapter_model.safetensors": weights, "adapter_config.json": config };
     const links = Object.entries(files).map(([name, content]) => {
@@ -362,22 +411,22 @@ find("save").onclick = () =>
     find("files").replaceChildren(...links);
     say(find("shaped"), "Here are the two files:");
   });
+find("open").onclick = (event) => running && event.preventDefault();
 find("open").onchange = () =>
-  busy(find("shaped"), find("stop"), async () => {
+  busy(find("shaped"), async () => {
     const chosen = [...find("open").files];
-    const files = await Promise.all(
-      chosen.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) })),
-    );
-    find("open").value = "";
+    const read = async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) });
+    const files = await Promise.all(chosen.map(read));
+    find("open").value = ""; // so that the same file can be chosen again
     const { rank } = await call("open", { files });
-    way = "an adapter that was opened";
-    taught = null;
+    [way, taught] = ["a change that was opened", null];
     await changed(rank);
     say(find("shaped"), "This change is now in force.");
   });
 
 // ------------------------------------------------------------------------------------------- sliders, and the start
 
+/** Set a slider as if a hand had. */
 function setSlider(id, value) {
   find(id).value = value;
   find(id).dispatchEvent(new Event("input"));
@@ -392,13 +441,12 @@ for (const slider of document.querySelectorAll("input[type=range]")) {
 }
 for (const id of ["temperature", "top-p"]) find(id).addEventListener("change", askNext);
 
-busy(find("ready"), find("stop-ask"), async () => {
-  find("stop-ask").hidden = true;
+busy(find("ready"), async () => {
   const { kernel, merges, config } = data;
   const plain = location.hash === "#plain"; // without WebAssembly, to compare
-  const { engine } = await call("load", { weights: find("weights").textContent, kernel: plain ? null : kernel, merges, config });
+  const weights = find("weights").textContent;
+  const { engine } = await call("load", { weights, merges, config, kernel: plain ? null : kernel });
   find("weights").remove();
-  say(find("ready"), `The model is ready. It computes in ${engine}, in this page.`);
-  await askNext();
-  await drawForm();
+  await changed();
+  say(find("ready"), `The model is ready. It computes in this page, in ${engine}.`);
 });

@@ -101,17 +101,16 @@ const jobs = {
     return { top: topTokens(nextProbabilities(logits, temperature, topP)) };
   },
 
-  /** A continuation, token by token. */
+  /** A continuation to the end of the sentence, token by token. */
   async *complete({ prompt, tokens, temperature, topP }) {
     const ids = encoded(prompt, model.config.n_positions - tokens);
     const found = [];
-    const start = performance.now();
     for (const id of continued(model, ids, { temperature, topP })) {
       found.push(id);
       yield { text: tokenizer.decode(found) };
-      if (found.length === tokens || stopped) break;
+      if (found.length === tokens || ends(id) || stopped) break;
     }
-    return { text: tokenizer.decode(found), rate: (1000 * found.length) / (performance.now() - start) };
+    return { text: tokenizer.decode(found) };
   },
 
   /** Steps of LoRA on a fact, with some known sentences beside it in each; from the untouched model unless `keep`. */
@@ -141,6 +140,11 @@ const jobs = {
       yield { place, ...completed(fact) };
     }
     return { done: facts.length };
+  },
+
+  /** How likely the model finds each fact's answer. */
+  sure({ facts }) {
+    return facts.map((fact) => answerProbability(model, encodedFact(fact)));
   },
 
   /** What the untouched and the changed model say to a prompt, and how likely each finds an answer. */
