@@ -26,6 +26,7 @@ FLOORS = {
     "world": 2,
     "artifacts": 3,
     "own": 4,
+    "playground": 4,
     "lessons": 5,
     "making": 6,
     "commands": 7,

@@ -44,6 +44,12 @@ function element(name, text = "", classes = "") {
 
 const percent = (share) => (share > 0 && share < 0.001 ? "<0.1%" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`);
 
+/** A token as one sees it: the space before a word is left out, what continues a word begins with dots. */
+function shownToken({ text, probability }) {
+  const word = text.startsWith(" ") ? text.slice(1) : /^\w/.test(text) ? `…${text}` : text;
+  return { text: word.trim() ? word : JSON.stringify(text), probability };
+}
+
 /** Bars of [{text, probability}], a list that keeps its elements, so that they move. */
 function drawBars(list, rows) {
   while (list.children.length > rows.length) list.lastChild.remove();
@@ -54,8 +60,7 @@ function drawBars(list, rows) {
       list.append(item);
     }
     const [name, bar, number] = list.children[i].children;
-    name.textContent = text.trim() ? text.replace(/^ /, "") : JSON.stringify(text);
-    name.title = JSON.stringify(text);
+    name.textContent = text;
     bar.style.width = `${100 * probability}%`;
     number.textContent = percent(probability);
   });
@@ -136,7 +141,8 @@ let written = ""; // what the model has added to the prompt
 
 const askNext = latest(async () => {
   try {
-    drawBars(find("next"), (await call("next", { prompt: find("prompt").value + written, ...sampling() })).top);
+    const { top } = await call("next", { prompt: find("prompt").value + written, ...sampling() });
+    drawBars(find("next"), top.map(shownToken));
   } catch (fault) {
     drawBars(find("next"), []);
     say(find("completion"), fault.message, true);
@@ -210,7 +216,7 @@ async function train(settings, place) {
 
 function drawTaught({ answer }, probability, top) {
   drawBars(find("taught-sure"), [{ text: answer, probability }]);
-  drawBars(find("taught-next"), top);
+  drawBars(find("taught-next"), top.map(shownToken));
 }
 
 /** What depends on the model, drawn anew. */

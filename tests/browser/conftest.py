@@ -4,7 +4,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import subprocess
 import sys
 import time
@@ -15,37 +14,21 @@ from pathlib import Path
 import pytest
 
 from course_utils.home import home
+from course_utils.making.chromium import missing, started_browser
 from course_utils.making.notebooks import NOTEBOOKS
 
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), "")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 MINUTE = 60_000  # milliseconds
 BY_DAY = ("test_a_learner_works_through_the_lesson",)
 
 
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
-    missing = None
-    try:
-        import playwright  # noqa: F401
-    except ImportError:
-        missing = "no Playwright: pip install -e '.[test]' (make .venv does)"
-    if not CHROMIUM:
-        missing = "no Chromium found: apt-get install chromium (Debian, Ubuntu), or install Chrome"
+    why = missing()
     for item in items:
         if here in item.path.parents:
             item.add_marker("slow" if item.originalname in BY_DAY else "night")
-            if missing:
-                item.add_marker(pytest.mark.skip(reason=missing))
+            if why:
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(scope="session")
@@ -109,12 +92,8 @@ def _address(server, log):
 
 @pytest.fixture(scope="session")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with started_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
