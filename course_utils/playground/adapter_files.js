@@ -4,7 +4,7 @@
 import { readSafetensors, writeSafetensors } from "./safetensors.js";
 
 const PREFIX = "base_model.model.";
-const TARGETS = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"];
+const TARGETS = ["c_attn", "c_fc", "c_proj"]; // the ends of the names of all 16 matrices
 const HIGHEST_RANK = 64;
 
 /** {weights: bytes, config: text} of an adapter. */
