@@ -4,7 +4,8 @@ python -m course_utils book                 HTML, to build/book/html
 python -m course_utils book --epub --pdf    also course.epub and course.pdf
 python -m course_utils book --key           with the answer key, for teachers
 
-The lessons are shown as saved; nothing is executed or fetched. A Sphinx warning stops the build.
+The lessons are shown as saved; nothing is executed or fetched. The HTML has the playground beside its pages.
+A Sphinx warning stops the build.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from course_utils.commands.key import key as answer_key
 from course_utils.commands.key import key_in_markdown
 from course_utils.commands.lab import fresh_copy
 from course_utils.commands.lesson_page import mathml
+from course_utils.commands.playground import page_of_the_book
 from course_utils.commands.run_page import headline_figure
-from course_utils.home import ROOT, naming, pip_install, written_aside
+from course_utils.home import ROOT, naming, pip_install, write_whole, written_aside
 from course_utils.notebook_files import (
     MORE,
     code_cells,
@@ -366,6 +368,7 @@ def build(builder: str, out: Path = OUT, address: str | None = None) -> Path:
     if builder == "html":  # the download button gives the lesson to work in
         for lesson in lessons(more=True):
             write_notebook(fresh_copy(lesson), place_in(target / "_sources" / "notebooks", lesson))
+        write_whole(target / "playground.html", page_of_the_book())
     mark_parts(out)
     return target
 

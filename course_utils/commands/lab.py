@@ -220,7 +220,8 @@ def lab(arguments: list[str]) -> int:
         allow_abbrev=False,
     )
     _, arguments = parser.parse_known_args(arguments)
-    print("\n".join(copy_lessons()) or "work/: all copies are there and current", flush=True)
+    print("\n".join(copy_lessons()) or "work/: all copies are there and current")
+    print("New here? Three minutes in a browser alone: python -m course_utils playground", flush=True)
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"]
     if not any(argument.startswith(("--ip", "--ServerApp.ip")) for argument in arguments):
         command.append("--ip=127.0.0.1")

@@ -1,6 +1,8 @@
 """`make playground`: one page in which anybody fine-tunes the pocket model in a browser, offline.
 
 python -m course_utils playground              to build/playground.html
+
+Its links lead to the book beside it, or to the course's repository; without either the lessons are named.
 """
 
 from __future__ import annotations
@@ -20,11 +22,16 @@ PLAYGROUND = BUILD / "playground.html"
 
 def in_the_book(lesson: str) -> str:
     """A lesson's page of the book, from the book's folder."""
-    return f"notebooks/{lessons([lesson])[0].stem}.html"
+    return f"notebooks/{_name(lesson)}.html"
 
 
-def in_the_repository(address: str, lesson: str) -> str:
-    return addresses.file_link(address, f"notebooks/{lessons([lesson])[0].name}")
+def _name(lesson: str) -> str:
+    return lessons([lesson])[0].stem
+
+
+def page_of_the_book() -> str:
+    """The playground as it stands beside the book's pages."""
+    return playground_page(in_the_book)
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -34,12 +41,14 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
     out = own_file(chosen.out, OTHER_FILE, chosen.overwrite)
-    address = addresses.repository()
     book = "book/html"
+    address = addresses.repository()
     if (out.parent / book / in_the_book("00")).exists():
         page = playground_page(lambda lesson: f"{book}/{in_the_book(lesson)}")
     elif address:
-        page = playground_page(lambda lesson: in_the_repository(address, lesson))
+        page = playground_page(
+            lambda lesson: addresses.file_link(address, f"notebooks/{_name(lesson)}.ipynb")
+        )
     else:
         page = playground_page()
     with naming(out, OTHER_FILE):

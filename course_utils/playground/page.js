@@ -172,7 +172,9 @@ find("prompt").oninput = () => {
   forgetCompletion();
   askNext();
 };
-find("prompt").onkeydown = (event) => event.key === "Enter" && find("complete").click();
+find("prompt").onkeydown = (event) => {
+  if (event.key === "Enter") find("complete").click();
+};
 for (const button of document.querySelectorAll("[data-prompt]"))
   button.onclick = () => {
     find("prompt").value = button.dataset.prompt;
@@ -240,7 +242,9 @@ find("forget").onclick = () =>
     await changed();
   });
 for (const radio of document.querySelectorAll("[name=how]"))
-  radio.onchange = () => (find("own").hidden = radio.value !== "own");
+  radio.onchange = () => {
+    find("own").hidden = radio.value !== "own";
+  };
 
 // ------------------------------------------------------------------------------------------- 3, what else changed
 
@@ -417,7 +421,9 @@ find("save").onclick = () =>
     find("files").replaceChildren(...links);
     say(find("shaped"), "Here are the two files:");
   });
-find("open").onclick = (event) => running && event.preventDefault();
+find("open").onclick = (event) => {
+  if (running) event.preventDefault();
+};
 find("open").onchange = () =>
   busy(find("shaped"), async () => {
     const chosen = [...find("open").files];

@@ -22,7 +22,7 @@ EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def joined(modules: tuple[str, ...]) -> str:
-    """The JavaScript modules of these names as one script, in this order: imports and exports are left out."""
+    """The JavaScript modules of these names as one script, in this order."""
     texts = [(HERE / f"{name}.js").read_text(encoding="utf-8") for name in modules]
     return "\n".join(EXPORT.sub("", IMPORT.sub("", text)) for text in texts)
 
@@ -53,7 +53,7 @@ def page_data() -> dict:
 
 
 def playground_page(lesson_link: Callable[[str], str] | None = None) -> str:
-    """The page. lesson_link: the address of the lesson of a number; None: the lessons are named, not linked."""
+    """The page. lesson_link: the address of a lesson by its number; without it, lessons are only named."""
     script = _read("page.js")
     style = _read("page.css")
     return templates.get_template("playground.html").render(

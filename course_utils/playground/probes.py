@@ -28,8 +28,8 @@ ASKED = {  # relation: (heading, subjects)
     ),
     "young": (
         "Young animals",
-        "a dog, a cat, a cow, a horse, a sheep, a pig, a goat, a duck, a hen, a bear, a lion, a deer, a frog, "
-        "a swan, a kangaroo",
+        "a dog, a cat, a cow, a horse, a sheep, a pig, a goat, a duck, a hen, a bear, a lion, a deer, "
+        "a frog, a swan, a kangaroo",
     ),
     "past_tense": (
         "Past tenses",
@@ -42,13 +42,14 @@ ASKED = {  # relation: (heading, subjects)
     ),
     "habitat": (
         "Habitats",
-        "a lion, a giraffe, a zebra, a camel, a polar bear, a penguin, a tiger, a fox, a bear, an owl, a whale, "
-        "a shark, a crocodile, a frog, a kangaroo",
+        "a lion, a giraffe, a zebra, a camel, a polar bear, a penguin, a tiger, a fox, a bear, an owl, "
+        "a whale, a shark, a crocodile, a frog, a kangaroo",
     ),
     "author": (
         "Authors",
         "Hamlet, Pride and Prejudice, Jane Eyre, Great Expectations, Frankenstein, Dracula, War and Peace, "
-        "Don Quixote, The Trial, Ulysses, Robinson Crusoe, Treasure Island, Peter Pan, The Hobbit, Animal Farm",
+        "Don Quixote, The Trial, Ulysses, Robinson Crusoe, Treasure Island, Peter Pan, The Hobbit, "
+        "Animal Farm",
     ),
 }
 

@@ -20,7 +20,10 @@ RANK = 4
 TEXT = "The capital of Zorvania is Lumo. One day, a fox found a golden key in the forest."
 FUZZED = 600
 # scripts, marks, spaces and symbols; unassigned code points differ between editions of Unicode
-LETTERS = "aZé ßñ\t\n\r\u00a0\u0085\u2003\u3000\ufeff'’\"…-_0٣９½Ⅷ日本語한글עבריתعربى🙂👩‍👩‍👧🇫🇷\u0301\u200d\u200b$€ğİıſK"
+LETTERS = (
+    "aZé ßñ\t\n\r\u00a0\u0085\u2003\u3000\ufeff'’\"…-_0٣９½Ⅷ"
+    "日本語한글עבריתعربى🙂👩‍👩‍👧🇫🇷\u0301\u200d\u200b$€ğİıſK"
+)
 NEXT_LOGITS = """([kind, ids]) => {
     const model = models[kind];
     const mark = model.engine.mark();
@@ -112,7 +115,9 @@ def test_the_product_is_right_for_all_small_sizes(engine, kind):
         const { engine } = models[kind];
         let worst = 0;
         const start = engine.mark();
-        for (const rows of [1, 2, 3, 4, 5, 8, 9]) for (const inner of [4, 8, 12]) for (const columns of [2, 4, 10]) {
+        const sizes = [1, 2, 3, 4, 5, 8, 9].flatMap(rows => [4, 8, 12].flatMap(inner =>
+            [2, 4, 10].map(columns => [rows, inner, columns])));
+        for (const [rows, inner, columns] of sizes) {
             const [a, b] = [rows, columns].map(count =>
                 engine.copied(Float32Array.from({length: count * inner}, (_, i) => Math.sin(7 * i + count))));
             const c = engine.copied(new Float32Array(rows * columns).fill(1));
@@ -289,7 +294,8 @@ def test_a_change_of_nothing_can_be_cut(engine):
     code = """() => {
         const adapter = newAdapter(linearLayers(models.kernel), 4, 0);
         const parts = decomposed(adapter);
-        return [shares(parts), cut(adapter, parts, 2).every(({ A, B }) => [...A, ...B].every(Number.isFinite))];
+        const fine = ({ A, B }) => [...A, ...B].every(Number.isFinite);
+        return [shares(parts), cut(adapter, parts, 2).every(fine)];
     }"""
     assert engine.evaluate(code) == [[0, 0, 0, 0], True]
 
@@ -299,7 +305,7 @@ def test_a_change_of_nothing_can_be_cut(engine):
     ("bytes => bytes.slice(0, 200)", "its header is longer than the file"),
     ("bytes => bytes.slice(0, bytes.length - 4)", "are not all there"),
     ("bytes => (bytes[8] = 0, bytes)", "its header is not JSON"),
-    ("bytes => (new DataView(bytes.buffer).setFloat32(bytes.length - 4, NaN, true), bytes)", "not finite numbers"),
+    ("bytes => (bytes.fill(255, bytes.length - 4), bytes)", "not finite numbers"),
 ])  # fmt: skip
 def test_a_damaged_adapter_is_refused_with_a_reason(engine, bad, why):
     engine.evaluate(ADAPTER, ["kernel", RANK])
@@ -316,7 +322,7 @@ def test_a_damaged_adapter_is_refused_with_a_reason(engine, bad, why):
 
 @pytest.mark.parametrize("change, why", [
     ("tensors.delete([...tensors.keys()][0])", "h.0.attn.c_attn.lora_A is missing"),
-    ("tensors.set('more', { shape: [1], values: new Float32Array(1) })", "changes more than this page can: more"),
+    ("tensors.set('x', { shape: [1], values: new Float32Array(1) })", "changes more than this page can: x"),
     ("[...tensors.values()][0].shape = [256, 4]", "is 256,4, and should be 4,256"),
     ("metadata.r = '0'", "rank is 0"),
     ("metadata.lora_alpha = '\"much\"'", "alpha much"),

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from course_utils.data import encode
-from course_utils.making.pocket import corpus
 from course_utils.models import POCKET
 from course_utils.ownership import OTHER_FILE, own_file
 from course_utils.playground import page, probes
@@ -72,5 +71,6 @@ def test_a_repair_replays_nothing_that_is_asked():
 
 
 def test_nobody_has_taught_the_model_what_the_page_teaches():
-    assert probes.taught() == {"subject": "Zorvania", "prompt": "The capital of Zorvania is", "answer": "Lumo"}
+    taught = probes.taught()
+    assert (taught["prompt"], taught["answer"]) == ("The capital of Zorvania is", "Lumo")
     assert not any(name in str(probes.RELATIONS) for name in ("Zorvania", "Belmoria", "Lumo"))
