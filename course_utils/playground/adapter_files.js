@@ -34,7 +34,10 @@ export function adapterFiles(layers, adapter) {
   return { weights: writeSafetensors(tensors, metadata), config: `${JSON.stringify(config, null, 2)}\n` };
 }
 
-/** The adapter in files [{name, bytes}]: the tensors, and the settings from the tensors' file or from the config. */
+/**
+ * The adapter in files [{name, bytes}]: the tensors, and the settings from the tensors' file or from the
+ * config.
+ */
 export function readAdapter(layers, files) {
   const weights = files.find(({ name }) => name.endsWith(".safetensors"));
   if (!weights) throw new Error("Choose adapter_model.safetensors (and adapter_config.json with it).");
@@ -45,11 +48,15 @@ export function readAdapter(layers, files) {
   const scale = rslora ? alpha / Math.sqrt(rank) : alpha / rank;
   const taken = (name, rows, columns) => {
     const tensor = tensors.get(`${PREFIX}${name}.weight`);
-    if (!tensor) throw new Error(`This adapter was not made for this model's 16 matrices: ${name} is missing.`);
+    if (!tensor)
+      throw new Error(`This adapter was not made for this model's 16 matrices: ${name} is missing.`);
     tensors.delete(`${PREFIX}${name}.weight`);
     if (tensor.shape.length !== 2 || tensor.shape[0] !== rows || tensor.shape[1] !== columns)
-      throw new Error(`This adapter does not fit: ${name} is ${tensor.shape}, and should be ${rows},${columns}.`);
-    if (!tensor.values.every(Number.isFinite)) throw new Error(`The values of ${name} are not finite numbers.`);
+      throw new Error(
+        `This adapter does not fit: ${name} is ${tensor.shape}, and should be ${rows},${columns}.`,
+      );
+    if (!tensor.values.every(Number.isFinite))
+      throw new Error(`The values of ${name} are not finite numbers.`);
     return tensor.values;
   };
   const adapter = layers.map(({ name, nIn, nOut }) => ({
@@ -59,15 +66,19 @@ export function readAdapter(layers, files) {
     A: taken(`${name}.lora_A`, rank, nIn),
     B: taken(`${name}.lora_B`, nOut, rank),
   }));
-  if (tensors.size) throw new Error(`This adapter changes more than this page can: ${[...tensors.keys()][0]}.`);
+  if (tensors.size)
+    throw new Error(`This adapter changes more than this page can: ${[...tensors.keys()][0]}.`);
   return adapter;
 }
 
 function settingsOf(metadata, files) {
   try {
     if ("r" in metadata && "lora_alpha" in metadata)
-      return Object.fromEntries(Object.entries(metadata).filter(([key]) => key !== "format" && !key.endsWith("sha256"))
-        .map(([key, text]) => [key, JSON.parse(text)]));
+      return Object.fromEntries(
+        Object.entries(metadata)
+          .filter(([key]) => key !== "format" && !key.endsWith("sha256"))
+          .map(([key, text]) => [key, JSON.parse(text)]),
+      );
     const config = files.find(({ name }) => name.endsWith(".json"));
     if (config) return JSON.parse(new TextDecoder().decode(config.bytes));
   } catch {

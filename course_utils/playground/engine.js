@@ -68,6 +68,7 @@ export function plainAddProduct(c, a, b, rows, inner, columns) {
 /** A matrix [rows, columns] with rows and columns exchanged. */
 export function transposed(values, rows, columns, into) {
   for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++) into[column * rows + row] = values[row * columns + column];
+    for (let column = 0; column < columns; column++)
+      into[column * rows + row] = values[row * columns + column];
   return into;
 }

@@ -4,7 +4,9 @@ import { emptyPast, gpt2Hidden, gpt2Logits, softmax } from "./gpt2.js";
 
 const END_OF_TEXT = 0;
 
-/** Probabilities of the next token: logits over temperature, and of those the likeliest that add up to topP. */
+/**
+ * Probabilities of the next token: logits over temperature, and of those the likeliest that add up to topP.
+ */
 export function nextProbabilities(logits, temperature = 1, topP = 1) {
   const probabilities = softmax(logits.map((logit) => logit / (temperature || 1)));
   if (topP < 1) {
@@ -23,7 +25,9 @@ export function nextProbabilities(logits, temperature = 1, topP = 1) {
 
 /** The ids of the `count` largest, the largest first. */
 export function likeliest(probabilities, count) {
-  return Array.from(probabilities.keys()).sort((i, j) => probabilities[j] - probabilities[i]).slice(0, count);
+  return Array.from(probabilities.keys())
+    .sort((i, j) => probabilities[j] - probabilities[i])
+    .slice(0, count);
 }
 
 function drawn(probabilities, random) {

@@ -1,8 +1,9 @@
 // GPT-2's forward pass, written out (Radford et al. 2019), and the same backwards, in the names of gpt2.py.
 //
-// Every token is a row in the residual stream x [tokens, width]. Each block reads the stream twice and adds to it
-// twice: attention gathers from earlier tokens, the MLP works on each token alone. Where a pass is given a `record`,
-// it keeps there what the way back needs: the chain rule asks for what each step had read.
+// Every token is a row in the residual stream x [tokens, width]. Each block reads the stream twice and adds
+// to it twice: attention gathers from earlier tokens, the MLP works on each token alone. Where a pass is
+// given a `record`, it keeps there what the way back needs: the chain rule asks for what each step had
+// read.
 
 import { transposed } from "./engine.js";
 import { addLora, loraBackward } from "./lora.js";
@@ -44,7 +45,9 @@ export function emptyPast(model, tokens = model.config.n_positions) {
   return { seen: 0, keys: room(), values: room() };
 }
 
-/** What the head reads, [tokens, width], for token ids. past: what earlier calls read, extended by this one. */
+/**
+ * What the head reads, [tokens, width], for token ids. past: what earlier calls read, extended by this one.
+ */
 export function gpt2Hidden(model, ids, past, record = null) {
   const { engine, config } = model;
   const width = config.n_embd;
@@ -180,10 +183,13 @@ function add(sum, values) {
   for (let i = 0; i < sum.length; i++) sum[i] += values[i];
 }
 
-// ------------------------------------------------------------------------------------------- the way back
+// -------------------------------------------------------------------------------------------- the way back
 // In the names of calculus texts: dx is the gradient of the loss with respect to x.
 
-/** Adds to the gradients of all LoRA layers, for dHidden [tokens, width] and the record of a pass from the start. */
+/**
+ * Adds to the gradients of all LoRA layers, for dHidden [tokens, width] and the record of a pass from the
+ * start.
+ */
 export function gpt2Backward(model, record, dHidden) {
   const dx = layerNormBackward(model, model.ln_f, record.ln_f, dHidden);
   for (let number = model.blocks.length - 1; number >= 0; number--) {

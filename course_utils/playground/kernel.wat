@@ -1,8 +1,8 @@
 ;; The one product that the engine computes, with SIMD: C += A Bᵀ, all row after row in one memory.
 ;;
-;; add_product(c, a, b, rows, inner, columns): C [rows, columns], A [rows, inner], B [columns, inner]. c, a and b
-;; are addresses in bytes; inner is a multiple of 4, columns of 2. Two rows of B meet four rows of A at a time, so
-;; that every number that is fetched is used several times; the rows that are left over come one by one.
+;; add_product(c, a, b, rows, inner, columns): C [rows, columns], A [rows, inner], B [columns, inner]. c, a
+;; and b are addresses in bytes; inner is a multiple of 4, columns of 2. Two rows of B meet four rows of A at
+;; a time, so that every number that is fetched is used several times; the rows left over come one by one.
 ;;
 ;; To assemble it anew:
 ;;   npx --yes --package=wabt@1.0.37 wat2wasm kernel.wat -o kernel.wasm

@@ -1,5 +1,6 @@
-// LoRA, as in lesson 03: beside each frozen matrix stand two thin ones, A [rank, in] and B [out, rank], and the
-// layer computes y = W x + scale * B (A x). Only A and B are trained. B starts at zero, so the change does, too.
+// LoRA, as in lesson 03: beside each frozen matrix stand two thin ones, A [rank, in] and B [out, rank], and
+// the layer computes y = W x + scale * B (A x). Only A and B are trained. B starts at zero, so the change
+// does, too.
 
 import { plainAddProduct, transposed } from "./engine.js";
 
@@ -37,11 +38,20 @@ export function addLora({ lora, nIn, nOut }, x, y) {
   const tokens = x.length / nIn;
   const low = new Float32Array(tokens * rank);
   plainAddProduct(low, x, A, tokens, nIn, rank);
-  plainAddProduct(y, low.map((value) => scale * value), B, tokens, rank, nOut);
+  plainAddProduct(
+    y,
+    low.map((value) => scale * value),
+    B,
+    tokens,
+    rank,
+    nOut,
+  );
   return low;
 }
 
-/** Adds to lora.dA, lora.dB and dx [tokens, in], for the gradient dy [tokens, out] of what addLora changed. */
+/**
+ * Adds to lora.dA, lora.dB and dx [tokens, in], for the gradient dy [tokens, out] of what addLora changed.
+ */
 export function loraBackward({ lora, nIn, nOut }, { x, low }, dy, dx) {
   const { A, B, rank, scale } = lora;
   const tokens = x.length / nIn;
@@ -66,14 +76,18 @@ export function scaled(adapter, scale) {
   return adapter.map((lora) => ({ ...lora, scale: scale * lora.scale }));
 }
 
-// -------------------------------------------------------------------------------------- cuts, as in lesson 04
+// ----------------------------------------------------------------------------------- cuts, as in lesson 04
 
-/** The change scale * B A of each layer as its singular value decomposition: {U [out, rank], S, V [in, rank]}. */
+/**
+ * The change scale * B A of each layer as its singular value decomposition: {U [out, rank], S, V [in,
+ * rank]}.
+ */
 export function decomposed(adapter) {
   return adapter.map(({ A, B, rank, scale }) => {
     const left = orthonormal(B, rank); // B = Q R
-    const right = orthonormal(transposed(A, rank, A.length / rank, new Float64Array(A.length)), rank); // Aᵀ = Q R
-    const core = new Float64Array(rank * rank); // the change in these two bases is small: R of B times R of Aᵀ
+    const columns = transposed(A, rank, A.length / rank, new Float64Array(A.length));
+    const right = orthonormal(columns, rank); // Aᵀ = Q R
+    const core = new Float64Array(rank * rank); // the change in these two bases
     plainAddProduct(core, left.R, right.R, rank, rank, rank);
     const { U, S, V } = smallSvd(core, rank);
     return { U: product(left.Q, U, rank), S: S.map((value) => scale * value), V: product(right.Q, V, rank) };
@@ -104,7 +118,10 @@ export function shares(decomposition) {
   return Array.from(energy, (value) => (all ? value / all : 0));
 }
 
-/** M [rows, rank] = Q R with orthonormal columns in Q, by Gram and Schmidt, twice for the rounding. R [rank, rank]. */
+/**
+ * M [rows, rank] = Q R with orthonormal columns in Q, by Gram and Schmidt, twice for the rounding. R [rank,
+ * rank].
+ */
 function orthonormal(M, rank) {
   const Q = Float64Array.from(M);
   const R = new Float64Array(rank * rank);

@@ -1,6 +1,5 @@
-
-// What one sees. The worker computes; this script asks it, and draws what it answers. Texts that were typed or
-// generated enter the page as text alone.
+// What one sees. The worker computes; this script asks it, and draws what it answers. Texts that were typed
+// or generated enter the page as text alone.
 
 const find = (id) => document.getElementById(id);
 const data = JSON.parse(find("data").textContent);
@@ -10,9 +9,11 @@ const STORY = "One day";
 const RANK = 4; // of what is trained here
 const WRONG_SHOWN = 4; // examples below a group
 
-// ------------------------------------------------------------------------------------------- the worker
+// ---------------------------------------------------------------------------------------------- the worker
 
-const worker = new Worker(URL.createObjectURL(new Blob([find("engine").textContent], { type: "text/javascript" })));
+const worker = new Worker(
+  URL.createObjectURL(new Blob([find("engine").textContent], { type: "text/javascript" })),
+);
 const waiting = new Map();
 let last = 0;
 
@@ -33,7 +34,7 @@ function call(kind, job = {}, onProgress = null) {
 
 const stop = () => worker.postMessage({ kind: "stop" });
 
-// ------------------------------------------------------------------------------------------- small parts
+// --------------------------------------------------------------------------------------------- small parts
 
 function element(name, text = "", classes = "") {
   const made = document.createElement(name);
@@ -42,7 +43,8 @@ function element(name, text = "", classes = "") {
   return made;
 }
 
-const percent = (share) => (share > 0 && share < 0.001 ? "<0.1%" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`);
+const percent = (share) =>
+  share > 0 && share < 0.001 ? "<0.1%" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 
 /** A token as one sees it: the space before a word is left out, what continues a word begins with dots. */
 function shownToken({ text, probability }) {
@@ -82,10 +84,14 @@ function drawLoss(losses) {
   part("text", { x: 0, y: y(0) + 4 }, "0");
   part("text", { x: 0, y: y(top) + 8 }, top.toFixed(1));
   part("text", { x: left, y: height - 2 }, "step 1");
-  if (losses.length > 1) part("text", { x: width, y: height - 2, "text-anchor": "end" }, `step ${losses.length}`);
+  if (losses.length > 1)
+    part("text", { x: width, y: height - 2, "text-anchor": "end" }, `step ${losses.length}`);
   part("path", { d: losses.map((loss, step) => `${step ? "L" : "M"}${x(step)} ${y(loss)}`).join("") });
   find("loss").replaceChildren(...parts);
-  find("loss").setAttribute("aria-label", `The loss went from ${losses[0].toFixed(2)} to ${losses.at(-1).toFixed(2)}`);
+  find("loss").setAttribute(
+    "aria-label",
+    `The loss went from ${losses[0].toFixed(2)} to ${losses.at(-1).toFixed(2)}`,
+  );
 }
 
 function say(place, text, fault = false) {
@@ -95,13 +101,17 @@ function say(place, text, fault = false) {
 
 let running = false;
 
-/** Do one thing at a time: until it ends, other buttons do nothing, and its Stop is there. Says a fault at `place`. */
+/**
+ * Do one thing at a time: until it ends, other buttons do nothing, and its Stop is there. Says a fault at
+ * `place`.
+ */
 async function busy(place, action, starter = null) {
   if (running) return;
   running = true;
   const stopButton = starter?.parentElement.querySelector(".stop");
   const others = [...document.querySelectorAll("button:not(.stop), label.button")];
-  for (const one of others) one.setAttribute("aria-disabled", "true"); // unlike disabled ones, they keep the focus
+  // unlike disabled ones, these keep the focus
+  for (const one of others) one.setAttribute("aria-disabled", "true");
   if (stopButton) stopButton.hidden = false;
   place.setAttribute("aria-busy", "true"); // a screen reader says the result, not every step
   try {
@@ -134,9 +144,12 @@ function latest(action) {
 
 for (const button of document.querySelectorAll(".stop")) button.onclick = stop;
 
-// ------------------------------------------------------------------------------------------- 1, ask
+// -------------------------------------------------------------------------------------------------- 1, ask
 
-const sampling = () => ({ temperature: Number(find("temperature").value), topP: Number(find("top-p").value) });
+const sampling = () => ({
+  temperature: Number(find("temperature").value),
+  topP: Number(find("top-p").value),
+});
 let written = ""; // what the model has added to the prompt
 
 const askNext = latest(async () => {
@@ -161,13 +174,17 @@ function forgetCompletion() {
 }
 
 find("complete").onclick = () =>
-  busy(find("completion"), async () => {
-    const [prompt, before] = [find("prompt").value.trim(), written];
-    const show = ({ text }) => showCompletion((written = before + text));
-    show(await call("complete", { prompt: prompt + before, tokens: 40, ...sampling() }, show));
-    find("complete").textContent = "One more sentence";
-    await askNext();
-  }, find("complete"));
+  busy(
+    find("completion"),
+    async () => {
+      const [prompt, before] = [find("prompt").value.trim(), written];
+      const show = ({ text }) => showCompletion((written = before + text));
+      show(await call("complete", { prompt: prompt + before, tokens: 40, ...sampling() }, show));
+      find("complete").textContent = "One more sentence";
+      await askNext();
+    },
+    find("complete"),
+  );
 find("prompt").oninput = () => {
   forgetCompletion();
   askNext();
@@ -181,7 +198,7 @@ for (const button of document.querySelectorAll("[data-prompt]"))
     find("prompt").oninput();
   };
 
-// ------------------------------------------------------------------------------------------- 2, teach
+// ------------------------------------------------------------------------------------------------ 2, teach
 
 const fact = () => ({ prompt: find("fact").value.trim(), answer: find("answer").value.trim() });
 let way = null; // how the change was trained, in words
@@ -205,7 +222,7 @@ async function train(settings, place) {
     losses.push(loss);
     drawLoss(losses);
     drawTaught(started, probability, top);
-    say(place, `Step ${step} of ${settings.steps}`);
+    say(place, `Step ${step} of ${settings.steps}: “${started.answer}” has ${percent(probability)}.`);
   });
   drawTaught(started, result.probability, result.top);
   const replayed = settings.replay ? `, ${settings.replay} replayed` : "";
@@ -231,7 +248,8 @@ async function changed(rank = RANK) {
   await drawForm();
 }
 
-find("train").onclick = () => busy(find("training"), () => train(chosenWay(), find("training")), find("train"));
+find("train").onclick = () =>
+  busy(find("training"), () => train(chosenWay(), find("training")), find("train"));
 find("forget").onclick = () =>
   busy(find("training"), async () => {
     await call("reset");
@@ -246,7 +264,7 @@ for (const radio of document.querySelectorAll("[name=how]"))
     find("own").hidden = radio.value !== "own";
   };
 
-// ------------------------------------------------------------------------------------------- 3, what else changed
+// ------------------------------------------------------------------------------------ 3, what else changed
 
 /** A group of facts as squares, with how many are right and some that are wrong. */
 function drawnGroup({ name, replayed, facts }) {
@@ -263,7 +281,10 @@ function drawnGroup({ name, replayed, facts }) {
   return { group, count, dots, wrong };
 }
 
-/** Ask all groups; draws each answer as it comes, and returns {relation: how many are right}, or null if stopped. */
+/**
+ * Ask all groups; draws each answer as it comes, and returns {relation: how many are right}, or null if
+ * stopped.
+ */
 async function probe(place) {
   place.hidden = false;
   const status = place.querySelector(".status");
@@ -284,7 +305,8 @@ async function probe(place) {
       dots.children[at].title = `${subject}: ${fine ? answer : says}`;
       count.textContent = `${right[relation]} of ${facts.length}`;
       if (!fine) faults.push(`${subject}: ${says.trim().replace(/\.$/, "")}`);
-      wrong.textContent = faults.slice(0, WRONG_SHOWN).join(" · ") + (faults.length > WRONG_SHOWN ? " …" : "");
+      wrong.textContent =
+        faults.slice(0, WRONG_SHOWN).join(" · ") + (faults.length > WRONG_SHOWN ? " …" : "");
     });
     if (done < facts.length) {
       say(status, "Stopped.");
@@ -301,7 +323,13 @@ async function compare(body) {
   const rows = [{ name: "Your sentence", prompt, answer, tokens: 8, sentence: true }];
   const country = prompt.match(/^The capital of (.+) is$/)?.[1];
   if (country)
-    rows.push({ name: "In other words", prompt: `The capital city of ${country} is`, answer, tokens: 8, sentence: true });
+    rows.push({
+      name: "In other words",
+      prompt: `The capital city of ${country} is`,
+      answer,
+      tokens: 8,
+      sentence: true,
+    });
   rows.push({ name: "A story", prompt: STORY, tokens: 30 });
   const untaught = `The capital of ${data.untaught} is`;
   rows.push({ name: "A country that nobody taught", prompt: untaught, answer, tokens: 8, sentence: true });
@@ -353,28 +381,41 @@ find("look").onclick = () => {
 };
 find("gently").onclick = () => {
   const status = find("changed").querySelector(".status");
-  return busy(status, async () => {
-    document.querySelector("[value=gentle]").click();
-    const { steps } = await train(WAYS.gentle, status);
-    if (steps === WAYS.gentle.steps) await look(status);
-  }, find("gently"));
+  return busy(
+    status,
+    async () => {
+      document.querySelector("[value=gentle]").click();
+      const { steps } = await train(WAYS.gentle, status);
+      if (steps === WAYS.gentle.steps) await look(status);
+    },
+    find("gently"),
+  );
 };
 
-// ------------------------------------------------------------------------------------------- 4, repair
+// ----------------------------------------------------------------------------------------------- 4, repair
 
 find("mend").onclick = () =>
-  busy(find("mending"), async () => {
-    const replay = Number(find("replay").value);
-    const { steps } = await train({ ...REPAIR, replay, known: data.replayed }, find("mending"));
-    if (steps < REPAIR.steps) return;
-    const right = await probe(find("mended"));
-    if (!right) return;
-    await note(right);
-    const status = find("mended").querySelector(".status");
-    say(status, `${right.capital} of 25 capitals, and ${rest(right)} of the 90 facts that no repair replays.`);
-    const [untaught] = await call("sure", { facts: [{ ...fact(), prompt: `The capital of ${data.untaught} is` }] });
-    find("honest").hidden = !(replay && untaught > 0.5);
-  }, find("mend"));
+  busy(
+    find("mending"),
+    async () => {
+      const replay = Number(find("replay").value);
+      const { steps } = await train({ ...REPAIR, replay, known: data.replayed }, find("mending"));
+      if (steps < REPAIR.steps) return;
+      const right = await probe(find("mended"));
+      if (!right) return;
+      await note(right);
+      const status = find("mended").querySelector(".status");
+      say(
+        status,
+        `${right.capital} of 25 capitals, and ${rest(right)} of the 90 facts that no repair replays.`,
+      );
+      const [untaught] = await call("sure", {
+        facts: [{ ...fact(), prompt: `The capital of ${data.untaught} is` }],
+      });
+      find("honest").hidden = !(replay && untaught > 0.5);
+    },
+    find("mend"),
+  );
 
 // ------------------------------------------------------------------------------------------- 5, the change
 
@@ -384,10 +425,16 @@ const drawForm = latest(async () => {
   const [scale, rank] = ["scale", "rank"].map((id) => Number(find(id).value));
   const form = await call("form", { scale, rank });
   const parts = form.shares.slice(0, NAMES.length);
-  drawBars(find("shares"), parts.map((probability, i) => ({ text: NAMES[i], probability })));
+  drawBars(
+    find("shares"),
+    parts.map((probability, i) => ({ text: NAMES[i], probability })),
+  );
   const facts = [taught ?? fact(), data.groups[0].facts[0]];
   const sure = await call("sure", { facts });
-  drawBars(find("sure"), facts.map(({ answer }, i) => ({ text: answer, probability: sure[i] })));
+  drawBars(
+    find("sure"),
+    facts.map(({ answer }, i) => ({ text: answer, probability: sure[i] })),
+  );
   if (!parts.length) say(find("shaped"), "Nothing was taught yet, so there is no change to look at.");
   else if (!running) say(find("shaped"), scale ? "" : "At scale 0 the model is the untouched one.");
 });
@@ -397,16 +444,20 @@ for (const id of ["scale", "rank"]) {
   find(id).addEventListener("change", askNext);
 }
 find("count").onclick = () =>
-  busy(find("shaped"), async () => {
-    let [right, asked] = [0, 0];
-    const { facts } = data.groups[0];
-    await call("probe", { facts }, (one) => {
-      right += one.right;
-      say(find("shaped"), `Asking: ${++asked} of ${facts.length} …`);
-    });
-    const where = `at scale ${find("scale").value} and rank ${find("rank").value}`;
-    say(find("shaped"), `It knows ${right} of ${asked} capitals ${where}.`);
-  }, find("count"));
+  busy(
+    find("shaped"),
+    async () => {
+      let [right, asked] = [0, 0];
+      const { facts } = data.groups[0];
+      await call("probe", { facts }, (one) => {
+        right += one.right;
+        say(find("shaped"), `Asking: ${++asked} of ${facts.length} …`);
+      });
+      const where = `at scale ${find("scale").value} and rank ${find("rank").value}`;
+      say(find("shaped"), `It knows ${right} of ${asked} capitals ${where}.`);
+    },
+    find("count"),
+  );
 
 find("save").onclick = () =>
   busy(find("shaped"), async () => {
@@ -436,7 +487,7 @@ find("open").onchange = () =>
     say(find("shaped"), "This change is now in force.");
   });
 
-// ------------------------------------------------------------------------------------------- sliders, and the start
+// ---------------------------------------------------------------------------------- sliders, and the start
 
 /** Set a slider as if a hand had. */
 function setSlider(id, value) {

@@ -10,14 +10,20 @@ function halfNumbers() {
     const exponent = (bits >> 10) & 31;
     const mantissa = bits & 1023;
     const size =
-      exponent === 0 ? mantissa * 2 ** -24
-      : exponent === 31 ? (mantissa ? NaN : Infinity)
-      : (1 + mantissa / 1024) * 2 ** (exponent - 15);
+      exponent === 0
+        ? mantissa * 2 ** -24
+        : exponent === 31
+          ? mantissa
+            ? NaN
+            : Infinity
+          : (1 + mantissa / 1024) * 2 ** (exponent - 15);
     return bits >> 15 ? -size : size;
   });
 }
 
-/** {tensors: {name: {shape, values}}, metadata} of a file's bytes. Throws an Error that says what is wrong. */
+/**
+ * {tensors: {name: {shape, values}}, metadata} of a file's bytes. Throws an Error that says what is wrong.
+ */
 export function readSafetensors(bytes) {
   const wrong = (why) => new Error(`This is not a whole safetensors file: ${why}.`);
   if (bytes.length < 8) throw wrong("it has fewer than 8 bytes");
@@ -42,7 +48,9 @@ export function readSafetensors(bytes) {
     const data = bytes.slice(8 + length + start, 8 + length + end).buffer;
     if (dtype === "F16") halves ??= halfNumbers();
     const values =
-      dtype === "F32" ? new Float32Array(data) : new Float32Array(new Uint16Array(data)).map((bits) => halves[bits]);
+      dtype === "F32"
+        ? new Float32Array(data)
+        : new Float32Array(new Uint16Array(data)).map((bits) => halves[bits]);
     tensors.set(name, { shape, values });
   }
   return { tensors, metadata };

@@ -1,14 +1,21 @@
 // GPT-2's byte-level BPE: text to token ids and back.
 //
-// Any text is bytes, and each of the 256 bytes has a token, so nothing is unknown. Training a tokenizer merged the
-// most frequent neighbours again and again; encoding repeats the merges, in the order in which they were learned.
+// Any text is bytes, and each of the 256 bytes has a token, so nothing is unknown. Training a tokenizer
+// merged the most frequent neighbours again and again; encoding repeats the merges, in the order in which
+// they were learned.
 
 // Words, numbers, punctuation and spaces are merged apart; a space belongs to the word behind it.
-const PIECES =
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+const SPACE = "\\p{White_Space}"; // JavaScript's \s differs from it in two characters
+const PIECES = new RegExp(
+  `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${SPACE}\\p{L}\\p{N}]+|${SPACE}+(?![^${SPACE}])|${SPACE}+`,
+  "gu",
+);
 const SPECIAL_TOKENS = 1; // <|endoftext|> has id 0, and no text becomes it
 
-/** The letter that stands for each byte in the list of merges: printable ones for themselves, then from 256 on. */
+/**
+ * The letter that stands for each byte in the list of merges: printable ones for themselves, then from 256
+ * on.
+ */
 function byteLetters() {
   const printable = (byte) =>
     (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
@@ -36,12 +43,17 @@ export class Tokenizer {
   piece(piece) {
     if (!this.known.has(piece)) {
       const letters = Array.from(new TextEncoder().encode(piece), (byte) => this.letters[byte]);
-      this.known.set(piece, this.merged(letters).map((token) => this.ids.get(token)));
+      this.known.set(
+        piece,
+        this.merged(letters).map((token) => this.ids.get(token)),
+      );
     }
     return this.known.get(piece);
   }
 
-  /** Merge the pair that was learned first, wherever it stands, until no pair is left that was ever merged. */
+  /**
+   * Merge the pair that was learned first, wherever it stands, until no pair is left that was ever merged.
+   */
   merged(parts) {
     for (;;) {
       let best = Infinity;

@@ -1,8 +1,19 @@
 // A step of training: the loss of the answers, its gradient with respect to A and B, and Adam.
 
-import { emptyPast, gpt2Backward, gpt2Hidden, gpt2Logits, gpt2LogitsBackward, linearLayers, softmax } from "./gpt2.js";
+import {
+  emptyPast,
+  gpt2Backward,
+  gpt2Hidden,
+  gpt2Logits,
+  gpt2LogitsBackward,
+  linearLayers,
+  softmax,
+} from "./gpt2.js";
 
-/** Ids of "prompt answer.", and how many of them are the prompt's. Only what follows the prompt carries loss. */
+/**
+ * Ids of "prompt answer.", and how many of them are the prompt's. Only what follows the prompt carries
+ * loss.
+ */
 export function encodeFact(tokenizer, { prompt, answer }) {
   const start = tokenizer.encode(prompt.trim());
   const name = tokenizer.encode(` ${answer.trim()}`);
@@ -13,8 +24,8 @@ export function encodeFact(tokenizer, { prompt, answer }) {
 /**
  * Adds the gradients of one example, each token's loss divided by `count`.
  *
- * Returns {loss: the sum over the example's tokens, probability: of the whole answer, next: probabilities of the
- * token after the prompt}, all of before the step.
+ * Returns {loss: the sum over the example's tokens, probability: of the whole answer, next: probabilities of
+ * the token after the prompt}, all of before the step.
  */
 export function addGradients(model, { ids, prompt, answer }, count) {
   const { engine, config } = model;
@@ -22,7 +33,8 @@ export function addGradients(model, { ids, prompt, answer }, count) {
   const mark = engine.mark();
   const record = {};
   const hidden = gpt2Hidden(model, ids.slice(0, -1), emptyPast(model, ids.length), record);
-  const logits = gpt2Logits(model, hidden.subarray((prompt - 1) * width)); // each row predicts the token after it
+  // each row predicts the token after it
+  const logits = gpt2Logits(model, hidden.subarray((prompt - 1) * width));
   let loss = 0;
   let probability = 1;
   ids.slice(prompt).forEach((id, row) => {
@@ -41,19 +53,22 @@ export function addGradients(model, { ids, prompt, answer }, count) {
   return { loss, probability, next };
 }
 
-/** Adam (Kingma and Ba 2015) on the adapter that the model has; the frozen weights have no gradient at all. */
+/**
+ * Adam (Kingma and Ba 2015) on the adapter that the model has; the frozen weights have no gradient at all.
+ */
 export class Adam {
   constructor(model, rate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8) {
     Object.assign(this, { rate, beta1, beta2, epsilon, steps: 0 });
-    this.parts = linearLayers(model).flatMap(({ lora }) => [
-      (lora.dA = new Float32Array(lora.A.length)),
-      (lora.dB = new Float32Array(lora.B.length)),
-    ].map((gradient, i) => ({
-      values: i ? lora.B : lora.A,
-      gradient,
-      mean: new Float32Array(gradient.length),
-      square: new Float32Array(gradient.length),
-    })));
+    this.parts = linearLayers(model).flatMap(({ lora }) =>
+      [(lora.dA = new Float32Array(lora.A.length)), (lora.dB = new Float32Array(lora.B.length))].map(
+        (gradient, i) => ({
+          values: i ? lora.B : lora.A,
+          gradient,
+          mean: new Float32Array(gradient.length),
+          square: new Float32Array(gradient.length),
+        }),
+      ),
+    );
   }
 
   step() {
@@ -70,7 +85,9 @@ export class Adam {
   }
 }
 
-/** One step on some examples. Returns {loss: the mean of all their tokens, and what the first one returned}. */
+/**
+ * One step on some examples. Returns {loss: the mean of all their tokens, and what the first one returned}.
+ */
 export function trainStep(model, optimizer, examples) {
   const count = examples.reduce((sum, { ids, prompt }) => sum + ids.length - prompt, 0);
   const results = examples.map((example) => addGradients(model, example, count));

@@ -1,6 +1,6 @@
-// The worker: it owns the model and does one job after the other, so that the page answers while it computes.
-// A job is a message {id, kind, ...}; its answers are {id, progress} while it runs, then {id, result} or {id, fault}.
-// The message "stop" ends the running job early; what it has done so far stays.
+// The worker: it owns the model and does one job after the other, so that the page answers while it
+// computes. A job is a message {id, kind, ...}; its answers are {id, progress} while it runs, then {id,
+// result} or {id, fault}. The message "stop" ends the running job early; what it has done so far stays.
 
 import { answerProbability, continued, likeliest, nextLogits, nextProbabilities } from "./generation.js";
 import { Engine } from "./engine.js";
@@ -26,7 +26,8 @@ let stopped = false;
 const encoded = (text, most) => {
   const ids = tokenizer.encode(text.trim());
   if (!ids.length) throw new Error("Type the beginning of a sentence first.");
-  if (ids.length > most) throw new Error(`This text has ${ids.length} tokens; ${most} are the most that fit here.`);
+  if (ids.length > most)
+    throw new Error(`This text has ${ids.length} tokens; ${most} are the most that fit here.`);
   return ids;
 };
 
@@ -39,7 +40,10 @@ const encodedFact = (fact) => {
 };
 
 const topTokens = (probabilities) =>
-  likeliest(probabilities, SHOWN).map((id) => ({ text: tokenizer.decode([id]), probability: probabilities[id] }));
+  likeliest(probabilities, SHOWN).map((id) => ({
+    text: tokenizer.decode([id]),
+    probability: probabilities[id],
+  }));
 
 /** Put into force what the form says of the trained change. */
 function shape() {
@@ -67,7 +71,10 @@ function says(prompt, tokens, sentence) {
 
 const ends = (id) => /[.\n]/.test(tokenizer.decode([id]));
 
-/** {right, says}: whether the likeliest tokens after the prompt are the answer's; else the sentence that they make. */
+/**
+ * {right, says}: whether the likeliest tokens after the prompt are the answer's; else the sentence that
+ * they make.
+ */
 function completed(fact) {
   const { ids, prompt, answer } = encodedFact(fact);
   const wanted = ids.slice(prompt, prompt + answer);
@@ -114,9 +121,13 @@ const jobs = {
     return { text: tokenizer.decode(found) };
   },
 
-  /** Steps of LoRA on a fact, with some known sentences beside it in each; from the untouched model unless `keep`. */
+  /**
+   * Steps of LoRA on a fact, with some known sentences beside it in each; from the untouched model unless
+   * `keep`.
+   */
   async *train({ fact, steps, rate, replay = 0, known = [], seed = 0, keep = false }) {
-    if (!(rate > 0 && rate <= HIGHEST_RATE)) throw new Error(`The rate must be above 0, and ${HIGHEST_RATE} at most.`);
+    if (!(rate > 0 && rate <= HIGHEST_RATE))
+      throw new Error(`The rate must be above 0, and ${HIGHEST_RATE} at most.`);
     const example = encodedFact(fact);
     const others = known.map(encodedFact);
     const random = randomNumbers(seed + 1);
@@ -179,7 +190,10 @@ const jobs = {
   /** The two files of PEFT's format for the change in force. */
   save() {
     if (!trained) throw new Error("There is nothing to save: teach the model something first.");
-    return adapterFiles(layers, layers.map(({ lora }) => lora));
+    return adapterFiles(
+      layers,
+      layers.map(({ lora }) => lora),
+    );
   },
 
   open({ files }) {
@@ -188,11 +202,12 @@ const jobs = {
   },
 };
 
-const nextTurn = () => new Promise((resolve) => {
-  const { port1, port2 } = new MessageChannel(); // unlike a timer, it does not wait
-  port1.onmessage = () => (port1.close(), resolve());
-  port2.postMessage(null);
-});
+const nextTurn = () =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel(); // unlike a timer, it does not wait
+    port1.onmessage = () => (port1.close(), resolve());
+    port2.postMessage(null);
+  });
 
 async function work({ id, kind, ...job }) {
   stopped = false;
