@@ -129,16 +129,21 @@ async function busy(place, action, starter = null) {
 
 /** The function, but never twice at once: what is asked for meanwhile is done once at the end. */
 function latest(action) {
-  let [active, again] = [false, false];
-  return async () => {
-    again = true;
-    if (active) return;
-    active = true;
-    while (again) {
-      again = false;
-      await action();
+  let active = null;
+  let again = false;
+  const untilDone = async () => {
+    try {
+      while (again) {
+        again = false;
+        await action();
+      }
+    } finally {
+      active = null;
     }
-    active = false;
+  };
+  return () => {
+    again = true;
+    return (active ??= untilDone());
   };
 }
 
@@ -435,8 +440,8 @@ const drawForm = latest(async () => {
     find("sure"),
     facts.map(({ answer }, i) => ({ text: answer, probability: sure[i] })),
   );
-  if (!parts.length) say(find("shaped"), "Nothing was taught yet, so there is no change to look at.");
-  else if (!running) say(find("shaped"), scale ? "" : "At scale 0 the model is the untouched one.");
+  const untouched = scale ? "" : "At scale 0 the model is the untouched one.";
+  say(find("form"), parts.length ? untouched : "Nothing was taught yet, so there is no change to look at.");
 });
 
 for (const id of ["scale", "rank"]) {

@@ -8,14 +8,16 @@ from course_utils.making.chromium import engine_page, missing, started_browser
 from course_utils.models import load_model
 from course_utils.playground.page import playground_page
 
-NEEDS_CHROMIUM = ("browser", "engine", "file", "opened")
+NEEDS_CHROMIUM = ("browser", "engine", "opened")
 
 
 def pytest_collection_modifyitems(items):
     why = missing()
     for item in items:
-        if why and set(NEEDS_CHROMIUM) & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.skip(reason=why))
+        if set(NEEDS_CHROMIUM) & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+            if why:
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,9 @@ LETTERS = (
 NEXT_LOGITS = """([kind, ids]) => {
     const model = models[kind];
     const mark = model.engine.mark();
-    const logits = Array.from(gpt2Logits(model, gpt2Hidden(model, ids, emptyPast(model, ids.length))));
+    const logits = gpt2Logits(model, gpt2Hidden(model, ids, emptyPast(model, ids.length)));
     model.engine.release(mark);
-    return logits;
+    return packed(logits);
 }"""
 ADAPTER = """([kind, rank]) => {  // a change in which B is not zero
     const layers = linearLayers(models[kind]);
@@ -42,14 +42,23 @@ ADAPTER = """([kind, rank]) => {  // a change in which B is not zero
 FILES = """() => void (window.files = kind => {
     const layers = linearLayers(models[kind]);
     const { weights, config } = adapterFiles(layers, layers.map(layer => layer.lora));
-    return [btoa(Array.from(weights, byte => String.fromCharCode(byte)).join("")), config];
+    return [packed(weights), config];
+})"""
+PACKED = """() => void (window.packed = numbers => {  // as base64: a list of numbers takes seconds to pass
+    const bytes = new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+    return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(""));
 })"""
 
 
 @pytest.fixture(scope="session")
 def engine(engine):
     engine.evaluate(FILES)
+    engine.evaluate(PACKED)
     return engine
+
+
+def unpacked(text):
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.float32)
 
 
 def as_read(folder, files):
@@ -69,7 +78,7 @@ def with_adapter(adapter):
 
 
 def logits(engine, kind, ids):
-    return torch.tensor(engine.evaluate(NEXT_LOGITS, [kind, ids])).view(len(ids), -1)
+    return unpacked(engine.evaluate(NEXT_LOGITS, [kind, ids])).view(len(ids), -1)
 
 
 def texts():
@@ -150,8 +159,9 @@ def test_each_gradient_is_that_of_torch(engine, pocket, tmp_path, kind):
         const optimizer = new Adam(model, 1e-3);
         const example = encodeFact(tokenizer, fact);
         const { loss } = addGradients(model, example, example.ids.length - example.prompt);
-        const gradients = linearLayers(model).map(({ name, lora }) => [name, [...lora.dA], [...lora.dB]]);
-        setAdapter(linearLayers(model), null);
+        const layers = linearLayers(model);
+        const gradients = layers.map(({ name, lora }) => [name, packed(lora.dA), packed(lora.dB)]);
+        setAdapter(layers, null);
         return [loss / (example.ids.length - example.prompt), gradients];
     }"""
     found, gradients = engine.evaluate(code, [kind, fact])
@@ -160,7 +170,7 @@ def test_each_gradient_is_that_of_torch(engine, pocket, tmp_path, kind):
     for name, *parts in gradients:
         layer = lora_layers(model)[name]
         for parameter, part in zip((layer.lora_A, layer.lora_B), parts, strict=True):
-            part = torch.tensor(part).view_as(parameter)
+            part = unpacked(part).view_as(parameter)
             assert parameter.grad.norm() > 0
             assert (part - parameter.grad).norm() < 1e-4 * parameter.grad.norm(), name
 
@@ -228,11 +238,12 @@ def test_the_cache_changes_nothing(engine, pocket):
         const model = models.kernel;
         const mark = model.engine.mark();
         const past = emptyPast(model);
-        const rows = ids.map(id => Array.from(gpt2Logits(model, gpt2Hidden(model, [id], past))));
+        const rows = ids.map(id => packed(gpt2Logits(model, gpt2Hidden(model, [id], past))));
         model.engine.release(mark);
         return rows;
     }"""
-    torch.testing.assert_close(torch.tensor(engine.evaluate(step, ids)), whole, rtol=0, atol=1e-4)
+    rows = torch.stack([unpacked(row) for row in engine.evaluate(step, ids)])
+    torch.testing.assert_close(rows, whole, rtol=0, atol=1e-4)
 
 
 def test_sampling_leaves_out_the_tail_and_is_even_at_a_high_temperature(engine):
