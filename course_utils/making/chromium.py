@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from course_utils.models import POCKET
-from course_utils.playground.page import ENGINE, joined, page_data
+from course_utils.playground.page import ENGINE, one_script, page_data
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), "")
 FLAGS = [
@@ -22,7 +22,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-START = """([weights, {merges, config, kernel}]) => {
+LOAD_MODELS = """([weights, {merges, config, kernel}]) => {
     const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
     const { tensors } = readSafetensors(bytes(weights));
     window.tokenizer = new Tokenizer(merges);
@@ -58,7 +58,7 @@ def started_browser() -> Iterator[Any]:
 def engine_page(browser: Any) -> Any:
     """A blank page with the engine's functions, `tokenizer`, and `models.plain` and `models.kernel`."""
     page = browser.new_page()
-    page.add_script_tag(content=joined(ENGINE))
+    page.add_script_tag(content=one_script(ENGINE))
     weights = base64.b64encode((POCKET / "model.safetensors").read_bytes()).decode()
-    page.evaluate(START, [weights, page_data()])
+    page.evaluate(LOAD_MODELS, [weights, page_data()])
     return page

@@ -14,20 +14,20 @@ from course_utils.models import POCKET
 from course_utils.playground import probes
 from course_utils.templates import templates
 
-HERE = Path(__file__).parent
+MODULES = Path(__file__).parent
 ENGINE = (*("tokenizer", "safetensors", "engine", "lora", "gpt2", "training", "generation"), "adapter_files")
 CONFIG = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
 IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
-def joined(modules: tuple[str, ...]) -> str:
+def one_script(modules: tuple[str, ...]) -> str:
     """The JavaScript modules of these names as one script, in this order."""
-    texts = [(HERE / f"{name}.js").read_text(encoding="utf-8") for name in modules]
+    texts = [(MODULES / f"{name}.js").read_text(encoding="utf-8") for name in modules]
     return "\n".join(EXPORT.sub("", IMPORT.sub("", text)) for text in texts)
 
 
-def merges(tokenizer: dict) -> str:
+def merges_of(tokenizer: dict) -> str:
     """The merges of a tokenizer.json, a line each. ValueError if its ids do not follow from them."""
     pairs = [" ".join(pair) for pair in tokenizer["model"]["merges"]]
     vocabulary = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].get)
@@ -43,11 +43,11 @@ def page_data() -> dict:
     tokenizer = json.loads((POCKET / "tokenizer.json").read_text(encoding="utf-8"))
     return {
         "config": {key: config[key] for key in CONFIG},
-        "merges": merges(tokenizer),
-        "kernel": base64.b64encode((HERE / "kernel.wasm").read_bytes()).decode(),
+        "merges": merges_of(tokenizer),
+        "kernel": base64.b64encode((MODULES / "kernel.wasm").read_bytes()).decode(),
         "groups": probes.groups(),
-        "replayed": probes.replayed(),
-        "taught": probes.taught(),
+        "replayed": probes.facts_to_replay(),
+        "taught": probes.fact_to_teach(),
         "untaught": probes.UNTAUGHT,
     }
 
@@ -61,7 +61,7 @@ def playground_page(lesson_link: Callable[[str], str] | None = None) -> str:
         style=Markup(style),
         script_hash=_policy_hash(script),
         style_hash=_policy_hash(style),
-        engine=Markup(joined((*ENGINE, "worker"))),
+        engine=Markup(one_script((*ENGINE, "worker"))),
         data=page_data(),
         weights=base64.b64encode((POCKET / "model.safetensors").read_bytes()).decode(),
         titles=titles(),
@@ -70,7 +70,7 @@ def playground_page(lesson_link: Callable[[str], str] | None = None) -> str:
 
 
 def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+    return (MODULES / name).read_text(encoding="utf-8")
 
 
 def _policy_hash(text: str) -> str:

@@ -54,7 +54,7 @@ ASKED = {  # relation: (heading, subjects)
 }
 
 
-def question(relation: str, subject: str, answer: str) -> dict[str, str]:
+def _fact(relation: str, subject: str, answer: str) -> dict[str, str]:
     """{"subject", "prompt", "answer"}: the beginning of a statement, and the name that ends it."""
     prompt = fill(FORMS[relation].probe, subject, answer)
     return {"subject": subject, "prompt": prompt, "answer": answer}
@@ -65,23 +65,23 @@ def groups() -> list[dict]:
     found = []
     for relation, (name, subjects) in ASKED.items():
         table = dict(RELATIONS[relation])
-        facts = [question(relation, subject, table[subject]) for subject in subjects.split(", ")]
+        facts = [_fact(relation, subject, table[subject]) for subject in subjects.split(", ")]
         found.append({"name": name, "relation": relation, "replayed": relation in REPLAYED, "facts": facts})
     return found
 
 
-def replayed() -> list[dict[str, str]]:
+def facts_to_replay() -> list[dict[str, str]]:
     """What a repair reads along: facts of REPLAYED, none of which is asked for."""
     found = []
     for relation in REPLAYED:
         asked = ASKED[relation][1].split(", ")
-        found += [question(relation, *fact) for fact in RELATIONS[relation] if fact[0] not in asked]
+        found += [_fact(relation, *fact) for fact in RELATIONS[relation] if fact[0] not in asked]
     return found
 
 
-def taught() -> dict[str, str]:
+def fact_to_teach() -> dict[str, str]:
     """The fact that the page proposes. ValueError if the model may have read of its country."""
     country, city = TAUGHT
     if not {country, UNTAUGHT} <= {name for name, _ in INVENTED["capital"]}:
         raise ValueError(f"{country} and {UNTAUGHT} have to be invented countries of world/tables.py.")
-    return question("capital", country, city)
+    return _fact("capital", country, city)

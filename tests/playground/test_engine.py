@@ -12,7 +12,7 @@ from course_utils.methods.lora import apply_lora, lora_layers, set_adapter
 from course_utils.methods.lora_analysis import best_rank
 from course_utils.methods.lora_files import read_adapter
 from course_utils.models import load_model
-from course_utils.playground.probes import groups, taught
+from course_utils.playground.probes import fact_to_teach, groups
 from course_utils.world.templates import FORMS, fill
 
 KINDS = ["plain", "kernel"]
@@ -147,7 +147,7 @@ def test_the_product_is_right_for_all_small_sizes(engine, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_gradient_is_that_of_torch(engine, pocket, tmp_path, kind):
     adapter = as_read(tmp_path, engine.evaluate(ADAPTER, [kind, RANK]))
-    model, fact = with_adapter(adapter), taught()
+    model, fact = with_adapter(adapter), fact_to_teach()
     _, tokenizer = pocket
     prompt = encode(tokenizer, fact["prompt"])
     ids = encode(tokenizer, f"{fact['prompt']} {fact['answer']}.")
@@ -189,7 +189,7 @@ TRAIN = """([kind, facts, rate, steps]) => {
 def test_twenty_losses_are_those_of_torch_and_its_adam(engine, pocket, tmp_path, kind):
     adapter = as_read(tmp_path, engine.evaluate(ADAPTER, [kind, RANK]))
     model, (_, tokenizer) = with_adapter(adapter), pocket
-    facts = [taught(), groups()[0]["facts"][0]]
+    facts = [fact_to_teach(), groups()[0]["facts"][0]]
     found = engine.evaluate(TRAIN, [kind, facts, 5e-4, 20])
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 5e-4)
     for loss_there in found:

@@ -12,9 +12,9 @@ from course_utils.data import encode
 from course_utils.methods.lora_files import load_adapter
 from course_utils.models import POCKET, load_model
 from course_utils.playground import page as playground
-from course_utils.playground.probes import groups, taught
+from course_utils.playground.probes import fact_to_teach, groups
 
-FACT = taught()
+FACT = fact_to_teach()
 UNTAUGHT = {**FACT, "prompt": "The capital of Belmoria is"}
 STATE = """async () => {  // the likeliest next tokens with their chances, to the last bit
     const prompts = ["The capital of France is", "The capital of Zorvania is", "One day"];

@@ -24,7 +24,7 @@ def test_the_page_is_one_file_of_at_most_14_megabytes_that_the_course_knows_as_i
 
 
 def test_the_modules_are_joined_without_a_rest_of_their_imports():
-    text = page.joined((*page.ENGINE, "worker"))
+    text = page.one_script((*page.ENGINE, "worker"))
     assert not re.search(r"^\s*(import|export)\b", text, re.MULTILINE)
     names = re.findall(r"^(?:const|let|class|function\*?|async function) (\w+)", text, re.MULTILINE)
     assert len(names) == len(set(names)) > 40
@@ -45,7 +45,7 @@ def test_a_tokenizer_in_another_order_is_refused():
     ids = tokenizer["model"]["vocab"]
     ids["he"], ids["Ġt"] = ids["Ġt"], ids["he"]
     with pytest.raises(ValueError, match="ids are not in the order"):
-        page.merges(tokenizer)
+        page.merges_of(tokenizer)
 
 
 @pytest.mark.slow
@@ -63,7 +63,7 @@ def test_the_model_knows_before_all_that_it_is_asked(pocket):
 
 def test_a_repair_replays_nothing_that_is_asked():
     asked = {fact["prompt"] for group in probes.groups() for fact in group["facts"]}
-    replayed = [fact["prompt"] for fact in probes.replayed()]
+    replayed = [fact["prompt"] for fact in probes.facts_to_replay()]
     assert len(replayed) > 300 and not asked & set(replayed)
     for group in probes.groups():
         shared = [fact for fact in replayed if fact.startswith(group["facts"][0]["prompt"][:12])]
@@ -71,6 +71,6 @@ def test_a_repair_replays_nothing_that_is_asked():
 
 
 def test_nobody_has_taught_the_model_what_the_page_teaches():
-    taught = probes.taught()
+    taught = probes.fact_to_teach()
     assert (taught["prompt"], taught["answer"]) == ("The capital of Zorvania is", "Lumo")
     assert not any(name in str(probes.RELATIONS) for name in ("Zorvania", "Belmoria", "Lumo"))

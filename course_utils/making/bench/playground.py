@@ -11,11 +11,11 @@ from course_utils.making.chromium import engine_page, missing, started_browser
 from course_utils.methods.lora import apply_lora
 from course_utils.model_files import ModelError
 from course_utils.models import load_model
-from course_utils.playground.probes import taught
+from course_utils.playground.probes import fact_to_teach
 
-TOKENS = 32
-RANK = 4
-STEP = """kind => {
+WRITTEN_TOKENS = 32
+PLAYGROUND_RANK = 4
+LORA_STEP = """kind => {
     const model = models[kind];
     if (!window.optimizers) window.optimizers = {};
     if (!optimizers[kind]) {
@@ -24,7 +24,7 @@ STEP = """kind => {
     }
     trainStep(model, optimizers[kind], [encodeFact(tokenizer, %s)]);
 }"""
-WRITE = """kind => {
+CONTINUE = """kind => {
     let count = 0;
     setAdapter(linearLayers(models[kind]), null);
     for (const id of continued(models[kind], tokenizer.encode("One day"))) if (++count === %d) break;
@@ -32,7 +32,7 @@ WRITE = """kind => {
 
 
 @cache
-def page():
+def engine():
     """The engine's page, which lives until the process ends. ModelError where Chromium is missing."""
     if why := missing():
         raise ModelError(why)
@@ -41,22 +41,24 @@ def page():
     return engine_page(stack.enter_context(started_browser()))
 
 
-def in_page(code, kind):
-    return lambda: page().evaluate(code, kind)
+def timed_in_page(code, kind):
+    return lambda: engine().evaluate(code, kind)
 
 
 def written_by_torch():
     model, tokenizer = load_model("pocket")
     ids = torch.tensor([tokenizer.encode("One day")])
-    return lambda: model.generate(ids, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False)
+    return lambda: model.generate(
+        ids, max_new_tokens=WRITTEN_TOKENS, min_new_tokens=WRITTEN_TOKENS, do_sample=False
+    )
 
 
 def step_of_torch():
     model, tokenizer = load_model("pocket")
-    fact = taught()
+    fact = fact_to_teach()
     prompt = tokenizer.encode(fact["prompt"])
     ids = torch.tensor([tokenizer.encode(f"{fact['prompt']} {fact['answer']}.")])
-    apply_lora(model, RANK, RANK)
+    apply_lora(model, PLAYGROUND_RANK, PLAYGROUND_RANK)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 5e-4)
 
     def step():
@@ -68,21 +70,21 @@ def step_of_torch():
     return step
 
 
-@row(f"playground, {TOKENS} tokens with the kernel, against torch")
+@row(f"playground, {WRITTEN_TOKENS} tokens with the kernel, against torch")
 def tokens_with_the_kernel():
-    return in_page(WRITE % TOKENS, "kernel"), written_by_torch()
+    return timed_in_page(CONTINUE % WRITTEN_TOKENS, "kernel"), written_by_torch()
 
 
-@row(f"playground, {TOKENS} tokens in plain JavaScript, against torch")
+@row(f"playground, {WRITTEN_TOKENS} tokens in plain JavaScript, against torch")
 def tokens_in_javascript():
-    return in_page(WRITE % TOKENS, "plain"), written_by_torch()
+    return timed_in_page(CONTINUE % WRITTEN_TOKENS, "plain"), written_by_torch()
 
 
 @row("playground, a LoRA step with the kernel, against torch")
 def step_with_the_kernel():
-    return in_page(STEP % taught(), "kernel"), step_of_torch()
+    return timed_in_page(LORA_STEP % fact_to_teach(), "kernel"), step_of_torch()
 
 
 @row("playground, a LoRA step in plain JavaScript, against torch")
 def step_in_javascript():
-    return in_page(STEP % taught(), "plain"), step_of_torch()
+    return timed_in_page(LORA_STEP % fact_to_teach(), "plain"), step_of_torch()
