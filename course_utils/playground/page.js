@@ -368,13 +368,13 @@ async function note(right) {
   find("no-runs").hidden = true;
 }
 
-/** Ask everything in section 3, and say how it went. */
-async function look(status) {
+/** Ask everything in section 3, and say how it went, after the words `before`. */
+async function look(status, before) {
   const right = await probe(find("changed"));
   if (!right) return;
   await note(right);
-  const guess = `You guessed ${find("guess").value} capitals. `;
-  say(status, `${guess}It knows ${right.capital} of 25, and ${rest(right)} of the 90 other facts.`);
+  const known = `it knows ${right.capital} of 25 capitals, and ${rest(right)} of the 90 other facts`;
+  say(status, `${before}After ${way} ${known}.`);
   find("more-gently").hidden = false;
 }
 
@@ -382,7 +382,7 @@ find("look").onclick = () => {
   const status = find("changed").querySelector(".status");
   find("changed").hidden = false;
   if (!way) return say(status, "Nothing was taught yet: press Train in section 2 first.", true);
-  return busy(status, () => look(status), find("look"));
+  return busy(status, () => look(status, `You guessed ${find("guess").value}. `), find("look"));
 };
 find("gently").onclick = () => {
   const status = find("changed").querySelector(".status");
@@ -391,7 +391,7 @@ find("gently").onclick = () => {
     async () => {
       document.querySelector("[value=gentle]").click();
       const { steps } = await train(WAYS.gentle, status);
-      if (steps === WAYS.gentle.steps) await look(status);
+      if (steps === WAYS.gentle.steps) await look(status, "");
     },
     find("gently"),
   );
@@ -410,10 +410,8 @@ find("mend").onclick = () =>
       if (!right) return;
       await note(right);
       const status = find("mended").querySelector(".status");
-      say(
-        status,
-        `${right.capital} of 25 capitals, and ${rest(right)} of the 90 facts that no repair replays.`,
-      );
+      const known = `${right.capital} of 25 capitals, and ${rest(right)} of the 90 facts that no repair replays`;
+      say(status, `After ${way} it knows ${known}.`);
       const [untaught] = await call("sure", {
         facts: [{ ...fact(), prompt: `The capital of ${data.untaught} is` }],
       });
