@@ -32,7 +32,12 @@ function call(kind, job = {}, onProgress = null) {
   return new Promise((resolve, reject) => waiting.set(id, { resolve, reject, onProgress }));
 }
 
-const stop = () => worker.postMessage({ kind: "stop" });
+let stopped = false; // since the last button that began something
+
+function stop() {
+  stopped = true;
+  worker.postMessage({ kind: "stop" });
+}
 
 // --------------------------------------------------------------------------------------------- small parts
 
@@ -107,7 +112,7 @@ let running = false;
  */
 async function busy(place, action, starter = null) {
   if (running) return;
-  running = true;
+  [running, stopped] = [true, false];
   const stopButton = starter?.parentElement.querySelector(".stop");
   const others = [...document.querySelectorAll("button:not(.stop), label.button")];
   // unlike disabled ones, these keep the focus
@@ -157,9 +162,11 @@ const sampling = () => ({
 });
 let written = ""; // what the model has added to the prompt
 
+const begun = () => find("prompt").value.trim() + written;
+
 const askNext = latest(async () => {
   try {
-    const { top } = await call("next", { prompt: find("prompt").value + written, ...sampling() });
+    const { top } = await call("next", { prompt: begun(), ...sampling() });
     drawBars(find("next"), top.map(shownToken));
   } catch (fault) {
     drawBars(find("next"), []);
@@ -182,9 +189,9 @@ find("complete").onclick = () =>
   busy(
     find("completion"),
     async () => {
-      const [prompt, before] = [find("prompt").value.trim(), written];
+      const before = written;
       const show = ({ text }) => showCompletion((written = before + text));
-      show(await call("complete", { prompt: prompt + before, tokens: 40, ...sampling() }, show));
+      show(await call("complete", { prompt: begun(), tokens: 40, ...sampling() }, show));
       find("complete").textContent = "One more sentence";
       await askNext();
     },
@@ -221,21 +228,20 @@ const ownRate = () => Number((10 ** Number(find("rate").value)).toPrecision(2));
 async function train(settings, place) {
   const losses = [];
   const started = fact();
-  find("progress").hidden = false;
-  taught = started;
   const result = await call("train", { fact: started, ...settings }, ({ step, loss, probability, top }) => {
     losses.push(loss);
+    find("progress").hidden = false;
     drawLoss(losses);
     drawTaught(started, probability, top);
     say(place, `Step ${step} of ${settings.steps}: “${started.answer}” has ${percent(probability)}.`);
   });
   drawTaught(started, result.probability, result.top);
+  taught = started;
   const replayed = settings.replay ? `, ${settings.replay} replayed` : "";
   way = `${result.steps} steps at ${settings.rate}${replayed}`;
   const end = `After ${result.steps} steps of ${Math.round(result.milliseconds)} ms`;
   say(place, `${end}, “${started.answer}” has a chance of ${percent(result.probability)}.`);
-  await changed();
-  return result;
+  await changed(result.rank);
 }
 
 function drawTaught({ answer }, probability, top) {
@@ -246,6 +252,7 @@ function drawTaught({ answer }, probability, top) {
 /** What depends on the model, drawn anew. */
 async function changed(rank = RANK) {
   forgetCompletion();
+  find("files").replaceChildren();
   setSlider("scale", 1);
   find("rank").max = rank;
   setSlider("rank", rank);
@@ -313,7 +320,7 @@ async function probe(place) {
       wrong.textContent =
         faults.slice(0, WRONG_SHOWN).join(" · ") + (faults.length > WRONG_SHOWN ? " …" : "");
     });
-    if (done < facts.length) {
+    if (stopped || done < facts.length) {
       say(status, "Stopped.");
       return null;
     }
@@ -390,8 +397,8 @@ find("gently").onclick = () => {
     status,
     async () => {
       document.querySelector("[value=gentle]").click();
-      const { steps } = await train(WAYS.gentle, status);
-      if (steps === WAYS.gentle.steps) await look(status, "");
+      await train(WAYS.gentle, status);
+      if (!stopped) await look(status, "");
     },
     find("gently"),
   );
@@ -404,8 +411,8 @@ find("mend").onclick = () =>
     find("mending"),
     async () => {
       const replay = Number(find("replay").value);
-      const { steps } = await train({ ...REPAIR, replay, known: data.replayed }, find("mending"));
-      if (steps < REPAIR.steps) return;
+      await train({ ...REPAIR, replay, known: data.replayed }, find("mending"));
+      if (stopped) return;
       const right = await probe(find("mended"));
       if (!right) return;
       await note(right);
@@ -424,7 +431,9 @@ find("mend").onclick = () =>
 
 const NAMES = ["1st", "2nd", "3rd", "4th"];
 
-const drawForm = latest(async () => {
+const drawForm = latest(() => drawnForm().catch((fault) => say(find("form"), fault.message, true)));
+
+async function drawnForm() {
   const [scale, rank] = ["scale", "rank"].map((id) => Number(find(id).value));
   const form = await call("form", { scale, rank });
   const parts = form.shares.slice(0, NAMES.length);
@@ -440,7 +449,7 @@ const drawForm = latest(async () => {
   );
   const untouched = scale ? "" : "At scale 0 the model is the untouched one.";
   say(find("form"), parts.length ? untouched : "Nothing was taught yet, so there is no change to look at.");
-});
+}
 
 for (const id of ["scale", "rank"]) {
   find(id).addEventListener("input", drawForm);

@@ -142,7 +142,8 @@ const jobs = {
     }
     const milliseconds = (performance.now() - start) / Math.max(done, 1);
     const top = topTokens(nextProbabilities(nextLogits(model, example.ids.slice(0, example.prompt))));
-    return { steps: done, probability: answerProbability(model, example), top, milliseconds };
+    const probability = answerProbability(model, example);
+    return { steps: done, probability, top, milliseconds, rank: trained[0].rank };
   },
 
   /** Whether the model still completes each fact rightly, and what it says where it does not. */

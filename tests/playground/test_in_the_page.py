@@ -82,6 +82,9 @@ def test_stop_keeps_the_steps_so_far_and_reset_is_the_base_to_the_bit(opened):
     assert 3 <= stopped["steps"] < 10
     after = page.evaluate(STATE)
     assert after != base
+    page.fill("#fact", "")
+    page.fill("#scale", "2")  # with no sentence to show, it says so
+    opened.until("find('form').classList.contains('fault')")
     opened.call("reset")
     assert page.evaluate(STATE) == base
     train(opened, steps=stopped["steps"], rate=1e-3)
@@ -102,6 +105,18 @@ def test_stop_works_from_the_page_while_it_trains(opened):
     opened.until("!running")
     assert "After 100 steps" not in page.inner_text("#training") and "After " in page.inner_text("#training")
     assert page.evaluate("document.activeElement.id") == "train"  # not lost with the button that is gone
+
+
+def test_going_on_adds_steps_to_the_change_that_is_there(opened):
+    once = train(opened, steps=10, rate=1e-3)
+    twice = train(opened, steps=10, rate=1e-3, keep=True)
+    again = train(opened, steps=10, rate=1e-3)
+    assert once["probability"] == again["probability"] < 0.5 < twice["probability"]
+
+
+def test_the_highest_rate_stays_finite(opened):
+    found = train(opened, steps=60, rate=1e-2)
+    assert found["probability"] > 0.9
 
 
 def test_a_saved_change_is_read_by_the_course_and_by_peft_and_opened_again(opened, tmp_path, pocket):
