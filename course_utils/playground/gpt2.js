@@ -41,8 +41,8 @@ export function linearLayers(model) {
 /** Room for the keys and values of each block, for at most so many tokens. */
 export function emptyPast(model, tokens = model.config.n_positions) {
   const { engine, config } = model;
-  const room = () => model.blocks.map(() => engine.zeros(tokens * config.n_embd));
-  return { seen: 0, keys: room(), values: room() };
+  const zeros = () => model.blocks.map(() => engine.zeros(tokens * config.n_embd));
+  return { seen: 0, keys: zeros(), values: zeros() };
 }
 
 /**
