@@ -54,7 +54,8 @@ const percent = (share) =>
 /** A token as one sees it: the space before a word is left out, what continues a word begins with dots. */
 function shownToken({ text, probability }) {
   const word = text.startsWith(" ") ? text.slice(1) : /^\w/.test(text) ? `…${text}` : text;
-  return { text: word.trim() ? word : JSON.stringify(text), probability };
+  const unseen = { "": "(end)", "\n": "(new line)" };
+  return { text: unseen[text] ?? (word.trim() ? word : "(space)"), probability };
 }
 
 /** Bars of [{text, probability}], a list that keeps its elements, so that they move. */
@@ -316,7 +317,7 @@ async function probe(place) {
       dots.children[at].textContent = fine ? "✓" : "×";
       dots.children[at].title = `${subject}: ${fine ? answer : says}`;
       count.textContent = `${right[relation]} of ${facts.length}`;
-      if (!fine) faults.push(`${subject}: ${says.trim().replace(/\.$/, "")}`);
+      if (!fine) faults.push(`${subject}: ${says.trim().replace(/\.$/, "") || "(nothing)"}`);
       wrong.textContent =
         faults.slice(0, WRONG_SHOWN).join(" · ") + (faults.length > WRONG_SHOWN ? " …" : "");
     });
