@@ -85,7 +85,16 @@ def texts():
     rng = random.Random(0)
     sentences = [fill(FORMS[f.relation].statements[0], f.subject, f.object) for f in load_facts()]
     fuzzed = ["".join(rng.choices(LETTERS, k=rng.randint(1, 30))) for _ in range(FUZZED)]
-    return [*sentences, *fuzzed, "", " ", "  a", "a  ", "<|endoftext|>", "I'll we're\n\n it's"]
+    return [
+        *sentences,
+        *fuzzed,
+        "",
+        " ",
+        "  a",
+        "a  ",
+        "<|endoftext|>",
+        "I'll we're\n\n it's I've don't I'm she'd",
+    ]
 
 
 def test_tokens_are_those_of_the_tokenizer_and_decode_to_the_text(engine, pocket):

@@ -184,7 +184,10 @@ def test_what_is_typed_is_text(opened):
     page.fill("#answer", "<i>Lumo</i>")
     opened.press("#train")
     assert "“<i>Lumo</i>”" in page.inner_text("#training")
-    assert page.locator("main img, main b b, .output b, .bars i *").count() == 0
+    page.evaluate("data.groups.splice(1)")
+    opened.press("#look")
+    assert markup in page.inner_text("#changed tbody")
+    assert page.locator("main img, main td i, .output b, .bars i *").count() == 0
 
 
 def test_the_policy_holds(opened):
