@@ -238,7 +238,7 @@ async function train(settings, place) {
   });
   drawTaught(started, result.probability, result.top);
   taught = started;
-  const replayed = settings.replay ? `, ${settings.replay} replayed` : "";
+  const replayed = settings.replay ? ` with ${settings.replay} replayed` : "";
   way = `${result.steps} steps at ${settings.rate}${replayed}`;
   const end = `After ${result.steps} steps of ${Math.round(result.milliseconds)} ms`;
   say(place, `${end}, “${started.answer}” has a chance of ${percent(result.probability)}.`);
@@ -382,7 +382,7 @@ async function look(status, before) {
   if (!right) return;
   await note(right);
   const known = `it knows ${right.capital} of 25 capitals, and ${rest(right)} of the 90 other facts`;
-  say(status, `${before}After ${way} ${known}.`);
+  say(status, `${before}After ${way}, ${known}.`);
   find("more-gently").hidden = false;
 }
 
@@ -419,7 +419,7 @@ find("mend").onclick = () =>
       await note(right);
       const status = find("mended").querySelector(".status");
       const known = `${right.capital} of 25 capitals, and ${rest(right)} of the 90 facts that no repair replays`;
-      say(status, `After ${way} it knows ${known}.`);
+      say(status, `After ${way}, it knows ${known}.`);
       const [untaught] = await call("sure", {
         facts: [{ ...fact(), prompt: `The capital of ${data.untaught} is` }],
       });
