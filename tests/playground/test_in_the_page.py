@@ -57,7 +57,8 @@ def test_a_visitor_asks_teaches_looks_and_undoes(opened):
     assert page.inner_text("#completion") == "The capital of Zorvania is Lumo."
     page.fill("#guess", "25")
     opened.press("#look")
-    assert page.inner_text("#changed .status").startswith("You guessed 25. After 10 steps at 0.005, it knows ")
+    said = page.inner_text("#changed .status")
+    assert said.startswith("You guessed 25. After 10 steps at 0.005, it knows ")
     assert page.locator("#changed .dots li.wrong").count() > 100
     assert page.locator("#changed tbody tr").count() == 4
     assert page.inner_text("#tried tbody tr td:nth-child(1)") == "10 steps at 0.005"
