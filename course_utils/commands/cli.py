@@ -101,6 +101,9 @@ def _parser() -> Parser:
     export.add_argument(
         "--base", metavar="FOLDER", help="where the run's base model lies, if its name is not enough"
     )
+    export.add_argument(
+        "--anyway", action="store_true", help="also if the run is not better than no training"
+    )
     rated.add_argument(
         "ratings", metavar="RATINGS", type=Path, help="what its rating.html gave: ratings.json"
     )
@@ -225,5 +228,5 @@ def _rated(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from course_utils.own.export import export_run
 
-    folder = export_run(arguments.run, arguments.out, arguments.base)
+    folder = export_run(arguments.run, arguments.out, arguments.base, arguments.anyway)
     print(f"{plain_line(folder)} is ready: README.md in it has the commands for vLLM and Ollama.")

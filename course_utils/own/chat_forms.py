@@ -34,7 +34,11 @@ def plain_messages(messages: list) -> tuple[list[dict], list[str]]:
             notes.append(PARTS)
         if content is None and calls:
             content = ""
-        if content is None and "content" in message:
+        if content is None and "content" not in message:
+            raise ValueError(
+                f'message {number} ({role}) has no "content"; its fields are {", ".join(map(repr, message))}'
+            )
+        if content is None:
             raise ValueError(
                 f"message {number} ({role}) has no content (null); write its text or take it out"
             )

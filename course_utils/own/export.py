@@ -41,13 +41,15 @@ from course_utils.model_files import ModelError, quiet
 from course_utils.models import load_model, resolve, save_model
 from course_utils.own.gguf_files import gguf_fault, write_gguf
 from course_utils.own.own_run import RUN_FILE, is_run, settings_of, weights_of
-from course_utils.own.report import as_markdown
+from course_utils.own.report import RESULTS_FILE, as_markdown
+from course_utils.own.verdict import BETTER
 from course_utils.ownership import (
     OTHER_FOLDER,
     is_marked,
     lock_of,
     new_folder,
     own_folder,
+    read_regular,
     real,
     standing,
     umask,
@@ -74,13 +76,20 @@ class ExportError(RuntimeError):
     """A format does not answer as the run's model does; nothing was written."""
 
 
-def export_run(run, out=None, base=None) -> Path:
+def export_run(run, out=None, base=None, anyway: bool = False) -> Path:
     """Write all formats of a run into a new folder (RUN-export, or out), and return it.
 
-    base: the place of the base model, if its name is not enough to find it. Raises ValueError, ModelError,
-    OSError; in any case the folder is complete or missing.
+    base: the place of the base model, if its name is not enough to find it. anyway: also if the verdict on
+    the run is not "better". Raises ValueError, ModelError, OSError; in any case the folder is complete or
+    missing.
     """
     run, out = _check_places(real(run), out)
+    verdict = _verdict_of(run)
+    if verdict != BETTER and not anyway:
+        raise ValueError(
+            f"RUN: {plain_line(run.name)} is not shown to be better than no training ({RESULTS_FILE}: "
+            f"{plain_line(verdict)}). Read its report.html; to serve it all the same, add --anyway."
+        )
     _check_libraries()
     settings = settings_of(run)
     with quiet(), _at_work(out):
@@ -106,7 +115,7 @@ def export_run(run, out=None, base=None) -> Path:
                 print(f"{form}: loaded again, it answers as the run's model does")
             if fault:
                 print(f"{GGUF} is left out: {fault}. Try convert_hf_to_gguf.py of llama.cpp on {MERGED}/.")
-            card = export_card(run.name, settings, context, rank, fault)
+            card = export_card(run.name, settings, verdict, context, rank, fault)
             (folder / "README.md").write_text(card, encoding="utf-8")
             for path in folder.rglob("*"):  # a server may run as another user
                 path.chmod((0o777 if path.is_dir() else 0o666) & ~umask())
@@ -131,6 +140,15 @@ def _check_places(run, out):
         todo = "Delete it, or name" if is_marked(out, "export") else "Name"
         raise ValueError(f"OUT: {plain_line(out)} exists. {todo} a new folder with --out.")
     return run, own_folder(out, "export", OTHER_FOLDER)
+
+
+def _verdict_of(run):
+    """The word of the run's verdict, or "no verdict" if there is none that can be read."""
+    try:
+        verdict = json.loads(read_regular(run / RESULTS_FILE))["verdict"]["word"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "no verdict"
+    return str(verdict)[:60]
 
 
 def _check_libraries():
@@ -306,8 +324,8 @@ tags: [sft]
 # {title}, to be served
 
 The result of a run of lesson 17 of the course on fine-tuning ({method} on **{base}**) in the forms that
-servers take. Each form was loaded again and asked {questions} questions: its greedy answers are those of the
-run's model.
+servers take. The verdict on it: **{verdict}**. Each form was loaded again and asked {questions} questions: its
+greedy answers are those of the run's model.
 
 | what | for whom | loaded again by |
 |---|---|---|
@@ -376,8 +394,8 @@ ollama run {name} "Hello."
 `ollama create --quantize q8_0 {name} -f Modelfile` makes a quarter of its size of it."""
 
 
-def export_card(title: str, settings: dict, context: int, rank: int, fault: str) -> str:
-    """The folder's README.md. rank: the adapter's, 0 without one; fault: why there is no GGUF."""
+def export_card(title: str, settings: dict, verdict: str, context: int, rank: int, fault: str) -> str:
+    """The folder's README.md. verdict: its word; rank: the adapter's or 0; fault: why there is no GGUF."""
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "tuned"
     adapter = "" if settings["method"] == "full" else NO_ADAPTER
     if rank:
@@ -389,6 +407,7 @@ def export_card(title: str, settings: dict, context: int, rank: int, fault: str)
     forms = [MERGED, *([ADAPTER] if rank else []), *([] if fault else [GGUF])]
     return EXPORT_CARD.format(
         title=as_markdown(title),
+        verdict=as_markdown(verdict),
         base=as_markdown(settings["base"]),
         base_as_json=json.dumps(settings["base"]),
         method=settings["method"],

@@ -1,76 +1,61 @@
 """Your own data file: every line checked, duplicates and near duplicates found, split without leaks.
 
-Conversations are JSON Lines of {"messages": [{"role", "content"}, ...]} or CSV with the columns question and
-answer; preferences are JSON Lines of {"prompt", "chosen", "rejected"}, texts or messages.
+Conversations are JSON Lines of {"messages": [{"role", "content"}, ...]} or a table with the columns question
+and answer; preferences are in one of the forms of pair_forms. A field or column "group" is kept with its row.
 """
 
-import csv
 import json
 import math
-import os
 import re
-import sys
 import unicodedata
+from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from course_utils.chatml import encode_content
 from course_utils.data import DATA, conversation_fault, encode
 from course_utils.methods.chat import count_tokens
-from course_utils.own.chat_forms import HALF, NO_TOOLS, is_text, plain_messages
+from course_utils.own.chat_forms import NO_TOOLS, plain_messages
+from course_utils.own.pair_forms import KNOWN, NO_PREFERENCE, names_pair, plain_pair
+from course_utils.own.rows import (
+    DataError,
+    Fault,
+    check_file,
+    is_table,
+    json_rows,
+    line_list,
+    quoted_list,
+    raise_for,
+    table_rows,
+)
 from course_utils.preferences import Pair, as_pair, pair_fault
-from course_utils.terminal import plain_lines
+from course_utils.training import ProgressBar
 
 EXAMPLES = DATA / "examples"
-SHOWN = 20  # bad lines listed in a message
 NEAR = 0.8  # word overlap at which two prompts count as one question
 SAME = 0.9  # word overlap at which, with the same answer, the later of two conversations is left out
 LINKING = 3  # a turn of fewer words ("And Peru?") does not identify a question by itself
-TABLES = {".csv": ",;\t", ".tsv": "\t"}
-LONGEST = 2**20  # bytes of a line: far more than any model here reads, and tokenised in a second
-OTHER_FILES = {  # {first bytes: what the file is and what to do}
-    b"\x1f\x8b": "compressed (gzip); unpack it first",
-    b"BZh": "compressed (bzip2); unpack it first",
-    b"\xfd7zXZ\0": "compressed (xz); unpack it first",
-    b"\x28\xb5\x2f\xfd": "compressed (zstd); unpack it first",
-    b"PK\x03\x04": "a zip archive or a spreadsheet (xlsx, ods); unpack it, or save the table as CSV",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a spreadsheet of old Excel (xls); save the table as CSV",
-    b"PAR1": "a Parquet table; write it as JSON Lines, with pandas: "
-    'pandas.read_parquet("in.parquet").to_json("out.jsonl", orient="records", lines=True)',
-    b"%PDF-": "a PDF; save its questions and answers as a table, in CSV",
-    b"\xff\xfe\0\0": "UTF-32 text; save the file as UTF-8",
-    b"\0\0\xfe\xff": "UTF-32 text; save the file as UTF-8",
-    b"\xff\xfe": "UTF-16 text; save the file as UTF-8",
-    b"\xfe\xff": "UTF-16 text; save the file as UTF-8",
-}
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A line that cannot be used, and why."""
-
-    line: int
-    reason: str
-
-
-class DataError(ValueError):
-    """A file that cannot be used for training. `faults`: all bad lines; the message names the first ones."""
-
-    def __init__(self, message: str, faults: Sequence[Fault] = ()):
-        super().__init__(plain_lines(message))
-        self.faults = list(faults)
+MANY = 5_000  # rows: from here on a progress line is shown
+LONGEST_KEY = 200  # letters of a question in which a mistyped letter is recognised
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation, its line in the file, and the conversions made in reading it."""
+    """A conversation, its line in the file, and the conversions made in reading it.
+
+    group: the file's own name for rows that stay on one side of the split.
+    """
 
     line: int
     messages: list[dict]
     notes: tuple[str, ...] = ()
+    group: str = ""
 
     @property
     def asked(self) -> list[str]:
@@ -84,15 +69,22 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Preference:
-    """A pair, its prompt as messages, and its line in the file."""
+    """A pair, its prompt as messages, its line in the file, and how it was read."""
 
     line: int
     pair: Pair
+    form: str = ""
+    group: str = ""
 
     @property
     def asked(self) -> list[str]:
         """The user's turns."""
         return [message["content"] for message in self.pair.prompt if message["role"] == "user"]
+
+    @property
+    def answers(self) -> list[str]:
+        """The answer that is preferred."""
+        return [self.pair.chosen]
 
     @property
     def conversations(self) -> list[Conversation]:
@@ -104,34 +96,84 @@ class Preference:
 # ------------------------------------------------------------------------------------------ reading
 
 
-def read_conversations(path) -> list[Conversation]:
-    """The conversations of a .jsonl or .csv file. DataError naming the bad lines, FileNotFoundError."""
-    conversations, faults = scan_conversations(path)
-    _raise_for(path, faults, len(conversations), "conversations")
+def read_conversations(path, columns: dict[str, str] | None = None) -> list[Conversation]:
+    """The conversations of a .jsonl or .csv file. DataError naming the bad lines, FileNotFoundError.
+
+    columns: {"question": ..., "answer": ...}, if the file names them otherwise.
+    """
+    conversations, faults = scan_conversations(path, columns)
+    raise_for(path, faults, len(conversations), "conversations")
     return conversations
 
 
-def read_preferences(path) -> list[Preference]:
-    """The pairs of a .jsonl file; a text prompt becomes the user's message. Errors as above."""
-    preferences, faults = scan_preferences(path)
-    _raise_for(path, faults, len(preferences), "pairs")
-    return preferences
+def read_preferences(path, columns: dict[str, str] | None = None) -> list[Preference]:
+    """The pairs of a .jsonl or .csv file; a text prompt becomes the user's message. Errors as above."""
+    return read_pairs_of(path, columns)[0]
 
 
-def scan_conversations(path) -> tuple[list[Conversation], list[Fault]]:
+def read_pairs_of(path, columns: dict[str, str] | None = None) -> tuple[list[Preference], list[str]]:
+    """The same with notes: which columns were read as what, and the lines without a preference."""
+    preferences, faults, undecided = scan_preferences(path, columns)
+    raise_for(path, faults, len(preferences), "pairs")
+    forms = Counter(preference.form for preference in preferences)
+    notes = [f"{count} pairs of {Path(path).name}: {form}." for form, count in forms.items()]
+    if undecided:
+        notes.append(f"{NO_PREFERENCE}, left out: {len(undecided)}, lines {line_list(undecided)}.")
+    return preferences, notes
+
+
+def scan_conversations(path, columns=None) -> tuple[list[Conversation], list[Fault]]:
     """(usable conversations, faults of all other lines) of a file."""
     path = Path(path)
-    _check_file(path, (".jsonl", ".ndjson", *TABLES))
-    if path.suffix.lower() in TABLES:
-        return _scan(_table_rows(path), _conversation_row_fault, _conversation)
-    return _scan(_json_rows(path), _conversation_row_fault, _conversation)
+    check_file(path)
+    question, answer = ((columns or {}).get(name, name) for name in ("question", "answer"))
+    if is_table(path):
+        wanted = [question.lower(), answer.lower()]
+        rows = table_rows(
+            path,
+            lambda names: set(wanted) <= set(names),
+            f"the first line must name the columns {question} and {answer} (or say which: "
+            'COLUMNS = "question=..., answer=...")',
+        )
+        return _scan(rows, partial(_exchange_fault, wanted), partial(_exchange, wanted))
+    if columns and {"question", "answer"} <= columns.keys():
+        wanted = [question, answer]
+        return _scan(json_rows(path), partial(_exchange_fault, wanted), partial(_exchange, wanted))
+    return _scan(json_rows(path), _conversation_row_fault, _conversation)
 
 
-def scan_preferences(path) -> tuple[list[Preference], list[Fault]]:
-    """(usable pairs, faults of all other lines) of a file."""
+def scan_preferences(path, columns=None) -> tuple[list[Preference], list[Fault], list[int]]:
+    """(usable pairs, faults of other lines, lines without a preference) of a file.
+
+    DataError if the first row has none of the known forms.
+    """
     path = Path(path)
-    _check_file(path, (".jsonl", ".ndjson"))
-    return _scan(_json_rows(path), _preference_row_fault, _preference)
+    check_file(path)
+    if is_table(path):
+        columns = {name: column.lower() for name, column in (columns or {}).items()}
+        rows = table_rows(path, lambda names: names_pair(names, columns), KNOWN)
+    else:
+        rows = json_rows(path)
+    good, faults, undecided, first = [], [], [], True
+    for line, row in rows:
+        if isinstance(row, str):
+            faults.append(Fault(line, row))
+            continue
+        if first and not names_pair(row, columns) and "messages" not in row:
+            raise DataError(f"{path}: {KNOWN}; line {line} has {quoted_list(row)}")
+        first = False
+        try:
+            plain, form = plain_pair(row, columns)
+        except ValueError as fault:
+            faults.append(Fault(line, str(fault)))
+            continue
+        if plain is None:
+            undecided.append(line)
+        elif reason := _pair_row_fault(plain):
+            faults.append(Fault(line, reason))
+        else:
+            good.append(_preference(line, plain, form, _group(row)))
+    return good, faults, undecided
 
 
 def _scan(rows, fault_of, make):
@@ -145,157 +187,27 @@ def _scan(rows, fault_of, make):
     return good, faults
 
 
-def _raise_for(path, faults, good, what):
-    if faults:
-        shown = [f"  line {fault.line}: {fault.reason}" for fault in faults[:SHOWN]]
-        if len(faults) > SHOWN:
-            others = ", ".join(_ranges([fault.line for fault in faults[SHOWN:]]))
-            shown.append(f"  ... and {len(faults) - SHOWN} more: line {others}")
-        lines = "1 line" if len(faults) == 1 else f"{len(faults)} lines"
-        raise DataError(
-            f"{path}: {lines} of {good + len(faults)} cannot be used, and nothing was trained.\n"
-            + "\n".join(shown)
-            + "\nCorrect these lines or take them out, and start again.",
-            faults,
-        )
-    if not good:
-        raise DataError(f"{path}: the file has no {what}")
-
-
-def _ranges(lines):
-    """Line numbers in order, with consecutive ones as a range: "4", "7 to 9"."""
-    starts = [n for place, n in enumerate(lines) if place == 0 or n != lines[place - 1] + 1]
-    ends = [n for place, n in enumerate(lines) if place + 1 == len(lines) or lines[place + 1] != n + 1]
-    return [str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True)]
-
-
-def _check_file(path, known):
-    """FileNotFoundError, or DataError unless it is a text file with a known ending."""
-    if os.path.isdir(path):
-        raise DataError(f"{path}: this is a folder; name a file in it")
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such file. A relative path starts at the current folder.")
-    if not path.is_file():
-        raise DataError(f"{path}: this is a pipe or a device; save what it gives as a file")
-    with path.open("rb") as file:
-        start = file.read(8)
-    for mark, what in OTHER_FILES.items():
-        if start.startswith(mark):
-            raise DataError(f"{path}: this is {what}")
-    if b"\0" in start[:4]:
-        raise DataError(f"{path}: this is UTF-16 or UTF-32 text, or no text at all; save the file as UTF-8")
-    if path.suffix.lower() not in known:
-        raise DataError(f"{path}: give a file that ends in {' or '.join(known)}; one JSON object per line")
-
-
-def _json_rows(path) -> Iterator[tuple[int, dict | str]]:
-    """(line number, object, or the line's fault as text); blank lines are skipped."""
-    content = _read(path)
-    lines = content.split(b"\n")
-    first, *others = [line for line in lines if line.strip()] or [b""]
-    if first.lstrip()[:1] == b"[" and not ((others or b"{" not in first) and _is_json(first)):
-        raise DataError(f"{path}: this is one JSON array; write one object per line (JSON Lines)")
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield number, _json_row(line)
-
-
-def _json_row(line):
-    if len(line) > LONGEST:
-        return f"the line has {len(line):,} bytes, the limit is {LONGEST:,}; shorten or split its texts"
-    try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return f"not UTF-8 text, at byte {error.start + 1}; save the file as UTF-8"
-    except json.JSONDecodeError as error:
-        return f"column {error.colno}: not JSON ({error.msg})"
-    except ValueError:
-        return f"not JSON that can be read: a number has more than {sys.get_int_max_str_digits():,} digits"
-    except RecursionError:
-        return "not JSON that can be read: nested too deeply"
-    if not isinstance(row, dict):
-        return f"expected an object, {{...}}, got {str(row)[:60]}"
-    return row if is_text(row) else f"a text has {HALF}"
-
-
-def line_list(lines: Sequence[int]) -> str:
-    """Line numbers for a note, only the first ones: "3, 8", "none"."""
-    return (", ".join(map(str, lines[:SHOWN])) or "none") + " and others" * (len(lines) > SHOWN)
-
-
-def _is_json(line):
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    except RecursionError:
-        return True
-    return True
-
-
-def _read(path):
-    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-
-
-def _table_rows(path) -> Iterator[tuple[int, dict | str]]:
-    """A table's rows as conversations, with the number of each row's first line."""
-    raw = _read(path).split(b"\n")
-    lines = []
-    for number, line in enumerate(raw, start=1):
-        try:
-            lines.append(line.decode("utf-8") + "\n")
-        except UnicodeDecodeError as error:
-            yield number, f"not UTF-8 text, at byte {error.start + 1}; save the file as UTF-8"
-    if len(lines) < len(raw):
-        return
-    delimiter, names = _header(path, lines[0])
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    next(reader)
-    while True:
-        first = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield first, f"not a table from here on ({_table_error(error)}); is a quotation mark left open?"
-            return
-        if cells:
-            yield first, _table_row(names, cells)
-
-
-def _table_error(error):
-    if "field limit" in str(error):
-        return f"a cell has more than {csv.field_size_limit():,} characters, the maximum"
-    return error
-
-
-def _header(path, line):
-    for delimiter in TABLES[path.suffix.lower()]:
-        cells = csv.reader([line[: csv.field_size_limit()]], delimiter=delimiter)
-        names = [name.strip().lower() for name in next(cells, [])]
-        if {"question", "answer"} <= set(names):
-            if twice := [name for name in ("question", "answer") if names.count(name) > 1]:
-                raise DataError(f"{path}: the first line names the column {twice[0]} twice; rename one")
-            return delimiter, names
-    raise DataError(
-        f"{path}: the first line must name the columns question and answer, got {line.strip()[:80]!r}"
-    )
-
-
-def _table_row(names, cells):
-    if len(cells) != len(names):
-        return (
-            f"{len(cells)} cells where the first line has {len(names)}; a text that holds the separator "
-            "needs quotation marks around it"
-        )
-    row = dict(zip(names, cells, strict=True))
-    for name in ("question", "answer"):
-        if not row[name].strip():
+def _exchange_fault(wanted, row):
+    for name, column in zip(("question", "answer"), wanted, strict=True):
+        if column not in row:
+            return f'no "{column}"; the line has {quoted_list(row)}'
+        if not isinstance(row[column], str):
+            return f'"{column}" must be a text, got {str(row[column])[:60]}'
+        if not row[column].strip():
             return f"the {name} is empty"
-    roles = (("user", row["question"]), ("assistant", row["answer"]))
-    return {"messages": [{"role": role, "content": content} for role, content in roles]}
+    return None
+
+
+def _exchange(wanted, line, row):
+    turns = zip(("user", "assistant"), wanted, strict=True)
+    messages = [{"role": role, "content": row[column]} for role, column in turns]
+    return Conversation(line, messages, group=_group(row))
+
+
+def _group(row):
+    """What a row names as its group: a text or a whole number."""
+    group = row.get("group")
+    return str(group).strip() if isinstance(group, str | int) else ""
 
 
 OTHER_FORMS = {  # {fields of other formats: what to do}
@@ -305,7 +217,7 @@ OTHER_FORMS = {  # {fields of other formats: what to do}
     "assistant's turn",
     ("prompt", "chosen", "rejected"): "this is a preference pair; give the file as PAIRS",
     ("prompt", "completion"): "write \"messages\" with a user's and an assistant's turn instead",
-    ("question", "answer"): 'write "messages", or save the file as CSV',
+    ("question", "answer"): 'write "messages", or give COLUMNS = "question=question, answer=answer"',
 }
 
 
@@ -314,7 +226,7 @@ def _conversation_row_fault(row):
         for fields, advice in OTHER_FORMS.items():
             if all(field in row for field in fields):
                 return f'no "messages": {advice}'
-        return f'no "messages"; the line has {", ".join(map(repr, row)) or "no fields"}'
+        return f'no "messages"; the line has {quoted_list(row)}'
     if not isinstance(row["messages"], list):
         return conversation_fault(row["messages"])
     try:
@@ -329,18 +241,20 @@ def _turns_fault(messages):
     if roles[0] != "user":
         return "the assistant speaks first; put the user's turn before it"
     if roles[-1] != "assistant":
-        return "it ends with a turn of the user that is not answered; take the turn out or add the answer"
+        return (
+            f"it ends with a turn of the user that is not answered ({messages[-1]['content'][:40]!r}); take "
+            "the turn out or add the answer"
+        )
     return None
 
 
 def _conversation(line, row):
     messages, notes = plain_messages(row["messages"])
-    return Conversation(line, messages, (*notes, *([NO_TOOLS] if row.get("tools") else [])))
+    notes = (*notes, *([NO_TOOLS] if row.get("tools") else []))
+    return Conversation(line, messages, notes, _group(row))
 
 
-def _preference_row_fault(row):
-    if "messages" in row and "chosen" not in row:
-        return "this is a conversation; give the file as DATA"
+def _pair_row_fault(row):
     if fault := pair_fault(row):
         return fault
     pair = _preference(0, row).pair
@@ -348,11 +262,11 @@ def _preference_row_fault(row):
     return f'"prompt": {fault}' if fault else None
 
 
-def _preference(line, row):
+def _preference(line, row, form="", group=""):
     pair = as_pair(row)
     if isinstance(pair.prompt, str):
         pair = Pair([{"role": "user", "content": pair.prompt}], pair.chosen, pair.rejected)
-    return Preference(line, pair)
+    return Preference(line, pair, form, group)
 
 
 def chosen_conversations(preferences: Sequence[Preference]) -> list[Conversation]:
@@ -361,7 +275,8 @@ def chosen_conversations(preferences: Sequence[Preference]) -> list[Conversation
     for preference in preferences:
         pair = preference.pair
         messages = [*pair.prompt, {"role": "assistant", "content": pair.chosen}]
-        found.setdefault(json.dumps(messages), Conversation(preference.line, messages))
+        conversation = Conversation(preference.line, messages, group=preference.group)
+        found.setdefault(json.dumps(messages), conversation)
     return list(found.values())
 
 
@@ -402,16 +317,30 @@ def shorten(messages: list[dict], length, limit: int) -> list[dict] | None:
     return head + turns[starts[first] :] if first < len(starts) else None
 
 
-def fit_conversations(conversations: Sequence[Conversation], tokenizer, limit: int):
-    """(conversations of at most `limit` tokens, shortened lines, dropped lines)."""
+def all_token_counts(tokenizer, conversations: Sequence[Conversation]) -> list[tuple[int, int]]:
+    """token_counts of each conversation, with a progress line if there are many."""
+    rows = watched(conversations, "tokens counted")
+    return [token_counts(tokenizer, row.messages) for row in rows]
+
+
+def fit_conversations(
+    conversations: Sequence[Conversation], tokenizer, limit: int, counts: Sequence[tuple[int, int]] = ()
+):
+    """(conversations of at most `limit` tokens, shortened lines, dropped lines).
+
+    counts: the conversations' token_counts, if they are known.
+    """
     kept, shortened, left_out = [], [], []
-    for conversation in conversations:
+    counts = counts or all_token_counts(tokenizer, conversations)
+    for conversation, (total, _) in zip(conversations, counts, strict=True):
+        if total <= limit:
+            kept.append(conversation)
+            continue
         messages = shorten(conversation.messages, lambda m: token_counts(tokenizer, m)[0], limit)
         if messages is None:
             left_out.append(conversation.line)
             continue
-        if len(messages) < len(conversation.messages):
-            shortened.append(conversation.line)
+        shortened.append(conversation.line)
         kept.append(replace(conversation, messages=messages))
     return kept, shortened, left_out
 
@@ -432,14 +361,26 @@ def fit_preferences(preferences: Sequence[Preference], tokenizer, limit: int):
             continue
         if len(prompt) < len(pair.prompt):
             shortened.append(preference.line)
-        kept.append(Preference(preference.line, Pair(prompt, pair.chosen, pair.rejected)))
+        kept.append(replace(preference, pair=Pair(prompt, pair.chosen, pair.rejected)))
     return kept, shortened, left_out
+
+
+def watched(rows: Sequence, label: str) -> Iterator:
+    """The rows, one after the other, with a progress line if there are many."""
+    if len(rows) < MANY:
+        yield from rows
+        return
+    with ProgressBar(len(rows), label) as bar:
+        for done, row in enumerate(rows, start=1):
+            yield row
+            bar.update(done)
 
 
 # --------------------------------------------------------------------------------------- duplicates
 
 
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")  # or one CJK character
+WORD_OF_FOUR = re.compile(r"[^\W\d_]{4,}")
 COURTESY = re.compile(  # in languages that separate words, or in any
     r"\b(?:(?:hello|hi|hey)(?:\s+there)?|good\s+(?:morning|day|afternoon|evening)|please|tell|me|thanks"
     r"|thank\s+you)\b",
@@ -532,7 +473,7 @@ def without_duplicates(conversations: Sequence[Conversation]):
 
     A near copy has the same answers to nearly the same words.
     """
-    copies = set(repeats([exact_key(conversation) for conversation in conversations]))
+    copies = set(repeats([hash(exact_key(conversation)) for conversation in conversations]))
     exact = [conversations[position].line for position in sorted(copies)]
     conversations = [row for position, row in enumerate(conversations) if position not in copies]
     near = near_copies(conversations)
@@ -540,8 +481,17 @@ def without_duplicates(conversations: Sequence[Conversation]):
     return [row for position, row in enumerate(conversations) if position not in near], exact, lines
 
 
+def without_copied_pairs(preferences: Sequence[Preference]) -> tuple[list[Preference], list[int]]:
+    """(pairs, lines of exact copies left out); the first ones stay."""
+    copies = set(repeats([hash(pair_key(preference)) for preference in preferences]))
+    kept = [row for position, row in enumerate(preferences) if position not in copies]
+    return kept, [preferences[position].line for position in sorted(copies)]
+
+
 def near_copies(conversations: Sequence[Conversation]) -> set[int]:
     """Positions of rows with an earlier row's answers to nearly the same words and the same system message.
+
+    Words of courtesy do not count.
 
     Rows with the same words are compared once: a question that occurs 10,000 times would give 50 million
     pairs of rows.
@@ -550,13 +500,32 @@ def near_copies(conversations: Sequence[Conversation]) -> set[int]:
     for position, row in enumerate(conversations):
         system = tuple(message["content"] for message in row.messages if message["role"] == "system")
         answers = system, tuple(split_words("\n".join(row.answers)) or row.answers)
-        text = frozenset(split_words(" ".join(row.asked)))
+        text = frozenset(word for turn in row.asked for word in question_words(turn))
         if first[text].setdefault(answers, position) < position and text:
             near.add(position)
     rows = list(first.values())
     for i, j in near_pairs(list(first), SAME):
         near |= {max(rows[i][answers], rows[j][answers]) for answers in rows[i].keys() & rows[j].keys()}
     return near
+
+
+def different_answers(conversations: Sequence[Conversation]) -> list[list[int]]:
+    """Lines of conversations that answer one question differently, for each such question.
+
+    Compared are an assistant's turn and all that the user and the system said before it, without case,
+    punctuation and courtesies.
+    """
+    found = defaultdict(dict)  # {what was said before: {answer: its first line}}
+    for row in conversations:
+        before = []
+        for message in row.messages:
+            if message["role"] == "assistant":
+                answer = hash(" ".join(split_words(message["content"])) or message["content"])
+                found[hash(tuple(before))].setdefault(answer, row.line)
+            else:
+                before.append((message["role"], question_key(message["content"])))
+    lines = (list(dict.fromkeys(answers.values())) for answers in found.values())
+    return [each for each in lines if len(each) > 1]
 
 
 def contradictions(preferences: Sequence[Preference]) -> list[int]:
@@ -614,17 +583,45 @@ def question_groups(asked: Sequence[Sequence[str]]) -> list[int]:
 def question_links(asked: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
     """Pairs of rows that belong together by their questions, sufficient for question_groups."""
     first, pairs = {}, []
-    questions = [_questions(turns) for turns in asked]
+    questions = [_questions(turns) for turns in watched(asked, "questions compared")]
     for row, (alone, _) in enumerate(questions):
         pairs += [(first.setdefault(key, row), row) for key in alone]
     for row, (_, on) in enumerate(questions):
         pairs += [(first[key], row) for key in on if key in first]
+    pairs += misspelt_links(first)
     texts = {}
     for row, turns in enumerate(asked):
         if text := frozenset(question_words(" ".join(turns))):
             pairs.append((texts.setdefault(text, row), row))
     rows = list(texts.values())
     return pairs + [(rows[i], rows[j]) for i, j in near_pairs(list(texts))]
+
+
+def misspelt_links(rows: dict[str, int]) -> list[tuple[int, int]]:
+    """Pairs of the rows of questions that differ by spaces, or by one letter of a word; rows: {key: row}.
+
+    The letter is left out, added, exchanged or swapped with its neighbour, in a word of four letters or more:
+    two such questions are equal once a letter of each is left out (Mor and Fraenkel, CACM 1982).
+    """
+    codes, places = array("q"), array("q")
+    for key, row in rows.items():
+        forms = {hash(key), hash(key.replace(" ", ""))}
+        if len(key) <= LONGEST_KEY:
+            for word in WORD_OF_FOUR.finditer(key):
+                forms |= {hash(key[:n] + key[n + 1 :]) for n in range(*word.span())}
+        codes.extend(forms)
+        places.extend([row] * len(forms))
+    return equal_links(codes, places)
+
+
+def equal_links(codes: array, rows: array) -> list[tuple[int, int]]:
+    """Pairs of rows, enough to connect all rows that share a code."""
+    codes, rows = np.asarray(codes, np.int64), np.asarray(rows, np.int64)
+    order = np.lexsort((rows, codes))
+    codes, rows = codes[order], rows[order]
+    same = np.flatnonzero(codes[1:] == codes[:-1])
+    pairs = np.unique(np.stack([rows[same], rows[same + 1]], axis=1), axis=0)
+    return [(a, b) for a, b in pairs.tolist() if a != b]
 
 
 def linked(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:

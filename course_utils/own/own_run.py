@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -28,23 +29,24 @@ from course_utils.methods import dpo
 from course_utils.methods.chat import fit_context
 from course_utils.methods.lora import apply_lora, layer_sizes
 from course_utils.methods.lora_fast import speed_up
-from course_utils.methods.lora_files import portable_name
+from course_utils.methods.lora_files import CONFIG_FILE, portable_name
 from course_utils.methods.quantization import QuantizedLinear, quantize_model
 from course_utils.methods.sft import Reply, replies
 from course_utils.methods.token_rows import save_chat_adapter, train_token_rows
 from course_utils.model_files import sha256
-from course_utils.models import Source, resolve, save_model
+from course_utils.models import POCKET, Source, resolve, save_model
 from course_utils.own.own_data import (
     EXAMPLES,
     Conversation,
-    DataError,
     Preference,
     chosen_conversations,
     read_conversations,
-    read_preferences,
+    read_pairs_of,
     split_words,
     token_counts,
 )
+from course_utils.own.pair_forms import columns_of
+from course_utils.own.rows import DataError
 from course_utils.ownership import (
     MARK_FILE,
     MARKS,
@@ -76,6 +78,7 @@ LONGEST_NAME = 200  # bytes of a folder's name; other names are derived from it
 LEAST = 5  # minimum number of conversations for a split
 RUN_FILE, KEY_FILE = "run.json", "rating_key.json"
 RESULT, OLD = "result", "old"  # folders within the work folder
+BASE_FOLDER = "base"  # in a result, the pocket model
 WORK_FILES = (RUN_FILE, RESULT, "sft.checkpoint", "dpo.checkpoint", *MARKS, f".*.????????{PART}")
 MAKER, OTHER_NAME = "lesson 17", "Name another folder"
 
@@ -132,21 +135,30 @@ def _of_home(file):
     return Path(os.path.expanduser(file))  # "~x" with an unknown user stays
 
 
-def read_files(files: Files) -> tuple[list[Conversation], list[Preference]]:
-    """Conversations and pairs; without a file of conversations, they are the pairs' chosen answers.
+def read_files(files: Files, columns: str = "") -> tuple[list[Conversation], list[Preference], list[str]]:
+    """Conversations, pairs, and notes on what was read as what.
 
-    DataError naming every bad line of both files.
+    Without a file of conversations, they are the pairs' chosen answers. columns: which columns are which, as
+    for pair_forms.columns_of. DataError naming every bad line of both files.
     """
-    found, faults = {}, []
-    for path, read in ((files.data, read_conversations), (files.pairs, read_preferences)):
-        try:
-            found[read] = read(path) if path else []
-        except DataError as error:
-            faults.append(error)
+    named, faults = columns_of(columns), []
+    conversations, preferences, notes = [], [], []
+    try:
+        if files.data:
+            conversations = read_conversations(files.data, named)
+    except DataError as error:
+        faults.append(error)
+    try:
+        if files.pairs:
+            preferences, notes = read_pairs_of(files.pairs, named)
+    except DataError as error:
+        faults.append(error)
     if faults:
         raise DataError("\n\n".join(map(str, faults)), [fault for error in faults for fault in error.faults])
-    conversations, preferences = found.values()
-    return (conversations if files.data else chosen_conversations(preferences)), preferences
+    if not files.data:
+        conversations = chosen_conversations(preferences)
+    read = f"{len(conversations)} conversations, {len(preferences)} preference pairs were read."
+    return conversations, preferences, [read, *notes]
 
 
 def shown(path: Path) -> str:
@@ -291,6 +303,7 @@ def put_in_place(out: Path) -> None:
             if path.name == MARK_FILE:
                 continue
             of_lesson = path.name != KEY_FILE and standing(path) == "a file" and _with_sum(path) in made
+            of_lesson = of_lesson or (path.name == BASE_FOLDER and _is_made_base(path))
             if not of_lesson and not _same(path, out / path.name):
                 path.rename(_free(out / path.name))
         remove(old, MAKER)
@@ -304,6 +317,14 @@ def _is_old(path):
     """Whether it is a result that was moved into the work folder, with a name from _free."""
     named = re.fullmatch(rf"{OLD}(-\d+)?", path.name) and standing(path) == "a folder"
     return bool(named) and (is_marked(path, MAKER) or is_run(settings_of(path)) or not any(path.iterdir()))
+
+
+def _is_made_base(folder):
+    """Whether it is the copy of a base that save_result made, with nothing added or changed."""
+    if standing(folder) != "a folder" or not is_marked(folder, MAKER):
+        return False
+    found = [path for path in folder.iterdir() if path.name != MARK_FILE]
+    return all(standing(path) == "a file" and _with_sum(path) in made_names(folder) for path in found)
 
 
 def _with_sum(path):
@@ -442,8 +463,16 @@ def run_settings(session, plan: Plan, files: Files, rows: Sequence) -> dict:
         "weights": weights_of(source),
         **asdict(plan),
         **_sums(files),
-        "split": hashlib.sha256(repr(list(rows)).encode()).hexdigest()[:16],
+        "split": _sum_of(rows),
     }
+
+
+def _sum_of(rows):
+    """A checksum of the rows, one after the other: their text can be large."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(repr(row).encode())
+    return digest.hexdigest()[:16]
 
 
 def name_of_base(model_name: str) -> str:
@@ -629,10 +658,22 @@ def _mean(values):
 
 
 def save_result(model, tokenizer, folder, method: str):
-    """Save the adapter in PEFT's format, or for `full` the model, with the tokenizer and its template."""
+    """Save the adapter in PEFT's format, or for `full` the model, with the tokenizer and its template.
+
+    The pocket model, which no hub has, is put beside its adapter, where AutoPeftModel looks for it.
+    """
     if method == "full":
         return save_model(model, tokenizer, folder)
-    return save_chat_adapter(model, tokenizer, folder)
+    saved = save_chat_adapter(model, tokenizer, folder)
+    if Path(model.name_or_path).resolve() == POCKET:
+        base, config = Path(folder) / BASE_FOLDER, Path(folder) / CONFIG_FILE
+        mark(base, MAKER)
+        for name in ("config.json", "generation_config.json", "model.safetensors"):
+            shutil.copyfile(POCKET / name, base / name)
+        mark(base, MAKER, [_with_sum(path) for path in sorted(base.glob("*.*s*"))])
+        settings = json.loads(config.read_text(encoding="utf-8")) | {"base_model_name_or_path": BASE_FOLDER}
+        write_whole(config, json.dumps(settings, indent=2) + "\n")
+    return saved
 
 
 def trained_size(model) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from course_utils.own.own_data import line_list
+from course_utils.own.own_data import watched
+from course_utils.own.rows import line_list
 
 CONTINUED = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"  # the later bytes of a UTF-8 character, misread
 # UTF-8 read as Windows-1252. Two bytes once are Â or Ã; other beginnings also occur in sound text ("CAFÉ»")
@@ -84,7 +85,7 @@ def found_in(text: str) -> list[str]:
 def remarks(conversations: Sequence) -> list[Remark]:
     """Findings in the conversations, and conversions made in reading them, by line."""
     listed = []
-    for row in conversations:
+    for row in watched(conversations, "looked through for personal data"):
         listed += [Remark(row.line, note) for note in row.notes]
         for number, message in enumerate(row.messages, start=1):
             listed += [Remark(row.line, what) for what in found_in(message["content"])]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from course_utils import plots
 from course_utils.evaluation import wilson_interval
-from course_utils.own.own_run import Plan, Scores
-from course_utils.own.verdict import KIND_OF, Verdict
+from course_utils.own.own_run import BASE_FOLDER, Plan, Scores
+from course_utils.own.verdict import KIND_OF, Fit, Verdict
 from course_utils.templates import templates
 
 LABELS = {
@@ -21,6 +21,7 @@ LABELS = {
     "shared_words": "words shared with the reference (F1)",
     "ended": "answers that end by themselves",
 }
+RESULTS_FILE = "results.json"
 SHARES = ("same", "agrees", "ended")  # shares of the questions asked
 
 
@@ -112,6 +113,7 @@ def side_by_side(questions, stages: dict[str, Scores], most: int = 12) -> str:
 
 def report_page(
     title: str,
+    fit: Fit,
     verdict: Verdict,
     facts: Sequence[tuple[str, str]],
     notes: Sequence[str],
@@ -122,6 +124,7 @@ def report_page(
     """The report as a self-contained HTML page."""
     return templates.get_template("report.html").render(
         title=title,
+        fit=fit,
         verdict=verdict,
         colour=KIND_OF[verdict.word],
         facts=facts,
@@ -141,7 +144,9 @@ tags: [{tags}]
 ---
 # {title}
 
-**{verdict}.** {reason}.
+**{verdict}.** {reason}. {beside}
+
+{fit}
 
 {what} of **{base}**, made with lesson 17 of the course on fine-tuning.
 It was tuned on {conversations} conversations{pairs}. `report.html` shows answers before and after.
@@ -152,11 +157,11 @@ It was tuned on {conversations} conversations{pairs}. `report.html` shows answer
 {use}
 ```
 
-The chat format is ChatML, by the template in the tokenizer. Stop at `<|im_end|>`.
+{auto}The chat format is ChatML, by the template in the tokenizer. Stop at `<|im_end|>`.
 
 ## Evaluation
 
-On {asked} held-out questions, none of them asked in training; in brackets 95% intervals. {split}
+On {asked} held-out questions; in brackets 95% intervals. {split}
 
 | | {stages} |
 |---|{rule}|
@@ -179,15 +184,25 @@ On {asked} held-out questions, none of them asked in training; in brackets 95% i
 PEFT_USE = """\
 import torch
 from peft import PeftModel
-from transformers import AutoTokenizer
-
-from course_utils.models import load_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = "."  # this folder
-base, _ = load_model({base!r})  # or AutoModelForCausalLM.from_pretrained(...)
+base = AutoModelForCausalLM.from_pretrained({place!r}, dtype=torch.float32)  # {where}
 tokenizer = AutoTokenizer.from_pretrained(folder)
-base.resize_token_embeddings(len(tokenizer))
+base.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 model = PeftModel.from_pretrained(base, folder)"""
+
+# {kind of base: (what the code says of its place, whether AutoPeftModel finds it)}
+AUTO = 'AutoPeftModelForCausalLM.from_pretrained(".")'
+BASES = {
+    "beside": ("beside the adapter", f"In this folder `{AUTO}` loads both: `base/` is the base model.\n\n"),
+    "hub": ("of the hub", f"`{AUTO}` loads both, the base from the hub.\n\n"),
+    "folder": (
+        "write its folder",
+        f"`{AUTO}` does not find the base, whose folder is not published. Write it into adapter_config.json, "
+        "as `base_model_name_or_path`.\n\n",
+    ),
+}
 
 FULL_USE = """\
 import torch
@@ -219,8 +234,15 @@ def as_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]()#|~<>&!])", r"\\\1", " ".join(text.split()))
 
 
+def _kind_of_base(base):
+    if base == "pocket":
+        return "beside"
+    return "hub" if base == "gpt2" or re.fullmatch(r"[\w.-]+/[\w.-]+", base) else "folder"
+
+
 def model_card(
     title: str,
+    fit: Fit,
     verdict: Verdict,
     base: str,
     plan: Plan,
@@ -234,6 +256,9 @@ def model_card(
     split: what the split implies for the scores (FileSplit.note).
     """
     full = plan.method == "full"
+    kind = _kind_of_base(base)
+    where, auto = BASES[kind]
+    peft_use = PEFT_USE.format(place=BASE_FOLDER if kind == "beside" else base, where=where)
     rows = [" | ".join(["", *row, ""]).strip() for row in score_rows(stages)]
     settings = {
         "torch": version("torch"),
@@ -252,6 +277,8 @@ def model_card(
         title=as_markdown(title),
         verdict=verdict.title,
         reason=as_markdown(verdict.reason),
+        beside=verdict.beside,
+        fit=fit.words,
         base=as_markdown(base),
         base_as_json=json.dumps(base),
         library="transformers" if full else "peft",
@@ -259,7 +286,8 @@ def model_card(
         what="A tuned copy" if full else f"An adapter ({plan.method})",
         conversations=conversations,
         pairs=f" and {pairs} preference pairs" if pairs else "",
-        use=(FULL_USE if full else PEFT_USE.format(base=base)) + ASK_THE_MODEL,
+        use=(FULL_USE if full else peft_use) + ASK_THE_MODEL,
+        auto="" if full else auto,
         asked=len(next(iter(stages.values())).answers),
         split=split,
         stages=" | ".join(stages),
@@ -269,12 +297,13 @@ def model_card(
     )
 
 
-def write_report(folder: Path, report: str, card_text: str, results: dict) -> None:
-    """Write report.html, README.md and results.json into the folder."""
+def write_report(folder: Path, report: str, card_text: str, verdict: Verdict, results: dict) -> None:
+    """Write report.html, README.md and results.json, which has the verdict, into the folder."""
+    results = {"verdict": vars(verdict)} | results
     texts = {
         "report.html": report,
         "README.md": card_text,
-        "results.json": json.dumps(results, indent=1) + "\n",
+        RESULTS_FILE: json.dumps(results, indent=1) + "\n",
     }
     for name, text in texts.items():
         (Path(folder) / name).write_text(text, encoding="utf-8")

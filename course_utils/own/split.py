@@ -4,13 +4,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from course_utils.own.both_sides import Shared, shared_with
 from course_utils.own.hold_out import held_out_rows
-from course_utils.own.own_data import DataError, leaks, question_groups
+from course_utils.own.own_data import leaks, linked, question_groups
+from course_utils.own.rows import DataError
 from course_utils.own.template_groups import template_groups, template_leaks
 
 SHARE, MOST = 0.15, 200  # share of the rows of a kind, and its maximum
 WANTED, LARGEST = 12, 1 / 3  # minimum number of rows even of a small kind, but at most this share of it
 ENOUGH = 0.5  # of the wanted number: fewer held-out rows are too few to judge by
+RECOGNISED = (
+    "Recognised as one question: other case, punctuation and English courtesies, a mistyped letter, nearly "
+    'the same words, rows of one "group". Not recognised: other words for it, another language.'
+)
 
 
 def leak_free_split(
@@ -49,34 +55,33 @@ class FileSplit:
     held_out: frozenset[int]
     groups: int
     known: int  # held-out rows whose template is trained on
+    shared: Shared  # what the check afterwards found
     why: str = ""  # why not by template
 
     @property
     def note(self) -> str:
-        """For the report: what the score on the held-out rows implies."""
-        count = len(self.held_out)
-        checked = f"Checked afterwards: none of the {count} held-out rows asks what a row of training asks."
+        """For the report and the card: what the score on the held-out rows implies."""
         if self.by == "template":
-            return (
-                f"Split by template ({self.groups} of them): no held-out question's template is trained on. "
-                f"{checked}"
+            drawn = f"Split by template ({self.groups}): no held-out question's template is trained on."
+        else:
+            drawn = (
+                f"Split by question ({self.groups} of them). By template was not possible: {self.why}. "
+                f"{self.known} of {len(self.held_out)} held-out rows have a template that is trained on: "
+                "read their scores as scores on new questions of known forms."
             )
-        return (
-            f"Split by question ({self.groups} of them). By template was not possible: {self.why}. "
-            f"{self.known} of {count} held-out rows have a template that is trained on: read their scores as "
-            f"scores on new questions of known forms. {checked}"
-        )
+        return f"{drawn} {RECOGNISED}"
 
 
 def split_rows(
     rows: Sequence, kinds: Sequence[str], seed: int, hold_out: Callable = held_out_rows
 ) -> FileSplit:
-    """A split by template; by question if one template, or a connected group, is half of the file.
+    """A split by template; by question if one template, or a connected group, has more than half of the rows.
 
-    DataError if the split leaks: a held-out row asks something that is trained on.
+    Rows that name one "group" stay together. DataError if the split leaks: a held-out row asks something that
+    is trained on, by the split's own keys or by its letters.
     """
     asked = [row.asked for row in rows]
-    by, groups, why = "template", template_groups(asked), ""
+    by, groups, why = "template", _with_named(template_groups(asked), rows), ""
     largest = max(Counter(groups).values())
     held_out = frozenset(leak_free_split(groups, kinds, seed=seed, hold_out=hold_out))
     together = f"{largest} of {len(rows)} rows hang together (one form, or forms that conversations tie)"
@@ -85,20 +90,32 @@ def split_rows(
     elif len(held_out) < ENOUGH * min(SHARE * len(rows), MOST):
         why = f"{together}, and of the others only {len(held_out)} could be held out"
     if why:
-        by, groups = "question", question_groups(asked)
+        by, groups = "question", _with_named(question_groups(asked), rows)
         held_out = frozenset(leak_free_split(groups, kinds, seed=seed, hold_out=hold_out))
     inside, outside = ([n for n in range(len(rows)) if (n in held_out) == side] for side in (True, False))
-    leaking = leaks([rows[n] for n in inside], [rows[n] for n in outside])
-    known = template_leaks([rows[n] for n in inside], [rows[n] for n in outside])
-    if found := leaking or (not why and known):
+    sides = [rows[n] for n in inside], [rows[n] for n in outside]
+    shared, known = shared_with(*sides), template_leaks(*sides)
+    if found := sorted({*leaks(*sides), *shared.same}) or (not why and known):
         raise DataError(_leak(rows, kinds, [inside[n] for n in found], outside))
-    return FileSplit(by, held_out, len(set(groups)), len(known), why)
+    return FileSplit(by, held_out, len(set(groups)), len(known), shared, why)
+
+
+def _with_named(groups, rows):
+    """The groups, joined where rows name the same group; a group's number is one of its rows."""
+    first, pairs = {}, list(enumerate(groups))
+    for position, row in enumerate(rows):
+        if row.group:
+            pairs.append((first.setdefault(row.group, position), position))
+    return linked(len(groups), pairs)
 
 
 def _leak(rows, kinds, leaking, outside):
     """A message: which row leaks, where it is trained on, and what to do."""
     one, *more = leaking
-    known = next((n for n in outside if leaks([rows[one]], [rows[n]])), None)
+    known = next(
+        (n for n in outside if leaks([rows[one]], [rows[n]]) or shared_with([rows[one]], [rows[n]]).same),
+        None,
+    )
     by = "its template"
     if known is not None:
         by = f"its question, from the {kinds[known]} of line {rows[known].line}"

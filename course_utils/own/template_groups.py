@@ -6,10 +6,21 @@ every held-out question's template in training, and the score says nothing about
 
 import re
 import unicodedata
+from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 
-from course_utils.own.own_data import COURTESY, LINKING, from_opening, linked, near_pairs, question_links
+import numpy as np
+
+from course_utils.own.own_data import (
+    COURTESY,
+    LINKING,
+    equal_links,
+    from_opening,
+    linked,
+    near_pairs,
+    question_links,
+)
 
 NUMBER, NAME = "<number>", "<name>"
 SENTENCE_ENDS = ".?!:;\n"  # of sentences
@@ -60,13 +71,7 @@ def template_groups(asked: Sequence[Sequence[str]]) -> list[int]:
     links a row only to rows that begin with it.
     """
     rows = _templates_of_rows(asked)
-    first, pairs = {}, question_links(asked)
-    for position, row in enumerate(rows):
-        pairs.append((first.setdefault(row[0], position), position))
-        for key in _but_one_word(row[0]):
-            pairs.append((first.setdefault(key, position), position))
-    for position, row in enumerate(rows):
-        pairs += [(first[turn], position) for turn in row[1:] if turn in first and len(turn) >= LINKING]
+    pairs = question_links(asked) + _form_links(rows)
     distinct = {}
     for position, row in enumerate(rows):
         if words := frozenset(row[0]) - {NUMBER, NAME}:
@@ -74,6 +79,23 @@ def template_groups(asked: Sequence[Sequence[str]]) -> list[int]:
     places = list(distinct.values())
     pairs += [(places[i], places[j]) for i, j in near_pairs(list(distinct))]
     return linked(len(rows), pairs)
+
+
+def _form_links(rows):
+    """Pairs of rows whose first turns are equal but for one word, or whose later turn begins another row."""
+    codes, places = array("q"), array("q")
+    for position, row in enumerate(rows):
+        forms = {hash(key) for key in (row[0], *_but_one_word(row[0]))}
+        codes.extend(forms)
+        places.extend([position] * len(forms))
+    first = np.unique(np.asarray(codes, np.int64))
+    later = [(hash(turn), n) for n, row in enumerate(rows) for turn in row[1:] if len(turn) >= LINKING]
+    known = np.isin(np.array([code for code, _ in later], np.int64), first)
+    for (code, position), begins in zip(later, known, strict=True):
+        if begins:
+            codes.append(code)
+            places.append(position)
+    return equal_links(codes, places)
 
 
 def _templates_of_rows(asked):

@@ -18,6 +18,7 @@ from course_utils.data import Example, encode
 from course_utils.evaluation import difference_interval, mean_loss, wilson_interval
 from course_utils.own.own_data import split_words
 from course_utils.own.own_run import Scores, context, name_of_base, shared_words
+from course_utils.own.split import LARGEST
 
 BITS_SAVED = 0.3  # minimum saving of a fit base, relative to the bits of counting characters
 ENDED = 0.5  # minimum share of answers that end by themselves
@@ -52,10 +53,20 @@ class Fit:
     counted: float  # bits per character by the frequencies of the characters only
     tokens: float  # per word
     known: float  # share of the words that are one or two tokens
+    count: int  # conversations read
 
     @property
     def good(self) -> bool:
         return self.bits <= (1 - BITS_SAVED) * self.counted
+
+    @property
+    def words(self) -> str:
+        """Passed or failed, and by what."""
+        return (
+            f"Fit check {'passed' if self.good else 'failed'}: the base takes {self.bits:.2f} bits for a "
+            f"character of {self.count} conversations, counting how often each occurs takes "
+            f"{self.counted:.2f}; passed is at most {(1 - BITS_SAVED) * self.counted:.2f}."
+        )
 
 
 def fit_of(model, tokenizer, conversations: Sequence, seed: int = 0) -> Fit:
@@ -78,6 +89,7 @@ def fit_of(model, tokenizer, conversations: Sequence, seed: int = 0) -> Fit:
         counted=counted,
         tokens=statistics.mean(words),
         known=statistics.mean(tokens <= 2 for tokens in words),
+        count=len(drawn),
     )
 
 
@@ -103,6 +115,7 @@ class Verdict:
 
     word: str  # better, no better, unusable
     reason: str
+    beside: str = ""  # what to know beside it: what the held-out rows share with training
 
     @property
     def title(self) -> str:
@@ -110,11 +123,16 @@ class Verdict:
 
     def show(self) -> None:
         """Show a box in the notebook."""
-        show(self.title, f"{self.reason}.", kind=KIND_OF[self.word])
+        show(self.title, f"{self.reason}. {self.beside}".strip(), kind=KIND_OF[self.word])
 
 
 def judge_result(
-    references: Sequence[str], before: Scores, prompted: Scores, after: Scores, answers: Sequence[str]
+    references: Sequence[str],
+    before: Scores,
+    prompted: Scores,
+    after: Scores,
+    answers: Sequence[str],
+    beside: str = "",
 ) -> Verdict:
     """The verdict on held-out answers, by the words that they share with the references.
 
@@ -123,9 +141,24 @@ def judge_result(
     than chance: the 95% interval of the paired difference is above 0. Fewer than FEW questions give no
     verdict.
     """
+    word, reason = _judged(references, before, prompted, after, answers)
+    return Verdict(word, reason, beside)
+
+
+def too_few(count: int) -> str:
+    """Words for so few held-out questions that no result can be better; "" for enough."""
+    if count >= FEW:
+        return ""
+    return (
+        f"{count} held-out questions are too few to tell: {FEW} are needed, so a file of about "
+        f"{math.ceil(FEW / LARGEST)} different questions"
+    )
+
+
+def _judged(references, before, prompted, after, answers):
     count = len(references)
     if count < FEW:
-        return Verdict(NO_BETTER, f"{count} held-out questions are too few to tell")
+        return NO_BETTER, too_few(count)
     texts = {
         "tuned": after.answers,
         "base": before.answers,
@@ -136,24 +169,24 @@ def judge_result(
         name: torch.tensor([shared_words(*both) for both in zip(said, references, strict=True)])
         for name, said in texts.items()
     }
-    tuned, base, prompt, usual = (f"{values.mean():.2f}" for values in shared.values())
-    of_words = f"words shared with the references of {count} held-out questions (F1): {tuned}"
+    mean = {name: f"{values.mean():.2f}" for name, values in shared.items()}
+    of_words = f"words shared with the references of {count} held-out questions (F1): {mean['tuned']}"
     if wilson_interval(after.ended * count, count)[1] < ENDED:
         ended = round(after.ended * count)
-        return Verdict(
-            UNUSABLE, f"only {ended} of {count} answers end by themselves; a server would not stop"
-        )
+        return UNUSABLE, f"only {ended} of {count} answers end by themselves; a server would not stop"
     ours = shared["tuned"][None]  # one training run: [1, questions]
     leads = {name: difference_interval(ours, shared[name][None])[1:] for name in texts if name != "tuned"}
     if leads["usual"][1] < 0:
-        return Verdict(UNUSABLE, f"{of_words}; one and the same answer to everything has more, {usual}")
-    why = (
-        f"{of_words}; the base has {base}, by prompt alone {prompt}, one and the same answer to everything "
-        f"{usual}"
+        return UNUSABLE, f"{of_words}; one and the same answer to everything has more, {mean['usual']}"
+    others = {"base": "the base", "prompted": "the best prompt", "usual": "one answer to everything"}
+    ahead = (
+        f"{leads[name][0]:+.2f} to {leads[name][1]:+.2f} against {words} ({mean[name]})"
+        for name, words in others.items()
     )
+    why = f"{of_words}; the difference, with 95% intervals, is {', '.join(ahead)}"
     if all(low > 0 for low, _ in leads.values()):
-        return Verdict(BETTER, why)
-    return Verdict(NO_BETTER, f"{why}: chance alone can make such a difference, or it is none")
+        return BETTER, why
+    return NO_BETTER, f"{why}: not above 0 for each, so chance alone can make it, or it is none"
 
 
 def usual_answer(answers: Sequence[str]) -> str:

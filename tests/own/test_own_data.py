@@ -242,16 +242,16 @@ def test_pairs_as_text_and_as_messages(tmp_path):
     bad = [
         plain | {"chosen": "Me."},
         plain | {"prompt": " "},
-        chat | {"chosen": "I."},
+        chat | {"chosen": 7},
         {"messages": []},
         {"prompt": "a"},
     ]
     rows = [plain, chat, *bad]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    good, faults = scan_preferences(tmp_path / "p.jsonl")
+    good, faults, _ = scan_preferences(tmp_path / "p.jsonl")
     assert good[0].pair == good[1].pair and good[0].asked == ["Who?"]
     for fault, reason in zip(
-        faults, ("same text", '"prompt"', "mixed", "as DATA", 'no "chosen"'), strict=True
+        faults, ("same text", '"prompt"', "must be a text", "as DATA", "no chosen and"), strict=True
     ):
         assert reason in fault.reason
     assert [row.messages for row in chosen_conversations(good)] == [talk("Who?", "I.").messages]

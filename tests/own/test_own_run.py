@@ -38,12 +38,13 @@ from course_utils.own.own_run import (
     tune_on_conversations,
     where,
 )
-from course_utils.own.verdict import Verdict
+from course_utils.own.verdict import Fit, Verdict
 from course_utils.ownership import MARK_FILE
 from course_utils.preferences import Pair, encode_pairs
 from course_utils.session import Session
 
 VERDICT = Verdict("better", "the words rose from .10 to .50")
+FIT = Fit(2.0, 1.0, 4.0, 1.2, 0.9, 37)
 WORDS = ("cat", "mat", "Paris", "France", "capital", "Answer")
 
 
@@ -476,11 +477,11 @@ def test_the_code_on_the_model_card_runs(session, tmp_path, monkeypatch, capsys,
     model, tokenizer = tuned(session, run, plan(method))
     asked = to_ask(rows(4), tokenizer, 128)
     stages = {"before": evaluate(model, tokenizer, rows(4), asked)}
-    card = report.model_card("mine", VERDICT, session.model_name, plan(method), 24, 12, "", stages)
+    card = report.model_card("mine", FIT, VERDICT, session.model_name, plan(method), 24, 12, "", stages)
 
     def write(folder):
         save_result(model, tokenizer, folder, method)
-        report.write_report(folder, "", card, {})
+        report.write_report(folder, "", card, VERDICT, {})
 
     monkeypatch.chdir(run.finish(write))
     [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -501,9 +502,8 @@ def test_the_code_on_the_model_card_makes_no_token_of_a_typed_marker(
     run = open_run(tmp_path / "out", dataclasses.asdict(plan("full")))
     model, tokenizer = tuned(session, run, plan("full"))
     asked = to_ask(rows(4), tokenizer, 128)
-    card = report.model_card(
-        "mine", VERDICT, "b", plan("full"), 24, 12, "", {"now": evaluate(model, tokenizer, rows(4), asked)}
-    )
+    stages = {"now": evaluate(model, tokenizer, rows(4), asked)}
+    card = report.model_card("mine", FIT, VERDICT, "b", plan("full"), 24, 12, "", stages)
     monkeypatch.chdir(run.finish(lambda folder: save_result(model, tokenizer, folder, "full")))
     [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     names = {}
@@ -515,8 +515,8 @@ def test_the_code_on_the_model_card_makes_no_token_of_a_typed_marker(
 def test_names_on_the_model_card_are_plain_text(session):
     name = "<script>*[a](b)_`x`\n# y"
     stages = {"now": own_run.Scores(1.0, 1.0, 0.5, 0.5, 0.5, 0.5, ["a"])}
-    card = report.model_card(name, VERDICT, name, plan(), 24, 12, "Split by question.", stages)
-    assert "none of them asked in training; in brackets 95% intervals. Split by question.\n" in card
+    card = report.model_card(name, FIT, VERDICT, name, plan(), 24, 12, "Split by question.", stages)
+    assert "held-out questions; in brackets 95% intervals. Split by question.\n" in card
     title = next(line for line in card.splitlines() if line.startswith("# "))
     assert card.split(title)[1].startswith("\n\n**Verdict: better.** the words rose")
     assert title == r"# \<script\>\*\[a\]\(b\)\_\`x\` \# y"
@@ -599,7 +599,8 @@ def test_parameters_are_checked_before_anything_is_read(tmp_path):
     assert len(error.value.faults) == 2
     pair = {"prompt": "Who?", "chosen": "I.", "rejected": "Me."}
     (tmp_path / "b.jsonl").write_text(json.dumps(pair))
-    conversations, preferences = read_files(Files(None, tmp_path / "b.jsonl"))
+    conversations, preferences, notes = read_files(Files(None, tmp_path / "b.jsonl"))
+    assert notes[0] == "1 conversations, 1 preference pairs were read." and len(notes) == 2
     assert isinstance(preferences[0], Preference) and conversations[0].answers == ["I."]
 
 
@@ -641,10 +642,9 @@ def test_the_report_escapes_what_the_data_say(tmp_path, model, tokenizer):
     row = Conversation(1, [{"role": "user", "content": evil}, {"role": "assistant", "content": evil}])
     asked = to_ask([row], tokenizer, 128)
     scores = dataclasses.replace(evaluate(model, tokenizer, [row], asked), answers=[evil])
-    page = report.report_page(
-        evil, Verdict("better", evil), [(evil, evil)], [evil], {}, asked, {evil: scores}
-    )
-    assert "<script" not in page and page.count("&lt;script&gt;") >= 9
+    outcome = Verdict("better", evil, evil)
+    page = report.report_page(evil, FIT, outcome, [(evil, evil)], [evil], {}, asked, {evil: scores})
+    assert "<script" not in page and page.count("&lt;script&gt;") >= 10
     assert page.startswith("<!doctype html>") and 'charset="utf-8"' in page
 
 

@@ -4,7 +4,9 @@ import pytest
 
 from course_utils.own.own_run import Plan, Scores
 from course_utils.own.report import model_card, number, score_cells, score_rows
-from course_utils.own.verdict import Verdict
+from course_utils.own.verdict import Fit, Verdict
+
+FIT = Fit(2.0, 1.0, 4.0, 1.2, 0.9, 37)
 
 # Wilson's interval at z = 1.96, by hand: 20 of 40, 0 of 40, 36 of 40, 40 of 40
 HALF, NONE, MOST, ALL = (
@@ -38,10 +40,12 @@ def test_a_share_stands_with_its_interval_and_nothing_else_has_one():
 
 def test_the_card_has_the_same_numbers_and_says_how_many_questions():
     settings = Plan("lora", 0, 10, 0.01), 100, 0
-    card = model_card("t", Verdict("better", "so"), "tiny", *settings, "Split by question.", STAGES)
+    verdict = Verdict("better", "so", "Beside it: this.")
+    card = model_card("t", FIT, verdict, "tiny", *settings, "Split by question.", STAGES)
     for row in ROWS:
         assert " | ".join(["", *row, ""]).strip() in card
-    assert "On 40 held-out questions, none of them asked in training" in card
+    assert "On 40 held-out questions; in brackets 95% intervals. Split by question." in card
+    assert f"**Verdict: better.** so. Beside it: this.\n\n{FIT.words}\n" in card
     assert "tuned on 100 conversations, made" not in card and "pairs" not in card.split("## Use")[0]
 
 

@@ -1,6 +1,8 @@
 """The verdict on a run: an unfit base stops it; results of each kind; reports of errors."""
 
+import dataclasses
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -95,14 +97,37 @@ def test_a_few_questions_tell_nothing(count, answer, ended):
     right = REFERENCES[:count]
     said = scores([answer] * count if answer else right, ended)
     outcome = judge_result(right, *[scores(["So so."] * count)] * 2, said, USUAL)
-    assert outcome == Verdict("no better", f"{count} held-out questions are too few to tell")
+    assert outcome.word == "no better"
+    assert outcome.reason == (
+        f"{count} held-out questions are too few to tell: 10 are needed, so a file of about 30 different questions"
+    )
 
 
 def test_the_reason_names_the_numbers_and_no_text_of_the_data():
     said = judge_result(REFERENCES, NOTHING, scores(USUAL[:1] * 40), scores(REFERENCES), USUAL)
-    words = "(F1): 1.00; the base has 0.00, by prompt alone 0.66, one and the same answer to everything 0.66"
-    assert words in said.reason
+    assert "of 40 held-out questions (F1): 1.00; the difference, with 95% intervals, is" in said.reason
+    assert "+1.00 to +1.00 against the base (0.00)" in said.reason  # the same lead at every question
+    assert (
+        "against the best prompt (0.66)" in said.reason and "one answer to everything (0.66)" in said.reason
+    )
     assert "lamp" not in said.reason
+
+
+def test_the_interval_in_the_reason_is_that_of_the_paired_difference():
+    """Half of the answers gain 1 and half nothing: .5, and 1.96 standard errors of a share of 40."""
+    said = judge_result(REFERENCES, NOTHING, NOTHING, scores([*REFERENCES[:20], *["So so."] * 20]), ["Zz"])
+    low, high = re.search(r"(\+0\.\d\d) to (\+0\.\d\d) against the base \(0\.00\)", said.reason).groups()
+    assert float(low) == pytest.approx(0.5 - 1.96 * 0.5 / 40**0.5, abs=0.02)
+    assert float(high) == pytest.approx(0.5 + 1.96 * 0.5 / 40**0.5, abs=0.02)
+
+
+def test_the_fit_says_passed_or_failed_and_of_how_many():
+    fit = verdict.Fit(2.0, 1.0, 4.0, 1.2, 0.9, 37)
+    assert fit.words == (
+        "Fit check passed: the base takes 1.00 bits for a character of 37 conversations, counting how often each "
+        "occurs takes 4.00; passed is at most 2.80."
+    )
+    assert "Fit check failed: the base takes 2.90" in dataclasses.replace(fit, bits=2.9).words
 
 
 def test_the_usual_answer_shares_most_words_with_the_others():

@@ -1,0 +1,39 @@
+"""What of a file is not trained on: which rule left out how many rows, and the rows themselves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from course_utils.own.own_data import Conversation, Preference
+from course_utils.own.rows import line_list
+from course_utils.preferences import as_row, write_jsonl
+
+FILES = {Conversation: "left_out.jsonl", Preference: "left_out_pairs.jsonl"}
+
+
+class LeftOut:
+    """The rows that rules left out, in order; each row is kept as it was read."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, Conversation | Preference]] = []
+
+    def take(self, rule: str, rows: Sequence[Conversation | Preference], lines: Sequence[int]) -> str:
+        """Note the rows of these lines under a rule; returns the rule with its count and lines."""
+        out = set(lines)
+        self.rows += [(rule, row) for row in rows if row.line in out]
+        return f"{rule}: {len(lines)}{', lines ' + line_list(lines) if lines else ''}."
+
+    def write(self, folder: Path) -> None:
+        """Write left_out.jsonl and left_out_pairs.jsonl, if there are such rows.
+
+        Both can be given to the lesson again; "line" and "left_out" in them say where and why.
+        """
+        for kind, name in FILES.items():
+            rows = [(rule, row) for rule, row in self.rows if isinstance(row, kind)]
+            if rows:
+                out = [_as_row(row) | {"line": row.line, "left_out": rule} for rule, row in rows]
+                write_jsonl(Path(folder) / name, out)
+
+
+def _as_row(row):
+    group = {"group": row.group} if row.group else {}
+    return ({"messages": row.messages} if isinstance(row, Conversation) else as_row(row.pair)) | group
