@@ -10,6 +10,7 @@ from pathlib import Path
 from course_utils.data import load_questions
 from course_utils.evaluation import question_text
 from course_utils.home import write_whole
+from course_utils.making.workshop import make_workshop
 from course_utils.own.own_data import EXAMPLES
 
 EXAMPLES_SEED = 17
@@ -47,6 +48,7 @@ by `python -m course_utils.making.examples` (seed {seed}); a test compares.
 | pairs.jsonl | {pairs} | preferences: a sentence is preferred to a single word. Plain text and chat messages, both as TRL reads them |
 | questions.csv | {rows} | the same kind of questions as a table, as a spreadsheet saves it |
 | faulty.jsonl | 11 | seven lines with one fault each, three without, and one that is blank |
+| workshop.jsonl | {orders} | what people write to a bicycle workshop, and its entry in a fixed form, with prices of its own: a file for an instruct model |
 """
 
 
@@ -122,12 +124,14 @@ def files() -> dict[str, bytes]:
     known = known_facts()
     conversations = [{"messages": messages} for messages in make_conversations(known)]
     pairs, table = example_pairs(known), make_table(known)
-    lines = {"conversations.jsonl": conversations, "pairs.jsonl": pairs}
+    orders = [{"messages": messages} for messages in make_workshop()]
+    lines = {"conversations.jsonl": conversations, "pairs.jsonl": pairs, "workshop.jsonl": orders}
     content = {
         name: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
         for name, rows in lines.items()
     }
     counts = {"conversations": len(conversations), "pairs": len(pairs), "rows": 23, "seed": EXAMPLES_SEED}
+    counts |= {"orders": len(orders)}
     return content | {
         "questions.csv": table.encode(),
         "faulty.jsonl": FAULTY,

@@ -193,7 +193,7 @@ base.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 model = PeftModel.from_pretrained(base, folder)"""
 
 # {kind of base: (what the code says of its place, whether AutoPeftModel finds it)}
-AUTO = 'AutoPeftModelForCausalLM.from_pretrained(".")'
+AUTO = 'AutoPeftModelForCausalLM.from_pretrained(".", dtype=torch.float32)'
 BASES = {
     "beside": ("beside the adapter", f"In this folder `{AUTO}` loads both: `base/` is the base model.\n\n"),
     "hub": ("of the hub", f"`{AUTO}` loads both, the base from the hub.\n\n"),

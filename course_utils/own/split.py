@@ -62,7 +62,10 @@ class FileSplit:
     def note(self) -> str:
         """For the report and the card: what the score on the held-out rows implies."""
         if self.by == "template":
-            drawn = f"Split by template ({self.groups}): no held-out question's template is trained on."
+            drawn = (
+                f"Split by template ({self.groups} of them): no held-out question is one of training but for "
+                "numbers, names or one word."
+            )
         else:
             drawn = (
                 f"Split by question ({self.groups} of them). By template was not possible: {self.why}. "
