@@ -99,7 +99,8 @@ def test_a_few_questions_tell_nothing(count, answer, ended):
     outcome = judge_result(right, *[scores(["So so."] * count)] * 2, said, USUAL)
     assert outcome.word == "no better"
     assert outcome.reason == (
-        f"{count} held-out questions are too few to tell: 10 are needed, so a file of about 30 different questions"
+        f"{count} held-out questions are too few to tell: 10 are needed, so a file of about 30 different "
+        "questions"
     )
 
 
@@ -124,8 +125,8 @@ def test_the_interval_in_the_reason_is_that_of_the_paired_difference():
 def test_the_fit_says_passed_or_failed_and_of_how_many():
     fit = verdict.Fit(2.0, 1.0, 4.0, 1.2, 0.9, 37)
     assert fit.words == (
-        "Fit check passed: the base takes 1.00 bits for a character of 37 conversations, counting how often each "
-        "occurs takes 4.00; passed is at most 2.80."
+        "Fit check passed: the base takes 1.00 bits for a character of 37 conversations, counting how often "
+        "each occurs takes 4.00; passed is at most 2.80."
     )
     assert "Fit check failed: the base takes 2.90" in dataclasses.replace(fit, bits=2.9).words
 
