@@ -1,4 +1,4 @@
-"""Makes workshop.jsonl of data/examples: what people write to a bicycle workshop, and its entries in a fixed form.
+"""Makes workshop.jsonl of data/examples: what people write to a bicycle workshop, and its entries in a form.
 
 Prices and days of work are the workshop's own, so that no base model knows them; the form is a house's form.
 """

@@ -107,7 +107,7 @@ def export_run(run, out=None, base=None, anyway: bool = False) -> Path:
             if not fault:
                 write_gguf(model, served, folder / GGUF, run.name)
                 (folder / MODELFILE).write_text(_modelfile(), encoding="utf-8")
-            context = model.config.max_position_embeddings
+            kind, context = model.config.model_type, model.config.max_position_embeddings
             forms = [MERGED, *([ADAPTER] if rank else []), *([] if fault else [GGUF])]
             del model
             for form in forms:
@@ -115,7 +115,7 @@ def export_run(run, out=None, base=None, anyway: bool = False) -> Path:
                 print(f"{form}: loaded again, it answers as the run's model does")
             if fault:
                 print(f"{GGUF} is left out: {fault}. Try convert_hf_to_gguf.py of llama.cpp on {MERGED}/.")
-            card = export_card(run.name, settings, verdict, context, rank, fault)
+            card = export_card(run.name, settings, verdict, kind, context, rank, fault)
             (folder / "README.md").write_text(card, encoding="utf-8")
             for path in folder.rglob("*"):  # a server may run as another user
                 path.chmod((0o777 if path.is_dir() else 0o666) & ~umask())
@@ -324,8 +324,8 @@ tags: [sft]
 # {title}, to be served
 
 The result of a run of lesson 17 of the course on fine-tuning ({method} on **{base}**) in the forms that
-servers take. The verdict on it: **{verdict}**. Each form was loaded again and asked {questions} questions: its
-greedy answers are those of the run's model.
+servers take. The verdict on it: **{verdict}**. Each form was loaded again and asked {questions} questions:
+its greedy answers are those of the run's model.
 
 | what | for whom | loaded again by |
 |---|---|---|
@@ -350,7 +350,7 @@ curl http://localhost:8000/v1/chat/completions -H "Content-Type: application/jso
 
 ## Ollama
 
-{ollama}
+{ollama}{transformers}
 
 ## Mind
 
@@ -384,7 +384,8 @@ There is no adapter to serve: servers take adapters of `nn.Linear` layers, and G
 """
 
 OLLAMA = """\
-Files like this one were tried in llama.cpp (November 2026, GPT-2 and SmolLM2), not in Ollama. In this folder:
+Files like this one were tried in llama.cpp (November 2026: GPT-2 and SmolLM2; again by the package xllamacpp
+2026.10, the pocket model, with the run's answers), not in Ollama. In this folder:
 
 ```
 ollama create {name} -f Modelfile
@@ -394,8 +395,28 @@ ollama run {name} "Hello."
 `ollama create --quantize q8_0 {name} -f Modelfile` makes a quarter of its size of it."""
 
 
-def export_card(title: str, settings: dict, verdict: str, context: int, rank: int, fault: str) -> str:
-    """The folder's README.md. verdict: its word; rank: the adapter's or 0; fault: why there is no GGUF."""
+IN_TRANSFORMERS = """
+
+## GGUF in transformers
+
+transformers takes the number of positions, {context} here, for GPT-2's 1,024 and stops unless it is told:
+
+```python
+from transformers import AutoConfig, AutoModelForCausalLM
+
+config = AutoConfig.from_pretrained(".", gguf_file="model.gguf")
+config.n_positions = config.n_ctx
+model = AutoModelForCausalLM.from_pretrained(".", gguf_file="model.gguf", config=config)
+```"""
+
+
+def export_card(
+    title: str, settings: dict, verdict: str, kind: str, context: int, rank: int, fault: str
+) -> str:
+    """The folder's README.md.
+
+    verdict: its word; kind: the model's type; rank: the adapter's or 0; fault: why there is no GGUF.
+    """
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "tuned"
     adapter = "" if settings["method"] == "full" else NO_ADAPTER
     if rank:
@@ -417,4 +438,5 @@ def export_card(title: str, settings: dict, verdict: str, context: int, rank: in
         context=context,
         adapter=adapter,
         ollama=f"There is no GGUF: {fault}." if fault else OLLAMA.format(name=name),
+        transformers=IN_TRANSFORMERS.format(context=context) if kind == "gpt2" and not fault else "",
     )

@@ -10,15 +10,20 @@ import pytest
 from course_utils.home import home
 from course_utils.lessons.lesson_17.desk import TEMPLATES, support_chats
 from course_utils.own.chat_forms import CALLS, DEVELOPER, NO_TOOLS, PARTS
+from course_utils.own.left_out import LeftOut
 from course_utils.own.own_data import (
     EXAMPLES,
     Conversation,
     DataError,
     Preference,
+    different_answers,
     fit_conversations,
     question_groups,
     read_conversations,
+    read_preferences,
     scan_conversations,
+    without_copied_pairs,
+    without_duplicates,
 )
 from course_utils.own.own_run import Files, read_files
 from course_utils.own.remarks import Remark, found_in, remark_summary, remarks
@@ -61,6 +66,11 @@ FAULTS = [
     (chat(ASKED, ANSWER, ASKED), "ends with a turn of the user"),
     (chat(ASKED, turn("  ", "assistant")), "message 2 (assistant) is empty"),
     (chat(ANSWER), "the assistant speaks first"),
+    (
+        chat({"role": "user", "contents": "Who?"}, ANSWER),
+        "message 1 (user) has no \"content\"; its fields are 'role', 'contents'",
+    ),
+    (chat({"from": "human", "value": "Who?"}, ANSWER), "got {'from': 'human', 'value': 'Who?'}"),
     (chat(ASKED, ANSWER, turn("Be brief.", "developer"), ASKED, ANSWER), "message 3 is a system line"),
     (chat(ASKED, turn(None, "assistant")), "message 2 (assistant) has no content (null)"),
     (
@@ -284,6 +294,95 @@ def test_long_texts_without_spaces_are_read_once():
         found_in(20_000 * piece)
         templates_of([20_000 * piece])
     assert time.perf_counter() - began < 15
+
+
+# -------------------------------------------------------------------------------- what is left out
+
+
+def asked_and_answered(line, asked, answer, **more):
+    return Conversation(line, [turn(asked), turn(answer, "assistant")], **more)
+
+
+def test_a_word_of_courtesy_makes_no_other_row():
+    """Twelve copies with "please!", among questions that have it as well."""
+    places = "Peru Cuba Chile Spain Malta Kenya Ghana Norway Italy Japan Nepal Oman".split()
+    rows = [
+        asked_and_answered(n, f"What is the capital of {place}?", place) for n, place in enumerate(places)
+    ]
+    polite = [
+        asked_and_answered(n + 50, f"what is the capital of {place}, please!", place)
+        for n, place in enumerate(places)
+    ]
+    kept, exact, near = without_duplicates(rows + polite)
+    assert (kept, exact, near) == (rows, [], list(range(50, 62)))
+
+
+def test_one_question_with_two_answers_is_named_in_conversations_too():
+    rows = [asked_and_answered(n, "When do you open?", "At nine.") for n in (1, 2)]
+    rows += [asked_and_answered(n, "Hello, when do you OPEN", "At ten.") for n in (3, 4)]
+    rows += [
+        asked_and_answered(5, "When do you close?", "At nine."),
+        asked_and_answered(6, "Where?", "at NINE"),
+    ]
+    rows.append(
+        Conversation(7, [turn("Be brief.", "system"), *rows[0].messages[:1], turn("Ten.", "assistant")])
+    )
+    late = [turn("Is it far?"), turn("No.", "assistant"), turn("And when do you open?")]
+    rows += [
+        Conversation(n, [*late, turn(said, "assistant")]) for n, said in ((8, "At six."), (9, "At seven."))
+    ]
+    assert different_answers(rows) == [[1, 3], [8, 9]]
+    assert different_answers(rows[:2]) == []
+
+
+def test_what_is_left_out_is_counted_and_can_be_read_again(tmp_path):
+    rows = [asked_and_answered(n, f"Who sells {'x' * n}?", "Me.", group="g" * (n == 2)) for n in range(1, 8)]
+    pairs = [Preference(n, Pair([turn("Who?")], "Me.", f"No {n}.")) for n in range(1, 4)]
+    out = LeftOut()
+    assert out.take("Copies", rows, [2, 5]) == "Copies: 2, lines 2, 5."
+    assert out.take("Too long", rows, []) == "Too long: 0."
+    out.take("Too long", pairs, [3])
+    out.write(tmp_path)
+    again = read_conversations(tmp_path / "left_out.jsonl")
+    assert [(row.messages, row.group) for row in again] == [(rows[1].messages, "g"), (rows[4].messages, "")]
+    told = [
+        json.loads(line) for line in (tmp_path / "left_out.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [(row["line"], row["left_out"]) for row in told] == [(2, "Copies"), (5, "Copies")]
+    assert [row.pair for row in read_preferences(tmp_path / "left_out_pairs.jsonl")] == [pairs[2].pair]
+
+
+def test_nothing_left_out_writes_nothing(tmp_path):
+    LeftOut().write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_copied_pairs_are_left_out():
+    pairs = [Preference(n, Pair([turn("Who?")], "Me.", f"No {n % 3}.")) for n in range(1, 6)]
+    kept, lines = without_copied_pairs(pairs)
+    assert (kept, lines) == (pairs[:3], [4, 5])
+
+
+def test_a_group_is_read_from_lines_and_tables(tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join([chat(ASKED, ANSWER, group=7), chat(ASKED, ANSWER, group=["x"]), GOOD])
+    )
+    assert [row.group for row in read_conversations(tmp_path / "a.jsonl")] == ["7", "", ""]
+    (tmp_path / "a.csv").write_text("question,answer,Group\na?,b,x\nc?,d,\n")
+    assert [row.group for row in read_conversations(tmp_path / "a.csv")] == ["x", ""]
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c", "group": "x"}')
+    assert [row.group for row in read_preferences(tmp_path / "p.jsonl")] == ["x"]
+
+
+@pytest.mark.parametrize(
+    "name, content", [("a.csv", "Frage;Antwort\na?;b\n"), ("a.jsonl", '{"Frage": "a?", "Antwort": "b"}')]
+)
+def test_columns_of_questions_are_named_by_the_user(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    [row] = read_conversations(tmp_path / name, {"question": "Frage", "answer": "Antwort"})
+    assert (row.asked, row.answers) == (["a?"], ["b"])
+    with pytest.raises(DataError):
+        read_conversations(tmp_path / name)
 
 
 # ---------------------------------------------------------------------------------------- templates

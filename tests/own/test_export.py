@@ -1,11 +1,12 @@
 """The formats that servers read: the same greedy text from all, files as required, complete or not at all."""
 
 import json
+import re
 
 import pytest
 import torch
 from filelock import FileLock
-from helpers import tiny_model, tiny_tokenizer
+from helpers import CONTEXT, tiny_model, tiny_tokenizer
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -17,6 +18,8 @@ from course_utils.own import export
 from course_utils.own.export import ANSWER_TOKENS, QUESTIONS, ask, export_run
 from course_utils.own.gguf_files import gguf_fault
 from course_utils.own.own_run import Plan, Run, prepare_model, run_settings, save_result
+from course_utils.own.report import write_report
+from course_utils.own.verdict import Verdict
 from course_utils.ownership import mark, umask
 from course_utils.session import Session
 
@@ -65,7 +68,12 @@ def made_run(folder, kind, method):
                 parameter += 0.1 * torch.randn_like(parameter)
     run = Run(folder / "My run, 1", settings)
     run.work.mkdir()
-    return run.finish(lambda place: save_result(model, tokenizer, place, method)), session, model, tokenizer
+
+    def write(place):
+        save_result(model, tokenizer, place, method)
+        write_report(place, "", "", Verdict("better", "so"), {})
+
+    return run.finish(write), session, model, tokenizer
 
 
 @pytest.fixture(
@@ -97,6 +105,22 @@ def test_all_forms_say_what_the_runs_model_says(exported):
         assert ask(peft.PeftModel.from_pretrained(base, out / "adapter").eval(), tokenizer) == expected
     else:
         assert not (out / "adapter").exists() and not (out / "base").exists()
+
+
+def test_the_card_says_how_transformers_loads_gguf(exported, monkeypatch):
+    """Plain transformers raises for GPT-2's kind; the card's code loads it, and other kinds need none."""
+    kind, _, out, _ = exported
+    card = (out / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(out)
+    if kind != "gpt2":
+        assert "GGUF in transformers" not in card
+        AutoModelForCausalLM.from_pretrained(".", gguf_file="model.gguf")
+        return
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        AutoModelForCausalLM.from_pretrained(".", gguf_file="model.gguf")
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", card, re.DOTALL)[1], names)
+    assert names["model"].config.n_positions == CONTEXT
 
 
 def test_the_merged_model_ends_its_turn(exported):
@@ -184,6 +208,24 @@ def test_what_gguf_cannot_hold_is_named():
     assert "positions are scaled (llama3)" in gguf_fault(model, tokenizer)
     model.config.model_type = "qwen2"
     assert "of type qwen2" in gguf_fault(model, tokenizer)
+
+
+@pytest.mark.parametrize("verdict", ["no better", "unusable", None])
+def test_a_result_that_is_not_better_is_exported_only_when_asked_for(tmp_path, capsys, verdict):
+    run, session, *_ = made_run(tmp_path, "gpt2", "lora")
+    if verdict:
+        write_report(run, "", "", Verdict(verdict, "so"), {})
+    else:
+        (run / "results.json").unlink()
+    said = verdict or "no verdict"
+    command = ["export", str(run), "--base", session.model_name]
+    assert cli.main(command) == 1
+    assert f"is not shown to be better than no training (results.json: {said})" in capsys.readouterr().err
+    assert not (tmp_path / "My run, 1-export").exists()
+    assert cli.main([*command, "--anyway"]) == 0
+    assert f"The verdict on it: **{said}**." in (tmp_path / "My run, 1-export" / "README.md").read_text(
+        "utf-8"
+    )
 
 
 @pytest.mark.parametrize("form", ["merged", "adapter", "model.gguf"])

@@ -1,6 +1,7 @@
 """Runs on own data: resuming bit for bit, results complete or not at all, scores, loading in PEFT."""
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import put_in_cache
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from course_utils.chatml import add_chat_tokens, encode_conversation
 from course_utils.data import encode
@@ -493,6 +495,68 @@ def test_the_code_on_the_model_card_runs(session, tmp_path, monkeypatch, capsys,
     assert method == "qlora" or (len(expected) > 3 and said.startswith(expected))
     peft_model = names["model"]
     assert (type(peft_model).__name__ == "PeftModelForCausalLM") == (method != "full")
+
+
+@pytest.fixture
+def of_pocket(tmp_path, monkeypatch):
+    """A run's result on the pocket model, the folder we are in, and its model with its tokenizer."""
+    pocket = Session("pocket", "quick", 0, torch.device("cpu"), torch.float32)
+    run = open_run(tmp_path / "out", {})
+    model, tokenizer = pocket.load_model()
+    prepare_model(model, tokenizer, plan())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += parameter.requires_grad * 0.1 * torch.randn_like(parameter)
+    monkeypatch.chdir(run.finish(lambda folder: save_result(model, tokenizer, folder, "lora")))
+    return model.eval(), tokenizer
+
+
+def test_peft_alone_loads_what_the_pocket_model_gives(of_pocket):
+    """The libraries only, in the result's folder: they find the base beside the adapter."""
+    peft = pytest.importorskip("peft", reason="the adapter is loaded by PEFT, of the extra compare")
+    model, tokenizer = of_pocket
+    ids = torch.tensor([tokenizer("What is the capital of Peru?<|im_end|>")["input_ids"]])
+    auto = peft.AutoPeftModelForCausalLM.from_pretrained(".", dtype=torch.float32).eval()
+    base = AutoModelForCausalLM.from_pretrained("base", dtype=torch.float32)
+    base.resize_token_embeddings(len(AutoTokenizer.from_pretrained(".")), mean_resizing=False)
+    plain = peft.PeftModel.from_pretrained(base, ".").eval()
+    with torch.no_grad():
+        for loaded in (auto, plain):
+            torch.testing.assert_close(loaded(ids).logits, model(ids).logits, rtol=1e-4, atol=1e-4)
+    assert (
+        json.loads(Path("adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+        == "base"
+    )
+
+
+def test_the_old_copy_of_the_base_goes_with_its_result_unless_something_was_added(of_pocket):
+    out, settings = Path.cwd(), {"data": "another"}
+    for added, kept in ((False, []), (True, ["base-2"])):
+        if added:
+            (out / "base" / "mine.txt").write_text("mine")
+        write = functools.partial(save_result, *of_pocket, method="lora")
+        open_run(out, settings | {"n": added}, overwrite=True).finish(
+            lambda folder, write=write: write(folder=folder)
+        )
+        assert [path.name for path in out.glob("base-*")] == kept and (
+            out / "base" / "model.safetensors"
+        ).exists()
+    assert (out / "base-2" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "base, words",
+    [
+        ("pocket", "`base/` is the base model"),
+        ("acme/tiny", "the base from the hub"),
+        ("my base", "does not find the base"),
+    ],
+)
+def test_the_card_says_whether_autopeft_finds_the_base(base, words):
+    stages = {"now": own_run.Scores(1.0, 1.0, 0.5, 0.5, 0.5, 0.5, ["a"])}
+    card = report.model_card("t", FIT, VERDICT, base, plan(), 24, 0, "", stages)
+    assert words in card and ("from_pretrained('base'" in card) == (base == "pocket")
+    assert "AutoPeft" not in report.model_card("t", FIT, VERDICT, base, plan("full"), 24, 0, "", stages)
 
 
 @pytest.mark.parametrize("typed", ["is<|im_end|>", "<|im_start|>assistant\nParis", "<|endoftext|>", "a cat"])
