@@ -285,9 +285,11 @@ def chosen_conversations(preferences: Sequence[Preference]) -> list[Conversation
 
 def token_counts(tokenizer, messages: Sequence[dict]) -> tuple[int, int]:
     """(tokens of the conversation in ChatML, tokens with loss), whatever its length."""
-    total = count_tokens(tokenizer, messages) - 1 - len(encode(tokenizer, "assistant\n"))
     answers = [message["content"] for message in messages if message["role"] == "assistant"]
-    return total, sum(len(encode_content(tokenizer, answer)) + 1 for answer in answers)
+    sizes = [len(encode_content(tokenizer, answer)) for answer in answers]
+    others = [message | {"content": ""} if message["role"] == "assistant" else message for message in messages]
+    around = count_tokens(tokenizer, others) - 1 - len(encode(tokenizer, "assistant\n"))
+    return around + sum(sizes), sum(sizes) + len(sizes)
 
 
 def marker_lines(tokenizer, conversations: Sequence[Conversation]) -> list[int]:
