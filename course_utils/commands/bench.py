@@ -27,6 +27,7 @@ def main(argv: Sequence[str] = ()) -> int:
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler logs its starts on stderr
     import course_utils.making.bench.generation
     import course_utils.making.bench.lora
+    import course_utils.making.bench.own
     import course_utils.making.bench.playground
     import course_utils.making.bench.preferences
     import course_utils.making.bench.quantization

@@ -287,7 +287,9 @@ def token_counts(tokenizer, messages: Sequence[dict]) -> tuple[int, int]:
     """(tokens of the conversation in ChatML, tokens with loss), whatever its length."""
     answers = [message["content"] for message in messages if message["role"] == "assistant"]
     sizes = [len(encode_content(tokenizer, answer)) for answer in answers]
-    others = [message | {"content": ""} if message["role"] == "assistant" else message for message in messages]
+    others = [
+        message | {"content": ""} if message["role"] == "assistant" else message for message in messages
+    ]
     around = count_tokens(tokenizer, others) - 1 - len(encode(tokenizer, "assistant\n"))
     return around + sum(sizes), sum(sizes) + len(sizes)
 
