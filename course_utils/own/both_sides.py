@@ -43,10 +43,10 @@ def shared_with(held_out: Sequence, train: Sequence) -> Shared:
     Of two conversations that ask on in the same words ("And the price?") none leaks: an opening question is
     compared with all turns of the other side. Greetings and thanks alone are no question.
     """
-    trained = [[letters(turn) for turn in row.asked] for row in train]
+    trained = [[bare_letters(turn) for turn in row.asked] for row in train]
     openings = {_opening(turns) for turns in trained} - {""}
     anywhere = {turn for turns in trained for turn in turns} - {""}
-    judged = [[letters(turn) for turn in row.asked] for row in held_out]
+    judged = [[bare_letters(turn) for turn in row.asked] for row in held_out]
     same = [
         n for n, turns in enumerate(judged) if _opening(turns) in anywhere or not openings.isdisjoint(turns)
     ]
@@ -56,7 +56,7 @@ def shared_with(held_out: Sequence, train: Sequence) -> Shared:
     return Shared(len(judged), same, _near(asked, anywhere), answers)
 
 
-def letters(text: str) -> str:
+def bare_letters(text: str) -> str:
     """The letters and figures of a question without the courtesies around it; "" if nothing is left."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return _plain(AROUND.sub(" ", text))

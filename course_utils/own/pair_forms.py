@@ -9,7 +9,7 @@ import re
 from course_utils.own.rows import quoted_list
 
 PROMPTS = ("prompt", "instruction", "question", "input", "query")
-ANSWERS = (
+ANSWER_COLUMNS = (
     ("chosen", "rejected"),
     ("chosen_response", "rejected_response"),
     ("preferred_output", "non_preferred_output"),
@@ -18,7 +18,7 @@ ANSWERS = (
 SYSTEMS = ("system", "system_prompt")
 WINNERS = ("winner", "preference", "preferred", "better_response_id", "better", "choice", "label")
 SIDE = re.compile(r"((?:response|answer|completion|output|conversation|reply|text)?[ _-]?)(a|b|0|1|2)", re.I)
-SIDES = (("a", "b"), ("0", "1"), ("1", "2"))
+SIDE_NAMES = (("a", "b"), ("0", "1"), ("1", "2"))
 TIES = ("", "tie", "tie (bothbad)", "both", "neither", "same", "draw", "none")
 TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
 ROLE = {"Human": "user", "Assistant": "assistant"}
@@ -88,7 +88,7 @@ def _answers(names, columns):
     if {"chosen", "rejected"} <= columns.keys():
         pairs = [(columns["chosen"], columns["rejected"])]
     else:
-        pairs = ANSWERS
+        pairs = ANSWER_COLUMNS
     return next((pair for pair in pairs if set(pair) <= set(names)), None)
 
 
@@ -103,7 +103,7 @@ def _sides(names, columns):
         if side := SIDE.fullmatch(name):
             found.setdefault(side[1].lower(), {})[side[2].lower()] = name
     for by_side in found.values():
-        for a, b in SIDES:
+        for a, b in SIDE_NAMES:
             if winner and {a, b} <= by_side.keys():
                 return by_side[a], by_side[b], winner
     return None

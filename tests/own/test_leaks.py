@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 from course_utils.own import split
-from course_utils.own.both_sides import letters, shared_with
+from course_utils.own.both_sides import bare_letters, shared_with
 from course_utils.own.own_data import Conversation, DataError, Preference, leaks, question_groups, refers_back
 from course_utils.own.split import split_rows
 from course_utils.own.template_groups import template_leaks
@@ -316,7 +316,7 @@ def test_near_questions_are_those_that_comparing_all_with_all_names():
     ],
 )
 def test_letters_of_a_question(text, left):
-    assert letters(text) == left
+    assert bare_letters(text) == left
 
 
 def test_what_is_shared_is_said_in_words():

@@ -32,7 +32,7 @@ def write_large_file(path: Path, count: int = BENCH_ROWS, words: int = 350) -> N
 
 
 @row(f"reading and checking {BENCH_ROWS:,} conversations of 2 kB against datasets' Dataset.from_json")
-def own_file():
+def large_own_file():
     import datasets
 
     datasets.disable_progress_bars()
