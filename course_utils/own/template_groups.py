@@ -106,11 +106,11 @@ def _templates_of_rows(asked):
 
 
 def _but_one_word(template):
-    """The template without one word, for each of its unmasked words."""
+    """The template without one word or name, for each of them: a name can be unknown as one in one row."""
     if not LINKING < len(template) <= LONGEST_TURN:
         return
     for place, word in enumerate(template):
-        if word not in (NUMBER, NAME):
+        if word != NUMBER:
             yield template[:place] + template[place + 1 :]
 
 

@@ -15,7 +15,7 @@ from course_utils.own import split
 from course_utils.own.both_sides import bare_letters, shared_with
 from course_utils.own.own_data import Conversation, DataError, Preference, leaks, question_groups, refers_back
 from course_utils.own.split import split_rows
-from course_utils.own.template_groups import template_leaks
+from course_utils.own.template_groups import template_groups, template_leaks
 from course_utils.preferences import Pair
 
 SEEDS = range(20)  # of each kind: more than 200 files
@@ -367,6 +367,15 @@ def test_a_template_is_known_by_names_that_both_sides_together_show():
     assert template_leaks(held_out, train) == [0]
     assert template_leaks(train, held_out) == [0]
     assert template_leaks(held_out[:1], train[1:]) == []
+
+
+def test_a_name_that_only_begins_sentences_is_in_its_template_too():
+    """Lisbon is never capitalised inside a sentence, so it is no known name; Oslo is one."""
+    held_out = [talk("Lisbon does not start since update 966.")]
+    train = [talk("Oslo does not start since update 7."), talk("Who repairs an Oslo?")]
+    assert template_leaks(held_out, train) == [0]
+    groups = template_groups([row.asked for row in held_out + train])
+    assert groups[0] == groups[1] != groups[2]
 
 
 @pytest.mark.parametrize("words, leaks_out", [(60, [0]), (61, [])])
