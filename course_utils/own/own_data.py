@@ -503,7 +503,7 @@ def near_copies(conversations: Sequence[Conversation]) -> set[int]:
     first, near = defaultdict(dict), set()  # {words: {system message and answers: its first row}}
     for position, row in enumerate(conversations):
         system = tuple(message["content"] for message in row.messages if message["role"] == "system")
-        answers = system, tuple(split_words("\n".join(row.answers)) or row.answers)
+        answers = hash((system, " ".join(split_words("\n".join(row.answers))) or tuple(row.answers)))
         text = frozenset(word for turn in row.asked for word in question_words(turn))
         if first[text].setdefault(answers, position) < position and text:
             near.add(position)
