@@ -1,12 +1,14 @@
-"""A decision between nine methods: its questions, each method's costs, and the reasons for and against.
+"""A decision between twelve methods: what each gives, what it costs with people's days, and how sure that is.
 
-`decide` returns the options of a case with their verdicts, reasons and costs; memo.py writes them down.
+`decide` strikes what is not possible, then what is clearly worse, and takes the cheapest of the rest; what
+costs nearly as little is a tie. `advice` names what it takes, `flips` what turns it. memo.py writes it down.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
+from typing import NamedTuple
 
 from course_utils.budget import (
     CARDS,
@@ -18,6 +20,7 @@ from course_utils.budget import (
     training_hours,
     training_need,
 )
+from course_utils.lessons.lesson_14 import prices
 from course_utils.lessons.lesson_14.market import SHEETS
 
 GOALS = {
@@ -27,28 +30,48 @@ GOALS = {
     "ability": "right answers to problems that it gets wrong",
     "preference": "nothing, but some of its answers are better than others",
 }
+PLAIN = ("prompting", "long context", "retrieval", "larger model", "provider's tuning")
 TUNED = ("LoRA", "QLoRA", "full")
-OPTIONS = ("prompting", "retrieval", "larger model", *TUNED, "distillation", "DPO", "GRPO")
+TRAINED = (*TUNED, "right samples", "distillation", "DPO", "GRPO")
+OPTIONS = (*PLAIN, *TRAINED)
 FITTING = {"full": "full", "lora": "LoRA", "qlora": "QLoRA"}  # budget's names
 
 # rules of thumb
-FEW, ENOUGH, MANY = 50, 500, 10_000  # examples: the minimum, for a first run, for full fine-tuning
-PAIRS, PROBLEMS, TEACHER_ANSWERS = 1000, 500, 5000  # for DPO, GRPO and distillation
+ENOUGH, MANY = 500, 10_000  # examples: for a first run, for full fine-tuning
+PAIRS, PROBLEMS, TEACHER_ANSWERS = 1000, 500, 5000  # for DPO, GRPO and right samples, distillation
 EPOCHS, GROUP = 3, 8
-NEAR = 0.05  # of a cost: a difference that is not decisive
-PASSAGE = 300  # tokens of a passage
+DAYS = {  # of a person, with data, trials and judging
+    "prompting": 2,
+    "long context": 3,
+    "retrieval": 8,
+    "larger model": 2,
+    "provider's tuning": 6,
+    "LoRA": 8,
+    "QLoRA": 8,
+    "full": 10,
+    "right samples": 10,
+    "distillation": 10,
+    "DPO": 12,
+    "GRPO": 20,
+}
+CARD_DAYS, UPKEEP = 3, 6  # days to set up a server of one's own, and a year
+THIRD = 1 / 3  # nobody knows days, traffic and prices better: what costs less than this more is a tie
+PASSAGES = 300  # tokens that retrieval shows
 DISAGREE = 0.25  # share of the questions that exactly one of two methods gets right
 # assumptions about serving
 AT_ONCE = 8  # answers that a card generates at the same time
-SAMPLED_AT_ONCE = 64  # and in GRPO's sampling
+SAMPLED_AT_ONCE = 64  # and in the sampling of right samples and GRPO
 PATIENCE = 60  # seconds: answers that may take so long need no card on standby
+OWN_LONGEST = 32_000  # tokens of documents before each question on a card of one's own
+OFTEN = 100  # answers a day from which a repeated beginning is still kept when the next question comes
 
 MEASURED, COMPUTED, RULE = "measured here on 4.8M", "computed from your answers", "a rule of thumb"
+YOURS = "your own measurement"
 
 
 @dataclass(frozen=True)
 class Case:
-    """What must be known before the choice. Prices are in `currency`."""
+    """What must be known before the choice. Prices are in `currency`; prices.py has their sources."""
 
     goal: str = "behaviour"  # what the model lacks, one of GOALS
     examples: int = 500  # available labelled answers, or pairs if a preference is lacking
@@ -61,28 +84,39 @@ class Case:
     licence_answers: bool = True  # the larger model's terms allow training on its answers; many restrict it
     answers_a_day: int = 2000
     days: int = 365  # over which the costs are summed
+    documents: int = 1_000_000  # tokens of what holds the facts
     instructions: int = 800  # tokens before each question: instructions and examples
     question: int = 150  # tokens
     answer: int = 150  # tokens
     seconds: float = 10.0  # allowed for a whole answer
     points: float = 5.0  # smallest difference that would change the decision, percentage points
+    scores: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # {option: measured (points, +-)}
     model: str = "Qwen3-8B"
     card: str = "RTX 4090"
     runs: int = 9  # trainings: a sweep of four rates with two seeds, and the final one
-    budget: float = 20_000.0
-    card_price: float = 0.5  # per hour
-    read_price: float = 1.0  # per million tokens that the larger model reads
-    write_price: float = 4.0  # and writes
-    label_price: float = 2.0  # per labelled answer or pair
-    currency: str = "EUR"
+    budget: float = 30_000.0
+    card_price: float | None = None  # per hour; None: the one in prices.py
+    host_price: float | None = None  # per million tokens of the model on shared hardware; None: prices.py's
+    read_price: float = prices.READ.value  # per million tokens that the larger model reads
+    read_again_price: float = prices.READ_AGAIN.value  # and reads again, at the beginning of each prompt
+    write_price: float = prices.WRITE.value  # and writes
+    label_price: float = prices.LABEL.value  # per labelled answer or pair
+    person_day: float = prices.PERSON_DAY.value
+    currency: str = "USD"
 
     def __post_init__(self):
         if self.goal not in GOALS:
             raise ValueError(f"goal must be one of {', '.join(GOALS)}; got {self.goal!r}")
         if self.card not in CARDS:
             raise ValueError(f"unknown card {self.card!r}; choose one of {', '.join(CARDS)}")
+        if self.card_price is None:
+            if self.card not in prices.CARDS:
+                raise ValueError(f"prices.py has no price of {self.card}: give card_price, per hour")
+            object.__setattr__(self, "card_price", prices.CARDS[self.card].value)
+        if self.host_price is None:
+            object.__setattr__(self, "host_price", prices.hosted(parameters_of(self.model)).value)
         # field.type is a type only without `from __future__ import annotations`
-        numbers = [field.name for field in fields(self) if field.type in (int, float)]
+        numbers = [one.name for one in fields(self) if one.type in (int, float, float | None)]
         for name in numbers:
             value = getattr(self, name)
             low = 1 if name in ("tasks", "days", "question", "answer", "runs") else 0
@@ -90,6 +124,8 @@ class Case:
                 raise ValueError(f"{name} must be a number of at least {low}; got {value!r}")
         if not (self.seconds and 0 < self.points <= 100 * DISAGREE):
             raise ValueError(f"seconds must be above 0, points above 0 and at most {100 * DISAGREE:g}")
+        if unknown := set(self.scores) - set(OPTIONS):
+            raise ValueError(f"scores names {sorted(unknown)}; options are {', '.join(OPTIONS)}")
 
 
 @dataclass(frozen=True)
@@ -101,27 +137,43 @@ class Reason:
     source: str = ""
 
 
+class Quality(NamedTuple):
+    """Percentage points over the same small model with a prompt; spread: what another task may differ by."""
+
+    points: float
+    spread: float
+    basis: str
+    source: str = ""
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Costs of labels, training with its sweep, and serving for the days of the case."""
+    """Costs of labels, training with its sweep, a person's days, and serving for the days of the case."""
 
     labels: float = 0.0
     training: float = 0.0
+    people: float = 0.0
     serving: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.labels + self.training + self.serving
+        return self.labels + self.training + self.people + self.serving
 
 
 @dataclass(frozen=True)
 class Option:
-    """verdict: baseline, choose, then (after the chosen one), later, or no; the first reason explains it."""
+    """verdict: choose, tie (costs nearly as little), then (after the chosen one), baseline, later, or no.
+
+    The first reason explains it. place: where it is served. risk: what may happen to it.
+    """
 
     name: str
     verdict: str
     reasons: tuple[Reason, ...]
     cost: Cost
+    quality: Quality
+    place: str
+    risk: str
 
 
 def questions_needed(points: float, disagree: float = DISAGREE) -> int:
@@ -134,6 +186,54 @@ def questions_needed(points: float, disagree: float = DISAGREE) -> int:
     if not (0 < d <= disagree <= 1 and d < 1):
         raise ValueError(f"0 < points / 100 <= disagree <= 1 is required; got {points} and {disagree}")
     return math.ceil((1.96 + 0.84) ** 2 * (disagree - d**2) / d**2)
+
+
+# ---------------------------------------------------------------------------- what each gives
+
+NARROW = ("published at 7B", "arXiv 2405.00732")  # 31 tasks: 4-bit LoRA 34 over the base, 10 over GPT-4
+OWN_RUNS = (MEASURED, "lesson 18, stored runs")
+REASONING = ("published at 32B", "arXiv 2501.12948")  # AIME 2024: RL 47.0, distilled 72.6, teacher 79.8
+FACTS = ("published at 7B", "arXiv 2312.05934")  # current events: 48.1, tuned 50.4, retrieval 87.5
+LONG = ("published at 32B or more", "arXiv 2407.16833")  # 8 points over retrieval on average, and dearer
+_FACTS = {"long context": Quality(47, 15, *LONG), "retrieval": Quality(39, 15, *FACTS)} | dict.fromkeys(
+    TUNED, Quality(2, 10, *FACTS)
+)
+QUALITY: dict[str, dict[str, Quality]] = {
+    "facts that change": _FACTS,
+    "facts that stay": _FACTS,
+    "behaviour": {
+        "larger model": Quality(24, 10, *NARROW),
+        "right samples": Quality(20, 15, RULE),
+        "distillation": Quality(24, 10, RULE),  # at most what its teacher gives
+        "GRPO": Quality(20, 15, RULE),
+    }
+    | dict.fromkeys(TUNED, Quality(34, 10, *NARROW)),
+    "ability": {
+        "larger model": Quality(50, 15, *REASONING),
+        "distillation": Quality(43, 15, *REASONING),
+        "right samples": Quality(25, 15, *OWN_RUNS),
+        "GRPO": Quality(17, 15, *OWN_RUNS),
+    }
+    | dict.fromkeys(TUNED, Quality(43, 15, *OWN_RUNS)),
+    "preference": {
+        "larger model": Quality(8, 8, RULE),
+        "DPO": Quality(11, 5, "published at 7B to 70B", "arXiv 2311.10702"),
+    }
+    | dict.fromkeys(TUNED, Quality(2, 4, RULE)),  # on the chosen answers alone
+}
+
+
+def quality(case: Case, name: str) -> Quality:
+    """What an option gives: your measurement, else what was measured or published, else 0."""
+    if name in case.scores:
+        return Quality(*case.scores[name], YOURS)
+    return QUALITY[case.goal].get(name, Quality(0, 0, RULE))
+
+
+def clearly_worse(one: Quality, other: Quality, points: float) -> bool:
+    """Whether `other` is ahead by `points` or more, and by more than both may be off."""
+    ahead = other.points - one.points
+    return ahead >= points and ahead > math.hypot(one.spread, other.spread)
 
 
 # ---------------------------------------------------------------------------- what fits, how fast, how dear
@@ -150,11 +250,16 @@ def parameters_of(model: str) -> int:
 
 
 def seconds_an_answer(case: Case, front: int) -> float:
-    """Seconds to read the prompt and the question, and then to read all weights once per token."""
+    """Seconds to read the prompt and the question, and then to read all weights once per token.
+
+    math.inf if the card does not hold the weights in 4 bits.
+    """
     size, tflops = CARDS[case.card]
     parameters = parameters_of(case.model)
-    half = 2 * parameters
-    weights = half if half < 0.8 * size * 2**30 else parameters * NF4_BITS / 8  # 4 bits if 16 do not fit
+    room, half, quarter = 0.8 * size * 2**30, 2 * parameters, parameters * NF4_BITS / 8
+    if quarter >= room:
+        return math.inf
+    weights = half if half < room else quarter
     reading = 2 * parameters * (front + case.question) / (tflops * 1e12 * UTILISATION)
     bandwidth = SHEETS[case.card].bandwidth if case.card in SHEETS else 50  # this machine's: assumed
     return reading + case.answer * weights / (bandwidth * 1e9)
@@ -167,14 +272,44 @@ def own_serving(case: Case, front: int) -> float:
     return case.card_price * max(busy, waiting)
 
 
-def asked_serving(case: Case, answers: float) -> float:
-    """Price of a larger model that is paid per token."""
-    read, write = case.instructions + case.question, case.answer
-    return answers * (read * case.read_price + write * case.write_price) / 1e6
+def asked_serving(case: Case, answers: float, front: int | None = None) -> float:
+    """Price of a larger model that is paid per token; front: tokens before the question."""
+    front = case.instructions if front is None else front
+    again = front >= prices.REPEATS and case.answers_a_day >= OFTEN
+    begun = front * (case.read_again_price if again else case.read_price)
+    return answers * (begun + case.question * case.read_price + case.answer * case.write_price) / 1e6
+
+
+class Serving(NamedTuple):
+    """Price of all answers, a person's days for it, and the place."""
+
+    price: float
+    days: float
+    place: str
+
+
+def serving(case: Case, name: str) -> Serving | None:
+    """The cheapest place that can serve an option, its days counted; None if there is none."""
+    answers = case.answers_a_day * case.days
+    front = {"prompting": case.instructions, "retrieval": case.instructions + PASSAGES}.get(name, 0)
+    asked = case.instructions + (case.documents if name == "long context" else 0)
+    found = []
+    if name in ("larger model", "long context"):
+        if case.larger_works and not case.private and asked <= prices.LONGEST:
+            found.append(Serving(asked_serving(case, answers, asked), 0, "the provider"))
+    elif name != "full" and not case.private and case.licence_weights:
+        tokens = front + case.question + case.answer
+        found.append(Serving(answers * tokens * case.host_price / 1e6, 0, "shared, by the token"))
+    if name == "long context":  # a server keeps what begins every prompt
+        front = case.instructions if case.documents <= OWN_LONGEST else math.inf
+    if name != "larger model" and front < math.inf and seconds_an_answer(case, front) <= case.seconds:
+        days = CARD_DAYS + UPKEEP * case.days / 365
+        found.append(Serving(own_serving(case, front), days, "a card of its own"))
+    return min(found, key=lambda one: one.price + one.days * case.person_day, default=None)
 
 
 def judging(case: Case) -> float:
-    """Price of the labels for evaluation; 0 if a program verifies."""
+    """Price of the labels for evaluation, the same for every option; 0 if a program verifies."""
     return 0.0 if case.verifiable else questions_needed(case.points) * case.label_price
 
 
@@ -186,33 +321,41 @@ def training(case: Case, method: str, examples: int, passes: float = 1.0) -> flo
 
 
 def sampling_price(case: Case) -> float:
-    """Price of GRPO's samples in all runs: each token reads all weights once for a batch of answers."""
+    """Price of GROUP samples of each problem in all runs: a token reads all weights once for a batch."""
     answers = PROBLEMS * EPOCHS * GROUP
     hours = answers * seconds_an_answer(case, 0) / SAMPLED_AT_ONCE / 3600
     return case.runs * hours * case.card_price
 
 
-def costs(case: Case) -> dict[str, Cost]:
-    """{option: its cost}. DPO and GRPO start from a tuned model and include its cost."""
-    judged = judging(case)
-    missing = max(0, ENOUGH - case.examples) * case.label_price if case.goal != "preference" else 0.0
-    after = own_serving(case, 0)
-    found = {
-        "prompting": Cost(judged, 0, own_serving(case, case.instructions)),
-        "retrieval": Cost(judged, 0, own_serving(case, case.instructions + PASSAGE)),
-        "larger model": Cost(judged, 0, asked_serving(case, case.answers_a_day * case.days)),
-    }
-    for method in TUNED:
-        found[method] = Cost(judged + missing, training(case, method, case.examples), after)
-    base = found[_tuned_name(case)]
-    taught = judged + asked_serving(case, TEACHER_ANSWERS)
-    found["distillation"] = Cost(taught, training(case, _tuned_name(case), TEACHER_ANSWERS), after)
-    pairs = max(0, PAIRS - case.examples) * case.label_price
-    # two answers per pair, and the reference reads both, at a third of the cost of forward and backward
-    on_pairs = training(case, _tuned_name(case), PAIRS, passes=2 * 4 / 3)
-    found["DPO"] = Cost(base.labels + pairs, base.training + on_pairs, after)
-    on_samples = training(case, _tuned_name(case), PROBLEMS, passes=GROUP) + sampling_price(case)
-    found["GRPO"] = Cost(base.labels, base.training + on_samples, after)
+def labels_and_training(case: Case, name: str) -> tuple[float, float]:
+    """Prices of the labels that are missing, and of the trainings. GRPO starts from right samples."""
+    tuned = _tuned_name(case)
+    if name in TUNED:
+        missing = max(0, ENOUGH - case.examples) if case.goal != "preference" else 0
+        return missing * case.label_price, training(case, name, case.examples)
+    if name == "right samples":
+        return 0.0, training(case, tuned, PROBLEMS) + sampling_price(case)
+    if name == "distillation":
+        return asked_serving(case, TEACHER_ANSWERS), training(case, tuned, TEACHER_ANSWERS)
+    if (
+        name == "DPO"
+    ):  # two answers per pair, and the reference reads both, at a third of forward and backward
+        pairs = max(0, PAIRS - case.examples) * case.label_price
+        return pairs, training(case, tuned, max(PAIRS, case.examples), passes=2 * 4 / 3)
+    if name == "GRPO":
+        before = training(case, tuned, PROBLEMS) + sampling_price(case)
+        return 0.0, before + training(case, tuned, PROBLEMS, passes=GROUP) + sampling_price(case)
+    return 0.0, 0.0
+
+
+def costs(case: Case) -> dict[str, tuple[Cost, str]]:
+    """{option: its cost and the place that serves it}, without those that no place can serve."""
+    found = {}
+    for name in OPTIONS:
+        if (place := serving(case, name)) and name != "provider's tuning":
+            labels, trained = labels_and_training(case, name)
+            people = (DAYS[name] + place.days) * case.person_day
+            found[name] = Cost(judging(case) + labels, trained, people, place.price), place.place
     return found
 
 
@@ -222,111 +365,134 @@ def _tuned_name(case):
     return "LoRA" if "LoRA" in room or not room else "QLoRA"
 
 
-def break_even_a_day(case: Case) -> float | None:
-    """Answers per day from which tuning costs no more than the larger model; None: never.
-
-    The larger model is paid per answer, one's own card per hour.
-    """
-    one = asked_serving(case, 1) * case.days
-    once = costs(case)[_tuned_name(case)].total - own_serving(case, 0) - judging(case)
-    waiting = own_serving(replace(case, answers_a_day=0), 0)
-    each = case.card_price * case.days * seconds_an_answer(case, 0) / 3600 / AT_ONCE
-    if one == 0:
-        return None
-    answers = (once + waiting) / one  # while the card is mostly idle
-    if each * answers <= waiting:
-        return answers
-    return once / (one - each) if one > each else None
-
-
 # ---------------------------------------------------------------------------- the decision
 
-REGRET = "Schulman and others, LoRA without regret, thinkingmachines.ai/blog/lora"
-KNOWN = {  # what is known about each option in any case
-    "prompting": (
-        Reason("Every other method has to beat it, and it takes an afternoon.", RULE),
-        Reason(
-            "Learning from examples in a prompt comes with size.", "published at 175B", "arXiv 2005.14165"
-        ),
-    ),
+KNOWN = {  # what is known about an option in any case
+    "prompting": (Reason("Every other method has to beat it, with as much effort for the prompt.", RULE),),
+    "long context": (Reason("Nothing is built, and nothing is missed.", RULE),),
     "retrieval": (
-        Reason("It adds facts better than tuning on them does.", "published at 7B", "arXiv 2312.05934"),
-        Reason(
-            "Passages that are always shown degrade what the model knows: show them only above a threshold.",
-            MEASURED,
-            "lesson 15",
-        ),
-        Reason(
-            "Training with distractors helps the model to ignore them.", "published at 7B", "arXiv 2403.10131"
-        ),
+        Reason("Shown at every question, passages harm: only above a threshold.", MEASURED, "lesson 15"),
     ),
     "larger model": (Reason("Nothing is trained, and a better one may come by itself.", RULE),),
     "LoRA": (
         Reason(
-            "On all linear layers it reaches full fine-tuning as long as the data fit its values.",
+            "On all linear layers it reaches full fine-tuning while the data fit its values.",
             "published at 1B to 8B",
-            REGRET,
+            "Schulman and others, LoRA without regret, thinkingmachines.ai/blog/lora",
         ),
     ),
-    "QLoRA": (
-        Reason(
-            "An adapter on a 4-bit base reaches one on a 16-bit base.", "published at 7B", "arXiv 2305.14314"
-        ),
-    ),
+    "QLoRA": (Reason("It reaches LoRA on a 16-bit base.", "published at 7B", "arXiv 2305.14314"),),
     "full": (
         Reason(
-            "If there is much to learn, it learns more and forgets more.",
+            "It learns more where there is much to learn, and forgets more.",
             "published at 7B",
             "arXiv 2405.09673",
         ),
     ),
-    "distillation": (
-        Reason(
-            "Small models tuned on a large one's answers beat their own reinforcement learning.",
-            "published at 32B",
-            "arXiv 2501.12948",
-        ),
-    ),
-    "DPO": (
-        Reason(
-            "It needs one loss on stored pairs, and no reward model.", "published at 6B", "arXiv 2305.18290"
-        ),
+    "right samples": (
+        Reason("Draw, let the program pick the right ones, tune on them; it needs nothing else.", RULE),
+        Reason("It was ahead of GRPO, and cheaper.", MEASURED, "lesson 18"),
     ),
     "GRPO": (
-        Reason("It needs only a program that verifies.", "published at 671B", "arXiv 2501.12948"),
         Reason(
-            "It makes answers likelier that some samples already get right: check 16 samples first.",
+            "It raises answers that some samples already get right: look at 16 samples first.",
             "published at 7B",
             "arXiv 2504.13837",
         ),
-        Reason("Tuning on right samples was better: try it first.", MEASURED, "lesson 18"),
     ),
+}
+RISKS = {
+    "the provider": "A provider retires models and changes prices on months' notice.",
+    "shared, by the token": "Few bases take adapters on shared hardware, and such offers end.",
+    "a card of its own": "Somebody has to keep it running.",
 }
 
 
 def decide(case: Case, findings: Mapping[str, Reason] | None = None) -> list[Option]:
-    """The nine options of a case in the order of OPTIONS. findings: {option: measured results}."""
-    prices, obstacles = costs(case), _obstacles(case)
-    for name, cost in prices.items():
-        if name not in obstacles and cost.total > case.budget:
-            text = f"It costs {money(cost.total, case)}, above the budget of {money(case.budget, case)}."
-            obstacles[name] = Reason(text, COMPUTED)
-    verdicts = _verdicts(case, prices, obstacles)
+    """The options of a case in the order of OPTIONS. findings: {option: measured results}."""
+    priced, obstacles = costs(case), _obstacles(case)
+    for name in OPTIONS:
+        if name in obstacles:
+            continue
+        if name not in priced:
+            obstacles[name] = _no_place(case)
+        elif priced[name][0].total > case.budget:
+            total, budget = money(priced[name][0].total, case), money(case.budget, case)
+            obstacles[name] = Reason(f"It costs {total}, above the budget of {budget}.", COMPUTED)
+    verdicts = _verdicts(case, {name: cost for name, (cost, _) in priced.items()}, obstacles)
     options = []
     for name in OPTIONS:
         verdict, reason = verdicts[name]
+        cost, place = priced.get(name, (Cost(), ""))
         measured = [findings[name]] if name in (findings or {}) else []
-        options.append(Option(name, verdict, (reason, *measured, *KNOWN[name]), prices[name]))
+        reasons = (reason, *measured, *KNOWN.get(name, ()))
+        options.append(Option(name, verdict, reasons, cost, quality(case, name), place, RISKS.get(place, "")))
     return options
+
+
+def advice(options: Sequence[Option]) -> set[str]:
+    """Names of what is taken: the chosen option and those that tie with it."""
+    return {option.name for option in options if option.verdict in ("choose", "tie")}
+
+
+MOVED = (
+    *("answers_a_day", "examples", "documents", "instructions", "question", "answer", "label_price"),
+    *("person_day", "card_price", "host_price", "read_price", "write_price"),
+)
+
+
+class Flips(NamedTuple):
+    """`turned`: moves after which the chosen option is not even tied, as "input, a third less: others".
+
+    nearly: number of the others that make or break a tie; moves: number of all.
+    """
+
+    turned: list[str]
+    nearly: int
+    moves: int
+
+
+def flips(case: Case) -> Flips:
+    """What turns the advice when one input, or the points of one possible option, moves by a third."""
+    options = decide(case)
+    chosen = {option.name for option in options if option.verdict == "choose"}
+    moves = {}
+    for factor, words in ((1 - THIRD, "a third less"), (1 + THIRD, "a third more")):
+        for name in MOVED:
+            value = getattr(case, name)
+            moves[f"{name.replace('_', ' ')}, {words}"] = {name: type(value)(value * factor)}
+        for option in options:
+            if option.verdict != "no" and (old := option.quality).points:
+                scores = {**case.scores, option.name: (old.points * factor, old.spread)}
+                moves[f"points of {option.name}, {words}"] = {"scores": scores}
+    after = {text: advice(decide(replace(case, **change))) for text, change in moves.items()}
+    turned = {text: taken for text, taken in after.items() if not (chosen <= taken if chosen else not taken)}
+    nearly = sum(taken != advice(options) for taken in after.values()) - len(turned)
+    said = [f"{text}: {' or '.join(sorted(taken)) or 'nothing'}" for text, taken in turned.items()]
+    return Flips(said, nearly, len(moves))
+
+
+def with_smallest(case: Case) -> Case:
+    """The case with the provider's smallest model in the larger one's place."""
+    read, again, write = (price.value for price in prices.SMALLEST)
+    return replace(case, read_price=read, read_again_price=again, write_price=write)
 
 
 def in_a_sentence(name: str) -> str:
     """An option's name, with its article if it needs one."""
-    return "the larger model" if name == "larger model" else name
+    return {"larger model": "the larger model", "right samples": "its own right samples"}.get(name, name)
 
 
 def money(value: float, case: Case) -> str:
     return f"{value:,.0f} {case.currency}" if value >= 0.5 or value == 0 else f"under 1 {case.currency}"
+
+
+def _no_place(case):
+    seconds = seconds_an_answer(case, 0)
+    if seconds == math.inf:
+        return Reason(f"{case.card} does not hold {case.model}, and nobody else may serve it.", COMPUTED)
+    allowed = f"only {case.seconds:g} s are allowed, and nobody else may serve it"
+    return Reason(f"An answer takes {seconds:.1f} s or more on {case.card}, but {allowed}.", COMPUTED)
 
 
 def _obstacles(case):
@@ -338,9 +504,16 @@ def _obstacles(case):
             found.setdefault(name, Reason(text, basis, source))
 
     room = fitting(case.model, case.card)
-    trained = (*TUNED, "distillation", "DPO", "GRPO")
+    closing = prices.TUNING
+    no(
+        ["provider's tuning"],
+        f"OpenAI, for one, takes no new trainings after {closing.new}; tuned GPT-4o and GPT-4.1 end on "
+        f"{closing.models}.",
+        "announced",
+        closing.source,
+    )
     if not case.licence_weights:
-        no([name for name in OPTIONS if name != "larger model"], "The model's licence forbids your use.")
+        no(["prompting", "retrieval", *TRAINED], "The model's licence forbids your use.")
     if case.private:
         no(
             ["larger model", "distillation"],
@@ -355,25 +528,27 @@ def _obstacles(case):
             no([method], f"{case.model} with {method} does not fit {case.card}.", COMPUTED)
     if not room:
         no(
-            trained,
+            TRAINED,
             f"No training of {case.model} fits {case.card}: use a smaller model or more cards.",
             COMPUTED,
         )
-    _too_slow(case, no)
     if case.goal.startswith("facts"):
-        no(["distillation", "DPO", "GRPO"], "The model lacks facts.")
+        no(["right samples", "distillation", "DPO", "GRPO"], "The model lacks facts.")
+        no(["larger model"], "It does not know your facts either.")
+        if case.documents > (OWN_LONGEST if case.private else prices.LONGEST):
+            no(["long context"], f"{case.documents:,} tokens do not fit in a prompt.", COMPUTED)
     else:
-        no(["retrieval"], "What is lacking is no fact.")
+        no(["retrieval", "long context"], "What is lacking is no fact.")
     if case.goal == "facts that change":
         no(TUNED, "Every change of a fact would need another training.")
-    if case.examples < FEW:
-        no([*TUNED, "DPO"], f"With fewer than {FEW} examples you cannot even evaluate: collect more first.")
-    if case.goal != "preference":
+    if case.goal == "behaviour" and case.examples >= ENOUGH / 2:
+        no(["distillation"], "Your own answers show your way; a larger model's show another.")
+    if case.goal == "preference":
+        no(["right samples", "distillation", "GRPO"], "What is right is not what is lacking.")
+    else:
         no(["DPO"], "Right answers can be written down, so tune on them; pairs say less.")
     if not case.verifiable:
-        no(["GRPO"], "No program can say whether an answer is right.")
-    elif case.goal == "preference":
-        no(["GRPO"], "A program verifies what is right, not what is better.")
+        no(["right samples", "GRPO"], "No program can say whether an answer is right.")
     if case.examples < MANY or case.tasks > 1 or case.keep:
         needs = f"{MANY:,} examples or more, one task, and nothing else to keep"
         no(["full"], f"It is for {needs}; here LoRA's values suffice, and it can be switched off.")
@@ -382,70 +557,54 @@ def _obstacles(case):
     return found
 
 
-def _too_slow(case, no):
-    """Exclude own models if even the bare question takes too long."""
-    bare, full = seconds_an_answer(case, 0), seconds_an_answer(case, case.instructions)
-    text = f"An answer takes about {{:.1f}} s on {case.card}, but only {case.seconds:g} s are allowed."
-    if bare > case.seconds:
-        no([name for name in OPTIONS if name != "larger model"], text.format(bare), COMPUTED)
-    elif full > case.seconds:
-        no(["prompting", "retrieval"], text.format(full), COMPUTED)
-
-
-def _verdicts(case, prices, obstacles):
+def _verdicts(case, costs_of, obstacles):
     """{option: (verdict, the reason for it)}"""
     verdicts = {name: ("no", obstacles[name]) for name in obstacles}
     open_ = [name for name in OPTIONS if name not in obstacles]
-    if "prompting" in open_:
-        verdicts["prompting"] = "baseline", Reason("Score it first, on the questions to judge by.", RULE)
-    chosen = _chosen(prices, open_)
-    if chosen:
-        verdicts[chosen] = "choose", _why(case, chosen, prices)
+    given = {name: quality(case, name) for name in open_}
+    better = {
+        name: next((other for other in open_ if clearly_worse(given[name], given[other], case.points)), None)
+        for name in open_
+    }
+    left = sorted((name for name in open_ if not better[name]), key=lambda name: costs_of[name].total)
+    chosen = left[0] if left else None
     for name in open_:
-        if name not in verdicts:
-            verdicts[name] = _other(case, name, chosen, prices)
+        verdicts[name] = _verdict(case, name, chosen, better[name], costs_of)
     return verdicts
 
 
-def _chosen(prices, open_):
-    """The option to choose, or None: the cheapest candidate, with labels, sweep and serving."""
-    if "retrieval" in open_:
-        return "retrieval"
-    if "full" in open_:
-        return "full"
-    candidates = [name for name in ("larger model", "LoRA", "QLoRA", "distillation") if name in open_]
-    without = "GRPO" if "GRPO" in open_ else None
-    return min(candidates, key=lambda name: prices[name].total, default=without)
-
-
-def _why(case, chosen, prices):
-    if chosen == "retrieval":
-        return Reason("A document can be changed and cited without any training.", RULE)
-    if chosen == "full":
-        return Reason("There is much to learn, one task, enough memory and nothing else to keep.", RULE)
-    if chosen == "GRPO":
-        return Reason("It needs problems and a program that verifies, but no written answers.", RULE)
-    total = money(prices[chosen].total, case)
-    return Reason(f"Of what goes beyond a prompt it costs least: {total} in {case.days} days.", COMPUTED)
-
-
-def _other(case, name, chosen, prices):
-    """(verdict, reason) of an option that is possible but not chosen."""
-    if name in ("DPO", "GRPO"):
-        if chosen not in (*TUNED, "distillation"):
-            return "later", Reason("It starts from a tuned model, and there is none yet.", RULE)
-        steps = "DPO on the pairs" if name == "DPO" else "GRPO on problems that the tuning has not seen"
-        return "then", Reason(f"After {chosen}: {steps}, against as much more of {chosen}.", RULE)
+def _verdict(case, name, chosen, better, costs_of):
+    """(verdict, reason) of an option that is possible."""
+    cost = costs_of[name].total
+    if name == chosen:
+        total = money(cost, case)
+        return "choose", Reason(
+            f"Nothing is clearly better, and nothing as good costs less than {total}.", COMPUTED
+        )
+    if name == "prompting":
+        return "baseline", Reason("Score it first, on the questions to judge by.", RULE)
+    if name == "GRPO" and chosen in TRAINED:
+        steps = "on problems that it has not seen, against as much more of the same"
+        return "then", Reason(f"When the model no longer gains: {steps}.", RULE)
     if case.goal == "facts that stay" and name == _tuned_name(case):
         return "then", Reason(
             "Train on the facts, too, in many wordings and with replayed text, and evaluate both together.",
             MEASURED,
             "lesson 15",
         )
-    if chosen is None:
-        return "later", Reason("Nothing else is possible; collect examples first.", RULE)
-    more = prices[name].total - prices[chosen].total
-    words = "more" if more >= 0 else "less"
-    near = ": so little that the scores should decide" if abs(more) < NEAR * prices[chosen].total else ""
-    text = f"It costs {money(abs(more), case)} {words} than {in_a_sentence(chosen)}{near}."
-    return "later", Reason(text, COMPUTED)
+    if better:
+        here, there = quality(case, name), quality(case, better)
+        text = f"It gives {gain(here)} points over a prompt, {in_a_sentence(better)} {gain(there)}."
+        return "later", Reason(text, there.basis, there.source)
+    more = cost - costs_of[chosen].total
+    if more < THIRD * (cost - judging(case)):
+        text = (
+            f"It costs {money(more, case)} more than {in_a_sentence(chosen)}: less than costs are known to."
+        )
+        return "tie", Reason(text, COMPUTED)
+    return "later", Reason(f"It costs {money(more, case)} more than {in_a_sentence(chosen)}.", COMPUTED)
+
+
+def gain(given: Quality) -> str:
+    """Points and their spread, as text."""
+    return f"{given.points:.0f} ± {given.spread:.0f}" if given.spread else f"{given.points:.0f}"

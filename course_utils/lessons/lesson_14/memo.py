@@ -13,7 +13,14 @@ from course_utils.templates import templates
 from course_utils.terminal import plain_line
 
 OTHER_FOLDER = "Name another folder"
-LABELS = {"baseline": "score first", "choose": "take", "then": "then", "later": "not now", "no": "no"}
+LABELS = {
+    "baseline": "score first",
+    "choose": "take",
+    "tie": "or take",
+    "then": "then",
+    "later": "not now",
+    "no": "no",
+}
 
 
 @dataclass(frozen=True)
@@ -23,24 +30,24 @@ class Memo:
     title: str
     decision: str
     situation: list[tuple[str, str]]
-    prices: list[tuple[str, ...]]  # option, labels, training, serving, total
-    verdicts: list[tuple[str, str, list[str]]]  # option, verdict, reasons with basis and source
+    options: list[tuple[str, ...]]  # option, points, people, labels and training, serving, its place, total
+    verdicts: list[tuple[str, str, list[str]]]  # options, verdict, reasons with basis and source
     before: list[str]
     change: list[str]
 
 
+HEAD = ("", "points over a prompt", "people", "labels, training", "serving", "by", "total")
+
+
 def make_memo(case: Case, options: Sequence[Option]) -> Memo:
     """The memo of a case and its options."""
-    named = {option.name: option for option in options}
+    ordered = sorted(options, key=lambda option: list(LABELS).index(option.verdict))
     return Memo(
         title=f"{case.model} lacks {guide.GOALS[case.goal]}: which method?",
         decision=_decision(case, options),
         situation=_situation(case),
-        prices=[_price_row(case, named[name]) for name in guide.OPTIONS if _is_open(named[name])],
-        verdicts=[
-            (option.name, LABELS[option.verdict], _reasons(option))
-            for option in sorted(options, key=lambda option: list(LABELS).index(option.verdict))
-        ],
+        options=[_row(case, option) for option in ordered if _is_open(option)],
+        verdicts=_verdicts(ordered),
         before=_before(case, options),
         change=_change(case, options),
     )
@@ -50,18 +57,24 @@ def _is_open(option):
     return option.verdict != "no"
 
 
+def _names(options, verdict):
+    return [guide.in_a_sentence(option.name) for option in options if option.verdict == verdict]
+
+
 def _decision(case, options):
-    by_verdict = {name: [o.name for o in options if o.verdict == name] for name in LABELS}
-    if not by_verdict["choose"]:
-        if by_verdict["baseline"]:
-            return "Stay with a prompt for now. The reasons against the others are below."
+    chosen = next((option for option in options if option.verdict == "choose"), None)
+    if chosen is None:
         return "No method is possible at present. The reasons against each method are below."
-    chosen = by_verdict["choose"][0]
-    cost = next(option.cost for option in options if option.name == chosen)
-    first = "Score a prompt first. Then take" if by_verdict["baseline"] else "Take"
-    after = f" After that {' and '.join(by_verdict['then'])}." if by_verdict["then"] else ""
-    counted = f"{money(cost.total, case)} in {case.days} days, hours of work not counted"
-    return f"{first} {guide.in_a_sentence(chosen)}: {counted}.{after}"
+    total = f"{money(chosen.cost.total, case)} in {case.days} days, people included"
+    after = f" After that {' and '.join(_names(options, 'then'))}." if _names(options, "then") else ""
+    if chosen.name == "prompting":
+        return f"Stay with a prompt for now: {total}. The reasons against the others are below."
+    name = guide.in_a_sentence(chosen.name)
+    if ties := _names(options, "tie"):
+        rivals = " or ".join([name, *ties])
+        cheapest = f"the cheapest is {name}, {total}"
+        return f"Score a prompt first. Then it is a tie: {rivals}. Try them all; {cheapest}.{after}"
+    return f"Score a prompt first. Then take {name}: {total}.{after}"
 
 
 def _situation(case):
@@ -70,8 +83,10 @@ def _situation(case):
     def yes(flag):
         return "yes" if flag else "no"
 
+    facts = case.goal.startswith("facts")
     return [
         ("Lacking", guide.GOALS[case.goal]),
+        *([("Documents", f"{case.documents:,} tokens")] if facts else []),
         (
             "Labelled examples",
             f"{case.examples:,} at hand; one more costs {case.label_price:g} {case.currency}",
@@ -90,10 +105,11 @@ def _situation(case):
             f"weights allow the use: {yes(case.licence_weights)}; "
             f"the larger model's answers may be trained on: {yes(case.licence_answers)}",
         ),
-        ("Model and card", f"{case.model} on {case.card}, {case.card_price:g} {case.currency} an hour"),
         (
-            "The larger model",
-            f"{case.read_price:g} and {case.write_price:g} {case.currency} a million tokens read and written",
+            "Prices",
+            f"in {case.currency}: {case.card} {case.card_price:g} an hour; a million tokens of {case.model} "
+            f"{case.host_price:g}, of the larger model {case.read_price:g} read, {case.write_price:g} written; "
+            f"a person's day {case.person_day:g}",
         ),
         ("Trainings", f"{case.runs}, the sweep included"),
         ("Tasks, and the rest", f"{case.tasks}; all else must stay as good: {yes(case.keep)}"),
@@ -101,15 +117,28 @@ def _situation(case):
     ]
 
 
-def _price_row(case, option):
+def _row(case, option):
     cost = option.cost
-    parts = (cost.labels, cost.training, cost.serving, cost.total)
-    return option.name, *(money(part, case) for part in parts)
+    parts = (cost.people, cost.labels + cost.training, cost.serving, cost.total)
+    people, before, serving, total = (money(part, case) for part in parts)
+    return option.name, guide.gain(option.quality), people, before, serving, option.place, total
+
+
+def _verdicts(ordered):
+    """A row for each possible option; those that are not share a row if they share the reason."""
+    rows = [(option.name, LABELS[option.verdict], _reasons(option)) for option in ordered if _is_open(option)]
+    against = {}
+    for option in ordered:
+        if not _is_open(option):
+            against.setdefault(_reason(option.reasons[0]), []).append(option.name)
+    return rows + [(", ".join(names), LABELS["no"], [reason]) for reason, names in against.items()]
 
 
 def _reasons(option):
-    """All reasons of a possible option; of the others, the reason against them."""
-    return [_reason(reason) for reason in option.reasons[: None if _is_open(option) else 1]]
+    """The reasons of a possible option, with the source of its points."""
+    given = option.quality
+    points = guide.Reason(f"Points: {guide.gain(given)}.", given.basis, given.source)
+    return [_reason(reason) for reason in (*option.reasons, *([points] if given.points else []))]
 
 
 def _reason(reason):
@@ -127,37 +156,45 @@ def _before(case, options):
         "Choose rates on other questions, with the same number of runs for each method.",
         "Score the answers that must not get worse: other tasks, known facts, refusals.",
     ]
-    if any(option.name == "larger model" and _is_open(option) for option in options):
-        items.append("Time the larger model: how fast it answers stands on no price list.")
+    if any(option.place == "the provider" and _is_open(option) for option in options):
+        items.append("Time what answers by the token: how fast it is stands on no price list.")
     return items
 
 
 def _change(case, options):
-    """What would change the decision."""
+    """What would break a tie, what turns the advice, and what may happen to it."""
     found = []
-    if any(option.name == "larger model" and _is_open(option) for option in options):
-        number = guide.break_even_a_day(case)
-        if number is None:
-            found.append("At these prices the larger model stays cheaper than a tuned one at any traffic.")
-        else:
-            found.append(
-                f"From about {number:,.0f} answers a day on, a tuned {case.model} costs no more than the "
-                f"larger model; now there are {case.answers_a_day:,}."
-            )
-    found += [
-        "A prompt that scores within the interval of what is chosen: then stay with the prompt.",
-        "Twice the price of a label, or twice the traffic: fill in the guide again.",
-    ]
-    return found
+    if ties := _names(options, "tie"):
+        rivals = " and ".join([*_names(options, "choose"), *ties])
+        found.append(
+            f"The tie breaks where a trial shows {case.points:g} points between {rivals}: give `scores`."
+        )
+    moved = guide.flips(case)
+    said = f"Each input moved by a third, alone: {len(moved.turned)} of {moved.moves} moves turn the advice"
+    said += f", {moved.nearly} more make or break a tie" if moved.nearly else ""
+    found.append(". ".join([said, "; ".join(moved.turned)]).strip(". ") + ".")
+    if any(option.place == "the provider" and _is_open(option) for option in options):
+        taken = guide.advice(guide.decide(guide.with_smallest(case)))
+        if taken != guide.advice(options):
+            rivals = " or ".join(sorted(guide.in_a_sentence(name) for name in taken))
+            found.append(f"If a provider's smallest model does it, too, a tenth as dear: {rivals}.")
+    found.append("A prompt that scores within the interval of what is chosen: then stay with the prompt.")
+    taken = [option for option in options if option.verdict in ("choose", "tie") and option.risk]
+    return found + list(dict.fromkeys(option.risk for option in taken))
 
 
 def to_markdown(memo: Memo) -> str:
     """The memo as Markdown."""
     lines = [f"# {memo.title}", "", f"**{memo.decision}**", "", "## The situation", ""]
     lines += [f"- {name}: {value}" for name, value in memo.situation]
-    lines += ["", "## What it costs", "", "| | labels | training and sweep | serving | total |"]
-    lines += ["|---|---:|---:|---:|---:|"]
-    lines += [f"| {' | '.join(row)} |" for row in memo.prices]
+    lines += [
+        "",
+        "## What it gives and costs",
+        "",
+        f"| {' | '.join(HEAD)} |",
+        "|---|---:|---:|---:|---:|---|---:|",
+    ]
+    lines += [f"| {' | '.join(row)} |" for row in memo.options]
     lines += ["", "## Why", ""]
     lines += [f"- **{name}: {verdict}.** {' '.join(reasons)}" for name, verdict, reasons in memo.verdicts]
     for heading, items in (("Before you begin", memo.before), ("What would change this", memo.change)):
@@ -167,7 +204,7 @@ def to_markdown(memo: Memo) -> str:
 
 def to_html(memo: Memo) -> str:
     """The memo as an HTML page."""
-    return templates.get_template("memo.html").render(memo=memo)
+    return templates.get_template("memo.html").render(memo=memo, head=HEAD)
 
 
 def write_memo(memo: Memo, folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from course_utils.lessons.lesson_14 import prices
 from course_utils.lessons.lesson_14.guide import GOALS, Case, decide
 from course_utils.lessons.lesson_14.memo import make_memo, to_markdown
 from course_utils.widgets import control
@@ -15,7 +16,7 @@ def show_memo(findings=None, **answers) -> None:
 
 def guide_box(findings=None) -> None:
     """Controls for `show_memo`: the guide's questions."""
-    from course_utils.budget import CARDS, KNOWN_MODELS
+    from course_utils.budget import KNOWN_MODELS
 
     def ask(
         goal: str = "behaviour",
@@ -28,8 +29,9 @@ def guide_box(findings=None) -> None:
         seconds: float = 10.0,
         model: str = "Qwen3-8B",
         card: str = "RTX 4090",
-        budget: int = 20_000,
-        currency: str = "EUR",
+        documents: int = 1_000_000,
+        person_day: int = 600,
+        budget: int = 30_000,
     ) -> None:
         show_memo(
             findings,
@@ -43,8 +45,9 @@ def guide_box(findings=None) -> None:
             seconds=seconds,
             model=model,
             card=card,
+            documents=documents,
+            person_day=person_day,
             budget=budget,
-            currency=currency,
         )
 
     def numbers(*values):
@@ -61,9 +64,10 @@ def guide_box(findings=None) -> None:
         traffic=numbers(50, 2000, 20_000, 200_000),
         seconds={"2": 2.0, "10": 10.0, "an hour": 3600.0},
         model=list(KNOWN_MODELS),
-        card=list(CARDS),
-        budget=numbers(1000, 5000, 20_000, 100_000),
-        currency="EUR",
+        card=list(prices.CARDS),
+        documents=numbers(8000, 100_000, 1_000_000),
+        person_day=numbers(0, 300, 600, 1200),
+        budget=numbers(1000, 5000, 30_000, 200_000),
     )
 
 
