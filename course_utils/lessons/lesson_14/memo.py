@@ -28,6 +28,7 @@ class Memo:
     """The content of the page: rows of tables are tuples of strings."""
 
     title: str
+    currency: str
     decision: str
     situation: list[tuple[str, str]]
     options: list[tuple[str, ...]]  # option, points, people, labels and training, serving, its place, total
@@ -44,6 +45,7 @@ def make_memo(case: Case, options: Sequence[Option]) -> Memo:
     ordered = sorted(options, key=lambda option: list(LABELS).index(option.verdict))
     return Memo(
         title=f"{case.model} lacks {guide.GOALS[case.goal]}: which method?",
+        currency=case.currency,
         decision=_decision(case, options),
         situation=_situation(case),
         options=[_row(case, option) for option in ordered if _is_open(option)],
@@ -108,8 +110,8 @@ def _situation(case):
         (
             "Prices",
             f"in {case.currency}: {case.card} {case.card_price:g} an hour; a million tokens of {case.model} "
-            f"{case.host_price:g}, of the larger model {case.read_price:g} read, {case.write_price:g} written; "
-            f"a person's day {case.person_day:g}",
+            f"{case.host_price:g}, of the larger model {case.read_price:g} read, {case.write_price:g} "
+            f"written; a person's day {case.person_day:g}",
         ),
         ("Trainings", f"{case.runs}, the sweep included"),
         ("Tasks, and the rest", f"{case.tasks}; all else must stay as good: {yes(case.keep)}"),
@@ -120,7 +122,7 @@ def _situation(case):
 def _row(case, option):
     cost = option.cost
     parts = (cost.people, cost.labels + cost.training, cost.serving, cost.total)
-    people, before, serving, total = (money(part, case) for part in parts)
+    people, before, serving, total = (f"{part:,.0f}" for part in parts)
     return option.name, guide.gain(option.quality), people, before, serving, option.place, total
 
 
@@ -136,14 +138,18 @@ def _verdicts(ordered):
 
 def _reasons(option):
     """The reasons of a possible option, with the source of its points."""
+    said = [_reason(reason) for reason in option.reasons]
     given = option.quality
-    points = guide.Reason(f"Points: {guide.gain(given)}.", given.basis, given.source)
-    return [_reason(reason) for reason in (*option.reasons, *([points] if given.points else []))]
+    return [*said, f"Points: {_basis(given)}."] if given.points else said
 
 
 def _reason(reason):
-    source = f"; {reason.source}" if reason.source else ""
-    return f"{reason.text} ({reason.basis}{source})"
+    return f"{reason.text} ({_basis(reason)})"
+
+
+def _basis(found):
+    """The basis of a reason or of points, with its source."""
+    return f"{found.basis}; {found.source}" if found.source else found.basis
 
 
 def _before(case, options):
@@ -189,7 +195,7 @@ def to_markdown(memo: Memo) -> str:
     lines += [f"- {name}: {value}" for name, value in memo.situation]
     lines += [
         "",
-        "## What it gives and costs",
+        f"## What it gives and costs ({memo.currency})",
         "",
         f"| {' | '.join(HEAD)} |",
         "|---|---:|---:|---:|---:|---|---:|",
