@@ -85,7 +85,6 @@ QUALITY: dict[str, dict[str, Quality]] = {
 }
 
 KNOWN = {  # what is known about an option in any case
-    "prompting": (Reason("Every other method has to beat it, with as much effort for the prompt.", RULE),),
     "long context": (Reason("Nothing is built, and nothing is missed.", RULE),),
     "retrieval": (
         Reason("Shown at every question, passages harm: only above a threshold.", MEASURED, "lesson 15"),

@@ -490,7 +490,7 @@ def _verdict(case, name, chosen, better, costs_of):
             f"Nothing is clearly better, and nothing as good costs less than {total}.", COMPUTED
         )
     if name == "prompting":
-        return "baseline", Reason("Score it first, on the questions to judge by.", RULE)
+        return "baseline", Reason("Score it first, with as much effort for it as for the rest.", RULE)
     if name == "GRPO" and chosen in TRAINED:
         steps = "on problems that it has not seen, against as much more of the same"
         return "then", Reason(f"When the model no longer gains: {steps}.", RULE)
