@@ -166,6 +166,17 @@ KNOWN_MODELS = {
         "head_dim": 128,
         "max_position_embeddings": 40960,
     },
+    "Qwen3.5-9B": {  # its text part; three layers in four have linear attention
+        "model_type": "qwen3_5_text",
+        "vocab_size": 248320,
+        "hidden_size": 4096,
+        "intermediate_size": 12288,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "max_position_embeddings": 262144,
+    },
     "Qwen3-32B": {
         "model_type": "qwen3",
         "vocab_size": 151936,
@@ -238,7 +249,8 @@ def training_need(
     """Training memory of a model from its configuration only; source as in load_config.
 
     Weights, gradients and moments are counted. The peak of a step is measured by running one on tensors
-    without values; models of more than four layers are run with four and with two and extrapolated linearly.
+    without values; deeper models are run with two and with four layers and extrapolated linearly, or with as
+    many as have each kind of layer in its share.
     qlora: the linear layers except the head in NF4 with double quantisation, dequantised one at a time.
     """
     if method not in TRAINING_METHODS or precision not in PRECISIONS:
@@ -252,11 +264,17 @@ def training_need(
         raise ValueError(f"{tokens} tokens are more than the model's context of {context}")
     settings = (method, batch_size, tokens, precision, rank, checkpointing)
     layers = config.num_hidden_layers
-    if layers <= 4:
+    step = _repeat(getattr(config, "layer_types", None) or [])
+    if layers <= 2 * step:
         return _joined(_run_empty(config, layers, *settings))
-    few, more = (_run_empty(config, count, *settings) for count in (2, 4))
-    grown = {name: more[name] + (layers - 4) * (more[name] - few[name]) // 2 for name in more}
+    few, more = (_run_empty(config, count, *settings) for count in (step, 2 * step))
+    grown = {name: more[name] + (layers - 2 * step) * (more[name] - few[name]) // step for name in more}
     return _joined(grown)
+
+
+def _repeat(kinds):
+    """After how many layers, two at least, their kinds repeat."""
+    return next(n for n in range(2, len(kinds) + 3) if kinds[n:] == kinds[: max(0, len(kinds) - n)])
 
 
 def _joined(parts):
