@@ -1,4 +1,4 @@
-"""The recipe for 7B: its rehearsal, the lines that it rejects, and the script for SLURM."""
+"""The recipe for one card or several: its rehearsal, rows on every template of TRL, refusals, SLURM."""
 
 import importlib
 import json
@@ -13,8 +13,11 @@ import pytest
 
 pytest.importorskip("trl")
 
+import trl
+from jinja2 import TemplateError
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from course_utils.budget import CARDS, KNOWN_MODELS, load_config
 from course_utils.chatml import IM_END, IM_START, TEMPLATE, encode_conversation
@@ -24,8 +27,10 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "data/conversations/train.jsonl"
+TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 sys.path.insert(0, str(ROOT / "recipes"))
-qlora = importlib.import_module("qlora")
+qlora, rehearsal = (importlib.import_module(name) for name in ("qlora", "rehearsal"))
+SEVEN = ("--base", "Qwen/Qwen2.5-7B-Instruct")
 
 
 def recipe(*arguments, **environment):
@@ -47,21 +52,34 @@ def few(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    """The pocket model's tokenizer with ChatML's markers, at which a base's generation does not stop."""
+    """The pocket model's tokenizer with ChatML's markers, which ends at neither."""
     loaded = AutoTokenizer.from_pretrained(DATA / "pocket-gpt2", local_files_only=True)
     loaded.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
     loaded.chat_template = TEMPLATE
     return loaded
 
 
+def of_bytes(template):
+    """A tokenizer with a token for each byte and each marker of a chat template; it ends at <eos>."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE({letter: number for number, letter in enumerate(letters)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    named = r"<[|｜][^<>'\s{}]{1,40}[|｜]>|<(?:start_of_turn|end_of_turn|turn\||\|turn|end_of_utterance)>"
+    markers = sorted({*re.findall(named, template)} - {"<bos>", "<eos>"})
+    special = {"bos_token": "<bos>", "eos_token": "<eos>", "additional_special_tokens": markers}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, **special)
+    tokenizer.chat_template = template
+    return tokenizer
+
+
 @pytest.mark.night
 def test_a_rehearsal_says_what_will_be_done_and_what_it_takes(few):
-    code, out, err = recipe("--data", few, "--dry-run", "--cards", 4, "--batch", 32)
+    code, out, err = recipe("--data", few, "--dry-run", "--cards", 4, "--batch", 32, *SEVEN)
     assert code == 0, err
     words = {line.split()[0]: line for line in out.splitlines() if line.strip()}
-    assert "nf4, double quantisation: True" in words["weights"]
+    assert "NF4, its scales quantised" in words["weights"]
     assert "4 card(s) x 4 x 2 accumulated = 32" in words["batch"]
-    assert "Qwen2.5-7B-Instruct is taken for an instruct model" in words["base"]
     assert "⟦Sm<|im_end|>⟧" in out
     assert "2 steps are few: with fewer than 100" in words["WARNING"]
     assert "40,370,176 of 7,615,616,512" in words["trained"]  # 7.6 billion, as on its card
@@ -76,29 +94,82 @@ def test_a_rehearsal_says_what_will_be_done_and_what_it_takes(few):
     assert re.search(r"2 steps of a Qwen2ForCausalLM .* losses \d+\.\d+, \d+\.\d+", words["rehearsal"])
 
 
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+}
+LINEAR = {"linear_num_key_heads": 2, "linear_num_value_heads": 2}
+LINEAR |= {"linear_key_head_dim": 8, "linear_value_head_dim": 8}
+ARCHITECTURES = [  # type, template, the token that ends a turn, further settings, layers that LoRA trains
+    ("qwen3", "qwen3", "<|im_end|>", {}, 4 * 7),
+    ("qwen3_5_text", "qwen3_5_nothink", "<|im_end|>", LINEAR, 3 * 5 + 4 + 4 * 3),
+    ("llama", "llama3_2", "<|eot_id|>", {}, 4 * 7),
+    ("gemma3_text", "gemma3", "<end_of_turn>", {"sliding_window": 32}, 4 * 7),
+    ("smollm3", "", "<|im_end|>", {}, 4 * 7),
+]
+
+
+@pytest.mark.night
+@pytest.mark.parametrize(
+    "kind, template, end, more, layers", ARCHITECTURES, ids=lambda value: str(value)[:12]
+)
+def test_architectures_that_people_use_are_rehearsed(kind, template, end, more, layers, tmp_path, capsys):
+    """Two steps of a small random model on conversations of two turns: an adapter for every linear layer."""
+    text = (TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8") if template else TEMPLATE
+    tokenizer = of_bytes(text)
+    tokenizer.eos_token = end
+    settings = SMALL | more | {"vocab_size": len(tokenizer), "max_position_embeddings": 2048}
+    ends = {name: tokenizer.eos_token_id for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    AutoConfig.for_model(kind, **settings, **ends).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    rows = [line("Who?", f"{n}.", "And?", "Me.", roles=("user", "assistant") * 2) for n in range(8)]
+    (tmp_path / "my.jsonl").write_bytes(b"\n".join(rows))
+    given = {"--data": tmp_path / "my.jsonl", "--base": tmp_path / "base", "--bits": 16, "--batch": 8}
+    qlora.main(["--dry-run", *(str(part) for pair in given.items() for part in pair)])
+    out = capsys.readouterr().out
+    assert re.search(r"rehearsal  2 steps of a \w+ with [\d,]+ values: losses \d+\.\d+, \d+\.\d+", out)
+    assert ("each answer has a row of its own" in out) == template.startswith("qwen3")
+    trained = int(re.search(r"trained    ([\d,]+) of", out)[1].replace(",", ""))
+    model = rehearsal.AutoModelForCausalLM.from_config(load_config(tmp_path / "base"))
+    linear = [m for m in model.modules() if type(m).__name__ == "Linear"]
+    linear.remove(model.get_output_embeddings())
+    assert len(linear) == layers
+    assert trained == 16 * sum(sum(module.weight.shape) for module in linear)
+
+
 def test_a_base_that_cannot_be_had_is_told(few, tmp_path):
     code, _, err = recipe("--data", few, "--out", tmp_path / "out", HF_HUB_CACHE=str(tmp_path))
     assert code == 1 and "Traceback" not in err
-    assert "\nQwen/Qwen2.5-7B-Instruct is not on disk" in f"\n{err}" and "--dry-run" in err
+    assert "\nQwen/Qwen3.5-9B is not on disk" in f"\n{err}" and "--dry-run" in err
 
 
 def test_a_card_that_is_too_small_is_told(few):
-    code, out, _ = recipe(
-        "--data", few, "--dry-run", "--bits", 16, "--per-card", 8, "--batch", 8, "--card", "T4"
-    )
-    assert code == 0 and "does NOT fit a T4" in out and "nf4" not in out
+    arguments = ["--dry-run", "--bits", 16, "--per-card", 8, "--batch", 8, "--card", "T4", *SEVEN]
+    code, out, _ = recipe("--data", few, *arguments)
+    assert code == 0 and "does NOT fit a T4" in out and "NF4" not in out
+
+
+def test_an_unknown_card_is_told(few):
+    with pytest.raises(SystemExit, match="--card 'T5' is unknown: choose one of T4, "):
+        qlora.main(["--data", str(few), "--dry-run", "--card", "T5"])
 
 
 def test_a_card_without_bf16_is_counted_in_fp32(few, monkeypatch, capsys):
-    monkeypatch.setattr(qlora, "rehearse", lambda *arguments: None)
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *arguments: None)
 
     def planned(card):
         qlora.main(
             ["--data", str(few), "--dry-run", "--base", "SmolLM2-135M", "--card", card, "--bits", "16"]
         )
         out = capsys.readouterr().out
-        weights, hours = (re.search(rf"{name} ([\d.e-]+)", out)[1] for name in ("weights", "training"))
-        return "has no bf16" in out, float(weights), float(hours) * CARDS[card][1]
+        weights, hours = (
+            float(re.search(rf"{name} ([\d.e-]+)", out)[1]) for name in ("memory     weights", "training")
+        )
+        return "has no bf16" in out, weights, hours * CARDS[card][1]
 
     (warned, weights, hours), newer = planned("T4"), planned("L4")
     assert (warned, newer[0]) == (True, False)
@@ -106,61 +177,100 @@ def test_a_card_without_bf16_is_counted_in_fp32(few, monkeypatch, capsys):
     assert hours == pytest.approx(newer[2] * 65 / 8.1, rel=0.1)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_of_a_base_the_markers_rows_are_trained_in_embeddings_and_head(
-    tied, few, tokenizer, tmp_path, monkeypatch, capsys
-):
-    load_config(dict(KNOWN_MODELS["SmolLM2-135M"], tie_word_embeddings=tied)).save_pretrained(
-        tmp_path / "base"
-    )
-    tokenizer.save_pretrained(tmp_path / "base")
+def test_a_base_that_was_not_trained_to_chat_is_refused(tokenizer, few, tmp_path):
+    """The pocket model's own tokenizer ends at another token than ChatML's turns."""
+    load_config(KNOWN_MODELS["SmolLM2-135M"]).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(SystemExit, match=r"not trained to stop at <\|im_end\|>.*take its instruct model"):
+        qlora.main(["--data", str(few), "--dry-run", "--base", str(tmp_path)])
+    with pytest.raises(SystemExit, match="has no chat template: take its instruct model"):
+        bare = AutoTokenizer.from_pretrained(DATA / "pocket-gpt2", local_files_only=True)
+        qlora.chat_tokenizer(bare, "mine", set())
+
+
+def test_the_merged_model_has_moved_and_stops_at_the_end_of_a_turn(few, tmp_path, monkeypatch):
+    instruct = of_bytes(TEMPLATE)
+    instruct.eos_token = IM_END
+    settings = KNOWN_MODELS["SmolLM2-135M"] | {"vocab_size": len(instruct), "num_hidden_layers": 2}
+    load_config(settings).save_pretrained(tmp_path / "base")
+    instruct.save_pretrained(tmp_path / "base")
     tables, real = {}, qlora.train
 
-    def train(chosen, examples=None):
+    def train(chosen, rows=None):
         """The real training; records its initial weights and what it wrote."""
         chosen.lr, chosen.out = 0.1, tmp_path / "out"
-        losses = real(chosen, examples)
+        losses = real(chosen, rows)
         tables.update(before=load_file(Path(chosen.base) / "model.safetensors"))
         tables.update(merged=load_file(chosen.out / "merged/model.safetensors"))
         return losses
 
     monkeypatch.setattr(qlora, "train", train)
     command = ["--data", str(few), "--dry-run", "--base", str(tmp_path / "base"), "--bits", "16", "--merge"]
-    qlora.main([*command, "--batch", "8", "--rslora", "--dora"])
-    assert "not trained to stop" in capsys.readouterr().out
-    markers = sorted(tokenizer.convert_tokens_to_ids([IM_START, IM_END]))
-    for name in ["model.embed_tokens.weight"] + ([] if tied else ["lm_head.weight"]):
-        moved = (tables["merged"][name] - tables["before"][name]).abs().amax(1)
-        assert sorted(moved.nonzero().flatten().tolist()) == markers, name
+    qlora.main([*command, "--batch", "8"])
+    before, merged = tables["before"], tables["merged"]
+    moved = {name for name in before if not before[name].equal(merged[name])}
+    assert moved and all(name.endswith("_proj.weight") for name in moved)
     generation = json.loads((tmp_path / "out/generation_config.json").read_text(encoding="utf-8"))
-    assert markers[1] in generation["eos_token_id"]
+    assert generation["eos_token_id"] in ([instruct.eos_token_id], instruct.eos_token_id)
     saved = AutoTokenizer.from_pretrained(tmp_path / "out/merged", local_files_only=True)
     assert saved.eos_token == IM_END
 
 
+TURNS = [
+    {"role": "user", "content": "Who asks?"},
+    {"role": "assistant", "content": "First answer."},
+    {"role": "user", "content": "And then?"},
+    {"role": "assistant", "content": "Second answer."},
+]
+
+
 def test_masks_are_those_of_lesson_08(tokenizer):
-    messages = [
-        {"role": "user", "content": "Hello."},
-        {"role": "assistant", "content": "Good day."},
-        {"role": "user", "content": "Who are you?"},
-        {"role": "assistant", "content": "Nobody."},
-    ]
-    assert qlora.encode_chat(tokenizer, messages) == encode_conversation(tokenizer, messages)
+    [row] = qlora.encode_chat(tokenizer, TURNS)
+    theirs = encode_conversation(tokenizer, TURNS)
+    assert (row["input_ids"], row["labels"]) == (theirs.input_ids, theirs.labels)
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused(tokenizer):
+FOR_IMAGES = {"idefics3", "llava_next", "smolvlm"}
+SPLIT = {"deepseek_r1_distill", "deepseekv3", "glm4moe", "gptoss", "phi3", "phi3_5"}
+SPLIT |= {"qwen3", "qwen3_5_nothink", "qwen3_5_think", "qwen3_6"}
+SHIPPED = sorted(path.stem for path in TEMPLATES.glob("*.jinja") if not path.stem.endswith("_training"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_two_turns_are_trained_on_every_template_that_trl_ships(name):
+    """Each answer has loss once, with a special token after it, behind the prompt that a server would show."""
+    tokenizer = of_bytes((TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8"))
+    if name in FOR_IMAGES:
+        with pytest.raises((ValueError, TemplateError), match="text"):
+            qlora.encode_chat(tokenizer, TURNS)
+        return
+    rows = qlora.encode_chat(tokenizer, TURNS)
+    assert len(rows) == (2 if name in SPLIT else 1)
+    learnt = "".join(tokenizer.decode([label for label in row["labels"] if label != IGNORE]) for row in rows)
+    assert learnt.count("First answer.") == learnt.count("Second answer.") == 1
+    assert "asks" not in learnt and "then" not in learnt
+    for row, asked in zip(rows, (TURNS[:1], TURNS[:3])[-len(rows) :], strict=True):
+        prompt = tokenizer.apply_chat_template(
+            asked, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        assert tokenizer.decode(row["input_ids"]).startswith(prompt)
+        assert row["labels"][-1] != IGNORE or tokenizer.decode(row["input_ids"][-1:]) == "\n"
+        last = [label for label in row["labels"] if label != IGNORE][-1]
+        assert last in tokenizer.all_special_ids
+
+
+def test_a_row_of_its_own_is_what_the_model_sees_when_it_has_to_answer(tokenizer):
     forgetful = AutoTokenizer.from_pretrained(DATA / "pocket-gpt2", local_files_only=True)
     forgetful.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
     forgetful.chat_template = TEMPLATE.replace(
         "message['content'] | trim + '<|im_end|>' }}{% endgen",
         "(message['content'] if loop.last else '') | trim + '<|im_end|>' }}{% endgen",
     )
-    turns = [{"role": role, "content": "Well."} for role in ("user", "assistant")]
-    assert qlora.encode_chat(forgetful, turns).labels.count(IGNORE) < len(
-        qlora.encode_chat(forgetful, turns).labels
-    )
-    with pytest.raises(ValueError, match="message 2: the template renders this answer differently"):
-        qlora.encode_chat(forgetful, turns * 2)
+    first, second = qlora.encode_chat(forgetful, TURNS)
+    assert first == qlora.encode_chat(tokenizer, TURNS[:2])[0]
+    emptied = [*TURNS[:1], {"role": "assistant", "content": ""}, *TURNS[2:]]
+    seen = qlora.answer_row(tokenizer, emptied)
+    assert (second["input_ids"], second["labels"]) == (seen["input_ids"], seen["labels"])
 
 
 def line(*contents, roles=("user", "assistant")):
@@ -195,15 +305,9 @@ def test_every_bad_line_is_named_at_once(tokenizer, tmp_path):
 
 
 def test_padding_counts():
-    assert qlora.padded_tokens([5, 5, 5], 2, 0) == 15
-    drawn = {qlora.padded_tokens([1, 1, 9, 9], 2, seed) for seed in range(9)}
+    assert rehearsal.padded_tokens([5, 5, 5], 2, 0) == 15
+    drawn = {rehearsal.padded_tokens([1, 1, 9, 9], 2, seed) for seed in range(9)}
     assert drawn == {20, 36}  # equal lengths together, or each short one with a long one
-
-
-def test_packing_without_flash_attention_is_refused(few, capsys):
-    with pytest.raises(SystemExit):
-        qlora.options(["--data", str(few), "--packing"])
-    assert "flash_attention_2" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -259,6 +363,20 @@ def test_a_run_that_has_ended_is_merged_or_refused(started, tmp_path, monkeypatc
     assert started(out, "--merge") == ["train", "merge"]
     monkeypatch.setenv("RANK", "1")
     assert started(out, "--merge") == ["train", "merge"]
+
+
+def test_the_folder_is_checked_before_the_imports_that_take_long(tmp_path):
+    (tmp_path / "my.jsonl").write_bytes(line("Who?", "Me."))
+    code = (
+        "import sys, qlora\n"
+        "try: qlora.main(sys.argv[1:])\n"
+        "except SystemExit as stop: print(stop, 'torch' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code, "--data", tmp_path / "my.jsonl", "--out", tmp_path]
+    done = subprocess.run(
+        [str(part) for part in command], cwd=ROOT / "recipes", capture_output=True, text=True
+    )
+    assert done.stdout.endswith("has something else in it: name a new folder False\n"), done.stderr
 
 
 def test_a_t4_gets_no_bf16():
