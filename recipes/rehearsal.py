@@ -134,14 +134,14 @@ def show_need(chosen, config, adapter, longest, trained_tokens, evaluated_tokens
         model = AutoModelForCausalLM.from_config(config)
     trained = get_peft_model(model, adapter).get_nb_trainable_parameters()[0]
     method, precision = "qlora" if chosen.bits == 4 else "lora", training_precision(chosen.card)
-    try:
-        settings = (method, chosen.per_card, longest, precision, chosen.rank)
+    try:  # need's own adapter is not counted, and its rank may not exceed the smallest layer
+        settings = (method, chosen.per_card, longest, precision, min(chosen.rank, 16))
         need = training_need(config, *settings, checkpointing=True)
     except ValueError as error:
         raise SystemExit(f"--base {chosen.base}: {error}") from None
     width = 2 if chosen.bits == 4 else 4  # TRL keeps the adapter of a 4-bit base in bf16, PEFT others in fp32
     parts = {
-        "weights": need.weights - 4 * need.trainable,  # need's own adapter is a separate part
+        "weights": need.weights - 4 * need.trainable,
         "step": max(need.step, need.saved),
         "adapter": width * trained,
         "gradients": (2 if chosen.cards > 1 else 1) * width * trained,  # DDP's buckets are a second copy

@@ -102,7 +102,7 @@ SMALL = {
     "num_key_value_heads": 1,
     "head_dim": 16,
 }
-LINEAR = {"linear_num_key_heads": 2, "linear_num_value_heads": 2}
+LINEAR = {"linear_num_key_heads": 8, "linear_num_value_heads": 16}
 LINEAR |= {"linear_key_head_dim": 8, "linear_value_head_dim": 8}
 ARCHITECTURES = [  # type, template, the token that ends a turn, further settings, layers that LoRA trains
     ("qwen3", "qwen3", "<|im_end|>", {}, 4 * 7),
@@ -238,7 +238,7 @@ SHIPPED = sorted(path.stem for path in TEMPLATES.glob("*.jinja") if not path.ste
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_two_turns_are_trained_on_every_template_that_trl_ships(name):
-    """Each answer has loss once, with a special token after it, behind the prompt that a server would show."""
+    """Each answer has loss once, with a special token after it, behind the prompt that a server shows."""
     tokenizer = of_bytes((TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8"))
     if name in FOR_IMAGES:
         with pytest.raises((ValueError, TemplateError), match="text"):

@@ -12,6 +12,7 @@ from course_utils.lessons.lesson_16.scaling import (
     sharded_bytes,
     step_traffic,
 )
+from course_utils.lessons.lesson_16.widgets import gathered_of
 
 
 @pytest.mark.parametrize("world, size", [(1, 5), (2, 8), (3, 7), (5, 3), (8, 64)])
@@ -42,7 +43,22 @@ NEED = Need(parameters=10, trainable=10, weights=40, gradients=40, moments=80, s
 def test_each_stage_splits_one_part_more(stage, total):
     assert sum(card_memory(NEED, 4, stage).values()) == total
     assert sum(card_memory(NEED, 1, stage).values()) == 169  # a single card sends nothing
-    assert bytes_on_card(NEED.weights, NEED.gradients, NEED.moments, 4, stage) == total - 9
+    assert bytes_on_card(NEED.weights, NEED.gradients, NEED.moments, 0, 4, stage) == total - 9
+
+
+def test_what_is_gathered_lies_on_each_of_several_cards_at_stage_3():
+    assert [sum(card_memory(NEED, 4, stage, 5).values()) for stage in range(4)] == [209, 149, 79, 54]
+    assert sum(card_memory(NEED, 1, 3, 5).values()) == 169
+
+
+def test_what_a_model_of_7b_gathers_by_hand():
+    """Qwen2.5-7B in 16 bits: embedding, head and a norm, and two of its blocks."""
+    attention = 2 * (3584 * 3584) + 2 * (512 * 3584) + 3584 + 2 * 512
+    block = attention + 3 * 3584 * 18944 + 2 * 3584
+    outside = 2 * 152064 * 3584 + 3584
+    assert gathered_of("Qwen2.5-7B") == 2 * (outside + 2 * block)
+    assert 2 * outside / 2**30 == pytest.approx(2.03, abs=0.005)
+    assert 2 * block / 2**30 == pytest.approx(0.43, abs=0.005)
 
 
 @pytest.mark.parametrize("cards, stage", [(0, 1), (2, 4)])

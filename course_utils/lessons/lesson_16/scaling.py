@@ -57,29 +57,44 @@ def step_traffic(weights: float, gradients: float, cards: int, stage: int) -> fl
     return moved * (cards - 1) / cards
 
 
-def bytes_on_card(weights, gradients, moments, cards, stage):
+def bytes_on_card(weights, gradients, moments, gathered, cards, stage):
     """Bytes on each card: stage 0 splits nothing, 1 the moments, 2 the gradients too, 3 the weights too.
 
     If several cards sum whole gradients (stages 0 and 1), DDP keeps a second copy of them: the buckets that
-    it sends.
+    it sends. gathered: of the weights that a card needs whole at the same time, which it gathers at stage 3.
     """
-    return sum(_parts(weights, gradients, moments, cards, stage).values())
+    return sum(_parts(weights, gradients, moments, gathered, cards, stage).values())
 
 
-def _parts(weights, gradients, moments, cards, stage):
+def _parts(weights, gradients, moments, gathered, cards, stage):
     parts = {"weights": weights, "gradients": gradients, "moments": moments}
     held = {name: part / cards if stage >= SPLIT_FROM[name] else part for name, part in parts.items()}
-    return held | {"buckets": gradients if cards > 1 and stage < SPLIT_FROM["gradients"] else 0}
+    return held | {
+        "buckets": gradients if cards > 1 and stage < SPLIT_FROM["gradients"] else 0,
+        "gathered": gathered if cards > 1 and stage >= SPLIT_FROM["weights"] else 0,
+    }
 
 
-def card_memory(need, cards: int, stage: int) -> dict[str, int]:
+def gathered_bytes(model, width: int) -> int:
+    """Bytes of the weights that are whole at the same time at stage 3, with `width` bytes each.
+
+    Those outside the blocks, which stay, and two blocks: the one at work, and the next, already on its way.
+    The model's tensors may be without values.
+    """
+    blocks = next(module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
+    inside = [sum(p.numel() for p in block.parameters()) for block in blocks]
+    outside = sum(p.numel() for p in model.parameters()) - sum(inside)
+    return width * (outside + sum(sorted(inside)[-2:]))
+
+
+def card_memory(need, cards: int, stage: int, gathered: int = 0) -> dict[str, int]:
     """Bytes on each card, by part; need: from budget.training_need, for the rows of one card.
 
     step: added by the forward and backward passes. Batches are assumed to be accumulated, so gradients exist
-    all the time.
+    all the time. gathered: from gathered_bytes.
     """
     _check(cards, stage)
-    parts = _parts(need.weights, need.gradients, need.moments, cards, stage)
+    parts = _parts(need.weights, need.gradients, need.moments, gathered, cards, stage)
     parts["step"] = max(need.step, need.saved)
     return {name: math.ceil(part) for name, part in parts.items()}
 
