@@ -383,25 +383,89 @@ def test_a_t4_gets_no_bf16():
     assert "is_bf16_supported(including_emulation=False)" in (ROOT / "recipes/qlora.py").read_text()
 
 
-SCRIPT = ROOT / "recipes/train.slurm"
+SCRIPTS = ("train", "two_nodes", "sweep")
+NEEDS_BASH = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_the_slurm_script_is_one():
-    done = subprocess.run([shutil.which("bash"), "-n", str(SCRIPT)], capture_output=True, text=True)
+def script(name):
+    return ROOT / f"recipes/{name}.slurm"
+
+
+@NEEDS_BASH
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_slurm_script_is_one(name):
+    done = subprocess.run([shutil.which("bash"), "-n", str(script(name))], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_slurm_script_asks_slurm_and_starts_the_recipe():
-    text = SCRIPT.read_text()
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_slurm_script_asks_slurm_and_starts_the_recipe(name):
+    text = script(name).read_text()
     lines = text.splitlines()
     asked = [line for line in lines if line.startswith("#SBATCH")]
-    known = "job-name nodes ntasks-per-node gpus-per-node cpus-per-task mem time output".split()
-    assert [re.fullmatch(r"#SBATCH --([a-z-]+)=\S+", line)[1] for line in asked] == known
+    known = "job-name nodes ntasks-per-node gpus-per-node cpus-per-task mem time output array ntasks".split()
+    assert {re.fullmatch(r"#SBATCH --([a-z-]+)=\S+", line)[1] for line in asked} <= {*known}
     first_command = next(i for i, line in enumerate(lines) if line and not line.startswith("#"))
     assert max(lines.index(line) for line in asked) < first_command  # SLURM does not read later ones
-    command = text.split(" accelerate launch")[1].replace("\\\n", " ").split()
-    arguments = command[command.index("recipes/qlora.py") + 1 :]
-    assert [word for word in arguments if word.startswith("--")] == ["--data", "--out"]
-    qlora.options([word.strip('"') for word in arguments])
-    assert all((ROOT / word).is_file() for word in command if word.startswith("recipes/"))
+    command = text[text.rindex("recipes/qlora.py") :].split(">>")[0].split()
+    given = [word.strip('"') for word in command[1:] if "@" not in word]
+    values = {"$rate": "1e-4", "$seed": "1"}
+    qlora.options([values.get(word, word) for word in given])
+    assert all((ROOT / word).is_file() for word in re.findall(r"recipes/\w+\.(?:py|yaml)", text))
+
+
+@NEEDS_BASH
+def test_the_jobs_of_a_sweep_are_nine_different_runs(tmp_path):
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\necho "$@"\n')
+    fake.chmod(0o755)
+    asked = set()
+    for task in range(9):
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": str(task)}
+        command = ["bash", str(script("sweep")), "a.jsonl", "b.jsonl", str(tmp_path / "out")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        logged = Path(f"{done.stdout.strip()}.log").read_text().split()
+        chosen = qlora.options(logged[1:])
+        assert (chosen.data, chosen.held_out, str(chosen.out)) == ("a.jsonl", "b.jsonl", done.stdout.strip())
+        asked.add((chosen.lr, chosen.seed))
+    assert asked == {(rate, seed) for rate in (5e-5, 2e-4, 8e-4) for seed in range(3)}
+
+
+@pytest.mark.night
+@NEEDS_BASH
+def test_two_nodes_of_one_process_train_like_one_process(tmp_path):
+    """The script for SLURM with two nodes that are this machine: srun starts its command once for each."""
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    stubs = {
+        "scontrol": "echo localhost; echo localhost",
+        "srun": 'shift 2; "$@" & first=$!; "$@" & second=$!; wait $first && wait $second',
+    }
+    for name, text in stubs.items():
+        (bin_ / name).write_text(f"#!/bin/bash\n{text}\n")
+        (bin_ / name).chmod(0o755)
+    tokenizer = of_bytes(TEMPLATE)
+    tokenizer.eos_token = IM_END
+    settings = SMALL | {"vocab_size": len(tokenizer), "max_position_embeddings": 512}
+    model = rehearsal.AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **settings))
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    rows = [line("Who?", f"{n}.") for n in range(16)]
+    (tmp_path / "my.jsonl").write_bytes(b"\n".join(rows))
+    options = ["--base", tmp_path / "base", "--bits", 16, "--steps", 2, "--batch", 8, "--per-card", 2]
+    options = [str(part) for part in options]
+    slurm = {"JOB_ID": 4711, "NNODES": 2, "GPUS_ON_NODE": 1, "CPUS_PER_TASK": 1, "JOB_NODELIST": "two"}
+    environment = {**os.environ, **{f"SLURM_{name}": str(value) for name, value in slurm.items()}}
+    environment["PATH"] = f"{bin_}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["bash", str(script("two_nodes")), str(tmp_path / "my.jsonl"), str(tmp_path / "two"), *options]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "process    0 of 2 on cpu" in done.stdout and "process    1 of 2 on cpu" in done.stdout
+    assert done.stdout.count("adapter    in") == 1
+    code, _, err = recipe("--data", tmp_path / "my.jsonl", "--out", tmp_path / "one", *options)
+    assert code == 0, err
+    two, one = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("two", "one"))
+    assert two.keys() == one.keys() and any("lora_B" in name for name in one)
+    for name in one:
+        assert two[name].allclose(one[name], rtol=1e-3, atol=1e-6), name

@@ -1,5 +1,6 @@
 """The three short recipes: two steps each with a small random model, their training data, rejected lines."""
 
+import importlib.util
 import json
 import math
 import runpy
@@ -144,6 +145,15 @@ def test_grpo_pays_for_right_answers(trained):
     completions = [[{"role": "assistant", "content": text}] for text in answers]
     wanted = [42, 42, 42, 1042, 42, -42, 42, 42.5]
     assert names["reward"](completions, wanted, prompts=None) == [1, 0, 1, 1, 1, 1, 0, 1]
+
+
+def test_grpo_says_what_vllm_needs(run, base, capsys, monkeypatch):
+    real = importlib.util.find_spec
+    none = {"vllm": lambda *_: None}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: none.get(name, real)(name, *more))
+    with pytest.raises(SystemExit):
+        run("grpo", map(json.dumps, ROWS["grpo"]), "--base", base, "--vllm")
+    assert "--vllm needs vLLM, in a version that TRL takes" in capsys.readouterr().err
 
 
 def turns(*roles):
