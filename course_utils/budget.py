@@ -166,17 +166,6 @@ KNOWN_MODELS = {
         "head_dim": 128,
         "max_position_embeddings": 40960,
     },
-    "Qwen3.5-9B": {  # its text part; three layers in four have linear attention
-        "model_type": "qwen3_5_text",
-        "vocab_size": 248320,
-        "hidden_size": 4096,
-        "intermediate_size": 12288,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 4,
-        "head_dim": 256,
-        "max_position_embeddings": 262144,
-    },
     "Qwen3-32B": {
         "model_type": "qwen3",
         "vocab_size": 151936,

@@ -26,6 +26,17 @@ from course_utils.budget import (
 from course_utils.chatml import IM_END, IM_START, TEMPLATE, loss_text
 from course_utils.data import DATA, IGNORE, Example
 
+QWEN_9B = {  # the text part of the recipe's base; three layers in four have linear attention
+    "model_type": "qwen3_5_text",
+    "vocab_size": 248320,
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "max_position_embeddings": 262144,
+}
 FEW_STEPS = 100
 READING = 5e8  # assumed bytes per second at which weights are read from a disk
 
@@ -118,8 +129,10 @@ def find_tokenizer(chosen):
 
 
 def find_config(base):
-    """The configuration of a folder with config.json, of a model in budget.py, or from the hub's cache."""
+    """The configuration of the recipe's base, a model in budget.py, a folder, or one in the hub's cache."""
     name = base.rpartition("/")[2].removesuffix("-Instruct")
+    if base == qlora.BASE:
+        return load_config(QWEN_9B)
     try:
         return load_config(name if name in KNOWN_MODELS and not Path(base).is_dir() else base)
     except ValueError as error:

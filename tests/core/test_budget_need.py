@@ -150,3 +150,16 @@ def test_measured_peaks_are_within_fifteen_per_cent(source, method, batch_size, 
     settings = {"source": source, "method": method, "batch_size": batch_size, "tokens": tokens}
     measured = measure_peak(config_step, **settings).total
     assert training_need(**settings).total == pytest.approx(measured, rel=0.15)
+
+
+@pytest.mark.slow
+def test_each_kind_of_layer_is_counted_in_its_share():
+    """Twelve layers, three in four with linear attention, from four and eight of them."""
+    linear = {f"linear_num_{name}_heads": 2 for name in ("key", "value")}
+    linear |= {f"linear_{name}_head_dim": 8 for name in ("key", "value")}
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "vocab_size": 100}
+    sizes |= {"num_key_value_heads": 1, "head_dim": 16, "num_hidden_layers": 12}
+    config = load_config({"model_type": "qwen3_5_text", **sizes, **linear})
+    assert {*config.layer_types} == {"linear_attention", "full_attention"}
+    need = training_need(config, "full", 1, 8)
+    assert need.parameters == AutoModelForCausalLM.from_config(config).num_parameters()

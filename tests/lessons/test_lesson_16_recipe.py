@@ -153,6 +153,12 @@ def test_a_card_that_is_too_small_is_told(few):
     assert code == 0 and "does NOT fit a T4" in out and "NF4" not in out
 
 
+def test_the_recipes_own_base_has_the_size_of_its_card():
+    with rehearsal.torch.device("meta"):
+        model = rehearsal.AutoModelForCausalLM.from_config(rehearsal.find_config(qlora.BASE))
+    assert model.num_parameters() == pytest.approx(8.95e9, rel=0.001)  # 9B on its card, 8.95 in GGUF files
+
+
 def test_an_unknown_card_is_told(few):
     with pytest.raises(SystemExit, match="--card 'T5' is unknown: choose one of T4, "):
         qlora.main(["--data", str(few), "--dry-run", "--card", "T5"])

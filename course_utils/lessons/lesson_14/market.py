@@ -31,7 +31,6 @@ ORIGINS = {
     "Qwen3-0.6B": Origin("Qwen/Qwen3-0.6B", "April 2025", "Apache-2.0"),
     "Qwen3-4B": Origin("Qwen/Qwen3-4B", "April 2025", "Apache-2.0"),
     "Qwen3-8B": Origin("Qwen/Qwen3-8B", "April 2025", "Apache-2.0"),
-    "Qwen3.5-9B": Origin("Qwen/Qwen3.5-9B", "March 2026", "Apache-2.0"),
     "Qwen3-32B": Origin("Qwen/Qwen3-32B", "April 2025", "Apache-2.0"),
 }
 
