@@ -110,6 +110,13 @@ def test_one_answer_changes_one_thing(room, change, name):
     assert before[name] != "no" and after[name] == "no"
 
 
+def test_a_licence_that_forbids_leaves_what_a_provider_serves(room):
+    room(["LoRA", "QLoRA"])
+    facts = {"goal": "facts that change", "documents": 9000, "licence_weights": False, **RICH}
+    assert advice(decide(Case(**facts))) == {"long context"}
+    assert {option.verdict for option in decide(Case(**facts, private=True))} == {"no"}
+
+
 def test_what_closes_is_said_with_its_days(room):
     room([])
     reason = next(o.reasons[0] for o in decide(Case()) if o.name == "provider's tuning")

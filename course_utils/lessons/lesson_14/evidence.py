@@ -42,7 +42,6 @@ DAYS = {  # of a person, with data, trials and judging: a rule of thumb
     "long context": 3,
     "retrieval": 8,
     "larger model": 2,
-    "provider's tuning": 6,
     "LoRA": 8,
     "QLoRA": 8,
     "full": 10,

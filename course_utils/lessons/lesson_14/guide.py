@@ -240,7 +240,8 @@ def serving(case: Case, name: str) -> Serving | None:
         found.append(Serving(answers * tokens * case.host_price / 1e6, 0, "shared, by the token"))
     if name == "long context":  # a server keeps what begins every prompt
         front = case.instructions if case.documents <= OWN_LONGEST else math.inf
-    if name != "larger model" and front < math.inf and seconds_an_answer(case, front) <= case.seconds:
+    own = name != "larger model" and front < math.inf and case.licence_weights
+    if own and seconds_an_answer(case, front) <= case.seconds:
         days = CARD_DAYS + UPKEEP * case.days / 365
         found.append(Serving(own_serving(case, front), days, "a card of its own"))
     return min(found, key=lambda one: one.price + one.days * case.person_day, default=None)
@@ -424,6 +425,8 @@ def _obstacles(case):
     )
     if not case.licence_weights:
         no(["prompting", "retrieval", *TRAINED], "The model's licence forbids your use.")
+        if case.private or not case.larger_works:
+            no(["long context"], "The model's licence forbids your use.")
     if case.private:
         no(
             ["larger model", "distillation"],
