@@ -155,7 +155,12 @@ def test_measured_scores_go_before_published_ones(room):
 
 @pytest.mark.parametrize(
     "one, other, points, worse",
-    [((20, 3), (29, 3), 5, True), ((20, 3), (24, 3), 5, False), ((20, 6), (28, 6), 5, False)],
+    [
+        ((20, 3), (29, 3), 5, True),
+        ((20, 3), (24, 3), 5, False),
+        ((20, 6), (28, 6), 5, False),
+        ((20, 1), (24, 1), 5, False),
+    ],
 )
 def test_clearly_worse_by_hand(one, other, points, worse):
     """Nine points are more than 5 and than the root of 9 + 9; four are not; eight are below that of 72."""
