@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+from itertools import takewhile
 from pathlib import Path
 
 BASE = "Qwen/Qwen3.5-9B"  # Apache 2.0, without a form to fill in
@@ -114,32 +115,31 @@ def encode_chat(tokenizer, messages):
         if message["role"] == "assistant"
     ]
     *earlier, whole = rows
+    labels = list(whole["labels"])
     for row in earlier:
         size = len(row["input_ids"])
         if whole["input_ids"][:size] != row["input_ids"]:
             return rows
-        both = zip(whole["labels"][:size], row["labels"], strict=True)
-        whole["labels"][:size] = [old if new == IGNORE else new for old, new in both]
-    return [whole]
+        both = zip(labels[:size], row["labels"], strict=True)
+        labels[:size] = [old if new == IGNORE else new for old, new in both]
+    return [whole | {"labels": labels}]
 
 
 def answer_row(tokenizer, messages):
     """Ids and labels of a conversation, with loss on its last message alone."""
     before = template_ids(tokenizer, messages[:-1], add_generation_prompt=True)
     ids = template_ids(tokenizer, messages)
-    pairs = zip(before, ids, strict=False)
-    start = next(
-        (place for place, (one, other) in enumerate(pairs) if one != other), min(len(before), len(ids))
-    )
-    if opened := tokenizer.decode(before[start:]):  # the prompt begins a thought that the answer lacks
-        if "<think>" not in opened:
-            raise ValueError(f"message {len(messages)}: the template renders no answer after its prompt")
+    start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, ids, strict=False)))
+    opened = tokenizer.decode(before[start:])  # a thought that the prompt begins, and the answer lacks
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    if messages[-1]["content"] not in text or (opened and "<think>" not in opened):
+        raise ValueError(
+            f"message {len(messages)}: the template renders another text after its prompt; thoughts "
+            "(<think>) and images are not trained here"
+        )
+    if opened:
         ids = before + tokenizer.encode("\n</think>\n\n", add_special_tokens=False) + ids[start:]
         start = len(before)
-    if messages[-1]["content"] not in tokenizer.apply_chat_template(messages, tokenize=False):
-        raise ValueError(
-            f"message {len(messages)}: the template leaves its text out; is the base for images?"
-        )
     special = {*tokenizer.all_special_ids}
     end = max((place + 1 for place in range(start, len(ids)) if ids[place] in special), default=None)
     if end is None:  # the template leaves the end to the next turn

@@ -279,6 +279,27 @@ def test_a_row_of_its_own_is_what_the_model_sees_when_it_has_to_answer(tokenizer
     assert (second["input_ids"], second["labels"]) == (seen["input_ids"], seen["labels"])
 
 
+def test_a_later_answer_that_is_rewritten_leaves_no_loss_twice(tokenizer):
+    """The template keeps the first answer and empties the second when a third follows."""
+    forgetful = AutoTokenizer.from_pretrained(DATA / "pocket-gpt2", local_files_only=True)
+    forgetful.add_special_tokens({"additional_special_tokens": [IM_START, IM_END]})
+    forgetful.chat_template = TEMPLATE.replace(
+        "message['content'] | trim + '<|im_end|>' }}{% endgen",
+        "('' if loop.index == 4 and not loop.last else message['content']) | trim + '<|im_end|>' }}{% endgen",
+    )
+    turns = [*TURNS, {"role": "user", "content": "Last?"}, {"role": "assistant", "content": "Third answer."}]
+    rows = qlora.encode_chat(forgetful, turns)
+    learnt = [tokenizer.decode([label for label in row["labels"] if label != IGNORE]) for row in rows]
+    assert learnt == [f"{name} answer.<|im_end|>" for name in ("First", "Second", "Third")]
+
+
+def test_thoughts_in_the_data_are_refused():
+    tokenizer = of_bytes((TEMPLATES / "qwen3.jinja").read_text(encoding="utf-8"))
+    thought = [TURNS[0], {"role": "assistant", "content": "<think>Hm.</think>First answer."}]
+    with pytest.raises(ValueError, match=r"message 2: .*thoughts \(<think>\) and images are not trained"):
+        qlora.encode_chat(tokenizer, thought)
+
+
 def line(*contents, roles=("user", "assistant")):
     messages = [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)]
     return json.dumps({"messages": messages}).encode()

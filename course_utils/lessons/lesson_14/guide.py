@@ -276,9 +276,7 @@ def labels_and_training(case: Case, name: str) -> tuple[float, float]:
         return 0.0, training(case, tuned, PROBLEMS) + sampling_price(case)
     if name == "distillation":
         return asked_serving(case, TEACHER_ANSWERS), training(case, tuned, TEACHER_ANSWERS)
-    if (
-        name == "DPO"
-    ):  # two answers per pair, and the reference reads both, at a third of forward and backward
+    if name == "DPO":  # two answers a pair; the reference reads both, at a third of forward and backward
         pairs = max(0, PAIRS - case.examples) * case.label_price
         return pairs, training(case, tuned, max(PAIRS, case.examples), passes=2 * 4 / 3)
     if name == "GRPO":
@@ -325,17 +323,8 @@ def decide(case: Case, findings: Mapping[str, Reason] | None = None) -> list[Opt
         cost, place = priced.get(name, (Cost(), ""))
         measured = [findings[name]] if name in (findings or {}) else []
         known = KNOWN.get(name, ()) if verdict != "later" else ()
-        options.append(
-            Option(
-                name,
-                verdict,
-                (reason, *measured, *known),
-                cost,
-                quality(case, name),
-                place,
-                RISKS.get(place, ""),
-            )
-        )
+        reasons, risk = (reason, *measured, *known), RISKS.get(place, "")
+        options.append(Option(name, verdict, reasons, cost, quality(case, name), place, risk))
     return options
 
 
