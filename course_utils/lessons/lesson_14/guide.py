@@ -226,8 +226,8 @@ class Serving(NamedTuple):
     place: str
 
 
-def serving(case: Case, name: str) -> Serving | None:
-    """The cheapest place that can serve an option, its days counted; None if there is none."""
+def places(case: Case, name: str) -> list[Serving]:
+    """The places that can serve an option, the cheapest first, their days counted."""
     answers = case.answers_a_day * case.days
     front = {"prompting": case.instructions, "retrieval": case.instructions + PASSAGES}.get(name, 0)
     asked = case.instructions + (case.documents if name == "long context" else 0)
@@ -244,7 +244,7 @@ def serving(case: Case, name: str) -> Serving | None:
     if own and seconds_an_answer(case, front) <= case.seconds:
         days = CARD_DAYS + UPKEEP * case.days / 365
         found.append(Serving(own_serving(case, front), days, "a card of its own"))
-    return min(found, key=lambda one: one.price + one.days * case.person_day, default=None)
+    return sorted(found, key=lambda one: one.price + one.days * case.person_day)
 
 
 def judging(case: Case) -> float:
@@ -289,7 +289,8 @@ def costs(case: Case) -> dict[str, tuple[Cost, str]]:
     """{option: its cost and the place that serves it}, without those that no place can serve."""
     found = {}
     for name in OPTIONS:
-        if (place := serving(case, name)) and name != "provider's tuning":
+        if name != "provider's tuning" and (served := places(case, name)):
+            place = served[0]
             labels, trained = labels_and_training(case, name)
             people = (DAYS[name] + place.days) * case.person_day
             found[name] = Cost(judging(case) + labels, trained, people, place.price), place.place

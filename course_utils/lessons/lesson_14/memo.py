@@ -184,6 +184,13 @@ def _change(case, options):
         if taken != guide.advice(options):
             rivals = " or ".join(sorted(guide.in_a_sentence(name) for name in taken))
             found.append(f"If a provider's smallest model does it, too, a tenth as dear: {rivals}.")
+    chosen = next((option.name for option in options if option.verdict == "choose"), None)
+    if chosen and len(served := guide.places(case, chosen)) > 1:
+        here, there = served
+        more = there.price - here.price + (there.days - here.days) * case.person_day
+        days = f"{there.days:.0f} days of a person" if there.days else "no days of a person"
+        price = f"{money(there.price, case)} and {days}, {money(more, case)} more in all"
+        found.append(f"Served elsewhere, {there.place}: {price}.")
     found.append("A prompt that scores within the interval of what is chosen: then stay with the prompt.")
     taken = [option for option in options if option.verdict in ("choose", "tie") and option.risk]
     return found + list(dict.fromkeys(option.risk for option in taken))
