@@ -206,7 +206,7 @@ def test_the_cheaper_place_serves_with_its_days_counted(room):
 
     assert place(answers_a_day=2000) == ("shared, by the token", pytest.approx(2000 * 365 * 300 * 0.2 / 1e6))
     assert place(answers_a_day=250_000, person_day=0)[0] == "a card of its own"
-    both = guide.places(Case(), "LoRA")
+    both = guide.serving_places(Case(), "LoRA")
     assert [one.place for one in both] == ["shared, by the token", "a card of its own"]
     assert both[1].price == pytest.approx(0.44 * 24 * 365) and both[1].days == 9
     said = " ".join(memo_of(answers_a_day=20_000).change)

@@ -226,7 +226,7 @@ class Serving(NamedTuple):
     place: str
 
 
-def places(case: Case, name: str) -> list[Serving]:
+def serving_places(case: Case, name: str) -> list[Serving]:
     """The places that can serve an option, the cheapest first, their days counted."""
     answers = case.answers_a_day * case.days
     front = {"prompting": case.instructions, "retrieval": case.instructions + PASSAGES}.get(name, 0)
@@ -289,7 +289,7 @@ def costs(case: Case) -> dict[str, tuple[Cost, str]]:
     """{option: its cost and the place that serves it}, without those that no place can serve."""
     found = {}
     for name in OPTIONS:
-        if name != "provider's tuning" and (served := places(case, name)):
+        if name != "provider's tuning" and (served := serving_places(case, name)):
             place = served[0]
             labels, trained = labels_and_training(case, name)
             people = (DAYS[name] + place.days) * case.person_day

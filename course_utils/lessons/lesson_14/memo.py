@@ -185,7 +185,7 @@ def _change(case, options):
             rivals = " or ".join(sorted(guide.in_a_sentence(name) for name in taken))
             found.append(f"If a provider's smallest model does it, too, a tenth as dear: {rivals}.")
     chosen = next((option.name for option in options if option.verdict == "choose"), None)
-    if chosen and len(served := guide.places(case, chosen)) > 1:
+    if chosen and len(served := guide.serving_places(case, chosen)) > 1:
         here, there = served
         more = there.price - here.price + (there.days - here.days) * case.person_day
         days = f"{there.days:.0f} days of a person" if there.days else "no days of a person"
