@@ -28,7 +28,7 @@ JOBS = {  # {part: (what can be wrong with it, what is done, euros, days of work
 }
 BIKES = ("city bike", "road bike", "mountain bike", "cargo bike", "folding bike", "tandem", "trekking bike")
 WHEN = ("", "since last week", "since the rain", "all of a sudden", "after my holiday", "for a month now")
-ASKED = (  # forms of what people write
+REQUESTS = (  # forms of what people write
     "Hi, the {part} of my {bike} {fault} {when}. Can I bring it on {day}?",
     "{day} would suit me: my {part} {fault} {when}. It is a {bike}.",
     "My {bike} needs you! {part} {fault} {when}. Free on {day}?",
@@ -48,7 +48,7 @@ def make_workshop() -> list[list[dict]]:
     while len(made) < ORDERS:
         part, bike, day = rng.choice(list(JOBS)), rng.choice(BIKES), rng.choice(DAYS)
         faults, work, euros, days = JOBS[part]
-        said = rng.choice(ASKED).format(
+        said = rng.choice(REQUESTS).format(
             part=part, bike=bike, day=day, fault=rng.choice(faults), when=rng.choice(WHEN)
         )
         asked = " ".join(said.replace(" .", ".").replace(" ,", ",").replace(" ?", "?").split())
