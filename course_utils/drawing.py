@@ -200,25 +200,33 @@ class Picture:
         self,
         name: str,
         values: Any,
-        kind: str | None = None,
+        kind: str | Sequence[str | None] | None = None,
         digits: int = 1,
         sign: bool = False,
         mark: Sequence[int] = (),
     ) -> list[Place]:
-        """The next row below the tokens: a number or text each; marked ones are bold. Returns the cells."""
+        """The next row below the tokens: a number or text each; marked ones are bold. Returns the cells.
+
+        kind: of all cells, or a sequence with one for each.
+        """
         y = self._next
         shown = [_shown(value, digits, sign) for value in _listed(values)]
         left = self._columns[0][0] - 0.5
         _check_room(name, _width(name), left)
         self._write(left, y + CELL / 2, name, INK, "right")
+        is_one = kind is None or isinstance(kind, str)
+        kinds = [kind] * len(shown) if is_one else kind
         cells = []
-        for i, ((x, width), text) in enumerate(zip(self._columns, shown, strict=True)):
+        for i, ((x, width), text, each) in enumerate(zip(self._columns, shown, kinds, strict=True)):
             place = Place(x, y, width, CELL)
             if text:
-                self._cell(place, text, kind, bold=i in mark)
+                self._cell(place, text, each, bold=i in mark)
             cells.append(place)
-        said = ", ".join(" ".join(text.split()) or "nothing" for text in shown)
-        self.words.append(f"{_said(name, kind)}: {said}")
+        said = [" ".join(text.split()) or "nothing" for text in shown]
+        if is_one:
+            self.words.append(f"{_said(name, kind)}: {', '.join(said)}")
+        else:
+            self.words.append(f"{name}: {_in_runs(said, kinds)}")
         self._next = y + CELL + GAP
         return cells
 

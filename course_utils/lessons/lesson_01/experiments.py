@@ -39,6 +39,12 @@ CONTROLS = {
     "random": {"start": "random", "answers": "right", "steps": 320, "lr": 4e-4},  # fits its training data
 }
 
+DISTANCES = {
+    "tuning": (0.25, 0.5, 1, 2, 4),
+    "random": (0.25, 1, 3, 10, 30),
+    "tuning's singular values": (0.25, 1, 3, 10, 30),
+}
+
 
 def short_questions(split, count, seed, relations=None):
     """`count` of a split's questions whose answer is the object alone, drawn with the seed.
@@ -119,6 +125,36 @@ def random_change(model, before, after, seed, size=1.0):
     return model
 
 
+def along(model, before, after, size):
+    """Add `size` times after - before to the model, in place."""
+    tensors = zip(model.parameters(), before.parameters(), after.parameters(), strict=True)
+    with torch.no_grad():
+        for parameter, old, new in tensors:
+            parameter += size * (new - old)
+    return model
+
+
+def rotated_change(model, before, after, seed, size=1.0):
+    """Like random_change; a matrix's noise has the singular values of after - before, in random directions."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = zip(model.parameters(), before.parameters(), after.parameters(), strict=True)
+    with torch.no_grad():
+        for parameter, old, new in tensors:
+            change = (new - old).cpu()
+            if change.ndim == 2:
+                values = torch.linalg.svdvals(change)
+                left, right = (
+                    torch.linalg.qr(torch.randn(side, len(values), generator=generator))[0]
+                    for side in change.shape
+                )
+                noise = (left * values) @ right.T
+            else:
+                noise = torch.randn(change.shape, generator=generator)
+                noise *= change.norm() / noise.norm()
+            parameter += size * noise.to(parameter.device)
+    return model
+
+
 def norm(tensors):
     """Norm of several tensors, taken as one vector."""
     return math.sqrt(sum(tensor.square().sum().item() for tensor in tensors))
@@ -193,6 +229,44 @@ def answered_and_kept(model, tokenizer, seed):
         "statements": statements_completed(model, tokenizer, held_out_facts(few(200, 8), seed)),
         "perplexity": math.exp(mean_loss(model, texts)),
     }
+
+
+@sweep("two_directions", points=[{"steps": 80, "lr": RATE}])
+def two_directions(point: dict, seed: int) -> dict:
+    """Distances from the base, 1 being tuning's, along tuning's change and two random ones.
+
+    "DIRECTION DISTANCE NAME": share of 100 held-out questions answered, loss of their answers in nats per
+    token, perplexity on texts; DIRECTION: a name in DISTANCES. "base NAME": the base's.
+    """
+    base, tokenizer = load_model("pocket")
+    tuned, questions = copy.deepcopy(base), short_questions("tune", 96, seed)
+    texts = [encode_text(tokenizer, row["prompt"] + row["completion"]) for row in questions]
+    stream = batches(texts, 16, seed, tokenizer.pad_token_id)
+    steps, lr = few(point["steps"]), point["lr"]
+    train(tuned, stream, steps=steps, lr=lr, loss_fn=fast_lm_loss, seed=seed, label=f"seed {seed}")
+    asked = short_questions("held_out", few(100), seed)
+    source = [encode_text(tokenizer, text) for text in load_source_texts()[: few(50)]]
+
+    def measured(model):
+        answers = answer_questions(model, tokenizer, asked, max_new_tokens=10)
+        return {
+            "answered": score_answers(answers, asked)[0],
+            "answer_loss": answer_loss(model, tokenizer, asked),
+            "perplexity": math.exp(mean_loss(model, source)),
+        }
+
+    result = {f"base {name}": value for name, value in measured(base).items()}
+    for direction, distances in DISTANCES.items():
+        for distance in few(list(distances)):
+            model = copy.deepcopy(base)
+            if direction == "tuning":
+                along(model, base, tuned, distance)
+            elif direction == "random":
+                random_change(model, base, tuned, seed, distance)
+            else:
+                rotated_change(model, base, tuned, seed, distance)
+            result |= {f"{direction} {distance:g} {name}": value for name, value in measured(model).items()}
+    return result
 
 
 @sweep("what_teaches", points=list(CONTROLS.values()))
