@@ -71,6 +71,15 @@ def test_the_words_are_made_from_what_is_drawn_in_its_order():
     assert 'alt="What is it? W (frozen): 0.5 0.0;' in html
 
 
+def test_cells_of_a_row_may_differ_in_kind():
+    picture = Picture("t")
+    picture.strip(2, ["a", "b", "c"])
+    picture.row("r", ["x", "y", None], ["loss", "data", None])
+    picture.key()
+    assert plots.alt_text(plt.gcf()) == "t. tokens: a, b, c. r: x (carries loss), y (data), nothing."
+    assert {"carries loss", "data"} <= set(texts(picture))
+
+
 def test_the_key_names_each_kind_that_is_drawn_and_no_other():
     picture = Picture("t")
     picture.box(0, 2, 5, 2, "a", "loss")

@@ -31,6 +31,29 @@ def test_a_random_change_is_as_long_as_the_other_in_every_tensor_and_has_another
             assert abs(torch.cosine_similarity(change, noise, dim=0)) < 0.2
 
 
+def test_a_rotated_change_has_the_other_changes_singular_values_and_none_of_its_directions():
+    before, after = tiny_model(0), tiny_model(1)
+    changed = experiments.rotated_change(copy.deepcopy(before), before, after, seed=0, size=2.0)
+    for old, new, rotated in zip(before.parameters(), after.parameters(), changed.parameters(), strict=True):
+        change, noise = (new - old).detach(), (rotated - old).detach()
+        assert noise.norm().item() == pytest.approx(2 * change.norm().item(), rel=1e-4)
+        if old.ndim == 2:
+            values = (torch.linalg.svdvals(each) for each in (noise, 2 * change))
+            torch.testing.assert_close(*values, rtol=1e-3, atol=1e-4)
+        if change.numel() > 500 and change.any():
+            assert abs(torch.cosine_similarity(change.flatten(), noise.flatten(), dim=0)) < 0.2
+
+
+def test_along_a_change_distance_one_is_the_changed_model():
+    before, after = tiny_model(0), tiny_model(1)
+    there = experiments.along(copy.deepcopy(before), before, after, 1.0)
+    half = experiments.along(copy.deepcopy(before), before, after, 0.5)
+    models = (before, after, there, half)
+    for old, new, at_one, at_half in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(at_one, new)
+        torch.testing.assert_close(at_half, (old + new) / 2)
+
+
 def test_the_norm_is_that_of_one_long_vector():
     tensors = [torch.randn(3, 4), torch.randn(5)]
     assert experiments.norm(tensors) == pytest.approx(torch.cat([t.flatten() for t in tensors]).norm().item())

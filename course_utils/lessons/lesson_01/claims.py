@@ -1,4 +1,4 @@
-"""The claims of lesson 01, in the order in which it makes them."""
+"""The claims of lesson 01, and of its companion, in the order in which they make them."""
 
 from course_utils.checks.claims import Claim
 
@@ -10,7 +10,7 @@ CLAIMS = [
         at_least=0.6,
         unit="%",
         headline=True,
-        excludes={"no training": None, "tuned on shuffled answers": None},
+        excludes={"no training": None, "tuned on exchanged answers": None},
     ),
     Claim(
         name="random_change_keeps",
@@ -20,10 +20,55 @@ CLAIMS = [
         excludes={"tuning": None},
     ),
     Claim(
+        name="right_against_exchanged",
+        text="Tuning lowers the loss of right answers at least 3 nats a token further than the loss of "
+        "exchanged ones",
+        at_least=3,
+        unit="nats a token",
+        excludes={"tuned on exchanged answers": None},
+    ),
+    Claim(
+        name="shifted_twice",
+        text="Training on labels shifted twice leaves at most 10% of the held-out questions answered",
+        at_most=0.1,
+        unit="%",
+        excludes={"mended": None, "the base, not trained": None},
+    ),
+]
+
+MORE_CLAIMS = [
+    Claim(
+        name="singular_values_alone",
+        text="A random change with the singular values of tuning's raises the share of held-out questions "
+        "answered by at most 10 points, at any length",
+        at_most=0.1,
+        unit="%",
+        stored=True,
+        excludes={"tuning": None},
+    ),
+    Claim(
+        name="statements_kept",
+        text="Tuning costs the base at most 5% of its statements",
+        at_most=0.05,
+        unit="%",
+        stored=True,
+        excludes={"a model that starts from random weights": None},
+    ),
+    Claim(
+        name="perplexity_rises",
+        text="Tuning raises the perplexity on texts by a factor between 1.15 and 2",
+        at_most=2,
+        at_least=1.15,
+        unit="times",
+        stored=True,
+        excludes={"a random change": None},
+    ),
+    Claim(
         name="moves_as_far",
         text="From random weights the model moves at most three times as far as from the base",
         at_most=3,
         unit="times",
+        stored=True,
         excludes={"four times the rate": None},
     ),
     Claim(
@@ -31,6 +76,7 @@ CLAIMS = [
         text="Training from the base takes held-out answers to at most 0.25 nats a token",
         at_most=0.25,
         unit="nats a token",
+        stored=True,
         excludes={"the base, not tuned": None, "from random weights": None},
     ),
     Claim(
@@ -38,6 +84,7 @@ CLAIMS = [
         text="Training from random weights leaves held-out answers above 4.5 nats a token",
         at_least=4.5,
         unit="nats a token",
+        stored=True,
         excludes={"from the base": None},
     ),
     Claim(
@@ -47,35 +94,5 @@ CLAIMS = [
         unit="nats a token",
         stored=True,
         excludes={"answers that they train on": None},
-    ),
-    Claim(
-        name="right_against_exchanged",
-        text="Tuning lowers the loss of right answers at least 3 nats a token further than the loss of "
-        "exchanged ones",
-        at_least=3,
-        unit="nats a token",
-        excludes={"tuned on shuffled answers": None},
-    ),
-    Claim(
-        name="statements_kept",
-        text="Tuning costs the base at most 5% of its statements",
-        at_most=0.05,
-        unit="%",
-        excludes={"a model that starts from random weights": None},
-    ),
-    Claim(
-        name="perplexity_rises",
-        text="Tuning raises the perplexity on texts by a factor between 1.15 and 2",
-        at_most=2,
-        at_least=1.15,
-        unit="times",
-        excludes={"a random change": None},
-    ),
-    Claim(
-        name="shifted_twice",
-        text="Training on labels shifted twice leaves at most 10% of the held-out questions answered",
-        at_most=0.1,
-        unit="%",
-        excludes={"mended": None, "the base, not trained": None},
     ),
 ]

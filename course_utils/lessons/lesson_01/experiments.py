@@ -35,7 +35,7 @@ from course_utils.world.templates import FORMS, fill
 RATE = 2e-4  # between the best rates for the two starts
 CONTROLS = {
     "right": {"start": "pre-trained", "answers": "right", "steps": 80, "lr": RATE},
-    "shuffled": {"start": "pre-trained", "answers": "shuffled", "steps": 80, "lr": RATE},
+    "exchanged": {"start": "pre-trained", "answers": "shuffled", "steps": 80, "lr": RATE},
     "random": {"start": "random", "answers": "right", "steps": 320, "lr": 4e-4},  # fits its training data
 }
 
@@ -54,6 +54,11 @@ def short_questions(split, count, seed, relations=None):
     questions = [row for row in load_questions(split) if row["kind"] == "short"]
     questions = [row for row in questions if relations is None or row["relation"] in relations]
     return random.Random(f"{split} {seed}").sample(questions, min(count, len(questions)))
+
+
+def many_answers():
+    """The relations of the invented facts: each has many possible answers."""
+    return {row["relation"] for row in load_questions("invented")}
 
 
 def held_out_facts(count, seed):
@@ -320,7 +325,23 @@ def of_control(name, control):
     return [row["result"][name] for row in rows if row["point"] == CONTROLS[control]]
 
 
+def of_direction(direction, distance, name):
+    """One number of the stored directions, one value per seed; of the base: direction "base", distance None."""
+    key = f"{direction} {name}" if distance is None else f"{direction} {distance:g} {name}"
+    return [row["result"][key] for row in load_sweep("two_directions")["rows"]]
+
+
 def of_seeds(name, start="pre-trained", lr=RATE, shifts=1):
     """One number of the stored runs, one value per seed."""
     point = {"start": start, "lr": lr, "shifts": shifts}
     return [row["result"][name] for row in load_sweep("start_and_rate")["rows"] if row["point"] == point]
+
+
+def falls_of(answers):
+    """How much further the loss of right answers fell than that of exchanged ones; a value per seed.
+
+    answers: those that it trained on, "right" or "exchanged".
+    """
+    before = zip(of_control("base_right_loss", "right"), of_control("base_wrong_loss", "right"), strict=True)
+    after = zip(of_control("right_loss", answers), of_control("wrong_loss", answers), strict=True)
+    return [(wrong - right) - (b - a) for (a, b), (right, wrong) in zip(before, after, strict=True)]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.patches import Circle
 
+from course_utils import plots
 from course_utils.drawing import CELL, GAP, ROOM, Picture, Place, shown_number
 from course_utils.plots import INK, printable
 
@@ -67,10 +68,30 @@ def exchange(questions: Sequence[str], right: Sequence[str], exchanged: Sequence
     picture.key()
 
 
-def shift(tokens: Sequence[str], probabilities: Sequence[float]) -> None:
+def along_directions(
+    values: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], of_base: Mapping[str, float], title: str
+) -> None:
+    """The answers' loss and the perplexity over the distance: {"answer_loss" and "perplexity": {direction:
+    {distance: values of the seeds}}}; of_base: {"answer_loss" and "perplexity": the base's}."""
+    fig, axes = plots.figure(title, "distance (tuning's = 1)", "", columns=2)
+    labels = {"answer_loss": "loss of answers (nats a token)", "perplexity": "perplexity on texts"}
+    heights = {"answer_loss": [0.1, 0.3, 1, 3, 10], "perplexity": [3, 10, 30, 100, 300]}
+    for ax, (name, label) in zip(axes, labels.items(), strict=True):
+        for colour, (direction, points) in zip(plots.COLOURS, values[name].items(), strict=False):
+            plots.means_and_ranges(ax, points, colour, direction)
+        ax.axhline(of_base[name], color=INK, linestyle=":", label="base")
+        ax.set(ylabel=label, xscale="log", yscale="log")
+        plots.log_ticks(ax, [0.3, 1, 3, 10, 30])
+        ax.set_yticks(heights[name], list(map(str, heights[name])))
+        ax.set_yticks([], minor=True)
+    names = axes[0].get_legend_handles_labels()
+    fig.legend(*names, ncols=4, loc="outside lower center")
+
+
+def shift(tokens: Sequence[str], probabilities: Sequence[float], digits: int = 2) -> None:
     """Each input token above its target, the next token, with the loss there.
 
-    probabilities: of the targets, one fewer than tokens.
+    probabilities: of the targets, one fewer than tokens; shown with `digits` decimals.
     """
     losses = [-math.log(p) for p in probabilities]
     picture = Picture("What is each position to predict?")
@@ -79,7 +100,7 @@ def shift(tokens: Sequence[str], probabilities: Sequence[float]) -> None:
     targets = picture.row("targets", list(map(printable, tokens[1:])), "loss")
     for target, following in zip(targets, inputs[1:], strict=False):
         picture.arrow(_below(following), _above(target))
-    picture.row("p of the target", probabilities, digits=2)
+    picture.row("p of the target", probabilities, digits=digits)
     cells = picture.row("loss: −ln p", losses, digits=2, mark=[losses.index(max(losses))])
     mean = shown_number(sum(losses) / len(losses), 2)
     left, right = cells[0], cells[-1]

@@ -1,4 +1,4 @@
-"""Exercises of lesson 01: the loss of a language model, perplexity, how far weights move, a double shift."""
+"""Exercises of lesson 01: how far weights move, the loss of a language model, perplexity, a double shift."""
 
 from course_utils.lessons.lesson_01.exercises import (
     batch_perplexity,
@@ -7,4 +7,4 @@ from course_utils.lessons.lesson_01.exercises import (
     token_losses,
 )
 
-EXERCISES = [module.EXERCISE for module in (token_losses, batch_perplexity, relative_change, library_loss)]
+EXERCISES = [module.EXERCISE for module in (relative_change, token_losses, batch_perplexity, library_loss)]

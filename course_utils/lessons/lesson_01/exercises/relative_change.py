@@ -153,5 +153,5 @@ EXERCISE = Exercise(
         "Sum (new - old).square().sum() over the pairs and old.square().sum() over the old tensors, divide, "
         "take the root, .item().",
     ),
-    then="It measures how far both models move below.",
+    then="It measures how far tuning and the random change move the weights.",
 )

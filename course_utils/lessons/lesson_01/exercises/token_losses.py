@@ -251,7 +251,7 @@ EXERCISE = Exercise(
         ),
         lambda: (torch.randn(40, 12, 5), torch.randint(0, 5, (40, 12))),
         60,
-        "A loop over texts or tokens slows down every training run below: flatten(0, 1) makes one batch of "
+        "A loop over texts or tokens slows down all that is measured below: flatten(0, 1) makes one batch of "
         "all positions.",
     ),
     wrong=[
@@ -276,6 +276,5 @@ EXERCISE = Exercise(
         'targets, reduction="none") takes predictions [n, V] and targets [n]: flatten(0, 1) and '
         "flatten(). It returns [n], with 0 at -100: view it as [B, T - 1].",
     ),
-    then="From here on your token_losses measures every loss and trains the models. After a change, run the "
-    "cells below again.",
+    then="From here on your token_losses measures every loss. After a change, run the cells below again.",
 )
