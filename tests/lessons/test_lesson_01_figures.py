@@ -17,7 +17,7 @@ PICTURES = {
     "exchange": lambda: figures.exchange(list("ABC"), NAMES, NAMES[1:] + NAMES[:1]),
     "shift": lambda: figures.shift(SENTENCE, [0.1, 0.9, 0.01, 0.6, 0.99, 1.0], digits=3),
     "labels": lambda: figures.labels_of_a_batch([["a", "b", "c"]], [[-100, 4, 7]], [[0.5, 0.25]]),
-    "perplexity": lambda: figures.perplexity_of([-math.log(p) for p in (0.5, 0.25, 0.8, 0.1)]),
+    "perplexity": lambda: figures.perplexity_of([-math.log(p) for p in (0.5, 0.25, 0.8, 0.2)]),
     "twice": lambda: figures.shifted_twice(SENTENCE),
 }
 
@@ -77,8 +77,8 @@ def test_a_target_is_the_next_label_and_minus_100_has_no_loss():
 
 
 def test_the_perplexity_of_four_tokens():
-    """By hand: the product of the probabilities is .01, and .01 to the power of -1/4 is 3.16."""
-    assert "e to the 1.15 = 3.16" in words("perplexity")
+    """By hand: the product of the probabilities is .02, and .02 to the power of -1/4 is 2.66."""
+    assert "e to the 0.98 = 2.66" in words("perplexity")
 
 
 def test_shifted_twice_asks_for_the_token_after_the_next():

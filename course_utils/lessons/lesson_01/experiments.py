@@ -140,7 +140,7 @@ def along(model, before, after, size):
 
 
 def rotated_change(model, before, after, seed, size=1.0):
-    """Like random_change; a matrix's noise has the singular values of after - before, in random directions."""
+    """Like random_change; a matrix's noise has the singular values of after - before."""
     generator = torch.Generator().manual_seed(seed)
     tensors = zip(model.parameters(), before.parameters(), after.parameters(), strict=True)
     with torch.no_grad():
@@ -326,7 +326,7 @@ def of_control(name, control):
 
 
 def of_direction(direction, distance, name):
-    """One number of the stored directions, one value per seed; of the base: direction "base", distance None."""
+    """One number of the stored directions, one value per seed; of the base: "base", None, name."""
     key = f"{direction} {name}" if distance is None else f"{direction} {distance:g} {name}"
     return [row["result"][key] for row in load_sweep("two_directions")["rows"]]
 

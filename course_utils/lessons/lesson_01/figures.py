@@ -69,10 +69,15 @@ def exchange(questions: Sequence[str], right: Sequence[str], exchanged: Sequence
 
 
 def along_directions(
-    values: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], of_base: Mapping[str, float], title: str
+    values: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]],
+    of_base: Mapping[str, float],
+    title: str,
 ) -> None:
-    """The answers' loss and the perplexity over the distance: {"answer_loss" and "perplexity": {direction:
-    {distance: values of the seeds}}}; of_base: {"answer_loss" and "perplexity": the base's}."""
+    """The answers' loss and the perplexity on texts over the distance.
+
+    values: {"answer_loss" and "perplexity": {direction: {distance: values of the seeds}}}; of_base: the same
+    two of the base.
+    """
     fig, axes = plots.figure(title, "distance (tuning's = 1)", "", columns=2)
     labels = {"answer_loss": "loss of answers (nats a token)", "perplexity": "perplexity on texts"}
     heights = {"answer_loss": [0.1, 0.3, 1, 3, 10], "perplexity": [3, 10, 30, 100, 300]}
@@ -85,7 +90,7 @@ def along_directions(
         ax.set_yticks(heights[name], list(map(str, heights[name])))
         ax.set_yticks([], minor=True)
     names = axes[0].get_legend_handles_labels()
-    fig.legend(*names, ncols=4, loc="outside lower center")
+    fig.legend(*names, ncols=2, loc="outside lower center")
 
 
 def shift(tokens: Sequence[str], probabilities: Sequence[float], digits: int = 2) -> None:
