@@ -13,8 +13,8 @@ def test_every_exercise_of_the_registry_has_its_text():
 
 def test_an_exercise_as_its_lesson_has_it():
     text = exercise_texts("01")["token_losses"]
-    assert (text.number, text.title) == ("Exercise 1 of 4", "the loss of every token")
-    assert text.text.startswith("Write this without a loop") and "###" not in text.text
+    assert (text.number, text.title) == ("Exercise 2 of 4", "the loss of every token")
+    assert text.text.startswith("Write this for a whole batch") and "###" not in text.text
     assert "check.token_losses(" in text.stub
 
 
