@@ -214,8 +214,7 @@ class Picture:
         left = self._columns[0][0] - 0.5
         _check_room(name, _width(name), left)
         self._write(left, y + CELL / 2, name, INK, "right")
-        is_one = kind is None or isinstance(kind, str)
-        kinds = [kind] * len(shown) if is_one else kind
+        kinds = [kind] * len(shown) if kind is None or isinstance(kind, str) else kind
         cells = []
         for i, ((x, width), text, each) in enumerate(zip(self._columns, shown, kinds, strict=True)):
             place = Place(x, y, width, CELL)
@@ -223,7 +222,7 @@ class Picture:
                 self._cell(place, text, each, bold=i in mark)
             cells.append(place)
         said = [" ".join(text.split()) or "nothing" for text in shown]
-        if is_one:
+        if kind is None or isinstance(kind, str):
             self.words.append(f"{_said(name, kind)}: {', '.join(said)}")
         else:
             self.words.append(f"{name}: {_in_runs(said, kinds)}")

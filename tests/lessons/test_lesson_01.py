@@ -46,8 +46,8 @@ def test_a_rotated_change_has_the_other_changes_singular_values_and_none_of_its_
 
 def test_along_a_change_distance_one_is_the_changed_model():
     before, after = tiny_model(0), tiny_model(1)
-    there = experiments.along(copy.deepcopy(before), before, after, 1.0)
-    half = experiments.along(copy.deepcopy(before), before, after, 0.5)
+    there = experiments.moved_along(copy.deepcopy(before), before, after, 1.0)
+    half = experiments.moved_along(copy.deepcopy(before), before, after, 0.5)
     models = (before, after, there, half)
     for old, new, at_one, at_half in zip(*(model.parameters() for model in models), strict=True):
         torch.testing.assert_close(at_one, new)

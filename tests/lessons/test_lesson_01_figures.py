@@ -14,7 +14,7 @@ SENTENCE = ["The", " capital", " of", " Italy", " is", " Rome", "."]
 NAMES = ["Beijing", "Lima", "Rome"]
 PICTURES = {
     "changes": lambda: figures.two_changes((3.0, 4.0), {"another": (0.8, 0.6), "tuning's": (0.6, -0.8)}),
-    "exchange": lambda: figures.exchange(list("ABC"), NAMES, NAMES[1:] + NAMES[:1]),
+    "exchange": lambda: figures.exchanged_answers(list("ABC"), NAMES, NAMES[1:] + NAMES[:1]),
     "shift": lambda: figures.shift(SENTENCE, [0.1, 0.9, 0.01, 0.6, 0.99, 1.0], digits=3),
     "labels": lambda: figures.labels_of_a_batch([["a", "b", "c"]], [[-100, 4, 7]], [[0.5, 0.25]]),
     "perplexity": lambda: figures.perplexity_of([-math.log(p) for p in (0.5, 0.25, 0.8, 0.2)]),

@@ -130,7 +130,7 @@ def random_change(model, before, after, seed, size=1.0):
     return model
 
 
-def along(model, before, after, size):
+def moved_along(model, before, after, size):
     """Add `size` times after - before to the model, in place."""
     tensors = zip(model.parameters(), before.parameters(), after.parameters(), strict=True)
     with torch.no_grad():
@@ -265,7 +265,7 @@ def two_directions(point: dict, seed: int) -> dict:
         for distance in few(list(distances)):
             model = copy.deepcopy(base)
             if direction == "tuning":
-                along(model, base, tuned, distance)
+                moved_along(model, base, tuned, distance)
             elif direction == "random":
                 random_change(model, base, tuned, seed, distance)
             else:

@@ -49,7 +49,7 @@ def _vector(values: Sequence[float]) -> str:
     return f"({', '.join(map(shown_number, values))})"
 
 
-def exchange(questions: Sequence[str], right: Sequence[str], exchanged: Sequence[str]) -> None:
+def exchanged_answers(questions: Sequence[str], right: Sequence[str], exchanged: Sequence[str]) -> None:
     """Questions with their right answers and, at the end of an arrow from there, their exchanged ones."""
     picture = Picture("Which answer does each question get?")
     y = picture.bottom + 1
