@@ -1,4 +1,4 @@
-"""The claims of lesson 04, in the order in which it makes them."""
+"""The claims of lesson 04, and of its companion, in the order in which they make them."""
 
 from course_utils.checks.claims import Claim
 
@@ -12,19 +12,19 @@ CLAIMS = [
         excludes={"one random direction": None},
     ),
     Claim(
+        name="concentrated",
+        text="The top 8 pieces of the change hold at least 3 times as much of its energy as those of W",
+        at_least=3,
+        unit="times",
+        excludes={"a random matrix": None},
+    ),
+    Claim(
         name="without_the_strongest",
-        text="Without its strongest direction the change keeps more than half of its gain",
+        text="Without its strongest piece the change keeps more than half of its gain",
         at_least=0.5,
         unit="%",
         stored=True,
         excludes={"without the best four": None},
-    ),
-    Claim(
-        name="concentrated",
-        text="The top 8 directions of the change hold at least 3 times as much of its energy as those of W",
-        at_least=3,
-        unit="times",
-        excludes={"a random matrix": None},
     ),
     Claim(
         name="place_beats_rank",
@@ -44,6 +44,9 @@ CLAIMS = [
         stored=True,
         excludes={"rank 64 on c_attn, same alpha": None},
     ),
+]
+
+MORE_CLAIMS = [
     Claim(
         name="first_step",
         text="Under alpha / r the first step moves the logits at most 2.5 times as far at rank 64 as at "

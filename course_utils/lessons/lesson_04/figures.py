@@ -1,13 +1,15 @@
-"""Energy of singular values by layer; losses over ranks, trained parameters, rates and dimensions."""
+"""Pieces of a matrix, cuts and adapters as pictures; energy; losses over ranks, values, rates, dimensions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from course_utils import plots
+from course_utils.drawing import CELL, CELL_WIDTH, ROOM, Picture, shown_number
 from course_utils.plots import COLOURS, INK, WIDTH, entitle
 
 
@@ -145,3 +147,129 @@ def dimensions(shares: Mapping[int, Sequence[float]], title: str, live: tuple[in
     ax.set(xscale="log", ylim=(0, 105))
     plots.log_ticks(ax, list(shares))
     ax.legend(loc="lower right")
+
+
+def energy_and_gain(
+    curves: Mapping[str, Sequence[float]], gain: Mapping[int, float], title: str
+) -> None:
+    """Share of the energy in the first k pieces, {matrix: curve}, and of the gain with r pieces, {r: share}."""
+    fig, ax = plots.figure(title, "pieces kept, strongest first", "share (%)")
+    for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
+        percent = [100 * share for share in curve]
+        ax.plot(range(1, len(percent) + 1), percent, color=colour, label=f"energy: {name}")
+    style = {"color": COLOURS[3], "markersize": 9, "linewidth": 1}
+    ax.plot(list(gain), [100 * share for share in gain.values()], "*--", label="gain: the change", **style)
+    ax.set(xscale="log", ylim=(0, 103))
+    plots.log_ticks(ax, list(gain))
+    fig.legend(ncols=2, loc="outside lower center")
+
+
+def sum_of_pieces(columns: Any, rows: Any) -> None:
+    """columns [out, 2] times rows [2, in]: each column times its row is a piece; the pieces' sum below them."""
+    picture = Picture("Which two pieces add up to the matrix?")
+    top, corner = picture.bottom + 0.6, 4.4  # of a piece: its column stands left of it, its row above
+    n_out, n_in = len(columns), rows.shape[1]
+    cells = top + 3.6
+    for k, left in enumerate((0, 15.2)):
+        row, column = rows[k : k + 1], columns[:, k : k + 1]
+        picture.text(left, top, f"piece {k + 1}", bold=True)
+        picture.grid(left + corner, top - 0.5, row, "row", mark=[(0, 0)])
+        picture.grid(left + 0.6, cells - 1.2, column, "column", mark=[(0, 0)])
+        picture.grid(left + corner, cells, column @ row, mark=[(0, 0)])
+    picture.text(13.5, cells + n_out * CELL / 2, "+", "center", bold=True)
+    first, second = (float(columns[0, k] * rows[k, 0]) for k in (0, 1))
+    matrix, below = columns @ rows, picture.bottom + 0.9
+    picture.grid(corner, below, matrix, "the matrix", mark=[(0, 0)])
+    added = f"{shown_number(first)} + {shown_number(second)} = {shown_number(matrix[0, 0])}"
+    picture.text(corner + n_in * CELL_WIDTH + 1, below + 1.2 + CELL / 2, added, bold=True)
+
+
+def two_cuts(matrix: Any, ways: Mapping[str, Any]) -> None:
+    """What some matrices of rank 1 keep of a matrix [out, in] and leave out, with the norm of the latter."""
+    picture = Picture("Which matrix of rank 1 is closer?")
+    wide, y = matrix.shape[1] * CELL_WIDTH, picture.bottom + 0.6
+    for way, kept in ways.items():
+        left_out = matrix - kept
+        squares = float((left_out**2).sum())
+        picture.text(0, y, way, bold=True)
+        picture.grid(0, y + 0.8, kept, "kept")
+        picture.grid(wide + 1.2, y + 0.8, left_out, "left out")
+        x, middle = 2 * wide + 2.4, y + 2 + len(matrix) * CELL / 2
+        picture.text(x, middle - 0.8, f"squares: {shown_number(squares)} in all")
+        picture.text(x, middle + 0.8, f"error: root, {shown_number(squares**0.5)}", bold=True)
+        y = picture.bottom + 1.2
+
+
+def cut_weights(base: Any, change: Any, cut: Any) -> None:
+    """What set(0), set(1) and set(None) put into a layer: base [out, in] plus nothing, a cut, the change."""
+    picture = Picture("What is the weight of the layer after set(rank)?")
+    wide, y = base.shape[1] * CELL_WIDTH, picture.bottom + 0.6
+    for call, part, name in (
+        ("set(0)", 0 * change, "nothing"),
+        ("set(1)", cut, "piece 1"),
+        ("set(None)", change, "ΔW"),
+    ):
+        middle = y + 2 + len(base) * CELL / 2
+        picture.text(0, y, call, bold=True)
+        picture.grid(0, y + 0.8, base, "W", "frozen")
+        picture.text(wide + 1, middle, "+", "center", bold=True)
+        picture.grid(wide + 2, y + 0.8, part, name, "trained")
+        picture.text(2 * wide + 3, middle, "=", "center", bold=True)
+        picture.grid(2 * wide + 4, y + 0.8, base + part, "weight [out, in]")
+        y = picture.bottom + 1
+    picture.text(0, y, "set(1), if the layer is a Conv1D", bold=True)
+    picture.grid(0, y + 0.8, (base + cut).T, "[in, out]")
+    picture.key()
+
+
+def pieces_on_a_token(columns: Any, rows: Any, x: Any) -> None:
+    """What each piece, column k times row k, reads in a token x [in] and writes; its share of the energy."""
+    energy = (columns**2).sum(0) * (rows**2).sum(1)
+    picture = Picture("What does each piece do to this token?")
+    y = picture.bottom + 0.6
+    picture.grid(0, y - 0.4, x[None, :], "token x", "data")
+    y = picture.bottom + 1.2
+    for k in range(len(rows)):
+        reads = float(rows[k] @ x)
+        share = f"{float(energy[k] / energy.sum()):.0%} of the energy"
+        picture.text(0, y, f"piece {k + 1}, {share}", bold=True)
+        row = picture.grid(0, y + 0.8, rows[k][None, :], "row")
+        middle = row.y + CELL / 2
+        picture.text(row.right + 1.4, middle, "· x =", "center")
+        number = picture.grid(row.right + 2.8, y + 0.8, [[reads]], "reads")
+        picture.text(number.right + 1, middle, "×", "center")
+        column = picture.grid(number.right + 2, y + 0.8, columns[:, k][None, :], "column")
+        picture.text(column.right + 1, middle, "=", "center")
+        picture.grid(column.right + 2, y + 0.8, reads * columns[:, k][None, :], "writes")
+        y = picture.bottom + 1.2
+    picture.key()
+
+
+def adapters_of_a_block(
+    sizes: Mapping[str, tuple[int, int]], adapters: Mapping[str, Mapping[str, int]], blocks: int
+) -> None:
+    """Which layers of a block some adapters train: sizes {layer: (in, out)}, {adapter: {layer: rank}}.
+
+    A trained layer shows rank times (in + out); the last line has the sum over all blocks.
+    """
+    picture = Picture("Where do three adapters put about as many numbers?")
+    left, high = 7.6, 2.6
+    wide = (ROOM - left) / len(adapters)
+    top = picture.bottom + 0.6
+    for place, name in enumerate(adapters):
+        picture.text(left + (place + 0.5) * wide, top, name, "center", bold=True)
+    for number, (layer, (n_in, n_out)) in enumerate(sizes.items()):
+        y = top + 1 + number * (high + 0.25)
+        picture.text(0, y + 0.7, layer, bold=True)
+        picture.text(0, y + 2, f"in + out {n_in + n_out:,}")
+        for place, ranks in enumerate(adapters.values()):
+            rank = ranks.get(layer)
+            text = f"{rank} × {n_in + n_out:,}" if rank else "frozen"
+            kind = "trained" if rank else "frozen"
+            picture.box(left + place * wide, y, wide - 0.25, high, text, kind)
+    y = picture.bottom + 1
+    picture.text(0, y, f"in {blocks} blocks", bold=True)
+    for place, ranks in enumerate(adapters.values()):
+        values = blocks * sum(rank * sum(sizes[layer]) for layer, rank in ranks.items())
+        picture.text(left + (place + 0.5) * wide, y, f"{values:,}", "center", bold=True)
+    picture.key()

@@ -1,4 +1,4 @@
-"""Exercises of lesson 04: energy, the best cut, cutting a whole model, subspaces, a count-sketch."""
+"""Exercises of lesson 04: the best cut, a whole model cut, energy; of its companion subspaces, a sketch."""
 
 from course_utils.lessons.lesson_04.exercises import (
     RankCut,

@@ -1,4 +1,4 @@
-"""Lesson 04, sketch_transpose: the way back (optional)."""
+"""Lesson 04, sketch_transpose: the way back."""
 
 import torch
 
@@ -128,7 +128,7 @@ def _check_sketch_transpose(fn):
 
 EXERCISE = Exercise(
     name="sketch_transpose",
-    lesson="04",
+    lesson="04m",
     minutes=10,
     difficulty=2,
     reference=sketch_transpose,

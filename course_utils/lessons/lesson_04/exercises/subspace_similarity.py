@@ -1,4 +1,4 @@
-"""Lesson 04, subspace_similarity: similarity of subspaces (optional)."""
+"""Lesson 04, subspace_similarity: similarity of subspaces."""
 
 import numpy as np
 import torch
@@ -110,7 +110,7 @@ SIMILARITY_MISTAKES = [
 
 EXERCISE = Exercise(
     name="subspace_similarity",
-    lesson="04",
+    lesson="04m",
     minutes=10,
     difficulty=2,
     reference=subspace_similarity,
