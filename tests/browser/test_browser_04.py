@@ -2,7 +2,7 @@
 
 import re
 
-WIDGET = "widgets.control(show_cut"
+WIDGET = "control(widgets.cutter("
 
 
 def run_above(notebook, index):

@@ -5,7 +5,7 @@ import torch
 from helpers import draws_of, feed
 
 from course_utils.evaluation import mean_loss
-from course_utils.lessons.lesson_04 import experiments
+from course_utils.lessons.lesson_04 import experiments, stored
 from course_utils.methods.lora_analysis import RankCut, linear_layers, random_like
 from course_utils.models import load_model
 from course_utils.stored_runs import load_sweep
@@ -58,77 +58,83 @@ def test_only_the_right_cut_to_rank_1_keeps_the_gain(runs):
     assert kept(RandomOnes) < 0.4
 
 
-def losses_of(task, place, rank, rslora=False):
-    """Stored losses over the seeds, under alpha / r, or alpha / sqrt(r) with rslora."""
-    rows = [
-        row["point"] | row["result"]
-        for name in ("lora_rank", "lora_place")
-        for row in load_sweep(name)["rows"]
-    ]
-    kind = (task, place, rank, rslora)
-    return [
-        row["loss"]
-        for row in rows
-        if (row["task"], row.get("place", "c_attn"), row["rank"], row["rslora"]) == kind
-    ]
-
-
-def ratios(task, place, rank, rslora=False):
+def ratios(task, place, rank, alpha=16.0):
     """Losses divided by those of rank 4 on c_attn, seed by seed."""
-    rank_4 = losses_of(task, "c_attn", 4)
-    return [one / other for one, other in zip(losses_of(task, place, rank, rslora), rank_4, strict=True)]
+    pairs = zip(stored.losses_of(task, place, rank, alpha), stored.losses_of(task, "c_attn", 4), strict=False)
+    return [one / other for one, other in pairs]
 
 
-def test_more_rank_on_c_attn_fails_the_claims_on_place():
+def test_more_rank_on_c_attn_at_the_same_alpha_fails_the_claims_on_place():
     assert max(ratios("invented", "c_fc", 3)) < 0.4 < min(ratios("invented", "c_attn", 8))
     assert max(ratios("questions", "all", 1)) < 0.9 < min(ratios("questions", "c_attn", 64))
 
 
-def test_a_larger_alpha_helps_rank_64_and_leaves_it_behind_all_layers():
-    larger = ratios("questions", "c_attn", 64, rslora=True)
+def test_a_larger_alpha_helps_rank_64_on_known_facts_and_leaves_it_behind_all_layers():
+    larger = ratios("questions", "c_attn", 64, alpha=128.0)
     assert max(larger) < 1
     assert all(one < other for one, other in zip(ratios("questions", "all", 1), larger, strict=True))
 
 
-def rates_of(*kind):
-    """{rate: loss} in the sweep, for a task, place, rank and scale."""
-    rows = [row["point"] | row["result"] for row in load_sweep("rank_rates")["rows"]]
-    names = ("task", "place", "rank", "rslora")
-    return {row["lr"]: row["validation"] for row in rows if tuple(row[name] for name in names) == kind}
+def test_with_its_own_alpha_rank_64_is_ahead_of_both_places_on_invented_facts():
+    """The strongest rival that the lesson names: sixteen times the values."""
+    rival, at_16 = (stored.losses_of("invented", "c_attn", 64, alpha) for alpha in (128.0, 16.0))
+    for place, rank in (("c_fc", 3), ("all", 1)):
+        assert max(rival) < min(stored.losses_of("invented", place, rank))
+    assert max(rival) < min(at_16)
 
 
-def test_every_rate_on_known_facts_won_a_sweep():
-    kinds = [("full", None, False), ("all", 1, False), ("all", 8, False)]
-    kinds += [("c_attn", rank, False) for rank in (1, 4, 8, 64)]
-    kinds += [("c_attn", rank, True) for rank in (8, 64)]
-    best = {}
-    for kind in kinds:
-        found = rates_of("questions", *kind)
-        best[kind] = min(found, key=found.get)
-        assert min(found) < best[kind] < max(found), kind
-    assert best.pop(("full", None, False)) == experiments.FULL_RATE
-    rows = [row["point"] for name in ("lora_rank", "lora_place") for row in load_sweep(name)["rows"]]
-    stored = {
-        (row.get("place", "c_attn"), row["rank"], row["rslora"]): row["lr"]
-        for row in rows
-        if row["task"] == "questions"
+def test_in_three_times_the_steps_c_attn_comes_below_what_c_fc_had_and_stays_behind_it():
+    later = {place: stored.losses_of("invented", place, rank, steps=900) for place, rank in PLACES[:2]}
+    assert max(later["c_attn"]) < min(stored.losses_of("invented", "c_fc", 3))
+    assert max(later["c_fc"]) < 0.5 * min(later["c_attn"])
+
+
+KINDS = [("full", None, 16.0), ("all", 1, 16.0), ("all", 8, 16.0)]
+KINDS += [("c_attn", rank, 16.0) for rank in (1, 4, 8, 64)]
+KINDS += [("c_attn", rank, 16.0 * rank**0.5) for rank in (8, 64)]  # under alpha / sqrt(r)
+
+
+def rates_reported(task, place, rank, alpha=16.0):
+    """The rates at which the lesson's losses of a kind of training were made, over 30 or 300 steps."""
+    names = ("lora_rank", "lora_place")
+    points = [row["point"] for name in names for row in load_sweep(name)["rows"]]
+    return {
+        point["lr"]
+        for point in points
+        if (point["task"], point.get("place", "c_attn"), point["rank"]) == (task, place, rank)
+        and point["rslora"] == (alpha != 16.0)
     }
-    assert stored == best, "what is reported has the best rates"
 
 
-@pytest.mark.parametrize("place, rank", [("c_attn", 4), ("c_fc", 3), ("all", 1)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_rate_on_known_facts_won_a_sweep(kind):
+    found = stored.rates_of("questions", *kind)
+    best = stored.best_rate("questions", *kind)
+    assert min(found) < best < max(found) and found[best] == min(found.values())
+    reported = {experiments.FULL_RATE} if kind[0] == "full" else rates_reported("questions", *kind)
+    assert reported == {best}, "what is reported has the best rate"
+
+
+PLACES = [("c_attn", 4), ("c_fc", 3), ("all", 1)]
+
+
+@pytest.mark.parametrize("place, rank", PLACES)
 def test_every_place_on_invented_facts_has_the_best_of_its_rates(place, rank):
-    found = rates_of("invented", place, rank, False)
-    best = min(found, key=found.get)
-    assert tuple(sorted(found)) == experiments.PLACE_RATES
+    found = stored.rates_of("invented", place, rank)
+    best = stored.best_rate("invented", place, rank)
+    assert tuple(found) == experiments.PLACE_RATES
     assert min(found) < best < max(found)
-    rows = [row["point"] for name in ("lora_rank", "lora_place") for row in load_sweep(name)["rows"]]
-    reported = {
-        row["lr"]
-        for row in rows
-        if (row["task"], row.get("place", "c_attn"), row["rank"]) == ("invented", place, rank)
-    }
-    assert reported == {best}
+    assert rates_reported("invented", place, rank) == {best}
+
+
+def test_stored_losses_are_found_by_their_alpha_under_either_scale():
+    """alpha / sqrt(r) at alpha 16 and rank 64 is alpha / r at alpha 128."""
+    rows = [row for row in load_sweep("lora_rank")["rows"] if row["point"]["rank"] == 64]
+    by_root = [row["result"]["loss"] for row in rows if row["point"]["rslora"]]
+    assert stored.losses_of("questions", "c_attn", 64, alpha=128.0) == by_root and len(by_root) == 5
+    assert stored.losses_of("questions", "c_attn", 64, alpha=64.0) == []
+    assert stored.losses_by_values("invented", [("c_fc", 3, 16.0)])["c_fc"][15_360][0] == 3
+    assert stored.kept({"cut_0": 2.0, "cut_1": 0.75, "loss": 0.5}, "cut_1") == pytest.approx(5 / 6)
 
 
 @pytest.mark.parametrize("dimension", [100, 1000, 10_000])

@@ -2,6 +2,8 @@
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
+from helpers import layout_faults
 
 from course_utils import plots
 from course_utils.lessons.lesson_04 import figures
@@ -91,3 +93,46 @@ def test_dimensions_are_shown_in_per_cent_beside_ninety():
     [ax] = plt.gcf().axes
     assert list(ax.lines[0].get_ydata()) == pytest.approx([30.0, 90.0])
     assert ax.lines[-1].get_ydata()[0] == 80.0
+
+
+COLUMNS = torch.tensor([[0.6, 0.8], [0.8, -0.6]])  # (out, 2)
+ROWS = torch.tensor([[10.0, 10.0, 5.0], [-2.0, 1.0, 2.0]])  # (2, in)
+MATRIX, FIRST = COLUMNS @ ROWS, COLUMNS[:, :1] @ ROWS[:1]
+SIZES = {"c_attn": (256, 768), "attn.c_proj": (256, 256), "c_fc": (256, 1024)}
+PICTURES = {
+    "sum": lambda: figures.sum_of_pieces(COLUMNS, ROWS),
+    "two": lambda: figures.two_cuts(MATRIX, {"piece 1": FIRST, "zeros": 0 * FIRST}),
+    "cut": lambda: figures.cut_weights(torch.eye(2, 3), MATRIX, FIRST),
+    "token": lambda: figures.pieces_on_a_token(COLUMNS, ROWS, torch.tensor([1.0, -1.0, 0.0])),
+    "adapters": lambda: figures.adapters_of_a_block(
+        SIZES, {"one": {"c_attn": 4}, "all": dict.fromkeys(SIZES, 1)}, blocks=4
+    ),
+}
+SAID = {  # by hand
+    "sum": [
+        "6.0 6.0 3.0; 8.0 8.0 4.0",
+        "the matrix: 4.4 6.8 4.6; 9.2 7.4 2.8",
+        "6.0 + \N{MINUS SIGN}1.6 = 4.4",
+    ],
+    "two": ["squares: 9.0 in all. error: root, 3.0", "squares: 234.0 in all. error: root, 15.3"],
+    "cut": ["set(1). W (frozen): 1.0 0.0 0.0; 0.0 1.0 0.0", "[in, out]: 7.0 8.0; 6.0 9.0; 3.0 4.0"],
+    "token": ["piece 1, 96% of the energy", "reads: 0.0", "writes: \N{MINUS SIGN}2.4 1.8"],
+    "adapters": ["4 × 1,024 (trained)", "frozen (frozen)", "in 4 blocks. 16,384. 11,264"],
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_says_what_was_computed_and_nothing_overlaps(name):
+    PICTURES[name]()
+    plots.make_legible(plt.gcf())
+    words = plots.alt_text(plt.gcf())
+    assert [part for part in SAID[name] if part not in words] == []
+    for dpi in (72, 96, 192):
+        assert layout_faults(plt.gcf(), dpi) == []
+
+
+def test_energy_stands_beside_the_gain_in_per_cent():
+    figures.energy_and_gain({"the change": [0.5, 1.0]}, {1: 0.9, 2: 1.0}, "t")
+    [ax] = plt.gcf().axes
+    assert [list(line.get_ydata()) for line in ax.lines] == [[50.0, 100.0], [90.0, 100.0]]
+    assert [line.get_label() for line in ax.lines] == ["energy: the change", "gain: the change"]

@@ -33,7 +33,7 @@ def energy_by_layer(curves: Mapping[str, Mapping[str, Sequence[float]]], title: 
                 )
         ax.set(xscale="log", ylim=(0, 1.02), title=kind)
     for ax in axes[-1]:
-        ax.set_xlabel("directions kept")
+        ax.set_xlabel("pieces kept")
         plots.log_ticks(ax, [1, 10, 100])
     fig.supylabel("share of the energy", fontsize=10, color=INK)
     fig.legend(*axes[0][0].get_legend_handles_labels(), ncols=3, loc="outside lower center")
@@ -88,7 +88,8 @@ def by_values(
     live: {task: (values, loss)}, drawn as a star.
     """
     _, axes = plots.figure(title, "trained values", "loss (nats a token)", columns=len(tasks))
-    known = list(dict.fromkeys(place for places in tasks.values() for place in places))
+    # the first colours go to the places of the last panel, which are compared there
+    known = list(dict.fromkeys(place for places in reversed(tasks.values()) for place in places))
     for ax, (task, places) in zip(axes, tasks.items(), strict=True):
         for place, points in places.items():
             number = known.index(place)
@@ -149,10 +150,8 @@ def dimensions(shares: Mapping[int, Sequence[float]], title: str, live: tuple[in
     ax.legend(loc="lower right")
 
 
-def energy_and_gain(
-    curves: Mapping[str, Sequence[float]], gain: Mapping[int, float], title: str
-) -> None:
-    """Share of the energy in the first k pieces, {matrix: curve}, and of the gain with r pieces, {r: share}."""
+def energy_and_gain(curves: Mapping[str, Sequence[float]], gain: Mapping[int, float], title: str) -> None:
+    """Share of the energy in the first k pieces, {matrix: curve}, and of the gain, {pieces: share}."""
     fig, ax = plots.figure(title, "pieces kept, strongest first", "share (%)")
     for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
         percent = [100 * share for share in curve]
@@ -165,7 +164,7 @@ def energy_and_gain(
 
 
 def sum_of_pieces(columns: Any, rows: Any) -> None:
-    """columns [out, 2] times rows [2, in]: each column times its row is a piece; the pieces' sum below them."""
+    """columns [out, 2], rows [2, in]: each column times its row is a piece; the pieces' sum below them."""
     picture = Picture("Which two pieces add up to the matrix?")
     top, corner = picture.bottom + 0.6, 4.4  # of a piece: its column stands left of it, its row above
     n_out, n_in = len(columns), rows.shape[1]
@@ -205,7 +204,7 @@ def cut_weights(base: Any, change: Any, cut: Any) -> None:
     picture = Picture("What is the weight of the layer after set(rank)?")
     wide, y = base.shape[1] * CELL_WIDTH, picture.bottom + 0.6
     for call, part, name in (
-        ("set(0)", 0 * change, "nothing"),
+        ("set(0)", 0 * change, "0"),
         ("set(1)", cut, "piece 1"),
         ("set(None)", change, "ΔW"),
     ):
@@ -252,7 +251,7 @@ def adapters_of_a_block(
 
     A trained layer shows rank times (in + out); the last line has the sum over all blocks.
     """
-    picture = Picture("Where do three adapters put about as many numbers?")
+    picture = Picture("Where do three adapters have their values?")
     left, high = 7.6, 2.6
     wide = (ROOM - left) / len(adapters)
     top = picture.bottom + 0.6

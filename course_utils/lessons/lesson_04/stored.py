@@ -23,7 +23,7 @@ def rates_of(
     task: str, place: str, rank: int | None, alpha: float = ALPHA, steps: int = 0
 ) -> dict[float, float]:
     """{rate: validation loss} of the sweep that chose the rate, lowest rate first; {} if there was none."""
-    rows = _rows_like(("rank_rates", "rank_settings"), task, place, rank, alpha, steps)
+    rows = _rows_like(("rank_rates",), task, place, rank, alpha, steps)
     return dict(sorted((row["lr"], row["validation"]) for row in rows))
 
 
@@ -33,32 +33,31 @@ def best_rate(*kind, **options) -> float:
     return min(found, key=found.get)
 
 
-def losses_of(
-    task: str, place: str, rank: int | None, alpha: float = ALPHA, steps: int = 0
-) -> list[float]:
+def losses_of(task: str, place: str, rank: int | None, alpha: float = ALPHA, steps: int = 0) -> list[float]:
     """Losses of the reported runs, in the order of their seeds, at the one rate that they were made with."""
-    rows = _rows_like(("lora_rank", "lora_place", "rank_64"), task, place, rank, alpha, steps)
+    rows = _rows_like(("lora_rank", "lora_place", "rank_64", "rank_longer"), task, place, rank, alpha, steps)
     return [row["loss"] for row in rows]
 
 
-def by_values(
+def losses_by_values(
     task: str, kinds: Iterable[tuple[str, int, float]]
 ) -> dict[str, dict[int, tuple[int, list[float]]]]:
     """{place in words: {trained values of the pocket model: (rank, losses)}} of (place, rank, alpha)."""
     places: dict[str, dict[int, tuple[int, list[float]]]] = {}
     for place, rank, alpha in kinds:
-        values = rank * VALUES_AT_RANK_1[place]
-        places.setdefault(name_of(place), {})[values] = rank, losses_of(task, place, rank, alpha)
+        name = name_of(place) + (f", alpha {alpha:g}" if alpha != ALPHA else "")
+        losses = losses_of(task, place, rank, alpha)
+        places.setdefault(name, {})[rank * VALUES_AT_RANK_1[place]] = rank, losses
     return places
 
 
-def cuts() -> list[dict[str, float]]:
+def cut_runs() -> list[dict[str, float]]:
     """The results of rank_cut: all matrices trained, and their change cut, a run each."""
     return [row["result"] for row in load_sweep("rank_cut")["rows"]]
 
 
 def kept(run: dict[str, float], key: str) -> float:
-    """The share of the gain that is left in a run of `cuts` at "cut_1", "rest_4", "random_8" and so on."""
+    """The share of the gain that is left in a run of cut_runs at "cut_1", "rest_4" and so on."""
     return (run["cut_0"] - run[key]) / (run["cut_0"] - run["loss"])
 
 
