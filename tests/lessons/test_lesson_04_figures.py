@@ -114,8 +114,8 @@ SAID = {  # by hand
         "the matrix: 4.4 6.8 4.6; 9.2 7.4 2.8",
         "6.0 + \N{MINUS SIGN}1.6 = 4.4",
     ],
-    "two": ["squares: 9.0 in all. error: root, 3.0", "squares: 234.0 in all. error: root, 15.3"],
-    "cut": ["set(1). W (frozen): 1.0 0.0 0.0; 0.0 1.0 0.0", "[in, out]: 7.0 8.0; 6.0 9.0; 3.0 4.0"],
+    "two": ["squares: 9.0 in all. error, the root: 3.0", "squares: 234.0 in all. error, the root: 15.3"],
+    "cut": ["set(1). W before: 1.0 0.0 0.0; 0.0 1.0 0.0", "[in, out]: 7.0 8.0; 6.0 9.0; 3.0 4.0"],
     "token": ["piece 1, 96% of the energy", "reads: 0.0", "writes: \N{MINUS SIGN}2.4 1.8"],
     "adapters": ["4 × 1,024 (trained)", "frozen (frozen)", "in 4 blocks. 16,384. 11,264"],
 }

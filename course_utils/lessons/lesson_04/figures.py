@@ -195,7 +195,7 @@ def two_cuts(matrix: Any, ways: Mapping[str, Any]) -> None:
         picture.grid(wide + 1.2, y + 0.8, left_out, "left out")
         x, middle = 2 * wide + 2.4, y + 2 + len(matrix) * CELL / 2
         picture.text(x, middle - 0.8, f"squares: {shown_number(squares)} in all")
-        picture.text(x, middle + 0.8, f"error: root, {shown_number(squares**0.5)}", bold=True)
+        picture.text(x, middle + 0.8, f"error, the root: {shown_number(squares**0.5)}", bold=True)
         y = picture.bottom + 1.2
 
 
@@ -210,7 +210,7 @@ def cut_weights(base: Any, change: Any, cut: Any) -> None:
     ):
         middle = y + 2 + len(base) * CELL / 2
         picture.text(0, y, call, bold=True)
-        picture.grid(0, y + 0.8, base, "W", "frozen")
+        picture.grid(0, y + 0.8, base, "W before")
         picture.text(wide + 1, middle, "+", "center", bold=True)
         picture.grid(wide + 2, y + 0.8, part, name, "trained")
         picture.text(2 * wide + 3, middle, "=", "center", bold=True)
