@@ -83,10 +83,9 @@ def test_with_its_own_alpha_rank_64_is_ahead_of_both_places_on_invented_facts():
     assert max(rival) < min(at_16)
 
 
-def test_in_three_times_the_steps_c_attn_comes_below_what_c_fc_had_and_stays_behind_it():
-    later = {place: stored.losses_of("invented", place, rank, steps=900) for place, rank in PLACES[:2]}
-    assert max(later["c_attn"]) < min(stored.losses_of("invented", "c_fc", 3))
-    assert max(later["c_fc"]) < 0.5 * min(later["c_attn"])
+def test_in_three_times_the_steps_c_attn_comes_below_what_c_fc_had():
+    later = stored.losses_of("invented", "c_attn", 4, steps=900)
+    assert max(later) < min(stored.losses_of("invented", "c_fc", 3))
 
 
 KINDS = [("full", None, 16.0), ("all", 1, 16.0), ("all", 8, 16.0)]

@@ -33,7 +33,7 @@ CLAIMS = [
         unit="%",
         headline=True,
         stored=True,
-        excludes={"rank 8 on c_attn": None},
+        excludes={"rank 8 on c_attn, same alpha": None},
     ),
     Claim(
         name="rank_one_everywhere",
