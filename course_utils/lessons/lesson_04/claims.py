@@ -28,7 +28,7 @@ CLAIMS = [
     ),
     Claim(
         name="place_beats_rank",
-        text="In as many matrices, rank 3 on c_fc leaves less than 40% of the loss of rank 4 on c_attn",
+        text="On invented facts rank 3 on c_fc leaves less than 40% of the loss of rank 4 on c_attn",
         at_most=0.4,
         unit="%",
         headline=True,
