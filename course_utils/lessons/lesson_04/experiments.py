@@ -94,6 +94,16 @@ def rank_longer(point: dict, seed: int) -> dict:
     return {"loss": reported_loss(point, seed)}
 
 
+@sweep(
+    "rank_4_alpha",
+    points=[_with_settings("c_attn", 4, 64.0, 300, lr) for lr in (2.5e-3, 5e-3, 1e-2)],
+    seeds=(0,),
+)
+def rank_4_alpha(point: dict, seed: int) -> dict:
+    """The place that is behind, with the factor alpha / r of rank 1 everywhere, at three rates."""
+    return {"loss": reported_loss(point, seed)}
+
+
 def reported_loss(point: dict, seed: int) -> float:
     from course_utils.evaluation import mean_loss
 

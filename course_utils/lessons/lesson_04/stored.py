@@ -39,6 +39,11 @@ def losses_of(task: str, place: str, rank: int | None, alpha: float = ALPHA, ste
     return [row["loss"] for row in rows]
 
 
+def losses_at_alpha_64() -> list[float]:
+    """Losses of rank 4 on c_attn on the invented facts, a run at each of three rates."""
+    return [row["result"]["loss"] for row in load_sweep("rank_4_alpha")["rows"]]
+
+
 def losses_by_values(
     task: str, kinds: Iterable[tuple[str, int, float]]
 ) -> dict[str, dict[int, tuple[int, list[float]]]]:
