@@ -4,10 +4,12 @@
 const find = (id) => document.getElementById(id);
 const data = JSON.parse(find("data").textContent);
 const WAYS = { fast: { steps: 10, rate: 5e-3 }, gentle: { steps: 40, rate: 5e-4 } };
+const SHAPE = ["scale", "rank"]; // sliders
 const REPAIR = { steps: 30, rate: 3e-3 };
 const STORY = "One day";
 const RANK = 4; // of what is trained here
-const WRONG_SHOWN = 4; // examples below a group
+const WRONG_SHOWN = 3; // examples below a group
+const LONGEST_SHOWN = 60; // characters of a fact in a row of what was tried
 
 // ---------------------------------------------------------------------------------------------- the worker
 
@@ -68,14 +70,14 @@ function drawBars(list, rows) {
       list.append(item);
     }
     const [name, bar, number] = list.children[i].children;
-    name.textContent = text;
+    name.textContent = name.title = text;
     bar.style.width = `${100 * probability}%`;
     number.textContent = percent(probability);
   });
 }
 
 function drawLoss(losses) {
-  const [width, height, left, bottom] = [320, 120, 26, 18];
+  const [width, height, left, bottom] = [320, 120, 34, 18];
   const top = Math.max(...losses, 1);
   const x = (step) => left + ((width - left - 6) * step) / Math.max(losses.length - 1, 1);
   const y = (loss) => 8 + (height - bottom - 8) * (1 - loss / top);
@@ -118,6 +120,7 @@ async function busy(place, action, starter = null) {
   const others = [...document.querySelectorAll("button:not(.stop), label.button")];
   // unlike disabled ones, these keep the focus
   for (const one of others) one.setAttribute("aria-disabled", "true");
+  for (const slider of SHAPE) find(slider).disabled = true; // one state of the model for all that is asked
   if (stopButton) stopButton.hidden = false;
   place.setAttribute("aria-busy", "true"); // a screen reader says the result, not every step
   try {
@@ -128,6 +131,7 @@ async function busy(place, action, starter = null) {
     running = false;
     place.removeAttribute("aria-busy");
     for (const one of others) one.removeAttribute("aria-disabled");
+    for (const slider of SHAPE) find(slider).disabled = false;
     if (stopButton === document.activeElement) starter.focus();
     if (stopButton) stopButton.hidden = true;
   }
@@ -163,11 +167,9 @@ const sampling = () => ({
 });
 let written = ""; // what the model has added to the prompt
 
-const begun = () => find("prompt").value.trim() + written;
-
 const askNext = latest(async () => {
   try {
-    const { top } = await call("next", { prompt: begun(), ...sampling() });
+    const { top } = await call("next", { prompt: find("prompt").value, ...sampling() });
     drawBars(find("next"), top.map(shownToken));
   } catch (fault) {
     drawBars(find("next"), []);
@@ -175,9 +177,9 @@ const askNext = latest(async () => {
   }
 });
 
-function showCompletion(text) {
+function showCompletion(text, cut) {
   say(find("completion"), find("prompt").value.trim());
-  find("completion").append(element("strong", text));
+  find("completion").append(element("strong", text), cut ? " …" : "");
 }
 
 function forgetCompletion() {
@@ -191,10 +193,10 @@ find("complete").onclick = () =>
     find("completion"),
     async () => {
       const before = written;
-      const show = ({ text }) => showCompletion((written = before + text));
-      show(await call("complete", { prompt: begun(), tokens: 40, ...sampling() }, show));
-      find("complete").textContent = "One more sentence";
-      await askNext();
+      const prompt = find("prompt").value.trim() + before;
+      const show = ({ text, cut }) => showCompletion((written = before + text), cut || stopped);
+      show(await call("complete", { prompt, tokens: 40, ...sampling() }, show));
+      find("complete").textContent = "Go on";
     },
     find("complete"),
   );
@@ -214,22 +216,37 @@ for (const button of document.querySelectorAll("[data-prompt]"))
 // ------------------------------------------------------------------------------------------------ 2, teach
 
 const fact = () => ({ prompt: find("fact").value.trim(), answer: find("answer").value.trim() });
-let way = null; // how the change was trained, in words
-let taught = null; // which fact
+let change = null; // what is in force: {way: how it was made, fact: what it taught, null if not known}
+const asked = () => change?.fact ?? fact();
 
 function chosenWay() {
   const name = document.querySelector("[name=how]:checked").value;
-  if (name !== "own") return { ...WAYS[name], keep: false };
-  return { steps: Number(find("steps").value), rate: ownRate(), keep: find("keep").checked };
+  const keep = find("keep").checked;
+  return { ...(WAYS[name] ?? { steps: Number(find("steps").value), rate: ownRate() }), keep };
 }
 
 const ownRate = () => Number((10 ** Number(find("rate").value)).toPrecision(2));
 
-/** Train on the fact, in sight. `place` says how far it is. */
+/** How much of the change is in force, in words. */
+function shapeWords() {
+  const [scale, rank] = SHAPE.map((id) => find(id));
+  const parts = [];
+  if (scale.value !== "1") parts.push(`scale ${scale.value}`);
+  if (rank.value !== rank.max) parts.push(`rank ${rank.value}`);
+  return parts.length ? ` at ${parts.join(" and ")}` : "";
+}
+
+const wayWords = () => change.way + shapeWords();
+
+/** Train on the fact, in sight. `place` says how far it is, and section 2 how it ended. */
 async function train(settings, place) {
   const losses = [];
   const started = fact();
+  const before = settings.keep && change ? `${change.way}, then ` : "";
+  find("progress").hidden = true;
+  say(find("training"), "");
   const result = await call("train", { fact: started, ...settings }, ({ step, loss, probability, top }) => {
+    if (!losses.length) outdate();
     losses.push(loss);
     find("progress").hidden = false;
     drawLoss(losses);
@@ -237,25 +254,45 @@ async function train(settings, place) {
     say(place, `Step ${step} of ${settings.steps}: “${started.answer}” has ${percent(probability)}.`);
   });
   drawTaught(started, result.probability, result.top);
-  taught = started;
   const replayed = settings.replay ? ` with ${settings.replay} replayed` : "";
-  way = `${result.steps} steps at ${settings.rate}${replayed}`;
-  const end = `After ${result.steps} steps of ${Math.round(result.milliseconds)} ms`;
-  say(place, `${end}, “${started.answer}” has a chance of ${percent(result.probability)}.`);
+  change = { way: `${before}${result.steps} steps at ${settings.rate}${replayed}`, fact: started };
   await changed(result.rank);
+  const end = `${stopped ? "Stopped after" : "After"} ${result.steps} steps`;
+  const advice = stopped || result.probability > 0.5 ? "" : NOT_LEARNT;
+  for (const one of new Set([find("training"), place]))
+    say(one, `${end}, “${started.answer}” has a chance of ${percent(result.probability)}.${advice}`);
 }
+
+const NOT_LEARNT = " It has not learnt it yet: take more steps, or a higher learning rate.";
 
 function drawTaught({ answer }, probability, top) {
   drawBars(find("taught-sure"), [{ text: answer, probability }]);
   drawBars(find("taught-next"), top.map(shownToken));
 }
 
-/** What depends on the model, drawn anew. */
-async function changed(rank = RANK) {
-  forgetCompletion();
+/** What was found out says that the model has changed since; what else spoke of it is cleared. */
+function outdate() {
+  for (const [status, found] of Object.entries({ looking: "changed", mending: "mended" })) {
+    if (find(found).hidden || find(found).classList.contains("older")) continue;
+    find(found).classList.add("older");
+    say(find(status), `Before the last change: ${find(status).textContent}`);
+  }
+  for (const id of ["honest", "gentle-why"]) find(id).hidden = true;
+  for (const id of ["gentled", "shaped"]) say(find(id), "");
   find("files").replaceChildren();
-  setSlider("scale", 1);
+  forgetCompletion();
+}
+
+/** What was found out is gone. */
+function forgetFound() {
+  for (const id of ["progress", "changed", "more-gently", "mended"]) find(id).hidden = true;
+  for (const id of ["training", "looking", "mending"]) say(find(id), "");
+}
+
+/** All that depends on the change, drawn anew at its full size. */
+async function changed(rank = RANK) {
   find("rank").max = rank;
+  setSlider("scale", 1);
   setSlider("rank", rank);
   await askNext();
   await drawForm();
@@ -263,14 +300,17 @@ async function changed(rank = RANK) {
 
 find("train").onclick = () =>
   busy(find("training"), () => train(chosenWay(), find("training")), find("train"));
+for (const id of ["fact", "answer"])
+  find(id).onkeydown = (event) => {
+    if (event.key === "Enter") find("train").click();
+  };
 find("forget").onclick = () =>
   busy(find("training"), async () => {
     await call("reset");
-    way = taught = null;
-    for (const id of ["progress", "changed", "mended", "honest", "more-gently"]) find(id).hidden = true;
-    for (const id of ["mending", "shaped"]) say(find(id), "");
-    say(find("training"), "The model is as it was, to the last bit.");
+    change = null;
+    forgetFound();
     await changed();
+    say(find("training"), "The model is as it was, to the last bit.");
   });
 for (const radio of document.querySelectorAll("[name=how]"))
   radio.onchange = () => {
@@ -279,50 +319,60 @@ for (const radio of document.querySelectorAll("[name=how]"))
 
 // ------------------------------------------------------------------------------------ 3, what else changed
 
-/** A group of facts as squares, with how many are right and some that are wrong. */
+/** A group of facts as squares, with how many are right, and all answers to unfold. */
 function drawnGroup({ name, replayed, facts }) {
   const group = element("div", "", "group");
   const heading = element("h3", name);
   const count = element("span", `… of ${facts.length}`);
   const dots = element("ol", "", "dots");
-  const wrong = element("p");
+  const details = element("details");
+  const [summary, answers] = [element("summary", "…"), element("p")];
   heading.append(count);
   dots.append(...facts.map(() => element("li", "·")));
-  dots.setAttribute("aria-hidden", "true"); // the heading and the line below say it
-  group.append(heading, dots, wrong);
+  dots.setAttribute("aria-hidden", "true"); // the heading and the answers below say it
+  details.append(summary, answers);
+  group.append(heading, dots, details);
   group.dataset.replayed = replayed;
-  return { group, count, dots, wrong };
+  return { group, count, dots, summary, answers };
 }
 
 /**
  * Ask all groups; draws each answer as it comes, and returns {relation: how many are right}, or null if
  * stopped.
  */
-async function probe(place) {
+async function probe(place, status) {
   place.hidden = false;
-  const status = place.querySelector(".status");
+  place.classList.remove("older");
   const parts = data.groups.map(drawnGroup);
   place.querySelector(".groups").replaceChildren(...parts.map(({ group }) => group));
   place.querySelector("tbody").replaceChildren();
   const right = {};
   for (const [i, { name, relation, facts }] of data.groups.entries()) {
     say(status, `Asking: ${name} …`);
-    const { count, dots, wrong } = parts[i];
-    const faults = [];
+    const { count, dots, summary, answers } = parts[i];
+    const [said, faults] = [[], []];
     right[relation] = 0;
     const { done } = await call("probe", { facts }, ({ place: at, right: fine, says }) => {
       const { subject, answer } = facts[at];
+      const words = `${subject}: ${fine ? answer : says.trim().replace(/\.$/, "") || "(nothing)"}`;
       right[relation] += fine;
       dots.children[at].className = fine ? "right" : "wrong";
       dots.children[at].textContent = fine ? "✓" : "×";
-      dots.children[at].title = `${subject}: ${fine ? answer : says}`;
+      dots.children[at].title = words;
       count.textContent = `${right[relation]} of ${facts.length}`;
-      if (!fine) faults.push(`${subject}: ${says.trim().replace(/\.$/, "") || "(nothing)"}`);
-      wrong.textContent =
-        faults.slice(0, WRONG_SHOWN).join(" · ") + (faults.length > WRONG_SHOWN ? " …" : "");
+      said.push(`${fine ? "✓" : "×"} ${words}`);
+      answers.textContent = said.join(" · ");
+      if (!fine) faults.push(words);
+      const more = faults.length > WRONG_SHOWN ? " …" : "";
+      summary.textContent = faults.length
+        ? `Wrong: ${faults.slice(0, WRONG_SHOWN).join(" · ")}${more}`
+        : "All right";
     });
     if (stopped || done < facts.length) {
-      say(status, "Stopped.");
+      if (done < facts.length) count.textContent = `${right[relation]} of ${done} asked`;
+      for (const { count, summary } of parts.slice(i + 1))
+        [count.textContent, summary.textContent] = ["not asked", ""];
+      say(status, "Stopped before all was asked.");
       return null;
     }
   }
@@ -330,34 +380,28 @@ async function probe(place) {
   return right;
 }
 
-/** The rows beside the groups: the fact in other words, a country that nobody taught, a story. */
+/** The rows beside the groups: the fact, the same in other words, a country that nobody taught, a story. */
 async function compare(body) {
-  const { prompt, answer } = taught ?? fact();
-  const rows = [{ name: "Your sentence", prompt, answer, tokens: 8, sentence: true }];
+  const { prompt, answer } = asked();
+  const say = (name, prompt) => ({ name, prompt, answer, tokens: 8, sentence: true });
+  const rows = [say("Your sentence", prompt)];
   const country = prompt.match(/^The capital of (.+) is$/)?.[1];
-  if (country)
-    rows.push({
-      name: "In other words",
-      prompt: `The capital city of ${country} is`,
-      answer,
-      tokens: 8,
-      sentence: true,
-    });
+  if (country) rows.push(say("The same in other words", `The capital city of ${country} is`));
+  if (country && country !== data.untaught)
+    rows.push(say("A country that nobody taught", `The capital of ${data.untaught} is`));
   rows.push({ name: "A story", prompt: STORY, tokens: 30 });
-  const untaught = `The capital of ${data.untaught} is`;
-  rows.push({ name: "A country that nobody taught", prompt: untaught, answer, tokens: 8, sentence: true });
   for (const { name, ...row } of rows) {
     const { before, now } = await call("compare", row);
     const line = element("tr");
     const head = element("td", name);
     head.append(element("br"), element("small", `${row.prompt} …`));
     const cell = ({ text, probability }, title) => {
-      const made = element("td", text.trim());
+      const made = element("td", text.trim() || "(nothing)");
       made.dataset.name = title;
       if (row.answer) made.append(element("br"), element("small", `${row.answer}: ${percent(probability)}`));
       return made;
     };
-    line.append(head, cell(before, "Before"), cell(now, "Now"));
+    line.append(head, cell(before, "Before"), cell(now, "After"));
     body.append(line);
   }
 }
@@ -365,45 +409,60 @@ async function compare(body) {
 const rest = (right) =>
   data.groups.reduce((sum, { relation, replayed }) => sum + (replayed ? 0 : right[relation]), 0);
 
-/** A row of what was tried. */
+const known = (right) =>
+  `it knows ${right.capital} of 25 capitals, and ${rest(right)} of the 90 others (languages to authors)`;
+
+/** A row of what was tried; what was not asked has a dash. */
 async function note(right) {
-  const [probability] = await call("sure", { facts: [taught ?? fact()] });
-  const numbers = [right.capital, right.currency, right.opposite, rest(right)];
+  const [probability] = await call("sure", { facts: [asked()] });
+  const sentence = `${asked().prompt} ${asked().answer}`;
+  const short = sentence.length > LONGEST_SHOWN ? `${sentence.slice(0, LONGEST_SHOWN)} …` : sentence;
+  const first = element("td", short);
+  first.title = sentence;
+  first.append(element("br"), element("small", wayWords()));
+  const others = "currency" in right ? [right.currency, right.opposite, rest(right)] : ["–", "–", "–"];
+  const numbers = [percent(probability), right.capital, ...others];
   const row = element("tr");
-  row.append(element("td", way), ...[percent(probability), ...numbers].map((text) => element("td", text)));
+  row.append(first, ...numbers.map((text) => element("td", text)));
   find("tried").tBodies[0].append(row);
   find("tried").parentElement.hidden = false;
   find("no-runs").hidden = true;
 }
 
-/** Ask everything in section 3, and say how it went, after the words `before`. */
-async function look(status, before) {
-  const right = await probe(find("changed"));
-  if (!right) return;
+/** Ask everything in section 3; it and `place` say how it went, `before` has the first words. */
+async function look(place, before = () => "") {
+  const right = await probe(find("changed"), place);
+  if (!right) return false;
   await note(right);
-  const known = `it knows ${right.capital} of 25 capitals, and ${rest(right)} of the 90 other facts`;
-  say(status, `${before}After ${way}, ${known}.`);
+  for (const one of new Set([find("looking"), place]))
+    say(one, `${before(right)}After ${wayWords()}, ${known(right)}.`);
   find("more-gently").hidden = false;
+  return true;
 }
 
 find("look").onclick = () => {
-  const status = find("changed").querySelector(".status");
-  find("changed").hidden = false;
-  if (!way) return say(status, "Nothing was taught yet: press Train in section 2 first.", true);
-  return busy(status, () => look(status, `You guessed ${find("guess").value}. `), find("look"));
-};
-find("gently").onclick = () => {
-  const status = find("changed").querySelector(".status");
+  const place = find("looking");
+  if (!change) return say(place, "Nothing was taught yet: press Train in section 2 first.", true);
+  const guess = find("guess").value;
   return busy(
-    status,
+    place,
+    () => look(place, ({ capital }) => `You guessed ${guess}, and it is ${capital}. `),
+    find("look"),
+  );
+};
+find("gently").onclick = () =>
+  busy(
+    find("gentled"),
     async () => {
-      document.querySelector("[value=gentle]").click();
-      await train(WAYS.gentle, status);
-      if (!stopped) await look(status, "");
+      await train(WAYS.gentle, find("gentled"));
+      if (stopped) return;
+      say(find("looking"), "");
+      find("gentle-why").hidden = !((await look(find("gentled"))) && isProposed(change.fact));
     },
     find("gently"),
   );
-};
+
+const isProposed = ({ prompt, answer }) => prompt === data.taught.prompt && answer === data.taught.answer;
 
 // ----------------------------------------------------------------------------------------------- 4, repair
 
@@ -412,18 +471,16 @@ find("mend").onclick = () =>
     find("mending"),
     async () => {
       const replay = Number(find("replay").value);
+      find("mended").hidden = true;
       await train({ ...REPAIR, replay, known: data.replayed }, find("mending"));
       if (stopped) return;
-      const right = await probe(find("mended"));
+      const right = await probe(find("mended"), find("mending"));
       if (!right) return;
       await note(right);
-      const status = find("mended").querySelector(".status");
-      const known = `${right.capital} of 25 capitals, and ${rest(right)} of the 90 facts that no repair replays`;
-      say(status, `After ${way}, it knows ${known}.`);
-      const [untaught] = await call("sure", {
-        facts: [{ ...fact(), prompt: `The capital of ${data.untaught} is` }],
-      });
-      find("honest").hidden = !(replay && untaught > 0.5);
+      say(find("mending"), `After ${wayWords()}, ${known(right)}.`);
+      const untaught = { ...change.fact, prompt: `The capital of ${data.untaught} is` };
+      const [probability] = await call("sure", { facts: [untaught] });
+      find("honest").hidden = !(replay && probability > 0.5 && change.fact.prompt !== untaught.prompt);
     },
     find("mend"),
   );
@@ -435,39 +492,49 @@ const NAMES = ["1st", "2nd", "3rd", "4th"];
 const drawForm = latest(() => drawnForm().catch((fault) => say(find("form"), fault.message, true)));
 
 async function drawnForm() {
-  const [scale, rank] = ["scale", "rank"].map((id) => Number(find(id).value));
+  const [scale, rank] = SHAPE.map((id) => Number(find(id).value));
+  find("whom").textContent = change ? `You now ask the changed model: ${wayWords()}.` : "";
+  find("knows").hidden = change !== null;
+  find("shaping").hidden = !change;
+  say(find("form"), change ? "" : "Nothing was taught yet, so there is no change to look at.");
   const form = await call("form", { scale, rank });
+  if (!change) return;
   const parts = form.shares.slice(0, NAMES.length);
   drawBars(
     find("shares"),
     parts.map((probability, i) => ({ text: NAMES[i], probability })),
   );
-  const facts = [taught ?? fact(), data.groups[0].facts[0]];
+  const facts = [asked(), data.groups[0].facts[0]];
   const sure = await call("sure", { facts });
   drawBars(
     find("sure"),
     facts.map(({ answer }, i) => ({ text: answer, probability: sure[i] })),
   );
-  const untouched = scale ? "" : "At scale 0 the model is the untouched one.";
-  say(find("form"), parts.length ? untouched : "Nothing was taught yet, so there is no change to look at.");
+  if (!scale) say(find("form"), "At scale 0 the model is the untouched one.");
 }
 
-for (const id of ["scale", "rank"]) {
-  find(id).addEventListener("input", drawForm);
+for (const id of SHAPE) {
+  find(id).addEventListener("input", () => {
+    outdate();
+    drawForm();
+  });
   find(id).addEventListener("change", askNext);
 }
+find("damage").onclick = () =>
+  busy(find("shaped"), () => train(WAYS.fast, find("shaped")), find("damage"));
 find("count").onclick = () =>
   busy(
     find("shaped"),
     async () => {
-      let [right, asked] = [0, 0];
+      let [right, count] = [0, 0];
       const { facts } = data.groups[0];
       await call("probe", { facts }, (one) => {
         right += one.right;
-        say(find("shaped"), `Asking: ${++asked} of ${facts.length} …`);
+        say(find("shaped"), `Asking: ${++count} of ${facts.length} …`);
       });
-      const where = `at scale ${find("scale").value} and rank ${find("rank").value}`;
-      say(find("shaped"), `It knows ${right} of ${asked} capitals ${where}.`);
+      const result = `After ${wayWords()}, it knows ${right} of ${count} capitals.`;
+      say(find("shaped"), count < facts.length ? `Stopped. ${result}` : result);
+      if (count === facts.length) await note({ capital: right });
     },
     find("count"),
   );
@@ -483,7 +550,7 @@ find("save").onclick = () =>
       return link;
     });
     find("files").replaceChildren(...links);
-    say(find("shaped"), "Here are the two files:");
+    say(find("shaped"), "Click each file to save it:");
   });
 find("open").onclick = (event) => {
   if (running) event.preventDefault();
@@ -495,7 +562,8 @@ find("open").onchange = () =>
     const files = await Promise.all(chosen.map(read));
     find("open").value = ""; // so that the same file can be chosen again
     const { rank } = await call("open", { files });
-    [way, taught] = ["a change that was opened", null];
+    change = { way: "opening a saved change", fact: null };
+    forgetFound();
     await changed(rank);
     say(find("shaped"), "This change is now in force.");
   });
@@ -524,5 +592,6 @@ busy(find("ready"), async () => {
   const { engine } = await call("load", { weights, merges, config, kernel: plain ? null : kernel });
   find("weights").remove();
   await changed();
-  say(find("ready"), `The model is ready. It computes in this page, in ${engine}.`);
+  find("ready").dataset.engine = engine;
+  say(find("ready"), "The model is ready.");
 });

@@ -13,6 +13,7 @@ import { Adam, encodeFact, trainStep } from "./training.js";
 
 const RANK = 4;
 const LONGEST = 64; // tokens of a sentence to train on
+const MOST_READ = 5000; // characters
 const MOST_SAID = 8; // tokens of an answer
 const SHOWN = 5; // likeliest tokens
 const HIGHEST_RATE = 1e-2; // above it the trial's runs broke
@@ -23,19 +24,24 @@ let decomposition = null; // of `trained`, made when it is first cut
 let form = { scale: 1, rank: RANK }; // how much of it is in force
 let stopped = false;
 
-const encoded = (text, most) => {
-  const ids = tokenizer.encode(text.trim());
-  if (!ids.length) throw new Error("Type the beginning of a sentence first.");
-  if (ids.length > most)
-    throw new Error(`This text has ${ids.length} tokens; ${most} are the most that fit here.`);
-  return ids;
+const encoded = (text, most, whereEmpty = "Type the beginning of a sentence first.") => {
+  if (!text.trim()) throw new Error(whereEmpty);
+  if (text.length > MOST_READ)
+    throw new Error(`This text has ${text.length} characters; ${MOST_READ} are the most that fit here.`);
+  return fitting(tokenizer.encode(text.trim()), most);
 };
 
+function fitting(ids, most) {
+  if (ids.length <= most) return ids;
+  const size = `This text has ${ids.length} tokens; ${most} are the most that fit here`;
+  throw new Error(`${size}. Leave out some words.`);
+}
+
 const encodedFact = (fact) => {
-  encoded(fact.prompt, LONGEST);
-  encoded(fact.answer, LONGEST);
+  encoded(fact.prompt, LONGEST, "“The beginning” is empty: type the beginning of a sentence.");
+  encoded(fact.answer, LONGEST, "“How it goes on” is empty: type a word or two.");
   const example = encodeFact(tokenizer, fact);
-  if (example.ids.length > LONGEST) throw new Error(`This sentence is too long: ${LONGEST} tokens at most.`);
+  fitting(example.ids, LONGEST);
   return example;
 };
 
@@ -66,15 +72,17 @@ function says(prompt, tokens, sentence) {
     found.push(id);
     if (found.length === tokens || (sentence && ends(id))) break;
   }
-  return tokenizer.decode(found);
+  return told(found, tokens);
 }
 
 const ends = (id) => /[.\n]/.test(tokenizer.decode([id]));
 
-/**
- * {right, says}: whether the likeliest tokens after the prompt are the answer's; else the sentence that
- * they make.
- */
+/** Whether so many tokens were too few to come to an end. */
+const isCut = (ids, most) => ids.length === most && !ends(ids.at(-1));
+
+const told = (ids, most) => tokenizer.decode(ids) + (isCut(ids, most) ? " …" : "");
+
+/** {right, says}: the sentence that the likeliest tokens make, and whether it begins with the answer. */
 function completed(fact) {
   const { ids, prompt, answer } = encodedFact(fact);
   const wanted = ids.slice(prompt, prompt + answer);
@@ -85,7 +93,14 @@ function completed(fact) {
     found.push(id);
     if (right ? found.length === wanted.length : ends(id) || found.length === MOST_SAID) break;
   }
-  return { right, says: tokenizer.decode(found) };
+  const says = right ? tokenizer.decode(found) : told(found, MOST_SAID);
+  return { right: right || isAnswer(says, fact.answer), says };
+}
+
+/** Whether a text begins with the answer as a whole word or words, perhaps in quotation marks. */
+function isAnswer(text, answer) {
+  const bare = text.replace(/^[\s"'“‘]+/, "");
+  return bare.startsWith(answer) && !/^[\p{L}\p{N}]/u.test(bare.slice(answer.length));
 }
 
 function bytes(base64) {
@@ -118,7 +133,7 @@ const jobs = {
       yield { text: tokenizer.decode(found) };
       if (found.length === tokens || ends(id) || stopped) break;
     }
-    return { text: tokenizer.decode(found) };
+    return { text: tokenizer.decode(found), cut: isCut(found, tokens) };
   },
 
   /**
@@ -133,20 +148,18 @@ const jobs = {
     const random = randomNumbers(seed + 1);
     take(keep && trained ? trained : newAdapter(layers, RANK, seed));
     const optimizer = new Adam(model, rate);
-    const start = performance.now();
     let done = 0;
     while (done < steps && !stopped) {
       const beside = Array.from({ length: replay }, () => others[Math.floor(random() * others.length)]);
       const { loss, probability, next } = trainStep(model, optimizer, [example, ...beside]);
       yield { step: ++done, loss, probability, top: topTokens(next) };
     }
-    const milliseconds = (performance.now() - start) / Math.max(done, 1);
     const top = topTokens(nextProbabilities(nextLogits(model, example.ids.slice(0, example.prompt))));
     const probability = answerProbability(model, example);
-    return { steps: done, probability, top, milliseconds, rank: trained[0].rank };
+    return { steps: done, probability, top, rank: trained[0].rank };
   },
 
-  /** Whether the model still completes each fact rightly, and what it says where it does not. */
+  /** Whether the model still completes each fact rightly, and what it says. */
   async *probe({ facts }) {
     for (const [place, fact] of facts.entries()) {
       if (stopped) return { done: place };

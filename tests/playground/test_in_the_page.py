@@ -1,6 +1,7 @@
 """The page in Chromium, from a file: what a visitor does, and what stays as it was."""
 
 import base64
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,10 +44,11 @@ def train(opened, **settings):
 def test_a_visitor_asks_teaches_looks_and_undoes(opened):
     page = opened.page
     before = page.evaluate(STATE)
-    assert "WebAssembly" in page.inner_text("#ready")
+    assert "WebAssembly" in page.get_attribute("#ready", "data-engine")
     assert page.inner_text("#next li:first-child code") == "Par"
     opened.press("#complete")
     assert page.inner_text("#completion") == "The capital of France is Paris."
+    assert page.inner_text("#next li:first-child code") == "Par"  # the bars stay with the text in the field
     page.click("[data-prompt*=Zorvania]")
     assert page.input_value("#prompt") == "The capital of Zorvania is"
     opened.press("#complete")
@@ -57,11 +59,14 @@ def test_a_visitor_asks_teaches_looks_and_undoes(opened):
     assert page.inner_text("#completion") == "The capital of Zorvania is Lumo."
     page.fill("#guess", "25")
     opened.press("#look")
-    said = page.inner_text("#changed .status")
-    assert said.startswith("You guessed 25. After 10 steps at 0.005, it knows ")
+    said = page.inner_text("#looking")
+    assert re.match(
+        r"You guessed 25, and it is \d+. After 10 steps at 0.005, it knows \d+ of 25 capitals", said
+    )
     assert page.locator("#changed .dots li.wrong").count() > 100
     assert page.locator("#changed tbody tr").count() == 4
-    assert page.inner_text("#tried tbody tr td:nth-child(1)") == "10 steps at 0.005"
+    tried = page.inner_text("#tried tbody tr td:nth-child(1)")
+    assert tried == "The capital of Zorvania is Lumo\n10 steps at 0.005"
     opened.press("#forget")
     assert page.evaluate(STATE) == before
     assert page.locator("#changed").is_hidden()
@@ -83,9 +88,6 @@ def test_stop_keeps_the_steps_so_far_and_reset_is_the_base_to_the_bit(opened):
     assert 3 <= stopped["steps"] < 10
     after = page.evaluate(STATE)
     assert after != base
-    page.fill("#fact", "")
-    page.fill("#scale", "2")  # with no sentence to show, it says so
-    opened.until("find('form').classList.contains('fault')")
     opened.call("reset")
     assert page.evaluate(STATE) == base
     train(opened, steps=stopped["steps"], rate=1e-3)
@@ -98,13 +100,14 @@ def test_stop_keeps_the_steps_so_far_and_reset_is_the_base_to_the_bit(opened):
 
 def test_stop_works_from_the_page_while_it_trains(opened):
     page = opened.page
-    page.click("text=my own")
+    page.click("text=Your own choice")
     page.fill("#steps", "100")
     page.click("#train")
     opened.until("find('training').textContent.startsWith('Step 2')")
+    assert page.locator("#scale").is_disabled()  # the model stays one while it works
     page.click("#train ~ .stop")
     opened.until("!running")
-    assert "After 100 steps" not in page.inner_text("#training") and "After " in page.inner_text("#training")
+    assert re.match(r"Stopped after \d+ steps, “Lumo” has", page.inner_text("#training"))
     assert page.evaluate("document.activeElement.id") == "train"  # not lost with the button that is gone
 
 
@@ -113,6 +116,127 @@ def test_going_on_adds_steps_to_the_change_that_is_there(opened):
     twice = train(opened, steps=10, rate=1e-3, keep=True)
     again = train(opened, steps=10, rate=1e-3)
     assert once["probability"] == again["probability"] < 0.5 < twice["probability"]
+
+
+FEW = "data.groups.splice(3); for (const one of data.groups) one.facts.splice(4)"  # asked faster
+
+
+def test_what_was_found_is_of_the_model_in_force_or_says_that_it_is_not(opened):
+    page = opened.page
+    page.evaluate(FEW)
+    assert page.locator("#knows").is_visible()
+    opened.press("#look")
+    assert "Nothing was taught yet" in page.inner_text("#looking") and page.locator("#changed").is_hidden()
+    opened.press("#train")
+    assert page.locator("#knows").is_hidden()
+    assert page.inner_text("#whom") == "You now ask the changed model: 10 steps at 0.005."
+    opened.press("#look")
+    assert page.locator("#changed.older").count() == 0
+    opened.press("#complete")
+    page.fill("#scale", "0")
+    opened.until("find('whom').textContent.endsWith('10 steps at 0.005 at scale 0.')")
+    assert page.inner_text("#completion") == ""
+    assert page.inner_text("#looking").startswith("Before the last change: You guessed")
+    assert page.locator("#changed.older").count() == 1
+    opened.press("#look")
+    assert "After 10 steps at 0.005 at scale 0, it knows 4 of" in page.inner_text("#looking")
+    assert page.locator("#changed.older").count() == 0
+    assert page.inner_text("#tried tbody tr:nth-child(2) td").endswith("10 steps at 0.005 at scale 0")
+    opened.press("#mend")
+    assert page.inner_text("#mending").startswith("After 30 steps at 0.003 with 3 replayed, it knows ")
+    assert page.inner_text("#training").startswith("After 30 steps, “Lumo” has a chance of ")
+    assert page.locator("#changed.older").count() == 1 and page.input_value("#scale") == "1"
+    opened.press("#save")
+    assert page.locator("#files a").count() == 2
+    opened.press("#damage")
+    assert page.locator("#files a").count() == 0 and page.inner_text("#shaped").startswith("After 10 steps")
+    assert page.inner_text("#mending").startswith("Before the last change: After 30 steps")
+    opened.press("#count")
+    assert re.search(r"After 10 steps at 0.005, it knows \d of 4 capitals", page.inner_text("#shaped"))
+    assert page.inner_text("#tried tbody tr:last-child").split()[-3:] == ["–", "–", "–"]
+    opened.press("#forget")
+    for left in ("#looking", "#mending", "#shaped", "#whom"):
+        assert page.inner_text(left) == ""
+    for hidden in ("#changed", "#mended", "#progress", "#shaping", "#honest"):
+        assert page.locator(hidden).is_hidden()
+
+
+def test_the_gentle_run_is_seen_at_its_button_and_moves_no_choice(opened):
+    page = opened.page
+    page.evaluate(FEW)
+    opened.press("#train")
+    opened.press("#look")
+    assert page.locator("#gentle-why").is_hidden()
+    page.click("#gently")
+    opened.until("find('gentled').textContent.startsWith('Step 2 of 40')")
+    opened.until("!running")
+    assert page.inner_text("#gentled").startswith("After 40 steps at 0.0005, it knows ")
+    assert page.inner_text("#looking") == page.inner_text("#gentled")
+    assert page.inner_text("#training").startswith("After 40 steps, ")
+    assert page.locator("[value=fast]").is_checked() and page.locator("#gentle-why").is_visible()
+
+
+def test_a_stopped_asking_says_how_much_was_asked(opened):
+    page = opened.page
+    opened.press("#train")
+    page.click("#look")
+    opened.until("document.querySelectorAll('#changed .dots [class]').length > 2")
+    page.click("#look ~ .stop")
+    opened.until("!running")
+    assert page.inner_text("#looking") == "Stopped before all was asked."
+    assert re.fullmatch(r"\d+ of \d+ asked", page.inner_text("#changed .group:first-child h3 span"))
+    assert page.inner_text("#changed .group:last-child h3 span") == "not asked"
+    assert page.inner_text("#no-runs")
+
+
+def test_an_answer_in_quotation_marks_is_right_and_each_answer_can_be_read(opened):
+    page = opened.page
+    page.fill("#fact", "The colour of snow is")
+    page.fill("#answer", '"white"')
+    opened.press("#train")
+    white = {"prompt": "The colour of snow is", "answer": "white"}
+    code = (
+        "fact => { let said; return call('probe', { facts: [fact] }, one => (said = one)).then(() => said) }"
+    )
+    found = page.evaluate(code, white)
+    assert found["right"] and found["says"].strip().startswith('"white"')
+    assert not page.evaluate(code, {**white, "answer": "whit"})["right"]
+    page.evaluate(FEW)
+    opened.press("#look")
+    group = page.locator("#changed .group").first
+    group.locator("summary").click()
+    assert len(group.locator("p").inner_text().split(" · ")) == 4
+    assert group.locator("p").inner_text()[2:].startswith("France: ")
+    assert "A country that nobody taught" not in page.inner_text("#changed")  # not of the same kind
+
+
+def test_an_unlearnt_fact_says_what_to_do(opened):
+    page = opened.page
+    page.click("text=Your own choice")
+    page.fill("#steps", "5")
+    page.fill("#rate", "-4")
+    page.press("#answer", "Enter")
+    opened.until("!running && find('training').textContent.startsWith('After 5')")
+    assert "not learnt it yet: take more steps" in page.inner_text("#training")
+    page.check("#keep")
+    opened.press("#train")
+    assert page.inner_text("#whom").endswith("5 steps at 0.0001, then 5 steps at 0.0001.")
+
+
+def test_a_text_that_is_cut_off_says_so(opened):
+    page = opened.page
+    page.fill("#prompt", "One day, a fox")
+    opened.press("#complete")
+    written = page.evaluate("written")
+    assert page.inner_text("#completion").endswith(" …") == ("." not in written)
+    told = opened.call("compare", prompt="One day", tokens=3)
+    assert told["before"]["text"].endswith(" …")
+    assert (
+        "…"
+        not in opened.call("compare", prompt="The capital of France is", tokens=8, sentence=True)["now"][
+            "text"
+        ]
+    )
 
 
 def test_the_highest_rate_stays_finite(opened):
@@ -142,8 +266,11 @@ def test_a_saved_change_is_read_by_the_course_and_by_peft_and_opened_again(opene
             assert answer_probability(model, tokenizer, fact) == pytest.approx(probability, abs=1e-4), name
     state = page.evaluate(STATE)
     opened.press("#forget")
+    assert page.inner_text("#shaped") == page.inner_text("#files") == ""
     page.set_input_files("#open", [folder / "adapter_model.safetensors"])
     opened.until("!running && find('shaped').textContent.includes('in force')")
+    assert page.inner_text("#training") == "" and page.locator("#progress").is_hidden()
+    assert page.inner_text("#whom").endswith("opening a saved change.")
     assert page.evaluate(STATE) == state
     (folder / "adapter_model.safetensors").write_bytes(b"nothing")
     page.set_input_files("#open", [folder / "adapter_model.safetensors"])
@@ -164,8 +291,10 @@ def answer_probability(model, tokenizer, fact):
     ({"kind": "next", "prompt": "  ", "temperature": 1, "topP": 1}, "Type the beginning of a sentence first"),
     ({"kind": "next", "prompt": "fox " * 300, "temperature": 1, "topP": 1}, "300 tokens; 255 are the most"),
     ({"kind": "train", "fact": FACT, "steps": 1, "rate": 0.02}, "The rate must be above 0, and 0.01 at most"),
-    ({"kind": "train", "fact": {**FACT, "answer": " "}, "steps": 1, "rate": 1e-3}, "Type the beginning"),
-    ({"kind": "train", "fact": {**FACT, "prompt": "fox " * 63}, "steps": 1, "rate": 1e-3}, "64 tokens at"),
+    ({"kind": "train", "fact": {**FACT, "answer": " "}, "steps": 1, "rate": 1e-3}, "“How it goes on” is"),
+    ({"kind": "train", "fact": {**FACT, "prompt": ""}, "steps": 1, "rate": 1e-3}, "“The beginning” is empty"),
+    ({"kind": "train", "fact": {**FACT, "prompt": "fox " * 63}, "steps": 1, "rate": 1e-3}, "64 are the most"),
+    ({"kind": "next", "prompt": "a" * 100_000, "temperature": 1, "topP": 1}, "has 100000 characters; 5000"),
     ({"kind": "save"}, "nothing to save: teach the model something first"),
     ({"kind": "open", "files": []}, "Choose adapter_model.safetensors"),
 ])  # fmt: skip
@@ -211,7 +340,7 @@ def test_the_policy_holds(opened):
 def test_it_works_without_webassembly(browser, file, opened):
     other = type(opened)(browser.new_page())
     other.open(file, "#plain")
-    assert "JavaScript" in other.page.inner_text("#ready")
+    assert "JavaScript" in other.page.get_attribute("#ready", "data-engine")
     assert other.page.inner_text("#next li:first-child code") == "Par"
     found = [
         [row["probability"] for row in one.call("next", prompt="One day", temperature=1, topP=1)["top"]]
@@ -287,7 +416,7 @@ def test_the_button_opens_a_file_dialog(opened):
 @pytest.mark.timing
 def test_the_page_answers_within_a_tenth_of_a_second_while_it_trains(opened):
     page = opened.page
-    page.click("text=my own")
+    page.click("text=Your own choice")
     page.fill("#steps", "100")
     page.click("#train")
     opened.until("find('training').textContent.startsWith('Step 2')")
