@@ -216,7 +216,8 @@ for (const button of document.querySelectorAll("[data-prompt]"))
 // ------------------------------------------------------------------------------------------------ 2, teach
 
 const fact = () => ({ prompt: find("fact").value.trim(), answer: find("answer").value.trim() });
-let change = null; // what is in force: {way: how it was made, fact: what it taught, null if not known}
+// what is in force: {way: how it was made, fact: what it taught, null if not known, end: how training ended}
+let change = null;
 const asked = () => change?.fact ?? fact();
 
 function chosenWay() {
@@ -257,10 +258,10 @@ async function train(settings, place) {
   const replayed = settings.replay ? ` with ${settings.replay} replayed` : "";
   change = { way: `${before}${result.steps} steps at ${settings.rate}${replayed}`, fact: started };
   await changed(result.rank);
-  const end = `${stopped ? "Stopped after" : "After"} ${result.steps} steps`;
+  const end = `${stopped ? "Stopped after" : "After"} ${change.way}`;
   const advice = stopped || result.probability > 0.5 ? "" : NOT_LEARNT;
-  for (const one of new Set([find("training"), place]))
-    say(one, `${end}, “${started.answer}” has a chance of ${percent(result.probability)}.${advice}`);
+  change.end = `${end}, “${started.answer}” has a chance of ${percent(result.probability)}.${advice}`;
+  for (const one of new Set([find("training"), place])) say(one, change.end);
 }
 
 const NOT_LEARNT = " It has not learnt it yet: take more steps, or a higher learning rate.";
@@ -516,6 +517,8 @@ async function drawnForm() {
 for (const id of SHAPE) {
   find(id).addEventListener("input", () => {
     outdate();
+    const shape = shapeWords();
+    if (change?.end) say(find("training"), change.end + (shape && ` Section 5 now has it${shape}.`));
     drawForm();
   });
   find(id).addEventListener("change", askNext);

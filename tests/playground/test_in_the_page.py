@@ -107,7 +107,7 @@ def test_stop_works_from_the_page_while_it_trains(opened):
     assert page.locator("#scale").is_disabled()  # the model stays one while it works
     page.click("#train ~ .stop")
     opened.until("!running")
-    assert re.match(r"Stopped after \d+ steps, “Lumo” has", page.inner_text("#training"))
+    assert re.match(r"Stopped after \d+ steps at 0.001, “Lumo” has", page.inner_text("#training"))
     assert page.evaluate("document.activeElement.id") == "train"  # not lost with the button that is gone
 
 
@@ -136,6 +136,7 @@ def test_what_was_found_is_of_the_model_in_force_or_says_that_it_is_not(opened):
     page.fill("#scale", "0")
     opened.until("find('whom').textContent.endsWith('10 steps at 0.005 at scale 0.')")
     assert page.inner_text("#completion") == ""
+    assert page.inner_text("#training").endswith("Section 5 now has it at scale 0.")
     assert page.inner_text("#looking").startswith("Before the last change: You guessed")
     assert page.locator("#changed.older").count() == 1
     opened.press("#look")
@@ -144,7 +145,7 @@ def test_what_was_found_is_of_the_model_in_force_or_says_that_it_is_not(opened):
     assert page.inner_text("#tried tbody tr:nth-child(2) td").endswith("10 steps at 0.005 at scale 0")
     opened.press("#mend")
     assert page.inner_text("#mending").startswith("After 30 steps at 0.003 with 3 replayed, it knows ")
-    assert page.inner_text("#training").startswith("After 30 steps, “Lumo” has a chance of ")
+    assert page.inner_text("#training").startswith("After 30 steps at 0.003 with 3 replayed, “Lumo” has")
     assert page.locator("#changed.older").count() == 1 and page.input_value("#scale") == "1"
     opened.press("#save")
     assert page.locator("#files a").count() == 2
@@ -172,7 +173,7 @@ def test_the_gentle_run_is_seen_at_its_button_and_moves_no_choice(opened):
     opened.until("!running")
     assert page.inner_text("#gentled").startswith("After 40 steps at 0.0005, it knows ")
     assert page.inner_text("#looking") == page.inner_text("#gentled")
-    assert page.inner_text("#training").startswith("After 40 steps, ")
+    assert page.inner_text("#training").startswith("After 40 steps at 0.0005, “Lumo” has")
     assert page.locator("[value=fast]").is_checked() and page.locator("#gentle-why").is_visible()
 
 
@@ -376,7 +377,10 @@ def test_it_fits_a_phone(opened, width):
     opened.press("#train")
     page.evaluate("for (const one of document.querySelectorAll('[hidden]')) one.hidden = false")
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    page.evaluate("note({ capital: 3 })")
+    opened.until("find('tried').rows.length > 1")
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate("(one => one.scrollWidth - one.clientWidth)(find('tried').parentElement)") == 0
 
 
 def test_it_is_used_by_keyboard_alone(opened):
