@@ -195,7 +195,9 @@ find("complete").onclick = () =>
       const before = written;
       const prompt = find("prompt").value.trim() + before;
       const show = ({ text, cut }) => showCompletion((written = before + text), cut || stopped);
-      show(await call("complete", { prompt, tokens: 40, ...sampling() }, show));
+      const result = await call("complete", { prompt, tokens: 40, ...sampling() }, show);
+      show(result);
+      if (!result.text) find("completion").append(element("small", " The model ends the text here."));
       find("complete").textContent = "Go on";
     },
     find("complete"),
@@ -258,7 +260,7 @@ async function train(settings, place) {
   const replayed = settings.replay ? ` with ${settings.replay} replayed` : "";
   change = { way: `${before}${result.steps} steps at ${settings.rate}${replayed}`, fact: started };
   await changed(result.rank);
-  const end = `${stopped ? "Stopped after" : "After"} ${change.way}`;
+  const end = stopped ? `Stopped after ${result.steps} of ${settings.steps} steps` : `After ${change.way}`;
   const advice = stopped || result.probability > 0.5 ? "" : NOT_LEARNT;
   change.end = `${end}, “${started.answer}” has a chance of ${percent(result.probability)}.${advice}`;
   for (const one of new Set([find("training"), place])) say(one, change.end);
@@ -553,7 +555,7 @@ find("save").onclick = () =>
       return link;
     });
     find("files").replaceChildren(...links);
-    say(find("shaped"), "Click each file to save it:");
+    say(find("shaped"), `Click each file to save it${shapeWords()}:`);
   });
 find("open").onclick = (event) => {
   if (running) event.preventDefault();

@@ -204,6 +204,7 @@ const jobs = {
   /** The two files of PEFT's format for the change in force. */
   save() {
     if (!trained) throw new Error("There is nothing to save: teach the model something first.");
+    if (!form.scale) throw new Error("At scale 0 there is no change to save: move the slider first.");
     return adapterFiles(
       layers,
       layers.map(({ lora }) => lora),

@@ -107,7 +107,7 @@ def test_stop_works_from_the_page_while_it_trains(opened):
     assert page.locator("#scale").is_disabled()  # the model stays one while it works
     page.click("#train ~ .stop")
     opened.until("!running")
-    assert re.match(r"Stopped after \d+ steps at 0.001, “Lumo” has", page.inner_text("#training"))
+    assert re.match(r"Stopped after \d+ of 100 steps, “Lumo” has", page.inner_text("#training"))
     assert page.evaluate("document.activeElement.id") == "train"  # not lost with the button that is gone
 
 
@@ -143,7 +143,10 @@ def test_what_was_found_is_of_the_model_in_force_or_says_that_it_is_not(opened):
     assert "After 10 steps at 0.005 at scale 0, it knows 4 of" in page.inner_text("#looking")
     assert page.locator("#changed.older").count() == 0
     assert page.inner_text("#tried tbody tr:nth-child(2) td").endswith("10 steps at 0.005 at scale 0")
+    opened.press("#save")
+    assert "At scale 0 there is no change to save" in page.inner_text("#shaped.fault")
     opened.press("#mend")
+    assert page.locator("#shaped.fault").count() == 0
     assert page.inner_text("#mending").startswith("After 30 steps at 0.003 with 3 replayed, it knows ")
     assert page.inner_text("#training").startswith("After 30 steps at 0.003 with 3 replayed, “Lumo” has")
     assert page.locator("#changed.older").count() == 1 and page.input_value("#scale") == "1"
@@ -230,6 +233,12 @@ def test_a_text_that_is_cut_off_says_so(opened):
     opened.press("#complete")
     written = page.evaluate("written")
     assert page.inner_text("#completion").endswith(" …") == ("." not in written)
+    page.fill("#prompt", "The capital of France is")
+    for _ in range(6):
+        opened.press("#complete")
+        if page.inner_text("#completion").endswith("The model ends the text here."):
+            break
+    assert page.inner_text("#completion").endswith("The model ends the text here.")
     told = opened.call("compare", prompt="One day", tokens=3)
     assert told["before"]["text"].endswith(" …")
     assert (

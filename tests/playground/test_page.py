@@ -40,6 +40,12 @@ def test_each_section_names_or_links_its_lesson():
     assert len(re.findall(r'href="there/', sections[-1])) == 6
 
 
+def test_a_lesson_that_is_not_there_is_only_numbered(monkeypatch):
+    monkeypatch.setattr(page, "titles", lambda: {"03": "LoRA from scratch"})
+    text = page.playground_page(lambda lesson: f"there/{lesson}.html")
+    assert set(re.findall(r'href="there/(\d\d)', text)) == {"03"} and "in lesson 00" in text
+
+
 def test_a_tokenizer_in_another_order_is_refused():
     tokenizer = json.loads((POCKET / "tokenizer.json").read_text(encoding="utf-8"))
     ids = tokenizer["model"]["vocab"]
