@@ -197,7 +197,8 @@ find("complete").onclick = () =>
       const show = ({ text, cut }) => showCompletion((written = before + text), cut || stopped);
       const result = await call("complete", { prompt, tokens: 40, ...sampling() }, show);
       show(result);
-      if (!result.text) find("completion").append(element("small", " The model ends the text here."));
+      if (!result.text.trim() && !stopped)
+        find("completion").append(element("small", " The model has nothing to add."));
       find("complete").textContent = "Go on";
     },
     find("complete"),
