@@ -88,6 +88,15 @@ def no_shell_is_left():
         InteractiveShell.clear_instance()
 
 
+@pytest.fixture(scope="session")
+def browser():
+    """One Chromium for all folders of tests: Playwright's sync API starts once in a process."""
+    from course_utils.making.chromium import started_browser
+
+    with started_browser() as browser:
+        yield browser
+
+
 @pytest.fixture
 def interruptible():
     """SIGINT raises KeyboardInterrupt, although background jobs start with SIGINT ignored."""

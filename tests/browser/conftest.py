@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from course_utils.home import home
-from course_utils.making.chromium import missing, started_browser
+from course_utils.making.chromium import missing
 from course_utils.making.notebooks import NOTEBOOKS
 
 MINUTE = 60_000  # milliseconds
@@ -88,12 +88,6 @@ def _address(server, log):
             break
         time.sleep(0.2)
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with started_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from course_utils.making.chromium import engine_page, missing, started_browser
+from course_utils.making.chromium import engine_page, missing
 from course_utils.models import load_model
 from course_utils.playground.page import playground_page
 
@@ -18,12 +18,6 @@ def pytest_collection_modifyitems(items):
             item.add_marker("slow")
             if why:
                 item.add_marker(pytest.mark.skip(reason=why))
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with started_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")
