@@ -116,7 +116,7 @@ def pip_install(extras: str = "") -> str:
 def home() -> Path:
     """The folder of the learner's files (cache, models, progress): COURSE_HOME or the user's data folder."""
     if folder := os.environ.get("COURSE_HOME"):
-        return Path(folder).expanduser().resolve()
+        return ownership.real(folder)
     from platformdirs import user_data_dir
 
     return Path(user_data_dir("finetuning-course"))

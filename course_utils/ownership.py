@@ -76,6 +76,8 @@ def standing(place: Path) -> str:
         mode = place.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return ""
+    except OSError as fault:  # its name is too long, for example
+        raise FileExistsError(f"{plain_line(place)} cannot be used ({fault.strerror}).") from None
     kinds = {stat.S_ISREG: "a file", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe"}
     kinds |= {stat.S_ISCHR: "a device", stat.S_ISBLK: "a device", stat.S_ISSOCK: "a socket"}
     return next((name for is_kind, name in kinds.items() if is_kind(mode)), "not a regular file")
@@ -292,7 +294,7 @@ def remove_leftovers(place: Path, maker: str = "") -> None:
 
 def lock_of(place: Path, todo: str) -> FileLock:
     """The lock of a place: an empty file beside it. FileExistsError if something else has its name."""
-    path = place.with_name(f".{place.name}.lock")
+    path = place.with_name(f"{_prefix(place)}lock")
     if standing(path) not in ("", "a file") or (standing(path) and path.stat().st_size):
         raise FileExistsError(f"{plain_line(path)} is not a lock of the course. {todo}.")
     return FileLock(path, is_singleton=True)

@@ -1,6 +1,7 @@
 """Child processes: none outlives its parent, and their memory is watched."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,25 @@ def kill(processes: list[psutil.Process]) -> None:
         except psutil.Error:
             continue
     psutil.wait_procs(processes, timeout=5)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let the signals that ask a process to end interrupt the block as Ctrl-C does."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # ignored under nohup
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 SWEEP = """

@@ -6,8 +6,10 @@ A line: {"prompt": "Why?", "chosen": "So.", "rejected": "No."}, strings or lists
 """
 
 import argparse
+import atexit
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -20,23 +22,29 @@ ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
 parser.add_argument("--data", required=True)
 parser.add_argument("--base", default="Qwen/Qwen3-0.6B", help="an instruct model: hub id or folder")
-parser.add_argument("--out", default="adapter")
+parser.add_argument("--out", default="adapter", help="a new folder")
 parser.add_argument("--steps", type=int, default=100, help="of 16 pairs")
 chosen = parser.parse_args()
-if os.path.exists(chosen.out) and not (os.path.isdir(chosen.out) and not os.listdir(chosen.out)):
-    parser.error(f"--out {chosen.out!r} is not an empty folder: name a new one")
+signal.signal(signal.SIGINT, lambda *_: sys.exit("Stopped before the end"))  # Ctrl-C
 
 where, rows = f"--data {chosen.data!r}", []
 try:
     for number, line in enumerate(Path(chosen.data).read_text(encoding="utf-8").strip().split("\n"), start=1):
         where = f"{chosen.data!r}, line {number}"
         row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()  # a lone surrogate is a ValueError
         for name, role in ROLES.items():  # as messages: TRL applies no chat template to plain texts
             turns = [{"role": role, "content": row[name]}] if isinstance(row[name], str) else row[name]
             row[name] = [{"role": turn["role"], "content": turn["content"].strip()} for turn in turns]
         rows.append({name: row[name] for name in ROLES})
-except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
     sys.exit(f"{where}: {error!r}. Give a file whose lines are all as --help shows")
+if os.environ.get("RANK", "0") == "0":  # the first of several processes
+    try:
+        os.makedirs(chosen.out)  # of two runs only one gets it
+    except OSError as error:
+        parser.error(f"--out {chosen.out!r}: {error.strerror}. Name a new folder")
+    atexit.register(lambda: os.listdir(chosen.out) or os.rmdir(chosen.out))
 # at random: if prompts are repeated, split by prompt (lesson 17)
 data = Dataset.from_list(rows).train_test_split(test_size=min(200, len(rows) // 10 + 1), seed=0)
 sets = {"train_dataset": data["train"], "eval_dataset": data["test"]}

@@ -6,9 +6,11 @@ A line: {"prompt": "What is 6 times 7?", "answer": 42}, the prompt is a string o
 """
 
 import argparse
+import atexit
 import json
 import os
 import re
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,26 +36,32 @@ def reward(completions, answer, **_):
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
 parser.add_argument("--data", required=True)
 parser.add_argument("--base", default="Qwen/Qwen3-0.6B", help="an instruct model: hub id or folder")
-parser.add_argument("--out", default="adapter")
+parser.add_argument("--out", default="adapter", help="a new folder")
 parser.add_argument("--steps", type=int, default=100, help="of 4 questions with 8 answers each")
 parser.add_argument("--vllm", action="store_true", help="sample with vLLM on the same card, much faster")
 chosen = parser.parse_args()
 if chosen.vllm and not find_spec("vllm"):
     parser.error("--vllm needs vLLM, in a version that TRL takes: pip install 'trl[vllm]'")
-if os.path.exists(chosen.out) and not (os.path.isdir(chosen.out) and not os.listdir(chosen.out)):
-    parser.error(f"--out {chosen.out!r} is not an empty folder: name a new one")
+signal.signal(signal.SIGINT, lambda *_: sys.exit("Stopped before the end"))  # Ctrl-C
 
 where, rows = f"--data {chosen.data!r}", []
 try:
     for number, line in enumerate(Path(chosen.data).read_text(encoding="utf-8").strip().split("\n"), start=1):
         where = f"{chosen.data!r}, line {number}"
         row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()  # a lone surrogate is a ValueError
         text = isinstance(row["prompt"], str)  # as messages: TRL applies no chat template to plain texts
         turns = [{"role": "user", "content": row["prompt"]}] if text else row["prompt"]
         turns = [{"role": turn["role"], "content": turn["content"].strip()} for turn in turns]
         rows.append({"prompt": turns, "answer": float(row["answer"])})
-except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
     sys.exit(f"{where}: {error!r}. Give a file whose lines are all as --help shows")
+if os.environ.get("RANK", "0") == "0":  # the first of several processes
+    try:
+        os.makedirs(chosen.out)  # of two runs only one gets it
+    except OSError as error:
+        parser.error(f"--out {chosen.out!r}: {error.strerror}. Name a new folder")
+    atexit.register(lambda: os.listdir(chosen.out) or os.rmdir(chosen.out))
 data = Dataset.from_list(rows).train_test_split(test_size=min(64, len(rows) // 10 + 1), seed=0)
 
 bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -12,11 +12,13 @@ import argparse
 import hashlib
 import json
 import os
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
 BASE = "Qwen/Qwen3.5-9B"  # Apache 2.0, without a form to fill in
 IGNORE = -100  # label of tokens without loss
+LOCK = ".lock"  # in OUT
 FREE = "out held_out per_card merge dry_run cards card price tokenizer".split()  # do not change training
 
 
@@ -75,6 +77,8 @@ def read_data(path, tokenizer, length):
 
 
 def read_bytes(path):
+    if Path(path).is_fifo():
+        raise SystemExit(f"{path}: a pipe can be read only once: name a file")
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -96,6 +100,7 @@ def read_line(line, tokenizer):
         raise ValueError(fault)
     if messages[0]["role"] == "assistant":
         raise ValueError("message 1 is the assistant's: the user must ask first")
+    json.dumps(messages, ensure_ascii=False).encode()  # a lone surrogate is a ValueError
     for number, message in enumerate(messages, start=1):
         for token in tokenizer.all_special_tokens:
             if token in message["content"]:
@@ -188,23 +193,45 @@ def stops_of(base, **how):
 
 
 def open_folder(chosen):
-    """Whether the run in OUT has ended; stores a new run's options. SystemExit if OUT has something else."""
+    """(whether the run in OUT has ended, the lock on OUT of the first process); stores a new run's options.
+
+    SystemExit if OUT has something else, or if another process works in it.
+    """
+    from filelock import FileLock, Timeout
+
+    kept, lock = chosen.out / "run.json", None
+    if first_process():
+        if has_something_else(chosen.out):
+            raise SystemExit(f"--out {str(chosen.out)!r} has something else in it: name a new folder")
+        try:
+            chosen.out.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(chosen.out / LOCK)
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise SystemExit(
+                f"--out {chosen.out}: another process works in it; name another folder"
+            ) from None
+        except OSError as error:
+            raise SystemExit(f"--out {str(chosen.out)!r}: {error.strerror}. Name another folder") from None
     run = {name: value for name, value in vars(chosen).items() if name not in FREE}
     run["data"] = hashlib.sha256(read_bytes(chosen.data)).hexdigest()  # the file's name is not enough
-    kept, ended = chosen.out / "run.json", (chosen.out / "generation_config.json").is_file()  # written last
-    before = earlier_run(kept)
-    if ended or has_checkpoint(chosen.out):
+    ended, before = (chosen.out / "generation_config.json").is_file(), earlier_run(kept)  # written last
+    if ended or checkpoints(chosen.out):
         if others := [name for name in run if before.get(name) != run[name]]:
             raise SystemExit(
                 f"--out {chosen.out} has another run (other {', '.join(others)}): use another --out, or that "
                 "run's data and options to continue it"
             )
-    elif first_process():  # another process may come while this one writes
-        if chosen.out.exists() and not (chosen.out.is_dir() and (before or not os.listdir(chosen.out))):
-            raise SystemExit(f"--out {str(chosen.out)!r} has something else in it: name a new folder")
-        chosen.out.mkdir(parents=True, exist_ok=True)
+    elif first_process():
         kept.write_text(json.dumps(run, indent=1), encoding="utf-8")
-    return ended
+    return ended, lock
+
+
+def has_something_else(out):
+    """Whether OUT is not a folder for a run: neither new, nor empty, nor a run's."""
+    if not out.is_dir():
+        return out.exists()
+    return bool({*os.listdir(out)} - {LOCK}) and not earlier_run(out / "run.json")
 
 
 def earlier_run(kept):
@@ -216,8 +243,13 @@ def earlier_run(kept):
     return before if isinstance(before, dict) and {"base", "data", "rank", "lr"} <= before.keys() else {}
 
 
-def has_checkpoint(folder):
-    return any(folder.glob("checkpoint-*"))
+def checkpoints(folder):
+    """The whole checkpoints, oldest first: a kill can leave one without trainer_state.json, or half of it."""
+    found = []
+    for state in folder.glob("checkpoint-*/trainer_state.json"):
+        with suppress(OSError, ValueError, LookupError):
+            found.append((json.loads(state.read_text(encoding="utf-8"))["global_step"], state.parent))
+    return [str(place) for _, place in sorted(found)]
 
 
 def first_process():
@@ -325,7 +357,8 @@ def train(chosen, rows=None):
         processing_class=tokenizer,
         peft_config=lora(chosen.rank),
     )
-    trainer.train(resume_from_checkpoint=has_checkpoint(chosen.out))
+    whole = checkpoints(chosen.out)
+    trainer.train(resume_from_checkpoint=whole[-1] if whole else None)
     trainer.save_model()
     if trainer.accelerator.is_main_process:
         GenerationConfig(eos_token_id=stops, pad_token_id=tokenizer.pad_token_id).save_pretrained(chosen.out)
@@ -356,7 +389,7 @@ def main(argv=None):
         import rehearsal
 
         return rehearsal.plan(chosen)
-    ended = open_folder(chosen)  # before the imports that take long
+    ended, _lock = open_folder(chosen)  # before the imports that take long
     if ended and not chosen.merge:
         raise SystemExit(
             f"--out {chosen.out}: this run has ended. Take another --out for a new one, or add --merge for "

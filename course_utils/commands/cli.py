@@ -33,6 +33,7 @@ PASSED_ON = {
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit status. Errors the user can fix are shown without a traceback."""
     argv = sys.argv[1:] if argv is None else argv
+    _open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an ASCII terminal
     try:
@@ -50,6 +51,13 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _open_standard_streams() -> None:
+    """Open closed streams on the null device, or the next file that is opened would get their number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
 
 
 def _nobody_reads() -> bool:
@@ -84,6 +92,7 @@ def _parser() -> Parser:
     run.add_argument("--seed", default=os.environ.get("COURSE_SEED") or "0", help="a whole number")
     run.add_argument("--jobs", type=int, help="lessons at a time; default by cores and free memory")
     run.add_argument("--out", type=Path, help="folder for the results; default runs/DATE-TIME")
+    run.add_argument("--overwrite", action="store_true", help="replace an earlier run's results")
     progress = command("progress", _progress, "show what you have done so far")
     progress.add_argument("--json", action="store_true", help="as JSON, for a teacher")
     progress.add_argument("--reset", action="store_true", help="forget it all")
@@ -151,8 +160,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from course_utils.commands.run import run_lessons
 
-    chosen = vars(arguments)
-    return run_lessons(*(chosen[key] for key in ("lessons", "model", "scale", "seed", "jobs", "out", "more")))
+    keys = ("model", "scale", "seed", "jobs", "out", "more", "overwrite")
+    return run_lessons(arguments.lessons, **{key: getattr(arguments, key) for key in keys})
 
 
 def _progress(arguments: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ from course_utils.commands.grade_page import grade_page
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import folder_of, lesson_key, lesson_of, lessons
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
+from course_utils.processes import stoppable
 from course_utils.terminal import Parser, plain_line, readable
 
 SECONDS = 30  # limit of one exercise
@@ -65,7 +66,8 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     arguments = parser.parse_args(argv)
     out = arguments.out and own_file(arguments.out, OTHER_FILE, arguments.overwrite)
-    rows = grade(arguments.paths)
+    with stoppable():
+        rows = grade(arguments.paths)
     print(json.dumps(rows, indent=1) if arguments.json else _table(rows))
     if out:
         with naming(out, OTHER_FILE):

@@ -9,6 +9,7 @@ import argparse
 import errno
 import json
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from course_utils.commands.room_page import projector_page, room_page
 from course_utils.home import naming, write_whole
 from course_utils.notebook_files import MORE, folder_of
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
+from course_utils.processes import stoppable
 from course_utils.terminal import Parser, plain_line, readable
 
 PORT = 8900
@@ -224,8 +226,13 @@ def serve(room: Room, host: str, port: int, hide: bool) -> ThreadingHTTPServer:
         def log_message(self, *arguments):
             """Log nothing: a line per refresh would bury the messages for the teacher."""
 
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request, client_address):
+            if not isinstance(sys.exception(), ConnectionError):  # a reader who has left is no fault
+                super().handle_error(request, client_address)
+
     try:
-        return ThreadingHTTPServer((host, port), Handler)
+        return Server((host, port), Handler)
     except (OSError, OverflowError) as fault:
         text = (
             f"The room cannot be served on {host}, port {port} ({getattr(fault, 'strerror', None) or fault})."
@@ -262,8 +269,9 @@ def main(argv: Sequence[str] = ()) -> int:
     out = chosen.out and own_file(chosen.out, OTHER_FILE, chosen.overwrite)
     room = Room(chosen.folders, chosen.grade)
     if out:
-        for path, folder in room.waiting() if room.grade else []:
-            room.judge(path, folder)
+        with stoppable():
+            for path, folder in room.waiting() if room.grade else []:
+                room.judge(path, folder)
         with naming(out, OTHER_FILE):
             write_whole(out, page(room, chosen.hide_names, ""))
         print(f"Open {plain_line(out)}")
@@ -276,5 +284,6 @@ def main(argv: Sequence[str] = ()) -> int:
         )
         if chosen.host not in LOOPBACK:
             print("Whoever reaches this machine by the network can read it. --hide-names leaves names out.")
-        server.serve_forever()
+        with stoppable():
+            server.serve_forever()
     return 0

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +21,7 @@ from course_utils.model_files import check_folder
 from course_utils.models import resolve
 from course_utils.notebook_files import lesson_key, lesson_of, lessons
 from course_utils.ownership import MARK_FILE, OTHER_FOLDER, made_names, mark, own_folder, standing
-from course_utils.processes import end_with_parent, kill
+from course_utils.processes import end_with_parent, kill, stoppable
 from course_utils.session import check_seed, choose_scale
 from course_utils.terminal import plain_line
 
@@ -58,10 +56,11 @@ def run_lessons(
     jobs: int | None,
     out: Path | None,
     more: bool = False,
+    overwrite: bool = False,
 ) -> int:
     """Execute the lessons (all if `names` is empty) and write notebooks, index.html and results.json.
 
-    more: also run the companions of these lessons.
+    more: also run the companions of these lessons. overwrite: replace an earlier run's results in `out`.
     Returns 0 if every lesson ran to its end, 1 otherwise, 130 after Ctrl-C or another signal to stop. Raises
     ValueError for an unknown lesson, ModelError for an unavailable model, OSError if the results cannot be
     written; the results of finished lessons are kept.
@@ -76,7 +75,7 @@ def run_lessons(
     name = source.name
     if jobs is not None and jobs < 1:
         raise ValueError(f"--jobs is at least 1, got {jobs}")
-    out = _take_folder(out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"), chosen)
+    out = _take_folder(out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"), chosen, overwrite)
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
     settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
     print(
@@ -92,7 +91,7 @@ def run_lessons(
         with naming(out, OTHER_OUT):
             _write_reports(outcomes, settings, out)
 
-    with _stoppable():
+    with stoppable():
         try:
             for outcome in outcomes:
                 _write_page(outcome, outcomes, {}, out)
@@ -107,12 +106,17 @@ def run_lessons(
     return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
 
 
-def _take_folder(folder: Path, chosen: list[Path]) -> Path:
+def _take_folder(folder: Path, chosen: list[Path], overwrite: bool = False) -> Path:
     """The run's folder, whose mark names every file written there.
 
-    FileExistsError if one of these names is taken by something that the course did not make.
+    FileExistsError if one of these names is taken by something that the course did not make, or, unless
+    overwrite, if an earlier run has finished a lesson there.
     """
     out = own_folder(folder, "run", OTHER_FOLDER)
+    if not overwrite and _has_results(out):
+        raise FileExistsError(
+            f"{plain_line(folder)} has the results of an earlier run. {OTHER_FOLDER}, or add --overwrite."
+        )
     of_lessons = {f"{path.stem}{ending}" for path in chosen for ending in (".ipynb", ".html", ".log")}
     names, made = {"results.json", "index.html", *of_lessons}, {*made_names(out)}
     for name in sorted(names):
@@ -124,23 +128,10 @@ def _take_folder(folder: Path, chosen: list[Path]) -> Path:
     return out
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let the signals that ask a process to end interrupt the block as Ctrl-C does."""
-
-    def interrupt(number, frame):
-        raise KeyboardInterrupt
-
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # ignored under nohup
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _has_results(out: Path) -> bool:
+    """Whether a lesson has run to its end or its fault there."""
+    results = _read(out / "results.json") if standing(out / "results.json") == "a file" else {}
+    return any(lesson.get("status") in ("passed", "failed") for lesson in results.get("lessons", []))
 
 
 def _jobs(model: str, device: str, count: int) -> int:

@@ -1,6 +1,10 @@
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -345,6 +349,30 @@ def test_a_child_that_is_left_behind_is_ended(tmp_path):
         == "stopped"
     )
     assert not _lives(int(number.read_text()))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_to_stop_ends_the_judging_processes_too(tmp_path, name):
+    number, page = tmp_path / "number", tmp_path / "page.html"
+    loop = f"import os; open({str(number)!r}, 'w').write(str(os.getpid()))\nwhile True: pass"
+    path = notebook(tmp_path / "12.ipynb", answer("per_token_rewards", loop))
+    code = (
+        "import signal, sys; from course_utils.commands import cli\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it\n"
+        "sys.exit(cli.main(['grade', *sys.argv[1:]]))"
+    )
+    command = [sys.executable, "-c", code, str(path), "--out", str(page)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not (number.exists() and number.read_text()):
+            assert process.poll() is None
+            time.sleep(0.1)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(getattr(signal, name))
+        assert process.wait(60) == 130
+    assert started and psutil.wait_procs(started, timeout=20)[1] == []
+    assert not _lives(int(number.read_text())) and not page.exists()
 
 
 def _lives(number):

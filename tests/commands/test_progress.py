@@ -1,6 +1,8 @@
 import json
 import os
+import re
 import runpy
+import shlex
 import subprocess
 import sys
 
@@ -60,6 +62,26 @@ def test_a_reader_that_leaves_ends_a_command_quietly(words, unbuffered, monkeypa
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert done.stderr == "" and done.returncode in (0, 141)  # argparse itself ignores the error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams as a shell does")
+def test_a_closed_stream_leaves_its_number_to_no_other_file(tmp_path):
+    code = (
+        "import sys; from course_utils.commands import cli\n"
+        "cli.main(['progress'])\n"
+        f"sys.exit(open({str(tmp_path / 'mine')!r}, 'w').fileno())"
+    )
+    done = subprocess.run(["bash", "-c", f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} >&- 2>&-"])
+    assert done.returncode > 2
+
+
+def test_a_home_that_cannot_be_followed_is_told_in_a_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for place, why in ((tmp_path / "loop", "cannot be followed"), (tmp_path / ("x" * 300), "too long")):
+        monkeypatch.setenv("COURSE_HOME", str(place))
+        assert cli.main(["progress"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.match("(OS|FileExists)Error: ", line) and why in line
 
 
 def test_another_pipe_that_breaks_is_told(capsys, monkeypatch):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
@@ -329,6 +331,16 @@ def test_another_name_for_this_machine_is_refused(tmp_path, name):
 def test_other_places_are_not_there(tmp_path):
     with served(tmp_path) as address, pytest.raises(urllib.error.HTTPError, match="404"):
         ask(f"{address}/../progress.json")
+
+
+def test_a_reader_who_leaves_is_no_fault(tmp_path, capfd):
+    with served(tmp_path) as address:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", int(address.rsplit(":", 1)[1]))) as leaving:
+                leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # resets
+                leaving.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert "0 learners" in ask(f"{address}/")[0]
+    assert capfd.readouterr().err == ""
 
 
 def test_by_default_only_loopback_is_bound(tmp_path):

@@ -105,6 +105,20 @@ def test_a_run_reports_lessons_and_claims_and_one_failure_stops_no_other(lessons
     assert str(out / "index.html") in capsys.readouterr().out
 
 
+def test_a_folder_with_results_is_replaced_only_if_asked(lessons, tmp_path):
+    write(lessons, "00_good")
+    out = run._take_folder(tmp_path / "out", run.lessons([]))
+    row = {"status": "stopped"}
+    for status in ("stopped", "running", "waiting"):
+        (out / "results.json").write_text(json.dumps({"lessons": [row, {"status": status}]}))
+        run._take_folder(out, run.lessons([]))
+    for status in ("passed", "failed"):
+        (out / "results.json").write_text(json.dumps({"lessons": [row, {"status": status}]}))
+        with pytest.raises(FileExistsError, match=r"of an earlier run\. .*, or add --overwrite"):
+            run._take_folder(out, run.lessons([]))
+        run._take_folder(out, run.lessons([]), overwrite=True)
+
+
 @pytest.mark.night
 def test_a_run_without_failures_exits_with_0(lessons, tmp_path):
     write(lessons, "00_good", "1 + 1")

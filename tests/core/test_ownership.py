@@ -196,6 +196,10 @@ def test_names_as_long_as_they_may_be(tmp_path):
     with new_folder(tmp_path / f"{name[:-1]}a", "export"):
         assert len(list(tmp_path.iterdir())) == 2
     assert {path.name for path in tmp_path.iterdir()} == {name, f"{name[:-1]}a"}
+    with ownership.lock_of(tmp_path / name, TODO):
+        pass
+    with pytest.raises(FileExistsError, match=r"cannot be used \(File name too long\)"):
+        ownership.regular(tmp_path / f"{name}éé")
 
 
 def test_a_lock_is_an_empty_file(tmp_path):

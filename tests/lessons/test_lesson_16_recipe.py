@@ -357,6 +357,7 @@ def test_a_folder_is_for_one_run(started, tmp_path):
     started(out)
     assert started(out, "--lr", "1e-3") == ["train"] * 2  # nothing was trained yet
     (out / "checkpoint-5").mkdir()
+    (out / "checkpoint-5/trainer_state.json").write_text('{"global_step": 5}')
     assert started(out, "--lr", "1e-3", "--per-card", "2") == ["train"] * 3  # continues
     with pytest.raises(SystemExit, match=r"another run \(other lr\): use another --out"):
         started(out)
@@ -364,6 +365,30 @@ def test_a_folder_is_for_one_run(started, tmp_path):
     with pytest.raises(SystemExit, match="other data, rank, lr"):
         started(out, "--rank", "8")
     assert started(tmp_path / "other") == ["train"] * 4
+
+
+def test_a_checkpoint_that_a_kill_has_torn_is_passed_over(tmp_path):
+    for step, state in (
+        ("9", '{"global_step": 9}'),
+        ("10", '{"global_step": 10}'),
+        ("11", '{"glo'),
+        ("12", None),
+    ):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state:
+            (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text(state)
+    assert qlora.checkpoints(tmp_path) == [str(tmp_path / "checkpoint-9"), str(tmp_path / "checkpoint-10")]
+
+
+def test_of_two_runs_in_one_folder_the_second_is_refused(started, tmp_path):
+    (tmp_path / "my.jsonl").write_bytes(line("Who?", "Me."))
+    out = tmp_path / "adapter"
+    ended, held = qlora.open_folder(qlora.options(["--data", str(tmp_path / "my.jsonl"), "--out", str(out)]))
+    assert not ended
+    with pytest.raises(SystemExit, match="another process works in it"):
+        started(out)
+    held.release()
+    assert started(out) == ["train"]
 
 
 def test_a_folder_of_somebody_else_is_left_alone(started, tmp_path):

@@ -166,6 +166,8 @@ BAD = [
     ("sft", '{"messages": []}', "IndexError"),
     ("sft", '{"messages": "Why?"}', "TypeError"),
     ("sft", turns("user"), "the last message is not the assistant's"),
+    ("sft", "[" * 10**5, "RecursionError"),
+    ("dpo", '{"prompt": "Why?", "chosen": "So.", "rejected": "\\ud800"}', "surrogates not allowed"),
     ("dpo", '{"prompt": "Why?", "chosen": "So."}', "KeyError('rejected')"),
     ("dpo", '{"prompt": "Why?", "chosen": "So.", "rejected": null}', "TypeError"),
     ("grpo", '{"prompt": "Why?"}', "KeyError('answer')"),
@@ -185,6 +187,15 @@ def test_a_bad_line_is_named(run, name, line, fault):
 def test_a_missing_file_is_named(run, name):
     with pytest.raises(SystemExit, match=r"--data .*data\.jsonl': FileNotFoundError.*Give a file"):
         run(name, None)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_of_two_runs_in_one_folder_the_second_is_refused(run, name, tmp_path, capsys):
+    (tmp_path / "out").mkdir()  # by the other, a moment ago
+    with pytest.raises(SystemExit):
+        run(name, map(json.dumps, ROWS[name]))
+    assert "File exists. Name a new folder" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", SHORT)
