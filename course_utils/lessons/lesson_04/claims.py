@@ -9,7 +9,7 @@ CLAIMS = [
         at_least=0.9,
         unit="%",
         stored=True,
-        excludes={"one random direction": None},
+        excludes={"a random piece, as strong": None},
     ),
     Claim(
         name="concentrated",

@@ -140,7 +140,7 @@ def tuned_at_rank(point: dict, seed: int):
     return model, tune
 
 
-CUTS = {"cut": (0, 1, 2, 4, 8, 16, 64), "rest": (1, 4, 8, 64), "random": (1, 8, 64)}
+CUTS = {"cut": (0, 1, 2, 4, 8, 16, 64), "rest": (1, 4, 8, 64), "random": (1, 8, 64), "strong": (1, 8, 64)}
 
 
 @sweep("rank_cut", points=[{"task": "questions", "lr": FULL_RATE}])
@@ -148,8 +148,8 @@ def rank_cut(point: dict, seed: int) -> dict:
     """Tune all matrices on the questions (30 steps), then cut their change.
 
     loss: of the tuned model; cut_r: with the best r directions; rest_r: with all others; random_r: with r
-    random input directions. rank_90: number of directions with 90% of the energy, top_1: share of the energy
-    in the first, means over the matrices.
+    random input directions; strong_r: with r random directions as strong as the best r. rank_90: number of
+    directions with 90% of the energy; top_1, top_8: share of the energy in the first; means over matrices.
     """
     import torch
 
@@ -180,13 +180,21 @@ def rank_cut(point: dict, seed: int) -> dict:
         Q = torch.linalg.qr(draw).Q
         return Q @ (Q.T @ changes[name])
 
-    parts = {"cut": best, "rest": lambda name, rank: changes[name] - best(name, rank), "random": random_part}
+    def as_strong(name, rank):
+        rows, columns = (
+            torch.linalg.qr(torch.randn(size, rank, generator=generator)).Q for size in changes[name].shape
+        )
+        return rows * svds[name][1][:rank] @ columns.T
+
+    parts = {"cut": best, "rest": lambda name, rank: changes[name] - best(name, rank)}
+    parts |= {"random": random_part, "strong": as_strong}
     result = {"loss": mean_loss(model, scored)}
     for key, ranks in CUTS.items():
         result |= {f"{key}_{r}": loss_with(lambda name, r=r, key=key: parts[key](name, r)) for r in ranks}
     spectra = [S for _, S, _ in svds.values()]
     result["rank_90"] = sum(rank_for_energy(S, 0.9) for S in spectra) / len(spectra)
-    result["top_1"] = sum(float(energy_curve(S)[0]) for S in spectra) / len(spectra)
+    for count in (1, 8):
+        result[f"top_{count}"] = sum(float(energy_curve(S)[count - 1]) for S in spectra) / len(spectra)
     return result
 
 

@@ -90,11 +90,12 @@ def by_values(
     _, axes = plots.figure(title, "trained values", "loss (nats a token)", columns=len(tasks))
     # the first colours go to the places of the last panel, which are compared there
     known = list(dict.fromkeys(place for places in reversed(tasks.values()) for place in places))
+    colours = [*COLOURS[:4], *COLOURS[5:]]  # without the second blue
     for ax, (task, places) in zip(axes, tasks.items(), strict=True):
         for place, points in places.items():
             number = known.index(place)
             losses = {values: one for values, (_, one) in points.items()}
-            plots.means_and_ranges(ax, losses, COLOURS[number], place)
+            plots.means_and_ranges(ax, losses, colours[number], place)
             below = number == 1  # the second place's line is below the others
             offset = (0, 3) if number == 0 else (-5, -13) if below else (-6, 0)
             for values, (rank, one) in points.items():
@@ -105,7 +106,7 @@ def by_values(
                         xytext=offset,
                         textcoords="offset points",
                         ha="center" if number == 0 else "right",
-                        color=COLOURS[number],
+                        color=colours[number],
                     )
         if task in (live or {}):
             ax.plot(*live[task], "*", markersize=11, color=INK, label="the run above")

@@ -11,7 +11,7 @@ ALPHA = 16.0  # where a run says nothing else
 STEPS = {"questions": 30, "invented": 300}
 SWEPT = {"c_attn": 4, "c_fc": 3, "all": 1}  # the ranks with about as many values
 VALUES_AT_RANK_1 = {"c_attn": 4_096, "c_fc": 5_120, "all": 16_384, "full": 3_145_728}  # of the pocket model
-NAMES = {"all": "all linear layers", "full": "the matrices themselves"}
+NAMES = {"all": "all linear layers", "full": "all matrices trained"}
 
 
 def name_of(place: str, rank: int | None = None) -> str:
