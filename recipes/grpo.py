@@ -56,11 +56,11 @@ try:
         rows.append({"prompt": turns, "answer": float(row["answer"])})
 except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
     sys.exit(f"{where}: {error!r}. Give a file whose lines are all as --help shows")
-if os.environ.get("RANK", "0") == "0":  # the first of several processes
+if os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0":  # of several the first
     try:
         os.makedirs(chosen.out)  # of two runs only one gets it
     except OSError as error:
-        parser.error(f"--out {chosen.out!r}: {error.strerror}. Name a new folder")
+        parser.error(f"--out {chosen.out!r}: {error.strerror}. Name a new folder, or remove this one")
     atexit.register(lambda: os.listdir(chosen.out) or os.rmdir(chosen.out))
 data = Dataset.from_list(rows).train_test_split(test_size=min(64, len(rows) // 10 + 1), seed=0)
 

@@ -12,6 +12,8 @@ import argparse
 import hashlib
 import json
 import os
+import signal
+import sys
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
@@ -199,11 +201,13 @@ def open_folder(chosen):
     """
     from filelock import FileLock, Timeout
 
+    run = {name: value for name, value in vars(chosen).items() if name not in FREE}
+    run["data"] = hashlib.sha256(read_bytes(chosen.data)).hexdigest()  # the file's name is not enough
     kept, lock = chosen.out / "run.json", None
     if first_process():
-        if has_something_else(chosen.out):
-            raise SystemExit(f"--out {str(chosen.out)!r} has something else in it: name a new folder")
         try:
+            if has_something_else(chosen.out):
+                raise SystemExit(f"--out {str(chosen.out)!r} has something else in it: name a new folder")
             chosen.out.mkdir(parents=True, exist_ok=True)
             lock = FileLock(chosen.out / LOCK)
             lock.acquire(blocking=False)
@@ -213,8 +217,6 @@ def open_folder(chosen):
             ) from None
         except OSError as error:
             raise SystemExit(f"--out {str(chosen.out)!r}: {error.strerror}. Name another folder") from None
-    run = {name: value for name, value in vars(chosen).items() if name not in FREE}
-    run["data"] = hashlib.sha256(read_bytes(chosen.data)).hexdigest()  # the file's name is not enough
     ended, before = (chosen.out / "generation_config.json").is_file(), earlier_run(kept)  # written last
     if ended or checkpoints(chosen.out):
         if others := [name for name in run if before.get(name) != run[name]]:
@@ -253,7 +255,7 @@ def checkpoints(folder):
 
 
 def first_process():
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0"
 
 
 def lora(rank):
@@ -414,4 +416,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    stopped = "Stopped. With the same command a run goes on from its last checkpoint"
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(stopped))  # Ctrl-C
     main()

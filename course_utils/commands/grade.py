@@ -92,6 +92,7 @@ def _notebooks(root: Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise ValueError(f"There is no file or folder {root}. Name notebooks, or a folder that has some.")
+    os.listdir(root)  # PermissionError, which rglob passes over
     found = [
         path
         for path in sorted(root.rglob("*.ipynb"))

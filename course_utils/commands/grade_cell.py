@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -20,6 +21,7 @@ from course_utils.checks.exercises import Exercise, find, find_fault, is_stub, r
 from course_utils.notebook_files import global_names
 
 FORKS = hasattr(os, "fork") and sys.platform != "darwin"  # macOS libraries crash in forks
+LOOK = 0.02  # seconds between looks at the fork
 ABANDONED = 300  # seconds until the process ends by itself if nobody watches it any more
 LONGEST_CODE = 2000  # characters of a message
 ALONE = "(Only the exercise's cell is run, with the imports and definitions of the course's own notebook.)"
@@ -43,15 +45,19 @@ def judge_jobs() -> None:
 if hasattr(os, "fork"):
 
     def _fork(folder: Path) -> int:
-        """Judge in a fork with its own session, which ends with it; the status is like Popen.returncode."""
-        child = os.fork()
+        """Judge in a fork with its own session, which ends with it; the status is like Popen.returncode.
+
+        If `grade` is killed, this process gets another parent, and ends the fork.
+        """
+        parent, child = os.getppid(), os.fork()
         if not child:
             try:
                 os.setsid()
                 _judge_job(folder)
             finally:
                 os._exit(1)
-        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # keeps the process id from being reused
+        while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) and os.getppid() == parent:
+            time.sleep(LOOK)  # WNOWAIT keeps the process id from being reused
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import os
 import secrets
 import sys
 import threading
@@ -67,6 +68,7 @@ class Room:
                 raise ValueError(
                     f"There is no folder {folder}. Name the folder that has the learners' progress files."
                 )
+            os.listdir(folder)  # PermissionError, which glob passes over
         self.folders, self.grade = list(folders), grade
         self._judged: dict[Path, tuple[float, dict]] = {}  # notebook: (modification time, its progress)
 
@@ -279,9 +281,8 @@ def main(argv: Sequence[str] = ()) -> int:
     with serve(room, chosen.host, chosen.port, chosen.hide_names) as server:
         if room.grade:
             threading.Thread(target=room.judge_all, daemon=True).start()
-        print(
-            f"Open http://{chosen.host}:{server.server_port}/ (Ctrl-C ends it); for the projector: /projector"
-        )
+        address = f"http://{chosen.host}:{server.server_port}/"
+        print(f"Open {address} (Ctrl-C ends it); for the projector: /projector", flush=True)
         if chosen.host not in LOOPBACK:
             print("Whoever reaches this machine by the network can read it. --hide-names leaves names out.")
         with stoppable():

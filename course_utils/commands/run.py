@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from course_utils.checks import claims
 from course_utils.commands.run_page import headline_figure, run_page
 from course_utils.home import ROOT, naming, write_whole
@@ -26,6 +28,7 @@ from course_utils.session import check_seed, choose_scale
 from course_utils.terminal import plain_line
 
 OTHER_OUT = "Free some space there, or name another folder: --out FOLDER"
+LOCK = ".lock"  # in the run's folder
 LOOKS = 4  # memory samples of the running lessons per second
 NEED = {"pocket": 2 << 30}  # bytes of memory a lesson needs; other models:
 NEED_OTHER = 16 << 30  # the peak of lesson 02 with smollm2
@@ -76,6 +79,11 @@ def run_lessons(
     if jobs is not None and jobs < 1:
         raise ValueError(f"--jobs is at least 1, got {jobs}")
     out = _take_folder(out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"), chosen, overwrite)
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise FileExistsError(f"{plain_line(out)}: another run writes there. {OTHER_FOLDER}.") from None
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
     settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
     print(
@@ -97,7 +105,7 @@ def run_lessons(
                 _write_page(outcome, outcomes, {}, out)
             _run_all(chosen, outcomes, settings, out, report)
         except KeyboardInterrupt:
-            print("\nStopped. The results of finished lessons are kept.")
+            print("\nStopped. The results of the lessons that this run has finished are kept.")
         finally:
             report()
     print(f"Open {plain_line(out / 'index.html')}")
@@ -118,7 +126,7 @@ def _take_folder(folder: Path, chosen: list[Path], overwrite: bool = False) -> P
             f"{plain_line(folder)} has the results of an earlier run. {OTHER_FOLDER}, or add --overwrite."
         )
     of_lessons = {f"{path.stem}{ending}" for path in chosen for ending in (".ipynb", ".html", ".log")}
-    names, made = {"results.json", "index.html", *of_lessons}, {*made_names(out)}
+    names, made = {"results.json", "index.html", LOCK, *of_lessons}, {*made_names(out)}
     for name in sorted(names):
         found = standing(out / name)
         if found not in ("", "a file") or (found and name not in made):

@@ -353,7 +353,7 @@ def test_a_child_that_is_left_behind_is_ended(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends signals")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGKILL"])
 def test_a_signal_to_stop_ends_the_judging_processes_too(tmp_path, name):
     number, page = tmp_path / "number", tmp_path / "page.html"
     loop = f"import os; open({str(number)!r}, 'w').write(str(os.getpid()))\nwhile True: pass"
@@ -370,7 +370,7 @@ def test_a_signal_to_stop_ends_the_judging_processes_too(tmp_path, name):
             time.sleep(0.1)
         started = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(getattr(signal, name))
-        assert process.wait(60) == 130
+        assert process.wait(60) == (-9 if name == "SIGKILL" else 130)
     assert started and psutil.wait_procs(started, timeout=20)[1] == []
     assert not _lives(int(number.read_text())) and not page.exists()
 
@@ -411,6 +411,16 @@ def test_a_page_that_cannot_be_written_is_told_before_any_work(tmp_path, capsys)
     assert cli.main(["grade", str(tmp_path / "bob.ipynb"), "--out", str(tmp_path / "file" / "p.html")]) == 1
     shown = capsys.readouterr()
     assert shown.out == "" and "--out FILE" in shown.err
+
+
+def test_a_folder_that_cannot_be_read_is_not_called_empty(tmp_path, monkeypatch, capsys):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", refused)  # root may read everything
+    for command in ("grade", "room"):
+        assert cli.main([command, str(tmp_path), "--out", str(tmp_path / "page.html")]) == 1
+        assert "Permission denied" in capsys.readouterr().err
 
 
 def test_a_notebook_of_another_course_is_one_row(tmp_path):

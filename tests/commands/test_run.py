@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_utils.commands import cli, lab, run
@@ -134,6 +135,15 @@ def test_a_run_is_strict_of_itself(lessons, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert cli.main(["run", "0", "--model", "pocket", "--scale", "quick", "--out", str(out)]) == 1
     assert "ClaimFailed" in json.loads((out / "results.json").read_text())["lessons"][0]["error"]
+
+
+def test_of_two_runs_in_one_folder_the_second_is_refused(lessons, tmp_path, capsys):
+    write(lessons, "00_good", "1 + 1")
+    out = run._take_folder(tmp_path / "out", run.lessons([]))
+    with FileLock(out / run.LOCK):  # the other run holds it
+        assert cli.main(["run", "--model", "pocket", "--out", str(out)]) == 1
+    assert "another run writes there. Name another folder" in capsys.readouterr().err
+    assert not (out / "results.json").exists()
 
 
 def test_lessons_whose_models_others_wait_for_start_early():

@@ -401,6 +401,21 @@ def test_a_folder_of_somebody_else_is_left_alone(started, tmp_path):
         assert [path.read_text() for path in (tmp_path / name[:3]).iterdir()] == [text]
     with pytest.raises(SystemExit, match="has something else in it"):
         started(tmp_path / "my.jsonl")
+    with pytest.raises(SystemExit, match="File name too long"):
+        started(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize("rank, first", [("0", True), ("1", False)])
+def test_only_the_others_of_several_processes_leave_the_folder_to_the_first(
+    started, tmp_path, monkeypatch, rank, first
+):
+    (tmp_path / "my.jsonl").write_bytes(line("Who?", "Me."))
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit, match="has something else in it"):
+        started(tmp_path)  # a rank alone makes no second process
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert qlora.first_process() == first
 
 
 def test_a_run_that_has_ended_is_merged_or_refused(started, tmp_path, monkeypatch):
@@ -414,6 +429,7 @@ def test_a_run_that_has_ended_is_merged_or_refused(started, tmp_path, monkeypatc
         started(out, "--epochs", "3")
     assert started(out, "--merge") == ["train", "merge"]
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     assert started(out, "--merge") == ["train", "merge"]
 
 

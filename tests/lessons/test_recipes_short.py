@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import runpy
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -67,6 +68,7 @@ def base(tmp_path_factory):
 def run(monkeypatch, tmp_path):
     """Run a recipe as a script, without a network; returns its final namespace."""
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it asked for a network"))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest keeps its own handlers
 
     def go(name, rows, *more):
         data = tmp_path / "data.jsonl"
@@ -194,7 +196,7 @@ def test_of_two_runs_in_one_folder_the_second_is_refused(run, name, tmp_path, ca
     (tmp_path / "out").mkdir()  # by the other, a moment ago
     with pytest.raises(SystemExit):
         run(name, map(json.dumps, ROWS[name]))
-    assert "File exists. Name a new folder" in capsys.readouterr().err
+    assert "File exists. Name a new folder, or remove this one" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
 
 
