@@ -60,6 +60,8 @@ REMEDIES = [
     {"lr": 2e-4} | WITH_REPLAY | {"steps": 73},  # reads as many tokens as 100 steps of questions alone
     {"lr": 2e-4} | QUESTIONS_ALONE | {"questions": 32},  # controls: more questions instead of old texts,
     {"lr": 2e-4} | WITH_REPLAY | {"questions": 0},  # and the old texts without questions
+    *({"lr": 1e-5} | QUESTIONS_ALONE | {"steps": steps} for steps in (100, 137)),  # 137: replay's tokens
+    {"lr": 0.0} | QUESTIONS_ALONE | {"steps": 1},  # the base itself
 ]
 
 

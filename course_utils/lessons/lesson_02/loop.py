@@ -5,7 +5,7 @@ import math
 
 import torch
 
-from course_utils.training import accumulated_step, fast_lm_loss, warmup_cosine
+from course_utils.training import accumulated_step, adamw, fast_lm_loss, warmup_cosine
 
 
 def adamw_step(weight, grad, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
@@ -41,6 +41,14 @@ class AdamWByHand(torch.optim.Optimizer):
                 new, m, v = self.update(weight, weight.grad, m, v, step + 1, **rates)
                 weight.copy_(new)
                 self.state[weight]["kept"] = m, v, step + 1
+
+
+def adamw_by_hand(model, lr, weight_decay=0.01, update=adamw_step):
+    """AdamWByHand with the groups of `adamw`: matrices decay, biases and layer norms do not."""
+    groups = adamw(model, lr, weight_decay).param_groups
+    return AdamWByHand(
+        [{key: group[key] for key in ("params", "weight_decay")} for group in groups], lr, update=update
+    )
 
 
 def train_step(model, micro_batches, optimizer, lr, clip=1.0, accumulate=accumulated_step):

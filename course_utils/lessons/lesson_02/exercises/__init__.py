@@ -1,4 +1,4 @@
-"""Exercises of lesson 02: the parts of a training loop, and a test for loops that others wrote."""
+"""Exercises of lesson 02, parts of a training loop and a test for others' loops, and of its companion."""
 
 from course_utils.lessons.lesson_02.exercises import (
     accumulated_step,

@@ -7,6 +7,7 @@ import torch
 
 from course_utils.checks.compare import close, first_difference, wrong_kind
 from course_utils.checks.exercises import Exercise, Mistake
+from course_utils.data import IGNORE
 from course_utils.lessons.lesson_02.exercises.shared import squared_error
 from course_utils.training import accumulated_step
 
@@ -22,14 +23,13 @@ def _micro_batches(width, sizes):
     """A model with a frozen bias, and batches of `size` rows; of several, the first row does not count."""
     model = torch.nn.Linear(width, 1)
     model.bias.requires_grad_(False)
-    batches = [
-        {
-            "x": torch.randn(size, width),
-            "y": 3 * torch.randn(size, 1),
-            "counts": (torch.arange(size) > 0) | (size == 1),
-        }
-        for size in sizes
-    ]
+    batches = []
+    for size in sizes:
+        counts = (torch.arange(size) > 0) | (size == 1)
+        batch = {"x": torch.randn(size, width), "y": 3 * torch.randn(size, 1), "counts": counts}
+        labels = torch.where(counts, 1, IGNORE)[:, None].expand(size, 2).clone()
+        labels[:, 0] = IGNORE  # nobody's target: counted with or without the shift, the number is the same
+        batches.append(batch | {"labels": labels})
     return model, batches
 
 
@@ -234,6 +234,16 @@ def _divided(by):
     return accumulated_step
 
 
+def _counted_from_labels(model, micro_batches, loss_fn):
+    tokens = sum(int((batch["labels"] != IGNORE).sum()) for batch in micro_batches)
+    mean = 0.0
+    for batch in micro_batches:
+        part = loss_fn(model, batch)[0] / tokens
+        part.backward()
+        mean += part.item()
+    return mean, tokens
+
+
 def _by_autograd(model, micro_batches, loss_fn):
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     sums, total, tokens = [torch.zeros_like(parameter) for parameter in trainable], 0.0, 0
@@ -314,7 +324,7 @@ EXERCISE = Exercise(
         (_returned(lambda mean, tokens: mean), "two numbers"),
         (_returned(lambda mean, tokens: None), "two numbers"),
     ],
-    right=[_counted_before, _by_autograd],
+    right=[_counted_before, _counted_from_labels, _by_autograd],
     hints=(
         "backward adds to .grad. So the gradients of the summed losses add up by themselves; only the "
         "division has to wait until the total number of tokens is known.",

@@ -1,4 +1,4 @@
-"""Lesson 02, warmup_cosine: warm-up and cosine."""
+"""Companion of lesson 02, warmup_cosine: warm-up and cosine."""
 
 import math
 
@@ -143,7 +143,7 @@ FACTOR_MISTAKES = [
 
 EXERCISE = Exercise(
     name="warmup_cosine",
-    lesson="02",
+    lesson="02m",
     minutes=8,
     difficulty=1,
     reference=warmup_cosine,
@@ -172,5 +172,5 @@ EXERCISE = Exercise(
         "Takes and returns a number. If step < warmup: (step + 1) / warmup. Else done = (step - warmup) / "
         "max(1, steps - warmup), cosine = 0.5 * (1 + cos(pi * done)), scaled to run between floor and 1.",
     ),
-    then="Run the cells of the figure and of the long run again to train with your schedule.",
+    then="The next cells draw your schedule and train with it.",
 )
