@@ -190,8 +190,8 @@ def replay_shares(counts: Mapping[str, tuple[float, float]]) -> None:
     picture.text(left, y + 0.5, "green: of the two old texts")
 
 
-def memory_of_a_step(parts: Mapping[str, float], parameters: int) -> None:
-    """Bytes of a step, {part: bytes}, as boxes of that length; parameters: of the model."""
+def memory_of_a_step(parts: Mapping[str, float]) -> None:
+    """Bytes of a step, {part: bytes}, as boxes of that length."""
     picture = Picture("What does a step keep in memory?")
     left, y, longest = 8.5, picture.bottom + 0.6, max(parts.values())
     for name, size in parts.items():
