@@ -8,7 +8,7 @@ import torch
 from helpers import draws_of, feed
 
 from course_utils.data import IGNORE, load_facts, load_source_texts
-from course_utils.lessons.lesson_02 import loop, measures, suspects
+from course_utils.lessons.lesson_02 import loop, measures, stored, suspects
 from course_utils.models import load_model
 from course_utils.training import accumulated_step, adamw, train
 from course_utils.world.tables import bare
@@ -26,12 +26,8 @@ def tokenizer():
 
 def test_adamw_by_hand_moves_as_torch_does(tokenizer):
     models = [load_model("pocket")[0] for _ in range(2)]
+    by_hand = loop.adamw_by_hand(models[0], 1e-3, weight_decay=0.5)
     by_torch = adamw(models[1], 1e-3, weight_decay=0.5)
-    groups = [
-        {name: g[name] for name in ("params", "weight_decay")}
-        for g in adamw(models[0], 1e-3, 0.5).param_groups
-    ]
-    by_hand = loop.AdamWByHand(groups, 1e-3)
     first, later = [], []
     for model, optimizer in zip(models, (by_hand, by_torch), strict=True):
         loop.train_plain(model, measures.question_stream(tokenizer, 0), optimizer, 1, 1e-3)
@@ -118,6 +114,43 @@ def test_the_three_steps_have_the_faults_of_their_names(tokenizer):
     assert suspects.shifted_twice(model, batches)[0] > 2 * right
     one = suspects.mean_of_means(model, batches[:1])
     assert one == pytest.approx(accumulated_step(model, batches[:1]), rel=1e-5)
+
+
+def test_the_stored_base_is_the_base(tokenizer):
+    model, _ = load_model("pocket")
+    found = measures.yardstick(tokenizer).measure(model)
+    for name, value in found.items():
+        assert stored.base_run()[name] == pytest.approx(value, rel=1e-3)
+
+
+def test_no_tuning_and_plain_tuning_each_cost_all_of_it():
+    base, tuned = stored.base_run(), stored.runs()[0]
+    assert stored.cost(base, tuned, base) == (1.0, 0.0)
+    assert stored.cost(tuned, tuned, base) == (0.0, 1.0)
+    half = {name: (base[name] + tuned[name]) / 2 for name in ("answer_loss", "text_loss")}
+    assert stored.cost(half, tuned, base) == pytest.approx((0.5, 0.5))
+
+
+def test_both_sweeps_say_the_same_of_a_rate():
+    for name, other in {"answer_loss": "target_loss", "forgetting": "forgetting"}.items():
+        found = [run[name] for run in stored.runs(1e-5)]
+        assert found == pytest.approx(stored.at_rates(other)[1e-5], rel=1e-2)
+    assert stored.costs_of_rate(1e-5) == pytest.approx(
+        [sum(both) for both in stored.costs(stored.runs(1e-5))], rel=1e-2
+    )
+
+
+def test_at_every_seed_only_replay_is_within_the_headlines_bound():
+    within = {"replay, rate 2e-4", "the same, 73 steps", "replay, rate 5e-5"}
+    for name, found in stored.remedies().items():
+        assert all((sum(both) <= 0.1) == (name in within) for both in stored.costs(found)), name
+
+
+def test_replay_reads_as_many_tokens_in_fewer_steps(tokenizer):
+    stream = list(itertools.islice(measures.replay_stream(tokenizer, 0, 2), 400))
+    questions, texts = (sum(int(batch["attention_mask"].sum()) for batch in stream[i::2]) for i in (0, 1))
+    assert stored.SAME_TOKENS[2] == pytest.approx(100 * questions / (questions + texts), abs=1.5)
+    assert stored.SAME_TOKENS[0] == pytest.approx(100 * (questions + texts) / questions, abs=2.5)
 
 
 def without_loss(stream):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from course_utils import plots
@@ -30,7 +31,7 @@ def one_step(weights: Numbers, x: Numbers, target: float, rate: float, clip: flo
     after = [w - rate * value for w, value in zip(weights, clipped, strict=True)]
 
     picture = Picture("What happens in one step of training?")
-    wide, high, gap = 8.6, 3.6, (ROOM - 3 * 8.6) / 2
+    wide, high, gap = 9.0, 3.6, (ROOM - 3 * 9.0) / 2
     middle, right = wide + gap, 2 * (wide + gap)
     top = picture.bottom + 0.6
     batch = picture.box(
@@ -152,7 +153,7 @@ def faults_on_numbers(
         y = picture.bottom + 0.8
     masked = [values[:-1] for values in losses]
     steps = {"sound": losses, "double shift": shifted, "mask by id": masked, "mean of means": losses}
-    heads = ("one: loss", "tokens", "both: loss", "tokens")
+    heads = ("1 alone: mean", "tokens", "both: mean", "tokens")
     left, wide = 8.5, (ROOM - 8.5) / 4
     for place, head in enumerate(heads):
         picture.text(left + (place + 0.5) * wide, y + 0.5, head, "center")
@@ -229,26 +230,24 @@ def over_rates(
 
 
 def remedies_map(title: str, live: Mapping[str, float], base: Mapping[str, float]) -> None:
-    """Loss on answers over the forgetting of old texts and over that on facts; live: a run with replay."""
-    fig, axes = plots.figure(title, "", "loss on held-out answers (nats a token)", columns=2, sharey=True)
-    of_base = stored.base_run()
-    for ax, key, label in zip(
-        axes,
-        ("text_loss", "fact_loss"),
-        ("forgetting of old texts (nats a token)", "loss on facts (nats a token)"),
-        strict=True,
-    ):
-        less = of_base[key] if key == "text_loss" else 0.0
+    """Loss on answers over forgetting of old texts, and over the loss on facts; live: a run with replay."""
+    fig, axes = plt.subplots(2, 1, figsize=(plots.WIDTH, 6.4))
+    plots.entitle(fig, title)
+    panels = {
+        "text_loss": "forgetting of old texts (nats a token)",
+        "fact_loss": "loss on facts (nats a token)",
+    }
+    for ax, (key, label) in zip(axes, panels.items(), strict=True):
+        of_base = stored.base_run()[key]
+        less = of_base if key == "text_loss" else 0.0
+        ax.axvline(of_base - less, color=INK, linestyle=":", linewidth=1, label="the base's value")
         _draw_remedies(ax, key, less)
         own = live[key] - (base[key] if key == "text_loss" else 0.0)
-        ax.plot(own, live["answer_loss"], "*", markersize=13, color=COLOURS[1], label="replay, this run")
-        ax.axvline(of_base[key] - less, color=INK, linestyle=":", linewidth=1, label="the base's value")
-        ax.set(xlabel=label, yscale="log", ylim=(0.024, 0.7))
+        ax.plot(own, live["answer_loss"], "*", markersize=13, color=COLOURS[1], label="replay, your run")
+        ax.set(xlabel=label, ylabel="loss on held-out answers", yscale="log", ylim=(0.024, 0.7))
         heights = [0.03, 0.05, 0.1, 0.2, 0.5]
         ax.set_yticks(heights, [f"{height:g}" for height in heights])
         ax.set_yticks([], minor=True)
-        ax.margins(x=0.14)
-    axes[1].set_ylabel("")
     fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="outside lower center")
 
 
@@ -256,26 +255,45 @@ def _draw_remedies(ax: Axes, key: str, less: float) -> None:
     def place(found):
         return stored.mean_of(found, key) - less, stored.mean_of(found, "answer_loss")
 
-    rates = (1e-5, 5e-5, 2e-4, 5e-4), (5e-5, 2e-4, 5e-4)
-    texts = key == "text_loss"
-    offsets = {  # of the labels, in points
-        "the rate alone": [(7, 3), (7, 3), (-4, 8), (-22, 8)]
-        if texts
-        else [(7, 3), (7, 3), (-30, 2), (7, 2)],
-        "replay": [(-9, 9), (7, -3), (7, 2)] if texts else [(7, 3), (-2, -15), (-6, 8)],
+    above, right, below = (0, 8), (8, -3), (0, -15)
+    offsets = {  # of the rates, in points
+        ("text_loss", 0): [above, (6, 5), above, above],
+        ("text_loss", 2): [(-32, 4), (-32, -10), (8, -10)],
+        ("fact_loss", 0): [right, right, (-4, -15), right],
+        ("fact_loss", 2): [above, below, above],
     }
-    for colour, (name, replay), of_rates in zip(
-        COLOURS, {"the rate alone": 0, "replay": 2}.items(), rates, strict=False
-    ):
-        places = [place(stored.runs(lr, replay=replay)) for lr in of_rates]
+    all_rates = {0: (1e-5, 5e-5, 2e-4, 5e-4), 2: (5e-5, 2e-4, 5e-4)}
+    for colour, replay, name in zip(COLOURS, (0, 2), ("rate", "replay"), strict=False):
+        rates = all_rates[replay]
+        places = [place(stored.runs(lr, replay=replay)) for lr in rates]
         ax.plot(*zip(*places, strict=True), "o-", color=colour, markersize=5, linewidth=1, label=name)
-        for lr, at, offset in zip(of_rates, places, offsets[name], strict=True):
-            ax.annotate(stored.short(lr), at, offset, textcoords="offset points", color=colour)
-        lr = 2e-4 if replay else 1e-5
-        same = place(stored.runs(lr, replay=replay, steps=stored.SAME_TOKENS[name]))
-        ax.plot(*same, "D", color=colour, markersize=6, fillstyle="none", label=f"{name}, the other's tokens")
+        for lr, at, offset in zip(rates, places, offsets[key, replay], strict=True):
+            align = "center" if offset[0] == 0 else "left"
+            ax.annotate(stored.short(lr), at, offset, textcoords="offset points", color=colour, ha=align)
+        steps = stored.SAME_TOKENS[replay]
+        same = place(stored.runs(2e-4 if replay else 1e-5, replay=replay, steps=steps))
+        style = {"color": colour, "markersize": 7, "fillstyle": "none"}
+        ax.plot(*same, "D", label=f"{name}, {steps} steps", **style)
     way = [place(stored.walked_back(share)) for share in stored.SHARES] + [place(stored.runs())]
     ax.plot(*zip(*way, strict=True), "s--", color=COLOURS[2], markersize=4, linewidth=1, label="walk back")
+
+
+def way_back(title: str) -> None:
+    """Loss on answers and forgetting along the straight way to the tuned weights, for two rates of tuning."""
+    _, axes = plots.figure(title, "share of the way", "", columns=2)
+    labels = {"answer_loss": "loss on answers (nats a token)", "text_loss": "forgetting (nats a token)"}
+    base = stored.base_run()
+    for ax, (key, label) in zip(axes, labels.items(), strict=True):
+        less = base[key] if key == "text_loss" else 0.0
+        for colour, lr in zip(COLOURS, (2e-4, 5e-4), strict=False):
+            points = {0.0: [base[key] - less]}
+            points |= {
+                share: [run[key] - less for run in stored.walked_back(share, lr)] for share in stored.SHARES
+            }
+            points[1.0] = [run[key] - less for run in stored.runs(lr)]
+            plots.means_and_ranges(ax, points, colour, f"tuned at {stored.short(lr)}")
+        ax.set_ylabel(label)
+    axes[0].legend()
 
 
 def update_rules(rules: Sequence[str], title: str) -> None:

@@ -9,7 +9,7 @@ from course_utils.stored_runs import load_sweep
 
 RATES = (1e-6, 1e-5, 5e-5, 2e-4, 5e-4, 2e-3, 1e-2)
 SHARES = (0.25, 0.5, 0.75)  # of the way from the base to the tuned model
-SAME_TOKENS = {"replay": 73, "the rate alone": 137}  # steps that read as many tokens as the other's 100
+SAME_TOKENS = {0: 137, 2: 73}  # {old texts a step: steps that read as many tokens as the other's 100}
 
 
 def short(rate: float) -> str:
@@ -53,9 +53,33 @@ def cost(
     return 1 - gain / full, forgotten / all_forgotten
 
 
+def remedies() -> dict[str, list[dict]]:
+    """The stored runs of each remedy, by its name in the lesson's table."""
+    return {
+        "replay, rate 2e-4": runs(replay=2),
+        "the same, 73 steps": runs(replay=2, steps=SAME_TOKENS[2]),
+        "replay, rate 5e-5": runs(5e-5, replay=2),
+        "rate 1e-5": runs(1e-5),
+        "the same, 137 steps": runs(1e-5, steps=SAME_TOKENS[0]),
+        "half-way back": walked_back(0.5),
+        "rate 5e-5": runs(5e-5),
+        "plain tuning, rate 2e-4": runs(),
+    }
+
+
 def costs(found: list[dict]) -> list[tuple[float, float]]:
     """`cost` of each of these stored runs, against tuning at 2e-4 with the same seed."""
     return [cost(run, tuned, base_run()) for run, tuned in zip(found, runs(), strict=True)]
+
+
+def costs_of_rate(lr: float) -> list[float]:
+    """The cost of 100 steps at this rate, a value for each seed."""
+    base, answers, forgotten = base_run(), at_rates("target_loss")[lr], at_rates("forgetting")[lr]
+    found = [
+        {"answer_loss": answer, "text_loss": base["text_loss"] + rise}
+        for answer, rise in zip(answers, forgotten, strict=True)
+    ]
+    return [sum(both) for both in costs(found)]
 
 
 def mean_of(found: list[dict], name: str) -> float:
@@ -74,3 +98,9 @@ def best_rate(rule: str) -> float:
     """The rate at which the rule has the lowest mean loss on the validation answers."""
     losses = by_rate(rule, "validation_loss")
     return min(losses, key=lambda lr: mean(losses[lr]))
+
+
+def changed_rules() -> list[str]:
+    """AdamW and its variants with one part changed."""
+    rules = dict.fromkeys(row["point"]["rule"] for row in load_sweep("update_rules")["rows"])
+    return [rule for rule in rules if "SGD" not in rule]
