@@ -136,14 +136,14 @@ def test_both_sweeps_say_the_same_of_a_rate():
         found = [run[name] for run in stored.runs(1e-5)]
         assert found == pytest.approx(stored.at_rates(other)[1e-5], rel=1e-2)
     assert stored.costs_of_rate(1e-5) == pytest.approx(
-        [sum(both) for both in stored.costs(stored.runs(1e-5))], rel=1e-2
+        [sum(both) for both in stored.costs_of(stored.runs(1e-5))], rel=1e-2
     )
 
 
 def test_at_every_seed_only_replay_is_within_the_headlines_bound():
     within = {"replay, rate 2e-4", "the same, 73 steps", "replay, rate 5e-5"}
-    for name, found in stored.remedies().items():
-        assert all((sum(both) <= 0.1) == (name in within) for both in stored.costs(found)), name
+    for name, found in stored.compared_remedies().items():
+        assert all((sum(both) <= 0.1) == (name in within) for both in stored.costs_of(found)), name
 
 
 def test_replay_reads_as_many_tokens_in_fewer_steps(tokenizer):

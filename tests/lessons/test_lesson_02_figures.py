@@ -12,7 +12,7 @@ from course_utils.lessons.lesson_02 import figures, stored
 
 TOKENS, LOSSES = [["Lima", "end"], ["It", "is", "Lima", "end"]], [[3.0, 1.0], [0.6, 0.4, 2.6, 0.4]]
 PICTURES = {
-    "step": lambda: figures.one_step((1.0, 2.0), (3.0, -4.0), -6.0, rate=0.1, clip=1.0),
+    "step": lambda: figures.step_by_hand((1.0, 2.0), (3.0, -4.0), -6.0, rate=0.1, clip=1.0),
     "batch": lambda: figures.rows_of_a_batch(
         [["Q", ":", " Lima", "<|endoftext|>", "<|endoftext|>"]], [[-100, -100, 4, 0, -100]], [4]
     ),

@@ -18,7 +18,7 @@ from course_utils.plots import COLOURS, INK
 Numbers = Sequence[float]
 
 
-def one_step(weights: Numbers, x: Numbers, target: float, rate: float, clip: float) -> None:
+def step_by_hand(weights: Numbers, x: Numbers, target: float, rate: float, clip: float) -> None:
     """A step of a model of two weights, prediction w · x, loss half the squared error, as a cycle."""
 
     def loss_of(weights):
@@ -248,6 +248,7 @@ def remedies_map(title: str, live: Mapping[str, float], base: Mapping[str, float
         heights = [0.03, 0.05, 0.1, 0.2, 0.5]
         ax.set_yticks(heights, [f"{height:g}" for height in heights])
         ax.set_yticks([], minor=True)
+        ax.margins(x=0.1)
     fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="outside lower center")
 
 
@@ -296,10 +297,10 @@ def way_back(title: str) -> None:
     axes[0].legend()
 
 
-def update_rules(rules: Sequence[str], title: str) -> None:
+def rules_over_rates(rules: Sequence[str], title: str) -> None:
     """Held-out loss over the rate, a line for each rule of the stored runs."""
     _, ax = plots.figure(title, "learning rate", "loss on answers (nats a token)")
-    losses = {rule: stored.by_rate(rule, "answer_loss") for rule in rules}
+    losses = {rule: stored.of_rule(rule, "answer_loss") for rule in rules}
     plots.bands(losses, "", "", "", logx=True, logy=True, ax=ax)
     plots.log_ticks(ax, (0.0001, 0.001, 0.01, 0.1, 1.0))
     ax.set_yticks([0.05, 0.1, 0.5, 1, 5], ["0.05", "0.1", "0.5", "1", "5"])

@@ -53,7 +53,7 @@ def cost(
     return 1 - gain / full, forgotten / all_forgotten
 
 
-def remedies() -> dict[str, list[dict]]:
+def compared_remedies() -> dict[str, list[dict]]:
     """The stored runs of each remedy, by its name in the lesson's table."""
     return {
         "replay, rate 2e-4": runs(replay=2),
@@ -67,7 +67,7 @@ def remedies() -> dict[str, list[dict]]:
     }
 
 
-def costs(found: list[dict]) -> list[tuple[float, float]]:
+def costs_of(found: list[dict]) -> list[tuple[float, float]]:
     """`cost` of each of these stored runs, against tuning at 2e-4 with the same seed."""
     return [cost(run, tuned, base_run()) for run, tuned in zip(found, runs(), strict=True)]
 
@@ -79,7 +79,7 @@ def costs_of_rate(lr: float) -> list[float]:
         {"answer_loss": answer, "text_loss": base["text_loss"] + rise}
         for answer, rise in zip(answers, forgotten, strict=True)
     ]
-    return [sum(both) for both in costs(found)]
+    return [sum(both) for both in costs_of(found)]
 
 
 def mean_of(found: list[dict], name: str) -> float:
@@ -87,16 +87,16 @@ def mean_of(found: list[dict], name: str) -> float:
     return mean(run[name] for run in found)
 
 
-def by_rate(rule: str, name: str) -> dict[float, list[float]]:
+def of_rule(rule: str, name: str) -> dict[float, list[float]]:
     """{rate: one result of an update rule's stored runs, a value for each seed}."""
     rows = [row["point"] | row["result"] for row in load_sweep("update_rules")["rows"]]
     rates = dict.fromkeys(row["lr"] for row in rows if row["rule"] == rule)
     return {lr: [row[name] for row in rows if (row["rule"], row["lr"]) == (rule, lr)] for lr in rates}
 
 
-def best_rate(rule: str) -> float:
+def best_rate_of(rule: str) -> float:
     """The rate at which the rule has the lowest mean loss on the validation answers."""
-    losses = by_rate(rule, "validation_loss")
+    losses = of_rule(rule, "validation_loss")
     return min(losses, key=lambda lr: mean(losses[lr]))
 
 
