@@ -244,7 +244,7 @@ def remedies_map(title: str, live: Mapping[str, float], base: Mapping[str, float
         _draw_remedies(ax, key, less)
         own = live[key] - (base[key] if key == "text_loss" else 0.0)
         ax.plot(own, live["answer_loss"], "*", markersize=13, color=COLOURS[1], label="replay, your run")
-        ax.set(xlabel=label, ylabel="loss on held-out answers", yscale="log", ylim=(0.024, 0.7))
+        ax.set(xlabel=label, ylabel="loss on answers (nats)", yscale="log", ylim=(0.024, 0.7))
         heights = [0.03, 0.05, 0.1, 0.2, 0.5]
         ax.set_yticks(heights, [f"{height:g}" for height in heights])
         ax.set_yticks([], minor=True)
