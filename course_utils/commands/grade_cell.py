@@ -21,7 +21,7 @@ from course_utils.checks.exercises import Exercise, find, find_fault, is_stub, r
 from course_utils.notebook_files import global_names
 
 FORKS = hasattr(os, "fork") and sys.platform != "darwin"  # macOS libraries crash in forks
-LOOK = 0.02  # seconds between looks at the fork
+PAUSE = 0.02  # seconds between looks at the fork
 ABANDONED = 300  # seconds until the process ends by itself if nobody watches it any more
 LONGEST_CODE = 2000  # characters of a message
 ALONE = "(Only the exercise's cell is run, with the imports and definitions of the course's own notebook.)"
@@ -57,7 +57,7 @@ if hasattr(os, "fork"):
             finally:
                 os._exit(1)
         while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) and os.getppid() == parent:
-            time.sleep(LOOK)  # WNOWAIT keeps the process id from being reused
+            time.sleep(PAUSE)  # WNOWAIT keeps the process id from being reused
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
