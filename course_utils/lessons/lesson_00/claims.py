@@ -1,4 +1,4 @@
-"""The claims of lesson 00, in the order in which it makes them."""
+"""The claims of lesson 00, and of its companion, in the order in which they make them."""
 
 from course_utils.checks.claims import Claim
 
@@ -38,6 +38,21 @@ CLAIMS = [
         unit="%",
         excludes={"a rule that removes nothing": 0.0, "a rule that removes the wrong places": -0.33},
         seeds=[0.212, 0.237, 0.16, 0.212, 0.213],
+    ),
+]
+
+MORE_CLAIMS = [
+    Claim(
+        name="ten_steps",
+        text="Ten steps on questions about other countries bring at least 50 of the sixty capitals",
+        at_least=50,
+        unit="countries",
+        stored=True,
+        excludes={
+            "no training": None,
+            "ten steps on statements, the best of five": None,
+            "sixty steps from random weights": None,
+        },
     ),
     Claim(
         name="name_head_attends",

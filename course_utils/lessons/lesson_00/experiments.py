@@ -1,17 +1,147 @@
-"""The bug hunt of lesson 00: a small GPT-2 that reads letters; and an interval for a share."""
+"""Lesson 00: sixty capitals asked in several ways, stories judged; the bug hunt's small GPT-2 for letters."""
 
 from __future__ import annotations
 
+import copy
+import itertools
 import random
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 
+from course_utils.data import batches, encode_text, load_questions
+from course_utils.generation import generate
 from course_utils.gpt2 import attention, mlp
-from course_utils.models import untrained_gpt2
+from course_utils.models import load_model, untrained_gpt2
+from course_utils.stored_runs import few, load_sweep, sweep
+from course_utils.world.gold import well_made
+from course_utils.world.manners import sentences
 
 LETTERS, CONTEXT = 128, 32
+STEPS, RATE, ROWS = 60, 5e-4, 16  # of the tuning on questions: steps, learning rate, questions a step
+SHOWN = 8  # answered questions in front of another one
+WAYS = {
+    "questions": {"start": "pre-trained", "texts": "questions"},
+    "statements": {"start": "pre-trained", "texts": "statements"},
+    "random weights": {"start": "random", "texts": "questions"},
+}
+STORY = "Once there was a little girl named Mia."
+
+
+def sixty_and_others(seed: int) -> tuple[list[dict], list[dict]]:
+    """The questions for a country's capital, of all files: sixty drawn with the seed, and all others."""
+    rows = [row for split in ("tune", "validation", "held_out") for row in load_questions(split)]
+    rows = [row for row in rows if (row["relation"], row["kind"]) == ("capital", "short")]
+    random.Random(seed).shuffle(rows)
+    return rows[:60], rows[60:]
+
+
+def statement(row: dict) -> str:
+    """The question as a statement to complete."""
+    return f"The capital of {row['subject']} is"
+
+
+def first_lines(model, tokenizer, prompts: Sequence[str]) -> list[str]:
+    """The first line of each continuation, with the likeliest token at each step."""
+    texts = generate(model, tokenizer, prompts, max_new_tokens=16)
+    return [text.strip().partition("\n")[0] for text in texts]
+
+
+def named(lines: Sequence[str], rows: Sequence[dict]) -> list[bool]:
+    """Whether each line has its country's capital in it."""
+    return [row["object"] in line for row, line in zip(rows, lines, strict=True)]
+
+
+def with_examples(rows: Sequence[dict], questions: Sequence[str]) -> list[str]:
+    """Each question with the rows' questions and answers in front of it."""
+    examples = "".join(row["prompt"] + row["completion"] + "\n" for row in rows)
+    return [examples + question for question in questions]
+
+
+@sweep("sixty_capitals", points=list(WAYS.values()), short=(0, 1, 2))
+def sixty_capitals(point: dict, seed: int) -> dict:
+    """Of sixty countries, how many capitals a model names, before and after tuning on the other countries.
+
+    told_N: in answer to the question after N steps; stated_N: as completion of the statement; shown_N: with
+    SHOWN answered questions in front.
+    """
+    model, tokenizer = load_model("pocket")
+    if point["start"] == "random":
+        torch.manual_seed(seed)
+        model = type(model)(model.config).eval()
+    model = copy.deepcopy(model).requires_grad_(True)
+    asked, others = sixty_and_others(seed)
+    asked, steps = few(asked), few(STEPS)
+    questions, statements = [row["prompt"] for row in asked], [statement(row) for row in asked]
+
+    def count(prompts):
+        return sum(named(first_lines(model, tokenizer, prompts), asked))
+
+    def both(step):
+        return {
+            f"told_{step}": count(questions),
+            f"stated_{step}": count(statements),
+            f"shown_{step}": count(with_examples(others[:SHOWN], questions)),
+        }
+
+    texts = [row["prompt"] + row["completion"] for row in others]
+    if point["texts"] == "statements":
+        texts = [f"{statement(row)} {row['object']}." for row in others]
+    stream = batches([encode_text(tokenizer, text) for text in texts], ROWS, seed, tokenizer.pad_token_id)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    result = both(0)
+    for step in range(1, steps + 1):
+        loss = model(**next(stream)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step in (10, 20, 40):
+            result[f"told_{step}"] = count(questions)
+    return result | both(STEPS)
+
+
+RULES = [
+    {"temperature": 1.3},
+    *({"temperature": 1.3, "top_k": k} for k in (5, 10, 20, 50)),
+    *({"temperature": 1.3, "top_p": p} for p in (0.5, 0.7, 0.9, 0.95)),
+    {"temperature": 1.0},
+    {"temperature": 0.7},
+]
+
+
+@sweep("sampling_rules", points=RULES, sampled=True, short=(0, 3, 7))
+def sampling_rules(point: dict, seed: int) -> dict:
+    """Stories of 50 tokens by a rule of sampling: share of broken sentences, variety."""
+    model, tokenizer = load_model("pocket")
+    stories = generate(model, tokenizer, [STORY] * few(100), max_new_tokens=few(50, 16), seed=seed, **point)
+    verdicts = [judged(text) for text in stories]
+    return {
+        "broken": sum(len(bad) for bad, _ in verdicts) / sum(count for _, count in verdicts),
+        "variety": variety(stories),
+    }
+
+
+def judged(text: str) -> tuple[list[str], int]:
+    """(broken sentences, number of all) of a continuation of STORY, without the last one, often cut off."""
+    found = sentences(STORY + text)[1:-1] or [text]  # a text without one whole sentence is broken
+    return [sentence for sentence in found if not well_made(sentence)], len(found)
+
+
+def variety(texts: Sequence[str]) -> float:
+    """Different pairs of neighbouring words over all such pairs (distinct-2; Li et al. 2016)."""
+    pairs = [pair for text in texts for pair in itertools.pairwise(text.split())]
+    return len(set(pairs)) / max(1, len(pairs))
+
+
+def of_capitals(way: str, name: str) -> list[int]:
+    """One number of the stored runs of a name in WAYS, one value per seed."""
+    return [row["result"][name] for row in load_sweep("sixty_capitals")["rows"] if row["point"] == WAYS[way]]
+
+
+def of_rule(rule: dict, name: str) -> list[float]:
+    """One number of the stored stories by a rule in RULES, one value per seed."""
+    return [row["result"][name] for row in load_sweep("sampling_rules")["rows"] if row["point"] == rule]
 
 
 def small_gpt2(seed: int):

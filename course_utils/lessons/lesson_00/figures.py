@@ -1,8 +1,9 @@
-"""GPT-2 on one page, attention in detail, and what a head looks at."""
+"""Tokens, scores and rules of sampling; attention by hand and GPT-2 on one page; what a head looks at."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean
 from typing import Any
 
 import matplotlib as mpl
@@ -10,8 +11,166 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 
-from course_utils.drawing import CELL, CELL_WIDTH, ROOM, Picture, shown_number
+from course_utils.drawing import CELL, CELL_WIDTH, ROOM, Picture, Place, shown_number
 from course_utils.plots import COLOURS, INK, PALE, WIDTH, arrow, box, entitle, figure, printable
+
+
+def expected_next(
+    tokens: Sequence[str], ids: Sequence[int], likeliest: Sequence[str], chances: Sequence[float]
+) -> None:
+    """Under each token its number, the token that the model expects next, and the probability of that one."""
+    picture = Picture("What does the model expect after each token?")
+    picture.strip(picture.bottom + 0.4, tokens, "data", left=8)
+    picture.row("number", [str(number) for number in ids])
+    picture.skip(0.5)
+    picture.row("likeliest next", [printable(token) for token in likeliest])
+    picture.row("its probability", chances, digits=2, mark=[len(tokens) - 1])
+    picture.key()
+
+
+def softmax_by_hand(tokens: Sequence[str], logits: torch.Tensor, temperatures: Sequence[float] = ()) -> None:
+    """From logits [tokens] to probabilities; with temperatures, the probabilities at each of them."""
+    title = "What does the temperature change?" if temperatures else "How do scores become probabilities?"
+    picture = Picture(title)
+    picture.strip(picture.bottom + 0.4, tokens, left=9.5)
+    picture.row("logit z", logits)
+    if temperatures:
+        for temperature in temperatures:
+            picture.row(f"p at temperature {temperature:g}", (logits / temperature).softmax(0), digits=2)
+        return
+    exponentials = logits.exp()
+    picture.row("e to the power of z", exponentials, digits=2)
+    picture.row("p: share of the sum", exponentials / exponentials.sum(), digits=2)
+    picture.text(9.5, picture.bottom + 0.9, f"sum of the second line: {exponentials.sum():.2f}")
+
+
+def growing_text(readings: Sequence[Sequence[str]]) -> None:
+    """One line for each reading: the tokens that are read, and the last one, which was chosen."""
+    picture = Picture("What does the model read for the next token?")
+    y = picture.bottom + 0.4
+    for number, tokens in enumerate(readings, 1):
+        kinds = ["data"] * (len(tokens) - number) + ["sampled"] * number
+        picture.flow(y, f"reading {number}", tokens, kinds)
+        y = picture.bottom + 0.6
+    picture.key()
+
+
+def nucleus(tokens: Sequence[str], probabilities: torch.Tensor, top_p: float) -> None:
+    """top-p on a few tokens, probabilities [tokens]: sorted, added up, judged, and back in their places."""
+    ordered, order = probabilities.sort(descending=True)
+    before = ordered.cumsum(0) - ordered
+    verdicts = ["stays" if one else "dropped" for one in before < top_p]
+    picture = Picture(f"Which tokens does top-p {top_p:g} keep?")
+    picture.strip(picture.bottom + 0.4, tokens, left=10, name="in the vocabulary")
+    places = picture.row("probability", probabilities, digits=2)
+    cells = picture.strip(picture.bottom + 2, [tokens[i] for i in order], left=10, name="the likeliest first")
+    for token, cell in zip(order.tolist(), cells, strict=True):
+        _arrow_down(picture, places[token], cell)
+    picture.row("probability", ordered, digits=2)
+    picture.row("sum before it", before, digits=2)
+    judged = picture.row(f"less than {top_p:g}?", verdicts)
+    cells = picture.strip(picture.bottom + 2, tokens, left=10, name="back in its place")
+    for token, place in zip(order.tolist(), judged, strict=True):
+        _arrow_down(picture, place, cells[token])
+    picture.row("verdict", [verdicts[order.tolist().index(token)] for token in range(len(tokens))])
+
+
+def _arrow_down(picture: Picture, above: Place, below: Place) -> None:
+    """An arrow from the middle of a cell's lower edge to the middle of another's upper edge."""
+    start = above.x + above.width / 2, above.bottom + 0.1
+    picture.arrow(start, (below.x + below.width / 2, below.y - 0.1))
+
+
+def embedding(
+    texts: Sequence[str],
+    ids: Sequence[int],
+    wte: torch.Tensor,
+    wpe: torch.Tensor,
+    places: Sequence[int],
+    columns: int,
+) -> None:
+    """The first values of a row of wte and a row of wpe, and their sum, for the tokens at some places."""
+    picture = Picture("How does a token become a vector?")
+    shown = [f"{texts[place].strip()}, place {place}" for place in places]
+    picture.strip(picture.bottom + 0.4, shown, "data", left=9.5, name="token")
+    picture.row("number", [str(ids[place]) for place in places])
+    picture.skip(0.5)
+    of_tokens = torch.stack([wte[ids[place]][:columns] for place in places])
+    of_places = torch.stack([wpe[place][:columns] for place in places])
+    picture.row("its row of wte", _vectors(of_tokens, 2), "trained")
+    picture.row("its row of wpe", _vectors(of_places, 2), "trained")
+    picture.skip(0.5)
+    picture.row("sum: the vector x", _vectors(of_tokens + of_places, 2))
+    picture.key()
+
+
+def queries_and_keys(
+    tokens: Sequence[str], x: torch.Tensor, w_query: torch.Tensor, w_key: torch.Tensor
+) -> None:
+    """The last token's query and every token's key; x [tokens, size], the matrices [size, size]."""
+    picture = Picture(f"What does “{tokens[-1]}” look for, and what does each token offer?")
+    _matrices(picture, {"query": w_query, "key": w_key})
+    picture.strip(picture.bottom + 1, tokens, "data", left=8)
+    picture.row("x", _vectors(x))
+    picture.skip(0.5)
+    picture.row("query: x W query", _of_the_last(tokens, x[-1:] @ w_query))
+    picture.row("key: x W key", _vectors(x @ w_key))
+    picture.key()
+
+
+def scores_and_weights(tokens: Sequence[str], query: torch.Tensor, keys: torch.Tensor) -> None:
+    """The last token's query [size] and all keys [tokens, size]: products, scores, weights."""
+    products = keys @ query
+    scores = products / len(query) ** 0.5
+    picture = Picture(f"How much of its attention does “{tokens[-1]}” give to each token?")
+    picture.strip(picture.bottom + 0.4, tokens, "data", left=8)
+    picture.row("query", _of_the_last(tokens, query[None]))
+    picture.row("key", _vectors(keys))
+    picture.skip(0.5)
+    picture.row("query · key", products, digits=2)
+    picture.row(f"score: over √{len(query)}", scores, digits=2)
+    picture.skip(0.5)
+    picture.row("e to the score", scores.exp(), digits=2)
+    picture.row("weight: its share", scores.softmax(0), digits=2, mark=[int(scores.argmax())])
+    picture.key()
+
+
+def mixture(tokens: Sequence[str], x: torch.Tensor, w_value: torch.Tensor, weights: torch.Tensor) -> None:
+    """Values of all tokens, mixed by the last token's weights [tokens]."""
+    values = x @ w_value
+    weighted = weights[:, None] * values
+    picture = Picture(f"What does “{tokens[-1]}” receive?")
+    _matrices(picture, {"value": w_value})
+    picture.strip(picture.bottom + 1, tokens, "data", left=8)
+    picture.row("x", _vectors(x))
+    picture.row("value: x W value", _vectors(values))
+    picture.skip(0.5)
+    picture.row("weight", weights, digits=2)
+    parts = picture.row("weight · value", _vectors(weighted, 2))
+    picture.skip(1)
+    total = _of_the_last(tokens, weighted.sum(0)[None], 2)
+    picture.arrow(parts[-1], picture.row("mixture", total, mark=[len(tokens) - 1])[-1], "sum")
+    picture.key()
+
+
+def masked_scores(tokens: Sequence[str], scores: torch.Tensor) -> None:
+    """Scores [tokens, tokens] of every token for every token, with the future hidden, and the weights."""
+    future = torch.ones_like(scores, dtype=torch.bool).triu(1)
+    masked = scores.masked_fill(future, -torch.inf)
+    tables = {
+        "scores": [[shown_number(one) for one in row] for row in scores.tolist()],
+        "masked": [
+            ["−∞" if one == -torch.inf else shown_number(one) for one in row] for row in masked.tolist()
+        ],
+        "weights": [[shown_number(one, 2) for one in row] for row in masked.softmax(-1).tolist()],
+    }
+    picture = Picture("What may each token see?")
+    y, left = picture.bottom + 0.4, 4.0
+    for name, rows in tables.items():
+        place = picture.grid(left, y, rows, name)
+        left = place.right + 1
+    for i, token in enumerate(tokens):
+        picture.text(3.6, place.y + (i + 0.5) * CELL, token, "right")
 
 
 def attention_by_hand(
@@ -26,16 +185,11 @@ def attention_by_hand(
     scores = products / len(query) ** 0.5
     weights = scores.softmax(0)
     weighted = weights[:, None] * values
-    others = [None] * (len(tokens) - 1)
     picture = Picture(f"What does “{tokens[-1]}” take from each token?")
-    y = picture.bottom + 0.4
-    for i, (name, matrix) in enumerate({"query": w_query, "key": w_key, "value": w_value}.items()):
-        x_left = (i + 1) * ROOM / 3 - len(x.T) * CELL_WIDTH
-        picture.text(x_left - 0.4, y + len(x.T) * CELL / 2, f"W {name}", "right")
-        picture.grid(x_left, y, matrix, kind="trained")
+    _matrices(picture, {"query": w_query, "key": w_key, "value": w_value})
     picture.strip(picture.bottom + 1, tokens, "data", left=8)
     picture.row("x", _vectors(x))
-    picture.row("query: x W query", [*others, *_vectors(query[None])])
+    picture.row("query: x W query", _of_the_last(tokens, query[None]))
     picture.row("key: x W key", _vectors(keys))
     picture.skip(0.5)
     picture.row("query · key", products, digits=2)
@@ -45,9 +199,23 @@ def attention_by_hand(
     picture.row("value: x W value", _vectors(values))
     parts = picture.row("weight · value", _vectors(weighted, 2))
     picture.skip(1)
-    mixture = [*others, *_vectors(weighted.sum(0)[None], 2)]
-    picture.arrow(parts[-1], picture.row("mixture", mixture, mark=[len(others)])[-1], "sum")
+    total = _of_the_last(tokens, weighted.sum(0)[None], 2)
+    picture.arrow(parts[-1], picture.row("mixture", total, mark=[len(tokens) - 1])[-1], "sum")
     picture.key()
+
+
+def _matrices(picture: Picture, named: dict[str, torch.Tensor]) -> None:
+    """Trained matrices side by side, each with its name on the left."""
+    y = picture.bottom + 0.4
+    for i, (name, matrix) in enumerate(named.items()):
+        x_left = (i + 1) * ROOM / 3 - len(matrix) * CELL_WIDTH
+        picture.text(x_left - 0.4, y + len(matrix) * CELL / 2, f"W {name}", "right")
+        picture.grid(x_left, y, matrix, kind="trained")
+
+
+def _of_the_last(tokens: Sequence[str], row: torch.Tensor, digits: int = 1) -> list[str | None]:
+    """Empty cells but for the last token's vector, [1, size]."""
+    return [*[None] * (len(tokens) - 1), *_vectors(row, digits)]
 
 
 def _vectors(rows: torch.Tensor, digits: int = 1) -> list[str]:
@@ -185,6 +353,28 @@ def _strip(ax: Axes, x: float, y: float, width: float, height: float, part: int,
             (x, y), width, height, facecolor=COLOURS[part], edgecolor=PALE, alpha=0.95 if head == 0 else 0.6
         )
     )
+
+
+def rules_compared(
+    groups: Mapping[str, Sequence[dict]], numbers: Callable[[dict, str], list[float]], title: str
+) -> None:
+    """Broken sentences over variety, a line for each group: mean and range of numbers(rule, name)."""
+    _, ax = figure(title, "variety (share of different word pairs)", "broken sentences (share)")
+    for (name, rules), colour, marker in zip(groups.items(), COLOURS, "os^", strict=False):
+        at = [(mean(numbers(rule, "variety")), numbers(rule, "broken")) for rule in rules]
+        means = [mean(broken) for _, broken in at]
+        spread = [
+            [middle - min(broken) for (_, broken), middle in zip(at, means, strict=True)],
+            [max(broken) - middle for (_, broken), middle in zip(at, means, strict=True)],
+        ]
+        ax.errorbar(
+            [x for x, _ in at], means, yerr=spread, marker=marker, color=colour, label=name, capsize=2
+        )
+        for rule, (x, _), y in zip(rules, at, means, strict=True):
+            value = rule.get("top_k", rule.get("top_p", rule["temperature"]))
+            ax.annotate(f"{value:g}", (x, y), xytext=(5, -11), textcoords="offset points")
+    ax.set_ylim(bottom=0)
+    ax.legend()
 
 
 def head_scores(scores: torch.Tensor, title: str, label: str) -> None:

@@ -1,15 +1,53 @@
-"""A playground for sampling."""
+"""A question to a base model and to an assistant; a playground for sampling."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from course_utils import plots
+from course_utils.chatml import SYSTEM
+from course_utils.checks import show_texts
 from course_utils.data import check_length, encode, text_of
+from course_utils.generation import generate
+from course_utils.methods.chat import stream_reply
 from course_utils.widgets import control
+
+Loaded = tuple[Any, Any]  # a model and its tokenizer
+SYSTEM_TURN = {"role": "system", "content": SYSTEM}
+
+
+def ask_both(base: Loaded, assistant: Loaded, questions: Sequence[str]) -> None:
+    """A table of each question with the base model's continuation and the assistant's answer, both greedy.
+
+    Each reads the question in the form of its training texts: the base as "Question: ... Answer:", the
+    assistant as a user's turn.
+    """
+    forms = [f"Question: {question}\nAnswer:" for question in questions]
+    continued = [text.strip() for text in generate(*base, forms, max_new_tokens=30)]
+    answered = [
+        "".join(stream_reply(*assistant, [SYSTEM_TURN, {"role": "user", "content": question}]))
+        for question in questions
+    ]
+    show_texts({"before": continued, "after": answered}, list(questions))
+
+
+def question_box(base: Loaded, assistant: Loaded, question: str) -> None:
+    """A field for a question, and what both models make of it."""
+
+    def show(your_question: str) -> None:
+        asked = " ".join(your_question.split())
+        if not asked:
+            print("Type a question.")
+            return
+        try:
+            ask_both(base, assistant, [asked])
+        except ValueError as error:
+            print(error)
+
+    control(show, your_question=question)
 
 
 @torch.no_grad()

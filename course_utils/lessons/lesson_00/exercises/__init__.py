@@ -1,6 +1,8 @@
-"""Exercises of lesson 00: the next token, the rules of sampling, min-p, an attention head, a leak."""
+"""Exercises of lesson 00: the next token, a text, the rules of sampling; in its companion an attention head,
+a leak, min-p."""
 
 from course_utils.lessons.lesson_00.exercises import (
+    append_tokens,
     attention_head,
     filter_logits,
     greedy_next_token,
@@ -10,5 +12,5 @@ from course_utils.lessons.lesson_00.exercises import (
 
 EXERCISES = [
     module.EXERCISE
-    for module in (greedy_next_token, filter_logits, min_p_filter, attention_head, sees_future)
+    for module in (greedy_next_token, append_tokens, filter_logits, attention_head, sees_future, min_p_filter)
 ]

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
@@ -9,23 +10,21 @@ from course_utils.checks.operations import without_loops
 from course_utils.gpt2 import attention_head
 
 
-def _no_dropout(weights):
-    return weights
-
-
-def _drop_the_first(weights):
+class _DropTheFirst(nn.Dropout):
     """A deterministic dropout: it drops the first token's weight."""
-    kept = torch.ones(weights.shape[-1])
-    kept[0] = 0
-    return 2 * kept * weights
+
+    def forward(self, weights):
+        kept = torch.ones(weights.shape[-1])
+        kept[0] = 0
+        return 2 * kept * weights
 
 
-def _head(queries, keys, size, scale, *front, dropout=_no_dropout):
+def _head(queries, keys, size, scale, *front, dropout=None):
     """Inputs of attention_head; the queries belong to the last tokens."""
     query = torch.randn(*front, queries, size)
     key, value = torch.randn(2, *front, keys, size)
     visible = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
-    return query, key, value, visible, scale, dropout
+    return query, key, value, visible, scale, dropout or nn.Dropout(0.0)
 
 
 def _with_gaps():
@@ -40,7 +39,7 @@ def _heads():
         _head(4, 4, 3, 0.5),
         _head(5, 5, 4, 0.8, 2, 3),
         _head(2, 5, 4, 0.3),
-        _head(3, 3, 2, 1.5, 2, dropout=_drop_the_first),
+        _head(3, 3, 2, 1.5, 2, dropout=_DropTheFirst(0.0)),
         _with_gaps(),
     ]
 
@@ -99,6 +98,11 @@ def _own_mask(diagonal):
 def _masked_and_shared_out(scores, value, visible, dropout):
     weights = scores.softmax(-1) * visible
     return dropout(weights / weights.sum(-1, keepdim=True)) @ value
+
+
+def _dropout_by_torch(query, key, value, visible, scale, dropout):
+    rate = dropout.p if dropout.training else 0.0
+    return F.scaled_dot_product_attention(query, key, value, visible, dropout_p=rate, scale=scale)
 
 
 def _by_torch(query, key, value, visible, scale, dropout):
@@ -203,7 +207,7 @@ HEAD_MISTAKES = [
     (
         "You apply `dropout` to the mixture. Apply it to the weights, before they mix the values.",
         lambda query, key, value, visible, scale, dropout: dropout(
-            attention_head(query, key, value, visible, scale, _no_dropout)
+            attention_head(query, key, value, visible, scale, nn.Identity())
         ),
     ),
 ]
@@ -218,7 +222,7 @@ FAR_ABOVE = (
 
 EXERCISE = Exercise(
     name="attention_head",
-    lesson="00",
+    lesson="00m",
     minutes=15,
     difficulty=2,
     reference=attention_head,
@@ -246,6 +250,7 @@ EXERCISE = Exercise(
             ),
             "can score less than the number",
         ),
+        (_dropout_by_torch, "You do not call `dropout`"),
         (_query_by_query, "operations of torch where a few would do"),
         (
             lambda query, key, value, visible, scale, dropout: attention_head(

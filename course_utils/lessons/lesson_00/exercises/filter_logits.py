@@ -355,7 +355,7 @@ EXERCISE = Exercise(
             )
         ),
         lambda: (torch.randn(2, 300), 1.0, 50, 0.9),
-        100,
+        400,
         "With a loop over the vocabulary, the stories below take minutes: sort and add up whole rows.",
     ),
     wrong=[

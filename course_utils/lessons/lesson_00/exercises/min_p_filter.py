@@ -125,7 +125,7 @@ MIN_P_MISTAKES = [
 
 EXERCISE = Exercise(
     name="min_p_filter",
-    lesson="00",
+    lesson="00m",
     minutes=10,
     difficulty=2,
     reference=min_p_filter,

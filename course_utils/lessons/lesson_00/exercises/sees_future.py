@@ -198,7 +198,7 @@ ROUNDED = (
 
 EXERCISE = Exercise(
     name="sees_future",
-    lesson="00",
+    lesson="00m",
     minutes=10,
     difficulty=2,
     reference=sees_future,
