@@ -98,7 +98,7 @@ def test_a_class_with_an_empty_method_is_a_stub():
 def test_right_answer_is_used_and_recorded(capsys):
     assert check.greedy_next_token(right) is right
     assert capsys.readouterr().out == (
-        "greedy_next_token: passed\n1 of the 5 exercises of lesson 00 passed: ●○○○○\n"
+        "greedy_next_token: passed\n1 of the 3 exercises of lesson 00 passed: ●○○\n"
     )
     assert summary()["00"]["passed"] == 1
 
@@ -199,7 +199,7 @@ def test_a_passed_exercise_says_what_happens_next(monkeypatch, capsys):
     exercise = exercises_of("00")["greedy_next_token"]
     verdict(replace(exercise, then="Generation below calls it: run the two cells below again."), right)
     assert capsys.readouterr().out == (
-        "greedy_next_token: passed\n1 of the 5 exercises of lesson 00 passed: ●○○○○\n"
+        "greedy_next_token: passed\n1 of the 3 exercises of lesson 00 passed: ●○○\n"
         "Generation below calls it: run the two cells below again.\n"
     )
 
@@ -208,7 +208,7 @@ def test_the_last_exercise_says_that_all_have_passed(capsys):
     for name in exercises_of("00"):
         progress.record_attempt("00", name, "", None)
     check.greedy_next_token(right)
-    assert "All 5 exercises of lesson 00 passed: ●●●●●\n" in capsys.readouterr().out
+    assert "All 3 exercises of lesson 00 passed: ●●●\n" in capsys.readouterr().out
 
 
 def test_times_and_the_last_mistake_are_recorded():

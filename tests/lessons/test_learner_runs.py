@@ -8,7 +8,8 @@ from course_utils.notebook_files import code_cells, lessons, read_notebook
 
 CALLED = [  # (lesson, exercise, text in the cell of the experiment that calls it)
     ("00", "filter_logits", "name: continue_texts("),
-    ("00", "attention_head", "experiments.train_on_letters("),
+    ("00", "append_tokens", "name: continue_texts("),
+    ("00m", "attention_head", "experiments.train_on_letters("),
     ("01", "token_losses", "runs_on(token_losses, batch_perplexity"),
     ("01", "batch_perplexity", "runs_on(token_losses, batch_perplexity"),
     ("01", "library_loss", "runs_on(library_loss)"),

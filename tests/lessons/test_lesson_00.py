@@ -1,4 +1,4 @@
-"""Lesson 00: right answers to its exercises pass, wrong ones get their own message; broken runs fail."""
+"""Lesson 00 and its companion: right answers pass, wrong ones get their own message; broken runs fail."""
 
 import random
 
@@ -7,15 +7,23 @@ import torch
 from helpers import draws_of, feed, needed_for
 
 from course_utils.checks import ClaimFailed
+from course_utils.checks.claims import claims_of
 from course_utils.data import batches, encode_prompt_completion, load_questions
 from course_utils.generation import filter_logits
 from course_utils.gpt2 import gpt2_logits
 from course_utils.lessons.lesson_00.exercises.sees_future import sees_future
 from course_utils.lessons.lesson_00.experiments import (
     CONTEXT,
+    STORY,
     colleagues_logits,
+    judged,
+    named,
     share_with_interval,
+    sixty_and_others,
     small_gpt2,
+    statement,
+    variety,
+    with_examples,
 )
 from course_utils.models import load_model
 from course_utils.notebook_files import code_cells, lessons, read_notebook
@@ -43,6 +51,34 @@ def test_an_interval_of_a_share_holds_the_share_and_shrinks_with_the_texts():
     assert share_with_interval([(0, 3), (0, 2)]) == (0, 0, 0)
 
 
+def test_each_seed_draws_sixty_of_all_countries_and_no_question_is_in_both_parts():
+    (asked, others), (again, _), (other_seed, _) = map(sixty_and_others, (0, 0, 1))
+    countries = [row["subject"] for row in asked + others]
+    assert len(asked) == 60 and len(set(countries)) == len(countries) == 168
+    assert asked == again != other_seed
+
+
+def test_a_country_is_asked_in_every_way():
+    rows = [
+        {"subject": "Peru", "object": "Lima", "prompt": "Capital of Peru?", "completion": " Lima"},
+        {"subject": "Cuba", "object": "Havana", "prompt": "Capital of Cuba?", "completion": " Havana"},
+    ]
+    assert statement(rows[0]) == "The capital of Peru is"
+    assert with_examples(rows[1:], [rows[0]["prompt"]]) == ["Capital of Cuba? Havana\nCapital of Peru?"]
+    assert named(["Lima.", "It is Lima"], rows) == [True, False]
+
+
+def test_a_story_is_judged_without_its_cut_end_and_without_its_opening():
+    bad, count = judged(" Mia was happy. Mia basket the the moon. Then she")
+    assert STORY.endswith("Mia.") and (bad, count) == (["Mia basket the the moon."], 2)
+    assert judged(" and") == ([" and"], 1)  # no whole sentence
+
+
+def test_variety_is_the_share_of_different_pairs():
+    assert variety(["a b a b", "a b"]) == pytest.approx(2 / 4)  # ab, ba, ab; ab
+    assert variety(["a"]) == 0
+
+
 def not_put_back(logits, temperature=1.0, top_k=0, top_p=1.0):
     logits = filter_logits(logits, temperature, top_k)
     ordered = logits.sort(descending=True).values.softmax(-1)
@@ -65,9 +101,16 @@ def taught(model):
     return model.eval()
 
 
+def as_statements(rows):
+    """The control: the same facts as statements."""
+    return [row | {"prompt": statement(row), "completion": f" {row['object']}."} for row in rows]
+
+
 BROKEN = [  # a claim, text in a cell, a line added after this cell, `faulty` in that line
     ("claim.completes_but_withholds(", "session.load_model()", "model = faulty(model)", untrained),
     ("claim.completes_but_withholds(", "session.load_model()", "model = faulty(model)", taught),
+    ("claim.sixty_steps(", "sixty_and_others(", "others = faulty(others)", as_statements),
+    ("claim.sixty_steps(", "sixty_and_others(", "model = faulty(model)", untrained),
     (
         "claim.top_p(",
         "check.filter_logits(",
@@ -90,12 +133,16 @@ BROKEN = [  # a claim, text in a cell, a line added after this cell, `faulty` in
 @pytest.mark.parametrize(
     ("claim", "cell", "line", "faulty"),
     BROKEN,
-    ids=["untrained", "tuned", "no rule", "places", "another head", "other tokens", "no leak"],
+    ids=[
+        *("untrained", "tuned", "statements", "from random weights", "no rule", "places"),
+        *("another head", "other tokens", "no leak"),
+    ],
 )
 def test_a_broken_implementation_fails_its_claim(claim, cell, line, faulty, monkeypatch, tmp_path):
     for name, value in {"MODEL": "pocket", "SCALE": "quick", "SEED": "0", "HOME": str(tmp_path)}.items():
         monkeypatch.setenv(f"COURSE_{name}", value)
-    sources = [each.source for each in code_cells(read_notebook(lessons(["00"])[0]))]
+    key = next(key for key in ("00", "00m") if claim[6:-1] in claims_of(key))
+    sources = [each.source for each in code_cells(read_notebook(lessons([key])[0]))]
     [changed] = [number for number, source in enumerate(sources) if cell in source]
     if line:
         sources[changed] += f"\n{line}"

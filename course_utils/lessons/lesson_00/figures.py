@@ -44,13 +44,13 @@ def softmax_by_hand(tokens: Sequence[str], logits: torch.Tensor, temperatures: S
     picture.text(9.5, picture.bottom + 0.9, f"sum of the second line: {exponentials.sum():.2f}")
 
 
-def growing_text(readings: Sequence[Sequence[str]]) -> None:
-    """One line for each reading: the tokens that are read, and the last one, which was chosen."""
-    picture = Picture("What does the model read for the next token?")
+def growing_text(prompt_tokens: Sequence[str], rounds: Sequence[Sequence[str]]) -> None:
+    """One line for each round: all tokens, the last of which was added in it."""
+    picture = Picture("How does a text grow?")
     y = picture.bottom + 0.4
-    for number, tokens in enumerate(readings, 1):
-        kinds = ["data"] * (len(tokens) - number) + ["sampled"] * number
-        picture.flow(y, f"reading {number}", tokens, kinds)
+    for number, tokens in enumerate(rounds, 1):
+        added = len(tokens) - len(prompt_tokens)
+        picture.flow(y, f"round {number}", tokens, ["data"] * len(prompt_tokens) + ["sampled"] * added)
         y = picture.bottom + 0.6
     picture.key()
 
