@@ -110,7 +110,6 @@ BROKEN = [  # a claim, text in a cell, a line added after this cell, `faulty` in
     ("claim.completes_but_withholds(", "session.load_model()", "model = faulty(model)", untrained),
     ("claim.completes_but_withholds(", "session.load_model()", "model = faulty(model)", taught),
     ("claim.sixty_steps(", "sixty_and_others(", "others = faulty(others)", as_statements),
-    ("claim.sixty_steps(", "sixty_and_others(", "model = faulty(model)", untrained),
     (
         "claim.top_p(",
         "check.filter_logits(",
@@ -134,7 +133,7 @@ BROKEN = [  # a claim, text in a cell, a line added after this cell, `faulty` in
     ("claim", "cell", "line", "faulty"),
     BROKEN,
     ids=[
-        *("untrained", "tuned", "statements", "from random weights", "no rule", "places"),
+        *("untrained", "tuned", "statements", "no rule", "places"),
         *("another head", "other tokens", "no leak"),
     ],
 )

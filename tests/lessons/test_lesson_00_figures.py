@@ -62,7 +62,7 @@ def test_nothing_overlaps(name, dpi):
         # e, e^3, 1, 1/e: sum 24.17
         ("softmax", "2.72, 20.09, 1.00, 0.37. p: share of the sum: 0.11, 0.83, 0.04, 0.02"),
         ("temperature", "0.02, 0.98, 0.00, 0.00. p at temperature 2: 0.21, 0.58, 0.13, 0.08"),
-        ("growing", "round 2: One ·day (data), ·a ·fox (sampled)"),
+        ("growing", "round 2: One ·day (data), ·a ·fox"),
         ("nucleus", "sum before it: 0.00, 0.50, 0.75, 0.90. less than 0.7?: stays, stays, dropped, dropped"),
         ("nucleus", "verdict: stays, dropped, stays, dropped"),
         ("embedding", "row of wpe (trained): 0.00 0.02 0.04, 0.16 0.18 0.20"),

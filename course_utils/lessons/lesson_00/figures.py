@@ -20,12 +20,17 @@ def expected_next(
 ) -> None:
     """Under each token its number, the token that the model expects next, and the probability of that one."""
     picture = Picture("What does the model expect after each token?")
-    picture.strip(picture.bottom + 0.4, tokens, "data", left=8)
+    picture.strip(picture.bottom + 0.4, [_short(token) for token in tokens], "data", left=8)
     picture.row("number", [str(number) for number in ids])
     picture.skip(0.5)
-    picture.row("likeliest next", [printable(token) for token in likeliest])
+    picture.row("likeliest next", [_short(printable(token)) for token in likeliest])
     picture.row("its probability", chances, digits=2, mark=[len(tokens) - 1])
     picture.key()
+
+
+def _short(token: str, most: int = 9) -> str:
+    """A token that fits in a column; a longer one is cut."""
+    return token if len(token) <= most else f"{token[: most - 1]}…"
 
 
 def softmax_by_hand(tokens: Sequence[str], logits: torch.Tensor, temperatures: Sequence[float] = ()) -> None:
@@ -50,7 +55,7 @@ def growing_text(prompt_tokens: Sequence[str], rounds: Sequence[Sequence[str]]) 
     y = picture.bottom + 0.4
     for number, tokens in enumerate(rounds, 1):
         added = len(tokens) - len(prompt_tokens)
-        picture.flow(y, f"round {number}", tokens, ["data"] * len(prompt_tokens) + ["sampled"] * added)
+        picture.flow(y, f"round {number}", tokens, ["data"] * len(prompt_tokens) + [None] * added)
         y = picture.bottom + 0.6
     picture.key()
 
@@ -91,9 +96,9 @@ def embedding(
 ) -> None:
     """The first values of a row of wte and a row of wpe, and their sum, for the tokens at some places."""
     picture = Picture("How does a token become a vector?")
-    shown = [f"{texts[place].strip()}, place {place}" for place in places]
-    picture.strip(picture.bottom + 0.4, shown, "data", left=9.5, name="token")
+    picture.strip(picture.bottom + 0.4, [texts[place] for place in places], "data", left=9.5, name="token")
     picture.row("number", [str(ids[place]) for place in places])
+    picture.row("place", [str(place) for place in places])
     picture.skip(0.5)
     of_tokens = torch.stack([wte[ids[place]][:columns] for place in places])
     of_places = torch.stack([wpe[place][:columns] for place in places])
@@ -360,7 +365,13 @@ def rules_compared(
 ) -> None:
     """Broken sentences over variety, a line for each group: mean and range of numbers(rule, name)."""
     _, ax = figure(title, "variety (share of different word pairs)", "broken sentences (share)")
-    for (name, rules), colour, marker in zip(groups.items(), COLOURS, "os^", strict=False):
+    right_of, left_of, below = (
+        {"xytext": (7, -13), "ha": "left"},
+        {"xytext": (-6, 7), "ha": "right"},
+        {"xytext": (-5, -13), "ha": "right"},
+    )
+    looks = zip(COLOURS, "os^", (right_of, left_of, below), strict=False)
+    for (name, rules), (colour, marker, beside) in zip(groups.items(), looks, strict=True):
         at = [(mean(numbers(rule, "variety")), numbers(rule, "broken")) for rule in rules]
         means = [mean(broken) for _, broken in at]
         spread = [
@@ -372,8 +383,8 @@ def rules_compared(
         )
         for rule, (x, _), y in zip(rules, at, means, strict=True):
             value = rule.get("top_k", rule.get("top_p", rule["temperature"]))
-            ax.annotate(f"{value:g}", (x, y), xytext=(5, -11), textcoords="offset points")
-    ax.set_ylim(bottom=0)
+            ax.annotate(f"{value:g}", (x, y), textcoords="offset points", color=colour, **beside)
+    ax.set_ylim(bottom=-0.05)
     ax.legend()
 
 
