@@ -56,10 +56,10 @@ SAMPLES = {
     "attention": partial(
         attention_by_hand,
         ["cat", "sat", "it"],
-        torch.tensor([[3.0, -1.0], [-2.0, -1.0], [-1.0, 2.0]]),
-        torch.tensor([[1.0, 0.5], [1.0, -0.5]]),
-        torch.tensor([[0.5, 0.0], [1.0, 0.5]]),
-        torch.tensor([[0.5, 0.0], [0.5, 1.0]]),
+        torch.tensor([[1.0, 3.0], [-1.0, 3.0], [1.0, 1.0]]),
+        torch.tensor([[1.0, 0.0], [0.5, 0.5]]),
+        torch.tensor([[0.5, 0.5], [0.5, -0.5]]),
+        torch.tensor([[0.5, -1.0], [0.5, 0.5]]),
     ),
     "shift": partial(shift, ["Paris", "is", "the", "capital", "of", "France"], [0.35, 0.6, 0.2, 0.98, 0.75]),
     "lora": partial(
