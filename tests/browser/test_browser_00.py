@@ -1,4 +1,4 @@
-"""Lesson 00 as a learner sees it: open, Run All, move a slider, answer an exercise, choose a prediction."""
+"""Lesson 00 as a learner sees it: open, Run All, ask, move a slider, answer an exercise, predict."""
 
 import json
 
@@ -47,6 +47,13 @@ def test_a_learner_works_through_the_lesson(open_lesson, lab, shots):
     notebook.rewrite_and_run(exercise, RIGHT)
     assert notebook.output(exercise).strip().startswith("✓ greedy_next_token: passed")
     notebook.page.screenshot(path=shots / "exercise.png")
+
+    box = notebook.find("widgets.question_box(")
+    assert "Lima" in notebook.output(box), "the assistant's answer"
+    field = notebook.cell(box).get_by_role("textbox", name="your question")
+    field.fill("What is the capital of Italy?")
+    field.press("Enter")
+    notebook.cell(box).get_by_text("Rome", exact=True).wait_for()
 
     playground = notebook.find("widgets.sampling_playground(")
     before = notebook.cell(playground).locator(".jp-RenderedText").inner_text()

@@ -46,7 +46,7 @@ def softmax_by_hand(tokens: Sequence[str], logits: torch.Tensor, temperatures: S
     exponentials = logits.exp()
     picture.row("e to the power of z", exponentials, digits=2)
     picture.row("p: share of the sum", exponentials / exponentials.sum(), digits=2)
-    picture.text(9.5, picture.bottom + 0.9, f"sum of the second line: {exponentials.sum():.2f}")
+    picture.text(9.5, picture.bottom + 0.9, f"sum of the powers: {exponentials.sum():.2f}")
 
 
 def growing_text(prompt_tokens: Sequence[str], rounds: Sequence[Sequence[str]]) -> None:
@@ -368,7 +368,7 @@ def rules_compared(
     right_of, left_of, below = (
         {"xytext": (7, -13), "ha": "left"},
         {"xytext": (-6, 7), "ha": "right"},
-        {"xytext": (-5, -13), "ha": "right"},
+        {"xytext": (0, -14), "ha": "center", "va": "top"},
     )
     looks = zip(COLOURS, "os^", (right_of, left_of, below), strict=False)
     for (name, rules), (colour, marker, beside) in zip(groups.items(), looks, strict=True):
