@@ -44,11 +44,11 @@ def test_the_page_shows_it_with_the_words_that_it_says_of_itself(name):
 
 
 def test_what_is_drawn_is_computed():
-    """By hand: weights of the scores 1.25, -1.25 and 0 over the root of 2; GAE back from the last token."""
+    """By hand: weights of the scores 2.5, 0.5 and 1.5 over the root of 2; GAE back from the last token."""
     SAMPLES["attention"]()
     words = plots.alt_text(plt.gcf())
-    assert "weight: softmax: 0.63, 0.11, 0.26." in words
-    assert "mixture: nothing, nothing, 0.60 \N{MINUS SIGN}0.22." in words
+    assert "weight: softmax: 0.58, 0.14, 0.28." in words
+    assert "mixture: nothing, nothing, 1.58 0.50." in words
     SAMPLES["credit"]()
     words = plots.alt_text(plt.gcf())
     assert "0.5 (carries loss): \N{MINUS SIGN}0.1, +1.0, +0.2, +0.8." in words

@@ -371,7 +371,7 @@ def rules_compared(
         {"xytext": (0, -14), "ha": "center", "va": "top"},
     )
     looks = zip(COLOURS, "os^", (right_of, left_of, below), strict=False)
-    for (name, rules), (colour, marker, beside) in zip(groups.items(), looks, strict=True):
+    for (name, rules), (colour, marker, beside) in zip(groups.items(), looks, strict=False):
         at = [(mean(numbers(rule, "variety")), numbers(rule, "broken")) for rule in rules]
         means = [mean(broken) for _, broken in at]
         spread = [
