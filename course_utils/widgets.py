@@ -63,6 +63,12 @@ function render({ model, el }) {
     }
     if (field.kind === "area") input.rows = 6;
     if (field.kind === "area" || field.kind === "text") label.className = "wide";
+    if (field.kind === "text") {
+      input.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the keys to the field
+      input.addEventListener("keydown", event => {
+        if (event.key === "Enter") input.dispatchEvent(new Event("change"));
+      });
+    }
     for (const option of field.options || []) input.add(new Option(option));
     const key = { choice: "selectedIndex", checkbox: "checked" }[field.kind] || "value";
     inputs[field.name] = [input, key];

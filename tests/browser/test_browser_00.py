@@ -51,10 +51,8 @@ def test_a_learner_works_through_the_lesson(open_lesson, lab, shots):
     box = notebook.find("widgets.question_box(")
     assert "Lima" in notebook.output(box), "the assistant's answer"
     field = notebook.cell(box).get_by_role("textbox", name="your question")
-    field.click()
-    notebook.page.keyboard.press("Control+a")
-    notebook.page.keyboard.type("What is the capital of Italy?")
-    notebook.page.keyboard.press("Enter")
+    field.fill("What is the capital of Italy?")
+    field.press("Enter")
     notebook.cell(box).get_by_text("Rome", exact=True).wait_for()
 
     playground = notebook.find("widgets.sampling_playground(")
