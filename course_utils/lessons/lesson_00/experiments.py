@@ -139,7 +139,7 @@ def of_capitals(way: str, name: str) -> list[int]:
     return [row["result"][name] for row in load_sweep("sixty_capitals")["rows"] if row["point"] == WAYS[way]]
 
 
-def of_rule(rule: dict, name: str) -> list[float]:
+def of_sampling(rule: dict, name: str) -> list[float]:
     """One number of the stored stories by a rule in RULES, one value per seed."""
     return [row["result"][name] for row in load_sweep("sampling_rules")["rows"] if row["point"] == rule]
 
