@@ -45,7 +45,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(lesson, capsys):
     assert "Learner 2 stopped at code cell 3: ValueError: no room" in out
 
 
-def test_ctrl_c_waits_for_no_cell_and_leaves_nothing(lesson, tmp_path, monkeypatch):
+def test_ctrl_c_waits_for_no_cell_and_leaves_nothing(lesson, tmp_path, monkeypatch, interruptible):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     sleeping = (
         "import pathlib, time\npathlib.Path({!r}).joinpath(f'asleep {{home.name}}').touch()\ntime.sleep(600)"
