@@ -1,8 +1,11 @@
 """RLHF with PPO: functions on tensors, and the loop that combines them.
 
-Per-token tensors are [rows, tokens]; mask is 1 on the answer's tokens, which are contiguous. Schulman et al.
-2017 (arXiv 1707.06347); for language models Ziegler et al. 2019 (arXiv 1909.08593) and "The N implementation
-details of RLHF with PPO" (Huang et al. 2023).
+Per-token tensors are [rows, tokens]; mask is 1 on the answer's tokens, which are contiguous. train_ppo's plain
+path is `experience` and `update`; a clip of the values, a stop within an iteration and an adaptive penalty are
+switches of PPOSettings.
+
+Schulman et al. 2017 (arXiv 1707.06347); for language models Ziegler et al. 2019 (arXiv 1909.08593) and "The N
+implementation details of RLHF with PPO" (Huang et al. 2023).
 """
 
 from __future__ import annotations
@@ -58,10 +61,11 @@ def penalise_no_end(scores: Tensor, ended: Tensor, penalty: float) -> Tensor:
 def gae(
     rewards: Tensor, values: Tensor, mask: Tensor, gamma: float = 1.0, lam: float = 0.95
 ) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimates and the target returns of the values, [rows, tokens] each.
+    """Generalised advantage estimates and the targets of the values, [rows, tokens] each.
 
     delta_t = r_t + gamma * V_{t+1} - V_t, A_t = delta_t + gamma * lam * A_{t+1}, with V and A zero after the
-    answer's last token (Schulman et al. 2015, arXiv 1506.02438).
+    answer's last token (Schulman et al. 2015, arXiv 1506.02438). The target is A_t + V_t; at gamma = lam = 1
+    it is the token's return, the sum of the rewards from it to the answer's end.
     """
     values = values * mask
     advantages = torch.zeros_like(rewards)
@@ -88,12 +92,17 @@ def clipped_policy_loss(
     return masked_mean(loss, mask), masked_mean((ratio != clipped).float(), mask)
 
 
+def value_loss(values: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Half the squared error of the values, mean over the mask."""
+    return 0.5 * masked_mean((values - targets).square(), mask)
+
+
 def clipped_value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float = VALUE_CLIP
+    values: Tensor, old_values: Tensor, targets: Tensor, mask: Tensor, clip: float = VALUE_CLIP
 ) -> Tensor:
     """Half the squared error of the values: per token the larger of the clipped and the unclipped error."""
     clipped = old_values + (values - old_values).clamp(-clip, clip)
-    loss = torch.maximum((values - returns).square(), (clipped - returns).square())
+    loss = torch.maximum((values - targets).square(), (clipped - targets).square())
     return 0.5 * masked_mean(loss, mask)
 
 
@@ -140,24 +149,27 @@ def shuffled(batch: Batch, rows: int, rng: random.Random) -> Iterator[Batch]:
 class PPOSettings:
     """The hyperparameters of PPO.
 
-    beta: KL penalty, a number or a coefficient that is updated with the KL (kl.AdaptiveKL). batch_size:
-    answers per iteration, with `epochs` passes over them in minibatches of `rows`. lam: of gae; 1 relies
-    least on the values, which suits a short run, whose value head has hardly learnt. kl_limit: nats per token
-    beyond which the remaining passes are skipped.
+    batch_size: answers per iteration, with `epochs` passes over them in minibatches of `rows`. lam: of gae; 1
+    relies least on the values, which suits a short run, whose value head has hardly learnt.
+    no_end_penalty: what an answer without an end loses.
+
+    Switches: beta may be a coefficient that is updated with the KL (kl.AdaptiveKL) instead of a number.
+    value_clip: how far a value may move in an iteration; None: no limit. kl_limit: nats per token beyond which
+    the remaining passes are skipped; None: no limit.
     """
 
     iterations: int
     beta: float | AdaptiveKL
     lr: float
     batch_size: int = 32
-    rows: int = 16
-    epochs: int = 2
+    rows: int = 8
+    epochs: int = 1
     lam: float = 1.0
     clip: float = CLIP
-    value_clip: float = VALUE_CLIP
     value_weight: float = 0.1
-    kl_limit: float = 0.1
     no_end_penalty: float = 1.0
+    value_clip: float | None = None
+    kl_limit: float | None = None
     seed: int = 0
 
 
@@ -180,14 +192,21 @@ def experience(
     scores = reward(batch)
     penalised = penalise_no_end(scores, batch["ended"], settings.no_end_penalty)
     rewards = per_token_rewards(penalised, log_probs, reference_log_probs, mask, beta)
-    advantages, returns = gae(rewards, values, mask, lam=settings.lam)
+    advantages, targets = gae(rewards, values, mask, lam=settings.lam)
     batch |= {"mask": mask, "log_probs": log_probs, "reference": reference_log_probs}
-    batch |= {"values": values, "returns": returns, "advantages": whiten(advantages, mask)}
-    kl = ((log_probs - reference_log_probs) * mask).sum(1).mean()
-    return batch, {
+    batch |= {"values": values, "targets": targets, "advantages": whiten(advantages, mask)}
+    return batch, gauges(batch, scores) | {"beta": beta}
+
+
+def gauges(batch: Batch, scores: Tensor) -> dict[str, float]:
+    """Means over a batch of experience: score, kl and length of an answer, share that ended, entropy.
+
+    kl: nats an answer, from the log-ratio. entropy: nats a token, estimated from what was sampled.
+    """
+    mask, log_probs = batch["mask"], batch["log_probs"]
+    return {
         "score": scores.mean().item(),
-        "kl": kl.item(),
-        "beta": beta,
+        "kl": ((log_probs - batch["reference"]) * mask).sum(1).mean().item(),
         "entropy": -masked_mean(log_probs, mask).item(),
         "length": mask.sum(1).mean().item(),
         "ended": batch["ended"].float().mean().item(),
@@ -201,32 +220,50 @@ def update(
     rng: random.Random,
     settings: PPOSettings,
 ) -> dict[str, float]:
-    """PPO's passes over one batch of experience, in place; stops early if the policy has moved too far."""
+    """PPO's passes over one batch of experience, in place."""
     seen: list[dict[str, float]] = []
     for _ in range(settings.epochs):
         for part in shuffled(batch, settings.rows, rng):
             log_probs, values = policy(part)
-            loss, clipped = clipped_policy_loss(
+            loss, outside = clipped_policy_loss(
                 log_probs, part["log_probs"], part["advantages"], part["mask"], settings.clip
             )
-            value = clipped_value_loss(
-                values, part["values"], part["returns"], part["mask"], settings.value_clip
-            )
-            moved = approx_kl(log_probs.detach(), part["log_probs"], part["mask"])
-            if moved > settings.kl_limit:
-                return mean_of_rows(seen) | {"stopped": 1.0}
+            error = value_loss(values, part["targets"], part["mask"])
             optimizer.zero_grad()
-            (loss + settings.value_weight * value).backward()
+            (loss + settings.value_weight * error).backward()
             nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
             optimizer.step()
-            seen.append(
-                {
-                    "policy_loss": loss.item(),
-                    "value_loss": value.item(),
-                    "clipped": float(clipped),
-                    "moved": moved.item(),
-                }
+            seen.append({"policy_loss": loss.item(), "value_loss": error.item(), "clipped": float(outside)})
+    return mean_of_rows(seen)
+
+
+def guarded_update(
+    policy: PolicyWithValue,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    rng: random.Random,
+    settings: PPOSettings,
+) -> dict[str, float]:
+    """`update` with the switches value_clip and kl_limit; also says how far the policy had moved."""
+    seen: list[dict[str, float]] = []
+    limits = (settings.value_clip, settings.kl_limit)
+    value_clip, kl_limit = (float("inf") if limit is None else limit for limit in limits)
+    for _ in range(settings.epochs):
+        for part in shuffled(batch, settings.rows, rng):
+            log_probs, values = policy(part)
+            loss, outside = clipped_policy_loss(
+                log_probs, part["log_probs"], part["advantages"], part["mask"], settings.clip
             )
+            error = clipped_value_loss(values, part["values"], part["targets"], part["mask"], value_clip)
+            moved = approx_kl(log_probs.detach(), part["log_probs"], part["mask"])
+            if moved > kl_limit:
+                return mean_of_rows(seen) | {"stopped": 1.0}
+            optimizer.zero_grad()
+            (loss + settings.value_weight * error).backward()
+            nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+            optimizer.step()
+            numbers = {"policy_loss": loss.item(), "value_loss": error.item(), "clipped": float(outside)}
+            seen.append(numbers | {"moved": moved.item()})
     return mean_of_rows(seen) | {"stopped": 0.0}
 
 
@@ -252,12 +289,13 @@ def train_ppo(
     """
     policy = PolicyWithValue(model)
     optimizer = torch.optim.Adam(policy.parameters(), lr=settings.lr, fused=True)
+    is_plain = settings.value_clip is None and settings.kl_limit is None
     controller: Any = settings.beta if hasattr(settings.beta, "update") else FixedKL(settings.beta)
 
     def step(batch: Batch, rng: random.Random) -> dict[str, float]:
         beta = controller.coefficient
         batch, row = experience(policy, reference, reward, batch, beta, settings)
-        row |= update(policy, optimizer, batch, rng, settings)
+        row |= (update if is_plain else guarded_update)(policy, optimizer, batch, rng, settings)
         controller.update(row["kl"])
         return row
 

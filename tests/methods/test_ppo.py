@@ -41,7 +41,7 @@ def test_gae_by_its_sum(tensors):
     """A_t = sum over l of (gamma lam)^l delta_{t+l}, each delta written out."""
     rewards, values = tensors[0] * MASK, tensors[1]
     gamma, lam = 0.9, 0.7
-    advantages, returns = ppo.gae(rewards, values, MASK, gamma, lam)
+    advantages, targets = ppo.gae(rewards, values, MASK, gamma, lam)
     for row, (first, last) in enumerate(((1, 3), (0, 4), (3, 3))):
         steps = range(first, last + 1)
         delta = {
@@ -53,7 +53,7 @@ def test_gae_by_its_sum(tensors):
                 sum((gamma * lam) ** (u - t) * delta[u] for u in steps if u >= t) if t in steps else 0.0
             )
             assert advantages[row, t].item() == pytest.approx(float(expected), abs=1e-6)
-            assert returns[row, t].item() == pytest.approx(
+            assert targets[row, t].item() == pytest.approx(
                 float(expected + values[row, t]) if t in steps else 0.0, abs=1e-6
             )
 
@@ -62,9 +62,9 @@ def test_gae_at_its_two_ends(tensors):
     """lam = 1: the rewards to go minus the value. lam = 0: the one-step error."""
     rewards, values = tensors[0] * MASK, tensors[1] * MASK
     to_come = rewards.flip(1).cumsum(1).flip(1) * MASK
-    advantages, returns = ppo.gae(rewards, values, MASK, 1.0, 1.0)
+    advantages, targets = ppo.gae(rewards, values, MASK, 1.0, 1.0)
     assert torch.allclose(advantages, to_come - values, atol=1e-6)
-    assert torch.allclose(returns, to_come, atol=1e-6)
+    assert torch.allclose(targets, to_come, atol=1e-6)
     following = torch.cat([values[:, 1:], torch.zeros(3, 1)], 1)
     assert torch.allclose(ppo.gae(rewards, values, MASK, 1.0, 0.0)[0], (rewards + following - values) * MASK)
 
@@ -244,7 +244,7 @@ def test_experience_joins_the_parts():
 
 
 def test_the_reward_of_experience_has_the_penalty_for_no_end():
-    """With values of zero and lam = 1, the returns are the rewards to go, written out token by token."""
+    """With values of zero and lam = 1, the targets are the rewards to go, written out token by token."""
     model, reference = tiny_model(), tiny_model(seed=1).requires_grad_(False)
     given = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0, 1.5])
     batch, row = ppo.experience(
@@ -263,7 +263,7 @@ def test_the_reward_of_experience_has_the_penalty_for_no_end():
         to_come = given[i].item() - (0.0 if ended[i] else 0.7)
         for t in reversed(places):
             to_come -= 0.2 * log_ratio[i, t].item()
-            assert batch["returns"][i, t].item() == pytest.approx(to_come, abs=1e-4)
+            assert batch["targets"][i, t].item() == pytest.approx(to_come, abs=1e-4)
     assert row["score"] == pytest.approx(given.mean().item()), "the number shown is without the penalty"
     entropy = -(batch["log_probs"] * mask).sum() / mask.sum()
     assert row["entropy"] == pytest.approx(entropy.item(), abs=1e-5)
@@ -286,10 +286,10 @@ def test_experience_uses_the_lambda_of_the_settings(lam):
             reward = scores[i].item() if t == places[-1] else 0.0
             carried = reward + following - values[i, t].item() + lam * carried
             following = values[i, t].item()
-            assert batch["returns"][i, t].item() == pytest.approx(carried + following, abs=1e-4)
+            assert batch["targets"][i, t].item() == pytest.approx(carried + following, abs=1e-4)
 
 
-def made_up(model, shift, advantage, returns):
+def made_up(model, shift, advantage, targets):
     """Experience with these numbers at every token; the ratio is exp(-shift) before the first step."""
     policy = ppo.PolicyWithValue(model)
     batch, _ = ppo.experience(
@@ -297,15 +297,15 @@ def made_up(model, shift, advantage, returns):
     )
     mask = batch["mask"]
     batch["log_probs"] = batch["log_probs"] + shift * mask
-    batch["advantages"], batch["returns"] = advantage * mask, returns * mask
+    batch["advantages"], batch["targets"] = advantage * mask, targets * mask
     return policy, batch
 
 
-def moved_by(policy, batch, **options):
-    """(largest change of the model's weights, change of the value's bias) in one step of SGD at rate 1."""
-    settings = settings_of(epochs=1, rows=6, kl_limit=math.inf, **options)
+def moved_by(policy, batch, update=ppo.update, **options):
+    """(largest change of the model's weights, change of the value's bias), one step of SGD at rate 1."""
+    settings = settings_of(epochs=1, rows=6, **options)
     before = {name: p.detach().clone() for name, p in policy.named_parameters()}
-    ppo.update(policy, torch.optim.SGD(policy.parameters(), lr=1.0), batch, random.Random(0), settings)
+    update(policy, torch.optim.SGD(policy.parameters(), lr=1.0), batch, random.Random(0), settings)
     change = {name: p.detach() - before[name] for name, p in policy.named_parameters()}
     model = max(c.abs().max().item() for name, c in change.items() if name.startswith("model."))
     return model, change["value.bias"].item()
@@ -326,8 +326,8 @@ def test_the_clip_of_the_settings_is_the_one_that_holds():
     assert moved_by(policy, batch, value_weight=0.0, clip=0.6)[0] > 1e-4
 
 
-def test_the_values_learn_the_returns():
-    """With zero advantages only the value loss remains; the bias moves by weight * mean(returns - values)."""
+def test_the_values_learn_the_targets():
+    """With zero advantages only the value loss remains; the bias moves by weight * mean(targets - values)."""
     policy, batch = made_up(tiny_model(), 0.0, 0.0, 0.08)
     _, bias = moved_by(policy, batch, value_weight=0.1, clip=0.2)
     assert bias == pytest.approx(0.1 * 0.08, rel=1e-3)
@@ -335,12 +335,12 @@ def test_the_values_learn_the_returns():
     assert moved_by(policy, batch, value_weight=0.0) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("value_clip, moves", [(0.2, False), (0.6, True)])
+@pytest.mark.parametrize("value_clip, moves", [(0.2, False), (0.6, True), (None, True)])
 def test_the_values_have_a_clip_of_their_own(value_clip, moves):
     """A value that has already risen by 0.5, towards an even higher return."""
     policy, batch = made_up(tiny_model(), 0.0, 0.0, 1.0)
     batch["values"] = batch["values"] - 0.5 * batch["mask"]
-    _, bias = moved_by(policy, batch, clip=9.0, value_clip=value_clip)
+    _, bias = moved_by(policy, batch, ppo.guarded_update, clip=9.0, value_clip=value_clip)
     assert (bias > 1e-4) == moves
 
 
@@ -411,8 +411,42 @@ def test_update_stops_where_the_policy_has_moved_too_far():
         policy, frozen_copy(model), lambda b: torch.randn(6), sampled(model), 0.1, settings
     )
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
-    row = ppo.update(policy, optimizer, batch, random.Random(0), settings)
+    row = ppo.guarded_update(policy, optimizer, batch, random.Random(0), settings)
     assert row["stopped"] == 1 and row["moved"] < 1e-9  # one step was made; the second found the KL too large
+
+
+def passed_over(update, **options):
+    """(the weights after four passes over one batch, what the update reported)."""
+    model = tiny_model()
+    policy, settings = ppo.PolicyWithValue(model), settings_of(epochs=4, rows=3, **options)
+    scores = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0, 1.5])
+    batch, _ = ppo.experience(policy, frozen_copy(model), lambda b: scores, sampled(model), 0.1, settings)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-3)
+    return list(policy.parameters()), update(policy, optimizer, batch, random.Random(0), settings)
+
+
+def test_without_its_switches_the_guarded_update_is_the_plain_one():
+    plain, row = passed_over(ppo.update)
+    guarded, other = passed_over(ppo.guarded_update)
+    for one, its in zip(plain, guarded, strict=True):
+        assert torch.allclose(one, its, atol=1e-6)
+    assert other["stopped"] == 0 and {name: other[name] for name in row} == pytest.approx(row, abs=1e-5)
+    clipped, _ = passed_over(ppo.guarded_update, value_clip=1e-3)
+    assert any(not torch.allclose(one, its, atol=1e-4) for one, its in zip(plain, clipped, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("switch", "chosen"),
+    [({}, "update"), *(({name: 1.0}, "guarded_update") for name in ("value_clip", "kl_limit"))],
+)
+def test_each_switch_turns_the_guards_on(monkeypatch, switch, chosen):
+    called = []
+    for name in ("update", "guarded_update"):
+        monkeypatch.setattr(ppo, name, lambda *_, name=name: called.append(name) or {})
+    model = tiny_model()
+    settings = settings_of(iterations=1, beta=0.1, **SETTINGS, **switch)
+    ppo.train_ppo(model, frozen_copy(model), good_tokens, PROMPTS, SAMPLING, settings)
+    assert called == [chosen]
 
 
 def good_tokens(batch):

@@ -151,11 +151,26 @@ def _divergences():
 
 @trajectory("ppo", ppo.train_ppo, ppo.gae)
 def _proximal():
+    found = _trained_by_ppo(value_clip=0.2, kl_limit=1e9)
+    generator = torch.Generator().manual_seed(0)
+    rewards, values = torch.randn(2, 3, 6, generator=generator)
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0]]).float()
+    advantages, targets = ppo.gae(rewards, values, mask)
+    found["close"] |= {"gae": advantages.flatten().tolist(), "returns": targets.flatten().tolist()}
+    return found
+
+
+@trajectory("ppo_plain", ppo.update)
+def _proximal_without_switches():
+    return _trained_by_ppo()
+
+
+def _trained_by_ppo(**switches):
     model, tokenizer = chat_start()
     judge, reference = judge_of(model), frozen_copy(model)
     prompts, answers = stories_answered(tokenizer)
     before = weights(model)
-    settings = ppo.PPOSettings(iterations=3, beta=0.1, lr=1e-5, batch_size=4, rows=2, kl_limit=1e9)
+    settings = ppo.PPOSettings(iterations=3, beta=0.1, lr=1e-5, batch_size=4, rows=2, epochs=2, **switches)
     with replayed(answers) as replay:
         history = ppo.train_ppo(
             model,
@@ -165,14 +180,8 @@ def _proximal():
             sampling_of(tokenizer, NEW_TOKENS),
             settings,
         )
-    names = ("score", "kl", "entropy", "policy_loss", "value_loss", "moved", "length")
-    found = numbers_of(replay, model, before, history, *names)
-    generator = torch.Generator().manual_seed(0)
-    rewards, values = torch.randn(2, 3, 6, generator=generator)
-    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0]]).float()
-    advantages, returns = ppo.gae(rewards, values, mask)
-    found["close"] |= {"gae": advantages.flatten().tolist(), "returns": returns.flatten().tolist()}
-    return found
+    names = ["score", "kl", "entropy", "policy_loss", "value_loss", *["moved"] * bool(switches), "length"]
+    return numbers_of(replay, model, before, history, *names)
 
 
 @trajectory("group_methods", reinforce.train_group)
