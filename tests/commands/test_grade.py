@@ -19,8 +19,8 @@ from course_utils.commands.grade_page import grade_page
 
 LESSONS = tuple(grading.lesson_files())
 CLIPPED = find("clipped_policy_loss")
-FOUR = ["per_token_rewards", "gae", "clipped_policy_loss", "leave_one_out_advantages"]
-SIX = ["reinforce_loss", *FOUR[:3], "ratio_fault", FOUR[3]]  # lesson 12's
+FOUR = ["per_token_rewards", "gae", "clipped_policy_loss", "ratio_fault"]
+FIVE = ["reinforce_loss", *FOUR]  # lesson 12's
 STUB = "def per_token_rewards(scores, log_probs, reference_log_probs, mask, beta):\n    ..."
 
 
@@ -94,11 +94,11 @@ def test_each_status_in_one_notebook_of_a_lesson_that_was_renamed(tmp_path):
     )
     rows = grading.grade_notebook(path, tmp_path)
     by_name = {row["exercise"]: row for row in rows}
-    assert list(by_name) == SIX
-    statuses = ["not attempted", "not attempted", "passed", "mistake", "not attempted", "not attempted"]
+    assert list(by_name) == FIVE
+    statuses = ["not attempted", "not attempted", "passed", "mistake", "not attempted"]
     assert [row["status"] for row in rows] == statuses
     assert by_name["clipped_policy_loss"]["message"]
-    assert "check.leave_one_out_advantages" in by_name["leave_one_out_advantages"]["message"]
+    assert "check.ratio_fault" in by_name["ratio_fault"]["message"]
     assert {(row["file"], row["learner"], row["lesson"]) for row in rows} == {(str(path), "ada", "12")}
 
 
@@ -127,15 +127,12 @@ def test_definitions_come_from_the_course_and_no_other_cell_of_the_learners_runs
         tmp_path / "12_rlhf.ipynb",
         f"open({str(mark)!r}, 'w')\nimport os as torch",
         answer("clipped_policy_loss"),
-        answer(
-            "leave_one_out_advantages",
-            "def leave_one_out_advantages(scores, group):\n    return of_mine(scores)",
-        ),
+        answer("ratio_fault", "def ratio_fault(before, after):\n    return of_mine(before)"),
     )
     found = verdicts(lesson)
     assert found["clipped_policy_loss"] == ("passed", "") and not mark.exists()
-    assert "'of_mine' is not defined" in found["leave_one_out_advantages"][1]
-    assert "Only the exercise's cell is run" in found["leave_one_out_advantages"][1]
+    assert "'of_mine' is not defined" in found["ratio_fault"][1]
+    assert "Only the exercise's cell is run" in found["ratio_fault"][1]
 
 
 def test_nothing_that_computes_is_taken_from_the_course():
@@ -159,7 +156,7 @@ def test_what_the_course_itself_defines_is_there():
     ]
     namespace = cell.surroundings(CLIPPED, "scaled(on)", course)
     assert namespace["scaled"](4) == 2 and not {"math", "on", "clipped_policy_loss"} & namespace.keys()
-    assert namespace["leave_one_out_advantages"] is find("leave_one_out_advantages").reference
+    assert namespace["ratio_fault"] is find("ratio_fault").reference
 
 
 def test_the_last_cell_that_defines_it_counts():
@@ -230,10 +227,10 @@ def test_no_exercise_changes_what_judges_the_next(tmp_path):
     path = notebook(
         tmp_path / "12.ipynb",
         answer("reinforce_loss", MEDDLING + find("reinforce_loss").solution),
-        *(answer(name) for name in SIX[1:]),
+        *(answer(name) for name in FIVE[1:]),
     )
     found = verdicts(path)
-    assert [found[name] for name in SIX[1:]] == [("passed", "")] * 5
+    assert [found[name] for name in FIVE[1:]] == [("passed", "")] * 4
 
 
 SCRIBBLING = r"""
@@ -473,7 +470,7 @@ def test_json_is_not_corrupted_and_nothing_is_recorded(tmp_path, capfd, monkeypa
     out = tmp_path / "page of class.html"
     assert cli.main(["grade", str(tmp_path / "клас s"), "--json", "--out", str(out)]) == 0
     rows = json.loads(capfd.readouterr().out)
-    assert [list(row) for row in rows] == [list(grading.KEYS)] * (len(SIX) + 1)
+    assert [list(row) for row in rows] == [list(grading.KEYS)] * (len(FIVE) + 1)
     assert [row["file"] for row in rows if row["status"] == "passed"] == [str(lesson)]
     assert summary()["12"]["exercises"] == {} and not (tmp_path / "home").exists()
     text = out.read_text(encoding="utf-8")

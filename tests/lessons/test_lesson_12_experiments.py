@@ -91,5 +91,28 @@ def test_other_rewards_and_methods_are_followed_too(small_parts):
     by_gold = experiments.followed_ppo(0, (1,), iterations=1, beta=0.0, lr=1e-3, reward="gold")
     assert experiments.iterations_of(by_gold) == [0, 1]
     for method in ("rloo", "grpo"):
-        run = experiments.group_methods({"method": method, "lr": 1e-3}, 0)
+        run = experiments.group_methods({"method": method, "lr": 1e-3, "beta": 0.1}, 0)
         assert experiments.iterations_of(run) == [0, 4, 8, 12] and run["kl_12"] > 0
+
+
+def test_a_sample_is_taken_apart_as_it_was_joined():
+    prompt = [{"role": "user", "content": "Tell me (gold or not) a story."}]
+    text = judging.titled(prompt, "Once.\nTwice.", 0.25)
+    assert judging.untitled(text) == ("Tell me (gold or not) a story.", "Once.\nTwice.")
+
+
+def test_an_interval_has_the_standard_error_of_the_mean():
+    middle, low, high = judging.interval([1.0, 2.0, 3.0, 6.0])
+    deviation = (14 / 3) ** 0.5  # around the mean 3
+    assert middle == 3 and (low + high) / 2 == pytest.approx(3)
+    assert high - low == pytest.approx(2 * 1.96 * deviation / 2)
+
+
+def test_answers_are_measured_one_by_one_and_their_means_are_those_of_the_policy(small_parts):
+    _, model, tokenizer, judge, _, prompts = experiments.policy_parts()
+    found, texts = judging.measured_answers(model, model, judge, tokenizer, prompts)
+    means, same = judging.evaluate_policy(model, model, judge, tokenizer, prompts)
+    assert texts == same and all(len(values) == len(prompts) for values in found.values())
+    assert means == {name: pytest.approx(values.mean().item()) for name, values in found.items()}
+    said = [(prompt[-1]["content"], text) for prompt, text in zip(prompts, texts, strict=True)]
+    assert len(judging.scores_of(judge, tokenizer, said)) == len(prompts)

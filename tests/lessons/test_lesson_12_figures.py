@@ -1,12 +1,13 @@
-"""The figures of lessons 12 and 13: scores over iterations, and over the distance from the reference."""
+"""The figures of lessons 12 and 13: pictures of ideas, scores over iterations and over the distance."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers import layout_faults
 from matplotlib.colors import to_rgba
 
 from course_utils.lessons.lesson_12 import figures
-from course_utils.plots import contrast
+from course_utils.plots import alt_text, contrast
 
 
 def test_a_training_has_proxy_gold_and_kl_by_iteration():
@@ -46,6 +47,58 @@ def test_gauges_are_means_with_bands_a_panel_each():
     [legend] = plt.gcf().legends
     assert [text.get_text() for text in legend.get_texts()] == ["β = 0", "β = 0.1"]
     assert length.collections[0].get_datalim(length.transData).intervaly == pytest.approx([10, 41])
+    plt.close("all")
+
+
+def test_with_and_without_has_kl_and_gold_by_iteration_each_seed_pale():
+    figures.with_and_without({"clip": [followed(), followed(1.0)], "none": [followed()]}, "title")
+    kl, gold = plt.gcf().axes
+    assert kl.get_yscale() == "log" and gold.get_ylim()[0] == 0
+    first, second, mean, *_ = kl.lines
+    assert [list(line.get_xdata()) for line in (first, second, mean)] == [[2, 4]] * 3, "not the start's 0"
+    assert list(gold.lines[2].get_xdata()) == [0, 2, 4]
+    assert gold.lines[2].get_ydata() == pytest.approx([0.5, 0.7, 0.9])
+    assert [text.get_text() for text in plt.gcf().legends[0].get_texts()] == ["clip", "none"]
+    plt.close("all")
+
+
+P = [0.5, 0.3, 0.2]
+GRADIENTS = np.eye(3) - P
+PICTURES = {
+    "pushes": lambda: figures.pushes(
+        "title?", ["A", "B", "C"], P, {"plain": GRADIENTS, "rewarded": np.diag([2, 4, 14]) @ GRADIENTS}
+    ),
+    "reinforced": lambda: figures.reinforced(
+        "Hi", [[("the", -1), ("end", -2)], [("no", -1)], [("yes", -3), ("sir", -1)]], [1, 2, 6]
+    ),
+    "one_iteration": figures.one_iteration,
+    "paid_by_token": lambda: figures.paid_by_token(
+        ["Tell", "me", "Tom", "ran", "left", "pad"],
+        ["data", "data", "sampled", "sampled", "sampled", None],
+        [-4.0, -1.0, -0.5, -2.0, -3.0],
+        [-4.5, -1.0, -2.5, -1.0, -1.0],
+        [0, 1, 1, 1, 0],
+        score=2.0,
+        beta=0.1,
+    ),
+    "reweighted": lambda: figures.reweighted(["A", "B", "C"], P, [0.4, 0.3, 0.3], [2, 4, 14]),
+    "clip_cases": lambda: figures.clip_cases("title?", [1, 1, -1, -1], [0.5, 1.5, 0.5, 1.5], 0.2),
+}
+SAID = {
+    "pushes": "4.2 11.2; mean: \N{MINUS SIGN}1.5 \N{MINUS SIGN}0.3 1.8",
+    "reinforced": "mean \N{MINUS SIGN}1.67, loss 1.67",
+    "one_iteration": "arrow an answer to reference: 2 score",
+    "paid_by_token": "reward: nothing, 0.0, 0.0, \N{MINUS SIGN}0.2, +2.1, 0.0",
+    "reweighted": "sum 6.2; the mean over p new is 6.2",
+    "clip_cases": "push on log p: +0.5, 0.0, 0.0, \N{MINUS SIGN}1.5",
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_of_ideas_are_legible_and_say_their_numbers(name):
+    PICTURES[name]()
+    assert layout_faults(plt.gcf(), 100) == []
+    assert SAID[name] in alt_text(plt.gcf())
     plt.close("all")
 
 

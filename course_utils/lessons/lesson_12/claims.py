@@ -1,4 +1,4 @@
-"""The claims of lesson 12, in the order in which it makes them."""
+"""The claims of lesson 12, and of its companion, in the order in which they make them."""
 
 from course_utils.checks.claims import Claim
 
@@ -11,11 +11,26 @@ CLAIMS = [
         excludes={"no training": 0.0},
     ),
     Claim(
+        name="clip_keeps_near",
+        text="With four passes over each batch the clip keeps the policy within 30 nats per answer",
+        at_most=30,
+        unit="nats per answer",
+        stored=True,
+        excludes={"no clip": None},
+    ),
+    Claim(
         name="proxy_rises",
         text="Training with the penalty raises the proxy on held-out prompts by half a logit or more",
         at_least=0.5,
         unit="logits",
         excludes={"no training": 0.0},
+    ),
+    Claim(
+        name="free_goes_farther",
+        text="Without the penalty the policy goes at least twice as far as with it",
+        at_least=2,
+        unit="times",
+        excludes={"a penalty without effect": 1.0},
     ),
     Claim(
         name="gold_falls",
@@ -44,6 +59,9 @@ CLAIMS = [
         stored=True,
         excludes={"a penalty without effect": 0.0},
     ),
+]
+
+MORE_CLAIMS = [
     Claim(
         name="trained_on_gold",
         text="Trained on the gold score itself without a penalty, the policy ends at least a tenth above "
@@ -52,14 +70,6 @@ CLAIMS = [
         unit="points",
         stored=True,
         excludes={"trained on the proxy": None},
-    ),
-    Claim(
-        name="clip_keeps_near",
-        text="With four passes over each batch the clip keeps the policy within 30 nats per answer",
-        at_most=30,
-        unit="nats per answer",
-        stored=True,
-        excludes={"no clip": None},
     ),
     Claim(
         name="farther_than_best_of_8",

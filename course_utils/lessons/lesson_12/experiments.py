@@ -14,7 +14,9 @@ LR = 1e-4  # of PPO, with and without the penalty
 LONG, SHORT, GROUP_ITERATIONS = 20, 6, 12  # iterations
 LOOKS = (2, 4, 6, 8, 12, 16, 20)  # iterations after which a long run is measured
 SELDOM = (4, 8, 12, 16)
-NO_LIMIT = 1e9  # of a clip or of a stop that is to do nothing
+NO_LIMIT = 1e9  # of a clip that is to do nothing
+GUARDS = {"value_clip": 0.2, "kl_limit": 0.1}  # the switches of train_ppo that the long runs have on
+PASSES = 4  # over a batch, in the runs that try the clips
 TOKENS = 150  # of an answer at most
 ANSWERS, CHOICES = 8, (1, 2, 4, 8)  # sampled to each held-out prompt; best of n
 ON_HELD_OUT = ("kl", "proxy", "gold", "tokens", "distinct", "reference_loss")  # of evaluate_policy
@@ -54,7 +56,18 @@ def policy_parts():
 )
 def ppo(point: dict, seed: int) -> dict:
     """PPO at one rate without and with the penalty, 20 iterations: see followed_ppo."""
-    return followed_ppo(seed, LOOKS, iterations=LONG, **point)
+    return followed_ppo(seed, LOOKS, iterations=LONG, **GUARDS, **point)
+
+
+@sweep(
+    "ppo_rates",
+    points=[{"beta": 0.0, "lr": 3e-5}, {"beta": 0.0, "lr": 5e-5}, {"beta": 0.1, "lr": 5e-5}],
+    sampled=True,
+    early=BEFORE_TRAINING,
+)
+def ppo_rates(point: dict, seed: int) -> dict:
+    """The runs of `ppo` at lower rates: as many iterations and samples, smaller steps."""
+    return followed_ppo(seed, LOOKS, iterations=LONG, **GUARDS, **point)
 
 
 @sweep(
@@ -70,7 +83,7 @@ def ppo(point: dict, seed: int) -> dict:
 )
 def ppo_controls(point: dict, seed: int) -> dict:
     """The penalty at twice the rate, and the gold score itself as the reward: see followed_ppo."""
-    return followed_ppo(seed, SELDOM, **point)
+    return followed_ppo(seed, SELDOM, **GUARDS, **point)
 
 
 @sweep(
@@ -78,36 +91,58 @@ def ppo_controls(point: dict, seed: int) -> dict:
     points=[
         {"lam": 0.95},
         {"value_weight": 0.0},  # the values stay at zero
-        {"epochs": 4, "clip": 0.2},
-        {"epochs": 4, "clip": NO_LIMIT},
     ],
     seeds=range(3),
     sampled=True,
     early=BEFORE_TRAINING,
-    short=(2,),
 )
 def ppo_parts(point: dict, seed: int) -> dict:
     """One part of PPO changed at a time, with the penalty of 0.1, six iterations.
 
-    Nothing stops a pass early, so that the clips stand alone. The unchanged run is that of `ppo`.
+    Nothing stops a pass early. The unchanged run is that of `ppo`.
     """
-    if "clip" in point:
-        point = point | {"value_clip": point["clip"]}
-    return followed_ppo(seed, (SHORT,), iterations=SHORT, beta=0.1, lr=LR, kl_limit=NO_LIMIT, **point)
+    settings = {"iterations": SHORT, "beta": 0.1, "lr": LR, "value_clip": GUARDS["value_clip"]}
+    return followed_ppo(seed, (SHORT,), **settings, **point)
+
+
+@sweep(
+    "ppo_clips",
+    points=[
+        {"clip": 0.2, "value_clip": None},  # the plain path
+        {"clip": NO_LIMIT, "value_clip": None},
+        {"clip": 0.2, "value_clip": 0.2},
+        {"clip": NO_LIMIT, "value_clip": 0.2},
+    ],
+    seeds=range(3),
+    sampled=True,
+    early=BEFORE_TRAINING,
+    short=(0, 3),
+)
+def ppo_clips(point: dict, seed: int) -> dict:
+    """The clip of the policy and that of the values, each on and off: four passes, with the penalty of 0.1.
+
+    Six iterations, measured after each. Nothing stops a pass early, so that the clips stand alone.
+    """
+    looks = range(1, SHORT + 1)
+    return followed_ppo(seed, looks, iterations=SHORT, beta=0.1, lr=LR, epochs=PASSES, **point)
 
 
 @sweep(
     "group_methods",
-    points=[{"method": m, "lr": times * LR} for times in (2, 4) for m in ("rloo", "grpo")],
+    points=[
+        {"method": method, "lr": times * LR, "beta": beta}
+        for times, beta in ((2, 0.0), (4, 0.0), (1, 0.0), (1, 0.1), (2, 0.1))
+        for method in ("rloo", "grpo")
+    ],
     seeds=range(3),
     sampled=True,
     early=BEFORE_TRAINING,
     short=(1,),
 )
 def group_methods(point: dict, seed: int) -> dict:
-    """RLOO and GRPO without a penalty, groups of four, 12 iterations.
+    """RLOO and GRPO, groups of four, 12 iterations; without a penalty and with one of 0.1.
 
-    One update a batch where PPO makes four, at two and at four times its rate.
+    One update a batch where PPO makes four, at its rate, at two and at four times its rate.
     """
     from course_utils.methods.reinforce import train_group
 
@@ -121,7 +156,6 @@ def group_methods(point: dict, seed: int) -> dict:
         sampling,
         **point,
         iterations=few(GROUP_ITERATIONS),
-        beta=0.0,
         batch_size=few(BATCHES_OF["batch_size"], 16),
         seed=seed,
         on_iteration=follow,

@@ -9,9 +9,9 @@ from course_utils.chatml import IM_END
 from course_utils.data import IGNORE
 from course_utils.log_probs import last_hidden, log_probs_of
 from course_utils.methods.kl import exact_kl
-from course_utils.methods.reward import score
+from course_utils.methods.reward import score, scores
 from course_utils.methods.rollouts import answer_mask, answer_texts, encode_prompts, rollout, sampling_of
-from course_utils.preferences import request
+from course_utils.preferences import encode_answer, request
 from course_utils.world.gold import gold_parts, gold_score
 
 
@@ -60,6 +60,17 @@ def distinct_words(text):
 def evaluate_policy(model, reference, judge, tokenizer, prompts, *, seed=0, max_new_tokens=150, rows=128):
     """One answer of the model to each prompt (a list of messages): (means of what is measured, the answers).
 
+    See measured_answers.
+    """
+    options = {"seed": seed, "max_new_tokens": max_new_tokens, "rows": rows}
+    found, texts = measured_answers(model, reference, judge, tokenizer, prompts, **options)
+    return {name: values.mean().item() for name, values in found.items()}, texts
+
+
+@torch.no_grad()
+def measured_answers(model, reference, judge, tokenizer, prompts, *, seed=0, max_new_tokens=150, rows=128):
+    """One answer of the model to each prompt: ({what is measured: [answers]}, the answers).
+
     proxy: the reward model's score; gold: the true one; kl: from the reference, nats an answer; tokens;
     ended: share that came to an end; distinct: share of different words; reference_loss: nats a token that
     the reference loses on the answers, low for fluent text and for text that repeats itself.
@@ -88,8 +99,14 @@ def evaluate_policy(model, reference, judge, tokenizer, prompts, *, seed=0, max_
                 "reference_loss": -log_probs / tokens,
             }
         )
-    means = {name: torch.cat([part[name].float().cpu() for part in found]).mean().item() for name in found[0]}
-    return means, texts
+    return {name: torch.cat([part[name].float().cpu() for part in found]) for name in found[0]}, texts
+
+
+def interval(values):
+    """(mean, low, high) of measured values, 95%: 1.96 standard errors on both sides."""
+    values = torch.as_tensor(values, dtype=torch.float)
+    mean, room = values.mean().item(), 1.96 * values.std().item() / len(values) ** 0.5
+    return mean, mean - room, mean + room
 
 
 def requests_of(tokenizer, batch):
@@ -113,6 +130,21 @@ def parts(prompt, text):
 def titled(prompt, text, gold):
     """A sample in one text: the request with the gold score, and the answer."""
     return f"{request(prompt)} (gold {gold:.2f})\n{text}"
+
+
+def untitled(text):
+    """(request, answer) of a sample as `titled` writes it."""
+    head, _, answer = text.partition("\n")
+    return head.rpartition(" (gold")[0], answer
+
+
+@torch.no_grad()
+def scores_of(judge, tokenizer, stories):
+    """The reward model's score of each (request, answer), as floats."""
+    examples = [
+        encode_answer(tokenizer, [{"role": "user", "content": asked}], said) for asked, said in stories
+    ]
+    return scores(judge, examples, tokenizer.pad_token_id).tolist()
 
 
 def proxy_reward(judge):

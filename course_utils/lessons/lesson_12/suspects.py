@@ -48,7 +48,7 @@ def ratios_of(update, policy, batch, settings):
     """(before, after) of ratio_fault: two steps of an update on one whole batch, on a copy of the policy."""
     policy = copy.deepcopy(policy)
     optimizer = torch.optim.Adam(policy.parameters(), lr=settings.lr)
-    settings = dataclasses.replace(settings, epochs=2, rows=len(batch["input_ids"]), kl_limit=float("inf"))
+    settings = dataclasses.replace(settings, epochs=2, rows=len(batch["input_ids"]))
     kept, policy_loss = [], ppo.clipped_policy_loss
 
     def watched(log_probs, old_log_probs, advantages, mask, clip):

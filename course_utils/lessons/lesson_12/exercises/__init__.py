@@ -1,4 +1,4 @@
-"""Exercises of lesson 12: RLHF with PPO. The solutions are the package's own functions."""
+"""Exercises of lesson 12, RLHF with PPO, and last its companion's. Solutions are the package's functions."""
 
 from course_utils.lessons.lesson_12.exercises import (
     clipped_policy_loss,

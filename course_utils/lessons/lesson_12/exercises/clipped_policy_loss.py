@@ -232,5 +232,5 @@ EXERCISE = Exercise(
         "losses, with advantages.detach(). masked_mean of the losses, and of (ratio != clamped).float().",
     ),
     then="`update` calls yours for every minibatch, so both trainings below run on it. Run the cells "
-    'again from here to the end of "One answer at each place".',
+    'again from here to the end of "With the penalty, and without".',
 )

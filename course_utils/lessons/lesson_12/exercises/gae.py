@@ -1,4 +1,4 @@
-"""Lesson 12, gae: advantages and returns."""
+"""Lesson 12, gae: advantages and targets."""
 
 import torch
 
@@ -120,17 +120,17 @@ GAE_MISTAKES = [
     ("Prompt and padding have advantages too: multiply by the mask.", _gae(_off_the_answer)),
     ("The mask has no effect: what is off the answer counts.", _gae(_without_mask)),
     (
-        "The returns are advantage plus value, not plus reward.",
+        "The targets are advantage plus value, not plus reward.",
         _gae(lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0], gae(r, v, m, g, lam)[0] + r * m)),
     ),
     (
-        "The returns are the advantages plus the values: what the values should have been.",
+        "The targets are the advantages plus the values: what the values should have been.",
         _gae(lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0],) * 2),
     ),
     *(
         (
-            "These returns are the rewards to come, which is right at lam = 1 alone. Returns are advantages "
-            "plus values.",
+            "These targets are the returns, the rewards to come. That is right at lam = 1 alone: targets are "
+            "advantages plus values.",
             _gae(returns),
         )
         for returns in (
@@ -140,15 +140,15 @@ GAE_MISTAKES = [
         )
     ),
     (
-        "The returns are off the answer too: use the values that were multiplied by the mask.",
+        "The targets are off the answer too: use the values that were multiplied by the mask.",
         _gae(lambda r, v, m, g, lam: (gae(r, v, m, g, lam)[0], gae(r, v, m, g, lam)[0] + v)),
     ),
     (
-        "Advantages and returns are exchanged: first the advantages.",
+        "Advantages and targets are exchanged: first the advantages.",
         _gae(lambda r, v, m, g, lam: gae(r, v, m, g, lam)[::-1]),
     ),
     (
-        "Return two tensors: the advantages and the returns.",
+        "Return two tensors: the advantages and the targets.",
         _gae(lambda r, v, m, g, lam: gae(r, v, m, g, lam)[0]),
     ),
 ]
@@ -156,7 +156,7 @@ GAE_MISTAKES = [
 EXERCISE = Exercise(
     name="gae",
     lesson="12",
-    minutes=15,
+    minutes=12,
     difficulty=3,
     reference=gae,
     check=compare(
@@ -164,7 +164,7 @@ EXERCISE = Exercise(
         _advantages,
         GAE_MISTAKES,
         else_="At the answer's last token the advantage is reward minus value; before it, delta_t + "
-        "gamma * lam * (advantage of the next token). The returns are advantages plus values.",
+        "gamma * lam * (advantage of the next token). The targets are advantages plus values.",
     ),
     wrong=[
         (_gae_in_place, "changes its argument values in place"),
@@ -179,8 +179,8 @@ EXERCISE = Exercise(
         "the next position) - value. GAE adds the errors of the tokens after it, each weighted by gamma "
         "* lam once more.",
         "values = values * mask. From the last column to the first: delta [rows], A = (delta + gamma * "
-        "lam * A of the next column) * mask[:, t]. Past the end, value and A are 0. Returns: A + values.",
+        "lam * A of the next column) * mask[:, t]. Past the end, value and A are 0. Targets: A + values.",
     ),
     then="`experience` calls yours for every batch of answers, so both trainings below run on it. Run "
-    'the cells again from here to the end of "One answer at each place".',
+    'the cells again from here to the end of "With the penalty, and without".',
 )

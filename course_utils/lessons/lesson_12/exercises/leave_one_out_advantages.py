@@ -1,4 +1,4 @@
-"""Lesson 12, leave_one_out_advantages: leave one out (optional)."""
+"""Lesson 12's companion, leave_one_out_advantages: leave one out."""
 
 import torch
 
@@ -72,7 +72,7 @@ LEFT_OUT_MISTAKES = [
 
 EXERCISE = Exercise(
     name="leave_one_out_advantages",
-    lesson="12",
+    lesson="12m",
     minutes=10,
     difficulty=2,
     reference=leave_one_out_advantages,

@@ -156,7 +156,7 @@ REWARD_MISTAKES = [
 EXERCISE = Exercise(
     name="per_token_rewards",
     lesson="12",
-    minutes=10,
+    minutes=8,
     difficulty=2,
     reference=per_token_rewards,
     check=compare(
@@ -186,5 +186,5 @@ EXERCISE = Exercise(
         "from there on, and argmax(1) gives the first such place. Add the score there.",
     ),
     then="`experience` calls yours for every batch of answers, so both trainings below run on it. Run "
-    'the cells again from here to the end of "One answer at each place".',
+    'the cells again from here to the end of "With the penalty, and without".',
 )
