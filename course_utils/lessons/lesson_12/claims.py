@@ -63,7 +63,7 @@ CLAIMS = [
 
 MORE_CLAIMS = [
     Claim(
-        name="trained_on_gold",
+        name="gold_as_reward",
         text="Trained on the gold score itself without a penalty, the policy ends at least a tenth above "
         "the start",
         at_least=0.1,
