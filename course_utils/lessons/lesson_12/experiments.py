@@ -61,7 +61,7 @@ def ppo(point: dict, seed: int) -> dict:
 
 @sweep(
     "ppo_rates",
-    points=[{"beta": 0.0, "lr": 3e-5}, {"beta": 0.0, "lr": 5e-5}, {"beta": 0.1, "lr": 5e-5}],
+    points=[{"beta": 0.0, "lr": 5e-5}, {"beta": 0.0, "lr": 3e-5}, {"beta": 0.1, "lr": 5e-5}],
     sampled=True,
     early=BEFORE_TRAINING,
 )

@@ -257,7 +257,7 @@ def paid_by_token(
     picture.row("log p, policy", [None, *policy], "trained")
     picture.row("log p, reference", [None, *reference], "frozen")
     picture.row("log-ratio", [None, *log_ratio], sign=True)
-    picture.row("mask", [None, *map(str, mask)])
+    picture.row("mask", [None, *mask], digits=0)
     picture.row(f"−{shown_number(beta)} · log-ratio", [None, *penalty], sign=True)
     picture.row("score", [None, *(score if place == last else None for place in range(len(mask)))], sign=True)
     picture.row("reward", [None, *rewards], sign=True, mark=range(len(tokens)))
