@@ -195,10 +195,10 @@ def experience(
     advantages, targets = gae(rewards, values, mask, lam=settings.lam)
     batch |= {"mask": mask, "log_probs": log_probs, "reference": reference_log_probs}
     batch |= {"values": values, "targets": targets, "advantages": whiten(advantages, mask)}
-    return batch, gauges(batch, scores) | {"beta": beta}
+    return batch, batch_gauges(batch, scores) | {"beta": beta}
 
 
-def gauges(batch: Batch, scores: Tensor) -> dict[str, float]:
+def batch_gauges(batch: Batch, scores: Tensor) -> dict[str, float]:
     """Means over a batch of experience: score, kl and length of an answer, share that ended, entropy.
 
     kl: nats an answer, from the log-ratio. entropy: nats a token, estimated from what was sampled.

@@ -75,5 +75,5 @@ def test_gold_at_a_distance_lies_between_two_checkpoints():
     assert over_kl.gold_at([one, one], 6.0)[0] == pytest.approx(0.5)
 
 
-def test_a_spread_is_the_mean_with_the_lowest_and_the_highest():
-    assert over_kl.spread(iter([3.0, 1.0, 5.0])) == (3.0, 1.0, 5.0)
+def test_mean_and_range_are_the_mean_with_the_lowest_and_the_highest():
+    assert over_kl.mean_and_range(iter([3.0, 1.0, 5.0])) == (3.0, 1.0, 5.0)

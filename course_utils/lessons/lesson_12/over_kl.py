@@ -24,7 +24,7 @@ def mean_path(runs: Sequence[Mapping], name: str) -> list[float]:
     return [sum(run[f"{name}_{i}"] for run in runs) / len(runs) for i in iterations_of(runs[0])]
 
 
-def spread(values: Iterable[float]) -> tuple[float, float, float]:
+def mean_and_range(values: Iterable[float]) -> tuple[float, float, float]:
     """(mean, lowest, highest)."""
     listed = list(values)
     return sum(listed) / len(listed), min(listed), max(listed)
