@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import math
 import re
 import statistics
 import sys
@@ -142,7 +143,7 @@ def headline_faults(notebook: NotebookNode, lesson: str) -> list[str]:
 
 
 def margin_faults(notebook: NotebookNode, lesson: str) -> list[str]:
-    """A bound lies between the right run's seeds, at three deviations, and every broken run or control."""
+    """A bound lies between the right run's seeds, or their mean, at three deviations, and every control."""
     return [
         f"{fault}: {record['text']}"
         for record in claims.read(notebook)
@@ -160,6 +161,8 @@ def _margin(record: dict) -> Iterator[str]:
     if "equals" in record:
         low, high = record["equals"] - record["tolerance"], record["equals"] + record["tolerance"]
     mean, spread = statistics.mean(seeds), DEVIATIONS * statistics.stdev(seeds)
+    if math.isclose(record["value"], mean):  # the claim is on the mean
+        spread /= math.sqrt(len(seeds))
     if not low <= mean - spread <= mean + spread <= high:
         yield f"the bound is less than {DEVIATIONS} deviations from the seeds' mean {mean:.4g} ± {spread:.2g}"
     for name, value in excluded.items():
