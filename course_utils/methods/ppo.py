@@ -1,8 +1,8 @@
 """RLHF with PPO: functions on tensors, and the loop that combines them.
 
-Per-token tensors are [rows, tokens]; mask is 1 on the answer's tokens, which are contiguous. train_ppo's plain
-path is `experience` and `update`; a clip of the values, a stop within an iteration and an adaptive penalty are
-switches of PPOSettings.
+Per-token tensors are [rows, tokens]; mask is 1 on the answer's tokens, which are contiguous. train_ppo's
+plain path is `experience` and `update`; a clip of the values, a stop within an iteration and an adaptive
+penalty are switches of PPOSettings.
 
 Schulman et al. 2017 (arXiv 1707.06347); for language models Ziegler et al. 2019 (arXiv 1909.08593) and "The N
 implementation details of RLHF with PPO" (Huang et al. 2023).
@@ -154,8 +154,8 @@ class PPOSettings:
     no_end_penalty: what an answer without an end loses.
 
     Switches: beta may be a coefficient that is updated with the KL (kl.AdaptiveKL) instead of a number.
-    value_clip: how far a value may move in an iteration; None: no limit. kl_limit: nats per token beyond which
-    the remaining passes are skipped; None: no limit.
+    value_clip: how far a value may move in an iteration; None: no limit. kl_limit: nats per token beyond
+    which the remaining passes are skipped; None: no limit.
     """
 
     iterations: int

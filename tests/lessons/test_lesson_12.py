@@ -23,7 +23,7 @@ def fall(scores):
 
 
 def test_the_headline_refuses_broken_runs():
-    """A fall of the gold score: seen in the runs without the penalty, and in no run that lacks what makes it."""
+    """A fall of the gold score: in the runs without the penalty, and in none that lacks what makes it."""
     bound = claims_of("12")["gold_falls"].at_least
     free = over_kl.golds(experiments.runs_of("ppo", beta=0.0))  # (seeds, checkpoints, prompts)
     assert fall(free) > bound and all(fall(run[None]) > 0 for run in free)
