@@ -73,7 +73,3 @@ def test_gold_at_a_distance_lies_between_two_checkpoints():
     assert over_kl.at_kl(back, 6.0) == pytest.approx([0.6]), "where it first comes so far"
     assert over_kl.gold_at([one, back], 13.0) is None
     assert over_kl.gold_at([one, one], 6.0)[0] == pytest.approx(0.5)
-
-
-def test_mean_and_range_are_the_mean_with_the_lowest_and_the_highest():
-    assert over_kl.mean_and_range(iter([3.0, 1.0, 5.0])) == (3.0, 1.0, 5.0)

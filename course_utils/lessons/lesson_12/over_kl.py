@@ -5,7 +5,7 @@ from drawing seeds and prompts with replacement (bootstrap), 95%.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -22,12 +22,6 @@ def golds(runs: Sequence[Mapping]) -> torch.Tensor:
 def mean_path(runs: Sequence[Mapping], name: str) -> list[float]:
     """The mean over the seeds of a number at each checkpoint."""
     return [sum(run[f"{name}_{i}"] for run in runs) / len(runs) for i in iterations_of(runs[0])]
-
-
-def mean_and_range(values: Iterable[float]) -> tuple[float, float, float]:
-    """(mean, lowest, highest)."""
-    listed = list(values)
-    return sum(listed) / len(listed), min(listed), max(listed)
 
 
 def rise_and_fall(scores: torch.Tensor) -> tuple[float, float]:
