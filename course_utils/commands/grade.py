@@ -24,7 +24,7 @@ from course_utils.commands.grade_cell import FORKS
 from course_utils.commands.grade_page import grade_page
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import folder_of, lesson_key, lesson_of, lessons
-from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
+from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file, standing
 from course_utils.processes import stoppable
 from course_utils.terminal import Parser, plain_line, readable
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--out", type=Path, help="write a page for a teacher into this file (HTML)")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     arguments = parser.parse_args(argv)
-    out = arguments.out and own_file(arguments.out, OTHER_FILE, arguments.overwrite)
+    out = arguments.out and page_file(arguments.out, arguments.overwrite)
     with stoppable():
         rows = grade(arguments.paths)
     print(json.dumps(rows, indent=1) if arguments.json else _table(rows))
@@ -75,6 +75,14 @@ def main(argv: Sequence[str] = ()) -> int:
         if not arguments.json:
             print(f"Open {plain_line(out)}")
     return 0
+
+
+def page_file(path: Path, overwrite: bool) -> Path:
+    """The real path of a page to write. FileExistsError also for what `grade` and `room` read."""
+    place = own_file(path, OTHER_FILE, overwrite)
+    if standing(place) and place.suffix in (".ipynb", ".json"):
+        raise FileExistsError(f"{plain_line(place)} is no page, but a learner's file. {OTHER_FILE}.")
+    return place
 
 
 def grade(paths: Sequence[Path]) -> list[dict[str, str]]:

@@ -21,11 +21,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from course_utils.checks import progress
-from course_utils.commands.grade import grade_notebook
+from course_utils.commands.grade import grade_notebook, page_file
 from course_utils.commands.room_page import projector_page, room_page
 from course_utils.home import naming, write_whole
 from course_utils.notebook_files import MORE, folder_of
-from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file
+from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP
 from course_utils.processes import stoppable
 from course_utils.terminal import Parser, plain_line, readable
 
@@ -268,7 +268,7 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--out", type=Path, help="write the page into this file, once, and serve nothing")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
-    out = chosen.out and own_file(chosen.out, OTHER_FILE, chosen.overwrite)
+    out = chosen.out and page_file(chosen.out, chosen.overwrite)
     room = Room(chosen.folders, chosen.grade)
     if out:
         with stoppable():

@@ -410,6 +410,15 @@ def test_a_page_that_cannot_be_written_is_told_before_any_work(tmp_path, capsys)
     assert shown.out == "" and "--out FILE" in shown.err
 
 
+@pytest.mark.parametrize("name", ["ada.ipynb", "ada.json"])
+def test_no_page_replaces_what_is_read(tmp_path, capsys, name):
+    (tmp_path / name).write_text("{}")
+    for command in ("grade", "room"):
+        status = cli.main([command, str(tmp_path), "--overwrite", "--out", str(tmp_path / name)])
+        assert status == 1 and "a learner's file. Name another file" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "{}"
+
+
 def test_a_folder_that_cannot_be_read_is_not_called_empty(tmp_path, monkeypatch, capsys):
     def refused(path):
         raise PermissionError(13, "Permission denied", str(path))
