@@ -14,7 +14,8 @@ import base64
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from html.parser import HTMLParser
 from importlib.metadata import version
@@ -49,11 +50,15 @@ from course_utils.notebook_files import (
 )
 from course_utils.ownership import (
     BUILD,
+    MARK_FILE,
     emptied,
+    is_marked,
     made_names,
     mark,
     mark_content,
+    new_folder,
     own_folder,
+    remove,
     standing,
     without_strangers,
 )
@@ -63,6 +68,7 @@ from course_utils.terminal import Parser, plain_line
 OUT = BUILD / "book"
 FOLDERS = ("source", "doctrees", "jupyter_execute", "html", "epub", "singlehtml")  # beside course.pdf
 PDF = "course.pdf"
+NEW = "new"  # the parts of a book until all are made
 OTHER_BOOK = "Name a new folder: --out FOLDER"
 HERE = Path(__file__).parent  # folder of the style sheets
 # in this order; other guides follow
@@ -380,19 +386,43 @@ def mark_parts(out: Path) -> None:
 
 
 def take_folder(folder: Path) -> Path:
-    """The book's folder, marked, with its parts emptied. FileExistsError for anything not the course's."""
+    """The book's folder, marked. FileExistsError for anything in its parts that is not the course's."""
 
     def own(place: Path) -> Path:
         return own_folder(place, "book", OTHER_BOOK, lambda place: BUILD in place.parents)
 
     out = own(folder)
     with naming(out, OTHER_BOOK):
-        parts = [without_strangers(own(out / name), OTHER_BOOK) for name in FOLDERS]
+        for part in [without_strangers(own(out / name), OTHER_BOOK) for name in FOLDERS]:
+            if made_names(part) == [MARK_FILE] and len(list(part.iterdir())) > 1:
+                raise FileExistsError(
+                    f"{plain_line(part)} is of a book that was stopped, and may hold files of yours. Delete "
+                    f"it, or: {OTHER_BOOK}."
+                )
         mark(out, "book", {*made_names(out)} & {PDF})
-        for part in parts:
-            mark(part, "book")
-            emptied(part, "book")
     return out
+
+
+@contextmanager
+def new_book(folder: Path) -> Iterator[Path]:
+    """A folder for the parts of a book, which replace those in `folder` if the block succeeds."""
+    out = take_folder(folder)
+    if standing(out / NEW):  # whole, but not yet at its place when the process was killed
+        remove(without_strangers(out / NEW, OTHER_BOOK), "book")
+    with naming(out, OTHER_BOOK), new_folder(out / NEW, "book") as made:
+        for name in FOLDERS:
+            mark(made / name, "book")
+        yield made
+        mark_parts(made)
+        mark_content(made, "book")
+    for name in FOLDERS:
+        if standing(out / name):
+            without_strangers(out / name, OTHER_BOOK)
+            if not is_marked(out / name):  # of an earlier edition
+                mark_content(out / name, "book")
+            remove(out / name, "book")
+        (out / NEW / name).rename(out / name)
+    remove(out / NEW, "book")
 
 
 def check_pdf(out: Path) -> None:
@@ -433,12 +463,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.pdf:
         check_pdf(out)
     key = key_in_markdown(answer_key([lesson_key(path) for path in lessons(more=True)])) if chosen.key else ""
-    write_sources(out / "source", addresses.repository(), key)
-    print(f"Open {plain_line(build('html', out) / 'index.html')}")
+    forms = ["html", *(["epub"] if chosen.epub else []), *(["singlehtml"] if chosen.pdf else [])]
+    with new_book(out) as made:
+        write_sources(made / "source", addresses.repository(), key)
+        for builder in forms:
+            build(builder, made)
+    print(f"Open {plain_line(out / 'html' / 'index.html')}")
     if chosen.epub:
-        print(f"Open {plain_line(build('epub', out) / 'course.epub')}")
+        print(f"Open {plain_line(out / 'epub' / 'course.epub')}")
     if chosen.pdf:
-        page = build("singlehtml", out) / "index.html"
+        page = out / "singlehtml" / "index.html"
         check_pdf(out)
         mark(out, "book", [PDF])
         write_pdf(page, out / PDF)

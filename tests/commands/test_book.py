@@ -127,8 +127,8 @@ def test_a_folder_of_somebody_else_is_refused_before_any_work(tmp_path, capsys):
 
 
 def test_a_part_that_stays_empty_is_guarded_as_well(tmp_path):
-    book.take_folder(tmp_path / "book")
-    book.mark_parts(tmp_path / "book")
+    with book.new_book(tmp_path / "book"):
+        pass
     (tmp_path / "book" / "epub" / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match=r"mine\.txt is not the course's"):
         book.take_folder(tmp_path / "book")
@@ -136,21 +136,34 @@ def test_a_part_that_stays_empty_is_guarded_as_well(tmp_path):
 
 @pytest.mark.parametrize("part", ["source", "doctrees", "html", "epub"])
 def test_what_somebody_put_into_a_finished_book_is_not_deleted(tmp_path, part):
-    folder = book.take_folder(tmp_path / "book") / part
-    (folder / "docs").mkdir()
-    (folder / "docs" / "page.html").write_text("ours")
-    book.mark_parts(tmp_path / "book")
+    folder = tmp_path / "book" / part
+    with book.new_book(tmp_path / "book") as made:
+        (made / part / "docs").mkdir()
+        (made / part / "docs" / "page.html").write_text("ours")
     for name in ("CNAME", "docs/notes.txt"):
         (folder / name).write_text("mine")
         with pytest.raises(FileExistsError, match=f"{name} is not the course's. Move it away"):
             book.take_folder(tmp_path / "book")
         assert (folder / name).read_text() == "mine" and (folder / "docs" / "page.html").exists()
         (folder / name).unlink()
-    book.take_folder(tmp_path / "book")
-    assert not (folder / "docs").exists()
-    (folder / "half").write_text("ours, of a build that was killed")
-    book.take_folder(tmp_path / "book")
-    assert not (folder / "half").exists()
+    with book.new_book(tmp_path / "book") as made:
+        assert (folder / "docs").exists(), "the old book stays until the new one is whole"
+        (made / part / "new").write_text("ours")
+    assert not (folder / "docs").exists() and (folder / "new").exists()
+    assert {path.name for path in folder.parent.iterdir()} == {ownership.MARK_FILE, *book.FOLDERS}
+    ownership.mark(folder, "book")  # as a book that was stopped left it in an earlier edition
+    with pytest.raises(FileExistsError, match="of a book that was stopped, and may hold files of yours"):
+        book.take_folder(tmp_path / "book")
+
+
+def test_a_book_that_fails_leaves_the_old_one(tmp_path):
+    with book.new_book(tmp_path / "book") as made:
+        (made / "html" / "index.html").write_text("old")
+    with pytest.raises(SystemExit), book.new_book(tmp_path / "book") as made:
+        (made / "html" / "index.html").write_text("half")
+        raise SystemExit
+    assert (tmp_path / "book" / "html" / "index.html").read_text() == "old"
+    assert {path.name for path in (tmp_path / "book").iterdir()} == {ownership.MARK_FILE, *book.FOLDERS}
 
 
 def test_what_only_looks_like_a_book_is_refused(tmp_path):
@@ -172,7 +185,9 @@ def test_what_only_looks_like_a_book_is_refused(tmp_path):
 def test_a_part_that_leads_to_somebody_elses_folder_is_refused(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("mine")
-    out = book.take_folder(tmp_path / "book")
+    out = tmp_path / "book"
+    with book.new_book(out):
+        pass
     (out / "html" / ".finetuning-course").unlink()
     (out / "html").rmdir()
     (out / "html").symlink_to(tmp_path / "mine")

@@ -154,15 +154,15 @@ def test_book(tmp_path, tabulate, marked, monkeypatch):
     monkeypatch.setattr(book, "BUILD", tmp_path if not marked else book.BUILD)
 
     def work(folder):
-        out = book.take_folder(folder / "book")
-        for name in ("source", "html"):
-            (out / name / "index").write_text("new")
+        with book.new_book(folder / "book") as made:
+            for name in ("source", "html"):
+                (made / name / "index").write_text("new")
 
     def prepare(folder):
         (folder / "source").mkdir()
         (folder / "source" / "thesis").write_text("mine")
-        work(folder)
-        (folder / "book" / "html" / "old").write_text("old")
+        with book.new_book(folder / "book") as made:
+            (made / "html" / "old").write_text("old")
         if not marked:
             for path in folder.rglob(MARK_FILE):
                 path.unlink()
