@@ -405,7 +405,7 @@ def take_folder(folder: Path) -> Path:
 
 @contextmanager
 def new_book(folder: Path) -> Iterator[Path]:
-    """A folder for the parts of a book, which replace those in `folder` if the block succeeds."""
+    """A folder inside `folder` for a book's parts, which replace those in `folder` if the block succeeds."""
     out = take_folder(folder)
     if standing(out / NEW):  # whole, but not yet at its place when the process was killed
         remove(without_strangers(out / NEW, OTHER_BOOK), "book")
@@ -459,12 +459,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import sphinx_book_theme  # noqa: F401
     except ImportError as fault:
         raise SystemExit(f"The book needs {fault.name}: {pip_install('book')}") from fault
-    out = take_folder(chosen.out)
-    if chosen.pdf:
-        check_pdf(out)
-    key = key_in_markdown(answer_key([lesson_key(path) for path in lessons(more=True)])) if chosen.key else ""
+    keys = [lesson_key(path) for path in lessons(more=True)]
     forms = ["html", *(["epub"] if chosen.epub else []), *(["singlehtml"] if chosen.pdf else [])]
-    with new_book(out) as made:
+    with new_book(chosen.out) as made:
+        out = made.parent
+        if chosen.pdf:
+            check_pdf(out)
+        key = key_in_markdown(answer_key(keys)) if chosen.key else ""
         write_sources(made / "source", addresses.repository(), key)
         for builder in forms:
             build(builder, made)
