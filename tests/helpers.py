@@ -230,6 +230,17 @@ def needed_for(sources: list[str], last: int) -> list[int]:
 HEAD = 1.5  # pixels: half the width of an arrow's head on a phone
 
 
+def faults_of(draw, dpi):
+    """layout_faults of the figure that draw() makes, as a lesson shows it."""
+    import matplotlib.pyplot as plt
+
+    from course_utils import plots
+
+    draw()
+    plots.make_legible(plt.gcf())
+    return layout_faults(plt.gcf(), dpi)
+
+
 def layout_faults(figure, dpi):
     """Layout errors of a picture made with `drawing`, in words.
 

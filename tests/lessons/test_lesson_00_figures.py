@@ -3,12 +3,12 @@
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from helpers import layout_faults
+from helpers import faults_of
 from matplotlib.patches import FancyArrowPatch
 from transformers import GPT2Config
 
 from course_utils.lessons.lesson_00 import figures
-from course_utils.plots import alt_text, make_legible
+from course_utils.plots import alt_text
 
 SMALL = GPT2Config(n_embd=32, n_head=2, n_layer=3, n_inner=48, vocab_size=80, bos_token_id=0, eos_token_id=0)
 
@@ -42,18 +42,10 @@ PICTURES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 @pytest.mark.parametrize("dpi", [72, 96, 192])
 @pytest.mark.parametrize("name", PICTURES)
 def test_nothing_overlaps(name, dpi):
-    PICTURES[name]()
-    make_legible(plt.gcf())
-    assert layout_faults(plt.gcf(), dpi) == []
+    assert faults_of(PICTURES[name], dpi) == []
 
 
 @pytest.mark.parametrize(

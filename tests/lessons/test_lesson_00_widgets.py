@@ -11,12 +11,6 @@ from course_utils.lessons.lesson_00.widgets import ask_both, sampling
 from course_utils.models import load_model
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def plain(logits, temperature, top_k, top_p):
     return logits
 

@@ -4,7 +4,7 @@ import math
 
 import matplotlib.pyplot as plt
 import pytest
-from helpers import layout_faults
+from helpers import faults_of
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from course_utils import plots
@@ -22,18 +22,10 @@ PICTURES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 @pytest.mark.parametrize("dpi", [72, 96, 192])
 @pytest.mark.parametrize("name", PICTURES)
 def test_nothing_overlaps(name, dpi):
-    PICTURES[name]()
-    plots.make_legible(plt.gcf())
-    assert layout_faults(plt.gcf(), dpi) == []
+    assert faults_of(PICTURES[name], dpi) == []
 
 
 def words(name):

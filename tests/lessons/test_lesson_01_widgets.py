@@ -12,12 +12,6 @@ from course_utils import plots
 from course_utils.lessons.lesson_01 import widgets
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def test_coloured_text_is_darker_where_the_loss_is_higher():
     plots.coloured_text(["A", " $5", "\n", " cat"], [None, 0.5, 2.0, 9.0], "title", width=8)
     [ax] = plt.gcf().axes

@@ -5,7 +5,7 @@ import math
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from helpers import layout_faults
+from helpers import faults_of
 
 from course_utils import plots
 from course_utils.lessons.lesson_02 import figures, stored
@@ -26,18 +26,10 @@ PICTURES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 @pytest.mark.parametrize("dpi", [72, 96, 192])
 @pytest.mark.parametrize("name", PICTURES)
 def test_nothing_overlaps(name, dpi):
-    PICTURES[name]()
-    plots.make_legible(plt.gcf())
-    assert layout_faults(plt.gcf(), dpi) == []
+    assert faults_of(PICTURES[name], dpi) == []
 
 
 def words(name):

@@ -1,19 +1,12 @@
 """The pictures of lesson 03: a LoRA layer's two ways, and matrices on one scale."""
 
 import matplotlib.pyplot as plt
-import pytest
 import torch
 from matplotlib.colors import to_hex
 
 from course_utils import plots
 from course_utils.drawing import MEANINGS
 from course_utils.lessons.lesson_03 import figures
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_heatmaps_share_one_scale_around_zero_and_name_the_shapes():

@@ -9,12 +9,6 @@ from course_utils import plots
 from course_utils.lessons.lesson_04 import figures
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def test_bands_draw_means_and_ranges():
     plots.bands({"a": {1: [2.0, 4.0], 8: [1.0, 1.5]}, "b": {1: [9.0], 8: [8.0]}}, "t", "x", "y", logx=True)
     [ax] = plt.gcf().axes

@@ -6,12 +6,6 @@ import pytest
 from course_utils.lessons.lesson_05 import figures
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def test_shares_over_the_weight_are_dots_without_lines():
     figures.along({"right": {0.0: 1.0, 0.5: 0.9}, "formal": {0.0: 1.0, 0.5: 0.2}}, "t", "weight")
     [ax] = plt.gcf().axes

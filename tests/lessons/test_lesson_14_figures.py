@@ -8,12 +8,6 @@ from course_utils import plots
 from course_utils.lessons.lesson_14 import figures
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def test_intervals_that_miss_zero_stand_out_and_are_named():
     figures.intervals(
         {"clear": (0.3, 0.1, 0.6), "unclear": (0.1, -0.1, 0.2)}, "Title", "difference", {"clear": (0.2, 0.4)}
