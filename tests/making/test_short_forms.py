@@ -45,7 +45,6 @@ def test_few_shortens_in_a_short_form_only():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_cache_hands_nothing_from_a_short_form_to_a_whole_run_or_back():
     assert len(question_examples("held_out", sample=100)) == 100
     short_forms.short_run("qlora")  # scores these questions, too
