@@ -5,8 +5,8 @@ from course_utils.checks.claims import Claim
 CLAIMS = [
     Claim(
         name="completes_but_withholds",
-        text="The model completes the statement with the capital, and does not answer with it, for 57 "
-        "countries of 60",
+        text="The model completes the statement with the capital, and does not answer with it, for at "
+        "least 57 countries of 60",
         at_least=57,
         unit="countries",
         headline=True,
@@ -18,7 +18,7 @@ CLAIMS = [
         text="Eight answered questions in front still leave at most 3 of the 60 capitals answered",
         at_most=3,
         unit="capitals",
-        excludes={"the tuned model below, with the same eight questions in front": 46},
+        excludes={"the tuned model, with the same eight questions in front": 46},
         seeds=[0, 0, 0, 0, 0],
     ),
     Claim(
@@ -36,7 +36,7 @@ CLAIMS = [
         "points",
         at_least=0.1,
         unit="%",
-        excludes={"a rule that removes nothing": 0.0, "a rule that removes the wrong places": -0.33},
+        excludes={"a rule that removes nothing": 0.0, "a top-p that drops the wrong tokens": -0.33},
         seeds=[0.212, 0.237, 0.16, 0.212, 0.213],
     ),
 ]

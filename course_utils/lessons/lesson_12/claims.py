@@ -8,7 +8,7 @@ CLAIMS = [
         text="Ten iterations of REINFORCE add at least five quotation marks to an answer",
         at_least=5,
         unit="marks in an answer",
-        excludes={"returns shuffled among the answers": 0.0},
+        excludes={"a policy that does not learn": 0.0},
     ),
     Claim(
         name="clip_keeps_near",

@@ -56,6 +56,16 @@ def _mean(fault):
     return wrong
 
 
+def _loss_mean(fault):
+    """A wrong clipped_policy_loss: fault(values of all tokens, mask) is the mean of the losses."""
+
+    def wrong(log_probs, old_log_probs, advantages, mask, clip=0.2):
+        loss, _ = _mean(fault)(log_probs, old_log_probs, advantages, mask, clip)
+        return loss, clipped_policy_loss(log_probs, old_log_probs, advantages, mask, clip)[1]
+
+    return wrong
+
+
 def _share(fault):
     """A wrong clipped_policy_loss: fault(ratio, clipped ratio, advantages, mask) is the share."""
 
@@ -120,6 +130,20 @@ def _by_minimum(log_probs, old_log_probs, advantages, mask, clip=0.2):
     return [-(gain * mask).sum() / mask.sum(), clipped.sum() / mask.sum()]
 
 
+MEANS = [  # (message, fault) of a mean of the losses, alone or in the share too
+    (
+        "The mean counts padding: divide by the number of tokens of the mask.",
+        lambda x, mask: (x * mask).mean(),
+    ),
+    ("Only tokens of the mask count: sum loss * mask, and divide by mask.sum().", lambda x, mask: x.mean()),
+    (
+        "This is the mean of each answer, then over answers: a token of a short answer would count more. "
+        "Divide the sum over all tokens by mask.sum().",
+        lambda x, mask: ((x * mask).sum(1) / mask.sum(1)).mean(),
+    ),
+    ("This is the sum over the tokens. Take the mean over the mask.", lambda x, mask: (x * mask).sum()),
+]
+
 CLIP_MISTAKES = [
     (
         "The sign is turned: the optimiser goes down, so the loss is minus ratio times advantage.",
@@ -168,23 +192,7 @@ CLIP_MISTAKES = [
         "the two losses, with nothing detached but the advantages.",
         _clip_detached,
     ),
-    (
-        "The mean counts padding: divide by the number of tokens of the mask.",
-        _mean(lambda x, mask: (x * mask).mean()),
-    ),
-    (
-        "Only tokens of the mask count: sum loss * mask, and divide by mask.sum().",
-        _mean(lambda x, mask: x.mean()),
-    ),
-    (
-        "This is the mean of each answer, then over answers: a token of a short answer would count more. "
-        "Divide the sum over all tokens by mask.sum().",
-        _mean(lambda x, mask: ((x * mask).sum(1) / mask.sum(1)).mean()),
-    ),
-    (
-        "This is the sum over the tokens. Take the mean over the mask.",
-        _mean(lambda x, mask: (x * mask).sum()),
-    ),
+    *((message, wrong(fault)) for message, fault in MEANS for wrong in (_mean, _loss_mean)),
     (
         "The share counts prompt and padding too: take its mean over the mask, as of the loss.",
         _share(lambda ratio, clipped, a, mask: (ratio != clipped).float().mean()),

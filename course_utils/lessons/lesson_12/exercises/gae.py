@@ -35,6 +35,11 @@ def _bootstrapped(rewards, values, mask, gamma, lam):
     return advantages, (advantages + values) * mask
 
 
+def _masked_at_the_end(rewards, values, mask, gamma, lam):
+    advantages, _ = gae(rewards, values, torch.ones_like(mask), gamma, lam)
+    return advantages * mask, (advantages + values) * mask
+
+
 def _forward(rewards, values, mask, gamma, lam):
     turned = (value.flip(1) for value in (rewards, values, mask))
     return tuple(part.flip(1) for part in gae(*turned, gamma, lam))
@@ -97,6 +102,7 @@ GAE_MISTAKES = [
         "is worth 0. Multiply the values by the mask first.",
         _gae(_bootstrapped),
     ),
+    ("The values off the answer are used. Multiply the values by the mask first.", _gae(_masked_at_the_end)),
     ("lam has no effect: these are the one-step errors.", _gae(lambda r, v, m, g, lam: gae(r, v, m, g, 0.0))),
     ("lam has no effect: this is its value at lam = 1.", _gae(lambda r, v, m, g, lam: gae(r, v, m, g, 1.0))),
     (

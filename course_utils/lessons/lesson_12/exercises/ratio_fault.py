@@ -88,6 +88,26 @@ RATIO_MISTAKES = [
         ),
     ),
     (
+        "One token is enough to tell: before the step `any` ratio that is not 1, after it `all` of them 1.",
+        lambda before, after: (
+            "reference"
+            if ((before - 1).abs() > 1e-3).all()
+            else "itself"
+            if ((after - 1).abs() < 1e-3).all()
+            else "sound"
+        ),
+    ),
+    (
+        "One token is enough to tell: before the step `any` ratio that is not 1, after it `all` of them 1.",
+        lambda before, after: (
+            "reference"
+            if ((before - 1).abs() > 1e-3).any()
+            else "itself"
+            if ((after - 1).abs() < 1e-3).any()
+            else "sound"
+        ),
+    ),
+    (
         "The verdicts are exchanged: a first ratio that is not 1 comes from another policy.",
         lambda before, after: {"reference": "itself", "itself": "reference"}.get(
             ratio_fault(before, after), "sound"
