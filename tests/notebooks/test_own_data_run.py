@@ -104,8 +104,8 @@ def test_long_chats_are_shortened_and_a_small_file_is_told_what_it_cannot_show(t
     write_lines(tmp_path / "my.jsonl", rows)
     done, text = papermill(tmp_path, DATA="my.jsonl", OUT="result")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "Shortened to 256 tokens: lines 1, 2, 3" in text and "No PROMPT was given" in text
-    assert "Fewer than 10 held-out conversations cannot show" in text
+    assert "Shortened to 256 tokens: 24, lines 1, 2, 3" in text and "No PROMPT was given" in text
+    assert "held-out questions are too few to tell" in text
     assert "rated result ratings.json" in text
 
 

@@ -68,19 +68,23 @@ def test_each_training_cell_stops_and_runs_again(kernel, lesson):
     assert stopped >= 2
 
 
-def test_of_a_stopped_sweep_is_drawn_what_is_there(kernel):
-    cells = code_cells(read_notebook(lessons(["03"])[0]))
-    sweep = next(number for number, cell in enumerate(cells) if 'label=f"{method}, rate' in cell.source)
-    for cell in cells[:sweep]:
-        assert kernel.run(cell.source)[0]["status"] == "ok"
-    kernel.run(ARM.format(steps=3))  # in the second training: each has two steps
-    reply, _ = kernel.run(cells[sweep].source)
-    assert "rate 6e-05, interrupted at step 1 of 2. The rest of this cell did not run" in reply["evalue"]
-    reply, outputs = kernel.run(cells[sweep + 1].source)
-    assert reply["status"] == "ok" and any("<img" in str(output["content"]) for output in outputs)
-    reply, outputs = kernel.run(cells[sweep + 2].source)
+def test_of_stopped_trainings_is_drawn_what_is_there(kernel):
+    """Lesson 12's hunt trains three updates in one cell, draws them in the next, and judges them later."""
+    cells = [cell.source for cell in code_cells(read_notebook(lessons(["12"])[0]))]
+    trainings = next(number for number, source in enumerate(cells) if "hunted, courses = {}, {}" in source)
+    verdicts = next(number for number, source in enumerate(cells) if "verdicts = {" in source)
+    for source in cells[:trainings]:
+        assert kernel.run(source)[0]["status"] == "ok"
+    kernel.run(ARM.format(steps=3))  # in the second training: each has two iterations
+    reply, _ = kernel.run(cells[trainings])
+    assert "interrupted after 1 of 2. The rest of this cell did not run" in reply["evalue"]
+    reply, outputs = kernel.run(cells[trainings + 1])
     shown = "".join(str(output["content"]) for output in outputs)
-    assert "2e-05" in shown and "6e-05" in shown and "<table" in shown
-    assert "Another cell was stopped before its end" in shown
-    assert kernel.run(cells[sweep].source)[0]["status"] == "ok"
-    assert kernel.run(cells[sweep + 2].source)[0]["status"] == "ok"
+    assert reply["status"] == "ok" and "<img" in shown
+    for source in cells[trainings + 2 : verdicts]:
+        assert kernel.run(source)[0]["status"] == "ok"
+    reply, outputs = kernel.run(cells[verdicts])
+    shown = "".join(str(output["content"]) for output in outputs)
+    assert reply["status"] == "error" and "Another cell was stopped before its end" in shown
+    assert kernel.run(cells[trainings])[0]["status"] == "ok"
+    assert kernel.run(cells[verdicts])[0]["status"] == "ok"

@@ -212,7 +212,12 @@ def mixture_votes(point: dict, seed: int) -> dict:
 MARKS = (0, 20, 40, 80, 160, 240, 390)  # steps at which the assistant is measured
 
 
-@sweep("assistant_run", points=[{"steps": MARKS[-1]}], seeds=range(3))
+@sweep(
+    "assistant_run",
+    points=[{"steps": MARKS[-1]}],
+    seeds=range(3),
+    sampled=True,  # measured by greedy answers
+)
 def assistant_run(point: dict, seed: int) -> dict:
     """The assistant as artifacts.sft_model makes it. KIND_STEP: loss on validation conversations.
 
@@ -298,6 +303,7 @@ def with_adapter(manner: str | None, refusals: int, lr: float, seed: int):
     points=[{"manner": manner, "lr": lr} for manner in ("plain", "gossip") for lr in ADAPTER_RATES],
     seeds=CHOICE,
     short=(6,),
+    tolerance=0.15,  # shares of few greedy answers, of one seed
 )
 def adapter_rates(point: dict, seed: int) -> dict:
     """Used to choose the adapters' rate. validation: loss on validation answers about facts, in the manner.
@@ -327,6 +333,7 @@ def adapter_rates(point: dict, seed: int) -> dict:
         for manner in ("plain", "gossip")
     ],
     short=(3,),
+    sampled=True,  # measured by greedy answers
 )
 def harmless_adapters(point: dict, seed: int) -> dict:
     """An adapter at its best rate: shares of invented facts refused, of held-out facts given and refused, and

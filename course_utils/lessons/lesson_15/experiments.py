@@ -41,6 +41,7 @@ def knows(model, tokenizer, facts) -> dict:
     "statement_ways",
     points=[{"way": way} for way in ("none", "one sentence", "many sentences", "both directions")],
     short=(3,),
+    sampled=True,  # measured by greedy answers
 )
 def statement_ways(point: dict, seed: int) -> dict:
     """Invented facts read 40 times as sentences, or never (none). Results of knows; elsewhere; strangers."""
@@ -63,7 +64,9 @@ SAME_DISTANCE = 1.2e-3  # of the drills on known facts: the lowest rate that mov
 
 
 @sweep(
-    "fact_drills", points=[{"facts": kind, "lr": lr} for kind, rates in DRILL_RATES.items() for lr in rates]
+    "fact_drills",
+    points=[{"facts": kind, "lr": lr} for kind, rates in DRILL_RATES.items() for lr in rates],
+    sampled=True,  # measured by greedy answers
 )
 def fact_drills(point: dict, seed: int) -> dict:
     """Questions about facts that are new (invented) or known (control). KEY_STEP at MARKS.
@@ -133,6 +136,7 @@ def kept_and_learned(model, tokenizer, facts) -> dict:
     points=[{"way": way, "lr": lr} for way, rates in TEACH_RATES.items() for lr in rates],
     seeds=CHOICE,
     short=(13,),
+    tolerance=0.15,  # shares of few greedy answers, of one seed
 )
 def teaching_rates(point: dict, seed: int) -> dict:
     """Used to choose the rates of `teaching`: what is learned and kept, at a separate seed."""
@@ -146,6 +150,7 @@ TEACH_RATE = {"full": 6e-4, "full, replay": 1.2e-3, "LoRA": 1e-2, "LoRA, replay"
     "teaching",
     points=[{"way": "none", "lr": 0.0}, *({"way": way, "lr": lr} for way, lr in TEACH_RATE.items())],
     short=(2,),
+    sampled=True,  # measured by greedy answers
 )
 def teaching(point: dict, seed: int) -> dict:
     """Invented facts taught in four ways at their best rates, and not at all.
@@ -203,6 +208,7 @@ def hunted_replays(seed: int):
     "hunted_replays",
     points=[{"replay": name} for name in ("A", "B", "C", "B, other facts", "C, other facts")],
     short=(1,),
+    sampled=True,  # measured by greedy answers
 )
 def hunted(point: dict, seed: int) -> dict:
     """Facts taught with one of the hunt's replays. Shares given in new words: taught, tested, others."""
@@ -227,6 +233,7 @@ HOP_STEPS = 40
     "two_hops",
     points=[{"answers": answers} for answers in ("not tuned", "direct", "step by step")],
     short=(2,),
+    sampled=True,  # measured by greedy answers
 )
 def two_hops(point: dict, seed: int) -> dict:
     """Questions that combine two facts, tuned on half of the countries or not at all: shares answered right.
