@@ -75,10 +75,13 @@ def folder_of(path: Path) -> Path:
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """A notebook; parsing writes no messages."""
+    """A notebook; parsing writes no messages. ValueError if it is damaged."""
     import nbformat
 
-    return nbformat.read(path, as_version=4)
+    try:
+        return nbformat.read(path, as_version=4)
+    except nbformat.reader.NotJSONError as fault:
+        raise ValueError(f"{path} is not a notebook: {str(fault)[:100]}") from fault
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:

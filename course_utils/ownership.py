@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from course_utils.terminal import plain_line
 
@@ -33,6 +33,7 @@ OTHER_FOLDER = "Name another folder: --out FOLDER"
 OVERWRITE_HELP = "replace a file even if the course did not write it"
 PART = ".course-part"  # ends the names of temporary files and folders
 MADE_BY = b"Made by "  # begins a mark
+LOCK = ".lock"  # in a folder of the course
 MARKS = (MARK_FILE, f"{MARK_FILE}{PART}")  # a folder's mark, and one being written
 DAY = 24 * 3600  # seconds after which they must be leftovers of a killed process
 
@@ -112,6 +113,17 @@ def own_file(path: Path | str, todo: str, overwrite: bool | None = False) -> Pat
             raise FileExistsError(
                 f"{plain_line(path)} is a file that this course did not write. {todo}{hint}."
             )
+    return place
+
+
+def own_page(path: Path | str, todo: str, overwrite: bool) -> Path:
+    """As own_file; also with `overwrite` nothing but a page (HTML) or an empty file is replaced."""
+    place = own_file(path, todo, overwrite)
+    if standing(place):
+        with place.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if head and not re.match(rb"\s*<(!doctype html|html)", head, re.IGNORECASE):
+            raise FileExistsError(f"{plain_line(path)} is no page (HTML), and is kept. {todo}.")
     return place
 
 
@@ -290,6 +302,20 @@ def remove_leftovers(place: Path, maker: str = "") -> None:
                     remove(path)
                 elif standing(path) == "a file":
                     path.unlink()
+
+
+@contextmanager
+def alone_in(folder: Path, todo: str) -> Iterator[None]:
+    """Holds the lock of a folder of the course. FileExistsError if another process writes there."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise FileExistsError(f"{plain_line(folder)}: another process writes there. {todo}.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def lock_of(place: Path, todo: str) -> FileLock:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import unicodedata
+from collections.abc import Callable
 
 WINDOWS = os.name == "nt"
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they change the direction of text
@@ -17,6 +18,17 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         super().error(plain_line(message))
+
+
+def given(kind: type) -> Callable[[str], object]:
+    """For `type=` of an argument that must not be empty, as an unset variable of the shell is."""
+
+    def read(text: str) -> object:
+        if not text:
+            raise argparse.ArgumentTypeError("it is empty. Is a variable of your shell not set?")
+        return kind(text)
+
+    return read
 
 
 def command(*words: object) -> str:

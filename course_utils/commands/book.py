@@ -51,6 +51,7 @@ from course_utils.notebook_files import (
 from course_utils.ownership import (
     BUILD,
     MARK_FILE,
+    alone_in,
     emptied,
     is_marked,
     made_names,
@@ -63,7 +64,7 @@ from course_utils.ownership import (
     without_strangers,
 )
 from course_utils.templates import templates
-from course_utils.terminal import Parser, plain_line
+from course_utils.terminal import Parser, given, plain_line
 
 OUT = BUILD / "book"
 FOLDERS = ("source", "doctrees", "jupyter_execute", "html", "epub", "singlehtml")  # beside course.pdf
@@ -407,6 +408,12 @@ def take_folder(folder: Path) -> Path:
 def new_book(folder: Path) -> Iterator[Path]:
     """A folder inside `folder` for a book's parts, which replace those in `folder` if the block succeeds."""
     out = take_folder(folder)
+    with alone_in(out, OTHER_BOOK):
+        yield from _exchanged(out)
+
+
+def _exchanged(out: Path) -> Iterator[Path]:
+    """As new_book, in a folder of a book that is locked."""
     if standing(out / NEW):  # whole, but not yet at its place when the process was killed
         remove(without_strangers(out / NEW, OTHER_BOOK), "book")
     with naming(out, OTHER_BOOK), new_folder(out / NEW, "book") as made:
@@ -452,7 +459,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epub", action="store_true", help="course.epub as well")
     parser.add_argument("--pdf", action="store_true", help="course.pdf as well; needs Chromium")
     parser.add_argument("--key", action="store_true", help="with the answer key: a book for teachers")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder; default build/book")
+    parser.add_argument("--out", type=given(Path), default=OUT, help="folder; default build/book")
     chosen = parser.parse_args(arguments)
     try:
         import myst_nb  # noqa: F401

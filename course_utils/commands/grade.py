@@ -24,12 +24,13 @@ from course_utils.commands.grade_cell import FORKS
 from course_utils.commands.grade_page import grade_page
 from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import folder_of, lesson_key, lesson_of, lessons
-from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_file, standing
+from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_page, real, standing
 from course_utils.processes import stoppable
-from course_utils.terminal import Parser, plain_line, readable
+from course_utils.terminal import Parser, given, plain_line, readable
 
 SECONDS = 30  # limit of one exercise
 START = 120  # limit of what comes before an exercise: imports, the course's own code
+LARGEST = 200 << 20  # bytes of a notebook
 MEMORY = 4 << 30  # bytes for the exercise's process and its children
 WAIT = 5  # seconds to wait for killed processes
 LOOK = 0.05  # seconds between two checks of the process
@@ -57,15 +58,15 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument(
         "paths",
         nargs="+",
-        type=Path,
+        type=given(Path),
         metavar="PATH",
         help="a notebook, or a folder: of notebooks named by learner, or with one sub-folder a learner",
     )
     parser.add_argument("--json", action="store_true", help=f"a list of objects with {', '.join(KEYS)}")
-    parser.add_argument("--out", type=Path, help="write a page for a teacher into this file (HTML)")
+    parser.add_argument("--out", type=given(Path), help="write a page for a teacher into this file (HTML)")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     arguments = parser.parse_args(argv)
-    out = arguments.out and page_file(arguments.out, arguments.overwrite)
+    out = arguments.out and own_page(arguments.out, OTHER_FILE, arguments.overwrite)
     with stoppable():
         rows = grade(arguments.paths)
     print(json.dumps(rows, indent=1) if arguments.json else _table(rows))
@@ -77,20 +78,15 @@ def main(argv: Sequence[str] = ()) -> int:
     return 0
 
 
-def page_file(path: Path, overwrite: bool) -> Path:
-    """The real path of a page to write. FileExistsError also for what `grade` and `room` read."""
-    place = own_file(path, OTHER_FILE, overwrite)
-    if standing(place) and place.suffix in (".ipynb", ".json"):
-        raise FileExistsError(f"{plain_line(place)} is no page, but a learner's file. {OTHER_FILE}.")
-    return place
-
-
 def grade(paths: Sequence[Path]) -> list[dict[str, str]]:
     """One row (KEYS) for each exercise of each notebook, or for a file that is not a lesson."""
     from tqdm import tqdm
 
-    found = [(path, root) for root in paths for path in _notebooks(root)]
-    bar = tqdm(found, unit="notebook", desc="grade", dynamic_ncols=True, disable=None)
+    found: dict[Path, tuple[Path, Path]] = {}  # a notebook that is named twice counts once
+    for root in paths:
+        for path in _notebooks(root):
+            found.setdefault(path.resolve(), (path, root))
+    bar = tqdm(found.values(), unit="notebook", desc="grade", dynamic_ncols=True, disable=None)
     return [row for path, root in bar for row in grade_notebook(path, root)]
 
 
@@ -99,7 +95,9 @@ def _notebooks(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
     if not root.is_dir():
-        raise ValueError(f"There is no file or folder {root}. Name notebooks, or a folder that has some.")
+        kind = standing(real(root))
+        what = f"{root} is {kind}" if kind else f"There is no file or folder {root}"
+        raise ValueError(f"{what}. Name notebooks, or a folder that has some.")
     os.listdir(root)  # PermissionError, which rglob passes over
     found = [
         path
@@ -138,6 +136,8 @@ def grade_notebook(path: Path, root: Path) -> list[dict[str, str]]:
 
 def code_of(path: Path) -> list[str]:
     """The sources of a notebook's code cells. Raises OSError, or the error of a damaged file."""
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"it has more than {LARGEST >> 20} MiB")
     notebook = json.loads(readable(path.read_bytes()))
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from course_utils.commands import addresses
 from course_utils.home import naming, write_whole
 from course_utils.notebook_files import lessons
-from course_utils.ownership import BUILD, OTHER_FILE, OVERWRITE_HELP, own_file
+from course_utils.ownership import BUILD, OTHER_FILE, OVERWRITE_HELP, own_page
 from course_utils.playground.page import playground_page
-from course_utils.terminal import Parser, plain_line
+from course_utils.terminal import Parser, given, plain_line
 
 PLAYGROUND = BUILD / "playground.html"
 
@@ -37,10 +37,10 @@ def page_of_the_book() -> str:
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils playground [--out FILE]`."""
     parser = Parser("python -m course_utils playground", description="Write the playground, one HTML page.")
-    parser.add_argument("--out", type=Path, default=PLAYGROUND, help="default build/playground.html")
+    parser.add_argument("--out", type=given(Path), default=PLAYGROUND, help="default build/playground.html")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
-    out = own_file(chosen.out, OTHER_FILE, chosen.overwrite)
+    out = own_page(chosen.out, OTHER_FILE, chosen.overwrite)
     book = "book/html"
     address = addresses.repository()
     if (out.parent / book / in_the_book("00")).exists():

@@ -21,13 +21,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from course_utils.checks import progress
-from course_utils.commands.grade import grade_notebook, page_file
+from course_utils.commands.grade import grade_notebook
 from course_utils.commands.room_page import projector_page, room_page
 from course_utils.home import naming, write_whole
 from course_utils.notebook_files import MORE, folder_of
-from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP
+from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_page
 from course_utils.processes import stoppable
-from course_utils.terminal import Parser, plain_line, readable
+from course_utils.terminal import Parser, given, plain_line, readable
 
 PORT = 8900
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -258,17 +258,19 @@ def main(argv: Sequence[str] = ()) -> int:
         description=ROOM_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("folders", nargs="+", type=given(Path), metavar="FOLDER")
     parser.add_argument("--hide-names", action="store_true", help="numbers for names, on every page")
     parser.add_argument(
         "--grade", action="store_true", help="judge notebooks too; their code runs with your rights"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; default this machine only")
+    parser.add_argument(
+        "--host", type=given(str), default="127.0.0.1", help="address to serve on; default this machine only"
+    )
     parser.add_argument("--port", type=int, default=PORT, help=f"default {PORT}")
-    parser.add_argument("--out", type=Path, help="write the page into this file, once, and serve nothing")
+    parser.add_argument("--out", type=given(Path), help="write the page into this file once; serve nothing")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
-    out = chosen.out and page_file(chosen.out, chosen.overwrite)
+    out = chosen.out and own_page(chosen.out, OTHER_FILE, chosen.overwrite)
     room = Room(chosen.folders, chosen.grade)
     if out:
         with stoppable():

@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from course_utils.checks import claims
 from course_utils.commands.run_page import headline_figure, run_page
 from course_utils.home import ROOT, naming, write_whole
@@ -22,13 +20,21 @@ from course_utils.machine import cores, find_device, tree_memory
 from course_utils.model_files import check_folder
 from course_utils.models import resolve
 from course_utils.notebook_files import lesson_key, lesson_of, lessons
-from course_utils.ownership import MARK_FILE, OTHER_FOLDER, made_names, mark, own_folder, standing
+from course_utils.ownership import (
+    LOCK,
+    MARK_FILE,
+    OTHER_FOLDER,
+    alone_in,
+    made_names,
+    mark,
+    own_folder,
+    standing,
+)
 from course_utils.processes import end_with_parent, kill, stoppable
 from course_utils.session import check_seed, choose_scale
 from course_utils.terminal import plain_line
 
 OTHER_OUT = "Free some space there, or name another folder: --out FOLDER"
-LOCK = ".lock"  # in the run's folder
 LOOKS = 4  # memory samples of the running lessons per second
 NEED = {"pocket": 2 << 30}  # bytes of memory a lesson needs; other models:
 NEED_OTHER = 16 << 30  # the peak of lesson 02 with smollm2
@@ -79,18 +85,8 @@ def run_lessons(
     if jobs is not None and jobs < 1:
         raise ValueError(f"--jobs is at least 1, got {jobs}")
     out = _take_folder(out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"), chosen, overwrite)
-    lock = FileLock(out / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise FileExistsError(f"{plain_line(out)}: another run writes there. {OTHER_FOLDER}.") from None
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
     settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
-    print(
-        f"Running {len(chosen)} lesson(s), {jobs} at a time, with {plain_line(name)} at scale {scale}; "
-        f"results in {plain_line(out)}",
-        flush=True,
-    )
     outcomes = [Outcome(path.stem, _title(path), page=f"{path.stem}.html") for path in chosen]
     started = time.perf_counter()
 
@@ -99,7 +95,12 @@ def run_lessons(
         with naming(out, OTHER_OUT):
             _write_reports(outcomes, settings, out)
 
-    with stoppable():
+    with alone_in(out, OTHER_FOLDER), stoppable():
+        print(
+            f"Running {len(chosen)} lesson(s), {jobs} at a time, with {plain_line(name)} at scale {scale}; "
+            f"results in {plain_line(out)}",
+            flush=True,
+        )
         try:
             for outcome in outcomes:
                 _write_page(outcome, outcomes, {}, out)

@@ -150,7 +150,11 @@ def test_what_somebody_put_into_a_finished_book_is_not_deleted(tmp_path, part):
         assert (folder / "docs").exists(), "the old book stays until the new one is whole"
         (made / part / "new").write_text("ours")
     assert not (folder / "docs").exists() and (folder / "new").exists()
-    assert {path.name for path in folder.parent.iterdir()} == {ownership.MARK_FILE, *book.FOLDERS}
+    assert {path.name for path in folder.parent.iterdir()} == {
+        ownership.MARK_FILE,
+        ownership.LOCK,
+        *book.FOLDERS,
+    }
     ownership.mark(folder, "book")  # as a book that was stopped left it in an earlier edition
     with pytest.raises(FileExistsError, match="of a book that was stopped, and may hold files of yours"):
         book.take_folder(tmp_path / "book")
@@ -163,7 +167,20 @@ def test_a_book_that_fails_leaves_the_old_one(tmp_path):
         (made / "html" / "index.html").write_text("half")
         raise SystemExit
     assert (tmp_path / "book" / "html" / "index.html").read_text() == "old"
-    assert {path.name for path in (tmp_path / "book").iterdir()} == {ownership.MARK_FILE, *book.FOLDERS}
+    assert {path.name for path in (tmp_path / "book").iterdir()} == {
+        ownership.MARK_FILE,
+        ownership.LOCK,
+        *book.FOLDERS,
+    }
+
+
+def test_of_two_books_in_one_folder_the_second_is_refused_and_the_first_goes_on(tmp_path):
+    with book.new_book(tmp_path / "book") as made:
+        (made / "html" / "index.html").write_text("the first's")
+        with pytest.raises(FileExistsError, match=r"another process writes there\. Name a new folder"):
+            with book.new_book(tmp_path / "book"):
+                pass
+    assert (tmp_path / "book" / "html" / "index.html").read_text() == "the first's"
 
 
 def test_what_only_looks_like_a_book_is_refused(tmp_path):

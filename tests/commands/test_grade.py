@@ -410,13 +410,49 @@ def test_a_page_that_cannot_be_written_is_told_before_any_work(tmp_path, capsys)
     assert shown.out == "" and "--out FILE" in shown.err
 
 
-@pytest.mark.parametrize("name", ["ada.ipynb", "ada.json"])
-def test_no_page_replaces_what_is_read(tmp_path, capsys, name):
+@pytest.mark.parametrize("name", ["ada.ipynb", "ada.json", "notes.md"])
+def test_no_page_replaces_what_is_no_page(tmp_path, capsys, name):
     (tmp_path / name).write_text("{}")
-    for command in ("grade", "room"):
-        status = cli.main([command, str(tmp_path), "--overwrite", "--out", str(tmp_path / name)])
-        assert status == 1 and "a learner's file. Name another file" in capsys.readouterr().err
+    for command in (["grade", str(tmp_path)], ["room", str(tmp_path)], ["key", "00"], ["playground"]):
+        status = cli.main([*command, "--overwrite", "--out", str(tmp_path / name)])
+        assert status == 1 and "is no page (HTML), and is kept" in capsys.readouterr().err
     assert (tmp_path / name).read_text() == "{}"
+
+
+def test_overwrite_replaces_somebody_elses_page(tmp_path):
+    (tmp_path / "page.html").write_text("\n<HTML>mine")
+    assert cli.main(["key", "00", "--out", str(tmp_path / "page.html")]) == 1
+    assert cli.main(["key", "00", "--overwrite", "--out", str(tmp_path / "page.html")]) == 0
+    assert "mine" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "words", [["grade", ""], ["room", ""], ["room", ".", "--host", ""], ["grade", ".", "--out", ""]]
+)
+def test_an_argument_that_an_unset_variable_left_empty_is_refused(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2 and "it is empty. Is a variable" in capsys.readouterr().err
+
+
+def test_a_notebook_named_twice_counts_once(tmp_path):
+    (tmp_path / "bob.ipynb").write_text("hello", encoding="utf-8")
+    rows = grading.grade([tmp_path, tmp_path / "bob.ipynb", tmp_path / ".." / tmp_path.name])
+    assert [row["learner"] for row in rows] == ["bob"]
+
+
+def test_a_huge_notebook_is_not_read(tmp_path):
+    path = tmp_path / "bob.ipynb"
+    path.touch()
+    os.truncate(path, grading.LARGEST + 1)
+    [row] = grading.grade_notebook(path, tmp_path)
+    assert row["status"] == "stopped" and "it has more than 200 MiB" in row["message"]
+
+
+def test_a_pipe_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"pipe is a pipe\. Name notebooks"):
+        grading.grade([tmp_path / "pipe"])
 
 
 def test_a_folder_that_cannot_be_read_is_not_called_empty(tmp_path, monkeypatch, capsys):

@@ -142,7 +142,7 @@ def test_of_two_runs_in_one_folder_the_second_is_refused(lessons, tmp_path, caps
     out = run._take_folder(tmp_path / "out", run.lessons([]))
     with FileLock(out / run.LOCK):  # the other run holds it
         assert cli.main(["run", "--model", "pocket", "--out", str(out)]) == 1
-    assert "another run writes there. Name another folder" in capsys.readouterr().err
+    assert "another process writes there. Name another folder" in capsys.readouterr().err
     assert not (out / "results.json").exists()
 
 
