@@ -47,7 +47,7 @@ NOT_RUN = {  # reasons why nothing runs them: modules, or definitions as module.
         world.annotator.neutral_prompts world.annotator.sample_answers world.annotator.spread
         world.annotator.with_longer_share""",
     "only a padded batch needs it": "gpt2.visible_tokens",
-    "only a frozen head needs it": "log_probs.FrozenHeadLogProbs",
+    "only a frozen head or LoRA needs it": "log_probs.FrozenHeadLogProbs kernels.is_plain",
     "what their properties and methods say, no run here asks": """
         models.Source methods.lora.Adapter training.History""",
     "called where the module is imported": """
