@@ -10,8 +10,9 @@ from helpers import draws_of, feed, tiny_gpt2
 from course_utils.checks import claims
 from course_utils.data import batches, encode
 from course_utils.evaluation import mean_loss
+from course_utils.generation import generate
 from course_utils.lessons.lesson_04.experiments import question_examples
-from course_utils.lessons.lesson_07 import experiments, suspects
+from course_utils.lessons.lesson_07 import experiments, stored, suspects
 from course_utils.lessons.lesson_07.small_prompts import (
     SoftPrefix,
     SoftPrompt,
@@ -86,6 +87,24 @@ def test_the_script_puts_the_text_at_the_prompt_s_positions(batch):
     assert prompt_fault(mask, read, positions, 5) == "right"
 
 
+def test_answers_behind_a_prompt_are_those_of_the_package():
+    model, tokenizer = load_model("pocket")
+    prompt = start_from_words(model, encode(tokenizer, experiments.START_WORDS), 5).detach()
+    questions = [
+        {"prompt": f"Question: What is the capital of {each}?\nAnswer:"}
+        for each in ("Peru", "the Netherlands")
+    ]
+
+    def inputs(prompt, embeddings, mask):
+        embeddings, read, _, positions = with_prompt(prompt, embeddings, mask, mask)
+        return embeddings, read, positions
+
+    answers = suspects.answers_behind(prompt, inputs, model, tokenizer, questions, new=4)
+    texts = [question["prompt"] for question in questions]
+    alone = generate(PromptTuning(model, prompt), tokenizer, texts, max_new_tokens=4)
+    assert answers == [text.strip() for text in alone]
+
+
 # --- claims, and what is broken
 
 
@@ -123,7 +142,8 @@ def headline():
         name: [row["result"]["loss"] for row in rows if tuple(row["point"].values()) == point]
         for name, point in wanted.items()
     }
-    assert bounds["value"] == pytest.approx(mean(losses["prompt"]) / mean(losses["lora"]))
+    ratios = [prompt / lora for prompt, lora in zip(losses["prompt"], losses["lora"], strict=True)]
+    assert bounds["value"] == pytest.approx(mean(ratios))
     return bounds, mean(losses["lora"]), mean(losses["prompt"])
 
 
@@ -139,6 +159,29 @@ def test_a_prompt_that_training_does_not_read_fails_the_headline():
     tuned = trained(lambda model, prompt: SoftPrompt(model, prompt, mask_not_extended), prompt_loss, 50)[1]
     served = PromptTuning(tuned.model, tuned.prompt)
     assert mean_loss(served, question_examples("held_out", sample=100)) / lora > bounds["at_most"]
+
+
+def test_losses_are_those_of_the_runs_at_the_rate_that_validation_chose():
+    for method, point in {"prompt": (16, "words", 0.1), "LoRA": (1, "", 0.01)}.items():
+        rows = _points_of("prompt_tuning", method)
+        wanted = [row["result"]["loss"] for row in rows if tuple(row["point"].values())[1:] == point]
+        assert len(wanted) == 5 and stored.losses(method) == wanted
+    longer = [row["result"]["loss"] for row in _points_of("prompt_longer", "LoRA")]
+    assert stored.losses("LoRA", 250) == longer
+    assert stored.ratios([3.0, 1.0], [2.0, 4.0]) == [1.5, 0.25]
+
+
+def test_a_rate_at_the_edge_of_those_tried_is_refused(monkeypatch):
+    monkeypatch.setattr(stored, "on_validation", lambda *kind: {0.01: 0.1, 0.03: 0.2, 0.1: 0.3})
+    with pytest.raises(ValueError, match="is at the edge"):
+        stored.best_rate("prompt")
+
+
+def test_numberings_are_the_runs_of_both_trainings():
+    for row in load_sweep("prompt_positions")["rows"]:
+        for used in "P0":
+            loss = row["result"][f"loss, text at {used}"]
+            assert loss in stored.numberings()[row["point"]["text at"], used]
 
 
 def test_rates_of_the_longer_runs_are_those_that_validation_chose():
@@ -164,7 +207,7 @@ def _points_of(sweep, method, size=None):
 # --- the notebook, with a learner's answer
 
 
-START = ["import os", "start(MODEL, SCALE", "# What this lesson imports", "base, tokenizer ="]
+START = ["import os", "start(MODEL, SCALE", "# What this lesson imports", "# base and tokenizer"]
 TRAINED = [
     *START,
     "LENGTH, STEPS =",

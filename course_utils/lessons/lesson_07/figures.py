@@ -1,17 +1,157 @@
-"""The places of a prompt and a prefix; losses of seeds side by side."""
+"""What stands before a text, and what the model reads of it; a prefix in parts; losses of seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 
 from course_utils import plots
-from course_utils.drawing import ground_and_edge
+from course_utils.data import IGNORE
+from course_utils.drawing import CELL_WIDTH, Picture, ground_and_edge, shown_number
+from course_utils.lessons.lesson_07.small_prompts import with_prompt
+from course_utils.lessons.lesson_07.suspects import inputs_of_script
 from course_utils.plots import COLOURS, INK, WIDTH, entitle
+
+PAD = "pad"
+
+
+def looked_up(prompt: torch.Tensor, tokens: Sequence[str], ids: Sequence[int], table: torch.Tensor) -> None:
+    """The first three numbers of the vectors of a prompt [P, d], and of tokens: rows of the table [V, d]."""
+    length = len(prompt)
+    picture = Picture("What does the model get?")
+    of_prompt, of_text = ["trained"] * length, ["frozen"] * len(tokens)
+    kinds = of_prompt + of_text
+    picture.strip(
+        picture.bottom + 0.4, [*_names(length), *tokens], [*of_prompt, *["data"] * len(tokens)], 6.5
+    )
+    picture.row("token number", [None] * length + [str(token) for token in ids])
+    picture.skip(0.5)
+    vectors = torch.cat([prompt, table[list(ids)]])
+    for place, numbers in zip(("vector", "", ""), vectors[:, :3].T, strict=True):
+        picture.row(place, numbers, kinds, digits=2)
+    picture.row("", ["…"] * len(kinds), kinds)
+    picture.key()
+
+
+def in_front(texts: Mapping[str, tuple[Sequence[str], Any, Any]], length: int) -> None:
+    """Mask, labels and positions of texts behind a prompt: {title: (tokens, mask [T], labels [T])}."""
+    picture = Picture("What stands at each place of mask, labels and positions?")
+    y = picture.bottom + 0.9
+    for title, (tokens, mask, labels) in texts.items():
+        picture.text(0, y, title, bold=True)
+        empty = torch.zeros(length, 1), torch.zeros(1, len(mask), 1)
+        _, read, targets, positions = with_prompt(*empty, torch.tensor([mask]), torch.tensor([labels]))
+        _tokens_behind(picture, y + 0.8, tokens, length)
+        picture.row("mask", _whole(read[0]))
+        kinds = ["loss" if label != IGNORE else None for label in targets[0].tolist()]
+        picture.row("label", _whole(targets[0]), kinds)
+        picture.row("position", _or_any(positions[0], read[0]))
+        y = picture.bottom + 1.2
+    picture.key()
+
+
+def two_mistakes(tokens: Sequence[str], labels: Sequence[int], length: int) -> None:
+    """What the model does with a mask that was not extended, and with a prompt behind the text."""
+    picture = Picture("What does the model make of the two batches?")
+    text, y = len(tokens), picture.bottom + 0.9
+    picture.text(0, y, "mask not extended", bold=True)
+    _tokens_behind(picture, y + 0.8, tokens, length)
+    picture.row("mask, given", [*["1"] * text, *[None] * length])
+    picture.row("mask, filled up", ["1"] * text + ["0"] * length, mark=range(text, text + length))
+    y = picture.bottom + 1.2
+    picture.text(0, y, "prompt behind the text", bold=True)
+    kinds = ["data"] * text + ["trained"] * length
+    picture.strip(y + 0.8, [*tokens, *_names(length)], kinds)
+    extended = [IGNORE] * length + list(labels)
+    kinds = ["loss" if label != IGNORE else None for label in extended]
+    picture.row("label", _whole(torch.tensor(extended)), kinds)
+    picture.key()
+
+
+def numberings(tokens: Sequence[str], mask: Sequence[int], length: int) -> None:
+    """The positions of a left-padded text behind a prompt: right, and those of the script."""
+    picture = Picture("At which position does each token stand?")
+    empty = torch.zeros(length, 1), torch.zeros(1, len(mask), 1), torch.tensor([mask])
+    _, read, _, right = with_prompt(*empty, torch.tensor([mask]))
+    _, _, of_script = inputs_of_script(*empty)
+    _tokens_behind(picture, picture.bottom + 0.4, tokens, length)
+    picture.row("with_prompt", _or_any(right[0], read[0]))
+    shifted = ((right != of_script) & (read == 1))[0].nonzero()[:, 0].tolist()
+    picture.row("the script", _or_any(of_script[0], read[0]), mark=shifted)
+    picture.key()
+
+
+def read_by_token(
+    names: Sequence[str], query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, length: int
+) -> None:
+    """What the last token takes from all: query [size], keys and values [tokens, size], a prompt's first."""
+    scores = keys @ query / len(query) ** 0.5
+    weights = scores.softmax(0)
+    weighted = weights[:, None] * values
+    picture = Picture(f"What does “{names[-1]}” read of two vectors in front of it?")
+    kinds = ["trained"] * length + ["data"] * (len(names) - length)
+    nothing = [None] * (len(names) - 1)
+    picture.strip(picture.bottom + 0.4, names, kinds, left=8.5)
+    picture.row("query", [*nothing, _vector(query)])
+    picture.row("key", list(map(_vector, keys)), mark=range(length))
+    picture.row("query · key", keys @ query)
+    picture.row(f"score: over √{len(query)}", scores, digits=2)
+    picture.row("weight: softmax", weights, digits=2)
+    picture.skip(0.5)
+    picture.row("value", list(map(_vector, values)), mark=range(length))
+    parts = picture.row("weight × value", [_vector(each, 2) for each in weighted])
+    picture.skip(1)
+    picture.arrow(parts[-1], picture.row("taken", [*nothing, _vector(weighted.sum(0), 2)])[-1], "sum")
+    picture.key()
+
+
+def prefix_in_parts(prefix: torch.Tensor, heads: int) -> None:
+    """One layer's part of a flat prefix [P, 2 * heads * size], and its keys and values for each head."""
+    size = prefix.shape[1] // (2 * heads)
+    picture = Picture("How do keys and values lie in a flat row?")
+    picture.text(0, picture.bottom + 0.9, "the part of one layer: keys k, values v, two heads", bold=True)
+    names = [f"{part}{head}" for part in "kv" for head in range(heads) for _ in range(size)]
+    picture.strip(picture.bottom + 0.4, names, left=5.5, name="")
+    for token, row in enumerate(prefix):
+        picture.row(f"token {token}", _whole(row), "trained")
+    y, x = picture.bottom + 1.2, 0.6
+    picture.text(0, y, "what attention works on: [tokens, head size]", bold=True)
+    for number, part in enumerate(("keys", "values")):
+        for head in range(heads):
+            begin = (number * heads + head) * size
+            cells = [list(_whole(row[begin : begin + size])) for row in prefix]
+            picture.grid(x, y + 0.8, cells, f"{part}, head {head}", "trained")
+            x += size * CELL_WIDTH + 2.4
+    picture.key()
+
+
+def _tokens_behind(picture: Picture, y: float, tokens: Sequence[str], length: int) -> None:
+    """A prompt and the tokens behind it, as columns; padding has no colour."""
+    kinds = ["trained"] * length + [None if token == PAD else "data" for token in tokens]
+    picture.strip(y, [*_names(length), *tokens], kinds)
+
+
+def _names(length: int) -> list[str]:
+    return [f"p{place}" for place in range(1, length + 1)]
+
+
+def _whole(values: torch.Tensor) -> list[str]:
+    return [shown_number(value, 0) for value in values.tolist()]
+
+
+def _or_any(positions: torch.Tensor, read: torch.Tensor) -> list[str]:
+    pairs = zip(positions.tolist(), read.tolist(), strict=True)
+    return [str(position) if one else "any" for position, one in pairs]
+
+
+def _vector(values: torch.Tensor, digits: int = 1) -> str:
+    return " ".join(shown_number(value, digits) for value in values.tolist())
 
 
 def prompt_and_prefix(length: int = 3, tokens: int = 4, layers: int = 4) -> None:

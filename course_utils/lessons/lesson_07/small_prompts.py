@@ -63,6 +63,7 @@ class SoftPrefix(nn.Module):
         for layer, (keys, values) in enumerate(self.split(self.prefix, layers, heads)):
             cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)
         mask = F.pad(attention_mask, (len(self.prefix), 0), value=1)
+        # cache_name(): the name of this argument in your version of transformers
         # no positions: the library counts on from what the cache holds, so the text begins at P
         logits = self.model(input_ids=input_ids, attention_mask=mask, **{cache_name(): cache}).logits
         return logits, labels  # (B, T, V), (B, T)

@@ -1,0 +1,62 @@
+"""The stored runs of prompts, a prefix and LoRA: losses by rate, length, start, steps, numbering."""
+
+from __future__ import annotations
+
+from course_utils.stored_runs import load_sweep
+
+SIZES = {"prompt": 16, "prefix": 16, "LoRA": 1}  # tokens, tokens, rank
+
+
+def on_validation(method: str, steps: int = 50, size: int | None = None) -> dict[float, float]:
+    """{rate: loss on validation questions}, from the sweep that chose the rate, lowest rate first."""
+    wanted = {"method": method, "size": size or SIZES[method], "steps": steps}
+    return dict(
+        sorted((point["lr"], result["validation"]) for point, result in _like("prompt_rates", wanted))
+    )
+
+
+def best_rate(method: str, steps: int = 50, size: int | None = None) -> float:
+    """The rate with the lowest validation loss. ValueError if it is the lowest or highest that was tried."""
+    found = on_validation(method, steps, size)
+    best = min(found, key=lambda rate: found[rate])
+    if best in (min(found), max(found)):
+        raise ValueError(f"the best rate of {method} after {steps} steps, {best:g}, is at the edge: {found}")
+    return best
+
+
+def losses(method: str, steps: int = 50, size: int | None = None) -> list[float]:
+    """Held-out losses of five seeds at the rate that validation chose; a prompt or prefix from words."""
+    wanted = {"method": method, "size": size or SIZES[method], "lr": best_rate(method, steps, size)}
+    wanted["start"] = "" if method == "LoRA" else "words"
+    sweep = {50: "prompt_tuning", 250: "prompt_longer"}[steps]
+    return [result["loss"] for _, result in _like(sweep, wanted)]
+
+
+def by_rate(size: int, start: str) -> dict[float, list[float]]:
+    """{rate: held-out losses of five seeds} of a prompt of this length after 50 steps."""
+    found: dict[float, list[float]] = {}
+    for point, result in _like("prompt_tuning", {"method": "prompt", "size": size, "start": start}):
+        found.setdefault(point["lr"], []).append(result["loss"])
+    return found
+
+
+def numberings() -> dict[tuple[str, str], list[float]]:
+    """{(trained, used): held-out losses of five seeds}; the text's positions begin at "P" or at "0"."""
+    return {
+        (trained, used): [
+            result[f"loss, text at {used}"] for _, result in _like("prompt_positions", {"text at": trained})
+        ]
+        for trained in "P0"
+        for used in "P0"
+    }
+
+
+def ratios(losses: list[float], others: list[float]) -> list[float]:
+    """Seed by seed, the loss over the other one."""
+    return [one / other for one, other in zip(losses, others, strict=True)]
+
+
+def _like(sweep: str, wanted: dict) -> list[tuple[dict, dict]]:
+    """(point, result) of the runs whose points have these entries."""
+    rows = [(row["point"], row["result"]) for row in load_sweep(sweep)["rows"]]
+    return [(point, result) for point, result in rows if wanted.items() <= point.items()]
