@@ -165,23 +165,23 @@ def test_losses_are_those_of_the_runs_at_the_rate_that_validation_chose():
     for method, point in {"prompt": (16, "words", 0.1), "LoRA": (1, "", 0.01)}.items():
         rows = _points_of("prompt_tuning", method)
         wanted = [row["result"]["loss"] for row in rows if tuple(row["point"].values())[1:] == point]
-        assert len(wanted) == 5 and stored.losses(method) == wanted
+        assert len(wanted) == 5 and stored.held_out_losses(method) == wanted
     longer = [row["result"]["loss"] for row in _points_of("prompt_longer", "LoRA")]
-    assert stored.losses("LoRA", 250) == longer
+    assert stored.held_out_losses("LoRA", 250) == longer
     assert stored.ratios([3.0, 1.0], [2.0, 4.0]) == [1.5, 0.25]
 
 
 def test_a_rate_at_the_edge_of_those_tried_is_refused(monkeypatch):
     monkeypatch.setattr(stored, "on_validation", lambda *kind: {0.01: 0.1, 0.03: 0.2, 0.1: 0.3})
     with pytest.raises(ValueError, match="is at the edge"):
-        stored.best_rate("prompt")
+        stored.chosen_rate("prompt")
 
 
 def test_numberings_are_the_runs_of_both_trainings():
     for row in load_sweep("prompt_positions")["rows"]:
         for used in "P0":
             loss = row["result"][f"loss, text at {used}"]
-            assert loss in stored.numberings()[row["point"]["text at"], used]
+            assert loss in stored.crossed_numberings()[row["point"]["text at"], used]
 
 
 def test_rates_of_the_longer_runs_are_those_that_validation_chose():

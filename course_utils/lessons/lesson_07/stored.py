@@ -15,7 +15,7 @@ def on_validation(method: str, steps: int = 50, size: int | None = None) -> dict
     )
 
 
-def best_rate(method: str, steps: int = 50, size: int | None = None) -> float:
+def chosen_rate(method: str, steps: int = 50, size: int | None = None) -> float:
     """The rate with the lowest validation loss. ValueError if it is the lowest or highest that was tried."""
     found = on_validation(method, steps, size)
     best = min(found, key=lambda rate: found[rate])
@@ -24,15 +24,15 @@ def best_rate(method: str, steps: int = 50, size: int | None = None) -> float:
     return best
 
 
-def losses(method: str, steps: int = 50, size: int | None = None) -> list[float]:
+def held_out_losses(method: str, steps: int = 50, size: int | None = None) -> list[float]:
     """Held-out losses of five seeds at the rate that validation chose; a prompt or prefix from words."""
-    wanted = {"method": method, "size": size or SIZES[method], "lr": best_rate(method, steps, size)}
+    wanted = {"method": method, "size": size or SIZES[method], "lr": chosen_rate(method, steps, size)}
     wanted["start"] = "" if method == "LoRA" else "words"
     sweep = {50: "prompt_tuning", 250: "prompt_longer"}[steps]
     return [result["loss"] for _, result in _like(sweep, wanted)]
 
 
-def by_rate(size: int, start: str) -> dict[float, list[float]]:
+def prompts_by_rate(size: int, start: str) -> dict[float, list[float]]:
     """{rate: held-out losses of five seeds} of a prompt of this length after 50 steps."""
     found: dict[float, list[float]] = {}
     for point, result in _like("prompt_tuning", {"method": "prompt", "size": size, "start": start}):
@@ -40,7 +40,7 @@ def by_rate(size: int, start: str) -> dict[float, list[float]]:
     return found
 
 
-def numberings() -> dict[tuple[str, str], list[float]]:
+def crossed_numberings() -> dict[tuple[str, str], list[float]]:
     """{(trained, used): held-out losses of five seeds}; the text's positions begin at "P" or at "0"."""
     return {
         (trained, used): [
