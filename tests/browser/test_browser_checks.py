@@ -42,7 +42,7 @@ def test_a_choice_by_keyboard_counts_once_and_comes_back(open_lesson, lab, small
     notebook = open_lesson("98")
     page = notebook.page
     notebook.run_all()
-    answers = notebook.cell(4).locator("details")
+    answers = notebook.cell(4).locator("details").filter(has_text="You have not predicted yet")
     assert answers.count() == 2 and not answers.first.get_by_text("Answer: blue").is_visible()
 
     group = notebook.cell(2).get_by_role("group", name="Your prediction: Which colour is the sky?")
@@ -90,7 +90,7 @@ def test_buttons_help_and_start_over_and_say_when_no_kernel_answers(open_lesson,
         .evaluate("node => getComputedStyle(node).borderLeft")
         for index in (4, 5)
     ]
-    assert "rgb(0, 158, 115)" in edges[1] and "rgb(0, 158, 115)" not in edges[0]
+    assert "rgb(0, 114, 178)" in edges[1] and "rgb(0, 114, 178)" not in edges[0]
     assert "Given:" in notebook.output(5) or "after every position" in notebook.output(5)
 
     def press(button, text):

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from course_utils.checks.exercises import find
+from course_utils.checks.exercises import find, registry
 from course_utils.checks.summary import summary
 from course_utils.commands import cli
 from course_utils.commands import grade as grading
@@ -72,7 +72,7 @@ def solved(source):
 @pytest.mark.night
 def test_every_lesson_solved(tmp_path):
     rows = grading.grade([course_copies(tmp_path / "Ada", solved)])
-    assert {row["lesson"] for row in rows} == set(LESSONS)
+    assert {row["lesson"] for row in rows} == {exercise.lesson for exercise in registry().values()}
     assert [row for row in rows if row["status"] != "passed"] == [] and len(rows) > 60
 
 
