@@ -107,6 +107,8 @@ RULES = [
     *({"temperature": 1.3, "top_p": p} for p in (0.5, 0.7, 0.9, 0.95)),
     {"temperature": 1.0},
     {"temperature": 0.7},
+    {"temperature": 1.0, "top_k": 20},
+    {"temperature": 1.0, "top_p": 0.9},
 ]
 
 

@@ -53,7 +53,7 @@ CLAIMS = [
     ),
     Claim(
         name="replay",
-        text="Replay costs at most 10%: the gain given up and the forgetting left, added up",
+        text="Replay at 2e-4 costs at most 10%: the gain given up and the forgetting left, added up",
         at_most=0.1,
         unit="%",
         headline=True,

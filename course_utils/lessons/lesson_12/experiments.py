@@ -75,6 +75,7 @@ def ppo_rates(point: dict, seed: int) -> dict:
     points=[
         {"reward": "proxy", "beta": 0.1, "lr": 2 * LR, "iterations": 8},
         {"reward": "gold", "beta": 0.0, "lr": LR, "iterations": 16},
+        {"reward": "gold", "beta": 0.0, "lr": 2 * LR, "iterations": 16},
     ],
     seeds=range(3),
     sampled=True,

@@ -2,7 +2,7 @@
 
 import torch
 
-from course_utils.checks.compare import compare
+from course_utils.checks.compare import Mistake, compare
 from course_utils.checks.exercises import Exercise
 
 
@@ -26,11 +26,21 @@ def _of_the_last(ids):
     return _logits_of(ids)[:, -1:]
 
 
+def _all_positions(logits):
+    if logits.dim() != 3:
+        raise Mistake(
+            f"choose takes logits [B, T, V], and you gave it {list(logits.shape)}. It looks for the last "
+            "position itself: choose(logits_of(ids))."
+        )
+
+
 def _likeliest(logits):
+    _all_positions(logits)
     return logits[:, -1].argmax(-1)
 
 
 def _second(logits):
+    _all_positions(logits)
     return logits[:, -1].topk(2).indices[:, 1]
 
 
