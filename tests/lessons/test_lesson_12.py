@@ -31,7 +31,7 @@ def test_the_headline_refuses_broken_runs():
     assert fall(untrained) < bound, "an update that never reaches the policy"
     always_on = over_kl.golds(experiments.runs_of("ppo", beta=0.1))
     assert fall(always_on) < bound, "a penalty whatever beta says"
-    by_gold = over_kl.golds(experiments.runs_of("ppo_controls", reward="gold"))
+    by_gold = over_kl.golds(experiments.runs_of("ppo_controls", reward="gold", lr=1e-4))
     assert fall(by_gold) < bound, "a reward that sees the gold score"
 
 
