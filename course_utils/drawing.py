@@ -93,7 +93,10 @@ def shown_number(value: float, digits: int = 1, sign: bool = False) -> str:
 def _width(text: str, bold: bool = False) -> float:
     """The width of a line of text in units."""
     font = FontProperties(family="DejaVu Sans", size=MIN_FONT, weight="bold" if bold else "normal")
-    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / UNIT
+    widths = (
+        text_to_path.get_text_width_height_descent(line, font, ismath=False)[0] for line in text.split("\n")
+    )
+    return max(widths) / UNIT
 
 
 class Picture:

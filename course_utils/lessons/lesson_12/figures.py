@@ -224,7 +224,7 @@ def one_iteration() -> None:
     picture.arrow(reward_model, rewards, "score")
     advantages = picture.box(14.4, 16, 14.6, 1.6, "an advantage for every token")
     picture.arrow(rewards, advantages, "3 credit")
-    picture.arrow(both, advantages, "log p, value")
+    picture.arrow(both, advantages, "log p,\nvalue")
     loss = picture.box(3, 16, 9, 1.6, "loss of every token")
     picture.arrow(advantages, loss)
     picture.arrow(loss, both, "4 update")
