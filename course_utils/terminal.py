@@ -20,7 +20,7 @@ class Parser(argparse.ArgumentParser):
         super().error(plain_line(message))
 
 
-def given(kind: type) -> Callable[[str], object]:
+def given(kind: Callable[[str], object]) -> Callable[[str], object]:
     """For `type=` of an argument that must not be empty, as an unset variable of the shell is."""
 
     def read(text: str) -> object:

@@ -104,7 +104,7 @@ def _parser() -> Parser:
     rated = command("rated", _rated, "count the blind ratings of a run of lesson 17")
     for of_run in (export, rated):
         of_run.add_argument(
-            "run", metavar="RUN", type=_run_folder, help="the folder that the lesson names at its end"
+            "run", metavar="RUN", type=given(_run_folder), help="the folder that the lesson names at its end"
         )
     export.add_argument("--out", type=given(Path), help="a new folder for the result; default RUN-export")
     export.add_argument(

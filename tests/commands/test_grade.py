@@ -427,7 +427,11 @@ def test_overwrite_replaces_somebody_elses_page(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["grade", ""], ["room", ""], ["room", ".", "--host", ""], ["grade", ".", "--out", ""]]
+    "words",
+    [
+        *(["grade", ""], ["room", ""], ["room", ".", "--host", ""], ["grade", ".", "--out", ""]),
+        *(["export", ""], ["rated", "", "ratings.json"]),
+    ],
 )
 def test_an_argument_that_an_unset_variable_left_empty_is_refused(words, capsys):
     with pytest.raises(SystemExit) as ended:

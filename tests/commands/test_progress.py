@@ -11,6 +11,7 @@ import pytest
 from course_utils.checks import progress
 from course_utils.checks.summary import summary
 from course_utils.commands import cli
+from course_utils.home import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -163,5 +164,15 @@ def test_a_module_of_the_course_that_is_missing_is_a_fault_of_the_course(monkeyp
         raise ModuleNotFoundError("No module named 'course_utils.gone'", name="course_utils.gone")
 
     monkeypatch.setattr(cli, "main", main)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
     with pytest.raises(ModuleNotFoundError, match="gone"):
         runpy.run_module("course_utils", run_name="__main__")
+
+
+def test_modules_in_the_current_folder_are_not_executed(tmp_path):
+    for name in ("json", "argparse", "torch", "tqdm"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "course_utils", "progress"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "a stranger" not in done.stdout + done.stderr
