@@ -453,6 +453,7 @@ def test_a_huge_notebook_is_not_read(tmp_path):
     assert row["status"] == "stopped" and "it has more than 200 MiB" in row["message"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")
 def test_a_pipe_is_named(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match=r"pipe is a pipe\. Name notebooks"):

@@ -15,7 +15,7 @@ from course_utils.commands import book
 from course_utils.commands.lab import copy_lessons, reset
 from course_utils.home import SUMS, cached, write_whole
 from course_utils.own import export, own_run
-from course_utils.ownership import DAY, MARK_FILE, new_folder
+from course_utils.ownership import DAY, LOCK, MARK_FILE, new_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="forks processes")]
 CALLS = ("link", "rename", "replace", "unlink", "remove", "rmdir", "mkdir")
@@ -170,7 +170,7 @@ def test_book(tmp_path, tabulate, marked, monkeypatch):
     def check(folder, when):
         assert "mine" in texts(folder) and names(folder) == {"source", "book"}
         if when == "mended":
-            assert names(folder / "book") - {MARK_FILE} == set(book.FOLDERS)
+            assert names(folder / "book") - {MARK_FILE, LOCK} == set(book.FOLDERS)
             assert names(folder / "book" / "html") == {MARK_FILE, "index"}
 
     assert at_every_step(tmp_path, tabulate, "book" if marked else "book, earlier", prepare, work, check) >= 5
