@@ -105,8 +105,7 @@ def own_file(path: Path | str, todo: str, overwrite: bool | None = False) -> Pat
     """
     place = regular(path, todo)
     if standing(place) and not overwrite:
-        with place.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+        head = _head(place)
         earlier = BUILD in place.parents and head.startswith(PAGE)
         if head and not earlier and not _is_own(head):
             hint = "" if overwrite is None else ", or add --overwrite"
@@ -120,11 +119,15 @@ def own_page(path: Path | str, todo: str, overwrite: bool) -> Path:
     """As own_file; also with `overwrite` nothing but a page (HTML) or an empty file is replaced."""
     place = own_file(path, todo, overwrite)
     if standing(place):
-        with place.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+        head = _head(place)
         if head and not re.match(rb"\s*<(!doctype html|html)", head, re.IGNORECASE):
             raise FileExistsError(f"{plain_line(path)} is no page (HTML), and is kept. {todo}.")
     return place
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(HEAD_BYTES)
 
 
 def _is_own(head: bytes) -> bool:

@@ -109,6 +109,12 @@ def load_sweep(name: str, folder: Path = RESULTS) -> dict:
     raise ValueError(f"{path} is damaged ({fault}). Restore it: {git_restore(path)}")
 
 
+def runs_like(name: str, wanted: dict) -> list[tuple[dict, dict]]:
+    """(point, result) of a stored sweep's runs whose points have these entries."""
+    rows = [(row["point"], row["result"]) for row in load_sweep(name)["rows"]]
+    return [(point, result) for point, result in rows if wanted.items() <= point.items()]
+
+
 def trajectory_digest(names: Sequence[str]) -> str:
     """SHA-256 of the stored trajectories of these names: the version of results that rest on them."""
     files = [TRAJECTORY_FILES / f"{name}.json" for name in sorted(names)]

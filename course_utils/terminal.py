@@ -7,6 +7,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Callable
+from pathlib import Path
 
 WINDOWS = os.name == "nt"
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they change the direction of text
@@ -14,7 +15,11 @@ POWERSHELL_QUOTES = "'\u2018\u2019\u201a\u201b"  # all of them end a string in s
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose error messages quote arguments without terminal control sequences."""
+    """A parser without control sequences in its messages; an empty path is an error."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.register("type", Path, given(Path))
 
     def error(self, message):
         super().error(plain_line(message))

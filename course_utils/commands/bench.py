@@ -16,7 +16,7 @@ from course_utils.making.bench.timing import (
 )
 from course_utils.model_files import ModelError
 from course_utils.ownership import JSON_MARK, OTHER_FILE, OVERWRITE_HELP, own_file, read_regular
-from course_utils.terminal import Parser, given, plain_line
+from course_utils.terminal import Parser, plain_line
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] = ()) -> int:
     parser = Parser("python -m course_utils bench", description="Time ours against the libraries'.")
     parser.add_argument("words", nargs="*", metavar="WORD", help="rows whose name contains it; default all")
     parser.add_argument("--rounds", type=int, default=15, help="at least 2; default 15")
-    parser.add_argument("--out", type=given(Path), default=Path("bench.json"), metavar="FILE")
-    parser.add_argument("--against", type=given(Path), metavar="FILE", help="say what has become slower")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"), metavar="FILE")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="say what has become slower")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     arguments = parser.parse_args(argv)
     if arguments.rounds < 2:

@@ -64,7 +64,7 @@ from course_utils.ownership import (
     without_strangers,
 )
 from course_utils.templates import templates
-from course_utils.terminal import Parser, given, plain_line
+from course_utils.terminal import Parser, plain_line
 
 OUT = BUILD / "book"
 FOLDERS = ("source", "doctrees", "jupyter_execute", "html", "epub", "singlehtml")  # beside course.pdf
@@ -459,7 +459,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epub", action="store_true", help="course.epub as well")
     parser.add_argument("--pdf", action="store_true", help="course.pdf as well; needs Chromium")
     parser.add_argument("--key", action="store_true", help="with the answer key: a book for teachers")
-    parser.add_argument("--out", type=given(Path), default=OUT, help="folder; default build/book")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder; default build/book")
     chosen = parser.parse_args(arguments)
     try:
         import myst_nb  # noqa: F401

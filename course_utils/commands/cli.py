@@ -91,7 +91,7 @@ def _parser() -> Parser:
     run.add_argument("--scale", default=os.environ.get("COURSE_SCALE") or "auto", choices=("auto", *SCALES))
     run.add_argument("--seed", default=os.environ.get("COURSE_SEED") or "0", help="a whole number")
     run.add_argument("--jobs", type=int, help="lessons at a time; default by cores and free memory")
-    run.add_argument("--out", type=given(Path), help="folder for the results; default runs/DATE-TIME")
+    run.add_argument("--out", type=Path, help="folder for the results; default runs/DATE-TIME")
     run.add_argument("--overwrite", action="store_true", help="replace an earlier run's results")
     progress = command("progress", _progress, "show what you have done so far")
     progress.add_argument("--json", action="store_true", help="as JSON, for a teacher")
@@ -106,7 +106,7 @@ def _parser() -> Parser:
         of_run.add_argument(
             "run", metavar="RUN", type=given(_run_folder), help="the folder that the lesson names at its end"
         )
-    export.add_argument("--out", type=given(Path), help="a new folder for the result; default RUN-export")
+    export.add_argument("--out", type=Path, help="a new folder for the result; default RUN-export")
     export.add_argument(
         "--base", metavar="FOLDER", help="where the run's base model lies, if its name is not enough"
     )
@@ -114,7 +114,7 @@ def _parser() -> Parser:
         "--anyway", action="store_true", help="also if the run is not better than no training"
     )
     rated.add_argument(
-        "ratings", metavar="RATINGS", type=given(Path), help="what its rating.html gave: ratings.json"
+        "ratings", metavar="RATINGS", type=Path, help="what its rating.html gave: ratings.json"
     )
     for name, text in PASSED_ON.items():
         commands.add_parser(name, help=text)

@@ -26,7 +26,7 @@ from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import folder_of, lesson_key, lesson_of, lessons
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_page, real, standing
 from course_utils.processes import stoppable
-from course_utils.terminal import Parser, given, plain_line, readable
+from course_utils.terminal import Parser, plain_line, readable
 
 SECONDS = 30  # limit of one exercise
 START = 120  # limit of what comes before an exercise: imports, the course's own code
@@ -58,12 +58,12 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument(
         "paths",
         nargs="+",
-        type=given(Path),
+        type=Path,
         metavar="PATH",
         help="a notebook, or a folder: of notebooks named by learner, or with one sub-folder a learner",
     )
     parser.add_argument("--json", action="store_true", help=f"a list of objects with {', '.join(KEYS)}")
-    parser.add_argument("--out", type=given(Path), help="write a page for a teacher into this file (HTML)")
+    parser.add_argument("--out", type=Path, help="write a page for a teacher into this file (HTML)")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     arguments = parser.parse_args(argv)
     out = arguments.out and own_page(arguments.out, OTHER_FILE, arguments.overwrite)

@@ -25,7 +25,7 @@ from course_utils.home import naming, write_whole
 from course_utils.notebook_files import lesson_key, lessons
 from course_utils.ownership import BUILD, OTHER_FILE, OVERWRITE_HELP, own_page
 from course_utils.templates import templates
-from course_utils.terminal import Parser, given, plain_line
+from course_utils.terminal import Parser, plain_line
 
 KEY = BUILD / "key.html"
 LONGEST_ANSWER = 25  # longest wrong answer shown
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] = ()) -> int:
         "python -m course_utils key", description="Write the answer key, for teachers, as an HTML page."
     )
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="01, 1 or the file's name; default all")
-    parser.add_argument("--out", type=given(Path), default=KEY, help="default build/key.html")
+    parser.add_argument("--out", type=Path, default=KEY, help="default build/key.html")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
     out = own_page(chosen.out, OTHER_FILE, chosen.overwrite)

@@ -15,7 +15,7 @@ from course_utils.home import naming, write_whole
 from course_utils.notebook_files import lessons
 from course_utils.ownership import BUILD, OTHER_FILE, OVERWRITE_HELP, own_page
 from course_utils.playground.page import playground_page
-from course_utils.terminal import Parser, given, plain_line
+from course_utils.terminal import Parser, plain_line
 
 PLAYGROUND = BUILD / "playground.html"
 
@@ -37,7 +37,7 @@ def page_of_the_book() -> str:
 def main(argv: Sequence[str] = ()) -> int:
     """`python -m course_utils playground [--out FILE]`."""
     parser = Parser("python -m course_utils playground", description="Write the playground, one HTML page.")
-    parser.add_argument("--out", type=given(Path), default=PLAYGROUND, help="default build/playground.html")
+    parser.add_argument("--out", type=Path, default=PLAYGROUND, help="default build/playground.html")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
     out = own_page(chosen.out, OTHER_FILE, chosen.overwrite)

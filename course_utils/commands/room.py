@@ -258,7 +258,7 @@ def main(argv: Sequence[str] = ()) -> int:
         description=ROOM_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", type=given(Path), metavar="FOLDER")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--hide-names", action="store_true", help="numbers for names, on every page")
     parser.add_argument(
         "--grade", action="store_true", help="judge notebooks too; their code runs with your rights"
@@ -267,7 +267,7 @@ def main(argv: Sequence[str] = ()) -> int:
         "--host", type=given(str), default="127.0.0.1", help="address to serve on; default this machine only"
     )
     parser.add_argument("--port", type=int, default=PORT, help=f"default {PORT}")
-    parser.add_argument("--out", type=given(Path), help="write the page into this file once; serve nothing")
+    parser.add_argument("--out", type=Path, help="write the page into this file once; serve nothing")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
     out = chosen.out and own_page(chosen.out, OTHER_FILE, chosen.overwrite)

@@ -29,7 +29,7 @@ from course_utils.home import ROOT, naming, write_whole
 from course_utils.notebook_files import lessons, read_notebook
 from course_utils.ownership import BUILD, OTHER_FOLDER, OVERWRITE_HELP, own_page
 from course_utils.templates import templates
-from course_utils.terminal import Parser, given, plain_line
+from course_utils.terminal import Parser, plain_line
 
 DECKS = ROOT / "docs" / "slides"
 SLIDES = BUILD / "slides"
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] = ()) -> int:
         description="Write slides for sessions, with the figures of the saved lessons, as HTML pages.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(deck_names())}; default all")
-    parser.add_argument("--out", type=given(Path), default=SLIDES, help="folder; default build/slides")
+    parser.add_argument("--out", type=Path, default=SLIDES, help="folder; default build/slides")
     parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
     chosen = parser.parse_args(argv)
     names = chosen.names or deck_names()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from course_utils.stored_runs import load_sweep
+from course_utils.stored_runs import runs_like
 
 SIZES = {"prompt": 16, "prefix": 16, "LoRA": 1}  # tokens, tokens, rank
 
@@ -11,7 +11,7 @@ def on_validation(method: str, steps: int = 50, size: int | None = None) -> dict
     """{rate: loss on validation questions}, from the sweep that chose the rate, lowest rate first."""
     wanted = {"method": method, "size": size or SIZES[method], "steps": steps}
     return dict(
-        sorted((point["lr"], result["validation"]) for point, result in _like("prompt_rates", wanted))
+        sorted((point["lr"], result["validation"]) for point, result in runs_like("prompt_rates", wanted))
     )
 
 
@@ -29,13 +29,13 @@ def held_out_losses(method: str, steps: int = 50, size: int | None = None) -> li
     wanted = {"method": method, "size": size or SIZES[method], "lr": chosen_rate(method, steps, size)}
     wanted["start"] = "" if method == "LoRA" else "words"
     sweep = {50: "prompt_tuning", 250: "prompt_longer"}[steps]
-    return [result["loss"] for _, result in _like(sweep, wanted)]
+    return [result["loss"] for _, result in runs_like(sweep, wanted)]
 
 
 def prompts_by_rate(size: int, start: str) -> dict[float, list[float]]:
     """{rate: held-out losses of five seeds} of a prompt of this length after 50 steps."""
     found: dict[float, list[float]] = {}
-    for point, result in _like("prompt_tuning", {"method": "prompt", "size": size, "start": start}):
+    for point, result in runs_like("prompt_tuning", {"method": "prompt", "size": size, "start": start}):
         found.setdefault(point["lr"], []).append(result["loss"])
     return found
 
@@ -44,7 +44,8 @@ def crossed_numberings() -> dict[tuple[str, str], list[float]]:
     """{(trained, used): held-out losses of five seeds}; the text's positions begin at "P" or at "0"."""
     return {
         (trained, used): [
-            result[f"loss, text at {used}"] for _, result in _like("prompt_positions", {"text at": trained})
+            result[f"loss, text at {used}"]
+            for _, result in runs_like("prompt_positions", {"text at": trained})
         ]
         for trained in "P0"
         for used in "P0"
@@ -54,9 +55,3 @@ def crossed_numberings() -> dict[tuple[str, str], list[float]]:
 def ratios(losses: list[float], others: list[float]) -> list[float]:
     """Seed by seed, the loss over the other one."""
     return [one / other for one, other in zip(losses, others, strict=True)]
-
-
-def _like(sweep: str, wanted: dict) -> list[tuple[dict, dict]]:
-    """(point, result) of the runs whose points have these entries."""
-    rows = [(row["point"], row["result"]) for row in load_sweep(sweep)["rows"]]
-    return [(point, result) for point, result in rows if wanted.items() <= point.items()]

@@ -301,9 +301,9 @@ def points_of(rows):
 
 def runs_of(name, **point):
     """The results of a stored sweep's runs whose point has these values."""
-    from course_utils.stored_runs import load_sweep
+    from course_utils.stored_runs import runs_like
 
-    return [row["result"] for row in load_sweep(name)["rows"] if point.items() <= row["point"].items()]
+    return [result for _, result in runs_like(name, point)]
 
 
 def iterations_of(run, name="kl"):

@@ -43,6 +43,17 @@ def _within(threshold, size=lambda ratios: (ratios - 1).abs().max()):
     )
 
 
+def _by_extremes(first, last):
+    """A wrong ratio_fault: first (last) chooses one of the distances from 1 before (after) the step."""
+    return lambda before, after: (
+        "reference"
+        if first((before - 1).abs()) > 1e-3
+        else "itself"
+        if last((after - 1).abs()) < 1e-3
+        else "sound"
+    )
+
+
 RATIO_MISTAKES = [
     (
         "The first ratio tells of the first fault: before any step a sound update has 1 everywhere, and the "
@@ -87,25 +98,13 @@ RATIO_MISTAKES = [
             "reference" if (before - 1).max() > 1e-3 else "itself" if (after - 1).max() < 1e-3 else "sound"
         ),
     ),
-    (
-        "One token is enough to tell: before the step `any` ratio that is not 1, after it `all` of them 1.",
-        lambda before, after: (
-            "reference"
-            if ((before - 1).abs() > 1e-3).all()
-            else "itself"
-            if ((after - 1).abs() < 1e-3).all()
-            else "sound"
-        ),
-    ),
-    (
-        "One token is enough to tell: before the step `any` ratio that is not 1, after it `all` of them 1.",
-        lambda before, after: (
-            "reference"
-            if ((before - 1).abs() > 1e-3).any()
-            else "itself"
-            if ((after - 1).abs() < 1e-3).any()
-            else "sound"
-        ),
+    *(
+        (
+            "One token is enough to tell: before the step `any` ratio that is not 1, after it `all` of them "
+            "1.",
+            _by_extremes(first, last),
+        )
+        for first, last in ((torch.min, torch.max), (torch.max, torch.min))
     ),
     (
         "The verdicts are exchanged: a first ratio that is not 1 comes from another policy.",
