@@ -115,7 +115,7 @@ def prefix_in_parts(prefix: torch.Tensor, heads: int) -> None:
     """One layer's part of a flat prefix [P, 2 * heads * size], and its keys and values for each head."""
     size = prefix.shape[1] // (2 * heads)
     picture = Picture("How do keys and values lie in a flat row?")
-    picture.text(0, picture.bottom + 0.9, "the part of one layer: keys k, values v, two heads", bold=True)
+    picture.text(0, picture.bottom + 0.9, "the part of one layer; k0 is of a key of head 0", bold=True)
     names = [f"{part}{head}" for part in "kv" for head in range(heads) for _ in range(size)]
     picture.strip(picture.bottom + 0.4, names, left=5.5, name="")
     for token, row in enumerate(prefix):

@@ -63,10 +63,9 @@ class SoftPrefix(nn.Module):
         for layer, (keys, values) in enumerate(self.split(self.prefix, layers, heads)):
             cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)
         mask = F.pad(attention_mask, (len(self.prefix), 0), value=1)
-        # cache_name(): the name of this argument in your version of transformers
-        # no positions: the library counts on from what the cache holds, so the text begins at P
-        logits = self.model(input_ids=input_ids, attention_mask=mask, **{cache_name(): cache}).logits
-        return logits, labels  # (B, T, V), (B, T)
+        positions = (mask.cumsum(1) - 1)[:, len(self.prefix) :]  # the text's: its first token has P
+        given = {"attention_mask": mask, "position_ids": positions, cache_name(): cache}
+        return self.model(input_ids=input_ids, **given).logits, labels  # (B, T, V), (B, T)
 
 
 def prompt_loss(tuned, batch):
@@ -76,13 +75,16 @@ def prompt_loss(tuned, batch):
 
 
 def prompt_fault(mask, read, positions, length):
-    """What is wrong with a left-padded batch behind a prompt: "prompt not read", "padding read", "wrong
-    positions" or "right". mask [B, T] of the text; read (the mask given) and positions, [B, length + T].
+    """What is wrong with a left-padded batch behind a prompt: "prompt not read", "padding read", "text not
+    read", "wrong positions" or "right". mask [B, T] of the text; read (the mask given) and positions,
+    [B, length + T].
     """
     if not read[:, :length].all():
         return "prompt not read"
     if (read[:, length:] > mask).any():
         return "padding read"
+    if (read[:, length:] < mask).any():
+        return "text not read"
     right = length + mask.cumsum(1) - 1
     text = positions[:, length:]
     if (text != right)[mask == 1].any():

@@ -29,6 +29,10 @@ def _handed_over(kind, length, *lengths):
         read[padded, length] = 1
     elif kind == "padding beside the text read":
         read[padded, length + int(mask[padded].argmax()) - 1] = 1
+    elif kind == "text not read":
+        read[padded, -1] = 0
+    elif kind == "two rows":
+        read[last, length - 1], read[0, length:] = 0, 1 - mask[0]
     elif kind == "mask of the other side":
         read[:, length:] = mask.flip(1)
     elif kind == "all read":
@@ -63,6 +67,8 @@ KINDS = (
     "first place not read",
     "padding read",
     "padding beside the text read",
+    "text not read",
+    "two rows",
     "mask of the other side",
     "all read",
     "ones at the end",
@@ -83,20 +89,45 @@ def _by_masked_select(mask, read, positions, length):
     if torch.any((mask == 0) & (of_text == 1)):
         return "padding read"
     real = mask.bool()
+    if not of_text[real].all():
+        return "text not read"
     expected = torch.cat([torch.arange(length, length + count) for count in mask.sum(1).tolist()])
     return "right" if torch.equal(positions[:, length:][real], expected) else "wrong positions"
 
 
-def _by_rows(mask, read, positions, length):
+def _of_rows(mask, read, positions, length):
+    """The verdict on each row."""
     for row, given, places in zip(mask.tolist(), read.tolist(), positions.tolist(), strict=True):
-        if 0 in given[:length]:
-            return "prompt not read"
-        if any(one > real for one, real in zip(given[length:], row, strict=True)):
-            return "padding read"
         text = [place for place, real in zip(places[length:], row, strict=True) if real]
-        if text != list(range(length, length + len(text))):
-            return "wrong positions"
-    return "right"
+        if 0 in given[:length]:
+            yield "prompt not read"
+        elif any(one > real for one, real in zip(given[length:], row, strict=True)):
+            yield "padding read"
+        elif given[length:] != row:
+            yield "text not read"
+        elif text != list(range(length, length + len(text))):
+            yield "wrong positions"
+
+
+def _by_rows(*given):
+    of_rows = set(_of_rows(*given))
+    order = ("prompt not read", "padding read", "text not read", "wrong positions", "right")
+    return next(one for one in order if one in of_rows or one == "right")
+
+
+def _fault_row_by_row(*given):
+    return next(_of_rows(*given), "right")
+
+
+def _fault_text_unread(mask, read, positions, length):
+    seen = read.clone()
+    seen[:, length:] = torch.maximum(read[:, length:], mask)
+    return prompt_fault(mask, seen, positions, length)
+
+
+def _with_padding(mask, read, length, padding):
+    """What is read, where the text has padding: read as `padding` [B, T] says."""
+    return torch.cat([read[:, :length], torch.where(mask == 1, read[:, length:], padding)], 1)
 
 
 def _fault_first_row(mask, read, positions, length):
@@ -109,10 +140,16 @@ def _fault_any(mask, read, positions, length):
     return prompt_fault(mask, read.clone().index_fill_(1, torch.arange(length), 1), positions, length)
 
 
-def _fault_with_padding(mask, read, positions, length):
-    verdict = prompt_fault(mask, read, positions, length)
-    right = length + (mask.cumsum(1) - 1).clamp(min=0)
-    return "wrong positions" if verdict == "right" and (positions[:, length:] != right).any() else verdict
+def _fault_with_padding(lowest):
+    """Positions of padding are compared, too: with those that cumsum gives, at least `lowest`."""
+
+    def wrong(mask, read, positions, length):
+        verdict = prompt_fault(mask, read, positions, length)
+        right = (length + mask.cumsum(1) - 1).clamp(min=lowest(length))
+        differs = (positions[:, length:] != right).any()
+        return "wrong positions" if verdict == "right" and differs else verdict
+
+    return wrong
 
 
 def _fault_by_places(mask, read, positions, length):
@@ -133,10 +170,9 @@ def _fault_by_steps(mask, read, positions, length):
 
 
 def _fault_all_read(mask, read, positions, length):
-    verdict = prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
-    if not read[:, :length].all():
-        return "prompt not read"
-    return "padding read" if read.all() else verdict
+    if not read.all():  # not all places are read, so no padding is
+        read = _with_padding(mask, read, length, torch.zeros_like(mask))
+    return prompt_fault(mask, read, positions, length)
 
 
 def _fault_by_one_place(place):
@@ -149,23 +185,24 @@ def _fault_by_one_place(place):
 
 
 def _fault_by_first_column(mask, read, positions, length):
-    seen = read.clone()
-    seen[:, length + 1 :] = mask[:, 1:]
-    return prompt_fault(mask, seen, positions, length)
+    padding = torch.zeros_like(mask)
+    padding[:, 0] = read[:, length]
+    return prompt_fault(mask, _with_padding(mask, read, length, padding), positions, length)
 
 
 def _fault_beside_the_text(mask, read, positions, length):
-    seen, text = read.clone(), F.pad(mask, (length, 0))
-    beside = F.pad(text[:, 1:], (0, 1)) > text  # the last position before each text
-    seen[:, length:] = torch.where(beside, read, text)[:, length:]
+    beside = F.pad(mask[:, 1:], (0, 1)) > mask  # the last position before each text
+    seen = _with_padding(mask, read, length, read[:, length:] * beside)
     return prompt_fault(mask, seen, positions, length)
 
 
 def _fault_by_counts(mask, read, positions, length):
-    verdict = prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
     if not read[:, :length].all():
         return "prompt not read"
-    return "padding read" if read[:, length:].sum() > mask.sum() else verdict
+    more = read[:, length:].sum() - mask.sum()
+    if more:
+        return "padding read" if more > 0 else "text not read"
+    return prompt_fault(mask, F.pad(mask, (length, 0), value=1), positions, length)
 
 
 def _fault_at_zero(mask, read, positions, length):
@@ -210,10 +247,14 @@ def _fault_positions_first(mask, read, positions, length):
 ONE_PLACE = "You check only one position of the prompt. All its positions must be read, in every row."
 ONE_PAD = "You check only one position of the padding. Any may be read: compare all with the text's mask."
 TWO_FAULTS = (
-    "If there are two faults, return the one that is tested first: prompt, then padding, then positions."
+    "If there are two faults, return the one that is tested first: prompt, padding, text, then positions."
 )
 FAULT_MISTAKES = [
     ("You check only the first row. A fault may be in any row.", _fault_first_row),
+    (
+        "The prompt and the padding are not all: a real token of the text may have a 0 in the mask, too.",
+        _fault_text_unread,
+    ),
     (
         "The prompt is read if all its positions have a 1, in every row: with any(), one of them is enough.",
         _fault_any,
@@ -245,11 +286,20 @@ FAULT_MISTAKES = [
     (
         "You find a fault in a right batch: the positions of padding do not matter. Compare where the text's "
         "mask is 1.",
-        _fault_with_padding,
+        _fault_with_padding(lambda length: length),
+    ),
+    (
+        "You find a fault in a right batch: the positions of padding do not matter. Compare where the text's "
+        "mask is 1.",
+        _fault_with_padding(lambda length: 0),
     ),
     ("You check only the last position of a text. A wrong one may come before it.", _fault_last_token),
     ("You check only the first token of a text. A wrong position may come later.", _fault_first_token),
     ("The right positions in another order are wrong positions: compare token by token.", _fault_by_numbers),
+    (
+        "You judge row by row. Look for the first fault in all rows, then for the second in all rows.",
+        _fault_row_by_row,
+    ),
     (TWO_FAULTS, _fault_other_order),
     (TWO_FAULTS, _fault_positions_first),
 ]
@@ -268,7 +318,7 @@ EXERCISE = Exercise(
             for kind in KINDS
         ],
         FAULT_MISTAKES,
-        else_="One of the four verdicts is wrong.",
+        else_="One of the five verdicts is wrong.",
     ),
     wrong=[
         (lambda mask, read, positions, length: "wrong positions", "find a fault in a right batch"),
@@ -282,10 +332,11 @@ EXERCISE = Exercise(
     right=[_by_masked_select, _by_rows],
     then="The cell below applies it to the script.",
     hints=(
-        "Three comparisons, each over all rows: the mask at the prompt with 1, the mask at the text with the "
-        "text's own, the positions of the text's real tokens with the right ones.",
+        "Four comparisons, each over all rows: the mask at the prompt with 1, the mask at the text with the "
+        "text's own, once for what is larger and once for what is smaller, the positions of the text's real "
+        "tokens with the right ones.",
         "read[:, :length] is the prompt's part, read[:, length:] the text's. Padding is read if the latter "
-        "is larger than mask anywhere. The text's positions should be length + mask.cumsum(1) - 1 where "
+        "is larger than mask anywhere, text is not read if it is smaller. The text's positions should be length + mask.cumsum(1) - 1 where "
         "mask is 1.",
     ),
 )

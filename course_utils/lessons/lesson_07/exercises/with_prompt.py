@@ -217,6 +217,11 @@ PROMPT_MISTAKES = [
             lambda e, m, l, p, prompt, text, mask, labels: (e, m, F.pad(labels, (len(prompt), 0), value=1), p)
         ),
     ),
+    (
+        "You shift the labels. A label stands at its own token: the library compares it with what the place "
+        "before expects.",
+        _batch(lambda e, m, l, p, *given: (e, m, F.pad(l[:, 1:], (0, 1), value=-100), p)),
+    ),
     (FIRST_LABEL, _first_label_lost(lambda mask: mask.argmax(1))),
     (FIRST_LABEL, _first_label_lost(lambda mask: torch.zeros(len(mask), dtype=torch.long))),
     (AT_ZERO, _positions(lambda mask, length: (mask.cumsum(1) - 1).clamp(min=0))),
