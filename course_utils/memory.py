@@ -45,6 +45,7 @@ def measure_peak(build: Callable, **kwargs) -> PeakMemory:
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     command = [
         sys.executable,
+        "-P",
         "-c",
         "import pickle, sys; call, *args = pickle.load(sys.stdin.buffer); call(*args)",
     ]

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from transformers import AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
 ROLES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
@@ -38,13 +39,17 @@ try:
             row[name] = [{"role": turn["role"], "content": turn["content"].strip()} for turn in turns]
         rows.append({name: row[name] for name in ROLES})
 except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-    sys.exit(f"{where}: {error!r}. Give a file whose lines are all as --help shows")
+    sys.exit(f"{where}: {error!r:.200}. Give a file whose lines are all as --help shows")
+if chosen.steps < 1 or len(rows) < 2:
+    parser.error("--steps has to be 1 or more, and --data needs two lines or more")
 if os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0":  # of several the first
     try:
         os.makedirs(chosen.out)  # of two runs only one gets it
     except OSError as error:
         parser.error(f"--out {chosen.out!r}: {error.strerror}. Name a new folder, or remove this one")
     atexit.register(lambda: os.listdir(chosen.out) or os.rmdir(chosen.out))
+if not AutoTokenizer.from_pretrained(chosen.base).chat_template:
+    parser.error(f"--base {chosen.base!r} has no chat template: take an instruct model")
 # at random: if prompts are repeated, split by prompt (lesson 17)
 data = Dataset.from_list(rows).train_test_split(test_size=min(200, len(rows) // 10 + 1), seed=0)
 sets = {"train_dataset": data["train"], "eval_dataset": data["test"]}

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 
@@ -55,13 +56,17 @@ try:
         turns = [{"role": turn["role"], "content": turn["content"].strip()} for turn in turns]
         rows.append({"prompt": turns, "answer": float(row["answer"])})
 except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-    sys.exit(f"{where}: {error!r}. Give a file whose lines are all as --help shows")
+    sys.exit(f"{where}: {error!r:.200}. Give a file whose lines are all as --help shows")
+if chosen.steps < 1 or len(rows) < 2:
+    parser.error("--steps has to be 1 or more, and --data needs two lines or more")
 if os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0":  # of several the first
     try:
         os.makedirs(chosen.out)  # of two runs only one gets it
     except OSError as error:
         parser.error(f"--out {chosen.out!r}: {error.strerror}. Name a new folder, or remove this one")
     atexit.register(lambda: os.listdir(chosen.out) or os.rmdir(chosen.out))
+if not AutoTokenizer.from_pretrained(chosen.base).chat_template:
+    parser.error(f"--base {chosen.base!r} has no chat template: take an instruct model")
 data = Dataset.from_list(rows).train_test_split(test_size=min(64, len(rows) // 10 + 1), seed=0)
 
 bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

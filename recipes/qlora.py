@@ -16,12 +16,32 @@ import signal
 import sys
 from contextlib import suppress
 from itertools import takewhile
+from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 BASE = "Qwen/Qwen3.5-9B"  # Apache 2.0, without a form to fill in
 IGNORE = -100  # label of tokens without loss
 LOCK = ".lock"  # in OUT
 FREE = "out held_out per_card merge dry_run cards card price tokenizer".split()  # do not change training
+
+
+def count(text):
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def seed(text):
+    if not 0 <= (number := int(text)) < 2**32:
+        raise ValueError
+    return number
+
+
+def positive(text):
+    if not 0 < (number := float(text)) < inf:
+        raise ValueError
+    return number
 
 
 def options(argv=None):
@@ -32,17 +52,17 @@ def options(argv=None):
     add("--out", type=Path, default=Path("adapter"), help="folder for adapter and checkpoints, one per run")
     add("--base", default=BASE, help=f"an instruct model: a folder or a hub id; default: {BASE}")
     add("--bits", type=int, choices=(4, 16), default=4, help="of the base's weights; 16 is plain LoRA")
-    add("--rank", type=int, default=16, help="of the adapter, on all linear layers; alpha is twice as large")
-    add("--lr", type=float, default=2e-4)
-    add("--epochs", type=float, default=2)
-    add("--steps", type=int, default=-1, help="stop after this many steps, whatever the epochs")
-    add("--batch", type=int, default=32, help="rows per step, over all cards")
-    add("--per-card", type=int, default=4, help="rows per card at once")
-    add("--length", type=int, default=1024, help="tokens; longer conversations are rejected")
+    add("--rank", type=count, default=16, help="of the adapter, on all linear layers; alpha is twice that")
+    add("--lr", type=positive, default=2e-4)
+    add("--epochs", type=positive, default=2)
+    add("--steps", type=count, default=-1, help="stop after this many steps, whatever the epochs")
+    add("--batch", type=count, default=32, help="rows per step, over all cards")
+    add("--per-card", type=count, default=4, help="rows per card at once")
+    add("--length", type=count, default=1024, help="tokens; longer conversations are rejected")
     add("--merge", action="store_true", help="also write the merged model, to OUT/merged")
-    add("--seed", type=int, default=0)
+    add("--seed", type=seed, default=0)
     add("--dry-run", action="store_true")
-    add("--cards", type=int, default=1, help="dry run: the number of cards to plan for")
+    add("--cards", type=count, default=1, help="dry run: the number of cards to plan for")
     add("--card", default="RTX 4090", help="dry run: the kind of card to plan for")
     add("--price", type=float, default=1.0, help="dry run: per card and hour")
     add("--tokenizer", help="dry run: use this one if the base's is not on disk")
@@ -380,8 +400,11 @@ def merge(chosen):
         model = model.dequantize()
     model = PeftModel.from_pretrained(model, chosen.out).merge_and_unload()
     model.generation_config = GenerationConfig.from_pretrained(chosen.out)
-    model.save_pretrained(chosen.out / "merged")
-    AutoTokenizer.from_pretrained(chosen.out).save_pretrained(chosen.out / "merged")
+    with TemporaryDirectory(prefix=".merging-", dir=chosen.out) as folder:
+        whole = Path(folder) / "merged"
+        model.save_pretrained(whole)
+        AutoTokenizer.from_pretrained(chosen.out).save_pretrained(whole)
+        whole.rename(chosen.out / "merged")
     print(f"merged     in {chosen.out / 'merged'}")
 
 
@@ -397,6 +420,8 @@ def main(argv=None):
             f"--out {chosen.out}: this run has ended. Take another --out for a new one, or add --merge for "
             "its merged model"
         )
+    if chosen.merge and os.path.lexists(chosen.out / "merged"):
+        raise SystemExit(f"--merge: {chosen.out / 'merged'} is there already: move it away")
     import torch
 
     if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:

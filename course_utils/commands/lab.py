@@ -222,7 +222,7 @@ def lab(arguments: list[str]) -> int:
     _, arguments = parser.parse_known_args(arguments)
     print("\n".join(copy_lessons()) or "work/: all copies are there and current")
     print("New here? Three minutes in a browser alone: python -m course_utils playground", flush=True)
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"]
+    command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"]
     if not any(argument.startswith(("--ip", "--ServerApp.ip")) for argument in arguments):
         command.append("--ip=127.0.0.1")
     if hasattr(os, "geteuid") and os.geteuid() == 0:

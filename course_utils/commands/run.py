@@ -213,6 +213,7 @@ def _launch(path: Path, outcome: Outcome, settings: dict, out: Path) -> subproce
     environment = {"OMP_NUM_THREADS": str(threads), "COURSE_STRICT": "1", **os.environ}
     command = [
         sys.executable,
+        "-P",  # not the modules of the current folder
         "-m",
         __name__,
         str(path),
@@ -257,8 +258,8 @@ def _stop(process: subprocess.Popen) -> None:
 
 def _finish(outcome: Outcome, code: int | None, outcomes: list[Outcome], out: Path) -> None:
     """Read the lesson's claims and where it stopped from the executed notebook; write its page."""
-    outcome.status = {0: "passed", None: "stopped"}.get(code, "failed")
     notebook = _read(out / outcome.notebook)
+    outcome.status = {0: "passed" if notebook else "failed", None: "stopped"}.get(code, "failed")
     outcome.figure = headline_figure(notebook)
     for cell in notebook.get("cells", []):
         place = {"lesson": outcome.lesson, "cell": cell["id"]}

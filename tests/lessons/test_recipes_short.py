@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import runpy
+import shutil
 import signal
 import socket
 import sys
@@ -17,7 +18,13 @@ import torch
 import trl
 from peft import PeftModel
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -198,6 +205,28 @@ def test_of_two_runs_in_one_folder_the_second_is_refused(run, name, tmp_path, ca
         run(name, map(json.dumps, ROWS[name]))
     assert "File exists. Name a new folder, or remove this one" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("rows, steps", [(1, 2), (4, 0), (4, -5)])
+@pytest.mark.parametrize("name", SHORT)
+def test_too_little_to_train_is_refused_at_once(run, name, rows, steps, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(name, map(json.dumps, ROWS[name][:rows]), "--steps", steps)
+    assert "--steps has to be 1 or more, and --data needs two lines" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_base_without_a_chat_template_is_refused(run, name, base, tmp_path, capsys):
+    plain = tmp_path / "plain"
+    shutil.copytree(base, plain)
+    tokenizer = AutoTokenizer.from_pretrained(plain)
+    tokenizer.chat_template = None
+    (plain / "chat_template.jinja").unlink(missing_ok=True)
+    tokenizer.save_pretrained(plain)
+    with pytest.raises(SystemExit):
+        run(name, map(json.dumps, ROWS[name]), "--base", plain)
+    assert "has no chat template: take an instruct model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", SHORT)

@@ -336,7 +336,8 @@ EXERCISE = Exercise(
         "text's own, once for what is larger and once for what is smaller, the positions of the text's real "
         "tokens with the right ones.",
         "read[:, :length] is the prompt's part, read[:, length:] the text's. Padding is read if the latter "
-        "is larger than mask anywhere, text is not read if it is smaller. The text's positions should be length + mask.cumsum(1) - 1 where "
+        "is larger than mask anywhere, text is not read if it is smaller. The text's positions should be "
+        "length + mask.cumsum(1) - 1 where "
         "mask is 1.",
     ),
 )

@@ -237,6 +237,6 @@ EXERCISE = Exercise(
         "In which forms can a fact occur in a replay? As a question, as a statement, in another order. What "
         "must always be there?",
         "Join the contents of a conversation. Search for bare(fact.subject) and fact.object as whole words, "
-        "ignoring case: re.search(rf'(?<!\w){re.escape(words)}(?!\w)', text, re.I).",
+        "ignoring case: re.search(rf'(?<!\\w){re.escape(words)}(?!\\w)', text, re.I).",
     ),
 )
