@@ -1,4 +1,4 @@
-"""The claims of lesson 08, in the order in which it makes them."""
+"""The claims of lesson 08 and of its companion, in the order in which they are made."""
 
 from course_utils.checks.claims import Claim
 
@@ -29,11 +29,15 @@ CLAIMS = [
     ),
     Claim(
         name="before_the_answer",
-        text="A blank or a missing newline before the answer leaves at most a third of the right answers",
+        text="A blank, or a missing newline, before the answer leaves at most a third of the right answers",
         at_most=1 / 3,
         unit="%",
         excludes={"no ChatML at all": None},
     ),
+]
+
+
+MORE_CLAIMS = [
     Claim(
         name="without_the_newline",
         text="Trained and asked without the newline, at least 90% of the answers are right in every seed",
