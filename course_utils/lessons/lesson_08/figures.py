@@ -87,7 +87,7 @@ def mean_row(old: torch.Tensor, states: Sequence[torch.Tensor]) -> None:
     """Logits and probabilities of rows [V, d] of a head, and of a new row at their mean, for states [d]."""
     rows = torch.cat([old, old.mean(0, keepdim=True)])
     picture = Picture("Which tokens can win in each state?")
-    names = [chr(ord("A") + place) for place in range(len(old))]
+    names = [f"t{place}" for place in range(1, len(old) + 1)]
     picture.strip(picture.bottom + 0.4, [*names, "marker"], left=6.5)
     picture.row("its row", list(map(_vector, rows)), "frozen")
     for state in states:

@@ -12,7 +12,7 @@ def values_of(sweep: str, measure: str, **point) -> list[float]:
     return [row["result"][measure] for row in _rows_of(sweep, point)]
 
 
-def best_rate(sweep: str, **point) -> float:
+def swept_rate(sweep: str, **point) -> float:
     """The rate with the lowest mean loss on the validation split. ValueError if the sweep ends there."""
     rates = sorted({row["point"]["lr"] for row in _rows_of(sweep, point)})
     best = min(rates, key=lambda lr: mean(values_of(sweep, "validation_loss", lr=lr, **point)))
@@ -23,10 +23,10 @@ def best_rate(sweep: str, **point) -> float:
 
 def of_mistake(run: str, measure: str) -> list[float]:
     """The seeds' values of a run with this mistake: at its own best rate, or at the right run's."""
-    return values_of("mask_mistakes", measure, run=run, lr=best_rate("mask_mistakes", run=run))
+    return values_of("mask_mistakes", measure, run=run, lr=swept_rate("mask_mistakes", run=run))
 
 
-def mistakes() -> list[str]:
+def masks_tried() -> list[str]:
     """The runs of the sweep of mistakes, the right one first."""
     return list(dict.fromkeys(row["point"]["run"] for row in load_sweep("mask_mistakes")["rows"]))
 
