@@ -27,17 +27,18 @@ CLAIMS = [
         stored=True,
         excludes={"the right labels": None},
     ),
+]
+
+
+MORE_CLAIMS = [
     Claim(
         name="before_the_answer",
         text="A blank, or a missing newline, before the answer leaves at most a third of the right answers",
         at_most=1 / 3,
         unit="%",
+        stored=True,
         excludes={"no ChatML at all": None},
     ),
-]
-
-
-MORE_CLAIMS = [
     Claim(
         name="without_the_newline",
         text="Trained and asked without the newline, at least 90% of the answers are right in every seed",
