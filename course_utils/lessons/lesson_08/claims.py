@@ -19,6 +19,10 @@ CLAIMS = [
         stored=True,
         excludes={"the right labels": None},
     ),
+]
+
+
+MORE_CLAIMS = [
     Claim(
         name="shifted_twice",
         text="With the mistake 'labels shifted twice' no seed has more than 5% of the answers wholly right",
@@ -27,10 +31,6 @@ CLAIMS = [
         stored=True,
         excludes={"the right labels": None},
     ),
-]
-
-
-MORE_CLAIMS = [
     Claim(
         name="before_the_answer",
         text="A blank, or a missing newline, before the answer leaves at most a third of the right answers",
