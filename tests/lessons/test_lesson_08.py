@@ -278,12 +278,12 @@ def run_to(mark, answers):
     """The namespace after the cells that the cell with `mark` needs; answers replace exercises' cells."""
     sources = [cell.source for cell in code_cells(read_notebook(lessons(["08"])[0]))]
     last = next(number for number, source in enumerate(sources) if mark in source)
-    namespace = {"__name__": "__main__", "answers": answers}
+    namespace = {"__name__": "__main__", "their_answers": answers}
     for number in needed_for(sources, last):
         source = sources[number]
         for name in answers:
             if f"check.{name}(" in source:
-                source = f"{name} = check.{name}(answers[{name!r}])"
+                source = f"{name} = check.{name}(their_answers[{name!r}])"
         exec(compile(source, f"lesson 08, code cell {number}", "exec"), namespace)
     return namespace
 
