@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from course_utils.budget import Need, training_need
+from course_utils.chatml import encode_conversation
 from course_utils.data import DATA
 from course_utils.home import ROOT, write_whole
 from course_utils.lessons.lesson_00.figures import attention_by_hand
@@ -37,7 +38,8 @@ def conversation_of_two_turns() -> None:
         {"role": "user", "content": "Thanks"},
         {"role": "assistant", "content": "You are welcome."},
     ]
-    conversation(load_tokenizer(DATA / "artifacts" / "tokenizer"), messages)
+    tokenizer = load_tokenizer(DATA / "artifacts" / "tokenizer")
+    conversation(tokenizer, encode_conversation(tokenizer, messages))
 
 
 @cache

@@ -11,7 +11,7 @@ from course_utils import chatml
 from course_utils.chatml import IM_END, IM_START, encode_content, encode_conversation, marker_ids
 from course_utils.checks import ClaimFailed
 from course_utils.data import IGNORE, Example, batches, collate, encode, load_conversations
-from course_utils.lessons.lesson_08 import experiments, layouts, measures, suspects
+from course_utils.lessons.lesson_08 import experiments, layouts, measures, serving, stored, suspects
 from course_utils.lessons.lesson_08.exercises.mask_fault import mask_fault
 from course_utils.lessons.lesson_08.exercises.packed_positions import packed_positions
 from course_utils.lessons.lesson_08.spellings import spellings
@@ -64,7 +64,7 @@ def examples(pocket):
 def test_the_four_suspects_get_their_verdicts(pocket, examples):
     _, tokenizer = pocket
     header, end = encode(tokenizer, f"{IM_START}assistant\n"), marker_ids(tokenizer)[1]
-    wanted = {"A": "no end", "B": "right", "C": "late start", "D": "elsewhere"}
+    wanted = {"A": "elsewhere", "B": "right", "C": "no end", "D": "late start"}
     for name, labelled in suspects.SUSPECTS.items():
         for example in map(labelled, itertools.repeat(tokenizer), examples):
             assert mask_fault(example.input_ids, example.labels, header, end) == wanted[name]
@@ -182,6 +182,57 @@ def test_thoughts_are_dropped_from_the_history_alone():
     assert layouts.without_thoughts(THINKING[:2]) == THINKING[:2]
 
 
+# --- prompts unlike those of training, and stored runs
+
+
+def test_each_prompt_differs_from_that_of_training_in_one_thing(pocket):
+    _, tokenizer = pocket
+    texts = {name: tokenizer.decode(ids) for name, ids in serving.prompts(tokenizer, "Who?").items()}
+    whole = texts.pop(serving.AS_TRAINED)
+    system = f"{IM_START}system\n{chatml.SYSTEM}{IM_END}\n"
+    assert whole == f"{system}{IM_START}user\nWho?{IM_END}\n{IM_START}assistant\n"
+    assert texts == {
+        "no system line": whole.removeprefix(system),
+        "no newline": whole.removesuffix("\n"),
+        "a blank added": f"{whole} ",
+        "no ChatML": "Question: Who?\nAnswer:",
+    }
+
+
+def test_an_answer_ends_at_its_first_stop(pocket, monkeypatch):
+    from course_utils import generation
+
+    _, tokenizer = pocket
+    end, eos = marker_ids(tokenizer)[1], tokenizer.eos_token_id
+    rows = [[5, end, eos], [5, eos, end], [5, 6, 7], [end]]
+    monkeypatch.setattr(generation, "sample_rows", lambda *given, **named: rows)
+    assert serving.endings(None, tokenizer, [], 3) == {
+        "end marker": 0.5,
+        "end of text": 0.25,
+        "cut off": 0.25,
+    }
+
+
+def test_best_rates_lie_inside_those_tried():
+    for run in ("right", "loss on everything", "labels shifted twice"):
+        stored.swept_rate("mask_mistakes", run=run)
+
+
+def test_a_best_rate_at_the_edge_is_refused(monkeypatch):
+    rows = [{"point": {"lr": lr}, "seed": 0, "result": {"validation_loss": lr}} for lr in (0.1, 0.2, 0.3)]
+    monkeypatch.setattr(stored, "load_sweep", lambda name: {"rows": rows})
+    with pytest.raises(ValueError, match="at the edge"):
+        stored.swept_rate("any")
+
+
+def test_what_is_kept_is_over_the_prompt_of_training():
+    kept = stored.kept_by_prompt()
+    assert kept[serving.AS_TRAINED] == [1.0] * 5
+    right = stored.values_of("served_prompts", "right, no ChatML", run="right")
+    usual = stored.values_of("served_prompts", "right, as in training", run="right")
+    assert kept["no ChatML"] == [one / other for one, other in zip(right, usual, strict=True)]
+
+
 # --- packed batches in random order
 
 
@@ -227,12 +278,12 @@ def run_to(mark, answers):
     """The namespace after the cells that the cell with `mark` needs; answers replace exercises' cells."""
     sources = [cell.source for cell in code_cells(read_notebook(lessons(["08"])[0]))]
     last = next(number for number, source in enumerate(sources) if mark in source)
-    namespace = {"__name__": "__main__", "answers": answers}
+    namespace = {"__name__": "__main__", "their_answers": answers}
     for number in needed_for(sources, last):
         source = sources[number]
         for name in answers:
             if f"check.{name}(" in source:
-                source = f"{name} = check.{name}(answers[{name!r}])"
+                source = f"{name} = check.{name}(their_answers[{name!r}])"
         exec(compile(source, f"lesson 08, code cell {number}", "exec"), namespace)
     return namespace
 
@@ -254,9 +305,9 @@ def test_what_the_learner_wrote_is_trained(monkeypatch, capsys):
 
 @pytest.mark.night
 def test_the_headline_fails_where_the_end_marker_carries_loss(monkeypatch):
-    """With the right labels run A stops, so the claim about the missing loss must not hold."""
+    """With the right labels run C stops, so the claim about the missing loss must not hold."""
     monkeypatch.setenv("COURSE_SCALE", "quick")
-    monkeypatch.setattr(suspects, "SUSPECTS", {"A": suspects.right, "B": suspects.right})
+    monkeypatch.setattr(suspects, "SUSPECTS", dict.fromkeys("ABCD", suspects.right))
     with pytest.raises(ClaimFailed, match="Without loss on the end marker"):
         run_to("claim.end_marker(", {})
 

@@ -1,4 +1,4 @@
-"""The claims of lesson 08, in the order in which it makes them."""
+"""The claims of lesson 08 and of its companion, in the order in which they are made."""
 
 from course_utils.checks.claims import Claim
 
@@ -19,6 +19,10 @@ CLAIMS = [
         stored=True,
         excludes={"the right labels": None},
     ),
+]
+
+
+MORE_CLAIMS = [
     Claim(
         name="shifted_twice",
         text="With the mistake 'labels shifted twice' no seed has more than 5% of the answers wholly right",
@@ -29,9 +33,10 @@ CLAIMS = [
     ),
     Claim(
         name="before_the_answer",
-        text="A blank or a missing newline before the answer leaves at most a third of the right answers",
+        text="A blank, or a missing newline, before the answer leaves at most a third of the right answers",
         at_most=1 / 3,
         unit="%",
+        stored=True,
         excludes={"no ChatML at all": None},
     ),
     Claim(

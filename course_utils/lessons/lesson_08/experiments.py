@@ -1,4 +1,4 @@
-"""Stored experiments: the effect of each mistake; batches of similar length against packed ones."""
+"""Stored experiments: what each mistake does; prompts unlike those of training; buckets and packing."""
 
 import random
 import statistics
@@ -96,6 +96,46 @@ def mask_controls(point: dict, seed: int) -> dict:
             text != want and bool(text) and (text in want or want in text) for text, want in pairs
         )
     return result
+
+
+@sweep(
+    "served_prompts",
+    points=[{"run": run} for run in ("right", "no loss on the end marker")],
+    sampled=True,  # measured by greedy answers
+    short=(0, 1),
+)
+def served_prompts(point: dict, seed: int) -> dict:
+    """A run asked 100 held-out questions with five prompts, and how its answers to the usual one end.
+
+    The lesson says that a blank, or a missing newline, before the answer leaves at most a third of the right
+    answers. A seed of the right run that keeps more proves it wrong, and so does another prompt that costs as
+    much.
+    """
+    from course_utils.chatml import IM_END, add_chat_tokens, encode_conversation
+    from course_utils.evaluation import normalise
+    from course_utils.generation import generate
+    from course_utils.lessons.lesson_08 import measures, serving, suspects
+    from course_utils.models import load_model
+
+    chat, tokenizer = load_model("pocket")
+    add_chat_tokens(chat, tokenizer)
+    mistake = suspects.MISTAKES[point["run"]]
+    examples = [mistake(tokenizer, encode_conversation(tokenizer, turns)) for turns in measures.facts()]
+    steps, label = few(STEPS), f"{point['run']}, seed {seed}"
+    model, _ = measures.tune(chat, tokenizer, examples, steps=steps, seed=seed, label=label)
+    asked = measures.facts("held_out_facts")[: few(100, 8)]
+    ways = [serving.prompts(tokenizer, turns[0]["content"]) for turns in asked]
+    result = {}
+    for name in ways[0]:
+        given = [way[name] for way in ways]
+        said = generate(model, tokenizer, given, max_new_tokens=measures.LONGEST, stop=(IM_END, "eos"))
+        pairs = zip(said, asked, strict=True)
+        result[f"right, {name}"] = statistics.mean(
+            normalise(text) == normalise(turns[-1]["content"]) for text, turns in pairs
+        )
+    usual = [way[serving.AS_TRAINED] for way in ways]
+    ended = serving.endings(model, tokenizer, usual, measures.LONGEST)
+    return result | {f"ends: {name}": share for name, share in ended.items()}
 
 
 def random_rows(examples, batch_size, seed, pad_id, width=256):

@@ -1,4 +1,4 @@
-"""Ways to get the labels of a conversation wrong; four of them are the runs of the bug hunt in lesson 08.
+"""Ways to label a conversation, right and wrong; four of them are the runs of the bug hunt in lesson 08.
 
 Read them after the hunt. Each takes the tokenizer and a correctly encoded Example and returns another.
 """
@@ -54,7 +54,7 @@ def no_newline(tokenizer, example):
     return Example([example.input_ids[place] for place in kept], [example.labels[place] for place in kept])
 
 
-SUSPECTS = {"A": no_end, "B": right, "C": late_start, "D": by_the_word}
+SUSPECTS = {"A": by_the_word, "B": right, "C": no_end, "D": late_start}
 MISTAKES = {
     "right": right,
     "no loss on the end marker": no_end,

@@ -1,4 +1,4 @@
-"""Exercises of lesson 08: the encoder with its mask, a bug hunt, last answers, packing, parsing ChatML."""
+"""Exercises of lesson 08: the encoder, a bug hunt, last answers; of its companion packing, parsing."""
 
 from course_utils.lessons.lesson_08.exercises import (
     encode_conversation,

@@ -2,7 +2,7 @@
 
 import re
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from course_utils import chatml
@@ -14,9 +14,15 @@ from course_utils.lessons.lesson_08.exercises.shared import stretches
 
 
 def _tokenizer(context, markers, words):
-    """A small byte-level tokenizer that has the two markers, and merges a newline with what follows."""
+    """A small byte-level tokenizer that has the two markers.
+
+    It merges a newline with what follows, and never with what stands before: as in the tokenizers of most
+    models, a role and a newline have the same ids in one piece and in two.
+    """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    before_newlines = pre_tokenizers.Split(Regex(r"\n+[^\n]*|[^\n]+"), "isolated")
+    in_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([before_newlines, in_bytes])
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
@@ -128,8 +134,8 @@ def _fault_of_ids(tokenizer, messages, prompt, ids, right):
         return "The header of another answer stands at the end. Add it only with add_generation_prompt=True."
     if text == wanted:
         return (
-            "The text is right but its tokens differ. Encode in pieces: the role with its newline, the "
-            "content, the newline after the end marker. In one piece, a newline merges with what follows."
+            "The text is right but its tokens differ. Encode in pieces: role and newline, the content, the "
+            "newline after the end marker. In one piece, a newline may merge with what follows it."
         )
     if text == wanted.replace(f"{IM_END}\n", IM_END):
         return "The newline after <|im_end|> is missing."
@@ -405,9 +411,35 @@ def _by_mask(tokenizer, messages, add_generation_prompt=False):
     return Example(input_ids=ids, labels=[i if m else -100 for i, m in zip(ids, mask, strict=True)])
 
 
+def _in_two_pieces(tokenizer, messages, add_generation_prompt=False):
+    """Right: role and newline are encoded apart."""
+    check_conversation(messages, add_generation_prompt)
+    start, end = marker_ids(tokenizer)
+    newline = encode(tokenizer, "\n")
+    turns = [_turn("system", SYSTEM)] * (messages[0]["role"] != "system") + list(messages)
+    ids, labels = [], []
+    for turn in turns:
+        header = [start, *encode(tokenizer, turn["role"]), *newline]
+        body = [*encode_content(tokenizer, turn["content"]), end]
+        ids += header + body + newline
+        labels += [IGNORE] * len(header) + (body if turn["role"] == "assistant" else [IGNORE] * len(body))
+        labels += [IGNORE] * len(newline)
+    if add_generation_prompt:
+        header = [start, *encode(tokenizer, "assistant"), *newline]
+        ids, labels = ids + header, labels + [IGNORE] * len(header)
+    check_length(ids, tokenizer, turns[-1]["content"])
+    return Example(ids, labels)
+
+
+def _with_newline(tokenizer, content):
+    """Ids of a content that is encoded together with the newline before it."""
+    return tokenizer("\n" + content.strip(), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
 ENCODER_WRONG = [
     (_encoder(content=_unsplit), "they became real ones"),
     (_one_string, "The text is right but its tokens differ"),
+    (_encoder(header="", content=_with_newline), "The text is right but its tokens differ"),
     (_encoder(content=_unstripped), "from both ends of contents"),
     (_encoder(default_system=False), "The system line is missing"),
     (_encoder(default_system="before a user"), "The system line is missing"),
@@ -455,13 +487,13 @@ EXERCISE = Exercise(
     reference=chatml.encode_conversation,
     check=_check_encode_conversation,
     wrong=ENCODER_WRONG,
-    right=[_by_pieces, _by_mask],
+    right=[_by_pieces, _by_mask, _in_two_pieces],
     hints=(
         "Build two lists together, ids and labels. For every piece that you add to ids, add equally many "
         "labels: the ids themselves if the model should learn them, else -100.",
-        "Each message has four pieces: [start] and the role with a newline (no loss); the content and "
-        "[end] (loss if the role is assistant); a newline (no loss). encode(tokenizer, text) for headers "
-        "and newlines, encode_content(tokenizer, text) for contents.",
+        "Each message has three parts: [start], the role and a newline (no loss); the content and [end] "
+        "(loss if the role is assistant); a newline (no loss). encode(tokenizer, text) for roles and "
+        "newlines, encode_content(tokenizer, text) for contents.",
     ),
     then="The runs below train on your encodings. Run the cells from here on again.",
 )

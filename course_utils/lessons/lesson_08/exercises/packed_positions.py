@@ -1,4 +1,4 @@
-"""Lesson 08, packed_positions: positions of packed rows."""
+"""Lesson 08's companion, packed_positions: positions of packed rows."""
 
 import torch
 
@@ -93,7 +93,7 @@ PACKED_MISTAKES = [
 
 EXERCISE = Exercise(
     name="packed_positions",
-    lesson="08",
+    lesson="08m",
     minutes=8,
     difficulty=2,
     reference=packed_positions,

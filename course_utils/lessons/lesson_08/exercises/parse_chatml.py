@@ -1,4 +1,4 @@
-"""Lesson 08, parse_chatml: from text to messages."""
+"""Lesson 08's companion, parse_chatml: from text to messages."""
 
 import re
 
@@ -138,7 +138,7 @@ PARSE_MISTAKES = [
 
 EXERCISE = Exercise(
     name="parse_chatml",
-    lesson="08",
+    lesson="08m",
     minutes=6,
     difficulty=1,
     reference=parse_chatml,
