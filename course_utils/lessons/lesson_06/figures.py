@@ -43,7 +43,8 @@ def block_of_codes(weights: Sequence[float], levels: torch.Tensor) -> None:
 
 def on_the_way(places: Sequence[str], columns: Mapping[str, Sequence[float | None]], title: str) -> None:
     """Relative changes between the weights and the loss, as bars: {which weights are rounded: shares}."""
-    _, ax = plots.figure(title, "relative change (%)", "")
+    fig, ax = plots.figure(title, "relative change (%)", "")
+    fig.set_size_inches(plots.WIDTH, 4.6)
     tall = 0.8 / len(columns)
     for number, (colour, (name, shares)) in enumerate(zip(COLOURS, columns.items(), strict=False)):
         at = np.arange(len(places)) + (number - (len(columns) - 1) / 2) * tall
@@ -55,7 +56,7 @@ def on_the_way(places: Sequence[str], columns: Mapping[str, Sequence[float | Non
     ax.set_ylim(len(places) - 0.5, -0.5)
     ax.margins(x=0.1)
     ax.grid(axis="y", visible=False)
-    ax.figure.legend(ncols=2, loc="outside lower center")
+    fig.legend(ncols=2, loc="outside lower center")
 
 
 def two_changes(
