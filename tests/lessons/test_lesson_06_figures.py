@@ -18,7 +18,7 @@ W, BA = torch.tensor([0.06, 0.13, -0.16, -0.04, 0.23]), torch.tensor([0.02, -0.0
 INPUTS, VECTORS = torch.tensor([[1.0, 2.0], [1.0, -1.0]]), torch.tensor([[0.5, -1.0], [2.0, 0.5]])
 PICTURES = {
     "block": lambda: figures.block_of_codes(WEIGHTS, NF4),
-    "changes": lambda: figures.two_changes(["Lima", "Quito", "Paris", "blue"], P, 0, CHANGES),
+    "changes": lambda: figures.terms_by_hand(["Lima", "Quito", "Paris", "blue"], P, 0, CHANGES),
     "passes": lambda: figures.both_passes(CODES, LEVELS, 2.0, X, GRAD),
     "again": lambda: figures.rounded_again(W, BA, 0.1),
     "sum": lambda: figures.sum_over_tokens(INPUTS, VECTORS, "vector"),

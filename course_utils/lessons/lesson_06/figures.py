@@ -59,7 +59,7 @@ def on_the_way(places: Sequence[str], columns: Mapping[str, Sequence[float | Non
     fig.legend(ncols=2, loc="outside lower center")
 
 
-def two_changes(
+def terms_by_hand(
     words: Sequence[str], p: torch.Tensor, target: int, changes: Mapping[str, torch.Tensor]
 ) -> None:
     """The two terms of the rise for one token by hand: p [words], {name: change of the logits [words]}."""
