@@ -108,11 +108,11 @@ def both_passes(
         stored = picture.grid(0, y + 0.8, table, "codes", "frozen")
         built = picture.grid(9, y + 0.8, W, "W, built")
         picture.arrow(stored, built, "levels")
-        beside = 15.5
+        beside = 15.0
         places = []
         for values, name, kind in (given, result):
             places.append(picture.grid(beside, y + 2.3, values[None], name, kind))
-            beside += len(values) * CELL_WIDTH + 1.5
+            beside += len(values) * CELL_WIDTH + 1.2
         picture.arrow(*places)
         y = picture.bottom + 0.9
         end = "then W is freed; only codes and scale stay" if given[1] == "x" else "then W is freed again"
