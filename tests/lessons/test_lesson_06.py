@@ -6,15 +6,23 @@ import torch.nn.functional as F
 from helpers import draws_of, feed, tiny_gpt2, tiny_llama
 
 from course_utils.budget import load_config
-from course_utils.lessons.lesson_06 import experiments, shares, suspects
+from course_utils.checks.claims import claims_of
+from course_utils.lessons.lesson_06 import experiments, shares, stored, suspects, way
 from course_utils.lessons.lesson_06.loss_terms import loss_terms
+from course_utils.lessons.lesson_06.small_layer import FourBitLinear
 from course_utils.methods.lora import apply_lora, count_trainable, lora_layers
-from course_utils.methods.quantization import dequantize_scales, quantize_model, quantized_layers
+from course_utils.methods.lora_analysis import linear_layers, weight_matrix
+from course_utils.methods.quantization import (
+    QuantizedLinear,
+    dequantize_scales,
+    quantize_model,
+    quantized_layers,
+)
 from course_utils.models import load_model
 from course_utils.stored_runs import load_sweep
 
 
-@pytest.mark.parametrize("exercise, seed", draws_of("06"))
+@pytest.mark.parametrize("exercise, seed", [*draws_of("06"), *draws_of("06m")])
 def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
 
@@ -37,21 +45,34 @@ def test_the_terms_are_the_derivatives_of_the_loss():
         torch.testing.assert_close((rise[0] + rise[1]) / (2 * size**2), second, atol=10 * size, rtol=0)
 
 
+BOUND = claims_of("06")["along_the_gradient"].at_least
+
+
+@pytest.mark.night
+def test_the_right_gradient_keeps_the_headline():
+    small, right = (experiments.weight_errors({"error": kind}, 0) for kind in ("gradient/50", "nf4"))
+    assert small["rise"] / small["loss"] > BOUND > 2 * right["rise"] / right["loss"]
+    assert small["logits"] == pytest.approx(right["logits"], rel=0.2)
+    assert right["weights"] == pytest.approx(0.0925, abs=0.002)
+    assert 50 * small["weights"] == pytest.approx(right["weights"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_gradient_of_the_wrong_sign_fails_the_headline(monkeypatch):
+    uphill = experiments._gradients
+    downhill = {name: -gradient for name, gradient in uphill(1).items()}
+    monkeypatch.setattr(experiments, "_gradients", lambda sample: downhill)
+    broken = experiments.weight_errors({"error": "gradient/50"}, 0)
+    assert broken["rise"] / broken["loss"] < BOUND
+
+
 @pytest.fixture(scope="module")
 def along_the_inputs():
     return experiments.weight_errors({"error": "inputs"}, 0)
 
 
-@pytest.mark.night
-def test_the_right_rounding_keeps_the_headline(along_the_inputs):
-    right = experiments.weight_errors({"error": "nf4"}, 0)
-    assert along_the_inputs["rise"] / right["rise"] > 50
-    assert right["weights"] == pytest.approx(0.0925, abs=0.002)
-    assert abs(right["weights"] - along_the_inputs["weights"]) < 1e-4
-
-
 @pytest.mark.slow
-def test_a_quantiser_that_packs_in_the_wrong_order_fails_the_headline(along_the_inputs, monkeypatch):
+def test_a_quantiser_that_packs_in_the_wrong_order_ruins_the_model_too(along_the_inputs, monkeypatch):
     base = load_model("pocket")[0]
     swapped = quantize_model(load_model("pocket")[0])
     for layer in quantized_layers(swapped).values():
@@ -65,12 +86,12 @@ def test_a_quantiser_that_packs_in_the_wrong_order_fails_the_headline(along_the_
     assert along_the_inputs["rise"] / broken["rise"] < 10
 
 
-def stored(name):
+def rows_of(name):
     return [row["point"] | row["result"] for row in load_sweep(name)["rows"]]
 
 
 def test_stored_claims_have_their_controls_on_the_other_side():
-    rows = stored("weight_errors")
+    rows = rows_of("weight_errors")
 
     def mean(error, key="rise"):
         values = [row[key] for row in rows if row["error"] == error]
@@ -82,13 +103,18 @@ def test_stored_claims_have_their_controls_on_the_other_side():
     assert mean("inputs") / mean("nf4") > 50 and mean("gradient") / mean("nf4") > 50
     for small in ("inputs/13", "gradient/50"):
         assert mean(small, "logits") == pytest.approx(mean("nf4", "logits"), rel=0.2)
+    relative = {
+        error: mean(error) / mean(error, "loss") for error in ("nf4", "random", "inputs/13", "gradient/50")
+    }
+    assert max(relative["nf4"], relative["random"], relative["inputs/13"]) < BOUND / 2 < BOUND
+    assert relative["gradient/50"] > BOUND
     assert mean("fp4-bnb") / mean("nf4") < 2.5 < mean("nf3") / mean("nf4")
     assert mean("nf4", "alike") / mean("nf4") > 2
     assert 0.5 < mean("nf4", "reflected") / mean("nf4") < 2
 
 
 def test_the_rates_that_are_reported_won_a_sweep():
-    rows = stored("qlora_rates")
+    rows = rows_of("qlora_rates")
     for (base, place), rate in experiments.BEST_QLORA_RATES.items():
         found = {row["lr"]: row["validation"] for row in rows if (row["base"], row["place"]) == (base, place)}
         assert min(found, key=found.get) == rate
@@ -101,6 +127,54 @@ def test_rank_32_on_c_attn_has_as_many_values_as_rank_8_everywhere():
         return count_trainable(apply_lora(load_model("pocket")[0], rank, alpha, modules))[0]
 
     assert values("c_attn, rank 32") == values("all") == 4 * values("c_attn")
+
+
+# --- the way of an error, the stored runs, the layer
+
+
+@pytest.mark.parametrize("small", [tiny_gpt2, tiny_llama])
+def test_a_doubled_layer_changes_its_outputs_by_their_size(small):
+    model, names = small(), linear_layers(small())
+    weights = {name: weight_matrix(model.get_submodule(name)) for name in names}
+    inputs = {"input_ids": torch.arange(8).view(2, 4), "attention_mask": torch.ones(2, 4, dtype=torch.long)}
+    found = way.output_changes(model, weights, {name: 2 * weights[name] for name in names}, inputs)
+    assert list(found) == names and all(change == pytest.approx(1, abs=1e-4) for change in found.values())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_change_in_one_block_leaves_the_blocks_before_it():
+    model, changed = tiny_gpt2(), tiny_gpt2()
+    with torch.no_grad():
+        changed.transformer.h[-1].mlp.c_proj.weight.mul_(3)
+    inputs = {"input_ids": torch.arange(8).view(2, 4), "attention_mask": torch.ones(2, 4, dtype=torch.long)}
+    *before, last = way.stream_changes(model, changed, inputs)
+    assert before and max(before) == 0 < last
+
+
+def test_the_mean_of_the_logits_is_taken_off():
+    torch.testing.assert_close(
+        way.centred(torch.tensor([[1.0, 2.0, 6.0]])), torch.tensor([[-2.0, -1.0, 3.0]])
+    )
+
+
+def test_stored_runs_are_five_of_each():
+    lists = [stored.relative_rises("gradient/50"), stored.after_tuning("nf2", "c_attn")]
+    lists += [stored.rises_in_blocks("nf4", size) for size in (48, 64)]
+    lists.append(stored.after_merging("W + BA again", "kept"))
+    assert [len(each) for each in lists] == [5] * 5
+    assert stored.one_over_other([1.0, 3.0], [2.0, 2.0]) == [0.5, 1.5]
+    low, high = stored.with_interval([1.0, 2.0, 3.0, 4.0, 5.0])[1:]
+    assert (low, high) == pytest.approx((3 - 1.963, 3 + 1.963), abs=1e-3)  # 2.776 * sqrt(2.5 / 5)
+
+
+@pytest.mark.parametrize("small", [tiny_gpt2, tiny_llama])
+def test_the_lessons_layer_is_the_packages_without_double_quantisation(small):
+    torch.manual_seed(0)
+    plain = small().get_submodule(linear_layers(small())[0]).requires_grad_(False)
+    ours, theirs = FourBitLinear(plain), QuantizedLinear(plain, double=False)
+    x = torch.randn(3, ours.in_features, requires_grad=True)
+    assert torch.equal(ours.weight, theirs.weight) and torch.equal(ours(x), theirs(x))
+    assert torch.equal(*(torch.autograd.grad(layer(x).sum(), x)[0] for layer in (ours, theirs)))
 
 
 # --- merging

@@ -1,4 +1,4 @@
-"""Lesson 06, bits_per_parameter: bits a weight (optional)."""
+"""Lesson 06's companion, bits_per_parameter: bits a weight."""
 
 import torch
 
@@ -73,7 +73,7 @@ BITS_MISTAKES = [
 
 EXERCISE = Exercise(
     name="bits_per_parameter",
-    lesson="06",
+    lesson="06m",
     minutes=5,
     difficulty=1,
     reference=bits_per_parameter,
