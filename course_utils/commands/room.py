@@ -46,7 +46,7 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{}'; connect-src 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-LARGEST = 10 << 20  # bytes of a progress file that is read
+MOST_BYTES = 10 << 20  # bytes of a progress file that is read
 EVERY = 3  # seconds between two searches for changed notebooks
 ROOM_HELP = """A page for the teacher: who is where, who has tried one exercise for more than eight minutes,
 the mistakes of each exercise, the predictions. It refreshes itself while this runs.
@@ -143,8 +143,8 @@ def _saved(path: Path) -> float:
 
 def read_progress(path: Path) -> dict:
     """{lesson: {kind: {name: fields}}} of a progress file, or of the output of `progress --json`."""
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"it has more than {LARGEST >> 20} MiB.")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES >> 20} MiB.")
     state = json.loads(readable(path.read_bytes()))
     if not isinstance(state, dict):
         raise ValueError("it holds no lessons.")
