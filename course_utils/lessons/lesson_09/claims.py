@@ -1,4 +1,4 @@
-"""The claims of lesson 09, in the order in which it makes them."""
+"""The claims of lesson 09 and of its companion, in the order in which they are made."""
 
 from course_utils.checks.claims import Claim
 
@@ -20,20 +20,20 @@ CLAIMS = [
         excludes={"with loss on it": None},
     ),
     Claim(
-        name="loss_on_everything",
-        text="At rate 6e-4 loss on everything gets at least 8 percentage points fewer short answers right",
-        at_least=0.08,
+        name="thirty_questions",
+        text="Thirty questions are enough for at least 60% of the short answers",
+        at_least=0.6,
         unit="%",
         stored=True,
-        excludes={"LoRA instead": None},
+        excludes={"all weights at one rate": None},
     ),
     Claim(
-        name="thirty_questions",
-        text="With two rates thirty questions are enough for at least 75% of the short answers",
-        at_least=0.75,
+        name="loss_on_everything",
+        text="Loss on everything gets at least 3 percentage points fewer short answers right",
+        at_least=0.03,
         unit="%",
         stored=True,
-        excludes={"one rate": None},
+        excludes={"the best seed of loss on answers minus its worst": None},
     ),
     Claim(
         name="stories_share",
@@ -73,5 +73,26 @@ CLAIMS = [
         unit="%",
         stored=True,
         excludes={"without them": None},
+    ),
+]
+
+
+MORE_CLAIMS = [
+    Claim(
+        name="everything_all_weights",
+        text="With all weights at rate 6e-4 loss on everything gets at least 8 percentage points fewer short "
+        "answers right",
+        at_least=0.08,
+        unit="%",
+        stored=True,
+        excludes={"LoRA instead": None},
+    ),
+    Claim(
+        name="thirty_two_rates",
+        text="With two rates thirty questions are enough for at least 75% of the short answers",
+        at_least=0.75,
+        unit="%",
+        stored=True,
+        excludes={"one rate": None},
     ),
 ]
