@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, stdev
 
 from course_utils import plots
 from course_utils.drawing import ROOM, Picture, shown_number
-
-NO_LOSS = "–"
 
 
 def three_models(models: Mapping[str, Sequence[str]]) -> None:
@@ -31,7 +30,7 @@ def loss_of_conversation(
     tokens: Sequence[str], has_loss: Sequence[bool], answer: Sequence[str], probabilities: Sequence[float]
 ) -> None:
     """A conversation's tokens, those with loss coloured; what the base model expects of the answer."""
-    losses = _losses(probabilities)
+    losses = [-math.log(each) for each in probabilities]
     picture = Picture("Which tokens have loss, and how large is it for the base model?")
     kinds = ["loss" if one else "data" for one in has_loss]
     picture.flow(picture.bottom + 0.4, "tokens", tokens, kinds)
@@ -141,12 +140,6 @@ def full_context(turns: Sequence[tuple[str, int]], limit: int, kept: Callable[[i
         if fits:
             break
     picture.key()
-
-
-def _losses(probabilities: Sequence[float]) -> list[float]:
-    import math
-
-    return [-math.log(each) for each in probabilities]
 
 
 def _small(probability: float) -> str:
