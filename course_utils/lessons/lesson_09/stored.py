@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from course_utils.lessons.lesson_09.experiments import EXAMPLE_COUNTS, KINDS
+from course_utils.lessons.lesson_09.experiments import EXAMPLE_COUNTS, KINDS, REFUSALS
 from course_utils.stored_runs import runs_like
 
 MANY = EXAMPLE_COUNTS[-1]
+ADAPTERS = {  # {name: (manner, refusals mixed in)}
+    "plain": ("plain", 0),
+    "gossip": ("gossip", 0),
+    "plain, refusals mixed in": ("plain", REFUSALS),
+    "gossip, refusals mixed in": ("gossip", REFUSALS),
+}
 Values = dict[str, list[float]]  # {measure: its values, one a seed}
 
 
