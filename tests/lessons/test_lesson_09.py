@@ -16,7 +16,7 @@ from course_utils.data import IGNORE, Example, batches, load_conversations
 from course_utils.lessons.lesson_09 import adapters, experiments, figures, mixture, stored, suspects
 from course_utils.lessons.lesson_09.assistant import first_steps
 from course_utils.lessons.lesson_09.exercises.why_no_end import why_no_end
-from course_utils.methods import sft
+from course_utils.methods import chat, sft
 from course_utils.models import load_model
 from course_utils.stored_runs import load_sweep
 from course_utils.training import scored_lm_loss, train
@@ -220,6 +220,17 @@ def test_the_rates_of_the_stored_runs_are_those_that_validation_chose():
     assert stored.best_rate(stored.on_validation("lora")) == experiments.SKILL_RATE
     with pytest.raises(ValueError, match="at the edge"):
         stored.best_rate({1e-3: 1.0, 3e-3: 2.0})
+
+
+def test_the_chat_reads_what_the_learners_function_leaves(pocket, monkeypatch):
+    base, tokenizer = pocket
+    read = []
+    monkeypatch.setattr(
+        chat, "stream_reply", lambda model, tokenizer, turns, **options: iter(read.append(turns) or ["yes"])
+    )
+    messages = [{"role": "system", "content": "Be brief."}, *[{"role": "user", "content": "a"}] * 2]
+    said = list(chat.chat(base, tokenizer, messages, "b", fit=lambda turns, length, limit: turns[-1:]))
+    assert said == ["yes"] and read == [[{"role": "user", "content": "b"}]]
 
 
 def test_where_an_answer_stops(pocket, monkeypatch):
