@@ -81,7 +81,7 @@ def chat(
     text: str,
     *,
     max_new_tokens: int = 160,
-    fit: Callable = fit_context,
+    fit: Callable[..., list[dict]] = fit_context,
     **sampling: Any,
 ) -> Iterator[str]:
     """Yield the answer to the user's text in pieces, and add both turns to the conversation, in place.

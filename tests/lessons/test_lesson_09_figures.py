@@ -41,7 +41,7 @@ PICTURES = {
     "two_means": (
         {"short": (["Lima", "end"], [3.0, 1.0]), "long": (["It", "is", "Lima", "end"], [0.5, 0.5, 1.0, 2.0])},
     ),
-    "groups": (
+    "seen_by_group": (
         {"tuned": (True, True), "rephrased": (True, False)},
         ["a statement of the fact", "a question"],
     ),
@@ -54,7 +54,7 @@ SAYS = {
     "three_models": ["470 questions, 80 steps (data)"],
     "loss_of_conversation": ["7e−7, 0.002, 1e−6", "14.2, 6.2, 13.8"],
     "two_means": ["8.0 / 6.0 = 1.33", "3.0 / 2.0 = 1.50"],
-    "groups": ["a question: yes (data), no"],
+    "seen_by_group": ["a question: yes (data), no"],
     "end_markers": ["label: −100, −100, 5, 9, 3, 9"],
     "shares_of_steps": ["50%, 16.7%, 6.7%, 10%, 16.7%", "37.5%, 12.5%, 10%, 15%, 25%"],
     "paired": ["d: 0, −1, 0, 1", "mean of d: 0.00", "0.82 / √4 = 0.41"],

@@ -115,7 +115,7 @@ def instruction_ways(point: dict, seed: int) -> dict:
 SKILL_RATES = {(30, False): (1e-3, 3e-3, 1e-2), (470, True): (1e-3, 3e-3, 1e-2, 3e-2)}
 
 
-def with_lora(examples: int, everything: bool, lr: float, seed: int):
+def skilled_by_lora(examples: int, everything: bool, lr: float, seed: int):
     """(model, tokenizer) after 80 steps of 16: LoRA and the markers' rows, as lesson 09 trains its one skill.
 
     The questions are a sample of the seed; all 470 keep the order of their file.
@@ -157,7 +157,7 @@ def with_lora(examples: int, everything: bool, lr: float, seed: int):
 )
 def skill_rates(point: dict, seed: int) -> dict:
     """Used to choose rates of LoRA, at a separate seed. validation: loss on validation answers."""
-    return {"validation": answer_loss(*with_lora(**point, seed=seed), "validation")}
+    return {"validation": answer_loss(*skilled_by_lora(**point, seed=seed), "validation")}
 
 
 SKILL_RATE = 3e-3  # of instruction_rates: LoRA, 470 questions, loss on answers
@@ -181,7 +181,7 @@ def one_skill(point: dict, seed: int) -> dict:
     """
     from course_utils.methods import sft
 
-    model, tokenizer = with_lora(**point, seed=seed)
+    model, tokenizer = skilled_by_lora(**point, seed=seed)
     return sft.answered(model, tokenizer, few(sft.asked("held_out"), 8)) | {
         "loss": answer_loss(model, tokenizer, "held_out")
     }

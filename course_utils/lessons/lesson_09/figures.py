@@ -65,7 +65,7 @@ def two_means(conversations: Mapping[str, tuple[Sequence[str], Sequence[float]]]
     picture.key()
 
 
-def groups(columns: Mapping[str, Sequence[bool]], rows: Sequence[str]) -> None:
+def seen_by_group(columns: Mapping[str, Sequence[bool]], rows: Sequence[str]) -> None:
     """What the model has seen of each group of facts: {group: one bool for each row}."""
     picture = Picture("What has the tuned model seen of each group?")
     picture.strip(picture.bottom + 0.4, list(columns), left=11, name="group")

@@ -20,7 +20,7 @@ def _by_measure(sweep: str, wanted: dict) -> Values:
     return {name: [result[name] for result in found] for name in found[0]}
 
 
-def on_validation(way: str) -> dict[float, float]:
+def losses_tried(way: str) -> dict[float, float]:
     """{rate: loss on validation answers} of 470 questions: answers, everything (all weights) or lora."""
     return {
         point["lr"]: result["validation"] for point, result in runs_like("instruction_rates", {"way": way})
@@ -30,12 +30,12 @@ def on_validation(way: str) -> dict[float, float]:
 def skill_on_validation(examples: int, everything: bool) -> dict[float, float]:
     """{rate: loss on validation answers} of LoRA."""
     if (examples, everything) == (MANY, False):
-        return on_validation("lora")
+        return losses_tried("lora")
     found = runs_like("skill_rates", {"examples": examples, "everything": everything})
     return {point["lr"]: result["validation"] for point, result in found}
 
 
-def best_rate(losses: dict[float, float]) -> float:
+def lowest_rate(losses: dict[float, float]) -> float:
     """The rate with the lowest loss. ValueError if it is the lowest or highest that was tried."""
     best = min(losses, key=lambda rate: losses[rate])
     if best in (min(losses), max(losses)):
@@ -47,13 +47,13 @@ def skill(examples: int, everything: bool) -> Values:
     """Measures of five seeds of LoRA, at the rate that validation chose."""
     if (examples, everything) == (MANY, False):
         return at_best("lora")
-    rate = best_rate(skill_on_validation(examples, everything))
+    rate = lowest_rate(skill_on_validation(examples, everything))
     return _by_measure("one_skill", {"examples": examples, "everything": everything, "lr": rate})
 
 
 def at_best(way: str) -> Values:
     """Measures of five seeds on 470 questions, at the rate that validation chose for this way."""
-    return _by_measure("instruction_ways", {"way": way, "lr": best_rate(on_validation(way))})
+    return _by_measure("instruction_ways", {"way": way, "lr": lowest_rate(losses_tried(way))})
 
 
 def one_rate(examples: int, everything: bool = False) -> Values:
@@ -73,14 +73,14 @@ def of_run_b(name: str) -> list[float]:
     return _by_measure("lost_end_marker", {"run": "B"})[name]
 
 
-def assistant(name: str) -> list[float]:
+def of_assistant(name: str) -> list[float]:
     """A measure of the three assistants, whose seeds are 0, 1 and 2."""
     return _by_measure("assistant_run", {})[name]
 
 
 def assistant_losses(step: int) -> Values:
     """{kind: losses on validation conversations of the three assistants after this many steps}"""
-    return {kind: assistant(f"{kind}_{step}") for kind in KINDS}
+    return {kind: of_assistant(f"{kind}_{step}") for kind in KINDS}
 
 
 def adapter(manner: str, refusals: int, name: str) -> list[float]:
