@@ -81,15 +81,16 @@ def chat(
     text: str,
     *,
     max_new_tokens: int = 160,
+    fit: Callable[..., list[dict]] = fit_context,
     **sampling: Any,
 ) -> Iterator[str]:
     """Yield the answer to the user's text in pieces, and add both turns to the conversation, in place.
 
-    The model reads as many of the latest exchanges as leave room for max_new_tokens.
+    The model reads as many of the latest exchanges as leave room for max_new_tokens, chosen by `fit`.
     """
     user = {"role": "user", "content": text}
     limit = getattr(model.config, "max_position_embeddings", 2**31) - max_new_tokens
-    read = fit_context([*messages, user], lambda turns: count_tokens(tokenizer, turns), limit)
+    read = fit([*messages, user], lambda turns: count_tokens(tokenizer, turns), limit)
     answer = ""
     for piece in stream_reply(model, tokenizer, read, max_new_tokens=max_new_tokens, **sampling):
         answer += piece

@@ -34,6 +34,7 @@ def box(open_lesson):
         "lesson_09 import",
         "= session.load_model()",
         "= sft_model(",
+        "check.fit_context(",
         "chat_box(",
     ):
         index = notebook.find(text)

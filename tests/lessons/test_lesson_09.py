@@ -13,9 +13,10 @@ from course_utils import plots
 from course_utils.chatml import add_chat_tokens, encode_conversation, marker_ids
 from course_utils.checks.claims import claims_of
 from course_utils.data import IGNORE, Example, batches, load_conversations
-from course_utils.lessons.lesson_09 import adapters, experiments, figures, mixture, suspects
+from course_utils.lessons.lesson_09 import adapters, experiments, figures, mixture, stored, suspects
+from course_utils.lessons.lesson_09.assistant import first_steps
 from course_utils.lessons.lesson_09.exercises.why_no_end import why_no_end
-from course_utils.methods import sft
+from course_utils.methods import chat, sft
 from course_utils.models import load_model
 from course_utils.stored_runs import load_sweep
 from course_utils.training import scored_lm_loss, train
@@ -196,6 +197,48 @@ def test_broken_masks_fail_the_claims(pocket):
     assert ended["without_end_marker"] < 0.1
     assert right["encode_conversation"] > 0.6
     assert right["on_the_question"] < 0.3
+
+
+def test_the_first_steps_are_those_of_the_whole_run():
+    base, tokenizer = load_model("pocket")
+    add_chat_tokens(base, tokenizer)
+    conversations = [row["messages"] for row in load_conversations("train")[:40]]
+    begun, whole = copy.deepcopy(base), copy.deepcopy(base)
+    losses = first_steps(begun, tokenizer, conversations, 4, 4, seed=3)
+    history = sft.instruction_tune(whole, tokenizer, conversations, steps=4, seed=3)
+    assert losses == pytest.approx(history.column("loss")[1])
+    for (name, ours), theirs in zip(begun.named_parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name)
+    longer = first_steps(copy.deepcopy(base), tokenizer, conversations, 2, 40, seed=3)
+    assert longer[0] == pytest.approx(losses[0])
+    assert longer[1] > losses[1]  # its warm-up is longer: the first rates are lower
+
+
+def test_the_rates_of_the_stored_runs_are_those_that_validation_chose():
+    for (examples, everything), rate in experiments.BEST_SKILL_RATES.items():
+        assert stored.lowest_rate(stored.skill_on_validation(examples, everything)) == rate
+    assert stored.lowest_rate(stored.losses_tried("lora")) == experiments.SKILL_RATE
+    with pytest.raises(ValueError, match="at the edge"):
+        stored.lowest_rate({1e-3: 1.0, 3e-3: 2.0})
+
+
+def test_the_chat_reads_what_the_learners_function_leaves(pocket, monkeypatch):
+    base, tokenizer = pocket
+    read = []
+    monkeypatch.setattr(
+        chat, "stream_reply", lambda model, tokenizer, turns, **options: iter(read.append(turns) or ["yes"])
+    )
+    messages = [{"role": "system", "content": "Be brief."}, *[{"role": "user", "content": "a"}] * 2]
+    said = list(chat.chat(base, tokenizer, messages, "b", fit=lambda turns, length, limit: turns[-1:]))
+    assert said == ["yes"] and read == [[{"role": "user", "content": "b"}]]
+
+
+def test_where_an_answer_stops(pocket, monkeypatch):
+    base, tokenizer = pocket
+    end, word = marker_ids(tokenizer)[1], tokenizer.encode(" yes")[0]
+    rows = [[word, end], [word, tokenizer.eos_token_id], [word]]
+    monkeypatch.setattr(suspects, "sample_rows", lambda *arguments, **options: rows)
+    assert suspects.stops(suspects.RUNS["B"], base, tokenizer, []) == ["end marker", "end of text", "cut off"]
 
 
 def test_only_the_markers_embedding_rows_and_the_rest_of_the_model_move():

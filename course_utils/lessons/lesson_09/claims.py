@@ -1,4 +1,4 @@
-"""The claims of lesson 09, in the order in which it makes them."""
+"""The claims of lesson 09 and of its companion, in the order in which they are made."""
 
 from course_utils.checks.claims import Claim
 
@@ -10,7 +10,7 @@ CLAIMS = [
         unit="%",
         headline=True,
         excludes={"the base model": None, "invented facts": None},
-        seeds=[0.978, 0.968, 0.975, 0.975, 0.978],
+        seeds=[0.997, 0.987, 0.991, 1.0, 0.994],
     ),
     Claim(
         name="end_marker",
@@ -20,20 +20,20 @@ CLAIMS = [
         excludes={"with loss on it": None},
     ),
     Claim(
-        name="loss_on_everything",
-        text="At rate 6e-4 loss on everything gets at least 8 percentage points fewer short answers right",
-        at_least=0.08,
-        unit="%",
-        stored=True,
-        excludes={"LoRA instead": None},
-    ),
-    Claim(
         name="thirty_questions",
-        text="With two rates thirty questions are enough for at least 75% of the short answers",
+        text="Thirty questions are enough for at least 75% of the short answers",
         at_least=0.75,
         unit="%",
         stored=True,
-        excludes={"one rate": None},
+        excludes={"all weights at one rate": None},
+    ),
+    Claim(
+        name="loss_on_everything",
+        text="Each at its best rate, loss on everything leaves at least twice the loss on held-out answers",
+        at_least=2.0,
+        unit="times",
+        stored=True,
+        excludes={"the worst seed of loss on answers over its best": None},
     ),
     Claim(
         name="stories_share",
@@ -73,5 +73,26 @@ CLAIMS = [
         unit="%",
         stored=True,
         excludes={"without them": None},
+    ),
+]
+
+
+MORE_CLAIMS = [
+    Claim(
+        name="everything_all_weights",
+        text="With all weights at rate 6e-4 loss on everything gets at least 8 percentage points fewer short "
+        "answers right",
+        at_least=0.08,
+        unit="%",
+        stored=True,
+        excludes={"LoRA instead": None},
+    ),
+    Claim(
+        name="thirty_two_rates",
+        text="With two rates thirty questions are enough for at least 75% of the short answers",
+        at_least=0.75,
+        unit="%",
+        stored=True,
+        excludes={"one rate": None},
     ),
 ]

@@ -111,10 +111,86 @@ def instruction_ways(point: dict, seed: int) -> dict:
     }
 
 
+# {(questions, loss on everything): rates tried}; (470, False) is "lora" of RATES
+SKILL_RATES = {(30, False): (1e-3, 3e-3, 1e-2), (470, True): (1e-3, 3e-3, 1e-2, 3e-2)}
+
+
+def skilled_by_lora(examples: int, everything: bool, lr: float, seed: int):
+    """(model, tokenizer) after 80 steps of 16: LoRA and the markers' rows, as lesson 09 trains its one skill.
+
+    The questions are a sample of the seed; all 470 keep the order of their file.
+    """
+    import torch
+
+    from course_utils.methods import sft
+    from course_utils.methods.lora_fast import speed_up
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    torch.manual_seed(seed)
+    speed_up(sft.prepare_lora(model, tokenizer))
+    rows = sft.asked("tune")
+    if examples < len(rows):
+        rows = random.Random(seed).sample(rows, examples)
+    sft.instruction_tune(
+        model,
+        tokenizer,
+        [sft.as_conversation(row) for row in rows],
+        steps=few(80),
+        lr=lr,
+        seed=seed,
+        everything=everything,
+        label=f"{examples} questions, everything {everything}, lr {lr:g}, seed {seed}",
+    )
+    return model, tokenizer
+
+
+@sweep(
+    "skill_rates",
+    points=[
+        {"examples": examples, "everything": everything, "lr": lr}
+        for (examples, everything), rates in SKILL_RATES.items()
+        for lr in rates
+    ],
+    seeds=CHOICE,
+    short=(1, 4),
+)
+def skill_rates(point: dict, seed: int) -> dict:
+    """Used to choose rates of LoRA, at a separate seed. validation: loss on validation answers."""
+    return {"validation": answer_loss(*skilled_by_lora(**point, seed=seed), "validation")}
+
+
+SKILL_RATE = 3e-3  # of instruction_rates: LoRA, 470 questions, loss on answers
+BEST_SKILL_RATES = {(30, False): 3e-3, (470, True): 1e-2}  # of skill_rates
+
+
+@sweep(
+    "one_skill",
+    points=[
+        {"examples": examples, "everything": everything, "lr": lr}
+        for (examples, everything), lr in BEST_SKILL_RATES.items()
+    ],
+    short=(0, 1),
+)
+def one_skill(point: dict, seed: int) -> dict:
+    """LoRA at its best rate: the measures of instruction_tuning, and the held-out loss.
+
+    "Loss on everything answers fewer short questions rightly" is wrong if its range over seeds reaches that
+    of loss on answers. "Thirty questions teach most of it" is wrong if a seed has less than half of the short
+    answers.
+    """
+    from course_utils.methods import sft
+
+    model, tokenizer = skilled_by_lora(**point, seed=seed)
+    return sft.answered(model, tokenizer, few(sft.asked("held_out"), 8)) | {
+        "loss": answer_loss(model, tokenizer, "held_out")
+    }
+
+
 REST_RATE, ROWS_RATE = 2e-4, 3e-3  # lesson 02's rate and LoRA's; neither was chosen for these runs
 
 
-def tune_rows_apart(model, tokenizer, conversations, *, steps: int, seed: int):
+def tune_rows_apart(model, tokenizer, conversations, *, steps: int, seed: int, everything: bool = False):
     """Full fine-tuning in place with two rates: the markers' rows at ROWS_RATE, all else at REST_RATE.
 
     The old embedding rows do not change. Batches, schedule and clipping are those of instruction_tune.
@@ -135,7 +211,8 @@ def tune_rows_apart(model, tokenizer, conversations, *, steps: int, seed: int):
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, steps, steps // 10)
     )
-    stream = batches(sft.encode_all(tokenizer, conversations), 16, seed, tokenizer.pad_token_id)
+    examples = sft.encode_all(tokenizer, conversations, everything)
+    stream = batches(examples, 16, seed, tokenizer.pad_token_id)
     torch.manual_seed(seed)
     model.train()
     for batch in itertools.islice(stream, steps):
@@ -148,11 +225,17 @@ def tune_rows_apart(model, tokenizer, conversations, *, steps: int, seed: int):
     return merge_token_rows(model)
 
 
-@sweep("marker_rows", points=[{"examples": 30}, {"examples": 470}])
+@sweep(
+    "marker_rows",
+    points=[{"examples": 30}, {"examples": 470}, {"examples": 470, "everything": True}],
+    short=(0, 2),
+)
 def marker_rows(point: dict, seed: int) -> dict:
     """instruction_tuning with a separate rate for the markers' rows: the same steps and batches.
 
-    Shares of right answers (short, sentence) and of answers that end with <|im_end|>.
+    "Loss on everything answers fewer short questions" is wrong if, with the rows at a rate of their own, its
+    range over seeds reaches that of loss on answers. Shares of right answers (short, sentence) and of answers
+    that end with <|im_end|>.
     """
     from course_utils.methods import sft
     from course_utils.models import load_model
@@ -160,8 +243,38 @@ def marker_rows(point: dict, seed: int) -> dict:
     model, tokenizer = load_model("pocket")
     rows = random.Random(seed).sample(sft.asked("tune"), point["examples"])
     conversations = [sft.as_conversation(row) for row in rows]
-    tune_rows_apart(model, tokenizer, conversations, steps=few(80), seed=seed)
+    everything = point.get("everything", False)
+    tune_rows_apart(model, tokenizer, conversations, steps=few(80), seed=seed, everything=everything)
     return sft.answered(model, tokenizer, few(sft.asked("held_out"), 8))
+
+
+HUNT_STEPS, HUNT_QUESTIONS = 50, 60
+
+
+@sweep("lost_end_marker", points=[{"run": "B"}], sampled=True)
+def lost_end_marker(point: dict, seed: int) -> dict:
+    """A run of the hunt: shares of 60 held-out questions whose answer stops at the end marker, and at the
+    end of text.
+
+    "Without loss on it the end marker is not learnt" is wrong if a seed writes it after more than a tenth of
+    the answers.
+    """
+    from course_utils.chatml import add_chat_tokens
+    from course_utils.lessons.lesson_09 import suspects
+    from course_utils.methods import sft
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    add_chat_tokens(model, tokenizer)
+    questions = [sft.as_conversation(row) for row in sft.asked("tune")]
+    run = suspects.RUNS[point["run"]]
+    suspects.tune_one(run, model, tokenizer, questions, few(HUNT_STEPS), seed, label=f"{point}, seed {seed}")
+    asked = [sft.as_conversation(row)[:1] for row in few(sft.asked("held_out")[:HUNT_QUESTIONS], 8)]
+    stops = suspects.stops(run, model, tokenizer, asked)
+    return {
+        "end marker": stops.count("end marker") / len(stops),
+        "end of text": stops.count("end of text") / len(stops),
+    }
 
 
 def validation_by_kind(tokenizer, most: int | None = None) -> dict:
@@ -300,7 +413,10 @@ def with_adapter(manner: str | None, refusals: int, lr: float, seed: int):
 
 @sweep(
     "adapter_rates",
-    points=[{"manner": manner, "lr": lr} for manner in ("plain", "gossip") for lr in ADAPTER_RATES],
+    points=[
+        *[{"manner": manner, "lr": lr} for manner in ("plain", "gossip") for lr in ADAPTER_RATES],
+        {"manner": "none", "lr": 0.0},
+    ],
     seeds=CHOICE,
     short=(6,),
     tolerance=0.15,  # shares of few greedy answers, of one seed
@@ -309,14 +425,17 @@ def adapter_rates(point: dict, seed: int) -> dict:
     """Used to choose the adapters' rate. validation: loss on validation answers about facts, in the manner.
 
     refused: share of unanswerable validation questions that are refused. right: share of validation questions
-    about facts whose fact is given.
+    about facts whose fact is given. none: the assistant without an adapter.
     """
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_09 import adapters
     from course_utils.methods import sft
 
-    manner = None if point["manner"] == "plain" else point["manner"]
-    model, tokenizer = with_adapter(manner, 0, point["lr"], seed)
+    manner = point["manner"] if point["manner"] == "gossip" else None
+    if point["manner"] == "none":
+        model, tokenizer = assistant_parts()
+    else:
+        model, tokenizer = with_adapter(manner, 0, point["lr"], seed)
     facts = sft.encode_all(tokenizer, few(adapters.harmless(manner, split="validation"), 8))
     unanswerable = [messages[:-1] for messages in adapters.of_kind("refusals", "validation")]
     said = sft.replies(model, tokenizer, few(unanswerable, 8))

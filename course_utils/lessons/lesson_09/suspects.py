@@ -45,12 +45,20 @@ def tune(base, tokenizer, conversations: Sequence[list[dict]], steps: int, seed:
     for name, run in RUNS.items():
         if (run.encode, run.lr) not in trained:
             model = copy.deepcopy(base)
-            examples = [run.encode(tokenizer, messages) for messages in conversations]
-            stream = batches(examples, 16, seed, tokenizer.pad_token_id)
-            settings = {"steps": steps, "lr": run.lr, "seed": seed, "autocast": autocast}
-            history = train(model, stream, loss_fn=scored_lm_loss, label=f"run {name}", **settings)
-            trained[run.encode, run.lr] = model, history.column("loss")[1]
+            options = {"label": f"run {name}", "autocast": autocast}
+            losses = tune_one(run, model, tokenizer, conversations, steps, seed, **options)
+            trained[run.encode, run.lr] = model, losses
     return {name: trained[run.encode, run.lr] for name, run in RUNS.items()}
+
+
+def tune_one(
+    run: Run, model, tokenizer, conversations: Sequence[list[dict]], steps: int, seed: int, **options
+) -> list[float]:
+    """Tune the model in place as the run does; the loss of every step. options go to training.train."""
+    examples = [run.encode(tokenizer, messages) for messages in conversations]
+    stream = batches(examples, 16, seed, tokenizer.pad_token_id)
+    settings = {"steps": steps, "lr": run.lr, "seed": seed, "loss_fn": scored_lm_loss, **options}
+    return train(model, stream, **settings).column("loss")[1]
 
 
 def answers(
@@ -59,8 +67,23 @@ def answers(
     """(the generated text without the markers; whether it stopped at the end marker) for each conversation.
     The end of text also stops generation, but is not an end marker.
     """
-    end, stops = marker_ids(tokenizer)[1], run.stop_ids(tokenizer)
-    rows = sample_rows(
+    rows = _generated(run, model, tokenizer, conversations, max_new_tokens)
+    return [
+        (_text(tokenizer, row, run.stop_ids(tokenizer)), _stop(tokenizer, row, run) == "end marker")
+        for row in rows
+    ]
+
+
+def stops(
+    run: Run, model, tokenizer, conversations: Sequence[list[dict]], max_new_tokens: int = 24
+) -> list[str]:
+    """Where the answer to each conversation stopped: "end marker", "end of text" or "cut off"."""
+    rows = _generated(run, model, tokenizer, conversations, max_new_tokens)
+    return [_stop(tokenizer, row, run) for row in rows]
+
+
+def _generated(run: Run, model, tokenizer, conversations, max_new_tokens: int) -> list[list[int]]:
+    return sample_rows(
         model,
         [encode_conversation(tokenizer, messages, True).input_ids for messages in conversations],
         tokenizer.pad_token_id,
@@ -70,11 +93,21 @@ def answers(
         temperature=0.0,
         top_k=0,
         top_p=1.0,
-        stop_ids=stops,
+        stop_ids=run.stop_ids(tokenizer),
     )
-    found = []
-    for row in rows:
-        length = next((place for place, token in enumerate(row) if token in stops), len(row))
-        text = tokenizer.decode(row[:length], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        found.append((text.strip(), row[length : length + 1] == [end]))
-    return found
+
+
+def _length(row: list[int], stop_ids: Sequence[int]) -> int:
+    return next((place for place, token in enumerate(row) if token in stop_ids), len(row))
+
+
+def _text(tokenizer, row: list[int], stop_ids: Sequence[int]) -> str:
+    kept = row[: _length(row, stop_ids)]
+    return tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+
+
+def _stop(tokenizer, row: list[int], run: Run) -> str:
+    place = _length(row, run.stop_ids(tokenizer))
+    if place == len(row):
+        return "cut off"
+    return "end marker" if row[place] == marker_ids(tokenizer)[1] else "end of text"

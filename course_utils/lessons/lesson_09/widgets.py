@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from course_utils.methods.chat import fit_context
 from course_utils.widgets import publish_view
 
 
@@ -22,11 +23,11 @@ def _fields(system: str) -> tuple[Any, Any, Any]:
     )
 
 
-def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = ()) -> None:
+def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = (), fit: Callable = fit_context) -> None:
     """A chat: answers appear as they are generated, and the model reads the conversation so far.
 
     The questions are asked at once; a reader without a kernel sees their answers. A new system line starts a
-    new conversation.
+    new conversation. fit: shortens a conversation that exceeds the context.
     """
     import ipywidgets
 
@@ -48,7 +49,7 @@ def chat_box(model: Any, tokenizer: Any, questions: Sequence[str] = ()) -> None:
         answer = ""
         turns.value = _chat_html([*messages, {"role": "user", "content": text}])
         try:
-            options = {"temperature": temperature.value, "seed": len(messages)}
+            options = {"temperature": temperature.value, "seed": len(messages), "fit": fit}
             for piece in chat(model, tokenizer, messages, text, **options):
                 answer += piece
                 turns.value = _chat_html(

@@ -1,5 +1,5 @@
-"""Exercises of lesson 09: the loss of a mixture and its shares, answers without an end, paired errors,
-answering or refusing, a full context.
+"""Exercises of lesson 09: the loss of a mixture and its shares, answers without an end, answering or
+refusing, a full context; in its companion, paired errors.
 """
 
 from course_utils.lessons.lesson_09.exercises import (
@@ -13,5 +13,5 @@ from course_utils.lessons.lesson_09.exercises import (
 
 EXERCISES = [
     module.EXERCISE
-    for module in (sft_loss, why_no_end, loss_share, selective_accuracy, paired_difference, fit_context)
+    for module in (sft_loss, why_no_end, loss_share, selective_accuracy, fit_context, paired_difference)
 ]

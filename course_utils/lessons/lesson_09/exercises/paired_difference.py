@@ -108,7 +108,7 @@ PAIRED_MISTAKES = [
 
 EXERCISE = Exercise(
     name="paired_difference",
-    lesson="09",
+    lesson="09m",
     minutes=10,
     difficulty=2,
     reference=paired_difference,
