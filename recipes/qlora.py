@@ -99,8 +99,8 @@ def read_data(path, tokenizer, length):
 
 
 def read_bytes(path):
-    if Path(path).is_fifo():
-        raise SystemExit(f"{path}: a pipe can be read only once: name a file")
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        raise SystemExit(f"{path}: a pipe can be read only once, a device has no end: name a file")
     try:
         return Path(path).read_bytes()
     except OSError as error:

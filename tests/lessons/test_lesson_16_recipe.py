@@ -453,6 +453,12 @@ def test_numbers_that_train_nothing_are_refused_at_once(option, tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="its devices are files elsewhere")
+def test_a_device_without_an_end_is_not_read():
+    with pytest.raises(SystemExit, match="/dev/zero: a pipe can be read only once, a device has no end"):
+        qlora.read_bytes("/dev/zero")
+
+
 def test_the_folder_is_checked_before_the_imports_that_take_long(tmp_path):
     (tmp_path / "my.jsonl").write_bytes(line("Who?", "Me."))
     code = (
