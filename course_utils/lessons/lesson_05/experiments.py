@@ -76,6 +76,7 @@ def place_steps_rates(point: dict, seed: int) -> dict:
             *((place, LONGER_STEPS, lr) for place, lr in BEST_LONGER_RATES.items()),
         )
     ],
+    seeds=range(3),
 )
 def losses_over_steps(point: dict, seed: int) -> dict:
     """Is the attention a worse place for new facts, or a slower one? Three times the steps of lora_layers.
@@ -240,7 +241,7 @@ ADAPTER_STEPS = {"formal": 40, "gossip": 40, "facts": 150}
 ADAPTER_RATES = {"formal": 5e-3, "gossip": 5e-3, "facts": 1e-2}  # not swept: these adapters are not compared
 
 
-@sweep("adapter_sums", points=[{"rank": 8}], tolerance=0.1, sampled=True)
+@sweep("adapter_sums", points=[{"rank": 8}], seeds=range(3), tolerance=0.1, sampled=True)
 def behaviour_of_sums(point: dict, seed: int) -> dict:
     """The adapters and sums of the notebook. Are its claims about sums those of one seed?
 

@@ -142,6 +142,26 @@ def along(shares: Mapping[str, Mapping[float, float]], title: str, xlabel: str) 
     ax.figure.legend(ncols=len(shares), loc="outside lower center")
 
 
+def by_steps(losses: Mapping[str, Mapping[int, Sequence[float]]], title: str) -> None:
+    """Losses of seeds over the number of steps, a short line for their mean: {place: {steps: losses}}."""
+    _, ax = plots.figure(title, "steps", "loss (nats a token)")
+    for number, ((place, at), colour, marker) in enumerate(
+        zip(losses.items(), plots.COLOURS, "os", strict=False)
+    ):
+        for column, values in enumerate(at.values()):
+            x = column + 0.12 * number - 0.06
+            label = place if column == 0 else None
+            ax.plot(
+                [x] * len(values), list(values), marker, color=colour, markersize=6, alpha=0.8, label=label
+            )
+            middle = sum(values) / len(values)
+            ax.plot([x - 0.05, x + 0.05], [middle, middle], color=colour, linewidth=2)
+            ax.annotate(f"{middle:.2f}", (x, middle), (14 * (2 * number - 1), 0), textcoords="offset points")
+    ax.set_xticks(range(len(at)), [str(steps) for steps in at])
+    ax.set(xlim=(-0.5, len(at) - 0.5), ylim=(0, None))
+    ax.figure.legend(ncols=2, loc="outside lower center")
+
+
 def _in_short(text: str, words: int = 11, letters: int = 12) -> str:
     """The first words of a text, each cut to so many letters."""
     shown = text.split()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from course_utils.lessons.lesson_05.experiments import BEST_LONGER_RATES, BEST_PLACE_RATES, LONGER_STEPS
+from course_utils.lessons.lesson_05.experiments import (
+    BEST_LONGER_RATES,
+    BEST_PLACE_RATES,
+    LONGER_STEPS,
+    PLACE_STEPS,
+)
 from course_utils.stored_runs import load_sweep, runs_like
 
 
@@ -20,6 +25,15 @@ def of_place(task: str, place: str, value: str, lr: float | None = None) -> list
 def after(steps: int, place: str, value: str) -> list[float]:
     """Loss, or share of right answers, of five seeds on the invented facts after this many steps."""
     return [result[value] for _, result in runs_like("place_steps", {"place": place, "steps": steps})]
+
+
+def losses_over_steps() -> dict[str, dict[int, list[float]]]:
+    """{place: {steps: losses of five seeds on the invented facts}}, each at its best rate."""
+    short = PLACE_STEPS["invented"]
+    return {
+        place: {short: of_place("invented", place, "loss"), LONGER_STEPS: after(LONGER_STEPS, place, "loss")}
+        for place in BEST_LONGER_RATES
+    }
 
 
 def ratios(losses: list[float], others: list[float]) -> list[float]:
@@ -51,6 +65,12 @@ def variants() -> dict[str, list[float]]:
         name = point["variant"] + (f", alpha {point['alpha']:g}" if point["variant"] == "LoRA" else "")
         found.setdefault(name, []).append(row["result"]["loss"])
     return found
+
+
+def best_alpha() -> float:
+    """Plain LoRA's alpha with the lowest loss at the seed that chose the variants' rates."""
+    of_lora = runs_like("variant_rates", {"variant": "LoRA"})
+    return min(of_lora, key=lambda run: run[1]["validation"])[0]["alpha"]
 
 
 def sums(value: str) -> list[float]:
