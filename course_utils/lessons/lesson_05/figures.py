@@ -145,20 +145,23 @@ def along(shares: Mapping[str, Mapping[float, float]], title: str, xlabel: str) 
 def by_steps(losses: Mapping[str, Mapping[int, Sequence[float]]], title: str) -> None:
     """Losses of seeds over the number of steps, a short line for their mean: {place: {steps: losses}}."""
     _, ax = plots.figure(title, "steps", "loss (nats a token)")
-    for number, ((place, at), colour, marker) in enumerate(
-        zip(losses.items(), plots.COLOURS, "os", strict=False)
-    ):
+    styles = zip(losses.items(), plots.COLOURS, "os", (-1, 1), strict=False)
+    for (place, at), colour, marker, side in styles:
         for column, values in enumerate(at.values()):
-            x = column + 0.12 * number - 0.06
+            x, middle = column + 0.06 * side, sum(values) / len(values)
             label = place if column == 0 else None
             ax.plot(
                 [x] * len(values), list(values), marker, color=colour, markersize=6, alpha=0.8, label=label
             )
-            middle = sum(values) / len(values)
             ax.plot([x - 0.05, x + 0.05], [middle, middle], color=colour, linewidth=2)
-            ax.annotate(f"{middle:.2f}", (x, middle), (14 * (2 * number - 1), 0), textcoords="offset points")
+            style = {"textcoords": "offset points", "ha": "right" if side < 0 else "left", "va": "center"}
+            ax.annotate(f"{middle:.3f}", (x, middle), (16 * side, 0), **style)
     ax.set_xticks(range(len(at)), [str(steps) for steps in at])
-    ax.set(xlim=(-0.5, len(at) - 0.5), ylim=(0, None))
+    ax.set(xlim=(-0.5, len(at) - 0.5), yscale="log")
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_yticks([], minor=True)
+    ax.set_ylim(0.01, 0.6)
     ax.figure.legend(ncols=2, loc="outside lower center")
 
 
