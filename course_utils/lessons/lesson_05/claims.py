@@ -5,14 +5,14 @@ from course_utils.checks.claims import Claim
 CLAIMS = [
     Claim(
         name="own_manner",
-        text="Each adapter gives at least 80% of its answers in its own manner",
+        text="Each of formal and gossip gives at least 80% of its answers in its own manner",
         at_least=0.8,
         unit="%",
         excludes={"the other adapter": None, "the base": None},
     ),
     Claim(
         name="held_out_answers",
-        text="The worse of the two adapters gets at least 80% of the held-out questions right",
+        text="The worse of formal and gossip gets at least 80% of the held-out questions right",
         at_least=0.8,
         unit="%",
         excludes={"the base": None},

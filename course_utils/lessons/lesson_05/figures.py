@@ -18,8 +18,8 @@ def one_base(frozen: int, adapters: Mapping[str, int], answers: Mapping[str, str
     text = picture.box(0, y, ROOM, 1.6, "one question", "data")
     base = picture.box(0, text.bottom + 1.2, ROOM, 1.8, f"the base: {frozen:,} weights", "frozen")
     for number, (name, values) in enumerate(adapters.items()):
-        x, width = number * wide + 0.3, wide - 0.6
-        own = picture.box(x, base.bottom + 1.2, width, 3.2, f"{name}: {values:,} values", "trained")
+        x, width = number * wide + 0.15, wide - 0.3
+        own = picture.box(x, base.bottom + 1.2, width, 3.2, f"{name}:\n{values:,} values", "trained")
         answer = picture.box(x, own.bottom + 1.2, width, 5.2, _in_short(answers[name]))
         middle = x + width / 2
         picture.arrow((middle, base.bottom), (middle, own.y))
