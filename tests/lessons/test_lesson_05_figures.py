@@ -31,7 +31,7 @@ PICTURES = {
     "start": lambda: figures.start_moved(
         torch.tensor([[3.0, 0], [0, 1]]), torch.tensor([[3.0, 0], [0, 0]]), torch.tensor([[4.0, 1], [0, 0]])
     ),
-    "places": lambda: figures.places(
+    "places": lambda: figures.values_by_place(
         {"c_attn": (256, 768), "attn.c_proj": (256, 256), "c_fc": (256, 1024), "mlp.c_proj": (1024, 256)},
         {"attention": (8, ["c_attn", "attn.c_proj"]), "all linear": (3, ["c_attn", "c_fc"])},
     ),

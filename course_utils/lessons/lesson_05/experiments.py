@@ -78,7 +78,7 @@ def place_steps_rates(point: dict, seed: int) -> dict:
     ],
     seeds=range(3),
 )
-def losses_over_steps(point: dict, seed: int) -> dict:
+def losses_after_steps(point: dict, seed: int) -> dict:
     """Is the attention a worse place for new facts, or a slower one? Three times the steps of lora_layers.
 
     Written before the run: it is only slower if after 450 steps it answers at least 95% of the facts at every

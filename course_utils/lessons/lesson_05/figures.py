@@ -115,7 +115,9 @@ def start_moved(W: torch.Tensor, start: torch.Tensor, now: torch.Tensor) -> None
     picture.key()
 
 
-def places(sizes: Mapping[str, tuple[int, int]], ranks: Mapping[str, tuple[int, Sequence[str]]]) -> None:
+def values_by_place(
+    sizes: Mapping[str, tuple[int, int]], ranks: Mapping[str, tuple[int, Sequence[str]]]
+) -> None:
     """How many values LoRA trains in a block: {matrix: (in, out)}, {place: (rank, its matrices)}."""
     picture = Picture("How many values does each matrix of a block get?")
     picture.strip(picture.bottom + 0.4, list(sizes), "frozen", left=8.5, name="matrix")

@@ -65,7 +65,7 @@ class MixedLinear(nn.Module):
         return self.original(x) + mixed_lora(x, self.A, self.B, self.which, self.scale)
 
 
-def serve(model, adapters, which):
+def serve_mixed(model, adapters, which):
     """Give every adapted layer of a base model its MixedLinear; returns the model."""
     for name in adapters[0].tensors:
         parent, _, child = name.rpartition(".")

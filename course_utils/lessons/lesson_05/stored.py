@@ -36,12 +36,12 @@ def losses_over_steps() -> dict[str, dict[int, list[float]]]:
     }
 
 
-def ratios(losses: list[float], others: list[float]) -> list[float]:
+def loss_ratios(losses: list[float], others: list[float]) -> list[float]:
     """Seed by seed, the loss over the other one."""
     return [one / other for one, other in zip(losses, others, strict=True)]
 
 
-def by_rate(task: str, place: str, steps: int | None = None) -> dict[float, float]:
+def by_place_rate(task: str, place: str, steps: int | None = None) -> dict[float, float]:
     """{rate: validation loss} of the sweep that chose the rate of a place, lowest rate first."""
     name = "place_steps_rates" if steps == LONGER_STEPS else "place_rates"
     runs = runs_like(name, {"task": task, "place": place})
@@ -50,7 +50,7 @@ def by_rate(task: str, place: str, steps: int | None = None) -> dict[float, floa
 
 def longer_rate(place: str) -> float:
     """The rate that was best after 450 steps. ValueError if it is the lowest or highest that was tried."""
-    found = by_rate("invented", place, LONGER_STEPS)
+    found = by_place_rate("invented", place, LONGER_STEPS)
     best = min(found, key=lambda rate: found[rate])
     if best in (min(found), max(found)) or best != BEST_LONGER_RATES[place]:
         raise ValueError(f"the best rate of {place} after {LONGER_STEPS} steps, {best:g}, is not {found}")
