@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import draws_of, feed, tiny_gpt2
 
-from course_utils.lessons.lesson_05 import experiments, suspects
+from course_utils.lessons.lesson_05 import experiments, stored, suspects
 from course_utils.lessons.lesson_05.small_adapters import save_adapter
 from course_utils.methods import lora, lora_files
 from course_utils.methods.lora_variants import start_pissa
@@ -38,6 +38,28 @@ def test_the_rates_of_the_places_won_a_sweep_and_lie_inside_it():
         best = min(losses, key=losses.get)
         assert min(losses) < best < max(losses)
         assert best == experiments.BEST_PLACE_RATES[task, place]
+
+
+def test_the_rates_of_the_longer_training_won_a_sweep_and_lie_inside_it():
+    for place, best in experiments.BEST_LONGER_RATES.items():
+        assert stored.longer_rate(place) == best
+
+
+def test_both_sweeps_have_the_same_runs_of_the_attention_in_150_steps():
+    of_two = stored.after(150, "attention", "loss"), stored.of_place("invented", "attention", "loss")
+    for one, other in zip(*of_two, strict=False):
+        assert one == pytest.approx(other, rel=0.05)
+
+
+def test_a_best_rate_at_the_edge_is_refused(monkeypatch):
+    monkeypatch.setattr(stored, "by_place_rate", lambda *_: {1e-2: 0.1, 3e-2: 0.2})
+    with pytest.raises(ValueError, match="attention"):
+        stored.longer_rate("attention")
+
+
+def test_false_answers_have_the_object_of_another_fact_of_the_relation():
+    rows = [{"relation": "capital", "object": name, "completion": f" It is {name}."} for name in "XYZ"]
+    assert [row["completion"][-2] for row in experiments.with_other_objects(rows)] == ["Y", "Z", "X"]
 
 
 def test_the_rates_of_the_variants_won_a_sweep_and_lie_inside_it():

@@ -1,33 +1,18 @@
-"""The claims of lesson 05, in the order in which it makes them."""
+"""The claims of lesson 05 and of its companion, in the order in which they are made."""
 
 from course_utils.checks.claims import Claim
 
 CLAIMS = [
     Claim(
-        name="attention_is_slower",
-        text="On new facts LoRA on attention has 2 to 4 times the loss of LoRA on all layers, with as many"
-        " values",
-        at_most=4.0,
-        at_least=2.0,
-        unit="times",
-        headline=True,
-        stored=True,
-        excludes={
-            "the MLP in its place": None,
-            "one of its two matrices, c_attn": None,
-            "the attention at a third of its rate": None,
-        },
-    ),
-    Claim(
         name="own_manner",
-        text="Each adapter gives at least 80% of its answers in its own manner",
+        text="Each of formal and gossip gives at least 80% of its answers in its own manner",
         at_least=0.8,
         unit="%",
         excludes={"the other adapter": None, "the base": None},
     ),
     Claim(
         name="held_out_answers",
-        text="The worse of the two adapters gets at least 80% of the held-out questions right",
+        text="The worse of formal and gossip gets at least 80% of the held-out questions right",
         at_least=0.8,
         unit="%",
         excludes={"the base": None},
@@ -68,5 +53,40 @@ CLAIMS = [
         at_least=0.8,
         unit="%",
         excludes={"the base": None},
+    ),
+    Claim(
+        name="attention_is_slower",
+        text="After 150 steps on new facts LoRA on attention has 2 to 4 times the loss of LoRA on all layers,"
+        " with as many values",
+        at_most=4.0,
+        at_least=2.0,
+        unit="times",
+        headline=True,
+        stored=True,
+        excludes={
+            "the MLP in its place": None,
+            "one of its two matrices, c_attn": None,
+            "the attention at a third of its rate": None,
+        },
+    ),
+]
+
+
+MORE_CLAIMS = [
+    Claim(
+        name="attention_gets_there",
+        text="After 450 steps LoRA on attention gets at least 95% of the new facts right",
+        at_least=0.95,
+        unit="%",
+        stored=True,
+        excludes={"after 150 steps": None},
+    ),
+    Claim(
+        name="gap_closes",
+        text="After 450 steps the attention has at most twice the loss of all linear layers",
+        at_most=2.0,
+        unit="times",
+        stored=True,
+        excludes={"the lowest of five seeds after 150 steps": None},
     ),
 ]

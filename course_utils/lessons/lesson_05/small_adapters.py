@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from course_utils.methods.lora import is_conv1d, lora_layers, short_targets
 
@@ -47,3 +48,27 @@ def stacked_sum(A1, B1, A2, B2, w1, w2):
     A = torch.cat([A1, A2])  # (r1 + r2, in)
     B = torch.cat([w1 * B1, w2 * B2], dim=1)  # (out, r1 + r2)
     return A, B
+
+
+class MixedLinear(nn.Module):
+    """A frozen layer in which row i of the batch goes through adapter which[i]; they share rank and alpha."""
+
+    def __init__(self, original, name, adapters, which):
+        super().__init__()
+        self.original, self.which, self.scale = original, which, adapters[0].scale
+        self.A = torch.stack([adapter.tensors[name][0] for adapter in adapters])  # (n, r, in)
+        self.B = torch.stack([adapter.tensors[name][1] for adapter in adapters])  # (n, out, r)
+
+    def forward(self, x):  # (b, t, in)
+        if len(x) != len(self.which):
+            raise ValueError(f"{len(x)} rows for {len(self.which)} requests")
+        return self.original(x) + mixed_lora(x, self.A, self.B, self.which, self.scale)
+
+
+def serve_mixed(model, adapters, which):
+    """Give every adapted layer of a base model its MixedLinear; returns the model."""
+    for name in adapters[0].tensors:
+        parent, _, child = name.rpartition(".")
+        layer = MixedLinear(model.get_submodule(name), name, adapters, which)
+        setattr(model.get_submodule(parent), child, layer)
+    return model

@@ -1,4 +1,4 @@
-"""Lesson 05, cut_product: cut a product (optional)."""
+"""Lesson 05's companion, cut_product: cut a product."""
 
 import torch
 
@@ -161,7 +161,7 @@ def _values_in_A(A, B, rank):
 
 EXERCISE = Exercise(
     name="cut_product",
-    lesson="05",
+    lesson="05m",
     minutes=15,
     difficulty=3,
     reference=cut_product,

@@ -1,0 +1,78 @@
+"""The stored runs of places, of a longer training, of variants and of sums, as the notebooks show them."""
+
+from __future__ import annotations
+
+from course_utils.lessons.lesson_05.experiments import (
+    BEST_LONGER_RATES,
+    BEST_PLACE_RATES,
+    LONGER_STEPS,
+    PLACE_STEPS,
+)
+from course_utils.stored_runs import load_sweep, runs_like
+
+
+def by_place(task: str, value: str) -> dict[str, list[float]]:
+    """{place: its loss or forgetting in each of five seeds, at its best rate}"""
+    return {place: of_place(task, place, value) for of_task, place in BEST_PLACE_RATES if of_task == task}
+
+
+def of_place(task: str, place: str, value: str, lr: float | None = None) -> list[float]:
+    """Loss or forgetting of five seeds of a place, at its best rate or another one."""
+    wanted = {"task": task, "place": place, "lr": lr or BEST_PLACE_RATES[task, place]}
+    return [result[value] for _, result in runs_like("lora_layers", wanted)]
+
+
+def after(steps: int, place: str, value: str) -> list[float]:
+    """Loss, or share of right answers, of five seeds on the invented facts after this many steps."""
+    return [result[value] for _, result in runs_like("place_steps", {"place": place, "steps": steps})]
+
+
+def losses_over_steps() -> dict[str, dict[int, list[float]]]:
+    """{place: {steps: losses of five seeds on the invented facts}}, each at its best rate."""
+    short = PLACE_STEPS["invented"]
+    return {
+        place: {short: of_place("invented", place, "loss"), LONGER_STEPS: after(LONGER_STEPS, place, "loss")}
+        for place in BEST_LONGER_RATES
+    }
+
+
+def loss_ratios(losses: list[float], others: list[float]) -> list[float]:
+    """Seed by seed, the loss over the other one."""
+    return [one / other for one, other in zip(losses, others, strict=True)]
+
+
+def by_place_rate(task: str, place: str, steps: int | None = None) -> dict[float, float]:
+    """{rate: validation loss} of the sweep that chose the rate of a place, lowest rate first."""
+    name = "place_steps_rates" if steps == LONGER_STEPS else "place_rates"
+    runs = runs_like(name, {"task": task, "place": place})
+    return dict(sorted((point["lr"], result["validation"]) for point, result in runs))
+
+
+def longer_rate(place: str) -> float:
+    """The rate that was best after 450 steps. ValueError if it is the lowest or highest that was tried."""
+    found = by_place_rate("invented", place, LONGER_STEPS)
+    best = min(found, key=lambda rate: found[rate])
+    if best in (min(found), max(found)) or best != BEST_LONGER_RATES[place]:
+        raise ValueError(f"the best rate of {place} after {LONGER_STEPS} steps, {best:g}, is not {found}")
+    return best
+
+
+def variants() -> dict[str, list[float]]:
+    """{variant: losses of five seeds}; plain LoRA with its alpha in the name."""
+    found: dict[str, list[float]] = {}
+    for row in load_sweep("lora_variants")["rows"]:
+        point = row["point"]
+        name = point["variant"] + (f", alpha {point['alpha']:g}" if point["variant"] == "LoRA" else "")
+        found.setdefault(name, []).append(row["result"]["loss"])
+    return found
+
+
+def best_alpha() -> float:
+    """Plain LoRA's alpha with the lowest loss at the seed that chose the variants' rates."""
+    of_lora = runs_like("variant_rates", {"variant": "LoRA"})
+    return min(of_lora, key=lambda run: run[1]["validation"])[0]["alpha"]
+
+
+def sums(value: str) -> list[float]:
+    """A number of `adapter_sums` at each of five seeds, by its name there."""
+    return [row["result"][value] for row in load_sweep("adapter_sums")["rows"]]
