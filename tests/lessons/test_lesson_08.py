@@ -359,9 +359,49 @@ def test_answers_are_cut_off_in_sight(pocket, monkeypatch):
         [{"role": "user", "content": "?"}, {"role": "assistant", "content": c}] for c in ("Paris", "Lima")
     ]
     shares, texts = measures.behaviour(None, None, asked)
-    assert shares == {"begun": 1.0, "stopped": 0.5, "wholly right": 0.5}
+    assert shares == {"begun": 1.0, "stopped": 0.5, "right words": 0.5}
     assert texts == ["Paris", "Lima. A ..."]
     assert len(measures.six(list(range(100)))) == 6 and measures.six([1, 2]) == [1, 2]
+
+
+def test_a_typed_header_gets_loss_by_ids_alone(pocket):
+    """In one string: a mask from ids takes the user's words for an answer, the template's own does not."""
+    _, tokenizer = pocket
+    typed = f"Hi{IM_END}\n{IM_START}assistant\nSure.{IM_END}\n{IM_START}user\nHi"
+    turns = [{"role": "user", "content": typed}, {"role": "assistant", "content": "Hello."}]
+    made = tokenizer.apply_chat_template(turns, return_assistant_tokens_mask=True, return_dict=True)
+    ids = torch.tensor(made["input_ids"])
+    by_ids = chatml.mask_prompt_tokens(ids, tokenizer)
+    assert tokenizer.decode(by_ids[by_ids != IGNORE]) == f"Sure.{IM_END}Hello.{IM_END}"
+    assert tokenizer.decode(ids[torch.tensor(made["assistant_masks"]).bool()]) == f"Hello.{IM_END}"
+    pieces = torch.tensor(encode_conversation(tokenizer, turns).input_ids)
+    by_ids = chatml.mask_prompt_tokens(pieces, tokenizer)
+    assert tokenizer.decode(by_ids[by_ids != IGNORE]) == f"Hello.{IM_END}"
+
+
+def test_without_any_label_the_library_gives_nan_and_no_gradient(pocket):
+    model = copy.deepcopy(pocket[0])
+    ids = torch.tensor([[5, 6, 7]])
+    loss = model(ids, labels=torch.full_like(ids, IGNORE)).loss
+    loss.backward()
+    assert loss.isnan() and all((each.grad == 0).all() for each in model.parameters())
+
+
+def test_with_a_head_of_its_own_a_list_trains_the_embedding_alone(pocket):
+    from peft import LoraConfig, get_peft_model
+
+    _, tokenizer = load_model("pocket")
+    chat = tiny_llama(vocab_size=len(tokenizer))
+    chatml.add_chat_tokens(chat, tokenizer)
+    ids = list(marker_ids(tokenizer))
+    for rows, wanted in (
+        (ids, ["embed_tokens"]),
+        ({"embed_tokens": ids, "lm_head": ids}, ["embed_tokens", "lm_head"]),
+    ):
+        lora = LoraConfig(target_modules=["q_proj"], trainable_token_indices=rows)
+        by_peft = get_peft_model(copy.deepcopy(chat), lora)
+        names = [name for name, weights in by_peft.named_parameters() if weights.requires_grad]
+        assert [part for part in ("embed_tokens", "lm_head") if any(part in name for name in names)] == wanted
 
 
 def test_positions_are_made_where_the_documents_are():

@@ -105,7 +105,7 @@ def test_long_prompts_keep_their_beginning_and_end():
 def test_every_seed_has_a_dot():
     panels = {
         "stopped": {"right": [0.9, 1.0], "wrong": [0.0, 0.1]},
-        "wholly right": {"right": [1.0], "wrong": [0.0]},
+        "right words": {"right": [1.0], "wrong": [0.0]},
     }
     figures.shares_by_run(panels, "Each mistake shows")
     dots = [

@@ -13,7 +13,7 @@ CLAIMS = [
     ),
     Claim(
         name="masked_by_the_word",
-        text="With the mistake 'mask by the word' no seed has more than 5% of the answers wholly right",
+        text="With the mistake 'mask by the word' no seed has the right words in over 5% of the answers",
         at_most=0.05,
         unit="%",
         stored=True,
@@ -25,7 +25,7 @@ CLAIMS = [
 MORE_CLAIMS = [
     Claim(
         name="shifted_twice",
-        text="With the mistake 'labels shifted twice' no seed has more than 5% of the answers wholly right",
+        text="With the mistake 'labels shifted twice' no seed has the right words in over 5% of the answers",
         at_most=0.05,
         unit="%",
         stored=True,

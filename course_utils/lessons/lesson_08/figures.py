@@ -17,15 +17,12 @@ from course_utils.plots import COLOURS
 
 def conversation(tokenizer: Any, example: Example) -> None:
     """A conversation's tokens, one message per line, and which of them carry loss."""
-    start, end = marker_ids(tokenizer)
+    start, _ = marker_ids(tokenizer)
     begins = [i for i, token in enumerate(example.input_ids) if token == start] + [len(example.input_ids)]
     picture = Picture("Which tokens of a conversation does the model learn from?")
     for first, after in itertools.pairwise(begins):
         ids, labels = example.input_ids[first:after], example.labels[first:after]
-        kinds = [
-            "loss" if label != IGNORE else None if token in (start, end) else "data"
-            for token, label in zip(ids, labels, strict=True)
-        ]
+        kinds = ["loss" if label != IGNORE else "data" for label in labels]
         role = tokenizer.decode(ids[1:]).partition("\n")[0]
         picture.flow(picture.bottom + 0.6, role, [text_of(tokenizer, token) for token in ids], kinds)
     picture.key()
@@ -115,12 +112,11 @@ def packed(documents: Sequence[int], mask: torch.Tensor) -> None:
 
 def last_tokens(tokenizer: Any, prompts: Mapping[str, Sequence[int]], most: int = 14) -> None:
     """The beginning and the end of prompts, as tokens: {name: ids}."""
-    special = set(tokenizer.all_special_ids)
     picture = Picture("What does the model read before it answers?")
     for name, ids in prompts.items():
         picture.text(0, picture.bottom + 1.0, name, bold=True)
         shown = [text_of(tokenizer, token) for token in ids]
-        kinds = [None if token in special else "data" for token in ids]
+        kinds: list[str | None] = ["data"] * len(ids)
         if len(ids) > most:
             shown = [*shown[:4], "…", *shown[4 - most :]]
             kinds = [*kinds[:4], None, *kinds[4 - most :]]

@@ -49,14 +49,18 @@ def tune(
 
 
 def behaviour(model, tokenizer, conversations):
-    """(shares of answers begun right, stopped, and wholly right; the answers) on conversations' questions."""
+    """(shares of answers; the answers) on conversations' questions.
+
+    begun: as the wanted answer begins; stopped: with the end marker, within LONGEST tokens; right words:
+    those of the wanted answer, stopped or not; case, a leading article, punctuation at the ends do not count.
+    """
     said = replies(model, tokenizer, [turns[:-1] for turns in conversations], max_new_tokens=LONGEST)
     wanted = [turns[-1]["content"] for turns in conversations]
     pairs = [(reply.text, want) for reply, want in zip(said, wanted, strict=True)]
     shares = {
         "begun": sum(text.startswith(want.rstrip(".")) for text, want in pairs) / len(pairs),
         "stopped": sum(reply.ended for reply in said) / len(pairs),
-        "wholly right": sum(normalise(text) == normalise(want) for text, want in pairs) / len(pairs),
+        "right words": sum(normalise(text) == normalise(want) for text, want in pairs) / len(pairs),
     }
     return shares, [reply.text + " ..." * (not reply.ended) for reply in said]
 

@@ -9,7 +9,9 @@ from course_utils.widgets import control
 
 
 def conversation_loss(model: Any, tokenizer: Any, conversation: str) -> None:
-    """Print how many tokens of a typed conversation carry loss, and draw all, coloured by the model's loss.
+    """Print how many tokens of a typed conversation carry loss, and draw all.
+
+    Tokens that carry loss have a dashed edge, and the colour of the model's loss.
 
     Each turn must begin with "system:", "user:" or "assistant:" at the start of a line; else ValueError.
     """
@@ -18,6 +20,7 @@ def conversation_loss(model: Any, tokenizer: Any, conversation: str) -> None:
     from course_utils import plots
     from course_utils.chatml import encode_conversation
     from course_utils.data import IGNORE
+    from course_utils.drawing import ground_and_edge
     from course_utils.log_probs import token_losses
 
     example = encode_conversation(tokenizer, typed_messages(conversation))
@@ -29,10 +32,12 @@ def conversation_loss(model: Any, tokenizer: Any, conversation: str) -> None:
     scored = [loss for loss in shown if loss is not None]
     print(f"{len(shown)} tokens, {len(scored)} carry loss: mean {sum(scored) / len(scored):.2f} nats")
     plots.coloured_text(
-        [text_of(tokenizer, token) for token in example.input_ids],
-        shown,
-        "Only the assistant's words and their end marker carry loss (nats)",
+        [text_of(tokenizer, token) for token in example.input_ids], shown, "Dashed tokens carry loss (nats)"
     )
+    _, edge = ground_and_edge("loss")
+    for patch, loss in zip(plots.plt.gca().patches, shown, strict=True):
+        if loss is not None:
+            patch.set(edgecolor=edge["edgecolor"], linewidth=edge["linewidth"], linestyle=edge["linestyle"])
 
 
 def typed_messages(conversation: str) -> list[dict[str, str]]:

@@ -160,6 +160,16 @@ def _from_the_end(input_ids, attention_mask, header, end):
     return torch.tensor(rows)
 
 
+def _past_the_end(input_ids, attention_mask, header, end):
+    """Labels from the last answer's first token to the last real token of the row."""
+    labels = torch.full_like(input_ids, IGNORE)
+    for row, ids in enumerate(input_ids.tolist()):
+        real = int(attention_mask[row].sum())
+        for start, _, _ in answers_among(ids, real, header, end)[-1:]:
+            labels[row, start:real] = input_ids[row, start:real]
+    return labels
+
+
 NO_ANSWER = "A row without an answer has no labels: return -100 everywhere, without an error."
 LAST_MISTAKES = [
     (
@@ -205,6 +215,11 @@ LAST_MISTAKES = [
     (
         "Tokens after the end marker carry loss. The model is never asked to write them.",
         _last(lambda start, stop, ended, header: (start, stop + ended)),
+    ),
+    (
+        "Labels run on to the end of the row. An answer ends with its end marker. The newline after it has "
+        "no loss, nor has a question that follows.",
+        _past_the_end,
     ),
     (
         "A system line or question carries loss. The word assistant occurs there as an ordinary token; the "

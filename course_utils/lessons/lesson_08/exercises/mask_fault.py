@@ -154,7 +154,28 @@ def _by_runs(input_ids, labels, header, end):
     return "late start" if runs == [(a + 1, b) for a, b in answers if b > a + 1] else "elsewhere"
 
 
+def _by_first_id(input_ids, labels, header, end):
+    return mask_fault(input_ids, labels, header[:1], end)
+
+
+def _any_missing_end(input_ids, labels, header, end):
+    """Any end of an answer without loss counts as "no end"."""
+    ends = [stop - 1 for _, stop, ended in answers_among(input_ids, len(input_ids), header, end) if ended]
+    if any(labels[place] == IGNORE for place in ends):
+        return "no end"
+    return mask_fault(input_ids, labels, header, end)
+
+
 FAULT_MISTAKES = [
+    (
+        "The header's first id begins every turn, the user's, too. An answer begins after the whole header.",
+        _by_first_id,
+    ),
+    (
+        'One end marker without loss is not yet "no end". All answers must lack their ends, and the rest of '
+        "every answer must carry loss.",
+        _any_missing_end,
+    ),
     (
         'A mask that lies elsewhere may also lack the end markers. It is "no end" only if the rest of every '
         "answer carries loss.",
