@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from course_utils import plots
+from course_utils.drawing import ROOM, Picture, Place
 from course_utils.plots import COLOURS, INK
 
 Interval = tuple[float, float, float]  # mean, low, high
@@ -81,3 +82,60 @@ def calibration(curves: Mapping[str, Sequence[Mapping[str, float]]], title: str)
     ax.axhline(0.5, color=INK, linewidth=0.8)
     ax.set(xlim=(0.48, 1.02), ylim=(0.2, 1.02))
     ax.figure.legend(ncols=len(curves), loc="outside lower center")
+
+
+PART_FOUR = {  # what is lit, with its kind in that lesson
+    "reward model": {"pairs": "data", "reward model": "trained"},
+    "penalty": {"policy": "trained", "story": "sampled", "reference": "frozen", "penalty": None},
+    "policy": {
+        "policy": "trained",
+        "story": "sampled",
+        "reward model": "frozen",
+        "reference": "frozen",
+        "penalty": None,
+        "reward": None,
+    },
+    "pairs without a reward model": {"pairs": "data", "policy": "trained", "reference": "frozen"},
+}
+LESSONS = {"reward model": "10", "penalty": "11", "policy": "12", "pairs without a reward model": "13"}
+
+
+def part_four(lit: str) -> None:
+    """Part IV in one picture: what trains what, who is frozen, what is real; one lesson's part is lit.
+
+    lit: a key of PART_FOUR.
+    """
+    kinds, lesson = PART_FOUR[lit], LESSONS[lit]
+    picture = Picture("Part IV: what is wanted, what is trained, what is frozen?")
+    top, left, right, width = picture.bottom + 0.6, 0.0, 21.5, 8.0
+
+    def box(name: str, x: float, y: float, height: float, text: str, wide: float = width) -> Place:
+        return picture.box(x, y, wide, height, text, kinds.get(name), bold=name in kinds)
+
+    def labelled(number: str, start: Place | tuple, end: Place | tuple, x: float, y: float, words: str):
+        picture.text(x, y, f"{number} {words}", bold=number == lesson)
+        picture.arrow(start, end)
+
+    gold = picture.box(left, top, ROOM, 1.6, "gold score: what is wanted; real life has no formula for it")
+    pairs = box("pairs", left, top + 3.6, 4, "pairs of stories: which is better?")
+    picture.arrow((width / 2, gold.bottom), (width / 2, pairs.y), "labels, some of them wrong")
+    model = box("reward model", right, pairs.y, 4, "reward model: a guess of the gold score")
+    labelled("10", pairs, model, width + 0.7, pairs.y + 0.7, "learns from pairs")
+    y = pairs.bottom + 2.4
+    policy = box("policy", left, y, 5.2, "policy: the language model that writes stories")
+    story = box("story", 12.5, y, 1.6, "a story", 5)
+    reward = box("reward", right, y, 5.2, "reward: score minus penalty")
+    labelled("13", pairs, policy, width / 2 + 0.5, y - 1.2, "learns from pairs directly")
+    picture.arrow((right + width / 2, model.bottom), (right + width / 2, y), "score")
+    middle = story.y + story.height / 2
+    picture.arrow((policy.right, middle), (story.x, middle), "writes")
+    picture.arrow((story.right, middle), (reward.x, middle))
+    low = y + 4.3
+    labelled("12", (reward.x, low), (policy.right, low), width + 0.9, low - 0.8, "learns from rewards")
+    y = policy.bottom + 2.2
+    reference = box("reference", left, y, 3.6, "reference: the policy as it was at the start")
+    penalty = box("penalty", right, y, 3.6, "penalty on the distance")
+    picture.arrow((width / 2, reference.y), (width / 2, policy.bottom), "starts as a copy")
+    picture.arrow((right + width / 2, penalty.y), (right + width / 2, reward.bottom))
+    labelled("11", reference, penalty, width + 0.7, y + 0.7, "how far from it?")
+    picture.key()
