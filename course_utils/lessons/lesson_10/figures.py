@@ -119,7 +119,7 @@ def part_four(lit: str) -> None:
     gold = picture.box(left, top, ROOM, 1.6, "gold score: what is wanted; real life has no formula for it")
     pairs = box("pairs", left, top + 3.6, 4, "pairs of stories: which is better?")
     picture.arrow((width / 2, gold.bottom), (width / 2, pairs.y), "labels, some of them wrong")
-    model = box("reward model", right, pairs.y, 4, "reward model: a guess of the gold score")
+    model = box("reward model", right, pairs.y, 4, "reward model: guesses the gold score")
     labelled("10", pairs, model, width + 0.7, pairs.y + 0.7, "learns from pairs")
     y = pairs.bottom + 2.4
     policy = box("policy", left, y, 5.2, "policy: the language model that writes stories")
