@@ -111,7 +111,7 @@ def part_four(lit: str) -> None:
     """
     kinds, lesson = PART_FOUR[lit], LESSONS[lit]
     picture = Picture("Part IV: what is wanted, what is trained, what is frozen?")
-    top, left, right, width = picture.bottom + 0.6, 0.0, ROOM - 8.5, 6
+    top, left, right, width = picture.bottom + 0.6, 0.0, ROOM - 8.5, 8.5
 
     def box(name: str, x: float, y: float, height: float, text: str, wide: float = width) -> Place:
         return picture.box(x, y, wide, height, text, kinds.get(name), bold=name in kinds)
