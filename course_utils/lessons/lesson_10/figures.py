@@ -261,7 +261,7 @@ def score_by_hand(
     )
     picture.text(6, picture.bottom + 1, f"{terms} = {shown_number(read)}, the head's output")
     picture.text(
-        10.5,
+        6,
         picture.bottom + 0.9,
         f"minus the centre, {shown_number(centre)}: score {shown_number(read - centre)}",
     )
