@@ -201,9 +201,9 @@ def reward_appended(point: dict, seed: int) -> dict:
     result = {}
     for name, values in found.items():
         result[f"{name}: change"], result[f"{name}: share"] = appended.mean_and_share(values)
-    judged = few(held_out, 40)
-    scored = reward.pair_scores(model, states(judged), 0)
-    better = reward.pair_scores(model, states(annotator.relabel(judged, 0, seed=0)), 0)
+    checked = few(held_out, 40)
+    scored = reward.pair_scores(model, states(checked), 0)
+    better = reward.pair_scores(model, states(annotator.relabel(checked, 0, seed=0)), 0)
     accuracies = {"labels": reward.accuracy(*scored), "gold": reward.accuracy(*better)}
     return result | accuracies | {"loss": pair_loss(*scored)}
 

@@ -70,8 +70,8 @@ def best_penalty(pairs: Sequence[Pair], penalties: Sequence[float] = PENALTIES) 
     asked = sorted({request(pair.prompt) for pair in pairs})
     kept_out = set(asked[::5])
     rest = [pair for pair in pairs if request(pair.prompt) not in kept_out]
-    judged = [pair for pair in pairs if request(pair.prompt) in kept_out]
-    return min(penalties, key=lambda each: pair_loss(*fit_word_counts(rest, each).pair_scores(judged)))
+    checked = [pair for pair in pairs if request(pair.prompt) in kept_out]
+    return min(penalties, key=lambda each: pair_loss(*fit_word_counts(rest, each).pair_scores(checked)))
 
 
 def pair_loss(chosen: torch.Tensor, rejected: torch.Tensor) -> float:
