@@ -17,7 +17,7 @@ PICTURES = {
     "labels": lambda: figures.noisy_labels([(0.8, 0.75), (0.6, 0.3), (0.45, 0.6), (0.5, 0.5)], 0.1),
     "towers": lambda: figures.two_towers(1.2, -0.6),
     "costs": lambda: figures.pair_costs([-4, -1, 0, 1, 4]),
-    "places": lambda: figures.places({"right": [1, 1, 1, 0, 0], "left": [0, 1, 1, 1, 1]}),
+    "places": lambda: figures.ends_of_texts({"right": [1, 1, 1, 0, 0], "left": [0, 1, 1, 1, 1]}),
     "score": lambda: figures.score_by_hand(
         ["pad", "Hi", "yes", "<|im_end|>"], [0, 1, 1, 1], VECTORS, [2.0, -1.0], 0.5
     ),

@@ -136,7 +136,7 @@ def reward_words(point: dict, seed: int) -> dict:
     nats; shortcut: share of pairs of equal gold score in which the longer answer scores higher; penalty: the
     one that was best on a fifth of the training requests.
     """
-    from course_utils.lessons.lesson_10.word_counts import best_penalty, fit_word_counts, pair_loss
+    from course_utils.lessons.lesson_10.word_counts import best_penalty, fit_word_counts
     from course_utils.methods import reward
     from course_utils.world import annotator
 
@@ -150,7 +150,10 @@ def reward_words(point: dict, seed: int) -> dict:
         "shortcut": few(controlled, 16),
     }
     accuracies = {name: reward.accuracy(*model.pair_scores(of)) for name, of in tests.items()}
-    return accuracies | {"loss": pair_loss(*model.pair_scores(held_out)), "penalty": penalty}
+    return accuracies | {
+        "loss": reward.bradley_terry_loss(*model.pair_scores(held_out)).item(),
+        "penalty": penalty,
+    }
 
 
 APPENDED_PAIRS, GOOD, FIT = 1400, 40, 90  # pairs; stories; tokens of a story, so that two go into the model
@@ -173,7 +176,6 @@ def reward_appended(point: dict, seed: int) -> dict:
 
     from course_utils.lessons.lesson_10 import appended
     from course_utils.lessons.lesson_10.tricks import TRICKS
-    from course_utils.lessons.lesson_10.word_counts import pair_loss
     from course_utils.methods import reward
     from course_utils.preferences import Pair, request
     from course_utils.world import annotator
@@ -205,7 +207,7 @@ def reward_appended(point: dict, seed: int) -> dict:
     scored = reward.pair_scores(model, states(checked), 0)
     better = reward.pair_scores(model, states(annotator.relabel(checked, 0, seed=0)), 0)
     accuracies = {"labels": reward.accuracy(*scored), "gold": reward.accuracy(*better)}
-    return result | accuracies | {"loss": pair_loss(*scored)}
+    return result | accuracies | {"loss": reward.bradley_terry_loss(*scored).item()}
 
 
 @functools.cache

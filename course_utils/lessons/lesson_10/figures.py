@@ -225,7 +225,7 @@ def pair_costs(margins: Sequence[float]) -> None:
     picture.key()
 
 
-def places(rows: Mapping[str, Sequence[int]]) -> None:
+def ends_of_texts(rows: Mapping[str, Sequence[int]]) -> None:
     """Attention masks of a few rows, the places counted below; the last real token is bold."""
     picture = Picture("Where does the text end?")
     tokens = len(next(iter(rows.values())))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from course_utils.methods.reward import bradley_terry_loss
 from course_utils.preferences import Pair, request
 
 WORD = re.compile(r"[a-z']+|[^\sa-z']")  # a word or a punctuation mark, in lower case
@@ -71,9 +72,8 @@ def best_penalty(pairs: Sequence[Pair], penalties: Sequence[float] = PENALTIES) 
     kept_out = set(asked[::5])
     rest = [pair for pair in pairs if request(pair.prompt) not in kept_out]
     checked = [pair for pair in pairs if request(pair.prompt) in kept_out]
-    return min(penalties, key=lambda each: pair_loss(*fit_word_counts(rest, each).pair_scores(checked)))
-
-
-def pair_loss(chosen: torch.Tensor, rejected: torch.Tensor) -> float:
-    """The mean Bradley-Terry loss of scores [pairs], in nats."""
-    return -F.logsigmoid(chosen - rejected).mean().item()
+    losses = {
+        penalty: bradley_terry_loss(*fit_word_counts(rest, penalty).pair_scores(checked)).item()
+        for penalty in penalties
+    }
+    return min(losses, key=losses.__getitem__)
