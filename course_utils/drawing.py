@@ -126,10 +126,17 @@ class Picture:
         self.words.append(text)
 
     def box(
-        self, x: float, y: float, width: float, height: float, text: str, kind: str | None = None
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        text: str,
+        kind: str | None = None,
+        bold: bool = False,
     ) -> Place:
         """A box with wrapped text."""
-        self._cell(Place(x, y, width, height), text, kind)
+        self._cell(Place(x, y, width, height), text, kind, bold)
         self.words.append(_said(text, kind))
         return Place(x, y, width, height, text)
 

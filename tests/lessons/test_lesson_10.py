@@ -9,14 +9,15 @@ from helpers import draws_of, feed, tiny_model
 
 from course_utils.checks import claims
 from course_utils.data import Example
-from course_utils.lessons.lesson_10 import suspects, tricks
+from course_utils.lessons.lesson_10 import appended, stored, suspects, tricks, word_counts
 from course_utils.lessons.lesson_10.pairs import bradley_terry_loss, endless_pairs, share_right
 from course_utils.methods import reward
 from course_utils.notebook_files import lessons, read_notebook
-from course_utils.preferences import Pair
+from course_utils.preferences import Pair, load_preferences
 from course_utils.stored_runs import load_sweep
 from course_utils.training import train
-from course_utils.world.gold import gold_score
+from course_utils.world.annotator import word_count
+from course_utils.world.gold import gold_parts, gold_score
 from course_utils.world.stories import story
 
 
@@ -37,7 +38,7 @@ def pairs():
 
 
 @pytest.fixture
-def judge():
+def model():
     model = reward.from_language_model(tiny_model())
     torch.manual_seed(0)
     torch.nn.init.normal_(model.head.weight)
@@ -65,7 +66,7 @@ def test_the_lessons_training_is_the_packages(pairs, stored):
 
 
 def test_a_pair_loss_turned_round_turns_the_scores_round(pairs):
-    """So the headline's stories that rose now fall: it rejects such a model."""
+    """So stories that rose when told twice now fall: the claim rejects such a model."""
     right, wrong = (reward.from_language_model(tiny_model()) for _ in range(2))
     reward.fit(right, pairs, pad_id=0, steps=6)
     reward.fit(wrong, [pair[::-1] for pair in pairs], pad_id=0, steps=6)
@@ -73,8 +74,12 @@ def test_a_pair_loss_turned_round_turns_the_scores_round(pairs):
     scores = reward.scores(right, examples, 0)
     assert scores.std() > 0.01
     assert torch.allclose(reward.scores(wrong, examples, 0), -scores, atol=1e-3)
-    [headline] = [record for record in claims.read(read_notebook(lessons(["10"])[0])) if record["headline"]]
-    assert 1 - headline["value"] < 0.5 < headline["at_least"] < headline["value"]
+    [claim] = [
+        record
+        for record in claims.read(read_notebook(lessons(["10"])[0]))
+        if record["text"].startswith("Telling a good story twice")
+    ]
+    assert 1 - claim["value"] < 0.5 < claim["at_least"] < claim["value"]
 
 
 def test_an_interval_over_requests_is_wider_where_pairs_share_them():
@@ -107,14 +112,87 @@ def test_properties_have_the_parts_of_the_gold_score_and_the_length():
     assert list(found) == [*tricks.PARTS.values(), "length"] and found["length"] == 6
 
 
-def test_the_server_reads_padding_and_is_right_alone(judge, pairs):
+def test_the_server_reads_padding_and_is_right_alone(model, pairs):
     examples = [example for pair in pairs for example in pair]
-    right = reward.scores(judge, examples, 0)
-    assert torch.allclose(suspects.served_scores(judge, examples, 0, 1), right, atol=1e-4)
+    right = reward.scores(model, examples, 0)
+    assert torch.allclose(suspects.served_scores(model, examples, 0, 1), right, atol=1e-4)
     of_length = sorted(examples, key=lambda example: len(example.input_ids))[:: len(examples) - 1]
-    short, long = suspects.served_scores(judge, of_length, 0, 2)
-    assert long == pytest.approx(reward.scores(judge, of_length, 0)[1].item(), abs=1e-4)
-    assert abs(short - reward.scores(judge, of_length, 0)[0]) > 1e-3
+    short, long = suspects.served_scores(model, of_length, 0, 2)
+    assert long == pytest.approx(reward.scores(model, of_length, 0)[1].item(), abs=1e-4)
+    assert abs(short - reward.scores(model, of_length, 0)[0]) > 1e-3
+
+
+def test_weights_of_words_are_the_optimum_and_ignore_order():
+    """At the optimum of a convex objective its gradient is zero."""
+    pairs = load_preferences().held_out[:120]
+    model = word_counts.fit_word_counts(pairs, penalty=10.0)
+    difference = model.counts([p.chosen for p in pairs]) - model.counts([p.rejected for p in pairs])
+    wrong = torch.sigmoid(-(difference @ model.weights))
+    gradient = -(wrong[:, None] * difference).sum(0) + 10 * model.weights
+    assert gradient.abs().max() < 1e-2 < model.weights.abs().max()
+    text = "Mia was happy. Her father smiled, and they laughed."
+    one, other = model.scores([text, " ".join(reversed(text.replace(".", " .").replace(",", " ,").split()))])
+    assert one == pytest.approx(other.item())
+    assert model.scores([f"{text} {text}"]).item() == pytest.approx(2 * one.item())
+    stronger = word_counts.fit_word_counts(pairs, penalty=100.0)
+    assert stronger.weights.norm() < model.weights.norm()
+
+
+def test_the_chosen_penalty_lies_inside_those_tried():
+    chosen = [
+        row["result"]["penalty"]
+        for row in load_sweep("reward_words")["rows"]
+        if row["point"]["pairs"] == 2400
+    ]
+    tried = word_counts.PENALTIES
+    assert all(min(tried) < each < max(tried) for each in chosen)
+
+
+def test_what_stands_behind_a_story_is_another_of_its_kind_and_near_in_length():
+    rng = random.Random(0)
+    told = [(f"Tell me a story about {one.names[0]}.", one.text) for one in (story(rng) for _ in range(60))]
+    good = appended.good_stories(told, 5)
+    assert [gold_score(*key) for key in good] == sorted((gold_score(*key) for key in told), reverse=True)[:5]
+    texts = appended.behind(good, told)
+    mood = {text: gold_parts(prompt, text).mood for prompt, text in told}
+    assert texts["the story again"] == [text for _, text in good]
+    for (_, text), another in zip(good, texts["another good story"], strict=True):
+        assert another != text and another in {each for _, each in good}
+    for name, right in (("a neutral story", lambda m: m == 0), ("a gloomy story", lambda m: m <= -0.5)):
+        for (_, text), behind in zip(good, texts.get(name, []), strict=False):
+            kind = [each for each in mood if right(mood[each]) and each != text]
+            assert behind in kind
+            apart = [abs(word_count(each) - word_count(text)) for each in kind]
+            assert abs(word_count(behind) - word_count(text)) == min(apart)
+
+
+@pytest.mark.parametrize(
+    ("brings", "reason"),
+    [
+        ({"another good story": 1.4, "a neutral story": 1.1, "a gloomy story": 1.0}, "length"),
+        ({"another good story": 1.4, "a neutral story": 0.2, "a gloomy story": -1.0}, "mood"),
+        ({"another good story": 0.2, "a neutral story": 0.1, "a gloomy story": 0.0}, "repetition"),
+    ],
+)
+def test_the_main_reason_is_told_from_the_controls(brings, reason):
+    assert (
+        appended.what_counts({name: [value] for name, value in (brings | {"the story again": 1.5}).items()})
+        == reason
+    )
+
+
+def test_a_change_is_counted_in_units_of_the_spread():
+    good, texts = [("ask", "a b")], {"the story again": ["c d e"]}
+    found = appended.changes(lambda keys: [len(text.split()) for _, text in keys], good, texts, unit=2.0)
+    assert found == {"the story again": [1.5]}
+
+
+def test_the_story_again_is_longer_and_balanced_pairs_take_it_away():
+    biased, balanced = (stored.change("a neutral story", share) for share in (0.75, 0.5))
+    assert min(biased) > 0.5 > 0 > max(balanced)
+    again = [statistics.mean(stored.change("the story again", share)) for share in (0.75, 0.5)]
+    assert again[1] < again[0] / 4
+    assert min(stored.rising("a gloomy story", 0.75)) > 0.5
 
 
 def test_stored_claims_have_their_controls_on_the_other_side():

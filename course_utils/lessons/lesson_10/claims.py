@@ -1,4 +1,4 @@
-"""The claims of lesson 10, in the order in which it makes them."""
+"""The claims of lesson 10 and of its companion, in the order in which they are made."""
 
 from course_utils.checks.claims import Claim
 
@@ -15,24 +15,17 @@ CLAIMS = [
         text="Telling a good story twice raises the proxy of more than 80% of them",
         at_least=0.8,
         unit="%",
-        headline=True,
         excludes={"the words shuffled": None},
     ),
     Claim(
-        name="blind_to_the_prompt",
-        text="The proxy lacks what the judge sees: being on the prompt correlates with the gold score by "
-        "0.4 more",
-        at_least=0.4,
-        unit="(correlation)",
-        excludes={"a model that sees it as the judge does": 0.0},
-    ),
-    Claim(
-        name="follows_length",
-        text="Length correlates with the proxy and hardly with the gold score: the difference is at least "
-        "0.2",
-        at_least=0.2,
-        unit="(correlation)",
-        excludes={"a model without the shortcut": 0.0},
+        name="length_counts",
+        text="On biased pairs a neutral story behind a good one raises the proxy by at least 0.5 standard "
+        "deviations",
+        at_least=0.5,
+        unit="standard deviations",
+        headline=True,
+        stored=True,
+        excludes={"trained on balanced pairs": None},
     ),
     Claim(
         name="biased_test",
@@ -43,14 +36,6 @@ CLAIMS = [
         excludes={"the model of balanced pairs": None},
     ),
     Claim(
-        name="shorter_is_better",
-        text="Where the shorter story is the better one, the bias costs at least ten points of accuracy",
-        at_least=0.1,
-        unit="%",
-        stored=True,
-        excludes={"where the longer one is": None},
-    ),
-    Claim(
         name="prefers_longer",
         text="A model of biased pairs prefers the longer of two equally good stories in more than 60% of "
         "pairs",
@@ -59,6 +44,18 @@ CLAIMS = [
         stored=True,
         excludes={"balanced pairs": None},
     ),
+]
+
+
+MORE_CLAIMS = [
+    Claim(
+        name="shorter_is_better",
+        text="Where the shorter story is the better one, the bias costs at least ten points of accuracy",
+        at_least=0.1,
+        unit="%",
+        stored=True,
+        excludes={"where the longer one is": None},
+    ),
     Claim(
         name="more_pairs",
         text="2,400 pairs give a better model than 50",
@@ -66,5 +63,20 @@ CLAIMS = [
         unit="%",
         stored=True,
         excludes={"no gain": 0.0},
+    ),
+    Claim(
+        name="blind_to_the_prompt",
+        text="The proxy lacks a part of the gold score: being on the prompt correlates with it by 0.4 less",
+        at_least=0.4,
+        unit="(correlation)",
+        excludes={"a model that sees it as the gold score does": 0.0},
+    ),
+    Claim(
+        name="follows_length",
+        text="Length correlates with the proxy and hardly with the gold score: the difference is at least "
+        "0.2",
+        at_least=0.2,
+        unit="(correlation)",
+        excludes={"a model without the shortcut": 0.0},
     ),
 ]

@@ -122,3 +122,99 @@ def _parts():
         return reward.prepare_pairs(model, encoded, tokenizer.pad_token_id, _states())
 
     return model, states, preference_pairs(session)
+
+
+@sweep(
+    "reward_words",
+    points=[{"pairs": count, "longer": 0.75} for count in (50, 200, 800, 2400)],
+    tolerance=0.12,
+)
+def reward_words(point: dict, seed: int) -> dict:
+    """A logistic regression on word counts, on the training pairs that reward_pairs draws for this point.
+
+    gold, labels: accuracy on held-out pairs by the gold score and by their labels; loss: on the labels, in
+    nats; shortcut: share of pairs of equal gold score in which the longer answer scores higher; penalty: the
+    one that was best on a fifth of the training requests.
+    """
+    from course_utils.lessons.lesson_10.word_counts import best_penalty, fit_word_counts
+    from course_utils.methods import reward
+    from course_utils.world import annotator
+
+    _, _, (train, held_out, controlled) = _parts()
+    pairs = annotator.with_longer_share(train, point["longer"], seed, few(point["pairs"], 40))
+    held_out, penalty = few(held_out, 40), best_penalty(pairs)
+    model = fit_word_counts(pairs, penalty)
+    tests = {
+        "gold": annotator.relabel(held_out, 0, seed=0),
+        "labels": held_out,
+        "shortcut": few(controlled, 16),
+    }
+    accuracies = {name: reward.accuracy(*model.pair_scores(of)) for name, of in tests.items()}
+    return accuracies | {
+        "loss": reward.bradley_terry_loss(*model.pair_scores(held_out)).item(),
+        "penalty": penalty,
+    }
+
+
+APPENDED_PAIRS, GOOD, FIT = 1400, 40, 90  # pairs; stories; tokens of a story, so that two go into the model
+
+
+@sweep("reward_appended", points=[{"longer": 0.75}, {"longer": 0.5}], tolerance=0.4)
+def reward_appended(point: dict, seed: int) -> dict:
+    """What a text behind a good held-out story does to its score, for reward models of equally many pairs.
+
+    Rule, written before the runs. The score rises by length if, on biased pairs, a neutral story adds at
+    least half of what the story again adds, a gloomy one raises most scores, and on balanced pairs the story
+    again adds less than a quarter of it. It is repetition if another good story adds less than half of the
+    story again; it is mood if a neutral story adds less than a quarter.
+
+    change, share by what is appended: the mean change in standard deviations of this model's scores of
+    held-out stories, and the share of stories whose score rises; shuffled: the same for the story's words in
+    another order, nothing appended; labels, loss, gold: on held-out pairs.
+    """
+    import statistics
+
+    from course_utils.lessons.lesson_10 import appended
+    from course_utils.lessons.lesson_10.tricks import TRICKS
+    from course_utils.methods import reward
+    from course_utils.preferences import Pair, request
+    from course_utils.world import annotator
+
+    model, states, (train, held_out, _) = _parts()
+    model = copy.deepcopy(model)
+    pairs = annotator.with_longer_share(train, point["longer"], seed, few(APPENDED_PAIRS, 40))
+    steps, label = few(reward.epoch_steps(len(pairs))), f"{point}, seed {seed}"
+    reward.fit(model, states(pairs), pad_id=0, steps=steps, seed=seed, label=label)
+    asked = {request(pair.prompt): pair.prompt for pair in held_out}
+
+    def score(keys):
+        both = [Pair(asked[prompt], text, text) for prompt, text in keys]
+        return reward.pair_scores(model, states(both), 0)[0].tolist()
+
+    told = list(dict.fromkeys((request(p.prompt), text) for p in held_out for text in (p.chosen, p.rejected)))
+    tokenizer = _tokenizer()
+    short = [key for key in told if len(tokenizer(key[1])["input_ids"]) <= FIT]
+    good = appended.good_stories(short, few(GOOD, 6))
+    unit = statistics.stdev(score(few(told, 40)))
+    found = appended.changes(score, good, appended.behind(good, short), unit)
+    shuffled = [(prompt, TRICKS["all words shuffled"](prompt, text)) for prompt, text in good]
+    pairs_of_scores = zip(score(shuffled), score(good), strict=True)
+    found["shuffled"] = [(after - before) / unit for after, before in pairs_of_scores]
+    result = {}
+    for name, values in found.items():
+        result[f"{name}: change"], result[f"{name}: share"] = appended.mean_and_share(values)
+    checked = few(held_out, 40)
+    scored = reward.pair_scores(model, states(checked), 0)
+    better = reward.pair_scores(model, states(annotator.relabel(checked, 0, seed=0)), 0)
+    accuracies = {"labels": reward.accuracy(*scored), "gold": reward.accuracy(*better)}
+    return result | accuracies | {"loss": reward.bradley_terry_loss(*scored).item()}
+
+
+@functools.cache
+def _tokenizer():
+    import torch
+
+    from course_utils.artifacts import sft_model
+    from course_utils.session import Session
+
+    return sft_model(Session("pocket", "quick", 0, torch.device("cpu"), torch.float32))[1]

@@ -14,7 +14,7 @@ def _no_forward(*arguments, **options):
     )
 
 
-def _judge(width=8):
+def _model(width=8):
     """A small reward model with random weights and a centre that is not 0; its forward is the exercise."""
     body = untrained_gpt2(
         n_layer=2, n_head=2, n_embd=width, vocab_size=12, n_positions=12, initializer_range=0.7
@@ -29,7 +29,7 @@ def _judge(width=8):
 def _texts(*rows, width=8):
     """A model, and token ids for these masks; 0 where the mask is 0."""
     mask = torch.tensor(rows)
-    return _judge(width), torch.randint(1, 12, mask.shape) * mask, mask
+    return _model(width), torch.randint(1, 12, mask.shape) * mask, mask
 
 
 def _score_inputs():

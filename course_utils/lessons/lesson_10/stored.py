@@ -1,0 +1,53 @@
+"""The stored runs of lesson 10: a bias towards longer stories, texts behind stories, weights of words."""
+
+from __future__ import annotations
+
+from course_utils.stored_runs import runs_like
+
+
+def of_bias(name: str, longer: float) -> list[float]:
+    """A result of the reward models of 1,000 pairs, in `longer` of which the longer story was chosen."""
+    return [result[name] for _, result in runs_like("reward_bias", {"longer": longer})]
+
+
+def ahead(name: str, one: float = 0.75, other: float = 0.5) -> list[float]:
+    """A result of the runs of one share minus that of another share, seed by seed."""
+    return [a - b for a, b in zip(of_bias(name, one), of_bias(name, other), strict=True)]
+
+
+def credit_of_bias(longer: float) -> list[float]:
+    """Accuracy on the biased test minus that on all held-out labels, seed by seed."""
+    both = of_bias("biased", longer), of_bias("labels", longer)
+    return [a - b for a, b in zip(*both, strict=True)]
+
+
+def change(what: str, longer: float) -> list[float]:
+    """The mean change of the proxy with this behind good stories, in standard deviations, by seed."""
+    return appended(f"{what}: change", longer)
+
+
+def rising(what: str, longer: float) -> list[float]:
+    """The share of good stories whose proxy rises with this behind them, by seed."""
+    return appended(f"{what}: share", longer)
+
+
+def appended(name: str, longer: float) -> list[float]:
+    """A result of the reward models of 1,400 pairs, with this share of longer chosen stories, by seed."""
+    return [result[name] for _, result in runs_like("reward_appended", {"longer": longer})]
+
+
+def by_pairs(name: str, opponent: bool = False) -> dict[int, list[float]]:
+    """{training pairs: a result by seed} of reward models, or of weights of words on the same pairs."""
+    wanted = {"longer": 0.75} | ({} if opponent else {"noise": 0.1})
+    found: dict[int, list[float]] = {}
+    for point, result in runs_like("reward_words" if opponent else "reward_pairs", wanted):
+        found.setdefault(point["pairs"], []).append(result[name])
+    return dict(sorted(found.items()))
+
+
+def by_noise(name: str) -> dict[float, list[float]]:
+    """{noise of the labels: a result by seed} of reward models of 800 balanced pairs."""
+    found: dict[float, list[float]] = {}
+    for point, result in runs_like("reward_pairs", {"pairs": 800, "longer": 0.5}):
+        found.setdefault(point["noise"], []).append(result[name])
+    return dict(sorted(found.items()))
