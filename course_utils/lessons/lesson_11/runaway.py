@@ -46,20 +46,22 @@ def texts_of(tokenizer, completions, mask) -> list[str]:
 
 
 @torch.no_grad()
-def judged(judge, tokenizer, asked, prompts, prompt_mask, new, mask):
+def proxy_and_gold(reward_model, tokenizer, asked, prompts, prompt_mask, new, mask):
     """(the reward model's scores [batch], the gold scores [batch]) of completions."""
     whole = torch.cat([prompt_mask, mask.long()], 1)
-    proxy = score(judge, torch.cat([prompts, new], 1), whole).float()
+    proxy = score(reward_model, torch.cat([prompts, new], 1), whole).float()
     texts = texts_of(tokenizer, new, mask)
     gold = [gold_score(request(prompt), text) for prompt, text in zip(asked, texts, strict=True)]
     return proxy, torch.tensor(gold)
 
 
 @torch.no_grad()
-def measured(policy, reference, judge, tokenizer, asked, seed: int, max_new_tokens: int = MAX_NEW_TOKENS):
+def measured(
+    policy, reference, reward_model, tokenizer, asked, seed: int, max_new_tokens: int = MAX_NEW_TOKENS
+):
     """One answer of the policy to each prompt: {"proxy", "gold", "kl" (nats per answer): [prompts]}."""
     batch = sample(policy, tokenizer, asked, seed, max_new_tokens)
-    proxy, gold = judged(judge, tokenizer, asked, *batch)
+    proxy, gold = proxy_and_gold(reward_model, tokenizer, asked, *batch)
     ids, ids_mask, new, mask = batch
     ours, theirs = (completion_log_probs(model, ids, ids_mask, new) for model in (policy, reference))
     return {"proxy": proxy, "gold": gold, "kl": torch.where(mask, ours - theirs, 0.0).sum(-1)}
@@ -68,7 +70,7 @@ def measured(policy, reference, judge, tokenizer, asked, seed: int, max_new_toke
 def train_for_score(
     policy,
     reference,
-    judge,
+    reward_model,
     tokenizer,
     prompts: Sequence[list[dict]],
     *,
@@ -80,11 +82,12 @@ def train_for_score(
     rewards: Callable = rewards_by_token,
     distance: Callable = mean_sequence_kl,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    after_update: Callable[[int], object] = lambda done: None,
 ) -> list[dict]:
     """Train the policy in place; returns the means of each iteration's answers: proxy, gold, kl.
 
     A token's weight in the gradient is its rewards to go minus the batch's mean, divided by the standard
-    deviation.
+    deviation. after_update(number of updates so far) is called after each.
     """
     rng, rows = random.Random(seed), []
     policy.eval().requires_grad_(True)
@@ -94,7 +97,7 @@ def train_for_score(
             asked = rng.sample(list(prompts), min(BATCH, len(prompts)))
             batch = sample(policy, tokenizer, asked, 1000 * seed + step, max_new_tokens)
             ids, ids_mask, new, mask = batch
-            proxy, gold = judged(judge, tokenizer, asked, *batch)
+            proxy, gold = proxy_and_gold(reward_model, tokenizer, asked, *batch)
             log_probs = completion_log_probs(policy, ids, ids_mask, new)  # (batch, new)
             with torch.no_grad():
                 theirs = completion_log_probs(reference, ids, ids_mask, new)
@@ -105,6 +108,7 @@ def train_for_score(
             (-(advantage * log_probs)[mask].mean()).backward()
             torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
             optimizer.step()
+            after_update(step + 1)
             kl = float(distance(log_probs.detach(), theirs, mask))
             rows.append({"proxy": proxy.mean().item(), "gold": gold.mean().item(), "kl": kl})
             bar.update(step + 1, f"score {rows[-1]['proxy']:.2f}, KL {rows[-1]['kl']:.1f}")
