@@ -30,22 +30,22 @@ PROMPTS = [[{"role": "user", "content": text}] for text in ("a cat", "is the mat
 
 @pytest.fixture(scope="module")
 def parts():
-    """(policy, tokenizer, judge) of a tiny model with ChatML tokens."""
+    """(policy, tokenizer, reward model) of a tiny model with ChatML tokens."""
     tokenizer = tiny_tokenizer()
     model = tiny_model(vocab_size=len(tokenizer))
     add_chat_tokens(model, tokenizer)
-    judge = from_language_model(model)
+    reward_model = from_language_model(model)
     torch.manual_seed(0)
-    torch.nn.init.normal_(judge.head.weight)
-    return model.requires_grad_(False), tokenizer, judge.requires_grad_(False)
+    torch.nn.init.normal_(reward_model.head.weight)
+    return model.requires_grad_(False), tokenizer, reward_model.requires_grad_(False)
 
 
 def run(parts, iterations=3, **options):
-    model, tokenizer, judge = parts
+    model, tokenizer, reward_model = parts
     policy = copy.deepcopy(model)
     options = {"beta": 0.5, "lr": 1e-3, **options}
     rows = runaway.train_for_score(
-        policy, model, judge, tokenizer, PROMPTS, iterations=iterations, max_new_tokens=8, **options
+        policy, model, reward_model, tokenizer, PROMPTS, iterations=iterations, max_new_tokens=8, **options
     )
     return policy, rows
 
@@ -71,10 +71,10 @@ def test_the_distance_that_is_told_is_the_learners(parts):
 
 
 def test_a_stored_run_is_measured_when_it_has_ended(parts, monkeypatch):
-    model, tokenizer, judge = parts
+    model, tokenizer, reward_model = parts
     train = functools.partial(runaway.train_for_score, lr=1e-3)
     monkeypatch.setattr(artifacts, "sft_model", lambda session: (copy.deepcopy(model), tokenizer))
-    monkeypatch.setattr(artifacts, "reward_model", lambda session: (judge, tokenizer))
+    monkeypatch.setattr(artifacts, "reward_model", lambda session: (reward_model, tokenizer))
     monkeypatch.setattr(annotator, "neutral_prompts", lambda: PROMPTS * 2)
     monkeypatch.setattr(runaway, "train_for_score", train)
     with short_form():
@@ -86,11 +86,11 @@ def test_a_stored_run_is_measured_when_it_has_ended(parts, monkeypatch):
 
 def test_an_update_follows_the_policy_gradient(parts):
     """Adam's first step has the sign of the gradient, computed here by hand."""
-    model, tokenizer, judge = parts
+    model, tokenizer, reward_model = parts
     asked = random.Random(0).sample(PROMPTS, 4)
     batch = runaway.sample(model, tokenizer, asked, 0, 8)
     ids, ids_mask, new, mask = batch
-    proxy, _ = runaway.judged(judge, tokenizer, asked, *batch)
+    proxy, _ = runaway.proxy_and_gold(reward_model, tokenizer, asked, *batch)
     fresh = copy.deepcopy(model).requires_grad_(True)
     log_probs = completion_log_probs(fresh, ids, ids_mask, new)
     to_come = proxy[:, None].expand_as(log_probs)[mask]  # without a penalty, only the score
