@@ -27,6 +27,9 @@ CLAIMS = [
         stored=True,
         excludes={"a penalty without effect": 1.0, "a penalty with the wrong sign": None},
     ),
+]
+
+MORE_CLAIMS = [
     Claim(
         name="stopping_does_it",
         text="Stopped as far away as a penalised run ends, a run without the penalty has the same gold "
@@ -37,9 +40,6 @@ CLAIMS = [
         stored=True,
         excludes={"not stopped": None},
     ),
-]
-
-MORE_CLAIMS = [
     Claim(
         name="k3_near",
         text="Near the reference k3 has less than half the spread of k1",

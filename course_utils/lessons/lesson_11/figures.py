@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -70,19 +70,18 @@ def predicted_by(prompt: Sequence[str], completion: Sequence[str]) -> None:
 
 def at_place(
     before: str,
-    tokens: Sequence[str],
     policy: torch.Tensor,
     reference: torch.Tensor,
     drawn: int,
+    token_of: Callable[[int], str],
     most: int = 5,
 ) -> None:
     """The tokens with the largest terms of the KL at one place, most likely first, and the rest together.
 
-    before: the text before the place. tokens: all of the vocabulary. policy, reference: probabilities [V].
-    drawn: the id of the token that was sampled there.
+    before: the text before the place. policy, reference: probabilities [V]. drawn: the id of the token that
+    was sampled there. token_of: the text of an id.
     """
-    terms = policy * (policy / reference).log()
-    terms = torch.where(policy > 0, terms, 0.0)
+    terms = torch.where(policy > 0, policy * (policy / reference).log(), 0.0)
     ids = terms.abs().topk(most).indices
     ids = ids[policy[ids].argsort(descending=True)].tolist()
     picture = Picture("Where does the KL of one place come from?")
@@ -93,7 +92,7 @@ def at_place(
     for name, x in columns.items():
         picture.text(x + 2, y + 1.7, name, "center")
     said = [picture.words[0], f"after {start}"]
-    rows = [(_short(tokens[i]), policy[i], reference[i], terms[i], i == drawn) for i in ids]
+    rows = [(_short(token_of(i)), policy[i], reference[i], terms[i], i == drawn) for i in ids]
     others = [each.sum() - each[ids].sum() for each in (policy, reference, terms)]
     rows += [("all others", *others, False), ("sum", policy.sum(), reference.sum(), terms.sum(), False)]
     y += 2.6

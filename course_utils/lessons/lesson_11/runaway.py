@@ -67,6 +67,12 @@ def measured(
     return {"proxy": proxy, "gold": gold, "kl": torch.where(mask, ours - theirs, 0.0).sum(-1)}
 
 
+def with_error(values: torch.Tensor) -> tuple[float, float, float]:
+    """A mean over answers, and two standard errors below and above it, as a cell of `show_table`."""
+    mean, error = values.mean().item(), 2 * values.std().item() / len(values) ** 0.5
+    return mean, mean - error, mean + error
+
+
 def train_for_score(
     policy,
     reference,

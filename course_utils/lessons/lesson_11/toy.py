@@ -10,15 +10,16 @@ from course_utils.methods.kl import exact_kl
 
 
 class Toy:
-    """A reference [40] and the rewards [40] of its answers, drawn from a seed."""
+    """A reference [V] and rewards [V] of its answers; unless they are given, of forty, drawn from a seed."""
 
-    def __init__(self, seed: int, answers: int = 40) -> None:
+    def __init__(self, seed: int, reference: torch.Tensor | None = None, reward: torch.Tensor | None = None):
         generator = torch.Generator().manual_seed(seed)
-        self.reference = torch.randn(answers, generator=generator).softmax(-1)
-        self.reward = torch.randn(answers, generator=generator)
+        drawn = torch.randn(40, generator=generator).softmax(-1), torch.randn(40, generator=generator)
+        self.reference = drawn[0] if reference is None else reference
+        self.reward = drawn[1] if reward is None else reward
 
     def kl_and_reward(self, policy: torch.Tensor) -> tuple[float, float]:
-        """Exact KL to the reference in nats, and mean reward, of a policy [40]."""
+        """Exact KL to the reference in nats, and mean reward, of a policy [V]."""
         kl = exact_kl(policy.log(), self.reference.log())
         return kl.item(), (policy * self.reward).sum().item()
 
@@ -30,7 +31,7 @@ class Toy:
         update: Callable[[float, float], float] = lambda beta, kl: beta,
         scale: Callable[[int], float] = lambda step: 1.0,
     ) -> tuple[torch.Tensor, list[tuple[int, float, float]]]:
-        """Gradient ascent on mean reward - beta * KL: (policy [40], rows of (step, KL, beta)).
+        """Gradient ascent on mean reward - beta * KL: (policy [V], rows of (step, KL, beta)).
 
         It starts from the reference. update(beta, kl) is the next beta; scale(step) multiplies the rewards.
         """
