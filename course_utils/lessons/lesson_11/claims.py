@@ -31,16 +31,6 @@ CLAIMS = [
 
 MORE_CLAIMS = [
     Claim(
-        name="stopping_does_it",
-        text="Stopped as far away as a penalised run ends, a run without the penalty has the same gold "
-        "score, to within 0.1",
-        at_least=-0.1,
-        at_most=0.1,
-        unit="(gold score)",
-        stored=True,
-        excludes={"not stopped": None},
-    ),
-    Claim(
         name="k3_near",
         text="Near the reference k3 has less than half the spread of k1",
         at_most=0.5,

@@ -45,6 +45,19 @@ def texts_of(tokenizer, completions, mask) -> list[str]:
     return [tokenizer.decode(row[real], skip_special_tokens=True).strip() for row, real in rows]
 
 
+def text_of(tokenizer, token: int) -> str:
+    """A token as text; its number if that cannot be printed."""
+    text = tokenizer.decode(token)
+    return text if text.isprintable() else f"<{token}>"
+
+
+def texts_and_scores(tokenizer, completions, mask, proxy, gold, places: Sequence[int]) -> list[str]:
+    """The completions at these places of the batch, each with both of its scores below."""
+    texts = texts_of(tokenizer, completions[places], mask[places])
+    scores = zip(texts, proxy[places].tolist(), gold[places].tolist(), strict=True)
+    return [f"{text}\n\n[proxy {one:.2f}, gold score {other:.2f}]" for text, one, other in scores]
+
+
 @torch.no_grad()
 def proxy_and_gold(reward_model, tokenizer, asked, prompts, prompt_mask, new, mask):
     """(the reward model's scores [batch], the gold scores [batch]) of completions."""
