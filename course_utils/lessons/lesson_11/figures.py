@@ -16,8 +16,15 @@ PANELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL (nats
 PAD = "pad"
 
 
-def runs_over_iterations(series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], title: str) -> None:
-    """A panel each for proxy, gold and KL; per name the mean over its runs, and single runs as thin lines."""
+def runs_over_iterations(
+    series: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
+    title: str,
+    held_out: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
+) -> None:
+    """A panel each for proxy, gold and KL; per name the mean over its runs, and single runs as thin lines.
+
+    held_out: per name what was measured on held-out requests before the training and after it, as diamonds.
+    """
     fig, axes = plt.subplots(1, len(PANELS), figsize=(plots.WIDTH, 2.9))
     plots.entitle(fig, title)
     for ax, (key, label) in zip(axes, PANELS.items(), strict=True):
@@ -28,6 +35,9 @@ def runs_over_iterations(series: Mapping[str, Sequence[Sequence[Mapping[str, flo
             ax.plot(steps, means, "-o", markersize=3, color=COLOURS[number], label=name)
             if len(runs) > 1:
                 ax.plot(steps, values, color=COLOURS[number], linewidth=0.6, alpha=0.35)
+            if held_out:
+                ends = [0, len(values) + 1], [each[key] for each in held_out[name]]
+                ax.plot(*ends, "D", color=COLOURS[number], markersize=7)
         ax.set(xlabel="iteration", ylabel=label)
     if len(series) > 1:
         handles, labels = axes[0].get_legend_handles_labels()

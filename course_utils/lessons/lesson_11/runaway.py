@@ -74,6 +74,12 @@ def measured(
 ):
     """One answer of the policy to each prompt: {"proxy", "gold", "kl" (nats per answer): [prompts]}."""
     batch = sample(policy, tokenizer, asked, seed, max_new_tokens)
+    return measured_on(batch, policy, reference, reward_model, tokenizer, asked)
+
+
+@torch.no_grad()
+def measured_on(batch, policy, reference, reward_model, tokenizer, asked) -> dict[str, torch.Tensor]:
+    """What `measured` says of a batch that `sample` has returned."""
     proxy, gold = proxy_and_gold(reward_model, tokenizer, asked, *batch)
     ids, ids_mask, new, mask = batch
     ours, theirs = (completion_log_probs(model, ids, ids_mask, new) for model in (policy, reference))
