@@ -98,7 +98,7 @@ def test_a_stored_run_is_measured_when_it_has_ended(parts, monkeypatch):
         ours, theirs = (experiments.run({"beta": 0.5, "penalty": p}, 0) for p in ("right", "flipped"))
         free, early = (
             experiments.run({"beta": 0.0, "penalty": "right"}, 0),
-            experiments.stopped({"beta": 0.0}, 0),
+            experiments.stop_early({"beta": 0.0}, 0),
         )
     assert early == {f"{name}_after_2": free[name] for name in ("proxy", "gold", "kl")}
     assert ours["kl_1"] == pytest.approx(0, abs=1e-4) and abs(ours["kl"]) > 1e-3

@@ -34,7 +34,7 @@ PICTURES = {
     "a place": a_place,
     "the first place": lambda: a_place(""),
     "answers": lambda: figures.kl_of_answers(ANSWERS, NOW, BEFORE, MASK),
-    "paid": lambda: figures.paid_by_token(ANSWERS, NOW - BEFORE, [1.0, -0.5], MASK, 0.1),
+    "paid": lambda: figures.penalties_and_scores(ANSWERS, NOW - BEFORE, [1.0, -0.5], MASK, 0.1),
     "one number": lambda: figures.one_number(
         "ABCD", OF_ANSWERS, REWARDS, best_policy(OF_ANSWERS, REWARDS, 1.0), 1.0
     ),

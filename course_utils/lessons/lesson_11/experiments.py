@@ -37,7 +37,7 @@ def run(point: dict, seed: int) -> dict:
 
 
 @sweep("stopped_early", points=[{"beta": 0.0}], sampled=True)
-def stopped(point: dict, seed: int) -> dict:
+def stop_early(point: dict, seed: int) -> dict:
     """The runs of "runaway" without a penalty, measured after 3 to 7 of their ten updates.
 
     kl_after_3, proxy_after_3, gold_after_3 and so on: over answers to held-out prompts, as at a run's end.

@@ -141,7 +141,7 @@ def kl_of_answers(
     picture.key()
 
 
-def paid_by_token(
+def penalties_and_scores(
     answers: Sequence[Sequence[str]],
     log_ratios: torch.Tensor,
     scores: Sequence[float],

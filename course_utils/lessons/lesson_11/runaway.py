@@ -45,7 +45,7 @@ def texts_of(tokenizer, completions, mask) -> list[str]:
     return [tokenizer.decode(row[real], skip_special_tokens=True).strip() for row, real in rows]
 
 
-def text_of(tokenizer, token: int) -> str:
+def shown_token(tokenizer, token: int) -> str:
     """A token as text; its number if that cannot be printed."""
     text = tokenizer.decode(token)
     return text if text.isprintable() else f"<{token}>"
