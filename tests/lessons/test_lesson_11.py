@@ -11,12 +11,12 @@ from helpers import draws_of, feed, tiny_model, tiny_tokenizer
 
 from course_utils import artifacts
 from course_utils.chatml import add_chat_tokens
-from course_utils.lessons.lesson_11 import experiments, figures, runaway, suspects
+from course_utils.lessons.lesson_11 import experiments, figures, runaway, stored, suspects
 from course_utils.lessons.lesson_11.small_kl import mean_sequence_kl, rewards_by_token
 from course_utils.log_probs import log_probs_of
 from course_utils.methods.kl import completion_log_probs, completion_logits, exact_kl, k1, rlhf_kl_penalty
 from course_utils.methods.reward import from_language_model
-from course_utils.stored_runs import load_sweep, short_form
+from course_utils.stored_runs import short_form
 from course_utils.world import annotator
 
 
@@ -30,22 +30,22 @@ PROMPTS = [[{"role": "user", "content": text}] for text in ("a cat", "is the mat
 
 @pytest.fixture(scope="module")
 def parts():
-    """(policy, tokenizer, judge) of a tiny model with ChatML tokens."""
+    """(policy, tokenizer, reward model) of a tiny model with ChatML tokens."""
     tokenizer = tiny_tokenizer()
     model = tiny_model(vocab_size=len(tokenizer))
     add_chat_tokens(model, tokenizer)
-    judge = from_language_model(model)
+    reward_model = from_language_model(model)
     torch.manual_seed(0)
-    torch.nn.init.normal_(judge.head.weight)
-    return model.requires_grad_(False), tokenizer, judge.requires_grad_(False)
+    torch.nn.init.normal_(reward_model.head.weight)
+    return model.requires_grad_(False), tokenizer, reward_model.requires_grad_(False)
 
 
 def run(parts, iterations=3, **options):
-    model, tokenizer, judge = parts
+    model, tokenizer, reward_model = parts
     policy = copy.deepcopy(model)
     options = {"beta": 0.5, "lr": 1e-3, **options}
     rows = runaway.train_for_score(
-        policy, model, judge, tokenizer, PROMPTS, iterations=iterations, max_new_tokens=8, **options
+        policy, model, reward_model, tokenizer, PROMPTS, iterations=iterations, max_new_tokens=8, **options
     )
     return policy, rows
 
@@ -70,15 +70,37 @@ def test_the_distance_that_is_told_is_the_learners(parts):
     assert [row["kl"] for row in rows] == [7.0] * 3
 
 
+def test_texts_stand_with_their_scores(parts):
+    model, tokenizer, _ = parts
+    _, _, new, mask = runaway.sample(model, tokenizer, PROMPTS, 0, 8)
+    proxy, gold = torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.3, 0.4])
+    texts, told = (
+        runaway.texts_of(tokenizer, new, mask),
+        runaway.texts_and_scores(tokenizer, new, mask, proxy, gold, [2, 0]),
+    )
+    assert told == [
+        f"{texts[2]}\n\n[proxy 2.00, gold score 0.30]",
+        f"{texts[0]}\n\n[proxy 0.00, gold score 0.10]",
+    ]
+    assert runaway.with_error(proxy) == pytest.approx(
+        (1.5, 1.5 - proxy.std().item(), 1.5 + proxy.std().item())
+    )
+
+
 def test_a_stored_run_is_measured_when_it_has_ended(parts, monkeypatch):
-    model, tokenizer, judge = parts
+    model, tokenizer, reward_model = parts
     train = functools.partial(runaway.train_for_score, lr=1e-3)
     monkeypatch.setattr(artifacts, "sft_model", lambda session: (copy.deepcopy(model), tokenizer))
-    monkeypatch.setattr(artifacts, "reward_model", lambda session: (judge, tokenizer))
+    monkeypatch.setattr(artifacts, "reward_model", lambda session: (reward_model, tokenizer))
     monkeypatch.setattr(annotator, "neutral_prompts", lambda: PROMPTS * 2)
     monkeypatch.setattr(runaway, "train_for_score", train)
     with short_form():
         ours, theirs = (experiments.run({"beta": 0.5, "penalty": p}, 0) for p in ("right", "flipped"))
+        free, early = (
+            experiments.run({"beta": 0.0, "penalty": "right"}, 0),
+            experiments.stop_early({"beta": 0.0}, 0),
+        )
+    assert early == {f"{name}_after_2": free[name] for name in ("proxy", "gold", "kl")}
     assert ours["kl_1"] == pytest.approx(0, abs=1e-4) and abs(ours["kl"]) > 1e-3
     assert ours.keys() == {f"{n}{end}" for n in ("proxy", "gold", "kl") for end in ("", "_1", "_2")}
     assert ours["proxy_1"] == theirs["proxy_1"] and ours["kl"] != theirs["kl"]
@@ -86,11 +108,11 @@ def test_a_stored_run_is_measured_when_it_has_ended(parts, monkeypatch):
 
 def test_an_update_follows_the_policy_gradient(parts):
     """Adam's first step has the sign of the gradient, computed here by hand."""
-    model, tokenizer, judge = parts
+    model, tokenizer, reward_model = parts
     asked = random.Random(0).sample(PROMPTS, 4)
     batch = runaway.sample(model, tokenizer, asked, 0, 8)
     ids, ids_mask, new, mask = batch
-    proxy, _ = runaway.judged(judge, tokenizer, asked, *batch)
+    proxy, _ = runaway.proxy_and_gold(reward_model, tokenizer, asked, *batch)
     fresh = copy.deepcopy(model).requires_grad_(True)
     log_probs = completion_log_probs(fresh, ids, ids_mask, new)
     to_come = proxy[:, None].expand_as(log_probs)[mask]  # without a penalty, only the score
@@ -136,19 +158,39 @@ def test_the_mean_of_the_log_ratios_is_the_exact_kl(parts):
 
 
 def test_stored_claims_have_their_controls_on_the_other_side():
-    rows = [row["point"] | row["result"] for row in load_sweep("runaway")["rows"]]
+    without, ours, theirs = (stored.ends(f"{whose} penalty") for whose in ("no", "our", "their"))
+    assert [len(each) for each in (without, ours, theirs)] == [5, 5, 5]
+    right, turned = (stored.differences("gold", each, without) for each in (ours, theirs))
+    assert max(turned) < 0 < 0.1 < min(right), "the headline refuses a turned sign"
 
-    def ends(beta, penalty, name="kl"):
-        values = [row[name] for row in rows if (row["beta"], row["penalty"]) == (beta, penalty)]
-        assert len(values) == 5
-        return values
+    def share(ends):
+        return [one["kl"] / other["kl"] for one, other in zip(ends, without, strict=True)]
 
-    def nearer(penalty):
-        return [a / b for a, b in zip(ends(0.1, penalty), ends(0.0, "right"), strict=True)]
+    assert max(share(ours)) < 0.6 < 1 < min(share(theirs))
 
-    assert max(nearer("right")) < 0.6 < 1 < min(nearer("flipped")), "the headline refuses a turned sign"
-    gold = zip(ends(0.1, "right", "gold"), ends(0.0, "right", "gold"), strict=True)
-    assert min(a - b for a, b in gold) > 0.1
+
+def test_a_run_is_stopped_where_its_kl_is_nearest(monkeypatch):
+    def run(*kls):
+        return [{"kl": kl, "gold": 0.1 * kl, "updates": step} for step, kl in enumerate(kls, 3)]
+
+    monkeypatch.setattr(stored, "stopped", lambda: [run(3, 9, 20), run(1, 2, 3)])
+    monkeypatch.setattr(stored, "ends", lambda setting: [{"kl": 14.0}, {"kl": 50.0}])
+    assert [(each["kl"], each["updates"]) for each in stored.stopped_as_near()] == [(9, 4), (3, 5)]
+    assert stored.differences("kl", [{"kl": 3}], [{"kl": 5}]) == [-2]
+
+
+def test_a_stopped_run_is_that_of_the_headline(parts, monkeypatch):
+    """Measuring on the way changes nothing, and what is measured after the last update is the end."""
+    seen = []
+    _, rows = run(parts, beta=0.0, after_update=seen.append)
+    assert seen == [1, 2, 3] and rows == run(parts, beta=0.0)[1]
+    first = [
+        sum(each) / 5 for each in zip(*[(r["kl"], r["gold"]) for r in stored.ends("no penalty")], strict=True)
+    ]
+    last = [
+        sum(each) / 5 for each in zip(*[(r[-1]["kl"], r[-1]["gold"]) for r in stored.stopped()], strict=True)
+    ]
+    assert last[0] < first[0] and last[1] > first[1], "seven updates leave it nearer than ten"
 
 
 def test_a_figure_has_a_mean_for_each_setting_and_a_line_a_run_where_runs_are_many():

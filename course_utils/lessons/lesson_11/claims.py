@@ -1,4 +1,4 @@
-"""The claims of lesson 11, in the order in which it makes them."""
+"""The claims of lesson 11 and of its companion, in the order in which they are made."""
 
 from course_utils.checks.claims import Claim
 
@@ -11,22 +11,25 @@ CLAIMS = [
         excludes={"a distance that is spread evenly": 0.1},
     ),
     Claim(
-        name="penalty_holds",
-        text="The penalty holds the policy at less than 60% of the distance that it goes without",
-        at_most=0.6,
-        unit="%",
-        headline=True,
-        stored=True,
-        excludes={"a penalty without effect": 1.0},
-    ),
-    Claim(
         name="gold_higher",
-        text="With the penalty the gold score ends at least 0.1 higher",
+        text="After as many updates the gold score is at least 0.1 higher with the penalty than without",
         at_least=0.1,
         unit="(gold score)",
+        headline=True,
         stored=True,
         excludes={"a penalty without effect": 0.0},
     ),
+    Claim(
+        name="penalty_holds",
+        text="With the penalty the KL at the end is less than 60% of what it is without",
+        at_most=0.6,
+        unit="%",
+        stored=True,
+        excludes={"a penalty without effect": 1.0, "a penalty with the wrong sign": None},
+    ),
+]
+
+MORE_CLAIMS = [
     Claim(
         name="k3_near",
         text="Near the reference k3 has less than half the spread of k1",

@@ -1,9 +1,10 @@
-"""Stored experiment: policies trained for the reward model's score, without a penalty, with it, flipped."""
+"""Stored experiments: policies trained for the proxy, with or without the penalty, or stopped early."""
 
 from course_utils.stored_runs import few, sweep
 
 BETA = 0.1
 ANSWERS = 88  # to held-out prompts, after a run
+STOPS = (3, 4, 5, 6, 7)  # updates after which a run without a penalty is measured
 
 
 @sweep(
@@ -20,21 +21,11 @@ def run(point: dict, seed: int) -> dict:
     """
     import copy
 
-    import torch
-
-    from course_utils.artifacts import reward_model, sft_model
     from course_utils.lessons.lesson_11.runaway import ITERATIONS, MAX_NEW_TOKENS, measured, train_for_score
     from course_utils.lessons.lesson_11.suspects import their_penalty
     from course_utils.methods.kl import rlhf_kl_penalty
-    from course_utils.session import Session
-    from course_utils.world.annotator import neutral_prompts
 
-    session = Session("pocket", "quick", 0, torch.device("cpu"), torch.float32)
-    model, tokenizer = sft_model(session)
-    judge, _ = reward_model(session)
-    parts = (model.requires_grad_(False), judge.requires_grad_(False), tokenizer)
-    prompts = neutral_prompts()
-    held_out, asked = prompts[: len(prompts) // 5], prompts[len(prompts) // 5 :]
+    model, parts, held_out, asked = _parts()
     penalty = rlhf_kl_penalty if point["penalty"] == "right" else their_penalty
     policy = copy.deepcopy(model)
     iterations, tokens = few(ITERATIONS), few(MAX_NEW_TOKENS, 24)
@@ -43,3 +34,48 @@ def run(point: dict, seed: int) -> dict:
     end = measured(policy, *parts, (held_out * 2)[: few(ANSWERS, 8)], seed, tokens)
     found = {f"{name}_{number}": row[name] for number, row in enumerate(rows, 1) for name in row}
     return found | {name: values.mean().item() for name, values in end.items()}
+
+
+@sweep("stopped_early", points=[{"beta": 0.0}], sampled=True)
+def stop_early(point: dict, seed: int) -> dict:
+    """The runs of "runaway" without a penalty, measured after 3 to 7 of their ten updates.
+
+    kl_after_3, proxy_after_3, gold_after_3 and so on: over answers to held-out prompts, as at a run's end.
+
+    Rule, written before the runs: of each seed take the number of updates after which the KL is nearest to
+    that of the penalised run of this seed at its end. If the penalty does more than to keep the policy near,
+    the penalised runs have a gold score that is higher by more than 0.1, on the mean of five seeds: the
+    bound of the claim against the runs that are not stopped.
+    """
+    import copy
+
+    from course_utils.lessons.lesson_11.runaway import MAX_NEW_TOKENS, measured, train_for_score
+
+    model, parts, held_out, asked = _parts()
+    policy, found = copy.deepcopy(model), {}
+    iterations, tokens = few(STOPS[-1]), few(MAX_NEW_TOKENS, 24)
+
+    def measure(done):
+        if done in (*STOPS, iterations):
+            end = measured(policy, *parts, (held_out * 2)[: few(ANSWERS, 8)], seed, tokens)
+            found.update({f"{name}_after_{done}": values.mean().item() for name, values in end.items()})
+
+    options = {"iterations": iterations, "seed": seed, "max_new_tokens": tokens, "after_update": measure}
+    train_for_score(policy, *parts, asked, beta=point["beta"], **options)
+    return found
+
+
+def _parts():
+    """(the tuned model, (reference, reward model, tokenizer), held-out prompts, prompts for the training)."""
+    import torch
+
+    from course_utils.artifacts import reward_model, sft_model
+    from course_utils.session import Session
+    from course_utils.world.annotator import neutral_prompts
+
+    session = Session("pocket", "quick", 0, torch.device("cpu"), torch.float32)
+    model, tokenizer = sft_model(session)
+    scorer, _ = reward_model(session)
+    prompts = neutral_prompts()
+    held_out, asked = prompts[: len(prompts) // 5], prompts[len(prompts) // 5 :]
+    return model, (model.requires_grad_(False), scorer.requires_grad_(False), tokenizer), held_out, asked

@@ -45,30 +45,57 @@ def texts_of(tokenizer, completions, mask) -> list[str]:
     return [tokenizer.decode(row[real], skip_special_tokens=True).strip() for row, real in rows]
 
 
+def shown_token(tokenizer, token: int) -> str:
+    """A token as text; its number if that cannot be printed."""
+    text = tokenizer.decode(token)
+    return text if text.isprintable() else f"<{token}>"
+
+
+def texts_and_scores(tokenizer, completions, mask, proxy, gold, places: Sequence[int]) -> list[str]:
+    """The completions at these places of the batch, each with both of its scores below."""
+    texts = texts_of(tokenizer, completions[places], mask[places])
+    scores = zip(texts, proxy[places].tolist(), gold[places].tolist(), strict=True)
+    return [f"{text}\n\n[proxy {one:.2f}, gold score {other:.2f}]" for text, one, other in scores]
+
+
 @torch.no_grad()
-def judged(judge, tokenizer, asked, prompts, prompt_mask, new, mask):
+def proxy_and_gold(reward_model, tokenizer, asked, prompts, prompt_mask, new, mask):
     """(the reward model's scores [batch], the gold scores [batch]) of completions."""
     whole = torch.cat([prompt_mask, mask.long()], 1)
-    proxy = score(judge, torch.cat([prompts, new], 1), whole).float()
+    proxy = score(reward_model, torch.cat([prompts, new], 1), whole).float()
     texts = texts_of(tokenizer, new, mask)
     gold = [gold_score(request(prompt), text) for prompt, text in zip(asked, texts, strict=True)]
     return proxy, torch.tensor(gold)
 
 
 @torch.no_grad()
-def measured(policy, reference, judge, tokenizer, asked, seed: int, max_new_tokens: int = MAX_NEW_TOKENS):
+def measured(
+    policy, reference, reward_model, tokenizer, asked, seed: int, max_new_tokens: int = MAX_NEW_TOKENS
+):
     """One answer of the policy to each prompt: {"proxy", "gold", "kl" (nats per answer): [prompts]}."""
     batch = sample(policy, tokenizer, asked, seed, max_new_tokens)
-    proxy, gold = judged(judge, tokenizer, asked, *batch)
+    return measured_on(batch, policy, reference, reward_model, tokenizer, asked)
+
+
+@torch.no_grad()
+def measured_on(batch, policy, reference, reward_model, tokenizer, asked) -> dict[str, torch.Tensor]:
+    """What `measured` says of a batch that `sample` has returned."""
+    proxy, gold = proxy_and_gold(reward_model, tokenizer, asked, *batch)
     ids, ids_mask, new, mask = batch
     ours, theirs = (completion_log_probs(model, ids, ids_mask, new) for model in (policy, reference))
     return {"proxy": proxy, "gold": gold, "kl": torch.where(mask, ours - theirs, 0.0).sum(-1)}
 
 
+def with_error(values: torch.Tensor) -> tuple[float, float, float]:
+    """A mean over answers, and two standard errors below and above it, as a cell of `show_table`."""
+    mean, error = values.mean().item(), 2 * values.std().item() / len(values) ** 0.5
+    return mean, mean - error, mean + error
+
+
 def train_for_score(
     policy,
     reference,
-    judge,
+    reward_model,
     tokenizer,
     prompts: Sequence[list[dict]],
     *,
@@ -80,11 +107,12 @@ def train_for_score(
     rewards: Callable = rewards_by_token,
     distance: Callable = mean_sequence_kl,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    after_update: Callable[[int], object] = lambda done: None,
 ) -> list[dict]:
     """Train the policy in place; returns the means of each iteration's answers: proxy, gold, kl.
 
     A token's weight in the gradient is its rewards to go minus the batch's mean, divided by the standard
-    deviation.
+    deviation. after_update(number of updates so far) is called after each.
     """
     rng, rows = random.Random(seed), []
     policy.eval().requires_grad_(True)
@@ -94,7 +122,7 @@ def train_for_score(
             asked = rng.sample(list(prompts), min(BATCH, len(prompts)))
             batch = sample(policy, tokenizer, asked, 1000 * seed + step, max_new_tokens)
             ids, ids_mask, new, mask = batch
-            proxy, gold = judged(judge, tokenizer, asked, *batch)
+            proxy, gold = proxy_and_gold(reward_model, tokenizer, asked, *batch)
             log_probs = completion_log_probs(policy, ids, ids_mask, new)  # (batch, new)
             with torch.no_grad():
                 theirs = completion_log_probs(reference, ids, ids_mask, new)
@@ -105,6 +133,7 @@ def train_for_score(
             (-(advantage * log_probs)[mask].mean()).backward()
             torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
             optimizer.step()
+            after_update(step + 1)
             kl = float(distance(log_probs.detach(), theirs, mask))
             rows.append({"proxy": proxy.mean().item(), "gold": gold.mean().item(), "kl": kl})
             bar.update(step + 1, f"score {rows[-1]['proxy']:.2f}, KL {rows[-1]['kl']:.1f}")

@@ -1,10 +1,43 @@
-"""A widget that moves two distributions apart."""
+"""What a price of the KL buys; two distributions that a slider moves apart."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+from course_utils.lessons.lesson_11.toy import Toy
 from course_utils.widgets import control
+
+PRICES = [50 * 0.8**step for step in range(29)]  # down to 0.1
+
+
+def show_price(toy: Toy, best_policy: Callable, beta: float = 1.0) -> None:
+    """The best policy of a toy at a price beta: its probabilities, and its place on the curve of betas."""
+    from course_utils import plots
+
+    best = best_policy(toy.reference, toy.reward, beta)
+    kl, reward = toy.kl_and_reward(best)
+    print(f"β = {beta:g}: KL {kl:.2f} nats, mean reward {reward:.2f}, the likeliest answer {best.max():.0%}")
+    _, (left, right) = plots.figure("Each β buys a reward at a price", "", "", columns=2)
+    order = toy.reward.argsort()
+    places = range(len(order))
+    left.bar(places, best[order], color=plots.COLOURS[0], label="best policy")
+    left.step(places, toy.reference[order], where="mid", color=plots.INK, label="reference")
+    left.set(xlabel="answers, by their reward", ylabel="probability")
+    left.legend()
+    points = [toy.kl_and_reward(best_policy(toy.reference, toy.reward, price)) for price in PRICES]
+    right.plot(*zip((0.0, (toy.reference * toy.reward).sum().item()), *points, strict=True), color=plots.INK)
+    right.plot([kl], [reward], "o", color=plots.COLOURS[0], markersize=8)
+    right.set(xlabel="KL to the reference (nats)", ylabel="mean reward")
+
+
+def price_slider(toy: Toy, best_policy: Callable) -> None:
+    """A slider for the beta of `show_price`."""
+
+    def show(beta: float = 1.0) -> None:
+        show_price(toy, best_policy, beta)
+
+    control(show, beta=(0.1, 5.0, 0.1))
 
 
 def gaussian_policies(distance: float = 1.0, width: float = 1.0, samples: int = 100, seed: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Exercises of lesson 11: exact and sampled KL, rewards per token, the best policy, the coefficient, k3."""
+"""Exercises of lesson 11: exact and sampled KL, rewards per token, the best policy; its companion's two."""
 
 from course_utils.lessons.lesson_11.exercises import (
     best_policy,

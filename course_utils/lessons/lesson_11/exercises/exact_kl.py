@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch.distributions import Categorical, kl_divergence
 
 from course_utils.checks.compare import compare
@@ -32,6 +33,17 @@ def _kl_in_place(current, reference):
 
 def _by_distributions(current, reference):
     return kl_divergence(Categorical(logits=current), Categorical(logits=reference))
+
+
+def _log_of_softmax(current, reference):
+    p, q = current.softmax(-1), reference.softmax(-1)
+    return torch.where(p > 0, p * (p.log() - q.log()), 0.0).sum(-1)
+
+
+def _by_kl_div(current, reference):
+    mine, theirs = F.log_softmax(current, -1), F.log_softmax(reference, -1)
+    terms = F.kl_div(theirs, mine, reduction="none", log_target=True)
+    return terms.masked_fill(mine.isneginf(), 0.0).sum(dim=-1)
 
 
 def _place_by_place(current, reference):
@@ -108,6 +120,12 @@ EXACT_INF = (
     "If the policy can say a token that the reference cannot, the KL is infinite: inf. A small number added "
     "to the probabilities, or a clamp, hides that."
 )
+EXACT_FAR = (
+    "A token far below the others has a finite log-probability: at logits 0 and -200 the divergence is "
+    "finite, and yours is not. softmax rounds the probability to 0, and log makes -inf of it. Take "
+    "log_softmax (torch.distributions looks at the rounded probability, too)."
+)
+_FAR = torch.tensor([0.0, -200.0, 3.0])
 
 _COMPARE_EXACT = compare(
     exact_kl,
@@ -117,6 +135,7 @@ _COMPARE_EXACT = compare(
     extremes=[
         (EXACT_NAN, [(_UNSAID, torch.zeros(3)), (_UNSAID, torch.tensor([1.0, 0.0, -torch.inf]))]),
         (EXACT_INF, [(torch.zeros(3), _UNSAID)]),
+        (EXACT_FAR, [(torch.zeros(2), _FAR[:2]), (_FAR, torch.zeros(3)), (_FAR, _FAR.flip(0))]),
     ],
 )
 _COMPARE_GRADIENT = compare(
@@ -151,6 +170,8 @@ EXERCISE = Exercise(
         (_kl(lambda p, q: (p.exp() * (p - q)).sum(-1)), "not a number"),
         (_without_the_unsaid(lambda p, q: p.exp() * (p - q).clamp(max=30)), "the KL is infinite"),
         (_with_epsilon, "the KL is infinite"),
+        (_log_of_softmax, "finite log-probability"),
+        (_by_distributions, "finite log-probability"),
         (_kl_in_place, "changes its argument logits_current in place"),
         (lambda current, reference: 2 * exact_kl(current, reference), "The sum over the vocabulary"),
         (lambda current, reference: None, "Is there a return"),
@@ -158,7 +179,7 @@ EXERCISE = Exercise(
         (lambda current, reference: exact_kl(current, reference).detach(), "has no graph"),
         (_without_the_unsaid(lambda p, q: p.detach().exp() * (p - q)), "a gradient is not"),
     ],
-    right=[_by_distributions, _without_the_unsaid(lambda p, q: p.exp() * (p - q))],
+    right=[_by_kl_div, _without_the_unsaid(lambda p, q: p.exp() * (p - q))],
     hints=(
         "Take both log-probabilities of each token, weight the difference by the policy's probability, and "
         "sum over the vocabulary. A token with policy probability 0 contributes 0.",

@@ -1,4 +1,4 @@
-"""Lesson 11, k3: the third estimator."""
+"""Lesson 11's companion, k3: the third estimator."""
 
 import torch
 
@@ -49,7 +49,7 @@ K3_MISTAKES = [
 
 EXERCISE = Exercise(
     name="k3",
-    lesson="11",
+    lesson="11m",
     minutes=8,
     difficulty=2,
     reference=k3,

@@ -81,7 +81,7 @@ MEAN_KL_MISTAKES = [
     ),
 ]
 NOT_A_NUMBER = (
-    "If padding's log-probabilities are -inf, the result is not a number: 0 times nan is nan. Use "
+    "If padding's log-probabilities are -inf, their difference is nan, and 0 times nan is nan. Use "
     "torch.where(mask, ..., 0.0) instead of multiplying."
 )
 

@@ -1,4 +1,4 @@
-"""Lesson 11, next_coefficient: the next coefficient."""
+"""Lesson 11's companion, next_coefficient: the next coefficient."""
 
 import torch
 
@@ -124,7 +124,7 @@ NEXT_MISTAKES = [
 
 EXERCISE = Exercise(
     name="next_coefficient",
-    lesson="11",
+    lesson="11m",
     minutes=5,
     difficulty=1,
     reference=next_coefficient,
