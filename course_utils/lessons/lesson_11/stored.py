@@ -27,7 +27,7 @@ def iterations(setting: str) -> list[list[dict[str, float]]]:
     ]
 
 
-def stopped() -> list[list[dict[str, float]]]:
+def stopped_runs() -> list[list[dict[str, float]]]:
     """Of each seed without a penalty, after the numbers of updates in STOPS, on held-out requests."""
     results = [result for _, result in runs_like("stopped_early", {"beta": 0.0})]
     return [
