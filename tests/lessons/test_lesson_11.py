@@ -173,7 +173,7 @@ def test_a_run_is_stopped_where_its_kl_is_nearest(monkeypatch):
     def run(*kls):
         return [{"kl": kl, "gold": 0.1 * kl, "updates": step} for step, kl in enumerate(kls, 3)]
 
-    monkeypatch.setattr(stored, "stopped", lambda: [run(3, 9, 20), run(1, 2, 3)])
+    monkeypatch.setattr(stored, "stopped_runs", lambda: [run(3, 9, 20), run(1, 2, 3)])
     monkeypatch.setattr(stored, "ends", lambda setting: [{"kl": 14.0}, {"kl": 50.0}])
     assert [(each["kl"], each["updates"]) for each in stored.stopped_as_near()] == [(9, 4), (3, 5)]
     assert stored.differences("kl", [{"kl": 3}], [{"kl": 5}]) == [-2]
