@@ -5,7 +5,7 @@ from course_utils.checks.claims import Claim
 CLAIMS = [
     Claim(
         name="one_coin",
-        text="NF4's errors, with one sign for all weights of an output, raise the loss by at least 10%",
+        text="NF4's errors with one sign per output raise the loss by at least 10%",
         at_least=0.1,
         unit="%",
         stored=True,
