@@ -103,11 +103,12 @@ def test_stored_claims_have_their_controls_on_the_other_side():
     assert mean("inputs") / mean("nf4") > 50 and mean("gradient") / mean("nf4") > 50
     for small in ("inputs/13", "gradient/50"):
         assert mean(small, "logits") == pytest.approx(mean("nf4", "logits"), rel=0.2)
-    relative = {
-        error: mean(error) / mean(error, "loss") for error in ("nf4", "random", "inputs/13", "gradient/50")
-    }
-    assert max(relative["nf4"], relative["random"], relative["inputs/13"]) < BOUND / 2 < BOUND
-    assert relative["gradient/50"] > BOUND
+    kinds = ("nf4", "random", "coin/2.5", "inputs/13", "gradient/50", "coin")
+    relative = {error: mean(error) / mean(error, "loss") for error in kinds}
+    assert max(relative[error] for error in kinds[:4]) < BOUND / 2 < BOUND < relative["gradient/50"]
+    assert relative["coin"] > claims_of("06")["one_coin"].at_least > 5 * relative["random"]
+    logits = {e: [row["logits"] for row in rows if row["error"] == e] for e in ("coin", "nf4")}
+    assert all(one > 2 * other for one, other in zip(*logits.values(), strict=True))
     assert mean("fp4-bnb") / mean("nf4") < 2.5 < mean("nf3") / mean("nf4")
     assert mean("nf4", "alike") / mean("nf4") > 2
     assert 0.5 < mean("nf4", "reflected") / mean("nf4") < 2
@@ -147,8 +148,39 @@ def test_a_change_in_one_block_leaves_the_blocks_before_it():
     with torch.no_grad():
         changed.transformer.h[-1].mlp.c_proj.weight.mul_(3)
     inputs = {"input_ids": torch.arange(8).view(2, 4), "attention_mask": torch.ones(2, 4, dtype=torch.long)}
-    *before, last = way.stream_changes(model, changed, inputs)
-    assert before and max(before) == 0 < last
+    *before, last, normed = way.stream_changes(model, changed, inputs)
+    assert before and max(before) == 0 < last and normed > 0
+    assert len(before) + 1 == model.config.num_hidden_layers
+
+
+@pytest.mark.parametrize("small", [tiny_gpt2, tiny_llama])
+def test_the_stream_after_the_last_block_is_not_yet_normed(small):
+    model, changed = small(), small()
+    inputs = {"input_ids": torch.arange(8).view(2, 4), "attention_mask": torch.ones(2, 4, dtype=torch.long)}
+    norm = changed.base_model.ln_f if hasattr(changed.base_model, "ln_f") else changed.base_model.norm
+    with torch.no_grad():
+        norm.weight.mul_(2)
+    *before, normed = way.stream_changes(model, changed, inputs)
+    assert max(before) == 0 < normed and not norm._forward_pre_hooks
+
+
+def test_the_sum_of_inputs_is_measured_against_unrelated_signs():
+    model = torch.nn.Module()
+    model.layer = torch.nn.Linear(4, 2)
+    model.forward = lambda x, attention_mask: model.layer(x)
+    x = torch.tensor([[[1.0, 1.0, 1.0, 1.0], [9.0, 9.0, 9.0, 9.0]]])
+    found = way.input_sums(model, ["layer"], {"x": x, "attention_mask": torch.tensor([[1, 0]])})
+    assert found == {"layer": pytest.approx(4 / 2)}  # the sum, over the norm
+    assert way.by_kind({"t.h.0.mlp.c": 1.0, "t.h.1.mlp.c": 2.0, "t.h.0.a": 5.0}) == {"mlp.c": 1.5, "a": 5.0}
+
+
+@pytest.mark.slow
+def test_a_coin_keeps_magnitudes_and_gives_each_output_one_sign():
+    coin, nf4 = (experiments.weight_error(kind, 0) for kind in ("coin", "nf4"))
+    for name, error in coin.items():  # [in, out]
+        torch.testing.assert_close(error.abs(), nf4[name].abs())
+        signs = error.sign()
+        assert ((signs == 1).any(0) != (signs == -1).any(0)).all() and len(signs[0].unique()) == 2
 
 
 def test_the_mean_of_the_logits_is_taken_off():

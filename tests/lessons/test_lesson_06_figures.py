@@ -71,13 +71,13 @@ def test_both_passes_use_the_weight_that_the_codes_stand_for():
 
 def test_one_weight_changes_its_level_over_w_and_none_over_w_hat():
     PICTURES["again"]()
-    over_w_hat, over_w = rows("rounded again", 5)
+    over_w_hat, over_w = rows("rounded", 5)
     [w_hat] = rows("Ŵ: W, rounded", 5)
     assert over_w_hat == w_hat
     assert [a != b for a, b in zip(over_w, w_hat, strict=True)] == [False, False, True, False, False]
-    assert [text for text in texts() if text.startswith("moved")] == [
-        "moved from Ŵ: 0.00 in all; BA: 0.10",
-        "moved from Ŵ: 0.10 in all; BA: 0.10",
+    assert [text for text in texts() if text.startswith("sum of")] == [
+        "sum of magnitudes: 0.00 moved from Ŵ, 0.10 in BA",
+        "sum of magnitudes: 0.10 moved from Ŵ, 0.10 in BA",
     ]
 
 
@@ -96,7 +96,7 @@ def test_every_share_on_the_way_has_its_bar():
 
 def test_every_sample_has_its_mark_and_the_live_run_a_star():
     samples = {"NF4": [(0.13, 0.02), (0.14, 0.01)], "gradient": [(0.13, 0.16)]}
-    figures.rise_by_change(samples, {"NF4": (0.134, 0.02)}, "Why?")
+    figures.rise_by_change(samples, {"NF4": [(0.134, 0.02)]}, "Why?")
     lines = [
         list(zip(*(data.tolist() for data in map(torch.tensor, line.get_data())), strict=True))
         for line in plt.gcf().axes[0].lines

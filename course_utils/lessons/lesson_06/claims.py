@@ -4,6 +4,14 @@ from course_utils.checks.claims import Claim
 
 CLAIMS = [
     Claim(
+        name="one_coin",
+        text="NF4's errors with one sign per output raise the loss by at least 10%",
+        at_least=0.1,
+        unit="%",
+        stored=True,
+        excludes={"NF4": None, "at random, NF4's size": None},
+    ),
+    Claim(
         name="along_the_gradient",
         text="A fiftieth of NF4's error, along the gradient, changes the logits as much as NF4's error and "
         "raises the loss by at least 5%",
@@ -14,7 +22,8 @@ CLAIMS = [
         excludes={
             "NF4": None,
             "at random, NF4's size": None,
-            "inputs times noise, the logits as far off": None,
+            "one coin per output, two fifths": None,
+            "inputs times noise, a thirteenth": None,
         },
     ),
     Claim(
@@ -27,11 +36,11 @@ CLAIMS = [
     ),
     Claim(
         name="rounded_again",
-        text="Ŵ + BA rounded again keeps less than half of the adapter",
+        text="Ŵ + BA, rounded, keeps less than half of the adapter",
         at_most=0.5,
         unit="%",
         stored=True,
-        excludes={"W + BA rounded again": None},
+        excludes={"W + BA, rounded": None},
     ),
 ]
 

@@ -17,6 +17,8 @@ DIRECTIONS = {  # of errors: size relative to NF4's; the small ones change the l
     "inputs/13": 1 / 13,
     "gradient": 1,
     "gradient/50": 1 / 50,
+    "coin": 1,
+    "coin/2.5": 1 / 2.5,
 }
 FOUR_BIT_TABLES = ("nf4", "int4-16", "fp4-e2m1", "int4-15", "fp4-bnb")
 SAMPLE_TEXTS = 40  # per sample: the held-out source texts make five samples
@@ -53,14 +55,17 @@ BEST_QLORA_RATES = {  # of QLORA_RATES, by validation loss in qlora_rates
         *({"error": levels} for levels in (*FOUR_BIT_TABLES, "nf3", "nf2")),
         *({"error": direction} for direction in DIRECTIONS),
     ],
-    short=(0, 9, 10),
+    short=(0, 9, 10, 12),
 )
 def weight_errors(point: dict, seed: int) -> dict:
     """The base model with an error in its linear layers, on the sample of 40 texts with the seed as index.
 
     error: from rounding to these levels in blocks of 64; or of NF4's size in each layer, but random
-    ("random"), the layer's inputs in the next sample times noise ("inputs"; also a 13th of the size), or
-    along the gradient of the loss on the next sample ("gradient"; also a 50th).
+    ("random"), the layer's inputs in the next sample times noise ("inputs"; also a 13th of the size),
+    along the gradient of the loss on the next sample ("gradient"; also a 50th), or NF4's own magnitudes with
+    one random sign for all weights of an output ("coin"; also two fifths). The rule for "coin", set before
+    it ran: the signs matter if it moves the logits at least twice as far as NF4 on each sample; that it does
+    not see the loss keeps it cheap if at two fifths it costs less than half of what "gradient/50" costs.
     weights, layers, logits, centred: relative errors; layers: mean over the layers' outputs. rise: of the
     loss, nats per token; reflected: the rise with the error's sign reversed; first, second: terms of the
     rise, from the logits; alike: the second with all words equally likely.
@@ -119,9 +124,16 @@ def weight_error(kind: str, seed: int) -> dict:
             name: x.T @ torch.randn(len(x), rounded[name].shape[1], generator=generator)
             for name, x in inputs.items()
         }
+    elif kind.startswith("coin"):
+        raw = {name: _one_sign_per_output(error, generator) for name, error in rounded.items()}
     else:
         raw = _gradients((seed + 1) % 5)
     return {n: DIRECTIONS[kind] * raw[n] * rounded[n].norm() / raw[n].norm() for n in names}
+
+
+def _one_sign_per_output(error, generator):
+    """The magnitudes of an error [in, out] with one random sign for each output."""
+    return error.abs() * (2 * torch.randint(2, (1, error.shape[1]), generator=generator) - 1)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -139,30 +140,33 @@ def rounded_again(W: torch.Tensor, BA: torch.Tensor, step: float) -> None:
         moved = (after - W_hat).abs() > step / 2
         picture.skip(0.6)
         picture.row(name, start + BA, digits=2)
-        picture.row("rounded again", after, "frozen", digits=2, mark=moved.nonzero()[:, 0].tolist())
+        picture.row("rounded", after, "frozen", digits=2, mark=moved.nonzero()[:, 0].tolist())
         y = picture.bottom + 0.8
         kept, size = ((after - W_hat).abs().sum(), BA.abs().sum())
-        picture.text(0, y, f"moved from Ŵ: {shown_number(kept, 2)} in all; BA: {shown_number(size, 2)}")
+        picture.text(
+            0, y, f"sum of magnitudes: {shown_number(kept, 2)} moved from Ŵ, {shown_number(size, 2)} in BA"
+        )
         picture.skip(1.4)
     picture.key()
 
 
 def rise_by_change(
-    samples: Mapping[str, Sequence[tuple[float, float]]], live: Mapping[str, tuple[float, float]], title: str
+    samples: Mapping[str, Sequence[tuple[float, float]]],
+    live: Mapping[str, Sequence[tuple[float, float]]],
+    title: str,
 ) -> None:
-    """A mark for each error and sample at (change of the logits, rise of the loss), a star for a live run."""
+    """A mark for each error and sample at (change of the logits, rise of the loss), stars for live runs."""
     _, ax = plots.figure(title, "change of the logits (%)", "rise of the loss (%)")
     for number, (name, points) in enumerate(samples.items()):
         colour, mark = COLOURS[number % len(COLOURS)], "os^Dv"[number % 5]
         x, y = zip(*((100 * a, 100 * b) for a, b in points), strict=True)
-        ax.plot(x, y, mark, color=colour, markersize=6, alpha=0.8, label=name)
-        if name in live:
-            a, b = live[name]
-            ax.plot([100 * a], [100 * b], "*", color=INK, markersize=11, zorder=3)
+        ax.plot(x, y, mark, color=colour, markersize=7, fillstyle="none", markeredgewidth=1.6, label=name)
+        for a, b in live.get(name, ()):
+            ax.plot([100 * a], [100 * b], "*", color=colour, markersize=10, zorder=3)
     if live:
-        ax.plot([], [], "*", color=INK, markersize=11, label="the run above")
+        ax.plot([], [], "*", color=INK, markersize=11, label="runs of this notebook")
     ax.set(xscale="log", yscale="log")
-    ax.set_xticks([10, 20, 50, 100])
+    ax.set_xticks([10, 13, 20, 35, 50, 100])
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
@@ -184,15 +188,19 @@ def sum_over_tokens(inputs: torch.Tensor, vectors: torch.Tensor, name: str) -> N
     picture.key()
 
 
-def token_terms(first: torch.Tensor, second: torch.Tensor, title: str, limit: float = 1.0) -> None:
-    """Distribution over tokens of the two terms of the rise, with their means as lines."""
+def token_terms(first: torch.Tensor, second: torch.Tensor, title: str) -> None:
+    """Distribution over tokens of the two terms of the rise, with marks at their means."""
     _, axes = plots.figure(title, "", "", columns=2)
-    panels = {"first term of a token (nats)": (first, -limit), "second term of a token (nats)": (second, 0.0)}
-    for ax, colour, (name, (values, low)) in zip(axes, COLOURS, panels.items(), strict=False):
-        share = torch.full((len(values),), 1 / len(values))
-        inside = values.clamp(low, limit)
-        ax.hist(inside.numpy(), bins=41, range=(low, limit), color=colour, weights=share.numpy())
-        ax.axvline(values.mean().item(), color=INK, linewidth=1.5, label=f"mean {values.mean():.3f}")
-        ax.set(xlabel=name, xlim=(low, limit))
+    limit = 0.05 * math.ceil(max(first.abs().max().item(), second.max().item()) / 0.05) + 0.025
+    panels = {"first term of a token (nats)": first, "second term of a token (nats)": second}
+    for ax, colour, (name, values) in zip(axes, COLOURS, panels.items(), strict=False):
+        share = np.full(len(values), 100 / len(values))
+        edges = np.arange(-limit, limit + 0.01, 0.05)  # a bar around zero
+        ax.hist(values.numpy(), bins=edges, color=colour, weights=share)
+        middle = values.mean().item()
+        at = ax.get_xaxis_transform()
+        ax.plot([middle], [1.0], "v", color=INK, transform=at, clip_on=False, label=f"mean {middle:.3f}")
+        ax.set(xlabel=name, xlim=(-limit, limit), yscale="log")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.legend()
-    axes[0].set_ylabel("share of the tokens")
+    axes[0].set_ylabel("share of the tokens (%)")

@@ -29,10 +29,46 @@ def output_changes(model, weights, changed, inputs):
 
 @torch.no_grad()
 def stream_changes(model, changed, inputs):
-    """Relative change after each block of a changed model; the last is after the final norm."""
-    real = inputs["attention_mask"].bool()
-    states = [each(**inputs, output_hidden_states=True).hidden_states[1:] for each in (model, changed)]
-    return [_relative((after - before)[real], before[real]) for before, after in zip(*states, strict=True)]
+    """Relative change after each block of a changed model, and, as the last, after the final norm."""
+    pairs = zip(*(_stream(each, inputs) for each in (model, changed)), strict=True)
+    return [_relative(after - before, before) for before, after in pairs]
+
+
+def _stream(model, inputs):
+    """What follows each block at the real tokens, and what follows the final norm."""
+    body, real, found = model.base_model, inputs["attention_mask"].bool(), []
+    norm = body.ln_f if hasattr(body, "ln_f") else body.norm
+    hook = norm.register_forward_pre_hook(lambda module, given: found.append(given[0][real]))
+    *states, last = model(**inputs, output_hidden_states=True).hidden_states[1:]
+    hook.remove()
+    return [*(state[real] for state in states), *found, last[real]]
+
+
+@torch.no_grad()
+def input_sums(model, names, inputs):
+    """{layer: size of the sum of a token's inputs, over what it would be if their signs were unrelated}."""
+    real, found = inputs["attention_mask"].bool(), {}
+
+    def summing(name):
+        def add_up(module, given, output):
+            x = given[0][real]  # (tokens, in)
+            found[name] = float(x.sum(1).norm() / x.norm())
+
+        return add_up
+
+    hooks = [model.get_submodule(name).register_forward_hook(summing(name)) for name in names]
+    model(**inputs)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def by_kind(values):
+    """{kind of layer: mean over the blocks} of {layer: number}; a kind is what follows the block's number."""
+    kinds = {}
+    for name, value in values.items():
+        kinds.setdefault(name.split(".", 3)[-1], []).append(value)
+    return {kind: sum(each) / len(each) for kind, each in kinds.items()}
 
 
 def centred(logits):

@@ -60,13 +60,25 @@ def _check_matmul(cls):
         if any(held.numel() == W_size != x.numel() for held in on_ctx):
             raise Mistake(KEEPS_W)
         before = layer.asked
-        (of_x,) = torch.autograd.grad(y, x, grad, allow_unused=True)
+        of_x = _gradient(y, x, grad)
         _expect_gradient(of_x, grad, layer.values, lead)
         if layer.asked == before:
             raise Mistake(KEEPS_W)
     _expect_nothing_held(cls)
     _expect_low_precision(cls)
     _expect_small(cls)
+
+
+def _gradient(y, x, grad):
+    try:
+        return torch.autograd.grad(y, x, grad, allow_unused=True)[0]
+    except RuntimeError as error:
+        if not any(word in str(error) for word in ("shape", "size")):
+            raise
+        raise Mistake(
+            f"The shapes in backward do not fit ({str(error).splitlines()[0]}). {NEEDS_W} grad is [..., out] "
+            "and stands on the left; W is [out, in]."
+        ) from error
 
 
 def _kept(cls, x, layer):
@@ -214,6 +226,14 @@ def _flat_einsum(ctx, grad):
     return torch.einsum("...o,oi->...i", grad, ctx.layer.weight.to(grad.dtype)), None
 
 
+def _up_and_back(ctx, x, layer):
+    return (x.float() @ layer.weight.T).to(x.dtype)
+
+
+def _up_and_back_backward(ctx, grad):
+    return (grad.float() @ ctx.layer.weight).to(grad.dtype), None
+
+
 class _Plain:
     @staticmethod
     def apply(x, layer):
@@ -221,7 +241,9 @@ class _Plain:
 
 
 MATMUL_WRONG = [
-    (_matmul(lambda ctx, grad: (grad @ ctx.layer.weight.to(grad.dtype).T, None)), "Your code stopped"),
+    (_matmul(lambda ctx, grad: (grad @ ctx.layer.weight.to(grad.dtype).T, None)), "stands on the left"),
+    (_matmul(lambda ctx, grad: (ctx.layer.weight.to(grad.dtype).T @ grad, None)), "stands on the left"),
+    (_matmul(lambda ctx, grad: (ctx.layer.weight.to(grad.dtype) @ grad, None)), "stands on the left"),
     (_matmul(lambda ctx, grad: (-grad @ ctx.layer.weight.to(grad.dtype), None)), "sign of the gradient"),
     (
         _matmul(lambda ctx, grad: (0 * (grad @ ctx.layer.weight.to(grad.dtype)), None)),
@@ -266,6 +288,7 @@ EXERCISE = Exercise(
     wrong=MATMUL_WRONG,
     right=[
         _matmul(_flat_einsum),
+        _matmul(_up_and_back_backward, _up_and_back),
         _matmul(lambda ctx, grad: (F.linear(grad, ctx.layer.weight.to(grad.dtype).T), None)),
     ],
     hints=(

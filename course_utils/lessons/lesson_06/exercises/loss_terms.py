@@ -75,6 +75,10 @@ TERMS_MISTAKES = [
         _terms(lambda p, d, at, first, second: (-first, second)),
     ),
     (
+        "You add the change of the target's logit to the mean. Subtract it.",
+        _terms(lambda p, d, at, first, second: (first + 2 * at, second)),
+    ),
+    (
         "The mean under p is missing in the first term: a change common to all words does not change the "
         "probabilities, so the term must be 0.",
         _terms(lambda p, d, at, first, second: (-at, second)),
@@ -103,6 +107,21 @@ TERMS_MISTAKES = [
     (
         "In the first term, the mean over the words is unweighted. Weight the words by p.",
         _terms(lambda p, d, at, first, second: (d.mean(-1) - at, second)),
+    ),
+    (
+        "The mean over the words is unweighted, in both terms. Weight the words by p.",
+        _terms(
+            lambda p, d, at, first, second: (
+                d.mean(-1) - at,
+                (p * (d - d.mean(-1, keepdim=True)).square()).sum(-1) / 2,
+            )
+        ),
+    ),
+    (
+        "In the second term, the mean over the words is unweighted. Weight the words by p.",
+        _terms(
+            lambda p, d, at, first, second: (first, (p * (d - d.mean(-1, keepdim=True)).square()).sum(-1) / 2)
+        ),
     ),
     (
         "This is the standard deviation. The second term has the variance, its square.",

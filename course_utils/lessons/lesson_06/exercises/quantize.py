@@ -79,6 +79,22 @@ def _down(blocks, scales, levels):
     return order[below.clamp(min=0)], scales
 
 
+def _up(blocks, scales, levels):
+    """Codes of the level above a value, instead of the nearest."""
+    order = levels.argsort()
+    above = torch.bucketize(blocks / scales, levels[order])
+    return order[above.clamp(max=len(levels) - 1)], scales
+
+
+def _guarded(scales):
+    """Scales to divide by; one with a minus is taken for that of a block of zeros."""
+    return torch.where(scales > 0, scales, 1.0)
+
+
+def _largest_with_its_sign(blocks):
+    return blocks.gather(1, blocks.abs().argmax(1, keepdim=True))
+
+
 def _ranks(blocks, scales, levels):
     ascending = levels.sort().values
     return torch.bucketize(blocks / scales, (ascending[1:] + ascending[:-1]) / 2), scales
@@ -86,6 +102,15 @@ def _ranks(blocks, scales, levels):
 
 def _middles_of_the_table(blocks, scales, levels):
     return torch.bucketize(blocks / scales, ((levels[1:] + levels[:-1]) / 2).sort().values), scales
+
+
+def _middles_unsorted(blocks, scales, levels):
+    return torch.bucketize(blocks / scales, (levels[1:] + levels[:-1]) / 2), scales
+
+
+def _middles_unsorted_then_order(blocks, scales, levels):
+    codes, scales = _middles_unsorted(blocks, scales, levels)
+    return levels.argsort()[codes], scales
 
 
 def _whole_blocks_only(x, levels, block_size=64):
@@ -187,6 +212,29 @@ QUANTIZE_MISTAKES = [
         _by(lambda b, s, levels: (_nearest(b / b.amax(1, keepdim=True), levels), b.amax(1, keepdim=True))),
     ),
     (
+        "You use the largest value as the scale. Use the largest magnitude: in a block where -2 is farthest "
+        "from zero, the scale is 2.",
+        _by(
+            lambda b, s, levels: (
+                _nearest(b / _guarded(b.amax(1, keepdim=True)), levels),
+                b.amax(1, keepdim=True),
+            )
+        ),
+    ),
+    (
+        "Your scale has a sign. It must be a magnitude: take the absolute value first.",
+        _by(
+            lambda b, s, levels: (
+                _nearest(b / _guarded(_largest_with_its_sign(b)), levels),
+                _largest_with_its_sign(b),
+            )
+        ),
+    ),
+    (
+        "Your scale has a sign. It must be a magnitude: take the absolute value first.",
+        _by(lambda b, s, levels: (_nearest(b / s, levels), _largest_with_its_sign(b))),
+    ),
+    (
         "Your scale has a sign. It must be a magnitude: take the absolute value first.",
         _by(
             lambda b, s, levels: (
@@ -201,6 +249,11 @@ QUANTIZE_MISTAKES = [
         _by(_down),
     ),
     (
+        "You take the level above a value. Take the nearest: the border between two levels is their "
+        "midpoint.",
+        _by(_up),
+    ),
+    (
         "A code is the index of a level in the given table. Yours are indices in the sorted table, but the "
         "given table may be unsorted.",
         _by(_ranks),
@@ -208,6 +261,14 @@ QUANTIZE_MISTAKES = [
     (
         "You take midpoints between neighbours in the table. Sort the table first: it may be unsorted.",
         _by(_middles_of_the_table),
+    ),
+    (
+        "You take midpoints between neighbours in the table. Sort the table first: it may be unsorted.",
+        _by(_middles_unsorted),
+    ),
+    (
+        "You take midpoints between neighbours in the table. Sort the table first: it may be unsorted.",
+        _by(_middles_unsorted_then_order),
     ),
     (
         "You use one scale for the whole tensor: a single large weight makes every block coarse. Each block "
