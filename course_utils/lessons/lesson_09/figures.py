@@ -89,8 +89,8 @@ def end_markers(
 
 
 def shares_of_steps(kinds: Sequence[str], targets: Sequence[int], steps: Sequence[int]) -> None:
-    """Conversations, their target tokens, and their share of the loss in one step and in several."""
-    picture = Picture("Which share of the loss has each conversation?")
+    """Conversations, their target tokens, and their share of the weight in one step and in several."""
+    picture = Picture("Which share of the weight has each conversation?")
     total = sum(targets)
     of_step = {
         step: sum(count for count, its in zip(targets, steps, strict=True) if its == step) for step in steps

@@ -76,6 +76,17 @@ def _first_stays(messages, length, limit):
     return head + turns
 
 
+def _first_is_system(messages, length, limit):
+    head, turns = messages[:1], messages[1:]
+    while len(turns) > 1 and length(head + turns) > limit:
+        turns = turns[2:]
+    return head + turns
+
+
+def _sum_of_single(messages, length, limit):
+    return fit_context(messages, lambda turns: sum(length([turn]) for turn in turns), limit)
+
+
 def _strictly(messages, length, limit):
     return fit_context(messages, lambda turns: length(turns) + 0.5, limit)
 
@@ -152,6 +163,7 @@ CONTEXT_MISTAKES = [
         _drop(lambda head, turns: turns[2:]),
     ),
     ("You always keep the first message. It is a system line only if its role is system.", _first_stays),
+    ("You always keep the first message. It is a system line only if its role is system.", _first_is_system),
     (
         "The conversation now begins with an answer without its question. Remove question and answer "
         "together.",
@@ -160,6 +172,11 @@ CONTEXT_MISTAKES = [
     ("The last user turn is missing: it is the one to answer.", _drop(lambda head, turns: head + turns[:-2])),
     ("A conversation that already fits should not change.", _at_least_once),
     ("A conversation of exactly the limit fits: remove exchanges while the length is larger.", _strictly),
+    (
+        "You add up the lengths of single messages. A conversation also has tokens of its own: call length "
+        "on the whole list.",
+        _sum_of_single,
+    ),
     (
         "Use the argument length: a conversation is longer than the letters of its contents.",
         lambda messages, length, limit: fit_context(messages, _letters, limit),
