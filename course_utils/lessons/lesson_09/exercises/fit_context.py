@@ -173,11 +173,6 @@ CONTEXT_MISTAKES = [
     ("A conversation that already fits should not change.", _at_least_once),
     ("A conversation of exactly the limit fits: remove exchanges while the length is larger.", _strictly),
     (
-        "You add up the lengths of single messages. A conversation also has tokens of its own: call length "
-        "on the whole list.",
-        _sum_of_single,
-    ),
-    (
         "Use the argument length: a conversation is longer than the letters of its contents.",
         lambda messages, length, limit: fit_context(messages, _letters, limit),
     ),
@@ -191,6 +186,11 @@ CONTEXT_MISTAKES = [
         "You leave out an exchange but keep an older one. Going back from the newest, stop at the first that "
         "does not fit.",
         _with_a_hole,
+    ),
+    (
+        "You add up the lengths of single messages. A conversation also has tokens of its own: call length "
+        "on the whole list.",
+        _sum_of_single,
     ),
     (ALONE, _nothing_left),
     (ALONE, _refusing),
