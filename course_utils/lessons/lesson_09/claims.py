@@ -37,7 +37,7 @@ CLAIMS = [
     ),
     Claim(
         name="stories_share",
-        text="As trained, stories have at most 30% of the loss",
+        text="As trained, stories have at most 30% of the weight in the loss",
         at_most=0.3,
         unit="%",
         excludes={"their share of the tokens": None},

@@ -13,7 +13,7 @@ from course_utils.drawing import ROOM, Picture, shown_number
 def three_models(models: Mapping[str, Sequence[str]]) -> None:
     """What each model was trained on, side by side: {name: what it was trained on, in order}."""
     picture = Picture("What has each model been trained on?")
-    y, wide, high = picture.bottom + 0.9, ROOM / len(models), 3.6
+    y, wide, high = picture.bottom + 0.9, ROOM / len(models), 5.6
     for place, (name, stages) in enumerate(models.items()):
         x = place * wide
         picture.text(x, y, name, bold=True)
@@ -89,8 +89,8 @@ def end_markers(
 
 
 def shares_of_steps(kinds: Sequence[str], targets: Sequence[int], steps: Sequence[int]) -> None:
-    """Conversations, their target tokens, and their share of the loss in one step and in several."""
-    picture = Picture("Which share of the loss has each conversation?")
+    """Conversations, their target tokens, and their share of the weight in one step and in several."""
+    picture = Picture("Which share of the weight has each conversation?")
     total = sum(targets)
     of_step = {
         step: sum(count for count, its in zip(targets, steps, strict=True) if its == step) for step in steps

@@ -1,4 +1,4 @@
-"""The loss of instruction tuning over a mixture of conversations, and each kind's share of it."""
+"""The loss of instruction tuning over a mixture of conversations, and each kind's share of its weight."""
 
 from collections.abc import Sequence
 
@@ -41,7 +41,7 @@ def tuning_loss(model, batch, loss=sft_loss, weigh=None):
 
 
 def loss_share(examples, kinds, steps=None):
-    """{kind: share of the loss}: every step counts equally, and divides by its own target tokens.
+    """{kind: share of the weight in the loss}: each step counts equally, and divides by its target tokens.
 
     kinds: one per example. steps: the training step of each example; None: all in one step, so the shares are
     those of the target tokens.

@@ -76,6 +76,17 @@ def _first_stays(messages, length, limit):
     return head + turns
 
 
+def _first_is_system(messages, length, limit):
+    head, turns = messages[:1], messages[1:]
+    while len(turns) > 1 and length(head + turns) > limit:
+        turns = turns[2:]
+    return head + turns
+
+
+def _sum_of_single(messages, length, limit):
+    return fit_context(messages, lambda turns: sum(length([turn]) for turn in turns), limit)
+
+
 def _strictly(messages, length, limit):
     return fit_context(messages, lambda turns: length(turns) + 0.5, limit)
 
@@ -152,6 +163,7 @@ CONTEXT_MISTAKES = [
         _drop(lambda head, turns: turns[2:]),
     ),
     ("You always keep the first message. It is a system line only if its role is system.", _first_stays),
+    ("You always keep the first message. It is a system line only if its role is system.", _first_is_system),
     (
         "The conversation now begins with an answer without its question. Remove question and answer "
         "together.",
@@ -174,6 +186,11 @@ CONTEXT_MISTAKES = [
         "You leave out an exchange but keep an older one. Going back from the newest, stop at the first that "
         "does not fit.",
         _with_a_hole,
+    ),
+    (
+        "You add up the lengths of single messages. A conversation also has tokens of its own: call length "
+        "on the whole list.",
+        _sum_of_single,
     ),
     (ALONE, _nothing_left),
     (ALONE, _refusing),

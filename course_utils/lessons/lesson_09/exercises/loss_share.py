@@ -1,4 +1,4 @@
-"""Lesson 09, loss_share: shares of the loss."""
+"""Lesson 09, loss_share: shares of the weight in the loss."""
 
 from collections import Counter
 
@@ -22,7 +22,13 @@ def _mixtures():
     others = [_example(3, 4), _example(9, 5), _example(4, 10), _example(1, 2), _example(2, 3)]
     kinds = ["facts", "stories", "facts", "facts"]
     mixed = ["tasks", "tasks", "refusals", "chat", "refusals"]
-    return [(facts, kinds), (others, mixed), (facts, kinds, [0, 1, 1, 0]), (others, mixed, [2, 0, 0, 1, 2])]
+    return [
+        (facts, kinds),
+        (others, mixed),
+        (facts, kinds, [0, 1, 1, 0]),
+        (others, mixed, [2, 0, 0, 1, 2]),
+        (facts, kinds, [3, 1, 1, 3]),
+    ]
 
 
 def _share(count):
@@ -78,6 +84,21 @@ def _by_conversations_of_a_step(examples, kinds, steps=None):
     return _share(lambda example: 1)(examples, kinds, steps)
 
 
+def _over_highest(plus):
+    """A wrong loss_share: it divides by the highest step (plus 0 or 1), not by the number of steps."""
+
+    def wrong(examples, kinds, steps=None):
+        steps = [0] * len(examples) if steps is None else steps
+        totals, shares = Counter(), dict.fromkeys(kinds, 0.0)
+        for example, step in zip(examples, steps, strict=True):
+            totals[step] += _targets(example)
+        for example, kind, step in zip(examples, kinds, steps, strict=True):
+            shares[kind] += _targets(example) / totals[step] / (max(steps) + plus)
+        return shares
+
+    return wrong
+
+
 def _by_counter(examples, kinds, steps=None):
     counts = Counter()
     steps = list(range(1)) * len(examples) if steps is None else steps
@@ -100,6 +121,16 @@ def _by_tensors(examples, kinds, steps=None):
 
 SHARE_MISTAKES = [
     ("You count conversations. The loss is a sum over tokens: count those.", _share(lambda example: 1)),
+    (
+        "You count conversations. The loss is a sum over tokens: count those.",
+        lambda examples, kinds, steps=None: {kind: kinds.count(kind) / len(kinds) for kind in kinds},
+    ),
+    ("You divide by the highest step plus one. Divide by the number of different steps.", _over_highest(1)),
+    ("You divide by the highest step. Divide by the number of different steps.", _over_highest(0)),
+    (
+        "You divide by the highest step. Divide by the number of different steps.",
+        _scaled(lambda examples, steps: len(set(steps)) / max(steps) if steps else 1),
+    ),
     (
         "You count all tokens. The questions have no loss: count the labels that are not -100.",
         _share(lambda example: len(example.input_ids)),

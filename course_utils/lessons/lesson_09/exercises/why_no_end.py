@@ -9,7 +9,7 @@ from course_utils.data import IGNORE, Example
 
 
 def why_no_end(example, end_id, stop_ids, end_probability):
-    """Why a run's answers do not end: "end marker without loss", "stop id", "too little training", "sound".
+    """Why a run's answers do not end: "end marker without loss", "stop id", "end marker not likely", "sound".
 
     example: a conversation as the run encodes it. stop_ids: the ids at which its generation stops.
     end_probability(ids): its model's probability that the end marker comes after these ids.
@@ -20,7 +20,7 @@ def why_no_end(example, end_id, stop_ids, end_probability):
         return "end marker without loss"
     if end_id not in stop_ids:
         return "stop id"
-    return "sound" if end_probability(ids[: ends[-1]]) > 0.5 else "too little training"
+    return "sound" if end_probability(ids[: ends[-1]]) > 0.5 else "end marker not likely"
 
 
 START_ID, END_ID, EOS_ID, LINE = 8, 9, 7, 2
@@ -83,7 +83,7 @@ def _why(unlearned, place=None, likely=lambda p: p > 0.5, names=None):
         if end_id not in stop_ids:
             return "stop id"
         cut = last if place is None else place(last)
-        return "sound" if likely(end_probability(ids[:cut])) else "too little training"
+        return "sound" if likely(end_probability(ids[:cut])) else "end marker not likely"
 
     return wrong
 
@@ -117,7 +117,7 @@ def _no_loss_on_token_0(ids, labels, end):
 def _model_first(example, end_id, stop_ids, end_probability):
     last = len(example.input_ids) - 1 - example.input_ids[::-1].index(end_id)
     if end_probability(example.input_ids[:last]) < 0.5:
-        return "too little training"
+        return "end marker not likely"
     return why_no_end(example, end_id, stop_ids, end_probability)
 
 
@@ -142,7 +142,7 @@ def _why_by_masks(example, end_id, stop_ids, end_probability):
     if end_id not in set(stop_ids):
         return "stop id"
     place = int(ends.nonzero()[-1])
-    return "too little training" if end_probability(ids[:place]) < 0.5 else "sound"
+    return "end marker not likely" if end_probability(ids[:place]) < 0.5 else "sound"
 
 
 def _why_by_spans(example, end_id, stop_ids, end_probability):
@@ -158,7 +158,7 @@ def _why_by_spans(example, end_id, stop_ids, end_probability):
     if all(stop != end_id for stop in stop_ids):
         return "stop id"
     probability = end_probability(list(example.input_ids[: spans[-1][1] - 1]))
-    return "sound" if probability >= 0.5 else "too little training"
+    return "sound" if probability >= 0.5 else "end marker not likely"
 
 
 EVERY_END = (
@@ -178,7 +178,7 @@ WHY_MISTAKES = [
         _why(lambda ids, labels, end: False),
     ),
     (
-        "A run whose end marker had no loss is not a case of too little training: check the labels first.",
+        "A run whose end marker had no loss gets the first verdict, not the third: check the labels first.",
         _model_first,
     ),
     (
