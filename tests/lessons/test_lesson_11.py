@@ -188,7 +188,8 @@ def test_a_stopped_run_is_that_of_the_headline(parts, monkeypatch):
         sum(each) / 5 for each in zip(*[(r["kl"], r["gold"]) for r in stored.ends("no penalty")], strict=True)
     ]
     last = [
-        sum(each) / 5 for each in zip(*[(r[-1]["kl"], r[-1]["gold"]) for r in stored.stopped_runs()], strict=True)
+        sum(each) / 5
+        for each in zip(*[(r[-1]["kl"], r[-1]["gold"]) for r in stored.stopped_runs()], strict=True)
     ]
     assert last[0] < first[0] and last[1] > first[1], "seven updates leave it nearer than ten"
 
