@@ -49,6 +49,9 @@ def main(argv: list[str] | None = None) -> int:
             return 141  # the status of a program killed by SIGPIPE
         print(f"{type(fault).__name__}: {plain_lines(fault)}", file=sys.stderr)
         return 1
+    except MemoryError:
+        print("MemoryError: a file is too large for this machine's memory.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
