@@ -74,19 +74,19 @@ CLAIMS = [
 
 MORE_CLAIMS = [
     Claim(
-        name="attention_gets_there",
-        text="After 450 steps LoRA on attention gets at least 95% of the new facts right",
-        at_least=0.95,
-        unit="%",
-        stored=True,
-        excludes={"after 150 steps": None},
-    ),
-    Claim(
         name="gap_closes",
         text="After 450 steps the attention has at most twice the loss of all linear layers",
         at_most=2.0,
         unit="times",
         stored=True,
         excludes={"the lowest of five seeds after 150 steps": None},
+    ),
+    Claim(
+        name="attention_gets_there",
+        text="After 450 steps LoRA on attention gets at least 95% of the new facts right",
+        at_least=0.95,
+        unit="%",
+        stored=True,
+        excludes={"after 150 steps": None},
     ),
 ]

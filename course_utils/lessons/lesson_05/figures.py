@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -168,10 +169,10 @@ def by_steps(losses: Mapping[str, Mapping[int, Sequence[float]]], title: str) ->
 
 
 def _in_short(text: str, words: int = 11, letters: int = 12) -> str:
-    """The first words of a text, each cut to so many letters."""
+    """The first words of a text, each cut to so many letters, in lines."""
     shown = text.split()
     cut = [word if len(word) <= letters else word[: letters - 1] + "…" for word in shown[:words]]
-    return " ".join(cut + ["…"] * (len(shown) > words))
+    return textwrap.fill(" ".join(cut + ["…"] * (len(shown) > words)), 19)
 
 
 def _cells(matrix: torch.Tensor) -> list[list[str]]:
