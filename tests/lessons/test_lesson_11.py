@@ -173,7 +173,7 @@ def test_a_run_is_stopped_where_its_kl_is_nearest(monkeypatch):
     def run(*kls):
         return [{"kl": kl, "gold": 0.1 * kl, "updates": step} for step, kl in enumerate(kls, 3)]
 
-    monkeypatch.setattr(stored, "stopped", lambda: [run(3, 9, 20), run(1, 2, 3)])
+    monkeypatch.setattr(stored, "stopped_runs", lambda: [run(3, 9, 20), run(1, 2, 3)])
     monkeypatch.setattr(stored, "ends", lambda setting: [{"kl": 14.0}, {"kl": 50.0}])
     assert [(each["kl"], each["updates"]) for each in stored.stopped_as_near()] == [(9, 4), (3, 5)]
     assert stored.differences("kl", [{"kl": 3}], [{"kl": 5}]) == [-2]
@@ -188,7 +188,8 @@ def test_a_stopped_run_is_that_of_the_headline(parts, monkeypatch):
         sum(each) / 5 for each in zip(*[(r["kl"], r["gold"]) for r in stored.ends("no penalty")], strict=True)
     ]
     last = [
-        sum(each) / 5 for each in zip(*[(r[-1]["kl"], r[-1]["gold"]) for r in stored.stopped()], strict=True)
+        sum(each) / 5
+        for each in zip(*[(r[-1]["kl"], r[-1]["gold"]) for r in stored.stopped_runs()], strict=True)
     ]
     assert last[0] < first[0] and last[1] > first[1], "seven updates leave it nearer than ten"
 

@@ -27,7 +27,7 @@ def iterations(setting: str) -> list[list[dict[str, float]]]:
     ]
 
 
-def stopped() -> list[list[dict[str, float]]]:
+def stopped_runs() -> list[list[dict[str, float]]]:
     """Of each seed without a penalty, after the numbers of updates in STOPS, on held-out requests."""
     results = [result for _, result in runs_like("stopped_early", {"beta": 0.0})]
     return [
@@ -40,7 +40,7 @@ def stopped_as_near() -> list[dict[str, float]]:
     """Of each seed, stopped where the KL is nearest to that of our penalised run at its end."""
     return [
         min(run, key=lambda each: abs(each["kl"] - end["kl"]))
-        for run, end in zip(stopped(), ends("our penalty"), strict=True)
+        for run, end in zip(stopped_runs(), ends("our penalty"), strict=True)
     ]
 
 
