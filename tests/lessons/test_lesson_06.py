@@ -171,7 +171,10 @@ def test_the_sum_of_inputs_is_measured_against_unrelated_signs():
     x = torch.tensor([[[1.0, 1.0, 1.0, 1.0], [9.0, 9.0, 9.0, 9.0]]])
     found = way.input_sums(model, ["layer"], {"x": x, "attention_mask": torch.tensor([[1, 0]])})
     assert found == {"layer": pytest.approx(4 / 2)}  # the sum, over the norm
-    assert way.by_kind({"t.h.0.mlp.c": 1.0, "t.h.1.mlp.c": 2.0, "t.h.0.a": 5.0}) == {"mlp.c": 1.5, "a": 5.0}
+    assert way.over_blocks({"t.h.0.mlp.c": 1.0, "t.h.1.mlp.c": 2.0, "t.h.0.a": 5.0}) == {
+        "mlp.c": 1.5,
+        "a": 5.0,
+    }
 
 
 @pytest.mark.slow

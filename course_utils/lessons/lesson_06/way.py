@@ -63,7 +63,7 @@ def input_sums(model, names, inputs):
     return found
 
 
-def by_kind(values):
+def over_blocks(values):
     """{kind of layer: mean over the blocks} of {layer: number}; a kind is what follows the block's number."""
     kinds = {}
     for name, value in values.items():
