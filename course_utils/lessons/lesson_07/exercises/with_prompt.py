@@ -243,6 +243,11 @@ PROMPT_MISTAKES = [
         _batch(lambda e, m, l, p, *given: (e, m, l, (p + 1).clamp(max=p.shape[1] - 1))),
     ),
     (
+        "The positions are one too high: the very first token has position 0, so the one after P prompt "
+        "tokens has P.",
+        _batch(lambda e, m, l, p, *given: (e, m, l, p + 1)),
+    ),
+    (
         "The prompt has no positions: each row should have P + T, the prompt's first.",
         _batch(lambda e, m, l, p, prompt, *given: (e, m, l, p[:, len(prompt) :])),
     ),
