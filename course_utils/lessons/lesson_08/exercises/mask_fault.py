@@ -75,7 +75,8 @@ def _masks():
         for spans in SPANS.values():
             inputs.append((ids, _labelled(ids, header, end, spans), list(header), end))
     header, end = CHATML
-    for turns in (([41, 42, 43], 1), ([44], 2)):  # an answer of one token; a single short answer
+    # an answer of one token; a single short answer; two answers, without the word assistant in a question
+    for turns in (([41, 42, 43], 1), ([44], 2), ([31, 32], 4, [41], 3)):
         ids = conversation_ids(header, end, *turns)
         for name in ("right", "no end", "late start", "nothing"):
             inputs.append((ids, _labelled(ids, header, end, SPANS[name]), list(header), end))
@@ -100,6 +101,14 @@ def _first_answer_only(input_ids, labels, header, end):
     stop = answers_among(input_ids, len(input_ids), header, end)[0][1]
     follows = next((p for p in range(stop, len(input_ids)) if input_ids[p] == header[0]), len(input_ids))
     return mask_fault(input_ids[:follows], labels[:follows], header, end)
+
+
+def _first_answer_in_the_row(input_ids, labels, header, end):
+    start, stop, _ = answers_among(input_ids, len(input_ids), header, end)[0]
+    learnt = [place for place, label in enumerate(labels) if label != IGNORE]
+    first = [*range(start, stop)]
+    verdicts = {"right": first, "no end": first[:-1], "late start": first[1:]}
+    return next((verdict for verdict, places in verdicts.items() if places == learnt), "elsewhere")
 
 
 def _above_0(input_ids, labels, header, end):
@@ -182,6 +191,7 @@ FAULT_MISTAKES = [
         _by_presence_of_end,
     ),
     ("You check only the first answer. A conversation has several.", _first_answer_only),
+    ("You check only the first answer. A conversation has several.", _first_answer_in_the_row),
     (
         "The word assistant occurs in questions, too. An answer begins after the whole header.",
         _by_header_word,
