@@ -103,7 +103,7 @@ def test_binder_reads_environment_yml_as_it_is_meant(monkeypatch):
 def test_binders_copies_are_made_by_postbuild(tmp_path):
     script = (ROOT / "postBuild").read_text(encoding="utf-8")
     assert script.startswith("#!") and (os.name != "posix" or os.access(ROOT / "postBuild", os.X_OK))
-    (line,) = [line for line in script.splitlines() if line.startswith("python -c")]
+    (line,) = [line for line in script.splitlines() if line.startswith("python -P -c")]
     assert "copy_lessons()" in line
     compile(line.partition('"')[2].rpartition('"')[0], "postBuild", "exec")
 

@@ -128,7 +128,7 @@ def started(source, work, monkeypatch, tmp_path):
 
 def test_the_lab_is_opened_on_this_machine_only_and_as_root_too(started, capsys):
     assert cli.main(["lab", "--no-browser"]) == 0
-    assert started[1:3] == ["-m", "jupyterlab"]
+    assert started[1:4] == ["-P", "-m", "jupyterlab"]
     assert "--ip=127.0.0.1" in started and "--allow-root" in started and "--no-browser" in started
     assert "--LabApp.default_url=/lab/tree/work/00_start.ipynb" in started
     assert not any("token" in argument or "password" in argument for argument in started)
