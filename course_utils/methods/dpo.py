@@ -128,9 +128,9 @@ def kto_loss(
 ) -> Losses:
     """KTO's loss (Ethayarajh et al. 2024, arXiv 2402.01306) of pairs, and their implicit rewards.
 
-    Each answer has a loss of its own: 1 - sigmoid(reward - point) of a chosen one, 1 - sigmoid(point - reward)
-    of a rejected one; a pair has their mean. The point is a constant: the mean reward of the batch's other
-    side, at least 0, as in the loss "kto_pair" that TRL once had.
+    Each answer has a loss of its own: 1 - sigmoid(reward - point) of a chosen one, 1 - sigmoid(point -
+    reward) of a rejected one; a pair has their mean. The point is a constant: the mean reward of the
+    batch's other side, at least 0, as in the loss "kto_pair" that TRL once had.
     """
     chosen_reward = beta * (chosen - reference_chosen)
     rejected_reward = beta * (rejected - reference_rejected)

@@ -17,9 +17,7 @@ from course_utils.plots import COLOURS, INK, WIDTH, bands, entitle, figure
 PURPLE = "#7A4EA3"
 
 
-def best_policy(
-    answers: Sequence[str], reference: torch.Tensor, rewards: torch.Tensor, beta: float
-) -> None:
+def best_policy(answers: Sequence[str], reference: torch.Tensor, rewards: torch.Tensor, beta: float) -> None:
     """The best policy of a few answers: reference times e to the reward over beta, divided by the sum."""
     factors = (rewards / beta).exp()
     products = reference * factors
@@ -27,10 +25,10 @@ def best_policy(
     picture.strip(picture.bottom + 0.4, answers, left=12, name="answer")
     picture.row("p, reference", reference, "frozen", digits=2)
     picture.row("reward r", rewards, digits=0)
-    picture.row(f"e to the r / β, β {beta:g}", factors, digits=2)
+    picture.row(f"e^(r/β), β = {beta:g}", factors, digits=2)
     picture.row("reference × factor", products, digits=2)
     total = shown_number(products.sum(), 2)
-    picture.row(f"divided by their sum, {total}", products / products.sum(), "trained", digits=2)
+    picture.row(f"divided by their sum, {total}", products / products.sum(), "trained", digits=3)
     picture.key()
 
 
@@ -46,7 +44,7 @@ def rewards_back(
     implicit = beta * (best / reference).log()
     picture = Picture("What does a best policy say of the rewards?")
     picture.strip(picture.bottom + 0.4, answers, left=12, name="answer")
-    picture.row("p, best policy", best, "trained", digits=2)
+    picture.row("p, best policy", best, "trained", digits=3)
     picture.row("p, reference", reference, "frozen", digits=2)
     picture.row("β log(best / reference)", implicit, digits=2, sign=True, mark=pair)
     picture.row("reward r", rewards, digits=2, sign=True, mark=pair)
@@ -54,7 +52,8 @@ def rewards_back(
     names = f"{answers[pair[0]]} − {answers[pair[1]]}"
     of_rewards, of_logs = ((values[pair[0]] - values[pair[1]]).item() for values in (rewards, implicit))
     y = picture.bottom + 0.9
-    shown = f"{names} by β log(best / reference): {shown_number(of_logs, 2)}, by r: {shown_number(of_rewards, 2)}"
+    by_logs, by_rewards = shown_number(of_logs, 2), shown_number(of_rewards, 2)
+    shown = f"{names} by β log(best / reference): {by_logs}, by r: {by_rewards}"
     picture.text(ROOM, y, shown, "right")
     picture.key()
 
@@ -103,9 +102,7 @@ def pair_losses(
     picture.key()
 
 
-def pushes_of_pairs(
-    margins: Sequence[float], up: Sequence[float], down: Sequence[float], title: str
-) -> None:
+def pushes_of_pairs(margins: Sequence[float], up: Sequence[float], down: Sequence[float], title: str) -> None:
     """For each margin, arrows as long as the push on the chosen and on the rejected answer's log p.
 
     up: minus the gradient for the chosen answer; down: the same for the rejected one.
@@ -130,9 +127,7 @@ def pushes_of_pairs(
     picture.row("push, rejected", down, digits=3, sign=True)
 
 
-def one_weight(
-    answers: Sequence[str], features: torch.Tensor, before: torch.Tensor, weight: float
-) -> None:
+def one_weight(answers: Sequence[str], features: torch.Tensor, before: torch.Tensor, weight: float) -> None:
     """Three answers whose logits share one weight: their probabilities before and after it grew from 0."""
     factors = (weight * features).exp()
     products = before * factors
@@ -141,7 +136,7 @@ def one_weight(
     picture.strip(picture.bottom + 0.4, answers, left=12, name="answer")
     picture.row("thank-yous n", features, "data", digits=0)
     picture.row("p, before", before, "frozen", digits=2)
-    picture.row(f"e to the w · n, w {weight:g}", factors, digits=2)
+    picture.row(f"e^(w·n), w = {weight:g}", factors, digits=2)
     picture.row("p × factor", products, digits=2)
     picture.row(f"divided by their sum, {shown_number(products.sum(), 2)}", after, "trained", digits=2)
     picture.row("change of log p", (after / before).log(), digits=2, sign=True, mark=range(len(answers)))

@@ -10,6 +10,5 @@ from course_utils.lessons.lesson_13.exercises import (
 )
 
 EXERCISES = [
-    module.EXERCISE
-    for module in (frozen_copy, answer_log_probs, dpo_loss, scored_fault, orpo_loss, kto_loss)
+    module.EXERCISE for module in (frozen_copy, answer_log_probs, dpo_loss, scored_fault, orpo_loss, kto_loss)
 ]

@@ -80,7 +80,10 @@ def _by_answer(chosen, rejected, reference_chosen, reference_rejected, beta):
 
 
 def _no_grad_points(chosen, rejected, reference_chosen, reference_rejected, beta):
-    chosen_reward, rejected_reward = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
+    chosen_reward, rejected_reward = (
+        beta * (chosen - reference_chosen),
+        beta * (rejected - reference_rejected),
+    )
     points = [max(0.0, each.mean().item()) for each in (chosen_reward, rejected_reward)]
     loss = (1 - torch.sigmoid(chosen_reward - points[1])) / 2
     return [loss + (1 - torch.sigmoid(points[0] - rejected_reward)) / 2, chosen_reward, rejected_reward]
@@ -92,7 +95,7 @@ LOSS_MISTAKES = [
         _with_point(lambda c, r: (0.0, 0.0)),
     ),
     (
-        "The point of an answer is the mean of the other side: a chosen answer is compared with the rejected ones.",
+        "The point is the mean of the other side: a chosen answer is compared with the rejected ones.",
         _with_point(lambda c, r: (_point(r), _point(c))),
     ),
     ("The point is at least 0.", _with_point(lambda c, r: (c.detach().mean(), r.detach().mean()))),
@@ -106,9 +109,7 @@ LOSS_MISTAKES = [
     ),
     (
         "The sign of the rejected answers is wrong: their loss falls as their reward falls.",
-        _loss(
-            lambda c, r: 1 - (torch.sigmoid(c - _point(r)) + torch.sigmoid(r - _point(c))) / 2,
-        ),
+        _loss(lambda c, r: 1 - (torch.sigmoid(c - _point(r)) + torch.sigmoid(r - _point(c))) / 2),
     ),
     ("This is the sum of the two losses. A pair has their mean.", _loss(lambda c, r: 2 - sum(_parts(c, r)))),
     (
@@ -122,18 +123,19 @@ LOSS_MISTAKES = [
         _loss(lambda c, r: 1 - (sum(_parts(c, r)) / 2).mean()),
     ),
     (
-        "Return three tensors: the loss of each pair, and the implicit rewards of the chosen and of the rejected "
-        "answers.",
+        "Return three tensors: the loss of each pair, and the implicit rewards of the chosen and of the "
+        "rejected answers.",
         _pair_losses,
     ),
     ("The rewards lack beta: they are beta times the log-ratios.", _without_beta),
     ("The rewards are swapped: return that of the chosen answers first.", _swapped),
 ]
 LOSS = "The loss of each pair is 1 - (sigmoid(chosen - point) + sigmoid(point - rejected)) / 2."
+_moving_point = _with_point(lambda c, r: (c.mean().clamp(min=0), r.mean().clamp(min=0)))
 CONSTANT = [
     (
         "The point is a constant: no gradient may pass through it (detach).",
-        lambda *arguments: _with_point(lambda c, r: (c.mean().clamp(min=0), r.mean().clamp(min=0)))(*arguments)[0],
+        lambda *arguments: _moving_point(*arguments)[0],
     )
 ]
 _check_values = compare(kto_loss, _cases, LOSS_MISTAKES, else_=LOSS)
@@ -154,18 +156,15 @@ EXERCISE = Exercise(
     check=_check_kto_loss,
     wrong=[
         *((wrong, message) for message, wrong in LOSS_MISTAKES),
-        (
-            _with_point(lambda c, r: (c.mean().clamp(min=0), r.mean().clamp(min=0))),
-            "no gradient may pass through it",
-        ),
+        (_moving_point, "no gradient may pass through it"),
         (lambda *arguments: (kto_loss(*arguments)[0].detach(), *_rewards(*arguments)), "has no graph"),
         (lambda *arguments: tuple(0 * one for one in arguments[:3]), "The loss of each pair is"),
         (lambda *arguments: None, "Is there a return"),
     ],
     right=[_by_answer, _no_grad_points],
     hints=(
-        "The rewards are those of DPO. The point of the chosen answers is the mean reward of the rejected ones, "
-        "at least 0, and the other way round. It is a constant.",
+        "The rewards are those of DPO. The point of the chosen answers is the mean reward of the rejected "
+        "ones, at least 0, and the other way round. It is a constant.",
         "of_chosen = chosen_reward.detach().mean().clamp(min=0), likewise of_rejected; the loss is 1 - "
         "(sigmoid(chosen_reward - of_rejected) + sigmoid(of_chosen - rejected_reward)) / 2.",
     ),

@@ -131,15 +131,16 @@ LOSS_MISTAKES = [
         _loss(lambda c, r, beta: (-c - beta * F.logsigmoid(_odds(c) - _odds(r))).mean()),
     ),
     (
-        "Return three tensors: the loss of each pair, and the rewards of the chosen and of the rejected answers.",
+        "Return three tensors: the loss of each pair, and the rewards of the chosen and of the rejected "
+        "answers.",
         _pair_losses,
     ),
     ("The rewards lack beta.", _reward(lambda c, r, beta: (c / beta, r / beta))),
     ("The rewards are swapped: return that of the chosen answers first.", _reward(lambda c, r, beta: (r, c))),
 ]
 CERTAIN = (
-    "An answer that is almost certain has p = 1 in fp32, and 1 - p is 0. -torch.expm1(m) is 1 - exp(m) without "
-    "that loss."
+    "An answer that is almost certain has p = 1 in fp32, and 1 - p is 0. -torch.expm1(m) is 1 - exp(m) "
+    "without that loss."
 )
 LOSS = "The loss of each pair is -m of the chosen answer - beta * log sigmoid(its log odds - the other's)."
 _check_values = compare(
@@ -150,11 +151,7 @@ _check_values = compare(
     extremes=[(CERTAIN, _certain)],
 )
 _check_gradients = compare(
-    _pair_losses,
-    lambda: [_pairs(3, 0.3), _pairs(5, 1.7)],
-    [],
-    else_=LOSS,
-    gradient=("chosen", "rejected"),
+    _pair_losses, lambda: [_pairs(3, 0.3), _pairs(5, 1.7)], [], else_=LOSS, gradient=("chosen", "rejected")
 )
 
 
@@ -187,8 +184,8 @@ EXERCISE = Exercise(
     right=[_in_double, _by_parts],
     hints=(
         "m is an answer's log-probability over its number of tokens, p is exp(m). The log of p / (1 - p) is "
-        "m - log(1 - p). The loss has two parts: one is that of instruction tuning, the other that of DPO with "
-        "log odds in the place of the rewards.",
+        "m - log(1 - p). The loss has two parts: one is that of instruction tuning, the other that of DPO "
+        "with log odds in the place of the rewards.",
         "odds = m - torch.log(-torch.expm1(m)) of each side; the loss is -m_chosen - beta * F.logsigmoid("
         "odds_chosen - odds_rejected); the rewards are beta * m.",
     ),
