@@ -175,7 +175,8 @@ def live(rows: Sequence[Mapping], margins: torch.Tensor, title: str, part: int =
     )
     axes[0].axhline(math.log(2), color=INK, linestyle=":", label="ln 2")
     axes[0].set(xlabel="step", ylabel="loss of new batches (nats per pair)")
-    axes[0].legend()
+    axes[0].set_ylim(top=1.5 * max(losses) - 0.5 * min(losses))  # room for the legend
+    axes[0].legend(loc="upper left")
     far = max(1.0, margins.abs().max().item())
     edges = torch.linspace(-far, far, 31)
     for right, colour in ((False, COLOURS[1]), (True, COLOURS[0])):
@@ -183,7 +184,8 @@ def live(rows: Sequence[Mapping], margins: torch.Tensor, title: str, part: int =
         name = "ordered as labelled" if right else "the other way"
         axes[1].hist(some.tolist(), edges.tolist(), color=colour, label=f"{len(some)} {name}")
     axes[1].set(xlabel="margin of held-out pairs (logits)", ylabel="pairs")
-    axes[1].legend()
+    axes[1].set_ylim(top=1.4 * axes[1].get_ylim()[1])
+    axes[1].legend(loc="upper left")
 
 
 def moved(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
