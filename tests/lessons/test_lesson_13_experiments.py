@@ -91,6 +91,16 @@ def test_rates_of_relatives_are_chosen_in_the_same_way(small):
     assert set(found) == {"validation_loss", "validation_accuracy", "validation_margin"}
 
 
+@pytest.mark.parametrize(("dpo", "tuning"), [(1, 0), (1, 1), (0, 1)])
+def test_the_tuning_is_added_to_dpo_or_stands_alone(small, monkeypatch, dpo, tuning):
+    monkeypatch.setattr(experiments, "TUNED_PAIRS", 16)
+    run = experiments.dpo_tuned({"dpo": dpo, "tuning": tuning, "lr": 3e-3}, 0)
+    assert run["trained_chosen"] > run["trained_rejected"] + (0.1 if dpo else 0)
+    if tuning:
+        assert run["trained_chosen"] > 0
+    assert {"gold_before", "sound_after", "golds_after"} <= set(run)
+
+
 def test_intervals_over_prompts_are_wider_where_pairs_of_a_prompt_agree():
     pairs = [*told("one", 2), *told("two", 2)]
     mean, low, high = splits.over_prompts(torch.tensor([1.0, 1.0, 0.0, 0.0]), pairs)

@@ -115,6 +115,13 @@ def test_ipo_divides_by_the_lengths_and_pulls_towards_its_target():
     assert loss.item() == pytest.approx((1 / 2 - (-0.5 / 5) - 2) ** 2)
 
 
+def test_tuned_dpo_adds_the_loss_of_the_chosen_answer_per_token():
+    logs = [torch.tensor([v], dtype=torch.double) for v in (-3.0, -5.0, -4.0, -4.5)]
+    plain, tuned = dpo.dpo_loss(*logs, 0.3), dpo.tuned_dpo_loss(*logs, 0.3, torch.tensor([[2.0], [5.0]]))
+    assert tuned[0].item() == pytest.approx(plain[0].item() + 3 / 2)
+    assert tuned[1:] == plain[1:]
+
+
 def test_orpo_is_tuning_plus_beta_times_the_log_odds():
     logs = [torch.tensor([v], dtype=torch.double) for v in (-3.0, -5.0, 0.0, 0.0)]
     loss, chosen, rejected = dpo.orpo_loss(*logs, beta=0.25, lengths=torch.tensor([[2.0], [5.0]]))
