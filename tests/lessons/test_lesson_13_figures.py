@@ -13,7 +13,7 @@ REFERENCE = torch.tensor([0.25, 0.5, 0.25])
 BEST = torch.tensor([0.2, 0.3, 0.5])
 REWARDS = torch.tensor([0.0, 1.0, -1.0])
 PICTURES = {
-    "best": lambda: figures.best_policy("ABC", REFERENCE, REWARDS, 2.0),
+    "best": lambda: figures.policy_from_rewards("ABC", REFERENCE, REWARDS, 2.0),
     "back": lambda: figures.rewards_back("ABC", REFERENCE, BEST, REWARDS, 2.0, (1, 2)),
     "scored": lambda: figures.scored_answer(["Tell", "a"], ["Tom", "<end>"], [0.5, 0.5]),
     "pairs": lambda: figures.pair_losses(
@@ -84,7 +84,7 @@ def test_a_live_run_has_the_mean_of_parts_and_counts_the_margins():
 
 
 def test_what_moved_has_a_mark_for_each_seed_and_side():
-    figures.moved({"DPO": [run(), run(1.0)], "noise": [run()]}, "title")
+    figures.moved_answers({"DPO": [run(), run(1.0)], "noise": [run()]}, "title")
     ax = plt.gcf().axes[0]
     assert [list(line.get_xdata()) for line in ax.lines[:4]] == [[1.0, 2.0], [-3.0, -2.0], [1.0], [-3.0]]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["DPO", "noise"]

@@ -17,7 +17,9 @@ from course_utils.plots import COLOURS, INK, WIDTH, bands, entitle, figure
 PURPLE = "#7A4EA3"
 
 
-def best_policy(answers: Sequence[str], reference: torch.Tensor, rewards: torch.Tensor, beta: float) -> None:
+def policy_from_rewards(
+    answers: Sequence[str], reference: torch.Tensor, rewards: torch.Tensor, beta: float
+) -> None:
     """The best policy of a few answers: reference times e to the reward over beta, divided by the sum."""
     factors = (rewards / beta).exp()
     products = reference * factors
@@ -188,7 +190,7 @@ def live(rows: Sequence[Mapping], margins: torch.Tensor, title: str, part: int =
     axes[1].legend(loc="upper left")
 
 
-def moved(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
+def moved_answers(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
     """The change of both log-probabilities of pairs that were trained on: a dot a seed, a row a setting.
 
     settings: {name: runs with trained_chosen and trained_rejected}.
