@@ -14,6 +14,14 @@ CLAIMS = [
         excludes={"DPO": None, "longer answers": None, "random labels": None, "noise in the weights": None},
     ),
     Claim(
+        name="stays_sound",
+        text="With instruction tuning added, DPO on 512 pairs costs the stories less than 0.15 of their "
+        "soundness",
+        at_most=0.15,
+        stored=True,
+        excludes={"DPO alone": None},
+    ),
+    Claim(
         name="prompt_counted",
         text="One script's own accuracy exceeds its accuracy on answers by three per cent of the pairs or "
         "more",
