@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +113,19 @@ def runs_like(name: str, wanted: dict) -> list[tuple[dict, dict]]:
     """(point, result) of a stored sweep's runs whose points have these entries."""
     rows = [(row["point"], row["result"]) for row in load_sweep(name)["rows"]]
     return [(point, result) for point, result in rows if wanted.items() <= point.items()]
+
+
+def best_inside(losses: Mapping[float, float], of: str = "") -> float:
+    """The rate with the lowest loss. ValueError, which names `of`, if it is the lowest or highest tried."""
+    best = min(losses, key=lambda rate: losses[rate])
+    if best in (min(losses), max(losses)):
+        raise ValueError(f"the best rate{of and f' of {of}'}, {best:g}, is at the edge: {losses}")
+    return best
+
+
+def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Seed by seed, the value over the other one."""
+    return [one / other for one, other in zip(values, others, strict=True)]
 
 
 def trajectory_digest(names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from course_utils.methods.quantization import (
     quantized_layers,
 )
 from course_utils.models import load_model
-from course_utils.stored_runs import load_sweep
+from course_utils.stored_runs import load_sweep, ratios
 
 
 @pytest.mark.parametrize("exercise, seed", [*draws_of("06"), *draws_of("06m")])
@@ -197,7 +197,7 @@ def test_stored_runs_are_five_of_each():
     lists += [stored.rises_in_blocks("nf4", size) for size in (48, 64)]
     lists.append(stored.after_merging("W + BA again", "kept"))
     assert [len(each) for each in lists] == [5] * 5
-    assert stored.one_over_other([1.0, 3.0], [2.0, 2.0]) == [0.5, 1.5]
+    assert ratios([1.0, 3.0], [2.0, 2.0]) == [0.5, 1.5]
     low, high = stored.with_interval([1.0, 2.0, 3.0, 4.0, 5.0])[1:]
     assert (low, high) == pytest.approx((3 - 1.963, 3 + 1.963), abs=1e-3)  # 2.776 * sqrt(2.5 / 5)
 

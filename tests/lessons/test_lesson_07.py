@@ -24,7 +24,7 @@ from course_utils.lessons.lesson_07.small_prompts import (
 from course_utils.methods.prompt_tuning import PrefixTuning, PromptTuning, prefix_width
 from course_utils.models import load_model
 from course_utils.notebook_files import code_cells, lessons, read_notebook
-from course_utils.stored_runs import load_sweep
+from course_utils.stored_runs import load_sweep, ratios
 from course_utils.training import fast_lm_loss, train
 
 
@@ -168,7 +168,7 @@ def test_losses_are_those_of_the_runs_at_the_rate_that_validation_chose():
         assert len(wanted) == 5 and stored.held_out_losses(method) == wanted
     longer = [row["result"]["loss"] for row in _points_of("prompt_longer", "LoRA")]
     assert stored.held_out_losses("LoRA", 250) == longer
-    assert stored.ratios([3.0, 1.0], [2.0, 4.0]) == [1.5, 0.25]
+    assert ratios([3.0, 1.0], [2.0, 4.0]) == [1.5, 0.25]
 
 
 def test_a_rate_at_the_edge_of_those_tried_is_refused(monkeypatch):

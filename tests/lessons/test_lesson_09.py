@@ -216,10 +216,10 @@ def test_the_first_steps_are_those_of_the_whole_run():
 
 def test_the_rates_of_the_stored_runs_are_those_that_validation_chose():
     for (examples, everything), rate in experiments.BEST_SKILL_RATES.items():
-        assert stored.lowest_rate(stored.skill_on_validation(examples, everything)) == rate
-    assert stored.lowest_rate(stored.losses_tried("lora")) == experiments.SKILL_RATE
+        assert stored.best_inside(stored.skill_on_validation(examples, everything)) == rate
+    assert stored.best_inside(stored.losses_tried("lora")) == experiments.SKILL_RATE
     with pytest.raises(ValueError, match="at the edge"):
-        stored.lowest_rate({1e-3: 1.0, 3e-3: 2.0})
+        stored.best_inside({1e-3: 1.0, 3e-3: 2.0})
 
 
 def test_the_chat_reads_what_the_learners_function_leaves(pocket, monkeypatch):

@@ -8,7 +8,7 @@ from course_utils.lessons.lesson_05.experiments import (
     LONGER_STEPS,
     PLACE_STEPS,
 )
-from course_utils.stored_runs import load_sweep, runs_like
+from course_utils.stored_runs import best_inside, load_sweep, runs_like
 
 
 def by_place(task: str, value: str) -> dict[str, list[float]]:
@@ -23,22 +23,17 @@ def of_place(task: str, place: str, value: str, lr: float | None = None) -> list
 
 
 def after(steps: int, place: str, value: str) -> list[float]:
-    """Loss, or share of right answers, of five seeds on the invented facts after this many steps."""
+    """Loss, or share of right answers, of each seed on the invented facts after this many steps."""
     return [result[value] for _, result in runs_like("place_steps", {"place": place, "steps": steps})]
 
 
 def losses_over_steps() -> dict[str, dict[int, list[float]]]:
-    """{place: {steps: losses of five seeds on the invented facts}}, each at its best rate."""
+    """{place: {steps: losses of each seed on the invented facts}}, each at its best rate."""
     short = PLACE_STEPS["invented"]
     return {
         place: {short: of_place("invented", place, "loss"), LONGER_STEPS: after(LONGER_STEPS, place, "loss")}
         for place in BEST_LONGER_RATES
     }
-
-
-def loss_ratios(losses: list[float], others: list[float]) -> list[float]:
-    """Seed by seed, the loss over the other one."""
-    return [one / other for one, other in zip(losses, others, strict=True)]
 
 
 def by_place_rate(task: str, place: str, steps: int | None = None) -> dict[float, float]:
@@ -49,11 +44,10 @@ def by_place_rate(task: str, place: str, steps: int | None = None) -> dict[float
 
 
 def longer_rate(place: str) -> float:
-    """The rate that was best after 450 steps. ValueError if it is the lowest or highest that was tried."""
-    found = by_place_rate("invented", place, LONGER_STEPS)
-    best = min(found, key=lambda rate: found[rate])
-    if best in (min(found), max(found)) or best != BEST_LONGER_RATES[place]:
-        raise ValueError(f"the best rate of {place} after {LONGER_STEPS} steps, {best:g}, is not {found}")
+    """The rate that was best after 450 steps. ValueError if the runs use another."""
+    best = best_inside(by_place_rate("invented", place, LONGER_STEPS), place)
+    if best != BEST_LONGER_RATES[place]:
+        raise ValueError(f"the best rate of {place} after {LONGER_STEPS} steps is {best:g}")
     return best
 
 
@@ -74,5 +68,5 @@ def best_alpha() -> float:
 
 
 def sums(value: str) -> list[float]:
-    """A number of `adapter_sums` at each of five seeds, by its name there."""
+    """A number of `adapter_sums` at each seed, by its name there."""
     return [row["result"][value] for row in load_sweep("adapter_sums")["rows"]]

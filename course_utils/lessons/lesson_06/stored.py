@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from course_utils.lessons.lesson_06.experiments import BEST_QLORA_RATES
-from course_utils.stored_runs import runs_like
+from course_utils.stored_runs import ratios, runs_like
 
 STUDENT = 2.776  # 97.5% quantile of Student's t with four degrees of freedom
 
@@ -17,7 +17,7 @@ def over_samples(error: str, key: str = "rise") -> list[float]:
 
 def relative_rises(error: str) -> list[float]:
     """The rise of the loss over the loss before, on each of the five samples."""
-    return [rise / loss for rise, loss in zip(over_samples(error), over_samples(error, "loss"), strict=True)]
+    return ratios(over_samples(error), over_samples(error, "loss"))
 
 
 def rises_in_blocks(table: str, size: int) -> list[float]:
@@ -44,11 +44,6 @@ def after_tuning(base: str, place: str = "all", key: str = "loss") -> list[float
 def after_merging(merge: str, what: str) -> list[float]:
     """loss, apart or kept of a merge over NF4 at five seeds: one of experiments.MERGES."""
     return after_tuning("nf4", key=f"{merge}: {what}")
-
-
-def one_over_other(values: list[float], others: list[float]) -> list[float]:
-    """Seed by seed, or sample by sample."""
-    return [one / other for one, other in zip(values, others, strict=True)]
 
 
 def with_interval(values: list[float]) -> tuple[float, float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from course_utils.stored_runs import runs_like
+from course_utils.stored_runs import best_inside, runs_like
 
 SIZES = {"prompt": 16, "prefix": 16, "LoRA": 1}  # tokens, tokens, rank
 
@@ -17,11 +17,7 @@ def on_validation(method: str, steps: int = 50, size: int | None = None) -> dict
 
 def chosen_rate(method: str, steps: int = 50, size: int | None = None) -> float:
     """The rate with the lowest validation loss. ValueError if it is the lowest or highest that was tried."""
-    found = on_validation(method, steps, size)
-    best = min(found, key=lambda rate: found[rate])
-    if best in (min(found), max(found)):
-        raise ValueError(f"the best rate of {method} after {steps} steps, {best:g}, is at the edge: {found}")
-    return best
+    return best_inside(on_validation(method, steps, size), f"{method} after {steps} steps")
 
 
 def held_out_losses(method: str, steps: int = 50, size: int | None = None) -> list[float]:
@@ -50,8 +46,3 @@ def crossed_numberings() -> dict[tuple[str, str], list[float]]:
         for trained in "P0"
         for used in "P0"
     }
-
-
-def ratios(losses: list[float], others: list[float]) -> list[float]:
-    """Seed by seed, the loss over the other one."""
-    return [one / other for one, other in zip(losses, others, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import mean
 
-from course_utils.stored_runs import load_sweep
+from course_utils.stored_runs import best_inside, load_sweep, ratios
 
 
 def values_of(sweep: str, measure: str, **point) -> list[float]:
@@ -15,10 +15,11 @@ def values_of(sweep: str, measure: str, **point) -> list[float]:
 def swept_rate(sweep: str, **point) -> float:
     """The rate with the lowest mean loss on the validation split. ValueError if the sweep ends there."""
     rates = sorted({row["point"]["lr"] for row in _rows_of(sweep, point)})
-    best = min(rates, key=lambda lr: mean(values_of(sweep, "validation_loss", lr=lr, **point)))
-    if len(rates) > 1 and best in (rates[0], rates[-1]):
-        raise ValueError(f"the best rate of {point}, {best:g}, is at the edge of {rates}")
-    return best
+    if len(rates) == 1:
+        return rates[0]
+    return best_inside(
+        {lr: mean(values_of(sweep, "validation_loss", lr=lr, **point)) for lr in rates}, str(point)
+    )
 
 
 def of_mistake(run: str, measure: str) -> list[float]:
@@ -46,10 +47,7 @@ def kept_by_prompt() -> dict[str, list[float]]:
     row = _rows_of("served_prompts", {"run": "right"})[0]["result"]
     names = [name.removeprefix("right, ") for name in row if name.startswith("right, ")]
     found = {name: values_of("served_prompts", f"right, {name}", run="right") for name in names}
-    return {
-        name: [one / other for one, other in zip(shares, found[AS_TRAINED], strict=True)]
-        for name, shares in found.items()
-    }
+    return {name: ratios(shares, found[AS_TRAINED]) for name, shares in found.items()}
 
 
 def _rows_of(sweep: str, point: dict) -> list[dict]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from course_utils.lessons.lesson_09.experiments import EXAMPLE_COUNTS, KINDS, REFUSALS
-from course_utils.stored_runs import runs_like
+from course_utils.stored_runs import best_inside, runs_like
 
 MANY = EXAMPLE_COUNTS[-1]
 ADAPTERS = {  # {name: (manner, refusals mixed in)}
@@ -35,25 +35,17 @@ def skill_on_validation(examples: int, everything: bool) -> dict[float, float]:
     return {point["lr"]: result["validation"] for point, result in found}
 
 
-def lowest_rate(losses: dict[float, float]) -> float:
-    """The rate with the lowest loss. ValueError if it is the lowest or highest that was tried."""
-    best = min(losses, key=lambda rate: losses[rate])
-    if best in (min(losses), max(losses)):
-        raise ValueError(f"the best rate, {best:g}, is at the edge: {losses}")
-    return best
-
-
 def skill(examples: int, everything: bool) -> Values:
     """Measures of five seeds of LoRA, at the rate that validation chose."""
     if (examples, everything) == (MANY, False):
         return at_best("lora")
-    rate = lowest_rate(skill_on_validation(examples, everything))
+    rate = best_inside(skill_on_validation(examples, everything))
     return _by_measure("one_skill", {"examples": examples, "everything": everything, "lr": rate})
 
 
 def at_best(way: str) -> Values:
     """Measures of five seeds on 470 questions, at the rate that validation chose for this way."""
-    return _by_measure("instruction_ways", {"way": way, "lr": lowest_rate(losses_tried(way))})
+    return _by_measure("instruction_ways", {"way": way, "lr": best_inside(losses_tried(way))})
 
 
 def one_rate(examples: int, everything: bool = False) -> Values:
