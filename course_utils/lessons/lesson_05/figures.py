@@ -137,9 +137,7 @@ def along(shares: Mapping[str, Mapping[float, float]], title: str, xlabel: str) 
     _, ax = plots.figure(title, xlabel, "share of the answers (%)")
     if len(shares) > 4:
         raise ValueError(f"at most 4 series can be drawn, got {len(shares)}")
-    for (name, points), marker, shift in zip(
-        shares.items(), "os^v", (-0.02, 0.0, 0.02, 0.04), strict=False
-    ):
+    for (name, points), marker, shift in zip(shares.items(), "os^v", (-0.02, 0.0, 0.02, 0.04), strict=False):
         weights = [weight + shift for weight in points]  # overlapping marks are moved apart
         ax.plot(weights, [100 * share for share in points.values()], marker, markersize=8, label=name)
     ax.set(ylim=(-4, 104))
