@@ -103,6 +103,15 @@ def test_a_dot_for_each_seed_and_the_mean_in_numbers():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["150", "450"]
 
 
+def test_a_place_may_lack_the_last_steps():
+    figures.by_steps(
+        {"one": {150: [0.2], 450: [0.1]}, "two": {150: [0.1], 450: [0.05]}, "three": {150: [0.3]}}, "t"
+    )
+    [ax] = plt.gcf().axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["150", "450"]
+    assert [text.get_text() for text in ax.texts] == ["0.200", "0.100", "0.100", "0.050", "0.300"]
+
+
 def test_shares_over_the_weight_are_dots_without_lines():
     figures.along({"right": {0.0: 1.0, 0.5: 0.9}, "formal": {0.0: 1.0, 0.5: 0.2}}, "t", "weight")
     [ax] = plt.gcf().axes

@@ -27,7 +27,7 @@ CLAIMS = [
     ),
     Claim(
         name="factors_added",
-        text="With A's and B's added, the sum is off by more than 30% of its own size",
+        text="With A's and B's added, the sum is off by more than 30% of the true sum's size",
         at_least=0.3,
         unit="%",
         excludes={"the stack": None},
@@ -65,7 +65,7 @@ CLAIMS = [
         stored=True,
         excludes={
             "the MLP in its place": None,
-            "one of its two matrices, c_attn": None,
+            "c_attn alone, one of the attention's two matrices": None,
             "the attention at a third of its rate": None,
         },
     ),

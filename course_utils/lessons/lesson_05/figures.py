@@ -12,20 +12,22 @@ from course_utils.drawing import CELL_WIDTH, ROOM, Picture, shown_number
 
 
 def one_base(frozen: int, adapters: Mapping[str, int], answers: Mapping[str, str]) -> None:
-    """A request, the frozen base, its adapters and what each of them answers: {name: trained values}."""
+    """The frozen base, beside it its adapters and what each of them answers: {name: trained values}."""
     picture = Picture("What do three adapters share, and what is each one's own?")
-    wide = ROOM / len(adapters)
-    y = picture.bottom + 0.5
-    text = picture.box(0, y, ROOM, 1.6, "one question", "data")
-    base = picture.box(0, text.bottom + 1.2, ROOM, 1.8, f"the base: {frozen:,} weights", "frozen")
+    y, high, step = picture.bottom + 0.5, 4.6, 5.2
+    text = picture.box(0, y, 16.6, 1.6, "one question", "data")
+    top = text.bottom + 1.2
+    whole = step * (len(adapters) - 1) + high
+    base = picture.box(0, top, 7.5, whole, f"the base:\n{frozen:,} weights", "frozen")
+    picture.arrow((3.75, text.bottom), (3.75, base.y))
     for number, (name, values) in enumerate(adapters.items()):
-        x, width = number * wide + 0.15, wide - 0.3
-        own = picture.box(x, base.bottom + 1.2, width, 3.2, f"{name}:\n{values:,} values", "trained")
-        answer = picture.box(x, own.bottom + 1.2, width, 5.2, _in_short(answers[name]))
-        middle = x + width / 2
-        picture.arrow((middle, base.bottom), (middle, own.y))
-        picture.arrow((middle, own.bottom), (middle, answer.y))
-    picture.arrow((ROOM / 2, text.bottom), (ROOM / 2, base.y))
+        own = picture.box(9.1, top + step * number, 7.5, high, f"{name}:\n{values:,} values", "trained")
+        answer = picture.box(own.right + 1.4, own.y, ROOM - own.right - 1.4, high, _in_short(answers[name]))
+        middle = own.y + high / 2
+        picture.text(base.right + 0.8, middle, "+", "center")
+        picture.arrow((own.right, middle), (answer.x, middle))
+        if number == 0:
+            picture.arrow((own.x + 3.75, text.bottom), (own.x + 3.75, own.y))
     picture.key()
 
 
@@ -135,9 +137,7 @@ def along(shares: Mapping[str, Mapping[float, float]], title: str, xlabel: str) 
     _, ax = plots.figure(title, xlabel, "share of the answers (%)")
     if len(shares) > 4:
         raise ValueError(f"at most 4 series can be drawn, got {len(shares)}")
-    for (name, points), marker, shift in zip(
-        shares.items(), "os^v", (-0.006, 0.0, 0.006, 0.012), strict=False
-    ):
+    for (name, points), marker, shift in zip(shares.items(), "os^v", (-0.02, 0.0, 0.02, 0.04), strict=False):
         weights = [weight + shift for weight in points]  # overlapping marks are moved apart
         ax.plot(weights, [100 * share for share in points.values()], marker, markersize=8, label=name)
     ax.set(ylim=(-4, 104))
@@ -146,9 +146,12 @@ def along(shares: Mapping[str, Mapping[float, float]], title: str, xlabel: str) 
 
 
 def by_steps(losses: Mapping[str, Mapping[int, Sequence[float]]], title: str) -> None:
-    """Losses of seeds over the number of steps, a short line for their mean: {place: {steps: losses}}."""
+    """Losses of seeds over the number of steps, a short line for their mean: {place: {steps: losses}}.
+
+    The first place has all numbers of steps, others may lack the last ones.
+    """
     _, ax = plots.figure(title, "steps", "loss (nats a token)")
-    styles = zip(losses.items(), plots.COLOURS, "os", (-1, 1), strict=False)
+    styles = zip(losses.items(), plots.COLOURS, "os^", (-1, 1, -1), strict=False)
     for (place, at), colour, marker, side in styles:
         for column, values in enumerate(at.values()):
             x, middle = column + 0.06 * side, sum(values) / len(values)
@@ -159,20 +162,21 @@ def by_steps(losses: Mapping[str, Mapping[int, Sequence[float]]], title: str) ->
             ax.plot([x - 0.05, x + 0.05], [middle, middle], color=colour, linewidth=2)
             style = {"textcoords": "offset points", "ha": "right" if side < 0 else "left", "va": "center"}
             ax.annotate(f"{middle:.3f}", (x, middle), (16 * side, 0), **style)
-    ax.set_xticks(range(len(at)), [str(steps) for steps in at])
-    ax.set(xlim=(-0.5, len(at) - 0.5), yscale="log")
+    all_steps = next(iter(losses.values()))
+    ax.set_xticks(range(len(all_steps)), [str(steps) for steps in all_steps])
+    ax.set(xlim=(-0.5, len(all_steps) - 0.5), yscale="log")
     ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_yticks([], minor=True)
     ax.set_ylim(0.01, 0.6)
-    ax.figure.legend(ncols=2, loc="outside lower center")
+    ax.figure.legend(ncols=len(losses), loc="outside lower center")
 
 
 def _in_short(text: str, words: int = 11, letters: int = 12) -> str:
     """The first words of a text, each cut to so many letters, in lines."""
     shown = text.split()
     cut = [word if len(word) <= letters else word[: letters - 1] + "…" for word in shown[:words]]
-    return textwrap.fill(" ".join(cut + ["…"] * (len(shown) > words)), 19)
+    return textwrap.fill(" ".join(cut + ["…"] * (len(shown) > words)), 20)
 
 
 def _cells(matrix: torch.Tensor) -> list[list[str]]:

@@ -15,9 +15,9 @@ def _requests(b, t, n, r, n_in, n_out, scale, which):
 
 
 def _mixed_batches():
-    """More rows than adapters, more adapters than rows, and a batch in which all matrix sizes are equal."""
+    """An adapter for two rows, more adapters than rows, and a batch in which all matrix sizes are equal."""
     return [
-        _requests(4, 3, 3, 2, 5, 6, 0.4, [2, 0, 2, 1]),
+        _requests(4, 3, 4, 2, 5, 6, 0.4, [2, 0, 2, 1]),
         _requests(2, 5, 4, 1, 6, 3, -1.5, [3, 1]),
         _requests(3, 3, 3, 3, 3, 3, 2.0, [1, 2, 1]),
     ]
@@ -50,6 +50,15 @@ def _adapter_by_adapter(x, A, B, which, scale):
     return result
 
 
+def _reshaped(of_A, of_B):
+    """A wrong mixed_lora: A, B or both are reshaped instead of transposed."""
+
+    def turned(tensor, wrong):
+        return tensor.reshape(len(tensor), tensor.shape[2], tensor.shape[1]) if wrong else tensor.mT
+
+    return lambda x, A, B, which, scale: scale * x @ turned(A[which], of_A) @ turned(B[which], of_B)
+
+
 def _picked_last(x, A, B, which, scale):
     low = torch.einsum("bti,nri->bntr", x, A)[torch.arange(len(x)), which]
     return scale * low @ B[which].mT
@@ -64,6 +73,10 @@ SOME_ROWS = "Some rows are right and some are not. Row i uses adapter which[i]."
 NO_TRANSPOSE = (
     "A or B is not transposed. A is [r, in] and B [out, r]: multiply x [t, in] by A.mT [in, r], then by B.mT "
     "[r, out]. .mT swaps the last two dimensions of each matrix of a batch."
+)
+RESHAPED = (
+    "reshape and view do not transpose: they keep the numbers in their order. .mT swaps the last two "
+    "dimensions of each matrix of a batch."
 )
 MIXED_MISTAKES = [
     ("The scale is missing.", lambda x, A, B, which, scale: mixed_lora(x, A, B, which, 1.0)),
@@ -82,8 +95,16 @@ MIXED_MISTAKES = [
     (ALL_ADAPTERS, _of_all_adapters),
     (ALL_ADAPTERS, lambda x, A, B, which, scale: _of_all_adapters(x, A, B, which, scale) / len(A)),
     (
-        "The rows get the adapters in turn. Use `which`: it gives each row's adapter.",
+        "Row 0 gets adapter 0, row 1 adapter 1, and so on. Use `which`: row i wants adapter which[i].",
         _mixed(lambda which, n: torch.arange(len(which)) % n),
+    ),
+    (
+        "You choose rows of x by `which`. It chooses adapters: row i of x stays row i.",
+        lambda x, A, B, which, scale: mixed_lora(x[which], A, B, torch.arange(len(which)), scale),
+    ),
+    (
+        "You choose rows of x by `which`, too. It chooses adapters: row i of x stays row i.",
+        lambda x, A, B, which, scale: mixed_lora(x[which], A, B, which, scale),
     ),
     (SOME_ROWS, _mixed(lambda which, n: which.sort().values)),
     (SOME_ROWS, _mixed(lambda which, n: which.flip(0))),
@@ -91,6 +112,9 @@ MIXED_MISTAKES = [
     (NO_TRANSPOSE, lambda x, A, B, which, scale: scale * x @ A[which] @ B[which]),
     (NO_TRANSPOSE, lambda x, A, B, which, scale: scale * x @ A[which] @ B[which].mT),
     (NO_TRANSPOSE, lambda x, A, B, which, scale: scale * x @ A[which].mT @ B[which]),
+    (RESHAPED, _reshaped(True, True)),
+    (RESHAPED, _reshaped(True, False)),
+    (RESHAPED, _reshaped(False, True)),
     (
         "A and B are swapped: first down with A, [t, r], then up with B, [t, out].",
         lambda x, A, B, which, scale: scale * x @ B[which].mT @ A[which].mT,
@@ -109,6 +133,7 @@ MIXED = compare(
     gradient=("x", "A", "B"),
     extremes=[
         ("In a batch of one row:", lambda: [_requests(1, 3, 2, 2, 5, 4, 0.5, [1])]),
+        ("With more rows than adapters:", lambda: [_requests(3, 2, 2, 2, 4, 5, 0.5, [1, 0, 1])]),
         ("With one adapter for all rows:", lambda: [_requests(3, 2, 1, 2, 4, 5, 0.5, [0, 0, 0])]),
         ("With one token per row, as in generation:", lambda: [_requests(2, 1, 3, 2, 5, 4, 0.5, [2, 0])]),
     ],
@@ -154,6 +179,13 @@ EXERCISE = Exercise(
         (lambda x, A, B, which, scale: scale * x @ (B[which] @ A[which]).mT, "as large as the weight"),
         (_picked_last, "through all adapters"),
         (_one_adapter_only, "In a batch of one row"),
+        (lambda x, A, B, which, scale: scale * x @ A[: len(x)].mT @ B[: len(x)].mT, "row i wants adapter"),
+        (
+            lambda x, A, B, which, scale: torch.stack(
+                [scale * row @ A[i].T @ B[i].T for i, row in enumerate(x)]
+            ),
+            "row i wants adapter",
+        ),
         (
             lambda x, A, B, which, scale: mixed_lora(x, A, B, which, scale).squeeze(1),
             "With one token per row",

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -67,7 +68,9 @@ def _expect_saved(fn, model):
         with unchanged(model=model):
             try:
                 result = fn(model, folder)
-            except FileNotFoundError as error:
+            except (FileNotFoundError, SafetensorError) as error:
+                if folder.is_dir():
+                    raise
                 raise Mistake(
                     "The folder, or a parent, does not exist yet: make it with folder.mkdir(parents=True, "
                     "exist_ok=True)."
@@ -313,6 +316,10 @@ def _without_folder(model, folder):
     (Path(folder) / CONFIG_FILE).write_text("{}", encoding="utf-8")
 
 
+def _tensors_without_folder(model, folder):
+    save_file(peft_tensors(get_adapter(model).tensors), Path(folder) / WEIGHTS_FILE)
+
+
 def _new_folder_only(model, folder):
     Path(folder).mkdir(parents=True)
     return save_adapter(model, folder)
@@ -414,6 +421,7 @@ EXERCISE = Exercise(
         (_leaving(lambda layer: layer.train(not layer.training)), "has other settings"),
         (_first_stays, "which is still there"),
         (_without_folder, "does not exist yet"),
+        (_tensors_without_folder, "does not exist yet"),
         (_new_folder_only, "A second save"),
         (_text_refused, "may be a string"),
         (_pickled, "no adapter_model.safetensors"),

@@ -20,6 +20,12 @@ def _expect_sum(fn, n_in, n_out, ranks, weights):
     B1, B2 = torch.randn(n_out, r1), torch.randn(n_out, r2)
     with unchanged(A1=A1, B1=B1, A2=A2, B2=B2):
         result = fn(A1, B1, A2, B2, w1, w2)
+    parts = result if isinstance(result, tuple | list) else ()
+    if any(isinstance(part, torch.Tensor) and part.is_complex() for part in parts):
+        raise Mistake(
+            "The result is complex: a weight may be negative, and then has no real root. Put the weights "
+            "themselves into only one of A and B."
+        )
     A, B = expect_pair(result)
     if A.shape == (n_out, rank) and B.shape == (rank, n_in):
         raise Mistake("A and B are swapped: A [r, in] comes first, then B [out, r].")
@@ -87,6 +93,10 @@ def _roots_in_both(A1, B1, A2, B2, w1, w2):
     return torch.cat([r1 * A1, r2 * A2]), torch.cat([r1 * B1, r2 * B2], 1)
 
 
+def _complex_roots(A1, B1, A2, B2, w1, w2):
+    return torch.cat([w1**0.5 * A1, w2**0.5 * A2]), torch.cat([w1**0.5 * B1, w2**0.5 * B2], 1)
+
+
 def _of_rank_two(A1, B1, A2, B2, w1, w2):
     return stacked_sum(A1[:2], B1[:, :2], A2[:2], B2[:, :2], w1, w2)
 
@@ -121,6 +131,7 @@ EXERCISE = Exercise(
         (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, 1, 1), "weights have no effect"),
         (_squared_weights, "their squares"),
         (_roots_in_both, "then has no root"),
+        (_complex_roots, "no real root"),
         (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, w2, w1), "weights are swapped"),
         (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, 1, w2), "first weight is missing"),
         (lambda A1, B1, A2, B2, w1, w2: stacked_sum(A1, B1, A2, B2, w1, 1), "second weight is missing"),
