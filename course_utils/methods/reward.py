@@ -52,7 +52,7 @@ class RewardModel(nn.Module):
 
 
 def last_token(attention_mask: Tensor) -> Tensor:
-    """Position of the last real token of each row, [batch]; attention_mask [batch, tokens], 1 where real."""
+    """Column of the last real token of each row, [batch]; attention_mask [batch, tokens], 1 where real."""
     positions = torch.arange(attention_mask.shape[1], device=attention_mask.device)
     return (positions * attention_mask).argmax(1)
 

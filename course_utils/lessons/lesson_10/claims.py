@@ -37,12 +37,12 @@ CLAIMS = [
     ),
     Claim(
         name="prefers_longer",
-        text="A model of biased pairs prefers the longer of two equally good stories in more than 60% of "
+        text="A model of biased pairs prefers the longer of two equally good stories in more than 69% of "
         "pairs",
-        at_least=0.6,
+        at_least=0.69,
         unit="%",
         stored=True,
-        excludes={"balanced pairs": None},
+        excludes={"shares of words, which do not see length": None},
     ),
 ]
 

@@ -156,6 +156,39 @@ def reward_words(point: dict, seed: int) -> dict:
     }
 
 
+@sweep(
+    "reward_bias_words",
+    points=[{"longer": share, "words": words} for share in (0.75, 0.5) for words in ("counts", "shares")],
+    tolerance=0.12,
+)
+def reward_bias_words(point: dict, seed: int) -> dict:
+    """Weights of words on the pairs of reward_bias: of their counts, or shares, which have no length.
+
+    Rule, written before the runs. A taste for longer stories is a taste for length only as far as it exceeds
+    that of shares: the sentence falls if shares of biased pairs prefer the longer controlled story as often
+    as the lowest reward model of biased pairs does. Each point has its own best penalty.
+
+    gold, labels: accuracy on held-out pairs by the gold score and by their labels; shortcut: share of pairs
+    of equal gold score in which the longer answer scores higher; penalty: as in reward_words.
+    """
+    from course_utils.lessons.lesson_10.word_counts import best_penalty, fit_word_counts
+    from course_utils.methods import reward
+    from course_utils.world import annotator
+
+    _, _, (train, held_out, controlled) = _parts()
+    pairs = annotator.with_longer_share(train, point["longer"], seed, few(TEST_PAIRS, 40))
+    shares = point["words"] == "shares"
+    penalty = best_penalty(pairs, shares=shares)
+    model, held_out = fit_word_counts(pairs, penalty, shares), few(held_out, 40)
+    tests = {
+        "gold": annotator.relabel(held_out, 0, seed=0),
+        "labels": held_out,
+        "shortcut": few(controlled, 16),
+    }
+    accuracies = {name: reward.accuracy(*model.pair_scores(of)) for name, of in tests.items()}
+    return accuracies | {"penalty": penalty}
+
+
 APPENDED_PAIRS, GOOD, FIT = 1400, 40, 90  # pairs; stories; tokens of a story, so that two go into the model
 
 

@@ -226,10 +226,10 @@ def pair_costs(margins: Sequence[float]) -> None:
 
 
 def ends_of_texts(rows: Mapping[str, Sequence[int]]) -> None:
-    """Attention masks of a few rows, the places counted below; the last real token is bold."""
+    """Attention masks of a few rows, the columns counted below; the last real token is bold."""
     picture = Picture("Where does the text end?")
     tokens = len(next(iter(rows.values())))
-    picture.strip(picture.bottom + 0.4, [str(place) for place in range(tokens)], left=10, name="place")
+    picture.strip(picture.bottom + 0.4, [str(place) for place in range(tokens)], left=10, name="column")
     for name, mask in rows.items():
         last = max(place for place, real in enumerate(mask) if real)
         kinds = ["data" if real else None for real in mask]
@@ -269,7 +269,7 @@ def score_by_hand(
 
 
 def shortcut(words: Sequence[tuple[int, int]]) -> None:
-    """Words of the chosen and of the rejected story of a few pairs; those that balancing keeps are bold."""
+    """Words of the chosen and of the rejected story of a few pairs; which of them balancing keeps."""
     longer = [chosen > rejected for chosen, rejected in words]
     picture = Picture("How often is “the longer story” the right answer?")
     names = [str(number) for number in range(1, len(words) + 1)]
@@ -282,7 +282,7 @@ def shortcut(words: Sequence[tuple[int, int]]) -> None:
     for each in longer:
         kept.append(left[each] > 0)
         left[each] -= kept[-1]
-    picture.row("balanced", ["keep" if each else None for each in kept])
+    picture.row("balanced", ["keep" if each else "drop" for each in kept])
     right = f"right in {sum(longer)} of {len(longer)}; of the kept ones in {fewer} of {2 * fewer}"
     picture.text(ROOM, picture.bottom + 0.9, right, "right")
     picture.key()

@@ -21,6 +21,11 @@ def credit_of_bias(longer: float) -> list[float]:
     return [a - b for a, b in zip(*both, strict=True)]
 
 
+def of_words(name: str, longer: float, words: str) -> list[float]:
+    """A result of weights of words, of their "counts" or "shares", on the pairs of of_bias."""
+    return [result[name] for _, result in runs_like("reward_bias_words", {"longer": longer, "words": words})]
+
+
 def change(what: str, longer: float) -> list[float]:
     """The mean change of the proxy with this behind good stories, in standard deviations, by seed."""
     return appended(f"{what}: change", longer)

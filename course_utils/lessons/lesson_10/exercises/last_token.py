@@ -10,6 +10,8 @@ MASKS = [
     (torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0]]),),
     (torch.tensor([[1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0, 0]]),),
     (torch.tensor([[1, 1, 0]]),),
+    (torch.tensor([[0, 1, 1, 0], [1, 1, 0, 0]]),),
+    (torch.tensor([[0, 0, 1], [1, 1, 1]]),),
 ]
 
 
@@ -27,13 +29,19 @@ def _row_by_row(mask):
     return torch.stack([row.nonzero()[-1, 0] for row in mask]).int()
 
 
+def _one_side(padded_left):
+    """A wrong answer: one side for the whole batch."""
+    return lambda mask: torch.full((len(mask),), mask.shape[1] - 1) if padded_left(mask) else mask.sum(1) - 1
+
+
+ONE_SIDE = "You decide the side once for the whole batch. Each row may be padded on another side."
 LAST_MISTAKES = [
     (
         "You count the real tokens. With padding on the left, the last one is further right.",
         lambda mask: mask.sum(1) - 1,
     ),
     (
-        "You find the first padding and go back one position. Without padding this gives -1, and with "
+        "You find the first padding and go back one column. Without padding this gives -1, and with "
         "padding on the left it is before the text.",
         lambda mask: mask.argmin(1) - 1,
     ),
@@ -46,20 +54,25 @@ LAST_MISTAKES = [
         lambda mask: torch.full((len(mask),), -1),
     ),
     ("That is the first real token: argmax returns the first of equal values.", lambda mask: mask.argmax(1)),
-    ("You are one too far: positions count from 0.", lambda mask: last_token(mask) + 1),
+    ("You are one too far: columns count from 0.", lambda mask: last_token(mask) + 1),
     (
-        "You count positions from the end of the row. Count from its beginning, from 0.",
+        "You count columns from the end of the row. Count from its beginning, from 0.",
         lambda mask: last_token(mask) - mask.shape[1],
     ),
     (
-        "You count positions from the end of the row. Count from its beginning, from 0.",
+        "You count columns from the end of the row. Count from its beginning, from 0.",
         lambda mask: mask.flip(1).argmax(1),
     ),
-    ("Positions must be integers: they are used as an index.", lambda mask: last_token(mask).float()),
+    ("Columns must be integers: they are used as an index.", lambda mask: last_token(mask).float()),
     (
-        "This is the largest position in the batch. Each row has its own last token.",
+        "This is the largest such column in the batch. Each row has its own last token.",
         lambda mask: last_token(mask).max().expand(len(mask)),
     ),
+    (ONE_SIDE, _one_side(lambda mask: not mask[:, 0].all())),
+    (ONE_SIDE, _one_side(lambda mask: mask[:, -1].all())),
+    (ONE_SIDE, _one_side(lambda mask: mask[:, -1].any())),
+    (ONE_SIDE, _one_side(lambda mask: mask[0, 0] == 0)),
+    (ONE_SIDE, _one_side(lambda mask: mask[0, -1] == 1)),
 ]
 
 EXERCISE = Exercise(
@@ -72,7 +85,7 @@ EXERCISE = Exercise(
         last_token,
         MASKS,
         LAST_MISTAKES,
-        else_="The position of the rightmost 1 of each row, for padding on either side.",
+        else_="The column of the rightmost 1 of each row, for padding on either side.",
     ),
     wrong=[
         (_mask_in_place, "changes its argument attention_mask in place"),
@@ -85,7 +98,7 @@ EXERCISE = Exercise(
     hints=(
         "You need the rightmost 1 of each row. Numbers that increase to the right, times the mask, are "
         "largest there.",
-        "positions = torch.arange(tokens, device=attention_mask.device) is [tokens]; times the mask it "
+        "columns = torch.arange(tokens, device=attention_mask.device) is [tokens]; times the mask it "
         "is [batch, tokens], 0 at padding. Its argmax along dimension 1 is [batch].",
     ),
 )

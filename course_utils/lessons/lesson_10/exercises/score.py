@@ -47,12 +47,17 @@ def _positions(mask):
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def _read(fault):
+def _padding_at(place):
+    """Positions as right as _positions: those of padding, on either side, are read by no real token."""
+    return lambda mask: (mask.cumsum(1) - 1).masked_fill(mask == 0, place)
+
+
+def _read(fault, positions=_positions):
     """A wrong score: the head reads fault(hidden [batch, tokens, width], mask)."""
 
     def wrong(model, input_ids, attention_mask):
         hidden = model.body(
-            input_ids=input_ids, attention_mask=attention_mask, position_ids=_positions(attention_mask)
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=positions(attention_mask)
         ).last_hidden_state
         return model.head(fault(hidden, attention_mask)).squeeze(-1) - model.centre
 
@@ -117,16 +122,18 @@ def _all_then_gather(model, input_ids, attention_mask):
 
 
 EVERY_ROW = (
-    "hidden[:, last] takes all these positions of every row. Take one position per row: "
+    "hidden[:, last] takes all these columns of every row. Take one column per row: "
     "hidden[torch.arange(batch), last]."
 )
 UNMASKED = "You pass no attention_mask to the body: with padding on the left, it reads the padding as text."
+LAST_COLUMN = (
+    "You read the score in the last column. If a row is padded on the right, that is padding, and the "
+    "score depends on the length of the other rows."
+)
 SCORE_MISTAKES = [
-    (
-        "You read the score in the last column. If a row is padded on the right, that is padding, and the "
-        "score depends on the length of the other rows.",
-        _read(lambda hidden, mask: hidden[:, -1]),
-    ),
+    (LAST_COLUMN, _read(lambda hidden, mask: hidden[:, -1])),
+    (LAST_COLUMN, _read(lambda hidden, mask: hidden[:, -1], _padding_at(0))),
+    (LAST_COLUMN, _read(lambda hidden, mask: hidden[:, -1], _padding_at(1))),
     (
         "You read the score at the number of real tokens minus one. With padding on the left, the last token "
         "is further right: use last_token.",
@@ -143,7 +150,7 @@ SCORE_MISTAKES = [
         _read(lambda hidden, mask: hidden[:, 0]),
     ),
     (
-        "You take a mean over tokens. Read one position: the last real one.",
+        "You take a mean over tokens. Read one vector: that of the last real token.",
         _read(lambda hidden, mask: (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)),
     ),
     (
@@ -208,7 +215,11 @@ EXERCISE = Exercise(
         (_detached, "The body's last block gets no gradient"),
         (_score_in_place, "changes its argument attention_mask in place"),
     ],
-    right=[_row_alone, _all_then_gather],
+    right=[
+        _row_alone,
+        _all_then_gather,
+        *(_read(lambda hidden, mask: _at(hidden, last_token(mask)), _padding_at(place)) for place in (0, 1)),
+    ],
     hints=(
         "Three steps: the body computes a vector for each token; take the vector at the last real token; the "
         "head turns it into a number. Padding on the left must not count, neither in attention nor in "
@@ -218,5 +229,5 @@ EXERCISE = Exercise(
         "hidden[torch.arange(batch), last_token(attention_mask)] is [batch, width]; "
         "model.head(...).squeeze(1) - model.centre is [batch].",
     ),
-    then="Your function scores the held-out stories, the tricks and the hunt below.",
+    then="Your function scores all stories below.",
 )
