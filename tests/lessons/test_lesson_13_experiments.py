@@ -86,11 +86,6 @@ def test_rates_are_chosen_on_validation_pairs(small):
     assert len(pairs) == 3 * splits.EACH == len(reference)
 
 
-def test_rates_of_relatives_are_chosen_in_the_same_way(small):
-    found = experiments.dpo_relative_rates(point("simpo", 5.0), 5)
-    assert set(found) == {"validation_loss", "validation_accuracy", "validation_margin"}
-
-
 @pytest.mark.parametrize(("dpo", "tuning"), [(1, 0), (1, 1), (0, 1)])
 def test_the_tuning_is_added_to_dpo_or_stands_alone(small, monkeypatch, dpo, tuning):
     monkeypatch.setattr(experiments, "TUNED_PAIRS", 16)
