@@ -15,9 +15,9 @@ CLAIMS = [
     ),
     Claim(
         name="stays_sound",
-        text="With instruction tuning added, DPO on 512 pairs costs the stories less than 0.15 of their "
-        "soundness",
+        text="With tuning added, DPO on 512 pairs lowers soundness by less than 0.15",
         at_most=0.15,
+        unit="(soundness)",
         stored=True,
         excludes={"DPO alone": None},
     ),
