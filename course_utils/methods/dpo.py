@@ -104,6 +104,60 @@ def simpo_loss(
     return -F.logsigmoid(chosen_reward - rejected_reward - gap * beta), chosen_reward, rejected_reward
 
 
+def orpo_loss(
+    chosen: Tensor,
+    rejected: Tensor,
+    reference_chosen: Tensor,
+    reference_rejected: Tensor,
+    beta: float,
+    lengths: Tensor,
+) -> Losses:
+    """ORPO's loss of each pair (Hong et al. 2024, arXiv 2403.07691), and beta times its means over tokens.
+
+    The loss of the chosen answer in nats per token, plus beta times -log sigmoid of the difference of the two
+    log odds, log(p / (1 - p)), where log p is an answer's mean over its tokens. No reference, as in SimPO.
+    """
+    means = chosen / lengths[0], rejected / lengths[1]
+    chosen_odds, rejected_odds = (mean - torch.log(-torch.expm1(mean)) for mean in means)
+    loss = -means[0] - beta * F.logsigmoid(chosen_odds - rejected_odds)
+    return loss, beta * means[0], beta * means[1]
+
+
+def kto_loss(
+    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
+) -> Losses:
+    """KTO's loss (Ethayarajh et al. 2024, arXiv 2402.01306) of pairs, and their implicit rewards.
+
+    Each answer has a loss of its own: 1 - sigmoid(reward - point) of a chosen one, 1 - sigmoid(point -
+    reward) of a rejected one; a pair has their mean. The point is a constant: the mean reward of the
+    batch's other side, at least 0, as in the loss "kto_pair" that TRL once had.
+    """
+    chosen_reward = beta * (chosen - reference_chosen)
+    rejected_reward = beta * (rejected - reference_rejected)
+    of_chosen, of_rejected = (
+        rewards.detach().mean().clamp(min=0) for rewards in (chosen_reward, rejected_reward)
+    )
+    wanted, unwanted = chosen_reward - of_rejected, of_chosen - rejected_reward
+    loss = 1 - (torch.sigmoid(wanted) + torch.sigmoid(unwanted)) / 2
+    return loss, chosen_reward, rejected_reward
+
+
+def tuned_dpo_loss(
+    chosen: Tensor,
+    rejected: Tensor,
+    reference_chosen: Tensor,
+    reference_rejected: Tensor,
+    beta: float,
+    lengths: Tensor,
+) -> Losses:
+    """dpo_loss plus the loss of the chosen answers in nats per token, as in instruction tuning.
+
+    Llama 3 (arXiv 2407.21783) added it with a weight of .2. lengths as in ipo_loss.
+    """
+    losses, *rewards = dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)
+    return losses - chosen / lengths[0], *rewards  # type: ignore[return-value]
+
+
 def with_reference(batch: Batch, log_probs: Tensor) -> Batch:
     """A batch of pairs with "reference" [2 B], row by row; log_probs [B, 2]: chosen, rejected."""
     return batch | {"reference": torch.cat([log_probs[:, 0], log_probs[:, 1]])}

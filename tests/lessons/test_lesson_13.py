@@ -21,7 +21,7 @@ def test_answers_get_their_verdicts(exercise, seed):
 @pytest.fixture(scope="module")
 def bound():
     """The upper bound of the loss on pairs that are new to a policy."""
-    return claims_of("13")["new_pairs"].at_most
+    return claims_of("13m")["new_pairs"].at_most
 
 
 def test_the_bound_of_the_loss_refuses_no_training(bound):

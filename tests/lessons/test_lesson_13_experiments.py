@@ -1,6 +1,7 @@
 """The stored DPO runs at test size: which pairs, what is measured, what the controls do."""
 
 import pytest
+import torch
 from helpers import small_policy_parts
 
 from course_utils import artifacts, reach
@@ -83,6 +84,24 @@ def test_rates_are_chosen_on_validation_pairs(small):
     assert set(found) == {"validation_loss", "validation_accuracy", "validation_margin"}
     pairs, reference = experiments.encoded("validation")
     assert len(pairs) == 3 * splits.EACH == len(reference)
+
+
+@pytest.mark.parametrize(("dpo", "tuning"), [(1, 0), (1, 1), (0, 1)])
+def test_the_tuning_is_added_to_dpo_or_stands_alone(small, monkeypatch, dpo, tuning):
+    monkeypatch.setattr(experiments, "TUNED_PAIRS", 16)
+    run = experiments.dpo_tuned({"dpo": dpo, "tuning": tuning, "lr": 3e-3}, 0)
+    assert run["trained_chosen"] > run["trained_rejected"] + (0.1 if dpo else 0)
+    if tuning:
+        assert run["trained_chosen"] > 0
+    assert {"gold_before", "sound_after", "golds_after"} <= set(run)
+
+
+def test_intervals_over_prompts_are_wider_where_pairs_of_a_prompt_agree():
+    pairs = [*told("one", 2), *told("two", 2)]
+    mean, low, high = splits.over_prompts(torch.tensor([1.0, 1.0, 0.0, 0.0]), pairs)
+    assert mean == 0.5 and high - mean == pytest.approx(1.96 * 2**0.5 / 4) == mean - low
+    _, low, high = splits.over_prompts(torch.tensor([1.0, 0.0, 1.0, 0.0]), pairs)
+    assert low == high == 0.5
 
 
 def test_the_control_learns_the_labels_it_is_given(small):

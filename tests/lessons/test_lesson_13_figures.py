@@ -2,10 +2,93 @@
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
+from helpers import layout_faults
 
 from course_utils.lessons.lesson_13 import figures
 from course_utils.lessons.lesson_13.experiments import PART, STEPS
 from course_utils.plots import COLOURS, INK
+
+REFERENCE = torch.tensor([0.25, 0.5, 0.25])
+BEST = torch.tensor([0.2, 0.3, 0.5])
+REWARDS = torch.tensor([0.0, 1.0, -1.0])
+PICTURES = {
+    "best": lambda: figures.policy_from_rewards("ABC", REFERENCE, REWARDS, 2.0),
+    "back": lambda: figures.rewards_back("ABC", REFERENCE, BEST, REWARDS, 2.0, (1, 2)),
+    "scored": lambda: figures.scored_answer(["Tell", "a"], ["Tom", "<end>"], [0.5, 0.5]),
+    "pairs": lambda: figures.pair_losses(
+        ["1", "2"], [(-3.0, -6.0)] * 2, [(-4.0, -5.0)] * 2, [(0.1, -0.1)] * 2, [0.6, 2.1]
+    ),
+    "pushes": lambda: figures.pushes_of_pairs([-1.0, 0.0], [0.07, 0.05], [-0.07, -0.05], "title"),
+    "weight": lambda: figures.one_weight(
+        ["no", "one"], torch.tensor([0.0, 1.0]), torch.tensor([0.4, 0.6]), 1.0
+    ),
+    "hunt": lambda: figures.scored_by_scripts(["Tell"], ["Tom"], {"sound": [0, 1], "prompt too": [1, 1]}),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_nothing_overlaps(name):
+    PICTURES[name]()
+    for dpi in (72, 100):
+        assert layout_faults(plt.gcf(), dpi) == []
+    plt.close("all")
+
+
+def row(name, cells):
+    """The cells of the row with this name in the current picture."""
+    found = [text.get_text() for text in plt.gcf().axes[0].texts]
+    start = found.index(name) + 1
+    return found[start : start + cells]
+
+
+def test_the_best_policy_is_the_reference_times_its_factors_over_their_sum():
+    PICTURES["best"]()
+    products = REFERENCE * (REWARDS / 2).exp()
+    shares = [f"{value:.3f}" for value in (products / products.sum()).tolist()]
+    assert row(f"divided by their sum, {products.sum():.2f}", 3) == shares
+    plt.close("all")
+
+
+def test_an_answer_has_the_sum_of_its_tokens_and_no_token_of_the_prompt():
+    PICTURES["scored"]()
+    found = [text.get_text() for text in plt.gcf().axes[0].texts]
+    assert row("log p", 2) == ["\u22120.69"] * 2
+    assert "sum \u22121.39: the log of the product, 0.25" in found
+    plt.close("all")
+
+
+def test_each_pair_has_an_arrow_for_either_answer():
+    PICTURES["pushes"]()
+    ends = [
+        patch.get_path().vertices for patch in plt.gcf().axes[0].patches if hasattr(patch, "set_arrowstyle")
+    ]
+    assert len(ends) == 4
+    plt.close("all")
+
+
+def test_the_probability_goes_to_the_answer_with_more_of_the_feature():
+    figures.one_weight(["0", "1", "2"], torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0.3, 0.5, 0.2]), 1.0)
+    assert row("change of log p", 3) == ["\u22121.14", "\u22120.14", "+0.86"]
+    plt.close("all")
+
+
+def test_a_live_run_has_the_mean_of_parts_and_counts_the_margins():
+    rows = [{"step": step, "loss": float(step)} for step in range(1, 17)]
+    figures.live(rows, torch.tensor([-1.0, 0.5, 2.0]), "title")
+    left, right = plt.gcf().axes
+    assert list(left.lines[1].get_xdata()) == [8, 16] and list(left.lines[1].get_ydata()) == [4.5, 12.5]
+    names = [text.get_text() for text in right.get_legend().get_texts()]
+    assert names == ["1 the other way", "2 ordered as labelled"]
+    plt.close("all")
+
+
+def test_what_moved_has_a_mark_for_each_seed_and_side():
+    figures.moved_answers({"DPO": [run(), run(1.0)], "noise": [run()]}, "title")
+    ax = plt.gcf().axes[0]
+    assert [list(line.get_xdata()) for line in ax.lines[:4]] == [[1.0, 2.0], [-3.0, -2.0], [1.0], [-3.0]]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["DPO", "noise"]
+    plt.close("all")
 
 
 def run(shift=0.0):

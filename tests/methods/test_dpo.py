@@ -115,6 +115,32 @@ def test_ipo_divides_by_the_lengths_and_pulls_towards_its_target():
     assert loss.item() == pytest.approx((1 / 2 - (-0.5 / 5) - 2) ** 2)
 
 
+def test_tuned_dpo_adds_the_loss_of_the_chosen_answer_per_token():
+    logs = [torch.tensor([v], dtype=torch.double) for v in (-3.0, -5.0, -4.0, -4.5)]
+    plain, tuned = dpo.dpo_loss(*logs, 0.3), dpo.tuned_dpo_loss(*logs, 0.3, torch.tensor([[2.0], [5.0]]))
+    assert tuned[0].item() == pytest.approx(plain[0].item() + 3 / 2)
+    assert tuned[1:] == plain[1:]
+
+
+def test_orpo_is_tuning_plus_beta_times_the_log_odds():
+    logs = [torch.tensor([v], dtype=torch.double) for v in (-3.0, -5.0, 0.0, 0.0)]
+    loss, chosen, rejected = dpo.orpo_loss(*logs, beta=0.25, lengths=torch.tensor([[2.0], [5.0]]))
+    p, q = math.exp(-1.5), math.exp(-1.0)
+    odds = (p / (1 - p)) / (q / (1 - q))
+    assert loss.item() == pytest.approx(1.5 - 0.25 * math.log(odds / (1 + odds)))
+    assert (chosen.item(), rejected.item()) == pytest.approx((-0.375, -0.25))
+
+
+def test_kto_counts_rewards_from_the_other_side_s_mean_and_at_least_0():
+    zeros, sigmoid = torch.zeros(2), lambda x: 1 / (1 + math.exp(-x))
+    loss, *_ = dpo.kto_loss(torch.tensor([2.0, 1.0]), torch.tensor([-1.0, -2.0]), zeros, zeros, 1.0)
+    expected = [1 - (sigmoid(c) + sigmoid(1.5 - r)) / 2 for c, r in ((2, -1), (1, -2))]
+    assert loss.tolist() == pytest.approx(expected)
+    moved = torch.tensor([2.0, 1.0], requires_grad=True)
+    dpo.kto_loss(moved, torch.tensor([1.0, -2.0]), zeros, zeros, 1.0)[0][0].backward()
+    assert moved.grad[1] == 0, "the point is a constant"
+
+
 @pytest.mark.parametrize("loss", ["dpo", "ipo"])
 def test_training_raises_the_margin_and_records_it(model, pairs, loss):
     reference = dpo.reference_log_probs(model, pairs, 0)

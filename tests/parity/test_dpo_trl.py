@@ -1,6 +1,7 @@
 """The same batch of pairs in TRL's DPOTrainer and in ours: loss, metrics, gradients; full and LoRA."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -122,3 +123,16 @@ def test_lora(model, tokenizer, tmp_path, loss, name):
     assert abs(value - 0.693) > 0.01
     for key, parameter in mine.items():
         assert torch.allclose(parameter.grad, theirs[key].grad, atol=1e-5), key
+
+
+def test_orpo_has_trl_s_odds():
+    """TRL adds the loss of the chosen answers, per token of the batch, in another function."""
+    orpo = pytest.importorskip("trl.experimental.orpo")
+    torch.manual_seed(0)
+    lengths = torch.randint(3, 9, (2, 5)).float()
+    means = -2 * torch.rand(2, 5) - 0.05
+    trainer = SimpleNamespace(beta=0.3, accelerator=SimpleNamespace(device="cpu"))
+    theirs, *rewards, _, _ = orpo.ORPOTrainer.odds_ratio_loss(trainer, *means)
+    loss, *ours = dpo.orpo_loss(*(means * lengths), *torch.zeros(2, 5), 0.3, lengths)
+    assert torch.allclose(loss, -means[0] - theirs, atol=1e-5)
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(ours, rewards, strict=True))

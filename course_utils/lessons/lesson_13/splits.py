@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
+
 from course_utils.preferences import Pair, Preferences, request
 
 VALIDATION_PROMPTS = 32  # prompts of the training file that are kept for validation
@@ -32,3 +34,15 @@ def of_each_prompt(pairs: Sequence[Pair], count: int) -> list[Pair]:
     for pair in pairs:
         by_prompt.setdefault(request(pair.prompt), []).append(pair)
     return [pair for part in by_prompt.values() if len(part) >= count for pair in part[:count]]
+
+
+def over_prompts(values: torch.Tensor, pairs: Sequence[Pair]) -> tuple[float, float, float]:
+    """(mean, low, high) of values [pairs]: the 95% interval where pairs of one prompt are not independent.
+
+    The residuals of a prompt's pairs are added up before they are squared.
+    """
+    mean, sums = values.mean().item(), dict.fromkeys((request(pair.prompt) for pair in pairs), 0.0)
+    for value, pair in zip(values.tolist(), pairs, strict=True):
+        sums[request(pair.prompt)] += value - mean
+    room = 1.96 * sum(each**2 for each in sums.values()) ** 0.5 / len(pairs)
+    return mean, mean - room, mean + room

@@ -160,5 +160,5 @@ EXERCISE = Exercise(
         "to 0, and the sum over dim 1 is [rows].",
     ),
     then="`sequence_log_probs` calls yours, and so does every step of the training. Run the cells again "
-    'from here to the end of "What the policy says".',
+    'from here to the end of "Train".',
 )

@@ -208,5 +208,5 @@ EXERCISE = Exercise(
         "loss is -F.logsigmoid of their difference. Return the loss and the two rewards.",
     ),
     then="The training calls your function in every step. Run the cells again from here to the end of "
-    '"What the policy says".',
+    '"Train".',
 )
