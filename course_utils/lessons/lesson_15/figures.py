@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from course_utils.drawing import Picture, Place, shown_number
@@ -78,7 +78,7 @@ def thresholds(scores: Sequence[float], answers: Sequence[bool]) -> None:
     picture.strip(picture.bottom + 0.4, [*columns, "right"], None, 8, "best score")
     picture.row("does it answer?", [*("yes" if one else "no" for one in answers), ""])
     picture.skip(0.5)
-    middles = [(low + high) / 2 for low, high in zip(scores, scores[1:], strict=False)]
+    middles = [(low + high) / 2 for low, high in itertools.pairwise(scores)]
     cuts = [float("-inf"), *middles, float("inf")]
     decided = [[score >= cut for score in scores] for cut in cuts]
     right = [[a == b for a, b in zip(each, answers, strict=True)] for each in decided]
@@ -116,7 +116,8 @@ def read_forwards(trained: Sequence[tuple[Sequence[str], str]], asked: tuple[Seq
         for number, (words, name) in enumerate(rows):
             name = name if kind else f"{name}?"
             empty = [""] * (most - len(words) - 1)
-            picture.strip(y + 1.4 + 1.7 * number, [*empty, *words, name], None, 1, "")
+            kinds = [*[None] * len(empty), *["data"] * len(words), kind]
+            picture.strip(y + 1.4 + 1.7 * number, [*empty, *words, name], kinds, 1, "")
         y = picture.bottom + 0.5
     picture.key()
 

@@ -23,6 +23,6 @@ def drilled(facts: str, lr: float, key: str, step: int = 40) -> list[float]:
     return values("fact_drills", f"{key}_{step}", facts=facts, lr=lr)
 
 
-def again(key: str, start: str, facts: str, lr: float) -> list[float]:
-    """A value of drilled_again: from the "assistant", or from the model "taught" with replay."""
-    return values("drilled_again", key, start=start, facts=facts, lr=lr)
+def names_after(key: str, facts: str, lr: float) -> list[float]:
+    """A value of drilled_names, which says how many wrong answers name a drilled fact's object."""
+    return values("drilled_names", key, facts=facts, lr=lr)
