@@ -230,7 +230,6 @@ def taught_with_replay(seed: int):
 @sweep(
     "drilled_again",
     points=[{"facts": "invented", "lr": SAME_DISTANCE}, {"facts": "control", "lr": SAME_DISTANCE}],
-    seeds=range(2),
     sampled=True,  # measured by greedy answers
 )
 def drilled_again(point: dict, seed: int) -> dict:
