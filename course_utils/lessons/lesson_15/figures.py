@@ -55,7 +55,7 @@ def search_by_hand(
     picture.strip(picture.bottom + 0.6, [" ".join(each) for each in documents], "data", left, "document")
     picture.row("words |d|", [str(len(each)) for each in documents])
     length = [1 - b + b * len(each) / average for each in documents]
-    picture.row("1 − b + b |d| / mean", length, digits=2)
+    picture.row("L = 1 − b + b |d| / mean", length, digits=2)
     scores = [0.0] * count
     for word in query:
         times = [each.count(word) for each in documents]
