@@ -21,8 +21,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from course_utils.home import home, naming, written_aside
 from course_utils.model_files import (
     GPT2_REPOS,
@@ -33,7 +31,7 @@ from course_utils.model_files import (
     write_checksums,
     wrong_checksums,
 )
-from course_utils.ownership import MARK_FILE, is_marked, mark, own_folder, remove, standing
+from course_utils.ownership import MARK_FILE, is_marked, lock_at, mark, own_folder, remove, standing
 from course_utils.terminal import plain_line
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ def _stored(name: str, make: Callable[[Path], None]) -> Path:
     """home()/models/name, made in a .part folder that survives a failure, so that the next call resumes."""
     folder = home() / "models" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with lock_at(Path(f"{folder}.lock"), "Move it away"):
         if folder.is_dir():
             if faults := wrong_checksums(folder):
                 todo = f"Delete {folder}" if is_marked(folder, MODEL_MAKER) else f"Move {folder} away"

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from course_utils import ownership
 from course_utils.model_files import sha256
 from course_utils.terminal import command, plain_line
@@ -57,7 +55,7 @@ def cached(
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    lock = FileLock(f"{folder}.lock")
+    lock = ownership.lock_at(Path(f"{folder}.lock"), "Move it away")
     with naming(folder.parent, OTHER_HOME):
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -159,6 +157,13 @@ def written_aside(path: Path) -> Iterator[Path]:
         part.replace(place)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_page(path: Path, content: str, todo: str, overwrite: bool) -> None:
+    """Write a page atomically, after own_page's look: a file may have come while the page was made."""
+    place = ownership.own_page(path, todo, overwrite)
+    with naming(place, todo):
+        write_whole(place, content)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -265,7 +265,15 @@ def new_folder(place: Path, maker: str) -> Iterator[Path]:
         mark(part, maker)
         part.chmod(0o777 & ~umask())
         yield part
-        part.rename(place)
+        try:
+            part.rename(place)
+        except OSError as fault:
+            if not (found := standing(place)):
+                raise
+            raise FileExistsError(
+                f"{plain_line(place)} is {found} now, and was not there at the beginning. Move it away, and "
+                "run the same again."
+            ) from fault
     except BaseException:
         remove(part)
         raise
@@ -310,7 +318,7 @@ def remove_leftovers(place: Path, maker: str = "") -> None:
 @contextmanager
 def alone_in(folder: Path, todo: str) -> Iterator[None]:
     """Holds the lock of a folder of the course. FileExistsError if another process writes there."""
-    lock = FileLock(folder / LOCK)
+    lock = lock_at(folder / LOCK, "Move it away")
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -323,7 +331,11 @@ def alone_in(folder: Path, todo: str) -> Iterator[None]:
 
 def lock_of(place: Path, todo: str) -> FileLock:
     """The lock of a place: an empty file beside it. FileExistsError if something else has its name."""
-    path = place.with_name(f"{_prefix(place)}lock")
+    return lock_at(place.with_name(f"{_prefix(place)}lock"), todo, is_singleton=True)
+
+
+def lock_at(path: Path, todo: str, **options) -> FileLock:
+    """A lock: an empty file, as FileLock empties others. FileExistsError if something else is there."""
     if standing(path) not in ("", "a file") or (standing(path) and path.stat().st_size):
         raise FileExistsError(f"{plain_line(path)} is not a lock of the course. {todo}.")
-    return FileLock(path, is_singleton=True)
+    return FileLock(path, **options)

@@ -400,12 +400,20 @@ def merge(chosen):
         model = model.dequantize()
     model = PeftModel.from_pretrained(model, chosen.out).merge_and_unload()
     model.generation_config = GenerationConfig.from_pretrained(chosen.out)
+    for left in chosen.out.glob(".merging-*"):
+        print(f"left       {left} by a merge that was killed: delete it")
     with TemporaryDirectory(prefix=".merging-", dir=chosen.out) as folder:
         whole = Path(folder) / "merged"
         model.save_pretrained(whole)
         AutoTokenizer.from_pretrained(chosen.out).save_pretrained(whole)
+        refuse_merged(chosen.out)  # it may have come meanwhile
         whole.rename(chosen.out / "merged")
     print(f"merged     in {chosen.out / 'merged'}")
+
+
+def refuse_merged(out):
+    if os.path.lexists(out / "merged"):
+        raise SystemExit(f"--merge: {out / 'merged'} is there already: move it away")
 
 
 def main(argv=None):
@@ -420,8 +428,8 @@ def main(argv=None):
             f"--out {chosen.out}: this run has ended. Take another --out for a new one, or add --merge for "
             "its merged model"
         )
-    if chosen.merge and os.path.lexists(chosen.out / "merged"):
-        raise SystemExit(f"--merge: {chosen.out / 'merged'} is there already: move it away")
+    if chosen.merge:
+        refuse_merged(chosen.out)
     import torch
 
     if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:

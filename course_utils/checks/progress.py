@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from course_utils.home import OTHER_HOME, home, naming, write_whole
+from course_utils.ownership import lock_at
 from course_utils.terminal import plain_line, readable
 
 RECORD_KINDS = ("exercises", "predictions", "hints")
@@ -139,7 +140,7 @@ def clear() -> None:
 
 def _lock() -> FileLock:
     path().parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path().with_suffix(".lock"), timeout=10)
+    return lock_at(path().with_suffix(".lock"), "Move it away", timeout=10)
 
 
 def _read() -> dict:

@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, writes
 
 from course_utils.commands import addresses
 from course_utils.commands.lab import fresh_copy
-from course_utils.home import write_whole
+from course_utils.home import naming, write_whole
 from course_utils.notebook_files import lessons, place_in
 from course_utils.ownership import regular
 from course_utils.terminal import Parser
@@ -79,8 +79,9 @@ def write_copies(folder: Path = addresses.COPIES, address: str | None = None) ->
         if path not in texts and path.is_file() and _is_copy(path)
     ]
     for path in stale:
-        path.parent.mkdir(exist_ok=True)
-        write_whole(path, texts[path])
+        with naming(path, "Free some space, or take a checkout that can be written"):
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, texts[path])
     for path in gone:
         path.unlink()
     return stale + gone

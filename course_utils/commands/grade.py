@@ -22,7 +22,7 @@ import psutil
 from course_utils.checks.exercises import registry
 from course_utils.commands.grade_cell import FORKS
 from course_utils.commands.grade_page import grade_page
-from course_utils.home import ROOT, naming, write_whole
+from course_utils.home import ROOT, write_page
 from course_utils.notebook_files import folder_of, lesson_key, lesson_of, lessons
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_page, real, standing
 from course_utils.processes import stoppable
@@ -71,8 +71,7 @@ def main(argv: Sequence[str] = ()) -> int:
         rows = grade(arguments.paths)
     print(json.dumps(rows, indent=1) if arguments.json else _table(rows))
     if out:
-        with naming(out, OTHER_FILE):
-            write_whole(out, grade_page(rows))
+        write_page(out, grade_page(rows), OTHER_FILE, arguments.overwrite)
         if not arguments.json:
             print(f"Open {plain_line(out)}")
     return 0

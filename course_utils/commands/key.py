@@ -21,7 +21,7 @@ from markupsafe import Markup
 from course_utils.checks.exercises import Exercise, exercises_of, find_fault
 from course_utils.checks.lesson_texts import ExerciseText, exercise_texts, titles
 from course_utils.commands.lesson_page import mathml
-from course_utils.home import naming, write_whole
+from course_utils.home import write_page
 from course_utils.notebook_files import lesson_key, lessons
 from course_utils.ownership import BUILD, OTHER_FILE, OVERWRITE_HELP, own_page
 from course_utils.templates import templates
@@ -138,7 +138,6 @@ def main(argv: Sequence[str] = ()) -> int:
     chosen = parser.parse_args(argv)
     out = own_page(chosen.out, OTHER_FILE, chosen.overwrite)
     found = key([lesson_key(path) for path in lessons(chosen.lessons, more=True)])
-    with naming(out, OTHER_FILE):
-        write_whole(out, key_page(found))
+    write_page(out, key_page(found), OTHER_FILE, chosen.overwrite)
     print(f"Open {plain_line(out)}")
     return 0

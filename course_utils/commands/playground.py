@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from course_utils.commands import addresses
-from course_utils.home import naming, write_whole
+from course_utils.home import write_page
 from course_utils.notebook_files import lessons
 from course_utils.ownership import BUILD, OTHER_FILE, OVERWRITE_HELP, own_page
 from course_utils.playground.page import playground_page
@@ -51,7 +51,6 @@ def main(argv: Sequence[str] = ()) -> int:
         )
     else:
         page = playground_page()
-    with naming(out, OTHER_FILE):
-        write_whole(out, page)
+    write_page(out, page, OTHER_FILE, chosen.overwrite)
     print(f"Open {plain_line(out)}")
     return 0

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from course_utils.checks import progress
 from course_utils.commands.grade import grade_notebook
 from course_utils.commands.room_page import projector_page, room_page
-from course_utils.home import naming, write_whole
+from course_utils.home import write_page
 from course_utils.notebook_files import MORE, folder_of
 from course_utils.ownership import OTHER_FILE, OVERWRITE_HELP, own_page
 from course_utils.processes import stoppable
@@ -279,8 +279,7 @@ def main(argv: Sequence[str] = ()) -> int:
         with stoppable():
             for path, folder in room.waiting() if room.grade else []:
                 room.judge(path, folder)
-        with naming(out, OTHER_FILE):
-            write_whole(out, page(room, chosen.hide_names, ""))
+        write_page(out, page(room, chosen.hide_names, ""), OTHER_FILE, chosen.overwrite)
         print(f"Open {plain_line(out)}")
         return 0
     with serve(room, chosen.host, chosen.port, chosen.hide_names) as server:

@@ -25,7 +25,7 @@ from nbformat import NotebookNode
 from course_utils.checks import claims
 from course_utils.commands.key import markdown
 from course_utils.commands.run_page import pictures_in
-from course_utils.home import ROOT, naming, write_whole
+from course_utils.home import ROOT, write_page
 from course_utils.notebook_files import lessons, read_notebook
 from course_utils.ownership import BUILD, OTHER_FOLDER, OVERWRITE_HELP, own_page
 from course_utils.templates import templates
@@ -122,7 +122,6 @@ def main(argv: Sequence[str] = ()) -> int:
     names = chosen.names or deck_names()
     pages = [own_page(chosen.out / f"{name}.html", OTHER_FOLDER, chosen.overwrite) for name in names]
     for name, page in zip(names, pages, strict=True):
-        with naming(page, OTHER_FOLDER):
-            write_whole(page, slides_page(name))
+        write_page(page, slides_page(name), OTHER_FOLDER, chosen.overwrite)
         print(f"Open {plain_line(page)}")
     return 0

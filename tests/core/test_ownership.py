@@ -9,16 +9,18 @@ import pytest
 
 from course_utils import ownership
 from course_utils.commands.grade_page import grade_page
-from course_utils.home import ROOT, naming, write_whole
+from course_utils.home import ROOT, naming, write_page, write_whole
 from course_utils.ownership import (
     DAY,
     MARK,
     MARK_FILE,
     emptied,
+    lock_at,
     mark,
     new_folder,
     own_file,
     own_folder,
+    own_page,
     remove,
 )
 from course_utils.templates import templates
@@ -211,9 +213,26 @@ def test_a_lock_is_an_empty_file(tmp_path):
 
 
 WRITE = {
-    *("write_whole", "written_aside", "write_text", "write_bytes", "write_notebook", "save_pretrained"),
+    *(
+        "write_whole",
+        "write_page",
+        "written_aside",
+        "write_text",
+        "write_bytes",
+        "write_notebook",
+        "save_pretrained",
+    ),
     *("save_file", "copytree", "mkdir", "touch", "rename", "unlink", "rmtree", "mkdtemp", "mkstemp"),
-    *("TemporaryDirectory", "FileLock", "lock_of", "new_folder", "emptied", "mark", "remove_leftovers"),
+    *(
+        "TemporaryDirectory",
+        "FileLock",
+        "lock_of",
+        "lock_at",
+        "new_folder",
+        "emptied",
+        "mark",
+        "remove_leftovers",
+    ),
 }
 
 
@@ -342,3 +361,33 @@ def test_a_page_that_only_its_owner_may_read_stays_so(tmp_path):
     (tmp_path / "page.html").chmod(0o600)
     write_whole(tmp_path / "page.html", "new")
     assert (tmp_path / "page.html").stat().st_mode & 0o777 == (0o600 if os.name == "posix" else 0o666)
+
+
+def test_a_page_that_came_while_another_was_made_is_kept(tmp_path):
+    place = own_page(tmp_path / "key.html", TODO, False)
+    place.write_text("notes")
+    with pytest.raises(FileExistsError, match=r"did not write\. Name another"):
+        write_page(place, "<!doctype html>", TODO, False)
+    assert place.read_text() == "notes" and list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("command", ["grade", "key", "playground", "room", "slides"])
+def test_the_commands_look_again_before_they_write(command):
+    text = (ROOT / f"course_utils/commands/{command}.py").read_text(encoding="utf-8")
+    assert "write_page(" in text and "write_whole(" not in text
+
+
+def test_a_folder_that_came_meanwhile_is_named(tmp_path):
+    place = tmp_path / "out"
+    with pytest.raises(FileExistsError, match=r"out is a folder now, and was not there at the beginning"):
+        with naming(tmp_path, TODO), new_folder(place, "export"):
+            place.mkdir()
+            (place / "mine").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "mine"]
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_text("notes")])
+def test_a_lock_is_an_empty_file_or_refused(tmp_path, make):
+    make(tmp_path / "progress.lock")
+    with pytest.raises(FileExistsError, match=r"progress.lock is not a lock of the course. Move it away"):
+        lock_at(tmp_path / "progress.lock", "Move it away")

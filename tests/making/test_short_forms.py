@@ -94,6 +94,28 @@ def test_a_short_form_keeps_what_was_asked_for_and_each_step(toy, tmp_path):
     assert short_forms.faults_of(form, short_forms.short_run("toy")) == []
 
 
+def test_what_follows_a_trained_models_sample_is_not_kept(monkeypatch):
+    import torch
+
+    from course_utils import generation
+
+    monkeypatch.setattr(stored_runs, "SWEEPS", {})
+
+    @stored_runs.sweep("toy", points=[{"x": 1}], sampled=True, early=("_0",))
+    def run(point, seed):
+        weight = torch.nn.Parameter(torch.ones(3))
+        optimizer = torch.optim.AdamW([weight])
+        for _ in range(3):
+            generation.next_tokens(weight.detach()[None])
+            for _ in range(2):
+                weight.sum().backward()
+                optimizer.step()
+        return {"loss_0": 2.0, "loss": 1.0}
+
+    [kept] = short_forms.short_run("toy")["runs"]
+    assert kept["result"] == {"loss_0": 2.0} and [step["gradient"] for step in kept["steps"]] == [3, 6]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "part"),
     [

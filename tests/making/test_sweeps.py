@@ -68,7 +68,7 @@ def test_a_sampled_run_may_be_as_far_off_as_another_seed(monkeypatch, tmp_path):
         return {"y": point["x"] + 0.1 * (seed - 1) + shift[""], "fixed": point["x"], "text": "a"}
 
     sweeps.run_sweep("toy", tmp_path)
-    for shift[""], faults in [(0.7, 0), (-0.7, 0), (0.9, 1), (math.nan, 1)]:  # the seeds deviate by .1
+    for shift[""], faults in [(0.7, 0), (-0.7, 0), (-0.9, 1), (1.6, 1), (math.nan, 1)]:  # seeds deviate by .1
         assert len(sweeps.recompute_point("toy", 1, tmp_path)) == faults
     assert sweeps._deviation_of_seeds(stored_runs.load_sweep("toy", tmp_path)["rows"], "fixed") == 0
 
@@ -98,7 +98,7 @@ def test_a_sampled_run_that_is_longer_than_another_points_is_compared_in_all_its
         return {f"gold_{step}": 1 + 0.01 * seed + shift[""] for step in range(1, point["steps"] + 1)}
 
     sweeps.run_sweep("toy", tmp_path)
-    for shift[""], faulty in [(0.0, []), (0.3, ["gold_1", "gold_2"])]:
+    for shift[""], faulty in [(0.0, []), (3.0, ["gold_1", "gold_2"])]:
         faults = sweeps.recompute_point("toy", 4, tmp_path)
         assert [fault.split(":")[0] for fault in faults] == faulty
 

@@ -29,6 +29,7 @@ def _points(*groups):
         ("invented", "all", False, (1,), PLACE_RATES),
     ),
     seeds=CHOICE,
+    tolerance=0.3,  # at the highest rates training breaks, and another processor's rounding shows
 )
 def rank_rates(point: dict, seed: int) -> dict:
     """Used to choose rates, at a separate seed. validation: loss on validation questions after 30 steps, or
@@ -82,7 +83,7 @@ def _with_settings(place, rank, alpha, steps, lr):
     return kind | {"alpha": alpha, "steps": steps, "lr": lr}
 
 
-@sweep("rank_64", points=[_with_settings("c_attn", 64, 128.0, 300, 3e-3)], seeds=range(3))
+@sweep("rank_64", points=[_with_settings("c_attn", 64, 128.0, 300, 3e-3)], seeds=range(3), tolerance=0.15)
 def rank_64(point: dict, seed: int) -> dict:
     """Rank 64 on c_attn with a larger alpha, measured as in lora_rank."""
     return {"loss": reported_loss(point, seed)}

@@ -174,11 +174,12 @@ def print_spread(names: Sequence[str]) -> None:
         print(kind)
         for name, now in json.loads(done.stdout.splitlines()[-1]).items():
             then = load_trajectory(name)
-            farthest = max(
+            differences = [
                 (deviation(value, other, row), key)
                 for key, row in then["close"].items()
                 for value, other in zip(row, now["close"][key], strict=True)
-            )
+            ]
+            farthest = max(differences, default=(0.0, "no numbers"))
             same = "" if now["exact"] == then["exact"] else ", and the exact part differs"
             print(f"  {name:16} {farthest[0]:.1e} ({farthest[1]}){same}", flush=True)
 
