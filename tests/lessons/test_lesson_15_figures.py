@@ -55,7 +55,7 @@ def test_each_threshold_has_its_number_of_right_decisions():
 
 def test_wrong_answers_are_stacked_and_each_seed_has_a_dot():
     conditions = {"new": ([0.2, 0.4], [0.6, 0.8]), "known": ([0.1, 0.1], [0.2, 0.4])}
-    figures.wrong_answers(conditions, "title", 0.05)
+    figures.wrong_by_drill(conditions, "title", 0.05)
     ax = plt.gca()
     widths = [round(patch.get_width()) for patch in ax.patches]
     assert widths == [30, 40, 10, 20]

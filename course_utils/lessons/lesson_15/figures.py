@@ -122,7 +122,7 @@ def read_forwards(trained: Sequence[tuple[Sequence[str], str]], asked: tuple[Seq
     picture.key()
 
 
-def wrong_answers(
+def wrong_by_drill(
     conditions: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str, before: float
 ) -> None:
     """{condition: (wrong with a drilled name, wrong) of each seed}: bars of means, a dot for a seed's wrong.
