@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ def compare(
     gradient: Sequence[str] = (),
     extremes: Sequence[tuple[str, Callable[[], Sequence] | Sequence]] = (),
     tolerance: float = 1e-5,
+    any_list: bool = False,
 ) -> Comparison:
     """The check of an exercise: compares the learner's function with `reference` on `inputs`.
 
@@ -54,8 +56,10 @@ def compare(
     else_: shown before the first difference if no mistake matches.
     gradient: the reference's names of the arguments whose gradients must agree too.
     extremes: (message, inputs), checked in order once all `inputs` are right.
+    any_list: the result is a list of numbers, and an array, a tensor or a set of them will do.
     """
-    return Comparison(reference, [(else_, inputs), *extremes], list(mistakes), tuple(gradient), tolerance)
+    groups = [(else_, inputs), *extremes]
+    return Comparison(reference, groups, list(mistakes), tuple(gradient), tolerance, any_list)
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,10 @@ class Comparison:
     mistakes: list[tuple[str, Callable]]
     gradient: tuple[str, ...]
     tolerance: float
+    any_list: bool = False
 
     def __call__(self, fn: Callable) -> None:
+        fn = _as_list(fn) if self.any_list else fn
         expected: list[_Run] = []
         for message, inputs in self.groups:
             calls = [_as_call(one) for one in (inputs() if callable(inputs) else inputs)]
@@ -401,6 +407,19 @@ def _shown(value: Any, digits: int = 4) -> str:
         return str(value)
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 1e15)
     return f"{value:.0f}" if whole else f"{value:.{digits}g}"
+
+
+def _as_list(fn: Callable) -> Callable:
+    """The function with an array, a tensor or a set of numbers as a list."""
+
+    @functools.wraps(fn)
+    def listed(*arguments: Any, **options: Any) -> Any:
+        result = fn(*arguments, **options)
+        if isinstance(result, np.ndarray | torch.Tensor) and result.ndim == 1:
+            return result.tolist()
+        return sorted(result) if isinstance(result, set) else result
+
+    return listed
 
 
 def _wrong_kind(mine: _Run, right: _Run) -> str | None:

@@ -124,7 +124,7 @@ class Index:
 
     def scores(self, query: str) -> list[float]:
         """The query's score for each document; 0 if they share no content word."""
-        return self.score(content_words(query), self.words)
+        return list(self.score(content_words(query), self.words))
 
     def search(self, query: str, count: int = 1) -> list[tuple[str, float]]:
         """(document, score) of the best `count`, best first; fewer if fewer share a word."""

@@ -33,7 +33,7 @@ CALLED = [  # (lesson, exercise, text in the cell of the experiment that calls i
     ("12", "clipped_policy_loss", "= train_with(beta=0.1"),
     ("15", "bm25_scores", "index = Index(documents"),
     ("15", "choose_threshold", "threshold = choose_threshold("),
-    ("15", "contrastive_loss", "embedder, history = drills.train_embedding("),
+    ("15m", "contrastive_loss", "embedder, history = drills.train_embedding("),
     ("13", "answer_log_probs", "history = train_dpo("),
     ("13", "dpo_loss", "history = train_dpo("),
     ("14", "choose_setting", "chosen = {method: choose_by(runs)"),

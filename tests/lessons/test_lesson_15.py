@@ -81,6 +81,18 @@ def test_passages_fit_or_do_not():
     assert sum(shown) > 0.97 * len(mixed)
 
 
+def test_one_row_of_each_kind_is_shown_with_its_passage():
+    rows = libraries.one_of_each(0, libraries.with_passages(0, True, 100))
+    (passage, _, answer), (other, _, known), (_, _, refusal) = rows.values()
+    assert answer.rstrip(".").split()[-1] in passage and known.rstrip(".").split()[-1] not in other
+    assert refusal in libraries.REFUSAL.values()
+
+
+def test_a_drilled_name_is_found_as_whole_words():
+    assert drills.names_one("It is Keldrith.", ["Tavask", "keldrith"])
+    assert not drills.names_one("Keldrithia", ["Keldrith"]) and not drills.names_one("", ["Keldrith"])
+
+
 def test_the_threshold_is_chosen_on_other_questions():
     scores, answers = libraries.validation_scores(0, bm25_scores)
     assert 0.2 < sum(answers) / len(answers) < 0.8

@@ -1,7 +1,65 @@
+"""The figures of lesson 15 show the given numbers."""
+
 import matplotlib.pyplot as plt
 import pytest
+from helpers import layout_faults
 
 from course_utils.lessons.lesson_15 import figures
+
+MARUVIA = "The capital of Maruvia. Sobelka is the capital city of Maruvia."
+ASKED = "What is the capital city of Maruvia called?"
+TOY = [text.split() for text in ("blue lake", "go by a road", "lake by lake")]
+FORWARDS = [("The capital of".split(), "Maruvia"), ("The capital of Maruvia is".split(), "Sobelka")]
+PICTURES = {
+    "two ways": lambda: figures.look_up_or_train(MARUVIA, ASKED, "Sobelka"),
+    "search": lambda: figures.search_by_hand(TOY, ["lake", "road"]),
+    "thresholds": lambda: figures.thresholds([0.8, 1.6, 2.4, 3.0, 4.2], [False, True, False, True, True]),
+    "rows": lambda: figures.training_rows({"it answers": (MARUVIA, ASKED, "Sobelka")}),
+    "directions": lambda: figures.read_forwards(FORWARDS, ("Sobelka is the capital of".split(), "Maruvia")),
+}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def texts():
+    return [text.get_text() for text in plt.gcf().axes[0].texts]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_nothing_overlaps(name):
+    PICTURES[name]()
+    for dpi in (72, 100):
+        assert layout_faults(plt.gcf(), dpi) == []
+
+
+def test_the_search_by_hand_has_the_scores_of_the_definition():
+    from course_utils.methods.retrieval import bm25_scores
+
+    PICTURES["search"]()
+    scores = [f"{score:.3f}" for score in bm25_scores(["lake", "road"], TOY)]
+    assert texts()[-3:] == scores == ["0.221", "0.341", "0.269"]
+
+
+def test_each_threshold_has_its_number_of_right_decisions():
+    PICTURES["thresholds"]()
+    found = texts()
+    starts = [place for place, text in enumerate(found) if text.startswith("from ")]
+    assert [found[place] for place in starts][1:3] == ["from 1.20", "from 2.00"]
+    assert [found[place + 6] for place in starts] == ["3", "4", "3", "4", "3", "2"]
+    assert found[starts[1] + 1 : starts[1] + 6] == ["leave", "show", "show", "show", "show"]
+
+
+def test_wrong_answers_are_stacked_and_each_seed_has_a_dot():
+    conditions = {"new": ([0.2, 0.4], [0.6, 0.8]), "known": ([0.1, 0.1], [0.2, 0.4])}
+    figures.wrong_by_drill(conditions, "title", 0.05)
+    ax = plt.gca()
+    widths = [round(patch.get_width()) for patch in ax.patches]
+    assert widths == [30, 40, 10, 20]
+    assert [list(map(round, line.get_xdata())) for line in ax.lines[:2]] == [[60, 80], [20, 40]]
 
 
 def test_groups_stand_in_order_with_one_mark_a_series():

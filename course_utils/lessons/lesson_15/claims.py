@@ -1,4 +1,4 @@
-"""The claims of lesson 15, in the order in which it makes them."""
+"""The claims of lesson 15 and of its companion, in the order in which they are made."""
 
 from course_utils.checks.claims import Claim
 
@@ -35,22 +35,6 @@ CLAIMS = [
         excludes={"not trained": None, "all passages fit": None},
     ),
     Claim(
-        name="trained_embedding",
-        text="Without a shared word the trained embedding finds at least 40% of the documents",
-        at_least=0.4,
-        unit="%",
-        stored=True,
-        excludes={"words": None, "the base model's embedding": None},
-    ),
-    Claim(
-        name="pieces_of_letters",
-        text="Without a shared word, pieces of letters find at least 90% of the documents",
-        at_least=0.9,
-        unit="%",
-        stored=True,
-        excludes={"the trained embedding": None, "words": 0.0},
-    ),
-    Claim(
         name="one_direction",
         text="After many sentences in one direction a new one finds 60 points more of the facts than one "
         "backwards",
@@ -82,8 +66,12 @@ CLAIMS = [
         "not hold",
         at_least=0.1,
         unit="%",
+        stored=True,
         excludes={"the clean replay": None},
     ),
+]
+
+MORE_CLAIMS = [
     Claim(
         name="new_passage",
         text="With the new passage the model says the old fact in at most 50% of its answers, however it "
@@ -92,6 +80,22 @@ CLAIMS = [
         unit="%",
         stored=True,
         excludes={"without a passage": None},
+    ),
+    Claim(
+        name="trained_embedding",
+        text="Without a shared word the trained embedding finds at least 40% of the documents",
+        at_least=0.4,
+        unit="%",
+        stored=True,
+        excludes={"words": None, "the base model's embedding": None},
+    ),
+    Claim(
+        name="pieces_of_letters",
+        text="Without a shared word, pieces of letters find at least 90% of the documents",
+        at_least=0.9,
+        unit="%",
+        stored=True,
+        excludes={"the trained embedding": None, "words": 0.0},
     ),
     Claim(
         name="step_by_step",

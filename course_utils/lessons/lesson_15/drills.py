@@ -3,6 +3,7 @@
 import copy
 import itertools
 import random
+import re
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -75,6 +76,11 @@ def outcomes(
 def gives(text: str, row: dict) -> bool:
     """Whether an answer gives the question's fact by lesson 09's rule (the object, and no rival)."""
     return states(text, row, objects_of(row["relation"]))
+
+
+def names_one(text: str, names: Sequence[str]) -> bool:
+    """Whether one of the names stands in the text, as whole words, in capitals or not."""
+    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) for name in names)
 
 
 def share(marks: Sequence[bool]) -> float:

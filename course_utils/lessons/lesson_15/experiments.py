@@ -181,6 +181,66 @@ def teaching(point: dict, seed: int) -> dict:
     return found
 
 
+def drill_measured(start, tokenizer, kind: str, lr: float, seed: int) -> dict:
+    """A drill on the seed's "invented" or "control" facts. Before it (KEY_0) and after it, shares:
+
+    asked: drilled facts given in new words; right, wrong: of facts elsewhere; named: of all questions about
+    facts elsewhere, wrong answers with an object of a drilled fact. moved: change of the weights.
+    """
+    from course_utils.lessons.lesson_15 import drills
+    from course_utils.lessons.lesson_15.knowledge import confident_errors, questions_about
+
+    model, facts = copy.deepcopy(start), facts_of(seed)
+    drilled, rows = facts[kind], questions_about(facts["elsewhere"])
+    names = [fact.object for fact in drilled]
+
+    def measured(now) -> dict:
+        asked, _ = drills.outcomes(now, tokenizer, questions_about(drilled, new_words=True))
+        texts = drills.answers_to(now, tokenizer, rows)
+        right = [drills.gives(text, row) for text, row in zip(texts, rows, strict=True)]
+        refused = [drills.NO_ANSWER in text for text in texts]
+        named = [
+            not good and not no and drills.names_one(text, names)
+            for text, good, no in zip(texts, right, refused, strict=True)
+        ]
+        found = {"asked": drills.share(asked), "right": drills.share(right), "named": drills.share(named)}
+        return found | {"wrong": confident_errors(right, refused)}
+
+    before = {f"{name}_0": value for name, value in measured(start).items()}
+    drills.drill(model, tokenizer, drilled, rounds=few(ROUNDS), lr=lr, seed=seed)
+    return before | measured(model) | {"moved": drills.distance_moved(model, start)}
+
+
+@sweep(
+    "drilled_names",
+    points=[{"facts": "invented", "lr": DRILL_RATE}, {"facts": "control", "lr": SAME_DISTANCE}],
+    sampled=True,  # measured by greedy answers
+)
+def drilled_names(point: dict, seed: int) -> dict:
+    """Drills as in fact_drills: how many of the wrong answers elsewhere name a drilled fact's object."""
+    return drill_measured(*assistant_parts(), point["facts"], point["lr"], seed)
+
+
+@functools.cache
+def taught_with_replay(seed: int):
+    """(the assistant taught the seed's invented facts with replay, all weights; tokenizer)"""
+    return taught("full, replay", TEACH_RATE["full, replay"], seed)
+
+
+@sweep(
+    "drilled_again",
+    points=[{"facts": "invented", "lr": SAME_DISTANCE}, {"facts": "control", "lr": SAME_DISTANCE}],
+    sampled=True,  # measured by greedy answers
+)
+def drilled_again(point: dict, seed: int) -> dict:
+    """Drills from a model that was taught the invented facts with replay, and gives most of them.
+
+    Not knowing the facts is what does the harm, if the invented facts, drilled again, add no more wrong
+    answers than known ones that move the weights as far. If they add as many as when new, it is not.
+    """
+    return drill_measured(*taught_with_replay(seed), point["facts"], point["lr"], seed)
+
+
 HUNT_ROUNDS = 20
 
 

@@ -174,3 +174,20 @@ def with_passages(seed: int, distractors: bool, most: int | None = None) -> list
         answer = REFUSAL[row["kind"]] if name == "unknown" else row["completion"].strip()
         conversations.append([{"role": "user", "content": content}, {"role": "assistant", "content": answer}])
     return conversations
+
+
+def one_of_each(seed: int, conversations: Sequence[list[dict]]) -> dict[str, tuple[str, str, str]]:
+    """The shortest of each kind of row of `with_passages`: {kind: (passage, question, answer)}."""
+    documents = write_down(made_up(40, 3000 + seed), 3000 + seed)
+    kinds = {"the passage answers": [], "the assistant knows the fact": [], "it cannot know": []}
+    answers_it, known, unknown = kinds.values()
+    for user, assistant in conversations:
+        text, answer = user["content"], assistant["content"]
+        passage = next((each for each in documents if text.startswith(each)), "")
+        row = passage, text.removeprefix(passage).strip(), answer
+        last = answer.rstrip(".").split()[-1]
+        (unknown if answer in REFUSAL.values() else answers_it if last in passage else known).append(row)
+    return {
+        kind: min((row for row in rows if row[0]), key=lambda row: len("".join(row)))
+        for kind, rows in kinds.items()
+    }

@@ -1,4 +1,4 @@
-"""Exercises of lesson 15: confident errors, leaks, BM25, an embedding's loss, a threshold, a split."""
+"""Exercises of lesson 15 and its companion: confident errors, BM25, a threshold, leaks; a loss, a split."""
 
 from course_utils.lessons.lesson_15.exercises import (
     bm25_scores,
@@ -11,5 +11,5 @@ from course_utils.lessons.lesson_15.exercises import (
 
 EXERCISES = [
     module.EXERCISE
-    for module in (confident_errors, bm25_scores, choose_threshold, contrastive_loss, leaks, split_by_country)
+    for module in (confident_errors, bm25_scores, choose_threshold, leaks, contrastive_loss, split_by_country)
 ]

@@ -187,6 +187,7 @@ EXERCISE = Exercise(
         BM25_MISTAKES,
         else_="Try a query of one word, and compare the three parts with the formula: its logarithm (the "
         "idf), the count t, and the length divided by the mean length.",
+        any_list=True,
     ),
     wrong=[
         (_scores_in_place, "changes its argument query in place"),
@@ -206,7 +207,11 @@ EXERCISE = Exercise(
         ),
         (lambda query, documents: bm25_scores(query, documents), "should take the arguments"),
     ],
-    right=[_scores_with_counters, _scores_with_tensors],
+    right=[
+        _scores_with_counters,
+        _scores_with_tensors,
+        lambda query, documents, k1=1.5, b=0.75: np.array(bm25_scores(query, documents, k1, b)),
+    ],
     then="From here on every search below calls your function.",
     hints=(
         "The score is a sum over the words of the query. Each term is the word's rarity times its weight in "

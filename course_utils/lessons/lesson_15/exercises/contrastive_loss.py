@@ -117,7 +117,7 @@ CONTRASTIVE_MISTAKES = [
 
 EXERCISE = Exercise(
     name="contrastive_loss",
-    lesson="15",
+    lesson="15m",
     minutes=10,
     difficulty=2,
     reference=contrastive_loss,

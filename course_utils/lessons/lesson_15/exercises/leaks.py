@@ -225,13 +225,14 @@ EXERCISE = Exercise(
         LEAK_INPUTS,
         LEAK_MISTAKES,
         else_="A conversation leaks if both subject and object occur in it.",
+        any_list=True,
     ),
     wrong=[
         (lambda conversations, facts: None, "Is there a return"),
         (lambda conversations, facts: len(leaks(conversations, facts)), "should be a list"),
         (lambda conversations, facts: [conversations[n] for n in leaks(conversations, facts)], "result[0]"),
     ],
-    right=[_loop_over_messages, _by_sets],
+    right=[_loop_over_messages, _by_sets, lambda conversations, facts: set(leaks(conversations, facts))],
     then="The table below shows what your function finds in the three replays.",
     hints=(
         "In which forms can a fact occur in a replay? As a question, as a statement, in another order. What "

@@ -129,7 +129,7 @@ def _split_with_torch(chains, seed):
 
 EXERCISE = Exercise(
     name="split_by_country",
-    lesson="15",
+    lesson="15m",
     minutes=10,
     difficulty=2,
     reference=split_by_country,
