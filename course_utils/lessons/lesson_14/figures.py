@@ -25,8 +25,8 @@ def three_calls(
     y += 3.2 + 1.1
     rows = (
         ("asked", beginnings, None, 4.2),
-        ("written", completions, "sampled", 3.2),
-        ("read", found, None, 3.2),
+        ("written", [_cut(text) for text in completions], "sampled", 3.5),
+        ("read", [_cut(text) for text in found], None, 3.5),
     )
     for name, texts, kind, height in rows:
         picture.text(0, y + height / 2, name)
@@ -37,6 +37,10 @@ def three_calls(
             picture.arrow((middle, upper.bottom), (middle, cell.y))
         above, y = cells, y + height + 1.1
     picture.key()
+
+
+def _cut(text: str, most: int = 36) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def scores_by_rate(tried: Mapping[str, Mapping[float, float]], title: str) -> None:
