@@ -72,7 +72,7 @@ def test_every_method_gets_the_same_number_of_settings_and_its_best_is_one_of_th
 def test_settings_are_chosen_by_seeds_that_are_not_reported():
     from course_utils.stored_runs import SWEEPS
 
-    for name in ("method_settings", "finer_rates", "on_top_settings"):
+    for name in ("method_settings", "finer_rates", "rates_longer", "on_top_settings"):
         assert not set(SWEEPS[name].seeds) & set(SWEEPS["methods"].seeds)
 
 
@@ -89,18 +89,24 @@ def test_the_best_setting_is_the_one_with_the_highest_stored_score_and_lies_insi
     assert best == experiments.BEST[method] and min(means) < best < max(means)
 
 
+def test_after_more_steps_the_best_rate_of_full_fine_tuning_lies_inside():
+    right, loss = (stored.by_setting("full", name, experiments.LONGER) for name in ("right", "loss"))
+    best = max(right, key=lambda rate: (mean(right[rate]), -mean(loss[rate])))
+    assert best == experiments.BEST_LONGER and min(right) < best < max(right)
+
+
 def test_stored_scores_are_the_digits_of_the_answers():
     for method, steps in (
         ("LoRA", comparison.STEPS),
-        ("LoRA", experiments.LONGER),
+        ("full", experiments.LONGER),
         ("GRPO", comparison.STEPS),
     ):
         found = stored.scores(method, steps)
         assert found.mean(1).tolist() == pytest.approx(stored.values(method, "right", steps))
         assert found.shape[1] == 200
     assert stored.scores(stored.CALLS).shape == (1, 200)
-    for method, steps in (("luck", comparison.STEPS), ("full", experiments.LONGER)):
-        with pytest.raises(ValueError, match=f"180 of LoRA; got {steps} of '{method}'"):
+    for method, steps in (("luck", comparison.STEPS), ("QLoRA", experiments.LONGER)):
+        with pytest.raises(ValueError, match=f"180 of LoRA and full; got {steps} of '{method}'"):
             stored.runs(method, steps)
 
 

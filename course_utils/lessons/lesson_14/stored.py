@@ -14,17 +14,17 @@ from course_utils.stored_runs import load_sweep
 CALLS = "three calls"
 
 
-def settings(method: str) -> list[dict]:
+def settings(method: str, steps: int = STEPS) -> list[dict]:
     """The runs of the sweeps over a method's settings, each with its `setting` and `seed`."""
-    names = ("method_settings", "finer_rates", "on_top_settings")
+    names = {STEPS: ("method_settings", "finer_rates", "on_top_settings"), LONGER: ("rates_longer",)}[steps]
     rows = [row for name in names for row in load_sweep(name)["rows"] if row["point"]["method"] == method]
     return [row["result"] | {"setting": row["point"]["setting"], "seed": row["seed"]} for row in rows]
 
 
-def by_setting(method: str, name: str) -> dict[float, list[float]]:
+def by_setting(method: str, name: str, steps: int = STEPS) -> dict[float, list[float]]:
     """{setting: values of that name, one for each seed}, settings in increasing order."""
     found: dict[float, list[float]] = {}
-    for run in settings(method):
+    for run in settings(method, steps):
         found.setdefault(run["setting"], []).append(run[name])
     return dict(sorted(found.items()))
 
@@ -36,12 +36,15 @@ def runs(method: str, steps: int = STEPS) -> list[dict]:
         wordings = [row["result"] for row in load_sweep("prompt_wordings")["rows"]]
         best = max(wordings, key=lambda run: run["right"])
         return [best | {"right": best["right_judged"]}]
-    if (method, steps) == ("LoRA", LONGER):
-        rows = load_sweep("lora_longer")["rows"]
+    longer = {("LoRA", LONGER): "lora_longer", ("full", LONGER): "full_longer"}
+    if name := longer.get((method, steps)):
+        rows = load_sweep(name)["rows"]
     else:
         if method not in (*METHODS, *ON_TOP) or steps != STEPS:
             known = ", ".join((CALLS, *METHODS, *ON_TOP))
-            raise ValueError(f"{STEPS} steps of {known}, or {LONGER} of LoRA; got {steps} of {method!r}")
+            raise ValueError(
+                f"{STEPS} steps of {known}, or {LONGER} of LoRA and full; got {steps} of {method!r}"
+            )
         rows = load_sweep("methods_on_top" if method in ON_TOP else "methods")["rows"]
         rows = [row for row in rows if row["point"]["method"] == method]
     return [row["result"] for row in rows]
