@@ -14,7 +14,7 @@ from course_utils.stored_runs import load_sweep
 CALLS = "three calls"
 
 
-def settings(method: str, steps: int = STEPS) -> list[dict]:
+def sweep_runs(method: str, steps: int = STEPS) -> list[dict]:
     """The runs of the sweeps over a method's settings, each with its `setting` and `seed`."""
     names = {STEPS: ("method_settings", "finer_rates", "on_top_settings"), LONGER: ("rates_longer",)}[steps]
     rows = [row for name in names for row in load_sweep(name)["rows"] if row["point"]["method"] == method]
@@ -24,13 +24,13 @@ def settings(method: str, steps: int = STEPS) -> list[dict]:
 def by_setting(method: str, name: str, steps: int = STEPS) -> dict[float, list[float]]:
     """{setting: values of that name, one for each seed}, settings in increasing order."""
     found: dict[float, list[float]] = {}
-    for run in settings(method, steps):
+    for run in sweep_runs(method, steps):
         found.setdefault(run["setting"], []).append(run[name])
     return dict(sorted(found.items()))
 
 
 @functools.cache
-def runs(method: str, steps: int = STEPS) -> list[dict]:
+def best_runs(method: str, steps: int = STEPS) -> list[dict]:
     """The runs at a method's best setting, one for each seed; of the three calls one, its best wording."""
     if method == CALLS:
         wordings = [row["result"] for row in load_sweep("prompt_wordings")["rows"]]
@@ -52,15 +52,17 @@ def runs(method: str, steps: int = STEPS) -> list[dict]:
 
 def values(method: str, name: str, steps: int = STEPS) -> list[float]:
     """A measure of a method at its best setting, one value for each seed."""
-    return [run[name] for run in runs(method, steps)]
+    return [run[name] for run in best_runs(method, steps)]
 
 
-def scores(method: str, steps: int = STEPS) -> torch.Tensor:
+def answer_scores(method: str, steps: int = STEPS) -> torch.Tensor:
     """1 for each list that a method named right, else 0: [seeds, lists]."""
-    return torch.tensor([[int(digit) for digit in run["answers"]] for run in runs(method, steps)]).float()
+    return torch.tensor(
+        [[int(digit) for digit in run["answers"]] for run in best_runs(method, steps)]
+    ).float()
 
 
-def memory() -> dict[str, float]:
+def peaks() -> dict[str, float]:
     """{method: its peak in MB}: in training, for prompting in answering."""
     rows = [*load_sweep("method_memory")["rows"], *load_sweep("on_top_memory")["rows"]]
     return {row["point"]["method"]: row["result"]["measured_total"] / 1e6 for row in rows}
