@@ -92,7 +92,7 @@ def _address(server, log):
 
 @pytest.fixture
 def open_lesson(lab, browser):
-    """Open a lesson by the start of its name, in its own page; returns a Notebook.
+    """Open a lesson, or as more/NN a companion, by the start of its name in its own page; returns a Notebook.
 
     Nothing remains of an earlier test: no progress, no kernel.
     """
@@ -101,7 +101,7 @@ def open_lesson(lab, browser):
     contexts = []
 
     def open_it(start):
-        name = next((folder / "work").glob(f"{start}*.ipynb")).name
+        name = next((folder / "work").glob(f"{start}*.ipynb")).relative_to(folder / "work").as_posix()
         contexts.append(browser.new_context(viewport={"width": 1200, "height": 1000}))
         page = contexts[-1].new_page()
         page.goto(f"{address}/lab/tree/work/{name}?token={token}&reset")

@@ -1,4 +1,4 @@
-"""The memory calculator of lesson 14: choices change what fits, and the price changes the cost."""
+"""The memory calculator of lesson 14's companion: choices change what fits, and the price the cost."""
 
 import re
 
@@ -7,7 +7,7 @@ ABOVE = ("COURSE_MODEL", "session = start(", "lesson_14 import")
 
 
 def test_the_calculator_answers_to_method_card_and_price(open_lesson, tmp_path):
-    notebook = open_lesson("14")
+    notebook = open_lesson("more/14")
     for text in (*ABOVE, WIDGET):
         index = notebook.find(text)
         notebook.run(index)

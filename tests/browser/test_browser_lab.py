@@ -66,7 +66,8 @@ def test_lines_are_at_most_46em_and_words_stay_whole(notebook, width):
         assert max(ems for ems, *_ in found) > 45.9
 
 
-def test_controls_come_back_with_their_state_and_without_it_as_text_and_picture(notebook, tmp_path):
+def test_controls_come_back_with_their_state_and_without_it_as_text_and_picture(open_lesson, tmp_path):
+    notebook = open_lesson("more/14")
     for text in (*ABOVE, CALCULATOR, QUESTION):
         index = notebook.find(text)
         notebook.run(index)

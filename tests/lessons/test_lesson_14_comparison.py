@@ -1,13 +1,14 @@
 """One task for every method: lists without shared facts, trained weights, answers, files and steps."""
 
 import copy
+from statistics import mean
 
 import pytest
 import torch
 from helpers import tiny_model, tiny_tokenizer
 
 from course_utils.data import IGNORE, encode
-from course_utils.lessons.lesson_14 import calls, comparison, experiments
+from course_utils.lessons.lesson_14 import calls, comparison, experiments, stored
 from course_utils.lessons.lesson_14.comparison import (
     METHODS,
     SETTINGS,
@@ -63,7 +64,7 @@ def test_what_is_shown_is_what_is_verified(whole):
 def test_every_method_gets_the_same_number_of_settings_and_its_best_is_one_of_them():
     assert {len(tried) for tried in [*SETTINGS.values(), *ON_TOP_RATES.values()]} == {4}
     for method in METHODS:
-        assert experiments.BEST[method] in SETTINGS[method]
+        assert experiments.BEST[method] in (*SETTINGS[method], experiments.FINER.get(method))
     for method in ON_TOP:
         assert experiments.BEST_ON_TOP[method] in ON_TOP_RATES[method]
 
@@ -71,8 +72,42 @@ def test_every_method_gets_the_same_number_of_settings_and_its_best_is_one_of_th
 def test_settings_are_chosen_by_seeds_that_are_not_reported():
     from course_utils.stored_runs import SWEEPS
 
-    for name in ("method_settings", "on_top_settings"):
+    for name in ("method_settings", "finer_rates", "rates_longer", "on_top_settings"):
         assert not set(SWEEPS[name].seeds) & set(SWEEPS["methods"].seeds)
+
+
+def test_full_fine_tuning_and_lora_get_as_many_rates():
+    assert experiments.FINER.keys() == {"full", "LoRA"}
+    for method, rate in experiments.FINER.items():
+        assert min(SETTINGS[method]) < rate < max(SETTINGS[method]) and rate not in SETTINGS[method]
+
+
+@pytest.mark.parametrize("method", ["full", "LoRA", "QLoRA"])
+def test_the_best_setting_is_the_one_with_the_highest_stored_score_and_lies_inside(method):
+    means = {rate: mean(right) for rate, right in stored.by_setting(method, "right").items()}
+    best = max(means, key=means.get)
+    assert best == experiments.BEST[method] and min(means) < best < max(means)
+
+
+def test_after_more_steps_the_best_rate_of_full_fine_tuning_lies_inside():
+    right, loss = (stored.by_setting("full", name, experiments.LONGER) for name in ("right", "loss"))
+    best = max(right, key=lambda rate: (mean(right[rate]), -mean(loss[rate])))
+    assert best == experiments.BEST_LONGER and min(right) < best < max(right)
+
+
+def test_stored_scores_are_the_digits_of_the_answers():
+    for method, steps in (
+        ("LoRA", comparison.STEPS),
+        ("full", experiments.LONGER),
+        ("GRPO", comparison.STEPS),
+    ):
+        found = stored.answer_scores(method, steps)
+        assert found.mean(1).tolist() == pytest.approx(stored.values(method, "right", steps))
+        assert found.shape[1] == 200
+    assert stored.answer_scores(stored.CALLS).shape == (1, 200)
+    for method, steps in (("luck", comparison.STEPS), ("QLoRA", experiments.LONGER)):
+        with pytest.raises(ValueError, match=f"180 of LoRA and full; got {steps} of '{method}'"):
+            stored.best_runs(method, steps)
 
 
 def test_loss_beside_the_score_leaves_the_end_out():

@@ -417,3 +417,16 @@ def test_the_calculator_says_where_a_context_ends(model, capsys):
 
 def test_sums_of_a_cost():
     assert Cost(1, 2, 3, 4).total == 10
+
+
+def test_what_is_taken_in_short_has_ties_and_what_comes_after():
+    problems = {"goal": "ability", "verifiable": True, "private": True}
+    expected = {
+        "the larger model or LoRA": Case(answers_a_day=5000),
+        "LoRA or its own right samples, then GRPO": Case(**problems),
+        "retrieval, then LoRA": Case(goal="facts that stay"),
+    }
+    for said, case in expected.items():
+        assert guide.in_short(case) == said
+        names = {guide.in_a_sentence(name) for name in advice(decide(case))}
+        assert all(name in said for name in names)

@@ -9,13 +9,17 @@ import statistics
 from course_utils.lessons.lesson_14.calls import WORDINGS
 from course_utils.lessons.lesson_14.comparison import METHODS, SETTINGS, STEPS
 from course_utils.lessons.lesson_14.on_top import DPO_STEPS, GRPO_RUN, ON_TOP, ON_TOP_RATES
-from course_utils.stored_runs import few, sweep
+from course_utils.stored_runs import CHOICE, few, sweep
 
 _CHOICE = (5, 6)  # seeds for choosing settings
-# the highest scores on the choosing lists (ties: the lowest loss) in method_settings and on_top_settings
-BEST = {"prompting": 2, "prompt tuning": 0.1, "LoRA": 1e-2, "QLoRA": 1e-2, "full": 1e-3}
+# the highest scores on the choosing lists in method_settings, finer_rates and on_top_settings; of equal
+# ones the lowest loss
+BEST = {"prompting": 2, "prompt tuning": 0.1, "LoRA": 1e-2, "QLoRA": 1e-2, "full": 5e-4}
 BEST_ON_TOP = {"DPO": 3e-5, "GRPO": 3e-5}
 LONGER = 3 * STEPS  # steps of LoRA that take about as long as LoRA and GRPO
+FINER = {"full": 5e-4, "LoRA": 5e-3}  # rates between two of SETTINGS
+RATES_LONGER = (3e-4, 5e-4, 1e-3)  # of full fine-tuning after LONGER steps
+BEST_LONGER = 5e-4  # the highest score on the choosing lists in rates_longer
 
 
 @functools.cache
@@ -40,7 +44,7 @@ def made(point: dict, seed: int):
     lists = task_parts()[0].tune
     if point["method"] == "prompting":
         return model, tokenizer, examples_in_front(lists, int(point["setting"]), seed), 0.0
-    options = {"lr": point["setting"], "seed": seed, "steps": few(STEPS)}
+    options = {"lr": point["setting"], "seed": seed, "steps": few(point.get("steps", STEPS))}
     model, seconds = train_with(model, tokenizer, point["method"], lists, **options)
     return model, tokenizer, "", seconds
 
@@ -85,6 +89,34 @@ def method_settings(point: dict, seed: int) -> dict:
     judged = list_scores(model, tokenizer, task_parts()[0].judge, in_front)
     result = {"right": found["right"], "loss": found["loss"], "right_judged": judged["right"]}
     return result | ({"forgetting": forgotten(model)} if point["method"] != "prompting" else {})
+
+
+@sweep(
+    "finer_rates",
+    points=[{"method": method, "setting": rate} for method, rate in FINER.items()],
+    seeds=_CHOICE,
+)
+def finer_rates(point: dict, seed: int) -> dict:
+    """The measures of method_settings, at a finer rate for each of two methods.
+
+    The rule, written before the runs: LoRA's lead is the coarse grid's if at the rates chosen with these the
+    interval of the difference in `methods` holds 0.
+    """
+    return method_settings(point, seed)
+
+
+@sweep(
+    "rates_longer",
+    points=[{"method": "full", "setting": rate, "steps": LONGER} for rate in RATES_LONGER],
+    seeds=CHOICE,
+    sampled=True,  # as lora_longer
+)
+def rates_longer(point: dict, seed: int) -> dict:
+    """The measures of method_settings after LONGER steps of full fine-tuning.
+
+    LoRA keeps the rate of STEPS in lora_longer, so the effort favours full fine-tuning.
+    """
+    return method_settings(point, seed)
 
 
 @sweep("methods", points=[{"method": method, "setting": BEST[method]} for method in METHODS], short=(1, 3, 4))
@@ -217,6 +249,18 @@ def lora_longer(point: dict, seed: int) -> dict:
     model, tokenizer = load_model("pocket")
     lists, lr, steps = task_parts()[0].tune, BEST["LoRA"], few(point["steps"])
     model, seconds = train_with(model, tokenizer, "LoRA", lists, lr=lr, seed=seed, steps=steps)
+    found = list_scores(model, tokenizer, task_parts()[0].judge)
+    return {**found, "forgetting": forgotten(model), "measured_seconds": seconds}
+
+
+@sweep("full_longer", points=[{"steps": LONGER, "setting": BEST_LONGER}], seeds=range(3), sampled=True)
+def full_longer(point: dict, seed: int) -> dict:
+    """The measures of lora_longer for full fine-tuning, at its best rate of rates_longer.
+
+    The rule, written before the runs: LoRA's lead is a matter of the 60 steps if here the interval of the
+    difference holds 0.
+    """
+    model, tokenizer, _, seconds = made({"method": "full", **point}, seed)
     found = list_scores(model, tokenizer, task_parts()[0].judge)
     return {**found, "forgetting": forgotten(model), "measured_seconds": seconds}
 

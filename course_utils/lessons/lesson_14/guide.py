@@ -334,6 +334,18 @@ def advice(options: Sequence[Option]) -> set[str]:
     return {option.name for option in options if option.verdict in ("choose", "tie")}
 
 
+def in_short(case: Case) -> str:
+    """What is taken, and what comes after it, in a line."""
+    options = decide(case)
+
+    def named(*verdicts):
+        ordered = (option.name for verdict in verdicts for option in options if option.verdict == verdict)
+        return [in_a_sentence(name) for name in ordered]
+
+    after = named("then")
+    return " or ".join(named("choose", "tie")) + (f", then {after[0]}" if after else "")
+
+
 MOVED = (
     *("answers_a_day", "examples", "documents", "instructions", "question", "answer", "label_price"),
     *("person_day", "card_price", "host_price", "read_price", "write_price"),

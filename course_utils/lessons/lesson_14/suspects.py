@@ -43,6 +43,19 @@ def comparison(name: str, seed: int):
     return new + old, reported
 
 
+def as_rows(runs: list[dict]) -> list[dict]:
+    """The runs of a comparison as a table: a row for each rate, scores in per cent, both seeds in a cell."""
+    rows = []
+    for rate in sorted({run["setting"] for run in runs}):
+        row = {"rate": f"{rate:g}"}
+        for method in ("old", "new"):
+            for name in ("choose", "judge"):
+                of_rate = [run for run in runs if (run["method"], run["setting"]) == (method, rate)]
+                row[f"{method}: {name}"] = "  ".join(f"{100 * run[name]:.1f}" for run in of_rate)
+        rows.append(row)
+    return rows
+
+
 def lead(name: str, seed: int) -> float:
     """The reported advantage of the new method, as a share of the questions."""
     reported = comparison(name, seed)[1]

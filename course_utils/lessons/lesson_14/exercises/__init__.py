@@ -1,5 +1,5 @@
 """Exercises of lesson 14: choosing a setting, a bug hunt, an interval over questions and seeds, break-even,
-what is not beaten, bytes by rule.
+what is not beaten; in the companion, bytes by rule.
 """
 
 from course_utils.lessons.lesson_14.exercises import (
@@ -18,7 +18,7 @@ EXERCISES = [
         report_fault,
         difference_interval,
         not_beaten,
-        bytes_by_rule,
         break_even_answers,
+        bytes_by_rule,
     )
 ]

@@ -89,7 +89,7 @@ def _bytes_with_numpy(parameters, adapter, method):
 
 EXERCISE = Exercise(
     name="bytes_by_rule",
-    lesson="14",
+    lesson="14m",
     minutes=6,
     difficulty=1,
     reference=bytes_by_rule,
