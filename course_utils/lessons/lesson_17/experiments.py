@@ -1,6 +1,6 @@
 """Stored experiments on splits that leak: what a leak is worth, and the support desk split in two ways.
 
-Also the example's training with answers dealt out at random, and with a split by lines.
+Also the example's training with answers dealt out at random.
 """
 
 import random
@@ -63,6 +63,7 @@ def right_facts(student, tokenizer, rows: Sequence[dict]) -> tuple[float, float,
         {"trained": "all weights", "steps": 70, "lr": RATE},
         {"trained": "lora", "passes": PASSES, "lr": LORA_RATE},
     ],
+    seeds=range(3),
     short=(0, 1),
     sampled=True,  # measured by greedy answers
 )
@@ -212,50 +213,34 @@ def dealt_out(rows: Sequence[Conversation], seed: int) -> list[Conversation]:
 
 
 @sweep(
-    "example_splits",
-    points=[
-        {"split by": "question", "answers": "as they are"},
-        {"split by": "question", "answers": "dealt out"},
-        {"split by": "line", "answers": "as they are"},
-    ],
+    "answers_dealt_out",
+    points=[{"answers": "dealt out"}],
     seeds=range(3),
-    short=(1, 2),
-    sampled=True,  # measured by greedy answers
+    short=(0,),
+    sampled=True,  # measured by greedy answers, too
 )
-def example_splits(point: dict, seed: int) -> dict:
+def answers_dealt_out(point: dict, seed: int) -> dict:
     """SFT of the lesson's example by LoRA, as the tool trains: loss on held-out answers before and after.
 
-    Split by question after cleaning, with the training answers as they are or dealt out at random; or by
-    line, without cleaning. agrees: share of held-out answers that agree with the reference, also of those
-    rows whose question is trained on ("leaked") and of the others ("new"). What would show that a lower loss
-    means learned answers: dealt out, the loss does not fall.
+    Split by question, with all training answers dealt out at random. agrees: share of held-out
+    answers that agree with the reference. What would show that a lower loss means learned answers: dealt out,
+    the loss does not fall.
     """
     from course_utils.chatml import add_chat_tokens, encode_conversation
     from course_utils.evaluation import mean_loss
     from course_utils.methods.sft import replies
     from course_utils.models import load_model
-    from course_utils.own import own_data, own_run
-    from course_utils.own.split import SHARE
+    from course_utils.own import own_run
     from course_utils.training import scored_lm_loss
 
     model, tokenizer = load_model("pocket")
     add_chat_tokens(model, tokenizer)
     limit = context(model)
-    if point["split by"] == "line":
-        rows = own_data.read_conversations(own_data.EXAMPLES / "conversations.jsonl")
-        rows = own_data.fit_conversations(rows, tokenizer, limit)[0]
-        held_out = set(random.Random(seed).sample(range(len(rows)), round(SHARE * len(rows))))
-    else:
-        rows = cleaned_example(tokenizer, limit)
-        keys = question_groups([row.asked for row in rows])
-        held_out = set(leak_free_split(keys, ["conversation"] * len(keys), seed=seed))
-    judged, trained = (
-        [row for n, row in enumerate(rows) if (n in held_out) == side] for side in (True, False)
-    )
-    leaked = set(leaks(judged, trained))
-    if point["answers"] == "dealt out":
-        trained = dealt_out(trained, seed)
-    judged = few(judged)
+    rows = cleaned_example(tokenizer, limit)
+    keys = question_groups([row.asked for row in rows])
+    held_out = set(leak_free_split(keys, ["conversation"] * len(keys), seed=seed))
+    judged = few([row for n, row in enumerate(rows) if n in held_out])
+    trained = dealt_out([row for n, row in enumerate(rows) if n not in held_out], seed)
     held = [encode_conversation(tokenizer, row.messages) for row in judged]
     before = mean_loss(model, held)
     plan = own_run.Plan("lora", seed, few(-(-PASSES * len(trained) // own_run.Plan.batch_size)), LORA_RATE)
@@ -265,14 +250,7 @@ def example_splits(point: dict, seed: int) -> dict:
     stream = batches(examples, plan.batch_size, seed, tokenizer.pad_token_id)
     settings = {"loss_fn": scored_lm_loss, "seed": seed, "label": f"{point}, seed {seed}"}
     train(model, stream, steps=plan.steps, lr=plan.lr, **settings)
-    prompts, references, lines, room = own_run.to_ask(judged, tokenizer, limit)
+    prompts, references, _, room = own_run.to_ask(judged, tokenizer, limit)
     said = replies(model, tokenizer, prompts, max_new_tokens=room)
-    places = [n for n, row in enumerate(judged) if row.line in set(lines)]
     right = [agrees(reply.text, wanted) for reply, wanted in zip(said, references, strict=True)]
-    parts = {
-        "agrees": right,
-        "agrees, leaked": [one for n, one in zip(places, right, strict=True) if n in leaked],
-        "agrees, new": [one for n, one in zip(places, right, strict=True) if n not in leaked],
-    }
-    shares = {name: sum(values) / len(values) for name, values in parts.items() if values}
-    return {"before": before, "after": mean_loss(model, held), "leaked rows": len(leaked), **shares}
+    return {"before": before, "after": mean_loss(model, held), "agrees": sum(right) / len(right)}

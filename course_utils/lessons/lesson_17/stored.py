@@ -6,7 +6,7 @@ from course_utils.stored_runs import ratios, runs_like
 
 
 def facts(trained: str, name: str) -> list[float]:
-    """Right answers in leaks_worth, as shares: "leaked", "fresh", "by_base"; trained: "all weights", "lora"."""
+    """Shares in leaks_worth: "leaked", "fresh" or "by_base"; trained: "all weights" or "lora"."""
     return [result[name] for _, result in runs_like("leaks_worth", {"trained": trained})]
 
 
@@ -15,18 +15,17 @@ def desk(split_by: str, name: str) -> list[float]:
     return [result[name] for _, result in runs_like("desk_splits", {"split by": split_by})]
 
 
-def held_out_over_later(split_by: str) -> list[float]:
-    """The held-out score over the later one, seed by seed."""
-    return ratios(desk(split_by, "held out"), desk(split_by, "later"))
+def held_out_minus_later(split_by: str) -> list[float]:
+    """The share of right answers to held-out chats minus that to later ones, seed by seed."""
+    held_out, later = desk(split_by, "held out, right"), desk(split_by, "later, right")
+    return [one - other for one, other in zip(held_out, later, strict=True)]
 
 
-def example(name: str, split_by: str = "question", answers: str = "as they are") -> list[float]:
-    """Numbers of example_splits, such as "agrees" or "leaked rows"."""
-    return [
-        result[name] for _, result in runs_like("example_splits", {"split by": split_by, "answers": answers})
-    ]
+def dealt_out(name: str) -> list[float]:
+    """Numbers of answers_dealt_out: "before", "after" (losses) or "agrees" (share)."""
+    return [result[name] for _, result in runs_like("answers_dealt_out", {})]
 
 
-def loss_left(answers: str) -> list[float]:
-    """The held-out loss after SFT over that before it."""
-    return ratios(example("after", answers=answers), example("before", answers=answers))
+def loss_left() -> list[float]:
+    """The held-out loss after SFT on answers dealt out at random, over that before it, seed by seed."""
+    return ratios(dealt_out("after"), dealt_out("before"))
