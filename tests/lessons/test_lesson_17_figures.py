@@ -23,7 +23,7 @@ TEXTS = [{"who", "is", "ann"}, {"who", "is", "bob"}, {"who", "sings"}]
 PICTURES = {
     "way": lambda: figures.way("Which way does a file go?", {}),
     "way of a large file": lambda: figures.way("The way of a file with a rather long name", COUNTS),
-    "overlap": lambda: figures.overlap("who is ann", "who is bob", TEXTS),
+    "overlap": lambda: figures.two_questions("who is ann", "who is bob", TEXTS),
     "cut": lambda: figures.cut(CHATS, 5),
     "splits": lambda: figures.two_splits(list("AABCAB"), {"by line": [1, 3], "by question": [2, 5]}),
     "courtesy": lambda: figures.courtesy_as_name(

@@ -194,7 +194,7 @@ def cleaned_example(tokenizer, limit: int) -> list[Conversation]:
     return fit_conversations(different, tokenizer, limit)[0]
 
 
-def dealt_out(rows: Sequence[Conversation], seed: int) -> list[Conversation]:
+def deal_answers(rows: Sequence[Conversation], seed: int) -> list[Conversation]:
     """The rows with all their answers dealt out at random."""
     from dataclasses import replace
 
@@ -240,7 +240,7 @@ def answers_dealt_out(point: dict, seed: int) -> dict:
     keys = question_groups([row.asked for row in rows])
     held_out = set(leak_free_split(keys, ["conversation"] * len(keys), seed=seed))
     judged = few([row for n, row in enumerate(rows) if n in held_out])
-    trained = dealt_out([row for n, row in enumerate(rows) if n not in held_out], seed)
+    trained = deal_answers([row for n, row in enumerate(rows) if n not in held_out], seed)
     held = [encode_conversation(tokenizer, row.messages) for row in judged]
     before = mean_loss(model, held)
     plan = own_run.Plan("lora", seed, few(-(-PASSES * len(trained) // own_run.Plan.batch_size)), LORA_RATE)

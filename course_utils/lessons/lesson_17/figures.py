@@ -24,7 +24,7 @@ STEPS = {  # {step of the way: its name in the picture}
 def way(title: str, counts: Mapping[str, str]) -> None:
     """The way of a file from its lines to a verdict; counts: what each of STEPS has, if it is known."""
     picture = Picture(title)
-    y, wide, high = picture.bottom + 0.6, 8.2, 3.4
+    y, wide, high = picture.bottom + 0.6, 8.2, 4.0
     gap = (ROOM - 3 * wide) / 2
 
     def box(step, x, y, width=wide):
@@ -56,7 +56,7 @@ def _lines(counts: Mapping[str, str]) -> str:
     return f"{STEPS['verdict']}: {counts['verdict']}" if "verdict" in counts else "answers compared: verdict"
 
 
-def overlap(one: str, other: str, texts: Sequence[set[str]]) -> None:
+def two_questions(one: str, other: str, texts: Sequence[set[str]]) -> None:
     """The words of two questions with their weights among the texts; those that are in both."""
     a, b, weight = one.split(), other.split(), word_weights(texts)
     words = sorted(dict.fromkeys([*a, *b]), key=lambda word: (weight[word], word))
