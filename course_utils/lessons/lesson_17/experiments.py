@@ -62,6 +62,7 @@ def right_facts(student, tokenizer, rows: Sequence[dict]) -> tuple[float, float,
     points=[
         {"trained": "all weights", "steps": 70, "lr": RATE},
         {"trained": "lora", "passes": PASSES, "lr": LORA_RATE},
+        *[{"trained": "lora", "steps": steps, "lr": LORA_RATE} for steps in (70, 140)],
     ],
     seeds=range(3),
     short=(0, 1),
@@ -72,8 +73,8 @@ def leaks_worth(point: dict, seed: int) -> dict:
 
     leaked: to a third spelling of taught facts; fresh: of 24 facts that are never taught; by_base: to the
     leaked ones without training. Batches of 16; all weights for 70 steps, or LoRA of rank 16 for four passes,
-    as the lesson's tool trains. What would show that a leak is harmless: leaked less than 10 points above
-    fresh.
+    as the lesson's tool trains, for as many steps, and for twice as many. What would show that a leak is
+    harmless: leaked less than 10 points above fresh.
     """
     from course_utils.methods.lora import apply_lora
     from course_utils.methods.lora_fast import speed_up

@@ -140,7 +140,7 @@ def courtesy_as_name(texts: Sequence[str], among: Sequence[str]) -> None:
         steps = {
             "the text": (text, "data"),
             "its words": (", ".join(words), None),
-            "first: names masked, then courtesies dropped": (", ".join(first[n]), None),
+            "first program: names masked, then courtesies dropped": (", ".join(first[n]), None),
             "today: courtesies dropped, then names masked": (", ".join(today[n]), None),
         }
         at = y

@@ -5,9 +5,9 @@ from __future__ import annotations
 from course_utils.stored_runs import ratios, runs_like
 
 
-def right_of_facts(trained: str, name: str) -> list[float]:
-    """Shares in leaks_worth: "leaked", "fresh" or "by_base"; trained: "all weights" or "lora"."""
-    return [result[name] for _, result in runs_like("leaks_worth", {"trained": trained})]
+def right_of_facts(wanted: dict, name: str) -> list[float]:
+    """Shares in leaks_worth: "leaked", "fresh" or "by_base", of the runs whose points have these entries."""
+    return [result[name] for _, result in runs_like("leaks_worth", wanted)]
 
 
 def right_of_desk(split_by: str, name: str) -> list[float]:
