@@ -5,8 +5,8 @@ from course_utils.checks.claims import Claim
 CLAIMS = [
     Claim(
         name="asked_later",
-        text="Of the held-out chats at least 25 points more are answered rightly than of the later ones",
-        at_least=0.25,
+        text="Of the held-out chats at least 20 points more are answered rightly than of the later ones",
+        at_least=0.2,
         unit="%",
         headline=True,
         excludes={"a score that lasts": 0.0, "a split by template, at five seeds": None},
