@@ -19,6 +19,10 @@ PROMPT_FORMS = ("chat", "text")
 SHOTS = (0, 8)
 NEXT = "\nQuestion:"  # marks the end of an answer in plain text
 TRIED = 16  # training questions on which a prompt is chosen
+NO_INSTRUCTION = (
+    "No PROMPT was given, so the base was tried with examples alone. Write the instruction that you "
+    "would use, or the comparison is too easy."
+)
 
 
 @dataclass(frozen=True)

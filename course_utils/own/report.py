@@ -3,7 +3,7 @@
 import json
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -61,21 +61,21 @@ def picture(draw, *arguments) -> str:
     return plots.png(plots.plt.gcf(), dpi=100)
 
 
-def number(name: str, value: float | None, asked: int) -> str:
-    """A score as text; a share with its interval."""
+def number(name: str, value: float | None, asked: int, interval_of: Callable = wilson_interval) -> str:
+    """A score as text; a share with its interval, by interval_of(right answers, questions)."""
     if value is None:
         return ""
     if name not in SHARES or not asked:
         return f"{value:.3f}"
-    low, high = wilson_interval(value * asked, asked)
+    low, high = interval_of(round(value * asked), asked)
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
-def score_rows(stages: dict[str, Scores]) -> list[list[str]]:
+def score_rows(stages: dict[str, Scores], interval_of: Callable = wilson_interval) -> list[list[str]]:
     """A row per score: its label, and its value at each stage."""
     asked = len(next(iter(stages.values())).answers)
     return [
-        [label, *(number(name, getattr(scores, name), asked) for scores in stages.values())]
+        [label, *(number(name, getattr(scores, name), asked, interval_of) for scores in stages.values())]
         for name, label in LABELS.items()
     ]
 
@@ -120,6 +120,7 @@ def report_page(
     pictures: dict[str, str],
     questions,
     stages: dict[str, Scores],
+    interval_of: Callable = wilson_interval,
 ) -> str:
     """The report as a self-contained HTML page."""
     return templates.get_template("report.html").render(
@@ -131,7 +132,7 @@ def report_page(
         notes=notes,
         pictures=pictures,
         asked=len(questions[0]),
-        scores=table(["", *stages], score_rows(stages)),
+        scores=table(["", *stages], score_rows(stages, interval_of)),
         answers=side_by_side(questions, stages, 40),
     )
 
@@ -250,6 +251,7 @@ def model_card(
     pairs: int,
     split: str,
     stages: dict[str, Scores],
+    interval_of: Callable = wilson_interval,
 ) -> str:
     """The model card, README.md: description, use, evaluation and limits.
 
@@ -259,7 +261,7 @@ def model_card(
     kind = _kind_of_base(base)
     where, auto = BASES[kind]
     peft_use = PEFT_USE.format(place=BASE_FOLDER if kind == "beside" else base, where=where)
-    rows = [" | ".join(["", *row, ""]).strip() for row in score_rows(stages)]
+    rows = [" | ".join(["", *row, ""]).strip() for row in score_rows(stages, interval_of)]
     settings = {
         "torch": version("torch"),
         "transformers": version("transformers"),

@@ -58,6 +58,14 @@ class FileSplit:
     shared: Shared  # what the check afterwards found
     why: str = ""  # why not by template
 
+    def parts(self, rows: Sequence, kinds: Sequence[str], kind: str) -> tuple[list, list]:
+        """(rows to train on, held-out rows) of one kind."""
+        of_kind = [(n, row) for n, (row, its) in enumerate(zip(rows, kinds, strict=True)) if its == kind]
+        train, held_out = (
+            [row for n, row in of_kind if (n in self.held_out) == side] for side in (False, True)
+        )
+        return train, held_out
+
     @property
     def note(self) -> str:
         """For the report and the card: what the score on the held-out rows implies."""
@@ -87,11 +95,14 @@ def split_rows(
     by, groups, why = "template", _with_named(template_groups(asked), rows), ""
     largest = max(Counter(groups).values())
     held_out = frozenset(leak_free_split(groups, kinds, seed=seed, hold_out=hold_out))
-    together = f"{largest} of {len(rows)} rows hang together (one form, or forms that conversations tie)"
+    together = (
+        f"{largest} of {len(rows)} rows would have to stay on one side, as they have one form, or forms that "
+        "occur in one conversation"
+    )
     if 2 * largest > len(rows):
         why = together
     elif len(held_out) < ENOUGH * min(SHARE * len(rows), MOST):
-        why = f"{together}, and of the others only {len(held_out)} could be held out"
+        why = f"{together}; of the others only {len(held_out)} could be held out"
     if why:
         by, groups = "question", _with_named(question_groups(asked), rows)
         held_out = frozenset(leak_free_split(groups, kinds, seed=seed, hold_out=hold_out))

@@ -39,7 +39,7 @@ CALLED = [  # (lesson, exercise, text in the cell of the experiment that calls i
     ("14", "choose_setting", "chosen = {method: choose_setting("),
     ("16", "rows_of_process", "shares = []"),
     ("16", "process_loss", "added = sum("),
-    ("17", "weighted_overlap", "found = near_pairs("),
+    ("17", "weighted_overlap", "alike = [(i, j)"),
     ("17", "held_out_rows", "drawn = split.split_rows("),
     ("17", "leak_of", "leaking = leak_of("),
     ("17", "wilson_interval", '"The base on {len('),

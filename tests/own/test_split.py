@@ -91,7 +91,7 @@ def test_one_template_that_is_most_of_a_file_is_named():
     ]
     rows = [Conversation(n, [{"role": "user", "content": text}]) for n, text in enumerate(asked)]
     note = split_of(rows).note
-    assert "By template was not possible: 60 of 68 rows hang together" in note
+    assert "By template was not possible: 60 of 68 rows would have to stay on one side" in note
 
 
 def test_a_file_of_a_few_forms_of_questions_is_split_by_question_and_says_so():

@@ -1,29 +1,22 @@
-"""The claims of lesson 17, in the order in which it makes them."""
+"""The claims of lesson 17 and of its companion, in the order in which they are made."""
 
 from course_utils.checks.claims import Claim
 
 CLAIMS = [
+    Claim(
+        name="asked_later",
+        text="Of the held-out chats at least 20 points more are answered rightly than of the later ones",
+        at_least=0.2,
+        unit="%",
+        headline=True,
+        excludes={"a score that lasts": 0.0, "a split by template, at five seeds": None},
+    ),
     Claim(
         name="cut_takes_targets",
         text="A cut at the median length takes targets at least 1.5 times as often as tokens",
         at_least=1.5,
         unit="times",
         excludes={"targets spread evenly": 1.0},
-    ),
-    Claim(
-        name="other_spellings",
-        text="Invented facts taught in other spellings get at least 50 points more than those never taught",
-        at_least=0.5,
-        unit="%",
-        headline=True,
-        excludes={"no leak": 0.0},
-    ),
-    Claim(
-        name="asked_later",
-        text="The colleague's held-out questions get at least twice the score of those asked later",
-        at_least=2.0,
-        unit="times",
-        excludes={"a score that lasts": 1.0},
     ),
     Claim(
         name="by_rules",
@@ -37,7 +30,7 @@ CLAIMS = [
         text="SFT takes the loss on held-out answers to at most a tenth",
         at_most=0.1,
         unit="times",
-        excludes={"trained on answers dealt out at random": 0.225, "no training": 1.0},
+        excludes={"trained on answers dealt out at random": None, "no training": 1.0},
     ),
     Claim(
         name="sft_agrees",
@@ -67,5 +60,24 @@ CLAIMS = [
         at_least=0.4,
         unit="%",
         excludes={"no better": 0.0},
+    ),
+]
+
+MORE_CLAIMS = [
+    Claim(
+        name="other_spellings",
+        text="Invented facts taught in other spellings get at least 50 points more than those never taught",
+        at_least=0.5,
+        unit="%",
+        stored=True,
+        excludes={"the base, of the same facts": None},
+    ),
+    Claim(
+        name="dealt_out",
+        text="Trained on answers dealt out at random, the held-out loss falls to less than 0.4 of its start",
+        at_most=0.4,
+        unit="times",
+        stored=True,
+        excludes={"no training": 1.0},
     ),
 ]

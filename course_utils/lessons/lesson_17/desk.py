@@ -1,4 +1,4 @@
-"""A synthetic file: chats of a support desk, made from sixteen templates with a seed."""
+"""Two synthetic files, made with a seed: chats of a support desk from templates, messages to a cafe."""
 
 import random
 import re
@@ -54,3 +54,37 @@ def support_chats(
         rows.append(Conversation(line, messages))
         templates.append(template)
     return rows, templates
+
+
+CAFE = """
+Allergens, Opening hours, Parking, Free Wi-Fi, Gift cards, High chairs, Dogs in the garden, Oat milk,
+Birthday cakes, A table for twelve, The upper room on Friday, Cakes without eggs, Warm food after five, My
+own cup, Beans from Honduras, Sandwiches for an office, A ramp at the door, Laptops in the morning, Pictures
+on the wall, Bread of yesterday, Tea by the pot, A quiet corner, Card or cash, Soup of the day, Jobs in the
+kitchen, Lost umbrella, Sugar-free jam, A receipt with tax, Music in the evening, Toys for children, Bicycle
+stand, Smoking outside, Recipe of the brownie, Knitting circle, Reserved window seat, Power sockets, Gluten
+in the oats, Half portions, Water for dogs, Key for the toilet, Newspapers, Takeaway boxes, Deposit on jars,
+Complaint about noise, Closed in August, Blankets in the garden, Breakfast at noon, Cold brew, Wedding cake
+tasting, Group of schoolchildren, Staircase to the gallery, Honey from bees nearby, Second-hand books, Rent
+for a stall, Chess on Mondays, Discount for students, Waffles on Sunday, Juice by the bottle, Nuts in the
+pesto, Flowers on the table
+"""
+AFTER = {"?": 12, "": 4, "? Thanks!": 3, ", Thanks": 2}  # {what ends a message: its weight}
+
+
+def cafe_messages(seed: int, count: int = 200) -> list[Conversation]:
+    """What customers of a cafe ask about in a few words, some with thanks, and one kind of answer.
+
+    "Thanks" has a capital, and before some no sentence has ended.
+    """
+    rng, rows = random.Random(seed), []
+    topics = [topic.strip() for topic in CAFE.replace("\n", " ").split(",")]
+    for line in range(1, count + 1):
+        topic = rng.choice(topics)
+        [after] = rng.choices(list(AFTER), list(AFTER.values()))
+        messages = [
+            {"role": "user", "content": f"{topic}{after}"},
+            {"role": "assistant", "content": f"Our page on this: {topic.lower()}."},
+        ]
+        rows.append(Conversation(line, messages))
+    return rows

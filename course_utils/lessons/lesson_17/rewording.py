@@ -26,12 +26,27 @@ RULES = (  # (a form of question, the beginning of its statement); the first mat
 
 def beginning_of(question: str) -> str:
     """The statement that a question of the example file asks to complete; ValueError if no rule matches."""
+    form, beginning = RULES[rule_of(question)]
     asked = POLITE.sub("", question.strip()).rstrip("?. ")
-    for form, beginning in RULES:
-        if found := re.fullmatch(form, asked, re.I):
-            text = found.expand(beginning)
-            return text[0].upper() + text[1:]
+    text = re.fullmatch(form, asked, re.I).expand(beginning)
+    return text[0].upper() + text[1:]
+
+
+def rule_of(question: str) -> int:
+    """The place in RULES of the rule that turns the question; ValueError if none does."""
+    asked = POLITE.sub("", question.strip()).rstrip("?. ")
+    for place, (form, _) in enumerate(RULES):
+        if re.fullmatch(form, asked, re.I):
+            return place
     raise ValueError(f"no rule matches the question {question!r}; add one to RULES in {__file__}")
+
+
+def one_of_each_rule(questions: Sequence[str]) -> list[str]:
+    """The first question that each rule turns, in the order of RULES."""
+    first = {}
+    for question in questions:
+        first.setdefault(rule_of(question), question)
+    return [first[place] for place in sorted(first)]
 
 
 def answers_by_rules(model, tokenizer, questions: Sequence[str]) -> list[str]:

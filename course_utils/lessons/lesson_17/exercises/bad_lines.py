@@ -51,9 +51,10 @@ _LINES = [
     '{"messages": null}',  # 16
     _line("user", "assistant", "user"),  # 17 ends with the user
     '{"messages": [{"role": "user", "content": "assistant"}]}',  # 18 no assistant turn
-    '{"messages": [{"role": "user", "content": "a\u2028b"}, {"role": "assistant", "content": "c"}]}',  # 19
+    _line("user", "bot"),  # 19 no assistant
+    '{"messages": [{"role": "user", "content": "a\u2028b"}, {"role": "assistant", "content": "c"}]}',  # 20
 ]
-_BAD = [3, 4, 7, 8, 10, 12, 13, 14, 15, 16, 18]
+_BAD = [3, 4, 7, 8, 10, 12, 13, 14, 15, 16, 18, 19]
 STOPS = [  # (indices in _LINES, the message if they stop the function)
     (
         [2],
@@ -92,7 +93,7 @@ def _check_bad_lines(fn):
     found = run(_LINES)
     if found == _BAD[:1]:
         raise Mistake("You stop at the first bad line. Go on, so that all bad lines are reported at once.")
-    if set(found) - set(_BAD) == {19, 20}:
+    if set(found) - set(_BAD) == {20, 21}:
         raise Mistake("splitlines() also splits at U+2028, which may occur in JSON: split at \\n.")
     if found == [number - 1 for number in _BAD]:
         raise Mistake("You count from 0. Editors count lines from 1.")
@@ -121,6 +122,8 @@ def _check_bad_lines(fn):
         raise Mistake(
             "In line 18 the user only says assistant. Check the role of a message, not its content."
         )
+    if 19 not in found:
+        raise Mistake("In line 19 the answer has the role bot. Only the role assistant counts.")
     if found != _BAD:
         raise Mistake(f"Lines {_BAD} are bad; you found {found}.")
     turned = ["", *reversed(_LINES), ""]
@@ -305,6 +308,10 @@ EXERCISE = Exercise(
         (_by_index, "without an assistant stops"),
         (lambda text: bad_lines(text)[:1], "You stop at the first bad line"),
         (_by_lines_of_python, "splitlines() also splits at U+2028"),
+        (
+            _bad_by(lambda messages: any(m["role"] not in ("user", "system") for m in messages)),
+            "the role bot",
+        ),
     ],
     right=[_by_get, _with_any_error],
     hints=(

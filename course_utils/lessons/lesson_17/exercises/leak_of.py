@@ -213,5 +213,5 @@ EXERCISE = Exercise(
         "Sets of question_key(text) for each side: do they intersect? Then templates_of([*held_out, "
         "*train]), split at len(held_out): do the sets of the two parts intersect?",
     ),
-    then="It tests your own split below.",
+    then="It tests the split of your file below.",
 )
