@@ -115,6 +115,11 @@ def runs_like(name: str, wanted: dict) -> list[tuple[dict, dict]]:
     return [(point, result) for point, result in rows if wanted.items() <= point.items()]
 
 
+def values_like(name: str, key: str, **wanted) -> list[float]:
+    """One number of each run whose point has these entries, one a seed."""
+    return [result[key] for _, result in runs_like(name, wanted)]
+
+
 def best_inside(losses: Mapping[float, float], of: str = "") -> float:
     """The rate with the lowest loss. ValueError, which names `of`, if it is the lowest or highest tried."""
     best = min(losses, key=lambda rate: losses[rate])
