@@ -141,8 +141,8 @@ RED = [
         [
             (
                 "course_utils/methods/dpo.py",
-                "= beta * (rejected - reference_rejected)",
-                "= rejected - reference_rejected",
+                "reference_rejected)\n    return -F.logsigmoid(",
+                "reference_rejected) / beta\n    return -F.logsigmoid(",
             )
         ],
         trajectories("dpo"),
