@@ -101,10 +101,10 @@ def test_stored_scores_are_the_digits_of_the_answers():
         ("full", experiments.LONGER),
         ("GRPO", comparison.STEPS),
     ):
-        found = stored.answer_scores(method, steps)
+        found = stored.right_by_list(method, steps)
         assert found.mean(1).tolist() == pytest.approx(stored.values(method, "right", steps))
         assert found.shape[1] == 200
-    assert stored.answer_scores(stored.CALLS).shape == (1, 200)
+    assert stored.right_by_list(stored.CALLS).shape == (1, 200)
     for method, steps in (("luck", comparison.STEPS), ("QLoRA", experiments.LONGER)):
         with pytest.raises(ValueError, match=f"180 of LoRA and full; got {steps} of '{method}'"):
             stored.best_runs(method, steps)

@@ -55,7 +55,7 @@ def values(method: str, name: str, steps: int = STEPS) -> list[float]:
     return [run[name] for run in best_runs(method, steps)]
 
 
-def answer_scores(method: str, steps: int = STEPS) -> torch.Tensor:
+def right_by_list(method: str, steps: int = STEPS) -> torch.Tensor:
     """1 for each list that a method named right, else 0: [seeds, lists]."""
     return torch.tensor(
         [[int(digit) for digit in run["answers"]] for run in best_runs(method, steps)]
