@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from course_utils.data import IGNORE
 from course_utils.drawing import CELL, ROOM, Picture, shown_number
-from course_utils.lessons.lesson_17.first_split import COURTESIES, first_templates_of
+from course_utils.lessons.lesson_17.first_split import first_templates_of
 from course_utils.own.own_data import word_weights
 from course_utils.own.template_groups import NAME, WORD_OR_END, templates_of
 
@@ -50,6 +50,7 @@ def way(title: str, counts: Mapping[str, str]) -> None:
     picture.arrow((base.x + wide * 0.75, base.bottom), (base.x + wide * 0.75, verdict.y))
     picture.arrow((tuned.x + wide * 0.25, tuned.bottom), (tuned.x + wide * 0.25, verdict.y))
     picture.key()
+    picture.words[:] = [" ".join(words.split()) for words in picture.words]  # without the boxes' line breaks
 
 
 def _lines(counts: Mapping[str, str]) -> str:
@@ -150,4 +151,3 @@ def courtesy_as_name(texts: Sequence[str], among: Sequence[str]) -> None:
             picture.box(x, at + 1.2, wide, CELL, said, kind, bold=NAME in said)
             at += CELL + 2
     picture.key()
-    assert COURTESIES
