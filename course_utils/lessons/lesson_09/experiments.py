@@ -10,6 +10,7 @@ import random
 from course_utils.stored_runs import CHOICE, few, sweep
 
 EXAMPLE_COUNTS = (30, 120, 470)
+ONE_RATE = 6e-4  # of all weights in instruction_tuning; not searched for
 RATES = {
     "answers": (3e-4, 6e-4, 1.5e-3, 3e-3),
     "everything": (3e-4, 6e-4, 1.5e-3, 3e-3),
@@ -44,7 +45,7 @@ def instruction_tuning(point: dict, seed: int) -> dict:
         tokenizer,
         [sft.as_conversation(row) for row in rows],
         steps=few(80),
-        lr=6e-4,
+        lr=ONE_RATE,
         seed=seed,
         everything=point["everything"],
         label=f"{point}, seed {seed}",
@@ -190,7 +191,6 @@ def one_skill(point: dict, seed: int) -> dict:
 
 
 REST_RATE, ROWS_RATE = 2e-4, 3e-3  # lesson 02's rate and LoRA's; neither was chosen for these runs
-ONE_RATE = 6e-4  # of all weights in instruction_tuning
 
 
 def tune_rows_apart(
