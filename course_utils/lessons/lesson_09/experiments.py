@@ -10,6 +10,7 @@ import random
 from course_utils.stored_runs import CHOICE, few, sweep
 
 EXAMPLE_COUNTS = (30, 120, 470)
+ONE_RATE = 6e-4  # of all weights in instruction_tuning; not searched for
 RATES = {
     "answers": (3e-4, 6e-4, 1.5e-3, 3e-3),
     "everything": (3e-4, 6e-4, 1.5e-3, 3e-3),
@@ -19,6 +20,7 @@ ADAPTER_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 ADAPTER_RATE = 3e-3  # lowest mean of the two losses in adapter_rates
 REFUSALS = 100  # mixed into the 400 answers of an adapter
 KINDS = ("facts", "reading", "stories", "refusals", "tasks", "turns", "system")
+SHORT_KINDS = ("facts", "reading", "turns", "system", "tasks", "refusals")
 
 
 @sweep(
@@ -43,7 +45,7 @@ def instruction_tuning(point: dict, seed: int) -> dict:
         tokenizer,
         [sft.as_conversation(row) for row in rows],
         steps=few(80),
-        lr=6e-4,
+        lr=ONE_RATE,
         seed=seed,
         everything=point["everything"],
         label=f"{point}, seed {seed}",
@@ -191,8 +193,18 @@ def one_skill(point: dict, seed: int) -> dict:
 REST_RATE, ROWS_RATE = 2e-4, 3e-3  # lesson 02's rate and LoRA's; neither was chosen for these runs
 
 
-def tune_rows_apart(model, tokenizer, conversations, *, steps: int, seed: int, everything: bool = False):
-    """Full fine-tuning in place with two rates: the markers' rows at ROWS_RATE, all else at REST_RATE.
+def tune_rows_apart(
+    model,
+    tokenizer,
+    conversations,
+    *,
+    steps: int,
+    seed: int,
+    everything: bool = False,
+    rest_rate: float = REST_RATE,
+    rows_rate: float = ROWS_RATE,
+):
+    """Full fine-tuning in place with two rates: the markers' rows at rows_rate, all else at rest_rate.
 
     The old embedding rows do not change. Batches, schedule and clipping are those of instruction_tune.
     """
@@ -207,8 +219,8 @@ def tune_rows_apart(model, tokenizer, conversations, *, steps: int, seed: int, e
     add_chat_tokens(model, tokenizer)
     rows = train_token_rows(model, marker_ids(tokenizer)).get_input_embeddings().rows
     rows.requires_grad_(False)
-    optimizer = adamw(model, REST_RATE)
-    optimizer.add_param_group({"params": [rows.requires_grad_()], "lr": ROWS_RATE})
+    optimizer = adamw(model, rest_rate)
+    optimizer.add_param_group({"params": [rows.requires_grad_()], "lr": rows_rate})
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, steps, steps // 10)
     )
@@ -228,11 +240,20 @@ def tune_rows_apart(model, tokenizer, conversations, *, steps: int, seed: int, e
 
 @sweep(
     "marker_rows",
-    points=[{"examples": 30}, {"examples": 470}, {"examples": 470, "everything": True}],
+    points=[
+        {"examples": 30},
+        {"examples": 470},
+        {"examples": 470, "everything": True},
+        {"examples": 30, "lr": ONE_RATE},
+    ],
     short=(0, 2),
 )
 def marker_rows(point: dict, seed: int) -> dict:
     """instruction_tuning with a separate rate for the markers' rows: the same steps and batches.
+
+    A point with "lr" has this one rate for all, and still freezes the old rows. "Freezing the old rows gives
+    part of what two rates give" is wrong if its range of short answers reaches that of instruction_tuning
+    with 30 questions, "the rates give the rest" if it reaches that of two rates.
 
     "Loss on everything answers fewer short questions" is wrong if, with the rows at a rate of their own, its
     range over seeds reaches that of loss on answers. Shares of right answers (short, sentence) and of answers
@@ -244,8 +265,9 @@ def marker_rows(point: dict, seed: int) -> dict:
     model, tokenizer = load_model("pocket")
     rows = random.Random(seed).sample(sft.asked("tune"), point["examples"])
     conversations = [sft.as_conversation(row) for row in rows]
+    rates = {"rest_rate": point.get("lr", REST_RATE), "rows_rate": point.get("lr", ROWS_RATE)}
     everything = point.get("everything", False)
-    tune_rows_apart(model, tokenizer, conversations, steps=few(80), seed=seed, everything=everything)
+    tune_rows_apart(model, tokenizer, conversations, steps=few(80), seed=seed, everything=everything, **rates)
     return sft.answered(model, tokenizer, few(sft.asked("held_out"), 8))
 
 
@@ -371,6 +393,11 @@ def assistant_run(point: dict, seed: int) -> dict:
     _, refused, _ = judged(model, tokenizer, few(sft.asked("invented"), 8))
     shares = {"right": right, "refused_known": refused_known, "refused": refused}
     return found | {name: sum(values) / len(values) for name, values in shares.items()}
+
+
+def all_as_written(model, tokenizer, count: int) -> dict[str, float]:
+    """{kind: as_written} of the kinds with short answers."""
+    return {kind: as_written(model, tokenizer, kind, count) for kind in SHORT_KINDS}
 
 
 def as_written(model, tokenizer, kind: str, count: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from course_utils.lessons.lesson_09.experiments import EXAMPLE_COUNTS, KINDS, REFUSALS
+from course_utils.lessons.lesson_09.experiments import EXAMPLE_COUNTS, KINDS, ONE_RATE, REFUSALS
 from course_utils.stored_runs import best_inside, runs_like
 
 MANY = EXAMPLE_COUNTS[-1]
@@ -55,7 +55,16 @@ def one_rate(examples: int, everything: bool = False) -> Values:
 
 def two_rates(examples: int, everything: bool = False) -> Values:
     """Measures of five seeds of all weights but the old rows; the markers' rows have their own rate."""
-    point = {"examples": examples} | ({"everything": True} if everything else {})
+    return _marker_rows({"examples": examples} | ({"everything": True} if everything else {}))
+
+
+def old_rows_frozen(examples: int) -> Values:
+    """Measures of five seeds of all weights but the old rows, the markers' rows among them, at rate 6e-4."""
+    return _marker_rows({"examples": examples, "lr": ONE_RATE})
+
+
+def _marker_rows(point: dict) -> Values:
+    """Measures of the runs of exactly this point."""
     found = [result for stored, result in runs_like("marker_rows", point) if stored == point]
     return {name: [result[name] for result in found] for name in found[0]}
 

@@ -101,6 +101,14 @@ def _longest_first(messages, length, limit):
     return head + turns
 
 
+def _newest_first(messages, length, limit):
+    head = messages[:1] if messages[0]["role"] == "system" else []
+    turns = messages[len(head) :]
+    while length(head + turns) > limit and len(turns) > 2:
+        turns = turns[:-3] + turns[-1:]
+    return head + turns
+
+
 def _with_a_hole(messages, length, limit):
     head = messages[:1] if messages[0]["role"] == "system" else []
     turns = messages[len(head) :]
@@ -181,6 +189,7 @@ CONTEXT_MISTAKES = [
     ("The result is longer than the limit. Do you count the system line?", _system_not_counted),
     ("You changed the conversation that was passed. Its owner still shows it: make a new list.", _in_place),
     ("Remove no more than needed, the oldest first.", _too_much),
+    ("You remove the newest exchange first. Remove the oldest.", _newest_first),
     ("You remove the longest exchange first. Remove the oldest.", _longest_first),
     (
         "You leave out an exchange but keep an older one. Going back from the newest, stop at the first that "

@@ -132,6 +132,11 @@ SFT_MISTAKES = [
         _of_rows(lambda x, s, w, y: ((w[:, None] * x).sum(), s.sum())),
     ),
     (
+        "The divisor counts each conversation once. Count each token with a label, times the weight of its "
+        "conversation.",
+        _of_rows(lambda x, s, w, y: ((w[:, None] * x).sum(), w.sum())),
+    ),
+    (
         "You take the mean of each conversation first, so a token of a short answer counts more than one of "
         "a long answer. Sum over the tokens.",
         _of_rows(lambda x, s, w, y: ((w * x.sum(1) / s.sum(1)).sum(), w.sum())),
