@@ -134,8 +134,8 @@ EXACT_NAN = (
 )
 EXACT_LATE = (
     "At a token that the policy never says (logit -inf) you put 0 in the place of the finished term. The "
-    "value is right, but the gradient still goes through 0 times infinity. Replace both log-probabilities by 0 "
-    "there first, then subtract."
+    "value is right, but the gradient still goes through 0 times infinity. Replace both log-probabilities "
+    "by 0 there first, then subtract."
 )
 EXACT_ELSE = "The sum over the vocabulary of p * (log p - log q), with p the policy's probabilities."
 EXACT_INF = (
@@ -209,8 +209,8 @@ EXERCISE = Exercise(
     hints=(
         "Take both log-probabilities of each token, weight the difference by the policy's probability, and "
         "sum over the vocabulary. A token with policy probability 0 contributes 0.",
-        "current = logits_current.log_softmax(-1), reference likewise, [..., V]. Where current is -inf, put 0 "
-        "for both in the difference (torch.where). Then current.exp() * difference, and sum(-1): [...].",
+        "current = logits_current.log_softmax(-1), reference likewise, [..., V]. Where current is -inf, put "
+        "0 for both in the difference (torch.where). Then current.exp() * difference, and sum(-1): [...].",
     ),
     then="The coloured text and a gradient ascent below use your function.",
 )
