@@ -18,9 +18,10 @@ def exact_kl(logits_current: Tensor, logits_reference: Tensor) -> Tensor:
     """KL(current || reference) over the vocabulary at every position: logits [..., V] -> [...], in nats."""
     current = logits_current.log_softmax(-1)
     reference = logits_reference.log_softmax(-1)
-    # a token of probability 0 contributes 0, even if both logits are -inf
-    terms = torch.where(current > -torch.inf, current.exp() * (current - reference), 0.0)
-    return terms.sum(-1)
+    probabilities, never = current.exp(), current.isneginf()
+    # a token of probability 0 adds 0, even if both logits are -inf; masked later, its gradient would be nan
+    current, reference = (each.masked_fill(never, 0.0) for each in (current, reference))
+    return (probabilities * (current - reference)).sum(-1)
 
 
 def k1(log_probs_current: Tensor, log_probs_reference: Tensor) -> Tensor:

@@ -143,6 +143,24 @@ def test_their_penalty_is_ours_turned_round():
     )
 
 
+def test_the_answer_of_the_hunt_has_its_numbers(capsys):
+    suspects.show_answer(5.44, -5.57, 2.84)
+    told = capsys.readouterr().out
+    assert "here 5.44" in told and "Theirs is -5.57" in told and "2.8 times" in told
+    right, turned = stored.ends("no penalty"), stored.ends("their penalty")
+    assert sum(b["kl"] / a["kl"] for a, b in zip(right, turned, strict=True)) / 5 > 2, "they left farther"
+
+
+def test_what_the_lesson_says_of_the_stopped_runs():
+    ours, stopped = stored.ends("our penalty"), stored.stopped_as_near()
+    proxy = stored.differences("proxy", ours, stopped)
+    assert f"{sum(proxy) / 5:.2f}" == "0.13" and sum(each < 0 for each in proxy) == 2
+    kl = [sum(run[step]["kl"] for run in stored.iterations("our penalty")) / 5 for step in range(10)]
+    assert kl == sorted(kl), "not at rest by iteration 10"
+    ends = [sum(run["proxy"] for run in stored.ends(f"{which} penalty")) / 5 for which in ("no", "our")]
+    assert [f"{each:.2f}" for each in ends] == ["0.59", "0.54"]
+
+
 def test_the_mean_of_the_log_ratios_is_the_exact_kl(parts):
     model, tokenizer, _ = parts
     policy, _ = run(parts, lr=3e-3)

@@ -78,6 +78,14 @@ def test_a_place_has_all_of_its_divergence():
     assert whole[:2] == ["1.00", "1.00"] and number(whole[2]) == pytest.approx(exact, abs=0.006)
 
 
+@pytest.mark.parametrize("value, shown", [(0.0, "0.00"), (-1e-9, "0.00"), (4.2e-6, "4e-6"), (0.6, "0.60")])
+def test_a_small_probability_is_not_shown_as_none(value, shown):
+    policy, reference = torch.tensor([[0.9, 0.1], [1 - value, value]], dtype=torch.double)
+    figures.at_place("text", policy, reference, 0, token_of=["a", "b"].__getitem__, most=2)
+    assert texts()[texts().index("b") + 2] == shown
+    plt.close("all")
+
+
 def test_logits_stand_one_place_before_their_token():
     PICTURES["predicted"]()
     found = texts()
@@ -132,7 +140,11 @@ def test_the_point_of_a_price_lies_on_the_curve(capsys):
         above = min((y, x) for x, y in zip(*curve.get_data(), strict=True) if x >= kl - 1e-6)
         assert below[0] <= reward + 1e-6 and reward <= above[0] + 1e-6
         assert sum(bar.get_height() for bar in left.patches[: len(toy.reward)]) == pytest.approx(1, abs=1e-4)
-        assert f"KL {kl:.2f}" in capsys.readouterr().out
+        told, best = capsys.readouterr().out, best_policy(toy.reference, toy.reward, beta)
+        assert f"KL {kl:.2f}" in told
+        bound, gain = float(told.split()[-1]), best > toy.reference
+        assert toy.reward[gain].min() > bound - 0.006 and toy.reward[~gain].max() < bound + 0.006
+        assert f"{int(gain.sum())} of {len(best)} answers gain" in told
         plt.close("all")
 
 

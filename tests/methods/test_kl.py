@@ -42,6 +42,18 @@ def test_exact_kl_where_tokens_are_impossible():
     assert kl.exact_kl(torch.tensor([0.0, 0.0, 0.0]), current).item() == math.inf
 
 
+@pytest.mark.parametrize("other", [-torch.inf, 0.3])
+def test_the_gradient_where_a_token_is_impossible_is_that_on_paper(other):
+    current, reference = torch.tensor([[0.5, 0.0, -torch.inf], [0.0, 1.0, other]]).requires_grad_()
+    gradients = torch.autograd.grad(kl.exact_kl(current, reference), (current, reference))
+    p, q = current.detach().softmax(-1), reference.detach().softmax(-1)
+    ratio = (p[:2] / q[:2]).log()  # the third token's term is 0, whatever its log-ratio
+    on_paper = torch.cat([p[:2] * (ratio - (p[:2] * ratio).sum()), torch.zeros(1)])
+    assert torch.allclose(gradients[0], on_paper, atol=1e-6) and torch.allclose(
+        gradients[1], q - p, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("mean", [0.1, 1.0, 2.0])
 def test_moments_on_gaussians_have_their_closed_forms(mean):
     """log-ratio ~ N(-d^2/2, d^2), so all moments are known (and Schulman's figures follow)."""

@@ -25,7 +25,7 @@ CLAIMS = [
         at_most=0.6,
         unit="%",
         stored=True,
-        excludes={"a penalty without effect": 1.0, "a penalty with the wrong sign": None},
+        excludes={"a penalty without effect": 1.0},
     ),
 ]
 

@@ -109,7 +109,7 @@ def at_place(
     for number, (name, p, q, term, was_drawn) in enumerate(rows):
         top = y + number * 1.75 + (0.4 if name == "sum" else 0)
         picture.text(9.3, top + 0.75, name + (" (drawn)" if was_drawn else ""), "right", bold=name == "sum")
-        shown = [shown_number(max(float(p), 0), 2), shown_number(max(float(q), 0), 2)]
+        shown = [_probability(float(p)), _probability(float(q))]
         shown.append(shown_number(float(term), 2, sign=True))
         for x, text, kind in zip(columns.values(), shown, ("trained", "frozen", None), strict=True):
             picture.box(x, top, 4, 1.5, text, kind)
@@ -249,6 +249,13 @@ def _kinds(real: Sequence[bool], kind: str) -> list[str | None]:
 def _real(values: torch.Tensor, real: Sequence[bool]) -> list:
     """Numbers of a row where it is real, "any" at padding, and nothing under the sum."""
     return [value if one else "any" for value, one in zip(values.tolist(), real, strict=True)] + [None]
+
+
+def _probability(value: float) -> str:
+    """With two decimals, or as 4e-6 where these would be 0.00."""
+    if value < 1e-12 or value >= 0.005:
+        return shown_number(max(value, 0.0), 2)
+    return f"{value:.0e}".replace("e-0", "e-")
 
 
 def _short(token: str) -> str:

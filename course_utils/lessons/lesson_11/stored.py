@@ -51,9 +51,3 @@ def differences(name: str, ours: list[dict[str, float]], others: list[dict[str, 
 
 def _results(setting: str) -> list[dict]:
     return [result for _, result in runs_like("runaway", SETTINGS[setting])]
-
-
-def before() -> dict[str, float]:
-    """Of the model before its training: the mean over the first iterations of all seeds."""
-    firsts = [run[0] for run in iterations("no penalty")]
-    return {name: sum(each[name] for each in firsts) / len(firsts) for name in PANELS}

@@ -17,7 +17,12 @@ def show_price(toy: Toy, best_policy: Callable, beta: float = 1.0) -> None:
 
     best = best_policy(toy.reference, toy.reward, beta)
     kl, reward = toy.kl_and_reward(best)
-    print(f"β = {beta:g}: KL {kl:.2f} nats, mean reward {reward:.2f}, the likeliest answer {best.max():.0%}")
+    gains = int((best > toy.reference).sum())
+    bound = (toy.reward - beta * (best / toy.reference).log()).mean()  # the same for all answers
+    print(
+        f"β = {beta:g}: KL {kl:.2f} nats, mean reward {reward:.2f}, the likeliest answer {best.max():.0%}; "
+        f"{gains} of {len(best)} answers gain, those with a reward above {bound:.2f}"
+    )
     _, (left, right) = plots.figure("Each β buys a reward at a price", "", "", columns=2)
     order = toy.reward.argsort()
     places = range(len(order))
@@ -27,7 +32,8 @@ def show_price(toy: Toy, best_policy: Callable, beta: float = 1.0) -> None:
     left.legend()
     points = [toy.kl_and_reward(best_policy(toy.reference, toy.reward, price)) for price in PRICES]
     right.plot(*zip((0.0, (toy.reference * toy.reward).sum().item()), *points, strict=True), color=plots.INK)
-    right.plot([kl], [reward], "o", color=plots.COLOURS[0], markersize=8)
+    right.plot([kl], [reward], "o", color=plots.COLOURS[0], markersize=8, label=f"β = {beta:g}")
+    right.legend(loc="lower right")
     right.set(xlabel="KL to the reference (nats)", ylabel="mean reward")
 
 

@@ -34,14 +34,27 @@ def _with_logsumexp(reference, reward, beta):
     return (logits - torch.logsumexp(logits, 0)).exp()
 
 
+def _shifted(reference, reward, beta):
+    return reference * ((reward - reward.max()) / beta).exp()
+
+
+def _with_minus_one(reference, reward, beta):
+    """From the derivative set to 0, without the condition that the sum is 1."""
+    return (reference.log() + reward / beta - 1).exp()
+
+
+def _divided_by_another_sum(reference, reward, beta):
+    scaled = reward / beta
+    return reference * (scaled - scaled.logsumexp(-1)).exp()
+
+
+UNNORMALISED = "These do not sum to 1 like probabilities: divide by the sum."
 BEST_POLICY_MISTAKES = [
+    (UNNORMALISED, lambda reference, reward, beta: reference * (reward / beta).exp()),
+    *((UNNORMALISED, wrong) for wrong in (_shifted, _with_minus_one, _divided_by_another_sum)),
     (
-        "These do not sum to 1 like probabilities: divide by the sum.",
-        lambda reference, reward, beta: reference * (reward / beta).exp(),
-    ),
-    (
-        "The reference is missing: this is the best policy for a uniform one. The tilt multiplies the "
-        "reference's probabilities.",
+        "The reference is missing: this is the best policy for a uniform one. Weight the reference's "
+        "probabilities by the exponential.",
         lambda reference, reward, beta: (reward / beta).softmax(-1),
     ),
     (
@@ -83,8 +96,8 @@ EXERCISE = Exercise(
         best_policy,
         lambda: [_choice(4, 0.8), _choice(7, 2.5)],
         BEST_POLICY_MISTAKES,
-        else_="Is the derivative of p * (reward - beta * log(p / reference)) the same number for all "
-        "answers at your policy? It must be.",
+        else_="Is reward - beta * log(p / reference) the same number for all answers at your policy p, and "
+        "does p sum to 1? Both must be.",
         extremes=[
             (
                 "At a small beta, exp(reward / beta) overflows. Use logarithms: log reference + reward / "
@@ -97,6 +110,7 @@ EXERCISE = Exercise(
         (_tilted, "overflows"),
         (_tilted_in_double, "overflows"),
         (lambda reference, reward, beta: reference.flip(0), "the same number for all"),
+        (lambda reference, reward, beta: 2 * best_policy(reference, reward, beta), "does p sum to 1"),
     ],
     right=[_from_the_best, _with_logsumexp],
     hints=(

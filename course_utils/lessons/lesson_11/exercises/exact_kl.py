@@ -42,8 +42,24 @@ def _log_of_softmax(current, reference):
 
 def _by_kl_div(current, reference):
     mine, theirs = F.log_softmax(current, -1), F.log_softmax(reference, -1)
+    never = mine.isneginf()
+    terms = F.kl_div(
+        theirs.masked_fill(never, 0.0), mine.masked_fill(never, 0.0), reduction="none", log_target=True
+    )
+    return terms.masked_fill(never, 0.0).sum(dim=-1)
+
+
+def _by_kl_div_masked_late(current, reference):
+    mine, theirs = F.log_softmax(current, -1), F.log_softmax(reference, -1)
     terms = F.kl_div(theirs, mine, reduction="none", log_target=True)
     return terms.masked_fill(mine.isneginf(), 0.0).sum(dim=-1)
+
+
+def _by_where(current, reference):
+    current, reference = current.log_softmax(-1), reference.log_softmax(-1)
+    said = current > -torch.inf
+    log_ratio = torch.where(said, current, 0.0) - torch.where(said, reference, 0.0)
+    return (current.exp() * log_ratio).sum(-1)
 
 
 def _place_by_place(current, reference):
@@ -113,7 +129,13 @@ EXACT_MISTAKES = [
 ]
 EXACT_NAN = (
     "If the policy's probability of a token is 0 (logit -inf), its term is 0 times infinity, which is not a "
-    "number. The token contributes 0: torch.where(log_probs > -torch.inf, terms, 0.0)."
+    "number. The token contributes 0: where the policy's log-probability is -inf, replace both "
+    "log-probabilities by 0 before you subtract."
+)
+EXACT_LATE = (
+    "At a token that the policy never says (logit -inf) you put 0 in the place of the finished term. The "
+    "value is right, but the gradient still goes through 0 times infinity. Replace both log-probabilities "
+    "by 0 there first, then subtract."
 )
 EXACT_ELSE = "The sum over the vocabulary of p * (log p - log q), with p the policy's probabilities."
 EXACT_INF = (
@@ -126,6 +148,7 @@ EXACT_FAR = (
     "log_softmax (torch.distributions looks at the rounded probability, too)."
 )
 _FAR = torch.tensor([0.0, -200.0, 3.0])
+_NEVER_SAID = [(_UNSAID, torch.zeros(3)), (_UNSAID, torch.tensor([1.0, 0.0, -torch.inf]))]
 
 _COMPARE_EXACT = compare(
     exact_kl,
@@ -133,7 +156,7 @@ _COMPARE_EXACT = compare(
     EXACT_MISTAKES,
     else_=EXACT_ELSE,
     extremes=[
-        (EXACT_NAN, [(_UNSAID, torch.zeros(3)), (_UNSAID, torch.tensor([1.0, 0.0, -torch.inf]))]),
+        (EXACT_NAN, _NEVER_SAID),
         (EXACT_INF, [(torch.zeros(3), _UNSAID)]),
         (EXACT_FAR, [(torch.zeros(2), _FAR[:2]), (_FAR, torch.zeros(3)), (_FAR, _FAR.flip(0))]),
     ],
@@ -144,11 +167,12 @@ _COMPARE_GRADIENT = compare(
     EXACT_MISTAKES,
     else_=EXACT_ELSE,
     gradient=("logits_current",),
+    extremes=[(EXACT_LATE, _NEVER_SAID)],
 )
 
 
 def _check_exact(fn):
-    """Check the values, extremes included; then the gradient, with finite logits."""
+    """Check the values, then the gradient, both with extremes."""
     _COMPARE_EXACT(fn)
     _COMPARE_GRADIENT(fn)
 
@@ -178,13 +202,15 @@ EXERCISE = Exercise(
         (_place_by_place, "has no graph"),
         (lambda current, reference: exact_kl(current, reference).detach(), "has no graph"),
         (_without_the_unsaid(lambda p, q: p.detach().exp() * (p - q)), "a gradient is not"),
+        (_without_the_unsaid(lambda p, q: p.exp() * (p - q)), "first, then subtract"),
+        (_by_kl_div_masked_late, "first, then subtract"),
     ],
-    right=[_by_kl_div, _without_the_unsaid(lambda p, q: p.exp() * (p - q))],
+    right=[_by_kl_div, _by_where],
     hints=(
         "Take both log-probabilities of each token, weight the difference by the policy's probability, and "
         "sum over the vocabulary. A token with policy probability 0 contributes 0.",
-        "current = logits_current.log_softmax(-1), reference likewise, [..., V]. current.exp() * "
-        "(current - reference), with torch.where instead of 0 * inf, then sum(-1): [...].",
+        "current = logits_current.log_softmax(-1), reference likewise, [..., V]. Where current is -inf, put "
+        "0 for both in the difference (torch.where). Then current.exp() * difference, and sum(-1): [...].",
     ),
     then="The coloured text and a gradient ascent below use your function.",
 )

@@ -10,13 +10,13 @@ from course_utils.lessons.lesson_11.small_kl import rewards_by_token
 def _scored(*lengths):
     """Arguments of rewards_by_token for answers of these lengths: scores, penalties, mask."""
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    return torch.randn(len(lengths)) + 0.2, torch.randn(mask.shape) * mask, mask
+    return torch.randn(len(lengths)) + 0.2, torch.where(mask, torch.randn(mask.shape), 0.0), mask
 
 
 def _unpenalised(*lengths):
     """Like _scored, for a policy that is still the reference."""
     scores, penalties, mask = _scored(*lengths)
-    return scores, 0 * penalties, mask
+    return scores, torch.zeros_like(penalties), mask
 
 
 def _rewards(fault):
