@@ -131,6 +131,24 @@ def dpo_noise(point: dict, seed: int) -> dict:
 
 
 @sweep(
+    "dpo_relative_rates",
+    points=[
+        {"loss": loss, "beta": BETA * TOKENS, "lr": lr}
+        for loss, rates in (("mean", (4e-5, 8e-5, 1.6e-4)), ("simpo", (4e-5, 8e-5, 1.6e-4, 3.2e-4)))
+        for lr in rates
+    ],
+    seeds=CHOICE,
+    short=(1,),
+)
+def dpo_relative_rates(point: dict, seed: int) -> dict:
+    """The rates of two of DPO's relatives, tried as in dpo_rates.
+
+    What would prove the rate of dpo_relatives wrong: another rate has the lower validation loss.
+    """
+    return dpo_rates(point, seed)
+
+
+@sweep(
     "dpo_relatives",
     points=[
         *[{"loss": loss, "beta": BETA * TOKENS, "lr": LR} for loss in ("mean", "ipo", "simpo")],

@@ -211,7 +211,7 @@ def moved_answers(settings: Mapping[str, Sequence[Mapping]], title: str) -> None
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(settings)), list(settings))
     ax.set_ylim(len(settings) - 0.5, -0.5)
-    ax.legend(loc="lower left")
+    ax.legend(loc="upper right")
 
 
 def displaced(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:

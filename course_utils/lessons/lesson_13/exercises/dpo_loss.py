@@ -145,6 +145,19 @@ LOSS_MISTAKES = [
         "The implicit rewards lack the reference: they are beta * log(policy / reference).",
         lambda c, r, of_c, of_r, beta: (dpo_loss(c, r, of_c, of_r, beta)[0], beta * c, beta * r),
     ),
+    (
+        "beta is missing, in the loss and in the implicit rewards.",
+        lambda c, r, of_c, of_r, beta: dpo_loss(c, r, of_c, of_r, 1.0),
+    ),
+    (
+        "The reference is missing, in the loss and in the implicit rewards: without it the policy has "
+        "nothing to stay near.",
+        lambda c, r, of_c, of_r, beta: dpo_loss(c, r, 0 * of_c, 0 * of_r, beta),
+    ),
+    (
+        "You divide by beta, in the loss and in the implicit rewards. These are beta times the log-ratios.",
+        lambda c, r, of_c, of_r, beta: dpo_loss(c, r, of_c, of_r, 1 / beta),
+    ),
 ]
 RATIOS = (
     "These are ratios of probabilities. The probability of a whole answer underflows in fp32: "
