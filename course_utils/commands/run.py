@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from course_utils.ownership import (
     MARK_FILE,
     OTHER_FOLDER,
     alone_in,
+    is_marked,
     made_names,
     mark,
     own_folder,
@@ -116,7 +117,7 @@ def run_lessons(
 
 
 def _take_folder(folder: Path, chosen: list[Path], overwrite: bool = False) -> Path:
-    """The run's folder, whose mark names every file written there.
+    """The run's folder, whose mark names the files written there.
 
     FileExistsError if one of these names is taken by something that the course did not make, or, unless
     overwrite, if an earlier run has finished a lesson there.
@@ -126,15 +127,33 @@ def _take_folder(folder: Path, chosen: list[Path], overwrite: bool = False) -> P
         raise FileExistsError(
             f"{plain_line(folder)} has the results of an earlier run. {OTHER_FOLDER}, or add --overwrite."
         )
-    of_lessons = {f"{path.stem}{ending}" for path in chosen for ending in (".ipynb", ".html", ".log")}
-    names, made = {"results.json", "index.html", LOCK, *of_lessons}, {*made_names(out)}
+    names = [f"{path.stem}{ending}" for path in chosen for ending in (".ipynb", ".html", ".log")]
+    _refuse_others(out, ("results.json", "index.html", LOCK, *names))
+    with naming(out, OTHER_OUT):
+        mark(out, "run", sorted({LOCK, *made_names(out)} - {MARK_FILE}))
+    return out
+
+
+def _refuse_others(out: Path, names: Iterable[str]) -> None:
+    """FileExistsError if something that no run made has one of the names."""
+    made = made_names(out)
     for name in sorted(names):
         found = standing(out / name)
         if found not in ("", "a file") or (found and name not in made):
             raise FileExistsError(f"{plain_line(out / name)} is not the course's. {OTHER_FOLDER}.")
-    with naming(out, OTHER_OUT):
-        mark(out, "run", sorted(names | made - {MARK_FILE}))
-    return out
+
+
+def _to_write(out: Path, *names: str) -> None:
+    """Before a run writes these files: look again, and name them in the mark.
+
+    Something may have come since the start, or after an earlier run was killed.
+    """
+    if not is_marked(out, "run"):
+        raise FileExistsError(f"{plain_line(out)} is not the folder of this run now. {OTHER_FOLDER}.")
+    _refuse_others(out, names)
+    made = {*made_names(out)}
+    if not made.issuperset(names):
+        mark(out, "run", sorted({*names} | made - {MARK_FILE}))
 
 
 def _has_results(out: Path) -> bool:
@@ -208,6 +227,8 @@ def _launch(path: Path, outcome: Outcome, settings: dict, out: Path) -> subproce
     outcome.status, outcome.notebook = "running", f"{path.stem}.ipynb"
     outcome.log = f"{path.stem}.log"
     target = out / outcome.notebook
+    with naming(out, OTHER_OUT):
+        _to_write(out, outcome.notebook, outcome.log)
     target.unlink(missing_ok=True)
     threads = max(1, cores() // settings["jobs"])
     environment = {"OMP_NUM_THREADS": str(threads), "COURSE_STRICT": "1", **os.environ}
@@ -287,6 +308,7 @@ def _write_page(outcome: Outcome, outcomes: list[Outcome], notebook: dict, out: 
         pages=[row["page"] for row in rows],
     )
     with naming(out, OTHER_OUT):
+        _to_write(out, outcome.page)
         write_whole(out / outcome.page, page)
 
 
@@ -323,6 +345,7 @@ def _write_reports(outcomes: list[Outcome], settings: dict, out: Path) -> None:
         ],
         "claims": [claim for outcome in outcomes for claim in outcome.claims],
     }
+    _to_write(out, "results.json", "index.html")
     write_whole(out / "results.json", json.dumps(results, indent=1))
     figures = {outcome.lesson: outcome.figure for outcome in outcomes if outcome.figure}
     write_whole(out / "index.html", run_page(results, figures))

@@ -52,10 +52,15 @@ def test_what_somebody_put_into_a_runs_folder_is_not_replaced(lessons, tmp_path,
     (out / "results.json").unlink()
     run._take_folder(out, chosen[1:])
     (out / name).write_text("mine")
-    if name != "index.html":
-        with pytest.raises(FileExistsError, match=f"{name} is not the course's"):
-            run._take_folder(out, chosen)
-        (out / name).unlink()
+    with pytest.raises(FileExistsError, match=f"{name} is not the course's"):
+        run._take_folder(out, chosen)
+    with pytest.raises(FileExistsError, match=f"{name} is not the course's"):
+        run._to_write(out, name)  # it came while the lessons ran, or after a kill
+    assert (out / name).read_text() == "mine"
+    (out / name).unlink()
+    run._to_write(out, name)
+    (out / name).write_text("the run's")
+    run._to_write(out, name)
     for takes in (chosen[1:], chosen, chosen[:1]):
         run._take_folder(out, takes)
     if os.name == "posix":
@@ -106,9 +111,20 @@ def test_a_run_reports_lessons_and_claims_and_one_failure_stops_no_other(lessons
     assert str(out / "index.html") in capsys.readouterr().out
 
 
+def test_a_folder_that_came_in_the_place_of_the_runs_is_left_alone(lessons, tmp_path):
+    write(lessons, "00_good")
+    out = run._take_folder(tmp_path / "out", run.lessons([]))
+    out.rename(tmp_path / "moved")
+    out.mkdir()
+    with pytest.raises(FileExistsError, match="out is not the folder of this run now"):
+        run._to_write(out, "index.html")
+    assert list(out.iterdir()) == []
+
+
 def test_a_folder_with_results_is_replaced_only_if_asked(lessons, tmp_path):
     write(lessons, "00_good")
     out = run._take_folder(tmp_path / "out", run.lessons([]))
+    run._to_write(out, "results.json")
     row = {"status": "stopped"}
     for status in ("stopped", "running", "waiting"):
         (out / "results.json").write_text(json.dumps({"lessons": [row, {"status": status}]}))
