@@ -35,7 +35,7 @@ def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
     left.axvline(limit, color=plots.COLOURS[1], linestyle="--")
     over = sum(total > limit for total in totals)
     left.set(
-        xlabel=f"tokens; {over} beyond the limit of {limit} (above {2 * limit} drawn there)",
+        xlabel=f"tokens; {over} beyond the limit of {limit} (from {2 * limit} on drawn at {2 * limit})",
         ylabel="conversations (log scale)",
     )
     right.hist(targets, bins=30, color=plots.COLOURS[2])

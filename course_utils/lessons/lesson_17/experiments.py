@@ -15,7 +15,7 @@ from course_utils.own.own_data import Conversation, leaks, question_groups
 from course_utils.own.own_run import agrees, context, shared_words
 from course_utils.own.prompting import Prompt, answers_by_prompt, as_text
 from course_utils.own.split import leak_free_split
-from course_utils.own.template_groups import template_groups
+from course_utils.own.template_groups import from_opening, template_groups, templates_of
 from course_utils.stored_runs import few, sweep
 from course_utils.training import train
 from course_utils.world.templates import FORMS, fill
@@ -156,6 +156,22 @@ def desk_right(said: Sequence[str], chats: Sequence[Conversation]) -> tuple[floa
     """(share of the answers that agree with the desk's, low, high)."""
     right = sum(agrees(text, row.answers[0]) for text, row in zip(said, chats, strict=True))
     return right / len(chats), *wilson_interval(right, len(chats))
+
+
+def right_by_template(held_out: Sequence[Conversation], train: Sequence[Conversation]) -> str:
+    """ "right of asked" of a program that knows a question's template alone.
+
+    It is asked those held-out questions whose template is trained on. It says what the first training row of
+    that template says; this is right if it agrees with the reference.
+    """
+    rows = [*train, *held_out]
+    templates = templates_of([from_opening(row.asked)[0] for row in rows])
+    said = {}
+    for template, row in zip(templates, train, strict=False):
+        said.setdefault(template, row.answers[0])
+    judged = zip(templates[len(train) :], held_out, strict=True)
+    right = [agrees(said[template], row.answers[0]) for template, row in judged if template in said]
+    return f"{sum(right)} of {len(right)}"
 
 
 @sweep(

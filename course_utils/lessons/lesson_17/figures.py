@@ -42,9 +42,10 @@ def way(title: str, counts: Mapping[str, str]) -> None:
     y += high + 2.2
     base = picture.box(0, y, wide, high, "base, alone and with a prompt", "frozen")
     tuned = picture.box(2 * (wide + gap), y, wide, high, "tuned model: SFT, DPO", "trained")
-    picture.arrow(train, tuned)
-    picture.arrow(held_out, base)
+    picture.arrow(train, tuned, "trains")
+    picture.arrow(held_out, base, "asked")
     picture.arrow((held_out.right, held_out.bottom - 0.3), (tuned.x, tuned.y + 0.5))
+    picture.text((held_out.right + tuned.x) / 2, y - 2.1, "asked", "center")
     y += high + 2.2
     verdict = picture.box(wide / 2 + gap / 2, y, 2 * wide + gap, high - 1.2, _lines(counts), None, bold=True)
     picture.arrow((base.x + wide * 0.75, base.bottom), (base.x + wide * 0.75, verdict.y))

@@ -49,6 +49,15 @@ def _all_tokens(examples, limit):
     return sum(max(0, n - limit) for n in lengths) / sum(lengths), cut_answers(examples, limit)[1]
 
 
+def _tokens_and_their_examples(examples, limit):
+    return _all_tokens(examples, limit)[0], sum(not example.labels[:limit] for example in examples)
+
+
+def _all_tokens_over_targets(examples, limit):
+    cut = sum(max(0, len(example.labels) - limit) for example in examples)
+    return cut / sum(_counts(examples, limit)[0]), cut_answers(examples, limit)[1]
+
+
 def _cut_in_place(examples, limit):
     result = cut_answers(examples, limit)
     for example in examples:
@@ -73,12 +82,15 @@ def _cut_in_a_loop(examples, limit):
     return [np.float64(cut) / total, empty]
 
 
+ALL_TOKENS = "You count all tokens. Only targets have loss: count the labels that are not -100."
 CUT_MISTAKES = [
     (
         "This is the share that is kept. Return the share that is cut.",
         _cut(lambda targets, kept: (sum(kept) / sum(targets), kept.count(0))),
     ),
-    ("You count all tokens. Only targets have loss: count the labels that are not -100.", _all_tokens),
+    (ALL_TOKENS, _all_tokens),
+    (ALL_TOKENS, _tokens_and_their_examples),
+    (ALL_TOKENS, _all_tokens_over_targets),
     (
         "This is the mean of the examples' shares. Add up the tokens first: a long answer has a larger share "
         "of the loss.",

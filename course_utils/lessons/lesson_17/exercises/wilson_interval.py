@@ -95,6 +95,19 @@ WILSON_MISTAKES = [
         _wilson(lambda p, n, z: ((p + z**2 / (2 * n)) / (1 + z**2 / n), _root(p, n, z) / (1 + z**2 / n))),
     ),
     (
+        "The last term under the root is z^2 / 4n^2: n is squared, too.",
+        _wilson(
+            lambda p, n, z: (
+                (p + z**2 / (2 * n)) / (1 + z**2 / n),
+                z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n)) / (1 + z**2 / n),
+            )
+        ),
+    ),
+    (
+        "You multiply only p by 1 / (1 + z^2 / n). It stands before the whole bracket.",
+        _wilson(lambda p, n, z: (p / (1 + z**2 / n) + z**2 / (2 * n), z * _root(p, n, z))),
+    ),
+    (
         "You use p as the centre. Before the division, it is p + z^2 / 2n, which pulls it towards one half.",
         _wilson(lambda p, n, z: (p / (1 + z**2 / n), z * _root(p, n, z) / (1 + z**2 / n))),
     ),
