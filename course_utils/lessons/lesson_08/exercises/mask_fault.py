@@ -80,7 +80,8 @@ def _masks():
         ids = conversation_ids(header, end, *turns)
         for name in ("right", "no end", "late start", "nothing"):
             inputs.append((ids, _labelled(ids, header, end, SPANS[name]), list(header), end))
-    return inputs
+    shifted = [*_labelled(ids, header, end, SPANS["right"])[1:], IGNORE]
+    return [*inputs, (ids, shifted, list(header), end)]
 
 
 def _fault(change):
@@ -101,6 +102,24 @@ def _first_answer_only(input_ids, labels, header, end):
     stop = answers_among(input_ids, len(input_ids), header, end)[0][1]
     follows = next((p for p in range(stop, len(input_ids)) if input_ids[p] == header[0]), len(input_ids))
     return mask_fault(input_ids[:follows], labels[:follows], header, end)
+
+
+def _last_answer_only(input_ids, labels, header, end):
+    start, stop, _ = answers_among(input_ids, len(input_ids), header, end)[-1]
+    learnt = [place for place in range(start, len(labels)) if labels[place] != IGNORE]
+    last = [*range(start, stop)]
+    verdicts = {"right": last, "no end": last[:-1], "late start": last[1:]}
+    return next((verdict for verdict, places in verdicts.items() if places == learnt), "elsewhere")
+
+
+def _by_label_values(input_ids, labels, header, end):
+    answers = [input_ids[a:b] for a, b, _ in answers_among(input_ids, len(input_ids), header, end)]
+    learnt = [label for label in labels if label != IGNORE]
+    cuts = {"right": (0, 0), "no end": (0, 1), "late start": (1, 0)}
+    for verdict, (first, last) in cuts.items():
+        if learnt == [token for answer in answers for token in answer[first : len(answer) - last]]:
+            return verdict
+    return "elsewhere"
 
 
 def _first_answer_in_the_row(input_ids, labels, header, end):
@@ -192,6 +211,7 @@ FAULT_MISTAKES = [
     ),
     ("You check only the first answer. A conversation has several.", _first_answer_only),
     ("You check only the first answer. A conversation has several.", _first_answer_in_the_row),
+    ("You check only the last answer. A conversation has several.", _last_answer_only),
     (
         "The word assistant occurs in questions, too. An answer begins after the whole header.",
         _by_header_word,
@@ -212,6 +232,11 @@ FAULT_MISTAKES = [
     ),
     ("You call every mask right.", lambda input_ids, labels, header, end: "right"),
     ("Token 0 is a token like all others. A token carries no loss if its label is -100.", _above_0),
+    (
+        "You compare the labels' values. Shifted labels have the right values at wrong positions: compare "
+        "the positions.",
+        _by_label_values,
+    ),
 ]
 
 EXERCISE = Exercise(
