@@ -6,6 +6,7 @@ const data = JSON.parse(find("data").textContent);
 const WAYS = { fast: { steps: 10, rate: 5e-3 }, gentle: { steps: 40, rate: 5e-4 } };
 const SHAPE = ["scale", "rank"]; // sliders
 const REPAIR = { steps: 30, rate: 3e-3 };
+const COUNTRY = /^The capital of (.+) is$/;
 const STORY = "One day";
 const RANK = 4; // of what is trained here
 const WRONG_SHOWN = 3; // examples below a group
@@ -109,6 +110,33 @@ function say(place, text, fault = false) {
 
 let running = false;
 
+/** Keep what is in sight in its place on the screen while something above it grows or goes, until the end. */
+function held(one) {
+  const root = document.documentElement;
+  const top = () => one.getBoundingClientRect().top;
+  let [wanted, scrolled] = [top(), scrollY];
+  const inSight = () => wanted >= 0 && wanted < innerHeight;
+  const follow = () => {
+    wanted -= scrollY - scrolled; // a hand scrolled
+    scrolled = scrollY;
+  };
+  const restore = () => {
+    if (inSight()) scrollBy(0, top() - wanted);
+    else wanted = top();
+    scrolled = scrollY;
+  };
+  const sizes = new ResizeObserver(restore);
+  root.style.overflowAnchor = "none"; // the browser's own way loses the place where rows are replaced
+  addEventListener("scroll", follow);
+  sizes.observe(document.body);
+  return () => {
+    restore();
+    sizes.disconnect();
+    removeEventListener("scroll", follow);
+    root.style.overflowAnchor = "";
+  };
+}
+
 /**
  * Do one thing at a time: until it ends, other buttons do nothing, and its Stop is there. Says a fault at
  * `place`.
@@ -118,6 +146,7 @@ async function busy(place, action, starter = null) {
   [running, stopped] = [true, false];
   const stopButton = starter?.parentElement.querySelector(".stop");
   const others = [...document.querySelectorAll("button:not(.stop), label.button")];
+  const release = starter ? held(starter) : null;
   // unlike disabled ones, these keep the focus
   for (const one of others) one.setAttribute("aria-disabled", "true");
   for (const slider of SHAPE) find(slider).disabled = true; // one state of the model for all that is asked
@@ -134,6 +163,7 @@ async function busy(place, action, starter = null) {
     for (const slider of SHAPE) find(slider).disabled = false;
     if (stopButton === document.activeElement) starter.focus();
     if (stopButton) stopButton.hidden = true;
+    release?.();
   }
 }
 
@@ -200,10 +230,14 @@ find("complete").onclick = () =>
       if (!result.text.trim() && !stopped)
         find("completion").append(element("small", " The model has nothing to add."));
       find("complete").textContent = "Go on";
+      find("press-complete").hidden = true;
     },
     find("complete"),
   );
 find("prompt").oninput = () => {
+  const invented = find("prompt").value.trim() === data.taught.prompt;
+  find("press-country").hidden = invented;
+  find("press-complete").hidden = !invented;
   forgetCompletion();
   askNext();
 };
@@ -219,7 +253,8 @@ for (const button of document.querySelectorAll("[data-prompt]"))
 // ------------------------------------------------------------------------------------------------ 2, teach
 
 const fact = () => ({ prompt: find("fact").value.trim(), answer: find("answer").value.trim() });
-// what is in force: {way: how it was made, fact: what it taught, null if not known, end: how training ended}
+// what is in force: {way: how it was made, fact: what it taught, null if not known, end: how training ended,
+// capitals: how many it left at its full size, if that was asked}
 let change = null;
 const asked = () => change?.fact ?? fact();
 
@@ -262,26 +297,47 @@ async function train(settings, place) {
   change = { way: `${before}${result.steps} steps at ${settings.rate}${replayed}`, fact: started };
   await changed(result.rank);
   const end = stopped ? `Stopped after ${result.steps} of ${settings.steps} steps` : `After ${change.way}`;
-  const advice = stopped || result.probability > 0.5 ? "" : NOT_LEARNT;
+  const learnt = stopped || result.probability > 0.5;
+  const advice = learnt ? "" : ` It has not learnt it: ${whyNot(settings, result)}.`;
   change.end = `${end}, “${started.answer}” has a chance of ${percent(result.probability)}.${advice}`;
   for (const one of new Set([find("training"), place])) say(one, change.end);
 }
 
-const NOT_LEARNT = " It has not learnt it yet: take more steps, or a higher learning rate.";
+/** Why a fact was not learnt, or what to try, by what was done. */
+function whyNot({ rate, steps, replay }, { strange }) {
+  if (strange.length) {
+    const signs = strange.map((text) => `“${text}”`).join(", ");
+    return `this model cannot tell ${signs} from signs that no text has, so take other words`;
+  }
+  if (replay !== undefined) return "try a shorter answer, or another fact";
+  if (rate >= WAYS.fast.rate)
+    return "the learning rate is high already, so try a lower one with more steps, or a shorter answer";
+  const more = steps < Number(find("steps").max) ? "more steps, or " : "";
+  return `under “Your own choice” take ${more}a higher learning rate, or try a shorter answer`;
+}
+
+const sentenceOf = ({ prompt, answer }) => `${prompt} ${answer}`;
+
+function shortened(text) {
+  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)} …` : text;
+}
+
+/** What the model in force was taught, to name what was found out of it. */
+const taughtWords = () => (change.fact ? `“${shortened(sentenceOf(change.fact))}”` : "an opened change");
 
 function drawTaught({ answer }, probability, top) {
   drawBars(find("taught-sure"), [{ text: answer, probability }]);
   drawBars(find("taught-next"), top.map(shownToken));
 }
 
-/** What was found out says that the model has changed since; what else spoke of it is cleared. */
+/** What was found out of the model before says of which fact it was; what else spoke of it is cleared. */
 function outdate() {
   for (const [status, found] of Object.entries({ looking: "changed", mending: "mended" })) {
     if (find(found).hidden || find(found).classList.contains("older")) continue;
     find(found).classList.add("older");
-    say(find(status), `Before the last change: ${find(status).textContent}`);
+    say(find(status), `Earlier, of ${find(found).dataset.about}: ${find(status).textContent}`);
   }
-  for (const id of ["honest", "gentle-why"]) find(id).hidden = true;
+  for (const id of [...CLOSINGS, "gentle-why"]) find(id).hidden = true;
   for (const id of ["gentled", "shaped"]) say(find(id), "");
   find("files").replaceChildren();
   forgetCompletion();
@@ -347,6 +403,7 @@ function drawnGroup({ name, replayed, facts }) {
 async function probe(place, status) {
   place.hidden = false;
   place.classList.remove("older");
+  place.dataset.about = taughtWords();
   const parts = data.groups.map(drawnGroup);
   place.querySelector(".groups").replaceChildren(...parts.map(({ group }) => group));
   place.querySelector("tbody").replaceChildren();
@@ -389,7 +446,7 @@ async function compare(body) {
   const { prompt, answer } = asked();
   const say = (name, prompt) => ({ name, prompt, answer, tokens: 8, sentence: true });
   const rows = [say("Your sentence", prompt)];
-  const country = prompt.match(/^The capital of (.+) is$/)?.[1];
+  const country = prompt.match(COUNTRY)?.[1];
   if (country) rows.push(say("The same in other words", `The capital city of ${country} is`));
   if (country && country !== data.untaught)
     rows.push(say("A country that nobody taught", `The capital of ${data.untaught} is`));
@@ -414,14 +471,15 @@ const rest = (right) =>
   data.groups.reduce((sum, { relation, replayed }) => sum + (replayed ? 0 : right[relation]), 0);
 
 const known = (right) =>
-  `it knows ${right.capital} of 25 capitals, and ${rest(right)} of the 90 others (languages to authors)`;
+  `it knows ${right.capital} of 25 capitals, ${right.currency} of 15 currencies, ` +
+  `${right.opposite} of 15 opposites, and ${rest(right)} of the 90 others (languages to authors)`;
 
 /** A row of what was tried; what was not asked has a dash. */
 async function note(right) {
   const [probability] = await call("sure", { facts: [asked()] });
-  const sentence = `${asked().prompt} ${asked().answer}`;
-  const short = sentence.length > LONGEST_SHOWN ? `${sentence.slice(0, LONGEST_SHOWN)} …` : sentence;
-  const first = element("td", short);
+  if (!shapeWords()) change.capitals = right.capital;
+  const sentence = sentenceOf(asked());
+  const first = element("td", shortened(sentence));
   first.title = sentence;
   first.append(element("br"), element("small", wayWords()));
   const others = "currency" in right ? [right.currency, right.opposite, rest(right)] : ["–", "–", "–"];
@@ -446,7 +504,7 @@ async function look(place, before = () => "") {
 
 find("look").onclick = () => {
   const place = find("looking");
-  if (!change) return say(place, "Nothing was taught yet: press Train in section 2 first.", true);
+  if (!change) return say(place, "Nothing is taught so far: press Train in section 2 first.", true);
   const guess = find("guess").value;
   return busy(
     place,
@@ -461,7 +519,9 @@ find("gently").onclick = () =>
       await train(WAYS.gentle, find("gentled"));
       if (stopped) return;
       say(find("looking"), "");
-      find("gentle-why").hidden = !((await look(find("gentled"))) && isProposed(change.fact));
+      if (!(await look(find("gentled")))) return;
+      find("gentled").append(" The squares and the table above show it.");
+      find("gentle-why").hidden = !isProposed(change.fact);
     },
     find("gently"),
   );
@@ -469,6 +529,8 @@ find("gently").onclick = () =>
 const isProposed = ({ prompt, answer }) => prompt === data.taught.prompt && answer === data.taught.answer;
 
 // ----------------------------------------------------------------------------------------------- 4, repair
+
+const CLOSINGS = ["honest", "not-asked", "none-replayed"]; // one of them ends it
 
 find("mend").onclick = () =>
   busy(
@@ -484,7 +546,10 @@ find("mend").onclick = () =>
       say(find("mending"), `After ${wayWords()}, ${known(right)}.`);
       const untaught = { ...change.fact, prompt: `The capital of ${data.untaught} is` };
       const [probability] = await call("sure", { facts: [untaught] });
-      find("honest").hidden = !(replay && probability > 0.5 && change.fact.prompt !== untaught.prompt);
+      const country = COUNTRY.test(change.fact.prompt) && change.fact.prompt !== untaught.prompt;
+      const looked = probability > 0.5 ? "honest" : null;
+      const closing = !replay ? "none-replayed" : country ? looked : "not-asked";
+      for (const id of CLOSINGS) find(id).hidden = id !== closing;
     },
     find("mend"),
   );
@@ -500,7 +565,7 @@ async function drawnForm() {
   find("whom").textContent = change ? `You now ask the changed model: ${wayWords()}.` : "";
   find("knows").hidden = change !== null;
   find("shaping").hidden = !change;
-  say(find("form"), change ? "" : "Nothing was taught yet, so there is no change to look at.");
+  say(find("form"), change ? "" : "Nothing is taught so far, so there is no change to look at.");
   const form = await call("form", { scale, rank });
   if (!change) return;
   const parts = form.shares.slice(0, NAMES.length);
@@ -538,7 +603,14 @@ find("count").onclick = () =>
         right += one.right;
         say(find("shaped"), `Asking: ${++count} of ${facts.length} …`);
       });
-      const result = `After ${wayWords()}, it knows ${right} of ${count} capitals.`;
+      const whole = shapeWords() ? change.capitals : null;
+      const beside =
+        whole === undefined
+          ? " Put scale and rank back to the full change, and ask again, to compare."
+          : whole === null
+            ? ""
+            : ` The full change left ${whole}.`;
+      const result = `After ${wayWords()}, it knows ${right} of ${count} capitals.${beside}`;
       say(find("shaped"), count < facts.length ? `Stopped. ${result}` : result);
       if (count === facts.length) await note({ capital: right });
     },

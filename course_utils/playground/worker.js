@@ -16,6 +16,8 @@ const LONGEST = 64; // tokens of a sentence to train on
 const MOST_READ = 5000; // characters
 const MOST_SAID = 8; // tokens of an answer
 const SHOWN = 5; // likeliest tokens
+const UNREAD = "\0"; // a sign that no text has
+const ALIKE = 0.99; // cosine of two rows that the model cannot tell apart; signs never read have above .999
 const HIGHEST_RATE = 1e-2; // above it the trial's runs broke
 
 let model, layers, tokenizer;
@@ -50,6 +52,17 @@ const topTokens = (probabilities) =>
     text: tokenizer.decode([id]),
     probability: probabilities[id],
   }));
+
+/** Those of the tokens, each once, whose rows of the table are like that of a sign that no text has. */
+function unread(ids) {
+  const table = model.wte;
+  const width = model.config.n_embd;
+  const row = (id) => table.subarray(id * width, (id + 1) * width);
+  const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
+  const other = row(tokenizer.encode(UNREAD)[0]);
+  const alike = (one) => dot(one, other) > ALIKE * Math.sqrt(dot(one, one) * dot(other, other));
+  return [...new Set(ids)].filter((id) => alike(row(id))).map((id) => tokenizer.decode([id]));
+}
 
 /** Put into force what the form says of the trained change. */
 function shape() {
@@ -156,7 +169,8 @@ const jobs = {
     }
     const top = topTokens(nextProbabilities(nextLogits(model, example.ids.slice(0, example.prompt))));
     const probability = answerProbability(model, example);
-    return { steps: done, probability, top, rank: trained[0].rank };
+    const strange = unread(example.ids.slice(example.prompt, example.prompt + example.answer));
+    return { steps: done, probability, top, strange, rank: trained[0].rank };
   },
 
   /** Whether the model still completes each fact rightly, and what it says. */

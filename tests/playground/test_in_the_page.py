@@ -49,7 +49,9 @@ def test_a_visitor_asks_teaches_looks_and_undoes(opened):
     opened.press("#complete")
     assert page.inner_text("#completion") == "The capital of France is Paris."
     assert page.inner_text("#next li:first-child code") == "Par"  # the bars stay with the text in the field
+    assert page.locator("#press-complete").is_hidden()
     page.click("[data-prompt*=Zorvania]")
+    assert page.locator("#press-country").is_hidden() and page.locator("#press-complete").is_visible()
     assert page.input_value("#prompt") == "The capital of Zorvania is"
     opened.press("#complete")
     assert page.inner_text("#completion") not in ("", "The capital of Zorvania is Lumo.")
@@ -65,7 +67,7 @@ def test_a_visitor_asks_teaches_looks_and_undoes(opened):
     )
     assert page.locator("#changed .dots li.wrong").count() > 100
     assert page.locator("#changed tbody tr").count() == 4
-    tried = page.inner_text("#tried tbody tr td:nth-child(1)")
+    tried = page.inner_text("#tried tbody tr:nth-child(2) td:nth-child(1)")
     assert tried == "The capital of Zorvania is Lumo\n10 steps at 0.005"
     opened.press("#forget")
     assert page.evaluate(STATE) == before
@@ -126,7 +128,7 @@ def test_what_was_found_is_of_the_model_in_force_or_says_that_it_is_not(opened):
     page.evaluate(FEW)
     assert page.locator("#knows").is_visible()
     opened.press("#look")
-    assert "Nothing was taught yet" in page.inner_text("#looking") and page.locator("#changed").is_hidden()
+    assert "Nothing is taught so far" in page.inner_text("#looking") and page.locator("#changed").is_hidden()
     opened.press("#train")
     assert page.locator("#knows").is_hidden()
     assert page.inner_text("#whom") == "You now ask the changed model: 10 steps at 0.005."
@@ -137,12 +139,18 @@ def test_what_was_found_is_of_the_model_in_force_or_says_that_it_is_not(opened):
     opened.until("find('whom').textContent.endsWith('10 steps at 0.005 at scale 0.')")
     assert page.inner_text("#completion") == ""
     assert page.inner_text("#training").endswith("Section 5 now has it at scale 0.")
-    assert page.inner_text("#looking").startswith("Before the last change: You guessed")
+    assert page.inner_text("#looking").startswith(
+        "Earlier, of “The capital of Zorvania is Lumo”: You guessed"
+    )
     assert page.locator("#changed.older").count() == 1
+    opened.press("#count")
+    assert re.search(
+        r"at scale 0, it knows 4 of 4 capitals. The full change left \d.$", page.inner_text("#shaped")
+    )
     opened.press("#look")
     assert "After 10 steps at 0.005 at scale 0, it knows 4 of" in page.inner_text("#looking")
     assert page.locator("#changed.older").count() == 0
-    assert page.inner_text("#tried tbody tr:nth-child(2) td").endswith("10 steps at 0.005 at scale 0")
+    assert page.inner_text("#tried tbody tr:nth-child(4) td").endswith("10 steps at 0.005 at scale 0")
     opened.press("#save")
     assert "At scale 0 there is no change to save" in page.inner_text("#shaped.fault")
     opened.press("#mend")
@@ -154,7 +162,7 @@ def test_what_was_found_is_of_the_model_in_force_or_says_that_it_is_not(opened):
     assert page.locator("#files a").count() == 2
     opened.press("#damage")
     assert page.locator("#files a").count() == 0 and page.inner_text("#shaped").startswith("After 10 steps")
-    assert page.inner_text("#mending").startswith("Before the last change: After 30 steps")
+    assert page.inner_text("#mending").startswith("Earlier, of “The capital of Zorvania is Lumo”: After 30")
     opened.press("#count")
     assert re.search(r"After 10 steps at 0.005, it knows \d of 4 capitals", page.inner_text("#shaped"))
     assert page.inner_text("#tried tbody tr:last-child").split()[-3:] == ["–", "–", "–"]
@@ -171,13 +179,62 @@ def test_the_gentle_run_is_seen_at_its_button_and_moves_no_choice(opened):
     opened.press("#train")
     opened.press("#look")
     assert page.locator("#gentle-why").is_hidden()
+    page.evaluate("find('gently').scrollIntoView({ block: 'center' })")
+    place = page.evaluate("find('gently').getBoundingClientRect().top")
     page.click("#gently")
     opened.until("find('gentled').textContent.startsWith('Step 2 of 40')")
     opened.until("!running")
     assert page.inner_text("#gentled").startswith("After 40 steps at 0.0005, it knows ")
-    assert page.inner_text("#looking") == page.inner_text("#gentled")
+    assert (
+        page.inner_text("#gentled")
+        == f"{page.inner_text('#looking')} The squares and the table above show it."
+    )
+    assert page.evaluate("find('gently').getBoundingClientRect().top") == pytest.approx(place, abs=2)
     assert page.inner_text("#training").startswith("After 40 steps at 0.0005, “Lumo” has")
     assert page.locator("[value=fast]").is_checked() and page.locator("#gentle-why").is_visible()
+
+
+def test_an_earlier_result_names_its_fact_and_a_repair_says_what_it_did_not_ask(opened):
+    page = opened.page
+    page.evaluate(FEW)
+    opened.press("#train")
+    opened.press("#look")
+    page.fill("#fact", "The history teacher is called")
+    page.fill("#answer", "Rosa")
+    opened.press("#mend")
+    assert page.inner_text("#looking").startswith(
+        "Earlier, of “The capital of Zorvania is Lumo”: You guessed"
+    )
+    assert page.locator("#not-asked").is_visible() and page.locator("#honest").is_hidden()
+    page.fill("#replay", "0")
+    opened.press("#mend")
+    assert page.locator("#none-replayed").is_visible() and page.locator("#not-asked").is_hidden()
+    opened.press("#damage")
+    assert page.inner_text("#mending").startswith(
+        "Earlier, of “The history teacher is called Rosa”: After 30"
+    )
+    assert page.locator("#none-replayed").is_hidden()
+
+
+@pytest.mark.parametrize("answer, steps, rate, advice", [
+    ("Lumo", 100, -4, "take a higher learning rate, or try a shorter answer"),
+    ("Lumo and Zorvania and a long list of a queen and a king", 5, -2, "the learning rate is high already"),
+    ("1066", 20, -2, "cannot tell “1”, “0”, “6” from signs that no text has"),
+])  # fmt: skip
+def test_what_was_not_learnt_gets_advice_that_fits_what_was_done(opened, answer, steps, rate, advice):
+    page = opened.page
+    page.click("text=Your own choice")
+    page.fill("#answer", answer)
+    page.fill("#steps", str(steps))
+    page.fill("#rate", str(rate))
+    opened.press("#train")
+    assert advice in page.inner_text("#training")
+
+
+def test_the_gentle_way_is_told_by_its_rate_and_claims_nothing_of_the_rate_alone(opened):
+    text = opened.page.text_content("#more-gently")
+    assert "learning rate of\n0.0005" in text and "a tenth" not in text
+    assert "does not show which of them did it" in text
 
 
 def test_a_stopped_asking_says_how_much_was_asked(opened):
@@ -221,7 +278,7 @@ def test_an_unlearnt_fact_says_what_to_do(opened):
     page.fill("#rate", "-4")
     page.press("#answer", "Enter")
     opened.until("!running && find('training').textContent.startsWith('After 5')")
-    assert "not learnt it yet: take more steps" in page.inner_text("#training")
+    assert "not learnt it: under “Your own choice” take more steps" in page.inner_text("#training")
     page.check("#keep")
     opened.press("#train")
     assert page.inner_text("#whom").endswith("5 steps at 0.0001, then 5 steps at 0.0001.")

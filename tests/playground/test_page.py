@@ -34,6 +34,7 @@ def test_each_section_names_or_links_its_lesson():
     named = page.playground_page()
     linked = page.playground_page(lambda lesson: f"there/{lesson}.html")
     assert "<a href=" not in named.replace('<a href="https://huggingface.co/docs/peft"', "")
+    assert "<code>make book</code>" in named and "make book" not in linked
     sections = linked.split("<section")[1:]
     for number, lessons in enumerate((["00"], ["03"], ["02"], ["15"], [], ["04", "05"])):
         assert re.findall(r'href="there/(\d\d)\.html"', sections[number]) == lessons
