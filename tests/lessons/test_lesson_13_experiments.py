@@ -8,7 +8,7 @@ from course_utils import artifacts, reach
 from course_utils.data import DATA
 from course_utils.lessons.lesson_12 import experiments as of_ppo
 from course_utils.lessons.lesson_12 import judging
-from course_utils.lessons.lesson_13 import experiments, splits
+from course_utils.lessons.lesson_13 import experiments, splits, stories
 from course_utils.methods import rollouts
 from course_utils.preferences import Pair, Preferences, load_preferences, request
 
@@ -31,7 +31,7 @@ def small(monkeypatch):
     for module in (experiments, of_ppo):
         monkeypatch.setattr(module, "policy_parts", lambda: parts)
     sampling_of = rollouts.sampling_of
-    for module in (rollouts, judging):
+    for module in (rollouts, judging, stories):
         monkeypatch.setattr(module, "sampling_of", lambda tokenizer, most=5: sampling_of(tokenizer, 5))
     for name, value in {"PAIRS": 16, "BATCH": 4, "STEPS": 4, "LOOKS": (2, 4), "PART": 1, "SHOWN": 12}.items():
         monkeypatch.setattr(experiments, name, value)
