@@ -133,6 +133,11 @@ def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
     return [one / other for one, other in zip(values, others, strict=True)]
 
 
+def seed_differences(values: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Seed by seed, the value minus the other one."""
+    return [one - other for one, other in zip(values, others, strict=True)]
+
+
 def trajectory_digest(names: Sequence[str]) -> str:
     """SHA-256 of the stored trajectories of these names: the version of results that rest on them."""
     files = [TRAJECTORY_FILES / f"{name}.json" for name in sorted(names)]

@@ -128,19 +128,20 @@ def _take_folder(folder: Path, chosen: list[Path], overwrite: bool = False) -> P
             f"{plain_line(folder)} has the results of an earlier run. {OTHER_FOLDER}, or add --overwrite."
         )
     names = [f"{path.stem}{ending}" for path in chosen for ending in (".ipynb", ".html", ".log")]
-    _refuse_others(out, ("results.json", "index.html", LOCK, *names))
+    made = _refuse_others(out, ("results.json", "index.html", LOCK, *names))
     with naming(out, OTHER_OUT):
-        mark(out, "run", sorted({LOCK, *made_names(out)} - {MARK_FILE}))
+        mark(out, "run", sorted({LOCK} | made - {MARK_FILE}))
     return out
 
 
-def _refuse_others(out: Path, names: Iterable[str]) -> None:
-    """FileExistsError if something that no run made has one of the names."""
-    made = made_names(out)
+def _refuse_others(out: Path, names: Iterable[str]) -> set[str]:
+    """The names in the mark. FileExistsError if something that no run made has one of these names."""
+    made = {*made_names(out)}
     for name in sorted(names):
         found = standing(out / name)
         if found not in ("", "a file") or (found and name not in made):
             raise FileExistsError(f"{plain_line(out / name)} is not the course's. {OTHER_FOLDER}.")
+    return made
 
 
 def _to_write(out: Path, *names: str) -> None:
@@ -150,8 +151,7 @@ def _to_write(out: Path, *names: str) -> None:
     """
     if not is_marked(out, "run"):
         raise FileExistsError(f"{plain_line(out)} is not the folder of this run now. {OTHER_FOLDER}.")
-    _refuse_others(out, names)
-    made = {*made_names(out)}
+    made = _refuse_others(out, names)
     if not made.issuperset(names):
         mark(out, "run", sorted({*names} | made - {MARK_FILE}))
 

@@ -141,8 +141,8 @@ RED = [
         [
             (
                 "course_utils/methods/dpo.py",
-                "reference_rejected)\n    return -F.logsigmoid(",
-                "reference_rejected) / beta\n    return -F.logsigmoid(",
+                "= beta * (rejected - reference_rejected)",
+                "= rejected - reference_rejected",
             )
         ],
         trajectories("dpo"),

@@ -132,8 +132,7 @@ def kto_loss(
     reward) of a rejected one; a pair has their mean. The point is a constant: the mean reward of the
     batch's other side, at least 0, as in the loss "kto_pair" that TRL once had.
     """
-    chosen_reward = beta * (chosen - reference_chosen)
-    rejected_reward = beta * (rejected - reference_rejected)
+    _, chosen_reward, rejected_reward = dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)
     of_chosen, of_rejected = (
         rewards.detach().mean().clamp(min=0) for rewards in (chosen_reward, rejected_reward)
     )

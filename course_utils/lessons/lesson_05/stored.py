@@ -8,7 +8,7 @@ from course_utils.lessons.lesson_05.experiments import (
     LONGER_STEPS,
     PLACE_STEPS,
 )
-from course_utils.stored_runs import best_inside, load_sweep, runs_like
+from course_utils.stored_runs import best_inside, load_sweep, runs_like, values_like
 
 
 def by_place(task: str, value: str) -> dict[str, list[float]]:
@@ -19,12 +19,12 @@ def by_place(task: str, value: str) -> dict[str, list[float]]:
 def of_place(task: str, place: str, value: str, lr: float | None = None) -> list[float]:
     """Loss or forgetting of five seeds of a place, at its best rate or another one."""
     wanted = {"task": task, "place": place, "lr": lr or BEST_PLACE_RATES[task, place]}
-    return [result[value] for _, result in runs_like("lora_layers", wanted)]
+    return values_like("lora_layers", value, **wanted)
 
 
 def after(steps: int, place: str, value: str) -> list[float]:
     """Loss, or share of right answers, of each seed on the invented facts after this many steps."""
-    return [result[value] for _, result in runs_like("place_steps", {"place": place, "steps": steps})]
+    return values_like("place_steps", value, place=place, steps=steps)
 
 
 def losses_over_steps() -> dict[str, dict[int, list[float]]]:
@@ -69,4 +69,4 @@ def best_alpha() -> float:
 
 def sums(value: str) -> list[float]:
     """A number of `adapter_sums` at each seed, by its name there."""
-    return [row["result"][value] for row in load_sweep("adapter_sums")["rows"]]
+    return values_like("adapter_sums", value)

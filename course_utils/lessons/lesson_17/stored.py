@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from course_utils.stored_runs import ratios, runs_like
+from course_utils.stored_runs import ratios, seed_differences, values_like
 
 
 def right_of_facts(wanted: dict, name: str) -> list[float]:
     """Shares in leaks_worth: "leaked", "fresh" or "by_base", of the runs whose points have these entries."""
-    return [result[name] for _, result in runs_like("leaks_worth", wanted)]
+    return values_like("leaks_worth", name, **wanted)
 
 
 def right_of_desk(split_by: str, name: str) -> list[float]:
     """Numbers of desk_splits: "held out" or "later" (F1), or one of them with ", right" (share)."""
-    return [result[name] for _, result in runs_like("desk_splits", {"split by": split_by})]
+    return values_like("desk_splits", name, **{"split by": split_by})
 
 
 def held_out_minus_later(split_by: str) -> list[float]:
     """The share of right answers to held-out chats minus that to later ones, seed by seed."""
-    held_out, later = right_of_desk(split_by, "held out, right"), right_of_desk(split_by, "later, right")
-    return [one - other for one, other in zip(held_out, later, strict=True)]
+    return seed_differences(
+        right_of_desk(split_by, "held out, right"), right_of_desk(split_by, "later, right")
+    )
 
 
 def on_dealt_answers(name: str) -> list[float]:
     """Numbers of answers_dealt_out: "before", "after" (losses) or "agrees" (share)."""
-    return [result[name] for _, result in runs_like("answers_dealt_out", {})]
+    return values_like("answers_dealt_out", name)
 
 
 def loss_left() -> list[float]:
