@@ -279,3 +279,18 @@ def _holds(outer, inner, slack=0.5):
 
 def _overlap(one, other):
     return all(one[i] < other[i + 2] and other[i] < one[i + 2] for i in (0, 1))
+
+
+def texts(bold=False):
+    """The texts of the current figure's first axes, or only the bold ones."""
+    import matplotlib.pyplot as plt
+
+    shown = plt.gcf().axes[0].texts
+    return [text.get_text() for text in shown if not bold or text.get_weight() == "bold"]
+
+
+def row(name, length):
+    """The texts that follow a picture's row name."""
+    found = texts()
+    start = found.index(name) + 1
+    return found[start : start + length]

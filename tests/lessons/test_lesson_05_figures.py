@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from helpers import layout_faults
+from helpers import layout_faults, texts
 
 from course_utils.lessons.lesson_05 import figures
 
@@ -36,10 +36,6 @@ PICTURES = {
         {"attention": (8, ["c_attn", "attn.c_proj"]), "all linear": (3, ["c_attn", "c_fc"])},
     ),
 }
-
-
-def texts():
-    return [text.get_text() for text in plt.gcf().axes[0].texts]
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from helpers import layout_faults
+from helpers import layout_faults, texts
 
 from course_utils.lessons.lesson_06 import figures
 from course_utils.lessons.lesson_06.loss_terms import loss_terms
@@ -23,10 +23,6 @@ PICTURES = {
     "again": lambda: figures.rounded_again(W, BA, 0.1),
     "sum": lambda: figures.sum_over_tokens(INPUTS, VECTORS, "vector"),
 }
-
-
-def texts():
-    return [text.get_text() for text in plt.gcf().axes[0].texts]
 
 
 def rows(name, count):

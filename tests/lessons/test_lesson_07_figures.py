@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from helpers import layout_faults
+from helpers import layout_faults, texts
 from matplotlib.colors import to_rgba
 
 from course_utils.drawing import MEANINGS
@@ -25,10 +25,6 @@ PICTURES = {
     ),
     "parts": lambda: figures.prefix_in_parts(torch.arange(16.0).view(2, 8), heads=2),
 }
-
-
-def texts():
-    return [text.get_text() for text in plt.gcf().axes[0].texts]
 
 
 @pytest.mark.parametrize("name", PICTURES)

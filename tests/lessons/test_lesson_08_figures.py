@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from helpers import layout_faults
+from helpers import layout_faults, row, texts
 
 from course_utils import chatml
 from course_utils.chatml import IM_END, IM_START, encode_content, encode_conversation, marker_ids
@@ -35,16 +35,6 @@ PICTURES = {
     "packed": lambda: figures.packed([1, 1, 2, 0], torch.eye(4).int()),
     "prompts": lambda: figures.last_tokens(TOKENIZER, serving.prompts(TOKENIZER, "What is this?")),
 }
-
-
-def texts():
-    return [text.get_text() for text in plt.gcf().axes[0].texts]
-
-
-def row(name, length):
-    found = texts()
-    start = found.index(name) + 1
-    return found[start : start + length]
 
 
 @pytest.mark.parametrize("name", PICTURES)

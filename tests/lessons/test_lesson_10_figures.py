@@ -4,7 +4,7 @@ import math
 
 import matplotlib.pyplot as plt
 import pytest
-from helpers import layout_faults
+from helpers import layout_faults, row, texts
 
 from course_utils.lessons.lesson_10 import figures
 
@@ -23,16 +23,6 @@ PICTURES = {
     ),
     "shortcut": lambda: figures.shortcut([(60, 50), (70, 40), (40, 80), (55, 50)]),
 }
-
-
-def texts(bold=False):
-    return [text.get_text() for text in plt.gcf().axes[0].texts if not bold or text.get_weight() == "bold"]
-
-
-def row(name, length):
-    found = texts()
-    start = found.index(name) + 1
-    return found[start : start + length]
 
 
 @pytest.mark.parametrize("name", PICTURES)

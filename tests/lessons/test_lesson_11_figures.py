@@ -5,7 +5,7 @@ import math
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from helpers import layout_faults
+from helpers import layout_faults, texts
 
 from course_utils.lessons.lesson_11 import figures, widgets
 from course_utils.lessons.lesson_11.small_kl import best_policy, mean_sequence_kl, rewards_by_token
@@ -39,10 +39,6 @@ PICTURES = {
         "ABCD", OF_ANSWERS, REWARDS, best_policy(OF_ANSWERS, REWARDS, 1.0), 1.0
     ),
 }
-
-
-def texts():
-    return [text.get_text() for text in plt.gcf().axes[0].texts]
 
 
 def rows(name):

@@ -3,7 +3,7 @@
 import matplotlib.colors as colors
 import matplotlib.pyplot as plt
 import pytest
-from helpers import layout_faults
+from helpers import layout_faults, texts
 
 from course_utils import plots
 from course_utils.lessons.lesson_14 import figures, suspects
@@ -31,10 +31,6 @@ PICTURES = {
         {"facts": {"few": "long context", "many": "LoRA"}, "tone": {"": "DPO"}}
     ),
 }
-
-
-def texts():
-    return [text.get_text() for text in plt.gcf().axes[0].texts]
 
 
 def after(name, count):

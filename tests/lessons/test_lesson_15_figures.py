@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pytest
-from helpers import layout_faults
+from helpers import layout_faults, texts
 
 from course_utils.lessons.lesson_15 import figures
 
@@ -23,10 +23,6 @@ PICTURES = {
 def closed():
     yield
     plt.close("all")
-
-
-def texts():
-    return [text.get_text() for text in plt.gcf().axes[0].texts]
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pytest
-from helpers import layout_faults
+from helpers import layout_faults, texts
 
 from course_utils.lessons.lesson_17 import figures
 from course_utils.lessons.lesson_17.desk import cafe_messages
@@ -30,10 +30,6 @@ PICTURES = {
         ["Parking?", "Parking, Thanks"], [row.asked[0] for row in cafe_messages(0)]
     ),
 }
-
-
-def texts():
-    return [text.get_text() for text in plt.gcf().axes[0].texts]
 
 
 @pytest.mark.parametrize("name", PICTURES)
