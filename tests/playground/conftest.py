@@ -59,6 +59,18 @@ class Playground:
             assert time.monotonic() < end, f"not within {seconds} s: {condition}; errors: {self.errors}"
             time.sleep(0.02)
 
+    def texts(self, name):
+        """A function that returns what the element has shown since now, however briefly."""
+        self.page.evaluate(
+            """name => {
+                window.seenTexts = [];
+                new MutationObserver(() => seenTexts.push(find(name).textContent))
+                    .observe(find(name), { childList: true, characterData: true, subtree: true });
+            }""",
+            name,
+        )
+        return lambda: self.page.evaluate("seenTexts")
+
     def press(self, button):
         """Click, and wait until what it began has ended."""
         self.page.click(button)
