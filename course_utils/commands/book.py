@@ -76,7 +76,7 @@ HERE = Path(__file__).parent  # folder of the style sheets
 GUIDES = ("places", "workshop", "plans", "scripts", "seats", "contributing", "drawing", "security", "faults")
 FRONT = "12"  # lesson whose headline figure is on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
-LINK_TO_HEADING = re.compile(r"(\]\([^)\s#:]+\.ipynb#)([^)\s]+)")
+LINK_TO_HEADING = re.compile(r"(\]\((?:[^)\s#:]+\.ipynb)?#)([^)\s]+)")
 MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 

@@ -20,7 +20,7 @@ NAME = "lora_gradients"  # here the companion's
 STARTED = ["MODEL, SCALE, SEED = 'pocket', 'smoke', 0", "print('started')"]
 HEADING = "### Exercise 1 of 1: both gradients, 12 min, difficulty 3 of 3\n\nBy hand."
 STUB = f"def {NAME}(x, grad, A, B, scale):\n    ...\n\n\n{NAME} = check.{NAME}({NAME})"
-LESSON = "# 03 LoRA\n\nWe believe it: [why](more/03_more.ipynb#Is-it-so?).\n\n## The idea"
+LESSON = "# 03 LoRA\n\nWe believe it: [why](more/03_more.ipynb#Is-it-so?), [below](#The-idea).\n\n## The idea"
 COMPANION = "# 03m More on LoRA\n\nOf [the idea](../03_lora.ipynb#The-idea)."
 CACHED = (exercises.exercises_around, exercises.exercises_of, exercises.registry)
 CACHED += (lesson_texts.exercise_texts, lesson_texts.questions, lesson_texts.titles)
@@ -248,10 +248,8 @@ def test_in_the_book_it_is_the_second_page_of_its_lesson(small_book):
     assert "more" not in index and "In each of 2 lessons" in index
     last = read_notebook(source / "notebooks" / "03_lora.ipynb").cells[-1].source
     assert last == "```{toctree}\n:hidden:\n\nmore/03_more\n```"
-    assert (
-        "(more/03_more.ipynb#is-it-so)"
-        in read_notebook(source / "notebooks" / "03_lora.ipynb").cells[0].source
-    )
+    first = read_notebook(source / "notebooks" / "03_lora.ipynb").cells[0].source
+    assert "(more/03_more.ipynb#is-it-so)" in first and "(#the-idea)" in first
 
 
 @pytest.mark.slow
