@@ -95,7 +95,7 @@ def test_a_dot_for_each_seed_and_the_mean_in_numbers():
     figures.by_steps({"one": {150: [0.2, 0.4], 450: [0.1]}, "two": {150: [0.1], 450: [0.05]}}, "t")
     [ax] = plt.gcf().axes
     assert list(ax.lines[0].get_ydata()) == [0.2, 0.4]
-    assert [text.get_text() for text in ax.texts] == ["0.300", "0.100", "0.100", "0.050"]
+    assert [text.get_text() for text in ax.texts] == ["0.300", "0.100", "0.100", "0.0500"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["150", "450"]
 
 
@@ -105,7 +105,7 @@ def test_a_place_may_lack_the_last_steps():
     )
     [ax] = plt.gcf().axes
     assert [label.get_text() for label in ax.get_xticklabels()] == ["150", "450"]
-    assert [text.get_text() for text in ax.texts] == ["0.200", "0.100", "0.100", "0.050", "0.300"]
+    assert [text.get_text() for text in ax.texts] == ["0.200", "0.100", "0.100", "0.0500", "0.300"]
 
 
 def test_shares_over_the_weight_are_dots_without_lines():

@@ -14,20 +14,21 @@ from course_utils.drawing import CELL_WIDTH, ROOM, Picture, shown_number
 def one_base(frozen: int, adapters: Mapping[str, int], answers: Mapping[str, str]) -> None:
     """The frozen base, beside it its adapters and what each of them answers: {name: trained values}."""
     picture = Picture("What do three adapters share, and what is each one's own?")
-    y, high, step = picture.bottom + 0.5, 4.6, 5.2
-    text = picture.box(0, y, 16.6, 1.6, "one question", "data")
-    top = text.bottom + 1.2
+    y, high, step, edge = picture.bottom + 0.5, 4.6, 5.2, 0.6
     whole = step * (len(adapters) - 1) + high
-    base = picture.box(0, top, 7.5, whole, f"the base:\n{frozen:,} weights", "frozen")
-    picture.arrow((3.75, text.bottom), (3.75, base.y))
+    text = picture.box(0, y, 17.4, 1.6, "one question", "data")
+    pairs = picture.box(0, text.bottom + 1.2, 17.4, whole + 2 * edge, "")
+    top = pairs.y + edge
+    picture.arrow((pairs.right / 2, text.bottom), (pairs.right / 2, pairs.y))
+    base = picture.box(edge, top, 7.3, whole, f"the base:\n{frozen:,} weights", "frozen")
     for number, (name, values) in enumerate(adapters.items()):
-        own = picture.box(9.1, top + step * number, 7.5, high, f"{name}:\n{values:,} values", "trained")
-        answer = picture.box(own.right + 1.4, own.y, ROOM - own.right - 1.4, high, _in_short(answers[name]))
+        own = picture.box(9.3, top + step * number, 7.5, high, f"{name}:\n{values:,} values", "trained")
+        answer = picture.box(
+            pairs.right + 1.2, own.y, ROOM - pairs.right - 1.2, high, _in_short(answers[name])
+        )
         middle = own.y + high / 2
-        picture.text(base.right + 0.8, middle, "+", "center")
-        picture.arrow((own.right, middle), (answer.x, middle))
-        if number == 0:
-            picture.arrow((own.x + 3.75, text.bottom), (own.x + 3.75, own.y))
+        picture.text((base.right + own.x) / 2, middle, "+", "center")
+        picture.arrow((pairs.right, middle), (answer.x, middle))
     picture.key()
 
 
@@ -61,7 +62,7 @@ def one_batch(
     which: Sequence[int],
 ) -> None:
     """Rows x [b, in]: W x, and the change by the row's own A [n, r, in] and B [n, out, r]; the scale is 1."""
-    picture = Picture("What does each row of a batch go through?")
+    picture = Picture("What does each request of a batch go through?")
     picture.strip(picture.bottom + 0.4, [names[each] for each in which], None, left=8, name="wanted adapter")
     picture.row("x", [_vector(each) for each in x], "data")
     plain = x @ W.T
@@ -161,7 +162,7 @@ def by_steps(losses: Mapping[str, Mapping[int, Sequence[float]]], title: str) ->
             )
             ax.plot([x - 0.05, x + 0.05], [middle, middle], color=colour, linewidth=2)
             style = {"textcoords": "offset points", "ha": "right" if side < 0 else "left", "va": "center"}
-            ax.annotate(f"{middle:.3f}", (x, middle), (16 * side, 0), **style)
+            ax.annotate(f"{middle:#.3g}", (x, middle), (16 * side, 0), **style)
     all_steps = next(iter(losses.values()))
     ax.set_xticks(range(len(all_steps)), [str(steps) for steps in all_steps])
     ax.set(xlim=(-0.5, len(all_steps) - 0.5), yscale="log")

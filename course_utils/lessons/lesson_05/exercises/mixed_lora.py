@@ -32,6 +32,18 @@ def _of_all_adapters(x, A, B, which, scale):
     return sum(scale * x @ a.mT @ b.mT for a, b in zip(A, B, strict=True))
 
 
+def _all_of_A(x, A, B, which, scale):
+    return scale * torch.einsum("bti,nri->btr", x, A) @ B[which].mT
+
+
+def _all_of_B(x, A, B, which, scale):
+    return scale * torch.einsum("btr,nor->bto", x @ A[which].mT, B)
+
+
+def _all_of_both(x, A, B, which, scale):
+    return scale * torch.einsum("bti,nri,mor->bto", x, A, B)
+
+
 def _mixed_in_place(x, A, B, which, scale):
     x *= scale
     return mixed_lora(x, A, B, which, 1.0)
@@ -69,6 +81,10 @@ def _mixed_by_einsum(x, A, B, which, scale):
 
 
 ALL_ADAPTERS = "You add up all adapters for every row. Each row uses one of them: which[row]."
+ALL_OF_ONE = (
+    "You add up the {} of all adapters, as an index of einsum does that the result lacks. Row i goes through "
+    "those of adapter which[i] alone."
+)
 SOME_ROWS = "Some rows are right and some are not. Row i uses adapter which[i]."
 NO_TRANSPOSE = (
     "A or B is not transposed. A is [r, in] and B [out, r]: multiply x [t, in] by A.mT [in, r], then by B.mT "
@@ -94,6 +110,9 @@ MIXED_MISTAKES = [
     ),
     (ALL_ADAPTERS, _of_all_adapters),
     (ALL_ADAPTERS, lambda x, A, B, which, scale: _of_all_adapters(x, A, B, which, scale) / len(A)),
+    (ALL_OF_ONE.format("A's"), _all_of_A),
+    (ALL_OF_ONE.format("B's"), _all_of_B),
+    (ALL_OF_ONE.format("A's and the B's"), _all_of_both),
     (
         "Row 0 gets adapter 0, row 1 adapter 1, and so on. Use `which`: row i wants adapter which[i].",
         _mixed(lambda which, n: torch.arange(len(which)) % n),
