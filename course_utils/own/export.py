@@ -415,7 +415,8 @@ def export_card(
 ) -> str:
     """The folder's README.md.
 
-    verdict: its word and caution; kind: the model's type; rank: the adapter's or 0; fault: why there is no GGUF.
+    verdict: its word and caution; kind: the model's type; rank: the adapter's or 0; fault: why there is no
+    GGUF.
     """
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "tuned"
     adapter = "" if settings["method"] == "full" else NO_ADAPTER

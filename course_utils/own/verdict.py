@@ -65,8 +65,8 @@ class Fit:
         """Passed or failed, and by what."""
         return (
             f"Fit check {'passed' if self.good else 'failed'}: the base takes {self.bits:.2f} bits for a "
-            f"character of {self.count} conversations, counting how often each occurs takes "
-            f"{self.counted:.2f}; passed is at most {(1 - BITS_SAVED) * self.counted:.2f}."
+            f"character of {self.count} conversations, a program that only counts how often each occurs "
+            f"takes {self.counted:.2f}; passed is at most {(1 - BITS_SAVED) * self.counted:.2f}."
         )
 
 
@@ -100,8 +100,8 @@ def check_fit(fit: Fit, base: str, anyway: bool) -> None:
         return
     raise Unfit(
         f"BASE: {name_of_base(base)} is not fit for these data, so nothing was trained. It takes "
-        f"{fit.bits:.1f} bits for a character of them; counting how often each occurs takes "
-        f"{fit.counted:.1f}. It would learn their form and answer with nonsense. Choose as BASE "
+        f"{fit.bits:.1f} bits for a character of them; a program that only counts how often each occurs "
+        f"takes {fit.counted:.1f}. It would learn their form and answer with nonsense. Choose as BASE "
         "a model that has read such text: an instruct model (smollm2, a folder, a hub id), for other "
         "languages than English a multilingual one. ANYWAY = True trains all the same."
     )
@@ -210,7 +210,9 @@ def _judged(references, before, prompted, after, answers):
     if not all(low > 0 for low, _ in leads.values()):
         return NO_BETTER, f"{why}: not above 0 for each, so chance alone can make it, or it is none"
     agreed = {name: sum(map(agrees, said, references)) for name, said in texts.items()}
-    if more := [f"{words} {agreed[name]}" for name, words in others.items() if agreed[name] > agreed["tuned"]]:
+    if more := [
+        f"{words} {agreed[name]}" for name, words in others.items() if agreed[name] > agreed["tuned"]
+    ]:
         return NO_BETTER, (
             f"{why}; but fewer of its answers agree with the references: {agreed['tuned']} of {count}, of "
             f"{', of '.join(more)}"

@@ -141,7 +141,7 @@ def test_below_a_tenth_the_caution_counts_the_answers_that_agree(right, said):
 
 
 def test_free_texts_can_be_better_though_none_agrees():
-    """References and answers of many words, half of them the reference's; the base rambles of other things."""
+    """Half of the words of each answer are the reference's; the base rambles of other things."""
     rng = random.Random(0)
     words = [f"word{n}" for n in range(400)]
     texts = [rng.sample(words, 30) for _ in range(30)]
@@ -188,8 +188,8 @@ def test_the_interval_in_the_reason_is_that_of_the_paired_difference():
 def test_the_fit_says_passed_or_failed_and_of_how_many():
     fit = verdict.Fit(2.0, 1.0, 4.0, 1.2, 0.9, 37)
     assert fit.words == (
-        "Fit check passed: the base takes 1.00 bits for a character of 37 conversations, counting how often "
-        "each occurs takes 4.00; passed is at most 2.80."
+        "Fit check passed: the base takes 1.00 bits for a character of 37 conversations, a program that "
+        "only counts how often each occurs takes 4.00; passed is at most 2.80."
     )
     assert "Fit check failed: the base takes 2.90" in dataclasses.replace(fit, bits=2.9).words
 
