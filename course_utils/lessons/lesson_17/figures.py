@@ -153,6 +153,6 @@ def courtesy_as_name(texts: Sequence[str], among: Sequence[str]) -> None:
             picture.box(x, at + 1.2, wide, CELL, said, kind, bold=NAME in said)
             at += CELL + 2
     inside = min((text for text in among if re.search(r"\w, Thanks", text)), key=len)
-    picture.text(0, at + 0.5, "why it is taken for a name: another message has it inside a sentence")
+    picture.text(0, at + 0.5, "taken for a name: here it stands inside a sentence")
     picture.box(0, at + 1.2, ROOM, CELL, inside, "data")
     picture.key()
