@@ -42,7 +42,7 @@ from course_utils.models import load_model, resolve, save_model
 from course_utils.own.gguf_files import gguf_fault, write_gguf
 from course_utils.own.own_run import RUN_FILE, is_run, settings_of, weights_of
 from course_utils.own.report import RESULTS_FILE, as_markdown
-from course_utils.own.verdict import BETTER
+from course_utils.own.verdict import BETTER, with_caution
 from course_utils.ownership import (
     OTHER_FOLDER,
     is_marked,
@@ -84,7 +84,7 @@ def export_run(run, out=None, base=None, anyway: bool = False) -> Path:
     missing.
     """
     run, out = _check_places(real(run), out)
-    verdict = _verdict_of(run)
+    verdict, caution = _verdict_of(run)
     if verdict != BETTER and not anyway:
         raise ValueError(
             f"RUN: {plain_line(run.name)} is not shown to be better than no training ({RESULTS_FILE}: "
@@ -115,7 +115,7 @@ def export_run(run, out=None, base=None, anyway: bool = False) -> Path:
                 print(f"{form}: loaded again, it answers as the run's model does")
             if fault:
                 print(f"{GGUF} is left out: {fault}. Try convert_hf_to_gguf.py of llama.cpp on {MERGED}/.")
-            card = export_card(run.name, settings, verdict, kind, context, rank, fault)
+            card = export_card(run.name, settings, with_caution(verdict, caution), kind, context, rank, fault)
             (folder / "README.md").write_text(card, encoding="utf-8")
             for path in folder.rglob("*"):  # a server may run as another user
                 path.chmod((0o777 if path.is_dir() else 0o666) & ~umask())
@@ -143,12 +143,12 @@ def _check_places(run, out):
 
 
 def _verdict_of(run):
-    """The word of the run's verdict, or "no verdict" if there is none that can be read."""
+    """(word, caution) of the run's verdict; "no verdict" if there is none that can be read."""
     try:
-        verdict = json.loads(read_regular(run / RESULTS_FILE))["verdict"]["word"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return "no verdict"
-    return str(verdict)[:60]
+        verdict = json.loads(read_regular(run / RESULTS_FILE))["verdict"]
+        return str(verdict["word"])[:60], str(verdict.get("caution", ""))[:160]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return "no verdict", ""
 
 
 def _check_libraries():
@@ -415,7 +415,8 @@ def export_card(
 ) -> str:
     """The folder's README.md.
 
-    verdict: its word; kind: the model's type; rank: the adapter's or 0; fault: why there is no GGUF.
+    verdict: its word and caution; kind: the model's type; rank: the adapter's or 0; fault: why there is no
+    GGUF.
     """
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "tuned"
     adapter = "" if settings["method"] == "full" else NO_ADAPTER

@@ -96,8 +96,8 @@ def split_rows(
     largest = max(Counter(groups).values())
     held_out = frozenset(leak_free_split(groups, kinds, seed=seed, hold_out=hold_out))
     together = (
-        f"{largest} of {len(rows)} rows would have to stay on one side, as they have one form, or forms that "
-        "occur in one conversation"
+        f"{largest} of {len(rows)} rows would have to stay on one side, joined by one template or by "
+        "conversations that have two"
     )
     if 2 * largest > len(rows):
         why = together

@@ -17,13 +17,14 @@ from course_utils.checks.show import show
 from course_utils.data import Example, encode
 from course_utils.evaluation import difference_interval, mean_loss, wilson_interval
 from course_utils.own.own_data import split_words
-from course_utils.own.own_run import Scores, context, name_of_base, shared_words
+from course_utils.own.own_run import Scores, agrees, context, name_of_base, shared_words
 from course_utils.own.split import LARGEST
 
 BITS_SAVED = 0.3  # minimum saving of a fit base, relative to the bits of counting characters
 ENDED = 0.5  # minimum share of answers that end by themselves
 BASE_TRIED = 100  # conversations on which the base is tried
 FEW = 10  # held-out questions: fewer are not conclusive
+HARDLY = 0.1  # share of agreeing answers: of fewer, shared words can be the form alone
 COMPARED = 200  # training answers among which the most usual one is sought
 BETTER, NO_BETTER, UNUSABLE = "better", "no better", "unusable"
 KIND_OF = {BETTER: "good", NO_BETTER: "neutral", UNUSABLE: "bad"}
@@ -64,8 +65,8 @@ class Fit:
         """Passed or failed, and by what."""
         return (
             f"Fit check {'passed' if self.good else 'failed'}: the base takes {self.bits:.2f} bits for a "
-            f"character of {self.count} conversations, counting how often each occurs takes "
-            f"{self.counted:.2f}; passed is at most {(1 - BITS_SAVED) * self.counted:.2f}."
+            f"character of {self.count} conversations, a program that only counts how often each occurs "
+            f"takes {self.counted:.2f}; passed is at most {(1 - BITS_SAVED) * self.counted:.2f}."
         )
 
 
@@ -99,8 +100,8 @@ def check_fit(fit: Fit, base: str, anyway: bool) -> None:
         return
     raise Unfit(
         f"BASE: {name_of_base(base)} is not fit for these data, so nothing was trained. It takes "
-        f"{fit.bits:.1f} bits for a character of them; counting how often each occurs takes "
-        f"{fit.counted:.1f}. It would learn their form and answer with nonsense. Choose as BASE "
+        f"{fit.bits:.1f} bits for a character of them; a program that only counts how often each occurs "
+        f"takes {fit.counted:.1f}. It would learn their form and answer with nonsense. Choose as BASE "
         "a model that has read such text: an instruct model (smollm2, a folder, a hub id), for other "
         "languages than English a multilingual one. ANYWAY = True trains all the same."
     )
@@ -116,14 +117,20 @@ class Verdict:
     word: str  # better, no better, unusable
     reason: str
     beside: str = ""  # what to know beside it: what the held-out rows share with training
+    caution: str = ""  # of "better": hardly an answer agrees
 
     @property
     def title(self) -> str:
-        return f"Verdict: {self.word}"
+        return f"Verdict: {with_caution(self.word, self.caution)}"
 
     def show(self) -> None:
         """Show a box in the notebook."""
         show(self.title, f"{self.reason}. {self.beside}".strip(), kind=KIND_OF[self.word])
+
+
+def with_caution(word: str, caution: str) -> str:
+    """The verdict's word, with its caution in the same line."""
+    return f"{word}, but {caution}" if caution else word
 
 
 def judge_result(
@@ -138,11 +145,13 @@ def judge_result(
 
     Unusable: answers do not end, or one usual training answer (from `answers`), given to every question,
     scores higher. Better: the tuned model beats that answer, the base, and the prompted base, each by more
-    than chance: the 95% interval of the paired difference is above 0. Fewer than FEW questions give no
-    verdict.
+    than chance: the 95% interval of the paired difference is above 0; and of none of them more answers agree
+    with the references. Free texts hardly ever agree, so the verdict can be better with none; then it says
+    so. Fewer than FEW questions give no verdict.
     """
     word, reason = _judged(references, before, prompted, after, answers)
-    return Verdict(word, reason, beside)
+    agreed = sum(map(agrees, after.answers, references))
+    return Verdict(word, reason, beside, hardly_agree(agreed, len(references)) if word == BETTER else "")
 
 
 def too_few(count: int) -> str:
@@ -153,6 +162,20 @@ def too_few(count: int) -> str:
         f"{count} held-out questions are too few to tell: {FEW} are needed, so a file of about "
         f"{math.ceil(FEW / LARGEST)} different questions"
     )
+
+
+def hardly_agree(agreed: int, count: int) -> str:
+    """Words for so few agreeing answers that F1 may pay for the form alone; "" for enough."""
+    if agreed >= HARDLY * count:
+        return ""
+    said = (
+        f"only {agreed} of its {count} answers agree with their references"
+        if agreed > 1
+        else f"only one of its {count} answers agrees with its reference"
+        if agreed
+        else f"none of its {count} answers agrees with its reference"
+    )
+    return f"{said}: read them before you believe the shared words"
 
 
 def _judged(references, before, prompted, after, answers):
@@ -184,9 +207,17 @@ def _judged(references, before, prompted, after, answers):
         for name, words in others.items()
     )
     why = f"{of_words}; the difference, with 95% intervals, is {', '.join(ahead)}"
-    if all(low > 0 for low, _ in leads.values()):
-        return BETTER, why
-    return NO_BETTER, f"{why}: not above 0 for each, so chance alone can make it, or it is none"
+    if not all(low > 0 for low, _ in leads.values()):
+        return NO_BETTER, f"{why}: not above 0 for each, so chance alone can make it, or it is none"
+    agreed = {name: sum(map(agrees, said, references)) for name, said in texts.items()}
+    if more := [
+        f"{words} {agreed[name]}" for name, words in others.items() if agreed[name] > agreed["tuned"]
+    ]:
+        return NO_BETTER, (
+            f"{why}; but fewer of its answers agree with the references: {agreed['tuned']} of {count}, of "
+            f"{', of '.join(more)}"
+        )
+    return BETTER, why
 
 
 def usual_answer(answers: Sequence[str]) -> str:

@@ -59,4 +59,5 @@ def test_the_row_that_training_knows_is_marked():
 
 def test_thanks_is_a_name_to_the_first_program_alone():
     PICTURES["courtesy"]()
+    assert "Newspapers, Thanks" in texts()  # the shortest message that shows why
     assert texts().count("parking, <name>") == 1 and texts().count("parking") == 4

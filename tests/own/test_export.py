@@ -228,6 +228,14 @@ def test_a_result_that_is_not_better_is_exported_only_when_asked_for(tmp_path, c
     )
 
 
+def test_the_card_of_an_export_repeats_the_caution_beside_better(tmp_path):
+    run, session, *_ = made_run(tmp_path, "gpt2", "lora")
+    write_report(run, "", "", Verdict("better", "so", "", "none of its 42 answers agrees"), {})
+    assert cli.main(["export", str(run), "--base", session.model_name]) == 0
+    card = (tmp_path / "My run, 1-export" / "README.md").read_text("utf-8")
+    assert "The verdict on it: **better, but none of its 42 answers agrees**." in card
+
+
 @pytest.mark.parametrize("form", ["merged", "adapter", "model.gguf"])
 def test_a_form_that_answers_otherwise_leaves_nothing(tmp_path, monkeypatch, capsys, form):
     run, session, *_ = made_run(tmp_path, "llama", "lora")

@@ -3,7 +3,7 @@
 import pytest
 
 from course_utils.own.own_run import Plan, Scores
-from course_utils.own.report import model_card, number, score_cells, score_rows
+from course_utils.own.report import model_card, number, report_page, score_cells, score_rows
 from course_utils.own.verdict import Fit, Verdict
 
 FIT = Fit(2.0, 1.0, 4.0, 1.2, 0.9, 37)
@@ -47,6 +47,16 @@ def test_the_card_has_the_same_numbers_and_says_how_many_questions():
     assert "On 40 held-out questions; in brackets 95% intervals. Split by question." in card
     assert f"**Verdict: better.** so. Beside it: this.\n\n{FIT.words}\n" in card
     assert "tuned on 100 conversations, made" not in card and "pairs" not in card.split("## Use")[0]
+
+
+def test_the_caution_stands_beside_the_word_in_report_card_and_box(capsys):
+    verdict = Verdict("better", "so", "", "none of its 40 answers agrees")
+    line = "Verdict: better, but none of its 40 answers agrees"
+    card = model_card("t", FIT, verdict, "tiny", Plan("lora", 0, 10, 0.01), 100, 0, "By question.", STAGES)
+    questions = [[{"role": "user", "content": "q"}]] * 40, ["so"] * 40, [*range(40)], 9
+    page = report_page("t", FIT, verdict, [], [], {}, questions, STAGES)
+    verdict.show()
+    assert f"**{line}.** so." in card and f"{line}.</b> so." in page and line in capsys.readouterr().out
 
 
 def test_the_table_asks_the_learners_interval_for_right_answers_of_questions():

@@ -91,6 +91,69 @@ def test_what_chance_alone_can_make_is_not_better():
     assert judged(REFERENCES[:36] + tuned[36:], before=half(False)) == "better"
 
 
+FORMS = ("The capital of {} is {}.", "The currency of {} is the {}.")
+ASKED = [FORMS[n % 2].format(f"Land{n}", f"thing{n}") for n in range(42)]  # references
+NAMED = [FORMS[n % 2].format(f"Land{n}", "Zubrowitz") for n in range(42)]  # their form, a wrong name
+
+
+def of_form(prompted, answers=NAMED, ended=1.0):
+    return judge_result(ASKED, scores(["Well."] * 42), scores(prompted), scores(answers, ended), ["thing"])
+
+
+def test_the_right_form_with_wrong_names_is_never_simply_better():
+    """F1 pays for the form. Beside a prompt that gives two right answers it is not better."""
+    alone = of_form(["Well."] * 42)
+    caution = (
+        "none of its 42 answers agrees with its reference: read them before you believe the shared words"
+    )
+    assert (alone.word, alone.caution) == ("better", caution)
+    assert alone.title == f"Verdict: better, but {caution}"
+    two_right = of_form([*ASKED[:2], *["Well."] * 40])
+    assert two_right.word == "no better" and not two_right.caution
+    assert two_right.reason.endswith(
+        "; but fewer of its answers agree with the references: 0 of 42, of the best prompt 2"
+    )
+    assert of_form([*ASKED[:2], *["Well."] * 40], [*NAMED[:40], *ASKED[40:]]).word == "better"  # 2 of 42, too
+    assert of_form(["Well."] * 42, ASKED).title == "Verdict: better"
+
+
+def test_agreement_is_compared_with_each_opponent():
+    other = scores(["Well."] * 42)
+    right = scores([f"thing{n}" if n < 5 else "Well." for n in range(42)])
+    for before, prompted, name in ((right, other, "the base"), (other, right, "the best prompt")):
+        said = judge_result(ASKED, before, prompted, scores(NAMED), ["Well."])
+        assert said.word == "no better" and said.reason.endswith(f": 0 of 42, of {name} 5")
+    said = judge_result(ASKED, other, other, scores(NAMED), ["thing1"])
+    assert said.word == "no better" and said.reason.endswith(": 0 of 42, of one answer to everything 1")
+
+
+@pytest.mark.parametrize(
+    "right, said",
+    [
+        (1, "only one of its 42 answers agrees with its reference: "),
+        (4, "only 4 of its 42 answers agree with their references: "),
+        (5, ""),
+    ],
+)
+def test_below_a_tenth_the_caution_counts_the_answers_that_agree(right, said):
+    caution = of_form(["Well."] * 42, [*ASKED[:right], *NAMED[right:]]).caution
+    assert caution.startswith(said) and bool(caution) == bool(said)
+
+
+def test_free_texts_can_be_better_though_none_agrees():
+    """Half of the words of each answer are the reference's; the base rambles of other things."""
+    rng = random.Random(0)
+    words = [f"word{n}" for n in range(400)]
+    texts = [rng.sample(words, 30) for _ in range(30)]
+    trained = [" ".join(rng.sample(words, 30)) for _ in texts]
+    answers = [rng.sample([*text[:15], *rng.sample(words, 15)], 30) for text in texts]
+    rambling = scores([" ".join(rng.sample(words, 30)) for _ in texts])
+    references = [" ".join(text) for text in texts]
+    tuned = scores([" ".join(answer) for answer in answers])
+    said = judge_result(references, rambling, rambling, tuned, trained)
+    assert said.word == "better" and said.caution.startswith("none of its 30 answers agrees")
+
+
 @pytest.mark.parametrize("count", [1, 2, 5, 9])
 @pytest.mark.parametrize("answer, ended", [(None, 1.0), (None, 0.0), ("so", 1.0), ("so", 0.0)])
 def test_a_few_questions_tell_nothing(count, answer, ended):
@@ -125,8 +188,8 @@ def test_the_interval_in_the_reason_is_that_of_the_paired_difference():
 def test_the_fit_says_passed_or_failed_and_of_how_many():
     fit = verdict.Fit(2.0, 1.0, 4.0, 1.2, 0.9, 37)
     assert fit.words == (
-        "Fit check passed: the base takes 1.00 bits for a character of 37 conversations, counting how often "
-        "each occurs takes 4.00; passed is at most 2.80."
+        "Fit check passed: the base takes 1.00 bits for a character of 37 conversations, a program that "
+        "only counts how often each occurs takes 4.00; passed is at most 2.80."
     )
     assert "Fit check failed: the base takes 2.90" in dataclasses.replace(fit, bits=2.9).words
 

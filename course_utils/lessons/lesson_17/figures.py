@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -131,7 +132,7 @@ def two_splits(questions: Sequence[str], splits: Mapping[str, Sequence[int]]) ->
 
 
 def courtesy_as_name(texts: Sequence[str], among: Sequence[str]) -> None:
-    """What the first program, and today's, make of some texts among all."""
+    """What the first program, and today's, make of some texts among all, and why."""
     picture = Picture("What becomes of “Thanks”?")
     every = [*texts, *among]
     first, today = first_templates_of(every), templates_of(every)
@@ -151,4 +152,7 @@ def courtesy_as_name(texts: Sequence[str], among: Sequence[str]) -> None:
                 picture.text(0, at + 0.5, name)
             picture.box(x, at + 1.2, wide, CELL, said, kind, bold=NAME in said)
             at += CELL + 2
+    inside = min((text for text in among if re.search(r"\w, Thanks", text)), key=len)
+    picture.text(0, at + 0.5, "taken for a name: here it stands inside a sentence")
+    picture.box(0, at + 1.2, ROOM, CELL, inside, "data")
     picture.key()
