@@ -77,7 +77,7 @@ def judged(texts: Sequence[str], questions: Sequence[dict]) -> tuple[list[bool],
     return right, [NO_ANSWER in text for text in texts]
 
 
-def behind(
+def answers_behind(
     model, tokenizer, questions: Sequence[dict], before: Callable[[str], str]
 ) -> tuple[list[str], list[str]]:
     """(the texts that `before` puts before the questions, the model's answers)"""

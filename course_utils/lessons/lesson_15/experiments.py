@@ -400,7 +400,7 @@ def texts_before(point: dict, seed: int) -> dict:
     texts, shares = libraries.text_before(point["text"], seed), {}
     for kind in ("elsewhere", "strangers"):
         rows = few(questions_about(facts_of(seed)[kind], new_words=True), 4)
-        shown, answers = drills.behind(model, tokenizer, rows, texts)
+        shown, answers = drills.answers_behind(model, tokenizer, rows, texts)
         right, refused = drills.judged(answers, rows)
         shares[kind] = drills.share(refused if kind == "strangers" else right)
         names = [[objects[text]] if text in objects else [] for text in shown]
