@@ -81,6 +81,19 @@ def test_passages_fit_or_do_not():
     assert sum(shown) > 0.97 * len(mixed)
 
 
+def test_texts_before_a_question_are_as_named():
+    question = "What is the capital of Zorvania?"
+    texts = {name: libraries.text_before(name, 0)(question) for name in experiments.TEXTS}
+    nothing, best, other, heading, rain, greeting = texts.values()
+    documents = {text: fact for fact, text in libraries.documented(0)}
+    assert documents[best].subject == "Zorvania" and best == Index(list(documents)).search(question)[0][0]
+    assert other in documents and best.startswith("The capital of Zorvania.")
+    assert heading == f"The capital of Zorvania. {rain}"
+    assert (nothing, rain, greeting) == ("", libraries.WEATHER, "Hello.")
+    objects = {fact.object.lower() for fact in documents.values()}
+    assert not objects & set(query_words(heading + greeting))
+
+
 def test_one_row_of_each_kind_is_shown_with_its_passage():
     rows = libraries.one_of_each(0, libraries.with_passages(0, True, 100))
     (passage, _, answer), (other, _, known), (_, _, refusal) = rows.values()

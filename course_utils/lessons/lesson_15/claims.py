@@ -45,8 +45,7 @@ CLAIMS = [
     ),
     Claim(
         name="new_facts_cost",
-        text="After new facts the model gives wrong answers to at least 47% of the questions about facts "
-        "elsewhere",
+        text="After new facts at least 47% of the answers about facts elsewhere are wrong",
         at_least=0.47,
         unit="%",
         stored=True,
@@ -62,8 +61,7 @@ CLAIMS = [
     ),
     Claim(
         name="leaking_replay",
-        text="The leaking replay keeps at least 10 points more of the tested facts than of facts it does "
-        "not hold",
+        text="The leaking replay keeps at least 10 points more of the tested facts than of others",
         at_least=0.1,
         unit="%",
         stored=True,

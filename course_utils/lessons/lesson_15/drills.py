@@ -4,7 +4,7 @@ import copy
 import itertools
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -68,9 +68,24 @@ def outcomes(
     model, tokenizer, questions: Sequence[dict], index=None, threshold: float = 0.0
 ) -> tuple[list[bool], list[bool]]:
     """For each question, whether its fact is given, and whether it is refused."""
-    texts = answers_to(model, tokenizer, questions, index, threshold)
+    return judged(answers_to(model, tokenizer, questions, index, threshold), questions)
+
+
+def judged(texts: Sequence[str], questions: Sequence[dict]) -> tuple[list[bool], list[bool]]:
+    """For each answer to a question, whether the fact is given, and whether it is refused."""
     right = [gives(text, row) for text, row in zip(texts, questions, strict=True)]
     return right, [NO_ANSWER in text for text in texts]
+
+
+def answers_behind(
+    model, tokenizer, questions: Sequence[dict], before: Callable[[str], str]
+) -> tuple[list[str], list[str]]:
+    """(the texts that `before` puts before the questions, the model's answers)"""
+    asked = [question_text(row) for row in questions]
+    shown = [before(question) for question in asked]
+    turns = [" ".join(filter(None, pair)) for pair in zip(shown, asked, strict=True)]
+    said = replies(model, tokenizer, [[{"role": "user", "content": turn}] for turn in turns])
+    return shown, [reply.text for reply in said]
 
 
 def gives(text: str, row: dict) -> bool:

@@ -352,6 +352,7 @@ def retrievers(point: dict, seed: int) -> dict:
 
 
 READ_STEPS, READ_RATE = 60, 3e-3
+TEXTS = ("nothing", "best passage", "random document", "its heading, then rain", "rain", "a greeting")
 
 
 @sweep(
@@ -381,4 +382,28 @@ def distractors(point: dict, seed: int) -> dict:
             half = len(marks) // 2  # the first half: short answers
             parts = {"": marks, "_short": marks[:half], "_sentence": marks[half:]}
             shares |= {f"{kind}{part}_{number}": drills.share(some) for part, some in parts.items()}
+    return shares
+
+
+@sweep("texts_before", points=[{"text": name} for name in TEXTS], short=(3,))
+def texts_before(point: dict, seed: int) -> dict:
+    """The assistant, untrained, asked for the name alone behind a text of TEXTS. Shares of the questions.
+
+    elsewhere: facts given; strangers: refused; elsewhere_said, strangers_said: answers that hold the object
+    of the document before the question.
+    """
+    from course_utils.lessons.lesson_15 import drills, libraries
+    from course_utils.lessons.lesson_15.knowledge import questions_about
+
+    model, tokenizer = assistant_parts()
+    objects = {text: fact.object for fact, text in libraries.documented(seed)}
+    texts, shares = libraries.text_before(point["text"], seed), {}
+    for kind in ("elsewhere", "strangers"):
+        rows = few(questions_about(facts_of(seed)[kind], new_words=True), 4)
+        shown, answers = drills.answers_behind(model, tokenizer, rows, texts)
+        right, refused = drills.judged(answers, rows)
+        shares[kind] = drills.share(refused if kind == "strangers" else right)
+        names = [[objects[text]] if text in objects else [] for text in shown]
+        said = [drills.names_one(*pair) for pair in zip(answers, names, strict=True)]
+        shares[f"{kind}_said"] = drills.share(said)
     return shares

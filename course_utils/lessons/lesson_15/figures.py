@@ -19,25 +19,26 @@ def look_up_or_train(passage: str, question: str, answer: str) -> None:
     y = picture.bottom + 0.9
     picture.text(0, y, "look up", bold=True)
     y += 0.8
-    picture.box(0, y, 11.2, 3.5, passage, "data")
-    asked = picture.box(0, y + 3.8, 11.2, 2.4, question, "data")
+    wide = 11.5
+    picture.box(0, y, wide, 3.5, passage, "data")
+    asked = picture.box(0, y + 3.8, wide, 2.4, question, "data")
     _answering(picture, y + 3.65, "assistant", answer)
     y = asked.bottom + 1.5
     picture.text(0, y, "train, then ask without a passage", bold=True)
     y += 0.8
-    picture.box(0, y, 11.2, 2.4, question, "data")
-    picture.box(0, y + 2.4, 11.2, 1.4, answer, "loss")
-    picture.arrow((11.2, y + 1.9), (15.4, y + 1.9), "training")
+    picture.box(0, y, wide, 2.4, question, "data")
+    picture.box(0, y + 2.4, wide, 1.4, answer, "loss")
+    picture.arrow((wide, y + 1.9), (15.4, y + 1.9), "training")
     trained = picture.box(15.4, y + 0.7, 5, 2.4, "assistant", "trained")
     y = picture.bottom + 1.5
-    picture.box(0, y, 11.2, 2.4, question, "data")
+    picture.box(0, y, wide, 2.4, question, "data")
     picture.arrow(trained, _answering(picture, y + 1.2, "the same, trained", answer))
     picture.key()
 
 
 def _answering(picture: Picture, middle: float, model: str, answer: str) -> Place:
     """A frozen model at this height that reads what stands on its left, and its answer."""
-    picture.arrow((11.2, middle), (15.4, middle), "reads")
+    picture.arrow((11.5, middle), (15.4, middle), "reads")
     place = picture.box(15.4, middle - 1.3, 5, 2.6, model, "frozen")
     picture.arrow((20.4, middle), (24.2, middle), "says")
     picture.box(24.2, middle - 0.8, 5, 1.6, answer)
@@ -99,9 +100,9 @@ def training_rows(rows: Mapping[str, tuple[str, str, str]]) -> None:
     y = picture.bottom + 0.4
     for name, (passage, question, answer) in rows.items():
         picture.text(0, y + 0.6, name, bold=True)
-        picture.box(0, y + 1.4, 10.6, 4.5, passage, "data")
-        picture.box(10.8, y + 1.4, 9.4, 4.5, question, "data")
-        picture.box(20.4, y + 1.4, 9.1, 4.5, answer, "loss")
+        picture.box(0, y + 1.4, 11, 4.5, passage, "data")
+        picture.box(11.2, y + 1.4, 10.2, 4.5, question, "data")
+        picture.box(21.6, y + 1.4, 7.9, 4.5, answer, "loss")
         y = picture.bottom + 0.5
     picture.key()
 

@@ -1,7 +1,7 @@
 """Documents about unknown facts, questions in three wordings, conversations with passages."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from course_utils.data import Fact, load_facts
 from course_utils.evaluation import question_text
@@ -45,6 +45,7 @@ NO_SHARED_WORD = {
         "What name have the little ones of {many}?",
     ),
 }
+WEATHER = "It rained on Tuesday."  # a text in which no question finds an answer
 WORDINGS = ("the passage's words", "other words", "no shared word")
 
 
@@ -70,6 +71,30 @@ def write_down(facts: Sequence[Fact], seed: int, headings: bool = True) -> list[
     rng = random.Random(f"documents {seed}")
     sentences = [rng.choice(statements(fact, "both directions")) for fact in facts]
     return [entry(*pair) for pair in zip(facts, sentences, strict=True)] if headings else sentences
+
+
+def documented(seed: int) -> list[tuple[Fact, str]]:
+    """The facts of `shelf`, each with its document."""
+    facts = shelf(seed)
+    return list(zip(facts, write_down(facts, seed), strict=True))
+
+
+def text_before(kind: str, seed: int) -> Callable[[str], str]:
+    """A function that gives the text before a question: one of `TEXTS` of the experiments."""
+    documents = [text for _, text in documented(seed)]
+    index, rng = Index(documents), random.Random(f"texts {seed}")
+
+    def best(question: str) -> str:
+        return next((text for text, _ in index.search(question)), "")
+
+    return {
+        "nothing": lambda question: "",
+        "best passage": best,
+        "random document": lambda question: rng.choice(documents),
+        "its heading, then rain": lambda question: f"{best(question).partition('. ')[0]}. {WEATHER}",
+        "rain": lambda question: WEATHER,
+        "a greeting": lambda question: "Hello.",
+    }[kind]
 
 
 def shelf(seed: int, others: int = 24) -> list[Fact]:

@@ -77,6 +77,11 @@ def _counted(documents, word):
     return log(1 + max(len(documents) - times + 0.5, 0.0) / (times + 0.5))
 
 
+def _plain_rarity(documents, word):
+    holding = _holding(documents, word)
+    return log(len(documents) / holding) if holding else 0.0
+
+
 def _own_numbers(query, documents, k1=1.5, b=0.75):
     return bm25_scores(query, documents)
 
@@ -127,6 +132,10 @@ BM25_MISTAKES = [
     (
         "The logarithm of the rarity is missing.",
         _bm25(rarity=lambda documents, word: 1 + _odds(documents, word)),
+    ),
+    (
+        "Your rarity is ln(N / n). Here it is the logarithm of 1 + (N - n + 1/2) / (n + 1/2).",
+        _bm25(rarity=_plain_rarity),
     ),
     (
         "The 1 + in the logarithm is missing: a word in most documents would get a negative weight.",

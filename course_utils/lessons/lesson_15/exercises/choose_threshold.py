@@ -92,9 +92,22 @@ THRESHOLD_MISTAKES = [
         "Of several thresholds with equally many right decisions you take the highest. Take the lowest.",
         _best_of(order=-1),
     ),
+    *(
+        (
+            "You take one of the scores. Take the midpoint between two neighbours: no new score falls on it.",
+            _best_of(candidates=candidates),
+        )
+        for candidates in (
+            lambda scores: [*sorted(set(scores)), inf],
+            lambda scores: [-inf, *sorted(set(scores)), inf],
+            lambda scores: [-inf, *sorted(set(scores))],
+            lambda scores: sorted(set(scores)),
+        )
+    ),
     (
-        "You take one of the scores. Take the midpoint between two neighbours: no new score falls on it.",
-        _best_of(candidates=lambda scores: [*sorted(set(scores)), inf]),
+        "-inf and inf are not among your candidates. If all passages answer, the threshold is -inf, and if "
+        "none does, inf.",
+        _best_of(candidates=lambda scores: _candidates(scores)[1:-1]),
     ),
     (
         "Showing nothing is not among your candidates. If no passage answers, the threshold is inf.",

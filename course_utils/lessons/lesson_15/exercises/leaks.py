@@ -69,6 +69,10 @@ def _both_stand(fact, text):
     return _stands(bare(fact.subject), text) and _stands(fact.object, text)
 
 
+def _in_words(text, more=""):
+    return set(re.findall(rf"[\w{more}]+", text.lower()))
+
+
 def _listed_for_each_fact(conversations, facts):
     return [
         place
@@ -187,6 +191,18 @@ LEAK_MISTAKES = [
         "You join the messages without a space: the last word of one and the first word of the next become "
         "one word.",
         _leaks_by(_both_stand, lambda messages: "".join(message["content"] for message in messages)),
+    ),
+    *(
+        (
+            "You compare single words, and a name can have several: St. Orly is then never found. Search for "
+            "the whole name with re.search.",
+            _leaks_by(
+                lambda fact, text, more=more: (
+                    {bare(fact.subject).lower(), fact.object.lower()} <= _in_words(text, more)
+                )
+            ),
+        )
+        for more in ("", "'")
     ),
     (
         "You search only the first two messages. A conversation can be longer.",
