@@ -18,7 +18,7 @@ PICTURES = {
         torch.tensor([[0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0]]), ["What"], [2], torch.eye(4) * 0.5
     ),
     "in front": lambda: figures.in_front({"whole": PERU, "padded": PADDED}, 2),
-    "mistakes": lambda: figures.two_mistakes(PERU[0], PERU[2], length=2),
+    "mistakes": lambda: figures.two_mistakes(PERU[0], PERU[2], ["Hello", "Hi", "pad"], length=2),
     "numberings": lambda: figures.numberings(["pad", *PERU[0]], [0, 1, 1, 1], 2),
     "read": lambda: figures.read_by_token(
         ["p1", "p2", "Peru"], torch.tensor([1.0, 2.0]), KEYS, VALUES, length=2
@@ -56,7 +56,9 @@ def test_the_text_begins_at_p_wherever_padding_stands():
 
 def test_a_short_mask_is_filled_up_at_its_end_and_a_label_moves_to_the_prompt():
     PICTURES["mistakes"]()
-    assert row("mask, filled up") == ["1", "1", "1", "0", "0"]
+    found = texts()
+    starts = [place + 1 for place, text in enumerate(found) if text == "mask, filled up"]
+    assert [found[start : start + 5] for start in starts] == [[*"11100"], [*"11000"]]
     assert row("label") == ["−100", "−100", "−100", "−100", "87"]
 
 
@@ -71,7 +73,7 @@ def test_what_a_token_takes_is_the_weighted_sum_of_values():
     PICTURES["read"]()
     weights = (KEYS @ torch.tensor([1.0, 2.0]) / 2**0.5).softmax(0)
     taken = " ".join(f"{value:.2f}" for value in (weights @ VALUES).tolist())
-    assert texts()[texts().index("taken") + 1] == taken
+    assert texts()[texts().index("taken: their sum") + 1] == taken
     assert row("weight: softmax")[:3] == [f"{weight:.2f}" for weight in weights.tolist()]
 
 

@@ -98,6 +98,28 @@ def test_greedy_text(pair):
     assert new.tolist() == text[:, -6:].tolist()
 
 
+def test_padded_on_the_left_peft_counts_padding(pair):
+    """Each of PEFT's rows is as alone at the places that it has in the batch, not from P on."""
+    ours, theirs = pair
+    if isinstance(ours, PrefixTuning):
+        pytest.skip("the lesson speaks of prompts")
+    mask = MASK.clone()
+    mask[1] = mask[1].flip(0)
+    given = {"attention_mask": torch.cat([torch.ones(3, LENGTH, dtype=torch.long), mask], 1)}
+    given["position_ids"] = torch.arange(LENGTH + IDS.shape[1]).expand(3, -1)
+    vectors = ours.model.get_input_embeddings()(IDS)
+    with torch.no_grad():
+        of_batch = theirs(input_ids=IDS, attention_mask=mask).logits[:, -1]
+        counted = ours.model(inputs_embeds=torch.cat([ours.prompt.expand(3, -1, -1), vectors], 1), **given)
+        alone = torch.stack(
+            [ours(row[real == 1][None]).logits[0, -1] for row, real in zip(IDS, mask, strict=True)]
+        )
+    torch.testing.assert_close(of_batch, counted.logits[:, -1], atol=1e-5, rtol=0)
+    off = (of_batch - alone).abs().amax(1)
+    assert off[[0, 2]].max() < 1e-5
+    assert off[1] > 1e-3
+
+
 def test_peft_loads_ours(pair, base, tmp_path):
     ours, _ = pair
     prompt_tuning.save_prompt(ours, tmp_path)

@@ -9,22 +9,22 @@ CLAIMS = [
         "2% of the way that training moved them",
         at_most=0.02,
         unit="%",
-        excludes={"mask not extended": 1.26},
+        excludes={"mask not extended": 1.38},
         seeds=[0.0, 0.0, 0.0, 0.0, 0.0],
     ),
     Claim(
         name="prompt_against_lora",
-        text="With as many values and steps, each at its best rate, the prompt's held-out loss is about "
-        "twice LoRA's: 1.5 to 2.5 times",
+        text="With as many values and steps, each at the best rate tried, the prompt's held-out loss is 1.4 "
+        "to 2.5 times LoRA's",
         at_most=2.5,
-        at_least=1.5,
+        at_least=1.4,
         unit="times",
         headline=True,
         stored=True,
         excludes={
             "LoRA's worst seed over its best": None,
             "a prompt of four vectors": None,
-            "a prompt that is trained without its mask": 11.1,
+            "a prompt that is trained without its mask": 16.2,
         },
     ),
     Claim(
@@ -60,10 +60,10 @@ MORE_CLAIMS = [
     ),
     Claim(
         name="nearest_words",
-        text="The nearest words keep less than a third of the prompt's gain",
-        at_most=0.33,
+        text="The nearest words keep less than half of the prompt's gain",
+        at_most=0.5,
         unit="%",
         excludes={"the prompt itself": 1.0},
-        seeds=[0.12, 0.203, 0.185, 0.148, 0.158],
+        seeds=[0.185, 0.133, 0.092, 0.306, 0.165],
     ),
 ]

@@ -18,8 +18,9 @@ START_WORDS = (
             for lr in (0.01, 0.03, 0.1, 0.3)
         ],
         {"method": "prompt", "size": 64, "start": "words", "lr": 0.1},
-        *[{"method": "prefix", "size": 16, "start": "words", "lr": lr} for lr in (0.03, 0.1, 0.3)],
+        *[{"method": "prefix", "size": 16, "start": "words", "lr": lr} for lr in (0.03, 0.1, 0.17, 0.3)],
         *[{"method": "LoRA", "size": 1, "start": "", "lr": lr} for lr in (3e-3, 1e-2, 3e-2)],
+        {"method": "prompt", "size": 16, "start": "words", "lr": 0.06},  # chosen by prompt_rates
     ],
     short=(10, 25),
 )
@@ -82,26 +83,37 @@ def _points(*groups):
 @sweep(
     "prompt_rates",
     points=_points(
-        ("prompt", 16, 50, (0.01, 0.03, 0.1, 0.3)),
-        ("prompt", 64, 50, (0.03, 0.1, 0.3)),
-        ("LoRA", 1, 50, (3e-3, 1e-2, 3e-2)),
-        ("prefix", 16, 50, (0.03, 0.1, 0.3)),
-        ("prompt", 16, 250, (0.01, 0.03, 0.1, 0.3, 1.0)),
-        ("LoRA", 1, 250, (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)),
+        ("prompt", 16, 50, (0.01, 0.03, 0.06, 0.1, 0.3)),
+        ("LoRA", 1, 50, (3e-3, 6e-3, 1e-2, 1.7e-2, 3e-2)),
+        ("prefix", 16, 50, (0.03, 0.1, 0.17, 0.3)),
     ),
-    seeds=CHOICE,
+    seeds=(5, 6),
 )
 def prompt_rates(point: dict, seed: int) -> dict:
-    """Used to choose rates, at a separate seed. validation: loss on 150 questions, nats per token."""
+    """Used to choose rates, at two separate seeds. validation: loss on 150 questions, nats per token."""
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_03.experiments import question_examples
 
     return {"validation": mean_loss(tuned(point, seed), question_examples("validation", sample=150))}
 
 
+@sweep(
+    "prompt_rates_wide",
+    points=_points(
+        ("prompt", 64, 50, (0.03, 0.1, 0.3)),
+        ("prompt", 16, 250, (0.01, 0.03, 0.1, 0.3, 1.0)),
+        ("LoRA", 1, 250, (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)),
+    ),
+    seeds=CHOICE,
+)
+def prompt_rates_wide(point: dict, seed: int) -> dict:
+    """prompt_rates at one of its seeds and rates a factor of three apart: 64 vectors, and longer runs."""
+    return prompt_rates(point, seed)
+
+
 @sweep("prompt_longer", points=_points(("prompt", 16, 250, (0.3,)), ("LoRA", 1, 250, (3e-2,))))
 def prompt_longer(point: dict, seed: int) -> dict:
-    """prompt_tuning with five times the steps, at the rates chosen by prompt_rates."""
+    """prompt_tuning with five times the steps, at the rates chosen by prompt_rates_wide."""
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_03.experiments import question_examples
 
@@ -130,7 +142,7 @@ def tuned(point, seed):
 def prompt_positions(point: dict, seed: int) -> dict:
     """A prompt trained with the text's positions from P on, or from 0 on as in the bug hunt's script.
 
-    16 tokens, 50 steps as in prompt_tuning, rate 0.1; loss on 100 held-out questions with both numberings.
+    16 tokens, 50 steps as in prompt_tuning, rate 0.06; loss on 100 held-out questions with both numberings.
     """
     import torch
 
@@ -147,7 +159,7 @@ def prompt_positions(point: dict, seed: int) -> dict:
     model = SoftPrompt(model, prompt, fronts[point["text at"]])
     stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
     settings = {"loss_fn": prompt_loss, "weight_decay": 0.0, "seed": seed, "label": f"{point}, seed {seed}"}
-    train(model, stream, steps=few(50), lr=0.1, **settings)
+    train(model, stream, steps=few(50), lr=0.06, **settings)
     batch, result = collate(question_examples("held_out", sample=100), tokenizer.pad_token_id), {}
     for places, model.in_front in fronts.items():
         with torch.no_grad():

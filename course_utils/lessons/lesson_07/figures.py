@@ -56,15 +56,23 @@ def in_front(texts: Mapping[str, tuple[Sequence[str], Any, Any]], length: int) -
     picture.key()
 
 
-def two_mistakes(tokens: Sequence[str], labels: Sequence[int], length: int) -> None:
-    """What the model does with a mask that was not extended, and with a prompt behind the text."""
+def two_mistakes(tokens: Sequence[str], labels: Sequence[int], padded: Sequence[str], length: int) -> None:
+    """What the model does with a mask that was not extended, and with a prompt behind the text.
+
+    padded: the tokens of a second text, padded on the right.
+    """
     picture = Picture("What does the model make of the two batches?")
     text, y = len(tokens), picture.bottom + 0.9
-    picture.text(0, y, "mask not extended", bold=True)
-    _tokens_behind(picture, y + 0.8, tokens, length)
-    picture.row("mask, given", [*["1"] * text, *[None] * length])
-    picture.row("mask, filled up", ["1"] * text + ["0"] * length, mark=range(text, text + length))
-    y = picture.bottom + 1.2
+    for title, row in (("mask not extended", tokens), ("mask not extended, a padded text", padded)):
+        picture.text(0, y, title, bold=True)
+        _tokens_behind(picture, y + 0.8, row, length)
+        given = ["0" if token == PAD else "1" for token in row]
+        filled = given + ["0"] * length
+        real = [True] * length + [token != PAD for token in row]
+        unread = [place for place, one in enumerate(filled) if real[place] and one == "0"]
+        picture.row("mask, given", [*given, *[None] * length])
+        picture.row("mask, filled up", filled, mark=unread)
+        y = picture.bottom + 1.2
     picture.text(0, y, "prompt behind the text", bold=True)
     kinds = ["data"] * text + ["trained"] * length
     picture.strip(y + 0.8, [*tokens, *_names(length)], kinds)
@@ -105,9 +113,8 @@ def read_by_token(
     picture.row("weight: softmax", weights, digits=2)
     picture.skip(0.5)
     picture.row("value", list(map(_vector, values)), mark=range(length))
-    parts = picture.row("weight × value", [_vector(each, 2) for each in weighted])
-    picture.skip(1)
-    picture.arrow(parts[-1], picture.row("taken", [*nothing, _vector(weighted.sum(0), 2)])[-1], "sum")
+    picture.row("weight × value", [_vector(each, 2) for each in weighted])
+    picture.row("taken: their sum", [*nothing, _vector(weighted.sum(0), 2)])
     picture.key()
 
 
@@ -115,7 +122,7 @@ def prefix_in_parts(prefix: torch.Tensor, heads: int) -> None:
     """One layer's part of a flat prefix [P, 2 * heads * size], and its keys and values for each head."""
     size = prefix.shape[1] // (2 * heads)
     picture = Picture("How do keys and values lie in a flat row?")
-    picture.text(0, picture.bottom + 0.9, "the part of one layer; k0 is of a key of head 0", bold=True)
+    picture.text(0, picture.bottom + 0.9, "the part of one layer; k0: a number of head 0's key", bold=True)
     names = [f"{part}{head}" for part in "kv" for head in range(heads) for _ in range(size)]
     picture.strip(picture.bottom + 0.4, names, left=5.5, name="")
     for token, row in enumerate(prefix):

@@ -244,8 +244,8 @@ def _fault_positions_first(mask, read, positions, length):
     return verdict if verdict != "right" and not unread else prompt_fault(mask, read, positions, length)
 
 
-ONE_PLACE = "You check only one position of the prompt. All its positions must be read, in every row."
-ONE_PAD = "You check only one position of the padding. Any may be read: compare all with the text's mask."
+ONE_PLACE = "You check only one place of the prompt. All its places must be read, in every row."
+ONE_PAD = "You check only one place of the padding. Any may be read: compare all with the text's mask."
 TWO_FAULTS = (
     "If there are two faults, return the one that is tested first: prompt, padding, text, then positions."
 )
@@ -256,21 +256,21 @@ FAULT_MISTAKES = [
         _fault_text_unread,
     ),
     (
-        "The prompt is read if all its positions have a 1, in every row: with any(), one of them is enough.",
+        "The prompt is read if all its places have a 1, in every row: with any(), one of them is enough.",
         _fault_any,
     ),
     (ONE_PLACE, _fault_by_one_place(0)),
     (ONE_PLACE, _fault_by_one_place(-1)),
     (
-        "Padding is read as soon as one of its positions has a 1: compare with the text's own mask, position "
-        "by position.",
+        "Padding is read as soon as one of its places has a 1: compare with the text's own mask, place by "
+        "place.",
         _fault_all_read,
     ),
     (ONE_PAD, _fault_by_first_column),
     (ONE_PAD, _fault_beside_the_text),
     (
-        "You compare how many positions are read. A mask padded on the other side reads equally many, but "
-        "wrong ones: compare position by position.",
+        "You compare how many places are read. A mask padded on the other side reads equally many, but "
+        "wrong ones: compare place by place.",
         _fault_by_counts,
     ),
     (

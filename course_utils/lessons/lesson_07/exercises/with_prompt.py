@@ -126,11 +126,9 @@ APPENDED = (
     "The prompt is appended, not prepended. A causal model reads from left to right: what comes after the "
     "text has no effect on it."
 )
-NO_LABEL = (
-    "The prompt's positions have a label. They should not be predicted: use -100, the label without loss."
-)
+NO_LABEL = "The prompt's places have a label. They should not be predicted: use -100, the label without loss."
 AS_LONG = (
-    "The embeddings are as long as before: the prompt has its own positions, it is not added to the text's "
+    "The embeddings are as long as before: the prompt has places of its own, it is not added to the text's "
     "vectors."
 )
 FOUR = "Return four tensors: embeddings, mask, labels and positions."
@@ -139,7 +137,7 @@ AT_ZERO = (
 )
 FIRST_LABEL = (
     "The text's first token has lost its label. After a prompt it can be predicted, from the prompt's last "
-    "position: do not change the labels of the text."
+    "place: do not change the labels of the text."
 )
 COUNTED = (
     "You count padding. A text's first real token has position P whether there is padding before it or not."
@@ -191,13 +189,12 @@ PROMPT_MISTAKES = [
         _batch(lambda e, m, l, p, *given: (e, torch.ones_like(m), l, p)),
     ),
     (
-        "You do not extend the labels. They must be as long as the input: position t of the labels belongs "
-        "to "
-        "position t of the embeddings.",
+        "You do not extend the labels. They must be as long as the input: place t of the labels belongs to "
+        "place t of the embeddings.",
         _batch(lambda e, m, l, p, prompt, text, mask, labels: (e, m, labels, p)),
     ),
     (
-        "You extend the labels at the end. Every label must move P positions to the right, with its token.",
+        "You extend the labels at the end. Every label must move P places to the right, with its token.",
         _batch(
             lambda e, m, l, p, prompt, text, mask, labels: (
                 e,
@@ -302,7 +299,7 @@ EXERCISE = Exercise(
     then="The prompts below are trained on the batches that your function makes, and the model answers after "
     "them: run the cells below again.",
     hints=(
-        "Four tensors have one entry per position, and each gets P more in front. For a prompt token, the "
+        "Four tensors have one entry per place, and each gets P more in front. For a prompt token, the "
         "entries say: its vector, that it may be read, that it is not predicted, how many tokens are read "
         "before it.",
         "prompt.expand(B, -1, -1) is [B, P, d]; torch.cat(..., 1) puts it before [B, T, d]. For the "
