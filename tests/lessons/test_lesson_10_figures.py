@@ -17,7 +17,9 @@ PICTURES = {
     "labels": lambda: figures.noisy_labels([(0.8, 0.75), (0.6, 0.3), (0.45, 0.6), (0.5, 0.5)], 0.1),
     "towers": lambda: figures.two_towers(1.2, -0.6),
     "costs": lambda: figures.pair_costs([-4, -1, 0, 1, 4]),
-    "places": lambda: figures.ends_of_texts({"right": [1, 1, 1, 0, 0], "left": [0, 1, 1, 1, 1]}),
+    "places": lambda: figures.ends_of_texts(
+        {"right": [1, 1, 1, 0, 0], "left": [0, 1, 1, 1, 1], "both": [0, 1, 1, 1, 0]}
+    ),
     "score": lambda: figures.score_by_hand(
         ["pad", "Hi", "yes", "<|im_end|>"], [0, 1, 1, 1], VECTORS, [2.0, -1.0], 0.5
     ),
@@ -63,7 +65,7 @@ def test_a_pair_costs_minus_the_log_of_its_probability():
 
 def test_the_last_real_token_is_bold_and_read():
     PICTURES["places"]()
-    assert len(texts(bold=True)) == 2
+    assert len(texts(bold=True)) == 3
     PICTURES["score"]()
     assert row("position", 4) == ["0", "0", "1", "2"]
     assert "minus the centre, 0.5: score 1.5" in texts()

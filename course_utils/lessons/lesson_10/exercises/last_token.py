@@ -6,12 +6,12 @@ from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
 from course_utils.methods.reward import last_token
 
-MASKS = [
-    (torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0]]),),
-    (torch.tensor([[1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0, 0]]),),
-    (torch.tensor([[1, 1, 0]]),),
+MASKS = [  # the small ones first: a message shows them
     (torch.tensor([[0, 1, 1, 0], [1, 1, 0, 0]]),),
     (torch.tensor([[0, 0, 1], [1, 1, 1]]),),
+    (torch.tensor([[1, 1, 0]]),),
+    (torch.tensor([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0]]),),
+    (torch.tensor([[1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0, 0]]),),
 ]
 
 
@@ -34,7 +34,16 @@ def _one_side(padded_left):
     return lambda mask: torch.full((len(mask),), mask.shape[1] - 1) if padded_left(mask) else mask.sum(1) - 1
 
 
+def _row_one_side(padded_left):
+    """A wrong answer: one side for each row, which a row padded on both sides does not have."""
+    return lambda mask: torch.where(padded_left(mask), mask.shape[1] - 1, mask.sum(1) - 1)
+
+
 ONE_SIDE = "You decide the side once for the whole batch. Each row may be padded on another side."
+BOTH_SIDES = (
+    "You take each row to be padded on one side at most. A row can be padded on both: the last real token of "
+    "[0, 1, 1, 0] is in column 2."
+)
 LAST_MISTAKES = [
     (
         "You count the real tokens. With padding on the left, the last one is further right.",
@@ -73,6 +82,12 @@ LAST_MISTAKES = [
     (ONE_SIDE, _one_side(lambda mask: mask[:, -1].any())),
     (ONE_SIDE, _one_side(lambda mask: mask[0, 0] == 0)),
     (ONE_SIDE, _one_side(lambda mask: mask[0, -1] == 1)),
+    (
+        "That is the number of real tokens. Columns count from 0, and padding on the left moves the text.",
+        lambda mask: mask.sum(1),
+    ),
+    (BOTH_SIDES, _row_one_side(lambda mask: mask[:, -1] == 1)),
+    (BOTH_SIDES, _row_one_side(lambda mask: mask[:, 0] == 0)),
 ]
 
 EXERCISE = Exercise(
@@ -85,7 +100,7 @@ EXERCISE = Exercise(
         last_token,
         MASKS,
         LAST_MISTAKES,
-        else_="The column of the rightmost 1 of each row, for padding on either side.",
+        else_="The column of the rightmost 1 of each row, for padding on the left, on the right or both.",
     ),
     wrong=[
         (_mask_in_place, "changes its argument attention_mask in place"),

@@ -68,6 +68,16 @@ def _at(hidden, places):
     return hidden[torch.arange(len(hidden)), places]
 
 
+def _one_side_a_row(padded_left):
+    """Where the last real token is if each row is padded on one side at most."""
+    return lambda mask: torch.where(padded_left(mask), mask.shape[1] - 1, mask.sum(1) - 1)
+
+
+def _read_at(column):
+    """A wrong score: read at column(mask) of each row."""
+    return _read(lambda hidden, mask: _at(hidden, column(mask)))
+
+
 def _every_row(model, input_ids, attention_mask):
     hidden = model.body(
         input_ids, attention_mask=attention_mask, position_ids=_positions(attention_mask)
@@ -126,6 +136,7 @@ EVERY_ROW = (
     "hidden[torch.arange(batch), last]."
 )
 UNMASKED = "You pass no attention_mask to the body: with padding on the left, it reads the padding as text."
+BOTH_SIDES = "A row padded on both sides is read at another token than its last real one: use last_token."
 LAST_COLUMN = (
     "You read the score in the last column. If a row is padded on the right, that is padding, and the "
     "score depends on the length of the other rows."
@@ -141,6 +152,9 @@ SCORE_MISTAKES = [
     ),
     (EVERY_ROW, _read(lambda hidden, mask: hidden[:, last_token(mask)])),
     (EVERY_ROW, _every_row),
+    (EVERY_ROW, _read(lambda hidden, mask: hidden[:, last_token(mask)][:, 0])),
+    (BOTH_SIDES, _read_at(_one_side_a_row(lambda mask: mask[:, -1] == 1))),
+    (BOTH_SIDES, _read_at(_one_side_a_row(lambda mask: mask[:, 0] == 0))),
     (
         "You read the score one token before the last: the head does not see the answer's end.",
         _read(lambda hidden, mask: _at(hidden, (last_token(mask) - 1).clamp(min=0))),
