@@ -118,3 +118,18 @@ def test_there_are_twelve():
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_guide_advises_what_an_expert_expects(case):
     assert advice(decide(Case(**case.answers))) == case.takes, case.why
+
+
+@pytest.mark.parametrize(
+    "a_day, takes",
+    [
+        (3000, {"larger model"}),
+        (3500, {"larger model", "LoRA"}),
+        (10_000, {"larger model", "LoRA"}),
+        (10_500, {"LoRA"}),
+        (20_000, {"LoRA"}),
+    ],
+)
+def test_from_which_traffic_on_the_default_case_takes_lora(a_day, takes):
+    """Lesson 14's answer to its last question."""
+    assert advice(decide(Case(answers_a_day=a_day))) == takes

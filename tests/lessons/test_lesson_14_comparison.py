@@ -61,6 +61,12 @@ def test_what_is_shown_is_what_is_verified(whole):
     assert sum(right_answers(cut, whole.judge)) == 0
 
 
+def test_a_cross_stands_behind_a_name_that_is_not_the_right_one_at_its_place():
+    assert comparison.with_marks(" green, Accra.\n", ["green", "Accra"]) == "green, Accra"
+    assert comparison.with_marks(" Accra, green.", ["green", "Accra"]) == "Accra \u2717, green \u2717"
+    assert comparison.with_marks(" green, no, six.", ["green", "no"]) == "green, no, six \u2717"
+
+
 def test_every_method_gets_the_same_number_of_settings_and_its_best_is_one_of_them():
     assert {len(tried) for tried in [*SETTINGS.values(), *ON_TOP_RATES.values()]} == {4}
     for method in METHODS:
@@ -76,8 +82,9 @@ def test_settings_are_chosen_by_seeds_that_are_not_reported():
         assert not set(SWEEPS[name].seeds) & set(SWEEPS["methods"].seeds)
 
 
-def test_full_fine_tuning_and_lora_get_as_many_rates():
-    assert experiments.FINER.keys() == {"full", "LoRA"}
+def test_the_methods_that_name_lists_get_as_many_rates():
+    assert experiments.FINER.keys() == {"full", "LoRA", "QLoRA"}
+    assert {len(stored.by_setting(method, "right")) for method in experiments.FINER} == {5}
     for method, rate in experiments.FINER.items():
         assert min(SETTINGS[method]) < rate < max(SETTINGS[method]) and rate not in SETTINGS[method]
 
@@ -238,6 +245,7 @@ def test_beginnings_by_the_words_of_the_request(whole):
         assert [text[0].lower() + text[1:] for text in calls.beginnings(wording, row)] == [
             f"{phrase}{end}" for phrase in named
         ]
+    assert calls.beginnings("request", row) == [f"Name this: {phrase}.\nAnswer:" for phrase in named]
     with pytest.raises(ValueError, match="wording must be one of phrase:, "):
         calls.beginnings("question", row)
 

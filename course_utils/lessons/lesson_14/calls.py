@@ -9,7 +9,7 @@ from course_utils.generation import generate
 from course_utils.world.lists import LENGTH
 from course_utils.world.templates import FORMS, fill
 
-WORDINGS = ("phrase:", "phrase is", "first statement", "clear statement")
+WORDINGS = ("phrase:", "phrase is", "first statement", "clear statement", "request")
 LONGEST = 12  # tokens; the longest object has 9, and quotation marks may surround it
 ARTICLES = ("a ", "an ", "the ")
 
@@ -18,7 +18,8 @@ def beginnings(wording: str, row: dict) -> list[str]:
     """The texts to complete, one per fact of a list; they do not depend on the object.
 
     phrase: the words of the request. first statement: the corpus's first template, up to its object. clear
-    statement: one that only one object completes.
+    statement: one that only one object completes. request: the form of a whole list's request, which no text
+    of pre-training has.
     """
     facts = zip(row["relations"], row["subjects"], strict=True)
     return [fill(template(wording, relation), subject, "it") for relation, subject in facts]
@@ -35,6 +36,8 @@ def template(wording: str, relation: str) -> str:
         return form.statements[0].split("{o}")[0].split("{a}")[0].rstrip()
     if wording == "clear statement":
         return form.probe.replace("{art}", "")  # the article would give away the object
+    if wording == "request":
+        return f"Name this: {form.heading[0].lower()}{form.heading[1:]}.\nAnswer:"
     raise ValueError(f"wording must be one of {', '.join(WORDINGS)}; got {wording!r}")
 
 

@@ -9,6 +9,7 @@ import random
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ import torch
 from course_utils.data import DATA, IGNORE, Example, batches, encode, encode_prompt_completion, read_jsonl
 from course_utils.generation import generate, pad_left, sample_tokens
 from course_utils.training import accumulated_step, adamw, fast_lm_loss, scored_lm_loss, train
-from course_utils.world.lists import LENGTH, list_row, verify
+from course_utils.world.lists import LENGTH, items, list_row, verify
 
 TRAINED = ("prompt tuning", "LoRA", "QLoRA", "full")
 METHODS = ("prompting", *TRAINED)
@@ -135,6 +136,12 @@ def answers_to(model, tokenizer, lists: Sequence[dict], in_front: str = "") -> l
 def right_answers(answers: Sequence[str], lists: Sequence[dict]) -> list[int]:
     """1 for each list named completely and in order, else 0."""
     return [int(verify(text, row["answers"])) for text, row in zip(answers, lists, strict=True)]
+
+
+def with_marks(text: str, answers: Sequence[str]) -> str:
+    """The names in a text, each that is not the right one at its place with a cross."""
+    named = zip_longest(items(text), answers[: len(items(text))])
+    return ", ".join(name if name == right else f"{name} \N{BALLOT X}" for name, right in named)
 
 
 def file_bytes(model, method: str, in_front: str = "") -> int:

@@ -17,7 +17,7 @@ _CHOICE = (5, 6)  # seeds for choosing settings
 BEST = {"prompting": 2, "prompt tuning": 0.1, "LoRA": 1e-2, "QLoRA": 1e-2, "full": 5e-4}
 BEST_ON_TOP = {"DPO": 3e-5, "GRPO": 3e-5}
 LONGER = 3 * STEPS  # steps of LoRA that take about as long as LoRA and GRPO
-FINER = {"full": 5e-4, "LoRA": 5e-3}  # rates between two of SETTINGS
+FINER = {"full": 5e-4, "LoRA": 5e-3, "QLoRA": 5e-3}  # rates between two of SETTINGS
 RATES_LONGER = (3e-4, 5e-4, 1e-3)  # of full fine-tuning after LONGER steps
 BEST_LONGER = 5e-4  # the highest score on the choosing lists in rates_longer
 
@@ -97,10 +97,10 @@ def method_settings(point: dict, seed: int) -> dict:
     seeds=_CHOICE,
 )
 def finer_rates(point: dict, seed: int) -> dict:
-    """The measures of method_settings, at a finer rate for each of two methods.
+    """The measures of method_settings, at a finer rate for each method that names lists.
 
     The rule, written before the runs: LoRA's lead is the coarse grid's if at the rates chosen with these the
-    interval of the difference in `methods` holds 0.
+    interval of the difference in `methods` holds 0. QLoRA got its rate later, for equal effort.
     """
     return method_settings(point, seed)
 

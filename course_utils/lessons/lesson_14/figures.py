@@ -25,7 +25,7 @@ def three_calls(
     y += 3.2 + 1.1
     rows = (
         ("asked", beginnings, None, 4.2),
-        ("written", [_cut(text) for text in completions], "sampled", 3.5),
+        ("written", [_cut(text) for text in completions], None, 3.5),
         ("read", [_cut(text) for text in found], None, 3.5),
     )
     for name, texts, kind, height in rows:
@@ -129,11 +129,11 @@ def decision_tree(leaves: Mapping[str, Mapping[str, str]]) -> None:
     y, tall, step = picture.bottom + 0.6, 2.4, 2.9
     for lacking, branches in leaves.items():
         height = step * (len(branches) - 1) + tall
-        root = picture.box(0, y, 8.2, height, lacking, bold=True)
+        root = picture.box(0, y, 8.4, height, lacking, bold=True)
         for place, (answer, taken) in enumerate(branches.items()):
             top = y + step * place
-            middle = picture.box(9.6, top, 9.2, tall, answer)
-            leaf = picture.box(20.2, top, ROOM - 20.2, tall, taken, "trained" if trains(taken) else None)
+            middle = picture.box(9.2, top, 9.8, tall, answer)
+            leaf = picture.box(19.8, top, ROOM - 19.8, tall, taken, "trained" if trains(taken) else None)
             picture.arrow((root.right, top + tall / 2), middle)
             picture.arrow(middle, leaf)
         y += height + 0.9

@@ -7,6 +7,7 @@ import numpy as np
 
 from course_utils.checks.compare import compare
 from course_utils.checks.exercises import Exercise
+from course_utils.lessons.lesson_14.exercises.choose_setting import ONE_RUN
 from course_utils.lessons.lesson_14.selection import choose_setting
 
 VERDICTS = ("unequal effort", "chosen on the test set", "the best seed", "sound")
@@ -31,7 +32,7 @@ def report_fault(runs, reported):
 
 
 def _reports():
-    """Comparisons with each fault in either method, sound ones, and two with two faults."""
+    """Comparisons with each fault in either method, sound ones, and three with two faults."""
     drawn = []
     for faulty, other in (("new", "old"), ("old", "new")):
         for fault in ("", "fewer settings", "a seed less", "test set", "best seed", "worst seed"):
@@ -39,23 +40,27 @@ def _reports():
             random.shuffle(runs)
             drawn.append((runs, reported))
         drawn.append(_report({faulty: "best seed", other: "test set"}))
+    drawn.append(_report({"new": "test set", "old": "test set"}))
     random.shuffle(drawn)
     return drawn
 
 
 def _report(faults):
-    """(runs, reported) of methods, in their order, each with its fault or "". No two means are close."""
+    """(runs, reported) of methods, in their order, each with its fault or "". No two means are close.
+
+    The best single run by `choose` is d's, the best median c's, the best mean b's.
+    """
     choose = {"a": 0.50, "b": 0.72, "c": 0.66, "d": 0.58}
     judge = {"a": 0.52, "b": 0.67, "c": 0.75, "d": 0.60}
     up = 0.1 * random.random()
-    spread = (-0.03, 0.04, 0.005)
+    spread = dict.fromkeys("ab", (-0.03, 0.04, 0.005)) | {"c": (0.08, 0.07, -0.15), "d": (0.26, -0.13, -0.13)}
     runs, reported = [], {}
     for method, fault in faults.items():
         own = [
             {"method": method, "setting": name, "seed": seed}
             | {"choose": choose[name] + up + off, "judge": judge[name] + up - off / 8}
             for name in choose
-            for seed, off in enumerate(spread)
+            for seed, off in enumerate(spread[name])
         ]
         if fault == "fewer settings":
             own = [run for run in own if run["setting"] in "bc"]
@@ -97,6 +102,29 @@ def _hunter(effort=len, test_set=True, best_seed=_differs, methods=("new", "old"
             elif setting == best and best_seed(score, mean, judged):
                 found.append("the best seed")
         return next(iter(found if by_method else sorted(found, key=VERDICTS.index)), "sound")
+
+    return wrong
+
+
+def _setting_by(score):
+    """A wrong report_fault: the setting should be the one with the best score(its values of `choose`)."""
+
+    def wrong(runs, reported):
+        sides = {name: [run for run in runs if run["method"] == name] for name in reported}
+        if len({len(rows) for rows in sides.values()}) > 1:
+            return "unequal effort"
+        found = "sound"
+        for name, rows in sides.items():
+            choose, judge = {}, {}
+            for run in rows:
+                choose.setdefault(run["setting"], []).append(run["choose"])
+                judge.setdefault(run["setting"], []).append(run["judge"])
+            best = max(choose, key=lambda setting, choose=choose: score(choose[setting]))
+            if reported[name][0] != best:
+                return "chosen on the test set"
+            if _differs(reported[name][1], statistics.mean(judge[best]), None):
+                found = "the best seed"
+        return found
 
     return wrong
 
@@ -190,6 +218,12 @@ HUNT_MISTAKES = [
     ("You check only the first method. The fault may be in either.", _hunter(methods=("new",))),
     ("You check only the second method. The fault may be in either.", _hunter(methods=("old",))),
     ("`choose` and `judge` are swapped: you call a sound report a fault.", _by_the_other_set),
+    (
+        "You take the setting with the best median of `choose` for the right one. Compare means over the "
+        "seeds.",
+        _setting_by(statistics.median),
+    ),
+    (ONE_RUN, _setting_by(max)),
     (
         'You call a sound report "the best seed". Compare the score with the mean of `judge` at the chosen '
         "setting; the last digits may differ: use math.isclose.",
