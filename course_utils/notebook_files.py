@@ -46,7 +46,7 @@ def lessons(names: list[str] | None = None, folder: Path | None = None, more: bo
 
 def _is_called(path: Path, name: str) -> bool:
     stem = Path(name).name.removesuffix(".ipynb")
-    number = re.fullmatch("([0-9]+)(m?)", stem)
+    number = re.fullmatch("([0-9]{1,9})(m?)", stem)
     return path.stem == stem or bool(number and lesson_key(path) == f"{int(number[1]):02d}{number[2]}")
 
 

@@ -78,7 +78,8 @@ config = GRPOConfig(
     chat_template_kwargs={"enable_thinking": False},  # Qwen3 would think at length; others ignore it
     learning_rate=1e-5,  # TRL's default of 1e-6 is for training all weights
     bf16=bf16,  # TRL's default is True, which fails without a GPU
-    model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"},  # the adapter stays in float32
+    # the adapter stays in float32; no weights that are a pickle
+    model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32", "use_safetensors": True},
     logging_steps=0.05,  # of all steps
     save_strategy="no",  # no checkpoints: the run is short
 )

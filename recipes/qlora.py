@@ -339,7 +339,7 @@ def load_base(chosen):
     )
     quantization = nf4 if chosen.bits == 4 else None
     how = {"dtype": dtype, "quantization_config": quantization, "trust_remote_code": False}
-    return AutoModelForCausalLM.from_pretrained(chosen.base, **how)
+    return AutoModelForCausalLM.from_pretrained(chosen.base, use_safetensors=True, **how)
 
 
 def had(base, load):

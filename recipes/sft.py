@@ -63,7 +63,8 @@ config = SFTConfig(
     assistant_only_loss=True,  # TRL's default also has loss on the user's words
     max_length=2048,  # tokens; longer rows are silently truncated, and lose the end marker
     bf16=bf16,  # TRL's default is True, which fails without a GPU
-    model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32"},  # the adapter stays in float32
+    # the adapter stays in float32; no weights that are a pickle
+    model_init_kwargs={"dtype": "bfloat16" if bf16 else "float32", "use_safetensors": True},
     logging_steps=0.05,  # of all steps
     save_strategy="no",  # no checkpoints: the run is short
 )

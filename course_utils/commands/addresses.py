@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from course_utils.home import ROOT, write_whole
 from course_utils.notebook_files import lessons, place_in
 from course_utils.ownership import regular
+from course_utils.terminal import plain_line
 
 BRANCH = "main"
 COPIES = ROOT / "colab"  # what Colab opens; written by `make copies`
@@ -31,7 +32,11 @@ NO_ADDRESS = (
 
 def repository(root: Path = ROOT) -> str:
     """The address in pyproject.toml without a trailing slash, or ""."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    place = root / "pyproject.toml"
+    try:
+        project = tomllib.loads(place.read_text(encoding="utf-8"))["project"]
+    except (tomllib.TOMLDecodeError, KeyError) as fault:
+        raise ValueError(f"{plain_line(place)} cannot be read ({fault}). Restore it.") from None
     address = project.get("urls", {}).get("Repository", "").strip().rstrip("/")
     if address and not re.fullmatch(r"https?://[^/\s]+/\S+", address):
         raise ValueError(f"Repository in [project.urls] is not the address of a repository: {address!r}")
@@ -85,4 +90,6 @@ def write_badges(address: str, readme: Path = ROOT / "README.md") -> None:
         raise ValueError(
             f"{readme} is not UTF-8 ({fault.reason} at byte {fault.start}). Save it as UTF-8."
         ) from None
+    if len(BADGES.findall(text)) > 1:
+        raise ValueError(f"{readme} has the marks of the badges more than once. Leave one pair.")
     write_whole(readme, BADGES.sub(lambda found: found[1] + badges(address).replace("\n", found[1]), text))

@@ -67,7 +67,7 @@ def of_the_night(since: str) -> list[str]:
     """Options of tests/night.py: the journal of these files and packages, the lessons to test over seeds."""
     journal = home() / "nights" / f"{digest_of(checkout_files())}.txt"
     journal.parent.mkdir(parents=True, exist_ok=True)
-    changed = changed_lessons(since)
+    changed = changed_lessons(commit_named(since))
     print(f"Passed tests are recorded in {journal}")
     print(f"Seeds for the lessons changed since {since[:10]}: {' '.join(changed) or 'none'}", flush=True)
     return [f"--journal={journal}", f"--seeds-of={' '.join(changed)}"]
@@ -76,6 +76,14 @@ def of_the_night(since: str) -> list[str]:
 def yesterday() -> str:
     """The last commit older than a day, or the first commit."""
     return git("rev-list", "-1", "--before=1 day ago", "HEAD") or git("rev-list", "--max-parents=0", "HEAD")
+
+
+def commit_named(name: str) -> str:
+    """The commit of that name, which git takes for no option. ValueError if there is none."""
+    try:
+        return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    except RuntimeError:
+        raise ValueError(f"--since {name[:100]!r}: there is no such commit. `git log` lists them.") from None
 
 
 def changed_lessons(since: str) -> list[str]:

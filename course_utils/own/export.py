@@ -8,6 +8,7 @@ import copy
 import importlib.util
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -204,6 +205,11 @@ def _find_base(settings, base):
         raise ModelError(
             f"The run was trained on {settings['base']}. Say where that model lies: --base FOLDER. ({fault})"
         ) from fault
+    if not base and not isinstance(source.place, Path):
+        raise ModelError(
+            f"The run was trained on {name}, which is not on disk. Say where it lies: --base FOLDER; "
+            f"or fetch it from the hub: --base {shlex.quote(name)}."
+        )
     known = isinstance(source.place, Path) and "/" not in settings["weights"]  # else only its name is known
     if known and weights_of(source) != settings["weights"]:
         raise ModelError(

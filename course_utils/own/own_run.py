@@ -305,12 +305,18 @@ def put_in_place(out: Path) -> None:
             of_lesson = path.name != KEY_FILE and standing(path) == "a file" and _with_sum(path) in made
             of_lesson = of_lesson or (path.name == BASE_FOLDER and _is_made_base(path))
             if not of_lesson and not _same(path, out / path.name):
-                path.rename(_free(out / path.name))
+                _move_into(out, path)
         remove(old, MAKER)
     for path in sorted(work.iterdir()):
         if not any(fnmatch(path.name, pattern) for pattern in WORK_FILES):
-            path.rename(_free(out / path.name))
+            _move_into(out, path)
     remove(work)
+
+
+def _move_into(out, path):
+    todo = f"Nothing is lost: the result is in {plain_line(out)}. Make this movable, and repeat the run."
+    with naming(path, todo):
+        path.rename(_free(out / path.name))
 
 
 def _is_old(path):

@@ -82,6 +82,17 @@ def test_a_readme_in_another_encoding_is_named(tmp_path):
         addresses.write_badges("", tmp_path / "README.md")
 
 
+def test_marks_that_stand_twice_and_a_damaged_project_file_are_named(tmp_path):
+    twice = 2 * "<!-- badges, by make copies -->\nmine\n<!-- end of badges -->\n"
+    (tmp_path / "README.md").write_text(twice, encoding="utf-8")
+    with pytest.raises(ValueError, match="marks of the badges more than once"):
+        addresses.write_badges("", tmp_path / "README.md")
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == twice
+    (tmp_path / "pyproject.toml").write_text("not [ toml", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"pyproject.toml cannot be read"):
+        addresses.repository(tmp_path)
+
+
 def test_the_readme_has_the_badges_of_today():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert addresses.BADGES.search(text)[0] == "\n" + addresses.badges(addresses.repository()), "make copies"

@@ -46,7 +46,8 @@ def test_quick_leaves_out_what_takes_long(started):
 def test_at_night_all_that_has_not_passed_yet(started, monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_HOME", str(tmp_path))
     monkeypatch.setattr(tests, "checkout_files", lambda: [])
-    monkeypatch.setattr(tests, "changed_lessons", lambda since: ["03", "17"] if since == "v1" else [])
+    monkeypatch.setattr(tests, "commit_named", {"v1": "1a"}.get)
+    monkeypatch.setattr(tests, "changed_lessons", lambda since: ["03", "17"] if since == "1a" else [])
     assert cli.main(["test", "--night", "--since", "v1", "-x"]) == 3
     [(command, _, _)] = started
     assert command[3:5] == ["tests", "notebooks"] and "--nbval" in command and tests.NIGHT in command
@@ -80,6 +81,15 @@ def test_lessons_changed_are_those_of_another_notebook_or_module(clone):
     clone("course_utils/lessons/lesson_07/figures.py")
     clone("course_utils/methods/lora.py")
     assert tests.changed_lessons("HEAD") == ["01", "07", "12", "14"]
+
+
+def test_what_names_no_commit_is_refused_and_no_option_of_git(clone, tmp_path):
+    assert tests.commit_named("HEAD") == tests.git("rev-parse", "HEAD")
+    clone("mine.txt", "precious")
+    for name in (f"--output={tmp_path / 'mine.txt'}", "v9", ""):
+        with pytest.raises(ValueError, match="there is no such commit"):
+            tests.of_the_night(name) if name else tests.commit_named(name)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
 
 
 def test_the_journal_is_another_where_a_file_or_package_is_another(clone, monkeypatch):

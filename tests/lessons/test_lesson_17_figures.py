@@ -6,6 +6,7 @@ from helpers import layout_faults, texts
 
 from course_utils.lessons.lesson_17 import figures
 from course_utils.lessons.lesson_17.desk import cafe_messages
+from course_utils.lessons.lesson_17.first_split import asked_again, first_split
 
 COUNTS = {
     "read": "100,000, 20,000 pairs",
@@ -37,6 +38,15 @@ def test_nothing_overlaps(name):
     PICTURES[name]()
     for dpi in (72, 100):
         assert layout_faults(plt.gcf(), dpi) == []
+
+
+@pytest.mark.parametrize("seed", [0, 1, 16, 35])
+def test_the_courtesy_of_any_seed_fits_its_boxes(seed):
+    messages = cafe_messages(seed)
+    held, trained, _ = first_split(messages, seed)
+    pair = next(each for each in asked_again(held, trained) if "hanks" in "".join(each))
+    figures.courtesy_as_name(sorted(pair, key=len), [row.asked[0] for row in messages])
+    assert layout_faults(plt.gcf(), 100) == []
 
 
 def test_an_overlap_by_words_and_by_weight():

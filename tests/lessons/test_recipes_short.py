@@ -106,6 +106,15 @@ def trained(run, base, tmp_path):
     return go
 
 
+@pytest.mark.parametrize("name", SHORT)
+def test_weights_that_are_a_pickle_are_not_loaded(run, base, tmp_path, name):
+    pickled = shutil.copytree(base, tmp_path / "pickled")
+    torch.save(Qwen3ForCausalLM.from_pretrained(base).state_dict(), pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        run(name, map(json.dumps, ROWS[name]), "--base", pickled)
+
+
 def words(trainer, ids):
     return trainer.processing_class.decode([i for i in ids if i >= 0])
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 
 import pytest
 import torch
@@ -284,6 +285,11 @@ def test_the_command_finds_the_base_or_says_what_to_do(tmp_path, monkeypatch, ca
     for damaged in ("", "{", "[]", "{}", '{"base": "pocket", "weights": 4, "method": "lora"}'):
         (run / "run.json").write_text(damaged)
         assert "run.json is missing, or is not the lesson's" in told(run)
+    named = {**json.loads(settings), "base": "somebody/model"}
+    (run / "run.json").write_text(json.dumps(named))
+    with monkeypatch.context() as local:
+        local.setattr(socket.socket, "connect", lambda *_: pytest.fail("it asked for a network"))
+        assert "or fetch it from the hub: --base somebody/model" in told(run)
     (run / "run.json").write_bytes(settings)
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         (run / name).rename(tmp_path / "moved")

@@ -1,6 +1,7 @@
 """Runs on own data: resuming bit for bit, results complete or not at all, scores, loading in PEFT."""
 
 import dataclasses
+import errno
 import functools
 import json
 import math
@@ -406,6 +407,24 @@ def test_what_somebody_put_into_the_work_comes_into_the_result(tmp_path):
     assert names(out) == {"README.md", "README-2.md", "notes.txt", "run.json", MARK_FILE}
     assert (out / "README-2.md").read_text() == (out / "notes.txt").read_text() == "mine"
     assert (out / "README.md").read_text() == "ours" and names(tmp_path) == {"m", ".m.lock"}
+
+
+def test_what_cannot_be_moved_is_named_and_nothing_is_lost(tmp_path, monkeypatch):
+    out = finished(tmp_path / "m", "one")
+    (out / "mine.txt").write_text("mine")
+    move = Path.rename
+
+    def stuck(path, target):
+        if path.name == "mine.txt":
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "rename", stuck)
+    with pytest.raises(OSError, match=r"mine.txt cannot be used .* Nothing is lost"):
+        finished(out, "two", overwrite=True)
+    monkeypatch.undo()
+    finished(out, "two", overwrite=True)
+    assert (out / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")

@@ -12,6 +12,7 @@ from course_utils.lessons.lesson_17.first_split import first_templates_of
 from course_utils.own.own_data import word_weights
 from course_utils.own.template_groups import NAME, WORD_OR_END, templates_of
 
+TWO_LINES = 2.6  # units: the height of a box with two lines of text
 STEPS = {  # {step of the way: its name in the picture}
     "read": "lines read",
     "different": "without copies",
@@ -150,8 +151,8 @@ def courtesy_as_name(texts: Sequence[str], among: Sequence[str]) -> None:
         for name, (said, kind) in steps.items():
             if n == 0:
                 picture.text(0, at + 0.5, name)
-            picture.box(x, at + 1.2, wide, CELL, said, kind, bold=NAME in said)
-            at += CELL + 2
+            picture.box(x, at + 1.2, wide, TWO_LINES, said, kind, bold=NAME in said)
+            at += TWO_LINES + 1.6
     inside = min((text for text in among if re.search(r"\w, Thanks", text)), key=len)
     picture.text(0, at + 0.5, "taken for a name: here it stands inside a sentence")
     picture.box(0, at + 1.2, ROOM, CELL, inside, "data")
