@@ -72,7 +72,8 @@ class FileSplit:
         if self.by == "template":
             drawn = (
                 f"Split by template ({self.groups} of them): no held-out question is one of training but for "
-                "numbers, names or one word."
+                "numbers, names, one word or two neighbouring ones. Where ordinary words differ in two places, "
+                'this is not seen: give such rows one "group".'
             )
         else:
             drawn = (
