@@ -27,7 +27,7 @@ SENTENCE_ENDS = ".?!:;\n"  # of sentences
 WORD_OR_END = re.compile(rf"<number>|[{SENTENCE_ENDS}]|[^\W\d_]+")
 # a@b.c, an address, R-17, 3.50; bounded, so that a text without spaces is read once
 ID = re.compile(r"\S{1,64}@\S{1,99}\.\w+|https?://\S+|#?[\w./:-]{0,40}\d[\w/:-]*(?:\.\d[\w/:-]*)*")
-FRAME = 5  # words: so many have to stand around two that are exchanged together ("a red lamp", "a blue clock")
+FRAME = 5  # words: so many stand around two that are exchanged together ("red lamp", "blue clock")
 LONGEST_TURN = 60  # words: longer turns share a template only if they differ in numbers, ids and names
 
 

@@ -402,7 +402,7 @@ def test_a_long_turn_with_one_word_exchanged_is_nobodys_template(words, leaks_ou
         ("Do you ship a red lamp by van?", "Do you ship a blue clock by van?", True),
         ("Do you ship a lamp by van?", "Do you ship a small clock by van?", True),
         ("Is every red lamp in stock?", "Is every blue clock in stock?", False),  # four words around them
-        ("Do you ship a red lamp to every town?", "Do you ship a blue lamp to every farm?", False),  # two places
+        ("Do you ship a red lamp to a town?", "Do you ship a blue lamp to a farm?", False),  # two places
     ],
 )
 def test_a_place_filled_with_two_ordinary_words(one, other, leaky):
