@@ -35,7 +35,7 @@ def lengths(counts: Sequence[tuple[int, int]], limit: int) -> None:
     left.axvline(limit, color=plots.COLOURS[1], linestyle="--")
     over = sum(total > limit for total in totals)
     left.set(
-        xlabel=f"tokens; {over} beyond the limit of {limit} (from {2 * limit} on drawn at {2 * limit})",
+        xlabel=f"tokens; {over} beyond the limit of {limit} ({2 * limit} stands for more, too)",
         ylabel="conversations (log scale)",
     )
     right.hist(targets, bins=30, color=plots.COLOURS[2])

@@ -72,13 +72,14 @@ class FileSplit:
         if self.by == "template":
             drawn = (
                 f"Split by template ({self.groups} of them): no held-out question is one of training but for "
-                "numbers, names or one word."
+                "numbers, names, one word or, in a longer one, two neighbours. Rows that differ in two "
+                'places can be missed: give them one "group".'
             )
         else:
             drawn = (
                 f"Split by question ({self.groups} of them). By template was not possible: {self.why}. "
-                f"{self.known} of {len(self.held_out)} held-out rows have a template that is trained on: "
-                "read their scores as scores on new questions of known forms."
+                f"{self.known} of {len(self.held_out)} held-out rows have a template that is trained on, or "
+                "one that differs in one place: read their scores as scores on new questions of known forms."
             )
         return f"{drawn} {RECOGNISED}"
 

@@ -8,7 +8,10 @@ from course_utils.own.left_out import LeftOut
 from course_utils.own.own_data import Conversation, Preference
 from course_utils.own.rows import DataError, line_list
 
-NOTHING_FOUND = "Nothing was found that has the form of personal data, of a key or of damaged text."
+NOTHING_FOUND = (
+    "Nothing was found that has the form of an e-mail address, of an account, card or telephone number, of a "
+    "key, or of damaged text."
+)
 
 
 def looked_through(

@@ -45,6 +45,15 @@ FORMS = (  # <name>, <number>, <thing>: filled in by a program
     "Somebody should pick up that old <thing> on Monday.",
     "Would left-handed children manage this <thing>?",
 )
+TWO_WORDS = (  # a place for an adjective and a thing, and one for a name or a number
+    "Do you ship a {} to {} by van?",
+    "How much is a {} in {} this week?",
+    "Is the {} from {} covered by the guarantee?",
+    "Who repairs a {} in {} on a Sunday?",
+    "My {} came from {} with a crack, what now?",
+    "Can I collect my {} at the shop in {}?",
+)
+ADJECTIVES = "red blue green small large old new round".split()
 ASKED_ON = ("And how long does that take?", "What does it cost?", "Could you do it today instead?", "Why?")
 
 
@@ -385,6 +394,34 @@ def test_a_long_turn_with_one_word_exchanged_is_nobodys_template(words, leaks_ou
         template_leaks([talk(" ".join(said))], [talk(" ".join([*said[:30], "another", *said[31:]]))])
         == leaks_out
     )
+
+
+@pytest.mark.parametrize(
+    "one, other, leaky",
+    [
+        ("Do you ship a red lamp by van?", "Do you ship a blue clock by van?", True),
+        ("Do you ship a lamp by van?", "Do you ship a small clock by van?", True),
+        ("Is every red lamp in stock?", "Is every blue clock in stock?", False),  # four words around them
+        ("Do you ship a red lamp to a town?", "Do you ship a blue lamp to a farm?", False),  # two places
+    ],
+)
+def test_a_place_filled_with_two_ordinary_words(one, other, leaky):
+    assert template_leaks([talk(one)], [talk(other)]) == [0] * leaky
+    groups = template_groups([[one], [other]])
+    assert (groups[0] == groups[1]) == leaky
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_a_file_with_two_words_in_a_place_is_split_by_template(lower):
+    rng, made, rows = random.Random(0), [], []
+    for line in range(160):
+        form, (adjective, thing) = rng.choice(TWO_WORDS), (rng.choice(ADJECTIVES), rng.choice(THINGS))
+        text = form.format(f"{adjective} {thing}", rng.randrange(9) if lower else rng.choice(NAMES))
+        made.append(form)
+        rows.append(talk(text.lower() if lower else text, line=line))
+    drawn = split_rows(rows, ["conversation"] * len(rows), 0)
+    judged, known = sides_of(made, drawn.held_out)
+    assert drawn.by == "template" and len(drawn.held_out) > 10 and not {*judged} & {*known}
 
 
 def test_a_split_that_leaks_stops_the_run_and_says_where(monkeypatch):

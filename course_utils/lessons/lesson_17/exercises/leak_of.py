@@ -36,6 +36,7 @@ LEAK_INPUTS = [  # (held out, training)
         ["Where is order X-1?", "please tell me, where is order B-4?", "May I pay later?"],
     ),
     (["May I pay later?"], ["May I pay later?"]),
+    (["Please tell me, may I pay later"], ["May I pay later?"]),
     (["I was charged 30 euros twice."], ["I was charged 412 euros twice.", "Who repairs a lamp?"]),
     (["Does the lamp work with a cable today?"], ["Does the shop work with a cable today?"]),
     (["May I pay later?"], ["Where is order A-17?", "Where is order A-18?"]),
@@ -94,6 +95,12 @@ def _all_of_them(held_out, train):
     return "template" if all(one in outside for one in templates[: len(held_out)]) else "none"
 
 
+def _all_questions(held_out, train):
+    if {question_key(text) for text in held_out} <= {question_key(text) for text in train}:
+        return "question"
+    return leak_of(held_out, train).replace("question", "template")
+
+
 def _texts_as_they_are(held_out, train):
     if set(held_out) & set(train):
         return "question"
@@ -121,6 +128,7 @@ def _repeats(*counted):
 ONE_SIDE = (
     "A repetition on one side is not a leak. Find what the held-out questions have in common with training."
 )
+NOT_ALL = "One held-out question that training knows is a leak: not all need to be known."
 LEAK_MISTAKES = [  # those that differ on more inputs come first
     (
         "The same question also has the same template. Test for the question first, or you never report it.",
@@ -151,7 +159,8 @@ LEAK_MISTAKES = [  # those that differ on more inputs come first
         "call it once for both sides, and split its list.",
         _each_side_by_itself,
     ),
-    ("One held-out question that training knows is a leak: not all need to be known.", _all_of_them),
+    (NOT_ALL, _all_of_them),
+    (NOT_ALL, _all_questions),
     (
         'You never return "none". If no key and no template is on both sides, nothing leaks.',
         lambda held_out, train: leak_of(held_out, train).replace("none", "template"),

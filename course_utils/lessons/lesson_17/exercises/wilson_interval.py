@@ -91,6 +91,10 @@ WILSON_MISTAKES = [
         _wilson(lambda p, n, z: ((p + z**2 / (2 * n)) / (1 + z**2 / n), z * _root(p, n, z))),
     ),
     (
+        "You divide only the root by 1 + z^2 / n. Divide the centre, too.",
+        _wilson(lambda p, n, z: (p + z**2 / (2 * n), z * _root(p, n, z) / (1 + z**2 / n))),
+    ),
+    (
         "The z before the square root is missing: this is one standard error, not 95%.",
         _wilson(lambda p, n, z: ((p + z**2 / (2 * n)) / (1 + z**2 / n), _root(p, n, z) / (1 + z**2 / n))),
     ),
