@@ -96,7 +96,9 @@ def test_texts_before_a_question_are_as_named():
 
 def test_one_row_of_each_kind_is_shown_with_its_passage():
     rows = libraries.one_of_each(0, libraries.with_passages(0, True, 100))
-    (passage, _, answer), (other, _, known), (_, _, refusal) = rows.values()
+    (passage, _, answer), (other, _, known), (useless, unknown, refusal) = rows.values()
+    name = useless.partition(". ")[0].partition(" of ")[2].lower()
+    assert name and name not in unknown.lower()  # a young klot is not about Klot
     assert answer.rstrip(".").split()[-1] in passage and known.rstrip(".").split()[-1] not in other
     assert refusal in libraries.REFUSAL.values()
 

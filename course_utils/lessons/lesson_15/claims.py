@@ -41,7 +41,7 @@ CLAIMS = [
         at_least=0.6,
         unit="%",
         stored=True,
-        excludes={"after both directions": None, "no training": 0.0},
+        excludes={"points more, after both directions": None, "no training": 0.0},
     ),
     Claim(
         name="new_facts_cost",

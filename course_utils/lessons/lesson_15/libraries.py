@@ -202,7 +202,10 @@ def with_passages(seed: int, distractors: bool, most: int | None = None) -> list
 
 
 def one_of_each(seed: int, conversations: Sequence[list[dict]]) -> dict[str, tuple[str, str, str]]:
-    """The shortest of each kind of row of `with_passages`: {kind: (passage, question, answer)}."""
+    """The shortest of each kind of row of `with_passages`: {kind: (passage, question, answer)}.
+
+    A passage that does not answer has another name than the question ("Klot" is not "a klot").
+    """
     documents = write_down(made_up(40, 3000 + seed), 3000 + seed)
     kinds = {"the passage answers": [], "the assistant knows the fact": [], "it cannot know": []}
     answers_it, known, unknown = kinds.values()
@@ -212,7 +215,15 @@ def one_of_each(seed: int, conversations: Sequence[list[dict]]) -> dict[str, tup
         row = passage, text.removeprefix(passage).strip(), answer
         last = answer.rstrip(".").split()[-1]
         (unknown if answer in REFUSAL.values() else answers_it if last in passage else known).append(row)
+
+    def shares_a_name(passage: str, question: str) -> bool:
+        name = passage.partition(". ")[0].partition(" of ")[2]
+        return not set(query_words(name)).isdisjoint(query_words(question))
+
     return {
-        kind: min((row for row in rows if row[0]), key=lambda row: len("".join(row)))
+        kind: min(
+            (row for row in rows if row[0] and (rows is answers_it or not shares_a_name(*row[:2]))),
+            key=lambda row: len("".join(row)),
+        )
         for kind, rows in kinds.items()
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from math import log, log10
+from math import inf, log, log10
+from statistics import mean, median
 
 import numpy as np
 import torch
@@ -55,13 +56,13 @@ def _right_part(times, length, k1, b):
     return times / (times + k1 * (1 - b + b * length))
 
 
-def _bm25(part=_right_part, rarity=_right_rarity, size=len, times=list.count):
+def _bm25(part=_right_part, rarity=_right_rarity, size=len, times=list.count, average=mean):
     """A wrong bm25_scores: another part(times, relative length, k1, b), rarity(documents, word), ..."""
 
     def scores(query, documents, k1=1.5, b=0.75):
-        mean = sum(map(size, documents)) / len(documents)
+        norm = average([size(each) for each in documents])
         return [
-            sum(rarity(documents, word) * part(times(each, word), size(each) / mean, k1, b) for word in query)
+            sum(rarity(documents, word) * part(times(each, word), size(each) / norm, k1, b) for word in query)
             for each in documents
         ]
 
@@ -72,9 +73,13 @@ def _without_repeats(query, documents, k1=1.5, b=0.75):
     return bm25_scores(sorted(set(query)), documents, k1, b)
 
 
-def _counted(documents, word):
+def _counted(documents, word, least=0.0):
     times = sum(document.count(word) for document in documents)
-    return log(1 + max(len(documents) - times + 0.5, 0.0) / (times + 0.5))
+    return log(1 + max(len(documents) - times + 0.5, least) / (times + 0.5))
+
+
+def _counted_below_zero(documents, word):
+    return _counted(documents, word, -inf)
 
 
 def _plain_rarity(documents, word):
@@ -146,9 +151,12 @@ BM25_MISTAKES = [
         "order, and this definition omits it.",
         _bm25(lambda times, length, k1, b: (k1 + 1) * _right_part(times, length, k1, b)),
     ),
-    (
-        "Your rarity counts how often the word occurs. Count the documents that contain it.",
-        _bm25(rarity=_counted),
+    *(
+        (
+            "Your rarity counts how often the word occurs. Count the documents that contain it.",
+            _bm25(rarity=rarity),
+        )
+        for rarity in (_counted, _counted_below_zero)
     ),
     (
         "You only test whether the document contains the word. Count how often.",
@@ -177,6 +185,7 @@ BM25_MISTAKES = [
         "denominator.",
         _bm25(times=lambda document, word: document.count(word) / len(document)),
     ),
+    ("Divide the length by the mean length, not by the median.", _bm25(average=median)),
     ("You do not use the arguments k1 and b, but numbers of your own.", _own_numbers),
     (
         "You divide the scores by their sum. Do not normalise them: a threshold compares questions.",
@@ -194,17 +203,17 @@ EXERCISE = Exercise(
         bm25_scores,
         BM25_INPUTS,
         BM25_MISTAKES,
-        else_="Try a query of one word, and compare the three parts with the formula: its logarithm (the "
-        "idf), the count t, and the length divided by the mean length.",
+        else_="Try a query of one word, and compare the three parts with the formula: its rarity "
+        "(a logarithm), the count t, and the length divided by the mean length.",
         any_list=True,
     ),
     wrong=[
         (_scores_in_place, "changes its argument query in place"),
         (lambda query, documents, k1=1.5, b=0.75: None, "Is there a return"),
-        (lambda query, documents, k1=1.5, b=0.75: [0.0] * len(documents), "(the idf), the count t"),
+        (lambda query, documents, k1=1.5, b=0.75: [0.0] * len(documents), "(a logarithm), the count t"),
         (
             _bm25(rarity=lambda documents, word: max(0.0, log(_odds(documents, word)))),
-            "(the idf), the count t",
+            "(a logarithm), the count t",
         ),
         (
             _bm25(lambda times, length, k1, b: _right_part(times, max(length, 1), k1, b)),
@@ -225,7 +234,7 @@ EXERCISE = Exercise(
     hints=(
         "The score is a sum over the words of the query. Each term is the word's rarity times its weight in "
         "the document.",
-        "For each word: counts in all documents, n = the number of non-zero counts, idf = log(1 + (N - n + "
-        ".5) / (n + .5)). A document's term is idf * t / (t + k1 * (1 - b + b * length / mean length)).",
+        "For each word: counts in all documents, n = the number of non-zero counts, rarity = log(1 + (N - n "
+        "+ .5) / (n + .5)). A document's term is rarity * t / (t + k1 * (1 - b + b * length / mean length)).",
     ),
 )

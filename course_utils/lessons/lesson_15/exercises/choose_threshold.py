@@ -32,6 +32,20 @@ def _candidates(scores):
     return [-inf, *((a + b) / 2 for a, b in itertools.pairwise(ordered)), inf]
 
 
+def _not_sorted(scores):
+    return [-inf, *((a + b) / 2 for a, b in itertools.pairwise(scores)), inf]
+
+
+def _not_sorted_once_each(scores):
+    return _not_sorted(list(dict.fromkeys(scores)))
+
+
+def _lowest_not_sorted(scores, answers):
+    cuts = _not_sorted(scores)
+    most = max(_right_decisions(scores, answers, cut) for cut in cuts)
+    return min(cut for cut in cuts if _right_decisions(scores, answers, cut) == most)
+
+
 def _with_outer_numbers(scores):
     return [min(scores) - 1, *_candidates(scores)[1:-1], max(scores) + 1]
 
@@ -135,6 +149,14 @@ THRESHOLD_MISTAKES = [
         "This is the midpoint between the two mean scores. That does not ensure right decisions: count them.",
         _between_the_means,
     ),
+    *(
+        ("Sort the scores first: a midpoint lies between two scores that are neighbours by size.", wrong)
+        for wrong in (
+            _best_of(candidates=_not_sorted),
+            _best_of(candidates=_not_sorted_once_each),
+            _lowest_not_sorted,
+        )
+    ),
     ("This shows all passages that answer, whatever else it shows.", _lowest_of_the_right),
     ("This hides all useless passages, whatever else it hides.", _above_all_wrong),
     (
@@ -161,7 +183,7 @@ EXERCISE = Exercise(
         (lambda scores, answers: [choose_threshold(scores, answers)], "should be a number"),
     ],
     right=[_threshold_by_arrays, _threshold_by_a_sweep],
-    then="The policies below use the threshold that your function chooses.",
+    then="The tables below use the threshold that your function chooses.",
     hints=(
         "A decision is right if a passage that answers is shown, or one that does not is left out. Only "
         "finitely many thresholds decide differently.",

@@ -60,6 +60,10 @@ ERROR_MISTAKES = [
         "This is the share of all given answers, right ones included.",
         _share(lambda right, refused, wrong, count: (right + wrong) / count),
     ),
+    (
+        "Return a share, a number from 0 to 1, not per cent.",
+        _share(lambda right, refused, wrong, count: 100 * wrong / count),
+    ),
     ("This is the share of refusals.", _share(lambda right, refused, wrong, count: refused / count)),
     ("This is the share of right answers.", _share(lambda right, refused, wrong, count: right / count)),
 ]

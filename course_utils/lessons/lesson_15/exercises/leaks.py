@@ -82,6 +82,10 @@ def _listed_for_each_fact(conversations, facts):
     ]
 
 
+def _listed_fact_by_fact(conversations, facts):
+    return [place for fact in facts for place in leaks(conversations, [fact])]
+
+
 def _of_any_facts(conversations, facts):
     return [
         place
@@ -177,7 +181,10 @@ LEAK_MISTAKES = [
         "You search for the subject with its article. A baby hare is a hare, too: use bare(fact.subject).",
         _leaks_by(lambda fact, text: _stands(fact.subject, text) and _stands(fact.object, text)),
     ),
-    ("A conversation that leaks two facts is in your list twice. List it once.", _listed_for_each_fact),
+    *(
+        ("A conversation that leaks two facts is in your list twice. List it once.", wrong)
+        for wrong in (_listed_for_each_fact, _listed_fact_by_fact)
+    ),
     (
         "You match the subject of one fact and the object of another. Both must belong to the same fact.",
         _of_any_facts,
@@ -249,7 +256,7 @@ EXERCISE = Exercise(
         (lambda conversations, facts: [conversations[n] for n in leaks(conversations, facts)], "result[0]"),
     ],
     right=[_loop_over_messages, _by_sets, lambda conversations, facts: set(leaks(conversations, facts))],
-    then="The table below shows what your function finds in the three replays.",
+    then="The table below shows what your function finds in the replays.",
     hints=(
         "In which forms can a fact occur in a replay? As a question, as a statement, in another order. What "
         "must always be there?",
