@@ -294,7 +294,8 @@ async function train(settings, place) {
   });
   drawTaught(started, result.probability, result.top);
   const replayed = settings.replay ? ` with ${settings.replay} replayed` : "";
-  change = { way: `${before}${result.steps} steps at ${settings.rate}${replayed}`, fact: started };
+  const way = `${before}${result.steps} steps at ${settings.rate}${replayed}`;
+  change = { way, fact: started, probability: result.probability };
   await changed(result.rank);
   const end = stopped ? `Stopped after ${result.steps} of ${settings.steps} steps` : `After ${change.way}`;
   const learnt = stopped || result.probability > 0.5;
@@ -338,7 +339,8 @@ function outdate() {
     say(find(status), `Earlier, of ${find(found).dataset.about}: ${find(status).textContent}`);
   }
   for (const id of [...CLOSINGS, "gentle-why"]) find(id).hidden = true;
-  for (const id of ["gentled", "shaped"]) say(find(id), "");
+  const refused = find("looking").classList.contains("fault") ? ["looking"] : [];
+  for (const id of ["gentled", "shaped", ...refused]) say(find(id), "");
   find("files").replaceChildren();
   forgetCompletion();
 }
@@ -520,7 +522,8 @@ find("gently").onclick = () =>
       if (stopped) return;
       say(find("looking"), "");
       if (!(await look(find("gentled")))) return;
-      find("gentled").append(" The squares and the table above show it.");
+      const has = `“${change.fact.answer}” has ${percent(change.probability)}`;
+      find("gentled").append(` ${has}. The squares and the table above show it.`);
       find("gentle-why").hidden = !isProposed(change.fact);
     },
     find("gently"),

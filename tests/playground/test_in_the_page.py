@@ -184,14 +184,23 @@ def test_the_gentle_run_is_seen_at_its_button_and_moves_no_choice(opened):
     seen = opened.texts("gentled")
     opened.press("#gently")
     assert any(text.startswith("Step 2 of 40") for text in seen())
+    chance = re.search(r"has a chance of (\d+%)", page.inner_text("#training"))[1]
     assert page.inner_text("#gentled").startswith("After 40 steps at 0.0005, it knows ")
     assert (
         page.inner_text("#gentled")
-        == f"{page.inner_text('#looking')} The squares and the table above show it."
+        == f"{page.inner_text('#looking')} “Lumo” has {chance}. The squares and the table above show it."
     )
     assert page.evaluate("find('gently').getBoundingClientRect().top") == pytest.approx(place, abs=2)
     assert page.inner_text("#training").startswith("After 40 steps at 0.0005, “Lumo” has")
     assert page.locator("[value=fast]").is_checked() and page.locator("#gentle-why").is_visible()
+
+
+def test_a_refusal_to_ask_goes_once_something_is_taught(opened):
+    page = opened.page
+    page.click("#look")
+    assert page.inner_text("#looking").startswith("Nothing is taught so far")
+    opened.press("#train")
+    assert page.inner_text("#looking") == ""
 
 
 def test_an_earlier_result_names_its_fact_and_a_repair_says_what_it_did_not_ask(opened):
