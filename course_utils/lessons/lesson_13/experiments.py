@@ -126,7 +126,7 @@ def dpo_tuned(point: dict, seed: int) -> dict:
 @sweep(
     "dpo_tuned_faster",
     points=[{"dpo": 0, "tuning": 1, "lr": TUNING_LR}],
-    seeds=(0,),
+    seeds=range(3),
     sampled=True,
     early=("accuracy", "chosen", "rejected"),
 )
