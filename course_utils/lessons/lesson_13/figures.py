@@ -177,8 +177,6 @@ def live(rows: Sequence[Mapping], margins: torch.Tensor, title: str, part: int =
     )
     axes[0].axhline(math.log(2), color=INK, linestyle=":", label="ln 2")
     axes[0].set(xlabel="step", ylabel="loss of new batches (nats per pair)")
-    axes[0].set_ylim(top=1.5 * max(losses) - 0.5 * min(losses))  # room for the legend
-    axes[0].legend(loc="upper left")
     far = max(1.0, margins.abs().max().item())
     edges = torch.linspace(-far, far, 31)
     for right, colour in ((False, COLOURS[1]), (True, COLOURS[0])):
@@ -186,8 +184,8 @@ def live(rows: Sequence[Mapping], margins: torch.Tensor, title: str, part: int =
         name = "ordered as labelled" if right else "the other way"
         axes[1].hist(some.tolist(), edges.tolist(), color=colour, label=f"{len(some)} {name}")
     axes[1].set(xlabel="margin of held-out pairs (logits)", ylabel="pairs")
-    axes[1].set_ylim(top=1.4 * axes[1].get_ylim()[1])
-    axes[1].legend(loc="upper left")
+    for ax, columns in zip(axes, (2, 1), strict=True):  # above the axes: no grid behind the names
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns)
 
 
 def moved_answers(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:
@@ -195,7 +193,7 @@ def moved_answers(settings: Mapping[str, Sequence[Mapping]], title: str) -> None
 
     settings: {name: runs with trained_chosen and trained_rejected}.
     """
-    _, ax = figure(title, "change of log p since the reference (nats)", "")
+    fig, ax = figure(title, "change of log p since the reference (nats)", "")
     for place, runs in enumerate(settings.values()):
         for side, colour, marker, aside in (("chosen", 0, "o", -0.14), ("rejected", 1, "s", 0.14)):
             values = [run[f"trained_{side}"] for run in runs]
@@ -211,7 +209,7 @@ def moved_answers(settings: Mapping[str, Sequence[Mapping]], title: str) -> None
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(settings)), list(settings))
     ax.set_ylim(len(settings) - 0.5, -0.5)
-    ax.legend(loc="upper right")
+    fig.legend(ncols=2, loc="outside lower center")
 
 
 def displaced(settings: Mapping[str, Sequence[Mapping]], title: str) -> None:

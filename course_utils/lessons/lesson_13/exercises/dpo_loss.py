@@ -41,6 +41,11 @@ def _pair_losses(chosen, rejected, reference_chosen, reference_rejected, beta):
     return dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)[0]
 
 
+def _beta_outside(chosen, rejected, reference_chosen, reference_rejected, beta):
+    ratios = chosen - reference_chosen, rejected - reference_rejected
+    return -beta * F.logsigmoid(ratios[0] - ratios[1]), *ratios
+
+
 def _detached(*arguments):
     loss, *rewards = dpo_loss(*arguments)
     return loss.detach(), *rewards
@@ -84,6 +89,16 @@ LOSS_MISTAKES = [
         "beta is outside the logarithm: there it only scales the loss, and does not change the best policy. "
         "Put it inside, on the margin.",
         _loss(lambda p, r, beta: -beta * F.logsigmoid(p - r)),
+    ),
+    (
+        "beta is outside the logarithm: there it only scales the loss. Put it inside, on the margin. The "
+        "implicit rewards have it, too.",
+        _beta_outside,
+    ),
+    (
+        "beta stands twice, on the margin and outside the logarithm. There it only scales the loss: leave it "
+        "out.",
+        _loss(lambda p, r, beta: -beta * F.logsigmoid(beta * (p - r))),
     ),
     ("beta has no effect.", _loss(lambda p, r, beta: -F.logsigmoid(p - r))),
     (
