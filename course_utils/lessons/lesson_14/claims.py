@@ -32,11 +32,11 @@ CLAIMS = [
     ),
     Claim(
         name="grpo_on_top",
-        text="LoRA for about as many seconds gets at least 3 points more of the lists right than GRPO on top",
+        text="180 steps of LoRA name at least 3 points more of the lists than 60 with GRPO on top",
         at_least=3,
         unit="points",
         stored=True,
-        excludes={"LoRA without more time": None},
+        excludes={"60 steps of LoRA alone": None},
     ),
     Claim(
         name="three_calls",

@@ -187,10 +187,12 @@ def memory_and_forgetting(
     spans: Mapping[str, tuple[float, float]],
     forgotten: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     title: str,
+    rates: Mapping[str, tuple[int, str]] | None = None,
 ) -> None:
     """Right lists over memory, a mark a method, hollow if it is beaten; and over forgetting, by rate.
 
     peaks: {method: (MB, right)}; spans: (low, high) of right; forgotten: {method: (nats, right)}, a line.
+    rates: {method: (place in its line, words)}, written beside that point.
     """
     fig, (left, right) = figure(title, "", "lists right (share)", columns=2, sharey=True)
     styles = {name: style for name, *style in zip(peaks, "os^v", COLOURS, strict=False)}
@@ -202,6 +204,11 @@ def memory_and_forgetting(
     for name, (xs, ys) in forgotten.items():
         marker, colour = styles[name]
         right.plot(xs, ys, marker=marker, color=colour)
+        if name in (rates or {}):
+            place, words = rates[name]
+            right.annotate(
+                words, (xs[place], ys[place]), (10, -4), textcoords="offset points", fontsize=10, color=colour
+            )
     left.set(xlabel="memory in training (MB)", ylabel="lists right (share)")
     right.set(xlabel="forgetting (nats a token), by rate", ylabel="")
     left.margins(x=0.2)

@@ -37,7 +37,15 @@ class Memo:
     change: list[str]
 
 
-HEAD = ("", "points over a prompt", "people", "labels, training", "serving", "by", "total")
+HEAD = (
+    "",
+    "points over a prompt",
+    "people (days: rule of thumb)",
+    "labels, training",
+    "serving",
+    "by",
+    "total",
+)
 
 
 def make_memo(case: Case, options: Sequence[Option]) -> Memo:
@@ -121,8 +129,10 @@ def _situation(case):
 
 def _row(case, option):
     cost = option.cost
+    days = round(cost.people / case.person_day) if case.person_day else 0
     parts = (cost.people, cost.labels + cost.training, cost.serving, cost.total)
     people, before, serving, total = (f"{part:,.0f}" for part in parts)
+    people += f" ({days})" if days else ""
     return option.name, guide.gain(option.quality), people, before, serving, option.place, total
 
 

@@ -49,8 +49,15 @@ def _check_difference_interval(fn):
 
 
 def _expect_seeds_of_each(fn, ours, theirs):
-    """Five of eight seeds of theirs, and the worst five of ours first: shows whether seeds are paired."""
-    ours, fewer = ours[ours.mean(1).argsort()], theirs[:5]
+    """Seeds in order of their means, and five of theirs beside eight of ours: both show paired seeds."""
+    ours, sorted_ = (scores[scores.mean(1).argsort()] for scores in (ours, theirs))
+    _, *ends = _three_numbers(fn(ours, sorted_, draws=4000, seed=1))
+    if _distance(ends, _interval()(ours, sorted_, 20_000, 2)[1:]) > 0.065:
+        raise Mistake(
+            "You draw the same seeds for both methods. Their trainings are unrelated: draw the seeds of each "
+            "method separately."
+        )
+    fewer = theirs[:5]
     wrong = Mistake(
         "The numbers of seeds may differ. Draw seeds separately for each method, take its mean over them, "
         "then the difference."
@@ -168,6 +175,33 @@ def _questions_for_each_seed(ours, theirs, draws=2000, seed=0):
     return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
 
 
+def _seed_for_each_question(ours, theirs, draws=2000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    asked = torch.randint(ours.shape[1], (draws, ours.shape[1]), generator=generator)
+    means = [
+        scores[torch.randint(len(scores), asked.shape, generator=generator), asked].mean(1)
+        for scores in (ours, theirs)
+    ]
+    low, high = (means[0] - means[1]).quantile(torch.tensor([0.025, 0.975]))
+    return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
+
+
+def _seeds_for_each_question(ours, theirs, draws=2000, seed=0):
+    """As many seeds as there are, but others for each question."""
+    generator = torch.Generator().manual_seed(seed)
+    asked = torch.randint(ours.shape[1], (draws, 1, ours.shape[1]), generator=generator)
+    means = []
+    for scores in (ours, theirs):
+        picks = torch.randint(len(scores), (draws, len(scores), ours.shape[1]), generator=generator)
+        means.append(scores[picks, asked].mean((1, 2)))
+    low, high = (means[0] - means[1]).quantile(torch.tensor([0.025, 0.975]))
+    return (ours.mean() - theirs.mean()).item(), low.item(), high.item()
+
+
+def _paired_if_as_many(ours, theirs, draws=2000, seed=0):
+    return _interval(one_seed=len(ours) == len(theirs))(ours, theirs, draws, seed)
+
+
 def _no_replacement(ours, theirs, draws=2000, seed=0):
     generator = torch.Generator().manual_seed(seed)
     means = torch.stack(
@@ -229,8 +263,8 @@ def _interval_with_numpy(ours, theirs, draws=2000, seed=0):
 
 INTERVAL_MISTAKES = [
     (
-        "You do not draw seeds: your interval covers other questions, but not other trainings. Draw seeds, "
-        "too.",
+        "Your interval covers other questions, but hardly other trainings. In each draw, draw the seeds of "
+        "each method once, for all questions.",
         _interval(seeds=False),
     ),
     (
@@ -246,6 +280,11 @@ INTERVAL_MISTAKES = [
         "You draw separate questions for each seed. In each draw, draw the questions once, for all seeds and "
         "both methods.",
         _questions_for_each_seed,
+    ),
+    (
+        "You draw a seed anew for each question, so the luck of a training averages out. In each draw, draw "
+        "the seeds of each method once, for all questions.",
+        _seed_for_each_question,
     ),
     (
         "You draw single answers, as if each came from its own training and question. Draw whole seeds and "
@@ -284,7 +323,9 @@ EXERCISE = Exercise(
         *((wrong, message) for message, wrong in INTERVAL_MISTAKES),
         (_no_replacement, "with replacement"),
         (_new_generators, "a new generator in each draw"),
-        (_interval(one_seed=True), "The numbers of seeds may differ"),
+        (_interval(one_seed=True), "You draw the same seeds for both methods"),
+        (_paired_if_as_many, "You draw the same seeds for both methods"),
+        (_seeds_for_each_question, "In each draw, draw the seeds of each method once"),
         (_seeds_of_theirs, "The numbers of seeds may differ"),
         (_interval(size=0.05), "The interval should be near"),
         (lambda a, b, draws, seed: _interval()(b, a, draws, seed), "sign is wrong"),

@@ -32,7 +32,7 @@ def report_fault(runs, reported):
 
 
 def _reports():
-    """Comparisons with each fault in either method, sound ones, and three with two faults."""
+    """Comparisons with each fault in either method, sound ones, and five with two faults."""
     drawn = []
     for faulty, other in (("new", "old"), ("old", "new")):
         for fault in ("", "fewer settings", "a seed less", "test set", "best seed", "worst seed"):
@@ -40,6 +40,7 @@ def _reports():
             random.shuffle(runs)
             drawn.append((runs, reported))
         drawn.append(_report({faulty: "best seed", other: "test set"}))
+        drawn.append(_report({other: "test set", faulty: "best seed"}))
     drawn.append(_report({"new": "test set", "old": "test set"}))
     random.shuffle(drawn)
     return drawn
@@ -82,7 +83,9 @@ def _differs(score, mean, judged):
     return abs(score - mean) > 1e-6
 
 
-def _hunter(effort=len, test_set=True, best_seed=_differs, methods=("new", "old"), by_method=False):
+def _hunter(
+    effort=len, test_set=True, best_seed=_differs, methods=("new", "old"), by_method=False, scores_first=False
+):
     """A wrong report_fault: it misses a fault, checks only one method, or reports the first method's fault.
 
     effort: the compared property of each method's runs. best_seed: test of (score, mean, scores of the
@@ -101,7 +104,9 @@ def _hunter(effort=len, test_set=True, best_seed=_differs, methods=("new", "old"
                 found.append("chosen on the test set")
             elif setting == best and best_seed(score, mean, judged):
                 found.append("the best seed")
-        return next(iter(found if by_method else sorted(found, key=VERDICTS.index)), "sound")
+        if not by_method:
+            found.sort(key=VERDICTS.index, reverse=scores_first)
+        return next(iter(found), "sound")
 
     return wrong
 
@@ -191,6 +196,7 @@ def _by_tables(runs, reported):
 
 
 BELOW = "You accept a score below the mean over the seeds. Any score but the mean is a fault."
+LAST_ONE = "You check only the last method. The fault may be in either."
 ONE_BY_ONE = (
     "You check one method, then the other: the first's score hides that the second was chosen on the test "
     "set. Check the settings of both before the scores."
@@ -217,6 +223,11 @@ HUNT_MISTAKES = [
     (BELOW, _hunter(best_seed=lambda score, mean, judged: abs(score - max(judged)) < 1e-6)),
     ("You check only the first method. The fault may be in either.", _hunter(methods=("new",))),
     ("You check only the second method. The fault may be in either.", _hunter(methods=("old",))),
+    (
+        "You check only the first method. The fault may be in either.",
+        lambda runs, reported: _hunter(methods=tuple(reported)[:1])(runs, reported),
+    ),
+    (LAST_ONE, lambda runs, reported: _hunter(methods=tuple(reported)[1:])(runs, reported)),
     ("`choose` and `judge` are swapped: you call a sound report a fault.", _by_the_other_set),
     (
         "You take the setting with the best median of `choose` for the right one. Compare means over the "
@@ -234,6 +245,11 @@ HUNT_MISTAKES = [
         "settings before the scores.",
         _scores_first,
     ),
+    (
+        "You check the scores before the settings: one method's score hides that the other's setting was "
+        "chosen on the test set. Check the settings of both first.",
+        _hunter(scores_first=True),
+    ),
     (ONE_BY_ONE, _hunter(by_method=True)),
     (ONE_BY_ONE, _hunter(by_method=True, methods=("old", "new"))),
     (ONE_BY_ONE, lambda runs, reported: _hunter(by_method=True, methods=tuple(reported))(runs, reported)),
@@ -245,7 +261,7 @@ EXERCISE = Exercise(
     minutes=10,
     difficulty=2,
     reference=report_fault,
-    check=compare(report_fault, _reports, HUNT_MISTAKES, else_="One of the four verdicts is wrong."),
+    check=compare(report_fault, _reports, HUNT_MISTAKES, else_="One of the four verdicts is wrong:"),
     wrong=[
         (lambda runs, reported: None, "Is there a return"),
         (lambda runs, reported: report_fault(runs, reported) != "sound", "type"),
