@@ -151,8 +151,12 @@ def test_stopped_runs_ends_and_start_are_drawn():
         "with": [{"kl": 8.0, "gold": 0.2, "proxy": 0.2}],
         "without": [{"kl": 50.0, "gold": 0.0, "proxy": 1}],
     }
-    figures.gold_over_kl(path, ends, start, "title")
+    figures.gold_over_kl(path, ends, start, "title", [(path[0][1], ends["with"][0])])
     gold, proxy = plt.gcf().axes
+    *_, joined, ring = proxy.lines
+    assert list(joined.get_xdata()) == [9.0, 8.0] and list(ring.get_ydata()) == [0.3]
+    for line in (*gold.lines[-2:], joined, ring):
+        line.remove()
     assert [line.get_ydata()[0] for line in gold.lines] == [0.3, 0.3, 0.2, 0.2, 0.0]
     assert list(proxy.lines[0].get_xdata()) == [0.0, 4.0, 9.0] and math.isclose(gold.get_xlim()[0], 0)
     plt.close("all")

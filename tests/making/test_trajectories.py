@@ -90,4 +90,6 @@ def test_the_command_says_what_rests_on_what_it_wrote(monkeypatch, tmp_path, cap
     (tmp_path / "runaway.json").unlink()
     runs.append(NUMBERS)
     stored.main(["runaway"])
-    assert capsys.readouterr().out.endswith("Stored runs that rest on it: runaway, stopped_early\n")
+    assert capsys.readouterr().out.endswith(
+        "Stored runs that rest on it: runaway, stopped_early, shuffled_scores\n"
+    )

@@ -1,4 +1,4 @@
-"""Stored experiments: policies trained for the proxy, with or without the penalty, or stopped early."""
+"""Stored experiments: policies trained for the proxy, with or without the penalty, or for chance."""
 
 from course_utils.stored_runs import few, sweep
 
@@ -63,6 +63,42 @@ def stop_early(point: dict, seed: int) -> dict:
     options = {"iterations": iterations, "seed": seed, "max_new_tokens": tokens, "after_update": measure}
     train_for_score(policy, *parts, asked, beta=point["beta"], **options)
     return found
+
+
+@sweep("shuffled_scores", points=[{"beta": 0.0}], sampled=True)
+def shuffle_scores(point: dict, seed: int) -> dict:
+    """The runs of "runaway" without a penalty, with each batch's proxies dealt out to its answers at random.
+
+    So the steps are as large, and the reward model says nothing. What these runs lose of the gold score is
+    not lost to its mistakes. The numbers are those of "runaway" and of "stopped_early"; proxy is an answer's
+    own, not the one that was dealt to it.
+    """
+    import copy
+
+    import torch
+
+    from course_utils.lessons.lesson_11.runaway import ITERATIONS, MAX_NEW_TOKENS, measured, train_for_score
+    from course_utils.lessons.lesson_11.small_kl import rewards_by_token
+
+    model, parts, held_out, asked = _parts()
+    policy, found = copy.deepcopy(model), {}
+    tokens, chance = few(MAX_NEW_TOKENS, 24), torch.Generator().manual_seed(seed)
+
+    def means():
+        end = measured(policy, *parts, (held_out * 2)[: few(ANSWERS, 8)], seed, tokens)
+        return {name: values.mean().item() for name, values in end.items()}
+
+    def measure(done):
+        if done in STOPS:
+            found.update({f"{name}_after_{done}": value for name, value in means().items()})
+
+    def dealt_out(scores, penalties, mask):
+        return rewards_by_token(scores[torch.randperm(len(scores), generator=chance)], penalties, mask)
+
+    options = {"iterations": few(ITERATIONS), "seed": seed, "max_new_tokens": tokens, "rewards": dealt_out}
+    rows = train_for_score(policy, *parts, asked, beta=point["beta"], after_update=measure, **options)
+    found |= {f"{name}_{number}": row[name] for number, row in enumerate(rows, 1) for name in row}
+    return found | means()
 
 
 def _parts():

@@ -14,6 +14,7 @@ from course_utils.plots import COLOURS, INK, printable
 
 PANELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL (nats per answer)"}
 PAD = "pad"
+END_MARKS = (COLOURS[1], "D"), (COLOURS[0], "^"), (INK, "X")  # of runs' ends, in `gold_over_kl`
 
 
 def runs_over_iterations(
@@ -70,7 +71,7 @@ def predicted_by(prompt: Sequence[str], completion: Sequence[str]) -> None:
     kinds += [None if token == PAD else "sampled" for token in completion]
     predicts = [None] * (first - 1) + list(completion) + [None]
     predicts = [None if token == PAD else token for token in predicts]
-    picture = Picture("Where are the logits that predict a completion?")
+    picture = Picture("Where are the logits that predict an answer?")
     picture.strip(picture.bottom + 0.4, tokens, kinds, left=7.5)
     picture.row("its logits predict", predicts)
     real = ["0" if token == PAD else "1" for token in completion]
@@ -205,11 +206,13 @@ def gold_over_kl(
     ends: Mapping[str, Sequence[Mapping[str, float]]],
     start: Mapping[str, float],
     title: str,
+    compared: Sequence[tuple[Mapping[str, float], Mapping[str, float]]] = (),
 ) -> None:
     """Gold score and proxy over the KL: runs without a penalty wherever they are stopped, and runs' ends.
 
     path: of each seed what was measured after several numbers of updates. ends: {name: a measurement of
-    each seed}. start: before the training. All are {"kl", "proxy", "gold"}.
+    each seed}. start: before the training. compared: pairs to join, the first of each ringed. All are
+    {"kl", "proxy", "gold"}.
     """
     fig, axes = plots.figure(title, "KL (nats per answer)", "", columns=2)
     for ax, score in zip(axes, ("gold", "proxy"), strict=True):
@@ -217,16 +220,25 @@ def gold_over_kl(
             line = [start, *runs]
             ax.plot(*_points(line, score), "-", color=COLOURS[0], alpha=0.35, linewidth=0.9)
         flat = [each for runs in path for each in runs]
-        ax.plot(*_points(flat, score), "o", color=COLOURS[0], markersize=4, label="stopped early")
-        for (name, runs), colour, marker in zip(ends.items(), (COLOURS[1], INK), "D^", strict=True):
+        ax.plot(
+            *_points(flat, score),
+            "o",
+            color=COLOURS[0],
+            markersize=4,
+            label="without the penalty, stopped early",
+        )
+        for (name, runs), (colour, marker) in zip(ends.items(), END_MARKS, strict=False):
             ax.plot(*_points(runs, score), marker, color=colour, markersize=6, label=name)
+        for pair in compared:
+            ax.plot(*_points(pair, score), ":", color=INK, linewidth=1.2)
+            ax.plot(*_points(pair[:1], score), "o", color=INK, markersize=9, fillstyle="none")
         ax.set_ylabel(PANELS[score])
         ax.set_xscale("function", functions=(lambda kl: np.sqrt(np.maximum(kl, 0)), np.square))
         ax.set_xlim(left=0)
         ax.set_xticks([tick for tick in (0, 1, 5, 15, 40, 80, 120) if tick <= ax.get_xlim()[1]])
     for legend in fig.legends:
         legend.remove()
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 
 def _points(runs, score):

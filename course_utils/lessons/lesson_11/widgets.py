@@ -11,7 +11,7 @@ from course_utils.widgets import control
 PRICES = [50 * 0.8**step for step in range(29)]  # down to 0.1
 
 
-def show_price(toy: Toy, best_policy: Callable, beta: float = 1.0) -> None:
+def show_price(toy: Toy, best_policy: Callable, beta: float = 0.5) -> None:
     """The best policy of a toy at a price beta: its probabilities, and its place on the curve of betas."""
     from course_utils import plots
 
@@ -40,7 +40,7 @@ def show_price(toy: Toy, best_policy: Callable, beta: float = 1.0) -> None:
 def price_slider(toy: Toy, best_policy: Callable) -> None:
     """A slider for the beta of `show_price`."""
 
-    def show(beta: float = 1.0) -> None:
+    def show(beta: float = 0.5) -> None:
         show_price(toy, best_policy, beta)
 
     control(show, beta=(0.1, 5.0, 0.1))

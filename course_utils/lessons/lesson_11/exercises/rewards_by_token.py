@@ -56,6 +56,11 @@ def _after_the_last(rewards, scores, last):
     rewards[last[0], (last[1] + 1).clamp(max=rewards.shape[1] - 1)] += scores
 
 
+def _after_the_last_or_lost(scores, penalties, mask):
+    after = torch.arange(mask.shape[1]) == mask.sum(-1, keepdim=True)
+    return scores[:, None] * after - penalties
+
+
 def _replaced(rewards, scores, last):
     rewards[last] = scores
 
@@ -93,6 +98,7 @@ def _answer_by_answer(scores, penalties, mask):
 MANY_TIMES = (
     "You give each token the score, so a long answer gets it many times. Give it to the last real token."
 )
+LATE = "The score is one position too late: the last real token is at mask.sum(-1) - 1."
 REWARDS_MISTAKES = [
     (
         "You count the penalty twice: per token, and as a sum at the end. Count it per token, which shows "
@@ -117,10 +123,8 @@ REWARDS_MISTAKES = [
         "the end.",
         _rewards(_first_column),
     ),
-    (
-        "The score is one position too late: the last real token is at mask.sum(-1) - 1.",
-        _rewards(_after_the_last),
-    ),
+    (LATE, _rewards(_after_the_last)),
+    (LATE, _after_the_last_or_lost),
     (MANY_TIMES, lambda scores, penalties, mask: scores[:, None] - penalties),
     (MANY_TIMES, lambda scores, penalties, mask: scores[:, None] * mask - penalties),
     ("You add the penalties: the policy would be rewarded for leaving the reference.", _rewards(_added)),
