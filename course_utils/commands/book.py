@@ -72,8 +72,8 @@ PDF = "course.pdf"
 NEW = "new"  # the parts of a book until all are made
 OTHER_BOOK = "Name a new folder: --out FOLDER"
 HERE = Path(__file__).parent  # folder of the style sheets
-# in this order; other guides follow
-GUIDES = ("places", "workshop", "plans", "scripts", "seats", "contributing", "drawing", "security", "faults")
+# in this order, the first on the second page, before the lessons; other guides follow
+GUIDES = "symptoms places workshop plans scripts seats contributing drawing security faults".split()
 FRONT = "12"  # lesson whose headline figure is on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
 LINK_TO_HEADING = re.compile(r"(\]\((?:[^)\s#:]+\.ipynb)?#)([^)\s]+)")
@@ -93,6 +93,7 @@ def write_sources(folder: Path, address: str, key: str = "") -> None:
     kept = {*pages, *(path.relative_to(ROOT).as_posix() for path in notebooks)}
     for name, path in pages.items():
         text = with_links_outside(path.read_text(encoding="utf-8"), name, kept, address)
+        text = LINK_TO_HEADING.sub(lambda link: link[1] + heading_name(link[2]), text)
         if name == "README.md":
             text = text.replace(text.splitlines()[0], "# Getting started", 1)
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
