@@ -41,3 +41,12 @@ def test_a_route_has_what_its_lessons_build_on_and_its_hours(aim, names, hours):
 
 def test_there_are_routes():
     assert len(ROUTES) == 4
+
+
+def test_the_answers_on_top_are_those_that_lesson_00_shows():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (What .+\?) \| ([^|]+) \| ([^|]+) \|$", readme, re.MULTILINE)
+    shown = "".join(str(cell.get("outputs")) for cell in read_notebook(lessons(["00"])[0]).cells)
+    assert len(rows) == 2
+    for question, before, after in rows:
+        assert re.search(rf"{re.escape(question)}.{{0,200}}?{before}.{{0,200}}?{after}", shown), question

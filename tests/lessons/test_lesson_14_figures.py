@@ -99,8 +99,10 @@ def test_memory_has_a_mark_a_method_and_forgetting_a_line():
         {"a": (0.5, 0.7), "b": (0.4, 0.6)},
         {"a": ([1.0, 2.0], [0.4, 0.6]), "b": ([1.0, 3.0], [0.3, 0.5])},
         "Title",
+        {"b": (1, "b, 3e-3")},
     )
     left, right = plt.gcf().axes
+    assert [(text.get_text(), text.xy) for text in right.texts] == [("b, 3e-3", (3.0, 0.5))]
     marks = [line for line in left.lines if line.get_marker() != "None"]
     assert [line.get_markerfacecolor() for line in marks] == [plots.COLOURS[0], "none"]
     assert [line.get_xdata().tolist() for line in right.lines] == [[1.0, 2.0], [1.0, 3.0]]

@@ -32,7 +32,7 @@ CLAIMS = [
     ),
     Claim(
         name="grpo_on_top",
-        text="180 steps of LoRA name at least 3 points more of the lists than 60 with GRPO on top",
+        text="LoRA gets at least 3 points more of the lists right by 180 steps than by 60 with GRPO on top",
         at_least=3,
         unit="points",
         stored=True,

@@ -204,11 +204,18 @@ def memory_and_forgetting(
     for name, (xs, ys) in forgotten.items():
         marker, colour = styles[name]
         right.plot(xs, ys, marker=marker, color=colour)
-        if name in (rates or {}):
-            place, words = rates[name]
-            right.annotate(
-                words, (xs[place], ys[place]), (10, -4), textcoords="offset points", fontsize=10, color=colour
-            )
+    for row, (name, (place, words)) in enumerate((rates or {}).items()):
+        point = forgotten[name][0][place], forgotten[name][1][place]
+        colour = styles[name][1]
+        right.annotate(
+            words,
+            point,
+            (0.27, 0.2 + 0.13 * row),
+            textcoords="axes fraction",
+            fontsize=10,
+            color=colour,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1, "relpos": (0, 0.5)},
+        )
     left.set(xlabel="memory in training (MB)", ylabel="lists right (share)")
     right.set(xlabel="forgetting (nats a token), by rate", ylabel="")
     left.margins(x=0.2)
