@@ -89,7 +89,7 @@ def test_controls_come_back_with_their_state_and_without_it_as_text_and_picture(
     notebook.cell(calculator).locator("img").first.wait_for()
     assert printed in notebook.output(calculator)
     assert notebook.cell(calculator).locator("select").count() == 0
-    notebook.cell(question).locator("pre", has_text="( ) prompt tuning").wait_for()
+    notebook.cell(question).locator("pre", has_text="( ) about 60 GiB").wait_for()
     for index in (question, calculator):
         assert "Error displaying" not in notebook.output(index)
     for theme in (DARK, LIGHT):
