@@ -93,7 +93,7 @@ def write_sources(folder: Path, address: str, key: str = "") -> None:
     kept = {*pages, *(path.relative_to(ROOT).as_posix() for path in notebooks)}
     for name, path in pages.items():
         text = with_links_outside(path.read_text(encoding="utf-8"), name, kept, address)
-        text = LINK_TO_HEADING.sub(lambda link: link[1] + heading_name(link[2]), text)
+        text = with_heading_names(text)
         if name == "README.md":
             text = text.replace(text.splitlines()[0], "# Getting started", 1)
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
@@ -136,6 +136,11 @@ def with_links_outside(text: str, name: str, kept: set[str], address: str) -> st
     return MARKDOWN_LINK.sub(one, text)
 
 
+def with_heading_names(text: str) -> str:
+    """Links to headings by the names that the book gives them, in place of JupyterLab's."""
+    return LINK_TO_HEADING.sub(lambda link: link[1] + heading_name(link[2]), text)
+
+
 def anchor(lesson: Path, cell: NotebookNode) -> str:
     return f"lesson-{lesson_key(lesson)}-{cell['id']}"
 
@@ -148,7 +153,7 @@ def as_chapter(notebook: NotebookNode, path: Path, companion: Path | None = None
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = LINK_TO_HEADING.sub(lambda link: link[1] + heading_name(link[2]), cell.source)
+            cell.source = with_heading_names(cell.source)
         if cell.cell_type == "code":
             if claims.read({"cells": [cell]}):
                 cells.append(new_markdown_cell(f"({anchor(path, cell)})=", id=f"anchor-{cell['id']}"))

@@ -253,8 +253,8 @@ for (const button of document.querySelectorAll("[data-prompt]"))
 // ------------------------------------------------------------------------------------------------ 2, teach
 
 const fact = () => ({ prompt: find("fact").value.trim(), answer: find("answer").value.trim() });
-// what is in force: {way: how it was made, fact: what it taught, null if not known, end: how training ended,
-// capitals: how many it left at its full size, if that was asked}
+// what is in force: {way: how it was made, fact: what it taught, null if not known, probability: of its answer after
+// training, end: how training ended, capitals: how many it left at its full size, if that was asked}
 let change = null;
 const asked = () => change?.fact ?? fact();
 
