@@ -6,7 +6,7 @@ ARGS ?=
 PY = .venv/bin/python
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: help .venv lab run test check nightly old-widgets faults lint bench sweeps trajectories notebooks data pocket artifacts book playground key slides copies constraints links
+.PHONY: help .venv lab run test check nightly old-widgets faults lint bench sweeps trajectories notebooks data pocket artifacts book playground key slides sheets copies constraints links
 
 help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
@@ -20,6 +20,7 @@ help:
 	@echo "make book                 the course as a book in build/book; ARGS='--epub --pdf' for those as well"
 	@echo "make playground           one page to fine-tune the pocket model in a browser, offline: build/playground.html"
 	@echo "make key                  the answer key, for teachers, in build/key.html; ARGS='01 03' for some lessons"
+	@echo "make sheets ARGS=one-day   a plan's run sheets, one page a lesson, in build/sheets"
 	@echo "make slides               slides of three sessions, with the lessons' own figures, in build/slides"
 	@echo "make copies               the lessons' copies for Colab, in colab/ (after a change of a lesson)"
 	@echo "make constraints          the versions installed here, for constraints.txt (after a run of all tests)"
@@ -107,6 +108,9 @@ key: .venv
 
 slides: .venv
 	@$(PY) -m course_utils slides $(ARGS)
+
+sheets: .venv
+	@$(PY) -m course_utils sheets $(ARGS)
 
 copies: .venv
 	@$(PY) -m course_utils copies

@@ -6,23 +6,14 @@ import pytest
 
 from course_utils.checks.exercises import registry
 from course_utils.checks.lesson_texts import titles
-from course_utils.home import ROOT
+from course_utils.commands.sheets import PLANS, SCRIPTS
+from course_utils.commands.sheets import guide_tables as sections
 from course_utils.notebook_files import lesson_key, lesson_of, lessons, read_notebook
 
-PLANS, SCRIPTS = (ROOT / "docs" / name for name in ("plans.md", "scripts.md"))
 KEY = r"\d\dm?"  # of a lesson, or of a companion
 PAGES = range(300, 800)  # words of a script: two pages
 SPOKEN = 130  # words per minute
 HEADING = re.compile(r"^#{2,3} (.+?)(?:, \d+ min)?$", re.MULTILINE)
-
-
-def sections(path):
-    """{heading: the rows of its first table, each as its cells}."""
-    found = {}
-    for part in path.read_text(encoding="utf-8").split("\n## ")[1:]:
-        rows = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("|")]
-        found[part.splitlines()[0]] = [[cell.strip() for cell in row] for row in rows[2:]]
-    return found
 
 
 def headings(lesson, more=False):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+
+from nbformat import NotebookNode
 
 from course_utils.notebook_files import lesson_key, lessons, read_notebook, tags
 
 EXERCISE_HEADING = re.compile(
     r"^### (Exercise \d+ of \d+): (.+?), (\d+) min, difficulty (\d) of 3$", re.MULTILINE
 )
+
+SECTION = re.compile(r"^#{2,3} (?!Exercise \d)(.+?)(?:, \d+ min)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,21 @@ def exercise_texts(lesson: str) -> dict[str, ExerciseText]:
             text = above[headings[-1].end() :].strip() if headings else above
             found[name] = ExerciseText(number, title, text, cell.source)
     return found
+
+
+def sections(notebook: NotebookNode) -> Iterator[tuple[list[str], NotebookNode]]:
+    """(headings that it stands under, without their minutes, cell) of each code cell of a lesson.
+
+    They are two where a part begins with a section of its own, before any code.
+    """
+    headings: list[str] = []
+    waiting: list[str] = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            waiting += SECTION.findall(cell.source)
+        elif cell.cell_type == "code":
+            headings, waiting = waiting or headings, []
+            yield headings, cell
 
 
 @cache

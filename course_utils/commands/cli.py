@@ -1,9 +1,10 @@
 """`python -m course_utils`: doctor, lab, run, test, progress, reset, fetch, export, rated, bench,
-sweeps, trajectories, grade, room, key, slides, rehearse, book, playground, copies."""
+sweeps, trajectories, grade, room, key, slides, sheets, rehearse, book, playground, copies."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import json
 import os
@@ -26,8 +27,14 @@ PASSED_ON = {
     "room": "a page for the teacher that refreshes itself: who is where, stuck at what; predictions",
     "key": "the answer key: tasks, solutions, wrong answers with their messages",
     "slides": "slides of three sessions, made of the lessons' own figures",
+    "sheets": "run sheets of a plan: the clock, cells, what to say, slides, one page a lesson",
     "rehearse": "start many kernels at once, as in a room of learners; time and memory",
 }
+ELSEWHERE = {
+    "test": "commands.tests",
+    "sweeps": "making.sweeps",
+    "trajectories": "making.trajectories.stored",
+}  # the other commands have the module of their name
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -125,33 +132,8 @@ def _parser() -> Parser:
 
 
 def _pass_on(name: str, argv: list[str]) -> int:
-    if name == "lab":
-        from course_utils.commands.lab import lab as main
-    elif name == "test":
-        from course_utils.commands.tests import main
-    elif name == "bench":
-        from course_utils.commands.bench import main
-    elif name == "sweeps":
-        from course_utils.making.sweeps import main
-    elif name == "trajectories":
-        from course_utils.making.trajectories.stored import main
-    elif name == "book":
-        from course_utils.commands.book import main
-    elif name == "playground":
-        from course_utils.commands.playground import main
-    elif name == "copies":
-        from course_utils.commands.copies import main
-    elif name == "room":
-        from course_utils.commands.room import main
-    elif name == "key":
-        from course_utils.commands.key import main
-    elif name == "slides":
-        from course_utils.commands.slides import main
-    elif name == "rehearse":
-        from course_utils.commands.rehearse import main
-    else:
-        from course_utils.commands.grade import main
-    return main(argv) or 0
+    module = importlib.import_module(f"course_utils.{ELSEWHERE.get(name, f'commands.{name}')}")
+    return (module.lab if name == "lab" else module.main)(argv) or 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from course_utils.checks import claims
+from course_utils.checks.lesson_texts import sections
 from course_utils.commands.key import markdown
 from course_utils.commands.run_page import pictures_in
 from course_utils.home import ROOT, write_page
@@ -79,26 +80,27 @@ def _saved_lesson(lesson: str) -> NotebookNode:
 
 
 def figure_of(lesson: str, words: str) -> dict:
-    """{"source", "alt", "lesson"} of the lesson's first figure with these words in its title or caption."""
-    notebook = _saved_lesson(lesson)
+    """{"source", "alt", "lesson", "sections"} of the first figure with the words in title or caption."""
     titles = []
-    for cell in notebook.cells:
+    for headings, cell in sections(_saved_lesson(lesson)):
         for output in cell.get("outputs", []):
             html = output.get("data", {}).get("text/html", "")
             caption = unescape(" ".join(re.findall(r"<figcaption>(.*?)</figcaption>", html, re.DOTALL)))
             for picture in pictures_in(html):
                 if words in picture["alt"] or words in caption:
-                    return {**picture, "lesson": lesson}
+                    return {**picture, "lesson": lesson, "sections": headings}
                 titles.append(picture["alt"].partition(". ")[0])
     raise ValueError(f"lesson {lesson} has no figure {words!r}. Its figures: {'; '.join(titles)}.")
 
 
 def claim_of(lesson: str, name: str) -> dict:
-    """The record of that claim of the lesson, with "lesson" added."""
+    """The record of that claim of the lesson, with "lesson" and "sections" added."""
     records = claims.read(_saved_lesson(lesson))
     for record in records:
         if record["headline"] if name == "headline" else record["name"] == name:
-            return {**record, "lesson": lesson}
+            made = f"claim.{record['name']}("
+            where = [headings for headings, cell in sections(_saved_lesson(lesson)) if made in cell.source]
+            return {**record, "lesson": lesson, "sections": where[0]}
     known = ", ".join(record["name"] for record in records)
     raise ValueError(f"lesson {lesson} has no claim {name!r}. Its claims: {known}.")
 

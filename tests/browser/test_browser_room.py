@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from course_utils.commands import key, room, slides
+from course_utils.commands import cli, key, room, sheets, slides
 from course_utils.making.room import simulate
 
 WIDE = {"width": 1280, "height": 720}  # a projector
@@ -103,6 +103,17 @@ def test_no_slide_overflows(open_page, tmp_path, name):
     page.wait_for_function("Math.round(scrollY / innerHeight) === 1")
     pages = re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))
     assert len(pages) == page.locator("section").count()
+
+
+@pytest.mark.parametrize("plan", sheets.plans())
+def test_a_lesson_of_a_run_sheet_fits_a_printed_page(open_page, tmp_path, plan):
+    assert cli.main(["sheets", plan, "--out", str(tmp_path)]) == 0
+    page = open_page((tmp_path / f"{plan}.html").as_uri())
+    assert axe_faults(page) == []
+    pages = re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))
+    page.evaluate("document.querySelectorAll('section').forEach(one => one.remove())")
+    overview = re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))
+    assert len(pages) - len(overview) == len(sheets.run_sheets(plan, sheets.time_of("9:00"))["sheets"])
 
 
 def test_the_key_keeps_the_rules(open_page, tmp_path):

@@ -371,7 +371,7 @@ def test_a_page_that_came_while_another_was_made_is_kept(tmp_path):
     assert place.read_text() == "notes" and list(tmp_path.iterdir()) == [place]
 
 
-@pytest.mark.parametrize("command", ["grade", "key", "playground", "room", "slides"])
+@pytest.mark.parametrize("command", ["grade", "key", "playground", "room", "sheets", "slides"])
 def test_the_commands_look_again_before_they_write(command):
     text = (ROOT / f"course_utils/commands/{command}.py").read_text(encoding="utf-8")
     assert "write_page(" in text and "write_whole(" not in text

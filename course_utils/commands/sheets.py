@@ -1,0 +1,187 @@
+"""`python -m course_utils sheets`: a plan's run sheets for its teacher, from plans, scripts and slides.
+
+python -m course_utils sheets half-a-day                   to build/sheets/half-a-day.html
+python -m course_utils sheets one-day --start 8:30
+
+The first page has the whole plan by the clock; then one page a lesson: clock, cells, what to
+say, what they do, which slide, when to go on, what to leave out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from course_utils.checks.lesson_texts import sections, titles
+from course_utils.commands.key import markdown
+from course_utils.commands.slides import deck_names, slides_of
+from course_utils.home import ROOT, write_page
+from course_utils.notebook_files import lessons, read_notebook
+from course_utils.ownership import BUILD, OTHER_FOLDER, OVERWRITE_HELP, own_page
+from course_utils.templates import templates
+from course_utils.terminal import Parser, plain_line
+
+PLANS, SCRIPTS = (ROOT / "docs" / name for name in ("plans.md", "scripts.md"))
+SHEETS = BUILD / "sheets"
+LESSON = re.compile(r"\d\dm?")
+SHOWN = re.compile(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)")  # a section, in italics
+TO_DO = re.compile(r"`(\w+)`")
+EXERCISE = re.compile(r"\bcheck\.(\w+)\(")
+SAID = ("Aim", "In the half day")  # by the sheet itself, or of no use while teaching
+WEEKS = "Twelve weeks"
+
+
+def guide_tables(path: Path) -> dict[str, list[list[str]]]:
+    """{heading: the rows of the first table under it, each as its cells} of a guide."""
+    found = {}
+    for part in path.read_text(encoding="utf-8").split("\n## ")[1:]:
+        rows = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("|")]
+        found[part.splitlines()[0]] = [[cell.strip() for cell in row] for row in rows[2:]]
+    return found
+
+
+@cache
+def plans() -> dict[str, str]:
+    """{name on the command line: heading} of the plans that lead lessons."""
+    return {
+        heading.partition(":")[0].lower().replace(" ", "-"): heading
+        for heading, rows in guide_tables(PLANS).items()
+        if any(LESSON.fullmatch(row[1]) for row in rows)
+    }
+
+
+@cache
+def notes(lesson: str) -> dict[str, str]:
+    """{bold words that begin a paragraph of the lesson's script: the rest of that paragraph}."""
+    parts = SCRIPTS.read_text(encoding="utf-8").split("\n## ")[1:]
+    script = next(part for part in parts if part.startswith(f"{lesson} "))
+    bold = re.compile(r"\*\*([^*]+?)\.?\*\*,? ?((?:(?!\*\*).)+)", re.DOTALL)
+    return {words: text.strip() for words, text in bold.findall(script)}
+
+
+@cache
+def cells(lesson: str) -> dict[str, tuple[int, int]]:
+    """{heading or exercise: its first and last code cell, as Run All numbers them} of a lesson."""
+    found: dict[str, tuple[int, int]] = {}
+    for number, (headings, cell) in enumerate(sections(read_notebook(lessons([lesson])[0])), 1):
+        for name in [*headings, *EXERCISE.findall(cell.source)]:
+            found[name] = (found.get(name, (number, number))[0], number)
+    return found
+
+
+@cache
+def slides_by_section() -> dict[tuple[str, str], list[str]]:
+    """{(lesson, section): slides with a figure or claim from it, as "lora 3"}."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for deck in deck_names():
+        for number, slide in enumerate(slides_of(deck), 1):
+            for taken in [*slide["figures"], *slide["claims"]]:
+                for section in taken["sections"]:
+                    found.setdefault((taken["lesson"], section), []).append(f"{deck} {number}")
+    return found
+
+
+def sheet(row: Sequence[str], minutes: int, begins: datetime, seen: set[str]) -> dict:
+    """A lesson's page: the steps of its script that this row of a plan shows, by the clock.
+
+    minutes: what the steps have together. seen: lessons that stand in an earlier row.
+    """
+    lesson, shown, do = row[1], set(SHOWN.findall(row[2])), set(TO_DO.findall(row[3]))
+    script = next(rows for heading, rows in guide_tables(SCRIPTS).items() if heading.startswith(f"{lesson} "))
+    steps, wanted, left = [], not seen & {lesson}, shown | do
+    for length, you, they in script:
+        named, tried = set(SHOWN.findall(you)), set(TO_DO.findall(they))
+        if named or tried:
+            wanted = bool(named & shown or tried & do)
+        if wanted:
+            left -= named | tried
+            steps.append(
+                {
+                    "length": int(length),
+                    "you": markdown(you),
+                    "they": markdown("run its cell as it is" if tried and not tried & do else they),
+                    "cells": _range(lesson, named or tried),
+                    "slides": sorted(
+                        {s for one in named for s in slides_by_section().get((lesson, one), [])}
+                    ),
+                }
+            )
+    whole = sum(step["length"] for step in steps)
+    passed = 0
+    for step in steps:
+        step["clock"] = f"{begins + timedelta(minutes=round(minutes * passed / whole)):%H:%M}"
+        passed += step["length"]
+    first = min((cells(lesson)[one] for one in shown), default=(1, 1))
+    return {
+        "lesson": lesson,
+        "title": titles()[lesson],
+        "from": f"{begins:%H:%M}",
+        "to": f"{begins + timedelta(minutes=minutes):%H:%M}",
+        "above": first[0] if lesson in seen or first[0] > 4 else 0,
+        "steps": steps,
+        "left": [(name, _range(lesson, [name])) for name in sorted(left)],
+        "ask": row[4],
+        "notes": [
+            (words, markdown(text[0].upper() + text[1:]))
+            for words, text in notes(lesson).items()
+            if words not in SAID
+        ],
+    }
+
+
+def _range(lesson: str, names: Iterable[str]) -> str:
+    found = sorted(cells(lesson)[name] for name in names if name in cells(lesson))
+    if not found:
+        return ""
+    first, last = found[0][0], max(last for _, last in found)
+    return f"{first}" if first == last else f"{first} to {last}"
+
+
+def run_sheets(plan: str, start: datetime) -> dict:
+    """{"title", "rows", "sheets"} of a plan; rows by the clock, a sheet for each row that leads a lesson."""
+    heading = plans()[plan]
+    before, planned = frame() if heading.startswith(WEEKS) else (0, 0)
+    clock, seen, rows, sheets = start, set(), [], []
+    for row in guide_tables(PLANS)[heading]:
+        if planned or row[1] == "second day":
+            clock = start
+        led = bool(LESSON.fullmatch(row[1]))
+        rows.append({"clock": f"{clock:%H:%M}", "cells": [markdown(cell) for cell in row], "led": led})
+        if led:
+            begins = clock + timedelta(minutes=before)
+            sheets.append(sheet(row, planned or int(row[0]), begins, seen))
+            seen.add(row[1])
+        clock += timedelta(minutes=int(row[0]))
+    return {"title": heading.partition(":")[0], "rows": rows, "sheets": sheets}
+
+
+def frame() -> tuple[int, int]:
+    """Minutes of a week of the term before its lesson begins, and for what is shown and done of it."""
+    rows = next(rows for heading, rows in guide_tables(PLANS).items() if heading.startswith("A week"))
+    minutes = [int(row[0]) for row in rows]
+    return minutes[0], minutes[1] + minutes[2]
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """`python -m course_utils sheets PLAN [--start TIME] [--out FOLDER]`."""
+    parser = Parser(
+        "python -m course_utils sheets",
+        description="Write a plan's run sheets, one page a lesson, as an HTML page to print.",
+    )
+    parser.add_argument("plan", choices=list(plans()), metavar="PLAN", help=", ".join(plans()))
+    parser.add_argument("--start", type=time_of, default=time_of("9:00"), metavar="TIME", help="default 9:00")
+    parser.add_argument("--out", type=Path, default=SHEETS, help="folder; default build/sheets")
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE_HELP)
+    chosen = parser.parse_args(argv)
+    page = own_page(chosen.out / f"{chosen.plan}.html", OTHER_FOLDER, chosen.overwrite)
+    text = templates.get_template("sheets.html").render(run_sheets(chosen.plan, chosen.start))
+    write_page(page, text, OTHER_FOLDER, chosen.overwrite)
+    print(f"Open {plain_line(page)}")
+    return 0
+
+
+def time_of(text: str) -> datetime:
+    return datetime.strptime(text, "%H:%M")
