@@ -27,7 +27,7 @@ from course_utils.terminal import Parser, plain_line
 PLANS, SCRIPTS = (ROOT / "docs" / name for name in ("plans.md", "scripts.md"))
 SHEETS = BUILD / "sheets"
 LESSON = re.compile(r"\d\dm?")
-SHOWN = re.compile(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)")  # a section, in italics
+IN_ITALICS = re.compile(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)")  # a section, in italics
 TO_DO = re.compile(r"`(\w+)`")
 EXERCISE = re.compile(r"\bcheck\.(\w+)\(")
 SAID = ("Aim", "In the half day")  # by the sheet itself, or of no use while teaching
@@ -89,11 +89,11 @@ def sheet(row: Sequence[str], minutes: int, begins: datetime, seen: set[str]) ->
 
     minutes: what the steps have together. seen: lessons that stand in an earlier row.
     """
-    lesson, shown, do = row[1], set(SHOWN.findall(row[2])), set(TO_DO.findall(row[3]))
+    lesson, shown, do = row[1], set(IN_ITALICS.findall(row[2])), set(TO_DO.findall(row[3]))
     script = next(rows for heading, rows in guide_tables(SCRIPTS).items() if heading.startswith(f"{lesson} "))
     steps, wanted, left = [], not seen & {lesson}, shown | do
     for length, you, they in script:
-        named, tried = set(SHOWN.findall(you)), set(TO_DO.findall(they))
+        named, tried = set(IN_ITALICS.findall(you)), set(TO_DO.findall(they))
         if named or tried:
             wanted = bool(named & shown or tried & do)
         if wanted:

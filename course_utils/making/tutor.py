@@ -15,7 +15,7 @@ from course_utils.home import ROOT, write_whole
 from course_utils.templates import templates
 
 TUTOR = ROOT / "TUTOR.md"
-MOST = 4  # mistakes of an exercise
+MISTAKES_TOLD = 4  # mistakes of an exercise
 
 
 def tutor() -> str:
@@ -35,7 +35,7 @@ def named_mistakes(exercise: Exercise) -> list[str]:
     """The first words of what its check says to the first few wrong answers, without values."""
     names = (re.split(r"[.:;\n]", message)[0].strip() for _, message in exercise.wrong)
     telling = [name for name in names if len(name.split()) > 2 and not re.search(r"\d\d|[{=]", name)]
-    return list(dict.fromkeys(telling))[:MOST]
+    return list(dict.fromkeys(telling))[:MISTAKES_TOLD]
 
 
 if __name__ == "__main__":
