@@ -78,7 +78,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 def grade(paths: Sequence[Path]) -> list[dict[str, str]]:
-    """One row (KEYS) for each exercise of each notebook, or for a file that is not a lesson."""
+    """One row (KEYS) for each exercise of each notebook, a file that is no lesson, a learner without one."""
     from tqdm import tqdm
 
     found: dict[Path, tuple[Path, Path]] = {}  # a notebook that is named twice counts once
@@ -86,7 +86,24 @@ def grade(paths: Sequence[Path]) -> list[dict[str, str]]:
         for path in _notebooks(root):
             found.setdefault(path.resolve(), (path, root))
     bar = tqdm(found.values(), unit="notebook", desc="grade", dynamic_ncols=True, disable=None)
-    return [row for path, root in bar for row in grade_notebook(path, root)]
+    rows = [row for path, root in bar for row in grade_notebook(path, root)]
+    return rows + [row for root in paths for row in _missing(root, rows)]
+
+
+def _missing(root: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """A row, without a file, for each folder beside learners' folders from which no notebook was judged."""
+    if not root.is_dir():
+        return []
+    known = {row["learner"] for row in rows}
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] not in "._"]
+    names = [plain_line(path.name) for path in folders]
+    if not known & set(names):
+        return []
+    empty = dict.fromkeys(KEYS, "") | {
+        "status": "not attempted",
+        "message": "There is no notebook in this folder.",
+    }
+    return [empty | {"learner": name} for name in names if name not in known]
 
 
 def _notebooks(root: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from course_utils.templates import templates
 
 STUCK = 8  # minutes on one exercise without passing it
 AWAY = 30  # minutes without activity; longer gaps end a stretch of work
+QUORUM = 4  # the projector shows the latest question that one learner in so many has answered
 MOST = 3  # mistakes shown per exercise
 
 
@@ -40,9 +41,11 @@ def room_page(learners: dict[str, dict], now: datetime, hidden: bool, notes: lis
 
 
 def projector_page(learners: dict[str, dict], answers: bool, nonce: str) -> str:
-    """The predictions only, without names, in large type; answers are marked on request."""
+    """The room's question of now in large type, without names, earlier ones folded; answers on request."""
+    found = predictions(learners)
+    now = next((one for one in found if one["count"] * QUORUM >= len(learners)), found[0] if found else None)
     return templates.get_template("room_projector.html").render(
-        predictions=predictions(learners), answers=answers, nonce=nonce, projector=True
+        now=now, others=[one for one in found if one is not now], answers=answers, nonce=nonce
     )
 
 

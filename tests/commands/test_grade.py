@@ -532,8 +532,22 @@ def test_the_table_and_the_page():
     assert grading._table([row]).splitlines()[1].startswith("Ada      13      push      mistake  beta")
     assert grading._row(Path("a\x1b[2J.ipynb"), Path("a"), "", "", "stopped", "x\ny")["message"] == "x y"
     text = grade_page([row, {**row, "learner": "Bob", "file": "g", "status": "passed", "message": ""}])
-    assert "1 of 2 exercises passed" in text and "beta &#34;is&#34; &lt;b&gt;missing" in text
-    assert "http" not in text and "src=" not in text and text.count("<table") == 1
+    assert "2 learners" in text and "0 of 1" in text and "1 of 1" in text
+    assert "beta &#34;is&#34; &lt;b&gt;missing" in text
+    assert "http" not in text and "src=" not in text and text.count("<table") == 2
+
+
+def test_who_handed_nothing_in_has_a_row(tmp_path, capsys):
+    notebook(tmp_path / "Ada" / "12.ipynb", answer("clipped_policy_loss"))
+    for name in ("Bob", ".hidden", "_build"):
+        (tmp_path / name).mkdir()
+    page = tmp_path / "page.html"
+    assert cli.main(["grade", str(tmp_path), "--out", str(page)]) == 0
+    assert "Bob" in capsys.readouterr().out
+    text = page.read_text(encoding="utf-8")
+    assert "2 learners" in text and text.count("nothing handed in") == 1 and "_build" not in text
+    rows = grading.grade([tmp_path / "Ada"])  # its folders are no learners
+    assert {row["learner"] for row in rows} == {"Ada"}
 
 
 def test_help_says_whose_rights_the_code_has(capsys):

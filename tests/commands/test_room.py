@@ -293,6 +293,20 @@ def test_the_projector_shows_no_name_and_the_answer_only_if_asked():
     assert "Ada" not in page and "(measured)" not in page and marked.count("(measured)") == 1
 
 
+def test_the_projector_shows_the_rooms_question_not_that_of_who_runs_ahead():
+    learners = {
+        f"n{number}": {"01": {"predictions": {"now": {"choice": "a", "chosen": at(9)}}}}
+        for number in range(8)
+    }
+    learners["n0"]["01"]["predictions"] |= {"ahead": {"choice": "b", "chosen": at(1)}}
+    page = room_page.projector_page(learners, False, "n")
+    assert page.index("<h2>now</h2>") < page.index("1 other question") < page.index("<h2>ahead</h2>")
+    for number in (1, 2):  # a quarter has come there
+        learners[f"n{number}"]["01"]["predictions"] |= {"ahead": {"choice": "b", "chosen": at(1)}}
+    page = room_page.projector_page(learners, False, "n")
+    assert page.index("<h2>ahead</h2>") < page.index("<h2>now</h2>")
+
+
 def test_an_empty_room_says_where_it_has_looked(tmp_path):
     page = room.page(room.Room([tmp_path]), False, "")
     assert "Nobody yet. Looked for" in page and "*/progress.json" in page and str(tmp_path) in page
