@@ -10,8 +10,8 @@ from typing import Any
 
 from course_utils.data import DATA
 from course_utils.home import cached
+from course_utils.ownership import restore_command
 from course_utils.session import check_not_stopped
-from course_utils.terminal import git_restore
 
 SHIPPED = DATA / "artifacts"
 SHIPPED_FOLDERS = ("assistant", "reward_model", "list_student", "list_teacher", "tokenizer")  # shared by all
@@ -66,7 +66,7 @@ def check_artifact(folder: Path) -> None:
 
     if faults := wrong_checksums(folder):
         raise ModelError(
-            f"A shipped model is not whole: {'; '.join(faults)}. Restore it with: {git_restore(folder)}"
+            f"A shipped model is not whole: {'; '.join(faults)}. Restore it with: {restore_command(folder)}"
         )
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from course_utils.terminal import git_restore
+from course_utils.ownership import ROOT, restore_command
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+DATA = ROOT / "data"
 DATA_SUMS = DATA / "checksums.json"  # {file below data/: SHA-256}
 SPLITS = ("tune", "validation", "held_out", "invented")
 QUESTION_SETS = (*SPLITS, "paraphrase", "reading")
@@ -86,7 +86,7 @@ def check_shipped(path: Path, content: bytes) -> None:
     if expected not in (None, hashlib.sha256(content).hexdigest()):
         raise ValueError(
             f"{path} has changed: its SHA-256 differs from the one in {DATA_SUMS.name}. Restore it: "
-            f"{git_restore(path)}. Data of your own belong in a file of your own."
+            f"{restore_command(path)}. Data of your own belong in a file of your own."
         )
 
 
@@ -94,7 +94,9 @@ def _shipped_sums() -> dict[str, str]:
     try:
         return dict(json.loads(DATA_SUMS.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
-        raise ValueError(f"{DATA_SUMS} is missing or damaged. Restore it: {git_restore(DATA_SUMS)}") from None
+        raise ValueError(
+            f"{DATA_SUMS} is missing or damaged. Restore it: {restore_command(DATA_SUMS)}"
+        ) from None
 
 
 def load_facts(split: str | None = None, relation: str | None = None) -> list[Fact]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from course_utils import ownership
 from course_utils.model_files import sha256
+from course_utils.ownership import CHECKOUT, OWN_FOLDER, ROOT
 from course_utils.terminal import command, plain_line
 
 CACHE = "the cache"
@@ -105,12 +106,12 @@ def _fill(folder: Path, make: Callable[[Path], None]) -> None:
         raise
 
 
-ROOT = Path(__file__).resolve().parent.parent  # of the checkout
-
-
 def pip_install(extras: str = "") -> str:
     """The command that installs the course for this Python. extras: "lab,test"."""
-    return command(sys.executable, "-m", "pip", "install", "-e", f"{ROOT}{extras and f'[{extras}]'}")
+    what = ["-e", str(ROOT)] if CHECKOUT else [OWN_FOLDER]
+    return command(
+        sys.executable, "-m", "pip", "install", *what[:-1], f"{what[-1]}{extras and f'[{extras}]'}"
+    )
 
 
 def home() -> Path:

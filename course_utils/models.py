@@ -23,7 +23,7 @@ from course_utils.model_files import (
     quiet,
     wrong_checksums,
 )
-from course_utils.terminal import git_restore
+from course_utils.ownership import restore_command
 
 if TYPE_CHECKING:
     import torch
@@ -164,7 +164,7 @@ def _download(source: Source) -> Path:
 
 def _check_whole(folder: Path, kind: str) -> None:
     if faults := wrong_checksums(folder):
-        restore = git_restore(folder) if kind == "pocket" else "copying or fetching it again"
+        restore = restore_command(folder) if kind == "pocket" else "copying or fetching it again"
         raise ModelError(f"The model is not whole: {'; '.join(faults)}. Restore it with: {restore}")
 
 

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,14 +21,34 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from course_utils.terminal import plain_line
+from course_utils.terminal import command, plain_line
 
 MARK = b'<meta name="generator" content="finetuning-course">'
 MARK_FILE = ".finetuning-course"
 PAGE = b"<!doctype html>"  # begins every page
 HEAD_BYTES = 4096  # bytes at the start of a file that contain its mark
 JSON_MARK = {"generator": "finetuning-course"}  # the first entry of a JSON file
-BUILD = Path(__file__).resolve().parent.parent / "build"
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = (PACKAGE.parent / "pyproject.toml").is_file()  # else the course was installed from a wheel
+ROOT = PACKAGE.parent if CHECKOUT else PACKAGE / "course"  # has notebooks, data, docs and recipes
+
+
+def _own_folder() -> Path:
+    """Where copies, runs and pages go: the checkout, else `finetuning-course` in the current folder."""
+    here = Path.cwd()
+    return ROOT if CHECKOUT else here if here.name == OWN_FOLDER else here / OWN_FOLDER
+
+
+def restore_command(place: object) -> str:
+    """The command that restores a file or folder of the course."""
+    if CHECKOUT:
+        return command("git", "checkout", "--", place)
+    return command(sys.executable, "-m", "pip", "install", "--force-reinstall", "--no-deps", OWN_FOLDER)
+
+
+OWN_FOLDER = "finetuning-course"  # of a package, too
+FOLDER = _own_folder()
+BUILD = FOLDER / "build"
 OTHER_FILE = "Name another file: --out FILE"
 OTHER_FOLDER = "Name another folder: --out FOLDER"
 OVERWRITE_HELP = "replace a file even if the course did not write it"

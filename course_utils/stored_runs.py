@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils.data import DATA
-from course_utils.terminal import git_restore
+from course_utils.ownership import restore_command
 
 RESULTS = DATA / "results"
 TRAJECTORY_FILES = DATA / "trajectories"
@@ -106,7 +106,7 @@ def load_sweep(name: str, folder: Path = RESULTS) -> dict:
         fault = "no rows, or rows without point, seed and result"
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         fault = type(error).__name__
-    raise ValueError(f"{path} is damaged ({fault}). Restore it: {git_restore(path)}")
+    raise ValueError(f"{path} is damaged ({fault}). Restore it: {restore_command(path)}")
 
 
 def runs_like(name: str, wanted: dict) -> list[tuple[dict, dict]]:

@@ -50,11 +50,6 @@ def course_command(*words: object) -> str:
     return command("python", "-m", "course_utils", *paths)
 
 
-def git_restore(place: object) -> str:
-    """The command that restores a file or folder of the checkout."""
-    return command("git", "checkout", "--", place)
-
-
 def _for_bash(word: str) -> str:
     if not any(map(_commands, word)):
         return shlex.quote(word)

@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from course_utils.ownership import CHECKOUT
 from course_utils.session import SCALES
 from course_utils.terminal import Parser, given, plain_line, plain_lines
 
@@ -35,6 +36,7 @@ ELSEWHERE = {
     "sweeps": "making.sweeps",
     "trajectories": "making.trajectories.stored",
 }  # the other commands have the module of their name
+OF_THE_REPOSITORY = ("test", "sweeps", "trajectories", "copies")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -132,6 +134,10 @@ def _parser() -> Parser:
 
 
 def _pass_on(name: str, argv: list[str]) -> int:
+    if name in OF_THE_REPOSITORY and not CHECKOUT:
+        raise RuntimeError(
+            f"`{name}` is for a clone of the course's repository; this is an installed package."
+        )
     module = importlib.import_module(f"course_utils.{ELSEWHERE.get(name, f'commands.{name}')}")
     return (module.lab if name == "lab" else module.main)(argv) or 0
 

@@ -16,7 +16,8 @@ from course_utils.commands.lab import OTHER_CHECKOUT
 from course_utils.fetch import HUB_TIMEOUT, within
 from course_utils.home import OTHER_HOME, ROOT, home, pip_install
 from course_utils.machine import GIB, cores, find_device, memory
-from course_utils.terminal import command, git_restore, plain_line
+from course_utils.ownership import FOLDER, restore_command
+from course_utils.terminal import command, plain_line
 
 
 class Line(NamedTuple):
@@ -133,7 +134,7 @@ def _existing(folder: Path) -> Path:
 def places() -> Iterator[Line]:
     """Whether the course can write to its folders. On a hub, learners have the checkout read-only."""
     only_lab = f"`lab` and `reset` alone need it. {OTHER_CHECKOUT}"
-    for place, level, todo in ((home(), "FAIL", OTHER_HOME), (ROOT / "work", "note", only_lab)):
+    for place, level, todo in ((home(), "FAIL", OTHER_HOME), (FOLDER / "work", "note", only_lab)):
         try:
             with tempfile.TemporaryFile(dir=_existing(place)) as probe:
                 probe.write(b"probe")
@@ -150,7 +151,7 @@ def shipped_files() -> Iterator[Line]:
 
     folders = [DATA, *(DATA / "artifacts" / name for name in SHIPPED_FOLDERS)]
     if faults := [fault for folder in folders for fault in wrong_checksums(folder)]:
-        yield Line("FAIL", "data", "; ".join(faults), f"Restore it: {git_restore(DATA)}")
+        yield Line("FAIL", "data", "; ".join(faults), f"Restore it: {restore_command(DATA)}")
     else:
         yield Line("ok", "data", f"checksums of {DATA} are right")
 
@@ -162,7 +163,7 @@ def pocket_model() -> Iterator[Line]:
     from course_utils.models import POCKET, load_model
 
     if faults := wrong_checksums(POCKET):
-        yield Line("FAIL", "pocket", "; ".join(faults), f"Restore it: {git_restore(POCKET)}")
+        yield Line("FAIL", "pocket", "; ".join(faults), f"Restore it: {restore_command(POCKET)}")
         return
     yield Line("ok", "pocket", f"checksums of {POCKET} are right")
     started = time.perf_counter()

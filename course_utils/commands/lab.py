@@ -14,14 +14,23 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from course_utils.home import ROOT, naming
+from course_utils.home import naming
 from course_utils.machine import zoom
 from course_utils.model_files import sha256
 from course_utils.notebook_files import NOTEBOOKS, lesson_key, lessons, place_in, write_notebook
-from course_utils.ownership import real, regular, remove_leftovers, standing, temporary_file, umask
+from course_utils.ownership import (
+    FOLDER,
+    PACKAGE,
+    real,
+    regular,
+    remove_leftovers,
+    standing,
+    temporary_file,
+    umask,
+)
 from course_utils.terminal import Parser, plain_line
 
-WORK = ROOT / "work"
+WORK = FOLDER / "work"
 JUPYTER = Path(__file__).parent / "jupyter"  # the course's defaults and style for JupyterLab
 PROJECTOR = Path(__file__).parent / "projector"  # added with COURSE_STYLE=projector: larger type
 # as JupyterLab writes them; with others, opening a lesson would count as changing it
@@ -46,6 +55,7 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
     lesson has changed since, the line says so.
     """
     copies = {lesson: place_in(work, lesson) for lesson in lessons(folder=source, more=True)}
+    _make_folder(work.parent)
     for folder in dict.fromkeys([work, *(copy.parent for copy in copies.values())]):
         _make_folder(folder)
         remove_leftovers(folder / "any")
@@ -83,7 +93,7 @@ def missing_modules(copy: Path) -> list[str]:
 
 
 def _is_module(name: str) -> bool:
-    path = ROOT.joinpath(*name.split("."))
+    path = PACKAGE.parent.joinpath(*name.split("."))
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
@@ -91,7 +101,7 @@ def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path,
     """Make a fresh copy of one lesson: (the copy, the old copy's new place or None). Raises ValueError."""
     lesson = lessons([name], source)[0]
     fresh, copy = fresh_copy(lesson), place_in(work, lesson)
-    for folder in (work, copy.parent):
+    for folder in (work.parent, work, copy.parent):
         _make_folder(folder)
     place = regular(copy, MOVE_AWAY)
     with naming(work, OTHER_CHECKOUT):
@@ -222,16 +232,16 @@ def lab(arguments: list[str]) -> int:
     _, arguments = parser.parse_known_args(arguments)
     print("\n".join(copy_lessons()) or "work/: all copies are there and current")
     print("New here? Three minutes in a browser alone: python -m course_utils playground", flush=True)
-    command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"]
+    command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={FOLDER}"]
     if not any(argument.startswith(("--ip", "--ServerApp.ip")) for argument in arguments):
         command.append("--ip=127.0.0.1")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     for first in lessons(folder=WORK)[:1]:
-        command.append(f"--LabApp.default_url=/lab/tree/{first.relative_to(ROOT).as_posix()}")
+        command.append(f"--LabApp.default_url=/lab/tree/{first.relative_to(FOLDER).as_posix()}")
     command += arguments
     environment = {**os.environ, **jupyter_environment()}
-    os.chdir(ROOT)
+    os.chdir(FOLDER)
     if os.name == "posix":
         os.execve(command[0], command, environment)  # so that only JupyterLab gets Ctrl-C
     return subprocess.run(command, env=environment).returncode

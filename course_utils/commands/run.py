@@ -15,12 +15,13 @@ from pathlib import Path
 
 from course_utils.checks import claims
 from course_utils.commands.run_page import headline_figure, run_page
-from course_utils.home import ROOT, naming, write_whole
+from course_utils.home import naming, write_whole
 from course_utils.machine import cores, find_device, tree_memory
 from course_utils.model_files import check_folder
 from course_utils.models import resolve
 from course_utils.notebook_files import lesson_key, lesson_of, lessons
 from course_utils.ownership import (
+    FOLDER,
     LOCK,
     MARK_FILE,
     OTHER_FOLDER,
@@ -85,7 +86,7 @@ def run_lessons(
     name = source.name
     if jobs is not None and jobs < 1:
         raise ValueError(f"--jobs is at least 1, got {jobs}")
-    out = _take_folder(out or ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"), chosen, overwrite)
+    out = _take_folder(out or FOLDER / "runs" / time.strftime("%Y%m%d-%H%M%S"), chosen, overwrite)
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
     settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
     outcomes = [Outcome(path.stem, _title(path), page=f"{path.stem}.html") for path in chosen]
@@ -334,7 +335,7 @@ def _title(path: Path) -> str:
 
 
 def _write_reports(outcomes: list[Outcome], settings: dict, out: Path) -> None:
-    packages = ("course-utils", "torch", "transformers", "papermill")
+    packages = ("finetuning-course", "torch", "transformers", "papermill")
     results = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **settings,
