@@ -46,14 +46,8 @@ def installed(wheel, tmp_path_factory):
 
 
 def ask(installed, place, *words):
-    environment, _ = installed
-    return subprocess.run(
-        [sys.executable, "-m", "course_utils", *words],
-        cwd=place,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "course_utils", *words]
+    return subprocess.run(command, cwd=place, env=installed[0], capture_output=True, text=True)
 
 
 def test_it_holds_the_course_and_no_tests(wheel):
@@ -82,9 +76,8 @@ def test_the_lab_opens_at_copies_in_a_folder_of_ones_own(installed, tmp_path):
         command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        address = next(
-            found[0] for line in server.stderr if (found := re.search(r"http://127\S+token=\w+", line))
-        )
+        found = (re.search(r"http://127\S+token=\w+", line) for line in server.stderr)
+        address = next(filter(None, found))[0]
         assert "/lab/tree/work/00_start_here.ipynb" in address
         page = urllib.request.urlopen(address.replace("/lab/tree/", "/api/contents/"), timeout=60).read()
         assert b"Start here" in page
